@@ -1,0 +1,82 @@
+import type { Tariff } from "../charging/tariff.ts";
+
+/** A registered user (M2). The password is never kept: only the HA1 values of RFC 7616 §3.4.2 for the portal's realm. */
+export interface User {
+  /** The user part of the identity, `alice` in sip:alice@portal.com. */
+  readonly id: string;
+  readonly realm: string;
+  /** Hex of H(user:realm:password); md5 is missing where the operator switched MD5 off. */
+  readonly ha1: { readonly sha256: string; readonly md5?: string };
+  readonly disabled?: boolean;
+}
+
+export type ForkMode = "sequential" | "first" | "all";
+
+/** Something that can be asked for by `sip:<id>@portal` (M1) or that a rule points at (M3). */
+export interface Service {
+  readonly id: string;
+  readonly title?: string;
+  /** Id of the tariff by which time is charged; none: time is free. */
+  readonly tariff?: string;
+  /** How several app servers are asked (M8, M25); default `sequential`. */
+  readonly fork?: ForkMode;
+  /** From which moment the clock runs (M12); default `ack`. */
+  readonly clock?: "ack" | "answer";
+  /** Seconds that an app server may ring before the next is tried; default 180 (timer C, RFC 3261 §16.6). */
+  readonly ringS?: number;
+  /** Bounds on what app servers may charge; amounts are decimal strings. */
+  readonly limits?: { readonly charge?: string; readonly session?: string; readonly currency: string };
+}
+
+export interface AppServer {
+  readonly id: string;
+  /** Where its SIP client part listens: `sip:10.0.0.5:5060;transport=tcp`. */
+  readonly uri: string;
+  /** Ids of the services it offers (M4). */
+  readonly services: readonly string[];
+  /** Lower is asked first; default 10. */
+  readonly priority?: number;
+  /** Share among equals; default 1. */
+  readonly weight?: number;
+  /** Sessions at once; default unbounded. */
+  readonly capacity?: number;
+}
+
+/** A rule (M3): the first whose every condition holds decides. Patterns are RE2-like regular expressions anchored at both ends. */
+export interface Rule {
+  readonly name: string;
+  readonly when: {
+    /** Request-URI as text. */
+    readonly uri?: string;
+    /** URI of From. */
+    readonly from?: string;
+    /** Header name to pattern. */
+    readonly header?: Readonly<Record<string, string>>;
+    /** Path in the XML or JSON body to pattern: `request.category`, `order.items.0.name`, `request.@lang` for an XML attribute. */
+    readonly body?: Readonly<Record<string, string>>;
+  };
+  readonly then: {
+    /** A service id; `$1` stands for the first group of the `uri` pattern. */
+    readonly service?: string;
+    /** Named attributes of the request, of the client: literal, or `{header.X}`, `{body.path}`, `{uri.user}`. They reach the log and the events. */
+    readonly attributes?: Readonly<Record<string, string>>;
+    readonly client?: Readonly<Record<string, string>>;
+    /** Only these app servers. */
+    readonly appServers?: readonly string[];
+    readonly fork?: ForkMode;
+    readonly tariff?: string;
+    /** Refuses the request with this status instead. */
+    readonly reject?: number;
+  };
+}
+
+/** What the rules made of a request. */
+export interface Identified {
+  readonly service: Service;
+  readonly rule?: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly client: Readonly<Record<string, string>>;
+  readonly appServers?: readonly string[];
+  readonly fork: ForkMode;
+  readonly tariff?: Tariff;
+}

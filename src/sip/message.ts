@@ -1,0 +1,160 @@
+import type { NameAddr } from "./headers.ts";
+import { type CSeq, parseCSeq, parseNameAddr, parseVia, type Via } from "./headers.ts";
+
+/**
+ * SIP messages in memory (RFC 3261 §7).
+ *
+ * Text is held as latin1: one character for each octet of the wire. Whatever the relay does not own passes through it
+ * octet for octet, also where it is not valid UTF-8; what is shown to people is decoded where it is shown (`decodeUtf8`).
+ */
+
+/** One header field line: `key` is the lower-case long form and finds it, `name` is how it is written, `value` is unfolded. */
+export interface HeaderField {
+  readonly key: string;
+  readonly name: string;
+  readonly value: string;
+}
+
+/** Header fields in the order of the wire. Keys are lower-case long forms (`call-id`, never `i` or `Call-ID`). */
+export class Headers {
+  readonly fields: HeaderField[];
+
+  constructor(fields: HeaderField[] = []) {
+    this.fields = fields;
+  }
+
+  /** The first value of that header, or undefined. */
+  get(key: string): string | undefined {
+    for (const field of this.fields) if (field.key === key) return field.value;
+    return undefined;
+  }
+
+  /** Every field line of that header, as written; a line may itself hold several values between commas. */
+  all(key: string): string[] {
+    const values: string[] = [];
+    for (const field of this.fields) if (field.key === key) values.push(field.value);
+    return values;
+  }
+
+  has(key: string): boolean {
+    return this.get(key) !== undefined;
+  }
+
+  count(key: string): number {
+    let count = 0;
+    for (const field of this.fields) if (field.key === key) count++;
+    return count;
+  }
+
+  /** Adds a field line at the end; `name` is how it is written. */
+  add(name: string, value: string): this {
+    this.fields.push({ key: name.toLowerCase(), name, value });
+    return this;
+  }
+
+  /** Adds a field line at the top, where Via and Record-Route go. */
+  prepend(name: string, value: string): this {
+    this.fields.unshift({ key: name.toLowerCase(), name, value });
+    return this;
+  }
+
+  /** Replaces the first field line of that name and drops the others, or adds one. */
+  set(name: string, value: string): this {
+    const key = name.toLowerCase();
+    const at = this.fields.findIndex((field) => field.key === key);
+    if (at < 0) return this.add(name, value);
+    this.fields[at] = { key, name, value };
+    for (let i = this.fields.length - 1; i > at; i--) if (this.fields[i]!.key === key) this.fields.splice(i, 1);
+    return this;
+  }
+
+  remove(key: string): this {
+    for (let i = this.fields.length - 1; i >= 0; i--) if (this.fields[i]!.key === key) this.fields.splice(i, 1);
+    return this;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+abstract class Message {
+  readonly headers: Headers;
+  body: Buffer;
+  // Read once when first asked for; the transaction layer and the router ask for the same ones again and again.
+  private viaRead: Via | undefined;
+  private fromRead: NameAddr | undefined;
+  private toRead: NameAddr | undefined;
+  private cseqRead: CSeq | undefined;
+
+  constructor(headers: Headers, body: Buffer = EMPTY) {
+    this.headers = headers;
+    this.body = body;
+  }
+
+  /** Call-ID, or "" where there is none (a parsed message always has one). */
+  get callId(): string {
+    return this.headers.get("call-id") ?? "";
+  }
+
+  /** The topmost Via, read; undefined where there is none or it cannot be read. */
+  get via(): Via | undefined {
+    return (this.viaRead ??= readOr(parseVia, this.headers.get("via")));
+  }
+
+  get from(): NameAddr | undefined {
+    return (this.fromRead ??= readOr(parseNameAddr, this.headers.get("from")));
+  }
+
+  get to(): NameAddr | undefined {
+    return (this.toRead ??= readOr(parseNameAddr, this.headers.get("to")));
+  }
+
+  get fromTag(): string | undefined {
+    return this.from?.params.get("tag");
+  }
+
+  get toTag(): string | undefined {
+    return this.to?.params.get("tag");
+  }
+
+  get cseq(): CSeq | undefined {
+    return (this.cseqRead ??= readOr(parseCSeq, this.headers.get("cseq")));
+  }
+
+  /** Forgets what was read of Via, From, To, CSeq: whoever changes one of these headers calls it. */
+  changed(): void {
+    this.viaRead = this.fromRead = this.toRead = this.cseqRead = undefined;
+  }
+}
+
+export class SipRequest extends Message {
+  readonly isRequest = true;
+  method: string;
+  /** The Request-URI as written; `parseUri` reads it. */
+  uri: string;
+
+  constructor(method: string, uri: string, headers: Headers = new Headers(), body?: Buffer) {
+    super(headers, body);
+    this.method = method;
+    this.uri = uri;
+  }
+}
+
+export class SipResponse extends Message {
+  readonly isRequest = false;
+  status: number;
+  reason: string;
+
+  constructor(status: number, reason: string, headers: Headers = new Headers(), body?: Buffer) {
+    super(headers, body);
+    this.status = status;
+    this.reason = reason;
+  }
+}
+
+export type SipMessage = SipRequest | SipResponse;
+
+function readOr<T>(read: (text: string) => { ok: true; value: T } | { ok: false }, text: string | undefined): T | undefined {
+  if (text === undefined) return undefined;
+  const result = read(text);
+  return result.ok ? result.value : undefined;
+}

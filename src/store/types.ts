@@ -1,0 +1,28 @@
+import type { AppServer, Service, User } from "../directory/types.ts";
+import type { Tariff } from "../charging/tariff.ts";
+import type { BillingStore } from "../charging/billing-store.ts";
+
+/** A set of registered things, each under its id. */
+export interface Registry<T extends { readonly id: string }> {
+  get(id: string): Promise<T | undefined>;
+  list(): Promise<T[]>;
+  /** Adds or replaces. */
+  put(thing: T): Promise<void>;
+  /** False where there was none. */
+  remove(id: string): Promise<boolean>;
+}
+
+/**
+ * The store port (DESIGN.md, decision 7): LMDB in the same process, or MongoDB. One contract test suite runs against every adapter.
+ * Several processes may have the same store open (the relay, and `tollgate user add` beside it).
+ */
+export interface Store {
+  readonly users: Registry<User>;
+  readonly services: Registry<Service>;
+  readonly appServers: Registry<AppServer>;
+  readonly tariffs: Registry<Tariff>;
+  /** Grows with every change of the four registries, by whichever process: caches compare it. */
+  directoryVersion(): Promise<number>;
+  readonly billing: BillingStore;
+  close(): Promise<void>;
+}

@@ -1,0 +1,25 @@
+import { randomFillSync } from "node:crypto";
+
+/** The one source of random identifiers (DESIGN.md, decision 15): tags, branches, Call-IDs, session ids. */
+export interface Random {
+  /** A fresh token of `[0-9a-z]` characters carrying at least `bits` of entropy (RFC 3261 §19.3 asks at least 32 for a tag). */
+  token(bits?: number): string;
+}
+
+const POOL_BYTES = 4096;
+const pool = Buffer.allocUnsafe(POOL_BYTES);
+let used = POOL_BYTES;
+
+/** Cryptographic tokens, drawn from a pool so that the system is asked once in some hundreds of tokens. */
+export const systemRandom: Random = {
+  token(bits = 96) {
+    const bytes = Math.ceil(bits / 8);
+    if (used + bytes > POOL_BYTES) {
+      randomFillSync(pool);
+      used = 0;
+    }
+    const token = pool.toString("hex", used, used + bytes);
+    used += bytes;
+    return token;
+  },
+};

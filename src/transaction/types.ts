@@ -1,0 +1,69 @@
+import type { SipRequest, SipResponse } from "../sip/message.ts";
+import type { Destination, Flow } from "../transport/types.ts";
+
+/** RFC 3261 §17.1.1.1, table 4; all in milliseconds. */
+export interface TimerSettings {
+  readonly t1Ms: number;
+  readonly t2Ms: number;
+  readonly t4Ms: number;
+}
+
+export const defaultTimers: TimerSettings = { t1Ms: 500, t2Ms: 4000, t4Ms: 5000 };
+
+/** A request that came in, and the way to answer it (RFC 3261 §17.2). */
+export interface ServerTransaction {
+  readonly request: SipRequest;
+  readonly flow: Flow;
+  /** True once a final response was given. */
+  readonly answered: boolean;
+  /**
+   * Sends a response; it takes over the request's Via, From, To, Call-ID and CSeq unless they are set. A second final response is
+   * dropped, except 2xx to INVITE, which the TU retransmits here until the ACK (RFC 6026 §7.1, `accepted`).
+   */
+  respond(response: SipResponse): void;
+  /** INVITE only: told when a matching CANCEL arrived (the layer has answered the CANCEL with 200). */
+  onCancel?: (cancel: SipRequest) => void;
+  /** INVITE only: told when the ACK of a final error response arrived, or (with undefined) never came: timer H. */
+  onAck?: (ack: SipRequest | undefined) => void;
+}
+
+/** What the sender of a request is told (RFC 3261 §17.1). Exactly one of `final`, `timeout`, `transportError` comes, then nothing more but repeated 2xx. */
+export interface ClientTransactionUser {
+  provisional?(response: SipResponse): void;
+  /** A final response. For INVITE each 2xx comes here, also repeated and from other branches (RFC 6026 §8.4); the layer ACKs errors itself. */
+  final(response: SipResponse): void;
+  /** Timer B or F fired: treated as 408 (RFC 3261 §8.1.3.1). */
+  timeout(): void;
+  /** The flow failed: treated as 503 (RFC 3261 §8.1.3.1). */
+  transportError(reason: string): void;
+}
+
+export interface ClientTransaction {
+  readonly request: SipRequest;
+  readonly branch: string;
+  readonly flow: Flow;
+  /** INVITE only. CANCEL goes out now, or as soon as a provisional answer came (RFC 3261 §9.1); no-op once a final one came. */
+  cancel(headers?: readonly [name: string, value: string][]): void;
+  /** Stops telling its user anything, e.g. because the session was given up. The protocol's duties go on. */
+  abandon(): void;
+}
+
+/** What the transaction layer tells the router (the TU of RFC 3261 §17): one entry for everything that is new. */
+export interface TransactionUser {
+  /** A new request, not a retransmission, not ACK, not CANCEL of a known INVITE. */
+  request(transaction: ServerTransaction): void;
+  /** An ACK that belongs to no server transaction: it acknowledges a 2xx (RFC 3261 §13.2.2.4). */
+  ack(ack: SipRequest, flow: Flow): void;
+  /** A connection ended or refused; transactions on it were told already. */
+  flowFailed(flow: Flow, reason: string): void;
+}
+
+/** The transaction layer as the router and the legs see it. */
+export interface TransactionLayer {
+  /** Sends a request in a new client transaction. `flow`: an open connection to prefer over a new one (RFC 5923). */
+  send(request: SipRequest, destination: Destination, user: ClientTransactionUser, flow?: Flow): ClientTransaction;
+  /** Sends an ACK for a 2xx: no transaction (RFC 3261 §13.2.2.4); the bytes can be sent again by `flow.send`. */
+  sendAck(ack: SipRequest, destination: Destination, flow?: Flow): { flow: Flow; bytes: Buffer };
+  /** How many transactions exist now. */
+  readonly size: number;
+}

@@ -1,0 +1,54 @@
+import type { Clock, TimerHandle } from "../../src/support/clock.ts";
+
+interface Timer {
+  readonly dueAt: number;
+  readonly order: number;
+  readonly fn: () => void;
+}
+
+/** A clock that moves only when told, timer by timer, in the order in which they are due. */
+export class TestClock implements Clock {
+  private timers = new Map<number, Timer>();
+  private order = 0;
+  private time: number;
+
+  constructor(startMs = Date.UTC(2026, 0, 1)) {
+    this.time = startMs;
+  }
+
+  now(): number {
+    return this.time;
+  }
+
+  setTimeout(fn: () => void, delayMs: number): TimerHandle {
+    const order = ++this.order;
+    this.timers.set(order, { dueAt: this.time + Math.max(0, delayMs), order, fn });
+    return order;
+  }
+
+  clearTimeout(handle: TimerHandle): void {
+    this.timers.delete(handle as number);
+  }
+
+  /** Timers that are still armed: a test that ends cleanly leaves none. */
+  get armed(): number {
+    return this.timers.size;
+  }
+
+  /** Runs everything that is due within `ms`, each at its own moment, also what is armed on the way. */
+  advance(ms: number): void {
+    const end = this.time + ms;
+    for (;;) {
+      let next: Timer | undefined;
+      for (const timer of this.timers.values()) {
+        if (timer.dueAt <= end && (!next || timer.dueAt < next.dueAt || (timer.dueAt === next.dueAt && timer.order < next.order)))
+          next = timer;
+      }
+      if (!next) break;
+      this.timers.delete(next.order);
+      this.time = Math.max(this.time, next.dueAt);
+      next.fn();
+    }
+    this.time = end;
+  }
+}
