@@ -5,7 +5,7 @@ import type { Tariff } from "./tariff.ts";
  * events arrive twice or out of order, and can be made again from the events alone (DESIGN.md, decisions 8 and 9).
  */
 interface EventBase {
-  /** Unique for what happened, the same for a repetition: `<sessionId>:started`, `<sessionId>:charge:<chargeId>`. */
+  /** Unique for what happened, the same for a repetition; made by the constructors below. */
   readonly id: string;
   /** When it happened, milliseconds since 1970. */
   readonly at: number;
@@ -57,3 +57,29 @@ export interface ChargeMade extends EventBase {
 }
 
 export type ChargingEvent = SessionStarted | SessionEnded | ChargeMade;
+
+/** `<session>:started`, `<session>:ended`: a session does each once. */
+export const startedId = (session: string): string => `${session}:started`;
+export const endedId = (session: string): string => `${session}:ended`;
+
+/**
+ * `<session>:charge:<app server>:<charge id>` (DESIGN.md, decision 9). Neither the relay's session ids nor app server ids have a colon
+ * in them, and the app server's own text stands last: two charges never share an id.
+ */
+export const chargeId = (session: string, appServer: string, charge: string): string => `${session}:charge:${appServer}:${charge}`;
+
+/** The session's clock began to run at `at` (M12). */
+export function sessionStarted(session: SessionFacts, at: number): SessionStarted {
+  return { type: "session.started", id: startedId(session.id), at, session };
+}
+
+/** The session's clock stopped at `at` (M12). A wall clock that was set back in between gives a duration of 0. */
+export function sessionEnded(session: SessionFacts, startedAt: number, at: number, endedBy: string): SessionEnded {
+  const durationMs = Math.max(0, at - startedAt);
+  return { type: "session.ended", id: endedId(session.id), at, session, startedAt, durationMs, endedBy };
+}
+
+/** The app server charged something at `at`, and the relay is about to answer for it (M14, M16). */
+export function chargeMade(session: SessionFacts, at: number, charge: Charge, channel: ChargeMade["channel"]): ChargeMade {
+  return { type: "charge.made", id: chargeId(session.id, session.appServer, charge.id), at, session, charge, channel };
+}

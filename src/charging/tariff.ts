@@ -1,3 +1,7 @@
+import { z } from "zod";
+import { isCurrency } from "./currency.ts";
+import { add, compare, type Money, money, multiply, round, zero } from "./money.ts";
+
 /**
  * What a session's time costs (M13). Amounts are decimal strings ("0.25") in the tariff's currency, so that JSON and YAML carry them exactly.
  */
@@ -11,11 +15,69 @@ export interface Tariff {
   readonly price?: string;
   /** Length of an increment in seconds; default 60. Each begun increment counts. */
   readonly incrementS?: number;
-  /** Seconds at the start that cost nothing; default 0. */
+  /** Seconds at the start that cost nothing; default 0. The set-up fee is charged all the same. */
   readonly freeS?: number;
-  /** Least and greatest amount of time charges for a session. */
+  /**
+   * Least and greatest amount of time charges for a session, the set-up fee included. The minimum holds for every session
+   * that lasts longer than the free seconds, and for all where there are none.
+   */
   readonly minimum?: string;
   readonly cap?: string;
   /** How the sum is rounded to the currency's minor unit; default "half-up". */
   readonly rounding?: "half-up" | "half-even" | "up" | "down";
+}
+
+const amount = z.string().regex(/^\d{1,15}(\.\d{1,9})?$/, 'a decimal amount in quotes, such as "0.25"');
+
+/** A tariff as configuration and registry hold it. The messages are noun phrases: what was expected. */
+export const tariffSchema = z
+  .strictObject({
+    id: z
+      .string()
+      .regex(/^[A-Za-z0-9][A-Za-z0-9._~+-]{0,63}$/, "an id of letters, digits and . _ ~ + - (at most 64, a letter or digit first)"),
+    currency: z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR"),
+    setupFee: amount.exactOptional(),
+    price: amount.exactOptional(),
+    incrementS: z.number().min(0.001, "seconds, at least 0.001").max(31_536_000, "seconds, at most a year").exactOptional(),
+    freeS: z.number().min(0, "seconds, 0 or more").max(31_536_000, "seconds, at most a year").exactOptional(),
+    minimum: amount.exactOptional(),
+    cap: amount.exactOptional(),
+    rounding: z.enum(["half-up", "half-even", "up", "down"]).exactOptional(),
+  })
+  .refine(({ currency, minimum, cap }) => capIsEnough(currency, minimum, cap), {
+    path: ["cap"],
+    message: "a cap that is not below the minimum",
+  }) satisfies z.ZodType<Tariff>;
+
+/** Amounts or a currency that are wrong by themselves are reported as such, not here. */
+function capIsEnough(currency: string, minimum: string | undefined, cap: string | undefined): boolean {
+  if (minimum === undefined || cap === undefined || !isCurrency(currency)) return true;
+  return compare(money(cap, currency), money(minimum, currency)) >= 0;
+}
+
+const DEFAULT_INCREMENT_S = 60;
+
+/**
+ * What `durationMs` of a session cost by this tariff (M13): the set-up fee and each begun increment after the free seconds, not below the
+ * minimum, not above the cap, rounded once at the end to the currency's minor unit. A tariff that never went through
+ * `tariffSchema` may throw.
+ */
+export function rateDuration(tariff: Tariff, durationMs: number): Money {
+  const { currency } = tariff;
+  const freeMs = Math.round((tariff.freeS ?? 0) * 1000);
+  const incrementMs = Math.max(1, Math.round((tariff.incrementS ?? DEFAULT_INCREMENT_S) * 1000));
+  const chargeableMs = Math.max(0, Math.trunc(durationMs) - freeMs); // a wall clock that was set back charges nothing
+  let sum = tariff.setupFee === undefined ? zero(currency) : money(tariff.setupFee, currency);
+  if (tariff.price !== undefined && chargeableMs > 0) {
+    sum = add(sum, multiply(money(tariff.price, currency), BigInt(Math.ceil(chargeableMs / incrementMs))));
+  }
+  if (tariff.minimum !== undefined && (chargeableMs > 0 || freeMs === 0)) {
+    const minimum = money(tariff.minimum, currency);
+    if (compare(sum, minimum) < 0) sum = minimum;
+  }
+  if (tariff.cap !== undefined) {
+    const cap = money(tariff.cap, currency);
+    if (compare(sum, cap) > 0) sum = cap;
+  }
+  return round(sum, tariff.rounding ?? "half-up");
 }

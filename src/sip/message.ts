@@ -153,7 +153,10 @@ export class SipResponse extends Message {
 
 export type SipMessage = SipRequest | SipResponse;
 
-function readOr<T>(read: (text: string) => { ok: true; value: T } | { ok: false }, text: string | undefined): T | undefined {
+function readOr<T>(
+  read: (text: string) => { ok: true; value: T } | { ok: false },
+  text: string | undefined,
+): T | undefined {
   if (text === undefined) return undefined;
   const result = read(text);
   return result.ok ? result.value : undefined;

@@ -25,6 +25,11 @@ export interface ServerTransaction {
   onCancel?: (cancel: SipRequest) => void;
   /** INVITE only: told when the ACK of a final error response arrived, or (with undefined) never came: timer H. */
   onAck?: (ack: SipRequest | undefined) => void;
+  /**
+   * INVITE only: told when the connection on which the request came is gone before a final response was given. The transaction stays
+   * (RFC 6026 §7.1); a response given now is tried on a new connection (RFC 3261 §18.2.2).
+   */
+  onFlowFailed?: (reason: string) => void;
 }
 
 /** What the sender of a request is told (RFC 3261 §17.1). Exactly one of `final`, `timeout`, `transportError` comes, then nothing more but repeated 2xx. */

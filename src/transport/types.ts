@@ -25,6 +25,8 @@ export interface Flow {
   readonly remotePort: number;
   /** False once the connection is gone; a UDP flow is always open. */
   readonly open: boolean;
+  /** True when the connection could never be made (refused, no answer): a request sent by TCP for its size may be tried by UDP (RFC 3261 §18.1.1). */
+  readonly connectFailed?: boolean;
   /** Sends whole messages. Never throws: an error reaches `TransportUser.flowFailed`. */
   send(bytes: Buffer): void;
 }

@@ -1,0 +1,108 @@
+import { assign, setup } from "xstate";
+import type { ChargeMade, SessionEnded, SessionFacts, SessionStarted } from "../src/charging/events.ts";
+
+/** The account's events are the charging events themselves, and the end of the window for late charges. */
+export type BillingEvent = SessionStarted | SessionEnded | ChargeMade | { readonly type: "window.closed" };
+
+export interface BillingInput {
+  readonly session: SessionFacts;
+  /** How long after its end a session takes further charges (M15); 0: not at all. */
+  readonly windowMs: number;
+}
+
+/** Kept in the store between events; plain JSON. What was charged is not in it: the entries on the bill are (DESIGN.md, decisions 9 and 12). */
+export interface BillingContext {
+  readonly version: 1;
+  readonly session: string;
+  readonly user: string;
+  readonly service: string;
+  readonly appServer: string;
+  readonly call: string;
+  readonly windowMs: number;
+  readonly startedAt: number | null;
+  readonly endedAt: number | null;
+  readonly endedBy: string | null;
+  /** When the window for late charges closes: an absolute time, since it must outlive the process (DESIGN.md, decision 11). */
+  readonly dueAt: number | null;
+}
+
+/** Each of these puts one entry on the bill under the event's own id: done twice, it is there once. */
+const enteredByTheRuntime = () => {
+  throw new Error("src/charging/billing.ts carries out the actions of this chart");
+};
+
+/**
+ * The account of one session (M12-M18). Its events may come repeated and in any order, and the bill is the same: an end tells when the
+ * session started, so it needs no start before it; and a charge is entered in every state, because whoever answered for it had looked
+ * whether it was in time.
+ */
+export const billingMachine = setup({
+  types: {
+    context: {} as BillingContext,
+    events: {} as BillingEvent,
+    input: {} as BillingInput,
+  },
+  actions: {
+    /** Rates the session's duration by its tariff and enters it on the bill (M13). */
+    enterTime: enteredByTheRuntime,
+    /** Enters what the app server charged on the bill (M14, M16). */
+    enterCharge: enteredByTheRuntime,
+    noteStart: assign(({ event }) => (event.type === "session.started" ? { startedAt: event.at } : {})),
+    noteEnd: assign(({ context, event }) => {
+      if (event.type !== "session.ended") return {};
+      const dueAt = context.windowMs > 0 ? event.at + context.windowMs : null;
+      return { startedAt: event.startedAt, endedAt: event.at, endedBy: event.endedBy, dueAt };
+    }),
+    noteClosed: assign({ dueAt: null }),
+  },
+  guards: {
+    takesLateCharges: ({ context }) => context.windowMs > 0,
+  },
+}).createMachine({
+  id: "billing",
+  initial: "open",
+  context: ({ input: { session, windowMs } }) => ({
+    version: 1,
+    session: session.id,
+    user: session.user,
+    service: session.service,
+    appServer: session.appServer,
+    call: session.call,
+    windowMs,
+    startedAt: null,
+    endedAt: null,
+    endedBy: null,
+    dueAt: null,
+  }),
+  on: {
+    "charge.made": { actions: "enterCharge" },
+  },
+  states: {
+    /** Known only by a charge that came first. */
+    open: {
+      on: {
+        "session.started": { target: "running", actions: "noteStart" },
+        "session.ended": [
+          { guard: "takesLateCharges", target: "chargeable", actions: ["noteEnd", "enterTime"] },
+          { target: "closed", actions: ["noteEnd", "enterTime"] },
+        ],
+      },
+    },
+    running: {
+      on: {
+        "session.ended": [
+          { guard: "takesLateCharges", target: "chargeable", actions: ["noteEnd", "enterTime"] },
+          { target: "closed", actions: ["noteEnd", "enterTime"] },
+        ],
+      },
+    },
+    /** Ended, and its app server may still report what it collected (M15). */
+    chargeable: {
+      on: {
+        "window.closed": { target: "closed", actions: "noteClosed" },
+      },
+    },
+    /** Not final: a charge that was answered for in time may take until now to arrive. */
+    closed: {},
+  },
+});

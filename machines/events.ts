@@ -1,0 +1,57 @@
+/**
+ * The events of the charts: what the legs of a call say to each other (DESIGN.md, decision 4). A leg maps SIP to these and
+ * these to SIP; the charts know no more than is written here.
+ */
+
+/** Which end of a session: the client, or the app server. */
+export type Side = "client" | "server";
+
+/** The other end. */
+export const otherSide = (side: Side): Side => (side === "client" ? "server" : "client");
+
+/** What a leg hands through a chart unread: a request or an answer that another leg will pass on. Never kept in a context. */
+export type Payload = unknown;
+
+/** Why something failed, as a SIP answer would say it (RFC 3261 §21). Plain JSON: it may stand in a context. */
+export interface Failure {
+  readonly status: number;
+  readonly reason?: string;
+  readonly headers?: readonly (readonly [name: string, value: string])[];
+  /** The branch whose app server gave this answer; its leg still holds the answer, which goes to the client as it came. */
+  readonly branch?: string;
+}
+
+/** What happens to a client's request (the chart `request`). */
+export type RequestEvent =
+  | { readonly type: "user.accepted"; readonly user: string }
+  | { readonly type: "user.refused"; readonly failure: Failure }
+  | { readonly type: "service.identified"; readonly service: string; readonly fork: Fork }
+  | { readonly type: "service.refused"; readonly failure: Failure }
+  | { readonly type: "servers.found"; readonly servers: readonly string[] }
+  | { readonly type: "servers.none"; readonly failure: Failure }
+  | { readonly type: "branch.answered"; readonly branch: string }
+  | { readonly type: "branch.failed"; readonly branch: string; readonly failure: Failure }
+  | { readonly type: "client.cancel" }
+  | { readonly type: "client.lost" };
+
+/** How several app servers are asked: one after the other; all, the first success wins (M8); all, every success counts (M25). */
+export type Fork = "sequential" | "first" | "all";
+
+/** What happens to one session (the chart `session`). `at` is milliseconds since 1970. */
+export type SessionEvent =
+  | { readonly type: "server.progress"; readonly payload: Payload }
+  | { readonly type: "server.answer"; readonly at: number; readonly payload: Payload }
+  | { readonly type: "server.failure"; readonly failure: Failure }
+  | { readonly type: "server.silent"; readonly failure: Failure }
+  | { readonly type: "cancel" }
+  | { readonly type: "client.ack"; readonly at: number; readonly payload: Payload }
+  | { readonly type: "client.silent"; readonly at: number }
+  | { readonly type: "bye"; readonly from: Side; readonly at: number; readonly payload: Payload }
+  | { readonly type: "bye.answered"; readonly by: Side; readonly at: number; readonly payload: Payload }
+  | { readonly type: "bye.failed"; readonly by: Side; readonly at: number }
+  | { readonly type: "change"; readonly from: Side; readonly payload: Payload }
+  | { readonly type: "change.done" }
+  | { readonly type: "message"; readonly from: Side; readonly payload: Payload }
+  | { readonly type: "charge"; readonly payload: Payload }
+  | { readonly type: "lost"; readonly side: Side; readonly at: number; readonly why: string }
+  | { readonly type: "end"; readonly at: number; readonly why: string };

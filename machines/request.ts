@@ -1,0 +1,179 @@
+import { assign, setup } from "xstate";
+import type { Failure, Fork, RequestEvent } from "./events.ts";
+
+export interface RequestInput {
+  /** Names this request; the implementations find its SIP side by it. */
+  readonly id: string;
+}
+
+export interface RequestContext {
+  readonly version: 1;
+  readonly id: string;
+  readonly user: string | null;
+  readonly service: string | null;
+  readonly fork: Fork;
+  /** App servers still to be asked, best first. */
+  readonly waiting: readonly string[];
+  /** App servers that were asked and have not given a final answer. */
+  readonly asked: readonly string[];
+  readonly answers: number;
+  /** The best failure so far (RFC 3261 §16.7, step 6). */
+  readonly best: Failure | null;
+}
+
+const providedAtStart = () => {
+  throw new Error("src/relay provides the actions of this chart");
+};
+
+/**
+ * A client's INVITE from its arrival to the last final answer of the app servers asked (E 1, E 7; C 1, C 7, C 8; M1-M8, M25).
+ * Each branch, an app server that is asked, is an actor of the chart `session`; it tells this one `branch.answered` or `branch.failed`.
+ */
+export const requestMachine = setup({
+  types: {
+    context: {} as RequestContext,
+    events: {} as RequestEvent,
+    input: {} as RequestInput,
+  },
+  actions: {
+    /** Compares the client with the registered users; answers `user.accepted` or `user.refused` (M2). */
+    authenticate: providedAtStart,
+    /** Applies the rules; answers `service.identified` or `service.refused` (M3). */
+    identify: providedAtStart,
+    /** Looks for app servers that offer the service; answers `servers.found` or `servers.none` (M4). */
+    search: providedAtStart,
+    /** Starts a session actor for each app server just moved from `waiting` to `asked` (M5, M8). */
+    inviteServers: providedAtStart,
+    /** Gives up every branch that has not answered (M8: CANCEL). */
+    cancelBranches: providedAtStart,
+    /** Answers the client with the failure (M2: 401, M4: 404, M5). */
+    reject: (_, _params: Failure) => providedAtStart(),
+    /** Answers the client's INVITE with 487 (RFC 3261 §9.2). */
+    confirmCancel: providedAtStart,
+    /** Forgets the request. */
+    close: providedAtStart,
+
+    rememberUser: assign({ user: ({ event }) => (event.type === "user.accepted" ? event.user : null) }),
+    rememberService: assign(({ event }) =>
+      event.type === "service.identified" ? { service: event.service, fork: event.fork } : {},
+    ),
+    rememberServers: assign({ waiting: ({ event }) => (event.type === "servers.found" ? event.servers : []) }),
+    /** Moves who is to be asked now: the next one, or all of them. */
+    takeNext: assign(({ context: { fork, waiting } }) =>
+      fork === "sequential"
+        ? { asked: waiting.slice(0, 1), waiting: waiting.slice(1) }
+        : { asked: waiting, waiting: [] },
+    ),
+    dropAnswered: assign(({ context, event }) =>
+      event.type === "branch.answered"
+        ? { asked: context.asked.filter((branch) => branch !== event.branch), answers: context.answers + 1 }
+        : {},
+    ),
+    dropFailed: assign(({ context, event }) =>
+      event.type === "branch.failed"
+        ? {
+            asked: context.asked.filter((branch) => branch !== event.branch),
+            best: betterFailure(context.best, event.failure),
+          }
+        : {},
+    ),
+    dropWaiting: assign({ waiting: [] }),
+  },
+  guards: {
+    takesEveryAnswer: ({ context }) => context.fork === "all",
+    isLastBranch: ({ context }) => context.asked.length <= 1,
+    hasAnswers: ({ context }) => context.answers > 0,
+    hasWaiting: ({ context }) => context.waiting.length > 0,
+    /** A 6xx ends the search (RFC 3261 §16.7, step 5). */
+    isGlobalFailure: ({ event }) => event.type === "branch.failed" && event.failure.status >= 600,
+  },
+}).createMachine({
+  id: "request",
+  context: ({ input }) => ({
+    version: 1,
+    id: input.id,
+    user: null,
+    service: null,
+    fork: "sequential",
+    waiting: [],
+    asked: [],
+    answers: 0,
+    best: null,
+  }),
+  initial: "authenticating",
+  on: {
+    "client.cancel": { target: ".cancelled", actions: "confirmCancel" },
+    "client.lost": ".cancelled",
+  },
+  states: {
+    authenticating: {
+      entry: "authenticate",
+      on: {
+        "user.accepted": { target: "identifying", actions: "rememberUser" },
+        "user.refused": { target: "rejected", actions: { type: "reject", params: ({ event }) => event.failure } },
+      },
+    },
+    identifying: {
+      entry: "identify",
+      on: {
+        "service.identified": { target: "searching", actions: "rememberService" },
+        "service.refused": { target: "rejected", actions: { type: "reject", params: ({ event }) => event.failure } },
+      },
+    },
+    searching: {
+      entry: "search",
+      on: {
+        "servers.found": { target: "inviting", actions: "rememberServers" },
+        "servers.none": { target: "rejected", actions: { type: "reject", params: ({ event }) => event.failure } },
+      },
+    },
+    inviting: {
+      entry: ["takeNext", "inviteServers"],
+      on: {
+        "branch.answered": [
+          { guard: "isLastBranch", target: "answered", actions: "dropAnswered" },
+          { guard: "takesEveryAnswer", actions: "dropAnswered" },
+          { target: "answered", actions: "dropAnswered" },
+        ],
+        "branch.failed": [
+          { guard: "isGlobalFailure", target: "refused", actions: ["dropFailed", "dropWaiting"] },
+          { guard: "isLastBranch", target: "refused", actions: "dropFailed" },
+          { actions: "dropFailed" },
+        ],
+      },
+    },
+    /** The branches are through with failures, at least lately: is there another to ask, or an answer given before? */
+    refused: {
+      always: [
+        { guard: "hasAnswers", target: "answered" },
+        { guard: "hasWaiting", target: "inviting" },
+        {
+          target: "rejected",
+          actions: { type: "reject", params: ({ context }) => context.best ?? { status: 480 } },
+        },
+      ],
+    },
+    /** At least one session came of it; it lives on in its own actor. */
+    answered: { type: "final", entry: ["cancelBranches", "close"] },
+    rejected: { type: "final", entry: ["cancelBranches", "close"] },
+    cancelled: { type: "final", entry: ["cancelBranches", "close"] },
+  },
+});
+
+/**
+ * Which of two failures a client should hear of (RFC 3261 §16.7, step 6): a 6xx before all others, then the lowest class;
+ * within 4xx those that tell the client what to do differently; a 503 or a silent server only where nothing else was said.
+ */
+export function betterFailure(a: Failure | null, b: Failure): Failure {
+  return a === null || rank(b.status) < rank(a.status) ? b : a;
+}
+
+const TELLING = [401, 407, 415, 420, 484];
+
+function rank(status: number): number {
+  if (status >= 600) return 0;
+  if (status === 503) return 9;
+  if (status === 408) return 8;
+  if (TELLING.includes(status)) return 3.5;
+  return Math.floor(status / 100);
+}

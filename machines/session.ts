@@ -1,0 +1,224 @@
+import { assign, setup } from "xstate";
+import { type Failure, otherSide, type SessionEvent, type Side } from "./events.ts";
+
+export interface SessionInput {
+  /** Names the session everywhere: in the events, on the bill, in the log. */
+  readonly id: string;
+  /** From which moment the clock runs: the relayed ACK, or the relayed answer. */
+  readonly clock: "ack" | "answer";
+}
+
+export interface SessionContext {
+  readonly version: 1;
+  readonly id: string;
+  readonly clock: "ack" | "answer";
+  /** When the clock started; null: it never did, and time costs nothing. */
+  readonly startedAt: number | null;
+  readonly endedAt: number | null;
+  /** Who ended it: `client`, `server`, or `relay: <why>`. */
+  readonly endedBy: string | null;
+  /** When the BYE was passed on: where the clock stops if its answer never comes. */
+  readonly byeAt: number | null;
+  /** Ends whose BYE is not answered yet. */
+  readonly leaving: readonly Side[];
+}
+
+const BOTH: readonly Side[] = ["client", "server"];
+
+const providedAtStart = () => {
+  throw new Error("src/relay provides the actions of this chart");
+};
+
+/**
+ * One session: a dialog with the client and a dialog with one app server, from the INVITE to the app server until both
+ * have hung up (E 1, E 2, E 3; C 1, C 3, C 4; M5-M7, M11-M16).
+ */
+export const sessionMachine = setup({
+  types: {
+    context: {} as SessionContext,
+    events: {} as SessionEvent,
+    input: {} as SessionInput,
+  },
+  actions: {
+    /** Sends the INVITE to the app server (M5). */
+    sendInvite: providedAtStart,
+    /** Gives the INVITE up: CANCEL, once a provisional answer came (RFC 3261 §9.1). */
+    sendCancel: providedAtStart,
+    /** Passes a provisional answer on to the client (M6). */
+    relayProgress: providedAtStart,
+    /** Passes the 2xx on to the client and repeats it until the ACK comes (M6; RFC 3261 §13.3.1.4). */
+    relayAnswer: providedAtStart,
+    /** Tells the request that this branch came to nothing. */
+    reportFailure: (_, _params: Failure) => providedAtStart(),
+    /** Tells the request that the client wants nothing of it any more. */
+    reportGivenUp: providedAtStart,
+    /** Passes the client's ACK on (M7). */
+    relayAck: providedAtStart,
+    /** ACKs an answer that nobody wants any more, so that the BYE can follow (RFC 3261 §13.2.2.4). */
+    sendAck: providedAtStart,
+    /** Puts the start of the session on record (M12). */
+    recordStart: providedAtStart,
+    /** Passes the BYE on to the other end (M11). */
+    relayBye: providedAtStart,
+    /** Sends a BYE of the relay's own, with Reason, to each end in `leaving`. */
+    sendByes: providedAtStart,
+    /** Answers a BYE at once: it crossed another, or there is no dialog to end. */
+    answerBye: providedAtStart,
+    /** Takes the charges out of the app server's answer to BYE (M16). */
+    collectCharges: providedAtStart,
+    /** Puts the end of the session, and what it charged at the end, on record (M12, M13). */
+    recordEnd: providedAtStart,
+    /** Passes the 200 to BYE on to the end that hung up, once the end is on record (M11). */
+    relayByeAnswer: providedAtStart,
+    /** Passes a re-INVITE or UPDATE on to the other end. */
+    relayChange: providedAtStart,
+    /** Answers a change that meets another: 491 or 500 (RFC 3261 §14.2, RFC 3311 §5.2). */
+    refuseChange: providedAtStart,
+    /** Passes any other request inside the session on to the other end. */
+    relayMessage: providedAtStart,
+    /** Puts an app server's charge on record and answers it (M14). */
+    recordCharge: providedAtStart,
+    /** Answers a request that comes too early or too late. */
+    refuseMessage: providedAtStart,
+    /** Forgets the session. */
+    close: providedAtStart,
+
+    startClock: assign({ startedAt: ({ event }) => ("at" in event ? event.at : null) }),
+    stopClock: assign({ endedAt: ({ event }) => ("at" in event ? event.at : null) }),
+    /** Nobody passed on an answer to BYE: the session ended when the BYE was sent. */
+    stopClockAtBye: assign({ endedAt: ({ context }) => context.byeAt }),
+    noteBye: assign(({ event }) =>
+      event.type === "bye" ? { byeAt: event.at, endedBy: event.from, leaving: [otherSide(event.from)] } : {},
+    ),
+    noteLoss: assign(({ event }) =>
+      event.type === "lost" ? { byeAt: event.at, endedBy: `relay: ${event.why}`, leaving: BOTH } : {},
+    ),
+    noteSilence: assign(({ event }) =>
+      event.type === "client.silent" ? { byeAt: event.at, endedBy: "relay: no ACK came", leaving: BOTH } : {},
+    ),
+    noteEnd: assign(({ event }) =>
+      event.type === "end" ? { byeAt: event.at, endedBy: `relay: ${event.why}`, leaving: BOTH } : {},
+    ),
+    noteUnwanted: assign({ endedBy: "relay: the answer came too late", leaving: ["server"] as const }),
+    noteGone: assign(({ context, event }) =>
+      event.type === "bye.answered" || event.type === "bye.failed"
+        ? { leaving: context.leaving.filter((side) => side !== event.by) }
+        : {},
+    ),
+  },
+  guards: {
+    clockStartsAtAnswer: ({ context }) => context.clock === "answer",
+    isLastToLeave: ({ context, event }) =>
+      (event.type === "bye.answered" || event.type === "bye.failed") &&
+      context.leaving.every((side) => side === event.by),
+  },
+}).createMachine({
+  id: "session",
+  context: ({ input }) => ({
+    version: 1,
+    id: input.id,
+    clock: input.clock,
+    startedAt: null,
+    endedAt: null,
+    endedBy: null,
+    byeAt: null,
+    leaving: [],
+  }),
+  initial: "proceeding",
+  on: {
+    // Whatever a state does not say otherwise: a request at the wrong time gets an answer all the same.
+    bye: { actions: "answerBye" },
+    change: { actions: "refuseChange" },
+    message: { actions: "refuseMessage" },
+    charge: { actions: "refuseMessage" },
+  },
+  states: {
+    /** The app server was asked and has not decided. */
+    proceeding: {
+      entry: "sendInvite",
+      on: {
+        "server.progress": { actions: "relayProgress" },
+        "server.answer": [
+          { guard: "clockStartsAtAnswer", target: "answered", actions: ["startClock", "relayAnswer"] },
+          { target: "answered", actions: "relayAnswer" },
+        ],
+        "server.failure": {
+          target: "refused",
+          actions: { type: "reportFailure", params: ({ event }) => event.failure },
+        },
+        "server.silent": {
+          target: "cancelling",
+          actions: { type: "reportFailure", params: ({ event }) => event.failure },
+        },
+        cancel: "cancelling",
+        // A BYE in an early dialog gives the INVITE up (RFC 3261 §15).
+        bye: { actions: ["answerBye", "reportGivenUp"] },
+      },
+    },
+    /** Nobody waits for the app server's answer any more, but one may be under way (RFC 3261 §9.1). */
+    cancelling: {
+      entry: "sendCancel",
+      on: {
+        "server.answer": { target: "leaving", actions: ["sendAck", "noteUnwanted"] },
+        "server.failure": "refused",
+      },
+    },
+    /** The 2xx was passed on; the client's ACK is awaited. */
+    answered: {
+      on: {
+        "client.ack": [
+          { guard: "clockStartsAtAnswer", target: "established", actions: ["relayAck", "recordStart"] },
+          { target: "established", actions: ["startClock", "relayAck", "recordStart"] },
+        ],
+        // Lost ACK: both ends are told to hang up (RFC 3261 §13.3.1.4), and nothing is charged.
+        "client.silent": { target: "leaving", actions: ["sendAck", "noteSilence"] },
+        bye: { target: "terminating", actions: ["sendAck", "noteBye"] },
+        lost: { target: "leaving", actions: ["sendAck", "noteLoss"] },
+        end: { target: "leaving", actions: ["sendAck", "noteEnd"] },
+      },
+    },
+    /** Client and app server talk directly; the clock runs (M7, M12). */
+    established: {
+      on: {
+        message: { actions: "relayMessage" },
+        charge: { actions: "recordCharge" },
+        bye: { target: "terminating", actions: "noteBye" },
+        lost: { target: "leaving", actions: "noteLoss" },
+        end: { target: "leaving", actions: "noteEnd" },
+      },
+      initial: "steady",
+      states: {
+        steady: { on: { change: { target: "changing", actions: "relayChange" } } },
+        /** A re-INVITE or UPDATE is under way; another has to wait. */
+        changing: { on: { "change.done": "steady" } },
+      },
+    },
+    /** One end hung up; its BYE was passed on and waits for the other's answer (M11). */
+    terminating: {
+      entry: "relayBye",
+      on: {
+        charge: { actions: "recordCharge" },
+        "bye.answered": { target: "terminated", actions: ["stopClock", "collectCharges"] },
+        "bye.failed": { target: "terminated", actions: "stopClockAtBye" },
+      },
+    },
+    /** The relay ends the session by itself and waits until each end in `leaving` has answered or was given up. */
+    leaving: {
+      entry: "sendByes",
+      on: {
+        charge: { actions: "recordCharge" },
+        "bye.answered": [
+          { guard: "isLastToLeave", target: "terminated", actions: ["stopClockAtBye", "collectCharges"] },
+          { actions: ["noteGone", "collectCharges"] },
+        ],
+        "bye.failed": [
+          { guard: "isLastToLeave", target: "terminated", actions: "stopClockAtBye" },
+          { actions: "noteGone" },
+        ],
+      },
+    },
+    /** No session came of it. */
+    refused: { type: "final", entry: "close" },
+    terminated: { type: "final", entry: ["recordEnd", "relayByeAnswer", "close"] },
+  },
+});

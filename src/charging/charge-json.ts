@@ -1,0 +1,35 @@
+import { err, ok, type Result } from "../support/result.ts";
+
+/** The charges in a JSON body as they stand there, not checked yet: a list under `charges`, a list, or a single one. */
+export function readChargeJson(text: string): Result<unknown[], string> {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return err("body is not JSON");
+  }
+  if (typeof body !== "object" || body === null) return err('body must be an object with "charges", or one charge');
+  const list = listIn(body);
+  if (!list.ok) return list;
+  return roundedNumber(text) ? err("a number that is not whole must be in quotes: it has no exact value in JSON") : list;
+}
+
+function listIn(body: object): Result<unknown[], string> {
+  if (Array.isArray(body)) return ok(body);
+  if (!Object.hasOwn(body, "charges")) return ok([body]);
+  const { charges, ...others } = body as { charges: unknown };
+  for (const name of Object.keys(others)) return err(`there is no field ${JSON.stringify(name.slice(0, 40))} beside "charges"`);
+  return Array.isArray(charges) ? ok(charges) : err('"charges" must be a list');
+}
+
+/**
+ * `JSON.parse` has rounded 2.0000000000000000001 to 2 without a word: looks for a number that was written with a fraction and came out
+ * whole. Those that did not come out whole are reported with their field's name later.
+ */
+function roundedNumber(text: string): boolean {
+  const outside = text.replace(/"(?:[^"\\]|\\.)*"/g, '""');
+  for (const [number] of outside.matchAll(/-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g)) {
+    if (/[.eE]/.test(number) && Number.isInteger(Number(number))) return true;
+  }
+  return false;
+}

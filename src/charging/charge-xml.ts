@@ -1,0 +1,94 @@
+import { XMLParser, XMLValidator } from "fast-xml-parser";
+import { err, ok, type Result } from "../support/result.ts";
+import type { Charge } from "./events.ts";
+
+const PREDEFINED: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
+
+/** Only data comes out: numbers stay text, and no entity is known but the five predefined ones and character references. */
+const parser = new XMLParser({
+  ignoreAttributes: false,
+  attributeNamePrefix: "@",
+  parseTagValue: false,
+  parseAttributeValue: false,
+  removeNSPrefix: true,
+  ignoreDeclaration: true,
+  ignorePiTags: true,
+  maxNestedTags: 8,
+  isArray: (name) => name === "charge",
+  entityDecoder: {
+    decode: decodeReferences,
+    setExternalEntities: () => {},
+    addInputEntities: () => {},
+    reset: () => {},
+    setXmlVersion: () => {},
+  },
+});
+
+/** XML 1.0 §4.1 and §4.6. */
+function decodeReferences(text: string): string {
+  if (!text.includes("&")) return text;
+  return text.replace(/&(?:#(\d{1,7})|#x([0-9a-fA-F]{1,6})|(amp|lt|gt|quot|apos));/g, (all, decimal, hex, name) => {
+    if (name !== undefined) return PREDEFINED[name]!;
+    const code = decimal !== undefined ? Number(decimal) : Number.parseInt(hex, 16);
+    return code > 0 && code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff) ? String.fromCodePoint(code) : all;
+  });
+}
+
+/** True where an `&` is left that none of the references above explains, outside CDATA and comments. */
+function hasForeignEntity(text: string): boolean {
+  const outside = text.replace(/<!\[CDATA\[[\s\S]*?\]\]>|<!--[\s\S]*?-->/g, "");
+  return /&(?!(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);)/.test(outside);
+}
+
+/** The charges in an XML body as they stand there, not checked yet: `<charge>` elements in `<charges>`, or a single one. */
+export function readChargeXml(text: string): Result<unknown[], string> {
+  // "<!" is a comment or CDATA section or else a declaration of a document type or an entity.
+  for (let at = text.indexOf("<!"); at >= 0; at = text.indexOf("<!", at + 2)) {
+    if (!text.startsWith("--", at + 2) && !text.startsWith("[CDATA[", at + 2)) return err("body must have no DOCTYPE and no declarations");
+  }
+  if (hasForeignEntity(text)) return err("body must have no entities but amp, lt, gt, quot, apos and character references");
+  let root: unknown;
+  try {
+    if (XMLValidator.validate(text) !== true) return err("body is not XML");
+    root = parser.parse(text);
+  } catch {
+    return err("body is not XML");
+  }
+  return chargesIn(root as Record<string, unknown>);
+}
+
+function chargesIn(root: Record<string, unknown>): Result<unknown[], string> {
+  const names = Object.keys(root);
+  if (names.length !== 1 || (names[0] !== "charges" && names[0] !== "charge")) return err("body must be <charges> or <charge>");
+  if (names[0] === "charge") return list(root.charge as unknown[]);
+  const charges = root.charges;
+  if (typeof charges !== "object" || charges === null) return ok([]); // <charges/>
+  for (const name of Object.keys(charges)) {
+    if (name === "charge" || isNamespace(name)) continue;
+    return err(name === "#text" ? "<charges> must have no text beside its charges" : `<charges> must hold <charge> only, has ${asWritten(name)}`);
+  }
+  return list(((charges as Record<string, unknown>).charge as unknown[] | undefined) ?? []);
+}
+
+function list(charges: unknown[]): Result<unknown[], string> {
+  return ok(charges.map(withoutNamespaces));
+}
+
+/** Declarations of namespaces are nobody's data; a field that stands twice or has parts in it is no text, and is refused as such. */
+function withoutNamespaces(charge: unknown): unknown {
+  if (typeof charge !== "object" || charge === null) return charge;
+  return Object.fromEntries(Object.entries(charge).filter(([name]) => !isNamespace(name)));
+}
+
+const isNamespace = (name: string): boolean => name === "@xmlns" || name.startsWith("@xmlns:");
+
+const asWritten = (name: string): string => (name.startsWith("@") ? name.slice(1) : `<${name}>`).replace(/[^\x20-\x7e]/g, "?").slice(0, 40);
+
+const ESCAPES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;" };
+const escapeXml = (text: string): string => text.replace(/[&<>"']/g, (c) => ESCAPES[c]!);
+
+export function writeChargeXml(charges: readonly Charge[]): string {
+  const fields = ["id", "item", "unitPrice", "quantity", "currency"] as const;
+  const one = (charge: Charge) => fields.map((name) => `<${name}>${escapeXml(charge[name])}</${name}>`).join("");
+  return `<charges>${charges.map((charge) => `<charge>${one(charge)}</charge>`).join("")}</charges>`;
+}

@@ -1,0 +1,115 @@
+import type { Bus } from "../bus/types.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { ChargingEvent } from "./events.ts";
+
+/** Number of the opening and number within it: two processes that share a journal by mistake overwrite nothing of each other's. */
+export type GroupKey = [opening: number, group: number];
+
+/** Events that were committed together, and are published and removed together. */
+export interface Group {
+  readonly key: GroupKey;
+  readonly bytes: number;
+  readonly count: number;
+  /** Undefined: not kept in memory, read it from the disk. */
+  readonly events: readonly ChargingEvent[] | undefined;
+}
+
+export interface PublisherOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly everyMs: number;
+  read(key: GroupKey): readonly ChargingEvent[];
+  /** The bus has taken these. */
+  taken(groups: readonly Group[]): void;
+}
+
+/** A publication holds about this many events at most, so that a long backlog goes out in pieces. */
+const BATCH_EVENTS = 1_000;
+/** Events that are kept in memory beside the disk, for the usual case that they are published at once. */
+const REMEMBERED_EVENTS = 20_000;
+const RETRY_LEAST_MS = 100;
+const RETRY_MOST_MS = 10_000;
+
+/** What is on disk and waits for the bus: published in order, one batch at a time, again and again until the bus takes it. */
+export class Publisher {
+  pendingEvents = 0;
+  pendingBytes = 0;
+  published = 0;
+  failures = 0;
+  private readonly options: PublisherOptions;
+  private readonly pending: Group[] = [];
+  private remembered = 0;
+  private publishing: Promise<void> | undefined;
+  private timer: TimerHandle | undefined;
+  private lastAt = 0;
+  private retryMs = RETRY_LEAST_MS;
+  private closing = false;
+
+  constructor(options: PublisherOptions) {
+    this.options = options;
+  }
+
+  add(key: GroupKey, bytes: number, count: number, events?: readonly ChargingEvent[]): void {
+    const keep = events !== undefined && this.remembered + count <= REMEMBERED_EVENTS;
+    if (keep) this.remembered += count;
+    this.pending.push({ key, bytes, count, events: keep ? events : undefined });
+    this.pendingBytes += bytes;
+    this.pendingEvents += count;
+    this.publishSoon(0);
+  }
+
+  private publishSoon(leastMs: number): void {
+    if (this.publishing || this.timer !== undefined || this.closing || this.pending.length === 0) return;
+    const { clock, everyMs } = this.options;
+    // A wall clock that was set back holds nothing up for longer than one interval.
+    const waitMs = Math.max(leastMs, Math.min(everyMs, this.lastAt + everyMs - clock.now()), 0);
+    this.timer = clock.setTimeout(() => {
+      this.timer = undefined;
+      this.lastAt = clock.now();
+      this.publishing = this.publish();
+    }, waitMs);
+  }
+
+  private async publish(): Promise<void> {
+    const groups: Group[] = [];
+    let events: ChargingEvent[] = [];
+    let retryMs = 0;
+    try {
+      for (const group of this.pending) {
+        if (groups.length > 0 && events.length + group.count > BATCH_EVENTS) break;
+        groups.push(group);
+        events = events.concat(group.events ?? this.options.read(group.key));
+      }
+      await this.options.bus.publish(events);
+      this.forget(groups);
+      this.published += events.length;
+      this.retryMs = RETRY_LEAST_MS;
+    } catch (error) {
+      this.failures++;
+      if (!this.closing) this.options.log.warn({ err: error, events: this.pendingEvents }, "journal: the bus does not take events");
+      retryMs = this.retryMs;
+      this.retryMs = Math.min(RETRY_MOST_MS, retryMs * 2);
+    }
+    this.publishing = undefined;
+    this.publishSoon(retryMs);
+  }
+
+  private forget(groups: readonly Group[]): void {
+    this.pending.splice(0, groups.length);
+    for (const { bytes, count, events } of groups) {
+      this.pendingBytes -= bytes;
+      this.pendingEvents -= count;
+      if (events) this.remembered -= count;
+    }
+    this.options.taken(groups);
+  }
+
+  /** Publishes nothing more; resolves when a publication under way is over, however it ends. */
+  async close(): Promise<void> {
+    this.closing = true;
+    this.options.clock.clearTimeout(this.timer);
+    await this.publishing;
+  }
+}

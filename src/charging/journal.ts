@@ -1,0 +1,280 @@
+import { statfs } from "node:fs/promises";
+import { open, type RootDatabase } from "lmdb";
+import type { Bus } from "../bus/types.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { ChargingEvent } from "./events.ts";
+import { type Group, type GroupKey, Publisher } from "./journal-publisher.ts";
+
+export interface JournalOptions {
+  /** Folder of the journal; made where there is none. */
+  readonly path: string;
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Bytes of events that wait for the bus; default 1 GiB. At four fifths of it `full` is true, at all of it appends are refused. */
+  readonly maxBytes?: number;
+  /** `full` is true as well while the disk has less than this many bytes free; default 256 MiB. */
+  readonly minFreeDiskBytes?: number;
+  /** Least time from one commit to the next under load; default 10 ms. An append that comes alone does not wait. */
+  readonly commitEveryMs?: number;
+  /** Least time from one publication to the next; default 20 ms. */
+  readonly publishEveryMs?: number;
+}
+
+export interface JournalStats {
+  /** Events since it was opened: put on disk, refused or failed, taken by the bus. */
+  readonly appended: number;
+  readonly failed: number;
+  readonly published: number;
+  readonly commits: number;
+  /** Times that the bus did not take a batch. */
+  readonly publishFailures: number;
+  /** Waiting for the bus now. */
+  readonly pendingEvents: number;
+  readonly pendingBytes: number;
+  readonly maxBytes: number;
+  /** Undefined where the system does not tell. */
+  readonly freeDiskBytes: number | undefined;
+}
+
+export interface Journal {
+  /** Resolves when the event is on the disk itself, fsync'd. Rejects when it is not: then it must not be answered for. */
+  append(event: ChargingEvent): Promise<void>;
+  /** True when little room is left: no new sessions, so that those under way can be put on record to their end. */
+  readonly full: boolean;
+  stats(): JournalStats;
+  /** Resolves at the next moment when nothing is left that the bus has not taken. */
+  drained(): Promise<void>;
+  /** Commits what was appended, waits for a publication under way, and closes. What the bus did not take stays for the next start. */
+  close(): Promise<void>;
+}
+
+interface Waiting {
+  readonly event: ChargingEvent;
+  readonly json: string;
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+type Db = RootDatabase<Buffer, GroupKey>;
+
+const FULL_AT = 0.8;
+/** A group that is committed holds about this much at most, so that memory holds one at a time. */
+const GROUP_BYTES = 2 ** 20;
+/** How long events that the bus has taken stay, when no further commit comes along to remove them with. */
+const REMOVE_WITHIN_MS = 100;
+const CHECK_EVERY_MS = 5_000;
+/** Where the number of the last opening stands, before all groups. */
+const OPENINGS: GroupKey = [0, 0];
+
+/** Opens the journal (DESIGN.md, decision 8), and begins to publish what an earlier run left in it. Throws where it cannot be opened. */
+export async function openJournal(options: JournalOptions): Promise<Journal> {
+  // Without overlappingSync a put resolves after the fsync of its commit, and rejects where commit or fsync fails. With it, lmdb's
+  // default, it resolves before, and the promise to ask instead (`db.flushed`) never settles after a failure.
+  const db: Db = open({ path: options.path, encoding: "binary", overlappingSync: false, noSubdir: false });
+  const opening = await db.transaction(() => {
+    const last = Number(db.get(OPENINGS)?.toString() ?? "0");
+    db.putSync(OPENINGS, Buffer.from(String(last + 1)));
+    return last + 1;
+  });
+  const journal = new LmdbJournal(db, opening, options);
+  journal.recover();
+  await journal.check();
+  return journal;
+}
+
+class LmdbJournal implements Journal {
+  private readonly db: Db;
+  private readonly opening: number;
+  private readonly options: JournalOptions;
+  private readonly publisher: Publisher;
+  private readonly maxBytes: number;
+  private lastGroup = 0;
+  private waiting: Waiting[] = [];
+  private waitingBytes = 0;
+  private committing: Promise<void> | undefined;
+  /** True from the moment when a commit is decided on. */
+  private scheduled = false;
+  private commitAt = 0;
+  private timer: TimerHandle | undefined;
+  /** Taken by the bus, to be removed with the next commit. */
+  private taken: GroupKey[] = [];
+  private removeTimer: TimerHandle | undefined;
+  private checkTimer: TimerHandle | undefined;
+  private freeDiskBytes: number | undefined;
+  /** The last commit failed: no new sessions until one succeeds. */
+  private broken = false;
+  private closing = false;
+  private drains: (() => void)[] = [];
+  private appended = 0;
+  private failed = 0;
+  private commits = 0;
+
+  constructor(db: Db, opening: number, options: JournalOptions) {
+    const { bus, clock, log, publishEveryMs = 20, maxBytes = 2 ** 30 } = options;
+    this.db = db;
+    this.opening = opening;
+    this.options = options;
+    this.maxBytes = maxBytes;
+    this.publisher = new Publisher({
+      bus,
+      clock,
+      log,
+      everyMs: publishEveryMs,
+      read: (key) => readEvents(db.get(key)),
+      taken: (groups) => this.removeSoon(groups),
+    });
+  }
+
+  recover(): void {
+    for (const { key, value } of this.db.getRange({ start: [1, 0] })) {
+      this.publisher.add(key, value.length, readEvents(value).length);
+    }
+    const { pendingEvents } = this.publisher;
+    if (pendingEvents > 0) this.options.log.info({ events: pendingEvents }, "journal: publishes what an earlier run left");
+  }
+
+  get full(): boolean {
+    const { minFreeDiskBytes = 256 * 2 ** 20 } = this.options;
+    if (this.broken || (this.freeDiskBytes !== undefined && this.freeDiskBytes < minFreeDiskBytes)) return true;
+    return this.publisher.pendingBytes + this.waitingBytes >= this.maxBytes * FULL_AT;
+  }
+
+  stats(): JournalStats {
+    const { appended, failed, commits, maxBytes, freeDiskBytes } = this;
+    const { published, failures: publishFailures, pendingEvents, pendingBytes } = this.publisher;
+    return { appended, failed, published, commits, publishFailures, pendingEvents, pendingBytes, maxBytes, freeDiskBytes };
+  }
+
+  append(event: ChargingEvent): Promise<void> {
+    const json = JSON.stringify(event);
+    if (this.closing || this.publisher.pendingBytes + this.waitingBytes + json.length > this.maxBytes) {
+      this.failed++;
+      return Promise.reject(new Error(this.closing ? "the journal is closed" : "the journal is full"));
+    }
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ event, json, resolve, reject });
+      this.waitingBytes += json.length;
+      this.commitSoon();
+    });
+  }
+
+  /** Group commit: one at a time and not more often than asked for; what comes in the meantime goes with the next. */
+  private commitSoon(): void {
+    if (this.scheduled || this.closing) return;
+    this.scheduled = true;
+    const { clock, commitEveryMs = 10 } = this.options;
+    const waitMs = Math.min(commitEveryMs, this.commitAt + commitEveryMs - clock.now()); // also where the clock was set back
+    const run = () => {
+      if (!this.closing) this.committing = this.commit();
+    };
+    if (waitMs > 0) this.timer = clock.setTimeout(run, waitMs);
+    else setImmediate(run); // with all that this turn of the event loop appends
+  }
+
+  private async commit(): Promise<void> {
+    this.commitAt = this.options.clock.now();
+    const group = this.takeGroup();
+    const removals = this.taken;
+    this.taken = [];
+    const key: GroupKey = [this.opening, ++this.lastGroup];
+    try {
+      const bytes = await this.write(key, group, removals);
+      this.broken = false;
+      this.commits++;
+      this.appended += group.length;
+      if (group.length > 0) this.publisher.add(key, bytes, group.length, group.map(({ event }) => event));
+      for (const { resolve } of group) resolve();
+    } catch (error) {
+      this.broken = true;
+      this.failed += group.length;
+      this.taken.push(...removals);
+      this.options.log.error({ err: error, events: group.length }, "journal: commit failed");
+      for (const { reject } of group) reject(error);
+    }
+    this.committing = undefined;
+    this.scheduled = false;
+    if (this.waiting.length > 0) this.commitSoon();
+    this.settleDrains();
+  }
+
+  private takeGroup(): Waiting[] {
+    let bytes = 0;
+    let count = 0;
+    while (count < this.waiting.length && bytes < GROUP_BYTES) bytes += this.waiting[count++]!.json.length;
+    this.waitingBytes -= bytes;
+    return this.waiting.splice(0, count);
+  }
+
+  /** One transaction: lmdb puts all writes of one turn of the event loop into one. Returns the bytes written. */
+  private async write(key: GroupKey, group: readonly Waiting[], removals: readonly GroupKey[]): Promise<number> {
+    const writes: Promise<boolean>[] = [];
+    let bytes = 0;
+    if (group.length > 0) {
+      const value = Buffer.from(`[${group.map(({ json }) => json).join(",")}]`);
+      bytes = value.length;
+      writes.push(this.db.put(key, value));
+    }
+    for (const old of removals) writes.push(this.db.remove(old));
+    if (writes.length === 0) writes.push(this.db.put(OPENINGS, Buffer.from(String(this.opening)))); // to see whether it can be done
+    try {
+      await Promise.all(writes);
+    } catch (error) {
+      // lmdb rejects a second promise with the cause; if nobody listened to it, that would end the process.
+      const { commitError } = error as { commitError?: Promise<unknown> };
+      throw commitError === undefined ? error : await commitError.catch((cause: unknown) => cause);
+    }
+    return bytes;
+  }
+
+  private removeSoon(groups: readonly Group[]): void {
+    for (const { key } of groups) this.taken.push(key);
+    this.settleDrains();
+    this.removeTimer ??= this.options.clock.setTimeout(() => {
+      this.removeTimer = undefined;
+      if (this.taken.length > 0) this.commitSoon();
+    }, REMOVE_WITHIN_MS);
+  }
+
+  /** Looks how much room the disk has, and after a commit that failed, whether another succeeds. */
+  async check(): Promise<void> {
+    try {
+      const { bavail, bsize } = await statfs(this.options.path);
+      this.freeDiskBytes = bavail * bsize;
+    } catch (error) {
+      this.options.log.warn({ err: error }, "journal: cannot tell how much room the disk has");
+    }
+    if (this.broken) this.commitSoon();
+    if (this.closing) return;
+    this.checkTimer = this.options.clock.setTimeout(() => void this.check(), CHECK_EVERY_MS);
+  }
+
+  drained(): Promise<void> {
+    return new Promise((resolve) => {
+      this.drains.push(resolve);
+      this.settleDrains();
+    });
+  }
+
+  private settleDrains(): void {
+    if (this.drains.length === 0 || this.waiting.length > 0 || this.committing || this.publisher.pendingEvents > 0) return;
+    for (const resolve of this.drains.splice(0)) resolve();
+  }
+
+  async close(): Promise<void> {
+    if (this.closing) return;
+    this.closing = true;
+    for (const timer of [this.timer, this.removeTimer, this.checkTimer]) this.options.clock.clearTimeout(timer);
+    await this.committing;
+    while (this.waiting.length > 0) await this.commit();
+    await this.publisher.close();
+    if (this.taken.length > 0) await this.commit();
+    await this.db.close();
+  }
+}
+
+function readEvents(stored: Buffer | undefined): ChargingEvent[] {
+  if (stored === undefined) return []; // another process that shares the journal has published and removed it
+  return JSON.parse(stored.toString("utf8")) as ChargingEvent[];
+}

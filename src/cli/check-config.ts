@@ -1,0 +1,38 @@
+import { existsSync } from "node:fs";
+import type { Command } from "commander";
+import { configPath, knownIds, readConfig, withStore } from "./context.ts";
+import { CliError, EXIT, type Io } from "./io.ts";
+
+/** `tollgate check-config`. */
+export function addCheckConfigCommand(program: Command, io: Io): void {
+  program
+    .command("check-config")
+    .description("check a configuration, also against what is registered in the store")
+    .argument("[file]", "the file (default: as for --config)")
+    .addHelpText(
+      "after",
+      `
+A mistake is shown as file:line:column, the setting, what was expected and what was found.
+
+Example:
+  $ tollgate check-config /etc/tollgate/tollgate.yaml`,
+    )
+    .action(async (file: string | undefined, _options: unknown, command: Command) => {
+      const option = file ?? (command.optsWithGlobals().config as string | undefined);
+      if (configPath(io, option) === undefined) {
+        throw new CliError("no tollgate.yaml here: name the file, or start from ops/tollgate.yaml of the package", EXIT.usage);
+      }
+      const { config } = readConfig(io, option);
+      const nothing = { services: [], appServers: [], tariffs: [] };
+      // Looking must not make a data folder where there is none.
+      const known = existsSync(config.data) ? await withStore(config, knownIds) : nothing;
+      const { name } = readConfig(io, option, known);
+      const counts = [
+        [config.services.length + known.services.length, "services"],
+        [config.appServers.length + known.appServers.length, "app servers"],
+        [config.tariffs.length + known.tariffs.length, "tariffs"],
+        [config.rules.length, "rules"],
+      ];
+      io.out(`${name}: ok (${counts.map(([count, what]) => `${count} ${what}`).join(", ")}, with those in the store)\n`);
+    });
+}

@@ -1,0 +1,63 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { basename, join, relative, resolve } from "node:path";
+import type { KnownIds } from "../config/cross-check.ts";
+import { defaultConfig, loadConfig } from "../config/load.ts";
+import { type ConfigProblem, formatProblem } from "../config/problems.ts";
+import type { Config } from "../config/schema.ts";
+import { openEmbeddedStore } from "../store/embedded.ts";
+import type { Store } from "../store/types.ts";
+import { CliError, EXIT, type Io } from "./io.ts";
+
+export interface LoadedConfig {
+  readonly config: Config;
+  /** Absolute; undefined: there is no file, the defaults hold. */
+  readonly path: string | undefined;
+  /** How to name it in messages. */
+  readonly name: string;
+}
+
+/** The file that a command uses: `--config`, else TOLLGATE_CONFIG, else tollgate.yaml here if there is one. */
+export function configPath(io: Io, option: string | undefined): string | undefined {
+  const named = option ?? io.env.TOLLGATE_CONFIG;
+  if (named !== undefined && named !== "") return resolve(io.cwd, named);
+  const here = join(io.cwd, "tollgate.yaml");
+  return existsSync(here) ? here : undefined;
+}
+
+/** Loads the configuration, or ends the command with every mistake that it has. */
+export function readConfig(io: Io, option: string | undefined, known?: KnownIds): LoadedConfig {
+  const path = configPath(io, option);
+  if (path === undefined) return { config: defaultConfig(io.cwd), path, name: "the default configuration" };
+  const loaded = loadConfig(path, known);
+  if (!loaded.ok) throw new CliError(problemText(io, loaded.error), EXIT.usage);
+  return { config: loaded.value, path, name: shortName(io, path) };
+}
+
+export function problemText(io: Io, problems: readonly ConfigProblem[]): string {
+  const lines = problems.map((problem) => formatProblem({ ...problem, file: shortName(io, problem.file) }));
+  const count = lines.length === 1 ? "1 mistake" : `${lines.length} mistakes`;
+  return `${lines.join("\n")}\n${count} in the configuration; ops/tollgate.yaml of the package explains every setting`;
+}
+
+function shortName(io: Io, path: string): string {
+  const short = relative(io.cwd, path);
+  return short.startsWith("..") ? path : short || basename(path);
+}
+
+/** Opens the store of that configuration for one command. */
+export async function withStore<T>(config: Config, use: (store: Store) => Promise<T>): Promise<T> {
+  mkdirSync(config.data, { recursive: true, mode: 0o700 });
+  const store = await openEmbeddedStore(config.data);
+  try {
+    return await use(store);
+  } finally {
+    await store.close();
+  }
+}
+
+/** What the store has registered, for checking names. */
+export async function knownIds(store: Store): Promise<KnownIds> {
+  const [services, appServers, tariffs] = await Promise.all([store.services.list(), store.appServers.list(), store.tariffs.list()]);
+  const ids = (things: readonly { id: string }[]) => things.map((thing) => thing.id);
+  return { services: ids(services), appServers: ids(appServers), tariffs: ids(tariffs) };
+}

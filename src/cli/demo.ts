@@ -1,0 +1,160 @@
+import { type Entry, monthOf } from "../charging/billing-store.ts";
+import { defaultConfig } from "../config/load.ts";
+import { withStore } from "./context.ts";
+import { checkEntries } from "./demo/bill-check.ts";
+import { Checks } from "./demo/checks.ts";
+import { labelOf } from "./demo/ladder.ts";
+import { Printer } from "./demo/printer.ts";
+import { type Direction, takeLesson, turnAway, visitWineShop } from "./demo/scenes.ts";
+import { type Stage, setStage, type Tapped } from "./demo/stage.ts";
+
+const MOST_MS = 20_000;
+const CLOSE_MS = 3_000;
+
+export interface DemoOptions {
+  /** Where to print; default standard output. Colours and box characters only where it is a terminal. */
+  readonly out?: NodeJS.WritableStream & { readonly isTTY?: boolean };
+  /** One JSON document at the end instead of ladders and text. */
+  readonly json?: boolean;
+}
+
+/**
+ * Runs a relay, two app servers and a client on this machine, on real sockets and a data folder of their own: a visit to a wine shop, an
+ * English lesson, two requests that are refused, and the bill. Resolves to the exit code: 0 where all was as expected, else 1 with what was not.
+ */
+export async function demo(options: DemoOptions = {}): Promise<number> {
+  const { out = process.stdout, json = false } = options;
+  const printer = new Printer(json ? () => {} : (line) => void out.write(`${line}\n`), !json && out.isTTY === true);
+  const checks = new Checks();
+  const play: Play = { printer, checks, step: "starting", entries: [], user: "", totalCents: 0 };
+  const startedAt = Date.now();
+  try {
+    await inTime(MOST_MS, perform(play), () => `${play.step} took too long: the demo has ${MOST_MS / 1000} s`);
+  } catch (error) {
+    checks.that(false, `${play.step}: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  await inTime(CLOSE_MS, play.stage?.close() ?? Promise.resolve(), () => "").catch((error) => {
+    checks.that(
+      false,
+      `shutting down: ${error instanceof Error && error.message !== "" ? error.message : "it took too long"}`,
+    );
+  });
+  for (const line of play.stage?.log ?? []) if (checks.failures.length > 0) printer.say(`relay: ${line}`);
+  if (json) out.write(`${JSON.stringify(document(play, Date.now() - startedAt), null, 2)}\n`);
+  else conclude(play, Date.now() - startedAt);
+  return checks.failures.length === 0 ? 0 : 1;
+}
+
+interface Play {
+  readonly printer: Printer;
+  readonly checks: Checks;
+  /** What is under way, for the message when it fails. */
+  step: string;
+  stage?: Stage;
+  entries: readonly Entry[];
+  user: string;
+  totalCents: number;
+}
+
+async function perform(play: Play): Promise<void> {
+  const { printer, checks } = play;
+  const startedAt = Date.now();
+  const servers = new Set<string>();
+  const stage = await setStage((event) => draw(printer, servers, event));
+  play.stage = stage;
+  play.user = stage.user;
+  for (const { port } of [stage.shop, stage.school]) servers.add(`127.0.0.1:${port}`);
+  printer.say(`A relay on ${stage.relay}, a wine shop on ${stage.shop.uri}, a school on ${stage.school.uri}.`);
+
+  const direction: Direction = {
+    checks,
+    direct: (from, to, label) => printer.arrow(Date.now(), from, to, label),
+    note: (text) => printer.note(text),
+  };
+  play.step = "the visit to the wine shop";
+  printer.scene("1. Alice shops for wine: charged for what she buys", {
+    client: "alice",
+    relay: "relay",
+    server: "wine shop",
+  });
+  const visit = await visitWineShop(stage, direction);
+  play.step = "the English lesson";
+  printer.scene("2. Alice takes an English lesson: charged by time", {
+    client: "alice",
+    relay: "relay",
+    server: "school",
+  });
+  const lesson = await takeLesson(stage, direction);
+  play.step = "the requests that are refused";
+  printer.scene("3. A wrong password, then a service that nobody offers", {
+    client: "client",
+    relay: "relay",
+    server: "app servers",
+  });
+  await turnAway(stage, direction);
+  printer.say();
+
+  play.step = "the bill";
+  const data = await stage.finish();
+  play.entries = await readEntries(data, stage.user, startedAt);
+  play.totalCents = checkEntries(play.entries, visit, lesson, checks);
+  printBill(play);
+}
+
+/** Draws what the relay's tap has seen. */
+function draw(printer: Printer, servers: ReadonlySet<string>, { direction, peer, message, at }: Tapped): void {
+  const side = servers.has(peer) ? "server" : "client";
+  if (direction === "in") printer.arrow(at, side, "relay", labelOf(message));
+  else printer.arrow(at, "relay", side, labelOf(message));
+}
+
+async function readEntries(data: string, user: string, since: number): Promise<Entry[]> {
+  const months = [...new Set([monthOf(since), monthOf(Date.now())])]; // the demo may run at midnight on the last of a month
+  return withStore({ ...defaultConfig(), data }, async (store) => {
+    const pages = await Promise.all(months.map((month) => store.billing.entries(user, month, { limit: 100 })));
+    return pages.flatMap(({ entries }) => entries);
+  });
+}
+
+function printBill(play: Play): void {
+  const { printer } = play;
+  printer.say(`Bill of ${play.user}`);
+  printer.say();
+  for (const line of billLines(play.entries)) printer.say(line);
+  printer.say();
+}
+
+function conclude(play: Play, elapsedMs: number): void {
+  const { printer, checks } = play;
+  const took = `${(elapsedMs / 1000).toFixed(1)} s`;
+  if (checks.failures.length === 0) return printer.say(`All as expected: ${checks.passed} checks, ${took}.`);
+  const count = checks.failures.length === 1 ? "1 thing was" : `${checks.failures.length} things were`;
+  printer.say(`${count} not as expected (${checks.passed} checks passed, ${took}):`);
+  for (const failure of checks.failures) printer.say(`  - ${failure}`);
+}
+
+function document(play: Play, elapsedMs: number) {
+  const { checks, printer, entries } = play;
+  const bill = { user: play.user, entries, total: (play.totalCents / 100).toFixed(2) };
+  return {
+    ok: checks.failures.length === 0,
+    elapsedMs,
+    checks: checks.passed,
+    failures: checks.failures,
+    scenes: printer.scenes,
+    bill,
+  };
+}
+
+/** Rejects when `work` takes longer; `why` is asked for then. */
+async function inTime<T>(ms: number, work: Promise<T>, why: () => string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(why())), ms);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}

@@ -1,0 +1,88 @@
+import { type ClientSession, type Ending, SipError } from "../../sdk/index.ts";
+import type { Checks } from "./checks.ts";
+import type { Lane } from "./ladder.ts";
+import { LESSON_MS } from "./school.ts";
+import { DOMAIN, type Stage } from "./stage.ts";
+import { WINES } from "./wine-shop.ts";
+
+/** What a scene needs besides the stage. */
+export interface Direction {
+  readonly checks: Checks;
+  /** Draws an arrow past the relay: what client and app server say to each other directly. */
+  direct(from: Lane, to: Lane, label: string): void;
+  note(text: string): void;
+}
+
+/** What the client itself has measured of a session, to hold against the bill. */
+export interface Measured {
+  readonly session: string;
+  readonly elapsedMs: number;
+}
+
+/** A visit to the wine shop: a web page beside a SIP session; two purchases are charged by INFO, the delivery at the end. */
+export async function visitWineShop(stage: Stage, direction: Direction): Promise<Measured> {
+  const { checks } = direction;
+  const session = await stage.alice.request("wine", {
+    description: `<request><category>wine</category><lang>en</lang></request>`,
+  });
+  const started = Date.now();
+  checks.that(
+    /^http:\/\/127\.0\.0\.1:\d+\/\w+$/.test(session.access ?? ""),
+    `the wine shop's URL: found ${session.access ?? "none"}`,
+  );
+  const url = session.access ?? "";
+
+  const page = await browse(direction, url);
+  checks.equal("status of the wine shop's page", page.status, 200);
+  checks.that(
+    page.text.includes(`${stage.user}@${DOMAIN}`),
+    "the wine shop's page does not greet the user by the identity that the relay vouches for",
+  );
+  for (const { name } of WINES) checks.that(page.text.includes(name), `the wine shop's page does not show ${name}`);
+
+  for (const form of ["wine=rioja&quantity=2", "wine=barolo&quantity=1"]) {
+    const bought = await browse(direction, url, form);
+    checks.equal(`status of the purchase ${form}`, bought.status, 200);
+    checks.that(bought.text.includes("on your bill"), `the purchase ${form} was not confirmed`);
+  }
+
+  const ending = await session.end();
+  checks.equal("end of the visit", [ending.by, ending.status], ["local", 200]);
+  checks.that(ending.body === undefined, "the client has seen the charges in the app server's 200 to BYE");
+  return { session: session.id, elapsedMs: Date.now() - started };
+}
+
+/** Opens a page of the app server, or sends a form to it. */
+async function browse(direction: Direction, url: string, form?: string): Promise<{ status: number; text: string }> {
+  direction.direct("client", "server", form === undefined ? "HTTP GET, the page" : `HTTP POST ${form}`);
+  const headers = { "Content-Type": "application/x-www-form-urlencoded" };
+  const response = await fetch(url, form === undefined ? {} : { method: "POST", body: form, headers });
+  const text = await response.text();
+  direction.direct("server", "client", `${response.status} ${response.statusText} (HTTP)`);
+  return { status: response.status, text };
+}
+
+/** A lesson, charged by time: the app server measures and charges nothing, and hangs up when it is over. */
+export async function takeLesson(stage: Stage, direction: Direction): Promise<Measured> {
+  const { checks } = direction;
+  const session: ClientSession = await stage.alice.request("english");
+  const started = Date.now();
+  checks.equal("the school's welcome", session.answer?.content, "Good morning! Today: the weather.");
+  direction.note(`the lesson takes ${LESSON_MS / 1000} s, then the school hangs up`);
+  const ending: Ending = await session.ended;
+  checks.equal("end of the lesson", ending.by, "remote");
+  return { session: session.id, elapsedMs: Date.now() - started };
+}
+
+/** A wrong password (M2), and a service that nobody offers (M4). */
+export async function turnAway(stage: Stage, direction: Direction): Promise<void> {
+  const refused = async (what: string, request: Promise<unknown>, status: number) => {
+    const outcome = await request.then(
+      () => "accepted",
+      (error: unknown) => (error instanceof SipError ? error.status : String(error)),
+    );
+    direction.checks.equal(`answer to ${what}`, outcome, status);
+  };
+  await refused("a wrong password", stage.stranger.request("wine"), 401);
+  await refused("a request for a service that nobody offers", stage.alice.request("beer"), 404);
+}

@@ -1,0 +1,94 @@
+import { createInterface } from "node:readline";
+import { Writable } from "node:stream";
+
+/** What a command has to do with its surroundings; tests put their own in place. */
+export interface Io {
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
+  out(text: string): void;
+  err(text: string): void;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  /** Calls `fn` at each such signal; returns how to stop that. */
+  onSignal(signal: "SIGTERM" | "SIGINT" | "SIGHUP", fn: () => void): () => void;
+}
+
+export const processIo: Io = {
+  stdin: process.stdin,
+  out: (text) => void process.stdout.write(text),
+  err: (text) => void process.stderr.write(text),
+  env: process.env,
+  cwd: process.cwd(),
+  onSignal(signal, fn) {
+    process.on(signal, fn);
+    return () => process.off(signal, fn);
+  },
+};
+
+export const EXIT = { ok: 0, failure: 1, usage: 2 } as const;
+
+/** Ends a command with a message for its user: what is wrong, and what to do. */
+export class CliError extends Error {
+  readonly exitCode: number;
+
+  constructor(message: string, exitCode: number = EXIT.failure) {
+    super(message);
+    this.exitCode = exitCode;
+  }
+}
+
+/**
+ * A new user's password: a line of standard input (`fromStdin`), TOLLGATE_PASSWORD, or typed twice at the terminal without being shown.
+ * Never an argument: those are seen by everybody on the machine.
+ */
+export async function readPassword(io: Io, fromStdin: boolean): Promise<string> {
+  const fromEnv = io.env.TOLLGATE_PASSWORD;
+  const password = fromStdin ? await readLine(io) : fromEnv !== undefined && fromEnv !== "" ? fromEnv : await askTwice(io);
+  if (password === "") throw new CliError("the password is empty", EXIT.usage);
+  if (Buffer.byteLength(password) > 1024) throw new CliError("the password has more than 1,024 bytes", EXIT.usage);
+  return password;
+}
+
+async function readLine(io: Io): Promise<string> {
+  const lines = createInterface({ input: io.stdin, crlfDelay: Infinity });
+  try {
+    for await (const line of lines) return line;
+    return "";
+  } finally {
+    lines.close();
+  }
+}
+
+async function askTwice(io: Io): Promise<string> {
+  if (io.stdin.isTTY !== true) {
+    throw new CliError("no terminal to ask for the password: use --password-stdin, or set TOLLGATE_PASSWORD", EXIT.usage);
+  }
+  const first = await ask(io, "Password: ");
+  const second = await ask(io, "Again: ");
+  if (first !== second) throw new CliError("the two passwords differ", EXIT.usage);
+  return first;
+}
+
+function ask(io: Io, question: string): Promise<string> {
+  io.err(question);
+  // With an output that drops everything, readline edits the line but shows nothing of it.
+  const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
+  const lines = createInterface({ input: io.stdin, output: silent, terminal: true });
+  return new Promise((resolve, reject) => {
+    lines.once("SIGINT", () => {
+      lines.close();
+      reject(new CliError("interrupted"));
+    });
+    lines.question("", (answer) => {
+      lines.close();
+      io.err("\n");
+      resolve(answer);
+    });
+  });
+}
+
+/** Rows under headings in columns; the last column is not padded. */
+export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+  const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => (row[i] ?? "").length)));
+  const line = (cells: readonly string[]) => cells.map((cell, i) => (i === cells.length - 1 ? cell : cell.padEnd(widths[i]!))).join("  ");
+  return `${[headings, ...rows].map((row) => line(row).trimEnd()).join("\n")}\n`;
+}

@@ -1,0 +1,79 @@
+import type { AnyStateMachine, AnyStateNode } from "xstate";
+import { billingMachine } from "../../machines/billing.ts";
+import { requestMachine } from "../../machines/request.ts";
+import { sessionMachine } from "../../machines/session.ts";
+
+/** Every chart, in the order in which a call meets them (P1). */
+export const charts: Readonly<Record<string, AnyStateMachine>> = {
+  request: requestMachine,
+  session: sessionMachine,
+  billing: billingMachine,
+};
+
+/** Each chart as a Mermaid state diagram. */
+export function renderMachines(): { readonly name: string; readonly mermaid: string }[] {
+  return Object.entries(charts).map(([name, chart]) => ({ name, mermaid: mermaid(chart) }));
+}
+
+/** machines/README.md: the charts for people who read the repository. */
+export function renderMachinesReadme(): string {
+  const sections = renderMachines().map(({ name, mermaid }) => `## ${name}\n\n\`\`\`mermaid\n${mermaid}\n\`\`\`\n`);
+  return [
+    "# The charts",
+    "",
+    "Drawn from the charts in this folder by `npm run machines`; a test fails when this page is stale. An arrow says the event,",
+    "[the guard] and what is done. `*` stands for every state of the chart that does not say otherwise.",
+    "",
+    sections.join("\n"),
+  ].join("\n");
+}
+
+function mermaid(chart: AnyStateMachine): string {
+  const lines = ["stateDiagram-v2"];
+  const root = chart.root;
+  if (root.config.on) lines.push(`  any: *${entries(root)}`);
+  drawChildren(root, lines, "  ");
+  drawTransitions(root, lines);
+  return lines.join("\n");
+}
+
+function drawChildren(parent: AnyStateNode, lines: string[], indent: string): void {
+  const initial = parent.initial?.target?.[0];
+  if (initial) lines.push(`${indent}[*] --> ${idOf(initial)}`);
+  for (const node of Object.values(parent.states)) {
+    const does = entries(node);
+    lines.push(`${indent}state "${node.key}${does}" as ${idOf(node)}`);
+    if (node.type === "compound") {
+      lines.push(`${indent}state ${idOf(node)} {`);
+      drawChildren(node, lines, `${indent}  `);
+      lines.push(`${indent}}`);
+    }
+    if (node.type === "final") lines.push(`${indent}${idOf(node)} --> [*]`);
+  }
+}
+
+function drawTransitions(node: AnyStateNode, lines: string[]): void {
+  const from = node.parent ? idOf(node) : "any";
+  const groups = [...node.transitions.values(), node.always ?? []];
+  for (const transition of groups.flat()) {
+    const event = transition.eventType === "" ? "" : transition.eventType;
+    const guard = transition.guard ? ` [${nameOf(transition.guard)}]` : "";
+    const actions = transition.actions.length > 0 ? ` / ${transition.actions.map(nameOf).join(", ")}` : "";
+    const label = `${event}${guard}${actions}`.trim();
+    for (const target of transition.target ?? [undefined]) {
+      lines.push(`  ${from} --> ${target ? idOf(target) : from}${label ? `: ${label}` : ""}`);
+    }
+  }
+  for (const child of Object.values(node.states)) drawTransitions(child, lines);
+}
+
+const entries = (node: AnyStateNode): string =>
+  node.entry.length > 0 ? ` / ${node.entry.map(nameOf).join(", ")}` : "";
+
+const idOf = (node: AnyStateNode): string => node.path.join("_");
+
+function nameOf(thing: unknown): string {
+  if (typeof thing === "string") return thing;
+  if (typeof thing === "object" && thing !== null && "type" in thing) return String(thing.type);
+  return "?";
+}

@@ -1,0 +1,91 @@
+import { readFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Command, CommanderError } from "commander";
+import { addBillCommand } from "./bill.ts";
+import { addCheckConfigCommand } from "./check-config.ts";
+import { CliError, EXIT, type Io, processIo } from "./io.ts";
+import { addMachinesCommand } from "./machines.ts";
+import { addRegistryCommands } from "./registries.ts";
+import { addSessionsCommand } from "./sessions.ts";
+import { addStartCommand } from "./start.ts";
+import { addUserCommands } from "./users.ts";
+
+/**
+ * Runs the `tollgate` command. `argv` is what stands behind the command's name. Resolves to the exit code: 0 done, 1 it failed,
+ * 2 the command line or the configuration is wrong.
+ */
+export async function run(argv: readonly string[], io: Io = processIo): Promise<number> {
+  let code: number = EXIT.ok;
+  const program = buildProgram(io, (result) => {
+    code = result;
+  });
+  try {
+    await program.parseAsync(argv, { from: "user" });
+    return code;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage; // commander has said why
+    if (error instanceof CliError) {
+      io.err(`tollgate: ${error.message}\n`);
+      return error.exitCode;
+    }
+    io.err(`tollgate: ${error instanceof Error ? error.message : String(error)}\n`);
+    if (io.env.TOLLGATE_DEBUG && error instanceof Error) io.err(`${error.stack}\n`);
+    return EXIT.failure;
+  }
+}
+
+function buildProgram(io: Io, setCode: (code: number) => void): Command {
+  const program = new Command("tollgate")
+    .description("A SIP session relay that lends its sign-in, session clock and billing to any application server.")
+    .version(version(), "-V, --version", "print the version")
+    .option("-c, --config <file>", "configuration (default: TOLLGATE_CONFIG, else ./tollgate.yaml, else built-in defaults)")
+    .helpCommand(false)
+    .showSuggestionAfterError(true)
+    .showHelpAfterError("(--help says what is possible)")
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ writeOut: (text) => io.out(text), writeErr: (text) => io.err(text) })
+    .exitOverride()
+    .addHelpText(
+      "after",
+      `
+Examples:
+  $ tollgate demo                          see a relay, two app servers and a client at work
+  $ tollgate tariff add lesson --currency EUR --price 0.50
+  $ tollgate service add english --tariff lesson
+  $ tollgate appserver add school --uri sip:127.0.0.1:5070 --service english
+  $ tollgate user add alice
+  $ tollgate start                         SIP on 127.0.0.1:5060, data in ./data
+  $ tollgate bill alice
+
+Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`,
+    );
+  addStartCommand(program, io, setCode);
+  program
+    .command("demo")
+    .description("run a relay, two app servers and a client on this machine, and print ladders and bill")
+    .action(async (options: Record<string, unknown>) => {
+      const { demo } = await import("./demo.ts");
+      setCode(await demo(options));
+    });
+  addCheckConfigCommand(program, io);
+  addUserCommands(program, io);
+  addRegistryCommands(program, io);
+  addSessionsCommand(program, io);
+  addBillCommand(program, io);
+  addMachinesCommand(program, io);
+  return program;
+}
+
+/** The version of the package that this file belongs to, whether run from src/ or from dist/src/. */
+function version(): string {
+  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
+    try {
+      const read = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { name?: string; version?: string };
+      if (read.name === "tollgate" && read.version !== undefined) return read.version;
+    } catch {
+      // no package.json here: one folder up
+    }
+    if (folder === dirname(folder)) return "unknown";
+  }
+}

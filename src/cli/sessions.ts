@@ -1,0 +1,44 @@
+import type { Command } from "commander";
+import { askControl, controlPath, type SessionView } from "../console/control.ts";
+import { readConfig } from "./context.ts";
+import { CliError, type Io, table } from "./io.ts";
+
+/** `tollgate sessions`. */
+export function addSessionsCommand(program: Command, io: Io): void {
+  program
+    .command("sessions")
+    .description("list the sessions of the relay that runs on this data folder")
+    .option("--json", "as JSON")
+    .addHelpText("after", "\nExample:\n  $ tollgate sessions --config /etc/tollgate/tollgate.yaml")
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      const answer = await askControl(controlPath(config.data), "GET", "/sessions");
+      if (!answer.ok) {
+        throw new CliError(
+          answer.error.absent
+            ? `no relay runs on ${config.data}: start one with tollgate start, or name its configuration with --config`
+            : `the relay on ${config.data} does not answer: ${answer.error.message}`,
+        );
+      }
+      const sessions = answer.value as SessionView[];
+      if (options.json) io.out(`${JSON.stringify(sessions, null, 2)}\n`);
+      else if (sessions.length === 0) io.out("no sessions\n");
+      else io.out(table(["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK"], sessions.map((s) => row(s, Date.now()))));
+    });
+}
+
+const row = (s: SessionView, now: number): string[] => [
+  s.id,
+  s.user,
+  s.service,
+  s.appServer,
+  s.state,
+  s.startedAt === undefined ? "-" : clock(now - s.startedAt),
+];
+
+/** `1:02:03` for an hour, two minutes and three seconds. */
+function clock(ms: number): string {
+  const seconds = Math.max(0, Math.floor(ms / 1000));
+  const two = (value: number) => String(value).padStart(2, "0");
+  return `${Math.floor(seconds / 3600)}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+}

@@ -1,0 +1,124 @@
+import { mkdirSync } from "node:fs";
+import type { Command } from "commander";
+import { loadConfig } from "../config/load.ts";
+import { formatProblem } from "../config/problems.ts";
+import { type Control, controlPath, startControl } from "../console/control.ts";
+import type { Relay } from "../relay/relay.ts";
+import type { Logger } from "../support/log.ts";
+import { createLogger } from "../support/logger.ts";
+import { type LoadedConfig, readConfig } from "./context.ts";
+import { EXIT, type Io } from "./io.ts";
+
+/** `tollgate start`. */
+export function addStartCommand(program: Command, io: Io, setCode: (code: number) => void): void {
+  program
+    .command("start")
+    .description("run the relay until SIGTERM or SIGINT")
+    .addHelpText(
+      "after",
+      `
+SIGTERM, SIGINT: no new sessions; those that run may end by themselves for drainS seconds. A second one ends at once.
+SIGHUP: reads the configuration again. Services, app servers, tariffs, rules and domains change; the rest needs a new start.
+
+Examples:
+  $ tollgate start
+  $ tollgate start --config /etc/tollgate/tollgate.yaml`,
+    )
+    .action(async (_options: unknown, command: Command) => {
+      setCode(await start(readConfig(io, command.optsWithGlobals().config), io));
+    });
+}
+
+/** Runs a relay until it was told to stop; resolves to the exit code. */
+export async function start(loaded: LoadedConfig, io: Io): Promise<number> {
+  const { config } = loaded;
+  const log = createLogger(config.log);
+  // A file that the data folder's owner alone can read: it holds HA1 values, which are as good as passwords for this realm.
+  mkdirSync(config.data, { recursive: true, mode: 0o700 });
+  const stop = stopSignal(io);
+  const { startRelay } = await import("../relay/relay.ts");
+  // The socket is taken first: it is what keeps two relays from sharing a data folder.
+  let relay: Relay | undefined;
+  const control = await startControl({
+    path: controlPath(config.data),
+    handlers: {
+      "GET /sessions": () => relay?.sessions() ?? [],
+      "POST /drain": () => {
+        stop.request();
+        return { draining: true };
+      },
+    },
+  });
+  try {
+    relay = await startRelay({ config, log });
+  } catch (error) {
+    await control.close();
+    stop.off();
+    throw error;
+  }
+  const offReload = io.onSignal("SIGHUP", () => void reload(loaded, relay!, log));
+  log.info({ config: loaded.name, data: config.data }, "relay started");
+  await stop.requested;
+  log.info({ drainS: config.drainS }, "draining: no new sessions");
+  const drained = relay.close({ drainMs: config.drainS * 1000 }).then(() => "drained" as const);
+  const how = await Promise.race([drained, stop.forced]);
+  if (how === "forced") {
+    log.warn("second signal: ending at once");
+    await relay.close({ drainMs: 0 });
+  }
+  offReload();
+  stop.off();
+  await closeQuietly(control);
+  log.info("relay stopped");
+  return EXIT.ok;
+}
+
+async function reload(loaded: LoadedConfig, relay: Relay, log: Logger): Promise<void> {
+  try {
+    if (loaded.path === undefined) return await relay.reload();
+    const read = loadConfig(loaded.path);
+    if (!read.ok) {
+      log.error({ problems: read.error.map(formatProblem) }, "the new configuration has mistakes: the former one holds on");
+      return;
+    }
+    await relay.reload(read.value);
+    log.info({ config: loaded.name }, "configuration reloaded");
+  } catch (error) {
+    log.error({ err: error }, "reload failed: the former configuration holds on");
+  }
+}
+
+interface Stop {
+  /** Resolves at the first signal, or request. */
+  readonly requested: Promise<void>;
+  /** Resolves at the second signal. */
+  readonly forced: Promise<"forced">;
+  request(): void;
+  off(): void;
+}
+
+function stopSignal(io: Io): Stop {
+  let first!: () => void;
+  let second!: (how: "forced") => void;
+  const requested = new Promise<void>((resolve) => {
+    first = resolve;
+  });
+  const forced = new Promise<"forced">((resolve) => {
+    second = resolve;
+  });
+  let signals = 0;
+  const signal = () => (++signals === 1 ? first() : second("forced"));
+  const offs = (["SIGTERM", "SIGINT"] as const).map((name) => io.onSignal(name, signal));
+  return {
+    requested,
+    forced,
+    request: () => {
+      if (signals === 0) signal();
+    },
+    off: () => {
+      for (const off of offs) off();
+    },
+  };
+}
+
+const closeQuietly = (control: Control): Promise<void> => control.close().catch(() => {});

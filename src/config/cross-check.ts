@@ -1,0 +1,61 @@
+import { closest, type Finding, type Path } from "./problems.ts";
+import type { Config } from "./schema.ts";
+
+/** Ids that are registered in the store, beside those of the file. */
+export interface KnownIds {
+  readonly services: readonly string[];
+  readonly appServers: readonly string[];
+  readonly tariffs: readonly string[];
+}
+
+/** Ids, rule names and addresses that stand twice in one configuration. */
+export function duplicates(config: Config): Finding[] {
+  const rules = config.rules.map((rule) => rule.name);
+  const addresses = config.listen.map((l) => (l.port === 0 ? undefined : `${l.transport}:${l.address}:${l.port}`));
+  return [
+    ...repeated(["listen"], addresses, "each address once"),
+    ...(["services", "appServers", "tariffs"] as const).flatMap((section) =>
+      repeated([section], config[section].map((thing) => thing.id), "an id of its own", "id"),
+    ),
+    ...repeated(["rules"], rules, "a name of its own", "name"),
+  ];
+}
+
+function repeated(section: Path, names: readonly (string | undefined)[], expected: string, key?: string): Finding[] {
+  const seen = new Set<string>();
+  const found: Finding[] = [];
+  for (const [i, name] of names.entries()) {
+    if (name === undefined) continue;
+    const path = key === undefined ? [...section, i] : [...section, i, key];
+    if (seen.has(name)) found.push({ path, message: `expected ${expected}; found "${name}" a second time` });
+    seen.add(name);
+  }
+  return found;
+}
+
+/** Names in the configuration that are neither in it nor in the store. */
+export function danglingNames(config: Config, known: KnownIds): Finding[] {
+  const services = new Set([...config.services.map((s) => s.id), ...known.services]);
+  const appServers = new Set([...config.appServers.map((s) => s.id), ...known.appServers]);
+  const tariffs = new Set([...config.tariffs.map((t) => t.id), ...known.tariffs]);
+  const found: Finding[] = [];
+  const refer = (path: Path, name: string | undefined, ids: ReadonlySet<string>, what: string) => {
+    if (name === undefined || ids.has(name)) return;
+    const near = closest(name, [...ids]);
+    const hint = near !== undefined ? `did you mean ${near}?` : `there is none of that name here or in the store`;
+    found.push({ path, message: `expected the id of ${what}; found "${name}", ${hint}` });
+  };
+  for (const [i, service] of config.services.entries()) refer(["services", i, "tariff"], service.tariff, tariffs, "a tariff");
+  for (const [i, server] of config.appServers.entries()) {
+    for (const [j, id] of server.services.entries()) refer(["appServers", i, "services", j], id, services, "a service");
+  }
+  for (const [i, { then }] of config.rules.entries()) {
+    const literal = then.service !== undefined && !/[{$]/.test(then.service);
+    if (literal) refer(["rules", i, "then", "service"], then.service, services, "a service");
+    refer(["rules", i, "then", "tariff"], then.tariff, tariffs, "a tariff");
+    for (const [j, id] of (then.appServers ?? []).entries()) {
+      refer(["rules", i, "then", "appServers", j], id, appServers, "an app server");
+    }
+  }
+  return found;
+}

@@ -1,0 +1,122 @@
+import { readFileSync } from "node:fs";
+import { dirname, resolve } from "node:path";
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
+import { compileRules } from "../directory/rules.ts";
+import { err, ok, type Result } from "../support/result.ts";
+import { danglingNames, duplicates, type KnownIds } from "./cross-check.ts";
+import { type ConfigProblem, type Finding, findings, type Path } from "./problems.ts";
+import { type Config, configSchema } from "./schema.ts";
+
+/** The configuration that holds where there is no file: one machine, UDP and TCP on 127.0.0.1:5060, data in ./data of `folder`. */
+export function defaultConfig(folder = process.cwd()): Config {
+  const config = configSchema.parse({});
+  return { ...config, data: resolve(folder, config.data) };
+}
+
+/**
+ * Reads and checks a configuration file. `data` becomes an absolute path, seen from the file's folder. The error lists every mistake
+ * that could be found, in the order of the file. `known`: what the store has; then names that are in neither are mistakes too.
+ */
+export function loadConfig(path: string, known?: KnownIds): Result<Config, ConfigProblem[]> {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    return err([{ file: path, path: "", message: `cannot be read: ${(error as Error).message}` }]);
+  }
+  const config = parseConfig(text, path, known);
+  return config.ok ? ok({ ...config.value, data: resolve(dirname(path), config.value.data) }) : config;
+}
+
+/** The same from text; `file` is what the problems name. `data` stays as it is written. */
+export function parseConfig(text: string, file: string, known?: KnownIds): Result<Config, ConfigProblem[]> {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  if (document.errors.length > 0) {
+    const problems = document.errors.map((error): ConfigProblem => ({ file, ...place(lines, error.pos[0]), path: "", message: `not YAML: ${error.message}` }));
+    return err(problems);
+  }
+  keepAmountsExact(document);
+  let input: unknown;
+  try {
+    input = withoutEmpty(document.toJS({ maxAliasCount: 1000 }));
+  } catch (error) {
+    return err([{ file, line: 1, column: 1, path: "", message: `not YAML: ${(error as Error).message}` }]);
+  }
+  const checked = configSchema.safeParse(input);
+  const found = checked.success ? semantic(checked.data, known) : findings(checked.error, configSchema, input);
+  if (found.length > 0) return err(located(found, document, lines, file));
+  return ok(checked.data as Config);
+}
+
+/** What no schema says: names that point nowhere, names used twice, rules that do not compile. */
+function semantic(config: Config, known: KnownIds | undefined): Finding[] {
+  const rules = compileRules(config.rules);
+  const inRules = rules.ok ? [] : rules.error.map(({ path, message }) => ({ path: ["rules", ...path], message }));
+  return [...duplicates(config), ...(known ? danglingNames(config, known) : []), ...inRules];
+}
+
+const AMOUNTS = new Set(["setupFee", "price", "minimum", "cap", "charge", "session"]);
+
+/** 0.10 without quotes is the text "0.10", not a float (DESIGN.md, decision 10): amounts are taken from the source text. */
+function keepAmountsExact(document: Document): void {
+  visit(document, {
+    Pair(_, pair) {
+      if (!isScalar(pair.key) || !AMOUNTS.has(String(pair.key.value)) || !isScalar(pair.value)) return;
+      if (typeof pair.value.value === "number" && pair.value.source !== undefined) pair.value.value = pair.value.source;
+    },
+  });
+}
+
+/** A key with nothing behind it (all of its entries commented out) counts as left out. */
+function withoutEmpty(value: unknown): unknown {
+  if (value === null || value === undefined) return {};
+  if (typeof value !== "object" || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).filter(([, inner]) => inner !== null));
+}
+
+function located(found: readonly Finding[], document: Document, lines: LineCounter, file: string): ConfigProblem[] {
+  const problems = found.map(({ path, message, atKey }) => ({
+    file,
+    ...place(lines, offsetOf(document, path, atKey ?? false)),
+    path: pathText(path),
+    message,
+  }));
+  return problems.sort((a, b) => a.line - b.line || a.column - b.column);
+}
+
+function place(lines: LineCounter, offset: number): { line: number; column: number } {
+  const { line, col } = lines.linePos(offset);
+  return { line: Math.max(1, line), column: Math.max(1, col) };
+}
+
+/** Where the value (or the key) at a path stands; of what is missing, where the nearest thing around it stands. */
+function offsetOf(document: Document, path: Path, atKey: boolean): number {
+  let node = resolved(document, document.contents);
+  let offset = node?.range?.[0] ?? 0;
+  for (const [depth, key] of path.entries()) {
+    if (isMap(node)) {
+      const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === String(key));
+      if (pair === undefined) return offset;
+      const keyOffset = isScalar(pair.key) ? pair.key.range?.[0] : undefined;
+      const value = resolved(document, pair.value as Node | null);
+      const last = depth === path.length - 1;
+      offset = (last && !atKey ? value?.range?.[0] : keyOffset) ?? keyOffset ?? offset;
+      node = value;
+    } else if (isSeq(node)) {
+      node = resolved(document, node.items[Number(key)] as Node | undefined);
+      offset = node?.range?.[0] ?? offset;
+    } else return offset;
+  }
+  return offset;
+}
+
+function resolved(document: Document, node: Node | null | undefined): Node | undefined {
+  return (isAlias(node) ? node.resolve(document) : node) ?? undefined;
+}
+
+function pathText(path: Path): string {
+  let text = "";
+  for (const key of path) text += typeof key === "number" ? `[${key}]` : text === "" ? key : `.${key}`;
+  return text;
+}

@@ -1,0 +1,190 @@
+import { z } from "zod";
+import { isCurrency } from "../charging/currency.ts";
+import { tariffSchema } from "../charging/tariff.ts";
+import type { AppServer, Rule, Service } from "../directory/types.ts";
+import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
+
+/*
+ * What a configuration may say, and what holds where it says nothing. Every section may be left out. The messages are
+ * what was expected, as a noun phrase: load.ts puts "expected" before and "found ..." after.
+ */
+
+/** Ids of services, app servers, tariffs: they stand in URIs, file names and reports. */
+const ID = /^[A-Za-z0-9][A-Za-z0-9._~+-]{0,63}$/;
+export const idSchema = z.string().regex(ID, "an id of letters, digits and . _ ~ + - (at most 64, a letter or digit first)");
+
+/** A user id is the user part of a SIP URI, unescaped (RFC 3261 §25.1). `:` would end it in H(user:realm:password). */
+export const userIdSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9\-_.!~*'()&=+$,;?/]{1,64}$/, "a user id as in sip:alice@portal.example: letters, digits and - _ . ! ~ * ' ( ) & = + $ , ; ? / (at most 64)");
+
+const decimal = z.string().regex(/^\d{1,15}(\.\d{1,9})?$/, 'a decimal amount in quotes, such as "0.25"');
+const currency = z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR");
+const domain = z.string().regex(/^[A-Za-z0-9._-]+$|^\[?[0-9A-Fa-f:.]+\]?$/, "a host name or IP address such as portal.example");
+const seconds = (least: number, most: number) => z.number().min(least).max(most);
+const forkMode = z.enum(["sequential", "first", "all"]);
+
+export const serviceSchema = z.strictObject({
+  id: idSchema,
+  title: z.string().max(200).exactOptional(),
+  tariff: idSchema.exactOptional(),
+  fork: forkMode.exactOptional(),
+  clock: z.enum(["ack", "answer"]).exactOptional(),
+  ringS: z.int().min(1).max(3600).exactOptional(),
+  limits: z
+    .strictObject({ charge: decimal.exactOptional(), session: decimal.exactOptional(), currency })
+    .exactOptional(),
+}) satisfies z.ZodType<Service>;
+
+export const appServerSchema = z.strictObject({
+  id: idSchema,
+  uri: z
+    .string()
+    .regex(
+      /^sip:([^\s@]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(;[^\s?]*)?$/,
+      "a SIP URI such as sip:10.0.0.5:5060;transport=tcp",
+    ),
+  services: z.array(idSchema).min(1, "the ids of the services it offers, at least one"),
+  priority: z.int().min(0).max(1_000_000).exactOptional(),
+  weight: z.number().gt(0).max(1_000_000).exactOptional(),
+  capacity: z.int().min(1).exactOptional(),
+}) satisfies z.ZodType<AppServer>;
+
+const patterns = z.record(z.string().min(1), z.string());
+const texts = z.record(z.string().min(1), z.string().max(1024));
+
+export const ruleSchema = z.strictObject({
+  name: z.string().min(1).max(100),
+  when: z
+    .strictObject({
+      uri: z.string().exactOptional(),
+      from: z.string().exactOptional(),
+      header: patterns.exactOptional(),
+      body: patterns.exactOptional(),
+    })
+    .default({}),
+  then: z.strictObject({
+    service: z.string().min(1).max(200).exactOptional(),
+    attributes: texts.exactOptional(),
+    client: texts.exactOptional(),
+    appServers: z.array(idSchema).min(1).exactOptional(),
+    fork: forkMode.exactOptional(),
+    tariff: idSchema.exactOptional(),
+    reject: z.int().min(400).max(699).exactOptional(),
+  }),
+}) satisfies z.ZodType<Rule>;
+
+const listenObject = z
+  .strictObject({
+    transport: z.enum(["udp", "tcp"]),
+    address: z.string().refine(isIp, "an IP address of this machine"),
+    port: z.int().min(0).max(65535).default(5060),
+    advertised: z
+      .string()
+      .refine((text) => parseHostPort(text).ok, HOST_PORT_EXPECTED)
+      .exactOptional(),
+  })
+  .transform(({ advertised, ...rest }): ListenAddress => {
+    const read = advertised === undefined ? undefined : parseHostPort(advertised);
+    return read?.ok ? { ...rest, advertised: read.value } : rest;
+  });
+
+const listenSchema = z.preprocess((value, context) => {
+  if (typeof value === "object" && value !== null) return value;
+  const read = parseListen(typeof value === "string" ? value : "");
+  if (read.ok) return read.value;
+  context.addIssue({ code: "custom", message: typeof value === "string" ? read.error : LISTEN_EXPECTED });
+  return z.NEVER;
+}, listenObject);
+
+/** Embedded journal and store are all there is now; the names of what comes later are recognised, so that the message can say so. */
+const embedded = (scheme: string, what: string) =>
+  z
+    .string()
+    .superRefine((text, context) => {
+      if (text === "embedded") return;
+      const known = text.startsWith(`${scheme}://`);
+      context.addIssue({ code: "custom", message: known ? `embedded (${what} is not there yet)` : "embedded" });
+    })
+    .default("embedded");
+
+const portalSchema = z
+  .strictObject({ domain: domain.exactOptional(), domains: z.array(domain).min(1).exactOptional(), realm: z.string().min(1).max(200).regex(/^[^":\\\r\n]+$/, "text without quotes, colons and backslashes").exactOptional() })
+  .refine((portal) => portal.domain === undefined || portal.domains === undefined, "either domain or domains, not both")
+  .transform(({ domain, domains, realm }) => {
+    const all = (domains ?? [domain ?? "localhost"]).map((name) => name.toLowerCase());
+    return { domains: all, realm: realm ?? all[0]! };
+  });
+
+const authenticationSchema = z.strictObject({
+  algorithms: z
+    .array(z.enum(["sha-256", "md5"]))
+    .min(1)
+    .refine((list) => new Set(list).size === list.length, "each algorithm once")
+    .default(["sha-256", "md5"]),
+  nonceLifetimeS: seconds(5, 86_400).default(300),
+  fromPassword: z.enum(["off", "tls", "always"]).default("tls"),
+  legacyNoQop: z.boolean().default(false),
+  fromMustMatch: z.boolean().default(true),
+  throttle: z
+    .strictObject({
+      failures: z.int().min(1).default(5),
+      windowS: seconds(1, 86_400).default(60),
+      delayS: seconds(1, 3_600).default(2),
+      maxDelayS: seconds(1, 86_400).default(300),
+      sources: z.int().min(16).max(10_000_000).default(20_000),
+    })
+    .prefault({}),
+});
+
+const limitsSchema = z.strictObject({
+  calls: z.int().min(1).default(50_000),
+  transactions: z.int().min(1).default(400_000),
+  connections: z.int().min(1).default(20_000),
+  messageBytes: z.int().min(1_300).max(16_777_216).default(65_535),
+  headers: z.int().min(16).max(10_000).default(256),
+  perSourcePerSecond: z.int().min(0).default(1_000),
+  ruleBodyBytes: z.int().min(256).max(1_048_576).default(16_384),
+});
+
+export const configSchema = z.strictObject({
+  portal: portalSchema.prefault({}),
+  listen: z.array(listenSchema).min(1, "at least one address").prefault(["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
+  data: z.string().min(1).default("./data"),
+  store: embedded("mongodb", "MongoDB"),
+  bus: embedded("nats", "NATS"),
+  authentication: authenticationSchema.prefault({}),
+  services: z.array(serviceSchema).default([]),
+  appServers: z.array(appServerSchema).default([]),
+  tariffs: z.array(tariffSchema).default([]),
+  rules: z.array(ruleSchema).default([]),
+  limits: limitsSchema.prefault({}),
+  timers: z
+    .strictObject({
+      t1Ms: z.int().min(10).max(10_000).default(500),
+      t2Ms: z.int().min(10).max(60_000).default(4_000),
+      t4Ms: z.int().min(10).max(60_000).default(5_000),
+    })
+    .prefault({}),
+  session: z
+    .strictObject({
+      silentS: seconds(0.1, 180).default(8),
+      probeS: seconds(0, 86_400).default(60),
+      maxDurationS: seconds(1, 2_000_000).default(86_400), // a timer of Node takes 24 days at most
+    })
+    .prefault({}),
+  health: z
+    .strictObject({ intervalS: seconds(0, 3_600).default(10), failures: z.int().min(1).max(100).default(2) })
+    .prefault({}),
+  log: z
+    .strictObject({
+      level: z.enum(["trace", "debug", "info", "warn", "error", "silent"]).default("info"),
+      pretty: z.union([z.boolean(), z.literal("auto")]).default("auto"),
+    })
+    .prefault({}),
+  drainS: seconds(0, 86_400).default(30),
+});
+
+/** A configuration that was checked, with every default filled in. See ops/tollgate.yaml for what each setting does. */
+export type Config = z.output<typeof configSchema>;
+export type AuthenticationSettings = Config["authentication"];

@@ -1,0 +1,213 @@
+import { isIP } from "node:net";
+import type { Tariff } from "../charging/tariff.ts";
+import type { Config } from "../config/schema.ts";
+import type { SipRequest } from "../sip/message.ts";
+import type { Store } from "../store/types.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { Result } from "../support/result.ts";
+import { ServerPool, type ServerState } from "./pool.ts";
+import { type CompiledRules, compileRules, type Rejection, type RuleLookups, type Rules } from "./rules.ts";
+import type { AppServer, Identified, Service, User } from "./types.ts";
+
+/**
+ * What is registered: users, services, app servers, tariffs, rules. Held in memory, so that every question on the way of a request
+ * is answered at once; brought up to date when the store's directory version grows. What the configuration names wins over
+ * the same id in the store.
+ */
+export interface Directory extends Rules, RuleLookups {
+  user(id: string): User | undefined;
+  service(id: string): Service | undefined;
+  tariff(id: string): Tariff | undefined;
+  appServer(id: string): AppServer | undefined;
+  appServers(): readonly AppServer[];
+  /** How many app servers offer the service (M4), whether or not they can take a session now. `only`: of these. */
+  offering(serviceId: string, only?: readonly string[]): number;
+  /** Those that can take a session now, in the order to ask them: by priority, among equals by weighted chance. */
+  serversFor(serviceId: string, only?: readonly string[]): AppServer[];
+  /** One session more, or less, at an app server. */
+  occupy(serverId: string): void;
+  release(serverId: string): void;
+  markHealth(serverId: string, state: "up" | "down"): void;
+  /** Every app server with its health and its sessions, for people. */
+  serverStates(): ServerState[];
+  /** Reads the store again; with a configuration, that one holds from now on. Rejects when the store cannot be read. */
+  reload(config?: Config): Promise<void>;
+  close(): void;
+}
+
+export interface DirectoryOptions {
+  readonly config: Config;
+  readonly store: Pick<Store, "users" | "services" | "appServers" | "tariffs" | "directoryVersion">;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** A number from 0 up to but not including 1; default Math.random. */
+  readonly random?: () => number;
+  /** How often the store's version is asked for; default 1,000. */
+  readonly pollMs?: number;
+}
+
+/** Reads everything and keeps it up to date until `close`. Rejects when the store cannot be read. */
+export async function createDirectory(options: DirectoryOptions): Promise<Directory> {
+  const directory = new CachedDirectory(options);
+  await directory.reload();
+  directory.poll();
+  return directory;
+}
+
+class CachedDirectory implements Directory {
+  private readonly options: DirectoryOptions;
+  private readonly pool: ServerPool;
+  private config: Config;
+  private rules: CompiledRules;
+  private portalHosts: ReadonlySet<string>;
+  private users = new Map<string, User>();
+  private services = new Map<string, Service>();
+  private tariffs = new Map<string, Tariff>();
+  private version = -1;
+  private loading: Promise<void> = Promise.resolve();
+  private timer: TimerHandle | undefined;
+  private closed = false;
+
+  constructor(options: DirectoryOptions) {
+    this.options = options;
+    this.pool = new ServerPool(options.random ?? Math.random);
+    this.config = options.config;
+    this.rules = rulesOf(options.config);
+    this.portalHosts = hostsOf(options.config);
+  }
+
+  get ruleBodyBytes(): number {
+    return this.config.limits.ruleBodyBytes;
+  }
+
+  identify(request: SipRequest): Result<Identified, Rejection> {
+    return this.rules.identify(request, this);
+  }
+
+  user(id: string): User | undefined {
+    return this.users.get(id);
+  }
+
+  service(id: string): Service | undefined {
+    return this.services.get(id);
+  }
+
+  tariff(id: string): Tariff | undefined {
+    return this.tariffs.get(id);
+  }
+
+  isPortal(host: string): boolean {
+    return this.portalHosts.has(host.toLowerCase());
+  }
+
+  appServer(id: string): AppServer | undefined {
+    return this.pool.get(id);
+  }
+
+  appServers(): readonly AppServer[] {
+    return this.pool.all();
+  }
+
+  offering(serviceId: string, only?: readonly string[]): number {
+    return this.pool.offering(serviceId, only);
+  }
+
+  serversFor(serviceId: string, only?: readonly string[]): AppServer[] {
+    return this.pool.available(serviceId, only);
+  }
+
+  occupy(serverId: string): void {
+    this.pool.occupy(serverId);
+  }
+
+  release(serverId: string): void {
+    this.pool.release(serverId);
+  }
+
+  markHealth(serverId: string, state: "up" | "down"): void {
+    this.pool.markHealth(serverId, state);
+  }
+
+  serverStates(): ServerState[] {
+    return this.pool.states();
+  }
+
+  reload(config?: Config): Promise<void> {
+    if (config) {
+      this.rules = rulesOf(config);
+      this.portalHosts = hostsOf(config);
+      this.config = config;
+    }
+    // One after the other: what was read later must also be in force later.
+    this.loading = this.loading.catch(() => {}).then(() => this.load());
+    return this.loading;
+  }
+
+  /** Asks for the store's version now and then, and reads again when it has changed. */
+  poll(): void {
+    if (this.closed) return;
+    const { clock, store, log, pollMs = 1000 } = this.options;
+    this.timer = clock.setTimeout(() => {
+      store
+        .directoryVersion()
+        .then((version) => (version === this.version || this.closed ? undefined : this.reload()))
+        .catch((error) => log.error({ err: error }, "the store cannot be read: what is registered may be out of date"))
+        .finally(() => this.poll());
+    }, pollMs);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.options.clock.clearTimeout(this.timer);
+  }
+
+  private async load(): Promise<void> {
+    const { store, log } = this.options;
+    // Before the lists: a change in between is then seen as a change at the next poll.
+    const version = await store.directoryVersion();
+    const [users, services, appServers, tariffs] = await Promise.all([
+      store.users.list(),
+      store.services.list(),
+      store.appServers.list(),
+      store.tariffs.list(),
+    ]);
+    this.users = merged(users, []);
+    this.services = merged(services, this.config.services);
+    this.tariffs = merged<Tariff>(tariffs, this.config.tariffs);
+    this.pool.replace([...merged(appServers, this.config.appServers).values()]);
+    this.version = version;
+    for (const service of this.services.values()) {
+      if (service.tariff !== undefined && !this.tariffs.has(service.tariff))
+        log.warn({ service: service.id, tariff: service.tariff }, "a service names a tariff that does not exist: requests for it are refused");
+    }
+    const counts = { users: users.length, services: this.services.size, appServers: this.pool.all().length };
+    log.info({ ...counts, tariffs: this.tariffs.size }, "directory loaded");
+  }
+}
+
+/** By id; of the same id the one in the configuration wins. */
+function merged<T extends { readonly id: string }>(stored: readonly T[], configured: readonly T[]): Map<string, T> {
+  const all = new Map<string, T>();
+  for (const thing of stored) all.set(thing.id, thing);
+  for (const thing of configured) all.set(thing.id, thing);
+  return all;
+}
+
+function rulesOf(config: Config): CompiledRules {
+  const rules = compileRules(config.rules);
+  // loadConfig has compiled them before; only a configuration that was put together in code comes here with a mistake.
+  if (!rules.ok) throw new Error(`rules[${rules.error[0]?.path.join(".")}]: ${rules.error[0]?.message}`);
+  return rules.value;
+}
+
+/** The portal's domains, and the addresses and advertised hosts where the relay is reached: a client may write either into the Request-URI. */
+function hostsOf(config: Config): Set<string> {
+  const hosts = new Set(config.portal.domains);
+  for (const { address, advertised } of config.listen) {
+    hosts.add(isIP(address) === 6 ? `[${address.toLowerCase()}]` : address);
+    hosts.add(address.toLowerCase());
+    if (advertised) hosts.add(advertised.host.toLowerCase());
+  }
+  return hosts;
+}

@@ -1,0 +1,109 @@
+import { hash, timingSafeEqual } from "node:crypto";
+
+/** What the relay knows of a nonce that came back. */
+export type NonceState =
+  /** Issued here, to that source, young enough. */
+  | { readonly kind: "fresh"; readonly sequence: number }
+  /** Issued here, to that source, too long ago. */
+  | { readonly kind: "expired" }
+  /** Not issued here (or before a restart, or to somebody else). */
+  | { readonly kind: "foreign" };
+
+const SEQUENCE_DIGITS = 12;
+const TIME_DIGITS = 12;
+const BODY_DIGITS = SEQUENCE_DIGITS + TIME_DIGITS;
+const MAC_DIGITS = 32;
+
+const FOREIGN: NonceState = { kind: "foreign" };
+const EXPIRED: NonceState = { kind: "expired" };
+
+/**
+ * Nonces that need no memory until they are used (RFC 7616 §5.4): a sequence number and the time of issue, signed together with the
+ * source to which they were issued, so that a nonce says by itself whether it is ours, whose, and how old.
+ */
+export class Nonces {
+  private sequence = 0;
+  private readonly inner: string;
+  private readonly outer: string;
+  private readonly lifetimeMs: number;
+
+  /** `secret`: at least 32 random bytes. */
+  constructor(secret: Buffer, lifetimeMs: number) {
+    if (secret.length < 32) throw new RangeError("the secret of nonces needs at least 32 bytes");
+    this.inner = hash("sha256", Buffer.concat([secret, Buffer.from("inner")]));
+    this.outer = hash("sha256", Buffer.concat([secret, Buffer.from("outer")]));
+    this.lifetimeMs = lifetimeMs;
+  }
+
+  /** A new nonce for that source; lower-case hex digits. */
+  issue(nowMs: number, source: string): string {
+    const body = hex(++this.sequence, SEQUENCE_DIGITS) + hex(nowMs, TIME_DIGITS);
+    return body + this.sign(body, source);
+  }
+
+  check(nonce: string, nowMs: number, source: string): NonceState {
+    if (nonce.length !== BODY_DIGITS + MAC_DIGITS) return FOREIGN;
+    const body = nonce.slice(0, BODY_DIGITS);
+    if (!sameText(nonce.slice(BODY_DIGITS), this.sign(body, source))) return FOREIGN;
+    const ageMs = nowMs - Number.parseInt(body.slice(SEQUENCE_DIGITS), 16);
+    if (ageMs > this.lifetimeMs || ageMs < -this.lifetimeMs) return EXPIRED;
+    return { kind: "fresh", sequence: Number.parseInt(body.slice(0, SEQUENCE_DIGITS), 16) };
+  }
+
+  /** A hash with a secret before and after, nested as in HMAC (RFC 2104); twice as fast as `createHmac`, since it makes no object. */
+  private sign(body: string, source: string): string {
+    return hash("sha256", this.outer + hash("sha256", `${this.inner}${body}${source}`)).slice(0, MAC_DIGITS);
+  }
+}
+
+const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0");
+
+/** Compares in a time that does not tell where the texts differ. */
+export function sameText(a: string, b: string): boolean {
+  if (a.length !== b.length) return false;
+  return timingSafeEqual(Buffer.from(a, "latin1"), Buffer.from(b, "latin1"));
+}
+
+/** Counts beside the last one that may still come, each once: UDP may swap two requests. */
+const WINDOW = 32;
+
+/**
+ * The nonce counts seen (RFC 7616 §3.4, nc), in memory of a fixed size: a ring with one slot for a nonce by its sequence number. A slot
+ * is taken when a nonce is first used rightly, so unanswered challenges cost nothing. A nonce whose slot went to a later one is stale.
+ */
+export class NonceCounts {
+  private readonly sequences: Float64Array;
+  private readonly last: Uint32Array;
+  /** Bit n: the count `last - n` was seen. */
+  private readonly seen: Uint32Array;
+
+  constructor(slots: number) {
+    this.sequences = new Float64Array(slots);
+    this.last = new Uint32Array(slots);
+    this.seen = new Uint32Array(slots);
+  }
+
+  /** Takes note of a count. False: it was seen before, or is too old to know; then the nonce must not be accepted. */
+  use(sequence: number, count: number): boolean {
+    const slot = sequence % this.sequences.length;
+    const holder = this.sequences[slot]!;
+    if (holder > sequence || count < 1) return false;
+    if (holder < sequence) {
+      this.sequences[slot] = sequence;
+      this.last[slot] = count;
+      this.seen[slot] = 1;
+      return true;
+    }
+    const ahead = count - this.last[slot]!;
+    if (ahead > 0) {
+      this.seen[slot] = ahead >= WINDOW ? 1 : (this.seen[slot]! << ahead) | 1;
+      this.last[slot] = count;
+      return true;
+    }
+    if (ahead <= -WINDOW) return false;
+    const bit = 1 << -ahead;
+    if ((this.seen[slot]! & bit) !== 0) return false;
+    this.seen[slot] = this.seen[slot]! | bit;
+    return true;
+  }
+}

@@ -1,0 +1,135 @@
+import type { AppServer } from "./types.ts";
+
+/** An app server as it stands now. */
+export interface ServerState {
+  readonly server: AppServer;
+  readonly up: boolean;
+  readonly sessions: number;
+}
+
+interface Entry {
+  server: AppServer;
+  up: boolean;
+  sessions: number;
+}
+
+const DEFAULT_PRIORITY = 10;
+const priority = (entry: Entry): number => entry.server.priority ?? DEFAULT_PRIORITY;
+const weight = (entry: Entry): number => entry.server.weight ?? 1;
+
+/** The app servers with their health and the sessions they have, found by service (M4). */
+export class ServerPool {
+  private entries = new Map<string, Entry>();
+  /** By service id, the ones of the lowest priority number first. */
+  private byService = new Map<string, Entry[]>();
+  /** No longer in the list, but with sessions still. */
+  private readonly retired = new Map<string, Entry>();
+  private readonly random: () => number;
+
+  constructor(random: () => number) {
+    this.random = random;
+  }
+
+  /** Puts this list in place of the former one; who was there keeps health and sessions. */
+  replace(servers: readonly AppServer[]): void {
+    const entries = new Map<string, Entry>();
+    for (const server of servers) {
+      const known = this.entries.get(server.id);
+      if (known) {
+        // Another address is another machine: nothing is known of its health yet.
+        if (known.server.uri !== server.uri) known.up = true;
+        known.server = server;
+      }
+      entries.set(server.id, known ?? { server, up: true, sessions: 0 });
+    }
+    // One that was taken out of the list and still has sessions must count them on when it comes back.
+    for (const [id, entry] of this.entries) {
+      if (!entries.has(id) && entry.sessions > 0) this.retired.set(id, entry);
+    }
+    for (const [id, entry] of entries) {
+      const back = this.retired.get(id);
+      if (back) entry.sessions = back.sessions;
+      this.retired.delete(id);
+    }
+    this.entries = entries;
+    this.byService = new Map();
+    for (const entry of entries.values()) {
+      for (const service of new Set(entry.server.services)) {
+        const list = this.byService.get(service);
+        if (list) list.push(entry);
+        else this.byService.set(service, [entry]);
+      }
+    }
+    for (const list of this.byService.values()) list.sort((a, b) => priority(a) - priority(b));
+  }
+
+
+
+  get(id: string): AppServer | undefined {
+    return this.entries.get(id)?.server;
+  }
+
+  all(): AppServer[] {
+    return [...this.entries.values()].map((entry) => entry.server);
+  }
+
+  states(): ServerState[] {
+    return [...this.entries.values()].map(({ server, up, sessions }) => ({ server, up, sessions }));
+  }
+
+  offering(service: string, only?: readonly string[]): number {
+    const list = this.byService.get(service);
+    if (list === undefined) return 0;
+    return only === undefined ? list.length : list.filter((entry) => only.includes(entry.server.id)).length;
+  }
+
+  /** Those that are up and have room, by priority; equals in an order drawn by weight. */
+  available(service: string, only?: readonly string[]): AppServer[] {
+    const list = this.byService.get(service);
+    if (list === undefined) return [];
+    const free: Entry[] = [];
+    for (const entry of list) {
+      if (!entry.up || entry.sessions >= (entry.server.capacity ?? Infinity)) continue;
+      if (only === undefined || only.includes(entry.server.id)) free.push(entry);
+    }
+    for (let start = 0; start < free.length; ) {
+      let end = start + 1;
+      while (end < free.length && priority(free[end]!) === priority(free[start]!)) end++;
+      if (end - start > 1) this.shuffle(free, start, end);
+      start = end;
+    }
+    return free.map((entry) => entry.server);
+  }
+
+  occupy(id: string): void {
+    const entry = this.entries.get(id) ?? this.retired.get(id);
+    if (entry) entry.sessions++;
+  }
+
+  release(id: string): void {
+    const entry = this.entries.get(id) ?? this.retired.get(id);
+    if (entry === undefined || entry.sessions === 0) return;
+    entry.sessions--;
+    if (entry.sessions === 0) this.retired.delete(id);
+  }
+
+  markHealth(id: string, state: "up" | "down"): void {
+    const entry = this.entries.get(id);
+    if (entry) entry.up = state === "up";
+  }
+
+  /** Draws the entries from `start` to before `end` one after the other, each with a chance in proportion to its weight. */
+  private shuffle(list: Entry[], start: number, end: number): void {
+    let total = 0;
+    for (let i = start; i < end; i++) total += weight(list[i]!);
+    for (let i = start; i < end - 1; i++) {
+      let draw = this.random() * total;
+      let chosen = i;
+      while (chosen < end - 1 && draw >= weight(list[chosen]!)) draw -= weight(list[chosen++]!);
+      const entry = list[chosen]!;
+      total -= weight(entry);
+      list[chosen] = list[i]!;
+      list[i] = entry;
+    }
+  }
+}

@@ -1,0 +1,141 @@
+import { otherSide, type Side } from "../../machines/events.ts";
+import { type SipRequest, SipResponse } from "../sip/message.ts";
+import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
+import { Answer } from "./answer.ts";
+import type { Leg } from "./leg.ts";
+import { ALLOW, pass, passWithoutCharges } from "./passing.ts";
+import { reply } from "./reply.ts";
+import { meansGone, type Session } from "./session.ts";
+
+/**
+ * A re-INVITE or UPDATE on its way from one end of a session to the other and back (RFC 3261 §14, RFC 3311): hold and resume, a
+ * refresh, anything that the two agree on.
+ */
+export class Change implements ClientTransactionUser {
+  readonly from: Side;
+  private readonly session: Session;
+  private readonly transaction: ServerTransaction;
+  private readonly source: Leg;
+  private readonly target: Leg;
+  private readonly seq: number;
+  private towards: ClientTransaction | undefined;
+  private answered = false;
+  private acknowledged: SipRequest | undefined;
+
+  constructor(session: Session, from: Side, transaction: ServerTransaction) {
+    this.session = session;
+    this.from = from;
+    this.transaction = transaction;
+    this.source = session.leg(from)!;
+    this.target = session.leg(otherSide(from))!;
+    const request = this.target.request(transaction.request.method);
+    this.seq = this.target.dialog.localSeq;
+    pass(transaction.request, request);
+    if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
+    transaction.onCancel = () => this.towards?.cancel();
+    this.target.send(request, this, (started) => {
+      this.towards = started;
+    });
+  }
+
+  provisional(response: SipResponse): void {
+    if (response.status > 100 && !this.answered) this.transaction.respond(this.relayed(response));
+  }
+
+  final(response: SipResponse): void {
+    if (this.answered) {
+      // A repeated 2xx: its ACK was lost, or has not come from the other end yet (RFC 3261 §13.2.2.4).
+      if (this.acknowledged) this.ack(this.acknowledged);
+      return;
+    }
+    this.answered = true;
+    const success = response.status < 300;
+    if (success) {
+      this.source.refresh(this.transaction.request);
+      this.target.refresh(response);
+    }
+    if (success && this.transaction.request.method === "INVITE") {
+      this.source.answer = new Answer({
+        transaction: this.transaction,
+        response: this.relayed(response),
+        timers: this.session.core.config.timers,
+        clock: this.session.core.clock,
+        onAck: (ack) => {
+          this.ack(ack);
+          this.done();
+        },
+        onSilence: () => this.session.end("no ACK to a re-INVITE"),
+      });
+      return;
+    }
+    this.transaction.respond(this.relayed(response));
+    this.done();
+    if (meansGone(response.status))
+      this.session.lost(this.target.side, `answered ${response.status} to ${this.transaction.request.method}`);
+  }
+
+  timeout(): void {
+    this.fail(this.transaction.request.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
+    this.session.lost(this.target.side, `no answer to ${this.transaction.request.method}`);
+  }
+
+  transportError(reason: string): void {
+    this.fail(503);
+    this.session.lost(this.target.side, reason);
+  }
+
+  /** The session ends while the change is under way (RFC 3261 §15.1.2). */
+  abort(): void {
+    this.source.answer?.stop();
+    this.fail(487);
+  }
+
+  private fail(status: number): void {
+    this.answered = true;
+    if (!this.transaction.answered) reply(this.transaction, status);
+    this.done();
+  }
+
+  private done(): void {
+    if (this.session.change !== this) return;
+    this.session.change = undefined;
+    this.session.actor.send({ type: "change.done" });
+  }
+
+  private ack(ack: SipRequest): void {
+    this.acknowledged = ack;
+    this.target.sendAck(this.seq, (relayed) => pass(ack, relayed));
+  }
+
+  /** The other end's answer as this end gets it: with the relay's Contact, and no charges. */
+  private relayed(response: SipResponse): SipResponse {
+    const relayed = new SipResponse(response.status, response.reason);
+    relayed.headers.add("Contact", this.source.dialog.contact);
+    if (this.from === "client") passWithoutCharges(response, relayed);
+    else pass(response, relayed);
+    return relayed;
+  }
+}
+
+/** Passes any other request inside the session on to the other end, and its answer back (INFO, MESSAGE, OPTIONS, NOTIFY). */
+export function relayMessage(session: Session, from: Side, transaction: ServerTransaction): void {
+  const target = session.leg(otherSide(from))!;
+  const { method } = transaction.request;
+  const request = target.request(method);
+  pass(transaction.request, request);
+  target.send(request, {
+    final(response) {
+      const relayed = new SipResponse(response.status, response.reason);
+      if (from === "client") passWithoutCharges(response, relayed);
+      else pass(response, relayed);
+      transaction.respond(relayed);
+      if (meansGone(response.status)) session.lost(target.side, `answered ${response.status} to ${method}`);
+    },
+    timeout() {
+      reply(transaction, 504); // RFC 4320 §4.1: no 408 to other than INVITE
+    },
+    transportError() {
+      reply(transaction, 503);
+    },
+  });
+}

@@ -1,0 +1,79 @@
+import type { requestMachine } from "../../machines/request.ts";
+import type { sessionMachine } from "../../machines/session.ts";
+import type { ChargingEvent } from "../charging/events.ts";
+import type { Config } from "../config/schema.ts";
+import type { Authenticator } from "../directory/authenticator.ts";
+import type { Directory } from "../directory/directory.ts";
+import type { SipUri } from "../sip/uri.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { Random } from "../support/random.ts";
+import type { TransactionLayer } from "../transaction/types.ts";
+import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
+import type { Leg } from "./leg.ts";
+import type { ClientRequest } from "./request.ts";
+import type { Session } from "./session.ts";
+
+/** Puts charging events on record: resolves when they are on disk (DESIGN.md, decision 8). */
+export interface Recorder {
+  append(event: ChargingEvent): Promise<void>;
+  /** True when no more may be promised: new sessions are refused. */
+  readonly full: boolean;
+}
+
+/** What the parts of the relay share: the layers below, the registered data, and who is in a call now. */
+export interface Core {
+  readonly config: Config;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly transport: TransportLayer;
+  readonly transactions: TransactionLayer;
+  readonly directory: Directory;
+  readonly authenticator: Authenticator;
+  readonly recorder: Recorder;
+
+  /** The charts with their actions, made once. */
+  readonly requestLogic: typeof requestMachine;
+  readonly sessionLogic: typeof sessionMachine;
+
+  /** Client requests under way, by id. */
+  readonly requests: Map<string, ClientRequest>;
+  /** Sessions under way, by id. */
+  readonly sessions: Map<string, Session>;
+  /** The halves of sessions, by the tag that the relay put into their dialog: how a message finds its session. */
+  readonly legs: Map<string, Leg>;
+  /** Legs whose peer is reached by a connection of the peer's own making. */
+  readonly legsByFlow: Map<Flow, Set<Leg>>;
+  readonly counters: Counters;
+  /** True while the relay takes no new sessions because it is about to stop. */
+  draining: boolean;
+
+  /** Hands over the addresses of a URI, best first, none if there are none; at once where it names an address (RFC 3263). */
+  resolve(uri: SipUri, found: (destinations: readonly Destination[]) => void): void;
+}
+
+/** What happened since the start. */
+export interface Counters {
+  requests: number;
+  rejected: number;
+  cancelled: number;
+  answered: number;
+  established: number;
+  ended: number;
+  charges: number;
+  chargesRefused: number;
+  crashed: number;
+}
+
+export const noCounts = (): Counters => ({
+  requests: 0,
+  rejected: 0,
+  cancelled: 0,
+  answered: 0,
+  established: 0,
+  ended: 0,
+  charges: 0,
+  chargesRefused: 0,
+  crashed: 0,
+});

@@ -1,0 +1,190 @@
+import { withTag } from "../sip/headers.ts";
+import type { SipRequest, SipResponse } from "../sip/message.ts";
+import { parseUri } from "../sip/uri.ts";
+import type { TimerHandle } from "../support/clock.ts";
+import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
+import type { Destination } from "../transport/types.ts";
+import type { Core } from "./core.ts";
+import type { Dialog } from "./dialog.ts";
+import { Leg } from "./leg.ts";
+import { ALLOW, pass, passForeignCredentials, recvInfoWithCharges, withoutPassword } from "./passing.ts";
+import { IGNORED, type Session } from "./session.ts";
+
+const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
+
+/**
+ * The INVITE to one app server and what comes back (M5): maps the answers of its transaction to events of the session. It
+ * outlives the ACK, since a 2xx that is repeated must be acknowledged again (RFC 3261 §13.2.2.4).
+ */
+export class Invitation implements ClientTransactionUser {
+  readonly seq: number;
+  /** The answer by which the app server refused; goes to the client as it came. */
+  refusal: SipResponse | undefined;
+  private readonly core: Core;
+  private readonly session: Session;
+  private readonly leg: Leg;
+  private transaction: ClientTransaction | undefined;
+  private timer: TimerHandle;
+  private ringing = false;
+  /** The ACK that answers a repeated 2xx; null: acknowledged with an empty one. */
+  private acknowledged: SipRequest | null | undefined;
+
+  constructor(core: Core, session: Session, leg: Leg, seq: number) {
+    this.core = core;
+    this.session = session;
+    this.leg = leg;
+    this.seq = seq;
+    this.timer = core.clock.setTimeout(() => this.silent("no answer at all"), core.config.session.silentS * 1000);
+  }
+
+  send(request: SipRequest, destination: Destination): void {
+    this.transaction = this.core.transactions.send(request, destination, this);
+  }
+
+  cancel(): void {
+    this.transaction?.cancel();
+  }
+
+  /** Acknowledges the 2xx: with the client's ACK, or with one of the relay's own. */
+  ack(from: SipRequest | undefined): void {
+    // Kept for repeated answers only if it says anything.
+    this.acknowledged = from && from.body.length > 0 ? from : null;
+    this.leg.sendAck(this.seq, from && ((ack) => pass(from, ack)));
+  }
+
+  stop(): void {
+    this.core.clock.clearTimeout(this.timer);
+  }
+
+  provisional(response: SipResponse): void {
+    if (!this.ringing) {
+      this.ringing = true;
+      this.stop();
+      const ringS = this.session.service.ringS ?? DEFAULT_RING_S;
+      this.timer = this.core.clock.setTimeout(() => this.silent("rang too long"), ringS * 1000);
+    }
+    if (response.status > 100) this.session.actor.send({ type: "server.progress", payload: response });
+  }
+
+  final(response: SipResponse): void {
+    this.stop();
+    if (response.status >= 300) {
+      this.refusal = response;
+      this.session.actor.send({
+        type: "server.failure",
+        failure: { status: response.status, branch: this.session.appServer.id },
+      });
+      return;
+    }
+    const { dialog } = this.leg;
+    if (this.leg.confirmed) {
+      if (response.toTag === dialog.remoteTag) {
+        if (this.acknowledged !== undefined) this.leg.sendAck(this.seq, this.fillAck);
+      } else {
+        this.refuseStray(response);
+      }
+      return;
+    }
+    this.leg.confirm(response);
+    this.session.actor.send({ type: "server.answer", at: this.core.clock.now(), payload: response });
+  }
+
+  timeout(): void {
+    this.stop();
+    this.failed(408);
+  }
+
+  transportError(reason: string): void {
+    this.stop();
+    this.core.log.warn(
+      { session: this.session.id, appServer: this.session.appServer.id, reason },
+      "app server not reached",
+    );
+    this.failed(503); // RFC 3261 §8.1.3.1
+  }
+
+  private silent(why: string): void {
+    this.core.log.warn({ session: this.session.id, appServer: this.session.appServer.id, why }, "app server given up");
+    this.session.actor.send({ type: "server.silent", failure: { status: 408 } });
+  }
+
+  private failed(status: number): void {
+    this.session.actor.send({ type: "server.failure", failure: { status } });
+  }
+
+  /** The app server's side forked and another of its ends answered too: a session has one; the other is ended (RFC 3261 §13.2.2.4). */
+  private refuseStray(response: SipResponse): void {
+    const { dialog } = this.leg;
+    const leg = new Leg(this.core, this.session, "server", { ...dialog }, false);
+    leg.confirm(response);
+    leg.sendAck(this.seq);
+    leg.send(leg.request("BYE"), IGNORED);
+  }
+
+  private readonly fillAck = (ack: SipRequest): void => {
+    if (this.acknowledged) pass(this.acknowledged, ack);
+  };
+}
+
+/** Builds the INVITE to a session's app server from the client's and sends it; hands over the invitation when it is on its way. */
+export function invite(core: Core, session: Session, sent: (invitation: Invitation) => void): void {
+  const unreachable = (status: number) => session.actor.send({ type: "server.failure", failure: { status } });
+  const uri = parseUri(session.appServer.uri);
+  if (!uri.ok || uri.value.scheme === "other") {
+    unreachable(503);
+    return;
+  }
+  core.resolve(uri.value, (destinations) => {
+    const destination = destinations[0];
+    const original = session.request?.transaction.request;
+    if (!destination || !original) {
+      unreachable(503);
+      return;
+    }
+    const leg = (session.server = new Leg(
+      core,
+      session,
+      "server",
+      dialogTowards(core, session, original, destination),
+    ));
+    const request = leg.request("INVITE");
+    const invitation = new Invitation(core, session, leg, leg.dialog.localSeq);
+    fillInvite(core, session, original, request);
+    sent(invitation);
+    invitation.send(request, destination);
+  });
+}
+
+function dialogTowards(core: Core, session: Session, original: SipRequest, destination: Destination): Dialog {
+  const localTag = core.random.token(64);
+  return {
+    callId: `${session.id}@tollgate`,
+    localTag,
+    remoteTag: "",
+    // The client's own identity and the service it asked for, in a dialog of ours.
+    local: withTag(withoutPassword(original.headers.get("from") ?? ""), localTag),
+    remote: original.headers.get("to") ?? "",
+    remoteTarget: session.appServer.uri,
+    routes: [],
+    localSeq: 0,
+    remoteSeq: -1,
+    contact: `<sip:${core.transport.contactTowards(destination)}>`,
+    destination,
+  };
+}
+
+function fillInvite(core: Core, session: Session, original: SipRequest, request: SipRequest): void {
+  pass(original, request);
+  passForeignCredentials(original, request, core.config.portal.realm);
+  const { headers } = request;
+  headers.set("Max-Forwards", String(Math.max(0, (maxForwards(original) ?? 70) - 1)));
+  if (!headers.has("allow")) headers.add("Allow", ALLOW);
+  headers.add("Recv-Info", recvInfoWithCharges(original.headers));
+  // RFC 3325 §5: the identity that the relay has verified.
+  headers.add("P-Asserted-Identity", `<sip:${session.facts.user}@${core.config.portal.domains[0]}>`);
+}
+
+export function maxForwards(request: SipRequest): number | undefined {
+  const value = request.headers.get("max-forwards");
+  return value === undefined ? undefined : Number(value);
+}

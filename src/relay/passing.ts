@@ -1,0 +1,123 @@
+import { isChargeType, PACKAGE } from "../charging/charge-body.ts";
+import { parseAuthParams, parseNameAddr, splitList } from "../sip/headers.ts";
+import type { Headers, SipMessage } from "../sip/message.ts";
+
+/**
+ * Which header fields and bodies cross the relay (DESIGN.md, decision 1): everything that it does not own, as it is written.
+ */
+
+/** What belongs to one leg alone: its path, its dialog, its own abilities and secrets. */
+const OWN = new Set([
+  "via",
+  "route",
+  "record-route",
+  "from",
+  "to",
+  "call-id",
+  "cseq",
+  "contact",
+  "max-forwards",
+  "content-length",
+  "supported",
+  "require",
+  "proxy-require",
+  "allow",
+  "recv-info",
+  "authorization",
+  "proxy-authorization",
+  "p-asserted-identity",
+  "identity",
+]);
+
+/** What belongs to the body and stays with it. */
+const OF_BODY = new Set([
+  "content-type",
+  "content-disposition",
+  "content-encoding",
+  "content-language",
+  "mime-version",
+]);
+
+/** The methods that the relay passes on inside a session, or answers itself (RFC 3261 §20.5). */
+export const METHODS = ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "UPDATE", "MESSAGE", "NOTIFY"] as const;
+export const ALLOW = METHODS.join(", ");
+
+/** Option tags that mean something between the two ends and nothing to the relay: they may cross it (RFC 3261 §19.2). */
+const CROSSING_OPTIONS = new Set(["timer", "histinfo", "from-change", "resource-priority"]);
+
+/** Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). */
+export function unsupportedOptions(headers: Headers): string[] {
+  return options(headers, "require").filter((tag) => !CROSSING_OPTIONS.has(tag.toLowerCase()));
+}
+
+/** Copies what crosses from one leg's message to the other's. */
+export function passHeaders(from: SipMessage, to: SipMessage): void {
+  const source = from.headers.fields;
+  const target = to.headers.fields;
+  for (let i = 0; i < source.length; i++) {
+    const field = source[i]!;
+    if (!OWN.has(field.key)) target.push(field);
+  }
+  for (const key of ["supported", "require"] as const) {
+    if (!from.headers.has(key)) continue;
+    const crossing = options(from.headers, key).filter((tag) => CROSSING_OPTIONS.has(tag.toLowerCase()));
+    if (crossing.length > 0) to.headers.add(key === "supported" ? "Supported" : "Require", crossing.join(", "));
+  }
+  const allow = from.headers.get("allow");
+  if (allow !== undefined) {
+    const both = splitList(from.headers.all("allow").join(",")).filter((method) => METHODS.includes(method as never));
+    to.headers.add("Allow", both.join(", "));
+  }
+}
+
+/** Passes headers and body. */
+export function pass(from: SipMessage, to: SipMessage): void {
+  passHeaders(from, to);
+  to.body = from.body;
+}
+
+/** Passes all but an app server's charges, which the client never sees. */
+export function passWithoutCharges(from: SipMessage, to: SipMessage): void {
+  const type = from.headers.get("content-type");
+  if (type === undefined || !isChargeType(type)) {
+    pass(from, to);
+    return;
+  }
+  passHeaders(from, to);
+  to.headers.fields.splice(0, to.headers.fields.length, ...to.headers.fields.filter((f) => !OF_BODY.has(f.key)));
+}
+
+/** Passes the client's credentials for realms that are not ours: they are for the app server (RFC 3261 §22.3). */
+export function passForeignCredentials(from: SipMessage, to: SipMessage, realm: string): void {
+  for (const field of from.headers.fields) {
+    if (field.key !== "authorization" && field.key !== "proxy-authorization") continue;
+    const credentials = parseAuthParams(field.value);
+    if (credentials.ok && credentials.value.params.get("realm") !== realm) to.headers.fields.push(field);
+  }
+}
+
+/** The Info Packages that a peer offers to receive (RFC 6086 §5.2), but never the relay's own. */
+export function offeredPackages(headers: Headers): string[] {
+  return options(headers, "recv-info").filter((name) => name.toLowerCase() !== PACKAGE);
+}
+
+/** Recv-Info towards the app server: what the client takes, and the charges that the relay takes. */
+export function recvInfoWithCharges(headers: Headers): string {
+  return [...offeredPackages(headers), PACKAGE].join(", ");
+}
+
+/** Takes a password out of a From line (M2): it is for the relay only. Returns the line as it may go on. */
+export function withoutPassword(fromLine: string): string {
+  const at = fromLine.indexOf("@");
+  if (at < 0) return fromLine;
+  const address = parseNameAddr(fromLine);
+  if (!address.ok) return fromLine;
+  const uri = address.value.uri;
+  const hidden = uri.replace(/^(sips?:[^:@]*):[^@]*@/i, "$1@");
+  return hidden === uri ? fromLine : fromLine.replace(uri, () => hidden);
+}
+
+function options(headers: Headers, key: string): string[] {
+  const lines = headers.all(key);
+  return lines.length === 0 ? [] : splitList(lines.join(",")).filter((tag) => tag !== "");
+}

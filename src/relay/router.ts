@@ -1,0 +1,197 @@
+import type { Side } from "../../machines/events.ts";
+import { isChargeType, PACKAGE } from "../charging/charge-body.ts";
+import type { SipRequest } from "../sip/message.ts";
+import { parseUri } from "../sip/uri.ts";
+import type { ServerTransaction, TransactionUser } from "../transaction/types.ts";
+import type { Flow } from "../transport/types.ts";
+import type { Core } from "./core.ts";
+import { maxForwards } from "./invitation.ts";
+import type { Leg } from "./leg.ts";
+import { ALLOW, METHODS, unsupportedOptions } from "./passing.ts";
+import { reply } from "./reply.ts";
+import { ClientRequest } from "./request.ts";
+
+/** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
+const KNOWN = new Set<string>([...METHODS, "REGISTER", "PRACK", "REFER", "SUBSCRIBE", "PUBLISH"]);
+const SERVED = new Set<string>(METHODS);
+
+/**
+ * The one switch: every new request enters the relay here, in the order of checks of RFC 3261 §8.2. An INVITE becomes a
+ * client request with an actor of its own; whatever carries the tag of a session goes to that session.
+ */
+export class Router implements TransactionUser {
+  private readonly core: Core;
+
+  constructor(core: Core) {
+    this.core = core;
+  }
+
+  request(transaction: ServerTransaction): void {
+    const { request } = transaction;
+    const tag = request.toTag;
+    if (tag !== undefined) {
+      this.inSession(transaction, tag);
+      return;
+    }
+    if (!SERVED.has(request.method)) {
+      if (KNOWN.has(request.method)) reply(transaction, 405, [["Allow", ALLOW]]);
+      else reply(transaction, 501, [["Allow", ALLOW]]);
+      return;
+    }
+    if (this.refusedByHeaders(transaction)) return;
+    switch (request.method) {
+      case "INVITE":
+        this.invite(transaction);
+        return;
+      case "OPTIONS":
+        this.options(transaction);
+        return;
+      default:
+        reply(transaction, 481); // Only inside a session do these mean anything.
+    }
+  }
+
+  /** An ACK for a 2xx of ours: it belongs to the answer that waits for it. */
+  ack(ack: SipRequest): void {
+    const leg = this.legOf(ack, ack.toTag);
+    const answer = leg?.answer;
+    if (!leg || !answer || answer.seq !== ack.cseq?.number) return;
+    leg.answer = undefined;
+    answer.acknowledged(ack);
+  }
+
+  /** A connection is gone: whoever came by it is asked whether it is still there. */
+  flowFailed(flow: Flow): void {
+    const legs = this.core.legsByFlow.get(flow);
+    if (!legs) return;
+    this.core.legsByFlow.delete(flow);
+    for (const leg of legs) {
+      delete leg.dialog.flow;
+      leg.session.probe(leg);
+    }
+  }
+
+  private invite(transaction: ServerTransaction): void {
+    const { core } = this;
+    const busy =
+      core.draining || core.recorder.full || core.sessions.size + core.requests.size >= core.config.limits.calls;
+    if (busy) {
+      reply(transaction, 503, [["Retry-After", core.draining ? "60" : "5"]]);
+      return;
+    }
+    new ClientRequest(core, transaction).start();
+  }
+
+  private options(transaction: ServerTransaction): void {
+    reply(transaction, 200, [
+      ["Allow", ALLOW],
+      ["Accept", "*/*"],
+      ["Supported", "timer"],
+    ]);
+  }
+
+  /** RFC 3261 §8.2.2 and §16.3: what can be said of a request without knowing who sends it. */
+  private refusedByHeaders(transaction: ServerTransaction): boolean {
+    const { request } = transaction;
+    const uri = parseUri(request.uri);
+    if (!uri.ok) {
+      reply(transaction, 400, [], "Request-URI cannot be read");
+      return true;
+    }
+    if (uri.value.scheme === "other") {
+      reply(transaction, 416);
+      return true;
+    }
+    if (maxForwards(request) === 0 && request.method !== "OPTIONS") {
+      reply(transaction, 483);
+      return true;
+    }
+    const unsupported = unsupportedOptions(request.headers);
+    if (unsupported.length > 0) {
+      reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
+      return true;
+    }
+    const encoding = request.headers.get("content-encoding");
+    if (encoding !== undefined && encoding.toLowerCase() !== "identity" && request.body.length > 0) {
+      // The rules could not read it (RFC 3261 §8.2.3).
+      reply(transaction, 415, [["Accept-Encoding", "identity"]]);
+      return true;
+    }
+    return false;
+  }
+
+  private inSession(transaction: ServerTransaction, tag: string): void {
+    const { request } = transaction;
+    const leg = this.legOf(request, tag);
+    if (!leg) {
+      if (KNOWN.has(request.method)) reply(transaction, 481);
+      else reply(transaction, 501, [["Allow", ALLOW]]);
+      return;
+    }
+    if (!leg.takeSeq(request)) {
+      reply(transaction, 500, [["Retry-After", "1"]], "CSeq is older than one received before"); // RFC 3261 §12.2.2
+      return;
+    }
+    const unsupported = unsupportedOptions(request.headers);
+    if (unsupported.length > 0) {
+      reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
+      return;
+    }
+    this.toSession(leg, transaction);
+  }
+
+  private toSession(leg: Leg, transaction: ServerTransaction): void {
+    const { actor } = leg.session;
+    const from: Side = leg.side;
+    switch (transaction.request.method) {
+      case "BYE":
+        actor.send({ type: "bye", from, at: this.core.clock.now(), payload: transaction });
+        return;
+      case "INVITE":
+      case "UPDATE":
+        actor.send({ type: "change", from, payload: transaction });
+        return;
+      case "INFO":
+        this.info(leg, transaction);
+        return;
+      case "OPTIONS":
+      case "MESSAGE":
+      case "NOTIFY":
+        actor.send({ type: "message", from, payload: transaction });
+        return;
+      case "PRACK":
+        reply(transaction, 481); // RFC 3262 §3: there is no reliable provisional answer that it could be for.
+        return;
+      default:
+        if (KNOWN.has(transaction.request.method)) reply(transaction, 405, [["Allow", ALLOW]]);
+        else actor.send({ type: "message", from, payload: transaction });
+    }
+  }
+
+  /** INFO is a charge, or goes to the other end, or is of a package that nobody asked for (RFC 6086 §4.2.2). */
+  private info(leg: Leg, transaction: ServerTransaction): void {
+    const { headers } = transaction.request;
+    const { actor, client, server } = leg.session;
+    const name = headers.get("info-package")?.split(";")[0]!.trim().toLowerCase();
+    const isLegacyCharge = name === undefined && isChargeType(headers.get("content-type") ?? "");
+    if (leg.side === "server" && (name === PACKAGE || isLegacyCharge)) {
+      actor.send({ type: "charge", payload: transaction });
+      return;
+    }
+    const receiver = leg.side === "client" ? server : client;
+    if (name !== undefined && !receiver?.offered.includes(name)) {
+      const offered = [...(receiver?.offered ?? []), ...(leg.side === "server" ? [PACKAGE] : [])];
+      reply(transaction, 469, [["Recv-Info", offered.join(", ")]]);
+      return;
+    }
+    actor.send({ type: "message", from: leg.side, payload: transaction });
+  }
+
+  /** The half of a session that a message belongs to: its To tag is ours, and the rest must fit (RFC 3261 §12.2.2). */
+  private legOf(request: SipRequest, tag: string | undefined): Leg | undefined {
+    const leg = tag === undefined ? undefined : this.core.legs.get(tag);
+    if (!leg || leg.dialog.callId !== request.callId) return undefined;
+    const { remoteTag } = leg.dialog;
+    return remoteTag === "" || remoteTag === (request.fromTag ?? "") ? leg : undefined;
+  }
+}

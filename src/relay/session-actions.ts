@@ -1,0 +1,211 @@
+import type { SessionEvent, Side } from "../../machines/events.ts";
+import { type SessionContext, sessionMachine } from "../../machines/session.ts";
+import type { SipRequest } from "../sip/message.ts";
+import { SipResponse } from "../sip/message.ts";
+import { reasonPhrase } from "../sip/response.ts";
+import type { ServerTransaction } from "../transaction/types.ts";
+import { Answer } from "./answer.ts";
+import { Change, relayMessage } from "./change.ts";
+import { dialogAsServer } from "./dialog.ts";
+import { Leg } from "./leg.ts";
+import { ALLOW, offeredPackages, pass, passWithoutCharges } from "./passing.ts";
+import { reply } from "./reply.ts";
+import type { Session } from "./session.ts";
+
+/*
+ * What the actions of the chart `session` do. Each takes the session and, where it needs one, the event that led to it.
+ */
+
+type EventOf<T extends SessionEvent["type"]> = Extract<SessionEvent, { type: T }>;
+
+/** The client's half, made when there is something to tell the client: each branch that answers is a dialog of its own. */
+function clientLeg(session: Session): Leg | undefined {
+  if (session.client || !session.request) return session.client;
+  const { core } = session;
+  const { request, flow } = session.request.transaction;
+  const contact = `<sip:${core.transport.contactFor(flow)}>`;
+  session.client = new Leg(core, session, "client", dialogAsServer(request, core.random.token(64), contact, flow));
+  session.client.offered = offeredPackages(request.headers);
+  return session.client;
+}
+
+/** The app server's answer to INVITE as the client gets it: the same status, headers and body, in the client's dialog. */
+function answerFor(session: Session, client: Leg, from: SipResponse): SipResponse {
+  const response = new SipResponse(from.status, from.reason);
+  const { headers } = response;
+  for (const route of session.request?.transaction.request.headers.all("record-route") ?? [])
+    headers.add("Record-Route", route);
+  headers.add("To", client.dialog.local).add("Contact", client.dialog.contact);
+  passWithoutCharges(from, response);
+  if (!headers.has("allow")) headers.add("Allow", ALLOW);
+  const packages = offeredPackages(from.headers);
+  if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));
+  return response;
+}
+
+function relayProgress(session: Session, event: EventOf<"server.progress">): void {
+  const client = clientLeg(session);
+  if (!client) return;
+  session.request?.transaction.respond(answerFor(session, client, event.payload as SipResponse));
+}
+
+function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
+  const client = clientLeg(session);
+  const request = session.request;
+  if (!client || !request) return;
+  const { core } = session;
+  client.confirmed = true;
+  client.answer = new Answer({
+    transaction: request.transaction,
+    response: answerFor(session, client, event.payload as SipResponse),
+    timers: core.config.timers,
+    clock: core.clock,
+    onAck: (ack) => session.actor.send({ type: "client.ack", at: core.clock.now(), payload: ack }),
+    onSilence: () => session.actor.send({ type: "client.silent", at: core.clock.now() }),
+  });
+  core.counters.answered++;
+  request.branches.delete(session.appServer.id);
+  request.actor.send({ type: "branch.answered", branch: session.appServer.id });
+}
+
+function relayAck(session: Session, event: EventOf<"client.ack">): void {
+  session.invitation?.ack(event.payload as SipRequest);
+  session.established();
+}
+
+function sendAck(session: Session): void {
+  session.client?.answer?.stop();
+  session.invitation?.ack(undefined);
+}
+
+function recordStart(session: Session, context: SessionContext): void {
+  session.charges.started(context.startedAt!).catch(() => session.end("its start could not be put on record"));
+}
+
+function relayBye(session: Session, context: SessionContext, event: EventOf<"bye">): void {
+  session.bye = event.payload as ServerTransaction;
+  session.change?.abort();
+  const to = context.leaving[0]!;
+  const passes = to === "client" ? passWithoutCharges : pass;
+  sendBye(session, to, (bye) => passes(session.bye!.request, bye));
+  if (event.from === "server") session.charges.collect(session.bye.request);
+}
+
+function sendByes(session: Session, context: SessionContext): void {
+  session.change?.abort();
+  const why = (context.endedBy ?? "").replace(/^relay: /, "");
+  // RFC 3326: says why nobody hung up and the session is over all the same.
+  for (const side of context.leaving)
+    sendBye(session, side, (bye) => bye.headers.add("Reason", `SIP ;cause=480 ;text="${why.replace(/["\\]/g, "")}"`));
+}
+
+function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
+  const { actor, core } = session;
+  const leg = session.leg(to);
+  const failed = () => actor.send({ type: "bye.failed", by: to, at: core.clock.now() });
+  if (!leg) {
+    failed();
+    return;
+  }
+  const bye = leg.request("BYE");
+  fill(bye);
+  leg.send(bye, {
+    final: (response) => actor.send({ type: "bye.answered", by: to, at: core.clock.now(), payload: response }),
+    timeout: failed,
+    transportError: failed,
+  });
+}
+
+function answerBye(event: EventOf<"bye">): void {
+  reply(event.payload as ServerTransaction, 200);
+}
+
+/** M16: from here on only the app server's own words reach the client. */
+function collectCharges(session: Session, event: EventOf<"bye.answered">): void {
+  const response = event.payload as SipResponse;
+  session.byeAnswer = response;
+  if (event.by === "server") session.charges.collect(response);
+}
+
+function recordEnd(session: Session, context: SessionContext): void {
+  const { core } = session;
+  core.counters.ended++;
+  if (context.startedAt === null) return;
+  session.recorded = session.charges.ended(
+    context.startedAt,
+    context.endedAt ?? core.clock.now(),
+    context.endedBy ?? "relay",
+  );
+}
+
+function relayByeAnswer(session: Session): void {
+  const { bye, byeAnswer } = session;
+  if (!bye) return;
+  session.recorded.then(
+    () => {
+      const response = new SipResponse(200, reasonPhrase(200));
+      // Whatever the other end said, for the one that hung up the session is over.
+      if (byeAnswer && byeAnswer.status < 300) passWithoutCharges(byeAnswer, response);
+      bye.respond(response);
+    },
+    () => reply(bye, 500, [], "The end of the session could not be put on record"),
+  );
+}
+
+function refuseChange(session: Session, event: EventOf<"change">): void {
+  const transaction = event.payload as ServerTransaction;
+  const pending = session.change ?? session.leg(event.from)?.answer;
+  if (!pending) {
+    reply(transaction, 481);
+    return;
+  }
+  // RFC 3261 §14.2: 491 where both ends want a change at once, 500 where one has not waited for its own.
+  if (session.change && session.change.from !== event.from) reply(transaction, 491);
+  else reply(transaction, 500, [["Retry-After", String(Number.parseInt(session.core.random.token(8), 16) % 10)]]);
+}
+
+/** A request from the other side in the wrong state: the dialog is not there yet, or not any more. */
+function refuseMessage(event: EventOf<"message" | "charge">): void {
+  reply(event.payload as ServerTransaction, 481);
+}
+
+/** The chart `session` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
+export function sessionLogic(sessions: Map<string, Session>): typeof sessionMachine {
+  type Args = { context: SessionContext; event: SessionEvent };
+  /** Finds the session, and says which event led here: the chart allows no other at these places. */
+  const on =
+    <T extends SessionEvent["type"]>(act: (session: Session, event: EventOf<T>, context: SessionContext) => void) =>
+    ({ context, event }: Args) => {
+      const session = sessions.get(context.id);
+      if (session) act(session, event as EventOf<T>, context);
+    };
+  return sessionMachine.provide({
+    actions: {
+      sendInvite: on((session) => session.invite()),
+      sendCancel: on((session) => session.invitation?.cancel()),
+      relayProgress: on<"server.progress">(relayProgress),
+      relayAnswer: on<"server.answer">(relayAnswer),
+      reportFailure: ({ context }, failure) => sessions.get(context.id)?.reportFailure(failure),
+      reportGivenUp: on((session) => session.request?.actor.send({ type: "client.cancel" })),
+      relayAck: on<"client.ack">(relayAck),
+      sendAck: on(sendAck),
+      recordStart: on((session, _, context) => recordStart(session, context)),
+      relayBye: on<"bye">((session, event, context) => relayBye(session, context, event)),
+      sendByes: on((session, _, context) => sendByes(session, context)),
+      answerBye: on<"bye">((_, event) => answerBye(event)),
+      collectCharges: on<"bye.answered">(collectCharges),
+      recordEnd: on((session, _, context) => recordEnd(session, context)),
+      relayByeAnswer: on(relayByeAnswer),
+      relayChange: on<"change">((session, event) => {
+        session.change = new Change(session, event.from, event.payload as ServerTransaction);
+      }),
+      refuseChange: on<"change">(refuseChange),
+      relayMessage: on<"message">((session, event) =>
+        relayMessage(session, event.from, event.payload as ServerTransaction),
+      ),
+      recordCharge: on<"charge">((session, event) => session.charges.take(event.payload as ServerTransaction)),
+      refuseMessage: on<"message" | "charge">((_, event) => refuseMessage(event)),
+      close: on((session) => session.close()),
+    },
+  });
+}

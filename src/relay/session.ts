@@ -1,0 +1,178 @@
+import { type Actor, createActor } from "xstate";
+import type { Failure, Side } from "../../machines/events.ts";
+import type { SessionContext, sessionMachine } from "../../machines/session.ts";
+import type { SessionFacts } from "../charging/events.ts";
+import type { AppServer, Service } from "../directory/types.ts";
+import type { SipResponse } from "../sip/message.ts";
+import type { TimerHandle } from "../support/clock.ts";
+import type { ServerTransaction } from "../transaction/types.ts";
+import type { Change } from "./change.ts";
+import { SessionCharges } from "./charges.ts";
+import type { Core } from "./core.ts";
+import { type Invitation, invite } from "./invitation.ts";
+import type { Leg } from "./leg.ts";
+import type { ClientRequest } from "./request.ts";
+
+export type SessionActor = Actor<typeof sessionMachine>;
+
+/**
+ * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
+ * (machines/session.ts); session-actions.ts is what the chart's actions do with it.
+ */
+export class Session {
+  readonly id: string;
+  readonly core: Core;
+  readonly appServer: AppServer;
+  readonly service: Service;
+  readonly facts: SessionFacts;
+  readonly charges: SessionCharges;
+  readonly actor: SessionActor;
+  /** The request that it is a branch of, until it is established or refused. */
+  request: ClientRequest | undefined;
+  /** The INVITE to the app server, while it is under way. */
+  invitation: Invitation | undefined;
+  client: Leg | undefined;
+  server: Leg | undefined;
+  /** The BYE of whoever hung up, until it is answered, and what the other end said to it. */
+  bye: ServerTransaction | undefined;
+  byeAnswer: SipResponse | undefined;
+  /** The re-INVITE or UPDATE under way. */
+  change: Change | undefined;
+  /** Resolves when the end is on record. */
+  recorded: Promise<void> = DONE;
+  private probeTimer: TimerHandle;
+  private endTimer: TimerHandle;
+
+  constructor(core: Core, request: ClientRequest, appServer: AppServer) {
+    this.core = core;
+    this.request = request;
+    this.appServer = appServer;
+    this.id = core.random.token(96);
+    const { service, tariff } = request.identified!;
+    this.service = service;
+    this.facts = {
+      id: this.id,
+      user: request.user,
+      service: service.id,
+      appServer: appServer.id,
+      call: request.id,
+      ...(tariff && { tariff }),
+    };
+    this.charges = new SessionCharges(core, this);
+    this.actor = createActor(core.sessionLogic, {
+      input: { id: this.id, clock: service.clock ?? "ack" },
+      clock: core.clock,
+    });
+  }
+
+  start(): void {
+    this.core.sessions.set(this.id, this);
+    this.core.directory.occupy(this.appServer.id);
+    this.actor.subscribe({ error: (error) => this.crashed(error) });
+    this.actor.start();
+  }
+
+  get context(): SessionContext {
+    return this.actor.getSnapshot().context;
+  }
+
+  leg(side: Side): Leg | undefined {
+    return side === "client" ? this.client : this.server;
+  }
+
+  /** Sends the INVITE to the app server (M5). */
+  invite(): void {
+    invite(this.core, this, (invitation) => {
+      this.invitation = invitation;
+    });
+  }
+
+  /** The request is decided without this branch. */
+  giveUp(): void {
+    this.actor.send({ type: "cancel" });
+  }
+
+  /** Ends the session by the relay's own decision, e.g. its greatest duration is over. */
+  end(why: string): void {
+    this.actor.send({ type: "end", at: this.core.clock.now(), why });
+  }
+
+  /** Tells the request what became of this branch. */
+  reportFailure(failure: Failure): void {
+    const request = this.request;
+    if (!request) return;
+    this.request = undefined;
+    request.branches.delete(this.appServer.id);
+    const said = this.invitation?.refusal;
+    if (said) request.refusals.set(this.appServer.id, said);
+    request.actor.send({ type: "branch.failed", branch: this.appServer.id, failure });
+  }
+
+  /** The clock runs: from now on both ends are asked now and then whether they are still there. */
+  established(): void {
+    this.core.counters.established++;
+    this.request = undefined;
+    this.armProbe();
+    const { maxDurationS } = this.core.config.session;
+    this.endTimer = this.core.clock.setTimeout(() => this.end("the greatest duration is over"), maxDurationS * 1000);
+  }
+
+  /** Asks one end whether it is still in the session: OPTIONS inside the dialog, which changes nothing (RFC 3261 §11). */
+  probe(leg: Leg): void {
+    const gone = (why: string) => this.lost(leg.side, why);
+    leg.send(leg.request("OPTIONS"), {
+      final: (response) => {
+        if (meansGone(response.status)) gone(`answered ${response.status} to a probe`);
+      },
+      timeout: () => gone("no answer to a probe"),
+      transportError: gone,
+    });
+  }
+
+  lost(side: Side, why: string): void {
+    this.actor.send({ type: "lost", side, at: this.core.clock.now(), why: `${side} is gone: ${why}` });
+  }
+
+  close(): void {
+    const { clock, sessions, directory } = this.core;
+    clock.clearTimeout(this.probeTimer);
+    clock.clearTimeout(this.endTimer);
+    this.invitation?.stop();
+    this.client?.close();
+    this.server?.close();
+    if (sessions.delete(this.id)) directory.release(this.appServer.id);
+  }
+
+  private armProbe(): void {
+    const { probeS } = this.core.config.session;
+    if (probeS === 0) return;
+    this.probeTimer = this.core.clock.setTimeout(() => {
+      if (this.client) this.probe(this.client);
+      if (this.server) this.probe(this.server);
+      this.armProbe();
+    }, probeS * 1000);
+  }
+
+  /** A fault of ours ends this one session, and closes what it charges (DESIGN.md, decision 13). */
+  private crashed(error: unknown): void {
+    this.core.counters.crashed++;
+    this.core.log.error(
+      { call: this.facts.call, session: this.id, err: error },
+      "session failed by a fault of the relay",
+    );
+    const context = this.context;
+    const now = this.core.clock.now();
+    if (context.startedAt !== null) void this.charges.ended(context.startedAt, context.byeAt ?? now, "relay: fault");
+    for (const leg of [this.client, this.server]) leg?.send(leg.request("BYE"), IGNORED);
+    this.reportFailure({ status: 500 });
+    this.close();
+  }
+}
+
+/** RFC 3261 §12.2.1.2: these two say that the peer knows nothing of the dialog any more. */
+export const meansGone = (status: number): boolean => status === 481 || status === 408;
+
+/** For requests whose answer changes nothing. */
+export const IGNORED = { final() {}, timeout() {}, transportError() {} };
+
+const DONE = Promise.resolve();

@@ -1,0 +1,121 @@
+import type { Body, Session } from "sip.js/lib/core/index.js";
+import { formatChargeBody, PACKAGE } from "../charging/charge-body.ts";
+import type { Charge } from "../charging/events.ts";
+import { systemRandom } from "../support/random.ts";
+import { Dialog, type Ending } from "./dialog.ts";
+
+const END_CALLBACK_MS = 5000;
+
+/** What the app server charges (M14). An id of one's own makes it safe to send a charge again: the same id charges once in a session. */
+export interface ChargeInput {
+  readonly id?: string;
+  readonly item: string;
+  /** Decimal string, "24.50": never a float. */
+  readonly unitPrice: string;
+  /** Default "1". */
+  readonly quantity?: string | number;
+  /** ISO 4217. */
+  readonly currency: string;
+}
+
+/** Called when the client hangs up; the charges that it returns go into the body of the 200 to BYE (M16). It has 5 seconds. */
+export type EndCallback = () => readonly ChargeInput[] | undefined | Promise<readonly ChargeInput[] | undefined>;
+
+/** A session as the app server sees it. */
+export interface AppSession {
+  /** Call-ID of the relay's leg. */
+  readonly id: string;
+  readonly service: string;
+  /** Identity of the subscriber, `sip:alice@portal.com`. */
+  readonly user: string;
+  /** Reports charges in one INFO (M14) and resolves with their ids when the relay has recorded them. Rejects with a `SipError`: none of them was charged. */
+  charge(...charges: readonly ChargeInput[]): Promise<string[]>;
+  /** Hangs up (M11); resolves when the answer to BYE is there. */
+  end(): Promise<Ending>;
+  /** Registers what is to be charged at the end when the client hangs up: to be called as soon as the session stands. */
+  onEnd(callback: EndCallback): void;
+  /** Resolves once, however the session ends; never rejects. */
+  readonly ended: Promise<Ending>;
+}
+
+export interface AppSessionFacts {
+  readonly service: string;
+  readonly user: string;
+  /** The other side offered the charging package in Recv-Info (RFC 6086 §4.2.1). */
+  readonly chargePackage: boolean;
+  /** Told of charges that do not reach the bill: refused by the relay, or an end callback that threw or took too long. */
+  readonly warn: (why: string) => void;
+}
+
+/** Wraps the dialog that our 2xx has made. */
+export function createAppSession(
+  session: Session,
+  facts: AppSessionFacts,
+): { readonly dialog: Dialog; readonly app: AppSession } {
+  const callbacks: EndCallback[] = [];
+  const dialog = new Dialog(session, "uas", async () => {
+    // The BYE may have come in one piece with the ACK: whoever waits for the session first gets to register its callbacks.
+    await new Promise(setImmediate);
+    const charges = await chargesAtEnd(callbacks, facts.warn);
+    if (charges.length === 0) return { statusCode: 200 };
+    return {
+      statusCode: 200,
+      body: chargeBody(charges, "render"),
+    };
+  });
+  const app: AppSession = {
+    id: session.callId,
+    service: facts.service,
+    user: facts.user,
+    charge: (...inputs) => {
+      const ids = charge(dialog, inputs.map(complete), facts.chargePackage);
+      ids.catch((error: Error) => facts.warn(`a charge was refused: ${error.message}`)); // also for who does not wait
+      return ids;
+    },
+    end: () => dialog.bye(),
+    onEnd: (callback) => void callbacks.push(callback),
+    ended: dialog.ended,
+  };
+  return { dialog, app };
+}
+
+/** Reports charges in one INFO (RFC 6086). */
+async function charge(dialog: Dialog, charges: readonly Charge[], asPackage: boolean): Promise<string[]> {
+  await dialog.info({
+    // RFC 6086 §4.2.1: a package only where the other side offered it; without one it is a legacy INFO.
+    extraHeaders: asPackage ? [`Info-Package: ${PACKAGE}`, "Content-Disposition: Info-Package"] : [],
+    body: chargeBody(charges, "info-package"),
+  });
+  return charges.map(({ id }) => id);
+}
+
+function chargeBody(charges: readonly Charge[], contentDisposition: string): Body {
+  const { contentType, body } = formatChargeBody(charges);
+  return { contentDisposition, contentType, content: body };
+}
+
+/** Runs the callbacks side by side; one that fails or hangs keeps neither the 200 nor the others back. */
+async function chargesAtEnd(callbacks: readonly EndCallback[], warn: (why: string) => void): Promise<Charge[]> {
+  const all = await Promise.all(callbacks.map((callback) => inTime(callback, warn)));
+  return all.flat().map(complete);
+}
+
+async function inTime(callback: EndCallback, warn: (why: string) => void): Promise<readonly ChargeInput[]> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no charges after ${END_CALLBACK_MS / 1000} s`)), END_CALLBACK_MS);
+  });
+  try {
+    return (await Promise.race([(async () => callback())(), late])) ?? [];
+  } catch (error) {
+    warn(`charges at the end are lost: ${(error as Error).message}`);
+    return [];
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+function complete(input: ChargeInput): Charge {
+  const { id = systemRandom.token(), item, unitPrice, quantity = "1", currency } = input;
+  return { id, item, unitPrice, quantity: String(quantity), currency };
+}

@@ -1,0 +1,156 @@
+import type {
+  IncomingByeRequest,
+  IncomingResponse,
+  OutgoingRequestDelegate,
+  RequestOptions,
+  ResponseOptions,
+  Session,
+} from "sip.js/lib/core/index.js";
+import { type Description, descriptionOf } from "./session-description.ts";
+import { SipError } from "./sip-error.ts";
+
+/** How a session ended, the same for both sides. */
+export interface Ending {
+  /** `local`: this side hung up; `remote`: the other side or the relay did; `connection`: the way to the relay was lost. */
+  readonly by: "local" | "remote" | "connection";
+  /** Answer to our BYE: 200, 481 where the other side knew of no session, 408 where none came, 503 where it could not be sent. */
+  readonly status?: number;
+  /** Reason header of the other side's BYE (RFC 3326), or why the connection was lost. */
+  readonly reason?: string;
+  /** Body of the answer to our BYE, where there is one. */
+  readonly body?: Description;
+}
+
+/** Builds the answer to the other side's BYE; resolves in bounded time and does not reject. */
+export type ByeAnswer = () => Promise<ResponseOptions>;
+
+const OK: ResponseOptions = { statusCode: 200 };
+
+/** One dialog (RFC 3261 §12) on SIP.js' core: its end from either side, and requests within it. */
+export class Dialog {
+  readonly session: Session;
+  /** Resolves once, however the session ends; never rejects. */
+  readonly ended: Promise<Ending>;
+  private settle!: (ending: Ending) => void;
+  private state: "confirmed" | "ack-wait" | "ending" | "ended";
+  private readonly acked: Promise<boolean>;
+  private settleAcked!: (acked: boolean) => void;
+
+  /** `role`: uas where we answered the INVITE and its ACK is still to come. */
+  constructor(session: Session, role: "uac" | "uas", answerBye: ByeAnswer = () => Promise.resolve(OK)) {
+    this.session = session;
+    this.state = role === "uac" ? "confirmed" : "ack-wait";
+    this.ended = new Promise((resolve) => {
+      this.settle = resolve;
+    });
+    this.acked = new Promise((resolve) => {
+      this.settleAcked = resolve;
+    });
+    if (role === "uac") this.settleAcked(true);
+    session.delegate = {
+      onAck: () => this.settleConfirmed(),
+      // RFC 3261 §13.3.1.4: no ACK in 64*T1, the session is ended with BYE.
+      onAckTimeout: () => void this.bye({ extraHeaders: ['Reason: SIP;cause=408;text="No ACK"'] }),
+      onBye: (request) => void this.receiveBye(request, answerBye),
+    };
+  }
+
+  get over(): boolean {
+    return this.state === "ending" || this.state === "ended";
+  }
+
+  /** True once the ACK is there, false where the session ended before. */
+  confirmed(): Promise<boolean> {
+    return this.acked;
+  }
+
+  /** Hangs up; resolves when the answer to BYE came or is no longer to be expected. The second call waits for the first. */
+  bye(options?: RequestOptions): Promise<Ending> {
+    if (this.over) return this.ended;
+    const early = this.state === "ack-wait";
+    this.state = "ending";
+    const send = () => {
+      try {
+        this.session.bye(
+          finalAnswer((response) => this.end(endingOf(response))),
+          options,
+        );
+      } catch (error) {
+        this.end({ by: "local", reason: (error as Error).message });
+      }
+    };
+    if (!early || this.session.sessionState !== "AckWait") send();
+    else {
+      // RFC 3261 §15: the callee must not send BYE before it has the ACK, or the wait for it is over.
+      const delegate = this.session.delegate!;
+      delegate.onAck = delegate.onAckTimeout = send;
+    }
+    return this.ended;
+  }
+
+  /** Sends an INFO (RFC 6086); rejects with the other side's refusal. */
+  info(options: RequestOptions): Promise<void> {
+    if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
+    return new Promise((resolve, reject) => {
+      const done = ({ message }: IncomingResponse) => {
+        const status = message.statusCode ?? 500;
+        if (status < 300) return resolve();
+        reject(new SipError(status, message.reasonPhrase ?? "", textOf(descriptionOf(message))));
+        // RFC 3261 §12.2.1.2: the other side knows of no such dialog, so there is none.
+        if (status === 481 || status === 408) void this.bye();
+      };
+      this.session.info(finalAnswer(done), options);
+    });
+  }
+
+  /** The connection is gone and with it the session. */
+  lost(reason: string): void {
+    if (this.state === "ended") return;
+    this.end({ by: "connection", reason });
+    this.session.dispose();
+  }
+
+  private settleConfirmed(): void {
+    if (this.state === "ack-wait") this.state = "confirmed";
+    this.settleAcked(true);
+  }
+
+  private async receiveBye(request: IncomingByeRequest, answer: ByeAnswer): Promise<void> {
+    this.state = "ending";
+    const reason = request.message.getHeader("reason");
+    request.accept(await answer());
+    this.end(reason === undefined ? { by: "remote" } : { by: "remote", reason });
+  }
+
+  private end(ending: Ending): void {
+    this.state = "ended";
+    this.settle(ending);
+    this.settleAcked(false);
+  }
+}
+
+function endingOf({ message }: IncomingResponse): Ending {
+  const body = descriptionOf(message);
+  const status = message.statusCode ?? 500;
+  return body ? { by: "local", status, body } : { by: "local", status };
+}
+
+/** The three ways in which SIP.js tells a final answer, as one. */
+export function finalAnswer(done: (response: IncomingResponse) => void): OutgoingRequestDelegate {
+  return { onAccept: done, onRedirect: done, onReject: done };
+}
+
+/** A body that is text for people, such as what was wrong with a charge. */
+export function textOf(description: Description | undefined): string | undefined {
+  return description?.contentType.toLowerCase().startsWith("text/plain") ? description.content.trim() : undefined;
+}
+
+/** Waits for all, but not longer than that. */
+export async function within(ms: number, all: readonly Promise<unknown>[]): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([Promise.allSettled(all), late]);
+  clearTimeout(timer);
+}

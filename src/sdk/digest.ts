@@ -1,0 +1,87 @@
+import { createHash, randomBytes } from "node:crypto";
+import { DigestAuthentication, LoggerFactory, type OutgoingRequestMessage } from "sip.js/lib/core/index.js";
+
+/** RFC 8760 §2.1 names of the algorithms and node:crypto's. */
+const HASHES: Readonly<Record<string, string>> = { "SHA-256": "sha256", "SHA-512-256": "sha512-256", MD5: "md5" };
+
+/** A challenge as SIP.js reads it from WWW-Authenticate or Proxy-Authenticate. */
+interface Challenge {
+  readonly realm?: string;
+  readonly nonce?: string;
+  readonly opaque?: string;
+  readonly algorithm?: string;
+  readonly qop?: readonly string[];
+}
+
+/** Digest credentials (RFC 7616, RFC 8760): SIP.js itself knows MD5 only. */
+export class DigestCredentials extends DigestAuthentication {
+  readonly #user: string;
+  readonly #password: string;
+  #nonce = "";
+  #count = 0;
+  #header = "";
+
+  constructor(user: string, password: string) {
+    super(new LoggerFactory(), undefined, user, undefined);
+    this.#user = user;
+    this.#password = password;
+  }
+
+  /** False where the challenge cannot be met; then the 401 or 407 is the answer to the request. */
+  override authenticate(request: OutgoingRequestMessage, challenge: Challenge): boolean {
+    const algorithm = challenge.algorithm?.toUpperCase() ?? "MD5";
+    const hash = HASHES[algorithm];
+    const { realm, nonce } = challenge;
+    if (hash === undefined || realm === undefined || nonce === undefined) return false;
+    if (challenge.qop && !challenge.qop.includes("auth")) return false;
+    const h = (text: string) => createHash(hash).update(text).digest("hex");
+
+    this.#count = nonce === this.#nonce ? this.#count + 1 : 1; // RFC 7616 §3.4: nc counts the uses of one nonce
+    this.#nonce = nonce;
+    const nc = this.#count.toString(16).padStart(8, "0");
+    const cnonce = randomBytes(16).toString("hex");
+    const uri = request.ruri.toRaw();
+    const ha1 = h(`${this.#user}:${realm}:${this.#password}`);
+    const ha2 = h(`${request.method}:${uri}`);
+    const response = challenge.qop ? h(`${ha1}:${nonce}:${nc}:${cnonce}:auth:${ha2}`) : h(`${ha1}:${nonce}:${ha2}`);
+
+    const params = [
+      `username=${quoted(this.#user)}`,
+      `realm=${quoted(realm)}`,
+      `nonce=${quoted(nonce)}`,
+      `uri=${quoted(uri)}`,
+      `response="${response}"`,
+    ];
+    if (challenge.algorithm !== undefined) params.push(`algorithm=${algorithm}`);
+    if (challenge.opaque !== undefined) params.push(`opaque=${quoted(challenge.opaque)}`);
+    if (challenge.qop) params.push("qop=auth", `nc=${nc}`, `cnonce="${cnonce}"`);
+    this.#header = `Digest ${params.join(", ")}`;
+    return true;
+  }
+
+  override toString(): string {
+    return this.#header;
+  }
+}
+
+const quoted = (text: string) => `"${text.replace(/["\\]/g, "\\$&")}"`;
+
+const CHALLENGE_LINE = /\r\n(?:www|proxy)-authenticate[ \t]*:((?:[^\r\n]|\r\n[ \t])*)/gi;
+const ALGORITHM = /\balgorithm\s*=\s*"?([A-Za-z0-9-]+)/i;
+
+/**
+ * Leaves in a 401 or 407 only the challenge that is to be answered: RFC 8760 §2.4 asks for the topmost one that the client can meet,
+ * while SIP.js sees the last one only. Any other message is returned as it is.
+ */
+export function selectChallenge(message: string): string {
+  if (!message.startsWith("SIP/2.0 401") && !message.startsWith("SIP/2.0 407")) return message;
+  const head = message.slice(0, message.indexOf("\r\n\r\n") + 2);
+  let chosen = false;
+  const kept = head.replace(CHALLENGE_LINE, (line, value: string) => {
+    const algorithm = ALGORITHM.exec(value)?.[1]?.toUpperCase() ?? "MD5";
+    if (chosen || HASHES[algorithm] === undefined) return "";
+    chosen = true;
+    return line;
+  });
+  return chosen ? kept + message.slice(head.length) : message;
+}

@@ -1,0 +1,19 @@
+/** For clients and app servers: SIP over TCP on SIP.js, with a service description in the place of SDP. */
+export {
+  type AppServer,
+  type AppServerOptions,
+  type ServiceHandler,
+  type ServiceRequest,
+  serve,
+} from "./app-server.ts";
+export type { AppSession, ChargeInput, EndCallback } from "./app-session.ts";
+export {
+  type Client,
+  type ClientOptions,
+  type ClientSession,
+  createClient,
+  type ServiceRequestOptions,
+} from "./client.ts";
+export type { Ending } from "./dialog.ts";
+export { ACCESS_TYPE, type Description, SERVICE_TYPE } from "./session-description.ts";
+export { SipError } from "./sip-error.ts";

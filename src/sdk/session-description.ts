@@ -1,0 +1,48 @@
+import type { Body, IncomingRequestMessage, IncomingResponseMessage } from "sip.js/lib/core/index.js";
+
+/** Media types of the bodies that client and app server exchange in INVITE and its answer, where either does not name its own. */
+export const SERVICE_TYPE = "application/vnd.tollgate.service+xml";
+export const ACCESS_TYPE = "application/vnd.tollgate.access+json";
+
+/** A body with its media type: what takes the place of a session description (SDP) here. */
+export interface Description {
+  readonly contentType: string;
+  readonly content: string;
+}
+
+/** How the service is reached (M6): the body of the answer to INVITE. */
+export interface Access extends Description {
+  /** From an access body `{ "url": "..." }`. */
+  readonly url?: string;
+}
+
+/** As the body of an INVITE or of its answer. The disposition `session` makes it part of setting up the session (RFC 3261 §20.11). */
+export function toBody(description: Description): Body {
+  return { contentDisposition: "session", contentType: description.contentType, content: description.content };
+}
+
+export const SESSION_DISPOSITION = "Content-Disposition: session";
+
+/** The body of a message as it came; undefined where there is none. */
+export function descriptionOf(message: IncomingRequestMessage | IncomingResponseMessage): Description | undefined {
+  if (!message.body) return undefined;
+  return { contentType: message.getHeader("content-type") ?? "application/octet-stream", content: message.body };
+}
+
+export function accessBody(url: string): Description {
+  return { contentType: ACCESS_TYPE, content: JSON.stringify({ url }) };
+}
+
+/** Reads the answer's body; one that is no access body, or a broken one, is handed over without a URL. */
+export function accessOf(description: Description | undefined): Access | undefined {
+  if (description === undefined) return undefined;
+  if (mediaType(description.contentType) !== ACCESS_TYPE) return description;
+  try {
+    const url = (JSON.parse(description.content) as { url?: unknown } | null)?.url;
+    return typeof url === "string" ? { ...description, url } : description;
+  } catch {
+    return description;
+  }
+}
+
+const mediaType = (contentType: string) => contentType.split(";", 1)[0]!.trim().toLowerCase();

@@ -1,0 +1,15 @@
+/** A SIP request that did not succeed: `status` is the final answer's (RFC 3261 §21), 408 where none came, 503 where it could not be sent. */
+export class SipError extends Error {
+  override readonly name = "SipError";
+  readonly status: number;
+  readonly reason: string;
+  /** Body of the answer where it is text that explains. */
+  readonly detail: string | undefined;
+
+  constructor(status: number, reason: string, detail?: string) {
+    super(detail ? `${status} ${reason}: ${detail}` : `${status} ${reason}`);
+    this.status = status;
+    this.reason = reason;
+    this.detail = detail;
+  }
+}

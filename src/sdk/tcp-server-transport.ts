@@ -1,0 +1,122 @@
+import { createServer, type Server, type Socket } from "node:net";
+import { Grammar, type Transport } from "sip.js/lib/core/index.js";
+import { dial, TcpConnection } from "./tcp-connection.ts";
+import { unbracketed } from "./user-agent.ts";
+
+const MAX_CONNECTIONS = 1024;
+const MAX_CALL_IDS = 65_536;
+
+export interface ServerTransportOptions {
+  readonly host: string;
+  readonly port: number;
+  /** False: that address is not let in. */
+  readonly admits?: (remoteAddress: string) => boolean;
+}
+
+/**
+ * SIP.js' transport for a server: it takes TCP connections and speaks for one user agent on all of them. A message goes out by the
+ * connection on which the last request of its Call-ID came; where that one is gone, a request dials its target (RFC 3261 §18.1.1).
+ */
+export class TcpServerTransport implements Transport {
+  readonly protocol = "TCP";
+  /** Set before the first connection. */
+  onMessage: (message: string) => void = () => {};
+  private readonly server: Server;
+  private readonly connections = new Set<TcpConnection>();
+  /** In order of last use, the oldest first. */
+  private readonly byCallId = new Map<string, TcpConnection>();
+  private readonly dialling = new Map<string, Promise<TcpConnection>>();
+  private readonly user = {
+    received: (message: string, connection: TcpConnection) => this.received(message, connection),
+    closed: (connection: TcpConnection) => void this.connections.delete(connection),
+  };
+
+  private constructor(options: ServerTransportOptions) {
+    this.server = createServer((socket) => this.accept(socket, options.admits));
+    this.server.maxConnections = MAX_CONNECTIONS;
+  }
+
+  /** Listens; rejects where the address is taken. */
+  static async listen(options: ServerTransportOptions): Promise<TcpServerTransport> {
+    const transport = new TcpServerTransport(options);
+    await new Promise<void>((resolve, reject) => {
+      transport.server.once("error", reject);
+      transport.server.listen(options.port, options.host, () => {
+        transport.server.off("error", reject);
+        transport.server.on("error", () => {}); // a connection that could not be accepted is no reason to stop
+        resolve();
+      });
+    });
+    return transport;
+  }
+
+  get port(): number {
+    const address = this.server.address();
+    return typeof address === "object" && address ? address.port : 0;
+  }
+
+  async send(message: string): Promise<void> {
+    const known = this.byCallId.get(callIdOf(message) ?? "");
+    if (known?.open) return known.send(message);
+    if (message.startsWith("SIP/2.0 ")) throw new Error("the connection on which the request came is closed");
+    const connection = await this.dialTarget(message);
+    return connection.send(message);
+  }
+
+  /** Stops listening and closes what is open, after what was written has gone out. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
+    for (const connection of this.connections) connection.finish("closed by this server");
+    await closed;
+  }
+
+  private accept(socket: Socket, admits: ServerTransportOptions["admits"]): void {
+    if (admits && !admits(plainAddress(socket.remoteAddress ?? ""))) return void socket.destroy();
+    this.connections.add(new TcpConnection(socket, this.user, true));
+  }
+
+  private received(message: string, connection: TcpConnection): void {
+    const callId = callIdOf(message);
+    if (callId !== undefined && !message.startsWith("SIP/2.0 ")) {
+      this.byCallId.delete(callId);
+      this.byCallId.set(callId, connection);
+      if (this.byCallId.size > MAX_CALL_IDS) this.byCallId.delete(this.byCallId.keys().next().value!);
+    }
+    this.onMessage(message);
+  }
+
+  private dialTarget(request: string): Promise<TcpConnection> {
+    const target = targetOf(request);
+    if (!target) return Promise.reject(new Error("the request has no target that can be dialled"));
+    const key = `${target.host}:${target.port}`;
+    let dialled = this.dialling.get(key);
+    if (!dialled) {
+      dialled = dial(target.host, target.port, this.user).then((connection) => {
+        this.connections.add(connection);
+        return connection;
+      });
+      this.dialling.set(key, dialled);
+      const done = () => void this.dialling.delete(key);
+      dialled.then(done, done);
+    }
+    return dialled;
+  }
+}
+
+/** IPv4 that came in on an IPv6 socket, as IPv4. */
+const plainAddress = (address: string) => (address.startsWith("::ffff:") ? address.slice(7) : address);
+
+const CALL_ID = /\r\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]+)/i;
+
+function callIdOf(message: string): string | undefined {
+  return CALL_ID.exec(message)?.[1]?.trim();
+}
+
+/** Host and port of the topmost Route, else of the Request-URI (RFC 3261 §8.1.2). */
+function targetOf(request: string): { host: string; port: number } | undefined {
+  const text =
+    /\r\nroute:[^<]*<([^>]+)>/i.exec(request)?.[1] ??
+    request.slice(request.indexOf(" ") + 1, request.indexOf(" SIP/2.0\r\n"));
+  const uri = Grammar.URIParse(text);
+  return uri ? { host: unbracketed(uri.host), port: uri.port ?? 5060 } : undefined;
+}

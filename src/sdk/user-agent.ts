@@ -1,0 +1,121 @@
+import {
+  Grammar,
+  type IncomingRequestMessage,
+  LoggerFactory,
+  Parser,
+  IncomingRequestMessage as RequestMessage,
+  IncomingResponseMessage as ResponseMessage,
+  type Transport,
+  URI,
+  UserAgentCore,
+  type UserAgentCoreDelegate,
+} from "sip.js/lib/core/index.js";
+import type { Logger } from "../support/log.ts";
+import { systemRandom } from "../support/random.ts";
+import { DigestCredentials, selectChallenge } from "./digest.ts";
+
+export const USER_AGENT = "tollgate-sdk";
+export const ALLOW = "Allow: INVITE, ACK, BYE, CANCEL, INFO, OPTIONS";
+
+/**
+ * SIP.js below its `UserAgent`: the user agent core, with dialogs and transactions as RFC 3261 has them.
+ *
+ * SIP.js' `Session` on top of it is made for calls with SDP: it ends a session whose bodies are not `application/sdp`, or whose
+ * answer has none, with BYE 488 or 400. Here the body describes a service, and a success need not have one (M6).
+ */
+export interface UserAgent {
+  readonly core: UserAgentCore;
+  readonly contact: string;
+  /** Takes one whole message from the transport; never throws. */
+  receive(message: string): void;
+}
+
+export interface UserAgentOptions {
+  readonly transport: Transport;
+  /** Address of record: From of what is sent outside of a dialog. */
+  readonly aor: URI;
+  /** Where requests in a dialog are to be sent, and what Via says. */
+  readonly contact: { readonly user?: string; readonly host: string; readonly port: number };
+  readonly credentials?: { readonly user: string; readonly password: string };
+  readonly delegate?: UserAgentCoreDelegate;
+  /** Status of the answer to OPTIONS (RFC 3261 §11): health checks ask for it. Default 200. */
+  readonly options?: () => { statusCode: number; extraHeaders?: string[] };
+  readonly logger?: Logger;
+}
+
+export function createUserAgent(options: UserAgentOptions): UserAgent {
+  const { transport, credentials, logger } = options;
+  const loggerFactory = new LoggerFactory();
+  loggerFactory.builtinEnabled = false;
+  if (logger)
+    loggerFactory.connector = (level, category, _label, content) => logger.debug({ level, category }, String(content));
+
+  const host = bracketed(options.contact.host);
+  const uri = new URI("sip", options.contact.user ?? "", host, options.contact.port, { transport: "tcp" });
+  const contact = `<${uri.toRaw()}>`;
+  const core = new UserAgentCore(
+    {
+      aor: options.aor,
+      contact: { pubGruu: undefined, tempGruu: undefined, uri, toString: () => contact },
+      displayName: "",
+      loggerFactory,
+      hackViaTcp: false,
+      routeSet: [],
+      sipjsId: systemRandom.token(32),
+      supportedOptionTags: [],
+      supportedOptionTagsResponse: [],
+      userAgentHeaderFieldValue: USER_AGENT,
+      viaForceRport: false,
+      viaHost: `${host}:${options.contact.port}`,
+      authenticationFactory: () =>
+        credentials ? new DigestCredentials(credentials.user, credentials.password) : undefined,
+      transportAccessor: () => transport,
+    },
+    options.delegate,
+  );
+
+  const receive = (text: string) => {
+    try {
+      const message = Parser.parseMessage(selectChallenge(text), loggerFactory.getLogger("sip.parser"));
+      if (message instanceof RequestMessage) receiveRequest(core, message, options.options);
+      else if (message instanceof ResponseMessage) core.receiveIncomingResponseFromTransport(message);
+      else logger?.warn("a message that cannot be read was dropped");
+    } catch (error) {
+      // SIP.js throws on some messages that it did not expect.
+      logger?.warn({ err: error }, "a message that SIP.js cannot process was dropped");
+    }
+  };
+  return { core, contact, receive };
+}
+
+function receiveRequest(
+  core: UserAgentCore,
+  message: IncomingRequestMessage,
+  options: UserAgentOptions["options"],
+): void {
+  // RFC 3261 §8.1.1: without these there is no way to answer.
+  for (const header of ["from", "to", "call-id", "cseq", "via"]) if (!message.hasHeader(header)) return;
+  if (message.method !== "OPTIONS") {
+    // SIP.js answers 404 unless the Request-URI has the user of its own address. Ours names a service; whoever gets the request decides.
+    message.ruri = core.configuration.contact.uri;
+    core.receiveIncomingRequestFromTransport(message);
+    return;
+  }
+  // RFC 3261 §12.2.2: within a dialog that is not there 481, so that whoever asks whether a session still stands learns that it does not.
+  if (message.toTag && !core.dialogs.has(message.callId + message.toTag + message.fromTag)) {
+    core.replyStateless(message, { statusCode: 481 });
+    return;
+  }
+  const { statusCode, extraHeaders = [] } = options?.() ?? { statusCode: 200 };
+  core.replyStateless(message, { statusCode, extraHeaders: [ALLOW, "Accept: */*", ...extraHeaders] });
+}
+
+/** The Request-URI as it came. */
+export function requestUriOf(message: IncomingRequestMessage): URI | undefined {
+  const start = message.method.length + 1;
+  return Grammar.URIParse(message.data.slice(start, message.data.indexOf(" ", start)));
+}
+
+/** IPv6 as it stands in a URI and a Via (RFC 3261 §25.1 IPv6reference). */
+export const bracketed = (host: string) => (host.includes(":") && !host.startsWith("[") ? `[${host}]` : host);
+export const unbracketed = (host: string) => (host.startsWith("[") ? host.slice(1, -1) : host);

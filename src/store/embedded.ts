@@ -1,0 +1,72 @@
+import { type Database, open, type RootDatabase } from "lmdb";
+import type { Tariff } from "../charging/tariff.ts";
+import type { AppServer, Service, User } from "../directory/types.ts";
+import { EmbeddedBilling } from "./embedded-billing.ts";
+import type { Registry, Store } from "./types.ts";
+
+const VERSION = "directory";
+
+/**
+ * The store on LMDB in a folder of this machine (P4), made where there is none. Every write is on disk, fsync'd, when its promise
+ * resolves. Several processes may have it open. Rejects where the folder cannot be used.
+ */
+export async function openEmbeddedStore(path: string): Promise<Store> {
+  // overlappingSync, lmdb's default, would resolve before the fsync, and never settle after one that failed.
+  const root: RootDatabase = open({ path, encoding: "json", overlappingSync: false, noSubdir: false, maxDbs: 16 });
+  root.readerCheck(); // a process that was killed may have left its mark as a reader, and nothing that it could see is ever reused
+  const meta = root.openDB<number, string>({ name: "meta", encoding: "json" });
+  const registry = <T extends { readonly id: string }>(name: string): Registry<T> =>
+    new EmbeddedRegistry<T>(root.openDB<T, string>({ name, encoding: "json" }), meta);
+  return {
+    users: registry<User>("users"),
+    services: registry<Service>("services"),
+    appServers: registry<AppServer>("appServers"),
+    tariffs: registry<Tariff>("tariffs"),
+    async directoryVersion() {
+      root.resetReadTxn(); // another process may have written since this one last looked
+      return meta.get(VERSION) ?? 0;
+    },
+    billing: new EmbeddedBilling(root),
+    close: () => root.close(),
+  };
+}
+
+class EmbeddedRegistry<T extends { readonly id: string }> implements Registry<T> {
+  private readonly db: Database<T, string>;
+  private readonly meta: Database<number, string>;
+
+  constructor(db: Database<T, string>, meta: Database<number, string>) {
+    this.db = db;
+    this.meta = meta;
+  }
+
+  async get(id: string): Promise<T | undefined> {
+    this.db.resetReadTxn();
+    return this.db.get(id);
+  }
+
+  async list(): Promise<T[]> {
+    this.db.resetReadTxn();
+    return Array.from(this.db.getRange({}), ({ value }) => value);
+  }
+
+  async put(thing: T): Promise<void> {
+    await this.db.childTransaction(() => {
+      this.db.putSync(thing.id, thing);
+      this.grow();
+    });
+  }
+
+  async remove(id: string): Promise<boolean> {
+    return this.db.childTransaction(() => {
+      if (!this.db.doesExist(id)) return false;
+      this.db.removeSync(id);
+      this.grow();
+      return true;
+    });
+  }
+
+  private grow(): void {
+    this.meta.putSync(VERSION, (this.meta.get(VERSION) ?? 0) + 1);
+  }
+}

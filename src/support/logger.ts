@@ -1,0 +1,55 @@
+import { type DestinationStream, destination, pino } from "pino";
+import type { Logger } from "./log.ts";
+
+export interface LoggerOptions {
+  readonly level: "trace" | "debug" | "info" | "warn" | "error" | "silent";
+  /** One line for people instead of JSON; `auto`: where the output is a terminal. */
+  readonly pretty: boolean | "auto";
+  /** Where to; default standard output. */
+  readonly to?: DestinationStream & { readonly isTTY?: boolean };
+}
+
+/** What nobody may read in a log: passwords, and what stands for them. Two levels, as deep as this code logs. */
+const SECRETS = ["password", "authorization", "Authorization", "ha1", "secret"].flatMap((key) => [key, `*.${key}`, `*.*.${key}`]);
+
+/** A pino logger, JSON lines or readable ones. */
+export function createLogger({ level, pretty, to }: LoggerOptions): Logger {
+  const options = {
+    level,
+    base: null,
+    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    formatters: { level: (label: string) => ({ level: label }) },
+    redact: { paths: SECRETS, censor: "[redacted]" },
+  };
+  const terminal = to === undefined ? process.stdout.isTTY === true : to.isTTY === true;
+  if (pretty === true || (pretty === "auto" && terminal)) {
+    const out = to ?? process.stdout;
+    return pino(options, { write: (line) => void out.write(prettyLine(line, terminal)) });
+  }
+  return pino(options, to ?? destination({ dest: 1, sync: false }));
+}
+
+const COLOURS: Readonly<Record<string, number>> = { trace: 90, debug: 90, info: 32, warn: 33, error: 31, fatal: 31 };
+
+/** `12:34:56.789 info  listening  transport=udp address=127.0.0.1`. */
+export function prettyLine(json: string, colour: boolean): string {
+  let record: Record<string, unknown>;
+  try {
+    record = JSON.parse(json) as Record<string, unknown>;
+  } catch {
+    return json;
+  }
+  const { level, time, msg, err, ...rest } = record;
+  const name = String(level).padEnd(5);
+  const shown = colour ? `\u001b[${COLOURS[String(level)] ?? 0}m${name}\u001b[0m` : name;
+  const fields = Object.entries(rest).map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+  let line = `${String(time).slice(11, 23)} ${shown} ${[printable(String(msg ?? "")), ...fields.map(printable)].join("  ")}\n`;
+  if (typeof err === "object" && err !== null) {
+    const { stack, message } = err as { stack?: string; message?: string };
+    line += `${stack ?? message ?? JSON.stringify(err)}\n`;
+  }
+  return line;
+}
+
+/** What came from the network must not steer a terminal. */
+const printable = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");

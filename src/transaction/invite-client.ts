@@ -1,0 +1,207 @@
+import type { SipRequest, SipResponse } from "../sip/message.ts";
+import { serialize } from "../sip/serialize.ts";
+import type { Destination, Flow } from "../transport/types.ts";
+import type { ClientContext } from "./machine.ts";
+import { ackFor, cancelFor } from "./requests.ts";
+import type { Timer, TimerName, TimerOwner } from "./timers.ts";
+import type { ClientTransactionUser } from "./types.ts";
+
+export type InviteClientState = "calling" | "proceeding" | "completed" | "accepted" | "terminated";
+
+/**
+ * The INVITE client transaction (RFC 3261 §17.1.1, figure 5 as replaced by RFC 6026 §8.4). Once a final response is there it lets go
+ * of the request and keeps, for up to 64*T1, what it needs to recognize what comes again.
+ */
+export class InviteClient implements TimerOwner {
+  readonly method = "INVITE";
+  readonly branch: string;
+  readonly destination: Destination;
+  flow: Flow;
+  state: InviteClientState = "calling";
+  private readonly context: ClientContext;
+  private user: ClientTransactionUser | undefined;
+  private request: SipRequest | undefined;
+  /** The INVITE while it may have to be sent again, then the ACK. */
+  private bytes: Buffer | undefined;
+  private intervalMs = 0;
+  private retransmitTimer: Timer | undefined;
+  private endTimer: Timer | undefined;
+  private cancelHeaders: readonly [name: string, value: string][] | undefined;
+  private cancelState: "none" | "wanted" | "sent" = "none";
+
+  constructor(
+    context: ClientContext,
+    request: SipRequest,
+    destination: Destination,
+    branch: string,
+    sent: { flow: Flow; bytes: Buffer },
+    user: ClientTransactionUser,
+  ) {
+    this.context = context;
+    this.request = request;
+    this.destination = destination;
+    this.branch = branch;
+    this.flow = sent.flow;
+    this.bytes = sent.bytes;
+    this.user = user;
+  }
+
+  /** Enters `calling`: the request was sent. */
+  start(): void {
+    const { timers, durations } = this.context;
+    if (!this.flow.reliable) this.startTimerA();
+    this.endTimer = timers.start(this, "B", durations.giveUpMs);
+  }
+
+  /** A response with our branch and CSeq method INVITE (RFC 3261 §17.1.3). */
+  received(response: SipResponse): void {
+    const { status } = response;
+    switch (this.state) {
+      case "calling":
+      case "proceeding":
+        if (status < 200) this.proceed(response);
+        else if (status < 300) this.accept(response);
+        else this.complete(response);
+        return;
+      case "completed":
+        // RFC 6026 §8.4: the ACK again, and nothing to the TU.
+        if (status >= 300 && this.bytes) this.flow.send(this.bytes);
+        return;
+      case "accepted":
+        // RFC 6026 §7.2: repeated, or from another branch of a fork; errors after a 2xx are nobody's.
+        if (status >= 200 && status < 300) this.user?.final(response);
+        return;
+      case "terminated":
+    }
+  }
+
+  /** CANCEL, now or after the first provisional response (RFC 3261 §9.1). */
+  cancel(headers?: readonly [name: string, value: string][]): void {
+    if (this.cancelState !== "none" || (this.state !== "calling" && this.state !== "proceeding")) return;
+    this.cancelState = "wanted";
+    this.cancelHeaders = headers;
+    if (this.state === "proceeding") this.sendCancel();
+  }
+
+  /** Tells its user nothing more. A transaction that nobody cancelled and nobody waits for still ends (DESIGN.md, decision 14). */
+  abandon(): void {
+    this.user = undefined;
+    this.endIfAbandoned();
+  }
+
+  flowFailed(reason: string): void {
+    if (this.state !== "calling" && this.state !== "proceeding") return;
+    if (this.state === "calling" && this.destination.transport === "udp" && this.flow.connectFailed && this.request) {
+      this.tryUdp(this.request);
+      return;
+    }
+    const user = this.user;
+    this.terminate();
+    user?.transportError(reason);
+  }
+
+  timerFired(name: TimerName): void {
+    switch (name) {
+      case "A":
+        if (this.state !== "calling" || !this.bytes) return;
+        this.intervalMs *= 2; // RFC 3261 §17.1.1.2: doubles without a cap.
+        this.retransmitTimer = this.context.timers.start(this, "A", this.intervalMs);
+        this.flow.send(this.bytes);
+        return;
+      case "B": // RFC 3261 §17.1.1.2: no response at all.
+      case "cancelled": {
+        // RFC 3261 §9.1: cancelled 64*T1 ago, and still no final response.
+        const user = this.user;
+        this.terminate();
+        user?.timeout();
+        return;
+      }
+      case "D":
+      case "M":
+        return this.terminate();
+      default:
+    }
+  }
+
+  private startTimerA(): void {
+    this.intervalMs = this.context.durations.t1Ms;
+    this.retransmitTimer = this.context.timers.start(this, "A", this.intervalMs);
+  }
+
+  private stopTimers(): void {
+    this.context.timers.stop(this.retransmitTimer);
+    this.context.timers.stop(this.endTimer);
+    this.retransmitTimer = this.endTimer = undefined;
+  }
+
+  private proceed(response: SipResponse): void {
+    if (this.state === "calling") {
+      this.state = "proceeding";
+      this.stopTimers();
+      this.bytes = undefined; // RFC 3261 §17.1.1.2: not sent again in `proceeding`.
+    }
+    if (this.cancelState === "wanted") this.sendCancel();
+    this.endIfAbandoned();
+    this.user?.provisional?.(response);
+  }
+
+  private accept(response: SipResponse): void {
+    this.state = "accepted";
+    this.settle();
+    this.endTimer = this.context.timers.start(this, "M", this.context.durations.giveUpMs);
+    this.user?.final(response);
+  }
+
+  private complete(response: SipResponse): void {
+    this.state = "completed";
+    const ack = this.request && serialize(ackFor(this.request, response));
+    const user = this.user;
+    this.settle();
+    this.user = undefined;
+    if (ack) this.flow.send(ack);
+    if (this.flow.reliable)
+      this.terminate(); // RFC 6026 §8.4: Timer D is zero.
+    else {
+      this.bytes = ack;
+      this.endTimer = this.context.timers.start(this, "D", this.context.durations.timerDMs);
+    }
+    user?.final(response);
+  }
+
+  /** A final response is there: what was kept for asking again can go. */
+  private settle(): void {
+    this.stopTimers();
+    this.request = this.bytes = this.cancelHeaders = undefined;
+    this.context.settled(this);
+  }
+
+  private endIfAbandoned(): void {
+    if (this.state !== "proceeding" || this.user || this.endTimer) return;
+    this.endTimer = this.context.timers.start(this, "cancelled", this.context.durations.giveUpMs);
+  }
+
+  private sendCancel(): void {
+    if (!this.request) return;
+    this.cancelState = "sent";
+    this.context.timers.stop(this.endTimer);
+    this.endTimer = this.context.timers.start(this, "cancelled", this.context.durations.giveUpMs);
+    this.context.sendCancel(cancelFor(this.request, this.cancelHeaders), this.branch, this.flow);
+    this.cancelHeaders = undefined;
+  }
+
+  /** It was to go by UDP and went by TCP for its size, and there is no TCP: now by UDP after all (RFC 3261 §18.1.1). */
+  private tryUdp(request: SipRequest): void {
+    const sent = this.context.resend(this, request, this.destination, this.branch);
+    this.flow = sent.flow;
+    this.bytes = sent.bytes;
+    if (!this.flow.reliable) this.startTimerA();
+  }
+
+  private terminate(): void {
+    if (this.state === "terminated") return;
+    this.stopTimers();
+    this.state = "terminated";
+    this.user = this.request = this.bytes = this.cancelHeaders = undefined;
+    this.context.terminated(this);
+  }
+}

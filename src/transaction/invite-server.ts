@@ -1,0 +1,169 @@
+import type { SipRequest } from "../sip/message.ts";
+import type { Flow } from "../transport/types.ts";
+import type { MachineContext } from "./machine.ts";
+import type { Timer, TimerName, TimerOwner } from "./timers.ts";
+import type { ServerTransaction } from "./types.ts";
+
+/** What the machine tells its user, as long as there is something to tell. */
+export type InviteServerUser = Pick<ServerTransaction, "onCancel" | "onAck" | "onFlowFailed"> & {
+  /** Sends the layer's own 100 by way of `respond`. */
+  trying(): void;
+};
+
+export type InviteServerState = "proceeding" | "completed" | "accepted" | "confirmed" | "terminated";
+
+/**
+ * The INVITE server transaction (RFC 3261 §17.2.1, figure 7 as replaced by RFC 6026 §8.6). It sees status codes and bytes, not messages;
+ * what it no longer needs it lets go: most of its life, up to 64*T1, it only absorbs what comes again.
+ */
+export class InviteServer implements TimerOwner {
+  readonly method = "INVITE";
+  readonly key: string;
+  readonly flow: Flow;
+  /** Under which key later copies of this request count as merged (RFC 3261 §8.2.2.2); undefined inside a dialog. */
+  mergeKey: string | undefined;
+  state: InviteServerState = "proceeding";
+  /** The To tag of the last response: the 200 to a CANCEL takes it over (RFC 3261 §9.2), an RFC 2543 ACK is matched by it. */
+  localTag: string | undefined;
+  private readonly context: MachineContext;
+  private user: InviteServerUser | undefined;
+  private lastResponse: Buffer | undefined;
+  private intervalMs = 0;
+  private retransmitTimer: Timer | undefined;
+  private endTimer: Timer | undefined;
+
+  constructor(context: MachineContext, key: string, flow: Flow) {
+    this.context = context;
+    this.key = key;
+    this.flow = flow;
+  }
+
+  /** Enters `proceeding`. */
+  start(user: InviteServerUser): void {
+    this.user = user;
+    const { timers, durations } = this.context;
+    if (durations.tryingMs > 0) this.endTimer = timers.start(this, "trying", durations.tryingMs);
+    else user.trying();
+  }
+
+  /** Whether a response of that status may still be sent; what may not is dropped (RFC 3261 §17.2.1, RFC 6026 §7.1). */
+  takes(status: number): boolean {
+    if (this.state === "proceeding") return true;
+    return this.state === "accepted" && status >= 200 && status < 300;
+  }
+
+  /** A response from the TU, serialized. */
+  respond(status: number, bytes: Buffer): void {
+    if (!this.takes(status)) return;
+    if (this.state === "proceeding") {
+      this.context.timers.stop(this.endTimer);
+      if (status < 200) this.lastResponse = bytes;
+      else if (status < 300) this.accept();
+      else this.complete(bytes);
+    }
+    this.flow.send(bytes);
+  }
+
+  /** The INVITE came again. */
+  retransmitted(): void {
+    switch (this.state) {
+      case "proceeding":
+      case "completed":
+        // RFC 3261 §17.2.1: the most recent provisional, or the final response.
+        if (this.lastResponse) this.flow.send(this.lastResponse);
+        return;
+      default: // RFC 6026 §7.1: absorbed in `accepted`; in `confirmed` the ACK was there.
+    }
+  }
+
+  /** An ACK that matches this INVITE. False: it acknowledges a 2xx and is the TU's (RFC 6026 §7.1). */
+  acknowledged(ack: SipRequest): boolean {
+    if (this.state === "accepted") return false;
+    if (this.state === "completed") {
+      const user = this.user;
+      this.confirm();
+      user?.onAck?.(ack);
+    }
+    return true;
+  }
+
+  /** A CANCEL that matches this INVITE; without effect once a final response was given (RFC 3261 §9.2). */
+  cancelled(cancel: SipRequest): void {
+    if (this.state === "proceeding") this.user?.onCancel?.(cancel);
+  }
+
+  /** The connection is gone: the TU is told, and the state stays (RFC 6026 §7.1). */
+  flowFailed(reason: string): void {
+    if (this.state === "proceeding") this.user?.onFlowFailed?.(reason);
+  }
+
+  timerFired(name: TimerName): void {
+    switch (name) {
+      case "trying":
+        if (this.state === "proceeding") this.user?.trying();
+        return;
+      case "G":
+        return this.repeat();
+      case "H": {
+        // RFC 3261 §17.2.1: the ACK never came, and the TU must hear of it.
+        const user = this.user;
+        this.terminate();
+        user?.onAck?.(undefined);
+        return;
+      }
+      case "I":
+      case "L":
+        return this.terminate();
+      default:
+    }
+  }
+
+  private accept(): void {
+    this.state = "accepted";
+    this.lastResponse = undefined;
+    this.user = undefined;
+    this.context.settled(this);
+    // RFC 6026 §8.7: 64*T1 for all transports.
+    this.endTimer = this.context.timers.start(this, "L", this.context.durations.giveUpMs);
+  }
+
+  private complete(bytes: Buffer): void {
+    const { timers, durations } = this.context;
+    this.state = "completed";
+    this.lastResponse = bytes;
+    this.context.settled(this);
+    if (!this.flow.reliable) {
+      this.intervalMs = durations.t1Ms;
+      this.retransmitTimer = timers.start(this, "G", this.intervalMs);
+    }
+    this.endTimer = timers.start(this, "H", durations.giveUpMs);
+  }
+
+  private repeat(): void {
+    if (this.state !== "completed" || !this.lastResponse) return;
+    const { timers, durations } = this.context;
+    this.intervalMs = Math.min(2 * this.intervalMs, durations.t2Ms);
+    this.retransmitTimer = timers.start(this, "G", this.intervalMs);
+    this.flow.send(this.lastResponse);
+  }
+
+  private confirm(): void {
+    const { timers, durations } = this.context;
+    timers.stop(this.retransmitTimer);
+    timers.stop(this.endTimer);
+    if (this.flow.reliable) return this.terminate(); // RFC 3261 §17.2.1: Timer I is zero.
+    this.state = "confirmed";
+    this.lastResponse = this.user = this.retransmitTimer = undefined;
+    this.endTimer = timers.start(this, "I", durations.t4Ms);
+  }
+
+  private terminate(): void {
+    if (this.state === "terminated") return;
+    const { timers } = this.context;
+    timers.stop(this.retransmitTimer);
+    timers.stop(this.endTimer);
+    this.state = "terminated";
+    this.lastResponse = this.user = this.retransmitTimer = this.endTimer = undefined;
+    this.context.terminated(this);
+  }
+}

@@ -1,0 +1,352 @@
+import type { SipMessage, SipRequest, SipResponse } from "../sip/message.ts";
+import type { ParseError } from "../sip/parse.ts";
+import { responseTo } from "../sip/response.ts";
+import { serialize } from "../sip/serialize.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { Random } from "../support/random.ts";
+import type { Destination, Flow, TransportLayer, TransportUser } from "../transport/types.ts";
+import { ClientHandle } from "./client-handle.ts";
+import { FlowIndex } from "./flow-index.ts";
+import { InviteClient } from "./invite-client.ts";
+import { InviteServer } from "./invite-server.ts";
+import { type ClientContext, durationsOf, type Machine } from "./machine.ts";
+import { CANCELLABLE, isLegacy, mergeKeyOf, serverKeyOf } from "./matching.ts";
+import { NonInviteClient } from "./non-invite-client.ts";
+import { NonInviteServer } from "./non-invite-server.ts";
+import { fillResponse } from "./responses.ts";
+import { ServerHandle } from "./server-handle.ts";
+import { TimerQueues } from "./timers.ts";
+import {
+  type ClientTransaction,
+  type ClientTransactionUser,
+  defaultTimers,
+  type TimerSettings,
+  type TransactionLayer,
+  type TransactionUser,
+} from "./types.ts";
+
+/** How much the layer takes on (DESIGN.md, decision 14). */
+export interface TransactionBounds {
+  /** With this many transactions, requests that would open a dialog are refused: 503 with Retry-After. */
+  readonly maxTransactions: number;
+  /** With this many, also requests within dialogs are: what runs must be able to end. */
+  readonly maxTransactionsInDialogs: number;
+  readonly retryAfterS: number;
+}
+
+export const defaultBounds: TransactionBounds = {
+  maxTransactions: 400_000,
+  maxTransactionsInDialogs: 500_000,
+  retryAfterS: 5,
+};
+
+export interface TransactionLayerOptions {
+  readonly transport: TransportLayer;
+  /** The router; `attach` gives it later where the two need each other. */
+  readonly user?: TransactionUser;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly timers?: TimerSettings;
+  /** After how long an unanswered INVITE gets its 100; 0: at once (RFC 3261 §17.2.1). */
+  readonly tryingMs?: number;
+  readonly bounds?: Partial<TransactionBounds>;
+  readonly log?: Logger;
+}
+
+/** What happened since the start, for metrics. */
+export interface TransactionStats {
+  serverTransactions: number;
+  clientTransactions: number;
+  /** Requests that came again and were absorbed. */
+  retransmissions: number;
+  /** Answered 482 (RFC 3261 §8.2.2.2). */
+  merged: number;
+  /** Answered 503 because of the bounds. */
+  refused: number;
+  malformed: number;
+  /** Responses that belong to nothing (RFC 6026 §8.2). */
+  strayResponses: number;
+  /** Exceptions of the TU, caught here. */
+  failures: number;
+}
+
+/** The layer between the transports and the router (RFC 3261 §17). */
+export interface Transactions extends TransactionLayer, TransportUser {
+  readonly stats: Readonly<TransactionStats>;
+  /** How many timers run now. */
+  readonly timersRunning: number;
+  attach(user: TransactionUser): void;
+  /** Stops all timers and forgets all transactions. */
+  close(): void;
+}
+
+export function createTransactionLayer(options: TransactionLayerOptions): Transactions {
+  return new Layer(options);
+}
+
+type ServerMachine = InviteServer | NonInviteServer;
+type ClientMachine = InviteClient | NonInviteClient;
+
+class Layer implements Transactions, ClientContext {
+  readonly timers: TimerQueues;
+  readonly durations: ClientContext["durations"];
+  readonly stats: TransactionStats = {
+    serverTransactions: 0,
+    clientTransactions: 0,
+    retransmissions: 0,
+    merged: 0,
+    refused: 0,
+    malformed: 0,
+    strayResponses: 0,
+    failures: 0,
+  };
+  private readonly transport: TransportLayer;
+  private readonly random: Random;
+  private readonly log: Logger | undefined;
+  private readonly bounds: TransactionBounds;
+  private user: TransactionUser | undefined;
+  private readonly servers = new Map<string, ServerMachine>();
+  /** By branch. A CANCEL shares its branch with its INVITE (RFC 3261 §17.1.3): a map of its own. */
+  private readonly clients = new Map<string, ClientMachine>();
+  private readonly cancels = new Map<string, NonInviteClient>();
+  private readonly merging = new Map<string, ServerMachine>();
+  private readonly flows = new FlowIndex();
+  /** The To tag of all answers given without a transaction (RFC 3261 §8.2.7). */
+  private readonly statelessTag: string;
+
+  constructor(options: TransactionLayerOptions) {
+    this.transport = options.transport;
+    this.user = options.user;
+    this.random = options.random;
+    this.log = options.log;
+    this.bounds = { ...defaultBounds, ...options.bounds };
+    this.durations = durationsOf(options.timers ?? defaultTimers, options.tryingMs);
+    this.timers = new TimerQueues(options.clock, (error) => this.failed(error, "transaction timer failed"));
+    this.statelessTag = options.random.token(64);
+  }
+
+  get size(): number {
+    return this.servers.size + this.clients.size + this.cancels.size;
+  }
+
+  get timersRunning(): number {
+    return this.timers.size;
+  }
+
+  attach(user: TransactionUser): void {
+    this.user = user;
+  }
+
+  close(): void {
+    this.timers.close();
+    this.servers.clear();
+    this.clients.clear();
+    this.cancels.clear();
+    this.merging.clear();
+  }
+
+  // --- from the transports ---
+
+  /** Every message that came in. The one place where it is decided whether it is new. */
+  received(message: SipMessage, flow: Flow): void {
+    try {
+      if (message.isRequest) this.receivedRequest(message, flow);
+      else this.receivedResponse(message);
+    } catch (error) {
+      this.failed(error, "message failed");
+    }
+  }
+
+  malformed(error: ParseError, flow: Flow): void {
+    this.stats.malformed++;
+    const { request } = error;
+    // RFC 3261 §18.3: a bad response is dropped; an ACK is never answered (§17).
+    if (!request || request.method === "ACK") return;
+    try {
+      this.answerStatelessly(request, flow, error.status, error.reason);
+    } catch (failure) {
+      this.failed(failure, "malformed request could not be answered");
+    }
+  }
+
+  flowFailed(flow: Flow, reason: string): void {
+    for (const machine of this.flows.take(flow)) {
+      try {
+        machine.flowFailed(reason);
+      } catch (error) {
+        this.failed(error, "flow failure failed");
+      }
+    }
+    try {
+      this.user?.flowFailed(flow, reason);
+    } catch (error) {
+      this.failed(error, "flow failure failed");
+    }
+  }
+
+  private receivedRequest(request: SipRequest, flow: Flow): void {
+    if (request.method === "ACK") return this.receivedAck(request, flow);
+    const key = serverKeyOf(request, request.method);
+    const known = this.servers.get(key);
+    if (known) {
+      this.stats.retransmissions++;
+      known.retransmitted();
+    } else if (request.method === "CANCEL") this.receivedCancel(request, flow, key);
+    else this.begin(request, flow, key);
+  }
+
+  private receivedResponse(response: SipResponse): void {
+    const cseq = response.cseq;
+    const branch = response.via?.params.get("branch");
+    if (!cseq || branch === undefined) return;
+    const machine = cseq.method === "CANCEL" ? this.cancels.get(branch) : this.clients.get(branch);
+    // RFC 3261 §8.1.3.3: more than one Via, so it was not meant for us. RFC 6026 §8.2: what matches nothing is dropped.
+    if (!machine || machine.method !== cseq.method || response.headers.count("via") > 1) this.stats.strayResponses++;
+    else machine.received(response);
+  }
+
+  private receivedAck(ack: SipRequest, flow: Flow): void {
+    const machine = this.servers.get(serverKeyOf(ack, "INVITE"));
+    if (machine instanceof InviteServer) {
+      // RFC 3261 §17.2.3: without the cookie in its branch, an ACK must also carry the To tag of the response.
+      const strange = isLegacy(ack) && ack.toTag !== machine.localTag;
+      if (!strange && machine.acknowledged(ack)) return;
+    }
+    // The ACK of an answer given without a transaction.
+    if (ack.toTag === this.statelessTag) return;
+    this.user?.ack(ack, flow);
+  }
+
+  /** RFC 3261 §9.2. */
+  private receivedCancel(cancel: SipRequest, flow: Flow, key: string): void {
+    let target: ServerMachine | undefined;
+    for (const method of CANCELLABLE) {
+      target = this.servers.get(serverKeyOf(cancel, method));
+      if (target) break;
+    }
+    if (!target) return this.answerStatelessly(cancel, flow, 481);
+    const machine = new NonInviteServer(this, "CANCEL", key, flow);
+    const handle = this.add(machine, cancel);
+    // The To tag of this answer is that of the answers to the INVITE.
+    machine.localTag = target.localTag ??= this.random.token(64);
+    handle.respond(responseTo(cancel, 200));
+    if (target instanceof InviteServer) target.cancelled(cancel);
+  }
+
+  private begin(request: SipRequest, flow: Flow, key: string): void {
+    const opens = request.toTag === undefined;
+    const limit = opens ? this.bounds.maxTransactions : this.bounds.maxTransactionsInDialogs;
+    if (this.size >= limit) {
+      this.stats.refused++;
+      return this.answerStatelessly(request, flow, 503);
+    }
+    const invite = request.method === "INVITE";
+    const machine = invite ? new InviteServer(this, key, flow) : new NonInviteServer(this, request.method, key, flow);
+    const handle = this.add(machine, request);
+    if (opens && this.isMerged(request, machine)) {
+      this.stats.merged++;
+      return handle.respond(responseTo(request, 482)); // RFC 3261 §8.2.2.2
+    }
+    try {
+      this.user?.request(handle);
+    } catch (error) {
+      this.failed(error, "request failed");
+      if (!handle.answered) handle.respond(responseTo(request, 500));
+    }
+  }
+
+  /** Remembers the request by From tag, Call-ID and CSeq as long as its transaction lives; true if another one has them already. */
+  private isMerged(request: SipRequest, machine: ServerMachine): boolean {
+    const key = mergeKeyOf(request);
+    if (this.merging.has(key)) return true;
+    machine.mergeKey = key;
+    this.merging.set(key, machine);
+    return false;
+  }
+
+  private add(machine: ServerMachine, request: SipRequest): ServerHandle {
+    this.stats.serverTransactions++;
+    this.servers.set(machine.key, machine);
+    const handle = new ServerHandle(request, machine, this.random);
+    // A datagram flow does not end, and only an INVITE lasts long enough to care.
+    if (machine.flow.reliable && machine instanceof InviteServer) this.flows.add(machine.flow, machine);
+    machine.start(handle);
+    return handle;
+  }
+
+  /** Answers without a transaction (RFC 3261 §8.2.7): the same request gets the same answer. */
+  private answerStatelessly(request: SipRequest, flow: Flow, status: number, reason?: string): void {
+    const response = responseTo(request, status, reason);
+    if (status === 503) response.headers.add("Retry-After", String(this.bounds.retryAfterS));
+    fillResponse(response, request, this.statelessTag, this.random);
+    flow.send(serialize(response));
+  }
+
+  // --- from the TU ---
+
+  send(request: SipRequest, destination: Destination, user: ClientTransactionUser, flow?: Flow): ClientTransaction {
+    if (request.method === "ACK" || request.method === "CANCEL")
+      throw new TypeError(`${request.method} has no transaction of its own: use sendAck or cancel`);
+    const branch = this.newBranch();
+    const sent = this.transport.sendRequest(request, destination, branch, flow);
+    const machine =
+      request.method === "INVITE"
+        ? new InviteClient(this, request, destination, branch, sent, user)
+        : new NonInviteClient(this, request, destination, branch, sent, user);
+    this.stats.clientTransactions++;
+    this.clients.set(branch, machine);
+    this.flows.add(sent.flow, machine);
+    machine.start();
+    return new ClientHandle(request, machine);
+  }
+
+  sendAck(ack: SipRequest, destination: Destination, flow?: Flow): { flow: Flow; bytes: Buffer } {
+    return this.transport.sendRequest(ack, destination, this.newBranch(), flow);
+  }
+
+  /** RFC 3261 §8.1.1.7: unique over all requests, and beginning with the cookie. */
+  private newBranch(): string {
+    return `z9hG4bK${this.random.token(96)}`;
+  }
+
+  // --- from the machines ---
+
+  settled(machine: Machine): void {
+    this.flows.delete(machine.flow, machine);
+  }
+
+  terminated(machine: Machine): void {
+    this.flows.delete(machine.flow, machine);
+    if (machine instanceof InviteServer || machine instanceof NonInviteServer) {
+      this.servers.delete(machine.key);
+      if (machine.mergeKey !== undefined) this.merging.delete(machine.mergeKey);
+    } else if (machine instanceof InviteClient) this.clients.delete(machine.branch);
+    else if (machine instanceof NonInviteClient)
+      (machine.method === "CANCEL" ? this.cancels : this.clients).delete(machine.branch);
+  }
+
+  resend(machine: Machine, request: SipRequest, destination: Destination, branch: string) {
+    // The topmost Via names the transport that failed.
+    request.headers.fields.shift();
+    request.changed();
+    const sent = this.transport.sendRequest(request, destination, branch);
+    this.flows.add(sent.flow, machine);
+    return sent;
+  }
+
+  sendCancel(cancel: SipRequest, branch: string, flow: Flow): void {
+    const bytes = serialize(cancel);
+    const machine = new NonInviteClient(this, cancel, undefined, branch, { flow, bytes }, undefined);
+    this.stats.clientTransactions++;
+    this.cancels.set(branch, machine);
+    this.flows.add(flow, machine);
+    machine.start();
+    flow.send(bytes);
+  }
+
+  private failed(error: unknown, what: string): void {
+    this.stats.failures++;
+    this.log?.error({ err: error }, what);
+  }
+}

@@ -1,0 +1,108 @@
+import type { Flow } from "../transport/types.ts";
+import type { MachineContext } from "./machine.ts";
+import type { Timer, TimerName, TimerOwner } from "./timers.ts";
+
+export type NonInviteServerState = "trying" | "proceeding" | "completed" | "terminated";
+
+/** What the machine asks of its user: the layer's own 100, by way of `respond`. */
+export interface NonInviteServerUser {
+  trying(): void;
+}
+
+/** The non-INVITE server transaction (RFC 3261 §17.2.2, figure 8, with RFC 4320). It sees status codes and bytes, not messages. */
+export class NonInviteServer implements TimerOwner {
+  readonly method: string;
+  readonly key: string;
+  readonly flow: Flow;
+  mergeKey: string | undefined;
+  localTag: string | undefined;
+  state: NonInviteServerState = "trying";
+  private readonly context: MachineContext;
+  private user: NonInviteServerUser | undefined;
+  private lastResponse: Buffer | undefined;
+  private timer: Timer | undefined;
+  private mayTry = false;
+
+  constructor(context: MachineContext, method: string, key: string, flow: Flow) {
+    this.context = context;
+    this.method = method;
+    this.key = key;
+    this.flow = flow;
+    this.mayTry = flow.reliable;
+  }
+
+  /** Enters `trying`. */
+  start(user: NonInviteServerUser): void {
+    this.user = user;
+    this.timer = this.context.timers.start(this, "trying", this.context.durations.timerEAtT2Ms);
+  }
+
+  /**
+   * Whether a response of that status may be sent. No provisional but 100, and over an unreliable transport none before the client's
+   * Timer E has reached T2 (RFC 4320 §4.1).
+   */
+  takes(status: number): boolean {
+    if (this.state === "completed" || this.state === "terminated") return false;
+    return status >= 200 || (status === 100 && this.mayTry);
+  }
+
+  /** A response from the TU, serialized. */
+  respond(status: number, bytes: Buffer): void {
+    if (!this.takes(status)) return;
+    if (status < 200) {
+      this.state = "proceeding";
+      this.lastResponse = bytes;
+      this.flow.send(bytes);
+      return;
+    }
+    // RFC 4320 §4.2: a 408 would come too late to be of use and is never sent; what comes again is still absorbed.
+    const sent = status !== 408;
+    this.complete(sent ? bytes : undefined);
+    if (sent) this.flow.send(bytes);
+  }
+
+  /** The request came again. */
+  retransmitted(): void {
+    // RFC 3261 §17.2.2: discarded in `trying`, answered with the last response in `proceeding` and `completed`.
+    if (this.lastResponse) this.flow.send(this.lastResponse);
+  }
+
+  /** The connection is gone: the state stays (RFC 6026 §7.1), a response is tried on a new connection (RFC 3261 §18.2.2). */
+  flowFailed(_reason: string): void {}
+
+  timerFired(name: TimerName): void {
+    switch (name) {
+      case "trying": {
+        const { timers, durations } = this.context;
+        // Whatever the TU does: after 64*T1 the client has given up and a response would be a stray (RFC 4320 §4.2).
+        this.timer = timers.start(this, "unanswered", durations.giveUpMs);
+        this.mayTry = true;
+        if (this.state === "trying") this.user?.trying();
+        return;
+      }
+      case "unanswered":
+      case "J":
+        return this.terminate();
+      default:
+    }
+  }
+
+  private complete(bytes: Buffer | undefined): void {
+    const { timers, durations } = this.context;
+    timers.stop(this.timer);
+    this.user = undefined;
+    if (this.flow.reliable) return this.terminate(); // RFC 3261 §17.2.2: Timer J is zero.
+    this.state = "completed";
+    this.lastResponse = bytes;
+    this.context.settled(this);
+    this.timer = timers.start(this, "J", durations.giveUpMs);
+  }
+
+  private terminate(): void {
+    if (this.state === "terminated") return;
+    this.context.timers.stop(this.timer);
+    this.state = "terminated";
+    this.lastResponse = this.user = this.timer = undefined;
+    this.context.terminated(this);
+  }
+}

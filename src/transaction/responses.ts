@@ -1,0 +1,64 @@
+import { type HeaderField, type SipRequest, SipResponse } from "../sip/message.ts";
+import type { Random } from "../support/random.ts";
+
+/** What each response takes over from its request (RFC 3261 §8.2.6.2). */
+const COPIED = ["via", "from", "to", "call-id", "cseq"] as const;
+
+/** The layer's own 100, with the Timestamp that must be copied into it (RFC 3261 §8.2.6.1). */
+export function trying(request: SipRequest): SipResponse {
+  const response = new SipResponse(100, "Trying");
+  const timestamp = request.headers.get("timestamp");
+  if (timestamp !== undefined) response.headers.add("Timestamp", timestamp);
+  return response;
+}
+
+/**
+ * Gives the response the Via, From, To, Call-ID and CSeq of its request, except those that it has, and a To tag where there must be one
+ * (RFC 3261 §8.2.6.2). `localTag` is the tag given before in this transaction. Returns the To tag, undefined for a 100 without.
+ */
+export function fillResponse(
+  response: SipResponse,
+  request: SipRequest,
+  localTag: string | undefined,
+  random: Random,
+): string | undefined {
+  const own = response.headers;
+  const copied: HeaderField[] = [];
+  for (const key of COPIED) {
+    if (own.has(key)) continue;
+    for (const field of request.headers.fields) if (field.key === key) copied.push(field);
+  }
+  if (copied.length > 0) {
+    own.fields.unshift(...copied);
+    response.changed();
+  }
+  return tagResponse(response, localTag, random);
+}
+
+/** Makes sure that a response other than 100 has a To tag, and returns it. */
+function tagResponse(response: SipResponse, localTag: string | undefined, random: Random): string | undefined {
+  const { fields } = response.headers;
+  const at = fields.findIndex((field) => field.key === "to");
+  const field = fields[at];
+  if (!field) return undefined;
+  const tag = tagOf(field.value);
+  // RFC 3261 §17.2.1: a 100 SHOULD NOT get a tag.
+  if (tag !== undefined || response.status === 100) return tag;
+  const given = localTag ?? random.token(64);
+  fields[at] = { key: "to", name: field.name, value: `${field.value};tag=${given}` };
+  response.changed();
+  return given;
+}
+
+/** The tag parameter of a From or To value. An index scan: it runs for every response. */
+export function tagOf(value: string): string | undefined {
+  let at = value.indexOf(";", value.lastIndexOf(">") + 1);
+  while (at >= 0) {
+    const end = value.indexOf(";", at + 1);
+    const equals = value.indexOf("=", at);
+    if (equals > 0 && (end < 0 || equals < end) && value.slice(at + 1, equals).trim().toLowerCase() === "tag")
+      return value.slice(equals + 1, end < 0 ? undefined : end).trim();
+    at = end;
+  }
+  return undefined;
+}

@@ -1,0 +1,161 @@
+import type { Socket } from "node:net";
+import { StreamFramer } from "../sip/frame.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Flow, TransportName } from "./types.ts";
+import { formatHost } from "./via.ts";
+
+/** Limits of one connection (DESIGN.md, decision 14). */
+export interface ConnectionBounds {
+  /** What a message may have in all; also the most that one is kept waiting for its rest. */
+  readonly messageBytes: number;
+  /** What may wait for a peer that reads too slowly; beyond, the connection is closed. */
+  readonly writeQueueBytes: number;
+  readonly connectTimeoutMs: number;
+}
+
+/** What a connection tells the transport that holds it. */
+export interface ConnectionOwner {
+  readonly transport: TransportName;
+  readonly secure: boolean;
+  /** The event by which its sockets say that they stand: `connect`, or `secureConnect` for TLS. */
+  readonly readyEvent: string;
+  readonly clock: Clock;
+  readonly bounds: ConnectionBounds;
+  /** One whole message, or what made further reading impossible. */
+  received(bytes: Buffer, connection: Connection): void;
+  /** Something was sent after the connection had ended. */
+  sentTooLate(bytes: Buffer, connection: Connection): void;
+  closed(connection: Connection, reason: string): void;
+}
+
+/** A single CRLF: the answer to a keep-alive (RFC 5626 §4.4.1). */
+const PONG = Buffer.from("\r\n");
+
+/** One connection of a stream transport, ours or the peer's: TCP, and TLS in the same way, whose sockets are `net.Socket` too. */
+export class Connection implements Flow {
+  readonly id: string;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  /** True where the peer opened it. */
+  readonly incoming: boolean;
+  open = true;
+  connectFailed = false;
+  /** When something was last read or written; milliseconds of the clock. */
+  usedAt: number;
+  /** Since when an unfinished message has been waiting for its rest; 0: none is. */
+  partialSince = 0;
+  private readonly owner: ConnectionOwner;
+  private readonly socket: Socket;
+  private readonly framer: StreamFramer;
+  private connected: boolean;
+  private connectTimer: TimerHandle | undefined;
+  private corked = false;
+  private reason = "closed by peer";
+
+  constructor(owner: ConnectionOwner, socket: Socket, number: number, address: string, port: number, incoming: boolean) {
+    this.owner = owner;
+    this.socket = socket;
+    this.id = `${owner.transport}/${formatHost(address)}:${port}#${number}`;
+    this.remoteAddress = address;
+    this.remotePort = port;
+    this.incoming = incoming;
+    this.connected = incoming;
+    this.usedAt = owner.clock.now();
+    this.framer = new StreamFramer(owner.bounds.messageBytes);
+    this.listen();
+  }
+
+  get transport(): TransportName {
+    return this.owner.transport;
+  }
+
+  get reliable(): true {
+    return true;
+  }
+
+  get secure(): boolean {
+    return this.owner.secure;
+  }
+
+  /** The address of ours that the peer sees; undefined until the connection stands. */
+  get localAddress(): string | undefined {
+    return this.socket.localAddress;
+  }
+
+  /** Our port, where the peer came to one of our listeners; undefined where we opened the connection from any port. */
+  get localPort(): number | undefined {
+    return this.incoming ? this.socket.localPort : undefined;
+  }
+
+  send(bytes: Buffer): void {
+    if (!this.open) {
+      this.owner.sentTooLate(bytes, this);
+      return;
+    }
+    const { socket } = this;
+    if (socket.writableLength + bytes.length > this.owner.bounds.writeQueueBytes) {
+      this.close("peer reads too slowly");
+      return;
+    }
+    this.usedAt = this.owner.clock.now();
+    // What is sent within one turn goes out in one system call.
+    if (!this.corked) {
+      this.corked = true;
+      socket.cork();
+      process.nextTick(uncork, this);
+    }
+    socket.write(bytes);
+  }
+
+  /** Ends the connection at once; `reason` is told to whoever waits on it. */
+  close(reason: string): void {
+    if (!this.open) return;
+    this.reason = reason;
+    this.socket.destroy();
+    this.ended();
+  }
+
+  /** Ends the connection after what was written has gone out. */
+  finish(reason: string): void {
+    this.reason = reason;
+    this.socket.end();
+  }
+
+  uncork(): void {
+    this.corked = false;
+    this.socket.uncork();
+  }
+
+  private listen(): void {
+    const { socket, owner } = this;
+    socket.setNoDelay(true);
+    socket.on("data", (chunk: Buffer) => this.read(chunk));
+    socket.on("error", (error: NodeJS.ErrnoException) => {
+      this.reason = error.code ?? error.message;
+    });
+    socket.on("close", () => this.ended());
+    if (this.connected) return;
+    socket.once(owner.readyEvent, () => {
+      this.connected = true;
+      this.stopConnectTimer();
+    });
+    this.connectTimer = owner.clock.setTimeout(() => this.close("connect timeout"), owner.bounds.connectTimeoutMs);
+  }
+
+  private stopConnectTimer(): void {
+    if (this.connectTimer !== undefined) this.owner.clock.clearTimeout(this.connectTimer);
+    this.connectTimer = undefined;
+  }
+
+  private ended(): void {
+    if (!this.open) return;
+    this.open = false;
+    this.connectFailed = !this.connected;
+    this.stopConnectTimer();
+    this.owner.closed(this, this.reason);
+  }
+}
+
+function uncork(connection: Connection): void {
+  connection.uncork();
+}

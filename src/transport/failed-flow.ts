@@ -1,0 +1,24 @@
+import type { Flow, TransportName } from "./types.ts";
+import { formatHost } from "./via.ts";
+
+/** A flow that cannot be had. What is sent is lost; `failed` is called in a moment, once the sender knows the flow. */
+export class FailedFlow implements Flow {
+  readonly id: string;
+  readonly transport: TransportName;
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly reliable = true;
+  readonly secure = false;
+  readonly open = false;
+  readonly connectFailed = true;
+
+  constructor(transport: TransportName, address: string, port: number, failed: (flow: Flow) => void) {
+    this.id = `${transport}/${formatHost(address)}:${port}#none`;
+    this.transport = transport;
+    this.remoteAddress = address;
+    this.remotePort = port;
+    process.nextTick(failed, this);
+  }
+
+  send(_bytes: Buffer): void {}
+}

@@ -1,0 +1,311 @@
+import { isIP } from "node:net";
+import type { SipMessage, SipRequest } from "../sip/message.ts";
+import { parseMessage } from "../sip/parse.ts";
+import { serialize } from "../sip/serialize.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import { Connection } from "./connection.ts";
+import { Connections } from "./connections.ts";
+import { FailedFlow } from "./failed-flow.ts";
+import { Listeners, type ListenOptions } from "./listeners.ts";
+import { tcp } from "./tcp.ts";
+import type { Destination, Flow, TransportLayer, TransportUser } from "./types.ts";
+import { UdpFlow, UdpListener } from "./udp.ts";
+import { formatHost, responseTarget, type SentBy, stampVia, viaFor } from "./via.ts";
+
+/** How much the transports take on (DESIGN.md, decision 14). */
+export interface TransportBounds {
+  /** A whole message (RFC 3261 §18.1.1: what a datagram can hold). */
+  readonly messageBytes: number;
+  /** A request above this does not go by UDP (RFC 3261 §18.1.1). */
+  readonly datagramBytes: number;
+  readonly receiveBufferBytes: number;
+  readonly writeQueueBytes: number;
+  readonly connectTimeoutMs: number;
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  readonly idleMs: number;
+  readonly partialMs: number;
+}
+
+export const defaultTransportBounds: TransportBounds = {
+  messageBytes: 65_535,
+  datagramBytes: 1_300,
+  receiveBufferBytes: 8 * 1024 * 1024,
+  writeQueueBytes: 4 * 1024 * 1024,
+  connectTimeoutMs: 5_000,
+  maxConnections: 20_000,
+  maxConnectionsPerAddress: 500,
+  idleMs: 15 * 60_000,
+  partialMs: 32_000,
+};
+
+export interface TransportLayerOptions {
+  readonly listen: readonly ListenOptions[];
+  /** The transaction layer; `attach` gives it later where the two need each other. */
+  readonly user?: TransportUser;
+  readonly clock: Clock;
+  readonly bounds?: Partial<TransportBounds>;
+  readonly log?: Logger;
+}
+
+/** What happened since the start, for metrics. */
+export interface TransportStats {
+  messagesIn: number;
+  messagesOut: number;
+  malformed: number;
+  /** Datagrams of CRLF, and pings on connections (RFC 5626 §4.4.1). */
+  keepAlives: number;
+  sendFailures: number;
+  /** Responses that were not for us (RFC 3261 §18.1.2). */
+  foreignResponses: number;
+  /** Requests sent by UDP although they are large, because there is no TCP (RFC 3261 §18.1.1). */
+  oversized: number;
+  connectionsAccepted: number;
+  connectionsOpened: number;
+  connectionsRefused: number;
+  connections: number;
+}
+
+/** The transport layer, and how it is started and stopped. */
+export interface Transports extends TransportLayer {
+  readonly stats: Readonly<TransportStats>;
+  /** Where it listens, with the ports that were given for port 0. */
+  readonly listening: readonly Destination[];
+  attach(user: TransportUser): void;
+  /** Binds all sockets; rejects, with nothing left open, where one cannot be bound. */
+  start(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export function createTransportLayer(options: TransportLayerOptions): Transports {
+  return new Layer(options);
+}
+
+/** How long a peer counts as one without TCP after it refused a connection. */
+const NO_TCP_MS = 60_000;
+const MAX_NO_TCP = 1_000;
+
+class Layer implements Transports {
+  private readonly options: TransportLayerOptions;
+  private readonly bounds: TransportBounds;
+  private readonly listeners: Listeners;
+  private readonly udp: UdpListener[] = [];
+  private readonly tcp: Connections;
+  private readonly noTcp = new Map<string, number>();
+  private readonly counts = { messagesIn: 0, messagesOut: 0, malformed: 0, keepAlives: 0, sendFailures: 0 };
+  private readonly rare = { foreignResponses: 0, oversized: 0 };
+  private user: TransportUser | undefined;
+
+  constructor(options: TransportLayerOptions) {
+    this.options = options;
+    this.user = options.user;
+    this.bounds = { ...defaultTransportBounds, ...options.bounds };
+    this.listeners = new Listeners(options.listen, options.clock);
+    this.tcp = new Connections({
+      kind: tcp,
+      clock: options.clock,
+      bounds: this.bounds,
+      received: (bytes, connection) => this.receivedFrame(bytes, connection),
+      sentTooLate: (bytes, connection) => this.rerouteResponse(bytes, connection),
+      closed: (flow, reason) => this.connectionClosed(flow, reason),
+      serverFailed: (error) => this.options.log?.error({ err: error }, "tcp listener failed"),
+    });
+  }
+
+  get stats(): TransportStats {
+    const { accepted, opened, refused, keepAlives } = this.tcp.stats;
+    return {
+      ...this.counts,
+      ...this.rare,
+      keepAlives: this.counts.keepAlives + keepAlives,
+      connectionsAccepted: accepted,
+      connectionsOpened: opened,
+      connectionsRefused: refused,
+      connections: this.tcp.size,
+    };
+  }
+
+  get listening(): readonly Destination[] {
+    return this.listeners.all.map(({ transport, address, port }) => ({ transport, address, port }));
+  }
+
+  attach(user: TransportUser): void {
+    this.user = user;
+  }
+
+  async start(): Promise<void> {
+    try {
+      for (const listener of this.listeners.all) {
+        if (listener.transport === "udp") {
+          const socket = this.udpListener(listener.address, listener.port);
+          this.udp.push(socket);
+          await socket.start();
+          listener.port = socket.port;
+          listener.socket = socket;
+        } else listener.port = await this.tcp.listen(listener.address, listener.port);
+      }
+    } catch (error) {
+      await this.close();
+      throw error;
+    }
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([this.tcp.close(), ...this.udp.map((socket) => socket.close())]);
+  }
+
+  // --- sending ---
+
+  sendRequest(request: SipRequest, destination: Destination, branch: string, via?: Flow): { flow: Flow; bytes: Buffer } {
+    let flow = via?.open ? via : this.flowTo(destination);
+    request.headers.prepend("Via", this.viaValue(flow, branch));
+    request.changed();
+    let bytes = serialize(request);
+    if (flow.transport === "udp" && bytes.length > this.bounds.datagramBytes) {
+      const stream = this.streamInstead(flow);
+      if (stream) {
+        // RFC 3261 §18.1.1: too large for a datagram, and the Via says by what it goes.
+        flow = stream;
+        request.headers.fields.shift();
+        request.headers.prepend("Via", this.viaValue(flow, branch));
+        request.changed();
+        bytes = serialize(request);
+      }
+    }
+    this.counts.messagesOut++;
+    flow.send(bytes);
+    return { flow, bytes };
+  }
+
+  contactFor(flow: Flow): string {
+    return contact(flow.transport, this.sentByOf(flow));
+  }
+
+  contactTowards(destination: Destination): string {
+    const { transport, address } = destination;
+    return contact(transport, this.listeners.sentBy(this.listeners.towards(transport, address), address));
+  }
+
+  private flowTo({ transport, address, port }: Destination): Flow {
+    if (isIP(address) === 0) return this.failing(transport, address, port, "no address");
+    if (transport === "tcp") return this.tcp.to(address, port);
+    const socket = transport === "udp" ? this.listeners.towards("udp", address)?.socket : undefined;
+    return socket ? new UdpFlow(socket, address, port) : this.failing(transport, address, port, "no such transport here");
+  }
+
+  private failing(transport: Destination["transport"], address: string, port: number, reason: string): Flow {
+    return new FailedFlow(transport, address, port, (flow) => this.user?.flowFailed(flow, `${transport}: ${reason}`));
+  }
+
+  /** The connection for a request that is too large for UDP; undefined where that peer is known to have no TCP. */
+  private streamInstead(flow: Flow): Flow | undefined {
+    const key = `${flow.remoteAddress}|${flow.remotePort}`;
+    const until = this.noTcp.get(key);
+    if (until !== undefined && until > this.options.clock.now()) {
+      this.rare.oversized++;
+      return undefined;
+    }
+    return this.tcp.to(flow.remoteAddress, flow.remotePort);
+  }
+
+  private viaValue(flow: Flow, branch: string): string {
+    return viaFor(flow.transport, this.sentByOf(flow), branch);
+  }
+
+  private sentByOf(flow: Flow): SentBy {
+    const { remoteAddress } = flow;
+    const listener =
+      flow instanceof UdpFlow
+        ? this.listeners.of(flow.listener)
+        : this.listeners.towards(flow.transport, remoteAddress, (flow as Connection).localPort);
+    return this.listeners.sentBy(listener, remoteAddress, flow instanceof Connection ? flow.localAddress : undefined);
+  }
+
+  // --- receiving ---
+
+  private udpListener(address: string, port: number): UdpListener {
+    const listener = new UdpListener({
+      address,
+      port,
+      receiveBufferBytes: this.bounds.receiveBufferBytes,
+      received: (datagram, from) => this.receivedDatagram(datagram, listener, from.address, from.port),
+      sendFailed: (flow, reason) => {
+        this.counts.sendFailures++;
+        this.user?.flowFailed(flow, reason);
+      },
+      socketFailed: (error) => this.options.log?.error({ err: error }, "udp socket failed"),
+    });
+    return listener;
+  }
+
+  private receivedDatagram(datagram: Buffer, listener: UdpListener, address: string, port: number): void {
+    const first = datagram[0];
+    // RFC 5626 §4.4: CRLF keeps a NAT binding open, and so does STUN, whose first byte no SIP message has.
+    if (first === undefined || first <= 3 || ((first === 13 || first === 10) && datagram.length <= 4)) {
+      this.counts.keepAlives++;
+      return;
+    }
+    const parsed = parseMessage(datagram, "datagram");
+    const message = parsed.ok ? parsed.value : parsed.error.request;
+    const request = message?.isRequest ? message : undefined;
+    if (request) stampVia(request, address, port);
+    const flow = new UdpFlow(listener, address, request ? responsePort(request, port) : port);
+    if (parsed.ok) this.deliver(parsed.value, flow);
+    else {
+      this.counts.malformed++;
+      this.user?.malformed(parsed.error, flow);
+    }
+  }
+
+  private receivedFrame(bytes: Buffer, connection: Connection): void {
+    const parsed = parseMessage(bytes, "stream");
+    const message = parsed.ok ? parsed.value : parsed.error.request;
+    if (message?.isRequest) stampVia(message, connection.remoteAddress, connection.remotePort);
+    if (parsed.ok) this.deliver(parsed.value, connection);
+    else {
+      this.counts.malformed++;
+      this.user?.malformed(parsed.error, connection);
+    }
+  }
+
+  private deliver(message: SipMessage, flow: Flow): void {
+    this.counts.messagesIn++;
+    // RFC 3261 §18.1.2: a response to a request that we did not send.
+    if (!message.isRequest && !this.listeners.isOurs(message.via)) this.rare.foreignResponses++;
+    else this.user?.received(message, flow);
+  }
+
+  // --- connections that end ---
+
+  private connectionClosed(flow: Flow, reason: string): void {
+    if (flow.connectFailed) {
+      if (this.noTcp.size >= MAX_NO_TCP) {
+        const oldest = this.noTcp.keys().next().value;
+        if (oldest !== undefined) this.noTcp.delete(oldest);
+      }
+      this.noTcp.set(`${flow.remoteAddress}|${flow.remotePort}`, this.options.clock.now() + NO_TCP_MS);
+    }
+    this.user?.flowFailed(flow, reason);
+  }
+
+  /** RFC 3261 §18.2.2: the connection of the request is gone, so the response goes by a new one, to the Via's address and port. */
+  private rerouteResponse(bytes: Buffer, connection: Connection): void {
+    const parsed = parseMessage(bytes, "stream");
+    if (!parsed.ok || parsed.value.isRequest) return;
+    const target = responseTarget(parsed.value);
+    // Only where the request came from: no one makes us open connections to others.
+    if (target && target.host === connection.remoteAddress) this.tcp.to(target.host, target.port).send(bytes);
+  }
+}
+
+/** Where a datagram's response goes: where it came from if the client asked for that, else to its sent-by port (RFC 3581 §4, RFC 3261 §18.2.2). */
+function responsePort(request: SipRequest, from: number): number {
+  const via = request.via;
+  // DEVIATION: RFC 3261 §18.2.2 sends to the Via's maddr. It would let anyone aim our retransmitted responses at anyone.
+  return !via || via.params.has("rport") ? from : (via.port ?? 5060);
+}
+
+function contact(transport: string, { host, port }: SentBy): string {
+  return `${formatHost(host)}:${port}${transport === "udp" ? "" : `;transport=${transport}`}`;
+}

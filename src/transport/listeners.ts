@@ -1,0 +1,105 @@
+import { isIPv6 } from "node:net";
+import type { Via } from "../sip/headers.ts";
+import type { Clock } from "../support/clock.ts";
+import { LocalAddresses } from "./local-address.ts";
+import type { TransportName } from "./types.ts";
+import type { UdpListener } from "./udp.ts";
+import { type SentBy, sameHost } from "./via.ts";
+
+/** One address to listen on. */
+export interface ListenOptions {
+  readonly transport: "udp" | "tcp";
+  /** An IP address of this machine; `0.0.0.0` or `::` for all of that family. */
+  readonly address: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** What peers are told to answer to, where that is another address or port than this: behind a NAT, or a name. */
+  readonly advertised?: { readonly host: string; readonly port?: number };
+}
+
+export interface Listener {
+  readonly transport: TransportName;
+  readonly address: string;
+  /** The port that was bound, once it is. */
+  port: number;
+  readonly advertised: ListenOptions["advertised"];
+  readonly ipv6: boolean;
+  readonly loopback: boolean;
+  readonly wildcard: boolean;
+  socket: UdpListener | undefined;
+}
+
+/** All that we listen on: which of it a peer should see, and whether an address is ours. */
+export class Listeners {
+  readonly all: Listener[];
+  private readonly local: LocalAddresses;
+  /** Addresses that stood in our Vias because a listener has the wildcard address; as many as this machine has. */
+  private readonly shown = new Set<string>();
+
+  constructor(listen: readonly ListenOptions[], clock: Clock) {
+    this.local = new LocalAddresses(clock);
+    this.all = listen.map(({ transport, address, port, advertised }) => ({
+      transport,
+      address,
+      port,
+      advertised,
+      ipv6: isIPv6(address),
+      loopback: isLoopback(address),
+      wildcard: address === "0.0.0.0" || address === "::",
+      socket: undefined,
+    }));
+  }
+
+  of(socket: UdpListener): Listener | undefined {
+    for (const listener of this.all) if (listener.socket === socket) return listener;
+    return undefined;
+  }
+
+  /** The listener for a peer at that address: of its family, on loopback only for loopback, with that port if one is given. */
+  towards(transport: TransportName, remote: string, port?: number): Listener | undefined {
+    const ipv6 = remote.includes(":");
+    let found: Listener | undefined;
+    let foundRank = -1;
+    for (const listener of this.all) {
+      if (listener.transport !== transport || listener.ipv6 !== ipv6) continue;
+      const rank = (listener.port === port ? 4 : 0) + (listener.loopback === isLoopback(remote) ? 2 : 0) + (listener.wildcard ? 1 : 0);
+      if (rank > foundRank) {
+        found = listener;
+        foundRank = rank;
+      }
+    }
+    return found;
+  }
+
+  /**
+   * What stands for us in a Via or Contact that goes to `remote`: what is advertised, else the address that we listen on, else the one
+   * of this machine that the peer sees (`local`, where it is known).
+   */
+  sentBy(listener: Listener | undefined, remote: string, local?: string): SentBy {
+    if (!listener) return { host: this.show(local ?? this.local.towards(remote)), port: this.all[0]?.port ?? 5060 };
+    const { advertised, address, port, wildcard } = listener;
+    if (advertised) return { host: advertised.host, port: advertised.port ?? port };
+    return { host: wildcard ? this.show(local ?? this.local.towards(remote)) : address, port };
+  }
+
+  /** Whether a Via's sent-by is one that we write (RFC 3261 §18.1.2). */
+  isOurs(via: Via | undefined): boolean {
+    if (!via) return false;
+    for (const { advertised, address, port } of this.all) {
+      const shownPort = advertised?.port ?? port;
+      if ((via.port ?? 5060) !== shownPort) continue;
+      if (sameHost(via.host, advertised?.host ?? address)) return true;
+      if (this.shown.has(via.host)) return true;
+    }
+    return false;
+  }
+
+  private show(address: string): string {
+    this.shown.add(address.includes(":") ? `[${address}]` : address);
+    return address;
+  }
+}
+
+function isLoopback(address: string): boolean {
+  return address.startsWith("127.") || address === "::1";
+}

@@ -1,0 +1,246 @@
+import { promises as dns } from "node:dns";
+import { isIP } from "node:net";
+import type { SipUri } from "../sip/uri.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Random } from "../support/random.ts";
+import { err, ok, type Result } from "../support/result.ts";
+import { orderServers } from "./srv.ts";
+import type { Destination, TransportName } from "./types.ts";
+
+/** What is asked of the domain name system; a test passes its own. */
+export interface Dns {
+  resolveNaptr(name: string): Promise<Naptr[]>;
+  resolveSrv(name: string): Promise<Srv[]>;
+  /** A and AAAA records, and the system's own hosts file. */
+  lookup(name: string): Promise<{ address: string }[]>;
+}
+
+/** RFC 3403 §4.1. */
+export interface Naptr {
+  readonly flags: string;
+  readonly service: string;
+  readonly replacement: string;
+  readonly order: number;
+  readonly preference: number;
+}
+
+/** RFC 2782. */
+export interface Srv {
+  readonly name: string;
+  readonly port: number;
+  readonly priority: number;
+  readonly weight: number;
+}
+
+/** Why a URI leads nowhere, in words for a log and a Reason header. */
+export interface ResolveError {
+  readonly reason: string;
+}
+
+export type Resolved = Result<readonly Destination[], ResolveError>;
+
+export interface ResolverOptions {
+  /** The transports that this relay can send by, in the order of its liking. */
+  readonly transports: readonly TransportName[];
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly dns?: Dns;
+  /** How long an answer is used again; names without one are asked for again sooner. */
+  readonly ttlMs?: number;
+  /** How many names are remembered or asked for at once. */
+  readonly maxNames?: number;
+  /** How long one URI's resolution may take in all. */
+  readonly timeoutMs?: number;
+}
+
+/** Servers that stand behind a name: those of one SRV record share its place in the order. */
+export interface Server {
+  readonly transport: TransportName;
+  readonly port: number;
+  readonly addresses: readonly string[];
+  /** Before RFC 2782's own: which transport the domain prefers. */
+  readonly rank: number;
+  readonly priority: number;
+  readonly weight: number;
+}
+
+interface Entry {
+  readonly servers: readonly Server[];
+  readonly until: number;
+}
+
+const DEFAULT_PORTS: Record<TransportName, number> = { udp: 5060, tcp: 5060, tls: 5061, ws: 80, wss: 443 };
+
+/** RFC 3263 §4.1 and RFC 7118 §7: NAPTR services and SRV names. */
+const SERVICES: Record<TransportName, { naptr: string; srv: string }> = {
+  udp: { naptr: "SIP+D2U", srv: "_sip._udp" },
+  tcp: { naptr: "SIP+D2T", srv: "_sip._tcp" },
+  tls: { naptr: "SIPS+D2T", srv: "_sips._tcp" },
+  ws: { naptr: "SIP+D2W", srv: "_sip._ws" },
+  wss: { naptr: "SIPS+D2W", srv: "_sips._ws" },
+};
+
+/** No domain's records may make us try more than this. */
+const MAX_SERVERS = 16;
+const MAX_DESTINATIONS = 32;
+const FAILURE_TTL_MS = 2_000;
+
+/** Finds the addresses behind SIP URIs (RFC 3263 §4). */
+export class Resolver {
+  private readonly options: ResolverOptions;
+  private readonly dns: Dns;
+  private readonly cache = new Map<string, Entry>();
+  private readonly asking = new Map<string, Promise<readonly Server[]>>();
+
+  constructor(options: ResolverOptions) {
+    this.options = options;
+    this.dns = options.dns ?? systemDns();
+  }
+
+  /**
+   * Destinations of a SIP or SIPS URI, best first, or why there are none. At once where the URI names an address or the name is
+   * remembered, else a promise that never rejects. Whoever sends tries one after the other (RFC 3263 §4.3).
+   */
+  resolve(uri: SipUri): Resolved | Promise<Resolved> {
+    const secure = uri.scheme === "sips";
+    const asked = transportAsked(uri, secure);
+    if (asked && !this.options.transports.includes(asked)) return unsupported(asked);
+    if (asked === "udp" && secure) return err({ reason: "a sips URI cannot be reached by udp" }); // RFC 3261 §19.1.2
+    // RFC 3263 §4: the target is the maddr parameter, where there is one.
+    const target = stripBrackets(uri.params.get("maddr") || uri.host).toLowerCase();
+    if (isIP(target)) {
+      const transport = asked ?? (secure ? "tls" : "udp"); // RFC 3263 §4.1
+      if (!this.options.transports.includes(transport)) return unsupported(transport);
+      return ok([{ transport, address: target, port: uri.port ?? DEFAULT_PORTS[transport] }]);
+    }
+    const key = `${secure ? "sips" : "sip"}:${target}:${uri.port ?? ""};${asked ?? ""}`;
+    const known = this.cache.get(key);
+    if (known && known.until > this.options.clock.now()) return this.answer(target, known.servers);
+    return this.ask(key, target, uri.port, asked, secure).then((servers) => this.answer(target, servers));
+  }
+
+  private answer(target: string, servers: readonly Server[]): Resolved {
+    const found = orderServers(servers, this.options.random).slice(0, MAX_DESTINATIONS);
+    return found.length > 0 ? ok(found) : err({ reason: `no address found for ${target}` });
+  }
+
+  private ask(key: string, target: string, port: number | undefined, asked: TransportName | undefined, secure: boolean) {
+    const underWay = this.asking.get(key);
+    if (underWay) return underWay;
+    if (this.asking.size >= this.maxNames) return Promise.resolve([]);
+    const answer = this.inTime(this.find(target, port, asked, secure).catch(() => [])).then((servers) => {
+      this.asking.delete(key);
+      this.remember(key, servers);
+      return servers;
+    });
+    this.asking.set(key, answer);
+    return answer;
+  }
+
+  /** An empty answer when the time is up, whatever the system's resolver is still doing. */
+  private inTime(work: Promise<readonly Server[]>): Promise<readonly Server[]> {
+    const { clock, timeoutMs = 8_000 } = this.options;
+    return new Promise((resolve) => {
+      const timer = clock.setTimeout(() => resolve([]), timeoutMs);
+      work.then((servers) => {
+        clock.clearTimeout(timer);
+        resolve(servers);
+      });
+    });
+  }
+
+  private remember(key: string, servers: readonly Server[]): void {
+    const ttlMs = servers.length > 0 ? (this.options.ttlMs ?? 30_000) : FAILURE_TTL_MS;
+    this.cache.delete(key);
+    this.cache.set(key, { servers, until: this.options.clock.now() + ttlMs });
+    if (this.cache.size <= this.maxNames) return;
+    const oldest = this.cache.keys().next().value;
+    if (oldest !== undefined) this.cache.delete(oldest);
+  }
+
+  private get maxNames(): number {
+    return this.options.maxNames ?? 1_000;
+  }
+
+  private async find(
+    target: string,
+    port: number | undefined,
+    asked: TransportName | undefined,
+    secure: boolean,
+  ): Promise<readonly Server[]> {
+    const fallback = asked ?? (secure ? "tls" : "udp");
+    // RFC 3263 §4.2: with a port, A or AAAA records only.
+    if (port !== undefined) return this.hosts(target, fallback, port);
+    const services = asked ? [{ transport: asked, name: `${SERVICES[asked].srv}.${target}` }] : await this.naptr(target, secure);
+    const found = await Promise.all(
+      services.map(async ({ transport, name }, rank) => {
+        const records = await this.dns.resolveSrv(name).catch(() => [] as Srv[]);
+        return records.map((record) => ({ ...record, transport, rank }));
+      }),
+    );
+    const records = found.flat().slice(0, MAX_SERVERS);
+    // RFC 3263 §4.2: no SRV records, so the name's own addresses at the default port.
+    if (records.length === 0) return this.hosts(target, fallback, DEFAULT_PORTS[fallback]);
+    const servers = records
+      // RFC 2782: a target of "." says that there is no such service.
+      .filter((record) => record.name !== "" && record.name !== ".")
+      .map(async ({ name, port, transport, rank, priority, weight }) => {
+        const addresses = await this.addresses(name);
+        return { transport, port, addresses, rank, priority, weight };
+      });
+    return (await Promise.all(servers)).filter((server) => server.addresses.length > 0);
+  }
+
+  /** Which SRV names to ask for, by the domain's own preference where it states one (RFC 3263 §4.1). */
+  private async naptr(target: string, secure: boolean): Promise<{ transport: TransportName; name: string }[]> {
+    const wanted = this.options.transports.filter((name) => !secure || name === "tls" || name === "wss");
+    const records = await this.dns.resolveNaptr(target).catch(() => [] as Naptr[]);
+    const usable = records
+      .filter((record) => record.flags.toLowerCase() === "s")
+      .sort((a, b) => a.order - b.order || a.preference - b.preference)
+      .slice(0, MAX_SERVERS)
+      .flatMap((record) => {
+        const transport = wanted.find((name) => SERVICES[name].naptr === record.service.toUpperCase());
+        return transport ? [{ transport, name: record.replacement }] : [];
+      });
+    if (usable.length > 0) return usable;
+    return wanted.map((transport) => ({ transport, name: `${SERVICES[transport].srv}.${target}` }));
+  }
+
+  private async hosts(name: string, transport: TransportName, port: number): Promise<readonly Server[]> {
+    if (!this.options.transports.includes(transport)) return [];
+    const addresses = await this.addresses(name);
+    return addresses.length > 0 ? [{ transport, port, addresses, rank: 0, priority: 0, weight: 0 }] : [];
+  }
+
+  private async addresses(name: string): Promise<string[]> {
+    const found = await this.dns.lookup(name).catch(() => []);
+    return found.slice(0, MAX_SERVERS).map(({ address }) => address);
+  }
+}
+
+/** The transport that the URI itself demands; a SIPS URI's `tcp` means TLS (RFC 3261 §26.2.2). */
+function transportAsked(uri: SipUri, secure: boolean): TransportName | undefined {
+  const named = uri.params.get("transport")?.toLowerCase();
+  if (!named) return undefined;
+  if (secure) return named === "ws" || named === "wss" ? "wss" : named === "udp" ? "udp" : "tls";
+  return named as TransportName;
+}
+
+function unsupported(transport: string): Resolved {
+  return err({ reason: `transport ${transport} is not supported` });
+}
+
+function stripBrackets(host: string): string {
+  return host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;
+}
+
+function systemDns(): Dns {
+  const resolver = new dns.Resolver({ timeout: 2_000, tries: 2 });
+  return {
+    resolveNaptr: (name) => resolver.resolveNaptr(name),
+    resolveSrv: (name) => resolver.resolveSrv(name),
+    // The system's resolver: it knows /etc/hosts, and orders addresses as RFC 6724 says.
+    lookup: (name) => dns.lookup(name, { all: true, verbatim: true }),
+  };
+}

@@ -1,0 +1,119 @@
+import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
+import { isIPv6 } from "node:net";
+import type { Flow } from "./types.ts";
+import { formatHost } from "./via.ts";
+
+export interface UdpOptions {
+  /** An IP address; `0.0.0.0` or `::` for all of that family. */
+  readonly address: string;
+  /** 0: any free port. */
+  readonly port: number;
+  /** What the kernel may hold for us while we are busy. It gives at most its own limit (`net.core.rmem_max`). */
+  readonly receiveBufferBytes: number;
+  received(datagram: Buffer, from: RemoteInfo): void;
+  sendFailed(flow: Flow, reason: string): void;
+  /** The socket itself failed, e.g. the interface went away. */
+  socketFailed(error: Error): void;
+}
+
+/** One bound UDP socket. */
+export class UdpListener {
+  readonly address: string;
+  port: number;
+  private readonly options: UdpOptions;
+  private readonly socket: Socket;
+  private closed = false;
+
+  constructor(options: UdpOptions) {
+    this.options = options;
+    this.address = options.address;
+    this.port = options.port;
+    this.socket = createSocket({
+      type: isIPv6(options.address) ? "udp6" : "udp4",
+      // Two sockets for two families: an IPv4 peer never shows up as ::ffff:192.0.2.1.
+      ipv6Only: true,
+      // Only addresses are sent to. Without this, node would ask the system's resolver about each of them.
+      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
+    });
+    this.socket.on("message", (datagram, from) => options.received(datagram, from));
+  }
+
+  /** Resolves when bound; rejects where it cannot be, e.g. because the port is taken. */
+  async start(): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      this.socket.once("error", reject);
+      this.socket.bind({ address: this.options.address, port: this.options.port }, () => {
+        this.socket.off("error", reject);
+        resolve();
+      });
+    });
+    this.socket.on("error", (error) => this.options.socketFailed(error));
+    this.port = this.socket.address().port;
+    try {
+      this.socket.setRecvBufferSize(this.options.receiveBufferBytes);
+      this.socket.setSendBufferSize(this.options.receiveBufferBytes);
+    } catch {
+      // The kernel's default must do.
+    }
+  }
+
+  send(bytes: Buffer, flow: UdpFlow): void {
+    if (this.closed) return;
+    const { remotePort, remoteAddress } = flow;
+    try {
+      this.socket.send(bytes, 0, bytes.length, remotePort, remoteAddress, (error) => {
+        if (error) this.failed(flow, error);
+      });
+    } catch (error) {
+      // A port that is none, which a peer may well write into its Via. Told later, as other failures are.
+      process.nextTick(() => this.failed(flow, error as Error));
+    }
+  }
+
+  private failed(flow: Flow, error: NodeJS.ErrnoException): void {
+    if (!this.closed) this.options.sendFailed(flow, `udp ${error.code ?? error.message}`);
+  }
+
+  close(): Promise<void> {
+    if (this.closed) return Promise.resolve();
+    this.closed = true;
+    return new Promise((resolve) => this.socket.close(() => resolve()));
+  }
+}
+
+/** The way to one UDP peer. Cheap: one is made for each request that comes in or goes out. */
+export class UdpFlow implements Flow {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly listener: UdpListener;
+
+  constructor(listener: UdpListener, remoteAddress: string, remotePort: number) {
+    this.listener = listener;
+    this.remoteAddress = remoteAddress;
+    this.remotePort = remotePort;
+  }
+
+  get id(): string {
+    return `udp/${formatHost(this.remoteAddress)}:${this.remotePort}`;
+  }
+
+  get transport(): "udp" {
+    return "udp";
+  }
+
+  get reliable(): false {
+    return false;
+  }
+
+  get secure(): false {
+    return false;
+  }
+
+  get open(): true {
+    return true;
+  }
+
+  send(bytes: Buffer): void {
+    this.listener.send(bytes, this);
+  }
+}

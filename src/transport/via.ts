@@ -1,0 +1,84 @@
+import type { SipRequest, SipResponse } from "../sip/message.ts";
+import type { TransportName } from "./types.ts";
+
+/** How a transport is written in a Via (RFC 3261 §20.42, RFC 7118 §7). */
+export const VIA_TRANSPORT: Record<TransportName, string> = { udp: "UDP", tcp: "TCP", tls: "TLS", ws: "WS", wss: "WSS" };
+
+/** host[:port] as it stands in our Via and Contact. */
+export interface SentBy {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A Via value of ours, with rport so that the answer finds its way through NATs (RFC 3581 §3). */
+export function viaFor(transport: TransportName, sentBy: SentBy, branch: string): string {
+  return `SIP/2.0/${VIA_TRANSPORT[transport]} ${formatHost(sentBy.host)}:${sentBy.port};rport;branch=${branch}`;
+}
+
+/**
+ * Writes into the topmost Via where the request really came from: `received` where its sent-by is not that address, and both `received`
+ * and `rport` where the client asked for them (RFC 3261 §18.2.1, RFC 3581 §4). What the peer itself claimed there is dropped: responses
+ * are routed by it. Returns false where the Via cannot be read.
+ */
+export function stampVia(request: SipRequest, address: string, port: number): boolean {
+  const via = request.via;
+  const { fields } = request.headers;
+  const at = fields.findIndex((field) => field.key === "via");
+  const field = fields[at];
+  if (!via || !field) return false;
+  const wantsPort = via.params.has("rport");
+  if (!wantsPort && !via.params.has("received") && sameHost(via.host, address)) return true;
+  const { value } = field;
+  const end = endOfFirst(value);
+  let stamped = "";
+  for (let start = 0; start < end; ) {
+    let next = value.indexOf(";", start + 1);
+    if (next < 0 || next > end) next = end;
+    if (start === 0 || !isStamp(value, start + 1, next)) stamped += value.slice(start, next);
+    start = next;
+  }
+  stamped = `${stamped.trimEnd()};received=${address}${wantsPort ? `;rport=${port}` : ""}`;
+  fields[at] = { key: field.key, name: field.name, value: end < value.length ? stamped + value.slice(end) : stamped };
+  // What was read of it stays right, and need not be read again.
+  via.params.set("received", address);
+  if (wantsPort) via.params.set("rport", String(port));
+  return true;
+}
+
+/** Where a response goes that cannot leave by the connection on which its request came (RFC 3261 §18.2.2). */
+export function responseTarget(response: SipResponse): { host: string; port: number } | undefined {
+  const via = response.via;
+  if (!via) return undefined;
+  const secure = via.transport.toUpperCase() === "TLS";
+  return { host: via.params.get("received") || via.host, port: via.port ?? (secure ? 5061 : 5060) };
+}
+
+function isStamp(value: string, start: number, end: number): boolean {
+  const equals = value.indexOf("=", start);
+  const name = value.slice(start, equals < 0 || equals > end ? end : equals).trim().toLowerCase();
+  return name === "received" || name === "rport";
+}
+
+/** Where the first of several Via values on one line ends: at a comma that is not in quotes. */
+function endOfFirst(value: string): number {
+  if (!value.includes(",")) return value.length;
+  let quoted = false;
+  for (let i = 0; i < value.length; i++) {
+    const c = value[i];
+    if (c === "\\" && quoted) i++;
+    else if (c === '"') quoted = !quoted;
+    else if (c === "," && !quoted) return i;
+  }
+  return value.length;
+}
+
+/** Whether a host as written is that address; IPv6 may stand in brackets. */
+export function sameHost(host: string, address: string): boolean {
+  if (host === address) return true;
+  return (host.startsWith("[") ? host.slice(1, -1) : host).toLowerCase() === address.toLowerCase();
+}
+
+/** An address as it stands in a URI or Via: IPv6 in brackets. */
+export function formatHost(address: string): string {
+  return address.includes(":") && !address.startsWith("[") ? `[${address}]` : address;
+}

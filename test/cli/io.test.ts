@@ -1,0 +1,39 @@
+import { PassThrough } from "node:stream";
+import { describe, expect, it } from "vitest";
+import { type Io, readPassword, table } from "../../src/cli/io.ts";
+
+/** A terminal at which somebody types these lines, each when something was asked for. */
+function typed(...answers: string[]): { io: Io; shown: () => string } {
+  const stdin = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => stdin });
+  let shown = "";
+  const io: Io = {
+    stdin,
+    out: () => {},
+    err: (text) => {
+      shown += text;
+      if (text.endsWith(": ")) setImmediate(() => stdin.write(`${answers.shift()}\r`));
+    },
+    env: {},
+    cwd: "/",
+    onSignal: () => () => {},
+  };
+  return { io, shown: () => shown };
+}
+
+describe("the password prompt", () => {
+  it("asks twice and shows nothing of what is typed", async () => {
+    const { io, shown } = typed("s3cret", "s3cret");
+    expect(await readPassword(io, false)).toBe("s3cret");
+    expect(shown()).toBe("Password: \nAgain: \n");
+  });
+
+  it("refuses two that differ", async () => {
+    await expect(readPassword(typed("one", "two").io, false)).rejects.toThrow("the two passwords differ");
+  });
+});
+
+describe("tables", () => {
+  it("line up their columns", () => {
+    expect(table(["A", "BB", "C"], [["aaa", "b", "c"], ["a", "", ""]])).toBe("A    BB  C\naaa  b   c\na\n");
+  });
+});

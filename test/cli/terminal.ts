@@ -1,0 +1,53 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { Readable } from "node:stream";
+import type { Io } from "../../src/cli/io.ts";
+import { run } from "../../src/cli/program.ts";
+
+export interface Outcome {
+  readonly code: number;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** A folder of its own in which `tollgate` commands are run, with what they print. */
+export class Terminal {
+  readonly folder = mkdtempSync(join(tmpdir(), "tg-"));
+  private readonly listeners = new Map<string, Set<() => void>>();
+
+  write(name: string, text: string): void {
+    writeFileSync(join(this.folder, name), text);
+  }
+
+  async tollgate(argv: readonly string[], given: { stdin?: string; env?: Record<string, string> } = {}): Promise<Outcome> {
+    let out = "";
+    let err = "";
+    const io: Io = {
+      stdin: Readable.from(given.stdin === undefined ? [] : [given.stdin]),
+      out: (text) => {
+        out += text;
+      },
+      err: (text) => {
+        err += text;
+      },
+      env: given.env ?? {},
+      cwd: this.folder,
+      onSignal: (signal, fn) => {
+        const set = this.listeners.get(signal) ?? new Set();
+        this.listeners.set(signal, set.add(fn));
+        return () => set.delete(fn);
+      },
+    };
+    const code = await run(argv, io);
+    return { code, out, err };
+  }
+
+  signal(name: "SIGTERM" | "SIGINT" | "SIGHUP"): void {
+    for (const fn of this.listeners.get(name) ?? []) fn();
+  }
+
+  remove(): void {
+    rmSync(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,51 @@
+import type { EventObject } from "xstate";
+import type { RequestEvent, SessionEvent } from "../../machines/events.ts";
+
+const request: RequestEvent[] = [
+  { type: "user.accepted", user: "alice" },
+  { type: "user.refused", failure: { status: 401 } },
+  { type: "service.identified", service: "wine", fork: "sequential" },
+  { type: "service.identified", service: "wine", fork: "first" },
+  { type: "service.refused", failure: { status: 404 } },
+  { type: "servers.found", servers: ["a", "b"] },
+  { type: "servers.none", failure: { status: 404 } },
+  { type: "branch.answered", branch: "a" },
+  { type: "branch.failed", branch: "a", failure: { status: 503 } },
+  { type: "branch.failed", branch: "b", failure: { status: 603 } },
+  { type: "client.cancel" },
+  { type: "client.lost" },
+];
+
+const session: SessionEvent[] = [
+  { type: "server.progress", payload: null },
+  { type: "server.answer", at: 1, payload: null },
+  { type: "server.failure", failure: { status: 486 } },
+  { type: "server.silent", failure: { status: 408 } },
+  { type: "cancel" },
+  { type: "client.ack", at: 2, payload: null },
+  { type: "client.silent", at: 3 },
+  { type: "bye", from: "client", at: 4, payload: null },
+  { type: "bye", from: "server", at: 4, payload: null },
+  { type: "bye.answered", by: "client", at: 5, payload: null },
+  { type: "bye.answered", by: "server", at: 5, payload: null },
+  { type: "bye.failed", by: "client", at: 6 },
+  { type: "bye.failed", by: "server", at: 6 },
+  { type: "change", from: "client", payload: null },
+  { type: "change.done" },
+  { type: "message", from: "client", payload: null },
+  { type: "charge", payload: null },
+  { type: "lost", side: "client", at: 7, why: "gone" },
+  { type: "end", at: 8, why: "drained" },
+];
+
+/** One of each event of every chart, enough to get everywhere. */
+export const chartEvents: Readonly<Record<string, EventObject[]>> = { request, session };
+
+/** The inputs with which a chart is walked. */
+export const chartInputs: Readonly<Record<string, unknown[]>> = {
+  request: [{ id: "r" }],
+  session: [
+    { id: "s", clock: "ack" },
+    { id: "s", clock: "answer" },
+  ],
+};

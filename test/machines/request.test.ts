@@ -1,0 +1,127 @@
+import { describe, expect, it } from "vitest";
+import type { Fork, RequestEvent } from "../../machines/events.ts";
+import { betterFailure, requestMachine } from "../../machines/request.ts";
+import { run } from "./harness.ts";
+
+const accepted: RequestEvent = { type: "user.accepted", user: "alice" };
+const identified = (fork: Fork = "sequential"): RequestEvent => ({ type: "service.identified", service: "wine", fork });
+const found = (...servers: string[]): RequestEvent => ({ type: "servers.found", servers });
+const answered = (branch: string): RequestEvent => ({ type: "branch.answered", branch });
+const failed = (branch: string, status: number): RequestEvent => ({
+  type: "branch.failed",
+  branch,
+  failure: { status, branch },
+});
+
+const start = () => run(requestMachine, { id: "r1" });
+function inviting(fork: Fork, ...servers: string[]) {
+  const request = start();
+  request.send(accepted, identified(fork), found(...servers));
+  return request;
+}
+
+describe("the chart request", () => {
+  it("authenticates, identifies, searches and invites, in this order (M2-M5)", () => {
+    const request = start();
+    expect(request.done()).toEqual(["authenticate"]);
+    expect(request.send(accepted)).toEqual(["identify"]);
+    expect(request.send(identified())).toEqual(["search"]);
+    expect(request.send(found("a"))).toEqual(["inviteServers"]);
+    expect(request.state).toBe("inviting");
+    expect(request.context).toMatchObject({ user: "alice", service: "wine", asked: ["a"], waiting: [] });
+  });
+
+  it("rejects who is not a user and asks nobody (M2)", () => {
+    const request = start();
+    request.done();
+    expect(request.send({ type: "user.refused", failure: { status: 401 } })).toEqual([
+      'reject {"status":401}',
+      "cancelBranches",
+      "close",
+    ]);
+    expect(request.state).toBe("rejected");
+  });
+
+  it("rejects what no rule knows (M3)", () => {
+    const request = start();
+    request.send(accepted);
+    expect(request.send({ type: "service.refused", failure: { status: 404 } })).toContain('reject {"status":404}');
+  });
+
+  it("rejects with 404 where nobody offers the service (M4)", () => {
+    const request = start();
+    request.send(accepted, identified());
+    expect(request.send({ type: "servers.none", failure: { status: 404 } })).toContain('reject {"status":404}');
+  });
+
+  it("is answered by the first success of one server after the other (M5)", () => {
+    const request = inviting("sequential", "a", "b");
+    expect(request.context.asked).toEqual(["a"]);
+    expect(request.send(answered("a"))).toEqual(["cancelBranches", "close"]);
+    expect(request.state).toBe("answered");
+    expect(request.status).toBe("done");
+  });
+
+  it("asks the next server when one fails, and the last failure ends it (M5)", () => {
+    const request = inviting("sequential", "a", "b");
+    expect(request.send(failed("a", 408))).toEqual(["inviteServers"]);
+    expect(request.context.asked).toEqual(["b"]);
+    expect(request.send(failed("b", 503))).toEqual(['reject {"status":408,"branch":"a"}', "cancelBranches", "close"]);
+  });
+
+  it("asks nobody else after a 6xx (RFC 3261 §16.7)", () => {
+    const request = inviting("sequential", "a", "b");
+    expect(request.send(failed("a", 603))).toContain('reject {"status":603,"branch":"a"}');
+  });
+
+  it("asks all at once and takes the first success (M8)", () => {
+    const request = inviting("first", "a", "b", "c");
+    expect(request.context.asked).toEqual(["a", "b", "c"]);
+    expect(request.send(failed("a", 486))).toEqual([]);
+    expect(request.send(answered("c"))).toEqual(["cancelBranches", "close"]);
+  });
+
+  it("takes every success where all count (M25)", () => {
+    const request = inviting("all", "a", "b", "c");
+    expect(request.send(answered("a"))).toEqual([]);
+    expect(request.send(failed("b", 486))).toEqual([]);
+    expect(request.send(answered("c"))).toEqual(["cancelBranches", "close"]);
+    expect(request.context.answers).toBe(2);
+  });
+
+  it("is answered although the last branch failed, when another answered before (M25)", () => {
+    const request = inviting("all", "a", "b");
+    request.send(answered("a"));
+    expect(request.send(failed("b", 603))).toEqual(["cancelBranches", "close"]);
+    expect(request.state).toBe("answered");
+  });
+
+  it.each([
+    ["authenticating", []],
+    ["identifying", [accepted]],
+    ["searching", [accepted, identified()]],
+    ["inviting", [accepted, identified(), found("a", "b")]],
+  ])("is cancelled while %s (RFC 3261 §9.2)", (state, events) => {
+    const request = start();
+    request.send(...(events as RequestEvent[]));
+    expect(request.state).toBe(state);
+    expect(request.send({ type: "client.cancel" })).toEqual(["confirmCancel", "cancelBranches", "close"]);
+    expect(request.state).toBe("cancelled");
+  });
+
+  it("gives up without an answer when the client is gone", () => {
+    const request = inviting("sequential", "a");
+    expect(request.send({ type: "client.lost" })).toEqual(["cancelBranches", "close"]);
+  });
+
+  it.each([
+    [486, 603, 603],
+    [503, 486, 486],
+    [408, 503, 408],
+    [500, 404, 404],
+    [404, 401, 401],
+    [404, 486, 404],
+  ])("of %i and %i tells the client %i (RFC 3261 §16.7, step 6)", (a, b, best) => {
+    expect(betterFailure({ status: a }, { status: b }).status).toBe(best);
+  });
+});

@@ -1,0 +1,163 @@
+import { describe, expect, it } from "vitest";
+import type { SessionEvent, Side } from "../../machines/events.ts";
+import { sessionMachine } from "../../machines/session.ts";
+import { run } from "./harness.ts";
+
+const answer: SessionEvent = { type: "server.answer", at: 1000, payload: null };
+const ack: SessionEvent = { type: "client.ack", at: 2000, payload: null };
+const bye = (from: Side, at = 9000): SessionEvent => ({ type: "bye", from, at, payload: null });
+const gone = (by: Side, at = 9500): SessionEvent => ({ type: "bye.answered", by, at, payload: null });
+const notGone = (by: Side, at = 41000): SessionEvent => ({ type: "bye.failed", by, at });
+const failure: SessionEvent = { type: "server.failure", failure: { status: 486 } };
+const change: SessionEvent = { type: "change", from: "client", payload: null };
+const message: SessionEvent = { type: "message", from: "client", payload: null };
+const charge: SessionEvent = { type: "charge", payload: null };
+
+const start = (clock: "ack" | "answer" = "ack") => run(sessionMachine, { id: "s1", clock });
+function having(...events: SessionEvent[]) {
+  const session = start();
+  session.send(...events);
+  return session;
+}
+const END = ["recordEnd", "relayByeAnswer", "close"];
+
+describe("the chart session", () => {
+  it("asks the app server, relays progress, answer and ACK, and starts the clock with the ACK (M5-M7, M12)", () => {
+    const session = start();
+    expect(session.done()).toEqual(["sendInvite"]);
+    expect(session.send({ type: "server.progress", payload: null })).toEqual(["relayProgress"]);
+    expect(session.send(answer)).toEqual(["relayAnswer"]);
+    expect(session.state).toBe("answered");
+    expect(session.send(ack)).toEqual(["relayAck", "recordStart"]);
+    expect(session.state).toEqual({ established: "steady" });
+    expect(session.context.startedAt).toBe(2000);
+  });
+
+  it("starts the clock with the answer where the service says so (M12)", () => {
+    const session = start("answer");
+    session.send(answer, ack);
+    expect(session.context.startedAt).toBe(1000);
+  });
+
+  it.each(["client", "server"] as const)(
+    "relays BYE of the %s and its 200, and stops the clock there (M11, M12)",
+    (side) => {
+      const other = side === "client" ? "server" : "client";
+      const session = having(answer, ack);
+      expect(session.send(bye(side))).toEqual(["relayBye"]);
+      expect(session.context.leaving).toEqual([other]);
+      expect(session.send(gone(other))).toEqual(["collectCharges", ...END]);
+      expect(session.context).toMatchObject({ startedAt: 2000, endedAt: 9500, endedBy: side });
+      expect(session.status).toBe("done");
+    },
+  );
+
+  it("stops the clock when BYE was sent if its answer never comes (M12)", () => {
+    const session = having(answer, ack, bye("client"));
+    expect(session.send(notGone("server"))).toEqual(END);
+    expect(session.context.endedAt).toBe(9000);
+  });
+
+  it("answers a BYE that crosses another", () => {
+    const session = having(answer, ack, bye("client"));
+    expect(session.send(bye("server"))).toEqual(["answerBye"]);
+    expect(session.state).toBe("terminating");
+  });
+
+  it("takes charges while it lasts and until it has ended (M14)", () => {
+    expect(having(answer, ack).send(charge)).toEqual(["recordCharge"]);
+    expect(having(answer, ack, change).send(charge)).toEqual(["recordCharge"]);
+    expect(having(answer, ack, bye("client")).send(charge)).toEqual(["recordCharge"]);
+    expect(having(answer, ack, { type: "end", at: 1, why: "x" }).send(charge)).toEqual(["recordCharge"]);
+  });
+
+  it("refuses charges before it is established (M14)", () => {
+    expect(start().send(charge)).toContain("refuseMessage");
+    expect(having(answer).send(charge)).toEqual(["refuseMessage"]);
+  });
+
+  it("tells the request that the app server refused (M5)", () => {
+    const session = start();
+    session.done();
+    expect(session.send(failure)).toEqual(['reportFailure {"status":486}', "close"]);
+    expect(session.status).toBe("done");
+  });
+
+  it("gives up an app server that says nothing, and waits for the end of its INVITE", () => {
+    const session = start();
+    session.done();
+    expect(session.send({ type: "server.silent", failure: { status: 408 } })).toEqual([
+      'reportFailure {"status":408}',
+      "sendCancel",
+    ]);
+    expect(session.state).toBe("cancelling");
+    expect(session.send(failure)).toEqual(["close"]);
+  });
+
+  it("cancels, and ends an answer that crossed the CANCEL (RFC 3261 §9.1, M8)", () => {
+    const session = start();
+    session.done();
+    expect(session.send({ type: "cancel" })).toEqual(["sendCancel"]);
+    expect(session.send(answer)).toEqual(["sendAck", "sendByes"]);
+    expect(session.context.leaving).toEqual(["server"]);
+    expect(session.send(gone("server"))).toEqual(["collectCharges", ...END]);
+    expect(session.context.startedAt).toBeNull();
+  });
+
+  it("takes a BYE in the early dialog for the client's giving up (RFC 3261 §15)", () => {
+    const session = start();
+    session.done();
+    expect(session.send(bye("client"))).toEqual(["answerBye", "reportGivenUp"]);
+  });
+
+  it("ends both legs when no ACK comes, and charges nothing (RFC 3261 §13.3.1.4)", () => {
+    const session = having(answer);
+    expect(session.send({ type: "client.silent", at: 33000 })).toEqual(["sendAck", "sendByes"]);
+    expect(session.context.leaving).toEqual(["client", "server"]);
+    expect(session.send(notGone("client"))).toEqual([]);
+    expect(session.send(gone("server"))).toEqual(["collectCharges", ...END]);
+    expect(session.context.startedAt).toBeNull();
+  });
+
+  it.each([bye("client"), bye("server")])("ends a session whose BYE comes before the ACK without a charge", (early) => {
+    const session = having(answer);
+    expect(session.send(early)).toEqual(["sendAck", "relayBye"]);
+    expect(session.context.startedAt).toBeNull();
+  });
+
+  it.each([
+    { type: "lost", side: "client", at: 5000, why: "client is gone" } as const,
+    { type: "end", at: 5000, why: "drained" } as const,
+  ])("hangs up on both by itself: $type (M12)", (event) => {
+    const session = having(answer, ack);
+    expect(session.send(event)).toEqual(["sendByes"]);
+    session.send(gone("client"));
+    expect(session.send(gone("server", 99999))).toEqual(["collectCharges", ...END]);
+    expect(session.context).toMatchObject({ endedAt: 5000, endedBy: `relay: ${event.why}` });
+    const early = having(answer);
+    expect(early.send(event)).toEqual(["sendAck", "sendByes"]);
+    expect(early.send(notGone("server"))).toEqual([]);
+    expect(early.send(notGone("client"))).toEqual(END);
+  });
+
+  it("relays a change, and lets another wait until it is done (RFC 3261 §14.2)", () => {
+    const session = having(answer, ack);
+    expect(session.send(change)).toEqual(["relayChange"]);
+    expect(session.send({ ...change, from: "server" })).toEqual(["refuseChange"]);
+    session.send({ type: "change.done" });
+    expect(session.send(change)).toEqual(["relayChange"]);
+  });
+
+  it("relays other requests only while it is established", () => {
+    expect(having(answer, ack).send(message)).toEqual(["relayMessage"]);
+    expect(having(answer).send(message)).toEqual(["refuseMessage"]);
+    expect(having(answer, ack, bye("client")).send(message)).toEqual(["refuseMessage"]);
+  });
+
+  it("keeps a context that is small JSON (DESIGN.md, decision 12)", () => {
+    const session = having(answer, ack, bye("client"));
+    const text = JSON.stringify(session.context);
+    expect(JSON.parse(text)).toEqual(session.context);
+    expect(text.length).toBeLessThan(300);
+  });
+});

@@ -1,0 +1,43 @@
+import { describe, expect, it } from "vitest";
+import { createLogger } from "../../src/support/logger.ts";
+
+function capture(pretty: boolean, level: "info" | "silent" = "info") {
+  const lines: string[] = [];
+  const log = createLogger({ level, pretty, to: { write: (line: string) => void lines.push(line) } });
+  return { log, lines };
+}
+
+describe("the log", () => {
+  it("is JSON lines with level and time in words", () => {
+    const { log, lines } = capture(false);
+    log.info({ call: "c1" }, "session started");
+    log.debug("not shown");
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(lines[0]!)).toMatchObject({ level: "info", call: "c1", msg: "session started", time: expect.stringMatching(/^\d{4}-.*Z$/) });
+  });
+
+  it("never shows passwords, their hashes, or credentials", () => {
+    for (const pretty of [false, true]) {
+      const { log, lines } = capture(pretty);
+      log.info({ password: "hunter2", user: { id: "alice", ha1: { sha256: "feed" } }, headers: { authorization: "Digest x" } }, "hello");
+      log.info({ request: { headers: { Authorization: "Digest hunter2" } } }, "hello");
+      expect(lines.join("")).not.toMatch(/hunter2|feed|Digest/);
+      expect(lines.join("")).toContain("[redacted]");
+      expect(lines.join("")).toContain("alice");
+    }
+  });
+
+  it("is one line for people, and lets nobody steer their terminal", () => {
+    const { log, lines } = capture(true);
+    log.warn({ call: "c1", from: "\u001b[2Jx", n: 3 }, "sign-in \u0007refused");
+    expect(lines[0]).toMatch(/^\d\d:\d\d:\d\d\.\d{3} warn {2}sign-in \?refused {2}call=c1 {2}from=\?\[2Jx {2}n=3\n$/);
+    log.error({ err: new Error("broken") }, "failed");
+    expect(lines[1]).toMatch(/^\S+ error failed\nError: broken\n/);
+  });
+
+  it("can be silent", () => {
+    const { log, lines } = capture(false, "silent");
+    log.error("nothing");
+    expect(lines).toEqual([]);
+  });
+});

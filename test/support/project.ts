@@ -1,0 +1,14 @@
+import { existsSync } from "node:fs";
+import { dirname, join } from "node:path";
+
+/** The folder of package.json: two up from test/support, three up where it is built into dist/test/support. */
+export const ROOT = findRoot(import.meta.dirname);
+
+/** The command as it is published. */
+export const COMMAND = join(ROOT, "dist/src/cli/main.js");
+
+function findRoot(folder: string): string {
+  if (existsSync(join(folder, "package.json"))) return folder;
+  if (folder === dirname(folder)) throw new Error("no package.json above this file");
+  return findRoot(dirname(folder));
+}

@@ -1,0 +1,94 @@
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { freePort, type Peer, run, start } from "./peers.ts";
+import { COMMAND } from "./project.ts";
+import { PORTAL } from "./sipp.ts";
+
+/** One app server that the relay is to know. */
+export interface OfferedBy {
+  readonly id: string;
+  readonly port: number;
+  readonly services: readonly string[];
+  readonly transport?: "udp" | "tcp";
+  readonly priority?: number;
+}
+
+export interface RelayOptions {
+  readonly appServers: readonly OfferedBy[];
+  /** Further sections of the configuration, which replace those that stand here. */
+  readonly config?: Readonly<Record<string, unknown>>;
+  /** Arguments to node, before the command. */
+  readonly nodeArguments?: readonly string[];
+  /** Opens a channel for `process.send` and "message". */
+  readonly channel?: boolean;
+}
+
+export interface RelayProcess {
+  readonly peer: Peer;
+  /** UDP and TCP, on 127.0.0.1. */
+  readonly port: number;
+  /** Temporary; `remove` removes it. */
+  readonly folder: string;
+  /** Runs the command with this relay's configuration; resolves to what it printed. */
+  command(args: readonly string[], input?: string): Promise<string>;
+  /** `tollgate bill USER --json`, once the relay was stopped by SIGTERM. Rejects when it does not end with exit code 0. */
+  billAfterStop(user: string): Promise<Bill>;
+  remove(): Promise<void>;
+}
+
+/** The relay as a process of its own from dist, with user alice, password "secret", registered. Resolves when it takes calls. */
+export async function startRelayProcess(options: RelayOptions): Promise<RelayProcess> {
+  if (!existsSync(COMMAND)) throw new Error(`${COMMAND} is not there: npm run build`);
+  const folder = mkdtempSync(join(tmpdir(), "tollgate-peers-"));
+  const port = await freePort();
+  const file = join(folder, "tollgate.yaml");
+  writeFileSync(file, JSON.stringify(configuration(port, options), null, 2)); // JSON is YAML
+  const command = (args: readonly string[], input?: string) =>
+    run(`tollgate ${args[0]}`, process.execPath, [COMMAND, ...args, "--config", file], input === undefined ? {} : { input });
+  await command(["user", "add", "alice", "--password-stdin"], "secret\n");
+  const peer = await start("relay", process.execPath, [...(options.nodeArguments ?? []), COMMAND, "start", "--config", file], {
+    channel: options.channel ?? false,
+  });
+  await peer.says(/relay started/);
+  return {
+    peer,
+    port,
+    folder,
+    command,
+    async billAfterStop(user) {
+      const { code, signal } = await peer.stop();
+      if (code !== 0) throw new Error(`the relay ended with ${signal ?? code}:\n${peer.output()}`);
+      return JSON.parse(await command(["bill", user, "--json"])) as Bill;
+    },
+    async remove() {
+      await peer.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+function configuration(port: number, { appServers, config }: RelayOptions): Record<string, unknown> {
+  return {
+    portal: { domain: PORTAL },
+    listen: [`udp:127.0.0.1:${port}`, `tcp:127.0.0.1:${port}`],
+    data: "./data",
+    // SIPp 3.6 gives up when the first challenge is SHA-256 ("authentication must use MD5 or AKAv1-MD5").
+    authentication: { algorithms: ["md5"] },
+    services: [...new Set(appServers.flatMap((server) => server.services))].map((id) => ({ id, tariff: "call" })),
+    // One price for each call: what is on the bill does not depend on how fast the machine is.
+    tariffs: [{ id: "call", currency: "EUR", setupFee: "0.50" }],
+    appServers: appServers.map(({ id, port: at, services, transport, priority }) => ({
+      id,
+      uri: `sip:127.0.0.1:${at}${transport === "tcp" ? ";transport=tcp" : ""}`,
+      services,
+      ...(priority === undefined ? {} : { priority }),
+    })),
+    // SIPp takes an OPTIONS outside its calls for a call that does not begin with INVITE.
+    health: { intervalS: 0 },
+    session: { probeS: 0 },
+    log: { level: "info", pretty: false },
+    drainS: 5,
+    ...config,
+  };
+}
