@@ -1,5 +1,6 @@
 import { assign, setup } from "xstate";
 import type { ChargeMade, SessionEnded, SessionFacts, SessionStarted } from "../src/charging/events.ts";
+import type { Tariff } from "../src/charging/tariff.ts";
 
 /** The account's events are the charging events themselves, and the end of the window for late charges. */
 export type BillingEvent = SessionStarted | SessionEnded | ChargeMade | { readonly type: "window.closed" };
@@ -19,6 +20,8 @@ export interface BillingContext {
   readonly appServer: string;
   readonly call: string;
   readonly windowMs: number;
+  /** The terms, while the session runs: what it takes to end one whose relay was killed. */
+  readonly tariff: Tariff | null;
   readonly startedAt: number | null;
   readonly endedAt: number | null;
   readonly endedBy: string | null;
@@ -51,7 +54,7 @@ export const billingMachine = setup({
     noteEnd: assign(({ context, event }) => {
       if (event.type !== "session.ended") return {};
       const dueAt = context.windowMs > 0 ? event.at + context.windowMs : null;
-      return { startedAt: event.startedAt, endedAt: event.at, endedBy: event.endedBy, dueAt };
+      return { startedAt: event.startedAt, endedAt: event.at, endedBy: event.endedBy, dueAt, tariff: null };
     }),
     noteClosed: assign({ dueAt: null }),
   },
@@ -68,6 +71,7 @@ export const billingMachine = setup({
     service: session.service,
     appServer: session.appServer,
     call: session.call,
+    tariff: session.tariff ?? null,
     windowMs,
     startedAt: null,
     endedAt: null,

@@ -103,7 +103,8 @@ export const requestMachine = setup({
   initial: "authenticating",
   on: {
     "client.cancel": { target: ".cancelled", actions: "confirmCancel" },
-    "client.lost": ".cancelled",
+    // Nobody reads the answer, but the transaction needs its end.
+    "client.lost": { target: ".cancelled", actions: "confirmCancel" },
   },
   states: {
     authenticating: {

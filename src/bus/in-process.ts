@@ -50,7 +50,8 @@ class InProcessBus implements Bus {
   publish(events: readonly ChargingEvent[]): Promise<void> {
     if (this.closed) return Promise.reject(new Error("the bus is closed"));
     if (events.length === 0) return Promise.resolve();
-    if (this.waiting > 0 && this.waiting + events.length > this.maxWaiting) return Promise.reject(new Error("the bus has too much waiting"));
+    if (this.waiting > 0 && this.waiting + events.length > this.maxWaiting)
+      return Promise.reject(new Error("the bus has too much waiting"));
     return new Promise((resolve, reject) => {
       this.waiting += events.length;
       const done = (settle: () => void) => {
@@ -182,7 +183,10 @@ class Worker {
       for (const publication of batch) if (--publication.consumersLeft === 0) publication.resolve();
     } catch (error) {
       failed = true;
-      this.options.log.warn({ err: error, consumer: this.name, events: events.length }, "bus: events could not be handled; they come again");
+      this.options.log.warn(
+        { err: error, consumer: this.name, events: events.length },
+        "bus: events could not be handled; they come again",
+      );
     }
     this.running = undefined;
     if (!failed) return this.wake();

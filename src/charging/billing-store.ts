@@ -104,7 +104,11 @@ export interface BillingStore {
    */
   write(batch: BillingBatch): Promise<string[]>;
   /** A user's entries of a month. */
-  entries(user: string, month: string, page: { readonly after?: string | undefined; readonly limit: number }): Promise<EntryPage>;
+  entries(
+    user: string,
+    month: string,
+    page: { readonly after?: string | undefined; readonly limit: number },
+  ): Promise<EntryPage>;
   /** A session's entries, by `at`. */
   entriesOf(session: string): Promise<Entry[]>;
   /** Sums of a user's entries of a month, in no order; their cost does not depend on how many entries there are. */
@@ -113,7 +117,13 @@ export interface BillingStore {
   deadLetters(limit: number): Promise<DeadLetter[]>;
 }
 
-/** The month of a moment in UTC, as on entries: `2026-01`. */
+let known = { from: 0, to: 0, month: "" };
+
+/** The month of a moment in UTC, as on entries: `2026-01`. Milliseconds since 1970. */
 export function monthOf(at: number): string {
-  return new Date(at).toISOString().slice(0, 7);
+  if (at >= known.from && at < known.to) return known.month;
+  const date = new Date(at);
+  const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
+  known = { from: Date.UTC(year, month), to: Date.UTC(year, month + 1), month: date.toISOString().slice(0, -17) };
+  return known.month;
 }

@@ -48,8 +48,10 @@ export function parseChargeBody(contentType: string, body: Buffer): Result<Charg
   const format = formatOf(contentType);
   if (!format) return err(`content type must be ${CHARGE_JSON} or ${CHARGE_XML}, is ${quote(contentType)}`);
   const charset = /;\s*charset\s*=\s*"?([^";\s]*)/i.exec(contentType)?.[1];
-  if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) return err(`charset must be utf-8, is ${quote(charset)}`);
-  if (body.length > MAX_CHARGE_BODY_BYTES) return err(`body must be at most ${MAX_CHARGE_BODY_BYTES} bytes, has ${body.length}`);
+  if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset))
+    return err(`charset must be utf-8, is ${quote(charset)}`);
+  if (body.length > MAX_CHARGE_BODY_BYTES)
+    return err(`body must be at most ${MAX_CHARGE_BODY_BYTES} bytes, has ${body.length}`);
   const text = decodeUtf8(body);
   if (text === undefined) return err("body must be UTF-8");
   const found = format === "json" ? readChargeJson(text) : readChargeXml(text);
@@ -84,7 +86,8 @@ function checkAll(found: readonly unknown[]): Result<Charge[], string> {
 const FIELDS = new Set(["id", "item", "unitPrice", "quantity", "currency"]);
 
 function readCharge(fields: unknown): Result<Charge, string> {
-  if (typeof fields !== "object" || fields === null || Array.isArray(fields)) return err("must be an object with id, item, unitPrice, currency");
+  if (typeof fields !== "object" || fields === null || Array.isArray(fields))
+    return err("must be an object with id, item, unitPrice, currency");
   // A misspelt "quantity" must not pass for one that was left out.
   for (const name of Object.keys(fields)) if (!FIELDS.has(name)) return err(`there is no field ${quote(name)}`);
   const source = fields as Record<string, unknown>;
@@ -92,14 +95,24 @@ function readCharge(fields: unknown): Result<Charge, string> {
   if (!id.ok) return id;
   const item = label(source, "item", MAX_ITEM);
   if (!item.ok) return item;
-  const unitPrice = decimal(source, "unitPrice", /^\d{1,12}(\.\d{1,6})?$/, "0 or more, at most 12 digits and 6 decimals");
+  const unitPrice = decimal(
+    source,
+    "unitPrice",
+    /^\d{1,12}(\.\d{1,6})?$/,
+    "0 or more, at most 12 digits and 6 decimals",
+  );
   if (!unitPrice.ok) return unitPrice;
-  const quantity = source.quantity === undefined ? ok("1") : decimal(source, "quantity", /^\d{1,9}(\.\d{1,6})?$/, "above 0, at most 9 digits and 6 decimals");
+  const quantity =
+    source.quantity === undefined
+      ? ok("1")
+      : decimal(source, "quantity", /^\d{1,9}(\.\d{1,6})?$/, "above 0, at most 9 digits and 6 decimals");
   if (!quantity.ok) return quantity;
-  if (!/[1-9]/.test(quantity.value)) return err(`quantity must be a decimal number above 0, is ${quote(quantity.value)}`);
+  if (!/[1-9]/.test(quantity.value))
+    return err(`quantity must be a decimal number above 0, is ${quote(quantity.value)}`);
   const { currency } = source;
   if (currency === undefined) return err("currency is missing");
-  if (typeof currency !== "string" || !isCurrency(currency)) return err(`currency must be an ISO 4217 code such as EUR, is ${quote(currency)}`);
+  if (typeof currency !== "string" || !isCurrency(currency))
+    return err(`currency must be an ISO 4217 code such as EUR, is ${quote(currency)}`);
   return ok({ id: id.value, item: item.value, unitPrice: unitPrice.value, quantity: quantity.value, currency });
 }
 
@@ -116,7 +129,12 @@ function label(source: Record<string, unknown>, name: string, most: number): Res
 }
 
 /** Never a float (DESIGN.md, decision 10): a JSON number counts only where it is whole and exact. */
-function decimal(source: Record<string, unknown>, name: string, pattern: RegExp, expected: string): Result<string, string> {
+function decimal(
+  source: Record<string, unknown>,
+  name: string,
+  pattern: RegExp,
+  expected: string,
+): Result<string, string> {
   const value = source[name];
   if (value === undefined) return err(`${name} is missing`);
   if (typeof value === "number" && !Number.isSafeInteger(value)) {
@@ -137,8 +155,17 @@ function quote(value: unknown): string {
 }
 
 /** Writes a body that `parseChargeBody` reads, and its Content-Type: for app servers. */
-export function formatChargeBody(charges: readonly Charge[], format: Format = "json"): { contentType: string; body: string } {
+export function formatChargeBody(
+  charges: readonly Charge[],
+  format: Format = "json",
+): { contentType: string; body: string } {
   if (format === "xml") return { contentType: CHARGE_XML, body: writeChargeXml(charges) };
-  const list = charges.map(({ id, item, unitPrice, quantity, currency }) => ({ id, item, unitPrice, quantity, currency }));
+  const list = charges.map(({ id, item, unitPrice, quantity, currency }) => ({
+    id,
+    item,
+    unitPrice,
+    quantity,
+    currency,
+  }));
   return { contentType: CHARGE_JSON, body: JSON.stringify({ charges: list }) };
 }

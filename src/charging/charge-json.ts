@@ -11,14 +11,17 @@ export function readChargeJson(text: string): Result<unknown[], string> {
   if (typeof body !== "object" || body === null) return err('body must be an object with "charges", or one charge');
   const list = listIn(body);
   if (!list.ok) return list;
-  return roundedNumber(text) ? err("a number that is not whole must be in quotes: it has no exact value in JSON") : list;
+  return roundedNumber(text)
+    ? err("a number that is not whole must be in quotes: it has no exact value in JSON")
+    : list;
 }
 
 function listIn(body: object): Result<unknown[], string> {
   if (Array.isArray(body)) return ok(body);
   if (!Object.hasOwn(body, "charges")) return ok([body]);
   const { charges, ...others } = body as { charges: unknown };
-  for (const name of Object.keys(others)) return err(`there is no field ${JSON.stringify(name.slice(0, 40))} beside "charges"`);
+  for (const name of Object.keys(others))
+    return err(`there is no field ${JSON.stringify(name.slice(0, 40))} beside "charges"`);
   return Array.isArray(charges) ? ok(charges) : err('"charges" must be a list');
 }
 

@@ -44,9 +44,11 @@ function hasForeignEntity(text: string): boolean {
 export function readChargeXml(text: string): Result<unknown[], string> {
   // "<!" is a comment or CDATA section or else a declaration of a document type or an entity.
   for (let at = text.indexOf("<!"); at >= 0; at = text.indexOf("<!", at + 2)) {
-    if (!text.startsWith("--", at + 2) && !text.startsWith("[CDATA[", at + 2)) return err("body must have no DOCTYPE and no declarations");
+    if (!text.startsWith("--", at + 2) && !text.startsWith("[CDATA[", at + 2))
+      return err("body must have no DOCTYPE and no declarations");
   }
-  if (hasForeignEntity(text)) return err("body must have no entities but amp, lt, gt, quot, apos and character references");
+  if (hasForeignEntity(text))
+    return err("body must have no entities but amp, lt, gt, quot, apos and character references");
   let root: unknown;
   try {
     if (XMLValidator.validate(text) !== true) return err("body is not XML");
@@ -57,15 +59,19 @@ export function readChargeXml(text: string): Result<unknown[], string> {
   return chargesIn(root as Record<string, unknown>);
 }
 
+const TEXT_BESIDE = "<charges> must have no text beside its charges";
+
 function chargesIn(root: Record<string, unknown>): Result<unknown[], string> {
   const names = Object.keys(root);
-  if (names.length !== 1 || (names[0] !== "charges" && names[0] !== "charge")) return err("body must be <charges> or <charge>");
+  if (names.length !== 1 || (names[0] !== "charges" && names[0] !== "charge"))
+    return err("body must be <charges> or <charge>");
   if (names[0] === "charge") return list(root.charge as unknown[]);
   const charges = root.charges;
+  if (typeof charges === "string" && charges.trim() !== "") return err(TEXT_BESIDE);
   if (typeof charges !== "object" || charges === null) return ok([]); // <charges/>
   for (const name of Object.keys(charges)) {
     if (name === "charge" || isNamespace(name)) continue;
-    return err(name === "#text" ? "<charges> must have no text beside its charges" : `<charges> must hold <charge> only, has ${asWritten(name)}`);
+    return err(name === "#text" ? TEXT_BESIDE : `<charges> must hold <charge> only, has ${asWritten(name)}`);
   }
   return list(((charges as Record<string, unknown>).charge as unknown[] | undefined) ?? []);
 }
@@ -82,9 +88,16 @@ function withoutNamespaces(charge: unknown): unknown {
 
 const isNamespace = (name: string): boolean => name === "@xmlns" || name.startsWith("@xmlns:");
 
-const asWritten = (name: string): string => (name.startsWith("@") ? name.slice(1) : `<${name}>`).replace(/[^\x20-\x7e]/g, "?").slice(0, 40);
+const asWritten = (name: string): string =>
+  (name.startsWith("@") ? name.slice(1) : `<${name}>`).replace(/[^\x20-\x7e]/g, "?").slice(0, 40);
 
-const ESCAPES: Readonly<Record<string, string>> = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&apos;" };
+const ESCAPES: Readonly<Record<string, string>> = {
+  "&": "&amp;",
+  "<": "&lt;",
+  ">": "&gt;",
+  '"': "&quot;",
+  "'": "&apos;",
+};
 const escapeXml = (text: string): string => text.replace(/[&<>"']/g, (c) => ESCAPES[c]!);
 
 export function writeChargeXml(charges: readonly Charge[]): string {

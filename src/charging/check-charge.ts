@@ -22,19 +22,23 @@ export function chargeAmount(charge: Charge): Money {
 export function checkCharge(charge: Charge, terms: ChargeTerms, alreadyCharged?: Money): Result<Money, string> {
   const { tariffCurrency, limits } = terms;
   const currency = tariffCurrency ?? limits?.currency ?? alreadyCharged?.currency;
-  if (currency !== undefined && charge.currency !== currency) return err(`currency must be ${currency}, is ${charge.currency}`);
+  if (currency !== undefined && charge.currency !== currency)
+    return err(`currency must be ${currency}, is ${charge.currency}`);
   const amount = chargeAmount(charge);
   const sum = alreadyCharged === undefined ? amount : add(alreadyCharged, amount);
   if (limits === undefined) return ok(sum);
   // Limits in a currency other than the tariff's allow nothing: there is no rate to compare by.
-  if (limits.currency !== charge.currency) return err(`the service's limits are in ${limits.currency}, the charge is in ${charge.currency}`);
+  if (limits.currency !== charge.currency)
+    return err(`the service's limits are in ${limits.currency}, the charge is in ${charge.currency}`);
   if (limits.charge !== undefined) {
     const most = money(limits.charge, limits.currency);
-    if (compare(amount, most) > 0) return err(`${formatMoney(amount)} is over the service's limit of ${formatMoney(most)} for one charge`);
+    if (compare(amount, most) > 0)
+      return err(`${formatMoney(amount)} is over the service's limit of ${formatMoney(most)} for one charge`);
   }
   if (limits.session !== undefined) {
     const most = money(limits.session, limits.currency);
-    if (compare(sum, most) > 0) return err(`${formatMoney(sum)} is over the service's limit of ${formatMoney(most)} for a session`);
+    if (compare(sum, most) > 0)
+      return err(`${formatMoney(sum)} is over the service's limit of ${formatMoney(most)} for a session`);
   }
   return ok(sum);
 }

@@ -3,7 +3,8 @@
  * have 0 there), and a Node release with other ICU data must not round a bill differently.
  */
 const DIGITS = new Map<string, number>();
-for (const code of "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(" ")) DIGITS.set(code, 0);
+for (const code of "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(" "))
+  DIGITS.set(code, 0);
 for (const code of "BHD IQD JOD KWD LYD OMR TND".split(" ")) DIGITS.set(code, 3);
 for (const code of "CLF UYW".split(" ")) DIGITS.set(code, 4);
 

@@ -66,7 +66,8 @@ export const endedId = (session: string): string => `${session}:ended`;
  * `<session>:charge:<app server>:<charge id>` (DESIGN.md, decision 9). Neither the relay's session ids nor app server ids have a colon
  * in them, and the app server's own text stands last: two charges never share an id.
  */
-export const chargeId = (session: string, appServer: string, charge: string): string => `${session}:charge:${appServer}:${charge}`;
+export const chargeId = (session: string, appServer: string, charge: string): string =>
+  `${session}:charge:${appServer}:${charge}`;
 
 /** The session's clock began to run at `at` (M12). */
 export function sessionStarted(session: SessionFacts, at: number): SessionStarted {
@@ -80,6 +81,11 @@ export function sessionEnded(session: SessionFacts, startedAt: number, at: numbe
 }
 
 /** The app server charged something at `at`, and the relay is about to answer for it (M14, M16). */
-export function chargeMade(session: SessionFacts, at: number, charge: Charge, channel: ChargeMade["channel"]): ChargeMade {
+export function chargeMade(
+  session: SessionFacts,
+  at: number,
+  charge: Charge,
+  channel: ChargeMade["channel"],
+): ChargeMade {
   return { type: "charge.made", id: chargeId(session.id, session.appServer, charge.id), at, session, charge, channel };
 }

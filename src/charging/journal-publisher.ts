@@ -19,6 +19,7 @@ export interface PublisherOptions {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Logger;
+  /** How long events are gathered before they are published. */
   readonly everyMs: number;
   read(key: GroupKey): readonly ChargingEvent[];
   /** The bus has taken these. */
@@ -43,8 +44,9 @@ export class Publisher {
   private remembered = 0;
   private publishing: Promise<void> | undefined;
   private timer: TimerHandle | undefined;
-  private lastAt = 0;
+  private hurried = false;
   private retryMs = RETRY_LEAST_MS;
+  private retrying = false;
   private closing = false;
 
   constructor(options: PublisherOptions) {
@@ -60,16 +62,28 @@ export class Publisher {
     this.publishSoon(0);
   }
 
+  /** While it is on, nothing is gathered: somebody waits. */
+  hurry(on: boolean): void {
+    if (this.hurried === on) return;
+    this.hurried = on;
+    if (!on || this.timer === undefined || this.retrying) return;
+    this.options.clock.clearTimeout(this.timer);
+    this.timer = undefined;
+    this.publishSoon(0);
+  }
+
   private publishSoon(leastMs: number): void {
     if (this.publishing || this.timer !== undefined || this.closing || this.pending.length === 0) return;
     const { clock, everyMs } = this.options;
-    // A wall clock that was set back holds nothing up for longer than one interval.
-    const waitMs = Math.max(leastMs, Math.min(everyMs, this.lastAt + everyMs - clock.now()), 0);
-    this.timer = clock.setTimeout(() => {
-      this.timer = undefined;
-      this.lastAt = clock.now();
-      this.publishing = this.publish();
-    }, waitMs);
+    const gatherMs = this.hurried || this.pendingEvents >= BATCH_EVENTS ? 0 : everyMs;
+    this.retrying = leastMs > 0;
+    this.timer = clock.setTimeout(
+      () => {
+        this.timer = undefined;
+        this.publishing = this.publish();
+      },
+      Math.max(leastMs, gatherMs),
+    );
   }
 
   private async publish(): Promise<void> {
@@ -88,7 +102,8 @@ export class Publisher {
       this.retryMs = RETRY_LEAST_MS;
     } catch (error) {
       this.failures++;
-      if (!this.closing) this.options.log.warn({ err: error, events: this.pendingEvents }, "journal: the bus does not take events");
+      if (!this.closing)
+        this.options.log.warn({ err: error, events: this.pendingEvents }, "journal: the bus does not take events");
       retryMs = this.retryMs;
       this.retryMs = Math.min(RETRY_MOST_MS, retryMs * 2);
     }

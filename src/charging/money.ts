@@ -42,7 +42,8 @@ function parseDecimal(text: string): Decimal | undefined {
  * and 20 after it. The error says what was expected.
  */
 export function parseMoney(text: string, currency: string): Result<Money, string> {
-  if (!isCurrency(currency)) return err(`currency must be an ISO 4217 code such as EUR, is ${JSON.stringify(currency)}`);
+  if (!isCurrency(currency))
+    return err(`currency must be an ISO 4217 code such as EUR, is ${JSON.stringify(currency)}`);
   const decimal = parseDecimal(text);
   if (!decimal) return err(`an amount must be a decimal number such as "0.25", is ${JSON.stringify(text)}`);
   return ok({ units: decimal.units, scale: decimal.scale, currency });

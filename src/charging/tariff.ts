@@ -34,11 +34,18 @@ export const tariffSchema = z
   .strictObject({
     id: z
       .string()
-      .regex(/^[A-Za-z0-9][A-Za-z0-9._~+-]{0,63}$/, "an id of letters, digits and . _ ~ + - (at most 64, a letter or digit first)"),
+      .regex(
+        /^[A-Za-z0-9][A-Za-z0-9._~+-]{0,63}$/,
+        "an id of letters, digits and . _ ~ + - (at most 64, a letter or digit first)",
+      ),
     currency: z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR"),
     setupFee: amount.exactOptional(),
     price: amount.exactOptional(),
-    incrementS: z.number().min(0.001, "seconds, at least 0.001").max(31_536_000, "seconds, at most a year").exactOptional(),
+    incrementS: z
+      .number()
+      .min(0.001, "seconds, at least 0.001")
+      .max(31_536_000, "seconds, at most a year")
+      .exactOptional(),
     freeS: z.number().min(0, "seconds, 0 or more").max(31_536_000, "seconds, at most a year").exactOptional(),
     minimum: amount.exactOptional(),
     cap: amount.exactOptional(),

@@ -20,7 +20,10 @@ Example:
     .action(async (file: string | undefined, _options: unknown, command: Command) => {
       const option = file ?? (command.optsWithGlobals().config as string | undefined);
       if (configPath(io, option) === undefined) {
-        throw new CliError("no tollgate.yaml here: name the file, or start from ops/tollgate.yaml of the package", EXIT.usage);
+        throw new CliError(
+          "no tollgate.yaml here: name the file, or start from ops/tollgate.yaml of the package",
+          EXIT.usage,
+        );
       }
       const { config } = readConfig(io, option);
       const nothing = { services: [], appServers: [], tariffs: [] };
@@ -33,6 +36,8 @@ Example:
         [config.tariffs.length + known.tariffs.length, "tariffs"],
         [config.rules.length, "rules"],
       ];
-      io.out(`${name}: ok (${counts.map(([count, what]) => `${count} ${what}`).join(", ")}, with those in the store)\n`);
+      io.out(
+        `${name}: ok (${counts.map(([count, what]) => `${count} ${what}`).join(", ")}, with those in the store)\n`,
+      );
     });
 }

@@ -36,7 +36,7 @@ export function readConfig(io: Io, option: string | undefined, known?: KnownIds)
 export function problemText(io: Io, problems: readonly ConfigProblem[]): string {
   const lines = problems.map((problem) => formatProblem({ ...problem, file: shortName(io, problem.file) }));
   const count = lines.length === 1 ? "1 mistake" : `${lines.length} mistakes`;
-  return `${lines.join("\n")}\n${count} in the configuration; ops/tollgate.yaml of the package explains every setting`;
+  return `${count} in the configuration\n${lines.join("\n")}\nops/tollgate.yaml of the package explains every setting`;
 }
 
 function shortName(io: Io, path: string): string {
@@ -46,8 +46,8 @@ function shortName(io: Io, path: string): string {
 
 /** Opens the store of that configuration for one command. */
 export async function withStore<T>(config: Config, use: (store: Store) => Promise<T>): Promise<T> {
-  mkdirSync(config.data, { recursive: true, mode: 0o700 });
-  const store = await openEmbeddedStore(config.data);
+  mkdirSync(config.data, { recursive: true, mode: 0o700 }); // HA1 values are as good as passwords
+  const store = await openEmbeddedStore(join(config.data, "store"));
   try {
     return await use(store);
   } finally {
@@ -57,7 +57,11 @@ export async function withStore<T>(config: Config, use: (store: Store) => Promis
 
 /** What the store has registered, for checking names. */
 export async function knownIds(store: Store): Promise<KnownIds> {
-  const [services, appServers, tariffs] = await Promise.all([store.services.list(), store.appServers.list(), store.tariffs.list()]);
+  const [services, appServers, tariffs] = await Promise.all([
+    store.services.list(),
+    store.appServers.list(),
+    store.tariffs.list(),
+  ]);
   const ids = (things: readonly { id: string }[]) => things.map((thing) => thing.id);
   return { services: ids(services), appServers: ids(appServers), tariffs: ids(tariffs) };
 }

@@ -1,4 +1,6 @@
+import { type Bill, makeBill } from "../charging/bill.ts";
 import { type Entry, monthOf } from "../charging/billing-store.ts";
+import { formatBill } from "../charging/format-bill.ts";
 import { defaultConfig } from "../config/load.ts";
 import { withStore } from "./context.ts";
 import { checkEntries } from "./demo/bill-check.ts";
@@ -10,6 +12,7 @@ import { type Stage, setStage, type Tapped } from "./demo/stage.ts";
 
 const MOST_MS = 20_000;
 const CLOSE_MS = 3_000;
+const SETTLE_MS = 1_000;
 
 export interface DemoOptions {
   /** Where to print; default standard output. Colours and box characters only where it is a terminal. */
@@ -26,11 +29,12 @@ export async function demo(options: DemoOptions = {}): Promise<number> {
   const { out = process.stdout, json = false } = options;
   const printer = new Printer(json ? () => {} : (line) => void out.write(`${line}\n`), !json && out.isTTY === true);
   const checks = new Checks();
-  const play: Play = { printer, checks, step: "starting", entries: [], user: "", totalCents: 0 };
+  const play: Play = { printer, checks, step: "starting", over: false, bills: [] };
   const startedAt = Date.now();
   try {
-    await inTime(MOST_MS, perform(play), () => `${play.step} took too long: the demo has ${MOST_MS / 1000} s`);
+    await inTime(MOST_MS, perform(play), () => `it took too long: the demo has ${MOST_MS / 1000} s`);
   } catch (error) {
+    play.over = true;
     checks.that(false, `${play.step}: ${error instanceof Error ? error.message : String(error)}`);
   }
   await inTime(CLOSE_MS, play.stage?.close() ?? Promise.resolve(), () => "").catch((error) => {
@@ -50,10 +54,10 @@ interface Play {
   readonly checks: Checks;
   /** What is under way, for the message when it fails. */
   step: string;
+  /** It failed or took too long: what still runs must not go on to the next step. */
+  over: boolean;
   stage?: Stage;
-  entries: readonly Entry[];
-  user: string;
-  totalCents: number;
+  bills: readonly Bill[];
 }
 
 async function perform(play: Play): Promise<void> {
@@ -62,7 +66,7 @@ async function perform(play: Play): Promise<void> {
   const servers = new Set<string>();
   const stage = await setStage((event) => draw(printer, servers, event));
   play.stage = stage;
-  play.user = stage.user;
+  if (play.over) await stage.close(); // nobody waits for it any more
   for (const { port } of [stage.shop, stage.school]) servers.add(`127.0.0.1:${port}`);
   printer.say(`A relay on ${stage.relay}, a wine shop on ${stage.shop.uri}, a school on ${stage.school.uri}.`);
 
@@ -70,22 +74,24 @@ async function perform(play: Play): Promise<void> {
     checks,
     direct: (from, to, label) => printer.arrow(Date.now(), from, to, label),
     note: (text) => printer.note(text),
+    relayed: (to, label) => printer.drawn("relay", to, label, SETTLE_MS),
+    exchanged: (side, count) => printer.settled(side, count, SETTLE_MS),
   };
-  play.step = "the visit to the wine shop";
+  begin(play, "the visit to the wine shop");
   printer.scene("1. Alice shops for wine: charged for what she buys", {
     client: "alice",
     relay: "relay",
     server: "wine shop",
   });
   const visit = await visitWineShop(stage, direction);
-  play.step = "the English lesson";
+  begin(play, "the English lesson");
   printer.scene("2. Alice takes an English lesson: charged by time", {
     client: "alice",
     relay: "relay",
     server: "school",
   });
   const lesson = await takeLesson(stage, direction);
-  play.step = "the requests that are refused";
+  begin(play, "the requests that are refused");
   printer.scene("3. A wrong password, then a service that nobody offers", {
     client: "client",
     relay: "relay",
@@ -94,11 +100,19 @@ async function perform(play: Play): Promise<void> {
   await turnAway(stage, direction);
   printer.say();
 
-  play.step = "the bill";
+  begin(play, "the bill");
   const data = await stage.finish();
-  play.entries = await readEntries(data, stage.user, startedAt);
-  play.totalCents = checkEntries(play.entries, visit, lesson, checks);
-  printBill(play);
+  const { entries, bills } = await readBills(data, stage.user, startedAt);
+  play.bills = bills;
+  for (const bill of bills) for (const line of formatBill(bill).split("\n")) printer.say(line);
+  const cents = checkEntries(entries, visit, lesson, checks);
+  const due = bills.flatMap(({ totals }) => totals).reduce((sum, { due }) => sum + Math.round(Number(due) * 100), 0);
+  checks.equal("total of the bill, in cents", due, cents);
+}
+
+function begin(play: Play, step: string): void {
+  if (play.over) throw new Error("the demo is over");
+  play.step = step;
 }
 
 /** Draws what the relay's tap has seen. */
@@ -108,42 +122,31 @@ function draw(printer: Printer, servers: ReadonlySet<string>, { direction, peer,
   else printer.arrow(at, "relay", side, labelOf(message));
 }
 
-async function readEntries(data: string, user: string, since: number): Promise<Entry[]> {
-  const months = [...new Set([monthOf(since), monthOf(Date.now())])]; // the demo may run at midnight on the last of a month
+/** What the store has billed; two months where the demo ran at midnight on the last of one. */
+async function readBills(data: string, user: string, since: number): Promise<{ entries: Entry[]; bills: Bill[] }> {
+  const months = [...new Set([monthOf(since), monthOf(Date.now())])];
   return withStore({ ...defaultConfig(), data }, async (store) => {
     const pages = await Promise.all(months.map((month) => store.billing.entries(user, month, { limit: 100 })));
-    return pages.flatMap(({ entries }) => entries);
+    const bills = await Promise.all(months.map((month) => makeBill(store, user, month)));
+    return { entries: pages.flatMap(({ entries }) => entries), bills };
   });
-}
-
-function printBill(play: Play): void {
-  const { printer } = play;
-  printer.say(`Bill of ${play.user}`);
-  printer.say();
-  for (const line of billLines(play.entries)) printer.say(line);
-  printer.say();
 }
 
 function conclude(play: Play, elapsedMs: number): void {
   const { printer, checks } = play;
   const took = `${(elapsedMs / 1000).toFixed(1)} s`;
-  if (checks.failures.length === 0) return printer.say(`All as expected: ${checks.passed} checks, ${took}.`);
+  if (checks.failures.length === 0) {
+    printer.say(`All as expected: ${checks.passed} checks, ${took}.`);
+    return;
+  }
   const count = checks.failures.length === 1 ? "1 thing was" : `${checks.failures.length} things were`;
   printer.say(`${count} not as expected (${checks.passed} checks passed, ${took}):`);
   for (const failure of checks.failures) printer.say(`  - ${failure}`);
 }
 
-function document(play: Play, elapsedMs: number) {
-  const { checks, printer, entries } = play;
-  const bill = { user: play.user, entries, total: (play.totalCents / 100).toFixed(2) };
-  return {
-    ok: checks.failures.length === 0,
-    elapsedMs,
-    checks: checks.passed,
-    failures: checks.failures,
-    scenes: printer.scenes,
-    bill,
-  };
+function document({ checks, printer, bills }: Play, elapsedMs: number) {
+  const { failures, passed } = checks;
+  return { ok: failures.length === 0, elapsedMs, checks: passed, failures, scenes: printer.scenes, bills };
 }
 
 /** Rejects when `work` takes longer; `why` is asked for then. */

@@ -42,7 +42,11 @@ export class CliError extends Error {
  */
 export async function readPassword(io: Io, fromStdin: boolean): Promise<string> {
   const fromEnv = io.env.TOLLGATE_PASSWORD;
-  const password = fromStdin ? await readLine(io) : fromEnv !== undefined && fromEnv !== "" ? fromEnv : await askTwice(io);
+  const password = fromStdin
+    ? await readLine(io)
+    : fromEnv !== undefined && fromEnv !== ""
+      ? fromEnv
+      : await askTwice(io);
   if (password === "") throw new CliError("the password is empty", EXIT.usage);
   if (Buffer.byteLength(password) > 1024) throw new CliError("the password has more than 1,024 bytes", EXIT.usage);
   return password;
@@ -60,7 +64,10 @@ async function readLine(io: Io): Promise<string> {
 
 async function askTwice(io: Io): Promise<string> {
   if (io.stdin.isTTY !== true) {
-    throw new CliError("no terminal to ask for the password: use --password-stdin, or set TOLLGATE_PASSWORD", EXIT.usage);
+    throw new CliError(
+      "no terminal to ask for the password: use --password-stdin, or set TOLLGATE_PASSWORD",
+      EXIT.usage,
+    );
   }
   const first = await ask(io, "Password: ");
   const second = await ask(io, "Again: ");
@@ -69,10 +76,10 @@ async function askTwice(io: Io): Promise<string> {
 }
 
 function ask(io: Io, question: string): Promise<string> {
-  io.err(question);
   // With an output that drops everything, readline edits the line but shows nothing of it.
   const silent = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: io.stdin, output: silent, terminal: true });
+  io.err(question); // only now: from here on the terminal shows nothing of what is typed
   return new Promise((resolve, reject) => {
     lines.once("SIGINT", () => {
       lines.close();
@@ -89,6 +96,7 @@ function ask(io: Io, question: string): Promise<string> {
 /** Rows under headings in columns; the last column is not padded. */
 export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
   const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => (row[i] ?? "").length)));
-  const line = (cells: readonly string[]) => cells.map((cell, i) => (i === cells.length - 1 ? cell : cell.padEnd(widths[i]!))).join("  ");
+  const line = (cells: readonly string[]) =>
+    cells.map((cell, i) => (i === cells.length - 1 ? cell : cell.padEnd(widths[i]!))).join("  ");
   return `${[headings, ...rows].map((row) => line(row).trimEnd()).join("\n")}\n`;
 }

@@ -9,14 +9,15 @@ export function addMachinesCommand(program: Command, io: Io): void {
     .argument("[name]", "only this chart")
     .addHelpText("after", "\nExample:\n  $ tollgate machines session > session.mmd")
     .action(async (name: string | undefined) => {
-      const { renderMachines } = await import("./machines-diagram.ts");
-      const machines = renderMachines();
-      const chosen = name === undefined ? machines : machines.filter((machine) => machine.name === name);
-      if (chosen.length === 0) {
-        throw new CliError(`no chart ${name}; there are: ${machines.map((machine) => machine.name).join(", ")}`, EXIT.usage);
+      const { renderMachines, renderMachinesReadme } = await import("./machines-diagram.ts");
+      if (name === undefined) {
+        // Several diagrams in one Mermaid text are no diagram: with headings they are Markdown.
+        io.out(renderMachinesReadme());
+        return;
       }
-      // Several diagrams in one Mermaid text are no diagram: with headings they are Markdown.
-      if (name !== undefined) io.out(`${chosen[0]!.mermaid.trimEnd()}\n`);
-      else for (const { name, mermaid } of chosen) io.out(`## ${name}\n\n\`\`\`mermaid\n${mermaid.trimEnd()}\n\`\`\`\n\n`);
+      const machines = renderMachines();
+      const chosen = machines.find((machine) => machine.name === name);
+      if (!chosen) throw new CliError(`no chart ${name}; there are: ${machines.map((machine) => machine.name).join(", ")}`, EXIT.usage);
+      io.out(`${chosen.mermaid.trimEnd()}\n`);
     });
 }

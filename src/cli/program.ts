@@ -39,7 +39,10 @@ function buildProgram(io: Io, setCode: (code: number) => void): Command {
   const program = new Command("tollgate")
     .description("A SIP session relay that lends its sign-in, session clock and billing to any application server.")
     .version(version(), "-V, --version", "print the version")
-    .option("-c, --config <file>", "configuration (default: TOLLGATE_CONFIG, else ./tollgate.yaml, else built-in defaults)")
+    .option(
+      "-c, --config <file>",
+      "configuration (default: TOLLGATE_CONFIG, else ./tollgate.yaml, else built-in defaults)",
+    )
     .helpCommand(false)
     .showSuggestionAfterError(true)
     .showHelpAfterError("(--help says what is possible)")
@@ -64,7 +67,9 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
   program
     .command("demo")
     .description("run a relay, two app servers and a client on this machine, and print ladders and bill")
-    .action(async (options: Record<string, unknown>) => {
+    .option("--json", "one JSON document at the end instead of ladders and text")
+    .addHelpText("after", "\nIt needs no configuration, uses only this machine, and takes less than 20 seconds.")
+    .action(async (options: { json?: boolean }) => {
       const { demo } = await import("./demo.ts");
       setCode(await demo(options));
     });
@@ -81,7 +86,10 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
 function version(): string {
   for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
     try {
-      const read = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as { name?: string; version?: string };
+      const read = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
+        name?: string;
+        version?: string;
+      };
       if (read.name === "tollgate" && read.version !== undefined) return read.version;
     } catch {
       // no package.json here: one folder up

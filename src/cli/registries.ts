@@ -31,6 +31,8 @@ const numeric = (text: string): number => {
   return value;
 };
 const collect = (value: string, all: string[] = []): string[] => [...all, ...value.split(",").map((id) => id.trim())];
+const withoutUndefined = (fields: Record<string, unknown>): Record<string, unknown> =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 const dash = (value: string | number | undefined): string => (value === undefined ? "-" : String(value));
 
 const services: Kind<Service> = {
@@ -51,9 +53,9 @@ const services: Kind<Service> = {
       .option("--limit-session <amount>", "largest sum of charges in a session")
       .option("--limit-currency <code>", "currency of the two limits"),
   build: (id, o) => {
-    const limits = { charge: o.limitCharge, session: o.limitSession, currency: o.limitCurrency };
-    const limited = Object.values(limits).some((value) => value !== undefined);
-    return { id, title: o.title, tariff: o.tariff, fork: o.fork, clock: o.clock, ringS: o.ringS, limits: limited ? limits : undefined };
+    const given = withoutUndefined({ charge: o.limitCharge, session: o.limitSession, currency: o.limitCurrency });
+    const limits = Object.keys(given).length === 0 ? undefined : given;
+    return { id, title: o.title, tariff: o.tariff, fork: o.fork, clock: o.clock, ringS: o.ringS, limits };
   },
   headings: ["ID", "TARIFF", "FORK", "CLOCK", "TITLE"],
   row: (s) => [s.id, dash(s.tariff), s.fork ?? "sequential", s.clock ?? "ack", s.title ?? ""],
@@ -77,7 +79,14 @@ const appServers: Kind<AppServer> = {
       .option("--priority <number>", "lower is asked first (default 10)", numeric)
       .option("--weight <number>", "share among equals (default 1)", numeric)
       .option("--capacity <sessions>", "sessions at once (default unbounded)", numeric),
-  build: (id, o) => ({ id, uri: o.uri, services: o.service, priority: o.priority, weight: o.weight, capacity: o.capacity }),
+  build: (id, o) => ({
+    id,
+    uri: o.uri,
+    services: o.service,
+    priority: o.priority,
+    weight: o.weight,
+    capacity: o.capacity,
+  }),
   headings: ["ID", "URI", "PRIORITY", "WEIGHT", "CAPACITY", "SERVICES"],
   row: (a) => [a.id, a.uri, dash(a.priority ?? 10), dash(a.weight ?? 1), dash(a.capacity), a.services.join(",")],
   examples: `
@@ -171,9 +180,22 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
         ...configured.map((thing) => ({ thing, from: loaded.name })),
         ...stored.filter((thing) => !inFile.has(thing.id)).map((thing) => ({ thing, from: "store" })),
       ].sort((a, b) => (a.thing.id < b.thing.id ? -1 : 1));
-      if (options.json) io.out(`${JSON.stringify(all.map(({ thing, from }) => ({ ...thing, from })), null, 2)}\n`);
+      if (options.json)
+        io.out(
+          `${JSON.stringify(
+            all.map(({ thing, from }) => ({ ...thing, from })),
+            null,
+            2,
+          )}\n`,
+        );
       else if (all.length === 0) io.out(`no ${what}s; register one with: tollgate ${name} add ID (see --help)\n`);
-      else io.out(table([...kind.headings, "FROM"], all.map(({ thing, from }) => [...kind.row(thing), from])));
+      else
+        io.out(
+          table(
+            [...kind.headings, "FROM"],
+            all.map(({ thing, from }) => [...kind.row(thing), from]),
+          ),
+        );
     });
 
   group
@@ -196,11 +218,18 @@ function mustNotBeConfigured<T extends { readonly id: string }>(kind: Kind<T>, l
   );
 }
 
-function checked<T extends { readonly id: string }>(kind: Kind<T>, id: string, options: Record<string, unknown>, add: Command): T {
-  const given = Object.fromEntries(Object.entries(kind.build(id, options)).filter(([, value]) => value !== undefined));
+function checked<T extends { readonly id: string }>(
+  kind: Kind<T>,
+  id: string,
+  options: Record<string, unknown>,
+  add: Command,
+): T {
+  const given = withoutUndefined(kind.build(id, options));
   const result = kind.schema.safeParse(given);
   if (result.success) return result.data;
-  const problems = findings(result.error, kind.schema, given).map(({ path, message }) => `${optionName(path, add)}: ${message}`);
+  const problems = findings(result.error, kind.schema, given).map(
+    ({ path, message }) => `${optionName(path, add)}: ${message}`,
+  );
   throw new CliError(problems.join("\n"), EXIT.usage);
 }
 

@@ -23,7 +23,13 @@ export function addSessionsCommand(program: Command, io: Io): void {
       const sessions = answer.value as SessionView[];
       if (options.json) io.out(`${JSON.stringify(sessions, null, 2)}\n`);
       else if (sessions.length === 0) io.out("no sessions\n");
-      else io.out(table(["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK"], sessions.map((s) => row(s, Date.now()))));
+      else
+        io.out(
+          table(
+            ["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK"],
+            sessions.map((s) => row(s, Date.now())),
+          ),
+        );
     });
 }
 

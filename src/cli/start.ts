@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
 import { type Control, controlPath, startControl } from "../console/control.ts";
-import type { Relay } from "../relay/relay.ts";
+import type { Relay, startRelay } from "../relay/relay.ts";
 import type { Logger } from "../support/log.ts";
 import { createLogger } from "../support/logger.ts";
 import { type LoadedConfig, readConfig } from "./context.ts";
@@ -17,7 +17,7 @@ export function addStartCommand(program: Command, io: Io, setCode: (code: number
     .addHelpText(
       "after",
       `
-SIGTERM, SIGINT: no new sessions; those that run may end by themselves for drainS seconds. A second one ends at once.
+SIGTERM, SIGINT: no new sessions; those that run may end by themselves for drainS seconds. A second one ends them now.
 SIGHUP: reads the configuration again. Services, app servers, tariffs, rules and domains change; the rest needs a new start.
 
 Examples:
@@ -29,14 +29,15 @@ Examples:
     });
 }
 
-/** Runs a relay until it was told to stop; resolves to the exit code. */
-export async function start(loaded: LoadedConfig, io: Io): Promise<number> {
+/** Loaded when it is needed: the other commands start faster without the relay. */
+const launchRelay: typeof startRelay = async (options) => (await import("../relay/relay.ts")).startRelay(options);
+
+/** Runs a relay until it was told to stop; resolves to the exit code. `launch` starts it (tests put another in place). */
+export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay): Promise<number> {
   const { config } = loaded;
   const log = createLogger(config.log);
-  // A file that the data folder's owner alone can read: it holds HA1 values, which are as good as passwords for this realm.
-  mkdirSync(config.data, { recursive: true, mode: 0o700 });
+  mkdirSync(config.data, { recursive: true, mode: 0o700 }); // HA1 values are as good as passwords
   const stop = stopSignal(io);
-  const { startRelay } = await import("../relay/relay.ts");
   // The socket is taken first: it is what keeps two relays from sharing a data folder.
   let relay: Relay | undefined;
   const control = await startControl({
@@ -50,7 +51,7 @@ export async function start(loaded: LoadedConfig, io: Io): Promise<number> {
     },
   });
   try {
-    relay = await startRelay({ config, log });
+    relay = await launch({ config, log });
   } catch (error) {
     await control.close();
     stop.off();
@@ -63,7 +64,7 @@ export async function start(loaded: LoadedConfig, io: Io): Promise<number> {
   const drained = relay.close({ drainMs: config.drainS * 1000 }).then(() => "drained" as const);
   const how = await Promise.race([drained, stop.forced]);
   if (how === "forced") {
-    log.warn("second signal: ending at once");
+    log.warn("second signal: ending the sessions now");
     await relay.close({ drainMs: 0 });
   }
   offReload();
@@ -78,7 +79,10 @@ async function reload(loaded: LoadedConfig, relay: Relay, log: Logger): Promise<
     if (loaded.path === undefined) return await relay.reload();
     const read = loadConfig(loaded.path);
     if (!read.ok) {
-      log.error({ problems: read.error.map(formatProblem) }, "the new configuration has mistakes: the former one holds on");
+      log.error(
+        { problems: read.error.map(formatProblem) },
+        "the new configuration has mistakes: the former one holds on",
+      );
       return;
     }
     await relay.reload(read.value);

@@ -25,21 +25,24 @@ Examples:
   $ tollgate user add alice --password-stdin < password.txt
   $ tollgate user add alice --replace`,
     )
-    .action(async (id: string, options: { passwordStdin?: boolean; md5: boolean; replace?: boolean }, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const checked = userIdSchema.safeParse(id);
-      if (!checked.success) throw new CliError(`expected ${checked.error.issues[0]?.message}; found "${id}"`, EXIT.usage);
-      await withStore(config, async (store) => {
-        const known = (await store.users.get(id)) !== undefined;
-        if (known && !options.replace) {
-          throw new CliError(`user ${id} is registered already; --replace gives a new password`);
-        }
-        const password = await readPassword(io, options.passwordStdin ?? false);
-        const { realm } = config.portal;
-        await registerUser(store, { id, realm, password, md5: options.md5 });
-        io.out(`user ${id} ${known ? "has a new password" : "registered"} (realm ${realm})\n`);
-      });
-    });
+    .action(
+      async (id: string, options: { passwordStdin?: boolean; md5: boolean; replace?: boolean }, command: Command) => {
+        const { config } = readConfig(io, command.optsWithGlobals().config);
+        const checked = userIdSchema.safeParse(id);
+        if (!checked.success)
+          throw new CliError(`expected ${checked.error.issues[0]?.message}; found "${id}"`, EXIT.usage);
+        await withStore(config, async (store) => {
+          const known = (await store.users.get(id)) !== undefined;
+          if (known && !options.replace) {
+            throw new CliError(`user ${id} is registered already; --replace gives a new password`);
+          }
+          const password = await readPassword(io, options.passwordStdin ?? false);
+          const { realm } = config.portal;
+          await registerUser(store, { id, realm, password, md5: options.md5 });
+          io.out(`user ${id} ${known ? "has a new password" : "registered"} (realm ${realm})\n`);
+        });
+      },
+    );
 
   user
     .command("list")
@@ -58,8 +61,17 @@ Examples:
       else if (shown.length === 0) io.out("no users; register one with: tollgate user add ID\n");
       else {
         const note = (one: (typeof shown)[number]) =>
-          one.disabled ? "disabled" : one.realm === config.portal.realm ? "" : `cannot sign in: the realm is now ${config.portal.realm}`;
-        io.out(table(["ID", "REALM", "ALGORITHMS", "NOTE"], shown.map((one) => [one.id, one.realm, one.algorithms.join(","), note(one)])));
+          one.disabled
+            ? "disabled"
+            : one.realm === config.portal.realm
+              ? ""
+              : `cannot sign in: the realm is now ${config.portal.realm}`;
+        io.out(
+          table(
+            ["ID", "REALM", "ALGORITHMS", "NOTE"],
+            shown.map((one) => [one.id, one.realm, one.algorithms.join(","), note(one)]),
+          ),
+        );
       }
     });
 
@@ -69,7 +81,8 @@ Examples:
     .argument("<id>", "id of the user")
     .action(async (id: string, _options: unknown, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
-      if (!(await withStore(config, (store) => store.users.remove(id)))) throw new CliError(`no user ${id}; see: tollgate user list`);
+      if (!(await withStore(config, (store) => store.users.remove(id))))
+        throw new CliError(`no user ${id}; see: tollgate user list`);
       io.out(`user ${id} removed\n`);
     });
 }

@@ -15,7 +15,12 @@ export function duplicates(config: Config): Finding[] {
   return [
     ...repeated(["listen"], addresses, "each address once"),
     ...(["services", "appServers", "tariffs"] as const).flatMap((section) =>
-      repeated([section], config[section].map((thing) => thing.id), "an id of its own", "id"),
+      repeated(
+        [section],
+        config[section].map((thing) => thing.id),
+        "an id of its own",
+        "id",
+      ),
     ),
     ...repeated(["rules"], rules, "a name of its own", "name"),
   ];
@@ -45,7 +50,8 @@ export function danglingNames(config: Config, known: KnownIds): Finding[] {
     const hint = near !== undefined ? `did you mean ${near}?` : `there is none of that name here or in the store`;
     found.push({ path, message: `expected the id of ${what}; found "${name}", ${hint}` });
   };
-  for (const [i, service] of config.services.entries()) refer(["services", i, "tariff"], service.tariff, tariffs, "a tariff");
+  for (const [i, service] of config.services.entries())
+    refer(["services", i, "tariff"], service.tariff, tariffs, "a tariff");
   for (const [i, server] of config.appServers.entries()) {
     for (const [j, id] of server.services.entries()) refer(["appServers", i, "services", j], id, services, "a service");
   }

@@ -33,7 +33,14 @@ export function parseConfig(text: string, file: string, known?: KnownIds): Resul
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   if (document.errors.length > 0) {
-    const problems = document.errors.map((error): ConfigProblem => ({ file, ...place(lines, error.pos[0]), path: "", message: `not YAML: ${error.message}` }));
+    const problems = document.errors.map(
+      (error): ConfigProblem => ({
+        file,
+        ...place(lines, error.pos[0]),
+        path: "",
+        message: `not YAML: ${error.message}`,
+      }),
+    );
     return err(problems);
   }
   keepAmountsExact(document);

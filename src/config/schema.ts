@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { z } from "zod";
 import { isCurrency } from "../charging/currency.ts";
 import { tariffSchema } from "../charging/tariff.ts";
@@ -11,16 +12,23 @@ import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHos
 
 /** Ids of services, app servers, tariffs: they stand in URIs, file names and reports. */
 const ID = /^[A-Za-z0-9][A-Za-z0-9._~+-]{0,63}$/;
-export const idSchema = z.string().regex(ID, "an id of letters, digits and . _ ~ + - (at most 64, a letter or digit first)");
+export const idSchema = z
+  .string()
+  .regex(ID, "an id of letters, digits and . _ ~ + - (at most 64, a letter or digit first)");
 
 /** A user id is the user part of a SIP URI, unescaped (RFC 3261 §25.1). `:` would end it in H(user:realm:password). */
 export const userIdSchema = z
   .string()
-  .regex(/^[A-Za-z0-9\-_.!~*'()&=+$,;?/]{1,64}$/, "a user id as in sip:alice@portal.example: letters, digits and - _ . ! ~ * ' ( ) & = + $ , ; ? / (at most 64)");
+  .regex(
+    /^[A-Za-z0-9\-_.!~*'()&=+$,;?/]{1,64}$/,
+    "a user id as in sip:alice@portal.example: letters, digits and - _ . ! ~ * ' ( ) & = + $ , ; ? / (at most 64)",
+  );
 
 const decimal = z.string().regex(/^\d{1,15}(\.\d{1,9})?$/, 'a decimal amount in quotes, such as "0.25"');
 const currency = z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR");
-const domain = z.string().regex(/^[A-Za-z0-9._-]+$|^\[?[0-9A-Fa-f:.]+\]?$/, "a host name or IP address such as portal.example");
+const domain = z
+  .string()
+  .regex(/^[A-Za-z0-9._-]+$|^\[?[0-9A-Fa-f:.]+\]?$/, "a host name or IP address such as portal.example");
 const seconds = (least: number, most: number) => z.number().min(least).max(most);
 const forkMode = z.enum(["sequential", "first", "all"]);
 
@@ -109,7 +117,16 @@ const embedded = (scheme: string, what: string) =>
     .default("embedded");
 
 const portalSchema = z
-  .strictObject({ domain: domain.exactOptional(), domains: z.array(domain).min(1).exactOptional(), realm: z.string().min(1).max(200).regex(/^[^":\\\r\n]+$/, "text without quotes, colons and backslashes").exactOptional() })
+  .strictObject({
+    domain: domain.exactOptional(),
+    domains: z.array(domain).min(1).exactOptional(),
+    realm: z
+      .string()
+      .min(1)
+      .max(200)
+      .regex(/^[ !#-9;-[\]-~]+$/, "plain text without quotes, colons and backslashes")
+      .exactOptional(),
+  })
   .refine((portal) => portal.domain === undefined || portal.domains === undefined, "either domain or domains, not both")
   .transform(({ domain, domains, realm }) => {
     const all = (domains ?? [domain ?? "localhost"]).map((name) => name.toLowerCase());

@@ -46,7 +46,8 @@ export async function startControl(options: {
   readonly handlers: Readonly<Record<string, ControlHandler>>;
 }): Promise<Control> {
   const { path, handlers } = options;
-  if (Buffer.byteLength(path) > PATH_BYTES) throw new Error(`${path}: too long for a socket; use a data folder with a shorter path`);
+  if (Buffer.byteLength(path) > PATH_BYTES)
+    throw new Error(`${path}: too long for a socket; use a data folder with a shorter path`);
   if (await answers(path)) throw new Error(`${path}: another relay runs on this data folder`);
   rmSync(path, { force: true });
   const server = createServer({ maxHeaderSize: 8192, requestTimeout: 10_000 }, (message, response) => {
@@ -66,7 +67,11 @@ export async function startControl(options: {
   };
 }
 
-async function handle(message: IncomingMessage, response: ServerResponse, handlers: Readonly<Record<string, ControlHandler>>): Promise<void> {
+async function handle(
+  message: IncomingMessage,
+  response: ServerResponse,
+  handlers: Readonly<Record<string, ControlHandler>>,
+): Promise<void> {
   const answer = (status: number, value: unknown) => {
     response.writeHead(status, { "content-type": "application/json" }).end(`${JSON.stringify(value ?? null)}\n`);
   };
@@ -110,16 +115,24 @@ function answers(path: string): Promise<boolean> {
 }
 
 /** Asks the relay that runs on a data folder. The error `absent` says that none does. */
-export function askControl(path: string, method: string, url: string, body?: unknown): Promise<Result<unknown, { absent: boolean; message: string }>> {
+export function askControl(
+  path: string,
+  method: string,
+  url: string,
+  body?: unknown,
+): Promise<Result<unknown, { absent: boolean; message: string }>> {
   return new Promise((resolve) => {
     const failed = (error: NodeJS.ErrnoException) =>
       resolve(err({ absent: error.code === "ENOENT" || error.code === "ECONNREFUSED", message: error.message }));
-    const outgoing = request({ socketPath: path, agent: false, method, path: url, headers: { "content-type": "application/json" } }, (response) => {
-      const chunks: Buffer[] = [];
-      response.on("data", (chunk: Buffer) => chunks.push(chunk));
-      response.on("error", failed);
-      response.on("end", () => resolve(readAnswer(response.statusCode ?? 0, Buffer.concat(chunks).toString("utf8"))));
-    });
+    const outgoing = request(
+      { socketPath: path, agent: false, method, path: url, headers: { "content-type": "application/json" } },
+      (response) => {
+        const chunks: Buffer[] = [];
+        response.on("data", (chunk: Buffer) => chunks.push(chunk));
+        response.on("error", failed);
+        response.on("end", () => resolve(readAnswer(response.statusCode ?? 0, Buffer.concat(chunks).toString("utf8"))));
+      },
+    );
     outgoing.on("error", failed);
     outgoing.end(body === undefined ? undefined : JSON.stringify(body));
   });

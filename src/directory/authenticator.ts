@@ -1,7 +1,7 @@
 import { type Authorization, digestResponse, formatChallenge, ha1, parseAuthorization } from "../sip/digest.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { decodeUtf8 } from "../sip/text.ts";
-import { parseUri, type SipUri, unescape, unescapeUser } from "../sip/uri.ts";
+import { parseUri, type SipUri, unescape as unescaped } from "../sip/uri.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Flow } from "../transport/types.ts";
 import { NonceCounts, Nonces, sameText } from "./nonces.ts";
@@ -29,7 +29,12 @@ export type Verdict =
   /** 401. `challenges` are values of WWW-Authenticate, one for each algorithm. `stale`: only the nonce is out of date. */
   | { readonly verdict: "challenge"; readonly challenges: readonly string[]; readonly stale: boolean }
   /** `reason` is for the log, never for the peer. */
-  | { readonly verdict: "refused"; readonly status: 401 | 403; readonly reason: string; readonly challenges: readonly string[] }
+  | {
+      readonly verdict: "refused";
+      readonly status: 401 | 403;
+      readonly reason: string;
+      readonly challenges: readonly string[];
+    }
   | { readonly verdict: "throttled"; readonly retryAfterS: number };
 
 export interface Authenticator {
@@ -125,14 +130,20 @@ class DigestAuthenticator implements Authenticator {
     const user = this.directory.user(from.user);
     const given = ha1("sha-256", from.user, this.settings.realm, from.password);
     const known = this.ha1Of(user, "sha-256");
-    if (sameText(given, known ?? this.nobody.ha1.sha256) && known !== undefined) return { verdict: "accepted", user: from.user };
+    if (sameText(given, known ?? this.nobody.ha1.sha256) && known !== undefined)
+      return { verdict: "accepted", user: from.user };
     this.throttle.failed(source, now);
     return this.refuse("wrong user or password in From", now, source);
   }
 
   private accept(request: SipRequest, user: User): Verdict {
     if (this.settings.fromMustMatch && !fromIs(request, user.id)) {
-      return { verdict: "refused", status: 403, reason: `From is not the user ${user.id} who signed in`, challenges: [] };
+      return {
+        verdict: "refused",
+        status: 403,
+        reason: `From is not the user ${user.id} who signed in`,
+        challenges: [],
+      };
     }
     return { verdict: "accepted", user: user.id };
   }
@@ -158,7 +169,8 @@ class DigestAuthenticator implements Authenticator {
       if (!this.settings.legacyNoQop) return "no qop";
     } else {
       if (auth.qop.toLowerCase() !== "auth") return "qop is not auth";
-      if (auth.cnonce === undefined || auth.nc === undefined || !/^[0-9a-fA-F]{8}$/.test(auth.nc)) return "nc or cnonce is missing";
+      if (auth.cnonce === undefined || auth.nc === undefined || !/^[0-9a-fA-F]{8}$/.test(auth.nc))
+        return "nc or cnonce is missing";
     }
     return sameTarget(auth.uri, request.uri) ? undefined : "uri is not the Request-URI";
   }
@@ -192,9 +204,8 @@ const throttled = (waitMs: number): Verdict => ({ verdict: "throttled", retryAft
 /** User and password of the From URI, if it has both. */
 function fromPassword(request: SipRequest): { user: string; password: string } | undefined {
   const uri = fromUri(request);
-  const user = uri && unescapeUser(uri);
-  if (user === undefined || uri?.password === undefined) return undefined;
-  return { user, password: decodeUtf8(unescape(uri.password)) };
+  if (uri?.user === undefined || uri.password === undefined) return undefined;
+  return { user: unescaped(uri.user), password: decodeUtf8(unescaped(uri.password)) };
 }
 
 function fromUri(request: SipRequest): SipUri | undefined {
@@ -207,7 +218,7 @@ const ANONYMOUS_HOST = "anonymous.invalid";
 
 function fromIs(request: SipRequest, user: string): boolean {
   const uri = fromUri(request);
-  return uri !== undefined && (unescapeUser(uri) === user || uri.host.toLowerCase() === ANONYMOUS_HOST);
+  return uri !== undefined && (userOf(uri) === user || uri.host.toLowerCase() === ANONYMOUS_HOST);
 }
 
 /**
@@ -223,8 +234,9 @@ function sameTarget(digestUri: string, requestUri: string): boolean {
     a.value.scheme === b.value.scheme &&
     a.value.host.toLowerCase() === b.value.host.toLowerCase() &&
     portOf(a.value) === portOf(b.value) &&
-    unescapeUser(a.value) === unescapeUser(b.value)
+    userOf(a.value) === userOf(b.value)
   );
 }
 
+const userOf = (uri: SipUri): string => unescaped(uri.user ?? "");
 const portOf = (uri: SipUri): number => uri.port ?? (uri.scheme === "sips" ? 5061 : 5060); // RFC 3261 §19.1.2

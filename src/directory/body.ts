@@ -1,8 +1,10 @@
-import { XMLParser, XMLValidator } from "fast-xml-parser";
 import { err, ok, type Result } from "../support/result.ts";
+import { createXmlReader } from "../support/xml.ts";
 
 /** Deeper nesting than this is refused, in XML and JSON. */
 const DEPTH = 32;
+
+const readXml = createXmlReader({ depth: DEPTH });
 
 /**
  * The fields of a request's XML or JSON body, for rules (M3). Only data comes out: no entity but the five predefined ones and
@@ -17,10 +19,9 @@ export const noFields: BodyFields = { get: () => undefined };
 
 export type BodyFormat = "xml" | "json";
 
-/** Which of the two a Content-Type says, without its parameters; undefined: neither, its fields cannot be asked for. */
-export function bodyFormat(contentType: string): BodyFormat | undefined {
-  const semicolon = contentType.indexOf(";");
-  const type = (semicolon < 0 ? contentType : contentType.slice(0, semicolon)).trim().toLowerCase();
+/** Which of the two a media type is; undefined: neither, its fields cannot be asked for. */
+export function bodyFormat(mediaType: string): BodyFormat | undefined {
+  const type = mediaType.toLowerCase();
   if (type === "application/json" || type.endsWith("+json")) return "json";
   if (type === "application/xml" || type === "text/xml" || type.endsWith("+xml")) return "xml";
   return undefined;
@@ -57,49 +58,6 @@ function tooDeep(json: string): boolean {
     } else if (c === 0x7d || c === 0x5d) depth--;
   }
   return false;
-}
-
-const xml = new XMLParser({
-  ignoreAttributes: false,
-  attributeNamePrefix: "@",
-  parseTagValue: false,
-  parseAttributeValue: false,
-  removeNSPrefix: true,
-  ignoreDeclaration: true,
-  ignorePiTags: true,
-  maxNestedTags: DEPTH,
-  entityDecoder: {
-    decode: decodeReferences,
-    setExternalEntities: () => {},
-    addInputEntities: () => {},
-    reset: () => {},
-    setXmlVersion: () => {},
-  },
-});
-
-function readXml(text: string): Result<unknown, string> {
-  // "<!" is a comment or CDATA section or else a declaration of a document type or an entity.
-  for (let at = text.indexOf("<!"); at >= 0; at = text.indexOf("<!", at + 2)) {
-    if (!text.startsWith("--", at + 2) && !text.startsWith("[CDATA[", at + 2)) return err("XML Body With DOCTYPE");
-  }
-  try {
-    if (XMLValidator.validate(text) !== true) return err("Body Is Not XML");
-    return ok(xml.parse(text));
-  } catch {
-    return err("Body Is Not XML");
-  }
-}
-
-const PREDEFINED: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
-
-/** XML 1.0 §4.1 and §4.6: character references and the five predefined entities; any other stays as it is written. */
-function decodeReferences(text: string): string {
-  if (!text.includes("&")) return text;
-  return text.replace(/&(?:#(\d{1,7})|#x([0-9a-fA-F]{1,6})|(amp|lt|gt|quot|apos));/g, (all, decimal, hex, name) => {
-    if (name !== undefined) return PREDEFINED[name]!;
-    const code = decimal !== undefined ? Number(decimal) : Number.parseInt(hex, 16);
-    return code > 0 && code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff) ? String.fromCodePoint(code) : all;
-  });
 }
 
 function fieldAt(tree: unknown, path: readonly string[]): string | undefined {

@@ -1,4 +1,5 @@
-import { isIP } from "node:net";
+import { isIPv6 } from "node:net";
+import { networkInterfaces } from "node:os";
 import type { Tariff } from "../charging/tariff.ts";
 import type { Config } from "../config/schema.ts";
 import type { SipRequest } from "../sip/message.ts";
@@ -152,7 +153,10 @@ class CachedDirectory implements Directory {
       store
         .directoryVersion()
         .then((version) => (version === this.version || this.closed ? undefined : this.reload()))
-        .catch((error) => log.error({ err: error }, "the store cannot be read: what is registered may be out of date"))
+        .catch((error) => {
+          if (!this.closed)
+            log.error({ err: error }, "the store cannot be read: what is registered may be out of date");
+        })
         .finally(() => this.poll());
     }, pollMs);
   }
@@ -179,7 +183,10 @@ class CachedDirectory implements Directory {
     this.version = version;
     for (const service of this.services.values()) {
       if (service.tariff !== undefined && !this.tariffs.has(service.tariff))
-        log.warn({ service: service.id, tariff: service.tariff }, "a service names a tariff that does not exist: requests for it are refused");
+        log.warn(
+          { service: service.id, tariff: service.tariff },
+          "a service names a tariff that does not exist: requests for it are refused",
+        );
     }
     const counts = { users: users.length, services: this.services.size, appServers: this.pool.all().length };
     log.info({ ...counts, tariffs: this.tariffs.size }, "directory loaded");
@@ -203,11 +210,21 @@ function rulesOf(config: Config): CompiledRules {
 
 /** The portal's domains, and the addresses and advertised hosts where the relay is reached: a client may write either into the Request-URI. */
 function hostsOf(config: Config): Set<string> {
-  const hosts = new Set(config.portal.domains);
+  const hosts = new Set(config.portal.domains.map(uriHost));
   for (const { address, advertised } of config.listen) {
-    hosts.add(isIP(address) === 6 ? `[${address.toLowerCase()}]` : address);
-    hosts.add(address.toLowerCase());
-    if (advertised) hosts.add(advertised.host.toLowerCase());
+    for (const one of ANY.includes(address) ? machineAddresses(address) : [address]) hosts.add(uriHost(one));
+    if (advertised) hosts.add(uriHost(advertised.host));
   }
   return hosts;
 }
+
+const ANY = ["0.0.0.0", "::"];
+
+/** The addresses that a socket on `0.0.0.0` or `::` takes. */
+function machineAddresses(any: string): string[] {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.filter(({ family }) => any === "::" || family === "IPv4").map(({ address }) => address);
+}
+
+/** An address as it stands in a URI (RFC 3261 §25.1): IPv6 in brackets. */
+const uriHost = (host: string): string => (isIPv6(host) ? `[${host.toLowerCase()}]` : host.toLowerCase());

@@ -43,7 +43,8 @@ function refused(source: string): string | undefined {
   for (let i = 0; i < source.length; i++) {
     const repeats = repetitionAt(source, i);
     if (repeats > 0) {
-      if (closed) return "no repetition of a group that holds a repetition, an option or alternatives, as in (a+)+ or (a|b)*";
+      if (closed)
+        return "no repetition of a group that holds a repetition, an option or alternatives, as in (a+)+ or (a|b)*";
       if (++repetitions > REPETITIONS) return `at most ${REPETITIONS} unbounded repetitions (* + {n,}) in a pattern`;
       open[open.length - 1] = true;
       i += repeats - 1;
@@ -75,7 +76,12 @@ function repetitionAt(source: string, i: number): number {
   if (source[i] !== "{") return 0;
   const counted = /^\{\d+(,(\d*))?\}/.exec(source.slice(i, i + 16));
   if (counted === null) return 0;
-  const most = counted[2] === undefined ? Number.parseInt(counted[0].slice(1), 10) : counted[2] === "" ? Infinity : Number(counted[2]);
+  const most =
+    counted[2] === undefined
+      ? Number.parseInt(counted[0].slice(1), 10)
+      : counted[2] === ""
+        ? Infinity
+        : Number(counted[2]);
   return most > 16 ? counted[0].length : 0;
 }
 

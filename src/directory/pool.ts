@@ -63,8 +63,6 @@ export class ServerPool {
     for (const list of this.byService.values()) list.sort((a, b) => priority(a) - priority(b));
   }
 
-
-
   get(id: string): AppServer | undefined {
     return this.entries.get(id)?.server;
   }

@@ -1,6 +1,7 @@
 import type { SipRequest } from "../sip/message.ts";
+import { bodyParts } from "../sip/parts.ts";
 import { decodeUtf8 } from "../sip/text.ts";
-import { parseUri, type SipUri, unescapeUser } from "../sip/uri.ts";
+import { parseUri, type SipUri, unescape as unescaped } from "../sip/uri.ts";
 import { type BodyFields, bodyFormat, noFields, readFields } from "./body.ts";
 import type { Source } from "./template.ts";
 
@@ -80,14 +81,23 @@ export class RequestView {
     return this.fromRead;
   }
 
+  /** The first XML or JSON part: a service description may stand beside an SDP offer (RFC 5621 §3). */
   private readBody(): BodyFields {
     const { body, headers } = this.request;
     if (body.length === 0) return noFields;
-    const format = bodyFormat(headers.get("content-type") ?? "");
-    if (format === undefined) return noFields;
-    const read = readFields(body, format, this.maxBodyBytes);
-    if (read.ok) return read.value;
-    this.bodyError = read.error;
+    const parts = bodyParts(headers.get("content-type") ?? "text/plain", body);
+    if (!parts.ok) return this.unreadable(parts.error);
+    for (const part of parts.value) {
+      const format = bodyFormat(part.contentType.type);
+      if (format === undefined) continue;
+      const read = readFields(part.body, format, this.maxBodyBytes);
+      return read.ok ? read.value : this.unreadable(read.error);
+    }
+    return noFields;
+  }
+
+  private unreadable(why: string): BodyFields {
+    this.bodyError = why;
     return noFields;
   }
 }
@@ -98,8 +108,7 @@ function readSip(text: string): SipUri | undefined {
 }
 
 function userOf(uri: SipUri | undefined): string | undefined {
-  const user = uri && unescapeUser(uri);
-  return user === undefined ? undefined : decoded(user);
+  return uri?.user === undefined ? undefined : decoded(unescaped(uri.user));
 }
 
 /** Messages hold one character for each octet (src/sip/message.ts); patterns are written in Unicode. */

@@ -51,7 +51,7 @@ interface CompiledRule {
   readonly service: Template | undefined;
   readonly attributes: readonly (readonly [name: string, value: Template])[];
   readonly client: readonly (readonly [name: string, value: Template])[];
-  readonly then: Rule["then"];
+  readonly outcome: Rule["then"];
 }
 
 const notFound: Rejection = { status: 404, reason: "Service Not Found" };
@@ -87,7 +87,8 @@ function compileRule(rule: Rule, index: number, problems: RuleProblem[]): Compil
       return key === undefined || compiled === undefined ? [] : [[key, compiled] as const];
     });
   const uri = pattern(["when", "uri"], rule.when.uri);
-  const template = (path: readonly string[], text: string) => checked(path, text, compileTemplate(text, uri?.groups ?? 0));
+  const template = (path: readonly string[], text: string) =>
+    checked(path, text, compileTemplate(text, uri?.groups ?? 0));
   const templates = (section: "attributes" | "client") =>
     Object.entries(rule.then[section] ?? {}).flatMap(([name, text]) => {
       const compiled = template(["then", section, name], text);
@@ -102,16 +103,20 @@ function compileRule(rule: Rule, index: number, problems: RuleProblem[]): Compil
     service: rule.then.service === undefined ? undefined : template(["then", "service"], rule.then.service),
     attributes: templates("attributes"),
     client: templates("client"),
-    then: rule.then,
+    outcome: rule.then,
   };
 }
 
-function identifyByRules(rules: readonly CompiledRule[], view: RequestView, lookups: RuleLookups): Result<Identified, Rejection> {
+function identifyByRules(
+  rules: readonly CompiledRule[],
+  view: RequestView,
+  lookups: RuleLookups,
+): Result<Identified, Rejection> {
   for (const rule of rules) {
     const groups = holds(rule, view);
     if (view.bodyError !== undefined) return err({ status: 400, reason: view.bodyError });
     if (groups === undefined) continue;
-    if (rule.then.reject !== undefined) return err({ status: rule.then.reject, reason: "Refused By Rule" });
+    if (rule.outcome.reject !== undefined) return err({ status: rule.outcome.reject, reason: "Refused By Rule" });
     return apply(rule, groups, view, lookups);
   }
   return err(view.isSip ? notFound : { status: 416, reason: "Unsupported URI Scheme" });
@@ -145,8 +150,8 @@ function apply(
   if (typeof id === "object") return err(id);
   const service = id === undefined ? undefined : lookups.service(id);
   if (service === undefined) return err(notFound);
-  const { appServers, fork } = rule.then;
-  const priced = withTariff(rule.then.tariff ?? service.tariff, lookups);
+  const { appServers, fork } = rule.outcome;
+  const priced = withTariff(rule.outcome.tariff ?? service.tariff, lookups);
   if (!priced.ok) return priced;
   return ok({
     service,

@@ -11,7 +11,8 @@ export type Source =
 export type Template = readonly (string | Source)[];
 
 const NAMES = ["uri.user", "uri.host", "from.user", "from.host"] as const;
-const EXPECTED = "text with $1, {header.Name}, {body.path}, {uri.user}, {uri.host}, {from.user}, {from.host} ({{ stands for a brace, $$ for $)";
+const EXPECTED =
+  "text with $1, {header.Name}, {body.path}, {uri.user}, {uri.host}, {from.user}, {from.host} ({{ stands for a brace, $$ for $)";
 
 /** Headers that hold a credential (From may, see `fromPassword`): what rules set reaches logs and events. */
 const SECRET = new Set(["from", "f", "authorization", "proxy-authorization"]);
@@ -27,7 +28,8 @@ export function headerKey(name: string): Result<string, string> {
 /** `order.items.0.name` as keys; the error is a phrase for "expected ...". */
 export function bodyPath(text: string): Result<readonly string[], string> {
   const path = text.split(".");
-  if (path.length > 32 || path.some((key) => key === "")) return err("a path such as request.category or order.items.0.name");
+  if (path.length > 32 || path.some((key) => key === ""))
+    return err("a path such as request.category or order.items.0.name");
   return ok(path);
 }
 

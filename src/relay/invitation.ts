@@ -56,6 +56,12 @@ export class Invitation implements ClientTransactionUser {
     this.core.clock.clearTimeout(this.timer);
   }
 
+  /** The session is over: the transaction does what the protocol still asks of it alone. */
+  close(): void {
+    this.stop();
+    this.transaction?.abandon();
+  }
+
   provisional(response: SipResponse): void {
     if (!this.ringing) {
       this.ringing = true;

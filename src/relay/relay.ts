@@ -1,3 +1,4 @@
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { startBilling } from "../charging/billing.ts";
 import { openJournal } from "../charging/journal.ts";
@@ -6,18 +7,20 @@ import type { Config } from "../config/schema.ts";
 import type { SessionView } from "../console/control.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
+import type { SipUri } from "../sip/uri.ts";
 import { openEmbeddedStore } from "../store/embedded.ts";
-import { type Clock, systemClock } from "../support/clock.ts";
+import { type Clock, systemClock, type TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
 import { createTransactionLayer } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap } from "../transport/layer.ts";
-import { createResolver } from "../transport/resolve.ts";
-import { type Core, type Counters, noCounts } from "./core.ts";
+import { Resolver } from "../transport/resolve.ts";
+import type { Destination } from "../transport/types.ts";
+import { type Core, type Counters, createCore } from "./core.ts";
 import { HealthChecks } from "./health.ts";
-import { requestLogic } from "./request.ts";
+import { endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
-import { sessionLogic } from "./session-actions.ts";
+import type { Session } from "./session.ts";
 
 export interface Relay {
   /** The addresses that it listens on, with the ports that it got. */
@@ -43,4 +46,135 @@ export async function startRelay(options: {
   readonly tap?: Tap;
 }): Promise<Relay> {
   const { config, log, clock = systemClock, random = systemRandom } = options;
+  const store = await openEmbeddedStore(join(config.data, "store"));
+  const bus = createInProcessBus({ clock, log });
+  const journal = await openJournal({ path: join(config.data, "journal"), bus, clock, log });
+  const billing = await startBilling({ store, bus, clock, log });
+  const heartbeat = new Heartbeat(config.data, clock);
+  await endOrphans({ journal, billing: store.billing, lastBeatAt: heartbeat.lastBeatAt, log });
+  const directory = await createDirectory({ config, store, clock, log });
+  const transport = createTransportLayer({
+    listen: config.listen,
+    clock,
+    log,
+    bounds: { messageBytes: config.limits.messageBytes, maxConnections: config.limits.connections },
+    ...(options.tap && { tap: options.tap }),
+  });
+  const transactions = createTransactionLayer({
+    transport,
+    clock,
+    random,
+    log,
+    timers: config.timers,
+    bounds: { maxTransactions: config.limits.transactions },
+  });
+  const resolver = new Resolver({ transports: ["udp", "tcp"], clock, random });
+
+  const core = createCore({
+    config,
+    clock,
+    random,
+    log,
+    transport,
+    transactions,
+    directory,
+    authenticator: createAuthenticator({
+      directory,
+      settings: { ...config.authentication, realm: config.portal.realm },
+      clock,
+      secret: randomBytes(32),
+    }),
+    recorder: journal,
+    resolve: (uri, found) => resolveWith(resolver, uri, found),
+  });
+  transactions.attach(new Router(core));
+  transport.attach(transactions);
+  const health = new HealthChecks(core);
+  const closeStores = async () => {
+    health.stop();
+    directory.close();
+    heartbeat.stop();
+    await transport.close();
+    transactions.close();
+    await within(clock, DRAIN_JOURNAL_MS, journal.drained());
+    await billing.stop();
+    await journal.close();
+    await bus.close();
+    await store.close();
+  };
+  try {
+    await transport.start();
+  } catch (error) {
+    await closeStores();
+    throw error;
+  }
+  health.start();
+  let closing: Promise<void> | undefined;
+  return {
+    addresses: transport.listening,
+    counters: core.counters,
+    sessions: () => [...core.sessions.values()].map(viewOf),
+    reload: (next) => directory.reload(next),
+    close: async ({ drainMs }) => {
+      core.draining = true;
+      if (drainMs === 0) endAll(core);
+      closing ??= emptied(core, drainMs).then(closeStores);
+      await closing;
+    },
+  };
+}
+
+/** How long the rest may take after the drain: answers to our own BYEs, and the journal's last publications. */
+const LAST_BYES_MS = 2_000;
+const DRAIN_JOURNAL_MS = 5_000;
+
+function resolveWith(resolver: Resolver, uri: SipUri, found: (destinations: readonly Destination[]) => void): void {
+  const resolved = resolver.resolve(uri);
+  if (resolved instanceof Promise) resolved.then((later) => found(later.ok ? later.value : []));
+  else found(resolved.ok ? resolved.value : []);
+}
+
+/** Resolves when no session is left: by themselves for `drainMs`, then ended with BYE, then put on record as they are. */
+async function emptied(core: Core, drainMs: number): Promise<void> {
+  await untilEmpty(core, drainMs);
+  endAll(core);
+  await untilEmpty(core, LAST_BYES_MS);
+  const now = core.clock.now();
+  const left = [...core.sessions.values()].map(async (session) => {
+    const { startedAt, byeAt } = session.context;
+    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? now, "relay: stopped");
+    session.close();
+  });
+  await Promise.allSettled(left);
+}
+
+function endAll(core: Core): void {
+  for (const session of [...core.sessions.values()]) session.end("the relay stops");
+}
+
+async function untilEmpty(core: Core, withinMs: number): Promise<void> {
+  const until = core.clock.now() + withinMs;
+  while (core.sessions.size + core.requests.size > 0 && core.clock.now() < until) await pause(core.clock, POLL_MS);
+  // The answers to the last BYEs wait for the disk.
+  await Promise.allSettled([...core.ending]);
+}
+
+/** Resolves with the promise, or after `ms` without it. */
+async function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: TimerHandle;
+  const late = new Promise((resolve) => {
+    timer = clock.setTimeout(() => resolve(undefined), ms);
+  });
+  await Promise.race([promise, late]);
+  clock.clearTimeout(timer);
+}
+
+const POLL_MS = 20;
+const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, ms));
+
+function viewOf(session: Session): SessionView {
+  const { id, call, user, service, appServer } = session.facts;
+  const { value, context } = session.actor.getSnapshot();
+  const state = typeof value === "string" ? value : Object.entries(value).flat().join(".");
+  return { id, call, user, service, appServer, state, ...(context.startedAt !== null && { startedAt: context.startedAt }) };
 }

@@ -1,6 +1,7 @@
 import { type Actor, createActor } from "xstate";
 import type { Failure } from "../../machines/events.ts";
 import { requestMachine } from "../../machines/request.ts";
+import type { Verdict } from "../directory/authenticator.ts";
 import type { Identified } from "../directory/types.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
@@ -27,9 +28,11 @@ export class ClientRequest {
   /** What the app servers said that refused. */
   readonly refusals = new Map<string, SipResponse>();
   private readonly core: Core;
+  private readonly verdict: Exclude<Verdict, { verdict: "challenge" }>;
 
-  constructor(core: Core, transaction: ServerTransaction) {
+  constructor(core: Core, transaction: ServerTransaction, verdict: Exclude<Verdict, { verdict: "challenge" }>) {
     this.core = core;
+    this.verdict = verdict;
     this.transaction = transaction;
     this.id = core.random.token(96);
     this.actor = createActor(core.requestLogic, { input: { id: this.id }, clock: core.clock });
@@ -49,24 +52,20 @@ export class ClientRequest {
     this.actor.send({ type: "client.lost" });
   }
 
-  /** M2. */
+  /** M2: what the router found when the request came in. */
   authenticate(): void {
-    const { request, flow } = this.transaction;
-    const result = this.core.authenticator.authenticate(request, flow);
-    switch (result.verdict) {
+    const { verdict } = this;
+    switch (verdict.verdict) {
       case "accepted":
-        this.user = result.user;
-        this.actor.send({ type: "user.accepted", user: result.user });
-        return;
-      case "challenge":
-        this.refuse("user.refused", { status: 401, headers: challengeHeaders(result.challenges) });
-        return;
-      case "refused":
-        this.core.log.info({ call: this.id, from: flow.remoteAddress, why: result.reason }, "sign-in refused");
-        this.refuse("user.refused", { status: result.status, headers: challengeHeaders(result.challenges) });
+        this.user = verdict.user;
+        this.actor.send({ type: "user.accepted", user: verdict.user });
         return;
       case "throttled":
-        this.refuse("user.refused", { status: 503, headers: [["Retry-After", String(result.retryAfterS)]] });
+        this.refuse("user.refused", { status: 503, headers: [["Retry-After", String(verdict.retryAfterS)]] });
+        return;
+      case "refused":
+        this.core.log.info({ call: this.id, from: this.transaction.flow.remoteAddress, why: verdict.reason }, "sign-in refused");
+        this.refuse("user.refused", { status: verdict.status, headers: challengeHeaders(verdict.challenges) });
     }
   }
 
@@ -154,7 +153,7 @@ export class ClientRequest {
 /** Bound on the app servers that one request asks. */
 const MAX_BRANCHES = 50;
 
-const challengeHeaders = (challenges: readonly string[]) =>
+export const challengeHeaders = (challenges: readonly string[]) =>
   challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);
 
 /** The chart `request` with its actions, made once (33 µs an actor; 546 µs when provided for each). */

@@ -9,7 +9,7 @@ import { maxForwards } from "./invitation.ts";
 import type { Leg } from "./leg.ts";
 import { ALLOW, METHODS, unsupportedOptions } from "./passing.ts";
 import { reply } from "./reply.ts";
-import { ClientRequest } from "./request.ts";
+import { ClientRequest, challengeHeaders } from "./request.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
 const KNOWN = new Set<string>([...METHODS, "REGISTER", "PRACK", "REFER", "SUBSCRIBE", "PUBLISH"]);
@@ -79,7 +79,13 @@ export class Router implements TransactionUser {
       reply(transaction, 503, [["Retry-After", core.draining ? "60" : "5"]]);
       return;
     }
-    new ClientRequest(core, transaction).start();
+    const verdict = core.authenticator.authenticate(transaction.request, transaction.flow);
+    if (verdict.verdict === "challenge") {
+      // Nobody is known yet: what costs a stranger nothing costs the relay nothing that lasts.
+      reply(transaction, 401, challengeHeaders(verdict.challenges));
+      return;
+    }
+    new ClientRequest(core, transaction, verdict).start();
   }
 
   private options(transaction: ServerTransaction): void {

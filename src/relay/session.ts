@@ -137,7 +137,7 @@ export class Session {
     const { clock, sessions, directory } = this.core;
     clock.clearTimeout(this.probeTimer);
     clock.clearTimeout(this.endTimer);
-    this.invitation?.stop();
+    this.invitation?.close();
     this.client?.close();
     this.server?.close();
     if (sessions.delete(this.id)) directory.release(this.appServer.id);

@@ -1,98 +1,115 @@
-import * as crypto from "node:crypto";
+import { hash, timingSafeEqual } from "node:crypto";
 import { err, ok, type Result } from "../support/result.ts";
-import { parseAuthParams, quote } from "./headers.ts";
+import { parseAuthParams } from "./auth-params.ts";
+import { quote } from "./params.ts";
+import { decodeUtf8, encodeUtf8, isAscii } from "./text.ts";
 
-/*
- * HTTP Digest as SIP uses it (RFC 3261 §22, RFC 7616, RFC 8760): the arithmetic and the header fields. Who may sign in, and which nonces are
- * good, is decided in src/directory/authenticator.ts.
+/**
+ * HTTP Digest as SIP uses it (RFC 3261 §22, RFC 7616, RFC 8760): the arithmetic and the header values, for both sides. Who may sign in, and
+ * which nonces are good, is decided in src/directory/authenticator.ts.
  */
 
 export type Algorithm = "sha-256" | "md5";
 
 /** As the algorithms are written on the wire (RFC 8760 §2.1). */
-const WIRE_NAMES: Record<Algorithm, string> = { "sha-256": "SHA-256", md5: "MD5" };
-const HASHES: Record<Algorithm, string> = { "sha-256": "sha256", md5: "md5" };
+const WIRE_NAMES: Readonly<Record<Algorithm, string>> = { "sha-256": "SHA-256", md5: "MD5" };
+const HASHES: Readonly<Record<Algorithm, string>> = { "sha-256": "sha256", md5: "md5" };
 
-type OneShot = (algorithm: string, data: Buffer, encoding: "hex") => string;
-// crypto.hash is new in Node 20.12: three times as fast for short texts.
-const oneShot = (crypto as { hash?: OneShot }).hash;
-
-/** Hex of the hash of text that is held as latin1, one character for each octet. */
-function hash(algorithm: Algorithm, latin1: string): string {
-  const bytes = Buffer.from(latin1, "latin1");
-  return oneShot
-    ? oneShot(HASHES[algorithm], bytes, "hex")
-    : crypto.createHash(HASHES[algorithm]).update(bytes).digest("hex");
+/** The algorithm of that name in any case, MD5 where none is said (RFC 7616 §3.3). Undefined: not known; `-sess` is never used here. */
+export function algorithmOf(name: string | undefined): Algorithm | undefined {
+  const lower = name === undefined ? "md5" : name.toLowerCase();
+  return lower === "sha-256" || lower === "md5" ? lower : undefined;
 }
 
-/** H(user:realm:password), RFC 7616 §3.4.2: what is kept in place of a password. Text as people write it, hashed as UTF-8. */
+/** Lower-case hex of the hash of a text that holds one character for each octet. */
+function hashOf(algorithm: Algorithm, text: string): string {
+  return hash(HASHES[algorithm], isAscii(text) ? text : Buffer.from(text, "latin1"), "hex");
+}
+
+/** H(user:realm:password), RFC 7616 §3.4.2: what is kept in place of a password. Text as people write it; it is hashed as UTF-8. */
 export function ha1(algorithm: Algorithm, user: string, realm: string, password: string): string {
-  return hash(algorithm, Buffer.from(`${user}:${realm}:${password}`, "utf8").toString("latin1"));
+  return hash(HASHES[algorithm], `${user}:${realm}:${password}`.normalize("NFC"), "hex"); // RFC 7616 §4
 }
 
 export interface DigestInput {
   readonly algorithm: Algorithm;
   readonly ha1: string;
   readonly method: string;
+  /** The digest-uri as it stands in the credentials. */
   readonly uri: string;
   readonly nonce: string;
-  /** With qop: `auth`, and nc and cnonce as sent. Without: the form of RFC 2069. */
+  /** `auth` or `auth-int`, with nc (8 hex digits) and cnonce as sent; without: the form of RFC 2069. */
   readonly qop?: string;
   readonly nc?: string;
   readonly cnonce?: string;
+  /** For `auth-int`: the body of the message. */
+  readonly body?: Buffer;
 }
 
 /** The response value (RFC 7616 §3.4.1), in lower-case hex. */
 export function digestResponse(input: DigestInput): string {
-  const { algorithm, nonce } = input;
-  const ha2 = hash(algorithm, `${input.method}:${input.uri}`);
-  return input.qop === undefined
-    ? hash(algorithm, `${input.ha1}:${nonce}:${ha2}`)
-    : hash(algorithm, `${input.ha1}:${nonce}:${input.nc ?? ""}:${input.cnonce ?? ""}:${input.qop}:${ha2}`);
+  const { algorithm, nonce, qop } = input;
+  let a2 = `${input.method}:${input.uri}`;
+  if (qop?.toLowerCase() === "auth-int") a2 += `:${hash(HASHES[algorithm], input.body ?? "", "hex")}`; // RFC 7616 §3.4.3
+  const ha2 = hashOf(algorithm, a2);
+  return qop === undefined
+    ? hashOf(algorithm, `${input.ha1}:${nonce}:${ha2}`)
+    : hashOf(algorithm, `${input.ha1}:${nonce}:${input.nc ?? ""}:${input.cnonce ?? ""}:${qop}:${ha2}`);
 }
 
+/** Whether two texts are the same, in a time that does not tell where they differ. */
+export function sameSecret(a: string, b: string): boolean {
+  return a.length === b.length && timingSafeEqual(Buffer.from(a, "latin1"), Buffer.from(b, "latin1"));
+}
+
+/** A challenge that can be answered (RFC 7616 §3.3). */
 export interface Challenge {
+  /** As people write it. */
   readonly realm: string;
   readonly nonce: string;
   readonly algorithm: Algorithm;
+  /** The credentials were right but for the nonce: ask nobody for the password again. */
   readonly stale?: boolean;
+  readonly opaque?: string;
+  /** What is offered, lower-case; `auth` where nothing is said when written. */
+  readonly qop?: readonly string[];
 }
 
-/** The value of a WWW-Authenticate (RFC 7616 §3.3). */
-export function formatChallenge({ realm, nonce, algorithm, stale }: Challenge): string {
-  const text = `Digest realm=${quote(realm)}, nonce="${nonce}", algorithm=${WIRE_NAMES[algorithm]}, qop="auth"`;
+/** A value of WWW-Authenticate or Proxy-Authenticate. */
+export function formatChallenge({ realm, nonce, algorithm, stale, opaque, qop = ["auth"] }: Challenge): string {
+  let text = `Digest realm=${quote(encodeUtf8(realm))}, nonce=${quote(nonce)}, algorithm=${WIRE_NAMES[algorithm]}`;
+  if (qop.length > 0) text += `, qop="${qop.join(",")}"`;
+  if (opaque !== undefined) text += `, opaque=${quote(opaque)}`;
   return stale ? `${text}, stale=true` : text;
 }
 
-/** Reads a WWW-Authenticate; an algorithm that is not known is an error, so that the next challenge is tried (RFC 8760 §2.4). */
-export function parseChallenge(
-  value: string,
-): Result<Challenge & { readonly qop: readonly string[]; readonly opaque?: string }, string> {
+/** Reads a challenge. An algorithm that is not known, or `-sess`, is an error, so that the next one is tried (RFC 8760 §2.4). */
+export function parseChallenge(value: string): Result<Challenge & { readonly qop: readonly string[] }, string> {
   const read = parseAuthParams(value);
   if (!read.ok) return read;
   const { scheme, params } = read.value;
-  if (scheme.toLowerCase() !== "digest") return err(`scheme ${scheme} is not known`);
+  if (scheme.toLowerCase() !== "digest") return err("Unknown Scheme");
   const realm = params.get("realm");
   const nonce = params.get("nonce");
-  const algorithm = (params.get("algorithm") ?? "md5").toLowerCase();
-  if (realm === undefined || nonce === undefined) return err("challenge has no realm or no nonce");
-  if (algorithm !== "sha-256" && algorithm !== "md5") return err(`algorithm ${algorithm} is not known`);
-  const qop = (params.get("qop") ?? "")
-    .split(",")
-    .map((name) => name.trim().toLowerCase())
-    .filter((name) => name !== "");
+  const algorithm = algorithmOf(params.get("algorithm"));
+  if (realm === undefined || nonce === undefined) return err("Bad Challenge");
+  if (algorithm === undefined) return err("Unknown Algorithm");
+  const offered = (params.get("qop") ?? "").split(",").map((name) => name.trim().toLowerCase());
+  const qop = offered.filter((name) => name !== "");
   const opaque = params.get("opaque");
   const stale = params.get("stale")?.toLowerCase() === "true";
-  return ok({ realm, nonce, algorithm, stale, qop, ...(opaque !== undefined && { opaque }) });
+  return ok({ realm: decodeUtf8(realm), nonce, algorithm, stale, qop, ...(opaque !== undefined && { opaque }) });
 }
 
-/** The credentials of an Authorization. */
+/** The credentials of Authorization or Proxy-Authorization (RFC 7616 §3.4). */
 export interface Authorization {
+  /** As people write it, as is the realm. */
   readonly username: string;
   readonly realm: string;
   readonly nonce: string;
   readonly uri: string;
   readonly response: string;
+  /** As written: `algorithmOf` reads it. */
   readonly algorithm?: string;
   readonly qop?: string;
   readonly nc?: string;
@@ -100,24 +117,83 @@ export interface Authorization {
   readonly opaque?: string;
 }
 
-const NEEDED = ["username", "realm", "nonce", "uri", "response"] as const;
 const OPTIONAL = ["algorithm", "qop", "nc", "cnonce", "opaque"] as const;
 
-/** Reads an Authorization (RFC 7616 §3.4). Schemes other than Digest are an error. */
+/** Reads credentials. Schemes other than Digest are an error. */
 export function parseAuthorization(value: string): Result<Authorization, string> {
   const read = parseAuthParams(value);
   if (!read.ok) return read;
   const { scheme, params } = read.value;
-  if (scheme.toLowerCase() !== "digest") return err(`scheme ${scheme} is not known`);
-  const authorization: Record<string, string> = {};
-  for (const name of NEEDED) {
-    const found = params.get(name);
-    if (found === undefined) return err(`credentials have no ${name}`);
-    authorization[name] = found;
-  }
+  if (scheme.toLowerCase() !== "digest") return err("Unknown Scheme");
+  const username = params.get("username");
+  const realm = params.get("realm");
+  const nonce = params.get("nonce");
+  const uri = params.get("uri");
+  const response = params.get("response");
+  if (
+    username === undefined ||
+    realm === undefined ||
+    nonce === undefined ||
+    uri === undefined ||
+    response === undefined
+  )
+    return err("Bad Credentials");
+  const authorization: { -readonly [K in keyof Authorization]: Authorization[K] } = {
+    username: decodeUtf8(username),
+    realm: decodeUtf8(realm),
+    nonce,
+    uri,
+    response,
+  };
   for (const name of OPTIONAL) {
-    const found = params.get(name);
-    if (found !== undefined) authorization[name] = found;
+    const given = params.get(name);
+    if (given !== undefined) authorization[name] = given;
   }
-  return ok(authorization as unknown as Authorization);
+  return ok(authorization);
+}
+
+/** Writes credentials (RFC 7616 §3.4 says which values are quoted). */
+export function formatAuthorization(auth: Authorization): string {
+  let text = `Digest username=${quote(encodeUtf8(auth.username))}, realm=${quote(encodeUtf8(auth.realm))}`;
+  text += `, nonce=${quote(auth.nonce)}, uri=${quote(auth.uri)}, response="${auth.response}"`;
+  if (auth.algorithm !== undefined) text += `, algorithm=${auth.algorithm}`;
+  if (auth.cnonce !== undefined) text += `, cnonce=${quote(auth.cnonce)}`;
+  if (auth.opaque !== undefined) text += `, opaque=${quote(auth.opaque)}`;
+  if (auth.qop !== undefined) text += `, qop=${auth.qop}`;
+  return auth.nc === undefined ? text : `${text}, nc=${auth.nc}`;
+}
+
+export interface Answer {
+  readonly username: string;
+  readonly password: string;
+  readonly method: string;
+  /** The Request-URI. */
+  readonly uri: string;
+  readonly cnonce: string;
+  /** How often this nonce was used, this time included. */
+  readonly count: number;
+}
+
+/** The credentials that answer a challenge, with `qop=auth` where it is offered (RFC 7616 §3.4); it must not ask for auth-int alone. */
+export function answerChallenge(challenge: Challenge, answer: Answer): Authorization {
+  const { algorithm, realm, nonce, opaque } = challenge;
+  const { username, method, uri, cnonce } = answer;
+  const secret = ha1(algorithm, username, realm, answer.password);
+  const common = {
+    username,
+    realm,
+    nonce,
+    uri,
+    algorithm: WIRE_NAMES[algorithm],
+    ...(opaque !== undefined && { opaque }),
+  };
+  if (!challenge.qop?.includes("auth"))
+    return { ...common, response: digestResponse({ algorithm, ha1: secret, method, uri, nonce }) };
+  const nc = answer.count.toString(16).padStart(8, "0");
+  const protectedBy = { qop: "auth", nc, cnonce };
+  return {
+    ...common,
+    ...protectedBy,
+    response: digestResponse({ algorithm, ha1: secret, method, uri, nonce, ...protectedBy }),
+  };
 }

@@ -1,12 +1,14 @@
-import { readNumber } from "./text.ts";
+import { CR, LF, numberIn, SP, TAB } from "./chars.ts";
+import { knownHeader, Role } from "./names.ts";
+import { type ParseError, parseMessage } from "./parse.ts";
 
 /** What a piece of a stream holds. */
 export type Frame =
   | { readonly kind: "message"; readonly bytes: Buffer }
-  /** A double CRLF between messages: the peer asks whether the connection lives (RFC 5626 §4.4.1). */
+  /** A double CRLF between messages: the peer asks whether the connection lives (RFC 5626 §4.4.1). At most one for each piece. */
   | { readonly kind: "ping" }
-  /** The connection can't be read any further and must be closed. */
-  | { readonly kind: "error"; readonly reason: string };
+  /** The connection can't be read any further and must be closed. `error` is what to answer before, where there is a head to answer. */
+  | { readonly kind: "error"; readonly reason: string; readonly error?: ParseError };
 
 export interface FrameBounds {
   readonly maxHeadBytes: number;
@@ -15,103 +17,189 @@ export interface FrameBounds {
 
 const defaultBounds: FrameBounds = { maxHeadBytes: 65_535, maxBodyBytes: 65_535 };
 const EMPTY = Buffer.alloc(0);
+/** The end of a head is looked for in windows of this size: most heads fit into one. */
+const WINDOW_BYTES = 2_048;
+const PING: Frame = { kind: "ping" };
 
-/** Cuts a stream into messages by Content-Length (RFC 3261 §18.3). Each byte is looked at once or twice, however it is cut. */
+/**
+ * Cuts a stream into messages by Content-Length (RFC 3261 §18.3). However the stream is cut, each byte is looked at once and copied
+ * at most a few times; of a message that arrived in one piece nothing is copied.
+ */
 export class StreamFramer {
   private readonly bounds: FrameBounds;
-  private buffered: Buffer = EMPTY;
-  private chunks: Buffer[] = [];
-  private chunkBytes = 0;
-  /** Bytes of the message at the front, once its head was read. */
-  private need = 0;
+  /** What is not yet handed out is `data` from `start` to `end`. */
+  private data: Buffer = EMPTY;
+  private start = 0;
+  private end = 0;
+  /** True when `data` is our own copy, with room behind `end`. */
+  private owned = false;
   /** How far the end of the head was looked for. */
   private scanned = 0;
+  /** Bytes of the message at the front; 0 until its head was read. */
+  private need = 0;
+  private lineBreaks = 0;
   private dead = false;
 
   constructor(bounds: FrameBounds = defaultBounds) {
     this.bounds = bounds;
   }
 
-  /** Takes what came and returns what is complete. After an error nothing more comes. */
+  /** How many bytes of an unfinished message are kept. */
+  get pendingBytes(): number {
+    return this.end - this.start;
+  }
+
+  /** Takes what came and returns what is complete. After an error nothing more comes. The piece must not be written to afterwards. */
   push(chunk: Buffer): Frame[] {
     const frames: Frame[] = [];
     if (this.dead) return frames;
-    this.chunks.push(chunk);
-    this.chunkBytes += chunk.length;
-    // A long body that comes in small pieces is put together once, when it is whole.
-    if (this.need > 0 && this.buffered.length + this.chunkBytes < this.need) return frames;
-    this.gather();
-    while (this.next(frames));
+    this.append(chunk);
+    let pinged = false;
+    for (;;) {
+      if (this.need === 0) {
+        if (this.skipLineBreaks() && !pinged) {
+          frames.push(PING);
+          pinged = true;
+        }
+        if (this.start === this.end) break;
+        const problem = this.readHead();
+        if (problem) {
+          frames.push(problem);
+          break;
+        }
+      }
+      if (this.need === 0 || this.end - this.start < this.need) break;
+      frames.push({ kind: "message", bytes: this.data.subarray(this.start, this.start + this.need) });
+      this.start += this.need;
+      this.scanned = this.start;
+      this.need = 0;
+    }
+    if (this.start === this.end) this.clear();
     return frames;
   }
 
-  private gather(): void {
-    this.buffered =
-      this.buffered.length === 0 && this.chunks.length === 1
-        ? this.chunks[0]!
-        : Buffer.concat([this.buffered, ...this.chunks]);
-    this.chunks = [];
-    this.chunkBytes = 0;
+  private clear(): void {
+    this.data = EMPTY;
+    this.start = this.end = this.scanned = 0;
+    this.owned = false;
   }
 
-  private next(frames: Frame[]): boolean {
-    if (this.need === 0 && !this.readHead(frames)) return false;
-    if (this.buffered.length < this.need) return false;
-    frames.push({ kind: "message", bytes: this.buffered.subarray(0, this.need) });
-    this.drop(this.need);
-    return this.buffered.length > 0;
+  private append(chunk: Buffer): void {
+    const unread = this.end - this.start;
+    if (unread === 0) {
+      this.data = chunk;
+      this.start = this.scanned = 0;
+      this.end = chunk.length;
+      this.owned = false;
+      return;
+    }
+    if (!this.owned || this.data.length - this.end < chunk.length) {
+      // Twice of what is needed now: a message that comes byte by byte is copied a logarithmic number of times.
+      const grown = Buffer.allocUnsafeSlow(Math.max(2 * (unread + chunk.length), 1_024));
+      this.data.copy(grown, 0, this.start, this.end);
+      this.data = grown;
+      this.scanned -= this.start;
+      this.start = 0;
+      this.end = unread;
+      this.owned = true;
+    }
+    chunk.copy(this.data, this.end);
+    this.end += chunk.length;
   }
 
-  private drop(bytes: number): void {
-    this.buffered = bytes >= this.buffered.length ? EMPTY : this.buffered.subarray(bytes);
-    this.need = 0;
-    this.scanned = 0;
+  /** Empty lines between messages (RFC 3261 §7.5). True where there were two in a row. */
+  private skipLineBreaks(): boolean {
+    let pinged = false;
+    for (; this.start < this.end; this.start++) {
+      const c = this.data[this.start]!;
+      if (c === LF) {
+        if (++this.lineBreaks === 2) {
+          pinged = true;
+          this.lineBreaks = 0;
+        }
+      } else if (c !== CR) {
+        this.lineBreaks = 0;
+        break;
+      }
+    }
+    if (this.scanned < this.start) this.scanned = this.start;
+    return pinged;
   }
 
   /** Finds the end of the head and how long the message is. */
-  private readHead(frames: Frame[]): boolean {
-    while (this.buffered.length >= 2 && this.buffered[0] === 13 && this.buffered[1] === 10) {
-      if (this.buffered.length >= 4 && this.buffered[2] === 13 && this.buffered[3] === 10) {
-        frames.push({ kind: "ping" });
-        this.drop(4);
-      } else if (this.buffered.length === 3 || this.buffered.length === 2) {
-        return false; // Half a ping, or an empty line before a message: what comes next tells.
-      } else {
-        this.drop(2);
-      }
-    }
-    const end = this.buffered.indexOf("\r\n\r\n", Math.max(0, this.scanned - 3), "latin1");
-    this.scanned = this.buffered.length;
-    const head = end < 0 ? this.buffered.length : end + 4;
-    if (head > this.bounds.maxHeadBytes) return this.fail(frames, "header fields are too long");
-    if (end < 0) return false;
-    const length = contentLength(this.buffered.toString("latin1", 0, end + 2));
-    if (length === undefined) return this.fail(frames, "Content-Length is missing or cannot be read");
-    if (length > this.bounds.maxBodyBytes) return this.fail(frames, "body is too long");
-    this.need = head + length;
-    return true;
+  private readHead(): Frame | undefined {
+    const { bounds, data, start } = this;
+    const headEnd = this.findHeadEnd();
+    if (headEnd < 0) return this.end - start > bounds.maxHeadBytes ? this.fail("Message Too Large", 513) : undefined;
+    if (headEnd - start > bounds.maxHeadBytes) return this.fail("Message Too Large", 513);
+    const length = contentLength(data.toString("latin1", start, headEnd));
+    // RFC 4475 §3.1.2.3, §3.3.9: where this message ends and the next begins, nobody knows.
+    if (length === undefined) return this.fail("Bad Content-Length", 400, headEnd);
+    if (length > bounds.maxBodyBytes) return this.fail("Message Too Large", 513, headEnd);
+    this.need = headEnd - start + length;
+    return undefined;
   }
 
-  private fail(frames: Frame[], reason: string): false {
+  /** The place after the empty line that ends the head, or -1 where it has not come yet. It is the one that the parser takes. */
+  private findHeadEnd(): number {
+    const limit = Math.min(this.end, this.start + this.bounds.maxHeadBytes + 1);
+    // An end that came in two pieces begins up to two bytes before what is new.
+    let from = Math.max(this.start, this.scanned - 2);
+    while (from < limit) {
+      const to = Math.min(from + WINDOW_BYTES, limit);
+      const text = this.data.toString("latin1", from, to);
+      const crlf = text.indexOf("\n\r\n");
+      const lf = text.indexOf("\n\n");
+      if (lf >= 0 && (crlf < 0 || lf < crlf)) return from + lf + 2;
+      if (crlf >= 0) return from + crlf + 3;
+      if (to === limit) break;
+      from = to - 2;
+    }
+    this.scanned = limit;
+    return -1;
+  }
+
+  /** `headEnd`: there is a head that can be answered. */
+  private fail(reason: string, status: number, headEnd?: number): Frame {
+    let error: ParseError | undefined;
+    if (headEnd !== undefined) {
+      const read = parseMessage(this.data.subarray(this.start, headEnd), "stream");
+      const request = read.ok ? (read.value.isRequest ? read.value : undefined) : read.error.request;
+      error = request && request.method !== "ACK" ? { reason, status, request } : { reason, status };
+    }
     this.dead = true;
-    this.buffered = EMPTY;
-    frames.push({ kind: "error", reason });
-    return false;
+    this.clear();
+    return error ? { kind: "error", reason, error } : { kind: "error", reason };
   }
 }
 
-/** What the head says of the body's length; undefined where it says nothing that can be relied on: several, or none (RFC 3261 §20.14). */
+/**
+ * What a head says of the length of the body; undefined where it cannot be relied on, or where two fields differ.
+ * DEVIATION: RFC 3261 §18.3 demands it on streams; where it is missing there is no body.
+ */
 function contentLength(head: string): number | undefined {
-  let found: string | undefined;
+  let found: number | undefined;
   for (let line = head.indexOf("\n") + 1; line > 0; line = head.indexOf("\n", line) + 1) {
-    const c = head[line];
-    if (c !== "C" && c !== "c" && c !== "l" && c !== "L") continue;
-    const match = /^(?:content-length|l)[ \t]*:[ \t]*(?:\r\n[ \t]+)?([^\r\n]*?)[ \t]*\r\n/i.exec(
-      head.slice(line, line + 120),
-    );
-    if (!match) continue;
-    if (found !== undefined && found !== match[1]) return undefined;
-    found = match[1]!;
+    const first = head.charCodeAt(line) | 0x20;
+    if (first !== 0x63 && first !== 0x6c) continue; // c, l
+    const colon = head.indexOf(":", line);
+    if (colon < 0) break;
+    if (knownHeader(head.slice(line, colon).trimEnd())?.role !== Role.contentLength) continue;
+    const text = head.slice(colon + 1, endOfField(head, colon)).trim();
+    const length = numberIn(text, 0, text.length, 10);
+    if (length < 0 || (found !== undefined && found !== length)) return undefined;
+    found = length;
   }
-  return found === undefined ? undefined : readNumber(found, 2_147_483_647);
+  return found ?? 0;
+}
+
+/** Where a field ends that may run over several lines (RFC 3261 §7.3.1). */
+function endOfField(head: string, from: number): number {
+  let end = head.indexOf("\n", from);
+  while (end >= 0) {
+    const next = head.charCodeAt(end + 1);
+    if (next !== SP && next !== TAB) return end;
+    end = head.indexOf("\n", end + 1);
+  }
+  return head.length;
 }

@@ -1,5 +1,6 @@
-import type { NameAddr } from "./headers.ts";
-import { type CSeq, parseCSeq, parseNameAddr, parseVia, type Via } from "./headers.ts";
+import { type CSeq, type NameAddr, parseCSeq, parseNameAddr, parseVia, type Via } from "./headers.ts";
+import { headerKey } from "./names.ts";
+import { parseUri, type Uri } from "./uri.ts";
 
 /**
  * SIP messages in memory (RFC 3261 §7).
@@ -48,19 +49,19 @@ export class Headers {
 
   /** Adds a field line at the end; `name` is how it is written. */
   add(name: string, value: string): this {
-    this.fields.push({ key: name.toLowerCase(), name, value });
+    this.fields.push({ key: headerKey(name), name, value });
     return this;
   }
 
   /** Adds a field line at the top, where Via and Record-Route go. */
   prepend(name: string, value: string): this {
-    this.fields.unshift({ key: name.toLowerCase(), name, value });
+    this.fields.unshift({ key: headerKey(name), name, value });
     return this;
   }
 
   /** Replaces the first field line of that name and drops the others, or adds one. */
   set(name: string, value: string): this {
-    const key = name.toLowerCase();
+    const key = headerKey(name);
     const at = this.fields.findIndex((field) => field.key === key);
     if (at < 0) return this.add(name, value);
     this.fields[at] = { key, name, value };
@@ -79,11 +80,14 @@ const EMPTY = Buffer.alloc(0);
 abstract class Message {
   readonly headers: Headers;
   body: Buffer;
+  /** True for what came by a stream without Content-Length, which RFC 3261 §18.3 demands there; it was taken for 0. */
+  lengthMissing = false;
   // Read once when first asked for; the transaction layer and the router ask for the same ones again and again.
   private viaRead: Via | undefined;
   private fromRead: NameAddr | undefined;
   private toRead: NameAddr | undefined;
   private cseqRead: CSeq | undefined;
+  private contactRead: NameAddr | undefined;
 
   constructor(headers: Headers, body: Buffer = EMPTY) {
     this.headers = headers;
@@ -97,15 +101,18 @@ abstract class Message {
 
   /** The topmost Via, read; undefined where there is none or it cannot be read. */
   get via(): Via | undefined {
-    return (this.viaRead ??= readOr(parseVia, this.headers.get("via")));
+    this.viaRead ??= readOr(parseVia, this.headers.get("via"));
+    return this.viaRead;
   }
 
   get from(): NameAddr | undefined {
-    return (this.fromRead ??= readOr(parseNameAddr, this.headers.get("from")));
+    this.fromRead ??= readOr(parseNameAddr, this.headers.get("from"));
+    return this.fromRead;
   }
 
   get to(): NameAddr | undefined {
-    return (this.toRead ??= readOr(parseNameAddr, this.headers.get("to")));
+    this.toRead ??= readOr(parseNameAddr, this.headers.get("to"));
+    return this.toRead;
   }
 
   get fromTag(): string | undefined {
@@ -117,25 +124,52 @@ abstract class Message {
   }
 
   get cseq(): CSeq | undefined {
-    return (this.cseqRead ??= readOr(parseCSeq, this.headers.get("cseq")));
+    this.cseqRead ??= readOr(parseCSeq, this.headers.get("cseq"));
+    return this.cseqRead;
   }
 
-  /** Forgets what was read of Via, From, To, CSeq: whoever changes one of these headers calls it. */
+  /** The first Contact, read; undefined where there is none, or `*`, or it cannot be read. */
+  get contact(): NameAddr | undefined {
+    this.contactRead ??= readOr(parseNameAddr, this.headers.get("contact"));
+    return this.contactRead;
+  }
+
+  /** Hands over what the parser has read already. */
+  known(via: Via | undefined, from: NameAddr | undefined, to: NameAddr | undefined, cseq: CSeq | undefined): void {
+    this.viaRead = via;
+    this.fromRead = from;
+    this.toRead = to;
+    this.cseqRead = cseq;
+  }
+
+  /** Forgets what was read of Via, From, To, CSeq, Contact: whoever changes one of these headers calls it. */
   changed(): void {
-    this.viaRead = this.fromRead = this.toRead = this.cseqRead = undefined;
+    this.known(undefined, undefined, undefined, undefined);
+    this.contactRead = undefined;
   }
 }
 
 export class SipRequest extends Message {
   readonly isRequest = true;
   method: string;
-  /** The Request-URI as written; `parseUri` reads it. */
+  /** The Request-URI as written; `target` is the same, read. */
   uri: string;
+  private targetText: string | undefined;
+  private targetRead: Uri | undefined;
 
   constructor(method: string, uri: string, headers: Headers = new Headers(), body?: Buffer) {
     super(headers, body);
     this.method = method;
     this.uri = uri;
+  }
+
+  /** The Request-URI, read; undefined where it cannot be read (never so in a parsed request). */
+  get target(): Uri | undefined {
+    if (this.targetText !== this.uri) {
+      this.targetRead = readOr(parseUri, this.uri);
+      this.targetText = this.uri;
+    }
+    return this.targetRead;
   }
 }
 

@@ -1,8 +1,20 @@
 import { err, ok, type Result } from "../support/result.ts";
-import { parseContentType, parseMaxForwards, parseNameAddr } from "./headers.ts";
+import { CR, isToken, LF, numberIn, SP, skipSpace, skipSpaceBack, TAB } from "./chars.ts";
+import {
+  type CSeq,
+  formatVia,
+  type NameAddr,
+  parseCSeq,
+  parseMaxForwards,
+  parseNameAddr,
+  parseOneNameAddr,
+  parseVia,
+  parseViaLoosely,
+  splitList,
+  type Via,
+} from "./headers.ts";
 import { type HeaderField, Headers, type SipMessage, SipRequest, SipResponse } from "./message.ts";
-import { isToken, readNumber } from "./text.ts";
-import { parseUri } from "./uri.ts";
+import { type HeaderName, knownHeader, knownMethod, Role } from "./names.ts";
 
 /** Why bytes are no message that can be handled. */
 export interface ParseError {
@@ -10,277 +22,328 @@ export interface ParseError {
   readonly reason: string;
   /** What a request is to be answered with. */
   readonly status: number;
-  /** There when enough of a request could be read to answer it. */
+  /** There when enough of a request could be read to answer it: its Via. Never there for a response or an ACK (RFC 3261 §17.1.1.3). */
   readonly request?: SipRequest;
 }
 
+/** How much of a message is read (DESIGN.md, decision 14); beyond it, 513. */
 export interface ParseBounds {
+  readonly maxMessageBytes: number;
   readonly maxHeaders: number;
+  /** One header field with all its continuation lines. */
+  readonly maxHeaderBytes: number;
 }
 
-const defaultBounds: ParseBounds = { maxHeaders: 256 };
+export const defaultBounds: ParseBounds = { maxMessageBytes: 65_535, maxHeaders: 256, maxHeaderBytes: 16_384 };
 
-/** Long names of the compact forms (RFC 3261 §7.3.3 and the registry). */
-const COMPACT: Readonly<Record<string, string>> = {
-  a: "Accept-Contact",
-  b: "Referred-By",
-  c: "Content-Type",
-  d: "Request-Disposition",
-  e: "Content-Encoding",
-  f: "From",
-  i: "Call-ID",
-  j: "Reject-Contact",
-  k: "Supported",
-  l: "Content-Length",
-  m: "Contact",
-  n: "Identity-Info",
-  o: "Event",
-  r: "Refer-To",
-  s: "Subject",
-  t: "To",
-  u: "Allow-Events",
-  v: "Via",
-  x: "Session-Expires",
-  y: "Identity",
-};
-
-/** Names as they come, to key and name as they are kept: most messages have no other than these. */
-const KNOWN = new Map<string, { key: string; name: string }>();
-const COMMON =
-  "Via From To Call-ID CSeq Contact Max-Forwards Content-Length Content-Type Route Record-Route Authorization WWW-Authenticate " +
-  "Proxy-Authorization Proxy-Authenticate Allow Supported Require Proxy-Require Unsupported User-Agent Server Expires Accept Subject Date " +
-  "Reason Retry-After Warning Info-Package Recv-Info Content-Disposition Session-Expires Min-SE P-Asserted-Identity Privacy Timestamp Allow-Events";
-for (const name of COMMON.split(" ")) {
-  const known = { key: name.toLowerCase(), name };
-  KNOWN.set(name, known);
-  KNOWN.set(known.key, known);
+/** What has been read so far. The first problem is kept, and reading goes on for what an answer needs. */
+interface Reading {
+  readonly text: string;
+  readonly fields: HeaderField[];
+  readonly bounds: ParseBounds;
+  status: number;
+  reason: string;
+  via: Via | undefined;
+  from: NameAddr | undefined;
+  to: NameAddr | undefined;
+  cseq: CSeq | undefined;
+  callId: string | undefined;
+  /** -1: there is none. */
+  contentLength: number;
+  /** Bits by role. */
+  seen: number;
 }
-for (const [short, name] of Object.entries(COMPACT)) {
-  const known = { key: name.toLowerCase(), name };
-  KNOWN.set(short, known);
-  KNOWN.set(short.toUpperCase(), known);
-}
-
-/** A request must have each of these exactly once (RFC 3261 §8.1.1, §20). */
-const SINGLE = ["from", "to", "call-id", "cseq"] as const;
 
 /**
- * Reads one message. `datagram`: the body ends by Content-Length or with the bytes, what follows is dropped (RFC 3261 §18.3). `stream`: the
- * bytes were cut by Content-Length before. Never throws, whatever the bytes are.
+ * Reads one message. `datagram`: the body ends by Content-Length or with the bytes, and what follows is dropped (RFC 3261 §18.3).
+ * `stream`: the bytes were cut by Content-Length before, which counts as 0 where it is missing. Never throws, whatever the bytes are.
  */
 export function parseMessage(
   bytes: Buffer,
   framing: "datagram" | "stream",
   bounds: ParseBounds = defaultBounds,
 ): Result<SipMessage, ParseError> {
+  const tooLong = bytes.length > bounds.maxMessageBytes;
+  const text = bytes.toString("latin1", 0, tooLong ? bounds.maxMessageBytes : bytes.length);
   let start = 0;
-  while (start < bytes.length && (bytes[start] === 13 || bytes[start] === 10)) start++; // RFC 3261 §7.5
-  const end = headEnd(bytes, start);
-  const text = bytes.toString("latin1", start, end < 0 ? bytes.length : end);
-  const lineEnd = endOfLine(text, 0);
-  const first = startLine(text.slice(0, lineEnd.end));
-  const fields: HeaderField[] = [];
-  const problem = readFields(text, lineEnd.next, fields, bounds.maxHeaders);
-  const headers = new Headers(fields);
-  if ("status" in first) {
-    if (first.version !== "SIP/2.0") return failed(400, "not a SIP/2.0 response");
-    const response = new SipResponse(first.status, first.reason, headers);
-    if (Number.isNaN(first.status)) return failed(400, "status code must be three digits from 100 to 699");
-    return finish(response, problem, bytes, end, framing);
-  }
-  const request = new SipRequest(first.method, first.uri, headers);
-  const wrong =
-    first.problem ??
-    (first.version.toUpperCase() === "SIP/2.0" ? undefined : { status: 505, reason: "Version Not Supported" });
-  return finish(request, wrong ?? problem, bytes, end, framing);
+  while (start < text.length && isLineBreak(text.charCodeAt(start))) start++; // RFC 3261 §7.5
+  const reading: Reading = {
+    text,
+    fields: [],
+    bounds,
+    status: 0,
+    reason: "",
+    via: undefined,
+    from: undefined,
+    to: undefined,
+    cseq: undefined,
+    callId: undefined,
+    contentLength: -1,
+    seen: 0,
+  };
+  if (tooLong) fault(reading, "Message Too Large", 513);
+  const lf = text.indexOf("\n", start);
+  const lineEnd = endOfLine(text, start, lf);
+  const message = lf < 0 ? undefined : readStartLine(reading, start, lineEnd);
+  if (!message) return err({ status: 400, reason: reading.reason || "No Start Line" });
+  if (hasLoneCr(text, start, lineEnd)) fault(reading, "Bad Start Line");
+  const bodyStart = readFields(reading, lf + 1);
+  if (bodyStart < 0) fault(reading, "Header Not Terminated");
+  checkPresence(reading);
+  message.known(reading.via, reading.from, reading.to, reading.cseq);
+  if (message.isRequest) checkRequest(reading, message);
+  if (reading.status === 0) takeBody(reading, message, bytes, bodyStart, framing);
+  if (reading.status === 0) return ok(message);
+  const { status, reason } = reading;
+  // RFC 3261 §18.3: a bad response is dropped. §17.1.1.3: an ACK is never answered. What is missing for an answer it lacks (RFC 4475 §3.3.1).
+  const answerable = message.isRequest && message.method !== "ACK" && reading.via !== undefined;
+  return err(answerable ? { status, reason, request: message } : { status, reason });
 }
 
-interface Problem {
-  readonly status: number;
-  readonly reason: string;
+/** Takes note of what is wrong, unless something was before. */
+function fault(reading: Reading, reason: string, status = 400): void {
+  if (reading.status !== 0) return;
+  reading.status = status;
+  reading.reason = reason;
 }
 
-const bad = (reason: string): Problem => ({ status: 400, reason });
-const failed = (status: number, reason: string): Result<never, ParseError> => err({ status, reason });
+const isLineBreak = (c: number): boolean => c === CR || c === LF;
+const isBlank = (c: number): boolean => c === SP || c === TAB;
 
-/** Index after the empty line that ends the header fields; -1 where there is none. */
-function headEnd(bytes: Buffer, start: number): number {
-  const crlf = bytes.indexOf("\r\n\r\n", start, "latin1");
-  // Line feeds alone are borne with; they are looked for only before the proper end.
-  const lf = bytes.indexOf("\n\n", start, "latin1");
-  if (lf >= 0 && (crlf < 0 || lf < crlf)) return lf + 2;
-  return crlf < 0 ? -1 : crlf + 4;
+/** Lines end with CRLF; LF alone is borne with. */
+const endOfLine = (text: string, start: number, lf: number): number =>
+  lf > start && text.charCodeAt(lf - 1) === CR ? lf - 1 : lf;
+
+/** CR alone ends a line for some and not for others: whoever sends one wants to be read in two ways. */
+function hasLoneCr(text: string, start: number, end: number): boolean {
+  const cr = text.indexOf("\r", start);
+  return cr >= 0 && cr < end;
 }
 
-function endOfLine(text: string, from: number): { end: number; next: number } {
-  const lf = text.indexOf("\n", from);
-  if (lf < 0) return { end: text.length, next: text.length };
-  return { end: lf > from && text.charCodeAt(lf - 1) === 13 ? lf - 1 : lf, next: lf + 1 };
-}
-
-type StartLine =
-  | { readonly method: string; readonly uri: string; readonly version: string; readonly problem?: Problem }
-  | { readonly status: number; readonly reason: string; readonly version: string };
-
-function startLine(line: string): StartLine {
-  const space = line.indexOf(" ");
-  if (line.startsWith("SIP/") && space > 0) {
-    const code = readNumber(line.slice(space + 1, space + 4), 699);
-    const after = line[space + 4];
-    const good = code !== undefined && code >= 100 && (after === " " || after === undefined);
-    return { version: line.slice(0, space), status: good ? code : Number.NaN, reason: line.slice(space + 5) };
-  }
-  const last = line.lastIndexOf(" ");
-  const method = line.slice(0, Math.max(0, space));
-  const version = line.slice(last + 1);
-  const uri = last > space ? line.slice(space + 1, last) : "";
-  // RFC 4475 §3.1.2.9: exactly one space at each place, none at the end.
-  if (space <= 0 || last <= space || !isToken(method))
-    return { method, uri, version: "SIP/2.0", problem: bad("Request-Line cannot be read") };
-  if (!/^[A-Za-z]+\/\d+\.\d+$/.test(version))
-    return { method, uri, version: "SIP/2.0", problem: bad("Request-Line cannot be read") };
-  for (let i = 0; i < uri.length; i++) {
-    const code = uri.charCodeAt(i);
-    if (code <= 32 || code === 60 || code === 62 || code === 34 || code === 127)
-      return { method, uri, version, problem: bad("Request-URI has characters that must be escaped") };
-  }
-  return { method, uri, version };
-}
-
-/** Reads the header field lines from `at` on into `fields`. */
-function readFields(text: string, at: number, fields: HeaderField[], max: number): Problem | undefined {
-  let problem: Problem | undefined;
-  let i = at;
-  while (i < text.length) {
-    let lf = text.indexOf("\n", i);
-    if (lf < 0) lf = text.length;
-    let end = lf > i && text.charCodeAt(lf - 1) === 13 ? lf - 1 : lf;
-    if (end === i) break; // The empty line.
-    const colon = text.indexOf(":", i);
-    const first = i;
-    i = lf + 1;
-    // A line that begins with white space goes on with the one before (RFC 3261 §7.3.1).
-    let folded = false;
-    while (i < text.length && isSpace(text.charCodeAt(i))) {
-      folded = true;
-      lf = text.indexOf("\n", i);
-      if (lf < 0) lf = text.length;
-      end = lf > i && text.charCodeAt(lf - 1) === 13 ? lf - 1 : lf;
-      i = lf + 1;
-    }
-    if (colon < 0 || colon >= end) {
-      problem ??= bad("header line has no colon");
-      continue;
-    }
-    if (fields.length >= max) return { status: 400, reason: "too many header fields" };
-    const field = readField(text, first, colon, end, folded);
-    if (field) fields.push(field);
-    else problem ??= bad("header name cannot be read");
-  }
-  return problem;
-}
-
-function readField(text: string, start: number, colon: number, end: number, folded: boolean): HeaderField | undefined {
-  let nameEnd = colon;
-  while (nameEnd > start && isSpace(text.charCodeAt(nameEnd - 1))) nameEnd--;
-  const written = text.slice(start, nameEnd);
-  let from = colon + 1;
-  let to = end;
-  while (from < to && isSpaceOrBreak(text.charCodeAt(from))) from++;
-  while (to > from && isSpaceOrBreak(text.charCodeAt(to - 1))) to--;
-  let value = text.slice(from, to);
-  if (folded) value = value.replace(/[ \t]*\r?\n[ \t]+/g, " ");
-  const known = KNOWN.get(written);
-  if (known) return { key: known.key, name: known.name, value };
-  if (!isToken(written)) return undefined;
-  const lower = written.toLowerCase();
-  const other = KNOWN.get(lower);
-  return { key: other?.key ?? lower, name: other?.name ?? written, value };
-}
-
-const isSpace = (code: number): boolean => code === 32 || code === 9;
-const isSpaceOrBreak = (code: number): boolean => code === 32 || code === 9 || code === 13 || code === 10;
-
-/** Checks what every message must have, and takes the body. */
-function finish(
-  message: SipMessage,
-  problem: Problem | undefined,
-  bytes: Buffer,
-  end: number,
-  framing: "datagram" | "stream",
-): Result<SipMessage, ParseError> {
-  const wrong =
-    problem ??
-    (end < 0 ? bad("header fields have no end") : undefined) ??
-    headerProblem(message) ??
-    takeBody(message, bytes, end, framing);
-  if (!wrong) return ok(message);
-  return err(message.isRequest && answerable(message) ? { ...wrong, request: message } : wrong);
-}
-
-/** The body: Content-Length octets of it, or all that is there (RFC 3261 §18.3, §20.14). */
-function takeBody(
-  message: SipMessage,
-  bytes: Buffer,
-  end: number,
-  framing: "datagram" | "stream",
-): Problem | undefined {
-  const present = bytes.length - end;
-  const text = message.headers.get("content-length");
-  if (text === undefined) {
-    if (framing === "stream" && present > 0) return bad("Content-Length is missing");
-    if (present > 0) message.body = bytes.subarray(end);
+/** Undefined where the line tells neither a method nor a status. */
+function readStartLine(reading: Reading, start: number, end: number): SipMessage | undefined {
+  const { text } = reading;
+  const headers = new Headers(reading.fields);
+  if (isStatusLine(text, start)) return readStatusLine(reading, start, end, headers);
+  const space = text.indexOf(" ", start);
+  const written = space < 0 || space > end ? "" : text.slice(start, space);
+  const method = knownMethod(written) ?? (isToken(written) ? written : undefined);
+  if (method === undefined) {
+    reading.reason = "Bad Request-Line";
     return undefined;
   }
-  const length = readNumber(text, 2_147_483_647);
-  if (length === undefined) return bad("Content-Length must be a number");
-  if (length > present) return bad("body is shorter than Content-Length");
-  if (
-    message.headers.count("content-length") > 1 &&
-    message.headers.all("content-length").some((other) => other !== text)
-  )
-    return bad("Content-Length stands twice");
-  if (length > 0) message.body = bytes.subarray(end, end + length);
+  // RFC 3261 §25.1, Request-Line: one SP at each place and none at the end (RFC 4475 §3.1.2.8, §3.1.2.9). A space in the URI makes three.
+  let second = text.indexOf(" ", space + 1);
+  if (second < 0 || second > end) second = end;
+  const uri = text.slice(space + 1, second);
+  const version = text.slice(Math.min(second + 1, end), end);
+  // RFC 3261 §7.1: the version is case-insensitive.
+  if (version !== "SIP/2.0" && version.toUpperCase() !== "SIP/2.0") {
+    if (isSipVersion(version)) fault(reading, "Version Not Supported", 505);
+    else fault(reading, "Bad Request-Line");
+  }
+  return new SipRequest(method, uri, headers);
+}
+
+function isStatusLine(text: string, start: number): boolean {
+  return text.charCodeAt(start + 3) === 0x2f && text.slice(start, start + 3).toUpperCase() === "SIP";
+}
+
+/** `SIP/7.0` and its like: another version, rather than something else. */
+function isSipVersion(text: string): boolean {
+  const dot = text.indexOf(".");
+  return (
+    text.slice(0, 4).toUpperCase() === "SIP/" &&
+    numberIn(text, 4, dot, 5) >= 0 &&
+    numberIn(text, dot + 1, text.length, 5) >= 0
+  );
+}
+
+/** RFC 3261 §7.2. The reason phrase may be empty (RFC 4475 §3.1.1.13), and the space before it missing. */
+function readStatusLine(reading: Reading, start: number, end: number, headers: Headers): SipResponse {
+  const { text } = reading;
+  const status = text.charCodeAt(start + 7) === SP ? numberIn(text, start + 8, Math.min(start + 11, end), 3) : -1;
+  const next = start + 11 < end ? text.charCodeAt(start + 11) : SP;
+  if (status < 100 || status > 699 || next !== SP || end < start + 11 || !text.startsWith("2.0", start + 4))
+    fault(reading, "Bad Status-Line");
+  return new SipResponse(status, text.slice(Math.min(start + 12, end), end), headers);
+}
+
+/** Reads the header fields from `at` on. Returns where the body begins, or -1 where the fields do not end. */
+function readFields(reading: Reading, at: number): number {
+  const { text, bounds } = reading;
+  let start = at;
+  let count = 0;
+  for (;;) {
+    let lf = text.indexOf("\n", start);
+    if (lf < 0) return -1;
+    let end = endOfLine(text, start, lf);
+    if (end === start) return lf + 1;
+    const lineEnd = end;
+    let folded = false;
+    // RFC 3261 §7.3.1: a line that begins with SP or HT continues the one before.
+    while (isBlank(text.charCodeAt(lf + 1))) {
+      const next = text.indexOf("\n", lf + 1);
+      if (next < 0) return -1;
+      end = endOfLine(text, lf + 1, next);
+      lf = next;
+      folded = true;
+    }
+    if (++count > bounds.maxHeaders || end - start > bounds.maxHeaderBytes) {
+      fault(reading, "Message Too Large", 513);
+      return -1;
+    }
+    if (hasLoneCr(text, start, lineEnd)) fault(reading, "Bad Header Line");
+    const colon = text.indexOf(":", start);
+    if (colon < 0 || colon >= lineEnd) fault(reading, "Bad Header Line");
+    else readField(reading, start, colon, end, folded);
+    start = lf + 1;
+  }
+}
+
+/** Folded lines as one: each break with the blanks around it becomes one SP (RFC 3261 §7.3.1). */
+function unfold(text: string, from: number, to: number): string {
+  let value = "";
+  for (let start = from; start < to; ) {
+    const lf = text.indexOf("\n", start);
+    const end = lf < 0 || lf >= to ? to : endOfLine(text, start, lf);
+    const first = skipSpace(text, start);
+    const last = skipSpaceBack(text, Math.min(first, end), end);
+    if (last > first) value += value === "" ? text.slice(first, last) : ` ${text.slice(first, last)}`;
+    start = lf < 0 ? to : lf + 1;
+  }
+  return value;
+}
+
+function readField(reading: Reading, start: number, colon: number, end: number, folded: boolean): void {
+  const { text, fields } = reading;
+  const written = text.slice(start, skipSpaceBack(text, start, colon));
+  const from = skipSpace(text, colon + 1);
+  let value: string;
+  if (folded) {
+    value = unfold(text, colon + 1, end);
+    if (value.includes("\r")) fault(reading, "Bad Header Line");
+  } else value = text.slice(from, skipSpaceBack(text, Math.min(from, end), end));
+  const known = knownHeader(written);
+  if (known) readKnown(reading, known, value);
+  else if (isToken(written)) fields.push({ key: written.toLowerCase(), name: written, value });
+  else fault(reading, "Bad Header Name");
+}
+
+function readKnown(reading: Reading, known: HeaderName, value: string): void {
+  const { role } = known;
+  if (role === Role.via) {
+    readVia(reading, value);
+    return;
+  }
+  if (role !== Role.other && role !== Role.contact) {
+    // RFC 4475 §3.3.8, §3.3.9: what may come once comes once. The same thing said twice is said once.
+    const bit = 1 << role;
+    if (role === Role.single ? hasField(reading, known.key) : (reading.seen & bit) !== 0) {
+      if (reading.fields.find((field) => field.key === known.key)?.value !== value) fault(reading, `Two ${known.name}`);
+      return;
+    }
+    reading.seen |= bit;
+  }
+  reading.fields.push({ key: known.key, name: known.name, value });
+  switch (role) {
+    case Role.from:
+      reading.from = address(reading, known, value);
+      break;
+    case Role.to:
+      reading.to = address(reading, known, value);
+      break;
+    case Role.callId:
+      reading.callId = value;
+      if (value === "" || value.includes(" ") || value.includes("\t")) fault(reading, "Bad Call-ID");
+      break;
+    case Role.cseq: {
+      const cseq = parseCSeq(value);
+      if (cseq.ok) reading.cseq = cseq.value;
+      else fault(reading, cseq.error);
+      break;
+    }
+    case Role.contentLength:
+      reading.contentLength = numberIn(value, 0, value.length, 10);
+      if (reading.contentLength < 0) fault(reading, "Bad Content-Length");
+      break;
+    case Role.maxForwards:
+      if (parseMaxForwards(value) === undefined) fault(reading, "Bad Max-Forwards");
+      break;
+  }
+}
+
+const hasField = (reading: Reading, key: string): boolean => {
+  for (const field of reading.fields) if (field.key === key) return true;
+  return false;
+};
+
+function address(reading: Reading, known: HeaderName, value: string): NameAddr | undefined {
+  const read = parseOneNameAddr(value);
+  if (read.ok) return read.value;
+  fault(reading, `Bad ${known.name}`);
   return undefined;
 }
 
-/** RFC 3261 §8.1.1 and §16.3: what a message must have, and what must be readable before anything else is done with it. */
-function headerProblem(message: SipMessage): Problem | undefined {
-  const { fields } = message.headers;
-  let seen = 0;
-  for (let i = 0; i < fields.length; i++) {
-    const { key, value } = fields[i]!;
-    const which = SINGLE.indexOf(key as (typeof SINGLE)[number]);
-    if (which >= 0) {
-      if (seen & (1 << which)) return bad(`${fields[i]!.name} stands twice`); // RFC 4475 §3.3.9
-      seen |= 1 << which;
-    } else if (key === "max-forwards") {
-      if (parseMaxForwards(value) === undefined) return bad("Max-Forwards must be a number from 0 to 255");
-    } else if (key === "contact") {
-      if (value !== "*" && !parseNameAddr(value).ok) return bad("Contact cannot be read");
-    } else if (key === "content-type") {
-      if (!parseContentType(value).ok) return bad("Content-Type cannot be read");
-    } else if (key === "expires" && message.isRequest && readNumber(value, 4_294_967_295) === undefined) {
-      return bad("Expires must be a number below 2**32");
+/** Several Vias on one line become lines of their own, so that the topmost can be taken off (RFC 3261 §7.3.1, §16.7). */
+function readVia(reading: Reading, value: string): void {
+  const values = value.includes(",") ? splitList(value) : [value];
+  for (const one of values) {
+    let text = one;
+    if (reading.via === undefined) {
+      const via = parseVia(one);
+      if (via.ok) reading.via = via.value;
+      else {
+        fault(reading, via.error);
+        // The answer goes to where the readable part says, and carries no more than that.
+        reading.via = parseViaLoosely(one);
+        if (!reading.via) continue;
+        text = formatVia(reading.via);
+      }
     }
+    reading.fields.push({ key: "via", name: "Via", value: text });
   }
-  for (let i = 0; i < SINGLE.length; i++) if (!(seen & (1 << i))) return bad(`${SINGLE[i]} is missing`);
-  if (!message.via) return bad("Via is missing or cannot be read");
-  if (!message.from) return bad("From cannot be read");
-  if (!message.to) return bad("To cannot be read");
-  if (message.callId === "") return bad("Call-ID is empty");
-  const { cseq } = message;
-  if (!cseq) return bad("CSeq must be a number below 2**31 and a method");
-  return message.isRequest ? requestProblem(message, cseq.method) : undefined;
 }
 
-function requestProblem(request: SipRequest, method: string): Problem | undefined {
-  // RFC 4475 §3.1.2.18: a method that nobody knows is 501 before it is 400; the router says so where the two agree.
-  if (method !== request.method) return bad("CSeq names another method");
-  const uri = parseUri(request.uri);
-  return uri.ok ? undefined : bad(`Request-URI: ${uri.error}`);
+/** RFC 3261 §8.1.1: mandatory in every request, and copied into every response. Max-Forwards is not asked for: RFC 2543 had none. */
+function checkPresence(reading: Reading): void {
+  if (reading.status !== 0) return;
+  if (reading.via === undefined) fault(reading, "No Via");
+  else if (reading.from === undefined) fault(reading, "No From");
+  else if (reading.to === undefined) fault(reading, "No To");
+  else if (reading.callId === undefined) fault(reading, "No Call-ID");
+  else if (reading.cseq === undefined) fault(reading, "No CSeq");
 }
 
-/** Enough of a request to answer it: the way back. What else is missing the answer lacks too (RFC 4475 §3.3.1). */
-const answerable = (request: SipRequest): boolean =>
-  request.method !== "ACK" && request.method !== "" && request.via !== undefined;
+function checkRequest(reading: Reading, request: SipRequest): void {
+  if (reading.status !== 0) return;
+  const { method } = request;
+  if (reading.cseq?.method !== method) {
+    // RFC 4475 §3.1.2.18: 501 is better where nobody knows the method.
+    if (knownMethod(method) === undefined) fault(reading, "Not Implemented", 501);
+    else fault(reading, "CSeq Names Another Method");
+  }
+  const uri = request.target;
+  // RFC 3261 §19.1.1, table 1: a Request-URI brings no header fields along (RFC 4475 §3.1.2.11).
+  if (!uri || (uri.scheme !== "other" && uri.headers !== undefined)) fault(reading, "Bad Request-URI");
+  const contact = request.headers.get("contact");
+  if (contact !== undefined && contact !== "*" && !parseNameAddr(contact).ok) fault(reading, "Bad Contact");
+}
+
+/** RFC 3261 §18.3, §20.14. */
+function takeBody(
+  reading: Reading,
+  message: SipMessage,
+  bytes: Buffer,
+  start: number,
+  framing: "datagram" | "stream",
+): void {
+  const present = bytes.length - start;
+  let length = reading.contentLength;
+  if (length < 0) {
+    length = framing === "stream" ? 0 : present;
+    message.lengthMissing = framing === "stream";
+  }
+  if (length > present || (framing === "stream" && length < present)) fault(reading, "Content-Length Does Not Fit");
+  else if (length > 0) message.body = bytes.subarray(start, start + length);
+}

@@ -1,4 +1,5 @@
-import { Headers, type SipRequest, SipResponse } from "./message.ts";
+import { withTag } from "./headers.ts";
+import { type HeaderField, Headers, type SipRequest, SipResponse } from "./message.ts";
 
 const PHRASES: Readonly<Record<number, string>> = {
   100: "Trying",
@@ -71,23 +72,29 @@ export const reasonPhrase = (status: number): string =>
   PHRASES[status] ?? CLASSES[Math.floor(status / 100)] ?? "Unknown";
 
 /** What each response takes over from its request (RFC 3261 §8.2.6.2). */
-const COPIED = new Set(["via", "from", "to", "call-id", "cseq"]);
+function isCopied(key: string): boolean {
+  return key === "via" || key === "from" || key === "to" || key === "call-id" || key === "cseq";
+}
 
 /**
- * A response with the Via, From, To, Call-ID and CSeq of its request. `tag` becomes the To tag where the request has none
- * (RFC 3261 §8.2.6.2).
+ * A response with the Via, From, To, Call-ID and CSeq of its request, and the Timestamp in a 100 (RFC 3261 §8.2.6). `tag` becomes the
+ * To tag where the request has none. `extra` are header fields to be added.
  */
 export function responseTo(
   request: SipRequest,
   status: number,
   reason = reasonPhrase(status),
   tag?: string,
+  extra?: readonly (readonly [name: string, value: string])[],
 ): SipResponse {
-  const headers = new Headers();
+  const fields: HeaderField[] = [];
   for (const field of request.headers.fields) {
-    if (!COPIED.has(field.key)) continue;
-    const needsTag = tag !== undefined && field.key === "to" && request.toTag === undefined;
-    headers.fields.push(needsTag ? { ...field, value: `${field.value};tag=${tag}` } : field);
+    const { key } = field;
+    if (!isCopied(key) && !(status === 100 && key === "timestamp")) continue;
+    const needsTag = tag !== undefined && key === "to" && request.toTag === undefined;
+    fields.push(needsTag ? { key, name: field.name, value: withTag(field.value, tag) } : field);
   }
+  const headers = new Headers(fields);
+  if (extra) for (const [name, value] of extra) headers.add(name, value);
   return new SipResponse(status, reason, headers);
 }

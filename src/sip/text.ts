@@ -1,38 +1,41 @@
+import { isUtf8 } from "node:buffer";
+import { numberIn } from "./chars.ts";
+
+/** Below this many characters V8 copies a slice instead of pointing into the text that it was cut from. */
+const SLICE_IS_COPY_BELOW = 13;
+
 /**
- * A copy of the text that stands alone. A substring of V8 keeps the whole message alive that it was cut from; whoever
- * stores a piece for longer than the message takes a copy.
+ * A copy that stands for itself. A piece cut out of a message keeps the whole message in memory: whoever keeps one for longer than
+ * the message (a session, a table of dialogs) keeps a detached copy.
  */
 export function detach(text: string): string {
-  return text.length < 13 ? text : Buffer.from(text, "latin1").toString("latin1");
+  // Cutting from a joined text makes V8 join it first, into a text of this length and one.
+  return text.length < SLICE_IS_COPY_BELOW ? text : ` ${text}`.slice(1);
 }
 
-/** Text of a message, held as one character for each octet, as people read it: UTF-8 (RFC 3261 §7.3.1). */
-export const decodeUtf8 = (latin1: string): string => Buffer.from(latin1, "latin1").toString("utf8");
-
-/** The reverse: text of people as it stands in a message. */
-export const encodeUtf8 = (text: string): string => Buffer.from(text, "utf8").toString("latin1");
-
-/** token of RFC 3261 §25.1, by character code. */
-const TOKEN = new Uint8Array(128);
-for (const c of "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-.!%*_+`'~") TOKEN[c.charCodeAt(0)] = 1;
-
-export function isToken(text: string): boolean {
-  if (text.length === 0) return false;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code > 127 || TOKEN[code] === 0) return false;
-  }
+/** True where every character is ASCII. */
+export function isAscii(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return false;
   return true;
 }
 
-/** A whole number from 0 to `max`, digits only; undefined for anything else. */
+/** Text of a message (one character for each octet) as people read it. Octets that are not UTF-8 are taken as ISO 8859-1. */
+export function decodeUtf8(text: string): string {
+  if (isAscii(text)) return text;
+  const octets = Buffer.from(text, "latin1");
+  return isUtf8(octets) ? octets.toString("utf8") : text;
+}
+
+/** Text as people write it, as octets of UTF-8, one character each: the form in which messages hold it. */
+export function encodeUtf8(text: string): string {
+  return isAscii(text) ? text : Buffer.from(text, "utf8").toString("latin1");
+}
+
+export { isToken } from "./chars.ts";
+
+/** A whole number from 0 to `max`, digits only, at most ten of them; undefined for anything else. */
 export function readNumber(text: string, max: number): number | undefined {
-  if (text.length === 0 || text.length > 10) return undefined;
-  let value = 0;
-  for (let i = 0; i < text.length; i++) {
-    const digit = text.charCodeAt(i) - 48;
-    if (digit < 0 || digit > 9) return undefined;
-    value = value * 10 + digit;
-  }
-  return value > max ? undefined : value;
+  if (text.length > 10) return undefined;
+  const value = numberIn(text, 0, text.length, 10);
+  return value < 0 || value > max ? undefined : value;
 }

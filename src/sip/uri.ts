@@ -1,216 +1,311 @@
 import { err, ok, type Result } from "../support/result.ts";
-import { readNumber } from "./text.ts";
+import {
+  COLON,
+  classOf,
+  DIGIT,
+  GREATER,
+  LESS,
+  numberIn,
+  PERCENT,
+  QUOTE,
+  SCHEME,
+  SEMICOLON,
+  SP,
+  within,
+} from "./chars.ts";
+import { endOfHost } from "./headers.ts";
+import { encodeUtf8 } from "./text.ts";
 
-/** A SIP or SIPS URI (RFC 3261 §19.1). Parts are as written: escapes are kept, an IPv6 host keeps its brackets. */
+/** A SIP or SIPS URI (RFC 3261 §19.1). Parts are as written, with their escapes, unless said otherwise. */
 export interface SipUri {
   readonly scheme: "sip" | "sips";
   readonly user?: string;
   readonly password?: string;
+  /** An IPv6 address stands in brackets. */
   readonly host: string;
   readonly port?: number;
-  /** By lower-case name; a parameter without a value has "". */
+  /** uri-parameters: names lower-case and unescaped, values as written; without a value "". */
   readonly params: ReadonlyMap<string, string>;
-  /** What follows "?", as written. */
+  /** What follows `?`: header fields for a request made from this URI; `uriHeaders` reads them. */
   readonly headers?: string;
 }
 
-/** A URI of any other scheme; `name` is the scheme in lower case. */
+/** A URI of any other scheme, e.g. tel, of which only the scheme is known. */
 export interface OtherUri {
   readonly scheme: "other";
+  /** Lower-case: `tel`. */
   readonly name: string;
+  /** What stands behind the colon. */
   readonly rest: string;
 }
 
 export type Uri = SipUri | OtherUri;
 
+const BAD_URI = err("Bad URI");
 const NO_PARAMS: ReadonlyMap<string, string> = new Map();
 
-/** Reads a URI as it stands in a Request-URI, between angle brackets, or in a configuration. */
+/** Characters that need no escape in a user part (RFC 3261 §25.1, user-unreserved and unreserved). */
+const USER = classOf("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,;?/");
+/** The reserved set of RFC 2396 §2.2. */
+const RESERVED = classOf(";/?:@&=+$,");
+
+/** Reads a URI as it stands between angle brackets or in a request line. The error is a reason phrase. */
 export function parseUri(text: string): Result<Uri, string> {
   const colon = text.indexOf(":");
-  if (colon <= 0) return err("URI has no scheme");
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code <= 32 || code === 127 || code === 60 || code === 62 || code === 34)
-      return err("URI has a character that must be escaped");
-  }
-  const scheme = text.slice(0, colon).toLowerCase();
+  if (colon <= 0 || !hasUriCharacters(text, colon + 1)) return BAD_URI;
+  const scheme = schemeOf(text, colon);
   if (scheme !== "sip" && scheme !== "sips") {
-    return isScheme(scheme)
-      ? ok({ scheme: "other", name: scheme, rest: text.slice(colon + 1) })
-      : err("URI has no scheme");
+    if (!within(SCHEME, text, 0, colon) || colon + 1 === text.length) return BAD_URI;
+    return ok({ scheme: "other", name: scheme, rest: text.slice(colon + 1) });
   }
-  return parseSip(scheme, text, colon + 1);
-}
-
-function parseSip(scheme: "sip" | "sips", text: string, start: number): Result<SipUri, string> {
-  // The user part may itself hold ";" and "?": the last "@" before the headers ends it.
-  const at = text.indexOf("@", start);
-  let user: string | undefined;
-  let password: string | undefined;
-  let hostStart = start;
-  if (at >= 0) {
-    const end = at;
-    const colon = text.indexOf(":", start);
-    const hasPassword = colon >= 0 && colon < end;
-    user = text.slice(start, hasPassword ? colon : end);
-    if (hasPassword) password = text.slice(colon + 1, end);
-    if (user === "") return err("URI has an empty user");
-    if (!escapesAreRight(user) || (password !== undefined && !escapesAreRight(password)))
-      return err("URI has a wrong escape");
-    hostStart = end + 1;
+  // No `@` may stand behind the host, nor unescaped in the user part, which may hold `;` and `?`, however.
+  const at = text.indexOf("@", colon);
+  const hostStart = at < 0 ? colon + 1 : at + 1;
+  const hostEnd = endOfHost(text, hostStart);
+  if (hostEnd < 0 || at === colon + 1) return BAD_URI;
+  let end = hostEnd;
+  let port: number | undefined;
+  if (text.charCodeAt(end) === COLON) {
+    end = endOfDigits(text, end + 1);
+    port = numberIn(text, hostEnd + 1, end, 5);
+    if (port < 1 || port > 65_535) return BAD_URI;
   }
-  const question = text.indexOf("?", hostStart);
-  const end = question < 0 ? text.length : question;
-  const semicolon = text.indexOf(";", hostStart);
-  const hostEnd = semicolon < 0 || semicolon > end ? end : semicolon;
-  const where = parseHostPort(text, hostStart, hostEnd);
-  if (!where.ok) return where;
-  const params = hostEnd === end ? ok(NO_PARAMS) : parseUriParams(text.slice(hostEnd + 1, end));
-  if (!params.ok) return params;
-  const uri: { -readonly [K in keyof SipUri]: SipUri[K] } = { scheme, host: where.value.host, params: params.value };
-  if (user !== undefined) uri.user = user;
-  if (password !== undefined) uri.password = password;
-  if (where.value.port !== undefined) uri.port = where.value.port;
+  const question = text.indexOf("?", end);
+  const params = readUriParams(text, end, question < 0 ? text.length : question);
+  if (!params) return BAD_URI;
+  const uri: { -readonly [K in keyof SipUri]: SipUri[K] } = { scheme, host: text.slice(hostStart, hostEnd), params };
+  if (port !== undefined) uri.port = port;
   if (question >= 0) uri.headers = text.slice(question + 1);
-  return ok(uri);
+  if (at < 0) return ok(uri);
+  const password = text.indexOf(":", colon + 1);
+  const hasPassword = password >= 0 && password < at;
+  uri.user = text.slice(colon + 1, hasPassword ? password : at);
+  if (hasPassword) uri.password = text.slice(password + 1, at);
+  return uri.user !== "" && escapesAreRight(uri.user) && escapesAreRight(uri.password ?? "") ? ok(uri) : BAD_URI;
 }
 
-/** host[:port]; an IPv6 host stands in brackets (RFC 3261 §25.1). */
+/** host[:port] from `start` to `end` and nothing else; an IPv6 host stands in brackets (RFC 3261 §25.1). */
 export function parseHostPort(
   text: string,
   start = 0,
   end = text.length,
 ): Result<{ host: string; port?: number }, string> {
-  let hostEnd: number;
-  if (text[start] === "[") {
-    hostEnd = text.indexOf("]", start) + 1;
-    if (hostEnd === 0 || hostEnd > end) return err("IPv6 address has no closing bracket");
-    if (!isIpv6(text.slice(start + 1, hostEnd - 1))) return err("IPv6 address cannot be read");
-  } else {
-    const colon = text.indexOf(":", start);
-    hostEnd = colon < 0 || colon > end ? end : colon;
-    if (!isHost(text, start, hostEnd)) return err("host cannot be read");
-  }
+  const hostEnd = endOfHost(text, start);
+  if (hostEnd < 0 || hostEnd > end) return err("Bad Host");
   const host = text.slice(start, hostEnd);
   if (hostEnd === end) return ok({ host });
-  if (text[hostEnd] !== ":") return err("host cannot be read");
-  const port = readNumber(text.slice(hostEnd + 1, end), 65_535);
-  return port === undefined ? err("port must be a number up to 65535") : ok({ host, port });
+  const port = text.charCodeAt(hostEnd) === COLON ? numberIn(text, hostEnd + 1, end, 5) : -1;
+  return port < 1 || port > 65_535 ? err("Bad Port") : ok({ host, port });
 }
 
-function isHost(text: string, start: number, end: number): boolean {
-  if (start >= end || end - start > 255) return false;
-  for (let i = start; i < end; i++) {
-    const code = text.charCodeAt(i);
-    const good =
-      (code >= 97 && code <= 122) ||
-      (code >= 48 && code <= 57) ||
-      (code >= 65 && code <= 90) ||
-      code === 46 ||
-      code === 45 ||
-      code === 95;
-    if (!good) return false;
-  }
-  return true;
+function endOfDigits(text: string, from: number): number {
+  let i = from;
+  while (i < text.length && DIGIT[text.charCodeAt(i)] === 1) i++;
+  return i;
 }
-
-/** Hex groups, colons, an IPv4 tail. RFC 5118 §4.10 asks to bear with three colons. */
-function isIpv6(text: string): boolean {
-  if (text.length < 2 || text.length > 46 || !text.includes(":")) return false;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    const good = (code >= 48 && code <= 58) || (code >= 97 && code <= 102) || (code >= 65 && code <= 70) || code === 46;
-    if (!good) return false;
-  }
-  return true;
-}
-
-function parseUriParams(text: string): Result<ReadonlyMap<string, string>, string> {
-  const params = new Map<string, string>();
-  for (const part of text.split(";")) {
-    const equals = part.indexOf("=");
-    const name = (equals < 0 ? part : part.slice(0, equals)).toLowerCase();
-    if (name === "" || !escapesAreRight(part)) return err("URI parameter cannot be read");
-    if (params.has(name)) return err(`URI parameter ${name} stands twice`); // RFC 3261 §19.1.1
-    params.set(name, equals < 0 ? "" : part.slice(equals + 1));
-  }
-  return ok(params);
-}
-
-const isScheme = (text: string): boolean => /^[a-z][a-z0-9+.-]*$/.test(text);
 
 function escapesAreRight(text: string): boolean {
-  for (let at = text.indexOf("%"); at >= 0; at = text.indexOf("%", at + 1)) {
-    if (hexAt(text, at + 1) < 0 || hexAt(text, at + 2) < 0) return false;
+  for (let at = text.indexOf("%"); at >= 0; at = text.indexOf("%", at + 1)) if (escapeAt(text, at) < 0) return false;
+  return true;
+}
+
+function schemeOf(text: string, colon: number): string {
+  if (colon === 3 && text.startsWith("sip:")) return "sip";
+  if (colon === 4 && text.startsWith("sips:")) return "sips";
+  return text.slice(0, colon).toLowerCase();
+}
+
+/** Neither spaces nor controls, nor what ends a URI where it stands: `"`, `<`, `>`. */
+function hasUriCharacters(text: string, from: number): boolean {
+  for (let i = from; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c <= SP || c === QUOTE || c === LESS || c === GREATER || c === 0x7f) return false;
   }
   return true;
 }
 
-function hexAt(text: string, at: number): number {
-  const code = text.charCodeAt(at);
-  if (code >= 48 && code <= 57) return code - 48;
-  if (code >= 65 && code <= 70) return code - 55;
-  if (code >= 97 && code <= 102) return code - 87;
-  return -1;
-}
-
-/** Resolves escapes, once (RFC 3261 §19.1.2). A "%" without two hex digits stays. */
-export function unescape(text: string): string {
-  let at = text.indexOf("%");
-  if (at < 0) return text;
-  let out = "";
-  let from = 0;
-  for (; at >= 0; at = text.indexOf("%", at + 1)) {
-    const high = hexAt(text, at + 1);
-    const low = hexAt(text, at + 2);
-    if (high < 0 || low < 0) continue;
-    out += text.slice(from, at) + String.fromCharCode(high * 16 + low);
-    from = at + 3;
-    at += 2;
+function readUriParams(text: string, from: number, end: number): ReadonlyMap<string, string> | undefined {
+  if (from === end) return NO_PARAMS;
+  const params = new Map<string, string>();
+  for (let i = from; i < end; ) {
+    if (text.charCodeAt(i) !== SEMICOLON) return undefined;
+    let next = text.indexOf(";", i + 1);
+    if (next < 0 || next > end) next = end;
+    let equals = text.indexOf("=", i + 1);
+    if (equals < 0 || equals > next) equals = next;
+    const name = unescape(text.slice(i + 1, equals)).toLowerCase();
+    // RFC 3261 §19.1.1: any given parameter name must not appear more than once.
+    if (name === "" || params.has(name)) return undefined;
+    params.set(name, text.slice(equals + 1, next));
+    i = next;
   }
-  return out + text.slice(from);
+  return params;
 }
 
-/** The user part as it is compared: escapes resolved; undefined where the URI has none. */
-export const unescapeUser = (uri: SipUri): string | undefined =>
-  uri.user === undefined ? undefined : unescape(uri.user);
-
+/** Writes a URI from its parts. */
 export function formatUri(uri: Uri): string {
   if (uri.scheme === "other") return `${uri.name}:${uri.rest}`;
   let text = `${uri.scheme}:`;
-  if (uri.user !== undefined) text += `${uri.user}${uri.password === undefined ? "" : `:${uri.password}`}@`;
+  if (uri.user !== undefined) text += uri.password === undefined ? `${uri.user}@` : `${uri.user}:${uri.password}@`;
   text += uri.host;
   if (uri.port !== undefined) text += `:${uri.port}`;
-  for (const [name, value] of uri.params) text += value === "" ? `;${name}` : `;${name}=${value}`;
+  for (const [name, value] of uri.params)
+    text += value === "" ? `;${escapeName(name)}` : `;${escapeName(name)}=${value}`;
   return uri.headers === undefined ? text : `${text}?${uri.headers}`;
 }
 
-/** Parameters that must match when only one URI has them (RFC 3261 §19.1.4). */
-const DECIDING = ["user", "ttl", "method", "maddr"];
+/** The header fields that the URI brings along (RFC 3261 §19.1.1), lower-case names and values without escapes, sorted by name. */
+export function uriHeaders(uri: SipUri): [name: string, value: string][] {
+  if (uri.headers === undefined) return [];
+  const fields = uri.headers.split("&").map((pair): [string, string] => {
+    const equals = pair.indexOf("=");
+    return equals < 0
+      ? [unescape(pair).toLowerCase(), ""]
+      : [unescape(pair.slice(0, equals)).toLowerCase(), unescape(pair.slice(equals + 1))];
+  });
+  return fields.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
+}
 
-/** Whether two URIs are equivalent (RFC 3261 §19.1.4). */
+/** Whether two URIs are equivalent (RFC 3261 §19.1.4). It is not transitive. URIs of other schemes are compared as text. */
 export function sameUri(a: Uri, b: Uri): boolean {
-  if (a.scheme === "other" || b.scheme === "other") return a.scheme === b.scheme && formatUri(a) === formatUri(b);
-  if (a.scheme !== b.scheme || a.port !== b.port || a.host.toLowerCase() !== b.host.toLowerCase()) return false;
-  if (unescapeUser(a) !== unescapeUser(b)) return false;
-  if (unescape(a.password ?? "") !== unescape(b.password ?? "")) return false;
-  for (const [name, value] of a.params) {
-    const other = b.params.get(name);
-    if (other === undefined ? DECIDING.includes(name) : unescape(other).toLowerCase() !== unescape(value).toLowerCase())
-      return false;
+  if (a.scheme === "other" || b.scheme === "other")
+    return a.scheme === "other" && b.scheme === "other" && a.name === b.name && a.rest === b.rest;
+  return (
+    a.scheme === b.scheme &&
+    a.port === b.port &&
+    a.host.toLowerCase() === b.host.toLowerCase() &&
+    normal(a.user) === normal(b.user) &&
+    normal(a.password) === normal(b.password) &&
+    sameParams(a.params, b.params) &&
+    sameHeaders(a, b)
+  );
+}
+
+/**
+ * These never match a URI without them; all others in one URI only are ignored. RFC 3261 §19.1.4 names transport where it speaks of
+ * defaults, and in its examples.
+ */
+const NOT_IGNORED = ["user", "ttl", "method", "maddr", "transport"];
+
+function sameParams(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+  if (a.size === 0 && b.size === 0) return true;
+  for (const name of NOT_IGNORED) if (a.has(name) !== b.has(name)) return false;
+  for (const [name, value] of a) {
+    const other = b.get(name);
+    if (other !== undefined && normal(other)!.toLowerCase() !== normal(value)!.toLowerCase()) return false;
   }
-  for (const name of b.params.keys()) if (DECIDING.includes(name) && !a.params.has(name)) return false;
-  return sameHeaders(a.headers, b.headers);
+  return true;
 }
 
-function sameHeaders(a: string | undefined, b: string | undefined): boolean {
-  const sorted = (text: string | undefined) => (text ?? "").split("&").map(unescape).sort().join("&");
-  return sorted(a) === sorted(b);
+/** DEVIATION: RFC 3261 §19.1.4 compares each by the rules of its header field; here the values must be the same text. */
+function sameHeaders(a: SipUri, b: SipUri): boolean {
+  if (a.headers === b.headers) return true;
+  const these = uriHeaders(a);
+  const those = uriHeaders(b);
+  return (
+    these.length === those.length && these.every(([name, value], i) => name === those[i]![0] && value === those[i]![1])
+  );
 }
 
-/** Whether a Route's URI says that its proxy routes loosely (RFC 3261 §19.1.1, lr). */
-export function hasLooseRouting(text: string): boolean {
+/** RFC 3261 §19.1.4: a character outside the reserved set is equivalent to its escape. */
+function normal(text: string | undefined): string | undefined {
+  if (text === undefined || !text.includes("%")) return text;
+  let out = "";
+  for (let i = 0; i < text.length; i++) {
+    const octet = escapeAt(text, i);
+    if (octet < 0) out += text[i];
+    else {
+      out +=
+        RESERVED[octet] === 1 || octet === PERCENT ? text.slice(i, i + 3).toUpperCase() : String.fromCharCode(octet);
+      i += 2;
+    }
+  }
+  return out;
+}
+
+/** The octet that the escape at that place stands for, or -1 where there is none. */
+function escapeAt(text: string, i: number): number {
+  if (text.charCodeAt(i) !== PERCENT) return -1;
+  const high = hexDigit(text.charCodeAt(i + 1));
+  const low = hexDigit(text.charCodeAt(i + 2));
+  return high < 0 || low < 0 ? -1 : high * 16 + low;
+}
+
+function hexDigit(c: number): number {
+  if (c >= 0x30 && c <= 0x39) return c - 0x30;
+  const letter = c | 0x20;
+  return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
+}
+
+/** The octets that a text with escapes stands for, one character each; once only, never again in what comes out (RFC 4475 §3.1.1.3). */
+// biome-ignore lint/suspicious/noShadowRestrictedNames: RFC 3261 §19.1.2 calls it so; the global one is obsolete.
+export function unescape(text: string): string {
+  if (!text.includes("%")) return text;
+  let out = "";
+  for (let i = 0; i < text.length; i++) {
+    const octet = escapeAt(text, i);
+    if (octet < 0) out += text[i];
+    else {
+      out += String.fromCharCode(octet);
+      i += 2;
+    }
+  }
+  return out;
+}
+
+/** The user part of a URI without escapes; undefined where there is none. `decodeUtf8` makes it readable. */
+export function unescapeUser(uri: SipUri): string | undefined {
+  return uri.user === undefined ? undefined : unescape(uri.user);
+}
+
+/** A user name as people write it, as it stands in a URI. */
+export function escapeUser(user: string): string {
+  if (within(USER, user)) return user;
+  let out = "";
+  for (const octet of encodeUtf8(user)) out += USER[octet.charCodeAt(0)] === 1 ? octet : percent(octet.charCodeAt(0));
+  return out;
+}
+
+/** Characters that need no escape in the name of a parameter (paramchar). */
+const NAME = classOf("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()[]/:+$");
+
+function escapeName(name: string): string {
+  if (within(NAME, name)) return name;
+  let out = "";
+  for (const octet of name) out += NAME[octet.charCodeAt(0)] === 1 ? octet : percent(octet.charCodeAt(0));
+  return out;
+}
+
+const percent = (octet: number): string => `%${octet.toString(16).toUpperCase().padStart(2, "0")}`;
+
+/** Whether the URI says `lr`: its owner follows the routing of RFC 3261 and not that of RFC 2543 (§19.1.1). Takes text or a read URI. */
+export function hasLooseRouting(uri: string | Uri): boolean {
+  const read = typeof uri === "string" ? sipUriOf(uri) : uri;
+  return read !== undefined && read.scheme !== "other" && read.params.has("lr");
+}
+
+/** The transport that the URI names, lower-case; undefined where it names none (RFC 3263 §4.1 then decides). */
+export function transportOf(uri: SipUri): string | undefined {
+  return uri.params.get("transport")?.toLowerCase() || undefined;
+}
+
+/** The host to which a request for this URI is sent: maddr where there is one (RFC 3261 §19.1.1). */
+export function targetHost(uri: SipUri): string {
+  return uri.params.get("maddr") || uri.host;
+}
+
+/** The text as SIP or SIPS URI, or undefined where it is none. */
+export function sipUriOf(text: string): SipUri | undefined {
   const uri = parseUri(text);
-  return uri.ok && uri.value.scheme !== "other" && uri.value.params.has("lr");
+  return uri.ok && uri.value.scheme !== "other" ? uri.value : undefined;
+}
+
+/** The number of a tel URI (RFC 3966), or of a SIP URI with `user=phone`, without visual separators; undefined for any other URI. */
+export function telephoneNumber(uri: Uri): string | undefined {
+  let written: string | undefined;
+  if (uri.scheme === "other") written = uri.name === "tel" ? uri.rest : undefined;
+  else if (uri.params.get("user")?.toLowerCase() === "phone") written = uri.user;
+  if (written === undefined) return undefined;
+  const digits = unescape(written.split(";", 1)[0]!).replace(/[-.()]/g, "");
+  return /^\+?[0-9A-Da-d*#]+$/.test(digits) ? digits : undefined;
 }

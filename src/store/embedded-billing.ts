@@ -9,6 +9,7 @@ import type {
   EntryPage,
   MonthTotal,
 } from "../charging/billing-store.ts";
+import { written } from "../charging/lmdb-failure.ts";
 import { addToTotal, noTotal } from "../charging/month-total.ts";
 
 type MonthKey = [user: string, month: string, at: number, id: string];
@@ -60,7 +61,7 @@ export class EmbeddedBilling implements BillingStore {
 
   /** A child transaction, since only that is undone where something throws in the middle of it. */
   write(batch: BillingBatch): Promise<string[]> {
-    return this.root.childTransaction(() => {
+    const transaction = this.root.childTransaction(() => {
       this.writeEntries(batch.entries);
       const refused: string[] = [];
       for (const account of batch.accounts) {
@@ -68,6 +69,7 @@ export class EmbeddedBilling implements BillingStore {
       }
       return refused;
     });
+    return written(transaction);
   }
 
   private writeEntries(entries: readonly Entry[]): void {
@@ -75,7 +77,8 @@ export class EmbeddedBilling implements BillingStore {
     for (const entry of entries) {
       const { id, user, month, at, service, currency } = entry;
       const place: MonthKey = [user, month, at, id];
-      if (!this.idsDb.putSync(id, place, { noOverwrite: true })) continue;
+      if (this.idsDb.doesExist(id)) continue;
+      this.idsDb.putSync(id, place);
       this.entriesDb.putSync(place, entry);
       const key: TotalKey = [user, month, service, currency];
       const name = key.join("\n");
@@ -99,7 +102,11 @@ export class EmbeddedBilling implements BillingStore {
     return true;
   }
 
-  async entries(user: string, month: string, page: { readonly after?: string | undefined; readonly limit: number }): Promise<EntryPage> {
+  async entries(
+    user: string,
+    month: string,
+    page: { readonly after?: string | undefined; readonly limit: number },
+  ): Promise<EntryPage> {
     this.root.resetReadTxn();
     const after = page.after === undefined ? undefined : (JSON.parse(page.after) as MonthKey);
     const range = after ? { start: after, exclusiveStart: true } : { start: [user, month] as unknown as MonthKey };
@@ -131,7 +138,7 @@ export class EmbeddedBilling implements BillingStore {
   }
 
   async putDeadLetter(letter: DeadLetter): Promise<void> {
-    await this.deadDb.put(letter.id, letter);
+    await written(this.deadDb.put(letter.id, letter));
   }
 
   async deadLetters(limit: number): Promise<DeadLetter[]> {

@@ -1,4 +1,5 @@
 import { type Database, open, type RootDatabase } from "lmdb";
+import { written } from "../charging/lmdb-failure.ts";
 import type { Tariff } from "../charging/tariff.ts";
 import type { AppServer, Service, User } from "../directory/types.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
@@ -11,8 +12,16 @@ const VERSION = "directory";
  * resolves. Several processes may have it open. Rejects where the folder cannot be used.
  */
 export async function openEmbeddedStore(path: string): Promise<Store> {
-  // overlappingSync, lmdb's default, would resolve before the fsync, and never settle after one that failed.
-  const root: RootDatabase = open({ path, encoding: "json", overlappingSync: false, noSubdir: false, maxDbs: 16 });
+  // Two of lmdb's defaults are bad for money: overlappingSync resolves before the fsync and never settles after one that failed;
+  // eventTurnBatching makes a promise of its own for each turn, whose rejection would end the process.
+  const root: RootDatabase = open({
+    path,
+    encoding: "json",
+    overlappingSync: false,
+    eventTurnBatching: false,
+    noSubdir: false,
+    maxDbs: 16,
+  });
   root.readerCheck(); // a process that was killed may have left its mark as a reader, and nothing that it could see is ever reused
   const meta = root.openDB<number, string>({ name: "meta", encoding: "json" });
   const registry = <T extends { readonly id: string }>(name: string): Registry<T> =>
@@ -51,22 +60,27 @@ class EmbeddedRegistry<T extends { readonly id: string }> implements Registry<T>
   }
 
   async put(thing: T): Promise<void> {
-    await this.db.childTransaction(() => {
+    await this.change(() => {
       this.db.putSync(thing.id, thing);
-      this.grow();
-    });
-  }
-
-  async remove(id: string): Promise<boolean> {
-    return this.db.childTransaction(() => {
-      if (!this.db.doesExist(id)) return false;
-      this.db.removeSync(id);
-      this.grow();
       return true;
     });
   }
 
-  private grow(): void {
-    this.meta.putSync(VERSION, (this.meta.get(VERSION) ?? 0) + 1);
+  async remove(id: string): Promise<boolean> {
+    return this.change(() => {
+      if (!this.db.doesExist(id)) return false;
+      this.db.removeSync(id);
+      return true;
+    });
+  }
+
+  /** In one transaction, with the version where anything changed. */
+  private change(make: () => boolean): Promise<boolean> {
+    const transaction = this.db.childTransaction(() => {
+      const changed = make();
+      if (changed) this.meta.putSync(VERSION, (this.meta.get(VERSION) ?? 0) + 1);
+      return changed;
+    });
+    return written(transaction);
   }
 }

@@ -1,6 +1,6 @@
-import type { AppServer, Service, User } from "../directory/types.ts";
-import type { Tariff } from "../charging/tariff.ts";
 import type { BillingStore } from "../charging/billing-store.ts";
+import type { Tariff } from "../charging/tariff.ts";
+import type { AppServer, Service, User } from "../directory/types.ts";
 
 /** A set of registered things, each under its id. */
 export interface Registry<T extends { readonly id: string }> {

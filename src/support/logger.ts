@@ -10,7 +10,11 @@ export interface LoggerOptions {
 }
 
 /** What nobody may read in a log: passwords, and what stands for them. Two levels, as deep as this code logs. */
-const SECRETS = ["password", "authorization", "Authorization", "ha1", "secret"].flatMap((key) => [key, `*.${key}`, `*.*.${key}`]);
+const SECRETS = ["password", "authorization", "Authorization", "ha1", "secret"].flatMap((key) => [
+  key,
+  `*.${key}`,
+  `*.*.${key}`,
+]);
 
 /** A pino logger, JSON lines or readable ones. */
 export function createLogger({ level, pretty, to }: LoggerOptions): Logger {
@@ -42,7 +46,9 @@ export function prettyLine(json: string, colour: boolean): string {
   const { level, time, msg, err, ...rest } = record;
   const name = String(level).padEnd(5);
   const shown = colour ? `\u001b[${COLOURS[String(level)] ?? 0}m${name}\u001b[0m` : name;
-  const fields = Object.entries(rest).map(([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`);
+  const fields = Object.entries(rest).map(
+    ([key, value]) => `${key}=${typeof value === "string" ? value : JSON.stringify(value)}`,
+  );
   let line = `${String(time).slice(11, 23)} ${shown} ${[printable(String(msg ?? "")), ...fields.map(printable)].join("  ")}\n`;
   if (typeof err === "object" && err !== null) {
     const { stack, message } = err as { stack?: string; message?: string };

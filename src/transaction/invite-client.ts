@@ -118,7 +118,8 @@ export class InviteClient implements TimerOwner {
       }
       case "D":
       case "M":
-        return this.terminate();
+        this.terminate();
+        return;
       default:
     }
   }

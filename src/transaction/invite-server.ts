@@ -103,7 +103,8 @@ export class InviteServer implements TimerOwner {
         if (this.state === "proceeding") this.user?.trying();
         return;
       case "G":
-        return this.repeat();
+        this.repeat();
+        return;
       case "H": {
         // RFC 3261 §17.2.1: the ACK never came, and the TU must hear of it.
         const user = this.user;
@@ -113,7 +114,8 @@ export class InviteServer implements TimerOwner {
       }
       case "I":
       case "L":
-        return this.terminate();
+        this.terminate();
+        return;
       default:
     }
   }
@@ -151,7 +153,10 @@ export class InviteServer implements TimerOwner {
     const { timers, durations } = this.context;
     timers.stop(this.retransmitTimer);
     timers.stop(this.endTimer);
-    if (this.flow.reliable) return this.terminate(); // RFC 3261 §17.2.1: Timer I is zero.
+    if (this.flow.reliable) {
+      this.terminate(); // RFC 3261 §17.2.1: Timer I is zero.
+      return;
+    }
     this.state = "confirmed";
     this.lastResponse = this.user = this.retransmitTimer = undefined;
     this.endTimer = timers.start(this, "I", durations.t4Ms);

@@ -1,3 +1,4 @@
+import { hasMagicCookie } from "../sip/keys.ts";
 import type { SipMessage, SipRequest, SipResponse } from "../sip/message.ts";
 import type { ParseError } from "../sip/parse.ts";
 import { responseTo } from "../sip/response.ts";
@@ -11,7 +12,7 @@ import { FlowIndex } from "./flow-index.ts";
 import { InviteClient } from "./invite-client.ts";
 import { InviteServer } from "./invite-server.ts";
 import { type ClientContext, durationsOf, type Machine } from "./machine.ts";
-import { CANCELLABLE, isLegacy, mergeKeyOf, serverKeyOf } from "./matching.ts";
+import { CANCELLABLE, mergeKeyOf, serverKeyOf } from "./matching.ts";
 import { NonInviteClient } from "./non-invite-client.ts";
 import { NonInviteServer } from "./non-invite-server.ts";
 import { fillResponse } from "./responses.ts";
@@ -186,7 +187,10 @@ class Layer implements Transactions, ClientContext {
   }
 
   private receivedRequest(request: SipRequest, flow: Flow): void {
-    if (request.method === "ACK") return this.receivedAck(request, flow);
+    if (request.method === "ACK") {
+      this.receivedAck(request, flow);
+      return;
+    }
     const key = serverKeyOf(request, request.method);
     const known = this.servers.get(key);
     if (known) {
@@ -210,7 +214,7 @@ class Layer implements Transactions, ClientContext {
     const machine = this.servers.get(serverKeyOf(ack, "INVITE"));
     if (machine instanceof InviteServer) {
       // RFC 3261 §17.2.3: without the cookie in its branch, an ACK must also carry the To tag of the response.
-      const strange = isLegacy(ack) && ack.toTag !== machine.localTag;
+      const strange = !hasMagicCookie(ack) && ack.toTag !== machine.localTag;
       if (!strange && machine.acknowledged(ack)) return;
     }
     // The ACK of an answer given without a transaction.
@@ -225,7 +229,10 @@ class Layer implements Transactions, ClientContext {
       target = this.servers.get(serverKeyOf(cancel, method));
       if (target) break;
     }
-    if (!target) return this.answerStatelessly(cancel, flow, 481);
+    if (!target) {
+      this.answerStatelessly(cancel, flow, 481);
+      return;
+    }
     const machine = new NonInviteServer(this, "CANCEL", key, flow);
     const handle = this.add(machine, cancel);
     // The To tag of this answer is that of the answers to the INVITE.
@@ -239,14 +246,16 @@ class Layer implements Transactions, ClientContext {
     const limit = opens ? this.bounds.maxTransactions : this.bounds.maxTransactionsInDialogs;
     if (this.size >= limit) {
       this.stats.refused++;
-      return this.answerStatelessly(request, flow, 503);
+      this.answerStatelessly(request, flow, 503);
+      return;
     }
     const invite = request.method === "INVITE";
     const machine = invite ? new InviteServer(this, key, flow) : new NonInviteServer(this, request.method, key, flow);
     const handle = this.add(machine, request);
     if (opens && this.isMerged(request, machine)) {
       this.stats.merged++;
-      return handle.respond(responseTo(request, 482)); // RFC 3261 §8.2.2.2
+      handle.respond(responseTo(request, 482)); // RFC 3261 §8.2.2.2
+      return;
     }
     try {
       this.user?.request(handle);

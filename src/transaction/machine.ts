@@ -42,7 +42,12 @@ export interface MachineContext {
 /** What client machines need besides. */
 export interface ClientContext extends MachineContext {
   /** Sends an unsent request, or one whose connection could not be made, with that branch (RFC 3261 §18.1.1). */
-  resend(machine: Machine, request: SipRequest, destination: Destination, branch: string): { flow: Flow; bytes: Buffer };
+  resend(
+    machine: Machine,
+    request: SipRequest,
+    destination: Destination,
+    branch: string,
+  ): { flow: Flow; bytes: Buffer };
   /** Sends a CANCEL in a client transaction of its own, on the flow of the INVITE and with its branch (RFC 3261 §9.1). */
   sendCancel(cancel: SipRequest, branch: string, flow: Flow): void;
 }

@@ -96,7 +96,8 @@ export class NonInviteClient implements TimerOwner {
         return;
       }
       case "K":
-        return this.terminate();
+        this.terminate();
+        return;
       default:
     }
   }
@@ -109,7 +110,10 @@ export class NonInviteClient implements TimerOwner {
   private complete(): void {
     this.stopTimers();
     this.user = this.request = this.bytes = undefined;
-    if (this.flow.reliable) return this.terminate(); // RFC 3261 §17.1.2.2: Timer K is zero.
+    if (this.flow.reliable) {
+      this.terminate(); // RFC 3261 §17.1.2.2: Timer K is zero.
+      return;
+    }
     this.state = "completed";
     this.context.settled(this);
     this.endTimer = this.context.timers.start(this, "K", this.context.durations.t4Ms);

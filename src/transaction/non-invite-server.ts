@@ -82,7 +82,8 @@ export class NonInviteServer implements TimerOwner {
       }
       case "unanswered":
       case "J":
-        return this.terminate();
+        this.terminate();
+        return;
       default:
     }
   }
@@ -91,7 +92,10 @@ export class NonInviteServer implements TimerOwner {
     const { timers, durations } = this.context;
     timers.stop(this.timer);
     this.user = undefined;
-    if (this.flow.reliable) return this.terminate(); // RFC 3261 §17.2.2: Timer J is zero.
+    if (this.flow.reliable) {
+      this.terminate(); // RFC 3261 §17.2.2: Timer J is zero.
+      return;
+    }
     this.state = "completed";
     this.lastResponse = bytes;
     this.context.settled(this);

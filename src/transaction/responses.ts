@@ -56,7 +56,14 @@ export function tagOf(value: string): string | undefined {
   while (at >= 0) {
     const end = value.indexOf(";", at + 1);
     const equals = value.indexOf("=", at);
-    if (equals > 0 && (end < 0 || equals < end) && value.slice(at + 1, equals).trim().toLowerCase() === "tag")
+    if (
+      equals > 0 &&
+      (end < 0 || equals < end) &&
+      value
+        .slice(at + 1, equals)
+        .trim()
+        .toLowerCase() === "tag"
+    )
       return value.slice(equals + 1, end < 0 ? undefined : end).trim();
     at = end;
   }

@@ -1,5 +1,6 @@
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { serialize } from "../sip/serialize.ts";
+import { detach } from "../sip/text.ts";
 import type { Random } from "../support/random.ts";
 import type { Flow } from "../transport/types.ts";
 import type { InviteServer } from "./invite-server.ts";
@@ -35,7 +36,8 @@ export class ServerHandle implements ServerTransaction {
     const { status } = response;
     if (status >= 200) this.answered = true;
     if (!machine.takes(status)) return;
-    machine.localTag = fillResponse(response, this.request, machine.localTag, this.random) ?? machine.localTag;
+    const tag = fillResponse(response, this.request, machine.localTag, this.random);
+    if (tag !== undefined && tag !== machine.localTag) machine.localTag = detach(tag);
     machine.respond(status, serialize(response));
   }
 

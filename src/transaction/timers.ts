@@ -129,8 +129,7 @@ export class TimerQueues {
     }
     queue.armed = undefined;
     // Never longer than the queue's own duration: the wall clock may have been set back meanwhile.
-    if (queue.first)
-      this.arm(queue, Math.min(queue.durationMs, Math.max(1, queue.first.dueAt - now)));
+    if (queue.first) this.arm(queue, Math.min(queue.durationMs, Math.max(1, queue.first.dueAt - now)));
   }
 
   private unlink(timer: Timer): void {

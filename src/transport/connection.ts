@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { StreamFramer } from "../sip/frame.ts";
+import type { ParseError } from "../sip/parse.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Flow, TransportName } from "./types.ts";
 import { formatHost } from "./via.ts";
@@ -21,8 +22,14 @@ export interface ConnectionOwner {
   readonly readyEvent: string;
   readonly clock: Clock;
   readonly bounds: ConnectionBounds;
-  /** One whole message, or what made further reading impossible. */
+  /** One whole message. */
   received(bytes: Buffer, connection: Connection): void;
+  /** What came can't be cut into messages any further; the connection is closed after this. */
+  unreadable(error: ParseError, connection: Connection): void;
+  /** The peer asked whether the connection lives, and was answered. */
+  keptAlive(): void;
+  /** Sees what is sent, where somebody watches. */
+  readonly sending?: ((bytes: Buffer, connection: Connection) => void) | undefined;
   /** Something was sent after the connection had ended. */
   sentTooLate(bytes: Buffer, connection: Connection): void;
   closed(connection: Connection, reason: string): void;
@@ -52,7 +59,14 @@ export class Connection implements Flow {
   private corked = false;
   private reason = "closed by peer";
 
-  constructor(owner: ConnectionOwner, socket: Socket, number: number, address: string, port: number, incoming: boolean) {
+  constructor(
+    owner: ConnectionOwner,
+    socket: Socket,
+    number: number,
+    address: string,
+    port: number,
+    incoming: boolean,
+  ) {
     this.owner = owner;
     this.socket = socket;
     this.id = `${owner.transport}/${formatHost(address)}:${port}#${number}`;
@@ -61,7 +75,8 @@ export class Connection implements Flow {
     this.incoming = incoming;
     this.connected = incoming;
     this.usedAt = owner.clock.now();
-    this.framer = new StreamFramer(owner.bounds.messageBytes);
+    const { messageBytes } = owner.bounds;
+    this.framer = new StreamFramer({ maxHeadBytes: messageBytes, maxBodyBytes: messageBytes });
     this.listen();
   }
 
@@ -93,6 +108,7 @@ export class Connection implements Flow {
       return;
     }
     const { socket } = this;
+    if (!socket.writable) return; // Being finished: no more goes out.
     if (socket.writableLength + bytes.length > this.owner.bounds.writeQueueBytes) {
       this.close("peer reads too slowly");
       return;
@@ -104,6 +120,7 @@ export class Connection implements Flow {
       socket.cork();
       process.nextTick(uncork, this);
     }
+    this.owner.sending?.(bytes, this);
     socket.write(bytes);
   }
 
@@ -115,10 +132,28 @@ export class Connection implements Flow {
     this.ended();
   }
 
+  private read(chunk: Buffer): void {
+    this.usedAt = this.owner.clock.now();
+    const frames = this.framer.push(chunk);
+    for (const frame of frames) {
+      if (!this.open) return;
+      if (frame.kind === "message") this.owner.received(frame.bytes, this);
+      else if (frame.kind === "ping") {
+        this.owner.keptAlive();
+        this.send(PONG);
+      } else {
+        if (frame.error) this.owner.unreadable(frame.error, this);
+        this.finish(frame.reason);
+      }
+    }
+    if (this.framer.pendingBytes === 0) this.partialSince = 0;
+    else if (this.partialSince === 0 || frames.length > 0) this.partialSince = this.usedAt;
+  }
+
   /** Ends the connection after what was written has gone out. */
   finish(reason: string): void {
     this.reason = reason;
-    this.socket.end();
+    this.socket.destroySoon();
   }
 
   uncork(): void {

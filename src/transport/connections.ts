@@ -1,4 +1,5 @@
 import type { Server, Socket } from "node:net";
+import type { ParseError } from "../sip/parse.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import { Connection, type ConnectionBounds, type ConnectionOwner } from "./connection.ts";
 import { FailedFlow } from "./failed-flow.ts";
@@ -30,6 +31,8 @@ export interface ConnectionsOptions {
   readonly clock: Clock;
   readonly bounds: ConnectionsBounds;
   received(bytes: Buffer, connection: Connection): void;
+  unreadable(error: ParseError, connection: Connection): void;
+  readonly sending?: ((bytes: Buffer, connection: Connection) => void) | undefined;
   sentTooLate(bytes: Buffer, connection: Connection): void;
   closed(flow: Flow, reason: string): void;
   serverFailed(error: Error): void;
@@ -69,6 +72,10 @@ export class Connections implements ConnectionOwner {
 
   get secure(): boolean {
     return this.options.kind.secure;
+  }
+
+  get sending(): ConnectionsOptions["sending"] {
+    return this.options.sending;
   }
 
   get readyEvent(): string {
@@ -131,6 +138,10 @@ export class Connections implements ConnectionOwner {
 
   received(bytes: Buffer, connection: Connection): void {
     this.options.received(bytes, connection);
+  }
+
+  unreadable(error: ParseError, connection: Connection): void {
+    this.options.unreadable(error, connection);
   }
 
   keptAlive(): void {
@@ -199,7 +210,8 @@ export class Connections implements ConnectionOwner {
     for (const connection of [...this.connections]) {
       const { usedAt, partialSince } = connection;
       if (now - usedAt >= this.bounds.idleMs) connection.close("idle");
-      else if (partialSince > 0 && now - partialSince >= this.bounds.partialMs) connection.close("message not finished");
+      else if (partialSince > 0 && now - partialSince >= this.bounds.partialMs)
+        connection.close("message not finished");
     }
   }
 }

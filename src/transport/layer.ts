@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import type { SipMessage, SipRequest } from "../sip/message.ts";
-import { parseMessage } from "../sip/parse.ts";
+import { type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
@@ -40,6 +40,18 @@ export const defaultTransportBounds: TransportBounds = {
   partialMs: 32_000,
 };
 
+/** A message as it comes or goes, for whoever watches: a ladder, a trace. */
+export interface Tapped {
+  readonly direction: "in" | "out";
+  /** `host:port` of the other side. */
+  readonly peer: string;
+  readonly message: SipMessage;
+  /** Milliseconds of the clock. */
+  readonly at: number;
+}
+
+export type Tap = (event: Tapped) => void;
+
 export interface TransportLayerOptions {
   readonly listen: readonly ListenOptions[];
   /** The transaction layer; `attach` gives it later where the two need each other. */
@@ -47,6 +59,8 @@ export interface TransportLayerOptions {
   readonly clock: Clock;
   readonly bounds?: Partial<TransportBounds>;
   readonly log?: Logger;
+  /** Sees every message. What goes out is read anew for it: not for a relay under load. */
+  readonly tap?: Tap;
 }
 
 /** What happened since the start, for metrics. */
@@ -94,6 +108,7 @@ class Layer implements Transports {
   private readonly tcp: Connections;
   private readonly noTcp = new Map<string, number>();
   private readonly counts = { messagesIn: 0, messagesOut: 0, malformed: 0, keepAlives: 0, sendFailures: 0 };
+  private readonly sending: ((bytes: Buffer, flow: Flow) => void) | undefined;
   private readonly rare = { foreignResponses: 0, oversized: 0 };
   private user: TransportUser | undefined;
 
@@ -101,12 +116,15 @@ class Layer implements Transports {
     this.options = options;
     this.user = options.user;
     this.bounds = { ...defaultTransportBounds, ...options.bounds };
+    if (options.tap) this.sending = (bytes, flow) => this.tapOut(bytes, flow);
     this.listeners = new Listeners(options.listen, options.clock);
     this.tcp = new Connections({
       kind: tcp,
       clock: options.clock,
       bounds: this.bounds,
       received: (bytes, connection) => this.receivedFrame(bytes, connection),
+      unreadable: (error, connection) => this.malformed(error, connection),
+      sending: this.sending,
       sentTooLate: (bytes, connection) => this.rerouteResponse(bytes, connection),
       closed: (flow, reason) => this.connectionClosed(flow, reason),
       serverFailed: (error) => this.options.log?.error({ err: error }, "tcp listener failed"),
@@ -157,7 +175,12 @@ class Layer implements Transports {
 
   // --- sending ---
 
-  sendRequest(request: SipRequest, destination: Destination, branch: string, via?: Flow): { flow: Flow; bytes: Buffer } {
+  sendRequest(
+    request: SipRequest,
+    destination: Destination,
+    branch: string,
+    via?: Flow,
+  ): { flow: Flow; bytes: Buffer } {
     let flow = via?.open ? via : this.flowTo(destination);
     request.headers.prepend("Via", this.viaValue(flow, branch));
     request.changed();
@@ -191,7 +214,9 @@ class Layer implements Transports {
     if (isIP(address) === 0) return this.failing(transport, address, port, "no address");
     if (transport === "tcp") return this.tcp.to(address, port);
     const socket = transport === "udp" ? this.listeners.towards("udp", address)?.socket : undefined;
-    return socket ? new UdpFlow(socket, address, port) : this.failing(transport, address, port, "no such transport here");
+    return socket
+      ? new UdpFlow(socket, address, port)
+      : this.failing(transport, address, port, "no such transport here");
   }
 
   private failing(transport: Destination["transport"], address: string, port: number, reason: string): Flow {
@@ -230,6 +255,7 @@ class Layer implements Transports {
       port,
       receiveBufferBytes: this.bounds.receiveBufferBytes,
       received: (datagram, from) => this.receivedDatagram(datagram, listener, from.address, from.port),
+      sending: this.sending,
       sendFailed: (flow, reason) => {
         this.counts.sendFailures++;
         this.user?.flowFailed(flow, reason);
@@ -252,25 +278,43 @@ class Layer implements Transports {
     if (request) stampVia(request, address, port);
     const flow = new UdpFlow(listener, address, request ? responsePort(request, port) : port);
     if (parsed.ok) this.deliver(parsed.value, flow);
-    else {
-      this.counts.malformed++;
-      this.user?.malformed(parsed.error, flow);
-    }
+    else this.countMalformed(parsed.error, flow);
   }
 
   private receivedFrame(bytes: Buffer, connection: Connection): void {
     const parsed = parseMessage(bytes, "stream");
-    const message = parsed.ok ? parsed.value : parsed.error.request;
-    if (message?.isRequest) stampVia(message, connection.remoteAddress, connection.remotePort);
-    if (parsed.ok) this.deliver(parsed.value, connection);
-    else {
-      this.counts.malformed++;
-      this.user?.malformed(parsed.error, connection);
+    if (!parsed.ok) {
+      this.malformed(parsed.error, connection);
+      return;
     }
+    if (parsed.value.isRequest) stampVia(parsed.value, connection.remoteAddress, connection.remotePort);
+    this.deliver(parsed.value, connection);
+  }
+
+  /** What came by a connection and is no message. */
+  private malformed(error: ParseError, flow: Flow): void {
+    if (error.request) stampVia(error.request, flow.remoteAddress, flow.remotePort);
+    this.countMalformed(error, flow);
+  }
+
+  private countMalformed(error: ParseError, flow: Flow): void {
+    this.counts.malformed++;
+    this.user?.malformed(error, flow);
+  }
+
+  private tapOut(bytes: Buffer, flow: Flow): void {
+    const parsed = parseMessage(bytes, "stream");
+    if (parsed.ok) this.tapped("out", parsed.value, flow);
+  }
+
+  private tapped(direction: "in" | "out", message: SipMessage, flow: Flow): void {
+    const peer = `${formatHost(flow.remoteAddress)}:${flow.remotePort}`;
+    this.options.tap?.({ direction, peer, message, at: this.options.clock.now() });
   }
 
   private deliver(message: SipMessage, flow: Flow): void {
     this.counts.messagesIn++;
+    if (this.options.tap) this.tapped("in", message, flow);
     // RFC 3261 §18.1.2: a response to a request that we did not send.
     if (!message.isRequest && !this.listeners.isOurs(message.via)) this.rare.foreignResponses++;
     else this.user?.received(message, flow);

@@ -62,7 +62,10 @@ export class Listeners {
     let foundRank = -1;
     for (const listener of this.all) {
       if (listener.transport !== transport || listener.ipv6 !== ipv6) continue;
-      const rank = (listener.port === port ? 4 : 0) + (listener.loopback === isLoopback(remote) ? 2 : 0) + (listener.wildcard ? 1 : 0);
+      const rank =
+        (listener.port === port ? 4 : 0) +
+        (listener.loopback === isLoopback(remote) ? 2 : 0) +
+        (listener.wildcard ? 1 : 0);
       if (rank > foundRank) {
         found = listener;
         foundRank = rank;

@@ -124,7 +124,13 @@ export class Resolver {
     return found.length > 0 ? ok(found) : err({ reason: `no address found for ${target}` });
   }
 
-  private ask(key: string, target: string, port: number | undefined, asked: TransportName | undefined, secure: boolean) {
+  private ask(
+    key: string,
+    target: string,
+    port: number | undefined,
+    asked: TransportName | undefined,
+    secure: boolean,
+  ) {
     const underWay = this.asking.get(key);
     if (underWay) return underWay;
     if (this.asking.size >= this.maxNames) return Promise.resolve([]);
@@ -171,7 +177,9 @@ export class Resolver {
     const fallback = asked ?? (secure ? "tls" : "udp");
     // RFC 3263 §4.2: with a port, A or AAAA records only.
     if (port !== undefined) return this.hosts(target, fallback, port);
-    const services = asked ? [{ transport: asked, name: `${SERVICES[asked].srv}.${target}` }] : await this.naptr(target, secure);
+    const services = asked
+      ? [{ transport: asked, name: `${SERVICES[asked].srv}.${target}` }]
+      : await this.naptr(target, secure);
     const found = await Promise.all(
       services.map(async ({ transport, name }, rank) => {
         const records = await this.dns.resolveSrv(name).catch(() => [] as Srv[]);

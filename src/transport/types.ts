@@ -1,5 +1,5 @@
-import type { ParseError } from "../sip/parse.ts";
 import type { SipMessage, SipRequest } from "../sip/message.ts";
+import type { ParseError } from "../sip/parse.ts";
 
 export type TransportName = "udp" | "tcp" | "tls" | "ws" | "wss";
 

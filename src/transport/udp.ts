@@ -11,6 +11,8 @@ export interface UdpOptions {
   /** What the kernel may hold for us while we are busy. It gives at most its own limit (`net.core.rmem_max`). */
   readonly receiveBufferBytes: number;
   received(datagram: Buffer, from: RemoteInfo): void;
+  /** Sees what is sent, where somebody watches. */
+  readonly sending?: ((bytes: Buffer, flow: Flow) => void) | undefined;
   sendFailed(flow: Flow, reason: string): void;
   /** The socket itself failed, e.g. the interface went away. */
   socketFailed(error: Error): void;
@@ -31,7 +33,7 @@ export class UdpListener {
     this.socket = createSocket({
       type: isIPv6(options.address) ? "udp6" : "udp4",
       // Two sockets for two families: an IPv4 peer never shows up as ::ffff:192.0.2.1.
-      ipv6Only: true,
+      ipv6Only: isIPv6(options.address),
       // Only addresses are sent to. Without this, node would ask the system's resolver about each of them.
       lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
     });
@@ -59,6 +61,7 @@ export class UdpListener {
 
   send(bytes: Buffer, flow: UdpFlow): void {
     if (this.closed) return;
+    this.options.sending?.(bytes, flow);
     const { remotePort, remoteAddress } = flow;
     try {
       this.socket.send(bytes, 0, bytes.length, remotePort, remoteAddress, (error) => {

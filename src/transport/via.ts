@@ -2,7 +2,13 @@ import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { TransportName } from "./types.ts";
 
 /** How a transport is written in a Via (RFC 3261 §20.42, RFC 7118 §7). */
-export const VIA_TRANSPORT: Record<TransportName, string> = { udp: "UDP", tcp: "TCP", tls: "TLS", ws: "WS", wss: "WSS" };
+export const VIA_TRANSPORT: Record<TransportName, string> = {
+  udp: "UDP",
+  tcp: "TCP",
+  tls: "TLS",
+  ws: "WS",
+  wss: "WSS",
+};
 
 /** host[:port] as it stands in our Via and Contact. */
 export interface SentBy {
@@ -55,7 +61,10 @@ export function responseTarget(response: SipResponse): { host: string; port: num
 
 function isStamp(value: string, start: number, end: number): boolean {
   const equals = value.indexOf("=", start);
-  const name = value.slice(start, equals < 0 || equals > end ? end : equals).trim().toLowerCase();
+  const name = value
+    .slice(start, equals < 0 || equals > end ? end : equals)
+    .trim()
+    .toLowerCase();
   return name === "received" || name === "rport";
 }
 

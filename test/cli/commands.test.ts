@@ -9,11 +9,14 @@ beforeEach(() => {
 });
 afterEach(() => terminal.remove());
 
-const tollgate = (line: string, given?: { stdin?: string; env?: Record<string, string> }) => terminal.tollgate(line.split(" "), given);
+const tollgate = (line: string, given?: { stdin?: string; env?: Record<string, string> }) =>
+  terminal.tollgate(line.split(" "), given);
 
 describe("tollgate", () => {
   it("prints its version", async () => {
-    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as { version: string };
+    const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8")) as {
+      version: string;
+    };
     expect(await tollgate("--version")).toEqual({ code: 0, out: `${version}\n`, err: "" });
   });
 
@@ -21,7 +24,18 @@ describe("tollgate", () => {
     const all = await tollgate("--help");
     expect(all.code).toBe(0);
     expect(all.out).toContain("Examples:");
-    for (const command of ["start", "demo", "check-config", "user", "service", "appserver", "tariff", "sessions", "bill", "machines"]) {
+    for (const command of [
+      "start",
+      "demo",
+      "check-config",
+      "user",
+      "service",
+      "appserver",
+      "tariff",
+      "sessions",
+      "bill",
+      "machines",
+    ]) {
       expect(all.out).toMatch(new RegExp(`^  ${command} `, "m"));
       const help = await tollgate(`${command} --help`);
       expect(help.code).toBe(0);
@@ -57,11 +71,15 @@ describe("tollgate user", () => {
       { id: "bob", realm: "localhost", algorithms: ["sha-256"], disabled: false },
     ]);
     for (const file of readdirSync(join(terminal.folder, "data"), { recursive: true, withFileTypes: true })) {
-      if (file.isFile()) expect(readFileSync(join(file.parentPath, file.name), "latin1")).not.toContain("correct horse");
+      if (file.isFile())
+        expect(readFileSync(join(file.parentPath, file.name), "latin1")).not.toContain("correct horse");
     }
     expect((await tollgate("user remove alice")).code).toBe(0);
     expect((await tollgate("user list")).out).not.toContain("alice");
-    expect(await tollgate("user remove alice")).toMatchObject({ code: 1, err: "tollgate: no user alice; see: tollgate user list\n" });
+    expect(await tollgate("user remove alice")).toMatchObject({
+      code: 1,
+      err: "tollgate: no user alice; see: tollgate user list\n",
+    });
   });
 
   it("gives a new password only when told to", async () => {
@@ -69,7 +87,9 @@ describe("tollgate user", () => {
     const again = await tollgate("user add alice --password-stdin", { stdin: "two" });
     expect(again).toMatchObject({ code: 1, out: "" });
     expect(again.err).toContain("--replace");
-    expect((await tollgate("user add alice --password-stdin --replace", { stdin: "two" })).out).toContain("has a new password");
+    expect((await tollgate("user add alice --password-stdin --replace", { stdin: "two" })).out).toContain(
+      "has a new password",
+    );
   });
 
   it("asks for a password only at a terminal, and says what to do where there is none", async () => {
@@ -94,9 +114,14 @@ describe("tollgate user", () => {
 
 describe("tollgate service, appserver, tariff", () => {
   it("register, list, replace and remove", async () => {
-    expect((await tollgate("tariff add lesson --currency EUR --price 0.50 --increment-s 30 --cap 25.00")).out).toBe("tariff lesson registered\n");
-    expect((await tollgate("service add english --tariff lesson --fork first --limit-charge 5 --limit-currency EUR")).code).toBe(0);
-    const add = "appserver add school --uri sip:127.0.0.1:5070;transport=tcp --service english --service maths,latin --capacity 5";
+    expect((await tollgate("tariff add lesson --currency EUR --price 0.50 --increment-s 30 --cap 25.00")).out).toBe(
+      "tariff lesson registered\n",
+    );
+    expect(
+      (await tollgate("service add english --tariff lesson --fork first --limit-charge 5 --limit-currency EUR")).code,
+    ).toBe(0);
+    const add =
+      "appserver add school --uri sip:127.0.0.1:5070;transport=tcp --service english --service maths,latin --capacity 5";
     expect((await tollgate(add)).code).toBe(0);
     expect(JSON.parse((await tollgate("tariff list --json")).out)).toEqual([
       { id: "lesson", currency: "EUR", price: "0.50", incrementS: 30, cap: "25.00", from: "store" },
@@ -105,24 +130,41 @@ describe("tollgate service, appserver, tariff", () => {
       { id: "english", tariff: "lesson", fork: "first", limits: { charge: "5", currency: "EUR" }, from: "store" },
     ]);
     expect(JSON.parse((await tollgate("appserver list --json")).out)).toEqual([
-      { id: "school", uri: "sip:127.0.0.1:5070;transport=tcp", services: ["english", "maths", "latin"], capacity: 5, from: "store" },
+      {
+        id: "school",
+        uri: "sip:127.0.0.1:5070;transport=tcp",
+        services: ["english", "maths", "latin"],
+        capacity: 5,
+        from: "store",
+      },
     ]);
     expect((await tollgate("tariff add lesson --currency EUR")).err).toContain("--replace");
     expect((await tollgate("tariff add lesson --currency EUR --replace")).out).toBe("tariff lesson replaced\n");
-    expect((await tollgate("appserver list")).out).toMatch(/^school +sip:127\.0\.0\.1:5070;transport=tcp +10 +1 +5 +english,maths,latin +store$/m);
-    for (const thing of ["tariff remove lesson", "service remove english", "appserver remove school"]) expect((await tollgate(thing)).code).toBe(0);
-    expect((await tollgate("service list")).out).toBe("no services; register one with: tollgate service add ID (see --help)\n");
+    expect((await tollgate("appserver list")).out).toMatch(
+      /^school +sip:127\.0\.0\.1:5070;transport=tcp +10 +1 +5 +english,maths,latin +store$/m,
+    );
+    for (const thing of ["tariff remove lesson", "service remove english", "appserver remove school"])
+      expect((await tollgate(thing)).code).toBe(0);
+    expect((await tollgate("service list")).out).toBe(
+      "no services; register one with: tollgate service add ID (see --help)\n",
+    );
     expect((await tollgate("service remove english")).code).toBe(1);
   });
 
   it.each([
     ["tariff add t --currency Euro", '--currency: expected an ISO 4217 currency code such as EUR; found "Euro"'],
-    ["tariff add t --currency EUR --setup-fee 0,50", '--setup-fee: expected a decimal amount in quotes, such as "0.25"; found "0,50"'],
+    [
+      "tariff add t --currency EUR --setup-fee 0,50",
+      '--setup-fee: expected a decimal amount in quotes, such as "0.25"; found "0,50"',
+    ],
     ["service add s --fork both", '--fork: expected one of sequential, first, all; found "both"'],
     ["service add s --ring-s 0", "--ring-s: expected a number of at least 1; found 0"],
     ["service add s --limit-charge 5", "--limit-currency: expected"],
-    ["service add ?", 'id: expected an id of letters'],
-    ["appserver add a --uri 10.0.0.1 --service s", '--uri: expected a SIP URI such as sip:10.0.0.5:5060;transport=tcp; found "10.0.0.1"'],
+    ["service add ?", "id: expected an id of letters"],
+    [
+      "appserver add a --uri 10.0.0.1 --service s",
+      '--uri: expected a SIP URI such as sip:10.0.0.5:5060;transport=tcp; found "10.0.0.1"',
+    ],
   ])("%s is refused by the same schema as the configuration", async (line, why) => {
     const { code, err, out } = await tollgate(line);
     expect(code).toBe(2);
@@ -135,7 +177,9 @@ describe("tollgate service, appserver, tariff", () => {
     for (const line of ["service add wine --replace", "service remove wine"]) {
       const { code, err } = await tollgate(line);
       expect(code).toBe(1);
-      expect(err).toBe("tollgate: service wine is defined in tollgate.yaml, which wins over the store: change it there, then reload the relay (SIGHUP)\n");
+      expect(err).toBe(
+        "tollgate: service wine is defined in tollgate.yaml, which wins over the store: change it there, then reload the relay (SIGHUP)\n",
+      );
     }
     expect((await tollgate("service list")).out).toMatch(/^wine .*Wine shop +tollgate\.yaml$/m);
   });
@@ -165,7 +209,7 @@ describe("tollgate check-config", () => {
     terminal.write("tollgate.yaml", "services: [{ id: wine, tariff: flat }]\n");
     const before = await tollgate("check-config");
     expect(before.code).toBe(2);
-    expect(before.err).toContain("tollgate.yaml:1:31 services[0].tariff: expected the id of a tariff");
+    expect(before.err).toContain("\ntollgate.yaml:1:32 services[0].tariff: expected the id of a tariff");
     expect((await tollgate("tariff add flat --currency EUR")).code).toBe(0);
     expect((await tollgate("check-config")).code).toBe(0);
   });
@@ -177,7 +221,8 @@ describe("tollgate check-config", () => {
 
   it("every command refuses to work with a wrong configuration", async () => {
     terminal.write("tollgate.yaml", "limit: 5\n");
-    for (const line of ["user list", "service list", "start", "sessions", "bill alice"]) expect((await tollgate(line)).code).toBe(2);
+    for (const line of ["user list", "service list", "start", "sessions", "bill alice"])
+      expect((await tollgate(line)).code).toBe(2);
     expect((await tollgate("user list", { env: { TOLLGATE_CONFIG: "other.yaml" } })).err).toContain("other.yaml");
   });
 });

@@ -4,13 +4,20 @@ import { type Io, readPassword, table } from "../../src/cli/io.ts";
 
 /** A terminal at which somebody types these lines, each when something was asked for. */
 function typed(...answers: string[]): { io: Io; shown: () => string } {
-  const stdin = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => stdin });
+  let raw = false;
+  const setRawMode = (on: boolean) => {
+    raw = on;
+    return stdin;
+  };
+  const stdin = Object.assign(new PassThrough(), { isTTY: true, setRawMode });
   let shown = "";
   const io: Io = {
     stdin,
     out: () => {},
     err: (text) => {
       shown += text;
+      // Before that the terminal itself would show what is typed.
+      if (text.endsWith(": ") && !raw) throw new Error("asked before the terminal was told to show nothing");
       if (text.endsWith(": ")) setImmediate(() => stdin.write(`${answers.shift()}\r`));
     },
     env: {},
@@ -34,6 +41,14 @@ describe("the password prompt", () => {
 
 describe("tables", () => {
   it("line up their columns", () => {
-    expect(table(["A", "BB", "C"], [["aaa", "b", "c"], ["a", "", ""]])).toBe("A    BB  C\naaa  b   c\na\n");
+    expect(
+      table(
+        ["A", "BB", "C"],
+        [
+          ["aaa", "b", "c"],
+          ["a", "", ""],
+        ],
+      ),
+    ).toBe("A    BB  C\naaa  b   c\na\n");
   });
 });

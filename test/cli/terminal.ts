@@ -20,7 +20,10 @@ export class Terminal {
     writeFileSync(join(this.folder, name), text);
   }
 
-  async tollgate(argv: readonly string[], given: { stdin?: string; env?: Record<string, string> } = {}): Promise<Outcome> {
+  async tollgate(
+    argv: readonly string[],
+    given: { stdin?: string; env?: Record<string, string> } = {},
+  ): Promise<Outcome> {
     let out = "";
     let err = "";
     const io: Io = {
@@ -33,18 +36,37 @@ export class Terminal {
       },
       env: given.env ?? {},
       cwd: this.folder,
-      onSignal: (signal, fn) => {
-        const set = this.listeners.get(signal) ?? new Set();
-        this.listeners.set(signal, set.add(fn));
-        return () => set.delete(fn);
-      },
+      onSignal: (signal, fn) => this.onSignal(signal, fn),
     };
     const code = await run(argv, io);
     return { code, out, err };
   }
 
+  /** An Io for code below the command line; what it prints goes nowhere. */
+  quietIo(): Io {
+    return {
+      stdin: Readable.from([]),
+      out: () => {},
+      err: () => {},
+      env: {},
+      cwd: this.folder,
+      onSignal: (signal, fn) => this.onSignal(signal, fn),
+    };
+  }
+
   signal(name: "SIGTERM" | "SIGINT" | "SIGHUP"): void {
     for (const fn of this.listeners.get(name) ?? []) fn();
+  }
+
+  /** How many wait for a signal. */
+  get listening(): number {
+    return [...this.listeners.values()].reduce((count, set) => count + set.size, 0);
+  }
+
+  private onSignal(signal: string, fn: () => void): () => void {
+    const set = this.listeners.get(signal) ?? new Set();
+    this.listeners.set(signal, set.add(fn));
+    return () => set.delete(fn);
   }
 
   remove(): void {

@@ -39,7 +39,10 @@ describe("a configuration (P4: works without any)", () => {
       domains: ["portal.example", "other.example"],
       realm: "portal.example",
     });
-    expect(config("portal: { domain: a.example, realm: Shops }").portal).toEqual({ domains: ["a.example"], realm: "Shops" });
+    expect(config("portal: { domain: a.example, realm: Shops }").portal).toEqual({
+      domains: ["a.example"],
+      realm: "Shops",
+    });
   });
 
   it("takes listen addresses as text or with parts", () => {
@@ -63,7 +66,14 @@ tariffs:
   - { id: a, currency: EUR, price: 0.10, setupFee: "0.30", cap: 100.000000001, minimum: 7 }
 services:
   - { id: s, limits: { charge: 0.1, session: 20.00, currency: EUR } }`);
-    expect(tariffs[0]).toEqual({ id: "a", currency: "EUR", price: "0.10", setupFee: "0.30", cap: "100.000000001", minimum: "7" });
+    expect(tariffs[0]).toEqual({
+      id: "a",
+      currency: "EUR",
+      price: "0.10",
+      setupFee: "0.30",
+      cap: "100.000000001",
+      minimum: "7",
+    });
     expect(services[0]?.limits).toEqual({ charge: "0.1", session: "20.00", currency: "EUR" });
   });
 
@@ -80,60 +90,172 @@ describe("a mistake in a configuration names line, column, what was expected and
       "services:\n  - id: wine\n    fork: frist\n",
       ['3:11 services[0].fork: expected one of sequential, first, all; found "frist"'],
     ],
-    ["a key with a slip of the pen", "services:\n  - id: wine\n    frok: first\n", ["3:5 services[0].frok: unknown key; did you mean fork?"]],
+    [
+      "a key with a slip of the pen",
+      "services:\n  - id: wine\n    frok: first\n",
+      ["3:5 services[0].frok: unknown key; did you mean fork?"],
+    ],
     ["an unknown section", "limit:\n  calls: 5\n", ["1:1 limit: unknown key; did you mean limits?"]],
     [
       "a key that is like none",
       "drainS: 5\ntimers:\n  t1Ms: 500\n  heartbeat: 5\n",
       ["4:3 timers.heartbeat: unknown key; known here: t1Ms, t2Ms, t4Ms"],
     ],
-    ["something missing", "appServers:\n  - id: shop\n    services: [wine]\n", ["2:5 appServers[0].uri: expected text; found nothing"]],
+    [
+      "something missing",
+      "appServers:\n  - id: shop\n    services: [wine]\n",
+      ["2:5 appServers[0].uri: expected text; found nothing"],
+    ],
     ["text for a number", "limits:\n  calls: many\n", ['2:10 limits.calls: expected a number; found "many"']],
-    ["a fraction for a whole number", "limits:\n  calls: 1.5\n", ["2:10 limits.calls: expected a whole number; found 1.5"]],
-    ["a number that is too small", "limits: { calls: 0 }\n", ["1:18 limits.calls: expected a number of at least 1; found 0"]],
-    ["a number that is too large", "drainS: 1000000\n", ["1:9 drainS: expected a number of at most 86400; found 1000000"]],
-    ["text for true or false", "authentication:\n  legacyNoQop: yes please\n", ['2:16 authentication.legacyNoQop: expected true or false; found "yes please"']],
-    ["a value for a list", "services: wine\n", ['1:11 services: expected a list (each entry on a line with "- "); found "wine"']],
+    [
+      "a fraction for a whole number",
+      "limits:\n  calls: 1.5\n",
+      ["2:10 limits.calls: expected a whole number; found 1.5"],
+    ],
+    [
+      "a number that is too small",
+      "limits: { calls: 0 }\n",
+      ["1:18 limits.calls: expected a number of at least 1; found 0"],
+    ],
+    [
+      "a number that is too large",
+      "drainS: 1000000\n",
+      ["1:9 drainS: expected a number of at most 86400; found 1000000"],
+    ],
+    [
+      "text for true or false",
+      "authentication:\n  legacyNoQop: yes please\n",
+      ['2:16 authentication.legacyNoQop: expected true or false; found "yes please"'],
+    ],
+    [
+      "a value for a list",
+      "services: wine\n",
+      ['1:11 services: expected a list (each entry on a line with "- "); found "wine"'],
+    ],
     ["a value for a section", "limits: 5\n", ["1:9 limits: expected a section of keys and values; found 5"]],
     ["a list for the whole", "- a\n", ["1:1: expected a section of keys and values; found a list"]],
     ["an empty list", "listen: []\n", ["1:9 listen: expected at least one address; found an empty list"]],
-    ["an address that is none", "listen:\n  - udp:127.0.0.1:99999\n", ['2:5 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060; found "udp:127.0.0.1:99999"']],
-    ["a name for an address", "listen: [udp:localhost]\n", ['1:10 listen[0]: expected an IP address of this machine instead of a name, such as udp:127.0.0.1:5060; found "udp:localhost"']],
-    ["a transport to come", "listen: [tls:0.0.0.0:5061]\n", ['1:10 listen[0]: expected udp or tcp (tls, ws and wss are not there yet); found "tls:0.0.0.0:5061"']],
-    ["a number for an address", "listen: [5060]\n", ["1:10 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060; found 5060"]],
-    ["a part of an address", "listen:\n  - transport: udp\n    address: here\n", ['3:14 listen[0].address: expected an IP address of this machine; found "here"']],
-    ["an unknown part of an address", "listen:\n  - transport: udp\n    adress: 127.0.0.1\n", [
-      "2:5 listen[0].address: expected text; found nothing",
-      "3:5 listen[0].adress: unknown key; did you mean address?",
-    ]],
-    ["an address twice", "listen:\n  - udp:127.0.0.1\n  - udp:127.0.0.1:5060\n", ["3:5 listen[1]: expected each address once; found \"udp:127.0.0.1:5060\" a second time"]],
-    ["a store to come", "store: mongodb://localhost/tollgate\n", ['1:8 store: expected embedded (MongoDB is not there yet); found "mongodb://localhost/tollgate"']],
-    ["a bus to come", "bus: nats://localhost\n", ['1:6 bus: expected embedded (NATS is not there yet); found "nats://localhost"']],
+    [
+      "an address that is none",
+      "listen:\n  - udp:127.0.0.1:99999\n",
+      ['2:5 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060; found "udp:127.0.0.1:99999"'],
+    ],
+    [
+      "a name for an address",
+      "listen: [udp:localhost]\n",
+      [
+        '1:10 listen[0]: expected an IP address of this machine instead of a name, such as udp:127.0.0.1:5060; found "udp:localhost"',
+      ],
+    ],
+    [
+      "a transport to come",
+      "listen: [tls:0.0.0.0:5061]\n",
+      ['1:10 listen[0]: expected udp or tcp (tls, ws and wss are not there yet); found "tls:0.0.0.0:5061"'],
+    ],
+    [
+      "a number for an address",
+      "listen: [5060]\n",
+      ["1:10 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060; found 5060"],
+    ],
+    [
+      "a part of an address",
+      "listen:\n  - transport: udp\n    address: here\n",
+      ['3:14 listen[0].address: expected an IP address of this machine; found "here"'],
+    ],
+    [
+      "an unknown part of an address",
+      "listen:\n  - transport: udp\n    adress: 127.0.0.1\n",
+      [
+        "2:5 listen[0].address: expected text; found nothing",
+        "3:5 listen[0].adress: unknown key; did you mean address?",
+      ],
+    ],
+    [
+      "an address twice",
+      "listen:\n  - udp:127.0.0.1\n  - udp:127.0.0.1:5060\n",
+      ['3:5 listen[1]: expected each address once; found "udp:127.0.0.1:5060" a second time'],
+    ],
+    [
+      "a store to come",
+      "store: mongodb://localhost/tollgate\n",
+      ['1:8 store: expected embedded (MongoDB is not there yet); found "mongodb://localhost/tollgate"'],
+    ],
+    [
+      "a bus to come",
+      "bus: nats://localhost\n",
+      ['1:6 bus: expected embedded (NATS is not there yet); found "nats://localhost"'],
+    ],
     ["a store of no kind", "store: sqlite\n", ['1:8 store: expected embedded; found "sqlite"']],
-    ["domain and domains", "portal:\n  domain: a\n  domains: [b]\n", ["2:3 portal: expected either domain or domains, not both; found a section of keys and values"]],
-    ["an algorithm twice", "authentication: { algorithms: [md5, md5] }\n", ["1:31 authentication.algorithms: expected each algorithm once; found a list"]],
-    ["an amount that is none", "tariffs:\n  - id: a\n    currency: EUR\n    price: 1e3\n", ['4:12 tariffs[0].price: expected a decimal amount in quotes, such as "0.25"; found "1e3"']],
-    ["a currency that is none", "tariffs:\n  - id: a\n    currency: Euro\n", ['3:15 tariffs[0].currency: expected an ISO 4217 currency code such as EUR; found "Euro"']],
-    ["a URI that is none", "appServers:\n  - { id: a, uri: 10.0.0.1, services: [x] }\n", ['2:19 appServers[0].uri: expected a SIP URI such as sip:10.0.0.5:5060;transport=tcp; found "10.0.0.1"']],
-    ["an id twice", "services:\n  - id: wine\n  - id: wine\n", ['3:9 services[1].id: expected an id of its own; found "wine" a second time']],
-    ["a pattern that is none", 'rules:\n  - name: a\n    when:\n      uri: "sip:(.*"\n    then: {}\n', [
-      '4:12 rules[0].when.uri: expected a regular expression (/^(?:sip:(.*)$/su: Unterminated group); found "sip:(.*"',
-    ]],
-    ["a group that is not there", 'rules:\n  - name: a\n    when: { uri: "sip:.*" }\n    then:\n      service: $1\n', [
-      '5:16 rules[0].then.service: expected a group that the uri pattern has (it has 0); found "$1"',
-    ]],
-    ["a header that holds a credential", 'rules:\n  - name: a\n    when:\n      header:\n        From: .*\n    then: {}\n', [
-      '5:15 rules[0].when.header.From: expected a header that holds no credential (use `from` for the URI of From); found "From"',
-    ]],
-    ["a status that refuses nothing", "rules:\n  - { name: a, then: { reject: 200 } }\n", ["2:32 rules[0].then.reject: expected a number of at least 400; found 200"]],
-    ["what is no YAML", "services:\n  - id: [wine\n", ["3:1: not YAML: Flow sequence in block collection must be sufficiently indented and end with a ]"]],
+    [
+      "domain and domains",
+      "portal:\n  domain: a\n  domains: [b]\n",
+      ["2:3 portal: expected either domain or domains, not both; found a section of keys and values"],
+    ],
+    [
+      "an algorithm twice",
+      "authentication: { algorithms: [md5, md5] }\n",
+      ["1:31 authentication.algorithms: expected each algorithm once; found a list"],
+    ],
+    [
+      "an amount that is none",
+      "tariffs:\n  - id: a\n    currency: EUR\n    price: 1e3\n",
+      ['4:12 tariffs[0].price: expected a decimal amount in quotes, such as "0.25"; found "1e3"'],
+    ],
+    [
+      "a currency that is none",
+      "tariffs:\n  - id: a\n    currency: Euro\n",
+      ['3:15 tariffs[0].currency: expected an ISO 4217 currency code such as EUR; found "Euro"'],
+    ],
+    [
+      "a URI that is none",
+      "appServers:\n  - { id: a, uri: 10.0.0.1, services: [x] }\n",
+      ['2:19 appServers[0].uri: expected a SIP URI such as sip:10.0.0.5:5060;transport=tcp; found "10.0.0.1"'],
+    ],
+    [
+      "an id twice",
+      "services:\n  - id: wine\n  - id: wine\n",
+      ['3:9 services[1].id: expected an id of its own; found "wine" a second time'],
+    ],
+    [
+      "a pattern that is none",
+      'rules:\n  - name: a\n    when:\n      uri: "sip:(.*"\n    then: {}\n',
+      [
+        '4:12 rules[0].when.uri: expected a regular expression (/^(?:sip:(.*)$/su: Unterminated group); found "sip:(.*"',
+      ],
+    ],
+    [
+      "a group that is not there",
+      'rules:\n  - name: a\n    when: { uri: "sip:.*" }\n    then:\n      service: $1\n',
+      ['5:16 rules[0].then.service: expected a group that the uri pattern has (it has 0); found "$1"'],
+    ],
+    [
+      "a header that holds a credential",
+      "rules:\n  - name: a\n    when:\n      header:\n        From: .*\n    then: {}\n",
+      [
+        '5:15 rules[0].when.header.From: expected a header that holds no credential (use `from` for the URI of From); found "From"',
+      ],
+    ],
+    [
+      "a status that refuses nothing",
+      "rules:\n  - { name: a, then: { reject: 200 } }\n",
+      ["2:32 rules[0].then.reject: expected a number of at least 400; found 200"],
+    ],
+    [
+      "what is no YAML",
+      "services:\n  - id: [wine\n",
+      ["3:1: not YAML: Flow sequence in block collection must be sufficiently indented and end with a ]"],
+    ],
     ["a key twice", "drainS: 1\ndrainS: 2\n", ["2:1: not YAML: Map keys must be unique"]],
   ])("%s", (_what, text, expected) => {
     expect(problems(text)).toEqual(expected);
   });
 
   it("lists every mistake, in the order of the file", () => {
-    expect(problems("drainS: x\nservices:\n  - id: wine\n    fork: x\nlimits:\n  cals: 5\n").map((line) => line.split(":")[0])).toEqual(["1", "4", "6"]);
+    expect(
+      problems("drainS: x\nservices:\n  - id: wine\n    fork: x\nlimits:\n  cals: 5\n").map(
+        (line) => line.split(":")[0],
+      ),
+    ).toEqual(["1", "4", "6"]);
   });
 
   it("points into what an alias stands for", () => {
@@ -174,7 +296,9 @@ tariffs:
       '8:37 rules[0].then.tariff: expected the id of a tariff; found "flat", there is none of that name here or in the store',
       '8:62 rules[0].then.appServers[1]: expected the id of an app server; found "other", there is none of that name here or in the store',
     ]);
-    expect(problems(text, { services: ["beer", "wines"], appServers: ["other"], tariffs: ["flat", "lessen"] } as never)).toEqual([]);
+    expect(
+      problems(text, { services: ["beer", "wines"], appServers: ["other"], tariffs: ["flat", "lessen"] } as never),
+    ).toEqual([]);
   });
 });
 

@@ -26,8 +26,14 @@ describe("the control socket", () => {
     try {
       expect(await askControl(path, "GET", "/sessions")).toEqual({ ok: true, value: [{ id: "s1" }] });
       expect(await askControl(path, "POST", "/drain", { ms: 5 })).toEqual({ ok: true, value: { given: { ms: 5 } } });
-      expect(await askControl(path, "GET", "/other")).toEqual({ ok: false, error: { absent: false, message: "no GET /other here" } });
-      expect(await askControl(path, "GET", "/broken")).toEqual({ ok: false, error: { absent: false, message: "out of order" } });
+      expect(await askControl(path, "GET", "/other")).toEqual({
+        ok: false,
+        error: { absent: false, message: "no GET /other here" },
+      });
+      expect(await askControl(path, "GET", "/broken")).toEqual({
+        ok: false,
+        error: { absent: false, message: "out of order" },
+      });
       const large = await askControl(path, "POST", "/drain", "x".repeat(70_000));
       expect(large).toEqual({ ok: false, error: { absent: false, message: "the body is too large" } });
       expect(statSync(path).mode & 0o777).toBe(0o600);

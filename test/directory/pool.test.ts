@@ -2,7 +2,12 @@ import { describe, expect, it } from "vitest";
 import { ServerPool } from "../../src/directory/pool.ts";
 import type { AppServer } from "../../src/directory/types.ts";
 
-const server = (id: string, more: Partial<AppServer> = {}): AppServer => ({ id, uri: `sip:${id}.example`, services: ["wine"], ...more });
+const server = (id: string, more: Partial<AppServer> = {}): AppServer => ({
+  id,
+  uri: `sip:${id}.example`,
+  services: ["wine"],
+  ...more,
+});
 const ids = (servers: readonly AppServer[]) => servers.map((one) => one.id);
 
 /** Hands out these numbers in turn, then 0. */
@@ -24,7 +29,11 @@ describe("the app servers of a service (M4)", () => {
   });
 
   it("are only those that offer the service, and only those that a rule allows", () => {
-    const pool = poolOf([server("a"), server("b", { services: ["beer"] }), server("c", { services: ["beer", "wine", "wine"] })]);
+    const pool = poolOf([
+      server("a"),
+      server("b", { services: ["beer"] }),
+      server("c", { services: ["beer", "wine", "wine"] }),
+    ]);
     expect(ids(pool.available("wine"))).toEqual(["a", "c"]);
     expect(ids(pool.available("wine", ["c", "b"]))).toEqual(["c"]);
     expect(pool.available("cheese")).toEqual([]);
@@ -45,7 +54,10 @@ describe("the app servers of a service (M4)", () => {
   });
 
   it("keep their priority whatever is drawn", () => {
-    const pool = poolOf([server("a", { priority: 1 }), server("b", { priority: 2 }), server("c", { priority: 2 })], draws(0.99));
+    const pool = poolOf(
+      [server("a", { priority: 1 }), server("b", { priority: 2 }), server("c", { priority: 2 })],
+      draws(0.99),
+    );
     expect(ids(pool.available("wine"))).toEqual(["a", "c", "b"]);
   });
 

@@ -1,5 +1,7 @@
 import type { EventObject } from "xstate";
+import type { BillingEvent } from "../../machines/billing.ts";
 import type { RequestEvent, SessionEvent } from "../../machines/events.ts";
+import { chargeMade, type SessionFacts, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
 
 const request: RequestEvent[] = [
   { type: "user.accepted", user: "alice" },
@@ -38,8 +40,17 @@ const session: SessionEvent[] = [
   { type: "end", at: 8, why: "drained" },
 ];
 
+const facts: SessionFacts = { id: "s", user: "alice", service: "wine", appServer: "a", call: "r" };
+
+const billing: BillingEvent[] = [
+  sessionStarted(facts, 1_000),
+  chargeMade(facts, 2_000, { id: "c", item: "Pils", unitPrice: "3", quantity: "1", currency: "EUR" }, "info"),
+  sessionEnded(facts, 1_000, 9_000, "client"),
+  { type: "window.closed" },
+];
+
 /** One of each event of every chart, enough to get everywhere. */
-export const chartEvents: Readonly<Record<string, EventObject[]>> = { request, session };
+export const chartEvents: Readonly<Record<string, EventObject[]>> = { request, session, billing };
 
 /** The inputs with which a chart is walked. */
 export const chartInputs: Readonly<Record<string, unknown[]>> = {
@@ -47,5 +58,9 @@ export const chartInputs: Readonly<Record<string, unknown[]>> = {
   session: [
     { id: "s", clock: "ack" },
     { id: "s", clock: "answer" },
+  ],
+  billing: [
+    { session: facts, windowMs: 0 },
+    { session: facts, windowMs: 60_000 },
   ],
 };

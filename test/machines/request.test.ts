@@ -109,9 +109,9 @@ describe("the chart request", () => {
     expect(request.state).toBe("cancelled");
   });
 
-  it("gives up without an answer when the client is gone", () => {
+  it("gives up when the client is gone", () => {
     const request = inviting("sequential", "a");
-    expect(request.send({ type: "client.lost" })).toEqual(["cancelBranches", "close"]);
+    expect(request.send({ type: "client.lost" })).toEqual(["confirmCancel", "cancelBranches", "close"]);
   });
 
   it.each([

@@ -20,6 +20,8 @@ export default class ClosingLines implements Reporter {
     for (const [reason, tests] of reasons) console.log(`skipped ${tests}: ${reason}`);
     if (errors.length > 0) console.log(`${errors.length} errors outside of tests`);
     if (count.pending > 0) console.log(`${count.pending} tests did not run to their end`);
-    console.log(`${count.passed} passed, ${count.failed + count.pending + errors.length} failed, ${count.skipped} skipped`);
+    console.log(
+      `${count.passed} passed, ${count.failed + count.pending + errors.length} failed, ${count.skipped} skipped`,
+    );
   }
 }

@@ -13,13 +13,21 @@ describe("the log", () => {
     log.info({ call: "c1" }, "session started");
     log.debug("not shown");
     expect(lines).toHaveLength(1);
-    expect(JSON.parse(lines[0]!)).toMatchObject({ level: "info", call: "c1", msg: "session started", time: expect.stringMatching(/^\d{4}-.*Z$/) });
+    expect(JSON.parse(lines[0]!)).toMatchObject({
+      level: "info",
+      call: "c1",
+      msg: "session started",
+      time: expect.stringMatching(/^\d{4}-.*Z$/),
+    });
   });
 
   it("never shows passwords, their hashes, or credentials", () => {
     for (const pretty of [false, true]) {
       const { log, lines } = capture(pretty);
-      log.info({ password: "hunter2", user: { id: "alice", ha1: { sha256: "feed" } }, headers: { authorization: "Digest x" } }, "hello");
+      log.info(
+        { password: "hunter2", user: { id: "alice", ha1: { sha256: "feed" } }, headers: { authorization: "Digest x" } },
+        "hello",
+      );
       log.info({ request: { headers: { Authorization: "Digest hunter2" } } }, "hello");
       expect(lines.join("")).not.toMatch(/hunter2|feed|Digest/);
       expect(lines.join("")).toContain("[redacted]");

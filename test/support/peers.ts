@@ -43,7 +43,12 @@ const OUTPUT_KEPT = 200_000;
 const running = new Set<Peer>();
 
 /** Starts a program. Throws where it cannot be started. */
-export async function start(name: string, command: string, args: readonly string[], options: StartOptions = {}): Promise<Peer> {
+export async function start(
+  name: string,
+  command: string,
+  args: readonly string[],
+  options: StartOptions = {},
+): Promise<Peer> {
   const child = spawn(command, args, {
     cwd: options.cwd,
     env: { ...process.env, ...options.env },
@@ -82,7 +87,8 @@ export async function start(name: string, command: string, args: readonly string
           listeners.delete(look);
           settle();
         };
-        const fail = (why: string) => finish(() => reject(new Error(`${name} ${why} before it said ${pattern}:\n${said}`)));
+        const fail = (why: string) =>
+          finish(() => reject(new Error(`${name} ${why} before it said ${pattern}:\n${said}`)));
         const timer = setTimeout(() => fail(`took ${timeoutMs} ms`), timeoutMs);
         const look = () => {
           const match = pattern.exec(said);
@@ -117,7 +123,12 @@ export async function start(name: string, command: string, args: readonly string
 }
 
 /** Runs a program to its end; rejects with what it said when that is not exit code 0. */
-export async function run(name: string, command: string, args: readonly string[], options: StartOptions = {}): Promise<string> {
+export async function run(
+  name: string,
+  command: string,
+  args: readonly string[],
+  options: StartOptions = {},
+): Promise<string> {
   const peer = await start(name, command, args, options);
   const { code, signal } = await peer.exit;
   if (code !== 0) throw new Error(`${name} ended with ${signal ?? code}:\n${peer.output()}`);

@@ -1,6 +1,7 @@
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Bill } from "../../src/charging/bill.ts";
 import { freePort, type Peer, run, start } from "./peers.ts";
 import { COMMAND } from "./project.ts";
 import { PORTAL } from "./sipp.ts";
@@ -45,11 +46,21 @@ export async function startRelayProcess(options: RelayOptions): Promise<RelayPro
   const file = join(folder, "tollgate.yaml");
   writeFileSync(file, JSON.stringify(configuration(port, options), null, 2)); // JSON is YAML
   const command = (args: readonly string[], input?: string) =>
-    run(`tollgate ${args[0]}`, process.execPath, [COMMAND, ...args, "--config", file], input === undefined ? {} : { input });
+    run(
+      `tollgate ${args[0]}`,
+      process.execPath,
+      [COMMAND, ...args, "--config", file],
+      input === undefined ? {} : { input },
+    );
   await command(["user", "add", "alice", "--password-stdin"], "secret\n");
-  const peer = await start("relay", process.execPath, [...(options.nodeArguments ?? []), COMMAND, "start", "--config", file], {
-    channel: options.channel ?? false,
-  });
+  const peer = await start(
+    "relay",
+    process.execPath,
+    [...(options.nodeArguments ?? []), COMMAND, "start", "--config", file],
+    {
+      channel: options.channel ?? false,
+    },
+  );
   await peer.says(/relay started/);
   return {
     peer,
@@ -88,7 +99,7 @@ function configuration(port: number, { appServers, config }: RelayOptions): Reco
     health: { intervalS: 0 },
     session: { probeS: 0 },
     log: { level: "info", pretty: false },
-    drainS: 5,
+    drainS: 1,
     ...config,
   };
 }

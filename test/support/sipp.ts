@@ -92,5 +92,8 @@ export async function sippEnds(peer: Peer, options: SippOptions): Promise<void> 
 
 /** SIPp draws its screens one after the other; the last scenario screen says how far it came. */
 function lastScreen(output: string): string {
-  return output.slice(Math.max(0, output.lastIndexOf("Scenario Screen"))).replace(/\n{2,}/g, "\n").slice(0, 4_000);
+  return output
+    .slice(Math.max(0, output.lastIndexOf("Scenario Screen")))
+    .replace(/\n{2,}/g, "\n")
+    .slice(0, 4_000);
 }

@@ -41,7 +41,10 @@ export class TestClock implements Clock {
     for (;;) {
       let next: Timer | undefined;
       for (const timer of this.timers.values()) {
-        if (timer.dueAt <= end && (!next || timer.dueAt < next.dueAt || (timer.dueAt === next.dueAt && timer.order < next.order)))
+        if (
+          timer.dueAt <= end &&
+          (!next || timer.dueAt < next.dueAt || (timer.dueAt === next.dueAt && timer.order < next.order))
+        )
           next = timer;
       }
       if (!next) break;

@@ -192,7 +192,8 @@ export function requestToSend(method: string, more: readonly [string, string][] 
 export function answerTo(request: SipMessage, status: number, toTag = "t1"): SipResponse {
   const headers = new Headers();
   for (const key of ["via", "from", "to", "call-id", "cseq"])
-    for (const value of request.headers.all(key)) headers.add(key, key === "to" && toTag ? withoutTag(value, toTag) : value);
+    for (const value of request.headers.all(key))
+      headers.add(key, key === "to" && toTag ? withoutTag(value, toTag) : value);
   return new SipResponse(status, "Whatever", headers);
 }
 

@@ -18,7 +18,7 @@ export interface LadderStyle {
 }
 
 const TIME = 9;
-/** Characters between two lifelines. With the time and three lifelines a row has 80 characters. */
+/** Characters between two lifelines. With the time and three lifelines a row has 78 characters. */
 const GAP = 33;
 const LANES: readonly Lane[] = ["client", "relay", "server"];
 
@@ -86,16 +86,18 @@ function colourOf(label: string): number | undefined {
 /** What came from a peer must not steer a terminal; SIP text is held as latin1. */
 const printable = (text: string) => text.replace(/[^\x20-\x7e]/g, "?");
 
-/** Names a message in few words: `INVITE wine, signed`, `200 OK, charges inside`. */
+/** Names a message in few words: `INVITE wine, signed`, `200 OK (BYE), charges`. An answer to INVITE goes without the method. */
 export function labelOf(message: SipMessage): string {
   const type = message.headers.get("content-type")?.toLowerCase() ?? "";
-  const charges = type.startsWith("application/vnd.tollgate.charge");
+  const charges = type.startsWith("application/vnd.tollgate.charge") ? ", charges" : "";
   if (!message.isRequest) {
     const access = type.startsWith("application/vnd.tollgate.access") ? ", URL inside" : "";
-    return `${message.status} ${message.reason} (${message.cseq?.method ?? "?"})${charges ? ", charges" : access}`;
+    const method = message.cseq?.method ?? "?";
+    return `${message.status} ${message.reason}${method === "INVITE" ? "" : ` (${method})`}${access}${charges}`;
   }
-  const user = /^sips?:([^@;]+)@/.exec(message.uri)?.[1];
-  if (message.method === "INVITE")
-    return `INVITE ${user ?? ""}${message.headers.has("authorization") ? ", signed" : ""}`;
-  return charges ? `${message.method}, charges` : message.method;
+  if (message.method !== "INVITE") return `${message.method}${charges}`;
+  const service = userOf(message.uri) ?? userOf(message.headers.get("to") ?? ""); // towards an app server the service stands in To
+  return `INVITE ${service ?? "?"}${message.headers.has("authorization") ? ", signed" : ""}`;
 }
+
+const userOf = (uri: string) => /^[^:]*sips?:([^@;>]+)@/.exec(uri)?.[1];

@@ -6,6 +6,7 @@ export class Printer {
   private readonly write: (line: string) => void;
   private readonly fancy: boolean;
   private startedAt = 0;
+  private waiting: (() => void)[] = [];
 
   /** `write` takes one line without its end. */
   constructor(write: (line: string) => void, fancy: boolean) {
@@ -34,9 +35,54 @@ export class Printer {
     const arrow = { atMs: Math.max(0, at - this.startedAt), from, to, label };
     scene.arrows.push(arrow);
     this.write(ladderRow(arrow, { fancy: this.fancy }));
+    this.wake();
+  }
+
+  /** Resolves when this scene has such an arrow, or after `ms`. */
+  drawn(from: Lane, to: Lane, label: string, ms: number): Promise<void> {
+    const arrows = this.scenes.at(-1)?.arrows ?? [];
+    return this.until(
+      () => arrows.some((arrow) => arrow.from === from && arrow.to === to && arrow.label === label),
+      ms,
+    );
+  }
+
+  /**
+   * What went over the wire between the relay and that side in this scene, in order: `> INVITE wine` for what the side sent, `< 200 (BYE)` for
+   * what it got; without 100 Trying, which comes or not.
+   */
+  exchanged(side: Lane): string[] {
+    const arrows = this.scenes.at(-1)?.arrows ?? [];
+    const between = arrows.filter(
+      ({ from, to }) => (from === side && to === "relay") || (from === "relay" && to === side),
+    );
+    return between
+      .map(({ from, label }) => `${from === side ? ">" : "<"} ${withoutReason(label)}`)
+      .filter((text) => !text.endsWith(" 100"));
+  }
+
+  /** The same once it is that many, or after `ms`. */
+  async settled(side: Lane, count: number, ms: number): Promise<string[]> {
+    await this.until(() => this.exchanged(side).length >= count, ms);
+    return this.exchanged(side);
   }
 
   note(text: string): void {
     this.write(ladderNote(text, { fancy: this.fancy }));
   }
+
+  /** Looks again with each arrow. */
+  private async until(holds: () => boolean, ms: number): Promise<void> {
+    const end = Date.now() + ms;
+    const timer = setTimeout(() => this.wake(), ms);
+    while (!holds() && Date.now() < end) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    clearTimeout(timer);
+  }
+
+  private wake(): void {
+    for (const look of this.waiting.splice(0)) look();
+  }
 }
+
+/** `404 Not Found` as `404`: a reason phrase is for people. */
+const withoutReason = (label: string) => label.replace(/^(\d{3}) [^(,]*?(?= \(|,|$)/, "$1");

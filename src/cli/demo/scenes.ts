@@ -2,6 +2,7 @@ import { type ClientSession, type Ending, SipError } from "../../sdk/index.ts";
 import type { Checks } from "./checks.ts";
 import type { Lane } from "./ladder.ts";
 import { LESSON_MS } from "./school.ts";
+import { SCRIPT } from "./script.ts";
 import { DOMAIN, type Stage } from "./stage.ts";
 import { WINES } from "./wine-shop.ts";
 
@@ -11,6 +12,10 @@ export interface Direction {
   /** Draws an arrow past the relay: what client and app server say to each other directly. */
   direct(from: Lane, to: Lane, label: string): void;
   note(text: string): void;
+  /** Resolves when the relay has been seen to send that; waits a moment for it. */
+  relayed(to: Lane, label: string): Promise<void>;
+  /** Everything between the relay and that side in this scene, as `script.ts` has it; waits a moment until it is that many. */
+  exchanged(side: Lane, count: number): Promise<string[]>;
 }
 
 /** What the client itself has measured of a session, to hold against the bill. */
@@ -31,6 +36,7 @@ export async function visitWineShop(stage: Stage, direction: Direction): Promise
     `the wine shop's URL: found ${session.access ?? "none"}`,
   );
   const url = session.access ?? "";
+  await direction.relayed("server", "ACK");
 
   const page = await browse(direction, url);
   checks.equal("status of the wine shop's page", page.status, 200);
@@ -49,7 +55,18 @@ export async function visitWineShop(stage: Stage, direction: Direction): Promise
   const ending = await session.end();
   checks.equal("end of the visit", [ending.by, ending.status], ["local", 200]);
   checks.that(ending.body === undefined, "the client has seen the charges in the app server's 200 to BYE");
-  return { session: session.id, elapsedMs: Date.now() - started };
+  const elapsedMs = Date.now() - started;
+  await compare(direction, "wine");
+  return { session: session.id, elapsedMs };
+}
+
+/** Holds what went over the wire against the script. */
+async function compare(direction: Direction, scene: keyof typeof SCRIPT): Promise<void> {
+  for (const side of ["client", "server"] as const) {
+    const expected = SCRIPT[scene][side];
+    const found = await direction.exchanged(side, expected.length);
+    direction.checks.equal(`messages between ${side} and relay, ${scene}`, found, expected);
+  }
 }
 
 /** Opens a page of the app server, or sends a form to it. */
@@ -70,8 +87,10 @@ export async function takeLesson(stage: Stage, direction: Direction): Promise<Me
   checks.equal("the school's welcome", session.answer?.content, "Good morning! Today: the weather.");
   direction.note(`the lesson takes ${LESSON_MS / 1000} s, then the school hangs up`);
   const ending: Ending = await session.ended;
+  const elapsedMs = Date.now() - started;
   checks.equal("end of the lesson", ending.by, "remote");
-  return { session: session.id, elapsedMs: Date.now() - started };
+  await compare(direction, "lesson");
+  return { session: session.id, elapsedMs };
 }
 
 /** A wrong password (M2), and a service that nobody offers (M4). */
@@ -85,4 +104,5 @@ export async function turnAway(stage: Stage, direction: Direction): Promise<void
   };
   await refused("a wrong password", stage.stranger.request("wine"), 401);
   await refused("a request for a service that nobody offers", stage.alice.request("beer"), 404);
+  await compare(direction, "refused");
 }

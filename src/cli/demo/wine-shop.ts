@@ -22,18 +22,22 @@ export interface WineShop {
  * no accounts: who is there, and who pays, it has from the relay.
  */
 export async function startWineShop(): Promise<WineShop> {
-  const visits = new Map<string, AppSession>();
+  const visits = new Map<string, Promise<AppSession>>();
   const web = createServer((request, response) => void page(visits, request, response));
   web.listen(0, "127.0.0.1");
   await once(web, "listening");
 
   const open = async (request: ServiceRequest) => {
     const visit = systemRandom.token();
-    const session = await request.accept({ url: `${urlOf(web)}/${visit}` });
-    visits.set(visit, session);
-    session.onEnd(() => [{ id: "delivery", ...DELIVERY, currency: CURRENCY }]);
-    await session.ended;
-    visits.delete(visit);
+    const standing = request.accept({ url: `${urlOf(web)}/${visit}` });
+    visits.set(visit, standing); // the browser may be quicker than the ACK
+    try {
+      const session = await standing;
+      session.onEnd(() => [{ id: "delivery", ...DELIVERY, currency: CURRENCY }]);
+      await session.ended;
+    } finally {
+      visits.delete(visit);
+    }
   };
   const sip = await serve({ listen: { host: "127.0.0.1", port: 0 }, services: { wine: open } });
   return {
@@ -51,12 +55,12 @@ const urlOf = (web: Server) => `http://127.0.0.1:${(web.address() as { port: num
 
 /** GET shows the wines; POST buys one, and says so only when the relay has it on record. */
 async function page(
-  visits: ReadonlyMap<string, AppSession>,
+  visits: ReadonlyMap<string, Promise<AppSession>>,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   try {
-    const session = visits.get(request.url?.slice(1) ?? "");
+    const session = await visits.get(request.url?.slice(1) ?? "");
     if (!session) return reply(response, 404, "<p>This visit is over.</p>");
     if (request.method !== "POST") return reply(response, 200, shelf(session.user));
     const form = new URLSearchParams(await readForm(request));

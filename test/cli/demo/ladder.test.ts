@@ -10,12 +10,10 @@ const withoutColour = (text: string) => text.replace(/\u001b\[[\d;]*m/g, "");
 
 describe("the ladder on paper: ASCII, 78 characters a row", () => {
   it("draws an arrow between the two that talk, with its time", () => {
-    expect(row("client", "relay", "INVITE wine", 12)).toBe(
-      "0.012 s  |-- INVITE wine ------------------>|                                 |".padStart(78),
-    );
-    expect(row("relay", "server", "INVITE wine")).toBe(
-      "  0.000 s  |                                 |-- INVITE wine ------------------>|".slice(2),
-    );
+    const blank = " ".repeat(33);
+    const arrow = `-- INVITE wine ${"-".repeat(17)}>`;
+    expect(row("client", "relay", "INVITE wine", 12)).toBe(`0.012 s  |${arrow}|${blank}|`);
+    expect(row("relay", "server", "INVITE wine", 2_345)).toBe(`2.345 s  |${blank}|${arrow}|`);
   });
 
   it("draws answers from right to left", () => {
@@ -59,10 +57,10 @@ describe("the ladder on a terminal", () => {
 });
 
 describe("the label of a message", () => {
-  const request = (method: string, headers: Record<string, string> = {}) => {
+  const request = (method: string, headers: Record<string, string> = {}, uri = "sip:wine@portal.example") => {
     const fields = new Headers();
     for (const [name, value] of Object.entries(headers)) fields.add(name, value);
-    return new SipRequest(method, "sip:wine@portal.example", fields);
+    return new SipRequest(method, uri, fields);
   };
   const answer = (status: number, reason: string, headers: Record<string, string>) => {
     const fields = new Headers();
@@ -74,11 +72,12 @@ describe("the label of a message", () => {
   it.each([
     ["INVITE wine", request("INVITE")],
     ["INVITE wine, signed", request("INVITE", { Authorization: "Digest x" })],
+    ["INVITE beer", request("INVITE", { To: "<sip:beer@portal.example>" }, "sip:127.0.0.1:5070;transport=tcp")],
     ["BYE", request("BYE")],
     ["INFO, charges", request("INFO", charge)],
     ["INFO", request("INFO", { "Content-Type": "application/dtmf-relay" })],
-    ["180 Ringing (INVITE)", answer(180, "Ringing", {})],
-    ["200 OK (INVITE), URL inside", answer(200, "OK", { "Content-Type": "application/vnd.tollgate.access+json" })],
+    ["180 Ringing", answer(180, "Ringing", {})],
+    ["200 OK, URL inside", answer(200, "OK", { "Content-Type": "application/vnd.tollgate.access+json" })],
     ["200 OK (BYE), charges", answer(200, "OK", { ...charge, CSeq: "2 BYE" })],
   ])("says %s", (label, message) => {
     expect(labelOf(message)).toBe(label);

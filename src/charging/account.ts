@@ -1,0 +1,62 @@
+import { createActor, type SnapshotFrom } from "xstate";
+import { type BillingEvent, billingMachine } from "../../machines/billing.ts";
+import type { Account, AccountState } from "./billing-store.ts";
+import type { SessionFacts } from "./events.ts";
+
+type Snapshot = SnapshotFrom<typeof billingMachine>;
+
+let requested: string[] = [];
+
+/**
+ * Where the chart asks for its actions. One for all accounts: XState's own `transition` makes an actor for each call, which takes
+ * five times as long as the transition (measured: 188 µs instead of 33 µs for an account's four steps).
+ */
+const scope: Parameters<typeof billingMachine.transition>[2] = (() => {
+  const input = { session: { id: "", user: "", service: "", appServer: "", call: "" }, windowMs: 0 };
+  const self = createActor(billingMachine, { input });
+  return {
+    self,
+    system: self.system,
+    id: "",
+    sessionId: "",
+    logger: () => {},
+    defer: () => {},
+    emit: () => {},
+    stopChild: () => {},
+    actionExecutor: (action) => {
+      requested.push(action.type);
+    },
+  };
+})();
+
+/** An account in work: the chart's snapshot, and what it was made from. */
+export interface OpenAccount {
+  readonly revision: number;
+  readonly snapshot: Snapshot;
+}
+
+export function newAccount(session: SessionFacts, windowMs: number): OpenAccount {
+  return { revision: 0, snapshot: billingMachine.getInitialSnapshot(scope, { session, windowMs }) };
+}
+
+export function restoreAccount({ revision, state, context }: Account): OpenAccount {
+  return { revision, snapshot: billingMachine.resolveState({ value: state, context }) };
+}
+
+export function storedForm({ revision, snapshot }: OpenAccount): Account {
+  return { revision, state: snapshot.value as AccountState, context: snapshot.context };
+}
+
+/** One event's step of the chart, without carrying out anything: returns the account after it and the names of the actions wanted. */
+export function step(
+  account: OpenAccount,
+  event: BillingEvent,
+): { readonly account: OpenAccount; readonly actions: readonly string[] } {
+  requested = [];
+  const snapshot = billingMachine.transition(account.snapshot, event, scope);
+  return { account: { revision: account.revision, snapshot }, actions: requested };
+}
+
+export function isChanged(before: OpenAccount, after: OpenAccount): boolean {
+  return before.snapshot.context !== after.snapshot.context || before.snapshot.value !== after.snapshot.value;
+}

@@ -1,0 +1,174 @@
+import type { Bus } from "../bus/types.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import { isChanged, newAccount, type OpenAccount, restoreAccount, step, storedForm } from "./account.ts";
+import type { Account, BillingStore, Entry } from "./billing-store.ts";
+import { entryFor } from "./entries.ts";
+import type { ChargingEvent } from "./events.ts";
+
+export interface BillingOptions {
+  readonly bus: Bus;
+  readonly store: { readonly billing: BillingStore };
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** How long a session takes charges after its end (M15); default 0: not at all. */
+  readonly lateChargesMs?: number;
+  /** How often accounts are looked for whose time for late charges is over; default 10 s. Only where `lateChargesMs` is above 0. */
+  readonly sweepEveryMs?: number;
+}
+
+export interface BillingCounters {
+  /** Events handled, repetitions included; entries handed to the store; events put aside. */
+  events: number;
+  entries: number;
+  deadLetters: number;
+  /** Accounts that another worker wrote first, so that the work was done again. */
+  conflicts: number;
+}
+
+export interface Billing {
+  readonly counters: Readonly<BillingCounters>;
+  /** Takes no further events, and resolves when those under way are in the store. */
+  stop(): Promise<void>;
+}
+
+/** An event, and the line that it puts on the bill if its account's chart asks for it. */
+interface Readied {
+  readonly event: ChargingEvent;
+  readonly entry: Entry | undefined;
+}
+
+/** Rounds of a batch in which some other worker was faster: after so many the bus offers it again later. */
+const MAX_ROUNDS = 10;
+const SWEEP_ACCOUNTS = 500;
+
+/**
+ * Starts the billing actor: takes charging events from the bus, moves each session's account by its chart, writes accounts and entries in one
+ * batch, and only then lets the bus forget the events (DESIGN.md, decision 9). Several may run on one bus and store.
+ */
+export async function startBilling(options: BillingOptions): Promise<Billing> {
+  const worker = new BillingWorker(options);
+  const stopConsuming = await options.bus.consume("billing", (events) => worker.handle(events));
+  worker.sweepLater();
+  return {
+    counters: worker.counters,
+    stop: async () => {
+      await stopConsuming();
+      await worker.stop();
+    },
+  };
+}
+
+class BillingWorker {
+  readonly counters: BillingCounters = { events: 0, entries: 0, deadLetters: 0, conflicts: 0 };
+  private readonly options: BillingOptions;
+  private readonly store: BillingStore;
+  private timer: TimerHandle | undefined;
+  private sweeping: Promise<void> | undefined;
+  private stopped = false;
+
+  constructor(options: BillingOptions) {
+    this.options = options;
+    this.store = options.store.billing;
+  }
+
+  /** Resolves when all that these events mean is in the store. */
+  async handle(events: readonly ChargingEvent[]): Promise<void> {
+    let sessions = await this.bySession(events);
+    for (let round = 0; sessions.size > 0; round++) {
+      if (round === MAX_ROUNDS) throw new Error(`${sessions.size} accounts are being written by others all the time`);
+      const refused = await this.billOnce(sessions);
+      this.counters.conflicts += refused.length;
+      // Their entries are written, and writing them again changes nothing.
+      sessions = new Map(refused.map((session) => [session, sessions.get(session)!]));
+    }
+    this.counters.events += events.length;
+  }
+
+  private async bySession(events: readonly ChargingEvent[]): Promise<Map<string, Readied[]>> {
+    const sessions = new Map<string, Readied[]>();
+    for (const event of events) {
+      const entry = entryFor(event);
+      if (!entry.ok) {
+        await this.putAside(event, entry.error);
+        continue;
+      }
+      const readied = { event, entry: entry.value };
+      const others = sessions.get(event.session.id);
+      if (others) others.push(readied);
+      else sessions.set(event.session.id, [readied]);
+    }
+    return sessions;
+  }
+
+  private async putAside(event: ChargingEvent, reason: string): Promise<void> {
+    const text = JSON.stringify(event) ?? "undefined";
+    const at = this.options.clock.now();
+    const id =
+      typeof event?.id === "string" && /^[\x21-\x7e]{1,400}$/.test(event.id)
+        ? event.id
+        : `unnamed:${at}:${this.counters.deadLetters}`;
+    this.counters.deadLetters++;
+    this.options.log.error({ event: text, reason }, "billing: an event cannot be billed and is put aside");
+    await this.store.putDeadLetter({ id, at, reason, event: text });
+  }
+
+  /** Returns the sessions whose accounts somebody else wrote in between. */
+  private async billOnce(sessions: ReadonlyMap<string, readonly Readied[]>): Promise<string[]> {
+    const stored = await this.store.accounts([...sessions.keys()]);
+    const accounts: Account[] = [];
+    const entries: Entry[] = [];
+    let i = 0;
+    for (const events of sessions.values()) {
+      const before = this.open(stored[i++], events[0]!.event);
+      let account = before;
+      for (const { event, entry } of events) {
+        const { account: after, actions } = step(account, event);
+        account = after;
+        // The chart asks for `enterTime` or `enterCharge`; which line that is follows from the event.
+        if (actions.length > 0 && entry) entries.push(entry);
+      }
+      if (before.revision === 0 || isChanged(before, account)) accounts.push(storedForm(account));
+    }
+    this.counters.entries += entries.length;
+    return accounts.length === 0 && entries.length === 0 ? [] : this.store.write({ accounts, entries });
+  }
+
+  private open(stored: Account | undefined, event: ChargingEvent): OpenAccount {
+    return stored ? restoreAccount(stored) : newAccount(event.session, this.options.lateChargesMs ?? 0);
+  }
+
+  sweepLater(): void {
+    const { clock, lateChargesMs = 0, sweepEveryMs = 10_000 } = this.options;
+    if (this.stopped || lateChargesMs <= 0) return;
+    this.timer = clock.setTimeout(() => {
+      this.sweeping = this.sweep()
+        .catch((error) =>
+          this.options.log.warn({ err: error }, "billing: accounts could not be closed; tried again later"),
+        )
+        .then(() => this.sweepLater());
+    }, sweepEveryMs);
+  }
+
+  /** Closes accounts whose time for late charges is over. One that another worker wrote in between waits for the next round. */
+  private async sweep(): Promise<void> {
+    for (;;) {
+      const due = await this.store.findAccounts({
+        state: "chargeable",
+        dueBy: this.options.clock.now(),
+        limit: SWEEP_ACCOUNTS,
+      });
+      const accounts = due.map((account) =>
+        storedForm(step(restoreAccount(account), { type: "window.closed" }).account),
+      );
+      if (accounts.length > 0) await this.store.write({ accounts, entries: [] });
+      if (due.length < SWEEP_ACCOUNTS || this.stopped) return;
+    }
+  }
+
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.options.clock.clearTimeout(this.timer);
+    await this.sweeping;
+  }
+}

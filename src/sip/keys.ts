@@ -1,0 +1,62 @@
+import type { Via } from "./headers.ts";
+import type { SipRequest, SipResponse } from "./message.ts";
+
+/**
+ * Texts by which a message finds its transaction or dialog in a Map. Parts are set apart by LF, which no part of a message that was
+ * read can hold, so that no two sets of parts make the same key.
+ */
+
+/** RFC 3261 §8.1.1.7: a branch that begins with this is unique over all requests of its client. */
+export const MAGIC_COOKIE = "z9hG4bK";
+
+/** Whether the request's branch identifies its transaction. RFC 4475 §3.2.1: the cookie with nothing behind it does not. */
+export function hasMagicCookie(request: SipRequest): boolean {
+  const branch = request.via?.params.get("branch");
+  return branch !== undefined && branch.length > MAGIC_COOKIE.length && branch.startsWith(MAGIC_COOKIE);
+}
+
+/**
+ * The key of the server transaction to which a request belongs (RFC 3261 §17.2.3). An ACK has that of its INVITE. `method` finds the
+ * transaction that a CANCEL is about: `serverKey(cancel, "INVITE")`.
+ *
+ * Without the magic cookie the parts are those of RFC 2543. The To tag is left out: an ACK has the one of the response, and whoever
+ * matches an ACK compares it (`hasMagicCookie` tells when).
+ */
+export function serverKey(request: SipRequest, method: string = request.method): string {
+  const of = method === "ACK" ? "INVITE" : method;
+  const { via } = request;
+  const branch = via?.params.get("branch") ?? "";
+  const sentBy = via === undefined ? "" : sentByOf(via);
+  if (hasMagicCookie(request)) return `${branch}\n${sentBy}\n${of}`;
+  const number = request.cseq?.number ?? "";
+  return `${request.uri}\n${request.fromTag ?? ""}\n${request.callId}\n${number}\n${branch}\n${sentBy}\n${of}`;
+}
+
+function sentByOf({ host, port }: Via): string {
+  return port === undefined ? host.toLowerCase() : `${host.toLowerCase()}:${port}`;
+}
+
+/** The key of the client transaction to which a response belongs: branch and CSeq method (RFC 3261 §17.1.3). Undefined without them. */
+export function clientKeyOf(response: SipResponse): string | undefined {
+  const branch = response.via?.params.get("branch");
+  const { cseq } = response;
+  return branch === undefined || cseq === undefined ? undefined : clientKey(branch, cseq.method);
+}
+
+export const clientKey = (branch: string, method: string): string => `${branch}\n${method}`;
+
+/** What the copies of one request that came by different ways have in common (RFC 3261 §8.2.2.2). */
+export function mergeKey(request: SipRequest): string {
+  return `${request.fromTag ?? ""}\n${request.callId}\n${request.cseq?.number ?? ""}\n${request.method}`;
+}
+
+/** The key of a dialog as its one end sees it (RFC 3261 §12). */
+export function dialogKey(callId: string, localTag: string, remoteTag: string): string {
+  return `${callId}\n${localTag}\n${remoteTag}`;
+}
+
+/** The dialog in which a request came: the To tag is ours (RFC 3261 §12.2.2). Undefined where it is in none. */
+export function dialogKeyOf(request: SipRequest): string | undefined {
+  const local = request.toTag;
+  return local === undefined ? undefined : dialogKey(request.callId, local, request.fromTag ?? "");
+}

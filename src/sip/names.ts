@@ -1,0 +1,123 @@
+/** The header fields that are known by name: RFC 3261 §20 and the extensions met in the field. */
+
+/** What the parser must look at; everything else passes. */
+export const Role = {
+  other: 0,
+  via: 1,
+  from: 2,
+  to: 3,
+  callId: 4,
+  cseq: 5,
+  contentLength: 6,
+  maxForwards: 7,
+  /** May come once only, and nothing else is asked of it here. */
+  single: 8,
+  contact: 9,
+} as const;
+
+export type Role = (typeof Role)[keyof typeof Role];
+
+export interface HeaderName {
+  /** Lower-case long form. */
+  readonly key: string;
+  /** As RFCs write it. */
+  readonly name: string;
+  readonly role: Role;
+}
+
+const ROLES: Readonly<Record<string, Role>> = {
+  Via: Role.via,
+  From: Role.from,
+  To: Role.to,
+  "Call-ID": Role.callId,
+  CSeq: Role.cseq,
+  "Content-Length": Role.contentLength,
+  "Max-Forwards": Role.maxForwards,
+  Contact: Role.contact,
+  "Content-Type": Role.single,
+  "Content-Disposition": Role.single,
+  "MIME-Version": Role.single,
+  Expires: Role.single,
+  "Min-Expires": Role.single,
+  "Session-Expires": Role.single,
+  "Min-SE": Role.single,
+  RSeq: Role.single,
+  RAck: Role.single,
+  "Refer-To": Role.single,
+  Replaces: Role.single,
+  Event: Role.single,
+  "Info-Package": Role.single,
+};
+
+const NAMES =
+  `Accept Accept-Contact Accept-Encoding Accept-Language Alert-Info Allow Allow-Events Authentication-Info Authorization
+ Call-ID Call-Info Contact Content-Disposition Content-Encoding Content-Language Content-Length Content-Type CSeq Date Diversion
+ Error-Info Event Expires Feature-Caps Flow-Timer From Geolocation History-Info Identity In-Reply-To Info-Package Join Max-Forwards
+ MIME-Version Min-Expires Min-SE Organization P-Access-Network-Info P-Asserted-Identity P-Called-Party-ID P-Charging-Vector
+ P-Preferred-Identity Path Priority Privacy Proxy-Authenticate Proxy-Authorization Proxy-Require RAck Reason Record-Route Recv-Info
+ Refer-Sub Refer-To Referred-By Reject-Contact Remote-Party-ID Replaces Reply-To Request-Disposition Require Resource-Priority
+ Retry-After Route RSeq Server Service-Route Session-Expires Session-ID SIP-ETag SIP-If-Match Subject Subscription-State Supported
+ Target-Dialog Timestamp To Unsupported User-Agent User-to-User Via Warning WWW-Authenticate`.split(/\s+/);
+
+/** RFC 3261 §7.3.3 and the compact forms of the extensions (IANA, "SIP Parameters"). */
+const COMPACT: Readonly<Record<string, string>> = {
+  a: "Accept-Contact",
+  b: "Referred-By",
+  c: "Content-Type",
+  d: "Request-Disposition",
+  e: "Content-Encoding",
+  f: "From",
+  i: "Call-ID",
+  j: "Reject-Contact",
+  k: "Supported",
+  l: "Content-Length",
+  m: "Contact",
+  n: "Identity-Info",
+  o: "Event",
+  r: "Refer-To",
+  s: "Subject",
+  t: "To",
+  u: "Allow-Events",
+  v: "Via",
+  x: "Session-Expires",
+  y: "Identity",
+};
+
+/** By every way of writing that is common, so that most names are found at the first try. */
+const TABLE = new Map<string, HeaderName>();
+
+for (const name of [...NAMES, "Identity-Info"]) {
+  const known = { key: interned(name.toLowerCase()), name: interned(name), role: ROLES[name] ?? Role.other };
+  for (const written of [name, known.key, name.toUpperCase()]) TABLE.set(written, known);
+}
+for (const [short, name] of Object.entries(COMPACT)) {
+  const known = TABLE.get(name)!;
+  TABLE.set(short, known);
+  TABLE.set(short.toUpperCase(), known);
+}
+
+/** The copy that V8 keeps of property names and of literals in code: two such texts are compared by address. */
+function interned(text: string): string {
+  return Object.keys({ [text]: 0 })[0]!;
+}
+
+/** A known header field by its name, long or compact, in any case; undefined where the name is not known. */
+export function knownHeader(written: string): HeaderName | undefined {
+  return TABLE.get(written) ?? TABLE.get(written.toLowerCase());
+}
+
+/** The key by which `Headers` finds a field: the lower-case long form. */
+export function headerKey(written: string): string {
+  return TABLE.get(written)?.key ?? knownHeader(written)?.key ?? written.toLowerCase();
+}
+
+const METHODS = new Map(
+  ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "INFO", "UPDATE", "PRACK", "REFER", "SUBSCRIBE", "NOTIFY"]
+    .concat(["MESSAGE", "PUBLISH"])
+    .map((method) => [method, method]),
+);
+
+/** The one copy of a method's name, so that comparing costs nothing; undefined where no RFC defines the method. */
+export function knownMethod(written: string): string | undefined {
+  return METHODS.get(written);
+}

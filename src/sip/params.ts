@@ -1,0 +1,163 @@
+import { err, ok, type Result } from "../support/result.ts";
+import {
+  BACKSLASH,
+  COMMA,
+  EQUALS,
+  endOfQuoted,
+  GREATER,
+  LESS,
+  QUOTE,
+  SEMICOLON,
+  SP,
+  skipSpace,
+  skipSpaceBack,
+  TAB,
+  TOKEN,
+  within,
+} from "./chars.ts";
+
+/** Parameters and lists, the two things of which most header values are made (RFC 3261 §7.3.1, §25.1). */
+
+/** Names are lower-case, values without their quotes; without a value: "". */
+export type Params = Map<string, string>;
+
+/**
+ * Reads `;name=value;name` from `from` to the end of the text. Where `list` is set, a comma ends it, too. Returns where it ended, or
+ * -1 where this is no list of parameters. RFC 3261 §7.3.1: no name may come twice.
+ */
+export function readParams(text: string, from: number, params: Params, list = false): number {
+  let i = skipSpace(text, from);
+  while (i < text.length) {
+    const c = text.charCodeAt(i);
+    if (c === COMMA && list) return i;
+    if (c !== SEMICOLON) return -1;
+    const start = skipSpace(text, i + 1);
+    i = start;
+    while (i < text.length && TOKEN[text.charCodeAt(i)] === 1) i++;
+    if (i === start) return -1;
+    const name = lowerCase(text, start, i);
+    if (params.has(name)) return -1;
+    i = skipSpace(text, i);
+    if (text.charCodeAt(i) !== EQUALS) {
+      params.set(name, "");
+      continue;
+    }
+    const valueStart = skipSpace(text, i + 1);
+    const end = endOfValue(text, valueStart, list);
+    if (end < 0) return -1;
+    const value = text.slice(valueStart, end);
+    params.set(name, text.charCodeAt(valueStart) === QUOTE ? unquote(value) : value);
+    i = skipSpace(text, end);
+  }
+  return i;
+}
+
+/** gen-value = token / host / quoted-string; whatever is no separator is taken (RFC 5118 §4.5: a bare IPv6 address). */
+function endOfValue(text: string, from: number, list: boolean): number {
+  if (text.charCodeAt(from) === QUOTE) return endOfQuoted(text, from);
+  let i = from;
+  for (; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    if (c === SEMICOLON || c === SP || c === TAB) break;
+    if (c === COMMA && list) break;
+    if (c < SP || c === QUOTE || c === COMMA || c === LESS || c === GREATER || c === 0x7f) return -1;
+  }
+  return i;
+}
+
+/** Most names are written in lower case already: then the text is only cut. */
+function lowerCase(text: string, from: number, to: number): string {
+  const name = text.slice(from, to);
+  for (let i = from; i < to; i++) {
+    const c = text.charCodeAt(i);
+    if (c >= 0x41 && c <= 0x5a) return name.toLowerCase();
+  }
+  return name;
+}
+
+/** Parameters `;a=b;c` (the first semicolon may be missing). The error is a reason phrase. */
+export function parseParams(text: string): Result<Params, string> {
+  const params: Params = new Map();
+  const start = skipSpace(text, 0);
+  if (start === text.length) return ok(params);
+  const whole = text.charCodeAt(start) === SEMICOLON ? text : `;${text}`;
+  return readParams(whole, 0, params) < 0 ? err("Bad Parameters") : ok(params);
+}
+
+/** `;name=value;name`, or "". What is neither a token nor a host is put in quotes. */
+export function formatParams(params: ReadonlyMap<string, string>): string {
+  let text = "";
+  for (const [name, value] of params) {
+    if (value === "") text += `;${name}`;
+    else text += within(BARE, value) ? `;${name}=${value}` : `;${name}=${quote(value)}`;
+  }
+  return text;
+}
+
+/** What may stand in a value without quotes: token, and host with its brackets and colons. */
+const BARE = TOKEN.slice();
+for (const c of "[]:") BARE[c.charCodeAt(0)] = 1;
+
+/**
+ * The elements of a list between commas, trimmed; empty ones are left out. A comma in quotes or angle brackets does not count.
+ */
+export function splitList(value: string): string[] {
+  const elements: string[] = [];
+  if (!value.includes(",")) {
+    const only = value.trim();
+    if (only !== "") elements.push(only);
+    return elements;
+  }
+  let start = 0;
+  for (let i = 0; i <= value.length; ) {
+    const end = i === value.length ? i : nextComma(value, i);
+    const from = skipSpace(value, start);
+    const to = skipSpaceBack(value, from, end);
+    if (to > from) elements.push(value.slice(from, to));
+    i = start = end + 1;
+  }
+  return elements;
+}
+
+/** Where the next comma is that stands between two elements, or the end of the text. */
+export function nextComma(value: string, from: number): number {
+  for (let i = from; i < value.length; i++) {
+    const c = value.charCodeAt(i);
+    if (c === COMMA) return i;
+    if (c === QUOTE) {
+      const end = endOfQuoted(value, i);
+      if (end < 0) return value.length;
+      i = end - 1;
+    } else if (c === LESS) {
+      const end = value.indexOf(">", i);
+      if (end < 0) return value.length;
+      i = end;
+    }
+  }
+  return value.length;
+}
+
+/** The elements of all lines of a header that lists tokens: Allow, Supported, Require, Recv-Info (RFC 3261 §20). */
+export function tokenList(lines: readonly string[]): string[] {
+  if (lines.length === 0) return [];
+  return splitList(lines.length === 1 ? lines[0]! : lines.join(","));
+}
+
+/** The text that a quoted string stands for (RFC 3261 §25.1); what is not quoted comes back as it is. */
+export function unquote(value: string): string {
+  if (value.length < 2 || value.charCodeAt(0) !== QUOTE) return value;
+  const inner = value.slice(1, -1);
+  if (!inner.includes("\\")) return inner;
+  let text = "";
+  for (let i = 0; i < inner.length; i++) {
+    if (inner.charCodeAt(i) === BACKSLASH && i + 1 < inner.length) i++;
+    text += inner[i];
+  }
+  return text;
+}
+
+/** A quoted string that stands for the text. Line breaks cannot be written in one and become spaces. */
+export function quote(text: string): string {
+  if (!/["\\\r\n]/.test(text)) return `"${text}"`;
+  return `"${text.replace(/[\r\n]+/g, " ").replace(/["\\]/g, "\\$&")}"`;
+}

@@ -1,0 +1,126 @@
+import { type Answering, COUNTERS_EVERY_MS, type Load } from "./load.ts";
+import { cpuUs } from "./proc.ts";
+import { type RunningSystem, type SystemName, startSystem } from "./systems.ts";
+
+/** One system under one rate of calls. */
+export interface RateFigures {
+  readonly system: SystemName;
+  readonly rate: number;
+  readonly calls: number;
+  readonly failed: number;
+  /** At both ends. */
+  readonly retransmissions: number;
+  /** Whether the calls were begun as fast as they should be: otherwise the load's own side is what is too slow. */
+  readonly loadKeptUp: boolean;
+  /** No failure, no retransmission, and the load kept up. */
+  readonly held: boolean;
+  readonly cpuUsPerCall: number;
+  /** CPU of the answering side of the load, in the same seconds. */
+  readonly answeringUsPerCall: number;
+  readonly ratioToAnswering: number;
+}
+
+export interface RatesOptions {
+  readonly load: Load;
+  readonly systems: readonly SystemName[];
+  /** Undefined: upwards from 500 until the relay does not hold it. */
+  readonly rates: readonly number[] | undefined;
+  readonly seconds: number;
+  /** For the answering side. */
+  readonly port: number;
+  readonly profileInto?: string | undefined;
+  say(text: string): void;
+}
+
+const STEP = 500;
+const MOST = 10_000;
+const HOLD_MS = 50;
+const WARM_UP = { rate: 300, calls: 1_500 };
+
+/** Puts the same rates on each system in turn. A system that did not hold a rate, twice, is asked for no more. */
+export async function measureRates(options: RatesOptions): Promise<RateFigures[]> {
+  const { load, port, say } = options;
+  const answering = await load.answering(port, false);
+  const running: RunningSystem[] = [];
+  const figures: RateFigures[] = [];
+  try {
+    for (const name of options.systems) {
+      running.push(
+        await startSystem(name, {
+          appServerPort: port,
+          ...(options.profileInto ? { profileInto: options.profileInto } : {}),
+        }),
+      );
+    }
+    for (const system of running) {
+      // Before a JIT compiler has seen the code, a call costs several times as much.
+      await (await load.calling({ ...WARM_UP, port: system.port, holdMs: HOLD_MS })).done;
+    }
+    const out = new Set<SystemName>();
+    for (const rate of options.rates ?? upwards()) {
+      for (const system of running) {
+        if (out.has(system.name)) continue;
+        let result = await measureRate(system, answering, rate, options);
+        say(line(result));
+        if (!result.held) {
+          // Something else may have had the cores: a second chance.
+          result = await measureRate(system, answering, rate, options);
+          say(`${line(result)} (again)`);
+        }
+        figures.push(result);
+        if (!result.held) out.add(system.name);
+      }
+      if (out.has("tollgate")) break;
+    }
+    return figures;
+  } finally {
+    for (const system of running) await system.stop();
+    await answering.stop();
+  }
+}
+
+function* upwards(): Generator<number> {
+  for (let rate = STEP; rate <= MOST; rate += STEP) yield rate;
+}
+
+async function measureRate(
+  system: RunningSystem,
+  answering: Answering,
+  rate: number,
+  { load, seconds }: RatesOptions,
+): Promise<RateFigures> {
+  await settle();
+  const calls = rate * seconds;
+  const before = {
+    own: cpuUs(system.pids),
+    answering: cpuUs([answering.pid]),
+    again: answering.counters().retransmissions,
+  };
+  const called = await (await load.calling({ port: system.port, rate, calls, holdMs: HOLD_MS })).done;
+  const after = { own: cpuUs(system.pids), answering: cpuUs([answering.pid]) };
+  await settle();
+  const retransmissions = called.retransmissions + answering.counters().retransmissions - before.again;
+  const loadKeptUp = called.seconds < seconds * 1.02 + 1;
+  const cpuUsPerCall = (after.own - before.own) / calls;
+  const answeringUsPerCall = (after.answering - before.answering) / calls;
+  return {
+    system: system.name,
+    rate,
+    calls,
+    failed: called.failed,
+    retransmissions,
+    loadKeptUp,
+    held: called.failed === 0 && retransmissions === 0 && loadKeptUp,
+    cpuUsPerCall,
+    answeringUsPerCall,
+    ratioToAnswering: cpuUsPerCall / answeringUsPerCall,
+  };
+}
+
+/** The counters of the answering side come once a second. */
+const settle = () => new Promise((resolve) => setTimeout(resolve, 1.2 * COUNTERS_EVERY_MS));
+
+const line = (one: RateFigures) =>
+  `  ${one.system} ${one.rate}/s: ${one.held ? "held" : "not held"}, ${one.cpuUsPerCall.toFixed(0)} µs a call, ` +
+  `${one.ratioToAnswering.toFixed(1)} x the answering side, ${one.failed} failed, ${one.retransmissions} retransmissions` +
+  `${one.loadKeptUp ? "" : ", the load did not keep up"}`;

@@ -1,0 +1,111 @@
+import type { LatencyFigures } from "./latency.ts";
+import type { MemoryFigures, MemoryNow } from "./memory.ts";
+import type { RateFigures } from "./rates.ts";
+import type { SystemName } from "./systems.ts";
+
+export interface Report {
+  readonly machine: { readonly cpu: string; readonly cores: number; readonly node: string };
+  readonly load: string;
+  /** Its version; null: it was not measured, `kamailioMissing` says why. */
+  readonly kamailio: string | null;
+  readonly kamailioMissing: string | null;
+  readonly seconds: number;
+  readonly rates: readonly RateFigures[];
+  readonly latency: readonly LatencyFigures[];
+  readonly memory: readonly MemoryFigures[];
+}
+
+/** The report for people. */
+export function print(report: Report): void {
+  const { machine, load, kamailio, kamailioMissing } = report;
+  const lines = [
+    "",
+    `Tollgate on Node ${machine.node}, one process; load from ${load}, both ends on this machine too: ${machine.cores} cores of ${machine.cpu} for all of them.`,
+    kamailio === null
+      ? `Kamailio: ${kamailioMissing}.`
+      : `Kamailio ${kamailio} with one worker (ops/bench/kamailio.cfg), under the same load in turn.`,
+    ...rateLines(report),
+    ...latencyLines(report.latency),
+    ...memoryLines(report.memory),
+    "",
+  ];
+  console.log(lines.join("\n"));
+}
+
+function rateLines({ rates, seconds }: Report): string[] {
+  const lines = [
+    "",
+    `Calls over UDP, a digest challenge on each, ${seconds} s a rate. CPU is what /proc says; in brackets as a multiple of what the answering side used.`,
+  ];
+  lines.push(row("calls/s", "tollgate µs a call", "kamailio µs a call", "tollgate / kamailio"));
+  for (const rate of new Set(rates.map((one) => one.rate))) {
+    const own = rates.find((one) => one.rate === rate && one.system === "tollgate");
+    const other = rates.find((one) => one.rate === rate && one.system === "kamailio");
+    const ratio = own && other ? (own.cpuUsPerCall / other.cpuUsPerCall).toFixed(2) : "-";
+    lines.push(row(String(rate), cell(own), cell(other), ratio));
+  }
+  for (const system of ["tollgate", "kamailio"] as const) {
+    const own = rates.filter((one) => one.system === system);
+    if (own.length === 0) continue;
+    const held = Math.max(0, ...own.filter((one) => one.held).map((one) => one.rate));
+    const next = own.find((one) => !one.held);
+    const stopped = next
+      ? `; at ${next.rate}: ${next.failed} failed, ${next.retransmissions} retransmissions${next.loadKeptUp ? "" : ", the load did not keep up"}`
+      : ", and nothing higher was tried";
+    lines.push(`${system} held ${held} calls a second without a failure or a retransmission${stopped}.`);
+  }
+  return lines;
+}
+
+const cell = (one: RateFigures | undefined) =>
+  one === undefined
+    ? "-"
+    : `${one.cpuUsPerCall.toFixed(0)} (${one.ratioToAnswering.toFixed(1)} x)${one.held ? "" : " not held"}`;
+
+function latencyLines(figures: readonly LatencyFigures[]): string[] {
+  const direct = figures.find((one) => one.system === "direct");
+  if (!direct) return [];
+  const lines = [
+    "",
+    `From the INVITE with credentials, at ${direct.rate} calls a second, milliseconds; what is added to the two ends alone.`,
+  ];
+  lines.push(row("", "to the 180: p50, p99", "to the 200: p50, p99", ""));
+  lines.push(
+    row(
+      "the two ends alone",
+      `${ms(direct.ringing.p50)}, ${ms(direct.ringing.p99)}`,
+      `${ms(direct.answer.p50)}, ${ms(direct.answer.p99)}`,
+      "",
+    ),
+  );
+  for (const one of figures) {
+    if (one === direct) continue;
+    const added = (what: "ringing" | "answer") =>
+      `+${ms(one[what].p50 - direct[what].p50)}, +${ms(one[what].p99 - direct[what].p99)}`;
+    lines.push(row(one.system, added("ringing"), added("answer"), ""));
+  }
+  return lines;
+}
+
+function memoryLines(figures: readonly MemoryFigures[]): string[] {
+  const first = figures[0];
+  if (!first) return [];
+  const lines = ["", `${first.sessions} sessions held, their transactions over.`];
+  for (const one of figures) {
+    const heap = one.heapBytesPerSession === null ? "" : ` (${kB(one.heapBytesPerSession)} of it on the heap)`;
+    const back = one.givenBack === null ? "" : `; ${(100 * one.givenBack).toFixed(0)}% given back when they had ended`;
+    const failed = one.failed === 0 ? "" : `; ${one.failed} calls failed`;
+    lines.push(
+      `${NAMES[one.system]}: ${kB(one.bytesPerSession)} a session${heap}; process ${now(one.before)} before, ${now(one.held)} with them, ${now(one.after)} after${back}${failed}.`,
+    );
+  }
+  return lines;
+}
+
+const NAMES: Record<SystemName, string> = { tollgate: "tollgate", kamailio: "kamailio", direct: "the two ends alone" };
+const row = (...cells: readonly string[]) =>
+  `  ${cells.map((text, i) => (i === 0 ? text.padEnd(19) : text.padEnd(24))).join("")}`.trimEnd();
+const ms = (value: number) => value.toFixed(2);
+const kB = (bytes: number) => `${(bytes / 1000).toFixed(1)} kB`;
+const now = ({ bytes, heapBytes }: MemoryNow) =>
+  `${(bytes / 1e6).toFixed(0)} MB${heapBytes === null ? "" : ` (heap ${(heapBytes / 1e6).toFixed(0)})`}`;

@@ -1,0 +1,96 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { cpus, tmpdir } from "node:os";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { freePort, isInstalled, stopAll } from "../support/peers.ts";
+import { measureLatency } from "./latency.ts";
+import type { Load } from "./load.ts";
+import { measureMemory } from "./memory.ts";
+import { nodeLoad } from "./node-load.ts";
+import { measureRates } from "./rates.ts";
+import { print, type Report } from "./report.ts";
+import { sippLoad } from "./sipp-load.ts";
+import { kamailioVersion, type SystemName, withoutKamailio } from "./systems.ts";
+
+/*
+ * `npm run bench`: what the relay costs, beside Kamailio where that is installed. Everything runs on this machine and shares
+ * its cores; what other programs do here shows in the figures, and the ratios are there to take that out.
+ */
+
+const USAGE = `npm run bench -- [options]
+
+  --quick            about a minute in place of some ten: shorter, fewer rates, fewer sessions
+  --rates 500,1000   these calls a second only; otherwise 500 more each time until the relay does not hold them
+  --seconds N        how long each rate is kept up (15)
+  --sessions N       how many sessions are held for the memory figures (10000; 0: leaves them out)
+  --systems NAMES    which: tollgate,kamailio (both where Kamailio is installed)
+  --own-load         load from Node even where SIPp is installed
+  --profile FOLDER   writes a CPU profile of the relay at the rates into FOLDER
+  --json             figures as JSON on standard output; what goes on is on standard error`;
+
+const { values } = parseArgs({
+  options: {
+    quick: { type: "boolean", default: false },
+    rates: { type: "string" },
+    seconds: { type: "string" },
+    sessions: { type: "string" },
+    systems: { type: "string" },
+    "own-load": { type: "boolean", default: false },
+    profile: { type: "string" },
+    json: { type: "boolean", default: false },
+    help: { type: "boolean", default: false },
+  },
+});
+
+if (values.help) console.log(USAGE);
+else process.exitCode = await bench();
+
+async function bench(): Promise<number> {
+  if (process.platform !== "linux") {
+    console.error("The benchmark reads /proc: it needs Linux.");
+    return 1;
+  }
+  const folder = mkdtempSync(join(tmpdir(), "tollgate-bench-"));
+  const say = (text: string) => console.error(text);
+  try {
+    const load = values["own-load"] || !isInstalled("sipp") ? await nodeLoad() : await sippLoad(folder);
+    const report = await measure(load, say);
+    if (values.json) console.log(JSON.stringify(report, null, 2));
+    else print(report);
+    return 0;
+  } finally {
+    await stopAll();
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+async function measure(load: Load, say: (text: string) => void): Promise<Report> {
+  const { quick } = values;
+  const wanted = (values.systems ?? "tollgate,kamailio").split(",") as SystemName[];
+  const kamailioMissing = wanted.includes("kamailio") ? withoutKamailio() : "not wanted";
+  const systems = wanted.filter(
+    (name) => name === "tollgate" || (name === "kamailio" && kamailioMissing === undefined),
+  );
+  const seconds = Number(values.seconds ?? (quick ? 4 : 15));
+  const sessions = Number(values.sessions ?? (quick ? 2_000 : 10_000));
+  const given = values.rates?.split(",").map(Number) ?? (quick ? [500, 1_000] : undefined);
+  const port = await freePort();
+
+  say(`Rates, ${seconds} s each`);
+  const rates = await measureRates({ load, systems, rates: given, seconds, port, say, profileInto: values.profile });
+  say("Latency");
+  const latency = await measureLatency({ load, systems, rate: 200, seconds: quick ? 4 : 15, port, say });
+  say("Memory");
+  const memory =
+    sessions === 0 ? [] : await measureMemory({ load, systems, sessions, rate: quick ? 500 : 800, port, say });
+  return {
+    machine: { cpu: cpus()[0]?.model ?? "?", cores: cpus().length, node: process.version },
+    load: load.name,
+    kamailio: kamailioMissing === undefined ? await kamailioVersion() : null,
+    kamailioMissing: kamailioMissing ?? null,
+    seconds,
+    rates,
+    latency,
+    memory,
+  };
+}

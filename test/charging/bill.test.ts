@@ -1,0 +1,234 @@
+import { describe, expect, it } from "vitest";
+import { isMonth, makeBill } from "../../src/charging/bill.ts";
+import type { Entry, ItemEntry, TimeEntry } from "../../src/charging/billing-store.ts";
+import { formatBill } from "../../src/charging/format-bill.ts";
+import { item, time } from "../contract/store.contract.ts";
+import { MemoryBilling } from "./memory-store.ts";
+import { JANUARY, numbers, shuffled } from "./samples.ts";
+
+const MINUTE = 60_000;
+const lesson = (session: string, over: Partial<TimeEntry> = {}) =>
+  time(session, { service: "english", appServer: "teacher-1", ...over });
+const sold = (n: number, over: Partial<ItemEntry> = {}) =>
+  item(n, {
+    id: `s1:charge:shop-1:${n}`,
+    item: "Rioja Crianza",
+    unitPrice: "12.50",
+    quantity: "2",
+    amount: "25.00",
+    ...over,
+  });
+
+const january: Entry[] = [
+  time("s1", { currency: "", amount: "0", durationMs: 12 * MINUTE + 30_400 }),
+  sold(1, { at: JANUARY + MINUTE }),
+  sold(2, { at: JANUARY + 2 * MINUTE, item: "赤ワイン", unitPrice: "4.90", quantity: "1", amount: "4.90" }),
+  lesson("s2", { at: JANUARY + 60 * MINUTE, durationMs: 61_000, amount: "0.45" }),
+  lesson("s3", { at: JANUARY + 120 * MINUTE, durationMs: 3_600_000, amount: "6.25" }),
+  {
+    ...sold(9, {
+      at: JANUARY + 121 * MINUTE,
+      amount: "0.24975",
+      unitPrice: "0.333",
+      quantity: "0.75",
+      item: "Worksheet",
+    }),
+    id: "s3:charge:x:9",
+    session: "s3",
+    service: "english",
+    appServer: "teacher-1",
+  },
+];
+
+async function bill(entries: readonly Entry[], options?: { maxEntries?: number }) {
+  const billing = new MemoryBilling();
+  await billing.write({ accounts: [], entries });
+  return makeBill({ billing }, "alice", "2026-01", options);
+}
+
+describe("one bill covers every service (M18)", () => {
+  it("lists services, their sessions, time and items, with sums", async () => {
+    const made = await bill(january);
+    expect(made).toMatchObject({ user: "alice", month: "2026-01", detailed: true });
+    expect(made.services.map(({ service, sessions }) => [service, sessions.map(({ session }) => session)])).toEqual([
+      ["english", ["s2", "s3"]],
+      ["wine", ["s1"]],
+    ]);
+    const [wine] = made.services[1]!.sessions;
+    expect(wine).toMatchObject({
+      appServer: "shop-1",
+      at: JANUARY,
+      time: { durationMs: 750_400, amount: "0", currency: "" },
+    });
+    expect(wine!.items.map(({ item, amount }) => [item, amount])).toEqual([
+      ["Rioja Crianza", "25.00"],
+      ["赤ワイン", "4.90"],
+    ]);
+    expect(wine!.totals).toEqual([{ currency: "EUR", amount: "29.90" }]);
+    expect(made.services[0]!.sums).toEqual([
+      {
+        service: "english",
+        currency: "EUR",
+        sessions: 2,
+        durationMs: 3_661_000,
+        timeAmount: "6.70",
+        charges: 1,
+        itemAmount: "0.24975",
+      },
+    ]);
+  });
+
+  it("adds up exactly, and rounds once, at the end", async () => {
+    expect((await bill(january)).totals).toEqual([{ currency: "EUR", amount: "36.84975", due: "36.85" }]);
+    const thirds = Array.from({ length: 3 }, (_, n) => sold(n, { amount: "0.005" }));
+    expect((await bill(thirds)).totals).toEqual([{ currency: "EUR", amount: "0.015", due: "0.02" }]);
+  });
+
+  it("has a total for each currency", async () => {
+    const made = await bill([...january, sold(3, { currency: "JPY", amount: "500", unitPrice: "500", quantity: "1" })]);
+    expect(made.totals.map(({ currency, due }) => `${due} ${currency}`)).toEqual(["36.85 EUR", "500 JPY"]);
+  });
+
+  it("shows charges whose session's time is not on it", async () => {
+    const made = await bill([sold(1)]);
+    expect(made.services[0]!.sessions[0]).toMatchObject({
+      session: "s1",
+      at: JANUARY + 1,
+      items: [{ amount: "25.00" }],
+    });
+    expect(made.services[0]!.sessions[0]!.time).toBeUndefined();
+  });
+
+  it("is the same from entries in any order", async () => {
+    const random = numbers(9);
+    const bills = new Set<string>();
+    for (let i = 0; i < 20; i++) bills.add(formatBill(await bill(shuffled(january, random)), "json"));
+    expect(bills.size).toBe(1);
+  });
+
+  it("reads any number of pages", async () => {
+    const many = Array.from({ length: 2_500 }, (_, n) => sold(n, { amount: "0.01" }));
+    const made = await bill(many);
+    expect(made.services[0]!.sessions[0]!.items).toHaveLength(2_500);
+    expect(made.totals).toEqual([{ currency: "EUR", amount: "25.00", due: "25.00" }]);
+  });
+
+  it("has the sums only where there are too many entries to list, and they are the same sums", async () => {
+    const short = await bill(january, { maxEntries: 5 });
+    const long = await bill(january, { maxEntries: 6 });
+    expect(short).toEqual({
+      ...long,
+      detailed: false,
+      services: long.services.map((service) => ({ ...service, sessions: [] })),
+    });
+  });
+
+  it("has no other month's and no other user's entries", async () => {
+    const made = await bill([...january, { ...sold(50), user: "bob" }, { ...sold(51), month: "2026-02" }]);
+    expect(made).toEqual(await bill(january));
+  });
+
+  it("knows what a month is", () => {
+    expect(["2026-01", "2026-12"].every(isMonth)).toBe(true);
+    expect(["2026-00", "2026-13", "26-01", "2026-1", "2026-01-05", ""].some(isMonth)).toBe(false);
+  });
+});
+
+describe("a bill as text", () => {
+  it("is aligned, also with wide characters", async () => {
+    expect(formatBill(await bill(january))).toBe(
+      [
+        "Bill for alice, 2026-01 (UTC)",
+        "",
+        "english",
+        "  2026-01-05 11:00:00  teacher-1  (session s2)",
+        "    time                0:01:01      0.45 EUR",
+        "  2026-01-05 12:00:00  teacher-1  (session s3)",
+        "    time                1:00:00      6.25 EUR",
+        "    Worksheet      0.75 x 0.333   0.24975 EUR",
+        "  sum of english                  6.94975 EUR",
+        "",
+        "wine",
+        "  2026-01-05 10:00:00  shop-1  (session s1)",
+        "    time                0:12:31          free",
+        "    Rioja Crianza     2 x 12.50     25.00 EUR",
+        "    赤ワイン           1 x 4.90      4.90 EUR",
+        "  sum of wine                       29.90 EUR",
+        "",
+        "Total                               36.85 EUR",
+        "  rounded from                   36.84975 EUR",
+        "",
+      ].join("\n"),
+    );
+  });
+
+  it("says so where there is nothing", async () => {
+    expect(formatBill(await bill([]))).toBe("Bill for alice, 2026-01 (UTC)\n\nNothing to pay.\n");
+    expect(formatBill(await bill([january[0]!]))).toContain("free\n\nNothing to pay.\n");
+  });
+
+  it("says so where it has the sums only", async () => {
+    const text = formatBill(await bill(january, { maxEntries: 1 }));
+    expect(text).toContain("Too many entries to list here: these are the sums.");
+    expect(text).toMatch(/2 sessions +1:01:01 +6\.70 EUR/);
+    expect(text).toMatch(/1 charge +0\.24975 EUR/);
+    expect(text).not.toContain("session s2");
+  });
+
+  it("lets no item move the cursor or turn the line around", async () => {
+    const text = formatBill(await bill([sold(1, { item: "a\u001b[2Jb\u202ec\u2028d\nTotal" })]));
+    expect(text).toContain("a?[2Jb?c?d?Total");
+  });
+});
+
+describe("a bill as CSV", () => {
+  it("has a row for each entry (RFC 4180)", async () => {
+    const rows = formatBill(await bill(january), "csv").split("\r\n");
+    expect(rows).toHaveLength(8);
+    expect(rows[0]).toBe(
+      "user,month,service,session,app_server,kind,id,at,item,unit_price,quantity,duration_ms,ended_by,tariff,channel,amount,currency",
+    );
+    expect(rows[1]).toBe(
+      "alice,2026-01,english,s2,teacher-1,time,s2:ended,2026-01-05T11:00:00.000Z,,,,61000,client,lesson,,0.45,EUR",
+    );
+    expect(rows[5]).toBe(
+      "alice,2026-01,wine,s1,shop-1,item,s1:charge:shop-1:1,2026-01-05T10:01:00.000Z,Rioja Crianza,12.50,2,,,,info,25.00,EUR",
+    );
+    expect(rows[7]).toBe("");
+  });
+
+  it("quotes what RFC 4180 wants quoted", async () => {
+    const csv = formatBill(await bill([sold(1, { item: 'Wine, "red"' })]), "csv");
+    expect(csv).toContain(',"Wine, ""red""",');
+  });
+
+  it.each(["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", ' =cmd|"/c calc"'])("disarms the formula %j", async (text) => {
+    const csv = formatBill(await bill([sold(1, { item: text })]), "csv");
+    expect(csv).toContain(`'${text.replaceAll('"', '""')}`);
+  });
+
+  it("leaves negative amounts the numbers that they are", async () => {
+    expect(formatBill(await bill([sold(1, { amount: "-1.00", item: "correction" })]), "csv")).toContain(
+      ",-1.00,EUR\r\n",
+    );
+  });
+
+  it("has a row for each sum where the bill has no more", async () => {
+    const csv = formatBill(await bill(january, { maxEntries: 1 }), "csv");
+    expect(csv.split("\r\n").filter((row) => row.includes("-sum"))).toEqual([
+      "alice,2026-01,english,,,time-sum,,,,,2,3661000,,,,6.70,EUR",
+      "alice,2026-01,english,,,item-sum,,,,,1,,,,,0.24975,EUR",
+      "alice,2026-01,wine,,,time-sum,,,,,1,750400,,,,0,",
+      "alice,2026-01,wine,,,item-sum,,,,,2,,,,,29.90,EUR",
+    ]);
+  });
+});
+
+describe("a bill as JSON", () => {
+  it("is the bill, with amounts as text", async () => {
+    const made = await bill(january);
+    const json = formatBill(made, "json");
+    expect(JSON.parse(json)).toEqual(made);
+    expect(json).toContain('"due": "36.85"');
+  });
+});

@@ -1,0 +1,34 @@
+import { describe, expect, it } from "vitest";
+import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import { aCharge, facts, JANUARY } from "./samples.ts";
+
+describe("charging events (DESIGN.md, decisions 8 and 9)", () => {
+  it("have the same id when the same thing is reported again", () => {
+    expect(sessionStarted(facts(), JANUARY).id).toBe("s1:started");
+    expect(sessionEnded(facts(), JANUARY, JANUARY + 5, "client").id).toBe("s1:ended");
+    expect(chargeMade(facts(), JANUARY, aCharge(), "info").id).toBe("s1:charge:teacher-1:1");
+    expect(chargeMade(facts(), JANUARY + 9, aCharge({ item: "x" }), "bye").id).toBe("s1:charge:teacher-1:1");
+  });
+
+  it("have ids of their own for what two app servers call the same", () => {
+    const ids = [facts(), facts({ appServer: "teacher-2" }), facts({ id: "s2" })].map(
+      (f) => chargeMade(f, 0, aCharge(), "info").id,
+    );
+    expect(new Set(ids).size).toBe(3);
+  });
+
+  it("survive JSON unchanged", () => {
+    for (const event of [
+      sessionStarted(facts(), 1),
+      sessionEnded(facts(), 1, 2, "server"),
+      chargeMade(facts(), 1, aCharge(), "info"),
+    ]) {
+      expect(JSON.parse(JSON.stringify(event))).toEqual(event);
+    }
+  });
+
+  it("measure no negative time where the clock was set back (M12)", () => {
+    expect(sessionEnded(facts(), JANUARY, JANUARY - 60_000, "client").durationMs).toBe(0);
+    expect(sessionEnded(facts(), JANUARY, JANUARY + 60_000, "client").durationMs).toBe(60_000);
+  });
+});

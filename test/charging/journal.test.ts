@@ -1,0 +1,272 @@
+import { beforeAll, describe, expect, it } from "vitest";
+import type { Bus } from "../../src/bus/types.ts";
+import { type ChargingEvent, sessionStarted } from "../../src/charging/events.ts";
+import { type JournalOptions, openJournal } from "../../src/charging/journal.ts";
+import { systemClock } from "../../src/support/clock.ts";
+import { compiled } from "./built.ts";
+import { named, run } from "./children.ts";
+import { freshFolder } from "./folders.ts";
+import { deferred, facts, JANUARY, silent } from "./samples.ts";
+
+const event = (n: number): ChargingEvent => sessionStarted(facts({ id: `s${n}` }), JANUARY + n);
+const events = (count: number): ChargingEvent[] => Array.from({ length: count }, (_, n) => event(n));
+
+/** A bus that takes everything, until told otherwise; keeps what it took. */
+class FakeBus implements Bus {
+  readonly taken: ChargingEvent[] = [];
+  batches = 0;
+  attempts = 0;
+  away = false;
+  private waits: { readonly count: number; readonly resolve: () => void }[] = [];
+
+  async publish(batch: readonly ChargingEvent[]): Promise<void> {
+    this.attempts++;
+    if (this.away) throw new Error("the bus is away");
+    this.batches++;
+    this.taken.push(...batch);
+    this.waits = this.waits.filter(({ count, resolve }) => this.taken.length < count || resolve());
+  }
+
+  has(count: number): Promise<void> {
+    const { promise, resolve } = deferred();
+    if (this.taken.length >= count) resolve();
+    else this.waits.push({ count, resolve });
+    return promise;
+  }
+
+  consume(): never {
+    throw new Error("nobody consumes here");
+  }
+
+  async close(): Promise<void> {}
+}
+
+const open = (path: string, bus: Bus, over: Partial<JournalOptions> = {}) =>
+  openJournal({
+    path,
+    bus,
+    clock: systemClock,
+    log: silent,
+    publishEveryMs: 1,
+    commitEveryMs: 2,
+    minFreeDiskBytes: 0,
+    ...over,
+  });
+
+/** What a journal would publish after a new start. */
+async function leftIn(path: string): Promise<ChargingEvent[]> {
+  const bus = new FakeBus();
+  const journal = await open(path, bus);
+  await journal.drained();
+  await journal.close();
+  return bus.taken;
+}
+
+describe("the journal (DESIGN.md, decision 8)", () => {
+  it("publishes what is appended, in order and whole", async () => {
+    const bus = new FakeBus();
+    const journal = await open(freshFolder(), bus);
+    await Promise.all(events(100).map((one) => journal.append(one)));
+    for (let n = 100; n < 105; n++) await journal.append(event(n));
+    await journal.drained();
+    expect(bus.taken).toEqual(events(105));
+    expect(journal.stats()).toMatchObject({
+      appended: 105,
+      published: 105,
+      pendingEvents: 0,
+      pendingBytes: 0,
+      failed: 0,
+    });
+    await journal.close();
+  });
+
+  it("puts many appends into one commit", async () => {
+    const journal = await open(freshFolder(), new FakeBus());
+    await Promise.all(events(500).map((one) => journal.append(one)));
+    expect(journal.stats()).toMatchObject({ appended: 500, commits: 1 });
+    await journal.close();
+  });
+
+  it("keeps what the bus does not take, and publishes it in order when it does", async () => {
+    const bus = new FakeBus();
+    bus.away = true;
+    const journal = await open(freshFolder(), bus);
+    for (let n = 0; n < 10; n++) await journal.append(event(n));
+    expect(journal.stats()).toMatchObject({ appended: 10, published: 0, pendingEvents: 10 });
+    expect(bus.taken).toEqual([]);
+    bus.away = false;
+    await bus.has(10);
+    await journal.drained();
+    expect(bus.taken).toEqual(events(10));
+    await journal.close();
+  });
+
+  it("publishes what was left when it is opened again, before anything new", async () => {
+    const path = freshFolder();
+    const away = new FakeBus();
+    away.away = true;
+    const first = await open(path, away);
+    await Promise.all(events(5).map((one) => first.append(one)));
+    await first.close();
+
+    const second = await open(path, away); // twice: a start that published nothing loses nothing
+    await second.append(event(5));
+    await second.close();
+
+    const bus = new FakeBus();
+    const third = await open(path, bus);
+    await third.append(event(6));
+    await third.drained();
+    expect(bus.taken).toEqual(events(7));
+    await third.close();
+  });
+
+  it("forgets what the bus has taken", async () => {
+    const path = freshFolder();
+    const journal = await open(path, new FakeBus());
+    await Promise.all(events(50).map((one) => journal.append(one)));
+    await journal.drained();
+    await journal.close();
+    expect(await leftIn(path)).toEqual([]);
+  });
+
+  it("commits what was appended before it closes, and refuses what comes later", async () => {
+    const path = freshFolder();
+    const bus = new FakeBus();
+    bus.away = true;
+    const journal = await open(path, bus);
+    const appended = events(20).map((one) => journal.append(one));
+    await journal.close();
+    await Promise.all(appended);
+    await expect(journal.append(event(99))).rejects.toThrow("closed");
+    expect(await leftIn(path)).toEqual(events(20));
+  });
+
+  it("waits for a publication under way when it closes", async () => {
+    const path = freshFolder();
+    const inside = deferred();
+    const release = deferred();
+    const bus = new FakeBus();
+    bus.publish = () => {
+      inside.resolve();
+      return release.promise;
+    };
+    const journal = await open(path, bus);
+    await journal.append(event(0));
+    await inside.promise;
+    const closing = journal.close();
+    release.resolve();
+    await closing;
+    expect(await leftIn(path)).toEqual([]);
+  });
+
+  it("publishes a backlog that is larger than what it keeps in memory, in batches", async () => {
+    const path = freshFolder();
+    const bus = new FakeBus();
+    bus.away = true;
+    const journal = await open(path, bus, { commitEveryMs: 0 });
+    const many = events(24_000);
+    for (let n = 0; n < many.length; n += 1000)
+      await Promise.all(many.slice(n, n + 1000).map((one) => journal.append(one)));
+    bus.away = false;
+    await journal.drained();
+    expect(bus.taken.map(({ id }) => id)).toEqual(many.map(({ id }) => id));
+    expect(bus.batches).toBeGreaterThan(10);
+    await journal.close();
+  });
+
+  it("overwrites nothing when two processes open one journal by mistake", async () => {
+    const path = freshFolder();
+    const bus = new FakeBus();
+    bus.away = true;
+    const [one, two] = [await open(path, bus), await open(path, bus)];
+    await one.append(event(1));
+    await two.append(event(2));
+    await Promise.all([one.close(), two.close()]);
+    expect((await leftIn(path)).map(({ id }) => id).sort()).toEqual(["s1:started", "s2:started"]);
+  });
+});
+
+describe("the journal's bounds (DESIGN.md, decision 14)", () => {
+  it("is full at four fifths, while it still takes what sessions under way need, and refuses what is beyond its bound", async () => {
+    const bus = new FakeBus();
+    bus.away = true;
+    const size = JSON.stringify(event(0)).length + 2;
+    const journal = await open(freshFolder(), bus, { maxBytes: size * 10 });
+    for (let n = 0; n < 7; n++) await journal.append(event(n));
+    expect(journal.full).toBe(false);
+    await journal.append(event(7));
+    expect(journal.full).toBe(true);
+    await journal.append(event(8));
+    await expect(journal.append({ ...event(9), id: "x".repeat(size * 2) })).rejects.toThrow("the journal is full");
+    expect(journal.stats()).toMatchObject({ pendingEvents: 9, failed: 1 });
+    bus.away = false;
+    await bus.has(9);
+    await journal.drained();
+    expect(journal.full).toBe(false);
+    await journal.append(event(9));
+    await journal.close();
+  });
+
+  it("is full while the disk has less room than asked for", async () => {
+    const journal = await open(freshFolder(), new FakeBus(), { minFreeDiskBytes: Number.MAX_SAFE_INTEGER });
+    expect(journal.full).toBe(true);
+    expect(journal.stats().freeDiskBytes).toBeGreaterThan(0);
+    await journal.append(event(0)); // what is under way goes on
+    await journal.close();
+  });
+
+  it("rejects where it cannot be opened", async () => {
+    await expect(open("/dev/null/journal", new FakeBus())).rejects.toThrow();
+  });
+});
+
+describe("the journal in a process that dies (P4)", () => {
+  const child = new URL("journal-child.mjs", import.meta.url).pathname;
+  let build: string;
+  beforeAll(() => {
+    build = compiled("src/charging/journal.ts");
+  }, 60_000);
+
+  it.each([100, 700, 2000])(
+    "has every event that it acknowledged, after kill -9 (%i events in)",
+    async (lines) => {
+      const path = freshFolder();
+      const process = run([child, build, path, "away"]);
+      await process.said(lines);
+      await process.kill();
+      const acknowledged = named(process.lines, "acknowledged");
+      expect(acknowledged.length).toBeGreaterThanOrEqual(lines - 1);
+      const found = (await leftIn(path)).map(({ id }) => id);
+      expect(new Set(found).size).toBe(found.length);
+      expect(acknowledged.filter((id) => !found.includes(id))).toEqual([]);
+    },
+    30_000,
+  );
+
+  it("loses nothing between journal and bus, after kill -9 twice on one journal", async () => {
+    const path = freshFolder();
+    const lines: string[] = [];
+    for (let round = 0; round < 2; round++) {
+      const process = run([child, build, path, "takes"]);
+      await process.said(1500);
+      await process.kill();
+      lines.push(...process.lines);
+    }
+    const found = new Set([...(await leftIn(path)).map(({ id }) => id), ...named(lines, "published")]);
+    const acknowledged = named(lines, "acknowledged");
+    expect(acknowledged.length).toBeGreaterThan(200);
+    expect(acknowledged.filter((id) => !found.has(id))).toEqual([]);
+  }, 30_000);
+
+  it("refuses when the disk is full, is full, and keeps what it acknowledged", async () => {
+    const path = freshFolder();
+    const process = run([child, build, path, "away", "3000"], { fileLimitKb: 300 });
+    expect(await process.ended).toBe(0); // it goes on
+    const acknowledged = named(process.lines, "acknowledged");
+    expect(acknowledged.length).toBeGreaterThan(100);
+    expect(named(process.lines, "refused").length).toBe(3000 - acknowledged.length);
+    expect(process.lines.at(-1)).toBe("full true");
+    expect((await leftIn(path)).map(({ id }) => id)).toEqual(acknowledged);
+  }, 30_000);
+});

@@ -1,0 +1,148 @@
+import { createSocket } from "node:dgram";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { readConfig } from "../../src/cli/context.ts";
+import { start } from "../../src/cli/start.ts";
+import type { Config } from "../../src/config/schema.ts";
+import { askControl, controlPath } from "../../src/console/control.ts";
+import type { Relay } from "../../src/relay/relay.ts";
+import { Terminal } from "./terminal.ts";
+
+/** A UDP port that was free a moment ago. */
+function freePort(): Promise<number> {
+  return new Promise((resolve) => {
+    const socket = createSocket("udp4");
+    socket.bind(0, "127.0.0.1", () => {
+      const { port } = socket.address();
+      socket.close(() => resolve(port));
+    });
+  });
+}
+
+let terminal: Terminal;
+let config: string;
+beforeEach(async () => {
+  terminal = new Terminal();
+  const port = await freePort();
+  config = `listen: ["udp:127.0.0.1:${port}"]\nhealth: { intervalS: 0 }\nlog: { level: silent }\ndrainS: 5\nservices: [{ id: wine }]\n`;
+  terminal.write("tollgate.yaml", config);
+});
+afterEach(() => terminal.remove());
+
+const socketPath = () => controlPath(join(terminal.folder, "data"));
+
+async function until(condition: () => Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+const running = async () => (await askControl(socketPath(), "GET", "/sessions")).ok;
+
+describe("tollgate start", () => {
+  it("runs until SIGTERM, and answers `tollgate sessions` meanwhile", async () => {
+    expect((await terminal.tollgate(["sessions"])).err).toMatch(
+      /^tollgate: no relay runs on .*: start one with tollgate start/,
+    );
+    const relay = terminal.tollgate(["start"]);
+    await until(running);
+    expect(await terminal.tollgate(["sessions"])).toEqual({ code: 0, out: "no sessions\n", err: "" });
+    expect(await terminal.tollgate(["sessions", "--json"])).toEqual({ code: 0, out: "[]\n", err: "" });
+    terminal.signal("SIGTERM");
+    expect(await relay).toEqual({ code: 0, out: "", err: "" });
+    expect(existsSync(socketPath())).toBe(false);
+  });
+
+  it("keeps a second relay off its data folder", async () => {
+    const relay = terminal.tollgate(["start"]);
+    await until(running);
+    const second = await terminal.tollgate(["start"]);
+    expect(second.code).toBe(1);
+    expect(second.err).toContain("another relay runs on this data folder");
+    terminal.signal("SIGINT");
+    expect((await relay).code).toBe(0);
+  });
+
+  it("drains when it is told to by the control socket", async () => {
+    const relay = terminal.tollgate(["start"]);
+    await until(running);
+    expect(await askControl(socketPath(), "POST", "/drain")).toEqual({ ok: true, value: { draining: true } });
+    expect((await relay).code).toBe(0);
+  });
+
+  it("ends with 1 and says why when its address is taken", async () => {
+    const socket = createSocket("udp4");
+    await new Promise<void>((resolve) => socket.bind(0, "127.0.0.1", resolve));
+    try {
+      terminal.write("tollgate.yaml", `listen: ["udp:127.0.0.1:${socket.address().port}"]\nlog: { level: silent }\n`);
+      const { code, err } = await terminal.tollgate(["start"]);
+      expect(code).toBe(1);
+      expect(err).toContain("EADDRINUSE");
+      expect(existsSync(socketPath())).toBe(false);
+    } finally {
+      socket.close();
+    }
+  });
+});
+
+describe("signals", () => {
+  /** A relay that notes what it is told, and drains only when it is told to end at once. */
+  function stubborn() {
+    const told: string[] = [];
+    let ended: () => void = () => {};
+    const drained = new Promise<void>((resolve) => {
+      ended = resolve;
+    });
+    const relay: Relay = {
+      addresses: [],
+      counters: {} as Relay["counters"],
+      sessions: () => [],
+      reload: async (config?: Config) => {
+        told.push(`reload ${config?.services.map((service) => service.id).join()}`);
+      },
+      close: ({ drainMs }) => {
+        told.push(`close ${drainMs}`);
+        if (drainMs === 0) ended();
+        return drained;
+      },
+    };
+    return { told, launch: async () => relay };
+  }
+
+  it("SIGHUP reads the configuration again; one with mistakes changes nothing", async () => {
+    const { told, launch } = stubborn();
+    const io = terminal.quietIo();
+    const done = start(readConfig(io, undefined), io, launch);
+    await until(running);
+    terminal.write("tollgate.yaml", config.replace("wine", "beer"));
+    terminal.signal("SIGHUP");
+    await until(async () => told.length === 1);
+    terminal.write("tollgate.yaml", `${config}limit: 5\n`);
+    terminal.signal("SIGHUP");
+    terminal.signal("SIGTERM");
+    terminal.signal("SIGTERM");
+    expect(await done).toBe(0);
+    expect(told).toEqual(["reload beer", "close 5000", "close 0"]);
+  });
+
+  it("the first drains, the second ends, and none is listened to afterwards", async () => {
+    const { told, launch } = stubborn();
+    const io = terminal.quietIo();
+    const done = start(readConfig(io, undefined), io, launch);
+    await until(running);
+    terminal.signal("SIGINT");
+    await until(async () => told.length === 1);
+    expect(told).toEqual(["close 5000"]);
+    terminal.signal("SIGTERM");
+    expect(await done).toBe(0);
+    expect(told).toEqual(["close 5000", "close 0"]);
+    expect(terminal.listening).toBe(0);
+  });
+
+  it("none is listened to, and no socket is left, when the relay does not start", async () => {
+    const io = terminal.quietIo();
+    const launch = () => Promise.reject(new Error("no room"));
+    await expect(start(readConfig(io, undefined), io, launch)).rejects.toThrow("no room");
+    expect(terminal.listening).toBe(0);
+    expect(await running()).toBe(false);
+  });
+});

@@ -1,0 +1,351 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Account, Entry, ItemEntry, MonthTotal, TimeEntry } from "../../src/charging/billing-store.ts";
+import type { AppServer, Service, User } from "../../src/directory/types.ts";
+import type { Store } from "../../src/store/types.ts";
+import { JANUARY, lessonTariff, numbers, shuffled } from "../charging/samples.ts";
+import type { StoreAdapter, StoreUnderTest } from "./adapters.ts";
+
+const alice: User = { id: "alice", realm: "portal.example", ha1: { sha256: "ab", md5: "cd" } };
+const wine: Service = { id: "wine", title: "ワイン店", tariff: "lesson", limits: { charge: "50", currency: "EUR" } };
+const shop: AppServer = { id: "shop-1", uri: "sip:10.0.0.5:5060;transport=tcp", services: ["wine"], priority: 5 };
+
+export function item(n: number, over: Partial<ItemEntry> = {}): ItemEntry {
+  return {
+    kind: "item",
+    id: `s1:charge:shop-1:${n}`,
+    at: JANUARY + n,
+    month: "2026-01",
+    user: "alice",
+    service: "wine",
+    appServer: "shop-1",
+    session: "s1",
+    currency: "EUR",
+    amount: "0.10",
+    item: "Riesling",
+    unitPrice: "0.10",
+    quantity: "1",
+    channel: "info",
+    ...over,
+  };
+}
+
+export function time(session: string, over: Partial<TimeEntry> = {}): TimeEntry {
+  const { item: _item, unitPrice: _unitPrice, quantity: _quantity, channel: _channel, ...base } = item(0);
+  return {
+    ...base,
+    kind: "time",
+    id: `${session}:ended`,
+    session,
+    durationMs: 60_000,
+    endedBy: "client",
+    amount: "0.35",
+    tariff: "lesson",
+    ...over,
+  };
+}
+
+function account(session: string, state: Account["state"], revision = 0, dueAt: number | null = null): Account {
+  const facts = { session, user: "alice", service: "wine", appServer: "shop-1", call: "c" };
+  return {
+    revision,
+    state,
+    context: {
+      version: 1,
+      ...facts,
+      windowMs: 0,
+      tariff: null,
+      startedAt: JANUARY,
+      endedAt: null,
+      endedBy: null,
+      dueAt,
+    },
+  };
+}
+
+const total = (over: Partial<MonthTotal>): MonthTotal => ({
+  service: "wine",
+  currency: "EUR",
+  sessions: 0,
+  durationMs: 0,
+  timeAmount: "0",
+  charges: 0,
+  itemAmount: "0",
+  ...over,
+});
+const sorted = (totals: MonthTotal[]) =>
+  totals.sort((a, b) => (`${a.service} ${a.currency}` < `${b.service} ${b.currency}` ? -1 : 1));
+const amount = (text: string) => Number(text);
+
+/** What every adapter of the store port does (DESIGN.md, decision 7). */
+export function storeContract(adapter: StoreAdapter): void {
+  describe(`the store port on ${adapter.name}`, () => {
+    let under: StoreUnderTest;
+    let store: Store;
+    const opened: Store[] = [];
+    const open = async () => {
+      const one = await under.open();
+      opened.push(one);
+      return one;
+    };
+    beforeEach(async () => {
+      under = await adapter.create();
+      store = await open();
+    });
+    afterEach(async () => {
+      for (const one of opened.splice(0)) await one.close();
+      await under.destroy();
+    });
+
+    describe("registries", () => {
+      it("give back what was put, and the last of it", async () => {
+        await store.users.put({ ...alice, disabled: true });
+        await store.users.put(alice);
+        await store.services.put(wine);
+        await store.appServers.put(shop);
+        await store.tariffs.put(lessonTariff);
+        expect(await store.users.get("alice")).toEqual(alice);
+        expect(await store.services.get("wine")).toEqual(wine);
+        expect(await store.appServers.list()).toEqual([shop]);
+        expect(await store.tariffs.list()).toEqual([lessonTariff]);
+      });
+
+      it("have nothing under an id that was never put, or is another registry's", async () => {
+        await store.users.put(alice);
+        expect(await store.users.get("bob")).toBeUndefined();
+        expect(await store.services.get("alice")).toBeUndefined();
+        expect(await store.services.list()).toEqual([]);
+      });
+
+      it("take any id that a user may have", async () => {
+        const ids = ["a", "a.b", "$set", "x'y", "*", "a;b?c/d&e=f+g", "~(bob)!"];
+        for (const id of ids) await store.users.put({ ...alice, id });
+        expect((await store.users.list()).map(({ id }) => id).sort()).toEqual([...ids].sort());
+        for (const id of ids) expect(await store.users.get(id)).toEqual({ ...alice, id });
+      });
+
+      it("remove, and say whether there was anything", async () => {
+        await store.users.put(alice);
+        expect(await store.users.remove("alice")).toBe(true);
+        expect(await store.users.remove("alice")).toBe(false);
+        expect(await store.users.get("alice")).toBeUndefined();
+      });
+
+      it("grow the version with each change of any of them, and with nothing else", async () => {
+        const versions = [await store.directoryVersion()];
+        const changes = [
+          () => store.users.put(alice),
+          () => store.services.put(wine),
+          () => store.appServers.put(shop),
+          () => store.tariffs.put(lessonTariff),
+          () => store.users.put(alice),
+          () => store.users.remove("alice"),
+        ];
+        for (const change of changes) {
+          await change();
+          versions.push(await store.directoryVersion());
+        }
+        for (let i = 1; i < versions.length; i++) expect(versions[i]).toBeGreaterThan(versions[i - 1]!);
+        await store.users.remove("alice");
+        await store.billing.write({ accounts: [], entries: [item(1)] });
+        expect(await store.directoryVersion()).toBe(versions.at(-1));
+      });
+
+      it("are the same through a second opening, as by another process", async () => {
+        const before = await store.directoryVersion();
+        const other = await open();
+        await other.users.put(alice);
+        expect(await store.users.get("alice")).toEqual(alice);
+        expect(await store.directoryVersion()).toBeGreaterThan(before);
+      });
+
+      it("are there again after closing and opening", async () => {
+        await store.users.put(alice);
+        const version = await store.directoryVersion();
+        await store.close();
+        opened.length = 0;
+        const again = await open();
+        expect(await again.users.get("alice")).toEqual(alice);
+        expect(await again.directoryVersion()).toBe(version);
+      });
+    });
+
+    describe("accounts", () => {
+      it("are written once for each revision, whoever comes first (DESIGN.md, decision 9)", async () => {
+        expect(await store.billing.write({ accounts: [account("s1", "running")], entries: [] })).toEqual([]);
+        const [stored] = await store.billing.accounts(["s1"]);
+        expect(stored).toEqual({ ...account("s1", "running"), revision: 1 });
+
+        const other = await open();
+        expect(await other.billing.write({ accounts: [{ ...stored!, state: "closed" }], entries: [] })).toEqual([]);
+        expect(await store.billing.write({ accounts: [{ ...stored!, state: "open" }], entries: [] })).toEqual(["s1"]);
+        expect(await store.billing.write({ accounts: [account("s1", "open")], entries: [] })).toEqual(["s1"]);
+        expect((await store.billing.accounts(["s1"]))[0]).toMatchObject({ revision: 2, state: "closed" });
+      });
+
+      it("are refused one by one, and the others written", async () => {
+        await store.billing.write({ accounts: [account("s1", "running")], entries: [] });
+        const refused = await store.billing.write({
+          accounts: [account("s1", "open"), account("s2", "open")],
+          entries: [item(1)],
+        });
+        expect(refused).toEqual(["s1"]);
+        expect((await store.billing.accounts(["s2"]))[0]).toMatchObject({ state: "open" });
+        expect(await store.billing.entriesOf("s1")).toEqual([item(1)]);
+      });
+
+      it("come in the order asked for, with gaps where there are none", async () => {
+        await store.billing.write({ accounts: [account("a", "running"), account("b", "open")], entries: [] });
+        const found = await store.billing.accounts(["b", "none", "a"]);
+        expect(found.map((one) => one?.context.session)).toEqual(["b", undefined, "a"]);
+        expect(await store.billing.accounts([])).toEqual([]);
+      });
+
+      it("lose no update when twenty write at once", async () => {
+        const add = async (): Promise<void> => {
+          const [stored] = await store.billing.accounts(["s1"]);
+          const next = account("s1", "running", stored?.revision ?? 0);
+          const counted = { ...next, context: { ...next.context, windowMs: (stored?.context.windowMs ?? 0) + 1 } };
+          if ((await store.billing.write({ accounts: [counted], entries: [] })).length > 0) await add();
+        };
+        await Promise.all(Array.from({ length: 20 }, add));
+        expect((await store.billing.accounts(["s1"]))[0]?.context.windowMs).toBe(20);
+      });
+
+      it("are found by state, and by when they are due", async () => {
+        const due = (session: string, at: number) => account(session, "chargeable", 0, at);
+        await store.billing.write({
+          accounts: [
+            account("open", "open"),
+            account("run", "running"),
+            due("later", 300),
+            due("soon", 100),
+            due("then", 200),
+            account("done", "closed"),
+          ],
+          entries: [],
+        });
+        const ids = async (query: Parameters<Store["billing"]["findAccounts"]>[0]) =>
+          (await store.billing.findAccounts(query)).map(({ context }) => context.session);
+        expect(await ids({ state: "running", limit: 10 })).toEqual(["run"]);
+        expect(await ids({ state: "chargeable", limit: 10 })).toEqual(["soon", "then", "later"]);
+        expect(await ids({ state: "chargeable", dueBy: 200, limit: 10 })).toEqual(["soon", "then"]);
+        expect(await ids({ state: "chargeable", dueBy: 200, limit: 1 })).toEqual(["soon"]);
+        await store.billing.write({
+          accounts: [account("run", "closed", 1), { ...due("soon", 100), state: "closed", revision: 1 }],
+          entries: [],
+        });
+        expect(await ids({ state: "running", limit: 10 })).toEqual([]);
+        expect(await ids({ state: "chargeable", dueBy: 200, limit: 10 })).toEqual(["then"]);
+      });
+    });
+
+    describe("entries", () => {
+      it("are there once, however often they are written (DESIGN.md, decision 9)", async () => {
+        const entries = [item(1), item(2), time("s1")];
+        for (let i = 0; i < 3; i++) await store.billing.write({ accounts: [], entries });
+        await store.billing.write({ accounts: [], entries: [...entries, ...entries] });
+        expect(await store.billing.entriesOf("s1")).toEqual([time("s1"), item(1), item(2)]);
+        const [sum] = await store.billing.totals("alice", "2026-01");
+        expect(sum).toMatchObject({ sessions: 1, durationMs: 60_000, charges: 2 });
+        expect([amount(sum!.timeAmount), amount(sum!.itemAmount)]).toEqual([0.35, 0.2]);
+      });
+
+      it("stay as they were first written", async () => {
+        await store.billing.write({ accounts: [], entries: [item(1)] });
+        await store.billing.write({
+          accounts: [],
+          entries: [item(1, { amount: "99", at: JANUARY + 5000, user: "bob" })],
+        });
+        expect(await store.billing.entriesOf("s1")).toEqual([item(1)]);
+        expect(await store.billing.totals("bob", "2026-01")).toEqual([]);
+      });
+
+      it("are counted once when twenty write the same at once", async () => {
+        const other = await open();
+        const entries = [item(1), item(2)];
+        await Promise.all(
+          Array.from({ length: 20 }, (_, i) => (i % 2 ? store : other).billing.write({ accounts: [], entries })),
+        );
+        expect((await store.billing.totals("alice", "2026-01"))[0]).toMatchObject({ charges: 2 });
+      });
+
+      it("come by user and month, in order, page by page", async () => {
+        const all = Array.from({ length: 25 }, (_, n) => item(n));
+        const foreign: Entry[] = [
+          item(100, { id: "x:1", session: "x", user: "alice2" }),
+          item(100, { id: "x:2", session: "x", user: "alic" }),
+          item(100, { id: "x:3", session: "x", month: "2026-02" }),
+          item(100, { id: "x:4", session: "x", month: "2025-12" }),
+        ];
+        await store.billing.write({ accounts: [], entries: shuffled([...all, ...foreign], numbers(5)) });
+        const pages: Entry[][] = [];
+        let after: string | undefined;
+        do {
+          const page = await store.billing.entries("alice", "2026-01", { after, limit: 10 });
+          pages.push(page.entries);
+          after = page.next;
+        } while (after !== undefined && pages.length < 9);
+        expect(pages.flat()).toEqual(all);
+        expect(pages.slice(0, 3).map((page) => page.length)).toEqual([10, 10, 5]);
+        expect((await store.billing.entries("nobody", "2026-01", { limit: 10 })).entries).toEqual([]);
+      });
+
+      it("are in order of their ids where their time is the same", async () => {
+        const same = ["c", "a", "b"].map((id) => item(0, { id: `s1:charge:shop-1:${id}` }));
+        await store.billing.write({ accounts: [], entries: same });
+        const ids = (entries: readonly Entry[]) => entries.map(({ id }) => id.at(-1));
+        expect(ids((await store.billing.entries("alice", "2026-01", { limit: 10 })).entries)).toEqual(["a", "b", "c"]);
+        expect(ids(await store.billing.entriesOf("s1"))).toEqual(["a", "b", "c"]);
+      });
+
+      it("of a session are that session's only", async () => {
+        await store.billing.write({ accounts: [], entries: [item(1), time("s10"), time("s"), time("s2")] });
+        expect(await store.billing.entriesOf("s1")).toEqual([item(1)]);
+        expect(await store.billing.entriesOf("nothing")).toEqual([]);
+      });
+
+      it("keep any text that an item may have", async () => {
+        const odd = item(1, { id: "s1:charge:shop-1:$.x ワイン 🍷", item: '=1+1 "$where" {} ワイン 🍷' });
+        await store.billing.write({ accounts: [], entries: [odd] });
+        expect(await store.billing.entriesOf("s1")).toEqual([odd]);
+      });
+    });
+
+    it("adds up each user's month by service and currency, exactly", async () => {
+      const entries: Entry[] = [
+        ...Array.from({ length: 10 }, (_, n) => item(n, { amount: "0.1" })),
+        item(10, { currency: "JPY", amount: "500" }),
+        item(11, { service: "beer", amount: "0.333333" }),
+        item(12, { user: "bob", amount: "7" }),
+        item(13, { month: "2026-02", amount: "7" }),
+        time("s1"),
+        time("s2", { amount: "0.10", durationMs: 1 }),
+        time("s3", { currency: "", amount: "0", durationMs: 5 }),
+      ];
+      await store.billing.write({ accounts: [], entries: entries.slice(0, 6) });
+      await store.billing.write({ accounts: [], entries: entries.slice(3) });
+      const plain = (await store.billing.totals("alice", "2026-01")).map((sum) => ({
+        ...sum,
+        timeAmount: String(amount(sum.timeAmount)),
+        itemAmount: String(amount(sum.itemAmount)),
+      }));
+      expect(sorted(plain)).toEqual([
+        total({ service: "beer", charges: 1, itemAmount: "0.333333" }),
+        total({ currency: "", sessions: 1, durationMs: 5 }),
+        total({ sessions: 2, durationMs: 60_001, timeAmount: "0.45", charges: 10, itemAmount: "1" }),
+        total({ currency: "JPY", charges: 1, itemAmount: "500" }),
+      ]);
+      expect(await store.billing.totals("alic", "2026-01")).toEqual([]);
+    });
+
+    it("keeps events that nobody can bill", async () => {
+      const letter = { id: "x", at: JANUARY, reason: "at must be a time", event: '{"id":"x"}' };
+      await store.billing.putDeadLetter(letter);
+      await store.billing.putDeadLetter(letter);
+      await store.billing.putDeadLetter({ ...letter, id: "y" });
+      expect((await store.billing.deadLetters(10)).map(({ id }) => id).sort()).toEqual(["x", "y"]);
+      expect(await store.billing.deadLetters(1)).toHaveLength(1);
+      expect((await store.billing.deadLetters(10)).find(({ id }) => id === "x")).toEqual(letter);
+    });
+  });
+}

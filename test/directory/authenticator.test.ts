@@ -1,0 +1,396 @@
+import { createHash } from "node:crypto";
+import { describe, expect, it } from "vitest";
+import { type AuthenticatorSettings, createAuthenticator, type Verdict } from "../../src/directory/authenticator.ts";
+import type { User } from "../../src/directory/types.ts";
+import { userRecord } from "../../src/directory/users.ts";
+import { digestResponse, ha1 } from "../../src/sip/digest.ts";
+import { Headers, SipRequest } from "../../src/sip/message.ts";
+import { TestClock } from "../support/test-clock.ts";
+
+const REALM = "portal.com";
+const alice = userRecord({ id: "alice", realm: REALM, password: "s\u00e9sam", md5: true });
+const bob = userRecord({ id: "bob", realm: REALM, password: "battery", md5: false });
+const eve: User = { ...userRecord({ id: "eve", realm: REALM, password: "evil", md5: true }), disabled: true };
+const old = userRecord({ id: "old", realm: "former.com", password: "past", md5: true });
+
+const settings: AuthenticatorSettings = {
+  realm: REALM,
+  algorithms: ["sha-256", "md5"],
+  nonceLifetimeS: 60,
+  fromPassword: "tls",
+  legacyNoQop: false,
+  fromMustMatch: true,
+  throttle: { failures: 3, windowS: 60, delayS: 2, maxDelayS: 300, sources: 100 },
+};
+
+const ADDRESS = "198.51.100.7";
+const hashed = (algorithm: string, text: string) => createHash(algorithm).update(text, "utf8").digest("hex");
+
+interface Credentials {
+  user?: string;
+  password?: string;
+  algorithm?: "SHA-256" | "MD5" | "SHA-512-256" | "MD5-sess";
+  nonce?: string;
+  nc?: number;
+  uri?: string;
+  realm?: string;
+  qop?: string | null;
+  cnonce?: string | null;
+  method?: string;
+  /** Replaces the computed one. */
+  response?: string;
+}
+
+/** The Authorization of a client, by the text of RFC 7616 §3.4.1 and without the relay's own code. */
+function authorization(credentials: Credentials): string {
+  const {
+    user = "alice",
+    password = "s\u00e9sam",
+    algorithm = "SHA-256",
+    nonce = "",
+    nc = 1,
+    uri = "sip:wine@portal.com",
+  } = credentials;
+  const { realm = REALM, qop = "auth", cnonce = "0a4f113b", method = "INVITE" } = credentials;
+  const name = algorithm.startsWith("MD5") ? "md5" : "sha256";
+  const count = nc.toString(16).padStart(8, "0");
+  const ha2 = hashed(name, `${method}:${uri}`);
+  const first = hashed(name, `${user}:${realm}:${password}`);
+  const computed = hashed(
+    name,
+    qop === null ? `${first}:${nonce}:${ha2}` : `${first}:${nonce}:${count}:${cnonce ?? ""}:${qop}:${ha2}`,
+  );
+  const response = credentials.response ?? computed;
+  let text = `Digest username="${user}", realm="${realm}", nonce="${nonce}", uri="${uri}", response="${response}", algorithm=${algorithm}`;
+  if (qop !== null) text += `, qop=${qop}, nc=${count}`;
+  if (qop !== null && cnonce !== null) text += `, cnonce="${cnonce}"`;
+  return text;
+}
+
+function request(
+  authorizations: string[],
+  { uri = "sip:wine@portal.com", from = "<sip:alice@portal.com>;tag=1" } = {},
+): SipRequest {
+  const headers = new Headers().add("From", from);
+  for (const value of authorizations) headers.add("Authorization", value);
+  return new SipRequest("INVITE", uri, headers);
+}
+
+function setUp(changes: Partial<AuthenticatorSettings> = {}) {
+  const clock = new TestClock();
+  const users = new Map([alice, bob, eve, old].map((user) => [user.id, user]));
+  const directory = { user: (id: string) => users.get(id) };
+  const options = {
+    directory,
+    settings: { ...settings, ...changes },
+    clock,
+    secret: Buffer.alloc(32, 1),
+    nonceSlots: 64,
+  };
+  const authenticator = createAuthenticator(options);
+  const ask = (
+    authorizations: string[],
+    more: { uri?: string; from?: string } = {},
+    flow = { secure: false, remoteAddress: ADDRESS },
+  ) => authenticator.authenticate(request(authorizations, more), flow);
+  const newNonce = (address = ADDRESS) => nonceOf(ask([], {}, { secure: false, remoteAddress: address }));
+  /** One sign-in with a new nonce. */
+  const signIn = (credentials: Credentials = {}, more: { uri?: string; from?: string } = {}) =>
+    ask([authorization({ nonce: newNonce(), ...credentials })], more);
+  return { clock, ask, newNonce, signIn, authenticator, options };
+}
+
+function nonceOf(verdict: Verdict): string {
+  if (verdict.verdict !== "challenge" && verdict.verdict !== "refused")
+    throw new Error(`no challenge but ${verdict.verdict}`);
+  return /nonce="([^"]+)"/.exec(verdict.challenges[0]!)![1]!;
+}
+
+describe("a request without credentials (M2, RFC 3261 §22.2)", () => {
+  it("is challenged with SHA-256 first, then MD5, qop and a nonce (RFC 8760 §2.4)", () => {
+    const verdict = setUp().ask([]);
+    expect(verdict).toMatchObject({ verdict: "challenge", stale: false });
+    const nonce = nonceOf(verdict);
+    expect(verdict).toMatchObject({
+      challenges: [
+        `Digest realm="portal.com", nonce="${nonce}", algorithm=SHA-256, qop="auth"`,
+        `Digest realm="portal.com", nonce="${nonce}", algorithm=MD5, qop="auth"`,
+      ],
+    });
+  });
+
+  it("is offered no MD5 where the operator switched it off", () => {
+    const verdict = setUp({ algorithms: ["sha-256"] }).ask([]);
+    expect(verdict.verdict === "challenge" && verdict.challenges.join()).not.toContain("MD5");
+  });
+
+  it("is challenged all the same if its credentials are for another realm, another scheme, or cannot be read", () => {
+    const { ask, newNonce } = setUp();
+    for (const value of [
+      authorization({ nonce: newNonce(), realm: "other.com" }),
+      "Basic YWxpY2U6eA==",
+      "Digest",
+      'Digest username="alice',
+    ]) {
+      expect(ask([value])).toMatchObject({ verdict: "challenge", stale: false });
+    }
+  });
+});
+
+describe("Digest (M2, RFC 7616, RFC 8760)", () => {
+  it("hashes as the example of RFC 7616 §3.9.1", () => {
+    const parts = {
+      method: "GET",
+      uri: "/dir/index.html",
+      nonce: "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v",
+      nc: "00000001",
+      cnonce: "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ",
+      qop: "auth",
+    };
+    const of = (algorithm: "md5" | "sha-256") =>
+      digestResponse({ ...parts, algorithm, ha1: ha1(algorithm, "Mufasa", "http-auth@example.org", "Circle of Life") });
+    expect(of("md5")).toBe("8ca523f5e9506fed4657c9700eebdbec");
+    expect(of("sha-256")).toBe("753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1");
+  });
+
+  it("accepts the right password, by SHA-256 and by MD5", () => {
+    const { signIn } = setUp();
+    expect(signIn()).toEqual({ verdict: "accepted", user: "alice" });
+    expect(signIn({ algorithm: "MD5" })).toEqual({ verdict: "accepted", user: "alice" });
+  });
+
+  it("takes MD5 for meant where no algorithm is named (RFC 7616 §3.4)", () => {
+    const { ask, newNonce } = setUp();
+    expect(ask([authorization({ nonce: newNonce(), algorithm: "MD5" }).replace(", algorithm=MD5", "")])).toMatchObject({
+      verdict: "accepted",
+    });
+  });
+
+  it("finds its credentials among those for other realms (RFC 3261 §22.3)", () => {
+    const { ask, newNonce } = setUp();
+    expect(
+      ask([authorization({ realm: "other.com" }), "Basic eA==", authorization({ nonce: newNonce() })]),
+    ).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("accepts hex in capitals and a quoted qop, as some clients send them", () => {
+    const { ask, newNonce } = setUp();
+    const value = authorization({ nonce: newNonce() }).replace(
+      /response="([^"]+)"/,
+      (_all, hex: string) => `response="${hex.toUpperCase()}"`,
+    );
+    expect(ask([value.replace("qop=auth", 'qop="auth"')])).toMatchObject({ verdict: "accepted" });
+  });
+
+  it.each<[string, Credentials]>([
+    ["a wrong password", { password: "guess" }],
+    ["a user who is not registered", { user: "mallory" }],
+    ["what stands in for users who do not exist", { user: "", password: Buffer.alloc(32, 1).toString("hex") }],
+    ["a user who is disabled", { user: "eve", password: "evil" }],
+    ["a user of a former realm", { user: "old", password: "past" }],
+    ["MD5 of a user who has none", { user: "bob", password: "battery", algorithm: "MD5" }],
+    ["an empty response", { response: "" }],
+    ["another method's digest", { method: "BYE" }],
+    ["an algorithm that was not offered", { algorithm: "SHA-512-256" }],
+    ["a session algorithm", { algorithm: "MD5-sess" }],
+    ["no qop (RFC 2069)", { qop: null }],
+    ["another qop", { qop: "auth-int" }],
+    ["no cnonce", { cnonce: null }],
+    ["another request's uri", { uri: "sip:beer@portal.com" }],
+  ])("refuses %s with 401 and new challenges", (_what, credentials) => {
+    const from = `<sip:${credentials.user ?? "alice"}@portal.com>;tag=1`;
+    const verdict = setUp().signIn(credentials, { from });
+    expect(verdict).toMatchObject({ verdict: "refused", status: 401 });
+    expect(verdict.verdict === "refused" && verdict.challenges).toHaveLength(2);
+    expect(verdict.verdict === "refused" && verdict.challenges.join()).not.toContain("stale");
+  });
+
+  it("does not show by its answer whether the user exists", () => {
+    const { signIn } = setUp();
+    const hide = (verdict: Verdict) => JSON.stringify(verdict).replaceAll(nonceOf(verdict), "");
+    const wrong = hide(signIn({ password: "guess" }));
+    expect(hide(signIn({ user: "mallory" }))).toBe(wrong);
+    expect(hide(signIn({ user: "eve", password: "evil" }))).toBe(wrong);
+  });
+
+  it("refuses MD5 where the operator switched it off", () => {
+    expect(setUp({ algorithms: ["sha-256"] }).signIn({ algorithm: "MD5" })).toMatchObject({
+      verdict: "refused",
+      status: 401,
+    });
+  });
+
+  it("lets the uri differ from the Request-URI in what names the same resource (RFC 3261 §22.4)", () => {
+    const { signIn } = setUp();
+    const accepted = { verdict: "accepted", user: "alice" };
+    expect(signIn({ uri: "sip:wine@PORTAL.com" })).toEqual(accepted);
+    expect(signIn({}, { uri: "sip:wine@portal.com:5060;transport=tcp" })).toEqual(accepted);
+    expect(signIn({}, { uri: "sip:%77ine@portal.com" })).toEqual(accepted);
+    expect(signIn({}, { uri: "sip:wine@portal.com:5070" })).toMatchObject({ verdict: "refused" });
+    expect(signIn({}, { uri: "sips:wine@portal.com" })).toMatchObject({ verdict: "refused" });
+    expect(signIn({ uri: "wine" })).toMatchObject({ verdict: "refused" });
+  });
+
+  it("answers 403 to a From that is not the user who signs in", () => {
+    const { signIn } = setUp();
+    expect(signIn({}, { from: "<sip:bob@portal.com>;tag=1" })).toEqual({
+      verdict: "refused",
+      status: 403,
+      reason: expect.any(String),
+      challenges: [],
+    });
+    expect(signIn({}, { from: '"A" <sip:al%69ce@home.example>;tag=1' })).toMatchObject({ verdict: "accepted" });
+    expect(signIn({}, { from: "Anonymous <sip:anonymous@anonymous.invalid>;tag=1" })).toMatchObject({
+      verdict: "accepted",
+    }); // RFC 3323 §4.1.1.3
+    expect(setUp({ fromMustMatch: false }).signIn({}, { from: "<sip:bob@portal.com>;tag=1" })).toEqual({
+      verdict: "accepted",
+      user: "alice",
+    });
+  });
+});
+
+describe("nonces", () => {
+  it("serve for several requests as long as the count grows (RFC 7616 §3.4)", () => {
+    const { ask, newNonce } = setUp();
+    const nonce = newNonce();
+    for (const nc of [1, 2, 3, 10]) expect(ask([authorization({ nonce, nc })])).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("with a count that was seen are a replay: refused, with a new nonce", () => {
+    const { ask, newNonce } = setUp();
+    const value = authorization({ nonce: newNonce() });
+    expect(ask([value])).toMatchObject({ verdict: "accepted" });
+    const again = ask([value]);
+    expect(again).toMatchObject({ verdict: "challenge", stale: true });
+    expect(ask([authorization({ nonce: nonceOf(again) })])).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("do not use up a count for a wrong password", () => {
+    const { ask, newNonce } = setUp();
+    const nonce = newNonce();
+    expect(ask([authorization({ nonce, password: "guess" })])).toMatchObject({ verdict: "refused" });
+    expect(ask([authorization({ nonce })])).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("expire: stale=true for the right password only (RFC 7616 §3.3)", () => {
+    const { ask, newNonce, clock } = setUp();
+    const nonce = newNonce();
+    clock.advance(60_001);
+    const right = ask([authorization({ nonce })]);
+    expect(right).toMatchObject({ verdict: "challenge", stale: true });
+    expect(right.verdict === "challenge" && right.challenges[0]).toMatch(/, stale=true$/);
+    expect(ask([authorization({ nonce, password: "guess" })])).toMatchObject({ verdict: "refused", status: 401 });
+  });
+
+  it("of others are stale, and say nothing about the password", () => {
+    const { ask, newNonce, options } = setUp();
+    const foreign = createAuthenticator({ ...options, secret: Buffer.alloc(32, 2) });
+    const theirs = nonceOf(foreign.authenticate(request([]), { secure: false, remoteAddress: ADDRESS }));
+    const elsewhere = newNonce("203.0.113.9");
+    for (const nonce of [theirs, elsewhere, "made up", ""]) {
+      expect(ask([authorization({ nonce })])).toMatchObject({ verdict: "challenge", stale: true });
+      expect(ask([authorization({ nonce, password: "guess" })])).toMatchObject({ verdict: "challenge", stale: true });
+    }
+  });
+
+  it("are stale once too many later ones are in use, and memory stays bounded", () => {
+    const { ask, newNonce } = setUp();
+    const first = newNonce();
+    expect(ask([authorization({ nonce: first })])).toMatchObject({ verdict: "accepted" });
+    for (let i = 0; i < 64; i++)
+      expect(ask([authorization({ nonce: newNonce() })])).toMatchObject({ verdict: "accepted" });
+    expect(ask([authorization({ nonce: first, nc: 2 })])).toMatchObject({ verdict: "challenge", stale: true });
+  });
+
+  it("are not used up by challenges that nobody answers", () => {
+    const { ask, newNonce } = setUp();
+    const first = newNonce();
+    for (let i = 0; i < 1000; i++) newNonce("203.0.113.9");
+    expect(ask([authorization({ nonce: first })])).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("serve once for a client of RFC 2069, where the operator allows these", () => {
+    const { ask, newNonce } = setUp({ legacyNoQop: true });
+    const value = authorization({ nonce: newNonce(), qop: null });
+    expect(ask([value])).toMatchObject({ verdict: "accepted" });
+    expect(ask([value])).toMatchObject({ verdict: "challenge", stale: true });
+  });
+});
+
+describe("user id and password in From (M2)", () => {
+  const from = "<sip:alice:s%C3%A9sam@portal.com>;tag=1";
+  const tls = { secure: true, remoteAddress: ADDRESS };
+  const open = { secure: false, remoteAddress: ADDRESS };
+
+  it("sign in where the operator allows it: by default on TLS only", () => {
+    expect(setUp().ask([], { from }, tls)).toEqual({ verdict: "accepted", user: "alice" });
+    expect(setUp().ask([], { from }, open)).toMatchObject({ verdict: "challenge" });
+    expect(setUp({ fromPassword: "off" }).ask([], { from }, tls)).toMatchObject({ verdict: "challenge" });
+    expect(setUp({ fromPassword: "always" }).ask([], { from }, open)).toEqual({ verdict: "accepted", user: "alice" });
+  });
+
+  it.each([
+    ["a wrong password", "<sip:alice:guess@portal.com>;tag=1"],
+    ["a user who is not registered", "<sip:mallory:x@portal.com>;tag=1"],
+    ["a user who is disabled", "<sip:eve:evil@portal.com>;tag=1"],
+    ["an empty password", "<sip:alice:@portal.com>;tag=1"],
+  ])("refuse %s with 401", (_what, wrong) => {
+    expect(setUp().ask([], { from: wrong }, tls)).toMatchObject({ verdict: "refused", status: 401 });
+  });
+
+  it("are slowed like any other sign-in", () => {
+    const { ask } = setUp();
+    for (let i = 0; i < 3; i++) ask([], { from: "<sip:alice:guess@portal.com>;tag=1" }, tls);
+    expect(ask([], { from }, tls)).toEqual({ verdict: "throttled", retryAfterS: 2 });
+  });
+});
+
+describe("repeated failures (M2)", () => {
+  it("make their source wait longer and longer, also with the right password", () => {
+    const { signIn, ask, newNonce, clock } = setUp();
+    for (let i = 0; i < 3; i++) expect(signIn({ password: `guess ${i}` })).toMatchObject({ verdict: "refused" });
+    expect(signIn()).toEqual({ verdict: "throttled", retryAfterS: 2 });
+    clock.advance(2000);
+    expect(signIn({ password: "guess" })).toMatchObject({ verdict: "refused" });
+    expect(signIn()).toEqual({ verdict: "throttled", retryAfterS: 4 });
+    clock.advance(4000);
+    expect(ask([authorization({ nonce: newNonce() })])).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("lock nobody out who comes from elsewhere", () => {
+    const { signIn, ask, newNonce } = setUp();
+    for (let i = 0; i < 50; i++) signIn({ password: `guess ${i}` });
+    const elsewhere = "203.0.113.9";
+    expect(
+      ask([authorization({ nonce: newNonce(elsewhere) })], {}, { secure: false, remoteAddress: elsewhere }),
+    ).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("cannot be made up in somebody else's name: a forged address has no nonce of ours", () => {
+    const { ask, newNonce, signIn } = setUp();
+    const mine = newNonce("203.0.113.9");
+    for (let i = 0; i < 50; i++) ask([authorization({ nonce: mine, password: "guess", nc: i + 1 })]);
+    expect(signIn()).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("do not slow requests without credentials: a challenge costs nothing", () => {
+    const { signIn, ask } = setUp();
+    for (let i = 0; i < 5; i++) signIn({ password: "guess" });
+    expect(ask([])).toMatchObject({ verdict: "challenge" });
+  });
+});
+
+describe("registered users", () => {
+  it("are kept as hashes for their realm, never as passwords (RFC 7616 §3.4.2)", () => {
+    expect(alice).toEqual({
+      id: "alice",
+      realm: REALM,
+      ha1: {
+        sha256: hashed("sha256", "alice:portal.com:s\u00e9sam"),
+        md5: hashed("md5", "alice:portal.com:s\u00e9sam"),
+      },
+    });
+    expect(bob.ha1).not.toHaveProperty("md5");
+  });
+});

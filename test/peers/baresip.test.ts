@@ -1,0 +1,47 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect } from "vitest";
+import { startBaresip } from "../support/baresip.ts";
+import { peerTest } from "../support/peer-test.ts";
+import { freePort } from "../support/peers.ts";
+import { startRelayProcess } from "../support/relay-process.ts";
+import { PORTAL, sippEnds, sippServer } from "../support/sipp.ts";
+
+describe("baresip as client over UDP with MD5", () => {
+  peerTest("calls, holds, resumes and hangs up (M9, M11; RFC 3261 §14)", ["sipp", "baresip"], 30_000, async () => {
+    const port = await freePort();
+    const relay = await startRelayProcess({ appServers: [{ id: "school", port, services: ["english"] }] });
+    try {
+      const options = { scenario: "server-changes", folder: relay.folder, port };
+      const server = await sippServer(options);
+      const baresip = await startBaresip({ folder: relay.folder, relayPort: relay.port });
+
+      await baresip.command("dial", `sip:english@${PORTAL}`);
+      await baresip.event("CALL_ESTABLISHED");
+      await baresip.command("hold");
+      await baresip.event("CALL_REMOTE_SDP");
+      await baresip.command("resume");
+      await baresip.event("CALL_REMOTE_SDP");
+      await baresip.command("hangup");
+      await baresip.event("CALL_CLOSED");
+      await sippEnds(server, options);
+      await baresip.command("quit");
+      await baresip.peer.exit;
+
+      const seen = readFileSync(join(relay.folder, `server-changes-${port}.messages`), "utf8");
+      expect(seen.match(/^a=(sendrecv|sendonly|recvonly|inactive)\r?$/gm)?.map((found) => found.trim())).toEqual([
+        "a=sendrecv",
+        "a=sendonly",
+        "a=sendrecv",
+      ]);
+      const bill = await relay.billAfterStop("alice");
+      expect(bill.services).toMatchObject([
+        { service: "english", sessions: [{ appServer: "school", time: { endedBy: "client", amount: "0.50" } }] },
+      ]);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n--- the relay's log ---\n${relay.peer.output().slice(-6_000)}`);
+    } finally {
+      await relay.remove();
+    }
+  });
+});

@@ -1,0 +1,335 @@
+import { pino } from "pino";
+import type { ChargingEvent } from "../../src/charging/events.ts";
+import { type Config, configSchema } from "../../src/config/schema.ts";
+import { createDirectory } from "../../src/directory/directory.ts";
+import { type Core, createCore } from "../../src/relay/core.ts";
+import { Router } from "../../src/relay/router.ts";
+import { Headers, type SipMessage, SipRequest, SipResponse } from "../../src/sip/message.ts";
+import { parseMessage } from "../../src/sip/parse.ts";
+import { reasonPhrase, responseTo } from "../../src/sip/response.ts";
+import { serialize } from "../../src/sip/serialize.ts";
+import type { Store } from "../../src/store/types.ts";
+import type { Random } from "../../src/support/random.ts";
+import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
+import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
+import { TestClock } from "../support/test-clock.ts";
+
+/*
+ * A relay without sockets, disk or time of its own: messages go over an in-memory network as bytes, time moves when told. The peers
+ * are scripted here message by message, so that every race can be played.
+ */
+
+export interface Lab {
+  readonly clock: TestClock;
+  readonly core: Core;
+  readonly transactions: Transactions;
+  /** What was put on record, in order. */
+  readonly events: ChargingEvent[];
+  readonly client: Peer;
+  server(id: string): Peer;
+  /** Lets the relay's promises run. */
+  settle(): Promise<void>;
+  /** Nothing may be left: no session, no transaction, no timer but the directory's. */
+  leftovers(): Record<string, number>;
+  /** Makes appends fail from now on, or succeed again. */
+  breakRecorder(broken: boolean): void;
+}
+
+export interface LabOptions {
+  readonly servers?: readonly { readonly id: string; readonly priority?: number; readonly capacity?: number }[];
+  readonly service?: Partial<Config["services"][number]>;
+  readonly session?: Partial<Config["session"]>;
+  readonly clientTransport?: "udp" | "tcp";
+  readonly limits?: Partial<Config["limits"]>;
+}
+
+const RELAY = "192.0.2.1";
+
+export async function lab(options: LabOptions = {}): Promise<Lab> {
+  const clock = new TestClock();
+  const servers = options.servers ?? [{ id: "a" }];
+  const config = configSchema.parse({
+    portal: { domain: "portal.com" },
+    listen: [`udp:${RELAY}:5060`],
+    services: [{ id: "service1", tariff: "t", ...options.service }],
+    tariffs: [{ id: "t", currency: "EUR", price: "0.10" }],
+    appServers: servers.map((server, i) => ({ uri: `sip:192.0.2.${100 + i}:5060`, services: ["service1"], ...server })),
+    session: { probeS: 0, ...options.session },
+    health: { intervalS: 0 },
+    limits: options.limits ?? {},
+  });
+  const log = pino({ level: "silent" });
+  const network = new Network();
+  const transactions = createTransactionLayer({ transport: network, clock, random: counting(), log, timers: config.timers });
+  const directory = await createDirectory({ config, store: emptyStore, clock, log });
+  const events: ChargingEvent[] = [];
+  let broken = false;
+  const core = createCore({
+    config,
+    clock,
+    random: counting(),
+    log,
+    transport: network,
+    transactions,
+    directory,
+    authenticator: { authenticate: () => ({ verdict: "accepted", user: "alice" }) },
+    recorder: {
+      full: false,
+      append: async (event) => {
+        await Promise.resolve();
+        if (broken) throw new Error("disk full");
+        events.push(event);
+      },
+    },
+    resolve: (uri, found) => found([{ transport: "udp", address: uri.host, port: uri.port ?? 5060 }]),
+  });
+  transactions.attach(new Router(core));
+  network.deliver = (message, flow) => transactions.received(message, flow);
+  const timersBefore = clock.armed;
+  const peers = new Map(servers.map((server, i) => [server.id, network.peer(`192.0.2.${100 + i}`, 5060, "udp")]));
+  return {
+    clock,
+    core,
+    transactions,
+    events,
+    client: network.peer("192.0.2.50", 5062, options.clientTransport ?? "udp"),
+    server: (id) => peers.get(id)!,
+    settle: async () => {
+      for (let i = 0; i < 20; i++) await Promise.resolve();
+    },
+    leftovers: () => ({
+      sessions: core.sessions.size,
+      requests: core.requests.size,
+      legs: core.legs.size,
+      legsByFlow: core.legsByFlow.size,
+      transactions: transactions.size,
+      // The queues of the transactions keep a timeout armed for a while after the last was stopped.
+      timers: transactions.timersRunning + Math.max(0, clock.armed - timersBefore - MAX_QUEUES),
+    }),
+    breakRecorder: (value) => {
+      broken = value;
+    },
+  };
+}
+
+const MAX_QUEUES = 12;
+
+const emptyRegistry = { get: async () => undefined, list: async () => [], put: async () => {}, remove: async () => false };
+const emptyStore = {
+  users: emptyRegistry,
+  services: emptyRegistry,
+  appServers: emptyRegistry,
+  tariffs: emptyRegistry,
+  directoryVersion: async () => 0,
+} satisfies Pick<Store, "users" | "services" | "appServers" | "tariffs" | "directoryVersion">;
+
+let tokens = 0;
+const counting = (): Random => ({ token: () => `t${(++tokens).toString(16).padStart(8, "0")}` });
+
+/** Carries bytes between the relay and the peers; each message is parsed anew at the other end. */
+class Network implements TransportLayer {
+  deliver: (message: SipMessage, flow: Flow) => void = () => {};
+  private readonly peers = new Map<string, Peer>();
+
+  peer(address: string, port: number, transport: "udp" | "tcp"): Peer {
+    const peer = new Peer(this, address, port, transport);
+    this.peers.set(`${address}:${port}`, peer);
+    return peer;
+  }
+
+  flowTo(address: string, port: number): Flow {
+    const peer = this.peers.get(`${address}:${port}`);
+    return (
+      peer?.flow ?? {
+        id: `udp/${address}:${port}`,
+        transport: "udp",
+        reliable: false,
+        secure: false,
+        remoteAddress: address,
+        remotePort: port,
+        open: true,
+        send() {},
+      }
+    );
+  }
+
+  sendRequest(request: SipRequest, { address, port }: Destination, branch: string, via?: Flow): { flow: Flow; bytes: Buffer } {
+    const flow = via ?? this.flowTo(address, port);
+    request.headers.prepend("Via", `SIP/2.0/${flow.transport.toUpperCase()} ${RELAY}:5060;rport;branch=${branch}`);
+    request.changed();
+    const bytes = serialize(request);
+    flow.send(bytes);
+    return { flow, bytes };
+  }
+
+  contactFor(): string {
+    return `${RELAY}:5060`;
+  }
+
+  contactTowards(): string {
+    return `${RELAY}:5060`;
+  }
+}
+
+let calls = 0;
+
+/** A client or an app server, moved by hand. What the relay sent it waits in `inbox`. */
+export class Peer {
+  readonly inbox: SipMessage[] = [];
+  readonly flow: Flow & { open: boolean };
+  /** Drops what the relay sends. */
+  deaf = false;
+  private readonly network: Network;
+  private readonly address: string;
+  private readonly port: number;
+  private branches = 0;
+
+  constructor(network: Network, address: string, port: number, transport: "udp" | "tcp") {
+    this.network = network;
+    this.address = address;
+    this.port = port;
+    this.flow = {
+      id: `${transport}/${address}:${port}`,
+      transport,
+      reliable: transport === "tcp",
+      secure: false,
+      remoteAddress: address,
+      remotePort: port,
+      open: true,
+      send: (bytes) => {
+        if (this.deaf) return;
+        const read = parseMessage(bytes, "datagram");
+        if (!read.ok) throw new Error(`the relay sent what cannot be read: ${read.error.reason}\n${bytes}`);
+        this.inbox.push(read.value);
+      },
+    };
+  }
+
+  get contact(): string {
+    return `<sip:peer@${this.address}:${this.port}>`;
+  }
+
+  send(message: SipMessage): void {
+    const read = parseMessage(serialize(message), "datagram");
+    if (!read.ok) throw new Error(`the test sent what cannot be read: ${read.error.reason}`);
+    this.network.deliver(read.value, this.flow);
+  }
+
+  /** A first INVITE; `headers` are added. */
+  invite(options: { headers?: [string, string][]; body?: string; type?: string; uri?: string } = {}): SipRequest {
+    const uri = options.uri ?? "sip:service1@portal.com";
+    const headers = new Headers()
+      .add("Via", this.via())
+      .add("From", `"Alice" <sip:alice@portal.com>;tag=c${++calls}`)
+      .add("To", `<${uri}>`)
+      .add("Call-ID", `call-${calls}`)
+      .add("CSeq", "1 INVITE")
+      .add("Contact", this.contact)
+      .add("Max-Forwards", "70");
+    for (const [name, value] of options.headers ?? []) headers.add(name, value);
+    if (options.body !== undefined) headers.add("Content-Type", options.type ?? "application/sdp");
+    const invite = new SipRequest("INVITE", uri, headers, Buffer.from(options.body ?? ""));
+    this.send(invite);
+    return invite;
+  }
+
+  /** The next message of the inbox, which must be this request or this status. */
+  take(what: string | number): SipMessage {
+    const message = this.inbox.shift();
+    const is = message === undefined ? "nothing" : message.isRequest ? message.method : message.status;
+    if (is !== what) throw new Error(`expected ${what}, got ${is}${message ? `\n${serialize(message)}` : ""}`);
+    return message!;
+  }
+
+  request(method: string): SipRequest {
+    return this.take(method) as SipRequest;
+  }
+
+  response(status: number): SipResponse {
+    return this.take(status) as SipResponse;
+  }
+
+  /** Answers a request of the relay's. */
+  answer(request: SipRequest, status: number, options: { tag?: string; headers?: [string, string][]; body?: string; type?: string } = {}): SipResponse {
+    const response = responseTo(request, status, reasonPhrase(status), options.tag ?? `s-${this.address}`);
+    if (request.method === "INVITE" && status > 100 && status < 300) response.headers.add("Contact", this.contact);
+    for (const [name, value] of options.headers ?? []) response.headers.add(name, value);
+    if (options.body !== undefined) {
+      response.headers.add("Content-Type", options.type ?? "application/sdp");
+      response.body = Buffer.from(options.body);
+    }
+    this.send(response);
+    return response;
+  }
+
+  /** ACK of a final answer to an INVITE of this peer. */
+  ack(invite: SipRequest, final: SipResponse, body?: string): void {
+    const success = final.status < 300;
+    const headers = new Headers()
+      .add("Via", success ? this.via() : invite.headers.get("via")!)
+      .add("From", invite.headers.get("from")!)
+      .add("To", final.headers.get("to")!)
+      .add("Call-ID", invite.callId)
+      .add("CSeq", `${invite.cseq!.number} ACK`)
+      .add("Max-Forwards", "70");
+    if (body !== undefined) headers.add("Content-Type", "application/sdp");
+    this.send(new SipRequest("ACK", success ? contactOf(final) : invite.uri, headers, Buffer.from(body ?? "")));
+  }
+
+  /** A request inside the dialog that `invite` and its answer made; from the caller's side. */
+  inDialog(method: string, invite: SipRequest, answer: SipResponse, seq: number, extra: { headers?: [string, string][]; body?: string; type?: string } = {}): SipRequest {
+    return this.within(method, invite.headers.get("from")!, answer.headers.get("to")!, invite.callId, contactOf(answer), seq, extra);
+  }
+
+  /** The same from the callee's side: `invite` came from the relay, `answer` was ours. */
+  backInDialog(method: string, invite: SipRequest, answer: SipResponse, seq: number, extra: { headers?: [string, string][]; body?: string; type?: string } = {}): SipRequest {
+    return this.within(method, answer.headers.get("to")!, invite.headers.get("from")!, invite.callId, contactOf(invite), seq, extra);
+  }
+
+  private within(method: string, from: string, to: string, callId: string, uri: string, seq: number, extra: { headers?: [string, string][]; body?: string; type?: string }): SipRequest {
+    const headers = new Headers()
+      .add("Via", this.via())
+      .add("From", from)
+      .add("To", to)
+      .add("Call-ID", callId)
+      .add("CSeq", `${seq} ${method}`)
+      .add("Max-Forwards", "70");
+    if (method === "INVITE" || method === "UPDATE") headers.add("Contact", this.contact);
+    for (const [name, value] of extra.headers ?? []) headers.add(name, value);
+    if (extra.body !== undefined) headers.add("Content-Type", extra.type ?? "application/sdp");
+    const request = new SipRequest(method, uri, headers, Buffer.from(extra.body ?? ""));
+    this.send(request);
+    return request;
+  }
+
+  /** CANCEL of an INVITE of this peer (RFC 3261 §9.1). */
+  cancel(invite: SipRequest): void {
+    const headers = new Headers()
+      .add("Via", invite.headers.get("via")!)
+      .add("From", invite.headers.get("from")!)
+      .add("To", invite.headers.get("to")!)
+      .add("Call-ID", invite.callId)
+      .add("CSeq", `${invite.cseq!.number} CANCEL`)
+      .add("Max-Forwards", "70");
+    this.send(new SipRequest("CANCEL", invite.uri, headers));
+  }
+
+  private via(): string {
+    return `SIP/2.0/${this.flow.transport.toUpperCase()} ${this.address}:${this.port};branch=z9hG4bK-${this.port}-${++this.branches}-${calls}`;
+  }
+}
+
+const contactOf = (message: SipMessage): string => /<([^>]*)>/.exec(message.headers.get("contact") ?? "")?.[1] ?? "sip:nowhere.invalid";
+
+/** Plays a call until it is established. */
+export async function establish(l: Lab, options: { server?: string; answerHeaders?: [string, string][]; inviteHeaders?: [string, string][] } = {}) {
+  const server = l.server(options.server ?? "a");
+  const invite = l.client.invite({ body: "v=0", ...(options.inviteHeaders && { headers: options.inviteHeaders }) });
+  const inviteAtServer = server.request("INVITE");
+  const answerOfServer = server.answer(inviteAtServer, 200, { body: "v=1", ...(options.answerHeaders && { headers: options.answerHeaders }) });
+  const answer = l.client.response(200);
+  l.client.ack(invite, answer);
+  const ack = server.request("ACK");
+  await l.settle();
+  return { server, invite, answer, inviteAtServer, answerOfServer, ack };
+}

@@ -1,0 +1,80 @@
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { beforeAll, describe, expect, it } from "vitest";
+import { openEmbeddedStore } from "../../src/store/embedded.ts";
+import { compiled } from "../charging/built.ts";
+import { named, run } from "../charging/children.ts";
+import { freshFolder } from "../charging/folders.ts";
+import { item, storeContract } from "../contract/store.contract.ts";
+
+storeContract({
+  name: "LMDB",
+  create: async () => {
+    const path = freshFolder();
+    return { open: () => openEmbeddedStore(path), destroy: async () => rmSync(path, { recursive: true, force: true }) };
+  },
+});
+
+describe("the embedded store (P4)", () => {
+  it("makes its folder", async () => {
+    const path = join(freshFolder(), "new", "data");
+    const store = await openEmbeddedStore(path);
+    expect(await store.users.list()).toEqual([]);
+    await store.close();
+  });
+
+  it("rejects where the folder cannot be used", async () => {
+    await expect(openEmbeddedStore("/dev/null/data")).rejects.toThrow();
+  });
+
+  it("undoes a whole write where one of its entries cannot be written", async () => {
+    const store = await openEmbeddedStore(freshFolder());
+    const bad = item(2, { id: "x".repeat(5000) }); // too long for a key
+    await expect(store.billing.write({ accounts: [], entries: [item(1), bad] })).rejects.toThrow();
+    expect(await store.billing.entriesOf("s1")).toEqual([]);
+    expect(await store.billing.totals("alice", "2026-01")).toEqual([]);
+    await store.close();
+  });
+});
+
+describe("the embedded store in a process that dies (P4)", () => {
+  const child = new URL("store-child.mjs", import.meta.url).pathname;
+  let build: string;
+  beforeAll(() => {
+    build = compiled("src/store/embedded.ts");
+  }, 60_000);
+
+  /** The writes that are in it, whole, and whether its sums are those of its entries. */
+  async function check(path: string): Promise<string[]> {
+    const store = await openEmbeddedStore(path);
+    const { entries } = await store.billing.entries("alice", "2026-01", { limit: 1_000_000 });
+    const sessions = new Map<string, number>();
+    for (const { session } of entries) sessions.set(session, (sessions.get(session) ?? 0) + 1);
+    expect([...sessions.values()].every((count) => count === 10)).toBe(true);
+    const [sum] = await store.billing.totals("alice", "2026-01");
+    expect(sum).toMatchObject({ charges: entries.length, itemAmount: (entries.length / 100).toFixed(2) });
+    await store.close();
+    return [...sessions.keys()].map((session) => session.slice(1));
+  }
+
+  it("has every write that it acknowledged, whole, after kill -9", async () => {
+    const path = freshFolder();
+    const process = run([child, build, path]);
+    await process.said(300);
+    await process.kill();
+    const acknowledged = named(process.lines, "acknowledged");
+    expect(acknowledged.length).toBeGreaterThanOrEqual(300);
+    const found = new Set(await check(path));
+    expect(acknowledged.filter((n) => !found.has(n))).toEqual([]);
+  }, 30_000);
+
+  it("refuses when the disk is full, goes on, and keeps what it acknowledged", async () => {
+    const path = freshFolder();
+    const process = run([child, build, path, "300"], { fileLimitKb: 600 });
+    expect(await process.ended).toBe(0);
+    const acknowledged = named(process.lines, "acknowledged");
+    expect(acknowledged.length).toBeGreaterThan(10);
+    expect(named(process.lines, "refused").length).toBe(300 - acknowledged.length);
+    expect((await check(path)).sort()).toEqual([...acknowledged].sort());
+  }, 30_000);
+});

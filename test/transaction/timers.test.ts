@@ -1,0 +1,84 @@
+import { describe, expect, it } from "vitest";
+import { type TimerName, TimerQueues } from "../../src/transaction/timers.ts";
+import { TestClock } from "../support/test-clock.ts";
+
+function setUp() {
+  const clock = new TestClock(0);
+  const errors: unknown[] = [];
+  const timers = new TimerQueues(clock, (error) => errors.push(error));
+  const fired: string[] = [];
+  const owner = { timerFired: (name: TimerName) => fired.push(`${name} ${clock.now()}`) };
+  return { clock, timers, fired, owner, errors };
+}
+
+describe("timer queues", () => {
+  it("fires timers of several durations, each at its own time", () => {
+    const { clock, timers, fired, owner } = setUp();
+    timers.start(owner, "B", 32_000);
+    timers.start(owner, "A", 500);
+    clock.advance(250);
+    timers.start(owner, "E", 500);
+    clock.advance(40_000);
+    expect(fired).toEqual(["A 500", "E 750", "B 32000"]);
+    expect(timers.size).toBe(0);
+  });
+
+  it("does not fire what was stopped, at the front, in the middle and at the end of its queue", () => {
+    const { clock, timers, fired, owner } = setUp();
+    const started = (["A", "B", "D", "E", "F"] as const).map((name) => timers.start(owner, name, 500));
+    for (const at of [0, 2, 4]) timers.stop(started[at]);
+    timers.stop(started[2]);
+    expect(timers.size).toBe(2);
+    clock.advance(1_000);
+    expect(fired).toEqual(["B 500", "E 500"]);
+  });
+
+  it("uses one timeout of the clock for all timers of a duration", () => {
+    const { clock, timers, owner } = setUp();
+    for (let i = 0; i < 1_000; i++) timers.start(owner, "B", 32_000);
+    expect(clock.armed).toBe(1);
+  });
+
+  it("fires the timers that follow on time when one starts another", () => {
+    const { clock, timers, fired } = setUp();
+    const again = {
+      timerFired(name: TimerName) {
+        fired.push(`${name} ${clock.now()}`);
+        if (clock.now() < 2_000) timers.start(again, "E", 500);
+      },
+    };
+    timers.start(again, "E", 500);
+    clock.advance(10);
+    timers.start(again, "F", 500);
+    clock.advance(5_000);
+    expect(fired.slice(0, 4)).toEqual(["E 500", "F 510", "E 1000", "E 1010"]);
+  });
+
+  it("goes on with the others when an owner throws", () => {
+    const { clock, timers, fired, owner, errors } = setUp();
+    timers.start(
+      {
+        timerFired() {
+          throw new Error("of no use");
+        },
+      },
+      "A",
+      500,
+    );
+    timers.start(owner, "B", 500);
+    clock.advance(500);
+    expect(fired).toEqual(["B 500"]);
+    expect(errors).toHaveLength(1);
+  });
+
+  it("leaves nothing behind when closed", () => {
+    const { clock, timers, fired, owner } = setUp();
+    const timer = timers.start(owner, "A", 500);
+    timers.close();
+    timers.stop(timer);
+    expect(clock.armed).toBe(0);
+    clock.advance(1_000);
+    expect(fired).toEqual([]);
+    expect(timers.size).toBe(0);
+  });
+});

@@ -1,0 +1,286 @@
+import { afterEach, describe, expect, it } from "vitest";
+import type { ParseError } from "../../src/sip/parse.ts";
+import { TestClock } from "../support/test-clock.ts";
+import { closeAll, freePort, ok, request, start, tcpPeer, tcpServer, text, to, udpPeer, viaOf } from "./harness.ts";
+
+afterEach(closeAll);
+
+const VIA = "SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bK1";
+
+describe("TCP (RFC 3261 §18)", () => {
+  it("answers on the connection of the request (§18.2.2)", async () => {
+    const { layer, user, tcpPort } = await start();
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.write(text("SIP/2.0/TCP pc.example.com;rport;branch=z9hG4bK1"));
+    const { message, flow } = await user.messages.next();
+    expect(message.headers.get("via")).toBe(
+      `SIP/2.0/TCP pc.example.com;branch=z9hG4bK1;received=127.0.0.1;rport=${peer.socket.localPort}`,
+    );
+    expect([flow.transport, flow.reliable, flow.secure, flow.open]).toEqual(["tcp", true, false, true]);
+    expect(flow.id).toMatch(new RegExp(`^tcp/127\\.0\\.0\\.1:${peer.socket.localPort}#\\d+$`));
+    flow.send(ok(message));
+    expect(await peer.received.next()).toMatch(/^SIP\/2.0 200 OK/);
+    expect(layer.contactFor(flow)).toBe(`127.0.0.1:${tcpPort};transport=tcp`);
+  });
+
+  it("cuts the stream into messages, however it is sent (§18.3)", async () => {
+    const { user, tcpPort } = await start();
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.setNoDelay(true);
+    const one = text(VIA, { body: "first" });
+    const two = text(VIA, { body: "second" });
+    peer.socket.write(one + two.slice(0, 70));
+    expect((await user.messages.next()).message.body.toString()).toBe("first");
+    peer.socket.write(two.slice(70));
+    expect((await user.messages.next()).message.body.toString()).toBe("second");
+  });
+
+  it("answers a double CRLF with a single one (RFC 5626 §4.4.1)", async () => {
+    const { layer, tcpPort } = await start();
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.write("\r\n\r\n");
+    expect(await peer.received.next()).toBe("\r\n");
+    expect(layer.stats.keepAlives).toBe(1);
+  });
+
+  it("answers and closes where it can no longer be told where messages end", async () => {
+    const { user, tcpPort } = await start();
+    const peer = await tcpPeer(tcpPort);
+    const told = new Promise<{ error: ParseError }>((resolve) => {
+      user.malformed = (error, flow) => {
+        flow.send(Buffer.from("the answer"));
+        resolve({ error });
+      };
+    });
+    peer.socket.write(text(VIA).replace("Content-Length: 0", "Content-Length: x"));
+    expect((await told).error.status).toBe(400);
+    expect((await told).error.request?.via?.params.get("branch")).toBe("z9hG4bK1");
+    expect(await peer.received.next()).toBe("the answer");
+    await peer.closed;
+    expect((await user.failures.next()).reason).toMatch(/^tcp .*Content-Length/);
+  });
+
+  it.each([
+    ["header", `${text(VIA).slice(0, -4)}\r\nX: ${"x".repeat(70_000)}`],
+    ["body", text(VIA).replace("Content-Length: 0", "Content-Length: 70000")],
+  ])("closes a connection whose message is larger than 65,535 bytes by its %s", async (_what, bytes) => {
+    const { user, tcpPort } = await start();
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.write(bytes);
+    await peer.closed;
+    expect((await user.failures.next()).reason).toBe("tcp Message Too Large");
+  });
+
+  it("hands up a request that cannot be read, and goes on with the next one", async () => {
+    const { user, tcpPort } = await start();
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.write(text(VIA).replace("Max-Forwards: 70", "Max-Forwards: x") + text(VIA));
+    expect((await user.errors.next()).error.request).toBeDefined();
+    await user.messages.next();
+  });
+
+  it("opens a connection for a request, and uses it again for the next one (§18.1.1)", async () => {
+    const { layer, user, tcpPort } = await start();
+    const server = await tcpServer();
+    const first = layer.sendRequest(request(), to("tcp", server.port), "z9hG4bK1");
+    const peer = await server.connections.next();
+    expect(viaOf(await peer.received.next())).toBe(`SIP/2.0/TCP 127.0.0.1:${tcpPort};rport;branch=z9hG4bK1`);
+    const second = layer.sendRequest(request(), to("tcp", server.port), "z9hG4bK2");
+    expect(second.flow).toBe(first.flow);
+    await peer.received.next();
+    expect(layer.stats.connectionsOpened).toBe(1);
+    peer.socket.write(text(VIA));
+    expect((await user.messages.next()).flow).toBe(first.flow);
+    expect(layer.contactFor(first.flow)).toBe(`127.0.0.1:${tcpPort};transport=tcp`);
+    expect(layer.contactTowards(to("tcp", server.port))).toBe(`127.0.0.1:${tcpPort};transport=tcp`);
+  });
+
+  it("prefers an open connection that it is given, and forgets one that has ended (RFC 5923)", async () => {
+    const { layer, user, tcpPort } = await start();
+    const server = await tcpServer();
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.write(text(VIA));
+    const { flow } = await user.messages.next();
+    expect(layer.sendRequest(request(), to("tcp", server.port), "z9hG4bK1", flow).flow).toBe(flow);
+    await peer.received.next();
+    peer.socket.destroy();
+    await user.failures.next();
+    expect(flow.open).toBe(false);
+    expect(layer.sendRequest(request(), to("tcp", server.port), "z9hG4bK2", flow).flow).not.toBe(flow);
+    await (await server.connections.next()).received.next();
+  });
+
+  it("tells that a connection was refused", async () => {
+    const { layer, user } = await start();
+    const { flow } = layer.sendRequest(request(), to("tcp", await freePort()), "z9hG4bK1");
+    const failure = await user.failures.next();
+    expect(failure.flow).toBe(flow);
+    expect(failure.reason).toBe("tcp ECONNREFUSED");
+    expect([flow.open, flow.connectFailed]).toEqual([false, true]);
+  });
+
+  it("tells that a connection ended, once", async () => {
+    const { layer, user } = await start();
+    const server = await tcpServer();
+    const { flow } = layer.sendRequest(request(), to("tcp", server.port), "z9hG4bK1");
+    const peer = await server.connections.next();
+    await peer.received.next();
+    peer.socket.end();
+    expect((await user.failures.next()).flow).toBe(flow);
+    expect([flow.open, flow.connectFailed]).toEqual([false, false]);
+    expect(layer.stats.connections).toBe(0);
+    expect(user.failures.size).toBe(0);
+  });
+
+  it("sends a response by a new connection to the Via's port when that of the request is gone (§18.2.2)", async () => {
+    const { user, tcpPort } = await start();
+    const server = await tcpServer();
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.write(text(`SIP/2.0/TCP pc.example.com:${server.port};branch=z9hG4bK1`));
+    const { message, flow } = await user.messages.next();
+    peer.socket.destroy();
+    await user.failures.next();
+    flow.send(ok(message));
+    const again = await server.connections.next();
+    expect(await again.received.next()).toMatch(/^SIP\/2.0 200 OK/);
+  });
+
+  it("sends no request by another connection than the one it was meant for", async () => {
+    const { layer, user } = await start();
+    const server = await tcpServer();
+    const { flow, bytes } = layer.sendRequest(request(), to("tcp", server.port), "z9hG4bK1");
+    (await server.connections.next()).socket.destroy();
+    await user.failures.next();
+    flow.send(bytes);
+    expect(layer.stats.connectionsOpened).toBe(1);
+  });
+});
+
+describe("requests too large for UDP (RFC 3261 §18.1.1)", () => {
+  it("go by TCP, and the Via says so", async () => {
+    const { layer, tcpPort } = await start();
+    const server = await tcpServer();
+    const { flow, bytes } = layer.sendRequest(request("MESSAGE", 1_200), to("udp", server.port), "z9hG4bK1");
+    expect(bytes.length).toBeGreaterThan(1_300);
+    expect(flow.transport).toBe("tcp");
+    const got = await (await server.connections.next()).received.next();
+    expect(viaOf(got)).toBe(`SIP/2.0/TCP 127.0.0.1:${tcpPort};rport;branch=z9hG4bK1`);
+    expect(got.match(/^Via/gm)).toHaveLength(1);
+  });
+
+  it("stay with UDP up to 1300 bytes", async () => {
+    const { layer } = await start();
+    const peer = await udpPeer();
+    const empty = layer.sendRequest(request("MESSAGE"), to("udp", peer.port), "z9hG4bK1").bytes.length;
+    // Content-Length grows from one digit to four.
+    const { flow, bytes } = layer.sendRequest(request("MESSAGE", 1_297 - empty), to("udp", peer.port), "z9hG4bK2");
+    expect(bytes.length).toBe(1_300);
+    expect(flow.transport).toBe("udp");
+    expect(layer.sendRequest(request("MESSAGE", 1_298 - empty), to("udp", peer.port), "z9hG4bK3").flow.transport).toBe(
+      "tcp",
+    );
+  });
+
+  it("go by UDP once the peer has refused TCP", async () => {
+    const { layer, user } = await start();
+    const peer = await udpPeer("127.0.0.1", await freePort());
+    const first = layer.sendRequest(request("MESSAGE", 3_000), to("udp", peer.port), "z9hG4bK1");
+    expect(first.flow.transport).toBe("tcp");
+    const failure = await user.failures.next();
+    expect(failure.flow.connectFailed).toBe(true);
+    const second = layer.sendRequest(request("MESSAGE", 3_000), to("udp", peer.port), "z9hG4bK1");
+    expect(second.flow.transport).toBe("udp");
+    expect(viaOf(await peer.received.next())).toMatch(/^SIP\/2.0\/UDP/);
+    expect(layer.stats.oversized).toBe(1);
+  });
+});
+
+describe("bounds of connections (DESIGN.md, decision 14)", () => {
+  it("accepts no more than so many, and no more from one address", async () => {
+    for (const bounds of [{ maxConnections: 1 }, { maxConnectionsPerAddress: 1 }]) {
+      const { layer, user, tcpPort } = await start({ bounds });
+      const first = await tcpPeer(tcpPort);
+      first.socket.write(text(VIA));
+      await user.messages.next();
+      const second = await tcpPeer(tcpPort);
+      await second.closed;
+      expect(layer.stats.connectionsRefused).toBe(1);
+      first.socket.destroy();
+      await user.failures.next();
+      const third = await tcpPeer(tcpPort);
+      third.socket.write(text(VIA));
+      await user.messages.next();
+    }
+  });
+
+  it("opens no more than so many", async () => {
+    const { layer, user } = await start({ bounds: { maxConnections: 0 } });
+    const { flow } = layer.sendRequest(request(), to("tcp", 5060), "z9hG4bK1");
+    const failure = await user.failures.next();
+    expect(failure.flow).toBe(flow);
+    expect(failure.reason).toBe("tcp too many connections");
+  });
+
+  it("closes the connection of a peer that does not read", async () => {
+    const { layer, user } = await start({ bounds: { writeQueueBytes: 100_000 } });
+    const server = await tcpServer();
+    const { flow, bytes } = layer.sendRequest(request("MESSAGE", 50_000), to("tcp", server.port), "z9hG4bK1");
+    (await server.connections.next()).socket.pause();
+    for (let i = 0; flow.open && i < 100_000; i++) flow.send(bytes);
+    expect((await user.failures.next()).reason).toBe("tcp peer reads too slowly");
+  });
+
+  it("gives up a connection that does not come about in time", async () => {
+    const clock = new TestClock();
+    const { layer, user } = await start({ clock, bounds: { connectTimeoutMs: 5_000 } });
+    const server = await tcpServer();
+    // Nothing of the connection is seen before this turn ends: to the layer it is still being made.
+    const { flow } = layer.sendRequest(request(), to("tcp", server.port), "z9hG4bK1");
+    clock.advance(5_000);
+    const failure = await user.failures.next();
+    expect([failure.flow, failure.reason]).toEqual([flow, "tcp connect timeout"]);
+    expect(flow.connectFailed).toBe(true);
+  });
+
+  it("closes a connection that was idle too long, but not one that keeps itself alive", async () => {
+    const clock = new TestClock();
+    const { user, tcpPort } = await start({ clock, bounds: { idleMs: 60_000, partialMs: 32_000 } });
+    const [silent, alive] = [await tcpPeer(tcpPort), await tcpPeer(tcpPort)];
+    silent.socket.write("\r\n\r\n");
+    await silent.received.next();
+    clock.advance(40_000);
+    alive.socket.write("\r\n\r\n");
+    await alive.received.next();
+    clock.advance(40_000);
+    await silent.closed;
+    expect((await user.failures.next()).reason).toBe("tcp idle");
+    alive.socket.write("\r\n\r\n");
+    expect(await alive.received.next()).toBe("\r\n");
+  });
+
+  it("closes a connection whose message never ends", async () => {
+    const clock = new TestClock();
+    const { user, tcpPort } = await start({ clock, bounds: { idleMs: 600_000, partialMs: 32_000 } });
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.write(text(VIA));
+    await user.messages.next();
+    // A whole message ahead of the half one, so that it is known when both were read.
+    peer.socket.write("OPTIONS sip:");
+    const ping = await tcpPeer(tcpPort);
+    ping.socket.write("\r\n\r\n");
+    await ping.received.next();
+    clock.advance(40_000);
+    await peer.closed;
+    expect((await user.failures.next()).reason).toBe("tcp message not finished");
+  });
+
+  it("closes everything when it stops", async () => {
+    const { layer, user, tcpPort } = await start();
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.write(text(VIA));
+    await user.messages.next();
+    await layer.close();
+    await peer.closed;
+    expect(layer.stats.connections).toBe(0);
+  });
+});

@@ -1,0 +1,181 @@
+import { networkInterfaces } from "node:os";
+import { afterEach, describe, expect, it } from "vitest";
+import { parseMessage } from "../../src/sip/parse.ts";
+import { closeAll, ok, request, start, text, to, udpPeer, viaOf } from "./harness.ts";
+
+afterEach(closeAll);
+
+const hasIpv6 = Object.values(networkInterfaces()).some((entries) => entries?.some(({ address }) => address === "::1"));
+
+describe("UDP (RFC 3261 §18)", () => {
+  it("fills received and rport where the client asks for rport, and answers to where the request came from (RFC 3581 §4)", async () => {
+    const { user, udpPort } = await start();
+    const peer = await udpPeer();
+    peer.send(text("SIP/2.0/UDP 10.9.9.9:9999;rport;branch=z9hG4bK1"), udpPort);
+    const { message, flow } = await user.messages.next();
+    expect(message.headers.get("via")).toBe(
+      `SIP/2.0/UDP 10.9.9.9:9999;branch=z9hG4bK1;received=127.0.0.1;rport=${peer.port}`,
+    );
+    expect(flow.id).toBe(`udp/127.0.0.1:${peer.port}`);
+    expect([flow.reliable, flow.secure, flow.open]).toEqual([false, false, true]);
+    flow.send(ok(message));
+    expect(await peer.received.next()).toMatch(/^SIP\/2.0 200 OK/);
+  });
+
+  it("answers to the sent-by port where the client does not ask for rport (RFC 3261 §18.2.2)", async () => {
+    const { user, udpPort } = await start();
+    const [sender, listener] = [await udpPeer(), await udpPeer()];
+    sender.send(text(`SIP/2.0/UDP pc.example.com:${listener.port};branch=z9hG4bK1`), udpPort);
+    const { message, flow } = await user.messages.next();
+    // RFC 3261 §18.2.1: a name in sent-by gets `received`.
+    expect(message.headers.get("via")).toBe(
+      `SIP/2.0/UDP pc.example.com:${listener.port};branch=z9hG4bK1;received=127.0.0.1`,
+    );
+    flow.send(ok(message));
+    expect(await listener.received.next()).toMatch(/^SIP\/2.0 200 OK/);
+  });
+
+  it("answers to port 5060 where the Via names no port", async () => {
+    const { user, udpPort } = await start();
+    const peer = await udpPeer();
+    peer.send(text("SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK1"), udpPort);
+    const { message, flow } = await user.messages.next();
+    expect(flow.remotePort).toBe(5060);
+    expect(message.headers.get("via")).toBe("SIP/2.0/UDP 127.0.0.1;branch=z9hG4bK1");
+  });
+
+  it("does not let a peer aim our answers at someone else by maddr or its own received", async () => {
+    const { user, udpPort } = await start();
+    const peer = await udpPeer();
+    peer.send(text("SIP/2.0/UDP 127.0.0.1:5;maddr=203.0.113.7;received=203.0.113.8;branch=z9hG4bK1"), udpPort);
+    const { message, flow } = await user.messages.next();
+    expect([flow.remoteAddress, flow.remotePort]).toEqual(["127.0.0.1", 5]);
+    expect(message.via?.params.get("received")).toBe("127.0.0.1");
+  });
+
+  it("puts a Via with sent-by, rport and branch on a request, and says what was sent (RFC 3261 §18.1.1, RFC 3581 §3)", async () => {
+    const { layer, udpPort } = await start();
+    const peer = await udpPeer();
+    const { flow, bytes } = layer.sendRequest(request(), to("udp", peer.port), "z9hG4bKours");
+    const got = await peer.received.next();
+    expect(viaOf(got)).toBe(`SIP/2.0/UDP 127.0.0.1:${udpPort};rport;branch=z9hG4bKours`);
+    expect(bytes.toString("latin1")).toBe(got);
+    flow.send(bytes);
+    expect(await peer.received.next()).toBe(got);
+    expect(layer.contactFor(flow)).toBe(`127.0.0.1:${udpPort}`);
+  });
+
+  it("hands up the response, but not one to a request that is not ours (RFC 3261 §18.1.2)", async () => {
+    const { layer, user, udpPort } = await start();
+    const peer = await udpPeer();
+    layer.sendRequest(request(), to("udp", peer.port), "z9hG4bKours");
+    const sent = parseMessage(Buffer.from(await peer.received.next(), "latin1"), "datagram");
+    if (!sent.ok) throw new Error("cannot be read");
+    const response = ok(sent.value).toString("latin1");
+    peer.send(response.replace(`127.0.0.1:${udpPort}`, "127.0.0.1:9"), udpPort);
+    peer.send(response.replace("UDP 127.0.0.1", "UDP 203.0.113.1"), udpPort);
+    peer.send(response, udpPort);
+    const { message } = await user.messages.next();
+    expect(message.isRequest).toBe(false);
+    expect(layer.stats.foreignResponses).toBe(2);
+    expect(user.messages.size).toBe(0);
+  });
+
+  it("ignores CRLF, STUN and empty datagrams (RFC 5626 §4.4)", async () => {
+    const { layer, user, udpPort } = await start();
+    const peer = await udpPeer();
+    for (const keepAlive of ["\r\n\r\n", "\r\n", "", Buffer.from([0, 1, 0, 0, 0x21, 0x12, 0xa4, 0x42])])
+      peer.send(keepAlive, udpPort);
+    peer.send(text("SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK1"), udpPort);
+    await user.messages.next();
+    expect(user.errors.size).toBe(0);
+    expect(layer.stats.keepAlives).toBe(4);
+  });
+
+  it("hands up what cannot be read, with the request where one can be answered", async () => {
+    const { user, udpPort, layer } = await start();
+    const peer = await udpPeer();
+    peer.send("nothing of sense\r\n\r\n", udpPort);
+    expect((await user.errors.next()).error.request).toBeUndefined();
+    peer.send(
+      text("SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK1").replace("Max-Forwards: 70", "Max-Forwards: x"),
+      udpPort,
+    );
+    const { error, flow } = await user.errors.next();
+    expect(error.status).toBe(400);
+    expect(error.request?.via?.params.get("rport")).toBe(String(peer.port));
+    expect(flow.remotePort).toBe(peer.port);
+    expect(layer.stats.malformed).toBe(2);
+  });
+
+  it("takes a datagram of 60,000 bytes", async () => {
+    const { user, udpPort } = await start();
+    const peer = await udpPeer();
+    peer.send(text("SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK1", { body: "x".repeat(60_000) }), udpPort);
+    const { message } = await user.messages.next();
+    expect(message.body.length).toBe(60_000);
+  });
+
+  it("tells of a datagram that cannot be sent, and throws nothing", async () => {
+    const { layer, user } = await start();
+    for (const [destination, what] of [
+      [to("udp", 0), /^udp ERR_SOCKET_BAD_PORT/],
+      [to("udp", 70_000), /^udp ERR_SOCKET_BAD_PORT/],
+      [to("udp", 5060, "::1"), /no such transport/],
+      [to("udp", 5060, "name.example.com"), /no address/],
+      [to("tls", 5061), /no such transport/],
+    ] as const) {
+      const { flow } = layer.sendRequest(request(), destination, "z9hG4bK1");
+      const failure = await user.failures.next();
+      expect(failure.flow).toBe(flow);
+      expect(failure.reason).toMatch(what);
+    }
+  });
+
+  it.skipIf(!hasIpv6)("speaks IPv6", async () => {
+    const { layer, user, udpPort } = await start({ listen: [{ transport: "udp", address: "::1", port: 0 }] });
+    const peer = await udpPeer("::1");
+    layer.sendRequest(request(), to("udp", peer.port, "::1"), "z9hG4bK1");
+    expect(viaOf(await peer.received.next())).toBe(`SIP/2.0/UDP [::1]:${udpPort};rport;branch=z9hG4bK1`);
+    peer.send(text(`SIP/2.0/UDP [2001:db8::9]:${peer.port};branch=z9hG4bK2`), udpPort);
+    const { message, flow } = await user.messages.next();
+    expect(message.via?.params.get("received")).toBe("::1");
+    expect(flow.id).toBe(`udp/[::1]:${peer.port}`);
+    flow.send(ok(message));
+    expect(await peer.received.next()).toMatch(/^SIP\/2.0 200/);
+    expect(layer.contactFor(flow)).toBe(`[::1]:${udpPort}`);
+  });
+
+  it("shows the advertised address, or where it listens on all addresses the one that the peer sees", async () => {
+    const advertised = { host: "sip.example.com", port: 5999 };
+    const one = await start({ listen: [{ transport: "udp", address: "127.0.0.1", port: 0, advertised }] });
+    const two = await start({ listen: [{ transport: "udp", address: "0.0.0.0", port: 0 }] });
+    const peer = await udpPeer();
+    one.layer.sendRequest(request(), to("udp", peer.port), "z9hG4bK1");
+    const got = await peer.received.next();
+    expect(viaOf(got)).toBe("SIP/2.0/UDP sip.example.com:5999;rport;branch=z9hG4bK1");
+    expect(one.layer.contactTowards(to("udp", peer.port))).toBe("sip.example.com:5999");
+    // The answer, whose Via names what was advertised, is ours.
+    const sent = parseMessage(Buffer.from(got, "latin1"), "datagram");
+    if (!sent.ok) throw new Error("cannot be read");
+    peer.send(ok(sent.value), one.udpPort);
+    await one.user.messages.next();
+    two.layer.sendRequest(request(), to("udp", peer.port), "z9hG4bK2");
+    expect(viaOf(await peer.received.next())).toBe(`SIP/2.0/UDP 127.0.0.1:${two.udpPort};rport;branch=z9hG4bK2`);
+  });
+
+  it("does not start where the port is taken, and leaves nothing open", async () => {
+    const { udpPort, tcpPort } = await start();
+    await expect(
+      start({
+        listen: [
+          { transport: "tcp", address: "127.0.0.1", port: 0 },
+          { transport: "udp", address: "127.0.0.1", port: udpPort },
+        ],
+      }),
+    ).rejects.toThrow(/EADDRINUSE/);
+    await expect(start({ listen: [{ transport: "tcp", address: "127.0.0.1", port: tcpPort }] })).rejects.toThrow(
+      /EADDRINUSE/,
+    );
+  });
+});
