@@ -54,11 +54,25 @@ export interface Journal {
   close(): Promise<void>;
 }
 
-interface Waiting {
-  readonly event: ChargingEvent;
-  readonly json: string;
-  readonly resolve: () => void;
-  readonly reject: (error: unknown) => void;
+/** What is appended until the next commit. All of it succeeds or fails together, so it has one promise. */
+class Gathering {
+  readonly events: ChargingEvent[] = [];
+  json = "";
+  readonly committed: Promise<void>;
+  resolve!: () => void;
+  reject!: (error: unknown) => void;
+
+  constructor() {
+    this.committed = new Promise((resolve, reject) => {
+      this.resolve = resolve;
+      this.reject = reject;
+    });
+  }
+
+  add(event: ChargingEvent, json: string): void {
+    this.json = this.events.length === 0 ? json : `${this.json},${json}`;
+    this.events.push(event);
+  }
 }
 
 type Db = RootDatabase<Buffer, GroupKey>;
@@ -71,6 +85,7 @@ const REMOVE_WITHIN_MS = 100;
 const CHECK_EVERY_MS = 5_000;
 /** Where the number of the last opening stands, before all groups. */
 const OPENINGS: GroupKey = [0, 0];
+const PROBE: GroupKey = [0, 1];
 
 /** Opens the journal (DESIGN.md, decision 8), and begins to publish what an earlier run left in it. Throws where it cannot be opened. */
 export async function openJournal(options: JournalOptions): Promise<Journal> {
@@ -104,7 +119,8 @@ class LmdbJournal implements Journal {
   private readonly publisher: Publisher;
   private readonly maxBytes: number;
   private lastGroup = 0;
-  private waiting: Waiting[] = [];
+  /** Gathered and not being committed yet; a further one only where the last is as large as a group may be. */
+  private readonly waiting: Gathering[] = [];
   private waitingBytes = 0;
   private committing: Promise<void> | undefined;
   /** True from the moment when a commit is decided on. */
@@ -177,11 +193,15 @@ class LmdbJournal implements Journal {
       this.failed++;
       return Promise.reject(new Error(this.closing ? "the journal is closed" : "the journal is full"));
     }
-    return new Promise((resolve, reject) => {
-      this.waiting.push({ event, json, resolve, reject });
-      this.waitingBytes += json.length;
-      this.commitSoon();
-    });
+    let last = this.waiting.at(-1);
+    if (!last || last.json.length >= GROUP_BYTES) {
+      last = new Gathering();
+      this.waiting.push(last);
+    }
+    last.add(event, json);
+    this.waitingBytes += json.length;
+    this.commitSoon();
+    return last.committed;
   }
 
   /** Group commit: one at a time and not more often than asked for; what comes in the meantime goes with the next. */
@@ -199,54 +219,41 @@ class LmdbJournal implements Journal {
 
   private async commit(): Promise<void> {
     this.commitAt = this.options.clock.now();
-    const group = this.takeGroup();
+    const group = this.waiting.shift();
+    const count = group?.events.length ?? 0;
     const removals = this.taken;
     this.taken = [];
     const key: GroupKey = [this.opening, ++this.lastGroup];
+    const value = group && Buffer.from(`[${group.json}]`);
     try {
-      const bytes = await this.write(key, group, removals);
+      await this.write(key, value, removals);
       this.broken = false;
       this.commits++;
-      this.appended += group.length;
-      if (group.length > 0)
-        this.publisher.add(
-          key,
-          bytes,
-          group.length,
-          group.map(({ event }) => event),
-        );
-      for (const { resolve } of group) resolve();
+      this.appended += count;
+      if (group && value) this.publisher.add(key, value.length, count, group.events);
+      group?.resolve();
     } catch (error) {
       this.broken = true;
-      this.failed += group.length;
+      this.failed += count;
       this.taken.push(...removals);
-      this.options.log.error({ err: error, events: group.length }, "journal: commit failed");
-      for (const { reject } of group) reject(error);
+      this.options.log.error({ err: error, events: count }, "journal: commit failed");
+      group?.reject(error);
     }
+    if (group) this.waitingBytes -= group.json.length - count + 1; // less the commas
     this.committing = undefined;
     this.scheduled = false;
     if (this.waiting.length > 0) this.commitSoon();
     this.settleDrains();
   }
 
-  private takeGroup(): Waiting[] {
-    let bytes = 0;
-    let count = 0;
-    while (count < this.waiting.length && bytes < GROUP_BYTES) bytes += this.waiting[count++]!.json.length;
-    this.waitingBytes -= bytes;
-    return this.waiting.splice(0, count);
-  }
-
-  /** One transaction. Returns the bytes written. */
-  private async write(key: GroupKey, group: readonly Waiting[], removals: readonly GroupKey[]): Promise<number> {
-    const value = group.length > 0 ? Buffer.from(`[${group.map(({ json }) => json).join(",")}]`) : undefined;
+  /** One transaction: a group to keep, or where there is none something that tells whether it can be done; and groups to remove. */
+  private async write(key: GroupKey, value: Buffer | undefined, removals: readonly GroupKey[]): Promise<void> {
     const batch = this.db.batch(() => {
       if (value) this.db.put(key, value);
-      else this.db.put(OPENINGS, Buffer.from(String(this.opening))); // to see whether it can be done
+      else this.db.put(PROBE, Buffer.from("probe"));
       for (const old of removals) this.db.remove(old);
     });
     await written(batch);
-    return value?.length ?? 0;
   }
 
   private removeSoon(groups: readonly Group[]): void {

@@ -17,7 +17,11 @@ export function addMachinesCommand(program: Command, io: Io): void {
       }
       const machines = renderMachines();
       const chosen = machines.find((machine) => machine.name === name);
-      if (!chosen) throw new CliError(`no chart ${name}; there are: ${machines.map((machine) => machine.name).join(", ")}`, EXIT.usage);
+      if (!chosen)
+        throw new CliError(
+          `no chart ${name}; there are: ${machines.map((machine) => machine.name).join(", ")}`,
+          EXIT.usage,
+        );
       io.out(`${chosen.mermaid.trimEnd()}\n`);
     });
 }

@@ -50,7 +50,8 @@ export class SessionCharges {
       this.log("error", { err: error, event }, "the end of a session could not be put on record");
       throw error;
     }
-    if (this.core.log.isLevelEnabled("debug")) this.log("debug", { durationMs: event.durationMs, endedBy }, "session ended");
+    if (this.core.log.isLevelEnabled("debug"))
+      this.log("debug", { durationMs: event.durationMs, endedBy }, "session ended");
   }
 
   /** M14: charges in an INFO. Answers it: 200 when all are on record, 400 when they cannot be read, 403 when they may not be made. */
@@ -92,7 +93,9 @@ export class SessionCharges {
       return;
     }
     const recorded = this.record(checked.fresh, checked.sum, "bye");
-    recorded.catch((error) => this.log("error", { err: error, charges: checked.fresh }, "charges at the end could not be put on record"));
+    recorded.catch((error) =>
+      this.log("error", { err: error, charges: checked.fresh }, "charges at the end could not be put on record"),
+    );
     this.pending.push(recorded);
   }
 
@@ -115,7 +118,9 @@ export class SessionCharges {
   }
 
   /** All of a body's charges, or none: says which are new, and the sum with them. */
-  private check(charges: readonly Charge[]): { ok: true; fresh: Charge[]; sum: Money | undefined } | { ok: false; error: string } {
+  private check(
+    charges: readonly Charge[],
+  ): { ok: true; fresh: Charge[]; sum: Money | undefined } | { ok: false; error: string } {
     const fresh: Charge[] = [];
     const terms = { tariffCurrency: this.session.facts.tariff?.currency, limits: this.session.service.limits };
     let sum = this.sum;
@@ -125,7 +130,8 @@ export class SessionCharges {
         if (sameCharge(before, charge)) continue;
         return { ok: false, error: `charge ${charge.id} was made before with other terms` };
       }
-      if ((this.made?.size ?? 0) + fresh.length >= MAX_CHARGES) return { ok: false, error: `more than ${MAX_CHARGES} charges in a session` };
+      if ((this.made?.size ?? 0) + fresh.length >= MAX_CHARGES)
+        return { ok: false, error: `more than ${MAX_CHARGES} charges in a session` };
       const result = checkCharge(charge, terms, sum);
       if (!result.ok) return { ok: false, error: `charge ${charge.id}: ${result.error}` };
       sum = result.value;

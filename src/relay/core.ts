@@ -72,7 +72,16 @@ export interface Counters {
 /** What a core is made of; the rest begins empty. */
 export type CoreParts = Pick<
   Core,
-  "config" | "clock" | "random" | "log" | "transport" | "transactions" | "directory" | "authenticator" | "recorder" | "resolve"
+  | "config"
+  | "clock"
+  | "random"
+  | "log"
+  | "transport"
+  | "transactions"
+  | "directory"
+  | "authenticator"
+  | "recorder"
+  | "resolve"
 >;
 
 export function createCore(parts: CoreParts): Core {

@@ -1,8 +1,8 @@
 import { closeSync, futimesSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { BillingStore } from "../charging/billing-store.ts";
 import { sessionEnded } from "../charging/events.ts";
 import type { Journal } from "../charging/journal.ts";
-import type { BillingStore } from "../charging/billing-store.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 
@@ -60,7 +60,9 @@ export async function endOrphans(options: {
       const { session, user, service, appServer, call, tariff, startedAt } = context;
       const facts = { id: session, user, service, appServer, call, ...(tariff && { tariff }) };
       const from = startedAt ?? 0;
-      return journal.append(sessionEnded(facts, from, Math.max(from, lastBeatAt ?? from), "relay: stopped without warning"));
+      return journal.append(
+        sessionEnded(facts, from, Math.max(from, lastBeatAt ?? from), "relay: stopped without warning"),
+      );
     });
     await Promise.all(appended);
     await journal.drained();

@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { createInProcessBus } from "../bus/in-process.ts";
 import { startBilling } from "../charging/billing.ts";
 import { openJournal } from "../charging/journal.ts";
-import { createInProcessBus } from "../bus/in-process.ts";
 import type { Config } from "../config/schema.ts";
 import type { SessionView } from "../console/control.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
@@ -176,5 +176,13 @@ function viewOf(session: Session): SessionView {
   const { id, call, user, service, appServer } = session.facts;
   const { value, context } = session.actor.getSnapshot();
   const state = typeof value === "string" ? value : Object.entries(value).flat().join(".");
-  return { id, call, user, service, appServer, state, ...(context.startedAt !== null && { startedAt: context.startedAt }) };
+  return {
+    id,
+    call,
+    user,
+    service,
+    appServer,
+    state,
+    ...(context.startedAt !== null && { startedAt: context.startedAt }),
+  };
 }

@@ -64,7 +64,10 @@ export class ClientRequest {
         this.refuse("user.refused", { status: 503, headers: [["Retry-After", String(verdict.retryAfterS)]] });
         return;
       case "refused":
-        this.core.log.info({ call: this.id, from: this.transaction.flow.remoteAddress, why: verdict.reason }, "sign-in refused");
+        this.core.log.info(
+          { call: this.id, from: this.transaction.flow.remoteAddress, why: verdict.reason },
+          "sign-in refused",
+        );
         this.refuse("user.refused", { status: verdict.status, headers: challengeHeaders(verdict.challenges) });
     }
   }

@@ -1,4 +1,4 @@
-import { CR, LF, numberIn, SP, TAB } from "./chars.ts";
+import { COLON, CR, LF, numberIn, SP, skipSpace, TAB, TOKEN } from "./chars.ts";
 import { knownHeader, Role } from "./names.ts";
 import { type ParseError, parseMessage } from "./parse.ts";
 
@@ -130,8 +130,7 @@ export class StreamFramer {
   private readHead(): Frame | undefined {
     const { bounds, data, start } = this;
     const headEnd = this.findHeadEnd();
-    if (headEnd < 0) return this.end - start > bounds.maxHeadBytes ? this.fail("Message Too Large", 513) : undefined;
-    if (headEnd - start > bounds.maxHeadBytes) return this.fail("Message Too Large", 513);
+    if (headEnd < 0) return this.end - start >= bounds.maxHeadBytes ? this.fail("Message Too Large", 513) : undefined;
     const length = contentLength(data.toString("latin1", start, headEnd));
     // RFC 4475 §3.1.2.3, §3.3.9: where this message ends and the next begins, nobody knows.
     if (length === undefined) return this.fail("Bad Content-Length", 400, headEnd);
@@ -142,7 +141,7 @@ export class StreamFramer {
 
   /** The place after the empty line that ends the head, or -1 where it has not come yet. It is the one that the parser takes. */
   private findHeadEnd(): number {
-    const limit = Math.min(this.end, this.start + this.bounds.maxHeadBytes + 1);
+    const limit = Math.min(this.end, this.start + this.bounds.maxHeadBytes);
     // An end that came in two pieces begins up to two bytes before what is new.
     let from = Math.max(this.start, this.scanned - 2);
     while (from < limit) {
@@ -182,9 +181,12 @@ function contentLength(head: string): number | undefined {
   for (let line = head.indexOf("\n") + 1; line > 0; line = head.indexOf("\n", line) + 1) {
     const first = head.charCodeAt(line) | 0x20;
     if (first !== 0x63 && first !== 0x6c) continue; // c, l
-    const colon = head.indexOf(":", line);
-    if (colon < 0) break;
-    if (knownHeader(head.slice(line, colon).trimEnd())?.role !== Role.contentLength) continue;
+    // The name ends within its line: a search for the next colon, line by line, would take time in the square of the length.
+    let nameEnd = line;
+    while (TOKEN[head.charCodeAt(nameEnd)] === 1) nameEnd++;
+    const colon = skipSpace(head, nameEnd);
+    if (head.charCodeAt(colon) !== COLON) continue;
+    if (knownHeader(head.slice(line, nameEnd))?.role !== Role.contentLength) continue;
     const text = head.slice(colon + 1, endOfField(head, colon)).trim();
     const length = numberIn(text, 0, text.length, 10);
     if (length < 0 || (found !== undefined && found !== length)) return undefined;

@@ -1,30 +1,22 @@
 import { err, ok, type Result } from "../support/result.ts";
 import {
-  BACKSLASH,
   COLON,
   COMMA,
-  endOfQuoted,
-  GREATER,
   HOST,
   IPV6,
-  LESS,
   numberIn,
-  QUESTION,
-  QUOTE,
-  SCHEME,
   SEMICOLON,
   SLASH,
-  SP,
   skipSpace,
   skipSpaceBack,
-  TAB,
   TOKEN,
   within,
 } from "./chars.ts";
 import { knownMethod } from "./names.ts";
-import { formatParams, type Params, parseParams, quote, readParams, splitList, unquote } from "./params.ts";
+import { formatParams, type Params, parseParams, quote, readParams, splitList } from "./params.ts";
 
 export { type AuthParams, parseAuthParams } from "./auth-params.ts";
+export { formatNameAddr, type NameAddr, parseNameAddr, parseOneNameAddr, withTag } from "./name-addr.ts";
 export { formatParams, type Params, parseParams, quote, splitList, tokenList, unquote } from "./params.ts";
 
 /**
@@ -41,15 +33,6 @@ export interface Via {
   readonly host: string;
   readonly port?: number | undefined;
   /** Names lower-case; `rport` without a value is "". */
-  readonly params: Params;
-}
-
-/** name-addr or addr-spec with the parameters of the header field: From, To, Contact, Route (RFC 3261 §20.10). */
-export interface NameAddr {
-  /** Without quotes and escapes. */
-  readonly display?: string;
-  /** As written; `parseUri` reads it. */
-  readonly uri: string;
   readonly params: Params;
 }
 
@@ -163,145 +146,6 @@ function readToken(text: string, from: number): number {
 }
 
 const isDigit = (c: number): boolean => c >= 0x30 && c <= 0x39;
-
-const BAD_ADDRESS = err("Bad Address");
-
-/**
- * Reads the first name-addr or addr-spec of a line, with its parameters. Without angle brackets, all parameters belong to the header field, and the
- * URI may hold neither comma nor question mark (RFC 3261 §20.10).
- */
-export function parseNameAddr(text: string): Result<NameAddr, string> {
-  return readNameAddr(text, true);
-}
-
-/** The same for From and To, which hold one address and no more. */
-export function parseOneNameAddr(text: string): Result<NameAddr, string> {
-  return readNameAddr(text, false);
-}
-
-function readNameAddr(text: string, list: boolean): Result<NameAddr, string> {
-  const start = skipSpace(text, 0);
-  let display: string | undefined;
-  let less: number;
-  if (text.charCodeAt(start) === QUOTE) {
-    const end = endOfQuoted(text, start);
-    if (end < 0) return BAD_ADDRESS;
-    display = unquote(text.slice(start, end));
-    less = skipSpace(text, end);
-    if (text.charCodeAt(less) !== LESS) return BAD_ADDRESS;
-  } else {
-    less = text.indexOf("<", start);
-    const quoted = less < 0 ? -1 : text.indexOf('"', start);
-    if (less < 0 || (quoted >= 0 && quoted < less)) return readAddrSpec(text, start, list);
-    if (less > start) {
-      const end = skipSpaceBack(text, start, less);
-      if (!isDisplayName(text, start, end)) return BAD_ADDRESS;
-      display = text.slice(start, end);
-    }
-  }
-  const greater = text.indexOf(">", less);
-  if (!isUriText(text, less + 1, greater)) return BAD_ADDRESS;
-  return finishAddress(display, text.slice(less + 1, greater), text, greater + 1, list);
-}
-
-function readAddrSpec(text: string, start: number, list: boolean): Result<NameAddr, string> {
-  let end = start;
-  for (; end < text.length; end++) {
-    const c = text.charCodeAt(end);
-    if (c === SEMICOLON || c === SP || c === TAB) break;
-    if (c === COMMA && list) break;
-    if (c === COMMA || c === QUESTION) return BAD_ADDRESS;
-  }
-  return isUriText(text, start, end) ? finishAddress(undefined, text.slice(start, end), text, end, list) : BAD_ADDRESS;
-}
-
-function finishAddress(
-  display: string | undefined,
-  uri: string,
-  text: string,
-  from: number,
-  list: boolean,
-): Result<NameAddr, string> {
-  const params: Params = new Map();
-  if (readParams(text, from, params, list) < 0) return BAD_ADDRESS;
-  return ok(display === undefined ? { uri, params } : { display, uri, params });
-}
-
-/** A scheme, a colon, and something behind it without spaces, controls, quotes or angle brackets. */
-function isUriText(text: string, from: number, to: number): boolean {
-  let i = from;
-  while (i < to && SCHEME[text.charCodeAt(i)] === 1) i++;
-  if (i === from || i + 1 >= to || text.charCodeAt(i) !== COLON) return false;
-  for (i++; i < to; i++) {
-    const c = text.charCodeAt(i);
-    if (c <= SP || c === QUOTE || c === LESS || c === GREATER || c === 0x7f) return false;
-  }
-  return true;
-}
-
-/**
- * display-name = *(token LWS). DEVIATION: besides tokens, what phones in the field send unquoted is taken (`@`, `(`, `/`, octets of
- * UTF-8), as long as nobody can mistake it for a separator: `Bell, Alexander <sip:...>` is refused (RFC 4475 §3.1.2.15).
- */
-function isDisplayName(text: string, from: number, to: number): boolean {
-  for (let i = from; i < to; i++) {
-    const c = text.charCodeAt(i);
-    if (TOKEN[c] === 1 || c === SP || c === TAB) continue;
-    if (c < SP || c === 0x7f || c === COMMA || c === SEMICOLON || c === COLON || c === GREATER || c === BACKSLASH)
-      return false;
-  }
-  return true;
-}
-
-/** Writes name-addr, always with angle brackets. */
-export function formatNameAddr(address: NameAddr): string {
-  const display = address.display === undefined || address.display === "" ? "" : `${quote(address.display)} `;
-  return `${display}<${address.uri}>${formatParams(address.params)}`;
-}
-
-/**
- * A From or To value with that tag in place of the one it may have; with `undefined`, without a tag (RFC 3261 §8.2.6.2). Everything
- * else stays as written.
- */
-export function withTag(value: string, tag: string | undefined): string {
-  const added = tag === undefined ? "" : `;tag=${tag}`;
-  let at = startOfParams(value);
-  while (at < value.length) {
-    const name = skipSpace(value, at + 1);
-    const end = nextSemicolon(value, name);
-    if (isTag(value, name)) {
-      const head = value.slice(0, skipSpaceBack(value, 0, at));
-      return head + added + value.slice(end);
-    }
-    at = end;
-  }
-  return added === "" ? value : value.slice(0, skipSpaceBack(value, 0, value.length)) + added;
-}
-
-function startOfParams(value: string): number {
-  let i = skipSpace(value, 0);
-  if (value.charCodeAt(i) === QUOTE) i = Math.max(i, endOfQuoted(value, i));
-  const greater = value.indexOf(">", i);
-  return nextSemicolon(value, greater < 0 ? i : greater);
-}
-
-function nextSemicolon(value: string, from: number): number {
-  for (let i = from; i < value.length; i++) {
-    const c = value.charCodeAt(i);
-    if (c === SEMICOLON) return i;
-    if (c === QUOTE) {
-      const end = endOfQuoted(value, i);
-      if (end < 0) return value.length;
-      i = end - 1;
-    }
-  }
-  return value.length;
-}
-
-function isTag(value: string, at: number): boolean {
-  const next = value.charCodeAt(skipSpace(value, at + 3));
-  return value.slice(at, at + 3).toLowerCase() === "tag" && (next === 0x3d || next === SEMICOLON || Number.isNaN(next));
-}
 
 const BAD_CSEQ = err("Bad CSeq");
 

@@ -13,8 +13,9 @@ import {
   splitList,
   type Via,
 } from "./headers.ts";
-import { type HeaderField, Headers, type SipMessage, SipRequest, SipResponse } from "./message.ts";
+import { type HeaderField, Headers, type SipMessage, type SipRequest } from "./message.ts";
 import { type HeaderName, knownHeader, knownMethod, Role } from "./names.ts";
+import { readStartLine } from "./start-line.ts";
 
 /** Why bytes are no message that can be handled. */
 export interface ParseError {
@@ -83,9 +84,12 @@ export function parseMessage(
   };
   if (tooLong) fault(reading, "Message Too Large", 513);
   const lf = text.indexOf("\n", start);
+  if (lf < 0) return err({ status: 400, reason: "No Start Line" });
   const lineEnd = endOfLine(text, start, lf);
-  const message = lf < 0 ? undefined : readStartLine(reading, start, lineEnd);
-  if (!message) return err({ status: 400, reason: reading.reason || "No Start Line" });
+  const line = readStartLine(text, start, lineEnd, new Headers(reading.fields));
+  const { message } = line;
+  if (!message) return err({ status: line.status, reason: line.reason });
+  if (line.status !== 0) fault(reading, line.reason, line.status);
   if (hasLoneCr(text, start, lineEnd)) fault(reading, "Bad Start Line");
   const bodyStart = readFields(reading, lf + 1);
   if (bodyStart < 0) fault(reading, "Header Not Terminated");
@@ -118,55 +122,6 @@ const endOfLine = (text: string, start: number, lf: number): number =>
 function hasLoneCr(text: string, start: number, end: number): boolean {
   const cr = text.indexOf("\r", start);
   return cr >= 0 && cr < end;
-}
-
-/** Undefined where the line tells neither a method nor a status. */
-function readStartLine(reading: Reading, start: number, end: number): SipMessage | undefined {
-  const { text } = reading;
-  const headers = new Headers(reading.fields);
-  if (isStatusLine(text, start)) return readStatusLine(reading, start, end, headers);
-  const space = text.indexOf(" ", start);
-  const written = space < 0 || space > end ? "" : text.slice(start, space);
-  const method = knownMethod(written) ?? (isToken(written) ? written : undefined);
-  if (method === undefined) {
-    reading.reason = "Bad Request-Line";
-    return undefined;
-  }
-  // RFC 3261 §25.1, Request-Line: one SP at each place and none at the end (RFC 4475 §3.1.2.8, §3.1.2.9). A space in the URI makes three.
-  let second = text.indexOf(" ", space + 1);
-  if (second < 0 || second > end) second = end;
-  const uri = text.slice(space + 1, second);
-  const version = text.slice(Math.min(second + 1, end), end);
-  // RFC 3261 §7.1: the version is case-insensitive.
-  if (version !== "SIP/2.0" && version.toUpperCase() !== "SIP/2.0") {
-    if (isSipVersion(version)) fault(reading, "Version Not Supported", 505);
-    else fault(reading, "Bad Request-Line");
-  }
-  return new SipRequest(method, uri, headers);
-}
-
-function isStatusLine(text: string, start: number): boolean {
-  return text.charCodeAt(start + 3) === 0x2f && text.slice(start, start + 3).toUpperCase() === "SIP";
-}
-
-/** `SIP/7.0` and its like: another version, rather than something else. */
-function isSipVersion(text: string): boolean {
-  const dot = text.indexOf(".");
-  return (
-    text.slice(0, 4).toUpperCase() === "SIP/" &&
-    numberIn(text, 4, dot, 5) >= 0 &&
-    numberIn(text, dot + 1, text.length, 5) >= 0
-  );
-}
-
-/** RFC 3261 §7.2. The reason phrase may be empty (RFC 4475 §3.1.1.13), and the space before it missing. */
-function readStatusLine(reading: Reading, start: number, end: number, headers: Headers): SipResponse {
-  const { text } = reading;
-  const status = text.charCodeAt(start + 7) === SP ? numberIn(text, start + 8, Math.min(start + 11, end), 3) : -1;
-  const next = start + 11 < end ? text.charCodeAt(start + 11) : SP;
-  if (status < 100 || status > 699 || next !== SP || end < start + 11 || !text.startsWith("2.0", start + 4))
-    fault(reading, "Bad Status-Line");
-  return new SipResponse(status, text.slice(Math.min(start + 12, end), end), headers);
 }
 
 /** Reads the header fields from `at` on. Returns where the body begins, or -1 where the fields do not end. */
@@ -289,6 +244,11 @@ function address(reading: Reading, known: HeaderName, value: string): NameAddr |
 function readVia(reading: Reading, value: string): void {
   const values = value.includes(",") ? splitList(value) : [value];
   for (const one of values) {
+    // One line may hold thousands, and every answer carries them all.
+    if (reading.fields.length >= reading.bounds.maxHeaders) {
+      fault(reading, "Message Too Large", 513);
+      return;
+    }
     let text = one;
     if (reading.via === undefined) {
       const via = parseVia(one);

@@ -96,7 +96,7 @@ function addLine(headers: Headers, line: string): boolean {
   const first = line.charCodeAt(0);
   const before = headers.fields.at(-1);
   if ((first === SP || first === TAB) && before) {
-    headers.fields[headers.fields.length - 1] = { ...before, value: `${before.value} ${line.trim()}` };
+    headers.fields[headers.fields.length - 1] = { ...before, value: `${before.value} ${line.trim()}`.trim() };
     return true;
   }
   const colon = line.indexOf(":");

@@ -127,16 +127,19 @@ function hasUriCharacters(text: string, from: number): boolean {
 function readUriParams(text: string, from: number, end: number): ReadonlyMap<string, string> | undefined {
   if (from === end) return NO_PARAMS;
   const params = new Map<string, string>();
+  // Looked for again only once it lies behind: thousands of parameters without a value cost no search through the rest each.
+  let equals = from;
   for (let i = from; i < end; ) {
     if (text.charCodeAt(i) !== SEMICOLON) return undefined;
     let next = text.indexOf(";", i + 1);
     if (next < 0 || next > end) next = end;
-    let equals = text.indexOf("=", i + 1);
-    if (equals < 0 || equals > next) equals = next;
-    const name = unescape(text.slice(i + 1, equals)).toLowerCase();
+    if (equals <= i) equals = text.indexOf("=", i + 1);
+    if (equals < 0) equals = text.length;
+    const nameEnd = Math.min(equals, next);
+    const name = unescape(text.slice(i + 1, nameEnd)).toLowerCase();
     // RFC 3261 §19.1.1: any given parameter name must not appear more than once.
     if (name === "" || params.has(name)) return undefined;
-    params.set(name, text.slice(equals + 1, next));
+    params.set(name, text.slice(nameEnd + 1, next));
     i = next;
   }
   return params;

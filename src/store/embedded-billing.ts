@@ -24,9 +24,11 @@ const LAST = Buffer.from([0xff]);
  */
 export class EmbeddedBilling implements BillingStore {
   private readonly root: RootDatabase;
-  private readonly accountsDb: Database<Account, string>;
-  /** Accounts that are not closed: [state, dueAt, session]. */
-  private readonly openDb: Database<true, [string, number, string]>;
+  /** Accounts of sessions that are not over: few, and written often. */
+  private readonly openDb: Database<Account, string>;
+  /** Of those, the ones that take late charges: [dueAt, session]. */
+  private readonly dueDb: Database<true, [number, string]>;
+  private readonly closedDb: Database<Account, string>;
   private readonly entriesDb: Database<Entry, MonthKey>;
   /** Entry id to where it lies. */
   private readonly idsDb: Database<MonthKey, string>;
@@ -35,8 +37,9 @@ export class EmbeddedBilling implements BillingStore {
 
   constructor(root: RootDatabase) {
     this.root = root;
-    this.accountsDb = root.openDB({ name: "accounts", encoding: "json" });
     this.openDb = root.openDB({ name: "openAccounts", encoding: "json" });
+    this.dueDb = root.openDB({ name: "dueAccounts", encoding: "json" });
+    this.closedDb = root.openDB({ name: "closedAccounts", encoding: "json" });
     this.entriesDb = root.openDB({ name: "entries", encoding: "json" });
     this.idsDb = root.openDB({ name: "entryIds", encoding: "json" });
     this.totalsDb = root.openDB({ name: "totals", encoding: "json" });
@@ -45,15 +48,26 @@ export class EmbeddedBilling implements BillingStore {
 
   async accounts(sessions: readonly string[]): Promise<(Account | undefined)[]> {
     this.root.resetReadTxn();
-    return sessions.map((session) => this.accountsDb.get(session));
+    return sessions.map((session) => this.account(session));
+  }
+
+  private account(session: string): Account | undefined {
+    return this.openDb.get(session) ?? this.closedDb.get(session);
   }
 
   async findAccounts({ state, dueBy = Number.MAX_VALUE, limit }: AccountQuery): Promise<Account[]> {
     this.root.resetReadTxn();
     const found: Account[] = [];
-    for (const { key } of this.openDb.getRange({ start: [state, 0, ""], limit })) {
-      if (key[0] !== state || key[1] > dueBy) break;
-      const account = this.accountsDb.get(key[2]);
+    if (state === "running") {
+      for (const { value } of this.openDb.getRange({})) {
+        if (found.length >= limit) break;
+        if (value.state === state) found.push(value);
+      }
+      return found;
+    }
+    for (const { key } of this.dueDb.getRange({ limit })) {
+      if (key[0] > dueBy) break;
+      const account = this.openDb.get(key[1]);
       if (account) found.push(account);
     }
     return found;
@@ -91,14 +105,17 @@ export class EmbeddedBilling implements BillingStore {
 
   private writeAccount(account: Account): boolean {
     const { session } = account.context;
-    const before = this.accountsDb.get(session);
+    const before = this.account(session);
     if ((before?.revision ?? 0) !== account.revision) return false;
     const after = { ...account, revision: account.revision + 1 };
-    this.accountsDb.putSync(session, after);
-    const was = before && openKey(before);
-    const is = openKey(after);
-    if (was && (!is || is[0] !== was[0] || is[1] !== was[1])) this.openDb.removeSync(was);
-    if (is) this.openDb.putSync(is, true);
+    const wasClosed = before?.state === "closed";
+    const isClosed = after.state === "closed";
+    if (before && wasClosed !== isClosed) (wasClosed ? this.closedDb : this.openDb).removeSync(session);
+    (isClosed ? this.closedDb : this.openDb).putSync(session, after);
+    const was = before && dueKey(before);
+    const is = dueKey(after);
+    if (was && was[0] !== is?.[0]) this.dueDb.removeSync(was);
+    if (is) this.dueDb.putSync(is, true);
     return true;
   }
 
@@ -147,6 +164,6 @@ export class EmbeddedBilling implements BillingStore {
   }
 }
 
-function openKey({ state, context }: Account): [string, number, string] | undefined {
-  return state === "running" || state === "chargeable" ? [state, context.dueAt ?? 0, context.session] : undefined;
+function dueKey({ state, context }: Account): [number, string] | undefined {
+  return state === "chargeable" ? [context.dueAt ?? 0, context.session] : undefined;
 }

@@ -3,7 +3,6 @@ import type { SipMessage, SipRequest, SipResponse } from "../sip/message.ts";
 import type { ParseError } from "../sip/parse.ts";
 import { responseTo } from "../sip/response.ts";
 import { serialize } from "../sip/serialize.ts";
-import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Random } from "../support/random.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "../transport/types.ts";
@@ -15,6 +14,12 @@ import { type ClientContext, durationsOf, type Machine } from "./machine.ts";
 import { CANCELLABLE, mergeKeyOf, serverKeyOf } from "./matching.ts";
 import { NonInviteClient } from "./non-invite-client.ts";
 import { NonInviteServer } from "./non-invite-server.ts";
+import {
+  defaultBounds,
+  type TransactionBounds,
+  type TransactionLayerOptions,
+  type TransactionStats,
+} from "./options.ts";
 import { fillResponse } from "./responses.ts";
 import { ServerHandle } from "./server-handle.ts";
 import { TimerQueues } from "./timers.ts";
@@ -22,55 +27,11 @@ import {
   type ClientTransaction,
   type ClientTransactionUser,
   defaultTimers,
-  type TimerSettings,
   type TransactionLayer,
   type TransactionUser,
 } from "./types.ts";
 
-/** How much the layer takes on (DESIGN.md, decision 14). */
-export interface TransactionBounds {
-  /** With this many transactions, requests that would open a dialog are refused: 503 with Retry-After. */
-  readonly maxTransactions: number;
-  /** With this many, also requests within dialogs are: what runs must be able to end. */
-  readonly maxTransactionsInDialogs: number;
-  readonly retryAfterS: number;
-}
-
-export const defaultBounds: TransactionBounds = {
-  maxTransactions: 400_000,
-  maxTransactionsInDialogs: 500_000,
-  retryAfterS: 5,
-};
-
-export interface TransactionLayerOptions {
-  readonly transport: TransportLayer;
-  /** The router; `attach` gives it later where the two need each other. */
-  readonly user?: TransactionUser;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly timers?: TimerSettings;
-  /** After how long an unanswered INVITE gets its 100; 0: at once (RFC 3261 §17.2.1). */
-  readonly tryingMs?: number;
-  readonly bounds?: Partial<TransactionBounds>;
-  readonly log?: Logger;
-}
-
-/** What happened since the start, for metrics. */
-export interface TransactionStats {
-  serverTransactions: number;
-  clientTransactions: number;
-  /** Requests that came again and were absorbed. */
-  retransmissions: number;
-  /** Answered 482 (RFC 3261 §8.2.2.2). */
-  merged: number;
-  /** Answered 503 because of the bounds. */
-  refused: number;
-  malformed: number;
-  /** Responses that belong to nothing (RFC 6026 §8.2). */
-  strayResponses: number;
-  /** Exceptions of the TU, caught here. */
-  failures: number;
-}
+export * from "./options.ts";
 
 /** The layer between the transports and the router (RFC 3261 §17). */
 export interface Transactions extends TransactionLayer, TransportUser {

@@ -28,7 +28,7 @@ export interface ConnectionOwner {
   unreadable(error: ParseError, connection: Connection): void;
   /** The peer asked whether the connection lives, and was answered. */
   keptAlive(): void;
-  /** Sees what is sent, where somebody watches. */
+  /** Sees all that is sent. */
   readonly sending?: ((bytes: Buffer, connection: Connection) => void) | undefined;
   /** Something was sent after the connection had ended. */
   sentTooLate(bytes: Buffer, connection: Connection): void;

@@ -2,84 +2,23 @@ import { isIP } from "node:net";
 import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
-import type { Clock } from "../support/clock.ts";
-import type { Logger } from "../support/log.ts";
 import { Connection } from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { FailedFlow } from "./failed-flow.ts";
-import { Listeners, type ListenOptions } from "./listeners.ts";
+import { Listeners } from "./listeners.ts";
+import {
+  defaultTransportBounds,
+  type TransportBounds,
+  type TransportLayerOptions,
+  type TransportStats,
+} from "./options.ts";
 import { tcp } from "./tcp.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "./types.ts";
 import { UdpFlow, UdpListener } from "./udp.ts";
 import { formatHost, responseTarget, type SentBy, stampVia, viaFor } from "./via.ts";
 
-/** How much the transports take on (DESIGN.md, decision 14). */
-export interface TransportBounds {
-  /** A whole message (RFC 3261 §18.1.1: what a datagram can hold). */
-  readonly messageBytes: number;
-  /** A request above this does not go by UDP (RFC 3261 §18.1.1). */
-  readonly datagramBytes: number;
-  readonly receiveBufferBytes: number;
-  readonly writeQueueBytes: number;
-  readonly connectTimeoutMs: number;
-  readonly maxConnections: number;
-  readonly maxConnectionsPerAddress: number;
-  readonly idleMs: number;
-  readonly partialMs: number;
-}
-
-export const defaultTransportBounds: TransportBounds = {
-  messageBytes: 65_535,
-  datagramBytes: 1_300,
-  receiveBufferBytes: 8 * 1024 * 1024,
-  writeQueueBytes: 4 * 1024 * 1024,
-  connectTimeoutMs: 5_000,
-  maxConnections: 20_000,
-  maxConnectionsPerAddress: 500,
-  idleMs: 15 * 60_000,
-  partialMs: 32_000,
-};
-
-/** A message as it comes or goes, for whoever watches: a ladder, a trace. */
-export interface Tapped {
-  readonly direction: "in" | "out";
-  /** `host:port` of the other side. */
-  readonly peer: string;
-  readonly message: SipMessage;
-  /** Milliseconds of the clock. */
-  readonly at: number;
-}
-
-export type Tap = (event: Tapped) => void;
-
-export interface TransportLayerOptions {
-  readonly listen: readonly ListenOptions[];
-  /** The transaction layer; `attach` gives it later where the two need each other. */
-  readonly user?: TransportUser;
-  readonly clock: Clock;
-  readonly bounds?: Partial<TransportBounds>;
-  readonly log?: Logger;
-  /** Sees every message. What goes out is read anew for it: not for a relay under load. */
-  readonly tap?: Tap;
-}
-
-/** What happened since the start, for metrics. */
-export interface TransportStats {
-  messagesIn: number;
-  messagesOut: number;
-  malformed: number;
-  /** Datagrams of CRLF, and pings on connections (RFC 5626 §4.4.1). */
-  keepAlives: number;
-  sendFailures: number;
-  /** Responses that were not for us (RFC 3261 §18.1.2). */
-  foreignResponses: number;
-  /** Requests sent by UDP although they are large, because there is no TCP (RFC 3261 §18.1.1). */
-  oversized: number;
-  connectionsAccepted: number;
-  connectionsOpened: number;
-  connectionsRefused: number;
-  connections: number;
-}
+export type { ListenOptions } from "./listeners.ts";
+export * from "./options.ts";
 
 /** The transport layer, and how it is started and stopped. */
 export interface Transports extends TransportLayer {
@@ -108,7 +47,6 @@ class Layer implements Transports {
   private readonly tcp: Connections;
   private readonly noTcp = new Map<string, number>();
   private readonly counts = { messagesIn: 0, messagesOut: 0, malformed: 0, keepAlives: 0, sendFailures: 0 };
-  private readonly sending: ((bytes: Buffer, flow: Flow) => void) | undefined;
   private readonly rare = { foreignResponses: 0, oversized: 0 };
   private user: TransportUser | undefined;
 
@@ -116,7 +54,6 @@ class Layer implements Transports {
     this.options = options;
     this.user = options.user;
     this.bounds = { ...defaultTransportBounds, ...options.bounds };
-    if (options.tap) this.sending = (bytes, flow) => this.tapOut(bytes, flow);
     this.listeners = new Listeners(options.listen, options.clock);
     this.tcp = new Connections({
       kind: tcp,
@@ -124,7 +61,7 @@ class Layer implements Transports {
       bounds: this.bounds,
       received: (bytes, connection) => this.receivedFrame(bytes, connection),
       unreadable: (error, connection) => this.malformed(error, connection),
-      sending: this.sending,
+      sending: (bytes, flow) => this.sending(bytes, flow),
       sentTooLate: (bytes, connection) => this.rerouteResponse(bytes, connection),
       closed: (flow, reason) => this.connectionClosed(flow, reason),
       serverFailed: (error) => this.options.log?.error({ err: error }, "tcp listener failed"),
@@ -196,7 +133,6 @@ class Layer implements Transports {
         bytes = serialize(request);
       }
     }
-    this.counts.messagesOut++;
     flow.send(bytes);
     return { flow, bytes };
   }
@@ -255,7 +191,7 @@ class Layer implements Transports {
       port,
       receiveBufferBytes: this.bounds.receiveBufferBytes,
       received: (datagram, from) => this.receivedDatagram(datagram, listener, from.address, from.port),
-      sending: this.sending,
+      sending: (bytes, flow) => this.sending(bytes, flow),
       sendFailed: (flow, reason) => {
         this.counts.sendFailures++;
         this.user?.flowFailed(flow, reason);
@@ -302,7 +238,11 @@ class Layer implements Transports {
     this.user?.malformed(error, flow);
   }
 
-  private tapOut(bytes: Buffer, flow: Flow): void {
+  /** Everything that goes out, also again, passes here. */
+  private sending(bytes: Buffer, flow: Flow): void {
+    if (bytes.length <= 4) return; // The answer to a keep-alive.
+    this.counts.messagesOut++;
+    if (!this.options.tap) return;
     const parsed = parseMessage(bytes, "stream");
     if (parsed.ok) this.tapped("out", parsed.value, flow);
   }

@@ -11,7 +11,7 @@ export interface UdpOptions {
   /** What the kernel may hold for us while we are busy. It gives at most its own limit (`net.core.rmem_max`). */
   readonly receiveBufferBytes: number;
   received(datagram: Buffer, from: RemoteInfo): void;
-  /** Sees what is sent, where somebody watches. */
+  /** Sees all that is sent. */
   readonly sending?: ((bytes: Buffer, flow: Flow) => void) | undefined;
   sendFailed(flow: Flow, reason: string): void;
   /** The socket itself failed, e.g. the interface went away. */

@@ -43,7 +43,6 @@ async function tollgate({ appServerPort, forMemory = false, profileInto }: Syste
     config: {
       tariffs: [{ id: "call", currency: "EUR", setupFee: "0.10", price: "0.05", incrementS: 60 }],
       limits: { perSourcePerSecond: 0 }, // All calls come from one address.
-      log: { level: "warn", pretty: false },
       drainS: 1,
       ...(forMemory ? { timers: { t1Ms: 100 } } : {}),
     },
@@ -102,7 +101,7 @@ async function kamailio({ appServerPort }: SystemOptions): Promise<RunningSystem
     "-l",
     `udp:127.0.0.1:${port}`,
     "-A",
-    `APP_SERVER="sip:127.0.0.1:${appServerPort}"`,
+    `APP_SERVER="127.0.0.1:${appServerPort}"`,
   ];
   const peer = await start("kamailio", "sh", ["-c", command, "kamailio", ...args, ...own], {
     cwd: folder,

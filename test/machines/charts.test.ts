@@ -13,7 +13,9 @@ function restingStates(node: AnyStateNode): string[] {
 }
 
 const leaf = (value: unknown): string =>
-  typeof value === "string" ? value : Object.entries(value as object).map(([key, inner]) => `${key}.${leaf(inner)}`)[0]!;
+  typeof value === "string"
+    ? value
+    : Object.entries(value as object).map(([key, inner]) => `${key}.${leaf(inner)}`)[0]!;
 
 describe.each(Object.entries(charts))("the chart %s", (name, chart) => {
   const silent = Object.fromEntries(

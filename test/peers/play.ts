@@ -1,4 +1,5 @@
 import type { Bill } from "../../src/charging/bill.ts";
+import { type LossyNetwork, startLossyNetwork } from "../support/lossy-network.ts";
 import { freePort } from "../support/peers.ts";
 import { type OfferedBy, type RelayProcess, startRelayProcess } from "../support/relay-process.ts";
 import { type SippClientOptions, type SippOptions, sippClient, sippEnds, sippServer } from "../support/sipp.ts";
@@ -10,22 +11,41 @@ export interface Play {
     readonly service?: string;
   };
   /** App servers of the service "wine", the first to be asked first. */
-  readonly servers?: readonly (Omit<SippOptions, "folder" | "port" | "transport"> & { readonly id?: string })[];
+  readonly servers?: readonly Omit<SippOptions, "folder" | "port" | "transport">[];
   /** Further app servers, which are nobody's process. */
   readonly others?: readonly OfferedBy[];
   readonly config?: Readonly<Record<string, unknown>>;
+  /** Percentage of the packets that get lost between relay and client, and between relay and app servers (UDP only). */
+  readonly lostPercent?: number;
 }
 
 /** Plays it to its end; resolves to alice's bill. Rejects, with traces and the relay's log, when an end saw what it did not expect. */
-export async function play({ transport, client, servers = [], others = [], config }: Play): Promise<Bill> {
+export async function play({
+  transport,
+  client,
+  servers = [],
+  others = [],
+  config,
+  lostPercent = 0,
+}: Play): Promise<Bill> {
+  const paths: LossyNetwork[] = [];
+  const pathTo = async (to: number) => {
+    if (lostPercent === 0) return to;
+    const path = await startLossyNetwork({ to, lostPercent, seed: 3261 + paths.length });
+    paths.push(path);
+    return path.port;
+  };
   const ports = await Promise.all(servers.map(() => freePort()));
-  const appServers = servers.map(({ id }, i) => ({
-    id: id ?? `winery${i + 1}`,
-    port: ports[i]!,
-    services: ["wine"],
-    transport,
-    priority: 10 * (i + 1),
-  }));
+  const appServers: OfferedBy[] = [];
+  for (const [i, port] of ports.entries()) {
+    appServers.push({
+      id: `winery${i + 1}`,
+      port: await pathTo(port),
+      services: ["wine"],
+      transport,
+      priority: 10 * (i + 1),
+    });
+  }
   const relay = await startRelayProcess({
     appServers: [...others, ...appServers],
     ...(config === undefined ? {} : { config }),
@@ -37,11 +57,16 @@ export async function play({ transport, client, servers = [], others = [], confi
       const options = { ...server, folder, transport, port: ports[i]! };
       ends.push(sippEnds(await sippServer(options), options));
     }
-    const options = { service: "wine", ...client, folder, transport, port: await freePort(), remotePort: relay.port };
+    const remotePort = await pathTo(relay.port);
+    const options = { service: "wine", ...client, folder, transport, port: await freePort(), remotePort };
     ends.push(sippEnds(await sippClient(options), options));
     await withLog(relay, Promise.all(ends));
+    for (const { lost, passed } of paths) {
+      if (lost < (passed * lostPercent) / 200) throw new Error(`only ${lost} of ${lost + passed} packets were lost`);
+    }
     return await withLog(relay, relay.billAfterStop("alice"));
   } finally {
+    for (const path of paths) path.close();
     await relay.remove();
   }
 }
@@ -53,3 +78,15 @@ async function withLog<T>(relay: RelayProcess, wanted: Promise<T>): Promise<T> {
     throw new Error(`${(error as Error).message}\n--- the relay's log ---\n${relay.peer.output().slice(-6_000)}`);
   }
 }
+
+/** What the bill says, short: each session's app server, end and price, and each thing sold. */
+export const lines = (bill: Bill) =>
+  bill.services.flatMap(({ service, sessions }) =>
+    sessions.flatMap(({ appServer, time, items }) => [
+      ...(time ? [`${service} by ${appServer}, ended by ${time.endedBy}: ${time.amount} ${time.currency}`] : []),
+      ...items.map((one) => `${one.quantity} x ${one.item} by ${one.channel}: ${one.amount} ${one.currency}`),
+    ]),
+  );
+/** How long each session lasted, milliseconds. */
+export const durations = (bill: Bill) =>
+  bill.services.flatMap(({ sessions }) => sessions.map(({ time }) => time?.durationMs));

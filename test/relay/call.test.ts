@@ -48,7 +48,15 @@ describe("a call through the relay", () => {
 
   it("passes bodies and headers that it does not own, both ways (DESIGN.md, decision 1)", async () => {
     const l = await lab();
-    l.client.invite({ headers: [["X-Shop", "wine; \xe9"], ["Subject", "a, b"], ["Privacy", "id"]], body: "<order/>", type: "application/xml" });
+    l.client.invite({
+      headers: [
+        ["X-Shop", "wine; \xe9"],
+        ["Subject", "a, b"],
+        ["Privacy", "id"],
+      ],
+      body: "<order/>",
+      type: "application/xml",
+    });
     const at = l.server("a").request("INVITE");
     expect(at.headers.get("x-shop")).toBe("wine; \xe9");
     expect(at.headers.get("subject")).toBe("a, b");
@@ -185,7 +193,10 @@ describe("a call through the relay", () => {
     const l = await lab();
     const invite = l.client.invite({ body: "v=0" });
     const natted = invite;
-    natted.headers.set("Via", "SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK-nat;rport").set("Call-ID", "nat").set("Contact", "<sip:alice@10.0.0.1:5060>");
+    natted.headers
+      .set("Via", "SIP/2.0/UDP 10.0.0.1:5060;branch=z9hG4bK-nat;rport")
+      .set("Call-ID", "nat")
+      .set("Contact", "<sip:alice@10.0.0.1:5060>");
     l.client.send(natted);
     l.server("a").request("INVITE");
     const at = l.server("a").request("INVITE");

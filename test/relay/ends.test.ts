@@ -127,7 +127,10 @@ describe("who disappears", () => {
     server.answer(server.request("BYE"), 200);
     l.clock.advance(70_000);
     await l.settle();
-    expect(l.events.at(-1)).toMatchObject({ type: "session.ended", endedBy: expect.stringContaining("client is gone") });
+    expect(l.events.at(-1)).toMatchObject({
+      type: "session.ended",
+      endedBy: expect.stringContaining("client is gone"),
+    });
     expect(l.leftovers()).toEqual(nothing);
   });
 
@@ -159,7 +162,9 @@ describe("who disappears", () => {
     l.clock.advance(70_000);
     await l.settle();
     expect(l.events.at(-1)).toMatchObject({ type: "session.ended", durationMs: expect.any(Number) });
-    expect((l.events.at(-1) as { durationMs: number }).durationMs).toBeLessThanOrEqual(l.clock.now() - startedAt - 70_000);
+    expect((l.events.at(-1) as { durationMs: number }).durationMs).toBeLessThanOrEqual(
+      l.clock.now() - startedAt - 70_000,
+    );
     expect(l.leftovers()).toEqual(nothing);
   });
 
@@ -221,7 +226,11 @@ describe("app servers that refuse or are silent (M4, M5)", () => {
   it.each([404, 403, 486, 500, 503, 603])("relays %i as it came", async (status) => {
     const l = await lab();
     const invite = l.client.invite();
-    l.server("a").answer(l.server("a").request("INVITE"), status, { headers: [["X-Why", "full"]], body: "no", type: "text/plain" });
+    l.server("a").answer(l.server("a").request("INVITE"), status, {
+      headers: [["X-Why", "full"]],
+      body: "no",
+      type: "text/plain",
+    });
     l.server("a").request("ACK");
     const final = l.client.response(status);
     expect(final.headers.get("x-why")).toBe("full");
@@ -232,7 +241,13 @@ describe("app servers that refuse or are silent (M4, M5)", () => {
   });
 
   it("asks the next by priority when one is silent, and the client hears only of that one", async () => {
-    const l = await lab({ servers: [{ id: "b", priority: 20 }, { id: "a", priority: 10 }], session: { silentS: 4 } });
+    const l = await lab({
+      servers: [
+        { id: "b", priority: 20 },
+        { id: "a", priority: 10 },
+      ],
+      session: { silentS: 4 },
+    });
     const invite = l.client.invite();
     l.server("a").request("INVITE");
     l.clock.advance(4_000);

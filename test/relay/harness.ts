@@ -4,7 +4,7 @@ import { type Config, configSchema } from "../../src/config/schema.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
 import { type Core, createCore } from "../../src/relay/core.ts";
 import { Router } from "../../src/relay/router.ts";
-import { Headers, type SipMessage, SipRequest, SipResponse } from "../../src/sip/message.ts";
+import { Headers, type SipMessage, SipRequest, type SipResponse } from "../../src/sip/message.ts";
 import { parseMessage } from "../../src/sip/parse.ts";
 import { reasonPhrase, responseTo } from "../../src/sip/response.ts";
 import { serialize } from "../../src/sip/serialize.ts";
@@ -60,7 +60,13 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
   });
   const log = pino({ level: "silent" });
   const network = new Network();
-  const transactions = createTransactionLayer({ transport: network, clock, random: counting(), log, timers: config.timers });
+  const transactions = createTransactionLayer({
+    transport: network,
+    clock,
+    random: counting(),
+    log,
+    timers: config.timers,
+  });
   const directory = await createDirectory({ config, store: emptyStore, clock, log });
   const events: ChargingEvent[] = [];
   let broken = false;
@@ -114,7 +120,12 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
 
 const MAX_QUEUES = 12;
 
-const emptyRegistry = { get: async () => undefined, list: async () => [], put: async () => {}, remove: async () => false };
+const emptyRegistry = {
+  get: async () => undefined,
+  list: async () => [],
+  put: async () => {},
+  remove: async () => false,
+};
 const emptyStore = {
   users: emptyRegistry,
   services: emptyRegistry,
@@ -153,7 +164,12 @@ class Network implements TransportLayer {
     );
   }
 
-  sendRequest(request: SipRequest, { address, port }: Destination, branch: string, via?: Flow): { flow: Flow; bytes: Buffer } {
+  sendRequest(
+    request: SipRequest,
+    { address, port }: Destination,
+    branch: string,
+    via?: Flow,
+  ): { flow: Flow; bytes: Buffer } {
     const flow = via ?? this.flowTo(address, port);
     request.headers.prepend("Via", `SIP/2.0/${flow.transport.toUpperCase()} ${RELAY}:5060;rport;branch=${branch}`);
     request.changed();
@@ -250,7 +266,11 @@ export class Peer {
   }
 
   /** Answers a request of the relay's. */
-  answer(request: SipRequest, status: number, options: { tag?: string; headers?: [string, string][]; body?: string; type?: string } = {}): SipResponse {
+  answer(
+    request: SipRequest,
+    status: number,
+    options: { tag?: string; headers?: [string, string][]; body?: string; type?: string } = {},
+  ): SipResponse {
     const response = responseTo(request, status, reasonPhrase(status), options.tag ?? `s-${this.address}`);
     if (request.method === "INVITE" && status > 100 && status < 300) response.headers.add("Contact", this.contact);
     for (const [name, value] of options.headers ?? []) response.headers.add(name, value);
@@ -277,16 +297,52 @@ export class Peer {
   }
 
   /** A request inside the dialog that `invite` and its answer made; from the caller's side. */
-  inDialog(method: string, invite: SipRequest, answer: SipResponse, seq: number, extra: { headers?: [string, string][]; body?: string; type?: string } = {}): SipRequest {
-    return this.within(method, invite.headers.get("from")!, answer.headers.get("to")!, invite.callId, contactOf(answer), seq, extra);
+  inDialog(
+    method: string,
+    invite: SipRequest,
+    answer: SipResponse,
+    seq: number,
+    extra: { headers?: [string, string][]; body?: string; type?: string } = {},
+  ): SipRequest {
+    return this.within(
+      method,
+      invite.headers.get("from")!,
+      answer.headers.get("to")!,
+      invite.callId,
+      contactOf(answer),
+      seq,
+      extra,
+    );
   }
 
   /** The same from the callee's side: `invite` came from the relay, `answer` was ours. */
-  backInDialog(method: string, invite: SipRequest, answer: SipResponse, seq: number, extra: { headers?: [string, string][]; body?: string; type?: string } = {}): SipRequest {
-    return this.within(method, answer.headers.get("to")!, invite.headers.get("from")!, invite.callId, contactOf(invite), seq, extra);
+  backInDialog(
+    method: string,
+    invite: SipRequest,
+    answer: SipResponse,
+    seq: number,
+    extra: { headers?: [string, string][]; body?: string; type?: string } = {},
+  ): SipRequest {
+    return this.within(
+      method,
+      answer.headers.get("to")!,
+      invite.headers.get("from")!,
+      invite.callId,
+      contactOf(invite),
+      seq,
+      extra,
+    );
   }
 
-  private within(method: string, from: string, to: string, callId: string, uri: string, seq: number, extra: { headers?: [string, string][]; body?: string; type?: string }): SipRequest {
+  private within(
+    method: string,
+    from: string,
+    to: string,
+    callId: string,
+    uri: string,
+    seq: number,
+    extra: { headers?: [string, string][]; body?: string; type?: string },
+  ): SipRequest {
     const headers = new Headers()
       .add("Via", this.via())
       .add("From", from)
@@ -319,14 +375,21 @@ export class Peer {
   }
 }
 
-const contactOf = (message: SipMessage): string => /<([^>]*)>/.exec(message.headers.get("contact") ?? "")?.[1] ?? "sip:nowhere.invalid";
+const contactOf = (message: SipMessage): string =>
+  /<([^>]*)>/.exec(message.headers.get("contact") ?? "")?.[1] ?? "sip:nowhere.invalid";
 
 /** Plays a call until it is established. */
-export async function establish(l: Lab, options: { server?: string; answerHeaders?: [string, string][]; inviteHeaders?: [string, string][] } = {}) {
+export async function establish(
+  l: Lab,
+  options: { server?: string; answerHeaders?: [string, string][]; inviteHeaders?: [string, string][] } = {},
+) {
   const server = l.server(options.server ?? "a");
   const invite = l.client.invite({ body: "v=0", ...(options.inviteHeaders && { headers: options.inviteHeaders }) });
   const inviteAtServer = server.request("INVITE");
-  const answerOfServer = server.answer(inviteAtServer, 200, { body: "v=1", ...(options.answerHeaders && { headers: options.answerHeaders }) });
+  const answerOfServer = server.answer(inviteAtServer, 200, {
+    body: "v=1",
+    ...(options.answerHeaders && { headers: options.answerHeaders }),
+  });
   const answer = l.client.response(200);
   l.client.ack(invite, answer);
   const ack = server.request("ACK");

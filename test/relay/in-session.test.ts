@@ -123,7 +123,8 @@ describe("other requests inside a session", () => {
     expect(rest).toBeDefined();
     expect(inviteAtServer.headers.get("recv-info")).toBe("chat, tollgate-charge");
     expect(answer.headers.get("recv-info")).toBe("menu");
-    const client = (name: string, seq: number) => l.client.inDialog("INFO", invite, answer, seq, { headers: [["Info-Package", name]] });
+    const client = (name: string, seq: number) =>
+      l.client.inDialog("INFO", invite, answer, seq, { headers: [["Info-Package", name]] });
     client("menu", 2);
     server.answer(server.request("INFO"), 200);
     l.client.response(200);
@@ -154,7 +155,11 @@ describe("other requests inside a session", () => {
 });
 
 describe("charges of app servers (M14, M16)", () => {
-  const info = (id: string, headers: [string, string][] = [["Info-Package", "tollgate-charge"]]) => ({ headers, body: charge(id), type: CHARGE });
+  const info = (id: string, headers: [string, string][] = [["Info-Package", "tollgate-charge"]]) => ({
+    headers,
+    body: charge(id),
+    type: CHARGE,
+  });
 
   it("records a charge in INFO, then answers; the client sees nothing of it (M14)", async () => {
     const l = await lab();
@@ -163,7 +168,11 @@ describe("charges of app servers (M14, M16)", () => {
     expect(server.inbox).toEqual([]); // Not before it is on record.
     await l.settle();
     server.response(200);
-    expect(l.events.at(-1)).toMatchObject({ type: "charge.made", channel: "info", charge: { id: "c1", unitPrice: "12.50", quantity: "2" } });
+    expect(l.events.at(-1)).toMatchObject({
+      type: "charge.made",
+      channel: "info",
+      charge: { id: "c1", unitPrice: "12.50", quantity: "2" },
+    });
     expect(l.client.inbox).toEqual([]);
   });
 
@@ -172,7 +181,10 @@ describe("charges of app servers (M14, M16)", () => {
     const { server, inviteAtServer, answerOfServer } = await establish(l);
     server.backInDialog("INFO", inviteAtServer, answerOfServer, 1, info("c1", []));
     const xml = "<charge><id>c2</id><item>Pils</item><unitPrice>3</unitPrice><currency>EUR</currency></charge>";
-    server.backInDialog("INFO", inviteAtServer, answerOfServer, 2, { body: xml, type: "application/vnd.tollgate.charge+xml" });
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, 2, {
+      body: xml,
+      type: "application/vnd.tollgate.charge+xml",
+    });
     await l.settle();
     server.response(200);
     server.response(200);

@@ -136,6 +136,7 @@ describe("a response (RFC 3261 §7.2)", () => {
     "SIP/2.0 700 High",
     "SIP/2.0 20x OK",
     "SIP/3.0 200 OK",
+    "SIP/2.0 200 O\rK",
     "SIP/2.0",
   ])("is dropped, not answered, for %s", (line) => {
     expect(refusal(wire([line, ...RESPONSE_LINES.slice(1)])).request).toBeUndefined();

@@ -5,6 +5,7 @@ import {
   hasLooseRouting,
   parseHostPort,
   parseUri,
+  unescape as resolve,
   type SipUri,
   sameUri,
   sipUriOf,
@@ -12,7 +13,6 @@ import {
   telephoneNumber,
   transportOf,
   type Uri,
-  unescape,
   unescapeUser,
   uriHeaders,
 } from "../../src/sip/uri.ts";
@@ -99,7 +99,7 @@ describe("parseUri (RFC 3261 §19.1.1)", () => {
       "sip:%41@b;a%20b=c",
       "tel:+1",
     ])
-      expect(formatUri(uri(text)).replace("a%20b", "a%20b")).toBe(text);
+      expect(formatUri(uri(text))).toBe(text);
   });
 
   it("reads host and port alone", () => {
@@ -152,9 +152,9 @@ describe("sameUri (RFC 3261 §19.1.4)", () => {
 
 describe("escapes (RFC 3261 §19.1.2)", () => {
   it("are resolved once, never again in what comes out (RFC 4475 §3.1.1.3)", () => {
-    expect(unescape("v%61lue%25%34%31")).toBe("value%41");
-    expect(unescape("%00a%")).toBe("\u0000a%");
-    expect(unescape("%zz%4")).toBe("%zz%4");
+    expect(resolve("v%61lue%25%34%31")).toBe("value%41");
+    expect(resolve("%00a%")).toBe("\u0000a%");
+    expect(resolve("%zz%4")).toBe("%zz%4");
     expect(unescapeUser(sip("sip:sips%3Auser%40example.com@example.net"))).toBe("sips:user@example.com");
     expect(unescapeUser(sip("sip:example.net"))).toBeUndefined();
   });

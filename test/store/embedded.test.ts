@@ -77,4 +77,23 @@ describe("the embedded store in a process that dies (P4)", () => {
     expect(named(process.lines, "refused").length).toBe(300 - acknowledged.length);
     expect((await check(path)).sort()).toEqual([...acknowledged].sort());
   }, 30_000);
+
+  it("is written by two processes at once, and loses nothing of either", async () => {
+    const path = freshFolder();
+    const process = run([child, build, path, "150"]);
+    await process.said(1);
+    const store = await openEmbeddedStore(path);
+    for (let n = 0; n < 100; n++) {
+      const entries = Array.from({ length: 10 }, (_, i) =>
+        item(i, { id: `s${1000 + n}:charge:shop:${i}`, session: `s${1000 + n}`, amount: "0.01" }),
+      );
+      await store.billing.write({ accounts: [], entries });
+      await store.users.put({ id: `user${n}`, realm: "portal.example", ha1: { sha256: "ab" } });
+    }
+    expect(await process.ended).toBe(0);
+    expect(await store.users.list()).toHaveLength(100);
+    expect(await store.directoryVersion()).toBe(100);
+    await store.close();
+    expect(await check(path)).toHaveLength(250);
+  }, 30_000);
 });

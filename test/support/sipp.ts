@@ -21,8 +21,6 @@ export interface SippOptions {
   readonly rate?: number;
   /** Length of the scenario's pause: of the session at the side that hangs up, of the wait for a repeated BYE at the other. */
   readonly holdMs?: number;
-  /** Percentage of the packets, in and out, that SIPp is to lose. */
-  readonly lostPercent?: number;
   /** What `[charges]` stands for in the scenario. */
   readonly charges?: string;
   /** False: no trace of each message, for many calls. */
@@ -71,7 +69,6 @@ function startSipp(options: SippOptions, args: readonly string[]): Promise<Peer>
       ...["-trace_err", "-error_file", file("errors")],
       ...(options.trace === false ? [] : ["-trace_msg", "-message_file", file("messages")]),
       ...(options.rate === undefined ? [] : ["-r", String(options.rate), "-l", String(calls)]),
-      ...(options.lostPercent === undefined ? [] : ["-lost", String(options.lostPercent)]),
       ...(options.charges === undefined ? [] : ["-key", "charges", options.charges]),
       ...(options.more ?? []),
     ],

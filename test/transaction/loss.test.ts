@@ -31,11 +31,14 @@ function twoEnds(seed: number, weather: Weather) {
   const deliver = (bytes: Buffer, end: number) => {
     if (next() < weather.lost) return;
     for (let copies = next() < weather.doubled ? 2 : 1; copies > 0; copies--)
-      clock.setTimeout(() => {
-        const parsed = parseMessage(bytes, "datagram");
-        const { layer, flow } = ends[end]!;
-        if (parsed.ok && layer && flow) layer.received(parsed.value, flow);
-      }, 1 + next() * weather.latestMs);
+      clock.setTimeout(
+        () => {
+          const parsed = parseMessage(bytes, "datagram");
+          const { layer, flow } = ends[end]!;
+          if (parsed.ok && layer && flow) layer.received(parsed.value, flow);
+        },
+        1 + next() * weather.latestMs,
+      );
   };
   for (const end of [0, 1]) {
     const flow: Flow = {
@@ -91,7 +94,8 @@ describe("over a network that loses 30%, doubles 20% and reorders (RFC 3261 §17
       return sender;
     });
     clock.advance(100_000);
-    for (const { story } of senders) expect(story.filter((line) => !line.startsWith("provisional"))).toEqual(["final 486"]);
+    for (const { story } of senders)
+      expect(story.filter((line) => !line.startsWith("provisional"))).toEqual(["final 486"]);
     expect([...seen.values()]).toEqual(Array(100).fill(1));
     if (method === "INVITE") expect(acks).toBe(100);
     expect([client.size, server.size, client.timersRunning, server.timersRunning]).toEqual([0, 0, 0, 0]);

@@ -164,6 +164,22 @@ describe("UDP (RFC 3261 §18)", () => {
     expect(viaOf(await peer.received.next())).toBe(`SIP/2.0/UDP 127.0.0.1:${two.udpPort};rport;branch=z9hG4bK2`);
   });
 
+  it("shows every message that comes or goes to whoever watches, and counts it", async () => {
+    const seen: string[] = [];
+    const { layer, user, udpPort } = await start({
+      tap: ({ direction, peer, message }) =>
+        seen.push(`${direction} ${peer} ${message.isRequest ? message.method : message.status}`),
+    });
+    const peer = await udpPeer();
+    peer.send(text("SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK1"), udpPort);
+    const { message, flow } = await user.messages.next();
+    flow.send(ok(message));
+    layer.sendRequest(request("INFO"), to("udp", peer.port), "z9hG4bK2");
+    const other = `127.0.0.1:${peer.port}`;
+    expect(seen).toEqual([`in ${other} OPTIONS`, `out ${other} 200`, `out ${other} INFO`]);
+    expect([layer.stats.messagesIn, layer.stats.messagesOut]).toEqual([1, 2]);
+  });
+
   it("does not start where the port is taken, and leaves nothing open", async () => {
     const { udpPort, tcpPort } = await start();
     await expect(

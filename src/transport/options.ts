@@ -1,0 +1,74 @@
+import type { SipMessage } from "../sip/message.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { ListenOptions } from "./listeners.ts";
+import type { TransportUser } from "./types.ts";
+
+/** How much the transports take on (DESIGN.md, decision 14). */
+export interface TransportBounds {
+  /** A whole message (RFC 3261 §18.1.1: what a datagram can hold). */
+  readonly messageBytes: number;
+  /** A request above this does not go by UDP (RFC 3261 §18.1.1). */
+  readonly datagramBytes: number;
+  readonly receiveBufferBytes: number;
+  readonly writeQueueBytes: number;
+  readonly connectTimeoutMs: number;
+  readonly maxConnections: number;
+  readonly maxConnectionsPerAddress: number;
+  readonly idleMs: number;
+  readonly partialMs: number;
+}
+
+export const defaultTransportBounds: TransportBounds = {
+  messageBytes: 65_535,
+  datagramBytes: 1_300,
+  receiveBufferBytes: 8 * 1024 * 1024,
+  writeQueueBytes: 4 * 1024 * 1024,
+  connectTimeoutMs: 5_000,
+  maxConnections: 20_000,
+  maxConnectionsPerAddress: 500,
+  idleMs: 15 * 60_000,
+  partialMs: 32_000,
+};
+
+/** A message as it comes or goes, for whoever watches: a ladder, a trace. */
+export interface Tapped {
+  readonly direction: "in" | "out";
+  /** `host:port` of the other side. */
+  readonly peer: string;
+  readonly message: SipMessage;
+  /** Milliseconds of the clock. */
+  readonly at: number;
+}
+
+export type Tap = (event: Tapped) => void;
+
+export interface TransportLayerOptions {
+  readonly listen: readonly ListenOptions[];
+  /** The transaction layer; `attach` gives it later where the two need each other. */
+  readonly user?: TransportUser;
+  readonly clock: Clock;
+  readonly bounds?: Partial<TransportBounds>;
+  readonly log?: Logger;
+  /** Sees every message. What goes out is read anew for it: not for a relay under load. */
+  readonly tap?: Tap;
+}
+
+/** What happened since the start, for metrics. */
+export interface TransportStats {
+  messagesIn: number;
+  /** Requests and responses, retransmissions included. */
+  messagesOut: number;
+  malformed: number;
+  /** Datagrams of CRLF, and pings on connections (RFC 5626 §4.4.1). */
+  keepAlives: number;
+  sendFailures: number;
+  /** Responses that were not for us (RFC 3261 §18.1.2). */
+  foreignResponses: number;
+  /** Requests sent by UDP although they are large, because there is no TCP (RFC 3261 §18.1.1). */
+  oversized: number;
+  connectionsAccepted: number;
+  connectionsOpened: number;
+  connectionsRefused: number;
+  connections: number;
+}

@@ -1,0 +1,114 @@
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { describe, expect, it } from "vitest";
+import { StreamFramer } from "../../src/sip/frame.ts";
+import { parseMessage } from "../../src/sip/parse.ts";
+import { serialize } from "../../src/sip/serialize.ts";
+import { essence } from "../sip/messages.ts";
+import { filesOf } from "./tar.ts";
+
+/*
+ * PROTOS c07-sip-r2 (University of Oulu, 2003): 4,527 INVITEs made to break parsers. They are under the GPL and so no part of this
+ * repository: put c07-sip-r2-cases.tar.gz into a folder, and name it by PROTOS_DIR (default: ../shared/protos beside the repository).
+ */
+
+const folder = process.env.PROTOS_DIR ?? fileURLToPath(new URL("../../../shared/protos", import.meta.url));
+const archive = join(folder, "c07-sip-r2-cases.tar.gz");
+const missing = existsSync(archive)
+  ? undefined
+  : `no ${archive}: set PROTOS_DIR to the folder of the PROTOS c07-sip-r2 cases`;
+if (missing !== undefined) console.warn(`PROTOS conformance tests skipped: ${missing}`);
+
+/** No case may take longer; all but a few take less than 0.1 ms. */
+const CASE_MS = 50;
+const CASES = 4_527;
+
+const VALUES: Readonly<Record<string, string>> = {
+  "<To>": "shop@127.0.0.1",
+  "<From>": "alice@127.0.0.1",
+  "<From-Address>": "127.0.0.1",
+  "<From-IP>": "127.0.0.1",
+  "<Local-Port>": "5062",
+  "<Branch-ID>": "4711",
+  "<Call-ID>": "protos",
+  "<CSeq>": "7",
+};
+
+/** Each case file is `<length> message<length> message`: an INVITE and a request that ends it. Placeholders are filled in here. */
+function messagesOf(content: Buffer): Buffer[] {
+  const messages: Buffer[] = [];
+  for (let at = 0; at < content.length && messages.length < 2; ) {
+    const space = content.indexOf(" ", at);
+    const length = Number(content.toString("latin1", at, space));
+    if (space < 0 || !Number.isSafeInteger(length)) throw new Error("not a case of PROTOS");
+    messages.push(
+      filled(content.toString("latin1", space + 1, space + 1 + length), messages.length === 0 ? "INVITE" : "CANCEL"),
+    );
+    at = space + 1 + length;
+  }
+  return messages;
+}
+
+function filled(template: string, method: string): Buffer {
+  let text = template.replaceAll("<Teardown-Method>", method);
+  for (const [name, value] of Object.entries(VALUES)) text = text.replaceAll(name, value);
+  const end = text.indexOf("\r\n\r\n");
+  return Buffer.from(text.replaceAll("<Content-Length>", String(end < 0 ? 0 : text.length - end - 4)), "latin1");
+}
+
+interface Sum {
+  cases: number;
+  accepted: number;
+  firstAccepted: boolean;
+  slowestMs: number;
+  slowest: string;
+  /** What did not read again as it was written. */
+  changed: string[];
+}
+
+function run(): Sum {
+  const sum: Sum = { cases: 0, accepted: 0, firstAccepted: false, slowestMs: 0, slowest: "", changed: [] };
+  for (const { path, content } of filesOf(readFileSync(archive))) {
+    if (!path.includes("/cases/")) continue;
+    const [invite, teardown] = messagesOf(content);
+    if (!invite) throw new Error(`${path} is empty`);
+    const first = sum.cases++ === 0;
+    let read = parseMessage(invite, "datagram");
+    let tookMs = Number.POSITIVE_INFINITY;
+    // A machine that is busy with something else may hold up one try, and not three.
+    for (let tries = 0; tries < 3 && tookMs >= CASE_MS; tries++) {
+      const start = performance.now();
+      read = parseMessage(invite, "datagram");
+      new StreamFramer().push(Buffer.from(invite));
+      if (teardown) parseMessage(teardown, "datagram");
+      tookMs = performance.now() - start;
+    }
+    if (tookMs > sum.slowestMs) Object.assign(sum, { slowestMs: tookMs, slowest: path });
+    if (first) sum.firstAccepted = read.ok;
+    if (!read.ok) {
+      if (read.error.request) serialize(read.error.request);
+      continue;
+    }
+    sum.accepted++;
+    const again = parseMessage(serialize(read.value), "stream");
+    if (!again.ok || JSON.stringify(essence(again.value)) !== JSON.stringify(essence(read.value)))
+      sum.changed.push(path);
+  }
+  return sum;
+}
+
+describe("PROTOS c07-sip-r2", () => {
+  it("never breaks the parser or holds it up, and what is read is written so that it reads the same", (context) => {
+    if (missing !== undefined) context.skip(missing);
+    const sum = run();
+    expect(sum.cases).toBe(CASES);
+    // Case 0 is the valid one.
+    expect(sum.firstAccepted).toBe(true);
+    expect(sum.changed).toEqual([]);
+    expect(sum.slowestMs, `slowest: ${sum.slowest}`).toBeLessThan(CASE_MS);
+    // Whatever is read: the two halves of the set must both be there, or the cases were not taken apart rightly.
+    expect(sum.accepted).toBeGreaterThan(CASES / 10);
+    expect(sum.accepted).toBeLessThan(CASES);
+  }, 60_000);
+});

@@ -1,0 +1,169 @@
+import { describe, expect, it } from "vitest";
+import { type Frame, StreamFramer } from "../../src/sip/frame.ts";
+import { inviteWith, read, seeded, wire } from "./messages.ts";
+
+const withBody = (body: string): Buffer => inviteWith({ "Content-Length": String(Buffer.byteLength(body)) }, body);
+
+/** What comes out of a stream that arrives in those pieces; messages as text. */
+function frames(pieces: readonly Buffer[], framer = new StreamFramer()): string[] {
+  return pieces.flatMap((piece) => framer.push(Buffer.from(piece)).map(told));
+}
+
+function told(frame: Frame): string {
+  if (frame.kind === "message") return frame.bytes.toString("latin1");
+  return frame.kind === "ping" ? "ping" : `error ${frame.reason}`;
+}
+
+const cut = (bytes: Buffer, size: number): Buffer[] =>
+  Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
+
+describe("a stream of messages (RFC 3261 §18.3)", () => {
+  const messages = [
+    withBody(""),
+    withBody("v=0\r\n\r\nINVITE sip:x SIP/2.0\r\n\r\n"),
+    withBody("x".repeat(5_000)),
+    withBody("end"),
+  ];
+  const stream = Buffer.concat(messages);
+  const expected = messages.map((message) => message.toString("latin1"));
+
+  it.each([1, 2, 3, 7, 100, 1_448, 100_000])("is cut by Content-Length, in pieces of %d bytes", (size) => {
+    expect(frames(cut(stream, size))).toEqual(expected);
+  });
+
+  it("is cut the same in any pieces", () => {
+    const random = seeded(1);
+    for (let round = 0; round < 50; round++) {
+      const pieces: Buffer[] = [];
+      for (let at = 0; at < stream.length; ) {
+        const end = at + 1 + Math.floor(random() ** 3 * 3_000);
+        pieces.push(stream.subarray(at, end));
+        at = end;
+      }
+      expect(frames(pieces)).toEqual(expected);
+    }
+  });
+
+  it("leaves what was handed out untouched by what comes later", () => {
+    const framer = new StreamFramer();
+    const out: Buffer[] = [];
+    for (const piece of cut(stream, 97))
+      for (const frame of framer.push(Buffer.from(piece))) if (frame.kind === "message") out.push(frame.bytes);
+    expect(out.map((bytes) => bytes.toString("latin1"))).toEqual(expected);
+    expect(framer.pendingBytes).toBe(0);
+  });
+
+  it.each(["l: 3", "CONTENT-LENGTH : 003", "Content-Length:\r\n  3", "Content-Length: 3\r\nContent-Length: 3"])(
+    "knows the length from %j",
+    (line) => {
+      const bytes = wire(["INVITE sip:a@b SIP/2.0", "Call-ID: x", line], "abc");
+      expect(frames([Buffer.concat([bytes, withBody("")])])).toEqual([bytes.toString("latin1"), expected[0]]);
+    },
+  );
+
+  it("takes a missing length for 0", () => {
+    expect(frames([Buffer.concat([inviteWith({}), withBody("")])])).toEqual([
+      inviteWith({}).toString("latin1"),
+      expected[0],
+    ]);
+  });
+
+  it("takes lines that end with LF alone, as the parser does", () => {
+    const text = withBody("abc").toString("latin1").replaceAll("\r\n", "\n");
+    const [frame] = new StreamFramer().push(Buffer.from(`${text}${text}`, "latin1"));
+    expect(frame?.kind === "message" && read(frame.bytes, "stream").body.toString()).toBe("abc");
+  });
+
+  it.each(["-1", "x", "", "1, 2", "99999999999", "3\r\nl: 4"])(
+    "ends with an error where the length is %j, and tells who to answer",
+    (length) => {
+      const framer = new StreamFramer();
+      const [frame] = framer.push(inviteWith({ "Content-Length": length }, "abc"));
+      expect(frame).toMatchObject({ kind: "error", error: { status: 400, request: { method: "INVITE" } } });
+      expect(framer.push(withBody(""))).toEqual([]);
+    },
+  );
+});
+
+describe("keep-alives (RFC 5626 §4.4.1)", () => {
+  const ping = Buffer.from("\r\n\r\n");
+
+  it("are told, between messages and in any pieces", () => {
+    const message = withBody("");
+    const text = message.toString("latin1");
+    expect(frames([ping])).toEqual(["ping"]);
+    expect(frames([message, ping, message])).toEqual([text, "ping", text]);
+    expect(frames([Buffer.concat([message, ping, message])])).toEqual([text, "ping", text]);
+    for (const size of [1, 2, 3]) expect(frames(cut(Buffer.concat([ping, message]), size))).toEqual(["ping", text]);
+  });
+
+  it("are no more than one for each piece, so that a flood of them costs one answer", () => {
+    expect(frames([Buffer.from("\r\n".repeat(10_000))])).toEqual(["ping"]);
+  });
+
+  it("are not a single empty line before a message (RFC 3261 §7.5)", () => {
+    const text = withBody("").toString("latin1");
+    expect(frames([Buffer.from(`\r\n${text}\r\n${text}`)])).toEqual([text, text]);
+  });
+});
+
+describe("the bounds", () => {
+  const bounds = { maxHeadBytes: 2_000, maxBodyBytes: 1_000 };
+
+  it("end a head that does not end", () => {
+    for (const size of [100, 5_000]) {
+      const out = frames(
+        cut(Buffer.from(`INVITE sip:a@b SIP/2.0\r\nX: ${"x".repeat(5_000)}`), size),
+        new StreamFramer(bounds),
+      );
+      expect(out).toEqual(["error Message Too Large"]);
+    }
+  });
+
+  it("end a head that is too long, whether it came at once or not", () => {
+    const long = inviteWith({ "X-Long": "x".repeat(2_000), "Content-Length": "0" });
+    for (const size of [100, 5_000])
+      expect(frames(cut(long, size), new StreamFramer(bounds))).toEqual(["error Message Too Large"]);
+  });
+
+  it("end a body that is too long before it is here, with 513", () => {
+    const [frame] = new StreamFramer(bounds).push(inviteWith({ "Content-Length": "1001" }));
+    expect(frame).toMatchObject({ kind: "error", error: { status: 513, request: { method: "INVITE" } } });
+  });
+
+  it("let a head through that just fits, and none of a byte more", () => {
+    const head = withBody("");
+    const limit = (maxHeadBytes: number) => new StreamFramer({ ...bounds, maxHeadBytes });
+    expect(frames([head], limit(head.length))).toHaveLength(1);
+    expect(frames([head], limit(head.length - 1))).toEqual(["error Message Too Large"]);
+    expect(frames(cut(head, 10), limit(head.length))).toEqual([head.toString("latin1")]);
+  });
+
+  it("let through a body that just fits", () => {
+    expect(frames([withBody("x".repeat(1_000))], new StreamFramer(bounds))).toHaveLength(1);
+  });
+
+  it("keep the work in proportion to the bytes, however they come", () => {
+    const copied = countCopies();
+    const framer = new StreamFramer();
+    const message = withBody("x".repeat(50_000));
+    for (const piece of cut(message, 1)) framer.push(piece);
+    // 50,000 pieces: doubled from 1 kB to 64 kB, 2 copies of each byte; 1,250,000,000 if each piece made a new copy.
+    expect(copied()).toBeLessThan(4 * message.length);
+  });
+});
+
+/** Counts the bytes that `Buffer.copy` moves until asked. */
+function countCopies(): () => number {
+  const { copy } = Buffer.prototype;
+  let bytes = 0;
+  Buffer.prototype.copy = function (this: Buffer, ...args: Parameters<Buffer["copy"]>) {
+    const done = copy.apply(this, args);
+    bytes += done;
+    return done;
+  };
+  return () => {
+    Buffer.prototype.copy = copy;
+    return bytes;
+  };
+}
