@@ -32,6 +32,7 @@ const BATCH_EVENTS = 1_000;
 const REMEMBERED_EVENTS = 20_000;
 const RETRY_LEAST_MS = 100;
 const RETRY_MOST_MS = 10_000;
+const CLOSE_WITHIN_MS = 5_000;
 
 /** What is on disk and waits for the bus: published in order, one batch at a time, again and again until the bus takes it. */
 export class Publisher {
@@ -48,6 +49,7 @@ export class Publisher {
   private retryMs = RETRY_LEAST_MS;
   private retrying = false;
   private closing = false;
+  private abandoned = false;
 
   constructor(options: PublisherOptions) {
     this.options = options;
@@ -112,6 +114,7 @@ export class Publisher {
   }
 
   private forget(groups: readonly Group[]): void {
+    if (this.abandoned) return; // the journal is closed by now
     this.pending.splice(0, groups.length);
     for (const { bytes, count, events } of groups) {
       this.pendingBytes -= bytes;
@@ -121,10 +124,23 @@ export class Publisher {
     this.options.taken(groups);
   }
 
-  /** Publishes nothing more; resolves when a publication under way is over, however it ends. */
+  /**
+   * Publishes nothing more; resolves when a publication under way is over, however it ends. One that takes too long is given up: the
+   * events are on disk, and published again at the next start.
+   */
   async close(): Promise<void> {
     this.closing = true;
-    this.options.clock.clearTimeout(this.timer);
-    await this.publishing;
+    const { clock } = this.options;
+    clock.clearTimeout(this.timer);
+    if (!this.publishing) return;
+    let timer: TimerHandle;
+    const tooLong = new Promise<void>((resolve) => {
+      timer = clock.setTimeout(() => {
+        this.abandoned = true;
+        resolve();
+      }, CLOSE_WITHIN_MS);
+    });
+    await Promise.race([this.publishing, tooLong]);
+    clock.clearTimeout(timer);
   }
 }

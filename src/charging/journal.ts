@@ -50,7 +50,7 @@ export interface Journal {
   stats(): JournalStats;
   /** Resolves at the next moment when nothing is left that the bus has not taken. */
   drained(): Promise<void>;
-  /** Commits what was appended, waits for a publication under way, and closes. What the bus did not take stays for the next start. */
+  /** Commits what was appended, waits up to 5 s for a publication under way, and closes. What the bus did not take stays for the next start. */
   close(): Promise<void>;
 }
 

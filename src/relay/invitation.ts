@@ -147,12 +147,8 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
       unreachable(503);
       return;
     }
-    const leg = (session.server = new Leg(
-      core,
-      session,
-      "server",
-      dialogTowards(core, session, original, destination),
-    ));
+    const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination));
+    session.server = leg;
     const request = leg.request("INVITE");
     const invitation = new Invitation(core, session, leg, leg.dialog.localSeq);
     fillInvite(core, session, original, request);

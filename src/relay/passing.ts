@@ -114,7 +114,7 @@ export function withoutPassword(fromLine: string): string {
   if (!address.ok) return fromLine;
   const uri = address.value.uri;
   const hidden = uri.replace(/^(sips?:[^:@]*):[^@]*@/i, "$1@");
-  return hidden === uri ? fromLine : fromLine.replace(uri, () => hidden);
+  return hidden === uri ? fromLine : fromLine.replaceAll(uri, () => hidden); // it may stand in the display name too
 }
 
 function options(headers: Headers, key: string): string[] {

@@ -57,7 +57,11 @@ export async function startRelay(options: {
     listen: config.listen,
     clock,
     log,
-    bounds: { messageBytes: config.limits.messageBytes, maxConnections: config.limits.connections },
+    bounds: {
+      messageBytes: config.limits.messageBytes,
+      headers: config.limits.headers,
+      maxConnections: config.limits.connections,
+    },
     ...(options.tap && { tap: options.tap }),
   });
   const transactions = createTransactionLayer({

@@ -8,6 +8,7 @@ import type { Core } from "./core.ts";
 import { maxForwards } from "./invitation.ts";
 import type { Leg } from "./leg.ts";
 import { ALLOW, METHODS, unsupportedOptions } from "./passing.ts";
+import { SourceRates } from "./rates.ts";
 import { reply } from "./reply.ts";
 import { ClientRequest, challengeHeaders } from "./request.ts";
 
@@ -21,9 +22,11 @@ const SERVED = new Set<string>(METHODS);
  */
 export class Router implements TransactionUser {
   private readonly core: Core;
+  private readonly rates: SourceRates;
 
   constructor(core: Core) {
     this.core = core;
+    this.rates = new SourceRates(core.config.limits.perSourcePerSecond);
   }
 
   request(transaction: ServerTransaction): void {
@@ -31,6 +34,10 @@ export class Router implements TransactionUser {
     const tag = request.toTag;
     if (tag !== undefined) {
       this.inSession(transaction, tag);
+      return;
+    }
+    if (!this.rates.take(transaction.flow.remoteAddress, this.core.clock.now())) {
+      reply(transaction, 503, [["Retry-After", "1"]]);
       return;
     }
     if (!SERVED.has(request.method)) {
@@ -178,7 +185,7 @@ export class Router implements TransactionUser {
   private info(leg: Leg, transaction: ServerTransaction): void {
     const { headers } = transaction.request;
     const { actor, client, server } = leg.session;
-    const name = headers.get("info-package")?.split(";")[0]!.trim().toLowerCase();
+    const name = headers.get("info-package")?.replace(/;.*/s, "").trim().toLowerCase();
     const isLegacyCharge = name === undefined && isChargeType(headers.get("content-type") ?? "");
     if (leg.side === "server" && (name === PACKAGE || isLegacyCharge)) {
       actor.send({ type: "charge", payload: transaction });

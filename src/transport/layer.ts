@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
 import type { SipMessage, SipRequest } from "../sip/message.ts";
-import { type ParseError, parseMessage } from "../sip/parse.ts";
+import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
 import { Connection } from "./connection.ts";
 import { Connections } from "./connections.ts";
@@ -42,6 +42,7 @@ const MAX_NO_TCP = 1_000;
 class Layer implements Transports {
   private readonly options: TransportLayerOptions;
   private readonly bounds: TransportBounds;
+  private readonly parseBounds: ParseBounds;
   private readonly listeners: Listeners;
   private readonly udp: UdpListener[] = [];
   private readonly tcp: Connections;
@@ -54,6 +55,8 @@ class Layer implements Transports {
     this.options = options;
     this.user = options.user;
     this.bounds = { ...defaultTransportBounds, ...options.bounds };
+    const { messageBytes, headers } = this.bounds;
+    this.parseBounds = { ...defaultBounds, maxMessageBytes: messageBytes, maxHeaders: headers };
     this.listeners = new Listeners(options.listen, options.clock);
     this.tcp = new Connections({
       kind: tcp,
@@ -208,7 +211,7 @@ class Layer implements Transports {
       this.counts.keepAlives++;
       return;
     }
-    const parsed = parseMessage(datagram, "datagram");
+    const parsed = parseMessage(datagram, "datagram", this.parseBounds);
     const message = parsed.ok ? parsed.value : parsed.error.request;
     const request = message?.isRequest ? message : undefined;
     if (request) stampVia(request, address, port);
@@ -218,7 +221,7 @@ class Layer implements Transports {
   }
 
   private receivedFrame(bytes: Buffer, connection: Connection): void {
-    const parsed = parseMessage(bytes, "stream");
+    const parsed = parseMessage(bytes, "stream", this.parseBounds);
     if (!parsed.ok) {
       this.malformed(parsed.error, connection);
       return;

@@ -10,6 +10,8 @@ export interface TransportBounds {
   readonly messageBytes: number;
   /** A request above this does not go by UDP (RFC 3261 §18.1.1). */
   readonly datagramBytes: number;
+  /** Header fields of a message. */
+  readonly headers: number;
   readonly receiveBufferBytes: number;
   readonly writeQueueBytes: number;
   readonly connectTimeoutMs: number;
@@ -22,6 +24,7 @@ export interface TransportBounds {
 export const defaultTransportBounds: TransportBounds = {
   messageBytes: 65_535,
   datagramBytes: 1_300,
+  headers: 256,
   receiveBufferBytes: 8 * 1024 * 1024,
   writeQueueBytes: 4 * 1024 * 1024,
   connectTimeoutMs: 5_000,

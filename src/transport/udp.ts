@@ -30,12 +30,13 @@ export class UdpListener {
     this.options = options;
     this.address = options.address;
     this.port = options.port;
+    const family = isIPv6(options.address) ? 6 : 4;
     this.socket = createSocket({
       type: isIPv6(options.address) ? "udp6" : "udp4",
       // Two sockets for two families: an IPv4 peer never shows up as ::ffff:192.0.2.1.
       ipv6Only: isIPv6(options.address),
       // Only addresses are sent to. Without this, node would ask the system's resolver about each of them.
-      lookup: (host, _options, done) => done(null, host, isIPv6(host) ? 6 : 4),
+      lookup: (host, _options, done) => done(null, host, family),
     });
     this.socket.on("message", (datagram, from) => options.received(datagram, from));
   }

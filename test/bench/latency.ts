@@ -39,7 +39,7 @@ export async function measureLatency({
     const system = await startSystem(name, { appServerPort: port });
     try {
       const calls = { port: system.port, rate, holdMs: 50 };
-      await (await load.calling({ ...calls, calls: rate * 4 })).done; // until the JIT compiler has seen it
+      await (await load.calling({ ...calls, calls: rate * 3 })).done; // until the JIT compiler has seen it
       const called = await (await load.calling({ ...calls, calls: rate * seconds, latencies: true })).done;
       const one = {
         system: name,

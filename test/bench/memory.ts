@@ -12,8 +12,6 @@ export interface MemoryFigures {
   readonly after: MemoryNow;
   readonly bytesPerSession: number;
   readonly heapBytesPerSession: number | null;
-  /** Part of what the sessions took that the process gave back; null: they took nothing that could be seen. */
-  readonly givenBack: number | null;
 }
 
 export interface MemoryNow {
@@ -27,12 +25,11 @@ export interface MemoryOptions {
   readonly sessions: number;
   /** Sessions begun each second. */
   readonly rate: number;
+  /** T1 of the relay: it forgets a finished transaction after 64 times that (RFC 3261 §17.2.2, RFC 6026 §8.7). */
+  readonly t1Ms: number;
   readonly port: number;
   say(text: string): void;
 }
-
-/** After which the relay has forgotten a finished transaction: 64 x T1 of 100 ms, and a little. */
-const TRANSACTIONS_GONE_MS = 8_000;
 
 export async function measureMemory({
   load,
@@ -45,23 +42,25 @@ export async function measureMemory({
   const figures: MemoryFigures[] = [];
   for (const name of systems) {
     const answering = await load.answering(port, false);
-    const system = await startSystem(name, { appServerPort: port, forMemory: true });
+    const system = await startSystem(name, { appServerPort: port, memoryT1Ms: t1Ms });
     try {
       // What the first calls bring along (compiled code, tables) is no session's.
-      await (await load.calling({ port: system.port, rate: 200, calls: 1_000, holdMs: 50 })).done;
-      await sleep(TRANSACTIONS_GONE_MS);
+      await (await load.calling({ port: system.port, rate: 200, calls: 600, holdMs: 50 })).done;
+      await sleep(transactionsGoneMs);
       const before = await now(system);
-      const holdMs = (sessions / rate) * 1_000 + TRANSACTIONS_GONE_MS + 6_000;
+      const holdMs = (sessions / rate) * 1_000 + transactionsGoneMs + 6_000;
       const calling = await load.calling({ port: system.port, rate, calls: sessions, holdMs });
-      await sleep((sessions / rate) * 1_000 + TRANSACTIONS_GONE_MS + 2_000);
+      await sleep((sessions / rate) * 1_000 + transactionsGoneMs + 2_000);
       const { current } = calling.counters();
       const held = await now(system);
       if (current !== sessions) say(`  ${name}: ${current} of ${sessions} sessions were up when memory was measured`);
       const called = await calling.done;
-      await sleep(TRANSACTIONS_GONE_MS);
+      await sleep(transactionsGoneMs);
       const one = summary(name, sessions, called.failed, before, held, await now(system));
       figures.push(one);
-      say(`  ${name}: ${one.bytesPerSession.toFixed(0)} bytes a session`);
+      say(
+        `  ${name}: ${one.bytesPerSession.toFixed(0)} bytes a session${one.heapBytesPerSession === null ? "" : `, ${one.heapBytesPerSession.toFixed(0)} on the heap`}`,
+      );
     } finally {
       await system.stop();
       await answering.stop();
@@ -83,7 +82,6 @@ function summary(
   held: MemoryNow,
   after: MemoryNow,
 ): MemoryFigures {
-  const taken = held.bytes - before.bytes;
   return {
     system,
     sessions,
@@ -91,10 +89,9 @@ function summary(
     before,
     held,
     after,
-    bytesPerSession: taken / sessions,
+    bytesPerSession: (held.bytes - before.bytes) / sessions,
     heapBytesPerSession:
       held.heapBytes === null || before.heapBytes === null ? null : (held.heapBytes - before.heapBytes) / sessions,
-    givenBack: taken > 0 ? (held.bytes - after.bytes) / taken : null,
   };
 }
 

@@ -52,10 +52,9 @@ export async function measureRates(options: RatesOptions): Promise<RateFigures[]
         }),
       );
     }
-    for (const system of running) {
-      // Before a JIT compiler has seen the code, a call costs several times as much.
-      await (await load.calling({ ...WARM_UP, port: system.port, holdMs: HOLD_MS })).done;
-    }
+    // Before a JIT compiler has seen the code, a call costs several times as much.
+    const warmUps = running.map((system) => load.calling({ ...WARM_UP, port: system.port, holdMs: HOLD_MS }));
+    for (const warmUp of warmUps) await (await warmUp).done;
     const out = new Set<SystemName>();
     for (const rate of options.rates ?? upwards()) {
       for (const system of running) {

@@ -92,11 +92,10 @@ function memoryLines(figures: readonly MemoryFigures[]): string[] {
   if (!first) return [];
   const lines = ["", `${first.sessions} sessions held, their transactions over.`];
   for (const one of figures) {
-    const heap = one.heapBytesPerSession === null ? "" : ` (${kB(one.heapBytesPerSession)} of it on the heap)`;
-    const back = one.givenBack === null ? "" : `; ${(100 * one.givenBack).toFixed(0)}% given back when they had ended`;
+    const heap = one.heapBytesPerSession === null ? "" : `, ${kB(one.heapBytesPerSession)} of heap`;
     const failed = one.failed === 0 ? "" : `; ${one.failed} calls failed`;
     lines.push(
-      `${NAMES[one.system]}: ${kB(one.bytesPerSession)} a session${heap}; process ${now(one.before)} before, ${now(one.held)} with them, ${now(one.after)} after${back}${failed}.`,
+      `${NAMES[one.system]}: ${kB(one.bytesPerSession)} of memory a session${heap}. The process: ${now(one.before)} before, ${now(one.held)} with them, ${now(one.after)} when they had ended${failed}.`,
     );
   }
   return lines;

@@ -19,7 +19,7 @@ import { kamailioVersion, type SystemName, withoutKamailio } from "./systems.ts"
 
 const USAGE = `npm run bench -- [options]
 
-  --quick            about a minute in place of some ten: shorter, fewer rates, fewer sessions
+  --quick            less than a minute in place of some ten: one rate, and less of everything
   --rates 500,1000   these calls a second only; otherwise 500 more each time until the relay does not hold them
   --seconds N        how long each rate is kept up (15)
   --sessions N       how many sessions are held for the memory figures (10000; 0: leaves them out)
@@ -72,17 +72,27 @@ async function measure(load: Load, say: (text: string) => void): Promise<Report>
     (name) => name === "tollgate" || (name === "kamailio" && kamailioMissing === undefined),
   );
   const seconds = Number(values.seconds ?? (quick ? 4 : 15));
-  const sessions = Number(values.sessions ?? (quick ? 2_000 : 10_000));
-  const given = values.rates?.split(",").map(Number) ?? (quick ? [500, 1_000] : undefined);
+  const sessions = Number(values.sessions ?? (quick ? 1_000 : 10_000));
+  const given = values.rates?.split(",").map(Number) ?? (quick ? [500] : undefined);
   const port = await freePort();
 
   say(`Rates, ${seconds} s each`);
   const rates = await measureRates({ load, systems, rates: given, seconds, port, say, profileInto: values.profile });
   say("Latency");
-  const latency = await measureLatency({ load, systems, rate: 200, seconds: quick ? 4 : 15, port, say });
+  const latency = await measureLatency({ load, systems, rate: 200, seconds: quick ? 3 : 15, port, say });
   say("Memory");
   const memory =
-    sessions === 0 ? [] : await measureMemory({ load, systems, sessions, rate: quick ? 500 : 800, port, say });
+    sessions === 0
+      ? []
+      : await measureMemory({
+          load,
+          systems: quick ? ["tollgate"] : systems,
+          sessions,
+          rate: quick ? 500 : 800,
+          t1Ms: quick ? 40 : 100,
+          port,
+          say,
+        });
   return {
     machine: { cpu: cpus()[0]?.model ?? "?", cores: cpus().length, node: process.version },
     load: load.name,

@@ -25,8 +25,8 @@ export interface RunningSystem {
 export interface SystemOptions {
   /** Where the answering side listens. */
   readonly appServerPort: number;
-  /** Tollgate: lets it collect garbage when asked, and makes finished transactions go after 6 s in place of 32. */
-  readonly forMemory?: boolean;
+  /** Tollgate, for measuring memory: collects garbage when asked, and has this T1, so that transactions go sooner. */
+  readonly memoryT1Ms?: number;
   /** Tollgate: writes a CPU profile into this folder. */
   readonly profileInto?: string;
 }
@@ -37,14 +37,15 @@ export async function startSystem(name: SystemName, options: SystemOptions): Pro
   return { name, port: options.appServerPort, pids: [], heapBytes: async () => undefined, stop: async () => {} };
 }
 
-async function tollgate({ appServerPort, forMemory = false, profileInto }: SystemOptions): Promise<RunningSystem> {
+async function tollgate({ appServerPort, memoryT1Ms, profileInto }: SystemOptions): Promise<RunningSystem> {
+  const forMemory = memoryT1Ms !== undefined;
   const relay = await startRelayProcess({
     appServers: [{ id: "server", port: appServerPort, services: [SERVICE] }],
     config: {
       tariffs: [{ id: "call", currency: "EUR", setupFee: "0.10", price: "0.05", incrementS: 60 }],
       limits: { perSourcePerSecond: 0 }, // All calls come from one address.
       drainS: 1,
-      ...(forMemory ? { timers: { t1Ms: 100 } } : {}),
+      ...(forMemory ? { timers: { t1Ms: memoryT1Ms } } : {}),
     },
     nodeArguments: [
       ...(forMemory ? ["--import", join(ROOT, "test/bench/heap-probe.mjs")] : []),

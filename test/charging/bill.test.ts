@@ -99,6 +99,12 @@ describe("one bill covers every service (M18)", () => {
     expect(made.services[0]!.sessions[0]!.time).toBeUndefined();
   });
 
+  it("lists sessions by their start, also where a charge came before it", async () => {
+    const early = sold(1, { id: "s7:charge:shop-1:1", session: "s7", at: JANUARY - 5 });
+    const made = await bill([early, time("s8", { at: JANUARY - 3 }), time("s7", { at: JANUARY })]);
+    expect(made.services[0]!.sessions.map(({ session }) => session)).toEqual(["s8", "s7"]);
+  });
+
   it("is the same from entries in any order", async () => {
     const random = numbers(9);
     const bills = new Set<string>();

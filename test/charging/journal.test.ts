@@ -3,6 +3,7 @@ import type { Bus } from "../../src/bus/types.ts";
 import { type ChargingEvent, sessionStarted } from "../../src/charging/events.ts";
 import { type JournalOptions, openJournal } from "../../src/charging/journal.ts";
 import { systemClock } from "../../src/support/clock.ts";
+import { TestClock } from "../support/test-clock.ts";
 import { compiled } from "./built.ts";
 import { named, run } from "./children.ts";
 import { freshFolder } from "./folders.ts";
@@ -158,6 +159,33 @@ describe("the journal (DESIGN.md, decision 8)", () => {
     release.resolve();
     await closing;
     expect(await leftIn(path)).toEqual([]);
+  });
+
+  it("closes though the bus never answers, and publishes the same events at the next start", async () => {
+    const path = freshFolder();
+    const clock = new TestClock();
+    const inside = deferred();
+    const bus = new FakeBus();
+    bus.publish = () => {
+      inside.resolve();
+      return new Promise(() => {});
+    };
+    const journal = await open(path, bus, { clock });
+    await journal.append(event(0));
+    clock.advance(1);
+    await inside.promise;
+    let closed = false;
+    const closing = journal.close().then(() => {
+      closed = true;
+    });
+    await new Promise(setImmediate);
+    clock.advance(4_999);
+    await new Promise(setImmediate);
+    expect(closed).toBe(false);
+    clock.advance(1);
+    await closing;
+    expect(clock.armed).toBe(0);
+    expect(await leftIn(path)).toEqual([event(0)]);
   });
 
   it("publishes a backlog that is larger than what it keeps in memory, in batches", async () => {

@@ -91,9 +91,10 @@ function run(): Sum {
       continue;
     }
     sum.accepted++;
-    const again = parseMessage(serialize(read.value), "stream");
-    if (!again.ok || JSON.stringify(essence(again.value)) !== JSON.stringify(essence(read.value)))
-      sum.changed.push(path);
+    const written = serialize(read.value);
+    const again = parseMessage(written, "stream");
+    const same = again.ok && JSON.stringify(essence(again.value)) === JSON.stringify(essence(read.value));
+    if (!same || !serialize(again.value).equals(written)) sum.changed.push(path);
   }
   return sum;
 }

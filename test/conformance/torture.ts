@@ -31,6 +31,8 @@ export interface TortureMessage {
   readonly bodyBytes: number | null;
   /** Names of messages that a stateful server takes for retransmissions of this one. */
   readonly collidesWith?: readonly string[];
+  /** Of the bytes, in hex. */
+  readonly sha256: string;
   /** The message as it goes over the wire. */
   readonly bytes: Buffer;
 }

@@ -236,6 +236,7 @@ export function storeContract(adapter: StoreAdapter): void {
         });
         expect(await ids({ state: "running", limit: 10 })).toEqual([]);
         expect(await ids({ state: "chargeable", dueBy: 200, limit: 10 })).toEqual(["then"]);
+        expect(await ids({ state: "chargeable", limit: 1 })).toEqual(["then"]);
       });
     });
 

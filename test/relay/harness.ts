@@ -195,12 +195,13 @@ export class Peer {
   readonly flow: Flow & { open: boolean };
   /** Drops what the relay sends. */
   deaf = false;
-  private readonly network: Network;
-  private readonly address: string;
-  private readonly port: number;
+  private readonly network: Pick<Network, "deliver">;
+  readonly address: string;
+  readonly port: number;
   private branches = 0;
 
-  constructor(network: Network, address: string, port: number, transport: "udp" | "tcp") {
+  /** `network.deliver` takes what this peer sends; whatever `flow.send` is given lies in `inbox`. */
+  constructor(network: Pick<Network, "deliver">, address: string, port: number, transport: "udp" | "tcp") {
     this.network = network;
     this.address = address;
     this.port = port;
@@ -231,12 +232,14 @@ export class Peer {
     this.network.deliver(read.value, this.flow);
   }
 
-  /** A first INVITE; `headers` are added. */
-  invite(options: { headers?: [string, string][]; body?: string; type?: string; uri?: string } = {}): SipRequest {
+  /** A first INVITE; `headers` are added. `from` is a From without its tag. */
+  invite(
+    options: { headers?: [string, string][]; body?: string; type?: string; uri?: string; from?: string } = {},
+  ): SipRequest {
     const uri = options.uri ?? "sip:service1@portal.com";
     const headers = new Headers()
       .add("Via", this.via())
-      .add("From", `"Alice" <sip:alice@portal.com>;tag=c${++calls}`)
+      .add("From", `${options.from ?? '"Alice" <sip:alice@portal.com>'};tag=c${++calls}`)
       .add("To", `<${uri}>`)
       .add("Call-ID", `call-${calls}`)
       .add("CSeq", "1 INVITE")

@@ -31,6 +31,13 @@ describe("a stream of messages (RFC 3261 §18.3)", () => {
     expect(frames(cut(stream, size))).toEqual(expected);
   });
 
+  it("is cut the same in two pieces, wherever the cut is", () => {
+    const three = Buffer.concat([messages[0]!, messages[1]!, messages[3]!]);
+    const texts = [expected[0], expected[1], expected[3]];
+    for (let at = 1; at < three.length; at++)
+      expect(frames([three.subarray(0, at), three.subarray(at)])).toEqual(texts);
+  });
+
   it("is cut the same in any pieces", () => {
     const random = seeded(1);
     for (let round = 0; round < 50; round++) {
@@ -141,6 +148,27 @@ describe("the bounds", () => {
 
   it("let through a body that just fits", () => {
     expect(frames([withBody("x".repeat(1_000))], new StreamFramer(bounds))).toHaveLength(1);
+  });
+
+  it("keep the work in proportion to the length of a head without colons that looks like Content-Length", () => {
+    const head = Buffer.from(`O\n${"c\n".repeat(30_000)}l:0\n\n`);
+    const start = performance.now();
+    expect(frames([head])).toHaveLength(1);
+    // A few milliseconds; seconds where each line is searched to the end for its colon.
+    expect(performance.now() - start).toBeLessThan(500);
+  });
+
+  it("keep the work in proportion to a megabyte that comes byte by byte", () => {
+    const message = withBody("x".repeat(60_000));
+    const framer = new StreamFramer();
+    const start = performance.now();
+    let seen = 0;
+    for (let round = 0; round < 16; round++) {
+      for (let at = 0; at < message.length; at++) seen += framer.push(message.subarray(at, at + 1)).length;
+    }
+    expect([seen, framer.pendingBytes]).toEqual([16, 0]);
+    // About 0.2 s; minutes where each byte makes the whole be looked at or copied again.
+    expect(performance.now() - start).toBeLessThan(3_000);
   });
 
   it("keep the work in proportion to the bytes, however they come", () => {

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { StreamFramer } from "../../src/sip/frame.ts";
+import { type Frame, StreamFramer } from "../../src/sip/frame.ts";
 import {
   parseAuthParams,
   parseContentType,
@@ -56,7 +56,7 @@ const DICTIONARY = [
   "4294967296",
 ];
 
-const ROUNDS = 8_000;
+const ROUNDS = 4_000;
 
 function mutate(seed: Buffer, random: () => number): Buffer {
   let bytes: Buffer = Buffer.from(seed);
@@ -84,6 +84,16 @@ function mutate(seed: Buffer, random: () => number): Buffer {
   }
   return bytes;
 }
+
+/** `expect` on thousands of messages would take longer than to read them. */
+const isSame = (a: SipMessage, b: SipMessage): boolean => JSON.stringify(essence(a)) === JSON.stringify(essence(b));
+
+/** What came out of a stream but for pings, of which there is one for each piece. */
+const told = (frames: readonly Frame[]): string =>
+  frames
+    .filter(({ kind }) => kind !== "ping")
+    .map((frame) => (frame.kind === "message" ? frame.bytes.toString("latin1") : JSON.stringify(frame)))
+    .join("\0\0");
 
 /** Reads everything of a message that is read by anyone; nothing of it may throw. */
 function readAll(message: SipMessage): void {
@@ -113,8 +123,10 @@ describe("mutations of the torture messages", () => {
       }
       accepted++;
       readAll(result.value);
-      const again = parseMessage(serialize(result.value), "stream");
-      expect(again.ok ? essence(again.value) : again.error).toEqual(essence(result.value));
+      const written = serialize(result.value);
+      const again = parseMessage(written, "stream");
+      if (!again.ok || !isSame(again.value, result.value) || !serialize(again.value).equals(written))
+        expect.fail(`round ${round}: ${JSON.stringify(bytes.toString("latin1"))} does not read as it is written`);
     }
     // Enough of both kinds, or the test says little.
     expect(accepted).toBeGreaterThan(ROUNDS / 10);
@@ -123,7 +135,7 @@ describe("mutations of the torture messages", () => {
 
   it("in a stream come out the same, however it is cut, and are read or refused, never thrown", () => {
     const random = seeded(8);
-    for (let round = 0; round < 1_500; round++) {
+    for (let round = 0; round < 1_000; round++) {
       const bytes = Buffer.concat([mutate(seeds[Math.floor(random() * seeds.length)]!, random), seeds[0]!]);
       const whole = new StreamFramer().push(Buffer.from(bytes));
       const framer = new StreamFramer();
@@ -133,13 +145,16 @@ describe("mutations of the torture messages", () => {
         pieces.push(...framer.push(Buffer.from(bytes.subarray(at, end))));
         at = end;
       }
-      const messages = (frames: typeof whole) => frames.filter(({ kind }) => kind !== "ping");
-      expect(messages(pieces)).toEqual(messages(whole));
+      if (told(pieces) !== told(whole))
+        expect.fail(`round ${round}: ${JSON.stringify(bytes.toString("latin1"))} is cut otherwise in pieces`);
       for (const frame of whole) {
         if (frame.kind !== "message") continue;
         const result = parseMessage(frame.bytes, "stream");
         // Framer and parser agree where a message ends.
-        if (!result.ok) expect(result.error.reason).not.toBe("Content-Length Does Not Fit");
+        if (!result.ok && result.error.reason === "Content-Length Does Not Fit")
+          expect.fail(
+            `round ${round}: ${JSON.stringify(frame.bytes.toString("latin1"))} is not where the message ends`,
+          );
       }
     }
   });
@@ -150,7 +165,7 @@ describe("made-up messages", () => {
     const random = seeded(9);
     const text = (length: number) =>
       Array.from({ length }, () => String.fromCharCode(Math.floor(random() * 256))).join("");
-    for (let round = 0; round < 1_000; round++) {
+    for (let round = 0; round < 500; round++) {
       const message = request("INFO", [
         ["Via", "SIP/2.0/TCP h;branch=z9hG4bK1"],
         ["From", "<sip:a@b>;tag=1"],

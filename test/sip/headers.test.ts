@@ -97,6 +97,9 @@ describe("name-addr (RFC 3261 §20.10)", () => {
     ['sip:a@b;x="<c>"', { uri: "sip:a@b" }],
     ["<sip:a@b>, <sip:c@d>", { uri: "sip:a@b" }],
     ["sip:a@b, sip:c@d", { uri: "sip:a@b" }],
+    ["sip:a@b, <sip:c@d>", { uri: "sip:a@b" }],
+    ['sip:a@b;x=y , "C" <sip:c@d>;q=1', { uri: "sip:a@b" }],
+    ["sip:a@b;x=y,C <sip:c@d>", { uri: "sip:a@b" }],
   ])("is read: %s", (text, expected) => {
     const address = value(parseNameAddr(text));
     expect({ display: address.display, uri: address.uri }).toEqual({ display: undefined, ...expected });
@@ -135,6 +138,8 @@ describe("name-addr (RFC 3261 §20.10)", () => {
   it("in From and To stands alone", () => {
     expect(parseOneNameAddr("<sip:a@b>, <sip:c@d>").ok).toBe(false);
     expect(parseOneNameAddr("sip:a@b, sip:c@d").ok).toBe(false);
+    expect(parseOneNameAddr("sip:a@b, <sip:c@d>").ok).toBe(false);
+    expect(parseOneNameAddr("sip:a@b;x <sip:c@d>").ok).toBe(false);
     expect(parseOneNameAddr("<sip:a@b>;tag=1").ok).toBe(true);
   });
 

@@ -281,6 +281,15 @@ describe("the bounds", () => {
     expect(refusal(inviteWith({ "X-Long": "\r\n x".repeat(4_100) })).status).toBe(513);
   });
 
+  it("count the Vias that stand on one line", () => {
+    const vias = (count: number) => inviteWith({ Via: Array(count).fill("SIP/2.0/UDP h").join(",") });
+    const others = INVITE_LINES.length - 2;
+    expect(read(vias(defaultBounds.maxHeaders - others)).headers.fields).toHaveLength(defaultBounds.maxHeaders);
+    const { status, request } = refusal(vias(1_000));
+    expect(status).toBe(513);
+    expect(request?.headers.fields.length).toBeLessThanOrEqual(defaultBounds.maxHeaders + others);
+  });
+
   it("leave nothing to read in emptiness", () => {
     for (const text of ["", "\r\n", "\r\n\r\n", "\n", "x", "\r\nINVITE"])
       expect(parseMessage(Buffer.from(text), "datagram").ok).toBe(false);

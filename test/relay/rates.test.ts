@@ -1,0 +1,36 @@
+import { describe, expect, it } from "vitest";
+import { SourceRates } from "../../src/relay/rates.ts";
+import { establish, lab } from "./harness.ts";
+
+describe("the rate of a source (DESIGN.md, decision 14)", () => {
+  it("is counted for each address and second", () => {
+    const rates = new SourceRates(2);
+    expect([rates.take("a", 0), rates.take("a", 1), rates.take("a", 999), rates.take("b", 999)]).toEqual([
+      true,
+      true,
+      false,
+      true,
+    ]);
+    expect(rates.take("a", 1_000)).toBe(true);
+  });
+
+  it("is not limited by 0", () => {
+    const rates = new SourceRates(0);
+    for (let i = 0; i < 10_000; i++) expect(rates.take("a", 0)).toBe(true);
+  });
+
+  it("counts sources beyond its table together, and does not grow", () => {
+    const rates = new SourceRates(3);
+    for (let i = 0; i < 50_000; i++) rates.take(`source ${i}`, 0);
+    expect([1, 2, 3, 4].map((i) => rates.take(`late ${i}`, 0))).toEqual([true, true, true, false]);
+  });
+
+  it("over it, new requests get 503 with Retry-After, and a session that runs can still end", async () => {
+    const l = await lab({ limits: { perSourcePerSecond: 1 } });
+    const { invite, answer, server } = await establish(l);
+    l.client.invite();
+    expect(l.client.response(503).headers.get("retry-after")).toBe("1");
+    l.client.inDialog("BYE", invite, answer, 2);
+    server.request("BYE");
+  });
+});
