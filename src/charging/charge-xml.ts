@@ -1,38 +1,8 @@
-import { XMLParser, XMLValidator } from "fast-xml-parser";
 import { err, ok, type Result } from "../support/result.ts";
+import { createXmlReader, XML_WITH_DOCTYPE } from "../support/xml.ts";
 import type { Charge } from "./events.ts";
 
-const PREDEFINED: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
-
-/** Only data comes out: numbers stay text, and no entity is known but the five predefined ones and character references. */
-const parser = new XMLParser({
-  ignoreAttributes: false,
-  attributeNamePrefix: "@",
-  parseTagValue: false,
-  parseAttributeValue: false,
-  removeNSPrefix: true,
-  ignoreDeclaration: true,
-  ignorePiTags: true,
-  maxNestedTags: 8,
-  isArray: (name) => name === "charge",
-  entityDecoder: {
-    decode: decodeReferences,
-    setExternalEntities: () => {},
-    addInputEntities: () => {},
-    reset: () => {},
-    setXmlVersion: () => {},
-  },
-});
-
-/** XML 1.0 §4.1 and §4.6. */
-function decodeReferences(text: string): string {
-  if (!text.includes("&")) return text;
-  return text.replace(/&(?:#(\d{1,7})|#x([0-9a-fA-F]{1,6})|(amp|lt|gt|quot|apos));/g, (all, decimal, hex, name) => {
-    if (name !== undefined) return PREDEFINED[name]!;
-    const code = decimal !== undefined ? Number(decimal) : Number.parseInt(hex, 16);
-    return code > 0 && code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff) ? String.fromCodePoint(code) : all;
-  });
-}
+const readXml = createXmlReader({ depth: 8, lists: ["charge"] });
 
 /** True where an `&` is left that none of the references above explains, outside CDATA and comments. */
 function hasForeignEntity(text: string): boolean {
@@ -42,21 +12,12 @@ function hasForeignEntity(text: string): boolean {
 
 /** The charges in an XML body as they stand there, not checked yet: `<charge>` elements in `<charges>`, or a single one. */
 export function readChargeXml(text: string): Result<unknown[], string> {
-  // "<!" is a comment or CDATA section or else a declaration of a document type or an entity.
-  for (let at = text.indexOf("<!"); at >= 0; at = text.indexOf("<!", at + 2)) {
-    if (!text.startsWith("--", at + 2) && !text.startsWith("[CDATA[", at + 2))
-      return err("body must have no DOCTYPE and no declarations");
-  }
+  const read = readXml(text);
+  if (!read.ok)
+    return err(read.error === XML_WITH_DOCTYPE ? "body must have no DOCTYPE and no declarations" : "body is not XML");
   if (hasForeignEntity(text))
     return err("body must have no entities but amp, lt, gt, quot, apos and character references");
-  let root: unknown;
-  try {
-    if (XMLValidator.validate(text) !== true) return err("body is not XML");
-    root = parser.parse(text);
-  } catch {
-    return err("body is not XML");
-  }
-  return chargesIn(root as Record<string, unknown>);
+  return chargesIn(read.value as Record<string, unknown>);
 }
 
 const TEXT_BESIDE = "<charges> must have no text beside its charges";

@@ -28,7 +28,7 @@ Examples:
         throw new CliError(`--month: expected a month such as 2026-01; found "${month}"`, EXIT.usage);
       if (json && csv) throw new CliError("--json and --csv: one of them", EXIT.usage);
       await withStore(config, async (store) => {
-        const bill = await makeBill(store, user, month);
+        const bill = await makeBill(store, user, month, json || csv ? { maxEntries: Number.POSITIVE_INFINITY } : {});
         // A user who was removed still has bills; one who never was is a slip of the pen.
         if (bill.services.length === 0 && (await store.users.get(user)) === undefined) {
           throw new CliError(

@@ -3,9 +3,10 @@ import { type SipRequest, SipResponse } from "../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import { Answer } from "./answer.ts";
 import type { Leg } from "./leg.ts";
+import { meansGone } from "./outcomes.ts";
 import { ALLOW, pass, passWithoutCharges } from "./passing.ts";
 import { reply } from "./reply.ts";
-import { meansGone, type Session } from "./session.ts";
+import type { Session } from "./session.ts";
 
 /**
  * A re-INVITE or UPDATE on its way from one end of a session to the other and back (RFC 3261 §14, RFC 3311): hold and resume, a

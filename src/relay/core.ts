@@ -11,9 +11,8 @@ import type { Random } from "../support/random.ts";
 import type { TransactionLayer } from "../transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
 import type { Leg } from "./leg.ts";
-import { type ClientRequest, requestLogic } from "./request.ts";
+import type { ClientRequest } from "./request.ts";
 import type { Session } from "./session.ts";
-import { sessionLogic } from "./session-actions.ts";
 
 /** Puts charging events on record: resolves when they are on disk (DESIGN.md, decision 8). */
 export interface Recorder {
@@ -67,46 +66,4 @@ export interface Counters {
   charges: number;
   chargesRefused: number;
   crashed: number;
-}
-
-/** What a core is made of; the rest begins empty. */
-export type CoreParts = Pick<
-  Core,
-  | "config"
-  | "clock"
-  | "random"
-  | "log"
-  | "transport"
-  | "transactions"
-  | "directory"
-  | "authenticator"
-  | "recorder"
-  | "resolve"
->;
-
-export function createCore(parts: CoreParts): Core {
-  const requests: Core["requests"] = new Map();
-  const sessions: Core["sessions"] = new Map();
-  return {
-    ...parts,
-    requestLogic: requestLogic(requests),
-    sessionLogic: sessionLogic(sessions),
-    requests,
-    sessions,
-    legs: new Map(),
-    legsByFlow: new Map(),
-    ending: new Set(),
-    counters: {
-      requests: 0,
-      rejected: 0,
-      cancelled: 0,
-      answered: 0,
-      established: 0,
-      ended: 0,
-      charges: 0,
-      chargesRefused: 0,
-      crashed: 0,
-    },
-    draining: false,
-  };
 }

@@ -7,8 +7,9 @@ import type { Destination } from "../transport/types.ts";
 import type { Core } from "./core.ts";
 import type { Dialog } from "./dialog.ts";
 import { Leg } from "./leg.ts";
+import { IGNORED } from "./outcomes.ts";
 import { ALLOW, pass, passForeignCredentials, recvInfoWithCharges, withoutPassword } from "./passing.ts";
-import { IGNORED, type Session } from "./session.ts";
+import type { Session } from "./session.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 

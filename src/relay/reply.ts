@@ -2,14 +2,21 @@ import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 
-/** Answers a request with a response of the relay's own. */
+/** Answers a request with a response of the relay's own. `reason` is text for people: what may not stand there is replaced. */
 export function reply(
   transaction: ServerTransaction,
   status: number,
   headers: readonly (readonly [name: string, value: string])[] = [],
   reason = reasonPhrase(status),
 ): void {
-  const response = new SipResponse(status, reason);
+  const response = new SipResponse(status, asReasonPhrase(reason));
   for (const [name, value] of headers) response.headers.add(name, value);
   transaction.respond(response);
 }
+
+/** RFC 3261 §25.1, Reason-Phrase: no quotation marks nor angle brackets, for one. SIP.js drops a response that has them. */
+const asReasonPhrase = (text: string): string =>
+  NOT_IN_A_PHRASE.test(text) ? text.replaceAll('"', "'").replace(ALL_NOT_IN_A_PHRASE, "?") : text;
+
+const NOT_IN_A_PHRASE = /[^A-Za-z0-9 \-_.!~*'();/?:@&=+$,]/;
+const ALL_NOT_IN_A_PHRASE = new RegExp(NOT_IN_A_PHRASE, "g");

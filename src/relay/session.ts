@@ -11,6 +11,7 @@ import { SessionCharges } from "./charges.ts";
 import type { Core } from "./core.ts";
 import { type Invitation, invite } from "./invitation.ts";
 import type { Leg } from "./leg.ts";
+import { IGNORED, meansGone } from "./outcomes.ts";
 import type { ClientRequest } from "./request.ts";
 
 export type SessionActor = Actor<typeof sessionMachine>;
@@ -168,11 +169,5 @@ export class Session {
     this.close();
   }
 }
-
-/** RFC 3261 §12.2.1.2: these two say that the peer knows nothing of the dialog any more. */
-export const meansGone = (status: number): boolean => status === 481 || status === 408;
-
-/** For requests whose answer changes nothing. */
-export const IGNORED = { final() {}, timeout() {}, transportError() {} };
 
 const DONE = Promise.resolve();

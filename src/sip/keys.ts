@@ -1,8 +1,8 @@
 import type { Via } from "./headers.ts";
-import type { SipRequest, SipResponse } from "./message.ts";
+import type { SipRequest } from "./message.ts";
 
 /**
- * Texts by which a message finds its transaction or dialog in a Map. Parts are set apart by LF, which no part of a message that was
+ * Texts by which a message finds its transaction in a Map. Parts are set apart by LF, which no part of a message that was
  * read can hold, so that no two sets of parts make the same key.
  */
 
@@ -36,27 +36,7 @@ function sentByOf({ host, port }: Via): string {
   return port === undefined ? host.toLowerCase() : `${host.toLowerCase()}:${port}`;
 }
 
-/** The key of the client transaction to which a response belongs: branch and CSeq method (RFC 3261 §17.1.3). Undefined without them. */
-export function clientKeyOf(response: SipResponse): string | undefined {
-  const branch = response.via?.params.get("branch");
-  const { cseq } = response;
-  return branch === undefined || cseq === undefined ? undefined : clientKey(branch, cseq.method);
-}
-
-export const clientKey = (branch: string, method: string): string => `${branch}\n${method}`;
-
 /** What the copies of one request that came by different ways have in common (RFC 3261 §8.2.2.2). */
 export function mergeKey(request: SipRequest): string {
   return `${request.fromTag ?? ""}\n${request.callId}\n${request.cseq?.number ?? ""}\n${request.method}`;
-}
-
-/** The key of a dialog as its one end sees it (RFC 3261 §12). */
-export function dialogKey(callId: string, localTag: string, remoteTag: string): string {
-  return `${callId}\n${localTag}\n${remoteTag}`;
-}
-
-/** The dialog in which a request came: the To tag is ours (RFC 3261 §12.2.2). Undefined where it is in none. */
-export function dialogKeyOf(request: SipRequest): string | undefined {
-  const local = request.toTag;
-  return local === undefined ? undefined : dialogKey(request.callId, local, request.fromTag ?? "");
 }

@@ -6,7 +6,6 @@ import {
   type NameAddr,
   parseCSeq,
   parseMaxForwards,
-  parseNameAddr,
   parseOneNameAddr,
   parseVia,
   parseViaLoosely,
@@ -286,8 +285,9 @@ function checkRequest(reading: Reading, request: SipRequest): void {
   const uri = request.target;
   // RFC 3261 §19.1.1, table 1: a Request-URI brings no header fields along (RFC 4475 §3.1.2.11).
   if (!uri || (uri.scheme !== "other" && uri.headers !== undefined)) fault(reading, "Bad Request-URI");
+  // Read by way of the request, which keeps it for whoever asks next.
   const contact = request.headers.get("contact");
-  if (contact !== undefined && contact !== "*" && !parseNameAddr(contact).ok) fault(reading, "Bad Contact");
+  if (contact !== undefined && contact !== "*" && !request.contact) fault(reading, "Bad Contact");
 }
 
 /** RFC 3261 §18.3, §20.14. */

@@ -1,6 +1,9 @@
 import { XMLParser, XMLValidator } from "fast-xml-parser";
 import { err, ok, type Result } from "./result.ts";
 
+/** The error for a body with any declaration; every other is that it is no XML. */
+export const XML_WITH_DOCTYPE = "XML Body With DOCTYPE";
+
 export interface XmlOptions {
   /** Deeper nesting is refused. */
   readonly depth: number;
@@ -35,7 +38,7 @@ export function createXmlReader({ depth, lists = [] }: XmlOptions): (text: strin
   return (text) => {
     // "<!" is a comment or CDATA section or else a declaration of a document type or an entity.
     for (let at = text.indexOf("<!"); at >= 0; at = text.indexOf("<!", at + 2)) {
-      if (!text.startsWith("--", at + 2) && !text.startsWith("[CDATA[", at + 2)) return err("XML Body With DOCTYPE");
+      if (!text.startsWith("--", at + 2) && !text.startsWith("[CDATA[", at + 2)) return err(XML_WITH_DOCTYPE);
     }
     try {
       return XMLValidator.validate(text) === true ? ok(parser.parse(text) as unknown) : err("Body Is Not XML");

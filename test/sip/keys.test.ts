@@ -1,15 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  clientKey,
-  clientKeyOf,
-  dialogKey,
-  dialogKeyOf,
-  hasMagicCookie,
-  mergeKey,
-  serverKey,
-} from "../../src/sip/keys.ts";
+import { hasMagicCookie, mergeKey, serverKey } from "../../src/sip/keys.ts";
 import { SipRequest } from "../../src/sip/message.ts";
-import { responseTo } from "../../src/sip/response.ts";
 import { INVITE_LINES, inviteWith, readRequest, wire } from "./messages.ts";
 
 type Changes = Readonly<Record<string, string | undefined>>;
@@ -84,23 +75,10 @@ describe("serverKey (RFC 3261 §17.2.3)", () => {
   });
 });
 
-describe("other keys", () => {
-  it("a response finds its client transaction by branch and CSeq method (§17.1.3)", () => {
-    expect(clientKeyOf(responseTo(invite(), 200))).toBe(clientKey("z9hG4bK74bf9", "INVITE"));
-    expect(clientKeyOf(responseTo(as("CANCEL"), 200))).not.toBe(clientKey("z9hG4bK74bf9", "INVITE"));
-    expect(clientKeyOf(responseTo(invite({ Via: "SIP/2.0/UDP h" }), 200))).toBeUndefined();
-  });
-
+describe("mergeKey", () => {
   it("a merged request is known by From tag, Call-ID and CSeq, whatever way it came (§8.2.2.2)", () => {
     expect(mergeKey(invite({ Via: "SIP/2.0/UDP other;branch=z9hG4bKx" }))).toBe(mergeKey(invite()));
     expect(mergeKey(invite({ CSeq: "3 INVITE" }))).not.toBe(mergeKey(invite()));
     expect(mergeKey(as("OPTIONS"))).not.toBe(mergeKey(invite()));
-  });
-
-  it("a request finds its dialog by Call-ID and tags, ours first (§12.2.2)", () => {
-    expect(dialogKeyOf(invite({ To: "<sip:a@b>;tag=ours" }))).toBe(
-      dialogKey("3848276298220188511@client.example.com", "ours", "9fxced76sl"),
-    );
-    expect(dialogKeyOf(invite())).toBeUndefined();
   });
 });
