@@ -13,10 +13,10 @@ function hasForeignEntity(text: string): boolean {
 /** The charges in an XML body as they stand there, not checked yet: `<charge>` elements in `<charges>`, or a single one. */
 export function readChargeXml(text: string): Result<unknown[], string> {
   const read = readXml(text);
-  if (!read.ok)
-    return err(read.error === XML_WITH_DOCTYPE ? "body must have no DOCTYPE and no declarations" : "body is not XML");
+  if (!read.ok && read.error === XML_WITH_DOCTYPE) return err("body must have no DOCTYPE and no declarations");
   if (hasForeignEntity(text))
     return err("body must have no entities but amp, lt, gt, quot, apos and character references");
+  if (!read.ok) return err("body is not XML");
   return chargesIn(read.value as Record<string, unknown>);
 }
 

@@ -31,14 +31,9 @@ export interface MemoryOptions {
   say(text: string): void;
 }
 
-export async function measureMemory({
-  load,
-  systems,
-  sessions,
-  rate,
-  port,
-  say,
-}: MemoryOptions): Promise<MemoryFigures[]> {
+export async function measureMemory(options: MemoryOptions): Promise<MemoryFigures[]> {
+  const { load, systems, sessions, rate, t1Ms, port, say } = options;
+  const transactionsGoneMs = 64 * t1Ms + 1_500;
   const figures: MemoryFigures[] = [];
   for (const name of systems) {
     const answering = await load.answering(port, false);

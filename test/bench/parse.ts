@@ -6,9 +6,8 @@ import { serialize } from "../../src/sip/serialize.ts";
 import { parseUri } from "../../src/sip/uri.ts";
 
 /*
- * What reading and writing one message costs: microseconds of one core, the best of several rounds. Under plain Node (vitest's own
- * loading would be measured, too): Node 22.18 or later runs this file as it is, for others
- * `npx rolldown test/bench/parse.ts --platform node --file parse.mjs && node parse.mjs`.
+ * What reading and writing one message costs: microseconds of one core, the best of several rounds. Under plain Node, for vitest's
+ * own loading would be measured, too: `npx tsc -p tsconfig.bench.json --outDir dist-bench && node dist-bench/test/bench/parse.js`.
  */
 
 const ROUNDS = 7;
@@ -67,6 +66,21 @@ const parsed = parseMessage(INVITE, "datagram");
 if (!parsed.ok || !parsed.value.isRequest) throw new Error("the message of the benchmark cannot be read");
 const invite = parsed.value;
 const ringing = serialize(responseTo(invite, 180, undefined, "314159"));
+const BYE = Buffer.from(
+  [
+    "BYE sip:alice@192.0.2.1:5060;transport=udp SIP/2.0",
+    "Via: SIP/2.0/UDP 192.0.2.2:5060;rport;branch=z9hG4bK0a1b2c3d4e5f60718293a4b5",
+    "Max-Forwards: 70",
+    "From: <sip:shop@portal.example.com>;tag=314159",
+    'To: "Alice" <sip:alice@portal.example.com>;tag=9fxced76sl',
+    "Call-ID: 3848276298220188511@client.example.com",
+    "CSeq: 1 BYE",
+    "Content-Length: 0",
+    "",
+    "",
+  ].join("\r\n"),
+  "latin1",
+);
 const address = invite.headers.get("from") ?? "";
 // 40 messages, cut where TCP might.
 const stream = Buffer.concat(Array.from({ length: 40 }, () => INVITE));
@@ -77,6 +91,7 @@ const pieces = Array.from({ length: Math.ceil(stream.length / 1_448) }, (_, i) =
 measure(`parse INVITE of ${INVITE.length} bytes`, () => parseMessage(INVITE, "datagram"));
 measure(`parse INVITE of ${AUTHORIZED.length} bytes, with credentials`, () => parseMessage(AUTHORIZED, "datagram"));
 measure(`parse 180 of ${ringing.length} bytes`, () => parseMessage(ringing, "datagram"));
+measure(`parse BYE of ${BYE.length} bytes`, () => parseMessage(BYE, "datagram"));
 measure("serialize the INVITE", () => serialize(invite));
 measure("build and serialize a 180", () => serialize(responseTo(invite, 180, undefined, "314159")));
 measure("read a URI", () => parseUri("sip:alice@192.0.2.1:5060;transport=udp"));
