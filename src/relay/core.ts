@@ -5,6 +5,7 @@ import type { Config } from "../config/schema.ts";
 import type { Authenticator } from "../directory/authenticator.ts";
 import type { Directory } from "../directory/directory.ts";
 import type { SipUri } from "../sip/uri.ts";
+import type { ChartLogic } from "../support/chart-logic.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Random } from "../support/random.ts";
@@ -34,8 +35,8 @@ export interface Core {
   readonly recorder: Recorder;
 
   /** The charts with their actions, made once. */
-  readonly requestLogic: typeof requestMachine;
-  readonly sessionLogic: typeof sessionMachine;
+  readonly requestLogic: ChartLogic<typeof requestMachine>;
+  readonly sessionLogic: ChartLogic<typeof sessionMachine>;
 
   /** Client requests under way, by id. */
   readonly requests: Map<string, ClientRequest>;
@@ -45,7 +46,7 @@ export interface Core {
   readonly legs: Map<string, Leg>;
   /** Legs whose peer is reached by a connection of the peer's own making. */
   readonly legsByFlow: Map<Flow, Set<Leg>>;
-  /** Ends of sessions on their way to the disk. */
+  /** Ends of sessions on their way to the disk, with the answers that wait for them. */
   readonly ending: Set<Promise<void>>;
   readonly counters: Counters;
   /** True while the relay takes no new sessions because it is about to stop. */

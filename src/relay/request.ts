@@ -5,12 +5,13 @@ import type { Verdict } from "../directory/authenticator.ts";
 import type { Identified } from "../directory/types.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
+import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
 import { ALLOW, passWithoutCharges } from "./passing.ts";
 import { Session } from "./session.ts";
 
-type RequestActor = Actor<typeof requestMachine>;
+type RequestActor = Actor<ChartLogic<typeof requestMachine>>;
 
 /**
  * The SIP side of one client request: the INVITE's transaction with the client, and the sessions that are made of it. What
@@ -160,9 +161,9 @@ export const challengeHeaders = (challenges: readonly string[]) =>
   challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);
 
 /** The chart `request` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
-export function requestLogic(requests: Map<string, ClientRequest>): typeof requestMachine {
+export function requestLogic(requests: Map<string, ClientRequest>): ChartLogic<typeof requestMachine> {
   const of = ({ context }: { context: { id: string } }) => requests.get(context.id);
-  return requestMachine.provide({
+  const machine = requestMachine.provide({
     actions: {
       authenticate: (x) => of(x)?.authenticate(),
       identify: (x) => of(x)?.identify(),
@@ -174,4 +175,5 @@ export function requestLogic(requests: Map<string, ClientRequest>): typeof reque
       close: (x) => of(x)?.close(),
     },
   });
+  return chartLogic(machine);
 }

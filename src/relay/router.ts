@@ -53,6 +53,10 @@ export class Router implements TransactionUser {
       case "OPTIONS":
         this.options(transaction);
         return;
+      case "MESSAGE":
+        // RFC 3428 gives it a meaning outside of a session too: one that is not offered here (RFC 3261 §21.4.6).
+        reply(transaction, 405, [["Allow", METHODS.filter((method) => method !== "MESSAGE").join(", ")]]);
+        return;
       default:
         reply(transaction, 481); // Only inside a session do these mean anything.
     }

@@ -3,9 +3,11 @@ import { type SessionContext, sessionMachine } from "../../machines/session.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
+import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { Answer } from "./answer.ts";
 import { Change, relayMessage } from "./change.ts";
+import type { Core } from "./core.ts";
 import { dialogAsServer } from "./dialog.ts";
 import { Leg } from "./leg.ts";
 import { ALLOW, offeredPackages, pass, passWithoutCharges } from "./passing.ts";
@@ -140,8 +142,11 @@ function recordEnd(session: Session, context: SessionContext): void {
 
 function relayByeAnswer(session: Session): void {
   const { bye, byeAnswer } = session;
-  if (!bye) return;
-  session.recorded.then(
+  if (!bye) {
+    beforeStop(session.core, session.recorded);
+    return;
+  }
+  const answered = session.recorded.then(
     () => {
       const response = new SipResponse(200, reasonPhrase(200));
       // Whatever the other end said, for the one that hung up the session is over.
@@ -150,6 +155,14 @@ function relayByeAnswer(session: Session): void {
     },
     () => reply(bye, 500, [], "The end of the session could not be put on record"),
   );
+  beforeStop(session.core, answered);
+}
+
+/** A relay that stops waits for it: the session is gone, but its end is on its way to the disk and the answer to BYE waits for that. */
+function beforeStop({ ending }: Core, done: Promise<void>): void {
+  const forget = () => void ending.delete(done);
+  ending.add(done);
+  done.then(forget, forget);
 }
 
 function refuseChange(session: Session, event: EventOf<"change">): void {
@@ -170,7 +183,7 @@ function refuseMessage(event: EventOf<"message" | "charge">): void {
 }
 
 /** The chart `session` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
-export function sessionLogic(sessions: Map<string, Session>): typeof sessionMachine {
+export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof sessionMachine> {
   type Args = { context: SessionContext; event: SessionEvent };
   /** Finds the session, and says which event led here: the chart allows no other at these places. */
   const on =
@@ -179,7 +192,7 @@ export function sessionLogic(sessions: Map<string, Session>): typeof sessionMach
       const session = sessions.get(context.id);
       if (session) act(session, event as EventOf<T>, context);
     };
-  return sessionMachine.provide({
+  const machine = sessionMachine.provide({
     actions: {
       sendInvite: on((session) => session.invite()),
       sendCancel: on((session) => session.invitation?.cancel()),
@@ -208,4 +221,5 @@ export function sessionLogic(sessions: Map<string, Session>): typeof sessionMach
       close: on((session) => session.close()),
     },
   });
+  return chartLogic(machine);
 }

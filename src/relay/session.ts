@@ -4,6 +4,7 @@ import type { SessionContext, sessionMachine } from "../../machines/session.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import type { AppServer, Service } from "../directory/types.ts";
 import type { SipResponse } from "../sip/message.ts";
+import type { ChartLogic } from "../support/chart-logic.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Change } from "./change.ts";
@@ -14,7 +15,7 @@ import type { Leg } from "./leg.ts";
 import { IGNORED, meansGone } from "./outcomes.ts";
 import type { ClientRequest } from "./request.ts";
 
-export type SessionActor = Actor<typeof sessionMachine>;
+export type SessionActor = Actor<ChartLogic<typeof sessionMachine>>;
 
 /**
  * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
@@ -131,6 +132,7 @@ export class Session {
   }
 
   lost(side: Side, why: string): void {
+    if (!this.core.sessions.has(this.id)) return; // An answer to a probe that came after the end.
     this.actor.send({ type: "lost", side, at: this.core.clock.now(), why: `${side} is gone: ${why}` });
   }
 

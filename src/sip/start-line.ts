@@ -49,6 +49,6 @@ function readStatusLine(text: string, start: number, end: number, headers: Heade
   const code = text.charCodeAt(start + 7) === SP ? numberIn(text, start + 8, Math.min(codeEnd, end), 3) : -1;
   const next = codeEnd < end ? text.charCodeAt(codeEnd) : SP;
   const message = new SipResponse(code, text.slice(Math.min(codeEnd + 1, end), end), headers);
-  const good = code >= 100 && code <= 699 && next === SP && end >= codeEnd && text.startsWith("2.0", start + 4);
+  const good = code >= 100 && code <= 699 && next === SP && text.startsWith("2.0", start + 4);
   return good ? { message, status: 0, reason: "" } : { message, status: 400, reason: "Bad Status-Line" };
 }

@@ -15,7 +15,7 @@ import {
 import { tcp } from "./tcp.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "./types.ts";
 import { UdpFlow, UdpListener } from "./udp.ts";
-import { formatHost, responseTarget, type SentBy, stampVia, viaFor } from "./via.ts";
+import { formatHost, portOf, responseTarget, type SentBy, stampVia, viaFor } from "./via.ts";
 
 export type { ListenOptions } from "./listeners.ts";
 export * from "./options.ts";
@@ -290,7 +290,7 @@ class Layer implements Transports {
 function responsePort(request: SipRequest, from: number): number {
   const via = request.via;
   // DEVIATION: RFC 3261 §18.2.2 sends to the Via's maddr. It would let anyone aim our retransmitted responses at anyone.
-  return !via || via.params.has("rport") ? from : (via.port ?? 5060);
+  return !via || via.params.has("rport") ? from : portOf(via);
 }
 
 function contact(transport: string, { host, port }: SentBy): string {

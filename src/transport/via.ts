@@ -1,3 +1,4 @@
+import type { Via } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { TransportName } from "./types.ts";
 
@@ -55,8 +56,12 @@ export function stampVia(request: SipRequest, address: string, port: number): bo
 export function responseTarget(response: SipResponse): { host: string; port: number } | undefined {
   const via = response.via;
   if (!via) return undefined;
-  const secure = via.transport.toUpperCase() === "TLS";
-  return { host: via.params.get("received") || via.host, port: via.port ?? (secure ? 5061 : 5060) };
+  return { host: via.params.get("received") || via.host, port: portOf(via) };
+}
+
+/** The port of its sent-by, or the one that holds where it names none (RFC 3261 §18.2.2). */
+export function portOf(via: Via): number {
+  return via.port ?? (via.transport.toUpperCase() === "TLS" ? 5061 : 5060);
 }
 
 function isStamp(value: string, start: number, end: number): boolean {

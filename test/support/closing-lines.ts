@@ -18,6 +18,8 @@ export default class ClosingLines implements Reporter {
       }
     }
     for (const [reason, tests] of reasons) console.log(`skipped ${tests}: ${reason}`);
+    const note = process.env.CLOSING_NOTE; // what the test command found besides
+    if (note) console.log(note);
     if (errors.length > 0) console.log(`${errors.length} errors outside of tests`);
     if (count.pending > 0) console.log(`${count.pending} tests did not run to their end`);
     console.log(

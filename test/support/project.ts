@@ -1,4 +1,4 @@
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 /** The folder of package.json: two up from test/support, three up where it is built into dist/test/support. */
@@ -6,6 +6,10 @@ export const ROOT = findRoot(import.meta.dirname);
 
 /** The command as it is published. */
 export const COMMAND = join(ROOT, "dist/src/cli/main.js");
+
+/** What its first line wants of node, such as `--max-semi-space-size=64`: so the relay runs here as where it is installed. */
+export const nodeFlags = (): string[] =>
+  /^#!.*\bnode +(.*)/.exec(readFileSync(COMMAND, "utf8").split("\n", 1)[0]!)?.[1]?.split(" ") ?? [];
 
 function findRoot(folder: string): string {
   if (existsSync(join(folder, "package.json"))) return folder;

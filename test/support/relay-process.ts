@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Bill } from "../../src/charging/bill.ts";
 import { freePort, type Peer, run, start } from "./peers.ts";
-import { COMMAND } from "./project.ts";
+import { COMMAND, nodeFlags } from "./project.ts";
 import { PORTAL } from "./sipp.ts";
 
 /** One app server that the relay is to know. */
@@ -56,7 +56,7 @@ export async function startRelayProcess(options: RelayOptions): Promise<RelayPro
   const peer = await start(
     "relay",
     process.execPath,
-    [...(options.nodeArguments ?? []), COMMAND, "start", "--config", file],
+    [...nodeFlags(), ...(options.nodeArguments ?? []), COMMAND, "start", "--config", file],
     {
       channel: options.channel ?? false,
     },
