@@ -82,6 +82,7 @@ export function chartLogic<M extends AnyStateMachine>(machine: M): ChartLogic<M>
 class Table {
   private readonly machine: AnyStateMachine;
   private readonly leaves = new Map<AnyStateNode, Leaf>();
+  private readonly byValue = new Map<string, Leaf>();
   private readonly start: Leaf;
   private readonly startSteps: readonly Step[];
 
@@ -90,7 +91,9 @@ class Table {
     const nodes = leavesUnder(machine.root);
     for (const node of nodes) {
       const done = node.type === "final";
-      this.leaves.set(node, { value: stateValue(node), done, plans: new Map(), always: [] });
+      const leaf: Leaf = { value: stateValue(node), done, plans: new Map(), always: [] };
+      this.leaves.set(node, leaf);
+      this.byValue.set(textOf(leaf.value), leaf);
     }
     for (const node of nodes) this.fill(node, this.leaves.get(node)!);
     const path = descend(machine.root);
@@ -125,9 +128,9 @@ class Table {
   }
 
   leafOf(value: unknown): Leaf {
-    const text = JSON.stringify(value);
-    for (const leaf of this.leaves.values()) if (JSON.stringify(leaf.value) === text) return leaf;
-    throw new Error(`the chart ${this.machine.id} has no state ${text}`);
+    const leaf = this.byValue.get(textOf(value));
+    if (leaf === undefined) throw new Error(`the chart ${this.machine.id} has no state ${textOf(value)}`);
+    return leaf;
   }
 
   /** Takes transitions without an event until there is none. */
@@ -277,6 +280,8 @@ function isBelow(node: AnyStateNode, ancestor: AnyStateNode): boolean {
   for (let at = node.parent; at; at = at.parent) if (at === ancestor) return true;
   return false;
 }
+
+const textOf = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
 
 /** As XState writes it: `"steady"`, `{ established: "steady" }`. */
 function stateValue(node: AnyStateNode): unknown {
