@@ -39,8 +39,8 @@ export async function measureMemory(options: MemoryOptions): Promise<MemoryFigur
     const answering = await load.answering(port, false);
     const system = await startSystem(name, { appServerPort: port, memoryT1Ms: t1Ms });
     try {
-      // What the first calls bring along (compiled code, tables) is no session's.
-      await (await load.calling({ port: system.port, rate: 200, calls: 600, holdMs: 50 })).done;
+      // What the first calls bring along (compiled code, tables, a young generation that has grown) is no session's.
+      await (await load.calling({ port: system.port, rate, calls: 4 * rate, holdMs: 50 })).done;
       await sleep(transactionsGoneMs);
       const before = await now(system);
       const holdMs = (sessions / rate) * 1_000 + transactionsGoneMs + 6_000;

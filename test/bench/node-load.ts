@@ -9,6 +9,11 @@ const NONE: Counters = { current: 0, successful: 0, failed: 0, retransmissions: 
 /** What a peer says to its parent. */
 export type Said = { readonly ready: true } | { readonly counters: Counters } | { readonly done: Called };
 
+const children = new Set<ChildProcess>();
+process.once("exit", () => {
+  for (const child of children) child.kill();
+});
+
 export async function nodeLoad(): Promise<Load> {
   return {
     name: "a generator of our own (SIPp is not installed or not wanted)",
@@ -35,7 +40,8 @@ async function peer(
   args: readonly string[],
 ): Promise<{ child: ChildProcess; state: { counters: Counters }; done: Promise<Called> }> {
   const child = fork(join(import.meta.dirname, "node-peer.js"), args);
-  process.once("exit", () => child.kill());
+  children.add(child);
+  child.once("exit", () => children.delete(child));
   const state = { counters: NONE };
   let ready!: () => void;
   const readied = new Promise<void>((resolve) => {

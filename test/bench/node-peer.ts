@@ -25,12 +25,7 @@ const SDP = [
 const md5 = (text: string) => createHash("md5").update(text).digest("hex");
 
 const counters = { current: 0, successful: 0, failed: 0, retransmissions: 0 };
-const [, , side, ...args] = process.argv;
 const socket = createSocket({ type: "udp4", recvBufferSize: 4 << 20, sendBufferSize: 4 << 20 });
-process.once("disconnect", () => process.exit());
-if (side === "answering") answer(socket, Number(args[0]), args[1] === "true");
-else call(socket, JSON.parse(args[0]!) as CallingOptions);
-setInterval(() => say({ counters: { ...counters } as Counters }), COUNTERS_EVERY_MS).unref();
 
 /** The first line, and the headers as they stand; those that occur several times in their order. */
 interface Message {
@@ -291,3 +286,9 @@ function authorization(challenge: Message, uri: string): string {
   const response = md5(`${md5(`${USER}:${realm}:${PASSWORD}`)}:${nonce}:00000001:bench:auth:${md5(`INVITE:${uri}`)}`);
   return `Authorization: Digest username="${USER}", realm="${realm}", nonce="${nonce}", uri="${uri}", algorithm=MD5, qop=auth, nc=00000001, cnonce="bench", response="${response}"`;
 }
+
+const [, , side, ...args] = process.argv;
+process.once("disconnect", () => process.exit());
+if (side === "answering") answer(socket, Number(args[0]), args[1] === "true");
+else call(socket, JSON.parse(args[0]!) as CallingOptions);
+setInterval(() => say({ counters: { ...counters } as Counters }), COUNTERS_EVERY_MS).unref();

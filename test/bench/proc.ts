@@ -18,10 +18,17 @@ export function cpuUs(pids: readonly number[]): number {
   return (ticks / TICKS_PER_SECOND) * 1e6;
 }
 
-/** Memory of these processes in bytes; pages that several share count once (proportional set size). */
+/**
+ * Memory of these processes in bytes; pages that several share count once (proportional set size). Without what is only a
+ * file's contents, such as program code and LMDB's pages: the system takes that back whenever it likes.
+ */
 export function memoryBytes(pids: readonly number[]): number {
   let kB = 0;
-  for (const pid of pids) kB += Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, "utf8"))?.[1]);
+  for (const pid of pids) {
+    const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, "utf8");
+    for (const kind of ["Pss_Anon", "Pss_Shmem"])
+      kB += Number(new RegExp(`^${kind}:\\s+(\\d+)`, "m").exec(rollup)?.[1] ?? 0);
+  }
   return kB * 1024;
 }
 

@@ -90,7 +90,10 @@ function latencyLines(figures: readonly LatencyFigures[]): string[] {
 function memoryLines(figures: readonly MemoryFigures[]): string[] {
   const first = figures[0];
   if (!first) return [];
-  const lines = ["", `${first.sessions} sessions held, their transactions over.`];
+  const lines = [
+    "",
+    `${first.sessions} sessions held, their transactions over; anonymous and shared memory (of Tollgate with a young generation of 1 MB), and the heap in use after a collection.`,
+  ];
   for (const one of figures) {
     const heap = one.heapBytesPerSession === null ? "" : `, ${kB(one.heapBytesPerSession)} of heap`;
     const failed = one.failed === 0 ? "" : `; ${one.failed} calls failed`;

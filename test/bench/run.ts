@@ -58,6 +58,9 @@ async function bench(): Promise<number> {
     if (values.json) console.log(JSON.stringify(report, null, 2));
     else print(report);
     return 0;
+  } catch (error) {
+    console.error(error instanceof Error ? error.message : error);
+    return 1;
   } finally {
     await stopAll();
     rmSync(folder, { recursive: true, force: true });

@@ -48,7 +48,8 @@ async function tollgate({ appServerPort, memoryT1Ms, profileInto }: SystemOption
       ...(forMemory ? { timers: { t1Ms: memoryT1Ms } } : {}),
     },
     nodeArguments: [
-      ...(forMemory ? ["--import", join(ROOT, "test/bench/heap-probe.mjs")] : []),
+      // A young generation of up to 3 x 64 MB, full or empty by chance, would hide what the sessions take.
+      ...(forMemory ? ["--max-semi-space-size=1", "--import", join(ROOT, "test/bench/heap-probe.mjs")] : []),
       ...(profileInto === undefined ? [] : ["--cpu-prof", "--cpu-prof-dir", profileInto]),
     ],
     channel: forMemory,

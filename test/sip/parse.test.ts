@@ -48,6 +48,11 @@ describe("a request (RFC 3261 §7.1)", () => {
     expect(readRequest(Buffer.from(text, "latin1")).body.toString()).toBe("hi");
   });
 
+  it("may take back all its contacts (RFC 3261 §10.2.2)", () => {
+    const request = readRequest(inviteWith({ Contact: "*" }));
+    expect([request.headers.get("contact"), request.contact]).toEqual(["*", undefined]);
+  });
+
   it("may be of any scheme: 416 is for the router", () => {
     expect(readRequest(wire(["INVITE tel:+15551234 SIP/2.0", ...INVITE_LINES.slice(1)])).target).toMatchObject({
       name: "tel",

@@ -41,6 +41,10 @@ export interface Peer {
 
 const OUTPUT_KEPT = 200_000;
 const running = new Set<Peer>();
+// Whatever ends this process, nothing that it started stays behind.
+process.once("exit", () => {
+  for (const peer of running) peer.child.kill("SIGKILL");
+});
 
 /** Starts a program. Throws where it cannot be started. */
 export async function start(
