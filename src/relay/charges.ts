@@ -11,6 +11,20 @@ import type { Session } from "./session.ts";
 /** Bound on what an app server may charge in one session, in number. */
 const MAX_CHARGES = 1000;
 
+/** A charge that was accepted; `written` until it is on disk. */
+interface Made {
+  readonly charge: Charge;
+  written: Promise<void> | undefined;
+}
+
+/** A body's charges that may be made: those that are new, the sum with them, and those that came before and are not on disk yet. */
+interface Checked {
+  readonly ok: true;
+  readonly fresh: readonly Charge[];
+  readonly sum: Money | undefined;
+  readonly underWay: readonly Promise<void>[];
+}
+
 /**
  * What a session costs, on its way to the record: start and end of its time (M12, M13), and what the app server charges
  * (M14, M16). Nothing is answered before it is on disk (DESIGN.md, decision 8).
@@ -19,7 +33,7 @@ export class SessionCharges {
   private readonly core: Core;
   private readonly session: Session;
   /** Charges by their ids, to know a repetition and to know the same id with other terms. */
-  private made: Map<string, Charge> | undefined;
+  private made: Map<string, Made> | undefined;
   private sum: Money | undefined;
   /** What is on its way to the disk; the answer to BYE waits for it. */
   private pending: Promise<void>[] = [];
@@ -54,6 +68,11 @@ export class SessionCharges {
       this.log("debug", { durationMs: event.durationMs, endedBy }, "session ended");
   }
 
+  /** Resolves when everything charged so far is on disk; for a session whose clock never ran. */
+  async settled(): Promise<void> {
+    await Promise.all(this.pending.splice(0));
+  }
+
   /** M14: charges in an INFO. Answers it: 200 when all are on record, 400 when they cannot be read, 403 when they may not be made. */
   take(transaction: ServerTransaction): void {
     const { request } = transaction;
@@ -69,7 +88,7 @@ export class SessionCharges {
       reply(transaction, 403, [warning(checked.error)], `Charge refused: ${checked.error}`);
       return;
     }
-    this.record(checked.fresh, checked.sum, "info").then(
+    this.record(checked, "info").then(
       () => reply(transaction, 200),
       (error) => {
         this.log("error", { err: error }, "a charge could not be put on record");
@@ -92,42 +111,47 @@ export class SessionCharges {
       this.refused(checked.error, charges.value);
       return;
     }
-    const recorded = this.record(checked.fresh, checked.sum, "bye");
+    const recorded = this.record(checked, "bye");
     recorded.catch((error) =>
       this.log("error", { err: error, charges: checked.fresh }, "charges at the end could not be put on record"),
     );
     this.pending.push(recorded);
   }
 
-  private record(charges: readonly Charge[], sum: Money | undefined, channel: "info" | "bye"): Promise<void> {
+  /** Resolves when all of a body's charges are on disk: also those that came before and are still on their way. */
+  private record({ fresh, sum, underWay }: Checked, channel: "info" | "bye"): Promise<void> {
     const { core, session } = this;
+    if (fresh.length === 0 && underWay.length === 0) return Promise.resolve();
     this.made ??= new Map();
-    for (const charge of charges) this.made.set(charge.id, charge);
     this.sum = sum;
     const at = core.clock.now();
-    const written = charges.map((charge) => core.recorder.append(chargeMade(session.facts, at, charge, channel)));
-    core.counters.charges += charges.length;
-    return Promise.all(written).then(
-      () => undefined,
-      (error) => {
-        // It may be tried again with the same ids.
-        for (const charge of charges) this.made!.delete(charge.id);
-        throw error;
-      },
-    );
+    const written = fresh.map((charge) => core.recorder.append(chargeMade(session.facts, at, charge, channel)));
+    core.counters.charges += fresh.length;
+    const recorded = Promise.all(written.concat(underWay)).then(() => undefined);
+    for (const [i, charge] of fresh.entries()) {
+      const made: Made = { charge, written: written[i] };
+      this.made.set(charge.id, made);
+      written[i]!.then(
+        () => {
+          made.written = undefined;
+        },
+        () => this.made!.delete(charge.id), // It may be tried again with the same id.
+      );
+    }
+    return recorded;
   }
 
   /** All of a body's charges, or none: says which are new, and the sum with them. */
-  private check(
-    charges: readonly Charge[],
-  ): { ok: true; fresh: Charge[]; sum: Money | undefined } | { ok: false; error: string } {
+  private check(charges: readonly Charge[]): Checked | { ok: false; error: string } {
     const fresh: Charge[] = [];
+    const underWay: Promise<void>[] = [];
     const terms = { tariffCurrency: this.session.facts.tariff?.currency, limits: this.session.service.limits };
     let sum = this.sum;
     for (const charge of charges) {
       const before = this.made?.get(charge.id);
       if (before) {
-        if (sameCharge(before, charge)) continue;
+        if (before.written) underWay.push(before.written);
+        if (sameCharge(before.charge, charge)) continue;
         return { ok: false, error: `charge ${charge.id} was made before with other terms` };
       }
       if ((this.made?.size ?? 0) + fresh.length >= MAX_CHARGES)
@@ -137,7 +161,7 @@ export class SessionCharges {
       sum = result.value;
       fresh.push(charge);
     }
-    return { ok: true, fresh, sum };
+    return { ok: true, fresh, sum, underWay };
   }
 
   private refused(why: string, charges?: unknown): void {

@@ -132,7 +132,10 @@ function collectCharges(session: Session, event: EventOf<"bye.answered">): void 
 function recordEnd(session: Session, context: SessionContext): void {
   const { core } = session;
   core.counters.ended++;
-  if (context.startedAt === null) return;
+  if (context.startedAt === null) {
+    session.recorded = session.charges.settled();
+    return;
+  }
   session.recorded = session.charges.ended(
     context.startedAt,
     context.endedAt ?? core.clock.now(),

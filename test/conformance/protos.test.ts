@@ -1,61 +1,23 @@
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { describe, expect, it } from "vitest";
 import { StreamFramer } from "../../src/sip/frame.ts";
 import { parseMessage } from "../../src/sip/parse.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 import { essence } from "../sip/messages.ts";
-import { filesOf } from "./tar.ts";
-
-/*
- * PROTOS c07-sip-r2 (University of Oulu, 2003): 4,527 INVITEs made to break parsers. They are under the GPL and so no part of this
- * repository: put c07-sip-r2-cases.tar.gz into a folder, and name it by PROTOS_DIR (default: ../shared/protos beside the repository).
- */
-
-const folder = process.env.PROTOS_DIR ?? fileURLToPath(new URL("../../../shared/protos", import.meta.url));
-const archive = join(folder, "c07-sip-r2-cases.tar.gz");
-const missing = existsSync(archive)
-  ? undefined
-  : `no ${archive}: set PROTOS_DIR to the folder of the PROTOS c07-sip-r2 cases`;
-if (missing !== undefined) console.warn(`PROTOS conformance tests skipped: ${missing}`);
+import { CASES, missing, type ProtosValues, protosCases } from "./protos.ts";
 
 /** No case may take longer; all but a few take less than 0.1 ms. */
 const CASE_MS = 50;
-const CASES = 4_527;
 
-const VALUES: Readonly<Record<string, string>> = {
-  "<To>": "shop@127.0.0.1",
-  "<From>": "alice@127.0.0.1",
-  "<From-Address>": "127.0.0.1",
-  "<From-IP>": "127.0.0.1",
-  "<Local-Port>": "5062",
-  "<Branch-ID>": "4711",
-  "<Call-ID>": "protos",
-  "<CSeq>": "7",
+const VALUES: ProtosValues = {
+  To: "shop@127.0.0.1",
+  From: "alice@127.0.0.1",
+  "From-Address": "127.0.0.1",
+  "From-IP": "127.0.0.1",
+  "Local-Port": "5062",
+  "Branch-ID": "4711",
+  "Call-ID": "protos",
+  CSeq: "7",
 };
-
-/** Each case file is `<length> message<length> message`: an INVITE and a request that ends it. Placeholders are filled in here. */
-function messagesOf(content: Buffer): Buffer[] {
-  const messages: Buffer[] = [];
-  for (let at = 0; at < content.length && messages.length < 2; ) {
-    const space = content.indexOf(" ", at);
-    const length = Number(content.toString("latin1", at, space));
-    if (space < 0 || !Number.isSafeInteger(length)) throw new Error("not a case of PROTOS");
-    messages.push(
-      filled(content.toString("latin1", space + 1, space + 1 + length), messages.length === 0 ? "INVITE" : "CANCEL"),
-    );
-    at = space + 1 + length;
-  }
-  return messages;
-}
-
-function filled(template: string, method: string): Buffer {
-  let text = template.replaceAll("<Teardown-Method>", method);
-  for (const [name, value] of Object.entries(VALUES)) text = text.replaceAll(name, value);
-  const end = text.indexOf("\r\n\r\n");
-  return Buffer.from(text.replaceAll("<Content-Length>", String(end < 0 ? 0 : text.length - end - 4)), "latin1");
-}
 
 interface Sum {
   cases: number;
@@ -69,10 +31,7 @@ interface Sum {
 
 function run(): Sum {
   const sum: Sum = { cases: 0, accepted: 0, firstAccepted: false, slowestMs: 0, slowest: "", changed: [] };
-  for (const { path, content } of filesOf(readFileSync(archive))) {
-    if (!path.includes("/cases/")) continue;
-    const [invite, teardown] = messagesOf(content);
-    if (!invite) throw new Error(`${path} is empty`);
+  for (const { path, invite, teardown } of protosCases(() => VALUES)) {
     const first = sum.cases++ === 0;
     let read = parseMessage(invite, "datagram");
     let tookMs = Number.POSITIVE_INFINITY;

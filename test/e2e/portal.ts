@@ -50,7 +50,10 @@ export async function openPortal({ config, address = "127.0.0.1" }: PortalOption
     registerUser(store, { id: USER, realm: settings.portal.realm, password: PASSWORD, md5: true }),
   );
   let log = "";
-  const logger = pino({ level: "debug" }, { write: (line) => void (log += line) });
+  const write = (line: string) => {
+    log += line;
+  };
+  const logger = pino({ level: "debug" }, { write });
   const relay = await startRelay({ config: settings, log: logger });
   const port = (transport: string) => relay.addresses.find((one) => one.transport === transport)?.port ?? 0;
   const host = address.includes(":") ? `[${address}]` : address;

@@ -32,11 +32,11 @@ export class UdpPeer extends Peer {
     socket.on("message", (bytes) => this.received(bytes));
   }
 
-  /** `relay` may come later: an app server is there before the relay that knows it. */
-  static async open(relay: () => Target, address = "127.0.0.1"): Promise<UdpPeer> {
+  /** `relay` may come later: an app server is there before the relay that knows it. Port 0: any free one. */
+  static async open(relay: () => Target, address = "127.0.0.1", port = 0): Promise<UdpPeer> {
     const ipv6 = address.includes(":");
     const socket = createSocket(ipv6 ? "udp6" : "udp4");
-    socket.bind(0, address);
+    socket.bind(port, address);
     await once(socket, "listening");
     return new UdpPeer(socket, ipv6 ? `[${address}]` : address, relay);
   }
@@ -82,11 +82,10 @@ export class UdpPeer extends Peer {
     const first = this.invite(own);
     const challenge = await this.nextResponse(401);
     this.ack(first, challenge);
-    const read = parseChallenge(challenge.headers.get("www-authenticate") ?? "");
-    if (!read.ok) throw new Error(`the relay's challenge cannot be read: ${read.error}`);
-    const answer = { username: USER, password: PASSWORD, method: "INVITE", uri: own.uri, cnonce: "c", count: 1 };
-    const credentials = formatAuthorization(answerChallenge(read.value, answer));
-    return this.invite({ ...own, headers: [...(own.headers ?? []), ["Authorization", credentials]] });
+    return this.invite({
+      ...own,
+      headers: [...(own.headers ?? []), ["Authorization", credentials(challenge, own.uri)]],
+    });
   }
 
   async close(): Promise<void> {
@@ -109,6 +108,14 @@ export class UdpPeer extends Peer {
 }
 
 const nameOf = (message: SipMessage): string => (message.isRequest ? message.method : String(message.status));
+
+/** Alice's answer to a challenge of the relay, for an INVITE. */
+export function credentials(challenge: SipResponse, uri: string): string {
+  const read = parseChallenge(challenge.headers.get("www-authenticate") ?? "");
+  if (!read.ok) throw new Error(`the relay's challenge cannot be read: ${read.error}`);
+  const answer = { username: USER, password: PASSWORD, method: "INVITE", uri, cnonce: "c", count: 1 };
+  return formatAuthorization(answerChallenge(read.value, answer));
+}
 
 /** Two peers in a session, and what its messages to come are made of. */
 export interface Call {

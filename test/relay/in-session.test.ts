@@ -245,6 +245,40 @@ describe("charges of app servers (M14, M16)", () => {
     expect(l.events.at(-1)?.type).toBe("charge.made");
   });
 
+  it("answers a charge that comes again while it is on its way to the disk no sooner than the first (DESIGN.md, decision 8)", async () => {
+    const l = await lab();
+    const { server, inviteAtServer, answerOfServer } = await establish(l);
+    l.breakRecorder(true);
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, 1, info("c1"));
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, 2, info("c1"));
+    await l.settle();
+    server.response(500);
+    server.response(500);
+    l.breakRecorder(false);
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, 3, info("c1"));
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, 4, info("c1"));
+    expect(server.inbox).toEqual([]);
+    await l.settle();
+    server.response(200);
+    server.response(200);
+    expect(l.events.filter((event) => event.type === "charge.made")).toHaveLength(1);
+  });
+
+  it("answers the BYE of a session without ACK when the charges in the other 200 are on disk (M16)", async () => {
+    const l = await lab();
+    const invite = l.client.invite({ body: "v=0" });
+    const server = l.server("a");
+    server.answer(server.request("INVITE"), 200);
+    const answer = l.client.response(200);
+    l.client.inDialog("BYE", invite, answer, 2); // The ACK is lost.
+    server.request("ACK");
+    const bye = server.request("BYE");
+    l.breakRecorder(true);
+    server.answer(bye, 200, { body: charge("c9"), type: CHARGE });
+    await l.settle();
+    l.client.response(500);
+  });
+
   it("takes charges out of the 200 to BYE, and the client sees nothing of them (M16)", async () => {
     const l = await lab();
     const { invite, answer, server } = await establish(l);

@@ -1,0 +1,270 @@
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { openPortal, type Portal } from "../e2e/portal.ts";
+import { loadTorture, type TortureMessage } from "./torture.ts";
+
+/*
+ * The torture messages against a running relay, over UDP. RFC 3261 §18.2.2 sends an answer to the port that the Via names, and that is
+ * 5060 mostly: the tester has a loopback address of its own, so that no port of it can be taken.
+ */
+
+const messages = loadTorture();
+
+/** What Tollgate answers; nothing to responses. */
+const ANSWERS: Readonly<Record<string, number>> = {
+  // RFC 4475 §3.1.1: valid messages
+  wsinv: 481, // its To tag names no session here
+  intmeth: 501,
+  esc01: 401,
+  escnull: 405, // Tollgate is no registrar
+  esc02: 501,
+  lwsdisp: 200,
+  longreq: 401,
+  dblreq: 405,
+  semiuri: 200,
+  transports: 200,
+  mpart01: 405, // MESSAGE, which goes from one end of a session to the other only
+  // §3.1.2: invalid messages
+  badinv01: 400,
+  clerr: 400,
+  ncl: 400,
+  scalar02: 400,
+  quotbal: 400,
+  ltgtruri: 400,
+  lwsruri: 400,
+  lwsstart: 400,
+  trws: 400,
+  escruri: 400,
+  baddate: 401,
+  regbadct: 400,
+  badaspec: 400,
+  baddn: 400,
+  "baddn-terminated": 400,
+  badvers: 505,
+  mismatch01: 400,
+  mismatch02: 501,
+  // §3.2, §3.3: what is above the parser
+  badbranch: 200, // matched as RFC 2543 had it
+  insuf: 400,
+  unkscm: 416,
+  novelsc: 416,
+  unksm2: 405,
+  bext01: 420,
+  invut: 401,
+  regaut01: 405,
+  multi01: 400,
+  mcl01: 400,
+  zeromf: 200, // OPTIONS to the relay itself
+  cparam01: 405,
+  cparam02: 405,
+  regescrt: 405,
+  sdp01: 401,
+  // §3.4
+  inv2543: 401,
+  // RFC 5118
+  "rfc5118/ipv6-good": 405,
+  "rfc5118/ipv6-bad": 400,
+  "rfc5118/port-ambiguous": 405,
+  "rfc5118/port-unambiguous": 405,
+  "rfc5118/via-received-param-with-delim": 481,
+  "rfc5118/via-received-param-no-delim": 200,
+  "rfc5118/ipv6-in-sdp": 401,
+  "rfc5118/mult-ip-in-header": 481,
+  "rfc5118/mult-ip-in-sdp": 401,
+  "rfc5118/ipv4-mapped-ipv6": 401,
+  "rfc5118/ipv6-bug-abnf-3-colons": 200,
+  "rfc5118/ipv6-correct-abnf-2-colons": 200,
+};
+
+/** What else must be in an answer (RFC 3261 §20.5, §22.1, §8.2.2.3). */
+const MUST_CARRY: Readonly<Record<number, string>> = {
+  401: "WWW-Authenticate",
+  405: "Allow",
+  420: "Unsupported",
+  501: "Allow",
+};
+
+/**
+ * Whether the index allows that answer from what Tollgate is: a user agent server, no registrar, that signs in whoever invites. The
+ * notes on `responses` say so: 401 may come before any later check, a To tag without a dialog earns 481, and where no status is named it is not a 400.
+ */
+function isAllowed({ expected, method, toTag }: TortureMessage, status: number): boolean {
+  const { any, endpoint } = expected.responses;
+  if (expected.parser !== "accept" && any?.includes(status)) return true;
+  if (expected.parser === "reject") return false;
+  if (toTag) return status === 481;
+  // RFC 4475 §3.3.7, regaut01: who is no registrar answers 405.
+  if (method === "REGISTER") return status === 405;
+  if (method === "INVITE" && status === 401) return true;
+  const named = [...(any ?? []), ...(endpoint ?? [])];
+  if (named.includes(status)) return true;
+  const open = named.length === 0 || named.includes("process") || expected.parser === "either";
+  return open && status === 200;
+}
+
+const RELAYS_NEEDED = 1 + Math.max(...messages.map((message) => earlierTwins(message)));
+
+/** How many messages before this one are the same transaction to a stateful server: each goes to a relay of its own. */
+function earlierTwins(message: TortureMessage): number {
+  const before = messages.slice(0, messages.indexOf(message)).map(({ name }) => name);
+  return (message.collidesWith ?? []).filter((name) => before.includes(name)).length;
+}
+
+interface Answer {
+  /** Where it came to; 0: where the message was sent from. */
+  readonly port: number;
+  readonly status: number;
+  /** Of broken requests the answers hold what is broken: they are not parsed. */
+  readonly text: string;
+}
+
+const headerOf = ({ text }: Answer, name: string): string | undefined =>
+  new RegExp(`^${name}: (.*)$`, "m").exec(text)?.[1];
+
+/** A tester: sends from one port, and listens on every port that a message may name. */
+class Tester {
+  readonly host: string;
+  private readonly sockets = new Map<number, Socket>();
+  private readonly sender: Socket;
+  private readonly answers: Answer[] = [];
+  private wake: () => void = () => {};
+  private barriers = 0;
+
+  private constructor(host: string) {
+    this.host = host;
+    this.sender = createSocket("udp4");
+  }
+
+  /** On a loopback address of its own, where the system has them; else on 127.0.0.1. */
+  static async open(): Promise<Tester> {
+    const byte = () => 1 + Math.floor(Math.random() * 250);
+    const problems: unknown[] = [];
+    for (const host of [`127.${byte()}.${byte()}.${byte()}`, "127.0.0.1"]) {
+      const tester = new Tester(host);
+      try {
+        await tester.bind();
+        return tester;
+      } catch (error) {
+        problems.push(error);
+        tester.close();
+      }
+    }
+    throw new Error(`no address with the ports that the messages name: ${problems.join(", ")}`);
+  }
+
+  private async bind(): Promise<void> {
+    const ports = new Set([5060, ...messages.map(({ topVia }) => topVia.responsePort)]);
+    for (const port of [0, ...ports]) {
+      const socket = port === 0 ? this.sender : createSocket("udp4");
+      this.sockets.set(port, socket);
+      socket.on("message", (bytes) => {
+        const text = bytes.toString("latin1");
+        this.answers.push({ port, status: Number(/^SIP\/2\.0 (\d{3}) /.exec(text)?.[1]), text });
+        this.wake();
+      });
+      socket.bind(port, this.host);
+      await once(socket, "listening");
+    }
+  }
+
+  /**
+   * Sends a message and, behind it, an OPTIONS whose answer comes back to the same port; resolves to what was answered before that. Rejects when the
+   * OPTIONS is not answered: the relay is dead.
+   */
+  async answersTo(bytes: Buffer, relayPort: number, via: { rport: boolean; responsePort: number }): Promise<Answer[]> {
+    const branch = `z9hG4bKbarrier${++this.barriers}`;
+    const barrier = [
+      "OPTIONS sip:portal.example SIP/2.0",
+      `Via: SIP/2.0/UDP ${this.host}:${via.responsePort}${via.rport ? ";rport" : ""};branch=${branch}`,
+      `From: <sip:tester@${this.host}>;tag=1`,
+      "To: <sip:portal.example>",
+      `Call-ID: barrier-${this.barriers}`,
+      "CSeq: 1 OPTIONS",
+      "Max-Forwards: 70",
+      "\r\n",
+    ].join("\r\n");
+    this.sender.send(bytes, relayPort, "127.0.0.1");
+    this.sender.send(barrier, relayPort, "127.0.0.1");
+    const found: Answer[] = [];
+    for (;;) {
+      while (this.answers.length === 0) {
+        await new Promise<void>((resolve) => {
+          this.wake = resolve;
+        });
+      }
+      const answer = this.answers.shift()!;
+      if (!headerOf(answer, "Via")?.includes(`;branch=${branch}`)) found.push(answer);
+      else if (answer.status === 200) return found;
+      else throw new Error(`OPTIONS was answered with ${answer.status}`);
+    }
+  }
+
+  close(): void {
+    for (const socket of this.sockets.values()) socket.close();
+  }
+}
+
+let tester: Tester;
+let relays: Portal[];
+
+beforeAll(async () => {
+  tester = await Tester.open();
+  relays = await Promise.all(
+    Array.from({ length: RELAYS_NEEDED }, () =>
+      openPortal({
+        config: {
+          // Nobody acknowledges the refusals: they are not to come again while other messages are under test.
+          timers: { t1Ms: 10_000, t2Ms: 60_000 },
+        },
+      }),
+    ),
+  );
+});
+
+afterAll(async () => {
+  tester?.close();
+  await Promise.all((relays ?? []).map((relay) => relay.close()));
+});
+
+it("the table has every request, and nothing that its RFC does not allow", () => {
+  const requests = messages.filter(({ kind }) => kind === "request");
+  expect(Object.keys(ANSWERS).sort()).toEqual(requests.map(({ name }) => name).sort());
+  const wrong = requests.filter((message) => !isAllowed(message, ANSWERS[message.name]!));
+  expect(wrong.map(({ name }) => `${name}: ${ANSWERS[name]}`)).toEqual([]);
+  // No request may be answered with just anything, and none that must be read with 400.
+  for (const message of requests) {
+    expect(isAllowed(message, 500)).toBe(false);
+    if (message.expected.parser === "accept") expect(isAllowed(message, 400)).toBe(message.name === "sdp01");
+  }
+});
+
+describe("a running relay", () => {
+  it.each(messages)("answers RFC $rfc §$section $name, and lives: $title", async (message) => {
+    const { kind, name, bytes, topVia } = message;
+    const relay = relays[earlierTwins(message)]!;
+    const found = await tester.answersTo(bytes, relay.udp, topVia);
+    const port = topVia.rport ? 0 : topVia.responsePort; // 0: where it came from
+    const expected = kind === "response" ? [] : [{ status: ANSWERS[name], port }];
+    expect(found.map(({ status, port }) => ({ status, port }))).toEqual(expected);
+    for (const answer of found) {
+      const needed = MUST_CARRY[answer.status];
+      if (needed !== undefined && message.expected.parser === "accept") expect(headerOf(answer, needed)).toBeTruthy();
+      expect(headerOf(answer, "Via")).toBeTruthy();
+      // RFC 3261 §8.2.6.2. What a broken request lacks cannot be copied.
+      const to = headerOf(answer, "To");
+      if (to !== undefined) expect(to).toMatch(/; *tag *= *\w/);
+    }
+  });
+
+  it("has not failed in any of that", () => {
+    for (const { relay, log } of relays) {
+      expect(relay.counters.crashed).toBe(0);
+      expect(relay.sessions()).toEqual([]);
+      const faults = log()
+        .split("\n")
+        .filter((line) => line !== "" && (JSON.parse(line) as { level: number }).level >= 40);
+      expect(faults).toEqual([]);
+    }
+  });
+});
