@@ -1,7 +1,7 @@
 import { isChargeType, parseChargeBody } from "../charging/charge-body.ts";
-import { checkCharge } from "../charging/check-charge.ts";
+import { chargeAmount, checkCharge } from "../charging/check-charge.ts";
 import { type Charge, chargeMade, sessionEnded, sessionStarted } from "../charging/events.ts";
-import type { Money } from "../charging/money.ts";
+import { add, type Money } from "../charging/money.ts";
 import type { SipMessage } from "../sip/message.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
@@ -135,10 +135,20 @@ export class SessionCharges {
         () => {
           made.written = undefined;
         },
-        () => this.made!.delete(charge.id), // It may be tried again with the same id.
+        () => this.forget(charge.id),
       );
     }
     return recorded;
+  }
+
+  /** A charge that did not reach the disk may be tried again with the same id, and counts for no limit. */
+  private forget(id: string): void {
+    this.made!.delete(id);
+    this.sum = undefined;
+    for (const { charge } of this.made!.values()) {
+      const amount = chargeAmount(charge);
+      this.sum = this.sum === undefined ? amount : add(this.sum, amount);
+    }
   }
 
   /** All of a body's charges, or none: says which are new, and the sum with them. */

@@ -279,6 +279,19 @@ describe("charges of app servers (M14, M16)", () => {
     l.client.response(500);
   });
 
+  it("counts a charge that did not reach the disk for no limit (M14)", async () => {
+    const l = await lab({ service: { limits: { session: "30", currency: "EUR" } } });
+    const { server, inviteAtServer, answerOfServer } = await establish(l);
+    l.breakRecorder(true);
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, 1, info("c1"));
+    await l.settle();
+    server.response(500);
+    l.breakRecorder(false);
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, 2, info("c1"));
+    await l.settle();
+    server.response(200);
+  });
+
   it("takes charges out of the 200 to BYE, and the client sees nothing of them (M16)", async () => {
     const l = await lab();
     const { invite, answer, server } = await establish(l);
