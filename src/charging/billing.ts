@@ -4,7 +4,13 @@ import type { Logger } from "../support/log.ts";
 import { isChanged, newAccount, type OpenAccount, restoreAccount, step, storedForm } from "./account.ts";
 import type { Account, BillingStore, Entry } from "./billing-store.ts";
 import { entryFor } from "./entries.ts";
-import type { ChargingEvent } from "./events.ts";
+import {
+  accountEvents,
+  type ChargeMade,
+  type ChargingEvent,
+  type SessionEnded,
+  type SessionStarted,
+} from "./events.ts";
 
 export interface BillingOptions {
   readonly bus: Bus;
@@ -34,7 +40,7 @@ export interface Billing {
 
 /** An event, and the line that it puts on the bill if its account's chart asks for it. */
 interface Readied {
-  readonly event: ChargingEvent;
+  readonly event: SessionStarted | SessionEnded | ChargeMade;
   readonly entry: Entry | undefined;
 }
 
@@ -58,6 +64,15 @@ export async function startBilling(options: BillingOptions): Promise<Billing> {
     },
   };
 }
+
+/** What comes over the bus may be anything at all: what cannot be taken apart is left whole, and `entryFor` says what is wrong with it. */
+function meaning(event: ChargingEvent): Readied["event"][] {
+  if (!isObject(event) || !isObject(event.session)) return [event as Readied["event"]];
+  if (event.type === "session.changed" && !isObject(event.from)) return [event as unknown as Readied["event"]];
+  return accountEvents(event);
+}
+
+const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
 
 class BillingWorker {
   readonly counters: BillingCounters = { events: 0, entries: 0, deadLetters: 0, conflicts: 0 };
@@ -87,7 +102,7 @@ class BillingWorker {
 
   private async bySession(events: readonly ChargingEvent[]): Promise<Map<string, Readied[]>> {
     const sessions = new Map<string, Readied[]>();
-    for (const event of events) {
+    for (const event of events.flatMap(meaning)) {
       const entry = entryFor(event);
       if (!entry.ok) {
         await this.putAside(event, entry.error);
@@ -134,7 +149,7 @@ class BillingWorker {
     return accounts.length === 0 && entries.length === 0 ? [] : this.store.write({ accounts, entries });
   }
 
-  private open(stored: Account | undefined, event: ChargingEvent): OpenAccount {
+  private open(stored: Account | undefined, event: Readied["event"]): OpenAccount {
     return stored ? restoreAccount(stored) : newAccount(event.session, this.options.lateChargesMs ?? 0);
   }
 

@@ -28,6 +28,7 @@ export function entryFor(event: ChargingEvent): Result<Entry | undefined, string
   if (event.type === "session.started") return ok(undefined);
   if (event.type === "session.ended") return timeEntry(event);
   if (event.type === "charge.made") return itemEntry(event);
+  if ((event.type as string) === "session.changed") return err("from is missing");
   return err(`there is no event ${JSON.stringify((event as { type: unknown }).type)}`);
 }
 

@@ -22,6 +22,8 @@ export interface SessionFacts {
   readonly call: string;
   /** The terms at that time; undefined: time costs nothing. */
   readonly tariff?: Tariff;
+  /** What it comes from: the part of the same call before the service changed (M20-M22), or the session it was moved from (M23, M24). */
+  readonly previous?: { readonly session: string; readonly by: "change" | "move" };
 }
 
 /** The relay relayed the client's ACK (M12), or the answer where the service's clock says `answer`. */
@@ -56,7 +58,54 @@ export interface ChargeMade extends EventBase {
   readonly channel: "info" | "bye" | "message" | "direct";
 }
 
-export type ChargingEvent = SessionStarted | SessionEnded | ChargeMade;
+/**
+ * The service changed inside the session, or its app server did (M20-M22): at one instant the clock of the part before stops and that of the
+ * new part starts. For the bill each part is a session; `session` is the new one, whose `previous` names the other.
+ */
+export interface SessionChanged extends EventBase {
+  readonly type: "session.changed";
+  readonly from: SessionFacts;
+  /** When the part before had started, and how long it lasted. */
+  readonly startedAt: number;
+  readonly durationMs: number;
+}
+
+/** The client moved on to a second app server (M23, M24): `session` is the second one, whose `previous` names the first. */
+export interface SessionMoved extends EventBase {
+  readonly type: "session.moved";
+  readonly from: SessionFacts;
+  /** The first session goes on (M24). */
+  readonly kept: boolean;
+}
+
+/** An app server's charge was refused; nothing was charged. */
+export interface ChargeRefused extends EventBase {
+  readonly type: "charge.refused";
+  /** The charge's own id, where it could be read. */
+  readonly charge?: string;
+  readonly reason: string;
+}
+
+/** Of a prepaid balance, so much is held for the session until `until`: its whole use so far and the next interval. */
+export interface CreditReserved extends EventBase {
+  readonly type: "credit.reserved";
+  readonly currency: string;
+  /** Exact decimal. */
+  readonly amount: string;
+  readonly until: number;
+}
+
+/** A prepaid balance does not cover the next interval: the session is about to be ended. */
+export interface CreditExhausted extends EventBase {
+  readonly type: "credit.exhausted";
+  readonly currency: string;
+}
+
+/** What somebody may want to know, and no bill depends on. */
+export type NoticeEvent = SessionMoved | ChargeRefused | CreditReserved | CreditExhausted;
+
+/** Everything that goes through journal and bus. */
+export type ChargingEvent = SessionStarted | SessionChanged | SessionEnded | ChargeMade | NoticeEvent;
 
 /** `<session>:started`, `<session>:ended`: a session does each once. */
 export const startedId = (session: string): string => `${session}:started`;
@@ -80,6 +129,22 @@ export function sessionEnded(session: SessionFacts, startedAt: number, at: numbe
   return { type: "session.ended", id: endedId(session.id), at, session, startedAt, durationMs, endedBy };
 }
 
+/** The part `from` of a session, which ran since `startedAt`, gave way to `session` at `at` (M20-M22). */
+export function sessionChanged(
+  session: SessionFacts,
+  from: SessionFacts,
+  startedAt: number,
+  at: number,
+): SessionChanged {
+  const durationMs = Math.max(0, at - startedAt);
+  return { type: "session.changed", id: `${session.id}:changed`, at, session, from, startedAt, durationMs };
+}
+
+/** The client moved from `from` to `session` at `at` (M23); `kept`: the first goes on (M24). */
+export function sessionMoved(session: SessionFacts, from: SessionFacts, at: number, kept: boolean): SessionMoved {
+  return { type: "session.moved", id: `${session.id}:moved`, at, session, from, kept };
+}
+
 /** The app server charged something at `at`, and the relay is about to answer for it (M14, M16). */
 export function chargeMade(
   session: SessionFacts,
@@ -88,4 +153,22 @@ export function chargeMade(
   channel: ChargeMade["channel"],
 ): ChargeMade {
   return { type: "charge.made", id: chargeId(session.id, session.appServer, charge.id), at, session, charge, channel };
+}
+
+/** What an event means for accounts: a change of service is the end of one part and the start of another; a notice means nothing. */
+export function accountEvents(event: ChargingEvent): (SessionStarted | SessionEnded | ChargeMade)[] {
+  switch (event.type) {
+    case "session.changed":
+      return [
+        sessionEnded(event.from, event.startedAt, event.startedAt + event.durationMs, "change"),
+        sessionStarted(event.session, event.at),
+      ];
+    case "session.moved":
+    case "charge.refused":
+    case "credit.reserved":
+    case "credit.exhausted":
+      return [];
+    default:
+      return [event]; // also what came over the bus and is none of these: who bills it says so
+  }
 }

@@ -176,6 +176,7 @@ describe("the billing actor", () => {
     ["a quantity must be a decimal number", wholeSession(facts(), 1, [aCharge({ quantity: "1,5" })])[1]],
     ["charge.unitPrice must be a decimal number", wholeSession(facts(), 1, [aCharge({ unitPrice: "-5" })])[1]],
     ["charge is missing", { ...wholeSession(facts(), 1, [aCharge()])[1], charge: undefined }],
+    ["from is missing", { ...sessionStarted(facts(), 1), type: "session.changed" }],
     ["durationMs must be milliseconds", { ...wholeSession(facts(), 1)[1], durationMs: -1 }],
     [
       "its tariff cannot be applied",

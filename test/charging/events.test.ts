@@ -1,5 +1,12 @@
 import { describe, expect, it } from "vitest";
-import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import {
+  accountEvents,
+  chargeMade,
+  sessionChanged,
+  sessionEnded,
+  sessionMoved,
+  sessionStarted,
+} from "../../src/charging/events.ts";
 import { aCharge, facts, JANUARY } from "./samples.ts";
 
 describe("charging events (DESIGN.md, decisions 8 and 9)", () => {
@@ -15,6 +22,18 @@ describe("charging events (DESIGN.md, decisions 8 and 9)", () => {
       (f) => chargeMade(f, 0, aCharge(), "info").id,
     );
     expect(new Set(ids).size).toBe(3);
+  });
+
+  it("mean an end and a start at the same instant where the service changed (M20, M21)", () => {
+    const beer = facts({ id: "s2", service: "beer", previous: { session: "s1", by: "change" } });
+    expect(accountEvents(sessionChanged(beer, facts(), JANUARY, JANUARY + 500))).toEqual([
+      sessionEnded(facts(), JANUARY, JANUARY + 500, "change"),
+      sessionStarted(beer, JANUARY + 500),
+    ]);
+  });
+
+  it("mean nothing to an account where they only tell of something (M24)", () => {
+    expect(accountEvents(sessionMoved(facts({ id: "s2" }), facts(), JANUARY, true))).toEqual([]);
   });
 
   it("survive JSON unchanged", () => {
