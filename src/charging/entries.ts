@@ -25,6 +25,7 @@ export function entryFor(event: ChargingEvent): Result<Entry | undefined, string
   for (const name of ["id", "user", "service", "appServer", "call"] as const) {
     if (!isName(session[name])) return err(`session.${name} must be text`);
   }
+  if (session.hold !== undefined && !isHoldKey(session.hold)) return err("session.hold must be letters and digits");
   if (event.type === "session.started") return ok(undefined);
   if (event.type === "session.ended") return timeEntry(event);
   if (event.type === "charge.made") return itemEntry(event);
@@ -106,6 +107,9 @@ function isName(value: unknown, maxBytes = MAX_NAME_BYTES): value is string {
   }
   return true;
 }
+
+/** As the relay makes them: one stands as a name in a document of the store. */
+const isHoldKey = (value: unknown): boolean => typeof value === "string" && /^[0-9A-Za-z]{1,64}$/.test(value);
 
 function isTime(value: unknown): value is number {
   return typeof value === "number" && value >= 0 && value <= MAX_TIME_MS;

@@ -22,6 +22,8 @@ export interface SessionFacts {
   readonly call: string;
   /** The terms at that time; undefined: time costs nothing. */
   readonly tariff?: Tariff;
+  /** A prepaid session: the key of what is held for it in the user's balance; undefined: postpaid. */
+  readonly hold?: string;
   /** What it comes from: the part of the same call before the service changed (M20-M22), or the session it was moved from (M23, M24). */
   readonly previous?: { readonly session: string; readonly by: "change" | "move" };
 }
@@ -95,10 +97,11 @@ export interface CreditReserved extends EventBase {
   readonly until: number;
 }
 
-/** A prepaid balance does not cover the next interval: the session is about to be ended. */
+/** A prepaid balance does not cover the next interval: the session will be ended at `endsAt` unless the balance grows before. */
 export interface CreditExhausted extends EventBase {
   readonly type: "credit.exhausted";
   readonly currency: string;
+  readonly endsAt: number;
 }
 
 /** What somebody may want to know, and no bill depends on. */
@@ -153,6 +156,26 @@ export function chargeMade(
   channel: ChargeMade["channel"],
 ): ChargeMade {
   return { type: "charge.made", id: chargeId(session.id, session.appServer, charge.id), at, session, charge, channel };
+}
+
+/** The `n`th time that the session's hold grew: `amount` (exact decimal) is held in all, until `until`. */
+export function creditReserved(
+  session: SessionFacts,
+  at: number,
+  n: number,
+  held: Pick<CreditReserved, "currency" | "amount" | "until">,
+): CreditReserved {
+  return { type: "credit.reserved", id: `${session.id}:reserved:${n}`, at, session, ...held };
+}
+
+/** The `n`th time that the balance could not be held for the session's next interval: its money is used up at `endsAt`. */
+export function creditExhausted(
+  session: SessionFacts,
+  at: number,
+  n: number,
+  rest: Pick<CreditExhausted, "currency" | "endsAt">,
+): CreditExhausted {
+  return { type: "credit.exhausted", id: `${session.id}:exhausted:${n}`, at, session, ...rest };
 }
 
 /** What an event means for accounts: a change of service is the end of one part and the start of another; a notice means nothing. */

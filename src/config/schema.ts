@@ -164,6 +164,16 @@ const limitsSchema = z.strictObject({
   ruleBodyBytes: z.int().min(256).max(1_048_576).default(16_384),
 });
 
+/** Prepaid users only. */
+const creditSchema = z.strictObject({
+  intervalS: seconds(1, 86_400).default(60),
+  reserveCharges: decimal.default("0"),
+  warnS: seconds(0, 3_600).default(10),
+  graceS: seconds(1, 86_400).default(60),
+  timeoutS: seconds(0.1, 60).default(3),
+  whenUnknown: z.enum(["refuse", "allow"]).default("refuse"),
+});
+
 export const configSchema = z.strictObject({
   portal: portalSchema.prefault({}),
   listen: z.array(listenSchema).min(1, "at least one address").prefault(["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
@@ -199,6 +209,7 @@ export const configSchema = z.strictObject({
       pretty: z.union([z.boolean(), z.literal("auto")]).default("auto"),
     })
     .prefault({}),
+  credit: creditSchema.prefault({}),
   drainS: seconds(0, 86_400).default(30),
 });
 

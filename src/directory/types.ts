@@ -8,6 +8,8 @@ export interface User {
   /** Hex of H(user:realm:password); md5 is missing where the operator switched MD5 off. */
   readonly ha1: { readonly sha256: string; readonly md5?: string };
   readonly disabled?: boolean;
+  /** Pays in advance: sessions are paid from a balance in this currency (ISO 4217). Undefined: pays by the bill. */
+  readonly prepaid?: { readonly currency: string };
 }
 
 export type ForkMode = "sequential" | "first" | "all";

@@ -3,6 +3,7 @@ import { written } from "../charging/lmdb-failure.ts";
 import type { Tariff } from "../charging/tariff.ts";
 import type { AppServer, Service, User } from "../directory/types.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
+import { EmbeddedCredit } from "./embedded-credit.ts";
 import type { Registry, Store } from "./types.ts";
 
 const VERSION = "directory";
@@ -20,7 +21,7 @@ export async function openEmbeddedStore(path: string): Promise<Store> {
     overlappingSync: false,
     eventTurnBatching: false,
     noSubdir: false,
-    maxDbs: 16,
+    maxDbs: 32,
   });
   root.readerCheck(); // a process that was killed may have left its mark as a reader, and nothing that it could see is ever reused
   const meta = root.openDB<number, string>({ name: "meta", encoding: "json" });
@@ -36,6 +37,7 @@ export async function openEmbeddedStore(path: string): Promise<Store> {
       return meta.get(VERSION) ?? 0;
     },
     billing: new EmbeddedBilling(root),
+    credit: new EmbeddedCredit(root),
     close: () => root.close(),
   };
 }

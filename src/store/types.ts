@@ -1,4 +1,5 @@
 import type { BillingStore } from "../charging/billing-store.ts";
+import type { CreditStore } from "../charging/credit-store.ts";
 import type { Tariff } from "../charging/tariff.ts";
 import type { AppServer, Service, User } from "../directory/types.ts";
 
@@ -24,5 +25,7 @@ export interface Store {
   /** Grows with every change of the four registries, by whichever process: caches compare it. */
   directoryVersion(): Promise<number>;
   readonly billing: BillingStore;
+  /** Prepaid balances; an adapter without them serves postpaid users only. */
+  readonly credit?: CreditStore;
   close(): Promise<void>;
 }

@@ -5,15 +5,19 @@ import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { compiled } from "../charging/built.ts";
 import { named, run } from "../charging/children.ts";
 import { freshFolder } from "../charging/folders.ts";
+import type { StoreAdapter } from "../contract/adapters.ts";
+import { creditContract } from "../contract/credit.contract.ts";
 import { item, storeContract } from "../contract/store.contract.ts";
 
-storeContract({
+const lmdb: StoreAdapter = {
   name: "LMDB",
   create: async () => {
     const path = freshFolder();
     return { open: () => openEmbeddedStore(path), destroy: async () => rmSync(path, { recursive: true, force: true }) };
   },
-});
+};
+storeContract(lmdb);
+creditContract(lmdb);
 
 describe("the embedded store (P4)", () => {
   it("makes its folder", async () => {

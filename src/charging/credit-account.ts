@@ -1,0 +1,130 @@
+import { err, ok, type Result } from "../support/result.ts";
+import {
+  type CreditAccount,
+  type Hold,
+  type LedgerEntry,
+  MAX_MICROS,
+  type Micros,
+  type Refusal,
+  type ReserveRequest,
+  type Settlement,
+} from "./credit-store.ts";
+
+/*
+ * The steps of a prepaid account, as pure functions: each takes the account as it is and returns the account as it shall be. An adapter of the
+ * store carries them out in a transaction, or writes the result only where nobody else wrote in between.
+ */
+
+/** Bound on the sessions that one account pays at once. */
+export const MAX_HOLDS = 1_000;
+
+/** The account after a step and what goes into the ledger with it; undefined: there is nothing to change. */
+export interface Step {
+  readonly account: CreditAccount;
+  readonly entries: readonly LedgerEntry[];
+}
+
+/** What was taken for a hold before and is in the ledger: how much, in how many entries. */
+export interface Debited {
+  readonly sum: Micros;
+  readonly count: number;
+}
+
+/** Raises a hold; see `CreditStore.reserve`. */
+export function reserveIn(
+  account: CreditAccount,
+  request: ReserveRequest,
+): Result<{ readonly account: CreditAccount; readonly held: Micros }, Refusal> {
+  const { holds, available, currency } = account;
+  const refused = (why: Refusal["why"]) => err({ why, account: { currency, available } });
+  if (currency !== request.currency) return refused("currency");
+  const hold = holds[request.hold];
+  if (hold ? hold.settled : request.from > 0) return refused("gone");
+  if (!hold && Object.keys(holds).length >= MAX_HOLDS) return refused("too many sessions");
+  const before = hold?.amount ?? 0;
+  const wanted = Math.max(0, request.to - before);
+  const least = Math.max(0, Math.min(wanted, request.atLeast - before));
+  const taken = wanted <= Math.max(0, available) ? wanted : available;
+  if (taken < least || (taken <= 0 && wanted > 0)) return refused("credit");
+  const held = before + taken;
+  const { used, until } = request;
+  const raised: Hold = { amount: held, used: Math.max(used, hold?.used ?? 0), until, settled: false };
+  return ok({
+    account: { ...account, available: available - taken, holds: { ...holds, [request.hold]: raised } },
+    held,
+  });
+}
+
+/** Takes what a session cost; see `CreditStore.settle`. `debited` is what the ledger has for this hold. */
+export function settleIn(account: CreditAccount, settlement: Settlement, debited: Debited): Step | undefined {
+  const { hold: key, total, close, until, session } = settlement;
+  const { [key]: hold, ...others } = account.holds;
+  const owed = total - debited.sum;
+  if (!hold) {
+    if (owed <= 0) return undefined;
+    const entry = debit(account, settlement, owed, debited.count);
+    return { account: { ...account, available: account.available - owed }, entries: [entry] };
+  }
+  const amount = Math.max(0, hold.settled ? Math.max(hold.amount, owed) : owed);
+  if (hold.settled && amount === hold.amount && !close) return undefined;
+  const available = account.available + hold.amount - amount;
+  if (close) {
+    const entries = amount > 0 ? [debit(account, settlement, amount, debited.count)] : [];
+    return { account: { ...account, available, holds: others }, entries };
+  }
+  const settled: Hold = { amount, used: amount, until, settled: true, session };
+  return { account: { ...account, available, holds: { ...others, [key]: settled } }, entries: [] };
+}
+
+function debit(
+  { user, currency }: CreditAccount,
+  { hold, session, at }: Pick<Settlement, "hold" | "session" | "at">,
+  amount: Micros,
+  n: number,
+): LedgerEntry {
+  return { user, id: `session:${hold}:${n}`, at, kind: "session", amount: -amount, currency, hold, session };
+}
+
+/** Moves the balance; whoever calls it has looked that the ledger has no entry of that id. */
+export function postIn(account: CreditAccount, entry: LedgerEntry): Step {
+  const available = account.available + entry.amount;
+  if (!Number.isSafeInteger(available) || Math.abs(available) > MAX_MICROS)
+    throw new RangeError("a balance can hold no more than 9,000 million units");
+  return { account: { ...account, available }, entries: [entry] };
+}
+
+/** True where the ledger has the same movement already. */
+export const isSameEntry = (a: LedgerEntry, b: LedgerEntry): boolean =>
+  a.kind === b.kind && a.amount === b.amount && a.currency === b.currency;
+
+/** Ends holds whose time is over; see `CreditStore.sweep`. */
+export function sweepIn(account: CreditAccount, now: number): Step | undefined {
+  let { available } = account;
+  const holds: Record<string, Hold> = {};
+  const entries: LedgerEntry[] = [];
+  let changed = false;
+  for (const [key, hold] of Object.entries(account.holds)) {
+    if (hold.until === null || hold.until > now) {
+      holds[key] = hold;
+      continue;
+    }
+    changed = true;
+    const { amount, used, settled, session = "" } = hold;
+    if (settled) {
+      if (amount > 0) entries.push(debit(account, { hold: key, session, at: now }, amount, 0));
+    } else {
+      const kept = Math.min(amount, used);
+      available += amount - kept;
+      if (kept > 0) holds[key] = { ...hold, amount: kept, until: null };
+    }
+  }
+  return changed ? { account: { ...account, available, holds }, entries } : undefined;
+}
+
+/** When the first of the holds is over; undefined: none will be by itself. */
+export function firstUntil({ holds }: CreditAccount): number | undefined {
+  let first: number | undefined;
+  for (const { until } of Object.values(holds))
+    if (until !== null && (first === undefined || until < first)) first = until;
+  return first;
+}
