@@ -5,6 +5,7 @@ import { findings } from "../config/problems.ts";
 import { appServerSchema, type Config, serviceSchema } from "../config/schema.ts";
 import type { AppServer, Service } from "../directory/types.ts";
 import type { Registry, Store } from "../store/types.ts";
+import { addAppServerKeyCommands } from "./app-server-keys.ts";
 import { type LoadedConfig, readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
 
@@ -51,11 +52,19 @@ const services: Kind<Service> = {
       .option("--ring-s <seconds>", "how long an app server may ring", numeric)
       .option("--limit-charge <amount>", "largest single charge of an app server")
       .option("--limit-session <amount>", "largest sum of charges in a session")
-      .option("--limit-currency <code>", "currency of the two limits"),
+      .option("--limit-day <amount>", "largest sum of an app server's charges to one user in a UTC day")
+      .option("--limit-currency <code>", "currency of these limits")
+      .option("--late-charges-s <seconds>", "how long after its end a session takes charges", numeric),
   build: (id, o) => {
-    const given = withoutUndefined({ charge: o.limitCharge, session: o.limitSession, currency: o.limitCurrency });
+    const given = withoutUndefined({
+      charge: o.limitCharge,
+      session: o.limitSession,
+      day: o.limitDay,
+      currency: o.limitCurrency,
+    });
     const limits = Object.keys(given).length === 0 ? undefined : given;
-    return { id, title: o.title, tariff: o.tariff, fork: o.fork, clock: o.clock, ringS: o.ringS, limits };
+    const { title, tariff, fork, clock, ringS, lateChargesS } = o;
+    return { id, title, tariff, fork, clock, ringS, limits, lateChargesS };
   },
   headings: ["ID", "TARIFF", "FORK", "CLOCK", "TITLE"],
   row: (s) => [s.id, dash(s.tariff), s.fork ?? "sequential", s.clock ?? "ack", s.title ?? ""],
@@ -141,11 +150,11 @@ const tariffs: Kind<Tariff> = {
 /** `tollgate service|appserver|tariff add|list|remove`. */
 export function addRegistryCommands(program: Command, io: Io): void {
   addKind(program, io, services);
-  addKind(program, io, appServers);
+  addAppServerKeyCommands(addKind(program, io, appServers), io);
   addKind(program, io, tariffs);
 }
 
-function addKind<T extends { readonly id: string }>(program: Command, io: Io, kind: Kind<T>): void {
+function addKind<T extends { readonly id: string }>(program: Command, io: Io, kind: Kind<T>): Command {
   const { command: name, what } = kind;
   const group = program.command(name).description(kind.description);
   const load = (command: Command) => readConfig(io, command.optsWithGlobals().config);
@@ -209,6 +218,7 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
       if (!removed) throw new CliError(`no ${what} ${id}; see: tollgate ${name} list`);
       io.out(`${what} ${id} removed\n`);
     });
+  return group;
 }
 
 function mustNotBeConfigured<T extends { readonly id: string }>(kind: Kind<T>, loaded: LoadedConfig, id: string): void {

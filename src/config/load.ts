@@ -14,7 +14,7 @@ export function defaultConfig(folder = process.cwd()): Config {
 }
 
 /**
- * Reads and checks a configuration file. `data` becomes an absolute path, seen from the file's folder. The error lists every mistake
+ * Reads and checks a configuration file. Paths in it become absolute, seen from the file's folder. The error lists every mistake
  * that could be found, in the order of the file. `known`: what the store has; then names that are in neither are mistakes too.
  */
 export function loadConfig(path: string, known?: KnownIds): Result<Config, ConfigProblem[]> {
@@ -25,10 +25,18 @@ export function loadConfig(path: string, known?: KnownIds): Result<Config, Confi
     return err([{ file: path, path: "", message: `cannot be read: ${(error as Error).message}` }]);
   }
   const config = parseConfig(text, path, known);
-  return config.ok ? ok({ ...config.value, data: resolve(dirname(path), config.value.data) }) : config;
+  return config.ok ? ok(withPathsFrom(dirname(path), config.value)) : config;
 }
 
-/** The same from text; `file` is what the problems name. `data` stays as it is written. */
+function withPathsFrom(folder: string, config: Config): Config {
+  const { tls } = config.http;
+  const http = tls
+    ? { ...config.http, tls: { cert: resolve(folder, tls.cert), key: resolve(folder, tls.key) } }
+    : config.http;
+  return { ...config, data: resolve(folder, config.data), http };
+}
+
+/** The same from text; `file` is what the problems name. Paths stay as they are written. */
 export function parseConfig(text: string, file: string, known?: KnownIds): Result<Config, ConfigProblem[]> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
@@ -63,7 +71,7 @@ function semantic(config: Config, known: KnownIds | undefined): Finding[] {
   return [...duplicates(config), ...(known ? danglingNames(config, known) : []), ...inRules];
 }
 
-const AMOUNTS = new Set(["setupFee", "price", "minimum", "cap", "charge", "session"]);
+const AMOUNTS = new Set(["setupFee", "price", "minimum", "cap", "charge", "session", "day"]);
 
 /** 0.10 without quotes is the text "0.10", not a float (DESIGN.md, decision 10): amounts are taken from the source text. */
 function keepAmountsExact(document: Document): void {

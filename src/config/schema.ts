@@ -30,6 +30,8 @@ const domain = z
   .string()
   .regex(/^[A-Za-z0-9._-]+$|^\[?[0-9A-Fa-f:.]+\]?$/, "a host name or IP address such as portal.example");
 const seconds = (least: number, most: number) => z.number().min(least).max(most);
+/** A month: whoever charges later than that has lost count. */
+const MAX_WINDOW_S = 2_678_400;
 const forkMode = z.enum(["sequential", "first", "all"]);
 
 export const serviceSchema = z.strictObject({
@@ -40,8 +42,14 @@ export const serviceSchema = z.strictObject({
   clock: z.enum(["ack", "answer"]).exactOptional(),
   ringS: z.int().min(1).max(3600).exactOptional(),
   limits: z
-    .strictObject({ charge: decimal.exactOptional(), session: decimal.exactOptional(), currency })
+    .strictObject({
+      charge: decimal.exactOptional(),
+      session: decimal.exactOptional(),
+      day: decimal.exactOptional(),
+      currency,
+    })
     .exactOptional(),
+  lateChargesS: seconds(0, MAX_WINDOW_S).exactOptional(),
 }) satisfies z.ZodType<Service>;
 
 export const appServerSchema = z.strictObject({
@@ -162,7 +170,38 @@ const limitsSchema = z.strictObject({
   headers: z.int().min(16).max(10_000).default(256),
   perSourcePerSecond: z.int().min(0).default(1_000),
   ruleBodyBytes: z.int().min(256).max(1_048_576).default(16_384),
+  chargesPerSession: z.int().min(1).max(100_000).default(1_000),
 });
+
+/** What app servers charge outside of the session's dialog (M15, M17). */
+const chargingSchema = z.strictObject({
+  lateChargesS: seconds(0, MAX_WINDOW_S).default(3_600),
+  trustAddress: z.boolean().default(false),
+});
+
+const httpListenSchema = z.string().transform((text, context) => {
+  const read = parseHostPort(text);
+  if (read.ok && isIp(read.value.host) && read.value.port !== undefined)
+    return { address: read.value.host, port: read.value.port };
+  context.addIssue({ code: "custom", message: "an IP address of this machine and a port, such as 127.0.0.1:8443" });
+  return z.NEVER;
+});
+
+const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1)$/;
+
+/** The HTTP API (M17); without `listen` there is none. */
+const httpSchema = z
+  .strictObject({
+    listen: httpListenSchema.exactOptional(),
+    tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).exactOptional(),
+    plain: z.boolean().default(false),
+    connections: z.int().min(1).max(100_000).default(512),
+    perSecond: z.int().min(0).default(200),
+  })
+  .refine(({ listen, tls, plain }) => !listen || tls !== undefined || plain || LOOPBACK.test(listen.address), {
+    path: ["tls"],
+    message: "cert and key, since other machines can reach this address (plain: true where a proxy before it has them)",
+  });
 
 /** Prepaid users only. */
 const creditSchema = z.strictObject({
@@ -186,6 +225,8 @@ export const configSchema = z.strictObject({
   tariffs: z.array(tariffSchema).default([]),
   rules: z.array(ruleSchema).default([]),
   limits: limitsSchema.prefault({}),
+  charging: chargingSchema.prefault({}),
+  http: httpSchema.prefault({}),
   timers: z
     .strictObject({
       t1Ms: z.int().min(10).max(10_000).default(500),

@@ -9,7 +9,7 @@ import type { Logger } from "../support/log.ts";
 import type { Result } from "../support/result.ts";
 import { ServerPool, type ServerState } from "./pool.ts";
 import { type CompiledRules, compileRules, type Rejection, type RuleLookups, type Rules } from "./rules.ts";
-import type { AppServer, Identified, Service, User } from "./types.ts";
+import type { AppServer, AppServerKey, Identified, Service, User } from "./types.ts";
 
 /**
  * What is registered: users, services, app servers, tariffs, rules. Held in memory, so that every question on the way of a request
@@ -22,6 +22,8 @@ export interface Directory extends Rules, RuleLookups {
   tariff(id: string): Tariff | undefined;
   appServer(id: string): AppServer | undefined;
   appServers(): readonly AppServer[];
+  /** A key that an app server signs in with. */
+  appServerKey(id: string): AppServerKey | undefined;
   /** How many app servers offer the service (M4), whether or not they can take a session now. `only`: of these. */
   offering(serviceId: string, only?: readonly string[]): number;
   /** Those that can take a session now, in the order to ask them: by priority, among equals by weighted chance. */
@@ -39,7 +41,7 @@ export interface Directory extends Rules, RuleLookups {
 
 export interface DirectoryOptions {
   readonly config: Config;
-  readonly store: Pick<Store, "users" | "services" | "appServers" | "tariffs" | "directoryVersion">;
+  readonly store: Pick<Store, "users" | "services" | "appServers" | "tariffs" | "appServerKeys" | "directoryVersion">;
   readonly clock: Clock;
   readonly log: Logger;
   /** A number from 0 up to but not including 1; default Math.random. */
@@ -65,6 +67,7 @@ class CachedDirectory implements Directory {
   private users = new Map<string, User>();
   private services = new Map<string, Service>();
   private tariffs = new Map<string, Tariff>();
+  private keys = new Map<string, AppServerKey>();
   private version = -1;
   private loading: Promise<void> = Promise.resolve();
   private timer: TimerHandle | undefined;
@@ -108,6 +111,10 @@ class CachedDirectory implements Directory {
 
   appServers(): readonly AppServer[] {
     return this.pool.all();
+  }
+
+  appServerKey(id: string): AppServerKey | undefined {
+    return this.keys.get(id);
   }
 
   offering(serviceId: string, only?: readonly string[]): number {
@@ -170,15 +177,17 @@ class CachedDirectory implements Directory {
     const { store, log } = this.options;
     // Before the lists: a change in between is then seen as a change at the next poll.
     const version = await store.directoryVersion();
-    const [users, services, appServers, tariffs] = await Promise.all([
+    const [users, services, appServers, tariffs, keys] = await Promise.all([
       store.users.list(),
       store.services.list(),
       store.appServers.list(),
       store.tariffs.list(),
+      store.appServerKeys.list(),
     ]);
     this.users = merged(users, []);
     this.services = merged(services, this.config.services);
     this.tariffs = merged<Tariff>(tariffs, this.config.tariffs);
+    this.keys = merged(keys, []);
     this.pool.replace([...merged(appServers, this.config.appServers).values()]);
     this.version = version;
     for (const service of this.services.values()) {

@@ -14,6 +14,15 @@ export interface User {
 
 export type ForkMode = "sequential" | "first" | "all";
 
+/** The most that an app server may charge: at once, in a session, and one user in this service within a UTC day. Decimal strings. */
+export interface ServiceLimits {
+  readonly charge?: string;
+  readonly session?: string;
+  readonly day?: string;
+  /** ISO 4217. */
+  readonly currency: string;
+}
+
 /** Something that can be asked for by `sip:<id>@portal` (M1) or that a rule points at (M3). */
 export interface Service {
   readonly id: string;
@@ -27,7 +36,9 @@ export interface Service {
   /** Seconds that an app server may ring before the next is tried; default 180 (timer C, RFC 3261 §16.6). */
   readonly ringS?: number;
   /** Bounds on what app servers may charge; amounts are decimal strings. */
-  readonly limits?: { readonly charge?: string; readonly session?: string; readonly currency: string };
+  readonly limits?: ServiceLimits;
+  /** Seconds that a session takes charges after its end (M15); default `charging.lateChargesS` of the configuration, 0: not at all. */
+  readonly lateChargesS?: number;
 }
 
 export interface AppServer {
@@ -42,6 +53,23 @@ export interface AppServer {
   readonly weight?: number;
   /** Sessions at once; default unbounded. */
   readonly capacity?: number;
+}
+
+/**
+ * What an app server signs in with to charge outside of a session's own dialog (M15, M17). The secret is never kept: 256 random bits, of which
+ * a plain hash cannot be turned back, and the HA1 values of RFC 7616 §3.4.2 for SIP.
+ */
+export interface AppServerKey {
+  /** The user name of the sign-in. */
+  readonly id: string;
+  readonly appServer: string;
+  /** Realm of the HA1 values: `chargesRealm` of the portal's. */
+  readonly realm: string;
+  /** Hex of SHA-256 over the secret. */
+  readonly hash: string;
+  readonly ha1: { readonly sha256: string; readonly md5?: string };
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
 }
 
 /** A rule (M3): the first whose every condition holds decides. Patterns are RE2-like regular expressions anchored at both ends. */

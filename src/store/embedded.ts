@@ -1,7 +1,7 @@
 import { type Database, open, type RootDatabase } from "lmdb";
 import { written } from "../charging/lmdb-failure.ts";
 import type { Tariff } from "../charging/tariff.ts";
-import type { AppServer, Service, User } from "../directory/types.ts";
+import type { AppServer, AppServerKey, Service, User } from "../directory/types.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
 import { EmbeddedCredit } from "./embedded-credit.ts";
 import type { Registry, Store } from "./types.ts";
@@ -32,6 +32,7 @@ export async function openEmbeddedStore(path: string): Promise<Store> {
     services: registry<Service>("services"),
     appServers: registry<AppServer>("appServers"),
     tariffs: registry<Tariff>("tariffs"),
+    appServerKeys: registry<AppServerKey>("appServerKeys"),
     async directoryVersion() {
       root.resetReadTxn(); // another process may have written since this one last looked
       return meta.get(VERSION) ?? 0;

@@ -1,7 +1,7 @@
 import type { BillingStore } from "../charging/billing-store.ts";
 import type { CreditStore } from "../charging/credit-store.ts";
 import type { Tariff } from "../charging/tariff.ts";
-import type { AppServer, Service, User } from "../directory/types.ts";
+import type { AppServer, AppServerKey, Service, User } from "../directory/types.ts";
 
 /** A set of registered things, each under its id. */
 export interface Registry<T extends { readonly id: string }> {
@@ -22,7 +22,9 @@ export interface Store {
   readonly services: Registry<Service>;
   readonly appServers: Registry<AppServer>;
   readonly tariffs: Registry<Tariff>;
-  /** Grows with every change of the four registries, by whichever process: caches compare it. */
+  /** What app servers sign in with (M15, M17). */
+  readonly appServerKeys: Registry<AppServerKey>;
+  /** Grows with every change of the registries, by whichever process: caches compare it. */
   directoryVersion(): Promise<number>;
   readonly billing: BillingStore;
   /** Prepaid balances; an adapter without them serves postpaid users only. */

@@ -65,7 +65,7 @@ listen:
 tariffs:
   - { id: a, currency: EUR, price: 0.10, setupFee: "0.30", cap: 100.000000001, minimum: 7 }
 services:
-  - { id: s, limits: { charge: 0.1, session: 20.00, currency: EUR } }`);
+  - { id: s, limits: { charge: 0.1, session: 20.00, day: 50.10, currency: EUR } }`);
     expect(tariffs[0]).toEqual({
       id: "a",
       currency: "EUR",
@@ -74,7 +74,7 @@ services:
       cap: "100.000000001",
       minimum: "7",
     });
-    expect(services[0]?.limits).toEqual({ charge: "0.1", session: "20.00", currency: "EUR" });
+    expect(services[0]?.limits).toEqual({ charge: "0.1", session: "20.00", day: "50.10", currency: "EUR" });
   });
 
   it("follows anchors and aliases", () => {
@@ -131,6 +131,20 @@ describe("a mistake in a configuration names line, column, what was expected and
       "a value for a list",
       "services: wine\n",
       ['1:11 services: expected a list (each entry on a line with "- "); found "wine"'],
+    ],
+    [
+      "an API for other machines without encryption",
+      "http:\n  listen: 0.0.0.0:8443\n",
+      [
+        "1:1 http.tls: expected cert and key, since other machines can reach this address (plain: true where a proxy before it has them); found nothing",
+      ],
+    ],
+    [
+      "an API without a port",
+      "http: { listen: localhost }\n",
+      [
+        '1:17 http.listen: expected an IP address of this machine and a port, such as 127.0.0.1:8443; found "localhost"',
+      ],
     ],
     ["a value for a section", "limits: 5\n", ["1:9 limits: expected a section of keys and values; found 5"]],
     ["a list for the whole", "- a\n", ["1:1: expected a section of keys and values; found a list"]],

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Account, Entry, ItemEntry, MonthTotal, TimeEntry } from "../../src/charging/billing-store.ts";
-import type { AppServer, Service, User } from "../../src/directory/types.ts";
+import type { AppServer, AppServerKey, Service, User } from "../../src/directory/types.ts";
 import type { Store } from "../../src/store/types.ts";
 import { JANUARY, lessonTariff, numbers, shuffled } from "../charging/samples.ts";
 import type { StoreAdapter, StoreUnderTest } from "./adapters.ts";
@@ -8,6 +8,14 @@ import type { StoreAdapter, StoreUnderTest } from "./adapters.ts";
 const alice: User = { id: "alice", realm: "portal.example", ha1: { sha256: "ab", md5: "cd" } };
 const wine: Service = { id: "wine", title: "ワイン店", tariff: "lesson", limits: { charge: "50", currency: "EUR" } };
 const shop: AppServer = { id: "shop-1", uri: "sip:10.0.0.5:5060;transport=tcp", services: ["wine"], priority: 5 };
+const key: AppServerKey = {
+  id: "0123456789abcdef",
+  appServer: "shop-1",
+  realm: "charges.portal.example",
+  hash: "ef",
+  ha1: { sha256: "ab", md5: "cd" },
+  createdAt: JANUARY,
+};
 
 export function item(n: number, over: Partial<ItemEntry> = {}): ItemEntry {
   return {
@@ -103,10 +111,12 @@ export function storeContract(adapter: StoreAdapter): void {
         await store.services.put(wine);
         await store.appServers.put(shop);
         await store.tariffs.put(lessonTariff);
+        await store.appServerKeys.put(key);
         expect(await store.users.get("alice")).toEqual(alice);
         expect(await store.services.get("wine")).toEqual(wine);
         expect(await store.appServers.list()).toEqual([shop]);
         expect(await store.tariffs.list()).toEqual([lessonTariff]);
+        expect(await store.appServerKeys.list()).toEqual([key]);
       });
 
       it("have nothing under an id that was never put, or is another registry's", async () => {
@@ -137,6 +147,7 @@ export function storeContract(adapter: StoreAdapter): void {
           () => store.services.put(wine),
           () => store.appServers.put(shop),
           () => store.tariffs.put(lessonTariff),
+          () => store.appServerKeys.put(key),
           () => store.users.put(alice),
           () => store.users.remove("alice"),
         ];

@@ -132,8 +132,9 @@ const emptyStore = {
   services: emptyRegistry,
   appServers: emptyRegistry,
   tariffs: emptyRegistry,
+  appServerKeys: emptyRegistry,
   directoryVersion: async () => 0,
-} satisfies Pick<Store, "users" | "services" | "appServers" | "tariffs" | "directoryVersion">;
+} satisfies Pick<Store, "users" | "services" | "appServers" | "tariffs" | "appServerKeys" | "directoryVersion">;
 
 let tokens = 0;
 const counting = (): Random => ({ token: () => `t${(++tokens).toString(16).padStart(8, "0")}` });

@@ -1,0 +1,44 @@
+import { createHash, timingSafeEqual } from "node:crypto";
+import { ha1 } from "../sip/digest.ts";
+import type { Random } from "../support/random.ts";
+import type { AppServerKey } from "./types.ts";
+
+/** Realm in which app servers sign in: another than the users', so that neither's credentials are good for the other. */
+export const chargesRealm = (portalRealm: string): string => `charges.${portalRealm}`;
+
+const ID_BITS = 64;
+const SECRET_BITS = 256;
+
+/** Makes a key for an app server: the record that is kept, and the secret, which is shown once and kept nowhere. */
+export function newAppServerKey(options: {
+  readonly appServer: string;
+  readonly portalRealm: string;
+  /** Whether to keep the MD5 value as well, for SIP stacks that know no SHA-256 (RFC 8760 §2.1). */
+  readonly md5: boolean;
+  readonly now: number;
+  readonly random: Random;
+}): { readonly key: AppServerKey; readonly secret: string } {
+  const { appServer, portalRealm, md5, now, random } = options;
+  const id = random.token(ID_BITS);
+  const secret = random.token(SECRET_BITS);
+  const realm = chargesRealm(portalRealm);
+  const sha256 = ha1("sha-256", id, realm, secret);
+  const values = md5 ? { sha256, md5: ha1("md5", id, realm, secret) } : { sha256 };
+  return {
+    key: { id, appServer, realm, hash: digest(secret).toString("hex"), ha1: values, createdAt: now },
+    secret,
+  };
+}
+
+/** What `Authorization: Bearer` carries (RFC 6750): which key, and its secret. */
+export const bearerToken = (id: string, secret: string): string => `${id}.${secret}`;
+
+/** Whether the secret is the key's; takes the same time whether it is or not, and whether there is such a key or not. */
+export function isSecretOf(key: AppServerKey | undefined, secret: string): boolean {
+  const expected = key === undefined ? NOBODY : Buffer.from(key.hash, "hex");
+  const same = expected.length === NOBODY.length && timingSafeEqual(digest(secret), expected);
+  return same && key !== undefined;
+}
+
+const digest = (secret: string): Buffer => createHash("sha256").update(secret).digest();
+const NOBODY = Buffer.alloc(32);
