@@ -4,6 +4,7 @@ import { getShortestPaths } from "xstate/graph";
 import { type BillingContext, type BillingEvent, billingMachine } from "../../machines/billing.ts";
 import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
 import { aCharge, facts, JANUARY, numbers, shuffled } from "../charging/samples.ts";
+import { itTakesEveryTransition, noteTransition } from "./pairs.ts";
 
 const HOUR = 3_600_000;
 const started = sessionStarted(facts(), JANUARY);
@@ -19,6 +20,7 @@ function run(
   let [snapshot] = initialTransition(billingMachine, { session: facts(), windowMs });
   const asked: string[] = [];
   for (const event of events) {
+    noteTransition(billingMachine, snapshot, event);
     const [next, actions] = transition(billingMachine, snapshot, event);
     for (const { type } of actions) asked.push(`${type} ${event.type}`);
     // As the store gives it back: nothing of the snapshot is lost.
@@ -110,4 +112,6 @@ describe("a session's account (M12-M18)", () => {
     });
     expect(new Set(paths.map((path) => path.state.value))).toEqual(new Set(Object.keys(billingMachine.states)));
   });
+
+  itTakesEveryTransition(billingMachine);
 });

@@ -1,5 +1,6 @@
 import { type AnyStateMachine, createActor, type EventFrom, type InputFrom } from "xstate";
 import { TestClock } from "../support/test-clock.ts";
+import { noteTransition } from "./pairs.ts";
 
 /** Runs a chart with every one of its actions replaced by one that notes its name. */
 export function run<M extends AnyStateMachine>(machine: M, input: InputFrom<M>) {
@@ -18,7 +19,10 @@ export function run<M extends AnyStateMachine>(machine: M, input: InputFrom<M>) 
     /** Names of the actions since the last look. */
     done: () => done.splice(0),
     send: (...events: EventFrom<M>[]) => {
-      for (const event of events) actor.send(event as never);
+      for (const event of events) {
+        noteTransition(machine, actor.getSnapshot(), event);
+        actor.send(event as never);
+      }
       return done.splice(0);
     },
     get state() {

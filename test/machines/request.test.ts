@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { Fork, RequestEvent } from "../../machines/events.ts";
 import { betterFailure, requestMachine } from "../../machines/request.ts";
 import { run } from "./harness.ts";
+import { itTakesEveryTransition } from "./pairs.ts";
 
 const accepted: RequestEvent = { type: "user.accepted", user: "alice" };
 const identified = (fork: Fork = "sequential"): RequestEvent => ({ type: "service.identified", service: "wine", fork });
@@ -107,11 +108,10 @@ describe("the chart request", () => {
     expect(request.state).toBe(state);
     expect(request.send({ type: "client.cancel" })).toEqual(["confirmCancel", "cancelBranches", "close"]);
     expect(request.state).toBe("cancelled");
-  });
-
-  it("gives up when the client is gone", () => {
-    const request = inviting("sequential", "a");
-    expect(request.send({ type: "client.lost" })).toEqual(["confirmCancel", "cancelBranches", "close"]);
+    // The same where the client is gone.
+    const lost = start();
+    lost.send(...(events as RequestEvent[]));
+    expect(lost.send({ type: "client.lost" })).toEqual(["confirmCancel", "cancelBranches", "close"]);
   });
 
   it.each([
@@ -124,4 +124,6 @@ describe("the chart request", () => {
   ])("of %i and %i tells the client %i (RFC 3261 §16.7, step 6)", (a, b, best) => {
     expect(betterFailure({ status: a }, { status: b }).status).toBe(best);
   });
+
+  itTakesEveryTransition(requestMachine);
 });

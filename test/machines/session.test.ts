@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import type { SessionEvent, Side } from "../../machines/events.ts";
 import { sessionMachine } from "../../machines/session.ts";
 import { run } from "./harness.ts";
+import { itTakesEveryTransition } from "./pairs.ts";
 
 const answer: SessionEvent = { type: "server.answer", at: 1000, payload: null };
 const ack: SessionEvent = { type: "client.ack", at: 2000, payload: null };
@@ -154,10 +155,35 @@ describe("the chart session", () => {
     expect(having(answer, ack, bye("client")).send(message)).toEqual(["refuseMessage"]);
   });
 
+  it.each([
+    ["proceeding", []],
+    ["cancelling", [{ type: "cancel" }]],
+    ["answered", [answer]],
+    ["terminating", [answer, ack, bye("client")]],
+    ["leaving", [answer, ack, { type: "end", at: 1, why: "x" }]],
+  ] as [string, SessionEvent[]][])("answers whatever comes at the wrong time: %s", (state, events) => {
+    const session = having(...events);
+    expect(session.send(change)).toEqual(["refuseChange"]);
+    expect(session.send(message)).toEqual(["refuseMessage"]);
+    if (state === "cancelling") expect(session.send(charge)).toEqual(["refuseMessage"]);
+    if (state === "cancelling" || state === "leaving") expect(session.send(bye("client"))).toEqual(["answerBye"]);
+    expect(session.state).toBe(state);
+  });
+
+  it("ends in the middle of a change as at any other time", () => {
+    expect(having(answer, ack, change).send(message)).toEqual(["relayMessage"]);
+    expect(having(answer, ack, change).send(bye("server"))).toEqual(["relayBye"]);
+    expect(having(answer, ack, change).send({ type: "end", at: 1, why: "drained" })).toEqual(["sendByes"]);
+    const lost: SessionEvent = { type: "lost", side: "client", at: 1, why: "gone" };
+    expect(having(answer, ack, change).send(lost)).toEqual(["sendByes"]);
+  });
+
   it("keeps a context that is small JSON (DESIGN.md, decision 12)", () => {
     const session = having(answer, ack, bye("client"));
     const text = JSON.stringify(session.context);
     expect(JSON.parse(text)).toEqual(session.context);
     expect(text.length).toBeLessThan(300);
   });
+
+  itTakesEveryTransition(sessionMachine);
 });

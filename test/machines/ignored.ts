@@ -1,0 +1,96 @@
+/*
+ * The pairs of a state and an event that mean nothing, and why. Together with the transitions of a chart these are all pairs there are:
+ * complete.test.ts says which pair is missing here, and which entry no longer holds. A state stands for the states inside it.
+ */
+
+export interface Ignored {
+  readonly states: readonly string[];
+  readonly events: readonly string[];
+  readonly why: string;
+}
+
+const BEFORE_ASKING = ["authenticating", "identifying", "searching"] as const;
+
+export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
+  request: [
+    {
+      states: ["identifying", "searching", "inviting"],
+      events: ["user.accepted", "user.refused"],
+      why: "the sign-in is decided once, before anything else",
+    },
+    {
+      states: ["authenticating", "searching", "inviting"],
+      events: ["service.identified", "service.refused"],
+      why: "the rules are asked once, after the sign-in",
+    },
+    {
+      states: ["authenticating", "identifying", "inviting"],
+      events: ["servers.found", "servers.none"],
+      why: "the search is done once, after the rules",
+    },
+    {
+      states: BEFORE_ASKING,
+      events: ["branch.answered", "branch.failed"],
+      why: "no app server has been asked",
+    },
+  ],
+  session: [
+    {
+      states: ["answered", "established", "terminating", "leaving"],
+      events: ["server.progress", "server.answer", "server.failure", "server.silent"],
+      why: "the INVITE has its final answer; a repeated 2xx is acknowledged by the leg",
+    },
+    {
+      states: ["cancelling"],
+      events: ["server.progress", "server.silent"],
+      why: "nobody waits any more; the INVITE's transaction ends by itself (RFC 3261 §9.1)",
+    },
+    {
+      states: ["cancelling", "answered", "established", "terminating", "leaving"],
+      events: ["cancel"],
+      why: "given up already, or too late: what is answered is ended by BYE",
+    },
+    {
+      states: ["proceeding", "cancelling", "established", "terminating", "leaving"],
+      events: ["client.ack", "client.silent"],
+      why: "no 2xx of this session waits for its ACK; in `terminating` and `leaving` it was acknowledged by the relay",
+    },
+    {
+      states: ["proceeding", "cancelling"],
+      events: ["lost", "end"],
+      why: "there is no session yet: the INVITE's own timers and the client's request decide",
+    },
+    {
+      states: ["terminating", "leaving"],
+      events: ["lost", "end"],
+      why: "it ends already, and the BYE's own timers bound that",
+    },
+    {
+      states: ["proceeding", "cancelling", "answered", "established"],
+      events: ["bye.answered", "bye.failed"],
+      why: "no BYE of the relay's is under way",
+    },
+    {
+      states: ["proceeding", "cancelling", "answered", "established.steady", "terminating", "leaving"],
+      events: ["change.done"],
+      why: "no change is under way, or it was given up with the session",
+    },
+  ],
+  billing: [
+    {
+      states: ["running", "chargeable", "closed"],
+      events: ["session.started"],
+      why: "events may come twice and out of order; the start is known by now",
+    },
+    {
+      states: ["chargeable", "closed"],
+      events: ["session.ended"],
+      why: "events may come twice; the time was entered",
+    },
+    {
+      states: ["open", "running", "closed"],
+      events: ["window.closed"],
+      why: "no time for late charges runs",
+    },
+  ],
+};
