@@ -31,6 +31,8 @@ export type RequestEvent =
   | { readonly type: "servers.none"; readonly failure: Failure }
   | { readonly type: "branch.answered"; readonly branch: string }
   | { readonly type: "branch.failed"; readonly branch: string; readonly failure: Failure }
+  | { readonly type: "branch.released"; readonly branch: string }
+  | { readonly type: "wait.over" }
   | { readonly type: "client.cancel" }
   | { readonly type: "client.lost" };
 
@@ -44,6 +46,7 @@ export type SessionEvent =
   | { readonly type: "server.failure"; readonly failure: Failure }
   | { readonly type: "server.silent"; readonly failure: Failure }
   | { readonly type: "cancel" }
+  | { readonly type: "withdraw" }
   | { readonly type: "client.ack"; readonly at: number; readonly payload: Payload }
   | { readonly type: "client.silent"; readonly at: number }
   | { readonly type: "bye"; readonly from: Side; readonly at: number; readonly payload: Payload }

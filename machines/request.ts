@@ -46,6 +46,10 @@ export const requestMachine = setup({
     inviteServers: providedAtStart,
     /** Gives up every branch that has not answered (M8: CANCEL). */
     cancelBranches: providedAtStart,
+    /** Cancels every branch, but takes a 2xx that crosses the CANCEL (RFC 3261 §16.7, step 5). */
+    withdrawBranches: providedAtStart,
+    /** Lets `wait.over` come when no further success can be passed on (RFC 6026 §7.1, timer L), or sooner if the operator says so. */
+    awaitFurther: providedAtStart,
     /** Answers the client with the failure (M2: 401, M4: 404, M5). */
     reject: (_, _params: Failure) => providedAtStart(),
     /** Answers the client's INVITE with 487 (RFC 3261 §9.2). */
@@ -77,6 +81,9 @@ export const requestMachine = setup({
           }
         : {},
     ),
+    dropReleased: assign(({ context, event }) =>
+      event.type === "branch.released" ? { asked: context.asked.filter((branch) => branch !== event.branch) } : {},
+    ),
     dropWaiting: assign({ waiting: [] }),
   },
   guards: {
@@ -86,6 +93,8 @@ export const requestMachine = setup({
     hasWaiting: ({ context }) => context.waiting.length > 0,
     /** A 6xx ends the search (RFC 3261 §16.7, step 5). */
     isGlobalFailure: ({ event }) => event.type === "branch.failed" && event.failure.status >= 600,
+    isGlobalFailureOfLast: ({ context, event }) =>
+      event.type === "branch.failed" && event.failure.status >= 600 && context.asked.length <= 1,
   },
 }).createMachine({
   id: "request",
@@ -133,13 +142,58 @@ export const requestMachine = setup({
       on: {
         "branch.answered": [
           { guard: "isLastBranch", target: "answered", actions: "dropAnswered" },
+          { guard: "takesEveryAnswer", target: "collecting", actions: "dropAnswered" },
+          { target: "answered", actions: "dropAnswered" },
+        ],
+        "branch.failed": [
+          { guard: "isGlobalFailureOfLast", target: "refused", actions: ["dropFailed", "dropWaiting"] },
+          { guard: "isGlobalFailure", target: "declined", actions: ["dropFailed", "dropWaiting"] },
+          { guard: "isLastBranch", target: "refused", actions: "dropFailed" },
+          { actions: "dropFailed" },
+        ],
+        // BYE in the early dialog of one branch is about that one (RFC 3261 §15).
+        "branch.released": [
+          { guard: "isLastBranch", target: "cancelled", actions: ["dropReleased", "confirmCancel"] },
+          { actions: "dropReleased" },
+        ],
+      },
+    },
+    /** One success was passed on, and each that follows will be (M25): failures mean nothing to the client any more. */
+    collecting: {
+      entry: "awaitFurther",
+      on: {
+        "branch.answered": [
+          { guard: "isLastBranch", target: "answered", actions: "dropAnswered" },
+          { actions: "dropAnswered" },
+        ],
+        "branch.failed": [
+          { guard: "isGlobalFailure", target: "answered", actions: "dropFailed" },
+          { guard: "isLastBranch", target: "answered", actions: "dropFailed" },
+          { actions: "dropFailed" },
+        ],
+        "branch.released": [
+          { guard: "isLastBranch", target: "answered", actions: "dropReleased" },
+          { actions: "dropReleased" },
+        ],
+        "wait.over": "answered",
+      },
+    },
+    /** A 6xx came: the others are cancelled and their ends awaited, since a 2xx may be under way (RFC 3261 §16.7, step 5). */
+    declined: {
+      entry: "withdrawBranches",
+      on: {
+        "branch.answered": [
+          { guard: "isLastBranch", target: "answered", actions: "dropAnswered" },
           { guard: "takesEveryAnswer", actions: "dropAnswered" },
           { target: "answered", actions: "dropAnswered" },
         ],
         "branch.failed": [
-          { guard: "isGlobalFailure", target: "refused", actions: ["dropFailed", "dropWaiting"] },
           { guard: "isLastBranch", target: "refused", actions: "dropFailed" },
           { actions: "dropFailed" },
+        ],
+        "branch.released": [
+          { guard: "isLastBranch", target: "refused", actions: "dropReleased" },
+          { actions: "dropReleased" },
         ],
       },
     },
@@ -162,8 +216,9 @@ export const requestMachine = setup({
 });
 
 /**
- * Which of two failures a client should hear of (RFC 3261 §16.7, step 6): a 6xx before all others, then the lowest class;
- * within 4xx those that tell the client what to do differently; a 503 or a silent server only where nothing else was said.
+ * Which of two failures a client should hear of (RFC 3261 §16.7, step 6): a 6xx before all others, then the lowest class; within 4xx
+ * first those that tell the client what to do differently, last the 408 of a server that was silent; within 5xx a 503 last.
+ * DEVIATION: where a 503 is all there is it stays one and does not become a 500 as step 6 wants: M5 has it reach the client.
  */
 export function betterFailure(a: Failure | null, b: Failure): Failure {
   return a === null || rank(b.status) < rank(a.status) ? b : a;
@@ -173,8 +228,9 @@ const TELLING = [401, 407, 415, 420, 484];
 
 function rank(status: number): number {
   if (status >= 600) return 0;
-  if (status === 503) return 9;
-  if (status === 408) return 8;
-  if (TELLING.includes(status)) return 3.5;
+  if (TELLING.includes(status)) return 4;
+  if (status === 408) return 4.9;
+  if (status >= 400 && status < 500) return 4.5;
+  if (status === 503) return 5.9;
   return Math.floor(status / 100);
 }

@@ -50,7 +50,7 @@ export const sessionMachine = setup({
     relayAnswer: providedAtStart,
     /** Tells the request that this branch came to nothing. */
     reportFailure: (_, _params: Failure) => providedAtStart(),
-    /** Tells the request that the client wants nothing of it any more. */
+    /** Tells the request that the client wants nothing of this branch any more. */
     reportGivenUp: providedAtStart,
     /** Passes the client's ACK on (M7). */
     relayAck: providedAtStart,
@@ -107,6 +107,7 @@ export const sessionMachine = setup({
     ),
   },
   guards: {
+    isFromClient: ({ event }) => event.type === "bye" && event.from === "client",
     clockStartsAtAnswer: ({ context }) => context.clock === "answer",
     isLastToLeave: ({ context, event }) =>
       (event.type === "bye.answered" || event.type === "bye.failed") &&
@@ -151,8 +152,35 @@ export const sessionMachine = setup({
           actions: { type: "reportFailure", params: ({ event }) => event.failure },
         },
         cancel: "cancelling",
-        // A BYE in an early dialog gives the INVITE up (RFC 3261 §15).
-        bye: { actions: ["answerBye", "reportGivenUp"] },
+        withdraw: "withdrawing",
+        // A BYE in the client's early dialog gives this branch up; an app server must not send one (RFC 3261 §15).
+        bye: [
+          { guard: "isFromClient", target: "cancelling", actions: ["answerBye", "reportGivenUp"] },
+          { actions: "refuseMessage" },
+        ],
+      },
+    },
+    /** Cancelled because another app server said 6xx; a 2xx that crosses the CANCEL counts all the same (RFC 3261 §16.7, step 5). */
+    withdrawing: {
+      entry: "sendCancel",
+      on: {
+        "server.answer": [
+          { guard: "clockStartsAtAnswer", target: "answered", actions: ["startClock", "relayAnswer"] },
+          { target: "answered", actions: "relayAnswer" },
+        ],
+        "server.failure": {
+          target: "refused",
+          actions: { type: "reportFailure", params: ({ event }) => event.failure },
+        },
+        "server.silent": {
+          target: "cancelling",
+          actions: { type: "reportFailure", params: ({ event }) => event.failure },
+        },
+        cancel: "cancelling",
+        bye: [
+          { guard: "isFromClient", target: "cancelling", actions: ["answerBye", "reportGivenUp"] },
+          { actions: "refuseMessage" },
+        ],
       },
     },
     /** Nobody waits for the app server's answer any more, but one may be under way (RFC 3261 §9.1). */

@@ -33,12 +33,14 @@ const seconds = (least: number, most: number) => z.number().min(least).max(most)
 /** A month: whoever charges later than that has lost count. */
 const MAX_WINDOW_S = 2_678_400;
 const forkMode = z.enum(["sequential", "first", "all"]);
+const forkChoices = z.array(z.enum(["single", "sequential", "first", "all"]));
 
 export const serviceSchema = z.strictObject({
   id: idSchema,
   title: z.string().max(200).exactOptional(),
   tariff: idSchema.exactOptional(),
   fork: forkMode.exactOptional(),
+  clientMayChoose: forkChoices.exactOptional(),
   clock: z.enum(["ack", "answer"]).exactOptional(),
   ringS: z.int().min(1).max(3600).exactOptional(),
   limits: z
@@ -85,6 +87,7 @@ export const ruleSchema = z.strictObject({
     client: texts.exactOptional(),
     appServers: z.array(idSchema).min(1).exactOptional(),
     fork: forkMode.exactOptional(),
+    clientMayChoose: forkChoices.exactOptional(),
     tariff: idSchema.exactOptional(),
     reject: z.int().min(400).max(699).exactOptional(),
   }),
@@ -164,6 +167,7 @@ const authenticationSchema = z.strictObject({
 
 const limitsSchema = z.strictObject({
   calls: z.int().min(1).default(50_000),
+  branches: z.int().min(1).max(1_000).default(50),
   transactions: z.int().min(1).default(400_000),
   connections: z.int().min(1).default(20_000),
   messageBytes: z.int().min(1_300).max(16_777_216).default(65_535),
@@ -237,6 +241,7 @@ export const configSchema = z.strictObject({
   session: z
     .strictObject({
       silentS: seconds(0.1, 180).default(8),
+      furtherAnswersS: seconds(0, 180).default(30),
       probeS: seconds(0, 86_400).default(60),
       maxDurationS: seconds(1, 2_000_000).default(86_400), // a timer of Node takes 24 days at most
     })

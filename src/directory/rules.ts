@@ -4,7 +4,7 @@ import { err, ok, type Result } from "../support/result.ts";
 import { compilePattern, type Pattern } from "./pattern.ts";
 import { RequestView } from "./request-view.ts";
 import { bodyPath, compileTemplate, headerKey, type Template } from "./template.ts";
-import type { Identified, Rule, Service } from "./types.ts";
+import type { ForkChoice, Identified, Rule, Service } from "./types.ts";
 
 /** What rules look up while they identify a request. */
 export interface RuleLookups {
@@ -150,7 +150,7 @@ function apply(
   if (typeof id === "object") return err(id);
   const service = id === undefined ? undefined : lookups.service(id);
   if (service === undefined) return err(notFound);
-  const { appServers, fork } = rule.outcome;
+  const { appServers, fork, clientMayChoose } = rule.outcome;
   const priced = withTariff(rule.outcome.tariff ?? service.tariff, lookups);
   if (!priced.ok) return priced;
   return ok({
@@ -160,6 +160,7 @@ function apply(
     client,
     ...(appServers && { appServers }),
     fork: fork ?? service.fork ?? "sequential",
+    ...choice(clientMayChoose ?? service.clientMayChoose),
     ...priced.value,
   });
 }
@@ -172,8 +173,18 @@ function identifyByUri(view: RequestView, lookups: RuleLookups): Result<Identifi
   if (service === undefined) return err(notFound);
   const priced = withTariff(service.tariff, lookups);
   if (!priced.ok) return priced;
-  return ok({ service, attributes: NOTHING, client: NOTHING, fork: service.fork ?? "sequential", ...priced.value });
+  return ok({
+    service,
+    attributes: NOTHING,
+    client: NOTHING,
+    fork: service.fork ?? "sequential",
+    ...choice(service.clientMayChoose),
+    ...priced.value,
+  });
 }
+
+const choice = (clientMayChoose: readonly ForkChoice[] | undefined) =>
+  clientMayChoose ? { clientMayChoose } : undefined;
 
 function serviceOf(view: RequestView, lookups: RuleLookups): string | Rejection {
   const uri = view.uri;

@@ -13,6 +13,8 @@ export interface User {
 }
 
 export type ForkMode = "sequential" | "first" | "all";
+/** What a client may ask for by Request-Disposition (RFC 3841 §9.1); `single` is `no-fork`: the best app server and no other. */
+export type ForkChoice = ForkMode | "single";
 
 /** The most that an app server may charge: at once, in a session, and one user in this service within a UTC day. Decimal strings. */
 export interface ServiceLimits {
@@ -31,6 +33,8 @@ export interface Service {
   readonly tariff?: string;
   /** How several app servers are asked (M8, M25); default `sequential`. */
   readonly fork?: ForkMode;
+  /** The ways among which a client may choose by Request-Disposition; default none: the header is not looked at. */
+  readonly clientMayChoose?: readonly ForkChoice[];
   /** From which moment the clock runs (M12); default `ack`. */
   readonly clock?: "ack" | "answer";
   /** Seconds that an app server may ring before the next is tried; default 180 (timer C, RFC 3261 §16.6). */
@@ -94,6 +98,8 @@ export interface Rule {
     /** Only these app servers. */
     readonly appServers?: readonly string[];
     readonly fork?: ForkMode;
+    /** In place of the service's. */
+    readonly clientMayChoose?: readonly ForkChoice[];
     readonly tariff?: string;
     /** Refuses the request with this status instead. */
     readonly reject?: number;
@@ -108,5 +114,6 @@ export interface Identified {
   readonly client: Readonly<Record<string, string>>;
   readonly appServers?: readonly string[];
   readonly fork: ForkMode;
+  readonly clientMayChoose?: readonly ForkChoice[];
   readonly tariff?: Tariff;
 }

@@ -42,8 +42,9 @@ export class Invitation implements ClientTransactionUser {
     this.transaction = this.core.transactions.send(request, destination, this);
   }
 
-  cancel(): void {
-    this.transaction?.cancel();
+  /** RFC 3261 §9.1: at once, or as soon as a provisional answer came. */
+  cancel(reason?: string): void {
+    this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
   }
 
   /** Acknowledges the 2xx: with the client's ACK, or with one of the relay's own. */

@@ -6,8 +6,10 @@ import type { Identified } from "../directory/types.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
+import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
+import { forkFor } from "./fork-choice.ts";
 import { ALLOW, passWithoutCharges } from "./passing.ts";
 import { Session } from "./session.ts";
 
@@ -28,6 +30,10 @@ export class ClientRequest {
   readonly branches = new Map<string, Session>();
   /** What the app servers said that refused. */
   readonly refusals = new Map<string, SipResponse>();
+  /** Why branches are cancelled, for Reason in their CANCEL (RFC 3326). */
+  private cancelReason: string | undefined;
+  private single = false;
+  private furtherTimer: TimerHandle;
   private readonly core: Core;
   private readonly verdict: Exclude<Verdict, { verdict: "challenge" }>;
 
@@ -42,7 +48,10 @@ export class ClientRequest {
   start(): void {
     this.core.counters.requests++;
     this.core.requests.set(this.id, this);
-    this.transaction.onCancel = () => this.actor.send({ type: "client.cancel" });
+    this.transaction.onCancel = (cancel) => {
+      this.cancelReason = cancel.headers.get("reason");
+      this.actor.send({ type: "client.cancel" });
+    };
     this.transaction.onFlowFailed = () => this.lost();
     this.actor.subscribe({ error: (error) => this.crashed(error) });
     this.actor.start();
@@ -81,7 +90,14 @@ export class ClientRequest {
       return;
     }
     this.identified = result.value;
-    this.actor.send({ type: "service.identified", service: result.value.service.id, fork: result.value.fork });
+    const { service, fork, clientMayChoose } = result.value;
+    const choice = forkFor(fork, clientMayChoose, this.transaction.request.headers);
+    this.single = choice === "single";
+    this.actor.send({
+      type: "service.identified",
+      service: service.id,
+      fork: choice === "single" ? "sequential" : choice,
+    });
   }
 
   /** M4. */
@@ -98,7 +114,8 @@ export class ClientRequest {
       this.refuse("servers.none", { status: 503, headers: [["Retry-After", "10"]] });
       return;
     }
-    this.actor.send({ type: "servers.found", servers: servers.slice(0, MAX_BRANCHES).map((server) => server.id) });
+    const bound = this.single ? 1 : this.core.config.limits.branches;
+    this.actor.send({ type: "servers.found", servers: servers.slice(0, bound).map((server) => server.id) });
   }
 
   /** M5, M8: a session for each app server that is to be asked now. */
@@ -115,8 +132,21 @@ export class ClientRequest {
     }
   }
 
-  cancelBranches(): void {
-    for (const session of [...this.branches.values()]) session.giveUp();
+  cancelBranches(answered: boolean): void {
+    if (answered) this.cancelReason = ELSEWHERE;
+    for (const session of [...this.branches.values()]) session.giveUp(this.cancelReason);
+  }
+
+  withdrawBranches(): void {
+    for (const session of [...this.branches.values()]) session.withdraw(DECLINED);
+  }
+
+  /** M25: the client takes further successes as long as its INVITE's transaction may (RFC 3261 §13.2.2.4, RFC 6026 §7.1). */
+  awaitFurther(): void {
+    const { config, clock } = this.core;
+    // Short of 64*T1: the last one must have time to reach the client, repeated if need be, before both transactions end.
+    const forMs = Math.min(config.session.furtherAnswersS * 1000, 60 * config.timers.t1Ms);
+    this.furtherTimer = clock.setTimeout(() => this.actor.send({ type: "wait.over" }), forMs);
   }
 
   /** Answers the client: with what the app server said, as it came, or with what the relay has to say. */
@@ -124,7 +154,7 @@ export class ClientRequest {
     this.core.counters.rejected++;
     const said = failure.branch === undefined ? undefined : this.refusals.get(failure.branch);
     const response = new SipResponse(failure.status, said?.reason ?? failure.reason ?? reasonPhrase(failure.status));
-    if (said) passWithoutCharges(said, response);
+    if (said) this.passRefusal(said, response);
     for (const [name, value] of failure.headers ?? []) response.headers.add(name, value);
     if (failure.status === 405) response.headers.add("Allow", ALLOW);
     this.transaction.respond(response);
@@ -137,7 +167,23 @@ export class ClientRequest {
   }
 
   close(): void {
+    this.core.clock.clearTimeout(this.furtherTimer);
     this.core.requests.delete(this.id);
+  }
+
+  private passRefusal(said: SipResponse, response: SipResponse): void {
+    passWithoutCharges(said, response);
+    const { headers } = response;
+    // The Contacts of a 3xx or 485 are what it has to say, no target of a dialog (RFC 3261 §20.10).
+    if (said.status < 400 || said.status === 485)
+      for (const contact of said.headers.all("contact")) headers.add("Contact", contact);
+    if (said.status !== 401 && said.status !== 407) return;
+    // RFC 3261 §16.7, step 7: the client, whose credentials for other realms than the relay's pass, hears of every challenge.
+    for (const other of this.refusals.values()) {
+      if (other === said || (other.status !== 401 && other.status !== 407)) continue;
+      for (const name of ["WWW-Authenticate", "Proxy-Authenticate"] as const)
+        for (const challenge of other.headers.all(name.toLowerCase())) headers.add(name, challenge);
+    }
   }
 
   private refuse(type: "user.refused" | "service.refused" | "servers.none", failure: Failure): void {
@@ -149,13 +195,13 @@ export class ClientRequest {
     this.core.counters.crashed++;
     this.core.log.error({ call: this.id, err: error }, "request failed by a fault of the relay");
     if (!this.transaction.answered) this.transaction.respond(new SipResponse(500, reasonPhrase(500)));
-    this.cancelBranches();
+    this.cancelBranches(false);
     this.close();
   }
 }
 
-/** Bound on the app servers that one request asks. */
-const MAX_BRANCHES = 50;
+const ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"';
+const DECLINED = 'SIP;cause=600;text="Declined elsewhere"';
 
 export const challengeHeaders = (challenges: readonly string[]) =>
   challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);
@@ -169,7 +215,9 @@ export function requestLogic(requests: Map<string, ClientRequest>): ChartLogic<t
       identify: (x) => of(x)?.identify(),
       search: (x) => of(x)?.search(),
       inviteServers: (x) => of(x)?.inviteServers(x.context.asked),
-      cancelBranches: (x) => of(x)?.cancelBranches(),
+      cancelBranches: (x) => of(x)?.cancelBranches(x.context.answers > 0),
+      withdrawBranches: (x) => of(x)?.withdrawBranches(),
+      awaitFurther: (x) => of(x)?.awaitFurther(),
       reject: (x, failure) => of(x)?.reject(failure),
       confirmCancel: (x) => of(x)?.confirmCancel(),
       close: (x) => of(x)?.close(),

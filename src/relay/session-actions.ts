@@ -181,7 +181,7 @@ function refuseChange(session: Session, event: EventOf<"change">): void {
 }
 
 /** A request from the other side in the wrong state: the dialog is not there yet, or not any more. */
-function refuseMessage(event: EventOf<"message" | "charge">): void {
+function refuseMessage(event: EventOf<"message" | "charge" | "bye">): void {
   reply(event.payload as ServerTransaction, 481);
 }
 
@@ -198,11 +198,11 @@ export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof 
   const machine = sessionMachine.provide({
     actions: {
       sendInvite: on((session) => session.invite()),
-      sendCancel: on((session) => session.invitation?.cancel()),
+      sendCancel: on((session) => session.invitation?.cancel(session.cancelReason)),
       relayProgress: on<"server.progress">(relayProgress),
       relayAnswer: on<"server.answer">(relayAnswer),
       reportFailure: ({ context }, failure) => sessions.get(context.id)?.reportFailure(failure),
-      reportGivenUp: on((session) => session.request?.actor.send({ type: "client.cancel" })),
+      reportGivenUp: on((session) => session.reportGivenUp()),
       relayAck: on<"client.ack">(relayAck),
       sendAck: on(sendAck),
       recordStart: on((session, _, context) => recordStart(session, context)),
@@ -220,7 +220,7 @@ export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof 
         relayMessage(session, event.from, event.payload as ServerTransaction),
       ),
       recordCharge: on<"charge">((session, event) => session.charges.take(event.payload as ServerTransaction)),
-      refuseMessage: on<"message" | "charge">((_, event) => refuseMessage(event)),
+      refuseMessage: on<"message" | "charge" | "bye">((_, event) => refuseMessage(event)),
       close: on((session) => session.close()),
     },
   });

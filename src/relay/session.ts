@@ -38,6 +38,8 @@ export class Session {
   /** The BYE of whoever hung up, until it is answered, and what the other end said to it. */
   bye: ServerTransaction | undefined;
   byeAnswer: SipResponse | undefined;
+  /** Why the INVITE is cancelled, for Reason (RFC 3326). */
+  cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
   change: Change | undefined;
   /** Resolves when the end is on record. */
@@ -89,9 +91,25 @@ export class Session {
     });
   }
 
-  /** The request is decided without this branch. */
-  giveUp(): void {
+  /** The request is decided without this branch. `reason`: for the CANCEL (RFC 3326). */
+  giveUp(reason?: string): void {
+    this.cancelReason ??= reason;
     this.actor.send({ type: "cancel" });
+  }
+
+  /** Another branch said 6xx: this one is cancelled, but its success would count (RFC 3261 §16.7, step 5). */
+  withdraw(reason: string): void {
+    this.cancelReason = reason;
+    this.actor.send({ type: "withdraw" });
+  }
+
+  /** The client sent BYE in the early dialog of this branch. */
+  reportGivenUp(): void {
+    const request = this.request;
+    if (!request) return;
+    this.request = undefined;
+    request.branches.delete(this.appServer.id);
+    request.actor.send({ type: "branch.released", branch: this.appServer.id });
   }
 
   /** Ends the session by the relay's own decision, e.g. its greatest duration is over. */

@@ -14,24 +14,29 @@ const BEFORE_ASKING = ["authenticating", "identifying", "searching"] as const;
 export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
   request: [
     {
-      states: ["identifying", "searching", "inviting"],
+      states: ["identifying", "searching", "inviting", "collecting", "declined"],
       events: ["user.accepted", "user.refused"],
       why: "the sign-in is decided once, before anything else",
     },
     {
-      states: ["authenticating", "searching", "inviting"],
+      states: ["authenticating", "searching", "inviting", "collecting", "declined"],
       events: ["service.identified", "service.refused"],
       why: "the rules are asked once, after the sign-in",
     },
     {
-      states: ["authenticating", "identifying", "inviting"],
+      states: ["authenticating", "identifying", "inviting", "collecting", "declined"],
       events: ["servers.found", "servers.none"],
       why: "the search is done once, after the rules",
     },
     {
       states: BEFORE_ASKING,
-      events: ["branch.answered", "branch.failed"],
+      events: ["branch.answered", "branch.failed", "branch.released"],
       why: "no app server has been asked",
+    },
+    {
+      states: [...BEFORE_ASKING, "inviting", "declined"],
+      events: ["wait.over"],
+      why: "the wait begins with the first success",
     },
   ],
   session: [
@@ -46,17 +51,27 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "nobody waits any more; the INVITE's transaction ends by itself (RFC 3261 §9.1)",
     },
     {
+      states: ["withdrawing"],
+      events: ["server.progress"],
+      why: "it is cancelled: the client shall not hear it ring",
+    },
+    {
+      states: ["withdrawing", "cancelling", "answered", "established", "terminating", "leaving"],
+      events: ["withdraw"],
+      why: "given up already, or answered",
+    },
+    {
       states: ["cancelling", "answered", "established", "terminating", "leaving"],
       events: ["cancel"],
       why: "given up already, or too late: what is answered is ended by BYE",
     },
     {
-      states: ["proceeding", "cancelling", "established", "terminating", "leaving"],
+      states: ["proceeding", "withdrawing", "cancelling", "established", "terminating", "leaving"],
       events: ["client.ack", "client.silent"],
       why: "no 2xx of this session waits for its ACK; in `terminating` and `leaving` it was acknowledged by the relay",
     },
     {
-      states: ["proceeding", "cancelling"],
+      states: ["proceeding", "withdrawing", "cancelling"],
       events: ["lost", "end"],
       why: "there is no session yet: the INVITE's own timers and the client's request decide",
     },
@@ -66,12 +81,12 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "it ends already, and the BYE's own timers bound that",
     },
     {
-      states: ["proceeding", "cancelling", "answered", "established"],
+      states: ["proceeding", "withdrawing", "cancelling", "answered", "established"],
       events: ["bye.answered", "bye.failed"],
       why: "no BYE of the relay's is under way",
     },
     {
-      states: ["proceeding", "cancelling", "answered", "established.steady", "terminating", "leaving"],
+      states: ["proceeding", "withdrawing", "cancelling", "answered", "established.steady", "terminating", "leaving"],
       events: ["change.done"],
       why: "no change is under way, or it was given up with the session",
     },

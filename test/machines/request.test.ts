@@ -14,6 +14,8 @@ const failed = (branch: string, status: number): RequestEvent => ({
   failure: { status, branch },
 });
 
+const released = (branch: string): RequestEvent => ({ type: "branch.released", branch });
+
 const start = () => run(requestMachine, { id: "r1" });
 function inviting(fork: Fork, ...servers: string[]) {
   const request = start();
@@ -83,17 +85,88 @@ describe("the chart request", () => {
   });
 
   it("takes every success where all count (M25)", () => {
-    const request = inviting("all", "a", "b", "c");
-    expect(request.send(answered("a"))).toEqual([]);
+    const request = inviting("all", "a", "b", "c", "d");
+    expect(request.send(answered("a"))).toEqual(["awaitFurther"]);
+    expect(request.send(answered("d"))).toEqual([]);
     expect(request.send(failed("b", 486))).toEqual([]);
     expect(request.send(answered("c"))).toEqual(["cancelBranches", "close"]);
-    expect(request.context.answers).toBe(2);
+    expect(request.context.answers).toBe(3);
+  });
+
+  it("is answered by one success where it is the only branch, and by the last of several (M25)", () => {
+    expect(inviting("all", "a").send(answered("a"))).toEqual(["cancelBranches", "close"]);
+    const request = inviting("all", "a", "b");
+    request.send(failed("a", 486));
+    expect(request.send(answered("b"))).toEqual(["cancelBranches", "close"]);
+  });
+
+  it("waits only so long for further successes (M25; RFC 6026 §7.1)", () => {
+    const request = inviting("all", "a", "b", "c");
+    request.send(answered("a"));
+    expect(request.send({ type: "wait.over" })).toEqual(["cancelBranches", "close"]);
+    expect(request.state).toBe("answered");
+  });
+
+  it("ends the search with a 6xx after a success, and the success stands (M25; RFC 3261 §16.7, step 5)", () => {
+    const request = inviting("all", "a", "b", "c");
+    request.send(answered("a"));
+    expect(request.send(failed("b", 603))).toEqual(["cancelBranches", "close"]);
+    expect(request.state).toBe("answered");
+  });
+
+  it.each([
+    ["client.cancel", "collecting"],
+    ["client.lost", "collecting"],
+    ["client.cancel", "declined"],
+    ["client.lost", "declined"],
+  ] as const)("is given up by %s while %s", (type, state) => {
+    const request = inviting("all", "a", "b");
+    request.send(state === "collecting" ? answered("a") : failed("a", 603));
+    expect(request.state).toBe(state);
+    expect(request.send({ type })).toEqual(["confirmCancel", "cancelBranches", "close"]);
+  });
+
+  it("withdraws the others at a 6xx and waits for their ends before it says so (RFC 3261 §16.7, step 5)", () => {
+    const request = inviting("first", "a", "b", "c", "d");
+    expect(request.send(failed("a", 600))).toEqual(["withdrawBranches"]);
+    expect(request.send(failed("b", 487))).toEqual([]);
+    expect(request.send(released("d"))).toEqual([]);
+    expect(request.send(failed("c", 487))).toEqual(['reject {"status":600,"branch":"a"}', "cancelBranches", "close"]);
+    const last = inviting("first", "a", "b");
+    last.send(failed("a", 600));
+    expect(last.send(released("b"))).toContain('reject {"status":600,"branch":"a"}');
+  });
+
+  it("is answered by a success that crosses the CANCEL after a 6xx (RFC 3261 §16.7, step 5)", () => {
+    const request = inviting("first", "a", "b", "c");
+    request.send(failed("a", 600));
+    expect(request.send(answered("b"))).toEqual(["cancelBranches", "close"]);
+    const last = inviting("first", "a", "b");
+    last.send(failed("a", 600));
+    expect(last.send(answered("b"))).toEqual(["cancelBranches", "close"]);
+    const all = inviting("all", "a", "b", "c");
+    all.send(failed("a", 600));
+    expect(all.send(answered("b"))).toEqual([]);
+    expect(all.send(failed("c", 487))).toEqual(["cancelBranches", "close"]);
+    expect(all.state).toBe("answered");
+  });
+
+  it("goes on without a branch whose early dialog the client ended; without the last it is cancelled (RFC 3261 §15)", () => {
+    const request = inviting("first", "a", "b");
+    expect(request.send(released("a"))).toEqual([]);
+    expect(request.context.asked).toEqual(["b"]);
+    expect(request.send(released("b"))).toEqual(["confirmCancel", "cancelBranches", "close"]);
+    const all = inviting("all", "a", "b", "c");
+    all.send(answered("a"));
+    expect(all.send(released("b"))).toEqual([]);
+    expect(all.send(released("c"))).toEqual(["cancelBranches", "close"]);
+    expect(all.state).toBe("answered");
   });
 
   it("is answered although the last branch failed, when another answered before (M25)", () => {
     const request = inviting("all", "a", "b");
     request.send(answered("a"));
-    expect(request.send(failed("b", 603))).toEqual(["cancelBranches", "close"]);
+    expect(request.send(failed("b", 503))).toEqual(["cancelBranches", "close"]);
     expect(request.state).toBe("answered");
   });
 
@@ -121,6 +194,13 @@ describe("the chart request", () => {
     [500, 404, 404],
     [404, 401, 401],
     [404, 486, 404],
+    [408, 404, 404],
+    [500, 408, 408],
+    [404, 302, 302],
+    [503, 500, 500],
+    [503, 503, 503],
+    [600, 606, 600],
+    [486, 484, 484],
   ])("of %i and %i tells the client %i (RFC 3261 §16.7, step 6)", (a, b, best) => {
     expect(betterFailure({ status: a }, { status: b }).status).toBe(best);
   });

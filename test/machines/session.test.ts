@@ -105,10 +105,35 @@ describe("the chart session", () => {
     expect(session.context.startedAt).toBeNull();
   });
 
-  it("takes a BYE in the early dialog for the client's giving up (RFC 3261 §15)", () => {
+  it.each(["proceeding", "withdrawing"])(
+    "takes a BYE in the client's early dialog for giving this branch up, and none of the app server: %s (RFC 3261 §15)",
+    (state) => {
+      const session = state === "proceeding" ? having() : having({ type: "withdraw" });
+      session.done();
+      expect(session.send(bye("server"))).toEqual(["refuseMessage"]);
+      expect(session.state).toBe(state);
+      expect(session.send(bye("client"))).toEqual(["answerBye", "reportGivenUp", "sendCancel"]);
+      expect(session.state).toBe("cancelling");
+    },
+  );
+
+  it("is withdrawn after a 6xx elsewhere: cancelled, but a 2xx that crosses the CANCEL counts (RFC 3261 §16.7, step 5)", () => {
     const session = start();
     session.done();
-    expect(session.send(bye("client"))).toEqual(["answerBye", "reportGivenUp"]);
+    expect(session.send({ type: "withdraw" })).toEqual(["sendCancel"]);
+    expect(session.send(answer)).toEqual(["relayAnswer"]);
+    expect(session.state).toBe("answered");
+    const atOnce = start("answer");
+    atOnce.send({ type: "withdraw" }, answer);
+    expect(atOnce.context.startedAt).toBe(1000);
+  });
+
+  it("reports the end of its INVITE when it is withdrawn", () => {
+    const withdrawn = () => having({ type: "withdraw" });
+    expect(withdrawn().send(failure)).toEqual(['reportFailure {"status":486}', "close"]);
+    expect(withdrawn().send({ type: "cancel" })).toEqual(["sendCancel"]);
+    const silent: SessionEvent = { type: "server.silent", failure: { status: 408 } };
+    expect(withdrawn().send(silent)).toEqual(['reportFailure {"status":408}', "sendCancel"]);
   });
 
   it("ends both legs when no ACK comes, and charges nothing (RFC 3261 §13.3.1.4)", () => {
@@ -157,6 +182,7 @@ describe("the chart session", () => {
 
   it.each([
     ["proceeding", []],
+    ["withdrawing", [{ type: "withdraw" }]],
     ["cancelling", [{ type: "cancel" }]],
     ["answered", [answer]],
     ["terminating", [answer, ack, bye("client")]],
@@ -165,7 +191,7 @@ describe("the chart session", () => {
     const session = having(...events);
     expect(session.send(change)).toEqual(["refuseChange"]);
     expect(session.send(message)).toEqual(["refuseMessage"]);
-    if (state === "cancelling") expect(session.send(charge)).toEqual(["refuseMessage"]);
+    if (state === "cancelling" || state === "withdrawing") expect(session.send(charge)).toEqual(["refuseMessage"]);
     if (state === "cancelling" || state === "leaving") expect(session.send(bye("client"))).toEqual(["answerBye"]);
     expect(session.state).toBe(state);
   });

@@ -364,7 +364,7 @@ export class Peer {
   }
 
   /** CANCEL of an INVITE of this peer (RFC 3261 §9.1). */
-  cancel(invite: SipRequest): void {
+  cancel(invite: SipRequest, extra: [string, string][] = []): void {
     const headers = new Headers()
       .add("Via", invite.headers.get("via")!)
       .add("From", invite.headers.get("from")!)
@@ -372,6 +372,7 @@ export class Peer {
       .add("Call-ID", invite.callId)
       .add("CSeq", `${invite.cseq!.number} CANCEL`)
       .add("Max-Forwards", "70");
+    for (const [name, value] of extra) headers.add(name, value);
     this.send(new SipRequest("CANCEL", invite.uri, headers));
   }
 
