@@ -1,6 +1,6 @@
 #!/bin/sh
-# All tests, on a machine that has Node: sets up what is missing first (npm packages, the build, and SIPp and baresip
-# from Debian where they may be installed). Arguments go to vitest: `npm test -- test/sip`.
+# All tests, on a machine that has Node: sets up what is missing first (npm packages, the build, and SIPp, baresip and
+# Kamailio from Debian where they may be installed). Arguments go to vitest: `npm test -- test/sip`.
 set -eu
 cd "$(dirname "$0")/.."
 sh ops/prepare.sh
@@ -9,6 +9,7 @@ sh ops/prepare.sh
 wanted=""
 command -v sipp >/dev/null || wanted="$wanted sip-tester"
 command -v baresip >/dev/null || wanted="$wanted baresip-core"
+ls /usr/lib/*/kamailio/modules/secsipid.so >/dev/null 2>&1 || wanted="$wanted kamailio kamailio-secsipid-modules"
 if [ -n "$wanted" ]; then
   if ! command -v apt-get >/dev/null; then
     echo "No apt-get here: tests that need$wanted will be skipped."
@@ -21,7 +22,7 @@ if [ -n "$wanted" ]; then
       echo "Installing$wanted"
       # shellcheck disable=SC2086
       { $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $wanted; } \
+        $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $wanted; } \
         </dev/null >apt.log 2>&1 || { tail -n 5 apt.log; echo "Installing$wanted failed: their tests will be skipped."; }
     fi
   fi

@@ -28,12 +28,19 @@ export function loadConfig(path: string, known?: KnownIds): Result<Config, Confi
   return config.ok ? ok(withPathsFrom(dirname(path), config.value)) : config;
 }
 
+/** The settings that are paths, seen from the configuration file's folder. */
+const PATHS = ["data", "http.tls.cert", "http.tls.key", "identity.key", "identity.certificate"];
+
 function withPathsFrom(folder: string, config: Config): Config {
-  const { tls } = config.http;
-  const http = tls
-    ? { ...config.http, tls: { cert: resolve(folder, tls.cert), key: resolve(folder, tls.key) } }
-    : config.http;
-  return { ...config, data: resolve(folder, config.data), http };
+  const copy = structuredClone(config);
+  for (const path of PATHS) {
+    const names = path.split(".");
+    const last = names.pop()!;
+    let section: Record<string, unknown> | undefined = copy;
+    for (const name of names) section = section?.[name] as Record<string, unknown> | undefined;
+    if (typeof section?.[last] === "string") section[last] = resolve(folder, section[last]);
+  }
+  return copy;
 }
 
 /** The same from text; `file` is what the problems name. Paths stay as they are written. */

@@ -165,6 +165,18 @@ const authenticationSchema = z.strictObject({
     .prefault({}),
 });
 
+/** RFC 8224: the relay signs what it sends to app servers (M10). */
+const identitySchema = z.strictObject({
+  url: z
+    .string()
+    .regex(
+      /^https?:\/\/[^\s<>"]+$/,
+      "the URL at which app servers reach the relay's HTTP, such as https://portal.example:8443",
+    ),
+  key: z.string().min(1).exactOptional(),
+  certificate: z.string().min(1).exactOptional(),
+});
+
 const limitsSchema = z.strictObject({
   calls: z.int().min(1).default(50_000),
   branches: z.int().min(1).max(1_000).default(50),
@@ -224,6 +236,7 @@ export const configSchema = z.strictObject({
   store: embedded("mongodb", "MongoDB"),
   bus: embedded("nats", "NATS"),
   authentication: authenticationSchema.prefault({}),
+  identity: identitySchema.exactOptional(),
   services: z.array(serviceSchema).default([]),
   appServers: z.array(appServerSchema).default([]),
   tariffs: z.array(tariffSchema).default([]),

@@ -12,6 +12,7 @@ import type { Random } from "../support/random.ts";
 import type { TransactionLayer } from "../transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
 import type { Leg } from "./leg.ts";
+import type { Proof } from "./proof.ts";
 import type { ClientRequest } from "./request.ts";
 import type { Session } from "./session.ts";
 
@@ -33,6 +34,8 @@ export interface Core {
   readonly directory: Directory;
   readonly authenticator: Authenticator;
   readonly recorder: Recorder;
+  /** Undefined: INVITEs are not signed. */
+  readonly proof?: Proof;
 
   /** The charts with their actions, made once. */
   readonly requestLogic: ChartLogic<typeof requestMachine>;

@@ -15,6 +15,7 @@ export type CoreParts = Pick<
   | "authenticator"
   | "recorder"
   | "resolve"
+  | "proof"
 >;
 
 export function createCore(parts: CoreParts): Core {

@@ -184,8 +184,9 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   headers.set("Max-Forwards", String(Math.max(0, (maxForwards(original) ?? 70) - 1)));
   if (!headers.has("allow")) headers.add("Allow", ALLOW);
   headers.add("Recv-Info", recvInfoWithCharges(original.headers));
-  // RFC 3325 §5: the identity that the relay has verified.
-  headers.add("P-Asserted-Identity", `<sip:${session.facts.user}@${core.config.portal.domains[0]}>`);
+  const user = `sip:${session.facts.user}@${core.config.portal.domains[0]}`;
+  headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
+  core.proof?.(request, user);
 }
 
 export function maxForwards(request: SipRequest): number | undefined {

@@ -26,7 +26,9 @@ const OWN = new Set([
   "authorization",
   "proxy-authorization",
   "p-asserted-identity",
+  "p-preferred-identity",
   "identity",
+  "identity-info",
 ]);
 
 /** What belongs to the body and stays with it. */

@@ -19,6 +19,8 @@ import type { Destination } from "../transport/types.ts";
 import type { Core, Counters } from "./core.ts";
 import { createCore } from "./create-core.ts";
 import { HealthChecks } from "./health.ts";
+import { loadIdentityKey } from "./identity-key.ts";
+import { createProof } from "./proof.ts";
 import { endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
 import type { Session } from "./session.ts";
@@ -47,6 +49,7 @@ export async function startRelay(options: {
   readonly tap?: Tap;
 }): Promise<Relay> {
   const { config, log, clock = systemClock, random = systemRandom } = options;
+  const identity = config.identity && loadIdentityKey(config.identity, config.data);
   const store = await openEmbeddedStore(join(config.data, "store"));
   const bus = createInProcessBus({ clock, log });
   const journal = await openJournal({ path: join(config.data, "journal"), bus, clock, log });
@@ -90,6 +93,7 @@ export async function startRelay(options: {
       secret: randomBytes(32),
     }),
     recorder: journal,
+    ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     resolve: (uri, found) => resolveWith(resolver, uri, found),
   });
   transactions.attach(new Router(core));

@@ -7,9 +7,12 @@ import {
   type URI,
 } from "sip.js/lib/core/index.js";
 import { PACKAGE } from "../charging/charge-body.ts";
+import { passportName } from "../sip/passport.ts";
+import { sipUriOf } from "../sip/uri.ts";
 import type { Logger } from "../support/log.ts";
 import { type AppSession, createAppSession } from "./app-session.ts";
 import { type Dialog, within } from "./dialog.ts";
+import { createProofCheck, type ProofCheck, type ProofOptions } from "./proof.ts";
 import {
   ACCESS_TYPE,
   accessBody,
@@ -31,7 +34,12 @@ export interface AppServerOptions {
   readonly advertised?: string;
   /** Sessions at once (M5); beyond that 503. Default 10,000. */
   readonly capacity?: number;
-  /** IP addresses of the relays: whoever else connects is turned away (M10). Default: anyone may. */
+  /**
+   * How a request proves that it came through the relay (M10, RFC 8224): by the relay's key set. Without it and without `relays` the server
+   * listens to loopback addresses only; `false`: it takes whoever comes.
+   */
+  readonly proof?: ProofOptions | false;
+  /** IP addresses of the relays: whoever else connects is turned away (M10). Default: anyone may connect. */
   readonly relays?: readonly string[];
   readonly logger?: Logger;
 }
@@ -80,6 +88,10 @@ export async function serve(options: AppServerOptions): Promise<AppServer> {
   const advertised = options.advertised ?? host;
   if (isIP(advertised) && /^[0.:]+$/.test(advertised))
     throw new TypeError("advertised: needed where listen.host stands for all addresses");
+  if (options.proof === undefined && options.relays === undefined && !isLoopback(host))
+    throw new TypeError(
+      "serve: say who the relay is: proof: { keys }, or relays: [addresses], or proof: false for anyone",
+    );
   const relays = options.relays && new Set(options.relays);
   const transport = await TcpServerTransport.listen({
     host,
@@ -89,6 +101,8 @@ export async function serve(options: AppServerOptions): Promise<AppServer> {
   return new SipAppServer(options, transport, advertised);
 }
 
+const isLoopback = (host: string): boolean => /^(127\.\d+\.\d+\.\d+|::1|\[::1\]|localhost)$/i.test(host);
+
 class SipAppServer implements AppServer {
   readonly port: number;
   readonly uri: string;
@@ -97,6 +111,7 @@ class SipAppServer implements AppServer {
   private readonly agent: UserAgent;
   private readonly dialogs = new Set<Dialog>();
   private readonly undecided = new Set<Decision>();
+  private readonly check: ProofCheck | undefined;
   private closing = false;
 
   constructor(options: AppServerOptions, transport: TcpServerTransport, host: string) {
@@ -104,6 +119,7 @@ class SipAppServer implements AppServer {
     this.transport = transport;
     this.port = transport.port;
     this.uri = `sip:${bracketed(host)}:${this.port};transport=tcp`;
+    this.check = options.proof ? createProofCheck({ self: this.uri, ...options.proof }) : undefined;
     this.agent = createUserAgent({
       transport,
       aor: Grammar.URIParse(this.uri) as URI,
@@ -146,11 +162,21 @@ class SipAppServer implements AppServer {
     if (service === undefined) return void invite.reject({ statusCode: 404 });
     if (this.closing || this.dialogs.size + this.undecided.size >= capacity)
       return void invite.reject(this.unavailable());
-    invite.progress({ statusCode: 180, extraHeaders: recvInfo(message) });
     const decision = new Decision(invite, service, this.options.logger, this.dialogs);
     this.undecided.add(decision);
     void decision.made.then(() => this.undecided.delete(decision));
-    void decision.ask(services[service]!);
+    void this.decide(decision, message, services[service]!);
+  }
+
+  private async decide(decision: Decision, message: IncomingRequestMessage, handler: ServiceHandler): Promise<void> {
+    const proof = await this.check?.({
+      to: message.to.uri.toRaw(),
+      identities: message.getHeaders("identity"),
+    });
+    if (proof && !proof.ok) decision.refuse(proof.status, proof.reason);
+    // Whom the relay asserts and whom it has signed for are one, or somebody in between has changed it.
+    else if (proof && canonical(decision.user) !== proof.user) decision.refuse(438, "Invalid Identity Header");
+    else await decision.ask(handler);
   }
 }
 
@@ -161,7 +187,7 @@ class Decision {
   private readonly service: string;
   private readonly logger: Logger | undefined;
   private readonly dialogs: Set<Dialog>;
-  private readonly user: string;
+  readonly user: string;
   private readonly abort = new AbortController();
   private readonly timer: NodeJS.Timeout;
   private settle!: () => void;
@@ -186,6 +212,8 @@ class Decision {
   }
 
   async ask(handler: ServiceHandler): Promise<void> {
+    if (!this.open) return; // given up while the proof was checked
+    this.invite.progress({ statusCode: 180, extraHeaders: recvInfo(this.invite.message) });
     try {
       await handler({
         service: this.service,
@@ -272,6 +300,13 @@ function identityOf(message: IncomingRequestMessage): string {
 
 /** RFC 6086 §5.2.3: whoever got a Recv-Info answers with one; we want no INFO of any package. */
 const recvInfo = (message: IncomingRequestMessage) => (message.hasHeader("recv-info") ? ["Recv-Info:"] : []);
+
+/** As a PASSporT names the user (RFC 8224 §8.5). */
+function canonical(text: string): string | undefined {
+  const uri = sipUriOf(text);
+  const name = uri && passportName(uri);
+  return name && ("uri" in name ? name.uri : name.tn);
+}
 
 function offersCharging(message: IncomingRequestMessage): boolean {
   const packages = message.getHeaders("recv-info").flatMap((value) => value.split(","));

@@ -15,5 +15,6 @@ export {
   type ServiceRequestOptions,
 } from "./client.ts";
 export type { Ending } from "./dialog.ts";
+export { createProofCheck, type ProofCheck, type ProofOptions, type ProofResult, type ProvenRequest } from "./proof.ts";
 export { ACCESS_TYPE, type Description, SERVICE_TYPE } from "./session-description.ts";
 export { SipError } from "./sip-error.ts";

@@ -42,6 +42,8 @@ export interface LabOptions {
   readonly session?: Partial<Config["session"]>;
   readonly clientTransport?: "udp" | "tcp";
   readonly limits?: Partial<Config["limits"]>;
+  /** Signs what goes to app servers. */
+  readonly proof?: Core["proof"];
 }
 
 const RELAY = "192.0.2.1";
@@ -88,6 +90,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
         events.push(event);
       },
     },
+    ...(options.proof && { proof: options.proof }),
     resolve: (uri, found) => found([{ transport: "udp", address: uri.host, port: uri.port ?? 5060 }]),
   });
   transactions.attach(new Router(core));

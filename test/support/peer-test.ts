@@ -1,6 +1,13 @@
 import { afterAll, it } from "vitest";
 import { isInstalled, stopAll } from "./peers.ts";
 
+/** In which of Debian's packages a program is. */
+const DEBIAN: Readonly<Record<string, string>> = {
+  sipp: "sip-tester",
+  baresip: "baresip-core",
+  "kamailio:secsipid": "kamailio kamailio-secsipid-modules",
+};
+
 /**
  * A test that needs other programs. Where one is not installed the test is skipped, with the reason; the last lines of
  * the test command repeat it. Such tests of one file run beside each other: most of their time is waiting.
@@ -8,10 +15,8 @@ import { isInstalled, stopAll } from "./peers.ts";
 export function peerTest(title: string, needs: readonly string[], timeoutMs: number, act: () => Promise<void>): void {
   it.concurrent(title, { timeout: timeoutMs }, async ({ skip }) => {
     const missing = needs.filter((program) => !isInstalled(program));
-    skip(
-      missing.length > 0,
-      `${missing.join(" and ")} is not installed (Debian: apt-get install sip-tester baresip-core)`,
-    );
+    const packages = missing.map((program) => DEBIAN[program] ?? program).join(" ");
+    skip(missing.length > 0, `${missing.join(" and ")} is not installed (Debian: apt-get install ${packages})`);
     await act();
   });
 }

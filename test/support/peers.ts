@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
-import { accessSync, constants, readFileSync } from "node:fs";
+import { accessSync, constants, existsSync, readdirSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
 
@@ -144,8 +144,10 @@ export async function stopAll(): Promise<void> {
   await Promise.all([...running].map((peer) => peer.stop()));
 }
 
-/** True where a program of that name is on the PATH. */
-export function isInstalled(program: string): boolean {
+/** True where a program of that name is on the PATH; of Kamailio's modules that are packages of their own, `kamailio:secsipid`. */
+export function isInstalled(name: string): boolean {
+  const [program = "", module] = name.split(":");
+  if (module !== undefined && !hasKamailioModule(module)) return false;
   // Debian keeps servers in sbin, which is not on everybody's PATH.
   const folders = [...(process.env.PATH ?? "").split(delimiter), "/usr/sbin", "/usr/local/sbin"];
   return folders.some((folder) => {
@@ -156,6 +158,13 @@ export function isInstalled(program: string): boolean {
       return false;
     }
   });
+}
+
+function hasKamailioModule(module: string): boolean {
+  const libraries = existsSync("/usr/lib") ? readdirSync("/usr/lib") : [];
+  return ["", "..", ...libraries].some((folder) =>
+    existsSync(join("/usr/lib", folder, "kamailio/modules", `${module}.so`)),
+  );
 }
 
 /**

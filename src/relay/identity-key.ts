@@ -1,0 +1,74 @@
+import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from "node:crypto";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+/** The relay's key for RFC 8224, and what of it app servers may see. */
+export interface IdentityKey {
+  readonly key: KeyObject;
+  /** Where the certificate is published: `info` of the Identity header. */
+  readonly x5u: string;
+  /** The certificate, or where there is none the bare public key; PEM. */
+  readonly pem: string;
+  /** The public key as a JWK Set (RFC 7517 §5). */
+  readonly jwks: { readonly keys: readonly object[] };
+}
+
+export interface IdentitySettings {
+  /** Where app servers reach the relay's HTTP. */
+  readonly url: string;
+  readonly key?: string;
+  readonly certificate?: string;
+}
+
+/** Where the relay publishes, below the settings' `url`. */
+export const CERTIFICATE_PATH = "/identity/certificate.pem";
+export const JWKS_PATH = "/.well-known/jwks.json";
+
+/**
+ * Reads the signing key of the settings, or the one of the data folder, which is made at the first start. Throws with a text that
+ * says what to do when it is none for ES256, or not the certificate's.
+ */
+export function loadIdentityKey(settings: IdentitySettings, dataFolder: string): IdentityKey {
+  const file = settings.key ?? join(dataFolder, "identity-key.pem");
+  if (settings.key === undefined && !existsSync(file)) makeKey(file);
+  const key = readKey(file);
+  const publicKey = createPublicKey(key);
+  let pem = publicKey.export({ type: "spki", format: "pem" }).toString();
+  if (settings.certificate !== undefined) {
+    pem = readFileSync(settings.certificate, "utf8");
+    const certificate = readCertificate(pem, settings.certificate);
+    if (!certificate.checkPrivateKey(key))
+      throw new Error(`${settings.certificate}: this certificate is not for the key in ${file}`);
+    if (Date.parse(certificate.validTo) < Date.now())
+      throw new Error(`${settings.certificate}: expired on ${certificate.validTo}`);
+  }
+  const jwk = { ...publicKey.export({ format: "jwk" }), alg: "ES256", use: "sig" };
+  return { key, x5u: settings.url.replace(/\/$/, "") + CERTIFICATE_PATH, pem, jwks: { keys: [jwk] } };
+}
+
+function makeKey(file: string): void {
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  writeFileSync(file, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600, flag: "wx" });
+}
+
+function readKey(file: string): KeyObject {
+  let key: KeyObject;
+  try {
+    key = createPrivateKey(readFileSync(file));
+  } catch (error) {
+    throw new Error(`${file}: no private key in PEM could be read from it (${(error as Error).message})`);
+  }
+  if (key.asymmetricKeyType !== "ec" || key.asymmetricKeyDetails?.namedCurve !== "prime256v1")
+    throw new Error(
+      `${file}: a key on the curve P-256 is needed; make one with "openssl ecparam -name prime256v1 -genkey"`,
+    );
+  return key;
+}
+
+function readCertificate(pem: string, file: string): X509Certificate {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    throw new Error(`${file}: no certificate in PEM could be read from it`);
+  }
+}

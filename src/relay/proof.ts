@@ -1,0 +1,40 @@
+import type { KeyObject } from "node:crypto";
+import type { SipRequest } from "../sip/message.ts";
+import { identityHeader, passportName } from "../sip/passport.ts";
+import { sipUriOf } from "../sip/uri.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Random } from "../support/random.ts";
+
+export interface ProofOptions {
+  /** Private, EC on P-256. */
+  readonly key: KeyObject;
+  /** Where the relay publishes its certificate. */
+  readonly x5u: string;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Signs an INVITE to an app server: it came through this relay, from this user (M10). Sets Date and Identity. */
+export type Proof = (request: SipRequest, user: string) => void;
+
+/**
+ * The authentication service of RFC 8224 §4.1. `dest` holds To and Request-URI: the same token is of no use at another app server,
+ * where To may be the same. The originator is the user whom the relay has authenticated, not what From says.
+ */
+export function createProof({ key, x5u, clock, random }: ProofOptions): Proof {
+  const signer = { key, x5u };
+  return (request, user) => {
+    const iat = Math.floor(clock.now() / 1000);
+    const names = [request.to?.uri, request.uri].map((text) => {
+      const uri = text === undefined ? undefined : sipUriOf(text);
+      return uri && passportName(uri);
+    });
+    const uri = [...new Set(names.flatMap((name) => (name && "uri" in name ? name.uri : [])))];
+    const tn = [...new Set(names.flatMap((name) => (name && "tn" in name ? name.tn : [])))];
+    const asserted = sipUriOf(user);
+    const orig = (asserted && passportName(asserted)) ?? { uri: user };
+    const dest = { ...(uri.length > 0 && { uri }), ...(tn.length > 0 && { tn }) };
+    request.headers.set("Date", new Date(iat * 1000).toUTCString()); // RFC 8224 §4.1, step 3
+    request.headers.add("Identity", identityHeader({ orig, dest, iat, jti: random.token(96) }, signer));
+  };
+}
