@@ -20,6 +20,8 @@ export interface BillingContext {
   readonly appServer: string;
   readonly call: string;
   readonly windowMs: number;
+  /** A prepaid session: what is held for it. */
+  readonly hold?: string;
   /** The terms, while the session runs: what it takes to end one whose relay was killed. */
   readonly tariff: Tariff | null;
   readonly startedAt: number | null;
@@ -73,6 +75,7 @@ export const billingMachine = setup({
     call: session.call,
     tariff: session.tariff ?? null,
     windowMs,
+    ...(session.hold !== undefined && { hold: session.hold }),
     startedAt: null,
     endedAt: null,
     endedBy: null,

@@ -37,7 +37,9 @@ export interface OpenAccount {
   readonly snapshot: Snapshot;
 }
 
-export function newAccount(session: SessionFacts, windowMs: number): OpenAccount {
+export function newAccount(session: SessionFacts): OpenAccount {
+  // What came over the bus may be anything at all.
+  const windowMs = Number.isSafeInteger(session.lateChargesMs) ? Math.max(0, session.lateChargesMs!) : 0;
   return { revision: 0, snapshot: logic.getInitialSnapshot(scope, { session, windowMs }) };
 }
 

@@ -103,11 +103,11 @@ export interface BillingStore {
    * Returns the sessions whose accounts were not written because somebody else had: read them again and repeat.
    */
   write(batch: BillingBatch): Promise<string[]>;
-  /** A user's entries of a month. */
+  /** A user's entries of a month; `from`: only those whose `at` is not before it. */
   entries(
     user: string,
     month: string,
-    page: { readonly after?: string | undefined; readonly limit: number },
+    page: { readonly after?: string | undefined; readonly limit: number; readonly from?: number },
   ): Promise<EntryPage>;
   /** A session's entries, by `at`. */
   entriesOf(session: string): Promise<Entry[]>;

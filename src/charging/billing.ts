@@ -17,9 +17,7 @@ export interface BillingOptions {
   readonly store: { readonly billing: BillingStore };
   readonly clock: Clock;
   readonly log: Logger;
-  /** How long a session takes charges after its end (M15); default 0: not at all. */
-  readonly lateChargesMs?: number;
-  /** How often accounts are looked for whose time for late charges is over; default 10 s. Only where `lateChargesMs` is above 0. */
+  /** How often accounts are looked for whose time for late charges (M15) is over; default 10 s. */
   readonly sweepEveryMs?: number;
 }
 
@@ -150,12 +148,12 @@ class BillingWorker {
   }
 
   private open(stored: Account | undefined, event: Readied["event"]): OpenAccount {
-    return stored ? restoreAccount(stored) : newAccount(event.session, this.options.lateChargesMs ?? 0);
+    return stored ? restoreAccount(stored) : newAccount(event.session);
   }
 
   sweepLater(): void {
-    const { clock, lateChargesMs = 0, sweepEveryMs = 10_000 } = this.options;
-    if (this.stopped || lateChargesMs <= 0) return;
+    const { clock, sweepEveryMs = 10_000 } = this.options;
+    if (this.stopped) return;
     this.timer = clock.setTimeout(() => {
       this.sweeping = this.sweep()
         .catch((error) =>

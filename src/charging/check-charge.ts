@@ -1,3 +1,4 @@
+import type { ServiceLimits } from "../directory/types.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import type { Charge } from "./events.ts";
 import { add, compare, formatMoney, type Money, money, multiply } from "./money.ts";
@@ -6,8 +7,7 @@ import { add, compare, formatMoney, type Money, money, multiply } from "./money.
 export interface ChargeTerms {
   /** Currency of the session's tariff; none: any, as long as the session keeps to one. */
   readonly tariffCurrency?: string | undefined;
-  /** The service's limits for one charge and for all of a session; decimal strings. */
-  readonly limits?: { readonly charge?: string; readonly session?: string; readonly currency: string } | undefined;
+  readonly limits?: ServiceLimits | undefined;
 }
 
 /** What a charge comes to: unit price × quantity, exact. */
@@ -17,9 +17,14 @@ export function chargeAmount(charge: Charge): Money {
 
 /**
  * Checks a charge that was read without error against the session's terms. `alreadyCharged` is the sum of what the app server has charged in
- * this session; undefined: nothing. Returns the sum with this charge, or why it is refused.
+ * this session; undefined: nothing. `today`: what it has charged this user in this service on this day, in the limits' currency. Returns the sum with this charge, or why it is refused.
  */
-export function checkCharge(charge: Charge, terms: ChargeTerms, alreadyCharged?: Money): Result<Money, string> {
+export function checkCharge(
+  charge: Charge,
+  terms: ChargeTerms,
+  alreadyCharged?: Money,
+  today?: Money,
+): Result<Money, string> {
   const { tariffCurrency, limits } = terms;
   const currency = tariffCurrency ?? limits?.currency ?? alreadyCharged?.currency;
   if (currency !== undefined && charge.currency !== currency)
@@ -30,15 +35,16 @@ export function checkCharge(charge: Charge, terms: ChargeTerms, alreadyCharged?:
   // Limits in a currency other than the tariff's allow nothing: there is no rate to compare by.
   if (limits.currency !== charge.currency)
     return err(`the service's limits are in ${limits.currency}, the charge is in ${charge.currency}`);
-  if (limits.charge !== undefined) {
-    const most = money(limits.charge, limits.currency);
-    if (compare(amount, most) > 0)
-      return err(`${formatMoney(amount)} is over the service's limit of ${formatMoney(most)} for one charge`);
-  }
-  if (limits.session !== undefined) {
-    const most = money(limits.session, limits.currency);
-    if (compare(sum, most) > 0)
-      return err(`${formatMoney(sum)} is over the service's limit of ${formatMoney(most)} for a session`);
-  }
-  return ok(sum);
+  const over =
+    overLimit(amount, limits.charge, "one charge") ??
+    overLimit(sum, limits.session, "a session") ??
+    (limits.day === undefined ? undefined : overLimit(today ? add(today, amount) : amount, limits.day, "a day"));
+  return over === undefined ? ok(sum) : err(over);
+}
+
+function overLimit(amount: Money, limit: string | undefined, of: string): string | undefined {
+  if (limit === undefined) return undefined;
+  const most = money(limit, amount.currency);
+  if (compare(amount, most) <= 0) return undefined;
+  return `${formatMoney(amount)} is over the service's limit of ${formatMoney(most)} for ${of}`;
 }

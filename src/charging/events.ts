@@ -24,6 +24,8 @@ export interface SessionFacts {
   readonly tariff?: Tariff;
   /** A prepaid session: the key of what is held for it in the user's balance; undefined: postpaid. */
   readonly hold?: string;
+  /** How long it takes charges after its end (M15); undefined: not at all. */
+  readonly lateChargesMs?: number;
   /** What it comes from: the part of the same call before the service changed (M20-M22), or the session it was moved from (M23, M24). */
   readonly previous?: { readonly session: string; readonly by: "change" | "move" };
 }
@@ -176,6 +178,18 @@ export function creditExhausted(
   rest: Pick<CreditExhausted, "currency" | "endsAt">,
 ): CreditExhausted {
   return { type: "credit.exhausted", id: `${session.id}:exhausted:${n}`, at, session, ...rest };
+}
+
+/** The `n`th time that charges of the session's app server were refused at this node, for `reason`. */
+export function chargeRefused(
+  session: SessionFacts,
+  at: number,
+  n: number,
+  reason: string,
+  charge?: string,
+): ChargeRefused {
+  const id = `${session.id}:refused:${at}:${n}`;
+  return { type: "charge.refused", id, at, session, ...(charge !== undefined && { charge }), reason };
 }
 
 /** What an event means for accounts: a change of service is the end of one part and the start of another; a notice means nothing. */

@@ -1,6 +1,9 @@
-import { createHash, timingSafeEqual } from "node:crypto";
+import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import type { Config } from "../config/schema.ts";
 import { ha1 } from "../sip/digest.ts";
+import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
+import { type Authenticator, createAuthenticator } from "./authenticator.ts";
 import type { AppServerKey } from "./types.ts";
 
 /** Realm in which app servers sign in: another than the users', so that neither's credentials are good for the other. */
@@ -42,3 +45,26 @@ export function isSecretOf(key: AppServerKey | undefined, secret: string): boole
 
 const digest = (secret: string): Buffer => createHash("sha256").update(secret).digest();
 const NOBODY = Buffer.alloc(32);
+
+const NONCE_SLOTS = 8_192;
+
+/** Digest for app servers (M15): the user name is a key's id, the password its secret. */
+export function appServerAuthenticator(options: {
+  readonly config: Pick<Config, "authentication" | "portal">;
+  readonly directory: { appServerKey(id: string): AppServerKey | undefined };
+  readonly clock: Pick<Clock, "now">;
+}): Authenticator {
+  const { config, directory, clock } = options;
+  return createAuthenticator({
+    directory: { user: (id) => directory.appServerKey(id) },
+    settings: {
+      ...config.authentication,
+      realm: chargesRealm(config.portal.realm),
+      fromPassword: "off",
+      fromMustMatch: false,
+    },
+    clock,
+    secret: randomBytes(32),
+    nonceSlots: NONCE_SLOTS,
+  });
+}

@@ -1,5 +1,7 @@
 import type { requestMachine } from "../../machines/request.ts";
 import type { sessionMachine } from "../../machines/session.ts";
+import type { BookKeeping } from "../charging/charge-book.ts";
+import type { DirectCharges } from "../charging/direct-charges.ts";
 import type { ChargingEvent } from "../charging/events.ts";
 import type { Config } from "../config/schema.ts";
 import type { Authenticator } from "../directory/authenticator.ts";
@@ -11,6 +13,7 @@ import type { Logger } from "../support/log.ts";
 import type { Random } from "../support/random.ts";
 import type { TransactionLayer } from "../transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
+import type { EndedSessions } from "./ended-sessions.ts";
 import type { Leg } from "./leg.ts";
 import type { Proof } from "./proof.ts";
 import type { ClientRequest } from "./request.ts";
@@ -33,9 +36,15 @@ export interface Core {
   readonly transactions: TransactionLayer;
   readonly directory: Directory;
   readonly authenticator: Authenticator;
+  /** For app servers, which sign in with keys of their own (M15). */
+  readonly appServerAuthenticator: Authenticator;
   readonly recorder: Recorder;
   /** Undefined: INVITEs are not signed. */
   readonly proof?: Proof;
+  /** What the books of charges share. */
+  readonly keeping: BookKeeping;
+  /** Charges outside of a session's own dialog (M15, M17). */
+  readonly direct: DirectCharges;
 
   /** The charts with their actions, made once. */
   readonly requestLogic: ChartLogic<typeof requestMachine>;
@@ -45,6 +54,8 @@ export interface Core {
   readonly requests: Map<string, ClientRequest>;
   /** Sessions under way, by id. */
   readonly sessions: Map<string, Session>;
+  /** Sessions that ended and still take charges (M15). */
+  readonly ended: EndedSessions;
   /** The halves of sessions, by the tag that the relay put into their dialog: how a message finds its session. */
   readonly legs: Map<string, Leg>;
   /** Legs whose peer is reached by a connection of the peer's own making. */

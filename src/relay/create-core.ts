@@ -1,4 +1,9 @@
+import type { BillingStore } from "../charging/billing-store.ts";
+import type { BookKeeping } from "../charging/charge-book.ts";
+import { DayLedger } from "../charging/day-ledger.ts";
+import { type ChargeableSession, DirectCharges } from "../charging/direct-charges.ts";
 import type { Core } from "./core.ts";
+import { EndedSessions } from "./ended-sessions.ts";
 import { requestLogic } from "./request.ts";
 import { sessionLogic } from "./session-actions.ts";
 
@@ -13,34 +18,54 @@ export type CoreParts = Pick<
   | "transactions"
   | "directory"
   | "authenticator"
+  | "appServerAuthenticator"
   | "recorder"
   | "resolve"
   | "proof"
->;
+> & { readonly billing: BillingStore };
 
-export function createCore(parts: CoreParts): Core {
+export function createCore({ billing, ...parts }: CoreParts): Core {
   const requests: Core["requests"] = new Map();
   const sessions: Core["sessions"] = new Map();
+  const counters: Core["counters"] = {
+    requests: 0,
+    rejected: 0,
+    cancelled: 0,
+    answered: 0,
+    established: 0,
+    ended: 0,
+    charges: 0,
+    chargesRefused: 0,
+    crashed: 0,
+  };
+  const { clock, config, directory, log, recorder } = parts;
+  const keeping: BookKeeping = {
+    recorder,
+    clock,
+    log,
+    counters,
+    chargesPerSession: config.limits.chargesPerSession,
+    days: new DayLedger(billing),
+  };
+  const ended = new EndedSessions({ clock, keeping });
+  const local = (id: string): ChargeableSession | undefined => {
+    const session = sessions.get(id);
+    if (!session) return ended.find(id);
+    return session.context.startedAt === null ? undefined : { book: session.charges.book, dueAt: null };
+  };
   return {
     ...parts,
+    keeping,
+    direct: new DirectCharges({ keeping, local, billing, directory }),
     requestLogic: requestLogic(requests),
     sessionLogic: sessionLogic(sessions),
     requests,
     sessions,
+    ended,
     legs: new Map(),
     legsByFlow: new Map(),
     ending: new Set(),
-    counters: {
-      requests: 0,
-      rejected: 0,
-      cancelled: 0,
-      answered: 0,
-      established: 0,
-      ended: 0,
-      charges: 0,
-      chargesRefused: 0,
-      crashed: 0,
-    },
+    counters,
     draining: false,
   };
 }

@@ -10,6 +10,7 @@ import { Leg } from "./leg.ts";
 import { IGNORED } from "./outcomes.ts";
 import { ALLOW, pass, passForeignCredentials, recvInfoWithCharges, withoutPassword } from "./passing.ts";
 import type { Session } from "./session.ts";
+import { callIdOf, SESSION_HEADER } from "./session-names.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 
@@ -162,7 +163,7 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
 function dialogTowards(core: Core, session: Session, original: SipRequest, destination: Destination): Dialog {
   const localTag = core.random.token(64);
   return {
-    callId: `${session.id}@tollgate`,
+    callId: callIdOf(session.id),
     localTag,
     remoteTag: "",
     // The client's own identity and the service it asked for, in a dialog of ours.
@@ -184,6 +185,7 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   headers.set("Max-Forwards", String(Math.max(0, (maxForwards(original) ?? 70) - 1)));
   if (!headers.has("allow")) headers.add("Allow", ALLOW);
   headers.add("Recv-Info", recvInfoWithCharges(original.headers));
+  headers.add(SESSION_HEADER, session.id);
   const user = `sip:${session.facts.user}@${core.config.portal.domains[0]}`;
   headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
   core.proof?.(request, user);

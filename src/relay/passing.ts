@@ -29,6 +29,7 @@ const OWN = new Set([
   "p-preferred-identity",
   "identity",
   "identity-info",
+  "tollgate-session",
 ]);
 
 /** What belongs to the body and stays with it. */

@@ -5,6 +5,7 @@ import { startBilling } from "../charging/billing.ts";
 import { openJournal } from "../charging/journal.ts";
 import type { Config } from "../config/schema.ts";
 import type { SessionView } from "../console/control.ts";
+import { appServerAuthenticator } from "../directory/app-server-keys.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
 import type { SipUri } from "../sip/uri.ts";
@@ -92,8 +93,10 @@ export async function startRelay(options: {
       clock,
       secret: randomBytes(32),
     }),
+    appServerAuthenticator: appServerAuthenticator({ config, directory, clock }),
     recorder: journal,
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
+    billing: store.billing,
     resolve: (uri, found) => resolveWith(resolver, uri, found),
   });
   transactions.attach(new Router(core));

@@ -6,6 +6,7 @@ import type { ServerTransaction, TransactionUser } from "../transaction/types.ts
 import type { Flow } from "../transport/types.ts";
 import type { Core } from "./core.ts";
 import { maxForwards } from "./invitation.ts";
+import { isForCharges, takeMessage } from "./late-charges.ts";
 import type { Leg } from "./leg.ts";
 import { ALLOW, METHODS, unsupportedOptions } from "./passing.ts";
 import { SourceRates } from "./rates.ts";
@@ -54,8 +55,9 @@ export class Router implements TransactionUser {
         this.options(transaction);
         return;
       case "MESSAGE":
-        // RFC 3428 gives it a meaning outside of a session too: one that is not offered here (RFC 3261 §21.4.6).
-        reply(transaction, 405, [["Allow", METHODS.filter((method) => method !== "MESSAGE").join(", ")]]);
+        // RFC 3428: outside of a session it brings an app server's charges (M15), and nothing else (RFC 3261 §21.4.6).
+        if (isForCharges(this.core, request)) takeMessage(this.core, transaction);
+        else reply(transaction, 405, [["Allow", METHODS.filter((method) => method !== "MESSAGE").join(", ")]]);
         return;
       default:
         reply(transaction, 481); // Only inside a session do these mean anything.
@@ -141,6 +143,7 @@ export class Router implements TransactionUser {
     const { request } = transaction;
     const leg = this.legOf(request, tag);
     if (!leg) {
+      if (request.method === "INFO" && this.core.ended.info(transaction)) return;
       if (KNOWN.has(request.method)) reply(transaction, 481);
       else reply(transaction, 501, [["Allow", ALLOW]]);
       return;

@@ -136,11 +136,9 @@ function recordEnd(session: Session, context: SessionContext): void {
     session.recorded = session.charges.settled();
     return;
   }
-  session.recorded = session.charges.ended(
-    context.startedAt,
-    context.endedAt ?? core.clock.now(),
-    context.endedBy ?? "relay",
-  );
+  const endedAt = context.endedAt ?? core.clock.now();
+  session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");
+  core.ended.add(session, endedAt);
 }
 
 function relayByeAnswer(session: Session): void {

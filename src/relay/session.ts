@@ -54,6 +54,7 @@ export class Session {
     this.id = core.random.token(96);
     const { service, tariff } = request.identified!;
     this.service = service;
+    const { lateChargesS = core.config.charging.lateChargesS } = service;
     this.facts = {
       id: this.id,
       user: request.user,
@@ -61,6 +62,7 @@ export class Session {
       appServer: appServer.id,
       call: request.id,
       ...(tariff && { tariff }),
+      ...(lateChargesS > 0 && { lateChargesMs: Math.round(lateChargesS * 1000) }),
     };
     this.charges = new SessionCharges(core, this);
     this.actor = createActor(core.sessionLogic, {

@@ -122,11 +122,12 @@ export class EmbeddedBilling implements BillingStore {
   async entries(
     user: string,
     month: string,
-    page: { readonly after?: string | undefined; readonly limit: number },
+    page: { readonly after?: string | undefined; readonly limit: number; readonly from?: number },
   ): Promise<EntryPage> {
     this.root.resetReadTxn();
     const after = page.after === undefined ? undefined : (JSON.parse(page.after) as MonthKey);
-    const range = after ? { start: after, exclusiveStart: true } : { start: [user, month] as unknown as MonthKey };
+    const start = page.from === undefined ? [user, month] : [user, month, page.from];
+    const range = after ? { start: after, exclusiveStart: true } : { start: start as unknown as MonthKey };
     const end = [user, month, LAST] as unknown as MonthKey;
     const entries: Entry[] = [];
     let last: MonthKey | undefined;

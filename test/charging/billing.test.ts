@@ -12,16 +12,10 @@ import { aCharge, facts, JANUARY, numbers, shuffled, silent, wholeSession } from
 
 const turn = () => new Promise(setImmediate);
 
-async function start(billing: BillingStore, over: { lateChargesMs?: number; clock?: TestClock } = {}) {
+async function start(billing: BillingStore, over: { clock?: TestClock } = {}) {
   const clock = over.clock ?? new TestClock(JANUARY);
   const bus = createInProcessBus({ clock, log: silent });
-  const worker: Billing = await startBilling({
-    bus,
-    store: { billing },
-    clock,
-    log: silent,
-    lateChargesMs: over.lateChargesMs ?? 0,
-  });
+  const worker: Billing = await startBilling({ bus, store: { billing }, clock, log: silent });
   return { bus, clock, worker, stop: () => worker.stop().then(() => bus.close()) };
 }
 
@@ -101,8 +95,8 @@ describe("the billing actor", () => {
   it("writes nothing for events that it has seen", async () => {
     const store = new MemoryBilling();
     const { bus, worker, stop } = await start(store);
-    await bus.publish(wholeSession(facts(), 60_000));
-    await bus.publish(wholeSession(facts(), 60_000));
+    await bus.publish(wholeSession(facts({ lateChargesMs: 60_000 }), 60_000));
+    await bus.publish(wholeSession(facts({ lateChargesMs: 60_000 }), 60_000));
     expect(store.writes).toHaveLength(1);
     expect(worker.counters).toMatchObject({ events: 4, entries: 1, conflicts: 0 });
     await stop();
@@ -196,13 +190,13 @@ describe("the billing actor", () => {
   it("closes accounts when their time for late charges is over, also those of an earlier run (M15)", async () => {
     const store = new MemoryBilling();
     const clock = new TestClock(JANUARY);
-    const first = await start(store, { lateChargesMs: 60_000, clock });
-    await first.bus.publish(wholeSession(facts(), 60_000));
+    const first = await start(store, { clock });
+    await first.bus.publish(wholeSession(facts({ lateChargesMs: 60_000 }), 60_000));
     expect(store.stored.get("s1")).toMatchObject({ state: "chargeable", context: { dueAt: JANUARY + 120_000 } });
     await first.stop();
     expect(clock.armed).toBe(0);
 
-    const second = await start(store, { lateChargesMs: 60_000, clock });
+    const second = await start(store, { clock });
     for (let i = 0; i < 11; i++) {
       clock.advance(10_000);
       await turn();
@@ -211,7 +205,7 @@ describe("the billing actor", () => {
     clock.advance(10_000);
     await turn();
     expect(store.stored.get("s1")).toMatchObject({ state: "closed", context: { dueAt: null } });
-    await second.bus.publish(wholeSession(facts(), 60_000, [aCharge()]).slice(1, 2));
+    await second.bus.publish(wholeSession(facts({ lateChargesMs: 60_000 }), 60_000, [aCharge()]).slice(1, 2));
     expect(store.lines.has("s1:charge:teacher-1:1")).toBe(true); // it was answered for in time, and came late
     await second.stop();
   });

@@ -44,4 +44,14 @@ describe("what a session allows its app server to charge (M14)", () => {
       error: "the service's limits are in EUR, the charge is in USD",
     });
   });
+
+  it("refuses what brings the day over its limit (M17)", () => {
+    const ofDay = { limits: { day: "60.00", currency: "EUR" } };
+    expect(checkCharge(aCharge(), ofDay).ok).toBe(true);
+    expect(checkCharge(aCharge(), ofDay, undefined, money("35.00", "EUR")).ok).toBe(true);
+    expect(checkCharge(aCharge(), ofDay, undefined, money("35.01", "EUR"))).toEqual({
+      ok: false,
+      error: "60.01 EUR is over the service's limit of 60.00 EUR for a day",
+    });
+  });
 });

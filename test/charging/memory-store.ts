@@ -38,11 +38,12 @@ export class MemoryBilling implements BillingStore {
     return found.sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
   }
 
-  async entries(user: string, month: string, { after, limit }: { after?: string | undefined; limit: number }) {
-    const from = Number(after ?? 0);
-    const all = this.all(user, month);
-    const entries = all.slice(from, from + limit);
-    return from + limit < all.length ? { entries, next: String(from + limit) } : { entries };
+  async entries(user: string, month: string, page: Parameters<BillingStore["entries"]>[2]) {
+    const { after, limit, from = 0 } = page;
+    const skip = Number(after ?? 0);
+    const all = this.all(user, month).filter(({ at }) => at >= from);
+    const entries = all.slice(skip, skip + limit);
+    return skip + limit < all.length ? { entries, next: String(skip + limit) } : { entries };
   }
 
   async entriesOf(session: string) {

@@ -302,6 +302,16 @@ export function storeContract(adapter: StoreAdapter): void {
         expect((await store.billing.entries("nobody", "2026-01", { limit: 10 })).entries).toEqual([]);
       });
 
+      it("come from a moment on", async () => {
+        const all = Array.from({ length: 25 }, (_, n) => item(n));
+        await store.billing.write({ accounts: [], entries: all });
+        const from = JANUARY + 8;
+        const first = await store.billing.entries("alice", "2026-01", { from, limit: 10 });
+        expect(first.entries).toEqual(all.slice(8, 18));
+        const rest = await store.billing.entries("alice", "2026-01", { from, limit: 10, after: first.next });
+        expect(rest.entries).toEqual(all.slice(18));
+      });
+
       it("are in order of their ids where their time is the same", async () => {
         const same = ["c", "a", "b"].map((id) => item(0, { id: `s1:charge:shop-1:${id}` }));
         await store.billing.write({ accounts: [], entries: same });

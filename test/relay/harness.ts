@@ -1,7 +1,9 @@
 import { pino } from "pino";
 import type { ChargingEvent } from "../../src/charging/events.ts";
 import { type Config, configSchema } from "../../src/config/schema.ts";
+import { appServerAuthenticator } from "../../src/directory/app-server-keys.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
+import type { AppServerKey } from "../../src/directory/types.ts";
 import type { Core } from "../../src/relay/core.ts";
 import { createCore } from "../../src/relay/create-core.ts";
 import { Router } from "../../src/relay/router.ts";
@@ -13,6 +15,7 @@ import type { Store } from "../../src/store/types.ts";
 import type { Random } from "../../src/support/random.ts";
 import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
 import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
+import { MemoryBilling } from "../charging/memory-store.ts";
 import { TestClock } from "../support/test-clock.ts";
 
 /*
@@ -28,6 +31,8 @@ export interface Lab {
   readonly events: ChargingEvent[];
   readonly client: Peer;
   server(id: string): Peer;
+  /** What the relay finds in the store. Nothing is billed in it: the test does that. */
+  readonly billing: MemoryBilling;
   /** Lets the relay's promises run. */
   settle(): Promise<void>;
   /** Nothing may be left: no session, no transaction, no timer but the directory's. */
@@ -44,6 +49,10 @@ export interface LabOptions {
   readonly limits?: Partial<Config["limits"]>;
   /** Signs what goes to app servers. */
   readonly proof?: Core["proof"];
+  readonly charging?: Partial<Config["charging"]>;
+  readonly keys?: readonly AppServerKey[];
+  /** What an earlier relay has billed. */
+  readonly billing?: MemoryBilling;
 }
 
 const RELAY = "192.0.2.1";
@@ -60,6 +69,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     session: { probeS: 0, ...options.session },
     health: { intervalS: 0 },
     limits: options.limits ?? {},
+    charging: options.charging ?? {},
   });
   const log = pino({ level: "silent" });
   const network = new Network();
@@ -70,7 +80,10 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     log,
     timers: config.timers,
   });
-  const directory = await createDirectory({ config, store: emptyStore, clock, log });
+  const keys = options.keys ?? [];
+  const appServerKeys = { ...emptyRegistry, list: async () => [...keys] };
+  const directory = await createDirectory({ config, store: { ...emptyStore, appServerKeys }, clock, log });
+  const billing = options.billing ?? new MemoryBilling();
   const events: ChargingEvent[] = [];
   let broken = false;
   const core = createCore({
@@ -82,6 +95,8 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     transactions,
     directory,
     authenticator: { authenticate: () => ({ verdict: "accepted", user: "alice" }) },
+    appServerAuthenticator: appServerAuthenticator({ config, directory, clock }),
+    billing,
     recorder: {
       full: false,
       append: async (event) => {
@@ -102,6 +117,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     core,
     transactions,
     events,
+    billing,
     client: network.peer("192.0.2.50", 5062, options.clientTransport ?? "udp"),
     server: (id) => peers.get(id)!,
     settle: async () => {

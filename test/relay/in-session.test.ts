@@ -313,7 +313,8 @@ describe("charges of app servers (M14, M16)", () => {
     await l.settle();
     l.client.response(200);
     expect(l.core.counters.chargesRefused).toBe(1);
-    expect(l.events.map((event) => event.type)).toEqual(["session.started", "session.ended"]);
+    expect(l.events.map((event) => event.type)).toEqual(["session.started", "charge.refused", "session.ended"]);
+    expect(l.events[1]).toMatchObject({ reason: "body is not JSON", session: { appServer: "a" } });
   });
 
   it("takes charges out of the app server's own BYE (M16)", async () => {

@@ -1,0 +1,207 @@
+import type { ServiceLimits } from "../directory/types.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { Entry } from "./billing-store.ts";
+import { chargeAmount, checkCharge } from "./check-charge.ts";
+import type { DayLedger } from "./day-ledger.ts";
+import type { SessionFacts } from "./events.ts";
+import { type Charge, type ChargeMade, type ChargingEvent, chargeId, chargeMade, chargeRefused } from "./events.ts";
+import { add, type Money } from "./money.ts";
+
+/**
+ * Why charges are refused: `unreadable` body; `terms` (currency, limits, number); `conflict` with a charge of the same id; `unknown` session;
+ * `closed`: the time for late charges is over; `forbidden`: a service that the app server does not offer; `prepaid`: not outside of the session.
+ */
+export type RefusalKind = "unreadable" | "terms" | "conflict" | "unknown" | "closed" | "forbidden" | "prepaid";
+
+export interface Refusal {
+  readonly kind: RefusalKind;
+  /** For people: printable ASCII where it comes from `parseChargeBody`, any text otherwise. */
+  readonly text: string;
+  /** The charge's own id, where it is one that is refused. */
+  readonly charge?: string;
+}
+
+/** What became of a body of charges: all are on disk; none was made; or the disk failed, and the same may be tried again. */
+export type Outcome =
+  | { readonly kind: "recorded" }
+  | { readonly kind: "refused"; readonly refusal: Refusal }
+  | { readonly kind: "failed"; readonly error: unknown };
+
+/** What all books share. */
+export interface BookKeeping {
+  readonly recorder: { append(event: ChargingEvent): Promise<void>; readonly full: boolean };
+  readonly clock: Pick<Clock, "now">;
+  readonly log: Logger;
+  readonly counters: { charges: number; chargesRefused: number };
+  /** Bound on what an app server may charge in one session, in number. */
+  readonly chargesPerSession: number;
+  readonly days: DayLedger;
+}
+
+/** A charge that was accepted; `written` until it is on disk. */
+interface Made {
+  readonly charge: Charge;
+  written: Promise<void> | undefined;
+}
+
+/** A body's charges that may be made: those that are new, the sums with them, and those that came before and are not on disk yet. */
+interface Checked {
+  readonly fresh: readonly Charge[];
+  readonly sum: Money | undefined;
+  readonly underWay: readonly Promise<void>[];
+}
+
+/** Refusals of a session that are put on record: a hostile app server must not fill the journal with them. */
+const MAX_REFUSALS = 10;
+
+const RECORDED: Outcome = { kind: "recorded" };
+
+/**
+ * What one session has been charged, through whichever channel (M14-M17): the one place where charges are checked against limits and
+ * earlier charges, and put on record before anybody is told (DESIGN.md, decision 8).
+ */
+export class ChargeBook {
+  readonly facts: SessionFacts;
+  private readonly keeping: BookKeeping;
+  private readonly limits: ServiceLimits | undefined;
+  /** The session's currency where its tariff is not known any more. */
+  private readonly currency: string | undefined;
+  /** Charges by their ids, to know a repetition and to know the same id with other terms. */
+  private readonly made = new Map<string, Made>();
+  private sum: Money | undefined;
+  private refusals = 0;
+
+  constructor(keeping: BookKeeping, facts: SessionFacts, limits: ServiceLimits | undefined, currency?: string) {
+    this.keeping = keeping;
+    this.facts = facts;
+    this.limits = limits;
+    this.currency = facts.tariff?.currency ?? currency;
+  }
+
+  /** Makes all of a body's charges, or none. At once where they are refused or were made before. */
+  enter(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
+    const { clock, days } = this.keeping;
+    const currency = this.limits?.day === undefined ? undefined : this.limits.currency;
+    const loading = currency === undefined ? undefined : days.load(this.facts, currency, clock.now());
+    if (loading === undefined) return this.enterNow(charges, channel);
+    return loading.then(
+      () => this.enterNow(charges, channel),
+      (error) => ({ kind: "failed", error }),
+    );
+  }
+
+  /** Notes that charges were refused; `detail` goes to the log only. Returns what to answer. */
+  refuse(refusal: Refusal, detail?: unknown): Outcome {
+    const { keeping, facts } = this;
+    const { log, clock, recorder } = keeping;
+    keeping.counters.chargesRefused++;
+    const { call, id, user, service, appServer } = facts;
+    const what = { call, session: id, user, service, appServer, why: refusal.text };
+    const n = ++this.refusals;
+    log[n > MAX_REFUSALS ? "debug" : "warn"](
+      { ...what, ...(detail !== undefined && { charges: detail }) },
+      "charge refused",
+    );
+    if (n <= MAX_REFUSALS && !recorder.full) {
+      recorder
+        .append(chargeRefused(facts, clock.now(), n, refusal.text, refusal.charge))
+        .catch((error) => log.warn({ err: error, ...what }, "a refusal could not be put on record"));
+    }
+    return { kind: "refused", refusal };
+  }
+
+  /** Takes over what the bill has for this session and this app server: after a restart, or from another node. */
+  merge(entries: readonly Entry[]): void {
+    const prefix = chargeId(this.facts.id, this.facts.appServer, "");
+    for (const entry of entries) {
+      if (entry.kind !== "item" || !entry.id.startsWith(prefix)) continue;
+      const id = entry.id.slice(prefix.length);
+      if (this.made.has(id)) continue;
+      const { item, unitPrice, quantity, currency } = entry;
+      this.made.set(id, { charge: { id, item, unitPrice, quantity, currency }, written: undefined });
+    }
+    this.addUp();
+  }
+
+  private enterNow(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
+    const checked = this.check(charges);
+    if ("kind" in checked) return this.refuse(checked, charges);
+    const { fresh, sum, underWay } = checked;
+    if (fresh.length === 0 && underWay.length === 0) return RECORDED;
+    this.sum = sum;
+    const at = this.keeping.clock.now();
+    const written = fresh.map((charge) => this.append(charge, at, channel));
+    this.keeping.counters.charges += fresh.length;
+    return Promise.all(written.concat(underWay)).then(
+      () => RECORDED,
+      (error) => {
+        const { call, id, user, service, appServer } = this.facts;
+        const what = { call, session: id, user, service, appServer, charges: fresh };
+        this.keeping.log.error({ err: error, ...what }, "a charge could not be put on record");
+        return { kind: "failed", error };
+      },
+    );
+  }
+
+  private append(charge: Charge, at: number, channel: ChargeMade["channel"]): Promise<void> {
+    const { facts, keeping } = this;
+    const event = chargeMade(facts, at, charge, channel);
+    const ofDay = this.limits?.day !== undefined;
+    if (ofDay) keeping.days.note(event);
+    const written = keeping.recorder.append(event);
+    const made: Made = { charge, written };
+    this.made.set(charge.id, made);
+    written.then(
+      () => {
+        made.written = undefined;
+      },
+      () => {
+        // May be tried again with the same id, and counts for no limit.
+        this.made.delete(charge.id);
+        this.addUp();
+        if (ofDay) keeping.days.forget(event);
+      },
+    );
+    return written;
+  }
+
+  private addUp(): void {
+    this.sum = undefined;
+    for (const { charge } of this.made.values()) {
+      const amount = chargeAmount(charge);
+      this.sum = this.sum === undefined ? amount : add(this.sum, amount);
+    }
+  }
+
+  /** All of a body's charges, or none: says which are new, and the sum with them; or why they may not be made. */
+  private check(charges: readonly Charge[]): Checked | Refusal {
+    const { clock, days, chargesPerSession } = this.keeping;
+    const fresh: Charge[] = [];
+    const underWay: Promise<void>[] = [];
+    const { limits, currency } = this;
+    const terms = { tariffCurrency: currency, limits };
+    let { sum } = this;
+    let today = limits?.day === undefined ? undefined : days.sum(this.facts, limits.currency, clock.now());
+    for (const charge of charges) {
+      const before = this.made.get(charge.id);
+      if (before) {
+        if (before.written) underWay.push(before.written);
+        if (sameCharge(before.charge, charge)) continue;
+        const text = `charge ${charge.id} was made before with other terms`;
+        return { kind: "conflict", text, charge: charge.id };
+      }
+      if (this.made.size + fresh.length >= chargesPerSession)
+        return { kind: "terms", text: `more than ${chargesPerSession} charges in a session`, charge: charge.id };
+      const result = checkCharge(charge, terms, sum, today);
+      if (!result.ok) return { kind: "terms", text: `charge ${charge.id}: ${result.error}`, charge: charge.id };
+      sum = result.value;
+      if (today) today = add(today, chargeAmount(charge));
+      fresh.push(charge);
+    }
+    return { fresh, sum, underWay };
+  }
+}
+
+const sameCharge = (a: Charge, b: Charge): boolean =>
+  a.item === b.item && a.unitPrice === b.unitPrice && a.quantity === b.quantity && a.currency === b.currency;

@@ -1,0 +1,33 @@
+import type { Outcome, RefusalKind } from "../charging/charge-book.ts";
+import type { ServerTransaction } from "../transaction/types.ts";
+import { reply } from "./reply.ts";
+
+const STATUS: Readonly<Record<RefusalKind, number>> = {
+  unreadable: 400,
+  prepaid: 402,
+  terms: 403,
+  conflict: 403,
+  forbidden: 403,
+  unknown: 404,
+  closed: 410, // RFC 3261 §21.4.11
+};
+
+/** Tells an app server what became of its charges: 200 when all are on record, else why none was made. */
+export function answerCharges(transaction: ServerTransaction, outcome: Outcome): void {
+  switch (outcome.kind) {
+    case "recorded":
+      reply(transaction, 200);
+      return;
+    case "failed":
+      reply(transaction, 500, [["Retry-After", "10"]], "The charge could not be put on record");
+      return;
+    default: {
+      const { kind, text } = outcome.refusal;
+      const what = kind === "unreadable" ? "Bad charge" : "Charge refused";
+      reply(transaction, STATUS[kind], [warning(text)], `${what}: ${text}`);
+    }
+  }
+}
+
+/** RFC 3261 §20.43: 399 is for text that people read. */
+const warning = (text: string) => ["Warning", `399 tollgate "${text.replace(/[^\x20-\x7e]|["\\]/g, "?")}"`] as const;

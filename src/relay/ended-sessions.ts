@@ -1,0 +1,76 @@
+import { ChargeBook } from "../charging/charge-book.ts";
+import type { ChargeableSession } from "../charging/direct-charges.ts";
+import type { SessionFacts } from "../charging/events.ts";
+import type { ServiceLimits } from "../directory/types.ts";
+import type { ServerTransaction } from "../transaction/types.ts";
+import { takeCharges } from "./charges.ts";
+import type { Core } from "./core.ts";
+import type { Session } from "./session.ts";
+import { sessionOf } from "./session-names.ts";
+
+/** Ended sessions that are remembered; for the others the store knows. */
+const MAX_REMEMBERED = 20_000;
+
+interface Ended {
+  readonly facts: SessionFacts;
+  readonly limits: ServiceLimits | undefined;
+  book: ChargeBook | undefined;
+  readonly dueAt: number;
+  /** The dialog that the app server was in. */
+  readonly localTag: string | undefined;
+  readonly remoteTag: string | undefined;
+}
+
+/** Sessions that ended on this node and still take charges (M15), as long as there is room for them. */
+export class EndedSessions {
+  private readonly core: Pick<Core, "clock" | "keeping">;
+  private readonly byId = new Map<string, Ended>();
+
+  constructor(core: Pick<Core, "clock" | "keeping">) {
+    this.core = core;
+  }
+
+  get size(): number {
+    return this.byId.size;
+  }
+
+  /** A session ended at `endedAt`. */
+  add({ facts, service, server, charges }: Session, endedAt: number): void {
+    if (facts.lateChargesMs === undefined) return;
+    this.byId.set(facts.id, {
+      facts,
+      limits: service.limits,
+      book: charges.bookIfAny,
+      dueAt: endedAt + facts.lateChargesMs,
+      localTag: server?.dialog.localTag,
+      remoteTag: server?.dialog.remoteTag,
+    });
+    // Two for each that comes, so that it shrinks when windows are over: the oldest stand first.
+    for (let i = 0; i < 2; i++) {
+      const [oldest] = this.byId;
+      if (!oldest || (oldest[1].dueAt > this.core.clock.now() && this.byId.size <= MAX_REMEMBERED)) return;
+      this.byId.delete(oldest[0]);
+    }
+  }
+
+  /** Also when its time is over, as long as it is remembered: what was refused is on record then. */
+  find(session: string): ChargeableSession | undefined {
+    const ended = this.byId.get(session);
+    if (!ended) return undefined;
+    ended.book ??= new ChargeBook(this.core.keeping, ended.facts, ended.limits);
+    return { book: ended.book, dueAt: ended.dueAt };
+  }
+
+  /**
+   * INFO with charges in a dialog that has just ended: it crossed BYE, or the app server had no time to send it before (M15). Returns false where
+   * there was no such dialog, or it takes no more charges.
+   */
+  info(transaction: ServerTransaction): boolean {
+    const { callId, toTag, fromTag } = transaction.request;
+    const ended = this.byId.get(sessionOf(callId) ?? "");
+    if (!ended || ended.localTag !== toTag || ended.remoteTag !== (fromTag ?? "")) return false;
+    if (this.core.clock.now() >= ended.dueAt || ended.facts.hold !== undefined) return false;
+    takeCharges(this.find(ended.facts.id)!.book, transaction, "info");
+    return true;
+  }
+}

@@ -1,0 +1,104 @@
+import { CHARGE_JSON, CHARGE_XML, isChargeType, parseChargeBody } from "../charging/charge-body.ts";
+import type { Outcome } from "../charging/charge-book.ts";
+import type { SipRequest } from "../sip/message.ts";
+import { parseUri } from "../sip/uri.ts";
+import type { ServerTransaction } from "../transaction/types.ts";
+import { answerCharges } from "./charge-answers.ts";
+import type { Core } from "./core.ts";
+import { reply } from "./reply.ts";
+import { challengeHeaders } from "./request.ts";
+import { SESSION_HEADER, sessionOf } from "./session-names.ts";
+
+/** User part of the Request-URI to which app servers send charges: `sip:charges@portal.example`. */
+const CHARGES = "charges";
+
+const MAX_SESSION_ID = 128;
+
+/** Whether a MESSAGE outside of a dialog is for the relay itself: charges of an app server. */
+export function isForCharges(core: Core, request: SipRequest): boolean {
+  const uri = parseUri(request.uri);
+  return (
+    uri.ok && uri.value.scheme !== "other" && uri.value.user === CHARGES && core.directory.isPortal(uri.value.host)
+  );
+}
+
+/**
+ * M15: a MESSAGE outside of any dialog (RFC 3428) with what an app server collected, sent while the session runs or within the time for late
+ * charges. Which session, says Tollgate-Session, or In-Reply-To with the Call-ID of the relay's dialog (RFC 3261 §20.21). The app server signs in
+ * with a key of its own, or is known by its address where the operator trusts that.
+ */
+export function takeMessage(core: Core, transaction: ServerTransaction): void {
+  const { request, flow } = transaction;
+  const session = namedSession(request);
+  const signsIn = request.headers.has("authorization");
+  if (!signsIn && core.config.charging.trustAddress && session !== undefined) {
+    void serverAt(core, session, flow.remoteAddress).then((appServer) => {
+      if (appServer === undefined) challenge(core, transaction);
+      else take(core, transaction, appServer, session);
+    });
+    return;
+  }
+  const appServer = challenge(core, transaction);
+  if (appServer !== undefined) take(core, transaction, appServer, session);
+}
+
+/** The app server that signed in; undefined: the request was answered. */
+function challenge(core: Core, transaction: ServerTransaction): string | undefined {
+  const verdict = core.appServerAuthenticator.authenticate(transaction.request, transaction.flow);
+  switch (verdict.verdict) {
+    case "accepted": {
+      const key = core.directory.appServerKey(verdict.user);
+      if (key) return key.appServer;
+      reply(transaction, 403); // removed in this very moment
+      return undefined;
+    }
+    case "challenge":
+      reply(transaction, 401, challengeHeaders(verdict.challenges));
+      return undefined;
+    case "refused":
+      core.log.warn({ from: transaction.flow.remoteAddress, why: verdict.reason }, "charges: sign-in refused");
+      reply(transaction, verdict.status, challengeHeaders(verdict.challenges));
+      return undefined;
+    default:
+      reply(transaction, 503, [["Retry-After", String(verdict.retryAfterS)]]);
+      return undefined;
+  }
+}
+
+function take(core: Core, transaction: ServerTransaction, appServer: string, session: string | undefined): void {
+  const { headers, body } = transaction.request;
+  const type = headers.get("content-type") ?? "";
+  if (!isChargeType(type)) {
+    reply(transaction, 415, [["Accept", `${CHARGE_JSON}, ${CHARGE_XML}`]]); // RFC 3261 §21.4.13
+    return;
+  }
+  if (session === undefined) {
+    reply(transaction, 400, [], `Missing ${SESSION_HEADER} or In-Reply-To`);
+    return;
+  }
+  const charges = parseChargeBody(type, body);
+  const outcome: Promise<Outcome> = charges.ok
+    ? core.direct.charge(appServer, { session, charges: charges.value, channel: "message" })
+    : core.direct.refuse(appServer, session, { kind: "unreadable", text: charges.error });
+  void outcome.then((done) => answerCharges(transaction, done));
+}
+
+function namedSession({ headers }: SipRequest): string | undefined {
+  const named = headers.get(SESSION_HEADER.toLowerCase()) ?? sessionOf(headers.get("in-reply-to") ?? "");
+  const id = named?.trim();
+  return id === undefined || id === "" || id.length > MAX_SESSION_ID ? undefined : id;
+}
+
+/** The app server that the session was with, if the request comes from one of its addresses. */
+async function serverAt(core: Core, session: string, address: string): Promise<string | undefined> {
+  const found = await core.direct.find(session).catch(() => undefined);
+  const appServer = found && core.directory.appServer(found.book.facts.appServer);
+  const uri = appServer && parseUri(appServer.uri);
+  if (!uri?.ok || uri.value.scheme === "other") return undefined;
+  const sip = uri.value;
+  return new Promise((resolve) => {
+    core.resolve(sip, (destinations) =>
+      resolve(destinations.some((one) => one.address === address) ? appServer!.id : undefined),
+    );
+  });
+}

@@ -1,0 +1,12 @@
+/** The header by which the relay tells an app server what a session is called, and an app server the relay (M15). */
+export const SESSION_HEADER = "Tollgate-Session";
+
+const CALL_ID_END = "@tollgate";
+
+/** Call-ID of the relay's dialog with the app server. */
+export const callIdOf = (session: string): string => session + CALL_ID_END;
+
+/** The session that a Call-ID of the relay's names. */
+export function sessionOf(callId: string): string | undefined {
+  return callId.endsWith(CALL_ID_END) ? callId.slice(0, -CALL_ID_END.length) : undefined;
+}

@@ -1,0 +1,80 @@
+import { describe, expect, it } from "vitest";
+import { DayLedger } from "../../src/charging/day-ledger.ts";
+import { entryFor } from "../../src/charging/entries.ts";
+import { type ChargeMade, chargeMade } from "../../src/charging/events.ts";
+import { formatMoney } from "../../src/charging/money.ts";
+import { MemoryBilling } from "./memory-store.ts";
+import { aCharge, facts, JANUARY } from "./samples.ts";
+
+const DAY = 86_400_000;
+
+async function bill(store: MemoryBilling, ...events: ChargeMade[]) {
+  const entries = events.map((event) => entryFor(event)).map((read) => (read.ok ? read.value! : expect.fail()));
+  await store.write({ accounts: [], entries });
+}
+
+const made = (id: string, over: { session?: Parameters<typeof facts>[0]; at?: number; unitPrice?: string } = {}) =>
+  chargeMade(facts(over.session), over.at ?? JANUARY, aCharge({ id, unitPrice: over.unitPrice ?? "1" }), "direct");
+
+const sum = (ledger: DayLedger, now = JANUARY) => formatMoney(ledger.sum(facts(), "EUR", now));
+
+describe("what an app server has charged a user on a day (M17)", () => {
+  it("is what the bill has of this service, app server and day of UTC", async () => {
+    const store = new MemoryBilling();
+    const midnight = Date.UTC(2026, 0, 5);
+    await bill(
+      store,
+      made("1"),
+      made("2", { session: { id: "s2" } }),
+      made("3", { at: midnight }),
+      made("4", { at: midnight - 1 }),
+      made("5", { session: { id: "s3", service: "wine" } }),
+      made("6", { session: { id: "s4", appServer: "teacher-2" } }),
+      made("7", { session: { id: "s5", user: "bob" } }),
+    );
+    const ledger = new DayLedger(store);
+    await ledger.load(facts(), "EUR", JANUARY);
+    expect(sum(ledger)).toBe("6.00 EUR");
+    await ledger.load(facts(), "EUR", JANUARY + DAY);
+    expect(sum(ledger, JANUARY + DAY)).toBe("0.00 EUR");
+  });
+
+  it("counts what is on its way to the bill once, before and after it is there", async () => {
+    const store = new MemoryBilling();
+    const ledger = new DayLedger(store, { refreshMs: 10_000 });
+    await ledger.load(facts(), "EUR", JANUARY);
+    expect(ledger.load(facts(), "EUR", JANUARY + 9_999)).toBeUndefined();
+    ledger.note(made("1"));
+    ledger.note(made("2"));
+    expect(sum(ledger)).toBe("4.00 EUR");
+    await bill(store, made("1"), made("9", { session: { id: "other-node" } }));
+    await ledger.load(facts(), "EUR", JANUARY + 10_000);
+    expect(sum(ledger)).toBe("6.00 EUR");
+    ledger.forget(made("2"));
+    expect(sum(ledger)).toBe("4.00 EUR");
+  });
+
+  it("is read once for all that ask at the same time, and again after a failure", async () => {
+    const store = new MemoryBilling();
+    let reads = 0;
+    const ledger = new DayLedger({
+      entries: async (user, month, page) => {
+        if (++reads === 1) throw new Error("the store is away");
+        return store.entries(user, month, page);
+      },
+    });
+    const first = ledger.load(facts(), "EUR", JANUARY);
+    expect(ledger.load(facts(), "EUR", JANUARY)).toBe(first);
+    await expect(first).rejects.toThrow("away");
+    await ledger.load(facts(), "EUR", JANUARY);
+    expect(reads).toBe(2);
+    expect(ledger.load(facts(), "EUR", JANUARY)).toBeUndefined();
+  });
+
+  it("forgets the day used longest ago when there are too many", async () => {
+    const ledger = new DayLedger(new MemoryBilling(), { maxDays: 2 });
+    for (const user of ["alice", "bob", "carol"]) await ledger.load(facts({ user }), "EUR", JANUARY);
+    expect(ledger.load(facts({ user: "carol" }), "EUR", JANUARY)).toBeUndefined();
+    expect(ledger.load(facts(), "EUR", JANUARY)).toBeInstanceOf(Promise);
+  });
+});
