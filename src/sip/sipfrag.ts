@@ -1,0 +1,25 @@
+import { err, ok, type Result } from "../support/result.ts";
+import type { HeaderField, SipResponse } from "./message.ts";
+
+/** Fragments of SIP messages as bodies (RFC 3420): how NOTIFY tells what became of a REFER (RFC 3515 §2.4.4). */
+
+export const SIPFRAG = "message/sipfrag;version=2.0";
+
+/** The response as a fragment: its status line, the header fields that `takes` lets through, and its body with them. */
+export function sipfrag(
+  response: Pick<SipResponse, "status" | "reason" | "headers" | "body">,
+  takes: (field: HeaderField) => boolean,
+): Buffer {
+  let head = `SIP/2.0 ${response.status} ${response.reason}\r\n`;
+  for (const field of response.headers.fields) if (takes(field)) head += `${field.name}: ${field.value}\r\n`;
+  if (response.body.length === 0) return Buffer.from(head, "latin1");
+  // RFC 3420 §2: a body stands behind an empty line, and Content-Length may.
+  head += `Content-Length: ${response.body.length}\r\n\r\n`;
+  return Buffer.concat([Buffer.from(head, "latin1"), response.body]);
+}
+
+/** The status line with which a fragment begins. */
+export function readFragStatus(body: string): Result<{ readonly status: number; readonly reason: string }, string> {
+  const read = /^\s*SIP\/2\.0[ \t]+([1-6]\d\d)(?:[ \t]+([^\r\n]*))?\r?(\n|$)/i.exec(body);
+  return read ? ok({ status: Number(read[1]), reason: (read[2] ?? "").trim() }) : err("Bad Fragment");
+}
