@@ -30,6 +30,10 @@ const OWN = new Set([
   "identity",
   "identity-info",
   "tollgate-session",
+  "replaces",
+  "target-dialog",
+  "refer-to",
+  "refer-sub",
 ]);
 
 /** What belongs to the body and stays with it. */
@@ -48,9 +52,14 @@ export const ALLOW = METHODS.join(", ");
 /** Option tags that mean something between the two ends and nothing to the relay: they may cross it (RFC 3261 §19.2). */
 const CROSSING_OPTIONS = new Set(["timer", "histinfo", "from-change", "resource-priority"]);
 
+/** Option tags of what the relay does itself: RFC 3891, RFC 4538, RFC 4488. */
+export const OWN_OPTIONS = ["replaces", "tdialog", "norefersub"] as const;
+
+const SERVED_OPTIONS = new Set<string>([...CROSSING_OPTIONS, ...OWN_OPTIONS]);
+
 /** Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). */
 export function unsupportedOptions(headers: Headers): string[] {
-  return options(headers, "require").filter((tag) => !CROSSING_OPTIONS.has(tag.toLowerCase()));
+  return options(headers, "require").filter((tag) => !SERVED_OPTIONS.has(tag.toLowerCase()));
 }
 
 /** Copies what crosses from one leg's message to the other's. */

@@ -10,6 +10,7 @@ import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
 import { forkFor } from "./fork-choice.ts";
+import { type Move, moveOf } from "./move.ts";
 import { ALLOW, passWithoutCharges } from "./passing.ts";
 import { Session } from "./session.ts";
 
@@ -26,6 +27,8 @@ export class ClientRequest {
   /** The registered user, once authenticated. */
   user = "";
   identified: Identified | undefined;
+  /** The session that the client moves on from (M23). */
+  move: Move | undefined;
   /** The branches by app server; each is a session that is not refused yet. */
   readonly branches = new Map<string, Session>();
   /** What the app servers said that refused. */
@@ -84,6 +87,14 @@ export class ClientRequest {
 
   /** M3. */
   identify(): void {
+    if (!this.move) {
+      const move = moveOf(this.core, this.transaction.request, this.user);
+      if (!move.ok) {
+        this.refuse("service.refused", move.error);
+        return;
+      }
+      this.move = move.value;
+    }
     const result = this.core.directory.identify(this.transaction.request);
     if (!result.ok) {
       this.refuse("service.refused", result.error);

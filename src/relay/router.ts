@@ -8,7 +8,7 @@ import type { Core } from "./core.ts";
 import { maxForwards } from "./invitation.ts";
 import { isForCharges, takeMessage } from "./late-charges.ts";
 import type { Leg } from "./leg.ts";
-import { ALLOW, METHODS, unsupportedOptions } from "./passing.ts";
+import { ALLOW, METHODS, OWN_OPTIONS, unsupportedOptions } from "./passing.ts";
 import { SourceRates } from "./rates.ts";
 import { reply } from "./reply.ts";
 import { ClientRequest, challengeHeaders } from "./request.ts";
@@ -105,7 +105,7 @@ export class Router implements TransactionUser {
     reply(transaction, 200, [
       ["Allow", ALLOW],
       ["Accept", "*/*"],
-      ["Supported", "timer"],
+      ["Supported", ["timer", ...OWN_OPTIONS].join(", ")],
     ]);
   }
 

@@ -12,6 +12,7 @@ import { SessionCharges } from "./charges.ts";
 import type { Core } from "./core.ts";
 import { type Invitation, invite } from "./invitation.ts";
 import type { Leg } from "./leg.ts";
+import { moved } from "./move.ts";
 import { IGNORED, meansGone } from "./outcomes.ts";
 import type { ClientRequest } from "./request.ts";
 
@@ -63,6 +64,7 @@ export class Session {
       call: request.id,
       ...(tariff && { tariff }),
       ...(lateChargesS > 0 && { lateChargesMs: Math.round(lateChargesS * 1000) }),
+      ...(request.move && { previous: { session: request.move.first.id, by: "move" } }),
     };
     this.charges = new SessionCharges(core, this);
     this.actor = createActor(core.sessionLogic, {
@@ -133,7 +135,9 @@ export class Session {
   /** The clock runs: from now on both ends are asked now and then whether they are still there. */
   established(): void {
     this.core.counters.established++;
+    const move = this.request?.move;
     this.request = undefined;
+    if (move) moved(this.core, this, move);
     this.armProbe();
     const { maxDurationS } = this.core.config.session;
     this.endTimer = this.core.clock.setTimeout(() => this.end("the greatest duration is over"), maxDurationS * 1000);

@@ -42,7 +42,9 @@ export interface Lab {
 }
 
 export interface LabOptions {
-  readonly servers?: readonly { readonly id: string; readonly priority?: number; readonly capacity?: number }[];
+  readonly servers?: readonly Partial<Config["appServers"][number]>[];
+  /** Services beside `service1`. */
+  readonly more?: readonly Config["services"][number][];
   readonly service?: Partial<Config["services"][number]>;
   readonly session?: Partial<Config["session"]>;
   readonly clientTransport?: "udp" | "tcp";
@@ -59,11 +61,12 @@ const RELAY = "192.0.2.1";
 
 export async function lab(options: LabOptions = {}): Promise<Lab> {
   const clock = new TestClock();
-  const servers = options.servers ?? [{ id: "a" }];
+  const servers = (options.servers ?? []).map((server, i) => ({ id: "abcdef"[i]!, ...server }));
+  if (servers.length === 0) servers.push({ id: "a" });
   const config = configSchema.parse({
     portal: { domain: "portal.com" },
     listen: [`udp:${RELAY}:5060`],
-    services: [{ id: "service1", tariff: "t", ...options.service }],
+    services: [{ id: "service1", tariff: "t", ...options.service }, ...(options.more ?? [])],
     tariffs: [{ id: "t", currency: "EUR", price: "0.10" }],
     appServers: servers.map((server, i) => ({ uri: `sip:192.0.2.${100 + i}:5060`, services: ["service1"], ...server })),
     session: { probeS: 0, ...options.session },
