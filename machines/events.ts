@@ -54,6 +54,8 @@ export type SessionEvent =
   | { readonly type: "bye.failed"; readonly by: Side; readonly at: number }
   | { readonly type: "change"; readonly from: Side; readonly payload: Payload }
   | { readonly type: "change.done" }
+  | { readonly type: "update"; readonly from: Side; readonly payload: Payload }
+  | { readonly type: "prack"; readonly payload: Payload }
   | { readonly type: "message"; readonly from: Side; readonly payload: Payload }
   | { readonly type: "charge"; readonly payload: Payload }
   | { readonly type: "lost"; readonly side: Side; readonly at: number; readonly why: string }

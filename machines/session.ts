@@ -72,6 +72,10 @@ export const sessionMachine = setup({
     relayByeAnswer: providedAtStart,
     /** Passes a re-INVITE or UPDATE on to the other end. */
     relayChange: providedAtStart,
+    /** Passes an UPDATE in the early dialog on to the other end (RFC 3311). */
+    relayEarlyUpdate: providedAtStart,
+    /** Passes the client's PRACK on; 481 where it acknowledges nothing (RFC 3262 §3). */
+    relayPrack: providedAtStart,
     /** Answers a change that meets another: 491 or 500 (RFC 3261 §14.2, RFC 3311 §5.2). */
     refuseChange: providedAtStart,
     /** Passes any other request inside the session on to the other end. */
@@ -130,6 +134,8 @@ export const sessionMachine = setup({
     // Whatever a state does not say otherwise: a request at the wrong time gets an answer all the same.
     bye: { actions: "answerBye" },
     change: { actions: "refuseChange" },
+    update: { actions: "refuseChange" },
+    prack: { actions: "refuseMessage" },
     message: { actions: "refuseMessage" },
     charge: { actions: "refuseMessage" },
   },
@@ -151,6 +157,12 @@ export const sessionMachine = setup({
           target: "cancelling",
           actions: { type: "reportFailure", params: ({ event }) => event.failure },
         },
+        // A reliable provisional answer was never acknowledged (RFC 3262 §3).
+        "client.silent": {
+          target: "cancelling",
+          actions: { type: "reportFailure", params: { status: 504, reason: "No PRACK" } },
+        },
+        prack: { actions: "relayPrack" },
         cancel: "cancelling",
         withdraw: "withdrawing",
         // A BYE in the client's early dialog gives this branch up; an app server must not send one (RFC 3261 §15).
@@ -158,6 +170,12 @@ export const sessionMachine = setup({
           { guard: "isFromClient", target: "cancelling", actions: ["answerBye", "reportGivenUp"] },
           { actions: "refuseMessage" },
         ],
+      },
+      initial: "steady",
+      states: {
+        steady: { on: { update: { target: "changing", actions: "relayEarlyUpdate" } } },
+        /** An UPDATE is under way in the early dialog; another has to wait (RFC 3311 §5.2). */
+        changing: { on: { "change.done": "steady" } },
       },
     },
     /** Cancelled because another app server said 6xx; a 2xx that crosses the CANCEL counts all the same (RFC 3261 §16.7, step 5). */
@@ -176,6 +194,11 @@ export const sessionMachine = setup({
           target: "cancelling",
           actions: { type: "reportFailure", params: ({ event }) => event.failure },
         },
+        "client.silent": {
+          target: "cancelling",
+          actions: { type: "reportFailure", params: { status: 504, reason: "No PRACK" } },
+        },
+        prack: { actions: "relayPrack" },
         cancel: "cancelling",
         bye: [
           { guard: "isFromClient", target: "cancelling", actions: ["answerBye", "reportGivenUp"] },
@@ -198,6 +221,7 @@ export const sessionMachine = setup({
           { guard: "clockStartsAtAnswer", target: "established", actions: ["relayAck", "recordStart"] },
           { target: "established", actions: ["startClock", "relayAck", "recordStart"] },
         ],
+        prack: { actions: "relayPrack" },
         // Lost ACK: both ends are told to hang up (RFC 3261 §13.3.1.4), and nothing is charged.
         "client.silent": { target: "leaving", actions: ["sendAck", "noteSilence"] },
         bye: { target: "terminating", actions: ["sendAck", "noteBye"] },
@@ -210,6 +234,7 @@ export const sessionMachine = setup({
       on: {
         message: { actions: "relayMessage" },
         charge: { actions: "recordCharge" },
+        prack: { actions: "relayPrack" },
         bye: { target: "terminating", actions: "noteBye" },
         lost: { target: "leaving", actions: "noteLoss" },
         end: { target: "leaving", actions: "noteEnd" },

@@ -118,12 +118,18 @@ export class Change implements ClientTransactionUser {
   }
 }
 
-/** Passes any other request inside the session on to the other end, and its answer back (INFO, MESSAGE, OPTIONS, NOTIFY). */
-export function relayMessage(session: Session, from: Side, transaction: ServerTransaction): void {
+/** Passes any other request inside the session on to the other end, and its answer back (INFO, MESSAGE, OPTIONS, NOTIFY, PRACK). */
+export function relayMessage(
+  session: Session,
+  from: Side,
+  transaction: ServerTransaction,
+  fill?: (request: SipRequest) => void,
+): void {
   const target = session.leg(otherSide(from))!;
   const { method } = transaction.request;
   const request = target.request(method);
   pass(transaction.request, request);
+  fill?.(request);
   target.send(request, {
     final(response) {
       const relayed = new SipResponse(response.status, response.reason);

@@ -86,7 +86,7 @@ export function requestWithin(dialog: Dialog, method: string, seq?: number): Sip
   for (const route of routes) headers.add("Route", route);
   headers.add("From", dialog.local).add("To", dialog.remote).add("Call-ID", dialog.callId);
   headers.add("CSeq", `${number} ${method}`).add("Max-Forwards", "70");
-  if (method !== "ACK" && method !== "BYE") headers.add("Contact", dialog.contact);
+  if (method !== "ACK" && method !== "BYE" && method !== "PRACK") headers.add("Contact", dialog.contact);
   return new SipRequest(method, uri, headers);
 }
 

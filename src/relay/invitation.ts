@@ -5,10 +5,18 @@ import type { TimerHandle } from "../support/clock.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
 import type { Destination } from "../transport/types.ts";
 import type { Core } from "./core.ts";
-import type { Dialog } from "./dialog.ts";
+import { confirmDialog, type Dialog } from "./dialog.ts";
 import { Leg } from "./leg.ts";
 import { IGNORED } from "./outcomes.ts";
-import { ALLOW, pass, passForeignCredentials, recvInfoWithCharges, withoutPassword } from "./passing.ts";
+import {
+  ALLOW,
+  pass,
+  passForeignCredentials,
+  passReliability,
+  recvInfoWithCharges,
+  withoutPassword,
+} from "./passing.ts";
+import { Reliable } from "./reliable.ts";
 import type { Session } from "./session.ts";
 import { callIdOf, SESSION_HEADER } from "./session-names.ts";
 
@@ -28,6 +36,8 @@ export class Invitation implements ClientTransactionUser {
   private transaction: ClientTransaction | undefined;
   private timer: TimerHandle;
   private ringing = false;
+  /** The first provisional answer with a To tag. */
+  private early: SipResponse | undefined;
   /** The ACK that answers a repeated 2xx; null: acknowledged with an empty one. */
   private acknowledged: SipRequest | null | undefined;
 
@@ -46,6 +56,13 @@ export class Invitation implements ClientTransactionUser {
   /** RFC 3261 §9.1: at once, or as soon as a provisional answer came. */
   cancel(reason?: string): void {
     this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
+    this.session.reliable?.release();
+  }
+
+  /** A request is to go to the app server before its 2xx: the dialog is the one of its first provisional answer (RFC 3261 §12.1.2). */
+  openEarlyDialog(): void {
+    const { dialog } = this.leg;
+    if (this.early && dialog.remoteTag === "") confirmDialog(dialog, this.early);
   }
 
   /** Acknowledges the 2xx: with the client's ACK, or with one of the relay's own. */
@@ -72,7 +89,10 @@ export class Invitation implements ClientTransactionUser {
       const ringS = this.session.service.ringS ?? DEFAULT_RING_S;
       this.timer = this.core.clock.setTimeout(() => this.silent("rang too long"), ringS * 1000);
     }
-    if (response.status > 100) this.session.actor.send({ type: "server.progress", payload: response });
+    if (response.status === 100) return;
+    if (response.headers.has("rseq") && !this.takeReliable(response)) return;
+    this.early ??= response;
+    this.session.actor.send({ type: "server.progress", payload: response });
   }
 
   final(response: SipResponse): void {
@@ -85,6 +105,7 @@ export class Invitation implements ClientTransactionUser {
       });
       return;
     }
+    if (this.session.reliable?.holds(response)) return;
     const { dialog } = this.leg;
     if (this.leg.confirmed) {
       if (response.toTag === dialog.remoteTag) {
@@ -110,6 +131,14 @@ export class Invitation implements ClientTransactionUser {
       "app server not reached",
     );
     this.failed(503); // RFC 3261 §8.1.3.1
+  }
+
+  /** False: a reliable provisional answer that is not to be looked at. */
+  private takeReliable(response: SipResponse): boolean {
+    const { session } = this;
+    const transaction = session.request?.transaction;
+    if (!session.reliable && transaction) session.reliable = new Reliable(session, this, this.leg, transaction);
+    return session.reliable?.take(response) ?? true;
   }
 
   private silent(why: string): void {
@@ -180,6 +209,7 @@ function dialogTowards(core: Core, session: Session, original: SipRequest, desti
 
 function fillInvite(core: Core, session: Session, original: SipRequest, request: SipRequest): void {
   pass(original, request);
+  passReliability(original, request);
   passForeignCredentials(original, request, core.config.portal.realm);
   const { headers } = request;
   headers.set("Max-Forwards", String(Math.max(0, (maxForwards(original) ?? 70) - 1)));

@@ -68,6 +68,8 @@ export class Leg {
   /** The peer's first 2xx: from now on the dialog is confirmed (RFC 3261 §12.1.2). */
   confirm(response: SipResponse): void {
     this.confirmed = true;
+    // Another end than the one of the early dialog: it counts by itself.
+    if (this.dialog.remoteTag !== "" && this.dialog.remoteTag !== response.toTag) this.dialog.remoteSeq = -1;
     confirmDialog(this.dialog, response);
     this.offered = offeredPackages(response.headers);
   }

@@ -21,6 +21,8 @@ const OWN = new Set([
   "supported",
   "require",
   "proxy-require",
+  "rseq",
+  "rack",
   "allow",
   "recv-info",
   "authorization",
@@ -46,7 +48,18 @@ const OF_BODY = new Set([
 ]);
 
 /** The methods that the relay passes on inside a session, or answers itself (RFC 3261 §20.5). */
-export const METHODS = ["INVITE", "ACK", "CANCEL", "BYE", "OPTIONS", "INFO", "UPDATE", "MESSAGE", "NOTIFY"] as const;
+export const METHODS = [
+  "INVITE",
+  "ACK",
+  "CANCEL",
+  "BYE",
+  "OPTIONS",
+  "INFO",
+  "UPDATE",
+  "PRACK",
+  "MESSAGE",
+  "NOTIFY",
+] as const;
 export const ALLOW = METHODS.join(", ");
 
 /** Option tags that mean something between the two ends and nothing to the relay: they may cross it (RFC 3261 §19.2). */
@@ -57,9 +70,30 @@ export const OWN_OPTIONS = ["replaces", "tdialog", "norefersub"] as const;
 
 const SERVED_OPTIONS = new Set<string>([...CROSSING_OPTIONS, ...OWN_OPTIONS]);
 
-/** Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). */
-export function unsupportedOptions(headers: Headers): string[] {
-  return options(headers, "require").filter((tag) => !SERVED_OPTIONS.has(tag.toLowerCase()));
+/**
+ * Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). Reliable provisional answers
+ * (RFC 3262) there are for the INVITE that opens a session, `first`, and not for a re-INVITE.
+ */
+export function unsupportedOptions(headers: Headers, first: boolean): string[] {
+  return options(headers, "require").filter((tag) => {
+    const option = tag.toLowerCase();
+    return !SERVED_OPTIONS.has(option) && !(first && option === "100rel");
+  });
+}
+
+/** Whether one of the lines of Supported or Require names an option, in lower case. */
+export function hasOption(headers: Headers, key: "supported" | "require", option: string): boolean {
+  for (const { key: own, value } of headers.fields) {
+    if (own !== key || value.length < option.length) continue;
+    if (splitList(value).some((tag) => tag.toLowerCase() === option)) return true;
+  }
+  return false;
+}
+
+/** The client's wish for reliable provisional answers is for the app server to hear (RFC 3262 §4). */
+export function passReliability(from: SipMessage, to: SipMessage): void {
+  if (hasOption(from.headers, "supported", "100rel")) to.headers.add("Supported", "100rel");
+  if (hasOption(from.headers, "require", "100rel")) to.headers.add("Require", "100rel");
 }
 
 /** Copies what crosses from one leg's message to the other's. */

@@ -14,7 +14,7 @@ import { reply } from "./reply.ts";
 import { ClientRequest, challengeHeaders } from "./request.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
-const KNOWN = new Set<string>([...METHODS, "REGISTER", "PRACK", "REFER", "SUBSCRIBE", "PUBLISH"]);
+const KNOWN = new Set<string>([...METHODS, "REGISTER", "REFER", "SUBSCRIBE", "PUBLISH"]);
 const SERVED = new Set<string>(METHODS);
 
 /**
@@ -105,7 +105,7 @@ export class Router implements TransactionUser {
     reply(transaction, 200, [
       ["Allow", ALLOW],
       ["Accept", "*/*"],
-      ["Supported", ["timer", ...OWN_OPTIONS].join(", ")],
+      ["Supported", ["timer", "100rel", ...OWN_OPTIONS].join(", ")],
     ]);
   }
 
@@ -125,7 +125,7 @@ export class Router implements TransactionUser {
       reply(transaction, 483);
       return true;
     }
-    const unsupported = unsupportedOptions(request.headers);
+    const unsupported = unsupportedOptions(request.headers, request.method === "INVITE");
     if (unsupported.length > 0) {
       reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
       return true;
@@ -152,7 +152,7 @@ export class Router implements TransactionUser {
       reply(transaction, 500, [["Retry-After", "1"]], "CSeq is older than one received before"); // RFC 3261 §12.2.2
       return;
     }
-    const unsupported = unsupportedOptions(request.headers);
+    const unsupported = unsupportedOptions(request.headers, false);
     if (unsupported.length > 0) {
       reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
       return;
@@ -167,8 +167,10 @@ export class Router implements TransactionUser {
       case "BYE":
         actor.send({ type: "bye", from, at: this.core.clock.now(), payload: transaction });
         return;
-      case "INVITE":
       case "UPDATE":
+        actor.send({ type: leg.confirmed ? "change" : "update", from, payload: transaction });
+        return;
+      case "INVITE":
         actor.send({ type: "change", from, payload: transaction });
         return;
       case "INFO":
@@ -180,7 +182,8 @@ export class Router implements TransactionUser {
         actor.send({ type: "message", from, payload: transaction });
         return;
       case "PRACK":
-        reply(transaction, 481); // RFC 3262 §3: there is no reliable provisional answer that it could be for.
+        if (from === "client") actor.send({ type: "prack", payload: transaction });
+        else reply(transaction, 481); // RFC 3262 §3: the relay sends an app server no provisional answers that are reliable.
         return;
       default:
         if (KNOWN.has(transaction.request.method)) reply(transaction, 405, [["Allow", ALLOW]]);

@@ -48,7 +48,10 @@ function answerFor(session: Session, client: Leg, from: SipResponse): SipRespons
 function relayProgress(session: Session, event: EventOf<"server.progress">): void {
   const client = clientLeg(session);
   if (!client) return;
-  session.request?.transaction.respond(answerFor(session, client, event.payload as SipResponse));
+  const from = event.payload as SipResponse;
+  const answer = answerFor(session, client, from);
+  if (session.reliable?.isTaken(from)) session.reliable.relay(answer);
+  else session.request?.transaction.respond(answer);
 }
 
 function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
@@ -57,6 +60,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   if (!client || !request) return;
   const { core } = session;
   client.confirmed = true;
+  session.reliable?.answered();
   client.answer = new Answer({
     transaction: request.transaction,
     response: answerFor(session, client, event.payload as SipResponse),
@@ -166,20 +170,39 @@ function beforeStop({ ending }: Core, done: Promise<void>): void {
   done.then(forget, forget);
 }
 
-function refuseChange(session: Session, event: EventOf<"change">): void {
+/** RFC 3311: either end may send one once there is an early dialog. */
+function relayEarlyUpdate(session: Session, event: EventOf<"update">): void {
+  session.invitation?.openEarlyDialog();
+  if (session.client && session.server)
+    session.change = new Change(session, event.from, event.payload as ServerTransaction);
+  else {
+    reply(event.payload as ServerTransaction, 481);
+    session.actor.send({ type: "change.done" });
+  }
+}
+
+function relayPrack(session: Session, event: EventOf<"prack">): void {
+  const prack = event.payload as ServerTransaction;
+  if (session.reliable) session.reliable.prack(prack);
+  else reply(prack, 481); // RFC 3262 §3
+}
+
+function refuseChange(session: Session, event: EventOf<"change" | "update">): void {
   const transaction = event.payload as ServerTransaction;
-  const pending = session.change ?? session.leg(event.from)?.answer;
-  if (!pending) {
+  // The INVITE that opens the session is under way: it is the client's.
+  const first = session.request && transaction.request.method === "INVITE" ? "client" : undefined;
+  const pendingOf = session.change?.from ?? first ?? (session.leg(event.from)?.answer && event.from);
+  if (!pendingOf) {
     reply(transaction, 481);
     return;
   }
   // RFC 3261 §14.2: 491 where both ends want a change at once, 500 where one has not waited for its own.
-  if (session.change && session.change.from !== event.from) reply(transaction, 491);
+  if (pendingOf !== event.from) reply(transaction, 491);
   else reply(transaction, 500, [["Retry-After", String(Number.parseInt(session.core.random.token(8), 16) % 10)]]);
 }
 
 /** A request from the other side in the wrong state: the dialog is not there yet, or not any more. */
-function refuseMessage(event: EventOf<"message" | "charge" | "bye">): void {
+function refuseMessage(event: EventOf<"message" | "charge" | "bye" | "prack">): void {
   reply(event.payload as ServerTransaction, 481);
 }
 
@@ -213,12 +236,14 @@ export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof 
       relayChange: on<"change">((session, event) => {
         session.change = new Change(session, event.from, event.payload as ServerTransaction);
       }),
-      refuseChange: on<"change">(refuseChange),
+      relayEarlyUpdate: on<"update">(relayEarlyUpdate),
+      relayPrack: on<"prack">(relayPrack),
+      refuseChange: on<"change" | "update">(refuseChange),
       relayMessage: on<"message">((session, event) =>
         relayMessage(session, event.from, event.payload as ServerTransaction),
       ),
       recordCharge: on<"charge">((session, event) => session.charges.take(event.payload as ServerTransaction)),
-      refuseMessage: on<"message" | "charge" | "bye">((_, event) => refuseMessage(event)),
+      refuseMessage: on<"message" | "charge" | "bye" | "prack">((_, event) => refuseMessage(event)),
       close: on((session) => session.close()),
     },
   });

@@ -14,6 +14,7 @@ import { type Invitation, invite } from "./invitation.ts";
 import type { Leg } from "./leg.ts";
 import { moved } from "./move.ts";
 import { IGNORED, meansGone } from "./outcomes.ts";
+import type { Reliable } from "./reliable.ts";
 import type { ClientRequest } from "./request.ts";
 
 export type SessionActor = Actor<ChartLogic<typeof sessionMachine>>;
@@ -34,6 +35,8 @@ export class Session {
   request: ClientRequest | undefined;
   /** The INVITE to the app server, while it is under way. */
   invitation: Invitation | undefined;
+  /** Its reliable provisional answers, from the first on (RFC 3262). */
+  reliable: Reliable | undefined;
   client: Leg | undefined;
   server: Leg | undefined;
   /** The BYE of whoever hung up, until it is answered, and what the other end said to it. */
@@ -164,6 +167,8 @@ export class Session {
     const { clock, sessions, directory } = this.core;
     clock.clearTimeout(this.probeTimer);
     clock.clearTimeout(this.endTimer);
+    this.change?.abort();
+    this.reliable?.stop();
     this.invitation?.close();
     this.client?.close();
     this.server?.close();

@@ -38,6 +38,8 @@ const session: SessionEvent[] = [
   { type: "bye.failed", by: "server", at: 6 },
   { type: "change", from: "client", payload: null },
   { type: "change.done" },
+  { type: "update", from: "client", payload: null },
+  { type: "prack", payload: null },
   { type: "message", from: "client", payload: null },
   { type: "charge", payload: null },
   { type: "lost", side: "client", at: 7, why: "gone" },

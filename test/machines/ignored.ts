@@ -67,8 +67,13 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
     },
     {
       states: ["proceeding", "withdrawing", "cancelling", "established", "terminating", "leaving"],
-      events: ["client.ack", "client.silent"],
+      events: ["client.ack"],
       why: "no 2xx of this session waits for its ACK; in `terminating` and `leaving` it was acknowledged by the relay",
+    },
+    {
+      states: ["cancelling", "established", "terminating", "leaving"],
+      events: ["client.silent"],
+      why: "nothing of this session waits for ACK or PRACK, or its end is under way",
     },
     {
       states: ["proceeding", "withdrawing", "cancelling"],
@@ -86,7 +91,15 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "no BYE of the relay's is under way",
     },
     {
-      states: ["proceeding", "withdrawing", "cancelling", "answered", "established.steady", "terminating", "leaving"],
+      states: [
+        "proceeding.steady",
+        "withdrawing",
+        "cancelling",
+        "answered",
+        "established.steady",
+        "terminating",
+        "leaving",
+      ],
       events: ["change.done"],
       why: "no change is under way, or it was given up with the session",
     },

@@ -11,6 +11,9 @@ const gone = (by: Side, at = 9500): SessionEvent => ({ type: "bye.answered", by,
 const notGone = (by: Side, at = 41000): SessionEvent => ({ type: "bye.failed", by, at });
 const failure: SessionEvent = { type: "server.failure", failure: { status: 486 } };
 const change: SessionEvent = { type: "change", from: "client", payload: null };
+const update: SessionEvent = { type: "update", from: "client", payload: null };
+const prack: SessionEvent = { type: "prack", payload: null };
+const silence: SessionEvent = { type: "client.silent", at: 33000 };
 const message: SessionEvent = { type: "message", from: "client", payload: null };
 const charge: SessionEvent = { type: "charge", payload: null };
 
@@ -20,6 +23,9 @@ function having(...events: SessionEvent[]) {
   session.send(...events);
   return session;
 }
+/** The state, without the one inside it. */
+const stateOf = (session: ReturnType<typeof start>): string =>
+  typeof session.state === "string" ? session.state : Object.keys(session.state as object)[0]!;
 const END = ["recordEnd", "relayByeAnswer", "close"];
 
 describe("the chart session", () => {
@@ -111,7 +117,7 @@ describe("the chart session", () => {
       const session = state === "proceeding" ? having() : having({ type: "withdraw" });
       session.done();
       expect(session.send(bye("server"))).toEqual(["refuseMessage"]);
-      expect(session.state).toBe(state);
+      expect(stateOf(session)).toBe(state);
       expect(session.send(bye("client"))).toEqual(["answerBye", "reportGivenUp", "sendCancel"]);
       expect(session.state).toBe("cancelling");
     },
@@ -193,7 +199,60 @@ describe("the chart session", () => {
     expect(session.send(message)).toEqual(["refuseMessage"]);
     if (state === "cancelling" || state === "withdrawing") expect(session.send(charge)).toEqual(["refuseMessage"]);
     if (state === "cancelling" || state === "leaving") expect(session.send(bye("client"))).toEqual(["answerBye"]);
-    expect(session.state).toBe(state);
+    if (state !== "proceeding") expect(session.send(update)).toEqual(["refuseChange"]);
+    if (["cancelling", "terminating", "leaving"].includes(state))
+      expect(session.send(prack)).toEqual(["refuseMessage"]);
+    expect(stateOf(session)).toBe(state);
+  });
+
+  it("passes PRACK on as long as a reliable provisional answer may wait for one (RFC 3262 §3)", () => {
+    expect(start().send(prack)).toContain("relayPrack");
+    expect(having(update).send(prack)).toEqual(["relayPrack"]);
+    expect(having({ type: "withdraw" }).send(prack)).toEqual(["relayPrack"]);
+    expect(having(answer).send(prack)).toEqual(["relayPrack"]);
+    expect(having(answer, ack).send(prack)).toEqual(["relayPrack"]);
+    expect(having(answer, ack, change).send(prack)).toEqual(["relayPrack"]);
+  });
+
+  it.each([[], [update], [{ type: "withdraw" }]] as SessionEvent[][])(
+    "gives a branch up whose reliable provisional answer the client never acknowledges (RFC 3262 §3)",
+    (...events) => {
+      const session = having(...events);
+      expect(session.send(silence)).toEqual(['reportFailure {"status":504,"reason":"No PRACK"}', "sendCancel"]);
+      expect(session.state).toBe("cancelling");
+    },
+  );
+
+  it("relays an UPDATE in the early dialog, and lets another wait until it is done (RFC 3311 §5.2)", () => {
+    const session = having();
+    session.done();
+    expect(session.send(update)).toEqual(["relayEarlyUpdate"]);
+    expect(session.send({ ...update, from: "server" } as SessionEvent)).toEqual(["refuseChange"]);
+    session.send({ type: "change.done" });
+    expect(session.send(update)).toEqual(["relayEarlyUpdate"]);
+    expect(having(answer, ack).send(update)).toEqual(["refuseChange"]);
+    expect(having(answer, ack, change).send(update)).toEqual(["refuseChange"]);
+  });
+
+  it("goes on as at any other time while an UPDATE is under way in the early dialog", () => {
+    const updating = (clock: "ack" | "answer" = "ack") => {
+      const session = start(clock);
+      session.send(update);
+      return session;
+    };
+    const silent: SessionEvent = { type: "server.silent", failure: { status: 408 } };
+    expect(updating().send({ type: "server.progress", payload: null })).toEqual(["relayProgress"]);
+    expect(updating().send(answer)).toEqual(["relayAnswer"]);
+    expect(updating("answer").send(answer)).toEqual(["relayAnswer"]);
+    expect(updating().send(failure)).toEqual(['reportFailure {"status":486}', "close"]);
+    expect(updating().send(silent)).toEqual(['reportFailure {"status":408}', "sendCancel"]);
+    expect(updating().send({ type: "cancel" })).toEqual(["sendCancel"]);
+    expect(updating().send({ type: "withdraw" })).toEqual(["sendCancel"]);
+    expect(updating().send(bye("client"))).toEqual(["answerBye", "reportGivenUp", "sendCancel"]);
+    expect(updating().send(bye("server"))).toEqual(["refuseMessage"]);
+    expect(updating().send(change)).toEqual(["refuseChange"]);
+    expect(updating().send(message)).toEqual(["refuseMessage"]);
+    expect(updating().send(charge)).toEqual(["refuseMessage"]);
   });
 
   it("ends in the middle of a change as at any other time", () => {
