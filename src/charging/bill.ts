@@ -1,6 +1,16 @@
-import type { BillingStore, Entry, ItemEntry, MonthTotal, TimeEntry } from "./billing-store.ts";
+import type {
+  BillingStore,
+  CorrectionEntry,
+  Entry,
+  ItemEntry,
+  MonthTotal,
+  PageQuery,
+  TimeEntry,
+} from "./billing-store.ts";
+import type { SessionFacts } from "./events.ts";
 import { add, formatAmount, type Money, money, round, zero } from "./money.ts";
-import { addToTotal, noTotal } from "./month-total.ts";
+import { addToTotal, noTotal, sumOf } from "./month-total.ts";
+import { addedTax, type Tax, type TaxLine, taxLines } from "./tax.ts";
 
 /** One user's bill for one month (M18): every service on it, amounts as exact decimal strings, in an order that depends on nothing but the entries. */
 export interface Bill {
@@ -9,17 +19,22 @@ export interface Bill {
   readonly month: string;
   /** False: there are so many entries that only the sums are here, and every `sessions` is empty. */
   readonly detailed: boolean;
-  /** By id. */
+  /** By id. What the operator put right and belongs to no service stands under "". */
   readonly services: readonly ServiceBill[];
+  /** Calls that are on the bill in several parts, because the service changed or the client moved on (M20-M24). */
+  readonly calls: readonly CallBill[];
+  readonly taxes: readonly TaxLine[];
   /** By currency. */
   readonly totals: readonly BillTotal[];
 }
 
 export interface BillTotal {
   readonly currency: string;
-  /** Exact. */
+  /** What was charged, exact. */
   readonly amount: string;
-  /** What is to be paid: `amount`, rounded half up to the minor unit, once. */
+  /** Taxes that come on top of it, where there are any. */
+  readonly tax?: string;
+  /** What is to be paid: `amount`, rounded half up to the minor unit, once, and `tax`. */
   readonly due: string;
 }
 
@@ -29,6 +44,8 @@ export interface ServiceBill {
   readonly sums: readonly MonthTotal[];
   /** By `at`. */
   readonly sessions: readonly SessionBill[];
+  /** By `at`. */
+  readonly corrections: readonly Omit<CorrectionEntry, "kind" | "user" | "month" | "service">[];
 }
 
 export interface SessionBill {
@@ -36,17 +53,30 @@ export interface SessionBill {
   readonly appServer: string;
   /** Its start; where its time is on another month's bill or not there yet, its first charge. Milliseconds since 1970. */
   readonly at: number;
+  readonly previous?: NonNullable<SessionFacts["previous"]>;
   readonly time?: Omit<TimeEntry, SharedByBill>;
   /** By `at`. */
   readonly items: readonly Omit<ItemEntry, SharedByBill>[];
-  readonly totals: readonly { readonly currency: string; readonly amount: string }[];
+  readonly totals: readonly SessionTotal[];
+}
+
+export interface SessionTotal {
+  readonly currency: string;
+  readonly amount: string;
+}
+
+export interface CallBill {
+  /** In the order in which they started; at least two. */
+  readonly parts: readonly { readonly session: string; readonly service: string; readonly appServer: string }[];
+  readonly totals: readonly SessionTotal[];
 }
 
 /** What stands at the head of bill, service or session, and need not be repeated on each line. */
-type SharedByBill = "kind" | "user" | "month" | "service" | "session" | "appServer";
+type SharedByBill = "kind" | "user" | "month" | "service" | "session" | "appServer" | "call" | "previous";
 
 const PAGE = 1_000;
-const DEFAULT_MAX_ENTRIES = 10_000;
+/** With more entries than this a bill holds the sums only. */
+export const MAX_BILL_ENTRIES = 10_000;
 
 /** True for a month as bills have it: `2026-01`. */
 export function isMonth(text: string): boolean {
@@ -60,31 +90,73 @@ export async function makeBill(
   store: { readonly billing: BillingStore },
   user: string,
   month: string,
-  { maxEntries = DEFAULT_MAX_ENTRIES }: { readonly maxEntries?: number } = {},
+  { maxEntries = MAX_BILL_ENTRIES, taxes = [] }: { readonly maxEntries?: number; readonly taxes?: readonly Tax[] } = {},
 ): Promise<Bill> {
   let sums = await store.billing.totals(user, month);
-  const detailed = sums.reduce((count, { sessions, charges }) => count + sessions + charges, 0) <= maxEntries;
+  const detailed = countEntries(sums) <= maxEntries;
   const sessions = new Map<string, SessionLines>();
+  const corrections: CorrectionEntry[] = [];
   if (detailed) {
     // Added up anew: entries that were written since the sums were read are in both, or in neither.
-    const added = new Map<string, MonthTotal>();
-    for await (const entry of allEntries(store.billing, user, month)) {
-      const key = `${entry.service}\n${entry.currency}`;
-      added.set(key, addToTotal(added.get(key) ?? noTotal(entry.service, entry.currency), entry));
-      collect(sessions, entry);
+    const added = new Sums();
+    for await (const entry of entriesOfMonth(store.billing, user, month)) {
+      added.add(entry);
+      if (entry.kind === "correction") corrections.push(entry);
+      else collect(sessions, entry);
     }
-    sums = [...added.values()];
+    sums = added.all();
   }
-  return { user, month, detailed, services: services(sums, sessions), totals: totals(sums) };
+  const made = [...sessions.values()].map((lines) => ({ service: lines.service, session: sessionBill(lines) }));
+  return {
+    user,
+    month,
+    detailed,
+    services: services(sums, made, corrections),
+    calls: linked(made),
+    ...payable(sums, taxes),
+  };
 }
 
-async function* allEntries(billing: BillingStore, user: string, month: string): AsyncGenerator<Entry> {
+/** How many lines a bill with these sums has. */
+export function countEntries(sums: readonly MonthTotal[]): number {
+  return sums.reduce((count, { sessions, charges, corrections = 0 }) => count + sessions + charges + corrections, 0);
+}
+
+/** What sums come to, with taxes. */
+export function payable(sums: readonly MonthTotal[], taxes: readonly Tax[]): Pick<Bill, "taxes" | "totals"> {
+  const lines = taxLines(sums, taxes);
+  return { taxes: lines, totals: totals(sums, lines) };
+}
+
+/** All entries of a user's month, page by page, by `at`. */
+export function entriesOfMonth(billing: BillingStore, user: string, month: string): AsyncGenerator<Entry> {
+  return allPages((page) => billing.entries(user, month, page));
+}
+
+/** All entries that a paged question has for an answer; no more than a page of them is held. */
+export async function* allPages(
+  ask: (page: PageQuery) => Promise<{ readonly entries: readonly Entry[]; readonly next?: string }>,
+): AsyncGenerator<Entry> {
   let after: string | undefined;
   do {
-    const page = await billing.entries(user, month, { after, limit: PAGE });
+    const page = await ask({ after, limit: PAGE });
     yield* page.entries;
     after = page.next;
   } while (after !== undefined);
+}
+
+/** Adds entries up as the store does. */
+export class Sums {
+  private readonly sums = new Map<string, MonthTotal>();
+
+  add(entry: Entry): void {
+    const key = `${entry.service}\n${entry.currency}`;
+    this.sums.set(key, addToTotal(this.sums.get(key) ?? noTotal(entry.service, entry.currency), entry));
+  }
+
+  all(): MonthTotal[] {
+    return [...this.sums.values()];
+  }
 }
 
 interface SessionLines {
@@ -92,53 +164,112 @@ interface SessionLines {
   readonly session: string;
   readonly appServer: string;
   time: TimeEntry | undefined;
+  previous: SessionFacts["previous"];
   readonly items: ItemEntry[];
 }
 
 /** A session that was with several services or app servers stands under each. */
-function collect(sessions: Map<string, SessionLines>, entry: Entry): void {
+function collect(sessions: Map<string, SessionLines>, entry: TimeEntry | ItemEntry): void {
   const { service, session, appServer } = entry;
   const key = `${service}\n${appServer}\n${session}`;
-  const lines: SessionLines = sessions.get(key) ?? { service, session, appServer, time: undefined, items: [] };
+  const lines: SessionLines = sessions.get(key) ?? {
+    service,
+    session,
+    appServer,
+    time: undefined,
+    previous: undefined,
+    items: [],
+  };
   sessions.set(key, lines);
+  lines.previous ??= entry.previous;
   if (entry.kind === "time") lines.time = entry;
   else lines.items.push(entry);
 }
 
-function services(sums: readonly MonthTotal[], sessions: ReadonlyMap<string, SessionLines>): ServiceBill[] {
-  const found = new Map<string, { sums: MonthTotal[]; sessions: SessionBill[] }>();
+interface Placed {
+  readonly service: string;
+  readonly session: SessionBill;
+}
+
+function services(
+  sums: readonly MonthTotal[],
+  sessions: readonly Placed[],
+  corrections: readonly CorrectionEntry[],
+): ServiceBill[] {
+  const found = new Map<string, { sums: MonthTotal[]; sessions: SessionBill[]; corrections: CorrectionEntry[] }>();
   for (const sum of sums) {
     const service = found.get(sum.service);
     if (service) service.sums.push(sum);
-    else found.set(sum.service, { sums: [sum], sessions: [] });
+    else found.set(sum.service, { sums: [sum], sessions: [], corrections: [] });
   }
-  for (const lines of sessions.values()) found.get(lines.service)?.sessions.push(sessionBill(lines));
+  for (const { service, session } of sessions) found.get(service)?.sessions.push(session);
+  for (const correction of corrections) found.get(correction.service)?.corrections.push(correction);
   return [...found.entries()]
-    .map(([service, { sums, sessions }]) => ({
+    .map(([service, { sums, sessions, corrections }]) => ({
       service,
       sums: sums.sort((a, b) => order(a.currency, b.currency)),
-      sessions: sessions.sort((a, b) => a.at - b.at || order(a.session, b.session) || order(a.appServer, b.appServer)),
+      sessions: sessions.sort(byStart),
+      corrections: corrections.map(({ kind: _kind, user: _user, month: _month, service: _service, ...rest }) => rest),
     }))
     .sort((a, b) => order(a.service, b.service));
 }
 
-function sessionBill({ session, appServer, time, items }: SessionLines): SessionBill {
+const byStart = (a: SessionBill, b: SessionBill): number =>
+  a.at - b.at || order(a.session, b.session) || order(a.appServer, b.appServer);
+
+function sessionBill({ session, appServer, time, items, previous }: SessionLines): SessionBill {
   const sums = new Map<string, Money>();
   for (const { currency, amount } of time ? [time, ...items] : items) {
     if (currency !== "") sums.set(currency, add(sums.get(currency) ?? zero(currency), money(amount, currency)));
   }
-  const totals = [...sums.values()].map((sum) => ({ currency: sum.currency, amount: formatAmount(sum) }));
   return {
     session,
     appServer,
     at: time?.at ?? items[0]!.at,
+    ...(previous && { previous }),
     ...(time && { time: withoutShared(time) }),
     items: items.map(withoutShared),
-    totals: totals.sort((a, b) => order(a.currency, b.currency)),
+    totals: sorted(sums),
   };
 }
 
-function withoutShared<T extends Entry>(entry: T): Omit<T, SharedByBill> {
+function sorted(sums: ReadonlyMap<string, Money>): SessionTotal[] {
+  const all = [...sums.values()].map((sum) => ({ currency: sum.currency, amount: formatAmount(sum) }));
+  return all.sort((a, b) => order(a.currency, b.currency));
+}
+
+/** Sessions that come from each other, together. Parts that stand on another month's bill are not among them. */
+function linked(sessions: readonly Placed[]): CallBill[] {
+  const groups = new Map<string, Placed[]>();
+  for (const one of [...sessions].sort((a, b) => byStart(a.session, b.session))) {
+    const { session, previous } = one.session;
+    const own = groups.get(session) ?? [];
+    own.push(one);
+    const before = previous && (groups.get(previous.session) ?? []);
+    if (before && before !== own) {
+      before.push(...own);
+      for (const part of own) groups.set(part.session.session, before);
+      groups.set(previous.session, before);
+    }
+    if (!before) groups.set(session, own);
+  }
+  return [...new Set(groups.values())].filter((parts) => parts.length > 1).map(callBill);
+}
+
+function callBill(parts: readonly Placed[]): CallBill {
+  const sums = new Map<string, Money>();
+  for (const { session } of parts) {
+    for (const { currency, amount } of session.totals)
+      sums.set(currency, add(sums.get(currency) ?? zero(currency), money(amount, currency)));
+  }
+  const inOrder = [...parts].sort((a, b) => byStart(a.session, b.session));
+  return {
+    parts: inOrder.map(({ service, session: { session, appServer } }) => ({ session, service, appServer })),
+    totals: sorted(sums),
+  };
+}
+
+function withoutShared<T extends TimeEntry | ItemEntry>(entry: T): Omit<T, SharedByBill> {
   const {
     kind: _kind,
     user: _user,
@@ -146,22 +277,28 @@ function withoutShared<T extends Entry>(entry: T): Omit<T, SharedByBill> {
     service: _service,
     session: _session,
     appServer: _appServer,
+    call: _call,
+    previous: _previous,
     ...rest
   } = entry;
   return rest;
 }
 
-function totals(sums: readonly MonthTotal[]): BillTotal[] {
+function totals(sums: readonly MonthTotal[], taxes: readonly TaxLine[]): BillTotal[] {
   const found = new Map<string, Money>();
-  for (const { currency, timeAmount, itemAmount } of sums) {
-    if (currency === "") continue;
-    const sum = add(money(timeAmount, currency), money(itemAmount, currency));
-    found.set(currency, add(found.get(currency) ?? zero(currency), sum));
+  for (const sum of sums) {
+    if (sum.currency !== "") found.set(sum.currency, add(found.get(sum.currency) ?? zero(sum.currency), sumOf(sum)));
   }
   return [...found.values()]
-    .map((sum) => ({ currency: sum.currency, amount: formatAmount(sum), due: formatAmount(round(sum, "half-up")) }))
+    .map((sum) => {
+      const { currency } = sum;
+      const tax = addedTax(taxes, currency);
+      const hasTax = taxes.some((line) => !line.included && line.currency === currency);
+      const due = formatAmount(add(round(sum, "half-up"), tax));
+      return { currency, amount: formatAmount(sum), ...(hasTax && { tax: formatAmount(tax) }), due };
+    })
     .sort((a, b) => order(a.currency, b.currency));
 }
 
 /** By code units: the same on every machine, whatever its language. */
-const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+export const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -1,4 +1,5 @@
 import type { BillingContext } from "../../machines/billing.ts";
+import type { ChargingEvent, CorrectionMade, NoticeEvent, SessionFacts } from "./events.ts";
 
 /*
  * What billing keeps, as a port (DESIGN.md, decision 7). An adapter needs nothing but atomic writes of single documents: an
@@ -26,6 +27,10 @@ interface EntryBase {
   readonly service: string;
   readonly appServer: string;
   readonly session: string;
+  /** Correlation id of all sessions of one client request. */
+  readonly call?: string;
+  /** The part of the same call that it comes from (M20-M24). */
+  readonly previous?: SessionFacts["previous"];
   /** ISO 4217; "" where time is free. */
   readonly currency: string;
   /** Exact decimal; time is rounded by its tariff, the product of unit price and quantity is not. */
@@ -48,10 +53,23 @@ export interface ItemEntry extends EntryBase {
   readonly channel: string;
 }
 
-/** One line on a bill. A correction is a further entry. */
-export type Entry = TimeEntry | ItemEntry;
+/**
+ * What was wrong on a bill is put right by a further entry, on the bill of the month in which that is done. `amount` may be negative.
+ * Service, app server and session are "" where it belongs to none.
+ */
+export interface CorrectionEntry extends EntryBase {
+  readonly kind: "correction";
+  readonly reason: string;
+  /** Whose money it is at settlement: what time is charged, or what app servers charge. */
+  readonly of: "time" | "items";
+  /** Id of the entry that it puts right. */
+  readonly corrects?: string;
+}
 
-/** Sums of a user's entries in a month, for one service and currency. */
+/** One line on a bill. */
+export type Entry = TimeEntry | ItemEntry | CorrectionEntry;
+
+/** Sums of a month's entries of a user or an app server, for one service and currency. */
 export interface MonthTotal {
   readonly service: string;
   readonly currency: string;
@@ -62,12 +80,27 @@ export interface MonthTotal {
   readonly timeAmount: string;
   readonly charges: number;
   readonly itemAmount: string;
+  /** Where there are any: how many, and what those of time and those of items come to. */
+  readonly corrections?: number;
+  readonly timeCorrection?: string;
+  readonly itemCorrection?: string;
+}
+
+/** What bills are made from, and can be made from again (`tollgate rebill`). */
+export type ArchivedEvent = Exclude<ChargingEvent, NoticeEvent> | CorrectionMade;
+
+/** Events in the order in which they were billed. `month` is that of the entry which an event makes, of the event itself where it makes none. */
+export interface EventGroup {
+  readonly month: string;
+  readonly events: readonly ArchivedEvent[];
 }
 
 export interface BillingBatch {
   /** At most one for each session. */
   readonly accounts: readonly Account[];
   readonly entries: readonly Entry[];
+  /** Kept for ever. One whose id is that of an entry which is there already is passed over; of others a repetition may be kept too. */
+  readonly archive?: readonly EventGroup[];
 }
 
 /** An event that nobody can bill, with the reason: put aside, so that it holds nothing else up. */
@@ -93,6 +126,18 @@ export interface EntryPage {
   readonly next?: string;
 }
 
+export interface EventPage {
+  /** As they were archived. */
+  readonly events: ArchivedEvent[];
+  readonly next?: string;
+}
+
+/** Where to go on, and about how many to bring. */
+export interface PageQuery {
+  readonly after?: string | undefined;
+  readonly limit: number;
+}
+
 export interface BillingStore {
   /** The accounts of these sessions, in the same places; undefined where there is none. */
   accounts(sessions: readonly string[]): Promise<(Account | undefined)[]>;
@@ -104,15 +149,19 @@ export interface BillingStore {
    */
   write(batch: BillingBatch): Promise<string[]>;
   /** A user's entries of a month; `from`: only those whose `at` is not before it. */
-  entries(
-    user: string,
-    month: string,
-    page: { readonly after?: string | undefined; readonly limit: number; readonly from?: number },
-  ): Promise<EntryPage>;
+  entries(user: string, month: string, page: PageQuery & { readonly from?: number }): Promise<EntryPage>;
+  /** An app server's entries of a month; undefined: of all of them, and what belongs to none. */
+  entriesFor(appServer: string | undefined, month: string, page: PageQuery): Promise<EntryPage>;
   /** A session's entries, by `at`. */
   entriesOf(session: string): Promise<Entry[]>;
+  /** The entries with these ids, in the same places; undefined where there is none. */
+  findEntries(ids: readonly string[]): Promise<(Entry | undefined)[]>;
   /** Sums of a user's entries of a month, in no order; their cost does not depend on how many entries there are. */
   totals(user: string, month: string): Promise<MonthTotal[]>;
+  /** The same of an app server's entries. */
+  totalsFor(appServer: string, month: string): Promise<MonthTotal[]>;
+  /** A month's archived events. A page may hold more than `limit`. */
+  archived(month: string, page: PageQuery): Promise<EventPage>;
   putDeadLetter(letter: DeadLetter): Promise<void>;
   deadLetters(limit: number): Promise<DeadLetter[]>;
 }

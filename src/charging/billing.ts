@@ -2,7 +2,14 @@ import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { isChanged, newAccount, type OpenAccount, restoreAccount, step, storedForm } from "./account.ts";
-import type { Account, BillingStore, Entry } from "./billing-store.ts";
+import {
+  type Account,
+  type ArchivedEvent,
+  type BillingStore,
+  type Entry,
+  type EventGroup,
+  monthOf,
+} from "./billing-store.ts";
 import { entryFor } from "./entries.ts";
 import {
   accountEvents,
@@ -19,6 +26,8 @@ export interface BillingOptions {
   readonly log: Logger;
   /** How often accounts are looked for whose time for late charges (M15) is over; default 10 s. */
   readonly sweepEveryMs?: number;
+  /** Whether the events are kept in the store beside the entries that they make, for `tollgate rebill`; default true. */
+  readonly keepEvents?: boolean;
 }
 
 export interface BillingCounters {
@@ -40,6 +49,8 @@ export interface Billing {
 interface Readied {
   readonly event: SessionStarted | SessionEnded | ChargeMade;
   readonly entry: Entry | undefined;
+  /** What to keep of it; undefined where it is the second half of an event, or kept already. */
+  archived: ArchivedEvent | undefined;
 }
 
 /** Rounds of a batch in which some other worker was faster: after so many the bus offers it again later. */
@@ -72,6 +83,17 @@ function meaning(event: ChargingEvent): Readied["event"][] {
 
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
 
+/** Events by month: nearly always one. */
+class Archive {
+  readonly groups: (EventGroup & { events: ArchivedEvent[] })[] = [];
+
+  add(month: string, event: ArchivedEvent): void {
+    const group = this.groups.find((one) => one.month === month);
+    if (group) group.events.push(event);
+    else this.groups.push({ month, events: [event] });
+  }
+}
+
 class BillingWorker {
   readonly counters: BillingCounters = { events: 0, entries: 0, deadLetters: 0, conflicts: 0 };
   private readonly options: BillingOptions;
@@ -100,16 +122,21 @@ class BillingWorker {
 
   private async bySession(events: readonly ChargingEvent[]): Promise<Map<string, Readied[]>> {
     const sessions = new Map<string, Readied[]>();
-    for (const event of events.flatMap(meaning)) {
-      const entry = entryFor(event);
-      if (!entry.ok) {
-        await this.putAside(event, entry.error);
-        continue;
+    const keep = this.options.keepEvents !== false;
+    for (const whole of events) {
+      let archived = keep ? (whole as ArchivedEvent) : undefined;
+      for (const event of meaning(whole)) {
+        const entry = entryFor(event);
+        if (!entry.ok) {
+          await this.putAside(event, entry.error);
+          continue;
+        }
+        const readied: Readied = { event, entry: entry.value, archived };
+        archived = undefined; // once, with the first part that it comes apart into
+        const others = sessions.get(event.session.id);
+        if (others) others.push(readied);
+        else sessions.set(event.session.id, [readied]);
       }
-      const readied = { event, entry: entry.value };
-      const others = sessions.get(event.session.id);
-      if (others) others.push(readied);
-      else sessions.set(event.session.id, [readied]);
     }
     return sessions;
   }
@@ -131,20 +158,27 @@ class BillingWorker {
     const stored = await this.store.accounts([...sessions.keys()]);
     const accounts: Account[] = [];
     const entries: Entry[] = [];
+    const archive = new Archive();
     let i = 0;
     for (const events of sessions.values()) {
       const before = this.open(stored[i++], events[0]!.event);
       let account = before;
-      for (const { event, entry } of events) {
+      for (const readied of events) {
+        const { event, entry } = readied;
         const { account: after, actions } = step(account, event);
-        account = after;
         // The chart asks for `enterTime` or `enterCharge`; which line that is follows from the event.
         if (actions.length > 0 && entry) entries.push(entry);
+        if (readied.archived !== undefined && (actions.length > 0 || isChanged(account, after))) {
+          archive.add(entry?.month ?? monthOf(event.at), readied.archived);
+          readied.archived = undefined; // another round writes it no second time
+        }
+        account = after;
       }
       if (before.revision === 0 || isChanged(before, account)) accounts.push(storedForm(account));
     }
     this.counters.entries += entries.length;
-    return accounts.length === 0 && entries.length === 0 ? [] : this.store.write({ accounts, entries });
+    if (accounts.length === 0 && entries.length === 0) return [];
+    return this.store.write({ accounts, entries, archive: archive.groups });
   }
 
   private open(stored: Account | undefined, event: Readied["event"]): OpenAccount {

@@ -1,8 +1,8 @@
 import { err, ok, type Result } from "../support/result.ts";
-import { type Entry, type ItemEntry, monthOf, type TimeEntry } from "./billing-store.ts";
+import { type CorrectionEntry, type Entry, type ItemEntry, monthOf, type TimeEntry } from "./billing-store.ts";
 import { chargeAmount } from "./check-charge.ts";
 import { isCurrency } from "./currency.ts";
-import type { ChargeMade, ChargingEvent, SessionEnded } from "./events.ts";
+import type { ChargeMade, ChargingEvent, CorrectionMade, SessionEnded, SessionFacts } from "./events.ts";
 import { formatAmount } from "./money.ts";
 import { rateDuration } from "./tariff.ts";
 
@@ -54,6 +54,7 @@ function timeEntry(event: SessionEnded): Result<TimeEntry, string> {
     service: session.service,
     appServer: session.appServer,
     session: session.id,
+    ...originOf(session),
     currency: tariff?.currency ?? "",
     amount,
     durationMs,
@@ -88,6 +89,7 @@ function itemEntry(event: ChargeMade): Result<ItemEntry, string> {
     service: session.service,
     appServer: session.appServer,
     session: session.id,
+    ...originOf(session),
     currency: charge.currency,
     amount,
     item: charge.item,
@@ -95,6 +97,32 @@ function itemEntry(event: ChargeMade): Result<ItemEntry, string> {
     quantity: charge.quantity,
     channel: String(event.channel),
   });
+}
+
+/** The call that a session belongs to, and the part of it that it comes from. */
+function originOf({ call, previous }: SessionFacts): Pick<TimeEntry, "call" | "previous"> {
+  if (previous === undefined || !isName(previous?.session)) return { call };
+  return { call, previous: { session: previous.session, by: previous.by === "move" ? "move" : "change" } };
+}
+
+/** The line for what the operator puts right. */
+export function correctionEntry(event: CorrectionMade): CorrectionEntry {
+  const { id, at, session, currency, amount, reason, of, corrects } = event;
+  return {
+    kind: "correction",
+    id,
+    at,
+    month: monthOf(at),
+    user: session.user,
+    service: session.service,
+    appServer: session.appServer,
+    session: session.id,
+    currency,
+    amount,
+    reason,
+    of,
+    ...(corrects !== undefined && { corrects }),
+  };
 }
 
 /** Text that can stand in a key of the store: no NUL, which ends one, and no half characters, which would not come back the same. */

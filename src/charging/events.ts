@@ -106,6 +106,24 @@ export interface CreditExhausted extends EventBase {
   readonly endsAt: number;
 }
 
+/**
+ * The operator puts something right on a user's bill. It goes into the store at once, not over the bus. `session` is whose entry it corrects;
+ * its id, service and app server are "" where it corrects none.
+ */
+export interface CorrectionMade {
+  readonly type: "correction.made";
+  readonly id: string;
+  readonly at: number;
+  readonly session: Pick<SessionFacts, "id" | "user" | "service" | "appServer">;
+  readonly currency: string;
+  /** Exact decimal; negative: the user gets it back. */
+  readonly amount: string;
+  readonly reason: string;
+  readonly of: "time" | "items";
+  /** Id of the entry that it puts right. */
+  readonly corrects?: string;
+}
+
 /** What somebody may want to know, and no bill depends on. */
 export type NoticeEvent = SessionMoved | ChargeRefused | CreditReserved | CreditExhausted;
 
@@ -122,6 +140,9 @@ export const endedId = (session: string): string => `${session}:ended`;
  */
 export const chargeId = (session: string, appServer: string, charge: string): string =>
   `${session}:charge:${appServer}:${charge}`;
+
+/** `correction:<the operator's own id>`: the same id corrects once. */
+export const correctionId = (id: string): string => `correction:${id}`;
 
 /** The session's clock began to run at `at` (M12). */
 export function sessionStarted(session: SessionFacts, at: number): SessionStarted {

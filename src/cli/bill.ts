@@ -1,41 +1,78 @@
 import type { Command } from "commander";
-import { isMonth, makeBill } from "../charging/bill.ts";
-import { monthOf } from "../charging/billing-store.ts";
+import { makeBill } from "../charging/bill.ts";
+import { billCsv, billJson, billList } from "../charging/bill-rows.ts";
 import { formatBill } from "../charging/format-bill.ts";
+import { billHtml } from "../charging/html-bill.ts";
+import type { Config } from "../config/schema.ts";
+import type { Store } from "../store/types.ts";
 import { readConfig, withStore } from "./context.ts";
-import { CliError, EXIT, type Io } from "./io.ts";
+import { CliError, type Io, printAll } from "./io.ts";
+import { monthOption, oneOf, theMonth } from "./month.ts";
+
+const FORMATS = ["json", "csv", "html"] as const;
+/** A program can have more than a person wants to read, as long as it fits into memory. */
+const MAX_JSON_ENTRIES = 100_000;
+
+interface BillOptions {
+  readonly month?: string;
+  readonly all?: boolean;
+}
 
 /** `tollgate bill`. */
 export function addBillCommand(program: Command, io: Io): void {
-  program
-    .command("bill")
-    .description("print a user's bill for a month: time and charges of every service (M18)")
+  monthOption(program.command("bill"))
+    .description("print a user's bill for a month: time and charges of every service, taxes, totals (M18)")
     .argument("<user>", "id of the user")
-    .option("--month <YYYY-MM>", "which month, in UTC (default: this one)")
     .option("--json", "as JSON")
-    .option("--csv", "as CSV, a row for each entry")
+    .option("--csv", "as CSV, a row for each entry and each tax")
+    .option("--html", "as a page to print")
+    .option("--all", "list every entry, however many there are, by time")
     .addHelpText(
       "after",
       `
+Of a month with more than 10,000 entries (JSON: 100,000) only the sums are shown, unless --all is given; CSV always has every entry.
+
 Examples:
   $ tollgate bill alice
+  $ tollgate bill alice --html > alice.html
   $ tollgate bill alice --month 2026-01 --csv > alice.csv`,
     )
-    .action(async (user: string, options: { month?: string; json?: boolean; csv?: boolean }, command: Command) => {
+    .action(async (user: string, options: BillOptions, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
-      const { month = monthOf(Date.now()), json, csv } = options;
-      if (!isMonth(month))
-        throw new CliError(`--month: expected a month such as 2026-01; found "${month}"`, EXIT.usage);
-      if (json && csv) throw new CliError("--json and --csv: one of them", EXIT.usage);
+      const month = theMonth(options.month);
+      const format = oneOf({ ...options }, FORMATS) ?? "text";
       await withStore(config, async (store) => {
-        const bill = await makeBill(store, user, month, json || csv ? { maxEntries: Number.POSITIVE_INFINITY } : {});
-        // A user who was removed still has bills; one who never was is a slip of the pen.
-        if (bill.services.length === 0 && (await store.users.get(user)) === undefined) {
-          throw new CliError(
-            `no user ${user}, and nothing billed to one of that name in ${month}; see: tollgate user list`,
-          );
-        }
-        io.out(formatBill(bill, json ? "json" : csv ? "csv" : "text"));
+        await knownUser(store, user, month);
+        await printAll(io, written(store, user, month, config, format, options.all === true));
       });
     });
+}
+
+/** A user who was removed still has bills; one who never was is a slip of the pen. */
+async function knownUser(store: Store, user: string, month: string): Promise<void> {
+  if ((await store.users.get(user)) !== undefined) return;
+  if ((await store.billing.totals(user, month)).length > 0) return;
+  throw new CliError(`no user ${user}, and nothing billed to one of that name in ${month}; see: tollgate user list`);
+}
+
+async function* written(
+  store: Store,
+  user: string,
+  month: string,
+  { taxes }: Config,
+  format: "text" | (typeof FORMATS)[number],
+  all: boolean,
+): AsyncGenerator<string> {
+  if (format === "csv") return yield* billCsv(store, user, month, taxes);
+  if (format === "json" && all) return yield* billJson(store, user, month, taxes);
+  const bill = await makeBill(store, user, month, {
+    taxes,
+    ...(format === "json" && { maxEntries: MAX_JSON_ENTRIES }),
+  });
+  const list = all && !bill.detailed;
+  if (format === "html") return yield* billHtml(bill, list ? store : undefined);
+  yield formatBill(bill, format);
+  if (!list) return;
+  yield "\n";
+  yield* billList(store, user, month);
 }

@@ -6,16 +6,22 @@ export interface Io {
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   out(text: string): void;
   err(text: string): void;
+  /** Resolves when what was printed is on its way, so that a long output is not gathered in memory. */
+  readonly flushed?: () => Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
   /** Calls `fn` at each such signal; returns how to stop that. */
   onSignal(signal: "SIGTERM" | "SIGINT" | "SIGHUP", fn: () => void): () => void;
 }
 
+const DONE = Promise.resolve();
+
 export const processIo: Io = {
   stdin: process.stdin,
   out: (text) => void process.stdout.write(text),
   err: (text) => void process.stderr.write(text),
+  flushed: () =>
+    process.stdout.writableNeedDrain ? new Promise((resolve) => process.stdout.once("drain", resolve)) : DONE,
   env: process.env,
   cwd: process.cwd(),
   onSignal(signal, fn) {
@@ -23,6 +29,21 @@ export const processIo: Io = {
     return () => process.off(signal, fn);
   },
 };
+
+const PRINT_AT_ONCE = 65_536;
+
+/** Prints what comes, some 64 kB at a time. */
+export async function printAll(io: Io, parts: AsyncIterable<string>): Promise<void> {
+  let text = "";
+  for await (const part of parts) {
+    text += part;
+    if (text.length < PRINT_AT_ONCE) continue;
+    io.out(text);
+    text = "";
+    await io.flushed?.();
+  }
+  io.out(text);
+}
 
 export const EXIT = { ok: 0, failure: 1, usage: 2 } as const;
 

@@ -4,10 +4,14 @@ import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
 import { addBillCommand } from "./bill.ts";
 import { addCheckConfigCommand } from "./check-config.ts";
+import { addCorrectCommand } from "./correct.ts";
+import { addExportCommand } from "./export.ts";
 import { CliError, EXIT, type Io, processIo } from "./io.ts";
 import { addMachinesCommand } from "./machines.ts";
+import { addRebillCommand } from "./rebill.ts";
 import { addRegistryCommands } from "./registries.ts";
 import { addSessionsCommand } from "./sessions.ts";
+import { addSettlementCommand } from "./settlement.ts";
 import { addStartCommand } from "./start.ts";
 import { addUserCommands } from "./users.ts";
 
@@ -78,6 +82,10 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
   addRegistryCommands(program, io);
   addSessionsCommand(program, io);
   addBillCommand(program, io);
+  addSettlementCommand(program, io);
+  addCorrectCommand(program, io);
+  addRebillCommand(program, io, setCode);
+  addExportCommand(program, io);
   addMachinesCommand(program, io);
   return program;
 }

@@ -14,7 +14,7 @@ export function duplicates(config: Config): Finding[] {
   const addresses = config.listen.map((l) => (l.port === 0 ? undefined : `${l.transport}:${l.address}:${l.port}`));
   return [
     ...repeated(["listen"], addresses, "each address once"),
-    ...(["services", "appServers", "tariffs"] as const).flatMap((section) =>
+    ...(["services", "appServers", "tariffs", "taxes"] as const).flatMap((section) =>
       repeated(
         [section],
         config[section].map((thing) => thing.id),
@@ -54,6 +54,9 @@ export function danglingNames(config: Config, known: KnownIds): Finding[] {
     refer(["services", i, "tariff"], service.tariff, tariffs, "a tariff");
   for (const [i, server] of config.appServers.entries()) {
     for (const [j, id] of server.services.entries()) refer(["appServers", i, "services", j], id, services, "a service");
+  }
+  for (const [i, tax] of config.taxes.entries()) {
+    for (const [j, id] of (tax.services ?? []).entries()) refer(["taxes", i, "services", j], id, services, "a service");
   }
   for (const [i, { then }] of config.rules.entries()) {
     const literal = then.service !== undefined && !/[{$]/.test(then.service);

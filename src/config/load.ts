@@ -78,7 +78,19 @@ function semantic(config: Config, known: KnownIds | undefined): Finding[] {
   return [...duplicates(config), ...(known ? danglingNames(config, known) : []), ...inRules];
 }
 
-const AMOUNTS = new Set(["setupFee", "price", "minimum", "cap", "charge", "session", "day"]);
+const AMOUNTS = new Set([
+  "setupFee",
+  "price",
+  "minimum",
+  "cap",
+  "charge",
+  "session",
+  "day",
+  "rate",
+  "percent",
+  "perSession",
+  "timeShare",
+]);
 
 /** 0.10 without quotes is the text "0.10", not a float (DESIGN.md, decision 10): amounts are taken from the source text. */
 function keepAmountsExact(document: Document): void {

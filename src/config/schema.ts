@@ -1,7 +1,9 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { z } from "zod";
 import { isCurrency } from "../charging/currency.ts";
+import { settlementTerms } from "../charging/settlement.ts";
 import { tariffSchema } from "../charging/tariff.ts";
+import { taxSchema } from "../charging/tax.ts";
 import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
 
@@ -52,6 +54,8 @@ export const serviceSchema = z.strictObject({
     })
     .exactOptional(),
   lateChargesS: seconds(0, MAX_WINDOW_S).exactOptional(),
+  advice: z.boolean().exactOptional(),
+  ...settlementTerms,
 }) satisfies z.ZodType<Service>;
 
 export const appServerSchema = z.strictObject({
@@ -66,6 +70,7 @@ export const appServerSchema = z.strictObject({
   priority: z.int().min(0).max(1_000_000).exactOptional(),
   weight: z.number().gt(0).max(1_000_000).exactOptional(),
   capacity: z.int().min(1).exactOptional(),
+  ...settlementTerms,
 }) satisfies z.ZodType<AppServer>;
 
 const patterns = z.record(z.string().min(1), z.string());
@@ -189,10 +194,12 @@ const limitsSchema = z.strictObject({
   chargesPerSession: z.int().min(1).max(100_000).default(1_000),
 });
 
-/** What app servers charge outside of the session's dialog (M15, M17). */
+/** What app servers charge outside of the session's dialog (M15, M17), what is kept of charges, and told of them. */
 const chargingSchema = z.strictObject({
   lateChargesS: seconds(0, MAX_WINDOW_S).default(3_600),
   trustAddress: z.boolean().default(false),
+  keepEvents: z.boolean().default(true),
+  advice: z.boolean().default(false),
 });
 
 const httpListenSchema = z.string().transform((text, context) => {
@@ -269,6 +276,8 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   credit: creditSchema.prefault({}),
+  taxes: z.array(taxSchema).default([]),
+  settlement: z.strictObject(settlementTerms).prefault({}),
   drainS: seconds(0, 86_400).default(30),
 });
 

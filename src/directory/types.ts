@@ -1,3 +1,4 @@
+import type { SettlementTerms } from "../charging/settlement.ts";
 import type { Tariff } from "../charging/tariff.ts";
 
 /** A registered user (M2). The password is never kept: only the HA1 values of RFC 7616 §3.4.2 for the portal's realm. */
@@ -26,7 +27,7 @@ export interface ServiceLimits {
 }
 
 /** Something that can be asked for by `sip:<id>@portal` (M1) or that a rule points at (M3). */
-export interface Service {
+export interface Service extends SettlementTerms {
   readonly id: string;
   readonly title?: string;
   /** Id of the tariff by which time is charged; none: time is free. */
@@ -43,9 +44,11 @@ export interface Service {
   readonly limits?: ServiceLimits;
   /** Seconds that a session takes charges after its end (M15); default `charging.lateChargesS` of the configuration, 0: not at all. */
   readonly lateChargesS?: number;
+  /** Whether the client is told at the end what the session cost; default: the setting `charging.advice`. */
+  readonly advice?: boolean;
 }
 
-export interface AppServer {
+export interface AppServer extends SettlementTerms {
   readonly id: string;
   /** Where its SIP client part listens: `sip:10.0.0.5:5060;transport=tcp`. */
   readonly uri: string;

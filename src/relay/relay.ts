@@ -54,7 +54,7 @@ export async function startRelay(options: {
   const store = await openEmbeddedStore(join(config.data, "store"));
   const bus = createInProcessBus({ clock, log });
   const journal = await openJournal({ path: join(config.data, "journal"), bus, clock, log });
-  const billing = await startBilling({ store, bus, clock, log });
+  const billing = await startBilling({ store, bus, clock, log, keepEvents: config.charging.keepEvents });
   const heartbeat = new Heartbeat(config.data, clock);
   await endOrphans({ journal, billing: store.billing, lastBeatAt: heartbeat.lastBeatAt, log });
   const directory = await createDirectory({ config, store, clock, log });

@@ -1,10 +1,19 @@
-import type { Account, BillingBatch, BillingStore, DeadLetter, Entry } from "../../src/charging/billing-store.ts";
+import type {
+  Account,
+  ArchivedEvent,
+  BillingBatch,
+  BillingStore,
+  DeadLetter,
+  Entry,
+  PageQuery,
+} from "../../src/charging/billing-store.ts";
 import { addToTotal, noTotal } from "../../src/charging/month-total.ts";
 
 /** Billing in memory, with what a test wants to go wrong. */
 export class MemoryBilling implements BillingStore {
   readonly stored = new Map<string, Account>();
   readonly lines = new Map<string, Entry>();
+  readonly archive = new Map<string, ArchivedEvent[]>();
   readonly letters = new Map<string, DeadLetter>();
   readonly writes: BillingBatch[] = [];
   /** Called before each write; may throw, or write before it as another worker would. */
@@ -23,6 +32,10 @@ export class MemoryBilling implements BillingStore {
   async write(batch: BillingBatch) {
     this.beforeWrite(batch);
     this.writes.push(batch);
+    for (const { month, events } of batch.archive ?? []) {
+      const fresh = events.filter(({ id }) => !this.lines.has(id));
+      this.archive.set(month, [...(this.archive.get(month) ?? []), ...fresh]);
+    }
     for (const entry of batch.entries) if (!this.lines.has(entry.id)) this.lines.set(entry.id, entry);
     return batch.accounts.filter((account) => !this.put(account)).map(({ context }) => context.session);
   }
@@ -33,17 +46,36 @@ export class MemoryBilling implements BillingStore {
     return true;
   }
 
-  private all(user: string, month: string): Entry[] {
-    const found = [...this.lines.values()].filter((entry) => entry.user === user && entry.month === month);
-    return found.sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
+  private all(wanted: (entry: Entry) => boolean): Entry[] {
+    return [...this.lines.values()].filter(wanted).sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
   }
 
-  async entries(user: string, month: string, page: Parameters<BillingStore["entries"]>[2]) {
-    const { after, limit, from = 0 } = page;
-    const skip = Number(after ?? 0);
-    const all = this.all(user, month).filter(({ at }) => at >= from);
-    const entries = all.slice(skip, skip + limit);
-    return skip + limit < all.length ? { entries, next: String(skip + limit) } : { entries };
+  private page(all: Entry[], { after, limit }: PageQuery) {
+    const from = Number(after ?? 0);
+    const entries = all.slice(from, from + limit);
+    return from + limit < all.length ? { entries, next: String(from + limit) } : { entries };
+  }
+
+  async entries(user: string, month: string, query: PageQuery & { readonly from?: number }) {
+    const { from = 0 } = query;
+    return this.page(
+      this.all((entry) => entry.user === user && entry.month === month && entry.at >= from),
+      query,
+    );
+  }
+
+  async entriesFor(appServer: string | undefined, month: string, query: PageQuery) {
+    const wanted = (entry: Entry) =>
+      entry.month === month && (appServer === undefined || entry.appServer === appServer);
+    return this.page(this.all(wanted), query);
+  }
+
+  async findEntries(ids: readonly string[]) {
+    return ids.map((id) => this.lines.get(id));
+  }
+
+  async archived(month: string) {
+    return { events: this.archive.get(month) ?? [] };
   }
 
   async entriesOf(session: string) {
@@ -51,8 +83,16 @@ export class MemoryBilling implements BillingStore {
   }
 
   async totals(user: string, month: string) {
+    return this.sums((entry) => entry.user === user && entry.month === month);
+  }
+
+  async totalsFor(appServer: string, month: string) {
+    return this.sums((entry) => entry.appServer === appServer && entry.month === month);
+  }
+
+  private sums(wanted: (entry: Entry) => boolean) {
     const totals = new Map<string, ReturnType<typeof noTotal>>();
-    for (const entry of this.all(user, month)) {
+    for (const entry of this.all(wanted)) {
       const key = `${entry.service} ${entry.currency}`;
       totals.set(key, addToTotal(totals.get(key) ?? noTotal(entry.service, entry.currency), entry));
     }

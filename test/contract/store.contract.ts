@@ -1,8 +1,18 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { Account, Entry, ItemEntry, MonthTotal, TimeEntry } from "../../src/charging/billing-store.ts";
+import type {
+  Account,
+  CorrectionEntry,
+  Entry,
+  EntryPage,
+  ItemEntry,
+  MonthTotal,
+  PageQuery,
+  TimeEntry,
+} from "../../src/charging/billing-store.ts";
+import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
 import type { AppServer, AppServerKey, Service, User } from "../../src/directory/types.ts";
 import type { Store } from "../../src/store/types.ts";
-import { JANUARY, lessonTariff, numbers, shuffled } from "../charging/samples.ts";
+import { aCharge, facts, JANUARY, lessonTariff, numbers, shuffled } from "../charging/samples.ts";
 import type { StoreAdapter, StoreUnderTest } from "./adapters.ts";
 
 const alice: User = { id: "alice", realm: "portal.example", ha1: { sha256: "ab", md5: "cd" } };
@@ -50,6 +60,31 @@ export function time(session: string, over: Partial<TimeEntry> = {}): TimeEntry 
     tariff: "lesson",
     ...over,
   };
+}
+
+export function correction(id: string, over: Partial<CorrectionEntry> = {}): CorrectionEntry {
+  const { item: _item, unitPrice: _unitPrice, quantity: _quantity, channel: _channel, ...base } = item(0);
+  return {
+    ...base,
+    kind: "correction",
+    id: `correction:${id}`,
+    amount: "-0.05",
+    reason: "broken",
+    of: "items",
+    ...over,
+  };
+}
+
+/** Every page of a question, of ten entries each. */
+async function pagesOf(ask: (page: PageQuery) => Promise<EntryPage>): Promise<Entry[][]> {
+  const pages: Entry[][] = [];
+  let after: string | undefined;
+  do {
+    const page = await ask({ after, limit: 10 });
+    pages.push(page.entries);
+    after = page.next;
+  } while (after !== undefined && pages.length < 20);
+  return pages;
 }
 
 function account(session: string, state: Account["state"], revision = 0, dueAt: number | null = null): Account {
@@ -330,6 +365,101 @@ export function storeContract(adapter: StoreAdapter): void {
         const odd = item(1, { id: "s1:charge:shop-1:$.x ワイン 🍷", item: '=1+1 "$where" {} ワイン 🍷' });
         await store.billing.write({ accounts: [], entries: [odd] });
         expect(await store.billing.entriesOf("s1")).toEqual([odd]);
+      });
+    });
+
+    describe("entries by app server (M19)", () => {
+      const others = ["shop", "shop-10", "a", "zoo"].map((appServer, n) =>
+        item(100 + n, { id: `y:${n}`, session: "y", user: "bob", appServer, at: JANUARY + 2 * n + 1 }),
+      );
+      const own = Array.from({ length: 25 }, (_, n) => item(n, { user: n % 2 ? "alice" : "bob", at: JANUARY + 2 * n }));
+      const elsewhere = item(200, { id: "z:1", session: "z", month: "2026-02" });
+
+      it("come in order, page by page, those of all users", async () => {
+        await store.billing.write({ accounts: [], entries: shuffled([...own, ...others, elsewhere], numbers(6)) });
+        const pages = await pagesOf((page) => store.billing.entriesFor("shop-1", "2026-01", page));
+        expect(pages.flat()).toEqual(own);
+        expect(pages.slice(0, 3).map((page) => page.length)).toEqual([10, 10, 5]);
+        expect((await store.billing.entriesFor("nobody", "2026-01", { limit: 10 })).entries).toEqual([]);
+      });
+
+      it("come of all app servers in one order where none is named", async () => {
+        const free = correction("1", { appServer: "", service: "", session: "", at: JANUARY + 7 });
+        const all = [...own, ...others, free].sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
+        await store.billing.write({ accounts: [], entries: shuffled([...all, elsewhere], numbers(7)) });
+        expect((await pagesOf((page) => store.billing.entriesFor(undefined, "2026-01", page))).flat()).toEqual(all);
+      });
+
+      it("are added up, each once, however often they are written", async () => {
+        for (let i = 0; i < 2; i++)
+          await store.billing.write({ accounts: [], entries: [...own, ...others, elsewhere] });
+        const [sum, ...more] = await store.billing.totalsFor("shop-1", "2026-01");
+        expect(more).toEqual([]);
+        expect(sum).toMatchObject({ service: "wine", currency: "EUR", charges: 25 });
+        expect(amount(sum!.itemAmount)).toBe(2.5);
+        expect(await store.billing.totalsFor("nobody", "2026-01")).toEqual([]);
+      });
+    });
+
+    it("finds entries by their ids, in the order asked for", async () => {
+      await store.billing.write({ accounts: [], entries: [item(1), time("s1")] });
+      expect(await store.billing.findEntries(["s1:ended", "none", item(1).id])).toEqual([
+        time("s1"),
+        undefined,
+        item(1),
+      ]);
+      expect(await store.billing.findEntries([])).toEqual([]);
+    });
+
+    it("keeps corrections as entries of their own: on the bill, at the session, in the sums", async () => {
+      const entries = [item(1), correction("1"), correction("2", { of: "time", amount: "-0.35", at: JANUARY + 1 })];
+      for (let i = 0; i < 2; i++) await store.billing.write({ accounts: [], entries });
+      expect((await store.billing.entries("alice", "2026-01", { limit: 10 })).entries).toHaveLength(3);
+      expect((await store.billing.entriesOf("s1")).map(({ id }) => id)).toEqual([
+        "correction:1",
+        "correction:2",
+        item(1).id,
+      ]);
+      for (const [sum] of [
+        await store.billing.totals("alice", "2026-01"),
+        await store.billing.totalsFor("shop-1", "2026-01"),
+      ]) {
+        expect(sum).toMatchObject({ sessions: 0, charges: 1, corrections: 2 });
+        expect([sum!.itemAmount, sum!.itemCorrection!, sum!.timeCorrection!].map(amount)).toEqual([0.1, -0.05, -0.35]);
+      }
+    });
+
+    describe("the archive of events", () => {
+      const events = Array.from({ length: 30 }, (_, n) => {
+        const session = facts({ id: `e${n}` });
+        return [sessionStarted(session, JANUARY), sessionEnded(session, JANUARY, JANUARY + n, "client")];
+      }).flat();
+      const ids = (list: readonly { id: string }[]) => list.map(({ id }) => id);
+
+      it("gives back a month's events as they were written, page by page", async () => {
+        for (let n = 0; n < events.length; n += 4) {
+          const archive = [{ month: "2026-01", events: events.slice(n, n + 4) }];
+          await store.billing.write({ accounts: [], entries: [], archive });
+        }
+        const other = chargeMade(facts(), JANUARY, aCharge(), "info");
+        await store.billing.write({ accounts: [], entries: [], archive: [{ month: "2026-02", events: [other] }] });
+        const found = [];
+        let after: string | undefined;
+        do {
+          const page = await store.billing.archived("2026-01", { after, limit: 10 });
+          found.push(...page.events);
+          after = page.next;
+        } while (after !== undefined && found.length < 1000);
+        expect(found).toEqual(events);
+        expect((await store.billing.archived("2026-02", { limit: 10 })).events).toEqual([other]);
+        expect((await store.billing.archived("2026-03", { limit: 10 })).events).toEqual([]);
+      });
+
+      it("keeps no event a second time whose entry is there", async () => {
+        const archive = [{ month: "2026-01", events: [chargeMade(facts(), JANUARY, aCharge(), "info")] }];
+        const entries = [item(1, { id: archive[0]!.events[0]!.id })];
+        for (let i = 0; i < 3; i++) await store.billing.write({ accounts: [], entries, archive });
+        expect(ids((await store.billing.archived("2026-01", { limit: 10 })).events)).toEqual(ids(archive[0]!.events));
       });
     });
 

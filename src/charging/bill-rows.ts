@@ -1,0 +1,80 @@
+import { entriesOfMonth, payable, Sums } from "./bill.ts";
+import type { BillingStore, Entry } from "./billing-store.ts";
+import { csvRow, duration, iso, printable, timeOf } from "./format.ts";
+import type { Tax, TaxLine } from "./tax.ts";
+
+/*
+ * Every entry of a user's month, however many: written while they are read, by their time, with the sums at the end. No more than a page
+ * of entries is held.
+ */
+
+/** The columns of a bill as CSV. What is new stands behind what was there. */
+export const BILL_COLUMNS =
+  "user,month,service,session,app_server,kind,id,at,item,unit_price,quantity,duration_ms,ended_by,tariff,channel,amount,currency,call,previous,reason,corrects,rate".split(
+    ",",
+  );
+
+/** An entry's cells. */
+export function entryCells(entry: Entry): Record<string, string | number | undefined> {
+  const { previous, ...rest } = entry;
+  const cells = { ...rest, app_server: entry.appServer, at: iso(entry.at), previous: previous?.session };
+  if (entry.kind === "time") return { ...cells, duration_ms: entry.durationMs, ended_by: entry.endedBy };
+  return entry.kind === "item" ? { ...cells, unit_price: entry.unitPrice } : cells;
+}
+
+type Sources = { readonly billing: BillingStore };
+
+/** RFC 4180: a row for each entry, and then one for each tax: `tax` comes on top of the entries, `tax-included` is in them. */
+export async function* billCsv(
+  store: Sources,
+  user: string,
+  month: string,
+  taxes: readonly Tax[],
+): AsyncGenerator<string> {
+  yield `${BILL_COLUMNS.join(",")}\r\n`;
+  const sums = new Sums();
+  for await (const entry of entriesOfMonth(store.billing, user, month)) {
+    sums.add(entry);
+    yield csvRow(BILL_COLUMNS, entryCells(entry));
+  }
+  for (const line of payable(sums.all(), taxes).taxes) yield csvRow(BILL_COLUMNS, { user, month, ...taxCells(line) });
+}
+
+function taxCells({ tax, title, rate, included, currency, amount }: TaxLine): Record<string, string> {
+  return { kind: included ? "tax-included" : "tax", id: tax, item: title ?? tax, rate, amount, currency };
+}
+
+/** One JSON document: user, month, `entries` by their time, taxes, totals. */
+export async function* billJson(
+  store: Sources,
+  user: string,
+  month: string,
+  taxes: readonly Tax[],
+): AsyncGenerator<string> {
+  yield `{"user":${JSON.stringify(user)},"month":${JSON.stringify(month)},"entries":[`;
+  const sums = new Sums();
+  let separator = "\n";
+  for await (const entry of entriesOfMonth(store.billing, user, month)) {
+    sums.add(entry);
+    yield separator + JSON.stringify(entry);
+    separator = ",\n";
+  }
+  const { taxes: lines, totals } = payable(sums.all(), taxes);
+  yield `\n],"taxes":${JSON.stringify(lines)},"totals":${JSON.stringify(totals)}}\n`;
+}
+
+/** A line for each entry; the sums are `formatBill`'s. */
+export async function* billList(store: Sources, user: string, month: string): AsyncGenerator<string> {
+  for await (const entry of entriesOfMonth(store.billing, user, month)) {
+    const amount = entry.currency === "" ? "free" : `${entry.amount} ${entry.currency}`;
+    const where = [entry.service, entry.appServer, entry.session].map(printable).join(" ");
+    yield `${timeOf(entry.at)}  ${amount.padStart(16)}  ${entryTitle(entry)}  ${where}\n`;
+  }
+}
+
+/** What an entry is for, on one line. */
+export function entryTitle(entry: Entry): string {
+  if (entry.kind === "time") return `time ${duration(entry.durationMs)}`;
+  if (entry.kind === "correction") return `correction: ${printable(entry.reason)}`;
+  return `${printable(entry.item)}, ${entry.quantity} x ${entry.unitPrice}`;
+}

@@ -1,0 +1,95 @@
+import { allPages } from "./bill.ts";
+import { BILL_COLUMNS, entryCells } from "./bill-rows.ts";
+import type { BillingStore } from "./billing-store.ts";
+import { align, count, csvRow, duration, type Line, printable } from "./format.ts";
+import { serviceName } from "./format-bill.ts";
+import { type Cell, heading, PAGE_END, pageStart, row, TABLE_END, tableStart } from "./html.ts";
+import { partOf, type SettledService, type SettledTotal, type Settlement, type TermsSource } from "./settlement.ts";
+
+/** A settlement for people (M19). */
+export function settlementText({ appServer, month, services, totals }: Settlement): string {
+  const head = `Settlement for ${printable(appServer)}, ${month} (UTC)\n\n`;
+  if (services.length === 0) return `${head}Nothing was charged.\n`;
+  const lines: Line[] = [];
+  for (const service of services) {
+    lines.push([`${serviceName(service.service)}${service.currency === "" ? ", free" : `, ${service.currency}`}`]);
+    for (const [what, much, amount] of serviceLines(service)) lines.push([`  ${what}`, much, amount]);
+  }
+  lines.push([""]);
+  for (const total of totals) for (const line of totalLines(total)) lines.push(line);
+  if (totals.length === 0) lines.push(["Nothing is owed."]);
+  return head + align(lines);
+}
+
+type Row = readonly [what: string, much: string, amount: string];
+
+function serviceLines(one: SettledService): Row[] {
+  const { sessions, durationMs, charges, time, items, timeShare, part, percent, percentFee, currency } = one;
+  if (currency === "") return [[count(sessions, "session"), duration(durationMs), "free"]];
+  return [
+    [`time charged, ${timeShare}% for the app server`, duration(durationMs), `${time} ${currency}`],
+    ["items charged", count(charges, "charge"), `${items} ${currency}`],
+    ["belongs to the app server", "", `${part} ${currency}`],
+    [`fee, ${percent}%`, "", `${minus(percentFee)} ${currency}`],
+  ];
+}
+
+function totalLines({ currency, part, percentFee, sessions, sessionFee, due }: SettledTotal): Row[] {
+  return [
+    ["Belongs to the app server", "", `${part} ${currency}`],
+    ["Fees by percentage", "", `${minus(percentFee)} ${currency}`],
+    ["Fees for sessions", count(sessions, "session"), `${minus(sessionFee)} ${currency}`],
+    [due.startsWith("-") ? "Due from the app server" : "Due to the app server", "", `${due} ${currency}`],
+  ];
+}
+
+/** The amount with its sign turned; nothing is nothing. */
+function minus(amount: string): string {
+  if (amount.startsWith("-")) return amount.slice(1);
+  return /^[0.]*$/.test(amount) ? amount : `-${amount}`;
+}
+
+/** A settlement as a page to print. */
+export function settlementHtml(settlement: Settlement): string {
+  const { appServer, month, services, totals } = settlement;
+  let html = pageStart(`Settlement for ${appServer}`, `${month}, months in UTC`);
+  if (services.length === 0) html += `<p class="note">Nothing was charged.</p>\n`;
+  for (const service of services) {
+    html += heading(`${serviceName(service.service)}${service.currency === "" ? "" : `, ${service.currency}`}`);
+    html += tableStart([{ text: "What" }, number("How much"), number("Amount")]);
+    for (const line of serviceLines(service)) html += lineHtml(line);
+    html += TABLE_END;
+  }
+  for (const total of totals) {
+    const lines = totalLines(total);
+    html += `<table class="totals"><tbody>\n`;
+    for (const [i, line] of lines.entries()) html += lineHtml(line, i === lines.length - 1 ? "due" : undefined);
+    html += TABLE_END;
+  }
+  return html + PAGE_END;
+}
+
+const number = (text: string): Cell => ({ text, class: "n" });
+const lineHtml = ([what, much, amount]: Row, rowClass?: string): string =>
+  row([{ text: what }, number(much), number(amount)], rowClass);
+
+const COLUMNS = ["payee", ...BILL_COLUMNS, "owed"];
+
+/**
+ * RFC 4180: a row for each entry, with what of it belongs to the app server in `owed`, then the fees, of kind `fee-percent` and
+ * `fee-session`. The sum of `owed` is what is due, before it is rounded.
+ */
+export async function* settlementCsv(
+  { appServer, month, totals }: Settlement,
+  store: { readonly billing: BillingStore },
+  terms: TermsSource,
+): AsyncGenerator<string> {
+  yield `${COLUMNS.join(",")}\r\n`;
+  const head = { payee: appServer, app_server: appServer, month };
+  for await (const entry of allPages((page) => store.billing.entriesFor(appServer, month, page)))
+    yield csvRow(COLUMNS, { ...entryCells(entry), payee: appServer, owed: partOf(entry, terms) });
+  for (const { currency, percentFee, sessions, sessionFee } of totals) {
+    yield csvRow(COLUMNS, { ...head, kind: "fee-percent", owed: minus(percentFee), currency });
+    yield csvRow(COLUMNS, { ...head, kind: "fee-session", quantity: sessions, owed: minus(sessionFee), currency });
+  }
+}

@@ -1,0 +1,78 @@
+/* What bills, settlements and records have in common when they are written down. */
+
+/** A line in columns: what, how much of it, what it costs. */
+export type Line = readonly [what: string, measure: string, amount: string] | readonly [heading: string];
+
+/** Lines in columns, the amounts at the right. */
+export function align(lines: readonly Line[]): string {
+  let first = 0;
+  let second = 0;
+  let third = 0;
+  for (const [what, measure, amount] of lines) {
+    if (measure === undefined) continue;
+    first = Math.max(first, width(what));
+    second = Math.max(second, measure.length);
+    third = Math.max(third, amount!.length);
+  }
+  const one = ([what, measure, amount]: Line) =>
+    measure === undefined
+      ? what
+      : `${what}${" ".repeat(first - width(what))}  ${measure.padStart(second)}  ${amount!.padStart(third)}`;
+  return `${lines.map(one).join("\n")}\n`;
+}
+
+/** Columns that a text takes in a terminal: two for an East Asian wide character or an emoji, none for a mark that stands on another. */
+function width(text: string): number {
+  if (/^[\x20-\x7e]*$/.test(text)) return text.length;
+  let columns = 0;
+  for (const character of text) {
+    if (/\p{Mark}|\p{Cf}/u.test(character)) continue;
+    columns += WIDE.test(character) ? 2 : 1;
+  }
+  return columns;
+}
+
+const WIDE =
+  /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
+
+/** Whoever names an item must not move the reader's cursor or turn the line around. */
+export function printable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cs}\p{Bidi_Control}\u2028\u2029]/gu, "?");
+}
+
+/** `h:mm:ss`, begun seconds counted. */
+export function duration(durationMs: number): string {
+  const seconds = Math.ceil(durationMs / 1000);
+  const two = (n: number) => String(n).padStart(2, "0");
+  return `${Math.floor(seconds / 3600)}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+}
+
+/** UTC: `2026-01-05 10:00:00`. */
+export function timeOf(at: number): string {
+  return new Date(at).toISOString().slice(0, 19).replace("T", " ");
+}
+
+export const count = (n: number, what: string): string => `${n} ${what}${n === 1 ? "" : "s"}`;
+
+export const iso = (at: number): string => new Date(at).toISOString();
+
+/** Columns that hold numbers of our own making: a minus sign in front of them is one. */
+const NUMBERS = new Set(
+  "amount,unit_price,quantity,duration_ms,rate,owed,time_amount,items_amount,corrections_amount".split(","),
+);
+
+/** A row of CSV (RFC 4180) with its line break. */
+export function csvRow(
+  columns: readonly string[],
+  cells: Readonly<Record<string, string | number | undefined>>,
+): string {
+  return `${columns.map((name) => cell(name, cells[name] ?? "")).join(",")}\r\n`;
+}
+
+function cell(column: string, value: string | number): string {
+  const raw = String(value);
+  if (NUMBERS.has(column) && /^-?\d+(\.\d+)?$/.test(raw)) return raw;
+  // A spreadsheet takes text that begins like this for a formula, and runs it.
+  const text = /^[\s]*[=+\-@\t\r]/.test(raw) ? `'${raw}` : raw;
+  return /[",\r\n]/.test(text) || text !== text.trim() ? `"${text.replaceAll('"', '""')}"` : text;
+}

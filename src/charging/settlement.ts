@@ -1,0 +1,190 @@
+import { z } from "zod";
+import { countEntries, order } from "./bill.ts";
+import type { BillingStore, Entry, MonthTotal } from "./billing-store.ts";
+import { isCurrency } from "./currency.ts";
+import { add, formatAmount, type Money, money, multiply, round, zero } from "./money.ts";
+
+/** What the operator keeps of what it collected for an app server (M19). Decimal strings. */
+export interface Fee {
+  /** Percent of the app server's part. */
+  readonly percent?: string;
+  /** For each session with the app server, whatever it brought in; in `currency`. */
+  readonly perSession?: string;
+  readonly currency?: string;
+}
+
+/** What may be agreed with one app server, for one service, or with all. */
+export interface SettlementTerms {
+  readonly fee?: Fee;
+  /** Percent of what time was charged that belongs to the app server; default "0": time is the operator's, items are the app server's. */
+  readonly timeShare?: string;
+}
+
+const percent = z
+  .string()
+  .regex(/^(100(\.0{1,6})?|\d{1,2}(\.\d{1,6})?)$/, 'a percentage from 0 to 100 in quotes, such as "5" or "2.5"');
+
+export const settlementTerms = {
+  fee: z
+    .strictObject({
+      percent: percent.exactOptional(),
+      perSession: z
+        .string()
+        .regex(/^\d{1,15}(\.\d{1,9})?$/, 'a decimal amount in quotes, such as "0.25"')
+        .exactOptional(),
+      currency: z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR").exactOptional(),
+    })
+    .refine(({ perSession, currency }) => perSession === undefined || currency !== undefined, {
+      path: ["currency"],
+      message: "the currency of perSession, such as EUR",
+    })
+    .exactOptional(),
+  timeShare: percent.exactOptional(),
+};
+
+/** Where the terms for an app server and a service come from; each of fee and share by itself from the first that has it. */
+export interface TermsSource {
+  readonly appServer?: SettlementTerms | undefined;
+  service(id: string): SettlementTerms | undefined;
+  readonly everyone?: SettlementTerms | undefined;
+}
+
+export function termsFor(source: TermsSource, service: string): { readonly fee: Fee; readonly timeShare: string } {
+  const all = [source.appServer, source.service(service), source.everyone];
+  return {
+    fee: all.find((terms) => terms?.fee !== undefined)?.fee ?? {},
+    timeShare: all.find((terms) => terms?.timeShare !== undefined)?.timeShare ?? "0",
+  };
+}
+
+/** What the operator owes an app server for one month. Amounts are exact decimal strings, those that begin with "due" rounded. */
+export interface Settlement {
+  readonly appServer: string;
+  /** UTC, `2026-01`. */
+  readonly month: string;
+  readonly entries: number;
+  /** By service and currency. */
+  readonly services: readonly SettledService[];
+  readonly totals: readonly SettledTotal[];
+}
+
+export interface SettledService {
+  readonly service: string;
+  /** "": free time only. */
+  readonly currency: string;
+  readonly sessions: number;
+  readonly durationMs: number;
+  readonly charges: number;
+  /** What users were charged for time and for items, corrections included. */
+  readonly time: string;
+  readonly items: string;
+  readonly timeShare: string;
+  /** What belongs to the app server: items, and its share of time. */
+  readonly part: string;
+  /** The operator's percentage of `part`. */
+  readonly percent: string;
+  readonly percentFee: string;
+}
+
+export interface SettledTotal {
+  readonly currency: string;
+  readonly part: string;
+  readonly percentFee: string;
+  /** Fixed fees: for so many sessions. */
+  readonly sessions: number;
+  readonly sessionFee: string;
+  /** `part` less the fees, rounded half up to the minor unit, once. Negative: the app server owes it. */
+  readonly due: string;
+}
+
+/** Works out what an app server is owed for a month (M19), from sums that the store has ready. */
+export async function makeSettlement(
+  store: { readonly billing: BillingStore },
+  appServer: string,
+  month: string,
+  terms: TermsSource,
+): Promise<Settlement> {
+  const sums = await store.billing.totalsFor(appServer, month);
+  const services = sums.map((sum) => settled(sum, terms)).sort(byService);
+  return { appServer, month, entries: countEntries(sums), services, totals: totals(services, sums, terms) };
+}
+
+const byService = (a: SettledService, b: SettledService): number =>
+  order(a.service, b.service) || order(a.currency, b.currency);
+
+function settled(sum: MonthTotal, source: TermsSource): SettledService {
+  const { service, currency, sessions, durationMs, charges } = sum;
+  const { fee, timeShare } = termsFor(source, service);
+  const head = { service, currency, sessions, durationMs, charges };
+  const rate = fee.percent ?? "0";
+  if (currency === "") return { ...head, time: "0", items: "0", timeShare, part: "0", percent: rate, percentFee: "0" };
+  const time = add(money(sum.timeAmount, currency), money(sum.timeCorrection ?? "0", currency));
+  const items = add(money(sum.itemAmount, currency), money(sum.itemCorrection ?? "0", currency));
+  const part = add(items, percentOf(time, timeShare));
+  return {
+    ...head,
+    time: formatAmount(time),
+    items: formatAmount(items),
+    timeShare,
+    part: formatAmount(part),
+    percent: rate,
+    percentFee: formatAmount(percentOf(part, rate)),
+  };
+}
+
+/** Exact: a hundredth is a decimal. */
+function percentOf(amount: Money, percent: string): Money {
+  const { units, scale, currency } = multiply(amount, percent);
+  return { units, scale: scale + 2, currency };
+}
+
+interface Running {
+  part: Money;
+  percentFee: Money;
+  sessions: number;
+  sessionFee: Money;
+}
+
+function totals(services: readonly SettledService[], sums: readonly MonthTotal[], terms: TermsSource): SettledTotal[] {
+  const found = new Map<string, Running>();
+  const of = (currency: string): Running => {
+    const nothing = zero(currency);
+    const one = found.get(currency) ?? { part: nothing, percentFee: nothing, sessions: 0, sessionFee: nothing };
+    found.set(currency, one);
+    return one;
+  };
+  for (const { currency, part, percentFee } of services) {
+    if (currency === "") continue;
+    const one = of(currency);
+    one.part = add(one.part, money(part, currency));
+    one.percentFee = add(one.percentFee, money(percentFee, currency));
+  }
+  for (const { service, sessions } of sums) {
+    const { fee } = termsFor(terms, service);
+    if (fee.perSession === undefined || fee.currency === undefined || sessions === 0) continue;
+    const one = of(fee.currency);
+    one.sessions += sessions;
+    one.sessionFee = add(one.sessionFee, multiply(money(fee.perSession, fee.currency), BigInt(sessions)));
+  }
+  return [...found.entries()]
+    .sort(([a], [b]) => order(a, b))
+    .map(([currency, { part, percentFee, sessions, sessionFee }]) => ({
+      currency,
+      part: formatAmount(part),
+      percentFee: formatAmount(percentFee),
+      sessions,
+      sessionFee: formatAmount(sessionFee),
+      due: formatAmount(round(add(part, negative(add(percentFee, sessionFee))), "half-up")),
+    }));
+}
+
+const negative = ({ units, scale, currency }: Money): Money => ({ units: -units, scale, currency });
+
+/** What of one entry belongs to the app server before fees; "" where it was free. */
+export function partOf(entry: Entry, source: TermsSource): string {
+  const { kind, currency, amount } = entry;
+  if (currency === "") return "";
+  const isTime = kind === "time" || (kind === "correction" && entry.of === "time");
+  if (!isTime) return amount;
+  return formatAmount(percentOf(money(amount, currency), termsFor(source, entry.service).timeShare));
+}

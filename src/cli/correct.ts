@@ -1,0 +1,121 @@
+import { randomUUID } from "node:crypto";
+import type { Command } from "commander";
+import type { CorrectionEntry, Entry } from "../charging/billing-store.ts";
+import { isCurrency } from "../charging/currency.ts";
+import { correctionEntry } from "../charging/entries.ts";
+import { type CorrectionMade, correctionId } from "../charging/events.ts";
+import { formatAmount, parseMoney } from "../charging/money.ts";
+import type { Store } from "../store/types.ts";
+import { readConfig, withStore } from "./context.ts";
+import { CliError, EXIT, type Io } from "./io.ts";
+
+interface CorrectOptions {
+  readonly amount: string;
+  readonly currency?: string;
+  readonly reason: string;
+  readonly entry?: string;
+  readonly service?: string;
+  readonly appServer?: string;
+  readonly time?: boolean;
+  readonly id?: string;
+}
+
+/** `tollgate correct`. */
+export function addCorrectCommand(program: Command, io: Io): void {
+  program
+    .command("correct")
+    .description("put something right on a user's bill: a new entry of this month, with a reason")
+    .argument("<user>", "id of the user")
+    .requiredOption("--amount <decimal>", "how much; negative: the user gets it back")
+    .requiredOption("--reason <text>", "what for: it stands on the bill")
+    .option("--currency <code>", "of the amount (default: the entry's)")
+    .option(
+      "--entry <id>",
+      "the entry that it puts right: its service, app server and session are the correction's too",
+    )
+    .option("--service <id>", "the service, where no entry is named")
+    .option("--app-server <id>", "the app server at whose settlement it counts, where no entry is named")
+    .option("--time", "it is about time, not about items, where no entry is named")
+    .option("--id <id>", "an id of your own: the same id corrects once (default: a new one)")
+    .addHelpText(
+      "after",
+      `
+What is on a bill is never changed. The ids of entries are in: tollgate bill USER --csv
+
+Example:
+  $ tollgate correct alice --amount -5.00 --currency EUR --reason "bottle was broken" --id ticket-4711`,
+    )
+    .action(async (user: string, options: CorrectOptions, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      await withStore(config, async (store) => {
+        const { entry, isNew } = await correct(store, user, options, Date.now());
+        const what = `${entry.amount} ${entry.currency} on the bill of ${entry.user} for ${entry.month}`;
+        io.out(isNew ? `${entry.id}: ${what}\n` : `${entry.id} is there already: ${what}\n`);
+      });
+    });
+}
+
+async function correct(store: Store, user: string, options: CorrectOptions, at: number) {
+  const event = await correctionOf(store, user, options, at);
+  const entry = correctionEntry(event);
+  const archive = [{ month: entry.month, events: [event] }];
+  const [before] = await store.billing.findEntries([entry.id]);
+  if (!before) await store.billing.write({ accounts: [], entries: [entry], archive });
+  const [stored] = await store.billing.findEntries([entry.id]); // somebody else may have been faster
+  if (stored?.kind !== "correction" || !isSame(stored, entry))
+    throw new CliError(`${entry.id} is there already, and says something else: use another --id`);
+  return { entry: stored, isNew: before === undefined };
+}
+
+async function correctionOf(store: Store, user: string, options: CorrectOptions, at: number): Promise<CorrectionMade> {
+  const corrected = options.entry === undefined ? undefined : await entryToCorrect(store, user, options.entry);
+  if (!corrected && (await store.users.get(user)) === undefined)
+    throw new CliError(`no user ${user}; see: tollgate user list`);
+  const currency = options.currency ?? (corrected?.currency || undefined);
+  if (currency === undefined) throw new CliError("--currency: which one?", EXIT.usage);
+  if (!isCurrency(currency))
+    throw new CliError(`--currency: expected a code such as EUR; found "${currency}"`, EXIT.usage);
+  if (corrected && corrected.currency !== "" && corrected.currency !== currency)
+    throw new CliError(`--currency: entry ${corrected.id} is in ${corrected.currency}`, EXIT.usage);
+  const amount = parseMoney(options.amount, currency);
+  if (!amount.ok) throw new CliError(`--amount: ${amount.error}`, EXIT.usage);
+  if (amount.value.units === 0n) throw new CliError("--amount: nothing is no correction", EXIT.usage);
+  return {
+    type: "correction.made",
+    id: correctionId(named("--id", options.id ?? randomUUID(), 128)),
+    at,
+    session: {
+      id: corrected?.session ?? "",
+      user,
+      service: corrected?.service ?? named("--service", options.service ?? "", 64),
+      appServer: corrected?.appServer ?? named("--app-server", options.appServer ?? "", 64),
+    },
+    currency,
+    amount: formatAmount(amount.value),
+    reason: named("--reason", options.reason, 200),
+    of: isTime(corrected, options) ? "time" : "items",
+    ...(corrected && { corrects: corrected.id }),
+  };
+}
+
+async function entryToCorrect(store: Store, user: string, id: string): Promise<Entry> {
+  const [entry] = await store.billing.findEntries([id]);
+  if (!entry) throw new CliError(`--entry: there is no entry ${id}; see: tollgate bill ${user} --csv`);
+  if (entry.user !== user) throw new CliError(`--entry: ${id} is on the bill of ${entry.user}`);
+  return entry;
+}
+
+const isTime = (entry: Entry | undefined, { time }: CorrectOptions): boolean =>
+  entry ? entry.kind === "time" || (entry.kind === "correction" && entry.of === "time") : time === true;
+
+function named(option: string, text: string, most: number): string {
+  if (text.length > most || /[\p{Cc}\p{Cs}]/u.test(text))
+    throw new CliError(`${option}: expected at most ${most} characters on one line`, EXIT.usage);
+  return text;
+}
+
+/** The same correction, made at another time. */
+function isSame(a: CorrectionEntry, b: CorrectionEntry): boolean {
+  const names = ["user", "service", "appServer", "session", "currency", "amount", "reason", "of", "corrects"] as const;
+  return names.every((name) => a[name] === b[name]);
+}

@@ -1,0 +1,58 @@
+import type { Command } from "commander";
+import { settlementCsv, settlementHtml, settlementText } from "../charging/format-settlement.ts";
+import { makeSettlement, type SettlementTerms, type TermsSource } from "../charging/settlement.ts";
+import type { Config } from "../config/schema.ts";
+import type { Store } from "../store/types.ts";
+import { readConfig, withStore } from "./context.ts";
+import { CliError, type Io, printAll } from "./io.ts";
+import { monthOption, oneOf, theMonth } from "./month.ts";
+
+const FORMATS = ["json", "csv", "html"] as const;
+
+/** `tollgate settlement`. */
+export function addSettlementCommand(program: Command, io: Io): void {
+  monthOption(program.command("settlement"))
+    .description("print what an app server is owed for a month, after the operator's fee (M19)")
+    .argument("<app-server>", "id of the app server")
+    .option("--json", "as JSON")
+    .option("--csv", "as CSV, a row for each entry and each fee")
+    .option("--html", "as a page to print")
+    .addHelpText(
+      "after",
+      `
+Items belong to the app server, time to the operator but for the share in the setting timeShare; the fee is a percentage of what belongs
+to the app server, an amount for each session, or both. Taxes play no part in it.
+
+Example:
+  $ tollgate settlement winery --month 2026-01`,
+    )
+    .action(async (appServer: string, options: { month?: string }, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      const month = theMonth(options.month);
+      const format = oneOf({ ...options }, FORMATS);
+      await withStore(config, async (store) => {
+        const terms = await termsOf(store, config, appServer);
+        const settlement = await makeSettlement(store, appServer, month, terms);
+        if (settlement.services.length === 0 && terms.appServer === undefined) {
+          throw new CliError(
+            `no app server ${appServer}, and nothing charged for one of that name in ${month}; see: tollgate appserver list`,
+          );
+        }
+        if (format === "csv") await printAll(io, settlementCsv(settlement, store, terms));
+        else if (format === "html") io.out(settlementHtml(settlement));
+        else io.out(format === "json" ? `${JSON.stringify(settlement, undefined, 2)}\n` : settlementText(settlement));
+      });
+    });
+}
+
+/** What the configuration names wins over the same id in the store, as in the directory. */
+async function termsOf(store: Store, config: Config, appServer: string): Promise<TermsSource> {
+  const services = new Map<string, SettlementTerms>();
+  for (const service of [...(await store.services.list()), ...config.services]) services.set(service.id, service);
+  const named = config.appServers.find(({ id }) => id === appServer);
+  return {
+    appServer: named ?? (await store.appServers.get(appServer)),
+    service: (id) => services.get(id),
+    everyone: config.settlement,
+  };
+}

@@ -1,0 +1,149 @@
+import { describe, expect, it } from "vitest";
+import { createInProcessBus } from "../../src/bus/in-process.ts";
+import { startBilling } from "../../src/charging/billing.ts";
+import { correctionEntry } from "../../src/charging/entries.ts";
+import { type ChargingEvent, type CorrectionMade, sessionChanged, sessionEnded } from "../../src/charging/events.ts";
+import { type Difference, type RebillOptions, rebill } from "../../src/charging/rebill.ts";
+import { TestClock } from "../support/test-clock.ts";
+import { MemoryBilling } from "./memory-store.ts";
+import { aCharge, facts, JANUARY, numbers, shuffled, silent, wholeSession } from "./samples.ts";
+
+async function billed(events: readonly ChargingEvent[], keepEvents = true): Promise<MemoryBilling> {
+  const store = new MemoryBilling();
+  const clock = new TestClock(JANUARY);
+  const bus = createInProcessBus({ clock, log: silent });
+  const worker = await startBilling({ bus, store: { billing: store }, clock, log: silent, keepEvents });
+  for (let i = 0; i < events.length; i += 3) await bus.publish(events.slice(i, i + 3));
+  await worker.stop();
+  await bus.close();
+  return store;
+}
+
+async function run(store: MemoryBilling, over: Partial<RebillOptions> = {}) {
+  const found: Difference[] = [];
+  const result = await rebill(store, {
+    month: "2026-01",
+    write: false,
+    onDifference: (one) => found.push(one),
+    ...over,
+  });
+  return { ...result, found };
+}
+
+const changed = sessionChanged(
+  facts({ id: "s9b", service: "wine", previous: { session: "s9a", by: "change" } }),
+  facts({ id: "s9a" }),
+  JANUARY,
+  JANUARY + 30_000,
+);
+const month: ChargingEvent[] = [
+  ...Array.from({ length: 5 }, (_, n) => wholeSession(facts({ id: `s${n}` }), 61_000, [aCharge()])).flat(),
+  changed,
+  sessionEnded(changed.session, JANUARY + 30_000, JANUARY + 90_000, "client"),
+];
+const correction: CorrectionMade = {
+  type: "correction.made",
+  id: "correction:1",
+  at: JANUARY,
+  session: { id: "s1", user: "alice", service: "english", appServer: "teacher-1" },
+  currency: "EUR",
+  amount: "-1.00",
+  reason: "late",
+  of: "items",
+};
+
+describe("bills are made again from the events", () => {
+  it("and are the same: time, items, changes of service, corrections; from any order and any repetition", async () => {
+    const random = numbers(3);
+    const store = await billed(shuffled([...month, ...month.slice(0, 9)], random));
+    await store.write({
+      accounts: [],
+      entries: [correctionEntry(correction)],
+      archive: [{ month: "2026-01", events: [correction] }],
+    });
+    expect(await run(store)).toMatchObject({ entries: 13, differences: 0, written: 0 });
+    expect(store.lines.get("s9a:ended")).toMatchObject({ durationMs: 30_000, call: "c1" });
+    expect(store.lines.get("s9b:ended")).toMatchObject({ previous: { session: "s9a", by: "change" } });
+  });
+
+  it("keeps each event once, though it was billed again and again", async () => {
+    const store = await billed([...month, ...month, ...month]);
+    expect(store.archive.get("2026-01")!.map(({ id }) => id)).toEqual(month.map(({ id }) => id));
+  });
+
+  it("keeps an event once though the account had to be worked out again", async () => {
+    const store = new MemoryBilling();
+    const clock = new TestClock(JANUARY);
+    const bus = createInProcessBus({ clock, log: silent });
+    const worker = await startBilling({ bus, store: { billing: store }, clock, log: silent });
+    let meddle = true;
+    store.beforeWrite = ({ accounts }) => {
+      if (meddle) store.put({ ...accounts[0]!, state: "running" });
+      meddle = false;
+    };
+    await bus.publish(wholeSession(facts(), 60_000, [aCharge()]));
+    expect(worker.counters.conflicts).toBe(1);
+    expect(store.archive.get("2026-01")).toHaveLength(3);
+    await worker.stop();
+  });
+
+  it("shows an entry that is missing, and writes it where it may", async () => {
+    const store = await billed(month);
+    const lost = store.lines.get("s3:ended")!;
+    store.lines.delete("s3:ended");
+    const dry = await run(store);
+    expect(dry.found).toEqual([{ kind: "missing", entry: lost }, expect.objectContaining({ kind: "sum" })]);
+    expect(store.lines.has("s3:ended")).toBe(false);
+    expect(await run(store, { write: true })).toMatchObject({ written: 1, differences: 1 });
+    expect(store.lines.get("s3:ended")).toEqual(lost);
+    expect(await run(store)).toMatchObject({ differences: 0 });
+  });
+
+  it("shows an entry that says something else than its event, and leaves it as it is", async () => {
+    const store = await billed(month);
+    const entry = store.lines.get("s3:ended")!;
+    store.lines.set("s3:ended", { ...entry, amount: "99.00" });
+    const { found } = await run(store, { write: true });
+    expect(found[0]).toEqual({ kind: "different", entry, stored: { ...entry, amount: "99.00" } });
+    expect(found[1]).toMatchObject({ kind: "sum", user: "alice" });
+    expect(store.lines.get("s3:ended")!.amount).toBe("99.00");
+  });
+
+  it("shows an entry that no event explains", async () => {
+    const store = await billed(month);
+    const forged = { ...store.lines.get("s3:ended")!, id: "s77:ended", session: "s77" };
+    store.lines.set(forged.id, forged);
+    expect((await run(store)).found[0]).toEqual({ kind: "unexplained", stored: forged });
+  });
+
+  it("takes one user's alone where one is named", async () => {
+    const store = await billed([...month, ...wholeSession(facts({ id: "b1", user: "bob" }), 1000)]);
+    expect(await run(store, { user: "bob" })).toMatchObject({ entries: 1, differences: 0 });
+    expect(await run(store, { month: "2026-02" })).toMatchObject({ entries: 0, differences: 0 });
+  });
+
+  it("finds no fault with what is billed while it looks", async () => {
+    const store = await billed(month);
+    const late = wholeSession(facts({ id: "late" }), 1000);
+    const other = await billed(late);
+    const { archived } = store;
+    let looked = false;
+    store.archived = async (month) => {
+      const page = await archived.call(store, month);
+      const events = [...page.events];
+      if (!looked) {
+        looked = true;
+        for (const [id, line] of other.lines) store.lines.set(id, line);
+        store.archive.get("2026-01")!.push(...other.archive.get("2026-01")!);
+      }
+      return { events };
+    };
+    expect(await run(store)).toMatchObject({ differences: 0 });
+  });
+
+  it("keeps nothing where it is told not to", async () => {
+    const store = await billed(month, false);
+    expect(store.archive.size).toBe(0);
+    expect((await run(store)).found.every(({ kind }) => kind === "unexplained")).toBe(true);
+  });
+});
