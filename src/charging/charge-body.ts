@@ -1,5 +1,5 @@
 import { err, ok, type Result } from "../support/result.ts";
-import { readChargeJson } from "./charge-json.ts";
+import { NOT_JSON, readChargeJson, readDirectJson } from "./charge-json.ts";
 import { readChargeXml, writeChargeXml } from "./charge-xml.ts";
 import { isCurrency } from "./currency.ts";
 import type { Charge } from "./events.ts";
@@ -56,6 +56,28 @@ export function parseChargeBody(contentType: string, body: Buffer): Result<Charg
   if (text === undefined) return err("body must be UTF-8");
   const found = format === "json" ? readChargeJson(text) : readChargeXml(text);
   return found.ok ? checkAll(found.value) : found;
+}
+
+/** Why the body of a direct report cannot be taken. `malformed`: it is no JSON at all. */
+export interface DirectBodyError {
+  readonly malformed: boolean;
+  readonly session?: string;
+  readonly text: string;
+}
+
+const MAX_SESSION = 128;
+
+/** Reads what an app server reports directly (M17): `{"session": "...", "charges": [...]}`, the charges as in the bodies above. */
+export function parseDirectBody(body: Buffer): Result<{ session: string; charges: Charge[] }, DirectBodyError> {
+  const text = decodeUtf8(body);
+  if (text === undefined) return err({ malformed: true, text: "body must be UTF-8" });
+  const found = readDirectJson(text);
+  if (!found.ok) return err({ malformed: found.error === NOT_JSON, text: found.error });
+  const { session } = found.value;
+  if (typeof session !== "string" || session === "" || session.length > MAX_SESSION)
+    return err({ malformed: false, text: `session must be the session's id, is ${quote(session)}` });
+  const charges = checkAll(found.value.charges);
+  return charges.ok ? ok({ session, charges: charges.value }) : err({ malformed: false, session, text: charges.error });
 }
 
 const utf8 = new TextDecoder("utf-8", { fatal: true });

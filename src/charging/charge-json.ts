@@ -1,19 +1,37 @@
 import { err, ok, type Result } from "../support/result.ts";
 
+export const NOT_JSON = "body is not JSON";
+const ROUNDED = "a number that is not whole must be in quotes: it has no exact value in JSON";
+
+/** A direct report as it stands there, not checked yet but for its form. */
+export function readDirectJson(text: string): Result<{ session: unknown; charges: unknown[] }, string> {
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return err(NOT_JSON);
+  }
+  if (typeof body !== "object" || body === null || Array.isArray(body))
+    return err('body must be an object with "session" and "charges"');
+  const { session, ...rest } = body as { session?: unknown };
+  if (!Object.hasOwn(rest, "charges")) return err('"charges" is missing');
+  const list = listIn(rest);
+  if (!list.ok) return list;
+  return roundedNumber(text) ? err(ROUNDED) : ok({ session, charges: list.value });
+}
+
 /** The charges in a JSON body as they stand there, not checked yet: a list under `charges`, a list, or a single one. */
 export function readChargeJson(text: string): Result<unknown[], string> {
   let body: unknown;
   try {
     body = JSON.parse(text);
   } catch {
-    return err("body is not JSON");
+    return err(NOT_JSON);
   }
   if (typeof body !== "object" || body === null) return err('body must be an object with "charges", or one charge');
   const list = listIn(body);
   if (!list.ok) return list;
-  return roundedNumber(text)
-    ? err("a number that is not whole must be in quotes: it has no exact value in JSON")
-    : list;
+  return roundedNumber(text) ? err(ROUNDED) : list;
 }
 
 function listIn(body: object): Result<unknown[], string> {

@@ -2,7 +2,9 @@ import { mkdirSync } from "node:fs";
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
+import type { Config } from "../config/schema.ts";
 import { type Control, controlPath, startControl } from "../console/control.ts";
+import type { HttpServer } from "../console/http.ts";
 import type { Relay, startRelay } from "../relay/relay.ts";
 import type { Logger } from "../support/log.ts";
 import { createLogger } from "../support/logger.ts";
@@ -57,7 +59,16 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
     stop.off();
     throw error;
   }
-  const offReload = io.onSignal("SIGHUP", () => void reload(loaded, relay!, log));
+  let api: HttpServer | undefined;
+  try {
+    api = await startApi(config, relay, log);
+  } catch (error) {
+    await relay.close({ drainMs: 0 });
+    await control.close();
+    stop.off();
+    throw error;
+  }
+  const offReload = io.onSignal("SIGHUP", () => void reload(loaded, relay!, api, log));
   log.info({ config: loaded.name, data: config.data }, "relay started");
   await stop.requested;
   log.info({ drainS: config.drainS }, "draining: no new sessions");
@@ -74,7 +85,22 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   return EXIT.ok;
 }
 
-async function reload(loaded: LoadedConfig, relay: Relay, log: Logger): Promise<void> {
+/** The HTTP API, where the configuration has an address for it. */
+async function startApi(config: Config, relay: Relay, log: Logger): Promise<HttpServer | undefined> {
+  const { listen } = config.http;
+  if (!listen) return undefined;
+  const { serveApi } = await import("../console/api.ts");
+  const api = await serveApi({ config, listen, relay, log });
+  relay.onClosing(() => api.close());
+  return api;
+}
+
+async function reload(loaded: LoadedConfig, relay: Relay, api: HttpServer | undefined, log: Logger): Promise<void> {
+  try {
+    api?.reloadTls();
+  } catch (error) {
+    log.error({ err: error }, "the new certificate cannot be used: the former one holds on");
+  }
   try {
     if (loaded.path === undefined) return await relay.reload();
     const read = loadConfig(loaded.path);

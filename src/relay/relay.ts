@@ -2,12 +2,14 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { createInProcessBus } from "../bus/in-process.ts";
 import { startBilling } from "../charging/billing.ts";
+import type { DirectCharges } from "../charging/direct-charges.ts";
 import { openJournal } from "../charging/journal.ts";
 import type { Config } from "../config/schema.ts";
 import type { SessionView } from "../console/control.ts";
 import { appServerAuthenticator } from "../directory/app-server-keys.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
+import type { AppServerKey } from "../directory/types.ts";
 import type { SipUri } from "../sip/uri.ts";
 import { openEmbeddedStore } from "../store/embedded.ts";
 import { type Clock, systemClock, type TimerHandle } from "../support/clock.ts";
@@ -31,6 +33,13 @@ export interface Relay {
   readonly addresses: readonly { readonly transport: string; readonly address: string; readonly port: number }[];
   readonly counters: Readonly<Counters>;
   sessions(): SessionView[];
+  /** What charges outside of sessions' dialogs need (M17): who makes them, and who signs in. */
+  readonly charging: {
+    readonly direct: DirectCharges;
+    appServerKey(id: string): AppServerKey | undefined;
+  };
+  /** Called when no session is left and nothing is closed yet: whoever serves others on the relay's behalf ends here. */
+  onClosing(fn: () => Promise<void>): void;
   /** Reads the directory again; with a configuration, that one's services, app servers, tariffs, rules and domains hold from now on. */
   reload(config?: Config): Promise<void>;
   /**
@@ -102,7 +111,9 @@ export async function startRelay(options: {
   transactions.attach(new Router(core));
   transport.attach(transactions);
   const health = new HealthChecks(core);
+  const onClosing: (() => Promise<void>)[] = [];
   const closeStores = async () => {
+    await Promise.allSettled(onClosing.map((fn) => fn()));
     health.stop();
     directory.close();
     heartbeat.stop();
@@ -126,6 +137,8 @@ export async function startRelay(options: {
     addresses: transport.listening,
     counters: core.counters,
     sessions: () => [...core.sessions.values()].map(viewOf),
+    charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
+    onClosing: (fn) => void onClosing.push(fn),
     reload: (next) => directory.reload(next),
     close: async ({ drainMs }) => {
       core.draining = true;

@@ -96,6 +96,8 @@ describe("signals", () => {
       addresses: [],
       counters: {} as Relay["counters"],
       sessions: () => [],
+      charging: {} as Relay["charging"],
+      onClosing: () => {},
       reload: async (config?: Config) => {
         told.push(`reload ${config?.services.map((service) => service.id).join()}`);
       },

@@ -1,0 +1,102 @@
+import { parseDirectBody } from "../charging/charge-body.ts";
+import type { Outcome } from "../charging/charge-book.ts";
+import type { DirectCharges } from "../charging/direct-charges.ts";
+import { SourceRates } from "../relay/rates.ts";
+import type { Clock } from "../support/clock.ts";
+import type { AppServerSignIn } from "./app-server-sign-in.ts";
+import { IdempotencyKeys, idempotencyKey } from "./idempotency.ts";
+import { type Answer, problem } from "./problem.ts";
+
+/** A report of charges by a protocol of its own (M17), whatever it came by. */
+export interface ChargeReport {
+  /** `Bearer ...` or `Basic ...`. */
+  readonly authorization: string | undefined;
+  readonly idempotencyKey: string | undefined;
+  /** Address or name of where it came from: failed sign-ins are counted by it. */
+  readonly source: string;
+  /** Called when it is known who asks. Undefined: it is too large, or did not come. */
+  body(): Promise<Buffer | undefined>;
+}
+
+export interface ChargeDeskOptions {
+  readonly direct: Pick<DirectCharges, "charge" | "refuse">;
+  readonly signIn: AppServerSignIn;
+  readonly clock: Pick<Clock, "now">;
+  /** Requests of one source, and of one app server; 0: no bound. */
+  readonly perSecond: number;
+}
+
+const RETRY_SOON = { "Retry-After": "1" };
+const RETRY_LATER = { "Retry-After": "10" };
+
+/** Answers reports of charges: who it is, whether it can be read, and what the charging management says to it. */
+export class ChargeDesk {
+  private readonly options: ChargeDeskOptions;
+  private readonly sources: SourceRates;
+  private readonly appServers: SourceRates;
+  private readonly keys = new IdempotencyKeys();
+
+  constructor(options: ChargeDeskOptions) {
+    this.options = options;
+    this.sources = new SourceRates(options.perSecond);
+    this.appServers = new SourceRates(options.perSecond);
+  }
+
+  /** Never rejects. */
+  async answer(report: ChargeReport): Promise<Answer> {
+    const { signIn, clock } = this.options;
+    const now = clock.now();
+    if (!this.sources.take(report.source, now)) return problem("too-many", undefined, { headers: RETRY_SOON });
+    const signedIn = signIn.signIn(report.authorization, report.source);
+    if (!signedIn.ok) return signedIn.error;
+    const appServer = signedIn.value;
+    if (!this.appServers.take(appServer, now)) return problem("too-many", undefined, { headers: RETRY_SOON });
+    const key = report.idempotencyKey === undefined ? undefined : idempotencyKey(report.idempotencyKey);
+    if (report.idempotencyKey !== undefined && key === undefined)
+      return problem("malformed", "Idempotency-Key must be text of 1 to 255 printable ASCII characters");
+    const body = await report.body();
+    if (body === undefined) return problem("too-large");
+    if (key === undefined) return this.charge(appServer, body);
+    const before = this.keys.use(appServer, key, body);
+    if (before === "reused") return problem("key-reused");
+    if (before) return before;
+    const answer = await this.charge(appServer, body);
+    this.keys.answered(appServer, key, answer);
+    return answer;
+  }
+
+  private async charge(appServer: string, body: Buffer): Promise<Answer> {
+    const { direct } = this.options;
+    const read = parseDirectBody(body);
+    if (!read.ok) {
+      const { malformed, session, text } = read.error;
+      if (malformed) return problem("malformed", text);
+      if (session !== undefined) {
+        const refused = await direct.refuse(appServer, session, { kind: "unreadable", text });
+        return answerTo(refused, session, []);
+      }
+      return problem("unreadable", text);
+    }
+    const { session, charges } = read.value;
+    const outcome = await direct.charge(appServer, { session, charges, channel: "direct" });
+    return answerTo(
+      outcome,
+      session,
+      charges.map(({ id }) => id),
+    );
+  }
+}
+
+/** The same for the same charges, however often they are reported. */
+function answerTo(outcome: Outcome, session: string, charges: readonly string[]): Answer {
+  switch (outcome.kind) {
+    case "recorded":
+      return { status: 200, contentType: "application/json", headers: {}, body: { session, charges } };
+    case "failed":
+      return problem("unavailable", "try again with the same charge ids", { headers: RETRY_LATER });
+    default: {
+      const { kind, text, charge } = outcome.refusal;
+      return problem(kind, text, { charge });
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import type { Context, Hono } from "hono";
+import { CHARGE_JSON, MAX_CHARGE_BODY_BYTES } from "../charging/charge-body.ts";
+import type { ChargeDesk } from "./charge-desk.ts";
+import { answered, type Env, sourceOf } from "./http.ts";
+import { problem } from "./problem.ts";
+
+const PATH = "/v1/charges";
+const JSON_TYPES = new Set(["application/json", CHARGE_JSON]);
+
+/** `POST /v1/charges` (M17): app servers report charges by HTTPS. ops/openapi.yaml describes it. */
+export function addChargesApi(app: Hono<Env>, desk: ChargeDesk): void {
+  app.post(PATH, async (c) => {
+    const type = (c.req.header("content-type") ?? "").replace(/;.*/s, "").trim().toLowerCase();
+    if (!JSON_TYPES.has(type)) {
+      const headers = { Accept: "application/json" }; // RFC 9110 §15.5.16
+      return answered(c, problem("media-type", `the body must be application/json`, { headers }));
+    }
+    const encoding = c.req.header("content-encoding") ?? "identity";
+    if (encoding !== "identity") {
+      const headers = { "Accept-Encoding": "identity" };
+      return answered(c, problem("media-type", "the body must not be encoded", { headers }));
+    }
+    return answered(
+      c,
+      await desk.answer({
+        authorization: c.req.header("authorization"),
+        idempotencyKey: c.req.header("idempotency-key"),
+        source: sourceOf(c),
+        body: () => bodyOf(c, MAX_CHARGE_BODY_BYTES),
+      }),
+    );
+  });
+  app.all(PATH, (c) => answered(c, problem("method-not-allowed", undefined, { headers: { Allow: "POST" } })));
+}
+
+/** The body, as far as it is not longer than that; undefined: it is. */
+async function bodyOf(c: Context<Env>, maxBytes: number): Promise<Buffer | undefined> {
+  if (Number(c.req.header("content-length") ?? 0) > maxBytes) return undefined;
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of (c.req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}

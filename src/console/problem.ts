@@ -1,0 +1,44 @@
+/** What an API call is answered: a JSON body, its media type, and header fields. The same for HTTP and NATS. */
+export interface Answer {
+  readonly status: number;
+  readonly contentType: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: unknown;
+}
+
+export const PROBLEM_JSON = "application/problem+json";
+
+/** Kinds of problems: `urn:tollgate:problem:<kind>` is the `type` of RFC 9457 §3.1.1. */
+export const PROBLEMS = {
+  malformed: { status: 400, title: "The request cannot be read" },
+  unauthorized: { status: 401, title: "Sign in with a key of the app server" },
+  prepaid: { status: 402, title: "A prepaid session takes no charges this way" },
+  forbidden: { status: 403, title: "The app server does not offer the service" },
+  terms: { status: 403, title: "The charge is outside of the session's terms" },
+  unknown: { status: 404, title: "No such session" },
+  "not-found": { status: 404, title: "Nothing is here" },
+  "method-not-allowed": { status: 405, title: "The method is not allowed here" },
+  conflict: { status: 409, title: "The charge was made before with other terms" },
+  closed: { status: 410, title: "The session takes no more charges" },
+  "too-large": { status: 413, title: "The body is too large" },
+  "media-type": { status: 415, title: "The body is of another media type" },
+  unreadable: { status: 422, title: "The charges cannot be read" },
+  "key-reused": { status: 422, title: "The Idempotency-Key was used with another body" },
+  "too-many": { status: 429, title: "Too many requests" },
+  fault: { status: 500, title: "The relay failed" },
+  unavailable: { status: 503, title: "The charges could not be put on record" },
+} as const;
+
+export type ProblemKind = keyof typeof PROBLEMS;
+
+/** An answer that says what went wrong (RFC 9457). */
+export function problem(
+  kind: ProblemKind,
+  detail?: string,
+  more: { readonly headers?: Readonly<Record<string, string>>; readonly charge?: string | undefined } = {},
+): Answer {
+  const { status, title } = PROBLEMS[kind];
+  const type = `urn:tollgate:problem:${kind}`;
+  const body = { type, title, status, ...(detail && { detail }), ...(more.charge && { charge: more.charge }) };
+  return { status, contentType: PROBLEM_JSON, headers: more.headers ?? {}, body };
+}
