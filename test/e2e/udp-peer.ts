@@ -98,7 +98,7 @@ export class UdpPeer extends Peer {
     this.flow.send(bytes); // read, and into the inbox
     const message = this.inbox.pop();
     if (!message) return;
-    const key = `${nameOf(message)} ${message.via?.params.get("branch")} ${message.headers.get("cseq")}`;
+    const key = `${nameOf(message)} ${message.via?.params.get("branch")} ${message.headers.get("cseq")} ${message.toTag}`;
     if (this.seen.has(key)) return;
     this.seen.add(key);
     if (this.onMessage(message)) return;

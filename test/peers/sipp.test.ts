@@ -58,6 +58,35 @@ describe.each(["udp", "tcp"] as const)("SIPp at both ends over %s", (transport) 
     expect(lines(bill)).toEqual([]);
   });
 
+  peerTest(
+    "gets its provisional answers reliably, and acknowledges each by PRACK (RFC 3262)",
+    SIPP,
+    20_000,
+    async () => {
+      const bill = await play({
+        transport,
+        client: { scenario: "client-100rel" },
+        servers: [{ scenario: "server-100rel" }],
+      });
+      expect(lines(bill)).toEqual(["wine by winery1, ended by client: 0.50 EUR"]);
+    },
+  );
+
+  peerTest(
+    "is answered by the first of two app servers, and the other's 200 crosses its CANCEL (M8)",
+    SIPP,
+    20_000,
+    async () => {
+      const bill = await play({
+        transport,
+        client: { scenario: "client-call", holdMs: 300 },
+        servers: [{ scenario: "server-crosses-cancel" }, { scenario: "server-call" }],
+        config: { services: [{ id: "wine", tariff: "call", fork: "first" }] },
+      });
+      expect(lines(bill)).toEqual(["wine by winery2, ended by client: 0.50 EUR"]);
+    },
+  );
+
   for (const status of [404, 503]) {
     peerTest(`hears the app server's ${status} as it came (M5)`, SIPP, 20_000, async () => {
       const bill = await play({
