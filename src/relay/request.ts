@@ -10,8 +10,9 @@ import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
 import { forkFor } from "./fork-choice.ts";
+import type { Leg } from "./leg.ts";
 import { type Move, moveOf } from "./move.ts";
-import { ALLOW, passWithoutCharges } from "./passing.ts";
+import { ALLOW, hasOption, passWithoutCharges } from "./passing.ts";
 import { Session } from "./session.ts";
 
 type RequestActor = Actor<ChartLogic<typeof requestMachine>>;
@@ -168,6 +169,18 @@ export class ClientRequest {
     if (said) this.passRefusal(said, response);
     for (const [name, value] of failure.headers ?? []) response.headers.add(name, value);
     if (failure.status === 405) response.headers.add("Allow", ALLOW);
+    this.transaction.respond(response);
+  }
+
+  /** Tells a client that wants to know that a branch which rang has failed, while others may still answer (RFC 6228 §6). */
+  earlyDialogEnded({ dialog }: Leg, status: number): void {
+    const { request, answered } = this.transaction;
+    const more = this.branches.size > 0 || this.actor.getSnapshot().context.waiting.length > 0;
+    // A client that wants all of them reliably gets none: the relay does not wait for PRACK by itself (RFC 6228 §6).
+    if (!more || answered || !hasOption(request.headers, "supported", "199")) return;
+    if (hasOption(request.headers, "require", "100rel")) return;
+    const response = new SipResponse(199, reasonPhrase(199));
+    response.headers.add("To", dialog.local).add("Contact", dialog.contact).add("Reason", `SIP;cause=${status}`);
     this.transaction.respond(response);
   }
 

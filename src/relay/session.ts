@@ -132,6 +132,7 @@ export class Session {
     request.branches.delete(this.appServer.id);
     const said = this.invitation?.refusal;
     if (said) request.refusals.set(this.appServer.id, said);
+    if (this.client) request.earlyDialogEnded(this.client, failure.status);
     request.actor.send({ type: "branch.failed", branch: this.appServer.id, failure });
   }
 

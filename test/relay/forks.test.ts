@@ -292,6 +292,44 @@ describe("fork all: every success is a session (M25)", () => {
   });
 });
 
+describe("199, the end of an early dialog (RFC 6228)", () => {
+  const WANTED: [string, string] = ["Supported", "199, timer"];
+  async function ringing(headers: [string, string][], ids = ["a", "b"]) {
+    const l = await lab({ servers: servers(...ids), service: { fork: "first" } });
+    l.client.invite({ headers });
+    const at = ids.map((id) => l.server(id).request("INVITE"));
+    l.server("a").answer(at[0]!, 180);
+    return { l, at, tag: l.client.response(180).toTag };
+  }
+
+  it("tells a client that wants it which branch has failed, and why, while others may answer", async () => {
+    const { l, at, tag } = await ringing([WANTED]);
+    l.server("a").answer(at[0]!, 486);
+    const ended = l.client.response(199);
+    expect(ended.toTag).toBe(tag);
+    expect(ended.headers.get("reason")).toBe("SIP;cause=486");
+    l.server("b").answer(at[1]!, 404);
+    l.client.response(486);
+  });
+
+  it.each([
+    ["does not want it", []],
+    ["wants every provisional answer reliably", [WANTED, ["Require", "100rel"]]],
+  ] as [string, [string, string][]][])("is not sent to a client that %s", async (_, headers) => {
+    const { l, at } = await ringing(headers);
+    l.server("a").answer(at[0]!, 486);
+    expect(l.client.inbox).toEqual([]);
+  });
+
+  it("is not sent for a branch that never rang, nor for the last", async () => {
+    const { l, at } = await ringing([WANTED]);
+    l.server("b").answer(at[1]!, 486);
+    expect(l.client.inbox).toEqual([]);
+    l.server("a").answer(at[0]!, 404);
+    expect(l.client.inbox.map((message) => !message.isRequest && message.status)).toEqual([486]);
+  });
+});
+
 describe("fork sequential", () => {
   it("asks by priority, and gives each so long to ring (service.ringS)", async () => {
     const l = await lab({
