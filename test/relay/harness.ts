@@ -1,4 +1,5 @@
 import { pino } from "pino";
+import type { z } from "zod";
 import type { ChargingEvent } from "../../src/charging/events.ts";
 import { type Config, configSchema } from "../../src/config/schema.ts";
 import { appServerAuthenticator } from "../../src/directory/app-server-keys.ts";
@@ -12,6 +13,7 @@ import { parseMessage } from "../../src/sip/parse.ts";
 import { reasonPhrase, responseTo } from "../../src/sip/response.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 import type { Store } from "../../src/store/types.ts";
+import type { Logger } from "../../src/support/log.ts";
 import type { Random } from "../../src/support/random.ts";
 import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
 import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
@@ -55,12 +57,19 @@ export interface LabOptions {
   readonly keys?: readonly AppServerKey[];
   /** What an earlier relay has billed. */
   readonly billing?: MemoryBilling;
+  /** Sections of the configuration in place of the ones here. */
+  readonly config?: z.input<typeof configSchema>;
+  /** In place of a network of scripted peers; `deliver` takes what comes for the relay. */
+  readonly network?: TransportLayer & { deliver(message: SipMessage, flow: Flow): void };
+  readonly clock?: TestClock;
+  readonly random?: Random;
+  readonly log?: Logger;
 }
 
 const RELAY = "192.0.2.1";
 
 export async function lab(options: LabOptions = {}): Promise<Lab> {
-  const clock = new TestClock();
+  const { clock = new TestClock(), random = counting(), log = pino({ level: "silent" }) } = options;
   const servers = (options.servers ?? []).map((server, i) => ({ id: "abcdef"[i]!, ...server }));
   if (servers.length === 0) servers.push({ id: "a" });
   const config = configSchema.parse({
@@ -73,13 +82,14 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     health: { intervalS: 0 },
     limits: options.limits ?? {},
     charging: options.charging ?? {},
+    ...options.config,
   });
-  const log = pino({ level: "silent" });
-  const network = new Network();
+  const scripted = new Network();
+  const network = options.network ?? scripted;
   const transactions = createTransactionLayer({
     transport: network,
     clock,
-    random: counting(),
+    random,
     log,
     timers: config.timers,
   });
@@ -92,7 +102,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
   const core = createCore({
     config,
     clock,
-    random: counting(),
+    random,
     log,
     transport: network,
     transactions,
@@ -114,14 +124,14 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
   transactions.attach(new Router(core));
   network.deliver = (message, flow) => transactions.received(message, flow);
   const timersBefore = clock.armed;
-  const peers = new Map(servers.map((server, i) => [server.id, network.peer(`192.0.2.${100 + i}`, 5060, "udp")]));
+  const peers = new Map(servers.map((server, i) => [server.id, scripted.peer(`192.0.2.${100 + i}`, 5060, "udp")]));
   return {
     clock,
     core,
     transactions,
     events,
     billing,
-    client: network.peer("192.0.2.50", 5062, options.clientTransport ?? "udp"),
+    client: scripted.peer("192.0.2.50", 5062, options.clientTransport ?? "udp"),
     server: (id) => peers.get(id)!,
     settle: async () => {
       for (let i = 0; i < 20; i++) await Promise.resolve();

@@ -38,20 +38,24 @@ export class TestClock implements Clock {
   /** Runs everything that is due within `ms`, each at its own moment, also what is armed on the way. */
   advance(ms: number): void {
     const end = this.time + ms;
-    for (;;) {
-      let next: Timer | undefined;
-      for (const timer of this.timers.values()) {
-        if (
-          timer.dueAt <= end &&
-          (!next || timer.dueAt < next.dueAt || (timer.dueAt === next.dueAt && timer.order < next.order))
-        )
-          next = timer;
-      }
-      if (!next) break;
-      this.timers.delete(next.order);
-      this.time = Math.max(this.time, next.dueAt);
-      next.fn();
-    }
+    while (this.step(end));
     this.time = end;
+  }
+
+  /** Runs the one timer that is due next, where it is due until `end`; false where there is none. */
+  step(end: number): boolean {
+    let next: Timer | undefined;
+    for (const timer of this.timers.values()) {
+      if (
+        timer.dueAt <= end &&
+        (!next || timer.dueAt < next.dueAt || (timer.dueAt === next.dueAt && timer.order < next.order))
+      )
+        next = timer;
+    }
+    if (!next) return false;
+    this.timers.delete(next.order);
+    this.time = Math.max(this.time, next.dueAt);
+    next.fn();
+    return true;
   }
 }

@@ -1,0 +1,209 @@
+import { CHARGE_JSON, PACKAGE } from "../../src/charging/charge-body.ts";
+import type { SipResponse } from "../../src/sip/message.ts";
+import type { ServerTransaction } from "../../src/transaction/types.ts";
+import { Agent, type Filling, type Half } from "./agent.ts";
+
+/** When everybody hangs up who has not yet. */
+export const HOME_MS = 180_000;
+
+const description = (service: string): Filling => ({
+  type: "application/vnd.tollgate.service+xml",
+  body: `<service name="${service}"/>`,
+});
+
+/** What a session may be changed to, or moved to. */
+export const SERVICES = ["wine", "beer", "tea"] as const;
+
+/** Asks for services, changes them, moves, hangs up, gives up, vanishes; which, is chance. */
+export class ClientAgent extends Agent {
+  /** 2xx that came, by what the relay's To tag was. */
+  answers = 0;
+
+  /** Plays one story from its INVITE on. */
+  play(): void {
+    const { chance } = this.around;
+    const service = chance.of(SERVICES);
+    const given = { up: false };
+    const call = this.invite(`sip:${service}@portal.com`, description(service), {
+      answered: (half) => {
+        this.answers++;
+        if (given.up || chance.percent(10)) this.hangUp(half);
+        else this.live(half);
+      },
+      failed: () => {},
+    });
+    if (!chance.percent(15)) return;
+    this.later(0, 8_000, () => {
+      given.up = true;
+      call.cancel();
+    });
+  }
+
+  private live(half: Half): void {
+    const { chance } = this.around;
+    for (let i = chance.between(0, 3); i > 0; i--) this.later(50, 60_000, () => this.act(half));
+    this.later(0, 90_000, () => this.hangUp(half));
+  }
+
+  private act(half: Half): void {
+    const { chance } = this.around;
+    if (!this.isOpen(half) || half.leaving || half.changing || half.answer) return;
+    const what = chance.between(0, 9);
+    if (what < 2) this.change(half, "INVITE", { type: "application/sdp", body: "v=0 hold" });
+    else if (what < 3) this.change(half, "UPDATE", {});
+    else if (what < 5) this.change(half, "INVITE", description(chance.of(SERVICES)));
+    else if (what < 6) this.change(half, "UPDATE", description(chance.of(SERVICES)));
+    else if (what < 7) this.within(half, "MESSAGE", { type: "text/plain", body: "hello" });
+    else if (what < 9) this.refer(half);
+    else this.replace(half);
+  }
+
+  private change(half: Half, method: string, filling: Filling): void {
+    half.changing = true;
+    this.within(half, method, filling, () => {
+      half.changing = false;
+    });
+  }
+
+  /** Moves on to another service, and lets the first go on or not (M23, M24). */
+  private refer(half: Half): void {
+    const { chance } = this.around;
+    const target = `<sip:${chance.of(SERVICES)}@portal.com>`;
+    const headers: [string, string][] = [["Refer-To", target]];
+    if (chance.percent(30)) headers.push(["Refer-Sub", "false"], ["Supported", "norefersub"]);
+    this.within(half, "REFER", { headers });
+  }
+
+  /** The same by an INVITE with Replaces. */
+  private replace({ dialog }: Half): void {
+    const service = this.around.chance.of(SERVICES);
+    const replaces = `${dialog.callId};to-tag=${dialog.remoteTag};from-tag=${dialog.localTag}`;
+    this.invite(
+      `sip:${service}@portal.com`,
+      { ...description(service), headers: [["Replaces", replaces]] },
+      {
+        answered: (half) => this.live(half),
+        failed: () => {},
+      },
+    );
+  }
+
+  /** The relay calls: a second session beside the first (M24). */
+  protected invited(transaction: ServerTransaction): void {
+    const { chance } = this.around;
+    if (chance.percent(10)) {
+      this.reply(transaction, 486, {}, this.around.random.token(64));
+      return;
+    }
+    const half = this.halfFor(transaction);
+    let cancelled = false;
+    transaction.onCancel = () => {
+      cancelled = true;
+      this.forget(half);
+      this.reply(transaction, 487, {}, half.dialog.localTag);
+    };
+    this.later(0, 3_000, () => {
+      if (cancelled) return;
+      this.answer(half, transaction, { type: "application/sdp", body: "v=0" });
+      this.live(half);
+    });
+  }
+
+  goHome(): void {
+    for (const half of [...this.halves.values()]) this.hangUp(half);
+  }
+}
+
+/** One charge that an app server has asked for. */
+export interface Asked {
+  readonly id: string;
+  /** Answered with 200: then it has to be on the bill. */
+  taken: boolean;
+}
+
+/** Offers services: answers soon, late or never, charges by INFO and with its 200 to BYE, hangs up, changes, vanishes. */
+export class ServerAgent extends Agent {
+  readonly asked: Asked[] = [];
+  private charges = 0;
+
+  protected invited(transaction: ServerTransaction): void {
+    const { chance, random } = this.around;
+    const mood = chance.between(0, 99);
+    if (mood < 8) {
+      transaction.onCancel = () => this.reply(transaction, 487, {}, "none");
+      return; // says nothing at all
+    }
+    const half = this.halfFor(transaction);
+    const tag = half.dialog.localTag;
+    let over = false;
+    const refuse = (status: number) => {
+      over = true;
+      this.forget(half);
+      this.reply(transaction, status, {}, tag);
+    };
+    transaction.onCancel = () => {
+      if (!over) refuse(487);
+    };
+    if (mood < 80)
+      this.later(0, 2_000, () => over || this.reply(transaction, 180, { headers: [["Contact", this.contact]] }, tag));
+    if (mood < 14) return; // rings for ever
+    this.later(0, chance.percent(10) ? 20_000 : 4_000, () => {
+      if (over) return;
+      if (mood < 30) {
+        refuse(chance.of([404, 480, 486, 503, 603]));
+        return;
+      }
+      over = true;
+      this.answer(half, transaction, { type: "application/json", body: `{"url":"http://${random.token(32)}"}` });
+    });
+  }
+
+  protected override acknowledged(half: Half, transaction: ServerTransaction): void {
+    if (transaction.request.toTag !== undefined) return;
+    const { chance } = this.around;
+    for (let i = chance.between(0, 3); i > 0; i--) this.later(10, 60_000, () => this.charge(half));
+    if (chance.percent(20)) this.later(1_000, 60_000, () => this.update(half));
+    if (chance.percent(20)) this.later(10, 60_000, () => this.hangUp(half, chance.percent(30) ? this.charged() : {}));
+    this.later(HOME_MS, HOME_MS + 60_000, () => this.hangUp(half));
+  }
+
+  private update(half: Half): void {
+    if (!this.isOpen(half) || half.leaving || half.changing || half.answer) return;
+    half.changing = true;
+    const method = this.around.chance.of(["INVITE", "UPDATE"]);
+    this.within(half, method, { type: "application/sdp", body: "v=0" }, () => {
+      half.changing = false;
+    });
+  }
+
+  private charge(half: Half, again?: Asked): void {
+    if (!this.isOpen(half) || half.leaving) return;
+    const asked = again ?? this.ask();
+    const filling = { ...bodyOf(asked), headers: [["Info-Package", PACKAGE]] as [string, string][] };
+    this.within(half, "INFO", filling, (status: number, _response?: SipResponse) => {
+      if (status === 200) asked.taken = true;
+      // The same once more, as after a doubt: it may be charged only once.
+      if (again === undefined && this.around.chance.percent(30)) this.later(10, 5_000, () => this.charge(half, asked));
+    });
+  }
+
+  /** Nobody says whether these were taken. */
+  protected override farewell(): Filling {
+    return this.around.chance.percent(30) ? this.charged() : {};
+  }
+
+  private charged(): Filling {
+    return bodyOf(this.ask());
+  }
+
+  private ask(): Asked {
+    const asked = { id: `${this.host.address}-${++this.charges}`, taken: false };
+    this.asked.push(asked);
+    return asked;
+  }
+}
+
+const bodyOf = ({ id }: Asked): Filling => ({
+  type: CHARGE_JSON,
+  body: JSON.stringify({ charges: [{ id, item: "thing", unitPrice: "1.00", currency: "EUR" }] }),
+});

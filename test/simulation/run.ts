@@ -1,0 +1,56 @@
+import { parseArgs } from "node:util";
+import { play } from "./story.ts";
+
+/* `npm run simulate`: plays many seeds, or one with every datagram. Ends with 1 where something is not as it should be. */
+
+const { values } = parseArgs({
+  options: {
+    seeds: { type: "string", default: "10000" },
+    from: { type: "string", default: "1" },
+    seed: { type: "string" },
+    help: { type: "boolean", short: "h" },
+  },
+});
+
+const HELP = `Plays a client, the relay and up to five app servers on a bad network, in simulated time.
+
+  npm run simulate                          10,000 seeds
+  npm run simulate -- --seeds 500 --from 1000
+  npm run simulate -- --seed 1234           one seed, with every datagram`;
+
+async function one(seed: number): Promise<number> {
+  const outcome = await play(seed, { trace: true });
+  console.log(outcome.trace.join("\n"));
+  console.log(`seed ${seed}: ${outcome.sessions} sessions, ${outcome.charges} charges`);
+  for (const fault of outcome.faults) console.log(`  ${fault}`);
+  return outcome.faults.length === 0 ? 0 : 1;
+}
+
+async function many(from: number, count: number): Promise<number> {
+  const failed: number[] = [];
+  const total = { sessions: 0, charges: 0, events: 0 };
+  let toldAt = Date.now();
+  for (let seed = from; seed < from + count; seed++) {
+    const outcome = await play(seed);
+    total.sessions += outcome.sessions;
+    total.charges += outcome.charges;
+    total.events += outcome.events;
+    if (outcome.faults.length > 0) {
+      failed.push(seed);
+      console.log(`seed ${seed} (npm run simulate -- --seed ${seed})\n  ${outcome.faults.slice(0, 5).join("\n  ")}`);
+    }
+    if (Date.now() - toldAt < 5_000) continue;
+    toldAt = Date.now();
+    console.log(`${seed - from + 1} of ${count} seeds, ${failed.length} with faults`);
+  }
+  const { sessions, charges, events } = total;
+  console.log(`${count} seeds: ${sessions} sessions, ${charges} charges, ${events} events on record`);
+  console.log(
+    failed.length === 0 ? "No fault." : `Faults in ${failed.length} seeds: ${failed.slice(0, 50).join(", ")}`,
+  );
+  return failed.length === 0 ? 0 : 1;
+}
+
+if (values.help) console.log(HELP);
+else if (values.seed !== undefined) process.exitCode = await one(Number(values.seed));
+else process.exitCode = await many(Number(values.from), Number(values.seeds));

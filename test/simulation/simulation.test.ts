@@ -1,0 +1,28 @@
+import { describe, expect, it } from "vitest";
+import { play } from "./story.ts";
+
+const SEEDS = 200;
+
+describe("a client, a relay and up to five app servers on a bad network", () => {
+  it(`end with no session, leg, actor or timer left, each session charged once: ${SEEDS} seeds (npm run simulate for more)`, {
+    timeout: 120_000,
+  }, async () => {
+    let sessions = 0;
+    let charges = 0;
+    for (let seed = 1; seed <= SEEDS; seed++) {
+      const outcome = await play(seed);
+      expect(outcome.faults, `seed ${seed}; to see it: npm run simulate -- --seed ${seed}`).toEqual([]);
+      sessions += outcome.sessions;
+      charges += outcome.charges;
+    }
+    // That the stories have something in them.
+    expect(sessions).toBeGreaterThan(SEEDS / 2);
+    expect(charges).toBeGreaterThan(SEEDS / 4);
+  });
+
+  it("play the same story again for the same seed", async () => {
+    const [first, second] = [await play(7, { trace: true }), await play(7, { trace: true })];
+    expect(second.trace).toEqual(first.trace);
+    expect(first.trace.length).toBeGreaterThan(20);
+  });
+});

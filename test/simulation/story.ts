@@ -1,0 +1,183 @@
+// biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
+import { pino } from "pino";
+import { accountEvents, type ChargingEvent } from "../../src/charging/events.ts";
+import type { Random } from "../../src/support/random.ts";
+import { type Lab, lab } from "../relay/harness.ts";
+import { TestClock } from "../support/test-clock.ts";
+import { Chance } from "./chance.ts";
+import { SimulatedNetwork } from "./network.ts";
+import { ClientAgent, HOME_MS, SERVICES, ServerAgent } from "./peers.ts";
+
+/** What came of one seed. */
+export interface Outcome {
+  readonly seed: number;
+  /** What should not be; none: all is well. */
+  readonly faults: readonly string[];
+  readonly sessions: number;
+  readonly charges: number;
+  readonly events: number;
+  /** Every datagram, where it was asked for. */
+  readonly trace: readonly string[];
+}
+
+const RELAY = "192.0.2.1";
+const CLIENT = "192.0.2.50";
+
+/**
+ * Plays one seed: a client, a relay and up to five app servers over a network that loses, doubles, delays and reorders, some of them
+ * crash, and in the end everybody goes home. Then nothing may be left, and what was charged must be what was promised.
+ */
+export async function play(seed: number, options: { trace?: boolean } = {}): Promise<Outcome> {
+  const chance = new Chance(seed);
+  const clock = new TestClock();
+  const random = randomFrom(chance);
+  const network = new SimulatedNetwork(clock, chance, {
+    lostPercent: chance.of([0, 2, 10, 25]),
+    doubledPercent: chance.of([0, 5, 20]),
+    latePercent: chance.of([0, 5, 20]),
+  });
+  network.tracing = options.trace ?? false;
+  const complaints: string[] = [];
+  const around = { clock, chance, random, relay: RELAY };
+  const names = Array.from({ length: chance.between(1, 5) }, (_, i) => `server${i + 1}`);
+  const config = configuration(chance, names);
+  const { services } = config;
+  const l = await lab({
+    clock,
+    random,
+    network: network.host(RELAY),
+    log: pino({ level: "error" }, { write: (line: string) => void complaints.push(line.trim()) }),
+    config,
+  });
+  const servers = names.map((_, i) => new ServerAgent(around, network.host(`192.0.2.${100 + i}`)));
+  const client = new ClientAgent(around, network.host(CLIENT));
+  for (let i = chance.between(1, 4); i > 0; i--) clock.setTimeout(() => client.play(), chance.between(0, 20_000));
+  plotCrashes(around, client, servers);
+  clock.setTimeout(() => client.goHome(), HOME_MS);
+  clock.setTimeout(() => {
+    network.calm = true;
+  }, HOME_MS);
+
+  let story = "";
+  try {
+    await run(clock, HOME_MS + 15 * 60_000);
+  } catch (error) {
+    story = `the story broke off: ${(error as Error).stack}`;
+  }
+  const faults = [
+    ...(story ? [story] : []),
+    ...leftIn("the relay", l.leftovers()),
+    ...leftIn("the client", client.leftovers),
+    ...servers.flatMap((server) => leftIn(server.host.address, server.leftovers)),
+    ...complaints.map((line) => `the relay complained: ${line}`),
+    ...(l.core.counters.crashed > 0 ? [`${l.core.counters.crashed} sessions failed by a fault of the relay`] : []),
+    ...misbilled(l, servers, (service) => services.find(({ id }) => id === service)?.clock === "answer"),
+  ];
+  const sessions = l.events.filter((event) => event.type === "session.started").length;
+  const charges = l.events.filter((event) => event.type === "charge.made").length;
+  return { seed, faults, sessions, charges, events: l.events.length, trace: network.trace };
+}
+
+function configuration(chance: Chance, names: readonly string[]) {
+  const services = SERVICES.map((id) => ({
+    id,
+    tariff: "t",
+    fork: chance.of(["sequential", "first", "all"] as const),
+    clock: chance.of(["ack", "answer"] as const),
+    ringS: chance.between(5, 30),
+    limits: { currency: "EUR" },
+  }));
+  return {
+    portal: { domain: "portal.com" },
+    listen: [`udp:${RELAY}:5060`],
+    services,
+    tariffs: [{ id: "t", currency: "EUR", price: "0.10" }],
+    appServers: names.map((id, i) => ({
+      id,
+      uri: `sip:192.0.2.${100 + i}:5060`,
+      services: SERVICES.filter((_, j) => j === 0 || chance.percent(60)),
+      priority: chance.between(1, 2),
+    })),
+    rules: [
+      ...SERVICES.map((id) => ({
+        name: `asks for ${id}`,
+        when: { body: { "service.@name": id } },
+        then: { service: id },
+      })),
+      { name: "by name", then: {} },
+    ],
+    session: { probeS: 20, silentS: 5 },
+    health: { intervalS: 0 },
+    charging: { lateChargesS: 30 },
+  };
+}
+
+/** Some vanish for good, and some app servers come again and know nothing of before. */
+function plotCrashes(
+  { clock, chance }: { clock: TestClock; chance: Chance },
+  client: ClientAgent,
+  servers: readonly ServerAgent[],
+): void {
+  if (chance.percent(10)) clock.setTimeout(() => client.crash(), chance.between(0, HOME_MS));
+  for (const server of servers) {
+    if (!chance.percent(15)) continue;
+    const at = chance.between(0, HOME_MS);
+    clock.setTimeout(() => server.crash(), at);
+    if (chance.percent(50)) clock.setTimeout(() => server.restart(), at + chance.between(100, 30_000));
+  }
+}
+
+/** Lets time pass timer by timer, and between two of them the promises have their turn. */
+async function run(clock: TestClock, ms: number): Promise<void> {
+  const end = clock.now() + ms;
+  while (clock.step(end)) for (let i = 0; i < 12; i++) await Promise.resolve();
+}
+
+const leftIn = (who: string, leftovers: Record<string, number>): string[] =>
+  Object.entries(leftovers)
+    .filter(([, count]) => count > 0)
+    .map(([what, count]) => `${who} has ${count} ${what} left`);
+
+/** Each session that started ended once; each charge that was answered with 200 is on record once, and no other that nobody asked for. */
+function misbilled(
+  { events }: Lab,
+  servers: readonly ServerAgent[],
+  startsAtAnswer: (service: string) => boolean,
+): string[] {
+  const faults: string[] = [];
+  const count = new Map<string, number>();
+  for (const { id } of events) count.set(id, (count.get(id) ?? 0) + 1);
+  for (const [id, times] of count) if (times > 1) faults.push(`${id} is on record ${times} times`);
+
+  const started = new Set<string>();
+  const ended = new Set<string>();
+  for (const event of events.flatMap(accountEvents)) {
+    if (event.type === "session.started") started.add(event.session.id);
+    if (event.type === "session.ended") {
+      if (ended.has(event.session.id)) faults.push(`${event.session.id} ended twice`);
+      ended.add(event.session.id);
+      // Where time runs from the answer, a session whose ACK never came is charged, and its end says from when.
+      if (startsAtAnswer(event.session.service)) started.add(event.session.id);
+    }
+  }
+  for (const id of started) if (!ended.has(id)) faults.push(`session ${id} started and never ended`);
+  for (const id of ended) if (!started.has(id)) faults.push(`session ${id} ended and never started`);
+
+  const charged = new Map<string, number>();
+  for (const id of events.flatMap(chargeIdOf)) charged.set(id, (charged.get(id) ?? 0) + 1);
+  for (const { id, taken } of servers.flatMap((server) => server.asked)) {
+    const times = charged.get(id) ?? 0;
+    charged.delete(id);
+    if (times > 1) faults.push(`charge ${id} was made ${times} times`);
+    if (taken && times === 0) faults.push(`charge ${id} was answered with 200 and is not on record`);
+  }
+  for (const id of charged.keys()) faults.push(`charge ${id} is on record, and nobody has asked for it`);
+  return faults;
+}
+
+const chargeIdOf = (event: ChargingEvent): string[] => (event.type === "charge.made" ? [event.charge.id] : []);
+
+function randomFrom(chance: Chance): Random {
+  let tokens = 0;
+  return { token: () => `${(++tokens).toString(16)}x${Math.floor(chance.next() * 2 ** 32).toString(16)}` };
+}
