@@ -79,6 +79,11 @@ export class ChargeBook {
     this.currency = facts.tariff?.currency ?? currency;
   }
 
+  /** What was charged so far, also what is on its way to the disk; undefined: nothing. */
+  get total(): Money | undefined {
+    return this.sum;
+  }
+
   /** Makes all of a body's charges, or none. At once where they are refused or were made before. */
   enter(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
     const { clock, days } = this.keeping;

@@ -130,7 +130,12 @@ export function passWithoutCharges(from: SipMessage, to: SipMessage): void {
     return;
   }
   passHeaders(from, to);
-  to.headers.fields.splice(0, to.headers.fields.length, ...to.headers.fields.filter((f) => !OF_BODY.has(f.key)));
+  withoutBody(to);
+}
+
+/** Takes a body's header fields out of a message that has none, or is to get another. */
+export function withoutBody({ headers }: SipMessage): void {
+  headers.fields.splice(0, headers.fields.length, ...headers.fields.filter((f) => !OF_BODY.has(f.key)));
 }
 
 /** Passes the client's credentials for realms that are not ours: they are for the app server (RFC 3261 §22.3). */

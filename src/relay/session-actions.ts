@@ -5,6 +5,7 @@ import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
+import { adviseClient } from "./advice.ts";
 import { Answer } from "./answer.ts";
 import { Change, relayMessage } from "./change.ts";
 import type { Core } from "./core.ts";
@@ -92,17 +93,25 @@ function relayBye(session: Session, context: SessionContext, event: EventOf<"bye
   session.bye = event.payload as ServerTransaction;
   session.change?.abort();
   const to = context.leaving[0]!;
-  const passes = to === "client" ? passWithoutCharges : pass;
-  sendBye(session, to, (bye) => passes(session.bye!.request, bye));
-  if (event.from === "server") session.charges.collect(session.bye.request);
+  const { request } = session.bye;
+  if (event.from === "server") session.charges.collect(request);
+  sendBye(session, to, (bye) => {
+    if (to === "server") return pass(request, bye);
+    passWithoutCharges(request, bye);
+    adviseClient(session, bye, context.startedAt, event.at);
+  });
 }
 
 function sendByes(session: Session, context: SessionContext): void {
   session.change?.abort();
   const why = (context.endedBy ?? "").replace(/^relay: /, "");
   // RFC 3326: says why nobody hung up and the session is over all the same.
+  const reason = `SIP ;cause=480 ;text="${why.replace(/["\\]/g, "")}"`;
   for (const side of context.leaving)
-    sendBye(session, side, (bye) => bye.headers.add("Reason", `SIP ;cause=480 ;text="${why.replace(/["\\]/g, "")}"`));
+    sendBye(session, side, (bye) => {
+      bye.headers.add("Reason", reason);
+      if (side === "client") adviseClient(session, bye, context.startedAt, context.endedAt ?? session.core.clock.now());
+    });
 }
 
 function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
@@ -145,7 +154,7 @@ function recordEnd(session: Session, context: SessionContext): void {
   core.ended.add(session, endedAt);
 }
 
-function relayByeAnswer(session: Session): void {
+function relayByeAnswer(session: Session, context: SessionContext): void {
   const { bye, byeAnswer } = session;
   if (!bye) {
     beforeStop(session.core, session.recorded);
@@ -156,6 +165,7 @@ function relayByeAnswer(session: Session): void {
       const response = new SipResponse(200, reasonPhrase(200));
       // Whatever the other end said, for the one that hung up the session is over.
       if (byeAnswer && byeAnswer.status < 300) passWithoutCharges(byeAnswer, response);
+      if (context.endedBy === "client") adviseClient(session, response, context.startedAt, context.endedAt ?? 0);
       bye.respond(response);
     },
     () => reply(bye, 500, [], "The end of the session could not be put on record"),
@@ -232,7 +242,7 @@ export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof 
       answerBye: on<"bye">((_, event) => answerBye(event)),
       collectCharges: on<"bye.answered">(collectCharges),
       recordEnd: on((session, _, context) => recordEnd(session, context)),
-      relayByeAnswer: on(relayByeAnswer),
+      relayByeAnswer: on((session, _, context) => relayByeAnswer(session, context)),
       relayChange: on<"change">((session, event) => {
         session.change = new Change(session, event.from, event.payload as ServerTransaction);
       }),

@@ -115,6 +115,26 @@ describe.each(["udp", "tcp"] as const)("SIPp at both ends over %s", (transport) 
     },
   );
 
+  peerTest("is told what the session cost in the answer to its BYE (ETSI TS 124 647)", SIPP, 20_000, async () => {
+    const bill = await play({
+      transport,
+      config: { charging: { advice: true } },
+      client: { scenario: "client-advised", holdMs: 100 },
+      servers: [{ scenario: "server-charges-at-bye", charges: CHIANTI }],
+    });
+    expect(lines(bill)).toEqual(["wine by winery1, ended by client: 0.50 EUR", "2 x Chianti 2019 by bye: 25.00 EUR"]);
+  });
+
+  peerTest("is told what the session cost in the BYE that it gets (ETSI TS 124 647)", SIPP, 20_000, async () => {
+    const bill = await play({
+      transport,
+      config: { charging: { advice: true } },
+      client: { scenario: "client-hung-up-advised" },
+      servers: [{ scenario: "server-hangs-up", holdMs: 300 }],
+    });
+    expect(lines(bill)).toEqual(["wine by winery1, ended by server: 0.50 EUR"]);
+  });
+
   peerTest("is charged for what stands in the answer to BYE, and sees none of it (M16)", SIPP, 20_000, async () => {
     const bill = await play({
       transport,

@@ -48,6 +48,8 @@ export interface LabOptions {
   /** Services beside `service1`. */
   readonly more?: readonly Config["services"][number][];
   readonly service?: Partial<Config["services"][number]>;
+  /** Beside "t", 0.10 EUR for each begun minute. */
+  readonly tariffs?: readonly Config["tariffs"][number][];
   readonly session?: Partial<Config["session"]>;
   readonly clientTransport?: "udp" | "tcp";
   readonly limits?: Partial<Config["limits"]>;
@@ -76,7 +78,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     portal: { domain: "portal.com" },
     listen: [`udp:${RELAY}:5060`],
     services: [{ id: "service1", tariff: "t", ...options.service }, ...(options.more ?? [])],
-    tariffs: [{ id: "t", currency: "EUR", price: "0.10" }],
+    tariffs: [{ id: "t", currency: "EUR", price: "0.10" }, ...(options.tariffs ?? [])],
     appServers: servers.map((server, i) => ({ uri: `sip:192.0.2.${100 + i}:5060`, services: ["service1"], ...server })),
     session: { probeS: 0, ...options.session },
     health: { intervalS: 0 },

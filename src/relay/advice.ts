@@ -1,0 +1,26 @@
+import { AOC_TYPE, chargeAdvice } from "../charging/charge-advice.ts";
+import { add, type Money } from "../charging/money.ts";
+import { rateDuration } from "../charging/tariff.ts";
+import type { SipMessage } from "../sip/message.ts";
+import { withoutBody } from "./passing.ts";
+import type { Session } from "./session.ts";
+
+/**
+ * Tells the client what the session cost until `at`, in the BYE that it gets or the answer to its own (ETSI TS 124 647 §4.5), where the service
+ * or the configuration wants that. What the app server says to the client comes first: a body of its own is left as it is. What is reported
+ * after the session (M15) is not in it, and of a BYE on its way to the client not the moment until it is answered.
+ */
+export function adviseClient(session: Session, message: SipMessage, startedAt: number | null, at: number): void {
+  const { service, core } = session;
+  if (!(service.advice ?? core.config.charging.advice) || startedAt === null || message.body.length > 0) return;
+  withoutBody(message);
+  // RFC 3261 §20.11: handling is "required" where nothing is said, and a client that knows no AOC would refuse the BYE.
+  message.headers.add("Content-Type", AOC_TYPE).add("Content-Disposition", "render;handling=optional");
+  message.body = Buffer.from(chargeAdvice(costUntil(session, at - startedAt)));
+}
+
+function costUntil({ facts, charges }: Session, durationMs: number): Money | undefined {
+  const time = facts.tariff && rateDuration(facts.tariff, durationMs);
+  const items = charges.bookIfAny?.total;
+  return time && items && time.currency === items.currency ? add(time, items) : (items ?? time);
+}
