@@ -180,6 +180,8 @@ export class Session {
     const { probeS } = this.core.config.session;
     if (probeS === 0) return;
     this.probeTimer = this.core.clock.setTimeout(() => {
+      // After a BYE nothing more may be sent: it would overtake a BYE that is lost and sent again, which is refused then (RFC 3261 §12.2.2).
+      if (this.context.byeAt !== null) return;
       if (this.client) this.probe(this.client);
       if (this.server) this.probe(this.server);
       this.armProbe();

@@ -148,6 +148,16 @@ describe("who disappears", () => {
     expect(l.leftovers()).toEqual(nothing);
   });
 
+  it("by BYE that is not answered yet: nothing is sent after it, which would overtake it (RFC 3261 §12.2.2)", async () => {
+    const l = await lab({ session: { probeS: 2 } });
+    const { invite, answer, server } = await establish(l);
+    l.clock.advance(1_000);
+    l.client.inDialog("BYE", invite, answer, 2);
+    server.request("BYE");
+    l.clock.advance(5_000);
+    expect(server.inbox.every((message) => message.isRequest && message.method === "BYE")).toBe(true);
+  });
+
   it("the app server, in the middle: noticed by a probe, the client is told (M12)", async () => {
     const l = await lab({ session: { probeS: 60 } });
     const { server } = await establish(l);

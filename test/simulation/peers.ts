@@ -3,8 +3,10 @@ import type { SipResponse } from "../../src/sip/message.ts";
 import type { ServerTransaction } from "../../src/transaction/types.ts";
 import { Agent, type Filling, type Half } from "./agent.ts";
 
-/** When everybody hangs up who has not yet. */
-export const HOME_MS = 180_000;
+/** From then on nobody begins anything, and the network is good. */
+export const CALM_MS = 180_000;
+/** When clients hang up who have not yet. App servers never do: whoever stands alone then has been forgotten by the relay. */
+export const HOME_MS = CALM_MS + 150_000;
 
 const description = (service: string): Filling => ({
   type: "application/vnd.tollgate.service+xml",
@@ -109,8 +111,16 @@ export class ClientAgent extends Agent {
     });
   }
 
+  /** Sessions at the end that the relay knew nothing of. */
+  alone = 0;
+
   goHome(): void {
-    for (const half of [...this.halves.values()]) this.hangUp(half);
+    for (const half of [...this.halves.values()]) {
+      this.within(half, "BYE", {}, (status) => {
+        if (status !== 200) this.alone++;
+        this.forget(half);
+      });
+    }
   }
 }
 
@@ -164,7 +174,6 @@ export class ServerAgent extends Agent {
     for (let i = chance.between(0, 3); i > 0; i--) this.later(10, 60_000, () => this.charge(half));
     if (chance.percent(20)) this.later(1_000, 60_000, () => this.update(half));
     if (chance.percent(20)) this.later(10, 60_000, () => this.hangUp(half, chance.percent(30) ? this.charged() : {}));
-    this.later(HOME_MS, HOME_MS + 60_000, () => this.hangUp(half));
   }
 
   private update(half: Half): void {

@@ -6,7 +6,7 @@ import { type Lab, lab } from "../relay/harness.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { Chance } from "./chance.ts";
 import { SimulatedNetwork } from "./network.ts";
-import { ClientAgent, HOME_MS, SERVICES, ServerAgent } from "./peers.ts";
+import { CALM_MS, ClientAgent, HOME_MS, SERVICES, ServerAgent } from "./peers.ts";
 
 /** What came of one seed. */
 export interface Outcome {
@@ -56,7 +56,7 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
   clock.setTimeout(() => client.goHome(), HOME_MS);
   clock.setTimeout(() => {
     network.calm = true;
-  }, HOME_MS);
+  }, CALM_MS);
 
   let story = "";
   try {
@@ -68,6 +68,7 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
     ...(story ? [story] : []),
     ...leftIn("the relay", l.leftovers()),
     ...leftIn("the client", client.leftovers),
+    ...(client.alone > 0 ? [`the client was alone in ${client.alone} dialogs`] : []),
     ...servers.flatMap((server) => leftIn(server.host.address, server.leftovers)),
     ...complaints.map((line) => `the relay complained: ${line}`),
     ...(l.core.counters.crashed > 0 ? [`${l.core.counters.crashed} sessions failed by a fault of the relay`] : []),
@@ -118,10 +119,10 @@ function plotCrashes(
   client: ClientAgent,
   servers: readonly ServerAgent[],
 ): void {
-  if (chance.percent(10)) clock.setTimeout(() => client.crash(), chance.between(0, HOME_MS));
+  if (chance.percent(10)) clock.setTimeout(() => client.crash(), chance.between(0, CALM_MS));
   for (const server of servers) {
     if (!chance.percent(15)) continue;
-    const at = chance.between(0, HOME_MS);
+    const at = chance.between(0, CALM_MS);
     clock.setTimeout(() => server.crash(), at);
     if (chance.percent(50)) clock.setTimeout(() => server.restart(), at + chance.between(100, 30_000));
   }
