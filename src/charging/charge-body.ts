@@ -20,6 +20,9 @@ export const CHARGE_XML = "application/vnd.tollgate.charge+xml";
 /** The Info Package in which charges travel (RFC 6086). */
 export const PACKAGE = "tollgate-charge";
 
+/** The header by which the relay tells an app server what a session is called, and an app server the relay (M15). */
+export const SESSION_HEADER = "Tollgate-Session";
+
 /** More than this is refused, in bytes and in charges. */
 export const MAX_CHARGE_BODY_BYTES = 65_536;
 export const MAX_CHARGES = 100;

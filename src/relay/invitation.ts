@@ -1,3 +1,4 @@
+import { SESSION_HEADER } from "../charging/charge-body.ts";
 import { withTag } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
@@ -18,7 +19,7 @@ import {
 } from "./passing.ts";
 import { Reliable } from "./reliable.ts";
 import type { Session } from "./session.ts";
-import { callIdOf, SESSION_HEADER } from "./session-names.ts";
+import { callIdOf } from "./session-names.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 

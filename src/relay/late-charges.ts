@@ -1,4 +1,4 @@
-import { CHARGE_JSON, CHARGE_XML, isChargeType, parseChargeBody } from "../charging/charge-body.ts";
+import { CHARGE_JSON, CHARGE_XML, isChargeType, parseChargeBody, SESSION_HEADER } from "../charging/charge-body.ts";
 import type { Outcome } from "../charging/charge-book.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
@@ -7,7 +7,7 @@ import { answerCharges } from "./charge-answers.ts";
 import type { Core } from "./core.ts";
 import { reply } from "./reply.ts";
 import { challengeHeaders } from "./request.ts";
-import { SESSION_HEADER, sessionOf } from "./session-names.ts";
+import { sessionOf } from "./session-names.ts";
 
 /** User part of the Request-URI to which app servers send charges: `sip:charges@portal.example`. */
 const CHARGES = "charges";

@@ -1,6 +1,3 @@
-/** The header by which the relay tells an app server what a session is called, and an app server the relay (M15). */
-export const SESSION_HEADER = "Tollgate-Session";
-
 const CALL_ID_END = "@tollgate";
 
 /** Call-ID of the relay's dialog with the app server. */

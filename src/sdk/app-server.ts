@@ -6,12 +6,13 @@ import {
   type ResponseOptions,
   type URI,
 } from "sip.js/lib/core/index.js";
-import { PACKAGE } from "../charging/charge-body.ts";
+import { PACKAGE, SESSION_HEADER } from "../charging/charge-body.ts";
 import { passportName } from "../sip/passport.ts";
 import { sipUriOf } from "../sip/uri.ts";
 import type { Logger } from "../support/log.ts";
 import { type AppSession, createAppSession } from "./app-session.ts";
 import { type Dialog, within } from "./dialog.ts";
+import { type ChargesTarget, reportLate } from "./late-charges.ts";
 import { createProofCheck, type ProofCheck, type ProofOptions } from "./proof.ts";
 import {
   ACCESS_TYPE,
@@ -41,6 +42,11 @@ export interface AppServerOptions {
   readonly proof?: ProofOptions | false;
   /** IP addresses of the relays: whoever else connects is turned away (M10). Default: anyone may connect. */
   readonly relays?: readonly string[];
+  /**
+   * How charges after a session's end (M15) are signed: a key from `tollgate appserver key add`, or nothing where the relay trusts this server's address. Left
+   * out: a session that has ended takes none.
+   */
+  readonly charging?: { readonly key: string; readonly secret: string } | "by address";
   readonly logger?: Logger;
 }
 
@@ -112,6 +118,7 @@ class SipAppServer implements AppServer {
   private readonly dialogs = new Set<Dialog>();
   private readonly undecided = new Set<Decision>();
   private readonly check: ProofCheck | undefined;
+  private readonly late: ChargesTarget | undefined;
   private closing = false;
 
   constructor(options: AppServerOptions, transport: TcpServerTransport, host: string) {
@@ -125,10 +132,15 @@ class SipAppServer implements AppServer {
       aor: Grammar.URIParse(this.uri) as URI,
       contact: { host, port: this.port },
       delegate: { onInvite: (request) => this.invited(request) },
+      ...(typeof options.charging === "object" && {
+        credentials: { user: options.charging.key, password: options.charging.secret },
+      }),
       options: () => (this.closing ? this.unavailable() : { statusCode: 200 }),
       ...(options.logger ? { logger: options.logger } : {}),
     });
     transport.onMessage = this.agent.receive;
+    const { core } = this.agent;
+    if (options.charging) this.late = { core, follow: (callId, other) => transport.follow(callId, other) };
   }
 
   get sessions(): number {
@@ -162,7 +174,7 @@ class SipAppServer implements AppServer {
     if (service === undefined) return void invite.reject({ statusCode: 404 });
     if (this.closing || this.dialogs.size + this.undecided.size >= capacity)
       return void invite.reject(this.unavailable());
-    const decision = new Decision(invite, service, this.options.logger, this.dialogs);
+    const decision = new Decision(invite, service, this.options.logger, this.dialogs, this.late);
     this.undecided.add(decision);
     void decision.made.then(() => this.undecided.delete(decision));
     void this.decide(decision, message, services[service]!);
@@ -187,13 +199,21 @@ class Decision {
   private readonly service: string;
   private readonly logger: Logger | undefined;
   private readonly dialogs: Set<Dialog>;
+  private readonly late: ChargesTarget | undefined;
   readonly user: string;
   private readonly abort = new AbortController();
   private readonly timer: NodeJS.Timeout;
   private settle!: () => void;
   private open = true;
 
-  constructor(invite: IncomingInviteRequest, service: string, logger: Logger | undefined, dialogs: Set<Dialog>) {
+  constructor(
+    invite: IncomingInviteRequest,
+    service: string,
+    logger: Logger | undefined,
+    dialogs: Set<Dialog>,
+    late: ChargesTarget | undefined,
+  ) {
+    this.late = late;
     this.invite = invite;
     this.service = service;
     this.logger = logger;
@@ -258,7 +278,10 @@ class Decision {
       extraHeaders: [SESSION_DISPOSITION, ...recvInfo(message)],
       body: toBody(body),
     });
+    const { late } = this;
     const { dialog, app } = createAppSession(session, {
+      tollgateSession: message.getHeader(SESSION_HEADER),
+      late: late && ((charges) => reportLate(late, message, charges)),
       service: this.service,
       user: this.user,
       chargePackage: offersCharging(message),

@@ -3,6 +3,7 @@ import { formatChargeBody, PACKAGE } from "../charging/charge-body.ts";
 import type { Charge } from "../charging/events.ts";
 import { systemRandom } from "../support/random.ts";
 import { Dialog, type Ending } from "./dialog.ts";
+import { SipError } from "./sip-error.ts";
 
 const END_CALLBACK_MS = 5000;
 
@@ -25,10 +26,14 @@ export type EndCallback = () => readonly ChargeInput[] | undefined | Promise<rea
 export interface AppSession {
   /** Call-ID of the relay's leg. */
   readonly id: string;
+  /** What the relay calls the session (its Tollgate-Session header): charges by HTTPS name it. */
+  readonly tollgateSession: string | undefined;
   readonly service: string;
   /** Identity of the subscriber, `sip:alice@portal.com`. */
   readonly user: string;
-  /** Reports charges in one INFO (M14) and resolves with their ids when the relay has recorded them. Rejects with a `SipError`: none of them was charged. */
+  /**
+   * Reports charges in one INFO (M14), or after the session's end in one MESSAGE (M15; `AppServerOptions.charging`), and resolves with their ids when the relay has recorded them. Rejects with a `SipError`: none of them was charged.
+   */
   charge(...charges: readonly ChargeInput[]): Promise<string[]>;
   /** Hangs up (M11); resolves when the answer to BYE is there. */
   end(): Promise<Ending>;
@@ -43,6 +48,9 @@ export interface AppSessionFacts {
   readonly user: string;
   /** The other side offered the charging package in Recv-Info (RFC 6086 §4.2.1). */
   readonly chargePackage: boolean;
+  readonly tollgateSession: string | undefined;
+  /** Reports charges when the dialog has ended (M15); undefined: there is no way then. */
+  readonly late: ((body: Body) => Promise<void>) | undefined;
   /** Told of charges that do not reach the bill: refused by the relay, or an end callback that threw or took too long. */
   readonly warn: (why: string) => void;
 }
@@ -65,10 +73,11 @@ export function createAppSession(
   });
   const app: AppSession = {
     id: session.callId,
+    tollgateSession: facts.tollgateSession,
     service: facts.service,
     user: facts.user,
     charge: (...inputs) => {
-      const ids = charge(dialog, inputs.map(complete), facts.chargePackage);
+      const ids = charge(dialog, inputs.map(complete), facts);
       ids.catch((error: Error) => facts.warn(`a charge was refused: ${error.message}`)); // also for who does not wait
       return ids;
     },
@@ -79,14 +88,24 @@ export function createAppSession(
   return { dialog, app };
 }
 
-/** Reports charges in one INFO (RFC 6086). */
-async function charge(dialog: Dialog, charges: readonly Charge[], asPackage: boolean): Promise<string[]> {
-  await dialog.info({
-    // RFC 6086 §4.2.1: a package only where the other side offered it; without one it is a legacy INFO.
-    extraHeaders: asPackage ? [`Info-Package: ${PACKAGE}`, "Content-Disposition: Info-Package"] : [],
-    body: chargeBody(charges, "info-package"),
-  });
-  return charges.map(({ id }) => id);
+/** Reports charges in one INFO (RFC 6086), or in one MESSAGE where the dialog is over, or ends in this moment. */
+async function charge(dialog: Dialog, charges: readonly Charge[], facts: AppSessionFacts): Promise<string[]> {
+  const { chargePackage, late } = facts;
+  const ids = charges.map(({ id }) => id);
+  if (!dialog.over || !late) {
+    try {
+      await dialog.info({
+        // RFC 6086 §4.2.1: a package only where the other side offered it; without one it is a legacy INFO.
+        extraHeaders: chargePackage ? [`Info-Package: ${PACKAGE}`, "Content-Disposition: Info-Package"] : [],
+        body: chargeBody(charges, "info-package"),
+      });
+      return ids;
+    } catch (error) {
+      if (!late || !(error instanceof SipError) || error.status !== 481) throw error;
+    }
+  }
+  await late(chargeBody(charges, "render"));
+  return ids;
 }
 
 function chargeBody(charges: readonly Charge[], contentDisposition: string): Body {
@@ -115,7 +134,8 @@ async function inTime(callback: EndCallback, warn: (why: string) => void): Promi
   }
 }
 
-function complete(input: ChargeInput): Charge {
+/** With an id of its own where it has none. */
+export function complete(input: ChargeInput): Charge {
   const { id = systemRandom.token(), item, unitPrice, quantity = "1", currency } = input;
   return { id, item, unitPrice, quantity: String(quantity), currency };
 }

@@ -7,6 +7,7 @@ export {
   serve,
 } from "./app-server.ts";
 export type { AppSession, ChargeInput, EndCallback } from "./app-session.ts";
+export { type ChargeClient, type ChargeClientOptions, ChargeError, createChargeClient } from "./charge-client.ts";
 export {
   type Client,
   type ClientOptions,

@@ -78,11 +78,21 @@ export class TcpServerTransport implements Transport {
   private received(message: string, connection: TcpConnection): void {
     const callId = callIdOf(message);
     if (callId !== undefined && !message.startsWith("SIP/2.0 ")) {
-      this.byCallId.delete(callId);
-      this.byCallId.set(callId, connection);
-      if (this.byCallId.size > MAX_CALL_IDS) this.byCallId.delete(this.byCallId.keys().next().value!);
+      this.remember(callId, connection);
     }
     this.onMessage(message);
+  }
+
+  private remember(callId: string, connection: TcpConnection): void {
+    this.byCallId.delete(callId);
+    this.byCallId.set(callId, connection);
+    if (this.byCallId.size > MAX_CALL_IDS) this.byCallId.delete(this.byCallId.keys().next().value!);
+  }
+
+  /** What is sent with this Call-ID goes the way of another's, as long as that connection stands. */
+  follow(callId: string, other: string): void {
+    const connection = this.byCallId.get(other);
+    if (connection?.open) this.remember(callId, connection);
   }
 
   private dialTarget(request: string): Promise<TcpConnection> {

@@ -1,0 +1,53 @@
+import { type Body, Grammar, type IncomingRequestMessage, URI, type UserAgentCore } from "sip.js/lib/core/index.js";
+import { SESSION_HEADER } from "../charging/charge-body.ts";
+import { systemRandom } from "../support/random.ts";
+import { finalAnswer, textOf } from "./dialog.ts";
+import { descriptionOf } from "./session-description.ts";
+import { SipError } from "./sip-error.ts";
+
+/** Where charges go when there is no dialog any more (M15). */
+export interface ChargesTarget {
+  readonly core: UserAgentCore;
+  /** Lets a Call-ID take the way of another, as long as that stands. */
+  readonly follow: (callId: string, other: string) => void;
+}
+
+/**
+ * Reports charges after the session's end in a MESSAGE outside of any dialog (RFC 3428). `invite` is the relay's: it says where the relay is, what its
+ * domain is called, and which session it was. Rejects with the relay's refusal as a `SipError`.
+ */
+export function reportLate({ core, follow }: ChargesTarget, invite: IncomingRequestMessage, body: Body): Promise<void> {
+  const session = invite.getHeader(SESSION_HEADER);
+  const asserted = invite.getHeader("p-asserted-identity");
+  const portal = (asserted && Grammar.nameAddrHeaderParse(asserted)?.uri.host) || invite.to.uri.host;
+  const target = new URI("sip", "charges", portal);
+  const contact = invite.parseHeader("contact") as { uri?: URI } | undefined;
+  const callId = `late-${systemRandom.token()}`;
+  const route = contact?.uri ? [`<${loose(contact.uri)}>`] : [];
+  const message = core.makeOutgoingRequestMessage(
+    "MESSAGE",
+    target,
+    core.configuration.aor,
+    target,
+    { callId, routeSet: route },
+    session === undefined ? [`In-Reply-To: ${invite.callId}`] : [`${SESSION_HEADER}: ${session}`],
+    body,
+  );
+  follow(callId, invite.callId);
+  return new Promise((resolve, reject) => {
+    core.request(
+      message,
+      finalAnswer(({ message: answer }) => {
+        const status = answer.statusCode ?? 500;
+        if (status < 300) resolve();
+        else reject(new SipError(status, answer.reasonPhrase ?? "", textOf(descriptionOf(answer))));
+      }),
+    );
+  });
+}
+
+/** The relay's address as a route that leaves the Request-URI alone (RFC 3261 §19.1.1, lr). */
+function loose(contact: URI): string {
+  const host = contact.port === undefined ? contact.host : `${contact.host}:${contact.port}`;
+  return `sip:${host};transport=tcp;lr`;
+}
