@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { isMonth, makeBill } from "../../src/charging/bill.ts";
-import { billCsv } from "../../src/charging/bill-rows.ts";
+import { billCsv, billJson, billList } from "../../src/charging/bill-rows.ts";
 import type { Entry, ItemEntry, TimeEntry } from "../../src/charging/billing-store.ts";
 import { formatBill } from "../../src/charging/format-bill.ts";
+import { billHtml } from "../../src/charging/html-bill.ts";
 import type { Tax } from "../../src/charging/tax.ts";
-import { item, time } from "../contract/store.contract.ts";
+import { correction, item, time } from "../contract/store.contract.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { JANUARY, numbers, shuffled } from "./samples.ts";
 
@@ -54,7 +55,7 @@ async function csvOf(entries: readonly Entry[], taxes: readonly Tax[] = []): Pro
   return gathered(billCsv({ billing }, "alice", "2026-01", taxes));
 }
 
-async function bill(entries: readonly Entry[], options?: { maxEntries?: number }) {
+async function bill(entries: readonly Entry[], options?: { maxEntries?: number; taxes?: readonly Tax[] }) {
   const billing = new MemoryBilling();
   await billing.write({ accounts: [], entries });
   return makeBill({ billing }, "alice", "2026-01", options);
@@ -151,6 +152,153 @@ describe("one bill covers every service (M18)", () => {
   it("knows what a month is", () => {
     expect(["2026-01", "2026-12"].every(isMonth)).toBe(true);
     expect(["2026-00", "2026-13", "26-01", "2026-1", "2026-01-05", ""].some(isMonth)).toBe(false);
+  });
+});
+
+describe("calls in several parts on a bill (M20-M24)", () => {
+  const part = (session: string, at: number, service: string, previous?: TimeEntry["previous"]) =>
+    time(session, { at: JANUARY + at, service, amount: "1.00", ...(previous && { previous }) });
+  const parts: Entry[] = [
+    part("p1", 0, "wine"),
+    part("p2", 10, "english", { session: "p1", by: "change" }),
+    part("p3", 20, "beer", { session: "p2", by: "move" }),
+    part("alone", 5, "wine"),
+    part("rest", 30, "wine", { session: "of last month", by: "change" }),
+    sold(1, { session: "p2", service: "english", amount: "25.00", id: "p2:charge:shop-1:1" }),
+  ];
+
+  it("are shown together, with what they come to, from entries in any order", async () => {
+    for (let seed = 1; seed < 20; seed++) {
+      const { calls, services } = await bill(shuffled(parts, numbers(seed)));
+      expect(calls).toEqual([
+        {
+          parts: [
+            { session: "p1", service: "wine", appServer: "shop-1" },
+            { session: "p2", service: "english", appServer: "shop-1" },
+            { session: "p3", service: "beer", appServer: "shop-1" },
+          ],
+          totals: [{ currency: "EUR", amount: "28.00" }],
+        },
+      ]);
+      expect(services.find(({ service }) => service === "beer")!.sessions[0]!.previous).toEqual({
+        session: "p2",
+        by: "move",
+      });
+    }
+  });
+
+  it("are named for people", async () => {
+    const text = formatBill(await bill(parts));
+    expect(text).toContain("(session p2, after p1, changed)");
+    expect(text).toContain("(session p3, moved from p2)");
+    expect(text).toContain("  p1 (wine), p2 (english), p3 (beer)\n");
+    expect(text).toMatch(/ {4}together +28\.00 EUR/);
+  });
+});
+
+describe("corrections on a bill", () => {
+  const corrected = [
+    ...january,
+    correction("1", { amount: "-5.00", reason: "bottle was broken" }),
+    correction("2", { amount: "1.00", service: "", appServer: "", session: "", reason: "=1+1" }),
+  ];
+
+  it("stand under their service with their reason, and count in its sum and in the total", async () => {
+    const made = await bill(corrected);
+    const wine = made.services.find(({ service }) => service === "wine")!;
+    expect(wine.corrections).toEqual([expect.objectContaining({ amount: "-5.00", reason: "bottle was broken" })]);
+    expect(made.totals).toEqual([{ currency: "EUR", amount: "32.84975", due: "32.85" }]);
+    const text = formatBill(made);
+    expect(text).toMatch(/correction: bottle was broken +-5\.00 EUR/);
+    expect(text).toMatch(/sum of wine +24\.90 EUR/);
+    expect(text).toMatch(/sum of no service +1\.00 EUR/);
+  });
+
+  it("are in the sums of a long bill too", async () => {
+    const text = formatBill(await bill(corrected, { maxEntries: 1 }));
+    expect(text).toContain("1 correction");
+    expect(text).toMatch(/Total +32\.85 EUR/);
+  });
+
+  it("are rows of their own as CSV, and no formula", async () => {
+    const rows = (await csvOf(corrected)).split("\r\n").filter((row) => row.includes("correction:"));
+    expect(rows[0]).toContain(",-5.00,EUR,,,bottle was broken,");
+    expect(rows[1]).toContain(",'=1+1,");
+  });
+});
+
+describe("taxes on a bill", () => {
+  const vat = { id: "vat", title: "VAT", rate: "20", included: false };
+
+  it("stand above the total that they are in", async () => {
+    const text = formatBill(await bill(january, { taxes: [vat] }));
+    expect(text).toMatch(/Charges +36\.84975 EUR\nVAT 20% of 36\.85 +7\.37 EUR\nTotal +44\.22 EUR\n$/);
+  });
+
+  it("stand below the total that contains them", async () => {
+    const text = formatBill(await bill(january, { taxes: [{ ...vat, included: true }] }));
+    expect(text).toMatch(/Total +36\.85 EUR\n.*\n {2}contains VAT 20% of 30\.71 +6\.14 EUR\n$/);
+  });
+
+  it("are the same on a bill that has the sums only", async () => {
+    const [short, long] = [await bill(january, { maxEntries: 1, taxes: [vat] }), await bill(january, { taxes: [vat] })];
+    expect([short.taxes, short.totals]).toEqual([long.taxes, long.totals]);
+  });
+});
+
+describe("a bill as a page to print", () => {
+  const page = async (entries: readonly Entry[], maxEntries = 100, all = false) => {
+    const billing = new MemoryBilling();
+    await billing.write({ accounts: [], entries });
+    const made = await makeBill({ billing }, "alice", "2026-01", { maxEntries });
+    return gathered(billHtml(made, all ? { billing } : undefined));
+  };
+
+  it("has what the bill has, and is one file that runs and loads nothing", async () => {
+    const html = await page(january);
+    for (const text of ["Bill for alice", "english", "Rioja Crianza", "赤ワイン", "2 × 12.50", "36.85 EUR"])
+      expect(html).toContain(text);
+    expect(html).not.toMatch(/<script|<link|<img|<iframe|url\(|@import|javascript:|\son\w+=/i);
+    expect(html).toContain("@page{size:A4");
+    expect(html).toMatch(/<meta http-equiv="Content-Security-Policy" content="default-src 'none'/);
+  });
+
+  it.each(["<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "a&amp;b", "</td></table>", "\u202eabc\0"])(
+    "shows %j as it is written, and nothing else of it",
+    async (text) => {
+      const html = await page([sold(1, { item: text, service: text, appServer: text, session: text, id: "x" })]);
+      expect(html).not.toMatch(/<script|<img|&amp;b[^a]|\u202e|\0/);
+      const cells = html.match(/<(td|h2|table|tr)\b/g)!.length;
+      const harmless = await page([sold(1, { item: "a", service: "a", appServer: "a", session: "a", id: "x" })]);
+      expect(cells).toBe(harmless.match(/<(td|h2|table|tr)\b/g)!.length);
+    },
+  );
+
+  it("has the sums only where there are too many entries, and every one of them where all are wanted", async () => {
+    const html = await page(january, 1);
+    expect(html).toContain("Too many entries");
+    expect(html).not.toContain("Rioja");
+    const all = await page(january, 1, true);
+    expect(all).toContain("Rioja");
+    expect(all).not.toContain("Too many entries");
+    expect(all.match(/<td class="w">/g)).toHaveLength(january.length);
+  });
+});
+
+describe("every entry of a long bill", () => {
+  it("is listed by time, for people and as JSON, page by page", async () => {
+    const billing = new MemoryBilling();
+    const entries = Array.from({ length: 2_500 }, (_, n) => sold(n, { amount: "0.01" }));
+    await billing.write({ accounts: [], entries: [...entries, correction("1", { at: JANUARY + 9_000 })] });
+    const text = await gathered(billList({ billing }, "alice", "2026-01"));
+    expect(text.trimEnd().split("\n")).toHaveLength(2_501);
+    expect(text).toContain("correction: broken");
+    const json = JSON.parse(await gathered(billJson({ billing }, "alice", "2026-01", []))) as {
+      entries: Entry[];
+      totals: unknown;
+    };
+    expect(json.entries.map(({ id }) => id)).toEqual([...entries.map(({ id }) => id), "correction:1"]);
+    expect(json.totals).toEqual([{ currency: "EUR", amount: "24.95", due: "24.95" }]);
   });
 });
 

@@ -1,0 +1,104 @@
+import { describe, expect, it } from "vitest";
+import type { Entry } from "../../src/charging/billing-store.ts";
+import { settlementCsv, settlementHtml, settlementText } from "../../src/charging/format-settlement.ts";
+import { makeSettlement, type SettlementTerms, type TermsSource } from "../../src/charging/settlement.ts";
+import { correction, item, time } from "../contract/store.contract.ts";
+import { MemoryBilling } from "./memory-store.ts";
+
+const month: Entry[] = [
+  time("s1", { amount: "2.00" }),
+  time("s2", { amount: "1.00", user: "bob" }),
+  time("s3", { currency: "", amount: "0" }),
+  item(1, { amount: "25.00" }),
+  item(2, { amount: "10.00", user: "bob", session: "s2" }),
+  item(3, { amount: "99.00", appServer: "shop-2" }),
+  item(4, { amount: "77.00", month: "2026-02" }),
+  correction("1", { amount: "-5.00" }),
+];
+const everyone = (terms: SettlementTerms): TermsSource => ({ service: () => undefined, everyone: terms });
+
+async function settle(terms: TermsSource, entries: readonly Entry[] = month) {
+  const billing = new MemoryBilling();
+  await billing.write({ accounts: [], entries });
+  const settlement = await makeSettlement({ billing }, "shop-1", "2026-01", terms);
+  let csv = "";
+  for await (const part of settlementCsv(settlement, { billing }, terms)) csv += part;
+  return { settlement, csv };
+}
+const due = async (terms: TermsSource) =>
+  (await settle(terms)).settlement.totals.map((total) => `${total.due} ${total.currency}`);
+
+describe("a settlement with an app server (M19)", () => {
+  it("owes it the items, corrections included, and nothing of the time", async () => {
+    const { settlement } = await settle(everyone({}));
+    expect(settlement.services).toEqual([
+      expect.objectContaining({ service: "wine", currency: "", sessions: 1, part: "0" }),
+      expect.objectContaining({
+        currency: "EUR",
+        sessions: 2,
+        charges: 2,
+        time: "3.00",
+        items: "30.00",
+        part: "30.00",
+      }),
+    ]);
+    expect(settlement).toMatchObject({ entries: 6, totals: [{ currency: "EUR", due: "30.00" }] });
+  });
+
+  it("takes off a percentage, an amount for each session, or both", async () => {
+    expect(await due(everyone({ fee: { percent: "5" } }))).toEqual(["28.50 EUR"]);
+    expect(await due(everyone({ fee: { perSession: "0.10", currency: "EUR" } }))).toEqual(["29.70 EUR"]); // of three
+    expect(await due(everyone({ fee: { percent: "5", perSession: "0.10", currency: "EUR" } }))).toEqual(["28.20 EUR"]);
+  });
+
+  it("gives the app server its share of the time where that is agreed", async () => {
+    expect(await due(everyone({ timeShare: "50" }))).toEqual(["31.50 EUR"]);
+    expect(await due(everyone({ timeShare: "50", fee: { percent: "10" } }))).toEqual(["28.35 EUR"]);
+    const refunded = [...month, correction("2", { of: "time", amount: "-1.00" })];
+    expect((await settle(everyone({ timeShare: "50" }), refunded)).settlement.totals[0]!.due).toBe("31.00");
+  });
+
+  it("goes by the app server's terms, then the service's, then those for everyone", async () => {
+    const service = (id: string): SettlementTerms => (id === "wine" ? { fee: { percent: "10" } } : {});
+    const all = { fee: { percent: "1" }, timeShare: "100" };
+    expect(await due({ appServer: { fee: { percent: "20" } }, service, everyone: all })).toEqual(["26.40 EUR"]);
+    expect(await due({ appServer: {}, service, everyone: all })).toEqual(["29.70 EUR"]); // (30 + 3) less 10%
+    expect(await due({ service: () => undefined, everyone: all })).toEqual(["32.67 EUR"]);
+  });
+
+  it("rounds once, at the end", async () => {
+    const entries = ["a", "b", "c"].map((service, n) => item(n, { service, amount: "0.10" }));
+    const { settlement } = await settle(everyone({ fee: { percent: "5" } }), entries); // three times 0.005, once 0.015
+    expect(settlement.totals[0]).toMatchObject({ part: "0.30", percentFee: "0.015", due: "0.29" }); // 0.285
+  });
+
+  it("says so where the app server owes more than it earned", async () => {
+    const { settlement } = await settle(everyone({ fee: { perSession: "20", currency: "EUR" } }));
+    expect(settlement.totals[0]!.due).toBe("-30.00");
+    expect(settlementText(settlement)).toMatch(/Due from the app server +-30\.00 EUR/);
+  });
+
+  it("is the sum of its rows as CSV", async () => {
+    const terms = everyone({ timeShare: "50", fee: { percent: "5", perSession: "0.10", currency: "EUR" } });
+    const { settlement, csv } = await settle(terms);
+    const rows = csv.trimEnd().split("\r\n").slice(1);
+    expect(rows).toHaveLength(8); // six entries, two fees
+    const owed = rows.reduce((sum, row) => sum + Math.round(Number(row.split(",").at(-1)) * 1000), 0) / 1000;
+    expect(owed).toBeCloseTo(Number(settlement.totals[0]!.due), 1);
+    expect(owed).toBe(29.625); // 31.5 - 1.575 - 0.3
+    expect(settlement.totals[0]!.due).toBe("29.63");
+  });
+
+  it("is written for people, and as a page that runs nothing", async () => {
+    const odd = [item(9, { service: "<script>alert(1)</script>", amount: "1.00" })];
+    const { settlement } = await settle(everyone({ fee: { percent: "5" } }), [...month, ...odd]);
+    expect(settlementText(settlement)).toMatch(/fee, 5% +-1\.50 EUR/);
+    const html = settlementHtml(settlement);
+    expect(html).not.toContain("<script");
+    expect(html).toContain("&lt;script&gt;");
+  });
+
+  it("says so where there is nothing", async () => {
+    expect(settlementText((await settle(everyone({}), [])).settlement)).toContain("Nothing was charged.");
+  });
+});
