@@ -6,17 +6,26 @@ import { AppServerSignIn } from "./app-server-sign-in.ts";
 import { ChargeDesk } from "./charge-desk.ts";
 import { addChargesApi } from "./charges-api.ts";
 import { type HttpServer, startHttp } from "./http.ts";
+import { addIdentityRoutes } from "./identity-routes.ts";
 
 /** Serves everything that a relay offers by HTTP. */
 export function serveApi(options: {
   readonly config: Pick<Config, "http" | "authentication" | "portal">;
   readonly listen: NonNullable<Config["http"]["listen"]>;
-  readonly relay: Pick<Relay, "charging">;
+  readonly relay: Pick<Relay, "charging" | "identity">;
   readonly log: Logger;
 }): Promise<HttpServer> {
   const { config, listen, relay, log } = options;
   const desk = createChargeDesk(config, relay);
-  return startHttp({ config: { ...config.http, listen }, log, routes: (app) => addChargesApi(app, desk) });
+  const { identity } = relay;
+  return startHttp({
+    config: { ...config.http, listen },
+    log,
+    routes: (app) => {
+      addChargesApi(app, desk);
+      if (identity) addIdentityRoutes(app, identity);
+    },
+  });
 }
 
 /** Takes reports of charges, whatever they come by (M17). */

@@ -22,7 +22,7 @@ import type { Destination } from "../transport/types.ts";
 import type { Core, Counters } from "./core.ts";
 import { createCore } from "./create-core.ts";
 import { HealthChecks } from "./health.ts";
-import { loadIdentityKey } from "./identity-key.ts";
+import { type IdentityKey, loadIdentityKey } from "./identity-key.ts";
 import { createProof } from "./proof.ts";
 import { endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
@@ -38,6 +38,8 @@ export interface Relay {
     readonly direct: DirectCharges;
     appServerKey(id: string): AppServerKey | undefined;
   };
+  /** What app servers check the relay's signature with (M10); undefined: it does not sign. */
+  readonly identity: Pick<IdentityKey, "pem" | "jwks"> | undefined;
   /** Called when no session is left and nothing is closed yet: whoever serves others on the relay's behalf ends here. */
   onClosing(fn: () => Promise<void>): void;
   /** Reads the directory again; with a configuration, that one's services, app servers, tariffs, rules and domains hold from now on. */
@@ -60,6 +62,11 @@ export async function startRelay(options: {
 }): Promise<Relay> {
   const { config, log, clock = systemClock, random = systemRandom } = options;
   const identity = config.identity && loadIdentityKey(config.identity, config.data);
+  if (identity && !config.http.listen)
+    log.warn(
+      { url: identity.x5u },
+      "identity: http.listen is not set; the public key must be published there by others",
+    );
   const store = await openEmbeddedStore(join(config.data, "store"));
   const bus = createInProcessBus({ clock, log });
   const journal = await openJournal({ path: join(config.data, "journal"), bus, clock, log });
@@ -136,6 +143,7 @@ export async function startRelay(options: {
   return {
     addresses: transport.listening,
     counters: core.counters,
+    identity,
     sessions: () => [...core.sessions.values()].map(viewOf),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
     onClosing: (fn) => void onClosing.push(fn),

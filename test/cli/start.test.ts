@@ -95,6 +95,7 @@ describe("signals", () => {
     const relay: Relay = {
       addresses: [],
       counters: {} as Relay["counters"],
+      identity: undefined,
       sessions: () => [],
       charging: {} as Relay["charging"],
       onClosing: () => {},

@@ -1,14 +1,42 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
+import { configSchema } from "../../src/config/schema.ts";
+import { serveApi } from "../../src/console/api.ts";
 import { loadIdentityKey } from "../../src/relay/identity-key.ts";
-import { createClient, type SipError, serve } from "../../src/sdk/index.ts";
+import { createProof } from "../../src/relay/proof.ts";
+import type { Relay } from "../../src/relay/relay.ts";
+import { createClient, createProofCheck, type SipError, serve } from "../../src/sdk/index.ts";
+import { SipRequest } from "../../src/sip/message.ts";
+import { systemClock } from "../../src/support/clock.ts";
+import { systemRandom } from "../../src/support/random.ts";
 import { DOMAIN, openPortal, PASSWORD, USER } from "./portal.ts";
 
 const closers: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
+});
+
+describe("what the relay publishes for those who check its signature (RFC 8224 §7.1)", () => {
+  it("is its key set, with which a proof is checked, and its certificate", async () => {
+    const folder = await mkdtemp(join(tmpdir(), "tollgate-proof-"));
+    closers.push(() => rm(folder, { recursive: true, force: true }));
+    const identity = loadIdentityKey({ url: "https://portal.example" }, folder);
+    const config = configSchema.parse({ http: { listen: "127.0.0.1:0", plain: true } });
+    const relay = { identity, charging: {} as Relay["charging"] };
+    const api = await serveApi({ config, listen: config.http.listen!, relay, log: pino({ level: "silent" }) });
+    closers.push(() => api.close());
+    const at = (path: string) => `http://127.0.0.1:${api.port}${path}`;
+    expect(await (await fetch(at("/identity/certificate.pem"))).text()).toBe(identity.pem);
+    const request = new SipRequest("INVITE", "sip:192.0.2.7");
+    request.headers.add("To", "<sip:wine@portal.example>");
+    createProof({ ...identity, clock: systemClock, random: systemRandom })(request, "sip:alice@portal.example");
+    const check = createProofCheck({ keys: at("/.well-known/jwks.json"), self: "sip:192.0.2.7" });
+    const proven = { to: "sip:wine@portal.example", identities: request.headers.all("identity") };
+    expect(await check(proven)).toEqual({ ok: true, user: "sip:alice@portal.example" });
+  });
 });
 
 describe("an app server of the SDK that asks for proof (M10, RFC 8224)", () => {
