@@ -1,4 +1,8 @@
+import type { DeadLetter } from "../charging/billing-store.ts";
 import type { ChargingEvent } from "../charging/events.ts";
+
+/** Hands a batch to its consumer. `broken`: what came over the bus and is no event, with the reason; never from the same process. */
+export type HandleEvents = (events: readonly ChargingEvent[], broken?: readonly DeadLetter[]) => Promise<void>;
 
 /** The bus port (DESIGN.md, decision 7): in the same process, or NATS JetStream. At least once, in any order. */
 export interface Bus {
@@ -8,6 +12,8 @@ export interface Bus {
    * Hands events in batches to a durable consumer. What `handle` resolves for is done; when it rejects, the same events come again later.
    * Returns a function that stops consuming and resolves when the batch under way is finished.
    */
-  consume(name: string, handle: (events: readonly ChargingEvent[]) => Promise<void>): Promise<() => Promise<void>>;
+  consume(name: string, handle: HandleEvents): Promise<() => Promise<void>>;
+  /** Tells whoever listens that these cannot be billed; resolves when the bus has taken them. Missing where nobody could listen. */
+  publishDead?(letters: readonly DeadLetter[]): Promise<void>;
   close(): Promise<void>;
 }

@@ -26,6 +26,24 @@ export function duplicates(config: Config): Finding[] {
   ];
 }
 
+/** A relay that does not bill, and a worker that only bills, meet at a bus and a store that both reach. */
+export function roleMistakes({ roles, bus, store }: Config): Finding[] {
+  if (roles.length === 2) return [];
+  const [role] = roles;
+  const found: Finding[] = [];
+  if (bus === undefined)
+    found.push({
+      path: ["roles"],
+      message: `expected relay and billing; found ${role} alone, which needs bus: nats://...`,
+    });
+  if (store === "embedded")
+    found.push({
+      path: ["roles"],
+      message: `expected relay and billing; found ${role} alone, which needs store: mongodb://... (the embedded one is of one machine)`,
+    });
+  return found;
+}
+
 function repeated(section: Path, names: readonly (string | undefined)[], expected: string, key?: string): Finding[] {
   const seen = new Set<string>();
   const found: Finding[] = [];

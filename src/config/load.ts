@@ -3,7 +3,7 @@ import { dirname, resolve } from "node:path";
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
 import { compileRules } from "../directory/rules.ts";
 import { err, ok, type Result } from "../support/result.ts";
-import { danglingNames, duplicates, type KnownIds } from "./cross-check.ts";
+import { danglingNames, duplicates, type KnownIds, roleMistakes } from "./cross-check.ts";
 import { type ConfigProblem, type Finding, findings, type Path } from "./problems.ts";
 import { type Config, configSchema } from "./schema.ts";
 
@@ -29,7 +29,16 @@ export function loadConfig(path: string, known?: KnownIds): Result<Config, Confi
 }
 
 /** The settings that are paths, seen from the configuration file's folder. */
-const PATHS = ["data", "http.tls.cert", "http.tls.key", "identity.key", "identity.certificate"];
+const PATHS = [
+  "data",
+  "http.tls.cert",
+  "http.tls.key",
+  "identity.key",
+  "identity.certificate",
+  ...["passwordFile", "tokenFile", "credentialsFile", "nkeyFile", "tls.ca", "tls.cert", "tls.key"].map(
+    (key) => `bus.${key}`,
+  ),
+];
 
 function withPathsFrom(folder: string, config: Config): Config {
   const copy = structuredClone(config);
@@ -75,7 +84,7 @@ export function parseConfig(text: string, file: string, known?: KnownIds): Resul
 function semantic(config: Config, known: KnownIds | undefined): Finding[] {
   const rules = compileRules(config.rules);
   const inRules = rules.ok ? [] : rules.error.map(({ path, message }) => ({ path: ["rules", ...path], message }));
-  return [...duplicates(config), ...(known ? danglingNames(config, known) : []), ...inRules];
+  return [...duplicates(config), ...roleMistakes(config), ...(known ? danglingNames(config, known) : []), ...inRules];
 }
 
 const AMOUNTS = new Set([

@@ -37,8 +37,13 @@ function fromIssue(issue: z.core.$ZodIssue, schema: z.ZodType, input: unknown, b
     const known = knownKeys(schema, path);
     return issue.keys.map((key) => ({ path: [...path, key], message: unknownKey(key, known), atKey: true }));
   }
-  return [{ path, message: `expected ${expectation(issue)}; found ${render(valueAt(input, path))}` }];
+  const secret = SECRETS.has(String(path.at(-1)));
+  const found = secret ? "something else (not shown here)" : render(valueAt(input, path));
+  return [{ path, message: `expected ${expectation(issue)}; found ${found}` }];
 }
+
+/** Settings whose values no message shows. */
+const SECRETS = new Set(["password", "token"]);
 
 function expectation(issue: z.core.$ZodIssue): string {
   switch (issue.code) {
@@ -80,7 +85,7 @@ function render(value: unknown): string {
   if (value === undefined) return "nothing";
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
   if (typeof value === "object" && value !== null) return "a section of keys and values";
-  const text = JSON.stringify(value);
+  const text = JSON.stringify(value).replace(/\/\/[^\s/"]*@/, "//***@"); // user and password in a URL
   return text.length > 80 ? `${text.slice(0, 77)}..."` : text;
 }
 

@@ -1,5 +1,6 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { z } from "zod";
+import { busSchema } from "../bus/settings.ts";
 import { isCurrency } from "../charging/currency.ts";
 import { settlementTerms } from "../charging/settlement.ts";
 import { tariffSchema } from "../charging/tariff.ts";
@@ -121,7 +122,7 @@ const listenSchema = z.preprocess((value, context) => {
   return z.NEVER;
 }, listenObject);
 
-/** Embedded journal and store are all there is now; the names of what comes later are recognised, so that the message can say so. */
+/** The embedded store is all there is now; the names of what comes later are recognised, so that the message can say so. */
 const embedded = (scheme: string, what: string) =>
   z
     .string()
@@ -241,7 +242,12 @@ export const configSchema = z.strictObject({
   listen: z.array(listenSchema).min(1, "at least one address").prefault(["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
   data: z.string().min(1).default("./data"),
   store: embedded("mongodb", "MongoDB"),
-  bus: embedded("nats", "NATS"),
+  bus: busSchema,
+  roles: z
+    .array(z.enum(["relay", "billing"]))
+    .min(1, "relay, billing, or both")
+    .refine((list) => new Set(list).size === list.length, "each role once")
+    .default(["relay", "billing"]),
   authentication: authenticationSchema.prefault({}),
   identity: identitySchema.exactOptional(),
   services: z.array(serviceSchema).default([]),

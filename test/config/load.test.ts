@@ -195,9 +195,35 @@ describe("a mistake in a configuration names line, column, what was expected and
       ['1:8 store: expected embedded (MongoDB is not there yet); found "mongodb://localhost/tollgate"'],
     ],
     [
-      "a bus to come",
-      "bus: nats://localhost\n",
-      ['1:6 bus: expected embedded (NATS is not there yet); found "nats://localhost"'],
+      "a bus of no kind, without its password",
+      "bus: amqp://user:secret@localhost\n",
+      [
+        '1:6 bus: expected embedded, or the URL of a NATS server such as nats://127.0.0.1:4222 or tls://nats.example:4222; found "amqp://***@localhost"',
+      ],
+    ],
+    [
+      "settings of a bus",
+      "bus:\n  servers: nats://localhost\n  passwrd: x\n  token: 17\n  tls: { cert: a.pem }\n",
+      [
+        "3:3 bus.passwrd: unknown key; did you mean password?",
+        "4:10 bus.token: expected text; found something else (not shown here)",
+        "5:8 bus.tls: expected cert and key together, or neither; found a section of keys and values",
+      ],
+    ],
+    [
+      "two ways to sign in to the bus",
+      "bus: { servers: nats://localhost, token: x, nkeyFile: y }\n",
+      [
+        "1:6 bus: expected one way to sign in: password, token, credentialsFile or nkeyFile; found a section of keys and values",
+      ],
+    ],
+    [
+      "billing elsewhere without a bus and a store to meet at",
+      "roles: [relay]\n",
+      [
+        "1:8 roles: expected relay and billing; found relay alone, which needs bus: nats://...",
+        "1:8 roles: expected relay and billing; found relay alone, which needs store: mongodb://... (the embedded one is of one machine)",
+      ],
     ],
     ["a store of no kind", "store: sqlite\n", ['1:8 store: expected embedded; found "sqlite"']],
     [

@@ -1,0 +1,55 @@
+import type { ChargingEvent } from "../charging/events.ts";
+import { err, ok, type Result } from "../support/result.ts";
+
+/*
+ * The events' public form: CloudEvents 1.0, structured, in JSON. ops/asyncapi.yaml describes it for whoever listens.
+ */
+
+export const CONTENT_TYPE = "application/cloudevents+json";
+/** `session.started` is `tollgate.session.started` outside. */
+const TYPE_PREFIX = "tollgate.";
+
+/**
+ * One event as CloudEvents JSON text (CloudEvents 1.0.2 §3.1). `source` says which node it comes from, a URI. `data` is the event in full, so that
+ * whoever bills it needs nothing else.
+ */
+export function toCloudEvent(event: ChargingEvent, source: string): string {
+  return JSON.stringify({
+    specversion: "1.0",
+    id: event.id,
+    source,
+    type: TYPE_PREFIX + event.type,
+    subject: event.session.id,
+    time: new Date(event.at).toISOString(),
+    datacontenttype: "application/json",
+    data: event,
+  });
+}
+
+/**
+ * The event in a CloudEvents JSON text, or why there is none. What the envelope says twice must agree; whether the event itself can be billed is
+ * for billing to say.
+ */
+export function fromCloudEvent(text: string): Result<ChargingEvent, string> {
+  let cloud: Record<string, unknown>;
+  try {
+    cloud = JSON.parse(text) as Record<string, unknown>;
+  } catch {
+    return err("it is not JSON");
+  }
+  if (!isObject(cloud)) return err("it is not a JSON object");
+  if (cloud.specversion !== "1.0") return err("specversion must be 1.0");
+  for (const name of ["id", "source", "type"]) {
+    if (typeof cloud[name] !== "string" || cloud[name] === "") return err(`${name} must be text`); // CloudEvents §3.1
+  }
+  const { datacontenttype = "application/json", data } = cloud;
+  if (typeof datacontenttype !== "string" || !/^application\/json\s*(;|$)/i.test(datacontenttype))
+    return err("datacontenttype must be application/json");
+  if (!isObject(data)) return err("data must be a JSON object");
+  if (data.id !== cloud.id) return err("id and data.id differ");
+  if (cloud.type !== TYPE_PREFIX + String(data.type)) return err("type and data.type differ");
+  return ok(data as unknown as ChargingEvent);
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> =>
+  typeof value === "object" && value !== null && !Array.isArray(value);

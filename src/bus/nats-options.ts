@@ -1,0 +1,77 @@
+import { readFileSync } from "node:fs";
+import {
+  type Authenticator,
+  credsAuthenticator,
+  type NodeConnectionOptions,
+  nkeyAuthenticator,
+  tokenAuthenticator,
+  usernamePasswordAuthenticator,
+} from "@nats-io/transport-node";
+import type { NatsSettings } from "./settings.ts";
+
+/** The bus cannot be used as it is, and waiting will not help: the message says what is wrong and what to do. */
+export class BusError extends Error {}
+
+const DEFAULT_PORT = 4222;
+
+/** What the client library is told. Throws `BusError` where a file cannot be read. Environment: TOLLGATE_NATS_PASSWORD, TOLLGATE_NATS_TOKEN. */
+export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv): NodeConnectionOptions {
+  const servers = settings.servers.map((server) => new URL(server));
+  const tls = settings.tls ?? (servers.some(({ protocol }) => protocol === "tls:") ? {} : undefined);
+  const authenticator = signIn(settings, servers, env);
+  return {
+    servers: servers.map(({ hostname, port }) => `${hostname}:${port || DEFAULT_PORT}`),
+    name: "tollgate",
+    maxReconnectAttempts: -1,
+    reconnectTimeWait: 500,
+    // An account that is being changed must not end a relay for good.
+    ignoreAuthErrorAbort: true,
+    noAsyncTraces: true,
+    timeout: 5_000,
+    pingInterval: 10_000,
+    maxPingOut: 2,
+    ...(authenticator && { authenticator }),
+    ...(tls && {
+      tls: {
+        handshakeFirst: false,
+        ...(tls.ca && { ca: read("bus.tls.ca", tls.ca) }),
+        ...(tls.cert && { cert: read("bus.tls.cert", tls.cert) }),
+        ...(tls.key && { key: read("bus.tls.key", tls.key) }),
+      },
+    }),
+  };
+}
+
+function signIn(settings: NatsSettings, servers: readonly URL[], env: NodeJS.ProcessEnv): Authenticator | undefined {
+  const { credentialsFile, nkeyFile, tokenFile, passwordFile } = settings;
+  if (credentialsFile !== undefined) return credsAuthenticator(bytes(read("bus.credentialsFile", credentialsFile)));
+  if (nkeyFile !== undefined) return nkeyAuthenticator(bytes(read("bus.nkeyFile", nkeyFile).trim()));
+  const inUrl = servers.find(({ username }) => username !== "");
+  const user = settings.user ?? (inUrl && decodeURIComponent(inUrl.username));
+  if (user !== undefined) {
+    const password =
+      settings.password ??
+      (passwordFile !== undefined ? read("bus.passwordFile", passwordFile).trim() : undefined) ??
+      (inUrl?.password ? decodeURIComponent(inUrl.password) : undefined) ??
+      env.TOLLGATE_NATS_PASSWORD;
+    return usernamePasswordAuthenticator(user, password);
+  }
+  const token =
+    settings.token ?? (tokenFile !== undefined ? read("bus.tokenFile", tokenFile).trim() : env.TOLLGATE_NATS_TOKEN);
+  return token ? tokenAuthenticator(token) : undefined;
+}
+
+const bytes = (text: string): Uint8Array => new TextEncoder().encode(text);
+
+function read(setting: string, path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new BusError(`${setting}: ${(error as Error).message}`);
+  }
+}
+
+/** The servers without user and password, for messages. */
+export function serversOf({ servers }: NatsSettings): string {
+  return servers.map((server) => server.replace(/\/\/[^@/]*@/, "//")).join(", ");
+}

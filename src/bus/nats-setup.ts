@@ -1,0 +1,179 @@
+import {
+  AckPolicy,
+  type ConsumerConfig,
+  DeliverPolicy,
+  DiscardPolicy,
+  type JetStreamManager,
+  RetentionPolicy,
+  StorageType,
+  type StreamConfig,
+} from "@nats-io/jetstream";
+import type { NatsConnection } from "@nats-io/transport-node";
+import { BusError } from "./nats-options.ts";
+import type { NatsSettings } from "./settings.ts";
+
+const NS_PER_MS = 1_000_000;
+const nanos = (ms: number): number => ms * NS_PER_MS;
+
+/**
+ * How long after a worker was last heard of JetStream hands its events to another. The server's own `backoff` is not used: 2.9 wants a bound on
+ * deliveries with it, and an event is never given up. Workers give back what they could not handle with a delay that grows.
+ */
+export const ACK_WAIT_MS = 30_000;
+/** Handed out and not acknowledged, over all workers. */
+const MAX_ACK_PENDING = 20_000;
+const DEAD_BYTES = 256 * 2 ** 20;
+const DEAD_AGE_S = 31_536_000;
+/** The longest event has some 20,000 bytes: a SIP message of 64 KiB made it. */
+const LEAST_PAYLOAD = 65_536;
+
+export interface Subjects {
+  readonly events: string;
+  readonly dead: string;
+  readonly stream: string;
+  readonly deadStream: string;
+}
+
+export function subjectsOf({ stream, prefix }: NatsSettings): Subjects {
+  return { events: `${prefix}.events.`, dead: `${prefix}.dead`, stream, deadStream: `${stream}_DEAD` };
+}
+
+/** Refuses a server that cannot do what is needed. Throws `BusError`. */
+export function checkServer(nc: NatsConnection): void {
+  const { version = "0", max_payload = 0 } = nc.info ?? {};
+  const [major = 0, minor = 0] = version.split(".").map((part) => Number.parseInt(part, 10));
+  if (major < 2 || (major === 2 && minor < 9))
+    throw new BusError(`nats-server ${version} is too old: Tollgate needs 2.9 or later`);
+  if (max_payload < LEAST_PAYLOAD)
+    throw new BusError(
+      `the NATS server takes messages of ${max_payload} bytes: set max_payload to ${LEAST_PAYLOAD} or more`,
+    );
+}
+
+/** Makes the streams, or brings them to what is wanted where that can be done. Throws `BusError` where it cannot. */
+export async function ensureStreams(jsm: JetStreamManager, settings: NatsSettings): Promise<void> {
+  const { events, dead, stream, deadStream } = subjectsOf(settings);
+  const replicas = settings.replicas !== undefined && { num_replicas: settings.replicas };
+  await ensureStream(jsm, stream, {
+    subjects: [`${events}>`],
+    description: "Tollgate: charging events, as CloudEvents",
+    max_age: nanos(settings.maxAgeS * 1000),
+    max_bytes: settings.maxBytes ?? -1,
+    duplicate_window: nanos(settings.duplicateWindowS * 1000),
+    // Where there is a bound, a relay's journal keeps what does not fit: an old event may not be billed yet.
+    discard: DiscardPolicy.New,
+    ...replicas,
+  });
+  await ensureStream(jsm, deadStream, {
+    subjects: [dead],
+    description: "Tollgate: events that cannot be billed, with the reason",
+    max_age: nanos(DEAD_AGE_S * 1000),
+    max_bytes: DEAD_BYTES,
+    discard: DiscardPolicy.Old,
+    ...replicas,
+  });
+}
+
+async function ensureStream(jsm: JetStreamManager, name: string, wanted: Partial<StreamConfig>): Promise<void> {
+  const found = await told(`look at the stream ${name}`, `$JS.API.STREAM.INFO.${name}`, () =>
+    jsm.streams.info(name).catch(unlessMissing),
+  );
+  if (!found) {
+    await told(`make the stream ${name}`, `$JS.API.STREAM.CREATE.${name}`, () =>
+      jsm.streams.add({ name, retention: RetentionPolicy.Limits, storage: StorageType.File, ...wanted }),
+    );
+    return;
+  }
+  const { config } = found;
+  const has = (setting: string, is: unknown, needed: string) =>
+    new BusError(
+      `the stream ${name} has ${setting} ${String(is)}, Tollgate needs ${needed}: name another with bus.stream, or remove that one (nats stream rm ${name})`,
+    );
+  if (config.storage !== StorageType.File) throw has("storage", config.storage, "file");
+  if (config.retention !== RetentionPolicy.Limits) throw has("retention", config.retention, "limits");
+  if (config.no_ack) throw has("no_ack", true, "acknowledgements");
+  if (config.sealed) throw has("sealed", true, "one that takes messages");
+  if (config.mirror) throw has("mirror", config.mirror.name, "one of its own");
+  if (config.max_msgs > 0) throw has("max_msgs", config.max_msgs, "none");
+  if (config.max_msgs_per_subject > 0) throw has("max_msgs_per_subject", config.max_msgs_per_subject, "none");
+  // What has other subjects belongs to somebody else; more subjects than ours do no harm.
+  const subjects = wanted.subjects ?? [];
+  if (!subjects.every((subject) => config.subjects?.includes(subject)))
+    throw has("subjects", config.subjects?.join(", "), subjects.join(", "));
+  const { subjects: _, description: __, ...changeable } = wanted;
+  const differs = Object.entries(changeable).some(([key, value]) => config[key as keyof StreamConfig] !== value);
+  if (!differs) return;
+  await told(`change the stream ${name}`, `$JS.API.STREAM.UPDATE.${name}`, () =>
+    jsm.streams.update(name, { ...config, ...changeable }),
+  );
+}
+
+/** Makes the durable consumer, or brings it to what is wanted. Throws `BusError` where that cannot be done. */
+export async function ensureConsumer(jsm: JetStreamManager, stream: string, name: string): Promise<void> {
+  const wanted: Partial<ConsumerConfig> = {
+    ack_policy: AckPolicy.Explicit,
+    ack_wait: nanos(ACK_WAIT_MS),
+    max_deliver: -1,
+    max_ack_pending: MAX_ACK_PENDING,
+  };
+  const found = await told(`look at the consumer ${name}`, `$JS.API.CONSUMER.INFO.${stream}.${name}`, () =>
+    jsm.consumers.info(stream, name).catch(unlessMissing),
+  );
+  if (!found) {
+    await told(`make the consumer ${name}`, `$JS.API.CONSUMER.CREATE.${stream}.${name}`, () =>
+      jsm.consumers.add(stream, { durable_name: name, deliver_policy: DeliverPolicy.All, ...wanted }),
+    );
+    return;
+  }
+  const { config } = found;
+  const bad =
+    config.ack_policy !== AckPolicy.Explicit
+      ? `ack_policy ${config.ack_policy}`
+      : config.deliver_subject
+        ? "a subject to which it pushes"
+        : config.filter_subject || config.filter_subjects
+          ? "a filter"
+          : undefined;
+  if (bad)
+    throw new BusError(
+      `the consumer ${name} of the stream ${stream} has ${bad}, Tollgate needs a pull consumer of all events with explicit acknowledgement: remove it (nats consumer rm ${stream} ${name})`,
+    );
+  const differs = Object.entries(wanted).some(
+    ([key, value]) => JSON.stringify(config[key as keyof ConsumerConfig]) !== JSON.stringify(value),
+  );
+  if (!differs) return;
+  await told(`change the consumer ${name}`, `$JS.API.CONSUMER.CREATE.${stream}.${name}`, () =>
+    jsm.consumers.update(stream, name, wanted),
+  );
+}
+
+/** 404 is an answer: there is none. */
+function unlessMissing(error: unknown): undefined {
+  if (apiError(error)?.code === 404) return undefined;
+  throw error;
+}
+
+/** Errors of JetStream's API carry what the server said; the classes are not exported as values everywhere. */
+const apiError = (error: unknown): { code: number; description: string; err_code: number } | undefined =>
+  typeof (error as { apiError?: unknown })?.apiError === "function"
+    ? (error as { apiError(): { code: number; description: string; err_code: number } }).apiError()
+    : undefined;
+
+/** Does it, and turns what waiting cannot mend into a `BusError`; what it may, stays what it was. */
+async function told<T>(what: string, subject: string, act: () => Promise<T>): Promise<T> {
+  try {
+    return await act();
+  } catch (error) {
+    const { name, message } = error as Error;
+    if (name === "PermissionViolationError")
+      throw new BusError(
+        `NATS does not permit this user to ${what}: allow it to publish to ${subject} and to subscribe to _INBOX.> (README, NATS)`,
+      );
+    if (name === "JetStreamNotEnabled" || name === "NoRespondersError" || /no responders/i.test(message))
+      throw new BusError("the NATS server has JetStream switched off: start it with -js, or with a jetstream section");
+    const api = apiError(error);
+    if (api && api.code < 500) throw new BusError(`NATS refuses to ${what}: ${api.description} (${api.err_code})`);
+    if (api) throw new Error(`NATS could not ${what}: ${api.description} (${api.err_code})`);
+    throw new Error(`NATS could not ${what}: ${message}`);
+  }
+}

@@ -1,0 +1,200 @@
+import type { ConsumerMessages, JetStreamClient, JetStreamManager, JsMsg } from "@nats-io/jetstream";
+import type { DeadLetter } from "../charging/billing-store.ts";
+import type { ChargingEvent } from "../charging/events.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import { fromCloudEvent } from "./cloud-events.ts";
+import { BusError } from "./nats-options.ts";
+import { ACK_WAIT_MS, ensureConsumer } from "./nats-setup.ts";
+import type { HandleEvents } from "./types.ts";
+
+/** A connection with the streams that it needs. */
+export interface Live {
+  readonly js: JetStreamClient;
+  readonly jsm: JetStreamManager;
+}
+
+export interface WorkerOptions {
+  readonly name: string;
+  readonly stream: string;
+  readonly handle: HandleEvents;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** First pause after a failure. */
+  readonly retryLeastMs: number;
+}
+
+/** Handed to `handle` at once, and asked for ahead. */
+const BATCH_EVENTS = 500;
+const AHEAD_EVENTS = 1_000;
+const RETRY_MOST_MS = 5_000;
+const REMAKE_MS = 2_000;
+const MAX_DEAD_TEXT = 2 ** 20;
+
+/** One caller of `consume`: takes events from the durable consumer, one batch at a time, and acknowledges what was handled. */
+export class NatsWorker {
+  private readonly options: WorkerOptions;
+  private live: Live | undefined;
+  private messages: ConsumerMessages | undefined;
+  private buffer: JsMsg[] = [];
+  private running: Promise<void> | undefined;
+  private gathering: Promise<void> | undefined;
+  /** Settled when the buffer has room again. */
+  private room: (() => void) | undefined;
+  private timer: TimerHandle;
+  private pauseTimer: TimerHandle;
+  private pauseOver: (() => void) | undefined;
+  private retryMs: number;
+  private stopped = false;
+
+  constructor(options: WorkerOptions) {
+    this.options = options;
+    this.retryMs = options.retryLeastMs;
+  }
+
+  /** Begins to take events over this connection. Rejects with `BusError` where the server does not let it. */
+  async attach(live: Live): Promise<void> {
+    const { name, stream, log } = this.options;
+    this.live = live;
+    this.release();
+    await ensureConsumer(live.jsm, stream, name);
+    const consumer = await live.js.consumers.get(stream, name);
+    const messages = await consumer.consume({ max_messages: AHEAD_EVENTS, expires: 10_000 });
+    if (this.stopped || this.live !== live) return void messages.stop();
+    this.messages = messages;
+    void this.watch(messages);
+    this.gathering = this.gather(messages).catch((error) => {
+      if (this.live !== live || this.stopped) return;
+      log.warn({ err: error, consumer: name }, "bus: NATS hands out nothing more; asked again");
+      this.attachLater();
+    });
+  }
+
+  /** Somebody removed the consumer or the stream. */
+  private async watch(messages: ConsumerMessages): Promise<void> {
+    for await (const status of messages.status()) {
+      if (!["consumer_deleted", "consumer_not_found", "stream_not_found"].includes(status.type)) continue;
+      this.options.log.error({ consumer: this.options.name, status: status.type }, "bus: made anew");
+      messages.stop();
+      return this.attachLater();
+    }
+  }
+
+  /** Tries again over the same connection, unless there is a new one by then. */
+  attachLater(): void {
+    const { clock, log, name } = this.options;
+    const { live } = this;
+    if (this.stopped || !live) return;
+    clock.clearTimeout(this.timer);
+    this.timer = clock.setTimeout(() => {
+      if (this.stopped || this.live !== live) return;
+      this.attach(live).catch((error) => {
+        log.error({ err: error, consumer: name }, "bus: the consumer cannot be used");
+        this.attachLater();
+      });
+    }, REMAKE_MS);
+  }
+
+  /** Lets go of a connection: what was taken and not handled comes again from JetStream. */
+  release(): void {
+    this.messages?.stop();
+    this.messages = undefined;
+    this.room?.();
+    this.options.clock.clearTimeout(this.timer);
+  }
+
+  private async gather(messages: ConsumerMessages): Promise<void> {
+    for await (const message of messages) {
+      if (this.messages !== messages) {
+        quietly(() => message.nak());
+        continue;
+      }
+      this.buffer.push(message);
+      this.running ??= this.run();
+      if (this.buffer.length >= BATCH_EVENTS) {
+        await new Promise<void>((resolve) => {
+          this.room = resolve;
+        });
+      }
+    }
+  }
+
+  private async run(): Promise<void> {
+    while (this.buffer.length > 0 && !this.stopped) {
+      await new Promise(setImmediate); // what came with the first
+      const batch = this.buffer.splice(0, BATCH_EVENTS);
+      this.room?.();
+      if (!(await this.handled(batch))) await this.pause();
+    }
+    this.running = undefined;
+  }
+
+  private async handled(batch: readonly JsMsg[]): Promise<boolean> {
+    const { clock, handle, log, name } = this.options;
+    const events: ChargingEvent[] = [];
+    const broken: DeadLetter[] = [];
+    for (const message of batch) {
+      const read = fromCloudEvent(message.string());
+      if (read.ok) events.push(read.value);
+      else broken.push(deadLetter(message, read.error, clock.now()));
+    }
+    let alive: TimerHandle;
+    const sayAlive = () => {
+      for (const message of [...batch, ...this.buffer]) quietly(() => message.working());
+      alive = clock.setTimeout(sayAlive, ACK_WAIT_MS / 3);
+    };
+    alive = clock.setTimeout(sayAlive, ACK_WAIT_MS / 3);
+    try {
+      await handle(events, broken);
+      for (const message of batch) quietly(() => message.ack());
+      this.retryMs = this.options.retryLeastMs;
+      return true;
+    } catch (error) {
+      log.warn(
+        { err: error, consumer: name, events: batch.length },
+        "bus: events could not be handled; they come again",
+      );
+      for (const message of batch) quietly(() => message.nak(this.retryMs));
+      return false;
+    } finally {
+      clock.clearTimeout(alive);
+    }
+  }
+
+  /** Whatever made this batch fail is likely to make the next one fail. */
+  private async pause(): Promise<void> {
+    const { clock } = this.options;
+    const waitMs = this.retryMs;
+    this.retryMs = Math.min(RETRY_MOST_MS, waitMs * 2);
+    await new Promise<void>((resolve) => {
+      this.pauseOver = resolve;
+      this.pauseTimer = clock.setTimeout(resolve, waitMs);
+    });
+    clock.clearTimeout(this.pauseTimer);
+  }
+  /** Resolves when the batch under way is finished; what waits behind it is given back. */
+  async stop(): Promise<void> {
+    this.stopped = true;
+    this.release();
+    this.room?.();
+    this.pauseOver?.();
+    await this.running;
+    await this.gathering;
+    for (const message of this.buffer.splice(0)) quietly(() => message.nak());
+  }
+}
+
+/** Over a connection that is closed by now nothing is said: JetStream hands those events out again. */
+function quietly(say: () => void): void {
+  try {
+    say();
+  } catch {}
+}
+
+function deadLetter(message: JsMsg, reason: string, at: number): DeadLetter {
+  const { stream, streamSequence } = message.info;
+  // The same each time that it comes, so that it is put aside once.
+  return { id: `${stream}:${streamSequence}`, at, reason, event: message.string().slice(0, MAX_DEAD_TEXT) };
+}
+
+export const isFatal = (error: unknown): boolean => error instanceof BusError;

@@ -1,0 +1,245 @@
+import { hostname } from "node:os";
+import { jetstream, jetstreamManager } from "@nats-io/jetstream";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
+import type { DeadLetter } from "../charging/billing-store.ts";
+import type { ChargingEvent } from "../charging/events.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import { CONTENT_TYPE, toCloudEvent } from "./cloud-events.ts";
+import { deadMessage, messageId } from "./nats-messages.ts";
+import { BusError, connectionOptions, serversOf } from "./nats-options.ts";
+import { NatsPublisher, NO_STREAM } from "./nats-publisher.ts";
+import { checkServer, ensureStreams, type Subjects, subjectsOf } from "./nats-setup.ts";
+import { isFatal, type Live, NatsWorker } from "./nats-worker.ts";
+import type { NatsSettings } from "./settings.ts";
+import type { Bus, HandleEvents } from "./types.ts";
+
+export interface NatsBusOptions {
+  readonly settings: NatsSettings;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where secrets may be; default the process's own. */
+  readonly env?: NodeJS.ProcessEnv;
+  /** First pause after a failure of a consumer; default 100 ms. */
+  readonly retryLeastMs?: number;
+}
+
+interface Connection extends Live {
+  readonly nc: NatsConnection;
+  readonly publisher: NatsPublisher;
+}
+
+const CONNECT_AGAIN_MS = 2_000;
+
+/**
+ * The bus on NATS JetStream (P2). Resolves when it is connected and its streams are as they must be, and also where no server can be reached: then it
+ * goes on trying, and publications are refused until it is connected, so that journals keep events. Rejects with `BusError` where
+ * waiting does not help: sign-in, permissions, certificates, a server that is too old, streams that are somebody else's.
+ */
+export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
+  const bus = new NatsBus(options);
+  await bus.start();
+  return bus;
+}
+
+class NatsBus implements Bus {
+  private readonly options: NatsBusOptions;
+  private readonly subjects: Subjects;
+  private readonly source: string;
+  private readonly workers = new Set<NatsWorker>();
+  private readonly bySubject = new Map<string, string>();
+  private connection: Connection | undefined;
+  /** The socket is up. */
+  private up = false;
+  private timer: TimerHandle;
+  private closed = false;
+  private told = "";
+
+  constructor(options: NatsBusOptions) {
+    this.options = options;
+    this.subjects = subjectsOf(options.settings);
+    this.source = options.settings.source ?? `urn:tollgate:node:${encodeURIComponent(hostname())}`;
+  }
+
+  async start(): Promise<void> {
+    try {
+      await this.connect();
+    } catch (error) {
+      if (isFatal(error)) throw error;
+      this.options.log.warn(
+        { err: error, servers: serversOf(this.options.settings) },
+        "bus: NATS cannot be reached; events wait in the journal, and it is tried again",
+      );
+      this.connectLater();
+    }
+  }
+
+  private async connect(): Promise<void> {
+    const { settings, clock, log, env = process.env } = this.options;
+    const nc = await connect(connectionOptions(settings, env)).catch((error) => {
+      throw asBusError(error, settings);
+    });
+    try {
+      checkServer(nc);
+      const jsm = await jetstreamManager(nc, { checkAPI: false, timeout: 5_000 });
+      await ensureStreams(jsm, settings);
+      const js = jetstream(nc, { timeout: 5_000 });
+      const connection: Connection = { nc, js, jsm, publisher: new NatsPublisher(nc, clock) };
+      for (const worker of this.workers) await worker.attach(connection);
+      if (this.closed) throw new Error("the bus is closed");
+      this.connection = connection;
+      this.up = true;
+      this.told = "";
+      void this.watch(connection);
+      log.info({ server: nc.getServer(), version: nc.info?.version }, "bus: connected to NATS");
+    } catch (error) {
+      await nc.close().catch(() => {});
+      throw error;
+    }
+  }
+
+  private connectLater(): void {
+    if (this.closed) return;
+    this.timer = this.options.clock.setTimeout(() => {
+      this.connect().catch((error: Error) => {
+        if (error.message !== this.told) this.options.log.error({ err: error }, "bus: NATS cannot be used");
+        this.told = error.message;
+        this.connectLater();
+      });
+    }, CONNECT_AGAIN_MS);
+  }
+
+  /** The library connects again by itself; what was on its way then is not known to have arrived. */
+  private async watch(connection: Connection): Promise<void> {
+    const { log } = this.options;
+    const { nc, publisher } = connection;
+    for await (const status of nc.status()) {
+      if (status.type === "disconnect") {
+        this.up = false;
+        publisher.abandon(new Error("the connection to NATS is gone"));
+        log.warn({ server: status.server }, "bus: the connection to NATS is gone");
+      } else if (status.type === "reconnect") {
+        await this.mend();
+        this.up = true;
+        log.info({ server: status.server }, "bus: connected to NATS again");
+      } else if (status.type === "error") {
+        const { error } = status;
+        if (error.name === "PermissionViolationError") publisher.abandon(error);
+        if (error.message !== this.told) log.error({ err: error }, "bus: NATS says");
+        this.told = error.message;
+      }
+    }
+    if (this.closed) return;
+    this.up = false;
+    this.connection = undefined;
+    publisher.abandon(new Error("the connection to NATS is closed"));
+    this.connectLater();
+  }
+
+  private ready(): Connection {
+    if (this.closed) throw new Error("the bus is closed");
+    if (!this.connection || !this.up) throw new Error("not connected to NATS");
+    return this.connection;
+  }
+
+  async publish(events: readonly ChargingEvent[]): Promise<void> {
+    const { publisher } = this.ready();
+    if (events.length === 0) return;
+    const messages = events.map((event) => ({
+      subject: this.subject(event.type),
+      headers: `Nats-Msg-Id: ${messageId(event.id)}\r\nContent-Type: ${CONTENT_TYPE}\r\n`,
+      text: toCloudEvent(event, this.source),
+    }));
+    try {
+      await publisher.publish(this.subjects.stream, messages);
+    } catch (error) {
+      if ((error as Error).message === NO_STREAM) await this.mend();
+      throw error;
+    }
+  }
+
+  /** Somebody removed the streams, or the server lost them: the next publication finds them again. */
+  private async mend(): Promise<void> {
+    const { log, settings } = this.options;
+    const jsm = this.connection?.jsm;
+    if (jsm) await ensureStreams(jsm, settings).catch((err) => log.error({ err }, "bus: the streams cannot be used"));
+  }
+
+  private subject(type: string): string {
+    const known = this.bySubject.get(type);
+    if (known !== undefined) return known;
+    const subject = this.subjects.events + type;
+    this.bySubject.set(type, subject);
+    return subject;
+  }
+
+  async publishDead(letters: readonly DeadLetter[]): Promise<void> {
+    if (letters.length === 0) return;
+    const { publisher, nc } = this.ready();
+    const most = nc.info?.max_payload ?? 2 ** 20;
+    await publisher.publish(
+      this.subjects.deadStream,
+      letters.map((letter) => deadMessage(this.subjects.dead, letter, most)),
+    );
+  }
+
+  async consume(name: string, handle: HandleEvents): Promise<() => Promise<void>> {
+    if (this.closed) throw new Error("the bus is closed");
+    const { clock, log, retryLeastMs = 100 } = this.options;
+    const worker = new NatsWorker({ name, stream: this.subjects.stream, handle, clock, log, retryLeastMs });
+    this.workers.add(worker);
+    if (this.connection) await worker.attach(this.connection).catch((error) => this.refused(worker, error));
+    return async () => {
+      this.workers.delete(worker);
+      await worker.stop();
+      await this.flush();
+    };
+  }
+
+  private refused(worker: NatsWorker, error: Error): void {
+    if (isFatal(error)) {
+      this.workers.delete(worker);
+      throw error;
+    }
+    worker.attachLater();
+  }
+
+  /** Acknowledgements are on their way when this resolves. */
+  private async flush(): Promise<void> {
+    if (this.up) await this.connection?.nc.flush().catch(() => {});
+  }
+
+  async close(): Promise<void> {
+    if (this.closed) return;
+    this.closed = true;
+    this.options.clock.clearTimeout(this.timer);
+    await Promise.all([...this.workers].map((worker) => worker.stop()));
+    this.workers.clear();
+    await this.flush();
+    this.connection?.publisher.close(new Error("the bus is closed"));
+    await this.connection?.nc.close();
+  }
+}
+
+/** Errors of connecting that waiting does not mend, in words; others as they are. */
+function asBusError(error: Error & { code?: string }, settings: NatsSettings): Error {
+  if (error instanceof BusError) return error;
+  const servers = serversOf(settings);
+  const cause = error.cause as (Error & { code?: string }) | undefined;
+  const text = `${error.message} ${cause?.message ?? ""} ${error.code ?? ""} ${cause?.code ?? ""}`;
+  if (error.name === "AuthorizationError" || error.name === "UserAuthenticationExpiredError")
+    return new BusError(
+      `${servers}: NATS refuses the sign-in (${error.message}): check bus.user and bus.password, or the other ways`,
+    );
+  if (/does not support ['"]?tls|tls.*not (available|supported)/i.test(text))
+    return new BusError(
+      `${servers}: the NATS server does not offer TLS: write nats:// instead of tls://, or configure its tls section`,
+    );
+  if (/secure connection|tls required|server requires tls/i.test(text))
+    return new BusError(`${servers}: the NATS server wants TLS: write tls:// instead of nats://`);
+  if (/certificate|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|ERR_TLS_CERT|CERT_/i.test(text))
+    return new BusError(
+      `${servers}: TLS: ${cause?.message ?? error.message}: bus.tls.ca must be what signed the server's certificate`,
+    );
+  return error;
+}

@@ -1,0 +1,18 @@
+import type { Clock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import { createInProcessBus } from "./in-process.ts";
+import type { NatsSettings } from "./settings.ts";
+import type { Bus } from "./types.ts";
+
+/** The bus of a configuration; undefined: within this process. Rejects with what is wrong where it cannot be used. */
+export async function openBus(options: {
+  readonly settings: NatsSettings | undefined;
+  readonly clock: Clock;
+  readonly log: Logger;
+}): Promise<Bus> {
+  const { settings, clock, log } = options;
+  if (settings === undefined) return createInProcessBus({ clock, log });
+  // Loaded when it is needed: it takes a tenth of a second.
+  const { openNatsBus } = await import("./nats.ts");
+  return openNatsBus({ settings, clock, log });
+}
