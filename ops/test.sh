@@ -10,23 +10,13 @@ wanted=""
 command -v sipp >/dev/null || wanted="$wanted sip-tester"
 command -v baresip >/dev/null || wanted="$wanted baresip-core"
 ls /usr/lib/*/kamailio/modules/secsipid.so >/dev/null 2>&1 || wanted="$wanted kamailio kamailio-secsipid-modules"
+. ops/servers.sh
 if [ -n "$wanted" ]; then
-  if ! command -v apt-get >/dev/null; then
-    echo "No apt-get here: tests that need$wanted will be skipped."
-  else
-    as_root=""
-    [ "$(id -u)" = 0 ] || as_root="sudo -n"
-    if [ -n "$as_root" ] && ! $as_root true 2>/dev/null; then
-      echo "Neither root nor sudo without a password: tests that need$wanted will be skipped."
-    else
-      echo "Installing$wanted"
-      # shellcheck disable=SC2086
-      { $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
-        $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $wanted; } \
-        </dev/null >apt.log 2>&1 || { tail -n 5 apt.log; echo "Installing$wanted failed: their tests will be skipped."; }
-    fi
-  fi
+  echo "Installing$wanted"
+  # shellcheck disable=SC2086
+  install_packages $wanted || echo "Installing$wanted failed (it takes apt-get, and root or sudo without a password): their tests will be skipped."
 fi
+prepare_nats
 
 checked=0
 CLOSING_NOTE=""

@@ -1,11 +1,13 @@
 import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import { ok, type Result } from "../support/result.ts";
 import { isChanged, newAccount, type OpenAccount, restoreAccount, step, storedForm } from "./account.ts";
 import {
   type Account,
   type ArchivedEvent,
   type BillingStore,
+  type DeadLetter,
   type Entry,
   type EventGroup,
   monthOf,
@@ -19,13 +21,16 @@ import {
   type SessionStarted,
 } from "./events.ts";
 
-export interface BillingOptions {
+export interface BillingOptions extends BillOptions {
   readonly bus: Bus;
+  /** How often accounts are looked for whose time for late charges (M15) is over; default 10 s. */
+  readonly sweepEveryMs?: number;
+}
+
+interface BillOptions {
   readonly store: { readonly billing: BillingStore };
   readonly clock: Clock;
   readonly log: Logger;
-  /** How often accounts are looked for whose time for late charges (M15) is over; default 10 s. */
-  readonly sweepEveryMs?: number;
   /** Whether the events are kept in the store beside the entries that they make, for `tollgate rebill`; default true. */
   readonly keepEvents?: boolean;
 }
@@ -63,7 +68,7 @@ const SWEEP_ACCOUNTS = 500;
  */
 export async function startBilling(options: BillingOptions): Promise<Billing> {
   const worker = new BillingWorker(options);
-  const stopConsuming = await options.bus.consume("billing", (events) => worker.handle(events));
+  const stopConsuming = await options.bus.consume("billing", (events, broken) => worker.handle(events, broken));
   worker.sweepLater();
   return {
     counters: worker.counters,
@@ -72,6 +77,22 @@ export async function startBilling(options: BillingOptions): Promise<Billing> {
       await worker.stop();
     },
   };
+}
+
+/** What an event puts on accounts and bills, or why nobody can bill it. All of it or nothing. */
+export function readied(whole: ChargingEvent): Result<Pick<Readied, "event" | "entry">[], string> {
+  const parts: Pick<Readied, "event" | "entry">[] = [];
+  for (const event of meaning(whole)) {
+    const entry = entryFor(event);
+    if (!entry.ok) return entry;
+    parts.push({ event, entry: entry.value });
+  }
+  return ok(parts);
+}
+
+/** Bills one event without a bus, as a billing worker does beside others. An event that was billed before changes nothing. */
+export async function billEvent(options: BillOptions, event: ChargingEvent): Promise<void> {
+  await new BillingWorker(options).handle([event]);
 }
 
 /** What comes over the bus may be anything at all: what cannot be taken apart is left whole, and `entryFor` says what is wrong with it. */
@@ -96,20 +117,23 @@ class Archive {
 
 class BillingWorker {
   readonly counters: BillingCounters = { events: 0, entries: 0, deadLetters: 0, conflicts: 0 };
-  private readonly options: BillingOptions;
+  private readonly options: BillOptions & Partial<BillingOptions>;
   private readonly store: BillingStore;
   private timer: TimerHandle | undefined;
   private sweeping: Promise<void> | undefined;
   private stopped = false;
 
-  constructor(options: BillingOptions) {
+  constructor(options: BillOptions & Partial<BillingOptions>) {
     this.options = options;
     this.store = options.store.billing;
   }
 
   /** Resolves when all that these events mean is in the store. */
-  async handle(events: readonly ChargingEvent[]): Promise<void> {
-    let sessions = await this.bySession(events);
+  async handle(events: readonly ChargingEvent[], broken: readonly DeadLetter[] = []): Promise<void> {
+    const dead = [...broken];
+    this.counters.deadLetters += broken.length;
+    let sessions = this.bySession(events, dead);
+    if (dead.length > 0) await this.putAside(dead);
     for (let round = 0; sessions.size > 0; round++) {
       if (round === MAX_ROUNDS) throw new Error(`${sessions.size} accounts are being written by others all the time`);
       const refused = await this.billOnce(sessions);
@@ -120,37 +144,44 @@ class BillingWorker {
     this.counters.events += events.length;
   }
 
-  private async bySession(events: readonly ChargingEvent[]): Promise<Map<string, Readied[]>> {
+  private bySession(events: readonly ChargingEvent[], dead: DeadLetter[]): Map<string, Readied[]> {
     const sessions = new Map<string, Readied[]>();
     const keep = this.options.keepEvents !== false;
     for (const whole of events) {
+      const parts = readied(whole);
+      if (!parts.ok) {
+        dead.push(this.deadLetter(whole, parts.error));
+        continue;
+      }
       let archived = keep ? (whole as ArchivedEvent) : undefined;
-      for (const event of meaning(whole)) {
-        const entry = entryFor(event);
-        if (!entry.ok) {
-          await this.putAside(event, entry.error);
-          continue;
-        }
-        const readied: Readied = { event, entry: entry.value, archived };
+      for (const { event, entry } of parts.value) {
+        const one: Readied = { event, entry, archived };
         archived = undefined; // once, with the first part that it comes apart into
         const others = sessions.get(event.session.id);
-        if (others) others.push(readied);
-        else sessions.set(event.session.id, [readied]);
+        if (others) others.push(one);
+        else sessions.set(event.session.id, [one]);
       }
     }
     return sessions;
   }
 
-  private async putAside(event: ChargingEvent, reason: string): Promise<void> {
-    const text = JSON.stringify(event) ?? "undefined";
+  private deadLetter(event: ChargingEvent, reason: string): DeadLetter {
     const at = this.options.clock.now();
     const id =
       typeof event?.id === "string" && /^[\x21-\x7e]{1,400}$/.test(event.id)
         ? event.id
         : `unnamed:${at}:${this.counters.deadLetters}`;
     this.counters.deadLetters++;
-    this.options.log.error({ event: text, reason }, "billing: an event cannot be billed and is put aside");
-    await this.store.putDeadLetter({ id, at, reason, event: text });
+    return { id, at, reason, event: JSON.stringify(event) ?? "undefined" };
+  }
+
+  private async putAside(dead: readonly DeadLetter[]): Promise<void> {
+    for (const letter of dead) {
+      const { id, reason, event } = letter;
+      this.options.log.error({ id, event, reason }, "billing: an event cannot be billed and is put aside");
+      await this.store.putDeadLetter(letter);
+    }
+    await this.options.bus?.publishDead?.(dead);
   }
 
   /** Returns the sessions whose accounts somebody else wrote in between. */

@@ -1,9 +1,9 @@
 import { statfs } from "node:fs/promises";
-import { open, type RootDatabase } from "lmdb";
+import { type Database, open, type RootDatabase } from "lmdb";
 import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
-import type { ChargingEvent } from "./events.ts";
+import type { ChargingEvent, SessionFacts } from "./events.ts";
 import { type Group, type GroupKey, Publisher } from "./journal-publisher.ts";
 import { written } from "./lmdb-failure.ts";
 
@@ -24,6 +24,17 @@ export interface JournalOptions {
   readonly commitEveryMs?: number;
   /** How long events are gathered before they are published; default 100 ms. */
   readonly publishEveryMs?: number;
+  /**
+   * Keeps on disk which sessions run, in the same commits, so that the next opening knows which were cut off (`left`) without asking
+   * billing, which may be elsewhere. Default false.
+   */
+  readonly trackRunning?: boolean;
+}
+
+/** A session that ran when the process before this one ended. */
+export interface LeftSession {
+  readonly session: SessionFacts;
+  readonly startedAt: number;
 }
 
 export interface JournalStats {
@@ -48,6 +59,8 @@ export interface Journal {
   /** True when little room is left: no new sessions, so that those under way can be put on record to their end. */
   readonly full: boolean;
   stats(): JournalStats;
+  /** What an earlier run left running, as of the opening; empty without `trackRunning`. */
+  readonly left: readonly LeftSession[];
   /** Resolves at the next moment when nothing is left that the bus has not taken. */
   drained(): Promise<void>;
   /** Commits what was appended, waits up to 5 s for a publication under way, and closes. What the bus did not take stays for the next start. */
@@ -106,14 +119,19 @@ export async function openJournal(options: JournalOptions): Promise<Journal> {
       return last + 1;
     }),
   );
-  const journal = new LmdbJournal(db, opening, options);
+  const running = options.trackRunning
+    ? db.openDB<LeftSession, string>({ name: "running", encoding: "json" })
+    : undefined;
+  const journal = new LmdbJournal(db, running, opening, options);
   journal.recover();
   await journal.check();
   return journal;
 }
 
 class LmdbJournal implements Journal {
+  readonly left: readonly LeftSession[];
   private readonly db: Db;
+  private readonly running: Database<LeftSession, string> | undefined;
   private readonly opening: number;
   private readonly options: JournalOptions;
   private readonly publisher: Publisher;
@@ -140,9 +158,11 @@ class LmdbJournal implements Journal {
   private failed = 0;
   private commits = 0;
 
-  constructor(db: Db, opening: number, options: JournalOptions) {
+  constructor(db: Db, running: Database<LeftSession, string> | undefined, opening: number, options: JournalOptions) {
     const { bus, clock, log, publishEveryMs = 100, maxBytes = 2 ** 30 } = options;
     this.db = db;
+    this.running = running;
+    this.left = running ? Array.from(running.getRange({}), ({ value }) => value) : [];
     this.opening = opening;
     this.options = options;
     this.maxBytes = maxBytes;
@@ -157,7 +177,7 @@ class LmdbJournal implements Journal {
   }
 
   recover(): void {
-    for (const { key, value } of this.db.getRange({ start: [1, 0] })) {
+    for (const { key, value } of this.db.getRange({ start: [1, 0], end: [Number.MAX_SAFE_INTEGER, 0] })) {
       this.publisher.add(key, value.length, readEvents(value).length);
     }
     const { pendingEvents } = this.publisher;
@@ -226,7 +246,7 @@ class LmdbJournal implements Journal {
     const key: GroupKey = [this.opening, ++this.lastGroup];
     const value = group && Buffer.from(`[${group.json}]`);
     try {
-      await this.write(key, value, removals);
+      await this.write(key, value, removals, group?.events ?? []);
       this.broken = false;
       this.commits++;
       this.appended += count;
@@ -247,11 +267,17 @@ class LmdbJournal implements Journal {
   }
 
   /** One transaction: a group to keep, or where there is none something that tells whether it can be done; and groups to remove. */
-  private async write(key: GroupKey, value: Buffer | undefined, removals: readonly GroupKey[]): Promise<void> {
+  private async write(
+    key: GroupKey,
+    value: Buffer | undefined,
+    removals: readonly GroupKey[],
+    events: readonly ChargingEvent[],
+  ): Promise<void> {
     const batch = this.db.batch(() => {
       if (value) this.db.put(key, value);
       else this.db.put(PROBE, Buffer.from("probe"));
       for (const old of removals) this.db.remove(old);
+      if (this.running) for (const event of events) track(this.running, event);
     });
     await written(batch);
   }
@@ -303,6 +329,14 @@ class LmdbJournal implements Journal {
     if (this.taken.length > 0) await this.commit();
     await this.db.close();
   }
+}
+
+function track(running: Database<LeftSession, string>, event: ChargingEvent): void {
+  const { type, session } = event;
+  if (type === "session.started" || type === "session.changed") {
+    running.put(session.id, { session, startedAt: event.at });
+    if (type === "session.changed") running.remove(event.from.id);
+  } else if (type === "session.ended") running.remove(session.id);
 }
 
 function readEvents(stored: Buffer | undefined): ChargingEvent[] {

@@ -70,3 +70,25 @@ export async function endOrphans(options: {
     log.warn({ sessions: ended }, "sessions of an earlier run ended: it stopped without warning");
   }
 }
+
+/**
+ * The same where billing may be elsewhere, and behind: by what the journal itself has of this node's sessions. Waits for nothing but the disk.
+ */
+export async function endLeft(options: {
+  readonly journal: Journal;
+  readonly lastBeatAt: number | undefined;
+  readonly log: Logger;
+}): Promise<number> {
+  const { journal, lastBeatAt, log } = options;
+  const { left } = journal;
+  for (let i = 0; i < left.length; i += PAGE) {
+    const appended = left.slice(i, i + PAGE).map(({ session, startedAt }) => {
+      const at = Math.max(startedAt, lastBeatAt ?? startedAt);
+      return journal.append(sessionEnded(session, startedAt, at, "relay: stopped without warning"));
+    });
+    await Promise.all(appended);
+  }
+  if (left.length > 0)
+    log.warn({ sessions: left.length }, "sessions of an earlier run ended: it stopped without warning");
+  return left.length;
+}

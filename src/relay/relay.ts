@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
-import { createInProcessBus } from "../bus/in-process.ts";
+import { openBus } from "../bus/open.ts";
 import { startBilling } from "../charging/billing.ts";
 import type { DirectCharges } from "../charging/direct-charges.ts";
 import { openJournal } from "../charging/journal.ts";
@@ -24,7 +24,7 @@ import { createCore } from "./create-core.ts";
 import { HealthChecks } from "./health.ts";
 import { type IdentityKey, loadIdentityKey } from "./identity-key.ts";
 import { createProof } from "./proof.ts";
-import { endOrphans, Heartbeat } from "./recovery.ts";
+import { endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
 import type { Session } from "./session.ts";
 
@@ -68,11 +68,24 @@ export async function startRelay(options: {
       "identity: http.listen is not set; the public key must be published there by others",
     );
   const store = await openEmbeddedStore(join(config.data, "store"));
-  const bus = createInProcessBus({ clock, log });
-  const journal = await openJournal({ path: join(config.data, "journal"), bus, clock, log });
-  const billing = await startBilling({ store, bus, clock, log, keepEvents: config.charging.keepEvents });
+  const shared = config.bus !== undefined; // others may bill from it
+  const bus = await openBus({ settings: config.bus, clock, log });
+  const journal = await openJournal({ path: join(config.data, "journal"), bus, clock, log, trackRunning: shared });
+  const bills = config.roles.includes("billing");
+  const { keepEvents } = config.charging;
+  const billing = bills
+    ? await startBilling({ store, bus, clock, log, keepEvents }).catch(async (error) => {
+        // Otherwise their timers and sockets would keep the process.
+        await journal.close();
+        await bus.close();
+        throw error;
+      })
+    : undefined;
   const heartbeat = new Heartbeat(config.data, clock);
-  await endOrphans({ journal, billing: store.billing, lastBeatAt: heartbeat.lastBeatAt, log });
+  const { lastBeatAt } = heartbeat;
+  await (shared
+    ? endLeft({ journal, lastBeatAt, log })
+    : endOrphans({ journal, billing: store.billing, lastBeatAt, log }));
   const directory = await createDirectory({ config, store, clock, log });
   const transport = createTransportLayer({
     listen: config.listen,
@@ -127,7 +140,7 @@ export async function startRelay(options: {
     await transport.close();
     transactions.close();
     await within(clock, DRAIN_JOURNAL_MS, journal.drained());
-    await billing.stop();
+    await billing?.stop();
     await journal.close();
     await bus.close();
     await store.close();

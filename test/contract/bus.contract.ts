@@ -80,17 +80,13 @@ export function busContract(adapter: BusAdapter): void {
     });
 
     it("hands events to each name, and shares them among consumers of one name", async () => {
-      const [one, two, other] = [new Receiver(), new Receiver(), new Receiver()];
-      await bus.consume("billing", one.handle);
-      await bus.consume("billing", two.handle);
+      const [shared, other] = [new Receiver(), new Receiver()];
+      for (let worker = 0; worker < 2; worker++) await bus.consume("billing", shared.handle);
       await bus.consume("listener", other.handle);
       await Promise.all(Array.from({ length: 20 }, (_, i) => bus.publish([event(i)])));
-      await other.has(20);
-      expect([...one.ids, ...two.ids].sort()).toEqual(
-        events(0, 20)
-          .map((e) => e.session.id)
-          .sort(),
-      );
+      await Promise.all([shared.has(20), other.has(20)]);
+      const ids = events(0, 20).map((e) => e.session.id);
+      expect([...shared.ids].sort()).toEqual(ids.sort()); // each once, whoever got it
     });
 
     it("gives a consumer one batch at a time", async () => {

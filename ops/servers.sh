@@ -1,0 +1,41 @@
+# Real servers for the tests, found or installed: one function for each. Sourced by ops/test.sh, in the repository's folder.
+# What cannot be had leaves its tests skipped; they say so in the last lines.
+
+# Debian packages, by root or a sudo that asks for no password; fails where that cannot be done.
+install_packages() {
+  command -v apt-get >/dev/null || return 1
+  as_root=""
+  [ "$(id -u)" = 0 ] || as_root="sudo -n"
+  [ -z "$as_root" ] || $as_root true 2>/dev/null || return 1
+  { $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
+    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@"; } \
+    </dev/null >apt.log 2>&1 || { tail -n 5 apt.log; return 1; }
+}
+
+# NATS: NATS_URL, else nats-server on the PATH or in .cache/bin, else from Debian, else built by Go.
+prepare_nats() {
+  if [ -n "${NATS_URL:-}" ]; then
+    echo "NATS: the server of NATS_URL"
+    return
+  fi
+  PATH="$PATH:/usr/sbin:/usr/local/sbin"
+  nats_is_new_enough || install_packages nats-server || true
+  if ! nats_is_new_enough && command -v go >/dev/null; then
+    echo "NATS: building nats-server with Go, about a minute"
+    GOBIN="$PWD/.cache/bin" GOFLAGS=-mod=mod go install github.com/nats-io/nats-server/v2@v2.12.1 >go.log 2>&1 || tail -n 5 go.log
+  fi
+  if nats_is_new_enough; then
+    echo "NATS: $nats_program $nats_version"
+  else
+    echo "NATS: neither NATS_URL nor a nats-server of 2.9 or later, and neither apt-get nor go could install one: its tests will be skipped."
+  fi
+}
+
+# Sets nats_program and nats_version; true from 2.9 on.
+nats_is_new_enough() {
+  nats_program=".cache/bin/nats-server"
+  [ -x "$nats_program" ] || nats_program="$(command -v nats-server)" || return 1
+  nats_version="$("$nats_program" --version | sed 's/.* v//')"
+  nats_minor="${nats_version#*.}"
+  [ "${nats_version%%.*}" -gt 2 ] || [ "${nats_minor%%.*}" -ge 9 ]
+}
