@@ -44,6 +44,8 @@ export const sessionMachine = setup({
     sendInvite: providedAtStart,
     /** Gives the INVITE up: CANCEL, once a provisional answer came (RFC 3261 §9.1). */
     sendCancel: providedAtStart,
+    /** Stops repeating provisional answers that the client has not acknowledged: their dialog is over (RFC 3262 §3). */
+    dropProgress: providedAtStart,
     /** Passes a provisional answer on to the client (M6). */
     relayProgress: providedAtStart,
     /** Passes the 2xx on to the client and repeats it until the ACK comes (M6; RFC 3261 §13.3.1.4). */
@@ -208,7 +210,7 @@ export const sessionMachine = setup({
     },
     /** Nobody waits for the app server's answer any more, but one may be under way (RFC 3261 §9.1). */
     cancelling: {
-      entry: "sendCancel",
+      entry: ["sendCancel", "dropProgress"],
       on: {
         "server.answer": { target: "leaving", actions: ["sendAck", "noteUnwanted"] },
         "server.failure": "refused",

@@ -57,7 +57,6 @@ export class Invitation implements ClientTransactionUser {
   /** RFC 3261 §9.1: at once, or as soon as a provisional answer came. */
   cancel(reason?: string): void {
     this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
-    this.session.reliable?.release();
   }
 
   /** A request is to go to the app server before its 2xx: the dialog is the one of its first provisional answer (RFC 3261 §12.1.2). */
@@ -117,6 +116,7 @@ export class Invitation implements ClientTransactionUser {
       return;
     }
     this.leg.confirm(response);
+    this.early = undefined;
     this.session.actor.send({ type: "server.answer", at: this.core.clock.now(), payload: response });
   }
 

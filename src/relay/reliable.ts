@@ -121,13 +121,11 @@ export class Reliable {
     return true;
   }
 
-  /** Lets a 2xx that is held go on. */
-  release(): void {
-    const { held } = this;
-    if (!held) return;
-    this.held = undefined;
+  /** The branch is given up: nothing is repeated, and nothing held, since a 2xx has to be ended. */
+  giveUp(): void {
     this.answered();
-    this.invitation.final(held);
+    this.waiting.length = 0;
+    this.release();
   }
 
   /** A 2xx goes to the client: nothing is repeated, nothing new is sent, but a PRACK may still come (RFC 3262 §3). */
@@ -139,6 +137,15 @@ export class Reliable {
 
   stop(): void {
     this.session.core.clock.clearTimeout(this.timer);
+  }
+
+  /** Lets a 2xx that is held go on. */
+  private release(): void {
+    const { held } = this;
+    if (!held) return;
+    this.held = undefined;
+    this.answered();
+    this.invitation.final(held);
   }
 
   private describes(): boolean {
@@ -168,7 +175,6 @@ export class Reliable {
     if (clock.now() >= this.giveUpAt) {
       // RFC 3262 §3: the request is rejected, which here is this branch.
       this.session.actor.send({ type: "client.silent", at: clock.now() });
-      this.release();
       return;
     }
     this.transaction.respond(this.waiting[0]!.response);

@@ -230,6 +230,7 @@ export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof 
     actions: {
       sendInvite: on((session) => session.invite()),
       sendCancel: on((session) => session.invitation?.cancel(session.cancelReason)),
+      dropProgress: on((session) => session.reliable?.giveUp()),
       relayProgress: on<"server.progress">(relayProgress),
       relayAnswer: on<"server.answer">(relayAnswer),
       reportFailure: ({ context }, failure) => sessions.get(context.id)?.reportFailure(failure),

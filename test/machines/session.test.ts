@@ -96,6 +96,7 @@ describe("the chart session", () => {
     expect(session.send({ type: "server.silent", failure: { status: 408 } })).toEqual([
       'reportFailure {"status":408}',
       "sendCancel",
+      "dropProgress",
     ]);
     expect(session.state).toBe("cancelling");
     expect(session.send(failure)).toEqual(["close"]);
@@ -104,7 +105,7 @@ describe("the chart session", () => {
   it("cancels, and ends an answer that crossed the CANCEL (RFC 3261 §9.1, M8)", () => {
     const session = start();
     session.done();
-    expect(session.send({ type: "cancel" })).toEqual(["sendCancel"]);
+    expect(session.send({ type: "cancel" })).toEqual(["sendCancel", "dropProgress"]);
     expect(session.send(answer)).toEqual(["sendAck", "sendByes"]);
     expect(session.context.leaving).toEqual(["server"]);
     expect(session.send(gone("server"))).toEqual(["collectCharges", ...END]);
@@ -118,7 +119,7 @@ describe("the chart session", () => {
       session.done();
       expect(session.send(bye("server"))).toEqual(["refuseMessage"]);
       expect(stateOf(session)).toBe(state);
-      expect(session.send(bye("client"))).toEqual(["answerBye", "reportGivenUp", "sendCancel"]);
+      expect(session.send(bye("client"))).toEqual(["answerBye", "reportGivenUp", "sendCancel", "dropProgress"]);
       expect(session.state).toBe("cancelling");
     },
   );
@@ -137,9 +138,9 @@ describe("the chart session", () => {
   it("reports the end of its INVITE when it is withdrawn", () => {
     const withdrawn = () => having({ type: "withdraw" });
     expect(withdrawn().send(failure)).toEqual(['reportFailure {"status":486}', "close"]);
-    expect(withdrawn().send({ type: "cancel" })).toEqual(["sendCancel"]);
+    expect(withdrawn().send({ type: "cancel" })).toEqual(["sendCancel", "dropProgress"]);
     const silent: SessionEvent = { type: "server.silent", failure: { status: 408 } };
-    expect(withdrawn().send(silent)).toEqual(['reportFailure {"status":408}', "sendCancel"]);
+    expect(withdrawn().send(silent)).toEqual(['reportFailure {"status":408}', "sendCancel", "dropProgress"]);
   });
 
   it("ends both legs when no ACK comes, and charges nothing (RFC 3261 §13.3.1.4)", () => {
@@ -218,7 +219,11 @@ describe("the chart session", () => {
     "gives a branch up whose reliable provisional answer the client never acknowledges (RFC 3262 §3)",
     (...events) => {
       const session = having(...events);
-      expect(session.send(silence)).toEqual(['reportFailure {"status":504,"reason":"No PRACK"}', "sendCancel"]);
+      expect(session.send(silence)).toEqual([
+        'reportFailure {"status":504,"reason":"No PRACK"}',
+        "sendCancel",
+        "dropProgress",
+      ]);
       expect(session.state).toBe("cancelling");
     },
   );
@@ -245,10 +250,10 @@ describe("the chart session", () => {
     expect(updating().send(answer)).toEqual(["relayAnswer"]);
     expect(updating("answer").send(answer)).toEqual(["relayAnswer"]);
     expect(updating().send(failure)).toEqual(['reportFailure {"status":486}', "close"]);
-    expect(updating().send(silent)).toEqual(['reportFailure {"status":408}', "sendCancel"]);
-    expect(updating().send({ type: "cancel" })).toEqual(["sendCancel"]);
+    expect(updating().send(silent)).toEqual(['reportFailure {"status":408}', "sendCancel", "dropProgress"]);
+    expect(updating().send({ type: "cancel" })).toEqual(["sendCancel", "dropProgress"]);
     expect(updating().send({ type: "withdraw" })).toEqual(["sendCancel"]);
-    expect(updating().send(bye("client"))).toEqual(["answerBye", "reportGivenUp", "sendCancel"]);
+    expect(updating().send(bye("client"))).toEqual(["answerBye", "reportGivenUp", "sendCancel", "dropProgress"]);
     expect(updating().send(bye("server"))).toEqual(["refuseMessage"]);
     expect(updating().send(change)).toEqual(["refuseChange"]);
     expect(updating().send(message)).toEqual(["refuseMessage"]);

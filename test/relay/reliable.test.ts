@@ -212,6 +212,39 @@ describe("reliable provisional answers (RFC 3262)", () => {
   });
 });
 
+describe("an early dialog that is over", () => {
+  it("is heard of no more: what was not acknowledged is not repeated when the app server rang too long (RFC 3262 §3)", async () => {
+    const { l, at, a } = await calling({
+      servers: [
+        { id: "a", priority: 1 },
+        { id: "b", priority: 2 },
+      ],
+      service: { ringS: 1 },
+    });
+    reliably(l, at, 1);
+    l.clock.advance(999);
+    const heard = l.client.inbox.length;
+    l.clock.advance(1);
+    a.request("CANCEL");
+    l.server("b").request("INVITE");
+    l.clock.advance(6_000);
+    expect(l.client.inbox.length).toBe(heard);
+  });
+
+  it("takes no PRACK, and its app server gets none, when the client gives up", async () => {
+    const { l, invite, at, a } = await calling();
+    reliably(l, at, 1);
+    const progress = l.client.response(183);
+    l.client.cancel(invite);
+    l.client.response(200);
+    l.client.ack(invite, l.client.response(487));
+    prack(l, invite, progress, 2);
+    l.client.response(481);
+    l.clock.advance(5_000);
+    expect(a.inbox.map((message) => message.isRequest && message.method)).toEqual(Array(4).fill("CANCEL"));
+  });
+});
+
 describe("a final answer while a reliable provisional one is unacknowledged (RFC 3262 §3)", () => {
   it("2xx: passes where that had no description; nothing is repeated, and its PRACK still finds its way", async () => {
     const { l, invite, at, a } = await calling();
