@@ -42,8 +42,6 @@ export class Reliable {
   private taken: SipResponse | undefined;
   /** A 2xx that must not go out before the client has acknowledged a description (RFC 3262 §3). */
   private held: SipResponse | undefined;
-  /** A 2xx went to the client, or will at once. */
-  private over = false;
   private timer: TimerHandle;
   private intervalMs = 0;
   private giveUpAt = 0;
@@ -116,7 +114,7 @@ export class Reliable {
    */
   holds(response: SipResponse): boolean {
     if (this.held) return true;
-    if (this.over || !this.describes()) return false;
+    if (!this.describes()) return false;
     this.held = response;
     return true;
   }
@@ -131,7 +129,6 @@ export class Reliable {
   /** A 2xx goes to the client: nothing is repeated, nothing new is sent, but a PRACK may still come (RFC 3262 §3). */
   answered(): void {
     this.stop();
-    this.over = true;
     this.waiting.length = Math.min(1, this.waiting.length);
   }
 
@@ -144,7 +141,6 @@ export class Reliable {
     const { held } = this;
     if (!held) return;
     this.held = undefined;
-    this.answered();
     this.invitation.final(held);
   }
 

@@ -175,8 +175,8 @@ describe("which failure the client hears of (RFC 3261 §16.7)", () => {
       ],
     );
     expect(final.status).toBe(401);
-    expect(final.headers.get("www-authenticate")).toContain("one");
-    expect(final.headers.get("proxy-authenticate")).toContain("two");
+    expect(final.headers.all("www-authenticate")).toEqual(['Digest realm="one", nonce="1"']);
+    expect(final.headers.all("proxy-authenticate")).toEqual(['Digest realm="two", nonce="2"']);
   });
 
   it("carries the Contacts of a redirection, which are its answer", async () => {

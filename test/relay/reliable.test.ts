@@ -58,6 +58,7 @@ describe("reliable provisional answers (RFC 3262)", () => {
     expect(relayed.headers.all("rack")).toEqual([`4711 ${at.cseq!.number} INVITE`]);
     expect(relayed.headers.get("to")).toContain(`tag=s-${a.address}`);
     expect(relayed.body.toString()).toBe("second offer");
+    expect(relayed.headers.has("contact")).toBe(false); // RFC 3262, table 1
     a.answer(relayed, 200, { body: "second answer" });
     expect(l.client.response(200).body.toString()).toBe("second answer");
     a.answer(at, 200);
@@ -164,11 +165,20 @@ describe("reliable provisional answers (RFC 3262)", () => {
   });
 
   it("that wait are not without number: an app server that sends on and on is not taken further", async () => {
-    const { l, at } = await calling();
+    const { l, invite, at, a } = await calling();
     for (let rseq = 1; rseq <= 50; rseq++) reliably(l, at, rseq);
-    l.client.inbox.length = 0;
-    l.clock.advance(70_000);
-    expect(l.client.inbox.filter((message) => !message.isRequest && message.status === 504).length).toBeGreaterThan(0);
+    let passed = 0;
+    for (;;) {
+      const next = l.client.inbox.find((message) => !message.isRequest && message.status === 183);
+      if (!next) break;
+      l.client.inbox.length = 0;
+      prack(l, invite, next as SipResponse, 2 + passed++);
+      a.answer(a.request("PRACK"), 200);
+    }
+    expect(passed).toBe(8);
+    // The one that was not taken comes again.
+    reliably(l, at, 9);
+    expect(l.client.inbox.some((message) => !message.isRequest && message.status === 183)).toBe(true);
   });
 
   it.each([
@@ -281,6 +291,36 @@ describe("a final answer while a reliable provisional one is unacknowledged (RFC
     expect(l.events).toHaveLength(1);
   });
 
+  it("2xx: waits for the PRACKs of all that had a description", async () => {
+    const { l, invite, at, a } = await calling();
+    reliably(l, at, 1, { body: "one" });
+    reliably(l, at, 2, { body: "two" });
+    a.answer(at, 200);
+    prack(l, invite, l.client.response(183), 2);
+    a.answer(a.request("PRACK"), 200);
+    const second = l.client.response(183);
+    expect(l.client.response(200).cseq!.method).toBe("PRACK");
+    expect(l.client.inbox).toEqual([]);
+    prack(l, invite, second, 3);
+    expect(l.client.response(200).cseq!.method).toBe("INVITE");
+  });
+
+  it("2xx of another end than the one that rang: the dialog is its own, with numbers of its own (RFC 3261 §13.2.2.4)", async () => {
+    const { l, invite, at, a } = await calling();
+    const rang = reliably(l, at, 1, { tag: "one" });
+    l.client.response(183);
+    a.backInDialog("UPDATE", at, rang, 10);
+    l.client.answer(l.client.request("UPDATE"), 200);
+    a.response(200);
+    const answered = a.answer(at, 200, { tag: "two" });
+    l.client.ack(invite, l.client.response(200));
+    expect(a.request("ACK").headers.get("to")).toContain("tag=two");
+    a.backInDialog("BYE", at, answered, 1);
+    l.client.answer(l.client.request("BYE"), 200);
+    await l.settle();
+    a.response(200);
+  });
+
   it("2xx that waits for a PRACK that never comes: acknowledged and ended, the client gets its 5xx", async () => {
     const { l, at, a } = await calling();
     reliably(l, at, 1, { body: "answer" });
@@ -319,6 +359,7 @@ describe("a final answer while a reliable provisional one is unacknowledged (RFC
     prack(l, invite, progress, 2);
     l.client.response(481);
     l.clock.advance(70_000);
+    expect(a.inbox.map((message) => message.isRequest && message.method)).toEqual(["ACK"]);
     expect(l.leftovers()).toEqual(nothing);
   });
 });
