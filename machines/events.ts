@@ -49,6 +49,7 @@ export type SessionEvent =
   | { readonly type: "withdraw" }
   | { readonly type: "client.ack"; readonly at: number; readonly payload: Payload }
   | { readonly type: "client.silent"; readonly at: number }
+  | { readonly type: "client.refused"; readonly at: number }
   | { readonly type: "bye"; readonly from: Side; readonly at: number; readonly payload: Payload }
   | { readonly type: "bye.answered"; readonly by: Side; readonly at: number; readonly payload: Payload }
   | { readonly type: "bye.failed"; readonly by: Side; readonly at: number }
@@ -58,5 +59,20 @@ export type SessionEvent =
   | { readonly type: "prack"; readonly payload: Payload }
   | { readonly type: "message"; readonly from: Side; readonly payload: Payload }
   | { readonly type: "charge"; readonly payload: Payload }
+  | { readonly type: "refer"; readonly from: Side; readonly payload: Payload }
   | { readonly type: "lost"; readonly side: Side; readonly at: number; readonly why: string }
   | { readonly type: "end"; readonly at: number; readonly why: string };
+
+/** What happens to a move that a REFER asks for (the chart `transfer`). `until` is milliseconds since 1970; null: nothing is reported. */
+export type TransferEvent =
+  | { readonly type: "refer.allowed"; readonly until: number | null }
+  | { readonly type: "refer.refused"; readonly failure: Failure }
+  | { readonly type: "target.progress"; readonly payload: Payload }
+  | { readonly type: "target.answer"; readonly payload: Payload }
+  | { readonly type: "target.failure"; readonly failure: Failure }
+  | { readonly type: "target.lost" }
+  | { readonly type: "client.accepted"; readonly payload: Payload }
+  | { readonly type: "client.refused"; readonly failure: Failure }
+  | { readonly type: "client.left" }
+  | { readonly type: "subscribe"; readonly until: number; readonly payload: Payload }
+  | { readonly type: "reports.over" };

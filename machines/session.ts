@@ -84,6 +84,8 @@ export const sessionMachine = setup({
     relayMessage: providedAtStart,
     /** Puts an app server's charge on record and answers it (M14). */
     recordCharge: providedAtStart,
+    /** Begins a move to a second app server (M23). */
+    startTransfer: providedAtStart,
     /** Answers a request that comes too early or too late. */
     refuseMessage: providedAtStart,
     /** Forgets the session. */
@@ -102,6 +104,12 @@ export const sessionMachine = setup({
     noteSilence: assign(({ event }) =>
       event.type === "client.silent" ? { byeAt: event.at, endedBy: "relay: no ACK came", leaving: BOTH } : {},
     ),
+    /** The client never had it, so it costs nothing. */
+    noteRefusal: assign({
+      startedAt: null,
+      endedBy: "relay: the client did not take it",
+      leaving: ["server"] as const,
+    }),
     noteEnd: assign(({ event }) =>
       event.type === "end" ? { byeAt: event.at, endedBy: `relay: ${event.why}`, leaving: BOTH } : {},
     ),
@@ -140,6 +148,7 @@ export const sessionMachine = setup({
     prack: { actions: "refuseMessage" },
     message: { actions: "refuseMessage" },
     charge: { actions: "refuseMessage" },
+    refer: { actions: "refuseMessage" },
   },
   states: {
     /** The app server was asked and has not decided. */
@@ -226,6 +235,8 @@ export const sessionMachine = setup({
         prack: { actions: "relayPrack" },
         // Lost ACK: both ends are told to hang up (RFC 3261 §13.3.1.4), and nothing is charged.
         "client.silent": { target: "leaving", actions: ["sendAck", "noteSilence"] },
+        // It was the relay that invited the client, to a session that a REFER asked for (M23).
+        "client.refused": { target: "leaving", actions: ["sendAck", "noteRefusal"] },
         bye: { target: "terminating", actions: ["sendAck", "noteBye"] },
         lost: { target: "leaving", actions: ["sendAck", "noteLoss"] },
         end: { target: "leaving", actions: ["sendAck", "noteEnd"] },
@@ -237,6 +248,7 @@ export const sessionMachine = setup({
         message: { actions: "relayMessage" },
         charge: { actions: "recordCharge" },
         prack: { actions: "relayPrack" },
+        refer: { actions: "startTransfer" },
         bye: { target: "terminating", actions: "noteBye" },
         lost: { target: "leaving", actions: "noteLoss" },
         end: { target: "leaving", actions: "noteEnd" },

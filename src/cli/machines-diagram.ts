@@ -2,11 +2,13 @@ import type { AnyStateMachine, AnyStateNode } from "xstate";
 import { billingMachine } from "../../machines/billing.ts";
 import { requestMachine } from "../../machines/request.ts";
 import { sessionMachine } from "../../machines/session.ts";
+import { transferMachine } from "../../machines/transfer.ts";
 
 /** Every chart, in the order in which a call meets them (P1). */
 export const charts: Readonly<Record<string, AnyStateMachine>> = {
   request: requestMachine,
   session: sessionMachine,
+  transfer: transferMachine,
   billing: billingMachine,
 };
 

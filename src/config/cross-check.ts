@@ -72,6 +72,8 @@ export function danglingNames(config: Config, known: KnownIds): Finding[] {
     refer(["services", i, "tariff"], service.tariff, tariffs, "a tariff");
   for (const [i, server] of config.appServers.entries()) {
     for (const [j, id] of server.services.entries()) refer(["appServers", i, "services", j], id, services, "a service");
+    for (const [j, id] of (server.mayReferTo ?? []).entries())
+      refer(["appServers", i, "mayReferTo", j], id, appServers, "an app server");
   }
   for (const [i, tax] of config.taxes.entries()) {
     for (const [j, id] of (tax.services ?? []).entries()) refer(["taxes", i, "services", j], id, services, "a service");

@@ -57,6 +57,7 @@ export const serviceSchema = z.strictObject({
   lateChargesS: seconds(0, MAX_WINDOW_S).exactOptional(),
   advice: z.boolean().exactOptional(),
   ...settlementTerms,
+  onMove: z.enum(["end", "keep"]).exactOptional(),
 }) satisfies z.ZodType<Service>;
 
 export const appServerSchema = z.strictObject({
@@ -72,6 +73,7 @@ export const appServerSchema = z.strictObject({
   weight: z.number().gt(0).max(1_000_000).exactOptional(),
   capacity: z.int().min(1).exactOptional(),
   ...settlementTerms,
+  mayReferTo: z.array(idSchema).exactOptional(),
 }) satisfies z.ZodType<AppServer>;
 
 const patterns = z.record(z.string().min(1), z.string());
@@ -269,6 +271,7 @@ export const configSchema = z.strictObject({
       silentS: seconds(0.1, 180).default(8),
       furtherAnswersS: seconds(0, 180).default(30),
       probeS: seconds(0, 86_400).default(60),
+      moveReportsS: seconds(1, 3_600).default(180),
       maxDurationS: seconds(1, 2_000_000).default(86_400), // a timer of Node takes 24 days at most
     })
     .prefault({}),

@@ -46,6 +46,8 @@ export interface Service extends SettlementTerms {
   readonly lateChargesS?: number;
   /** Whether the client is told at the end what the session cost; default: the setting `charging.advice`. */
   readonly advice?: boolean;
+  /** What becomes of a session with this service when the client moves on by REFER and does not say (M23, M24); default `end`. */
+  readonly onMove?: "end" | "keep";
 }
 
 export interface AppServer extends SettlementTerms {
@@ -60,6 +62,8 @@ export interface AppServer extends SettlementTerms {
   readonly weight?: number;
   /** Sessions at once; default unbounded. */
   readonly capacity?: number;
+  /** Ids of the app servers to which it may send its clients by REFER (M23); default none. */
+  readonly mayReferTo?: readonly string[];
 }
 
 /**

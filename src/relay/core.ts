@@ -1,5 +1,6 @@
 import type { requestMachine } from "../../machines/request.ts";
 import type { sessionMachine } from "../../machines/session.ts";
+import type { transferMachine } from "../../machines/transfer.ts";
 import type { BookKeeping } from "../charging/charge-book.ts";
 import type { DirectCharges } from "../charging/direct-charges.ts";
 import type { ChargingEvent } from "../charging/events.ts";
@@ -18,6 +19,7 @@ import type { Leg } from "./leg.ts";
 import type { Proof } from "./proof.ts";
 import type { ClientRequest } from "./request.ts";
 import type { Session } from "./session.ts";
+import type { Transfer } from "./transfer.ts";
 
 /** Puts charging events on record: resolves when they are on disk (DESIGN.md, decision 8). */
 export interface Recorder {
@@ -50,6 +52,8 @@ export interface Core {
   readonly requestLogic: ChartLogic<typeof requestMachine>;
   readonly sessionLogic: ChartLogic<typeof sessionMachine>;
 
+  readonly transferLogic: ChartLogic<typeof transferMachine>;
+
   /** Client requests under way, by id. */
   readonly requests: Map<string, ClientRequest>;
   /** Sessions under way, by id. */
@@ -58,6 +62,9 @@ export interface Core {
   readonly ended: EndedSessions;
   /** The halves of sessions, by the tag that the relay put into their dialog: how a message finds its session. */
   readonly legs: Map<string, Leg>;
+  /** Moves by REFER under way, by id; and those whose REFER came outside of a session, by the tag that the relay put into their dialog. */
+  readonly transfers: Map<string, Transfer>;
+  readonly transfersByTag: Map<string, Transfer>;
   /** Legs whose peer is reached by a connection of the peer's own making. */
   readonly legsByFlow: Map<Flow, Set<Leg>>;
   /** Ends of sessions on their way to the disk, with the answers that wait for them. */

@@ -6,6 +6,7 @@ import type { Core } from "./core.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 import { requestLogic } from "./request.ts";
 import { sessionLogic } from "./session-actions.ts";
+import { transferLogic } from "./transfer.ts";
 
 /** What a core is made of; the rest begins empty. */
 export type CoreParts = Pick<
@@ -27,6 +28,7 @@ export type CoreParts = Pick<
 export function createCore({ billing, ...parts }: CoreParts): Core {
   const requests: Core["requests"] = new Map();
   const sessions: Core["sessions"] = new Map();
+  const transfers: Core["transfers"] = new Map();
   const counters: Core["counters"] = {
     requests: 0,
     rejected: 0,
@@ -59,9 +61,12 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     direct: new DirectCharges({ keeping, local, billing, directory }),
     requestLogic: requestLogic(requests),
     sessionLogic: sessionLogic(sessions),
+    transferLogic: transferLogic(transfers),
     requests,
     sessions,
     ended,
+    transfers,
+    transfersByTag: new Map(),
     legs: new Map(),
     legsByFlow: new Map(),
     ending: new Set(),

@@ -20,6 +20,8 @@ export class Leg {
   answer: Answer | undefined;
   /** True once both ends know the dialog: a 2xx was sent or received (RFC 3261 §12). */
   confirmed = false;
+  /** Called instead of a BYE where the peer has not answered yet: the relay's INVITE to a client (M23). */
+  unwanted: (() => void) | undefined;
   private readonly core: Core;
 
   /** `listens`: messages of this dialog come here. A stray dialog is only spoken in, to end it. */

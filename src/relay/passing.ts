@@ -7,7 +7,7 @@ import type { Headers, SipMessage } from "../sip/message.ts";
  */
 
 /** What belongs to one leg alone: its path, its dialog, its own abilities and secrets. */
-const OWN = new Set([
+export const OWN: ReadonlySet<string> = new Set([
   "via",
   "route",
   "record-route",
@@ -39,7 +39,7 @@ const OWN = new Set([
 ]);
 
 /** What belongs to the body and stays with it. */
-const OF_BODY = new Set([
+export const OF_BODY: ReadonlySet<string> = new Set([
   "content-type",
   "content-disposition",
   "content-encoding",
@@ -59,6 +59,8 @@ export const METHODS = [
   "PRACK",
   "MESSAGE",
   "NOTIFY",
+  "REFER",
+  "SUBSCRIBE",
 ] as const;
 export const ALLOW = METHODS.join(", ");
 

@@ -105,16 +105,19 @@ export class ClientRequest {
     const { service, fork, clientMayChoose } = result.value;
     const choice = forkFor(fork, clientMayChoose, this.transaction.request.headers);
     this.single = choice === "single";
+    // A REFER is for one session (RFC 3515 §2): of several successes the first counts.
+    const several = choice === "all" && this.move?.clientLeg ? "first" : choice;
     this.actor.send({
       type: "service.identified",
       service: service.id,
-      fork: choice === "single" ? "sequential" : choice,
+      fork: several === "single" ? "sequential" : several,
     });
   }
 
   /** M4. */
   search(): void {
-    const { service, appServers } = this.identified!;
+    const { service } = this.identified!;
+    const appServers = among(this.identified!.appServers, this.move?.only);
     const offering = this.core.directory.offering(service.id, appServers);
     if (offering === 0) {
       this.refuse("servers.none", { status: 404, reason: "No application server offers this service" });
@@ -226,6 +229,10 @@ export class ClientRequest {
 
 const ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"';
 const DECLINED = 'SIP;cause=600;text="Declined elsewhere"';
+
+/** Those of the one list that are in the other; without the other, all. */
+const among = (all: readonly string[] | undefined, only: readonly string[] | undefined) =>
+  all && only ? all.filter((id) => only.includes(id)) : (only ?? all);
 
 export const challengeHeaders = (challenges: readonly string[]) =>
   challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);

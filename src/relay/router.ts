@@ -10,11 +10,12 @@ import { isForCharges, takeMessage } from "./late-charges.ts";
 import type { Leg } from "./leg.ts";
 import { ALLOW, METHODS, OWN_OPTIONS, unsupportedOptions } from "./passing.ts";
 import { SourceRates } from "./rates.ts";
+import { takeReferInside, takeReferOutside, takeSubscribe } from "./referring.ts";
 import { reply } from "./reply.ts";
 import { ClientRequest, challengeHeaders } from "./request.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
-const KNOWN = new Set<string>([...METHODS, "REGISTER", "REFER", "SUBSCRIBE", "PUBLISH"]);
+const KNOWN = new Set<string>([...METHODS, "REGISTER", "PUBLISH"]);
 const SERVED = new Set<string>(METHODS);
 
 /**
@@ -59,6 +60,12 @@ export class Router implements TransactionUser {
         if (isForCharges(this.core, request)) takeMessage(this.core, transaction);
         else reply(transaction, 405, [["Allow", METHODS.filter((method) => method !== "MESSAGE").join(", ")]]);
         return;
+      case "REFER":
+        takeReferOutside(this.core, transaction);
+        return;
+      case "SUBSCRIBE":
+        takeSubscribe(undefined, transaction);
+        return;
       default:
         reply(transaction, 481); // Only inside a session do these mean anything.
     }
@@ -80,7 +87,7 @@ export class Router implements TransactionUser {
     this.core.legsByFlow.delete(flow);
     for (const leg of legs) {
       delete leg.dialog.flow;
-      leg.session.probe(leg);
+      if (leg.dialog.remoteTag !== "") leg.session.probe(leg);
     }
   }
 
@@ -143,7 +150,9 @@ export class Router implements TransactionUser {
     const { request } = transaction;
     const leg = this.legOf(request, tag);
     if (!leg) {
-      if (request.method === "INFO" && this.core.ended.info(transaction)) return;
+      const transfer = this.core.transfersByTag.get(tag);
+      if (request.method === "SUBSCRIBE" && transfer?.owns(request)) takeSubscribe(transfer, transaction);
+      else if (request.method === "INFO" && this.core.ended.info(transaction)) return;
       if (KNOWN.has(request.method)) reply(transaction, 481);
       else reply(transaction, 501, [["Allow", ALLOW]]);
       return;
@@ -181,6 +190,14 @@ export class Router implements TransactionUser {
       case "NOTIFY":
         actor.send({ type: "message", from, payload: transaction });
         return;
+      case "REFER":
+        takeReferInside(this.core, leg, transaction);
+        return;
+      case "SUBSCRIBE": {
+        const { transfer } = leg.session;
+        takeSubscribe(transfer && !transfer.outside && transfer.from === leg.side ? transfer : undefined, transaction);
+        return;
+      }
       case "PRACK":
         if (from === "client") actor.send({ type: "prack", payload: transaction });
         else reply(transaction, 481); // RFC 3262 §3: the relay sends an app server no provisional answers that are reliable.

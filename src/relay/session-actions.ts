@@ -14,6 +14,7 @@ import { Leg } from "./leg.ts";
 import { ALLOW, offeredPackages, pass, passWithoutCharges } from "./passing.ts";
 import { reply } from "./reply.ts";
 import type { Session } from "./session.ts";
+import { Transfer } from "./transfer.ts";
 
 /*
  * What the actions of the chart `session` do. Each takes the session and, where it needs one, the event that led to it.
@@ -25,6 +26,11 @@ type EventOf<T extends SessionEvent["type"]> = Extract<SessionEvent, { type: T }
 function clientLeg(session: Session): Leg | undefined {
   if (session.client || !session.request) return session.client;
   const { core } = session;
+  const { move } = session.request;
+  if (move?.clientLeg) {
+    session.client = move.clientLeg(session);
+    return session.client;
+  }
   const { request, flow } = session.request.transaction;
   const contact = `<sip:${core.transport.contactFor(flow)}>`;
   session.client = new Leg(core, session, "client", dialogAsServer(request, core.random.token(64), contact, flow));
@@ -60,7 +66,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   const request = session.request;
   if (!client || !request) return;
   const { core } = session;
-  client.confirmed = true;
+  client.confirmed = !request.move?.clientLeg; // Else it is the relay that invites the client.
   session.reliable?.answered();
   client.answer = new Answer({
     transaction: request.transaction,
@@ -91,6 +97,7 @@ function recordStart(session: Session, context: SessionContext): void {
 
 function relayBye(session: Session, context: SessionContext, event: EventOf<"bye">): void {
   session.bye = event.payload as ServerTransaction;
+  if (event.from === "client") session.transfer?.clientLeft();
   session.change?.abort();
   const to = context.leaving[0]!;
   const { request } = session.bye;
@@ -118,7 +125,8 @@ function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): v
   const { actor, core } = session;
   const leg = session.leg(to);
   const failed = () => actor.send({ type: "bye.failed", by: to, at: core.clock.now() });
-  if (!leg) {
+  if (!leg || (to === "client" && !leg.confirmed)) {
+    leg?.unwanted?.();
     failed();
     return;
   }
@@ -212,7 +220,7 @@ function refuseChange(session: Session, event: EventOf<"change" | "update">): vo
 }
 
 /** A request from the other side in the wrong state: the dialog is not there yet, or not any more. */
-function refuseMessage(event: EventOf<"message" | "charge" | "bye" | "prack">): void {
+function refuseMessage(event: EventOf<"message" | "charge" | "refer" | "bye" | "prack">): void {
   reply(event.payload as ServerTransaction, 481);
 }
 
@@ -254,7 +262,10 @@ export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof 
         relayMessage(session, event.from, event.payload as ServerTransaction),
       ),
       recordCharge: on<"charge">((session, event) => session.charges.take(event.payload as ServerTransaction)),
-      refuseMessage: on<"message" | "charge" | "bye" | "prack">((_, event) => refuseMessage(event)),
+      startTransfer: on<"refer">((session, event) =>
+        new Transfer(session.core, session, event.from, event.payload as ServerTransaction).start(),
+      ),
+      refuseMessage: on<"message" | "charge" | "refer" | "bye" | "prack">((_, event) => refuseMessage(event)),
       close: on((session) => session.close()),
     },
   });

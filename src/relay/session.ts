@@ -16,6 +16,7 @@ import { moved } from "./move.ts";
 import { IGNORED, meansGone } from "./outcomes.ts";
 import type { Reliable } from "./reliable.ts";
 import type { ClientRequest } from "./request.ts";
+import type { Transfer } from "./transfer.ts";
 
 export type SessionActor = Actor<ChartLogic<typeof sessionMachine>>;
 
@@ -46,6 +47,8 @@ export class Session {
   cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
   change: Change | undefined;
+  /** A move to a second app server under way, by REFER (M23). */
+  transfer: Transfer | undefined;
   /** Resolves when the end is on record. */
   recorded: Promise<void> = DONE;
   private probeTimer: TimerHandle;

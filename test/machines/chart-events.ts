@@ -1,6 +1,6 @@
 import type { EventObject } from "xstate";
 import type { BillingEvent } from "../../machines/billing.ts";
-import type { RequestEvent, SessionEvent } from "../../machines/events.ts";
+import type { RequestEvent, SessionEvent, TransferEvent } from "../../machines/events.ts";
 import { chargeMade, type SessionFacts, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
 
 const request: RequestEvent[] = [
@@ -30,6 +30,7 @@ const session: SessionEvent[] = [
   { type: "withdraw" },
   { type: "client.ack", at: 2, payload: null },
   { type: "client.silent", at: 3 },
+  { type: "client.refused", at: 3 },
   { type: "bye", from: "client", at: 4, payload: null },
   { type: "bye", from: "server", at: 4, payload: null },
   { type: "bye.answered", by: "client", at: 5, payload: null },
@@ -42,8 +43,23 @@ const session: SessionEvent[] = [
   { type: "prack", payload: null },
   { type: "message", from: "client", payload: null },
   { type: "charge", payload: null },
+  { type: "refer", from: "client", payload: null },
   { type: "lost", side: "client", at: 7, why: "gone" },
   { type: "end", at: 8, why: "drained" },
+];
+
+const transfer: TransferEvent[] = [
+  { type: "refer.allowed", until: 180_000 },
+  { type: "refer.refused", failure: { status: 403 } },
+  { type: "target.progress", payload: null },
+  { type: "target.answer", payload: null },
+  { type: "target.failure", failure: { status: 486 } },
+  { type: "target.lost" },
+  { type: "client.accepted", payload: null },
+  { type: "client.refused", failure: { status: 486 } },
+  { type: "client.left" },
+  { type: "subscribe", until: 60_000, payload: null },
+  { type: "reports.over" },
 ];
 
 const facts: SessionFacts = { id: "s", user: "alice", service: "wine", appServer: "a", call: "r" };
@@ -56,7 +72,7 @@ const billing: BillingEvent[] = [
 ];
 
 /** One of each event of every chart, enough to get everywhere. */
-export const chartEvents: Readonly<Record<string, EventObject[]>> = { request, session, billing };
+export const chartEvents: Readonly<Record<string, EventObject[]>> = { request, session, transfer, billing };
 
 /** The inputs with which a chart is walked. */
 export const chartInputs: Readonly<Record<string, unknown[]>> = {
@@ -65,6 +81,7 @@ export const chartInputs: Readonly<Record<string, unknown[]>> = {
     { id: "s", clock: "ack" },
     { id: "s", clock: "answer" },
   ],
+  transfer: [{ id: "t" }],
   billing: [
     { session: facts, windowMs: 0 },
     { session: facts, windowMs: 60_000 },

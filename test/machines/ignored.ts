@@ -103,6 +103,43 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       events: ["change.done"],
       why: "no change is under way, or it was given up with the session",
     },
+    {
+      states: ["proceeding", "withdrawing", "cancelling", "established", "terminating", "leaving"],
+      events: ["client.refused"],
+      why: "no INVITE of the relay's to the client is under way (M23)",
+    },
+  ],
+  transfer: [
+    {
+      states: ["asking", "inviting"],
+      events: ["refer.allowed", "refer.refused"],
+      why: "the REFER is looked at once, before anything else",
+    },
+    {
+      states: ["checking"],
+      events: ["target.progress", "target.answer", "target.failure"],
+      why: "no app server has been asked",
+    },
+    {
+      states: ["inviting"],
+      events: ["target.progress", "target.answer", "target.failure"],
+      why: "the second app server's answer is there, and one answer ends the asking",
+    },
+    {
+      states: ["checking", "asking"],
+      events: ["target.lost", "client.accepted", "client.refused"],
+      why: "there is no second session yet that could end, and the client was not invited",
+    },
+    {
+      states: ["checking"],
+      events: ["client.left"],
+      why: "it passes through this state at once, while the REFER is taken",
+    },
+    {
+      states: ["inviting"],
+      events: ["client.left"],
+      why: "the client may hang up the first session because it takes the second (RFC 3891 §3); it refuses the INVITE if it does not",
+    },
   ],
   billing: [
     {

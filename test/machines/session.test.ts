@@ -16,6 +16,7 @@ const prack: SessionEvent = { type: "prack", payload: null };
 const silence: SessionEvent = { type: "client.silent", at: 33000 };
 const message: SessionEvent = { type: "message", from: "client", payload: null };
 const charge: SessionEvent = { type: "charge", payload: null };
+const refer: SessionEvent = { type: "refer", from: "client", payload: null };
 
 const start = (clock: "ack" | "answer" = "ack") => run(sessionMachine, { id: "s1", clock });
 function having(...events: SessionEvent[]) {
@@ -187,6 +188,21 @@ describe("the chart session", () => {
     expect(having(answer, ack, bye("client")).send(message)).toEqual(["refuseMessage"]);
   });
 
+  it("begins a move only while it is established (M23)", () => {
+    expect(having(answer, ack).send(refer)).toEqual(["startTransfer"]);
+    expect(having(answer, ack, change).send(refer)).toEqual(["startTransfer"]);
+    expect(having(answer).send(refer)).toEqual(["refuseMessage"]);
+    expect(having(update).send(refer)).toEqual(["refuseMessage"]);
+  });
+
+  it("ends the app server's side, and charges nothing, when the client does not take what it was invited to (M23)", () => {
+    const session = start("answer");
+    session.send(answer);
+    expect(session.send({ type: "client.refused", at: 2000 })).toEqual(["sendAck", "sendByes"]);
+    expect(session.context).toMatchObject({ leaving: ["server"], startedAt: null });
+    expect(session.send(gone("server"))).toEqual(["collectCharges", ...END]);
+  });
+
   it.each([
     ["proceeding", []],
     ["withdrawing", [{ type: "withdraw" }]],
@@ -198,6 +214,7 @@ describe("the chart session", () => {
     const session = having(...events);
     expect(session.send(change)).toEqual(["refuseChange"]);
     expect(session.send(message)).toEqual(["refuseMessage"]);
+    expect(session.send(refer)).toEqual(["refuseMessage"]);
     if (state === "cancelling" || state === "withdrawing") expect(session.send(charge)).toEqual(["refuseMessage"]);
     if (state === "cancelling" || state === "leaving") expect(session.send(bye("client"))).toEqual(["answerBye"]);
     if (state !== "proceeding") expect(session.send(update)).toEqual(["refuseChange"]);

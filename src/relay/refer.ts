@@ -1,0 +1,103 @@
+import type { Failure, Side } from "../../machines/events.ts";
+import { Headers, SipRequest } from "../sip/message.ts";
+import { parseReferTo, parseReplaces, type ReferTo } from "../sip/refer.ts";
+import { formatUri, parseUri, type SipUri } from "../sip/uri.ts";
+import { err, ok, type Result } from "../support/result.ts";
+import type { Core } from "./core.ts";
+import { OF_BODY, OWN } from "./passing.ts";
+import type { Session } from "./session.ts";
+
+/** What a REFER asks for, once it may be. */
+export interface Referral {
+  /** The INVITE that it stands for: the second service in the Request-URI, and what the REFER says of it. */
+  readonly invite: SipRequest;
+  /** The first session goes on (M24). */
+  readonly keep: boolean;
+  /** Only these app servers may be asked. */
+  readonly only?: readonly string[];
+}
+
+/** Belongs to the REFER itself, or to the subscription that it makes. */
+const OF_REFER = new Set(["event", "expires", "referred-by", "subscription-state", "accept", "allow-events"]);
+
+/**
+ * Reads a REFER that came from one end of a session (RFC 3515 §2.4.2), and looks whether it may be: the client may go to whatever the rules
+ * let it, an app server may send the client to the partners that the operator has named. The error is the answer to the REFER.
+ */
+export function readRefer(core: Core, first: Session, from: Side, refer: SipRequest): Result<Referral, Failure> {
+  const lines = refer.headers.all("refer-to");
+  if (lines.length !== 1) return err({ status: 400, reason: "One Refer-To Is Needed" }); // RFC 3515 §2.4.2
+  const read = parseReferTo(lines[0]!);
+  if (!read.ok) return err({ status: 400, reason: read.error });
+  const to = read.value;
+  const method = to.uri.params.get("method");
+  if (method !== undefined && method.toUpperCase() !== "INVITE") return err({ status: 403, reason: "Only INVITE" });
+  const target = targetOf(core, first, from, to.uri);
+  if (!target.ok) return target;
+  const keep = keepsFirst(first, to);
+  return ok({ ...target.value, keep, invite: inviteFor(first, refer, to, target.value.uri) });
+}
+
+interface Target {
+  readonly uri: string;
+  readonly only?: readonly string[];
+}
+
+/** Which service, and of whom. */
+function targetOf(core: Core, first: Session, from: Side, uri: SipUri): Result<Target, Failure> {
+  const { headers: _, ...rest } = uri;
+  const bare = { ...rest, params: new Map([...uri.params].filter(([name]) => name !== "method")) };
+  if (from === "client") return ok({ uri: formatUri(bare) });
+  const partners = first.appServer.mayReferTo ?? [];
+  if (partners.length === 0) return err({ status: 403, reason: "No Partners" });
+  // The partner's own address with a service of its as the user part, or a service of the portal.
+  const named = partners.find((id) => sameHost(core.directory.appServer(id)?.uri, uri));
+  if (named === undefined) return ok({ uri: formatUri(bare), only: partners });
+  const service = {
+    scheme: "sip",
+    user: uri.user ?? "",
+    host: core.config.portal.domains[0]!,
+    params: new Map(),
+  } as const;
+  return ok({ uri: formatUri(service), only: [named] });
+}
+
+function sameHost(address: string | undefined, uri: SipUri): boolean {
+  const read = address === undefined ? undefined : parseUri(address);
+  if (!read?.ok || read.value.scheme === "other") return false;
+  return read.value.host === uri.host && (read.value.port ?? 5060) === (uri.port ?? 5060);
+}
+
+/** The request decides, by `;first=keep` or `;first=end` behind Refer-To or by a Replaces that names this session; else the service. */
+function keepsFirst(first: Session, { address, headers }: ReferTo): boolean {
+  const wish = address.params.get("first");
+  if (wish === "keep" || wish === "end") return wish === "keep";
+  const replaces = headers.find(([name]) => name === "replaces");
+  const read = replaces && parseReplaces(replaces[1]);
+  if (read?.ok && read.value.callId === first.client?.dialog.callId) return false;
+  return first.service.onMove === "keep";
+}
+
+function inviteFor(first: Session, refer: SipRequest, to: ReferTo, uri: string): SipRequest {
+  const headers = new Headers();
+  const given = new Set(to.headers.map(([name]) => name));
+  // What the URI says of the body replaces all that the REFER says of its own.
+  const passes = (key: string) => !OWN.has(key) && !OF_REFER.has(key) && !given.has(key);
+  for (const field of refer.headers.fields) {
+    if (passes(field.key) && !(to.body !== undefined && OF_BODY.has(field.key))) headers.fields.push(field);
+  }
+  // RFC 3261 §19.1.5: nothing in a URI may speak for the path, the dialog or an identity.
+  for (const [name, value] of to.headers) if (!OWN.has(name) && !OF_REFER.has(name)) headers.add(name, oneLine(value));
+  if (to.body !== undefined && !headers.has("content-type")) headers.add("Content-Type", "text/plain");
+  const referredBy = refer.headers.get("referred-by");
+  if (referredBy !== undefined) headers.add("Referred-By", referredBy); // RFC 3892 §2.2
+  const { dialog } = first.client!;
+  headers
+    .add("From", dialog.remote)
+    .add("To", `<${uri}>`)
+    .add("Max-Forwards", refer.headers.get("max-forwards") ?? "70");
+  const body = to.body === undefined ? refer.body : Buffer.from(to.body, "latin1");
+  return new SipRequest("INVITE", uri, headers, body);
+}
+
+const oneLine = (text: string): string => text.replace(/[\r\n\0]+/g, " ");
