@@ -1,5 +1,6 @@
 import { createSocket } from "node:dgram";
 import { existsSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readConfig } from "../../src/cli/context.ts";
@@ -7,6 +8,7 @@ import { start } from "../../src/cli/start.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { askControl, controlPath } from "../../src/console/control.ts";
 import type { Relay } from "../../src/relay/relay.ts";
+import { ask } from "../console/http-lab.ts";
 import { Terminal } from "./terminal.ts";
 
 /** A UDP port that was free a moment ago. */
@@ -81,6 +83,39 @@ describe("tollgate start", () => {
     } finally {
       socket.close();
     }
+  });
+});
+
+describe("the HTTP API (M17)", () => {
+  const taken = () =>
+    new Promise<{ port: number; close(): void }>((resolve) => {
+      const server = createServer().listen(0, "127.0.0.1", () => {
+        const { port } = server.address() as AddressInfo;
+        resolve({ port, close: () => server.close() });
+      });
+    });
+
+  it("is served where the configuration has an address for it, until the relay ends", async () => {
+    const place = await taken();
+    place.close();
+    terminal.write("tollgate.yaml", `${config}http: { listen: "127.0.0.1:${place.port}" }\n`);
+    const io = terminal.quietIo();
+    const relay = start(readConfig(io, undefined), io);
+    const asked = () => ask({ port: place.port }, "GET", "/v1/openapi.yaml").catch(() => undefined);
+    await until(async () => (await asked())?.status === 200);
+    terminal.signal("SIGTERM");
+    expect(await relay).toBe(0);
+    expect(await asked()).toBeUndefined();
+  });
+
+  it("keeps the relay from starting where its address is taken, and nothing is left", async () => {
+    const place = await taken();
+    terminal.write("tollgate.yaml", `${config}http: { listen: "127.0.0.1:${place.port}" }\n`);
+    const io = terminal.quietIo();
+    await expect(start(readConfig(io, undefined), io)).rejects.toThrow("EADDRINUSE");
+    expect(await running()).toBe(false);
+    expect(terminal.listening).toBe(0);
+    place.close();
   });
 });
 

@@ -2,7 +2,7 @@ import type { Bill } from "../../src/charging/bill.ts";
 import { type LossyNetwork, startLossyNetwork } from "../support/lossy-network.ts";
 import { freePort } from "../support/peers.ts";
 import { type OfferedBy, type RelayProcess, startRelayProcess } from "../support/relay-process.ts";
-import { type SippClientOptions, type SippOptions, sippClient, sippEnds, sippServer } from "../support/sipp.ts";
+import { PORTAL, type SippClientOptions, type SippOptions, sippClient, sippEnds, sippServer } from "../support/sipp.ts";
 
 /** A play of SIPp at both ends and the relay between, in one temporary folder. */
 export interface Play {
@@ -12,6 +12,8 @@ export interface Play {
   };
   /** App servers of the service "wine", the first to be asked first. */
   readonly servers?: readonly Omit<SippOptions, "folder" | "port" | "transport">[];
+  /** Make a key for each app server, with which it signs in to charge. */
+  readonly keys?: boolean;
   /** Further app servers, which are nobody's process. */
   readonly others?: readonly OfferedBy[];
   readonly config?: Readonly<Record<string, unknown>>;
@@ -25,6 +27,7 @@ export async function play({
   client,
   servers = [],
   others = [],
+  keys = false,
   config,
   lostPercent = 0,
 }: Play): Promise<Bill> {
@@ -54,7 +57,8 @@ export async function play({
     const { folder } = relay;
     const ends = [];
     for (const [i, server] of servers.entries()) {
-      const options = { ...server, folder, transport, port: ports[i]! };
+      const more = keys ? await keyOf(relay, appServers[i]!.id) : [];
+      const options = { ...server, folder, transport, port: ports[i]!, more };
       ends.push(sippEnds(await sippServer(options), options));
     }
     const remotePort = await pathTo(relay.port);
@@ -69,6 +73,12 @@ export async function play({
     for (const path of paths) path.close();
     await relay.remove();
   }
+}
+
+/** What SIPp is told to sign in as an app server. */
+async function keyOf(relay: RelayProcess, appServer: string): Promise<string[]> {
+  const made = JSON.parse(await relay.command(["appserver", "key", "add", appServer, "--json"]));
+  return ["-au", made.key, "-ap", made.secret, "-auth_uri", `charges@${PORTAL}`];
 }
 
 async function withLog<T>(relay: RelayProcess, wanted: Promise<T>): Promise<T> {

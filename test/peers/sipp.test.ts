@@ -135,6 +135,19 @@ describe.each(["udp", "tcp"] as const)("SIPp at both ends over %s", (transport) 
     expect(lines(bill)).toEqual(["wine by winery1, ended by server: 0.50 EUR"]);
   });
 
+  peerTest("is charged for what the app server says by MESSAGE after BYE (M15)", SIPP, 20_000, async () => {
+    const bill = await play({
+      transport,
+      keys: true,
+      client: { scenario: "client-call", holdMs: 1_500 }, // the relay sees the new key within a second
+      servers: [{ scenario: "server-charges-late", charges: CHIANTI }],
+    });
+    expect(lines(bill)).toEqual([
+      "wine by winery1, ended by client: 0.50 EUR",
+      "2 x Chianti 2019 by message: 25.00 EUR",
+    ]);
+  });
+
   peerTest("is charged for what stands in the answer to BYE, and sees none of it (M16)", SIPP, 20_000, async () => {
     const bill = await play({
       transport,
