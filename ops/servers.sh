@@ -39,3 +39,39 @@ nats_is_new_enough() {
   nats_minor="${nats_version#*.}"
   [ "${nats_version%%.*}" -gt 2 ] || [ "${nats_minor%%.*}" -ge 9 ]
 }
+
+# MongoDB: MONGODB_URL, else mongod on the PATH, else the stand-in of ops/mongo-stand-in, which takes Java, and Maven to fetch its libraries.
+prepare_mongo() {
+  if [ -n "${MONGODB_URL:-}" ]; then
+    echo "MongoDB: the server of MONGODB_URL"
+    return
+  fi
+  if command -v mongod >/dev/null; then
+    echo "MongoDB: $(command -v mongod)"
+    return
+  fi
+  mongo_missing=""
+  command -v java >/dev/null || mongo_missing="default-jre-headless"
+  [ -d .cache/mongo-stand-in/lib ] || command -v mvn >/dev/null || mongo_missing="$mongo_missing maven"
+  # shellcheck disable=SC2086
+  [ -z "$mongo_missing" ] || install_packages $mongo_missing || true
+  if command -v java >/dev/null && mongo_libraries; then
+    echo "MongoDB: the stand-in of ops/mongo-stand-in (no mongod here, and MONGODB_URL is not set)"
+  else
+    echo "MongoDB: neither MONGODB_URL nor mongod, and the stand-in takes Java and Maven, which could not be installed or used: its tests will be skipped."
+  fi
+}
+
+# The stand-in's libraries, in .cache; into another folder first, so that what was interrupted is not taken for complete.
+mongo_libraries() {
+  mongo_cache=.cache/mongo-stand-in
+  [ -d "$mongo_cache/lib" ] && [ ! ops/mongo-stand-in/pom.xml -nt "$mongo_cache/lib" ] && return
+  mkdir -p "$mongo_cache"
+  rm -rf "$mongo_cache/new"
+  mvn -q -B -f ops/mongo-stand-in/pom.xml dependency:copy-dependencies -DincludeScope=runtime \
+    -DoutputDirectory="$PWD/$mongo_cache/new" </dev/null >"$mongo_cache/mvn.log" 2>&1 ||
+    { tail -n 5 "$mongo_cache/mvn.log"; return 1; }
+  rm -rf "$mongo_cache/lib"
+  mv "$mongo_cache/new" "$mongo_cache/lib"
+  touch "$mongo_cache/lib"
+}

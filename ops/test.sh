@@ -1,11 +1,11 @@
 #!/bin/sh
-# All tests, on a machine that has Node: sets up what is missing first (npm packages, the build, and SIPp, baresip and
-# Kamailio from Debian where they may be installed). Arguments go to vitest: `npm test -- test/sip`.
+# All tests, on a machine that has Node: sets up what is missing first (npm packages, the build, and SIPp, baresip,
+# Kamailio and the servers of ops/servers.sh where they may be installed). Arguments go to vitest: `npm test -- test/sip`.
 set -eu
 cd "$(dirname "$0")/.."
 sh ops/prepare.sh
 
-# Real SIP peers. Where they cannot be had, their tests are skipped, and the last lines say so.
+# Real SIP peers and servers. Where they cannot be had, their tests are skipped, and the last lines say so.
 wanted=""
 command -v sipp >/dev/null || wanted="$wanted sip-tester"
 command -v baresip >/dev/null || wanted="$wanted baresip-core"
@@ -17,6 +17,7 @@ if [ -n "$wanted" ]; then
   install_packages $wanted || echo "Installing$wanted failed (it takes apt-get, and root or sudo without a password): their tests will be skipped."
 fi
 prepare_nats
+prepare_mongo
 
 checked=0
 CLOSING_NOTE=""

@@ -28,7 +28,8 @@ Example:
       const { config } = readConfig(io, option);
       const nothing = { services: [], appServers: [], tariffs: [] };
       // Looking must not make a data folder where there is none.
-      const known = existsSync(config.data) ? await withStore(config, knownIds) : nothing;
+      const isThere = config.store !== undefined || existsSync(config.data);
+      const known = isThere ? await withStore(config, knownIds) : nothing;
       const { name } = readConfig(io, option, known);
       const counts = [
         [config.services.length + known.services.length, "services"],

@@ -1,10 +1,10 @@
-import { existsSync, mkdirSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
 import type { KnownIds } from "../config/cross-check.ts";
 import { defaultConfig, loadConfig } from "../config/load.ts";
 import { type ConfigProblem, formatProblem } from "../config/problems.ts";
 import type { Config } from "../config/schema.ts";
-import { openEmbeddedStore } from "../store/embedded.ts";
+import { openStore } from "../store/open.ts";
 import type { Store } from "../store/types.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
 
@@ -46,8 +46,7 @@ function shortName(io: Io, path: string): string {
 
 /** Opens the store of that configuration for one command. */
 export async function withStore<T>(config: Config, use: (store: Store) => Promise<T>): Promise<T> {
-  mkdirSync(config.data, { recursive: true, mode: 0o700 }); // HA1 values are as good as passwords
-  const store = await openEmbeddedStore(join(config.data, "store"));
+  const store = await openStore(config);
   try {
     return await use(store);
   } finally {

@@ -36,7 +36,7 @@ export function roleMistakes({ roles, bus, store }: Config): Finding[] {
       path: ["roles"],
       message: `expected relay and billing; found ${role} alone, which needs bus: nats://...`,
     });
-  if (store === "embedded")
+  if (store === undefined)
     found.push({
       path: ["roles"],
       message: `expected relay and billing; found ${role} alone, which needs store: mongodb://... (the embedded one is of one machine)`,

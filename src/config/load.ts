@@ -38,6 +38,10 @@ const PATHS = [
   ...["passwordFile", "tokenFile", "credentialsFile", "nkeyFile", "tls.ca", "tls.cert", "tls.key"].map(
     (key) => `bus.${key}`,
   ),
+  "store.passwordFile",
+  "store.tls.ca",
+  "store.tls.cert",
+  "store.tls.key",
 ];
 
 function withPathsFrom(folder: string, config: Config): Config {

@@ -6,6 +6,7 @@ import { settlementTerms } from "../charging/settlement.ts";
 import { tariffSchema } from "../charging/tariff.ts";
 import { taxSchema } from "../charging/tax.ts";
 import type { AppServer, Rule, Service } from "../directory/types.ts";
+import { storeSchema } from "../store/settings.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
 
 /*
@@ -124,17 +125,6 @@ const listenSchema = z.preprocess((value, context) => {
   return z.NEVER;
 }, listenObject);
 
-/** The embedded store is all there is now; the names of what comes later are recognised, so that the message can say so. */
-const embedded = (scheme: string, what: string) =>
-  z
-    .string()
-    .superRefine((text, context) => {
-      if (text === "embedded") return;
-      const known = text.startsWith(`${scheme}://`);
-      context.addIssue({ code: "custom", message: known ? `embedded (${what} is not there yet)` : "embedded" });
-    })
-    .default("embedded");
-
 const portalSchema = z
   .strictObject({
     domain: domain.exactOptional(),
@@ -243,7 +233,7 @@ export const configSchema = z.strictObject({
   portal: portalSchema.prefault({}),
   listen: z.array(listenSchema).min(1, "at least one address").prefault(["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
   data: z.string().min(1).default("./data"),
-  store: embedded("mongodb", "MongoDB"),
+  store: storeSchema,
   bus: busSchema,
   roles: z
     .array(z.enum(["relay", "billing"]))

@@ -11,7 +11,7 @@ import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
 import type { AppServerKey } from "../directory/types.ts";
 import type { SipUri } from "../sip/uri.ts";
-import { openEmbeddedStore } from "../store/embedded.ts";
+import { openStore } from "../store/open.ts";
 import { type Clock, systemClock, type TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
@@ -67,7 +67,7 @@ export async function startRelay(options: {
       { url: identity.x5u },
       "identity: http.listen is not set; the public key must be published there by others",
     );
-  const store = await openEmbeddedStore(join(config.data, "store"));
+  const store = await openStore(config);
   const shared = config.bus !== undefined; // others may bill from it
   const bus = await openBus({ settings: config.bus, clock, log });
   const journal = await openJournal({ path: join(config.data, "journal"), bus, clock, log, trackRunning: shared });

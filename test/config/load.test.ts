@@ -190,11 +190,6 @@ describe("a mistake in a configuration names line, column, what was expected and
       ['3:5 listen[1]: expected each address once; found "udp:127.0.0.1:5060" a second time'],
     ],
     [
-      "a store to come",
-      "store: mongodb://localhost/tollgate\n",
-      ['1:8 store: expected embedded (MongoDB is not there yet); found "mongodb://localhost/tollgate"'],
-    ],
-    [
       "a bus of no kind, without its password",
       "bus: amqp://user:secret@localhost\n",
       [
@@ -225,7 +220,27 @@ describe("a mistake in a configuration names line, column, what was expected and
         "1:8 roles: expected relay and billing; found relay alone, which needs store: mongodb://... (the embedded one is of one machine)",
       ],
     ],
-    ["a store of no kind", "store: sqlite\n", ['1:8 store: expected embedded; found "sqlite"']],
+    [
+      "a store of no kind",
+      "store: sqlite\n",
+      ['1:8 store: expected embedded, or a URL such as mongodb://127.0.0.1:27017/tollgate; found "sqlite"'],
+    ],
+    [
+      "a store with a password in a wrong URL, which is not repeated",
+      "store: mongo://alice:secret@localhost\n",
+      [
+        '1:8 store: expected embedded, or a URL such as mongodb://127.0.0.1:27017/tollgate; found "mongo://***@localhost"',
+      ],
+    ],
+    [
+      "a store with half of what it takes",
+      "store:\n  url: mongodb://localhost\n  passwordFile: pw\n  tls: { cert: a }\n  database: x\n",
+      [
+        '3:17 store.passwordFile: expected user beside it; found "pw"',
+        "4:8 store.tls: expected cert and key together, or neither; found a section of keys and values",
+        "5:3 store.database: unknown key; known here: url, user, passwordFile, tls, timeoutS",
+      ],
+    ],
     [
       "domain and domains",
       "portal:\n  domain: a\n  domains: [b]\n",

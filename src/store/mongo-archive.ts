@@ -1,0 +1,60 @@
+import type { Collection, Db } from "mongodb";
+import type { ArchivedEvent, EventGroup, EventPage, PageQuery } from "../charging/billing-store.ts";
+import type { Clock } from "../support/clock.ts";
+
+interface StoredEvents {
+  /** Month, time of writing, number: by it they lie in the order in which they were written. */
+  readonly _id: string;
+  /** JSON text of a list. */
+  readonly events: string;
+}
+
+/** Events in one document, which may have 16 MB. */
+const AT_ONCE = 500;
+const RADIX = 36;
+/** Of a time, and of a number, in that radix: texts of one length are in the order of what they stand for. */
+const DIGITS = 9;
+
+/** The events that bills were made from, as many in a document as were written together. */
+export class MongoArchive {
+  private readonly groups: Collection<StoredEvents>;
+  private readonly clock: Clock;
+  /** Tells this process from others that write at the same moment. */
+  private readonly writer: string;
+  private lastAt = 0;
+  private number = 0;
+
+  constructor(db: Db, clock: Clock, random: () => number) {
+    this.groups = db.collection("archive");
+    this.clock = clock;
+    this.writer = Math.floor(random() * RADIX ** DIGITS).toString(RADIX);
+  }
+
+  /** Keeps all but the events with those ids. */
+  async keep(groups: readonly EventGroup[], known: ReadonlySet<string>): Promise<void> {
+    const documents: StoredEvents[] = [];
+    for (const { month, events } of groups) {
+      const fresh = known.size === 0 ? events : events.filter(({ id }) => !known.has(id));
+      for (let n = 0; n < fresh.length; n += AT_ONCE)
+        documents.push({ _id: this.nextId(month), events: JSON.stringify(fresh.slice(n, n + AT_ONCE)) });
+    }
+    if (documents.length > 0) await this.groups.insertMany(documents);
+  }
+
+  private nextId(month: string): string {
+    this.lastAt = Math.max(this.lastAt, this.clock.now()); // a clock that was put back must not change the order
+    const [at, number] = [this.lastAt, this.number++].map((n) => n.toString(RADIX).padStart(DIGITS, "0"));
+    return `${month} ${at} ${number} ${this.writer}`;
+  }
+
+  async read(month: string, { after, limit }: PageQuery): Promise<EventPage> {
+    const ids = after === undefined ? { $gte: `${month} ` } : { $gt: after };
+    const found = this.groups.find({ _id: { ...ids, $lt: `${month}!` } }, { sort: { _id: 1 }, batchSize: 10 });
+    const events: ArchivedEvent[] = [];
+    for await (const group of found) {
+      for (const event of JSON.parse(group.events) as ArchivedEvent[]) events.push(event);
+      if (events.length >= limit) return { events, next: group._id };
+    }
+    return { events };
+  }
+}

@@ -1,0 +1,14 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import type { Config } from "../config/schema.ts";
+import type { Store } from "./types.ts";
+
+/**
+ * Opens the store that a configuration names (DESIGN.md, decision 7). Rejects where it cannot be used, with what to do about it. The adapters
+ * are loaded when they are needed: a command that uses LMDB does not wait for MongoDB's driver.
+ */
+export async function openStore({ data, store }: Pick<Config, "data" | "store">): Promise<Store> {
+  mkdirSync(data, { recursive: true, mode: 0o700 }); // HA1 values are as good as passwords
+  if (store) return (await import("./mongo.ts")).openMongoStore(store);
+  return (await import("./embedded.ts")).openEmbeddedStore(join(data, "store"));
+}

@@ -1,0 +1,37 @@
+import { z } from "zod";
+
+/*
+ * `store:` of the configuration: embedded, a URL of MongoDB, or a section with the URL and how to sign in.
+ */
+
+const URL = /^mongodb(\+srv)?:\/\/\S+$/;
+const EXPECTED = "embedded, or a URL such as mongodb://127.0.0.1:27017/tollgate";
+const file = z.string().min(1);
+
+const mongoObject = z
+  .strictObject({
+    url: z.string().regex(URL, "a URL such as mongodb://127.0.0.1:27017/tollgate"),
+    user: z.string().min(1).exactOptional(),
+    passwordFile: file.exactOptional(),
+    tls: z
+      .strictObject({ ca: file.exactOptional(), cert: file.exactOptional(), key: file.exactOptional() })
+      .refine(({ cert, key }) => (cert === undefined) === (key === undefined), "cert and key together, or neither")
+      .exactOptional(),
+    timeoutS: z.number().min(0.1).max(60).default(5),
+  })
+  .refine(({ user, passwordFile }) => user !== undefined || passwordFile === undefined, {
+    path: ["passwordFile"],
+    message: "user beside it",
+  });
+
+/** `store` as it was written; undefined: embedded. */
+export const storeSchema = z.preprocess((value, context) => {
+  if (value === "embedded" || value === undefined) return undefined;
+  if (typeof value === "object" && value !== null) return value;
+  if (typeof value === "string" && URL.test(value)) return { url: value };
+  context.addIssue({ code: "custom", message: EXPECTED });
+  return z.NEVER;
+}, mongoObject.optional());
+
+/** How to reach MongoDB, with the defaults filled in. Without a database in the URL it is `tollgate`. */
+export type MongoSettings = z.output<typeof mongoObject>;

@@ -1,0 +1,38 @@
+import { randomBytes } from "node:crypto";
+import { MongoClient } from "mongodb";
+import { afterAll, beforeAll, it } from "vitest";
+import { openMongoStore } from "../../src/store/mongo.ts";
+import type { StoreAdapter } from "../contract/adapters.ts";
+import { creditContract } from "../contract/credit.contract.ts";
+import { storeContract } from "../contract/store.contract.ts";
+import { type MongoServer, mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
+
+const kind = mongoKind();
+
+if (kind === undefined) it("the store on MongoDB", ({ skip }) => skip(NO_MONGO));
+else withServer(kind);
+
+function withServer(kind: string): void {
+  let server: MongoServer;
+  beforeAll(async () => {
+    server = await startMongo();
+  }, 90_000);
+  afterAll(() => server?.stop());
+
+  const adapter: StoreAdapter = {
+    name: `MongoDB (${kind})`,
+    create: async () => {
+      const url = server.url(`tollgate_test_${randomBytes(6).toString("hex")}`);
+      return {
+        open: () => openMongoStore({ url, timeoutS: 5 }),
+        destroy: async () => {
+          const client = await MongoClient.connect(url);
+          await client.db().dropDatabase();
+          await client.close();
+        },
+      };
+    },
+  };
+  storeContract(adapter);
+  creditContract(adapter);
+}
