@@ -162,8 +162,13 @@ export interface BillingStore {
   totalsFor(appServer: string, month: string): Promise<MonthTotal[]>;
   /** A month's archived events. A page may hold more than `limit`. */
   archived(month: string, page: PageQuery): Promise<EventPage>;
+  /** In place of one with the same id, where there is one. */
   putDeadLetter(letter: DeadLetter): Promise<void>;
-  deadLetters(limit: number): Promise<DeadLetter[]>;
+  getDeadLetter(id: string): Promise<DeadLetter | undefined>;
+  /** False where there was none. */
+  removeDeadLetter(id: string): Promise<boolean>;
+  /** By id; `after`: only those whose id comes after this one. */
+  deadLetters(limit: number, after?: string): Promise<DeadLetter[]>;
 }
 
 let known = { from: 0, to: 0, month: "" };

@@ -27,7 +27,7 @@ export interface BillingOptions extends BillOptions {
   readonly sweepEveryMs?: number;
 }
 
-interface BillOptions {
+export interface BillOptions {
   readonly store: { readonly billing: BillingStore };
   readonly clock: Clock;
   readonly log: Logger;

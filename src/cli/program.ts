@@ -5,6 +5,7 @@ import { Command, CommanderError } from "commander";
 import { addBillCommand } from "./bill.ts";
 import { addCheckConfigCommand } from "./check-config.ts";
 import { addCorrectCommand } from "./correct.ts";
+import { addEventsCommands } from "./events.ts";
 import { addExportCommand } from "./export.ts";
 import { CliError, EXIT, type Io, processIo } from "./io.ts";
 import { addMachinesCommand } from "./machines.ts";
@@ -84,6 +85,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
   addBillCommand(program, io);
   addSettlementCommand(program, io);
   addCorrectCommand(program, io);
+  addEventsCommands(program, io);
   addRebillCommand(program, io, setCode);
   addExportCommand(program, io);
   addMachinesCommand(program, io);

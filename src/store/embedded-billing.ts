@@ -271,9 +271,24 @@ export class EmbeddedBilling implements BillingStore {
     await written(this.deadDb.put(letter.id, letter));
   }
 
-  async deadLetters(limit: number): Promise<DeadLetter[]> {
+  async getDeadLetter(id: string): Promise<DeadLetter | undefined> {
     this.root.resetReadTxn();
-    return Array.from(this.deadDb.getRange({ limit }), ({ value }) => value);
+    return this.deadDb.get(id);
+  }
+
+  async removeDeadLetter(id: string): Promise<boolean> {
+    const transaction = this.root.childTransaction(() => {
+      if (!this.deadDb.doesExist(id)) return false;
+      this.deadDb.removeSync(id);
+      return true;
+    });
+    return written(transaction);
+  }
+
+  async deadLetters(limit: number, after?: string): Promise<DeadLetter[]> {
+    this.root.resetReadTxn();
+    const range = after === undefined ? {} : { start: after, exclusiveStart: true };
+    return Array.from(this.deadDb.getRange({ ...range, limit }), ({ value }) => value);
   }
 }
 

@@ -103,7 +103,16 @@ export class MemoryBilling implements BillingStore {
     this.letters.set(letter.id, letter);
   }
 
-  async deadLetters(limit: number) {
-    return [...this.letters.values()].slice(0, limit);
+  async getDeadLetter(id: string) {
+    return this.letters.get(id);
+  }
+
+  async removeDeadLetter(id: string) {
+    return this.letters.delete(id);
+  }
+
+  async deadLetters(limit: number, after = "") {
+    const all = [...this.letters.values()].filter(({ id }) => id > after);
+    return all.sort((a, b) => (a.id < b.id ? -1 : 1)).slice(0, limit);
   }
 }

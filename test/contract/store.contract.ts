@@ -499,5 +499,19 @@ export function storeContract(adapter: StoreAdapter): void {
       expect(await store.billing.deadLetters(1)).toHaveLength(1);
       expect((await store.billing.deadLetters(10)).find(({ id }) => id === "x")).toEqual(letter);
     });
+
+    it("finds, replaces and removes dead letters by id, and lists them in pages by id", async () => {
+      const { billing } = store;
+      for (const id of ["c:1", "a:1", "b:2"])
+        await billing.putDeadLetter({ id, at: JANUARY, reason: "r", event: "{}" });
+      expect((await billing.deadLetters(2)).map(({ id }) => id)).toEqual(["a:1", "b:2"]);
+      expect((await billing.deadLetters(2, "b:2")).map(({ id }) => id)).toEqual(["c:1"]);
+      await billing.putDeadLetter({ id: "b:2", at: JANUARY, reason: "another", event: "[]" });
+      expect(await billing.getDeadLetter("b:2")).toEqual({ id: "b:2", at: JANUARY, reason: "another", event: "[]" });
+      expect(await billing.removeDeadLetter("b:2")).toBe(true);
+      expect(await billing.removeDeadLetter("b:2")).toBe(false);
+      expect(await billing.getDeadLetter("b:2")).toBeUndefined();
+      expect(await billing.deadLetters(10)).toHaveLength(2);
+    });
   });
 }
