@@ -151,9 +151,19 @@ export class MongoBilling implements BillingStore {
     await this.letters.replaceOne({ _id: id }, letter, { upsert: true });
   }
 
-  async deadLetters(limit: number): Promise<DeadLetter[]> {
-    const found = await this.letters.find({}, { sort: { _id: 1 }, limit }).toArray();
-    return found.map(({ _id, ...letter }) => ({ id: _id, ...letter }));
+  async getDeadLetter(id: string): Promise<DeadLetter | undefined> {
+    const found = await this.letters.findOne({ _id: id });
+    return found ? fromLetter(found) : undefined;
+  }
+
+  async removeDeadLetter(id: string): Promise<boolean> {
+    return (await this.letters.deleteOne({ _id: id })).deletedCount === 1;
+  }
+
+  async deadLetters(limit: number, after?: string): Promise<DeadLetter[]> {
+    const query = after === undefined ? {} : { _id: { $gt: after } };
+    const found = await this.letters.find(query, { sort: { _id: 1 }, limit }).toArray();
+    return found.map(fromLetter);
   }
 
   /** Resolves when nothing is being written any more. */
@@ -162,6 +172,8 @@ export class MongoBilling implements BillingStore {
     await this.serverSums.settled();
   }
 }
+
+const fromLetter = ({ _id, ...letter }: StoredLetter): DeadLetter => ({ id: _id, ...letter });
 
 function fromAccount({ revision, state, context }: Account): StoredAccount {
   const account = { _id: context.session, revision: revision + 1, state, context: JSON.stringify(context) };
