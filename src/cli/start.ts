@@ -6,6 +6,7 @@ import type { Config } from "../config/schema.ts";
 import { type Control, controlPath, startControl } from "../console/control.ts";
 import type { HttpServer } from "../console/http.ts";
 import type { Relay, startRelay } from "../relay/relay.ts";
+import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { createLogger } from "../support/logger.ts";
 import { type LoadedConfig, readConfig } from "./context.ts";
@@ -85,13 +86,21 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   return EXIT.ok;
 }
 
-/** The HTTP API, where the configuration has an address for it. */
+/** The HTTP API, where the configuration has an address for it, and charges by NATS, where that is the bus. */
 async function startApi(config: Config, relay: Relay, log: Logger): Promise<HttpServer | undefined> {
-  const { listen } = config.http;
-  if (!listen) return undefined;
-  const { serveApi } = await import("../console/api.ts");
-  const api = await serveApi({ config, listen, relay, log });
-  relay.onClosing(() => api.close());
+  const { bus, http } = config;
+  const { listen } = http;
+  const byNats = bus !== undefined && config.charging.byNats;
+  if (!listen && !byNats) return undefined;
+  const { createChargeDesk, serveApi } = await import("../console/api.ts");
+  const desk = createChargeDesk(config, relay);
+  const api = listen && (await serveApi({ config, listen, relay, log, desk }));
+  if (api) relay.onClosing(() => api.close());
+  if (byNats) {
+    const { serveChargesOnNats } = await import("../console/charges-nats.ts");
+    const responder = await serveChargesOnNats({ settings: bus, desk, clock: systemClock, log });
+    relay.onClosing(() => responder.close());
+  }
   return api;
 }
 

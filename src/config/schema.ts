@@ -191,6 +191,7 @@ const limitsSchema = z.strictObject({
 const chargingSchema = z.strictObject({
   lateChargesS: seconds(0, MAX_WINDOW_S).default(3_600),
   trustAddress: z.boolean().default(false),
+  byNats: z.boolean().default(true),
   keepEvents: z.boolean().default(true),
   advice: z.boolean().default(false),
 });

@@ -14,9 +14,10 @@ export function serveApi(options: {
   readonly listen: NonNullable<Config["http"]["listen"]>;
   readonly relay: Pick<Relay, "charging" | "identity">;
   readonly log: Logger;
+  /** Default: one of its own. */
+  readonly desk?: ChargeDesk;
 }): Promise<HttpServer> {
-  const { config, listen, relay, log } = options;
-  const desk = createChargeDesk(config, relay);
+  const { config, listen, relay, log, desk = createChargeDesk(config, relay) } = options;
   const { identity } = relay;
   return startHttp({
     config: { ...config.http, listen },

@@ -1,0 +1,141 @@
+import { connect, headers, type Msg, type NatsConnection } from "@nats-io/transport-node";
+import { connectionOptions, serversOf } from "../bus/nats-options.ts";
+import type { NatsSettings } from "../bus/settings.ts";
+import { MAX_CHARGE_BODY_BYTES } from "../charging/charge-body.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { ChargeDesk } from "./charge-desk.ts";
+import { type Answer, problem } from "./problem.ts";
+
+/** One of the relays that share this name answers each request. */
+const QUEUE = "tollgate";
+
+/** Requests in work at once; more are told to come again. */
+const MAX_UNDER_WAY = 256;
+const CONNECT_AGAIN_MS = 2_000;
+
+/** The subject on which app servers report charges: `tollgate.charges`. */
+export const chargesSubject = ({ prefix }: Pick<NatsSettings, "prefix">): string => `${prefix}.charges`;
+
+export interface ChargesResponder {
+  /** Answers what is under way, and takes no more. */
+  close(): Promise<void>;
+}
+
+export interface ChargesOnNatsOptions {
+  readonly settings: NatsSettings;
+  readonly desk: ChargeDesk;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Where secrets may be; default the process's own. */
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/**
+ * Takes reports of charges as NATS requests (M17): the body is that of `POST /v1/charges`, and so are the headers `Authorization` and `Idempotency-Key`. The
+ * reply is its answer; where it is a problem, `Nats-Service-Error-Code` has its status, as NATS services have it. It has a connection of its own,
+ * goes on trying where there is none, and answers nothing that has no reply subject. Resolves when it was tried once.
+ */
+export async function serveChargesOnNats(options: ChargesOnNatsOptions): Promise<ChargesResponder> {
+  const responder = new Responder(options);
+  await responder.connect();
+  return responder;
+}
+
+class Responder implements ChargesResponder {
+  private readonly options: ChargesOnNatsOptions;
+  private connection: NatsConnection | undefined;
+  private connecting: Promise<void> = Promise.resolve();
+  private timer: TimerHandle;
+  private underWay = 0;
+  private closed = false;
+  private told = "";
+
+  constructor(options: ChargesOnNatsOptions) {
+    this.options = options;
+  }
+
+  connect(): Promise<void> {
+    this.connecting = this.tryOnce().catch((error: Error) => {
+      const { settings, log, clock } = this.options;
+      if (error.message !== this.told)
+        log.warn({ err: error, servers: serversOf(settings) }, "charges by NATS: no connection; it is tried again");
+      this.told = error.message;
+      if (!this.closed) this.timer = clock.setTimeout(() => void this.connect(), CONNECT_AGAIN_MS);
+    });
+    return this.connecting;
+  }
+
+  private async tryOnce(): Promise<void> {
+    const { settings, log, env = process.env } = this.options;
+    const nc = await connect(connectionOptions(settings, env));
+    this.connection = nc;
+    this.told = "";
+    const subject = chargesSubject(settings);
+    nc.subscribe(subject, {
+      queue: QUEUE,
+      callback: (error, message) => {
+        if (error) log.error({ err: error, subject }, "charges by NATS: the subject cannot be read");
+        else this.received(message);
+      },
+    });
+    await nc.flush().catch(async (error) => {
+      await nc.close();
+      throw error;
+    });
+    void nc.closed().then(() => {
+      if (!this.closed) void this.connect();
+    });
+    log.info({ subject, queue: QUEUE, server: nc.getServer() }, "charges by NATS: listening");
+  }
+
+  private received(message: Msg): void {
+    if (!message.reply) return; // nobody to answer, so nobody may be charged
+    if (this.underWay >= MAX_UNDER_WAY) {
+      this.reply(message, problem("too-many", undefined, { headers: { "Retry-After": "1" } }));
+      return;
+    }
+    this.underWay++;
+    const text = (name: string) => message.headers?.get(name) || undefined;
+    void this.options.desk
+      .answer({
+        authorization: text("Authorization"),
+        idempotencyKey: text("Idempotency-Key"),
+        source: sourceOf(message.reply),
+        body: async () => (message.data.length > MAX_CHARGE_BODY_BYTES ? undefined : Buffer.from(message.data)),
+      })
+      .catch((error) => {
+        this.options.log.error({ err: error }, "charges by NATS: a request failed by a fault of the relay");
+        return problem("fault");
+      })
+      .then((answer) => {
+        this.underWay--;
+        this.reply(message, answer);
+      });
+  }
+
+  private reply(message: Msg, { status, contentType, headers: fields, body }: Answer): void {
+    const reply = headers();
+    for (const [name, value] of Object.entries({ "Content-Type": contentType, ...fields })) reply.set(name, value);
+    if (status >= 300) {
+      reply.set("Nats-Service-Error-Code", String(status));
+      reply.set("Nats-Service-Error", (body as { title: string }).title);
+    }
+    try {
+      message.respond(JSON.stringify(body), { headers: reply });
+    } catch (error) {
+      // The connection is gone: whoever asked asks again, and is charged once.
+      this.options.log.warn({ err: error }, "charges by NATS: an answer could not be sent");
+    }
+  }
+
+  async close(): Promise<void> {
+    this.closed = true;
+    this.options.clock.clearTimeout(this.timer);
+    await this.connecting;
+    await this.connection?.drain().catch(() => this.connection?.close());
+  }
+}
+
+/** What an asking connection's reply subjects have in common: `_INBOX.<its own>`. */
+const sourceOf = (reply: string): string => `nats/${reply.split(".", 2).join(".").slice(0, 100)}`;
