@@ -13,7 +13,8 @@ interface Report {
 
 /**
  * The implicit subscription that a REFER makes: NOTIFYs that say how it goes (RFC 3515 §2.4.4, RFC 6665 §4.2). One at a time is under way;
- * of those that come up meanwhile the latest is sent, since each tells the whole state.
+ * of those that come up meanwhile the latest is sent, since each tells the whole state. The last one waits for none: the BYE that
+ * may follow it in the same dialog must not overtake it.
  */
 export class Reports {
   private readonly core: Core;
@@ -75,9 +76,10 @@ export class Reports {
     if (this.ended) return;
     if (report.last) {
       this.ended = true;
+      this.next = undefined;
       this.core.clock.clearTimeout(this.timer);
     }
-    if (this.underWay) this.next = report;
+    if (this.underWay && !report.last) this.next = report;
     else this.send(report);
   }
 

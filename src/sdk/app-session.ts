@@ -2,7 +2,7 @@ import type { Body, Session } from "sip.js/lib/core/index.js";
 import { formatChargeBody, PACKAGE } from "../charging/charge-body.ts";
 import type { Charge } from "../charging/events.ts";
 import { systemRandom } from "../support/random.ts";
-import { Dialog, type Ending } from "./dialog.ts";
+import { Dialog, type Ending, referTo } from "./dialog.ts";
 import { SipError } from "./sip-error.ts";
 
 const END_CALLBACK_MS = 5000;
@@ -22,6 +22,11 @@ export interface ChargeInput {
 /** Called when the client hangs up; the charges that it returns go into the body of the 200 to BYE (M16). It has 5 seconds. */
 export type EndCallback = () => readonly ChargeInput[] | undefined | Promise<readonly ChargeInput[] | undefined>;
 
+export interface ReferOptions {
+  /** Whether this session goes on beside the new one (M24); default: as the relay has it for the service. */
+  readonly keep?: boolean;
+}
+
 /** A session as the app server sees it. */
 export interface AppSession {
   /** Call-ID of the relay's leg. */
@@ -35,6 +40,11 @@ export interface AppSession {
    * Reports charges in one INFO (M14), or after the session's end in one MESSAGE (M15; `AppServerOptions.charging`), and resolves with their ids when the relay has recorded them. Rejects with a `SipError`: none of them was charged.
    */
   charge(...charges: readonly ChargeInput[]): Promise<string[]>;
+  /**
+   * Sends the client on to a partner by REFER (M23), a service of the portal or the partner's own `sip:beer@10.0.0.7:5080`, and resolves when it has a
+   * session there. Rejects with a `SipError`: 403 where the operator does not allow it, or why it came to nothing; this session then goes on.
+   */
+  refer(to: string, options?: ReferOptions): Promise<void>;
   /** Hangs up (M11); resolves when the answer to BYE is there. */
   end(): Promise<Ending>;
   /** Registers what is to be charged at the end when the client hangs up: to be called as soon as the session stands. */
@@ -81,6 +91,7 @@ export function createAppSession(
       ids.catch((error: Error) => facts.warn(`a charge was refused: ${error.message}`)); // also for who does not wait
       return ids;
     },
+    refer: async (to, { keep } = {}) => dialog.refer(referTo(to, keep)),
     end: () => dialog.bye(),
     onEnd: (callback) => void callbacks.push(callback),
     ended: dialog.ended,

@@ -1,13 +1,16 @@
 import {
   type AckableIncomingResponseWithSession,
+  type Body,
   Grammar,
+  type IncomingInviteRequest,
   type IncomingResponse,
   type OutgoingInviteRequest,
   type URI,
 } from "sip.js/lib/core/index.js";
+import { parseTargetDialog } from "../sip/refer.ts";
 import type { Logger } from "../support/log.ts";
 import { systemRandom } from "../support/random.ts";
-import { Dialog, type Ending, finalAnswer, textOf, within } from "./dialog.ts";
+import { Dialog, type Ending, finalAnswer, referTo, textOf, within } from "./dialog.ts";
 import {
   type Access,
   accessOf,
@@ -29,6 +32,11 @@ export interface ClientOptions {
   /** Domain of the portal, in the Request-URI and in From. Default: the relay's host. */
   readonly domain?: string;
   readonly logger?: Logger;
+  /**
+   * Takes a session that the app server of another has brought about, by sending the client on to a partner (M23). Without it the client
+   * goes nowhere but where it asks.
+   */
+  readonly onSession?: (session: ClientSession, from: ClientSession) => void;
 }
 
 export interface ServiceRequestOptions {
@@ -55,8 +63,18 @@ export interface ClientSession {
   readonly answer: Description | undefined;
   /** Resolves once, however the session ends; never rejects. */
   readonly ended: Promise<Ending>;
+  /**
+   * Moves on to another service (M23), by REFER: resolves when there is a session with it. This one then ends, or goes on: by `keep`, else as the
+   * relay has it for its service (M24). Rejects with a `SipError` where it came to nothing; this session then goes on.
+   */
+  move(service: string, options?: MoveOptions): Promise<ClientSession>;
   /** Hangs up; resolves when the answer to BYE is there. */
   end(): Promise<Ending>;
+}
+
+export interface MoveOptions
+  extends Pick<ServiceRequestOptions, "description" | "contentType" | "headers" | "onProgress"> {
+  readonly keep?: boolean;
 }
 
 export interface Client {
@@ -85,6 +103,18 @@ interface Link {
   readonly dialogs: Set<Dialog>;
   /** Requests without a final answer yet: called when the connection is lost. */
   readonly pending: Set<(reason: string) => void>;
+  /** Sessions by the name of their dialog, as the relay writes it into Target-Dialog. */
+  readonly sessions: Map<string, Standing>;
+  readonly options: ClientOptions;
+  readonly domain: string;
+}
+
+/** A session that stands, and who waits for the one that it is moved to. */
+interface Standing {
+  readonly session: ClientSession;
+  moving?:
+    | { readonly service: string; readonly body: Body; readonly done: (session: ClientSession) => void }
+    | undefined;
 }
 
 class SipClient implements Client {
@@ -108,7 +138,7 @@ class SipClient implements Client {
 
   async request(service: string, options: ServiceRequestOptions = {}): Promise<ClientSession> {
     if (this.closed) throw new SipError(503, "Service Unavailable", "this client is closed");
-    const uri = /^sips?:/i.test(service) ? service : `sip:${encodeURIComponent(service)}@${this.domain}`;
+    const uri = uriOf(service, this.domain);
     const target = parseUri(uri, "service");
     const link = await this.connect();
     if (options.signal?.aborted) throw new SipError(487, "Request Terminated");
@@ -141,7 +171,9 @@ class SipClient implements Client {
     const { user, password, logger } = this.options;
     const dialogs = new Set<Dialog>();
     const pending = new Set<(reason: string) => void>();
+    const sessions = new Map<string, Standing>();
     let agent: UserAgent | undefined;
+    let link: Link | undefined;
     let pinging: NodeJS.Timeout | undefined;
     const connection = await dial(this.relay.host, this.relay.port, {
       received: (message) => agent?.receive(message),
@@ -161,9 +193,11 @@ class SipClient implements Client {
       aor: this.aor,
       contact: { user: encodeURIComponent(user), host: connection.localAddress, port: connection.localPort },
       credentials: { user, password },
+      delegate: { onInvite: (invite) => void (link ? invited(link, invite) : invite.reject()) },
       ...(logger ? { logger } : {}),
     });
-    return { connection, agent, dialogs, pending };
+    link = { connection, agent, dialogs, pending, sessions, options: this.options, domain: this.domain };
+    return link;
   }
 }
 
@@ -221,7 +255,7 @@ function invite(
       if (cancelled || session) void dialog.bye();
       if (cancelled) return fail(new SipError(487, "Request Terminated"));
       if (session) return;
-      session = clientSession(dialog, service, accessOf(descriptionOf(response.message)));
+      session = clientSession(link, dialog, service, accessOf(descriptionOf(response.message)));
       settled();
       resolve(session);
     };
@@ -236,10 +270,77 @@ function invite(
   });
 }
 
-function clientSession(dialog: Dialog, service: string, access: Access | undefined): ClientSession {
+function clientSession(link: Link, dialog: Dialog, service: string, access: Access | undefined): ClientSession {
   const { ended } = dialog;
-  return { id: dialog.session.callId, service, access: access?.url, answer: access, ended, end: () => dialog.bye() };
+  const { callId, localTag, remoteTag } = dialog.session;
+  const session: ClientSession = {
+    id: callId,
+    service,
+    access: access?.url,
+    answer: access,
+    ended,
+    move: (to, options = {}) => move(link, dialog, standing, to, options),
+    end: () => dialog.bye(),
+  };
+  const standing: Standing = { session };
+  const name = dialogName(callId, remoteTag, localTag);
+  link.sessions.set(name, standing);
+  void ended.then(() => link.sessions.delete(name));
+  return session;
 }
+
+/** A dialog by its Call-ID, the relay's tag and ours. */
+const dialogName = (callId: string, theirTag: string, ourTag: string) => `${callId} ${theirTag} ${ourTag}`;
+
+/** Asks the relay to bring a session with another service about, and takes the INVITE that it sends then (M23). */
+async function move(
+  link: Link,
+  dialog: Dialog,
+  standing: Standing,
+  service: string,
+  { keep, description, contentType = SERVICE_TYPE, headers = {}, onProgress }: MoveOptions,
+): Promise<ClientSession> {
+  if (standing.moving) throw new SipError(491, "Request Pending", "another move is under way");
+  const extraHeaders = Object.entries(headers).map(([name, value]) => headerLine(name, value));
+  const body = toBody({ contentType, content: description ?? "" });
+  let done!: (session: ClientSession) => void;
+  const arrived = new Promise<ClientSession>((resolve) => {
+    done = resolve;
+  });
+  standing.moving = { service, body, done };
+  try {
+    const options = description === undefined ? { extraHeaders } : { extraHeaders, body };
+    const refused = dialog.refer(referTo(uriOf(service, link.domain), keep), options, onProgress);
+    // The relay reports the success after the INVITE; should the session end meanwhile, whoever has arrived has arrived.
+    return await Promise.race([arrived, refused.then(() => arrived)]);
+  } finally {
+    standing.moving = undefined;
+  }
+}
+
+/** An INVITE of the relay: the session that one of ours is moved to. Target-Dialog says which (RFC 4538). */
+function invited(link: Link, invite: IncomingInviteRequest): void {
+  const { message } = invite;
+  const target = parseTargetDialog(message.getHeader("target-dialog") ?? "");
+  const { callId, senderTag, receiverTag } = target.ok ? target.value : { callId: "", senderTag: "", receiverTag: "" };
+  const standing = link.sessions.get(dialogName(callId, senderTag, receiverTag));
+  const { onSession } = link.options;
+  if (!standing || (!standing.moving && !onSession)) return void invite.reject({ statusCode: 603 });
+  const { service, body, done } = standing.moving ?? {
+    service: message.from.uri.user ?? "",
+    body: toBody({ contentType: SERVICE_TYPE, content: "" }),
+    done: (session: ClientSession) => onSession?.(session, standing.session),
+  };
+  // SIP.js wants a body in every 2xx of its own: what was asked for is said again.
+  const { session } = invite.accept({ statusCode: 200, extraHeaders: [ALLOW, SESSION_DISPOSITION], body });
+  const dialog = track(link, new Dialog(session, "uas"));
+  void dialog.confirmed().then((confirmed) => {
+    if (confirmed) done(clientSession(link, dialog, service, accessOf(descriptionOf(message))));
+  });
+}
+
+const uriOf = (service: string, domain: string): string =>
+  /^sips?:/i.test(service) ? service : `sip:${encodeURIComponent(service)}@${domain}`;
 
 function track(link: Link, dialog: Dialog): Dialog {
   link.dialogs.add(dialog);

@@ -1,11 +1,13 @@
 import type {
   IncomingByeRequest,
+  IncomingNotifyRequest,
   IncomingResponse,
   OutgoingRequestDelegate,
   RequestOptions,
   ResponseOptions,
   Session,
 } from "sip.js/lib/core/index.js";
+import { readFragStatus } from "../sip/sipfrag.ts";
 import { type Description, descriptionOf } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
 
@@ -33,6 +35,10 @@ export class Dialog {
   readonly ended: Promise<Ending>;
   private settle!: (ending: Ending) => void;
   private state: "confirmed" | "ack-wait" | "ending" | "ended";
+  /** Told of the reports of a REFER under way. */
+  private report: ((status: number, reason: string) => void) | undefined;
+  /** The REFER sent last. */
+  private refersWith: { readonly cseq: number } | undefined;
   private readonly acked: Promise<boolean>;
   private settleAcked!: (acked: boolean) => void;
 
@@ -51,6 +57,7 @@ export class Dialog {
       onAck: () => this.settleConfirmed(),
       // RFC 3261 §13.3.1.4: no ACK in 64*T1, the session is ended with BYE.
       onAckTimeout: () => void this.bye({ extraHeaders: ['Reason: SIP;cause=408;text="No ACK"'] }),
+      onNotify: (request) => this.receiveNotify(request),
       onBye: (request) => void this.receiveBye(request, answerBye),
     };
   }
@@ -70,6 +77,7 @@ export class Dialog {
     const early = this.state === "ack-wait";
     this.state = "ending";
     const send = () => {
+      this.catchUp();
       try {
         this.session.bye(
           finalAnswer((response) => this.end(endingOf(response))),
@@ -103,6 +111,35 @@ export class Dialog {
     });
   }
 
+  /**
+   * Sends a REFER (RFC 3515) and resolves when what it asks for has come about; rejects with the refusal, of the REFER or of what it led to.
+   * `onReport` is told of provisional states.
+   */
+  refer(to: string, options: RequestOptions = {}, onReport?: (status: number, reason: string) => void): Promise<void> {
+    if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
+    if (this.report) return Promise.reject(new SipError(491, "Request Pending", "another move is under way"));
+    return new Promise((resolve, reject) => {
+      const fail = (status: number, reason: string, detail?: string) => {
+        this.report = undefined;
+        this.catchUp();
+        reject(new SipError(status, reason, detail));
+      };
+      this.report = (status, reason) => {
+        if (status < 200) return onReport?.(status, reason);
+        if (status >= 300) return fail(status, reason);
+        this.report = undefined;
+        resolve();
+      };
+      const refused = ({ message }: IncomingResponse) =>
+        fail(message.statusCode ?? 500, message.reasonPhrase ?? "", textOf(descriptionOf(message)));
+      this.refersWith = this.session.refer(
+        { onAccept: () => this.catchUp(), onRedirect: refused, onReject: refused },
+        { ...options, extraHeaders: [`Refer-To: ${to}`, ...(options.extraHeaders ?? [])] },
+      ).message;
+      void this.ended.then(() => fail(481, "Call/Transaction Does Not Exist", "the session ended before it was moved"));
+    });
+  }
+
   /** The connection is gone and with it the session. */
   lost(reason: string): void {
     if (this.state === "ended") return;
@@ -113,6 +150,22 @@ export class Dialog {
   private settleConfirmed(): void {
     if (this.state === "ack-wait") this.state = "confirmed";
     this.settleAcked(true);
+  }
+
+  /** SIP.js gives a REFER that it sends again with credentials the next number, and then uses that one again in the dialog. */
+  private catchUp(): void {
+    const dialog = this.session as unknown as { localSequenceNumber: number; incrementLocalSequenceNumber(): void };
+    const sent = this.refersWith?.cseq ?? 0;
+    while (dialog.localSequenceNumber < sent) dialog.incrementLocalSequenceNumber();
+  }
+
+  /** RFC 3515 §2.4.4: the body is a fragment that says how it goes. */
+  private receiveNotify(request: IncomingNotifyRequest): void {
+    const event = request.message.getHeader("event")?.split(";", 1)[0]?.trim().toLowerCase();
+    if (event !== "refer") return void request.reject({ statusCode: 489 });
+    request.accept();
+    const read = readFragStatus(request.message.body ?? "");
+    if (read.ok) this.report?.(read.value.status, read.value.reason);
   }
 
   private async receiveBye(request: IncomingByeRequest, answer: ByeAnswer): Promise<void> {
@@ -153,4 +206,10 @@ export async function within(ms: number, all: readonly Promise<unknown>[]): Prom
   });
   await Promise.race([Promise.allSettled(all), late]);
   clearTimeout(timer);
+}
+
+/** Value of Refer-To; `first` is how the relay is told what becomes of the session that there is (M24). */
+export function referTo(uri: string, keep: boolean | undefined): string {
+  if (!/^sips?:[^<>"\s]+$/i.test(uri)) throw new TypeError(`refer: ${uri} is not a SIP URI`);
+  return `<${uri}>${keep === undefined ? "" : `;first=${keep ? "keep" : "end"}`}`;
 }

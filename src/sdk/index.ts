@@ -6,13 +6,14 @@ export {
   type ServiceRequest,
   serve,
 } from "./app-server.ts";
-export type { AppSession, ChargeInput, EndCallback } from "./app-session.ts";
+export type { AppSession, ChargeInput, EndCallback, ReferOptions } from "./app-session.ts";
 export { type ChargeClient, type ChargeClientOptions, ChargeError, createChargeClient } from "./charge-client.ts";
 export {
   type Client,
   type ClientOptions,
   type ClientSession,
   createClient,
+  type MoveOptions,
   type ServiceRequestOptions,
 } from "./client.ts";
 export type { Ending } from "./dialog.ts";

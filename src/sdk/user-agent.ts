@@ -15,7 +15,7 @@ import { systemRandom } from "../support/random.ts";
 import { DigestCredentials, selectChallenge } from "./digest.ts";
 
 export const USER_AGENT = "tollgate-sdk";
-export const ALLOW = "Allow: INVITE, ACK, BYE, CANCEL, INFO, OPTIONS";
+export const ALLOW = "Allow: INVITE, ACK, BYE, CANCEL, INFO, OPTIONS, NOTIFY";
 
 /**
  * SIP.js below its `UserAgent`: the user agent core, with dialogs and transactions as RFC 3261 has them.
