@@ -48,6 +48,11 @@ const services: Kind<Service> = {
       .option("--title <text>", "name for people")
       .option("--tariff <id>", "tariff by which time is charged; without one, time is free")
       .option("--fork <mode>", "how several app servers are asked: sequential, first, all")
+      .option(
+        "--client-may-choose <modes>",
+        "ways that Request-Disposition may ask for: single,sequential,first,all",
+        collect,
+      )
       .option("--clock <moment>", "from when time counts: ack, answer")
       .option("--ring-s <seconds>", "how long an app server may ring", numeric)
       .option("--limit-charge <amount>", "largest single charge of an app server")
@@ -63,8 +68,8 @@ const services: Kind<Service> = {
       currency: o.limitCurrency,
     });
     const limits = Object.keys(given).length === 0 ? undefined : given;
-    const { title, tariff, fork, clock, ringS, lateChargesS } = o;
-    return { id, title, tariff, fork, clock, ringS, limits, lateChargesS };
+    const { title, tariff, fork, clientMayChoose, clock, ringS, lateChargesS } = o;
+    return { id, title, tariff, fork, clientMayChoose, clock, ringS, limits, lateChargesS };
   },
   headings: ["ID", "TARIFF", "FORK", "CLOCK", "TITLE"],
   row: (s) => [s.id, dash(s.tariff), s.fork ?? "sequential", s.clock ?? "ack", s.title ?? ""],

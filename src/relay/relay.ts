@@ -194,7 +194,9 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
   await Promise.allSettled(left);
 }
 
+/** What waits for an answer is cancelled, what is established is ended by BYE. */
 function endAll(core: Core): void {
+  for (const request of [...core.requests.values()]) request.lost();
   for (const session of [...core.sessions.values()]) session.end("the relay stops");
 }
 

@@ -117,9 +117,9 @@ describe("tollgate service, appserver, tariff", () => {
     expect((await tollgate("tariff add lesson --currency EUR --price 0.50 --increment-s 30 --cap 25.00")).out).toBe(
       "tariff lesson registered\n",
     );
-    expect(
-      (await tollgate("service add english --tariff lesson --fork first --limit-charge 5 --limit-currency EUR")).code,
-    ).toBe(0);
+    const english =
+      "service add english --tariff lesson --fork first --client-may-choose single,all --limit-charge 5 --limit-currency EUR";
+    expect((await tollgate(english)).code).toBe(0);
     const add =
       "appserver add school --uri sip:127.0.0.1:5070;transport=tcp --service english --service maths,latin --capacity 5";
     expect((await tollgate(add)).code).toBe(0);
@@ -127,7 +127,14 @@ describe("tollgate service, appserver, tariff", () => {
       { id: "lesson", currency: "EUR", price: "0.50", incrementS: 30, cap: "25.00", from: "store" },
     ]);
     expect(JSON.parse((await tollgate("service list --json")).out)).toEqual([
-      { id: "english", tariff: "lesson", fork: "first", limits: { charge: "5", currency: "EUR" }, from: "store" },
+      {
+        id: "english",
+        tariff: "lesson",
+        fork: "first",
+        clientMayChoose: ["single", "all"],
+        limits: { charge: "5", currency: "EUR" },
+        from: "store",
+      },
     ]);
     expect(JSON.parse((await tollgate("appserver list --json")).out)).toEqual([
       {
@@ -158,6 +165,7 @@ describe("tollgate service, appserver, tariff", () => {
       '--setup-fee: expected a decimal amount in quotes, such as "0.25"; found "0,50"',
     ],
     ["service add s --fork both", '--fork: expected one of sequential, first, all; found "both"'],
+    ["service add s --client-may-choose some", "--client-may-choose"],
     ["service add s --ring-s 0", "--ring-s: expected a number of at least 1; found 0"],
     ["service add s --limit-charge 5", "--limit-currency: expected"],
     ["service add ?", "id: expected an id of letters"],

@@ -78,6 +78,19 @@ it("at a second SIGTERM ends the sessions now", async () => {
   expect(lines(await relay.bill())).toEqual(["wine, ended by relay: the relay stops: 0.50 EUR"]);
 });
 
+it("at SIGTERM cancels what still rings when its time is over, and the client hears of it", async () => {
+  const { client, server, process } = await open(0);
+  const invite = await client.call("wine");
+  const ringing = await server.nextRequest("INVITE");
+  server.answer(ringing, 180);
+  await client.nextResponse(180);
+  process.child.kill("SIGTERM");
+  server.answer(await server.nextRequest("CANCEL"), 200);
+  server.answer(ringing, 487);
+  client.ack(invite, await client.nextResponse(487));
+  expect(await process.exit).toEqual({ code: 0, signal: null });
+});
+
 it("at SIGTERM stops within its time although nobody answers its BYEs, and the session is on the bill", async () => {
   const { relay, client, server, process } = await open(0);
   await establish(client, server, "wine");
