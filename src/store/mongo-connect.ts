@@ -6,7 +6,6 @@ import {
   MongoCompatibilityError,
   MongoError,
   MongoNetworkError,
-  MongoParseError,
   MongoServerSelectionError,
 } from "mongodb";
 import type { MongoSettings } from "./settings.ts";
@@ -65,7 +64,7 @@ function read(file: string, setting: string): string {
 export async function connect(settings: MongoSettings): Promise<{ client: MongoClient; database: string }> {
   let client: MongoClient | undefined;
   try {
-    client = new MongoClient(settings.url, clientOptions(settings));
+    client = newClient(settings);
     const database = databaseOf(settings.url);
     await client.connect();
     await client.db(database).command({ ping: 1 });
@@ -73,6 +72,15 @@ export async function connect(settings: MongoSettings): Promise<{ client: MongoC
   } catch (error) {
     await client?.close().catch(() => {});
     throw explained(error, settings);
+  }
+}
+
+function newClient(settings: MongoSettings): MongoClient {
+  const options = clientOptions(settings);
+  try {
+    return new MongoClient(settings.url, options);
+  } catch (error) {
+    throw new StoreError(`store.url cannot be understood: ${(error as Error).message}`);
   }
 }
 
@@ -93,7 +101,6 @@ export function explained(error: unknown, settings: MongoSettings): unknown {
   const where = `MongoDB at ${hostsOf(settings.url)}`;
   const { message, code } = error;
   const say = (text: string) => new StoreError(text, { cause: error });
-  if (error instanceof MongoParseError) return say(`store.url cannot be understood: ${message}`);
   if (error instanceof MongoCompatibilityError || /wire version/.test(message))
     return say(`${where} is too old, MongoDB 4.4 or later is needed: ${message}`);
   if (code === 18 || code === 8000 || /Authentication failed|bad auth/i.test(message))
