@@ -43,7 +43,7 @@ export class EndedSessions {
       book: charges.bookIfAny,
       dueAt: endedAt + facts.lateChargesMs,
       localTag: server?.dialog.localTag,
-      remoteTag: server?.dialog.remoteTag,
+      remoteTag: server && copyOf(server.dialog.remoteTag),
     });
     // Two for each that comes, so that it shrinks when windows are over: the oldest stand first.
     for (let i = 0; i < 2; i++) {
@@ -74,3 +74,6 @@ export class EndedSessions {
     return true;
   }
 }
+
+/** A part of a message's text would keep the whole of it in memory. */
+const copyOf = (text: string): string => Buffer.from(text, "latin1").toString("latin1");
