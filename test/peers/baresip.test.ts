@@ -44,4 +44,43 @@ describe("baresip as client over UDP with MD5", () => {
       await relay.remove();
     }
   });
+
+  // It knows REFER as the blind transfer of a telephone: what it is told to transfer it hangs up when the NOTIFY says 200.
+  peerTest("moves to a second app server by REFER (M23, RFC 3515)", ["sipp", "baresip"], 30_000, async () => {
+    const [school, library] = [await freePort(), await freePort()];
+    const relay = await startRelayProcess({
+      appServers: [
+        { id: "school", port: school, services: ["english"] },
+        { id: "library", port: library, services: ["books"] },
+      ],
+    });
+    try {
+      const ends = [];
+      for (const port of [school, library]) {
+        const options = { scenario: "server-call", folder: relay.folder, port };
+        ends.push(sippEnds(await sippServer(options), options));
+      }
+      const baresip = await startBaresip({ folder: relay.folder, relayPort: relay.port, answers: true });
+      await baresip.command("dial", `sip:english@${PORTAL}`);
+      await baresip.event("CALL_ESTABLISHED");
+      await baresip.command("transfer", `sip:books@${PORTAL}`);
+      await baresip.event("CALL_ESTABLISHED");
+      expect((await baresip.event("CALL_CLOSED")).param).toBe("Call transfered");
+      await ends[0];
+      await baresip.command("hangup");
+      await ends[1];
+      await baresip.command("quit");
+      await baresip.peer.exit;
+
+      const bill = await relay.billAfterStop("alice");
+      expect(bill.services).toMatchObject([
+        { service: "books", sessions: [{ appServer: "library", time: { endedBy: "client", amount: "0.50" } }] },
+        { service: "english", sessions: [{ appServer: "school", time: { amount: "0.50" } }] },
+      ]);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n--- the relay's log ---\n${relay.peer.output().slice(-6_000)}`);
+    } finally {
+      await relay.remove();
+    }
+  });
 });

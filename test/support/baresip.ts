@@ -25,18 +25,22 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Starts baresip for user alice, with everything sent by way of the relay. `folder`: an existing one for its files. */
-export async function startBaresip(options: { folder: string; relayPort: number }): Promise<Baresip> {
+/** Starts baresip for user alice, with everything sent by way of the relay. `folder`: an existing one for its files. `answers`: it takes calls by itself. */
+export async function startBaresip(options: {
+  folder: string;
+  relayPort: number;
+  answers?: boolean;
+}): Promise<Baresip> {
   const home = join(options.folder, "baresip");
   const control = await freePort();
-  writeFiles(home, options.relayPort, control);
+  writeFiles(home, options.relayPort, control, options.answers ?? false);
   const peer = await start("baresip", "baresip", ["-4", "-f", home]);
   await peer.says(/baresip is ready/);
   const socket = await connected(control);
   return { peer, ...conversation(peer, socket) };
 }
 
-function writeFiles(home: string, relayPort: number, control: number): void {
+function writeFiles(home: string, relayPort: number, control: number, answers: boolean): void {
   mkdirSync(home);
   const config = [
     "sip_listen 127.0.0.1:0",
@@ -53,7 +57,7 @@ function writeFiles(home: string, relayPort: number, control: number): void {
   writeFileSync(join(home, "config"), `${config.join("\n")}\n`);
   writeFileSync(
     join(home, "accounts"),
-    `<sip:alice@${PORTAL};transport=udp>;auth_user=alice;auth_pass=secret;regint=0;audio_codecs=PCMU;outbound="sip:127.0.0.1:${relayPort};transport=udp"\n`,
+    `<sip:alice@${PORTAL};transport=udp>;auth_user=alice;auth_pass=secret;regint=0;audio_codecs=PCMU;outbound="sip:127.0.0.1:${relayPort};transport=udp"${answers ? ";answermode=auto" : ""}\n`,
   );
   writeFileSync(join(home, "contacts"), "");
 }
