@@ -27,8 +27,10 @@ export type RequestEvent =
   | { readonly type: "user.refused"; readonly failure: Failure }
   | { readonly type: "service.identified"; readonly service: string; readonly fork: Fork }
   | { readonly type: "service.refused"; readonly failure: Failure }
-  | { readonly type: "servers.found"; readonly servers: readonly string[] }
+  | { readonly type: "servers.found"; readonly servers: readonly string[]; readonly prepaid?: boolean }
   | { readonly type: "servers.none"; readonly failure: Failure }
+  | { readonly type: "credit.held"; readonly servers: readonly string[] }
+  | { readonly type: "credit.refused"; readonly failure: Failure }
   | { readonly type: "branch.answered"; readonly branch: string }
   | { readonly type: "branch.failed"; readonly branch: string; readonly failure: Failure }
   | { readonly type: "branch.released"; readonly branch: string }
@@ -61,6 +63,8 @@ export type SessionEvent =
   | { readonly type: "charge"; readonly payload: Payload }
   | { readonly type: "refer"; readonly from: Side; readonly payload: Payload }
   | { readonly type: "lost"; readonly side: Side; readonly at: number; readonly why: string }
+  | { readonly type: "credit.held"; readonly until: number | null }
+  | { readonly type: "credit.exhausted"; readonly at: number; readonly why: string }
   | { readonly type: "end"; readonly at: number; readonly why: string };
 
 /** What happens to a move that a REFER asks for (the chart `transfer`). `until` is milliseconds since 1970; null: nothing is reported. */

@@ -42,6 +42,8 @@ export const requestMachine = setup({
     identify: providedAtStart,
     /** Looks for app servers that offer the service; answers `servers.found` or `servers.none` (M4). */
     search: providedAtStart,
+    /** Holds what the first interval costs in a prepaid user's balance; answers `credit.held` or `credit.refused`. */
+    reserve: providedAtStart,
     /** Starts a session actor for each app server just moved from `waiting` to `asked` (M5, M8). */
     inviteServers: providedAtStart,
     /** Gives up every branch that has not answered (M8: CANCEL). */
@@ -61,7 +63,9 @@ export const requestMachine = setup({
     rememberService: assign(({ event }) =>
       event.type === "service.identified" ? { service: event.service, fork: event.fork } : {},
     ),
-    rememberServers: assign({ waiting: ({ event }) => (event.type === "servers.found" ? event.servers : []) }),
+    rememberServers: assign({
+      waiting: ({ event }) => (event.type === "servers.found" || event.type === "credit.held" ? event.servers : []),
+    }),
     /** Moves who is to be asked now: the next one, or all of them. */
     takeNext: assign(({ context: { fork, waiting } }) =>
       fork === "sequential"
@@ -87,6 +91,7 @@ export const requestMachine = setup({
     dropWaiting: assign({ waiting: [] }),
   },
   guards: {
+    isPrepaid: ({ event }) => event.type === "servers.found" && event.prepaid === true,
     takesEveryAnswer: ({ context }) => context.fork === "all",
     isLastBranch: ({ context }) => context.asked.length <= 1,
     hasAnswers: ({ context }) => context.answers > 0,
@@ -133,8 +138,19 @@ export const requestMachine = setup({
     searching: {
       entry: "search",
       on: {
-        "servers.found": { target: "inviting", actions: "rememberServers" },
+        "servers.found": [
+          { guard: "isPrepaid", target: "reserving", actions: "rememberServers" },
+          { target: "inviting", actions: "rememberServers" },
+        ],
         "servers.none": { target: "rejected", actions: { type: "reject", params: ({ event }) => event.failure } },
+      },
+    },
+    /** Who pays in advance: nobody is asked before the balance is. Those that there is credit for are asked. */
+    reserving: {
+      entry: "reserve",
+      on: {
+        "credit.held": { target: "inviting", actions: "rememberServers" },
+        "credit.refused": { target: "rejected", actions: { type: "reject", params: ({ event }) => event.failure } },
       },
     },
     inviting: {

@@ -21,6 +21,8 @@ export interface SessionContext {
   readonly byeAt: number | null;
   /** Ends whose BYE is not answered yet. */
   readonly leaving: readonly Side[];
+  /** When a prepaid session's money is used up; null: postpaid, or its time costs nothing. */
+  readonly creditUntil: number | null;
 }
 
 const BOTH: readonly Side[] = ["client", "server"];
@@ -113,6 +115,10 @@ export const sessionMachine = setup({
     noteEnd: assign(({ event }) =>
       event.type === "end" ? { byeAt: event.at, endedBy: `relay: ${event.why}`, leaving: BOTH } : {},
     ),
+    noteCredit: assign({ creditUntil: ({ event }) => (event.type === "credit.held" ? event.until : null) }),
+    noteExhausted: assign(({ event }) =>
+      event.type === "credit.exhausted" ? { byeAt: event.at, endedBy: `relay: ${event.why}`, leaving: BOTH } : {},
+    ),
     noteUnwanted: assign({ endedBy: "relay: the answer came too late", leaving: ["server"] as const }),
     noteGone: assign(({ context, event }) =>
       event.type === "bye.answered" || event.type === "bye.failed"
@@ -138,6 +144,7 @@ export const sessionMachine = setup({
     endedBy: null,
     byeAt: null,
     leaving: [],
+    creditUntil: null,
   }),
   initial: "proceeding",
   on: {
@@ -252,6 +259,9 @@ export const sessionMachine = setup({
         bye: { target: "terminating", actions: "noteBye" },
         lost: { target: "leaving", actions: "noteLoss" },
         end: { target: "leaving", actions: "noteEnd" },
+        // Of a prepaid session: the balance was asked in time, and said how long the money lasts.
+        "credit.held": { actions: "noteCredit" },
+        "credit.exhausted": { target: "leaving", actions: "noteExhausted" },
       },
       initial: "steady",
       states: {

@@ -10,7 +10,8 @@ import { add, type Money } from "./money.ts";
 
 /**
  * Why charges are refused: `unreadable` body; `terms` (currency, limits, number); `conflict` with a charge of the same id; `unknown` session;
- * `closed`: the time for late charges is over; `forbidden`: a service that the app server does not offer; `prepaid`: not outside of the session.
+ * `closed`: the time for late charges is over; `forbidden`: a service that the app server does not offer; `prepaid`: the balance does not
+ * cover it, or it comes outside of the session.
  */
 export type RefusalKind = "unreadable" | "terms" | "conflict" | "unknown" | "closed" | "forbidden" | "prepaid";
 
@@ -71,6 +72,12 @@ export class ChargeBook {
   private readonly made = new Map<string, Made>();
   private sum: Money | undefined;
   private refusals = 0;
+  /**
+   * Of a prepaid session: makes sure that its hold covers the sum of what is charged. Then one body is checked after the other, since each
+   * has to wait for the balance. Rejects where nobody knows the balance now.
+   */
+  cover: ((sum: Money) => Promise<Refusal | undefined>) | undefined;
+  private turn: Promise<unknown> = Promise.resolve();
 
   constructor(keeping: BookKeeping, facts: SessionFacts, limits: ServiceLimits | undefined, currency?: string) {
     this.keeping = keeping;
@@ -89,11 +96,26 @@ export class ChargeBook {
     const { clock, days } = this.keeping;
     const currency = this.limits?.day === undefined ? undefined : this.limits.currency;
     const loading = currency === undefined ? undefined : days.load(this.facts, currency, clock.now());
-    if (loading === undefined) return this.enterNow(charges, channel);
+    if (loading === undefined) return this.enterLoaded(charges, channel);
     return loading.then(
-      () => this.enterNow(charges, channel),
+      () => this.enterLoaded(charges, channel),
       (error) => ({ kind: "failed", error }),
     );
+  }
+
+  private enterLoaded(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
+    const { cover } = this;
+    if (!cover) return this.enterNow(charges, channel);
+    const covered = this.turn.then(async () => {
+      const checked = this.check(charges);
+      return "kind" in checked || checked.fresh.length === 0 ? undefined : cover(checked.sum!);
+    });
+    const entered = covered.then(
+      (refusal) => (refusal ? this.refuse(refusal, charges) : this.enterNow(charges, channel)),
+      (error): Outcome => ({ kind: "failed", error }),
+    );
+    this.turn = covered.catch(() => {}); // then `enterNow` has begun: what it made counts for the next
+    return entered;
   }
 
   /** Notes that charges were refused; `detail` goes to the log only. Returns what to answer. */

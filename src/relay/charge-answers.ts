@@ -1,6 +1,6 @@
 import type { Outcome, RefusalKind } from "../charging/charge-book.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
-import { reply } from "./reply.ts";
+import { reply, warning } from "./reply.ts";
 
 const STATUS: Readonly<Record<RefusalKind, number>> = {
   unreadable: 400,
@@ -28,6 +28,3 @@ export function answerCharges(transaction: ServerTransaction, outcome: Outcome):
     }
   }
 }
-
-/** RFC 3261 §20.43: 399 is for text that people read. */
-const warning = (text: string) => ["Warning", `399 tollgate "${text.replace(/[^\x20-\x7e]|["\\]/g, "?")}"`] as const;

@@ -25,7 +25,12 @@ export class SessionCharges {
 
   /** What the app server has charged; made with the first charge. */
   get book(): ChargeBook {
-    this.opened ??= new ChargeBook(this.core.keeping, this.session.facts, this.session.service.limits);
+    if (this.opened) return this.opened;
+    const { session, core } = this;
+    this.opened = new ChargeBook(core.keeping, session.facts, session.service.limits);
+    if (session.facts.hold !== undefined)
+      this.opened.cover = async (sum) =>
+        session.credit ? session.credit.cover(sum) : { kind: "prepaid", text: "no session came of it" };
     return this.opened;
   }
 

@@ -2,6 +2,7 @@ import type { requestMachine } from "../../machines/request.ts";
 import type { sessionMachine } from "../../machines/session.ts";
 import type { transferMachine } from "../../machines/transfer.ts";
 import type { BookKeeping } from "../charging/charge-book.ts";
+import type { CreditStore } from "../charging/credit-store.ts";
 import type { DirectCharges } from "../charging/direct-charges.ts";
 import type { ChargingEvent } from "../charging/events.ts";
 import type { Config } from "../config/schema.ts";
@@ -47,6 +48,8 @@ export interface Core {
   readonly keeping: BookKeeping;
   /** Charges outside of a session's own dialog (M15, M17). */
   readonly direct: DirectCharges;
+  /** Prepaid balances; undefined: the store has none, and prepaid users cannot call. */
+  readonly credit?: CreditStore | undefined;
 
   /** The charts with their actions, made once. */
   readonly requestLogic: ChartLogic<typeof requestMachine>;
@@ -87,5 +90,8 @@ export interface Counters {
   ended: number;
   charges: number;
   chargesRefused: number;
+  /** Prepaid: requests refused, and sessions ended, for want of credit. */
+  creditRefused: number;
+  creditExhausted: number;
   crashed: number;
 }

@@ -21,6 +21,7 @@ export type CoreParts = Pick<
   | "authenticator"
   | "appServerAuthenticator"
   | "recorder"
+  | "credit"
   | "resolve"
   | "proof"
 > & { readonly billing: BillingStore };
@@ -38,6 +39,8 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     ended: 0,
     charges: 0,
     chargesRefused: 0,
+    creditRefused: 0,
+    creditExhausted: 0,
     crashed: 0,
   };
   const { clock, config, directory, log, recorder } = parts;

@@ -126,6 +126,7 @@ export async function startRelay(options: {
     recorder: journal,
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,
+    credit: store.credit,
     resolve: (uri, found) => resolveWith(resolver, uri, found),
   });
   transactions.attach(new Router(core));

@@ -14,6 +14,10 @@ export function reply(
   transaction.respond(response);
 }
 
+/** RFC 3261 §20.43: 399 is for text that people read. */
+export const warning = (text: string) =>
+  ["Warning", `399 tollgate "${text.replace(/[^\x20-\x7e]|["\\]/g, "?")}"`] as const;
+
 /** RFC 3261 §25.1, Reason-Phrase: no quotation marks nor angle brackets, for one. SIP.js drops a response that has them. */
 const asReasonPhrase = (text: string): string =>
   NOT_IN_A_PHRASE.test(text) ? text.replaceAll('"', "'").replace(ALL_NOT_IN_A_PHRASE, "?") : text;

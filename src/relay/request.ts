@@ -2,13 +2,14 @@ import { type Actor, createActor } from "xstate";
 import type { Failure } from "../../machines/events.ts";
 import { requestMachine } from "../../machines/request.ts";
 import type { Verdict } from "../directory/authenticator.ts";
-import type { Identified } from "../directory/types.ts";
+import type { ForkMode, Identified } from "../directory/types.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
+import { Credits } from "./credits.ts";
 import { forkFor } from "./fork-choice.ts";
 import type { Leg } from "./leg.ts";
 import { type Move, moveOf } from "./move.ts";
@@ -34,6 +35,8 @@ export class ClientRequest {
   readonly branches = new Map<string, Session>();
   /** What the app servers said that refused. */
   readonly refusals = new Map<string, SipResponse>();
+  /** A prepaid user's: what is held for the sessions to come. */
+  credits: Credits | undefined;
   /** Why branches are cancelled, for Reason in their CANCEL (RFC 3326). */
   private cancelReason: string | undefined;
   private single = false;
@@ -130,7 +133,26 @@ export class ClientRequest {
       return;
     }
     const bound = this.single ? 1 : this.core.config.limits.branches;
-    this.actor.send({ type: "servers.found", servers: servers.slice(0, bound).map((server) => server.id) });
+    this.actor.send({
+      type: "servers.found",
+      servers: servers.slice(0, bound).map((server) => server.id),
+      prepaid: this.core.directory.user(this.user)?.prepaid !== undefined,
+    });
+  }
+
+  /** Before any app server is asked, what the first interval costs is held in a prepaid user's balance. */
+  reserve(servers: readonly string[], fork: ForkMode): void {
+    const { currency } = this.core.directory.user(this.user)!.prepaid!;
+    const { tariff } = this.identified!;
+    this.credits = new Credits(this.core, { user: this.user, currency, tariff }, this.id, fork);
+    void this.credits.take(servers).then((result) => {
+      if (!this.core.requests.has(this.id)) return; // cancelled in the meantime
+      if (result.ok) this.actor.send({ type: "credit.held", servers: result.value });
+      else {
+        this.core.counters.creditRefused++;
+        this.actor.send({ type: "credit.refused", failure: result.error });
+      }
+    });
   }
 
   /** M5, M8: a session for each app server that is to be asked now. */
@@ -196,6 +218,7 @@ export class ClientRequest {
   close(): void {
     this.core.clock.clearTimeout(this.furtherTimer);
     this.core.requests.delete(this.id);
+    this.credits?.close();
   }
 
   private passRefusal(said: SipResponse, response: SipResponse): void {
@@ -245,6 +268,7 @@ export function requestLogic(requests: Map<string, ClientRequest>): ChartLogic<t
       authenticate: (x) => of(x)?.authenticate(),
       identify: (x) => of(x)?.identify(),
       search: (x) => of(x)?.search(),
+      reserve: (x) => of(x)?.reserve(x.context.waiting, x.context.fork),
       inviteServers: (x) => of(x)?.inviteServers(x.context.asked),
       cancelBranches: (x) => of(x)?.cancelBranches(x.context.answers > 0),
       withdrawBranches: (x) => of(x)?.withdrawBranches(),

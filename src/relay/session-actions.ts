@@ -9,6 +9,7 @@ import { adviseClient } from "./advice.ts";
 import { Answer } from "./answer.ts";
 import { Change, relayMessage } from "./change.ts";
 import type { Core } from "./core.ts";
+import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "./credit.ts";
 import { dialogAsServer } from "./dialog.ts";
 import { Leg } from "./leg.ts";
 import { ALLOW, offeredPackages, pass, passWithoutCharges } from "./passing.ts";
@@ -77,6 +78,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
     onSilence: () => session.actor.send({ type: "client.silent", at: core.clock.now() }),
   });
   core.counters.answered++;
+  session.credit = request.credits?.handOver(session);
   request.branches.delete(session.appServer.id);
   request.actor.send({ type: "branch.answered", branch: session.appServer.id });
 }
@@ -92,6 +94,7 @@ function sendAck(session: Session): void {
 }
 
 function recordStart(session: Session, context: SessionContext): void {
+  session.credit?.start(context.startedAt!);
   session.charges.started(context.startedAt!).catch(() => session.end("its start could not be put on record"));
 }
 
@@ -112,14 +115,18 @@ function relayBye(session: Session, context: SessionContext, event: EventOf<"bye
 function sendByes(session: Session, context: SessionContext): void {
   session.change?.abort();
   const why = (context.endedBy ?? "").replace(/^relay: /, "");
+  const cause = CAUSES[why] ?? 480;
   // RFC 3326: says why nobody hung up and the session is over all the same.
-  const reason = `SIP ;cause=480 ;text="${why.replace(/["\\]/g, "")}"`;
+  const reason = `SIP ;cause=${cause} ;text="${why.replace(/["\\]/g, "")}"`;
   for (const side of context.leaving)
     sendBye(session, side, (bye) => {
       bye.headers.add("Reason", reason);
       if (side === "client") adviseClient(session, bye, context.startedAt, context.endedAt ?? session.core.clock.now());
     });
 }
+
+/** SIP statuses that say why the relay ended a session (RFC 3326 §2); any other: 480. */
+const CAUSES: Readonly<Record<string, number>> = { [CREDIT_EXHAUSTED]: 402, [CREDIT_UNKNOWN]: 503 };
 
 function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
   const { actor, core } = session;

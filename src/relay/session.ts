@@ -10,6 +10,7 @@ import type { ServerTransaction } from "../transaction/types.ts";
 import type { Change } from "./change.ts";
 import { SessionCharges } from "./charges.ts";
 import type { Core } from "./core.ts";
+import type { Credit } from "./credit.ts";
 import { type Invitation, invite } from "./invitation.ts";
 import type { Leg } from "./leg.ts";
 import { moved } from "./move.ts";
@@ -31,6 +32,8 @@ export class Session {
   readonly service: Service;
   readonly facts: SessionFacts;
   readonly charges: SessionCharges;
+  /** A prepaid session's, once an app server has answered. */
+  credit: Credit | undefined;
   readonly actor: SessionActor;
   /** The request that it is a branch of, until it is established or refused. */
   request: ClientRequest | undefined;
@@ -62,6 +65,7 @@ export class Session {
     const { service, tariff } = request.identified!;
     this.service = service;
     const { lateChargesS = core.config.charging.lateChargesS } = service;
+    const hold = request.credits?.keyFor(appServer.id);
     this.facts = {
       id: this.id,
       user: request.user,
@@ -71,6 +75,7 @@ export class Session {
       ...(tariff && { tariff }),
       ...(lateChargesS > 0 && { lateChargesMs: Math.round(lateChargesS * 1000) }),
       ...(request.move && { previous: { session: request.move.first.id, by: "move" } }),
+      ...(hold !== undefined && { hold }),
     };
     this.charges = new SessionCharges(core, this);
     this.actor = createActor(core.sessionLogic, {
@@ -119,6 +124,7 @@ export class Session {
     if (!request) return;
     this.request = undefined;
     request.branches.delete(this.appServer.id);
+    request.credits?.giveBack(this.appServer.id);
     request.actor.send({ type: "branch.released", branch: this.appServer.id });
   }
 
@@ -133,6 +139,7 @@ export class Session {
     if (!request) return;
     this.request = undefined;
     request.branches.delete(this.appServer.id);
+    request.credits?.giveBack(this.appServer.id);
     const said = this.invitation?.refusal;
     if (said) request.refusals.set(this.appServer.id, said);
     if (this.client) request.earlyDialogEnded(this.client, failure.status);
@@ -176,6 +183,7 @@ export class Session {
     this.invitation?.close();
     this.client?.close();
     this.server?.close();
+    this.credit?.close(this.context.startedAt !== null);
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 

@@ -11,7 +11,10 @@ const request: RequestEvent[] = [
   { type: "service.identified", service: "wine", fork: "all" },
   { type: "service.refused", failure: { status: 404 } },
   { type: "servers.found", servers: ["a", "b"] },
+  { type: "servers.found", servers: ["a", "b"], prepaid: true },
   { type: "servers.none", failure: { status: 404 } },
+  { type: "credit.held", servers: ["b"] },
+  { type: "credit.refused", failure: { status: 402 } },
   { type: "branch.answered", branch: "a" },
   { type: "branch.failed", branch: "a", failure: { status: 503 } },
   { type: "branch.failed", branch: "b", failure: { status: 603 } },
@@ -46,6 +49,8 @@ const session: SessionEvent[] = [
   { type: "refer", from: "client", payload: null },
   { type: "lost", side: "client", at: 7, why: "gone" },
   { type: "end", at: 8, why: "drained" },
+  { type: "credit.held", until: 9 },
+  { type: "credit.exhausted", at: 9, why: "credit exhausted" },
 ];
 
 const transfer: TransferEvent[] = [

@@ -9,24 +9,29 @@ export interface Ignored {
   readonly why: string;
 }
 
-const BEFORE_ASKING = ["authenticating", "identifying", "searching"] as const;
+const BEFORE_ASKING = ["authenticating", "identifying", "searching", "reserving"] as const;
 
 export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
   request: [
     {
-      states: ["identifying", "searching", "inviting", "collecting", "declined"],
+      states: ["identifying", "searching", "reserving", "inviting", "collecting", "declined"],
       events: ["user.accepted", "user.refused"],
       why: "the sign-in is decided once, before anything else",
     },
     {
-      states: ["authenticating", "searching", "inviting", "collecting", "declined"],
+      states: ["authenticating", "searching", "reserving", "inviting", "collecting", "declined"],
       events: ["service.identified", "service.refused"],
       why: "the rules are asked once, after the sign-in",
     },
     {
-      states: ["authenticating", "identifying", "inviting", "collecting", "declined"],
+      states: ["authenticating", "identifying", "reserving", "inviting", "collecting", "declined"],
       events: ["servers.found", "servers.none"],
       why: "the search is done once, after the rules",
+    },
+    {
+      states: ["authenticating", "identifying", "searching", "inviting", "collecting", "declined"],
+      events: ["credit.held", "credit.refused"],
+      why: "the balance is asked once, after the search",
     },
     {
       states: BEFORE_ASKING,
@@ -84,6 +89,16 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       states: ["terminating", "leaving"],
       events: ["lost", "end"],
       why: "it ends already, and the BYE's own timers bound that",
+    },
+    {
+      states: ["proceeding", "withdrawing", "cancelling", "answered"],
+      events: ["credit.held", "credit.exhausted"],
+      why: "the clock does not run: no money is used up",
+    },
+    {
+      states: ["terminating", "leaving"],
+      events: ["credit.held", "credit.exhausted"],
+      why: "it ends already; what it cost beyond its hold is settled with its end",
     },
     {
       states: ["proceeding", "withdrawing", "cancelling", "answered", "established"],

@@ -57,6 +57,23 @@ describe("the chart request", () => {
     expect(request.send({ type: "servers.none", failure: { status: 404 } })).toContain('reject {"status":404}');
   });
 
+  it("holds credit of a prepaid user before anybody is asked, and asks those that there is credit for", () => {
+    const request = start();
+    request.send(accepted, identified());
+    const found = { type: "servers.found", servers: ["a", "b"], prepaid: true } as const;
+    expect(request.send(found)).toEqual(["reserve"]);
+    expect(request.context.waiting).toEqual(["a", "b"]);
+    expect(request.send({ type: "credit.held", servers: ["b"] })).toEqual(["inviteServers"]);
+    expect(request.context.asked).toEqual(["b"]);
+  });
+
+  it("rejects with 402 where there is no credit (RFC 3261 §21.4.3)", () => {
+    const request = start();
+    request.send(accepted, identified(), { type: "servers.found", servers: ["a"], prepaid: true });
+    const refused = { type: "credit.refused", failure: { status: 402 } } as const;
+    expect(request.send(refused)).toEqual(['reject {"status":402}', "cancelBranches", "close"]);
+  });
+
   it("is answered by the first success of one server after the other (M5)", () => {
     const request = inviting("sequential", "a", "b");
     expect(request.context.asked).toEqual(["a"]);
@@ -174,6 +191,7 @@ describe("the chart request", () => {
     ["authenticating", []],
     ["identifying", [accepted]],
     ["searching", [accepted, identified()]],
+    ["reserving", [accepted, identified(), { ...found("a", "b"), prepaid: true }]],
     ["inviting", [accepted, identified(), found("a", "b")]],
   ])("is cancelled while %s (RFC 3261 §9.2)", (state, events) => {
     const request = start();

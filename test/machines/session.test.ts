@@ -174,6 +174,22 @@ describe("the chart session", () => {
     expect(early.send(notGone("client"))).toEqual(END);
   });
 
+  it.each([
+    ["as it is", []],
+    ["while a change is under way", [change]],
+  ] as const)(
+    "hangs up on both when a prepaid session's money is used up, and stops the clock there: %s",
+    (_, before) => {
+      const session = having(answer, ack, ...before);
+      expect(session.send({ type: "credit.held", until: 62_000 })).toEqual([]);
+      expect(session.context.creditUntil).toBe(62_000);
+      expect(session.send({ type: "credit.exhausted", at: 62_000, why: "credit exhausted" })).toEqual(["sendByes"]);
+      session.send(gone("client", 62_100));
+      expect(session.send(gone("server", 62_200))).toEqual(["collectCharges", ...END]);
+      expect(session.context).toMatchObject({ endedAt: 62_000, endedBy: "relay: credit exhausted" });
+    },
+  );
+
   it("relays a change, and lets another wait until it is done (RFC 3261 §14.2)", () => {
     const session = having(answer, ack);
     expect(session.send(change)).toEqual(["relayChange"]);

@@ -4,7 +4,7 @@ import type { ChargingEvent } from "../../src/charging/events.ts";
 import { type Config, configSchema } from "../../src/config/schema.ts";
 import { appServerAuthenticator } from "../../src/directory/app-server-keys.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
-import type { AppServerKey } from "../../src/directory/types.ts";
+import type { AppServerKey, User } from "../../src/directory/types.ts";
 import type { Core } from "../../src/relay/core.ts";
 import { createCore } from "../../src/relay/create-core.ts";
 import { Router } from "../../src/relay/router.ts";
@@ -17,6 +17,7 @@ import type { Logger } from "../../src/support/log.ts";
 import type { Random } from "../../src/support/random.ts";
 import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
 import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
+import { MemoryCredit } from "../charging/memory-credit.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { TestClock } from "../support/test-clock.ts";
 
@@ -32,6 +33,8 @@ export interface Lab {
   /** What was put on record, in order. */
   readonly events: ChargingEvent[];
   readonly client: Peer;
+  /** Prepaid balances. */
+  readonly credit: MemoryCredit;
   server(id: string): Peer;
   /** What the relay finds in the store. Nothing is billed in it: the test does that. */
   readonly billing: MemoryBilling;
@@ -66,6 +69,11 @@ export interface LabOptions {
   readonly clock?: TestClock;
   readonly random?: Random;
   readonly log?: Logger;
+  /** Of alice, who calls: she is prepaid where this is given. */
+  readonly balance?: string;
+  readonly credit?: Partial<Config["credit"]>;
+  /** What time costs; default 0.10 EUR a minute; null: the service has no tariff. */
+  readonly tariff?: Partial<Config["tariffs"][number]> | null;
 }
 
 const RELAY = "192.0.2.1";
@@ -77,13 +85,17 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
   const config = configSchema.parse({
     portal: { domain: "portal.com" },
     listen: [`udp:${RELAY}:5060`],
-    services: [{ id: "service1", tariff: "t", ...options.service }, ...(options.more ?? [])],
-    tariffs: [{ id: "t", currency: "EUR", price: "0.10" }, ...(options.tariffs ?? [])],
+    services: [
+      { id: "service1", ...(options.tariff !== null && { tariff: "t" }), ...options.service },
+      ...(options.more ?? []),
+    ],
+    tariffs: [{ id: "t", currency: "EUR", price: "0.10", ...options.tariff }, ...(options.tariffs ?? [])],
     appServers: servers.map((server, i) => ({ uri: `sip:192.0.2.${100 + i}:5060`, services: ["service1"], ...server })),
     session: { probeS: 0, ...options.session },
     health: { intervalS: 0 },
     limits: options.limits ?? {},
     charging: options.charging ?? {},
+    credit: options.credit ?? {},
     ...options.config,
   });
   const scripted = new Network();
@@ -97,7 +109,10 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
   });
   const keys = options.keys ?? [];
   const appServerKeys = { ...emptyRegistry, list: async () => [...keys] };
-  const directory = await createDirectory({ config, store: { ...emptyStore, appServerKeys }, clock, log });
+  const credit = new MemoryCredit();
+  if (options.balance !== undefined) await credit.pay("alice", options.balance);
+  const users = options.balance === undefined ? emptyRegistry : { ...emptyRegistry, list: async () => [PREPAID] };
+  const directory = await createDirectory({ config, store: { ...emptyStore, users, appServerKeys }, clock, log });
   const billing = options.billing ?? new MemoryBilling();
   const events: ChargingEvent[] = [];
   let broken = false;
@@ -121,6 +136,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
       },
     },
     ...(options.proof && { proof: options.proof }),
+    credit,
     resolve: (uri, found) => found([{ transport: "udp", address: uri.host, port: uri.port ?? 5060 }]),
   });
   transactions.attach(new Router(core));
@@ -133,6 +149,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     transactions,
     events,
     billing,
+    credit,
     client: scripted.peer("192.0.2.50", 5062, options.clientTransport ?? "udp"),
     server: (id) => peers.get(id)!,
     settle: async () => {
@@ -161,6 +178,7 @@ const emptyRegistry = {
   put: async () => {},
   remove: async () => false,
 };
+const PREPAID: User = { id: "alice", realm: "portal.com", ha1: { sha256: "" }, prepaid: { currency: "EUR" } };
 const emptyStore = {
   users: emptyRegistry,
   services: emptyRegistry,

@@ -1,0 +1,27 @@
+import { compare, type Money } from "./money.ts";
+import { rateDuration, type Tariff } from "./tariff.ts";
+
+/** As good as for ever: a hundred years. */
+export const FOREVER_MS = 3_155_760_000_000;
+
+/**
+ * How long a session may last, in milliseconds, so that its time costs no more than `amount` by this tariff: until the next increment begins.
+ * 0: not even its begin is paid for. `FOREVER_MS`: time costs nothing, or its cap is paid for. The currencies must be the same.
+ */
+export function coveredMs(tariff: Tariff | undefined, amount: Money): number {
+  if (tariff === undefined) return FOREVER_MS;
+  const covers = (durationMs: number) => compare(rateDuration(tariff, durationMs), amount) <= 0;
+  if (covers(FOREVER_MS)) return FOREVER_MS;
+  // As rateDuration counts them: the free seconds, then whole increments.
+  const freeMs = Math.round((tariff.freeS ?? 0) * 1000);
+  const incrementMs = Math.max(1, Math.round((tariff.incrementS ?? 60) * 1000));
+  if (!covers(freeMs)) return 0;
+  let most = Math.ceil((FOREVER_MS - freeMs) / incrementMs);
+  let least = 0; // increments that are covered for certain
+  while (most - least > 1) {
+    const middle = Math.floor((least + most) / 2);
+    if (covers(freeMs + middle * incrementMs)) least = middle;
+    else most = middle;
+  }
+  return freeMs + least * incrementMs;
+}

@@ -1,0 +1,337 @@
+import type { Failure } from "../../machines/events.ts";
+import type { Refusal as ChargeRefusal } from "../charging/charge-book.ts";
+import { coveredMs, FOREVER_MS } from "../charging/coverage.ts";
+import { fromMicros, type Micros, microsUp, type Refusal } from "../charging/credit-store.ts";
+import { creditExhausted, creditReserved, type SessionFacts } from "../charging/events.ts";
+import { formatAmount, type Money, money } from "../charging/money.ts";
+import { rateDuration, type Tariff } from "../charging/tariff.ts";
+import type { TimerHandle } from "../support/clock.ts";
+import type { Core } from "./core.ts";
+import { warning } from "./reply.ts";
+import type { Session } from "./session.ts";
+
+/** Who pays, and for what. */
+export interface CreditTerms {
+  readonly user: string;
+  /** The balance's. */
+  readonly currency: string;
+  /** Names the hold in the balance, and the session's events by `SessionFacts.hold`. */
+  readonly key: string;
+  readonly tariff: Tariff | undefined;
+}
+
+/** What the store said: done; no; or nothing. */
+type Outcome = { readonly ok: true } | { readonly ok: false; readonly why: Refusal["why"] | "unknown" };
+
+const WHY: Readonly<Record<Refusal["why"], string>> = {
+  "no account": "the user has no balance",
+  currency: "the balance is in another currency",
+  credit: "the balance does not cover it",
+  "too many sessions": "the balance pays too many sessions at once",
+  gone: "what was held is settled",
+};
+
+/** RFC 3261 §21.4.3. */
+const paymentRequired = (why: string): Failure => ({
+  status: 402,
+  headers: [warning(why)],
+  reason: `Payment Required: ${why}`,
+});
+
+/** Why a session ended that its user's balance could not pay any longer. */
+export const CREDIT_EXHAUSTED = "credit exhausted";
+export const CREDIT_UNKNOWN = "the balance is not known";
+
+const RETRY_MS = 1_000;
+const LEAST_LEAD_MS = 2_000;
+
+/**
+ * What is held of a prepaid balance for one session: taken before anybody is asked, renewed while the session lasts, for its time and what the
+ * app server charges together. It says when the money is used up, and ends the session then. The billing worker takes what the session cost out
+ * of it (src/charging/settle-credit.ts); only the hold of a session whose clock never ran is given back here.
+ */
+export class Credit {
+  readonly terms: CreditTerms;
+  private readonly core: Core;
+  private session: Session | undefined;
+  private facts: SessionFacts | undefined;
+  private startedAt: number | undefined;
+  /** What the store holds, as far as is known. */
+  private held: Micros = 0;
+  /** What app servers have charged. */
+  private charged: Micros = 0;
+  /** How long the session may last with what is held, once what was charged is paid. Never less than it was. */
+  private coveredMs = 0;
+  /** When the store gives it back if nobody renews it. */
+  private heldUntil = 0;
+  /** A call was not answered: it may have been carried out. */
+  private unsure = false;
+  /** The balance did not allow the next interval: the end is known. */
+  private exhausted = false;
+  private warned = false;
+  /** Events so far, for their ids. */
+  private events = 0;
+  private closed = false;
+  private timer: TimerHandle;
+  /** One call to the store after the other. */
+  private turn: Promise<unknown> = Promise.resolve();
+
+  constructor(core: Core, terms: CreditTerms) {
+    this.core = core;
+    this.terms = terms;
+  }
+
+  /** Takes the first hold: set-up fee and time of the first interval. Resolves to why it cannot be had, or to undefined. */
+  async take(): Promise<Failure | undefined> {
+    const { tariff, currency } = this.terms;
+    if (tariff && tariff.currency !== currency)
+      return paymentRequired(`the balance is in ${currency}, the service costs ${tariff.currency}`);
+    const first = this.timeCost(this.settings.intervalS * 1000);
+    const outcome = await this.inTurn(() => this.raise(first + this.slack, first + this.slack));
+    if (outcome.ok) this.coveredMs = this.covers(this.held - this.slack);
+    else if (outcome.why !== "unknown") return paymentRequired(WHY[outcome.why]);
+    else if (!this.trusts) return { status: 503, headers: [["Retry-After", "10"], warning(CREDIT_UNKNOWN)] };
+    else this.coveredMs = this.settings.intervalS * 1000;
+    this.arm();
+    return undefined;
+  }
+
+  /** From now on it is this session's. */
+  attach(session: Session): void {
+    this.session = session;
+    this.facts = session.facts;
+  }
+
+  /** The session's clock runs since `at`. */
+  start(at: number): void {
+    this.startedAt = at;
+    if (this.held > 0) this.report();
+    this.arm();
+  }
+
+  /**
+   * Makes sure that what is held is enough for `sum`, everything that app servers have charged with what they want to charge now, beside the
+   * time. Resolves to why it cannot be had, or to undefined; then it counts as charged. Rejects where the balance is not known.
+   */
+  cover(sum: Money): Promise<ChargeRefusal | undefined> {
+    return this.inTurn(async () => {
+      const { currency } = this.terms;
+      if (sum.currency !== currency)
+        return { kind: "prepaid", text: `the balance is in ${currency}, the charge in ${sum.currency}` };
+      const charged = microsUp(sum);
+      const need = this.timeCost(this.coveredMs) + charged;
+      if (need > this.held) {
+        const outcome = await this.raise(need + this.slack, need, charged);
+        if (!outcome.ok && outcome.why !== "unknown") return { kind: "prepaid", text: WHY[outcome.why] };
+        if (!outcome.ok && !this.trusts) throw new Error(CREDIT_UNKNOWN); // may be tried again
+        this.report();
+        this.arm();
+      }
+      this.charged = charged;
+      return undefined;
+    });
+  }
+
+  /** The session is over, or came to nothing: then what is held, less what was charged all the same, is given back. */
+  close(started: boolean): void {
+    if (this.closed) return;
+    this.closed = true;
+    this.core.clock.clearTimeout(this.timer);
+    if (started) return; // its end settles it, in whatever order hold and end reach the store
+    const back = this.inTurn(() => this.giveBack());
+    const forget = () => void this.core.ending.delete(back);
+    this.core.ending.add(back);
+    back.then(forget, forget);
+  }
+
+  /** When the money is used up, as it stands; undefined: never by time. */
+  get until(): number | undefined {
+    if (this.startedAt === undefined || this.coveredMs >= FOREVER_MS) return undefined;
+    return this.startedAt + this.coveredMs;
+  }
+
+  private get settings() {
+    return this.core.config.credit;
+  }
+
+  /** The operator lets prepaid users call although their balance cannot be asked. */
+  private get trusts(): boolean {
+    return this.settings.whenUnknown === "allow";
+  }
+
+  /** Held for charges to come, so that not each of them has to ask the store. */
+  private get slack(): Micros {
+    return microsUp(money(this.settings.reserveCharges, this.terms.currency));
+  }
+
+  private timeCost(durationMs: number): Micros {
+    const { tariff } = this.terms;
+    return tariff ? microsUp(rateDuration(tariff, durationMs)) : 0;
+  }
+
+  private covers(amount: Micros): number {
+    return coveredMs(this.terms.tariff, fromMicros(Math.max(0, amount), this.terms.currency));
+  }
+
+  private inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.turn.then(work, work);
+    this.turn = done.catch(() => {});
+    return done;
+  }
+
+  /** How long the session lasts until now. */
+  private get elapsedMs(): number {
+    return this.startedAt === undefined ? 0 : Math.max(0, this.core.clock.now() - this.startedAt);
+  }
+
+  private async raise(to: Micros, atLeast: Micros, charged = this.charged): Promise<Outcome> {
+    if (to <= 0) return { ok: true }; // nothing to hold: the store need not know
+    const { core, settings, held } = this;
+    const { user, key, currency } = this.terms;
+    const used =
+      this.startedAt === undefined ? 0 : Math.min(this.timeCost(this.elapsedMs) + charged, Math.max(to, held));
+    const until = core.clock.now() + (settings.intervalS + settings.graceS) * 1000;
+    this.heldUntil = until;
+    const request = { user, hold: key, currency, from: held, to: Math.max(to, held), atLeast, used, until };
+    if (!core.credit) return { ok: false, why: "unknown" };
+    const answer = core.credit.reserve(request).then(
+      (result): Outcome => {
+        if (!result.ok) return { ok: false, why: result.error.why };
+        this.held = Math.max(this.held, result.value);
+        return { ok: true };
+      },
+      (error): Outcome => {
+        core.log.warn({ user, err: error }, "the store of balances does not answer");
+        return { ok: false, why: "unknown" };
+      },
+    );
+    return this.within(answer);
+  }
+
+  private within(answer: Promise<Outcome>): Promise<Outcome> {
+    const { clock } = this.core;
+    return new Promise((resolve) => {
+      const timer = clock.setTimeout(() => {
+        this.unsure = true;
+        resolve({ ok: false, why: "unknown" });
+      }, this.settings.timeoutS * 1000);
+      answer.then((outcome) => {
+        clock.clearTimeout(timer);
+        if (!outcome.ok && outcome.why === "unknown") this.unsure = true;
+        resolve(outcome);
+      });
+    });
+  }
+
+  /** What an unanswered call took after all comes back when its `until` is over. */
+  private async giveBack(): Promise<void> {
+    if (this.held === 0 && !this.unsure) return;
+    const { core, terms, settings } = this;
+    const at = core.clock.now();
+    const until = at + settings.graceS * 1000;
+    const session = this.facts?.id ?? terms.key;
+    const { user, key: hold } = terms;
+    try {
+      await core.credit?.settle({ user, hold, session, total: this.charged, close: true, at, until });
+    } catch (error) {
+      core.log.warn({ user, err: error }, "a hold could not be given back now: it ends by itself");
+    }
+  }
+
+  /** Sets the timer for what comes next: the renewal, the warning, or the end. */
+  private arm(): void {
+    const { clock } = this.core;
+    clock.clearTimeout(this.timer);
+    if (this.closed) return;
+    const now = clock.now();
+    const intervalMs = this.settings.intervalS * 1000;
+    const { until } = this;
+    let at: number;
+    if (this.exhausted && until !== undefined) at = this.warned ? until : until - this.warnMs;
+    else if (until === undefined) {
+      if (this.held === 0) return; // nothing to keep
+      at = now + intervalMs;
+    } else at = Math.min(until - Math.max(this.warnMs, Math.min(LEAST_LEAD_MS, intervalMs / 2)), now + intervalMs);
+    this.timer = clock.setTimeout(() => void this.inTurn(() => this.tick()), Math.max(0, at - now));
+  }
+
+  private get warnMs(): number {
+    return this.settings.warnS * 1000;
+  }
+
+  private async tick(): Promise<void> {
+    if (this.closed) return;
+    const { clock } = this.core;
+    const intervalMs = this.settings.intervalS * 1000;
+    const lead = Math.max(this.warnMs, Math.min(LEAST_LEAD_MS, intervalMs / 2));
+    const isDue = this.until !== undefined && clock.now() >= this.until - lead;
+    if (!isDue) {
+      await this.raise(this.held, this.held); // says that the session lives
+      this.arm();
+      return;
+    }
+    const goalMs = this.elapsedMs + lead + intervalMs;
+    const to = this.timeCost(goalMs) + this.charged + this.slack;
+    const atLeast = this.timeCost(this.coveredMs + 1) + this.charged;
+    const before = this.held;
+    const outcome = await this.raise(to, atLeast);
+    if (this.closed) return;
+    if (outcome.ok) {
+      const all = this.held >= to;
+      this.coveredMs = Math.max(this.coveredMs, this.covers(this.held - this.charged - (all ? this.slack : 0)));
+      this.exhausted = !all;
+      if (all) this.warned = false;
+      if (this.held > before) this.report();
+    } else if (outcome.why === "unknown" && this.trusts) {
+      this.coveredMs = Math.max(this.coveredMs, goalMs);
+    } else if (outcome.why !== "unknown") {
+      this.coveredMs = Math.max(this.coveredMs, this.covers(this.held - this.charged)); // what was held for charges too
+      this.exhausted = true;
+    }
+    if (!this.finish(outcome)) this.arm();
+  }
+
+  /** Warns, or ends the session, where the time has come. True: nothing is left to do. */
+  private finish(outcome: Outcome): boolean {
+    const { clock } = this.core;
+    const { session, until } = this;
+    const now = clock.now();
+    if (until === undefined) return false;
+    if (now >= until) {
+      const why = outcome.ok || outcome.why !== "unknown" ? CREDIT_EXHAUSTED : CREDIT_UNKNOWN;
+      this.closed = true;
+      this.core.counters.creditExhausted++;
+      // The clock stops when the money was used up, not when a timer got to it.
+      session?.actor.send({ type: "credit.exhausted", at: until, why });
+      return true;
+    }
+    if (!outcome.ok && outcome.why === "unknown" && !this.exhausted) {
+      this.timer = clock.setTimeout(() => void this.inTurn(() => this.tick()), Math.min(RETRY_MS, until - now));
+      return true;
+    }
+    if (this.exhausted && !this.warned && now >= until - this.warnMs) {
+      this.warned = true;
+      const { facts } = this;
+      if (facts)
+        this.record(creditExhausted(facts, now, ++this.events, { currency: this.terms.currency, endsAt: until }));
+    }
+    return false;
+  }
+
+  private report(): void {
+    const { facts, core, terms, held, until } = this;
+    const { currency } = terms;
+    if (!facts || this.startedAt === undefined) return;
+    if (!this.closed) this.session?.actor.send({ type: "credit.held", until: until ?? null });
+    const amount = formatAmount(fromMicros(held, currency));
+    const notice = { currency, amount, until: this.heldUntil };
+    this.record(creditReserved(facts, core.clock.now(), ++this.events, notice));
+  }
+
+  /** A notice: nothing waits for it, and no bill depends on it. */
+  private record(event: ReturnType<typeof creditReserved> | ReturnType<typeof creditExhausted>): void {
+    this.core.recorder.append(event).catch((error) => {
+      this.core.log.warn({ err: error, event }, "a notice about credit could not be put on record");
+    });
+  }
+}

@@ -1,0 +1,100 @@
+import { isSameEntry, postIn, reserveIn, type Step, settleIn, sweepIn } from "../../src/charging/credit-account.ts";
+import {
+  type CreditAccount,
+  type CreditStore,
+  type LedgerEntry,
+  microsUp,
+  type ReserveRequest,
+  type Settlement,
+} from "../../src/charging/credit-store.ts";
+import { money } from "../../src/charging/money.ts";
+import { err, ok } from "../../src/support/result.ts";
+
+/** Balances in memory, with what a test wants to go wrong. */
+export class MemoryCredit implements CreditStore {
+  readonly accounts = new Map<string, CreditAccount>();
+  readonly entries: LedgerEntry[] = [];
+  readonly asked: ReserveRequest[] = [];
+  /** Every call waits for it; may throw. */
+  before: () => Promise<void> = async () => {};
+  /** The least that any balance was. */
+  lowest = 0;
+
+  async account(user: string) {
+    return this.accounts.get(user);
+  }
+
+  async open(user: string, currency: string) {
+    if (this.accounts.has(user)) return false;
+    this.accounts.set(user, { user, currency, available: 0, holds: {} });
+    return true;
+  }
+
+  async reserve(request: ReserveRequest) {
+    this.asked.push(request);
+    await this.before();
+    const account = this.accounts.get(request.user);
+    if (!account) return err({ why: "no account" } as const);
+    const reserved = reserveIn(account, request);
+    if (!reserved.ok) return reserved;
+    this.write({ account: reserved.value.account, entries: [] });
+    return ok(reserved.value.held);
+  }
+
+  async settle(settlement: Settlement) {
+    await this.before();
+    const account = this.accounts.get(settlement.user);
+    if (!account) return;
+    const taken = this.entries.filter(({ hold }) => hold === settlement.hold);
+    const sum = -taken.reduce((all, { amount }) => all + amount, 0);
+    this.write(settleIn(account, settlement, { sum, count: taken.length }));
+  }
+
+  async sweep(now: number) {
+    let swept = 0;
+    for (const account of this.accounts.values()) {
+      const step = sweepIn(account, now);
+      if (step) swept++;
+      this.write(step);
+    }
+    return swept;
+  }
+
+  async post(entry: LedgerEntry) {
+    await this.before();
+    const account = this.accounts.get(entry.user);
+    if (!account) return "no account";
+    const before = this.entries.find(({ user, id }) => user === entry.user && id === entry.id);
+    if (before) return isSameEntry(before, entry) ? "repeated" : "different";
+    this.write(postIn(account, entry));
+    return "posted";
+  }
+
+  async ledger(user: string) {
+    return { entries: this.entries.filter((entry) => entry.user === user) };
+  }
+
+  private write(step: Step | undefined): void {
+    if (!step) return;
+    this.accounts.set(step.account.user, step.account);
+    this.entries.push(...step.entries);
+    this.lowest = Math.min(this.lowest, step.account.available);
+  }
+
+  /** A balance of so much; opens the account. */
+  async pay(user: string, amount: string, currency = "EUR"): Promise<void> {
+    await this.open(user, currency);
+    const id = `topup:${this.entries.length}`;
+    await this.post({ user, id, at: 0, kind: "topup", amount: microsUp(money(amount, currency)), currency });
+  }
+
+  /** What is free, in units. */
+  available(user = "alice"): number {
+    return this.accounts.get(user)!.available / 1e6;
+  }
+
+  /** What is held, in units, in the order in which it was first held. */
+  held(user = "alice"): number[] {
+    return Object.values(this.accounts.get(user)!.holds).map(({ amount }) => amount / 1e6);
+  }
+}
