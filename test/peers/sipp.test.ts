@@ -79,7 +79,7 @@ describe.each(["udp", "tcp"] as const)("SIPp at both ends over %s", (transport) 
     async () => {
       const bill = await play({
         transport,
-        client: { scenario: "client-call", holdMs: 300 },
+        client: { scenario: "client-forked", holdMs: 300 },
         servers: [{ scenario: "server-crosses-cancel" }, { scenario: "server-call" }],
         config: { services: [{ id: "wine", tariff: "call", fork: "first" }] },
       });
