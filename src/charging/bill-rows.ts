@@ -1,6 +1,6 @@
 import { entriesOfMonth, payable, Sums } from "./bill.ts";
 import type { BillingStore, Entry } from "./billing-store.ts";
-import { csvRow, duration, iso, printable, timeOf } from "./format.ts";
+import { type CsvValue, csvLine, csvRow, duration, iso, printable, timeOf } from "./format.ts";
 import type { Tax, TaxLine } from "./tax.ts";
 
 /*
@@ -14,12 +14,19 @@ export const BILL_COLUMNS =
     ",",
   );
 
-/** An entry's cells. */
-export function entryCells(entry: Entry): Record<string, string | number | undefined> {
-  const { previous, ...rest } = entry;
-  const cells = { ...rest, app_server: entry.appServer, at: iso(entry.at), previous: previous?.session };
-  if (entry.kind === "time") return { ...cells, duration_ms: entry.durationMs, ended_by: entry.endedBy };
-  return entry.kind === "item" ? { ...cells, unit_price: entry.unitPrice } : cells;
+/** An entry's values, in the order of these columns; in an array, since a million objects with so many names take twice the time. */
+export function entryValues(entry: Entry): CsvValue[] {
+  const { user, month, service, session, appServer, kind, id, at, amount, currency, call } = entry;
+  const time = kind === "time" ? entry : undefined;
+  const item = kind === "item" ? entry : undefined;
+  const correction = kind === "correction" ? entry : undefined;
+  return [
+    ...[user, month, service, session, appServer, kind, id, iso(at)],
+    ...[item?.item, item?.unitPrice, item?.quantity],
+    ...[time?.durationMs, time?.endedBy, time?.tariff],
+    ...[item?.channel, amount, currency, call, entry.previous?.session],
+    ...[correction?.reason, correction?.corrects],
+  ];
 }
 
 type Sources = { readonly billing: BillingStore };
@@ -35,7 +42,7 @@ export async function* billCsv(
   const sums = new Sums();
   for await (const entry of entriesOfMonth(store.billing, user, month)) {
     sums.add(entry);
-    yield csvRow(BILL_COLUMNS, entryCells(entry));
+    yield csvLine(BILL_COLUMNS, entryValues(entry));
   }
   for (const line of payable(sums.all(), taxes).taxes) yield csvRow(BILL_COLUMNS, { user, month, ...taxCells(line) });
 }

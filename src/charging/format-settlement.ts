@@ -1,7 +1,7 @@
 import { allPages } from "./bill.ts";
-import { BILL_COLUMNS, entryCells } from "./bill-rows.ts";
+import { BILL_COLUMNS, entryValues } from "./bill-rows.ts";
 import type { BillingStore } from "./billing-store.ts";
-import { align, count, csvRow, duration, type Line, printable } from "./format.ts";
+import { align, count, csvLine, csvRow, duration, type Line, printable } from "./format.ts";
 import { serviceName } from "./format-bill.ts";
 import { type Cell, heading, PAGE_END, pageStart, row, TABLE_END, tableStart } from "./html.ts";
 import { partOf, type SettledService, type SettledTotal, type Settlement, type TermsSource } from "./settlement.ts";
@@ -73,7 +73,8 @@ const number = (text: string): Cell => ({ text, class: "n" });
 const lineHtml = ([what, much, amount]: Row, rowClass?: string): string =>
   row([{ text: what }, number(much), number(amount)], rowClass);
 
-const COLUMNS = ["payee", ...BILL_COLUMNS, "owed"];
+const COLUMNS = [...BILL_COLUMNS, "owed"];
+const LAST = BILL_COLUMNS.length;
 
 /**
  * RFC 4180: a row for each entry, with what of it belongs to the app server in `owed`, then the fees, of kind `fee-percent` and
@@ -85,9 +86,12 @@ export async function* settlementCsv(
   terms: TermsSource,
 ): AsyncGenerator<string> {
   yield `${COLUMNS.join(",")}\r\n`;
-  const head = { payee: appServer, app_server: appServer, month };
-  for await (const entry of allPages((page) => store.billing.entriesFor(appServer, month, page)))
-    yield csvRow(COLUMNS, { ...entryCells(entry), payee: appServer, owed: partOf(entry, terms) });
+  const head = { app_server: appServer, month };
+  for await (const entry of allPages((page) => store.billing.entriesFor(appServer, month, page))) {
+    const values = entryValues(entry);
+    values[LAST] = partOf(entry, terms);
+    yield csvLine(COLUMNS, values);
+  }
   for (const { currency, percentFee, sessions, sessionFee } of totals) {
     yield csvRow(COLUMNS, { ...head, kind: "fee-percent", owed: minus(percentFee), currency });
     yield csvRow(COLUMNS, { ...head, kind: "fee-session", quantity: sessions, owed: minus(sessionFee), currency });

@@ -61,16 +61,33 @@ const NUMBERS = new Set(
   "amount,unit_price,quantity,duration_ms,rate,owed,time_amount,items_amount,corrections_amount".split(","),
 );
 
-/** A row of CSV (RFC 4180) with its line break. */
-export function csvRow(
-  columns: readonly string[],
-  cells: Readonly<Record<string, string | number | undefined>>,
-): string {
-  return `${columns.map((name) => cell(name, cells[name] ?? "")).join(",")}\r\n`;
+export type CsvValue = string | number | undefined;
+
+/** A row of CSV (RFC 4180) with its line break, from values by the names of the columns. */
+export function csvRow(columns: readonly string[], cells: Readonly<Record<string, CsvValue>>): string {
+  return csvLine(
+    columns,
+    columns.map((name) => cells[name]),
+  );
 }
+
+/** The same from values in the order of the columns. */
+export function csvLine(columns: readonly string[], values: readonly CsvValue[]): string {
+  let line = "";
+  for (let i = 0; i < columns.length; i++) {
+    const value = values[i];
+    if (i > 0) line += ",";
+    if (value !== undefined && value !== "") line += cell(columns[i]!, value);
+  }
+  return `${line}\r\n`;
+}
+
+/** What needs no second look: no formula, no separator, no blank at an end. */
+const PLAIN = /^[A-Za-z0-9][A-Za-z0-9._:-]*$/;
 
 function cell(column: string, value: string | number): string {
   const raw = String(value);
+  if (PLAIN.test(raw)) return raw;
   if (NUMBERS.has(column) && /^-?\d+(\.\d+)?$/.test(raw)) return raw;
   // A spreadsheet takes text that begins like this for a formula, and runs it.
   const text = /^[\s]*[=+\-@\t\r]/.test(raw) ? `'${raw}` : raw;

@@ -38,7 +38,7 @@ function serviceHtml({ service, sessions, corrections, sums }: ServiceBill, deta
 function sessionHtml({ at, appServer, session, previous, time, items }: SessionBill): string {
   const from = previous ? `, ${origin(previous)}` : "";
   let html = row(
-    [{ text: `${timeOf(at)} ${appServer}` }, { text: `session ${session}${from}`, class: "d", span: 2 }],
+    [{ text: `${timeOf(at)} ${appServer}` }, { text: `session ${session}${from}`, class: "d n", span: 2 }],
     "s",
   );
   if (time)

@@ -29,7 +29,8 @@ td{padding:.8mm 2mm .8mm 0;vertical-align:top;border-bottom:1px solid #ddd;overf
 .s td{border-bottom:0;padding-top:2mm;break-after:avoid}.i{padding-left:6mm}.d{color:#555;font-size:9pt}
 .sum td{font-weight:600;border-bottom:0;border-top:1px solid #444}
 .due td{font-weight:700;font-size:13pt;border-top:1.5px solid #111;border-bottom:3px double #111;padding:1.5mm 0}
-.totals{break-inside:avoid;margin-top:8mm;width:60%;margin-left:auto}
+th.n{width:32mm}.d.n{white-space:normal}
+.totals{break-inside:avoid;margin-top:8mm;width:66%;margin-left:auto}
 @media print{body{margin:0;max-width:none}}`;
 
 /** The page down to its heading. */
