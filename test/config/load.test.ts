@@ -77,6 +77,19 @@ services:
     expect(services[0]?.limits).toEqual({ charge: "0.1", session: "20.00", day: "50.10", currency: "EUR" });
   });
 
+  it("takes percentages exactly as written, with and without quotes", () => {
+    const { taxes, settlement, services } = config(`
+taxes: [{ id: vat, rate: 7.70 }, { id: low, rate: "2.6", included: true }]
+settlement: { fee: { percent: 2.50, perSession: 0.10, currency: EUR }, timeShare: 33 }
+services: [{ id: s, fee: { percent: "5" }, advice: true }]`);
+    expect(taxes.map(({ rate, included }) => [rate, included])).toEqual([
+      ["7.70", false],
+      ["2.6", true],
+    ]);
+    expect(settlement).toEqual({ fee: { percent: "2.50", perSession: "0.10", currency: "EUR" }, timeShare: "33" });
+    expect(services[0]).toMatchObject({ fee: { percent: "5" }, advice: true });
+  });
+
   it("follows anchors and aliases", () => {
     const text = "x: &t lesson\n".replace("x: ", "data: ");
     expect(config(`${text}services: [{ id: a, tariff: *t }]`).services[0]?.tariff).toBe("lesson");
@@ -94,6 +107,21 @@ describe("a mistake in a configuration names line, column, what was expected and
       "a key with a slip of the pen",
       "services:\n  - id: wine\n    frok: first\n",
       ["3:5 services[0].frok: unknown key; did you mean fork?"],
+    ],
+    [
+      "a fee for each session in no currency",
+      "settlement:\n  fee: { perSession: 0.10 }\n",
+      ["2:3 settlement.fee.currency: expected the currency of perSession, such as EUR; found nothing"],
+    ],
+    [
+      "a share of more than everything",
+      "settlement:\n  timeShare: 101\n",
+      ['2:14 settlement.timeShare: expected a percentage from 0 to 100 in quotes, such as "5" or "2.5"; found "101"'],
+    ],
+    [
+      "a tax twice",
+      "taxes:\n  - { id: vat, rate: 19 }\n  - { id: vat, rate: 7 }\n",
+      ['3:11 taxes[1].id: expected an id of its own; found "vat" a second time'],
     ],
     ["an unknown section", "limit:\n  calls: 5\n", ["1:1 limit: unknown key; did you mean limits?"]],
     [
