@@ -16,6 +16,10 @@ import { type Relay, startRelay } from "../../src/relay/relay.ts";
 import { type AppSession, ChargeError, createChargeClient, createClient, serve } from "../../src/sdk/index.ts";
 import { systemRandom } from "../../src/support/random.ts";
 import { selfSigned, temporaryFolder } from "../console/http-lab.ts";
+import { start } from "../support/peers.ts";
+import { COMMAND, nodeFlags } from "../support/project.ts";
+import { startRelayProcess } from "../support/relay-process.ts";
+import { PORTAL } from "../support/sipp.ts";
 import { DOMAIN, lines, PASSWORD, USER } from "./portal.ts";
 
 /* Charges after a session's end, with a relay that is started again in between, on real sockets and a real store. */
@@ -185,5 +189,42 @@ describe("an app server that charges after the session has ended", () => {
     await w.start();
     while (Date.now() <= endedAt + 200) await new Promise((resolve) => setTimeout(resolve, 20));
     await expect(session.charge(bottle("b1"))).rejects.toMatchObject({ status: 410 });
+  });
+
+  it("is charged for once by a relay that was killed in between, with the event still in its journal (M15)", {
+    timeout: 30_000,
+  }, async () => {
+    const sessions: AppSession[] = [];
+    const port = await freePort();
+    let charging!: { key: string; secret: string };
+    const open = () =>
+      serve({
+        listen: { host: "127.0.0.1", port },
+        services: { wine: async (request) => sessions.push(await request.accept()) },
+        charging,
+      });
+    const relay = await startRelayProcess({ appServers: [{ id: "shop", port, services: ["wine"], transport: "tcp" }] });
+    closers.push(() => relay.remove());
+    charging = JSON.parse(await relay.command(["appserver", "key", "add", "shop", "--json"]));
+    const shop = await open();
+    closers.push(() => shop.close());
+    const uri = `sip:127.0.0.1:${relay.port};transport=tcp`;
+    const alice = createClient({ relay: uri, user: "alice", password: "secret", domain: PORTAL });
+    const mine = await alice.request("wine");
+    while (sessions.length === 0) await new Promise(setImmediate);
+    await mine.end();
+    await alice.close();
+    relay.peer.child.kill("SIGKILL"); // before anything is billed: that takes a tenth of a second
+    await relay.peer.exit;
+
+    const file = join(relay.folder, "tollgate.yaml");
+    const again = await start("relay again", process.execPath, [...nodeFlags(), COMMAND, "start", "--config", file]);
+    closers.push(() => again.stop());
+    await again.says(/relay started/);
+    const session = sessions[0]!;
+    for (let i = 0; i < 2; i++) expect(await session.charge(bottle("b1"))).toEqual(["b1"]);
+    expect((await again.stop()).code).toBe(0);
+    const bill = JSON.parse(await relay.command(["bill", "alice", "--json"]));
+    expect(lines(bill)).toEqual(["wine, ended by client: 0.50 EUR", "1 x Rioja by message: 24.50 EUR"]);
   });
 });

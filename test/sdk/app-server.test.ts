@@ -59,12 +59,17 @@ function inDialog(
 }
 
 /** A session that stands, from both ends. */
-async function established(options: { invite?: string[]; body?: string } = {}) {
+async function established(
+  options: { invite?: string[]; body?: string; charging?: AppServerOptions["charging"] } = {},
+) {
   let tell!: (session: AppSession) => void;
   const standing = new Promise<AppSession>((resolve) => {
     tell = resolve;
   });
-  const { app, relay } = await start(async (request) => tell(await request.accept({ url: "http://shop/" })));
+  const { app, relay } = await start(
+    async (request) => tell(await request.accept({ url: "http://shop/" })),
+    options.charging ? { charging: options.charging } : {},
+  );
   relay.send(options.invite ?? inviteLines(), options.body);
   await relay.next("SIP/2.0 100");
   await relay.next("SIP/2.0 180");
@@ -403,5 +408,54 @@ describe("client and app server without a relay between them", () => {
     const session = await client.request("wine");
     expect(await session.ended).toEqual({ by: "remote" });
     await client.close();
+  });
+});
+
+describe("charges after the session's end (M15)", () => {
+  const invite = () => [...inviteLines(), "Tollgate-Session: s1", "P-Asserted-Identity: <sip:alice@portal.example>"];
+  const late = { charging: { key: "k1", secret: "s3cret" } };
+
+  it("go by MESSAGE on the relay's connection, and name the session; a challenge is answered with the key", async () => {
+    const { app, relay, answer, session } = await established({ ...late, invite: invite() });
+    expect(session.tollgateSession).toBe("s1");
+    relay.send(inDialog(app, answer, "BYE", 2));
+    await relay.next("SIP/2.0 200");
+    await session.ended;
+    const charged = session.charge(wine);
+    const first = await relay.next("MESSAGE sip:charges@portal.example SIP/2.0");
+    expect(header(first, "tollgate-session")).toBe("s1");
+    expect(header(first, "route")).toBe("<sip:127.0.0.1:5060;transport=tcp;lr>");
+    expect(JSON.parse(bodyOf(first))).toEqual({ charges: [wine] });
+    relay.answer(first, "401 Unauthorized", [
+      'WWW-Authenticate: Digest realm="charges.portal.example", nonce="n1", algorithm=SHA-256, qop="auth"',
+    ]);
+    const second = await relay.next("MESSAGE sip:charges@portal.example SIP/2.0");
+    expect(header(second, "authorization")).toContain('username="k1", realm="charges.portal.example"');
+    relay.answer(second, "200 OK");
+    expect(await charged).toEqual(["b1"]);
+  });
+
+  it("go by MESSAGE too when the INFO comes too late for the relay's dialog", async () => {
+    const { relay, session } = await established({ ...late, invite: invite() });
+    const charged = session.charge(wine);
+    relay.answer(await relay.next("INFO "), "481 Call/Transaction Does Not Exist");
+    relay.answer(await relay.next("BYE "), "481 Call/Transaction Does Not Exist");
+    relay.answer(await relay.next("MESSAGE "), "200 OK");
+    expect(await charged).toEqual(["b1"]);
+  });
+
+  it("are refused with what the relay says, and with 481 where the server has no way to sign them", async () => {
+    const { app, relay, answer, session } = await established({ ...late, invite: invite() });
+    relay.send(inDialog(app, answer, "BYE", 2));
+    await relay.next("SIP/2.0 200");
+    const charged = session.charge(wine);
+    relay.answer(await relay.next("MESSAGE "), "410 Gone");
+    await expect(charged).rejects.toMatchObject({ status: 410 });
+    for (const peer of open.peers.splice(0)) await peer.finish();
+    await app.close();
+    const without = await established({ invite: invite() });
+    without.relay.send(inDialog(without.app, without.answer, "BYE", 2));
+    await without.relay.next("SIP/2.0 200");
+    await expect(without.session.charge(wine)).rejects.toMatchObject({ status: 481 });
   });
 });
