@@ -78,7 +78,7 @@ describe("bills are made again from the events", () => {
     const worker = await startBilling({ bus, store: { billing: store }, clock, log: silent });
     let meddle = true;
     store.beforeWrite = ({ accounts }) => {
-      if (meddle) store.put({ ...accounts[0]!, state: "running" });
+      if (meddle) store.put({ ...accounts[0]!, state: "open" });
       meddle = false;
     };
     await bus.publish(wholeSession(facts(), 60_000, [aCharge()]));
