@@ -12,6 +12,7 @@ import {
   type EventGroup,
   monthOf,
 } from "./billing-store.ts";
+import type { CreditStore } from "./credit-store.ts";
 import { entryFor } from "./entries.ts";
 import {
   accountEvents,
@@ -20,6 +21,7 @@ import {
   type SessionEnded,
   type SessionStarted,
 } from "./events.ts";
+import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
 
 export interface BillingOptions extends BillOptions {
   readonly bus: Bus;
@@ -28,7 +30,8 @@ export interface BillingOptions extends BillOptions {
 }
 
 export interface BillOptions {
-  readonly store: { readonly billing: BillingStore };
+  /** Without `credit` no prepaid balance is settled. */
+  readonly store: { readonly billing: BillingStore; readonly credit?: CreditStore };
   readonly clock: Clock;
   readonly log: Logger;
   /** Whether the events are kept in the store beside the entries that they make, for `tollgate rebill`; default true. */
@@ -104,6 +107,16 @@ function meaning(event: ChargingEvent): Readied["event"][] {
 
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
 
+/** The prepaid sessions among them. */
+function prepaidOf(sessions: ReadonlyMap<string, readonly Readied[]>): PrepaidSession[] {
+  const prepaid: PrepaidSession[] = [];
+  for (const [session, [first]] of sessions) {
+    const { hold, user } = first!.event.session;
+    if (hold !== undefined) prepaid.push({ session, user, hold });
+  }
+  return prepaid;
+}
+
 /** Events by month: nearly always one. */
 class Archive {
   readonly groups: (EventGroup & { events: ArchivedEvent[] })[] = [];
@@ -133,6 +146,7 @@ class BillingWorker {
     const dead = [...broken];
     this.counters.deadLetters += broken.length;
     let sessions = this.bySession(events, dead);
+    const prepaid = prepaidOf(sessions);
     if (dead.length > 0) await this.putAside(dead);
     for (let round = 0; sessions.size > 0; round++) {
       if (round === MAX_ROUNDS) throw new Error(`${sessions.size} accounts are being written by others all the time`);
@@ -141,6 +155,9 @@ class BillingWorker {
       // Their entries are written, and writing them again changes nothing.
       sessions = new Map(refused.map((session) => [session, sessions.get(session)!]));
     }
+    const { store, clock } = this.options;
+    if (prepaid.length > 0 && store.credit)
+      await settleEnded({ billing: store.billing, credit: store.credit }, prepaid, clock.now());
     this.counters.events += events.length;
   }
 
@@ -240,7 +257,17 @@ class BillingWorker {
         storedForm(step(restoreAccount(account), { type: "window.closed" }).account),
       );
       if (accounts.length > 0) await this.store.write({ accounts, entries: [] });
-      if (due.length < SWEEP_ACCOUNTS || this.stopped) return;
+      if (due.length < SWEEP_ACCOUNTS || this.stopped) break;
+    }
+    await this.sweepCredit();
+  }
+
+  /** Holds of relays that are dead come back. */
+  private async sweepCredit(): Promise<void> {
+    const { store, clock, log } = this.options;
+    for (let swept = SWEEP_ACCOUNTS; store.credit && swept === SWEEP_ACCOUNTS && !this.stopped; ) {
+      swept = await store.credit.sweep(clock.now(), SWEEP_ACCOUNTS);
+      if (swept > 0) log.info({ balances: swept }, "billing: holds that nobody renewed are given back");
     }
   }
 

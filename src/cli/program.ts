@@ -5,6 +5,7 @@ import { Command, CommanderError } from "commander";
 import { addBillCommand } from "./bill.ts";
 import { addCheckConfigCommand } from "./check-config.ts";
 import { addCorrectCommand } from "./correct.ts";
+import { addCreditCommands } from "./credit.ts";
 import { addEventsCommands } from "./events.ts";
 import { addExportCommand } from "./export.ts";
 import { CliError, EXIT, type Io, processIo } from "./io.ts";
@@ -83,6 +84,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
   addRegistryCommands(program, io);
   addSessionsCommand(program, io);
   addBillCommand(program, io);
+  addCreditCommands(program, io);
   addSettlementCommand(program, io);
   addCorrectCommand(program, io);
   addEventsCommands(program, io);

@@ -1,0 +1,164 @@
+import type { Command } from "commander";
+import {
+  balanceOf,
+  type CreditStore,
+  fromMicros,
+  type LedgerEntry,
+  type Micros,
+  microsDown,
+} from "../charging/credit-store.ts";
+import { isCurrency } from "../charging/currency.ts";
+import { formatAmount, formatMoney, parseMoney } from "../charging/money.ts";
+import type { Store } from "../store/types.ts";
+import { readConfig, withStore } from "./context.ts";
+import { CliError, EXIT, type Io, table } from "./io.ts";
+
+const PAGE = 1_000;
+
+/** `tollgate credit open|show|topup|adjust`: the balances of prepaid users. */
+export function addCreditCommands(program: Command, io: Io): void {
+  const credit = program.command("credit").description("balances of prepaid users");
+  const load = (command: Command) => readConfig(io, command.optsWithGlobals().config).config;
+
+  credit
+    .command("open")
+    .description("make a registered user prepaid, with an empty balance")
+    .argument("<user>", "id of the user")
+    .requiredOption("--currency <code>", "ISO 4217, such as EUR")
+    .addHelpText("after", "\nExamples:\n  $ tollgate credit open alice --currency EUR")
+    .action(async (user: string, { currency }: { currency: string }, command: Command) => {
+      checkCurrency(currency);
+      await withStore(load(command), async (store) => {
+        const known = await store.users.get(user);
+        if (!known) throw new CliError(`no user ${user}; see: tollgate user list`);
+        await openBalance(store, user, currency);
+        await store.users.put({ ...known, prepaid: { currency } });
+        io.out(`user ${user} is prepaid in ${currency}\n`);
+      });
+    });
+
+  credit
+    .command("show")
+    .description("show what a user's balance is, what is held, and the last of its ledger")
+    .argument("<user>", "id of the user")
+    .option("--json", "as JSON, with the whole ledger")
+    .action(async (user: string, { json }: { json?: boolean }, command: Command) => {
+      await withStore(load(command), async (store) => {
+        const account = await creditOf(store).account(user);
+        if (!account) throw new CliError(`user ${user} has no balance; see: tollgate credit open --help`);
+        const { currency, available, holds } = account;
+        const ledger = await wholeLedger(creditOf(store), user);
+        const balance = balanceOf(account);
+        const amount = (micros: Micros) => formatAmount(fromMicros(micros, currency));
+        if (json) {
+          const lines = ledger.map((entry) => ({ ...entry, amount: amount(entry.amount) }));
+          const held = Object.entries(holds).map(([hold, one]) => ({
+            ...{ hold, ...one },
+            ...{ amount: amount(one.amount), used: amount(one.used) },
+          }));
+          const shown = { user, currency, balance: amount(balance), available: amount(available), held, ledger: lines };
+          io.out(`${JSON.stringify(shown, null, 2)}\n`);
+          return;
+        }
+        const held = Object.values(holds).length;
+        io.out(`${user}: ${formatMoney(fromMicros(balance, currency))}\n`);
+        if (held > 0)
+          io.out(`  of it free: ${amount(available)} ${currency}; the rest is held for ${held} session(s)\n`);
+        const rows = ledger
+          .slice(-20)
+          .map(({ at, kind, amount: micros, reason, session, id }) => [
+            new Date(at).toISOString().slice(0, 19),
+            kind,
+            amount(micros),
+            reason ?? session ?? id.slice(kind.length + 1),
+          ]);
+        if (rows.length > 0) io.out(`\n${table(["AT (UTC)", "WHAT", currency, "FOR"], rows)}`);
+        if (ledger.length > rows.length) io.out(`the last 20 of ${ledger.length}; --json lists all\n`);
+      });
+    });
+
+  credit
+    .command("topup")
+    .description("add to a balance; the same --id again adds nothing")
+    .argument("<user>", "id of the user")
+    .argument("<amount>", "decimal amount in the balance's currency")
+    .requiredOption("--id <id>", "what makes it unique: the number of the payment")
+    .addHelpText("after", "\nExamples:\n  $ tollgate credit topup alice 20.00 --id payment-4711")
+    .action(async (user: string, amount: string, { id }: { id: string }, command: Command) => {
+      if (amount.startsWith("-")) throw new CliError("a top-up adds; see: tollgate credit adjust --help", EXIT.usage);
+      await withStore(load(command), (store) => post(io, store, { user, kind: "topup", id, amount }));
+    });
+
+  credit
+    .command("adjust")
+    .description("correct a balance by a further entry, with the reason; the same --id again changes nothing")
+    .argument("<user>", "id of the user")
+    .requiredOption("--by <amount>", "decimal amount in the balance's currency; -5.00 takes away (--by=-5.00)")
+    .requiredOption("--id <id>", "what makes it unique")
+    .requiredOption("--reason <text>", "why")
+    .addHelpText(
+      "after",
+      "\nExamples:\n  $ tollgate credit adjust alice --by=-5.00 --id ticket-12 --reason 'typed twice'",
+    )
+    .action(async (user: string, options: { by: string; id: string; reason: string }, command: Command) => {
+      const { by: amount, id, reason } = options;
+      await withStore(load(command), (store) => post(io, store, { user, kind: "correction", id, amount, reason }));
+    });
+}
+
+export function checkCurrency(currency: string): void {
+  if (!isCurrency(currency))
+    throw new CliError(`expected an ISO 4217 currency code such as EUR; found "${currency}"`, EXIT.usage);
+}
+
+/** Opens a balance, or finds the one that there is; ends the command where that is in another currency. */
+export async function openBalance(store: Store, user: string, currency: string): Promise<void> {
+  const credit = creditOf(store);
+  await credit.open(user, currency);
+  const account = await credit.account(user);
+  if (account && account.currency !== currency)
+    throw new CliError(`user ${user} has a balance in ${account.currency} already`);
+}
+
+/** Posts one entry, and says what became of it. Amounts finer than a millionth are refused. */
+export async function post(
+  io: Io,
+  store: Store,
+  what: { user: string; kind: "topup" | "correction"; id: string; amount: string; reason?: string },
+): Promise<void> {
+  const { user, kind, id, amount, reason } = what;
+  const credit = creditOf(store);
+  const account = await credit.account(user);
+  if (!account) throw new CliError(`user ${user} has no balance; see: tollgate credit open --help`);
+  if (!/^[\x21-\x7e]{1,200}$/.test(id))
+    throw new CliError("--id: expected at most 200 printable characters without spaces", EXIT.usage);
+  const { currency } = account;
+  const read = /^-?\d{1,9}(\.\d{1,6})?$/.test(amount) ? parseMoney(amount, currency) : undefined;
+  if (!read?.ok || read.value.units === 0n)
+    throw new CliError(`expected an amount such as 20.00, with at most 6 decimals; found "${amount}"`, EXIT.usage);
+  const result = await credit.post({
+    ...{ user, id: `${kind}:${id}`, at: Date.now(), kind, amount: microsDown(read.value), currency },
+    ...(reason !== undefined && { reason }),
+  });
+  if (result === "different") throw new CliError(`${id} was used before with another amount: nothing is changed`);
+  if (result !== "posted" && result !== "repeated") throw new CliError(`not posted: ${result}`);
+  const after = (await credit.account(user))!;
+  const note = result === "repeated" ? `${id} was posted before: nothing is changed; ` : "";
+  io.out(`${note}balance of ${user}: ${formatMoney(fromMicros(balanceOf(after), currency))}\n`);
+}
+
+function creditOf(store: Store): CreditStore {
+  if (!store.credit) throw new CliError("this store has no balances");
+  return store.credit;
+}
+
+async function wholeLedger(credit: CreditStore, user: string): Promise<LedgerEntry[]> {
+  const entries: LedgerEntry[] = [];
+  let after: string | undefined;
+  do {
+    const page = await credit.ledger(user, { after, limit: PAGE });
+    entries.push(...page.entries);
+    after = page.next;
+  } while (after !== undefined);
+  return entries;
+}
