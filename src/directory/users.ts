@@ -10,6 +10,8 @@ export interface NewUser {
   readonly password: string;
   /** Whether to keep the MD5 value as well, for clients that know no SHA-256 (RFC 8760 §2.1). */
   readonly md5: boolean;
+  /** Pays in advance, from a balance in this currency. */
+  readonly prepaid?: { readonly currency: string };
 }
 
 /** What is kept of a user (RFC 7616 §3.4.2): hashes, never the password. */
@@ -20,7 +22,14 @@ export function userRecord({ id, realm, password, md5 }: NewUser): User {
 
 /** Registers a user (M2), or gives one that is registered a new password. */
 export async function registerUser(store: Pick<Store, "users">, user: NewUser): Promise<User> {
-  const record = userRecord(user);
+  const known = await store.users.get(user.id);
+  // Who pays how, and who is locked out, stays as it was.
+  const { prepaid = known?.prepaid } = user;
+  const record: User = {
+    ...userRecord(user),
+    ...(known?.disabled !== undefined && { disabled: known.disabled }),
+    ...(prepaid && { prepaid }),
+  };
   await store.users.put(record);
   return record;
 }

@@ -1,0 +1,67 @@
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openEmbeddedStore } from "../../src/store/embedded.ts";
+import { Terminal } from "./terminal.ts";
+
+let terminal: Terminal;
+beforeEach(() => {
+  terminal = new Terminal();
+});
+afterEach(() => terminal.remove());
+
+const tollgate = (line: string) => terminal.tollgate(line.split(" "), { env: { TOLLGATE_PASSWORD: "secret" } });
+
+describe("tollgate credit", () => {
+  it("registers a prepaid user with a balance, tops it up once for each id, and corrects it with a reason", async () => {
+    const added = await tollgate("user add alice --prepaid EUR --balance 20.00");
+    expect(added.out).toContain("balance of alice: 20.00 EUR");
+    expect((await tollgate("credit topup alice 5.5 --id p-1")).out).toBe("balance of alice: 25.50 EUR\n");
+    const again = await tollgate("credit topup alice 5.5 --id p-1");
+    expect(again).toMatchObject({
+      code: 0,
+      out: "p-1 was posted before: nothing is changed; balance of alice: 25.50 EUR\n",
+    });
+    expect(await tollgate("credit topup alice 6 --id p-1")).toMatchObject({ code: 1 });
+    const adjusted = await tollgate("credit adjust alice --by=-30 --id t-1 --reason typo");
+    expect(adjusted.out).toBe("balance of alice: -4.50 EUR\n");
+    const { out } = await tollgate("credit show alice");
+    expect(out).toContain("alice: -4.50 EUR");
+    expect(out).toMatch(/correction +-30\.00 +typo/);
+    const shown = JSON.parse((await tollgate("credit show alice --json")).out) as { ledger: { amount: string }[] };
+    expect(shown.ledger.map(({ amount }) => amount)).toEqual(["20.00", "5.50", "-30.00"]);
+    expect((await tollgate("user list")).out).toContain("prepaid in EUR");
+  });
+
+  it("makes a user prepaid who was not, and a new password leaves it so", async () => {
+    await tollgate("user add bob");
+    expect((await tollgate("credit topup bob 1 --id a")).err).toContain("has no balance");
+    expect((await tollgate("credit open bob --currency EUR")).out).toContain("prepaid in EUR");
+    await tollgate("user add bob --replace");
+    expect((await tollgate("user list")).out).toContain("prepaid in EUR");
+    expect((await tollgate("credit open bob --currency USD")).err).toContain("EUR already");
+  });
+
+  it("says on the bill what was paid from the balance", async () => {
+    await tollgate("user add alice --prepaid EUR --balance 20.00");
+    const store = await openEmbeddedStore(join(terminal.folder, "data", "store"));
+    const session = { user: "alice", hold: "h1", session: "s1", close: true, until: 0 };
+    await store.credit!.settle({ ...session, total: 1_250_000, at: Date.now() });
+    await store.credit!.settle({ ...session, hold: "h2", total: 3_000_000, at: 0 });
+    await store.close();
+    const { out } = await tollgate("bill alice");
+    expect(out).toContain("Paid from the prepaid balance: 1.25 EUR. It is now 15.75 EUR.");
+  });
+
+  it.each([
+    ["user add eve --prepaid XXX", "ISO 4217"],
+    ["user add eve --balance 3", "only with --prepaid"],
+    ["credit topup alice -3 --id x", "a top-up adds"],
+    ["credit topup alice 1.2345678 --id x", "at most 6 decimals"],
+    ["credit topup alice 3", "required option '--id"],
+  ])("refuses %s with exit code 2", async (line, why) => {
+    await tollgate("user add alice --prepaid EUR");
+    const { code, err } = await tollgate(line);
+    expect(code).toBe(2);
+    expect(err).toContain(why);
+  });
+});
