@@ -1,4 +1,6 @@
 import { readFileSync } from "node:fs";
+import { isIP } from "node:net";
+import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import {
   type Authenticator,
   credsAuthenticator,
@@ -32,13 +34,28 @@ export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv
     maxPingOut: 2,
     ...(authenticator && { authenticator }),
     ...(tls && {
+      // What is in it goes to tls.connect as it is; the library's type does not say so.
       tls: {
-        handshakeFirst: false,
+        checkServerIdentity: identityCheck(servers),
         ...(tls.ca && { ca: read("bus.tls.ca", tls.ca) }),
         ...(tls.cert && { cert: read("bus.tls.cert", tls.cert) }),
         ...(tls.key && { key: read("bus.tls.key", tls.key) }),
-      },
+      } as NodeConnectionOptions["tls"] & object,
     }),
+  };
+}
+
+/**
+ * The library tells TLS no name where the server is an IP address, and Node then looks for `localhost`: the certificate must be of one of the
+ * addresses instead.
+ */
+function identityCheck(servers: readonly URL[]): (host: string, certificate: PeerCertificate) => Error | undefined {
+  const hosts = servers.map(({ hostname }) => hostname.replace(/^\[|\]$/g, ""));
+  const addresses = hosts.filter((host) => isIP(host) !== 0);
+  return (host, certificate) => {
+    const error = checkServerIdentity(host, certificate);
+    if (host !== "localhost" || hosts.includes(host)) return error;
+    return addresses.some((address) => checkServerIdentity(address, certificate) === undefined) ? undefined : error;
   };
 }
 

@@ -164,12 +164,13 @@ async function told<T>(what: string, subject: string, act: () => Promise<T>): Pr
   try {
     return await act();
   } catch (error) {
-    const { name, message } = error as Error;
-    if (name === "PermissionViolationError")
+    const { message, cause } = error as Error;
+    const names = [(error as Error).name, (cause as Error | undefined)?.name];
+    if (names.includes("PermissionViolationError"))
       throw new BusError(
         `NATS does not permit this user to ${what}: allow it to publish to ${subject} and to subscribe to _INBOX.> (README, NATS)`,
       );
-    if (name === "JetStreamNotEnabled" || name === "NoRespondersError" || /no responders/i.test(message))
+    if (names.includes("JetStreamNotEnabled") || names.includes("NoRespondersError"))
       throw new BusError("the NATS server has JetStream switched off: start it with -js, or with a jetstream section");
     const api = apiError(error);
     if (api && api.code < 500) throw new BusError(`NATS refuses to ${what}: ${api.description} (${api.err_code})`);

@@ -22,6 +22,8 @@ export interface NatsBusOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** First pause after a failure of a consumer; default 100 ms. */
   readonly retryLeastMs?: number;
+  /** How often a server that cannot be reached is tried; default 2 s. */
+  readonly connectAgainMs?: number;
 }
 
 interface Connection extends Live {
@@ -106,7 +108,7 @@ class NatsBus implements Bus {
         this.told = error.message;
         this.connectLater();
       });
-    }, CONNECT_AGAIN_MS);
+    }, this.options.connectAgainMs ?? CONNECT_AGAIN_MS);
   }
 
   /** The library connects again by itself; what was on its way then is not known to have arrived. */

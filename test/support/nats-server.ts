@@ -37,10 +37,10 @@ process.on("exit", () => {
 
 /** Starts one. `config` is further lines of its configuration; `jetStream: false` leaves JetStream off. */
 export async function startNats(
-  options: { readonly config?: string; readonly jetStream?: boolean } = {},
+  options: { readonly config?: string; readonly jetStream?: boolean; readonly port?: number } = {},
 ): Promise<NatsServer> {
   const folder = mkdtempSync(join(tmpdir(), "tg-nats-"));
-  const port = await freePort();
+  const port = options.port ?? (await freePort());
   const file = join(folder, "nats.conf");
   const jetStream = options.jetStream === false ? "" : `jetstream { store_dir: "${join(folder, "js")}" }\n`;
   writeFileSync(file, `host: "127.0.0.1"\nport: ${port}\n${jetStream}${options.config ?? ""}\n`);
@@ -109,14 +109,14 @@ function answers(port: number): Promise<boolean> {
   });
 }
 
-/** Makes a CA and a server's certificate of 127.0.0.1 in `folder`: ca.pem, cert.pem, key.pem. False where there is no openssl. */
-export function makeCertificates(folder: string): boolean {
+/** Makes a CA and a server's certificate of `address` in `folder`: ca.pem, cert.pem, key.pem. False where there is no openssl. */
+export function makeCertificates(folder: string, address = "127.0.0.1"): boolean {
   const run = (...args: string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
   try {
     run("req", "-x509", ...key, "-days", "2", "-subj", "/CN=Test CA", "-keyout", "ca-key.pem", "-out", "ca.pem");
-    run("req", ...key, "-subj", "/CN=127.0.0.1", "-keyout", "key.pem", "-out", "request.pem");
-    writeFileSync(join(folder, "names"), "subjectAltName=IP:127.0.0.1\n");
+    run("req", ...key, "-subj", `/CN=${address}`, "-keyout", "key.pem", "-out", "request.pem");
+    writeFileSync(join(folder, "names"), `subjectAltName=IP:${address}\n`);
     run(
       "x509",
       "-req",
