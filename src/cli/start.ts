@@ -5,6 +5,7 @@ import { formatProblem } from "../config/problems.ts";
 import type { Config } from "../config/schema.ts";
 import { type Control, controlPath, startControl } from "../console/control.ts";
 import type { HttpServer } from "../console/http.ts";
+import type { startBillingNode } from "../relay/billing-worker.ts";
 import type { Relay, startRelay } from "../relay/relay.ts";
 import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
@@ -16,7 +17,7 @@ import { EXIT, type Io } from "./io.ts";
 export function addStartCommand(program: Command, io: Io, setCode: (code: number) => void): void {
   program
     .command("start")
-    .description("run the relay until SIGTERM or SIGINT")
+    .description("run the relay, or by `roles` a billing worker alone, until SIGTERM or SIGINT")
     .addHelpText(
       "after",
       `
@@ -28,12 +29,16 @@ Examples:
   $ tollgate start --config /etc/tollgate/tollgate.yaml`,
     )
     .action(async (_options: unknown, command: Command) => {
-      setCode(await start(readConfig(io, command.optsWithGlobals().config), io));
+      const loaded = readConfig(io, command.optsWithGlobals().config);
+      setCode(await (loaded.config.roles.includes("relay") ? start(loaded, io) : startBillingOnly(loaded, io)));
     });
 }
 
 /** Loaded when it is needed: the other commands start faster without the relay. */
 const launchRelay: typeof startRelay = async (options) => (await import("../relay/relay.ts")).startRelay(options);
+
+const launchBilling: typeof startBillingNode = async (options) =>
+  (await import("../relay/billing-worker.ts")).startBillingNode(options);
 
 /** Runs a relay until it was told to stop; resolves to the exit code. `launch` starts it (tests put another in place). */
 export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay): Promise<number> {
@@ -102,6 +107,23 @@ async function startApi(config: Config, relay: Relay, log: Logger): Promise<Http
     relay.onClosing(() => responder.close());
   }
   return api;
+}
+
+/** Runs a billing worker, which takes no SIP and needs no data folder of its own, until it was told to stop. */
+export async function startBillingOnly(loaded: LoadedConfig, io: Io, launch = launchBilling): Promise<number> {
+  const { config } = loaded;
+  const log = createLogger(config.log);
+  const stop = stopSignal(io);
+  try {
+    const node = await launch({ config, log });
+    log.info({ config: loaded.name }, "billing worker started");
+    await stop.requested;
+    await node.close();
+    log.info({ ...node.counters }, "billing worker stopped");
+    return EXIT.ok;
+  } finally {
+    stop.off();
+  }
 }
 
 async function reload(loaded: LoadedConfig, relay: Relay, api: HttpServer | undefined, log: Logger): Promise<void> {

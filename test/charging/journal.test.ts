@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Bus } from "../../src/bus/types.ts";
-import { type ChargingEvent, sessionStarted } from "../../src/charging/events.ts";
+import { type ChargingEvent, sessionChanged, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
 import { type JournalOptions, openJournal } from "../../src/charging/journal.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { TestClock } from "../support/test-clock.ts";
@@ -234,6 +234,33 @@ describe("the journal's bounds (DESIGN.md, decision 14)", () => {
     expect(journal.full).toBe(false);
     await journal.append(event(9));
     await journal.close();
+  });
+
+  it("knows at its opening which sessions an earlier run left running, where it is asked to", async () => {
+    const path = freshFolder();
+    const bus = new FakeBus();
+    const over = { trackRunning: true };
+    const first = await open(path, bus, over);
+    const part = facts({ id: "s9", hold: "h1", previous: { session: "s2", by: "change" } });
+    await Promise.all([0, 1, 2].map((n) => first.append(event(n))));
+    await Promise.all([
+      first.append(sessionEnded(facts({ id: "s1" }), JANUARY, JANUARY + 5, "client")),
+      first.append(sessionChanged(part, facts({ id: "s2" }), JANUARY, JANUARY + 7)),
+    ]);
+    expect(first.left).toEqual([]);
+    await first.close();
+    const second = await open(path, bus, over);
+    expect(second.left).toEqual([
+      { session: facts({ id: "s0" }), startedAt: JANUARY },
+      { session: part, startedAt: JANUARY + 7 },
+    ]);
+    await second.append(sessionEnded(part, JANUARY, JANUARY + 8, "relay: stopped without warning"));
+    await second.close();
+    const third = await open(path, bus, over);
+    expect(third.left.map(({ session }) => session.id)).toEqual(["s0"]);
+    await third.drained();
+    await third.close();
+    expect(bus.taken).toHaveLength(6);
   });
 
   it("is full while the disk has less room than asked for", async () => {

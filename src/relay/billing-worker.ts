@@ -1,0 +1,46 @@
+import { openBus } from "../bus/open.ts";
+import type { BillingCounters } from "../charging/billing.ts";
+import { startBilling } from "../charging/billing.ts";
+import type { Config } from "../config/schema.ts";
+import { openStore } from "../store/open.ts";
+import type { Store } from "../store/types.ts";
+import { systemClock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+
+/** A process that bills and takes no SIP (`roles: [billing]`). */
+export interface BillingNode {
+  readonly counters: Readonly<BillingCounters>;
+  /** Takes no further events; resolves when those under way are in the store. */
+  close(): Promise<void>;
+}
+
+/** Starts one. Any number of them share bus and store with relays. Rejects where one of the two cannot be used. */
+export async function startBillingNode(options: {
+  readonly config: Config;
+  readonly log: Logger;
+  /** In place of the configuration's. */
+  readonly store?: Store;
+}): Promise<BillingNode> {
+  const { config, log } = options;
+  const store = options.store ?? (await openStore(config));
+  const bus = await openBus({ settings: config.bus, clock: systemClock, log }).catch(async (error) => {
+    await store.close();
+    throw error;
+  });
+  try {
+    const { keepEvents } = config.charging;
+    const billing = await startBilling({ bus, store, clock: systemClock, log, keepEvents });
+    return {
+      counters: billing.counters,
+      close: async () => {
+        await billing.stop();
+        await bus.close();
+        await store.close();
+      },
+    };
+  } catch (error) {
+    await bus.close();
+    await store.close();
+    throw error;
+  }
+}
