@@ -17,21 +17,18 @@ const REASON_CHARS = 400;
 
 /** A dead letter as a message: the event's text as it came, with id and reason in headers; cut off where the server takes no more. */
 export function deadMessage(subject: string, letter: DeadLetter, maxPayload: number): Outgoing {
-  const headers = [
+  const headers: [string, string][] = [
     // A letter whose event was repaired and fails again for another reason is another letter.
-    `Nats-Msg-Id: ${messageId(`dead:${letter.id}:${letter.reason}`)}`,
-    `Tollgate-Id: ${inHeader(letter.id)}`,
-    `Tollgate-Reason: ${inHeader(letter.reason)}`,
-    `Tollgate-Time: ${new Date(letter.at).toISOString()}`,
+    ["Nats-Msg-Id", messageId(`dead:${letter.id}:${letter.reason}`)],
+    ["Tollgate-Id", inHeader(letter.id)],
+    ["Tollgate-Reason", inHeader(letter.reason)],
+    ["Tollgate-Time", new Date(letter.at).toISOString()],
   ];
   const room = maxPayload - 4_096;
   const bytes = Buffer.from(letter.event);
-  if (bytes.length > room) headers.push(`Tollgate-Cut: ${bytes.length}`);
-  return {
-    subject,
-    headers: `${headers.join("\r\n")}\r\n`,
-    text: bytes.length > room ? bytes.subarray(0, room).toString() : letter.event,
-  };
+  if (bytes.length <= room) return { subject, headers, text: letter.event };
+  headers.push(["Tollgate-Cut", String(bytes.length)]);
+  return { subject, headers, text: bytes.subarray(0, room - 4).toString() }; // 4: what is left of a character that was cut in two
 }
 
 /** Printable ASCII as it is, the rest as %XX of UTF-8. */

@@ -1,11 +1,18 @@
-import { createInbox, type Msg, type MsgHdrs, type NatsConnection, type Subscription } from "@nats-io/transport-node";
+import {
+  createInbox,
+  headers,
+  type Msg,
+  type MsgHdrs,
+  type NatsConnection,
+  type Subscription,
+} from "@nats-io/transport-node";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 
 /** One message to publish. */
 export interface Outgoing {
   readonly subject: string;
   /** Names and values; values must be without CR and LF. */
-  readonly headers: string;
+  readonly headers: readonly (readonly [name: string, value: string])[];
   readonly text: string;
 }
 
@@ -78,8 +85,8 @@ export class NatsPublisher {
       const reply = this.inbox + number;
       try {
         for (; first.next < until; first.next++) {
-          const { subject, headers, text } = messages[first.next]!;
-          this.nc.publish(subject, text, { reply, headers: encoded(headers) });
+          const { subject, headers: pairs, text } = messages[first.next]!;
+          this.nc.publish(subject, text, { reply, headers: encoded(pairs) });
           this.inFlight++;
         }
       } catch (error) {
@@ -140,12 +147,11 @@ export class NatsPublisher {
   }
 }
 
-/**
- * Headers as they go over the wire. The library asks for nothing but this of them, and its own class takes three times as long for the two
- * that every event has.
- */
-const encoded = (headers: string): MsgHdrs =>
-  ({ encode: () => Buffer.from(`NATS/1.0\r\n${headers}\r\n`) }) as unknown as MsgHdrs;
+function encoded(pairs: Outgoing["headers"]): MsgHdrs {
+  const made = headers();
+  for (const [name, value] of pairs) made.append(name, value);
+  return made;
+}
 
 function reason(text: string): string {
   try {

@@ -31,6 +31,7 @@ interface Connection extends Live {
   readonly publisher: NatsPublisher;
 }
 
+const IS_CLOUD_EVENT = ["Content-Type", CONTENT_TYPE] as const;
 const CONNECT_AGAIN_MS = 2_000;
 
 /**
@@ -149,7 +150,7 @@ class NatsBus implements Bus {
     if (events.length === 0) return;
     const messages = events.map((event) => ({
       subject: this.subject(event.type),
-      headers: `Nats-Msg-Id: ${messageId(event.id)}\r\nContent-Type: ${CONTENT_TYPE}\r\n`,
+      headers: [["Nats-Msg-Id", messageId(event.id)], IS_CLOUD_EVENT] as const,
       text: toCloudEvent(event, this.source),
     }));
     try {
