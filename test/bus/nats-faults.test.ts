@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
@@ -23,6 +23,7 @@ import {
   natsProgram,
   startNats,
 } from "../support/nats-server.ts";
+import { ROOT } from "../support/project.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -158,6 +159,26 @@ describe("what NATS must have (P2)", () => {
     await expect(busOf({ servers: nats.url, user: "a", password: "b" })).rejects.toThrow(
       /does not permit this user to look at the stream TOLLGATE_DEAD: allow it to publish to \$JS\.API\.STREAM\.INFO\.TOLLGATE_DEAD/,
     );
+  });
+
+  natsTest("is no more than the README says of permissions", async () => {
+    const readme = readFileSync(join(ROOT, "README.md"), "utf8");
+    const said = /Permissions that it needs: publish to ([^;]+); subscribe to `([^`]+)`/.exec(readme)!;
+    const publish = [...said[1]!.matchAll(/`([^`]+)`/g)].map(([, subject]) => `"${subject}"`).join();
+    const nats = await server({
+      config: `authorization { users = [ { user: a, password: b, permissions: { publish: [${publish}], subscribe: "${said[2]}" } } ] }`,
+    });
+    const bus = await busOf({ servers: nats.url, user: "a", password: "b" });
+    const store = { billing: new MemoryBilling() };
+    const billing = await startBilling({ store, bus, clock: systemClock, log: silent });
+    const unbillable = chargeMade(facts(), JANUARY, aCharge({ quantity: "two" }), "info");
+    await bus.publish([unbillable, ...wholeSession(facts(), 60_000)]);
+    while (store.billing.lines.size < 1 || store.billing.letters.size < 1) await new Promise(setImmediate);
+    await billing.stop();
+    const nc = await connect({ servers: `127.0.0.1:${nats.port}`, user: "a", pass: "b" });
+    cleanups.push(() => nc.close());
+    const jsm = await jetstreamManager(nc, { checkAPI: false });
+    expect(await jsm.consumers.info("TOLLGATE", "billing")).toMatchObject({ num_ack_pending: 0, num_pending: 0 });
   });
 
   natsTest(
