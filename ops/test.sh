@@ -9,6 +9,7 @@ sh ops/prepare.sh
 wanted=""
 command -v sipp >/dev/null || wanted="$wanted sip-tester"
 command -v baresip >/dev/null || wanted="$wanted baresip-core"
+command -v linphonec >/dev/null || wanted="$wanted linphone-cli"
 ls /usr/lib/*/kamailio/modules/secsipid.so >/dev/null 2>&1 || wanted="$wanted kamailio kamailio-secsipid-modules"
 . ops/servers.sh
 if [ -n "$wanted" ]; then

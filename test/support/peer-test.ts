@@ -5,6 +5,7 @@ import { isInstalled, stopAll } from "./peers.ts";
 const DEBIAN: Readonly<Record<string, string>> = {
   sipp: "sip-tester",
   baresip: "baresip-core",
+  linphonec: "linphone-cli",
   "kamailio:secsipid": "kamailio kamailio-secsipid-modules",
 };
 

@@ -19,6 +19,8 @@ export interface StartOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** Text for its standard input; without it that is closed at once. */
   readonly input?: string;
+  /** Leaves its standard input open, for what is written to `child.stdin` later. */
+  readonly keepInput?: boolean;
   /** Opens a channel for `process.send` and "message". */
   readonly channel?: boolean;
 }
@@ -114,7 +116,8 @@ export async function start(
   child.stdout!.setEncoding("utf8").on("data", hear);
   child.stderr!.setEncoding("utf8").on("data", hear);
   child.stdin!.on("error", () => {}); // It may end without reading its input.
-  child.stdin!.end(options.input ?? "");
+  if (options.keepInput) child.stdin!.write(options.input ?? "");
+  else child.stdin!.end(options.input ?? "");
   running.add(peer);
   await new Promise<void>((resolve, reject) => {
     child.once("spawn", resolve);
