@@ -14,6 +14,7 @@ import type {
 } from "../charging/billing-store.ts";
 import type { Clock } from "../support/clock.ts";
 import { MongoArchive } from "./mongo-archive.ts";
+import { ensureIndexes } from "./mongo-indexes.ts";
 import { MongoTotals, type StoredEntry, totalsKey } from "./mongo-totals.ts";
 import { insertNew, type Revised, replaceRevised } from "./mongo-writes.ts";
 
@@ -51,13 +52,15 @@ export class MongoBilling implements BillingStore {
 
   /** Makes the indexes that are missing. */
   async prepare(): Promise<void> {
-    await this.stored.createIndex({ live: 1, dueAt: 1 }, { name: "live", sparse: true });
-    await this.lines.createIndex({ user: 1, month: 1, at: 1, _id: 1 }, { name: "bill" });
-    await this.lines.createIndex({ appServer: 1, month: 1, at: 1, _id: 1 }, { name: "settlement" });
-    await this.lines.createIndex({ month: 1, at: 1, _id: 1 }, { name: "export" });
-    await this.lines.createIndex({ correctedSession: 1 }, { name: "correctedSession", sparse: true });
-    await this.userSums.prepare();
-    await this.serverSums.prepare();
+    await ensureIndexes(this.stored, [{ name: "live", key: { live: 1, dueAt: 1 }, sparse: true }]);
+    await ensureIndexes(this.lines, [
+      { name: "bill", key: { user: 1, month: 1, at: 1, _id: 1 } },
+      { name: "settlement", key: { appServer: 1, month: 1, at: 1, _id: 1 } },
+      { name: "export", key: { month: 1, at: 1, _id: 1 } },
+      { name: "correctedSession", key: { correctedSession: 1 }, sparse: true },
+      { name: "uncountedUser", key: { uncountedUser: 1 }, sparse: true },
+      { name: "uncountedServer", key: { uncountedServer: 1 }, sparse: true },
+    ]);
   }
 
   async accounts(sessions: readonly string[]): Promise<(Account | undefined)[]> {

@@ -113,8 +113,6 @@ export function explained(error: unknown, settings: MongoSettings): unknown {
       `${where}: a permission is missing: ${message}. ` +
         'Give the user the role readWrite on the database: db.grantRolesToUser("USER", ["readWrite"])',
     );
-  if (code === 85 || code === 86)
-    return say(`${where} has an index of another shape under the name of one of Tollgate's; drop it: ${message}`);
   if (/certificate|self.signed|SSL|TLS/i.test(message))
     return say(`${where}: TLS failed: ${message}. Check store.tls: ca must have signed the server's certificate`);
   if (error instanceof MongoServerSelectionError || error instanceof MongoNetworkError)

@@ -21,6 +21,7 @@ import type {
   Settlement,
 } from "../charging/credit-store.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import { ensureIndexes } from "./mongo-indexes.ts";
 import { insertNew, isDuplicate, type Revised, replaceRevised } from "./mongo-writes.ts";
 
 interface StoredCredit extends Revised {
@@ -56,8 +57,8 @@ export class MongoCredit implements CreditStore {
 
   /** Makes the indexes that are missing. */
   async prepare(): Promise<void> {
-    await this.accounts.createIndex({ until: 1 }, { name: "until", sparse: true });
-    await this.entries.createIndex({ user: 1, at: 1, id: 1 }, { name: "ledger" });
+    await ensureIndexes(this.accounts, [{ name: "until", key: { until: 1 }, sparse: true }]);
+    await ensureIndexes(this.entries, [{ name: "ledger", key: { user: 1, at: 1, id: 1 } }]);
   }
 
   async account(user: string): Promise<CreditAccount | undefined> {

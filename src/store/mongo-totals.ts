@@ -58,10 +58,6 @@ export class MongoTotals {
     this.random = random;
   }
 
-  async prepare(): Promise<void> {
-    await this.entries.createIndex({ [this.mark]: 1 }, { name: this.mark, sparse: true });
-  }
-
   /** Has months counted now and then, in the background; waits where one that is being counted would get another turn. */
   async written(entries: readonly StoredEntry[]): Promise<void> {
     for (const entry of entries) {

@@ -34,9 +34,7 @@ export async function openMongoStore(
   const credit = new MongoCredit(db);
   const version = new DirectoryVersion(db, clock);
   try {
-    await billing.prepare();
-    await credit.prepare();
-    await version.prepare();
+    await Promise.all([billing.prepare(), credit.prepare(), version.prepare()]);
   } catch (error) {
     await client.close().catch(() => {});
     throw explained(error, settings);

@@ -1,42 +1,18 @@
-import { createHash } from "node:crypto";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
 import type { Bus } from "../../src/bus/types.ts";
-import { makeBill } from "../../src/charging/bill.ts";
 import { startBilling } from "../../src/charging/billing.ts";
-import type { Entry } from "../../src/charging/billing-store.ts";
-import {
-  type ChargingEvent,
-  chargeMade,
-  type SessionFacts,
-  sessionEnded,
-  sessionStarted,
-} from "../../src/charging/events.ts";
-import { formatBill } from "../../src/charging/format-bill.ts";
+import { type ChargingEvent, chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
 import { openJournal } from "../../src/charging/journal.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
-import { systemClock } from "../../src/support/clock.ts";
-import type { Logger } from "../../src/support/log.ts";
+import { clock, cpuMicros, facts, fillMonth, inFolder, log, timeBill } from "./charging-load.ts";
 
 /*
  * What charging takes of the process's CPU, in microseconds, all threads and the kernel's part included. Run it under plain node, compiled:
  * under vitest XState loads its development build.
  */
 
-const quiet = () => {};
-const log = {
-  trace: quiet,
-  debug: quiet,
-  info: quiet,
-  warn: quiet,
-  error: console.error,
-  isLevelEnabled: () => false,
-} as unknown as Logger;
-const clock = systemClock;
-const TARIFF = { id: "lesson", currency: "EUR", setupFee: "0.25", price: "0.10", incrementS: 60 };
 const TICK_MS = 5;
 
 const { values } = parseArgs({
@@ -49,33 +25,6 @@ const { values } = parseArgs({
 });
 const rate = Number(values.rate);
 const seconds = Number(values.seconds);
-
-const known: SessionFacts[] = [];
-
-/** The nth session, with an id as scattered as the relay's own. */
-function facts(n: number): SessionFacts {
-  known[n] ??= makeFacts(n);
-  return known[n];
-}
-
-function makeFacts(n: number): SessionFacts {
-  const id = createHash("md5").update(String(n)).digest("hex").slice(0, 24);
-  return { id, user: `user${n % 1000}`, service: "english", appServer: "teacher-1", call: `call${id}`, tariff: TARIFF };
-}
-
-async function inFolder<T>(use: (folder: string) => Promise<T>): Promise<T> {
-  const folder = mkdtempSync(join(tmpdir(), "tollgate-bench-"));
-  try {
-    return await use(folder);
-  } finally {
-    rmSync(folder, { recursive: true, force: true });
-  }
-}
-
-function cpuMicros(): number {
-  const { user, system } = process.cpuUsage();
-  return user + system;
-}
 
 /** Calls `each` `perSecond` times a second for `seconds`, evenly. Returns how often. */
 function paced(perSecond: number, each: (n: number) => void): Promise<number> {
@@ -213,41 +162,12 @@ async function billingAlone(): Promise<Record<string, number>> {
 async function largeBill(charges: number): Promise<Record<string, number>> {
   return inFolder(async (path) => {
     const store = await openEmbeddedStore(path);
-    const at = Date.UTC(2026, 0, 5);
-    const started = performance.now();
-    for (let n = 0; n < charges; n += 2000) {
-      const entries: Entry[] = [];
-      for (let i = n; i < Math.min(charges, n + 2000); i++) {
-        const base = {
-          id: `s${i >> 4}:charge:shop:${i}`,
-          at: at + i,
-          month: "2026-01",
-          user: "alice",
-          service: "wine",
-          appServer: "shop",
-          session: `s${i >> 4}`,
-        };
-        entries.push({
-          ...base,
-          kind: "item",
-          item: "Riesling",
-          unitPrice: "0.01",
-          quantity: "1",
-          amount: "0.01",
-          currency: "EUR",
-          channel: "info",
-        });
-      }
-      await store.billing.write({ accounts: [], entries });
+    try {
+      const writeMs = await fillMonth(store, charges);
+      return { charges, billMs: await timeBill(store, charges), writeMicrosPerCharge: (writeMs * 1000) / charges };
+    } finally {
+      await store.close();
     }
-    const writeMs = performance.now() - started;
-    const before = performance.now();
-    const bill = await makeBill(store, "alice", "2026-01");
-    const text = formatBill(bill);
-    const billMs = performance.now() - before;
-    if (bill.totals[0]?.due !== (charges / 100).toFixed(2)) throw new Error(`the bill is wrong:\n${text}`);
-    await store.close();
-    return { charges, billMs, writeMicrosPerCharge: (writeMs * 1000) / charges };
   });
 }
 

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { MongoServerError } from "mongodb";
+import { MongoClient, MongoServerError } from "mongodb";
 import { afterAll, describe, expect, it } from "vitest";
 import { openMongoStore } from "../../src/store/mongo.ts";
 import { clientOptions, explained } from "../../src/store/mongo-connect.ts";
@@ -93,6 +93,15 @@ describe("what is wrong with MongoDB is said with what to do", () => {
   standIn("where a permission is missing", ["refuse=createIndexes:13"], async (server) => {
     await expect(openMongoStore(at(server.url("x")))).rejects.toThrow(
       /a permission is missing: .*Give the user the role readWrite on the database/,
+    );
+  });
+
+  standIn("where an index has another shape", ["wire=13"], async (server) => {
+    const client = await MongoClient.connect(server.url("x"));
+    await client.db().collection("entries").createIndex({ user: 1 }, { name: "bill" });
+    await client.close();
+    await expect(openMongoStore(at(server.url("x")))).rejects.toThrow(
+      "MongoDB has an index bill of another shape on x.entries: drop it",
     );
   });
 
