@@ -6,6 +6,24 @@ import { Credit, type CreditTerms } from "./credit.ts";
 import type { Session } from "./session.ts";
 
 /**
+ * A hold of its own for the next part of a prepaid session (M20-M24): its set-up fee and first interval, by its own tariff. Whoever gets it puts
+ * `terms.key` into the part's facts as `hold`, and calls `attach` and `start` when the part begins, or `close(false)` when it does not. The hold
+ * of the part before is settled with that part's end.
+ */
+export async function creditForNextPart(
+  core: Core,
+  terms: Pick<CreditTerms, "user" | "tariff">,
+): Promise<Result<Credit | undefined, Failure>> {
+  const prepaid = core.directory.user(terms.user)?.prepaid;
+  if (!prepaid) return ok(undefined); // postpaid
+  const credit = new Credit(core, { ...terms, currency: prepaid.currency, key: core.random.token(96) });
+  const failure = await credit.take();
+  if (!failure) return ok(credit);
+  credit.close(false);
+  return err(failure);
+}
+
+/**
  * What is held for the sessions that one prepaid request may lead to. Where one app server's answer decides (`sequential`, `first`), one hold
  * is for whoever it will be. Where every answer counts (`all`), each app server has one of its own: those that there is credit for are asked,
  * and the hold of one that refuses comes back.

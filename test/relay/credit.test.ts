@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { ChargingEvent, SessionEnded } from "../../src/charging/events.ts";
 import { rateDuration } from "../../src/charging/tariff.ts";
+import { creditForNextPart } from "../../src/relay/credits.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { deferred } from "../charging/samples.ts";
 import { type Lab, type LabOptions, lab } from "./harness.ts";
@@ -156,6 +157,21 @@ describe("a prepaid user", () => {
       expect(l.leftovers()).toEqual(nothing);
     });
 
+    it("pays for no time after that moment, however late the store answers", async () => {
+      const l = await prepaid("0.60");
+      await call(l);
+      await pass(l, 59_500);
+      const store = deferred();
+      l.credit.before = () => store.promise;
+      await pass(l, 2_500);
+      expect(l.client.inbox).toEqual([]);
+      store.resolve();
+      await l.settle();
+      for (const peer of [l.client, l.server("a")]) peer.answer(peer.request("BYE"), 200);
+      await l.settle();
+      expect(of(l, "session.ended")[0]).toMatchObject({ durationMs: 60_000, endedBy: "relay: credit exhausted" });
+    });
+
     it("goes on when the balance grows before the end", async () => {
       const l = await prepaid("0.60");
       await call(l);
@@ -223,6 +239,26 @@ describe("a prepaid user", () => {
       const l = await prepaid("5", { tariff: null });
       const c = await call(l);
       expect((await charged(l, c, 1, charge("1", "1", "USD")))[0]).toBe(402);
+    });
+
+    it("has two charges covered that come while the balance is asked", async () => {
+      const l = await prepaid("10");
+      const c = await call(l);
+      const store = deferred();
+      l.credit.before = () => store.promise;
+      for (const [seq, price] of [
+        [1, "3"],
+        [2, "2"],
+      ] as const)
+        l.server("a").backInDialog("INFO", c.at, c.answerOfServer, seq, {
+          type: CHARGE,
+          body: charge(String(seq), price),
+        });
+      await l.settle();
+      store.resolve();
+      for (let i = 0; i < 5; i++) await l.settle();
+      expect(of(l, "charge.made")).toHaveLength(2);
+      expect(l.credit.held()).toEqual([5.6]);
     });
 
     it("is charged once where the same charge comes twice while the balance is asked", async () => {
@@ -383,6 +419,20 @@ describe("a prepaid user", () => {
       await l.settle();
       l.client.response(402);
     });
+  });
+
+  it("has a hold of its own for the next part of a session, by that part's tariff (M20)", async () => {
+    const l = await prepaid("3");
+    await call(l);
+    const costs = (price: string) => ({ user: "alice", tariff: { id: "other", currency: "EUR", price } });
+    expect(await creditForNextPart(l.core, costs("2.50"))).toMatchObject({ ok: false, error: { status: 402 } });
+    expect(l.credit.held()).toEqual([0.6]);
+    const next = await creditForNextPart(l.core, costs("2.40"));
+    expect(l.credit.held()).toEqual([0.6, 2.4]);
+    if (next.ok) next.value?.close(false);
+    await l.settle();
+    expect(l.credit.held()).toEqual([0.6]);
+    expect(await creditForNextPart((await lab()).core, costs("1"))).toEqual({ ok: true, value: undefined });
   });
 
   describe("while the store is away", () => {
