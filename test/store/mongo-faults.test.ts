@@ -6,7 +6,7 @@ import { makeBill } from "../../src/charging/bill.ts";
 import { startBilling } from "../../src/charging/billing.ts";
 import type { Entry } from "../../src/charging/billing-store.ts";
 import { openMongoStore } from "../../src/store/mongo.ts";
-import type { StoredEntry, StoredTotals } from "../../src/store/mongo-totals.ts";
+import { MongoTotals, type StoredEntry, type StoredTotals } from "../../src/store/mongo-totals.ts";
 import type { Store } from "../../src/store/types.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { aCharge, facts, JANUARY, numbers, shuffled, silent, wholeSession } from "../charging/samples.ts";
@@ -103,6 +103,28 @@ else
         expect(await lines.countDocuments({ uncountedUser: { $exists: true } })).toBe(0);
         expect(await store!.billing.totals("alice", "2026-01")).toMatchObject([{ charges: 2, sessions: 1 }]);
       });
+      await client.close();
+    });
+
+    it("reads sums again that were counted on between reading them and reading what they lack", async () => {
+      const url = freshUrl();
+      const client = await MongoClient.connect(url);
+      const lines = client.db().collection<StoredEntry>("entries");
+      const sums = client.db().collection<StoredTotals>("userTotals");
+      await using([url], (store) => store!.billing.write({ accounts: [], entries: [item(1), item(2)] }).then(() => {}));
+      const other = new MongoTotals(lines, sums, "uncountedUser", Math.random);
+      let counted = false;
+      /** As if another worker counted everything just after this one had read what bears the mark. */
+      const find = (...args: Parameters<typeof lines.find>) => ({
+        toArray: async () => {
+          const found = await lines.find(...args).toArray();
+          if (!counted) await other.fold("2026-01 alice");
+          counted = true;
+          return found;
+        },
+      });
+      const totals = new MongoTotals({ find } as never, sums, "uncountedUser", Math.random);
+      expect(await totals.read("2026-01 alice")).toMatchObject([{ charges: 2, itemAmount: "0.20" }]);
       await client.close();
     });
 
