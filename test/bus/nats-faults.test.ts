@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
-import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
+import { connect, type NatsConnection } from "@nats-io/transport-node";
 import { afterEach, describe, expect, it, type TestContext } from "vitest";
 import { openNatsBus } from "../../src/bus/nats.ts";
 import { messageId } from "../../src/bus/nats-messages.ts";
@@ -287,6 +287,15 @@ describe("NATS away (P2)", () => {
     await Promise.all(workers.map((worker) => worker.stop()));
   });
 
+  natsTest("what is published again, since it was not known to have arrived, lies in the stream once", async () => {
+    const nats = await server();
+    const bus = await busOf(nats.url);
+    const events = [started(1), chargeMade(facts(), JANUARY, aCharge({ id: "ä b" }), "info")];
+    for (let n = 0; n < 3; n++) await bus.publish(events);
+    const jsm = await jetstreamManager(await client(nats));
+    expect((await jsm.streams.info("TOLLGATE")).state.messages).toBe(2);
+  });
+
   natsTest("streams and consumer removed under a running relay are made again", async () => {
     const nats = await server();
     const bus = await busOf(nats.url);
@@ -351,17 +360,16 @@ describe("broken messages on NATS (P2)", () => {
 
   natsTest("answers of strangers to a publication count for nothing", async () => {
     const nats = await server();
-    const bus = await busOf(nats.url);
+    const hasty = { ...systemClock, setTimeout: (fn: () => void, ms: number) => systemClock.setTimeout(fn, ms / 50) };
+    const bus = await openNatsBus({ settings: busSchema.parse(nats.url)!, clock: hasty, log: silent });
+    cleanups.push(() => bus.close());
     const nc = await client(nats);
-    const h = headers();
-    nc.subscribe("tollgate.events.>", { callback: (_error, message) => void message.respond("+OK", { headers: h }) });
-    nc.subscribe("tollgate.events.>", {
-      callback: (_error, message) => void message.respond('{"stream":"X","seq":1}'),
-    });
+    for (const answer of ["+OK", '{"stream":"X","seq":1}'])
+      nc.subscribe("tollgate.events.>", { callback: (_error, message) => void message.respond(answer) });
     await nc.flush();
-    await bus.publish([started(1), started(2)]);
     const jsm = await jetstreamManager(nc);
-    expect((await jsm.streams.info("TOLLGATE")).state.messages).toBe(2);
+    await jsm.streams.delete("TOLLGATE"); // so that nobody but strangers answers
+    await expect(bus.publish([started(1), started(2)])).rejects.toThrow("NATS acknowledges nothing");
   });
 });
 

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readConfig } from "../../src/cli/context.ts";
-import { start } from "../../src/cli/start.ts";
+import { start, startBillingOnly } from "../../src/cli/start.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { askControl, controlPath } from "../../src/console/control.ts";
 import type { Relay } from "../../src/relay/relay.ts";
@@ -182,5 +182,38 @@ describe("signals", () => {
     await expect(start(readConfig(io, undefined), io, launch)).rejects.toThrow("no room");
     expect(terminal.listening).toBe(0);
     expect(await running()).toBe(false);
+  });
+});
+
+describe("tollgate start with roles: [billing] (P2)", () => {
+  it("runs a billing worker, without SIP and control socket, until SIGTERM, and closes it", async () => {
+    terminal.write(
+      "billing.yaml",
+      "roles: [billing]\nbus: nats://127.0.0.1:4222\nstore: mongodb://127.0.0.1/tollgate\nlog: { level: silent }\n",
+    );
+    const io = terminal.quietIo();
+    let closed = false;
+    const running = startBillingOnly(readConfig(io, "billing.yaml"), io, async ({ config }) => {
+      expect(config.roles).toEqual(["billing"]);
+      terminal.signal("SIGTERM");
+      return {
+        counters: { events: 0, entries: 0, deadLetters: 0, conflicts: 0 },
+        close: async () => {
+          closed = true;
+        },
+      };
+    });
+    expect(await running).toBe(0);
+    expect(closed).toBe(true);
+    expect(terminal.listening).toBe(0);
+    expect(existsSync(socketPath())).toBe(false);
+  });
+
+  it("is refused without a bus and a store that others reach", async () => {
+    terminal.write("billing.yaml", "roles: [billing]\n");
+    const { code, err } = await terminal.tollgate(["start", "--config", "billing.yaml"]);
+    expect(code).toBe(2);
+    expect(err).toContain("billing alone, which needs bus: nats://");
+    expect(err).toContain("billing alone, which needs store: mongodb://");
   });
 });
