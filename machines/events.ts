@@ -57,6 +57,8 @@ export type SessionEvent =
   | { readonly type: "bye.failed"; readonly by: Side; readonly at: number }
   | { readonly type: "change"; readonly from: Side; readonly payload: Payload }
   | { readonly type: "change.done" }
+  | { readonly type: "service.change"; readonly from: Side; readonly payload: Payload; readonly wanted: Payload }
+  | { readonly type: "change.taken"; readonly at: number; readonly keepsServer: boolean }
   | { readonly type: "update"; readonly from: Side; readonly payload: Payload }
   | { readonly type: "prack"; readonly payload: Payload }
   | { readonly type: "message"; readonly from: Side; readonly payload: Payload }

@@ -80,6 +80,8 @@ export const sessionMachine = setup({
     relayEarlyUpdate: providedAtStart,
     /** Passes the client's PRACK on; 481 where it acknowledges nothing (RFC 3262 §3). */
     relayPrack: providedAtStart,
+    /** Asks who offers another service whether it can serve, while the present one goes on (M20-M22). */
+    askService: providedAtStart,
     /** Answers a change that meets another: 491 or 500 (RFC 3261 §14.2, RFC 3311 §5.2). */
     refuseChange: providedAtStart,
     /** Passes any other request inside the session on to the other end. */
@@ -119,6 +121,17 @@ export const sessionMachine = setup({
     noteExhausted: assign(({ event }) =>
       event.type === "credit.exhausted" ? { byeAt: event.at, endedBy: `relay: ${event.why}`, leaving: BOTH } : {},
     ),
+    /** The next part of the session has taken the client over, and the app server too where it is the same. */
+    noteReplaced: assign(({ event }) =>
+      event.type === "change.taken"
+        ? {
+            byeAt: event.at,
+            endedAt: event.at,
+            endedBy: "change",
+            leaving: event.keepsServer ? [] : (["server"] as const),
+          }
+        : {},
+    ),
     noteUnwanted: assign({ endedBy: "relay: the answer came too late", leaving: ["server"] as const }),
     noteGone: assign(({ context, event }) =>
       event.type === "bye.answered" || event.type === "bye.failed"
@@ -128,6 +141,7 @@ export const sessionMachine = setup({
   },
   guards: {
     isFromClient: ({ event }) => event.type === "bye" && event.from === "client",
+    keepsServer: ({ event }) => event.type === "change.taken" && event.keepsServer,
     clockStartsAtAnswer: ({ context }) => context.clock === "answer",
     isLastToLeave: ({ context, event }) =>
       (event.type === "bye.answered" || event.type === "bye.failed") &&
@@ -152,6 +166,7 @@ export const sessionMachine = setup({
     bye: { actions: "answerBye" },
     change: { actions: "refuseChange" },
     update: { actions: "refuseChange" },
+    "service.change": { actions: "refuseChange" },
     prack: { actions: "refuseMessage" },
     message: { actions: "refuseMessage" },
     charge: { actions: "refuseMessage" },
@@ -265,9 +280,24 @@ export const sessionMachine = setup({
       },
       initial: "steady",
       states: {
-        steady: { on: { change: { target: "changing", actions: "relayChange" } } },
+        steady: {
+          on: {
+            change: { target: "changing", actions: "relayChange" },
+            "service.change": { target: "asking", actions: "askService" },
+          },
+        },
         /** A re-INVITE or UPDATE is under way; another has to wait. */
         changing: { on: { "change.done": "steady" } },
+        /** Another service is asked for beside this one, which goes on: it gives way, or goes on as if nothing had been. */
+        asking: {
+          on: {
+            "change.done": "steady",
+            "change.taken": [
+              { guard: "keepsServer", target: "#session.terminated", actions: "noteReplaced" },
+              { target: "#session.leaving", actions: "noteReplaced" },
+            ],
+          },
+        },
       },
     },
     /** One end hung up; its BYE was passed on and waits for the other's answer (M11). */

@@ -77,6 +77,8 @@ export class ChargeBook {
    * has to wait for the balance. Rejects where nobody knows the balance now.
    */
   cover: ((sum: Money) => Promise<Refusal | undefined>) | undefined;
+  /** Of the part of the session before, at the same app server: what was charged there and comes again is a repetition (M20). */
+  before: ChargeBook | undefined;
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(keeping: BookKeeping, facts: SessionFacts, limits: ServiceLimits | undefined, currency?: string) {
@@ -151,6 +153,10 @@ export class ChargeBook {
     this.addUp();
   }
 
+  private find(id: string): Made | undefined {
+    return this.made.get(id) ?? this.before?.find(id);
+  }
+
   private enterNow(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
     const checked = this.check(charges);
     if ("kind" in checked) return this.refuse(checked, charges);
@@ -211,7 +217,7 @@ export class ChargeBook {
     let { sum } = this;
     let today = limits?.day === undefined ? undefined : days.sum(this.facts, limits.currency, clock.now());
     for (const charge of charges) {
-      const before = this.made.get(charge.id);
+      const before = this.find(charge.id);
       if (before) {
         if (before.written) underWay.push(before.written);
         if (sameCharge(before.charge, charge)) continue;

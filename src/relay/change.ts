@@ -8,23 +8,38 @@ import { ALLOW, pass, passWithoutCharges } from "./passing.ts";
 import { reply } from "./reply.ts";
 import type { Session } from "./session.ts";
 
+/** A change that is under way in a session: another has to wait. */
+export interface UnderWay {
+  readonly from: Side;
+  /** The session ends (RFC 3261 §15.1.2). */
+  abort(): void;
+}
+
 /**
  * A re-INVITE or UPDATE on its way from one end of a session to the other and back (RFC 3261 §14, RFC 3311): hold and resume, a
  * refresh, anything that the two agree on.
  */
-export class Change implements ClientTransactionUser {
+export class Change implements ClientTransactionUser, UnderWay {
   readonly from: Side;
   private readonly session: Session;
   private readonly transaction: ServerTransaction;
   private readonly source: Leg;
   private readonly target: Leg;
   private readonly seq: number;
+  private readonly decided: ((agreed: boolean) => void) | undefined;
   private towards: ClientTransaction | undefined;
   private answered = false;
   private acknowledged: SipRequest | undefined;
 
-  constructor(session: Session, from: Side, transaction: ServerTransaction) {
+  /** `decided`: told once whether both ends agree, and then what comes of it is not for here. */
+  constructor(
+    session: Session,
+    from: Side,
+    transaction: ServerTransaction,
+    decided: ((agreed: boolean) => void) | undefined = undefined,
+  ) {
     this.session = session;
+    this.decided = decided;
     this.from = from;
     this.transaction = transaction;
     this.source = session.leg(from)!;
@@ -63,14 +78,14 @@ export class Change implements ClientTransactionUser {
         clock: this.session.core.clock,
         onAck: (ack) => {
           this.ack(ack);
-          this.done();
+          this.done(true);
         },
         onSilence: () => this.session.end("no ACK to a re-INVITE"),
       });
       return;
     }
     this.transaction.respond(this.relayed(response));
-    this.done();
+    this.done(success);
     if (meansGone(response.status))
       this.session.lost(this.target.side, `answered ${response.status} to ${this.transaction.request.method}`);
   }
@@ -97,10 +112,11 @@ export class Change implements ClientTransactionUser {
     this.done();
   }
 
-  private done(): void {
+  private done(agreed = false): void {
     if (this.session.change !== this) return;
     this.session.change = undefined;
-    this.session.actor.send({ type: "change.done" });
+    this.decided?.(agreed);
+    if (!agreed || !this.decided) this.session.actor.send({ type: "change.done" });
   }
 
   private ack(ack: SipRequest): void {

@@ -1,6 +1,6 @@
 import { isChargeType, parseChargeBody } from "../charging/charge-body.ts";
 import { ChargeBook, type Outcome } from "../charging/charge-book.ts";
-import { sessionEnded, sessionStarted } from "../charging/events.ts";
+import { type SessionFacts, sessionChanged, sessionEnded, sessionStarted } from "../charging/events.ts";
 import type { SipMessage } from "../sip/message.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { answerCharges } from "./charge-answers.ts";
@@ -43,6 +43,15 @@ export class SessionCharges {
   started(at: number): Promise<void> {
     return this.core.recorder.append(sessionStarted(this.session.facts, at)).catch((error) => {
       this.log("error", { err: error }, "the start of a session could not be put on record");
+      throw error;
+    });
+  }
+
+  /** The clock runs since `at` in the place of the part `from`, which ran since `startedAt` (M20-M22). Rejects as above. */
+  changed(from: SessionFacts, startedAt: number, at: number): Promise<void> {
+    const event = sessionChanged(this.session.facts, from, startedAt, at);
+    return this.core.recorder.append(event).catch((error) => {
+      this.log("error", { err: error, event }, "a change of service could not be put on record");
       throw error;
     });
   }

@@ -87,6 +87,7 @@ export interface Counters {
   cancelled: number;
   answered: number;
   established: number;
+  changed: number;
   ended: number;
   charges: number;
   chargesRefused: number;

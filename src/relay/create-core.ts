@@ -36,6 +36,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     cancelled: 0,
     answered: 0,
     established: 0,
+    changed: 0,
     ended: 0,
     charges: 0,
     chargesRefused: 0,

@@ -18,7 +18,7 @@ import {
   withoutPassword,
 } from "./passing.ts";
 import { Reliable } from "./reliable.ts";
-import type { Session } from "./session.ts";
+import type { Asking, Session } from "./session.ts";
 import { callIdOf } from "./session-names.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
@@ -27,7 +27,7 @@ const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
  * The INVITE to one app server and what comes back (M5): maps the answers of its transaction to events of the session. It
  * outlives the ACK, since a 2xx that is repeated must be acknowledged again (RFC 3261 §13.2.2.4).
  */
-export class Invitation implements ClientTransactionUser {
+export class Invitation implements ClientTransactionUser, Asking {
   readonly seq: number;
   /** The answer by which the app server refused; goes to the client as it came. */
   refusal: SipResponse | undefined;
@@ -182,7 +182,7 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
     }
     const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination));
     session.server = leg;
-    const request = leg.request("INVITE");
+    const request = leg.request("INVITE"); // also for a client that asks for another service by UPDATE
     const invitation = new Invitation(core, session, leg, leg.dialog.localSeq);
     fillInvite(core, session, original, request);
     sent(invitation);
@@ -198,7 +198,7 @@ function dialogTowards(core: Core, session: Session, original: SipRequest, desti
     remoteTag: "",
     // The client's own identity and the service it asked for, in a dialog of ours.
     local: withTag(withoutPassword(original.headers.get("from") ?? ""), localTag),
-    remote: original.headers.get("to") ?? "",
+    remote: withoutTag(original),
     remoteTarget: session.appServer.uri,
     routes: [],
     localSeq: 0,
@@ -221,6 +221,12 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
   core.proof?.(request, user);
 }
+
+/** To of a dialog that begins; a change of service comes in one that is there. */
+const withoutTag = ({ headers, toTag }: SipRequest): string => {
+  const to = headers.get("to") ?? "";
+  return toTag === undefined ? to : withTag(to, undefined);
+};
 
 export function maxForwards(request: SipRequest): number | undefined {
   const value = request.headers.get("max-forwards");

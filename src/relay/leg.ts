@@ -12,7 +12,8 @@ import type { Session } from "./session.ts";
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
 export class Leg {
   readonly side: Side;
-  readonly session: Session;
+  /** Another one when a part of the session gives way to the next (M20-M22). */
+  session: Session;
   readonly dialog: Dialog;
   /** Info Packages that this peer offered to receive (RFC 6086 §5.2). */
   offered: readonly string[] = [];

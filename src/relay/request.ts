@@ -1,10 +1,12 @@
 import { type Actor, createActor } from "xstate";
 import type { Failure } from "../../machines/events.ts";
 import { requestMachine } from "../../machines/request.ts";
+import type { SessionFacts } from "../charging/events.ts";
 import type { Verdict } from "../directory/authenticator.ts";
 import type { ForkMode, Identified } from "../directory/types.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
+import { detach } from "../sip/text.ts";
 import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
@@ -14,7 +16,8 @@ import { forkFor } from "./fork-choice.ts";
 import type { Leg } from "./leg.ts";
 import { type Move, moveOf } from "./move.ts";
 import { ALLOW, hasOption, passWithoutCharges } from "./passing.ts";
-import { Session } from "./session.ts";
+import type { ClientServiceChange } from "./service-change.ts";
+import { type Origin, Session } from "./session.ts";
 
 type RequestActor = Actor<ChartLogic<typeof requestMachine>>;
 
@@ -22,7 +25,7 @@ type RequestActor = Actor<ChartLogic<typeof requestMachine>>;
  * The SIP side of one client request: the INVITE's transaction with the client, and the sessions that are made of it. What
  * happens when is the chart's to say (machines/request.ts); this is what its actions do.
  */
-export class ClientRequest {
+export class ClientRequest implements Origin {
   readonly id: string;
   readonly transaction: ServerTransaction;
   readonly actor: RequestActor;
@@ -35,6 +38,8 @@ export class ClientRequest {
   readonly branches = new Map<string, Session>();
   /** What the app servers said that refused. */
   readonly refusals = new Map<string, SipResponse>();
+  /** The change of service that it asks for, in a session that is there (M20, M21). */
+  change: ClientServiceChange | undefined;
   /** A prepaid user's: what is held for the sessions to come. */
   credits: Credits | undefined;
   /** Why branches are cancelled, for Reason in their CANCEL (RFC 3326). */
@@ -50,6 +55,19 @@ export class ClientRequest {
     this.transaction = transaction;
     this.id = core.random.token(96);
     this.actor = createActor(core.requestLogic, { input: { id: this.id }, clock: core.clock });
+  }
+
+  get call(): string {
+    return this.change?.first.facts.call ?? this.id;
+  }
+
+  get asked(): string {
+    return this.change?.first.asked ?? detach(this.transaction.request.uri);
+  }
+
+  get previous(): SessionFacts["previous"] {
+    if (this.change) return { session: this.change.first.id, by: "change" };
+    return this.move && { session: this.move.first.id, by: "move" };
   }
 
   start(): void {
@@ -91,6 +109,16 @@ export class ClientRequest {
 
   /** M3. */
   identify(): void {
+    if (this.change) {
+      const { fork } = this.change.identified;
+      // One session: of several successes the first counts.
+      this.actor.send({
+        type: "service.identified",
+        service: this.change.identified.service.id,
+        fork: fork === "all" ? "first" : fork,
+      });
+      return;
+    }
     if (!this.move) {
       const move = moveOf(this.core, this.transaction.request, this.user);
       if (!move.ok) {
@@ -121,6 +149,11 @@ export class ClientRequest {
   search(): void {
     const { service } = this.identified!;
     const appServers = among(this.identified!.appServers, this.move?.only);
+    const prepaid = this.core.directory.user(this.user)?.prepaid !== undefined;
+    if (this.change?.keepsServer) {
+      this.actor.send({ type: "servers.found", servers: [this.change.first.appServer.id], prepaid });
+      return;
+    }
     const offering = this.core.directory.offering(service.id, appServers);
     if (offering === 0) {
       this.refuse("servers.none", { status: 404, reason: "No application server offers this service" });
@@ -136,7 +169,7 @@ export class ClientRequest {
     this.actor.send({
       type: "servers.found",
       servers: servers.slice(0, bound).map((server) => server.id),
-      prepaid: this.core.directory.user(this.user)?.prepaid !== undefined,
+      prepaid,
     });
   }
 
@@ -163,7 +196,9 @@ export class ClientRequest {
         this.actor.send({ type: "branch.failed", branch: id, failure: { status: 404, branch: id } });
         continue;
       }
-      const session = new Session(this.core, this, server);
+      const session = new Session(this.core, this, server, this);
+      if (this.change) this.change.second = session;
+      session.takesOver = this.change;
       this.branches.set(id, session);
       session.start();
     }
@@ -195,6 +230,7 @@ export class ClientRequest {
     for (const [name, value] of failure.headers ?? []) response.headers.add(name, value);
     if (failure.status === 405) response.headers.add("Allow", ALLOW);
     this.transaction.respond(response);
+    this.change?.refused();
   }
 
   /** Tells a client that wants to know that a branch which rang has failed, while others may still answer (RFC 6228 §6). */
@@ -212,7 +248,9 @@ export class ClientRequest {
   confirmCancel(): void {
     if (this.transaction.answered) return;
     this.core.counters.cancelled++;
-    this.transaction.respond(new SipResponse(487, reasonPhrase(487)));
+    const status = this.change?.cancelStatus ?? 487;
+    this.transaction.respond(new SipResponse(status, reasonPhrase(status)));
+    this.change?.refused();
   }
 
   close(): void {
@@ -246,6 +284,7 @@ export class ClientRequest {
     this.core.log.error({ call: this.id, err: error }, "request failed by a fault of the relay");
     if (!this.transaction.answered) this.transaction.respond(new SipResponse(500, reasonPhrase(500)));
     this.cancelBranches(false);
+    this.change?.refused();
     this.close();
   }
 }

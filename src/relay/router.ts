@@ -13,6 +13,7 @@ import { SourceRates } from "./rates.ts";
 import { takeReferInside, takeReferOutside, takeSubscribe } from "./referring.ts";
 import { reply } from "./reply.ts";
 import { ClientRequest, challengeHeaders } from "./request.ts";
+import { wantedService } from "./service-change.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
 const KNOWN = new Set<string>([...METHODS, "REGISTER", "PUBLISH"]);
@@ -177,10 +178,11 @@ export class Router implements TransactionUser {
         actor.send({ type: "bye", from, at: this.core.clock.now(), payload: transaction });
         return;
       case "UPDATE":
-        actor.send({ type: leg.confirmed ? "change" : "update", from, payload: transaction });
+        if (leg.confirmed) this.change(leg, transaction);
+        else actor.send({ type: "update", from, payload: transaction });
         return;
       case "INVITE":
-        actor.send({ type: "change", from, payload: transaction });
+        this.change(leg, transaction);
         return;
       case "INFO":
         this.info(leg, transaction);
@@ -206,6 +208,14 @@ export class Router implements TransactionUser {
         if (KNOWN.has(transaction.request.method)) reply(transaction, 405, [["Allow", ALLOW]]);
         else actor.send({ type: "message", from, payload: transaction });
     }
+  }
+
+  /** A re-INVITE or UPDATE is between the two ends, or asks for another service (M20, M22). */
+  private change({ session, side: from }: Leg, transaction: ServerTransaction): void {
+    const wanted = wantedService(session, transaction.request);
+    if (!wanted.ok) reply(transaction, wanted.error.status, wanted.error.headers, wanted.error.reason);
+    else if (!wanted.value) session.actor.send({ type: "change", from, payload: transaction });
+    else session.actor.send({ type: "service.change", from, payload: transaction, wanted: wanted.value });
   }
 
   /** INFO is a charge, or goes to the other end, or is of a package that nobody asked for (RFC 6086 §4.2.2). */

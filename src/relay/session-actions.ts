@@ -1,5 +1,6 @@
 import type { SessionEvent, Side } from "../../machines/events.ts";
 import { type SessionContext, sessionMachine } from "../../machines/session.ts";
+import type { Identified } from "../directory/types.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
@@ -14,6 +15,7 @@ import { dialogAsServer } from "./dialog.ts";
 import { Leg } from "./leg.ts";
 import { ALLOW, offeredPackages, pass, passWithoutCharges } from "./passing.ts";
 import { reply } from "./reply.ts";
+import { changeService } from "./service-change.ts";
 import type { Session } from "./session.ts";
 import { Transfer } from "./transfer.ts";
 
@@ -27,6 +29,8 @@ type EventOf<T extends SessionEvent["type"]> = Extract<SessionEvent, { type: T }
 function clientLeg(session: Session): Leg | undefined {
   if (session.client || !session.request) return session.client;
   const { core } = session;
+  // It is the one of the part before until this one stands.
+  if (session.request.change) return session.request.change.first.client;
   const { move } = session.request;
   if (move?.clientLeg) {
     session.client = move.clientLeg(session);
@@ -57,6 +61,7 @@ function relayProgress(session: Session, event: EventOf<"server.progress">): voi
   const client = clientLeg(session);
   if (!client) return;
   const from = event.payload as SipResponse;
+  if (session.request?.change && session.request.transaction.request.method !== "INVITE") return; // RFC 4320 §4.1
   const answer = answerFor(session, client, from);
   if (session.reliable?.isTaken(from)) session.reliable.relay(answer);
   else session.request?.transaction.respond(answer);
@@ -69,23 +74,28 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   const { core } = session;
   client.confirmed = !request.move?.clientLeg; // Else it is the relay that invites the client.
   session.reliable?.answered();
-  client.answer = new Answer({
-    transaction: request.transaction,
-    response: answerFor(session, client, event.payload as SipResponse),
-    timers: core.config.timers,
-    clock: core.clock,
-    onAck: (ack) => session.actor.send({ type: "client.ack", at: core.clock.now(), payload: ack }),
-    onSilence: () => session.actor.send({ type: "client.silent", at: core.clock.now() }),
-  });
+  const { transaction, change } = request;
+  const response = answerFor(session, client, event.payload as SipResponse);
+  if (transaction.request.method === "UPDATE") transaction.respond(response);
+  else
+    client.answer = new Answer({
+      transaction,
+      response,
+      timers: core.config.timers,
+      clock: core.clock,
+      onAck: (ack) => session.actor.send({ type: "client.ack", at: core.clock.now(), payload: ack }),
+      onSilence: () => session.actor.send({ type: "client.silent", at: core.clock.now() }),
+    });
   core.counters.answered++;
   session.credit = request.credits?.handOver(session);
   request.branches.delete(session.appServer.id);
   request.actor.send({ type: "branch.answered", branch: session.appServer.id });
+  change?.told(session);
 }
 
-function relayAck(session: Session, event: EventOf<"client.ack">): void {
-  session.invitation?.ack(event.payload as SipRequest);
-  session.established();
+function relayAck(session: Session, event: EventOf<"client.ack">, context: SessionContext): void {
+  session.invitation?.ack(event.payload as SipRequest | undefined);
+  session.established(context.startedAt!);
 }
 
 function sendAck(session: Session): void {
@@ -95,7 +105,11 @@ function sendAck(session: Session): void {
 
 function recordStart(session: Session, context: SessionContext): void {
   session.credit?.start(context.startedAt!);
-  session.charges.started(context.startedAt!).catch(() => session.end("its start could not be put on record"));
+  const { replaces } = session;
+  const recorded = replaces
+    ? session.charges.changed(replaces.facts, replaces.startedAt, context.startedAt!)
+    : session.charges.started(context.startedAt!);
+  recorded.catch(() => session.end("its start could not be put on record"));
 }
 
 function relayBye(session: Session, context: SessionContext, event: EventOf<"bye">): void {
@@ -114,7 +128,8 @@ function relayBye(session: Session, context: SessionContext, event: EventOf<"bye
 
 function sendByes(session: Session, context: SessionContext): void {
   session.change?.abort();
-  const why = (context.endedBy ?? "").replace(/^relay: /, "");
+  const endedBy = context.endedBy === "change" ? "the client changed to another service" : (context.endedBy ?? "");
+  const why = endedBy.replace(/^relay: /, "");
   const cause = CAUSES[why] ?? 480;
   // RFC 3326: says why nobody hung up and the session is over all the same.
   const reason = `SIP ;cause=${cause} ;text="${why.replace(/["\\]/g, "")}"`;
@@ -126,7 +141,11 @@ function sendByes(session: Session, context: SessionContext): void {
 }
 
 /** SIP statuses that say why the relay ended a session (RFC 3326 §2); any other: 480. */
-const CAUSES: Readonly<Record<string, number>> = { [CREDIT_EXHAUSTED]: 402, [CREDIT_UNKNOWN]: 503 };
+const CAUSES: Readonly<Record<string, number>> = {
+  [CREDIT_EXHAUSTED]: 402,
+  [CREDIT_UNKNOWN]: 503,
+  "the client changed to another service": 200,
+};
 
 function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
   const { actor, core } = session;
@@ -165,7 +184,9 @@ function recordEnd(session: Session, context: SessionContext): void {
     return;
   }
   const endedAt = context.endedAt ?? core.clock.now();
-  session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");
+  // Where the next part has taken over, its start says when this one ended.
+  if (context.endedBy === "change") session.recorded = session.charges.settled();
+  else session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");
   core.ended.add(session, endedAt);
 }
 
@@ -212,7 +233,7 @@ function relayPrack(session: Session, event: EventOf<"prack">): void {
   else reply(prack, 481); // RFC 3262 §3
 }
 
-function refuseChange(session: Session, event: EventOf<"change" | "update">): void {
+function refuseChange(session: Session, event: EventOf<"change" | "update" | "service.change">): void {
   const transaction = event.payload as ServerTransaction;
   // The INVITE that opens the session is under way: it is the client's.
   const first = session.request && transaction.request.method === "INVITE" ? "client" : undefined;
@@ -264,7 +285,10 @@ export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof 
       }),
       relayEarlyUpdate: on<"update">(relayEarlyUpdate),
       relayPrack: on<"prack">(relayPrack),
-      refuseChange: on<"change" | "update">(refuseChange),
+      askService: on<"service.change">((session, event) =>
+        changeService(session, event.from, event.payload as ServerTransaction, event.wanted as Identified),
+      ),
+      refuseChange: on<"change" | "update" | "service.change">(refuseChange),
       relayMessage: on<"message">((session, event) =>
         relayMessage(session, event.from, event.payload as ServerTransaction),
       ),

@@ -1,22 +1,25 @@
 import { type Actor, createActor } from "xstate";
 import type { Failure, Side } from "../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../machines/session.ts";
+import type { ChargeBook } from "../charging/charge-book.ts";
 import type { SessionFacts } from "../charging/events.ts";
-import type { AppServer, Service } from "../directory/types.ts";
-import type { SipResponse } from "../sip/message.ts";
+import type { AppServer, Identified, Service } from "../directory/types.ts";
+import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { ChartLogic } from "../support/chart-logic.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
-import type { Change } from "./change.ts";
+import type { UnderWay } from "./change.ts";
 import { SessionCharges } from "./charges.ts";
 import type { Core } from "./core.ts";
 import type { Credit } from "./credit.ts";
-import { type Invitation, invite } from "./invitation.ts";
+import type { Credits } from "./credits.ts";
+import { invite } from "./invitation.ts";
 import type { Leg } from "./leg.ts";
 import { moved } from "./move.ts";
 import { IGNORED, meansGone } from "./outcomes.ts";
 import type { Reliable } from "./reliable.ts";
 import type { ClientRequest } from "./request.ts";
+import type { Takeover } from "./service-change.ts";
 import type { Transfer } from "./transfer.ts";
 
 export type SessionActor = Actor<ChartLogic<typeof sessionMachine>>;
@@ -30,6 +33,9 @@ export class Session {
   readonly core: Core;
   readonly appServer: AppServer;
   readonly service: Service;
+  /** What the rules said, and the Request-URI that they said it of: a change is measured by them. */
+  readonly identified: Identified;
+  readonly asked: string;
   readonly facts: SessionFacts;
   readonly charges: SessionCharges;
   /** A prepaid session's, once an app server has answered. */
@@ -38,7 +44,7 @@ export class Session {
   /** The request that it is a branch of, until it is established or refused. */
   request: ClientRequest | undefined;
   /** The INVITE to the app server, while it is under way. */
-  invitation: Invitation | undefined;
+  invitation: Asking | undefined;
   /** Its reliable provisional answers, from the first on (RFC 3262). */
   reliable: Reliable | undefined;
   client: Leg | undefined;
@@ -49,7 +55,13 @@ export class Session {
   /** Why the INVITE is cancelled, for Reason (RFC 3326). */
   cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
-  change: Change | undefined;
+  change: UnderWay | undefined;
+  /** What it takes the client's dialog over from when it stands (M20-M22). */
+  takesOver: Takeover | undefined;
+  /** The part of the session that it has taken over from. */
+  replaces: Replaced | undefined;
+  /** When its greatest duration is over, milliseconds since 1970. */
+  endsAt = 0;
   /** A move to a second app server under way, by REFER (M23). */
   transfer: Transfer | undefined;
   /** Resolves when the end is on record. */
@@ -57,29 +69,34 @@ export class Session {
   private probeTimer: TimerHandle;
   private endTimer: TimerHandle;
 
-  constructor(core: Core, request: ClientRequest, appServer: AppServer) {
+  /** `request`: the one that it is a branch of; undefined where both ends agree already. */
+  constructor(core: Core, origin: Origin, appServer: AppServer, request: ClientRequest | undefined) {
     this.core = core;
     this.request = request;
     this.appServer = appServer;
     this.id = core.random.token(96);
-    const { service, tariff } = request.identified!;
+    this.identified = origin.identified!;
+    this.asked = origin.asked;
+    const { service, tariff } = this.identified;
     this.service = service;
     const { lateChargesS = core.config.charging.lateChargesS } = service;
-    const hold = request.credits?.keyFor(appServer.id);
+    const { previous, credits } = origin;
+    const hold = credits?.keyFor(appServer.id);
     this.facts = {
       id: this.id,
-      user: request.user,
+      user: origin.user,
       service: service.id,
       appServer: appServer.id,
-      call: request.id,
+      call: origin.call,
       ...(tariff && { tariff }),
       ...(lateChargesS > 0 && { lateChargesMs: Math.round(lateChargesS * 1000) }),
-      ...(request.move && { previous: { session: request.move.first.id, by: "move" } }),
+      ...(previous && { previous }),
       ...(hold !== undefined && { hold }),
     };
     this.charges = new SessionCharges(core, this);
     this.actor = createActor(core.sessionLogic, {
-      input: { id: this.id, clock: service.clock ?? "ack" },
+      // A part takes over when the client has agreed to it: its ACK.
+      input: { id: this.id, clock: previous?.by === "change" ? "ack" : (service.clock ?? "ack") },
       clock: core.clock,
     });
   }
@@ -101,6 +118,12 @@ export class Session {
 
   /** Sends the INVITE to the app server (M5). */
   invite(): void {
+    if (!this.request) return; // both ends agree already
+    const { change } = this.request;
+    if (change?.keepsServer) {
+      this.invitation = change.askWithin(this);
+      return;
+    }
     invite(this.core, this, (invitation) => {
       this.invitation = invitation;
     });
@@ -147,14 +170,29 @@ export class Session {
   }
 
   /** The clock runs: from now on both ends are asked now and then whether they are still there. */
-  established(): void {
-    this.core.counters.established++;
+  established(at: number): void {
+    const { core, takesOver } = this;
+    core.counters.established++;
     const move = this.request?.move;
     this.request = undefined;
-    if (move) moved(this.core, this, move);
+    this.endsAt = at + core.config.session.maxDurationS * 1000;
+    if (move) moved(core, this, move);
+    if (takesOver) {
+      this.takesOver = undefined;
+      takesOver.taken(this, at);
+    }
     this.armProbe();
-    const { maxDurationS } = this.core.config.session;
-    this.endTimer = this.core.clock.setTimeout(() => this.end("the greatest duration is over"), maxDurationS * 1000);
+    const leftMs = Math.max(0, this.endsAt - core.clock.now());
+    this.endTimer = core.clock.setTimeout(() => this.end("the greatest duration is over"), leftMs);
+  }
+
+  /** Takes a dialog of the part before over. */
+  takeOver(first: Session, side: Side): void {
+    const leg = first.leg(side);
+    if (!leg) return;
+    leg.session = this;
+    if (side === "client") [this.client, first.client] = [leg, undefined];
+    else [this.server, first.server] = [leg, undefined];
   }
 
   /** Asks one end whether it is still in the session: OPTIONS inside the dialog, which changes nothing (RFC 3261 §11). */
@@ -179,6 +217,7 @@ export class Session {
     clock.clearTimeout(this.probeTimer);
     clock.clearTimeout(this.endTimer);
     this.change?.abort();
+    this.takesOver?.dropped(this);
     this.reliable?.stop();
     this.invitation?.close();
     this.client?.close();
@@ -213,6 +252,35 @@ export class Session {
     this.reportFailure({ status: 500 });
     this.close();
   }
+}
+
+/** What a session is made for: a client's request, or a change inside another session. */
+export interface Origin {
+  readonly user: string;
+  /** Correlation id of all sessions of one client request. */
+  readonly call: string;
+  readonly identified: Identified | undefined;
+  /** The Request-URI of the client's INVITE. */
+  readonly asked: string;
+  readonly previous: SessionFacts["previous"];
+  readonly credits: Credits | undefined;
+}
+
+/** The part of a session that gave way to the next. */
+export interface Replaced {
+  readonly facts: SessionFacts;
+  readonly startedAt: number;
+  /** What the same app server has charged in it. */
+  readonly book: ChargeBook | undefined;
+}
+
+/** The asking of an app server: by an INVITE, or within the dialog that is there. */
+export interface Asking {
+  readonly refusal: SipResponse | undefined;
+  cancel(reason?: string): void;
+  ack(from: SipRequest | undefined): void;
+  openEarlyDialog(): void;
+  close(): void;
 }
 
 const DONE = Promise.resolve();

@@ -1,0 +1,92 @@
+import { SESSION_HEADER } from "../charging/charge-body.ts";
+import type { SipRequest, SipResponse } from "../sip/message.ts";
+import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
+import type { Leg } from "./leg.ts";
+import { meansGone } from "./outcomes.ts";
+import { ALLOW, pass } from "./passing.ts";
+import type { Session } from "./session.ts";
+
+/**
+ * The client's re-INVITE or UPDATE to the app server that it is with, which asks for another service (M20): what an invitation is for a
+ * session that begins, in the dialog that is there. Maps the answers to events of the part that it asks for.
+ */
+export class Reinvitation implements ClientTransactionUser {
+  /** The answer by which the app server refused; goes to the client as it came. */
+  refusal: SipResponse | undefined;
+  private readonly second: Session;
+  private readonly first: Session;
+  private readonly leg: Leg;
+  private readonly method: string;
+  private readonly seq: number;
+  private transaction: ClientTransaction | undefined;
+  private answered = false;
+  /** The ACK that answers a repeated 2xx. */
+  private acknowledged: { readonly from: SipRequest | undefined } | undefined;
+
+  constructor(second: Session, first: Session, original: SipRequest) {
+    this.second = second;
+    this.first = first;
+    this.leg = first.server!;
+    this.method = original.method;
+    const request = this.leg.request(original.method);
+    this.seq = this.leg.dialog.localSeq;
+    pass(original, request);
+    if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
+    request.headers.add(SESSION_HEADER, second.id);
+    this.leg.send(request, this, (started) => {
+      this.transaction = started;
+    });
+  }
+
+  cancel(reason?: string): void {
+    if (this.method === "INVITE") this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
+  }
+
+  ack(from: SipRequest | undefined): void {
+    if (this.method !== "INVITE") return;
+    this.acknowledged = { from };
+    this.leg.sendAck(this.seq, from && ((ack) => pass(from, ack)));
+  }
+
+  close(): void {
+    this.transaction?.abandon();
+  }
+
+  /** The dialog is there: nothing is early about it. */
+  openEarlyDialog(): void {}
+
+  provisional(response: SipResponse): void {
+    if (response.status > 100 && !this.answered) this.second.actor.send({ type: "server.progress", payload: response });
+  }
+
+  final(response: SipResponse): void {
+    const { second, first, leg } = this;
+    if (this.answered) {
+      if (this.acknowledged) this.ack(this.acknowledged.from); // RFC 3261 §13.2.2.4
+      return;
+    }
+    this.answered = true;
+    if (response.status < 300) {
+      leg.refresh(response);
+      second.actor.send({ type: "server.answer", at: second.core.clock.now(), payload: response });
+      return;
+    }
+    this.refusal = response;
+    this.failed(response.status, second.appServer.id);
+    if (meansGone(response.status)) first.lost("server", `answered ${response.status} to ${this.method}`);
+  }
+
+  timeout(): void {
+    this.failed(this.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
+    this.first.lost("server", `no answer to ${this.method}`);
+  }
+
+  transportError(reason: string): void {
+    this.failed(503);
+    this.first.lost("server", reason);
+  }
+
+  private failed(status: number, branch?: string): void {
+    this.second.actor.send({ type: "server.failure", failure: { status, ...(branch !== undefined && { branch }) } });
+  }
+}
