@@ -28,6 +28,7 @@ export class SessionCharges {
     if (this.opened) return this.opened;
     const { session, core } = this;
     this.opened = new ChargeBook(core.keeping, session.facts, session.service.limits);
+    this.opened.before = session.replaces?.book;
     if (session.facts.hold !== undefined)
       this.opened.cover = async (sum) =>
         session.credit ? session.credit.cover(sum) : { kind: "prepaid", text: "no session came of it" };

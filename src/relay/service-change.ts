@@ -8,7 +8,8 @@ import { err, ok, type Result } from "../support/result.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { Change } from "./change.ts";
 import type { Core } from "./core.ts";
-import { Credits } from "./credits.ts";
+import type { Credit } from "./credit.ts";
+import { creditForNextPart } from "./credits.ts";
 import { Reinvitation } from "./reinvitation.ts";
 import { reply } from "./reply.ts";
 import { ClientRequest } from "./request.ts";
@@ -178,46 +179,41 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
   if (first.transfer) return refuse(491);
   if (!offers(first, identified)) return refuse(403, "Not Your Service");
   const { user, call } = first.facts;
-  const prepaid = core.directory.user(user)?.prepaid;
-  const { tariff } = identified;
-  const id = core.random.token(96);
-  const credits = prepaid && new Credits(core, { user, currency: prepaid.currency, tariff }, id, "sequential");
-  if (credits) {
-    const result = await credits.take([first.appServer.id]);
-    if (transaction.answered) return credits.close(); // the session ended in the meantime
-    if (!result.ok) {
-      credits.close();
-      return refuse(result.error.status, result.error.reason, result.error.headers);
-    }
+  const held = await creditForNextPart(core, { user, tariff: identified.tariff });
+  if (transaction.answered) {
+    if (held.ok) held.value?.close(false); // the session ended in the meantime
+    return;
   }
+  if (!held.ok) return refuse(held.error.status, held.error.reason, held.error.headers);
+  const credit = held.value;
   const origin: Origin = {
     user,
     call,
     identified,
     asked: first.asked,
     previous: { session: first.id, by: "change" },
-    credits,
+    credits: credit && { keyFor: () => credit.terms.key },
   };
   first.change = new Change(first, "server", transaction, (agreed) => {
-    if (agreed) switchTo(first, origin);
-    else credits?.close();
+    if (agreed) switchTo(first, origin, credit);
+    else credit?.close(false);
   });
 }
 
-const CANCELLED = 'SIP;cause=487;text="Request Terminated"';
-
 /** Both ends agree already: the next part stands at once. */
-function switchTo(first: Session, origin: Origin): void {
+function switchTo(first: Session, origin: Origin, credit: Credit | undefined): void {
   const { core } = first;
   const second = new Session(core, origin, first.appServer, undefined);
   second.takesOver = { taken: (one, at) => handOver(first, one, at, true), dropped: () => {} };
   second.start();
-  second.credit = origin.credits?.handOver(second);
-  origin.credits?.close();
+  second.credit = credit;
+  credit?.attach(second);
   const at = core.clock.now();
   second.actor.send({ type: "server.answer", at, payload: undefined });
   second.actor.send({ type: "client.ack", at, payload: undefined });
 }
+
+const CANCELLED = 'SIP;cause=487;text="Request Terminated"';
 
 /** At this instant the clock of the first part stops and that of the second starts. */
 function handOver(first: Session, second: Session, at: number, keepsServer: boolean): void {

@@ -263,7 +263,8 @@ export interface Origin {
   /** The Request-URI of the client's INVITE. */
   readonly asked: string;
   readonly previous: SessionFacts["previous"];
-  readonly credits: Credits | undefined;
+  /** Names what is held for it in a prepaid balance. */
+  readonly credits: Pick<Credits, "keyFor"> | undefined;
 }
 
 /** The part of a session that gave way to the next. */

@@ -119,6 +119,20 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "no change is under way, or it was given up with the session",
     },
     {
+      states: [
+        "proceeding",
+        "withdrawing",
+        "cancelling",
+        "answered",
+        "established.steady",
+        "established.changing",
+        "terminating",
+        "leaving",
+      ],
+      events: ["change.taken"],
+      why: "no other service is asked for; where the session ends meanwhile, the part that was asked for is ended too",
+    },
+    {
       states: ["proceeding", "withdrawing", "cancelling", "established", "terminating", "leaving"],
       events: ["client.refused"],
       why: "no INVITE of the relay's to the client is under way (M23)",

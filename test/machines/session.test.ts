@@ -11,6 +11,8 @@ const gone = (by: Side, at = 9500): SessionEvent => ({ type: "bye.answered", by,
 const notGone = (by: Side, at = 41000): SessionEvent => ({ type: "bye.failed", by, at });
 const failure: SessionEvent = { type: "server.failure", failure: { status: 486 } };
 const change: SessionEvent = { type: "change", from: "client", payload: null };
+const another: SessionEvent = { type: "service.change", from: "client", payload: null, wanted: null };
+const end: SessionEvent = { type: "end", at: 8000, why: "drained" };
 const update: SessionEvent = { type: "update", from: "client", payload: null };
 const prack: SessionEvent = { type: "prack", payload: null };
 const silence: SessionEvent = { type: "client.silent", at: 33000 };
@@ -299,6 +301,57 @@ describe("the chart session", () => {
     expect(having(answer, ack, change).send({ type: "end", at: 1, why: "drained" })).toEqual(["sendByes"]);
     const lost: SessionEvent = { type: "lost", side: "client", at: 1, why: "gone" };
     expect(having(answer, ack, change).send(lost)).toEqual(["sendByes"]);
+  });
+
+  it("asks for another service beside the present one, which goes on when that is refused (M20, M21; RFC 6141)", () => {
+    const session = having(answer, ack);
+    expect(session.send(another)).toEqual(["askService"]);
+    expect(session.state).toEqual({ established: "asking" });
+    expect(session.send(message, charge)).toEqual(["relayMessage", "recordCharge"]);
+    expect(session.send(change, another)).toEqual(["refuseChange", "refuseChange"]);
+    expect(session.send({ type: "change.done" })).toEqual([]);
+    expect(session.state).toEqual({ established: "steady" });
+    expect(session.context.endedBy).toBeNull();
+  });
+
+  it("gives way to the part that has taken the client over: BYE to the app server left, none to the client (M21)", () => {
+    const session = having(answer, ack, another);
+    expect(session.send({ type: "change.taken", at: 7000, keepsServer: false })).toEqual(["sendByes"]);
+    expect(session.context).toMatchObject({ leaving: ["server"], endedBy: "change", byeAt: 7000 });
+    expect(session.send(gone("server"))).toEqual(["collectCharges", ...END]);
+    expect(session.context.endedAt).toBe(7000);
+  });
+
+  it("gives way at once where the app server is the same (M20, M22)", () => {
+    const session = having(answer, ack, another);
+    expect(session.send({ type: "change.taken", at: 7000, keepsServer: true })).toEqual(END);
+    expect(session.status).toBe("done");
+    expect(session.context).toMatchObject({ leaving: [], endedBy: "change", endedAt: 7000 });
+  });
+
+  it("answers a wish for another service at any other time", () => {
+    const silent: SessionEvent = { type: "server.silent", failure: { status: 408 } };
+    const early = [[], [{ type: "withdraw" }], [silent], [update]] as SessionEvent[][];
+    for (const events of early) {
+      const session = start();
+      session.send(...events);
+      expect(session.send(another)).toEqual(["refuseChange"]);
+    }
+    for (const events of [[answer], [answer, ack, change], [answer, ack, bye("client")], [answer, ack, end]])
+      expect(having(...events).send(another)).toEqual(["refuseChange"]);
+  });
+
+  it("ends while another service is asked for as at any other time", () => {
+    const asking = () => having(answer, ack, another);
+    expect(asking().send(bye("client"))).toEqual(["relayBye"]);
+    expect(asking().send(bye("server"))).toEqual(["relayBye"]);
+    expect(asking().send({ type: "lost", side: "server", at: 1, why: "gone" })).toEqual(["sendByes"]);
+    expect(asking().send(end)).toEqual(["sendByes"]);
+    expect(asking().send({ type: "credit.exhausted", at: 1, why: "credit exhausted" })).toEqual(["sendByes"]);
+    expect(asking().send({ type: "credit.held", until: 5 })).toEqual([]);
+    expect(asking().send(prack)).toEqual(["relayPrack"]);
+    expect(asking().send(refer)).toEqual(["startTransfer"]);
+    expect(asking().send(update)).toEqual(["refuseChange"]);
   });
 
   it("keeps a context that is small JSON (DESIGN.md, decision 12)", () => {
