@@ -28,11 +28,13 @@ async function one(seed: number): Promise<number> {
 
 async function many(from: number, count: number): Promise<number> {
   const failed: number[] = [];
-  const total = { sessions: 0, charges: 0, events: 0 };
+  const total = { sessions: 0, changes: 0, moves: 0, charges: 0, events: 0 };
   let toldAt = Date.now();
   for (let seed = from; seed < from + count; seed++) {
     const outcome = await play(seed);
     total.sessions += outcome.sessions;
+    total.changes += outcome.changes;
+    total.moves += outcome.moves;
     total.charges += outcome.charges;
     total.events += outcome.events;
     if (outcome.faults.length > 0) {
@@ -43,8 +45,9 @@ async function many(from: number, count: number): Promise<number> {
     toldAt = Date.now();
     console.log(`${seed - from + 1} of ${count} seeds, ${failed.length} with faults`);
   }
-  const { sessions, charges, events } = total;
-  console.log(`${count} seeds: ${sessions} sessions, ${charges} charges, ${events} events on record`);
+  const { sessions, changes, moves, charges, events } = total;
+  const what = `${sessions} sessions, ${changes} changes of service, ${moves} moves, ${charges} charges`;
+  console.log(`${count} seeds: ${what}, ${events} events on record`);
   console.log(
     failed.length === 0 ? "No fault." : `Faults in ${failed.length} seeds: ${failed.slice(0, 50).join(", ")}`,
   );

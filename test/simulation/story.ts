@@ -15,6 +15,8 @@ export interface Outcome {
   readonly faults: readonly string[];
   readonly sessions: number;
   readonly charges: number;
+  readonly changes: number;
+  readonly moves: number;
   readonly events: number;
   /** Every datagram, where it was asked for. */
   readonly trace: readonly string[];
@@ -74,9 +76,10 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
     ...(l.core.counters.crashed > 0 ? [`${l.core.counters.crashed} sessions failed by a fault of the relay`] : []),
     ...misbilled(l, servers, (service) => services.find(({ id }) => id === service)?.clock === "answer"),
   ];
-  const sessions = l.events.filter((event) => event.type === "session.started").length;
-  const charges = l.events.filter((event) => event.type === "charge.made").length;
-  return { seed, faults, sessions, charges, events: l.events.length, trace: network.trace };
+  const count = (type: ChargingEvent["type"]) => l.events.filter((event) => event.type === type).length;
+  const [sessions, charges] = [count("session.started"), count("charge.made")];
+  const [changes, moves] = [count("session.changed"), count("session.moved")];
+  return { seed, faults, sessions, charges, changes, moves, events: l.events.length, trace: network.trace };
 }
 
 function configuration(chance: Chance, names: readonly string[]) {
