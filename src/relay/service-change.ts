@@ -139,7 +139,10 @@ export class ClientServiceChange implements Takeover {
   }
 
   taken(second: Session, at: number): void {
-    if (this.over) return second.end("the session ended");
+    if (this.over) {
+      second.end("the session ended");
+      return;
+    }
     this.finish();
     handOver(this.first, second, at, this.keepsServer);
   }

@@ -68,6 +68,8 @@ export interface LabOptions {
   readonly network?: TransportLayer & { deliver(message: SipMessage, flow: Flow): void };
   readonly clock?: TestClock;
   readonly random?: Random;
+  /** Chooses among app servers of equal priority; default Math.random. */
+  readonly weigh?: () => number;
   readonly log?: Logger;
   /** Of alice, who calls: she is prepaid where this is given. */
   readonly balance?: string;
@@ -112,7 +114,13 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
   const credit = new MemoryCredit();
   if (options.balance !== undefined) await credit.pay("alice", options.balance);
   const users = options.balance === undefined ? emptyRegistry : { ...emptyRegistry, list: async () => [PREPAID] };
-  const directory = await createDirectory({ config, store: { ...emptyStore, users, appServerKeys }, clock, log });
+  const directory = await createDirectory({
+    config,
+    store: { ...emptyStore, users, appServerKeys },
+    clock,
+    log,
+    ...(options.weigh && { random: options.weigh }),
+  });
   const billing = options.billing ?? new MemoryBilling();
   const events: ChargingEvent[] = [];
   let broken = false;

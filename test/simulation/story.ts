@@ -47,6 +47,7 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
   const l = await lab({
     clock,
     random,
+    weigh: () => chance.next(),
     network: network.host(RELAY),
     log: pino({ level: "error" }, { write: (line: string) => void complaints.push(line.trim()) }),
     config,
