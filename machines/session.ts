@@ -292,6 +292,8 @@ export const sessionMachine = setup({
         asking: {
           on: {
             "change.done": "steady",
+            // From where it would move is not decided.
+            refer: { actions: "refuseChange" },
             "change.taken": [
               { guard: "keepsServer", target: "#session.terminated", actions: "noteReplaced" },
               { target: "#session.leaving", actions: "noteReplaced" },

@@ -233,7 +233,7 @@ function relayPrack(session: Session, event: EventOf<"prack">): void {
   else reply(prack, 481); // RFC 3262 §3
 }
 
-function refuseChange(session: Session, event: EventOf<"change" | "update" | "service.change">): void {
+function refuseChange(session: Session, event: EventOf<"change" | "update" | "service.change" | "refer">): void {
   const transaction = event.payload as ServerTransaction;
   // The INVITE that opens the session is under way: it is the client's.
   const first = session.request && transaction.request.method === "INVITE" ? "client" : undefined;
@@ -288,7 +288,7 @@ export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof 
       askService: on<"service.change">((session, event) =>
         changeService(session, event.from, event.payload as ServerTransaction, event.wanted as Identified),
       ),
-      refuseChange: on<"change" | "update" | "service.change">(refuseChange),
+      refuseChange: on<"change" | "update" | "service.change" | "refer">(refuseChange),
       relayMessage: on<"message">((session, event) =>
         relayMessage(session, event.from, event.payload as ServerTransaction),
       ),

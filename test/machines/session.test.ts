@@ -350,7 +350,7 @@ describe("the chart session", () => {
     expect(asking().send({ type: "credit.exhausted", at: 1, why: "credit exhausted" })).toEqual(["sendByes"]);
     expect(asking().send({ type: "credit.held", until: 5 })).toEqual([]);
     expect(asking().send(prack)).toEqual(["relayPrack"]);
-    expect(asking().send(refer)).toEqual(["startTransfer"]);
+    expect(asking().send(refer)).toEqual(["refuseChange"]);
     expect(asking().send(update)).toEqual(["refuseChange"]);
   });
 

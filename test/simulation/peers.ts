@@ -156,7 +156,11 @@ export class ServerAgent extends Agent {
     };
     if (mood < 80)
       this.later(0, 2_000, () => over || this.reply(transaction, 180, { headers: [["Contact", this.contact]] }, tag));
-    if (mood < 14) return; // rings for ever
+    if (mood < 14) {
+      // Rings and rings. Where every word of it was lost, nobody ever tells it that the INVITE was given up (RFC 3261 §17.1.1.2).
+      this.later(HOME_MS, HOME_MS, () => over || refuse(480));
+      return;
+    }
     this.later(0, chance.percent(10) ? 20_000 : 4_000, () => {
       if (over) return;
       if (mood < 30) {
