@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { askControl, controlPath, type SessionView } from "../console/control.ts";
+import { askControl, controlPath } from "../console/control.ts";
+import type { SessionView } from "../relay/relay.ts";
 import { readConfig } from "./context.ts";
 import { CliError, type Io, table } from "./io.ts";
 

@@ -214,6 +214,7 @@ const httpSchema = z
     plain: z.boolean().default(false),
     connections: z.int().min(1).max(100_000).default(512),
     perSecond: z.int().min(0).default(200),
+    metrics: z.enum(["off", "loopback", "all"]).default("loopback"),
   })
   .refine(({ listen, tls, plain }) => !listen || tls !== undefined || plain || LOOPBACK.test(listen.address), {
     path: ["tls"],

@@ -7,12 +7,13 @@ import { ChargeDesk } from "./charge-desk.ts";
 import { addChargesApi } from "./charges-api.ts";
 import { type HttpServer, startHttp } from "./http.ts";
 import { addIdentityRoutes } from "./identity-routes.ts";
+import { addMetricsRoute } from "./metrics.ts";
 
 /** Serves everything that a relay offers by HTTP. */
 export function serveApi(options: {
   readonly config: Pick<Config, "http" | "authentication" | "portal">;
   readonly listen: NonNullable<Config["http"]["listen"]>;
-  readonly relay: Pick<Relay, "charging" | "identity">;
+  readonly relay: Pick<Relay, "charging" | "identity" | "metrics">;
   readonly log: Logger;
   /** Default: one of its own. */
   readonly desk?: ChargeDesk;
@@ -25,6 +26,7 @@ export function serveApi(options: {
     routes: (app) => {
       addChargesApi(app, desk);
       if (identity) addIdentityRoutes(app, identity);
+      addMetricsRoute(app, relay, config.http.metrics);
     },
   });
 }

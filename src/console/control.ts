@@ -9,20 +9,6 @@ import { err, ok, type Result } from "../support/result.ts";
  * the relay's own system user may open.
  */
 
-/** One session as `GET /sessions` tells it. */
-export interface SessionView {
-  readonly id: string;
-  /** The correlation id that the log shows for both legs. */
-  readonly call: string;
-  readonly user: string;
-  readonly service: string;
-  readonly appServer: string;
-  /** The session chart's state. */
-  readonly state: string;
-  /** When the clock began to run, milliseconds since 1970. */
-  readonly startedAt?: number;
-}
-
 /** Answers one request; what it returns is sent as JSON. `body` is what the request's JSON body says, or undefined. */
 export type ControlHandler = (body: unknown) => unknown | Promise<unknown>;
 

@@ -1,11 +1,10 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { openBus } from "../bus/open.ts";
-import { startBilling } from "../charging/billing.ts";
+import { type Billing, startBilling } from "../charging/billing.ts";
 import type { DirectCharges } from "../charging/direct-charges.ts";
-import { openJournal } from "../charging/journal.ts";
+import { type Journal, openJournal } from "../charging/journal.ts";
 import type { Config } from "../config/schema.ts";
-import type { SessionView } from "../console/control.ts";
 import { appServerAuthenticator } from "../directory/app-server-keys.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
@@ -15,7 +14,7 @@ import { openStore } from "../store/open.ts";
 import { type Clock, systemClock, type TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
-import { createTransactionLayer } from "../transaction/layer.ts";
+import { createTransactionLayer, type Transactions } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
 import type { Destination } from "../transport/types.ts";
@@ -28,10 +27,33 @@ import { endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
 import type { Session } from "./session.ts";
 
+/** One session for people to look at. */
+export interface SessionView {
+  readonly id: string;
+  /** The correlation id that the log shows for both legs. */
+  readonly call: string;
+  readonly user: string;
+  readonly service: string;
+  readonly appServer: string;
+  /** The session chart's state. */
+  readonly state: string;
+  /** When the clock began to run, milliseconds since 1970. */
+  readonly startedAt?: number;
+}
+
+/** What a monitoring system asks for: everything that the relay counts, and what it holds now. */
+export interface Metrics {
+  /** Grow only, since the start. */
+  readonly counters: Readonly<Record<string, number>>;
+  readonly gauges: Readonly<Record<string, number>>;
+}
+
 export interface Relay {
   /** The addresses that it listens on, with the ports that it got. */
   readonly addresses: readonly { readonly transport: string; readonly address: string; readonly port: number }[];
   readonly counters: Readonly<Counters>;
+  /** Everything that is counted, and what there is now. */
+  metrics(): Metrics;
   sessions(): SessionView[];
   /** What charges outside of sessions' dialogs need (M17): who makes them, and who signs in. */
   readonly charging: {
@@ -158,6 +180,7 @@ export async function startRelay(options: {
     addresses: transport.listening,
     counters: core.counters,
     identity,
+    metrics: () => metricsOf(core, transactions, journal, billing),
     sessions: () => [...core.sessions.values()].map(viewOf),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
     onClosing: (fn) => void onClosing.push(fn),
@@ -220,6 +243,32 @@ async function within(clock: Clock, ms: number, promise: Promise<unknown>): Prom
 
 const POLL_MS = 20;
 const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, ms));
+
+function metricsOf(core: Core, transactions: Transactions, journal: Journal, billing: Billing | undefined): Metrics {
+  const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
+  const named = (prefix: string, values: object): [string, number][] =>
+    Object.entries(values).map(([name, value]) => [prefix + name[0]!.toUpperCase() + name.slice(1), value]);
+  return {
+    counters: Object.fromEntries([
+      ...Object.entries(core.counters),
+      ...named("transactions", transactions.stats),
+      ...named("journal", appended),
+      ...named("billing", billing?.counters ?? {}),
+    ]),
+    gauges: {
+      sessions: core.sessions.size,
+      requestsUnderWay: core.requests.size,
+      transfersUnderWay: core.transfers.size,
+      transactions: transactions.size,
+      journalPendingEvents: pendingEvents,
+      journalPendingBytes: pendingBytes,
+      journalMaxBytes: maxBytes,
+      ...(freeDiskBytes !== undefined && { journalFreeDiskBytes: freeDiskBytes }),
+      journalFull: journal.full ? 1 : 0,
+      draining: core.draining ? 1 : 0,
+    },
+  };
+}
 
 function viewOf(session: Session): SessionView {
   const { id, call, user, service, appServer } = session.facts;

@@ -131,6 +131,7 @@ describe("signals", () => {
       addresses: [],
       counters: {} as Relay["counters"],
       identity: undefined,
+      metrics: () => ({ counters: {}, gauges: {} }),
       sessions: () => [],
       charging: {} as Relay["charging"],
       onClosing: () => {},

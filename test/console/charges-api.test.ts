@@ -75,7 +75,11 @@ async function start(http: object = {}) {
   const directory = { service: () => undefined, appServer: server };
   const direct = new DirectCharges({ keeping, local, billing: new MemoryBilling(), directory });
   const keys = new Map([ofTeacher, ofOther].map((one) => [one.key.id, one.key]));
-  const relay = { charging: { direct, appServerKey: (id: string) => keys.get(id) }, identity: undefined };
+  const relay = {
+    charging: { direct, appServerKey: (id: string) => keys.get(id) },
+    identity: undefined,
+    metrics: () => ({ counters: {}, gauges: {} }),
+  };
   api = await serveApi({ config, listen: config.http.listen!, relay, log: silent });
 }
 

@@ -25,7 +25,7 @@ describe("what the relay publishes for those who check its signature (RFC 8224 Â
     closers.push(() => rm(folder, { recursive: true, force: true }));
     const identity = loadIdentityKey({ url: "https://portal.example" }, folder);
     const config = configSchema.parse({ http: { listen: "127.0.0.1:0", plain: true } });
-    const relay = { identity, charging: {} as Relay["charging"] };
+    const relay = { identity, charging: {} as Relay["charging"], metrics: () => ({ counters: {}, gauges: {} }) };
     const api = await serveApi({ config, listen: config.http.listen!, relay, log: pino({ level: "silent" }) });
     closers.push(() => api.close());
     const at = (path: string) => `http://127.0.0.1:${api.port}${path}`;
