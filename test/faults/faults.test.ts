@@ -1,0 +1,31 @@
+import { describe, expect, it } from "vitest";
+import { mongoKind, NO_MONGO } from "../support/mongo-server.ts";
+import { NO_NATS, natsProgram } from "../support/nats-server.ts";
+import { replays } from "./replay.ts";
+import { FAULTS, play } from "./scenarios.ts";
+
+/* Some seconds of what `npm run faults` does for minutes: real nats-server, MongoDB or its stand-in, relay and billing worker as processes. */
+
+const LOAD = { rate: 30, seconds: 6, downMs: 1_500, holdMs: 1_000, chargesPerCall: 1 };
+
+describe("in the middle of a load, with relay, billing worker, NATS and MongoDB as processes of their own (P2)", () => {
+  for (const fault of FAULTS.filter(({ name }) => name !== "none"))
+    it(`what was answered is on the bills, to the last unit: ${fault.name}`, { timeout: 120_000 }, async ({ skip }) => {
+      skip(!natsProgram, NO_NATS);
+      skip(mongoKind() === undefined, NO_MONGO);
+      const report = await play(fault, LOAD);
+      if (typeof report === "string") return skip(report);
+      expect(report.faults).toEqual([]);
+      expect(report.billed).toBe(report.answered);
+      expect(report.answered).toBeGreaterThan(20);
+    });
+
+  for (const { name, run } of replays)
+    it(`the bill is the same: ${name}`, { timeout: 120_000 }, async ({ skip }) => {
+      skip(!natsProgram, NO_NATS);
+      skip(mongoKind() === undefined, NO_MONGO);
+      const report = await run(LOAD);
+      expect(report.faults).toEqual([]);
+      expect(report.billed).toBeGreaterThan(20);
+    });
+});

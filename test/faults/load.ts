@@ -1,0 +1,274 @@
+import { createSocket, type Socket } from "node:dgram";
+import { once } from "node:events";
+import { CHARGE_JSON, PACKAGE, SESSION_HEADER } from "../../src/charging/charge-body.ts";
+import { Answer } from "../../src/relay/answer.ts";
+import { confirmDialog, type Dialog, dialogAsServer, requestWithin } from "../../src/relay/dialog.ts";
+import { type SipRequest, SipResponse } from "../../src/sip/message.ts";
+import { parseMessage } from "../../src/sip/parse.ts";
+import { reasonPhrase } from "../../src/sip/response.ts";
+import { serialize } from "../../src/sip/serialize.ts";
+import { systemClock } from "../../src/support/clock.ts";
+import { systemRandom } from "../../src/support/random.ts";
+import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
+import { defaultTimers, type ServerTransaction, type TransactionUser } from "../../src/transaction/types.ts";
+import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
+import { stampVia, viaFor } from "../../src/transport/via.ts";
+
+/* A client and an app server that make many calls with charges through a relay on real sockets, and note what they were promised. */
+
+/** One charge that the app server has asked for. */
+export interface Asked {
+  readonly id: string;
+  readonly session: string;
+  readonly unitPrice: string;
+  /** `answered`: with 200, so it must be on the bill. `refused`: it must not be. `open`: nobody knows; it is asked for again. */
+  state: "open" | "answered" | "refused";
+}
+
+export interface LoadOptions {
+  readonly rate: number;
+  readonly seconds: number;
+  /** How long a session lasts. */
+  readonly holdMs: number;
+  readonly chargesPerCall: number;
+}
+
+/** A UDP socket as a transport. */
+class UdpEnd implements TransportLayer {
+  readonly socket: Socket;
+  readonly port: number;
+  readonly transactions: Transactions;
+
+  private constructor(socket: Socket, user: TransactionUser) {
+    this.socket = socket;
+    this.port = socket.address().port;
+    this.transactions = createTransactionLayer({ transport: this, clock: systemClock, random: systemRandom, user });
+    socket.on("message", (bytes, { port }) => {
+      const read = parseMessage(bytes, "datagram");
+      if (!read.ok) return;
+      if (read.value.isRequest) stampVia(read.value, "127.0.0.1", port);
+      this.transactions.received(read.value, this.flowTo(port));
+    });
+    socket.on("error", () => {}); // nobody listens at the other end just now
+  }
+
+  static async open(user: TransactionUser): Promise<UdpEnd> {
+    const socket = createSocket({ type: "udp4", recvBufferSize: 4_194_304 });
+    socket.bind(0, "127.0.0.1");
+    await once(socket, "listening");
+    return new UdpEnd(socket, user);
+  }
+
+  get contact(): string {
+    return `<sip:127.0.0.1:${this.port}>`;
+  }
+
+  sendRequest(request: SipRequest, { port }: Destination, branch: string): { flow: Flow; bytes: Buffer } {
+    const flow = this.flowTo(port);
+    request.headers.prepend("Via", viaFor("udp", { host: "127.0.0.1", port: this.port }, branch));
+    request.changed();
+    const bytes = serialize(request);
+    flow.send(bytes);
+    return { flow, bytes };
+  }
+
+  contactFor(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  contactTowards(): string {
+    return `127.0.0.1:${this.port}`;
+  }
+
+  close(): void {
+    this.transactions.close();
+    this.socket.close();
+  }
+
+  private flowTo(port: number): Flow {
+    return {
+      id: `udp/127.0.0.1:${port}`,
+      transport: "udp",
+      reliable: false,
+      secure: false,
+      remoteAddress: "127.0.0.1",
+      remotePort: port,
+      open: true,
+      send: (bytes) => this.socket.send(bytes, port, "127.0.0.1"),
+    };
+  }
+}
+
+/** Answers every INVITE, charges, and waits for BYE. */
+export class LoadServer implements TransactionUser {
+  readonly asked: Asked[] = [];
+  chargesPerCall = 1;
+  private end!: UdpEnd;
+  private readonly run = systemRandom.token(32);
+  private readonly answers = new Map<string, Answer>();
+
+  static async open(): Promise<LoadServer> {
+    const server = new LoadServer();
+    server.end = await UdpEnd.open(server);
+    return server;
+  }
+
+  get port(): number {
+    return this.end.port;
+  }
+
+  request(transaction: ServerTransaction): void {
+    const { request } = transaction;
+    if (request.method !== "INVITE" || request.toTag !== undefined) {
+      reply(transaction, 200);
+      return;
+    }
+    const dialog = dialogAsServer(request, systemRandom.token(64), this.end.contact, transaction.flow);
+    const session = request.headers.get(SESSION_HEADER.toLowerCase()) ?? "";
+    const response = new SipResponse(200, "OK");
+    response.headers.add("To", dialog.local).add("Contact", this.end.contact);
+    const over = () => this.answers.delete(dialog.localTag);
+    const answer = new Answer({
+      transaction,
+      response,
+      timers: defaultTimers,
+      clock: systemClock,
+      onAck: () => {
+        over();
+        for (let i = 0; i < this.chargesPerCall; i++) this.charge(dialog, session);
+      },
+      onSilence: over,
+    });
+    this.answers.set(dialog.localTag, answer);
+  }
+
+  ack(ack: SipRequest): void {
+    this.answers.get(ack.toTag ?? "")?.acknowledged(ack);
+  }
+
+  flowFailed(): void {}
+
+  close(): void {
+    for (const answer of this.answers.values()) answer.stop();
+    this.end.close();
+  }
+
+  private charge(dialog: Dialog, session: string): void {
+    const n = this.asked.length + 1;
+    const asked: Asked = {
+      id: `${this.run}-${n}`,
+      session,
+      unitPrice: `${n % 7}.${String(n % 100).padStart(2, "0")}`,
+      state: "open",
+    };
+    this.asked.push(asked);
+    const info = requestWithin(dialog, "INFO");
+    info.headers.add("Info-Package", PACKAGE).add("Content-Type", CHARGE_JSON);
+    info.body = Buffer.from(JSON.stringify({ charges: [chargeOf(asked)] }));
+    this.end.transactions.send(info, destinationOf(dialog), {
+      final: ({ status }) => {
+        if (status === 200) asked.state = "answered";
+        else if (status === 400 || status === 403) asked.state = "refused";
+      },
+      timeout: () => {},
+      transportError: () => {},
+    });
+  }
+}
+
+export const chargeOf = ({ id, unitPrice }: Asked) => ({ id, item: "thing", unitPrice, currency: "EUR" });
+
+/** Makes calls at a rate, each held for a while. */
+export class LoadClient implements TransactionUser {
+  established = 0;
+  failed = 0;
+  private end!: UdpEnd;
+  private readonly relay: Destination;
+  private under = 0;
+
+  private constructor(relayPort: number) {
+    this.relay = { transport: "udp", address: "127.0.0.1", port: relayPort };
+  }
+
+  static async open(relayPort: number): Promise<LoadClient> {
+    const client = new LoadClient(relayPort);
+    client.end = await UdpEnd.open(client);
+    return client;
+  }
+
+  /** Resolves when every call is over, or has failed. */
+  async make({ rate, seconds, holdMs }: LoadOptions): Promise<void> {
+    const startedAt = Date.now();
+    const calls = rate * seconds;
+    for (let made = 0; made < calls; ) {
+      const due = Math.min(calls, Math.floor(((Date.now() - startedAt) / 1000) * rate) + 1);
+      for (; made < due; made++) this.call(holdMs);
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    while (this.under > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+
+  request(transaction: ServerTransaction): void {
+    reply(transaction, 200); // BYE of a relay that lost somebody, OPTIONS
+  }
+
+  ack(): void {}
+
+  flowFailed(): void {}
+
+  close(): void {
+    this.end.close();
+  }
+
+  private call(holdMs: number): void {
+    const localTag = systemRandom.token(64);
+    const dialog: Dialog = {
+      callId: systemRandom.token(96),
+      localTag,
+      remoteTag: "",
+      local: `<sip:alice:secret@portal.example>;tag=${localTag}`,
+      remote: "<sip:wine@portal.example>",
+      remoteTarget: "sip:wine@portal.example",
+      routes: [],
+      localSeq: 0,
+      remoteSeq: -1,
+      contact: this.end.contact,
+    };
+    this.under++;
+    let over = false;
+    const done = (established: boolean) => {
+      if (over) return;
+      over = true;
+      this.under--;
+      if (!established) this.failed++;
+    };
+    let answered = false;
+    this.end.transactions.send(requestWithin(dialog, "INVITE"), this.relay, {
+      final: (response) => {
+        if (response.status >= 300) return done(false);
+        if (!answered) confirmDialog(dialog, response);
+        this.end.transactions.sendAck(requestWithin(dialog, "ACK", 1), destinationOf(dialog));
+        if (answered) return;
+        answered = true;
+        this.established++;
+        systemClock.setTimeout(() => this.hangUp(dialog, () => done(true)), holdMs);
+      },
+      timeout: () => done(false),
+      transportError: () => done(false),
+    });
+  }
+
+  private hangUp(dialog: Dialog, done: () => void): void {
+    const bye = requestWithin(dialog, "BYE");
+    this.end.transactions.send(bye, destinationOf(dialog), { final: done, timeout: done, transportError: done });
+  }
+}
+
+function destinationOf(dialog: Dialog): Destination {
+  const port = Number(/:(\d+)/.exec(dialog.remoteTarget.replace(/^sips?:/, ""))?.[1] ?? 5060);
+  return { transport: "udp", address: "127.0.0.1", port };
+}
+
+function reply(transaction: ServerTransaction, status: number): void {
+  transaction.respond(new SipResponse(status, reasonPhrase(status)));
+}
