@@ -10,7 +10,7 @@ const LOAD = { rate: 30, seconds: 6, downMs: 1_500, holdMs: 1_000, chargesPerCal
 
 describe("in the middle of a load, with relay, billing worker, NATS and MongoDB as processes of their own (P2)", () => {
   for (const fault of FAULTS.filter(({ name }) => name !== "none"))
-    it(`what was answered is on the bills, to the last unit: ${fault.name}`, { timeout: 120_000 }, async ({ skip }) => {
+    it(`what was answered is on the bills, to the last unit: ${fault.name}`, { timeout: 400_000 }, async ({ skip }) => {
       skip(!natsProgram, NO_NATS);
       skip(mongoKind() === undefined, NO_MONGO);
       const report = await play(fault, LOAD);
@@ -21,7 +21,7 @@ describe("in the middle of a load, with relay, billing worker, NATS and MongoDB 
     });
 
   for (const { name, run } of replays)
-    it(`the bill is the same: ${name}`, { timeout: 120_000 }, async ({ skip }) => {
+    it(`the bill is the same: ${name}`, { timeout: 400_000 }, async ({ skip }) => {
       skip(!natsProgram, NO_NATS);
       skip(mongoKind() === undefined, NO_MONGO);
       const report = await run(LOAD);
