@@ -23,6 +23,9 @@ export const PACKAGE = "tollgate-charge";
 /** The header by which the relay tells an app server what a session is called, and an app server the relay (M15). */
 export const SESSION_HEADER = "Tollgate-Session";
 
+/** The header by which the relay tells an app server which service an INVITE asks for, and either end the same of a re-INVITE or UPDATE (M3, M20, M22). */
+export const SERVICE_HEADER = "Tollgate-Service";
+
 /** More than this is refused, in bytes and in charges. */
 export const MAX_CHARGE_BODY_BYTES = 65_536;
 export const MAX_CHARGES = 100;

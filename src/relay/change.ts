@@ -1,4 +1,5 @@
 import { otherSide, type Side } from "../../machines/events.ts";
+import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import { Answer } from "./answer.ts";
@@ -15,6 +16,14 @@ export interface UnderWay {
   abort(): void;
 }
 
+/** A change to another service that the two ends are to agree on. */
+export interface ServiceDecision {
+  /** Its id. */
+  readonly service: string;
+  /** Told once whether both agree; what comes of it is then not for `Change`. */
+  readonly decided: (agreed: boolean) => void;
+}
+
 /**
  * A re-INVITE or UPDATE on its way from one end of a session to the other and back (RFC 3261 §14, RFC 3311): hold and resume, a
  * refresh, anything that the two agree on.
@@ -26,20 +35,19 @@ export class Change implements ClientTransactionUser, UnderWay {
   private readonly source: Leg;
   private readonly target: Leg;
   private readonly seq: number;
-  private readonly decided: ((agreed: boolean) => void) | undefined;
+  private readonly decided: ServiceDecision["decided"] | undefined;
   private towards: ClientTransaction | undefined;
   private answered = false;
   private acknowledged: SipRequest | undefined;
 
-  /** `decided`: told once whether both ends agree, and then what comes of it is not for here. */
   constructor(
     session: Session,
     from: Side,
     transaction: ServerTransaction,
-    decided: ((agreed: boolean) => void) | undefined = undefined,
+    wanted: ServiceDecision | undefined = undefined,
   ) {
     this.session = session;
-    this.decided = decided;
+    this.decided = wanted?.decided;
     this.from = from;
     this.transaction = transaction;
     this.source = session.leg(from)!;
@@ -48,6 +56,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     this.seq = this.target.dialog.localSeq;
     pass(transaction.request, request);
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
+    if (wanted) request.headers.add(SERVICE_HEADER, wanted.service);
     transaction.onCancel = () => this.towards?.cancel();
     this.target.send(request, this, (started) => {
       this.towards = started;

@@ -1,4 +1,4 @@
-import { SESSION_HEADER } from "../charging/charge-body.ts";
+import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
 import { withTag } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
@@ -217,6 +217,7 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   if (!headers.has("allow")) headers.add("Allow", ALLOW);
   headers.add("Recv-Info", recvInfoWithCharges(original.headers));
   headers.add(SESSION_HEADER, session.id);
+  headers.add(SERVICE_HEADER, session.identified.service.id); // a rule may make another of it than the Request-URI says
   const user = `sip:${session.facts.user}@${core.config.portal.domains[0]}`;
   headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
   core.proof?.(request, user);

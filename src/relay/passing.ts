@@ -32,6 +32,7 @@ export const OWN: ReadonlySet<string> = new Set([
   "identity",
   "identity-info",
   "tollgate-session",
+  "tollgate-service",
   "replaces",
   "target-dialog",
   "refer-to",

@@ -1,4 +1,4 @@
-import { SESSION_HEADER } from "../charging/charge-body.ts";
+import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
 import type { Leg } from "./leg.ts";
@@ -33,6 +33,7 @@ export class Reinvitation implements ClientTransactionUser {
     pass(original, request);
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
     request.headers.add(SESSION_HEADER, second.id);
+    request.headers.add(SERVICE_HEADER, second.identified.service.id);
     this.leg.send(request, this, (started) => {
       this.transaction = started;
     });

@@ -197,10 +197,11 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
     previous: { session: first.id, by: "change" },
     credits: credit && { keyFor: () => credit.terms.key },
   };
-  first.change = new Change(first, "server", transaction, (agreed) => {
+  const decided = (agreed: boolean) => {
     if (agreed) switchTo(first, origin, credit);
     else credit?.close(false);
-  });
+  };
+  first.change = new Change(first, "server", transaction, { service: identified.service.id, decided });
 }
 
 /** Both ends agree already: the next part stands at once. */

@@ -6,30 +6,21 @@ import {
   type ResponseOptions,
   type URI,
 } from "sip.js/lib/core/index.js";
-import { PACKAGE, SESSION_HEADER } from "../charging/charge-body.ts";
+import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import { passportName } from "../sip/passport.ts";
 import { sipUriOf } from "../sip/uri.ts";
 import type { Logger } from "../support/log.ts";
-import { type AppSession, createAppSession } from "./app-session.ts";
+import { Decision, RETRY_AFTER_S, type ServiceHandler } from "./decision.ts";
 import { type Dialog, within } from "./dialog.ts";
-import { type ChargesTarget, reportLate } from "./late-charges.ts";
+import type { ChargesTarget } from "./late-charges.ts";
 import { createProofCheck, type ProofCheck, type ProofOptions } from "./proof.ts";
-import {
-  ACCESS_TYPE,
-  accessBody,
-  type Description,
-  descriptionOf,
-  SESSION_DISPOSITION,
-  toBody,
-} from "./session-description.ts";
-import { SipError } from "./sip-error.ts";
 import { TcpServerTransport } from "./tcp-server-transport.ts";
 import { bracketed, createUserAgent, requestUriOf, type UserAgent } from "./user-agent.ts";
 
 export interface AppServerOptions {
   /** Port 0: any free one, see `AppServer.port`. */
   readonly listen: { readonly host: string; readonly port: number };
-  /** Service id (user part of the Request-URI) to who decides about a request for it. */
+  /** Service id, as the relay knows it (of others: the user part of the Request-URI), to who decides about a request for it. */
   readonly services: Readonly<Record<string, ServiceHandler>>;
   /** Host that Contact and Via say; needed where `listen.host` stands for all addresses. */
   readonly advertised?: string;
@@ -60,33 +51,8 @@ export interface AppServer {
   close(): Promise<void>;
 }
 
-/** Decides by `accept` or `refuse`, at once or later; one that throws is answered with 500. */
-export type ServiceHandler = (request: ServiceRequest) => unknown;
-
-/** What a success may carry (M6): a URL, or a body of one's own. */
-export type Acceptance = { readonly url?: string } | { readonly body: string; readonly contentType: string };
-
-/** A request for a service (M5). */
-export interface ServiceRequest {
-  readonly service: string;
-  /** Who asks, as the relay vouches for it: P-Asserted-Identity (RFC 3325) where there is one, else From. */
-  readonly user: string;
-  /** The client's description of what it wants (M1). */
-  readonly description: Description | undefined;
-  /** First value of a header of the INVITE. */
-  header(name: string): string | undefined;
-  /** Aborted when the request was given up (CANCEL) before it was decided. */
-  readonly signal: AbortSignal;
-  /** Resolves when the session stands (ACK). Rejects with a `SipError` where it does not come to that. */
-  accept(acceptance?: Acceptance): Promise<AppSession>;
-  /** Final answer of 300 to 699, for instance 486 "Busy Here". */
-  refuse(status: number, reason?: string): void;
-}
-
 const CAPACITY = 10_000;
-const DECISION_MS = 180_000;
 const CLOSE_MS = 2000;
-const RETRY_AFTER_S = 5;
 
 /** Serves requests that come from the relay by SIP over TCP (M5-M7, M9-M11, M14, M16), and answers OPTIONS (health). */
 export async function serve(options: AppServerOptions): Promise<AppServer> {
@@ -174,7 +140,12 @@ class SipAppServer implements AppServer {
     if (service === undefined) return void invite.reject({ statusCode: 404 });
     if (this.closing || this.dialogs.size + this.undecided.size >= capacity)
       return void invite.reject(this.unavailable());
-    const decision = new Decision(invite, service, this.options.logger, this.dialogs, this.late);
+    const decision = new Decision(invite, service, {
+      services,
+      logger: this.options.logger,
+      dialogs: this.dialogs,
+      late: this.late,
+    });
     this.undecided.add(decision);
     void decision.made.then(() => this.undecided.delete(decision));
     void this.decide(decision, message, services[service]!);
@@ -192,148 +163,17 @@ class SipAppServer implements AppServer {
   }
 }
 
-/** An INVITE on which the app server has not decided yet. */
-class Decision {
-  readonly made: Promise<void>;
-  private readonly invite: IncomingInviteRequest;
-  private readonly service: string;
-  private readonly logger: Logger | undefined;
-  private readonly dialogs: Set<Dialog>;
-  private readonly late: ChargesTarget | undefined;
-  readonly user: string;
-  private readonly abort = new AbortController();
-  private readonly timer: NodeJS.Timeout;
-  private settle!: () => void;
-  private open = true;
-
-  constructor(
-    invite: IncomingInviteRequest,
-    service: string,
-    logger: Logger | undefined,
-    dialogs: Set<Dialog>,
-    late: ChargesTarget | undefined,
-  ) {
-    this.late = late;
-    this.invite = invite;
-    this.service = service;
-    this.logger = logger;
-    this.dialogs = dialogs;
-    this.user = identityOf(invite.message);
-    this.made = new Promise((resolve) => {
-      this.settle = resolve;
-    });
-    this.timer = setTimeout(() => this.refuse(480), DECISION_MS);
-    invite.delegate = {
-      onCancel: () => {
-        this.refuse(487); // RFC 3261 §9.2
-        this.abort.abort();
-      },
-    };
-  }
-
-  async ask(handler: ServiceHandler): Promise<void> {
-    if (!this.open) return; // given up while the proof was checked
-    this.invite.progress({ statusCode: 180, extraHeaders: recvInfo(this.invite.message) });
-    try {
-      await handler({
-        service: this.service,
-        user: this.user,
-        description: descriptionOf(this.invite.message),
-        header: (name) => this.invite.message.getHeader(name),
-        signal: this.abort.signal,
-        accept: (acceptance) => {
-          const session = this.accept(acceptance);
-          session.catch(() => {}); // for a handler that does not wait: a client that hangs up early must not end the process
-          return session;
-        },
-        refuse: (status, reason) => this.refuse(status, reason),
-      });
-    } catch (error) {
-      // Whoever accepted a request that was given up in the meantime has nothing to be told about.
-      if (this.open || !(error instanceof SipError))
-        this.logger?.error({ err: error, service: this.service }, "a service handler failed");
-      this.refuse(500);
-    }
-  }
-
-  refuse(status: number, reason?: string): void {
-    if (!(status >= 300 && status <= 699)) throw new RangeError(`refuse: ${status} is not a status of 300 to 699`);
-    if (reason !== undefined && /[\r\n]/.test(reason)) throw new TypeError("refuse: a reason is one line");
-    if (!this.close()) return;
-    const answer: ResponseOptions =
-      reason === undefined ? { statusCode: status } : { statusCode: status, reasonPhrase: reason };
-    if (status === 503) answer.extraHeaders = [`Retry-After: ${RETRY_AFTER_S}`];
-    if (status < 400) this.invite.redirect([], answer);
-    else this.invite.reject(answer);
-  }
-
-  async accept(acceptance: Acceptance = {}): Promise<AppSession> {
-    const body =
-      "body" in acceptance ? { contentType: acceptance.contentType, content: acceptance.body } : access(acceptance.url);
-    if (!this.close()) throw new SipError(487, "Request Terminated", "the request was decided or given up before");
-    const { message } = this.invite;
-    // SIP.js wants a body in every 2xx of its own: without a URL it is an empty access body.
-    const { session } = this.invite.accept({
-      statusCode: 200,
-      extraHeaders: [SESSION_DISPOSITION, ...recvInfo(message)],
-      body: toBody(body),
-    });
-    const { late } = this;
-    const { dialog, app } = createAppSession(session, {
-      tollgateSession: message.getHeader(SESSION_HEADER),
-      late: late && ((charges) => reportLate(late, message, charges)),
-      service: this.service,
-      user: this.user,
-      chargePackage: offersCharging(message),
-      warn: (why) => this.logger?.error({ session: session.callId, service: this.service }, why),
-    });
-    this.dialogs.add(dialog);
-    void dialog.ended.then(() => this.dialogs.delete(dialog));
-    if (!(await dialog.confirmed()))
-      throw new SipError(408, "Request Timeout", "the session ended before its ACK came");
-    return app;
-  }
-
-  private close(): boolean {
-    if (!this.open) return false;
-    this.open = false;
-    clearTimeout(this.timer);
-    this.settle();
-    return true;
-  }
-}
-
-const access = (url: string | undefined): Description =>
-  url === undefined ? { contentType: ACCESS_TYPE, content: "{}" } : accessBody(url);
-
-/** The service is named by the Request-URI, or by To where the relay has put our address into the Request-URI. */
+/** As the relay's rules have it, else as the Request-URI names it, or To where the relay has put our address into the Request-URI. */
 function serviceOf(message: IncomingRequestMessage, services: AppServerOptions["services"]): string | undefined {
-  for (const uri of [requestUriOf(message), message.to.uri]) {
-    const name = uri?.user === undefined ? "" : decoded(uri.user);
-    if (Object.hasOwn(services, name)) return name;
-  }
-  return undefined;
+  const names = [requestUriOf(message), message.to.uri].map((uri) => decoded(uri?.user ?? ""));
+  return [message.getHeader(SERVICE_HEADER) ?? "", ...names].find((name) => Object.hasOwn(services, name));
 }
-
-function identityOf(message: IncomingRequestMessage): string {
-  const asserted = message.getHeader("p-asserted-identity");
-  const read = asserted === undefined ? undefined : Grammar.nameAddrHeaderParse(asserted);
-  return (read ?? message.from).uri.toRaw();
-}
-
-/** RFC 6086 §5.2.3: whoever got a Recv-Info answers with one; we want no INFO of any package. */
-const recvInfo = (message: IncomingRequestMessage) => (message.hasHeader("recv-info") ? ["Recv-Info:"] : []);
 
 /** As a PASSporT names the user (RFC 8224 §8.5). */
 function canonical(text: string): string | undefined {
   const uri = sipUriOf(text);
   const name = uri && passportName(uri);
   return name && ("uri" in name ? name.uri : name.tn);
-}
-
-function offersCharging(message: IncomingRequestMessage): boolean {
-  const packages = message.getHeaders("recv-info").flatMap((value) => value.split(","));
-  return packages.some((name) => name.split(";", 1)[0]!.trim().toLowerCase() === PACKAGE);
 }
 
 function decoded(user: string): string {

@@ -1,8 +1,12 @@
 import type { Body, Session } from "sip.js/lib/core/index.js";
-import { formatChargeBody, PACKAGE } from "../charging/charge-body.ts";
+import { formatChargeBody, PACKAGE, SESSION_HEADER } from "../charging/charge-body.ts";
 import type { Charge } from "../charging/events.ts";
+import type { Logger } from "../support/log.ts";
 import { systemRandom } from "../support/random.ts";
+import { type AskedChange, type ChangeOptions, changeBody, type ServiceChange } from "./changes.ts";
+import type { ServiceHandler, ServiceRequest } from "./decision.ts";
 import { Dialog, type Ending, referTo } from "./dialog.ts";
+import { acceptanceBody, descriptionOf } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
 
 const END_CALLBACK_MS = 5000;
@@ -33,6 +37,7 @@ export interface AppSession {
   readonly id: string;
   /** What the relay calls the session (its Tollgate-Session header): charges by HTTPS name it. */
   readonly tollgateSession: string | undefined;
+  /** Follows a change. */
   readonly service: string;
   /** Identity of the subscriber, `sip:alice@portal.com`. */
   readonly user: string;
@@ -45,6 +50,17 @@ export interface AppSession {
    * session there. Rejects with a `SipError`: 403 where the operator does not allow it, or why it came to nothing; this session then goes on.
    */
   refer(to: string, options?: ReferOptions): Promise<void>;
+  /**
+   * Changes to another service that this server offers as well (M22), when the client agrees: `beer`, or a description of which the relay's rules make a
+   * service. Resolves when it stands. Rejects with a `SipError`: 403 where this server does not offer it, 491 where another change is under way, or the
+   * client's refusal; the session then goes on as it was.
+   */
+  change(to: string | ServiceChange, options?: ChangeOptions): Promise<void>;
+  /**
+   * Decides when the client asks this server for another service within this session (M20); its `accept` gives this same session. Without it, whoever
+   * is registered for that service at this server decides as about a new session, and nobody: 488. One that throws refuses with 500.
+   */
+  onChange(handler: ServiceHandler): void;
   /** Hangs up (M11); resolves when the answer to BYE is there. */
   end(): Promise<Ending>;
   /** Registers what is to be charged at the end when the client hangs up: to be called as soon as the session stands. */
@@ -60,7 +76,9 @@ export interface AppSessionFacts {
   readonly chargePackage: boolean;
   readonly tollgateSession: string | undefined;
   /** Reports charges when the dialog has ended (M15); undefined: there is no way then. */
-  readonly late: ((body: Body) => Promise<void>) | undefined;
+  readonly late: ((body: Body, session: string | undefined) => Promise<void>) | undefined;
+  readonly handlerOf: (service: string) => ServiceHandler | undefined;
+  readonly logger: Logger | undefined;
   /** Told of charges that do not reach the bill: refused by the relay, or an end callback that threw or took too long. */
   readonly warn: (why: string) => void;
 }
@@ -81,17 +99,44 @@ export function createAppSession(
       body: chargeBody(charges, "render"),
     };
   });
+  const now = { service: facts.service, tollgateSession: facts.tollgateSession };
+  let decide: ServiceHandler | undefined;
+  dialog.onChange((asked) => {
+    const handler = decide ?? facts.handlerOf(asked.service);
+    if (!handler) return asked.refuse(488);
+    const stands = () => {
+      now.service = asked.service;
+      now.tollgateSession = asked.message.getHeader(SESSION_HEADER) ?? now.tollgateSession;
+      return app;
+    };
+    void (async () => handler(serviceRequest(asked, facts.user, stands)))().catch((error) => {
+      if (!(error instanceof SipError)) facts.logger?.error({ err: error }, "a service handler failed");
+      asked.refuse(500);
+    });
+  });
   const app: AppSession = {
     id: session.callId,
-    tollgateSession: facts.tollgateSession,
-    service: facts.service,
+    get tollgateSession() {
+      return now.tollgateSession;
+    },
+    get service() {
+      return now.service;
+    },
     user: facts.user,
     charge: (...inputs) => {
-      const ids = charge(dialog, inputs.map(complete), facts);
+      const ids = charge(dialog, inputs.map(complete), facts, now.tollgateSession);
       ids.catch((error: Error) => facts.warn(`a charge was refused: ${error.message}`)); // also for who does not wait
       return ids;
     },
     refer: async (to, { keep } = {}) => dialog.refer(referTo(to, keep)),
+    change: async (to, { method = "INVITE" } = {}) => {
+      const wanted = typeof to === "string" ? { service: to } : to;
+      await dialog.change(method, changeBody(wanted));
+      now.service = wanted.service ?? now.service;
+    },
+    onChange: (handler) => {
+      decide = handler;
+    },
     end: () => dialog.bye(),
     onEnd: (callback) => void callbacks.push(callback),
     ended: dialog.ended,
@@ -99,8 +144,30 @@ export function createAppSession(
   return { dialog, app };
 }
 
+function serviceRequest(asked: AskedChange, user: string, stands: () => AppSession): ServiceRequest {
+  const { service, message, signal, refuse } = asked;
+  return {
+    service,
+    user,
+    description: descriptionOf(message),
+    header: (name) => message.getHeader(name),
+    signal,
+    accept: (acceptance = {}) => {
+      const standing = asked.accept(acceptanceBody(acceptance)).then(stands);
+      standing.catch(() => {}); // for a handler that does not wait
+      return standing;
+    },
+    refuse,
+  };
+}
+
 /** Reports charges in one INFO (RFC 6086), or in one MESSAGE where the dialog is over, or ends in this moment. */
-async function charge(dialog: Dialog, charges: readonly Charge[], facts: AppSessionFacts): Promise<string[]> {
+async function charge(
+  dialog: Dialog,
+  charges: readonly Charge[],
+  facts: AppSessionFacts,
+  session: string | undefined,
+): Promise<string[]> {
   const { chargePackage, late } = facts;
   const ids = charges.map(({ id }) => id);
   if (!dialog.over || !late) {
@@ -115,7 +182,7 @@ async function charge(dialog: Dialog, charges: readonly Charge[], facts: AppSess
       if (!late || !(error instanceof SipError) || error.status !== 481) throw error;
     }
   }
-  await late(chargeBody(charges, "render"));
+  await late(chargeBody(charges, "render"), session);
   return ids;
 }
 

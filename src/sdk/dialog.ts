@@ -1,15 +1,19 @@
 import type {
+  Body,
   IncomingByeRequest,
   IncomingNotifyRequest,
   IncomingResponse,
-  OutgoingRequestDelegate,
+  IncomingResponseMessage,
   RequestOptions,
   ResponseOptions,
   Session,
 } from "sip.js/lib/core/index.js";
 import { readFragStatus } from "../sip/sipfrag.ts";
+import { finalAnswer, refusalOf, textOf } from "./answers.ts";
+import { type AskedChange, Changes } from "./changes.ts";
 import { type Description, descriptionOf } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
+import type { SessionDelegateWithUpdate } from "./update.ts";
 
 /** How a session ended, the same for both sides. */
 export interface Ending {
@@ -37,8 +41,9 @@ export class Dialog {
   private state: "confirmed" | "ack-wait" | "ending" | "ended";
   /** Told of the reports of a REFER under way. */
   private report: ((status: number, reason: string) => void) | undefined;
-  /** The REFER sent last. */
-  private refersWith: { readonly cseq: number } | undefined;
+  /** The REFER or UPDATE sent last. */
+  private lastSent: { readonly cseq: number } | undefined;
+  private readonly changes: Changes;
   private readonly acked: Promise<boolean>;
   private settleAcked!: (acked: boolean) => void;
 
@@ -53,13 +58,23 @@ export class Dialog {
       this.settleAcked = resolve;
     });
     if (role === "uac") this.settleAcked(true);
-    session.delegate = {
-      onAck: () => this.settleConfirmed(),
+    const sent = (request: { readonly cseq: number }) => {
+      this.lastSent = request;
+    };
+    this.changes = new Changes(session, sent, () => void this.bye());
+    const delegate: SessionDelegateWithUpdate = {
+      onAck: () => {
+        this.settleConfirmed();
+        this.changes.acked();
+      },
+      onInvite: (request) => this.changes.received(request),
+      onUpdate: (request) => this.changes.received(request),
       // RFC 3261 §13.3.1.4: no ACK in 64*T1, the session is ended with BYE.
       onAckTimeout: () => void this.bye({ extraHeaders: ['Reason: SIP;cause=408;text="No ACK"'] }),
       onNotify: (request) => this.receiveNotify(request),
       onBye: (request) => void this.receiveBye(request, answerBye),
     };
+    session.delegate = delegate;
   }
 
   get over(): boolean {
@@ -103,7 +118,7 @@ export class Dialog {
       const done = ({ message }: IncomingResponse) => {
         const status = message.statusCode ?? 500;
         if (status < 300) return resolve();
-        reject(new SipError(status, message.reasonPhrase ?? "", textOf(descriptionOf(message))));
+        reject(refusalOf(message));
         // RFC 3261 §12.2.1.2: the other side knows of no such dialog, so there is none.
         if (status === 481 || status === 408) void this.bye();
       };
@@ -132,12 +147,24 @@ export class Dialog {
       };
       const refused = ({ message }: IncomingResponse) =>
         fail(message.statusCode ?? 500, message.reasonPhrase ?? "", textOf(descriptionOf(message)));
-      this.refersWith = this.session.refer(
+      this.lastSent = this.session.refer(
         { onAccept: () => this.catchUp(), onRedirect: refused, onReject: refused },
         { ...options, extraHeaders: [`Refer-To: ${to}`, ...(options.extraHeaders ?? [])] },
       ).message;
       void this.ended.then(() => fail(481, "Call/Transaction Does Not Exist", "the session ended before it was moved"));
     });
+  }
+
+  /** Asks the other end for another service (M20, M22); resolves with its success, rejects with its refusal. The session goes on either way. */
+  change(method: "INVITE" | "UPDATE", body: Body): Promise<IncomingResponseMessage> {
+    if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
+    this.catchUp();
+    return this.changes.ask(method, body).finally(() => this.catchUp());
+  }
+
+  /** Who decides when the other end asks for another service. */
+  onChange(asked: (change: AskedChange) => void): void {
+    this.changes.onAsked = asked;
   }
 
   /** The connection is gone and with it the session. */
@@ -152,10 +179,10 @@ export class Dialog {
     this.settleAcked(true);
   }
 
-  /** SIP.js gives a REFER that it sends again with credentials the next number, and then uses that one again in the dialog. */
+  /** SIP.js gives a REFER or UPDATE that it sends again with credentials the next number, and then uses that one again in the dialog. */
   private catchUp(): void {
     const dialog = this.session as unknown as { localSequenceNumber: number; incrementLocalSequenceNumber(): void };
-    const sent = this.refersWith?.cseq ?? 0;
+    const sent = this.lastSent?.cseq ?? 0;
     while (dialog.localSequenceNumber < sent) dialog.incrementLocalSequenceNumber();
   }
 
@@ -170,6 +197,7 @@ export class Dialog {
 
   private async receiveBye(request: IncomingByeRequest, answer: ByeAnswer): Promise<void> {
     this.state = "ending";
+    this.changes.end();
     const reason = request.message.getHeader("reason");
     request.accept(await answer());
     this.end(reason === undefined ? { by: "remote" } : { by: "remote", reason });
@@ -177,6 +205,7 @@ export class Dialog {
 
   private end(ending: Ending): void {
     this.state = "ended";
+    this.changes.end();
     this.settle(ending);
     this.settleAcked(false);
   }
@@ -186,16 +215,6 @@ function endingOf({ message }: IncomingResponse): Ending {
   const body = descriptionOf(message);
   const status = message.statusCode ?? 500;
   return body ? { by: "local", status, body } : { by: "local", status };
-}
-
-/** The three ways in which SIP.js tells a final answer, as one. */
-export function finalAnswer(done: (response: IncomingResponse) => void): OutgoingRequestDelegate {
-  return { onAccept: done, onRedirect: done, onReject: done };
-}
-
-/** A body that is text for people, such as what was wrong with a charge. */
-export function textOf(description: Description | undefined): string | undefined {
-  return description?.contentType.toLowerCase().startsWith("text/plain") ? description.content.trim() : undefined;
 }
 
 /** Waits for all, but not longer than that. */

@@ -1,9 +1,7 @@
 import { type Body, Grammar, type IncomingRequestMessage, URI, type UserAgentCore } from "sip.js/lib/core/index.js";
 import { SESSION_HEADER } from "../charging/charge-body.ts";
 import { systemRandom } from "../support/random.ts";
-import { finalAnswer, textOf } from "./dialog.ts";
-import { descriptionOf } from "./session-description.ts";
-import { SipError } from "./sip-error.ts";
+import { finalAnswer, refusalOf } from "./answers.ts";
 
 /** Where charges go when there is no dialog any more (M15). */
 export interface ChargesTarget {
@@ -14,10 +12,14 @@ export interface ChargesTarget {
 
 /**
  * Reports charges after the session's end in a MESSAGE outside of any dialog (RFC 3428). `invite` is the relay's: it says where the relay is, what its
- * domain is called, and which session it was. Rejects with the relay's refusal as a `SipError`.
+ * domain is called; `session` which one it was. Rejects with the relay's refusal as a `SipError`.
  */
-export function reportLate({ core, follow }: ChargesTarget, invite: IncomingRequestMessage, body: Body): Promise<void> {
-  const session = invite.getHeader(SESSION_HEADER);
+export function reportLate(
+  { core, follow }: ChargesTarget,
+  invite: IncomingRequestMessage,
+  session: string | undefined,
+  body: Body,
+): Promise<void> {
   const asserted = invite.getHeader("p-asserted-identity");
   const portal = (asserted && Grammar.nameAddrHeaderParse(asserted)?.uri.host) || invite.to.uri.host;
   const target = new URI("sip", "charges", portal);
@@ -40,7 +42,7 @@ export function reportLate({ core, follow }: ChargesTarget, invite: IncomingRequ
       finalAnswer(({ message: answer }) => {
         const status = answer.statusCode ?? 500;
         if (status < 300) resolve();
-        else reject(new SipError(status, answer.reasonPhrase ?? "", textOf(descriptionOf(answer))));
+        else reject(refusalOf(answer));
       }),
     );
   });

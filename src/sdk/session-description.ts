@@ -29,6 +29,16 @@ export function descriptionOf(message: IncomingRequestMessage | IncomingResponse
   return { contentType: message.getHeader("content-type") ?? "application/octet-stream", content: message.body };
 }
 
+/** What a success may carry (M6): a URL, or a body of one's own. */
+export type Acceptance = { readonly url?: string } | { readonly body: string; readonly contentType: string };
+
+/** As a body. Without a URL it is an empty access body: SIP.js wants a body in every 2xx of its own. */
+export function acceptanceBody(acceptance: Acceptance): Body {
+  if ("body" in acceptance) return toBody({ contentType: acceptance.contentType, content: acceptance.body });
+  const { url } = acceptance;
+  return toBody(url === undefined ? { contentType: ACCESS_TYPE, content: "{}" } : accessBody(url));
+}
+
 export function accessBody(url: string): Description {
   return { contentType: ACCESS_TYPE, content: JSON.stringify({ url }) };
 }

@@ -13,9 +13,10 @@ import {
 import type { Logger } from "../support/log.ts";
 import { systemRandom } from "../support/random.ts";
 import { DigestCredentials, selectChallenge } from "./digest.ts";
+import { receiveUpdate, tellOfCancel } from "./update.ts";
 
 export const USER_AGENT = "tollgate-sdk";
-export const ALLOW = "Allow: INVITE, ACK, BYE, CANCEL, INFO, OPTIONS, NOTIFY";
+export const ALLOW = "Allow: INVITE, ACK, BYE, CANCEL, INFO, OPTIONS, NOTIFY, UPDATE";
 
 /**
  * SIP.js below its `UserAgent`: the user agent core, with dialogs and transactions as RFC 3261 has them.
@@ -98,7 +99,9 @@ function receiveRequest(
   if (message.method !== "OPTIONS") {
     // SIP.js answers 404 unless the Request-URI has the user of its own address. Ours names a service; whoever gets the request decides.
     message.ruri = core.configuration.contact.uri;
-    core.receiveIncomingRequestFromTransport(message);
+    if (message.method === "UPDATE") receiveUpdate(core, message);
+    else core.receiveIncomingRequestFromTransport(message);
+    if (message.method === "CANCEL") tellOfCancel(core, message);
     return;
   }
   // RFC 3261 §12.2.2: within a dialog that is not there 481, so that whoever asks whether a session still stands learns that it does not.

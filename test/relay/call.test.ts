@@ -91,9 +91,11 @@ describe("a call through the relay", () => {
         ["Authorization", 'Digest username="a", realm="wine.example", nonce="n", uri="sip:x", response="r"'],
         ["P-Asserted-Identity", "<sip:boss@portal.com>"],
         ["Identity", "forged"],
+        ["Tollgate-Service", "free"],
       ],
     });
     const at = l.server("a").request("INVITE");
+    expect(at.headers.all("tollgate-service")).toEqual(["service1"]);
     expect(at.headers.all("p-asserted-identity")).toEqual(["<sip:alice@portal.com>"]);
     expect(at.headers.has("identity")).toBe(false);
     expect(at.headers.all("authorization").join()).not.toContain("portal.com");

@@ -70,6 +70,7 @@ describe("a re-INVITE that asks for another service", () => {
     expect(at.callId).toBe(call.inviteAtServer.callId);
     expect(at.toTag).toBe(call.answerOfServer.toTag);
     expect(at.body.toString()).toContain("beer");
+    expect(at.headers.get("tollgate-service")).toBe("beer");
     l.clock.advance(1_000);
     l.client.response(100);
     call.server.inbox.length = 0; // it was sent again meanwhile
@@ -101,6 +102,7 @@ describe("a re-INVITE that asks for another service", () => {
     const asked = b.request("INVITE");
     expect(asked.toTag).toBeUndefined();
     expect(asked.headers.get("p-asserted-identity")).toBe("<sip:alice@portal.com>");
+    expect(asked.headers.get("tollgate-service")).toBe("beer"); // To still names the first
     b.answer(asked, 180);
     expect(l.client.response(180).headers.get("to")).toBe(call.answer.headers.get("to"));
     expect(call.server.inbox).toEqual([]);
@@ -374,7 +376,9 @@ describe("the app server", () => {
     const call = await establish(l);
     l.clock.advance(3_000);
     await fromServer(l, call, "UPDATE", "beer");
-    l.client.answer(l.client.request("UPDATE"), 200);
+    const asked = l.client.request("UPDATE");
+    expect(asked.headers.get("tollgate-service")).toBe("beer");
+    l.client.answer(asked, 200);
     await l.settle();
     call.server.response(200);
     l.clock.advance(4_000);

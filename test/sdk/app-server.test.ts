@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { type AppServer, type AppServerOptions, type ServiceHandler, serve } from "../../src/sdk/app-server.ts";
+import { type AppServer, type AppServerOptions, serve } from "../../src/sdk/app-server.ts";
 import type { AppSession } from "../../src/sdk/app-session.ts";
 import { createClient } from "../../src/sdk/client.ts";
+import type { ServiceHandler } from "../../src/sdk/decision.ts";
 import { bodyOf, FakeRelay, header, Peer } from "./peer.ts";
 
 const open: { app?: AppServer; peers: Peer[] } = { peers: [] };

@@ -1,0 +1,17 @@
+import type { IncomingResponse, IncomingResponseMessage, OutgoingRequestDelegate } from "sip.js/lib/core/index.js";
+import { type Description, descriptionOf } from "./session-description.ts";
+import { SipError } from "./sip-error.ts";
+
+/** The three ways in which SIP.js tells a final answer, as one. */
+export function finalAnswer(done: (response: IncomingResponse) => void): OutgoingRequestDelegate {
+  return { onAccept: done, onRedirect: done, onReject: done };
+}
+
+/** A body that is text for people, such as what was wrong with a charge. */
+export function textOf(description: Description | undefined): string | undefined {
+  return description?.contentType.toLowerCase().startsWith("text/plain") ? description.content.trim() : undefined;
+}
+
+/** A final answer that is no success, as an error. */
+export const refusalOf = (answer: IncomingResponseMessage): SipError =>
+  new SipError(answer.statusCode ?? 500, answer.reasonPhrase ?? "", textOf(descriptionOf(answer)));

@@ -1,0 +1,41 @@
+import { Grammar, type URI } from "sip.js/lib/core/index.js";
+import type { ClientOptions } from "./client.ts";
+import type { Standing } from "./client-session.ts";
+import type { Dialog } from "./dialog.ts";
+import type { TcpConnection } from "./tcp-connection.ts";
+import type { UserAgent } from "./user-agent.ts";
+
+/** The client's connection to the relay, and what lives on it. */
+export interface Link {
+  readonly connection: TcpConnection;
+  readonly agent: UserAgent;
+  readonly dialogs: Set<Dialog>;
+  /** Requests without a final answer yet: called when the connection is lost. */
+  readonly pending: Set<(reason: string) => void>;
+  /** Sessions by the name of their dialog, as the relay writes it into Target-Dialog. */
+  readonly sessions: Map<string, Standing>;
+  readonly options: ClientOptions;
+  readonly domain: string;
+}
+
+export const uriOf = (service: string, domain: string): string =>
+  /^sips?:/i.test(service) ? service : `sip:${encodeURIComponent(service)}@${domain}`;
+
+export function track(link: Link, dialog: Dialog): Dialog {
+  link.dialogs.add(dialog);
+  void dialog.ended.then(() => link.dialogs.delete(dialog));
+  return dialog;
+}
+
+export function parseUri(text: string, what: string): URI {
+  const uri = Grammar.URIParse(text);
+  if (!uri) throw new TypeError(`${what}: ${text} is not a SIP URI`);
+  return uri;
+}
+
+/** A header that the caller gives: it must stay one line. */
+export function headerLine(name: string, value: string): string {
+  if (!/^[A-Za-z0-9.!%*_+`'~-]+$/.test(name) || /[\r\n]/.test(value))
+    throw new TypeError(`headers: ${name} is not a header of one line`);
+  return `${name}: ${value}`;
+}

@@ -1,0 +1,186 @@
+import type { Body, IncomingInviteRequest } from "sip.js/lib/core/index.js";
+import { parseTargetDialog } from "../sip/refer.ts";
+import { type AskedChange, type ChangeOptions, changeBody, type ServiceChange } from "./changes.ts";
+import { headerLine, type Link, track, uriOf } from "./client-link.ts";
+import { Dialog, type Ending, referTo } from "./dialog.ts";
+import type { ServiceRequestOptions } from "./invite.ts";
+import {
+  type Access,
+  accessOf,
+  type Description,
+  descriptionOf,
+  SERVICE_TYPE,
+  SESSION_DISPOSITION,
+  toBody,
+} from "./session-description.ts";
+import { SipError } from "./sip-error.ts";
+import { ALLOW } from "./user-agent.ts";
+
+/** A session as the client sees it. */
+export interface ClientSession {
+  /** Call-ID: the same for all sessions of one `requestAll`. */
+  readonly id: string;
+  /** Follows a change. */
+  readonly service: string;
+  /** URL under which the service is reached (M6), where the app server gave one. Follows a change. */
+  readonly access: string | undefined;
+  /** Body of the answer as it came. */
+  readonly answer: Description | undefined;
+  /** Resolves once, however the session ends; never rejects. */
+  readonly ended: Promise<Ending>;
+  /**
+   * Moves on to another service (M23), by REFER: resolves when there is a session with it. This one then ends, or goes on: by `keep`, else as the
+   * relay has it for its service (M24). Rejects with a `SipError` where it came to nothing; this session then goes on.
+   */
+  move(service: string, options?: MoveOptions): Promise<ClientSession>;
+  /**
+   * Changes to another service within this session (M20), at this app server or another (M21): `beer`, or a description of which the relay's rules make
+   * a service. Resolves when it stands; `service`, `access` and `answer` are then the new ones. Rejects with a `SipError` where it is refused, 491
+   * where another change is under way; the session then goes on as it was.
+   */
+  change(to: string | ServiceChange, options?: ChangeOptions): Promise<void>;
+  /** Decides when the app server asks for another service (M22). Without it every one is accepted. A handler that throws refuses with 500. */
+  onChange(handler: (request: ServerChange) => unknown): void;
+  /** Hangs up; resolves when the answer to BYE is there. */
+  end(): Promise<Ending>;
+}
+
+export interface MoveOptions
+  extends Pick<ServiceRequestOptions, "description" | "contentType" | "headers" | "onProgress"> {
+  readonly keep?: boolean;
+}
+
+/** What the app server wants to change the session to (M22): open until `accept`, `refuse`, or the app server's giving up. */
+export interface ServerChange {
+  /** The service, as the relay will charge it. */
+  readonly service: string;
+  readonly description: Description | undefined;
+  /** First value of a header of the request. */
+  header(name: string): string | undefined;
+  readonly signal: AbortSignal;
+  /** Resolves when the change stands. Rejects with a `SipError` where it does not come to that. */
+  accept(): Promise<void>;
+  /** Final answer of 400 to 699. */
+  refuse(status: number, reason?: string): void;
+}
+
+/** A session that stands, and who waits for the one that it is moved to. */
+export interface Standing {
+  readonly session: ClientSession;
+  moving?:
+    | { readonly service: string; readonly body: Body; readonly done: (session: ClientSession) => void }
+    | undefined;
+}
+
+export function clientSession(link: Link, dialog: Dialog, service: string, access: Access | undefined): ClientSession {
+  const { ended } = dialog;
+  const { callId, localTag, remoteTag } = dialog.session;
+  let decide = (request: ServerChange): unknown => request.accept();
+  const now = { service, answer: access };
+  const session: ClientSession = {
+    id: callId,
+    get service() {
+      return now.service;
+    },
+    get access() {
+      return now.answer?.url;
+    },
+    get answer() {
+      return now.answer;
+    },
+    ended,
+    move: (to, options = {}) => move(link, dialog, standing, to, options),
+    change: async (to, { method = "INVITE" } = {}) => {
+      const wanted = typeof to === "string" ? { service: to } : to;
+      now.answer = accessOf(descriptionOf(await dialog.change(method, changeBody(wanted))));
+      now.service = wanted.service ?? now.service;
+    },
+    onChange: (handler) => {
+      decide = handler;
+    },
+    end: () => dialog.bye(),
+  };
+  dialog.onChange((asked) => {
+    const request = serverChange(asked, () => {
+      now.service = asked.service;
+    });
+    void (async () => decide(request))().catch((error) => {
+      if (!(error instanceof SipError)) link.options.logger?.error({ err: error }, "a change handler failed");
+      asked.refuse(500);
+    });
+  });
+  const standing: Standing = { session };
+  const name = dialogName(callId, remoteTag, localTag);
+  link.sessions.set(name, standing);
+  void ended.then(() => link.sessions.delete(name));
+  return session;
+}
+
+function serverChange(asked: AskedChange, stands: () => void): ServerChange {
+  const { service, message, signal, refuse } = asked;
+  const description = descriptionOf(message);
+  // What was asked for is said again: an offer has its answer (RFC 3264 §4).
+  const { contentType, content } = description ?? { contentType: SERVICE_TYPE, content: "" };
+  return {
+    service,
+    description,
+    header: (name) => message.getHeader(name),
+    signal,
+    accept: () => {
+      const standing = asked.accept(toBody({ contentType, content })).then(stands);
+      standing.catch(() => {}); // for a handler that does not wait
+      return standing;
+    },
+    refuse,
+  };
+}
+
+/** A dialog by its Call-ID, the relay's tag and ours. */
+const dialogName = (callId: string, theirTag: string, ourTag: string) => `${callId} ${theirTag} ${ourTag}`;
+
+/** Asks the relay to bring a session with another service about, and takes the INVITE that it sends then (M23). */
+async function move(
+  link: Link,
+  dialog: Dialog,
+  standing: Standing,
+  service: string,
+  { keep, description, contentType = SERVICE_TYPE, headers = {}, onProgress }: MoveOptions,
+): Promise<ClientSession> {
+  if (standing.moving) throw new SipError(491, "Request Pending", "another move is under way");
+  const extraHeaders = Object.entries(headers).map(([name, value]) => headerLine(name, value));
+  const body = toBody({ contentType, content: description ?? "" });
+  let done!: (session: ClientSession) => void;
+  const arrived = new Promise<ClientSession>((resolve) => {
+    done = resolve;
+  });
+  standing.moving = { service, body, done };
+  try {
+    const options = description === undefined ? { extraHeaders } : { extraHeaders, body };
+    const refused = dialog.refer(referTo(uriOf(service, link.domain), keep), options, onProgress);
+    // The relay reports the success after the INVITE; should the session end meanwhile, whoever has arrived has arrived.
+    return await Promise.race([arrived, refused.then(() => arrived)]);
+  } finally {
+    standing.moving = undefined;
+  }
+}
+
+/** An INVITE of the relay: the session that one of ours is moved to. Target-Dialog says which (RFC 4538). */
+export function invited(link: Link, invite: IncomingInviteRequest): void {
+  const { message } = invite;
+  const target = parseTargetDialog(message.getHeader("target-dialog") ?? "");
+  const { callId, senderTag, receiverTag } = target.ok ? target.value : { callId: "", senderTag: "", receiverTag: "" };
+  const standing = link.sessions.get(dialogName(callId, senderTag, receiverTag));
+  const { onSession } = link.options;
+  if (!standing || (!standing.moving && !onSession)) return void invite.reject({ statusCode: 603 });
+  const { service, body, done } = standing.moving ?? {
+    service: message.from.uri.user ?? "",
+    body: toBody({ contentType: SERVICE_TYPE, content: "" }),
+    done: (session: ClientSession) => onSession?.(session, standing.session),
+  };
+  // SIP.js wants a body in every 2xx of its own: what was asked for is said again.
+  const { session } = invite.accept({ statusCode: 200, extraHeaders: [ALLOW, SESSION_DISPOSITION], body });
+  const dialog = track(link, new Dialog(session, "uas"));
+  void dialog.confirmed().then((confirmed) => {
+    if (confirmed) done(clientSession(link, dialog, service, accessOf(descriptionOf(message))));
+  });
+}

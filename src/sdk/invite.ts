@@ -1,0 +1,118 @@
+import type {
+  AckableIncomingResponseWithSession,
+  IncomingResponse,
+  OutgoingInviteRequest,
+  URI,
+} from "sip.js/lib/core/index.js";
+import { systemRandom } from "../support/random.ts";
+import { finalAnswer, refusalOf } from "./answers.ts";
+import { headerLine, type Link, track } from "./client-link.ts";
+import { type ClientSession, clientSession } from "./client-session.ts";
+import { Dialog } from "./dialog.ts";
+import { accessOf, descriptionOf, SERVICE_TYPE, SESSION_DISPOSITION, toBody } from "./session-description.ts";
+import { SipError } from "./sip-error.ts";
+import { ALLOW } from "./user-agent.ts";
+
+export interface ServiceRequestOptions {
+  /** What is wanted in more detail (M1): the body of the INVITE. */
+  readonly description?: string;
+  /** Default `application/vnd.tollgate.service+xml`. */
+  readonly contentType?: string;
+  /** Headers of one's own, such as `Subject`. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Aborting gives the request up (CANCEL). */
+  readonly signal?: AbortSignal;
+  /** Told of each provisional answer, such as 180 Ringing. */
+  readonly onProgress?: (status: number, reason: string) => void;
+}
+
+export interface RequestAllOptions extends ServiceRequestOptions {
+  /** How long to wait for further successes after the first one. Default 2000. */
+  readonly waitMs?: number;
+  /** Told of every success as it comes, also after `waitMs`, for as long as the INVITE takes any: 32 s. */
+  readonly onSession?: (session: ClientSession) => void;
+}
+
+const CANCEL_WAIT_MS = 32_000;
+const FURTHER_MS = 2_000;
+
+interface Wanted {
+  readonly aor: URI;
+  readonly target: URI;
+  readonly service: string;
+  readonly options: ServiceRequestOptions;
+  /** Every success is wanted (M25); undefined: the first. */
+  readonly all: RequestAllOptions | undefined;
+}
+
+/** Sends the INVITE, waits for its successes and acknowledges each (RFC 3261 §13.2). Resolves with one at least; rejects with the refusal. */
+export function invite(link: Link, wanted: Wanted): Promise<ClientSession[]> {
+  const { service, all } = wanted;
+  const { signal, onProgress } = wanted.options;
+  const message = inviteMessage(link, wanted);
+  return new Promise((resolve, reject) => {
+    const sessions: ClientSession[] = [];
+    let outgoing: OutgoingInviteRequest | undefined;
+    let open = true;
+    let cancelled = false;
+    let timer: NodeJS.Timeout | undefined;
+    const settle = () => {
+      open = false;
+      link.pending.delete(giveUp);
+      signal?.removeEventListener("abort", cancel);
+      clearTimeout(timer);
+    };
+    const enough = () => {
+      settle();
+      resolve(sessions);
+    };
+    const fail = (error: SipError) => {
+      settle();
+      reject(error);
+    };
+    const giveUp = (reason: string) => {
+      if (sessions.length > 0) return enough();
+      if (!cancelled && link.connection.open) outgoing?.cancel();
+      cancelled = true;
+      fail(new SipError(503, "Service Unavailable", reason));
+    };
+    const cancel = () => {
+      if (sessions.length > 0) return enough(); // who has answered has answered (RFC 3261 §9.1)
+      cancelled = true;
+      outgoing?.cancel();
+      // RFC 3261 §9.1: without a final answer in 64*T1 the request counts as cancelled.
+      timer = setTimeout(() => fail(new SipError(487, "Request Terminated", "no answer to CANCEL")), CANCEL_WAIT_MS);
+    };
+    const accepted = (response: AckableIncomingResponseWithSession) => {
+      response.ack();
+      const dialog = track(link, new Dialog(response.session, "uac"));
+      // The answer crossed our CANCEL, or comes from a further branch: a session that is not wanted (RFC 3261 §13.2.2.4).
+      if (cancelled || !(open || all?.onSession)) void dialog.bye();
+      if (cancelled) return fail(new SipError(487, "Request Terminated"));
+      if (!(open || all?.onSession)) return;
+      const session = clientSession(link, dialog, service, accessOf(descriptionOf(response.message)));
+      if (open) sessions.push(session);
+      if (open && !all) enough();
+      else if (open) timer ??= setTimeout(enough, all?.waitMs ?? FURTHER_MS);
+      all?.onSession?.(session);
+    };
+
+    link.pending.add(giveUp);
+    signal?.addEventListener("abort", cancel);
+    outgoing = link.agent.core.invite(message, {
+      ...finalAnswer(({ message: answer }: IncomingResponse) => fail(refusalOf(answer))),
+      onAccept: accepted,
+      onProgress: ({ message: answer }) => onProgress?.(answer.statusCode ?? 100, answer.reasonPhrase ?? ""),
+    });
+  });
+}
+
+function inviteMessage(link: Link, { aor, target, options }: Wanted) {
+  const { description, contentType = SERVICE_TYPE, headers = {} } = options;
+  const extraHeaders = [`Contact: ${link.agent.contact}`, ALLOW, "Accept: */*"];
+  for (const [name, value] of Object.entries(headers)) extraHeaders.push(headerLine(name, value));
+  if (description !== undefined) extraHeaders.push(SESSION_DISPOSITION);
+  const identifiers = { callId: systemRandom.token(), fromTag: systemRandom.token(64) };
+  const body = description === undefined ? undefined : toBody({ contentType, content: description });
+  return link.agent.core.makeOutgoingRequestMessage("INVITE", target, aor, target, identifiers, extraHeaders, body);
+}
