@@ -221,6 +221,12 @@ const httpSchema = z
     message: "cert and key, since other machines can reach this address (plain: true where a proxy before it has them)",
   });
 
+/** The events on disk that the bus has not taken. From four fifths of `maxBytes` on, or below `minFreeDiskBytes`, there are no new sessions. */
+const journalSchema = z.strictObject({
+  maxBytes: z.int().min(1_048_576).default(1_073_741_824),
+  minFreeDiskBytes: z.int().min(0).default(268_435_456),
+});
+
 /** Prepaid users only. */
 const creditSchema = z.strictObject({
   intervalS: seconds(1, 86_400).default(60),
@@ -250,6 +256,7 @@ export const configSchema = z.strictObject({
   rules: z.array(ruleSchema).default([]),
   limits: limitsSchema.prefault({}),
   charging: chargingSchema.prefault({}),
+  journal: journalSchema.prefault({}),
   http: httpSchema.prefault({}),
   timers: z
     .strictObject({

@@ -92,7 +92,8 @@ export async function startRelay(options: {
   const store = await openStore(config);
   const shared = config.bus !== undefined; // others may bill from it
   const bus = await openBus({ settings: config.bus, clock, log });
-  const journal = await openJournal({ path: join(config.data, "journal"), bus, clock, log, trackRunning: shared });
+  const path = join(config.data, "journal");
+  const journal = await openJournal({ path, bus, clock, log, trackRunning: shared, ...config.journal });
   const bills = config.roles.includes("billing");
   const { keepEvents } = config.charging;
   const billing = bills
