@@ -3,12 +3,13 @@ import { type Entry, monthOf } from "../charging/billing-store.ts";
 import { formatBill } from "../charging/format-bill.ts";
 import { defaultConfig } from "../config/load.ts";
 import { withStore } from "./context.ts";
-import { checkEntries } from "./demo/bill-check.ts";
+import { checkBill } from "./demo/bill-check.ts";
 import { Checks } from "./demo/checks.ts";
-import { labelOf } from "./demo/ladder.ts";
+import { type Lane, labelOf } from "./demo/ladder.ts";
 import { Printer } from "./demo/printer.ts";
-import { type Direction, takeLesson, turnAway, visitWineShop } from "./demo/scenes.ts";
-import { type Stage, setStage, type Tapped } from "./demo/stage.ts";
+import { PROGRAM } from "./demo/program.ts";
+import type { Direction, Measured } from "./demo/scenes.ts";
+import { type Stage, setStage } from "./demo/stage.ts";
 
 const MOST_MS = 20_000;
 const CLOSE_MS = 3_000;
@@ -22,8 +23,8 @@ export interface DemoOptions {
 }
 
 /**
- * Runs a relay, two app servers and a client on this machine, on real sockets and a data folder of their own: a visit to a wine shop, an
- * English lesson, two requests that are refused, and the bill. Resolves to the exit code: 0 where all was as expected, else 1 with what was not.
+ * Runs a relay, app servers and a client on this machine, on real sockets and a data folder of their own: a visit to a wine shop, an English
+ * lesson, two requests that are refused; another service within a session, moves to another one, two book shops at once; and the bill. Resolves to the exit code: 0 where all was as expected, else 1 with what was not.
  */
 export async function demo(options: DemoOptions = {}): Promise<number> {
   const { out = process.stdout, json = false } = options;
@@ -63,41 +64,33 @@ interface Play {
 async function perform(play: Play): Promise<void> {
   const { printer, checks } = play;
   const startedAt = Date.now();
-  const servers = new Set<string>();
-  const stage = await setStage((event) => draw(printer, servers, event));
+  const lanes = new Map<string, Lane>();
+  const stage = await setStage(({ direction, peer, message, at }) => {
+    const side = lanes.get(peer) ?? "client";
+    if (direction === "in") printer.arrow(at, side, "relay", labelOf(message));
+    else printer.arrow(at, "relay", side, labelOf(message));
+  });
   play.stage = stage;
   if (play.over) await stage.close(); // nobody waits for it any more
-  for (const { port } of [stage.shop, stage.school]) servers.add(`127.0.0.1:${port}`);
-  printer.say(`A relay on ${stage.relay}, a wine shop on ${stage.shop.uri}, a school on ${stage.school.uri}.`);
+  const servers = Object.entries(stage.servers);
+  printer.say(`A relay on ${stage.relay}, and app servers:`);
+  for (const [id, { uri }] of servers) printer.say(`  ${id.padEnd(12)} ${uri}`);
 
   const direction: Direction = {
     checks,
     direct: (from, to, label) => printer.arrow(Date.now(), from, to, label),
     note: (text) => printer.note(text),
-    relayed: (to, label) => printer.drawn("relay", to, label, SETTLE_MS),
+    relayed: (to, label, times = 1) => printer.drawn("relay", to, label, times, SETTLE_MS),
     exchanged: (side, count) => printer.settled(side, count, SETTLE_MS),
   };
-  begin(play, "the visit to the wine shop");
-  printer.scene("1. Alice shops for wine: charged for what she buys", {
-    client: "alice",
-    relay: "relay",
-    server: "wine shop",
-  });
-  const visit = await visitWineShop(stage, direction);
-  begin(play, "the English lesson");
-  printer.scene("2. Alice takes an English lesson: charged by time", {
-    client: "alice",
-    relay: "relay",
-    server: "school",
-  });
-  const lesson = await takeLesson(stage, direction);
-  begin(play, "the requests that are refused");
-  printer.scene("3. A wrong password, then a service that nobody offers", {
-    client: "client",
-    relay: "relay",
-    server: "app servers",
-  });
-  await turnAway(stage, direction);
+  const measured = new Map<string, Measured>();
+  for (const scene of PROGRAM) {
+    begin(play, scene.step);
+    for (const [id, { port }] of servers) lanes.set(`127.0.0.1:${port}`, id === scene.second ? "second" : "server");
+    printer.scene(scene.title, scene.columns);
+    const result = await scene.play(stage, direction);
+    if (result) measured.set(scene.step, result);
+  }
   printer.say();
 
   begin(play, "the bill");
@@ -105,21 +98,12 @@ async function perform(play: Play): Promise<void> {
   const { entries, bills } = await readBills(data, stage.user, startedAt);
   play.bills = bills;
   for (const bill of bills) for (const line of formatBill(bill).split("\n")) printer.say(line);
-  const cents = checkEntries(entries, visit, lesson, checks);
-  const due = bills.flatMap(({ totals }) => totals).reduce((sum, { due }) => sum + Math.round(Number(due) * 100), 0);
-  checks.equal("total of the bill, in cents", due, cents);
+  checkBill(entries, bills, measured.get("the English lesson")!, checks);
 }
 
 function begin(play: Play, step: string): void {
   if (play.over) throw new Error("the demo is over");
   play.step = step;
-}
-
-/** Draws what the relay's tap has seen. */
-function draw(printer: Printer, servers: ReadonlySet<string>, { direction, peer, message, at }: Tapped): void {
-  const side = servers.has(peer) ? "server" : "client";
-  if (direction === "in") printer.arrow(at, side, "relay", labelOf(message));
-  else printer.arrow(at, "relay", side, labelOf(message));
 }
 
 /** What the store has billed; two months where the demo ran at midnight on the last of one. */

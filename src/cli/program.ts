@@ -59,7 +59,7 @@ function buildProgram(io: Io, setCode: (code: number) => void): Command {
       "after",
       `
 Examples:
-  $ tollgate demo                          see a relay, two app servers and a client at work
+  $ tollgate demo                          see a relay, app servers and a client at work
   $ tollgate tariff add lesson --currency EUR --price 0.50
   $ tollgate service add english --tariff lesson
   $ tollgate appserver add school --uri sip:127.0.0.1:5070 --service english
@@ -72,7 +72,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
   addStartCommand(program, io, setCode);
   program
     .command("demo")
-    .description("run a relay, two app servers and a client on this machine, and print ladders and bill")
+    .description("run a relay, app servers and a client on this machine, and print ladders and bill")
     .option("--json", "one JSON document at the end instead of ladders and text")
     .addHelpText("after", "\nIt needs no configuration, uses only this machine, and takes less than 20 seconds.")
     .action(async (options: { json?: boolean }) => {

@@ -5,6 +5,10 @@ import { parseUri, type SipUri, unescape as unescaped } from "../sip/uri.ts";
 import { type BodyFields, bodyFormat, noFields, readFields } from "./body.ts";
 import type { Source } from "./template.ts";
 
+/** The SDK's clients describe what they want in a body of this type. */
+const SERVICE_XML = "application/vnd.tollgate.service+xml";
+const SERVICE_NAME = ["service", "@name"];
+
 /** A request as rules see it: text decoded for people, the body read at most once and only when a rule asks for it. */
 export class RequestView {
   /** Set once the body was asked for and cannot be read: the reason for a 400. */
@@ -54,6 +58,13 @@ export class RequestView {
   bodyField(path: readonly string[]): string | undefined {
     this.fields ??= this.readBody();
     return this.fields.get(path);
+  }
+
+  /** The service that a body of our own type names, without any rule for it: `<service name="beer"/>`. Undefined where it names none. */
+  get describedService(): string | undefined {
+    const { body, headers } = this.request;
+    if (body.length === 0 || !headers.get("content-type")?.toLowerCase().startsWith(SERVICE_XML)) return undefined;
+    return this.bodyField(SERVICE_NAME);
   }
 
   /** What a placeholder of a rule stands for; groups of the pattern are not asked for here. */

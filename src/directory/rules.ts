@@ -36,7 +36,7 @@ export interface Rules {
 export interface CompiledRules {
   /**
    * Says which service is meant and who the client is (M3): the first rule whose every condition holds decides. Without any rule the
-   * user part of the Request-URI is the service (M1). Refused are: a URI that is not sip or sips (416, RFC 3261 §8.2.2.1), a service that
+   * service is what a body `<service name="beer"/>` of our own type names, else the user part of the Request-URI (M1). Refused are: a URI that is not sip or sips (416, RFC 3261 §8.2.2.1), a service that
    * nobody registered or that no rule points at (404), a body that a rule needs and that cannot be read (400), a rule that rejects.
    */
   identify(request: SipRequest, lookups: RuleLookups): Result<Identified, Rejection>;
@@ -165,11 +165,11 @@ function apply(
   });
 }
 
-/** M1: `sip:service1@portal.com`. */
+/** M1: `sip:service1@portal.com`, and a body may say it in more detail. */
 function identifyByUri(view: RequestView, lookups: RuleLookups): Result<Identified, Rejection> {
   const id = serviceOf(view, lookups);
   if (typeof id === "object") return err(id);
-  const service = lookups.service(id);
+  const service = lookups.service(view.describedService ?? id);
   if (service === undefined) return err(notFound);
   const priced = withTariff(service.tariff, lookups);
   if (!priced.ok) return priced;

@@ -30,9 +30,9 @@ export interface Client {
    */
   request(service: string, options?: ServiceRequestOptions): Promise<ClientSession>;
   /**
-   * The same of a service that several app servers may accept at once (M25, `fork: all`): each success is a session of its own, with its own end. Resolves
-   * `waitMs` after the first one with those that there are then; later ones go to `onSession`, or are hung up. Where the client wants one only, `request`
-   * takes the first and hangs up the others.
+   * The same of a service that several app servers may accept at once (M25, `fork: all`): each success is a session of its own, with its own end.
+   * Resolves with at least one: as soon as there are `max`, else `waitMs` after the first. Later ones go to `onSession`, or are acknowledged and hung
+   * up. Where the client wants one only, `request` takes the first and hangs up the others.
    */
   requestAll(service: string, options?: RequestAllOptions): Promise<ClientSession[]>;
   /** Ends every session, then the connection. Afterwards a request is refused. */

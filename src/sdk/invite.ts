@@ -27,6 +27,8 @@ export interface ServiceRequestOptions {
 }
 
 export interface RequestAllOptions extends ServiceRequestOptions {
+  /** Sessions wanted: with the last of them the wait is over, and what comes then is hung up. Default 50, as many as a relay asks (`limits.branches`). */
+  readonly max?: number;
   /** How long to wait for further successes after the first one. Default 2000. */
   readonly waitMs?: number;
   /** Told of every success as it comes, also after `waitMs`, for as long as the INVITE takes any: 32 s. */
@@ -35,6 +37,7 @@ export interface RequestAllOptions extends ServiceRequestOptions {
 
 const CANCEL_WAIT_MS = 32_000;
 const FURTHER_MS = 2_000;
+const MOST = 50;
 
 interface Wanted {
   readonly aor: URI;
@@ -49,10 +52,14 @@ interface Wanted {
 export function invite(link: Link, wanted: Wanted): Promise<ClientSession[]> {
   const { service, all } = wanted;
   const { signal, onProgress } = wanted.options;
+  const max = all ? (all.max ?? MOST) : 1;
+  if (!(Number.isInteger(max) && max > 0))
+    throw new RangeError(`requestAll: max is a whole number from 1; found ${max}`);
   const message = inviteMessage(link, wanted);
   return new Promise((resolve, reject) => {
     const sessions: ClientSession[] = [];
     let outgoing: OutgoingInviteRequest | undefined;
+    let taken = 0;
     let open = true;
     let cancelled = false;
     let timer: NodeJS.Timeout | undefined;
@@ -86,14 +93,19 @@ export function invite(link: Link, wanted: Wanted): Promise<ClientSession[]> {
     const accepted = (response: AckableIncomingResponseWithSession) => {
       response.ack();
       const dialog = track(link, new Dialog(response.session, "uac"));
-      // The answer crossed our CANCEL, or comes from a further branch: a session that is not wanted (RFC 3261 §13.2.2.4).
-      if (cancelled || !(open || all?.onSession)) void dialog.bye();
-      if (cancelled) return fail(new SipError(487, "Request Terminated"));
-      if (!(open || all?.onSession)) return;
+      if (cancelled || taken === max || !(open || all?.onSession)) {
+        // The answer crossed our CANCEL, or comes from a further branch: a session that is not wanted (RFC 3261 §13.2.2.4).
+        void dialog.bye();
+        if (cancelled) fail(new SipError(487, "Request Terminated"));
+        return;
+      }
+      taken++;
       const session = clientSession(link, dialog, service, accessOf(descriptionOf(response.message)));
-      if (open) sessions.push(session);
-      if (open && !all) enough();
-      else if (open) timer ??= setTimeout(enough, all?.waitMs ?? FURTHER_MS);
+      if (open) {
+        sessions.push(session);
+        if (taken === max) enough();
+        else timer ??= setTimeout(enough, all?.waitMs ?? FURTHER_MS);
+      }
       all?.onSession?.(session);
     };
 

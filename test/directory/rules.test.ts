@@ -63,6 +63,22 @@ describe("without rules the Request-URI names the service (M1)", () => {
     });
   });
 
+  it("a body of our own type that names a service says it in more detail (M1, M20); any other is not looked at", () => {
+    const named = (type: string, body: string) => identify([], { type, body });
+    const SERVICE = "application/vnd.tollgate.service+xml";
+    expect(named(`${SERVICE}; charset=utf-8`, '<service name="beer"/>')).toMatchObject({
+      ok: true,
+      value: { service: { id: "beer" } },
+    });
+    expect(named(SERVICE, '<service name="rum"/>')).toMatchObject({ ok: false, error: { status: 404 } });
+    for (const [type, body] of [
+      [SERVICE, "<beer/>"],
+      [SERVICE, "<service"],
+      ["application/xml", '<service name="beer"/>'],
+    ] as const)
+      expect(named(type, body)).toMatchObject({ ok: true, value: { service: { id: "wine" } } });
+  });
+
   it("an escaped or non-ASCII user part is read as people write it", () => {
     expect(identify([], { uri: "sip:w%69ne@127.0.0.1" })).toMatchObject({
       ok: true,

@@ -1,4 +1,3 @@
-// biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { once } from "node:events";
 import { createServer } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
@@ -24,10 +23,6 @@ async function open(servers: readonly Services[]) {
       tariffs: ids.map((id) => ({ id, currency: "EUR", setupFee: id === "beer" ? "0.20" : "0.10" })),
       services: ids.map((id) => ({ id, tariff: id, fork: id === "books" ? "all" : "sequential" })),
       appServers: started.map(({ uri }, i) => ({ id: `server${i}`, uri, services: Object.keys(servers[i]!) })),
-      rules: [
-        { name: "described", when: { body: { "service.@name": ".+" } }, then: { service: "{body.service.@name}" } },
-        { name: "by name", then: {} },
-      ],
     },
   });
   const alice = createClient({ relay: portal.uri, user: USER, password: PASSWORD, domain: DOMAIN });

@@ -1,37 +1,47 @@
-import type { Entry } from "../../charging/billing-store.ts";
+import type { Bill } from "../../charging/bill.ts";
+import type { Entry, TimeEntry } from "../../charging/billing-store.ts";
 import type { Checks } from "./checks.ts";
+import { CALLS, LINKS, SESSIONS, SOLD } from "./expected.ts";
 import type { Measured } from "./scenes.ts";
 import { LESSON_TARIFF } from "./stage.ts";
 
 /** How far the relay's stopwatch may be from the client's: the two stand at different ends of a wire, on a machine that may be busy. */
 const CLOCK_TOLERANCE_MS = 500;
 
-/** Item, unit price, quantity, amount: what the wine shop has sold, by hand. */
-const SOLD = [
-  ["Barolo", "34.00", "1", "34.00"],
-  ["Delivery", "4.90", "1", "4.90"],
-  ["Rioja Crianza", "12.50", "2", "25.00"],
-];
-const SOLD_CENTS = 6390;
-
-/** Holds the entries of the bill against what was bought and how long it took; sums are worked out here anew, in cents. Returns the total in cents. */
-export function checkEntries(entries: readonly Entry[], visit: Measured, lesson: Measured, checks: Checks): number {
+/** Holds the bill against what was bought and how long it took; sums are worked out here anew, in cents. */
+export function checkBill(entries: readonly Entry[], bills: readonly Bill[], lesson: Measured, checks: Checks): void {
   const items = entries.flatMap((entry) => (entry.kind === "item" ? [entry] : []));
-  const sold = items.map(({ item, unitPrice, quantity, amount }) => [item, unitPrice, quantity, amount]);
+  const sold = items.map(({ item, unitPrice, quantity, amount, service, channel }) => [
+    item,
+    unitPrice,
+    quantity,
+    amount,
+    service,
+    channel,
+  ]);
   checks.equal("items on the bill", normal(sold), normal(SOLD));
-  checks.equal("services of the items", [...new Set(items.map(({ service }) => service))], ["wine"]);
-  const channels = Object.fromEntries(items.map(({ item, channel }) => [item, channel]));
-  checks.equal("ways by which the charges came", channels, {
-    "Rioja Crianza": "info",
-    Barolo: "info",
-    Delivery: "bye",
-  });
 
-  const lessons = entries.flatMap((entry) => (entry.kind === "time" && entry.service === "english" ? [entry] : []));
+  const times = entries.flatMap((entry) => (entry.kind === "time" ? [entry] : []));
+  const sessions = times.filter(({ service }) => service !== "english");
+  const paid = sessions.map(({ service, appServer, amount }) => [service, appServer, amount]);
+  checks.equal("sessions on the bill", normal(paid), normal(SESSIONS));
+  checks.equal("links between sessions", links(times), LINKS);
+  // At midnight on the last of a month they stand on two bills.
+  const calls = bills.flatMap(({ calls }) => calls.map(({ parts }) => parts.map(({ service }) => service)));
+  if (bills.length === 1) checks.equal("calls in several parts", calls, CALLS);
+
+  const known = [...SOLD.map((one) => one[3]), ...SESSIONS.map((one) => one[2])];
+  const cents = known.reduce((sum, amount) => sum + toCents(amount), 0) + checkLesson(times, lesson, checks);
+  const due = bills.flatMap(({ totals }) => totals).reduce((sum, { due }) => sum + toCents(due), 0);
+  checks.equal("total of the bill, in cents", due, cents);
+}
+
+/** Returns its price in cents. */
+function checkLesson(times: readonly TimeEntry[], lesson: Measured, checks: Checks): number {
+  const lessons = times.filter(({ service }) => service === "english");
   checks.equal("lessons on the bill", lessons.length, 1);
-  checks.equal("sessions of the wine shop on the bill that cost time", paid(entries, "wine"), 0);
-  const timed = lessons[0];
-  if (!timed) return SOLD_CENTS;
+  const [timed] = lessons;
+  if (!timed) return 0;
   const off = Math.abs(timed.durationMs - lesson.elapsedMs);
   checks.that(
     off <= CLOCK_TOLERANCE_MS,
@@ -41,13 +51,23 @@ export function checkEntries(entries: readonly Entry[], visit: Measured, lesson:
   const begun = Math.ceil(timed.durationMs / (LESSON_TARIFF.incrementS * 1000));
   const cents = 25 + 10 * begun; // set-up fee, and the price of each begun increment
   checks.equal("price of the lesson", Number(timed.amount), cents / 100);
-  checks.that(visit.session !== lesson.session, "both sessions have the same Call-ID");
-  return SOLD_CENTS + cents;
+  return cents;
 }
 
-const paid = (entries: readonly Entry[], service: string) =>
-  entries.filter((entry) => entry.kind === "time" && entry.service === service && Number(entry.amount) !== 0).length;
+/** What each session that comes from another one comes from. */
+function links(times: readonly TimeEntry[]): string[] {
+  const services = new Map(times.map(({ session, service }) => [session, service]));
+  return times
+    .flatMap(({ service, previous }) =>
+      previous
+        ? [`${service}, ${previous.by} of ${services.get(previous.session) ?? "a session that is not there"}`]
+        : [],
+    )
+    .sort();
+}
+
+const toCents = (amount: string) => Math.round(Number(amount) * 100);
 
 /** In an order of its own, and decimals without the zeros at their end. */
 const normal = (rows: readonly (readonly string[])[]) =>
-  rows.map((row) => row.map((cell) => (/^[\d.]+$/.test(cell) ? String(Number(cell)) : cell))).sort();
+  rows.map((row) => row.map((cell) => (/^[\d.]+$/.test(cell) ? String(Number(cell)) : cell)).join(", ")).sort();

@@ -1,10 +1,11 @@
-import { type Arrow, type Lane, ladderHead, ladderNote, ladderRow } from "./ladder.ts";
+import { type Arrow, type LadderStyle, type Lane, ladderHead, ladderNote, ladderRow, type Names } from "./ladder.ts";
 
 /** Prints the ladders as they happen, and keeps every arrow. */
 export class Printer {
   readonly scenes: { readonly title: string; readonly arrows: Arrow[] }[] = [];
   private readonly write: (line: string) => void;
   private readonly fancy: boolean;
+  private style: LadderStyle;
   private startedAt = 0;
   private waiting: (() => void)[] = [];
 
@@ -12,6 +13,7 @@ export class Printer {
   constructor(write: (line: string) => void, fancy: boolean) {
     this.write = write;
     this.fancy = fancy;
+    this.style = { fancy };
   }
 
   say(line = ""): void {
@@ -19,13 +21,14 @@ export class Printer {
   }
 
   /** Begins a scene: a title and the names of the columns; its clock starts now. */
-  scene(title: string, names: Readonly<Record<Lane, string>>): void {
+  scene(title: string, names: Names): void {
+    this.style = { fancy: this.fancy, servers: names.second === undefined ? 1 : 2 };
     this.startedAt = Date.now();
     this.scenes.push({ title, arrows: [] });
     this.write("");
     this.write(this.fancy ? `\u001b[1;4m${title}\u001b[0m` : title);
     this.write("");
-    this.write(ladderHead(names, { fancy: this.fancy }));
+    this.write(ladderHead(names, this.style));
   }
 
   /** `at`: milliseconds since 1970. Outside of a scene nothing is drawn. */
@@ -34,15 +37,15 @@ export class Printer {
     if (!scene) return;
     const arrow = { atMs: Math.max(0, at - this.startedAt), from, to, label };
     scene.arrows.push(arrow);
-    this.write(ladderRow(arrow, { fancy: this.fancy }));
+    this.write(ladderRow(arrow, this.style));
     this.wake();
   }
 
-  /** Resolves when this scene has such an arrow, or after `ms`. */
-  drawn(from: Lane, to: Lane, label: string, ms: number): Promise<void> {
+  /** Resolves when this scene has so many such arrows, or after `ms`. */
+  drawn(from: Lane, to: Lane, label: string, times: number, ms: number): Promise<void> {
     const arrows = this.scenes.at(-1)?.arrows ?? [];
     return this.until(
-      () => arrows.some((arrow) => arrow.from === from && arrow.to === to && arrow.label === label),
+      () => arrows.filter((arrow) => arrow.from === from && arrow.to === to && arrow.label === label).length >= times,
       ms,
     );
   }
@@ -58,7 +61,7 @@ export class Printer {
     );
     return between
       .map(({ from, label }) => `${from === side ? ">" : "<"} ${withoutReason(label)}`)
-      .filter((text) => !text.endsWith(" 100"));
+      .filter((text) => !/^[<>] 100$/.test(text));
   }
 
   /** The same once it is that many, or after `ms`. */
@@ -68,7 +71,7 @@ export class Printer {
   }
 
   note(text: string): void {
-    this.write(ladderNote(text, { fancy: this.fancy }));
+    this.write(ladderNote(text, this.style));
   }
 
   /** Looks again with each arrow. */

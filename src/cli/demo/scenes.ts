@@ -2,7 +2,7 @@ import { type ClientSession, type Ending, SipError } from "../../sdk/index.ts";
 import type { Checks } from "./checks.ts";
 import type { Lane } from "./ladder.ts";
 import { LESSON_MS } from "./school.ts";
-import { SCRIPT } from "./script.ts";
+import { SCRIPT, type Script } from "./script.ts";
 import { DOMAIN, type Stage } from "./stage.ts";
 import { WINES } from "./wine-shop.ts";
 
@@ -12,8 +12,8 @@ export interface Direction {
   /** Draws an arrow past the relay: what client and app server say to each other directly. */
   direct(from: Lane, to: Lane, label: string): void;
   note(text: string): void;
-  /** Resolves when the relay has been seen to send that; waits a moment for it. */
-  relayed(to: Lane, label: string): Promise<void>;
+  /** Resolves when the relay has been seen to send that, so often in this scene; waits a moment for it. */
+  relayed(to: Lane, label: string, times?: number): Promise<void>;
   /** Everything between the relay and that side in this scene, as `script.ts` has it; waits a moment until it is that many. */
   exchanged(side: Lane, count: number): Promise<string[]>;
 }
@@ -47,7 +47,7 @@ export async function visitWineShop(stage: Stage, direction: Direction): Promise
   for (const { name } of WINES) checks.that(page.text.includes(name), `the wine shop's page does not show ${name}`);
 
   for (const form of ["wine=rioja&quantity=2", "wine=barolo&quantity=1"]) {
-    const bought = await browse(direction, url, form);
+    const bought = await browse(direction, url, { form });
     checks.equal(`status of the purchase ${form}`, bought.status, 200);
     checks.that(bought.text.includes("on your bill"), `the purchase ${form} was not confirmed`);
   }
@@ -60,22 +60,30 @@ export async function visitWineShop(stage: Stage, direction: Direction): Promise
   return { session: session.id, elapsedMs };
 }
 
-/** Holds what went over the wire against the script. */
-async function compare(direction: Direction, scene: keyof typeof SCRIPT): Promise<void> {
-  for (const side of ["client", "server"] as const) {
-    const expected = SCRIPT[scene][side];
-    const found = await direction.exchanged(side, expected.length);
-    direction.checks.equal(`messages between ${side} and relay, ${scene}`, found, expected);
+/** Holds what went over the wire in this scene against the script. */
+export async function compare(direction: Direction, name: keyof typeof SCRIPT): Promise<void> {
+  const script: Script = SCRIPT[name];
+  for (const side of ["client", "server", "second"] as const) {
+    const expected = script[side];
+    if (!expected) continue;
+    const all = await direction.exchanged(side, expected.length);
+    const found = all.filter((message) => !script.without?.includes(message));
+    const [a, b] = script.anyOrder ? [[...found].sort(), [...expected].sort()] : [found, expected];
+    direction.checks.equal(`messages between ${side} and relay, ${name}`, a, b);
   }
 }
 
 /** Opens a page of the app server, or sends a form to it. */
-async function browse(direction: Direction, url: string, form?: string): Promise<{ status: number; text: string }> {
-  direction.direct("client", "server", form === undefined ? "HTTP GET, the page" : `HTTP POST ${form}`);
+export async function browse(
+  direction: Direction,
+  url: string,
+  { at = "server", form }: { readonly at?: "server" | "second"; readonly form?: string } = {},
+): Promise<{ status: number; text: string }> {
+  direction.direct("client", at, form === undefined ? "HTTP GET, the page" : `HTTP POST ${form}`);
   const headers = { "Content-Type": "application/x-www-form-urlencoded" };
   const response = await fetch(url, form === undefined ? {} : { method: "POST", body: form, headers });
   const text = await response.text();
-  direction.direct("server", "client", `${response.status} ${response.statusText} (HTTP)`);
+  direction.direct(at, "client", `${response.status} ${response.statusText} (HTTP)`);
   return { status: response.status, text };
 }
 
@@ -103,6 +111,6 @@ export async function turnAway(stage: Stage, direction: Direction): Promise<void
     direction.checks.equal(`answer to ${what}`, outcome, status);
   };
   await refused("a wrong password", stage.stranger.request("wine"), 401);
-  await refused("a request for a service that nobody offers", stage.alice.request("beer"), 404);
+  await refused("a request for a service that nobody offers", stage.alice.request("rum"), 404);
   await compare(direction, "refused");
 }

@@ -10,6 +10,7 @@ import type { SipMessage } from "../../sip/message.ts";
 import { createLogger } from "../../support/logger.ts";
 import { systemRandom } from "../../support/random.ts";
 import { withStore } from "../context.ts";
+import { startHouse } from "./house.ts";
 import { startSchool } from "./school.ts";
 import { startWineShop } from "./wine-shop.ts";
 
@@ -24,6 +25,25 @@ export const LESSON_TARIFF = {
   incrementS: 0.5,
 } satisfies Tariff;
 
+/** Visits that cost something by themselves; what costs nothing is on the bill too. */
+const VISITS = [
+  { id: "spirits", currency: "EUR", setupFee: "1.00" },
+  { id: "tasting", currency: "EUR", setupFee: "0.50" },
+  { id: "browsing", currency: "EUR", setupFee: "0.20" },
+] satisfies Tariff[];
+
+/** Who serves, by the id that the directory has. */
+export const SERVES = {
+  "wine-shop": ["wine", "grappa"],
+  school: ["english"],
+  brewery: ["beer"],
+  "north-books": ["books"],
+  "south-books": ["books"],
+} as const;
+
+export type ServerId = keyof typeof SERVES;
+export type Servers = Readonly<Record<ServerId, AppServer>>;
+
 export interface Tapped {
   readonly direction: "in" | "out";
   /** `host:port` of the other side. */
@@ -35,8 +55,7 @@ export interface Tapped {
 /** Everything that takes part, running, on sockets of this machine. */
 export interface Stage {
   readonly relay: string;
-  readonly shop: AppServer;
-  readonly school: AppServer;
+  readonly servers: Servers;
   /** A client who knows the password. */
   readonly alice: Client;
   readonly user: string;
@@ -50,7 +69,7 @@ export interface Stage {
   close(): Promise<void>;
 }
 
-/** Starts a relay, two app servers and two clients. When one of them cannot start, none is left running. */
+/** Starts a relay, its app servers and two clients. When one of them cannot start, none is left running. */
 export async function setStage(tap: (event: Tapped) => void): Promise<Stage> {
   const closers: (() => Promise<unknown>)[] = [];
   const close = async () => {
@@ -59,12 +78,19 @@ export async function setStage(tap: (event: Tapped) => void): Promise<Stage> {
   try {
     const data = await mkdtemp(join(tmpdir(), "tollgate-demo-"));
     closers.push(() => rm(data, { recursive: true, force: true }));
-    const shop = await startWineShop();
-    closers.push(() => shop.close());
-    const school = await startSchool();
-    closers.push(() => school.close());
+    const keep = <T extends { close(): Promise<void> }>(started: T): T => {
+      closers.push(() => started.close());
+      return started;
+    };
+    const servers: Servers = {
+      "wine-shop": keep(await startWineShop()).sip,
+      school: keep(await startSchool()),
+      brewery: keep(await startHouse("beer", "Brewery")).sip,
+      "north-books": keep(await startHouse("books", "North book shop")).sip,
+      "south-books": keep(await startHouse("books", "South book shop")).sip,
+    };
 
-    const config = configOf(data, shop.sip, school);
+    const config = configOf(data, servers);
     const user = "alice";
     const password = systemRandom.token();
     await withStore(config, (store) =>
@@ -87,17 +113,15 @@ export async function setStage(tap: (event: Tapped) => void): Promise<Stage> {
     const address = running.addresses.find(({ transport }) => transport === "tcp");
     if (!address) throw new Error("the relay does not listen on TCP");
     const relay = `sip:127.0.0.1:${address.port};transport=tcp`;
-    const alice = createClient({ relay, user, password, domain: DOMAIN });
-    closers.push(() => alice.close());
-    const stranger = createClient({ relay, user, password: systemRandom.token(), domain: DOMAIN });
-    closers.push(() => stranger.close());
+    const alice = keep(createClient({ relay, user, password, domain: DOMAIN }));
+    const stranger = keep(createClient({ relay, user, password: systemRandom.token(), domain: DOMAIN }));
 
     const finish = async () => {
       await Promise.all([alice.close(), stranger.close()]);
       await stop();
       return data;
     };
-    return { relay, shop: shop.sip, school, alice, user, stranger, log, finish, close };
+    return { relay, servers, alice, user, stranger, log, finish, close };
   } catch (error) {
     await close();
     throw error;
@@ -105,20 +129,20 @@ export async function setStage(tap: (event: Tapped) => void): Promise<Stage> {
 }
 
 /** What would otherwise stand in tollgate.yaml. */
-export function configOf(data: string, shop: AppServer, school: AppServer) {
+export function configOf(data: string, servers: Servers) {
   return configSchema.parse({
     portal: { domain: DOMAIN },
     listen: [{ transport: "tcp", address: "127.0.0.1", port: 0 }],
     data,
-    tariffs: [LESSON_TARIFF],
+    tariffs: [LESSON_TARIFF, ...VISITS],
     services: [
       { id: "wine", title: "Wine shop", limits: { session: "500", currency: "EUR" } },
+      { id: "grappa", tariff: "spirits" },
       { id: "english", title: "English lesson", tariff: LESSON_TARIFF.id },
+      { id: "beer", tariff: "tasting" },
+      { id: "books", tariff: "browsing", fork: "all" },
     ],
-    appServers: [
-      { id: "wine-shop", uri: shop.uri, services: ["wine"] },
-      { id: "school", uri: school.uri, services: ["english"] },
-    ],
+    appServers: Object.entries(servers).map(([id, { uri }]) => ({ id, uri, services: SERVES[id as ServerId] })),
     health: { intervalS: 0 },
   });
 }

@@ -7,6 +7,7 @@ export const WINES = [
   { id: "rioja", name: "Rioja Crianza", price: "12.50" },
   { id: "riesling", name: "Mosel Riesling", price: "9.80" },
   { id: "barolo", name: "Barolo", price: "34.00" },
+  { id: "grappa", name: "Grappa di Barolo", price: "29.50" },
 ] as const;
 export const DELIVERY = { item: "Delivery", unitPrice: "4.90" } as const;
 export const CURRENCY = "EUR";
@@ -17,29 +18,36 @@ export interface WineShop {
   close(): Promise<void>;
 }
 
+interface Visit {
+  readonly session: Promise<AppSession>;
+  bought: boolean;
+}
+
 /**
  * An app server as a web shop would be: a web page, and beside it a SIP session for as long as somebody shops. It knows no passwords and keeps
- * no accounts: who is there, and who pays, it has from the relay.
+ * no accounts: who is there, and who pays, it has from the relay. Whoever has come for wine may go on to grappa in the same session and on the same page.
  */
 export async function startWineShop(): Promise<WineShop> {
-  const visits = new Map<string, Promise<AppSession>>();
+  const visits = new Map<string, Visit>();
   const web = createServer((request, response) => void page(visits, request, response));
   web.listen(0, "127.0.0.1");
   await once(web, "listening");
 
   const open = async (request: ServiceRequest) => {
-    const visit = systemRandom.token();
-    const standing = request.accept({ url: `${urlOf(web)}/${visit}` });
-    visits.set(visit, standing); // the browser may be quicker than the ACK
+    const id = systemRandom.token();
+    const url = `${urlOf(web)}/${id}`;
+    const visit: Visit = { session: request.accept({ url }), bought: false };
+    visits.set(id, visit); // the browser may be quicker than the ACK
     try {
-      const session = await standing;
-      session.onEnd(() => [{ id: "delivery", ...DELIVERY, currency: CURRENCY }]);
+      const session = await visit.session;
+      session.onChange((change) => change.accept({ url }));
+      session.onEnd(() => (visit.bought ? [{ id: "delivery", ...DELIVERY, currency: CURRENCY }] : []));
       await session.ended;
     } finally {
-      visits.delete(visit);
+      visits.delete(id);
     }
   };
-  const sip = await serve({ listen: { host: "127.0.0.1", port: 0 }, services: { wine: open } });
+  const sip = await serve({ listen: { host: "127.0.0.1", port: 0 }, services: { wine: open, grappa: open } });
   return {
     sip,
     async close() {
@@ -55,13 +63,14 @@ const urlOf = (web: Server) => `http://127.0.0.1:${(web.address() as { port: num
 
 /** GET shows the wines; POST buys one, and says so only when the relay has it on record. */
 async function page(
-  visits: ReadonlyMap<string, Promise<AppSession>>,
+  visits: ReadonlyMap<string, Visit>,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   try {
-    const session = await visits.get(request.url?.slice(1) ?? "");
-    if (!session) return reply(response, 404, "<p>This visit is over.</p>");
+    const visit = visits.get(request.url?.slice(1) ?? "");
+    if (!visit) return reply(response, 404, "<p>This visit is over.</p>");
+    const session = await visit.session;
     if (request.method !== "POST") return reply(response, 200, shelf(session.user));
     const form = new URLSearchParams(await readForm(request));
     const wine = WINES.find(({ id }) => id === form.get("wine"));
@@ -69,6 +78,7 @@ async function page(
     if (!wine || !/^[1-9]\d?$/.test(quantity))
       return reply(response, 400, "<p>There is no such wine, or not that many.</p>");
     await session.charge({ item: wine.name, unitPrice: wine.price, quantity, currency: CURRENCY });
+    visit.bought = true;
     reply(response, 200, `<p>${quantity} × ${wine.name}: it is on your bill.</p>`);
   } catch (error) {
     const why = error instanceof SipError ? `The relay refused the charge: ${error.message}` : "Something went wrong.";

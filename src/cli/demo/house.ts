@@ -1,0 +1,44 @@
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { type AppServer, type ServiceRequest, serve } from "../../sdk/index.ts";
+import { systemRandom } from "../../support/random.ts";
+
+export interface House {
+  readonly sip: AppServer;
+  close(): Promise<void>;
+}
+
+/** An app server with one service and a page that is open to whoever has a session: a brewery, a book shop. It charges nothing itself. */
+export async function startHouse(service: string, title: string): Promise<House> {
+  const name = title.toLowerCase().replaceAll(" ", "-");
+  const visits = new Set<string>();
+  const web = createServer((request, response) => {
+    const open = visits.has(request.url?.slice(1) ?? "");
+    response.writeHead(open ? 200 : 404, { "Content-Type": "text/html", Connection: "close" });
+    response.end(`<!doctype html><title>${title}</title><h1>${title}</h1>`);
+  });
+  web.listen(0, "127.0.0.1");
+  await once(web, "listening");
+
+  const open = async (request: ServiceRequest) => {
+    const visit = `${name}/${systemRandom.token()}`;
+    visits.add(visit);
+    try {
+      const session = await request.accept({ url: `http://127.0.0.1:${(web.address() as AddressInfo).port}/${visit}` });
+      await session.ended;
+    } finally {
+      visits.delete(visit);
+    }
+  };
+  const sip = await serve({ listen: { host: "127.0.0.1", port: 0 }, services: { [service]: open } });
+  return {
+    sip,
+    async close() {
+      await sip.close();
+      web.closeAllConnections();
+      web.close();
+      await once(web, "close");
+    },
+  };
+}

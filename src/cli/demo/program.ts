@@ -1,0 +1,67 @@
+import type { Names } from "./ladder.ts";
+import { changeService, moveAndKeep, moveOn, openTwoShops } from "./many-servers.ts";
+import { type Direction, type Measured, takeLesson, turnAway, visitWineShop } from "./scenes.ts";
+import type { ServerId, Stage } from "./stage.ts";
+
+/** A scene of the demo, with a ladder of its own. */
+export interface Scene {
+  readonly title: string;
+  /** What it is called when it fails. */
+  readonly step: string;
+  readonly columns: Names;
+  /** The app servers of the columns; whoever else is asked is in the first of theirs. */
+  readonly second?: ServerId;
+  play(stage: Stage, direction: Direction): Promise<Measured> | Promise<void>;
+}
+
+const ALICE = { client: "alice", relay: "relay" };
+
+/** The scenes, in their order. */
+export const PROGRAM: readonly Scene[] = [
+  {
+    title: "1. Alice shops for wine: charged for what she buys",
+    step: "the visit to the wine shop",
+    columns: { ...ALICE, server: "wine shop" },
+    play: visitWineShop,
+  },
+  {
+    title: "2. Alice takes an English lesson: charged by time",
+    step: "the English lesson",
+    columns: { ...ALICE, server: "school" },
+    play: takeLesson,
+  },
+  {
+    title: "3. A wrong password, then a service that nobody offers",
+    step: "the requests that are refused",
+    columns: { client: "client", relay: "relay", server: "app servers" },
+    play: turnAway,
+  },
+  {
+    title: "4. In one session wine becomes grappa at the same app server, then beer at another",
+    step: "the change of service",
+    columns: { ...ALICE, server: "wine shop", second: "brewery" },
+    second: "brewery",
+    play: changeService,
+  },
+  {
+    title: "5. Alice moves on to the brewery: the first session ends",
+    step: "the move",
+    columns: { ...ALICE, server: "wine shop", second: "brewery" },
+    second: "brewery",
+    play: moveOn,
+  },
+  {
+    title: "6. Alice moves on again, and the first session goes on beside the second",
+    step: "the move with the first session kept",
+    columns: { ...ALICE, server: "wine shop", second: "brewery" },
+    second: "brewery",
+    play: moveAndKeep,
+  },
+  {
+    title: "7. Two book shops answer one INVITE: two sessions, two pages",
+    step: "the two book shops",
+    columns: { ...ALICE, server: "north", second: "south" },
+    second: "south-books",
+    play: openTwoShops,
+  },
+];
