@@ -1,6 +1,7 @@
-import { entriesOfMonth, payable, Sums } from "./bill.ts";
-import type { BillingStore, Entry } from "./billing-store.ts";
+import { type BillSources, entriesOfMonth, payable, Sums } from "./bill.ts";
+import type { Entry } from "./billing-store.ts";
 import { type CsvValue, csvLine, csvRow, duration, iso, printable, timeOf } from "./format.ts";
+import { type PrepaidLine, prepaidLine } from "./prepaid-bill.ts";
 import type { Tax, TaxLine } from "./tax.ts";
 
 /*
@@ -29,11 +30,12 @@ export function entryValues(entry: Entry): CsvValue[] {
   ];
 }
 
-type Sources = { readonly billing: BillingStore };
-
-/** RFC 4180: a row for each entry, and then one for each tax: `tax` comes on top of the entries, `tax-included` is in them. */
+/**
+ * RFC 4180: a row for each entry, and then one for each tax: `tax` comes on top of the entries, `tax-included` is in them. The last row of a
+ * prepaid user's is `prepaid`, below zero: what sessions took out of the balance.
+ */
 export async function* billCsv(
-  store: Sources,
+  store: BillSources,
   user: string,
   month: string,
   taxes: readonly Tax[],
@@ -45,15 +47,21 @@ export async function* billCsv(
     yield csvLine(BILL_COLUMNS, entryValues(entry));
   }
   for (const line of payable(sums.all(), taxes).taxes) yield csvRow(BILL_COLUMNS, { user, month, ...taxCells(line) });
+  const prepaid = await prepaidLine(store.credit, user, month);
+  if (prepaid) yield csvRow(BILL_COLUMNS, { user, month, ...prepaidCells(prepaid) });
 }
 
 function taxCells({ tax, title, rate, included, currency, amount }: TaxLine): Record<string, string> {
   return { kind: included ? "tax-included" : "tax", id: tax, item: title ?? tax, rate, amount, currency };
 }
 
+function prepaidCells({ currency, paid }: PrepaidLine): Record<string, string> {
+  return { kind: "prepaid", item: "paid from the balance", amount: paid === "0" ? paid : `-${paid}`, currency };
+}
+
 /** One JSON document: user, month, `entries` by their time, taxes, totals. */
 export async function* billJson(
-  store: Sources,
+  store: BillSources,
   user: string,
   month: string,
   taxes: readonly Tax[],
@@ -67,11 +75,13 @@ export async function* billJson(
     separator = ",\n";
   }
   const { taxes: lines, totals } = payable(sums.all(), taxes);
-  yield `\n],"taxes":${JSON.stringify(lines)},"totals":${JSON.stringify(totals)}}\n`;
+  const prepaid = await prepaidLine(store.credit, user, month);
+  const paid = prepaid ? `,"prepaid":${JSON.stringify(prepaid)}` : "";
+  yield `\n],"taxes":${JSON.stringify(lines)},"totals":${JSON.stringify(totals)}${paid}}\n`;
 }
 
 /** A line for each entry; the sums are `formatBill`'s. */
-export async function* billList(store: Sources, user: string, month: string): AsyncGenerator<string> {
+export async function* billList(store: BillSources, user: string, month: string): AsyncGenerator<string> {
   for await (const entry of entriesOfMonth(store.billing, user, month)) {
     const amount = entry.currency === "" ? "free" : `${entry.amount} ${entry.currency}`;
     const where = [entry.service, entry.appServer, entry.session].map(printable).join(" ");

@@ -7,9 +7,11 @@ import type {
   PageQuery,
   TimeEntry,
 } from "./billing-store.ts";
+import type { CreditStore } from "./credit-store.ts";
 import type { SessionFacts } from "./events.ts";
 import { add, formatAmount, type Money, money, round, zero } from "./money.ts";
 import { addToTotal, noTotal, sumOf } from "./month-total.ts";
+import { type PrepaidLine, prepaidLine } from "./prepaid-bill.ts";
 import { addedTax, type Tax, type TaxLine, taxLines } from "./tax.ts";
 
 /** One user's bill for one month (M18): every service on it, amounts as exact decimal strings, in an order that depends on nothing but the entries. */
@@ -26,6 +28,14 @@ export interface Bill {
   readonly taxes: readonly TaxLine[];
   /** By currency. */
   readonly totals: readonly BillTotal[];
+  /** Of a prepaid user only. */
+  readonly prepaid?: PrepaidLine;
+}
+
+/** Where a bill is made from; without `credit` nobody is prepaid. */
+export interface BillSources {
+  readonly billing: BillingStore;
+  readonly credit?: CreditStore;
 }
 
 export interface BillTotal {
@@ -87,7 +97,7 @@ export function isMonth(text: string): boolean {
  * Makes the bill of a user's month. With more than `maxEntries` entries (default 10,000) it holds the sums only, which the store has ready.
  */
 export async function makeBill(
-  store: { readonly billing: BillingStore },
+  store: BillSources,
   user: string,
   month: string,
   { maxEntries = MAX_BILL_ENTRIES, taxes = [] }: { readonly maxEntries?: number; readonly taxes?: readonly Tax[] } = {},
@@ -107,6 +117,7 @@ export async function makeBill(
     sums = added.all();
   }
   const made = [...sessions.values()].map((lines) => ({ service: lines.service, session: sessionBill(lines) }));
+  const prepaid = await prepaidLine(store.credit, user, month);
   return {
     user,
     month,
@@ -114,6 +125,7 @@ export async function makeBill(
     services: services(sums, made, corrections),
     calls: linked(made),
     ...payable(sums, taxes),
+    ...(prepaid && { prepaid }),
   };
 }
 

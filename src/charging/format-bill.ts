@@ -3,6 +3,7 @@ import type { MonthTotal } from "./billing-store.ts";
 import { align, count, duration, type Line, printable, timeOf } from "./format.ts";
 import { formatAmount } from "./money.ts";
 import { sumOf } from "./month-total.ts";
+import { prepaidText } from "./prepaid-bill.ts";
 import type { TaxLine } from "./tax.ts";
 
 /** A bill for people, or for programs. Both end with a line break. */
@@ -22,10 +23,11 @@ function text(bill: Bill): string {
   if (bill.calls.length > 0) lines.push(["calls in several parts"], ...bill.calls.flatMap(callLines), [""]);
   lines.push(...totalLines(bill));
   const head = `Bill for ${printable(bill.user)}, ${bill.month} (UTC)`;
-  if (bill.services.length === 0) return `${head}\n\nNothing to pay.\n`;
+  const prepaid = bill.prepaid ? `\n${prepaidText(bill.prepaid)}\n` : "";
+  if (bill.services.length === 0) return `${head}\n\nNothing to pay.\n${prepaid}`;
   if (bill.totals.length === 0) lines.push(["Nothing to pay."]);
   const note = bill.detailed ? "" : "\nToo many entries to list here: these are the sums. --all lists every entry.\n";
-  return `${head}\n${note}\n${align(lines)}`;
+  return `${head}\n${note}\n${align(lines)}${prepaid}`;
 }
 
 /** What a service is called on a bill. */

@@ -3,15 +3,16 @@ import { entryTitle } from "./bill-rows.ts";
 import type { BillingStore, MonthTotal } from "./billing-store.ts";
 import { count, duration, timeOf } from "./format.ts";
 import { origin, serviceName, taxName } from "./format-bill.ts";
-import { type Cell, heading, PAGE_END, pageStart, row, TABLE_END, tableStart } from "./html.ts";
+import { type Cell, heading, note, PAGE_END, pageStart, row, TABLE_END, tableStart } from "./html.ts";
 import { formatAmount } from "./money.ts";
 import { sumOf } from "./month-total.ts";
+import { prepaidText } from "./prepaid-bill.ts";
 
 /** A bill as a page to print (M18). With `all`, every entry in a table by time, written while it is read. */
 export async function* billHtml(bill: Bill, all?: { readonly billing: BillingStore }): AsyncGenerator<string> {
   yield pageStart(`Bill for ${bill.user}`, `${bill.month}, times in UTC`);
   if (!bill.detailed && !all)
-    yield `<p class="note">Too many entries to list here: these are the sums. tollgate bill --all lists every entry.</p>\n`;
+    yield note("Too many entries to list here: these are the sums. tollgate bill --all lists every entry.");
   for (const service of bill.services) yield serviceHtml(service, bill.detailed);
   if (bill.calls.length > 0) yield callsHtml(bill);
   if (all) yield* listHtml(all, bill);
@@ -85,8 +86,9 @@ async function* listHtml(
   yield TABLE_END;
 }
 
-function totalsHtml({ totals, taxes }: Bill): string {
-  if (totals.length === 0) return `<p class="note">Nothing to pay.</p>\n`;
+function totalsHtml({ totals, taxes, prepaid }: Bill): string {
+  const paid = prepaid ? note(prepaidText(prepaid)) : "";
+  if (totals.length === 0) return note("Nothing to pay.") + paid;
   let html = `<table class="totals"><tbody>\n`;
   for (const { currency, amount, tax, due } of totals) {
     const lines = taxes.filter((line) => line.currency === currency);
@@ -97,5 +99,5 @@ function totalsHtml({ totals, taxes }: Bill): string {
       if (line.included)
         html += row([{ text: `contains ${taxName(line)}`, class: "d" }, priced(line.amount, currency)]);
   }
-  return html + TABLE_END;
+  return html + TABLE_END + paid;
 }

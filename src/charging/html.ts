@@ -43,6 +43,8 @@ export const PAGE_END = "</body></html>\n";
 
 export const heading = (text: string): string => `<h2>${escapeHtml(text)}</h2>\n`;
 
+export const note = (text: string): string => `<p class="note">${escapeHtml(text)}</p>\n`;
+
 export interface Cell {
   readonly text: string;
   /** `n`: a number, at the right; `w`: never broken; `i`: indented; `d`: small. */

@@ -1,10 +1,8 @@
 import type { Command } from "commander";
 import { makeBill } from "../charging/bill.ts";
 import { billCsv, billJson, billList } from "../charging/bill-rows.ts";
-import { balanceOf, fromMicros } from "../charging/credit-store.ts";
 import { formatBill } from "../charging/format-bill.ts";
 import { billHtml } from "../charging/html-bill.ts";
-import { formatMoney } from "../charging/money.ts";
 import type { Config } from "../config/schema.ts";
 import type { Store } from "../store/types.ts";
 import { readConfig, withStore } from "./context.ts";
@@ -57,23 +55,6 @@ async function knownUser(store: Store, user: string, month: string): Promise<voi
   throw new CliError(`no user ${user}, and nothing billed to one of that name in ${month}; see: tollgate user list`);
 }
 
-/** What a prepaid user's sessions that ended in the month (UTC) took out of the balance; nothing for one who has none. */
-async function paidFromBalance({ credit }: Store, user: string, month: string): Promise<string> {
-  const account = await credit?.account(user);
-  if (!credit || !account) return "";
-  const [year, number] = month.split("-").map(Number) as [number, number];
-  const span = { from: Date.UTC(year, number - 1), to: Date.UTC(year, number) };
-  let paid = 0;
-  let after: string | undefined;
-  do {
-    const page = await credit.ledger(user, { ...span, after, limit: 1_000 });
-    for (const { kind, amount } of page.entries) if (kind === "session") paid -= amount;
-    after = page.next;
-  } while (after !== undefined);
-  const text = (micros: number) => formatMoney(fromMicros(micros, account.currency));
-  return `\nPaid from the prepaid balance: ${text(paid)}. It is now ${text(balanceOf(account))}.\n`;
-}
-
 async function* written(
   store: Store,
   user: string,
@@ -91,7 +72,6 @@ async function* written(
   const list = all && !bill.detailed;
   if (format === "html") return yield* billHtml(bill, list ? store : undefined);
   yield formatBill(bill, format);
-  if (format === "text") yield await paidFromBalance(store, user, month);
   if (!list) return;
   yield "\n";
   yield* billList(store, user, month);

@@ -43,13 +43,21 @@ describe("tollgate credit", () => {
 
   it("says on the bill what was paid from the balance", async () => {
     await tollgate("user add alice --prepaid EUR --balance 20.00");
+    await tollgate("user add bob");
     const store = await openEmbeddedStore(join(terminal.folder, "data", "store"));
     const session = { user: "alice", hold: "h1", session: "s1", close: true, until: 0 };
     await store.credit!.settle({ ...session, total: 1_250_000, at: Date.now() });
     await store.credit!.settle({ ...session, hold: "h2", total: 3_000_000, at: 0 });
     await store.close();
     const { out } = await tollgate("bill alice");
-    expect(out).toContain("Paid from the prepaid balance: 1.25 EUR. It is now 15.75 EUR.");
+    const said = "Paid from the prepaid balance: 1.25 EUR. It is now 15.75 EUR.";
+    expect(out).toContain(said);
+    expect((await tollgate("bill alice --html")).out).toContain(said);
+    const prepaid = { currency: "EUR", paid: "1.25", balance: "15.75" };
+    expect(JSON.parse((await tollgate("bill alice --json")).out)).toMatchObject({ prepaid });
+    expect(JSON.parse((await tollgate("bill alice --json --all")).out)).toMatchObject({ prepaid });
+    expect((await tollgate("bill alice --csv")).out).toMatch(/,prepaid,.*,paid from the balance,.*,-1\.25,EUR,/);
+    expect(JSON.parse((await tollgate("bill bob --json")).out)).not.toHaveProperty("prepaid");
   });
 
   it.each([

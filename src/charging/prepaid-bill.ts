@@ -1,0 +1,39 @@
+import { balanceOf, type CreditStore, fromMicros, type Micros } from "./credit-store.ts";
+import { formatAmount } from "./money.ts";
+
+/** What a prepaid user's balance has to do with a bill. Amounts are exact decimal strings. */
+export interface PrepaidLine {
+  readonly currency: string;
+  /** What sessions took out of the balance in the month (UTC), by the time of their end. */
+  readonly paid: string;
+  /** What is in it now, holds of running sessions included. */
+  readonly balance: string;
+}
+
+const PAGE = 1_000;
+
+/** For the month `2026-01`; undefined for a user who is not prepaid. */
+export async function prepaidLine(
+  credit: CreditStore | undefined,
+  user: string,
+  month: string,
+): Promise<PrepaidLine | undefined> {
+  const account = await credit?.account(user);
+  if (!credit || !account) return undefined;
+  const [year, number] = month.split("-").map(Number) as [number, number];
+  const span = { from: Date.UTC(year, number - 1), to: Date.UTC(year, number) };
+  let paid: Micros = 0;
+  let after: string | undefined;
+  do {
+    const page = await credit.ledger(user, { ...span, after, limit: PAGE });
+    for (const { kind, amount } of page.entries) if (kind === "session") paid -= amount;
+    after = page.next;
+  } while (after !== undefined);
+  const { currency } = account;
+  const text = (micros: Micros) => formatAmount(fromMicros(micros, currency));
+  return { currency, paid: text(paid), balance: text(balanceOf(account)) };
+}
+
+/** In one sentence. */
+export const prepaidText = ({ currency, paid, balance }: PrepaidLine): string =>
+  `Paid from the prepaid balance: ${paid} ${currency}. It is now ${balance} ${currency}.`;
