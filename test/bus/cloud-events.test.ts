@@ -1,9 +1,4 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { Ajv } from "ajv";
-import addFormatsModule from "ajv-formats";
 import { describe, expect, it } from "vitest";
-import { parse } from "yaml";
 import { CONTENT_TYPE, fromCloudEvent, toCloudEvent } from "../../src/bus/cloud-events.ts";
 import {
   type ChargingEvent,
@@ -17,18 +12,7 @@ import {
   sessionStarted,
 } from "../../src/charging/events.ts";
 import { aCharge, facts, JANUARY } from "../charging/samples.ts";
-import { ROOT } from "../support/project.ts";
-
-interface Document {
-  readonly channels: Record<string, { address: string; messages: Record<string, { $ref: string }> }>;
-  readonly components: { messages: Record<string, { name: string; contentType: string; payload: { $ref: string } }> };
-}
-
-const document = parse(readFileSync(join(ROOT, "ops/asyncapi.yaml"), "utf8")) as Document;
-const ajv = new Ajv({ strict: false, allErrors: true });
-const addFormats = addFormatsModule as unknown as (to: Ajv) => void;
-addFormats(ajv);
-ajv.addSchema({ $id: "asyncapi", components: document.components });
+import { asyncapi, messageOf, undocumented } from "../support/asyncapi.ts";
 
 const second = facts({ id: "s2", previous: { session: "s1", by: "change" }, lateChargesMs: 5000, hold: "h1" });
 /** One of each kind, as the relay makes them. */
@@ -43,20 +27,12 @@ const everyKind: Record<ChargingEvent["type"], ChargingEvent> = {
   "credit.exhausted": creditExhausted(second, JANUARY, 1, { currency: "EUR", endsAt: JANUARY + 60_000 }),
 };
 
-/** What the message of a channel's address must look like. */
-function validatorOf(address: string) {
-  const channel = Object.values(document.channels).find((one) => one.address === address);
-  if (!channel) throw new Error(`no channel ${address}`);
-  const [message] = Object.values(channel.messages);
-  const { name, contentType, payload } = document.components.messages[message!.$ref.split("/").at(-1)!]!;
-  expect(contentType).toBe(CONTENT_TYPE);
-  return { name, validate: ajv.compile({ $ref: `asyncapi${payload.$ref}` }) };
-}
-
 describe("events as CloudEvents 1.0 (P2)", () => {
   it.each(Object.entries(everyKind))("%s is as ops/asyncapi.yaml says, and comes back whole", (type, event) => {
     const text = toCloudEvent(event, "urn:tollgate:node:a");
-    const { name, validate } = validatorOf(`tollgate.events.${type}`);
+    const { name, contentType, validate } = messageOf(`tollgate.events.${type}`);
+    expect(contentType).toBe(CONTENT_TYPE);
+    expect(undocumented(event)).toBe("");
     expect(validate(JSON.parse(text)), JSON.stringify(validate.errors)).toBe(true);
     expect(JSON.parse(text)).toMatchObject({
       type: name,
@@ -70,7 +46,7 @@ describe("events as CloudEvents 1.0 (P2)", () => {
   it.each(Object.entries(everyKind))(
     "%s is wrong in its schema's eyes without any of its fields, or as another kind",
     (type, event) => {
-      const { validate } = validatorOf(`tollgate.events.${type}`);
+      const { validate } = messageOf(`tollgate.events.${type}`);
       const cloud = JSON.parse(toCloudEvent(event, "urn:x")) as { data: Record<string, unknown> };
       const optional = ["charge.refused"].includes(type) ? ["charge"] : [];
       for (const field of Object.keys(cloud.data)) {
@@ -83,8 +59,19 @@ describe("events as CloudEvents 1.0 (P2)", () => {
     },
   );
 
+  it("has no field that the document does not name: also in a session and in its tariff", () => {
+    const event = everyKind["session.started"];
+    const more = {
+      ...event,
+      session: { ...event.session, tariff: { ...event.session.tariff!, colour: "red" } },
+      mood: 1,
+    };
+    expect(undocumented(more)).toContain("data.session.tariff.colour is not in the document, data.mood is not");
+    expect(undocumented({ ...event, at: -1 })).toContain("/data/at must be >= 0");
+  });
+
   it("describes exactly the subjects that there are", () => {
-    const addresses = Object.values(document.channels).map(({ address }) => address);
+    const addresses = Object.values(asyncapi.channels).map(({ address }) => address);
     expect(addresses.sort()).toEqual(
       ["tollgate.dead", ...Object.keys(everyKind).map((type) => `tollgate.events.${type}`)].sort(),
     );

@@ -19,12 +19,21 @@ import { createTransactionLayer, type Transactions } from "../../src/transaction
 import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
 import { MemoryCredit } from "../charging/memory-credit.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
+import { undocumented } from "../support/asyncapi.ts";
 import { TestClock } from "../support/test-clock.ts";
 
 /*
  * A relay without sockets, disk or time of its own: messages go over an in-memory network as bytes, time moves when told. The peers
  * are scripted here message by message, so that every race can be played.
  */
+
+/** What ops/asyncapi.yaml has against recorded events. */
+export const misfits: string[] = [];
+// In every test that uses a lab, every event of the relay is as the document says. The simulation's own command looks for itself.
+if (process.env.VITEST) {
+  const { afterEach, expect } = await import("vitest");
+  afterEach(() => expect(misfits.splice(0)).toEqual([]));
+}
 
 export interface Lab {
   readonly clock: TestClock;
@@ -141,6 +150,8 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
         await Promise.resolve();
         if (broken) throw new Error("disk full");
         events.push(event);
+        const wrong = undocumented(event);
+        if (wrong !== "") misfits.push(wrong);
       },
     },
     ...(options.proof && { proof: options.proof }),

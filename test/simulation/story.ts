@@ -2,7 +2,7 @@
 import { pino } from "pino";
 import { accountEvents, type ChargingEvent } from "../../src/charging/events.ts";
 import type { Random } from "../../src/support/random.ts";
-import { type Lab, lab } from "../relay/harness.ts";
+import { type Lab, lab, misfits } from "../relay/harness.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { Chance } from "./chance.ts";
 import { SimulatedNetwork } from "./network.ts";
@@ -68,6 +68,7 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
     story = `the story broke off: ${(error as Error).stack}`;
   }
   const faults = [
+    ...misfits.splice(0),
     ...(story ? [story] : []),
     ...leftIn("the relay", l.leftovers()),
     ...leftIn("the client", client.leftovers),
