@@ -137,6 +137,7 @@ export class Changes {
     const abort = new AbortController();
     let open = true;
     this.underWay = "remote";
+    if (!update) request.trying(); // whoever decides may think longer than the other end's Timer B (RFC 3261 §17.1.1.2)
     const close = () => {
       if (!open) return false;
       open = false;

@@ -64,19 +64,24 @@ describe("a client on SIP.js", () => {
       ["beer", 1],
       ["wine", 1],
     ]);
+    expect(bill.calls.map(({ parts }) => parts.map(({ service }) => service))).toEqual([["wine", "beer"]]);
   });
 
   it.each([
     ["it asks for that", undefined, { keep: true }],
     ["the service is so", "keep", {}],
   ] as const)("keeps the first session where %s; each ends by itself (M24)", async (_why, onMove, options) => {
-    const { alice } = await open(accepts("http://beer/"), undefined, onMove);
+    const { portal, alice } = await open(accepts("http://beer/"), undefined, onMove);
     const wine = await alice.request("wine");
     const beer = await wine.move("beer", options);
     expect(await beer.end()).toMatchObject({ by: "local", status: 200 });
     const again = await wine.move("beer", options);
     expect(await wine.end()).toMatchObject({ by: "local", status: 200 });
     expect(await again.end()).toMatchObject({ by: "local", status: 200 });
+    const { calls } = await portal.bill();
+    expect(calls.map(({ parts, totals }) => [parts.map(({ service }) => service), totals[0]?.amount])).toEqual([
+      [["wine", "beer", "beer"], "0.75"],
+    ]);
   });
 
   it("is told why a move came to nothing, and its session goes on", async () => {

@@ -1,60 +1,19 @@
-import { once } from "node:events";
-import { createServer } from "node:http";
-import { afterEach, describe, expect, it } from "vitest";
-import { type AppSession, type ClientSession, createClient, type ServiceHandler, serve } from "../../src/sdk/index.ts";
-import { DOMAIN, openPortal, PASSWORD, USER } from "./portal.ts";
+import { describe, expect, it } from "vitest";
+import type { AppSession } from "../../src/sdk/index.ts";
+import { accepts, billed, openHouses, until } from "./houses.ts";
+import { DOMAIN, USER } from "./portal.ts";
 
-/* Figures 8 and 10 on SIP.js: wine becomes beer within a session (M20-M22), and two book shops answer one INVITE (M25). */
-
-const closers: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-
-type Services = Readonly<Record<string, ServiceHandler>>;
-
-async function open(servers: readonly Services[]) {
-  const started = await Promise.all(
-    servers.map((services) => serve({ listen: { host: "127.0.0.1", port: 0 }, services })),
-  );
-  const ids = [...new Set(servers.flatMap(Object.keys))];
-  const portal = await openPortal({
-    config: {
-      tariffs: ids.map((id) => ({ id, currency: "EUR", setupFee: id === "beer" ? "0.20" : "0.10" })),
-      services: ids.map((id) => ({ id, tariff: id, fork: id === "books" ? "all" : "sequential" })),
-      appServers: started.map(({ uri }, i) => ({ id: `server${i}`, uri, services: Object.keys(servers[i]!) })),
-    },
-  });
-  const alice = createClient({ relay: portal.uri, user: USER, password: PASSWORD, domain: DOMAIN });
-  closers.push(
-    ...started.map((server) => () => server.close()),
-    () => portal.close(),
-    () => alice.close(),
-  );
-  return { portal, alice };
-}
-
-const accepts = (url: string, sessions: AppSession[] = []): ServiceHandler => {
-  return async (request) => void sessions.push(await request.accept({ url }));
-};
-
-const until = async (true_: () => boolean) => {
-  while (!true_()) await new Promise(setImmediate);
-};
-
-const billed = async (portal: Awaited<ReturnType<typeof openPortal>>) =>
-  (await portal.bill()).services.flatMap(({ service, sessions }) =>
-    sessions.map(({ appServer, time }) => `${service} by ${appServer}: ${time?.amount}`),
-  );
+/* Fig. 8 on SIP.js: wine becomes beer within a session, asked for by the client or the app server, at the same app server or another (M20-M22). */
 
 describe("a client on SIP.js", () => {
   it.each(["INVITE", "UPDATE"] as const)(
     "makes beer of wine at the same app server by %s, back again, and hangs up (M20)",
     async (method) => {
       const sessions: AppSession[] = [];
-      const { portal, alice } = await open([
-        { wine: accepts("http://wine/", sessions), beer: accepts("http://beer/", sessions) },
-      ]);
+      const { portal, alice } = await openHouses({
+        wine: accepts("http://wine/", sessions),
+        beer: accepts("http://beer/", sessions),
+      });
       const session = await alice.request("wine");
       await session.change("beer", { method });
       expect([session.service, session.access]).toEqual(["beer", "http://beer/"]);
@@ -68,11 +27,10 @@ describe("a client on SIP.js", () => {
       await until(() => sessions[0]!.service === "wine");
       expect(sessions[0]!.tollgateSession).not.toBe(part);
       expect(await session.end()).toMatchObject({ by: "local", status: 200 });
-      expect((await billed(portal)).sort()).toEqual([
-        "beer by server0: 0.20",
-        "wine by server0: 0.10",
-        "wine by server0: 0.10",
-      ]);
+      expect(await billed(portal)).toEqual({
+        sessions: ["beer by server0: 0.20, Glass 1.00", "wine by server0: 0.10", "wine by server0: 0.10"],
+        calls: ["wine > beer > wine: 1.40"],
+      });
     },
   );
 
@@ -80,26 +38,31 @@ describe("a client on SIP.js", () => {
     "makes beer of wine at another app server by %s; the first one is left (M21, fig. 8)",
     async (method) => {
       const [vintner, brewer]: [AppSession[], AppSession[]] = [[], []];
-      const { portal, alice } = await open([
+      const { portal, alice } = await openHouses(
         { wine: accepts("http://wine/", vintner) },
         { beer: accepts("http://beer/", brewer) },
-      ]);
+      );
       const session = await alice.request("wine");
+      await until(() => vintner.length === 1);
+      vintner[0]!.onEnd(() => [{ item: "Corkage", unitPrice: "2.00", currency: "EUR" }]);
       await session.change("beer", { method });
       expect([session.service, session.access]).toEqual(["beer", "http://beer/"]);
       expect(await vintner[0]!.ended).toMatchObject({ by: "remote", reason: expect.stringContaining("changed") });
       expect(await session.end()).toMatchObject({ by: "local", status: 200 });
       expect(await brewer[0]!.ended).toMatchObject({ by: "remote" });
-      expect(await billed(portal)).toEqual(["beer by server1: 0.20", "wine by server0: 0.10"]);
+      expect(await billed(portal)).toEqual({
+        sessions: ["beer by server1: 0.20", "wine by server0: 0.10, Corkage 2.00"],
+        calls: ["wine > beer: 2.30"],
+      });
     },
   );
 
   it("is told why a change is refused, and its session goes on as it was (RFC 6141)", async () => {
     const sessions: AppSession[] = [];
-    const { portal, alice } = await open([
+    const { portal, alice } = await openHouses(
       { wine: accepts("http://wine/", sessions), beer: (request) => request.refuse(486) },
       { rum: (request) => request.refuse(403, "No Rum Before Four") },
-    ]);
+    );
     const session = await alice.request("wine");
     await expect(session.change("beer")).rejects.toMatchObject({ status: 486 });
     await expect(session.change("beer", { method: "UPDATE" })).rejects.toMatchObject({ status: 486 });
@@ -107,11 +70,11 @@ describe("a client on SIP.js", () => {
     await expect(session.change("nothing")).rejects.toMatchObject({ status: 404 });
     expect([session.service, session.access, sessions[0]!.service]).toEqual(["wine", "http://wine/", "wine"]);
     await session.end();
-    expect(await billed(portal)).toEqual(["wine by server0: 0.10"]);
+    expect((await billed(portal)).sessions).toEqual(["wine by server0: 0.10"]);
   });
 
   it("waits for one change before the next: 491 (RFC 3261 §14.1)", async () => {
-    const { alice } = await open([{ wine: accepts("http://wine/"), beer: accepts("http://beer/") }]);
+    const { alice } = await openHouses({ wine: accepts("http://wine/"), beer: accepts("http://beer/") });
     const session = await alice.request("wine");
     const first = session.change("beer");
     await expect(session.change("wine")).rejects.toMatchObject({ status: 491 });
@@ -124,24 +87,24 @@ describe("a client on SIP.js", () => {
     const asking = new Promise<AbortSignal>((resolve) => {
       asked = resolve;
     });
-    const { portal, alice } = await open([{ wine: accepts("http://wine/"), beer: ({ signal }) => asked(signal) }]);
+    const { portal, alice } = await openHouses({ wine: accepts("http://wine/"), beer: ({ signal }) => asked(signal) });
     const session = await alice.request("wine");
     const change = session.change("beer").catch((error: unknown) => error);
     const signal = await asking;
     expect(await session.end()).toMatchObject({ status: 200 });
     expect(await change).toMatchObject({ status: 487 });
     await until(() => signal.aborted);
-    expect(await billed(portal)).toEqual(["wine by server0: 0.10"]);
+    expect((await billed(portal)).sessions).toEqual(["wine by server0: 0.10"]);
   });
 });
 
 describe("an app server on SIP.js", () => {
   async function standing() {
     const sessions: AppSession[] = [];
-    const { portal, alice } = await open([
+    const { portal, alice } = await openHouses(
       { wine: accepts("http://wine/", sessions), beer: accepts("http://beer/") },
       { rum: accepts("http://rum/") },
-    ]);
+    );
     const session = await alice.request("wine");
     await until(() => sessions.length === 1);
     return { portal, session, app: sessions[0]! };
@@ -154,7 +117,10 @@ describe("an app server on SIP.js", () => {
     await until(() => session.service === "beer");
     await app.charge({ item: "Glass", unitPrice: "1.00", currency: "EUR" });
     expect(await session.end()).toMatchObject({ status: 200 });
-    expect(await billed(portal)).toEqual(["beer by server0: 0.20", "wine by server0: 0.10"]);
+    expect(await billed(portal)).toEqual({
+      sessions: ["beer by server0: 0.20, Glass 1.00", "wine by server0: 0.10"],
+      calls: ["wine > beer: 1.30"],
+    });
   });
 
   it("cannot change where the client says no, or to what it does not offer; the session goes on", async () => {
@@ -173,10 +139,10 @@ describe("an app server on SIP.js", () => {
     ]);
     expect([session.service, app.service]).toEqual(["wine", "wine"]);
     expect(await app.end()).toMatchObject({ status: 200 });
-    expect(await billed(portal)).toEqual(["wine by server0: 0.10"]);
+    expect((await billed(portal)).sessions).toEqual(["wine by server0: 0.10"]);
   });
 
-  it("decides by onChange what becomes of a session; with nobody for the service 488", async () => {
+  it("decides by onChange what becomes of a session; a handler that throws refuses with 500, and nothing changes", async () => {
     const { session, app } = await standing();
     const users: string[] = [];
     app.onChange(async (request) => {
@@ -192,50 +158,5 @@ describe("an app server on SIP.js", () => {
     await expect(session.change("wine")).rejects.toMatchObject({ status: 500 });
     expect(users).toEqual([`sip:${USER}@${DOMAIN} beer`]);
     await session.end();
-  });
-});
-
-describe("two book shops that answer one INVITE (M25, fig. 10)", () => {
-  async function shops() {
-    const sessions: AppSession[] = [];
-    const pages = await Promise.all(
-      ["north", "south"].map(async (name) => {
-        const server = createServer((_request, response) => response.end(`the ${name} book shop`));
-        server.listen(0, "127.0.0.1");
-        await once(server, "listening");
-        closers.push(() => new Promise((resolve) => server.close(resolve)));
-        return `http://127.0.0.1:${(server.address() as { port: number }).port}/`;
-      }),
-    );
-    const opened = await open(pages.map((url) => ({ books: accepts(url, sessions) })));
-    return { ...opened, sessions };
-  }
-
-  it("give the client two sessions: both pages open, each ends for itself and is on the bill", async () => {
-    const { portal, alice } = await shops();
-    const told: ClientSession[] = [];
-    const both = await alice.requestAll("books", { waitMs: 500, onSession: (session) => void told.push(session) });
-    expect(told).toEqual(both);
-    const pages = await Promise.all(both.map(async ({ access }) => (await fetch(access!)).text()));
-    expect(pages.sort()).toEqual(["the north book shop", "the south book shop"]);
-    expect(await both[0]!.end()).toMatchObject({ by: "local", status: 200 });
-    let ended = false;
-    void both[1]!.ended.then(() => {
-      ended = true;
-    });
-    await new Promise(setImmediate);
-    expect(ended).toBe(false);
-    expect(await both[1]!.end()).toMatchObject({ by: "local", status: 200 });
-    expect((await billed(portal)).sort()).toEqual(["books by server0: 0.10", "books by server1: 0.10"]);
-  });
-
-  it("of which the client wants one only: the other is acknowledged and ended (E 7)", async () => {
-    const { alice, sessions } = await shops();
-    const session = await alice.request("books");
-    await until(() => sessions.length === 2);
-    const endings = sessions.map(async (one) => (await one.ended).by);
-    expect(await Promise.race(endings)).toBe("remote");
-    expect(await session.end()).toMatchObject({ by: "local", status: 200 });
-    expect(await Promise.all(endings)).toEqual(["remote", "remote"]);
   });
 });
