@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { parseChargeBody } from "../src/charging/charge-body.ts";
 import { parseConfig } from "../src/config/load.ts";
 import { Terminal } from "./cli/terminal.ts";
@@ -23,6 +24,8 @@ const blocks = (language: string, text = readme): string[] =>
 const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
 
 const folder = mkdtempSync(join(tmpdir(), "tollgate-readme-"));
+mkdirSync(join(folder, "node_modules"));
+symlinkSync(ROOT, join(folder, "node_modules/tollgate"));
 afterAll(async () => {
   await stopAll();
   rmSync(folder, { recursive: true, force: true });
@@ -109,6 +112,14 @@ describe("the examples in the README", () => {
     expect(parseChargeBody("application/vnd.tollgate.charge+xml", Buffer.from(xml!))).toEqual(fromJson);
   });
 
+  const example = (name: string, ports: Readonly<Record<number, number>>): string => {
+    const text = blocks("js").find((one) => one.startsWith(`// ${name}`));
+    if (text === undefined) throw new Error(`the README has no example ${name}`);
+    const file = join(folder, name);
+    writeFileSync(file, withPorts(text, ports));
+    return file;
+  };
+
   it("run as they stand: an app server and a client of the SDK, through a relay", { timeout: 30_000 }, async () => {
     const port = await freePort();
     const portal = await openPortal({
@@ -117,22 +128,42 @@ describe("the examples in the README", () => {
         appServers: [{ id: "shop", uri: `sip:127.0.0.1:${port};transport=tcp`, services: ["wine"] }],
       },
     });
-    mkdirSync(join(folder, "node_modules"));
-    symlinkSync(ROOT, join(folder, "node_modules/tollgate"));
-    const example = (name: string): string => {
-      const text = blocks("js").find((one) => one.startsWith(`// ${name}`));
-      if (text === undefined) throw new Error(`the README has no example ${name}`);
-      const file = join(folder, name);
-      writeFileSync(file, text.replace(/\b5070\b/, String(port)).replace("127.0.0.1:5060", `127.0.0.1:${portal.tcp}`));
-      return file;
-    };
-    const server = await start("server.mjs", process.execPath, [example("server.mjs")]);
+    const server = await start("server.mjs", process.execPath, [example("server.mjs", { 5070: port })]);
     await server.says(/wine is served at sip:127\.0\.0\.1:\d+;transport=tcp/);
-    const client = await start("client.mjs", process.execPath, [example("client.mjs")]);
+    const client = await start("client.mjs", process.execPath, [example("client.mjs", { 5060: portal.tcp })]);
     await client.says(/open http:\/\/127\.0\.0\.1:8080\/cellar\nhung up: remote/);
     expect(await client.exit).toEqual({ code: 0, signal: null });
     await server.stop();
     expect(lines(await portal.bill())).toContain("2 x Riesling by info: 25.00 EUR");
     await portal.close();
   });
+
+  it("run as they stand: a change, a move, several sessions (M20-M25)", { timeout: 30_000 }, async () => {
+    const ports = { 5071: await freePort(), 5072: await freePort() };
+    const config = blocks("yaml").find((text) => text.includes("brewery, uri"));
+    const portal = await openPortal({ config: parse(withPorts(config!, ports)) });
+    const houses = await start("houses.mjs", process.execPath, [example("houses.mjs", ports)]);
+    await houses.says(/open/);
+    const client = await start("evening.mjs", process.execPath, [example("evening.mjs", { 5060: portal.tcp })]);
+    const said = ["beer", "cider", "books", "books"].map((service) => `${service}: http://127.0.0.1:8080/${service}`);
+    await client.says(new RegExp([...said, "sent on from cider to beer"].join("\\n")));
+    expect(await client.exit).toEqual({ code: 0, signal: null });
+    await houses.stop();
+    const bill = await portal.bill();
+    expect(bill.services.map(({ service, sessions }) => [service, sessions.length])).toEqual([
+      ["beer", 2],
+      ["books", 2],
+      ["cider", 3],
+      ["tasting", 1],
+    ]);
+    expect(bill.calls.map(({ parts }) => parts.map(({ service }) => service))).toEqual([
+      ["cider", "beer", "cider"],
+      ["tasting", "cider", "beer"],
+    ]);
+    await portal.close();
+  });
 });
+
+/** With other ports than those that are free on the reader's machine. */
+const withPorts = (text: string, ports: Readonly<Record<number, number>>): string =>
+  Object.entries(ports).reduce((all, [from, to]) => all.replaceAll(new RegExp(`\\b${from}\\b`, "g"), String(to)), text);
