@@ -1,10 +1,11 @@
 import { type Bill, makeBill } from "../charging/bill.ts";
 import { type Entry, monthOf } from "../charging/billing-store.ts";
 import { formatBill } from "../charging/format-bill.ts";
-import { defaultConfig } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
 import { withStore } from "./context.ts";
 import { checkBill } from "./demo/bill-check.ts";
 import { Checks } from "./demo/checks.ts";
+import type { Cluster } from "./demo/cluster.ts";
 import { type Lane, labelOf } from "./demo/ladder.ts";
 import { Printer } from "./demo/printer.ts";
 import { PROGRAM } from "./demo/program.ts";
@@ -12,6 +13,8 @@ import type { Direction, Measured } from "./demo/scenes.ts";
 import { type Stage, setStage } from "./demo/stage.ts";
 
 const MOST_MS = 20_000;
+/** With servers that are started for it. */
+const CLUSTER_MOST_MS = 60_000;
 const CLOSE_MS = 3_000;
 const SETTLE_MS = 1_000;
 
@@ -20,6 +23,10 @@ export interface DemoOptions {
   readonly out?: NodeJS.WritableStream & { readonly isTTY?: boolean };
   /** One JSON document at the end instead of ladders and text. */
   readonly json?: boolean;
+  /** The same over NATS JetStream and MongoDB, with a billing worker beside the relay; see `openCluster` for which servers. */
+  readonly cluster?: boolean;
+  /** Where NATS_URL, MONGODB_URL and PATH are looked for; default the process's. */
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /**
@@ -27,18 +34,27 @@ export interface DemoOptions {
  * lesson, two requests that are refused; another service within a session, moves to another one, two book shops at once; and the bill. Resolves to the exit code: 0 where all was as expected, else 1 with what was not.
  */
 export async function demo(options: DemoOptions = {}): Promise<number> {
-  const { out = process.stdout, json = false } = options;
+  const { out = process.stdout, json = false, cluster = false, env = process.env } = options;
+  const mostMs = cluster ? CLUSTER_MOST_MS : MOST_MS;
   const printer = new Printer(json ? () => {} : (line) => void out.write(`${line}\n`), !json && out.isTTY === true);
   const checks = new Checks();
   const play: Play = { printer, checks, step: "starting", over: false, bills: [] };
   const startedAt = Date.now();
   try {
-    await inTime(MOST_MS, perform(play), () => `it took too long: the demo has ${MOST_MS / 1000} s`);
+    await inTime(
+      mostMs,
+      perform(play, cluster ? env : undefined),
+      () => `it took too long: the demo has ${mostMs / 1000} s`,
+    );
   } catch (error) {
     play.over = true;
     checks.that(false, `${play.step}: ${error instanceof Error ? error.message : String(error)}`);
   }
-  await inTime(CLOSE_MS, play.stage?.close() ?? Promise.resolve(), () => "").catch((error) => {
+  const close = async () => {
+    await play.stage?.close();
+    await play.cluster?.close();
+  };
+  await inTime(CLOSE_MS, close(), () => "").catch((error) => {
     checks.that(
       false,
       `shutting down: ${error instanceof Error && error.message !== "" ? error.message : "it took too long"}`,
@@ -57,23 +73,31 @@ interface Play {
   step: string;
   /** It failed or took too long: what still runs must not go on to the next step. */
   over: boolean;
+  cluster?: Cluster;
   stage?: Stage;
   bills: readonly Bill[];
 }
 
-async function perform(play: Play): Promise<void> {
+async function perform(play: Play, env: NodeJS.ProcessEnv | undefined): Promise<void> {
   const { printer, checks } = play;
+  if (env) {
+    play.cluster = await (await import("./demo/cluster.ts")).openCluster(env);
+    for (const name of play.cluster.names) printer.say(name);
+  }
   const startedAt = Date.now();
   const lanes = new Map<string, Lane>();
   const stage = await setStage(({ direction, peer, message, at }) => {
     const side = lanes.get(peer) ?? "client";
     if (direction === "in") printer.arrow(at, side, "relay", labelOf(message));
     else printer.arrow(at, "relay", side, labelOf(message));
-  });
+  }, play.cluster);
   play.stage = stage;
-  if (play.over) await stage.close(); // nobody waits for it any more
+  if (play.over) {
+    await stage.close(); // nobody waits for it any more
+    await play.cluster?.close();
+  }
   const servers = Object.entries(stage.servers);
-  printer.say(`A relay on ${stage.relay}, and app servers:`);
+  printer.say(`A relay on ${stage.relay}${env ? ", a billing worker" : ""}, and app servers:`);
   for (const [id, { uri }] of servers) printer.say(`  ${id.padEnd(12)} ${uri}`);
 
   const direction: Direction = {
@@ -94,8 +118,8 @@ async function perform(play: Play): Promise<void> {
   printer.say();
 
   begin(play, "the bill");
-  const data = await stage.finish();
-  const { entries, bills } = await readBills(data, stage.user, startedAt);
+  const config = await stage.finish();
+  const { entries, bills } = await readBills(config, stage.user, startedAt);
   play.bills = bills;
   for (const bill of bills) for (const line of formatBill(bill).split("\n")) printer.say(line);
   checkBill(entries, bills, measured.get("the English lesson")!, checks);
@@ -107,9 +131,9 @@ function begin(play: Play, step: string): void {
 }
 
 /** What the store has billed; two months where the demo ran at midnight on the last of one. */
-async function readBills(data: string, user: string, since: number): Promise<{ entries: Entry[]; bills: Bill[] }> {
+async function readBills(config: Config, user: string, since: number): Promise<{ entries: Entry[]; bills: Bill[] }> {
   const months = [...new Set([monthOf(since), monthOf(Date.now())])];
-  return withStore({ ...defaultConfig(), data }, async (store) => {
+  return withStore(config, async (store) => {
     const pages = await Promise.all(months.map((month) => store.billing.entries(user, month, { limit: 100 })));
     const bills = await Promise.all(months.map((month) => makeBill(store, user, month)));
     return { entries: pages.flatMap(({ entries }) => entries), bills };

@@ -74,8 +74,16 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
     .command("demo")
     .description("run a relay, app servers and a client on this machine, and print ladders and bill")
     .option("--json", "one JSON document at the end instead of ladders and text")
-    .addHelpText("after", "\nIt needs no configuration, uses only this machine, and takes less than 20 seconds.")
-    .action(async (options: { json?: boolean }) => {
+    .option("--cluster", "the same over NATS JetStream and MongoDB, with a billing worker")
+    .addHelpText(
+      "after",
+      `
+It needs no configuration, uses only this machine, and takes less than 20 seconds.
+
+--cluster uses the servers of NATS_URL and MONGODB_URL, in a stream and a database of its own that are removed at the end; where one of these is not
+set, it starts a nats-server or a mongod that is on the PATH.`,
+    )
+    .action(async (options: { json?: boolean; cluster?: boolean }) => {
       const { demo } = await import("./demo.ts");
       setCode(await demo(options));
     });

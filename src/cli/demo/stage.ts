@@ -2,7 +2,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Tariff } from "../../charging/tariff.ts";
-import { configSchema } from "../../config/schema.ts";
+import { type Config, configSchema } from "../../config/schema.ts";
 import { registerUser } from "../../directory/users.ts";
 import { startRelay } from "../../relay/relay.ts";
 import { type AppServer, type Client, createClient } from "../../sdk/index.ts";
@@ -10,6 +10,7 @@ import type { SipMessage } from "../../sip/message.ts";
 import { createLogger } from "../../support/logger.ts";
 import { systemRandom } from "../../support/random.ts";
 import { withStore } from "../context.ts";
+import type { Cluster } from "./cluster.ts";
 import { startHouse } from "./house.ts";
 import { startSchool } from "./school.ts";
 import { startWineShop } from "./wine-shop.ts";
@@ -63,14 +64,17 @@ export interface Stage {
   readonly stranger: Client;
   /** Warnings and errors that the relay has logged. */
   readonly log: readonly string[];
-  /** Stops the relay, so that everything is billed, and hands over its data folder; the rest goes on. */
-  finish(): Promise<string>;
+  /** Stops the relay, so that everything is billed, and hands over its configuration; the rest goes on. */
+  finish(): Promise<Config>;
   /** Stops whatever still runs and removes the data. */
   close(): Promise<void>;
 }
 
-/** Starts a relay, its app servers and two clients. When one of them cannot start, none is left running. */
-export async function setStage(tap: (event: Tapped) => void): Promise<Stage> {
+/**
+ * Starts a relay, its app servers and two clients. With a cluster the relay only publishes, and a billing worker bills; whoever opened the
+ * cluster closes it after the stage. When one of them cannot start, none is left running.
+ */
+export async function setStage(tap: (event: Tapped) => void, cluster?: Cluster): Promise<Stage> {
   const closers: (() => Promise<unknown>)[] = [];
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer();
@@ -90,7 +94,7 @@ export async function setStage(tap: (event: Tapped) => void): Promise<Stage> {
       "south-books": keep(await startHouse("books", "South book shop")).sip,
     };
 
-    const config = configOf(data, servers);
+    const config = configOf(data, servers, cluster && { ...cluster.settings, roles: ["relay"] });
     const user = "alice";
     const password = systemRandom.token();
     await withStore(config, (store) =>
@@ -102,6 +106,7 @@ export async function setStage(tap: (event: Tapped) => void): Promise<Stage> {
       pretty: true,
       to: { write: (line) => void (log.length < 100 && log.push(line.trimEnd())) },
     });
+    await cluster?.startBilling(config, logger);
     const running = await startRelay({ config, log: logger, tap });
     let stopped: Promise<void> | undefined;
     const stop = () => {
@@ -119,7 +124,8 @@ export async function setStage(tap: (event: Tapped) => void): Promise<Stage> {
     const finish = async () => {
       await Promise.all([alice.close(), stranger.close()]);
       await stop();
-      return data;
+      await cluster?.billed();
+      return config;
     };
     return { relay, servers, alice, user, stranger, log, finish, close };
   } catch (error) {
@@ -128,8 +134,8 @@ export async function setStage(tap: (event: Tapped) => void): Promise<Stage> {
   }
 }
 
-/** What would otherwise stand in tollgate.yaml. */
-export function configOf(data: string, servers: Servers) {
+/** What would otherwise stand in tollgate.yaml. `more`: where events and bills go, if not into the data folder. */
+export function configOf(data: string, servers: Servers, more: object = {}): Config {
   return configSchema.parse({
     portal: { domain: DOMAIN },
     listen: [{ transport: "tcp", address: "127.0.0.1", port: 0 }],
@@ -144,5 +150,6 @@ export function configOf(data: string, servers: Servers) {
     ],
     appServers: Object.entries(servers).map(([id, { uri }]) => ({ id, uri, services: SERVES[id as ServerId] })),
     health: { intervalS: 0 },
+    ...more,
   });
 }
