@@ -1,5 +1,5 @@
 import { otherSide, type Side } from "../../machines/events.ts";
-import { SERVICE_HEADER } from "../charging/charge-body.ts";
+import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import { Answer } from "./answer.ts";
@@ -16,10 +16,10 @@ export interface UnderWay {
   abort(): void;
 }
 
-/** A change to another service that the two ends are to agree on. */
+/** A change to another service that the app server asks for and the client is to agree on. */
 export interface ServiceDecision {
-  /** Its id. */
-  readonly service: string;
+  /** The part that then begins. */
+  readonly second: Session;
   /** Told once whether both agree; what comes of it is then not for `Change`. */
   readonly decided: (agreed: boolean) => void;
 }
@@ -35,7 +35,7 @@ export class Change implements ClientTransactionUser, UnderWay {
   private readonly source: Leg;
   private readonly target: Leg;
   private readonly seq: number;
-  private readonly decided: ServiceDecision["decided"] | undefined;
+  private readonly wanted: ServiceDecision | undefined;
   private towards: ClientTransaction | undefined;
   private answered = false;
   private acknowledged: SipRequest | undefined;
@@ -47,7 +47,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     wanted: ServiceDecision | undefined = undefined,
   ) {
     this.session = session;
-    this.decided = wanted?.decided;
+    this.wanted = wanted;
     this.from = from;
     this.transaction = transaction;
     this.source = session.leg(from)!;
@@ -56,7 +56,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     this.seq = this.target.dialog.localSeq;
     pass(transaction.request, request);
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
-    if (wanted) request.headers.add(SERVICE_HEADER, wanted.service);
+    if (wanted) request.headers.add(SERVICE_HEADER, wanted.second.service.id);
     transaction.onCancel = () => this.towards?.cancel();
     this.target.send(request, this, (started) => {
       this.towards = started;
@@ -124,8 +124,8 @@ export class Change implements ClientTransactionUser, UnderWay {
   private done(agreed = false): void {
     if (this.session.change !== this) return;
     this.session.change = undefined;
-    this.decided?.(agreed);
-    if (!agreed || !this.decided) this.session.actor.send({ type: "change.done" });
+    this.wanted?.decided(agreed);
+    if (!agreed || !this.wanted) this.session.actor.send({ type: "change.done" });
   }
 
   private ack(ack: SipRequest): void {
@@ -137,6 +137,9 @@ export class Change implements ClientTransactionUser, UnderWay {
   private relayed(response: SipResponse): SipResponse {
     const relayed = new SipResponse(response.status, response.reason);
     relayed.headers.add("Contact", this.source.dialog.contact);
+    // By its next charges outside of the dialog the app server names the part that it has begun (M15, M17).
+    const second = response.status < 300 ? this.wanted?.second : undefined;
+    if (second) relayed.headers.add(SERVICE_HEADER, second.service.id).add(SESSION_HEADER, second.id);
     if (this.from === "client") passWithoutCharges(response, relayed);
     else pass(response, relayed);
     return relayed;

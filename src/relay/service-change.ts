@@ -197,17 +197,17 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
     previous: { session: first.id, by: "change" },
     credits: credit && { keyFor: () => credit.terms.key },
   };
+  const second = new Session(core, origin, first.appServer, undefined);
   const decided = (agreed: boolean) => {
-    if (agreed) switchTo(first, origin, credit);
+    if (agreed) switchTo(first, second, credit);
     else credit?.close(false);
   };
-  first.change = new Change(first, "server", transaction, { service: identified.service.id, decided });
+  first.change = new Change(first, "server", transaction, { second, decided });
 }
 
 /** Both ends agree already: the next part stands at once. */
-function switchTo(first: Session, origin: Origin, credit: Credit | undefined): void {
+function switchTo(first: Session, second: Session, credit: Credit | undefined): void {
   const { core } = first;
-  const second = new Session(core, origin, first.appServer, undefined);
   second.takesOver = { taken: (one, at) => handOver(first, one, at, true), dropped: () => {} };
   second.start();
   second.credit = credit;

@@ -1,5 +1,6 @@
 import type { SessionEvent, Side } from "../../machines/events.ts";
 import { type SessionContext, sessionMachine } from "../../machines/session.ts";
+import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import type { Identified } from "../directory/types.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { SipResponse } from "../sip/message.ts";
@@ -76,6 +77,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   session.reliable?.answered();
   const { transaction, change } = request;
   const response = answerFor(session, client, event.payload as SipResponse);
+  if (change) response.headers.add(SERVICE_HEADER, session.service.id);
   if (transaction.request.method === "UPDATE") transaction.respond(response);
   else
     client.answer = new Answer({

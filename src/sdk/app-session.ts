@@ -1,5 +1,5 @@
 import type { Body, Session } from "sip.js/lib/core/index.js";
-import { formatChargeBody, PACKAGE, SESSION_HEADER } from "../charging/charge-body.ts";
+import { formatChargeBody, PACKAGE, SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
 import type { Charge } from "../charging/events.ts";
 import type { Logger } from "../support/log.ts";
 import { systemRandom } from "../support/random.ts";
@@ -35,7 +35,7 @@ export interface ReferOptions {
 export interface AppSession {
   /** Call-ID of the relay's leg. */
   readonly id: string;
-  /** What the relay calls the session (its Tollgate-Session header): charges by HTTPS name it. */
+  /** What the relay calls the session (its Tollgate-Session header): charges by HTTPS name it. Another one after a change. */
   readonly tollgateSession: string | undefined;
   /** Follows a change. */
   readonly service: string;
@@ -131,8 +131,9 @@ export function createAppSession(
     refer: async (to, { keep } = {}) => dialog.refer(referTo(to, keep)),
     change: async (to, { method = "INVITE" } = {}) => {
       const wanted = typeof to === "string" ? { service: to } : to;
-      await dialog.change(method, changeBody(wanted));
-      now.service = wanted.service ?? now.service;
+      const answer = await dialog.change(method, changeBody(wanted));
+      now.service = answer.getHeader(SERVICE_HEADER) ?? wanted.service ?? now.service;
+      now.tollgateSession = answer.getHeader(SESSION_HEADER) ?? now.tollgateSession;
     },
     onChange: (handler) => {
       decide = handler;

@@ -75,11 +75,13 @@ export class Changes {
     // RFC 3261 §14.1, RFC 3311 §5.1: one at a time.
     if (this.underWay) return Promise.reject(new SipError(491, "Request Pending", "another change is under way"));
     return new Promise((resolve, reject) => {
+      let open = true;
       const finish = () => {
+        open = false;
         this.underWay = this.giveUp = undefined;
       };
       const done = ({ message }: IncomingResponse) => {
-        if (this.underWay !== "local") return;
+        if (!open) return; // a 2xx that comes again, perhaps while the next change is under way
         finish();
         const status = message.statusCode ?? 500;
         if (status < 300) return resolve(message);

@@ -1,4 +1,5 @@
 import type { Body, IncomingInviteRequest } from "sip.js/lib/core/index.js";
+import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import { parseTargetDialog } from "../sip/refer.ts";
 import { type AskedChange, type ChangeOptions, changeBody, type ServiceChange } from "./changes.ts";
 import { headerLine, type Link, track, uriOf } from "./client-link.ts";
@@ -92,8 +93,9 @@ export function clientSession(link: Link, dialog: Dialog, service: string, acces
     move: (to, options = {}) => move(link, dialog, standing, to, options),
     change: async (to, { method = "INVITE" } = {}) => {
       const wanted = typeof to === "string" ? { service: to } : to;
-      now.answer = accessOf(descriptionOf(await dialog.change(method, changeBody(wanted))));
-      now.service = wanted.service ?? now.service;
+      const answer = await dialog.change(method, changeBody(wanted));
+      now.answer = accessOf(descriptionOf(answer));
+      now.service = answer.getHeader(SERVICE_HEADER) ?? wanted.service ?? now.service;
     },
     onChange: (handler) => {
       decide = handler;

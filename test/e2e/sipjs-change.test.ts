@@ -22,7 +22,7 @@ describe("a client on SIP.js", () => {
       expect(sessions[0]!.service).toBe("beer");
       const part = sessions[0]!.tollgateSession;
       await sessions[0]!.charge({ item: "Glass", unitPrice: "1.00", currency: "EUR" });
-      await session.change({ description: '<service name="wine"/>', service: "wine" }, { method });
+      await session.change({ description: '<service name="wine"/>' }, { method });
       expect([session.service, session.access]).toEqual(["wine", "http://wine/"]);
       await until(() => sessions[0]!.service === "wine");
       expect(sessions[0]!.tollgateSession).not.toBe(part);
@@ -112,8 +112,10 @@ describe("an app server on SIP.js", () => {
 
   it.each(["INVITE", "UPDATE"] as const)("changes to what it offers too, by %s (M22)", async (method) => {
     const { portal, session, app } = await standing();
-    await app.change("beer", { method });
+    const part = app.tollgateSession;
+    await app.change({ description: '<service name="beer"/>' }, { method });
     expect(app.service).toBe("beer");
+    expect(app.tollgateSession).not.toBe(part);
     await until(() => session.service === "beer");
     await app.charge({ item: "Glass", unitPrice: "1.00", currency: "EUR" });
     expect(await session.end()).toMatchObject({ status: 200 });

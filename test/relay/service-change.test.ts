@@ -78,6 +78,8 @@ describe("a re-INVITE that asks for another service", () => {
     const changed = l.client.response(200);
     expect(changed.body.toString()).toBe('{"url":"http://beer"}');
     expect(changed.headers.get("to")).toBe(call.answer.headers.get("to"));
+    expect(changed.headers.get("tollgate-service")).toBe("beer");
+    expect(changed.headers.has("tollgate-session")).toBe(false);
     l.client.ack(change, changed);
     expect(call.server.request("ACK").cseq?.number).toBe(at.cseq?.number);
     await l.settle();
@@ -380,13 +382,16 @@ describe("the app server", () => {
     expect(asked.headers.get("tollgate-service")).toBe("beer");
     l.client.answer(asked, 200);
     await l.settle();
-    call.server.response(200);
+    const agreed = call.server.response(200);
+    expect(agreed.headers.get("tollgate-service")).toBe("beer");
     l.clock.advance(4_000);
     await hangUp(l, call, 2);
     expect(parts(l)).toEqual([
       ["service1", 3_000],
       ["beer", 4_000],
     ]);
+    const started = l.events.flatMap(accountEvents).filter((event) => event.type === "session.started");
+    expect(started.at(-1)?.session.id).toBe(agreed.headers.get("tollgate-session"));
   });
 
   it("the same by re-INVITE: the clock switches at the ACK", async () => {
