@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
+import { cleanedUp } from "./cleanup.ts";
 
 /** A server that the demo uses. */
 export interface DemoServer {
@@ -80,39 +81,13 @@ function found(program: string, env: NodeJS.ProcessEnv, ...more: string[]): stri
   return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
 }
 
-/** Everything that was started and not stopped yet. */
-const running = new Set<() => void>();
-const endAll = () => {
-  for (const stop of [...running]) stop();
-};
-
-let watched = false;
-
-/** However this process ends, what it started ends with it. */
-function watchProcess(): void {
-  if (watched) return;
-  watched = true;
-  process.once("exit", endAll);
-  for (const [signal, code] of [
-    ["SIGINT", 130],
-    ["SIGTERM", 143],
-  ] as const)
-    process.once(signal, () => {
-      endAll();
-      process.exit(code);
-    });
-}
-
 /** Starts a program and waits until it says that it is ready. Returns how to end it; it ends with this process in any case. */
 async function started(program: string, args: readonly string[], ready: RegExp, folder: string): Promise<() => void> {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
-  const stop = () => {
-    if (!running.delete(stop)) return;
+  const stop = cleanedUp(() => {
     child.kill("SIGKILL");
     rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
-  };
-  watchProcess();
-  running.add(stop);
+  });
   try {
     await saysReady(child, program, ready);
   } catch (error) {

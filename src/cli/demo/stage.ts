@@ -1,4 +1,5 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { rmSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Tariff } from "../../charging/tariff.ts";
@@ -10,6 +11,7 @@ import type { SipMessage } from "../../sip/message.ts";
 import { createLogger } from "../../support/logger.ts";
 import { systemRandom } from "../../support/random.ts";
 import { withStore } from "../context.ts";
+import { cleanedUp } from "./cleanup.ts";
 import type { Cluster } from "./cluster.ts";
 import { startHouse } from "./house.ts";
 import { startSchool } from "./school.ts";
@@ -81,7 +83,8 @@ export async function setStage(tap: (event: Tapped) => void, cluster?: Cluster):
   };
   try {
     const data = await mkdtemp(join(tmpdir(), "tollgate-demo-"));
-    closers.push(() => rm(data, { recursive: true, force: true }));
+    const removeData = cleanedUp(() => rmSync(data, { recursive: true, force: true }));
+    closers.push(async () => removeData());
     const keep = <T extends { close(): Promise<void> }>(started: T): T => {
       closers.push(() => started.close());
       return started;
