@@ -461,6 +461,26 @@ describe("a re-INVITE or UPDATE within a session", () => {
     expect(session.service).toBe("gin");
   });
 
+  it("takes a 2xx that comes again for what it is, while the next change is under way", async () => {
+    const { relay, session } = await established();
+    const first = session.change("beer");
+    const ours = await relay.next("INVITE ");
+    const agree = () => relay.answer(ours, "200 OK", [contact, "Tollgate-Session: part2"]);
+    agree();
+    await relay.next("ACK ");
+    await first;
+    expect([session.service, session.tollgateSession]).toEqual(["beer", "part2"]);
+    const second = expect(session.change("wine")).rejects.toMatchObject({ status: 403 });
+    const next = await relay.next("INVITE ");
+    agree();
+    await relay.next("ACK ");
+    await expect(session.change("rum")).rejects.toMatchObject({ status: 491 });
+    relay.answer(next, "403 Forbidden");
+    await relay.next("ACK ");
+    await second;
+    expect(session.service).toBe("beer");
+  });
+
   it("is refused with 491 while one of ours is under way (RFC 3261 §14.2)", async () => {
     const { app, relay, answer, session } = await established();
     const change = expect(session.change("beer")).rejects.toMatchObject({ status: 403, reason: "Not Your Service" });
