@@ -129,9 +129,9 @@ export function createAppSession(
       return ids;
     },
     refer: async (to, { keep } = {}) => dialog.refer(referTo(to, keep)),
-    change: async (to, { method = "INVITE" } = {}) => {
+    change: async (to, options = {}) => {
       const wanted = typeof to === "string" ? { service: to } : to;
-      const answer = await dialog.change(method, changeBody(wanted));
+      const answer = await dialog.change(options, changeBody(wanted));
       now.service = answer.getHeader(SERVICE_HEADER) ?? wanted.service ?? now.service;
       now.tollgateSession = answer.getHeader(SESSION_HEADER) ?? now.tollgateSession;
     },

@@ -29,6 +29,8 @@ export interface ServiceChange {
 export interface ChangeOptions {
   /** UPDATE is for app servers that decide at once: it is answered within seconds, and cannot ring. Default INVITE. */
   readonly method?: "INVITE" | "UPDATE";
+  /** Aborting gives the change up (CANCEL), where it is not an UPDATE and not decided yet; it then rejects with 487. */
+  readonly signal?: AbortSignal;
 }
 
 /** What the other end asks for: open until it is accepted, refused, or given up. */
@@ -71,13 +73,16 @@ export class Changes {
   }
 
   /** Asks the other end; resolves with its success, rejects with its refusal as a `SipError`. */
-  ask(method: "INVITE" | "UPDATE", body: Body): Promise<IncomingResponseMessage> {
+  ask({ method = "INVITE", signal }: ChangeOptions, body: Body): Promise<IncomingResponseMessage> {
     // RFC 3261 §14.1, RFC 3311 §5.1: one at a time.
     if (this.underWay) return Promise.reject(new SipError(491, "Request Pending", "another change is under way"));
+    if (signal?.aborted) return Promise.reject(new SipError(487, "Request Terminated"));
     return new Promise((resolve, reject) => {
       let open = true;
+      let cancel = () => {};
       const finish = () => {
         open = false;
+        signal?.removeEventListener("abort", cancel);
         this.underWay = this.giveUp = undefined;
       };
       const done = ({ message }: IncomingResponse) => {
@@ -94,7 +99,8 @@ export class Changes {
         reject(new SipError(487, "Request Terminated", "the session ended before it was changed"));
       };
       try {
-        this.send(method, body, done);
+        cancel = this.send(method, body, done);
+        signal?.addEventListener("abort", cancel);
       } catch (error) {
         finish();
         reject(new SipError(491, "Request Pending", (error as Error).message));
@@ -102,20 +108,22 @@ export class Changes {
     });
   }
 
-  private send(method: "INVITE" | "UPDATE", body: Body, done: (response: IncomingResponse) => void): void {
+  /** Returns what gives it up. */
+  private send(method: "INVITE" | "UPDATE", body: Body, done: (response: IncomingResponse) => void): () => void {
     const options = { extraHeaders: [this.contact, ALLOW, "Accept: */*", SESSION_DISPOSITION], body };
     if (method === "INVITE") {
       const onAccept = (response: IncomingResponse & { ack(): unknown }) => {
         response.ack();
         done(response);
       };
-      this.session.invite({ ...finalAnswer(done), onAccept }, options);
-      return;
+      const outgoing = this.session.invite({ ...finalAnswer(done), onAccept }, options);
+      return () => outgoing.cancel(); // RFC 3261 §9.1; a success that crosses it stands
     }
     // SIP.js has no UPDATE of its own.
     const request = this.session.createOutgoingRequestMessage("UPDATE", options);
     this.sent(request);
     new UserAgentClient(NonInviteClientTransaction, this.session.userAgentCore, request, finalAnswer(done));
+    return () => {};
   }
 
   /** The other end's re-INVITE or UPDATE. The relay says in Tollgate-Service that it asks for another service, and which. */

@@ -91,9 +91,9 @@ export function clientSession(link: Link, dialog: Dialog, service: string, acces
     },
     ended,
     move: (to, options = {}) => move(link, dialog, standing, to, options),
-    change: async (to, { method = "INVITE" } = {}) => {
+    change: async (to, options = {}) => {
       const wanted = typeof to === "string" ? { service: to } : to;
-      const answer = await dialog.change(method, changeBody(wanted));
+      const answer = await dialog.change(options, changeBody(wanted));
       now.answer = accessOf(descriptionOf(answer));
       now.service = answer.getHeader(SERVICE_HEADER) ?? wanted.service ?? now.service;
     },

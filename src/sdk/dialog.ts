@@ -10,7 +10,7 @@ import type {
 } from "sip.js/lib/core/index.js";
 import { readFragStatus } from "../sip/sipfrag.ts";
 import { finalAnswer, refusalOf, textOf } from "./answers.ts";
-import { type AskedChange, Changes } from "./changes.ts";
+import { type AskedChange, type ChangeOptions, Changes } from "./changes.ts";
 import { type Description, descriptionOf } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
 import type { SessionDelegateWithUpdate } from "./update.ts";
@@ -156,10 +156,10 @@ export class Dialog {
   }
 
   /** Asks the other end for another service (M20, M22); resolves with its success, rejects with its refusal. The session goes on either way. */
-  change(method: "INVITE" | "UPDATE", body: Body): Promise<IncomingResponseMessage> {
+  change(options: ChangeOptions, body: Body): Promise<IncomingResponseMessage> {
     if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
     this.catchUp();
-    return this.changes.ask(method, body).finally(() => this.catchUp());
+    return this.changes.ask(options, body).finally(() => this.catchUp());
   }
 
   /** Who decides when the other end asks for another service. */

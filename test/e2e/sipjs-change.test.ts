@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { AppSession } from "../../src/sdk/index.ts";
+import type { AppSession, ServiceHandler } from "../../src/sdk/index.ts";
 import { accepts, billed, openHouses, until } from "./houses.ts";
 import { DOMAIN, USER } from "./portal.ts";
 
@@ -80,6 +80,26 @@ describe("a client on SIP.js", () => {
     await expect(session.change("wine")).rejects.toMatchObject({ status: 491 });
     await first;
     expect(await session.end()).toMatchObject({ status: 200 });
+  });
+
+  it.each([
+    ["the same", "sake"],
+    ["another", "beer"],
+  ])("gives a change up that waits at %s app server: it is cancelled there, and the session goes on", async (_, to) => {
+    const asked: AbortSignal[] = [];
+    const waits: ServiceHandler = ({ signal }) => void asked.push(signal);
+    const { portal, alice } = await openHouses({ wine: accepts("http://wine/"), sake: waits }, { beer: waits });
+    const session = await alice.request("wine");
+    const abort = new AbortController();
+    const change = expect(session.change(to, { signal: abort.signal })).rejects.toMatchObject({ status: 487 });
+    await until(() => asked.length === 1);
+    abort.abort();
+    await change;
+    await until(() => asked[0]!.aborted);
+    await expect(session.change(to, { signal: abort.signal })).rejects.toMatchObject({ status: 487 });
+    expect(session.service).toBe("wine");
+    expect(await session.end()).toMatchObject({ status: 200 });
+    expect((await billed(portal)).sessions).toEqual(["wine by server0: 0.10"]);
   });
 
   it("hangs up while a change is asked for: the change comes to nothing, for both ends", async () => {
