@@ -18,6 +18,8 @@ export interface RateFigures {
   /** CPU of the answering side of the load, in the same seconds. */
   readonly answeringUsPerCall: number;
   readonly ratioToAnswering: number;
+  /** CPU of the billing worker, where there is one. */
+  readonly workerUsPerCall?: number;
 }
 
 export interface RatesOptions {
@@ -92,12 +94,15 @@ async function measureRate(
   const calls = rate * seconds;
   const before = {
     own: cpuUs(system.pids),
+    worker: cpuUs(system.workerPids ?? []),
     answering: cpuUs([answering.pid]),
     again: answering.counters().retransmissions,
   };
   const called = await (await load.calling({ port: system.port, rate, calls, holdMs: HOLD_MS })).done;
   const after = { own: cpuUs(system.pids), answering: cpuUs([answering.pid]) };
   await settle();
+  // The worker may have been behind: what it did since is for these calls too.
+  const workerUsPerCall = system.workerPids && (cpuUs(system.workerPids) - before.worker) / calls;
   const retransmissions = called.retransmissions + answering.counters().retransmissions - before.again;
   const loadKeptUp = called.seconds < seconds * 1.02 + 1;
   const cpuUsPerCall = (after.own - before.own) / calls;
@@ -113,6 +118,7 @@ async function measureRate(
     cpuUsPerCall,
     answeringUsPerCall,
     ratioToAnswering: cpuUsPerCall / answeringUsPerCall,
+    ...(workerUsPerCall !== undefined && { workerUsPerCall }),
   };
 }
 
@@ -122,4 +128,5 @@ const settle = () => new Promise((resolve) => setTimeout(resolve, 1.2 * COUNTERS
 const line = (one: RateFigures) =>
   `  ${one.system} ${one.rate}/s: ${one.held ? "held" : "not held"}, ${one.cpuUsPerCall.toFixed(0)} µs a call, ` +
   `${one.ratioToAnswering.toFixed(1)} x the answering side, ${one.failed} failed, ${one.retransmissions} retransmissions` +
+  `${one.workerUsPerCall === undefined ? "" : `, billing worker ${one.workerUsPerCall.toFixed(0)} µs a call`}` +
   `${one.loadKeptUp ? "" : ", the load did not keep up"}`;

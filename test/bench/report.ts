@@ -9,6 +9,8 @@ export interface Report {
   /** Its version; null: it was not measured, `kamailioMissing` says why. */
   readonly kamailio: string | null;
   readonly kamailioMissing: string | null;
+  /** Why the relay was not measured over NATS and MongoDB; null: it was. */
+  readonly clusterMissing: string | null;
   readonly seconds: number;
   readonly rates: readonly RateFigures[];
   readonly latency: readonly LatencyFigures[];
@@ -25,6 +27,7 @@ export function print(report: Report): void {
       ? `Kamailio: ${kamailioMissing}.`
       : `Kamailio ${kamailio} with one worker (ops/bench/kamailio.cfg), under the same load in turn.`,
     ...rateLines(report),
+    ...clusterLines(report),
     ...latencyLines(report.latency),
     ...memoryLines(report.memory),
     "",
@@ -44,7 +47,7 @@ function rateLines({ rates, seconds }: Report): string[] {
     const ratio = own && other ? (own.cpuUsPerCall / other.cpuUsPerCall).toFixed(2) : "-";
     lines.push(row(String(rate), cell(own), cell(other), ratio));
   }
-  for (const system of ["tollgate", "kamailio"] as const) {
+  for (const system of ["tollgate", "tollgate-cluster", "kamailio"] as const) {
     const own = rates.filter((one) => one.system === system);
     if (own.length === 0) continue;
     const held = Math.max(0, ...own.filter((one) => one.held).map((one) => one.rate));
@@ -53,6 +56,23 @@ function rateLines({ rates, seconds }: Report): string[] {
       ? `; at ${next.rate}: ${next.failed} failed, ${next.retransmissions} retransmissions${next.loadKeptUp ? "" : ", the load did not keep up"}`
       : ", and nothing higher was tried";
     lines.push(`${system} held ${held} calls a second without a failure or a retransmission${stopped}.`);
+  }
+  return lines;
+}
+
+/** What it costs the relay that events go over NATS and bills lie in MongoDB. */
+function clusterLines({ rates, clusterMissing }: Report): string[] {
+  if (clusterMissing !== null) return ["", `Over NATS and MongoDB: ${clusterMissing}.`];
+  const lines = [
+    "",
+    "Over NATS JetStream and MongoDB, with a billing worker; in brackets as a multiple of what the answering side used.",
+  ];
+  lines.push(row("calls/s", "relay µs a call", "to the embedded default", "billing worker µs a call"));
+  for (const one of rates) {
+    if (one.system !== "tollgate-cluster") continue;
+    const embedded = rates.find(({ system, rate }) => system === "tollgate" && rate === one.rate);
+    const ratio = embedded ? (one.cpuUsPerCall / embedded.cpuUsPerCall).toFixed(2) : "-";
+    lines.push(row(String(one.rate), cell(one), ratio, (one.workerUsPerCall ?? 0).toFixed(0)));
   }
   return lines;
 }
@@ -104,7 +124,12 @@ function memoryLines(figures: readonly MemoryFigures[]): string[] {
   return lines;
 }
 
-const NAMES: Record<SystemName, string> = { tollgate: "tollgate", kamailio: "kamailio", direct: "the two ends alone" };
+const NAMES: Record<SystemName, string> = {
+  tollgate: "tollgate",
+  "tollgate-cluster": "tollgate over NATS and MongoDB",
+  kamailio: "kamailio",
+  direct: "the two ends alone",
+};
 const row = (...cells: readonly string[]) =>
   `  ${cells.map((text, i) => (i === 0 ? text.padEnd(19) : text.padEnd(24))).join("")}`.trimEnd();
 const ms = (value: number) => value.toFixed(2);

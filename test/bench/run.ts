@@ -10,7 +10,7 @@ import { nodeLoad } from "./node-load.ts";
 import { measureRates } from "./rates.ts";
 import { print, type Report } from "./report.ts";
 import { sippLoad } from "./sipp-load.ts";
-import { kamailioVersion, type SystemName, withoutKamailio } from "./systems.ts";
+import { kamailioVersion, type SystemName, withoutKamailio, withoutServers } from "./systems.ts";
 
 /*
  * `npm run bench`: what the relay costs, beside Kamailio where that is installed. Everything runs on this machine and shares
@@ -23,7 +23,8 @@ const USAGE = `npm run bench -- [options]
   --rates 500,1000   these calls a second only; otherwise 500 more each time until the relay does not hold them
   --seconds N        how long each rate is kept up (15)
   --sessions N       how many sessions are held for the memory figures (10000; 0: leaves them out)
-  --systems NAMES    which: tollgate,kamailio (both where Kamailio is installed)
+  --systems NAMES    which: tollgate,tollgate-cluster,kamailio (all that can be had here; --quick: without the second, which is the relay
+                     over NATS JetStream and MongoDB, with a billing worker whose CPU is counted apart)
   --own-load         load from Node even where SIPp is installed
   --profile FOLDER   writes a CPU profile of the relay at the rates into FOLDER
   --json             figures as JSON on standard output; what goes on is on standard error`;
@@ -69,18 +70,32 @@ async function bench(): Promise<number> {
 
 async function measure(load: Load, say: (text: string) => void): Promise<Report> {
   const { quick } = values;
-  const wanted = (values.systems ?? "tollgate,kamailio").split(",") as SystemName[];
+  const all = quick ? "tollgate,kamailio" : "tollgate,tollgate-cluster,kamailio";
+  const wanted = (values.systems ?? all).split(",") as SystemName[];
   const kamailioMissing = wanted.includes("kamailio") ? withoutKamailio() : "not wanted";
-  const systems = wanted.filter(
-    (name) => name === "tollgate" || (name === "kamailio" && kamailioMissing === undefined),
+  const clusterMissing = wanted.includes("tollgate-cluster") ? withoutServers() : "not wanted";
+  const measured = wanted.filter(
+    (name) =>
+      name === "tollgate" ||
+      (name === "kamailio" && kamailioMissing === undefined) ||
+      (name === "tollgate-cluster" && clusterMissing === undefined),
   );
+  const systems = measured.filter((name) => name !== "tollgate-cluster");
   const seconds = Number(values.seconds ?? (quick ? 4 : 15));
   const sessions = Number(values.sessions ?? (quick ? 1_000 : 10_000));
   const given = values.rates?.split(",").map(Number) ?? (quick ? [500] : undefined);
   const port = await freePort();
 
   say(`Rates, ${seconds} s each`);
-  const rates = await measureRates({ load, systems, rates: given, seconds, port, say, profileInto: values.profile });
+  const rates = await measureRates({
+    load,
+    systems: measured,
+    rates: given,
+    seconds,
+    port,
+    say,
+    profileInto: values.profile,
+  });
   say("Latency");
   const latency = await measureLatency({ load, systems, rate: 200, seconds: quick ? 3 : 15, port, say });
   say("Memory");
@@ -101,6 +116,7 @@ async function measure(load: Load, say: (text: string) => void): Promise<Report>
     load: load.name,
     kamailio: kamailioMissing === undefined ? await kamailioVersion() : null,
     kamailioMissing: kamailioMissing ?? null,
+    clusterMissing: clusterMissing ?? null,
     seconds,
     rates,
     latency,

@@ -1,15 +1,17 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
+import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 import { freePort, isInstalled, listens, type Peer, run, start } from "../support/peers.ts";
-import { ROOT } from "../support/project.ts";
+import { COMMAND, nodeFlags, ROOT } from "../support/project.ts";
 import { startRelayProcess } from "../support/relay-process.ts";
 import { SERVICE } from "./load.ts";
 import { family } from "./proc.ts";
 
-/* What is measured: the relay, Kamailio, or nothing between the two ends. */
+/* What is measured: the relay by itself, the relay over NATS and MongoDB, Kamailio, or nothing between the two ends. */
 
-export type SystemName = "tollgate" | "kamailio" | "direct";
+export type SystemName = "tollgate" | "tollgate-cluster" | "kamailio" | "direct";
 
 export interface RunningSystem {
   readonly name: SystemName;
@@ -17,6 +19,8 @@ export interface RunningSystem {
   readonly port: number;
   /** The processes that do the work; none for `direct`. */
   readonly pids: readonly number[];
+  /** Of `tollgate-cluster`: the billing worker. NATS and MongoDB themselves are not counted. */
+  readonly workerPids?: readonly number[];
   /** Memory on the JavaScript heap in bytes, after a collection; undefined where there is none. */
   heapBytes(): Promise<number | undefined>;
   stop(): Promise<void>;
@@ -33,18 +37,21 @@ export interface SystemOptions {
 
 export async function startSystem(name: SystemName, options: SystemOptions): Promise<RunningSystem> {
   if (name === "tollgate") return tollgate(options);
+  if (name === "tollgate-cluster") return cluster(options);
   if (name === "kamailio") return kamailio(options);
   return { name, port: options.appServerPort, pids: [], heapBytes: async () => undefined, stop: async () => {} };
 }
 
-async function tollgate({ appServerPort, memoryT1Ms, profileInto }: SystemOptions): Promise<RunningSystem> {
+/** A relay process; `shared`: where events and bills go, if not into its data folder. */
+function relayProcess({ appServerPort, memoryT1Ms, profileInto }: SystemOptions, shared: object = {}) {
   const forMemory = memoryT1Ms !== undefined;
-  const relay = await startRelayProcess({
+  return startRelayProcess({
     appServers: [{ id: "server", port: appServerPort, services: [SERVICE] }],
     config: {
       tariffs: [{ id: "call", currency: "EUR", setupFee: "0.10", price: "0.05", incrementS: 60 }],
       limits: { perSourcePerSecond: 0 }, // All calls come from one address.
       drainS: 1,
+      ...shared,
       ...(forMemory ? { timers: { t1Ms: memoryT1Ms } } : {}),
     },
     nodeArguments: [
@@ -54,21 +61,59 @@ async function tollgate({ appServerPort, memoryT1Ms, profileInto }: SystemOption
     ],
     channel: forMemory,
   });
+}
+
+async function tollgate(options: SystemOptions): Promise<RunningSystem> {
+  const relay = await relayProcess(options);
   return {
     name: "tollgate",
     port: relay.port,
     pids: [relay.peer.pid],
-    heapBytes: () => (forMemory ? askHeap(relay.peer) : Promise.resolve(undefined)),
+    heapBytes: () => (options.memoryT1Ms === undefined ? Promise.resolve(undefined) : askHeap(relay.peer)),
     async stop() {
-      await relay.peer.stop(30_000);
-      const mistakes = relay.peer
-        .output()
-        .split("\n")
-        .filter((line) => /"level":(50|60)/.test(line));
-      if (mistakes.length > 0) console.error(`The relay logged ${mistakes.length} errors, the first: ${mistakes[0]}`);
+      await ended(relay.peer);
       await relay.remove();
     },
   };
+}
+
+/** Why the relay cannot be measured over NATS and MongoDB here; undefined: it can. */
+export function withoutServers(): string | undefined {
+  if (!natsProgram) return NO_NATS;
+  return mongoKind() === undefined ? NO_MONGO : undefined;
+}
+
+async function cluster(options: SystemOptions): Promise<RunningSystem> {
+  const nats = await startNats();
+  const mongo = await startMongo();
+  const shared = { bus: nats.url, store: mongo.url(`bench_${process.pid}`) };
+  const relay = await relayProcess(options, { ...shared, roles: ["relay"] });
+  const file = join(relay.folder, "billing.yaml");
+  const roles = ["billing"];
+  writeFileSync(file, JSON.stringify({ ...shared, roles, data: "./billing", log: { level: "info", pretty: false } }));
+  const worker = await start("billing worker", process.execPath, [...nodeFlags(), COMMAND, "start", "--config", file]);
+  await worker.says(/billing worker started/);
+  return {
+    name: "tollgate-cluster",
+    port: relay.port,
+    pids: [relay.peer.pid],
+    workerPids: [worker.pid],
+    heapBytes: async () => undefined,
+    async stop() {
+      await ended(relay.peer);
+      await ended(worker);
+      await relay.remove();
+      await mongo.stop();
+      await nats.destroy();
+    },
+  };
+}
+
+async function ended(peer: Peer): Promise<void> {
+  await peer.stop(30_000);
+  const lines = peer.output().split("\n");
+  const mistakes = lines.filter((line) => /"level":(50|60)/.test(line));
+  if (mistakes.length > 0) console.error(`The relay logged ${mistakes.length} errors, the first: ${mistakes[0]}`);
 }
 
 const askHeap = (peer: Peer) =>
