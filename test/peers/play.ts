@@ -1,3 +1,5 @@
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Bill } from "../../src/charging/bill.ts";
 import { type LossyNetwork, startLossyNetwork } from "../support/lossy-network.ts";
 import { freePort } from "../support/peers.ts";
@@ -10,8 +12,9 @@ export interface Play {
   readonly client: Omit<SippClientOptions, "folder" | "port" | "remotePort" | "transport" | "service"> & {
     readonly service?: string;
   };
-  /** App servers of the service "wine", the first to be asked first. */
-  readonly servers?: readonly Omit<SippOptions, "folder" | "port" | "transport">[];
+  /** App servers, the first to be asked first; where it does not say otherwise they are winery1, winery2, ... and have the service "wine". */
+  readonly servers?: readonly (Omit<SippOptions, "folder" | "port" | "transport"> &
+    Partial<Omit<OfferedBy, "port" | "transport">>)[];
   /** Make a key for each app server, with which it signs in to charge. */
   readonly keys?: boolean;
   /** Further app servers, which are nobody's process. */
@@ -21,8 +24,18 @@ export interface Play {
   readonly lostPercent?: number;
 }
 
-/** Plays it to its end; resolves to alice's bill. Rejects, with traces and the relay's log, when an end saw what it did not expect. */
-export async function play({
+export interface Played {
+  /** Alice's. */
+  readonly bill: Bill;
+  /** What an app server, or "client", got: each message as it came. */
+  got(whom: string): string[];
+}
+
+/** Plays it to its end; resolves to alice's bill. */
+export const play = async (all: Play): Promise<Bill> => (await perform(all)).bill;
+
+/** Plays it to its end. Rejects, with traces and the relay's log, when an end saw what it did not expect. */
+export async function perform({
   transport,
   client,
   servers = [],
@@ -30,7 +43,7 @@ export async function play({
   keys = false,
   config,
   lostPercent = 0,
-}: Play): Promise<Bill> {
+}: Play): Promise<Played> {
   const paths: LossyNetwork[] = [];
   const pathTo = async (to: number) => {
     if (lostPercent === 0) return to;
@@ -41,12 +54,14 @@ export async function play({
   const ports = await Promise.all(servers.map(() => freePort()));
   const appServers: OfferedBy[] = [];
   for (const [i, port] of ports.entries()) {
+    const { id = `winery${i + 1}`, services = ["wine"], priority = 10 * (i + 1), mayReferTo } = servers[i]!;
     appServers.push({
-      id: `winery${i + 1}`,
+      id,
       port: await pathTo(port),
-      services: ["wine"],
+      services,
       transport,
-      priority: 10 * (i + 1),
+      priority,
+      ...(mayReferTo && { mayReferTo }),
     });
   }
   const relay = await startRelayProcess({
@@ -56,23 +71,45 @@ export async function play({
   try {
     const { folder } = relay;
     const ends = [];
+    const traces = new Map<string, string>();
     for (const [i, server] of servers.entries()) {
-      const more = keys ? await keyOf(relay, appServers[i]!.id) : [];
+      const more = [...(keys ? await keyOf(relay, appServers[i]!.id) : []), ...(server.more ?? [])];
       const options = { ...server, folder, transport, port: ports[i]!, more };
+      traces.set(appServers[i]!.id, traceOf(options));
       ends.push(sippEnds(await sippServer(options), options));
     }
     const remotePort = await pathTo(relay.port);
     const options = { service: "wine", ...client, folder, transport, port: await freePort(), remotePort };
+    traces.set("client", traceOf(options));
     ends.push(sippEnds(await sippClient(options), options));
     await withLog(relay, Promise.all(ends));
     for (const { lost, passed } of paths) {
       if (lost < (passed * lostPercent) / 200) throw new Error(`only ${lost} of ${lost + passed} packets were lost`);
     }
-    return await withLog(relay, relay.billAfterStop("alice"));
+    const bill = await withLog(relay, relay.billAfterStop("alice"));
+    const got = new Map([...traces].map(([whom, file]) => [whom, received(file)]));
+    return { bill, got: (whom) => got.get(whom) ?? [] };
   } finally {
     for (const path of paths) path.close();
     await relay.remove();
   }
+}
+
+const traceOf = ({ folder, scenario, port }: Pick<SippOptions, "folder" | "scenario" | "port">) =>
+  join(folder, `${scenario}-${port}.messages`);
+
+/** The messages that SIPp has received, of its trace; none where it made no trace. */
+function received(file: string): string[] {
+  let trace = "";
+  try {
+    trace = readFileSync(file, "utf8");
+  } catch {
+    // It was told not to.
+  }
+  return trace.split(/^-{20,} .*\n/m).flatMap((one) => {
+    const [head = "", ...message] = one.split(/\r?\n\r?\n/);
+    return /^(UDP|TCP) message received/.test(head) ? [message.join("\n\n")] : [];
+  });
 }
 
 /** What SIPp is told to sign in as an app server. */
@@ -100,3 +137,15 @@ export const lines = (bill: Bill) =>
 /** How long each session lasted, milliseconds. */
 export const durations = (bill: Bill) =>
   bill.services.flatMap(({ sessions }) => sessions.map(({ time }) => time?.durationMs));
+/** Which session on the bill came from which other, and why. */
+export function links(bill: Bill): string[] {
+  const sessions = bill.services.flatMap(({ service, sessions }) => sessions.map((one) => ({ service, ...one })));
+  return sessions.flatMap(({ service, previous }) => {
+    if (!previous) return [];
+    const before = sessions.find(({ session }) => session === previous.session);
+    return [`${service} after ${before?.service} by ${previous.by}`];
+  });
+}
+/** The first lines of requests. */
+export const requests = (messages: readonly string[]) =>
+  messages.flatMap((message) => (message.startsWith("SIP/2.0") ? [] : [message.replace(/ [\s\S]*/, "")]));

@@ -1,6 +1,6 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { Bill } from "../../src/charging/bill.ts";
 import { freePort, type Peer, run, start } from "./peers.ts";
 import { COMMAND, nodeFlags } from "./project.ts";
@@ -13,6 +13,8 @@ export interface OfferedBy {
   readonly services: readonly string[];
   readonly transport?: "udp" | "tcp";
   readonly priority?: number;
+  /** To which others it may send its clients on by REFER. */
+  readonly mayReferTo?: readonly string[];
 }
 
 export interface RelayOptions {
@@ -45,14 +47,13 @@ export async function startRelayProcess(options: RelayOptions): Promise<RelayPro
   const port = await freePort();
   const file = join(folder, "tollgate.yaml");
   writeFileSync(file, JSON.stringify(configuration(port, options), null, 2)); // JSON is YAML
-  const command = (args: readonly string[], input?: string) =>
-    run(
-      `tollgate ${args[0]}`,
-      process.execPath,
-      [COMMAND, ...args, "--config", file],
-      input === undefined ? {} : { input },
-    );
-  await command(["user", "add", "alice", "--password-stdin"], "secret\n");
+  const command = (args: readonly string[], input?: string) => runCommand(file, args, input);
+  // Anything but services and tariffs may have a say in where and how users are kept.
+  const usual = Object.keys(options.config ?? {}).every((name) => ["services", "tariffs", "rules"].includes(name));
+  if (usual) {
+    mkdirSync(dirname(join(folder, STORE)), { recursive: true });
+    writeFileSync(join(folder, STORE), await withAlice());
+  } else await registerAlice(file);
   const peer = await start(
     "relay",
     process.execPath,
@@ -79,6 +80,35 @@ export async function startRelayProcess(options: RelayOptions): Promise<RelayPro
   };
 }
 
+const runCommand = (file: string, args: readonly string[], input?: string): Promise<string> =>
+  run(
+    `tollgate ${args[0]}`,
+    process.execPath,
+    [COMMAND, ...args, "--config", file],
+    input === undefined ? {} : { input },
+  );
+
+const registerAlice = (file: string) => runCommand(file, ["user", "add", "alice", "--password-stdin"], "secret\n");
+
+let prepared: Promise<Buffer> | undefined;
+/** The store of a data folder in which alice is registered, made once: a command takes most of a second. */
+function withAlice(): Promise<Buffer> {
+  prepared ??= (async () => {
+    const folder = mkdtempSync(join(tmpdir(), "tollgate-alice-"));
+    try {
+      const file = join(folder, "tollgate.yaml");
+      writeFileSync(file, JSON.stringify(configuration(0, { appServers: [] })));
+      await registerAlice(file);
+      return readFileSync(join(folder, STORE));
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
+  })();
+  return prepared;
+}
+
+const STORE = "data/store/data.mdb";
+
 function configuration(port: number, { appServers, config }: RelayOptions): Record<string, unknown> {
   return {
     portal: { domain: PORTAL },
@@ -89,11 +119,12 @@ function configuration(port: number, { appServers, config }: RelayOptions): Reco
     services: [...new Set(appServers.flatMap((server) => server.services))].map((id) => ({ id, tariff: "call" })),
     // One price for each call: what is on the bill does not depend on how fast the machine is.
     tariffs: [{ id: "call", currency: "EUR", setupFee: "0.50" }],
-    appServers: appServers.map(({ id, port: at, services, transport, priority }) => ({
+    appServers: appServers.map(({ id, port: at, services, transport, priority, mayReferTo }) => ({
       id,
       uri: `sip:127.0.0.1:${at}${transport === "tcp" ? ";transport=tcp" : ""}`,
       services,
       ...(priority === undefined ? {} : { priority }),
+      ...(mayReferTo && { mayReferTo }),
     })),
     // SIPp takes an OPTIONS outside its calls for a call that does not begin with INVITE.
     health: { intervalS: 0 },
