@@ -22,6 +22,8 @@ export interface BillingContext {
   readonly windowMs: number;
   /** A prepaid session: what is held for it. */
   readonly hold?: string;
+  /** What it comes from, for the bill to link it. */
+  readonly previous?: SessionFacts["previous"];
   /** The terms, while the session runs: what it takes to end one whose relay was killed. */
   readonly tariff: Tariff | null;
   readonly startedAt: number | null;
@@ -76,6 +78,7 @@ export const billingMachine = setup({
     tariff: session.tariff ?? null,
     windowMs,
     ...(session.hold !== undefined && { hold: session.hold }),
+    ...(session.previous && { previous: session.previous }),
     startedAt: null,
     endedAt: null,
     endedBy: null,

@@ -1,7 +1,8 @@
 import { closeSync, futimesSync, openSync, statSync } from "node:fs";
 import { join } from "node:path";
+import type { BillingContext } from "../../machines/billing.ts";
 import type { BillingStore } from "../charging/billing-store.ts";
-import { sessionEnded } from "../charging/events.ts";
+import { type SessionFacts, sessionEnded } from "../charging/events.ts";
 import type { Journal } from "../charging/journal.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
@@ -57,11 +58,9 @@ export async function endOrphans(options: {
     const accounts = await billing.findAccounts({ state: "running", limit: PAGE });
     if (accounts.length === 0) return ended;
     const appended = accounts.map(({ context }) => {
-      const { session, user, service, appServer, call, tariff, startedAt } = context;
-      const facts = { id: session, user, service, appServer, call, ...(tariff && { tariff }) };
-      const from = startedAt ?? 0;
+      const from = context.startedAt ?? 0;
       return journal.append(
-        sessionEnded(facts, from, Math.max(from, lastBeatAt ?? from), "relay: stopped without warning"),
+        sessionEnded(factsOf(context), from, Math.max(from, lastBeatAt ?? from), "relay: stopped without warning"),
       );
     });
     await Promise.all(appended);
@@ -69,6 +68,18 @@ export async function endOrphans(options: {
     ended += accounts.length;
     log.warn({ sessions: ended }, "sessions of an earlier run ended: it stopped without warning");
   }
+}
+
+/** What its account has kept of a session that runs. */
+function factsOf({ session, user, service, appServer, call, ...context }: BillingContext): SessionFacts {
+  const { tariff, hold, previous, windowMs } = context;
+  return {
+    ...{ id: session, user, service, appServer, call },
+    ...(tariff && { tariff }),
+    ...(windowMs > 0 && { lateChargesMs: windowMs }),
+    ...(hold !== undefined && { hold }),
+    ...(previous && { previous }),
+  };
 }
 
 /**
