@@ -1,11 +1,10 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { startBaresip } from "../support/baresip.ts";
 import { peerTest } from "../support/peer-test.ts";
 import { freePort } from "../support/peers.ts";
 import { startRelayProcess } from "../support/relay-process.ts";
 import { PORTAL, sippEnds, sippServer } from "../support/sipp.ts";
+import { directions, links, received, requests } from "./play.ts";
 
 describe("baresip as client over UDP with MD5", () => {
   peerTest("calls, holds, resumes and hangs up (M9, M11; RFC 3261 §14)", ["sipp", "baresip"], 30_000, async () => {
@@ -28,12 +27,9 @@ describe("baresip as client over UDP with MD5", () => {
       await baresip.command("quit");
       await baresip.peer.exit;
 
-      const seen = readFileSync(join(relay.folder, `server-changes-${port}.messages`), "utf8");
-      expect(seen.match(/^a=(sendrecv|sendonly|recvonly|inactive)\r?$/gm)?.map((found) => found.trim())).toEqual([
-        "a=sendrecv",
-        "a=sendonly",
-        "a=sendrecv",
-      ]);
+      const seen = received(options);
+      expect(requests(seen)).toEqual(["INVITE", "ACK", "INVITE", "ACK", "INVITE", "ACK", "BYE"]);
+      expect(directions(seen)).toEqual(["sendrecv", "sendonly", "sendrecv"]);
       const bill = await relay.billAfterStop("alice");
       expect(bill.services).toMatchObject([
         { service: "english", sessions: [{ appServer: "school", time: { endedBy: "client", amount: "0.50" } }] },
@@ -55,11 +51,9 @@ describe("baresip as client over UDP with MD5", () => {
       ],
     });
     try {
+      const servers = [school, library].map((port) => ({ scenario: "server-call", folder: relay.folder, port }));
       const ends = [];
-      for (const port of [school, library]) {
-        const options = { scenario: "server-call", folder: relay.folder, port };
-        ends.push(sippEnds(await sippServer(options), options));
-      }
+      for (const options of servers) ends.push(sippEnds(await sippServer(options), options));
       const baresip = await startBaresip({ folder: relay.folder, relayPort: relay.port, answers: true });
       await baresip.command("dial", `sip:english@${PORTAL}`);
       await baresip.event("CALL_ESTABLISHED");
@@ -72,11 +66,17 @@ describe("baresip as client over UDP with MD5", () => {
       await baresip.command("quit");
       await baresip.peer.exit;
 
+      const [first, second] = servers.map((options) => received(options));
+      for (const seen of [first!, second!]) expect(requests(seen)).toEqual(["INVITE", "ACK", "BYE"]);
+      expect(second?.[0]).toMatch(/^To: <sip:books@portal.example>\r?$/m);
+      expect(second?.[0]).toContain("P-Asserted-Identity: <sip:alice@portal.example>");
+      expect(second?.find((message) => message.startsWith("ACK"))).toContain("m=audio"); // the answer to its offer
       const bill = await relay.billAfterStop("alice");
       expect(bill.services).toMatchObject([
         { service: "books", sessions: [{ appServer: "library", time: { endedBy: "client", amount: "0.50" } }] },
         { service: "english", sessions: [{ appServer: "school", time: { amount: "0.50" } }] },
       ]);
+      expect(links(bill)).toEqual(["books after english by move"]);
     } catch (error) {
       throw new Error(`${(error as Error).message}\n--- the relay's log ---\n${relay.peer.output().slice(-6_000)}`);
     } finally {

@@ -1,11 +1,10 @@
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { describe, expect } from "vitest";
 import { startLinphone } from "../support/linphone.ts";
 import { peerTest } from "../support/peer-test.ts";
 import { freePort } from "../support/peers.ts";
 import { startRelayProcess } from "../support/relay-process.ts";
 import { PORTAL, sippEnds, sippServer } from "../support/sipp.ts";
+import { directions, links, received, requests } from "./play.ts";
 
 describe("linphonec as client over UDP with MD5", () => {
   peerTest("calls, holds, resumes and hangs up (M9, M11; RFC 3261 §14)", ["sipp", "linphonec"], 40_000, async () => {
@@ -28,8 +27,9 @@ describe("linphonec as client over UDP with MD5", () => {
       linphone.command("quit");
       await linphone.peer.exit;
 
-      const seen = readFileSync(join(relay.folder, `server-changes-${port}.messages`), "utf8");
-      expect(seen.match(/^a=sendonly\r?$/gm)).toHaveLength(1);
+      const seen = received(options);
+      expect(requests(seen)).toEqual(["INVITE", "ACK", "INVITE", "ACK", "INVITE", "ACK", "BYE"]);
+      expect(directions(seen)).toEqual(["sendrecv", "sendonly", "sendrecv"]);
       const bill = await relay.billAfterStop("alice");
       expect(bill.services).toMatchObject([
         { service: "english", sessions: [{ appServer: "school", time: { endedBy: "client", amount: "0.50" } }] },
@@ -52,11 +52,9 @@ describe("linphonec as client over UDP with MD5", () => {
     });
     let said = () => "";
     try {
+      const servers = [school, library].map((port) => ({ scenario: "server-call", folder: relay.folder, port }));
       const ends = [];
-      for (const port of [school, library]) {
-        const options = { scenario: "server-call", folder: relay.folder, port };
-        ends.push(sippEnds(await sippServer(options), options));
-      }
+      for (const options of servers) ends.push(sippEnds(await sippServer(options), options));
       const linphone = await startLinphone({ folder: relay.folder, relayPort: relay.port });
       said = linphone.peer.output;
       linphone.command(`call sip:english@${PORTAL}`);
@@ -68,11 +66,17 @@ describe("linphonec as client over UDP with MD5", () => {
       await ends[1];
       linphone.command("quit");
       await linphone.peer.exit;
+      const [first, second] = servers.map((options) => received(options));
+      for (const seen of [first!, second!]) expect(requests(seen)).toEqual(["INVITE", "ACK", "BYE"]);
+      expect(second?.[0]).toMatch(/^To: <sip:books@portal.example>\r?$/m);
+      expect(second?.[0]).toContain("P-Asserted-Identity: <sip:alice@portal.example>");
+      expect(second?.find((message) => message.startsWith("ACK"))).toContain("m=audio"); // the answer to its offer
       const bill = await relay.billAfterStop("alice");
       expect(bill.services).toMatchObject([
         { service: "books", sessions: [{ appServer: "library", time: { endedBy: "client", amount: "0.50" } }] },
         { service: "english", sessions: [{ appServer: "school", time: { amount: "0.50" } }] },
       ]);
+      expect(links(bill)).toEqual(["books after english by move"]);
     } catch (error) {
       const log = `${said()}\n--- the relay's log ---\n${relay.peer.output().slice(-6_000)}`;
       throw new Error(`${(error as Error).message}\n${log}`);

@@ -71,23 +71,23 @@ export async function perform({
   try {
     const { folder } = relay;
     const ends = [];
-    const traces = new Map<string, string>();
+    const traces = new Map<string, Traced>();
     for (const [i, server] of servers.entries()) {
       const more = [...(keys ? await keyOf(relay, appServers[i]!.id) : []), ...(server.more ?? [])];
       const options = { ...server, folder, transport, port: ports[i]!, more };
-      traces.set(appServers[i]!.id, traceOf(options));
+      traces.set(appServers[i]!.id, options);
       ends.push(sippEnds(await sippServer(options), options));
     }
     const remotePort = await pathTo(relay.port);
     const options = { service: "wine", ...client, folder, transport, port: await freePort(), remotePort };
-    traces.set("client", traceOf(options));
+    traces.set("client", options);
     ends.push(sippEnds(await sippClient(options), options));
     await withLog(relay, Promise.all(ends));
     for (const { lost, passed } of paths) {
       if (lost < (passed * lostPercent) / 200) throw new Error(`only ${lost} of ${lost + passed} packets were lost`);
     }
     const bill = await withLog(relay, relay.billAfterStop("alice"));
-    const got = new Map([...traces].map(([whom, file]) => [whom, received(file)]));
+    const got = new Map([...traces].map(([whom, options]) => [whom, received(options)]));
     return { bill, got: (whom) => got.get(whom) ?? [] };
   } finally {
     for (const path of paths) path.close();
@@ -95,16 +95,15 @@ export async function perform({
   }
 }
 
-const traceOf = ({ folder, scenario, port }: Pick<SippOptions, "folder" | "scenario" | "port">) =>
-  join(folder, `${scenario}-${port}.messages`);
+type Traced = Pick<SippOptions, "folder" | "scenario" | "port">;
 
-/** The messages that SIPp has received, of its trace; none where it made no trace. */
-function received(file: string): string[] {
+/** The messages that a SIPp has received, of its trace; none where it was told to make none. */
+export function received({ folder, scenario, port }: Traced): string[] {
   let trace = "";
   try {
-    trace = readFileSync(file, "utf8");
+    trace = readFileSync(join(folder, `${scenario}-${port}.messages`), "utf8");
   } catch {
-    // It was told not to.
+    // It was told so.
   }
   return trace.split(/^-{20,} .*\n/m).flatMap((one) => {
     const [head = "", ...message] = one.split(/\r?\n\r?\n/);
@@ -146,6 +145,22 @@ export function links(bill: Bill): string[] {
     return [`${service} after ${before?.service} by ${previous.by}`];
   });
 }
-/** The first lines of requests. */
-export const requests = (messages: readonly string[]) =>
-  messages.flatMap((message) => (message.startsWith("SIP/2.0") ? [] : [message.replace(/ [\s\S]*/, "")]));
+/** The requests among them, each once: what is sent again has the same Call-ID and CSeq. */
+const once = (messages: readonly string[]) => {
+  const found = new Map<string, string>();
+  for (const message of messages) {
+    if (message.startsWith("SIP/2.0")) continue;
+    const name = [/^Call-ID:.*/im, /^CSeq:.*/im].map((line) => line.exec(message)?.[0]).join();
+    if (!found.has(name)) found.set(name, message);
+  }
+  return [...found.values()];
+};
+/** Their methods. */
+export const requests = (messages: readonly string[]) => once(messages).map((message) => message.split(" ", 1)[0]);
+/** Which way media were to go at each INVITE (RFC 3264 §5.1, §8.4). */
+export const directions = (messages: readonly string[]) =>
+  once(messages).flatMap((message) =>
+    message.startsWith("INVITE")
+      ? [/^a=(sendrecv|sendonly|recvonly|inactive)\r?$/m.exec(message)?.[1] ?? "sendrecv"]
+      : [],
+  );
