@@ -28,7 +28,7 @@ async function one(seed: number): Promise<number> {
 
 async function many(from: number, count: number): Promise<number> {
   const failed: number[] = [];
-  const total = { sessions: 0, changes: 0, moves: 0, charges: 0, events: 0 };
+  const total = { sessions: 0, changes: 0, moves: 0, charges: 0, exhausted: 0, events: 0 };
   let toldAt = Date.now();
   for (let seed = from; seed < from + count; seed++) {
     const outcome = await play(seed);
@@ -36,6 +36,7 @@ async function many(from: number, count: number): Promise<number> {
     total.changes += outcome.changes;
     total.moves += outcome.moves;
     total.charges += outcome.charges;
+    total.exhausted += outcome.exhausted;
     total.events += outcome.events;
     if (outcome.faults.length > 0) {
       failed.push(seed);
@@ -45,8 +46,8 @@ async function many(from: number, count: number): Promise<number> {
     toldAt = Date.now();
     console.log(`${seed - from + 1} of ${count} seeds, ${failed.length} with faults`);
   }
-  const { sessions, changes, moves, charges, events } = total;
-  const what = `${sessions} sessions, ${changes} changes of service, ${moves} moves, ${charges} charges`;
+  const { sessions, changes, moves, charges, exhausted, events } = total;
+  const what = `${sessions} sessions, ${changes} changes of service, ${moves} moves, ${charges} charges, ${exhausted} times a prepaid balance at its end`;
   console.log(`${count} seeds: ${what}, ${events} events on record`);
   console.log(
     failed.length === 0 ? "No fault." : `Faults in ${failed.length} seeds: ${failed.slice(0, 50).join(", ")}`,

@@ -11,6 +11,7 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
     let charges = 0;
     let changes = 0;
     let moves = 0;
+    let exhausted = 0;
     for (let seed = 1; seed <= SEEDS; seed++) {
       const outcome = await play(seed);
       expect(outcome.faults, `seed ${seed}; to see it: npm run simulate -- --seed ${seed}`).toEqual([]);
@@ -18,12 +19,14 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
       charges += outcome.charges;
       changes += outcome.changes;
       moves += outcome.moves;
+      exhausted += outcome.exhausted;
     }
     // That the stories have something in them.
     expect(sessions).toBeGreaterThan(SEEDS / 2);
     expect(charges).toBeGreaterThan(SEEDS / 4);
     expect(changes).toBeGreaterThan(SEEDS / 20);
     expect(moves).toBeGreaterThan(SEEDS / 20);
+    expect(exhausted).toBeGreaterThan(SEEDS / 20);
   });
 
   it("play the same story again for the same seed", async () => {

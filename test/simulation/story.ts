@@ -4,6 +4,7 @@ import { accountEvents, type ChargingEvent } from "../../src/charging/events.ts"
 import type { Random } from "../../src/support/random.ts";
 import { type Lab, lab, misfits } from "../relay/harness.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { Biller } from "./biller.ts";
 import { Chance } from "./chance.ts";
 import { SimulatedNetwork } from "./network.ts";
 import { CALM_MS, ClientAgent, HOME_MS, SERVICES, ServerAgent } from "./peers.ts";
@@ -17,6 +18,8 @@ export interface Outcome {
   readonly charges: number;
   readonly changes: number;
   readonly moves: number;
+  /** Prepaid: sessions that the balance was used up in, and requests that it did not cover. */
+  readonly exhausted: number;
   readonly events: number;
   /** Every datagram, where it was asked for. */
   readonly trace: readonly string[];
@@ -44,6 +47,7 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
   const names = Array.from({ length: chance.between(1, 5) }, (_, i) => `server${i + 1}`);
   const config = configuration(chance, names);
   const { services } = config;
+  const balance = chance.percent(40) ? chance.of(["0.05", "0.30", "2.00", "50.00"]) : undefined;
   const l = await lab({
     clock,
     random,
@@ -51,7 +55,9 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
     network: network.host(RELAY),
     log: pino({ level: "error" }, { write: (line: string) => void complaints.push(line.trim()) }),
     config,
+    ...(balance !== undefined && { balance }),
   });
+  const biller = new Biller(l);
   const servers = names.map((_, i) => new ServerAgent(around, network.host(`192.0.2.${100 + i}`)));
   const client = new ClientAgent(around, network.host(CLIENT));
   for (let i = chance.between(1, 4); i > 0; i--) clock.setTimeout(() => client.play(), chance.between(0, 20_000));
@@ -64,6 +70,8 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
   let story = "";
   try {
     await run(clock, HOME_MS + 15 * 60_000);
+    biller.stop();
+    await biller.bill();
   } catch (error) {
     story = `the story broke off: ${(error as Error).stack}`;
   }
@@ -76,12 +84,14 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
     ...servers.flatMap((server) => leftIn(server.host.address, server.leftovers)),
     ...complaints.map((line) => `the relay complained: ${line}`),
     ...(l.core.counters.crashed > 0 ? [`${l.core.counters.crashed} sessions failed by a fault of the relay`] : []),
+    ...(balance === undefined ? [] : await biller.misbalanced(balance, "0.10")),
     ...misbilled(l, servers, (service) => services.find(({ id }) => id === service)?.clock === "answer"),
   ];
   const count = (type: ChargingEvent["type"]) => l.events.filter((event) => event.type === type).length;
   const [sessions, charges] = [count("session.started"), count("charge.made")];
   const [changes, moves] = [count("session.changed"), count("session.moved")];
-  return { seed, faults, sessions, charges, changes, moves, events: l.events.length, trace: network.trace };
+  const exhausted = l.core.counters.creditExhausted + l.core.counters.creditRefused;
+  return { seed, faults, sessions, charges, changes, moves, exhausted, events: l.events.length, trace: network.trace };
 }
 
 function configuration(chance: Chance, names: readonly string[]) {
@@ -115,6 +125,7 @@ function configuration(chance: Chance, names: readonly string[]) {
     session: { probeS: 20, silentS: 5 },
     health: { intervalS: 0 },
     charging: { lateChargesS: 30 },
+    credit: { intervalS: chance.of([10, 60]), warnS: chance.of([0, 5]), graceS: 20 },
   };
 }
 
