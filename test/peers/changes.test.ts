@@ -118,6 +118,51 @@ describe("SIPp's client is refused another service", () => {
   }
 });
 
+describe("SIPp's client asks for another service that nobody decides about", () => {
+  const servers = [{ scenario: "server-call" }, { id: "brewer", services: ["beer"], scenario: "server-cancelled" }];
+  const goesOn = ["wine by winery1, ended by client: 0.50 EUR"];
+
+  peerTest(
+    "and takes it back: CANCEL goes to the app server that is asked, and the session goes on",
+    SIPP,
+    30_000,
+    async () => {
+      const { bill, got } = await perform({
+        transport: "udp",
+        config,
+        client: { scenario: "client-change-cancelled", holdMs: 200, more },
+        servers,
+      });
+      expect(lines(bill)).toEqual(goesOn);
+      expect(requests(got("winery1"))).toEqual(["INVITE", "ACK", "BYE"]);
+      expect(requests(got("brewer"))).toEqual(["INVITE", "CANCEL", "ACK"]);
+    },
+  );
+
+  peerTest("and hangs up: both app servers are told, and the first part is charged", SIPP, 30_000, async () => {
+    const { bill, got } = await perform({
+      transport: "udp",
+      config,
+      client: { scenario: "client-change-left", holdMs: HOLD_MS, more },
+      servers,
+    });
+    expect(lines(bill)).toEqual(goesOn);
+    bothLasted(bill);
+    expect(requests(got("brewer"))).toEqual(["INVITE", "CANCEL", "ACK"]);
+  });
+
+  peerTest("by UPDATE: 504 when the time is over, and the session goes on (RFC 3311 §5.2)", SIPP, 30_000, async () => {
+    const { bill, got } = await perform({
+      transport: "udp",
+      config: { ...config, session: { probeS: 0, silentS: 1 } },
+      client: { scenario: "client-update-unanswered", holdMs: 100, more },
+      servers,
+    });
+    expect(lines(bill)).toEqual(goesOn);
+    expect(requests(got("brewer"))).toEqual(["INVITE", "CANCEL", "ACK"]);
+  });
+});
+
 describe("SIPp's app server", () => {
   for (const [how, suffix] of [
     ["re-INVITE", ""],

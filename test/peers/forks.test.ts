@@ -61,6 +61,44 @@ describe("SIPp's client of a service that all who offer it are asked for", () =>
   );
 });
 
+describe("SIPp's client of a service whose first answer wins", () => {
+  const config = wine({ fork: "first" });
+  const cancelled = ["INVITE", "CANCEL", "ACK"];
+
+  peerTest("acknowledges the reliable provisional answers of each branch (RFC 3262)", SIPP, 20_000, async () => {
+    const { bill, got } = await perform({
+      transport: "udp",
+      config,
+      client: { scenario: "client-100rel-forked", holdMs: 100 },
+      servers: [{ scenario: "server-100rel-loses" }, { scenario: "server-100rel-later" }],
+    });
+    expect(lines(bill)).toEqual(["wine by winery2, ended by client: 0.50 EUR"]);
+    expect(requests(got("winery1"))).toEqual(["INVITE", "PRACK", "CANCEL", "ACK"]);
+    expect(requests(got("winery2"))).toEqual(["INVITE", "PRACK", "ACK", "BYE"]);
+  });
+
+  peerTest("hears of a 6xx at once, and who rings is cancelled (RFC 3261 §16.7)", SIPP, 20_000, async () => {
+    const { bill, got } = await perform({
+      transport: "udp",
+      config,
+      client: { scenario: "client-refused-603" },
+      servers: [{ scenario: "server-cancelled" }, { scenario: "server-declines", holdMs: 300 }],
+    });
+    expect(lines(bill)).toEqual([]);
+    expect(requests(got("winery1"))).toEqual(cancelled);
+  });
+
+  peerTest("hears of the best of several refusals (RFC 3261 §16.7)", SIPP, 20_000, async () => {
+    const bill = await play({
+      transport: "udp",
+      config,
+      client: { scenario: "client-refused-404" },
+      servers: [{ scenario: "server-refuses-503" }, { scenario: "server-refuses-404" }],
+    });
+    expect(lines(bill)).toEqual([]);
+  });
+});
+
 describe("SIPp's client says by Request-Disposition how app servers are to be asked (RFC 3841 §9.1)", () => {
   const disposition = (directive: string) => ["-key", "disposition", directive];
 

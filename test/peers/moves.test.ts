@@ -133,6 +133,30 @@ describe("SIPp's client is sent on by REFER", () => {
     });
   }
 
+  peerTest("of its own, twice at once: 491 to the second, and the first goes through", ["sipp"], 30_000, async () => {
+    const { bill } = await perform({
+      transport: "udp",
+      client: { scenario: "client-refers-twice", holdMs, more },
+      servers: [{ scenario: "server-left" }, { ...brewer, scenario: "server-answers-late" }],
+    });
+    expect(lines(bill)).toEqual(isMoved);
+  });
+
+  peerTest(
+    "of its own, and refused there: it hears so by NOTIFY, and the first session goes on",
+    ["sipp"],
+    30_000,
+    async () => {
+      const { bill, got } = await perform({
+        transport: "udp",
+        client: { scenario: "client-move-refused", holdMs: 200, more: ["-key", "next", "beer"] },
+        servers: [{ scenario: "server-call" }, { id: "brewer", services: ["beer"], scenario: "server-refuses-503" }],
+      });
+      expect(lines(bill)).toEqual(["wine by winery1, ended by client: 0.50 EUR"]);
+      expect(requests(got("brewer"))).toEqual(["INVITE", "ACK"]);
+    },
+  );
+
   peerTest("of the app server, to a partner that it may send clients to (M23)", ["sipp"], 30_000, async () => {
     const { bill } = await perform({
       transport: "udp",
