@@ -30,6 +30,8 @@ export interface Half {
   readonly dialog: Dialog;
   /** The 2xx of ours that waits for its ACK. */
   answer: Answer | undefined;
+  /** The reliable provisional of ours that waits for its PRACK. */
+  ringing?: number | undefined;
   /** A BYE of ours is under way: the peer may still speak. */
   leaving: boolean;
   /** A request of ours that must not meet another of ours (RFC 3261 §14.1). */
@@ -114,7 +116,11 @@ export abstract class Agent implements TransactionUser {
       return;
     }
     half.dialog.remoteSeq = number;
-    if (method === "BYE") this.hungUp(half, transaction);
+    if (method === "PRACK") {
+      const rang = transaction.request.headers.get("rack") === `${half.ringing} 1 INVITE`;
+      if (rang) half.ringing = undefined;
+      this.reply(transaction, rang ? 200 : 481); // RFC 3262 §3
+    } else if (method === "BYE") this.hungUp(half, transaction);
     else if (method === "INVITE" || method === "UPDATE") this.changed(half, transaction);
     else this.reply(transaction, 200);
   }
@@ -210,11 +216,67 @@ export abstract class Agent implements TransactionUser {
   protected invite(
     target: string,
     filling: Filling,
-    told: { answered(half: Half, response: SipResponse): void; failed(status: number): void; provisional?(): void },
+    told: { answered(half: Half, response: SipResponse): void; failed(status: number): void },
   ): { cancel(): void } {
-    const { random, relay } = this.around;
+    const { relay } = this.around;
+    const base = this.base(target);
+    const invite = requestWithin(base, "INVITE");
+    fill(invite, filling);
+    const halves = new Map<string, Half>();
+    // Each of its own tag, so that halves of one INVITE are told apart by what the relay calls them.
+    const early = new Map<string, { readonly dialog: Dialog; rseq: number }>();
+    return this.transactions.send(
+      invite,
+      { transport: "udp", address: relay, port: 5060 },
+      {
+        provisional: (response) => {
+          const rseq = Number(response.headers.get("rseq") ?? 0);
+          const tag = response.toTag ?? "";
+          if (rseq === 0) return;
+          const known = early.get(tag) ?? { dialog: { ...base }, rseq: rseq - 1 };
+          if (rseq !== known.rseq + 1) return; // RFC 3262 §4: it came again, or not in its turn
+          if (!early.has(tag)) confirmDialog(known.dialog, response);
+          early.set(tag, known);
+          known.rseq = rseq;
+          const prack = requestWithin(known.dialog, "PRACK");
+          prack.headers.add("RAck", `${rseq} 1 INVITE`);
+          this.transactions.send(prack, { transport: "udp", address: relay, port: 5060 }, NOTHING);
+        },
+        final: (response) => {
+          if (response.status >= 300) {
+            if (halves.size === 0) told.failed(response.status);
+            return;
+          }
+          const known = halves.get(response.toTag ?? "");
+          if (known) {
+            this.sendAck(known, 1); // it came again: its ACK was lost
+            return;
+          }
+          const dialog = early.get(response.toTag ?? "")?.dialog ?? { ...base };
+          confirmDialog(dialog, response);
+          const half = this.keep({ dialog, answer: undefined, leaving: false, changing: false });
+          halves.set(response.toTag ?? "", half);
+          this.sendAck(half, 1);
+          told.answered(half, response);
+        },
+        timeout: () => told.failed(408),
+        transportError: () => told.failed(503),
+      },
+    );
+  }
+
+  /** Sends a request that belongs to no dialog. */
+  protected outside(method: string, target: string, filling: Filling): void {
+    const request = requestWithin(this.base(target), method);
+    fill(request, filling);
+    this.transactions.send(request, { transport: "udp", address: this.around.relay, port: 5060 }, NOTHING);
+  }
+
+  /** A dialog that is none yet. */
+  private base(target: string): Dialog {
+    const { random } = this.around;
     const localTag = random.token(64);
-    const base: Dialog = {
+    return {
       callId: random.token(96),
       localTag,
       remoteTag: "",
@@ -226,36 +288,6 @@ export abstract class Agent implements TransactionUser {
       remoteSeq: -1,
       contact: this.contact,
     };
-    const invite = requestWithin(base, "INVITE");
-    fill(invite, filling);
-    const halves = new Map<string, Half>();
-    return this.transactions.send(
-      invite,
-      { transport: "udp", address: relay, port: 5060 },
-      {
-        provisional: () => told.provisional?.(),
-        final: (response) => {
-          if (response.status >= 300) {
-            if (halves.size === 0) told.failed(response.status);
-            return;
-          }
-          const known = halves.get(response.toTag ?? "");
-          if (known) {
-            this.sendAck(known, 1); // it came again: its ACK was lost
-            return;
-          }
-          // Each of its own tag, so that halves of one INVITE are told apart by what the relay calls them.
-          const dialog = { ...base };
-          confirmDialog(dialog, response);
-          const half = this.keep({ dialog, answer: undefined, leaving: false, changing: false });
-          halves.set(response.toTag ?? "", half);
-          this.sendAck(half, 1);
-          told.answered(half, response);
-        },
-        timeout: () => told.failed(408),
-        transportError: () => told.failed(503),
-      },
-    );
   }
 
   protected sendAck({ dialog }: Half, seq: number, filling: Filling = {}): void {
@@ -310,6 +342,9 @@ export abstract class Agent implements TransactionUser {
     if (this.isOpen(half)) this.halves.delete(keyOf(half.dialog));
   }
 }
+
+/** Nobody waits for the answer. */
+const NOTHING = { final: () => {}, timeout: () => {}, transportError: () => {} };
 
 /** Halves that one forked INVITE makes share our tag and are told apart by the peer's. */
 const keyOf = ({ localTag, remoteTag }: Dialog): string => `${localTag} ${remoteTag}`;

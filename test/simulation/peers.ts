@@ -26,14 +26,19 @@ export class ClientAgent extends Agent {
     const { chance } = this.around;
     const service = chance.of(SERVICES);
     const given = { up: false };
-    const call = this.invite(`sip:${service}@portal.com`, description(service), {
-      answered: (half) => {
-        this.answers++;
-        if (given.up || chance.percent(10)) this.hangUp(half);
-        else this.live(half);
+    const headers: [string, string][] = chance.percent(40) ? [["Supported", "100rel"]] : [];
+    const call = this.invite(
+      `sip:${service}@portal.com`,
+      { ...description(service), headers },
+      {
+        answered: (half) => {
+          this.answers++;
+          if (given.up || chance.percent(10)) this.hangUp(half);
+          else this.live(half);
+        },
+        failed: () => {},
       },
-      failed: () => {},
-    });
+    );
     if (!chance.percent(15)) return;
     this.later(0, 8_000, () => {
       given.up = true;
@@ -73,7 +78,14 @@ export class ClientAgent extends Agent {
     const target = `<sip:${chance.of(SERVICES)}@portal.com>`;
     const headers: [string, string][] = [["Refer-To", target]];
     if (chance.percent(30)) headers.push(["Refer-Sub", "false"], ["Supported", "norefersub"]);
-    this.within(half, "REFER", { headers });
+    if (chance.percent(70)) {
+      this.within(half, "REFER", { headers });
+      return;
+    }
+    // Outside of the dialog (RFC 4538). What it is told by NOTIFY belongs to nothing here, and is refused.
+    const { callId, localTag, remoteTag } = half.dialog;
+    headers.push(["Target-Dialog", `${callId};local-tag=${localTag};remote-tag=${remoteTag}`], ["Require", "tdialog"]);
+    this.outside("REFER", "sip:portal.com", { headers });
   }
 
   /** The same by an INVITE with Replaces. */
@@ -154,8 +166,13 @@ export class ServerAgent extends Agent {
     transaction.onCancel = () => {
       if (!over) refuse(487);
     };
+    const reliable = /100rel/.test(transaction.request.headers.get("supported") ?? "") && chance.percent(50);
     if (mood < 80)
-      this.later(0, 2_000, () => over || this.reply(transaction, 180, { headers: [["Contact", this.contact]] }, tag));
+      this.later(0, 2_000, () => {
+        if (over) return;
+        if (reliable) this.ring(half, transaction, () => over, refuse);
+        else this.reply(transaction, 180, { headers: [["Contact", this.contact]] }, tag);
+      });
     if (mood < 14) {
       // Rings and rings. Where every word of it was lost, nobody ever tells it that the INVITE was given up (RFC 3261 §17.1.1.2).
       this.later(HOME_MS, HOME_MS, () => over || refuse(480));
@@ -172,19 +189,48 @@ export class ServerAgent extends Agent {
     });
   }
 
+  /** A 180 that is repeated until its PRACK comes; without one the INVITE is refused (RFC 3262 §3). */
+  private ring(
+    half: Half,
+    transaction: ServerTransaction,
+    isOver: () => boolean,
+    refuse: (status: number) => void,
+  ): void {
+    const rseq = this.around.chance.between(1, 1_000);
+    half.ringing = rseq;
+    const headers: [string, string][] = [
+      ["Contact", this.contact],
+      ["Require", "100rel"],
+      ["RSeq", String(rseq)],
+    ];
+    const again = (afterMs: number) => {
+      if (isOver() || half.ringing !== rseq) return;
+      if (afterMs > 32_000) {
+        refuse(504);
+        return;
+      }
+      this.reply(transaction, 180, { headers }, half.dialog.localTag);
+      this.later(afterMs, afterMs, () => again(afterMs * 2));
+    };
+    again(500);
+  }
+
   protected override acknowledged(half: Half, transaction: ServerTransaction): void {
     if (transaction.request.toTag !== undefined) return;
     const { chance } = this.around;
     for (let i = chance.between(0, 3); i > 0; i--) this.later(10, 60_000, () => this.charge(half));
-    if (chance.percent(20)) this.later(1_000, 60_000, () => this.update(half));
+    if (chance.percent(30)) this.later(1_000, 60_000, () => this.update(half));
     if (chance.percent(20)) this.later(10, 60_000, () => this.hangUp(half, chance.percent(30) ? this.charged() : {}));
   }
 
   private update(half: Half): void {
     if (!this.isOpen(half) || half.leaving || half.changing || half.answer) return;
     half.changing = true;
-    const method = this.around.chance.of(["INVITE", "UPDATE"]);
-    this.within(half, method, { type: "application/sdp", body: "v=0" }, () => {
+    const { chance } = this.around;
+    const method = chance.of(["INVITE", "UPDATE"]);
+    // Another service (M22), which the relay lets it change to where it offers that; or nothing but a refresh.
+    const filling = chance.percent(50) ? description(chance.of(SERVICES)) : { type: "application/sdp", body: "v=0" };
+    this.within(half, method, filling, () => {
       half.changing = false;
     });
   }
@@ -197,6 +243,20 @@ export class ServerAgent extends Agent {
       if (status === 200) asked.taken = true;
       // The same once more, as after a doubt: it may be charged only once.
       if (again === undefined && this.around.chance.percent(30)) this.later(10, 5_000, () => this.charge(half, asked));
+    });
+  }
+
+  protected override hungUp(half: Half, transaction: ServerTransaction): void {
+    super.hungUp(half, transaction);
+    if (this.around.chance.percent(30)) this.later(10, 40_000, () => this.chargeLate(half));
+  }
+
+  /** What it has collected, by INFO in the dialog that is over (M15). */
+  private chargeLate(half: Half): void {
+    const asked = this.ask();
+    const filling = { ...bodyOf(asked), headers: [["Info-Package", PACKAGE]] as [string, string][] };
+    this.within(half, "INFO", filling, (status: number) => {
+      if (status === 200) asked.taken = true;
     });
   }
 

@@ -101,6 +101,7 @@ function configuration(chance: Chance, names: readonly string[]) {
     fork: chance.of(["sequential", "first", "all"] as const),
     clock: chance.of(["ack", "answer"] as const),
     ringS: chance.between(5, 30),
+    onMove: chance.of(["end", "keep"] as const),
     limits: { currency: "EUR" },
   }));
   return {
