@@ -26,6 +26,10 @@ export const SESSION_HEADER = "Tollgate-Session";
 /** The header by which the relay tells an app server which service an INVITE asks for, and either end the same of a re-INVITE or UPDATE (M3, M20, M22). */
 export const SERVICE_HEADER = "Tollgate-Service";
 
+/** The headers by which the relay tells an app server what a rule has said of the request and of the client (M3): `name=value;name="a value"`. */
+export const ATTRIBUTES_HEADER = "Tollgate-Attributes";
+export const CLIENT_HEADER = "Tollgate-Client";
+
 /** More than this is refused, in bytes and in charges. */
 export const MAX_CHARGE_BODY_BYTES = 65_536;
 export const MAX_CHARGES = 100;

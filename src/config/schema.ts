@@ -78,7 +78,9 @@ export const appServerSchema = z.strictObject({
 }) satisfies z.ZodType<AppServer>;
 
 const patterns = z.record(z.string().min(1), z.string());
-const texts = z.record(z.string().min(1), z.string().max(1024));
+/** Of the headers that tell app servers (RFC 3261 §7.3.1: names of parameters are compared without regard to case). */
+const attributeName = z.string().regex(/^[a-z0-9][a-z0-9_.-]{0,63}$/, "a name of lower-case letters, digits and _ . -");
+const texts = z.record(attributeName, z.string().max(1024));
 
 export const ruleSchema = z.strictObject({
   name: z.string().min(1).max(100),

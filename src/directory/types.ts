@@ -99,7 +99,7 @@ export interface Rule {
   readonly then: {
     /** A service id; `$1` stands for the first group of the `uri` pattern. */
     readonly service?: string;
-    /** Named attributes of the request, of the client: literal, or `{header.X}`, `{body.path}`, `{uri.user}`. They reach the log and the events. */
+    /** Named attributes of the request, of the client: literal, or `{header.X}`, `{body.path}`, `{uri.user}`. App servers are told of them. */
     readonly attributes?: Readonly<Record<string, string>>;
     readonly client?: Readonly<Record<string, string>>;
     /** Only these app servers. */

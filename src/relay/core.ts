@@ -86,6 +86,7 @@ export interface Counters {
   rejected: number;
   cancelled: number;
   answered: number;
+  /** Sessions; one that changes counts once, and each of its changes in `changed`. */
   established: number;
   changed: number;
   ended: number;

@@ -1,4 +1,4 @@
-import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
+import { SESSION_HEADER } from "../charging/charge-body.ts";
 import { withTag } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
@@ -18,6 +18,7 @@ import {
   withoutPassword,
 } from "./passing.ts";
 import { Reliable } from "./reliable.ts";
+import { addServiceHeaders } from "./service-headers.ts";
 import type { Asking, Session } from "./session.ts";
 import { callIdOf } from "./session-names.ts";
 
@@ -217,7 +218,7 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   if (!headers.has("allow")) headers.add("Allow", ALLOW);
   headers.add("Recv-Info", recvInfoWithCharges(original.headers));
   headers.add(SESSION_HEADER, session.id);
-  headers.add(SERVICE_HEADER, session.identified.service.id); // a rule may make another of it than the Request-URI says
+  addServiceHeaders(headers, session.identified);
   const user = `sip:${session.facts.user}@${core.config.portal.domains[0]}`;
   headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
   core.proof?.(request, user);

@@ -33,6 +33,8 @@ export const OWN: ReadonlySet<string> = new Set([
   "identity-info",
   "tollgate-session",
   "tollgate-service",
+  "tollgate-attributes",
+  "tollgate-client",
   "replaces",
   "target-dialog",
   "refer-to",

@@ -1,9 +1,10 @@
-import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
+import { SESSION_HEADER } from "../charging/charge-body.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
 import { ALLOW, pass } from "./passing.ts";
+import { addServiceHeaders } from "./service-headers.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -33,7 +34,7 @@ export class Reinvitation implements ClientTransactionUser {
     pass(original, request);
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
     request.headers.add(SESSION_HEADER, second.id);
-    request.headers.add(SERVICE_HEADER, second.identified.service.id);
+    addServiceHeaders(request.headers, second.identified);
     this.leg.send(request, this, (started) => {
       this.transaction = started;
     });

@@ -180,7 +180,7 @@ function collectCharges(session: Session, event: EventOf<"bye.answered">): void 
 
 function recordEnd(session: Session, context: SessionContext): void {
   const { core } = session;
-  core.counters.ended++;
+  if (context.endedBy !== "change") core.counters.ended++;
   if (context.startedAt === null) {
     session.recorded = session.charges.settled();
     return;

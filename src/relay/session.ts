@@ -172,7 +172,7 @@ export class Session {
   /** The clock runs: from now on both ends are asked now and then whether they are still there. */
   established(at: number): void {
     const { core, takesOver } = this;
-    core.counters.established++;
+    if (!takesOver) core.counters.established++; // a part of a session that changes is no further one
     const move = this.request?.move;
     this.request = undefined;
     this.endsAt = at + core.config.session.maxDurationS * 1000;

@@ -6,7 +6,7 @@ import { systemRandom } from "../support/random.ts";
 import { type AskedChange, type ChangeOptions, changeBody, type ServiceChange } from "./changes.ts";
 import type { ServiceHandler, ServiceRequest } from "./decision.ts";
 import { Dialog, type Ending, referTo } from "./dialog.ts";
-import { acceptanceBody, descriptionOf } from "./session-description.ts";
+import { acceptanceBody, attributesOf, descriptionOf } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
 
 const END_CALLBACK_MS = 5000;
@@ -151,6 +151,7 @@ function serviceRequest(asked: AskedChange, user: string, stands: () => AppSessi
     service,
     user,
     description: descriptionOf(message),
+    ...attributesOf(message),
     header: (name) => message.getHeader(name),
     signal,
     accept: (acceptance = {}) => {

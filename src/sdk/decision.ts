@@ -12,6 +12,7 @@ import { type ChargesTarget, reportLate } from "./late-charges.ts";
 import {
   type Acceptance,
   acceptanceBody,
+  attributesOf,
   type Description,
   descriptionOf,
   SESSION_DISPOSITION,
@@ -31,6 +32,9 @@ export interface ServiceRequest {
   readonly user: string;
   /** The client's description of what it wants (M1). */
   readonly description: Description | undefined;
+  /** What a rule of the relay has said of the request, and of the client (M3). Names are lower-case. */
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly client: Readonly<Record<string, string>>;
   /** First value of a header of the request. */
   header(name: string): string | undefined;
   /** Aborted when the request was given up (CANCEL) before it was decided. */
@@ -86,6 +90,7 @@ export class Decision {
         service: this.service,
         user: this.user,
         description: descriptionOf(this.invite.message),
+        ...attributesOf(this.invite.message),
         header: (name) => this.invite.message.getHeader(name),
         signal: this.abort.signal,
         accept: (acceptance) => {

@@ -1,4 +1,6 @@
 import type { Body, IncomingRequestMessage, IncomingResponseMessage } from "sip.js/lib/core/index.js";
+import { ATTRIBUTES_HEADER, CLIENT_HEADER } from "../charging/charge-body.ts";
+import { parseParams } from "../sip/params.ts";
 
 /** Media types of the bodies that client and app server exchange in INVITE and its answer, where either does not name its own. */
 export const SERVICE_TYPE = "application/vnd.tollgate.service+xml";
@@ -27,6 +29,15 @@ export const SESSION_DISPOSITION = "Content-Disposition: session";
 export function descriptionOf(message: IncomingRequestMessage | IncomingResponseMessage): Description | undefined {
   if (!message.body) return undefined;
   return { contentType: message.getHeader("content-type") ?? "application/octet-stream", content: message.body };
+}
+
+/** What a rule of the relay has said of the request, and of the client (M3). */
+export function attributesOf(message: IncomingRequestMessage) {
+  const named = (header: string): Readonly<Record<string, string>> => {
+    const params = parseParams(message.getHeader(header) ?? "");
+    return params.ok ? Object.fromEntries(params.value) : {};
+  };
+  return { attributes: named(ATTRIBUTES_HEADER), client: named(CLIENT_HEADER) };
 }
 
 /** What a success may carry (M6): a URL, or a body of one's own. */

@@ -92,10 +92,13 @@ describe("a call through the relay", () => {
         ["P-Asserted-Identity", "<sip:boss@portal.com>"],
         ["Identity", "forged"],
         ["Tollgate-Service", "free"],
+        ["Tollgate-Attributes", "price=0"],
+        ["Tollgate-Client", "name=boss"],
       ],
     });
     const at = l.server("a").request("INVITE");
     expect(at.headers.all("tollgate-service")).toEqual(["service1"]);
+    expect(at.headers.has("tollgate-attributes") || at.headers.has("tollgate-client")).toBe(false);
     expect(at.headers.all("p-asserted-identity")).toEqual(["<sip:alice@portal.com>"]);
     expect(at.headers.has("identity")).toBe(false);
     expect(at.headers.all("authorization").join()).not.toContain("portal.com");

@@ -90,6 +90,7 @@ describe("a re-INVITE that asks for another service", () => {
       ["service1", 11_000],
       ["beer", 5_000],
     ]);
+    expect(l.core.counters).toMatchObject({ established: 1, changed: 1, ended: 1 });
     const [before, after] = l.events.flatMap(accountEvents).filter((event) => event.type === "session.started");
     expect(after?.session.previous).toEqual({ session: before?.session.id, by: "change" });
     expect(after?.session.call).toBe(before?.session.call);
