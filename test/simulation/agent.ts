@@ -296,18 +296,18 @@ export abstract class Agent implements TransactionUser {
     this.transactions.sendAck(ack, dialog.destination!);
   }
 
-  /** Sends a request inside the dialog; resolves to the final status, 408 where none came. A success to re-INVITE is acknowledged. */
+  /** Sends a request inside the dialog; `done` is told the final status, 408 where none came. A success to re-INVITE is acknowledged. */
   protected within(
     half: Half,
     method: string,
     filling: Filling,
     done: (status: number, response?: SipResponse) => void = () => {},
-  ): void {
+  ): { cancel(): void } {
     const request: SipRequest = requestWithin(half.dialog, method);
     const seq = half.dialog.localSeq;
     fill(request, filling);
     let over = false;
-    this.transactions.send(request, half.dialog.destination!, {
+    return this.transactions.send(request, half.dialog.destination!, {
       final: (response) => {
         if (method === "INVITE" && response.status < 300) this.sendAck(half, seq);
         if (over) return;

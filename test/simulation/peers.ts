@@ -67,9 +67,11 @@ export class ClientAgent extends Agent {
 
   private change(half: Half, method: string, filling: Filling): void {
     half.changing = true;
-    this.within(half, method, filling, () => {
+    const asking = this.within(half, method, filling, () => {
       half.changing = false;
     });
+    if (method === "INVITE" && this.around.chance.percent(20))
+      this.later(0, 5_000, () => half.changing && asking.cancel());
   }
 
   /** Moves on to another service, and lets the first go on or not (M23, M24). */
