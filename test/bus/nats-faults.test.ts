@@ -15,14 +15,8 @@ import { openJournal } from "../../src/charging/journal.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { aCharge, deferred, facts, JANUARY, silent, wholeSession } from "../charging/samples.ts";
-import {
-  freePort,
-  makeCertificates,
-  type NatsServer,
-  NO_NATS,
-  natsProgram,
-  startNats,
-} from "../support/nats-server.ts";
+import { makeCertificates, type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { freePort } from "../support/peers.ts";
 import { ROOT } from "../support/project.ts";
 
 const cleanups: (() => unknown)[] = [];

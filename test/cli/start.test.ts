@@ -9,18 +9,8 @@ import type { Config } from "../../src/config/schema.ts";
 import { askControl, controlPath } from "../../src/console/control.ts";
 import type { Relay } from "../../src/relay/relay.ts";
 import { ask } from "../console/http-lab.ts";
+import { freePort } from "../support/peers.ts";
 import { Terminal } from "./terminal.ts";
-
-/** A UDP port that was free a moment ago. */
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const socket = createSocket("udp4");
-    socket.bind(0, "127.0.0.1", () => {
-      const { port } = socket.address();
-      socket.close(() => resolve(port));
-    });
-  });
-}
 
 let terminal: Terminal;
 let config: string;

@@ -1,23 +1,12 @@
-import { Writable } from "node:stream";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import { MongoClient } from "mongodb";
 import { expect, it, onTestFinished } from "vitest";
 import { withDatabase } from "../../src/cli/demo/cluster.ts";
 import { demo } from "../../src/cli/demo.ts";
+import { collector } from "../support/collector.ts";
 import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
-
-function collector(): { out: Writable; text: () => string } {
-  let text = "";
-  const out = new Writable({
-    write(chunk, _encoding, done) {
-      text += chunk;
-      done();
-    },
-  });
-  return { out, text: () => text };
-}
 
 it("the demo over NATS and MongoDB bills the same by a worker, and leaves nothing in the servers (P2)", async ({
   skip,

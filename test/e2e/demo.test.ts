@@ -1,18 +1,6 @@
-import { Writable } from "node:stream";
 import { it } from "vitest";
 import { demo } from "../../src/cli/demo.ts";
-
-/** A stream that keeps what is written to it. */
-function collector(): { out: Writable; text: () => string } {
-  let text = "";
-  const out = new Writable({
-    write(chunk, _encoding, done) {
-      text += chunk;
-      done();
-    },
-  });
-  return { out, text: () => text };
-}
+import { collector } from "../support/collector.ts";
 
 it.concurrent("the demo draws the ladders of its sessions, prints the bill and ends with 0", async ({ expect }) => {
   const { out, text } = collector();

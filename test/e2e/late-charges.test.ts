@@ -1,7 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { mkdirSync } from "node:fs";
-import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
@@ -16,7 +14,7 @@ import { type Relay, startRelay } from "../../src/relay/relay.ts";
 import { type AppSession, ChargeError, createChargeClient, createClient, serve } from "../../src/sdk/index.ts";
 import { systemRandom } from "../../src/support/random.ts";
 import { selfSigned, temporaryFolder } from "../console/http-lab.ts";
-import { start } from "../support/peers.ts";
+import { freePort, start } from "../support/peers.ts";
 import { COMMAND, nodeFlags } from "../support/project.ts";
 import { startRelayProcess } from "../support/relay-process.ts";
 import { PORTAL } from "../support/sipp.ts";
@@ -28,16 +26,6 @@ const closers: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
-
-/** A TCP port that was free a moment ago: the relay must come back to the same. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, "close");
-  return port;
-}
 
 interface World {
   readonly config: Config;

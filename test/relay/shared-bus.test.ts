@@ -13,7 +13,8 @@ import { startRelay } from "../../src/relay/relay.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { aCharge, facts, silent, wholeSession } from "../charging/samples.ts";
-import { freePort, type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { freePort } from "../support/peers.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {

@@ -125,16 +125,6 @@ export async function tcpServer(port = 0): Promise<{ port: number; connections: 
   return { port: typeof address === "object" && address ? address.port : 0, connections };
 }
 
-/** A port on which nothing listens by UDP or TCP at this moment. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  server.listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return typeof address === "object" && address ? address.port : 0;
-}
-
 export const to = (transport: Destination["transport"], port: number, address = "127.0.0.1"): Destination => ({
   transport,
   address,

@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { ParseError } from "../../src/sip/parse.ts";
+import { freePort } from "../support/peers.ts";
 import { TestClock } from "../support/test-clock.ts";
-import { closeAll, freePort, ok, request, start, tcpPeer, tcpServer, text, to, udpPeer, viaOf } from "./harness.ts";
+import { closeAll, ok, request, start, tcpPeer, tcpServer, text, to, udpPeer, viaOf } from "./harness.ts";
 
 afterEach(closeAll);
 

@@ -1,8 +1,6 @@
-import { once } from "node:events";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { type AppServer, type ServiceRequest, serve } from "../../sdk/index.ts";
 import { systemRandom } from "../../support/random.ts";
+import { openWeb } from "./web.ts";
 
 export interface House {
   readonly sip: AppServer;
@@ -13,19 +11,17 @@ export interface House {
 export async function startHouse(service: string, title: string): Promise<House> {
   const name = title.toLowerCase().replaceAll(" ", "-");
   const visits = new Set<string>();
-  const web = createServer((request, response) => {
+  const web = await openWeb((request, response) => {
     const open = visits.has(request.url?.slice(1) ?? "");
     response.writeHead(open ? 200 : 404, { "Content-Type": "text/html", Connection: "close" });
     response.end(`<!doctype html><title>${title}</title><h1>${title}</h1>`);
   });
-  web.listen(0, "127.0.0.1");
-  await once(web, "listening");
 
   const open = async (request: ServiceRequest) => {
     const visit = `${name}/${systemRandom.token()}`;
     visits.add(visit);
     try {
-      const session = await request.accept({ url: `http://127.0.0.1:${(web.address() as AddressInfo).port}/${visit}` });
+      const session = await request.accept({ url: `${web.url}/${visit}` });
       await session.ended;
     } finally {
       visits.delete(visit);
@@ -36,9 +32,7 @@ export async function startHouse(service: string, title: string): Promise<House>
     sip,
     async close() {
       await sip.close();
-      web.closeAllConnections();
-      web.close();
-      await once(web, "close");
+      await web.close();
     },
   };
 }

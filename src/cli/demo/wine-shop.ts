@@ -1,7 +1,7 @@
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { type AppServer, type AppSession, type ServiceRequest, SipError, serve } from "../../sdk/index.ts";
 import { systemRandom } from "../../support/random.ts";
+import { openWeb } from "./web.ts";
 
 export const WINES = [
   { id: "rioja", name: "Rioja Crianza", price: "12.50" },
@@ -29,13 +29,11 @@ interface Visit {
  */
 export async function startWineShop(): Promise<WineShop> {
   const visits = new Map<string, Visit>();
-  const web = createServer((request, response) => void page(visits, request, response));
-  web.listen(0, "127.0.0.1");
-  await once(web, "listening");
+  const web = await openWeb((request, response) => void page(visits, request, response));
 
   const open = async (request: ServiceRequest) => {
     const id = systemRandom.token();
-    const url = `${urlOf(web)}/${id}`;
+    const url = `${web.url}/${id}`;
     const visit: Visit = { session: request.accept({ url }), bought: false };
     visits.set(id, visit); // the browser may be quicker than the ACK
     try {
@@ -52,14 +50,10 @@ export async function startWineShop(): Promise<WineShop> {
     sip,
     async close() {
       await sip.close();
-      web.closeAllConnections();
-      web.close();
-      await once(web, "close");
+      await web.close();
     },
   };
 }
-
-const urlOf = (web: Server) => `http://127.0.0.1:${(web.address() as { port: number }).port}`;
 
 /** GET shows the wines; POST buys one, and says so only when the relay has it on record. */
 async function page(
