@@ -51,8 +51,10 @@ export class SessionCharges {
   /** The clock runs since `at` in the place of the part `from`, which ran since `startedAt` (M20-M22). Rejects as above. */
   changed(from: SessionFacts, startedAt: number, at: number): Promise<void> {
     const event = sessionChanged(this.session.facts, from, startedAt, at);
-    return this.core.recorder.append(event).catch((error) => {
+    const { recorder, laterRecords } = this.core;
+    return recorder.append(event).catch((error) => {
       this.log("error", { err: error, event }, "a change of service could not be put on record");
+      laterRecords.add(() => recorder.append(event)); // what ended the part before
       throw error;
     });
   }
@@ -60,14 +62,21 @@ export class SessionCharges {
   /** The clock stopped. Resolves when the end, and everything charged before, is on disk. */
   async ended(startedAt: number, endedAt: number, endedBy: string): Promise<void> {
     const event = sessionEnded(this.session.facts, startedAt, endedAt, endedBy);
+    const { recorder, laterRecords } = this.core;
+    let failure: { readonly error: unknown } | undefined;
+    if (this.pending.length > 0)
+      await this.settled().catch((error) => {
+        failure = { error }; // it is not answered for, and has ended all the same
+      });
     try {
-      if (this.pending.length > 0) await this.settled();
-      await this.core.recorder.append(event);
+      await recorder.append(event);
     } catch (error) {
       // Whole, so that it can be entered by hand.
       this.log("error", { err: error, event }, "the end of a session could not be put on record");
+      laterRecords.add(() => recorder.append(event));
       throw error;
     }
+    if (failure) throw failure.error;
     if (this.core.log.isLevelEnabled("debug"))
       this.log("debug", { durationMs: event.durationMs, endedBy }, "session ended");
   }
@@ -91,12 +100,12 @@ export class SessionCharges {
       this.book.refuse({ kind: "unreadable", text: charges.error }, message.body.toString("utf8"));
       return;
     }
-    const outcome = this.book.enter(charges.value, "bye");
-    if (!(outcome instanceof Promise)) return;
-    const recorded = outcome.then((done) => {
+    const enter = async () => {
+      const done = await this.book.enter(charges.value, "bye");
       if (done.kind === "failed") throw done.error;
-    });
-    recorded.catch(() => {}); // `ended` and `settled` say what it means
+    };
+    const recorded = enter();
+    recorded.catch(() => this.core.laterRecords.add(enter)); // `ended` and `settled` say what it means
     this.pending.push(recorded);
   }
 

@@ -16,6 +16,7 @@ import type { Random } from "../support/random.ts";
 import type { TransactionLayer } from "../transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
 import type { EndedSessions } from "./ended-sessions.ts";
+import type { LaterRecords } from "./later-records.ts";
 import type { Leg } from "./leg.ts";
 import type { Proof } from "./proof.ts";
 import type { ClientRequest } from "./request.ts";
@@ -42,6 +43,8 @@ export interface Core {
   /** For app servers, which sign in with keys of their own (M15). */
   readonly appServerAuthenticator: Authenticator;
   readonly recorder: Recorder;
+  /** What it did not take and has to. */
+  readonly laterRecords: LaterRecords;
   /** Undefined: INVITEs are not signed. */
   readonly proof?: Proof;
   /** What the books of charges share. */

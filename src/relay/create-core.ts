@@ -4,6 +4,7 @@ import { DayLedger } from "../charging/day-ledger.ts";
 import { type ChargeableSession, DirectCharges } from "../charging/direct-charges.ts";
 import type { Core } from "./core.ts";
 import { EndedSessions } from "./ended-sessions.ts";
+import { LaterRecords } from "./later-records.ts";
 import { requestLogic } from "./request.ts";
 import { sessionLogic } from "./session-actions.ts";
 import { transferLogic } from "./transfer.ts";
@@ -62,6 +63,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
   return {
     ...parts,
     keeping,
+    laterRecords: new LaterRecords({ clock, log }),
     direct: new DirectCharges({ keeping, local, billing, directory }),
     requestLogic: requestLogic(requests),
     sessionLogic: sessionLogic(sessions),

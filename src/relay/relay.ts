@@ -163,6 +163,7 @@ export async function startRelay(options: {
     heartbeat.stop();
     await transport.close();
     transactions.close();
+    await core.laterRecords.close();
     await within(clock, DRAIN_JOURNAL_MS, journal.drained());
     await billing?.stop();
     await journal.close();
@@ -266,6 +267,7 @@ function metricsOf(core: Core, transactions: Transactions, journal: Journal, bil
       journalMaxBytes: maxBytes,
       ...(freeDiskBytes !== undefined && { journalFreeDiskBytes: freeDiskBytes }),
       journalFull: journal.full ? 1 : 0,
+      recordsWaiting: core.laterRecords.size,
       draining: core.draining ? 1 : 0,
     },
   };

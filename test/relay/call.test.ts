@@ -223,6 +223,35 @@ describe("a call through the relay", () => {
     expect(l.core.sessions.size).toBe(0);
   });
 
+  it("puts the end on record as soon as that can be done, once, with the time that it had (M12, M16)", async () => {
+    const l = await lab();
+    const { invite, answer, server } = await establish(l);
+    l.clock.advance(7_000);
+    l.breakRecorder(true);
+    l.client.inDialog("BYE", invite, answer, 2);
+    const charges = '{"charges":[{"id":"c9","item":"cork","unitPrice":"1","currency":"EUR"}]}';
+    server.answer(server.request("BYE"), 200, { body: charges, type: "application/vnd.tollgate.charge+json" });
+    await l.settle();
+    l.client.response(500);
+    for (let s = 0; s < 30; s += 5) {
+      l.clock.advance(5_000);
+      await l.settle();
+    }
+    expect(l.core.laterRecords.size).toBe(2);
+    expect(l.events.map(({ type }) => type)).toEqual(["session.started"]);
+    l.breakRecorder(false);
+    l.clock.advance(5_000);
+    await l.settle();
+    expect(l.events.slice(1)).toMatchObject([
+      { type: "charge.made", charge: { id: "c9" } },
+      { type: "session.ended", durationMs: 7_000, endedBy: "client" },
+    ]);
+    l.clock.advance(60_000);
+    await l.settle();
+    expect(l.events).toHaveLength(3);
+    expect(l.core.laterRecords.size).toBe(0);
+  });
+
   it("ends a session whose start cannot be put on record (DESIGN.md, decision 8)", async () => {
     const l = await lab();
     l.breakRecorder(true);

@@ -96,6 +96,33 @@ describe("a re-INVITE that asks for another service", () => {
     expect(after?.session.call).toBe(before?.session.call);
   });
 
+  it("that cannot be put on record ends the session, and is put on record later: both parts are charged, once (DESIGN.md, decision 8)", async () => {
+    const l = await sameHouse();
+    const call = await establish(l);
+    l.clock.advance(10_000);
+    const change = l.client.inDialog("INVITE", call.invite, call.answer, 2, wanting("beer"));
+    call.server.answer(call.server.request("INVITE"), 200);
+    l.breakRecorder(true);
+    l.client.ack(change, l.client.response(200));
+    call.server.request("ACK");
+    await l.settle();
+    call.server.answer(call.server.request("BYE"), 200);
+    l.client.answer(l.client.request("BYE"), 200);
+    await l.settle();
+    expect(parts(l)).toEqual([]);
+    l.breakRecorder(false);
+    l.clock.advance(5_000);
+    await l.settle();
+    expect(parts(l)).toEqual([
+      ["service1", 10_000],
+      ["beer", 0],
+    ]);
+    l.clock.advance(120_000);
+    await l.settle();
+    expect(parts(l)).toHaveLength(2);
+    expect(l.leftovers()).toEqual(NOTHING_LEFT);
+  });
+
   it("goes to another app server where that one offers it: it is asked first, the first one is left with BYE (M21)", async () => {
     const l = await twoHouses();
     const call = await establish(l);

@@ -62,6 +62,12 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
   const client = new ClientAgent(around, network.host(CLIENT));
   for (let i = chance.between(1, 4); i > 0; i--) clock.setTimeout(() => client.play(), chance.between(0, 20_000));
   plotCrashes(around, client, servers);
+  const diskFull = chance.percent(15);
+  if (diskFull) {
+    const at = chance.between(1_000, CALM_MS);
+    clock.setTimeout(() => l.breakRecorder(true), at);
+    clock.setTimeout(() => l.breakRecorder(false), at + chance.between(100, 40_000));
+  }
   clock.setTimeout(() => client.goHome(), HOME_MS);
   clock.setTimeout(() => {
     network.calm = true;
@@ -82,10 +88,18 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
     ...leftIn("the client", client.leftovers),
     ...(client.alone > 0 ? [`the client was alone in ${client.alone} dialogs`] : []),
     ...servers.flatMap((server) => leftIn(server.host.address, server.leftovers)),
-    ...complaints.map((line) => `the relay complained: ${line}`),
+    // That the disk is full it may say, and must.
+    ...complaints
+      .filter((line) => !(diskFull && /put on record/.test(line)))
+      .map((line) => `the relay complained: ${line}`),
     ...(l.core.counters.crashed > 0 ? [`${l.core.counters.crashed} sessions failed by a fault of the relay`] : []),
     ...(balance === undefined ? [] : await biller.misbalanced(balance, "0.10")),
-    ...misbilled(l, servers, (service) => services.find(({ id }) => id === service)?.clock === "answer"),
+    ...misbilled(
+      l,
+      servers,
+      // A start that found no room on the disk is in the end.
+      (service) => diskFull || services.find(({ id }) => id === service)?.clock === "answer",
+    ),
   ];
   const count = (type: ChargingEvent["type"]) => l.events.filter((event) => event.type === type).length;
   const [sessions, charges] = [count("session.started"), count("charge.made")];
