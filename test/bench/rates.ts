@@ -101,7 +101,8 @@ async function measureRate(
   const called = await (await load.calling({ port: system.port, rate, calls, holdMs: HOLD_MS })).done;
   const after = { own: cpuUs(system.pids), answering: cpuUs([answering.pid]) };
   await settle();
-  // The worker may have been behind: what it did since is for these calls too.
+  // The worker may be behind: what it still does is for these calls, and would take the cores from the next to be measured.
+  if (system.workerPids) await idle(system.workerPids);
   const workerUsPerCall = system.workerPids && (cpuUs(system.workerPids) - before.worker) / calls;
   const retransmissions = called.retransmissions + answering.counters().retransmissions - before.again;
   const loadKeptUp = called.seconds < seconds * 1.02 + 1;
@@ -121,6 +122,20 @@ async function measureRate(
     ...(workerUsPerCall !== undefined && { workerUsPerCall }),
   };
 }
+
+/** Resolves when processes have nearly nothing to do any more, or after two minutes. */
+async function idle(pids: readonly number[]): Promise<void> {
+  let before = cpuUs(pids);
+  for (let n = 0; n < 120; n++) {
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    const now = cpuUs(pids);
+    if (now - before < IDLE_US) return;
+    before = now;
+  }
+}
+
+/** In a second. */
+const IDLE_US = 20_000;
 
 /** The counters of the answering side come once a second. */
 const settle = () => new Promise((resolve) => setTimeout(resolve, 1.2 * COUNTERS_EVERY_MS));

@@ -13,6 +13,8 @@ export interface Report {
   readonly clusterMissing: string | null;
   readonly seconds: number;
   readonly rates: readonly RateFigures[];
+  /** The relay by itself and over NATS and MongoDB, under the same load in turn. */
+  readonly cluster: readonly RateFigures[];
   readonly latency: readonly LatencyFigures[];
   readonly memory: readonly MemoryFigures[];
 }
@@ -47,7 +49,7 @@ function rateLines({ rates, seconds }: Report): string[] {
     const ratio = own && other ? (own.cpuUsPerCall / other.cpuUsPerCall).toFixed(2) : "-";
     lines.push(row(String(rate), cell(own), cell(other), ratio));
   }
-  for (const system of ["tollgate", "tollgate-cluster", "kamailio"] as const) {
+  for (const system of ["tollgate", "kamailio"] as const) {
     const own = rates.filter((one) => one.system === system);
     if (own.length === 0) continue;
     const held = Math.max(0, ...own.filter((one) => one.held).map((one) => one.rate));
@@ -61,18 +63,19 @@ function rateLines({ rates, seconds }: Report): string[] {
 }
 
 /** What it costs the relay that events go over NATS and bills lie in MongoDB. */
-function clusterLines({ rates, clusterMissing }: Report): string[] {
+function clusterLines({ cluster, clusterMissing }: Report): string[] {
   if (clusterMissing !== null) return ["", `Over NATS and MongoDB: ${clusterMissing}.`];
   const lines = [
     "",
     "Over NATS JetStream and MongoDB, with a billing worker; in brackets as a multiple of what the answering side used.",
   ];
-  lines.push(row("calls/s", "relay µs a call", "to the embedded default", "billing worker µs a call"));
-  for (const one of rates) {
+  lines.push(row("calls/s", "embedded µs a call", "over NATS µs a call", "over NATS / embedded"));
+  for (const one of cluster) {
     if (one.system !== "tollgate-cluster") continue;
-    const embedded = rates.find(({ system, rate }) => system === "tollgate" && rate === one.rate);
+    const embedded = cluster.find(({ system, rate }) => system === "tollgate" && rate === one.rate);
     const ratio = embedded ? (one.cpuUsPerCall / embedded.cpuUsPerCall).toFixed(2) : "-";
-    lines.push(row(String(one.rate), cell(one), ratio, (one.workerUsPerCall ?? 0).toFixed(0)));
+    lines.push(row(String(one.rate), cell(embedded), cell(one), ratio));
+    lines.push(`The billing worker took ${(one.workerUsPerCall ?? 0).toFixed(0)} µs of CPU a call.`);
   }
   return lines;
 }

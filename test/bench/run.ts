@@ -68,19 +68,18 @@ async function bench(): Promise<number> {
   }
 }
 
+/** Calls a second; NATS, MongoDB, relay, billing worker and both ends share the machine. */
+const CLUSTER_RATE = 500;
+
 async function measure(load: Load, say: (text: string) => void): Promise<Report> {
   const { quick } = values;
   const all = quick ? "tollgate,kamailio" : "tollgate,tollgate-cluster,kamailio";
   const wanted = (values.systems ?? all).split(",") as SystemName[];
   const kamailioMissing = wanted.includes("kamailio") ? withoutKamailio() : "not wanted";
   const clusterMissing = wanted.includes("tollgate-cluster") ? withoutServers() : "not wanted";
-  const measured = wanted.filter(
-    (name) =>
-      name === "tollgate" ||
-      (name === "kamailio" && kamailioMissing === undefined) ||
-      (name === "tollgate-cluster" && clusterMissing === undefined),
+  const systems = wanted.filter(
+    (name) => name === "tollgate" || (name === "kamailio" && kamailioMissing === undefined),
   );
-  const systems = measured.filter((name) => name !== "tollgate-cluster");
   const seconds = Number(values.seconds ?? (quick ? 4 : 15));
   const sessions = Number(values.sessions ?? (quick ? 1_000 : 10_000));
   const given = values.rates?.split(",").map(Number) ?? (quick ? [500] : undefined);
@@ -89,13 +88,18 @@ async function measure(load: Load, say: (text: string) => void): Promise<Report>
   say(`Rates, ${seconds} s each`);
   const rates = await measureRates({
     load,
-    systems: measured,
+    systems,
     rates: given,
     seconds,
     port,
     say,
     profileInto: values.profile,
   });
+  // By themselves: NATS, MongoDB and the billing worker would take the cores from the others.
+  const pair = { load, systems: ["tollgate", "tollgate-cluster"] as const, seconds, port, say };
+  if (clusterMissing === undefined) say("Over NATS and MongoDB");
+  const cluster =
+    clusterMissing === undefined ? await measureRates({ ...pair, rates: [given?.[0] ?? CLUSTER_RATE] }) : [];
   say("Latency");
   const latency = await measureLatency({ load, systems, rate: 200, seconds: quick ? 3 : 15, port, say });
   say("Memory");
@@ -119,6 +123,7 @@ async function measure(load: Load, say: (text: string) => void): Promise<Report>
     clusterMissing: clusterMissing ?? null,
     seconds,
     rates,
+    cluster,
     latency,
     memory,
   };
