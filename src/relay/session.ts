@@ -7,6 +7,7 @@ import type { AppServer, Identified, Service } from "../directory/types.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { ChartLogic } from "../support/chart-logic.ts";
 import type { TimerHandle } from "../support/clock.ts";
+import { timeOrderedId } from "../support/random.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { UnderWay } from "./change.ts";
 import { SessionCharges } from "./charges.ts";
@@ -74,7 +75,7 @@ export class Session {
     this.core = core;
     this.request = request;
     this.appServer = appServer;
-    this.id = core.random.token(96);
+    this.id = timeOrderedId(core.clock.now(), core.random);
     this.identified = origin.identified!;
     this.asked = origin.asked;
     const { service, tariff } = this.identified;

@@ -23,3 +23,20 @@ export const systemRandom: Random = {
     return token;
   },
 };
+
+/** As many as the year 5188 takes. */
+const TIME_CHARACTERS = 9;
+let lastMs = -1;
+let lastTime = "";
+
+/**
+ * A fresh id of `[0-9a-z]` characters that sorts by when it was made, with 80 random bits behind the milliseconds: records of things that
+ * happen together lie together in a store's trees, where ids that are random through and through would each need a page of their own.
+ */
+export function timeOrderedId(nowMs: number, random: Random): string {
+  if (nowMs !== lastMs) {
+    lastMs = nowMs;
+    lastTime = Math.max(0, Math.trunc(nowMs)).toString(36).padStart(TIME_CHARACTERS, "0");
+  }
+  return lastTime + random.token(80);
+}

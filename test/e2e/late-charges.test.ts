@@ -112,7 +112,7 @@ describe("an app server that charges after the session has ended", () => {
     const relay = await w.start();
     const session = await w.session();
     expect(await session.charge(bottle("b1"))).toEqual(["b1"]);
-    expect(session.tollgateSession).toMatch(/^[0-9a-f]{24}$/);
+    expect(session.tollgateSession).toMatch(/^[0-9a-z]{29}$/);
     await relay.close({ drainMs: 0 });
 
     const again = await w.start();
