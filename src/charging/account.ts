@@ -12,7 +12,9 @@ let requested: string[] = [];
  * Where the chart asks for its actions. One for all accounts: XState's own `transition` makes an actor for each call, which takes
  * five times as long as the transition (measured: 188 µs instead of 33 µs for an account's four steps).
  */
-const logic = chartLogic(billingMachine);
+const logic = chartLogic(billingMachine, ({ type }) => {
+  requested.push(type);
+});
 const scope: Parameters<typeof logic.transition>[2] = (() => {
   const input = { session: { id: "", user: "", service: "", appServer: "", call: "" }, windowMs: 0 };
   const self = createActor(logic, { input });
@@ -25,9 +27,7 @@ const scope: Parameters<typeof logic.transition>[2] = (() => {
     defer: () => {},
     emit: () => {},
     stopChild: () => {},
-    actionExecutor: (action) => {
-      requested.push(action.type);
-    },
+    actionExecutor: () => {},
   };
 })();
 

@@ -9,6 +9,7 @@ import type { Config } from "../config/schema.ts";
 import type { Authenticator } from "../directory/authenticator.ts";
 import type { Directory } from "../directory/directory.ts";
 import type { SipUri } from "../sip/uri.ts";
+import type { Inspector } from "../support/chart-actor.ts";
 import type { ChartLogic } from "../support/chart-logic.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
@@ -55,6 +56,8 @@ export interface Core {
   readonly credit?: CreditStore | undefined;
 
   /** The charts with their actions, made once. */
+  /** Who looks on at the actors (P1). */
+  readonly inspectors: Set<Inspector>;
   readonly requestLogic: ChartLogic<typeof requestMachine>;
   readonly sessionLogic: ChartLogic<typeof sessionMachine>;
 

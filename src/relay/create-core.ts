@@ -65,6 +65,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     keeping,
     laterRecords: new LaterRecords({ clock, log }),
     direct: new DirectCharges({ keeping, local, billing, directory }),
+    inspectors: new Set(),
     requestLogic: requestLogic(requests),
     sessionLogic: sessionLogic(sessions),
     transferLogic: transferLogic(transfers),

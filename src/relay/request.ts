@@ -1,4 +1,3 @@
-import { type Actor, createActor } from "xstate";
 import type { Failure } from "../../machines/events.ts";
 import { requestMachine } from "../../machines/request.ts";
 import type { SessionFacts } from "../charging/events.ts";
@@ -7,6 +6,7 @@ import type { ForkMode, Identified } from "../directory/types.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { detach } from "../sip/text.ts";
+import { ChartActor } from "../support/chart-actor.ts";
 import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
@@ -19,8 +19,6 @@ import { ALLOW, hasOption, passWithoutCharges } from "./passing.ts";
 import type { ClientServiceChange } from "./service-change.ts";
 import { type Origin, Session } from "./session.ts";
 
-type RequestActor = Actor<ChartLogic<typeof requestMachine>>;
-
 /**
  * The SIP side of one client request: the INVITE's transaction with the client, and the sessions that are made of it. What
  * happens when is the chart's to say (machines/request.ts); this is what its actions do.
@@ -28,7 +26,7 @@ type RequestActor = Actor<ChartLogic<typeof requestMachine>>;
 export class ClientRequest implements Origin {
   readonly id: string;
   readonly transaction: ServerTransaction;
-  readonly actor: RequestActor;
+  readonly actor: ChartActor<typeof requestMachine>;
   /** The registered user, once authenticated. */
   user = "";
   identified: Identified | undefined;
@@ -54,7 +52,12 @@ export class ClientRequest implements Origin {
     this.verdict = verdict;
     this.transaction = transaction;
     this.id = core.random.token(96);
-    this.actor = createActor(core.requestLogic, { input: { id: this.id }, clock: core.clock });
+    this.actor = new ChartActor(core.requestLogic, {
+      id: this.id,
+      input: { id: this.id },
+      failed: (error) => this.crashed(error),
+      inspectors: core.inspectors,
+    });
   }
 
   get call(): string {
@@ -78,7 +81,6 @@ export class ClientRequest implements Origin {
       this.actor.send({ type: "client.cancel" });
     };
     this.transaction.onFlowFailed = () => this.lost();
-    this.actor.subscribe({ error: (error) => this.crashed(error) });
     this.actor.start();
   }
 

@@ -1,11 +1,10 @@
-import { type Actor, createActor } from "xstate";
 import type { Failure, Side } from "../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../machines/session.ts";
 import type { ChargeBook } from "../charging/charge-book.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import type { AppServer, Identified, Service } from "../directory/types.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
-import type { ChartLogic } from "../support/chart-logic.ts";
+import { ChartActor } from "../support/chart-actor.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import { timeOrderedId } from "../support/random.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
@@ -23,8 +22,6 @@ import type { ClientRequest } from "./request.ts";
 import type { Takeover } from "./service-change.ts";
 import type { Transfer } from "./transfer.ts";
 
-export type SessionActor = Actor<ChartLogic<typeof sessionMachine>>;
-
 /**
  * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
  * (machines/session.ts); session-actions.ts is what the chart's actions do with it.
@@ -41,7 +38,7 @@ export class Session {
   readonly charges: SessionCharges;
   /** A prepaid session's, once an app server has answered. */
   credit: Credit | undefined;
-  readonly actor: SessionActor;
+  readonly actor: ChartActor<typeof sessionMachine>;
   /** The request that it is a branch of, until it is established or refused. */
   request: ClientRequest | undefined;
   /** The INVITE to the app server, while it is under way. */
@@ -95,17 +92,18 @@ export class Session {
       ...(hold !== undefined && { hold }),
     };
     this.charges = new SessionCharges(core, this);
-    this.actor = createActor(core.sessionLogic, {
+    this.actor = new ChartActor(core.sessionLogic, {
+      id: this.id,
       // A part takes over when the client has agreed to it: its ACK.
       input: { id: this.id, clock: previous?.by === "change" ? "ack" : (service.clock ?? "ack") },
-      clock: core.clock,
+      failed: (error) => this.crashed(error),
+      inspectors: core.inspectors,
     });
   }
 
   start(): void {
     this.core.sessions.set(this.id, this);
     this.core.directory.occupy(this.appServer.id);
-    this.actor.subscribe({ error: (error) => this.crashed(error) });
     this.actor.start();
   }
 

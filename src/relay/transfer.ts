@@ -1,4 +1,3 @@
-import { type Actor, createActor } from "xstate";
 import type { Failure, Side, TransferEvent } from "../../machines/events.ts";
 import { transferMachine } from "../../machines/transfer.ts";
 import { withTag } from "../sip/headers.ts";
@@ -6,6 +5,7 @@ import { Headers, SipRequest, SipResponse } from "../sip/message.ts";
 import { parseExpires, wantsSubscription } from "../sip/refer.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { sipfrag } from "../sip/sipfrag.ts";
+import { ChartActor } from "../support/chart-actor.ts";
 import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
@@ -20,8 +20,6 @@ import { Reports } from "./reports.ts";
 import { ClientRequest } from "./request.ts";
 import type { Session } from "./session.ts";
 
-type TransferActor = Actor<ChartLogic<typeof transferMachine>>;
-
 /**
  * The SIP side of one move by REFER: the REFER itself, the reports to who sent it, the request for the second service, and the INVITE to
  * the client. What happens when is the chart's to say (machines/transfer.ts); this is what its actions do.
@@ -33,7 +31,7 @@ export class Transfer {
   readonly from: Side;
   private readonly core: Core;
   private readonly transaction: ServerTransaction;
-  private readonly actor: TransferActor;
+  private readonly actor: ChartActor<typeof transferMachine>;
   /** Of the sender of the REFER: that of the first session, or one that the REFER opens (RFC 4538). */
   private readonly dialog: Dialog;
   /** The REFER came outside of a session, and opened a dialog of its own. */
@@ -57,12 +55,16 @@ export class Transfer {
     this.dialog = this.outside
       ? dialogAsServer(request, core.random.token(64), `<sip:${core.transport.contactFor(flow)}>`, flow)
       : first.leg(from)!.dialog;
-    this.actor = createActor(core.transferLogic, { input: { id: this.id }, clock: core.clock });
+    this.actor = new ChartActor(core.transferLogic, {
+      id: this.id,
+      input: { id: this.id },
+      failed: (error) => this.crashed(error),
+      inspectors: core.inspectors,
+    });
   }
 
   start(): void {
     this.core.transfers.set(this.id, this);
-    this.actor.subscribe({ error: (error) => this.crashed(error) });
     this.actor.start();
   }
 

@@ -18,18 +18,22 @@ import type {
  * The actors are XState's (`createActor`): their mailbox, clock, observers and inspection stay as they are.
  */
 
-type Args = { context: unknown; event: AnyEventObject; self: unknown; system: unknown };
+/** What guards and actions are given: one object for all of them in a transition, its context always the present one. */
+type Args = { context: unknown; readonly event: AnyEventObject; readonly self: unknown; readonly system: unknown };
 type Scope = ActorScope<never, AnyEventObject>;
 type Custom = (args: Args, params: unknown) => void;
+type Context = Record<string, unknown>;
 
 /** One thing to do: change the context, or call an action of the relay's. */
 interface Step {
   readonly type: string;
   readonly params: unknown;
   readonly exec: Custom | undefined;
-  /** Set for `assign`: properties, or a function that gives them. */
-  readonly assignment: unknown;
+  /** Set for `assign`: gives the next context. */
+  readonly assign: ((args: Args, params: unknown) => Context) | undefined;
 }
+
+type Execute = (step: Pick<Step, "type" | "exec">, args: Args, params: unknown) => void;
 
 /** What an event does in a leaf, if its guard lets it. */
 interface Plan {
@@ -64,9 +68,12 @@ const ALWAYS_BOUND = 100;
 /** What `createActor` takes in place of the chart itself. */
 export type ChartLogic<M extends AnyStateMachine> = ActorLogic<SnapshotFrom<M>, EventFromLogic<M>, InputFrom<M>>;
 
-/** Makes the logic of a chart. Throws where the chart uses what the table cannot hold: a programmer's error, found at start. */
-export function chartLogic<M extends AnyStateMachine>(machine: M): ChartLogic<M> {
-  const table = new Table(machine);
+/**
+ * Makes the logic of a chart. Throws where the chart uses what the table cannot hold: a programmer's error, found at start. `execute`: what to
+ * do with the actions of a transition, in place of carrying them out.
+ */
+export function chartLogic<M extends AnyStateMachine>(machine: M, execute: Execute = executeAtOnce): ChartLogic<M> {
+  const table = new Table(machine, execute);
   const logic = {
     config: machine.config,
     transition: (snapshot: ChartSnapshot, event: AnyEventObject, scope: Scope) =>
@@ -81,13 +88,15 @@ export function chartLogic<M extends AnyStateMachine>(machine: M): ChartLogic<M>
 
 class Table {
   private readonly machine: AnyStateMachine;
+  private readonly execute: Execute;
   private readonly leaves = new Map<AnyStateNode, Leaf>();
   private readonly byValue = new Map<string, Leaf>();
   private readonly start: Leaf;
   private readonly startSteps: readonly Step[];
 
-  constructor(machine: AnyStateMachine) {
+  constructor(machine: AnyStateMachine, execute: Execute) {
     this.machine = machine;
+    this.execute = execute;
     const nodes = leavesUnder(machine.root);
     for (const node of nodes) {
       const done = node.type === "final";
@@ -106,14 +115,22 @@ class Table {
     const { context } = this.machine.config;
     const first =
       typeof context === "function" ? context({ input, self: scope.self, spawn: undefined } as never) : context;
-    return this.settle(this.start, this.perform(this.startSteps, first, event, scope), event, scope);
+    const args: Args = { context: first, event, self: scope.self, system: scope.system };
+    // The actor has not started: its executor keeps the actions until it does, and the args with them as they are now.
+    const execute: Execute = (step, { context: now }, params) =>
+      scope.actionExecutor({ type: step.type, info: { ...args, context: now }, params, exec: step.exec } as never);
+    perform(this.startSteps, args, execute);
+    return this.settle(this.start, args, execute);
   }
 
   transition(snapshot: ChartSnapshot, event: AnyEventObject, scope: Scope): ChartSnapshot {
-    const plan = choose(snapshot.leaf.plans.get(event.type), snapshot.context, event, scope);
+    const plans = snapshot.leaf.plans.get(event.type);
+    if (plans === undefined) return snapshot;
+    const args: Args = { context: snapshot.context, event, self: scope.self, system: scope.system };
+    const plan = choose(plans, args);
     if (plan === undefined) return snapshot;
-    const context = this.perform(plan.steps, snapshot.context, event, scope);
-    return this.settle(plan.next ?? snapshot.leaf, context, event, scope);
+    perform(plan.steps, args, this.execute);
+    return this.settle(plan.next ?? snapshot.leaf, args, this.execute);
   }
 
   snapshot(leaf: Leaf, context: unknown): ChartSnapshot {
@@ -134,28 +151,16 @@ class Table {
   }
 
   /** Takes transitions without an event until there is none. */
-  private settle(leaf: Leaf, context: unknown, event: AnyEventObject, scope: Scope): ChartSnapshot {
+  private settle(leaf: Leaf, args: Args, execute: Execute): ChartSnapshot {
     let at = leaf;
-    let now = context;
     for (let round = 0; at.always.length > 0; round++) {
       if (round === ALWAYS_BOUND) throw new Error(`the chart ${this.machine.id} does not come to rest`);
-      const plan = choose(at.always, now, event, scope);
+      const plan = choose(at.always, args);
       if (plan === undefined) break;
-      now = this.perform(plan.steps, now, event, scope);
+      perform(plan.steps, args, execute);
       at = plan.next ?? at;
     }
-    return this.snapshot(at, now);
-  }
-
-  private perform(steps: readonly Step[], context: unknown, event: AnyEventObject, scope: Scope): unknown {
-    let now = context;
-    for (const step of steps) {
-      const args: Args = { context: now, event, self: scope.self, system: scope.system };
-      const params = typeof step.params === "function" ? step.params({ context: now, event }) : step.params;
-      if (step.assignment !== undefined) now = assigned(step.assignment, args, params);
-      else scope.actionExecutor({ type: step.type, info: args, params, exec: step.exec } as never);
-    }
-    return now;
+    return this.snapshot(at, args.context);
   }
 
   private fill(node: AnyStateNode, leaf: Leaf): void {
@@ -206,10 +211,10 @@ class Table {
     const found = this.machine.implementations.actions[type] as
       | (Custom & { type?: string; assignment?: unknown })
       | undefined;
-    if (found === undefined || !("resolve" in found)) return { type, params, exec: found, assignment: undefined };
+    if (found === undefined || !("resolve" in found)) return { type, params, exec: found, assign: undefined };
     if (found.type !== "xstate.assign")
       throw new Error(`the chart ${this.machine.id}: ${type} is not an action that the table holds`);
-    return { type, params, exec: undefined, assignment: found.assignment };
+    return { type, params, exec: undefined, assign: assigner(found.assignment) };
   }
 
   private named(thing: unknown): { type: string; params: unknown } {
@@ -227,28 +232,39 @@ class Table {
 
 type Transition = AnyStateNode["transitions"] extends Map<string, (infer T)[]> ? T : never;
 
-function choose(
-  plans: readonly Plan[] | undefined,
-  context: unknown,
-  event: AnyEventObject,
-  scope: Scope,
-): Plan | undefined {
-  if (plans === undefined) return undefined;
+/**
+ * In an actor that runs, an action is carried out where the chart comes to it. XState's own executor does the same, and tells inspectors of each
+ * action besides; here they hear of events and snapshots alone.
+ */
+const executeAtOnce: Execute = (step, args, params) => step.exec?.(args, params);
+
+function perform(steps: readonly Step[], args: Args, execute: Execute): void {
+  for (const step of steps) {
+    const params = typeof step.params === "function" ? step.params(args) : step.params;
+    if (step.assign === undefined) execute(step, args, params);
+    else args.context = step.assign(args, params);
+  }
+}
+
+function choose(plans: readonly Plan[], args: Args): Plan | undefined {
   for (const plan of plans) {
     if (plan.guard === undefined) return plan;
-    const args: Args = { context, event, self: scope.self, system: scope.system };
-    const params = typeof plan.guardParams === "function" ? plan.guardParams({ context, event }) : plan.guardParams;
+    const params = typeof plan.guardParams === "function" ? plan.guardParams(args) : plan.guardParams;
     if (plan.guard(args, params)) return plan;
   }
   return undefined;
 }
 
-function assigned(assignment: unknown, args: Args, params: unknown): unknown {
-  if (typeof assignment === "function") return Object.assign({}, args.context, assignment(args, params));
-  const next: Record<string, unknown> = Object.assign({}, args.context);
-  for (const [key, value] of Object.entries(assignment as object))
-    next[key] = typeof value === "function" ? value(args, params) : value;
-  return next;
+/** What `assign` was given, a function that returns properties or properties with functions, as one that returns the next context. */
+function assigner(assignment: unknown): Step["assign"] {
+  if (typeof assignment === "function")
+    return (args, params) => ({ ...(args.context as Context), ...assignment(args, params) });
+  const entries = Object.entries(assignment as object);
+  return (args, params) => {
+    const next = { ...(args.context as Context) };
+    for (const [key, value] of entries) next[key] = typeof value === "function" ? value(args, params) : value;
+    return next;
+  };
 }
 
 function leavesUnder(node: AnyStateNode): AnyStateNode[] {

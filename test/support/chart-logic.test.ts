@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { type AnyStateMachine, assign, createActor, setup } from "xstate";
 import { charts } from "../../src/cli/machines-diagram.ts";
+import { ChartActor } from "../../src/support/chart-actor.ts";
 import { chartLogic } from "../../src/support/chart-logic.ts";
 import { chartEvents, chartInputs } from "../machines/chart-events.ts";
 
@@ -36,22 +37,23 @@ describe.each(Object.entries(charts))("the table of the chart %s", (name, chart)
       const input = inputs[roll(inputs.length)] as never;
       const ours: string[] = [];
       const theirs: string[] = [];
+      const light: string[] = [];
       const table = createActor(chartLogic(noting(chart, ours)), { input });
+      const actor = new ChartActor(chartLogic(noting(chart, light)), { id: "a", input, failed: () => {} });
       const xstate = createActor(noting(chart, theirs), { input });
-      for (const actor of [table, xstate]) {
-        actor.subscribe({ error: () => {} });
-        actor.start();
-      }
+      for (const one of [table, xstate]) one.subscribe({ error: () => {} });
+      for (const one of [table, actor, xstate]) one.start();
       for (let i = 0; i < 30; i++) {
         const event = events[roll(events.length)] as never;
-        table.send(event);
-        xstate.send(event);
-        const [a, b] = [table.getSnapshot(), xstate.getSnapshot()];
+        for (const one of [table, actor, xstate]) one.send(event);
+        const [a, b, c] = [table.getSnapshot(), xstate.getSnapshot(), actor.getSnapshot()];
         expect([a.status, a.value, a.context]).toEqual([b.status, b.value, b.context]);
+        expect([c.status, c.value, c.context]).toEqual([b.status, b.value, b.context]);
         steps++;
         if (b.status === "done") break;
       }
       expect(ours).toEqual(theirs);
+      expect(light).toEqual(theirs);
     }
     expect(steps).toBeGreaterThan(500);
   });
