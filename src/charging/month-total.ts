@@ -5,19 +5,63 @@ export function noTotal(service: string, currency: string): MonthTotal {
   return { service, currency, sessions: 0, durationMs: 0, timeAmount: "0", charges: 0, itemAmount: "0" };
 }
 
-/** The sum with one entry more; for adapters of the store, which keep it. */
+/** The sum with one entry more. */
 export function addToTotal(total: MonthTotal, entry: Entry): MonthTotal {
-  if (entry.kind === "item") {
-    return { ...total, charges: total.charges + 1, itemAmount: sum(total.itemAmount, entry) };
-  }
-  if (entry.kind === "correction") {
-    const name = entry.of === "time" ? "timeCorrection" : "itemCorrection";
-    return { ...total, corrections: (total.corrections ?? 0) + 1, [name]: sum(total[name] ?? "0", entry) };
-  }
-  const { sessions, durationMs } = total;
-  const timeAmount = entry.currency === "" ? total.timeAmount : sum(total.timeAmount, entry);
-  return { ...total, sessions: sessions + 1, durationMs: durationMs + entry.durationMs, timeAmount };
+  const growth = new Growth();
+  growth.add(entry, amountOf(entry));
+  return growth.of(total);
 }
+
+/** An entry's amount; undefined where time is free. */
+export function amountOf({ kind, amount, currency }: Entry): Money | undefined {
+  return kind === "time" && currency === "" ? undefined : money(amount, currency);
+}
+
+/** What entries of one service and currency add to a sum: for adapters of the store, which keep it, and write it once for many entries. */
+export class Growth {
+  private sessions = 0;
+  private durationMs = 0;
+  private charges = 0;
+  private corrections = 0;
+  private readonly amounts = new Map<AmountName, Money>();
+
+  /** `amount`: `amountOf(entry)`. */
+  add(entry: Entry, amount: Money | undefined): void {
+    if (entry.kind === "time") {
+      this.sessions++;
+      this.durationMs += entry.durationMs;
+      if (amount) this.grow("timeAmount", amount);
+    } else if (entry.kind === "item") {
+      this.charges++;
+      this.grow("itemAmount", amount!);
+    } else {
+      this.corrections++;
+      this.grow(entry.of === "time" ? "timeCorrection" : "itemCorrection", amount!);
+    }
+  }
+
+  private grow(name: AmountName, amount: Money): void {
+    const before = this.amounts.get(name);
+    this.amounts.set(name, before ? add(before, amount) : amount);
+  }
+
+  /** The sum with all of them. */
+  of(total: MonthTotal): MonthTotal {
+    const { sessions, durationMs, charges, corrections } = this;
+    const grown: { -readonly [K in keyof MonthTotal]: MonthTotal[K] } = {
+      ...total,
+      sessions: total.sessions + sessions,
+      durationMs: total.durationMs + durationMs,
+      charges: total.charges + charges,
+    };
+    if (corrections > 0) grown.corrections = (total.corrections ?? 0) + corrections;
+    for (const [name, amount] of this.amounts)
+      grown[name] = formatAmount(add(money(total[name] ?? "0", total.currency), amount));
+    return grown;
+  }
+}
+
+type AmountName = "timeAmount" | "itemAmount" | "timeCorrection" | "itemCorrection";
 
 /** What a user's entries come to: time, items and corrections of both. Only where there is a currency. */
 export function sumOf({ currency, timeAmount, itemAmount, timeCorrection, itemCorrection }: MonthTotal): Money {
@@ -26,8 +70,4 @@ export function sumOf({ currency, timeAmount, itemAmount, timeCorrection, itemCo
     if (correction !== undefined) all = add(all, money(correction, currency));
   }
   return all;
-}
-
-function sum(amount: string, { amount: more, currency }: Entry): string {
-  return formatAmount(add(money(amount, currency), money(more, currency)));
 }

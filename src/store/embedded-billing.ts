@@ -14,32 +14,36 @@ import type {
   PageQuery,
 } from "../charging/billing-store.ts";
 import { written } from "../charging/lmdb-failure.ts";
+import { amountOf } from "../charging/month-total.ts";
+import { type AccountForm, accountForm, accountOf, type EntryForm, entryForm, entryOf } from "./embedded-forms.ts";
 import { type TotalKey, TotalsInWork } from "./embedded-totals.ts";
 
-type MonthKey = [user: string, month: string, at: number, id: string];
+type UserKey = [user: string, month: string, at: number, id: string];
 type ServerKey = [month: string, appServer: string, at: number, id: string];
 type ArchiveKey = [month: string, number: number];
 
 /** After every string and number in lmdb's order of keys. */
 const LAST = Buffer.from([0xff]);
+/** The value where the key says it all. */
+const THERE = 0;
 
 /**
- * Billing in LMDB. Entries lie under user, month and time, as a bill reads them, with an index from their ids; what a month comes to is
- * kept beside them. One transaction for each `write`.
+ * Billing in LMDB. Accounts and entries lie under the ids of their sessions, which sort by time: what is written together shares the pages of
+ * the trees, which are what a write costs. Users' months and app servers' months, as bills and settlements read them, point to entries by
+ * id, and have what the month comes to beside them. One transaction for each `write`.
  */
 export class EmbeddedBilling implements BillingStore {
   private readonly root: RootDatabase;
   /** Accounts of sessions that are not over: few, and written often. */
-  private readonly openDb: Database<Account, string>;
-  /** Of those, the ones that take late charges: [dueAt, session]. */
-  private readonly dueDb: Database<true, [number, string]>;
-  private readonly closedDb: Database<Account, string>;
-  private readonly entriesDb: Database<Entry, MonthKey>;
-  /** Entry id to where it lies. */
-  private readonly idsDb: Database<MonthKey, string>;
-  /** By app server, as a settlement reads them: whose they are. */
-  private readonly serversDb: Database<string, ServerKey>;
-  private readonly totalsDb: Database<MonthTotal, TotalKey>;
+  private readonly openDb: Database<AccountForm, string>;
+  private readonly endedDb: Database<AccountForm, string>;
+  /** Of the ended, the ones that take late charges: [dueAt, session]. */
+  private readonly dueDb: Database<typeof THERE, [number, string]>;
+  /** By id; a correction besides under its session, as its id alone. */
+  private readonly entriesDb: Database<EntryForm | string, string>;
+  private readonly usersDb: Database<typeof THERE, UserKey>;
+  private readonly userTotalsDb: Database<MonthTotal, TotalKey>;
+  private readonly serversDb: Database<typeof THERE, ServerKey>;
   private readonly serverTotalsDb: Database<MonthTotal, TotalKey>;
   /** Events, as many together as were written together. */
   private readonly archiveDb: Database<readonly ArchivedEvent[], ArchiveKey>;
@@ -48,40 +52,39 @@ export class EmbeddedBilling implements BillingStore {
   constructor(root: RootDatabase) {
     this.root = root;
     this.openDb = root.openDB({ name: "openAccounts", encoding: "json" });
+    this.endedDb = root.openDB({ name: "endedAccounts", encoding: "json" });
     this.dueDb = root.openDB({ name: "dueAccounts", encoding: "json" });
-    this.closedDb = root.openDB({ name: "closedAccounts", encoding: "json" });
     this.entriesDb = root.openDB({ name: "entries", encoding: "json" });
-    this.idsDb = root.openDB({ name: "entryIds", encoding: "json" });
-    this.serversDb = root.openDB({ name: "entriesByServer", encoding: "json" });
-    this.totalsDb = root.openDB({ name: "totals", encoding: "json" });
-    this.serverTotalsDb = root.openDB({ name: "totalsByServer", encoding: "json" });
+    this.usersDb = root.openDB({ name: "months", encoding: "json" });
+    this.userTotalsDb = this.usersDb as unknown as Database<MonthTotal, TotalKey>;
+    this.serversDb = root.openDB({ name: "monthsOfServers", encoding: "json" });
+    this.serverTotalsDb = this.serversDb as unknown as Database<MonthTotal, TotalKey>;
     this.archiveDb = root.openDB({ name: "archive", encoding: "json" });
     this.deadDb = root.openDB({ name: "deadLetters", encoding: "json" });
   }
 
   async accounts(sessions: readonly string[]): Promise<(Account | undefined)[]> {
     this.root.resetReadTxn();
-    return sessions.map((session) => this.account(session));
-  }
-
-  private account(session: string): Account | undefined {
-    return this.openDb.get(session) ?? this.closedDb.get(session);
+    return sessions.map((session) => {
+      const form = this.openDb.get(session) ?? this.endedDb.get(session);
+      return form && accountOf(session, form);
+    });
   }
 
   async findAccounts({ state, dueBy = Number.MAX_VALUE, limit }: AccountQuery): Promise<Account[]> {
     this.root.resetReadTxn();
     const found: Account[] = [];
     if (state === "running") {
-      for (const { value } of this.openDb.getRange({})) {
+      for (const { key, value } of this.openDb.getRange({})) {
         if (found.length >= limit) break;
-        if (value.state === state) found.push(value);
+        if (stateOf(value) === state) found.push(accountOf(key, value));
       }
       return found;
     }
-    for (const { key } of this.dueDb.getRange({ limit })) {
-      if (key[0] > dueBy) break;
-      const account = this.openDb.get(key[1]);
-      if (account) found.push(account);
+    for (const [dueAt, session] of this.dueDb.getKeys({ limit })) {
+      if (dueAt > dueBy) break;
+      const form = this.endedDb.get(session);
+      if (form) found.push(accountOf(session, form));
     }
     return found;
   }
@@ -103,23 +106,22 @@ export class EmbeddedBilling implements BillingStore {
   /** Returns the ids of those that were there before. */
   private writeEntries(entries: readonly Entry[]): ReadonlySet<string> {
     const known = new Set<string>();
-    const totals = new TotalsInWork(this.totalsDb);
+    const userTotals = new TotalsInWork(this.userTotalsDb);
     const serverTotals = new TotalsInWork(this.serverTotalsDb);
     for (const entry of entries) {
       const { id, user, month, at, appServer } = entry;
-      const place: MonthKey = [user, month, at, id];
-      if (this.idsDb.doesExist(id)) {
+      if (!putNew(this.entriesDb, id, entryForm(entry))) {
         known.add(id);
         continue;
       }
-      this.idsDb.putSync(id, place);
-      if (entry.kind === "correction") this.idsDb.putSync(`${entry.session}:${id}`, place); // for `entriesOf`
-      this.entriesDb.putSync(place, entry);
-      this.serversDb.putSync([month, appServer, at, id], user);
-      totals.add(user, entry);
-      serverTotals.add(appServer, entry);
+      if (entry.kind === "correction") this.entriesDb.putSync(`${entry.session}:${id}`, id); // for `entriesOf`
+      this.usersDb.putSync([user, month, at, id], THERE);
+      this.serversDb.putSync([month, appServer, at, id], THERE);
+      const amount = amountOf(entry);
+      userTotals.add(user, month, entry, amount);
+      serverTotals.add(month, appServer, entry, amount);
     }
-    totals.write();
+    userTotals.write();
     serverTotals.write();
     return known;
   }
@@ -139,33 +141,42 @@ export class EmbeddedBilling implements BillingStore {
   }
 
   private writeAccount(account: Account): boolean {
-    const { session } = account.context;
-    const before = this.account(session);
-    if ((before?.revision ?? 0) !== account.revision) return false;
-    const after = { ...account, revision: account.revision + 1 };
-    const wasClosed = before?.state === "closed";
-    const isClosed = after.state === "closed";
-    if (before && wasClosed !== isClosed) (wasClosed ? this.closedDb : this.openDb).removeSync(session);
-    (isClosed ? this.closedDb : this.openDb).putSync(session, after);
-    const was = before && dueKey(before);
-    const is = dueKey(after);
-    if (was && was[0] !== is?.[0]) this.dueDb.removeSync(was);
-    if (is) this.dueDb.putSync(is, true);
+    const { revision, state } = account;
+    const { session, dueAt } = account.context;
+    const form = accountForm(account, revision + 1);
+    const isOver = state === "chargeable" || state === "closed";
+    if (revision === 0) {
+      const [home, other] = isOver ? [this.endedDb, this.openDb] : [this.openDb, this.endedDb];
+      if (other.doesExist(session) || !putNew(home, session, form)) return false;
+    } else {
+      const open = this.openDb.get(session);
+      const before = open ?? this.endedDb.get(session);
+      if (before?.[0] !== revision) return false;
+      if (open && isOver) this.openDb.removeSync(session);
+      else if (!open && !isOver) this.endedDb.removeSync(session);
+      (isOver ? this.endedDb : this.openDb).putSync(session, form);
+      if (stateOf(before) === "chargeable") this.dueDb.removeSync([before[2] ?? 0, session]);
+    }
+    if (state === "chargeable") this.dueDb.putSync([dueAt ?? 0, session], THERE);
     return true;
   }
 
   async entries(user: string, month: string, page: PageQuery & { readonly from?: number }): Promise<EntryPage> {
-    const { after, limit, from } = page;
+    const { after, limit, from = 0 } = page;
     this.root.resetReadTxn();
     const entries: Entry[] = [];
-    let last: MonthKey | undefined;
-    const begin = from === undefined ? {} : { start: [user, month, from] as unknown as MonthKey };
-    const range = { ...within<MonthKey>([user, month], after), ...(after === undefined && begin), limit };
-    for (const { key, value } of this.entriesDb.getRange(range)) {
-      entries.push(value);
+    let last: UserKey | undefined;
+    for (const key of this.usersDb.getKeys({ ...within<UserKey>([user, month, from], [user, month], after), limit })) {
+      entries.push(this.entry(key[3])!);
       last = key;
     }
     return pageOf(entries, limit, last);
+  }
+
+  /** Undefined also for what is no entry itself. */
+  private entry(id: string): Entry | undefined {
+    const form = this.entriesDb.get(id);
+    return typeof form === "object" ? entryOf(id, form) : undefined;
   }
 
   async entriesFor(appServer: string | undefined, month: string, { after, limit }: PageQuery): Promise<EntryPage> {
@@ -173,34 +184,32 @@ export class EmbeddedBilling implements BillingStore {
     const places = appServer === undefined ? this.everyPlace(month, after) : this.placesOf(month, appServer, after);
     const entries: Entry[] = [];
     let last: Cursor | undefined;
-    for (const { key, value: user } of places) {
-      const [, , at, id] = key;
-      entries.push(this.entriesDb.get([user, month, at, id])!);
+    for (const [, , at, id] of places) {
+      entries.push(this.entry(id)!);
       last = [at, id];
       if (entries.length === limit) break;
     }
     return pageOf(entries, limit, last);
   }
 
-  private placesOf(month: string, appServer: string, after: string | undefined): Iterable<Place> {
+  private placesOf(month: string, appServer: string, after: string | undefined): Iterable<ServerKey> {
     const last = after === undefined ? undefined : (JSON.parse(after) as Cursor);
-    const start = last ? [month, appServer, ...last] : [month, appServer];
-    return this.serversDb.getRange({
-      start: start as ServerKey,
+    return this.serversDb.getKeys({
+      start: [month, appServer, ...(last ?? [0])] as ServerKey,
       end: [month, appServer, LAST] as unknown as ServerKey,
       exclusiveStart: last !== undefined,
     });
   }
 
   /** Those of all app servers in one order. */
-  private *everyPlace(month: string, after: string | undefined): Generator<Place> {
-    const heads: { place: Place; rest: Iterator<Place> }[] = [];
-    const advance = (rest: Iterator<Place>) => {
+  private *everyPlace(month: string, after: string | undefined): Generator<ServerKey> {
+    const heads: { place: ServerKey; rest: Iterator<ServerKey> }[] = [];
+    const advance = (rest: Iterator<ServerKey>) => {
       const next = rest.next();
       if (!next.done) heads.push({ place: next.value, rest });
     };
     for (const appServer of this.serversOf(month)) advance(this.placesOf(month, appServer, after)[Symbol.iterator]());
-    const order = ({ place: { key: a } }: (typeof heads)[0], { place: { key: b } }: (typeof heads)[0]) =>
+    const order = ({ place: a }: (typeof heads)[0], { place: b }: (typeof heads)[0]) =>
       a[2] - b[2] || (a[3] < b[3] ? -1 : 1);
     try {
       while (heads.length > 0) {
@@ -229,8 +238,8 @@ export class EmbeddedBilling implements BillingStore {
   async entriesOf(session: string): Promise<Entry[]> {
     this.root.resetReadTxn();
     const entries: Entry[] = [];
-    for (const { value: place } of this.idsDb.getRange({ start: `${session}:`, end: `${session};` })) {
-      const entry = this.entriesDb.get(place);
+    for (const { key, value } of this.entriesDb.getRange({ start: `${session}:`, end: `${session};` })) {
+      const entry = typeof value === "string" ? this.entry(value) : entryOf(key, value);
       if (entry) entries.push(entry);
     }
     return entries.sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
@@ -238,29 +247,27 @@ export class EmbeddedBilling implements BillingStore {
 
   async findEntries(ids: readonly string[]): Promise<(Entry | undefined)[]> {
     this.root.resetReadTxn();
-    return ids.map((id) => {
-      const place = this.idsDb.get(id);
-      return place && this.entriesDb.get(place);
-    });
+    return ids.map((id) => this.entry(id));
   }
 
   async totals(user: string, month: string): Promise<MonthTotal[]> {
-    return this.sums(this.totalsDb, user, month);
+    return this.sums(this.userTotalsDb, user, month);
   }
 
   async totalsFor(appServer: string, month: string): Promise<MonthTotal[]> {
-    return this.sums(this.serverTotalsDb, appServer, month);
+    return this.sums(this.serverTotalsDb, month, appServer);
   }
 
-  private sums(db: Database<MonthTotal, TotalKey>, owner: string, month: string): MonthTotal[] {
+  private sums(db: Database<MonthTotal, TotalKey>, first: string, second: string): MonthTotal[] {
     this.root.resetReadTxn();
-    return Array.from(db.getRange(within<TotalKey>([owner, month])), ({ value }) => value);
+    const [start, end] = [[first, second, true] as unknown as TotalKey, [first, second, 0] as unknown as TotalKey];
+    return Array.from(db.getRange({ start, end }), ({ value }) => value);
   }
 
   async archived(month: string, { after, limit }: PageQuery): Promise<EventPage> {
     this.root.resetReadTxn();
     const events: ArchivedEvent[] = [];
-    for (const { key, value } of this.archiveDb.getRange(within<ArchiveKey>([month], after))) {
+    for (const { key, value } of this.archiveDb.getRange(within<ArchiveKey>([month], [month], after))) {
       for (const event of value) events.push(event);
       if (events.length >= limit) return { events, next: JSON.stringify(key) };
     }
@@ -292,17 +299,19 @@ export class EmbeddedBilling implements BillingStore {
   }
 }
 
-function dueKey({ state, context }: Account): [number, string] | undefined {
-  return state === "chargeable" ? [context.dueAt ?? 0, context.session] : undefined;
-}
-
-type Place = { readonly key: ServerKey; readonly value: string };
 type Cursor = [at: number, id: string];
 
-/** The keys that begin like this, those behind `after` (a key as JSON) where it is given. */
-function within<K extends unknown[]>(begin: readonly string[], after?: string) {
+const stateOf = ([, state]: AccountForm) => state;
+
+/** False where there is something already, which stays. */
+function putNew<Value>(db: Database<Value, string>, key: string, value: Value): boolean {
+  return db.putSync(key, value, { noOverwrite: true }) as unknown as boolean; // lmdb's types know nothing of what it returns
+}
+
+/** The keys from `start` on that begin with `begin`, those behind `after` (a key as JSON) where it is given. */
+function within<K extends unknown[]>(start: readonly unknown[], begin: readonly string[], after?: string) {
   const end = [...begin, LAST] as unknown as K;
-  if (after === undefined) return { start: [...begin] as unknown as K, end };
+  if (after === undefined) return { start: [...start] as unknown as K, end };
   return { start: JSON.parse(after) as K, end, exclusiveStart: true };
 }
 

@@ -228,6 +228,20 @@ export function storeContract(adapter: StoreAdapter): void {
         expect((await store.billing.accounts(["s1"]))[0]).toMatchObject({ revision: 2, state: "closed" });
       });
 
+      it("come back with all that is in them, and nothing else", async () => {
+        const whole = account("whole", "chargeable", 0, JANUARY + 9);
+        const { context } = whole;
+        const accounts: Account[] = [
+          { ...whole, context: { ...context, windowMs: 5, endedAt: JANUARY + 4, endedBy: "relay: fault" } },
+          { ...whole, context: { ...context, session: "held", hold: "h1", tariff: lessonTariff } },
+          { ...whole, context: { ...context, session: "part", previous: { session: "held", by: "move" } } },
+          { ...account("charged", "open"), context: { ...account("charged", "open").context, startedAt: null } },
+        ];
+        await store.billing.write({ accounts, entries: [] });
+        const found = await store.billing.accounts(["whole", "held", "part", "charged"]);
+        expect(found).toStrictEqual(accounts.map((one) => ({ ...one, revision: 1 })));
+      });
+
       it("are refused one by one, and the others written", async () => {
         await store.billing.write({ accounts: [account("s1", "running")], entries: [] });
         const refused = await store.billing.write({
@@ -295,6 +309,21 @@ export function storeContract(adapter: StoreAdapter): void {
         const [sum] = await store.billing.totals("alice", "2026-01");
         expect(sum).toMatchObject({ sessions: 1, durationMs: 60_000, charges: 2 });
         expect([amount(sum!.timeAmount), amount(sum!.itemAmount)]).toEqual([0.35, 0.2]);
+      });
+
+      it("come back with all that is in them, and nothing else", async () => {
+        const { tariff: _tariff, ...free } = time("s2", { currency: "", amount: "0", at: JANUARY + 1 });
+        const entries: Entry[] = [
+          time("s1", { call: "c1", previous: { session: "s0", by: "change" } }),
+          free,
+          item(2, { call: "c2" }),
+          item(3, { id: "elsewhere:1" }),
+          correction("1", { at: JANUARY + 4, corrects: "s1:ended", session: "" }),
+          correction("2", { at: JANUARY + 5, of: "time" }),
+        ];
+        await store.billing.write({ accounts: [], entries });
+        expect(await store.billing.findEntries(entries.map(({ id }) => id))).toStrictEqual(entries);
+        expect((await store.billing.entries("alice", "2026-01", { limit: 10 })).entries).toStrictEqual(entries);
       });
 
       it("stay as they were first written", async () => {

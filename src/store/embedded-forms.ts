@@ -1,0 +1,132 @@
+import type { BillingContext } from "../../machines/billing.ts";
+import type { Account, AccountState, CorrectionEntry, Entry, ItemEntry, TimeEntry } from "../charging/billing-store.ts";
+
+/*
+ * How accounts and entries lie in LMDB: as JSON arrays, the values without their names, and without what the key says already. A session
+ * writes two to four of them: half the text is half the work of writing it out.
+ */
+
+/** The revision stands first, where it is found without reading the rest. */
+export type AccountForm = [
+  revision: number,
+  state: AccountState,
+  dueAt: number | null,
+  user: string,
+  service: string,
+  appServer: string,
+  call: string,
+  windowMs: number,
+  startedAt: number | null,
+  endedAt: number | null,
+  endedBy: string | null,
+  tariff: BillingContext["tariff"],
+  hold?: string | null,
+  previous?: BillingContext["previous"] | null,
+];
+
+export function accountForm({ state, context }: Account, revision: number): AccountForm {
+  const { dueAt, user, service, appServer, call, windowMs, startedAt, endedAt, endedBy, tariff } = context;
+  const form: AccountForm = [
+    revision,
+    state,
+    dueAt,
+    user,
+    service,
+    appServer,
+    call,
+    windowMs,
+    startedAt,
+    endedAt,
+    endedBy,
+    tariff,
+  ];
+  const { hold, previous } = context;
+  if (hold !== undefined || previous !== undefined) form.push(hold, previous);
+  return form;
+}
+
+export function accountOf(session: string, form: AccountForm): Account {
+  const [revision, state, dueAt, user, service, appServer, call, windowMs, startedAt, endedAt, endedBy, tariff] = form;
+  const [, , , , , , , , , , , , hold, previous] = form;
+  return {
+    revision,
+    state,
+    context: {
+      version: 1,
+      session,
+      user,
+      service,
+      appServer,
+      call,
+      windowMs,
+      ...(hold != null && { hold }),
+      ...(previous != null && { previous }),
+      tariff,
+      startedAt,
+      endedAt,
+      endedBy,
+      dueAt,
+    },
+  };
+}
+
+type BaseForm<Kind extends Entry["kind"]> = [
+  kind: Kind,
+  at: number,
+  month: string,
+  user: string,
+  service: string,
+  appServer: string,
+  /** Of an entry whose id begins with it: its length. */
+  session: string | number,
+  call: string | null,
+  previous: Entry["previous"] | null,
+  currency: string,
+  amount: string,
+];
+type TimeForm = [...BaseForm<"time">, durationMs: number, endedBy: string, tariff: string | null];
+type ItemForm = [...BaseForm<"item">, item: string, unitPrice: string, quantity: string, channel: string];
+type CorrectionForm = [
+  ...BaseForm<"correction">,
+  reason: string,
+  of: CorrectionEntry["of"],
+  corrects: CorrectionEntry["corrects"] | null,
+];
+export type EntryForm = TimeForm | ItemForm | CorrectionForm;
+
+export function entryForm(entry: Entry): EntryForm {
+  const { id, kind, at, month, user, service, appServer, call = null, previous = null, currency, amount } = entry;
+  const session = id.startsWith(entry.session) ? entry.session.length : entry.session;
+  const base = [kind, at, month, user, service, appServer, session, call, previous, currency, amount];
+  if (kind === "time") base.push(entry.durationMs, entry.endedBy, entry.tariff ?? null);
+  else if (kind === "item") base.push(entry.item, entry.unitPrice, entry.quantity, entry.channel);
+  else base.push(entry.reason, entry.of, entry.corrects ?? null);
+  return base as EntryForm;
+}
+
+export function entryOf(id: string, form: EntryForm): Entry {
+  const [, at, month, user, service, appServer, session, call, previous, currency, amount] = form;
+  const base = {
+    id,
+    at,
+    month,
+    user,
+    service,
+    appServer,
+    session: typeof session === "number" ? id.slice(0, session) : session,
+    ...(call !== null && { call }),
+    ...(previous != null && { previous }),
+    currency,
+    amount,
+  };
+  if (form[0] === "time") {
+    const [durationMs, endedBy, tariff] = form.slice(11) as [number, string, string | null];
+    return { kind: "time", ...base, durationMs, endedBy, ...(tariff !== null && { tariff }) } satisfies TimeEntry;
+  }
+  if (form[0] === "item") {
+    const [item, unitPrice, quantity, channel] = form.slice(11) as [string, string, string, string];
+    return { kind: "item", ...base, item, unitPrice, quantity, channel } satisfies ItemEntry;
+  }
+  const [reason, of, corrects] = form.slice(11) as [string, CorrectionEntry["of"], string | null];
+  return { kind: "correction", ...base, reason, of, ...(corrects !== null && { corrects }) } satisfies CorrectionEntry;
+}
