@@ -14,6 +14,7 @@ import type { ChartLogic } from "../support/chart-logic.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Random } from "../support/random.ts";
+import type { TimerQueues } from "../support/timer-queues.ts";
 import type { TransactionLayer } from "../transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
 import type { EndedSessions } from "./ended-sessions.ts";
@@ -56,6 +57,8 @@ export interface Core {
   readonly credit?: CreditStore | undefined;
 
   /** The charts with their actions, made once. */
+  /** Those of sessions, of few durations. */
+  readonly timers: TimerQueues;
   /** Who looks on at the actors (P1). */
   readonly inspectors: Set<Inspector>;
   readonly requestLogic: ChartLogic<typeof requestMachine>;

@@ -2,6 +2,7 @@ import type { BillingStore } from "../charging/billing-store.ts";
 import type { BookKeeping } from "../charging/charge-book.ts";
 import { DayLedger } from "../charging/day-ledger.ts";
 import { type ChargeableSession, DirectCharges } from "../charging/direct-charges.ts";
+import { TimerQueues } from "../support/timer-queues.ts";
 import type { Core } from "./core.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 import { LaterRecords } from "./later-records.ts";
@@ -65,6 +66,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     keeping,
     laterRecords: new LaterRecords({ clock, log }),
     direct: new DirectCharges({ keeping, local, billing, directory }),
+    timers: new TimerQueues(clock, (error) => log.error({ err: error }, "session timer failed")),
     inspectors: new Set(),
     requestLogic: requestLogic(requests),
     sessionLogic: sessionLogic(sessions),

@@ -23,11 +23,11 @@ export interface Dialog {
   /** Our Contact in this dialog. */
   readonly contact: string;
   /** Where to send when the Contact cannot be reached from here: a peer behind a NAT is answered where it called from. */
-  readonly behind?: Destination;
+  readonly behind?: Destination | undefined;
   /** The connection on which the peer came; used while it is open. */
-  flow?: Flow;
+  flow?: Flow | undefined;
   /** Where requests go, once found out. */
-  destination?: Destination;
+  destination?: Destination | undefined;
 }
 
 /** The dialog that an INVITE from the client opens with our answer (RFC 3261 §12.1.1). */
@@ -48,10 +48,9 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
     localSeq: 0,
     remoteSeq: invite.cseq?.number ?? 0,
     contact,
-    ...(natted && {
-      behind: { transport: "udp" as const, address: flow.remoteAddress, port: flow.remotePort },
-    }),
-    ...(direct && flow.reliable && { flow }),
+    behind: natted ? { transport: "udp", address: flow.remoteAddress, port: flow.remotePort } : undefined,
+    flow: direct && flow.reliable ? flow : undefined,
+    destination: undefined,
   };
 }
 
@@ -68,7 +67,7 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
   const target = contactUri(message);
   if (target === undefined || target === dialog.remoteTarget) return;
   dialog.remoteTarget = target;
-  delete dialog.destination;
+  dialog.destination = undefined;
 }
 
 /** A request inside the dialog (RFC 3261 §12.2.1.1), without Via. `seq` is given for ACK, which repeats the INVITE's number. */
@@ -101,10 +100,8 @@ function routeList(headers: Headers): string[] {
 }
 
 function contactUri(message: SipRequest | SipResponse): string | undefined {
-  const value = message.headers.get("contact");
-  if (value === undefined) return undefined;
-  const contact = parseNameAddr(value);
-  return contact.ok ? detach(contact.value.uri) : undefined;
+  const { contact } = message;
+  return contact && detach(contact.uri);
 }
 
 function uriOf(route: string): string {

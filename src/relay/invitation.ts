@@ -2,7 +2,7 @@ import { SESSION_HEADER } from "../charging/charge-body.ts";
 import { withTag } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
-import type { TimerHandle } from "../support/clock.ts";
+import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
 import type { Destination } from "../transport/types.ts";
 import type { Core } from "./core.ts";
@@ -28,7 +28,7 @@ const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
  * The INVITE to one app server and what comes back (M5): maps the answers of its transaction to events of the session. It
  * outlives the ACK, since a 2xx that is repeated must be acknowledged again (RFC 3261 §13.2.2.4).
  */
-export class Invitation implements ClientTransactionUser, Asking {
+export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"silent" | "ringing"> {
   readonly seq: number;
   /** The answer by which the app server refused; goes to the client as it came. */
   refusal: SipResponse | undefined;
@@ -36,7 +36,7 @@ export class Invitation implements ClientTransactionUser, Asking {
   private readonly session: Session;
   private readonly leg: Leg;
   private transaction: ClientTransaction | undefined;
-  private timer: TimerHandle;
+  private timer: Timer;
   private ringing = false;
   /** The first provisional answer with a To tag. */
   private early: SipResponse | undefined;
@@ -48,7 +48,7 @@ export class Invitation implements ClientTransactionUser, Asking {
     this.session = session;
     this.leg = leg;
     this.seq = seq;
-    this.timer = core.clock.setTimeout(() => this.silent("no answer at all"), core.config.session.silentS * 1000);
+    this.timer = core.timers.start(this, "silent", core.config.session.silentS * 1000);
   }
 
   send(request: SipRequest, destination: Destination): void {
@@ -74,7 +74,13 @@ export class Invitation implements ClientTransactionUser, Asking {
   }
 
   stop(): void {
-    this.core.clock.clearTimeout(this.timer);
+    this.core.timers.stop(this.timer);
+  }
+
+  timerFired(name: "silent" | "ringing"): void {
+    const why = name === "silent" ? "no answer at all" : "rang too long";
+    this.core.log.warn({ session: this.session.id, appServer: this.session.appServer.id, why }, "app server given up");
+    this.session.actor.send({ type: "server.silent", failure: { status: 408 } });
   }
 
   /** The session is over: the transaction does what the protocol still asks of it alone. */
@@ -88,7 +94,7 @@ export class Invitation implements ClientTransactionUser, Asking {
       this.ringing = true;
       this.stop();
       const ringS = this.session.service.ringS ?? DEFAULT_RING_S;
-      this.timer = this.core.clock.setTimeout(() => this.silent("rang too long"), ringS * 1000);
+      this.timer = this.core.timers.start(this, "ringing", ringS * 1000);
     }
     if (response.status === 100) return;
     if (response.headers.has("rseq") && !this.takeReliable(response)) return;
@@ -141,11 +147,6 @@ export class Invitation implements ClientTransactionUser, Asking {
     const transaction = session.request?.transaction;
     if (!session.reliable && transaction) session.reliable = new Reliable(session, this, this.leg, transaction);
     return session.reliable?.take(response) ?? true;
-  }
-
-  private silent(why: string): void {
-    this.core.log.warn({ session: this.session.id, appServer: this.session.appServer.id, why }, "app server given up");
-    this.session.actor.send({ type: "server.silent", failure: { status: 408 } });
   }
 
   private failed(status: number): void {
@@ -205,6 +206,8 @@ function dialogTowards(core: Core, session: Session, original: SipRequest, desti
     localSeq: 0,
     remoteSeq: -1,
     contact: `<sip:${core.transport.contactTowards(destination)}>`,
+    behind: undefined,
+    flow: undefined,
     destination,
   };
 }

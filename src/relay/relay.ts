@@ -163,6 +163,7 @@ export async function startRelay(options: {
     heartbeat.stop();
     await transport.close();
     transactions.close();
+    core.timers.close();
     await core.laterRecords.close();
     await within(clock, DRAIN_JOURNAL_MS, journal.drained());
     await billing?.stop();

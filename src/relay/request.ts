@@ -34,8 +34,8 @@ export class ClientRequest implements Origin {
   move: Move | undefined;
   /** The branches by app server; each is a session that is not refused yet. */
   readonly branches = new Map<string, Session>();
-  /** What the app servers said that refused. */
-  readonly refusals = new Map<string, SipResponse>();
+  /** What the app servers said that refused; there with the first. */
+  private refusals: Map<string, SipResponse> | undefined;
   /** The change of service that it asks for, in a session that is there (M20, M21). */
   change: ClientServiceChange | undefined;
   /** A prepaid user's: what is held for the sessions to come. */
@@ -206,6 +206,11 @@ export class ClientRequest implements Origin {
     }
   }
 
+  keepRefusal(branch: string, said: SipResponse): void {
+    this.refusals ??= new Map();
+    this.refusals.set(branch, said);
+  }
+
   cancelBranches(answered: boolean): void {
     if (answered) this.cancelReason = ELSEWHERE;
     for (const session of [...this.branches.values()]) session.giveUp(this.cancelReason);
@@ -226,7 +231,7 @@ export class ClientRequest implements Origin {
   /** Answers the client: with what the app server said, as it came, or with what the relay has to say. */
   reject(failure: Failure): void {
     this.core.counters.rejected++;
-    const said = failure.branch === undefined ? undefined : this.refusals.get(failure.branch);
+    const said = failure.branch === undefined ? undefined : this.refusals?.get(failure.branch);
     const response = new SipResponse(failure.status, said?.reason ?? failure.reason ?? reasonPhrase(failure.status));
     if (said) this.passRefusal(said, response);
     for (const [name, value] of failure.headers ?? []) response.headers.add(name, value);
@@ -269,7 +274,7 @@ export class ClientRequest implements Origin {
       for (const contact of said.headers.all("contact")) headers.add("Contact", contact);
     if (said.status !== 401 && said.status !== 407) return;
     // RFC 3261 §16.7, step 7: the client, whose credentials for other realms than the relay's pass, hears of every challenge.
-    for (const other of this.refusals.values()) {
+    for (const other of this.refusals?.values() ?? []) {
       if (other === said || (other.status !== 401 && other.status !== 407)) continue;
       for (const name of ["WWW-Authenticate", "Proxy-Authenticate"] as const)
         for (const challenge of other.headers.all(name.toLowerCase())) headers.add(name, challenge);

@@ -1,7 +1,6 @@
 import type { Side } from "../../machines/events.ts";
 import { isChargeType, PACKAGE } from "../charging/charge-body.ts";
 import type { SipRequest } from "../sip/message.ts";
-import { parseUri } from "../sip/uri.ts";
 import type { ServerTransaction, TransactionUser } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
 import type { Core } from "./core.ts";
@@ -87,7 +86,7 @@ export class Router implements TransactionUser {
     if (!legs) return;
     this.core.legsByFlow.delete(flow);
     for (const leg of legs) {
-      delete leg.dialog.flow;
+      leg.dialog.flow = undefined;
       if (leg.dialog.remoteTag !== "") leg.session.probe(leg);
     }
   }
@@ -120,12 +119,12 @@ export class Router implements TransactionUser {
   /** RFC 3261 §8.2.2 and §16.3: what can be said of a request without knowing who sends it. */
   private refusedByHeaders(transaction: ServerTransaction): boolean {
     const { request } = transaction;
-    const uri = parseUri(request.uri);
-    if (!uri.ok) {
+    const uri = request.target;
+    if (!uri) {
       reply(transaction, 400, [], "Request-URI cannot be read");
       return true;
     }
-    if (uri.value.scheme === "other") {
+    if (uri.scheme === "other") {
       reply(transaction, 416);
       return true;
     }

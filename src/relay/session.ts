@@ -7,6 +7,7 @@ import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { ChartActor } from "../support/chart-actor.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import { timeOrderedId } from "../support/random.ts";
+import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { UnderWay } from "./change.ts";
 import { SessionCharges } from "./charges.ts";
@@ -26,7 +27,7 @@ import type { Transfer } from "./transfer.ts";
  * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
  * (machines/session.ts); session-actions.ts is what the chart's actions do with it.
  */
-export class Session {
+export class Session implements TimerOwner {
   readonly id: string;
   readonly core: Core;
   readonly appServer: AppServer;
@@ -64,7 +65,7 @@ export class Session {
   transfer: Transfer | undefined;
   /** Resolves when the end is on record. */
   recorded: Promise<void> = DONE;
-  private probeTimer: TimerHandle;
+  private lookTimer: Timer | undefined;
   private endTimer: TimerHandle;
 
   /** `request`: the one that it is a branch of; undefined where both ends agree already. */
@@ -163,7 +164,7 @@ export class Session {
     request.branches.delete(this.appServer.id);
     request.credits?.giveBack(this.appServer.id);
     const said = this.invitation?.refusal;
-    if (said) request.refusals.set(this.appServer.id, said);
+    if (said) request.keepRefusal(this.appServer.id, said);
     if (this.client) request.earlyDialogEnded(this.client, failure.status);
     request.actor.send({ type: "branch.failed", branch: this.appServer.id, failure });
   }
@@ -180,9 +181,18 @@ export class Session {
       this.takesOver = undefined;
       takesOver.taken(this, at);
     }
-    this.armProbe();
-    const leftMs = Math.max(0, this.endsAt - core.clock.now());
-    this.endTimer = core.clock.setTimeout(() => this.end("the greatest duration is over"), leftMs);
+    this.lookAgain();
+  }
+
+  /** Now and then: are both ends still there, and is the greatest duration over before the next look? */
+  timerFired(): void {
+    // After a BYE nothing more may be sent: it would overtake a BYE that is lost and sent again, which is refused then (RFC 3261 §12.2.2).
+    if (this.context.byeAt !== null) return;
+    if (this.core.config.session.probeS > 0) {
+      if (this.client) this.probe(this.client);
+      if (this.server) this.probe(this.server);
+    }
+    this.lookAgain();
   }
 
   /** Takes a dialog of the part before over. */
@@ -213,7 +223,7 @@ export class Session {
 
   close(): void {
     const { clock, sessions, directory } = this.core;
-    clock.clearTimeout(this.probeTimer);
+    this.core.timers.stop(this.lookTimer);
     clock.clearTimeout(this.endTimer);
     this.change?.abort();
     this.takesOver?.dropped(this);
@@ -225,16 +235,16 @@ export class Session {
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 
-  private armProbe(): void {
-    const { probeS } = this.core.config.session;
-    if (probeS === 0) return;
-    this.probeTimer = this.core.clock.setTimeout(() => {
-      // After a BYE nothing more may be sent: it would overtake a BYE that is lost and sent again, which is refused then (RFC 3261 §12.2.2).
-      if (this.context.byeAt !== null) return;
-      if (this.client) this.probe(this.client);
-      if (this.server) this.probe(this.server);
-      this.armProbe();
-    }, probeS * 1000);
+  private lookAgain(): void {
+    const { clock, timers, config } = this.core;
+    const { probeS } = config.session;
+    const lookMs = probeS > 0 ? probeS * 1000 : NO_PROBE_LOOK_MS;
+    this.lookTimer = timers.start(this, "look", lookMs);
+    const leftMs = this.endsAt - clock.now();
+    if (leftMs > lookMs) return;
+    // Only now a timer of its own: few sessions last that long.
+    clock.clearTimeout(this.endTimer);
+    this.endTimer = clock.setTimeout(() => this.end("the greatest duration is over"), Math.max(0, leftMs));
   }
 
   /** A fault of ours ends this one session, and closes what it charges (DESIGN.md, decision 13). */
@@ -284,3 +294,6 @@ export interface Asking {
 }
 
 const DONE = Promise.resolve();
+
+/** How often a session is looked at that nobody probes. */
+const NO_PROBE_LOOK_MS = 600_000;

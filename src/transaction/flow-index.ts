@@ -2,8 +2,8 @@ import type { Flow } from "../transport/types.ts";
 import type { Machine } from "./machine.ts";
 
 /**
- * Which machines must hear when a flow fails. Most flows carry one transaction at a time, those to app servers many: the one is kept as
- * it is, many in a set.
+ * Which machines must hear when a flow fails. A datagram's flow is made for one transaction and has room for it; connections, which carry
+ * many at a time, stand in a map.
  */
 export class FlowIndex {
   private readonly machines = new Map<Flow, Machine | Set<Machine>>();
@@ -13,6 +13,10 @@ export class FlowIndex {
   }
 
   add(flow: Flow, machine: Machine): void {
+    if (!flow.reliable && flow.waiting === undefined) {
+      flow.waiting = machine;
+      return;
+    }
     const held = this.machines.get(flow);
     if (held === undefined) this.machines.set(flow, machine);
     else if (held instanceof Set) held.add(machine);
@@ -20,6 +24,11 @@ export class FlowIndex {
   }
 
   delete(flow: Flow, machine: Machine): void {
+    if (flow.waiting === machine) {
+      flow.waiting = undefined;
+      return;
+    }
+    if (this.machines.size === 0) return;
     const held = this.machines.get(flow);
     if (held === machine) this.machines.delete(flow);
     else if (held instanceof Set && held.delete(machine) && held.size === 0) this.machines.delete(flow);
@@ -27,9 +36,11 @@ export class FlowIndex {
 
   /** The machines on that flow, which are no longer kept here. */
   take(flow: Flow): Iterable<Machine> {
+    const own = flow.waiting === undefined ? [] : [flow.waiting as Machine];
+    flow.waiting = undefined;
     const held = this.machines.get(flow);
-    if (held === undefined) return [];
+    if (held === undefined) return own;
     this.machines.delete(flow);
-    return held instanceof Set ? held : [held];
+    return held instanceof Set ? [...own, ...held] : [...own, held];
   }
 }

@@ -1,9 +1,10 @@
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { serialize } from "../sip/serialize.ts";
+import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 import type { ClientContext } from "./machine.ts";
 import { ackFor, cancelFor } from "./requests.ts";
-import type { Timer, TimerName, TimerOwner } from "./timers.ts";
+import type { TimerName } from "./timers.ts";
 import type { ClientTransactionUser } from "./types.ts";
 
 export type InviteClientState = "calling" | "proceeding" | "completed" | "accepted" | "terminated";
@@ -12,7 +13,7 @@ export type InviteClientState = "calling" | "proceeding" | "completed" | "accept
  * The INVITE client transaction (RFC 3261 §17.1.1, figure 5 as replaced by RFC 6026 §8.4). Once a final response is there it lets go
  * of the request and keeps, for up to 64*T1, what it needs to recognize what comes again.
  */
-export class InviteClient implements TimerOwner {
+export class InviteClient implements TimerOwner<TimerName> {
   readonly method = "INVITE";
   readonly branch: string;
   readonly destination: Destination;

@@ -1,7 +1,8 @@
 import type { SipRequest } from "../sip/message.ts";
+import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Flow } from "../transport/types.ts";
 import type { MachineContext } from "./machine.ts";
-import type { Timer, TimerName, TimerOwner } from "./timers.ts";
+import type { TimerName } from "./timers.ts";
 import type { ServerTransaction } from "./types.ts";
 
 /** What the machine tells its user, as long as there is something to tell. */
@@ -16,7 +17,7 @@ export type InviteServerState = "proceeding" | "completed" | "accepted" | "confi
  * The INVITE server transaction (RFC 3261 §17.2.1, figure 7 as replaced by RFC 6026 §8.6). It sees status codes and bytes, not messages;
  * what it no longer needs it lets go: most of its life, up to 64*T1, it only absorbs what comes again.
  */
-export class InviteServer implements TimerOwner {
+export class InviteServer implements TimerOwner<TimerName> {
   readonly method = "INVITE";
   readonly key: string;
   readonly flow: Flow;

@@ -5,6 +5,7 @@ import { responseTo } from "../sip/response.ts";
 import { serialize } from "../sip/serialize.ts";
 import type { Logger } from "../support/log.ts";
 import type { Random } from "../support/random.ts";
+import { TimerQueues } from "../support/timer-queues.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "../transport/types.ts";
 import { ClientHandle } from "./client-handle.ts";
 import { FlowIndex } from "./flow-index.ts";
@@ -22,7 +23,6 @@ import {
 } from "./options.ts";
 import { fillResponse } from "./responses.ts";
 import { ServerHandle } from "./server-handle.ts";
-import { TimerQueues } from "./timers.ts";
 import {
   type ClientTransaction,
   type ClientTransactionUser,

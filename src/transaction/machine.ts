@@ -1,6 +1,6 @@
 import type { SipRequest } from "../sip/message.ts";
+import type { TimerQueues } from "../support/timer-queues.ts";
 import type { Destination, Flow } from "../transport/types.ts";
-import type { TimerQueues } from "./timers.ts";
 import type { TimerSettings } from "./types.ts";
 
 /** Durations that the machines use, worked out once from T1, T2 and T4 (RFC 3261 table 4); all in milliseconds. */

@@ -1,13 +1,14 @@
 import type { SipRequest, SipResponse } from "../sip/message.ts";
+import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 import type { ClientContext } from "./machine.ts";
-import type { Timer, TimerName, TimerOwner } from "./timers.ts";
+import type { TimerName } from "./timers.ts";
 import type { ClientTransactionUser } from "./types.ts";
 
 export type NonInviteClientState = "trying" | "proceeding" | "completed" | "terminated";
 
 /** The non-INVITE client transaction (RFC 3261 §17.1.2, figure 6). A CANCEL is one that has no user. */
-export class NonInviteClient implements TimerOwner {
+export class NonInviteClient implements TimerOwner<TimerName> {
   readonly method: string;
   readonly branch: string;
   flow: Flow;

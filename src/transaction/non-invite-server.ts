@@ -1,6 +1,7 @@
+import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Flow } from "../transport/types.ts";
 import type { MachineContext } from "./machine.ts";
-import type { Timer, TimerName, TimerOwner } from "./timers.ts";
+import type { TimerName } from "./timers.ts";
 
 export type NonInviteServerState = "trying" | "proceeding" | "completed" | "terminated";
 
@@ -10,7 +11,7 @@ export interface NonInviteServerUser {
 }
 
 /** The non-INVITE server transaction (RFC 3261 §17.2.2, figure 8, with RFC 4320). It sees status codes and bytes, not messages. */
-export class NonInviteServer implements TimerOwner {
+export class NonInviteServer implements TimerOwner<TimerName> {
   readonly method: string;
   readonly key: string;
   readonly flow: Flow;

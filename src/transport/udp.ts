@@ -65,7 +65,7 @@ export class UdpListener {
     this.options.sending?.(bytes, flow);
     const { remotePort, remoteAddress } = flow;
     try {
-      this.socket.send(bytes, 0, bytes.length, remotePort, remoteAddress, (error) => {
+      this.socket.send(bytes, remotePort, remoteAddress, (error) => {
         if (error) this.failed(flow, error);
       });
     } catch (error) {
@@ -90,6 +90,7 @@ export class UdpFlow implements Flow {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly listener: UdpListener;
+  waiting: unknown = undefined;
 
   constructor(listener: UdpListener, remoteAddress: string, remotePort: number) {
     this.listener = listener;

@@ -4,8 +4,8 @@ import { responseTo } from "../../src/sip/response.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { systemRandom } from "../../src/support/random.ts";
+import { TimerQueues } from "../../src/support/timer-queues.ts";
 import { createTransactionLayer } from "../../src/transaction/layer.ts";
-import { TimerQueues } from "../../src/transaction/timers.ts";
 import type { Flow, TransportLayer } from "../../src/transport/types.ts";
 
 /*

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { type TimerName, TimerQueues } from "../../src/transaction/timers.ts";
+import { TimerQueues } from "../../src/support/timer-queues.ts";
+import type { TimerName } from "../../src/transaction/timers.ts";
 import { TestClock } from "../support/test-clock.ts";
 
 function setUp() {

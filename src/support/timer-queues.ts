@@ -1,0 +1,122 @@
+import type { Clock, TimerHandle } from "./clock.ts";
+
+export interface TimerOwner<Name extends string = string> {
+  timerFired(name: Name): void;
+}
+
+/** A running timer; only the queues that made it read it. */
+export class Timer {
+  readonly queue: Queue;
+  readonly name: string;
+  readonly dueAt: number;
+  owner: TimerOwner | undefined;
+  next: Timer | undefined;
+  previous: Timer | undefined;
+
+  constructor(queue: Queue, name: string, dueAt: number, owner: TimerOwner) {
+    this.queue = queue;
+    this.name = name;
+    this.dueAt = dueAt;
+    this.owner = owner;
+    this.next = undefined;
+    this.previous = queue.last;
+  }
+}
+
+interface Queue {
+  readonly durationMs: number;
+  first: Timer | undefined;
+  last: Timer | undefined;
+  /** The one timeout of the clock that serves the whole queue. */
+  armed: TimerHandle | undefined;
+}
+
+/**
+ * Timers of transactions and sessions. A relay at 2,000 calls a second starts some 25,000 of them a second, most for 32 s and longer, and stops
+ * nearly all early. There are only about twenty durations (T1 and its doublings, T4, 64*T1, those of the configuration), and timers of one
+ * duration come due in the order in which they were started: one list for each duration, and one timeout of the clock for the head of each
+ * list. Starting and stopping is then linking and unlinking, and no closure is made.
+ */
+export class TimerQueues {
+  private readonly clock: Clock;
+  private readonly failed: (error: unknown) => void;
+  private readonly queues = new Map<number, Queue>();
+  private running = 0;
+
+  /** `failed` gets what an owner throws: one owner's trouble does not stop the others' timers. */
+  constructor(clock: Clock, failed: (error: unknown) => void) {
+    this.clock = clock;
+    this.failed = failed;
+  }
+
+  /** How many timers run now. */
+  get size(): number {
+    return this.running;
+  }
+
+  /** Calls `owner.timerFired(name)` after `durationMs`, which is one of a handful of values: each has a list of its own. */
+  start<Name extends string>(owner: TimerOwner<Name>, name: Name, durationMs: number): Timer {
+    let queue = this.queues.get(durationMs);
+    if (!queue) {
+      queue = { durationMs, first: undefined, last: undefined, armed: undefined };
+      this.queues.set(durationMs, queue);
+    }
+    const timer = new Timer(queue, name, this.clock.now() + durationMs, owner as TimerOwner);
+    if (queue.last) queue.last.next = timer;
+    else queue.first = timer;
+    queue.last = timer;
+    this.running++;
+    if (queue.armed === undefined) this.arm(queue, durationMs);
+    return timer;
+  }
+
+  /** Stops a timer; nothing happens to one that fired or was stopped. */
+  stop(timer: Timer | undefined): void {
+    if (timer?.owner === undefined) return;
+    // The clock's timeout stays armed even if the queue is empty now: the next start would only arm it again.
+    this.unlink(timer);
+  }
+
+  /** Stops every timer, e.g. when the relay ends. */
+  close(): void {
+    for (const queue of this.queues.values()) {
+      if (queue.armed !== undefined) this.clock.clearTimeout(queue.armed);
+      for (let timer = queue.first; timer; timer = timer.next) timer.owner = undefined;
+      queue.first = queue.last = undefined;
+    }
+    this.queues.clear();
+    this.running = 0;
+  }
+
+  private arm(queue: Queue, delayMs: number): void {
+    queue.armed = this.clock.setTimeout(() => this.run(queue), delayMs);
+  }
+
+  private run(queue: Queue): void {
+    // `armed` stays set until the end, so that a timer started on the way does not arm the clock past the ones before it.
+    const now = this.clock.now();
+    while (queue.first && queue.first.dueAt <= now) {
+      const timer = queue.first;
+      const owner = timer.owner;
+      this.unlink(timer);
+      try {
+        owner?.timerFired(timer.name);
+      } catch (error) {
+        this.failed(error);
+      }
+    }
+    queue.armed = undefined;
+    // Never longer than the queue's own duration: the wall clock may have been set back meanwhile.
+    if (queue.first) this.arm(queue, Math.min(queue.durationMs, Math.max(1, queue.first.dueAt - now)));
+  }
+
+  private unlink(timer: Timer): void {
+    const { queue, previous, next } = timer;
+    if (previous) previous.next = next;
+    else queue.first = next;
+    if (next) next.previous = previous;
+    else queue.last = previous;
+    timer.owner = timer.next = timer.previous = undefined;
+    this.running--;
+  }
+}
