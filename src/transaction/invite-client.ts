@@ -5,7 +5,7 @@ import type { Destination, Flow } from "../transport/types.ts";
 import type { ClientContext } from "./machine.ts";
 import { ackFor, cancelFor } from "./requests.ts";
 import type { TimerName } from "./timers.ts";
-import type { ClientTransactionUser } from "./types.ts";
+import type { ClientTransaction, ClientTransactionUser } from "./types.ts";
 
 export type InviteClientState = "calling" | "proceeding" | "completed" | "accepted" | "terminated";
 
@@ -13,7 +13,7 @@ export type InviteClientState = "calling" | "proceeding" | "completed" | "accept
  * The INVITE client transaction (RFC 3261 §17.1.1, figure 5 as replaced by RFC 6026 §8.4). Once a final response is there it lets go
  * of the request and keeps, for up to 64*T1, what it needs to recognize what comes again.
  */
-export class InviteClient implements TimerOwner<TimerName> {
+export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   readonly method = "INVITE";
   readonly branch: string;
   readonly destination: Destination;

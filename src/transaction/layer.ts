@@ -7,7 +7,6 @@ import type { Logger } from "../support/log.ts";
 import type { Random } from "../support/random.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "../transport/types.ts";
-import { ClientHandle } from "./client-handle.ts";
 import { FlowIndex } from "./flow-index.ts";
 import { InviteClient } from "./invite-client.ts";
 import { InviteServer } from "./invite-server.ts";
@@ -268,7 +267,7 @@ class Layer implements Transactions, ClientContext {
     this.clients.set(branch, machine);
     this.flows.add(sent.flow, machine);
     machine.start();
-    return new ClientHandle(request, machine);
+    return machine;
   }
 
   sendAck(ack: SipRequest, destination: Destination, flow?: Flow): { flow: Flow; bytes: Buffer } {

@@ -3,12 +3,12 @@ import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 import type { ClientContext } from "./machine.ts";
 import type { TimerName } from "./timers.ts";
-import type { ClientTransactionUser } from "./types.ts";
+import type { ClientTransaction, ClientTransactionUser } from "./types.ts";
 
 export type NonInviteClientState = "trying" | "proceeding" | "completed" | "terminated";
 
 /** The non-INVITE client transaction (RFC 3261 §17.1.2, figure 6). A CANCEL is one that has no user. */
-export class NonInviteClient implements TimerOwner<TimerName> {
+export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName> {
   readonly method: string;
   readonly branch: string;
   flow: Flow;
@@ -59,6 +59,9 @@ export class NonInviteClient implements TimerOwner<TimerName> {
     this.complete();
     user?.final(response);
   }
+
+  /** RFC 3261 §9.1: requests other than INVITE are not cancelled. */
+  cancel(): void {}
 
   abandon(): void {
     this.user = undefined;

@@ -43,8 +43,8 @@ export interface ClientTransactionUser {
   transportError(reason: string): void;
 }
 
+/** A request on its way. Whoever keeps it keeps no message: what has been sent and answered is let go. */
 export interface ClientTransaction {
-  readonly request: SipRequest;
   readonly branch: string;
   readonly flow: Flow;
   /** INVITE only. CANCEL goes out now, or as soon as a provisional answer came (RFC 3261 §9.1); no-op once a final one came. */

@@ -104,8 +104,9 @@ function pairs(): void {
       request(incoming) {
         // What the user lets go of once it has answered is not the layer's to hold.
         let server: typeof incoming | undefined = incoming;
+        const request = onward(incoming.request);
         const client = layer.send(
-          onward(incoming.request),
+          request,
           { transport: "udp", address: "192.0.2.2", port: 5060 },
           {
             provisional: () => server?.respond(new SipResponse(180, "Ringing")),
@@ -118,7 +119,7 @@ function pairs(): void {
           },
         );
         for (const status of [180, 200])
-          layer.received(read(serialize(responseTo(client.request, status, undefined, "t"))), client.flow);
+          layer.received(read(serialize(responseTo(request, status, undefined, "t"))), client.flow);
       },
       ack: () => undefined,
       flowFailed: () => undefined,
