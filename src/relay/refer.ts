@@ -1,5 +1,6 @@
 import type { Failure, Side } from "../../machines/events.ts";
 import { Headers, SipRequest } from "../sip/message.ts";
+import { NO_PARAMS, Params } from "../sip/params.ts";
 import { parseReferTo, parseReplaces, type ReferTo } from "../sip/refer.ts";
 import { formatUri, parseUri, type SipUri } from "../sip/uri.ts";
 import { err, ok, type Result } from "../support/result.ts";
@@ -46,7 +47,7 @@ interface Target {
 /** Which service, and of whom. */
 function targetOf(core: Core, first: Session, from: Side, uri: SipUri): Result<Target, Failure> {
   const { headers: _, ...rest } = uri;
-  const bare = { ...rest, params: new Map([...uri.params].filter(([name]) => name !== "method")) };
+  const bare = { ...rest, params: new Params([...uri.params].filter(([name]) => name !== "method")) };
   if (from === "client") return ok({ uri: formatUri(bare) });
   const partners = first.appServer.mayReferTo ?? [];
   if (partners.length === 0) return err({ status: 403, reason: "No Partners" });
@@ -57,7 +58,7 @@ function targetOf(core: Core, first: Session, from: Side, uri: SipUri): Result<T
     scheme: "sip",
     user: uri.user ?? "",
     host: core.config.portal.domains[0]!,
-    params: new Map(),
+    params: NO_PARAMS,
   } as const;
   return ok({ uri: formatUri(service), only: [named] });
 }

@@ -1,13 +1,13 @@
 import { err, ok, type Result } from "../support/result.ts";
 import { COMMA, EQUALS, endOfQuoted, QUOTE, SP, skipSpace, TAB, TOKEN } from "./chars.ts";
-import { unquote } from "./params.ts";
+import { Params, type ReadonlyParams, unquote } from "./params.ts";
 
 /** A challenge or credentials (RFC 3261 §20.7, §20.44): the scheme and its parameters. */
 export interface AuthParams {
   /** As written: `Digest`. */
   readonly scheme: string;
   /** Names lower-case, values without quotes. Empty for schemes whose credentials are no parameters, such as Bearer. */
-  readonly params: ReadonlyMap<string, string>;
+  readonly params: ReadonlyParams;
 }
 
 const BAD = err("Bad Authentication Parameters");
@@ -19,7 +19,7 @@ export function parseAuthParams(text: string): Result<AuthParams, string> {
   while (i < text.length && TOKEN[text.charCodeAt(i)] === 1) i++;
   if (i === start) return BAD;
   const scheme = text.slice(start, i);
-  const params = new Map<string, string>();
+  const params = new Params();
   i = skipSpace(text, i);
   if (isToken68(text, i)) return ok({ scheme, params });
   while (i < text.length) {
@@ -30,8 +30,7 @@ export function parseAuthParams(text: string): Result<AuthParams, string> {
     if (name === "" || text.charCodeAt(i) !== EQUALS) return BAD;
     const valueStart = skipSpace(text, i + 1);
     i = endOfAuthValue(text, valueStart);
-    if (i < 0 || params.has(name)) return BAD;
-    params.set(name, unquote(text.slice(valueStart, i)));
+    if (i < 0 || !params.add(name, unquote(text.slice(valueStart, i)))) return BAD;
     i = skipSpace(text, i);
     if (i === text.length) break;
     if (text.charCodeAt(i) !== COMMA) return BAD;

@@ -13,11 +13,11 @@ import {
   within,
 } from "./chars.ts";
 import { knownMethod } from "./names.ts";
-import { formatParams, type Params, parseParams, quote, readParams, splitList } from "./params.ts";
+import { formatParams, Params, parseParams, quote, type ReadonlyParams, readParams, splitList } from "./params.ts";
 
 export { type AuthParams, parseAuthParams } from "./auth-params.ts";
 export { formatNameAddr, type NameAddr, parseNameAddr, parseOneNameAddr, withTag } from "./name-addr.ts";
-export { formatParams, type Params, parseParams, quote, splitList, tokenList, unquote } from "./params.ts";
+export { formatParams, Params, parseParams, quote, splitList, tokenList, unquote } from "./params.ts";
 
 /**
  * The header values that the relay reads (RFC 3261 §20, §25.1). Errors are reason phrases, ready for a 400.
@@ -44,7 +44,7 @@ export interface CSeq {
 export interface ContentType {
   /** Lower-case: `application/sdp`. */
   readonly type: string;
-  readonly params: Params;
+  readonly params: ReadonlyParams;
 }
 
 /** One value of Reason (RFC 3326). */
@@ -112,7 +112,7 @@ function readVia(text: string): { via: Via; end: number } | undefined {
   if (end < text.length && next !== SEMICOLON && next !== COMMA) return undefined;
   const transport = TRANSPORTS.get(written) ?? written;
   const host = text.slice(hostStart, hostEnd);
-  const params: Params = new Map();
+  const params = new Params();
   return {
     via: protocol === undefined ? { transport, host, port, params } : { protocol, transport, host, port, params },
     end,
@@ -181,7 +181,7 @@ export function parseContentType(text: string): Result<ContentType, string> {
   const main = type.slice(0, Math.max(0, slash)).trim();
   const sub = type.slice(slash + 1).trim();
   if (!within(TOKEN, main) || !within(TOKEN, sub)) return err("Bad Content-Type");
-  const params: Params = new Map();
+  const params = new Params();
   if (semicolon >= 0 && readParams(text, semicolon, params) < 0) return err("Bad Content-Type");
   return ok({ type: `${main}/${sub}`, params });
 }

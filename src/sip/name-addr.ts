@@ -17,7 +17,7 @@ import {
   TAB,
   TOKEN,
 } from "./chars.ts";
-import { formatParams, type Params, quote, readParams, unquote } from "./params.ts";
+import { formatParams, NO_PARAMS, Params, quote, type ReadonlyParams, readParams, unquote } from "./params.ts";
 
 /** name-addr or addr-spec with the parameters of the header field: From, To, Contact, Route (RFC 3261 §20.10). */
 export interface NameAddr {
@@ -25,7 +25,7 @@ export interface NameAddr {
   readonly display?: string;
   /** As written; `parseUri` reads it. */
   readonly uri: string;
-  readonly params: Params;
+  readonly params: ReadonlyParams;
 }
 
 const BAD_ADDRESS = err("Bad Address");
@@ -87,8 +87,12 @@ function finishAddress(
   from: number,
   list: boolean,
 ): Result<NameAddr, string> {
-  const params: Params = new Map();
-  if (readParams(text, from, params, list) < 0) return BAD_ADDRESS;
+  let params = NO_PARAMS;
+  if (from < text.length) {
+    const written = new Params();
+    if (readParams(text, from, written, list) < 0) return BAD_ADDRESS;
+    params = written;
+  }
   return ok(display === undefined ? { uri, params } : { display, uri, params });
 }
 

@@ -18,8 +18,90 @@ import {
 
 /** Parameters and lists, the two things of which most header values are made (RFC 3261 §7.3.1, §25.1). */
 
-/** Names are lower-case, values without their quotes; without a value: "". */
-export type Params = Map<string, string>;
+/** Above this many a parameter is found by an index: a message may hold thousands, and each is looked for among those before it. */
+const MOST_WITHOUT_INDEX = 12;
+
+class Param {
+  readonly name: string;
+  value: string;
+  next: Param | undefined = undefined;
+
+  constructor(name: string, value: string) {
+    this.name = name;
+    this.value = value;
+  }
+}
+
+/**
+ * Parameters in the order of the text. Names are lower-case, values without their quotes; without a value: "". A chain, since most
+ * have so few that walking it is faster than any table.
+ */
+export class Params {
+  private first: Param | undefined = undefined;
+  private last: Param | undefined = undefined;
+  private count = 0;
+  /** Made once there are many. */
+  private index: Map<string, Param> | undefined = undefined;
+
+  constructor(entries?: Iterable<readonly [name: string, value: string]>) {
+    if (entries) for (const [name, value] of entries) this.set(name, value);
+  }
+
+  get size(): number {
+    return this.count;
+  }
+
+  get(name: string): string | undefined {
+    return this.find(name)?.value;
+  }
+
+  has(name: string): boolean {
+    return this.find(name) !== undefined;
+  }
+
+  set(name: string, value: string): this {
+    const found = this.find(name);
+    if (found) found.value = value;
+    else this.append(new Param(name, value));
+    return this;
+  }
+
+  /** Adds a parameter whose name is none of those that are there; returns false where it is one. */
+  add(name: string, value: string): boolean {
+    if (this.find(name)) return false;
+    this.append(new Param(name, value));
+    return true;
+  }
+
+  *[Symbol.iterator](): IterableIterator<[name: string, value: string]> {
+    for (let param = this.first; param; param = param.next) yield [param.name, param.value];
+  }
+
+  private find(name: string): Param | undefined {
+    if (this.index) return this.index.get(name);
+    let param = this.first;
+    while (param && param.name !== name) param = param.next;
+    return param;
+  }
+
+  private append(added: Param): void {
+    if (this.last) this.last.next = added;
+    else this.first = added;
+    this.last = added;
+    this.count++;
+    if (this.index) this.index.set(added.name, added);
+    else if (this.count > MOST_WITHOUT_INDEX) {
+      this.index = new Map();
+      for (let param = this.first; param; param = param.next) this.index.set(param.name, param);
+    }
+  }
+}
+
+/** Parameters that nobody adds to. */
+export type ReadonlyParams = Pick<Params, "size" | "get" | "has" | typeof Symbol.iterator>;
+
+/** What stands for the many that have none. */
+export const NO_PARAMS: ReadonlyParams = new Params();
 
 /**
  * Reads `;name=value;name` from `from` to the end of the text. Where `list` is set, a comma ends it, too. Returns where it ended, or
@@ -35,19 +117,18 @@ export function readParams(text: string, from: number, params: Params, list = fa
     i = start;
     while (i < text.length && TOKEN[text.charCodeAt(i)] === 1) i++;
     if (i === start) return -1;
-    const name = lowerCase(text, start, i);
-    if (params.has(name)) return -1;
+    const name = parameterName(text, start, i);
     i = skipSpace(text, i);
-    if (text.charCodeAt(i) !== EQUALS) {
-      params.set(name, "");
-      continue;
+    let value = "";
+    if (text.charCodeAt(i) === EQUALS) {
+      const valueStart = skipSpace(text, i + 1);
+      const end = endOfValue(text, valueStart, list);
+      if (end < 0) return -1;
+      value = text.slice(valueStart, end);
+      if (text.charCodeAt(valueStart) === QUOTE) value = unquote(value);
+      i = skipSpace(text, end);
     }
-    const valueStart = skipSpace(text, i + 1);
-    const end = endOfValue(text, valueStart, list);
-    if (end < 0) return -1;
-    const value = text.slice(valueStart, end);
-    params.set(name, text.charCodeAt(valueStart) === QUOTE ? unquote(value) : value);
-    i = skipSpace(text, end);
+    if (!params.add(name, value)) return -1;
   }
   return i;
 }
@@ -65,9 +146,16 @@ function endOfValue(text: string, from: number, list: boolean): number {
   return i;
 }
 
-/** Most names are written in lower case already: then the text is only cut. */
-function lowerCase(text: string, from: number, to: number): string {
+/** The names that stand in nearly every message, by the code of the first letter, so that they need not be cut from it. */
+const COMMON: string[][] = Array.from({ length: 128 }, () => []);
+for (const name of "branch rport received tag lr transport maddr ttl user ob expires q".split(" "))
+  COMMON[name.charCodeAt(0)]!.push(name);
+
+/** A name in lower case, from the text. */
+function parameterName(text: string, from: number, to: number): string {
+  for (const common of COMMON[text.charCodeAt(from)]!) if (stands(common, text, from, to)) return common;
   const name = text.slice(from, to);
+  // Most names are written in lower case already.
   for (let i = from; i < to; i++) {
     const c = text.charCodeAt(i);
     if (c >= 0x41 && c <= 0x5a) return name.toLowerCase();
@@ -75,9 +163,16 @@ function lowerCase(text: string, from: number, to: number): string {
   return name;
 }
 
+/** Whether just that stands there. */
+function stands(name: string, text: string, from: number, to: number): boolean {
+  if (name.length !== to - from) return false;
+  for (let i = 0; i < name.length; i++) if (name.charCodeAt(i) !== text.charCodeAt(from + i)) return false;
+  return true;
+}
+
 /** Parameters `;a=b;c` (the first semicolon may be missing). The error is a reason phrase. */
 export function parseParams(text: string): Result<Params, string> {
-  const params: Params = new Map();
+  const params = new Params();
   const start = skipSpace(text, 0);
   if (start === text.length) return ok(params);
   const whole = text.charCodeAt(start) === SEMICOLON ? text : `;${text}`;
@@ -85,7 +180,7 @@ export function parseParams(text: string): Result<Params, string> {
 }
 
 /** `;name=value;name`, or "". What is neither a token nor a host is put in quotes. */
-export function formatParams(params: ReadonlyMap<string, string>): string {
+export function formatParams(params: Iterable<readonly [name: string, value: string]>): string {
   let text = "";
   for (const [name, value] of params) {
     if (value === "") text += `;${name}`;

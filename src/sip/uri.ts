@@ -14,6 +14,7 @@ import {
   within,
 } from "./chars.ts";
 import { endOfHost } from "./headers.ts";
+import { NO_PARAMS, Params, type ReadonlyParams } from "./params.ts";
 import { encodeUtf8 } from "./text.ts";
 
 /** A SIP or SIPS URI (RFC 3261 §19.1). Parts are as written, with their escapes, unless said otherwise. */
@@ -25,7 +26,7 @@ export interface SipUri {
   readonly host: string;
   readonly port?: number;
   /** uri-parameters: names lower-case and unescaped, values as written; without a value "". */
-  readonly params: ReadonlyMap<string, string>;
+  readonly params: ReadonlyParams;
   /** What follows `?`: header fields for a request made from this URI; `uriHeaders` reads them. */
   readonly headers?: string;
 }
@@ -42,7 +43,6 @@ export interface OtherUri {
 export type Uri = SipUri | OtherUri;
 
 const BAD_URI = err("Bad URI");
-const NO_PARAMS: ReadonlyMap<string, string> = new Map();
 
 /** Characters that need no escape in a user part (RFC 3261 §25.1, user-unreserved and unreserved). */
 const USER = classOf("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.!~*'()&=+$,;?/");
@@ -124,9 +124,9 @@ function hasUriCharacters(text: string, from: number): boolean {
   return true;
 }
 
-function readUriParams(text: string, from: number, end: number): ReadonlyMap<string, string> | undefined {
+function readUriParams(text: string, from: number, end: number): ReadonlyParams | undefined {
   if (from === end) return NO_PARAMS;
-  const params = new Map<string, string>();
+  const params = new Params();
   // Looked for again only once it lies behind: thousands of parameters without a value cost no search through the rest each.
   let equals = from;
   for (let i = from; i < end; ) {
@@ -138,8 +138,7 @@ function readUriParams(text: string, from: number, end: number): ReadonlyMap<str
     const nameEnd = Math.min(equals, next);
     const name = unescape(text.slice(i + 1, nameEnd)).toLowerCase();
     // RFC 3261 §19.1.1: any given parameter name must not appear more than once.
-    if (name === "" || params.has(name)) return undefined;
-    params.set(name, text.slice(nameEnd + 1, next));
+    if (name === "" || !params.add(name, text.slice(nameEnd + 1, next))) return undefined;
     i = next;
   }
   return params;
@@ -190,7 +189,7 @@ export function sameUri(a: Uri, b: Uri): boolean {
  */
 const NOT_IGNORED = ["user", "ttl", "method", "maddr", "transport"];
 
-function sameParams(a: ReadonlyMap<string, string>, b: ReadonlyMap<string, string>): boolean {
+function sameParams(a: ReadonlyParams, b: ReadonlyParams): boolean {
   if (a.size === 0 && b.size === 0) return true;
   for (const name of NOT_IGNORED) if (a.has(name) !== b.has(name)) return false;
   for (const [name, value] of a) {

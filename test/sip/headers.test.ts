@@ -5,6 +5,7 @@ import {
   formatParams,
   formatReason,
   formatVia,
+  Params,
   parseAuthParams,
   parseContentType,
   parseCSeq,
@@ -147,7 +148,7 @@ describe("name-addr (RFC 3261 §20.10)", () => {
     const address = {
       display: 'A "B" \\',
       uri: "sip:a@b;lr",
-      params: new Map([
+      params: new Params([
         ["tag", "1"],
         ["note", "x y"],
         ["flag", ""],
