@@ -83,8 +83,9 @@ export class Change implements ClientTransactionUser, UnderWay {
       this.source.answer = new Answer({
         transaction: this.transaction,
         response: this.relayed(response),
-        timers: this.session.core.config.timers,
+        durations: this.session.core.config.timers,
         clock: this.session.core.clock,
+        timers: this.session.core.timers,
         onAck: (ack) => {
           this.ack(ack);
           this.done(true);

@@ -79,7 +79,8 @@ const SERVED_OPTIONS = new Set<string>([...CROSSING_OPTIONS, ...OWN_OPTIONS]);
  * Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). Reliable provisional answers
  * (RFC 3262) there are for the INVITE that opens a session, `first`, and not for a re-INVITE.
  */
-export function unsupportedOptions(headers: Headers, first: boolean): string[] {
+export function unsupportedOptions(headers: Headers, first: boolean): readonly string[] {
+  if (!headers.has("require")) return NOTHING;
   return options(headers, "require").filter((tag) => {
     const option = tag.toLowerCase();
     return !SERVED_OPTIONS.has(option) && !(first && option === "100rel");
@@ -147,31 +148,36 @@ export function withoutBody({ headers }: SipMessage): void {
 export function passForeignCredentials(from: SipMessage, to: SipMessage, realm: string): void {
   for (const field of from.headers.fields) {
     if (field.key !== "authorization" && field.key !== "proxy-authorization") continue;
+    if (field.value.includes(`realm="${realm}"`)) continue; // nearly always: ours, and nothing to read
     const credentials = parseAuthParams(field.value);
     if (credentials.ok && credentials.value.params.get("realm") !== realm) to.headers.fields.push(field);
   }
 }
 
 /** The Info Packages that a peer offers to receive (RFC 6086 §5.2), but never the relay's own. */
-export function offeredPackages(headers: Headers): string[] {
+export function offeredPackages(headers: Headers): readonly string[] {
+  if (!headers.has("recv-info")) return NOTHING;
   return options(headers, "recv-info").filter((name) => name.toLowerCase() !== PACKAGE);
 }
 
 /** Recv-Info towards the app server: what the client takes, and the charges that the relay takes. */
 export function recvInfoWithCharges(headers: Headers): string {
-  return [...offeredPackages(headers), PACKAGE].join(", ");
+  return headers.has("recv-info") ? [...offeredPackages(headers), PACKAGE].join(", ") : PACKAGE;
 }
 
 /** Takes a password out of a From line (M2): it is for the relay only. Returns the line as it may go on. */
 export function withoutPassword(fromLine: string): string {
-  const at = fromLine.indexOf("@");
-  if (at < 0) return fromLine;
+  // Before the @ there is the scheme's colon, and where a password is another.
+  const colon = fromLine.indexOf(":", fromLine.indexOf(":") + 1);
+  if (colon < 0 || colon > fromLine.lastIndexOf("@")) return fromLine;
   const address = parseNameAddr(fromLine);
   if (!address.ok) return fromLine;
   const uri = address.value.uri;
   const hidden = uri.replace(/^(sips?:[^:@]*):[^@]*@/i, "$1@");
   return hidden === uri ? fromLine : fromLine.replaceAll(uri, () => hidden); // it may stand in the display name too
 }
+
+const NOTHING: readonly string[] = [];
 
 function options(headers: Headers, key: string): string[] {
   const lines = headers.all(key);

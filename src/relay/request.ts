@@ -6,7 +6,7 @@ import type { ForkMode, Identified } from "../directory/types.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { detach } from "../sip/text.ts";
-import { ChartActor } from "../support/chart-actor.ts";
+import { ChartActor, type Owner, ownerOf } from "../support/chart-actor.ts";
 import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
@@ -23,10 +23,11 @@ import { type Origin, Session } from "./session.ts";
  * The SIP side of one client request: the INVITE's transaction with the client, and the sessions that are made of it. What
  * happens when is the chart's to say (machines/request.ts); this is what its actions do.
  */
-export class ClientRequest implements Origin {
+export class ClientRequest implements Origin, Owner {
   readonly id: string;
   readonly transaction: ServerTransaction;
   readonly actor: ChartActor<typeof requestMachine>;
+  closed = false;
   /** The registered user, once authenticated. */
   user = "";
   identified: Identified | undefined;
@@ -55,7 +56,7 @@ export class ClientRequest implements Origin {
     this.actor = new ChartActor(core.requestLogic, {
       id: this.id,
       input: { id: this.id },
-      failed: (error) => this.crashed(error),
+      owner: this,
       inspectors: core.inspectors,
     });
   }
@@ -261,6 +262,7 @@ export class ClientRequest implements Origin {
   }
 
   close(): void {
+    this.closed = true;
     this.core.clock.clearTimeout(this.furtherTimer);
     this.core.requests.delete(this.id);
     this.credits?.close();
@@ -286,7 +288,7 @@ export class ClientRequest implements Origin {
   }
 
   /** A fault of ours ends this one request and nothing else (DESIGN.md, decision 13). */
-  private crashed(error: unknown): void {
+  crashed(error: unknown): void {
     this.core.counters.crashed++;
     this.core.log.error({ call: this.id, err: error }, "request failed by a fault of the relay");
     if (!this.transaction.answered) this.transaction.respond(new SipResponse(500, reasonPhrase(500)));
@@ -307,8 +309,8 @@ export const challengeHeaders = (challenges: readonly string[]) =>
   challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);
 
 /** The chart `request` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
-export function requestLogic(requests: Map<string, ClientRequest>): ChartLogic<typeof requestMachine> {
-  const of = ({ context }: { context: { id: string } }) => requests.get(context.id);
+export function requestLogic(): ChartLogic<typeof requestMachine> {
+  const of = ownerOf<ClientRequest>;
   const machine = requestMachine.provide({
     actions: {
       authenticate: (x) => of(x)?.authenticate(),

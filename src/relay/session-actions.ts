@@ -5,6 +5,7 @@ import type { Identified } from "../directory/types.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
+import { ownerOf } from "../support/chart-actor.ts";
 import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { adviseClient } from "./advice.ts";
@@ -83,8 +84,9 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
     client.answer = new Answer({
       transaction,
       response,
-      timers: core.config.timers,
+      durations: core.config.timers,
       clock: core.clock,
+      timers: core.timers,
       onAck: (ack) => session.actor.send({ type: "client.ack", at: core.clock.now(), payload: ack }),
       onSilence: () => session.actor.send({ type: "client.silent", at: core.clock.now() }),
     });
@@ -255,14 +257,14 @@ function refuseMessage(event: EventOf<"message" | "charge" | "refer" | "bye" | "
 }
 
 /** The chart `session` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
-export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof sessionMachine> {
-  type Args = { context: SessionContext; event: SessionEvent };
+export function sessionLogic(): ChartLogic<typeof sessionMachine> {
+  type Args = { self: unknown; context: SessionContext; event: SessionEvent };
   /** Finds the session, and says which event led here: the chart allows no other at these places. */
   const on =
     <T extends SessionEvent["type"]>(act: (session: Session, event: EventOf<T>, context: SessionContext) => void) =>
-    ({ context, event }: Args) => {
-      const session = sessions.get(context.id);
-      if (session) act(session, event as EventOf<T>, context);
+    (args: Args) => {
+      const session = ownerOf<Session>(args);
+      if (session) act(session, args.event as EventOf<T>, args.context);
     };
   const machine = sessionMachine.provide({
     actions: {
@@ -271,7 +273,7 @@ export function sessionLogic(sessions: Map<string, Session>): ChartLogic<typeof 
       dropProgress: on((session) => session.reliable?.giveUp()),
       relayProgress: on<"server.progress">(relayProgress),
       relayAnswer: on<"server.answer">(relayAnswer),
-      reportFailure: ({ context }, failure) => sessions.get(context.id)?.reportFailure(failure),
+      reportFailure: (args, failure) => ownerOf<Session>(args)?.reportFailure(failure),
       reportGivenUp: on((session) => session.reportGivenUp()),
       relayAck: on<"client.ack">(relayAck),
       sendAck: on(sendAck),

@@ -4,7 +4,7 @@ import type { ChargeBook } from "../charging/charge-book.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import type { AppServer, Identified, Service } from "../directory/types.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
-import { ChartActor } from "../support/chart-actor.ts";
+import { ChartActor, type Owner } from "../support/chart-actor.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import { timeOrderedId } from "../support/random.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
@@ -27,7 +27,7 @@ import type { Transfer } from "./transfer.ts";
  * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
  * (machines/session.ts); session-actions.ts is what the chart's actions do with it.
  */
-export class Session implements TimerOwner {
+export class Session implements Owner, TimerOwner {
   readonly id: string;
   readonly core: Core;
   readonly appServer: AppServer;
@@ -63,6 +63,7 @@ export class Session implements TimerOwner {
   endsAt = 0;
   /** A move to a second app server under way, by REFER (M23). */
   transfer: Transfer | undefined;
+  closed = false;
   /** Resolves when the end is on record. */
   recorded: Promise<void> = DONE;
   private lookTimer: Timer | undefined;
@@ -97,7 +98,7 @@ export class Session implements TimerOwner {
       id: this.id,
       // A part takes over when the client has agreed to it: its ACK.
       input: { id: this.id, clock: previous?.by === "change" ? "ack" : (service.clock ?? "ack") },
-      failed: (error) => this.crashed(error),
+      owner: this,
       inspectors: core.inspectors,
     });
   }
@@ -232,6 +233,7 @@ export class Session implements TimerOwner {
     this.client?.close();
     this.server?.close();
     this.credit?.close(this.context.startedAt !== null);
+    this.closed = true;
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 
@@ -248,7 +250,7 @@ export class Session implements TimerOwner {
   }
 
   /** A fault of ours ends this one session, and closes what it charges (DESIGN.md, decision 13). */
-  private crashed(error: unknown): void {
+  crashed(error: unknown): void {
     this.core.counters.crashed++;
     this.core.log.error(
       { call: this.facts.call, session: this.id, err: error },

@@ -5,7 +5,7 @@ import { Headers, SipRequest, SipResponse } from "../sip/message.ts";
 import { parseExpires, wantsSubscription } from "../sip/refer.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { sipfrag } from "../sip/sipfrag.ts";
-import { ChartActor } from "../support/chart-actor.ts";
+import { ChartActor, type Owner, ownerOf } from "../support/chart-actor.ts";
 import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
@@ -24,7 +24,7 @@ import type { Session } from "./session.ts";
  * The SIP side of one move by REFER: the REFER itself, the reports to who sent it, the request for the second service, and the INVITE to
  * the client. What happens when is the chart's to say (machines/transfer.ts); this is what its actions do.
  */
-export class Transfer {
+export class Transfer implements Owner {
   readonly id: string;
   /** The session in which, or for which, the REFER came. */
   readonly first: Session;
@@ -42,7 +42,7 @@ export class Transfer {
   private second: Session | undefined;
   private answer: SipResponse | undefined;
   private invitation: ClientInvitation | undefined;
-  private closed = false;
+  closed = false;
 
   constructor(core: Core, first: Session, from: Side, transaction: ServerTransaction) {
     this.core = core;
@@ -58,7 +58,7 @@ export class Transfer {
     this.actor = new ChartActor(core.transferLogic, {
       id: this.id,
       input: { id: this.id },
-      failed: (error) => this.crashed(error),
+      owner: this,
       inspectors: core.inspectors,
     });
   }
@@ -247,7 +247,7 @@ export class Transfer {
   }
 
   /** A fault of ours ends this one move; the first session goes on (DESIGN.md, decision 13). */
-  private crashed(error: unknown): void {
+  crashed(error: unknown): void {
     this.core.counters.crashed++;
     this.core.log.error({ session: this.first.id, err: error }, "a move failed by a fault of the relay");
     if (!this.transaction.answered) reply(this.transaction, 500);
@@ -280,19 +280,19 @@ class ReferredInvite implements ServerTransaction {
 }
 
 /** The chart `transfer` with its actions, made once. */
-export function transferLogic(transfers: Map<string, Transfer>): ChartLogic<typeof transferMachine> {
+export function transferLogic(): ChartLogic<typeof transferMachine> {
   type EventOf<T extends TransferEvent["type"]> = Extract<TransferEvent, { type: T }>;
-  type Args = { context: { id: string }; event: TransferEvent };
+  type Args = { self: unknown; event: TransferEvent };
   const on =
     <T extends TransferEvent["type"]>(act: (transfer: Transfer, event: EventOf<T>) => void) =>
-    ({ context, event }: Args) => {
-      const transfer = transfers.get(context.id);
-      if (transfer) act(transfer, event as EventOf<T>);
+    (args: Args) => {
+      const transfer = ownerOf<Transfer>(args);
+      if (transfer) act(transfer, args.event as EventOf<T>);
     };
   const machine = transferMachine.provide({
     actions: {
       check: on((transfer) => transfer.check()),
-      refuseRefer: ({ context }, failure) => transfers.get(context.id)?.refuseRefer(failure),
+      refuseRefer: (args, failure) => ownerOf<Transfer>(args)?.refuseRefer(failure),
       acceptRefer: on<"refer.allowed">((transfer, { until }) => transfer.acceptRefer(until)),
       askServer: on((transfer) => transfer.askServer()),
       withdrawRequest: on((transfer) => transfer.withdrawRequest()),
@@ -302,7 +302,7 @@ export function transferLogic(transfers: Map<string, Transfer>): ChartLogic<type
       dropTarget: on((transfer) => transfer.dropTarget()),
       connect: on<"client.accepted">((transfer, { payload }) => transfer.connect(payload as SipResponse)),
       reportSuccess: on((transfer) => transfer.reportSuccess()),
-      reportFailure: ({ context }, failure) => transfers.get(context.id)?.reportFailure(failure),
+      reportFailure: (args, failure) => ownerOf<Transfer>(args)?.reportFailure(failure),
       answerSubscribe: on<"subscribe">((transfer, { until, payload }) =>
         transfer.answerSubscribe(until, payload as ServerTransaction),
       ),

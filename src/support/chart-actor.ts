@@ -17,21 +17,34 @@ import type { ChartLogic } from "./chart-logic.ts";
 /** Hears what XState's inspection tells: `@xstate.actor`, `@xstate.event`, `@xstate.snapshot`. */
 export type Inspector = (event: InspectionEvent) => void;
 
+/** Whose actor it is: the actions of the chart act on it. */
+export interface Owner {
+  /** True once it has been forgotten: what its chart still asks for is not done. */
+  readonly closed: boolean;
+  /** An action threw `error`. The actor has stopped by then. */
+  crashed(error: unknown): void;
+}
+
 export interface ChartActorOptions<M extends AnyStateMachine> {
   readonly id: string;
   readonly input: InputFrom<M>;
-  /** What an action threw. The actor has stopped by then. */
-  failed(error: unknown): void;
+  readonly owner: Owner;
   /** Who looks on; may grow and shrink while the actor runs. */
   readonly inspectors?: ReadonlySet<Inspector>;
+}
+
+/** For the actions of a chart: whose actor carries them out; undefined where it is closed. `T` is what the actors of that chart belong to. */
+export function ownerOf<T extends Owner>({ self }: { readonly self: unknown }): T | undefined {
+  const { owner } = self as ChartActor<AnyStateMachine>;
+  return owner.closed ? undefined : (owner as T);
 }
 
 const NOBODY: ReadonlySet<Inspector> = new Set();
 
 export class ChartActor<M extends AnyStateMachine> {
   readonly id: string;
+  readonly owner: Owner;
   private readonly logic: ChartLogic<M>;
-  private readonly failed: (error: unknown) => void;
   private readonly inspectors: ReadonlySet<Inspector>;
   private snapshot: SnapshotFrom<M>;
   private state: "made" | "idle" | "working" | "stopped" = "made";
@@ -41,7 +54,7 @@ export class ChartActor<M extends AnyStateMachine> {
   constructor(logic: ChartLogic<M>, options: ChartActorOptions<M>) {
     this.id = options.id;
     this.logic = logic;
-    this.failed = options.failed;
+    this.owner = options.owner;
     this.inspectors = options.inspectors ?? NOBODY;
     this.snapshot = logic.getInitialSnapshot(this.scope, options.input);
     if (this.inspectors.size > 0) this.tell({ type: "@xstate.actor" });
@@ -108,7 +121,7 @@ export class ChartActor<M extends AnyStateMachine> {
   private fail(error: unknown): void {
     this.state = "stopped";
     this.snapshot = { ...(this.snapshot as AnyMachineSnapshot), status: "error", error } as SnapshotFrom<M>;
-    this.failed(error);
+    this.owner.crashed(error);
   }
 
   private tell(event: object): void {

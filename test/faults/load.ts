@@ -9,6 +9,7 @@ import { reasonPhrase } from "../../src/sip/response.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { systemRandom } from "../../src/support/random.ts";
+import { TimerQueues } from "../../src/support/timer-queues.ts";
 import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
 import { defaultTimers, type ServerTransaction, type TransactionUser } from "../../src/transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
@@ -32,6 +33,10 @@ export interface LoadOptions {
   readonly holdMs: number;
   readonly chargesPerCall: number;
 }
+
+const timers = new TimerQueues(systemClock, (error) => {
+  throw error;
+});
 
 /** A UDP socket as a transport. */
 class UdpEnd implements TransportLayer {
@@ -131,8 +136,9 @@ export class LoadServer implements TransactionUser {
     const answer = new Answer({
       transaction,
       response,
-      timers: defaultTimers,
+      durations: defaultTimers,
       clock: systemClock,
+      timers,
       onAck: () => {
         over();
         for (let i = 0; i < this.chargesPerCall; i++) this.charge(dialog, session);

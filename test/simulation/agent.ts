@@ -3,6 +3,7 @@ import { confirmDialog, type Dialog, dialogAsServer, refreshTarget, requestWithi
 import { type SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { reasonPhrase } from "../../src/sip/response.ts";
 import type { Random } from "../../src/support/random.ts";
+import { TimerQueues } from "../../src/support/timer-queues.ts";
 import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
 import type { ServerTransaction, TransactionUser } from "../../src/transaction/types.ts";
 import { defaultTimers } from "../../src/transaction/types.ts";
@@ -48,8 +49,13 @@ export abstract class Agent implements TransactionUser {
   protected readonly around: Surroundings;
   protected transactions: Transactions;
 
+  private readonly timers: TimerQueues;
+
   constructor(around: Surroundings, host: Host) {
     this.around = around;
+    this.timers = new TimerQueues(around.clock, (error) => {
+      throw error;
+    });
     this.host = host;
     this.transactions = this.attach();
   }
@@ -183,8 +189,9 @@ export abstract class Agent implements TransactionUser {
     half.answer = new Answer({
       transaction,
       response,
-      timers: defaultTimers,
+      durations: defaultTimers,
       clock: this.around.clock,
+      timers: this.timers,
       onAck: () => {
         half.answer = undefined;
         this.acknowledged(half, transaction);

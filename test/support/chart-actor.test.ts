@@ -40,7 +40,7 @@ function both(seen: { ours: string[]; theirs: string[] }) {
   const ours = new ChartActor(chartLogic(machineThat(seen.ours, us)), {
     id: "a",
     input: undefined,
-    failed: (error) => errors.ours.push(error),
+    owner: { closed: false, crashed: (error) => errors.ours.push(error) },
   });
   const theirs = createActor(machineThat(seen.theirs, them));
   us.send = (event) => ours.send(event);
@@ -109,7 +109,7 @@ describe("an actor that runs a chart", () => {
     const actor = new ChartActor(chartLogic(machineThat([], {})), {
       id: "a",
       input: undefined,
-      failed: () => {},
+      owner: { closed: false, crashed: () => {} },
       inspectors,
     });
     const theirs: unknown[] = [];

@@ -38,8 +38,9 @@ describe.each(Object.entries(charts))("the table of the chart %s", (name, chart)
       const ours: string[] = [];
       const theirs: string[] = [];
       const light: string[] = [];
+      const owner = { closed: false, crashed: () => {} };
       const table = createActor(chartLogic(noting(chart, ours)), { input });
-      const actor = new ChartActor(chartLogic(noting(chart, light)), { id: "a", input, failed: () => {} });
+      const actor = new ChartActor(chartLogic(noting(chart, light)), { id: "a", input, owner });
       const xstate = createActor(noting(chart, theirs), { input });
       for (const one of [table, xstate]) one.subscribe({ error: () => {} });
       for (const one of [table, actor, xstate]) one.start();
