@@ -16,7 +16,7 @@ import { knownMethod } from "./names.ts";
 import { formatParams, Params, parseParams, quote, type ReadonlyParams, readParams, splitList } from "./params.ts";
 
 export { type AuthParams, parseAuthParams } from "./auth-params.ts";
-export { formatNameAddr, type NameAddr, parseNameAddr, parseOneNameAddr, withTag } from "./name-addr.ts";
+export { formatNameAddr, type NameAddr, parseNameAddr, parseOneNameAddr, tagIn, withTag } from "./name-addr.ts";
 export { formatParams, Params, parseParams, quote, splitList, tokenList, unquote } from "./params.ts";
 
 /**

@@ -1,5 +1,5 @@
-import { type CSeq, type NameAddr, parseCSeq, parseNameAddr, parseVia, type Via } from "./headers.ts";
-import { headerKey } from "./names.ts";
+import { type CSeq, type NameAddr, parseCSeq, parseNameAddr, parseVia, tagIn, type Via } from "./headers.ts";
+import { type HeaderName, headerNamed } from "./names.ts";
 import { parseUri, type Uri } from "./uri.ts";
 
 /**
@@ -9,11 +9,31 @@ import { parseUri, type Uri } from "./uri.ts";
  * octet for octet, also where it is not valid UTF-8; what is shown to people is decoded where it is shown (`decodeUtf8`).
  */
 
-/** One header field line: `key` is the lower-case long form and finds it, `name` is how it is written, `value` is unfolded. */
-export interface HeaderField {
-  readonly key: string;
-  readonly name: string;
+/** One header field line; never changed, so that messages share it. */
+export class HeaderField {
+  readonly header: HeaderName;
+  /** Unfolded. */
   readonly value: string;
+
+  constructor(header: HeaderName, value: string) {
+    this.header = header;
+    this.value = value;
+  }
+
+  /** The lower-case long form, which finds it. */
+  get key(): string {
+    return this.header.key;
+  }
+
+  /** How the name is written. */
+  get name(): string {
+    return this.header.name;
+  }
+
+  /** The same field with another value. */
+  with(value: string): HeaderField {
+    return new HeaderField(this.header, value);
+  }
 }
 
 /** Header fields in the order of the wire. Keys are lower-case long forms (`call-id`, never `i` or `Call-ID`). */
@@ -49,29 +69,48 @@ export class Headers {
 
   /** Adds a field line at the end; `name` is how it is written. */
   add(name: string, value: string): this {
-    this.fields.push({ key: headerKey(name), name, value });
+    this.fields.push(new HeaderField(headerNamed(name), value));
     return this;
   }
 
   /** Adds a field line at the top, where Via and Record-Route go. */
   prepend(name: string, value: string): this {
-    this.fields.unshift({ key: headerKey(name), name, value });
+    this.fields.unshift(new HeaderField(headerNamed(name), value));
     return this;
   }
 
   /** Replaces the first field line of that name and drops the others, or adds one. */
   set(name: string, value: string): this {
-    const key = headerKey(name);
-    const at = this.fields.findIndex((field) => field.key === key);
-    if (at < 0) return this.add(name, value);
-    this.fields[at] = { key, name, value };
-    for (let i = this.fields.length - 1; i > at; i--) if (this.fields[i]!.key === key) this.fields.splice(i, 1);
+    const header = headerNamed(name);
+    const at = this.indexOf(header.key);
+    if (at < 0) this.fields.push(new HeaderField(header, value));
+    else {
+      this.fields[at] = new HeaderField(header, value);
+      this.removeFrom(at + 1, header.key);
+    }
     return this;
   }
 
   remove(key: string): this {
-    for (let i = this.fields.length - 1; i >= 0; i--) if (this.fields[i]!.key === key) this.fields.splice(i, 1);
+    this.removeFrom(0, key);
     return this;
+  }
+
+  /** Where the first line of that header stands in `fields`, or -1. */
+  indexOf(key: string): number {
+    const { fields } = this;
+    for (let i = 0; i < fields.length; i++) if (fields[i]!.key === key) return i;
+    return -1;
+  }
+
+  private removeFrom(start: number, key: string): void {
+    const { fields } = this;
+    let kept = start;
+    for (let i = start; i < fields.length; i++) {
+      const field = fields[i]!;
+      if (field.key !== key) fields[kept++] = field;
+    }
+    fields.length = kept;
   }
 }
 
@@ -86,6 +125,9 @@ abstract class Message {
   private viaRead: Via | undefined;
   private fromRead: NameAddr | undefined;
   private toRead: NameAddr | undefined;
+  // Null: there is none. Few ask for more of these two lines.
+  private fromTagRead: string | null | undefined;
+  private toTagRead: string | null | undefined;
   private cseqRead: CSeq | undefined;
   private contactRead: NameAddr | undefined;
 
@@ -116,11 +158,13 @@ abstract class Message {
   }
 
   get fromTag(): string | undefined {
-    return this.from?.params.get("tag");
+    if (this.fromTagRead === undefined) this.fromTagRead = readTag(this.headers.get("from"));
+    return this.fromTagRead ?? undefined;
   }
 
   get toTag(): string | undefined {
-    return this.to?.params.get("tag");
+    if (this.toTagRead === undefined) this.toTagRead = readTag(this.headers.get("to"));
+    return this.toTagRead ?? undefined;
   }
 
   get cseq(): CSeq | undefined {
@@ -135,16 +179,23 @@ abstract class Message {
   }
 
   /** Hands over what the parser has read already. */
-  known(via: Via | undefined, from: NameAddr | undefined, to: NameAddr | undefined, cseq: CSeq | undefined): void {
+  known(
+    via: Via | undefined,
+    fromTag: string | null | undefined,
+    toTag: string | null | undefined,
+    cseq: CSeq | undefined,
+  ): void {
     this.viaRead = via;
-    this.fromRead = from;
-    this.toRead = to;
+    this.fromTagRead = fromTag;
+    this.toTagRead = toTag;
     this.cseqRead = cseq;
   }
 
   /** Forgets what was read of Via, From, To, CSeq, Contact: whoever changes one of these headers calls it. */
   changed(): void {
     this.known(undefined, undefined, undefined, undefined);
+    this.fromRead = undefined;
+    this.toRead = undefined;
     this.contactRead = undefined;
   }
 }
@@ -183,6 +234,11 @@ export class SipResponse extends Message {
     this.status = status;
     this.reason = reason;
   }
+}
+
+/** Null where there is none. */
+function readTag(value: string | undefined): string | null {
+  return (value === undefined ? undefined : tagIn(value, true)) ?? null;
 }
 
 export type SipMessage = SipRequest | SipResponse;

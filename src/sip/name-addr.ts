@@ -16,6 +16,7 @@ import {
   skipSpaceBack,
   TAB,
   TOKEN,
+  within,
 } from "./chars.ts";
 import { formatParams, NO_PARAMS, Params, quote, type ReadonlyParams, readParams, unquote } from "./params.ts";
 
@@ -44,56 +45,82 @@ export function parseOneNameAddr(text: string): Result<NameAddr, string> {
 }
 
 function readNameAddr(text: string, list: boolean): Result<NameAddr, string> {
+  if (!locate(text, list)) return BAD_ADDRESS;
+  const { displayFrom, displayTo, uriFrom, uriTo, end } = places;
+  let params = NO_PARAMS;
+  if (end < text.length) {
+    const written = new Params();
+    if (readParams(text, end, written, list) < 0) return BAD_ADDRESS;
+    params = written;
+  }
+  const uri = text.slice(uriFrom, uriTo);
+  return ok(displayFrom < 0 ? { uri, params } : { display: unquote(text.slice(displayFrom, displayTo)), uri, params });
+}
+
+/**
+ * Checks an address as `parseNameAddr` does (with `list`) or `parseOneNameAddr` does. Returns its tag, null where it has none, and
+ * undefined where it is no such address. Nothing but the tag is cut out of the text.
+ */
+export function tagIn(text: string, list: boolean): string | null | undefined {
+  if (!locate(text, list)) return undefined;
+  const { end } = places;
+  if (end === text.length) return null;
+  const onlyTag = valueOfOnlyTag(text, end);
+  if (onlyTag > 0) return text.slice(onlyTag);
+  const params = new Params();
+  return readParams(text, end, params, list) < 0 ? undefined : (params.get("tag") ?? null);
+}
+
+/** Where the value begins if nothing but `;tag=` and a token stands from there to the end of the text; otherwise -1. */
+function valueOfOnlyTag(text: string, from: number): number {
+  return text.startsWith(";tag=", from) && within(TOKEN, text, from + 5) ? from + 5 : -1;
+}
+
+/** Where the parts of an address stand in the text that `locate` was last asked about. `displayFrom` is -1 where there is none. */
+const places = { displayFrom: -1, displayTo: -1, uriFrom: 0, uriTo: 0, end: 0 };
+
+/** Finds the first address of a text, up to its parameters. */
+function locate(text: string, list: boolean): boolean {
   const start = skipSpace(text, 0);
-  let display: string | undefined;
+  places.displayFrom = -1;
   let less: number;
   if (text.charCodeAt(start) === QUOTE) {
     const end = endOfQuoted(text, start);
-    if (end < 0) return BAD_ADDRESS;
-    display = unquote(text.slice(start, end));
+    if (end < 0) return false;
     less = skipSpace(text, end);
-    if (text.charCodeAt(less) !== LESS) return BAD_ADDRESS;
+    if (text.charCodeAt(less) !== LESS) return false;
+    places.displayFrom = start;
+    places.displayTo = end;
   } else {
     less = text.indexOf("<", start);
     const quoted = less < 0 ? -1 : text.indexOf('"', start);
-    if (less < 0 || (quoted >= 0 && quoted < less)) return readAddrSpec(text, start, list);
+    if (less < 0 || (quoted >= 0 && quoted < less)) return locateAddrSpec(text, start, list);
     if (less > start) {
       const end = skipSpaceBack(text, start, less);
       // No name: the bracket belongs to a later address of the list (`sip:a@b, <sip:c@d>`), or to nothing.
-      if (!isDisplayName(text, start, end)) return readAddrSpec(text, start, list);
-      display = text.slice(start, end);
+      if (!isDisplayName(text, start, end)) return locateAddrSpec(text, start, list);
+      places.displayFrom = start;
+      places.displayTo = end;
     }
   }
   const greater = text.indexOf(">", less);
-  if (!isUriText(text, less + 1, greater)) return BAD_ADDRESS;
-  return finishAddress(display, text.slice(less + 1, greater), text, greater + 1, list);
+  places.uriFrom = less + 1;
+  places.uriTo = greater;
+  places.end = greater + 1;
+  return isUriText(text, less + 1, greater);
 }
 
-function readAddrSpec(text: string, start: number, list: boolean): Result<NameAddr, string> {
+function locateAddrSpec(text: string, start: number, list: boolean): boolean {
   let end = start;
   for (; end < text.length; end++) {
     const c = text.charCodeAt(end);
     if (c === SEMICOLON || c === SP || c === TAB) break;
     if (c === COMMA && list) break;
-    if (c === COMMA || c === QUESTION) return BAD_ADDRESS;
+    if (c === COMMA || c === QUESTION) return false;
   }
-  return isUriText(text, start, end) ? finishAddress(undefined, text.slice(start, end), text, end, list) : BAD_ADDRESS;
-}
-
-function finishAddress(
-  display: string | undefined,
-  uri: string,
-  text: string,
-  from: number,
-  list: boolean,
-): Result<NameAddr, string> {
-  let params = NO_PARAMS;
-  if (from < text.length) {
-    const written = new Params();
-    if (readParams(text, from, written, list) < 0) return BAD_ADDRESS;
-    params = written;
-  }
-  return ok(display === undefined ? { uri, params } : { display, uri, params });
+  places.uriFrom = start;
+  places.uriTo = places.end = end;
+  return isUriText(text, start, end);
 }
 
 /** A scheme, a colon, and something behind it without spaces, controls, quotes or angle brackets. */

@@ -1,3 +1,5 @@
+import { oneLine } from "./text.ts";
+
 /** The header fields that are known by name: RFC 3261 §20 and the extensions met in the field. */
 
 /** What the parser must look at; everything else passes. */
@@ -22,6 +24,8 @@ export interface HeaderName {
   readonly key: string;
   /** As RFCs write it. */
   readonly name: string;
+  /** What its lines begin with, `Via: `: without line breaks, and octets only. */
+  readonly lead: string;
   readonly role: Role;
 }
 
@@ -83,17 +87,27 @@ const COMPACT: Readonly<Record<string, string>> = {
   y: "Identity",
 };
 
-/** By every way of writing that is common, so that most names are found at the first try. */
-const TABLE = new Map<string, HeaderName>();
+/** The known ones by length and first letter, so that a name is found where it stands, without being cut out. */
+const SHELVES: { readonly spelt: string; readonly header: HeaderName }[][] = Array.from({ length: 32 * 32 }, () => []);
+/** Those that lines were written with, as they were written. */
+const WRITTEN = new Map<string, HeaderName>();
+/** Names may come from anywhere: no more than these are kept. */
+const MOST_WRITTEN = 512;
+const LONGEST_WRITTEN = 64;
+
+const LOWER = Uint8Array.from({ length: 256 }, (_, c) => (c >= 0x41 && c <= 0x5a ? c | 0x20 : c));
 
 for (const name of [...NAMES, "Identity-Info"]) {
-  const known = { key: interned(name.toLowerCase()), name: interned(name), role: ROLES[name] ?? Role.other };
-  for (const written of [name, known.key, name.toUpperCase()]) TABLE.set(written, known);
+  const key = interned(name.toLowerCase());
+  const header = { key, name: interned(name), lead: interned(`${name}: `), role: ROLES[name] ?? Role.other };
+  WRITTEN.set(header.name, header);
+  shelf(key, 0, key.length).push({ spelt: key, header });
 }
-for (const [short, name] of Object.entries(COMPACT)) {
-  const known = TABLE.get(name)!;
-  TABLE.set(short, known);
-  TABLE.set(short.toUpperCase(), known);
+for (const [short, name] of Object.entries(COMPACT))
+  shelf(short, 0, 1).push({ spelt: short, header: WRITTEN.get(name)! });
+
+function shelf(text: string, start: number, end: number) {
+  return SHELVES[((end - start) & 31) * 32 + (text.charCodeAt(start) & 31)]!;
 }
 
 /** The copy that V8 keeps of property names and of literals in code: two such texts are compared by address. */
@@ -101,14 +115,42 @@ function interned(text: string): string {
   return Object.keys({ [text]: 0 })[0]!;
 }
 
-/** A known header field by its name, long or compact, in any case; undefined where the name is not known. */
-export function knownHeader(written: string): HeaderName | undefined {
-  return TABLE.get(written) ?? TABLE.get(written.toLowerCase());
+/** A known header field by its name, long or compact, in any case, as it stands in a text; undefined where the name is not known. */
+export function knownHeader(text: string, start = 0, end = text.length): HeaderName | undefined {
+  if (end <= start) return undefined;
+  for (const { spelt, header } of shelf(text, start, end)) if (stands(spelt, text, start, end)) return header;
+  return undefined;
+}
+
+/** Whether just that stands there, in whatever case. */
+function stands(spelt: string, text: string, start: number, end: number): boolean {
+  if (spelt.length !== end - start) return false;
+  for (let i = 0; i < spelt.length; i++) if (LOWER[text.charCodeAt(start + i)] !== spelt.charCodeAt(i)) return false;
+  return true;
+}
+
+/** The header field of that name, known or not; its lines are written with the name as given here. */
+export function headerNamed(written: string): HeaderName {
+  return WRITTEN.get(written) ?? newName(written);
+}
+
+function newName(written: string): HeaderName {
+  const keep = WRITTEN.size < MOST_WRITTEN && written.length <= LONGEST_WRITTEN;
+  const name = keep ? interned(written) : written;
+  const known = knownHeader(name);
+  const header = known ? { ...known, name, lead: `${oneLine(name)}: ` } : unknownHeader(name);
+  if (keep) WRITTEN.set(name, header);
+  return header;
+}
+
+/** A header field that is not known, by its name. */
+export function unknownHeader(name: string): HeaderName {
+  return { key: name.toLowerCase(), name, lead: `${oneLine(name)}: `, role: Role.other };
 }
 
 /** The key by which `Headers` finds a field: the lower-case long form. */
 export function headerKey(written: string): string {
-  return TABLE.get(written)?.key ?? knownHeader(written)?.key ?? written.toLowerCase();
+  return headerNamed(written).key;
 }
 
 const METHODS = new Map(

@@ -18,8 +18,8 @@ import {
 
 /** Parameters and lists, the two things of which most header values are made (RFC 3261 §7.3.1, §25.1). */
 
-/** Above this many a parameter is found by an index: a message may hold thousands, and each is looked for among those before it. */
-const MOST_WITHOUT_INDEX = 12;
+/** Above this many they are kept in a Map: a message may hold thousands, and each is looked for among those before it. */
+const MOST_IN_CHAIN = 12;
 
 class Param {
   readonly name: string;
@@ -34,66 +34,67 @@ class Param {
 
 /**
  * Parameters in the order of the text. Names are lower-case, values without their quotes; without a value: "". A chain, since most
- * have so few that walking it is faster than any table.
+ * have so few that walking it is faster than any table, and smaller.
  */
 export class Params {
   private first: Param | undefined = undefined;
-  private last: Param | undefined = undefined;
-  private count = 0;
-  /** Made once there are many. */
-  private index: Map<string, Param> | undefined = undefined;
+  /** In place of the chain where there are many. */
+  private many: Map<string, string> | undefined = undefined;
 
   constructor(entries?: Iterable<readonly [name: string, value: string]>) {
     if (entries) for (const [name, value] of entries) this.set(name, value);
   }
 
   get size(): number {
-    return this.count;
+    if (this.many) return this.many.size;
+    let size = 0;
+    for (let param = this.first; param; param = param.next) size++;
+    return size;
   }
 
   get(name: string): string | undefined {
-    return this.find(name)?.value;
+    if (this.many) return this.many.get(name);
+    for (let param = this.first; param; param = param.next) if (param.name === name) return param.value;
+    return undefined;
   }
 
   has(name: string): boolean {
-    return this.find(name) !== undefined;
+    return this.get(name) !== undefined;
   }
 
   set(name: string, value: string): this {
-    const found = this.find(name);
-    if (found) found.value = value;
-    else this.append(new Param(name, value));
+    if (this.add(name, value)) return this;
+    if (this.many) this.many.set(name, value);
+    else for (let param = this.first; param; param = param.next) if (param.name === name) param.value = value;
     return this;
   }
 
   /** Adds a parameter whose name is none of those that are there; returns false where it is one. */
   add(name: string, value: string): boolean {
-    if (this.find(name)) return false;
-    this.append(new Param(name, value));
+    if (this.many) {
+      if (this.many.has(name)) return false;
+      this.many.set(name, value);
+      return true;
+    }
+    let last: Param | undefined;
+    let count = 0;
+    for (let param = this.first; param; param = param.next) {
+      if (param.name === name) return false;
+      last = param;
+      count++;
+    }
+    if (last) last.next = new Param(name, value);
+    else this.first = new Param(name, value);
+    if (count === MOST_IN_CHAIN) {
+      this.many = new Map(this);
+      this.first = undefined;
+    }
     return true;
   }
 
   *[Symbol.iterator](): IterableIterator<[name: string, value: string]> {
-    for (let param = this.first; param; param = param.next) yield [param.name, param.value];
-  }
-
-  private find(name: string): Param | undefined {
-    if (this.index) return this.index.get(name);
-    let param = this.first;
-    while (param && param.name !== name) param = param.next;
-    return param;
-  }
-
-  private append(added: Param): void {
-    if (this.last) this.last.next = added;
-    else this.first = added;
-    this.last = added;
-    this.count++;
-    if (this.index) this.index.set(added.name, added);
-    else if (this.count > MOST_WITHOUT_INDEX) {
-      this.index = new Map();
-      for (let param = this.first; param; param = param.next) this.index.set(param.name, param);
-    }
+    if (this.many) yield* this.many;
+    else for (let param = this.first; param; param = param.next) yield [param.name, param.value];
   }
 }
 

@@ -1,20 +1,20 @@
 import { err, ok, type Result } from "../support/result.ts";
-import { CR, isToken, LF, numberIn, SP, skipSpace, skipSpaceBack, TAB } from "./chars.ts";
+import { COLON, CR, LF, numberIn, SP, skipSpace, skipSpaceBack, TAB, TOKEN, within } from "./chars.ts";
 import {
   type CSeq,
   formatVia,
-  type NameAddr,
   parseCSeq,
   parseMaxForwards,
-  parseOneNameAddr,
   parseVia,
   parseViaLoosely,
   splitList,
+  tagIn,
   type Via,
 } from "./headers.ts";
-import { type HeaderField, Headers, type SipMessage, type SipRequest } from "./message.ts";
-import { type HeaderName, knownHeader, knownMethod, Role } from "./names.ts";
+import { HeaderField, Headers, type SipMessage, type SipRequest } from "./message.ts";
+import { type HeaderName, headerNamed, knownHeader, knownMethod, Role } from "./names.ts";
 import { readStartLine } from "./start-line.ts";
+import { isRequestUri } from "./uri.ts";
 
 /** Why bytes are no message that can be handled. */
 export interface ParseError {
@@ -44,8 +44,9 @@ interface Reading {
   status: number;
   reason: string;
   via: Via | undefined;
-  from: NameAddr | undefined;
-  to: NameAddr | undefined;
+  /** Null: the line is there, and has none. */
+  fromTag: string | null | undefined;
+  toTag: string | null | undefined;
   cseq: CSeq | undefined;
   callId: string | undefined;
   /** -1: there is none. */
@@ -74,8 +75,8 @@ export function parseMessage(
     status: 0,
     reason: "",
     via: undefined,
-    from: undefined,
-    to: undefined,
+    fromTag: undefined,
+    toTag: undefined,
     cseq: undefined,
     callId: undefined,
     contentLength: -1,
@@ -90,10 +91,10 @@ export function parseMessage(
   if (!message) return err({ status: line.status, reason: line.reason });
   if (line.status !== 0) fault(reading, line.reason, line.status);
   if (hasLoneCr(text, start, lineEnd)) fault(reading, "Bad Start Line");
-  const bodyStart = readFields(reading, lf + 1);
+  const bodyStart = readFields(reading, bytes, lf + 1);
   if (bodyStart < 0) fault(reading, "Header Not Terminated");
   checkPresence(reading);
-  message.known(reading.via, reading.from, reading.to, reading.cseq);
+  message.known(reading.via, reading.fromTag, reading.toTag, reading.cseq);
   if (message.isRequest) checkRequest(reading, message);
   if (reading.status === 0) takeBody(reading, message, bytes, bodyStart, framing);
   if (reading.status === 0) return ok(message);
@@ -124,16 +125,26 @@ function hasLoneCr(text: string, start: number, end: number): boolean {
 }
 
 /** Reads the header fields from `at` on. Returns where the body begins, or -1 where the fields do not end. */
-function readFields(reading: Reading, at: number): number {
+function readFields(reading: Reading, bytes: Buffer, at: number): number {
   const { text, bounds } = reading;
   let start = at;
   let count = 0;
   for (;;) {
-    let lf = text.indexOf("\n", start);
-    if (lf < 0) return -1;
-    let end = endOfLine(text, start, lf);
+    // One look at each octet finds the end of the name, that of the line, and a CR that ends none.
+    let colon = -1;
+    let loneCr = false;
+    let lf = start;
+    for (; ; lf++) {
+      if (lf >= text.length) return -1;
+      const c = bytes[lf]!;
+      if (c > COLON) continue;
+      if (c === LF) break;
+      if (c === COLON) {
+        if (colon < 0) colon = lf;
+      } else if (c === CR && bytes[lf + 1] !== LF) loneCr = true;
+    }
+    let end = lf > start && bytes[lf - 1] === CR ? lf - 1 : lf;
     if (end === start) return lf + 1;
-    const lineEnd = end;
     let folded = false;
     // RFC 3261 §7.3.1: a line that begins with SP or HT continues the one before.
     while (isBlank(text.charCodeAt(lf + 1))) {
@@ -147,10 +158,8 @@ function readFields(reading: Reading, at: number): number {
       fault(reading, "Message Too Large", 513);
       return -1;
     }
-    if (hasLoneCr(text, start, lineEnd)) fault(reading, "Bad Header Line");
-    const colon = text.indexOf(":", start);
-    if (colon < 0 || colon >= lineEnd) fault(reading, "Bad Header Line");
-    else readField(reading, start, colon, end, folded);
+    if (loneCr || colon < 0) fault(reading, "Bad Header Line");
+    if (colon >= 0) readField(reading, start, colon, end, folded);
     start = lf + 1;
   }
 }
@@ -170,17 +179,20 @@ function unfold(text: string, from: number, to: number): string {
 }
 
 function readField(reading: Reading, start: number, colon: number, end: number, folded: boolean): void {
-  const { text, fields } = reading;
-  const written = text.slice(start, skipSpaceBack(text, start, colon));
-  const from = skipSpace(text, colon + 1);
+  const { text } = reading;
+  const nameEnd = skipSpaceBack(text, start, colon);
   let value: string;
   if (folded) {
     value = unfold(text, colon + 1, end);
     if (value.includes("\r")) fault(reading, "Bad Header Line");
-  } else value = text.slice(from, skipSpaceBack(text, Math.min(from, end), end));
-  const known = knownHeader(written);
+  } else {
+    const from = skipSpace(text, colon + 1);
+    value = text.slice(from, skipSpaceBack(text, Math.min(from, end), end));
+  }
+  const known = knownHeader(text, start, nameEnd);
   if (known) readKnown(reading, known, value);
-  else if (isToken(written)) fields.push({ key: written.toLowerCase(), name: written, value });
+  else if (within(TOKEN, text, start, nameEnd))
+    reading.fields.push(new HeaderField(headerNamed(text.slice(start, nameEnd)), value));
   else fault(reading, "Bad Header Name");
 }
 
@@ -193,19 +205,22 @@ function readKnown(reading: Reading, known: HeaderName, value: string): void {
   if (role !== Role.other && role !== Role.contact) {
     // RFC 4475 §3.3.8, §3.3.9: what may come once comes once. The same thing said twice is said once.
     const bit = 1 << role;
-    if (role === Role.single ? hasField(reading, known.key) : (reading.seen & bit) !== 0) {
-      if (reading.fields.find((field) => field.key === known.key)?.value !== value) fault(reading, `Two ${known.name}`);
-      return;
+    if ((reading.seen & bit) !== 0) {
+      const before = fieldOf(reading, known);
+      if (before) {
+        if (before.value !== value) fault(reading, `Two ${known.name}`);
+        return;
+      }
     }
     reading.seen |= bit;
   }
-  reading.fields.push({ key: known.key, name: known.name, value });
+  reading.fields.push(new HeaderField(known, value));
   switch (role) {
     case Role.from:
-      reading.from = address(reading, known, value);
+      reading.fromTag = tagOf(reading, known, value);
       break;
     case Role.to:
-      reading.to = address(reading, known, value);
+      reading.toTag = tagOf(reading, known, value);
       break;
     case Role.callId:
       reading.callId = value;
@@ -227,17 +242,18 @@ function readKnown(reading: Reading, known: HeaderName, value: string): void {
   }
 }
 
-const hasField = (reading: Reading, key: string): boolean => {
-  for (const field of reading.fields) if (field.key === key) return true;
-  return false;
-};
-
-function address(reading: Reading, known: HeaderName, value: string): NameAddr | undefined {
-  const read = parseOneNameAddr(value);
-  if (read.ok) return read.value;
-  fault(reading, `Bad ${known.name}`);
+function fieldOf(reading: Reading, header: HeaderName): HeaderField | undefined {
+  for (const field of reading.fields) if (field.header === header) return field;
   return undefined;
 }
+
+function tagOf(reading: Reading, known: HeaderName, value: string): string | null | undefined {
+  const tag = tagIn(value, false);
+  if (tag === undefined) fault(reading, `Bad ${known.name}`);
+  return tag;
+}
+
+const VIA = headerNamed("Via");
 
 /** Several Vias on one line become lines of their own, so that the topmost can be taken off (RFC 3261 §7.3.1, §16.7). */
 function readVia(reading: Reading, value: string): void {
@@ -260,7 +276,7 @@ function readVia(reading: Reading, value: string): void {
         text = formatVia(reading.via);
       }
     }
-    reading.fields.push({ key: "via", name: "Via", value: text });
+    reading.fields.push(new HeaderField(VIA, text));
   }
 }
 
@@ -268,8 +284,8 @@ function readVia(reading: Reading, value: string): void {
 function checkPresence(reading: Reading): void {
   if (reading.status !== 0) return;
   if (reading.via === undefined) fault(reading, "No Via");
-  else if (reading.from === undefined) fault(reading, "No From");
-  else if (reading.to === undefined) fault(reading, "No To");
+  else if (reading.fromTag === undefined) fault(reading, "No From");
+  else if (reading.toTag === undefined) fault(reading, "No To");
   else if (reading.callId === undefined) fault(reading, "No Call-ID");
   else if (reading.cseq === undefined) fault(reading, "No CSeq");
 }
@@ -282,12 +298,9 @@ function checkRequest(reading: Reading, request: SipRequest): void {
     if (knownMethod(method) === undefined) fault(reading, "Not Implemented", 501);
     else fault(reading, "CSeq Names Another Method");
   }
-  const uri = request.target;
-  // RFC 3261 §19.1.1, table 1: a Request-URI brings no header fields along (RFC 4475 §3.1.2.11).
-  if (!uri || (uri.scheme !== "other" && uri.headers !== undefined)) fault(reading, "Bad Request-URI");
-  // Read by way of the request, which keeps it for whoever asks next.
+  if (!isRequestUri(request.uri)) fault(reading, "Bad Request-URI"); // RFC 4475 §3.1.2.11
   const contact = request.headers.get("contact");
-  if (contact !== undefined && contact !== "*" && !request.contact) fault(reading, "Bad Contact");
+  if (contact !== undefined && contact !== "*" && tagIn(contact, true) === undefined) fault(reading, "Bad Contact");
 }
 
 /** RFC 3261 §18.3, §20.14. */

@@ -1,8 +1,8 @@
 import { err, ok, type Result } from "../support/result.ts";
 import { CR, isToken, LF, SP, skipSpace, TAB } from "./chars.ts";
 import { type ContentType, parseContentType } from "./headers.ts";
-import { Headers } from "./message.ts";
-import { knownHeader } from "./names.ts";
+import { HeaderField, Headers } from "./message.ts";
+import { knownHeader, unknownHeader } from "./names.ts";
 import { quote } from "./params.ts";
 
 /** Bodies of several parts (RFC 2046 §5.1, RFC 5621): e.g. a service description beside an SDP offer. */
@@ -96,19 +96,15 @@ function addLine(headers: Headers, line: string): boolean {
   const first = line.charCodeAt(0);
   const before = headers.fields.at(-1);
   if ((first === SP || first === TAB) && before) {
-    headers.fields[headers.fields.length - 1] = { ...before, value: `${before.value} ${line.trim()}`.trim() };
+    headers.fields[headers.fields.length - 1] = before.with(`${before.value} ${line.trim()}`.trim());
     return true;
   }
   const colon = line.indexOf(":");
   const name = line.slice(0, Math.max(0, colon)).trimEnd();
   // Compact forms are for message headers: in a part, `c` is nothing (RFC 2045).
   if (!isToken(name)) return false;
-  const known = name.length === 1 ? undefined : knownHeader(name);
-  headers.fields.push({
-    key: known?.key ?? name.toLowerCase(),
-    name: known?.name ?? name,
-    value: line.slice(skipSpace(line, colon + 1)).trimEnd(),
-  });
+  const header = (name.length === 1 ? undefined : knownHeader(name)) ?? unknownHeader(name);
+  headers.fields.push(new HeaderField(header, line.slice(skipSpace(line, colon + 1)).trimEnd()));
   return true;
 }
 

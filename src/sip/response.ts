@@ -92,7 +92,7 @@ export function responseTo(
     const { key } = field;
     if (!isCopied(key) && !(status === 100 && key === "timestamp")) continue;
     const needsTag = tag !== undefined && key === "to" && request.toTag === undefined;
-    fields.push(needsTag ? { key, name: field.name, value: withTag(field.value, tag) } : field);
+    fields.push(needsTag ? field.with(withTag(field.value, tag)) : field);
   }
   const headers = new Headers(fields);
   if (extra) for (const [name, value] of extra) headers.add(name, value);

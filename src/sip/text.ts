@@ -31,6 +31,15 @@ export function encodeUtf8(text: string): string {
   return isAscii(text) ? text : Buffer.from(text, "utf8").toString("latin1");
 }
 
+/** A character that is no octet. V8 knows without looking that a text of octets has none. */
+export const WIDE = /[^\x00-\xff]/;
+
+/** A text made fit for a line of a message: line breaks become spaces, and a character that is no octet is written in UTF-8. */
+export function oneLine(text: string): string {
+  const octets = WIDE.test(text) ? encodeUtf8(text) : text;
+  return octets.includes("\n") || octets.includes("\r") ? octets.replace(/[\r\n]+/g, " ") : octets;
+}
+
 export { isToken } from "./chars.ts";
 
 /** A whole number from 0 to `max`, digits only, at most ten of them; undefined for anything else. */

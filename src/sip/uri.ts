@@ -3,6 +3,7 @@ import {
   COLON,
   classOf,
   DIGIT,
+  EQUALS,
   GREATER,
   LESS,
   numberIn,
@@ -20,15 +21,15 @@ import { encodeUtf8 } from "./text.ts";
 /** A SIP or SIPS URI (RFC 3261 §19.1). Parts are as written, with their escapes, unless said otherwise. */
 export interface SipUri {
   readonly scheme: "sip" | "sips";
-  readonly user?: string;
-  readonly password?: string;
+  readonly user?: string | undefined;
+  readonly password?: string | undefined;
   /** An IPv6 address stands in brackets. */
   readonly host: string;
-  readonly port?: number;
+  readonly port?: number | undefined;
   /** uri-parameters: names lower-case and unescaped, values as written; without a value "". */
   readonly params: ReadonlyParams;
   /** What follows `?`: header fields for a request made from this URI; `uriHeaders` reads them. */
-  readonly headers?: string;
+  readonly headers?: string | undefined;
 }
 
 /** A URI of any other scheme, e.g. tel, of which only the scheme is known. */
@@ -51,37 +52,80 @@ const RESERVED = classOf(";/?:@&=+$,");
 
 /** Reads a URI as it stands between angle brackets or in a request line. The error is a reason phrase. */
 export function parseUri(text: string): Result<Uri, string> {
-  const colon = text.indexOf(":");
-  if (colon <= 0 || !hasUriCharacters(text, colon + 1)) return BAD_URI;
-  const scheme = schemeOf(text, colon);
-  if (scheme !== "sip" && scheme !== "sips") {
-    if (!within(SCHEME, text, 0, colon) || colon + 1 === text.length) return BAD_URI;
-    return ok({ scheme: "other", name: scheme, rest: text.slice(colon + 1) });
-  }
-  // No `@` may stand behind the host, nor unescaped in the user part, which may hold `;` and `?`, however.
-  const at = text.indexOf("@", colon);
-  const hostStart = at < 0 ? colon + 1 : at + 1;
-  const hostEnd = endOfHost(text, hostStart);
-  if (hostEnd < 0 || at === colon + 1) return BAD_URI;
-  let end = hostEnd;
-  let port: number | undefined;
-  if (text.charCodeAt(end) === COLON) {
-    end = endOfDigits(text, end + 1);
-    port = numberIn(text, hostEnd + 1, end, 5);
-    if (port < 1 || port > 65_535) return BAD_URI;
-  }
-  const question = text.indexOf("?", end);
-  const params = readUriParams(text, end, question < 0 ? text.length : question);
+  const scheme = schemeOf(text);
+  if (scheme === undefined) return BAD_URI;
+  if (scheme !== "sip" && scheme !== "sips")
+    return ok({ scheme: "other", name: scheme, rest: text.slice(scheme.length + 1) });
+  if (!locate(text, scheme.length + 1)) return BAD_URI;
+  const { userEnd, hostStart, hostEnd, port, paramsStart, question } = places;
+  const params = readUriParams(text, paramsStart, question < 0 ? text.length : question);
   if (!params) return BAD_URI;
-  const uri: { -readonly [K in keyof SipUri]: SipUri[K] } = { scheme, host: text.slice(hostStart, hostEnd), params };
-  if (port !== undefined) uri.port = port;
-  if (question >= 0) uri.headers = text.slice(question + 1);
-  if (at < 0) return ok(uri);
-  const password = text.indexOf(":", colon + 1);
-  const hasPassword = password >= 0 && password < at;
-  uri.user = text.slice(colon + 1, hasPassword ? password : at);
-  if (hasPassword) uri.password = text.slice(password + 1, at);
-  return uri.user !== "" && escapesAreRight(uri.user) && escapesAreRight(uri.password ?? "") ? ok(uri) : BAD_URI;
+  const uri: { -readonly [K in keyof SipUri]: SipUri[K] } = {
+    scheme,
+    user: undefined,
+    password: undefined,
+    host: text.slice(hostStart, hostEnd),
+    port,
+    params,
+    headers: question < 0 ? undefined : text.slice(question + 1),
+  };
+  if (hostStart > scheme.length + 1) {
+    uri.user = text.slice(scheme.length + 1, userEnd);
+    if (userEnd < hostStart - 1) uri.password = text.slice(userEnd + 1, hostStart - 1);
+  }
+  return ok(uri);
+}
+
+/**
+ * Whether `parseUri` takes it, and it may be a Request-URI: one that brings no header fields along (RFC 3261 §19.1.1, table 1). Cuts
+ * nothing out of the text.
+ */
+export function isRequestUri(text: string): boolean {
+  const scheme = schemeOf(text);
+  if (scheme !== "sip" && scheme !== "sips") return scheme !== undefined;
+  if (!locate(text, scheme.length + 1) || places.question >= 0) return false;
+  const { paramsStart } = places;
+  if (paramsStart === text.length) return true;
+  const name = text.charCodeAt(paramsStart + 1);
+  // A single one cannot come twice: it is enough that it has a name.
+  if (text.indexOf(";", paramsStart + 1) < 0)
+    return text.charCodeAt(paramsStart) === SEMICOLON && paramsStart + 1 < text.length && name !== EQUALS;
+  return readUriParams(text, paramsStart, text.length) !== undefined;
+}
+
+/** Where the parts of a SIP URI stand in the text that `locate` was last asked about. `question` is -1 where there is none. */
+const places = {
+  userEnd: 0,
+  hostStart: 0,
+  hostEnd: 0,
+  port: undefined as number | undefined,
+  paramsStart: 0,
+  question: -1,
+};
+
+/** Finds the parts of a SIP URI behind its scheme, which ends before `start`. */
+function locate(text: string, start: number): boolean {
+  // No `@` may stand behind the host, nor unescaped in the user part, which may hold `;` and `?`, however.
+  const at = text.indexOf("@", start);
+  const hostStart = at < 0 ? start : at + 1;
+  const hostEnd = endOfHost(text, hostStart);
+  if (hostEnd < 0 || at === start) return false;
+  places.hostStart = hostStart;
+  places.hostEnd = hostEnd;
+  places.port = undefined;
+  places.paramsStart = hostEnd;
+  if (text.charCodeAt(hostEnd) === COLON) {
+    const end = endOfDigits(text, hostEnd + 1);
+    const port = numberIn(text, hostEnd + 1, end, 5);
+    if (port < 1 || port > 65_535) return false;
+    places.port = port;
+    places.paramsStart = end;
+  }
+  places.question = text.indexOf("?", places.paramsStart);
+  if (at < 0) return true;
+  const colon = text.indexOf(":", start);
+  places.userEnd = colon >= 0 && colon < at ? colon : at;
+  return places.userEnd > start && escapesAreRight(text, start, at);
 }
 
 /** host[:port] from `start` to `end` and nothing else; an IPv6 host stands in brackets (RFC 3261 §25.1). */
@@ -104,15 +148,21 @@ function endOfDigits(text: string, from: number): number {
   return i;
 }
 
-function escapesAreRight(text: string): boolean {
-  for (let at = text.indexOf("%"); at >= 0; at = text.indexOf("%", at + 1)) if (escapeAt(text, at) < 0) return false;
+function escapesAreRight(text: string, from: number, to: number): boolean {
+  for (let at = text.indexOf("%", from); at >= 0 && at < to; at = text.indexOf("%", at + 1))
+    if (at + 2 >= to || escapeAt(text, at) < 0) return false;
   return true;
 }
 
-function schemeOf(text: string, colon: number): string {
+/** The scheme in lower case; undefined where the text is no URI of any. */
+function schemeOf(text: string): string | undefined {
+  const colon = text.indexOf(":");
+  if (colon <= 0 || !hasUriCharacters(text, colon + 1)) return undefined;
   if (colon === 3 && text.startsWith("sip:")) return "sip";
   if (colon === 4 && text.startsWith("sips:")) return "sips";
-  return text.slice(0, colon).toLowerCase();
+  const scheme = text.slice(0, colon).toLowerCase();
+  if (scheme === "sip" || scheme === "sips") return scheme;
+  return within(SCHEME, text, 0, colon) && colon + 1 < text.length ? scheme : undefined;
 }
 
 /** Neither spaces nor controls, nor what ends a URI where it stands: `"`, `<`, `>`. */

@@ -38,14 +38,14 @@ export function fillResponse(
 /** Makes sure that a response other than 100 has a To tag, and returns it. */
 function tagResponse(response: SipResponse, localTag: string | undefined, random: Random): string | undefined {
   const { fields } = response.headers;
-  const at = fields.findIndex((field) => field.key === "to");
+  const at = response.headers.indexOf("to");
   const field = fields[at];
   if (!field) return undefined;
   const tag = tagOf(field.value);
   // RFC 3261 §17.2.1: a 100 SHOULD NOT get a tag.
   if (tag !== undefined || response.status === 100) return tag;
   const given = localTag ?? random.token(64);
-  fields[at] = { key: "to", name: field.name, value: `${field.value};tag=${given}` };
+  fields[at] = field.with(`${field.value};tag=${given}`);
   response.changed();
   return given;
 }

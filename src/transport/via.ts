@@ -30,7 +30,7 @@ export function viaFor(transport: TransportName, sentBy: SentBy, branch: string)
 export function stampVia(request: SipRequest, address: string, port: number): boolean {
   const via = request.via;
   const { fields } = request.headers;
-  const at = fields.findIndex((field) => field.key === "via");
+  const at = request.headers.indexOf("via");
   const field = fields[at];
   if (!via || !field) return false;
   const wantsPort = via.params.has("rport");
@@ -45,7 +45,7 @@ export function stampVia(request: SipRequest, address: string, port: number): bo
     start = next;
   }
   stamped = `${stamped.trimEnd()};received=${address}${wantsPort ? `;rport=${port}` : ""}`;
-  fields[at] = { key: field.key, name: field.name, value: end < value.length ? stamped + value.slice(end) : stamped };
+  fields[at] = field.with(end < value.length ? stamped + value.slice(end) : stamped);
   // What was read of it stays right, and need not be read again.
   via.params.set("received", address);
   if (wantsPort) via.params.set("rport", String(port));
