@@ -25,6 +25,7 @@ export interface SessionContext {
   readonly creditUntil: number | null;
 }
 
+const NOBODY: readonly Side[] = [];
 const BOTH: readonly Side[] = ["client", "server"];
 
 const providedAtStart = () => {
@@ -157,7 +158,7 @@ export const sessionMachine = setup({
     endedAt: null,
     endedBy: null,
     byeAt: null,
-    leaving: [],
+    leaving: NOBODY,
     creditUntil: null,
   }),
   initial: "proceeding",

@@ -16,7 +16,7 @@ export class SessionCharges {
   private readonly session: Session;
   private opened: ChargeBook | undefined;
   /** What is on its way to the disk; the answer to BYE waits for it. */
-  private pending: Promise<unknown>[] = [];
+  private pending: Promise<unknown>[] | undefined;
 
   constructor(core: Core, session: Session) {
     this.core = core;
@@ -64,7 +64,7 @@ export class SessionCharges {
     const event = sessionEnded(this.session.facts, startedAt, endedAt, endedBy);
     const { recorder, laterRecords } = this.core;
     let failure: { readonly error: unknown } | undefined;
-    if (this.pending.length > 0)
+    if (this.pending)
       await this.settled().catch((error) => {
         failure = { error }; // it is not answered for, and has ended all the same
       });
@@ -83,7 +83,9 @@ export class SessionCharges {
 
   /** Resolves when everything charged so far is on disk; for a session whose clock never ran. */
   async settled(): Promise<void> {
-    await Promise.all(this.pending.splice(0));
+    const { pending } = this;
+    this.pending = undefined;
+    if (pending) await Promise.all(pending);
   }
 
   /** M14: charges in an INFO; answers it. */
@@ -106,6 +108,7 @@ export class SessionCharges {
     };
     const recorded = enter();
     recorded.catch(() => this.core.laterRecords.add(enter)); // `ended` and `settled` say what it means
+    this.pending ??= [];
     this.pending.push(recorded);
   }
 

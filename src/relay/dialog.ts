@@ -1,6 +1,6 @@
 import { parseNameAddr, splitList } from "../sip/headers.ts";
 import { Headers, SipRequest, type SipResponse } from "../sip/message.ts";
-import { detach } from "../sip/text.ts";
+import { detach, inOnePiece } from "../sip/text.ts";
 import { hasLooseRouting } from "../sip/uri.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 
@@ -41,7 +41,7 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
     callId: detach(invite.callId),
     localTag,
     remoteTag: detach(invite.fromTag ?? ""),
-    local: `${detach(invite.headers.get("to") ?? "")};tag=${localTag}`,
+    local: inOnePiece(`${invite.headers.get("to") ?? ""};tag=${localTag}`),
     remote: detach(invite.headers.get("from") ?? ""),
     remoteTarget: contactUri(invite) ?? "",
     routes: routeList(invite.headers),
@@ -58,7 +58,7 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
 export function confirmDialog(dialog: Dialog, response: SipResponse): void {
   dialog.remoteTag = detach(response.toTag ?? "");
   dialog.remote = detach(response.headers.get("to") ?? "");
-  dialog.routes = routeList(response.headers).reverse();
+  dialog.routes = routeList(response.headers).toReversed();
   refreshTarget(dialog, response);
 }
 
@@ -95,7 +95,10 @@ export function nextHop(dialog: Dialog): string {
   return first === undefined ? dialog.remoteTarget : uriOf(first);
 }
 
-function routeList(headers: Headers): string[] {
+const NO_ROUTES: readonly string[] = [];
+
+function routeList(headers: Headers): readonly string[] {
+  if (!headers.has("record-route")) return NO_ROUTES;
   return headers.all("record-route").flatMap((line) => splitList(line).map(detach));
 }
 

@@ -36,7 +36,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   private readonly session: Session;
   private readonly leg: Leg;
   private transaction: ClientTransaction | undefined;
-  private timer: Timer;
+  private timer: Timer | undefined;
   private ringing = false;
   /** The first provisional answer with a To tag. */
   private early: SipResponse | undefined;
@@ -75,6 +75,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 
   stop(): void {
     this.core.timers.stop(this.timer);
+    this.timer = undefined;
   }
 
   timerFired(name: "silent" | "ringing"): void {
@@ -116,7 +117,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     const { dialog } = this.leg;
     if (this.leg.confirmed) {
       if (response.toTag === dialog.remoteTag) {
-        if (this.acknowledged !== undefined) this.leg.sendAck(this.seq, this.fillAck);
+        if (this.acknowledged !== undefined) this.ackAgain();
       } else {
         this.refuseStray(response);
       }
@@ -162,9 +163,10 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     leg.send(leg.request("BYE"), IGNORED);
   }
 
-  private readonly fillAck = (ack: SipRequest): void => {
-    if (this.acknowledged) pass(this.acknowledged, ack);
-  };
+  private ackAgain(): void {
+    const { acknowledged } = this;
+    this.leg.sendAck(this.seq, acknowledged ? (ack) => pass(acknowledged, ack) : undefined);
+  }
 }
 
 /** Builds the INVITE to a session's app server from the client's and sends it; hands over the invitation when it is on its way. */

@@ -8,6 +8,7 @@ export interface TimerOwner<Name extends string = string> {
 export class Timer {
   readonly queue: Queue;
   readonly name: string;
+  /** Milliseconds since the queues were made. */
   readonly dueAt: number;
   owner: TimerOwner | undefined;
   next: Timer | undefined;
@@ -42,11 +43,14 @@ export class TimerQueues {
   private readonly failed: (error: unknown) => void;
   private readonly queues = new Map<number, Queue>();
   private running = 0;
+  /** Times are counted from here: small numbers take no room of their own. */
+  private readonly since: number;
 
   /** `failed` gets what an owner throws: one owner's trouble does not stop the others' timers. */
   constructor(clock: Clock, failed: (error: unknown) => void) {
     this.clock = clock;
     this.failed = failed;
+    this.since = clock.now();
   }
 
   /** How many timers run now. */
@@ -61,7 +65,7 @@ export class TimerQueues {
       queue = { durationMs, first: undefined, last: undefined, armed: undefined };
       this.queues.set(durationMs, queue);
     }
-    const timer = new Timer(queue, name, this.clock.now() + durationMs, owner as TimerOwner);
+    const timer = new Timer(queue, name, this.clock.now() - this.since + durationMs, owner as TimerOwner);
     if (queue.last) queue.last.next = timer;
     else queue.first = timer;
     queue.last = timer;
@@ -94,7 +98,7 @@ export class TimerQueues {
 
   private run(queue: Queue): void {
     // `armed` stays set until the end, so that a timer started on the way does not arm the clock past the ones before it.
-    const now = this.clock.now();
+    const now = this.clock.now() - this.since;
     while (queue.first && queue.first.dueAt <= now) {
       const timer = queue.first;
       const owner = timer.owner;
