@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../support/result.ts";
-import { COMMA, EQUALS, endOfQuoted, QUOTE, SP, skipSpace, TAB, TOKEN } from "./chars.ts";
+import { COMMA, EQUALS, QUOTE, SP, TAB } from "./chars.ts";
+import { octetsOf, skipBlanks, skipQuoted, skipToken, Words } from "./octets.ts";
 import { Params, type ReadonlyParams, unquote } from "./params.ts";
 
 /** A challenge or credentials (RFC 3261 §20.7, §20.44): the scheme and its parameters. */
@@ -14,36 +15,44 @@ const BAD = err("Bad Authentication Parameters");
 
 /** Reads a value of WWW-Authenticate, Authorization and their Proxy- forms; each stands on a line of its own (RFC 3261 §7.3.1). */
 export function parseAuthParams(text: string): Result<AuthParams, string> {
-  const start = skipSpace(text, 0);
-  let i = start;
-  while (i < text.length && TOKEN[text.charCodeAt(i)] === 1) i++;
+  const octets = octetsOf(text);
+  const to = text.length;
+  const start = skipBlanks(octets, 0, to);
+  let i = skipToken(octets, start, to);
   if (i === start) return BAD;
   const scheme = text.slice(start, i);
   const params = new Params();
-  i = skipSpace(text, i);
-  if (isToken68(text, i)) return ok({ scheme, params });
-  while (i < text.length) {
+  i = skipBlanks(octets, i, to);
+  if (isToken68(octets, i, to)) return ok({ scheme, params });
+  while (i < to) {
     const nameStart = i;
-    while (i < text.length && TOKEN[text.charCodeAt(i)] === 1) i++;
-    const name = text.slice(nameStart, i).toLowerCase();
-    i = skipSpace(text, i);
-    if (name === "" || text.charCodeAt(i) !== EQUALS) return BAD;
-    const valueStart = skipSpace(text, i + 1);
-    i = endOfAuthValue(text, valueStart);
+    i = skipToken(octets, nameStart, to);
+    const name = COMMON.find(octets, nameStart, i) ?? text.slice(nameStart, i).toLowerCase();
+    i = skipBlanks(octets, i, to);
+    if (name === "" || i >= to || octets[i] !== EQUALS) return BAD;
+    const valueStart = skipBlanks(octets, i + 1, to);
+    i = endOfAuthValue(octets, valueStart, to);
     if (i < 0 || !params.add(name, unquote(text.slice(valueStart, i)))) return BAD;
-    i = skipSpace(text, i);
-    if (i === text.length) break;
-    if (text.charCodeAt(i) !== COMMA) return BAD;
-    i = skipSpace(text, i + 1);
+    i = skipBlanks(octets, i, to);
+    if (i === to) break;
+    if (octets[i] !== COMMA) return BAD;
+    i = skipBlanks(octets, i + 1, to);
   }
   return ok({ scheme, params });
 }
 
-function endOfAuthValue(text: string, from: number): number {
-  if (text.charCodeAt(from) === QUOTE) return endOfQuoted(text, from);
+/** The names of Digest (RFC 7616 §3.4) need not be cut from the text. */
+const COMMON = new Words(
+  "username realm nonce uri response algorithm cnonce opaque qop nc stale userhash"
+    .split(" ")
+    .map((name) => [name, name]),
+);
+
+function endOfAuthValue(octets: Buffer, from: number, to: number): number {
+  if (from < to && octets[from] === QUOTE) return skipQuoted(octets, from, to);
   let i = from;
-  for (; i < text.length; i++) {
-    const c = text.charCodeAt(i);
+  for (; i < to; i++) {
+    const c = octets[i]!;
     if (c === COMMA || c === SP || c === TAB) break;
     if (c < SP || c === QUOTE) return -1;
   }
@@ -51,13 +60,13 @@ function endOfAuthValue(text: string, from: number): number {
 }
 
 /** RFC 7235 §2.1: one word in place of parameters, perhaps with `=` at its end. */
-function isToken68(text: string, from: number): boolean {
+function isToken68(octets: Buffer, from: number, to: number): boolean {
   let i = from;
-  for (; i < text.length; i++) {
-    const c = text.charCodeAt(i);
+  for (; i < to; i++) {
+    const c = octets[i]!;
     if (c === EQUALS || c === SP || c === TAB || c === COMMA || c === QUOTE) break;
   }
-  if (i === from) return i === text.length;
-  while (text.charCodeAt(i) === EQUALS) i++;
-  return skipSpace(text, i) === text.length;
+  if (i === from) return i === to;
+  while (i < to && octets[i] === EQUALS) i++;
+  return skipBlanks(octets, i, to) === to;
 }

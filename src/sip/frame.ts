@@ -186,7 +186,7 @@ function contentLength(head: string): number | undefined {
     while (TOKEN[head.charCodeAt(nameEnd)] === 1) nameEnd++;
     const colon = skipSpace(head, nameEnd);
     if (head.charCodeAt(colon) !== COLON) continue;
-    if (knownHeader(head, line, nameEnd)?.role !== Role.contentLength) continue;
+    if (knownHeader(head.slice(line, nameEnd))?.role !== Role.contentLength) continue;
     const text = head.slice(colon + 1, endOfField(head, colon)).trim();
     const length = numberIn(text, 0, text.length, 10);
     if (length < 0 || (found !== undefined && found !== length)) return undefined;

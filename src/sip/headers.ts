@@ -2,6 +2,7 @@ import { err, ok, type Result } from "../support/result.ts";
 import {
   COLON,
   COMMA,
+  DIGIT,
   HOST,
   IPV6,
   numberIn,
@@ -12,7 +13,8 @@ import {
   TOKEN,
   within,
 } from "./chars.ts";
-import { knownMethod } from "./names.ts";
+import { methodAt } from "./names.ts";
+import { numberAt, octetsOf, skipBlanks, skipBlanksBack, skipClass, skipToken, Words } from "./octets.ts";
 import { formatParams, Params, parseParams, quote, type ReadonlyParams, readParams, splitList } from "./params.ts";
 
 export { type AuthParams, parseAuthParams } from "./auth-params.ts";
@@ -56,14 +58,18 @@ export interface Reason {
 }
 
 const BAD_VIA = err("Bad Via");
-const TRANSPORTS = new Map(["UDP", "TCP", "TLS", "WS", "WSS", "SCTP"].map((name) => [name, name]));
+const TRANSPORTS = new Words(["UDP", "TCP", "TLS", "WS", "WSS", "SCTP"].map((name) => [name, name]));
 
 /** Reads a Via value; of several on one line the first. */
 export function parseVia(text: string): Result<Via, string> {
-  const read = readVia(text);
-  if (!read) return BAD_VIA;
-  const end = readParams(text, read.end, read.via.params, true);
-  return end < 0 ? BAD_VIA : ok(read.via);
+  const via = viaIn(text, octetsOf(text), 0, text.length);
+  return via ? ok(via) : BAD_VIA;
+}
+
+/** The same for a value that stands in a text with those octets; undefined where it cannot be read. */
+export function viaIn(text: string, octets: Buffer, from: number, to: number): Via | undefined {
+  const via = readVia(text, octets, from, to);
+  return via && readParams(text, octets, paramsStart, to, via.params, true) >= 0 ? via : undefined;
 }
 
 /**
@@ -71,52 +77,52 @@ export function parseVia(text: string): Result<Via, string> {
  * is to go.
  */
 export function parseViaLoosely(text: string): Via | undefined {
-  return readVia(text)?.via;
+  return readVia(text, octetsOf(text), 0, text.length);
 }
 
-function readVia(text: string): { via: Via; end: number } | undefined {
+/** Where `readVia` has stopped. */
+let paramsStart = 0;
+
+const PROTOCOL = Buffer.from("SIP/2.0/");
+
+function readVia(text: string, octets: Buffer, from: number, to: number): Via | undefined {
   let protocol: string | undefined;
-  let at = 8;
-  if (!text.startsWith("SIP/2.0/")) {
+  let at = from;
+  while (at - from < PROTOCOL.length && octets[at] === PROTOCOL[at - from]) at++;
+  if (at - from < PROTOCOL.length) {
     // sent-protocol = protocol-name SLASH protocol-version SLASH transport, with spaces around each slash (RFC 4475 §3.1.1.1)
-    const name = readToken(text, 0);
-    if (name < 0) return undefined;
-    const slash = skipSpace(text, name);
-    const versionStart = skipSpace(text, slash + 1);
-    const version = readToken(text, versionStart);
-    if (text.charCodeAt(slash) !== SLASH || version < 0) return undefined;
-    at = skipSpace(text, version);
-    if (text.charCodeAt(at) !== SLASH) return undefined;
-    const written = `${text.slice(skipSpace(text, 0), name)}/${text.slice(versionStart, version)}`;
+    const nameStart = skipBlanks(octets, from, to);
+    const name = skipToken(octets, nameStart, to);
+    const slash = skipBlanks(octets, name, to);
+    const versionStart = skipBlanks(octets, slash + 1, to);
+    const version = skipToken(octets, versionStart, to);
+    if (name === nameStart || slash >= to || octets[slash] !== SLASH || version === versionStart) return undefined;
+    at = skipBlanks(octets, version, to);
+    if (at >= to || octets[at] !== SLASH) return undefined;
+    const written = `${text.slice(nameStart, name)}/${text.slice(versionStart, version)}`;
     if (written.toUpperCase() !== "SIP/2.0") protocol = written;
     at++;
   }
-  const transportStart = skipSpace(text, at);
-  const transportEnd = readToken(text, transportStart);
-  if (transportEnd < 0) return undefined;
-  const hostStart = skipSpace(text, transportEnd);
-  const hostEnd = endOfHost(text, hostStart);
-  if (hostStart === transportEnd || hostEnd < 0) return undefined;
-  const written = text.slice(transportStart, transportEnd);
-  let end = skipSpace(text, hostEnd);
+  const transportStart = skipBlanks(octets, at, to);
+  const transportEnd = skipToken(octets, transportStart, to);
+  const hostStart = skipBlanks(octets, transportEnd, to);
+  const hostEnd = endOfHost(octets, hostStart, to);
+  if (transportEnd === transportStart || hostStart === transportEnd || hostEnd < 0) return undefined;
+  let end = skipBlanks(octets, hostEnd, to);
   let port: number | undefined;
-  if (text.charCodeAt(end) === COLON) {
-    const portStart = skipSpace(text, end + 1);
-    let portEnd = portStart;
-    while (isDigit(text.charCodeAt(portEnd))) portEnd++;
-    port = numberIn(text, portStart, portEnd, 5);
+  if (end < to && octets[end] === COLON) {
+    const portStart = skipBlanks(octets, end + 1, to);
+    const portEnd = skipClass(DIGIT, octets, portStart, to);
+    port = numberAt(octets, portStart, portEnd, 5);
     if (port < 1 || port > 65_535) return undefined;
-    end = skipSpace(text, portEnd);
+    end = skipBlanks(octets, portEnd, to);
   }
-  const next = text.charCodeAt(end);
-  if (end < text.length && next !== SEMICOLON && next !== COMMA) return undefined;
-  const transport = TRANSPORTS.get(written) ?? written;
+  if (end < to && octets[end] !== SEMICOLON && octets[end] !== COMMA) return undefined;
+  paramsStart = end;
+  const transport = TRANSPORTS.find(octets, transportStart, transportEnd) ?? text.slice(transportStart, transportEnd);
   const host = text.slice(hostStart, hostEnd);
   const params = new Params();
-  return {
-    via: protocol === undefined ? { transport, host, port, params } : { protocol, transport, host, port, params },
-    end,
-  };
+  return protocol === undefined ? { transport, host, port, params } : { protocol, transport, host, port, params };
 }
 
 /** Writes a Via value. */
@@ -126,42 +132,36 @@ export function formatVia(via: Via): string {
 }
 
 /** The place after the host that begins at `from`, or -1 where there is none: a name, an IPv4 address, or an IPv6 address in brackets. */
-export function endOfHost(text: string, from: number): number {
-  let i = from;
-  if (text.charCodeAt(i) === 0x5b) {
-    const close = text.indexOf("]", i);
+export function endOfHost(octets: Buffer, from: number, to: number): number {
+  if (from < to && octets[from] === 0x5b) {
     // RFC 5118 §4.10: three colons in a row come from a mistake in the ABNF of RFC 3261 and must be borne.
-    return close > 0 && within(IPV6, text, i + 1, close) ? close + 1 : -1;
+    const close = skipClass(IPV6, octets, from + 1, to);
+    return close > from + 1 && close < to && octets[close] === 0x5d ? close + 1 : -1;
   }
-  while (i < text.length && HOST[text.charCodeAt(i)] === 1) i++;
-  return i === from ? -1 : i;
+  const end = skipClass(HOST, octets, from, to);
+  return end === from ? -1 : end;
 }
-
-/** The place after the token at `from`, or -1. */
-function readToken(text: string, from: number): number {
-  let i = skipSpace(text, from);
-  const start = i;
-  while (i < text.length && TOKEN[text.charCodeAt(i)] === 1) i++;
-  return i === start ? -1 : i;
-}
-
-const isDigit = (c: number): boolean => c >= 0x30 && c <= 0x39;
 
 const BAD_CSEQ = err("Bad CSeq");
 
 /** Reads CSeq. RFC 3261 §8.1.1.5: the number is less than 2^31. */
 export function parseCSeq(text: string): Result<CSeq, string> {
-  const start = skipSpace(text, 0);
-  let i = start;
-  while (isDigit(text.charCodeAt(i))) i++;
-  const number = numberIn(text, start, i, 10);
-  const methodStart = skipSpace(text, i);
-  const end = skipSpaceBack(text, methodStart, text.length);
-  if (number < 0 || number >= 0x8000_0000 || methodStart === i) return BAD_CSEQ;
-  const method = text.slice(methodStart, end);
-  const known = knownMethod(method);
-  if (known === undefined && !within(TOKEN, method)) return BAD_CSEQ;
-  return ok({ number, method: known ?? method });
+  const cseq = cseqIn(text, octetsOf(text), 0, text.length);
+  return cseq ? ok(cseq) : BAD_CSEQ;
+}
+
+/** The same for a value that stands in a text with those octets; undefined where it cannot be read. */
+export function cseqIn(text: string, octets: Buffer, from: number, to: number): CSeq | undefined {
+  const start = skipBlanks(octets, from, to);
+  const numberEnd = skipClass(DIGIT, octets, start, to);
+  const number = numberAt(octets, start, numberEnd, 10);
+  const methodStart = skipBlanks(octets, numberEnd, to);
+  const end = skipBlanksBack(octets, methodStart, to);
+  if (number < 0 || number >= 0x8000_0000 || methodStart === numberEnd) return undefined;
+  const method = methodAt(octets, methodStart, end);
+  if (method !== undefined) return { number, method };
+  if (methodStart === end || skipToken(octets, methodStart, end) < end) return undefined;
+  return { number, method: text.slice(methodStart, end) };
 }
 
 export const formatCSeq = (cseq: CSeq): string => `${cseq.number} ${cseq.method}`;
@@ -182,7 +182,8 @@ export function parseContentType(text: string): Result<ContentType, string> {
   const sub = type.slice(slash + 1).trim();
   if (!within(TOKEN, main) || !within(TOKEN, sub)) return err("Bad Content-Type");
   const params = new Params();
-  if (semicolon >= 0 && readParams(text, semicolon, params) < 0) return err("Bad Content-Type");
+  if (semicolon >= 0 && readParams(text, octetsOf(text), semicolon, text.length, params) < 0)
+    return err("Bad Content-Type");
   return ok({ type: `${main}/${sub}`, params });
 }
 

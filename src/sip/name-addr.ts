@@ -16,8 +16,8 @@ import {
   skipSpaceBack,
   TAB,
   TOKEN,
-  within,
 } from "./chars.ts";
+import { octetsOf, skipBlanks, skipBlanksBack, skipClass, skipQuoted, skipToken } from "./octets.ts";
 import { formatParams, NO_PARAMS, Params, quote, type ReadonlyParams, readParams, unquote } from "./params.ts";
 
 /** name-addr or addr-spec with the parameters of the header field: From, To, Contact, Route (RFC 3261 §20.10). */
@@ -45,12 +45,13 @@ export function parseOneNameAddr(text: string): Result<NameAddr, string> {
 }
 
 function readNameAddr(text: string, list: boolean): Result<NameAddr, string> {
-  if (!locate(text, list)) return BAD_ADDRESS;
+  const octets = octetsOf(text);
+  if (!locate(octets, 0, text.length, list)) return BAD_ADDRESS;
   const { displayFrom, displayTo, uriFrom, uriTo, end } = places;
   let params = NO_PARAMS;
   if (end < text.length) {
     const written = new Params();
-    if (readParams(text, end, written, list) < 0) return BAD_ADDRESS;
+    if (readParams(text, octets, end, text.length, written, list) < 0) return BAD_ADDRESS;
     params = written;
   }
   const uri = text.slice(uriFrom, uriTo);
@@ -61,87 +62,99 @@ function readNameAddr(text: string, list: boolean): Result<NameAddr, string> {
  * Checks an address as `parseNameAddr` does (with `list`) or `parseOneNameAddr` does. Returns its tag, null where it has none, and
  * undefined where it is no such address. Nothing but the tag is cut out of the text.
  */
-export function tagIn(text: string, list: boolean): string | null | undefined {
-  if (!locate(text, list)) return undefined;
+export function tagIn(
+  text: string,
+  list: boolean,
+  octets = octetsOf(text),
+  from = 0,
+  to = text.length,
+): string | null | undefined {
+  if (!locate(octets, from, to, list)) return undefined;
   const { end } = places;
-  if (end === text.length) return null;
-  const onlyTag = valueOfOnlyTag(text, end);
-  if (onlyTag > 0) return text.slice(onlyTag);
+  if (end === to) return null;
+  if (isOnlyTag(octets, end, to)) return text.slice(end + 5, to);
   const params = new Params();
-  return readParams(text, end, params, list) < 0 ? undefined : (params.get("tag") ?? null);
+  return readParams(text, octets, end, to, params, list) < 0 ? undefined : (params.get("tag") ?? null);
 }
 
-/** Where the value begins if nothing but `;tag=` and a token stands from there to the end of the text; otherwise -1. */
-function valueOfOnlyTag(text: string, from: number): number {
-  return text.startsWith(";tag=", from) && within(TOKEN, text, from + 5) ? from + 5 : -1;
+const TAG = [SEMICOLON, 0x74, 0x61, 0x67, EQUALS];
+
+/** Whether nothing but `;tag=` and a token stands there. */
+function isOnlyTag(octets: Buffer, from: number, to: number): boolean {
+  for (let i = 0; i < TAG.length; i++) if (octets[from + i] !== TAG[i]) return false;
+  return from + TAG.length < to && skipToken(octets, from + TAG.length, to) === to;
 }
 
-/** Where the parts of an address stand in the text that `locate` was last asked about. `displayFrom` is -1 where there is none. */
+/** Where the parts of the address stand that `locate` was last asked about. `displayFrom` is -1 where it has no name. */
 const places = { displayFrom: -1, displayTo: -1, uriFrom: 0, uriTo: 0, end: 0 };
 
-/** Finds the first address of a text, up to its parameters. */
-function locate(text: string, list: boolean): boolean {
-  const start = skipSpace(text, 0);
+/** Finds the first address there, up to its parameters. */
+function locate(octets: Buffer, from: number, to: number, list: boolean): boolean {
+  const start = skipBlanks(octets, from, to);
   places.displayFrom = -1;
-  let less: number;
-  if (text.charCodeAt(start) === QUOTE) {
-    const end = endOfQuoted(text, start);
+  let less = start;
+  if (start < to && octets[start] === QUOTE) {
+    const end = skipQuoted(octets, start, to);
     if (end < 0) return false;
-    less = skipSpace(text, end);
-    if (text.charCodeAt(less) !== LESS) return false;
+    less = skipBlanks(octets, end, to);
+    if (less >= to || octets[less] !== LESS) return false;
     places.displayFrom = start;
     places.displayTo = end;
   } else {
-    less = text.indexOf("<", start);
-    const quoted = less < 0 ? -1 : text.indexOf('"', start);
-    if (less < 0 || (quoted >= 0 && quoted < less)) return locateAddrSpec(text, start, list);
+    for (; less < to && octets[less] !== LESS; less++)
+      if (octets[less] === QUOTE) return locateAddrSpec(octets, start, to, list);
+    if (less === to) return locateAddrSpec(octets, start, to, list);
     if (less > start) {
-      const end = skipSpaceBack(text, start, less);
+      const end = skipBlanksBack(octets, start, less);
       // No name: the bracket belongs to a later address of the list (`sip:a@b, <sip:c@d>`), or to nothing.
-      if (!isDisplayName(text, start, end)) return locateAddrSpec(text, start, list);
+      if (!isDisplayName(octets, start, end)) return locateAddrSpec(octets, start, to, list);
       places.displayFrom = start;
       places.displayTo = end;
     }
   }
-  const greater = text.indexOf(">", less);
+  const greater = endOfUri(octets, less + 1, to);
   places.uriFrom = less + 1;
   places.uriTo = greater;
   places.end = greater + 1;
-  return isUriText(text, less + 1, greater);
+  return greater > 0 && greater < to && octets[greater] === GREATER;
 }
 
-function locateAddrSpec(text: string, start: number, list: boolean): boolean {
+function locateAddrSpec(octets: Buffer, start: number, to: number, list: boolean): boolean {
   let end = start;
-  for (; end < text.length; end++) {
-    const c = text.charCodeAt(end);
+  for (; end < to; end++) {
+    const c = octets[end]!;
     if (c === SEMICOLON || c === SP || c === TAB) break;
     if (c === COMMA && list) break;
     if (c === COMMA || c === QUESTION) return false;
   }
   places.uriFrom = start;
   places.uriTo = places.end = end;
-  return isUriText(text, start, end);
+  return endOfUri(octets, start, end) === end;
 }
 
-/** A scheme, a colon, and something behind it without spaces, controls, quotes or angle brackets. */
-function isUriText(text: string, from: number, to: number): boolean {
-  let i = from;
-  while (i < to && SCHEME[text.charCodeAt(i)] === 1) i++;
-  if (i === from || i + 1 >= to || text.charCodeAt(i) !== COLON) return false;
-  for (i++; i < to; i++) {
-    const c = text.charCodeAt(i);
-    if (c <= SP || c === QUOTE || c === LESS || c === GREATER || c === 0x7f) return false;
+/**
+ * A scheme, a colon, and something behind it up to `to` or to the first space, control, quote or angle bracket, whose place is returned; -1
+ * where no URI stands there.
+ */
+function endOfUri(octets: Buffer, from: number, to: number): number {
+  const colon = skipClass(SCHEME, octets, from, to);
+  if (colon === from || colon >= to || octets[colon] !== COLON) return -1;
+  let i = colon + 1;
+  for (; i < to; i++) {
+    const c = octets[i]!;
+    if (TOKEN[c] === 1) continue;
+    if (c <= SP || c === QUOTE || c === LESS || c === GREATER || c === 0x7f) break;
   }
-  return true;
+  return i > colon + 1 ? i : -1;
 }
 
 /**
  * display-name = *(token LWS). DEVIATION: besides tokens, what phones in the field send unquoted is taken (`@`, `(`, `/`, octets of
  * UTF-8), as long as nobody can mistake it for a separator: `Bell, Alexander <sip:...>` is refused (RFC 4475 §3.1.2.15).
  */
-function isDisplayName(text: string, from: number, to: number): boolean {
+function isDisplayName(octets: Buffer, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {
-    const c = text.charCodeAt(i);
+    const c = octets[i]!;
     if (TOKEN[c] === 1 || c === SP || c === TAB) continue;
     if (c < SP || c === 0x7f || c === COMMA || c === SEMICOLON || c === COLON || c === GREATER || c === BACKSLASH)
       return false;

@@ -1,3 +1,4 @@
+import { octetsOf, Words } from "./octets.ts";
 import { oneLine } from "./text.ts";
 
 /** The header fields that are known by name: RFC 3261 §20 and the extensions met in the field. */
@@ -87,27 +88,22 @@ const COMPACT: Readonly<Record<string, string>> = {
   y: "Identity",
 };
 
-/** The known ones by length and first letter, so that a name is found where it stands, without being cut out. */
-const SHELVES: { readonly spelt: string; readonly header: HeaderName }[][] = Array.from({ length: 32 * 32 }, () => []);
 /** Those that lines were written with, as they were written. */
 const WRITTEN = new Map<string, HeaderName>();
 /** Names may come from anywhere: no more than these are kept. */
 const MOST_WRITTEN = 512;
 const LONGEST_WRITTEN = 64;
 
-const LOWER = Uint8Array.from({ length: 256 }, (_, c) => (c >= 0x41 && c <= 0x5a ? c | 0x20 : c));
+const KNOWN = new Words(knownNames(), true);
 
-for (const name of [...NAMES, "Identity-Info"]) {
-  const key = interned(name.toLowerCase());
-  const header = { key, name: interned(name), lead: interned(`${name}: `), role: ROLES[name] ?? Role.other };
-  WRITTEN.set(header.name, header);
-  shelf(key, 0, key.length).push({ spelt: key, header });
-}
-for (const [short, name] of Object.entries(COMPACT))
-  shelf(short, 0, 1).push({ spelt: short, header: WRITTEN.get(name)! });
-
-function shelf(text: string, start: number, end: number) {
-  return SHELVES[((end - start) & 31) * 32 + (text.charCodeAt(start) & 31)]!;
+function* knownNames(): Iterable<[spelt: string, header: HeaderName]> {
+  for (const name of [...NAMES, "Identity-Info"]) {
+    const key = interned(name.toLowerCase());
+    const header = { key, name: interned(name), lead: interned(`${name}: `), role: ROLES[name] ?? Role.other };
+    WRITTEN.set(header.name, header);
+    yield [key, header];
+  }
+  for (const [short, name] of Object.entries(COMPACT)) yield [short, WRITTEN.get(name)!];
 }
 
 /** The copy that V8 keeps of property names and of literals in code: two such texts are compared by address. */
@@ -115,19 +111,14 @@ function interned(text: string): string {
   return Object.keys({ [text]: 0 })[0]!;
 }
 
-/** A known header field by its name, long or compact, in any case, as it stands in a text; undefined where the name is not known. */
-export function knownHeader(text: string, start = 0, end = text.length): HeaderName | undefined {
-  if (end <= start) return undefined;
-  for (const { spelt, header } of shelf(text, start, end)) if (stands(spelt, text, start, end)) return header;
-  return undefined;
+/** A known header field by its name, long or compact, in any case; undefined where the name is not known. */
+export function knownHeader(written: string): HeaderName | undefined {
+  return headerAt(octetsOf(written), 0, written.length);
 }
 
-/** Whether just that stands there, in whatever case. */
-function stands(spelt: string, text: string, start: number, end: number): boolean {
-  if (spelt.length !== end - start) return false;
-  for (let i = 0; i < spelt.length; i++) if (LOWER[text.charCodeAt(start + i)] !== spelt.charCodeAt(i)) return false;
-  return true;
-}
+/** The same for a name that stands there. */
+export const headerAt = (octets: Buffer, from: number, to: number): HeaderName | undefined =>
+  KNOWN.find(octets, from, to);
 
 /** The header field of that name, known or not; its lines are written with the name as given here. */
 export function headerNamed(written: string): HeaderName {
@@ -153,13 +144,17 @@ export function headerKey(written: string): string {
   return headerNamed(written).key;
 }
 
-const METHODS = new Map(
+const METHODS = new Words(
   ["INVITE", "ACK", "BYE", "CANCEL", "OPTIONS", "REGISTER", "INFO", "UPDATE", "PRACK", "REFER", "SUBSCRIBE", "NOTIFY"]
     .concat(["MESSAGE", "PUBLISH"])
     .map((method) => [method, method]),
 );
 
 /** The one copy of a method's name, so that comparing costs nothing; undefined where no RFC defines the method. */
+export const methodAt = (octets: Buffer, from: number, to: number): string | undefined =>
+  METHODS.find(octets, from, to);
+
+/** The same for a method that was cut out. */
 export function knownMethod(written: string): string | undefined {
-  return METHODS.get(written);
+  return methodAt(octetsOf(written), 0, written.length);
 }

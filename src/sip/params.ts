@@ -15,6 +15,7 @@ import {
   TOKEN,
   within,
 } from "./chars.ts";
+import { octetsOf, skipBlanks, skipQuoted, skipToken, Words } from "./octets.ts";
 
 /** Parameters and lists, the two things of which most header values are made (RFC 3261 §7.3.1, §25.1). */
 
@@ -105,70 +106,58 @@ export type ReadonlyParams = Pick<Params, "size" | "get" | "has" | typeof Symbol
 export const NO_PARAMS: ReadonlyParams = new Params();
 
 /**
- * Reads `;name=value;name` from `from` to the end of the text. Where `list` is set, a comma ends it, too. Returns where it ended, or
- * -1 where this is no list of parameters. RFC 3261 §7.3.1: no name may come twice.
+ * Reads `;name=value;name` from `from` to `to` of a text with those octets. Where `list` is set, a comma ends it, too. Returns where it
+ * ended, or -1 where this is no list of parameters. RFC 3261 §7.3.1: no name may come twice.
  */
-export function readParams(text: string, from: number, params: Params, list = false): number {
-  let i = skipSpace(text, from);
-  while (i < text.length) {
-    const c = text.charCodeAt(i);
+export function readParams(
+  text: string,
+  octets: Buffer,
+  from: number,
+  to: number,
+  params: Params,
+  list = false,
+): number {
+  let i = skipBlanks(octets, from, to);
+  while (i < to) {
+    const c = octets[i]!;
     if (c === COMMA && list) return i;
     if (c !== SEMICOLON) return -1;
-    const start = skipSpace(text, i + 1);
-    i = start;
-    while (i < text.length && TOKEN[text.charCodeAt(i)] === 1) i++;
+    const start = skipBlanks(octets, i + 1, to);
+    i = skipToken(octets, start, to);
     if (i === start) return -1;
-    const name = parameterName(text, start, i);
-    i = skipSpace(text, i);
+    const name = COMMON.find(octets, start, i) ?? text.slice(start, i).toLowerCase();
+    i = skipBlanks(octets, i, to);
     let value = "";
-    if (text.charCodeAt(i) === EQUALS) {
-      const valueStart = skipSpace(text, i + 1);
-      const end = endOfValue(text, valueStart, list);
+    if (i < to && octets[i] === EQUALS) {
+      const valueStart = skipBlanks(octets, i + 1, to);
+      const end = endOfValue(octets, valueStart, to, list);
       if (end < 0) return -1;
       value = text.slice(valueStart, end);
-      if (text.charCodeAt(valueStart) === QUOTE) value = unquote(value);
-      i = skipSpace(text, end);
+      if (octets[valueStart] === QUOTE) value = unquote(value);
+      i = skipBlanks(octets, end, to);
     }
     if (!params.add(name, value)) return -1;
   }
   return i;
 }
 
+/** The names that stand in nearly every message need not be cut from it. */
+const COMMON = new Words(
+  "branch rport received tag lr transport maddr ttl user ob expires q".split(" ").map((name) => [name, name]),
+);
+
 /** gen-value = token / host / quoted-string; whatever is no separator is taken (RFC 5118 §4.5: a bare IPv6 address). */
-function endOfValue(text: string, from: number, list: boolean): number {
-  if (text.charCodeAt(from) === QUOTE) return endOfQuoted(text, from);
+function endOfValue(octets: Buffer, from: number, to: number, list: boolean): number {
+  if (from < to && octets[from] === QUOTE) return skipQuoted(octets, from, to);
   let i = from;
-  for (; i < text.length; i++) {
-    const c = text.charCodeAt(i);
+  for (; i < to; i++) {
+    const c = octets[i]!;
+    if (TOKEN[c] === 1) continue;
     if (c === SEMICOLON || c === SP || c === TAB) break;
     if (c === COMMA && list) break;
     if (c < SP || c === QUOTE || c === COMMA || c === LESS || c === GREATER || c === 0x7f) return -1;
   }
   return i;
-}
-
-/** The names that stand in nearly every message, by the code of the first letter, so that they need not be cut from it. */
-const COMMON: string[][] = Array.from({ length: 128 }, () => []);
-for (const name of "branch rport received tag lr transport maddr ttl user ob expires q".split(" "))
-  COMMON[name.charCodeAt(0)]!.push(name);
-
-/** A name in lower case, from the text. */
-function parameterName(text: string, from: number, to: number): string {
-  for (const common of COMMON[text.charCodeAt(from)]!) if (stands(common, text, from, to)) return common;
-  const name = text.slice(from, to);
-  // Most names are written in lower case already.
-  for (let i = from; i < to; i++) {
-    const c = text.charCodeAt(i);
-    if (c >= 0x41 && c <= 0x5a) return name.toLowerCase();
-  }
-  return name;
-}
-
-/** Whether just that stands there. */
-function stands(name: string, text: string, from: number, to: number): boolean {
-  if (name.length !== to - from) return false;
-  for (let i = 0; i < name.length; i++) if (name.charCodeAt(i) !== text.charCodeAt(from + i)) return false;
-  return true;
 }
 
 /** Parameters `;a=b;c` (the first semicolon may be missing). The error is a reason phrase. */
@@ -177,7 +166,7 @@ export function parseParams(text: string): Result<Params, string> {
   const start = skipSpace(text, 0);
   if (start === text.length) return ok(params);
   const whole = text.charCodeAt(start) === SEMICOLON ? text : `;${text}`;
-  return readParams(whole, 0, params) < 0 ? err("Bad Parameters") : ok(params);
+  return readParams(whole, octetsOf(whole), 0, whole.length, params) < 0 ? err("Bad Parameters") : ok(params);
 }
 
 /** `;name=value;name`, or "". What is neither a token nor a host is put in quotes. */

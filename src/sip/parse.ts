@@ -1,18 +1,9 @@
 import { err, ok, type Result } from "../support/result.ts";
-import { COLON, CR, LF, numberIn, SP, skipSpace, skipSpaceBack, TAB, TOKEN, within } from "./chars.ts";
-import {
-  type CSeq,
-  formatVia,
-  parseCSeq,
-  parseMaxForwards,
-  parseVia,
-  parseViaLoosely,
-  splitList,
-  tagIn,
-  type Via,
-} from "./headers.ts";
+import { COLON, COMMA, CR, LF, SP, TAB } from "./chars.ts";
+import { type CSeq, cseqIn, formatVia, parseViaLoosely, splitList, tagIn, type Via, viaIn } from "./headers.ts";
 import { HeaderField, Headers, type SipMessage, type SipRequest } from "./message.ts";
-import { type HeaderName, headerNamed, knownHeader, knownMethod, Role } from "./names.ts";
+import { type HeaderName, headerAt, headerNamed, knownMethod, Role } from "./names.ts";
+import { find, numberAt, octetsOf, skipBlanks, skipBlanksBack, skipToken } from "./octets.ts";
 import { readStartLine } from "./start-line.ts";
 import { isRequestUri } from "./uri.ts";
 
@@ -67,7 +58,7 @@ export function parseMessage(
   const tooLong = bytes.length > bounds.maxMessageBytes;
   const text = bytes.toString("latin1", 0, tooLong ? bounds.maxMessageBytes : bytes.length);
   let start = 0;
-  while (start < text.length && isLineBreak(text.charCodeAt(start))) start++; // RFC 3261 §7.5
+  while (start < text.length && isLineBreak(bytes[start]!)) start++; // RFC 3261 §7.5
   const reading: Reading = {
     text,
     fields: [],
@@ -85,17 +76,16 @@ export function parseMessage(
   if (tooLong) fault(reading, "Message Too Large", 513);
   const lf = text.indexOf("\n", start);
   if (lf < 0) return err({ status: 400, reason: "No Start Line" });
-  const lineEnd = endOfLine(text, start, lf);
-  const line = readStartLine(text, start, lineEnd, new Headers(reading.fields));
-  const { message } = line;
-  if (!message) return err({ status: line.status, reason: line.reason });
-  if (line.status !== 0) fault(reading, line.reason, line.status);
+  const lineEnd = endOfLine(bytes, start, lf);
+  const { message, wrong } = readStartLine(text, bytes, start, lineEnd, new Headers(reading.fields));
+  if (!message) return err(wrong);
+  if (wrong.status !== 0) fault(reading, wrong.reason, wrong.status);
   if (hasLoneCr(text, start, lineEnd)) fault(reading, "Bad Start Line");
   const bodyStart = readFields(reading, bytes, lf + 1);
   if (bodyStart < 0) fault(reading, "Header Not Terminated");
   checkPresence(reading);
   message.known(reading.via, reading.fromTag, reading.toTag, reading.cseq);
-  if (message.isRequest) checkRequest(reading, message);
+  if (message.isRequest) checkRequest(reading, message, bytes, start + message.method.length + 1);
   if (reading.status === 0) takeBody(reading, message, bytes, bodyStart, framing);
   if (reading.status === 0) return ok(message);
   const { status, reason } = reading;
@@ -115,8 +105,8 @@ const isLineBreak = (c: number): boolean => c === CR || c === LF;
 const isBlank = (c: number): boolean => c === SP || c === TAB;
 
 /** Lines end with CRLF; LF alone is borne with. */
-const endOfLine = (text: string, start: number, lf: number): number =>
-  lf > start && text.charCodeAt(lf - 1) === CR ? lf - 1 : lf;
+const endOfLine = (octets: Buffer, start: number, lf: number): number =>
+  lf > start && octets[lf - 1] === CR ? lf - 1 : lf;
 
 /** CR alone ends a line for some and not for others: whoever sends one wants to be read in two ways. */
 function hasLoneCr(text: string, start: number, end: number): boolean {
@@ -130,27 +120,17 @@ function readFields(reading: Reading, bytes: Buffer, at: number): number {
   let start = at;
   let count = 0;
   for (;;) {
-    // One look at each octet finds the end of the name, that of the line, and a CR that ends none.
-    let colon = -1;
-    let loneCr = false;
-    let lf = start;
-    for (; ; lf++) {
-      if (lf >= text.length) return -1;
-      const c = bytes[lf]!;
-      if (c > COLON) continue;
-      if (c === LF) break;
-      if (c === COLON) {
-        if (colon < 0) colon = lf;
-      } else if (c === CR && bytes[lf + 1] !== LF) loneCr = true;
-    }
-    let end = lf > start && bytes[lf - 1] === CR ? lf - 1 : lf;
+    let lf = text.indexOf("\n", start);
+    if (lf < 0) return -1;
+    let end = endOfLine(bytes, start, lf);
     if (end === start) return lf + 1;
+    const lineEnd = end;
     let folded = false;
     // RFC 3261 §7.3.1: a line that begins with SP or HT continues the one before.
-    while (isBlank(text.charCodeAt(lf + 1))) {
+    while (isBlank(bytes[lf + 1]!)) {
       const next = text.indexOf("\n", lf + 1);
       if (next < 0) return -1;
-      end = endOfLine(text, lf + 1, next);
+      end = endOfLine(bytes, lf + 1, next);
       lf = next;
       folded = true;
     }
@@ -158,50 +138,58 @@ function readFields(reading: Reading, bytes: Buffer, at: number): number {
       fault(reading, "Message Too Large", 513);
       return -1;
     }
-    if (loneCr || colon < 0) fault(reading, "Bad Header Line");
-    if (colon >= 0) readField(reading, start, colon, end, folded);
+    if (hasLoneCr(text, start, lineEnd)) fault(reading, "Bad Header Line");
+    const colon = find(bytes, COLON, start, lineEnd);
+    if (colon < 0) fault(reading, "Bad Header Line");
+    else readField(reading, bytes, start, colon, end, folded);
     start = lf + 1;
   }
 }
 
 /** Folded lines as one: each break with the blanks around it becomes one SP (RFC 3261 §7.3.1). */
-function unfold(text: string, from: number, to: number): string {
+function unfold(text: string, octets: Buffer, from: number, to: number): string {
   let value = "";
   for (let start = from; start < to; ) {
     const lf = text.indexOf("\n", start);
-    const end = lf < 0 || lf >= to ? to : endOfLine(text, start, lf);
-    const first = skipSpace(text, start);
-    const last = skipSpaceBack(text, Math.min(first, end), end);
+    const end = lf < 0 || lf >= to ? to : endOfLine(octets, start, lf);
+    const first = skipBlanks(octets, start, end);
+    const last = skipBlanksBack(octets, first, end);
     if (last > first) value += value === "" ? text.slice(first, last) : ` ${text.slice(first, last)}`;
     start = lf < 0 ? to : lf + 1;
   }
   return value;
 }
 
-function readField(reading: Reading, start: number, colon: number, end: number, folded: boolean): void {
+function readField(reading: Reading, bytes: Buffer, start: number, colon: number, end: number, folded: boolean): void {
   const { text } = reading;
-  const nameEnd = skipSpaceBack(text, start, colon);
-  let value: string;
+  const nameEnd = skipBlanksBack(bytes, start, colon);
+  const known = headerAt(bytes, start, nameEnd);
   if (folded) {
-    value = unfold(text, colon + 1, end);
+    const value = unfold(text, bytes, colon + 1, end);
     if (value.includes("\r")) fault(reading, "Bad Header Line");
-  } else {
-    const from = skipSpace(text, colon + 1);
-    value = text.slice(from, skipSpaceBack(text, Math.min(from, end), end));
-  }
-  const known = knownHeader(text, start, nameEnd);
-  if (known) readKnown(reading, known, value);
-  else if (within(TOKEN, text, start, nameEnd))
-    reading.fields.push(new HeaderField(headerNamed(text.slice(start, nameEnd)), value));
-  else fault(reading, "Bad Header Name");
-}
-
-function readKnown(reading: Reading, known: HeaderName, value: string): void {
-  const { role } = known;
-  if (role === Role.via) {
-    readVia(reading, value);
+    if (known) readKnown(reading, known, value, octetsOf(value), 0, value.length);
+    else readUnknown(reading, bytes, start, nameEnd, value);
     return;
   }
+  const from = skipBlanks(bytes, colon + 1, end);
+  const to = skipBlanksBack(bytes, from, end);
+  if (known) readKnown(reading, known, text, bytes, from, to);
+  else readUnknown(reading, bytes, start, nameEnd, text.slice(from, to));
+}
+
+function readUnknown(reading: Reading, bytes: Buffer, start: number, nameEnd: number, value: string): void {
+  if (nameEnd === start || skipToken(bytes, start, nameEnd) < nameEnd) fault(reading, "Bad Header Name");
+  else reading.fields.push(new HeaderField(headerNamed(reading.text.slice(start, nameEnd)), value));
+}
+
+/** Reads the value that stands in `text`, whose octets are `octets`, from `from` to `to`. */
+function readKnown(reading: Reading, known: HeaderName, text: string, octets: Buffer, from: number, to: number): void {
+  const { role } = known;
+  if (role === Role.via) {
+    readVia(reading, text, octets, from, to);
+    return;
+  }
+  const value = text.slice(from, to);
   if (role !== Role.other && role !== Role.contact) {
     // RFC 4475 §3.3.8, §3.3.9: what may come once comes once. The same thing said twice is said once.
     const bit = 1 << role;
@@ -217,29 +205,35 @@ function readKnown(reading: Reading, known: HeaderName, value: string): void {
   reading.fields.push(new HeaderField(known, value));
   switch (role) {
     case Role.from:
-      reading.fromTag = tagOf(reading, known, value);
+      reading.fromTag = tagIn(text, false, octets, from, to);
+      if (reading.fromTag === undefined) fault(reading, "Bad From");
       break;
     case Role.to:
-      reading.toTag = tagOf(reading, known, value);
+      reading.toTag = tagIn(text, false, octets, from, to);
+      if (reading.toTag === undefined) fault(reading, "Bad To");
       break;
     case Role.callId:
       reading.callId = value;
-      if (value === "" || value.includes(" ") || value.includes("\t")) fault(reading, "Bad Call-ID");
+      if (from === to || find(octets, SP, from, to) >= 0 || find(octets, TAB, from, to) >= 0)
+        fault(reading, "Bad Call-ID");
       break;
-    case Role.cseq: {
-      const cseq = parseCSeq(value);
-      if (cseq.ok) reading.cseq = cseq.value;
-      else fault(reading, cseq.error);
+    case Role.cseq:
+      reading.cseq = cseqIn(text, octets, from, to);
+      if (reading.cseq === undefined) fault(reading, "Bad CSeq");
       break;
-    }
     case Role.contentLength:
-      reading.contentLength = numberIn(value, 0, value.length, 10);
+      reading.contentLength = numberAt(octets, from, to, 10);
       if (reading.contentLength < 0) fault(reading, "Bad Content-Length");
       break;
     case Role.maxForwards:
-      if (parseMaxForwards(value) === undefined) fault(reading, "Bad Max-Forwards");
+      if (!isMaxForwards(octets, from, to)) fault(reading, "Bad Max-Forwards");
       break;
   }
+}
+
+function isMaxForwards(octets: Buffer, from: number, to: number): boolean {
+  const number = numberAt(octets, from, to, 3);
+  return number >= 0 && number <= 255;
 }
 
 function fieldOf(reading: Reading, header: HeaderName): HeaderField | undefined {
@@ -247,37 +241,33 @@ function fieldOf(reading: Reading, header: HeaderName): HeaderField | undefined 
   return undefined;
 }
 
-function tagOf(reading: Reading, known: HeaderName, value: string): string | null | undefined {
-  const tag = tagIn(value, false);
-  if (tag === undefined) fault(reading, `Bad ${known.name}`);
-  return tag;
-}
-
 const VIA = headerNamed("Via");
 
 /** Several Vias on one line become lines of their own, so that the topmost can be taken off (RFC 3261 §7.3.1, §16.7). */
-function readVia(reading: Reading, value: string): void {
-  const values = value.includes(",") ? splitList(value) : [value];
-  for (const one of values) {
-    // One line may hold thousands, and every answer carries them all.
-    if (reading.fields.length >= reading.bounds.maxHeaders) {
-      fault(reading, "Message Too Large", 513);
-      return;
-    }
-    let text = one;
-    if (reading.via === undefined) {
-      const via = parseVia(one);
-      if (via.ok) reading.via = via.value;
-      else {
-        fault(reading, via.error);
-        // The answer goes to where the readable part says, and carries no more than that.
-        reading.via = parseViaLoosely(one);
-        if (!reading.via) continue;
-        text = formatVia(reading.via);
-      }
-    }
-    reading.fields.push(new HeaderField(VIA, text));
+function readVia(reading: Reading, text: string, octets: Buffer, from: number, to: number): void {
+  if (find(octets, COMMA, from, to) >= 0) {
+    for (const one of splitList(text.slice(from, to))) addVia(reading, one, octetsOf(one), 0, one.length);
+  } else addVia(reading, text, octets, from, to);
+}
+
+function addVia(reading: Reading, text: string, octets: Buffer, from: number, to: number): void {
+  // One line may hold thousands, and every answer carries them all.
+  if (reading.fields.length >= reading.bounds.maxHeaders) {
+    fault(reading, "Message Too Large", 513);
+    return;
   }
+  let value = text.slice(from, to);
+  if (reading.via === undefined) {
+    reading.via = viaIn(text, octets, from, to);
+    if (reading.via === undefined) {
+      fault(reading, "Bad Via");
+      // The answer goes to where the readable part says, and carries no more than that.
+      reading.via = parseViaLoosely(value);
+      if (!reading.via) return;
+      value = formatVia(reading.via);
+    }
+  }
+  reading.fields.push(new HeaderField(VIA, value));
 }
 
 /** RFC 3261 §8.1.1: mandatory in every request, and copied into every response. Max-Forwards is not asked for: RFC 2543 had none. */
@@ -290,7 +280,7 @@ function checkPresence(reading: Reading): void {
   else if (reading.cseq === undefined) fault(reading, "No CSeq");
 }
 
-function checkRequest(reading: Reading, request: SipRequest): void {
+function checkRequest(reading: Reading, request: SipRequest, bytes: Buffer, uriFrom: number): void {
   if (reading.status !== 0) return;
   const { method } = request;
   if (reading.cseq?.method !== method) {
@@ -298,7 +288,7 @@ function checkRequest(reading: Reading, request: SipRequest): void {
     if (knownMethod(method) === undefined) fault(reading, "Not Implemented", 501);
     else fault(reading, "CSeq Names Another Method");
   }
-  if (!isRequestUri(request.uri)) fault(reading, "Bad Request-URI"); // RFC 4475 §3.1.2.11
+  if (!isRequestUri(reading.text, bytes, uriFrom, uriFrom + request.uri.length)) fault(reading, "Bad Request-URI"); // RFC 4475 §3.1.2.11
   const contact = request.headers.get("contact");
   if (contact !== undefined && contact !== "*" && tagIn(contact, true) === undefined) fault(reading, "Bad Contact");
 }

@@ -1,36 +1,55 @@
-import { isToken, numberIn, SLASH, SP } from "./chars.ts";
+import { numberIn, SLASH, SP } from "./chars.ts";
 import { type Headers, type SipMessage, SipRequest, SipResponse } from "./message.ts";
-import { knownMethod } from "./names.ts";
+import { methodAt } from "./names.ts";
+import { find, numberAt, skipToken, Words } from "./octets.ts";
 
-/** What a start line gives: the message that it begins, and what is wrong with it (status 0: nothing). */
+/** What a start line gives: the message that it begins, and what is wrong with it. */
 interface StartLine {
   /** Undefined where the line tells neither a method nor a status. */
   readonly message: SipMessage | undefined;
+  readonly wrong: Wrong;
+}
+
+interface Wrong {
+  /** 0: nothing. */
   readonly status: number;
   readonly reason: string;
 }
 
+const GOOD = { status: 0, reason: "" };
+const BAD_REQUEST_LINE = { status: 400, reason: "Bad Request-Line" };
+const PROTOCOL = new Words([["sip", true]], true);
+const VERSION = Buffer.from("SIP/2.0");
+
 /** Reads a Request-Line or Status-Line (RFC 3261 §7.1, §7.2) into a message with those header fields. */
-export function readStartLine(text: string, start: number, end: number, headers: Headers): StartLine {
-  if (isStatusLine(text, start)) return readStatusLine(text, start, end, headers);
-  const space = text.indexOf(" ", start);
-  const written = space < 0 || space > end ? "" : text.slice(start, space);
-  const method = knownMethod(written) ?? (isToken(written) ? written : undefined);
-  if (method === undefined) return { message: undefined, status: 400, reason: "Bad Request-Line" };
+export function readStartLine(text: string, octets: Buffer, start: number, end: number, headers: Headers): StartLine {
+  if (isStatusLine(octets, start)) return readStatusLine(text, octets, start, end, headers);
+  const space = find(octets, SP, start, end);
+  const known = methodAt(octets, start, space);
+  if (known === undefined && (space <= start || skipToken(octets, start, space) < space))
+    return { message: undefined, wrong: BAD_REQUEST_LINE };
+  const method = known ?? text.slice(start, space);
   // RFC 3261 §25.1, Request-Line: one SP at each place and none at the end (RFC 4475 §3.1.2.8, §3.1.2.9).
-  let second = text.indexOf(" ", space + 1);
-  if (second < 0 || second > end) second = end;
+  let second = find(octets, SP, space + 1, end);
+  if (second < 0) second = end;
   const message = new SipRequest(method, text.slice(space + 1, second), headers);
-  const version = text.slice(Math.min(second + 1, end), end);
-  // RFC 3261 §7.1: the version is case-insensitive.
-  if (version === "SIP/2.0" || version.toUpperCase() === "SIP/2.0") return { message, status: 0, reason: "" };
-  return isSipVersion(version)
-    ? { message, status: 505, reason: "Version Not Supported" }
-    : { message, status: 400, reason: "Bad Request-Line" };
+  return { message, wrong: versionStands(octets, second + 1, end) ? GOOD : badVersion(text.slice(second + 1, end)) };
 }
 
-function isStatusLine(text: string, start: number): boolean {
-  return text.charCodeAt(start + 3) === SLASH && text.slice(start, start + 3).toUpperCase() === "SIP";
+function versionStands(octets: Buffer, from: number, to: number): boolean {
+  if (to - from !== VERSION.length) return false;
+  for (let i = 0; i < VERSION.length; i++) if (octets[from + i] !== VERSION[i]) return false;
+  return true;
+}
+
+function badVersion(version: string): Wrong {
+  // RFC 3261 §7.1: the version is case-insensitive.
+  if (version.toUpperCase() === "SIP/2.0") return GOOD;
+  return isSipVersion(version) ? { status: 505, reason: "Version Not Supported" } : BAD_REQUEST_LINE;
+}
+
+function isStatusLine(octets: Buffer, start: number): boolean {
+  return octets[start + 3] === SLASH && PROTOCOL.find(octets, start, start + 3) === true;
 }
 
 /** `SIP/7.0` and its like: another version, rather than something else. */
@@ -44,11 +63,11 @@ function isSipVersion(text: string): boolean {
 }
 
 /** The reason phrase may be empty (RFC 4475 §3.1.1.13), and the space before it missing. */
-function readStatusLine(text: string, start: number, end: number, headers: Headers): StartLine {
+function readStatusLine(text: string, octets: Buffer, start: number, end: number, headers: Headers): StartLine {
   const codeEnd = start + 11;
-  const code = text.charCodeAt(start + 7) === SP ? numberIn(text, start + 8, Math.min(codeEnd, end), 3) : -1;
-  const next = codeEnd < end ? text.charCodeAt(codeEnd) : SP;
+  const code = octets[start + 7] === SP ? numberAt(octets, start + 8, Math.min(codeEnd, end), 3) : -1;
+  const next = codeEnd < end ? octets[codeEnd] : SP;
   const message = new SipResponse(code, text.slice(Math.min(codeEnd + 1, end), end), headers);
   const good = code >= 100 && code <= 699 && next === SP && text.startsWith("2.0", start + 4);
-  return good ? { message, status: 0, reason: "" } : { message, status: 400, reason: "Bad Status-Line" };
+  return { message, wrong: good ? GOOD : { status: 400, reason: "Bad Status-Line" } };
 }

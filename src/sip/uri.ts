@@ -1,13 +1,14 @@
 import { err, ok, type Result } from "../support/result.ts";
 import {
+  AT,
   COLON,
   classOf,
   DIGIT,
   EQUALS,
   GREATER,
   LESS,
-  numberIn,
   PERCENT,
+  QUESTION,
   QUOTE,
   SCHEME,
   SEMICOLON,
@@ -15,6 +16,7 @@ import {
   within,
 } from "./chars.ts";
 import { endOfHost } from "./headers.ts";
+import { find, numberAt, octetsOf, skipClass, Words } from "./octets.ts";
 import { NO_PARAMS, Params, type ReadonlyParams } from "./params.ts";
 import { encodeUtf8 } from "./text.ts";
 
@@ -52,48 +54,47 @@ const RESERVED = classOf(";/?:@&=+$,");
 
 /** Reads a URI as it stands between angle brackets or in a request line. The error is a reason phrase. */
 export function parseUri(text: string): Result<Uri, string> {
-  const scheme = schemeOf(text);
+  const octets = octetsOf(text);
+  const scheme = schemeIn(text, octets, 0, text.length);
   if (scheme === undefined) return BAD_URI;
-  if (scheme !== "sip" && scheme !== "sips")
-    return ok({ scheme: "other", name: scheme, rest: text.slice(scheme.length + 1) });
-  if (!locate(text, scheme.length + 1)) return BAD_URI;
-  const { userEnd, hostStart, hostEnd, port, paramsStart, question } = places;
-  const params = readUriParams(text, paramsStart, question < 0 ? text.length : question);
+  const start = scheme.length + 1;
+  if (scheme !== "sip" && scheme !== "sips") return ok({ scheme: "other", name: scheme, rest: text.slice(start) });
+  if (!locate(octets, start, text.length)) return BAD_URI;
+  const { userEnd, hostStart, hostEnd, port, question } = places;
+  const params = readUriParams(text, places.paramsStart, question < 0 ? text.length : question);
   if (!params) return BAD_URI;
-  const uri: { -readonly [K in keyof SipUri]: SipUri[K] } = {
+  const hasPassword = userEnd < hostStart - 1;
+  return ok({
     scheme,
-    user: undefined,
-    password: undefined,
+    user: hostStart === start ? undefined : text.slice(start, userEnd),
+    password: hasPassword ? text.slice(userEnd + 1, hostStart - 1) : undefined,
     host: text.slice(hostStart, hostEnd),
     port,
     params,
     headers: question < 0 ? undefined : text.slice(question + 1),
-  };
-  if (hostStart > scheme.length + 1) {
-    uri.user = text.slice(scheme.length + 1, userEnd);
-    if (userEnd < hostStart - 1) uri.password = text.slice(userEnd + 1, hostStart - 1);
-  }
-  return ok(uri);
+  });
 }
 
 /**
- * Whether `parseUri` takes it, and it may be a Request-URI: one that brings no header fields along (RFC 3261 §19.1.1, table 1). Cuts
- * nothing out of the text.
+ * Whether `parseUri` takes what stands there, and it may be a Request-URI: one that brings no header fields along (RFC 3261 §19.1.1,
+ * table 1). Cuts nothing out of the text.
  */
-export function isRequestUri(text: string): boolean {
-  const scheme = schemeOf(text);
+export function isRequestUri(text: string, octets: Buffer, from: number, to: number): boolean {
+  const scheme = schemeIn(text, octets, from, to);
   if (scheme !== "sip" && scheme !== "sips") return scheme !== undefined;
-  if (!locate(text, scheme.length + 1) || places.question >= 0) return false;
+  if (!locate(octets, from + scheme.length + 1, to) || places.question >= 0) return false;
   const { paramsStart } = places;
-  if (paramsStart === text.length) return true;
-  const name = text.charCodeAt(paramsStart + 1);
+  if (paramsStart === to) return true;
   // A single one cannot come twice: it is enough that it has a name.
-  if (text.indexOf(";", paramsStart + 1) < 0)
-    return text.charCodeAt(paramsStart) === SEMICOLON && paramsStart + 1 < text.length && name !== EQUALS;
-  return readUriParams(text, paramsStart, text.length) !== undefined;
+  if (find(octets, SEMICOLON, paramsStart + 1, to) < 0)
+    return octets[paramsStart] === SEMICOLON && paramsStart + 1 < to && octets[paramsStart + 1] !== EQUALS;
+  return readUriParams(text.slice(0, to), paramsStart, to) !== undefined;
 }
 
-/** Where the parts of a SIP URI stand in the text that `locate` was last asked about. `question` is -1 where there is none. */
+/**
+ * Where the parts of the SIP URI stand that `locate` was last asked about. Without a user, `hostStart` is where the URI begins behind its
+ * scheme, and `userEnd` the same. `question` is -1 where there is none.
+ */
 const places = {
   userEnd: 0,
   hostStart: 0,
@@ -103,29 +104,28 @@ const places = {
   question: -1,
 };
 
-/** Finds the parts of a SIP URI behind its scheme, which ends before `start`. */
-function locate(text: string, start: number): boolean {
+/** Finds the parts of a SIP URI from behind its scheme. */
+function locate(octets: Buffer, start: number, to: number): boolean {
   // No `@` may stand behind the host, nor unescaped in the user part, which may hold `;` and `?`, however.
-  const at = text.indexOf("@", start);
+  const at = find(octets, AT, start, to);
   const hostStart = at < 0 ? start : at + 1;
-  const hostEnd = endOfHost(text, hostStart);
+  const hostEnd = endOfHost(octets, hostStart, to);
   if (hostEnd < 0 || at === start) return false;
-  places.hostStart = hostStart;
-  places.hostEnd = hostEnd;
+  places.hostStart = places.userEnd = hostStart;
+  places.hostEnd = places.paramsStart = hostEnd;
   places.port = undefined;
-  places.paramsStart = hostEnd;
-  if (text.charCodeAt(hostEnd) === COLON) {
-    const end = endOfDigits(text, hostEnd + 1);
-    const port = numberIn(text, hostEnd + 1, end, 5);
+  if (hostEnd < to && octets[hostEnd] === COLON) {
+    const end = skipClass(DIGIT, octets, hostEnd + 1, to);
+    const port = numberAt(octets, hostEnd + 1, end, 5);
     if (port < 1 || port > 65_535) return false;
     places.port = port;
     places.paramsStart = end;
   }
-  places.question = text.indexOf("?", places.paramsStart);
+  places.question = find(octets, QUESTION, places.paramsStart, to);
   if (at < 0) return true;
-  const colon = text.indexOf(":", start);
-  places.userEnd = colon >= 0 && colon < at ? colon : at;
-  return places.userEnd > start && escapesAreRight(text, start, at);
+  const colon = find(octets, COLON, start, at);
+  places.userEnd = colon < 0 ? at : colon;
+  return places.userEnd > start && escapesAreRight(octets, start, at);
 }
 
 /** host[:port] from `start` to `end` and nothing else; an IPv6 host stands in brackets (RFC 3261 §25.1). */
@@ -134,41 +134,40 @@ export function parseHostPort(
   start = 0,
   end = text.length,
 ): Result<{ host: string; port?: number }, string> {
-  const hostEnd = endOfHost(text, start);
+  const octets = octetsOf(text);
+  const hostEnd = endOfHost(octets, start, text.length);
   if (hostEnd < 0 || hostEnd > end) return err("Bad Host");
   const host = text.slice(start, hostEnd);
   if (hostEnd === end) return ok({ host });
-  const port = text.charCodeAt(hostEnd) === COLON ? numberIn(text, hostEnd + 1, end, 5) : -1;
+  const port = octets[hostEnd] === COLON ? numberAt(octets, hostEnd + 1, end, 5) : -1;
   return port < 1 || port > 65_535 ? err("Bad Port") : ok({ host, port });
 }
 
-function endOfDigits(text: string, from: number): number {
-  let i = from;
-  while (i < text.length && DIGIT[text.charCodeAt(i)] === 1) i++;
-  return i;
-}
-
-function escapesAreRight(text: string, from: number, to: number): boolean {
-  for (let at = text.indexOf("%", from); at >= 0 && at < to; at = text.indexOf("%", at + 1))
-    if (at + 2 >= to || escapeAt(text, at) < 0) return false;
+function escapesAreRight(octets: Buffer, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) {
+    if (octets[i] !== PERCENT) continue;
+    if (i + 2 >= to || hexDigit(octets[i + 1]!) < 0 || hexDigit(octets[i + 2]!) < 0) return false;
+  }
   return true;
 }
 
-/** The scheme in lower case; undefined where the text is no URI of any. */
-function schemeOf(text: string): string | undefined {
-  const colon = text.indexOf(":");
-  if (colon <= 0 || !hasUriCharacters(text, colon + 1)) return undefined;
-  if (colon === 3 && text.startsWith("sip:")) return "sip";
-  if (colon === 4 && text.startsWith("sips:")) return "sips";
-  const scheme = text.slice(0, colon).toLowerCase();
-  if (scheme === "sip" || scheme === "sips") return scheme;
-  return within(SCHEME, text, 0, colon) && colon + 1 < text.length ? scheme : undefined;
+/** The scheme in lower case; undefined where no URI of any stands there. */
+function schemeIn(text: string, octets: Buffer, from: number, to: number): string | undefined {
+  const colon = skipClass(SCHEME, octets, from, to);
+  if (colon === from || colon + 1 >= to || octets[colon] !== COLON || !hasUriCharacters(octets, colon + 1, to))
+    return undefined;
+  return SIP_SCHEMES.find(octets, from, colon) ?? text.slice(from, colon).toLowerCase();
 }
 
+const SIP_SCHEMES = new Words(
+  ["sip", "sips"].map((scheme) => [scheme, scheme]),
+  true,
+);
+
 /** Neither spaces nor controls, nor what ends a URI where it stands: `"`, `<`, `>`. */
-function hasUriCharacters(text: string, from: number): boolean {
-  for (let i = from; i < text.length; i++) {
-    const c = text.charCodeAt(i);
+function hasUriCharacters(octets: Buffer, from: number, to: number): boolean {
+  for (let i = from; i < to; i++) {
+    const c = octets[i]!;
     if (c <= SP || c === QUOTE || c === LESS || c === GREATER || c === 0x7f) return false;
   }
   return true;
