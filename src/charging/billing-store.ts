@@ -89,7 +89,7 @@ export interface MonthTotal {
 /** What bills are made from, and can be made from again (`tollgate rebill`). */
 export type ArchivedEvent = Exclude<ChargingEvent, NoticeEvent> | CorrectionMade;
 
-/** Events in the order in which they were billed. `month` is that of the entry which an event makes, of the event itself where it makes none. */
+/** Events in the order in which they were billed. `month` is that of the entry which an event makes. */
 export interface EventGroup {
   readonly month: string;
   readonly events: readonly ArchivedEvent[];

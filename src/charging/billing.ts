@@ -3,15 +3,7 @@ import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { ok, type Result } from "../support/result.ts";
 import { isChanged, newAccount, type OpenAccount, restoreAccount, step, storedForm } from "./account.ts";
-import {
-  type Account,
-  type ArchivedEvent,
-  type BillingStore,
-  type DeadLetter,
-  type Entry,
-  type EventGroup,
-  monthOf,
-} from "./billing-store.ts";
+import type { Account, ArchivedEvent, BillingStore, DeadLetter, Entry, EventGroup } from "./billing-store.ts";
 import type { CreditStore } from "./credit-store.ts";
 import { entryFor } from "./entries.ts";
 import {
@@ -34,7 +26,7 @@ export interface BillOptions {
   readonly store: { readonly billing: BillingStore; readonly credit?: CreditStore };
   readonly clock: Clock;
   readonly log: Logger;
-  /** Whether the events are kept in the store beside the entries that they make, for `tollgate rebill`; default true. */
+  /** Whether the events that make entries are kept in the store beside them, for `tollgate rebill`; default true. */
   readonly keepEvents?: boolean;
 }
 
@@ -215,9 +207,9 @@ class BillingWorker {
         const { event, entry } = readied;
         const { account: after, actions } = step(account, event);
         // The chart asks for `enterTime` or `enterCharge`; which line that is follows from the event.
-        if (actions.length > 0 && entry) entries.push(entry);
-        if (readied.archived !== undefined && (actions.length > 0 || isChanged(account, after))) {
-          archive.add(entry?.month ?? monthOf(event.at), readied.archived);
+        if (actions.length > 0 && entry) {
+          entries.push(entry);
+          if (readied.archived !== undefined) archive.add(entry.month, readied.archived);
           readied.archived = undefined; // another round writes it no second time
         }
         account = after;

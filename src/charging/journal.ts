@@ -18,10 +18,12 @@ export interface JournalOptions {
   /** `full` is true as well while the disk has less than this many bytes free; default 256 MiB. */
   readonly minFreeDiskBytes?: number;
   /**
-   * Least time from one commit to the next; default 20 ms, since a commit takes some 250 µs of CPU however few it holds. An append that comes
+   * Least time from one commit to the next; default 50 ms, since a commit takes some 250 µs of CPU however few it holds. An append that comes
    * after a pause does not wait.
    */
   readonly commitEveryMs?: number;
+  /** The same for charges: an app server waits for the answer; default 20 ms. */
+  readonly commitChargesEveryMs?: number;
   /** How long events are gathered before they are published; default 100 ms. */
   readonly publishEveryMs?: number;
   /**
@@ -141,8 +143,10 @@ class LmdbJournal implements Journal {
   private readonly waiting: Gathering[] = [];
   private waitingBytes = 0;
   private committing: Promise<void> | undefined;
-  /** True from the moment when a commit is decided on. */
-  private scheduled = false;
+  /** Whether a commit is decided on or under way, and whether one that is decided on may still be brought forward. */
+  private scheduled: "no" | "later" | "soon" = "no";
+  /** Somebody waits for what was appended. */
+  private hurried = false;
   private commitAt = 0;
   private timer: TimerHandle | undefined;
   /** Taken by the bus, to be removed with the next commit. */
@@ -220,19 +224,24 @@ class LmdbJournal implements Journal {
     }
     last.add(event, json);
     this.waitingBytes += json.length;
+    if (event.type === "charge.made") this.hurried = true;
     this.commitSoon();
     return last.committed;
   }
 
   /** Group commit: one at a time and not more often than asked for; what comes in the meantime goes with the next. */
   private commitSoon(): void {
-    if (this.scheduled || this.closing) return;
-    this.scheduled = true;
-    const { clock, commitEveryMs = 20 } = this.options;
-    const waitMs = Math.min(commitEveryMs, this.commitAt + commitEveryMs - clock.now()); // also where the clock was set back
+    const { hurried } = this;
+    if (this.closing || this.scheduled === "soon" || (this.scheduled === "later" && !hurried)) return;
+    const { clock, commitEveryMs = 50, commitChargesEveryMs = Math.min(20, commitEveryMs) } = this.options;
+    const everyMs = hurried ? commitChargesEveryMs : commitEveryMs;
+    const waitMs = Math.min(everyMs, this.commitAt + everyMs - clock.now()); // also where the clock was set back
     const run = () => {
+      this.scheduled = "soon";
       if (!this.closing) this.committing = this.commit();
     };
+    clock.clearTimeout(this.timer);
+    this.scheduled = hurried || waitMs <= 0 ? "soon" : "later";
     if (waitMs > 0) this.timer = clock.setTimeout(run, waitMs);
     else setImmediate(run); // with all that this turn of the event loop appends
   }
@@ -240,6 +249,7 @@ class LmdbJournal implements Journal {
   private async commit(): Promise<void> {
     this.commitAt = this.options.clock.now();
     const group = this.waiting.shift();
+    if (this.waiting.length === 0) this.hurried = false;
     const count = group?.events.length ?? 0;
     const removals = this.taken;
     this.taken = [];
@@ -261,7 +271,7 @@ class LmdbJournal implements Journal {
     }
     if (group) this.waitingBytes -= group.json.length - count + 1; // less the commas
     this.committing = undefined;
-    this.scheduled = false;
+    this.scheduled = "no";
     if (this.waiting.length > 0) this.commitSoon();
     this.settleDrains();
   }
@@ -308,6 +318,8 @@ class LmdbJournal implements Journal {
     return new Promise((resolve) => {
       this.drains.push(resolve);
       this.publisher.hurry(true);
+      if (this.waiting.length > 0) this.hurried = true;
+      if (this.hurried) this.commitSoon();
       this.settleDrains();
     });
   }

@@ -1,13 +1,19 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Bus } from "../../src/bus/types.ts";
-import { type ChargingEvent, sessionChanged, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import {
+  type ChargingEvent,
+  chargeMade,
+  sessionChanged,
+  sessionEnded,
+  sessionStarted,
+} from "../../src/charging/events.ts";
 import { type JournalOptions, openJournal } from "../../src/charging/journal.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { compiled } from "./built.ts";
 import { named, run } from "./children.ts";
 import { freshFolder } from "./folders.ts";
-import { deferred, facts, JANUARY, silent } from "./samples.ts";
+import { aCharge, deferred, facts, JANUARY, silent } from "./samples.ts";
 
 const event = (n: number): ChargingEvent => sessionStarted(facts({ id: `s${n}` }), JANUARY + n);
 const events = (count: number): ChargingEvent[] => Array.from({ length: count }, (_, n) => event(n));
@@ -85,6 +91,34 @@ describe("the journal (DESIGN.md, decision 8)", () => {
     const journal = await open(freshFolder(), new FakeBus());
     await Promise.all(events(500).map((one) => journal.append(one)));
     expect(journal.stats()).toMatchObject({ appended: 500, commits: 1 });
+    await journal.close();
+  });
+
+  it("gathers for longer where nobody waits, and a charge takes along what was gathered", async () => {
+    const clock = new TestClock();
+    const bus = new FakeBus();
+    bus.away = true;
+    const every = { commitEveryMs: 50, commitChargesEveryMs: 20 };
+    const journal = await open(freshFolder(), bus, { clock, ...every });
+    const charge = (id: string) => journal.append(chargeMade(facts(), JANUARY, aCharge({ id }), "info"));
+    await journal.append(event(0)); // after a pause it waits for nothing
+    const gathered = [journal.append(event(1))];
+    clock.advance(19);
+    gathered.push(charge("1"));
+    clock.advance(1);
+    await Promise.all(gathered);
+    expect(journal.stats()).toMatchObject({ appended: 3, commits: 2 });
+
+    const later = [journal.append(event(2))];
+    clock.advance(49);
+    later.push(journal.append(event(3)));
+    clock.advance(1);
+    await Promise.all(later);
+    expect(journal.stats()).toMatchObject({ appended: 5, commits: 3 });
+
+    clock.advance(20);
+    await charge("2");
+    expect(journal.stats()).toMatchObject({ appended: 6, commits: 4 });
     await journal.close();
   });
 
