@@ -25,7 +25,7 @@ export interface HeaderName {
   readonly key: string;
   /** As RFCs write it. */
   readonly name: string;
-  /** What its lines begin with, `Via: `: without line breaks, and octets only. */
+  /** What its lines begin with, the end of the line before them included. The name is made fit for a line. */
   readonly lead: string;
   readonly role: Role;
 }
@@ -99,7 +99,7 @@ const KNOWN = new Words(knownNames(), true);
 function* knownNames(): Iterable<[spelt: string, header: HeaderName]> {
   for (const name of [...NAMES, "Identity-Info"]) {
     const key = interned(name.toLowerCase());
-    const header = { key, name: interned(name), lead: interned(`${name}: `), role: ROLES[name] ?? Role.other };
+    const header = { key, name: interned(name), lead: interned(`\r\n${name}: `), role: ROLES[name] ?? Role.other };
     WRITTEN.set(header.name, header);
     yield [key, header];
   }
@@ -129,14 +129,14 @@ function newName(written: string): HeaderName {
   const keep = WRITTEN.size < MOST_WRITTEN && written.length <= LONGEST_WRITTEN;
   const name = keep ? interned(written) : written;
   const known = knownHeader(name);
-  const header = known ? { ...known, name, lead: `${oneLine(name)}: ` } : unknownHeader(name);
+  const header = known ? { ...known, name, lead: `\r\n${oneLine(name)}: ` } : unknownHeader(name);
   if (keep) WRITTEN.set(name, header);
   return header;
 }
 
 /** A header field that is not known, by its name. */
 export function unknownHeader(name: string): HeaderName {
-  return { key: name.toLowerCase(), name, lead: `${oneLine(name)}: `, role: Role.other };
+  return { key: name.toLowerCase(), name, lead: `\r\n${oneLine(name)}: `, role: Role.other };
 }
 
 /** The key by which `Headers` finds a field: the lower-case long form. */

@@ -14,7 +14,7 @@ export function serialize(message: SipMessage): Buffer {
   for (let i = 0; i < fields.length; i++) {
     const { header, value } = fields[i]!;
     if (header.role === Role.contentLength) continue;
-    head = `${head}\r\n${header.lead}${value}`;
+    head = head + header.lead + value;
     lines++;
   }
   head += body.length === 0 ? "\r\nContent-Length: 0\r\n\r\n" : `\r\nContent-Length: ${body.length}\r\n\r\n`;
@@ -56,7 +56,7 @@ function count(text: string, what: string): number {
 function safeHead(message: SipMessage): string {
   let head = oneLine(startLine(message));
   for (const { header, value } of message.headers.fields) {
-    if (header.role !== Role.contentLength) head += `\r\n${header.lead}${oneLine(value)}`;
+    if (header.role !== Role.contentLength) head += header.lead + oneLine(value);
   }
   return `${head}\r\nContent-Length: ${message.body.length}\r\n\r\n`;
 }
