@@ -46,7 +46,7 @@ export class EndedSessions {
       book: charges.bookIfAny,
       dueAt: endedAt + facts.lateChargesMs,
       localTag: server?.dialog.localTag,
-      remoteTag: server && copyOf(server.dialog.remoteTag),
+      remoteTag: server?.dialog.remoteTag,
     });
     this.order.push(facts.id);
     this.forgetOldest();
@@ -89,6 +89,3 @@ export class EndedSessions {
     return true;
   }
 }
-
-/** A part of a message's text would keep the whole of it in memory. */
-const copyOf = (text: string): string => Buffer.from(text, "latin1").toString("latin1");

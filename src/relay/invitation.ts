@@ -1,7 +1,8 @@
 import { SESSION_HEADER } from "../charging/charge-body.ts";
+import type { AppServer } from "../directory/types.ts";
 import { withTag } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
-import { parseUri } from "../sip/uri.ts";
+import { parseUri, type Uri } from "../sip/uri.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
 import type { Destination } from "../transport/types.ts";
@@ -172,12 +173,12 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 /** Builds the INVITE to a session's app server from the client's and sends it; hands over the invitation when it is on its way. */
 export function invite(core: Core, session: Session, sent: (invitation: Invitation) => void): void {
   const unreachable = (status: number) => session.actor.send({ type: "server.failure", failure: { status } });
-  const uri = parseUri(session.appServer.uri);
-  if (!uri.ok || uri.value.scheme === "other") {
+  const uri = targetOf(session.appServer);
+  if (!uri || uri.scheme === "other") {
     unreachable(503);
     return;
   }
-  core.resolve(uri.value, (destinations) => {
+  core.resolve(uri, (destinations) => {
     const destination = destinations[0];
     const original = session.request?.transaction.request;
     if (!destination || !original) {
@@ -192,6 +193,19 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
     sent(invitation);
     invitation.send(request, destination);
   });
+}
+
+const targets = new WeakMap<AppServer, Uri | undefined>();
+
+/** An app server's URI, read once. */
+function targetOf(server: AppServer): Uri | undefined {
+  let target = targets.get(server);
+  if (target === undefined) {
+    const uri = parseUri(server.uri);
+    target = uri.ok ? uri.value : undefined;
+    targets.set(server, target);
+  }
+  return target;
 }
 
 function dialogTowards(core: Core, session: Session, original: SipRequest, destination: Destination): Dialog {

@@ -7,9 +7,9 @@ export function reply(
   transaction: ServerTransaction,
   status: number,
   headers: readonly (readonly [name: string, value: string])[] = [],
-  reason = reasonPhrase(status),
+  reason?: string,
 ): void {
-  const response = new SipResponse(status, asReasonPhrase(reason));
+  const response = new SipResponse(status, reason === undefined ? reasonPhrase(status) : asReasonPhrase(reason));
   for (const [name, value] of headers) response.headers.add(name, value);
   transaction.respond(response);
 }

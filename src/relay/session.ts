@@ -82,17 +82,18 @@ export class Session implements Owner, TimerOwner {
     const { lateChargesS = core.config.charging.lateChargesS } = service;
     const { previous, credits } = origin;
     const hold = credits?.keyFor(appServer.id);
-    this.facts = {
+    const facts: Writable<SessionFacts> = {
       id: this.id,
       user: origin.user,
       service: service.id,
       appServer: appServer.id,
       call: origin.call,
-      ...(tariff && { tariff }),
-      ...(lateChargesS > 0 && { lateChargesMs: Math.round(lateChargesS * 1000) }),
-      ...(previous && { previous }),
-      ...(hold !== undefined && { hold }),
     };
+    if (tariff) facts.tariff = tariff;
+    if (lateChargesS > 0) facts.lateChargesMs = Math.round(lateChargesS * 1000);
+    if (previous) facts.previous = previous;
+    if (hold !== undefined) facts.hold = hold;
+    this.facts = facts;
     this.charges = new SessionCharges(core, this);
     this.actor = new ChartActor(core.sessionLogic, {
       id: this.id,
@@ -294,6 +295,8 @@ export interface Asking {
   openEarlyDialog(): void;
   close(): void;
 }
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 const DONE = Promise.resolve();
 

@@ -1,8 +1,9 @@
 import { type HeaderField, type SipRequest, SipResponse } from "../sip/message.ts";
+import { Role } from "../sip/names.ts";
 import type { Random } from "../support/random.ts";
 
 /** What each response takes over from its request (RFC 3261 §8.2.6.2). */
-const COPIED = ["via", "from", "to", "call-id", "cseq"] as const;
+const COPIED: ReadonlySet<Role> = new Set([Role.via, Role.from, Role.to, Role.callId, Role.cseq]);
 
 /** The layer's own 100, with the Timestamp that must be copied into it (RFC 3261 §8.2.6.1). */
 export function trying(request: SipRequest): SipResponse {
@@ -24,10 +25,8 @@ export function fillResponse(
 ): string | undefined {
   const own = response.headers;
   const copied: HeaderField[] = [];
-  for (const key of COPIED) {
-    if (own.has(key)) continue;
-    for (const field of request.headers.fields) if (field.key === key) copied.push(field);
-  }
+  for (const field of request.headers.fields)
+    if (COPIED.has(field.header.role) && !own.has(field.key)) copied.push(field);
   if (copied.length > 0) {
     own.fields.unshift(...copied);
     response.changed();

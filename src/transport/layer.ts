@@ -1,7 +1,7 @@
-import { isIP } from "node:net";
 import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
+import { isAddress } from "./address.ts";
 import { Connection } from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { FailedFlow } from "./failed-flow.ts";
@@ -38,8 +38,6 @@ export function createTransportLayer(options: TransportLayerOptions): Transports
 /** How long a peer counts as one without TCP after it refused a connection. */
 const NO_TCP_MS = 60_000;
 const MAX_NO_TCP = 1_000;
-/** Texts that are known to be IP addresses. */
-const MAX_ADDRESSES = 1_000;
 
 class Layer implements Transports {
   private readonly options: TransportLayerOptions;
@@ -49,7 +47,6 @@ class Layer implements Transports {
   private readonly udp: UdpListener[] = [];
   private readonly tcp: Connections;
   private readonly noTcp = new Map<string, number>();
-  private readonly addresses = new Set<string>();
   private readonly counts = { messagesIn: 0, messagesOut: 0, malformed: 0, keepAlives: 0, sendFailures: 0 };
   private readonly rare = { foreignResponses: 0, oversized: 0 };
   private user: TransportUser | undefined;
@@ -153,21 +150,12 @@ class Layer implements Transports {
   }
 
   private flowTo({ transport, address, port }: Destination): Flow {
-    if (!this.isAddress(address)) return this.failing(transport, address, port, "no address");
+    if (!isAddress(address)) return this.failing(transport, address, port, "no address");
     if (transport === "tcp") return this.tcp.to(address, port);
     const socket = transport === "udp" ? this.listeners.towards("udp", address)?.socket : undefined;
     return socket
       ? new UdpFlow(socket, address, port)
       : this.failing(transport, address, port, "no such transport here");
-  }
-
-  /** The same few are asked about again and again. */
-  private isAddress(text: string): boolean {
-    if (this.addresses.has(text)) return true;
-    if (isIP(text) === 0) return false;
-    if (this.addresses.size >= MAX_ADDRESSES) this.addresses.clear();
-    this.addresses.add(text);
-    return true;
   }
 
   private failing(transport: Destination["transport"], address: string, port: number, reason: string): Flow {

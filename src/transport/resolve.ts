@@ -1,9 +1,9 @@
 import { promises as dns } from "node:dns";
-import { isIP } from "node:net";
 import type { SipUri } from "../sip/uri.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import { isAddress } from "./address.ts";
 import { orderServers } from "./srv.ts";
 import type { Destination, TransportName } from "./types.ts";
 
@@ -108,7 +108,7 @@ export class Resolver {
     if (asked === "udp" && secure) return err({ reason: "a sips URI cannot be reached by udp" }); // RFC 3261 §19.1.2
     // RFC 3263 §4: the target is the maddr parameter, where there is one.
     const target = stripBrackets(uri.params.get("maddr") || uri.host).toLowerCase();
-    if (isIP(target)) {
+    if (isAddress(target)) {
       const transport = asked ?? (secure ? "tls" : "udp"); // RFC 3263 §4.1
       if (!this.options.transports.includes(transport)) return unsupported(transport);
       return ok([{ transport, address: target, port: uri.port ?? DEFAULT_PORTS[transport] }]);
