@@ -19,7 +19,7 @@ export interface PublisherOptions {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Logger;
-  /** How long events are gathered before they are published. */
+  /** How long events are gathered before they are published; where many come, two and a half times as long. */
   readonly everyMs: number;
   read(key: GroupKey): readonly ChargingEvent[];
   /** The bus has taken these. */
@@ -28,6 +28,12 @@ export interface PublisherOptions {
 
 /** A publication holds about this many events at most, so that a long backlog goes out in pieces. */
 const BATCH_EVENTS = 1_000;
+/**
+ * So many events while they are gathered are many: then fewer and larger publications are worth more than early ones, since what a
+ * publication costs the bus, the billing worker and its store depends on the number of events only in part.
+ */
+const MANY_EVENTS = 50;
+const LONGER = 2.5;
 /** Events that are kept in memory beside the disk, for the usual case that they are published at once. */
 const REMEMBERED_EVENTS = 20_000;
 const RETRY_LEAST_MS = 100;
@@ -47,7 +53,8 @@ export class Publisher {
   private timer: TimerHandle | undefined;
   private hurried = false;
   private retryMs = RETRY_LEAST_MS;
-  private retrying = false;
+  /** What the timer is for. */
+  private waits: "gathering" | "retrying" | "leaving" = "gathering";
   private closing = false;
   private abandoned = false;
 
@@ -61,6 +68,7 @@ export class Publisher {
     this.pending.push({ key, bytes, count, events: keep ? events : undefined });
     this.pendingBytes += bytes;
     this.pendingEvents += count;
+    if (this.pendingEvents >= BATCH_EVENTS) this.gatherNoLonger();
     this.publishSoon(0);
   }
 
@@ -68,24 +76,38 @@ export class Publisher {
   hurry(on: boolean): void {
     if (this.hurried === on) return;
     this.hurried = on;
-    if (!on || this.timer === undefined || this.retrying) return;
+    if (!on) return;
+    this.gatherNoLonger();
+    this.publishSoon(0);
+  }
+
+  private gatherNoLonger(): void {
+    if (this.timer === undefined || this.waits !== "gathering") return;
     this.options.clock.clearTimeout(this.timer);
     this.timer = undefined;
-    this.publishSoon(0);
   }
 
   private publishSoon(leastMs: number): void {
     if (this.publishing || this.timer !== undefined || this.closing || this.pending.length === 0) return;
-    const { clock, everyMs } = this.options;
-    const gatherMs = this.hurried || this.pendingEvents >= BATCH_EVENTS ? 0 : everyMs;
-    this.retrying = leastMs > 0;
-    this.timer = clock.setTimeout(
-      () => {
-        this.timer = undefined;
-        this.publishing = this.publish();
-      },
-      Math.max(leastMs, gatherMs),
-    );
+    const { everyMs } = this.options;
+    const begin = () => {
+      this.publishing = this.publish();
+    };
+    if (leastMs > 0) this.wait("retrying", leastMs, begin);
+    else if (this.hurried || this.pendingEvents >= BATCH_EVENTS) this.wait("leaving", 0, begin);
+    else
+      this.wait("gathering", everyMs, () => {
+        if (this.pendingEvents < MANY_EVENTS) begin();
+        else this.wait("gathering", everyMs * (LONGER - 1), begin);
+      });
+  }
+
+  private wait(why: "gathering" | "retrying" | "leaving", ms: number, then: () => void): void {
+    this.waits = why;
+    this.timer = this.options.clock.setTimeout(() => {
+      this.timer = undefined;
+      then();
+    }, ms);
   }
 
   private async publish(): Promise<void> {

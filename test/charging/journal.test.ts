@@ -122,6 +122,34 @@ describe("the journal (DESIGN.md, decision 8)", () => {
     await journal.close();
   });
 
+  it("publishes few events soon, many in larger batches, and very many at once", async () => {
+    const clock = new TestClock();
+    const bus = new FakeBus();
+    const journal = await open(freshFolder(), bus, { clock, publishEveryMs: 100, commitEveryMs: 0 });
+    const append = (from: number, to: number) =>
+      Promise.all(Array.from({ length: to - from }, (_, n) => journal.append(event(from + n))));
+    await append(0, 5);
+    clock.advance(99);
+    expect(bus.attempts).toBe(0);
+    clock.advance(1);
+    await bus.has(5);
+    await append(5, 105);
+    clock.advance(249);
+    expect(bus.attempts).toBe(1);
+    clock.advance(1);
+    await bus.has(105);
+    await append(105, 205);
+    clock.advance(10);
+    await append(205, 1_300);
+    clock.advance(0);
+    await bus.has(205);
+    await new Promise(setImmediate);
+    clock.advance(0);
+    await bus.has(1_300);
+    expect(bus.taken.map(({ id }) => id)).toEqual(events(1_300).map(({ id }) => id));
+    await journal.close();
+  });
+
   it("keeps what the bus does not take, and publishes it in order when it does", async () => {
     const bus = new FakeBus();
     bus.away = true;
