@@ -1,7 +1,7 @@
 import { err, ok, type Result } from "../support/result.ts";
 import { COMMA, EQUALS, QUOTE, SP, TAB } from "./chars.ts";
 import { octetsOf, skipBlanks, skipQuoted, skipToken, Words } from "./octets.ts";
-import { Params, type ReadonlyParams, unquote } from "./params.ts";
+import { Params, type ReadonlyParams, valueIn } from "./params.ts";
 
 /** A challenge or credentials (RFC 3261 §20.7, §20.44): the scheme and its parameters. */
 export interface AuthParams {
@@ -32,7 +32,7 @@ export function parseAuthParams(text: string): Result<AuthParams, string> {
     if (name === "" || i >= to || octets[i] !== EQUALS) return BAD;
     const valueStart = skipBlanks(octets, i + 1, to);
     i = endOfAuthValue(octets, valueStart, to);
-    if (i < 0 || !params.add(name, unquote(text.slice(valueStart, i)))) return BAD;
+    if (i < 0 || !params.add(name, valueIn(text, octets, valueStart, i))) return BAD;
     i = skipBlanks(octets, i, to);
     if (i === to) break;
     if (octets[i] !== COMMA) return BAD;

@@ -1,4 +1,5 @@
 import { BACKSLASH, QUOTE, SP, TAB, TOKEN } from "./chars.ts";
+import { WIDE } from "./text.ts";
 
 /**
  * Scans over octets. They are several times faster than those over the characters of a text (`chars.ts`), since V8 asks at each
@@ -19,11 +20,16 @@ export function octetsOf(text: string): Buffer {
   return fill(scratch, text);
 }
 
+/** Up to this length a loop is faster than a call out of JavaScript. */
+const SHORT = 32;
+
 function fill(octets: Buffer, text: string): Buffer {
-  for (let i = 0; i < text.length; i++) {
-    const c = text.charCodeAt(i);
-    octets[i] = c > 0xff ? 0xff : c;
-  }
+  if (text.length > SHORT && !WIDE.test(text)) octets.write(text, 0, "latin1");
+  else
+    for (let i = 0; i < text.length; i++) {
+      const c = text.charCodeAt(i);
+      octets[i] = c > 0xff ? 0xff : c;
+    }
   return octets;
 }
 

@@ -15,7 +15,7 @@ import {
   TOKEN,
   within,
 } from "./chars.ts";
-import { octetsOf, skipBlanks, skipQuoted, skipToken, Words } from "./octets.ts";
+import { find, octetsOf, skipBlanks, skipQuoted, skipToken, Words } from "./octets.ts";
 
 /** Parameters and lists, the two things of which most header values are made (RFC 3261 §7.3.1, §25.1). */
 
@@ -132,8 +132,7 @@ export function readParams(
       const valueStart = skipBlanks(octets, i + 1, to);
       const end = endOfValue(octets, valueStart, to, list);
       if (end < 0) return -1;
-      value = text.slice(valueStart, end);
-      if (octets[valueStart] === QUOTE) value = unquote(value);
+      value = valueIn(text, octets, valueStart, end);
       i = skipBlanks(octets, end, to);
     }
     if (!params.add(name, value)) return -1;
@@ -158,6 +157,12 @@ function endOfValue(octets: Buffer, from: number, to: number, list: boolean): nu
     if (c < SP || c === QUOTE || c === COMMA || c === LESS || c === GREATER || c === 0x7f) return -1;
   }
   return i;
+}
+
+/** The value that stands there, without its quotes. */
+export function valueIn(text: string, octets: Buffer, from: number, to: number): string {
+  if (from === to || octets[from] !== QUOTE) return text.slice(from, to);
+  return find(octets, BACKSLASH, from, to) < 0 ? text.slice(from + 1, to - 1) : unquote(text.slice(from, to));
 }
 
 /** Parameters `;a=b;c` (the first semicolon may be missing). The error is a reason phrase. */
