@@ -75,9 +75,17 @@ export interface Challenge {
   readonly qop?: readonly string[];
 }
 
+// Nearly always the same.
+let lastRealm = "";
+let quotedRealm = '""';
+
 /** A value of WWW-Authenticate or Proxy-Authenticate. */
 export function formatChallenge({ realm, nonce, algorithm, stale, opaque, qop = ["auth"] }: Challenge): string {
-  let text = `Digest realm=${quote(encodeUtf8(realm))}, nonce=${quote(nonce)}, algorithm=${WIRE_NAMES[algorithm]}`;
+  if (realm !== lastRealm) {
+    quotedRealm = quote(encodeUtf8(realm));
+    lastRealm = realm;
+  }
+  let text = `Digest realm=${quotedRealm}, nonce=${quote(nonce)}, algorithm=${WIRE_NAMES[algorithm]}`;
   if (qop.length > 0) text += `, qop="${qop.join(",")}"`;
   if (opaque !== undefined) text += `, opaque=${quote(opaque)}`;
   return stale ? `${text}, stale=true` : text;

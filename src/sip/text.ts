@@ -24,9 +24,10 @@ export function inOnePiece(text: string): string {
 
 /** True where every character is ASCII. */
 export function isAscii(text: string): boolean {
-  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 0x7f) return false;
-  return true;
+  return !BEYOND_ASCII.test(text);
 }
+
+const BEYOND_ASCII = /[^\x00-\x7f]/;
 
 /** Text of a message (one character for each octet) as people read it. Octets that are not UTF-8 are taken as ISO 8859-1. */
 export function decodeUtf8(text: string): string {

@@ -192,6 +192,19 @@ describe("lists and parameters (RFC 3261 §7.3.1)", () => {
     expect(tokenList([])).toEqual([]);
   });
 
+  it.each([3, 12, 13, 14, 300])("keep their order and are found and changed, also where there are %i", (count) => {
+    const text = Array.from({ length: count }, (_, i) => `;p${i}=${i}`).join("");
+    const params = new Params(value(parseParams(text)));
+    expect(formatParams(params)).toBe(text);
+    expect([params.size, params.get("p2"), params.get(`p${count - 1}`)]).toEqual([count, "2", String(count - 1)]);
+    expect([params.has("p"), params.get("p")]).toEqual([false, undefined]);
+    expect([params.add("p2", "new"), params.get("p2")]).toEqual([false, "2"]);
+    params.set("p2", "new").set("last", "");
+    expect([...params].slice(2, 3)).toEqual([["p2", "new"]]);
+    expect([...params].at(-1)).toEqual(["last", ""]);
+    expect(parseParams(`${text};p0`).ok).toBe(false);
+  });
+
   it("are read with and without the first semicolon, and written with quotes where they are needed", () => {
     const params = value(parseParams('a=1;B="x\\"y" ; c'));
     expect([...params]).toEqual([

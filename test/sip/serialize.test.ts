@@ -65,6 +65,18 @@ describe("serialize (RFC 3261 §7)", () => {
     expect(bytes.toString("utf8")).toContain("Subject: 大\r\nX: 大\r\n");
   });
 
+  it("writes each message into memory of its own, however many and however long they are", () => {
+    const written = Array.from({ length: 200 }, (_, n) => {
+      const headers = new Headers().add("X", "x".repeat((n * 997) % 9_000));
+      return serialize(new SipRequest("INFO", `sip:${n}@b`, headers, Buffer.alloc((n * 31) % 9_000, n)));
+    });
+    for (const [n, bytes] of written.entries()) {
+      const length = (n * 31) % 9_000;
+      const head = `INFO sip:${n}@b SIP/2.0\r\nX: ${"x".repeat((n * 997) % 9_000)}\r\nContent-Length: ${length}\r\n\r\n`;
+      expect(bytes.equals(Buffer.concat([Buffer.from(head), Buffer.alloc(length, n)]))).toBe(true);
+    }
+  });
+
   it("writes what reads the same", () => {
     const message = read(inviteWith({ Subject: "a\r\n  b", "X-Y ": " z ", "Content-Length": "3" }, "abc, and more"));
     expect(essence(read(serialize(message)))).toEqual(essence(message));
