@@ -1,6 +1,16 @@
 import { err, ok, type Result } from "../support/result.ts";
 import { COLON, COMMA, CR, LF, SP, TAB } from "./chars.ts";
-import { type CSeq, cseqIn, formatVia, parseViaLoosely, splitList, tagIn, type Via, viaIn } from "./headers.ts";
+import {
+  type CSeq,
+  cseqIn,
+  formatVia,
+  parseMaxForwards,
+  parseViaLoosely,
+  splitList,
+  tagIn,
+  type Via,
+  viaIn,
+} from "./headers.ts";
 import { HeaderField, Headers, type SipMessage, type SipRequest } from "./message.ts";
 import { type HeaderName, headerAt, headerNamed, knownMethod, Role } from "./names.ts";
 import { find, numberAt, octetsOf, skipBlanks, skipBlanksBack, skipToken } from "./octets.ts";
@@ -226,14 +236,9 @@ function readKnown(reading: Reading, known: HeaderName, text: string, octets: Bu
       if (reading.contentLength < 0) fault(reading, "Bad Content-Length");
       break;
     case Role.maxForwards:
-      if (!isMaxForwards(octets, from, to)) fault(reading, "Bad Max-Forwards");
+      if (parseMaxForwards(value) === undefined) fault(reading, "Bad Max-Forwards");
       break;
   }
-}
-
-function isMaxForwards(octets: Buffer, from: number, to: number): boolean {
-  const number = numberAt(octets, from, to, 3);
-  return number >= 0 && number <= 255;
 }
 
 function fieldOf(reading: Reading, header: HeaderName): HeaderField | undefined {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { sameUri } from "../../src/sip/same-uri.ts";
 import {
   escapeUser,
   formatUri,
@@ -7,7 +8,6 @@ import {
   parseUri,
   unescape as resolve,
   type SipUri,
-  sameUri,
   sipUriOf,
   targetHost,
   telephoneNumber,
