@@ -1,3 +1,4 @@
+import { Slab } from "../support/slab.ts";
 import type { SipMessage } from "./message.ts";
 import { Role } from "./names.ts";
 import { oneLine, WIDE } from "./text.ts";
@@ -23,23 +24,13 @@ export function serialize(message: SipMessage): Buffer {
   return write(head, body);
 }
 
-/** Messages are written one behind the other into memory that is asked for in pieces of this size. */
-const SLAB_BYTES = 65_536;
-let slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-let used = 0;
+const slab = new Slab();
 
 function write(head: string, body: Buffer): Buffer {
-  const length = head.length + body.length;
-  if (length > SLAB_BYTES - used) {
-    if (length > SLAB_BYTES / 8) return Buffer.concat([Buffer.from(head, "latin1"), body]);
-    slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
-    used = 0;
-  }
-  const start = used;
-  used += length;
-  slab.write(head, start, "latin1");
-  if (body.length > 0) slab.set(body, start + head.length);
-  return slab.subarray(start, used);
+  const bytes = slab.take(head.length + body.length);
+  bytes.write(head, 0, "latin1");
+  if (body.length > 0) bytes.set(body, head.length);
+  return bytes;
 }
 
 function startLine(message: SipMessage): string {

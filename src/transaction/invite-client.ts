@@ -150,7 +150,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   private accept(response: SipResponse): void {
     this.state = "accepted";
     this.settle();
-    this.endTimer = this.context.timers.start(this, "M", this.context.durations.giveUpMs);
+    this.context.timers.startForGood(this, "M", this.context.durations.giveUpMs);
     this.user?.final(response);
   }
 
@@ -165,7 +165,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
       this.terminate(); // RFC 6026 §8.4: Timer D is zero.
     else {
       this.bytes = ack;
-      this.endTimer = this.context.timers.start(this, "D", this.context.durations.timerDMs);
+      this.context.timers.startForGood(this, "D", this.context.durations.timerDMs);
     }
     user?.final(response);
   }

@@ -127,7 +127,7 @@ export class InviteServer implements TimerOwner<TimerName> {
     this.user = undefined;
     this.context.settled(this);
     // RFC 6026 §8.7: 64*T1 for all transports.
-    this.endTimer = this.context.timers.start(this, "L", this.context.durations.giveUpMs);
+    this.context.timers.startForGood(this, "L", this.context.durations.giveUpMs);
   }
 
   private complete(bytes: Buffer): void {
@@ -160,7 +160,7 @@ export class InviteServer implements TimerOwner<TimerName> {
     }
     this.state = "confirmed";
     this.lastResponse = this.user = this.retransmitTimer = undefined;
-    this.endTimer = timers.start(this, "I", durations.t4Ms);
+    timers.startForGood(this, "I", durations.t4Ms);
   }
 
   private terminate(): void {

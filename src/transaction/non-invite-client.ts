@@ -120,7 +120,7 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
     }
     this.state = "completed";
     this.context.settled(this);
-    this.endTimer = this.context.timers.start(this, "K", this.context.durations.t4Ms);
+    this.context.timers.startForGood(this, "K", this.context.durations.t4Ms);
   }
 
   private stopTimers(): void {

@@ -1,7 +1,11 @@
+import { Slab } from "../support/slab.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Flow } from "../transport/types.ts";
 import type { MachineContext } from "./machine.ts";
 import type { TimerName } from "./timers.ts";
+
+/** Last responses are kept for 64*T1 each; all else that is written into their slab would be, too. */
+const kept = new Slab();
 
 export type NonInviteServerState = "trying" | "proceeding" | "completed" | "terminated";
 
@@ -98,9 +102,9 @@ export class NonInviteServer implements TimerOwner<TimerName> {
       return;
     }
     this.state = "completed";
-    this.lastResponse = bytes;
+    this.lastResponse = bytes && kept.copy(bytes);
     this.context.settled(this);
-    this.timer = timers.start(this, "J", durations.giveUpMs);
+    timers.startForGood(this, "J", durations.giveUpMs);
   }
 
   private terminate(): void {

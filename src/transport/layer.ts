@@ -215,7 +215,7 @@ class Layer implements Transports {
     const message = parsed.ok ? parsed.value : parsed.error.request;
     const request = message?.isRequest ? message : undefined;
     if (request) stampVia(request, address, port);
-    const flow = new UdpFlow(listener, address, request ? responsePort(request, port) : port);
+    const flow = listener.flowTo(address, request ? responsePort(request, port) : port);
     if (parsed.ok) this.deliver(parsed.value, flow);
     else this.countMalformed(parsed.error, flow);
   }

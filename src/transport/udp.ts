@@ -18,12 +18,16 @@ export interface UdpOptions {
   socketFailed(error: Error): void;
 }
 
+const RECENT_FLOWS = 1_024;
+
 /** One bound UDP socket. */
 export class UdpListener {
   readonly address: string;
   port: number;
   private readonly options: UdpOptions;
   private readonly socket: Socket;
+  /** The ways to peers that wrote lately, each at the place of its port: most write again, and nothing is made for them. */
+  private readonly recent: (UdpFlow | undefined)[] = new Array(RECENT_FLOWS).fill(undefined);
   private closed = false;
 
   constructor(options: UdpOptions) {
@@ -58,6 +62,16 @@ export class UdpListener {
     } catch {
       // The kernel's default must do.
     }
+  }
+
+  /** The way back to a peer, for answers. A request of ours has a flow of its own, which tells that it failed. */
+  flowTo(address: string, port: number): UdpFlow {
+    const place = port % RECENT_FLOWS;
+    const known = this.recent[place];
+    if (known && known.remotePort === port && known.remoteAddress === address) return known;
+    const flow = new UdpFlow(this, address, port);
+    this.recent[place] = flow;
+    return flow;
   }
 
   send(bytes: Buffer, flow: UdpFlow): void {

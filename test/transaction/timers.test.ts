@@ -34,6 +34,36 @@ describe("timer queues", () => {
     expect(fired).toEqual(["B 500", "E 500"]);
   });
 
+  it("fires timers that nobody stops, in their order, beside the others", () => {
+    const { clock, timers, fired, owner } = setUp();
+    timers.startForGood(owner, "L", 32_000);
+    timers.start(owner, "B", 32_000);
+    clock.advance(100);
+    timers.startForGood(owner, "M", 32_000);
+    timers.startForGood(owner, "K", 5_000);
+    expect(timers.size).toBe(4);
+    clock.advance(40_000);
+    expect([...fired].sort()).toEqual(["B 32000", "K 5100", "L 32000", "M 32100"]);
+    expect(timers.size).toBe(0);
+    expect(clock.armed).toBe(0);
+  });
+
+  it("keeps nothing of thousands that have fired, and goes on with those that have not", () => {
+    const { clock, timers, fired, owner } = setUp();
+    for (let i = 0; i < 5_000; i++) {
+      timers.startForGood(owner, "J", 1_000);
+      clock.advance(1);
+    }
+    expect(timers.size).toBe(999);
+    clock.advance(500);
+    expect(timers.size).toBe(499);
+    timers.close();
+    clock.advance(5_000);
+    expect(fired).toHaveLength(4_501);
+    expect(fired.at(-1)).toBe("J 5500");
+    expect([timers.size, clock.armed]).toEqual([0, 0]);
+  });
+
   it("uses one timeout of the clock for all timers of a duration", () => {
     const { clock, timers, owner } = setUp();
     for (let i = 0; i < 1_000; i++) timers.start(owner, "B", 32_000);
