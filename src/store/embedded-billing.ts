@@ -1,4 +1,4 @@
-import type { Database, RootDatabase } from "lmdb";
+import { asBinary, type Database, type RootDatabase } from "lmdb";
 import type {
   Account,
   AccountQuery,
@@ -24,8 +24,10 @@ type ArchiveKey = [month: string, number: number];
 
 /** After every string and number in lmdb's order of keys. */
 const LAST = Buffer.from([0xff]);
-/** The value where the key says it all. */
-const THERE = 0;
+const COMMA = 0x2c;
+const ZERO = 0x30;
+/** The value where the key says it all: 0, as JSON, made once. */
+const THERE = asBinary(Buffer.from("0"));
 
 /**
  * Billing in LMDB. Accounts and entries lie under the ids of their sessions, which sort by time: what is written together shares the pages of
@@ -149,13 +151,13 @@ export class EmbeddedBilling implements BillingStore {
       const [home, other] = isOver ? [this.endedDb, this.openDb] : [this.openDb, this.endedDb];
       if (other.doesExist(session) || !putNew(home, session, form)) return false;
     } else {
-      const open = this.openDb.get(session);
-      const before = open ?? this.endedDb.get(session);
-      if (before?.[0] !== revision) return false;
+      const open = this.openDb.getBinaryFast(session);
+      const ended = open ? undefined : this.endedDb.get(session);
+      if ((open ? revisionOf(open) : ended?.[0]) !== revision) return false;
       if (open && isOver) this.openDb.removeSync(session);
-      else if (!open && !isOver) this.endedDb.removeSync(session);
+      if (ended && !isOver) this.endedDb.removeSync(session);
       (isOver ? this.endedDb : this.openDb).putSync(session, form);
-      if (stateOf(before) === "chargeable") this.dueDb.removeSync([before[2] ?? 0, session]);
+      if (ended && stateOf(ended) === "chargeable") this.dueDb.removeSync([ended[2] ?? 0, session]);
     }
     if (state === "chargeable") this.dueDb.putSync([dueAt ?? 0, session], THERE);
     return true;
@@ -302,6 +304,13 @@ export class EmbeddedBilling implements BillingStore {
 type Cursor = [at: number, id: string];
 
 const stateOf = ([, state]: AccountForm) => state;
+
+/** Of an `AccountForm` as JSON, which begins with it. */
+function revisionOf(json: Buffer): number {
+  let revision = 0;
+  for (let i = 1; json[i] !== COMMA; i++) revision = revision * 10 + (json[i]! - ZERO);
+  return revision;
+}
 
 /** False where there is something already, which stays. */
 function putNew<Value>(db: Database<Value, string>, key: string, value: Value): boolean {
