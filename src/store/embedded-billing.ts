@@ -1,4 +1,4 @@
-import { asBinary, type Database, type RootDatabase } from "lmdb";
+import type { Database, RootDatabase } from "lmdb";
 import type {
   Account,
   AccountQuery,
@@ -15,7 +15,8 @@ import type {
 } from "../charging/billing-store.ts";
 import { written } from "../charging/lmdb-failure.ts";
 import { amountOf } from "../charging/month-total.ts";
-import { type AccountForm, accountForm, accountOf, type EntryForm, entryForm, entryOf } from "./embedded-forms.ts";
+import { EmbeddedAccounts, putNew, THERE } from "./embedded-accounts.ts";
+import { type EntryForm, entryForm, entryOf } from "./embedded-forms.ts";
 import { type TotalKey, TotalsInWork } from "./embedded-totals.ts";
 
 type UserKey = [user: string, month: string, at: number, id: string];
@@ -24,10 +25,6 @@ type ArchiveKey = [month: string, number: number];
 
 /** After every string and number in lmdb's order of keys. */
 const LAST = Buffer.from([0xff]);
-const COMMA = 0x2c;
-const ZERO = 0x30;
-/** The value where the key says it all: 0, as JSON, made once. */
-const THERE = asBinary(Buffer.from("0"));
 
 /**
  * Billing in LMDB. Accounts and entries lie under the ids of their sessions, which sort by time: what is written together shares the pages of
@@ -36,11 +33,7 @@ const THERE = asBinary(Buffer.from("0"));
  */
 export class EmbeddedBilling implements BillingStore {
   private readonly root: RootDatabase;
-  /** Accounts of sessions that are not over: few, and written often. */
-  private readonly openDb: Database<AccountForm, string>;
-  private readonly endedDb: Database<AccountForm, string>;
-  /** Of the ended, the ones that take late charges: [dueAt, session]. */
-  private readonly dueDb: Database<typeof THERE, [number, string]>;
+  private readonly sessions: EmbeddedAccounts;
   /** By id; a correction besides under its session, as its id alone. */
   private readonly entriesDb: Database<EntryForm | string, string>;
   private readonly usersDb: Database<typeof THERE, UserKey>;
@@ -53,10 +46,8 @@ export class EmbeddedBilling implements BillingStore {
 
   constructor(root: RootDatabase) {
     this.root = root;
-    this.openDb = root.openDB({ name: "openAccounts", encoding: "json" });
-    this.endedDb = root.openDB({ name: "endedAccounts", encoding: "json" });
-    this.dueDb = root.openDB({ name: "dueAccounts", encoding: "json" });
     this.entriesDb = root.openDB({ name: "entries", encoding: "json" });
+    this.sessions = new EmbeddedAccounts(root, this.entriesDb);
     this.usersDb = root.openDB({ name: "months", encoding: "json" });
     this.userTotalsDb = this.usersDb as unknown as Database<MonthTotal, TotalKey>;
     this.serversDb = root.openDB({ name: "monthsOfServers", encoding: "json" });
@@ -67,54 +58,43 @@ export class EmbeddedBilling implements BillingStore {
 
   async accounts(sessions: readonly string[]): Promise<(Account | undefined)[]> {
     this.root.resetReadTxn();
-    return sessions.map((session) => {
-      const form = this.openDb.get(session) ?? this.endedDb.get(session);
-      return form && accountOf(session, form);
-    });
+    return sessions.map((session) => this.sessions.get(session));
   }
 
-  async findAccounts({ state, dueBy = Number.MAX_VALUE, limit }: AccountQuery): Promise<Account[]> {
+  async findAccounts(query: AccountQuery): Promise<Account[]> {
     this.root.resetReadTxn();
-    const found: Account[] = [];
-    if (state === "running") {
-      for (const { key, value } of this.openDb.getRange({})) {
-        if (found.length >= limit) break;
-        if (stateOf(value) === state) found.push(accountOf(key, value));
-      }
-      return found;
-    }
-    for (const [dueAt, session] of this.dueDb.getKeys({ limit })) {
-      if (dueAt > dueBy) break;
-      const form = this.endedDb.get(session);
-      if (form) found.push(accountOf(session, form));
-    }
-    return found;
+    return this.sessions.find(query);
   }
 
   /** A child transaction, since only that is undone where something throws in the middle of it. */
   write(batch: BillingBatch): Promise<string[]> {
     const transaction = this.root.childTransaction(() => {
-      const known = this.writeEntries(batch.entries);
+      const accounts = new Map(batch.accounts.map((account) => [account.context.session, account]));
+      const known = this.writeEntries(batch.entries, accounts);
       for (const group of batch.archive ?? []) this.keepEvents(group, known);
       const refused: string[] = [];
-      for (const account of batch.accounts) {
-        if (!this.writeAccount(account)) refused.push(account.context.session);
-      }
+      for (const [session, account] of accounts) if (!this.sessions.write(account)) refused.push(session);
       return refused;
     });
     return written(transaction);
   }
 
-  /** Returns the ids of those that were there before. */
-  private writeEntries(entries: readonly Entry[]): ReadonlySet<string> {
+  /** Returns the ids of those that were there before. Writes the accounts that go with them, and takes these out of `accounts`. */
+  private writeEntries(entries: readonly Entry[], accounts: Map<string, Account>): ReadonlySet<string> {
     const known = new Set<string>();
     const userTotals = new TotalsInWork(this.userTotalsDb);
     const serverTotals = new TotalsInWork(this.serverTotalsDb);
     for (const entry of entries) {
       const { id, user, month, at, appServer } = entry;
-      if (!putNew(this.entriesDb, id, entryForm(entry))) {
+      const account = accounts.get(entry.session);
+      const rest = account && this.sessions.restFor(account, entry);
+      if (!putNew(this.entriesDb, id, entryForm(entry, rest))) {
         known.add(id);
         continue;
+      }
+      if (account && rest) {
+        this.sessions.laidAside(account);
+        accounts.delete(entry.session);
       }
       if (entry.kind === "correction") this.entriesDb.putSync(`${entry.session}:${id}`, id); // for `entriesOf`
       this.usersDb.putSync([user, month, at, id], THERE);
@@ -140,27 +120,6 @@ export class EmbeddedBilling implements BillingStore {
     } as never))
       last = number;
     this.archiveDb.putSync([month, last + 1], fresh);
-  }
-
-  private writeAccount(account: Account): boolean {
-    const { revision, state } = account;
-    const { session, dueAt } = account.context;
-    const form = accountForm(account, revision + 1);
-    const isOver = state === "chargeable" || state === "closed";
-    if (revision === 0) {
-      const [home, other] = isOver ? [this.endedDb, this.openDb] : [this.openDb, this.endedDb];
-      if (other.doesExist(session) || !putNew(home, session, form)) return false;
-    } else {
-      const open = this.openDb.getBinaryFast(session);
-      const ended = open ? undefined : this.endedDb.get(session);
-      if ((open ? revisionOf(open) : ended?.[0]) !== revision) return false;
-      if (open && isOver) this.openDb.removeSync(session);
-      if (ended && !isOver) this.endedDb.removeSync(session);
-      (isOver ? this.endedDb : this.openDb).putSync(session, form);
-      if (ended && stateOf(ended) === "chargeable") this.dueDb.removeSync([ended[2] ?? 0, session]);
-    }
-    if (state === "chargeable") this.dueDb.putSync([dueAt ?? 0, session], THERE);
-    return true;
   }
 
   async entries(user: string, month: string, page: PageQuery & { readonly from?: number }): Promise<EntryPage> {
@@ -302,20 +261,6 @@ export class EmbeddedBilling implements BillingStore {
 }
 
 type Cursor = [at: number, id: string];
-
-const stateOf = ([, state]: AccountForm) => state;
-
-/** Of an `AccountForm` as JSON, which begins with it. */
-function revisionOf(json: Buffer): number {
-  let revision = 0;
-  for (let i = 1; json[i] !== COMMA; i++) revision = revision * 10 + (json[i]! - ZERO);
-  return revision;
-}
-
-/** False where there is something already, which stays. */
-function putNew<Value>(db: Database<Value, string>, key: string, value: Value): boolean {
-  return db.putSync(key, value, { noOverwrite: true }) as unknown as boolean; // lmdb's types know nothing of what it returns
-}
 
 /** The keys from `start` on that begin with `begin`, those behind `after` (a key as JSON) where it is given. */
 function within<K extends unknown[]>(start: readonly unknown[], begin: readonly string[], after?: string) {

@@ -1,9 +1,10 @@
 import type { BillingContext } from "../../machines/billing.ts";
 import type { Account, AccountState, CorrectionEntry, Entry, ItemEntry, TimeEntry } from "../charging/billing-store.ts";
+import { endedId } from "../charging/events.ts";
 
 /*
- * How accounts and entries lie in LMDB: as JSON arrays, the values without their names, and without what the key says already. A session
- * writes two to four of them: half the text is half the work of writing it out.
+ * How accounts and entries lie in LMDB: as JSON arrays, the values without their names, and without what the key says already. Where a session
+ * is over, most of its account is in the entry for its time, and the rest lies with that: one record less to write for each session.
  */
 
 /** The revision stands first, where it is found without reading the rest. */
@@ -84,7 +85,23 @@ type BaseForm<Kind extends Entry["kind"]> = [
   currency: string,
   amount: string,
 ];
-type TimeForm = [...BaseForm<"time">, durationMs: number, endedBy: string, tariff: string | null];
+type TimeForm = [
+  ...BaseForm<"time">,
+  durationMs: number,
+  endedBy: string,
+  tariff: string | null,
+  account?: AccountRest | undefined,
+];
+/** Of an account that is over, what its time entry does not say. */
+export type AccountRest = [
+  revision: number,
+  state: AccountState,
+  dueAt: number | null,
+  windowMs: number,
+  endedAt: number | null,
+  hold?: string,
+];
+const REST = 14;
 type ItemForm = [...BaseForm<"item">, item: string, unitPrice: string, quantity: string, channel: string];
 type CorrectionForm = [
   ...BaseForm<"correction">,
@@ -94,14 +111,46 @@ type CorrectionForm = [
 ];
 export type EntryForm = TimeForm | ItemForm | CorrectionForm;
 
-export function entryForm(entry: Entry): EntryForm {
+/** `rest`: of its session's account, where the entry is the one for its time. */
+export function entryForm(entry: Entry, rest?: AccountRest): EntryForm {
   const { id, kind, at, month, user, service, appServer, call = null, previous = null, currency, amount } = entry;
   const session = id.startsWith(entry.session) ? entry.session.length : entry.session;
-  const base = [kind, at, month, user, service, appServer, session, call, previous, currency, amount];
+  const base: unknown[] = [kind, at, month, user, service, appServer, session, call, previous, currency, amount];
   if (kind === "time") base.push(entry.durationMs, entry.endedBy, entry.tariff ?? null);
   else if (kind === "item") base.push(entry.item, entry.unitPrice, entry.quantity, entry.channel);
   else base.push(entry.reason, entry.of, entry.corrects ?? null);
+  if (rest) base.push(rest);
   return base as EntryForm;
+}
+
+export const isOver = (state: AccountState): boolean => state === "chargeable" || state === "closed";
+
+/** What of an account is to lie with this entry; undefined where the two do not say the same. */
+export function restOf({ state, context }: Account, revision: number, entry: Entry): AccountRest | undefined {
+  const { session, user, service, appServer, call, previous, startedAt, endedBy, tariff } = context;
+  if (entry.kind !== "time" || !isOver(state) || entry.session !== session || entry.id !== endedId(session)) return;
+  if (entry.user !== user || entry.service !== service || entry.appServer !== appServer || entry.call !== call) return;
+  if (entry.previous?.session !== previous?.session || entry.previous?.by !== previous?.by) return;
+  if (entry.at !== startedAt || entry.endedBy !== endedBy || tariff !== null) return;
+  const { dueAt, windowMs, endedAt, hold } = context;
+  return hold === undefined
+    ? [revision, state, dueAt, windowMs, endedAt]
+    : [revision, state, dueAt, windowMs, endedAt, hold];
+}
+
+/** The same entry with the rest of its session's account, or with none. */
+export function withRest(form: EntryForm, rest: AccountRest | undefined): EntryForm {
+  return [...form.slice(0, REST), ...(rest ? [rest] : [])] as EntryForm;
+}
+
+/** The account that lies with an entry; undefined: none does. */
+export function accountWith(id: string, form: EntryForm | string | undefined): Account | undefined {
+  if (typeof form !== "object" || form[0] !== "time" || !form[REST]) return undefined;
+  const [revision, state, dueAt, windowMs, endedAt, hold] = form[REST];
+  const { at, user, service, appServer, session, call, previous, endedBy } = entryOf(id, form) as TimeEntry;
+  const head = [revision, state, dueAt, user, service, appServer, call!, windowMs] as const;
+  const facts: AccountForm = [...head, at, endedAt, endedBy, null, hold ?? null, previous];
+  return accountOf(session, facts);
 }
 
 export function entryOf(id: string, form: EntryForm): Entry {
@@ -120,7 +169,7 @@ export function entryOf(id: string, form: EntryForm): Entry {
     amount,
   };
   if (form[0] === "time") {
-    const [durationMs, endedBy, tariff] = form.slice(11) as [number, string, string | null];
+    const [durationMs, endedBy, tariff] = form.slice(11, REST) as [number, string, string | null];
     return { kind: "time", ...base, durationMs, endedBy, ...(tariff !== null && { tariff }) } satisfies TimeEntry;
   }
   if (form[0] === "item") {

@@ -430,6 +430,76 @@ export function storeContract(adapter: StoreAdapter): void {
       });
     });
 
+    describe("an account and the entry for its session's time", () => {
+      const at = JANUARY;
+      const ended = (over: Partial<Account["context"]> = {}, state: Account["state"] = "chargeable"): Account => {
+        const { context } = account("s1", state, 1, state === "chargeable" ? at + 70_000 : null);
+        const end = { windowMs: 10_000, endedAt: at + 60_000, endedBy: "client" };
+        return { revision: 1, state, context: { ...context, ...end, ...over } };
+      };
+      const entry = time("s1", { at, call: "c" });
+      const running = account("s1", "running");
+      const stored = async () => (await store.billing.accounts(["s1"]))[0];
+      const begin = () => store.billing.write({ accounts: [running], entries: [] });
+
+      it.each<[string, Account, TimeEntry]>([
+        ["that takes late charges", ended(), entry],
+        ["that is closed", ended({}, "closed"), entry],
+        ["of a prepaid session", ended({ hold: "h1" }), entry],
+        [
+          "of a part",
+          ended({ previous: { session: "s0", by: "move" } }),
+          { ...entry, previous: { session: "s0", by: "move" } },
+        ],
+        ["that says something else", ended({ user: "bob", startedAt: at - 1, call: "d" }), entry],
+        ["whose entry knows of no call", ended(), time("s1", { at })],
+      ])("are both as they were written: one %s", async (_, account, entry) => {
+        await begin();
+        expect(await store.billing.write({ accounts: [account], entries: [entry] })).toEqual([]);
+        expect(await stored()).toStrictEqual({ ...account, revision: 2 });
+        expect(await store.billing.entriesOf("s1")).toStrictEqual([entry]);
+        expect(await store.billing.findAccounts({ state: "running", limit: 10 })).toEqual([]);
+        const found = await store.billing.findAccounts({ state: "chargeable", dueBy: at + 70_000, limit: 10 });
+        expect(found).toEqual(account.state === "chargeable" ? [{ ...account, revision: 2 }] : []);
+      });
+
+      it("are both there where the session started and ended in one write", async () => {
+        const whole = { ...ended(), revision: 0 };
+        expect(await store.billing.write({ accounts: [whole], entries: [entry] })).toEqual([]);
+        expect(await stored()).toStrictEqual({ ...whole, revision: 1 });
+        expect(await store.billing.write({ accounts: [whole], entries: [entry] })).toEqual(["s1"]);
+        expect(await store.billing.write({ accounts: [running], entries: [] })).toEqual(["s1"]);
+        expect(await stored()).toStrictEqual({ ...whole, revision: 1 });
+      });
+
+      it("stay apart where somebody else wrote the account first", async () => {
+        await begin();
+        await store.billing.write({ accounts: [{ ...running, revision: 1 }], entries: [] });
+        expect(await store.billing.write({ accounts: [ended()], entries: [entry] })).toEqual(["s1"]);
+        expect(await stored()).toMatchObject({ revision: 2, state: "running" });
+        expect(await store.billing.entriesOf("s1")).toStrictEqual([entry]);
+        const again = { ...ended(), revision: 2 };
+        expect(await store.billing.write({ accounts: [again], entries: [entry] })).toEqual([]);
+        expect(await stored()).toStrictEqual({ ...again, revision: 3 });
+        expect(await store.billing.findAccounts({ state: "running", limit: 10 })).toEqual([]);
+      });
+
+      it("change one without the other: the window closes, and something is charged", async () => {
+        await begin();
+        await store.billing.write({ accounts: [ended()], entries: [entry] });
+        const closed = { ...ended({ dueAt: null }, "closed"), revision: 2 };
+        expect(await store.billing.write({ accounts: [closed], entries: [item(1)] })).toEqual([]);
+        expect(await stored()).toStrictEqual({ ...closed, revision: 3 });
+        expect(await store.billing.findAccounts({ state: "chargeable", limit: 10 })).toEqual([]);
+        expect(await store.billing.entriesOf("s1")).toStrictEqual([entry, item(1)]);
+        expect(await store.billing.totals("alice", "2026-01")).toMatchObject([{ sessions: 1, charges: 1 }]);
+        const odd = { ...closed, revision: 3, context: { ...closed.context, endedBy: "relay: fault" } };
+        expect(await store.billing.write({ accounts: [odd], entries: [] })).toEqual([]);
+        expect(await stored()).toStrictEqual({ ...odd, revision: 4 });
+        expect(await store.billing.entriesOf("s1")).toStrictEqual([entry, item(1)]);
+      });
+    });
+
     it("finds entries by their ids, in the order asked for", async () => {
       await store.billing.write({ accounts: [], entries: [item(1), time("s1")] });
       expect(await store.billing.findEntries(["s1:ended", "none", item(1).id])).toEqual([
