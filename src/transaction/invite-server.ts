@@ -123,8 +123,7 @@ export class InviteServer implements TimerOwner<TimerName> {
 
   private accept(): void {
     this.state = "accepted";
-    this.lastResponse = undefined;
-    this.user = undefined;
+    this.lastResponse = this.user = this.endTimer = undefined;
     this.context.settled(this);
     // RFC 6026 §8.7: 64*T1 for all transports.
     this.context.timers.startForGood(this, "L", this.context.durations.giveUpMs);
@@ -159,7 +158,7 @@ export class InviteServer implements TimerOwner<TimerName> {
       return;
     }
     this.state = "confirmed";
-    this.lastResponse = this.user = this.retransmitTimer = undefined;
+    this.lastResponse = this.user = this.retransmitTimer = this.endTimer = undefined;
     timers.startForGood(this, "I", durations.t4Ms);
   }
 

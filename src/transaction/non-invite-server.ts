@@ -96,7 +96,7 @@ export class NonInviteServer implements TimerOwner<TimerName> {
   private complete(bytes: Buffer | undefined): void {
     const { timers, durations } = this.context;
     timers.stop(this.timer);
-    this.user = undefined;
+    this.user = this.timer = undefined;
     if (this.flow.reliable) {
       this.terminate(); // RFC 3261 §17.2.2: Timer J is zero.
       return;
