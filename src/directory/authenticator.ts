@@ -40,6 +40,8 @@ export type Verdict =
 export interface Authenticator {
   /** Says whether a request comes from a registered user who knows the password (M2, RFC 3261 §22.2 as a UAS). Never throws. */
   authenticate(request: SipRequest, flow: Pick<Flow, "secure" | "remoteAddress">): Verdict;
+  /** The challenges for a request without any credentials, values of WWW-Authenticate; undefined where it brings some. */
+  challengesFor(request: SipRequest, flow: Pick<Flow, "secure" | "remoteAddress">): readonly string[] | undefined;
 }
 
 export interface AuthenticatorOptions {
@@ -90,6 +92,12 @@ class DigestAuthenticator implements Authenticator {
       return password === undefined ? this.challenge(now, source, false) : this.checkFrom(password, now, source);
     }
     return this.checkDigest(request, authorization, now, source);
+  }
+
+  challengesFor(request: SipRequest, flow: Pick<Flow, "secure" | "remoteAddress">): readonly string[] | undefined {
+    if (request.headers.has("authorization")) return undefined;
+    if (this.mayUseFromPassword(flow) && fromPassword(request)) return undefined;
+    return this.challenges(this.clock.now(), sourceKey(flow.remoteAddress), false);
   }
 
   private checkDigest(request: SipRequest, auth: Authorization, now: number, source: string): Verdict {

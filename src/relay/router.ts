@@ -1,6 +1,7 @@
 import type { Side } from "../../machines/events.ts";
 import { isChargeType, PACKAGE } from "../charging/charge-body.ts";
-import type { SipRequest } from "../sip/message.ts";
+import { type SipRequest, SipResponse } from "../sip/message.ts";
+import { reasonPhrase } from "../sip/response.ts";
 import type { ServerTransaction, TransactionUser } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
 import type { Core } from "./core.ts";
@@ -31,6 +32,16 @@ export class Router implements TransactionUser {
     this.rates = new SourceRates(core.config.limits.perSourcePerSecond);
   }
 
+  /** An INVITE without credentials of which nothing else is wrong (M2). */
+  challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
+    if (this.busy || refusalByHeaders(request)) return undefined;
+    const challenges = this.core.authenticator.challengesFor(request, flow);
+    if (!challenges || !this.rates.take(flow.remoteAddress, this.core.clock.now())) return undefined;
+    const response = new SipResponse(401, reasonPhrase(401));
+    for (const [name, value] of challengeHeaders(challenges)) response.headers.add(name, value);
+    return response;
+  }
+
   request(transaction: ServerTransaction): void {
     const { request } = transaction;
     const tag = request.toTag;
@@ -47,7 +58,11 @@ export class Router implements TransactionUser {
       else reply(transaction, 501, [["Allow", ALLOW]]);
       return;
     }
-    if (this.refusedByHeaders(transaction)) return;
+    const refusal = refusalByHeaders(request);
+    if (refusal) {
+      reply(transaction, refusal.status, refusal.headers, refusal.reason);
+      return;
+    }
     switch (request.method) {
       case "INVITE":
         this.invite(transaction);
@@ -93,15 +108,13 @@ export class Router implements TransactionUser {
 
   private invite(transaction: ServerTransaction): void {
     const { core } = this;
-    const busy =
-      core.draining || core.recorder.full || core.sessions.size + core.requests.size >= core.config.limits.calls;
-    if (busy) {
+    if (this.busy) {
       reply(transaction, 503, [["Retry-After", core.draining ? "60" : "5"]]);
       return;
     }
     const verdict = core.authenticator.authenticate(transaction.request, transaction.flow);
     if (verdict.verdict === "challenge") {
-      // Nobody is known yet: what costs a stranger nothing costs the relay nothing that lasts.
+      // A nonce that is too old, or credentials for others: `challenge` has seen to those that bring none.
       reply(transaction, 401, challengeHeaders(verdict.challenges));
       return;
     }
@@ -116,34 +129,10 @@ export class Router implements TransactionUser {
     ]);
   }
 
-  /** RFC 3261 §8.2.2 and §16.3: what can be said of a request without knowing who sends it. */
-  private refusedByHeaders(transaction: ServerTransaction): boolean {
-    const { request } = transaction;
-    const uri = request.target;
-    if (!uri) {
-      reply(transaction, 400, [], "Request-URI cannot be read");
-      return true;
-    }
-    if (uri.scheme === "other") {
-      reply(transaction, 416);
-      return true;
-    }
-    if (maxForwards(request) === 0 && request.method !== "OPTIONS") {
-      reply(transaction, 483);
-      return true;
-    }
-    const unsupported = unsupportedOptions(request.headers, request.method === "INVITE");
-    if (unsupported.length > 0) {
-      reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
-      return true;
-    }
-    const encoding = request.headers.get("content-encoding");
-    if (encoding !== undefined && encoding.toLowerCase() !== "identity" && request.body.length > 0) {
-      // The rules could not read it (RFC 3261 §8.2.3).
-      reply(transaction, 415, [["Accept-Encoding", "identity"]]);
-      return true;
-    }
-    return false;
+  /** No new sessions now. */
+  private get busy(): boolean {
+    const { draining, recorder, sessions, requests, config } = this.core;
+    return draining || recorder.full || sessions.size + requests.size >= config.limits.calls;
   }
 
   private inSession(transaction: ServerTransaction, tag: string): void {
@@ -243,4 +232,25 @@ export class Router implements TransactionUser {
     const { remoteTag } = leg.dialog;
     return remoteTag === "" || remoteTag === (request.fromTag ?? "") ? leg : undefined;
   }
+}
+
+interface Refusal {
+  readonly status: number;
+  readonly headers?: readonly (readonly [name: string, value: string])[];
+  readonly reason?: string;
+}
+
+/** RFC 3261 §8.2.2 and §16.3: what is wrong with a request, as far as that can be said without knowing who sends it. */
+function refusalByHeaders(request: SipRequest): Refusal | undefined {
+  const uri = request.target;
+  if (!uri) return { status: 400, reason: "Request-URI cannot be read" };
+  if (uri.scheme === "other") return { status: 416 };
+  if (maxForwards(request) === 0 && request.method !== "OPTIONS") return { status: 483 };
+  const unsupported = unsupportedOptions(request.headers, request.method === "INVITE");
+  if (unsupported.length > 0) return { status: 420, headers: [["Unsupported", unsupported.join(", ")]] };
+  const encoding = request.headers.get("content-encoding");
+  // The rules could not read it (RFC 3261 §8.2.3).
+  if (encoding !== undefined && encoding.toLowerCase() !== "identity" && request.body.length > 0)
+    return { status: 415, headers: [["Accept-Encoding", "identity"]] };
+  return undefined;
 }

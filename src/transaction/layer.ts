@@ -55,6 +55,7 @@ class Layer implements Transactions, ClientContext {
   readonly stats: TransactionStats = {
     serverTransactions: 0,
     clientTransactions: 0,
+    challenged: 0,
     retransmissions: 0,
     merged: 0,
     refused: 0,
@@ -210,6 +211,12 @@ class Layer implements Transactions, ClientContext {
       return;
     }
     const invite = request.method === "INVITE";
+    const challenge = invite && opens ? this.user?.challenge?.(request, flow) : undefined;
+    if (challenge) {
+      this.stats.challenged++;
+      this.sendStatelessly(challenge, request, flow);
+      return;
+    }
     const machine = invite ? new InviteServer(this, key, flow) : new NonInviteServer(this, request.method, key, flow);
     const handle = this.add(machine, request);
     if (opens && this.isMerged(request, machine)) {
@@ -248,6 +255,10 @@ class Layer implements Transactions, ClientContext {
   private answerStatelessly(request: SipRequest, flow: Flow, status: number, reason?: string): void {
     const response = responseTo(request, status, reason);
     if (status === 503) response.headers.add("Retry-After", String(this.bounds.retryAfterS));
+    this.sendStatelessly(response, request, flow);
+  }
+
+  private sendStatelessly(response: SipResponse, request: SipRequest, flow: Flow): void {
     fillResponse(response, request, this.statelessTag, this.random);
     flow.send(serialize(response));
   }

@@ -36,6 +36,8 @@ export interface TransactionLayerOptions {
 export interface TransactionStats {
   serverTransactions: number;
   clientTransactions: number;
+  /** INVITEs answered with a challenge, without a transaction (RFC 3261 §8.2.7). */
+  challenged: number;
   /** Requests that came again and were absorbed. */
   retransmissions: number;
   /** Answered 482 (RFC 3261 §8.2.2.2). */

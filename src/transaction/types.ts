@@ -55,6 +55,11 @@ export interface ClientTransaction {
 
 /** What the transaction layer tells the router (the TU of RFC 3261 §17): one entry for everything that is new. */
 export interface TransactionUser {
+  /**
+   * Asked of a new INVITE outside of any dialog before anything is made of it. The answer to one whose sender is to sign in first is given
+   * without a transaction: the same request gets such an answer again, and a stranger costs nothing that lasts (RFC 3261 §8.2.7, §26.3.2.4).
+   */
+  challenge?(request: SipRequest, flow: Flow): SipResponse | undefined;
   /** A new request, not a retransmission, not ACK, not CANCEL of a known INVITE. */
   request(transaction: ServerTransaction): void;
   /** An ACK that belongs to no server transaction: it acknowledges a 2xx (RFC 3261 §13.2.2.4). */

@@ -141,7 +141,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     transport: network,
     transactions,
     directory,
-    authenticator: { authenticate: () => ({ verdict: "accepted", user: "alice" }) },
+    authenticator: { authenticate: () => ({ verdict: "accepted", user: "alice" }), challengesFor: () => undefined },
     appServerAuthenticator: appServerAuthenticator({ config, directory, clock }),
     billing,
     recorder: {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { SipResponse } from "../../src/sip/message.ts";
+import { type SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { answerTo, DESTINATION, FakeFlow, requestFrom, requestToSend, Sender, setUp } from "./harness.ts";
 
 const respond = (status: number) => new SipResponse(status, "Whatever");
@@ -352,5 +352,48 @@ describe("sending", () => {
     const { layer } = setUp();
     const branches = [1, 2, 3].map(() => layer.send(requestToSend("INFO"), DESTINATION, new Sender()).branch);
     expect(new Set(branches).size).toBe(3);
+  });
+});
+
+describe("a challenge without a transaction (RFC 3261 §8.2.7)", () => {
+  const challenging = () => {
+    const lab = setUp();
+    let challenges = 0;
+    lab.layer.attach(
+      Object.assign(lab.user, {
+        challenge: (request: SipRequest) => {
+          if (request.headers.has("authorization")) return undefined;
+          const response = new SipResponse(401, "Unauthorized");
+          response.headers.add("WWW-Authenticate", `Digest nonce="${++challenges}"`);
+          return response;
+        },
+      }),
+    );
+    return lab;
+  };
+
+  it("answers an INVITE as often as it comes, with the same To tag, keeps nothing, and takes no notice of its ACK", () => {
+    const { receive, layer, flow, user } = challenging();
+    for (let n = 0; n < 3; n++) receive(requestFrom("INVITE"));
+    receive(requestFrom("ACK", { toTag: flow.last.toTag }));
+    expect(flow.story).toEqual(["401/INVITE 0", "401/INVITE 0", "401/INVITE 0"]);
+    expect(user.story).toEqual([]);
+    expect([layer.size, layer.timersRunning, layer.stats.challenged]).toEqual([0, 0, 3]);
+    expect(flow.last.headers.get("www-authenticate")).toBe('Digest nonce="3"');
+  });
+
+  it("does not send a challenge again by itself: a client that missed it asks again", () => {
+    const { receive, clock, flow } = challenging();
+    receive(requestFrom("INVITE"));
+    clock.advance(64_000);
+    expect(flow.story).toHaveLength(1);
+  });
+
+  it("gives the user what brings credentials, what is inside a dialog, and what is no INVITE", () => {
+    const { receive, user } = challenging();
+    receive(requestFrom("INVITE", { branch: "z9hG4bK1", cseq: 1 }, [["Authorization", "Digest"]]));
+    receive(requestFrom("INVITE", { branch: "z9hG4bK2", cseq: 2, toTag: "t" }));
+    receive(requestFrom("OPTIONS", { branch: "z9hG4bK3", cseq: 3 }));
+    expect(user.story).toEqual(["INVITE", "INVITE", "OPTIONS"]);
   });
 });
