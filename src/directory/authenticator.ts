@@ -1,10 +1,17 @@
-import { type Authorization, digestResponse, formatChallenge, ha1, parseAuthorization } from "../sip/digest.ts";
+import {
+  type Authorization,
+  digestResponse,
+  formatChallenge,
+  ha1,
+  parseAuthorization,
+  sameSecret,
+} from "../sip/digest.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { decodeUtf8 } from "../sip/text.ts";
 import { parseUri, type SipUri, unescape as unescaped } from "../sip/uri.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Flow } from "../transport/types.ts";
-import { NonceCounts, Nonces, sameText } from "./nonces.ts";
+import { NonceCounts, Nonces } from "./nonces.ts";
 import { sourceKey, Throttle, type ThrottleSettings } from "./throttle.ts";
 import type { User } from "./types.ts";
 
@@ -120,7 +127,7 @@ class DigestAuthenticator implements Authenticator {
       nonce: auth.nonce,
       ...(auth.qop === undefined ? {} : { qop: auth.qop, nc: auth.nc ?? "", cnonce: auth.cnonce ?? "" }),
     });
-    if (!sameText(auth.response.toLowerCase(), expected) || known === undefined || user === undefined) {
+    if (!sameSecret(auth.response.toLowerCase(), expected) || known === undefined || user === undefined) {
       this.throttle.failed(source, now);
       return this.refuse("wrong user or password", now, source);
     }
@@ -138,7 +145,7 @@ class DigestAuthenticator implements Authenticator {
     const user = this.directory.user(from.user);
     const given = ha1("sha-256", from.user, this.settings.realm, from.password);
     const known = this.ha1Of(user, "sha-256");
-    if (sameText(given, known ?? this.nobody.ha1.sha256) && known !== undefined)
+    if (sameSecret(given, known ?? this.nobody.ha1.sha256) && known !== undefined)
       return { verdict: "accepted", user: from.user };
     this.throttle.failed(source, now);
     return this.refuse("wrong user or password in From", now, source);

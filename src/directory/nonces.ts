@@ -1,4 +1,5 @@
 import { hash } from "node:crypto";
+import { sameSecret } from "../sip/digest.ts";
 
 /** What the relay knows of a nonce that came back. */
 export type NonceState =
@@ -44,7 +45,7 @@ export class Nonces {
   check(nonce: string, nowMs: number, source: string): NonceState {
     if (nonce.length !== BODY_DIGITS + MAC_DIGITS) return FOREIGN;
     const body = nonce.slice(0, BODY_DIGITS);
-    if (!sameText(nonce.slice(BODY_DIGITS), this.sign(body, source))) return FOREIGN;
+    if (!sameSecret(nonce.slice(BODY_DIGITS), this.sign(body, source))) return FOREIGN;
     const ageMs = nowMs - Number.parseInt(body.slice(SEQUENCE_DIGITS), 16);
     if (ageMs > this.lifetimeMs || ageMs < -this.lifetimeMs) return EXPIRED;
     return { kind: "fresh", sequence: Number.parseInt(body.slice(0, SEQUENCE_DIGITS), 16) };
@@ -60,14 +61,6 @@ export class Nonces {
 }
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0");
-
-/** Compares in a time that does not tell where the texts differ. */
-export function sameText(a: string, b: string): boolean {
-  if (a.length !== b.length) return false;
-  let difference = 0;
-  for (let i = 0; i < a.length; i++) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
-  return difference === 0;
-}
 
 /** Counts beside the last one that may still come, each once: UDP may swap two requests. */
 const WINDOW = 32;

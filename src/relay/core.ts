@@ -56,11 +56,11 @@ export interface Core {
   /** Prepaid balances; undefined: the store has none, and prepaid users cannot call. */
   readonly credit?: CreditStore | undefined;
 
-  /** The charts with their actions, made once. */
-  /** Those of sessions, of few durations. */
+  /** Those of sessions and what belongs to them, of few durations. */
   readonly timers: TimerQueues;
   /** Who looks on at the actors (P1). */
   readonly inspectors: Set<Inspector>;
+  /** The charts with their actions, made once. */
   readonly requestLogic: ChartLogic<typeof requestMachine>;
   readonly sessionLogic: ChartLogic<typeof sessionMachine>;
 

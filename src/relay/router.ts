@@ -34,9 +34,9 @@ export class Router implements TransactionUser {
 
   /** An INVITE without credentials of which nothing else is wrong (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
-    if (this.busy || refusalByHeaders(request)) return undefined;
-    const challenges = this.core.authenticator.challengesFor(request, flow);
-    if (!challenges || !this.rates.take(flow.remoteAddress, this.core.clock.now())) return undefined;
+    const challenges = this.busy ? undefined : this.core.authenticator.challengesFor(request, flow);
+    if (!challenges || refusalByHeaders(request)) return undefined;
+    if (!this.rates.take(flow.remoteAddress, this.core.clock.now())) return undefined; // `request` says so
     const response = new SipResponse(401, reasonPhrase(401));
     for (const [name, value] of challengeHeaders(challenges)) response.headers.add(name, value);
     return response;
