@@ -13,8 +13,10 @@ import type { Inspector } from "../support/chart-actor.ts";
 import type { ChartLogic } from "../support/chart-logic.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import type { Outstanding } from "../support/outstanding.ts";
 import type { Random } from "../support/random.ts";
 import type { TimerQueues } from "../support/timer-queues.ts";
+import type { TokenMap } from "../support/token-map.ts";
 import type { TransactionLayer } from "../transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
 import type { EndedSessions } from "./ended-sessions.ts";
@@ -67,20 +69,20 @@ export interface Core {
   readonly transferLogic: ChartLogic<typeof transferMachine>;
 
   /** Client requests under way, by id. */
-  readonly requests: Map<string, ClientRequest>;
+  readonly requests: TokenMap<ClientRequest>;
   /** Sessions under way, by id. */
-  readonly sessions: Map<string, Session>;
+  readonly sessions: TokenMap<Session>;
   /** Sessions that ended and still take charges (M15). */
   readonly ended: EndedSessions;
   /** The halves of sessions, by the tag that the relay put into their dialog: how a message finds its session. */
-  readonly legs: Map<string, Leg>;
+  readonly legs: TokenMap<Leg>;
   /** Moves by REFER under way, by id; and those whose REFER came outside of a session, by the tag that the relay put into their dialog. */
-  readonly transfers: Map<string, Transfer>;
-  readonly transfersByTag: Map<string, Transfer>;
+  readonly transfers: TokenMap<Transfer>;
+  readonly transfersByTag: TokenMap<Transfer>;
   /** Legs whose peer is reached by a connection of the peer's own making. */
   readonly legsByFlow: Map<Flow, Set<Leg>>;
   /** Ends of sessions on their way to the disk, with the answers that wait for them. */
-  readonly ending: Set<Promise<void>>;
+  readonly ending: Outstanding;
   readonly counters: Counters;
   /** True while the relay takes no new sessions because it is about to stop. */
   draining: boolean;

@@ -2,7 +2,9 @@ import type { BillingStore } from "../charging/billing-store.ts";
 import type { BookKeeping } from "../charging/charge-book.ts";
 import { DayLedger } from "../charging/day-ledger.ts";
 import { type ChargeableSession, DirectCharges } from "../charging/direct-charges.ts";
+import { Outstanding } from "../support/outstanding.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
+import { TokenMap } from "../support/token-map.ts";
 import type { Core } from "./core.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 import { LaterRecords } from "./later-records.ts";
@@ -29,9 +31,9 @@ export type CoreParts = Pick<
 > & { readonly billing: BillingStore };
 
 export function createCore({ billing, ...parts }: CoreParts): Core {
-  const requests: Core["requests"] = new Map();
-  const sessions: Core["sessions"] = new Map();
-  const transfers: Core["transfers"] = new Map();
+  const requests: Core["requests"] = new TokenMap();
+  const sessions: Core["sessions"] = new TokenMap();
+  const transfers: Core["transfers"] = new TokenMap();
   const counters: Core["counters"] = {
     requests: 0,
     rejected: 0,
@@ -75,10 +77,10 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     sessions,
     ended,
     transfers,
-    transfersByTag: new Map(),
-    legs: new Map(),
+    transfersByTag: new TokenMap(),
+    legs: new TokenMap(),
     legsByFlow: new Map(),
-    ending: new Set(),
+    ending: new Outstanding(),
     counters,
     draining: false,
   };

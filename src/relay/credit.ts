@@ -138,10 +138,7 @@ export class Credit {
     this.closed = true;
     this.core.clock.clearTimeout(this.timer);
     if (started) return; // its end settles it, in whatever order hold and end reach the store
-    const back = this.inTurn(() => this.giveBack());
-    const forget = () => void this.core.ending.delete(back);
-    this.core.ending.add(back);
-    back.then(forget, forget);
+    this.core.ending.add(this.inTurn(() => this.giveBack()));
   }
 
   /** When the money is used up, as it stands; undefined: never by time. */

@@ -184,7 +184,7 @@ export async function startRelay(options: {
     counters: core.counters,
     identity,
     metrics: () => metricsOf(core, transactions, journal, billing),
-    sessions: () => [...core.sessions.values()].map(viewOf),
+    sessions: () => core.sessions.values().map(viewOf).sort(byId),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
     onClosing: (fn) => void onClosing.push(fn),
     reload: (next) => directory.reload(next),
@@ -213,7 +213,7 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
   endAll(core);
   await untilEmpty(core, LAST_BYES_MS);
   const now = core.clock.now();
-  const left = [...core.sessions.values()].map(async (session) => {
+  const left = core.sessions.values().map(async (session) => {
     const { startedAt, byeAt } = session.context;
     if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? now, "relay: stopped");
     session.close();
@@ -223,15 +223,15 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
 
 /** What waits for an answer is cancelled, what is established is ended by BYE. */
 function endAll(core: Core): void {
-  for (const request of [...core.requests.values()]) request.lost();
-  for (const session of [...core.sessions.values()]) session.end("the relay stops");
+  for (const request of core.requests.values()) request.lost();
+  for (const session of core.sessions.values()) session.end("the relay stops");
 }
 
 async function untilEmpty(core: Core, withinMs: number): Promise<void> {
   const until = core.clock.now() + withinMs;
   while (core.sessions.size + core.requests.size > 0 && core.clock.now() < until) await pause(core.clock, POLL_MS);
   // The answers to the last BYEs wait for the disk.
-  await Promise.allSettled([...core.ending]);
+  await core.ending.settled();
 }
 
 /** Resolves with the promise, or after `ms` without it. */
@@ -273,6 +273,9 @@ function metricsOf(core: Core, transactions: Transactions, journal: Journal, bil
     },
   };
 }
+
+/** By when they began: their ids say it. */
+const byId = (a: SessionView, b: SessionView): number => (a.id < b.id ? -1 : 1);
 
 function viewOf(session: Session): SessionView {
   const { id, call, user, service, appServer } = session.facts;

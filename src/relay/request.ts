@@ -33,8 +33,8 @@ export class ClientRequest implements Origin, Owner {
   identified: Identified | undefined;
   /** The session that the client moves on from (M23). */
   move: Move | undefined;
-  /** The branches by app server; each is a session that is not refused yet. */
-  readonly branches = new Map<string, Session>();
+  /** One for each app server; each is a session that is not refused yet. */
+  private branches: readonly Session[] = [];
   /** What the app servers said that refused; there with the first. */
   private refusals: Map<string, SipResponse> | undefined;
   /** The change of service that it asks for, in a session that is there (M20, M21). */
@@ -202,9 +202,14 @@ export class ClientRequest implements Origin, Owner {
       const session = new Session(this.core, this, server, this);
       if (this.change) this.change.second = session;
       session.takesOver = this.change;
-      this.branches.set(id, session);
+      this.branches = [...this.branches, session];
       session.start();
     }
+  }
+
+  /** A branch that is decided is none any more. */
+  decided(session: Session): void {
+    this.branches = this.branches.filter((branch) => branch !== session);
   }
 
   keepRefusal(branch: string, said: SipResponse): void {
@@ -214,11 +219,11 @@ export class ClientRequest implements Origin, Owner {
 
   cancelBranches(answered: boolean): void {
     if (answered) this.cancelReason = ELSEWHERE;
-    for (const session of [...this.branches.values()]) session.giveUp(this.cancelReason);
+    for (const session of this.branches) session.giveUp(this.cancelReason);
   }
 
   withdrawBranches(): void {
-    for (const session of [...this.branches.values()]) session.withdraw(DECLINED);
+    for (const session of this.branches) session.withdraw(DECLINED);
   }
 
   /** M25: the client takes further successes as long as its INVITE's transaction may (RFC 3261 §13.2.2.4, RFC 6026 §7.1). */
@@ -244,7 +249,7 @@ export class ClientRequest implements Origin, Owner {
   /** Tells a client that wants to know that a branch which rang has failed, while others may still answer (RFC 6228 §6). */
   earlyDialogEnded({ dialog }: Leg, status: number): void {
     const { request, answered } = this.transaction;
-    const more = this.branches.size > 0 || this.actor.getSnapshot().context.waiting.length > 0;
+    const more = this.branches.length > 0 || this.actor.getSnapshot().context.waiting.length > 0;
     // A client that wants all of them reliably gets none: the relay does not wait for PRACK by itself (RFC 6228 §6).
     if (!more || answered || !hasOption(request.headers, "supported", "199")) return;
     if (hasOption(request.headers, "require", "100rel")) return;

@@ -11,7 +11,6 @@ import type { ServerTransaction } from "../transaction/types.ts";
 import { adviseClient } from "./advice.ts";
 import { Answer } from "./answer.ts";
 import { Change, relayMessage } from "./change.ts";
-import type { Core } from "./core.ts";
 import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "./credit.ts";
 import { dialogAsServer } from "./dialog.ts";
 import { Leg } from "./leg.ts";
@@ -92,7 +91,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
     });
   core.counters.answered++;
   session.credit = request.credits?.handOver(session);
-  request.branches.delete(session.appServer.id);
+  request.decided(session);
   request.actor.send({ type: "branch.answered", branch: session.appServer.id });
   change?.told(session);
 }
@@ -195,9 +194,10 @@ function recordEnd(session: Session, context: SessionContext): void {
 }
 
 function relayByeAnswer(session: Session, context: SessionContext): void {
-  const { bye, byeAnswer } = session;
+  const { bye, byeAnswer, core } = session;
+  // A relay that stops waits for it: the session is gone by then, but its end is on its way to the disk and the answer to BYE waits for that.
   if (!bye) {
-    beforeStop(session.core, session.recorded);
+    core.ending.add(session.recorded);
     return;
   }
   const answered = session.recorded.then(
@@ -210,14 +210,7 @@ function relayByeAnswer(session: Session, context: SessionContext): void {
     },
     () => reply(bye, 500, [], "The end of the session could not be put on record"),
   );
-  beforeStop(session.core, answered);
-}
-
-/** A relay that stops waits for it: the session is gone, but its end is on its way to the disk and the answer to BYE waits for that. */
-function beforeStop({ ending }: Core, done: Promise<void>): void {
-  const forget = () => void ending.delete(done);
-  ending.add(done);
-  done.then(forget, forget);
+  core.ending.add(answered);
 }
 
 /** RFC 3311: either end may send one once there is an early dialog. */

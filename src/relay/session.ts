@@ -148,7 +148,7 @@ export class Session implements Owner, TimerOwner {
     const request = this.request;
     if (!request) return;
     this.request = undefined;
-    request.branches.delete(this.appServer.id);
+    request.decided(this);
     request.credits?.giveBack(this.appServer.id);
     request.actor.send({ type: "branch.released", branch: this.appServer.id });
   }
@@ -163,7 +163,7 @@ export class Session implements Owner, TimerOwner {
     const request = this.request;
     if (!request) return;
     this.request = undefined;
-    request.branches.delete(this.appServer.id);
+    request.decided(this);
     request.credits?.giveBack(this.appServer.id);
     const said = this.invitation?.refusal;
     if (said) request.keepRefusal(this.appServer.id, said);

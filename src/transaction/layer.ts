@@ -6,6 +6,7 @@ import { serialize } from "../sip/serialize.ts";
 import type { Logger } from "../support/log.ts";
 import type { Random } from "../support/random.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
+import { TokenMap } from "../support/token-map.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "../transport/types.ts";
 import { FlowIndex } from "./flow-index.ts";
 import { InviteClient } from "./invite-client.ts";
@@ -70,8 +71,8 @@ class Layer implements Transactions, ClientContext {
   private user: TransactionUser | undefined;
   private readonly servers = new Map<string, ServerMachine>();
   /** By branch. A CANCEL shares its branch with its INVITE (RFC 3261 §17.1.3): a map of its own. */
-  private readonly clients = new Map<string, ClientMachine>();
-  private readonly cancels = new Map<string, NonInviteClient>();
+  private readonly clients = new TokenMap<ClientMachine>();
+  private readonly cancels = new TokenMap<NonInviteClient>();
   private readonly merging = new Map<string, ServerMachine>();
   private readonly flows = new FlowIndex();
   /** The To tag of all answers given without a transaction (RFC 3261 §8.2.7). */

@@ -1,0 +1,20 @@
+/** What must be over before the relay stops, e.g. records on their way to the disk: counted, and waited for. */
+export class Outstanding {
+  private count = 0;
+  private waiting: (() => void)[] = [];
+  private readonly over = (): void => {
+    if (--this.count > 0) return;
+    for (const resolve of this.waiting.splice(0)) resolve();
+  };
+
+  /** However it ends. */
+  add(done: Promise<unknown>): void {
+    this.count++;
+    done.then(this.over, this.over);
+  }
+
+  /** Resolves when nothing is under way. */
+  settled(): Promise<void> {
+    return this.count === 0 ? Promise.resolve() : new Promise((resolve) => this.waiting.push(resolve));
+  }
+}
