@@ -331,5 +331,5 @@ export function requestLogic(): ChartLogic<typeof requestMachine> {
       close: (x) => of(x)?.close(),
     },
   });
-  return chartLogic(machine);
+  return chartLogic(machine, { copy: (context) => ({ ...context }) });
 }

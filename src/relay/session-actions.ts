@@ -297,5 +297,5 @@ export function sessionLogic(): ChartLogic<typeof sessionMachine> {
       close: on((session) => session.close()),
     },
   });
-  return chartLogic(machine);
+  return chartLogic(machine, { copy: (context) => ({ ...context }) });
 }

@@ -4,6 +4,7 @@ import type {
   AnyEventObject,
   AnyStateMachine,
   AnyStateNode,
+  ContextFrom,
   EventFromLogic,
   InputFrom,
   SnapshotFrom,
@@ -68,12 +69,19 @@ const ALWAYS_BOUND = 100;
 /** What `createActor` takes in place of the chart itself. */
 export type ChartLogic<M extends AnyStateMachine> = ActorLogic<SnapshotFrom<M>, EventFromLogic<M>, InputFrom<M>>;
 
-/**
- * Makes the logic of a chart. Throws where the chart uses what the table cannot hold: a programmer's error, found at start. `execute`: what to
- * do with the actions of a transition, in place of carrying them out.
- */
-export function chartLogic<M extends AnyStateMachine>(machine: M, execute: Execute = executeAtOnce): ChartLogic<M> {
-  const table = new Table(machine, execute);
+export interface ChartOptions<M extends AnyStateMachine> {
+  /**
+   * Copies a context; `(context) => ({ ...context })`, written out for each chart that has to be fast: V8 copies an object as a whole
+   * where the place in the code has seen one shape of them.
+   */
+  readonly copy?: (context: ContextFrom<M>) => ContextFrom<M>;
+  /** What to do with the actions of a transition, in place of carrying them out. */
+  readonly execute?: Execute;
+}
+
+/** Makes the logic of a chart. Throws where the chart uses what the table cannot hold: a programmer's error, found at start. */
+export function chartLogic<M extends AnyStateMachine>(machine: M, options: ChartOptions<M> = {}): ChartLogic<M> {
+  const table = new Table(machine, options);
   const logic = {
     config: machine.config,
     transition: (snapshot: ChartSnapshot, event: AnyEventObject, scope: Scope) =>
@@ -88,14 +96,16 @@ export function chartLogic<M extends AnyStateMachine>(machine: M, execute: Execu
 
 class Table {
   private readonly machine: AnyStateMachine;
+  private readonly copy: (context: Context) => Context;
   private readonly execute: Execute;
   private readonly leaves = new Map<AnyStateNode, Leaf>();
   private readonly byValue = new Map<string, Leaf>();
   private readonly start: Leaf;
   private readonly startSteps: readonly Step[];
 
-  constructor(machine: AnyStateMachine, execute: Execute) {
+  constructor(machine: AnyStateMachine, { copy = copyAny, execute = executeAtOnce }: ChartOptions<AnyStateMachine>) {
     this.machine = machine;
+    this.copy = copy;
     this.execute = execute;
     const nodes = leavesUnder(machine.root);
     for (const node of nodes) {
@@ -214,7 +224,7 @@ class Table {
     if (found === undefined || !("resolve" in found)) return { type, params, exec: found, assign: undefined };
     if (found.type !== "xstate.assign")
       throw new Error(`the chart ${this.machine.id}: ${type} is not an action that the table holds`);
-    return { type, params, exec: undefined, assign: assigner(found.assignment) };
+    return { type, params, exec: undefined, assign: assigner(found.assignment, this.copy) };
   }
 
   private named(thing: unknown): { type: string; params: unknown } {
@@ -256,10 +266,10 @@ function choose(plans: readonly Plan[], args: Args): Plan | undefined {
 }
 
 /** What `assign` was given, a function that returns properties or properties with functions, as one that returns the next context. */
-function assigner(assignment: unknown): Step["assign"] {
+function assigner(assignment: unknown, copy: (context: Context) => Context): Step["assign"] {
   if (typeof assignment === "function") {
     return (args, params) => {
-      const next = { ...(args.context as Context) };
+      const next = copy(args.context as Context);
       // V8 copies a whole object fast, and the second one of a spread slowly.
       const changes = assignment(args, params) as Context;
       for (const key in changes) next[key] = changes[key];
@@ -268,11 +278,13 @@ function assigner(assignment: unknown): Step["assign"] {
   }
   const entries = Object.entries(assignment as object);
   return (args, params) => {
-    const next = { ...(args.context as Context) };
+    const next = copy(args.context as Context);
     for (const [key, value] of entries) next[key] = typeof value === "function" ? value(args, params) : value;
     return next;
   };
 }
+
+const copyAny = (context: Context): Context => ({ ...context });
 
 function leavesUnder(node: AnyStateNode): AnyStateNode[] {
   if (node.type === "parallel" || node.type === "history")

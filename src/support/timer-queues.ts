@@ -34,6 +34,9 @@ interface Lasting {
   armed: TimerHandle | undefined;
 }
 
+/** How late a timer that nobody stops may come: one timeout of the clock then serves some hundreds of them. */
+const LATE_MS = 100;
+
 /** How many places of a list may be empty before it is cut, if they are half of it. */
 const CUT_AT = 1_000;
 
@@ -89,7 +92,7 @@ export class TimerQueues {
   }
 
   /**
-   * The same for a timer that nobody will stop: no object is made. A transaction spends nearly all its life in one, only to absorb what
+   * The same for a timer that nobody will stop, and that may come up to 0.1 s late: no object is made. A transaction spends nearly all its life in one, only to absorb what
    * comes again, and what lives that long costs the garbage collector more than to make.
    */
   startForGood<Name extends string>(owner: TimerOwner<Name>, name: Name, durationMs: number): void {
@@ -164,7 +167,7 @@ export class TimerQueues {
     }
     list.armed = undefined;
     const next = list.dueAt[list.head];
-    if (next !== undefined) this.armLasting(list, Math.min(list.durationMs, Math.max(1, next - now)));
+    if (next !== undefined) this.armLasting(list, Math.min(list.durationMs, Math.max(LATE_MS, next - now)));
   }
 
   private fire(owner: TimerOwner, name: string): void {

@@ -173,14 +173,14 @@ class Layer implements Transactions, ClientContext {
   }
 
   private receivedAck(ack: SipRequest, flow: Flow): void {
+    // That of an answer given without a transaction.
+    if (ack.toTag === this.statelessTag) return;
     const machine = this.servers.get(serverKeyOf(ack, "INVITE"));
     if (machine instanceof InviteServer) {
       // RFC 3261 §17.2.3: without the cookie in its branch, an ACK must also carry the To tag of the response.
       const strange = !hasMagicCookie(ack) && ack.toTag !== machine.localTag;
       if (!strange && machine.acknowledged(ack)) return;
     }
-    // The ACK of an answer given without a transaction.
-    if (ack.toTag === this.statelessTag) return;
     this.user?.ack(ack, flow);
   }
 

@@ -65,6 +65,7 @@ export interface TransportStats {
   malformed: number;
   /** Datagrams of CRLF, and pings on connections (RFC 5626 §4.4.1). */
   keepAlives: number;
+  /** Requests that could not leave by UDP. */
   sendFailures: number;
   /** Responses that were not for us (RFC 3261 §18.1.2). */
   foreignResponses: number;

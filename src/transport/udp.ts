@@ -69,7 +69,7 @@ export class UdpListener {
     const place = port % RECENT_FLOWS;
     const known = this.recent[place];
     if (known && known.remotePort === port && known.remoteAddress === address) return known;
-    const flow = new UdpFlow(this, address, port);
+    const flow = new UdpFlow(this, address, port, false);
     this.recent[place] = flow;
     return flow;
   }
@@ -79,9 +79,11 @@ export class UdpListener {
     this.options.sending?.(bytes, flow);
     const { remotePort, remoteAddress } = flow;
     try {
-      this.socket.send(bytes, remotePort, remoteAddress, (error) => {
-        if (error) this.failed(flow, error);
-      });
+      if (flow.watched)
+        this.socket.send(bytes, remotePort, remoteAddress, (error) => {
+          if (error) this.failed(flow, error);
+        });
+      else this.socket.send(bytes, remotePort, remoteAddress);
     } catch (error) {
       // A port that is none, which a peer may well write into its Via. Told later, as other failures are.
       process.nextTick(() => this.failed(flow, error as Error));
@@ -99,14 +101,20 @@ export class UdpListener {
   }
 }
 
-/** The way to one UDP peer. Cheap: one is made for each request that comes in or goes out. */
+/** The way to one UDP peer. Cheap: one is made for each request that goes out. */
 export class UdpFlow implements Flow {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly listener: UdpListener;
+  /**
+   * Whether anybody is to hear that a datagram could not leave. node calls back for each one then, those that did leave too, which costs
+   * as much as a tenth of sending it. Of an answer nobody needs to hear: the peer repeats its request.
+   */
+  readonly watched: boolean;
   waiting: unknown = undefined;
 
-  constructor(listener: UdpListener, remoteAddress: string, remotePort: number) {
+  constructor(listener: UdpListener, remoteAddress: string, remotePort: number, watched = true) {
+    this.watched = watched;
     this.listener = listener;
     this.remoteAddress = remoteAddress;
     this.remotePort = remotePort;
