@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --min-semi-space-size=32 --max-semi-space-size=64
+#!/usr/bin/env -S node --min-semi-space-size=32 --max-semi-space-size=64 --heap-growing-percent=100
 import { run } from "./program.ts";
 
 process.exitCode = await run(process.argv.slice(2));
