@@ -21,6 +21,19 @@ export interface RequestContext {
   readonly best: Failure | null;
 }
 
+/** Field by field, which V8 does several times as fast as a spread: each step of a request makes a copy. */
+export const copyRequest = (of: RequestContext): RequestContext => ({
+  version: of.version,
+  id: of.id,
+  user: of.user,
+  service: of.service,
+  fork: of.fork,
+  waiting: of.waiting,
+  asked: of.asked,
+  answers: of.answers,
+  best: of.best,
+});
+
 const providedAtStart = () => {
   throw new Error("src/relay provides the actions of this chart");
 };

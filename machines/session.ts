@@ -25,6 +25,19 @@ export interface SessionContext {
   readonly creditUntil: number | null;
 }
 
+/** Field by field, which V8 does several times as fast as a spread: each step of a session makes a copy. */
+export const copySession = (of: SessionContext): SessionContext => ({
+  version: of.version,
+  id: of.id,
+  clock: of.clock,
+  startedAt: of.startedAt,
+  endedAt: of.endedAt,
+  endedBy: of.endedBy,
+  byeAt: of.byeAt,
+  leaving: of.leaving,
+  creditUntil: of.creditUntil,
+});
+
 const NOBODY: readonly Side[] = [];
 const BOTH: readonly Side[] = ["client", "server"];
 

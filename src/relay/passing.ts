@@ -1,6 +1,7 @@
 import { isChargeType, PACKAGE } from "../charging/charge-body.ts";
 import { parseAuthParams, parseNameAddr, splitList } from "../sip/headers.ts";
 import type { Headers, SipMessage } from "../sip/message.ts";
+import { Role } from "../sip/names.ts";
 
 /**
  * Which header fields and bodies cross the relay (DESIGN.md, decision 1): everything that it does not own, as it is written.
@@ -108,7 +109,9 @@ export function passHeaders(from: SipMessage, to: SipMessage): void {
   const target = to.headers.fields;
   for (let i = 0; i < source.length; i++) {
     const field = source[i]!;
-    if (!OWN.has(field.key)) target.push(field);
+    // Most of a message has a role, and whatever has one but `single` is owned: no need to look it up.
+    const { role } = field.header;
+    if ((role === Role.other || role === Role.single) && !OWN.has(field.key)) target.push(field);
   }
   for (const key of ["supported", "require"] as const) {
     if (!from.headers.has(key)) continue;

@@ -1,5 +1,5 @@
 import type { Failure } from "../../machines/events.ts";
-import { requestMachine } from "../../machines/request.ts";
+import { copyRequest, requestMachine } from "../../machines/request.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import type { Verdict } from "../directory/authenticator.ts";
 import type { ForkMode, Identified } from "../directory/types.ts";
@@ -331,5 +331,5 @@ export function requestLogic(): ChartLogic<typeof requestMachine> {
       close: (x) => of(x)?.close(),
     },
   });
-  return chartLogic(machine, { copy: (context) => ({ ...context }) });
+  return chartLogic(machine, { copy: copyRequest });
 }

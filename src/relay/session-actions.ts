@@ -1,5 +1,5 @@
 import type { SessionEvent, Side } from "../../machines/events.ts";
-import { type SessionContext, sessionMachine } from "../../machines/session.ts";
+import { copySession, type SessionContext, sessionMachine } from "../../machines/session.ts";
 import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import type { Identified } from "../directory/types.ts";
 import type { SipRequest } from "../sip/message.ts";
@@ -297,5 +297,5 @@ export function sessionLogic(): ChartLogic<typeof sessionMachine> {
       close: on((session) => session.close()),
     },
   });
-  return chartLogic(machine, { copy: (context) => ({ ...context }) });
+  return chartLogic(machine, { copy: copySession });
 }

@@ -70,10 +70,7 @@ const ALWAYS_BOUND = 100;
 export type ChartLogic<M extends AnyStateMachine> = ActorLogic<SnapshotFrom<M>, EventFromLogic<M>, InputFrom<M>>;
 
 export interface ChartOptions<M extends AnyStateMachine> {
-  /**
-   * Copies a context; `(context) => ({ ...context })`, written out for each chart that has to be fast: V8 copies an object as a whole
-   * where the place in the code has seen one shape of them.
-   */
+  /** Copies a context. A chart that has to be fast brings its own: a spread is slow at a place that sees the contexts of several charts. */
   readonly copy?: (context: ContextFrom<M>) => ContextFrom<M>;
   /** What to do with the actions of a transition, in place of carrying them out. */
   readonly execute?: Execute;

@@ -3,7 +3,8 @@ import { Role } from "../sip/names.ts";
 import type { Random } from "../support/random.ts";
 
 /** What each response takes over from its request (RFC 3261 §8.2.6.2). */
-const COPIED: ReadonlySet<Role> = new Set([Role.via, Role.from, Role.to, Role.callId, Role.cseq]);
+const copied = (role: Role): boolean =>
+  role === Role.via || role === Role.from || role === Role.to || role === Role.callId || role === Role.cseq;
 
 /** The layer's own 100, with the Timestamp that must be copied into it (RFC 3261 §8.2.6.1). */
 export function trying(request: SipRequest): SipResponse {
@@ -24,11 +25,11 @@ export function fillResponse(
   random: Random,
 ): string | undefined {
   const own = response.headers;
-  const copied: HeaderField[] = [];
+  const taken: HeaderField[] = [];
   for (const field of request.headers.fields)
-    if (COPIED.has(field.header.role) && !own.has(field.key)) copied.push(field);
-  if (copied.length > 0) {
-    own.fields.unshift(...copied);
+    if (copied(field.header.role) && !own.has(field.key)) taken.push(field);
+  if (taken.length > 0) {
+    own.fields.unshift(...taken);
     response.changed();
   }
   return tagResponse(response, localTag, random);
