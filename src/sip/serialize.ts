@@ -19,9 +19,10 @@ export function serialize(message: SipMessage): Buffer {
     lines++;
   }
   head += body.length === 0 ? "\r\nContent-Length: 0\r\n\r\n" : `\r\nContent-Length: ${body.length}\r\n\r\n`;
-  // Counting the line ends of the whole is cheaper than to look into every value.
-  if (WIDE.test(head) || count(head, "\n") !== lines || count(head, "\r") !== lines) head = safeHead(message);
-  return write(head, body);
+  const bytes = write(head, body);
+  // Counting the line ends of the whole is cheaper than to look into every value, and after the writing the text lies in one piece.
+  const fits = !WIDE.test(head) && count(head, "\n") === lines && count(head, "\r") === lines;
+  return fits ? bytes : write(safeHead(message), body);
 }
 
 const slab = new Slab();
