@@ -26,8 +26,7 @@ export function fillResponse(
 ): string | undefined {
   const own = response.headers;
   const taken: HeaderField[] = [];
-  for (const field of request.headers.fields)
-    if (copied(field.header.role) && !own.has(field.key)) taken.push(field);
+  for (const field of request.headers.fields) if (copied(field.header.role) && !own.has(field.key)) taken.push(field);
   if (taken.length > 0) {
     own.fields.unshift(...taken);
     response.changed();

@@ -121,6 +121,7 @@ describe("UDP (RFC 3261 §18)", () => {
     for (const [destination, what] of [
       [to("udp", 0), /^udp ERR_SOCKET_BAD_PORT/],
       [to("udp", 70_000), /^udp ERR_SOCKET_BAD_PORT/],
+      [to("udp", 5060, "255.255.255.255"), /^udp E(ACCES|INVAL|NETUNREACH|PERM)/], // the system refuses, in its own words
       [to("udp", 5060, "::1"), /no such transport/],
       [to("udp", 5060, "name.example.com"), /no address/],
       [to("tls", 5061), /no such transport/],
