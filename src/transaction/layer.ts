@@ -7,6 +7,7 @@ import type { Logger } from "../support/log.ts";
 import type { Random } from "../support/random.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
+import { WireMap } from "../support/wire-map.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "../transport/types.ts";
 import { FlowIndex } from "./flow-index.ts";
 import { InviteClient } from "./invite-client.ts";
@@ -69,11 +70,11 @@ class Layer implements Transactions, ClientContext {
   private readonly log: Logger | undefined;
   private readonly bounds: TransactionBounds;
   private user: TransactionUser | undefined;
-  private readonly servers = new Map<string, ServerMachine>();
+  private readonly servers = new WireMap<ServerMachine>();
   /** By branch. A CANCEL shares its branch with its INVITE (RFC 3261 §17.1.3): a map of its own. */
   private readonly clients = new TokenMap<ClientMachine>();
   private readonly cancels = new TokenMap<NonInviteClient>();
-  private readonly merging = new Map<string, ServerMachine>();
+  private readonly merging = new WireMap<ServerMachine>();
   private readonly flows = new FlowIndex();
   /** The To tag of all answers given without a transaction (RFC 3261 §8.2.7). */
   private readonly statelessTag: string;
