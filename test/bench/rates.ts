@@ -28,6 +28,8 @@ export interface RatesOptions {
   /** Undefined: upwards from 500 until the relay does not hold it. */
   readonly rates: readonly number[] | undefined;
   readonly seconds: number;
+  /** How often each rate is put on each system; the figures are the mean. Default 1. */
+  readonly rounds?: number;
   /** For the answering side. */
   readonly port: number;
   readonly profileInto?: string | undefined;
@@ -62,7 +64,10 @@ export async function measureRates(options: RatesOptions): Promise<RateFigures[]
     }
     const out = new Set<SystemName>();
     for (const rate of options.rates ?? upwards()) {
-      for (const system of running) {
+      // Round by round, so that a machine that gets slower gets slower for all of them.
+      const rounds = Array.from({ length: options.rounds ?? 1 }, () => running).flat();
+      const results: RateFigures[] = [];
+      for (const system of rounds) {
         if (out.has(system.name)) continue;
         let result = await measureRate(system, answering, rate, options);
         say(line(result));
@@ -71,8 +76,12 @@ export async function measureRates(options: RatesOptions): Promise<RateFigures[]
           result = await measureRate(system, answering, rate, options);
           say(`${line(result)} (again)`);
         }
-        figures.push(result);
+        results.push(result);
         if (!result.held) out.add(system.name);
+      }
+      for (const { name } of running) {
+        const own = results.filter(({ system }) => system === name);
+        if (own.length > 0) figures.push(meanOf(own));
       }
       if (out.has("tollgate")) break;
     }
@@ -81,6 +90,29 @@ export async function measureRates(options: RatesOptions): Promise<RateFigures[]
     for (const system of running) await system.stop();
     await answering.stop();
   }
+}
+
+/** Several rounds of one system under one rate as one. */
+function meanOf(rounds: readonly RateFigures[]): RateFigures {
+  const sum = (of: (one: RateFigures) => number) => rounds.reduce((all, one) => all + of(one), 0);
+  const { system, rate, workerUsPerCall } = rounds[0]!;
+  const cpuUsPerCall = sum((one) => one.cpuUsPerCall) / rounds.length;
+  const answeringUsPerCall = sum((one) => one.answeringUsPerCall) / rounds.length;
+  return {
+    system,
+    rate,
+    calls: sum((one) => one.calls),
+    failed: sum((one) => one.failed),
+    retransmissions: sum((one) => one.retransmissions),
+    loadKeptUp: rounds.every((one) => one.loadKeptUp),
+    held: rounds.every((one) => one.held),
+    cpuUsPerCall,
+    answeringUsPerCall,
+    ratioToAnswering: cpuUsPerCall / answeringUsPerCall,
+    ...(workerUsPerCall !== undefined && {
+      workerUsPerCall: sum((one) => one.workerUsPerCall ?? 0) / rounds.length,
+    }),
+  };
 }
 
 function* upwards(): Generator<number> {

@@ -12,6 +12,8 @@ export interface Report {
   /** Why the relay was not measured over NATS and MongoDB; null: it was. */
   readonly clusterMissing: string | null;
   readonly seconds: number;
+  /** How often each rate was put on each system. */
+  readonly rounds: number;
   readonly rates: readonly RateFigures[];
   /** The relay by itself and over NATS and MongoDB, under the same load in turn. */
   readonly cluster: readonly RateFigures[];
@@ -37,17 +39,18 @@ export function print(report: Report): void {
   console.log(lines.join("\n"));
 }
 
-function rateLines({ rates, seconds }: Report): string[] {
+function rateLines({ rates, seconds, rounds }: Report): string[] {
   const lines = [
     "",
-    `Calls over UDP, a digest challenge on each, ${seconds} s a rate. CPU is what /proc says; in brackets as a multiple of what the answering side used.`,
+    `Calls over UDP, a digest challenge on each, ${seconds} s a rate${rounds > 1 ? `, ${rounds} times in turn` : ""}. CPU is what /proc says; in brackets as a multiple of what the answering side used in the same seconds, which leaves out how fast the machine was just then.`,
   ];
+  if (seconds < 10)
+    lines.push("A short run: node's compiler has not seen all of the relay's code, which costs more until it has.");
   lines.push(row("calls/s", "tollgate µs a call", "kamailio µs a call", "tollgate / kamailio"));
   for (const rate of new Set(rates.map((one) => one.rate))) {
     const own = rates.find((one) => one.rate === rate && one.system === "tollgate");
     const other = rates.find((one) => one.rate === rate && one.system === "kamailio");
-    const ratio = own && other ? (own.cpuUsPerCall / other.cpuUsPerCall).toFixed(2) : "-";
-    lines.push(row(String(rate), cell(own), cell(other), ratio));
+    lines.push(row(String(rate), cell(own), cell(other), own && other ? ratios(own, other) : "-"));
   }
   for (const system of ["tollgate", "kamailio"] as const) {
     const own = rates.filter((one) => one.system === system);
@@ -73,12 +76,14 @@ function clusterLines({ cluster, clusterMissing }: Report): string[] {
   for (const one of cluster) {
     if (one.system !== "tollgate-cluster") continue;
     const embedded = cluster.find(({ system, rate }) => system === "tollgate" && rate === one.rate);
-    const ratio = embedded ? (one.cpuUsPerCall / embedded.cpuUsPerCall).toFixed(2) : "-";
-    lines.push(row(String(one.rate), cell(embedded), cell(one), ratio));
+    lines.push(row(String(one.rate), cell(embedded), cell(one), embedded ? ratios(one, embedded) : "-"));
     lines.push(`The billing worker took ${(one.workerUsPerCall ?? 0).toFixed(0)} µs of CPU a call.`);
   }
   return lines;
 }
+
+const ratios = (one: RateFigures, other: RateFigures) =>
+  `${(one.cpuUsPerCall / other.cpuUsPerCall).toFixed(2)} (${(one.ratioToAnswering / other.ratioToAnswering).toFixed(2)})`;
 
 const cell = (one: RateFigures | undefined) =>
   one === undefined

@@ -22,6 +22,7 @@ const USAGE = `npm run bench -- [options]
   --quick            less than a minute in place of some ten: one rate, and less of everything
   --rates 500,1000   these calls a second only; otherwise 500 more each time until the relay does not hold them
   --seconds N        how long each rate is kept up (15)
+  --rounds N         how often each rate is put on each system, in turn; the figures are the mean (1)
   --sessions N       how many sessions are held for the memory figures (10000; 0: leaves them out)
   --systems NAMES    which: tollgate,tollgate-cluster,kamailio (all that can be had here; --quick: without the second, which is the relay
                      over NATS JetStream and MongoDB, with a billing worker whose CPU is counted apart)
@@ -34,6 +35,7 @@ const { values } = parseArgs({
     quick: { type: "boolean", default: false },
     rates: { type: "string" },
     seconds: { type: "string" },
+    rounds: { type: "string" },
     sessions: { type: "string" },
     systems: { type: "string" },
     "own-load": { type: "boolean", default: false },
@@ -81,16 +83,18 @@ async function measure(load: Load, say: (text: string) => void): Promise<Report>
     (name) => name === "tollgate" || (name === "kamailio" && kamailioMissing === undefined),
   );
   const seconds = Number(values.seconds ?? (quick ? 4 : 15));
+  const rounds = Number(values.rounds ?? 1);
   const sessions = Number(values.sessions ?? (quick ? 1_000 : 10_000));
   const given = values.rates?.split(",").map(Number) ?? (quick ? [500] : undefined);
   const port = await freePort();
 
-  say(`Rates, ${seconds} s each`);
+  say(`Rates, ${seconds} s each${rounds > 1 ? `, ${rounds} times` : ""}`);
   const rates = await measureRates({
     load,
     systems,
     rates: given,
     seconds,
+    rounds,
     port,
     say,
     profileInto: values.profile,
@@ -122,6 +126,7 @@ async function measure(load: Load, say: (text: string) => void): Promise<Report>
     kamailioMissing: kamailioMissing ?? null,
     clusterMissing: clusterMissing ?? null,
     seconds,
+    rounds,
     rates,
     cluster,
     latency,
