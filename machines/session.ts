@@ -174,7 +174,7 @@ export const sessionMachine = setup({
     leaving: NOBODY,
     creditUntil: null,
   }),
-  initial: "proceeding",
+  initial: "inviting",
   on: {
     // Whatever a state does not say otherwise: a request at the wrong time gets an answer all the same.
     bye: { actions: "answerBye" },
@@ -188,10 +188,8 @@ export const sessionMachine = setup({
   },
   states: {
     /** The app server was asked and has not decided. */
-    proceeding: {
-      entry: "sendInvite",
+    inviting: {
       on: {
-        "server.progress": { actions: "relayProgress" },
         "server.answer": [
           { guard: "clockStartsAtAnswer", target: "answered", actions: ["startClock", "relayAnswer"] },
           { target: "answered", actions: "relayAnswer" },
@@ -211,46 +209,29 @@ export const sessionMachine = setup({
         },
         prack: { actions: "relayPrack" },
         cancel: "cancelling",
-        withdraw: "withdrawing",
         // A BYE in the client's early dialog gives this branch up; an app server must not send one (RFC 3261 §15).
         bye: [
           { guard: "isFromClient", target: "cancelling", actions: ["answerBye", "reportGivenUp"] },
           { actions: "refuseMessage" },
         ],
       },
-      initial: "steady",
+      initial: "proceeding",
       states: {
-        steady: { on: { update: { target: "changing", actions: "relayEarlyUpdate" } } },
-        /** An UPDATE is under way in the early dialog; another has to wait (RFC 3311 §5.2). */
-        changing: { on: { "change.done": "steady" } },
-      },
-    },
-    /** Cancelled because another app server said 6xx; a 2xx that crosses the CANCEL counts all the same (RFC 3261 §16.7, step 5). */
-    withdrawing: {
-      entry: "sendCancel",
-      on: {
-        "server.answer": [
-          { guard: "clockStartsAtAnswer", target: "answered", actions: ["startClock", "relayAnswer"] },
-          { target: "answered", actions: "relayAnswer" },
-        ],
-        "server.failure": {
-          target: "refused",
-          actions: { type: "reportFailure", params: ({ event }) => event.failure },
+        proceeding: {
+          entry: "sendInvite",
+          on: {
+            "server.progress": { actions: "relayProgress" },
+            withdraw: "withdrawing",
+          },
+          initial: "steady",
+          states: {
+            steady: { on: { update: { target: "changing", actions: "relayEarlyUpdate" } } },
+            /** An UPDATE is under way in the early dialog; another has to wait (RFC 3311 §5.2). */
+            changing: { on: { "change.done": "steady" } },
+          },
         },
-        "server.silent": {
-          target: "cancelling",
-          actions: { type: "reportFailure", params: ({ event }) => event.failure },
-        },
-        "client.silent": {
-          target: "cancelling",
-          actions: { type: "reportFailure", params: { status: 504, reason: "No PRACK" } },
-        },
-        prack: { actions: "relayPrack" },
-        cancel: "cancelling",
-        bye: [
-          { guard: "isFromClient", target: "cancelling", actions: ["answerBye", "reportGivenUp"] },
-          { actions: "refuseMessage" },
-        ],
+        /** Cancelled because another app server said 6xx; a 2xx that crosses the CANCEL counts all the same (RFC 3261 §16.7, step 5). */
+        withdrawing: { entry: "sendCancel" },
       },
     },
     /** Nobody waits for the app server's answer any more, but one may be under way (RFC 3261 §9.1). */

@@ -2,6 +2,7 @@ import type { SessionEvent, Side } from "../../machines/events.ts";
 import { copySession, type SessionContext, sessionMachine } from "../../machines/session.ts";
 import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import type { Identified } from "../directory/types.ts";
+import { formatReason } from "../sip/headers.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
@@ -135,7 +136,7 @@ function sendByes(session: Session, context: SessionContext): void {
   const why = endedBy.replace(/^relay: /, "");
   const cause = CAUSES[why] ?? 480;
   // RFC 3326: says why nobody hung up and the session is over all the same.
-  const reason = `SIP ;cause=${cause} ;text="${why.replace(/["\\]/g, "")}"`;
+  const reason = formatReason(cause, why);
   for (const side of context.leaving)
     sendBye(session, side, (bye) => {
       bye.headers.add("Reason", reason);

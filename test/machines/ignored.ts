@@ -56,12 +56,12 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "nobody waits any more; the INVITE's transaction ends by itself (RFC 3261 §9.1)",
     },
     {
-      states: ["withdrawing"],
+      states: ["inviting.withdrawing"],
       events: ["server.progress"],
       why: "it is cancelled: the client shall not hear it ring",
     },
     {
-      states: ["withdrawing", "cancelling", "answered", "established", "terminating", "leaving"],
+      states: ["inviting.withdrawing", "cancelling", "answered", "established", "terminating", "leaving"],
       events: ["withdraw"],
       why: "given up already, or answered",
     },
@@ -71,7 +71,7 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "given up already, or too late: what is answered is ended by BYE",
     },
     {
-      states: ["proceeding", "withdrawing", "cancelling", "established", "terminating", "leaving"],
+      states: ["inviting", "cancelling", "established", "terminating", "leaving"],
       events: ["client.ack"],
       why: "no 2xx of this session waits for its ACK; in `terminating` and `leaving` it was acknowledged by the relay",
     },
@@ -81,7 +81,7 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "nothing of this session waits for ACK or PRACK, or its end is under way",
     },
     {
-      states: ["proceeding", "withdrawing", "cancelling"],
+      states: ["inviting", "cancelling"],
       events: ["lost", "end"],
       why: "there is no session yet: the INVITE's own timers and the client's request decide",
     },
@@ -91,7 +91,7 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "it ends already, and the BYE's own timers bound that",
     },
     {
-      states: ["proceeding", "withdrawing", "cancelling", "answered"],
+      states: ["inviting", "cancelling", "answered"],
       events: ["credit.held", "credit.exhausted"],
       why: "the clock does not run: no money is used up",
     },
@@ -101,14 +101,14 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "it ends already; what it cost beyond its hold is settled with its end",
     },
     {
-      states: ["proceeding", "withdrawing", "cancelling", "answered", "established"],
+      states: ["inviting", "cancelling", "answered", "established"],
       events: ["bye.answered", "bye.failed"],
       why: "no BYE of the relay's is under way",
     },
     {
       states: [
-        "proceeding.steady",
-        "withdrawing",
+        "inviting.proceeding.steady",
+        "inviting.withdrawing",
         "cancelling",
         "answered",
         "established.steady",
@@ -120,8 +120,7 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
     },
     {
       states: [
-        "proceeding",
-        "withdrawing",
+        "inviting",
         "cancelling",
         "answered",
         "established.steady",
@@ -133,7 +132,7 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "no other service is asked for; where the session ends meanwhile, the part that was asked for is ended too",
     },
     {
-      states: ["proceeding", "withdrawing", "cancelling", "established", "terminating", "leaving"],
+      states: ["inviting", "cancelling", "established", "terminating", "leaving"],
       events: ["client.refused"],
       why: "no INVITE of the relay's to the client is under way (M23)",
     },

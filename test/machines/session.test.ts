@@ -26,9 +26,15 @@ function having(...events: SessionEvent[]) {
   session.send(...events);
   return session;
 }
-/** The state, without the one inside it. */
+/** The state, the one inside it included, but not whether a change is under way. */
 const stateOf = (session: ReturnType<typeof start>): string =>
-  typeof session.state === "string" ? session.state : Object.keys(session.state as object)[0]!;
+  nameOf(session.state).replace(/\.(steady|changing)$/, "");
+const nameOf = (state: unknown): string =>
+  typeof state === "string"
+    ? state
+    : Object.entries(state as object)
+        .map(([outer, inner]) => `${outer}.${nameOf(inner)}`)
+        .join();
 const END = ["recordEnd", "relayByeAnswer", "close"];
 
 describe("the chart session", () => {
@@ -115,10 +121,10 @@ describe("the chart session", () => {
     expect(session.context.startedAt).toBeNull();
   });
 
-  it.each(["proceeding", "withdrawing"])(
+  it.each(["inviting.proceeding", "inviting.withdrawing"])(
     "takes a BYE in the client's early dialog for giving this branch up, and none of the app server: %s (RFC 3261 §15)",
     (state) => {
-      const session = state === "proceeding" ? having() : having({ type: "withdraw" });
+      const session = state === "inviting.proceeding" ? having() : having({ type: "withdraw" });
       session.done();
       expect(session.send(bye("server"))).toEqual(["refuseMessage"]);
       expect(stateOf(session)).toBe(state);
@@ -222,8 +228,8 @@ describe("the chart session", () => {
   });
 
   it.each([
-    ["proceeding", []],
-    ["withdrawing", [{ type: "withdraw" }]],
+    ["inviting.proceeding", []],
+    ["inviting.withdrawing", [{ type: "withdraw" }]],
     ["cancelling", [{ type: "cancel" }]],
     ["answered", [answer]],
     ["terminating", [answer, ack, bye("client")]],
@@ -233,9 +239,10 @@ describe("the chart session", () => {
     expect(session.send(change)).toEqual(["refuseChange"]);
     expect(session.send(message)).toEqual(["refuseMessage"]);
     expect(session.send(refer)).toEqual(["refuseMessage"]);
-    if (state === "cancelling" || state === "withdrawing") expect(session.send(charge)).toEqual(["refuseMessage"]);
+    if (state === "cancelling" || state === "inviting.withdrawing")
+      expect(session.send(charge)).toEqual(["refuseMessage"]);
     if (state === "cancelling" || state === "leaving") expect(session.send(bye("client"))).toEqual(["answerBye"]);
-    if (state !== "proceeding") expect(session.send(update)).toEqual(["refuseChange"]);
+    if (state !== "inviting.proceeding") expect(session.send(update)).toEqual(["refuseChange"]);
     if (["cancelling", "terminating", "leaving"].includes(state))
       expect(session.send(prack)).toEqual(["refuseMessage"]);
     expect(stateOf(session)).toBe(state);
