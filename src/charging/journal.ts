@@ -1,11 +1,10 @@
-import { statfs } from "node:fs/promises";
-import { type Database, open, type RootDatabase } from "lmdb";
 import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import type { Logger } from "../support/log.ts";
-import type { ChargingEvent, SessionFacts } from "./events.ts";
+import type { ChargingEvent } from "./events.ts";
+import { JournalFile, type LeftSession } from "./journal-file.ts";
 import { type Group, type GroupKey, Publisher } from "./journal-publisher.ts";
-import { written } from "./lmdb-failure.ts";
 
 export interface JournalOptions {
   /** Folder of the journal; made where there is none. */
@@ -17,6 +16,8 @@ export interface JournalOptions {
   readonly maxBytes?: number;
   /** `full` is true as well while the disk has less than this many bytes free; default 256 MiB. */
   readonly minFreeDiskBytes?: number;
+  /** The one that `path` is on, unless a test has its own. */
+  readonly disk?: LmdbDisk;
   /**
    * Least time from one commit to the next; default 50 ms, since a commit takes some 250 µs of CPU however few it holds. An append that comes
    * after a pause does not wait.
@@ -31,12 +32,6 @@ export interface JournalOptions {
    * billing, which may be elsewhere. Default false.
    */
   readonly trackRunning?: boolean;
-}
-
-/** A session that ran when the process before this one ended. */
-export interface LeftSession {
-  readonly session: SessionFacts;
-  readonly startedAt: number;
 }
 
 export interface JournalStats {
@@ -72,7 +67,6 @@ export interface Journal {
 /** What is appended until the next commit. All of it succeeds or fails together, so it has one promise. */
 class Gathering {
   readonly events: ChargingEvent[] = [];
-  json = "";
   readonly committed: Promise<void>;
   resolve!: () => void;
   reject!: (error: unknown) => void;
@@ -83,65 +77,34 @@ class Gathering {
       this.reject = reject;
     });
   }
-
-  add(event: ChargingEvent, json: string): void {
-    this.json = this.events.length === 0 ? json : `${this.json},${json}`;
-    this.events.push(event);
-  }
 }
 
-type Db = RootDatabase<Buffer, GroupKey>;
-
 const FULL_AT = 0.8;
-/** A group that is committed holds about this much at most, so that memory holds one at a time. */
-const GROUP_BYTES = 2 ** 20;
+/** A group that is committed holds so many events at most. */
+const GROUP_EVENTS = 4_000;
+/** What an event counts as until it is written, all of its group at once: more than nearly any takes. */
+const EVENT_BYTES = 2_048;
 /** How long events that the bus has taken stay, when no further commit comes along to remove them with. */
 const REMOVE_WITHIN_MS = 100;
 const CHECK_EVERY_MS = 5_000;
-/** Where the number of the last opening stands, before all groups. */
-const OPENINGS: GroupKey = [0, 0];
-const PROBE: GroupKey = [0, 1];
 
 /** Opens the journal (DESIGN.md, decision 8), and begins to publish what an earlier run left in it. Throws where it cannot be opened. */
 export async function openJournal(options: JournalOptions): Promise<Journal> {
-  // Without overlappingSync a put resolves after the fsync of its commit, and rejects where commit or fsync fails. With it, lmdb's
-  // default, it resolves before, and the promise to ask instead (`db.flushed`) never settles after a failure.
-  // eventTurnBatching, another default, makes a promise of its own for each turn, and its rejection would end the process.
-  const db: Db = open({
-    path: options.path,
-    encoding: "binary",
-    overlappingSync: false,
-    eventTurnBatching: false,
-    noSubdir: false,
-  });
-  const opening = await written(
-    db.transaction(() => {
-      const last = Number(db.get(OPENINGS)?.toString() ?? "0");
-      db.putSync(OPENINGS, Buffer.from(String(last + 1)));
-      return last + 1;
-    }),
-  );
-  const running = options.trackRunning
-    ? db.openDB<LeftSession, string>({ name: "running", encoding: "json" })
-    : undefined;
-  const journal = new LmdbJournal(db, running, opening, options);
+  const file = await JournalFile.open(options.path, options.trackRunning, options.disk);
+  const journal = new GroupJournal(file, options);
   journal.recover();
-  await journal.check();
+  journal.check();
   return journal;
 }
 
-class LmdbJournal implements Journal {
-  readonly left: readonly LeftSession[];
-  private readonly db: Db;
-  private readonly running: Database<LeftSession, string> | undefined;
-  private readonly opening: number;
+class GroupJournal implements Journal {
+  private readonly file: JournalFile;
   private readonly options: JournalOptions;
   private readonly publisher: Publisher;
   private readonly maxBytes: number;
-  private lastGroup = 0;
   /** Gathered and not being committed yet; a further one only where the last is as large as a group may be. */
   private readonly waiting: Gathering[] = [];
-  private waitingBytes = 0;
+  private waitingEvents = 0;
   private committing: Promise<void> | undefined;
   /** Whether a commit is decided on or under way, and whether one that is decided on may still be brought forward. */
   private scheduled: "no" | "later" | "soon" = "no";
@@ -153,7 +116,6 @@ class LmdbJournal implements Journal {
   private taken: GroupKey[] = [];
   private removeTimer: TimerHandle | undefined;
   private checkTimer: TimerHandle | undefined;
-  private freeDiskBytes: number | undefined;
   /** The last commit failed: no new sessions until one succeeds. */
   private broken = false;
   private closing = false;
@@ -162,12 +124,9 @@ class LmdbJournal implements Journal {
   private failed = 0;
   private commits = 0;
 
-  constructor(db: Db, running: Database<LeftSession, string> | undefined, opening: number, options: JournalOptions) {
+  constructor(file: JournalFile, options: JournalOptions) {
     const { bus, clock, log, publishEveryMs = 100, maxBytes = 2 ** 30 } = options;
-    this.db = db;
-    this.running = running;
-    this.left = running ? Array.from(running.getRange({}), ({ value }) => value) : [];
-    this.opening = opening;
+    this.file = file;
     this.options = options;
     this.maxBytes = maxBytes;
     this.publisher = new Publisher({
@@ -175,28 +134,31 @@ class LmdbJournal implements Journal {
       clock,
       log,
       everyMs: publishEveryMs,
-      read: (key) => readEvents(db.get(key)),
+      read: (key) => file.read(key),
       taken: (groups) => this.removeSoon(groups),
     });
   }
 
   recover(): void {
-    for (const { key, value } of this.db.getRange({ start: [1, 0], end: [Number.MAX_SAFE_INTEGER, 0] })) {
-      this.publisher.add(key, value.length, readEvents(value).length);
-    }
+    for (const { key, bytes } of this.file.all()) this.publisher.add(key, bytes, this.file.read(key).length);
     const { pendingEvents } = this.publisher;
     if (pendingEvents > 0)
       this.options.log.info({ events: pendingEvents }, "journal: publishes what an earlier run left");
   }
 
+  get left(): readonly LeftSession[] {
+    return this.file.left;
+  }
+
   get full(): boolean {
     const { minFreeDiskBytes = 256 * 2 ** 20 } = this.options;
-    if (this.broken || (this.freeDiskBytes !== undefined && this.freeDiskBytes < minFreeDiskBytes)) return true;
-    return this.publisher.pendingBytes + this.waitingBytes >= this.maxBytes * FULL_AT;
+    const { freeBytes = Number.POSITIVE_INFINITY } = this.file.disk;
+    if (this.broken || freeBytes < minFreeDiskBytes) return true;
+    return this.publisher.pendingBytes + this.waitingEvents * EVENT_BYTES >= this.maxBytes * FULL_AT;
   }
 
   stats(): JournalStats {
-    const { appended, failed, commits, maxBytes, freeDiskBytes } = this;
+    const { appended, failed, commits, maxBytes } = this;
     const { published, failures: publishFailures, pendingEvents, pendingBytes } = this.publisher;
     return {
       appended,
@@ -207,23 +169,22 @@ class LmdbJournal implements Journal {
       pendingEvents,
       pendingBytes,
       maxBytes,
-      freeDiskBytes,
+      freeDiskBytes: this.file.disk.freeBytes,
     };
   }
 
   append(event: ChargingEvent): Promise<void> {
-    const json = JSON.stringify(event);
-    if (this.closing || this.publisher.pendingBytes + this.waitingBytes + json.length > this.maxBytes) {
+    if (this.closing || this.publisher.pendingBytes + (this.waitingEvents + 1) * EVENT_BYTES > this.maxBytes) {
       this.failed++;
       return Promise.reject(new Error(this.closing ? "the journal is closed" : "the journal is full"));
     }
     let last = this.waiting.at(-1);
-    if (!last || last.json.length >= GROUP_BYTES) {
+    if (!last || last.events.length >= GROUP_EVENTS) {
       last = new Gathering();
       this.waiting.push(last);
     }
-    last.add(event, json);
-    this.waitingBytes += json.length;
+    last.events.push(event);
+    this.waitingEvents++;
     if (event.type === "charge.made") this.hurried = true;
     this.commitSoon();
     return last.committed;
@@ -253,15 +214,15 @@ class LmdbJournal implements Journal {
     const count = group?.events.length ?? 0;
     const removals = this.taken;
     this.taken = [];
-    const key: GroupKey = [this.opening, ++this.lastGroup];
-    const value = group && Buffer.from(`[${group.json}]`);
     try {
-      await this.write(key, value, removals, group?.events ?? []);
+      const { key, bytes } = await this.file.write(group?.events ?? [], removals);
       this.broken = false;
       this.commits++;
       this.appended += count;
-      if (group && value) this.publisher.add(key, value.length, count, group.events);
-      group?.resolve();
+      if (group) {
+        this.publisher.add(key, bytes, count, group.events);
+        group.resolve();
+      }
     } catch (error) {
       this.broken = true;
       this.failed += count;
@@ -269,27 +230,11 @@ class LmdbJournal implements Journal {
       this.options.log.error({ err: error, events: count }, "journal: commit failed");
       group?.reject(error);
     }
-    if (group) this.waitingBytes -= group.json.length - count + 1; // less the commas
+    this.waitingEvents -= count;
     this.committing = undefined;
     this.scheduled = "no";
     if (this.waiting.length > 0) this.commitSoon();
     this.settleDrains();
-  }
-
-  /** One transaction: a group to keep, or where there is none something that tells whether it can be done; and groups to remove. */
-  private async write(
-    key: GroupKey,
-    value: Buffer | undefined,
-    removals: readonly GroupKey[],
-    events: readonly ChargingEvent[],
-  ): Promise<void> {
-    const batch = this.db.batch(() => {
-      if (value) this.db.put(key, value);
-      else this.db.put(PROBE, Buffer.from("probe"));
-      for (const old of removals) this.db.remove(old);
-      if (this.running) for (const event of events) track(this.running, event);
-    });
-    await written(batch);
   }
 
   private removeSoon(groups: readonly Group[]): void {
@@ -302,16 +247,11 @@ class LmdbJournal implements Journal {
   }
 
   /** Looks how much room the disk has, and after a commit that failed, whether another succeeds. */
-  async check(): Promise<void> {
-    try {
-      const { bavail, bsize } = await statfs(this.options.path);
-      this.freeDiskBytes = bavail * bsize;
-    } catch (error) {
-      this.options.log.warn({ err: error }, "journal: cannot tell how much room the disk has");
-    }
+  check(): void {
+    this.file.disk.look();
     if (this.broken) this.commitSoon();
     if (this.closing) return;
-    this.checkTimer = this.options.clock.setTimeout(() => void this.check(), CHECK_EVERY_MS);
+    this.checkTimer = this.options.clock.setTimeout(() => this.check(), CHECK_EVERY_MS);
   }
 
   drained(): Promise<void> {
@@ -339,19 +279,6 @@ class LmdbJournal implements Journal {
     while (this.waiting.length > 0) await this.commit();
     await this.publisher.close();
     if (this.taken.length > 0) await this.commit();
-    await this.db.close();
+    await this.file.close();
   }
-}
-
-function track(running: Database<LeftSession, string>, event: ChargingEvent): void {
-  const { type, session } = event;
-  if (type === "session.started" || type === "session.changed") {
-    running.put(session.id, { session, startedAt: event.at });
-    if (type === "session.changed") running.remove(event.from.id);
-  } else if (type === "session.ended") running.remove(session.id);
-}
-
-function readEvents(stored: Buffer | undefined): ChargingEvent[] {
-  if (stored === undefined) return []; // another process that shares the journal has published and removed it
-  return JSON.parse(stored.toString("utf8")) as ChargingEvent[];
 }

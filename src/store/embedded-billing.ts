@@ -13,8 +13,8 @@ import type {
   MonthTotal,
   PageQuery,
 } from "../charging/billing-store.ts";
-import { written } from "../charging/lmdb-failure.ts";
 import { amountOf } from "../charging/month-total.ts";
+import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import { EmbeddedAccounts, putNew, THERE } from "./embedded-accounts.ts";
 import { type EntryForm, entryForm, entryOf } from "./embedded-forms.ts";
 import { type TotalKey, TotalsInWork } from "./embedded-totals.ts";
@@ -33,6 +33,7 @@ const LAST = Buffer.from([0xff]);
  */
 export class EmbeddedBilling implements BillingStore {
   private readonly root: RootDatabase;
+  private readonly disk: LmdbDisk;
   private readonly sessions: EmbeddedAccounts;
   /** By id; a correction besides under its session, as its id alone. */
   private readonly entriesDb: Database<EntryForm | string, string>;
@@ -44,8 +45,9 @@ export class EmbeddedBilling implements BillingStore {
   private readonly archiveDb: Database<readonly ArchivedEvent[], ArchiveKey>;
   private readonly deadDb: Database<DeadLetter, string>;
 
-  constructor(root: RootDatabase) {
+  constructor(root: RootDatabase, disk: LmdbDisk) {
     this.root = root;
+    this.disk = disk;
     this.entriesDb = root.openDB({ name: "entries", encoding: "json" });
     this.sessions = new EmbeddedAccounts(root, this.entriesDb);
     this.usersDb = root.openDB({ name: "months", encoding: "json" });
@@ -68,15 +70,15 @@ export class EmbeddedBilling implements BillingStore {
 
   /** A child transaction, since only that is undone where something throws in the middle of it. */
   write(batch: BillingBatch): Promise<string[]> {
-    const transaction = this.root.childTransaction(() => {
+    const work = () => {
       const accounts = new Map(batch.accounts.map((account) => [account.context.session, account]));
       const known = this.writeEntries(batch.entries, accounts);
       for (const group of batch.archive ?? []) this.keepEvents(group, known);
       const refused: string[] = [];
       for (const [session, account] of accounts) if (!this.sessions.write(account)) refused.push(session);
       return refused;
-    });
-    return written(transaction);
+    };
+    return this.disk.write(() => this.root.childTransaction(work));
   }
 
   /** Returns the ids of those that were there before. Writes the accounts that go with them, and takes these out of `accounts`. */
@@ -236,7 +238,7 @@ export class EmbeddedBilling implements BillingStore {
   }
 
   async putDeadLetter(letter: DeadLetter): Promise<void> {
-    await written(this.deadDb.put(letter.id, letter));
+    await this.disk.write(() => this.deadDb.put(letter.id, letter));
   }
 
   async getDeadLetter(id: string): Promise<DeadLetter | undefined> {
@@ -245,12 +247,12 @@ export class EmbeddedBilling implements BillingStore {
   }
 
   async removeDeadLetter(id: string): Promise<boolean> {
-    const transaction = this.root.childTransaction(() => {
+    const work = () => {
       if (!this.deadDb.doesExist(id)) return false;
       this.deadDb.removeSync(id);
       return true;
-    });
-    return written(transaction);
+    };
+    return this.disk.write(() => this.root.childTransaction(work));
   }
 
   async deadLetters(limit: number, after?: string): Promise<DeadLetter[]> {

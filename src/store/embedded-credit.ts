@@ -19,7 +19,7 @@ import type {
   ReserveRequest,
   Settlement,
 } from "../charging/credit-store.ts";
-import { written } from "../charging/lmdb-failure.ts";
+import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import type { Result } from "../support/result.ts";
 
 type LedgerKey = [user: string, at: number, id: string];
@@ -30,6 +30,7 @@ const LAST = Buffer.from([0xff]);
 /** Prepaid balances in LMDB: one transaction for each call. */
 export class EmbeddedCredit implements CreditStore {
   private readonly root: RootDatabase;
+  private readonly disk: LmdbDisk;
   private readonly accountsDb: Database<CreditAccount, string>;
   /** Accounts by when the first of their holds is over: [until, user]. */
   private readonly dueDb: Database<true, [number, string]>;
@@ -37,8 +38,9 @@ export class EmbeddedCredit implements CreditStore {
   /** Where an entry lies, by user and id. */
   private readonly idsDb: Database<LedgerKey, [user: string, id: string]>;
 
-  constructor(root: RootDatabase) {
+  constructor(root: RootDatabase, disk: LmdbDisk) {
     this.root = root;
+    this.disk = disk;
     this.accountsDb = root.openDB({ name: "creditAccounts", encoding: "json" });
     this.dueDb = root.openDB({ name: "creditDue", encoding: "json" });
     this.ledgerDb = root.openDB({ name: "creditLedger", encoding: "json" });
@@ -158,6 +160,6 @@ export class EmbeddedCredit implements CreditStore {
 
   /** A child transaction, since only that is undone where something throws in the middle of it. */
   private transaction<T>(work: () => T): Promise<T> {
-    return written(this.root.childTransaction(work));
+    return this.disk.write(() => this.root.childTransaction(work));
   }
 }

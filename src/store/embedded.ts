@@ -1,7 +1,7 @@
 import { type Database, open, type RootDatabase } from "lmdb";
-import { written } from "../charging/lmdb-failure.ts";
 import type { Tariff } from "../charging/tariff.ts";
 import type { AppServer, AppServerKey, Service, User } from "../directory/types.ts";
+import { LmdbDisk } from "../support/lmdb-disk.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
 import { EmbeddedCredit } from "./embedded-credit.ts";
 import type { Registry, Store } from "./types.ts";
@@ -11,8 +11,9 @@ const VERSION = "directory";
 /**
  * The store on LMDB in a folder of this machine (P4), made where there is none. Every write is on disk, fsync'd, when its promise
  * resolves. Several processes may have it open. Rejects where the folder cannot be used.
+ * `disk`: the one that `path` is on, unless a test has its own.
  */
-export async function openEmbeddedStore(path: string): Promise<Store> {
+export async function openEmbeddedStore(path: string, disk = new LmdbDisk(path)): Promise<Store> {
   // Two of lmdb's defaults are bad for money: overlappingSync resolves before the fsync and never settles after one that failed;
   // eventTurnBatching makes a promise of its own for each turn, whose rejection would end the process.
   const root: RootDatabase = open({
@@ -26,7 +27,7 @@ export async function openEmbeddedStore(path: string): Promise<Store> {
   root.readerCheck(); // a process that was killed may have left its mark as a reader, and nothing that it could see is ever reused
   const meta = root.openDB<number, string>({ name: "meta", encoding: "json" });
   const registry = <T extends { readonly id: string }>(name: string): Registry<T> =>
-    new EmbeddedRegistry<T>(root.openDB<T, string>({ name, encoding: "json" }), meta);
+    new EmbeddedRegistry<T>(root.openDB<T, string>({ name, encoding: "json" }), meta, disk);
   return {
     users: registry<User>("users"),
     services: registry<Service>("services"),
@@ -37,8 +38,8 @@ export async function openEmbeddedStore(path: string): Promise<Store> {
       root.resetReadTxn(); // another process may have written since this one last looked
       return meta.get(VERSION) ?? 0;
     },
-    billing: new EmbeddedBilling(root),
-    credit: new EmbeddedCredit(root),
+    billing: new EmbeddedBilling(root, disk),
+    credit: new EmbeddedCredit(root, disk),
     close: () => root.close(),
   };
 }
@@ -46,10 +47,12 @@ export async function openEmbeddedStore(path: string): Promise<Store> {
 class EmbeddedRegistry<T extends { readonly id: string }> implements Registry<T> {
   private readonly db: Database<T, string>;
   private readonly meta: Database<number, string>;
+  private readonly disk: LmdbDisk;
 
-  constructor(db: Database<T, string>, meta: Database<number, string>) {
+  constructor(db: Database<T, string>, meta: Database<number, string>, disk: LmdbDisk) {
     this.db = db;
     this.meta = meta;
+    this.disk = disk;
   }
 
   async get(id: string): Promise<T | undefined> {
@@ -79,11 +82,11 @@ class EmbeddedRegistry<T extends { readonly id: string }> implements Registry<T>
 
   /** In one transaction, with the version where anything changed. */
   private change(make: () => boolean): Promise<boolean> {
-    const transaction = this.db.childTransaction(() => {
+    const work = () => {
       const changed = make();
       if (changed) this.meta.putSync(VERSION, (this.meta.get(VERSION) ?? 0) + 1);
       return changed;
-    });
-    return written(transaction);
+    };
+    return this.disk.write(() => this.db.childTransaction(work));
   }
 }

@@ -2,6 +2,7 @@ import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
+import { LmdbDisk } from "../../src/support/lmdb-disk.ts";
 import { compiled } from "../charging/built.ts";
 import { named, run } from "../charging/children.ts";
 import { freshFolder } from "../charging/folders.ts";
@@ -29,6 +30,31 @@ describe("the embedded store (P4)", () => {
 
   it("rejects where the folder cannot be used", async () => {
     await expect(openEmbeddedStore("/dev/null/data")).rejects.toThrow();
+  });
+
+  it("begins no write while the disk is nearly full, still reads, and goes on once there is room", async () => {
+    const path = freshFolder();
+    let freeBytes = 10 ** 6;
+    const store = await openEmbeddedStore(path, new LmdbDisk(path, () => freeBytes));
+    const { users, billing } = store;
+    const credit = store.credit!;
+    const writes = [
+      () => users.put({ id: "alice", realm: "portal.example", ha1: { sha256: "ab" } }),
+      () => users.remove("alice"),
+      () => billing.write({ accounts: [], entries: [item(1)] }),
+      () => billing.putDeadLetter({ id: "d1", at: 0, reason: "no event", event: "{}" }),
+      () => billing.removeDeadLetter("d1"),
+      () => credit.open("alice", "EUR"),
+    ];
+    for (const write of writes) await expect(write()).rejects.toThrow("make room on it");
+    expect(await users.list()).toEqual([]);
+    expect(await billing.entriesOf("s1")).toEqual([]);
+    expect(await billing.deadLetters(10)).toEqual([]);
+    expect(await credit.account("alice")).toBeUndefined();
+    freeBytes = 10 ** 9;
+    for (const write of writes) await write();
+    expect(await billing.entriesOf("s1")).toHaveLength(1);
+    await store.close();
   });
 
   it("undoes a whole write where one of its entries cannot be written", async () => {

@@ -1,0 +1,58 @@
+import { statfsSync } from "node:fs";
+
+/** Kept free: far more than the pages that a commit touches besides what it is told to write. */
+const RESERVE_BYTES = 16 * 2 ** 20;
+
+/** Bytes that this process may still write to the file system of a folder; undefined where the system does not tell. */
+export function freeBytesOf(folder: string): number | undefined {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * The disk below a folder of lmdb. Every write goes through here. Where the disk refuses a page, lmdb (3.5.6, `mdb_page_flush`) writes its
+ * message of more than 100 characters into 100 octets of memory, and sooner or later the process ends of that. So no write is begun where
+ * the disk may be full before it is done.
+ */
+export class LmdbDisk {
+  /** As of the last look or write; undefined where the system does not tell. */
+  freeBytes: number | undefined = undefined;
+  private readonly folder: string;
+  private readonly freeBytesOf: (folder: string) => number | undefined;
+
+  constructor(folder: string, ask = freeBytesOf) {
+    this.folder = folder;
+    this.freeBytesOf = ask;
+  }
+
+  look(): number | undefined {
+    this.freeBytes = this.freeBytesOf(this.folder);
+    return this.freeBytes;
+  }
+
+  /**
+   * Begins a write of about so many `bytes`, and resolves when it is done. Rejects with its cause where it failed, and with ENOSPC where
+   * there is too little room to begin.
+   */
+  async write<T>(begin: () => Promise<T>, bytes = 0): Promise<T> {
+    const freeBytes = this.look();
+    if (freeBytes !== undefined && freeBytes < RESERVE_BYTES + bytes) throw this.noRoom(freeBytes);
+    try {
+      return await begin();
+    } catch (error) {
+      // lmdb rejects a second promise with the cause; if nobody listened to it, its rejection would end the process.
+      const { commitError } = error as { commitError?: Promise<unknown> };
+      throw commitError === undefined ? error : await commitError.catch((cause: unknown) => cause);
+    }
+  }
+
+  private noRoom(freeBytes: number): Error {
+    const [left, kept] = [freeBytes, RESERVE_BYTES].map((bytes) => `${Math.floor(bytes / 2 ** 20)} MiB`);
+    const message = `the disk of ${this.folder} has ${left} left, and ${kept} are kept free: make room on it`;
+    return Object.assign(new Error(message), { code: "ENOSPC" });
+  }
+}
