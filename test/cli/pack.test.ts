@@ -1,16 +1,16 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { run } from "../support/peers.ts";
-import { COMMAND, ROOT } from "../support/project.ts";
+import { expectBuilt, ROOT } from "../support/project.ts";
 
 describe("the package that npm pack makes", () => {
   let folder = "";
   afterEach(() => rmSync(folder, { recursive: true, force: true }));
 
   it("runs `npx tollgate demo` where nothing but the package is installed", { timeout: 180_000 }, async () => {
-    if (!existsSync(COMMAND)) throw new Error(`${COMMAND} is not there: npm run build`);
+    expectBuilt();
     folder = mkdtempSync(join(tmpdir(), "tollgate-pack-"));
     const quiet = ["--no-audit", "--no-fund", "--loglevel=error"];
     await run("npm pack", "npm", ["pack", "--ignore-scripts", "--pack-destination", folder, ...quiet], { cwd: ROOT });

@@ -1,11 +1,11 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type Bill, makeBill } from "../../src/charging/bill.ts";
 import { monthOf } from "../../src/charging/billing-store.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { freePort, type Peer, run, start } from "../support/peers.ts";
-import { COMMAND } from "../support/project.ts";
+import { COMMAND, expectBuilt } from "../support/project.ts";
 import { DOMAIN, PASSWORD, USER } from "./portal.ts";
 
 /** The relay as a process of its own, from dist (which must be built), that can be killed and started again on the same data. */
@@ -23,7 +23,7 @@ export class RelayChild {
 
   /** With user alice registered; not yet started. `config`: services, app servers and whatever the test is about. */
   static async create(config: (port: number) => Readonly<Record<string, unknown>>): Promise<RelayChild> {
-    if (!existsSync(COMMAND)) throw new Error(`${COMMAND} is not there: npm run build`);
+    expectBuilt();
     const port = await freePort();
     const relay = new RelayChild(port, mkdtempSync(join(tmpdir(), "tollgate-e2e-")));
     const settings = {

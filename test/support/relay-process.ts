@@ -1,9 +1,9 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Bill } from "../../src/charging/bill.ts";
 import { freePort, type Peer, run, start } from "./peers.ts";
-import { COMMAND, nodeFlags } from "./project.ts";
+import { COMMAND, expectBuilt, nodeFlags } from "./project.ts";
 import { PORTAL } from "./sipp.ts";
 
 /** One app server that the relay is to know. */
@@ -42,7 +42,7 @@ export interface RelayProcess {
 
 /** The relay as a process of its own from dist, with user alice, password "secret", registered. Resolves when it takes calls. */
 export async function startRelayProcess(options: RelayOptions): Promise<RelayProcess> {
-  if (!existsSync(COMMAND)) throw new Error(`${COMMAND} is not there: npm run build`);
+  expectBuilt();
   const folder = mkdtempSync(join(tmpdir(), "tollgate-peers-"));
   const port = await freePort();
   const file = join(folder, "tollgate.yaml");
