@@ -125,8 +125,13 @@ export class ChartActor<M extends AnyStateMachine> {
   }
 
   private tell(event: object): void {
-    for (const inspector of this.inspectors)
-      inspector({ ...event, rootId: this.id, actorRef: this } as unknown as InspectionEvent);
+    for (const inspector of this.inspectors) {
+      try {
+        inspector({ ...event, rootId: this.id, actorRef: this } as unknown as InspectionEvent);
+      } catch (error) {
+        process.emitWarning(error as Error); // whoever looks on does not hurt the call
+      }
+    }
   }
 
   // --- what the logic sees of its actor: XState's ActorScope, as far as charts without children use it ---

@@ -1,4 +1,5 @@
 import type { Clock, TimerHandle } from "./clock.ts";
+import { LastingTimers } from "./lasting-timers.ts";
 
 export interface TimerOwner<Name extends string = string> {
   timerFired(name: Name): void;
@@ -24,22 +25,6 @@ export class Timer {
   }
 }
 
-/** Timers of one duration that nobody stops, the oldest at `head`. */
-interface Lasting {
-  readonly durationMs: number;
-  owners: (TimerOwner | undefined)[];
-  names: string[];
-  dueAt: number[];
-  head: number;
-  armed: TimerHandle | undefined;
-}
-
-/** How late a timer that nobody stops may come: one timeout of the clock then serves some hundreds of them. */
-const LATE_MS = 100;
-
-/** How many places of a list may be empty before it is cut, if they are half of it. */
-const CUT_AT = 1_000;
-
 interface Queue {
   readonly durationMs: number;
   first: Timer | undefined;
@@ -58,7 +43,8 @@ export class TimerQueues {
   private readonly clock: Clock;
   private readonly failed: (error: unknown) => void;
   private readonly queues = new Map<number, Queue>();
-  private readonly lasting = new Map<number, Lasting>();
+  private readonly lasting = new Map<number, LastingTimers<TimerOwner>>();
+  /** Those that can be stopped. */
   private running = 0;
   /** Times are counted from here: small numbers take no room of their own. */
   private readonly since: number;
@@ -72,7 +58,9 @@ export class TimerQueues {
 
   /** How many timers run now. */
   get size(): number {
-    return this.running;
+    let size = this.running;
+    for (const timers of this.lasting.values()) size += timers.size;
+    return size;
   }
 
   /** Calls `owner.timerFired(name)` after `durationMs`, which is one of a handful of values: each has a list of its own. */
@@ -91,21 +79,14 @@ export class TimerQueues {
     return timer;
   }
 
-  /**
-   * The same for a timer that nobody will stop, and that may come up to 0.1 s late: no object is made. A transaction spends nearly all its life in one, only to absorb what
-   * comes again, and what lives that long costs the garbage collector more than to make.
-   */
+  /** The same for a timer that nobody will stop, and that may come up to 0.1 s late. */
   startForGood<Name extends string>(owner: TimerOwner<Name>, name: Name, durationMs: number): void {
-    let list = this.lasting.get(durationMs);
-    if (!list) {
-      list = { durationMs, owners: [], names: [], dueAt: [], head: 0, armed: undefined };
-      this.lasting.set(durationMs, list);
+    let timers = this.lasting.get(durationMs);
+    if (!timers) {
+      timers = new LastingTimers(durationMs, this.clock, this.fire);
+      this.lasting.set(durationMs, timers);
     }
-    list.owners.push(owner as TimerOwner);
-    list.names.push(name);
-    list.dueAt.push(this.clock.now() - this.since + durationMs);
-    this.running++;
-    if (list.armed === undefined) this.armLasting(list, durationMs);
+    timers.start(owner as TimerOwner, name);
   }
 
   /** Stops a timer; nothing happens to one that fired or was stopped. */
@@ -122,7 +103,7 @@ export class TimerQueues {
       for (let timer = queue.first; timer; timer = timer.next) timer.owner = undefined;
       queue.first = queue.last = undefined;
     }
-    for (const { armed } of this.lasting.values()) if (armed !== undefined) this.clock.clearTimeout(armed);
+    for (const timers of this.lasting.values()) timers.close();
     this.queues.clear();
     this.lasting.clear();
     this.running = 0;
@@ -146,37 +127,13 @@ export class TimerQueues {
     if (queue.first) this.arm(queue, Math.min(queue.durationMs, Math.max(1, queue.first.dueAt - now)));
   }
 
-  private armLasting(list: Lasting, delayMs: number): void {
-    list.armed = this.clock.setTimeout(() => this.runLasting(list), delayMs);
-  }
-
-  private runLasting(list: Lasting): void {
-    const now = this.clock.now() - this.since;
-    while (list.head < list.owners.length && list.dueAt[list.head]! <= now) {
-      const at = list.head++;
-      const owner = list.owners[at]!;
-      list.owners[at] = undefined;
-      this.running--;
-      this.fire(owner, list.names[at]!);
-    }
-    if (list.head > CUT_AT && list.head * 2 > list.owners.length) {
-      list.owners = list.owners.slice(list.head);
-      list.names = list.names.slice(list.head);
-      list.dueAt = list.dueAt.slice(list.head);
-      list.head = 0;
-    }
-    list.armed = undefined;
-    const next = list.dueAt[list.head];
-    if (next !== undefined) this.armLasting(list, Math.min(list.durationMs, Math.max(LATE_MS, next - now)));
-  }
-
-  private fire(owner: TimerOwner, name: string): void {
+  private readonly fire = (owner: TimerOwner, name: string): void => {
     try {
       owner.timerFired(name);
     } catch (error) {
       this.failed(error);
     }
-  }
+  };
 
   private unlink(timer: Timer): void {
     const { queue, previous, next } = timer;

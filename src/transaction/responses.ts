@@ -25,46 +25,26 @@ export function fillResponse(
   random: Random,
 ): string | undefined {
   const own = response.headers;
+  // What was copied need not be read again.
+  const toTag = own.has("to") ? response.toTag : request.toTag;
   const taken: HeaderField[] = [];
   for (const field of request.headers.fields) if (copied(field.header.role) && !own.has(field.key)) taken.push(field);
   if (taken.length > 0) {
-    own.fields.unshift(...taken);
+    own.insert(taken);
     response.changed();
   }
-  return tagResponse(response, localTag, random);
+  return toTag ?? tagResponse(response, localTag, random);
 }
 
-/** Makes sure that a response other than 100 has a To tag, and returns it. */
+/** Gives a To tag to a response without one, unless it is a 100, and returns it. */
 function tagResponse(response: SipResponse, localTag: string | undefined, random: Random): string | undefined {
+  if (response.status === 100) return undefined; // RFC 3261 §17.2.1: it SHOULD NOT get a tag.
   const { fields } = response.headers;
   const at = response.headers.indexOf("to");
   const field = fields[at];
   if (!field) return undefined;
-  const tag = tagOf(field.value);
-  // RFC 3261 §17.2.1: a 100 SHOULD NOT get a tag.
-  if (tag !== undefined || response.status === 100) return tag;
   const given = localTag ?? random.token(64);
   fields[at] = field.with(`${field.value};tag=${given}`);
   response.changed();
   return given;
-}
-
-/** The tag parameter of a From or To value. An index scan: it runs for every response. */
-export function tagOf(value: string): string | undefined {
-  let at = value.indexOf(";", value.lastIndexOf(">") + 1);
-  while (at >= 0) {
-    const end = value.indexOf(";", at + 1);
-    const equals = value.indexOf("=", at);
-    if (
-      equals > 0 &&
-      (end < 0 || equals < end) &&
-      value
-        .slice(at + 1, equals)
-        .trim()
-        .toLowerCase() === "tag"
-    )
-      return value.slice(equals + 1, end < 0 ? undefined : end).trim();
-    at = end;
-  }
-  return undefined;
 }

@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { createActor, type InspectionEvent, setup } from "xstate";
 import { ChartActor } from "../../src/support/chart-actor.ts";
@@ -125,5 +126,23 @@ describe("an actor that runs a chart", () => {
     const before = ours.length;
     actor.send({ type: "end" });
     expect(ours).toHaveLength(before);
+  });
+
+  it("goes on where an inspector throws, and warns of it (P1)", async () => {
+    const warned = once(process, "warning");
+    const broken = () => {
+      throw new Error("the page is gone");
+    };
+    const actor = new ChartActor(chartLogic(machineThat([], {})), {
+      id: "a",
+      input: undefined,
+      owner: { closed: false, crashed: () => {} },
+      inspectors: new Set([broken]),
+    });
+    actor.start();
+    actor.send({ type: "go" });
+    actor.send({ type: "on" });
+    expect(actor.getSnapshot().value).toBe("b");
+    expect(String((await warned)[0])).toContain("the page is gone");
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { TimerQueues } from "../../src/support/timer-queues.ts";
 import type { TimerName } from "../../src/transaction/timers.ts";
-import { TestClock } from "../support/test-clock.ts";
+import { TestClock } from "./test-clock.ts";
 
 function setUp() {
   const clock = new TestClock(0);
@@ -125,5 +125,14 @@ describe("timer queues", () => {
     clock.advance(1_000);
     expect(fired).toEqual([]);
     expect(timers.size).toBe(0);
+  });
+
+  it.each(["start", "startForGood"] as const)("fires nothing more when closed by one that fired (%s)", (start) => {
+    const { clock, timers, fired, owner } = setUp();
+    timers[start]({ timerFired: () => timers.close() }, "A", 500);
+    timers[start](owner, "B", 500);
+    clock.advance(1_000);
+    expect(fired).toEqual([]);
+    expect([timers.size, clock.armed]).toEqual([0, 0]);
   });
 });

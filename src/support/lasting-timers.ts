@@ -1,0 +1,76 @@
+import type { Clock, TimerHandle } from "./clock.ts";
+
+/** How late a timer that nobody stops may come: one timeout of the clock then serves some hundreds of them. */
+const LATE_MS = 100;
+
+/** How many places of the lists may be empty before they are cut, if they are half of them. */
+const CUT_AT = 1_000;
+
+/**
+ * Timers of one duration that nobody will stop, and that may come up to 0.1 s late: no object is made for one. A transaction spends nearly
+ * all its life in such a timer, only to absorb what comes again, and what lives that long costs the garbage collector more than to make.
+ */
+export class LastingTimers<Owner> {
+  private readonly durationMs: number;
+  private readonly clock: Clock;
+  private readonly fire: (owner: Owner, name: string) => void;
+  /** Times are counted from here: small numbers take no room of their own. */
+  private readonly since: number;
+  private owners: (Owner | undefined)[] = [];
+  private names: string[] = [];
+  private dueAt: number[] = [];
+  /** The oldest one's place in the lists. */
+  private head = 0;
+  private armed: TimerHandle | undefined;
+
+  constructor(durationMs: number, clock: Clock, fire: (owner: Owner, name: string) => void) {
+    this.durationMs = durationMs;
+    this.clock = clock;
+    this.fire = fire;
+    this.since = clock.now();
+  }
+
+  /** How many run now. */
+  get size(): number {
+    return this.owners.length - this.head;
+  }
+
+  start(owner: Owner, name: string): void {
+    this.owners.push(owner);
+    this.names.push(name);
+    this.dueAt.push(this.clock.now() - this.since + this.durationMs);
+    if (this.armed === undefined) this.arm(this.durationMs);
+  }
+
+  close(): void {
+    if (this.armed !== undefined) this.clock.clearTimeout(this.armed);
+    this.armed = undefined;
+    this.cut(this.owners.length);
+  }
+
+  private arm(delayMs: number): void {
+    this.armed = this.clock.setTimeout(() => this.run(), delayMs);
+  }
+
+  private run(): void {
+    const now = this.clock.now() - this.since;
+    while (this.head < this.owners.length && this.dueAt[this.head]! <= now) {
+      const at = this.head++;
+      const owner = this.owners[at]!;
+      this.owners[at] = undefined;
+      this.fire(owner, this.names[at]!);
+    }
+    if (this.head > CUT_AT && this.head * 2 > this.owners.length) this.cut(this.head);
+    this.armed = undefined;
+    const next = this.dueAt[this.head];
+    // Never longer than the duration: the wall clock may have been set back meanwhile.
+    if (next !== undefined) this.arm(Math.min(this.durationMs, Math.max(LATE_MS, next - now)));
+  }
+
+  private cut(places: number): void {
+    this.owners = this.owners.slice(places);
+    this.names = this.names.slice(places);
+    this.dueAt = this.dueAt.slice(places);
+    this.head = 0;
+  }
+}
