@@ -125,7 +125,9 @@ class DigestAuthenticator implements Authenticator {
       method: request.method,
       uri: auth.uri,
       nonce: auth.nonce,
-      ...(auth.qop === undefined ? {} : { qop: auth.qop, nc: auth.nc ?? "", cnonce: auth.cnonce ?? "" }),
+      qop: auth.qop,
+      nc: auth.nc,
+      cnonce: auth.cnonce,
     });
     if (!sameSecret(auth.response.toLowerCase(), expected) || known === undefined || user === undefined) {
       this.throttle.failed(source, now);

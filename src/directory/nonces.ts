@@ -10,9 +10,9 @@ export type NonceState =
   /** Not issued here (or before a restart, or to somebody else). */
   | { readonly kind: "foreign" };
 
-const SEQUENCE_DIGITS = 12;
-const TIME_DIGITS = 12;
-const BODY_DIGITS = SEQUENCE_DIGITS + TIME_DIGITS;
+/** A sequence number and a time take so many octets each: more than either ever needs. */
+const NUMBER_BYTES = 6;
+const BODY_DIGITS = 2 * NUMBER_BYTES * 2;
 const MAC_DIGITS = 32;
 
 const FOREIGN: NonceState = { kind: "foreign" };
@@ -24,6 +24,8 @@ const EXPIRED: NonceState = { kind: "expired" };
  */
 export class Nonces {
   private sequence = 0;
+  /** Where the two numbers of a nonce are written and read. */
+  private readonly octets = Buffer.alloc(2 * NUMBER_BYTES);
   private readonly before: string;
   private readonly after: string;
   private readonly lifetimeMs: number;
@@ -38,7 +40,10 @@ export class Nonces {
 
   /** A new nonce for that source; lower-case hex digits. */
   issue(nowMs: number, source: string): string {
-    const body = hex(++this.sequence, SEQUENCE_DIGITS) + hex(nowMs, TIME_DIGITS);
+    const { octets } = this;
+    octets.writeUIntBE(++this.sequence, 0, NUMBER_BYTES);
+    octets.writeUIntBE(nowMs, NUMBER_BYTES, NUMBER_BYTES);
+    const body = octets.toString("hex");
     return body + this.sign(body, source);
   }
 
@@ -46,9 +51,11 @@ export class Nonces {
     if (nonce.length !== BODY_DIGITS + MAC_DIGITS) return FOREIGN;
     const body = nonce.slice(0, BODY_DIGITS);
     if (!sameSecret(nonce.slice(BODY_DIGITS), this.sign(body, source))) return FOREIGN;
-    const ageMs = nowMs - Number.parseInt(body.slice(SEQUENCE_DIGITS), 16);
+    const { octets } = this;
+    octets.write(body, "hex");
+    const ageMs = nowMs - octets.readUIntBE(NUMBER_BYTES, NUMBER_BYTES);
     if (ageMs > this.lifetimeMs || ageMs < -this.lifetimeMs) return EXPIRED;
-    return { kind: "fresh", sequence: Number.parseInt(body.slice(0, SEQUENCE_DIGITS), 16) };
+    return { kind: "fresh", sequence: octets.readUIntBE(0, NUMBER_BYTES) };
   }
 
   /**
@@ -59,8 +66,6 @@ export class Nonces {
     return hash("sha256", `${this.before}${body}${source}${this.after}`).slice(0, MAC_DIGITS);
   }
 }
-
-const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, "0");
 
 /** Counts beside the last one that may still come, each once: UDP may swap two requests. */
 const WINDOW = 32;

@@ -2,6 +2,7 @@ import { ChargeBook } from "../charging/charge-book.ts";
 import type { ChargeableSession } from "../charging/direct-charges.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import type { ServiceLimits } from "../directory/types.ts";
+import { TokenMap } from "../support/token-map.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { takeCharges } from "./charges.ts";
 import type { Core } from "./core.ts";
@@ -24,8 +25,8 @@ interface Ended {
 /** Sessions that ended on this node and still take charges (M15), as long as there is room for them. */
 export class EndedSessions {
   private readonly core: Pick<Core, "clock" | "keeping">;
-  private readonly byId = new Map<string, Ended>();
-  /** Their ids, the oldest at `head`: a Map that is emptied from its front is slow there (measured: 20 µs for each that comes). */
+  private readonly byId = new TokenMap<Ended>();
+  /** Their ids, the oldest at `head`. */
   private readonly order: string[] = [];
   private head = 0;
 

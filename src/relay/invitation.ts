@@ -1,6 +1,6 @@
 import { SESSION_HEADER } from "../charging/charge-body.ts";
 import type { AppServer } from "../directory/types.ts";
-import { withTag } from "../sip/headers.ts";
+import { parseMaxForwards, withTag } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { parseUri, type Uri } from "../sip/uri.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
@@ -251,5 +251,5 @@ const withoutTag = ({ headers, toTag }: SipRequest): string => {
 
 export function maxForwards(request: SipRequest): number | undefined {
   const value = request.headers.get("max-forwards");
-  return value === undefined ? undefined : Number(value);
+  return value === undefined ? undefined : parseMaxForwards(value);
 }

@@ -16,8 +16,15 @@ export function addServiceHeaders(headers: Headers, { service, attributes, clien
 
 /** `name=value;name="a value"`, in UTF-8. */
 function addNamed(headers: Headers, header: string, named: Readonly<Record<string, string>>): void {
-  const entries = Object.entries(named);
-  if (entries.length === 0) return;
-  const params = entries.map(([name, value]) => [name, encodeUtf8(value.replace(/\p{Cc}/gu, " "))] as const);
+  if (isEmpty(named)) return;
+  const params = Object.entries(named).map(
+    ([name, value]) => [name, encodeUtf8(value.replace(/\p{Cc}/gu, " "))] as const,
+  );
   headers.add(header, formatParams(new Map(params)).slice(1));
+}
+
+/** Most rules name nothing. */
+function isEmpty(named: object): boolean {
+  for (const _ in named) return false;
+  return true;
 }

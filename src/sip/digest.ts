@@ -39,9 +39,9 @@ export interface DigestInput {
   readonly uri: string;
   readonly nonce: string;
   /** `auth` or `auth-int`, with nc (8 hex digits) and cnonce as sent; without: the form of RFC 2069. */
-  readonly qop?: string;
-  readonly nc?: string;
-  readonly cnonce?: string;
+  readonly qop?: string | undefined;
+  readonly nc?: string | undefined;
+  readonly cnonce?: string | undefined;
   /** For `auth-int`: the body of the message. */
   readonly body?: Buffer;
 }
@@ -66,6 +66,7 @@ export function sameSecret(a: string, b: string): boolean {
 export interface Challenge {
   /** As people write it. */
   readonly realm: string;
+  /** As it stands between the quotes. */
   readonly nonce: string;
   readonly algorithm: Algorithm;
   /** The credentials were right but for the nonce: ask nobody for the password again. */
@@ -80,13 +81,14 @@ let lastRealm = "";
 let quotedRealm = '""';
 
 /** A value of WWW-Authenticate or Proxy-Authenticate. */
-export function formatChallenge({ realm, nonce, algorithm, stale, opaque, qop = ["auth"] }: Challenge): string {
+export function formatChallenge({ realm, nonce, algorithm, stale, opaque, qop }: Challenge): string {
   if (realm !== lastRealm) {
     quotedRealm = quote(encodeUtf8(realm));
     lastRealm = realm;
   }
-  let text = `Digest realm=${quotedRealm}, nonce=${quote(nonce)}, algorithm=${WIRE_NAMES[algorithm]}`;
-  if (qop.length > 0) text += `, qop="${qop.join(",")}"`;
+  let text = `Digest realm=${quotedRealm}, nonce="${nonce}", algorithm=${WIRE_NAMES[algorithm]}`;
+  if (qop === undefined) text += ', qop="auth"';
+  else if (qop.length > 0) text += `, qop="${qop.join(",")}"`;
   if (opaque !== undefined) text += `, opaque=${quote(opaque)}`;
   return stale ? `${text}, stale=true` : text;
 }

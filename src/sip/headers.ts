@@ -14,8 +14,8 @@ import {
   within,
 } from "./chars.ts";
 import { methodAt } from "./names.ts";
-import { numberAt, octetsOf, skipBlanks, skipBlanksBack, skipClass, skipToken, Words } from "./octets.ts";
-import { formatParams, Params, parseParams, quote, type ReadonlyParams, readParams, splitList } from "./params.ts";
+import { numberAt, octetsOf, skipBlanks, skipBlanksBack, skipClass, skipToken, standsAt, Words } from "./octets.ts";
+import { formatParams, Params, quote, type ReadonlyParams, readParams } from "./params.ts";
 
 export { type AuthParams, parseAuthParams } from "./auth-params.ts";
 export { formatNameAddr, type NameAddr, parseNameAddr, parseOneNameAddr, tagIn, withTag } from "./name-addr.ts";
@@ -49,14 +49,6 @@ export interface ContentType {
   readonly params: ReadonlyParams;
 }
 
-/** One value of Reason (RFC 3326). */
-export interface Reason {
-  /** As written: `SIP`, `Q.850`. */
-  readonly protocol: string;
-  readonly cause: number | undefined;
-  readonly text: string | undefined;
-}
-
 const BAD_VIA = err("Bad Via");
 const TRANSPORTS = new Words(["UDP", "TCP", "TLS", "WS", "WSS", "SCTP"].map((name) => [name, name]));
 
@@ -87,9 +79,8 @@ const PROTOCOL = Buffer.from("SIP/2.0/");
 
 function readVia(text: string, octets: Buffer, from: number, to: number): Via | undefined {
   let protocol: string | undefined;
-  let at = from;
-  while (at - from < PROTOCOL.length && octets[at] === PROTOCOL[at - from]) at++;
-  if (at - from < PROTOCOL.length) {
+  let at = from + PROTOCOL.length;
+  if (!standsAt(PROTOCOL, octets, from)) {
     // sent-protocol = protocol-name SLASH protocol-version SLASH transport, with spaces around each slash (RFC 4475 §3.1.1.1)
     const nameStart = skipBlanks(octets, from, to);
     const name = skipToken(octets, nameStart, to);
@@ -164,8 +155,6 @@ export function cseqIn(text: string, octets: Buffer, from: number, to: number): 
   return { number, method: text.slice(methodStart, end) };
 }
 
-export const formatCSeq = (cseq: CSeq): string => `${cseq.number} ${cseq.method}`;
-
 /** Max-Forwards: 0 to 255, or undefined where it is no such number (RFC 3261 §20.22). */
 export function parseMaxForwards(text: string): number | undefined {
   const start = skipSpace(text, 0);
@@ -187,22 +176,5 @@ export function parseContentType(text: string): Result<ContentType, string> {
   return ok({ type: `${main}/${sub}`, params });
 }
 
-/** Reads a Reason line, which may hold several (RFC 3326 §2). */
-export function parseReason(text: string): Result<Reason[], string> {
-  const reasons: Reason[] = [];
-  for (const element of splitList(text)) {
-    const semicolon = element.indexOf(";");
-    const protocol = (semicolon < 0 ? element : element.slice(0, semicolon)).trim();
-    const params = parseParams(semicolon < 0 ? "" : element.slice(semicolon));
-    if (!within(TOKEN, protocol) || !params.ok) return err("Bad Reason");
-    const cause = params.value.get("cause");
-    const number = cause === undefined ? -1 : numberIn(cause, 0, cause.length, 6);
-    reasons.push({ protocol, cause: number < 0 ? undefined : number, text: params.value.get("text") });
-  }
-  return reasons.length === 0 ? err("Bad Reason") : ok(reasons);
-}
-
-/** Writes one value of Reason: `SIP;cause=200;text="Call completed elsewhere"`. */
-export function formatReason({ protocol, cause, text }: Reason): string {
-  return protocol + (cause === undefined ? "" : `;cause=${cause}`) + (text === undefined ? "" : `;text=${quote(text)}`);
-}
+/** Writes a Reason with a SIP status (RFC 3326 §2): `SIP;cause=200;text="Call completed elsewhere"`. */
+export const formatReason = (cause: number, text: string): string => `SIP;cause=${cause};text=${quote(text)}`;

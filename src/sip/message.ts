@@ -75,8 +75,17 @@ export class Headers {
 
   /** Adds a field line at the top, where Via and Record-Route go. */
   prepend(name: string, value: string): this {
-    this.fields.unshift(new HeaderField(headerNamed(name), value));
+    this.insert([new HeaderField(headerNamed(name), value)]);
     return this;
+  }
+
+  /** Puts field lines before all others. By hand, since it is done for every message, and `unshift` leaves compiled code. */
+  insert(lines: readonly HeaderField[]): void {
+    const { fields } = this;
+    const count = lines.length;
+    for (const line of lines) fields.push(line);
+    for (let i = fields.length - 1; i >= count; i--) fields[i] = fields[i - count]!;
+    for (let i = 0; i < count; i++) fields[i] = lines[i]!;
   }
 
   /** Replaces the first field line of that name and drops the others, or adds one. */

@@ -17,8 +17,17 @@ import {
   TAB,
   TOKEN,
 } from "./chars.ts";
-import { octetsOf, skipBlanks, skipBlanksBack, skipClass, skipQuoted, skipToken } from "./octets.ts";
-import { formatParams, NO_PARAMS, Params, quote, type ReadonlyParams, readParams, unquote } from "./params.ts";
+import { octetsOf, skipBlanks, skipBlanksBack, skipClass, skipQuoted, skipToken, standsAt } from "./octets.ts";
+import {
+  formatParams,
+  NO_PARAMS,
+  nextSeparator,
+  Params,
+  quote,
+  type ReadonlyParams,
+  readParams,
+  unquote,
+} from "./params.ts";
 
 /** name-addr or addr-spec with the parameters of the header field: From, To, Contact, Route (RFC 3261 §20.10). */
 export interface NameAddr {
@@ -77,12 +86,12 @@ export function tagIn(
   return readParams(text, octets, end, to, params, list) < 0 ? undefined : (params.get("tag") ?? null);
 }
 
-const TAG = [SEMICOLON, 0x74, 0x61, 0x67, EQUALS];
+const TAG = Buffer.from(";tag=");
 
 /** Whether nothing but `;tag=` and a token stands there. */
 function isOnlyTag(octets: Buffer, from: number, to: number): boolean {
-  for (let i = 0; i < TAG.length; i++) if (octets[from + i] !== TAG[i]) return false;
-  return from + TAG.length < to && skipToken(octets, from + TAG.length, to) === to;
+  const token = from + TAG.length;
+  return token < to && standsAt(TAG, octets, from) && skipToken(octets, token, to) === to;
 }
 
 /** Where the parts of the address stand that `locate` was last asked about. `displayFrom` is -1 where it has no name. */
@@ -177,7 +186,7 @@ export function withTag(value: string, tag: string | undefined): string {
   let at = startOfParams(value);
   while (at < value.length) {
     const name = skipSpace(value, at + 1);
-    const end = nextSemicolon(value, name);
+    const end = nextSeparator(SEMICOLON, value, name);
     if (isTag(value, name)) {
       const head = value.slice(0, skipSpaceBack(value, 0, at));
       return head + added + value.slice(end);
@@ -191,20 +200,7 @@ function startOfParams(value: string): number {
   let i = skipSpace(value, 0);
   if (value.charCodeAt(i) === QUOTE) i = Math.max(i, endOfQuoted(value, i));
   const greater = value.indexOf(">", i);
-  return nextSemicolon(value, greater < 0 ? i : greater);
-}
-
-function nextSemicolon(value: string, from: number): number {
-  for (let i = from; i < value.length; i++) {
-    const c = value.charCodeAt(i);
-    if (c === SEMICOLON) return i;
-    if (c === QUOTE) {
-      const end = endOfQuoted(value, i);
-      if (end < 0) return value.length;
-      i = end - 1;
-    }
-  }
-  return value.length;
+  return nextSeparator(SEMICOLON, value, greater < 0 ? i : greater);
 }
 
 function isTag(value: string, at: number): boolean {

@@ -66,6 +66,12 @@ export function skipQuoted(octets: Buffer, open: number, to: number): number {
   return -1;
 }
 
+/** Whether exactly those octets stand at `from`. */
+export function standsAt(word: Buffer, octets: Buffer, from: number): boolean {
+  for (let i = 0; i < word.length; i++) if (octets[from + i] !== word[i]) return false;
+  return true;
+}
+
 /** The first place of that octet at or after `from`, or -1. */
 export function find(octets: Buffer, octet: number, from: number, to: number): number {
   for (let i = from; i < to; i++) if (octets[i] === octet) return i;

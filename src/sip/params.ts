@@ -200,7 +200,7 @@ export function splitList(value: string): string[] {
   }
   let start = 0;
   for (let i = 0; i <= value.length; ) {
-    const end = i === value.length ? i : nextComma(value, i);
+    const end = i === value.length ? i : nextSeparator(COMMA, value, i);
     const from = skipSpace(value, start);
     const to = skipSpaceBack(value, from, end);
     if (to > from) elements.push(value.slice(from, to));
@@ -209,11 +209,11 @@ export function splitList(value: string): string[] {
   return elements;
 }
 
-/** Where the next comma is that stands between two elements, or the end of the text. */
-export function nextComma(value: string, from: number): number {
+/** The next place of that character, a comma or semicolon, outside of quotes and angle brackets, or the end of the text. */
+export function nextSeparator(separator: number, value: string, from: number): number {
   for (let i = from; i < value.length; i++) {
     const c = value.charCodeAt(i);
-    if (c === COMMA) return i;
+    if (c === separator) return i;
     if (c === QUOTE) {
       const end = endOfQuoted(value, i);
       if (end < 0) return value.length;

@@ -1,7 +1,7 @@
 import { numberIn, SLASH, SP } from "./chars.ts";
 import { type Headers, type SipMessage, SipRequest, SipResponse } from "./message.ts";
 import { methodAt } from "./names.ts";
-import { find, numberAt, skipToken, Words } from "./octets.ts";
+import { find, numberAt, skipToken, standsAt, Words } from "./octets.ts";
 
 /** What a start line gives: the message that it begins, and what is wrong with it. */
 interface StartLine {
@@ -33,13 +33,9 @@ export function readStartLine(text: string, octets: Buffer, start: number, end: 
   let second = find(octets, SP, space + 1, end);
   if (second < 0) second = end;
   const message = new SipRequest(method, text.slice(space + 1, second), headers);
-  return { message, wrong: versionStands(octets, second + 1, end) ? GOOD : badVersion(text.slice(second + 1, end)) };
-}
-
-function versionStands(octets: Buffer, from: number, to: number): boolean {
-  if (to - from !== VERSION.length) return false;
-  for (let i = 0; i < VERSION.length; i++) if (octets[from + i] !== VERSION[i]) return false;
-  return true;
+  const version = second + 1;
+  const good = end - version === VERSION.length && standsAt(VERSION, octets, version);
+  return { message, wrong: good ? GOOD : badVersion(text.slice(version, end)) };
 }
 
 function badVersion(version: string): Wrong {

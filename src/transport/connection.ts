@@ -3,7 +3,7 @@ import { StreamFramer } from "../sip/frame.ts";
 import type { ParseError } from "../sip/parse.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Flow, TransportName } from "./types.ts";
-import { formatHost } from "./via.ts";
+import { hostPort } from "./via.ts";
 
 /** Limits of one connection (DESIGN.md, decision 14). */
 export interface ConnectionBounds {
@@ -69,7 +69,7 @@ export class Connection implements Flow {
   ) {
     this.owner = owner;
     this.socket = socket;
-    this.id = `${owner.transport}/${formatHost(address)}:${port}#${number}`;
+    this.id = `${owner.transport}/${hostPort(address, port)}#${number}`;
     this.remoteAddress = address;
     this.remotePort = port;
     this.incoming = incoming;

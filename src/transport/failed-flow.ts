@@ -1,5 +1,5 @@
 import type { Flow, TransportName } from "./types.ts";
-import { formatHost } from "./via.ts";
+import { hostPort } from "./via.ts";
 
 /** A flow that cannot be had. What is sent is lost; `failed` is called in a moment, once the sender knows the flow. */
 export class FailedFlow implements Flow {
@@ -13,7 +13,7 @@ export class FailedFlow implements Flow {
   readonly connectFailed = true;
 
   constructor(transport: TransportName, address: string, port: number, failed: (flow: Flow) => void) {
-    this.id = `${transport}/${formatHost(address)}:${port}#none`;
+    this.id = `${transport}/${hostPort(address, port)}#none`;
     this.transport = transport;
     this.remoteAddress = address;
     this.remotePort = port;

@@ -15,7 +15,7 @@ import {
 import { tcp } from "./tcp.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "./types.ts";
 import { UdpFlow, UdpListener } from "./udp.ts";
-import { formatHost, portOf, responseTarget, type SentBy, stampVia, viaFor } from "./via.ts";
+import { hostPort, portOf, responseTarget, stampVia, viaFor } from "./via.ts";
 
 export type { ListenOptions } from "./listeners.ts";
 export * from "./options.ts";
@@ -121,7 +121,7 @@ class Layer implements Transports {
     branch: string,
     via?: Flow,
   ): { flow: Flow; bytes: Buffer } {
-    let flow = via?.open ? via : this.flowTo(destination);
+    let flow = via?.open ? via : this.flowTo(destination, request.method !== "ACK");
     request.headers.prepend("Via", this.viaValue(flow, branch));
     request.changed();
     let bytes = serialize(request);
@@ -149,13 +149,13 @@ class Layer implements Transports {
     return contact(transport, this.listeners.sentBy(this.listeners.towards(transport, address), address));
   }
 
-  private flowTo({ transport, address, port }: Destination): Flow {
+  /** `watched`: somebody waits to hear that it failed. Of an ACK nobody does: the answer comes again. */
+  private flowTo({ transport, address, port }: Destination, watched: boolean): Flow {
     if (!isAddress(address)) return this.failing(transport, address, port, "no address");
     if (transport === "tcp") return this.tcp.to(address, port);
     const socket = transport === "udp" ? this.listeners.towards("udp", address)?.socket : undefined;
-    return socket
-      ? new UdpFlow(socket, address, port)
-      : this.failing(transport, address, port, "no such transport here");
+    if (!socket) return this.failing(transport, address, port, "no such transport here");
+    return watched ? new UdpFlow(socket, address, port) : socket.flowTo(address, port);
   }
 
   private failing(transport: Destination["transport"], address: string, port: number, reason: string): Flow {
@@ -177,7 +177,7 @@ class Layer implements Transports {
     return viaFor(flow.transport, this.sentByOf(flow), branch);
   }
 
-  private sentByOf(flow: Flow): SentBy {
+  private sentByOf(flow: Flow): string {
     const { remoteAddress } = flow;
     const listener =
       flow instanceof UdpFlow
@@ -214,7 +214,8 @@ class Layer implements Transports {
     const parsed = parseMessage(datagram, "datagram", this.parseBounds);
     const message = parsed.ok ? parsed.value : parsed.error.request;
     const request = message?.isRequest ? message : undefined;
-    if (request) stampVia(request, address, port);
+    // An ACK is never answered: nobody asks where it came from.
+    if (request && request.method !== "ACK") stampVia(request, address, port);
     const flow = listener.flowTo(address, request ? responsePort(request, port) : port);
     if (parsed.ok) this.deliver(parsed.value, flow);
     else this.countMalformed(parsed.error, flow);
@@ -251,7 +252,7 @@ class Layer implements Transports {
   }
 
   private tapped(direction: "in" | "out", message: SipMessage, flow: Flow): void {
-    const peer = `${formatHost(flow.remoteAddress)}:${flow.remotePort}`;
+    const peer = hostPort(flow.remoteAddress, flow.remotePort);
     this.options.tap?.({ direction, peer, message, at: this.options.clock.now() });
   }
 
@@ -293,6 +294,5 @@ function responsePort(request: SipRequest, from: number): number {
   return !via || via.params.has("rport") ? from : portOf(via);
 }
 
-function contact(transport: string, { host, port }: SentBy): string {
-  return `${formatHost(host)}:${port}${transport === "udp" ? "" : `;transport=${transport}`}`;
-}
+const contact = (transport: string, sentBy: string): string =>
+  transport === "udp" ? sentBy : `${sentBy};transport=${transport}`;

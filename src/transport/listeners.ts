@@ -4,7 +4,7 @@ import type { Clock } from "../support/clock.ts";
 import { LocalAddresses } from "./local-address.ts";
 import type { TransportName } from "./types.ts";
 import type { UdpListener } from "./udp.ts";
-import { type SentBy, sameHost } from "./via.ts";
+import { hostPort, sameHost } from "./via.ts";
 
 /** One address to listen on. */
 export interface ListenOptions {
@@ -27,6 +27,8 @@ export interface Listener {
   readonly loopback: boolean;
   readonly wildcard: boolean;
   socket: UdpListener | undefined;
+  /** What `sentBy` gives, where it is the same for all peers. */
+  shownAs: string | undefined;
 }
 
 /** All that we listen on: which of it a peer should see, and whether an address is ours. */
@@ -47,6 +49,7 @@ export class Listeners {
       loopback: isLoopback(address),
       wildcard: address === "0.0.0.0" || address === "::",
       socket: undefined,
+      shownAs: undefined,
     }));
   }
 
@@ -75,14 +78,18 @@ export class Listeners {
   }
 
   /**
-   * What stands for us in a Via or Contact that goes to `remote`: what is advertised, else the address that we listen on, else the one
+   * The host:port that stands for us in a Via or Contact that goes to `remote`: what is advertised, else the address that we listen on, else the one
    * of this machine that the peer sees (`local`, where it is known).
    */
-  sentBy(listener: Listener | undefined, remote: string, local?: string): SentBy {
-    if (!listener) return { host: this.show(local ?? this.local.towards(remote)), port: this.all[0]?.port ?? 5060 };
-    const { advertised, address, port, wildcard } = listener;
-    if (advertised) return { host: advertised.host, port: advertised.port ?? port };
-    return { host: wildcard ? this.show(local ?? this.local.towards(remote)) : address, port };
+  sentBy(listener: Listener | undefined, remote: string, local?: string): string {
+    if (listener?.shownAs !== undefined) return listener.shownAs;
+    const port = listener?.port ?? this.all[0]?.port ?? 5060;
+    if (!listener || (listener.wildcard && !listener.advertised))
+      return hostPort(this.show(local ?? this.local.towards(remote)), port);
+    const { advertised, address } = listener;
+    const same = advertised ? hostPort(advertised.host, advertised.port ?? port) : hostPort(address, port);
+    listener.shownAs = same;
+    return same;
   }
 
   /** Whether a Via's sent-by is one that we write (RFC 3261 §18.1.2). */

@@ -1,10 +1,10 @@
 import { promises as dns } from "node:dns";
-import type { SipUri } from "../sip/uri.ts";
+import { type SipUri, targetHost, transportOf } from "../sip/uri.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { isAddress } from "./address.ts";
-import { orderServers } from "./srv.ts";
+import { orderServers, type Server } from "./srv.ts";
 import type { Destination, TransportName } from "./types.ts";
 
 /** What is asked of the domain name system; a test passes its own. */
@@ -53,17 +53,6 @@ export interface ResolverOptions {
   readonly timeoutMs?: number;
 }
 
-/** Servers that stand behind a name: those of one SRV record share its place in the order. */
-export interface Server {
-  readonly transport: TransportName;
-  readonly port: number;
-  readonly addresses: readonly string[];
-  /** Before RFC 2782's own: which transport the domain prefers. */
-  readonly rank: number;
-  readonly priority: number;
-  readonly weight: number;
-}
-
 interface Entry {
   readonly servers: readonly Server[];
   readonly until: number;
@@ -106,8 +95,7 @@ export class Resolver {
     const asked = transportAsked(uri, secure);
     if (asked && !this.options.transports.includes(asked)) return unsupported(asked);
     if (asked === "udp" && secure) return err({ reason: "a sips URI cannot be reached by udp" }); // RFC 3261 §19.1.2
-    // RFC 3263 §4: the target is the maddr parameter, where there is one.
-    const target = stripBrackets(uri.params.get("maddr") || uri.host).toLowerCase();
+    const target = stripBrackets(targetHost(uri)).toLowerCase();
     if (isAddress(target)) {
       const transport = asked ?? (secure ? "tls" : "udp"); // RFC 3263 §4.1
       if (!this.options.transports.includes(transport)) return unsupported(transport);
@@ -229,7 +217,7 @@ export class Resolver {
 
 /** The transport that the URI itself demands; a SIPS URI's `tcp` means TLS (RFC 3261 §26.2.2). */
 function transportAsked(uri: SipUri, secure: boolean): TransportName | undefined {
-  const named = uri.params.get("transport")?.toLowerCase();
+  const named = transportOf(uri);
   if (!named) return undefined;
   if (secure) return named === "ws" || named === "wss" ? "wss" : named === "udp" ? "udp" : "tls";
   return named as TransportName;

@@ -1,6 +1,16 @@
 import type { Random } from "../support/random.ts";
-import type { Server } from "./resolve.ts";
-import type { Destination } from "./types.ts";
+import type { Destination, TransportName } from "./types.ts";
+
+/** Servers that stand behind a name: those of one SRV record share its place in the order. */
+export interface Server {
+  readonly transport: TransportName;
+  readonly port: number;
+  readonly addresses: readonly string[];
+  /** Before RFC 2782's own: which transport the domain prefers. */
+  readonly rank: number;
+  readonly priority: number;
+  readonly weight: number;
+}
 
 /** All addresses in the order in which they are to be tried: by rank and priority, and within these drawn by weight (RFC 2782). */
 export function orderServers(servers: readonly Server[], random: Random): Destination[] {

@@ -1,7 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
 import type { Flow } from "./types.ts";
-import { formatHost } from "./via.ts";
+import { hostPort } from "./via.ts";
 
 export interface UdpOptions {
   /** An IP address; `0.0.0.0` or `::` for all of that family. */
@@ -64,7 +64,7 @@ export class UdpListener {
     }
   }
 
-  /** The way back to a peer, for answers. A request of ours has a flow of its own, which tells that it failed. */
+  /** The way to a peer for what nobody waits for: answers and ACKs. Any other request has a flow of its own, which tells that it failed. */
   flowTo(address: string, port: number): UdpFlow {
     const place = port % RECENT_FLOWS;
     const known = this.recent[place];
@@ -121,7 +121,7 @@ export class UdpFlow implements Flow {
   }
 
   get id(): string {
-    return `udp/${formatHost(this.remoteAddress)}:${this.remotePort}`;
+    return `udp/${hostPort(this.remoteAddress, this.remotePort)}`;
   }
 
   get transport(): "udp" {

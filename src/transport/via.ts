@@ -11,15 +11,12 @@ export const VIA_TRANSPORT: Record<TransportName, string> = {
   wss: "WSS",
 };
 
-/** host[:port] as it stands in our Via and Contact. */
-export interface SentBy {
-  readonly host: string;
-  readonly port: number;
-}
+/** `host:port`, an IPv6 address in brackets. */
+export const hostPort = (host: string, port: number): string => `${formatHost(host)}:${port}`;
 
-/** A Via value of ours, with rport so that the answer finds its way through NATs (RFC 3581 §3). */
-export function viaFor(transport: TransportName, sentBy: SentBy, branch: string): string {
-  return `SIP/2.0/${VIA_TRANSPORT[transport]} ${formatHost(sentBy.host)}:${sentBy.port};rport;branch=${branch}`;
+/** A Via value of ours, with rport so that the answer finds its way through NATs (RFC 3581 §3). `sentBy`: a `hostPort`. */
+export function viaFor(transport: TransportName, sentBy: string, branch: string): string {
+  return `SIP/2.0/${VIA_TRANSPORT[transport]} ${sentBy};rport;branch=${branch}`;
 }
 
 /**
@@ -35,7 +32,7 @@ export function stampVia(request: SipRequest, address: string, port: number): bo
   if (!via || !field) return false;
   const wantsPort = via.params.has("rport");
   if (!wantsPort && !via.params.has("received") && sameHost(via.host, address)) return true;
-  const { value } = field;
+  const value = field.value.trimEnd();
   const end = endOfFirst(value);
   let stamped = "";
   for (let start = 0; start < end; ) {

@@ -70,7 +70,7 @@ class UdpEnd implements TransportLayer {
 
   sendRequest(request: SipRequest, { port }: Destination, branch: string): { flow: Flow; bytes: Buffer } {
     const flow = this.flowTo(port);
-    request.headers.prepend("Via", viaFor("udp", { host: "127.0.0.1", port: this.port }, branch));
+    request.headers.prepend("Via", viaFor("udp", `127.0.0.1:${this.port}`, branch));
     request.changed();
     const bytes = serialize(request);
     flow.send(bytes);

@@ -142,7 +142,7 @@ describe("a prepaid user", () => {
       await pass(l, 9_750);
       expect(l.core.sessions.size).toBe(1);
       await pass(l, 250);
-      const reason = 'SIP ;cause=402 ;text="credit exhausted"';
+      const reason = 'SIP;cause=402;text="credit exhausted"';
       for (const peer of [l.client, l.server("a")]) {
         const bye = peer.request("BYE");
         expect(bye.headers.get("reason")).toBe(reason);

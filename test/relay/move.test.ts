@@ -46,7 +46,7 @@ describe("a second INVITE with Replaces (M23, RFC 3891)", () => {
     const move = second(l, [["Replaces", names(call).replaces]]);
     expect(move.at.headers.has("replaces")).toBe(false);
     expect(move.answer.body.toString()).toBe('{"url":"http://beer/"}');
-    expect(await firstEnds(l)).toEqual([1, 2].map(() => 'SIP ;cause=480 ;text="moved to beer"'));
+    expect(await firstEnds(l)).toEqual([1, 2].map(() => 'SIP;cause=480;text="moved to beer"'));
     expect(told(l)).toEqual([
       "session.started service1",
       "session.moved beer",

@@ -91,7 +91,7 @@ export class Host implements TransportLayer {
     via?: Flow,
   ): { flow: Flow; bytes: Buffer } {
     const flow = via ?? this.flowTo(address);
-    request.headers.prepend("Via", viaFor("udp", { host: this.address, port: 5060 }, branch));
+    request.headers.prepend("Via", viaFor("udp", `${this.address}:5060`, branch));
     request.changed();
     const bytes = serialize(request);
     flow.send(bytes);

@@ -5,7 +5,6 @@ import {
   parseAuthParams,
   parseContentType,
   parseNameAddr,
-  parseReason,
   parseVia,
   splitList,
   withTag,
@@ -102,7 +101,6 @@ function readAll(message: SipMessage): void {
     parseVia(value);
     parseNameAddr(value);
     parseAuthParams(value);
-    parseReason(value);
     parseContentType(value);
     withTag(value, "t");
   }
@@ -242,7 +240,6 @@ describe("long inputs made to be slow", () => {
       parseVia(value);
       parseNameAddr(value);
       parseAuthParams(value);
-      parseReason(value);
       parseContentType(value);
       parseUri(value);
       withTag(value, "t");

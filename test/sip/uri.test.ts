@@ -1,5 +1,4 @@
 import { describe, expect, it } from "vitest";
-import { sameUri } from "../../src/sip/same-uri.ts";
 import {
   escapeUser,
   formatUri,
@@ -128,47 +127,6 @@ describe("parseUri (RFC 3261 §19.1.1)", () => {
     expect(parseHostPort("[::1]:5060")).toEqual({ ok: true, value: { host: "[::1]", port: 5060 } });
     expect(parseHostPort("h")).toEqual({ ok: true, value: { host: "h" } });
     for (const text of ["", ":1", "h:", "h:0", "h:x", "::1", "h:1 "]) expect(parseHostPort(text).ok).toBe(false);
-  });
-});
-
-describe("sameUri (RFC 3261 §19.1.4)", () => {
-  it.each([
-    ["sip:%61lice@atlanta.com;transport=TCP", "sip:alice@AtLanTa.CoM;Transport=tcp"],
-    ["sip:carol@chicago.com", "sip:carol@chicago.com;newparam=5"],
-    ["sip:carol@chicago.com", "sip:carol@chicago.com;security=on"],
-    [
-      "sip:biloxi.com;transport=tcp;method=REGISTER?to=sip:bob%40biloxi.com",
-      "sip:biloxi.com;method=REGISTER;transport=tcp?to=sip:bob%40biloxi.com",
-    ],
-    [
-      "sip:alice@atlanta.com?subject=project%20x&priority=urgent",
-      "sip:alice@atlanta.com?priority=urgent&subject=project%20x",
-    ],
-    ["tel:+1", "tel:+1"],
-  ])("%s is %s", (a, b) => {
-    expect(sameUri(uri(a), uri(b))).toBe(true);
-    expect(sameUri(uri(b), uri(a))).toBe(true);
-  });
-
-  it.each([
-    ["SIP:ALICE@AtLanTa.CoM;Transport=udp", "sip:alice@AtLanTa.CoM;Transport=UDP"],
-    ["sip:bob@biloxi.com", "sip:bob@biloxi.com:5060"],
-    ["sip:bob@biloxi.com", "sip:bob@biloxi.com;transport=udp"],
-    ["sip:bob@biloxi.com", "sip:bob@biloxi.com:6000;transport=tcp"],
-    ["sip:carol@chicago.com", "sip:carol@chicago.com?Subject=next%20meeting"],
-    ["sip:bob@phone21.boxesbybob.com", "sip:bob@192.0.2.4"],
-    ["sip:carol@chicago.com;security=on", "sip:carol@chicago.com;security=off"],
-    ["sip:a@b", "sips:a@b"],
-    ["sip:a@b", "sip:b"],
-    ["sip:a@b", "sip:a:x@b"],
-    ["sip:a%3Bb@c", "sip:a;b@c"],
-    ["sip:a@b;maddr=c", "sip:a@b"],
-    ["sip:a@b;user=ip", "sip:a@b"],
-    ["sip:a@b", "tel:+1"],
-    ["tel:+1", "tel:+2"],
-  ])("%s is not %s", (a, b) => {
-    expect(sameUri(uri(a), uri(b))).toBe(false);
-    expect(sameUri(uri(b), uri(a))).toBe(false);
   });
 });
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { Headers, SipRequest, SipResponse } from "../../src/sip/message.ts";
-import { responseTarget, stampVia, viaFor } from "../../src/transport/via.ts";
+import { hostPort, responseTarget, stampVia, viaFor } from "../../src/transport/via.ts";
 
 function stamped(via: string, address = "192.0.2.4", port = 4000): string | undefined {
   const request = new SipRequest("OPTIONS", "sip:a@b", new Headers().add("Via", via).add("Via", "SIP/2.0/UDP second"));
@@ -74,7 +74,7 @@ describe("the Via of a request that goes out", () => {
     ["tls", "sip.example.com", "SIP/2.0/TLS sip.example.com:5060;rport;branch=z9hG4bK1"],
     ["tcp", "2001:db8::1", "SIP/2.0/TCP [2001:db8::1]:5060;rport;branch=z9hG4bK1"],
   ] as const)("names %s and %s", (transport, host, expected) => {
-    expect(viaFor(transport, { host, port: 5060 }, "z9hG4bK1")).toBe(expected);
+    expect(viaFor(transport, hostPort(host, 5060), "z9hG4bK1")).toBe(expected);
   });
 });
 
