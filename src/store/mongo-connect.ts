@@ -8,6 +8,7 @@ import {
   MongoNetworkError,
   MongoServerSelectionError,
 } from "mongodb";
+import { mendDriver } from "./mongo-driver.ts";
 import type { MongoSettings } from "./settings.ts";
 
 const DEFAULT_DATABASE = "tollgate";
@@ -77,6 +78,7 @@ export async function connect(settings: MongoSettings): Promise<{ client: MongoC
 
 function newClient(settings: MongoSettings): MongoClient {
   const options = clientOptions(settings);
+  mendDriver();
   try {
     return new MongoClient(settings.url, options);
   } catch (error) {
