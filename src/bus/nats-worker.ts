@@ -22,6 +22,8 @@ export interface WorkerOptions {
   readonly log: Logger;
   /** First pause after a failure. */
   readonly retryLeastMs: number;
+  /** For one batch; whoever needs longer will not end, and the events are handed out again. */
+  readonly handleMostMs: number;
 }
 
 /** Handed to `handle` at once, and asked for ahead. */
@@ -130,7 +132,7 @@ export class NatsWorker {
   }
 
   private async handled(batch: readonly JsMsg[]): Promise<boolean> {
-    const { clock, handle, log, name } = this.options;
+    const { clock, handle, handleMostMs, log, name } = this.options;
     const events: ChargingEvent[] = [];
     const broken: DeadLetter[] = [];
     for (const message of batch) {
@@ -144,8 +146,13 @@ export class NatsWorker {
       alive = clock.setTimeout(sayAlive, ACK_WAIT_MS / 3);
     };
     alive = clock.setTimeout(sayAlive, ACK_WAIT_MS / 3);
+    let limit: TimerHandle;
+    const tooLong = new Promise<never>((_, reject) => {
+      const error = new Error(`not handled after ${handleMostMs / 1000} s`);
+      limit = clock.setTimeout(() => reject(error), handleMostMs);
+    });
     try {
-      await handle(events, broken);
+      await Promise.race([handle(events, broken), tooLong]);
       for (const message of batch) quietly(() => message.ack());
       this.retryMs = this.options.retryLeastMs;
       return true;
@@ -158,6 +165,7 @@ export class NatsWorker {
       return false;
     } finally {
       clock.clearTimeout(alive);
+      clock.clearTimeout(limit);
     }
   }
 

@@ -22,6 +22,8 @@ export interface NatsBusOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** First pause after a failure of a consumer; default 100 ms. */
   readonly retryLeastMs?: number;
+  /** How long a consumer may take for one batch before its events are handed out again; default 2 min. */
+  readonly handleMostMs?: number;
   /** How often a server that cannot be reached is tried; default 2 s. */
   readonly connectAgainMs?: number;
 }
@@ -188,8 +190,9 @@ class NatsBus implements Bus {
 
   async consume(name: string, handle: HandleEvents): Promise<() => Promise<void>> {
     if (this.closed) throw new Error("the bus is closed");
-    const { clock, log, retryLeastMs = 100 } = this.options;
-    const worker = new NatsWorker({ name, stream: this.subjects.stream, handle, clock, log, retryLeastMs });
+    const { clock, log, retryLeastMs = 100, handleMostMs = 120_000 } = this.options;
+    const { stream } = this.subjects;
+    const worker = new NatsWorker({ name, stream, handle, clock, log, retryLeastMs, handleMostMs });
     this.workers.add(worker);
     if (this.connection) await worker.attach(this.connection).catch((error) => this.refused(worker, error));
     return async () => {

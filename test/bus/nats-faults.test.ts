@@ -310,6 +310,31 @@ describe("NATS away (P2)", () => {
   });
 });
 
+describe("a consumer on NATS (P2)", () => {
+  natsTest("that never ends with a batch is told so, and gets the events again", async () => {
+    const nats = await server();
+    const logged: unknown[] = [];
+    const bus = await openNatsBus({
+      settings: busSchema.parse(nats.url)!,
+      clock: systemClock,
+      log: { ...silent, warn: (facts: { err: Error }) => void logged.push(facts.err.message) } as typeof silent,
+      retryLeastMs: 20,
+      handleMostMs: 100,
+    });
+    cleanups.push(() => bus.close());
+    const again = deferred<string[]>();
+    let calls = 0;
+    const stop = await bus.consume("billing", async (events) => {
+      if (++calls === 1) await new Promise(() => {}); // for ever
+      again.resolve(events.map(({ id }) => id));
+    });
+    await bus.publish([started(1)]);
+    expect(await again.promise).toEqual([started(1).id]);
+    expect(logged).toEqual(["not handled after 0.1 s"]);
+    await stop();
+  });
+});
+
 describe("broken messages on NATS (P2)", () => {
   natsTest("are handed over as dead letters with the reason, and hold nothing up", async () => {
     const nats = await server();
