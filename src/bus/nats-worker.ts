@@ -138,7 +138,7 @@ export class NatsWorker {
     for (const message of batch) {
       const read = fromCloudEvent(message.string());
       if (read.ok) events.push(read.value);
-      else broken.push(deadLetter(message, read.error, clock.now()));
+      else broken.push(deadLetter(message, read.error, clock.wall()));
     }
     let alive: TimerHandle;
     const sayAlive = () => {

@@ -149,7 +149,7 @@ class BillingWorker {
     }
     const { store, clock } = this.options;
     if (prepaid.length > 0 && store.credit)
-      await settleEnded({ billing: store.billing, credit: store.credit }, prepaid, clock.now());
+      await settleEnded({ billing: store.billing, credit: store.credit }, prepaid, clock.wall());
     this.counters.events += events.length;
   }
 
@@ -175,7 +175,7 @@ class BillingWorker {
   }
 
   private deadLetter(event: ChargingEvent, reason: string): DeadLetter {
-    const at = this.options.clock.now();
+    const at = this.options.clock.wall();
     const id =
       typeof event?.id === "string" && /^[\x21-\x7e]{1,400}$/.test(event.id)
         ? event.id
@@ -242,7 +242,7 @@ class BillingWorker {
     for (;;) {
       const due = await this.store.findAccounts({
         state: "chargeable",
-        dueBy: this.options.clock.now(),
+        dueBy: this.options.clock.wall(),
         limit: SWEEP_ACCOUNTS,
       });
       const accounts = due.map((account) =>
@@ -258,7 +258,7 @@ class BillingWorker {
   private async sweepCredit(): Promise<void> {
     const { store, clock, log } = this.options;
     for (let swept = SWEEP_ACCOUNTS; store.credit && swept === SWEEP_ACCOUNTS && !this.stopped; ) {
-      swept = await store.credit.sweep(clock.now(), SWEEP_ACCOUNTS);
+      swept = await store.credit.sweep(clock.wall(), SWEEP_ACCOUNTS);
       if (swept > 0) log.info({ balances: swept }, "billing: holds that nobody renewed are given back");
     }
   }

@@ -32,7 +32,7 @@ export type Outcome =
 /** What all books share. */
 export interface BookKeeping {
   readonly recorder: { append(event: ChargingEvent): Promise<void>; readonly full: boolean };
-  readonly clock: Pick<Clock, "now">;
+  readonly clock: Pick<Clock, "wall">;
   readonly log: Logger;
   readonly counters: { charges: number; chargesRefused: number };
   /** Bound on what an app server may charge in one session, in number. */
@@ -97,7 +97,7 @@ export class ChargeBook {
   enter(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
     const { clock, days } = this.keeping;
     const currency = this.limits?.day === undefined ? undefined : this.limits.currency;
-    const loading = currency === undefined ? undefined : days.load(this.facts, currency, clock.now());
+    const loading = currency === undefined ? undefined : days.load(this.facts, currency, clock.wall());
     if (loading === undefined) return this.enterLoaded(charges, channel);
     return loading.then(
       () => this.enterLoaded(charges, channel),
@@ -134,7 +134,7 @@ export class ChargeBook {
     );
     if (n <= MAX_REFUSALS && !recorder.full) {
       recorder
-        .append(chargeRefused(facts, clock.now(), n, refusal.text, refusal.charge))
+        .append(chargeRefused(facts, clock.wall(), n, refusal.text, refusal.charge))
         .catch((error) => log.warn({ err: error, ...what }, "a refusal could not be put on record"));
     }
     return { kind: "refused", refusal };
@@ -163,7 +163,7 @@ export class ChargeBook {
     const { fresh, sum, underWay } = checked;
     if (fresh.length === 0 && underWay.length === 0) return RECORDED;
     this.sum = sum;
-    const at = this.keeping.clock.now();
+    const at = this.keeping.clock.wall();
     const written = fresh.map((charge) => this.append(charge, at, channel));
     this.keeping.counters.charges += fresh.length;
     return Promise.all(written.concat(underWay)).then(
@@ -215,7 +215,7 @@ export class ChargeBook {
     const { limits, currency } = this;
     const terms = { tariffCurrency: currency, limits };
     let { sum } = this;
-    let today = limits?.day === undefined ? undefined : days.sum(this.facts, limits.currency, clock.now());
+    let today = limits?.day === undefined ? undefined : days.sum(this.facts, limits.currency, clock.wall());
     for (const charge of charges) {
       const before = this.find(charge.id);
       if (before) {

@@ -78,7 +78,7 @@ export class DirectCharges {
   private refusal({ book, dueAt }: ChargeableSession): Refusal | undefined {
     const { directory, keeping, local } = this.options;
     const { id, appServer, service, hold } = book.facts;
-    if (dueAt !== null && keeping.clock.now() >= dueAt) {
+    if (dueAt !== null && keeping.clock.wall() >= dueAt) {
       const since = new Date(dueAt).toISOString();
       return { kind: "closed", text: `the session takes no more charges since ${since}` };
     }
@@ -99,7 +99,7 @@ export class DirectCharges {
 
   private stored(session: string): Promise<ChargeableSession | undefined> {
     const { remembered } = this;
-    const now = this.options.keeping.clock.now();
+    const now = this.options.keeping.clock.wall();
     const known = remembered.get(session);
     if (known && now - known.readAt < REFRESH_MS) return known.found;
     const found = this.read(session, known?.found);

@@ -196,7 +196,7 @@ class GroupJournal implements Journal {
     if (this.closing || this.scheduled === "soon" || (this.scheduled === "later" && !hurried)) return;
     const { clock, commitEveryMs = 50, commitChargesEveryMs = Math.min(20, commitEveryMs) } = this.options;
     const everyMs = hurried ? commitChargesEveryMs : commitEveryMs;
-    const waitMs = Math.min(everyMs, this.commitAt + everyMs - clock.now()); // also where the clock was set back
+    const waitMs = Math.min(everyMs, this.commitAt + everyMs - clock.wall()); // also where the clock was set back
     const run = () => {
       this.scheduled = "soon";
       if (!this.closing) this.committing = this.commit();
@@ -208,7 +208,7 @@ class GroupJournal implements Journal {
   }
 
   private async commit(): Promise<void> {
-    this.commitAt = this.options.clock.now();
+    this.commitAt = this.options.clock.wall();
     const group = this.waiting.shift();
     if (this.waiting.length === 0) this.hurried = false;
     const count = group?.events.length ?? 0;

@@ -21,7 +21,7 @@ export interface ChargeReport {
 export interface ChargeDeskOptions {
   readonly direct: Pick<DirectCharges, "charge" | "refuse">;
   readonly signIn: AppServerSignIn;
-  readonly clock: Pick<Clock, "now">;
+  readonly clock: Pick<Clock, "wall">;
   /** Requests of one source, and of one app server; 0: no bound. */
   readonly perSecond: number;
 }
@@ -45,7 +45,7 @@ export class ChargeDesk {
   /** Never rejects. */
   async answer(report: ChargeReport): Promise<Answer> {
     const { signIn, clock } = this.options;
-    const now = clock.now();
+    const now = clock.wall();
     if (!this.sources.take(report.source, now)) return problem("too-many", undefined, { headers: RETRY_SOON });
     const signedIn = signIn.signIn(report.authorization, report.source);
     if (!signedIn.ok) return signedIn.error;

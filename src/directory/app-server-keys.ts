@@ -52,7 +52,7 @@ const NONCE_SLOTS = 8_192;
 export function appServerAuthenticator(options: {
   readonly config: Pick<Config, "authentication" | "portal">;
   readonly directory: { appServerKey(id: string): AppServerKey | undefined };
-  readonly clock: Pick<Clock, "now">;
+  readonly clock: Pick<Clock, "wall">;
 }): Authenticator {
   const { config, directory, clock } = options;
   return createAuthenticator({

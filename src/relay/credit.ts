@@ -178,7 +178,7 @@ export class Credit {
 
   /** How long the session lasts until now. */
   private get elapsedMs(): number {
-    return this.startedAt === undefined ? 0 : Math.max(0, this.core.clock.now() - this.startedAt);
+    return this.startedAt === undefined ? 0 : Math.max(0, this.core.clock.wall() - this.startedAt);
   }
 
   private async raise(to: Micros, atLeast: Micros, charged = this.charged): Promise<Outcome> {
@@ -187,7 +187,7 @@ export class Credit {
     const { user, key, currency } = this.terms;
     const used =
       this.startedAt === undefined ? 0 : Math.min(this.timeCost(this.elapsedMs) + charged, Math.max(to, held));
-    const until = core.clock.now() + (settings.intervalS + settings.graceS) * 1000;
+    const until = core.clock.wall() + (settings.intervalS + settings.graceS) * 1000;
     this.heldUntil = until;
     const request = { user, hold: key, currency, from: held, to: Math.max(to, held), atLeast, used, until };
     if (!core.credit) return { ok: false, why: "unknown" };
@@ -224,7 +224,7 @@ export class Credit {
   private async giveBack(): Promise<void> {
     if (this.held === 0 && !this.unsure) return;
     const { core, terms, settings } = this;
-    const at = core.clock.now();
+    const at = core.clock.wall();
     const until = at + settings.graceS * 1000;
     const session = this.facts?.id ?? terms.key;
     const { user, key: hold } = terms;
@@ -240,7 +240,7 @@ export class Credit {
     const { clock } = this.core;
     clock.clearTimeout(this.timer);
     if (this.closed) return;
-    const now = clock.now();
+    const now = clock.wall();
     const intervalMs = this.settings.intervalS * 1000;
     const { until } = this;
     let at: number;
@@ -261,7 +261,7 @@ export class Credit {
     const { clock } = this.core;
     const intervalMs = this.settings.intervalS * 1000;
     const lead = Math.max(this.warnMs, Math.min(LEAST_LEAD_MS, intervalMs / 2));
-    const isDue = this.until !== undefined && clock.now() >= this.until - lead;
+    const isDue = this.until !== undefined && clock.wall() >= this.until - lead;
     if (!isDue) {
       await this.raise(this.held, this.held); // says that the session lives
       this.arm();
@@ -292,7 +292,7 @@ export class Credit {
   private finish(outcome: Outcome): boolean {
     const { clock } = this.core;
     const { session, until } = this;
-    const now = clock.now();
+    const now = clock.wall();
     if (until === undefined) return false;
     if (now >= until) {
       const why = outcome.ok || outcome.why !== "unknown" ? CREDIT_EXHAUSTED : CREDIT_UNKNOWN;
@@ -322,7 +322,7 @@ export class Credit {
     if (!this.closed) this.session?.actor.send({ type: "credit.held", until: until ?? null });
     const amount = formatAmount(fromMicros(held, currency));
     const notice = { currency, amount, until: this.heldUntil };
-    this.record(creditReserved(facts, core.clock.now(), ++this.events, notice));
+    this.record(creditReserved(facts, core.clock.wall(), ++this.events, notice));
   }
 
   /** A notice: nothing waits for it, and no bill depends on it. */

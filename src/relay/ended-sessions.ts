@@ -60,7 +60,7 @@ export class EndedSessions {
       const oldest = order[this.head];
       if (oldest === undefined) break;
       const ended = byId.get(oldest);
-      if (ended && ended.dueAt > this.core.clock.now() && byId.size <= MAX_REMEMBERED) break;
+      if (ended && ended.dueAt > this.core.clock.wall() && byId.size <= MAX_REMEMBERED) break;
       byId.delete(oldest);
       this.head++;
     }
@@ -85,7 +85,7 @@ export class EndedSessions {
     const { callId, toTag, fromTag } = transaction.request;
     const ended = this.byId.get(sessionOf(callId) ?? "");
     if (!ended || ended.localTag !== toTag || ended.remoteTag !== (fromTag ?? "")) return false;
-    if (this.core.clock.now() >= ended.dueAt || ended.facts.hold !== undefined) return false;
+    if (this.core.clock.wall() >= ended.dueAt || ended.facts.hold !== undefined) return false;
     takeCharges(this.find(ended.facts.id)!.book, transaction, "info");
     return true;
   }

@@ -126,7 +126,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     }
     this.leg.confirm(response);
     this.early = undefined;
-    this.session.actor.send({ type: "server.answer", at: this.core.clock.now(), payload: response });
+    this.session.actor.send({ type: "server.answer", at: this.core.clock.wall(), payload: response });
   }
 
   timeout(): void {

@@ -24,7 +24,7 @@ export type Proof = (request: SipRequest, user: string) => void;
 export function createProof({ key, x5u, clock, random }: ProofOptions): Proof {
   const signer = { key, x5u };
   return (request, user) => {
-    const iat = Math.floor(clock.now() / 1000);
+    const iat = Math.floor(clock.wall() / 1000);
     const names = [request.to?.uri, request.uri].map((text) => {
       const uri = text === undefined ? undefined : sipUriOf(text);
       return uri && passportName(uri);

@@ -35,7 +35,7 @@ export class Heartbeat {
   }
 
   private beat(): void {
-    const now = this.clock.now() / 1000;
+    const now = this.clock.wall() / 1000;
     futimesSync(this.file, now, now);
     this.timer = this.clock.setTimeout(() => this.beat(), BEAT_MS);
   }

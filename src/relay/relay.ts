@@ -212,7 +212,7 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
   await untilEmpty(core, drainMs);
   endAll(core);
   await untilEmpty(core, LAST_BYES_MS);
-  const now = core.clock.now();
+  const now = core.clock.wall();
   const left = core.sessions.values().map(async (session) => {
     const { startedAt, byeAt } = session.context;
     if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? now, "relay: stopped");
@@ -228,8 +228,8 @@ function endAll(core: Core): void {
 }
 
 async function untilEmpty(core: Core, withinMs: number): Promise<void> {
-  const until = core.clock.now() + withinMs;
-  while (core.sessions.size + core.requests.size > 0 && core.clock.now() < until) await pause(core.clock, POLL_MS);
+  const until = core.clock.wall() + withinMs;
+  while (core.sessions.size + core.requests.size > 0 && core.clock.wall() < until) await pause(core.clock, POLL_MS);
   // The answers to the last BYEs wait for the disk.
   await core.ending.settled();
 }

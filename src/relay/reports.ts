@@ -48,7 +48,7 @@ export class Reports {
   prolong(until: number): void {
     if (this.ended) return;
     this.dueAt = until;
-    if (until > this.core.clock.now()) {
+    if (until > this.core.clock.wall()) {
       this.arm();
       if (this.latest) this.put({ fragment: this.latest });
     } else this.expire();
@@ -63,7 +63,7 @@ export class Reports {
 
   private arm(): void {
     this.core.clock.clearTimeout(this.timer);
-    this.timer = this.core.clock.setTimeout(() => this.expire(), Math.max(0, this.dueAt - this.core.clock.now()));
+    this.timer = this.core.clock.setTimeout(() => this.expire(), Math.max(0, this.dueAt - this.core.clock.wall()));
   }
 
   private expire(): void {
@@ -117,7 +117,7 @@ export class Reports {
 
   private build({ fragment, last }: Report): SipRequest {
     const notify = requestWithin(this.dialog, "NOTIFY");
-    const leftS = Math.max(0, Math.ceil((this.dueAt - this.core.clock.now()) / 1000));
+    const leftS = Math.max(0, Math.ceil((this.dueAt - this.core.clock.wall()) / 1000));
     notify.headers
       .add("Event", this.event)
       .add("Subscription-State", last ? `terminated;reason=${last}` : `active;expires=${leftS}`)

@@ -36,7 +36,7 @@ export class Router implements TransactionUser {
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const challenges = this.busy ? undefined : this.core.authenticator.challengesFor(request, flow);
     if (!challenges || refusalByHeaders(request)) return undefined;
-    if (!this.rates.take(flow.remoteAddress, this.core.clock.now())) return undefined; // `request` says so
+    if (!this.rates.take(flow.remoteAddress, this.core.clock.wall())) return undefined; // `request` says so
     const response = new SipResponse(401, reasonPhrase(401));
     for (const [name, value] of challengeHeaders(challenges)) response.headers.add(name, value);
     return response;
@@ -49,7 +49,7 @@ export class Router implements TransactionUser {
       this.inSession(transaction, tag);
       return;
     }
-    if (!this.rates.take(transaction.flow.remoteAddress, this.core.clock.now())) {
+    if (!this.rates.take(transaction.flow.remoteAddress, this.core.clock.wall())) {
       reply(transaction, 503, [["Retry-After", "1"]]);
       return;
     }
@@ -163,7 +163,7 @@ export class Router implements TransactionUser {
     const from: Side = leg.side;
     switch (transaction.request.method) {
       case "BYE":
-        actor.send({ type: "bye", from, at: this.core.clock.now(), payload: transaction });
+        actor.send({ type: "bye", from, at: this.core.clock.wall(), payload: transaction });
         return;
       case "UPDATE":
         if (leg.confirmed) this.change(leg, transaction);

@@ -128,7 +128,7 @@ export class ClientServiceChange implements Takeover {
     this.core.clock.clearTimeout(this.timer);
     this.first.client?.refresh(this.transaction.request);
     if (this.transaction.request.method === "UPDATE")
-      second.actor.send({ type: "client.ack", at: this.core.clock.now(), payload: undefined });
+      second.actor.send({ type: "client.ack", at: this.core.clock.wall(), payload: undefined });
   }
 
   /** It is refused: the session goes on as it was (RFC 6141 §3.1). */
@@ -212,7 +212,7 @@ function switchTo(first: Session, second: Session, credit: Credit | undefined): 
   second.start();
   second.credit = credit;
   credit?.attach(second);
-  const at = core.clock.now();
+  const at = core.clock.wall();
   second.actor.send({ type: "server.answer", at, payload: undefined });
   second.actor.send({ type: "client.ack", at, payload: undefined });
 }

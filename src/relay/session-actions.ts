@@ -87,8 +87,8 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
       durations: core.config.timers,
       clock: core.clock,
       timers: core.timers,
-      onAck: (ack) => session.actor.send({ type: "client.ack", at: core.clock.now(), payload: ack }),
-      onSilence: () => session.actor.send({ type: "client.silent", at: core.clock.now() }),
+      onAck: (ack) => session.actor.send({ type: "client.ack", at: core.clock.wall(), payload: ack }),
+      onSilence: () => session.actor.send({ type: "client.silent", at: core.clock.wall() }),
     });
   core.counters.answered++;
   session.credit = request.credits?.handOver(session);
@@ -140,7 +140,8 @@ function sendByes(session: Session, context: SessionContext): void {
   for (const side of context.leaving)
     sendBye(session, side, (bye) => {
       bye.headers.add("Reason", reason);
-      if (side === "client") adviseClient(session, bye, context.startedAt, context.endedAt ?? session.core.clock.now());
+      if (side === "client")
+        adviseClient(session, bye, context.startedAt, context.endedAt ?? session.core.clock.wall());
     });
 }
 
@@ -154,7 +155,7 @@ const CAUSES: Readonly<Record<string, number>> = {
 function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
   const { actor, core } = session;
   const leg = session.leg(to);
-  const failed = () => actor.send({ type: "bye.failed", by: to, at: core.clock.now() });
+  const failed = () => actor.send({ type: "bye.failed", by: to, at: core.clock.wall() });
   if (!leg || (to === "client" && !leg.confirmed)) {
     leg?.unwanted?.();
     failed();
@@ -163,7 +164,7 @@ function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): v
   const bye = leg.request("BYE");
   fill(bye);
   leg.send(bye, {
-    final: (response) => actor.send({ type: "bye.answered", by: to, at: core.clock.now(), payload: response }),
+    final: (response) => actor.send({ type: "bye.answered", by: to, at: core.clock.wall(), payload: response }),
     timeout: failed,
     transportError: failed,
   });
@@ -187,7 +188,7 @@ function recordEnd(session: Session, context: SessionContext): void {
     session.recorded = session.charges.settled();
     return;
   }
-  const endedAt = context.endedAt ?? core.clock.now();
+  const endedAt = context.endedAt ?? core.clock.wall();
   // Where the next part has taken over, its start says when this one ended.
   if (context.endedBy === "change") session.recorded = session.charges.settled();
   else session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");

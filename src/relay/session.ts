@@ -74,7 +74,7 @@ export class Session implements Owner, TimerOwner {
     this.core = core;
     this.request = request;
     this.appServer = appServer;
-    this.id = timeOrderedId(core.clock.now(), core.random);
+    this.id = timeOrderedId(core.clock.wall(), core.random);
     this.identified = origin.identified!;
     this.asked = origin.asked;
     const { service, tariff } = this.identified;
@@ -155,7 +155,7 @@ export class Session implements Owner, TimerOwner {
 
   /** Ends the session by the relay's own decision, e.g. its greatest duration is over. */
   end(why: string): void {
-    this.actor.send({ type: "end", at: this.core.clock.now(), why });
+    this.actor.send({ type: "end", at: this.core.clock.wall(), why });
   }
 
   /** Tells the request what became of this branch. */
@@ -220,7 +220,7 @@ export class Session implements Owner, TimerOwner {
 
   lost(side: Side, why: string): void {
     if (!this.core.sessions.has(this.id)) return; // An answer to a probe that came after the end.
-    this.actor.send({ type: "lost", side, at: this.core.clock.now(), why: `${side} is gone: ${why}` });
+    this.actor.send({ type: "lost", side, at: this.core.clock.wall(), why: `${side} is gone: ${why}` });
   }
 
   close(): void {
@@ -243,7 +243,7 @@ export class Session implements Owner, TimerOwner {
     const { probeS } = config.session;
     const lookMs = probeS > 0 ? probeS * 1000 : NO_PROBE_LOOK_MS;
     this.lookTimer = timers.start(this, "look", lookMs);
-    const leftMs = this.endsAt - clock.now();
+    const leftMs = this.endsAt - clock.wall();
     if (leftMs > lookMs) return;
     // Only now a timer of its own: few sessions last that long.
     clock.clearTimeout(this.endTimer);
@@ -258,7 +258,7 @@ export class Session implements Owner, TimerOwner {
       "session failed by a fault of the relay",
     );
     const context = this.context;
-    const now = this.core.clock.now();
+    const now = this.core.clock.wall();
     if (context.startedAt !== null) void this.charges.ended(context.startedAt, context.byeAt ?? now, "relay: fault");
     for (const leg of [this.client, this.server]) leg?.send(leg.request("BYE"), IGNORED);
     this.reportFailure({ status: 500 });

@@ -87,7 +87,7 @@ export class Transfer implements Owner {
     }
     const boundS = this.core.config.session.moveReportsS;
     const wishS = Math.min(parseExpires(transaction.request.headers.get("expires")) ?? boundS, boundS);
-    this.send({ type: "subscribe", until: this.core.clock.now() + wishS * 1000, payload: transaction });
+    this.send({ type: "subscribe", until: this.core.clock.wall() + wishS * 1000, payload: transaction });
   }
 
   check(): void {
@@ -110,7 +110,7 @@ export class Transfer implements Owner {
     }
     this.referral = read.value;
     const wanted = wantsSubscription(transaction.request.headers.get("refer-sub"));
-    const until = wanted ? core.clock.now() + core.config.session.moveReportsS * 1000 : null;
+    const until = wanted ? core.clock.wall() + core.config.session.moveReportsS * 1000 : null;
     this.send({ type: "refer.allowed", until });
   }
 
@@ -161,7 +161,7 @@ export class Transfer implements Owner {
   }
 
   dropTarget(): void {
-    this.second?.actor.send({ type: "client.refused", at: this.core.clock.now() });
+    this.second?.actor.send({ type: "client.refused", at: this.core.clock.wall() });
   }
 
   /** The client's answer goes to the app server in the ACK: where the 200 was an offer, it holds the answer (RFC 3725 §4.1). */
@@ -189,7 +189,7 @@ export class Transfer implements Owner {
   }
 
   answerSubscribe(until: number, transaction: ServerTransaction): void {
-    const leftS = Math.max(0, Math.round((until - this.core.clock.now()) / 1000));
+    const leftS = Math.max(0, Math.round((until - this.core.clock.wall()) / 1000));
     const response = new SipResponse(200, reasonPhrase(200));
     response.headers.add("Contact", this.dialog.contact).add("Expires", String(leftS));
     transaction.respond(response);

@@ -42,7 +42,7 @@ export class MongoArchive {
   }
 
   private nextId(month: string): string {
-    this.lastAt = Math.max(this.lastAt, this.clock.now()); // a clock that was put back must not change the order
+    this.lastAt = Math.max(this.lastAt, this.clock.wall()); // a clock that was put back must not change the order
     const [at, number] = [this.lastAt, this.number++].map((n) => n.toString(RADIX).padStart(DIGITS, "0"));
     return `${month} ${at} ${number} ${this.writer}`;
   }

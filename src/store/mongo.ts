@@ -81,7 +81,7 @@ class DirectoryVersion {
 
   async read(): Promise<number> {
     const meta = await this.meta.findOne({ _id: "directory" });
-    const left = (meta?.changing ?? []).filter(({ at }) => at <= this.clock.now() - CHANGE_MS);
+    const left = (meta?.changing ?? []).filter(({ at }) => at <= this.clock.wall() - CHANGE_MS);
     for (const { id } of left) await this.finish(id, true);
     return (meta?.version ?? 0) + left.length;
   }
@@ -89,7 +89,7 @@ class DirectoryVersion {
   /** `make` returns whether anything changed. Where it rejects nobody knows whether it did: that counts after a minute. */
   async change(make: () => Promise<boolean>): Promise<boolean> {
     const id = randomUUID();
-    await this.meta.updateOne({ _id: "directory" }, { $push: { changing: { id, at: this.clock.now() } } });
+    await this.meta.updateOne({ _id: "directory" }, { $push: { changing: { id, at: this.clock.wall() } } });
     const changed = await make();
     await this.finish(id, changed);
     return changed;

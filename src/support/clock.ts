@@ -6,14 +6,17 @@ export type TimerHandle = unknown;
  * It has the shape that XState wants for its `clock`, so that the charts run on the same time as the transactions.
  */
 export interface Clock {
-  /** Wall-clock milliseconds since 1970, for records and for deadlines that outlive the process. */
-  now(): number;
+  /** Wall-clock milliseconds since 1970, which anybody may set: for what is shown, and for what outlives the process. */
+  wall(): number;
+  /** Milliseconds that have passed since some moment before the process began; never set back, and no step forward. For whatever is measured. */
+  monotonic(): number;
   setTimeout(fn: () => void, delayMs: number): TimerHandle;
   clearTimeout(handle: TimerHandle): void;
 }
 
 export const systemClock: Clock = {
-  now: () => Date.now(),
+  wall: () => Date.now(),
+  monotonic: () => performance.now(),
   setTimeout: (fn, delayMs) => setTimeout(fn, delayMs),
   clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
 };

@@ -27,7 +27,7 @@ export class LastingTimers<Owner> {
     this.durationMs = durationMs;
     this.clock = clock;
     this.fire = fire;
-    this.since = clock.now();
+    this.since = clock.wall();
   }
 
   /** How many run now. */
@@ -38,7 +38,7 @@ export class LastingTimers<Owner> {
   start(owner: Owner, name: string): void {
     this.owners.push(owner);
     this.names.push(name);
-    this.dueAt.push(this.clock.now() - this.since + this.durationMs);
+    this.dueAt.push(this.clock.wall() - this.since + this.durationMs);
     if (this.armed === undefined) this.arm(this.durationMs);
   }
 
@@ -53,7 +53,7 @@ export class LastingTimers<Owner> {
   }
 
   private run(): void {
-    const now = this.clock.now() - this.since;
+    const now = this.clock.wall() - this.since;
     while (this.head < this.owners.length && this.dueAt[this.head]! <= now) {
       const at = this.head++;
       const owner = this.owners[at]!;

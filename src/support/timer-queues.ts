@@ -53,7 +53,7 @@ export class TimerQueues {
   constructor(clock: Clock, failed: (error: unknown) => void) {
     this.clock = clock;
     this.failed = failed;
-    this.since = clock.now();
+    this.since = clock.wall();
   }
 
   /** How many timers run now. */
@@ -70,7 +70,7 @@ export class TimerQueues {
       queue = { durationMs, first: undefined, last: undefined, armed: undefined };
       this.queues.set(durationMs, queue);
     }
-    const timer = new Timer(queue, name, this.clock.now() - this.since + durationMs, owner as TimerOwner);
+    const timer = new Timer(queue, name, this.clock.wall() - this.since + durationMs, owner as TimerOwner);
     if (queue.last) queue.last.next = timer;
     else queue.first = timer;
     queue.last = timer;
@@ -115,7 +115,7 @@ export class TimerQueues {
 
   private run(queue: Queue): void {
     // `armed` stays set until the end, so that a timer started on the way does not arm the clock past the ones before it.
-    const now = this.clock.now() - this.since;
+    const now = this.clock.wall() - this.since;
     while (queue.first && queue.first.dueAt <= now) {
       const timer = queue.first;
       const owner = timer.owner;

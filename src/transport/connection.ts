@@ -74,7 +74,7 @@ export class Connection implements Flow {
     this.remotePort = port;
     this.incoming = incoming;
     this.connected = incoming;
-    this.usedAt = owner.clock.now();
+    this.usedAt = owner.clock.wall();
     const { messageBytes } = owner.bounds;
     this.framer = new StreamFramer({ maxHeadBytes: messageBytes, maxBodyBytes: messageBytes });
     this.listen();
@@ -113,7 +113,7 @@ export class Connection implements Flow {
       this.close("peer reads too slowly");
       return;
     }
-    this.usedAt = this.owner.clock.now();
+    this.usedAt = this.owner.clock.wall();
     // What is sent within one turn goes out in one system call.
     if (!this.corked) {
       this.corked = true;
@@ -133,7 +133,7 @@ export class Connection implements Flow {
   }
 
   private read(chunk: Buffer): void {
-    this.usedAt = this.owner.clock.now();
+    this.usedAt = this.owner.clock.wall();
     const frames = this.framer.push(chunk);
     for (const frame of frames) {
       if (!this.open) return;

@@ -206,7 +206,7 @@ export class Connections implements ConnectionOwner {
   }
 
   private sweep(): void {
-    const now = this.clock.now();
+    const now = this.clock.wall();
     for (const connection of [...this.connections]) {
       const { usedAt, partialSince } = connection;
       if (now - usedAt >= this.bounds.idleMs) connection.close("idle");

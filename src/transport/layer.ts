@@ -166,7 +166,7 @@ class Layer implements Transports {
   private streamInstead(flow: Flow): Flow | undefined {
     const key = `${flow.remoteAddress}|${flow.remotePort}`;
     const until = this.noTcp.get(key);
-    if (until !== undefined && until > this.options.clock.now()) {
+    if (until !== undefined && until > this.options.clock.wall()) {
       this.rare.oversized++;
       return undefined;
     }
@@ -253,7 +253,7 @@ class Layer implements Transports {
 
   private tapped(direction: "in" | "out", message: SipMessage, flow: Flow): void {
     const peer = hostPort(flow.remoteAddress, flow.remotePort);
-    this.options.tap?.({ direction, peer, message, at: this.options.clock.now() });
+    this.options.tap?.({ direction, peer, message, at: this.options.clock.wall() });
   }
 
   private deliver(message: SipMessage, flow: Flow): void {
@@ -272,7 +272,7 @@ class Layer implements Transports {
         const oldest = this.noTcp.keys().next().value;
         if (oldest !== undefined) this.noTcp.delete(oldest);
       }
-      this.noTcp.set(`${flow.remoteAddress}|${flow.remotePort}`, this.options.clock.now() + NO_TCP_MS);
+      this.noTcp.set(`${flow.remoteAddress}|${flow.remotePort}`, this.options.clock.wall() + NO_TCP_MS);
     }
     this.user?.flowFailed(flow, reason);
   }

@@ -29,7 +29,7 @@ export class LocalAddresses {
   /** The local address towards `remote`, an IP address. */
   towards(remote: string): string {
     const family = isIPv6(remote) ? "ipv6" : "ipv4";
-    const now = this.clock.now();
+    const now = this.clock.wall();
     if (now >= this.readUntil) this.read(now);
     const known = this.known[family];
     const near = known.find((local) => local.subnet.check(stripZone(remote), family));

@@ -18,7 +18,7 @@ describe("a call through the relay", () => {
     l.clock.advance(100);
     l.client.ack(invite, answer);
     server.request("ACK");
-    const startedAt = l.clock.now();
+    const startedAt = l.clock.wall();
     l.clock.advance(61_000);
     const bye = l.client.inDialog("BYE", invite, answer, 2);
     const byeAtServer = server.request("BYE");
@@ -119,7 +119,7 @@ describe("a call through the relay", () => {
     const l = await lab({ service: { clock: "answer" } });
     const invite = l.client.invite();
     l.server("a").answer(l.server("a").request("INVITE"), 200);
-    const answeredAt = l.clock.now();
+    const answeredAt = l.clock.wall();
     l.clock.advance(300);
     l.client.ack(invite, l.client.response(200));
     await l.settle();

@@ -84,7 +84,7 @@ describe("a prepaid user", () => {
     const at = l.server("a").request("INVITE");
     l.server("a").answer(at, 180);
     await pass(l, 500_000, 1000);
-    expect(await l.credit.sweep(l.clock.now())).toBe(0);
+    expect(await l.credit.sweep(l.clock.wall())).toBe(0);
     expect(l.credit.held()).toEqual([0.6]);
     l.client.inbox.length = 0;
   });
@@ -124,7 +124,7 @@ describe("a prepaid user", () => {
     l.server("a").response(200);
     expect(l.credit.held()).toEqual([4]);
     await pass(l, 300_000, 1000);
-    expect(await l.credit.sweep(l.clock.now())).toBe(0);
+    expect(await l.credit.sweep(l.clock.wall())).toBe(0);
   });
 
   describe("who has used up the money", () => {
@@ -530,5 +530,5 @@ const timeOf = ({ session, durationMs }: SessionEnded) => Number(rateDuration(se
 
 const settle = (l: Lab, hold: string) => ({
   ...{ user: "alice", hold, session: "s", total: 0, close: true },
-  ...{ at: l.clock.now(), until: l.clock.now() },
+  ...{ at: l.clock.wall(), until: l.clock.wall() },
 });

@@ -161,7 +161,7 @@ describe("who disappears", () => {
   it("the app server, in the middle: noticed by a probe, the client is told (M12)", async () => {
     const l = await lab({ session: { probeS: 60 } });
     const { server } = await establish(l);
-    const startedAt = l.clock.now();
+    const startedAt = l.clock.wall();
     server.deaf = true;
     l.clock.advance(60_000);
     l.client.answer(l.client.request("OPTIONS"), 200);
@@ -173,7 +173,7 @@ describe("who disappears", () => {
     await l.settle();
     expect(l.events.at(-1)).toMatchObject({ type: "session.ended", durationMs: expect.any(Number) });
     expect((l.events.at(-1) as { durationMs: number }).durationMs).toBeLessThanOrEqual(
-      l.clock.now() - startedAt - 70_000,
+      l.clock.wall() - startedAt - 70_000,
     );
     expect(l.leftovers()).toEqual(nothing);
   });
@@ -194,7 +194,7 @@ describe("who disappears", () => {
     const l = await lab();
     const { invite, answer, server } = await establish(l);
     l.clock.advance(5_000);
-    const sentAt = l.clock.now();
+    const sentAt = l.clock.wall();
     l.client.inDialog("BYE", invite, answer, 2);
     server.deaf = true;
     l.clock.advance(32_000);

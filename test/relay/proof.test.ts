@@ -23,7 +23,7 @@ describe("the relay's signature on an INVITE to an app server (M10, RFC 8224)", 
     request.headers.add("To", "<sip:wine@portal.example>").add("Date", "Mon, 01 Jan 1990 00:00:00 GMT");
     sign(request, "sip:Alice@portal.example");
     expect(request.headers.all("date")).toEqual(["Fri, 02 Jan 2026 03:04:05 GMT"]);
-    const check = createProofCheck({ self: request.uri, keys: identity.jwks as never, now: () => clock.now() });
+    const check = createProofCheck({ self: request.uri, keys: identity.jwks as never, now: () => clock.wall() });
     const identities = request.headers.all("identity");
     expect(identities[0]).toContain(";info=<https://portal.example:8443/identity/certificate.pem>;alg=ES256");
     const asked = { to: "sip:wine@portal.example", identities };

@@ -35,7 +35,7 @@ export class Biller {
     this.busy = true;
     while (this.billed < events.length)
       await billEvent({ store: { billing, credit }, clock, log: core.log }, events[this.billed++]!);
-    await credit.sweep(clock.now());
+    await credit.sweep(clock.wall());
     this.busy = false;
   }
 

@@ -16,7 +16,11 @@ export class TestClock implements Clock {
     this.time = startMs;
   }
 
-  now(): number {
+  wall(): number {
+    return this.time;
+  }
+
+  monotonic(): number {
     return this.time;
   }
 
