@@ -5,12 +5,12 @@ import type { BookKeeping } from "../charging/charge-book.ts";
 import type { CreditStore } from "../charging/credit-store.ts";
 import type { DirectCharges } from "../charging/direct-charges.ts";
 import type { ChargingEvent } from "../charging/events.ts";
+import type { Inspector } from "../chart/actor.ts";
+import type { Chart } from "../chart/chart.ts";
 import type { Config } from "../config/schema.ts";
 import type { Authenticator } from "../directory/authenticator.ts";
 import type { Directory } from "../directory/directory.ts";
 import type { SipUri } from "../sip/uri.ts";
-import type { Inspector } from "../support/chart-actor.ts";
-import type { ChartLogic } from "../support/chart-logic.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Outstanding } from "../support/outstanding.ts";
@@ -63,10 +63,10 @@ export interface Core {
   /** Who looks on at the actors (P1). */
   readonly inspectors: Set<Inspector>;
   /** The charts with their actions, made once. */
-  readonly requestLogic: ChartLogic<typeof requestMachine>;
-  readonly sessionLogic: ChartLogic<typeof sessionMachine>;
+  readonly requestLogic: Chart<typeof requestMachine>;
+  readonly sessionLogic: Chart<typeof sessionMachine>;
 
-  readonly transferLogic: ChartLogic<typeof transferMachine>;
+  readonly transferLogic: Chart<typeof transferMachine>;
 
   /** Client requests under way, by id. */
   readonly requests: TokenMap<ClientRequest>;

@@ -1,13 +1,14 @@
 import type { Failure } from "../../machines/events.ts";
 import { copyRequest, requestMachine } from "../../machines/request.ts";
 import type { SessionFacts } from "../charging/events.ts";
+import { ChartActor, type Owner, ownerOf } from "../chart/actor.ts";
+import type { Chart } from "../chart/chart.ts";
+import { chartFrom } from "../chart/table.ts";
 import type { Verdict } from "../directory/authenticator.ts";
 import type { ForkMode, Identified } from "../directory/types.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { detach } from "../sip/text.ts";
-import { ChartActor, type Owner, ownerOf } from "../support/chart-actor.ts";
-import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
@@ -314,7 +315,7 @@ export const challengeHeaders = (challenges: readonly string[]) =>
   challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);
 
 /** The chart `request` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
-export function requestLogic(): ChartLogic<typeof requestMachine> {
+export function requestLogic(): Chart<typeof requestMachine> {
   const of = ownerOf<ClientRequest>;
   const machine = requestMachine.provide({
     actions: {
@@ -331,5 +332,5 @@ export function requestLogic(): ChartLogic<typeof requestMachine> {
       close: (x) => of(x)?.close(),
     },
   });
-  return chartLogic(machine, { copy: copyRequest });
+  return chartFrom(machine, { copy: copyRequest });
 }

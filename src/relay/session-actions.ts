@@ -1,13 +1,14 @@
 import type { SessionEvent, Side } from "../../machines/events.ts";
 import { copySession, type SessionContext, sessionMachine } from "../../machines/session.ts";
 import { SERVICE_HEADER } from "../charging/charge-body.ts";
+import { ownerOf } from "../chart/actor.ts";
+import type { Chart } from "../chart/chart.ts";
+import { chartFrom } from "../chart/table.ts";
 import type { Identified } from "../directory/types.ts";
 import { formatReason } from "../sip/headers.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
-import { ownerOf } from "../support/chart-actor.ts";
-import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { adviseClient } from "./advice.ts";
 import { Answer } from "./answer.ts";
@@ -252,7 +253,7 @@ function refuseMessage(event: EventOf<"message" | "charge" | "refer" | "bye" | "
 }
 
 /** The chart `session` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
-export function sessionLogic(): ChartLogic<typeof sessionMachine> {
+export function sessionLogic(): Chart<typeof sessionMachine> {
   type Args = { self: unknown; context: SessionContext; event: SessionEvent };
   /** Finds the session, and says which event led here: the chart allows no other at these places. */
   const on =
@@ -299,5 +300,5 @@ export function sessionLogic(): ChartLogic<typeof sessionMachine> {
       close: on((session) => session.close()),
     },
   });
-  return chartLogic(machine, { copy: copySession });
+  return chartFrom(machine, { copy: copySession });
 }

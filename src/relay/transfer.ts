@@ -1,12 +1,13 @@
 import type { Failure, Side, TransferEvent } from "../../machines/events.ts";
 import { transferMachine } from "../../machines/transfer.ts";
+import { ChartActor, type Owner, ownerOf } from "../chart/actor.ts";
+import type { Chart } from "../chart/chart.ts";
+import { chartFrom } from "../chart/table.ts";
 import { withTag } from "../sip/headers.ts";
 import { Headers, SipRequest, SipResponse } from "../sip/message.ts";
 import { parseExpires, wantsSubscription } from "../sip/refer.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { sipfrag } from "../sip/sipfrag.ts";
-import { ChartActor, type Owner, ownerOf } from "../support/chart-actor.ts";
-import { type ChartLogic, chartLogic } from "../support/chart-logic.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
 import { ClientInvitation, dialogBeside } from "./client-invitation.ts";
@@ -280,7 +281,7 @@ class ReferredInvite implements ServerTransaction {
 }
 
 /** The chart `transfer` with its actions, made once. */
-export function transferLogic(): ChartLogic<typeof transferMachine> {
+export function transferLogic(): Chart<typeof transferMachine> {
   type EventOf<T extends TransferEvent["type"]> = Extract<TransferEvent, { type: T }>;
   type Args = { self: unknown; event: TransferEvent };
   const on =
@@ -310,5 +311,5 @@ export function transferLogic(): ChartLogic<typeof transferMachine> {
       close: on((transfer) => transfer.close()),
     },
   });
-  return chartLogic(machine);
+  return chartFrom(machine);
 }

@@ -1,8 +1,8 @@
 import { once } from "node:events";
 import { describe, expect, it } from "vitest";
 import { createActor, type InspectionEvent, setup } from "xstate";
-import { ChartActor } from "../../src/support/chart-actor.ts";
-import { chartLogic } from "../../src/support/chart-logic.ts";
+import { ChartActor } from "../../src/chart/actor.ts";
+import { chartFrom } from "../../src/chart/table.ts";
 
 /** Sends itself events from within actions, throws, ends: what there is to get wrong in running a chart. */
 function machineThat(seen: string[], self: { send?: (event: { type: "go" | "on" | "fail" | "end" }) => void }) {
@@ -38,7 +38,7 @@ function both(seen: { ours: string[]; theirs: string[] }) {
   const errors: { ours: unknown[]; theirs: unknown[] } = { ours: [], theirs: [] };
   const us: Parameters<typeof machineThat>[1] = {};
   const them: Parameters<typeof machineThat>[1] = {};
-  const ours = new ChartActor(chartLogic(machineThat(seen.ours, us)), {
+  const ours = new ChartActor(chartFrom(machineThat(seen.ours, us)), {
     id: "a",
     input: undefined,
     owner: { closed: false, crashed: (error) => errors.ours.push(error) },
@@ -51,6 +51,25 @@ function both(seen: { ours: string[]; theirs: string[] }) {
 }
 
 describe("an actor that runs a chart", () => {
+  it("goes on from a snapshot: without the actions of the state that it stands in, and with all that come after (P7)", () => {
+    const seen: string[] = [];
+    const actor = new ChartActor(chartFrom(machineThat(seen, {})), {
+      id: "a",
+      snapshot: { value: "b", context: {} },
+      owner: { closed: false, crashed: () => {} },
+    });
+    actor.start();
+    expect(seen).toEqual([]);
+    actor.send({ type: "end" });
+    expect(seen).toEqual(["end"]);
+    expect(actor.getSnapshot().status).toBe("done");
+  });
+
+  it("does not begin from a snapshot whose state the chart has not, and names both", () => {
+    const options = { id: "a", snapshot: { value: "z", context: {} }, owner: { closed: false, crashed: () => {} } };
+    expect(() => new ChartActor(chartFrom(machineThat([], {})), options)).toThrow(/no state z/);
+  });
+
   it("carries out the first state's actions when it starts, and takes events that actions send one after the other, as XState's does (P1)", () => {
     const seen = { ours: [] as string[], theirs: [] as string[] };
     const { ours, theirs } = both(seen);
@@ -107,7 +126,7 @@ describe("an actor that runs a chart", () => {
     };
     const ours: unknown[] = [];
     const inspectors = new Set([tell(ours)]);
-    const actor = new ChartActor(chartLogic(machineThat([], {})), {
+    const actor = new ChartActor(chartFrom(machineThat([], {})), {
       id: "a",
       input: undefined,
       owner: { closed: false, crashed: () => {} },
@@ -122,6 +141,9 @@ describe("an actor that runs a chart", () => {
     }
     expect(ours).toEqual(theirs);
     expect(ours.at(-1)).toEqual(["@xstate.snapshot", "on", "b"]);
+    // By these Stately's inspector tells actors apart and draws their chart.
+    expect(actor.sessionId).toBe("(machine):a");
+    expect(actor.logic).toHaveProperty("config.states.a.on.go.target", "b");
     inspectors.clear();
     const before = ours.length;
     actor.send({ type: "end" });
@@ -133,7 +155,7 @@ describe("an actor that runs a chart", () => {
     const broken = () => {
       throw new Error("the page is gone");
     };
-    const actor = new ChartActor(chartLogic(machineThat([], {})), {
+    const actor = new ChartActor(chartFrom(machineThat([], {})), {
       id: "a",
       input: undefined,
       owner: { closed: false, crashed: () => {} },

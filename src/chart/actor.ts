@@ -1,0 +1,157 @@
+import type { AnyEventObject, AnyStateMachine, EventFromLogic, InputFrom, InspectionEvent } from "xstate";
+import type { Action, Chart, ChartSnapshot, StoredSnapshot, Transition } from "./chart.ts";
+import { carryOut } from "./table.ts";
+
+/*
+ * Runs a chart as XState's own `Actor` runs one: one event after the other, those that come in the meantime wait; actions of the first
+ * state when it starts; after the last state, or an action that throws, nothing more. One that goes on from a snapshot carries out no action
+ * of the state that it stands in. XState makes of each root actor a system with schedulers and registers of its own, some 40 objects, of
+ * which a call needs none. A test holds the two together.
+ */
+
+/** Hears what XState's inspection protocol tells: `@xstate.actor`, `@xstate.event`, `@xstate.snapshot`. */
+export type Inspector = (event: InspectionEvent) => void;
+
+/** Besides, an `@xstate.snapshot` says by which arrows of the chart it came about. */
+export interface Taken {
+  readonly transitions: readonly Transition[];
+}
+
+/** Whose actor it is: the actions of the chart act on it. */
+export interface Owner {
+  /** True once it has been forgotten: what its chart still asks for is not done. */
+  readonly closed: boolean;
+  /** An action threw `error`. The actor has stopped by then. */
+  crashed(error: unknown): void;
+}
+
+export type ChartActorOptions<M extends AnyStateMachine> = {
+  readonly id: string;
+  readonly owner: Owner;
+  /** Who looks on; may grow and shrink while the actor runs. */
+  readonly inspectors?: ReadonlySet<Inspector>;
+} & (
+  | { readonly input: InputFrom<M> } // what the chart's first context is made of
+  | { readonly snapshot: StoredSnapshot } // where it goes on
+);
+
+/** For the actions of a chart: whose actor carries them out; undefined where it is closed. `T` is what the actors of that chart belong to. */
+export function ownerOf<T extends Owner>({ self }: { readonly self: unknown }): T | undefined {
+  const { owner } = self as ChartActor<AnyStateMachine>;
+  return owner.closed ? undefined : (owner as T);
+}
+
+const NOBODY: ReadonlySet<Inspector> = new Set();
+/** One list for all actors that have none. */
+const NONE: never[] = [];
+const INIT = { type: "xstate.init", input: undefined };
+
+export class ChartActor<M extends AnyStateMachine> {
+  readonly id: string;
+  readonly owner: Owner;
+  /** XState's name for what an actor runs; inspectors read the chart's definition there. */
+  readonly logic: Chart<M>;
+  private readonly inspectors: ReadonlySet<Inspector>;
+  private snapshot: ChartSnapshot<M>;
+  private state: "made" | "idle" | "working" | "stopped" = "made";
+  private waiting: EventFromLogic<M>[] = NONE;
+  /** The first state's actions, and the event that asks for them, until `start`. */
+  private first: { readonly actions: readonly Action[]; readonly event: EventFromLogic<M> } | undefined;
+
+  /** Throws where the snapshot names a state that the chart has not. */
+  constructor(logic: Chart<M>, options: ChartActorOptions<M>) {
+    this.id = options.id;
+    this.logic = logic;
+    this.owner = options.owner;
+    this.inspectors = options.inspectors ?? NOBODY;
+    if ("snapshot" in options) this.snapshot = logic.restore(options.snapshot);
+    else {
+      const { snapshot, actions } = logic.begin(options.input);
+      this.snapshot = snapshot;
+      this.first = { actions, event: { type: "xstate.init", input: options.input } as unknown as EventFromLogic<M> };
+    }
+    if (this.inspectors.size > 0) this.tell({ type: "@xstate.actor" });
+  }
+
+  /** Names the actor among all of the process: inspectors tell actors apart by it. */
+  get sessionId(): string {
+    return `${this.logic.id}:${this.id}`;
+  }
+
+  getSnapshot(): ChartSnapshot<M> {
+    return this.snapshot;
+  }
+
+  /** Carries out the actions of the first state, and then takes events. */
+  start(): void {
+    if (this.state !== "made") return;
+    this.state = "working";
+    const { actions, event: init } = this.first ?? { actions: NONE, event: INIT as EventFromLogic<M> };
+    this.first = undefined;
+    if (this.inspectors.size > 0) this.tell({ type: "@xstate.event", sourceRef: undefined, event: init });
+    try {
+      carryOut(actions, init as AnyEventObject, this);
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    this.moved(init, NONE);
+    this.workOff();
+  }
+
+  /** Never throws for what an action does: that goes to the owner's `crashed`. */
+  send(event: EventFromLogic<M>): void {
+    if (this.state === "stopped") return;
+    if (this.state !== "idle") {
+      if (this.waiting === NONE) this.waiting = [];
+      this.waiting.push(event);
+      return;
+    }
+    this.state = "working";
+    this.take(event);
+    this.workOff();
+  }
+
+  private workOff(): void {
+    for (let i = 0; i < this.waiting.length; i++) this.take(this.waiting[i]!);
+    this.waiting = NONE;
+    if (this.state === "working") this.state = "idle";
+  }
+
+  private take(event: EventFromLogic<M>): void {
+    if (this.state === "stopped") return;
+    if (this.inspectors.size > 0) this.tell({ type: "@xstate.event", sourceRef: undefined, event });
+    let transitions: readonly Transition[] = NONE;
+    try {
+      const step = this.logic.step(this.snapshot, event);
+      carryOut(step.actions, event, this);
+      this.snapshot = step.snapshot;
+      if (this.inspectors.size > 0 && step.transition) transitions = [step.transition, ...step.onward];
+    } catch (error) {
+      this.fail(error);
+      return;
+    }
+    this.moved(event, transitions);
+  }
+
+  private moved(event: EventFromLogic<M>, transitions: readonly Transition[]): void {
+    if (this.snapshot.status === "done") this.state = "stopped";
+    if (this.inspectors.size > 0) this.tell({ type: "@xstate.snapshot", event, snapshot: this.snapshot, transitions });
+  }
+
+  private fail(error: unknown): void {
+    this.state = "stopped";
+    this.snapshot = { ...this.snapshot, status: "error", error };
+    this.owner.crashed(error);
+  }
+
+  private tell(event: object): void {
+    for (const inspector of this.inspectors) {
+      try {
+        inspector({ ...event, rootId: this.sessionId, actorRef: this } as unknown as InspectionEvent);
+      } catch (error) {
+        process.emitWarning(error as Error); // whoever looks on does not hurt the call
+      }
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import type { AnyStateNode } from "xstate";
+
+/* How the states of an XState chart lie in each other. */
+
+/** The states without states in them, below and including `node`. Throws where the table cannot hold what stands there. */
+export function leavesUnder(node: AnyStateNode): AnyStateNode[] {
+  if (node.type === "parallel" || node.type === "history")
+    throw new Error(`${node.id}: the table holds no ${node.type} states`);
+  if (node.invoke.length > 0) throw new Error(`${node.id}: the table holds no children`);
+  if (node.after.length > 0) throw new Error(`${node.id}: the table holds no timers`);
+  const children = Object.values(node.states);
+  if (node.type === "final" && node.parent?.parent)
+    throw new Error(`${node.id}: the table holds no final states within states`);
+  return children.length === 0 ? [node] : children.flatMap(leavesUnder);
+}
+
+/** The initial states below a state, outer first. */
+export function descend(node: AnyStateNode): AnyStateNode[] {
+  const path: AnyStateNode[] = [];
+  for (let at = node.initial?.target?.[0]; at; at = at.initial?.target?.[0]) path.push(at);
+  return path;
+}
+
+/** The innermost state that stays as it is: what is below it is left and entered (SCXML's transition domain). */
+export function domainOf(source: AnyStateNode, goal: AnyStateNode, reenter: boolean): AnyStateNode | undefined {
+  if (!reenter && isBelow(goal, source)) return source;
+  for (let at = source.parent; at; at = at.parent) if (isBelow(goal, at)) return at;
+  return undefined;
+}
+
+function isBelow(node: AnyStateNode, ancestor: AnyStateNode): boolean {
+  for (let at = node.parent; at; at = at.parent) if (at === ancestor) return true;
+  return false;
+}
+
+/** `established.steady`; "" for the root. */
+export const pathOf = (node: AnyStateNode): string => node.path.join(".");
+
+/** The same text for equal state values. */
+export const textOf = (value: unknown): string => (typeof value === "string" ? value : JSON.stringify(value));
+
+/** As XState writes it: `"steady"`, `{ established: "steady" }`. */
+export function stateValue(node: AnyStateNode): unknown {
+  let value: unknown = node.key;
+  for (let at = node.parent; at?.parent; at = at.parent) value = { [at.key]: value };
+  return value;
+}
