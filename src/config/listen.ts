@@ -1,4 +1,5 @@
 import { isIPv4, isIPv6 } from "node:net";
+import { canonicalHost } from "../support/address.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
 /** One address on which the relay takes SIP messages. */
@@ -32,7 +33,7 @@ export function parseListen(text: string): Result<ListenAddress, string> {
   if (!rest.ok) return err(LISTEN_EXPECTED);
   const { host, port = 5060 } = rest.value; // RFC 3261 §19.1.2: 5060 is the default for udp and tcp
   if (!isIp(host)) return err(`an IP address of this machine instead of a name, such as ${transport}:127.0.0.1:5060`);
-  return ok({ transport, address: host, port });
+  return ok({ transport, address: canonicalHost(host), port });
 }
 
 /** Reads `host`, `host:port`, `[v6]`, `[v6]:port`; the brackets go. */

@@ -7,6 +7,7 @@ import { tariffSchema } from "../charging/tariff.ts";
 import { taxSchema } from "../charging/tax.ts";
 import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { storeSchema } from "../store/settings.ts";
+import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
 
 /*
@@ -114,7 +115,8 @@ const listenObject = z
       .refine((text) => parseHostPort(text).ok, HOST_PORT_EXPECTED)
       .exactOptional(),
   })
-  .transform(({ advertised, ...rest }): ListenAddress => {
+  .transform(({ advertised, ...written }): ListenAddress => {
+    const rest = { ...written, address: canonicalHost(written.address) };
     const read = advertised === undefined ? undefined : parseHostPort(advertised);
     return read?.ok ? { ...rest, advertised: read.value } : rest;
   });
@@ -141,7 +143,8 @@ const portalSchema = z
   .refine((portal) => portal.domain === undefined || portal.domains === undefined, "either domain or domains, not both")
   .transform(({ domain, domains, realm }) => {
     const all = (domains ?? [domain ?? "localhost"]).map((name) => name.toLowerCase());
-    return { domains: all, realm: realm ?? all[0]! };
+    // They stand in URIs; the realm stays as it is written, since passwords are hashed with it.
+    return { domains: all.map(formatHost), realm: realm ?? all[0]! };
   });
 
 const authenticationSchema = z.strictObject({
@@ -201,12 +204,10 @@ const chargingSchema = z.strictObject({
 const httpListenSchema = z.string().transform((text, context) => {
   const read = parseHostPort(text);
   if (read.ok && isIp(read.value.host) && read.value.port !== undefined)
-    return { address: read.value.host, port: read.value.port };
+    return { address: canonicalHost(read.value.host), port: read.value.port };
   context.addIssue({ code: "custom", message: "an IP address of this machine and a port, such as 127.0.0.1:8443" });
   return z.NEVER;
 });
-
-const LOOPBACK = /^(127\.\d+\.\d+\.\d+|::1)$/;
 
 /** The HTTP API (M17); without `listen` there is none. */
 const httpSchema = z
@@ -218,7 +219,7 @@ const httpSchema = z
     perSecond: z.int().min(0).default(200),
     metrics: z.enum(["off", "loopback", "all"]).default("loopback"),
   })
-  .refine(({ listen, tls, plain }) => !listen || tls !== undefined || plain || LOOPBACK.test(listen.address), {
+  .refine(({ listen, tls, plain }) => !listen || tls !== undefined || plain || isLoopback(listen.address), {
     path: ["tls"],
     message: "cert and key, since other machines can reach this address (plain: true where a proxy before it has them)",
   });

@@ -6,6 +6,7 @@ import { fileURLToPath } from "node:url";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import type { Config } from "../config/schema.ts";
+import { canonicalHost } from "../support/address.ts";
 import type { Logger } from "../support/log.ts";
 import { type Answer, problem } from "./problem.ts";
 
@@ -112,7 +113,7 @@ export function answered(c: Context<Env>, { status, contentType, headers, body }
 /** The address of whoever asks. Behind a proxy (`plain`) it is what that one has noted last. */
 export function sourceOf(c: Context<Env>): string {
   const forwarded = c.get("plain") ? c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim() : undefined;
-  return (forwarded || c.env.incoming.socket.remoteAddress || "").slice(0, 64);
+  return canonicalHost((forwarded || c.env.incoming.socket.remoteAddress || "").slice(0, 64));
 }
 
 let document: string | undefined;

@@ -1,15 +1,14 @@
 import type { Hono } from "hono";
 import type { Metrics, Relay } from "../relay/relay.ts";
+import { isLoopback } from "../support/address.ts";
 import { answered, type Env, sourceOf } from "./http.ts";
 import { problem } from "./problem.ts";
-
-const LOOPBACK = /^(::ffff:)?127\.|^::1$/;
 
 /** `GET /metrics` in Prometheus' text format, for this machine alone unless the operator opens it to all who can reach the address. */
 export function addMetricsRoute(app: Hono<Env>, relay: Pick<Relay, "metrics">, open: "loopback" | "all" | "off"): void {
   if (open === "off") return;
   app.get("/metrics", (c) => {
-    if (open === "loopback" && !LOOPBACK.test(sourceOf(c))) return answered(c, problem("not-found"));
+    if (open === "loopback" && !isLoopback(sourceOf(c))) return answered(c, problem("not-found"));
     return c.body(metricsText(relay.metrics()), 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
   });
 }

@@ -8,7 +8,8 @@ import {
 } from "../sip/digest.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { decodeUtf8 } from "../sip/text.ts";
-import { parseUri, type SipUri, unescape as unescaped } from "../sip/uri.ts";
+import { effectivePort, parseUri, type SipUri, unescape as unescaped } from "../sip/uri.ts";
+import { canonicalHost, sameHost } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Flow } from "../transport/types.ts";
 import { NonceCounts, Nonces } from "./nonces.ts";
@@ -235,7 +236,7 @@ const ANONYMOUS_HOST = "anonymous.invalid";
 
 function fromIs(request: SipRequest, user: string): boolean {
   const uri = fromUri(request);
-  return uri !== undefined && (userOf(uri) === user || uri.host.toLowerCase() === ANONYMOUS_HOST);
+  return uri !== undefined && (userOf(uri) === user || canonicalHost(uri.host) === ANONYMOUS_HOST);
 }
 
 /**
@@ -249,11 +250,10 @@ function sameTarget(digestUri: string, requestUri: string): boolean {
   if (!a.ok || !b.ok || a.value.scheme === "other" || b.value.scheme === "other") return false;
   return (
     a.value.scheme === b.value.scheme &&
-    a.value.host.toLowerCase() === b.value.host.toLowerCase() &&
-    portOf(a.value) === portOf(b.value) &&
+    sameHost(a.value.host, b.value.host) &&
+    effectivePort(a.value) === effectivePort(b.value) &&
     userOf(a.value) === userOf(b.value)
   );
 }
 
 const userOf = (uri: SipUri): string => unescaped(uri.user ?? "");
-const portOf = (uri: SipUri): number => uri.port ?? (uri.scheme === "sips" ? 5061 : 5060); // RFC 3261 §19.1.2

@@ -1,9 +1,9 @@
-import { isIPv6 } from "node:net";
 import { networkInterfaces } from "node:os";
 import type { Tariff } from "../charging/tariff.ts";
 import type { Config } from "../config/schema.ts";
 import type { SipRequest } from "../sip/message.ts";
 import type { Store } from "../store/types.ts";
+import { canonicalHost } from "../support/address.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Result } from "../support/result.ts";
@@ -102,7 +102,7 @@ class CachedDirectory implements Directory {
   }
 
   isPortal(host: string): boolean {
-    return this.portalHosts.has(host.toLowerCase());
+    return this.portalHosts.has(canonicalHost(host));
   }
 
   appServer(id: string): AppServer | undefined {
@@ -219,10 +219,10 @@ function rulesOf(config: Config): CompiledRules {
 
 /** The portal's domains, and the addresses and advertised hosts where the relay is reached: a client may write either into the Request-URI. */
 function hostsOf(config: Config): Set<string> {
-  const hosts = new Set(config.portal.domains.map(uriHost));
+  const hosts = new Set(config.portal.domains.map(canonicalHost));
   for (const { address, advertised } of config.listen) {
-    for (const one of ANY.includes(address) ? machineAddresses(address) : [address]) hosts.add(uriHost(one));
-    if (advertised) hosts.add(uriHost(advertised.host));
+    for (const one of ANY.includes(address) ? machineAddresses(address) : [address]) hosts.add(canonicalHost(one));
+    if (advertised) hosts.add(canonicalHost(advertised.host));
   }
   return hosts;
 }
@@ -234,6 +234,3 @@ function machineAddresses(any: string): string[] {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   return all.filter(({ family }) => any === "::" || family === "IPv4").map(({ address }) => address);
 }
-
-/** An address as it stands in a URI (RFC 3261 §25.1): IPv6 in brackets. */
-const uriHost = (host: string): string => (isIPv6(host) ? `[${host.toLowerCase()}]` : host.toLowerCase());

@@ -1,3 +1,5 @@
+import { canonicalHost, isV6, withoutZone } from "../support/address.ts";
+
 /** How failed sign-ins slow their source down. */
 export interface ThrottleSettings {
   /** So many failures within the window cost nothing. */
@@ -64,20 +66,15 @@ export class Throttle {
  * What counts as one source: an IPv4 address, or the /64 network of an IPv6 address, since a subscriber has a whole one (RFC 6177).
  */
 export function sourceKey(address: string): string {
-  if (address.indexOf(":") < 0) return address;
-  const lower = address.toLowerCase();
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/.exec(lower)?.[1]; // RFC 4291 §2.5.5.2
-  if (mapped !== undefined) return mapped;
-  const zone = lower.indexOf("%");
-  const [head = "", tail] = (zone < 0 ? lower : lower.slice(0, zone)).split("::");
+  if (!isV6(address)) return address;
+  const canonical = canonicalHost(address);
+  if (!isV6(canonical)) return canonical;
+  const [head = "", tail] = withoutZone(canonical).split("::");
   const groups = head === "" ? [] : head.split(":");
   if (tail !== undefined) {
     const after = tail === "" ? 0 : tail.split(":").length;
     while (groups.length + after < 8) groups.push("0");
     if (tail !== "") groups.push(...tail.split(":"));
   }
-  return `${groups
-    .slice(0, 4)
-    .map((group) => group.replace(/^0+(?=.)/, ""))
-    .join(":")}::/64`;
+  return `${groups.slice(0, 4).join(":")}::/64`;
 }

@@ -2,6 +2,7 @@ import { parseNameAddr, splitList } from "../sip/headers.ts";
 import { Headers, SipRequest, type SipResponse } from "../sip/message.ts";
 import { detach, inOnePiece } from "../sip/text.ts";
 import { hasLooseRouting } from "../sip/uri.ts";
+import { sameHost } from "../support/address.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 
 /**
@@ -36,7 +37,7 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
   const via = invite.via;
   // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact; a client that came straight here and whose Via is not where it came
   // from sits behind a NAT, where its Contact is of no use. Registrars and proxies in the field do the same.
-  const natted = direct && flow.transport === "udp" && via !== undefined && via.host !== flow.remoteAddress;
+  const natted = direct && flow.transport === "udp" && via !== undefined && !isThere(via.host, flow.remoteAddress);
   return {
     callId: detach(invite.callId),
     localTag,
@@ -53,6 +54,9 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
     destination: undefined,
   };
 }
+
+/** Whether a peer is at the address that it names. Nobody can be reached at a link-local one without its zone, which no message carries. */
+const isThere = (host: string, address: string): boolean => sameHost(host, address) && !address.includes("%");
 
 /** Takes over what the peer's answer to our INVITE says of the dialog (RFC 3261 §12.1.2). */
 export function confirmDialog(dialog: Dialog, response: SipResponse): void {

@@ -2,6 +2,7 @@ import { CHARGE_JSON, CHARGE_XML, isChargeType, parseChargeBody, SESSION_HEADER 
 import type { Outcome } from "../charging/charge-book.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
+import { sameHost } from "../support/address.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { answerCharges } from "./charge-answers.ts";
 import type { Core } from "./core.ts";
@@ -98,7 +99,7 @@ async function serverAt(core: Core, session: string, address: string): Promise<s
   const sip = uri.value;
   return new Promise((resolve) => {
     core.resolve(sip, (destinations) =>
-      resolve(destinations.some((one) => one.address === address) ? appServer!.id : undefined),
+      resolve(destinations.some((one) => sameHost(one.address, address)) ? appServer!.id : undefined),
     );
   });
 }

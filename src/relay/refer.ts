@@ -2,7 +2,8 @@ import type { Failure, Side } from "../../machines/events.ts";
 import { Headers, SipRequest } from "../sip/message.ts";
 import { NO_PARAMS, Params } from "../sip/params.ts";
 import { parseReferTo, parseReplaces, type ReferTo } from "../sip/refer.ts";
-import { formatUri, parseUri, type SipUri } from "../sip/uri.ts";
+import { effectivePort, formatUri, type SipUri, sipUriOf } from "../sip/uri.ts";
+import { sameHost } from "../support/address.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import type { Core } from "./core.ts";
 import { OF_BODY, OWN } from "./passing.ts";
@@ -52,7 +53,7 @@ function targetOf(core: Core, first: Session, from: Side, uri: SipUri): Result<T
   const partners = first.appServer.mayReferTo ?? [];
   if (partners.length === 0) return err({ status: 403, reason: "No Partners" });
   // The partner's own address with a service of its as the user part, or a service of the portal.
-  const named = partners.find((id) => sameHost(core.directory.appServer(id)?.uri, uri));
+  const named = partners.find((id) => isAt(core.directory.appServer(id)?.uri, uri));
   if (named === undefined) return ok({ uri: formatUri(bare), only: partners });
   const service = {
     scheme: "sip",
@@ -63,10 +64,10 @@ function targetOf(core: Core, first: Session, from: Side, uri: SipUri): Result<T
   return ok({ uri: formatUri(service), only: [named] });
 }
 
-function sameHost(address: string | undefined, uri: SipUri): boolean {
-  const read = address === undefined ? undefined : parseUri(address);
-  if (!read?.ok || read.value.scheme === "other") return false;
-  return read.value.host === uri.host && (read.value.port ?? 5060) === (uri.port ?? 5060);
+/** Whether a URI names the host and port of an app server's (RFC 3261 §19.1.4). */
+function isAt(address: string | undefined, uri: SipUri): boolean {
+  const own = address === undefined ? undefined : sipUriOf(address);
+  return own !== undefined && sameHost(own.host, uri.host) && effectivePort(own) === effectivePort(uri);
 }
 
 /** The request decides, by `;first=keep` or `;first=end` behind Refer-To or by a Replaces that names this session; else the service. */

@@ -9,6 +9,7 @@ import {
 import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import { passportName } from "../sip/passport.ts";
 import { sipUriOf } from "../sip/uri.ts";
+import { canonicalHost, isLoopback } from "../support/address.ts";
 import type { Logger } from "../support/log.ts";
 import { Decision, RETRY_AFTER_S, type ServiceHandler } from "./decision.ts";
 import { type Dialog, within } from "./dialog.ts";
@@ -60,11 +61,11 @@ export async function serve(options: AppServerOptions): Promise<AppServer> {
   const advertised = options.advertised ?? host;
   if (isIP(advertised) && /^[0.:]+$/.test(advertised))
     throw new TypeError("advertised: needed where listen.host stands for all addresses");
-  if (options.proof === undefined && options.relays === undefined && !isLoopback(host))
+  if (options.proof === undefined && options.relays === undefined && !isLocal(host))
     throw new TypeError(
       "serve: say who the relay is: proof: { keys }, or relays: [addresses], or proof: false for anyone",
     );
-  const relays = options.relays && new Set(options.relays);
+  const relays = options.relays && new Set(options.relays.map(canonicalHost));
   const transport = await TcpServerTransport.listen({
     host,
     port,
@@ -73,7 +74,7 @@ export async function serve(options: AppServerOptions): Promise<AppServer> {
   return new SipAppServer(options, transport, advertised);
 }
 
-const isLoopback = (host: string): boolean => /^(127\.\d+\.\d+\.\d+|::1|\[::1\]|localhost)$/i.test(host);
+const isLocal = (host: string): boolean => isLoopback(host) || canonicalHost(host) === "localhost";
 
 class SipAppServer implements AppServer {
   readonly port: number;

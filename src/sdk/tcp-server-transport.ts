@@ -1,5 +1,6 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { Grammar, type Transport } from "sip.js/lib/core/index.js";
+import { canonicalHost } from "../support/address.ts";
 import { dial, TcpConnection } from "./tcp-connection.ts";
 import { unbracketed } from "./user-agent.ts";
 
@@ -71,7 +72,7 @@ export class TcpServerTransport implements Transport {
   }
 
   private accept(socket: Socket, admits: ServerTransportOptions["admits"]): void {
-    if (admits && !admits(plainAddress(socket.remoteAddress ?? ""))) return void socket.destroy();
+    if (admits && !admits(canonicalHost(socket.remoteAddress ?? ""))) return void socket.destroy();
     this.connections.add(new TcpConnection(socket, this.user, true));
   }
 
@@ -112,9 +113,6 @@ export class TcpServerTransport implements Transport {
     return dialled;
   }
 }
-
-/** IPv4 that came in on an IPv6 socket, as IPv4. */
-const plainAddress = (address: string) => (address.startsWith("::ffff:") ? address.slice(7) : address);
 
 const CALL_ID = /\r\n(?:call-id|i)[ \t]*:[ \t]*([^\r\n]+)/i;
 

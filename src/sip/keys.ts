@@ -1,3 +1,4 @@
+import { canonicalHost } from "../support/address.ts";
 import type { Via } from "./headers.ts";
 import type { SipRequest } from "./message.ts";
 
@@ -32,8 +33,9 @@ export function serverKey(request: SipRequest, method: string = request.method):
   return `${request.uri}\n${request.fromTag ?? ""}\n${request.callId}\n${number}\n${branch}\n${sentBy}\n${of}`;
 }
 
-function sentByOf({ host, port }: Via): string {
-  return port === undefined ? host.toLowerCase() : `${host.toLowerCase()}:${port}`;
+function sentByOf({ host: written, port }: Via): string {
+  const host = written.charCodeAt(0) === 0x5b ? canonicalHost(written) : written.toLowerCase();
+  return port === undefined ? host : `${host}:${port}`;
 }
 
 /** What the copies of one request that came by different ways have in common (RFC 3261 §8.2.2.2). */

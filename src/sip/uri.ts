@@ -286,6 +286,11 @@ export function targetHost(uri: SipUri): string {
   return uri.params.get("maddr") || uri.host;
 }
 
+/** The port of the URI, or the one that holds where it names none (RFC 3261 §19.1.2). */
+export function effectivePort(uri: SipUri): number {
+  return uri.port ?? (uri.scheme === "sips" || transportOf(uri) === "tls" ? 5061 : 5060);
+}
+
 /** The text as SIP or SIPS URI, or undefined where it is none. */
 export function sipUriOf(text: string): SipUri | undefined {
   const uri = parseUri(text);

@@ -1,7 +1,7 @@
 import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
-import { isAddress } from "./address.ts";
+import { isAddress, sameHost } from "../support/address.ts";
 import { Connection } from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { FailedFlow } from "./failed-flow.ts";
@@ -283,7 +283,8 @@ class Layer implements Transports {
     if (!parsed.ok || parsed.value.isRequest) return;
     const target = responseTarget(parsed.value);
     // Only where the request came from: no one makes us open connections to others.
-    if (target && target.host === connection.remoteAddress) this.tcp.to(target.host, target.port).send(bytes);
+    if (target && sameHost(target.host, connection.remoteAddress))
+      this.tcp.to(connection.remoteAddress, target.port).send(bytes);
   }
 }
 

@@ -1,10 +1,10 @@
-import { isIPv6 } from "node:net";
 import type { Via } from "../sip/headers.ts";
+import { canonicalAddress, canonicalHost, isLoopback, isV6, withoutZone } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
 import { LocalAddresses } from "./local-address.ts";
 import type { TransportName } from "./types.ts";
 import type { UdpListener } from "./udp.ts";
-import { hostPort, sameHost } from "./via.ts";
+import { hostPort } from "./via.ts";
 
 /** One address to listen on. */
 export interface ListenOptions {
@@ -23,6 +23,8 @@ export interface Listener {
   /** The port that was bound, once it is. */
   port: number;
   readonly advertised: ListenOptions["advertised"];
+  /** The host that stands in our Vias, in its canonical form. */
+  readonly host: string;
   readonly ipv6: boolean;
   readonly loopback: boolean;
   readonly wildcard: boolean;
@@ -40,17 +42,21 @@ export class Listeners {
 
   constructor(listen: readonly ListenOptions[], clock: Clock) {
     this.local = new LocalAddresses(clock);
-    this.all = listen.map(({ transport, address, port, advertised }) => ({
-      transport,
-      address,
-      port,
-      advertised,
-      ipv6: isIPv6(address),
-      loopback: isLoopback(address),
-      wildcard: address === "0.0.0.0" || address === "::",
-      socket: undefined,
-      shownAs: undefined,
-    }));
+    this.all = listen.map(({ transport, address: written, port, advertised }) => {
+      const address = canonicalAddress(written) ?? written;
+      return {
+        transport,
+        address,
+        port,
+        advertised,
+        host: canonicalHost(advertised?.host ?? address),
+        ipv6: isV6(address),
+        loopback: isLoopback(address),
+        wildcard: address === "0.0.0.0" || address === "::",
+        socket: undefined,
+        shownAs: undefined,
+      };
+    });
   }
 
   of(socket: UdpListener): Listener | undefined {
@@ -60,15 +66,14 @@ export class Listeners {
 
   /** The listener for a peer at that address: of its family, on loopback only for loopback, with that port if one is given. */
   towards(transport: TransportName, remote: string, port?: number): Listener | undefined {
-    const ipv6 = remote.includes(":");
+    const ipv6 = isV6(remote);
+    const loopback = isLoopback(remote);
     let found: Listener | undefined;
     let foundRank = -1;
     for (const listener of this.all) {
       if (listener.transport !== transport || listener.ipv6 !== ipv6) continue;
       const rank =
-        (listener.port === port ? 4 : 0) +
-        (listener.loopback === isLoopback(remote) ? 2 : 0) +
-        (listener.wildcard ? 1 : 0);
+        (listener.port === port ? 4 : 0) + (listener.loopback === loopback ? 2 : 0) + (listener.wildcard ? 1 : 0);
       if (rank > foundRank) {
         found = listener;
         foundRank = rank;
@@ -95,21 +100,17 @@ export class Listeners {
   /** Whether a Via's sent-by is one that we write (RFC 3261 §18.1.2). */
   isOurs(via: Via | undefined): boolean {
     if (!via) return false;
-    for (const { advertised, address, port } of this.all) {
+    const written = canonicalHost(via.host);
+    for (const { advertised, host, port } of this.all) {
       const shownPort = advertised?.port ?? port;
       if ((via.port ?? 5060) !== shownPort) continue;
-      if (sameHost(via.host, advertised?.host ?? address)) return true;
-      if (this.shown.has(via.host)) return true;
+      if (written === host || this.shown.has(written)) return true;
     }
     return false;
   }
 
   private show(address: string): string {
-    this.shown.add(address.includes(":") ? `[${address}]` : address);
+    this.shown.add(withoutZone(address));
     return address;
   }
-}
-
-function isLoopback(address: string): boolean {
-  return address.startsWith("127.") || address === "::1";
 }

@@ -1,5 +1,6 @@
-import { BlockList, isIPv6 } from "node:net";
+import { BlockList } from "node:net";
 import { networkInterfaces } from "node:os";
+import { isV6, withoutZone } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
 
 /** Interfaces come and go; asking the system for them takes some 100 µs. */
@@ -28,11 +29,11 @@ export class LocalAddresses {
 
   /** The local address towards `remote`, an IP address. */
   towards(remote: string): string {
-    const family = isIPv6(remote) ? "ipv6" : "ipv4";
+    const family = isV6(remote) ? "ipv6" : "ipv4";
     const now = this.clock.wall();
     if (now >= this.readUntil) this.read(now);
     const known = this.known[family];
-    const near = known.find((local) => local.subnet.check(stripZone(remote), family));
+    const near = known.find((local) => local.subnet.check(withoutZone(remote), family));
     const chosen = near ?? known.find((local) => !local.internal) ?? known[0];
     return chosen?.address ?? (family === "ipv6" ? "::1" : "127.0.0.1");
   }
@@ -46,13 +47,8 @@ export class LocalAddresses {
         const subnet = new BlockList();
         const name = family === "IPv6" ? "ipv6" : "ipv4";
         const bits = Number(cidr?.slice(cidr.indexOf("/") + 1));
-        if (cidr && Number.isInteger(bits)) subnet.addSubnet(stripZone(address), bits, name);
+        if (cidr && Number.isInteger(bits)) subnet.addSubnet(withoutZone(address), bits, name);
         this.known[name].push({ address, internal, subnet });
       }
   }
-}
-
-function stripZone(address: string): string {
-  const zone = address.indexOf("%");
-  return zone < 0 ? address : address.slice(0, zone);
 }

@@ -1,9 +1,9 @@
 import { promises as dns } from "node:dns";
 import { type SipUri, targetHost, transportOf } from "../sip/uri.ts";
+import { canonicalHost, isAddress } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
 import { err, ok, type Result } from "../support/result.ts";
-import { isAddress } from "./address.ts";
 import { orderServers, type Server } from "./srv.ts";
 import type { Destination, TransportName } from "./types.ts";
 
@@ -95,12 +95,13 @@ export class Resolver {
     const asked = transportAsked(uri, secure);
     if (asked && !this.options.transports.includes(asked)) return unsupported(asked);
     if (asked === "udp" && secure) return err({ reason: "a sips URI cannot be reached by udp" }); // RFC 3261 §19.1.2
-    const target = stripBrackets(targetHost(uri)).toLowerCase();
+    const target = canonicalHost(targetHost(uri));
     if (isAddress(target)) {
       const transport = asked ?? (secure ? "tls" : "udp"); // RFC 3263 §4.1
       if (!this.options.transports.includes(transport)) return unsupported(transport);
       return ok([{ transport, address: target, port: uri.port ?? DEFAULT_PORTS[transport] }]);
     }
+    if (!mayBeName(target)) return err({ reason: `${target} is no host name` });
     const key = `${secure ? "sips" : "sip"}:${target}:${uri.port ?? ""};${asked ?? ""}`;
     const known = this.cache.get(key);
     if (known && known.until > this.options.clock.wall()) return this.answer(target, known.servers);
@@ -211,7 +212,7 @@ export class Resolver {
 
   private async addresses(name: string): Promise<string[]> {
     const found = await this.dns.lookup(name).catch(() => []);
-    return found.slice(0, MAX_SERVERS).map(({ address }) => address);
+    return found.slice(0, MAX_SERVERS).map(({ address }) => canonicalHost(address));
   }
 }
 
@@ -223,12 +224,17 @@ function transportAsked(uri: SipUri, secure: boolean): TransportName | undefined
   return named as TransportName;
 }
 
-function unsupported(transport: string): Resolved {
-  return err({ reason: `transport ${transport} is not supported` });
+/**
+ * RFC 3261 §25.1: the last label of a name begins with a letter. What does not is an address as the system's resolver alone reads it: `127.1`,
+ * `2130706433`, `010.0.0.1`.
+ */
+function mayBeName(host: string): boolean {
+  const first = host.charCodeAt(host.lastIndexOf(".") + 1) | 0x20;
+  return first >= 0x61 && first <= 0x7a;
 }
 
-function stripBrackets(host: string): string {
-  return host.startsWith("[") && host.endsWith("]") ? host.slice(1, -1) : host;
+function unsupported(transport: string): Resolved {
+  return err({ reason: `transport ${transport} is not supported` });
 }
 
 function systemDns(): Dns {

@@ -1,5 +1,6 @@
 import type { Via } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
+import { canonicalHost, formatHost, sameHost, withoutZone } from "../support/address.ts";
 import type { TransportName } from "./types.ts";
 
 /** How a transport is written in a Via (RFC 3261 §20.42, RFC 7118 §7). */
@@ -41,19 +42,23 @@ export function stampVia(request: SipRequest, address: string, port: number): bo
     if (start === 0 || !isStamp(value, start + 1, next)) stamped += value.slice(start, next);
     start = next;
   }
-  stamped = `${stamped.trimEnd()};received=${address}${wantsPort ? `;rport=${port}` : ""}`;
+  const received = withoutZone(address);
+  stamped = `${stamped.trimEnd()};received=${received}${wantsPort ? `;rport=${port}` : ""}`;
   fields[at] = field.with(end < value.length ? stamped + value.slice(end) : stamped);
   // What was read of it stays right, and need not be read again.
-  via.params.set("received", address);
+  via.params.set("received", received);
   if (wantsPort) via.params.set("rport", String(port));
   return true;
 }
 
-/** Where a response goes that cannot leave by the connection on which its request came (RFC 3261 §18.2.2). */
+/**
+ * Where a response goes that cannot leave by the connection on which its request came (RFC 3261 §18.2.2): a host in its canonical form, whichever
+ * way `received` is written (RFC 5118 §4.5).
+ */
 export function responseTarget(response: SipResponse): { host: string; port: number } | undefined {
   const via = response.via;
   if (!via) return undefined;
-  return { host: via.params.get("received") || via.host, port: portOf(via) };
+  return { host: canonicalHost(via.params.get("received") || via.host), port: portOf(via) };
 }
 
 /** The port of its sent-by, or the one that holds where it names none (RFC 3261 §18.2.2). */
@@ -81,15 +86,4 @@ function endOfFirst(value: string): number {
     else if (c === "," && !quoted) return i;
   }
   return value.length;
-}
-
-/** Whether a host as written is that address; IPv6 may stand in brackets. */
-export function sameHost(host: string, address: string): boolean {
-  if (host === address) return true;
-  return (host.startsWith("[") ? host.slice(1, -1) : host).toLowerCase() === address.toLowerCase();
-}
-
-/** An address as it stands in a URI or Via: IPv6 in brackets. */
-export function formatHost(address: string): string {
-  return address.includes(":") && !address.startsWith("[") ? `[${address}]` : address;
 }

@@ -60,6 +60,19 @@ listen:
     ]);
   });
 
+  it("knows an IPv6 address however it is written; a domain that is one stands in brackets, as in URIs", () => {
+    const text = `
+portal: { domain: "2001:DB8::1" }
+listen:
+  - tcp:[0:0:0:0:0:0:0:1]:5070
+  - { transport: udp, address: "2001:0DB8:0::1" }
+http: { listen: "[0:0::1]:8443" }`;
+    const { portal, listen, http } = config(text);
+    expect(portal).toEqual({ domains: ["[2001:db8::1]"], realm: "2001:db8::1" }); // passwords are hashed with the realm
+    expect(listen.map(({ address }) => address)).toEqual(["::1", "2001:db8::1"]);
+    expect(http.listen).toEqual({ address: "::1", port: 8443 });
+  });
+
   it("takes amounts exactly as written, with and without quotes (DESIGN.md, decision 10)", () => {
     const { tariffs, services } = config(`
 tariffs:
@@ -216,6 +229,11 @@ describe("a mistake in a configuration names line, column, what was expected and
       "an address twice",
       "listen:\n  - udp:127.0.0.1\n  - udp:127.0.0.1:5060\n",
       ['3:5 listen[1]: expected each address once; found "udp:127.0.0.1:5060" a second time'],
+    ],
+    [
+      "an IPv6 address twice",
+      "listen:\n  - udp:[::1]\n  - udp:[0:0:0:0:0:0:0:1]:5060\n",
+      ['3:5 listen[1]: expected each address once; found "udp:::1:5060" a second time'],
     ],
     [
       "a bus of no kind, without its password",

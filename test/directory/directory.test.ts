@@ -155,7 +155,8 @@ describe("the directory", () => {
     const found = await open(
       "portal: { domain: Portal.com }\nlisten: ['udp:10.0.0.2', 'udp:[2001:DB8::1]', { transport: tcp, address: 10.0.0.2, advertised: 'sip.portal.com:5080' }]\n",
     );
-    for (const host of ["portal.com", "PORTAL.COM", "10.0.0.2", "[2001:db8::1]", "sip.portal.com"])
+    const spellings = ["PORTAL.COM", "portal.com.", "[2001:DB8:0::1]", "[2001:0db8::0001]", "[::ffff:10.0.0.2]"];
+    for (const host of ["portal.com", "10.0.0.2", "[2001:db8::1]", "sip.portal.com", ...spellings])
       expect(found.isPortal(host)).toBe(true);
     for (const host of ["elsewhere.com", "127.0.0.1", "[2001:db8::2]"]) expect(found.isPortal(host)).toBe(false);
   });

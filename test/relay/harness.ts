@@ -12,11 +12,14 @@ import { Headers, type SipMessage, SipRequest, type SipResponse } from "../../sr
 import { parseMessage } from "../../src/sip/parse.ts";
 import { reasonPhrase, responseTo } from "../../src/sip/response.ts";
 import { serialize } from "../../src/sip/serialize.ts";
+import { sipUriOf } from "../../src/sip/uri.ts";
 import type { Store } from "../../src/store/types.ts";
+import { canonicalHost } from "../../src/support/address.ts";
 import type { Logger } from "../../src/support/log.ts";
 import type { Random } from "../../src/support/random.ts";
 import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
 import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
+import { hostPort } from "../../src/transport/via.ts";
 import { MemoryCredit } from "../charging/memory-credit.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { undocumented } from "../support/asyncapi.ts";
@@ -45,6 +48,8 @@ export interface Lab {
   /** Prepaid balances. */
   readonly credit: MemoryCredit;
   server(id: string): Peer;
+  /** Another peer, or another place of one: an address, a port, a connection of its own. */
+  peer(address: string, port: number, transport?: "udp" | "tcp"): Peer;
   /** What the relay finds in the store. Nothing is billed in it: the test does that. */
   readonly billing: MemoryBilling;
   /** Lets the relay's promises run. */
@@ -64,6 +69,8 @@ export interface LabOptions {
   readonly tariffs?: readonly Config["tariffs"][number][];
   readonly session?: Partial<Config["session"]>;
   readonly clientTransport?: "udp" | "tcp";
+  /** Default 192.0.2.50. */
+  readonly clientAddress?: string;
   readonly limits?: Partial<Config["limits"]>;
   /** Signs what goes to app servers. */
   readonly proof?: Core["proof"];
@@ -156,12 +163,14 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     },
     ...(options.proof && { proof: options.proof }),
     credit,
-    resolve: (uri, found) => found([{ transport: "udp", address: uri.host, port: uri.port ?? 5060 }]),
+    resolve: (uri, found) => found([{ transport: "udp", address: canonicalHost(uri.host), port: uri.port ?? 5060 }]),
   });
   transactions.attach(new Router(core));
   network.deliver = (message, flow) => transactions.received(message, flow);
   const timersBefore = clock.armed;
-  const peers = new Map(servers.map((server, i) => [server.id, scripted.peer(`192.0.2.${100 + i}`, 5060, "udp")]));
+  const peers = new Map(
+    config.appServers.map(({ id, uri }) => [id, scripted.peer(canonicalHost(sipUriOf(uri)!.host), 5060, "udp")]),
+  );
   return {
     clock,
     core,
@@ -169,8 +178,9 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     events,
     billing,
     credit,
-    client: scripted.peer("192.0.2.50", 5062, options.clientTransport ?? "udp"),
+    client: scripted.peer(options.clientAddress ?? "192.0.2.50", 5062, options.clientTransport ?? "udp"),
     server: (id) => peers.get(id)!,
+    peer: (address, port, transport = "udp") => scripted.peer(address, port, transport),
     settle: async () => {
       for (let i = 0; i < 20; i++) await Promise.resolve();
     },
@@ -265,7 +275,9 @@ let calls = 0;
 /** A client or an app server, moved by hand. What the relay sent it waits in `inbox`. */
 export class Peer {
   readonly inbox: SipMessage[] = [];
-  readonly flow: Flow & { open: boolean };
+  readonly flow: Flow & { open: boolean; remoteAddress: string; remotePort: number };
+  /** The value of its Contact. */
+  contact: string;
   /** Drops what the relay sends. */
   deaf = false;
   private readonly network: Pick<Network, "deliver">;
@@ -278,6 +290,7 @@ export class Peer {
     this.network = network;
     this.address = address;
     this.port = port;
+    this.contact = `<sip:peer@${hostPort(address, port)}>`;
     this.flow = {
       id: `${transport}/${address}:${port}`,
       transport,
@@ -293,10 +306,6 @@ export class Peer {
         this.inbox.push(read.value);
       },
     };
-  }
-
-  get contact(): string {
-    return `<sip:peer@${this.address}:${this.port}>`;
   }
 
   send(message: SipMessage): void {
@@ -448,7 +457,7 @@ export class Peer {
   }
 
   private via(): string {
-    return `SIP/2.0/${this.flow.transport.toUpperCase()} ${this.address}:${this.port};branch=z9hG4bK-${this.port}-${++this.branches}-${calls}`;
+    return `SIP/2.0/${this.flow.transport.toUpperCase()} ${hostPort(this.address, this.port)};branch=z9hG4bK-${this.port}-${++this.branches}-${calls}`;
   }
 }
 

@@ -100,6 +100,34 @@ describe("re-INVITE and UPDATE", () => {
   });
 });
 
+describe("a client with an IPv6 address (RFC 5118)", () => {
+  it.each(["2001:db8::50", "2001:DB8:0::50"])(
+    "is no client behind a NAT: %s; its new Contact counts",
+    async (address) => {
+      const l = await lab({ clientAddress: address });
+      l.client.flow.remoteAddress = "2001:db8::50";
+      const { invite, answer, server, inviteAtServer, answerOfServer } = await establish(l);
+      const moved = l.peer("2001:db8::51", 5070);
+      l.client.contact = moved.contact;
+      l.client.inDialog("UPDATE", invite, answer, 2);
+      server.answer(server.request("UPDATE"), 200);
+      l.client.response(200);
+      server.backInDialog("BYE", inviteAtServer, answerOfServer, 1);
+      expect(moved.request("BYE").uri).toBe("sip:peer@[2001:db8::51]:5070");
+      expect(l.client.inbox).toEqual([]);
+    },
+  );
+
+  it("is answered where it called from, where its address is link-local: no message carries a zone (RFC 4007 §11)", async () => {
+    const l = await lab({ clientAddress: "fe80::50" });
+    l.client.flow.remoteAddress = "fe80::50%eth0";
+    const { server, inviteAtServer, answerOfServer } = await establish(l);
+    const withZone = l.peer("fe80::50%eth0", 5062);
+    server.backInDialog("BYE", inviteAtServer, answerOfServer, 1);
+    withZone.request("BYE");
+  });
+});
+
 describe("other requests inside a session", () => {
   it.each(["MESSAGE", "OPTIONS", "NOTIFY", "INFO"])("relays %s and its answer, both ways", async (method) => {
     const l = await lab();

@@ -620,8 +620,16 @@ describe("REFER of an app server (M23)", () => {
   it.each([
     ["a service", "<sip:beer@portal.com>"],
     ["the partner's own address", "<sip:beer@192.0.2.101:5060>"],
-  ])("sends the client on to a partner that the operator allows, named by %s", async (_what, to) => {
-    const { l, call, a, b } = await called(partners);
+    ["its address without the port that holds anyway", "<sip:beer@192.0.2.101>"],
+    ["its address, mapped into IPv6", "<sip:beer@[::ffff:192.0.2.101]>"],
+    ["its name, in upper case (RFC 3261 §19.1.4)", "<sip:beer@Brewery.Example:5060>", "sip:brewery.example"],
+    ["its name with the dot at its end", "<sip:beer@brewery.example.>", "sip:BREWERY.example:5060"],
+    ["its IPv6 address, written otherwise", "<sip:beer@[2001:0DB8:0::101]>", "sip:[2001:db8::101]:5060"],
+    ["the port of its transport", "<sip:beer@brewery.example:5061>", "sip:brewery.example;transport=tls"],
+  ])("sends the client on to a partner that the operator allows, named by %s", async (_what, to, uri?: string) => {
+    const [first, second, third] = partners.servers!;
+    const servers = [first!, { ...second!, ...(uri !== undefined && { uri }) }, third!];
+    const { l, call, a, b } = await called({ ...partners, servers });
     referBack(l, call, to);
     a.response(200);
     report(l, "SIP/2.0 100", a);

@@ -259,6 +259,13 @@ describe("the connections of an app server", () => {
     await relay.closed();
   });
 
+  it("knows the relay's address however it is written (M10)", async () => {
+    const { app, relay } = await start((request) => void request.accept(), { relays: ["::FFFF:7f00:1"] });
+    relay.send(inviteLines().map((line) => line.replace("INVITE", "OPTIONS")));
+    await relay.next("SIP/2.0 200");
+    expect(app.sessions).toBe(0);
+  });
+
   it("answers OPTIONS in a dialog with 200, and with 481 where there is no such dialog (RFC 3261 §12.2.2)", async () => {
     const { app, relay, answer, session } = await established();
     relay.send(inDialog(app, answer, "OPTIONS", 2));

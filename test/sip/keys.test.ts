@@ -30,6 +30,7 @@ describe("serverKey (RFC 3261 §17.2.3)", () => {
   it("does not mind the case of the host", () => {
     const at = (host: string) => serverKey(invite({ Via: `SIP/2.0/UDP ${host};branch=z9hG4bK1` }));
     expect(at("Client.Example.COM")).toBe(at("client.example.com"));
+    expect(at("[2001:DB8:0::1]:5070")).toBe(at("[2001:db8::1]:5070"));
   });
 
   it.each([undefined, legacy])("of an ACK is that of its INVITE, and a CANCEL finds its INVITE (Via %s)", (via) => {

@@ -108,17 +108,17 @@ function peerOf(socket: Socket): TcpPeer {
   return { socket, received, closed };
 }
 
-export async function tcpPeer(port: number): Promise<TcpPeer> {
-  const peer = peerOf(connect(port, "127.0.0.1"));
+export async function tcpPeer(port: number, address = "127.0.0.1"): Promise<TcpPeer> {
+  const peer = peerOf(connect(port, address));
   await once(peer.socket, "connect");
   return peer;
 }
 
 /** A server that writes down its connections. */
-export async function tcpServer(port = 0): Promise<{ port: number; connections: Queue<TcpPeer> }> {
+export async function tcpServer(port = 0, host = "127.0.0.1"): Promise<{ port: number; connections: Queue<TcpPeer> }> {
   const connections = new Queue<TcpPeer>();
   const server = createServer((socket) => connections.push(peerOf(socket)));
-  server.listen(port, "127.0.0.1");
+  server.listen(port, host);
   await once(server, "listening");
   closers.push(() => new Promise((resolve) => server.close(resolve)));
   const address = server.address();

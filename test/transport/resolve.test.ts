@@ -63,6 +63,9 @@ describe("addresses in the URI (RFC 3263 §4.1, §4.2)", () => {
     ["sips:192.0.2.1;transport=tcp", "tls 192.0.2.1:5061"],
     ["sip:192.0.2.1;transport=tls", "tls 192.0.2.1:5061"],
     ["sip:name.example.com;maddr=192.0.2.9", "udp 192.0.2.9:5060"],
+    ["sip:[2001:0DB8:0:0::1]", "udp 2001:db8::1:5060"],
+    ["sip:[::ffff:192.0.2.10]", "udp 192.0.2.10:5060"], // RFC 5118 §4.9
+    ["sip:[2001:db8:::192.0.2.1]", "udp 2001:db8::c000:201:5060"], // RFC 5118 §4.10
   ])("%s is %s, at once", (uri, expected) => {
     const { resolve, asked } = setUp({}, { transports: ["udp", "tcp", "tls"] });
     const result = resolve(uri);
@@ -77,6 +80,12 @@ describe("addresses in the URI (RFC 3263 §4.1, §4.2)", () => {
     ["sips:192.0.2.1", "transport tls is not supported"],
     ["sip:192.0.2.1;transport=sctp", "transport sctp is not supported"],
     ["sips:192.0.2.1;transport=udp", "a sips URI cannot be reached by udp"],
+    // What the system's resolver would take for an address, and RFC 3261 §25.1 for no name.
+    ["sip:2130706433", "2130706433 is no host name"],
+    ["sip:127.1:5060", "127.1 is no host name"],
+    ["sip:0x7f.0.0.1", "0x7f.0.0.1 is no host name"],
+    ["sip:010.0.0.1", "010.0.0.1 is no host name"],
+    ["sip:name.example.com;maddr=127.1", "127.1 is no host name"],
   ])("%s leads nowhere: %s", async (uri, reason) => {
     expect(await setUp().find(uri)).toBe(reason);
   });
@@ -86,6 +95,13 @@ describe("names (RFC 3263 §4)", () => {
   it("with a port are looked up as addresses only", async () => {
     const { find, asked } = setUp({ a: { "a.example.com": ["192.0.2.1", "2001:db8::1"] } });
     expect(await find("sip:a.example.com:5070")).toEqual(["udp 192.0.2.1:5070", "udp 2001:db8::1:5070"]);
+    expect(asked).toEqual(["A a.example.com"]);
+  });
+
+  it("are the same name in upper case and with the dot at the end, and their addresses are written in one way", async () => {
+    const { find, asked } = setUp({ a: { "a.example.com": ["2001:DB8:0::1", "::ffff:192.0.2.1"] } });
+    expect(await find("sip:A.Example.com.:5070")).toEqual(["udp 2001:db8::1:5070", "udp 192.0.2.1:5070"]);
+    await find("sip:a.example.com:5070");
     expect(asked).toEqual(["A a.example.com"]);
   });
 

@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ParseError } from "../../src/sip/parse.ts";
 import { freePort } from "../support/peers.ts";
@@ -5,6 +6,8 @@ import { TestClock } from "../support/test-clock.ts";
 import { closeAll, ok, request, start, tcpPeer, tcpServer, text, to, udpPeer, viaOf } from "./harness.ts";
 
 afterEach(closeAll);
+
+const hasIpv6 = Object.values(networkInterfaces()).some((entries) => entries?.some(({ address }) => address === "::1"));
 
 const VIA = "SIP/2.0/TCP 127.0.0.1:5060;branch=z9hG4bK1";
 
@@ -145,6 +148,22 @@ describe("TCP (RFC 3261 §18)", () => {
     const again = await server.connections.next();
     expect(await again.received.next()).toMatch(/^SIP\/2.0 200 OK/);
   });
+
+  it.skipIf(!hasIpv6).each(["[::1]", "[0:0:0:0:0:0:0:1]", "pc.example.com"])(
+    "sends it by a new connection to an IPv6 peer too, whose Via says %s (§18.2.2)",
+    async (host) => {
+      const { user, tcpPort } = await start({ listen: [{ transport: "tcp", address: "::1", port: 0 }] });
+      const server = await tcpServer(0, "::1");
+      const peer = await tcpPeer(tcpPort, "::1");
+      peer.socket.write(text(`SIP/2.0/TCP ${host}:${server.port};branch=z9hG4bK1`));
+      const { message, flow } = await user.messages.next();
+      peer.socket.destroy();
+      await user.failures.next();
+      flow.send(ok(message));
+      const again = await server.connections.next();
+      expect(await again.received.next()).toMatch(/^SIP\/2.0 200 OK/);
+    },
+  );
 
   it("sends no request by another connection than the one it was meant for", async () => {
     const { layer, user } = await start();

@@ -81,6 +81,24 @@ describe("UDP (RFC 3261 §18)", () => {
     expect(user.messages.size).toBe(0);
   });
 
+  it.skipIf(!hasIpv6).each(["[::1]", "[0:0:0:0:0:0:0:1]"])(
+    "hands up a response to an IPv6 listener whose Via comes back as %s",
+    async (host) => {
+      const listen = [{ transport: "udp", address: "0:0:0:0:0:0:0:1", port: 0 }] as const;
+      const { layer, user, udpPort } = await start({ listen });
+      const peer = await udpPeer("::1");
+      const { flow } = layer.sendRequest(request(), to("udp", peer.port, "::1"), "z9hG4bKreal");
+      const sent = await peer.received.next();
+      expect(viaOf(sent)).toMatch(/^SIP\/2.0\/UDP \[::1\]:/);
+      expect(flow.id).toBe(`udp/[::1]:${peer.port}`);
+      const read = parseMessage(Buffer.from(sent), "datagram");
+      if (!read.ok) throw new Error(read.error.reason);
+      peer.send(ok(read.value).toString().replace("[::1]", host), udpPort);
+      expect((await user.messages.next()).message.isRequest).toBe(false);
+      expect(layer.stats.foreignResponses).toBe(0);
+    },
+  );
+
   it("ignores CRLF, STUN and empty datagrams (RFC 5626 §4.4)", async () => {
     const { layer, user, udpPort } = await start();
     const peer = await udpPeer();

@@ -53,6 +53,18 @@ describe("the Via of a request that came in (RFC 3261 §18.2.1, RFC 3581 §4)", 
     expect(stamped("SIP/2.0/UDP [2001:db8::2];branch=z", "2001:db8::1")).toMatch(/;received=2001:db8::1$/);
   });
 
+  it.each([
+    ["[2001:0DB8:0:0::1]", "2001:db8::1"],
+    ["[::ffff:192.0.2.4]", "192.0.2.4"],
+    ["[fe80::1]", "fe80::1%eth0"],
+  ])("knows %s, however it is written, as %s (RFC 5118)", (host, address) => {
+    expect(stamped(`SIP/2.0/UDP ${host}:5060;branch=z`, address)).toBe(`SIP/2.0/UDP ${host}:5060;branch=z`);
+  });
+
+  it("shows no zone, which means nothing to others (RFC 4007 §6)", () => {
+    expect(stamped("SIP/2.0/UDP name;branch=z", "fe80::1%eth0")).toBe("SIP/2.0/UDP name;branch=z;received=fe80::1");
+  });
+
   it("keeps what was read of the Via true", () => {
     const request = new SipRequest("OPTIONS", "sip:a@b", new Headers().add("Via", "SIP/2.0/UDP host;rport;branch=z"));
     expect(request.via?.params.get("rport")).toBe("");
@@ -83,6 +95,9 @@ describe("where a response goes whose connection is gone (RFC 3261 §18.2.2)", (
     ["SIP/2.0/TCP host.example.com:5070;received=192.0.2.4", "192.0.2.4", 5070],
     ["SIP/2.0/TCP 192.0.2.4", "192.0.2.4", 5060],
     ["SIP/2.0/TLS 192.0.2.4", "192.0.2.4", 5061],
+    ["SIP/2.0/TCP [2001:DB8::1]:5070", "2001:db8::1", 5070],
+    ["SIP/2.0/TCP host;received=[2001:db8::9:255]", "2001:db8::9:255", 5060], // RFC 5118 §4.5
+    ["SIP/2.0/TCP host;received=2001:db8::9:255", "2001:db8::9:255", 5060],
   ])("by %s", (via, host, port) => {
     expect(responseTarget(new SipResponse(200, "OK", new Headers().add("Via", via)))).toEqual({ host, port });
   });
