@@ -1,6 +1,7 @@
 import { assign, setup } from "xstate";
 import type { ChargeMade, SessionEnded, SessionFacts, SessionStarted } from "../src/charging/events.ts";
 import type { Tariff } from "../src/charging/tariff.ts";
+import { providedAtStart } from "./provided.ts";
 
 /** The account's events are the charging events themselves, and the end of the window for late charges. */
 export type BillingEvent = SessionStarted | SessionEnded | ChargeMade | { readonly type: "window.closed" };
@@ -33,11 +34,6 @@ export interface BillingContext {
   readonly dueAt: number | null;
 }
 
-/** Each of these puts one entry on the bill under the event's own id: done twice, it is there once. */
-const enteredByTheRuntime = () => {
-  throw new Error("src/charging/billing.ts carries out the actions of this chart");
-};
-
 /**
  * The account of one session (M12-M18). Its events may come repeated and in any order, and the bill is the same: an end tells when the
  * session started, so it needs no start before it; and a charge is entered in every state, because whoever answered for it had looked
@@ -50,10 +46,11 @@ export const billingMachine = setup({
     input: {} as BillingInput,
   },
   actions: {
+    // Each puts one entry on the bill under the event's own id: done twice, it is there once.
     /** Rates the session's duration by its tariff and enters it on the bill (M13). */
-    enterTime: enteredByTheRuntime,
+    enterTime: providedAtStart,
     /** Enters what the app server charged on the bill (M14, M16). */
-    enterCharge: enteredByTheRuntime,
+    enterCharge: providedAtStart,
     noteStart: assign(({ event }) => (event.type === "session.started" ? { startedAt: event.at } : {})),
     noteEnd: assign(({ context, event }) => {
       if (event.type !== "session.ended") return {};

@@ -1,5 +1,6 @@
 import { assign, setup } from "xstate";
 import type { Failure, Fork, RequestEvent } from "./events.ts";
+import { providedAtStart } from "./provided.ts";
 
 export interface RequestInput {
   /** Names this request; the implementations find its SIP side by it. */
@@ -33,10 +34,6 @@ export const copyRequest = (of: RequestContext): RequestContext => ({
   answers: of.answers,
   best: of.best,
 });
-
-const providedAtStart = () => {
-  throw new Error("src/relay provides the actions of this chart");
-};
 
 /**
  * A client's INVITE from its arrival to the last final answer of the app servers asked (E 1, E 7; C 1, C 7, C 8; M1-M8, M25).

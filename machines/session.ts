@@ -1,5 +1,6 @@
 import { assign, setup } from "xstate";
 import { type Failure, otherSide, type SessionEvent, type Side } from "./events.ts";
+import { providedAtStart } from "./provided.ts";
 
 export interface SessionInput {
   /** Names the session everywhere: in the events, on the bill, in the log. */
@@ -40,10 +41,6 @@ export const copySession = (of: SessionContext): SessionContext => ({
 
 const NOBODY: readonly Side[] = [];
 const BOTH: readonly Side[] = ["client", "server"];
-
-const providedAtStart = () => {
-  throw new Error("src/relay provides the actions of this chart");
-};
 
 /**
  * One session: a dialog with the client and a dialog with one app server, from the INVITE to the app server until both

@@ -1,5 +1,6 @@
 import { assign, setup } from "xstate";
 import type { Failure, TransferEvent } from "./events.ts";
+import { providedAtStart } from "./provided.ts";
 
 export interface TransferInput {
   /** Names this move; the implementations find its SIP side by it. */
@@ -12,10 +13,6 @@ export interface TransferContext {
   /** Until when the sender of the REFER is told how it goes (RFC 6665 §4.2.1), milliseconds since 1970; null: it is not told. */
   readonly subscribedUntil: number | null;
 }
-
-const providedAtStart = () => {
-  throw new Error("src/relay provides the actions of this chart");
-};
 
 /**
  * A REFER: the relay asks a second app server for the client and then invites the client to the session with it (E 6, C 6; M23, M24).

@@ -1,4 +1,4 @@
-import type { AnyStateNode } from "xstate";
+import type { AnyStateMachine, AnyStateNode } from "xstate";
 
 /* How the states of an XState chart lie in each other. */
 
@@ -44,4 +44,13 @@ export function stateValue(node: AnyStateNode): unknown {
   let value: unknown = node.key;
   for (let at = node.parent; at?.parent; at = at.parent) value = { [at.key]: value };
   return value;
+}
+
+/** `machine` is `chart` with actions provided. Throws where one is left that is not: a programmer's error, found at start. */
+export function expectProvided(chart: AnyStateMachine, machine: AnyStateMachine): void {
+  const before = chart.implementations.actions as Record<string, unknown>;
+  const left = Object.entries(machine.implementations.actions)
+    .filter(([name, action]) => action === before[name] && !(typeof action === "function" && "resolve" in action))
+    .map(([name]) => name);
+  if (left.length > 0) throw new Error(`the chart ${chart.id}: nobody provides ${left.join(", ")}`);
 }

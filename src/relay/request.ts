@@ -3,6 +3,7 @@ import { copyRequest, requestMachine } from "../../machines/request.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import { ChartActor, type Owner, ownerOf } from "../chart/actor.ts";
 import type { Chart } from "../chart/chart.ts";
+import { expectProvided } from "../chart/nodes.ts";
 import { chartFrom } from "../chart/table.ts";
 import type { Verdict } from "../directory/authenticator.ts";
 import type { ForkMode, Identified } from "../directory/types.ts";
@@ -332,5 +333,6 @@ export function requestLogic(): Chart<typeof requestMachine> {
       close: (x) => of(x)?.close(),
     },
   });
+  expectProvided(requestMachine, machine);
   return chartFrom(machine, { copy: copyRequest });
 }

@@ -3,6 +3,7 @@ import { copySession, type SessionContext, sessionMachine } from "../../machines
 import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import { ownerOf } from "../chart/actor.ts";
 import type { Chart } from "../chart/chart.ts";
+import { expectProvided } from "../chart/nodes.ts";
 import { chartFrom } from "../chart/table.ts";
 import type { Identified } from "../directory/types.ts";
 import { formatReason } from "../sip/headers.ts";
@@ -300,5 +301,6 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
       close: on((session) => session.close()),
     },
   });
+  expectProvided(sessionMachine, machine);
   return chartFrom(machine, { copy: copySession });
 }

@@ -2,6 +2,7 @@ import type { Failure, Side, TransferEvent } from "../../machines/events.ts";
 import { transferMachine } from "../../machines/transfer.ts";
 import { ChartActor, type Owner, ownerOf } from "../chart/actor.ts";
 import type { Chart } from "../chart/chart.ts";
+import { expectProvided } from "../chart/nodes.ts";
 import { chartFrom } from "../chart/table.ts";
 import { withTag } from "../sip/headers.ts";
 import { Headers, SipRequest, SipResponse } from "../sip/message.ts";
@@ -311,5 +312,6 @@ export function transferLogic(): Chart<typeof transferMachine> {
       close: on((transfer) => transfer.close()),
     },
   });
+  expectProvided(transferMachine, machine);
   return chartFrom(machine);
 }

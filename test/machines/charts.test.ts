@@ -1,7 +1,9 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import type { AnyStateMachine, AnyStateNode } from "xstate";
+import { type AnyStateMachine, type AnyStateNode, createActor } from "xstate";
 import { getShortestPaths } from "xstate/graph";
+import * as exported from "../../machines/index.ts";
+import { expectProvided } from "../../src/chart/nodes.ts";
 import { charts, renderMachinesReadme } from "../../src/cli/machines-diagram.ts";
 import { chartEvents, chartInputs } from "./chart-events.ts";
 
@@ -18,17 +20,10 @@ const leaf = (value: unknown): string =>
     : Object.entries(value as object).map(([key, inner]) => `${key}.${leaf(inner)}`)[0]!;
 
 describe.each(Object.entries(charts))("the chart %s", (name, chart) => {
-  const silent = Object.fromEntries(
-    Object.entries(chart.implementations.actions)
-      .filter(([, action]) => !(typeof action === "function" && "resolve" in action))
-      .map(([action]) => [action, () => undefined]),
-  );
-  const machine = chart.provide({ actions: silent }) as AnyStateMachine;
-
   it("reaches every one of its states by some way (P1)", () => {
     const reached = new Set<string>();
     for (const input of chartInputs[name]!) {
-      const paths = getShortestPaths(machine, {
+      const paths = getShortestPaths(chart, {
         events: chartEvents[name]!,
         serializeState: (state) => JSON.stringify([state.value, state.context]),
         limit: 20_000,
@@ -37,11 +32,20 @@ describe.each(Object.entries(charts))("the chart %s", (name, chart) => {
       });
       for (const path of paths) reached.add(leaf(path.state.value));
     }
-    expect([...reached].sort()).toEqual(restingStates(machine.root).sort());
+    expect([...reached].sort()).toEqual(restingStates(chart.root).sort());
+  });
+
+  it("runs alone, with actions that do nothing (P1)", () => {
+    for (const input of chartInputs[name]!) {
+      const actor = createActor(chart as AnyStateMachine, { input });
+      actor.start();
+      for (const event of chartEvents[name]!) if (actor.getSnapshot().status === "active") actor.send(event);
+      expect(actor.getSnapshot().status).not.toBe("error");
+    }
   });
 
   it("is sent each of its events by the walk", () => {
-    const declared = new Set(machine.events);
+    const declared = new Set(chart.events);
     const sent = new Set(chartEvents[name]!.map((event) => event.type));
     expect([...declared].filter((type) => !sent.has(type))).toEqual([]);
   });
@@ -50,4 +54,18 @@ describe.each(Object.entries(charts))("the chart %s", (name, chart) => {
 it("machines/README.md is fresh: `npm run machines` writes it (P1)", () => {
   const written = readFileSync(new URL("../../machines/README.md", import.meta.url), "utf8");
   expect(written).toBe(renderMachinesReadme());
+});
+
+it("machines/index.ts exports every chart", () => {
+  expect(Object.values(exported).filter((one) => typeof one === "object")).toEqual(
+    expect.arrayContaining(Object.values(charts)),
+  );
+});
+
+it("the relay does not start while an action of a chart is left that nobody provides, and is told which", () => {
+  const { sessionMachine } = exported;
+  const machine = sessionMachine.provide({ actions: { sendInvite: () => {} } });
+  expect(() => expectProvided(sessionMachine, machine as AnyStateMachine)).toThrow(
+    /session: nobody provides sendCancel,/,
+  );
 });
