@@ -1,16 +1,16 @@
+import { readJson } from "../support/json.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
 export const NOT_JSON = "body is not JSON";
+/** No charge has parts. */
+const DEPTH = 8;
 const ROUNDED = "a number that is not whole must be in quotes: it has no exact value in JSON";
 
 /** A direct report as it stands there, not checked yet but for its form. */
 export function readDirectJson(text: string): Result<{ session: unknown; charges: unknown[] }, string> {
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    return err(NOT_JSON);
-  }
+  const read = readJson(text, DEPTH);
+  if (!read.ok) return err(NOT_JSON);
+  const body = read.value;
   if (typeof body !== "object" || body === null || Array.isArray(body))
     return err('body must be an object with "session" and "charges"');
   const { session, ...rest } = body as { session?: unknown };
@@ -22,12 +22,9 @@ export function readDirectJson(text: string): Result<{ session: unknown; charges
 
 /** The charges in a JSON body as they stand there, not checked yet: a list under `charges`, a list, or a single one. */
 export function readChargeJson(text: string): Result<unknown[], string> {
-  let body: unknown;
-  try {
-    body = JSON.parse(text);
-  } catch {
-    return err(NOT_JSON);
-  }
+  const read = readJson(text, DEPTH);
+  if (!read.ok) return err(NOT_JSON);
+  const body = read.value;
   if (typeof body !== "object" || body === null) return err('body must be an object with "charges", or one charge');
   const list = listIn(body);
   if (!list.ok) return list;

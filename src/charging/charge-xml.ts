@@ -1,23 +1,17 @@
 import { err, ok, type Result } from "../support/result.ts";
-import { createXmlReader, XML_WITH_DOCTYPE } from "../support/xml.ts";
+import { createXmlReader, XML_TOO_MANY, XML_WITH_DOCTYPE, XML_WITH_ENTITY } from "../support/xml.ts";
 import type { Charge } from "./events.ts";
 
-const readXml = createXmlReader({ depth: 8, lists: ["charge"] });
-
-/** True where an `&` is left that none of the references above explains, outside CDATA and comments. */
-function hasForeignEntity(text: string): boolean {
-  const outside = text.replace(/<!\[CDATA\[[\s\S]*?\]\]>|<!--[\s\S]*?-->/g, "");
-  return /&(?!(?:#\d{1,7}|#x[0-9a-fA-F]{1,6}|amp|lt|gt|quot|apos);)/.test(outside);
-}
+const readXml = createXmlReader({ depth: 8, lists: ["charge"], entities: "refused" });
 
 /** The charges in an XML body as they stand there, not checked yet: `<charge>` elements in `<charges>`, or a single one. */
 export function readChargeXml(text: string): Result<unknown[], string> {
   const read = readXml(text);
-  if (!read.ok && read.error === XML_WITH_DOCTYPE) return err("body must have no DOCTYPE and no declarations");
-  if (hasForeignEntity(text))
+  if (read.ok) return chargesIn(read.value as Record<string, unknown>);
+  if (read.error === XML_WITH_DOCTYPE) return err("body must have no DOCTYPE and no declarations");
+  if (read.error === XML_WITH_ENTITY)
     return err("body must have no entities but amp, lt, gt, quot, apos and character references");
-  if (!read.ok) return err("body is not XML");
-  return chargesIn(read.value as Record<string, unknown>);
+  return err(read.error === XML_TOO_MANY ? "body has too many elements" : "body is not XML");
 }
 
 const TEXT_BESIDE = "<charges> must have no text beside its charges";

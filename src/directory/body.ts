@@ -1,3 +1,4 @@
+import { readJson } from "../support/json.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { createXmlReader } from "../support/xml.ts";
 
@@ -31,33 +32,8 @@ export function bodyFormat(mediaType: string): BodyFormat | undefined {
 export function readFields(body: Buffer, format: BodyFormat, maxBytes: number): Result<BodyFields, string> {
   if (body.length > maxBytes) return err("Body Too Large");
   const text = body.toString("utf8");
-  const tree = format === "json" ? readJson(text) : readXml(text);
+  const tree = format === "json" ? readJson(text, DEPTH) : readXml(text);
   return tree.ok ? ok({ get: (path) => fieldAt(tree.value, path) }) : tree;
-}
-
-function readJson(text: string): Result<unknown, string> {
-  if (tooDeep(text)) return err("JSON Body Too Deep");
-  try {
-    return ok(JSON.parse(text));
-  } catch {
-    return err("Body Is Not JSON");
-  }
-}
-
-function tooDeep(json: string): boolean {
-  let depth = 0;
-  let quoted = false;
-  for (let i = 0; i < json.length; i++) {
-    const c = json.charCodeAt(i);
-    if (quoted) {
-      if (c === 0x5c) i++;
-      else if (c === 0x22) quoted = false;
-    } else if (c === 0x22) quoted = true;
-    else if (c === 0x7b || c === 0x5b) {
-      if (++depth > DEPTH) return true;
-    } else if (c === 0x7d || c === 0x5d) depth--;
-  }
-  return false;
 }
 
 function fieldAt(tree: unknown, path: readonly string[]): string | undefined {
