@@ -82,9 +82,15 @@ export class MessageFramer {
   }
 }
 
-const CONTENT_LENGTH = /\r\n(?:content-length|l)[ \t]*:\s*(\d{1,9})[ \t]*(?:\r\n|$)/i;
+const CONTENT_LENGTH = /\r\n(?:content-length|l)[ \t]*:[ \t]*([^\r\n]*)/gi;
 
+/** Undefined where there is none, or one that is no number, or two that differ: nobody knows where the message ends. */
 function contentLength(header: string): number | undefined {
-  const match = CONTENT_LENGTH.exec(header);
-  return match ? Number(match[1]) : undefined;
+  let found: number | undefined;
+  for (const [, text = ""] of header.matchAll(CONTENT_LENGTH)) {
+    const digits = text.trimEnd();
+    if (!/^\d{1,9}$/.test(digits) || (found !== undefined && found !== Number(digits))) return undefined;
+    found = Number(digits);
+  }
+  return found;
 }

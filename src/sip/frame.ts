@@ -133,7 +133,8 @@ export class StreamFramer {
     if (headEnd < 0) return this.end - start >= bounds.maxHeadBytes ? this.fail("Message Too Large", 513) : undefined;
     const length = contentLength(data.toString("latin1", start, headEnd));
     // RFC 4475 §3.1.2.3, §3.3.9: where this message ends and the next begins, nobody knows.
-    if (length === undefined) return this.fail("Bad Content-Length", 400, headEnd);
+    if (length === BAD) return this.fail("Bad Content-Length", 400, headEnd);
+    if (length === MISSING) return this.fail("Missing Content-Length", 400, headEnd);
     if (length > bounds.maxBodyBytes) return this.fail("Message Too Large", 513, headEnd);
     this.need = headEnd - start + length;
     return undefined;
@@ -172,12 +173,17 @@ export class StreamFramer {
   }
 }
 
+/** The length cannot be relied on, or two fields differ. */
+const BAD = -1;
+/** There is a body, and nobody says how long it is. */
+const MISSING = -2;
+
 /**
- * What a head says of the length of the body; undefined where it cannot be relied on, or where two fields differ.
- * DEVIATION: RFC 3261 §18.3 demands it on streams; where it is missing there is no body.
+ * What a head says of the length of the body, or why it says nothing.
+ * DEVIATION: RFC 3261 §18.3 demands it on streams; where it is missing and nothing else tells of a body there is none.
  */
-function contentLength(head: string): number | undefined {
-  let found: number | undefined;
+function contentLength(head: string): number {
+  let found = MISSING;
   for (let line = head.indexOf("\n") + 1; line > 0; line = head.indexOf("\n", line) + 1) {
     const first = head.charCodeAt(line) | 0x20;
     if (first !== 0x63 && first !== 0x6c) continue; // c, l
@@ -189,11 +195,14 @@ function contentLength(head: string): number | undefined {
     if (knownHeader(head.slice(line, nameEnd))?.role !== Role.contentLength) continue;
     const text = head.slice(colon + 1, endOfField(head, colon)).trim();
     const length = numberIn(text, 0, text.length, 10);
-    if (length < 0 || (found !== undefined && found !== length)) return undefined;
+    if (length < 0 || (found !== MISSING && found !== length)) return BAD;
     found = length;
   }
-  return found ?? 0;
+  return found === MISSING && !OF_BODY.test(head) ? 0 : found;
 }
+
+/** Header fields of a body, in long and compact form (RFC 3261 §20). Only a head without Content-Length is searched for them. */
+const OF_BODY = /\n(?:content-(?:type|encoding|disposition|language)|mime-version|[ce])[ \t]*:/i;
 
 /** Where a field ends that may run over several lines (RFC 3261 §7.3.1). */
 function endOfField(head: string, from: number): number {
@@ -204,4 +213,11 @@ function endOfField(head: string, from: number): number {
     end = head.indexOf("\n", end + 1);
   }
   return head.length;
+}
+
+/** Whether a piece of a stream begins as a message does. What does not is of another protocol, or the rest of something: nobody knows where it ends. */
+export function beginsAsMessage(bytes: Buffer): boolean {
+  const end = bytes.indexOf(LF);
+  const line = bytes.toString("latin1", 0, end < 0 ? bytes.length : end).trimEnd();
+  return /^SIP\//i.test(line) || /\bSIP\/\d{1,3}\.\d{1,3}$/i.test(line.slice(-16));
 }

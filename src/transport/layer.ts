@@ -1,3 +1,4 @@
+import { beginsAsMessage } from "../sip/frame.ts";
 import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
@@ -225,6 +226,7 @@ class Layer implements Transports {
     const parsed = parseMessage(bytes, "stream", this.parseBounds);
     if (!parsed.ok) {
       this.malformed(parsed.error, connection);
+      if (!parsed.error.request && !beginsAsMessage(bytes)) connection.finish("what came is no SIP");
       return;
     }
     if (parsed.value.isRequest) stampVia(parsed.value, connection.remoteAddress, connection.remotePort);

@@ -71,6 +71,14 @@ describe("what the stream may not do", () => {
     );
   });
 
+  it.each(["-5", "5\r\nl: 6", "5\r\nContent-Length: x", "12345678901", "5, 5", ""])(
+    "refuses a length that is none, or two that differ: %j",
+    (length) => {
+      const { error } = read(Buffer.from(`BYE sip:a@b SIP/2.0\r\nContent-Length: ${length}\r\n\r\nhello${bye}`));
+      expect(error).toMatch(/without a Content-Length/);
+    },
+  );
+
   it("refuses a header without end", () => {
     expect(read(Buffer.from(`BYE sip:a@b SIP/2.0\r\nSubject: ${"x".repeat(70_000)}`)).error).toMatch(
       /header of more than/,

@@ -75,6 +75,68 @@ describe("a stream of messages (RFC 3261 §18.3)", () => {
     ]);
   });
 
+  it.each([
+    "Content-Type: application/sdp",
+    "c : application/sdp",
+    "content-TYPE:\r\n application/sdp",
+    "Content-Encoding: gzip",
+    "e: gzip",
+    "Content-Disposition: session",
+    "Content-Language: en",
+    "MIME-Version: 1.0",
+  ])(
+    "ends where a body is told of by %j and not its length: it would be taken for the next message (§18.3)",
+    (line) => {
+      const invite = wire(
+        ["INVITE sip:a@b SIP/2.0", "Via: SIP/2.0/TCP a;branch=z9hG4bK1", "Call-ID: x", line],
+        "v=0\r\n",
+      );
+      const framer = new StreamFramer();
+      const found = framer.push(Buffer.concat([withBody("abc"), invite, withBody("")]));
+      expect(found.map(told)).toEqual([withBody("abc").toString("latin1"), "error Missing Content-Length"]);
+      const error = found[1]?.kind === "error" ? found[1].error : undefined;
+      expect([error?.status, error?.request?.via?.params.get("branch")]).toEqual([400, "z9hG4bK1"]);
+      expect(frames([withBody("")], framer)).toEqual([]);
+    },
+  );
+
+  it("ends so after a response too, which nobody answers", () => {
+    const response = wire(["SIP/2.0 200 OK", "Via: SIP/2.0/TCP a;branch=z9hG4bK1", "c: application/sdp"], "v=0\r\n");
+    const [frame] = new StreamFramer().push(response);
+    expect(frame).toEqual({
+      kind: "error",
+      reason: "Missing Content-Length",
+      error: { reason: "Missing Content-Length", status: 400 },
+    });
+  });
+
+  it("is not misled by what only looks like a field of a body", () => {
+    const lines = [
+      "Subject: Content-Type: a/b",
+      "X-Content-Type: a/b",
+      "Contact: <sip:a@b>",
+      "Expires: 1",
+      "Contents: 1",
+    ];
+    const invite = wire(["INVITE sip:a@b SIP/2.0", ...lines], "");
+    expect(frames([Buffer.concat([invite, withBody("")])])).toEqual([invite.toString("latin1"), expected[0]]);
+  });
+
+  it.each([
+    "Content-Length: -1",
+    "Content-Length: +1",
+    "Content-Length: 0x10",
+    "Content-Length: 1 0",
+    "Content-Length: 1, 1",
+    "Content-Length:",
+    "Content-Length: 3\r\nl: 4",
+    "Content-Length: 3\r\nContent-Length: -3",
+    "Content-Length: 99999999999999999999",
+  ])("ends where the length is none: %j (RFC 4475 §3.1.2.3, §3.3.9)", (line) => {
+    const invite = wire(["INVITE sip:a@b SIP/2.0", "Call-ID: x", line], "abcd");
+    expect(frames([Buffer.concat([invite, withBody("")])])).toEqual(["error Bad Content-Length"]);
+  });
+
   it("takes lines that end with LF alone, as the parser does", () => {
     const text = withBody("abc").toString("latin1").replaceAll("\r\n", "\n");
     const [frame] = new StreamFramer().push(Buffer.from(`${text}${text}`, "latin1"));

@@ -64,6 +64,40 @@ describe("TCP (RFC 3261 §18)", () => {
     expect((await user.failures.next()).reason).toMatch(/^tcp .*Content-Length/);
   });
 
+  it("answers 400 and closes where a body has no length: what follows is no part of it (§18.3, §20.14)", async () => {
+    const { user, tcpPort } = await start();
+    const peer = await tcpPeer(tcpPort);
+    const unknown = text(VIA, { body: "v=0\r\n" }).replace(/Content-Length: \d+/, "Content-Type: application/sdp");
+    peer.socket.write(text(VIA) + unknown + text(VIA));
+    await user.messages.next();
+    expect((await user.errors.next()).error).toMatchObject({ status: 400, reason: "Missing Content-Length" });
+    await peer.closed;
+    expect(user.messages.size).toBe(0);
+  });
+
+  it.each(["hello\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\n\r\n", "v=0\r\no=- 1 1 IN IP4 a\r\n\r\n"])(
+    "closes where what comes is no SIP, since nobody knows where it ends: %j",
+    async (foreign) => {
+      const { layer, user, tcpPort } = await start();
+      const peer = await tcpPeer(tcpPort);
+      peer.socket.write(foreign);
+      await user.errors.next();
+      await peer.closed;
+      expect(layer.stats.malformed).toBe(1);
+    },
+  );
+
+  it("goes on where a response or an ACK cannot be read, of which the end is known", async () => {
+    const { user, tcpPort } = await start();
+    const peer = await tcpPeer(tcpPort);
+    const response = text(VIA).replace(/^.*\r\n/, "SIP/2.0 2000 OK\r\n");
+    const ack = text(VIA, { method: "ACK" }).replace("Max-Forwards: 70", "Max-Forwards: x");
+    peer.socket.write(response + ack + text(VIA));
+    await user.errors.next();
+    await user.errors.next();
+    expect((await user.messages.next()).message.isRequest).toBe(true);
+  });
+
   it.each([
     ["header", `${text(VIA).slice(0, -4)}\r\nX: ${"x".repeat(70_000)}`],
     ["body", text(VIA).replace("Content-Length: 0", "Content-Length: 70000")],
