@@ -69,6 +69,9 @@ export type SessionEvent =
   | { readonly type: "credit.exhausted"; readonly at: number; readonly why: string }
   | { readonly type: "end"; readonly at: number; readonly why: string };
 
+/** The session's events of one type, or of several. */
+export type SessionEventOf<T extends SessionEvent["type"]> = Extract<SessionEvent, { type: T }>;
+
 /** What happens to a move that a REFER asks for (the chart `transfer`). `until` is milliseconds since 1970; null: nothing is reported. */
 export type TransferEvent =
   | { readonly type: "refer.allowed"; readonly until: number | null }

@@ -5,7 +5,7 @@ import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from
 import { Answer } from "./answer.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
-import { ALLOW, pass, passWithoutCharges } from "./passing.ts";
+import { ALLOW, pass } from "./passing.ts";
 import { reply } from "./reply.ts";
 import type { Session } from "./session.ts";
 
@@ -131,7 +131,10 @@ export class Change implements ClientTransactionUser, UnderWay {
 
   private ack(ack: SipRequest): void {
     this.acknowledged = ack;
-    this.target.sendAck(this.seq, (relayed) => pass(ack, relayed));
+    this.target.sendAck(this.seq, (relayed) => {
+      if (this.from === "client") pass(ack, relayed);
+      else this.session.charges.passOn(ack, relayed);
+    });
   }
 
   /** The other end's answer as this end gets it: with the relay's Contact, and no charges. */
@@ -141,7 +144,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     // By its next charges outside of the dialog the app server names the part that it has begun (M15, M17).
     const second = response.status < 300 ? this.wanted?.second : undefined;
     if (second) relayed.headers.add(SERVICE_HEADER, second.service.id).add(SESSION_HEADER, second.id);
-    if (this.from === "client") passWithoutCharges(response, relayed);
+    if (this.from === "client") this.session.charges.passOn(response, relayed);
     else pass(response, relayed);
     return relayed;
   }
@@ -162,7 +165,7 @@ export function relayMessage(
   target.send(request, {
     final(response) {
       const relayed = new SipResponse(response.status, response.reason);
-      if (from === "client") passWithoutCharges(response, relayed);
+      if (from === "client") session.charges.passOn(response, relayed);
       else pass(response, relayed);
       transaction.respond(relayed);
       if (meansGone(response.status)) session.lost(target.side, `answered ${response.status} to ${method}`);

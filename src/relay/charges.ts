@@ -1,10 +1,17 @@
 import { isChargeType, parseChargeBody } from "../charging/charge-body.ts";
 import { ChargeBook, type Outcome } from "../charging/charge-book.ts";
-import { type SessionFacts, sessionChanged, sessionEnded, sessionStarted } from "../charging/events.ts";
+import {
+  type ChargeMade,
+  type SessionFacts,
+  sessionChanged,
+  sessionEnded,
+  sessionStarted,
+} from "../charging/events.ts";
 import type { SipMessage } from "../sip/message.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { answerCharges } from "./charge-answers.ts";
 import type { Core } from "./core.ts";
+import { passWithoutCharges } from "./passing.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -88,28 +95,45 @@ export class SessionCharges {
     if (pending) await Promise.all(pending);
   }
 
-  /** M14: charges in an INFO; answers it. */
+  /** M14: charges in an INFO, or in a MESSAGE in the dialog (M15); answers it. */
   take(transaction: ServerTransaction): void {
-    takeCharges(this.book, transaction, "info");
+    takeCharges(this.book, transaction);
   }
 
-  /** M16: charges in the body of the app server's 200 to BYE, or of its own BYE. Nobody can be told that they are bad: the log is. */
-  collect(message: SipMessage): void {
+  /**
+   * M16: charges in the body of the app server's answer to BYE, or of its own BYE. Resolves to what became of them; undefined: there are none. The
+   * session's end is put on record after them. What the disk did not take is tried again until it does, even if somebody was told so.
+   */
+  collect(message: SipMessage): Promise<Outcome> | undefined {
     const type = message.headers.get("content-type");
-    if (type === undefined || !isChargeType(type)) return;
+    if (type === undefined || !isChargeType(type)) return undefined;
     const charges = parseChargeBody(type, message.body);
-    if (!charges.ok) {
-      this.book.refuse({ kind: "unreadable", text: charges.error }, message.body.toString("utf8"));
-      return;
-    }
+    if (!charges.ok)
+      return Promise.resolve(
+        this.book.refuse({ kind: "unreadable", text: charges.error }, message.body.toString("utf8")),
+      );
     const enter = async () => {
       const done = await this.book.enter(charges.value, "bye");
       if (done.kind === "failed") throw done.error;
+      return done;
     };
     const recorded = enter();
-    recorded.catch(() => this.core.laterRecords.add(enter)); // `ended` and `settled` say what it means
     this.pending ??= [];
     this.pending.push(recorded);
+    return recorded.catch((error): Outcome => {
+      this.core.laterRecords.add(enter);
+      return { kind: "failed", error }; // `ended` and `settled` say what it means
+    });
+  }
+
+  /**
+   * Passes a message of the app server on to the client, but for charges, which are none of the client's business. Where they stand nobody answers
+   * for them, or for nothing but the rest of the message: they are refused, and that is on record.
+   */
+  passOn(from: SipMessage, to: SipMessage): void {
+    if (passWithoutCharges(from, to)) return;
+    const where = from.isRequest ? from.method : `${from.status} to ${from.cseq?.method ?? "a request"}`;
+    this.book.refuse({ kind: "unreadable", text: `charges are not taken in ${where}` }, from.body.toString("utf8"));
   }
 
   private log(level: "debug" | "error", facts: object, text: string): void {
@@ -119,12 +143,14 @@ export class SessionCharges {
 }
 
 /** Enters the charges of a request into a session's book, and answers it when they are on disk, or are refused. */
-export function takeCharges(book: ChargeBook, transaction: ServerTransaction, channel: "info"): void {
+export function takeCharges(book: ChargeBook, transaction: ServerTransaction): void {
   const { request } = transaction;
   const charges = parseChargeBody(request.headers.get("content-type") ?? "", request.body);
   const outcome: Outcome | Promise<Outcome> = charges.ok
-    ? book.enter(charges.value, channel)
+    ? book.enter(charges.value, CHANNELS[request.method] ?? "info")
     : book.refuse({ kind: "unreadable", text: charges.error });
   if (outcome instanceof Promise) void outcome.then((done) => answerCharges(transaction, done));
   else answerCharges(transaction, outcome);
 }
+
+const CHANNELS: Readonly<Record<string, ChargeMade["channel"]>> = { INFO: "info", BYE: "bye", MESSAGE: "message" };

@@ -1,3 +1,4 @@
+import { isChargeType } from "../charging/charge-body.ts";
 import { ChargeBook } from "../charging/charge-book.ts";
 import type { ChargeableSession } from "../charging/direct-charges.ts";
 import type { SessionFacts } from "../charging/events.ts";
@@ -78,15 +79,18 @@ export class EndedSessions {
   }
 
   /**
-   * INFO with charges in a dialog that has just ended: it crossed BYE, or the app server had no time to send it before (M15). Returns false where
-   * there was no such dialog, or it takes no more charges.
+   * Charges in a dialog that has just ended: they crossed BYE, perhaps in a BYE, or the app server had no time to send them before (M15). Returns
+   * false where there was no such dialog, or it takes no more charges, or a request is none.
    */
-  info(transaction: ServerTransaction): boolean {
+  takes(transaction: ServerTransaction): boolean {
+    const { method, headers } = transaction.request;
+    const brings = method === "INFO" || method === "BYE" || method === "MESSAGE";
+    if (!brings || !isChargeType(headers.get("content-type") ?? "")) return false;
     const { callId, toTag, fromTag } = transaction.request;
     const ended = this.byId.get(sessionOf(callId) ?? "");
     if (!ended || ended.localTag !== toTag || ended.remoteTag !== (fromTag ?? "")) return false;
     if (this.core.clock.wall() >= ended.dueAt || ended.facts.hold !== undefined) return false;
-    takeCharges(this.find(ended.facts.id)!.book, transaction, "info");
+    takeCharges(this.find(ended.facts.id)!.book, transaction);
     return true;
   }
 }

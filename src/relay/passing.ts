@@ -131,15 +131,16 @@ export function pass(from: SipMessage, to: SipMessage): void {
   to.body = from.body;
 }
 
-/** Passes all but an app server's charges, which the client never sees. */
-export function passWithoutCharges(from: SipMessage, to: SipMessage): void {
+/** Passes all but an app server's charges, which the client never sees. False: there were some. */
+export function passWithoutCharges(from: SipMessage, to: SipMessage): boolean {
   const type = from.headers.get("content-type");
   if (type === undefined || !isChargeType(type)) {
     pass(from, to);
-    return;
+    return true;
   }
   passHeaders(from, to);
   withoutBody(to);
+  return false;
 }
 
 /** Takes a body's header fields out of a message that has none, or is to get another. */

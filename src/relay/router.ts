@@ -1,5 +1,5 @@
 import type { Side } from "../../machines/events.ts";
-import { isChargeType, PACKAGE } from "../charging/charge-body.ts";
+import { CHARGE_JSON, CHARGE_XML, isChargeType, PACKAGE } from "../charging/charge-body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import type { ServerTransaction, TransactionUser } from "../transaction/types.ts";
@@ -141,7 +141,7 @@ export class Router implements TransactionUser {
     if (!leg) {
       const transfer = this.core.transfersByTag.get(tag);
       if (request.method === "SUBSCRIBE" && transfer?.owns(request)) takeSubscribe(transfer, transaction);
-      else if (request.method === "INFO" && this.core.ended.info(transaction)) return;
+      else if (this.core.ended.takes(transaction)) return;
       if (KNOWN.has(request.method)) reply(transaction, 481);
       else reply(transaction, 501, [["Allow", ALLOW]]);
       return;
@@ -161,6 +161,10 @@ export class Router implements TransactionUser {
   private toSession(leg: Leg, transaction: ServerTransaction): void {
     const { actor } = leg.session;
     const from: Side = leg.side;
+    if (from === "server" && bringsCharges(transaction.request)) {
+      this.charge(leg, transaction);
+      return;
+    }
     switch (transaction.request.method) {
       case "BYE":
         actor.send({ type: "bye", from, at: this.core.clock.wall(), payload: transaction });
@@ -206,13 +210,24 @@ export class Router implements TransactionUser {
     else session.actor.send({ type: "service.change", from, payload: transaction, wanted: wanted.value });
   }
 
-  /** INFO is a charge, or goes to the other end, or is of a package that nobody asked for (RFC 6086 §4.2.2). */
+  /** Whatever carries it: a charge is the relay's to answer for, and never passed on, so that no client's 200 is taken for a promise. */
+  private charge({ session }: Leg, transaction: ServerTransaction): void {
+    const { method } = transaction.request;
+    if (method === "BYE")
+      session.actor.send({ type: "bye", from: "server", at: this.core.clock.wall(), payload: transaction });
+    else if (method === "INFO" || method === "MESSAGE") session.actor.send({ type: "charge", payload: transaction });
+    else {
+      session.charges.book.refuse({ kind: "unreadable", text: `charges are not taken in ${method}` });
+      reply(transaction, 415, [["Accept", `*/*, ${CHARGE_JSON};q=0, ${CHARGE_XML};q=0`]]); // RFC 3261 §21.4.13
+    }
+  }
+
+  /** INFO is of the relay's package, or goes to the other end, or is of a package that nobody asked for (RFC 6086 §4.2.2). */
   private info(leg: Leg, transaction: ServerTransaction): void {
     const { headers } = transaction.request;
     const { actor, client, server } = leg.session;
     const name = headers.get("info-package")?.replace(/;.*/s, "").trim().toLowerCase();
-    const isLegacyCharge = name === undefined && isChargeType(headers.get("content-type") ?? "");
-    if (leg.side === "server" && (name === PACKAGE || isLegacyCharge)) {
+    if (leg.side === "server" && name === PACKAGE) {
       actor.send({ type: "charge", payload: transaction });
       return;
     }
@@ -233,6 +248,9 @@ export class Router implements TransactionUser {
     return remoteTag === "" || remoteTag === (request.fromTag ?? "") ? leg : undefined;
   }
 }
+
+const bringsCharges = ({ body, headers }: SipRequest): boolean =>
+  body.length > 0 && isChargeType(headers.get("content-type") ?? "");
 
 interface Refusal {
   readonly status: number;

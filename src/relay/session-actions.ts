@@ -1,4 +1,4 @@
-import type { SessionEvent, Side } from "../../machines/events.ts";
+import type { SessionEventOf as EventOf, SessionEvent } from "../../machines/events.ts";
 import { copySession, type SessionContext, sessionMachine } from "../../machines/session.ts";
 import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import { ownerOf } from "../chart/actor.ts";
@@ -6,18 +6,15 @@ import type { Chart } from "../chart/chart.ts";
 import { expectProvided } from "../chart/nodes.ts";
 import { chartFrom } from "../chart/table.ts";
 import type { Identified } from "../directory/types.ts";
-import { formatReason } from "../sip/headers.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { SipResponse } from "../sip/message.ts";
-import { reasonPhrase } from "../sip/response.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
-import { adviseClient } from "./advice.ts";
 import { Answer } from "./answer.ts";
 import { Change, relayMessage } from "./change.ts";
-import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "./credit.ts";
 import { dialogAsServer } from "./dialog.ts";
+import { answerBye, collectCharges, recordEnd, relayBye, relayByeAnswer, sendByes } from "./hang-up.ts";
 import { Leg } from "./leg.ts";
-import { ALLOW, offeredPackages, pass, passWithoutCharges } from "./passing.ts";
+import { ALLOW, offeredPackages } from "./passing.ts";
 import { reply } from "./reply.ts";
 import { changeService } from "./service-change.ts";
 import type { Session } from "./session.ts";
@@ -26,8 +23,6 @@ import { Transfer } from "./transfer.ts";
 /*
  * What the actions of the chart `session` do. Each takes the session and, where it needs one, the event that led to it.
  */
-
-type EventOf<T extends SessionEvent["type"]> = Extract<SessionEvent, { type: T }>;
 
 /** The client's half, made when there is something to tell the client: each branch that answers is a dialog of its own. */
 function clientLeg(session: Session): Leg | undefined {
@@ -54,7 +49,7 @@ function answerFor(session: Session, client: Leg, from: SipResponse): SipRespons
   for (const route of session.request?.transaction.request.headers.all("record-route") ?? [])
     headers.add("Record-Route", route);
   headers.add("To", client.dialog.local).add("Contact", client.dialog.contact);
-  passWithoutCharges(from, response);
+  session.charges.passOn(from, response);
   if (!headers.has("allow")) headers.add("Allow", ALLOW);
   const packages = offeredPackages(from.headers);
   if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));
@@ -118,105 +113,6 @@ function recordStart(session: Session, context: SessionContext): void {
   recorded.catch(() => session.end("its start could not be put on record"));
 }
 
-function relayBye(session: Session, context: SessionContext, event: EventOf<"bye">): void {
-  session.bye = event.payload as ServerTransaction;
-  if (event.from === "client") session.transfer?.clientLeft();
-  session.change?.abort();
-  const to = context.leaving[0]!;
-  const { request } = session.bye;
-  if (event.from === "server") session.charges.collect(request);
-  sendBye(session, to, (bye) => {
-    if (to === "server") return pass(request, bye);
-    passWithoutCharges(request, bye);
-    adviseClient(session, bye, context.startedAt, event.at);
-  });
-}
-
-function sendByes(session: Session, context: SessionContext): void {
-  session.change?.abort();
-  const endedBy = context.endedBy === "change" ? "the client changed to another service" : (context.endedBy ?? "");
-  const why = endedBy.replace(/^relay: /, "");
-  const cause = CAUSES[why] ?? 480;
-  // RFC 3326: says why nobody hung up and the session is over all the same.
-  const reason = formatReason(cause, why);
-  for (const side of context.leaving)
-    sendBye(session, side, (bye) => {
-      bye.headers.add("Reason", reason);
-      if (side === "client")
-        adviseClient(session, bye, context.startedAt, context.endedAt ?? session.core.clock.wall());
-    });
-}
-
-/** SIP statuses that say why the relay ended a session (RFC 3326 §2); any other: 480. */
-const CAUSES: Readonly<Record<string, number>> = {
-  [CREDIT_EXHAUSTED]: 402,
-  [CREDIT_UNKNOWN]: 503,
-  "the client changed to another service": 200,
-};
-
-function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
-  const { actor, core } = session;
-  const leg = session.leg(to);
-  const failed = () => actor.send({ type: "bye.failed", by: to, at: core.clock.wall() });
-  if (!leg || (to === "client" && !leg.confirmed)) {
-    leg?.unwanted?.();
-    failed();
-    return;
-  }
-  const bye = leg.request("BYE");
-  fill(bye);
-  leg.send(bye, {
-    final: (response) => actor.send({ type: "bye.answered", by: to, at: core.clock.wall(), payload: response }),
-    timeout: failed,
-    transportError: failed,
-  });
-}
-
-function answerBye(event: EventOf<"bye">): void {
-  reply(event.payload as ServerTransaction, 200);
-}
-
-/** M16: from here on only the app server's own words reach the client. */
-function collectCharges(session: Session, event: EventOf<"bye.answered">): void {
-  const response = event.payload as SipResponse;
-  session.byeAnswer = response;
-  if (event.by === "server") session.charges.collect(response);
-}
-
-function recordEnd(session: Session, context: SessionContext): void {
-  const { core } = session;
-  if (context.endedBy !== "change") core.counters.ended++;
-  if (context.startedAt === null) {
-    session.recorded = session.charges.settled();
-    return;
-  }
-  const endedAt = context.endedAt ?? core.clock.wall();
-  // Where the next part has taken over, its start says when this one ended.
-  if (context.endedBy === "change") session.recorded = session.charges.settled();
-  else session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");
-  core.ended.add(session, endedAt);
-}
-
-function relayByeAnswer(session: Session, context: SessionContext): void {
-  const { bye, byeAnswer, core } = session;
-  // A relay that stops waits for it: the session is gone by then, but its end is on its way to the disk and the answer to BYE waits for that.
-  if (!bye) {
-    core.ending.add(session.recorded);
-    return;
-  }
-  const answered = session.recorded.then(
-    () => {
-      const response = new SipResponse(200, reasonPhrase(200));
-      // Whatever the other end said, for the one that hung up the session is over.
-      if (byeAnswer && byeAnswer.status < 300) passWithoutCharges(byeAnswer, response);
-      if (context.endedBy === "client") adviseClient(session, response, context.startedAt, context.endedAt ?? 0);
-      bye.respond(response);
-    },
-    () => reply(bye, 500, [], "The end of the session could not be put on record"),
-  );
-  core.ending.add(answered);
-}
-
 /** RFC 3311: either end may send one once there is an early dialog. */
 function relayEarlyUpdate(session: Session, event: EventOf<"update">): void {
   session.invitation?.openEarlyDialog();
@@ -275,9 +171,9 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
       relayAck: on<"client.ack">(relayAck),
       sendAck: on(sendAck),
       recordStart: on((session, _, context) => recordStart(session, context)),
-      relayBye: on<"bye">((session, event, context) => relayBye(session, context, event)),
+      relayBye: on<"bye">(relayBye),
       sendByes: on((session, _, context) => sendByes(session, context)),
-      answerBye: on<"bye">((_, event) => answerBye(event)),
+      answerBye: on<"bye">(answerBye),
       collectCharges: on<"bye.answered">(collectCharges),
       recordEnd: on((session, _, context) => recordEnd(session, context)),
       relayByeAnswer: on((session, _, context) => relayByeAnswer(session, context)),

@@ -1,6 +1,6 @@
 import type { Failure, Side } from "../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../machines/session.ts";
-import type { ChargeBook } from "../charging/charge-book.ts";
+import type { ChargeBook, Outcome } from "../charging/charge-book.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import { ChartActor, type Owner } from "../chart/actor.ts";
 import type { AppServer, Identified, Service } from "../directory/types.ts";
@@ -51,6 +51,8 @@ export class Session implements Owner, TimerOwner {
   /** The BYE of whoever hung up, until it is answered, and what the other end said to it. */
   bye: ServerTransaction | undefined;
   byeAnswer: SipResponse | undefined;
+  /** What becomes of the charges in the app server's own BYE. */
+  byeCharges: Promise<Outcome> | undefined;
   /** Why the INVITE is cancelled, for Reason (RFC 3326). */
   cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */

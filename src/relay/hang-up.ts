@@ -1,0 +1,124 @@
+import type { SessionEventOf, Side } from "../../machines/events.ts";
+import type { SessionContext } from "../../machines/session.ts";
+import { formatReason } from "../sip/headers.ts";
+import { type SipRequest, SipResponse } from "../sip/message.ts";
+import { reasonPhrase } from "../sip/response.ts";
+import type { ServerTransaction } from "../transaction/types.ts";
+import { adviseClient } from "./advice.ts";
+import { answerCharges } from "./charge-answers.ts";
+import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "./credit.ts";
+import { pass, passWithoutCharges } from "./passing.ts";
+import { reply } from "./reply.ts";
+import type { Session } from "./session.ts";
+
+/*
+ * BYE, whoever sends it: actions of the chart `session`. What an app server charges at the end comes in its own BYE or in its answer to one (M16).
+ */
+
+export function relayBye(session: Session, event: SessionEventOf<"bye">, context: SessionContext): void {
+  session.bye = event.payload as ServerTransaction;
+  if (event.from === "client") session.transfer?.clientLeft();
+  session.change?.abort();
+  const to = context.leaving[0]!;
+  const { request } = session.bye;
+  if (event.from === "server") session.byeCharges = session.charges.collect(request);
+  sendBye(session, to, (bye) => {
+    if (to === "server") return pass(request, bye);
+    passWithoutCharges(request, bye);
+    adviseClient(session, bye, context.startedAt, event.at);
+  });
+}
+
+export function sendByes(session: Session, context: SessionContext): void {
+  session.change?.abort();
+  const endedBy = context.endedBy === "change" ? "the client changed to another service" : (context.endedBy ?? "");
+  const why = endedBy.replace(/^relay: /, "");
+  const cause = CAUSES[why] ?? 480;
+  // RFC 3326: says why nobody hung up and the session is over all the same.
+  const reason = formatReason(cause, why);
+  for (const side of context.leaving)
+    sendBye(session, side, (bye) => {
+      bye.headers.add("Reason", reason);
+      if (side === "client")
+        adviseClient(session, bye, context.startedAt, context.endedAt ?? session.core.clock.wall());
+    });
+}
+
+/** SIP statuses that say why the relay ended a session (RFC 3326 §2); any other: 480. */
+const CAUSES: Readonly<Record<string, number>> = {
+  [CREDIT_EXHAUSTED]: 402,
+  [CREDIT_UNKNOWN]: 503,
+  "the client changed to another service": 200,
+};
+
+function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
+  const { actor, core } = session;
+  const leg = session.leg(to);
+  const failed = () => actor.send({ type: "bye.failed", by: to, at: core.clock.wall() });
+  if (!leg || (to === "client" && !leg.confirmed)) {
+    leg?.unwanted?.();
+    failed();
+    return;
+  }
+  const bye = leg.request("BYE");
+  fill(bye);
+  leg.send(bye, {
+    final: (response) => actor.send({ type: "bye.answered", by: to, at: core.clock.wall(), payload: response }),
+    timeout: failed,
+    transportError: failed,
+  });
+}
+
+/** A BYE for which there is nothing left to do but to answer it: when what it charges is on disk, since a 200 would promise that. */
+export function answerBye(session: Session, event: SessionEventOf<"bye">): void {
+  const bye = event.payload as ServerTransaction;
+  const charges = event.from === "server" ? session.charges.collect(bye.request) : undefined;
+  if (charges) session.core.ending.add(charges.then((outcome) => answerCharges(bye, outcome)));
+  else reply(bye, 200);
+}
+
+/** From here on only the app server's own words reach the client. */
+export function collectCharges(session: Session, event: SessionEventOf<"bye.answered">): void {
+  const response = event.payload as SipResponse;
+  session.byeAnswer = response;
+  if (event.by === "server") void session.charges.collect(response);
+}
+
+export function recordEnd(session: Session, context: SessionContext): void {
+  const { core } = session;
+  if (context.endedBy !== "change") core.counters.ended++;
+  if (context.startedAt === null) {
+    session.recorded = session.charges.settled();
+    return;
+  }
+  const endedAt = context.endedAt ?? core.clock.wall();
+  // Where the next part has taken over, its start says when this one ended.
+  if (context.endedBy === "change") session.recorded = session.charges.settled();
+  else session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");
+  core.ended.add(session, endedAt);
+}
+
+export function relayByeAnswer(session: Session, context: SessionContext): void {
+  const { bye, byeAnswer, byeCharges, core } = session;
+  // A relay that stops waits for it: the session is gone by then, but its end is on its way to the disk and the answer to BYE waits for that.
+  if (!bye) {
+    core.ending.add(session.recorded);
+    return;
+  }
+  const answered = session.recorded.then(
+    async () => {
+      const charged = await byeCharges;
+      if (charged?.kind === "refused") {
+        answerCharges(bye, charged); // the session is over all the same (RFC 3261 §15.1.1)
+        return;
+      }
+      const response = new SipResponse(200, reasonPhrase(200));
+      // Whatever the other end said, for the one that hung up the session is over.
+      if (byeAnswer && byeAnswer.status < 300) passWithoutCharges(byeAnswer, response);
+      if (context.endedBy === "client") adviseClient(session, response, context.startedAt, context.endedAt ?? 0);
+      bye.respond(response);
+    },
+    () => reply(bye, 500, [], "The end of the session could not be put on record"),
+  );
+  core.ending.add(answered);
+}
