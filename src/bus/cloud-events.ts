@@ -9,6 +9,9 @@ export const CONTENT_TYPE = "application/cloudevents+json";
 /** `session.started` is `tollgate.session.started` outside. */
 const TYPE_PREFIX = "tollgate.";
 
+/** Far more than the fields of any event may have together; what a later version adds has room. */
+const MAX_EVENT_CHARS = 65_536;
+
 /**
  * One event as CloudEvents JSON text (CloudEvents 1.0.2 §3.1). `source` says which node it comes from, a URI. `data` is the event in full, so that
  * whoever bills it needs nothing else.
@@ -31,6 +34,7 @@ export function toCloudEvent(event: ChargingEvent, source: string): string {
  * for billing to say.
  */
 export function fromCloudEvent(text: string): Result<ChargingEvent, string> {
+  if (text.length > MAX_EVENT_CHARS) return err(`it has more than ${MAX_EVENT_CHARS} characters`);
   let cloud: Record<string, unknown>;
   try {
     cloud = JSON.parse(text) as Record<string, unknown>;

@@ -1,8 +1,9 @@
 import { err, ok, type Result } from "../support/result.ts";
+import { CHARGE_FIELDS, chargeKey, chargeProblem } from "./charge-fields.ts";
 import { NOT_JSON, readChargeJson, readDirectJson } from "./charge-json.ts";
 import { readChargeXml, writeChargeXml } from "./charge-xml.ts";
-import { isCurrency } from "./currency.ts";
 import type { Charge } from "./events.ts";
+import { quote } from "./field-checks.ts";
 
 /*
  * An app server's report of what it charges: the body of an INFO (M14), of its 200 to BYE (M16), or of a report after the
@@ -33,9 +34,6 @@ export const CLIENT_HEADER = "Tollgate-Client";
 /** More than this is refused, in bytes and in charges. */
 export const MAX_CHARGE_BODY_BYTES = 65_536;
 export const MAX_CHARGES = 100;
-
-const MAX_ID = 128;
-const MAX_ITEM = 200;
 
 type Format = "json" | "xml";
 
@@ -108,83 +106,28 @@ function checkAll(found: readonly unknown[]): Result<Charge[], string> {
   for (const [i, fields] of found.entries()) {
     const charge = readCharge(fields);
     if (!charge.ok) return err(`charge ${i + 1}: ${charge.error}`);
-    if (ids.has(charge.value.id)) return err(`charge ${i + 1}: id ${quote(charge.value.id)} stands in this body twice`);
-    ids.add(charge.value.id);
+    const key = chargeKey(charge.value.id);
+    if (ids.has(key)) return err(`charge ${i + 1}: id ${quote(charge.value.id)} stands in this body twice`);
+    ids.add(key);
     charges.push(charge.value);
   }
   return ok(charges);
 }
 
-const FIELDS = new Set(["id", "item", "unitPrice", "quantity", "currency"]);
-
 function readCharge(fields: unknown): Result<Charge, string> {
   if (typeof fields !== "object" || fields === null || Array.isArray(fields))
     return err("must be an object with id, item, unitPrice, currency");
   // A misspelt "quantity" must not pass for one that was left out.
-  for (const name of Object.keys(fields)) if (!FIELDS.has(name)) return err(`there is no field ${quote(name)}`);
-  const source = fields as Record<string, unknown>;
-  const id = label(source, "id", MAX_ID);
-  if (!id.ok) return id;
-  const item = label(source, "item", MAX_ITEM);
-  if (!item.ok) return item;
-  const unitPrice = decimal(
-    source,
-    "unitPrice",
-    /^\d{1,12}(\.\d{1,6})?$/,
-    "0 or more, at most 12 digits and 6 decimals",
-  );
-  if (!unitPrice.ok) return unitPrice;
-  const quantity =
-    source.quantity === undefined
-      ? ok("1")
-      : decimal(source, "quantity", /^\d{1,9}(\.\d{1,6})?$/, "above 0, at most 9 digits and 6 decimals");
-  if (!quantity.ok) return quantity;
-  if (!/[1-9]/.test(quantity.value))
-    return err(`quantity must be a decimal number above 0, is ${quote(quantity.value)}`);
-  const { currency } = source;
-  if (currency === undefined) return err("currency is missing");
-  if (typeof currency !== "string" || !isCurrency(currency))
-    return err(`currency must be an ISO 4217 code such as EUR, is ${quote(currency)}`);
-  return ok({ id: id.value, item: item.value, unitPrice: unitPrice.value, quantity: quantity.value, currency });
-}
-
-/** Text that names something: no control characters, which break reports, and no half characters, which are not the same after UTF-8. */
-function label(source: Record<string, unknown>, name: string, most: number): Result<string, string> {
-  const value = source[name];
-  if (value === undefined) return err(`${name} is missing`);
-  if (typeof value === "number" && name === "id" && Number.isSafeInteger(value)) return ok(String(value));
-  if (typeof value !== "string") return err(`${name} must be text, is ${quote(value)}`);
-  if (value.trim() === "") return err(`${name} must not be empty`);
-  if (value.length > most) return err(`${name} must have at most ${most} characters, has ${value.length}`);
-  if (/[\p{Cc}\p{Cs}\u2028\u2029]/u.test(value)) return err(`${name} must have no control characters`);
-  return ok(value);
+  for (const name of Object.keys(fields))
+    if (!Object.hasOwn(CHARGE_FIELDS, name)) return err(`there is no field ${quote(name)}`);
+  const { id, item, unitPrice, quantity = "1", currency } = fields as Record<string, unknown>;
+  const charge = { id: written(id), item, unitPrice: written(unitPrice), quantity: written(quantity), currency };
+  const problem = chargeProblem(charge);
+  return problem === undefined ? ok(charge as Charge) : err(problem);
 }
 
 /** Never a float (DESIGN.md, decision 10): a JSON number counts only where it is whole and exact. */
-function decimal(
-  source: Record<string, unknown>,
-  name: string,
-  pattern: RegExp,
-  expected: string,
-): Result<string, string> {
-  const value = source[name];
-  if (value === undefined) return err(`${name} is missing`);
-  if (typeof value === "number" && !Number.isSafeInteger(value)) {
-    return err(`${name} must be in quotes where it is not a whole number, is ${quote(value)}`);
-  }
-  const text = typeof value === "number" ? String(value) : value;
-  if (typeof text !== "string") return err(`${name} must be a decimal number, is ${quote(value)}`);
-  if (/^-\d/.test(text)) return err(`${name} must not be negative, is ${quote(text)}: refunds are not taken`);
-  if (!pattern.test(text)) return err(`${name} must be a decimal number ${expected}, is ${quote(text)}`);
-  return ok(text);
-}
-
-/** What was found, short and in printable ASCII: it goes into a reason phrase and into the log. */
-function quote(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
-  const short = text.length > 60 ? `${text.slice(0, 57)}...` : text;
-  return short.replace(/[^\x20-\x7e]/g, "?");
-}
+const written = (value: unknown): unknown => (Number.isSafeInteger(value) ? String(value) : value);
 
 /** Writes a body that `parseChargeBody` reads, and its Content-Type: for app servers. */
 export function formatChargeBody(

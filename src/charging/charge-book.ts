@@ -2,7 +2,8 @@ import type { ServiceLimits } from "../directory/types.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Entry } from "./billing-store.ts";
-import { chargeAmount, checkCharge } from "./check-charge.ts";
+import { chargeAmount, chargeKey, isSameCharge } from "./charge-fields.ts";
+import { checkCharge } from "./check-charge.ts";
 import type { DayLedger } from "./day-ledger.ts";
 import type { SessionFacts } from "./events.ts";
 import { type Charge, type ChargeMade, type ChargingEvent, chargeId, chargeMade, chargeRefused } from "./events.ts";
@@ -68,7 +69,7 @@ export class ChargeBook {
   private readonly limits: ServiceLimits | undefined;
   /** The session's currency where its tariff is not known any more. */
   private readonly currency: string | undefined;
-  /** Charges by their ids, to know a repetition and to know the same id with other terms. */
+  /** Charges by their keys, to know a repetition and to know the same id with other terms. */
   private readonly made = new Map<string, Made>();
   private sum: Money | undefined;
   private refusals = 0;
@@ -153,8 +154,8 @@ export class ChargeBook {
     this.addUp();
   }
 
-  private find(id: string): Made | undefined {
-    return this.made.get(id) ?? this.before?.find(id);
+  private find(key: string): Made | undefined {
+    return this.made.get(key) ?? this.before?.find(key);
   }
 
   private enterNow(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
@@ -184,14 +185,14 @@ export class ChargeBook {
     if (ofDay) keeping.days.note(event);
     const written = keeping.recorder.append(event);
     const made: Made = { charge, written };
-    this.made.set(charge.id, made);
+    this.made.set(chargeKey(charge.id), made);
     written.then(
       () => {
         made.written = undefined;
       },
       () => {
         // May be tried again with the same id, and counts for no limit.
-        this.made.delete(charge.id);
+        this.made.delete(chargeKey(charge.id));
         this.addUp();
         if (ofDay) keeping.days.forget(event);
       },
@@ -217,10 +218,10 @@ export class ChargeBook {
     let { sum } = this;
     let today = limits?.day === undefined ? undefined : days.sum(this.facts, limits.currency, clock.wall());
     for (const charge of charges) {
-      const before = this.find(charge.id);
+      const before = this.find(chargeKey(charge.id));
       if (before) {
         if (before.written) underWay.push(before.written);
-        if (sameCharge(before.charge, charge)) continue;
+        if (isSameCharge(before.charge, charge)) continue;
         const text = `charge ${charge.id} was made before with other terms`;
         return { kind: "conflict", text, charge: charge.id };
       }
@@ -235,6 +236,3 @@ export class ChargeBook {
     return { fresh, sum, underWay };
   }
 }
-
-const sameCharge = (a: Charge, b: Charge): boolean =>
-  a.item === b.item && a.unitPrice === b.unitPrice && a.quantity === b.quantity && a.currency === b.currency;

@@ -1,18 +1,14 @@
 import type { ServiceLimits } from "../directory/types.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import { chargeAmount } from "./charge-fields.ts";
 import type { Charge } from "./events.ts";
-import { add, compare, formatMoney, type Money, money, multiply } from "./money.ts";
+import { add, compare, formatMoney, type Money, money } from "./money.ts";
 
 /** What a session allows its app server to charge. */
 export interface ChargeTerms {
   /** Currency of the session's tariff; none: any, as long as the session keeps to one. */
   readonly tariffCurrency?: string | undefined;
   readonly limits?: ServiceLimits | undefined;
-}
-
-/** What a charge comes to: unit price × quantity, exact. */
-export function chargeAmount(charge: Charge): Money {
-  return multiply(money(charge.unitPrice, charge.currency), charge.quantity);
 }
 
 /**

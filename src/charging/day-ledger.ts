@@ -1,5 +1,5 @@
 import { type BillingStore, monthOf } from "./billing-store.ts";
-import { chargeAmount } from "./check-charge.ts";
+import { chargeAmount } from "./charge-fields.ts";
 import type { ChargeMade, SessionFacts } from "./events.ts";
 import { add, type Money, money, zero } from "./money.ts";
 

@@ -1,3 +1,6 @@
+import { chargeKey } from "./charge-fields.ts";
+import { MAX_ENDED_BY } from "./event-fields.ts";
+import { asLabel } from "./field-checks.ts";
 import type { Tariff } from "./tariff.ts";
 
 /**
@@ -139,7 +142,7 @@ export const endedId = (session: string): string => `${session}:ended`;
  * in them, and the app server's own text stands last: two charges never share an id.
  */
 export const chargeId = (session: string, appServer: string, charge: string): string =>
-  `${session}:charge:${appServer}:${charge}`;
+  `${session}:charge:${appServer}:${chargeKey(charge)}`;
 
 /** `correction:<the operator's own id>`: the same id corrects once. */
 export const correctionId = (id: string): string => `correction:${id}`;
@@ -149,10 +152,11 @@ export function sessionStarted(session: SessionFacts, at: number): SessionStarte
   return { type: "session.started", id: startedId(session.id), at, session };
 }
 
-/** The session's clock stopped at `at` (M12). A wall clock that was set back in between gives a duration of 0. */
+/** The session's clock stopped at `at` (M12), for a reason that may be any text. A wall clock that was set back in between gives a duration of 0. */
 export function sessionEnded(session: SessionFacts, startedAt: number, at: number, endedBy: string): SessionEnded {
   const durationMs = Math.max(0, at - startedAt);
-  return { type: "session.ended", id: endedId(session.id), at, session, startedAt, durationMs, endedBy };
+  const why = asLabel(endedBy, MAX_ENDED_BY).trim() || "relay";
+  return { type: "session.ended", id: endedId(session.id), at, session, startedAt, durationMs, endedBy: why };
 }
 
 /** The part `from` of a session, which ran since `startedAt`, gave way to `session` at `at` (M20-M22). */

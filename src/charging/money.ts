@@ -17,10 +17,9 @@ interface Decimal {
   readonly scale: number;
 }
 
-/** Bounds on what is read, wide enough for the sum of any number of charges. */
-const MAX_DIGITS = 40;
-const MAX_SCALE = 20;
-const DECIMAL = /^(-?)(\d{1,40})(?:\.(\d{1,20}))?$/;
+/** Digits before the point and after it, of what is read: more than any sum or share of what `fitsBill` has. */
+const MAX_DIGITS = 60;
+const DECIMAL = /^(-?)(\d{1,60})(?:\.(\d{1,60}))?$/;
 
 const POWERS: readonly bigint[] = Array.from({ length: MAX_DIGITS + 1 }, (_, n) => 10n ** BigInt(n));
 
@@ -29,7 +28,7 @@ function power(digits: number): bigint {
 }
 
 function parseDecimal(text: string): Decimal | undefined {
-  if (text.length > MAX_DIGITS + MAX_SCALE + 2) return undefined;
+  if (text.length > 2 * MAX_DIGITS + 2) return undefined;
   const parts = DECIMAL.exec(text);
   if (!parts) return undefined;
   const fraction = parts[3] ?? "";
@@ -37,23 +36,58 @@ function parseDecimal(text: string): Decimal | undefined {
   return { units: parts[1] === "-" ? -units : units, scale: fraction.length };
 }
 
+/** Whether a text is a decimal number without a sign, with at most so many digits before the point and behind it: "12.50". */
+export function isDecimal(text: string, digits: number, decimals: number): boolean {
+  if (text.length > digits + 1 + decimals || !/^\d+(\.\d+)?$/.test(text)) return false;
+  const point = text.indexOf(".");
+  return point < 0 ? text.length <= digits : point <= digits && text.length - point - 1 <= decimals;
+}
+
+/** What an amount may have that somebody writes down: an operator's correction, a price. */
+export const AMOUNT_DIGITS = 12;
+export const AMOUNT_DECIMALS = 6;
+
 /**
- * Reads a decimal string such as "12.50" as money. No exponent, no plus sign, no grouping, at most 40 digits before the point
- * and 20 after it. The error says what was expected.
+ * Reads an amount that somebody has written, such as "12.50" or "-5". No exponent, no plus sign, no grouping, at most 12 digits before the point
+ * and 6 after it. The error says what was expected.
  */
 export function parseMoney(text: string, currency: string): Result<Money, string> {
   if (!isCurrency(currency))
     return err(`currency must be an ISO 4217 code such as EUR, is ${JSON.stringify(currency)}`);
-  const decimal = parseDecimal(text);
-  if (!decimal) return err(`an amount must be a decimal number such as "0.25", is ${JSON.stringify(text)}`);
-  return ok({ units: decimal.units, scale: decimal.scale, currency });
+  const digits = text.startsWith("-") ? text.slice(1) : text;
+  if (isDecimal(digits, AMOUNT_DIGITS, AMOUNT_DECIMALS)) return ok(money(text, currency));
+  const isLong = isDecimal(digits, MAX_DIGITS, MAX_DIGITS) || /^\d+(\.\d+)?$/.test(digits);
+  const expected = isLong ? `at most ${AMOUNT_DIGITS} digits and ${AMOUNT_DECIMALS} decimals` : 'such as "0.25"';
+  const shown = text.length > 60 ? `${text.slice(0, 57)}...` : text;
+  return err(`an amount must be a decimal number ${isLong ? "of " : ""}${expected}, is ${JSON.stringify(shown)}`);
 }
 
-/** Like `parseMoney`, for text that was checked before; throws on anything else. */
+/** Reads an amount that was checked before, or that `formatAmount` wrote; throws on anything else. */
 export function money(text: string, currency: string): Money {
-  const read = parseMoney(text, currency);
-  if (!read.ok) throw new RangeError(read.error);
-  return read.value;
+  const decimal = parseDecimal(text);
+  if (!decimal) throw new RangeError(`an amount must be a decimal number such as "0.25", is ${JSON.stringify(text)}`);
+  if (!isCurrency(currency)) throw new RangeError(`currency must be an ISO 4217 code, is ${JSON.stringify(currency)}`);
+  return { units: decimal.units, scale: decimal.scale, currency };
+}
+
+const BILL_DIGITS = 15;
+const BILL_DECIMALS = 2 * AMOUNT_DECIMALS;
+
+/**
+ * Whether one line of a bill can have this amount: less than 10^15, with at most 12 decimals. Whatever is added up, shared out or taxed of such
+ * lines can be written and read again.
+ */
+export function fitsBill({ units, scale }: Money): boolean {
+  return scale <= BILL_DECIMALS && (units < 0n ? -units : units) < power(BILL_DIGITS + scale);
+}
+
+/** Below, at or above 0 as the one decimal string is less than, equal to or more than the other. Throws on any other text. */
+export function compareDecimals(a: string, b: string): number {
+  const [left, right] = [parseDecimal(a), parseDecimal(b)];
+  if (!left || !right) throw new RangeError(`expected decimal numbers; found ${JSON.stringify([a, b])}`);
+  const scale = Math.max(left.scale, right.scale);
+  const rest = unitsAt(left, scale) - unitsAt(right, scale);
+  return rest < 0n ? -1 : rest > 0n ? 1 : 0;
 }
 
 export function zero(currency: string): Money {

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { allPages, Sums } from "./bill.ts";
 import type { ArchivedEvent, BillingStore, Entry, MonthTotal } from "./billing-store.ts";
+import { isSameCharge, isSameNumber } from "./charge-fields.ts";
 import { correctionEntry, entryFor } from "./entries.ts";
 import { accountEvents } from "./events.ts";
 import { compare, money } from "./money.ts";
@@ -111,8 +112,7 @@ class Run {
     for (const [i, entry] of entries.entries()) {
       const there = stored[i];
       if (!there) missing.push(entry);
-      else if (!isDeepStrictEqual(plain(there), plain(entry)))
-        this.differs({ kind: "different", entry, stored: there });
+      else if (!isSame(there, entry)) this.differs({ kind: "different", entry, stored: there });
     }
     for (const entry of missing) this.differs({ kind: "missing", entry });
     if (!this.options.write || missing.length === 0) return;
@@ -155,6 +155,19 @@ class Run {
     this.result.differences++;
     this.options.onDifference(difference);
   }
+}
+
+/** Whether two entries say the same: the same charge may have been written otherwise when it came again. */
+function isSame(a: Entry, b: Entry): boolean {
+  if (isDeepStrictEqual(plain(a), plain(b))) return true;
+  if (!isSameNumber(a.amount, b.amount)) return false;
+  const [one, other] = [
+    { ...a, amount: "" },
+    { ...b, amount: "" },
+  ];
+  if (one.kind !== "item" || other.kind !== "item") return isDeepStrictEqual(plain(one), plain(other));
+  const rest = { item: "", unitPrice: "", quantity: "" };
+  return isSameCharge(one, other) && isDeepStrictEqual(plain({ ...one, ...rest }), plain({ ...other, ...rest }));
 }
 
 /** Without what JSON does not carry, and without what an adapter may have left out. */

@@ -1,6 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Command } from "commander";
 import type { CorrectionEntry, Entry } from "../charging/billing-store.ts";
+import { isSameNumber } from "../charging/charge-fields.ts";
 import { isCurrency } from "../charging/currency.ts";
 import { correctionEntry } from "../charging/entries.ts";
 import { type CorrectionMade, correctionId } from "../charging/events.ts";
@@ -116,6 +117,6 @@ function named(option: string, text: string, most: number): string {
 
 /** The same correction, made at another time. */
 function isSame(a: CorrectionEntry, b: CorrectionEntry): boolean {
-  const names = ["user", "service", "appServer", "session", "currency", "amount", "reason", "of", "corrects"] as const;
-  return names.every((name) => a[name] === b[name]);
+  const names = ["user", "service", "appServer", "session", "currency", "reason", "of", "corrects"] as const;
+  return names.every((name) => a[name] === b[name]) && isSameNumber(a.amount, b.amount);
 }

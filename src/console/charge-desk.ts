@@ -1,5 +1,6 @@
 import { parseDirectBody } from "../charging/charge-body.ts";
 import type { Outcome } from "../charging/charge-book.ts";
+import { chargesAsText } from "../charging/charge-fields.ts";
 import type { DirectCharges } from "../charging/direct-charges.ts";
 import { SourceRates } from "../relay/rates.ts";
 import type { Clock } from "../support/clock.ts";
@@ -56,18 +57,20 @@ export class ChargeDesk {
       return problem("malformed", "Idempotency-Key must be text of 1 to 255 printable ASCII characters");
     const body = await report.body();
     if (body === undefined) return problem("too-large");
-    if (key === undefined) return this.charge(appServer, body);
-    const before = this.keys.use(appServer, key, body);
+    const read = parseDirectBody(body);
+    if (key === undefined) return this.charge(appServer, read);
+    // The same charges may be written otherwise when they come again.
+    const said = read.ok ? `${read.value.session}\n${chargesAsText(read.value.charges)}` : body;
+    const before = this.keys.use(appServer, key, said);
     if (before === "reused") return problem("key-reused");
     if (before) return before;
-    const answer = await this.charge(appServer, body);
+    const answer = await this.charge(appServer, read);
     this.keys.answered(appServer, key, answer);
     return answer;
   }
 
-  private async charge(appServer: string, body: Buffer): Promise<Answer> {
+  private async charge(appServer: string, read: ReturnType<typeof parseDirectBody>): Promise<Answer> {
     const { direct } = this.options;
-    const read = parseDirectBody(body);
     if (!read.ok) {
       const { malformed, session, text } = read.error;
       if (malformed) return problem("malformed", text);

@@ -17,8 +17,8 @@ export class IdempotencyKeys {
     this.maxKeys = maxKeys;
   }
 
-  /** Notes that a key is used for a body. `reused`: it was used for another; an answer: it was answered so before. */
-  use(appServer: string, key: string, body: Buffer): Answer | "reused" | undefined {
+  /** Notes that a key is used for what a body says. `reused`: it was used for something else; an answer: it was answered so before. */
+  use(appServer: string, key: string, body: Buffer | string): Answer | "reused" | undefined {
     const name = `${appServer}\n${key}`;
     const fingerprint = createHash("sha256").update(body).digest("base64");
     const before = this.used.get(name);

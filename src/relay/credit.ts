@@ -2,6 +2,7 @@ import type { Failure } from "../../machines/events.ts";
 import type { Refusal as ChargeRefusal } from "../charging/charge-book.ts";
 import { coveredMs, FOREVER_MS } from "../charging/coverage.ts";
 import { fromMicros, type Micros, microsUp, type Refusal } from "../charging/credit-store.ts";
+import { tariffProblem } from "../charging/event-fields.ts";
 import { creditExhausted, creditReserved, type SessionFacts } from "../charging/events.ts";
 import { formatAmount, type Money, money } from "../charging/money.ts";
 import { rateDuration, type Tariff } from "../charging/tariff.ts";
@@ -86,6 +87,11 @@ export class Credit {
     const { tariff, currency } = this.terms;
     if (tariff && tariff.currency !== currency)
       return paymentRequired(`the balance is in ${currency}, the service costs ${tariff.currency}`);
+    const problem = tariff && tariffProblem(tariff);
+    if (problem !== undefined) {
+      this.core.log.error({ tariff: tariff!.id, problem }, "refused: nobody can be billed by this tariff");
+      return { status: 500 };
+    }
     const first = this.timeCost(this.settings.intervalS * 1000);
     const outcome = await this.inTurn(() => this.raise(first + this.slack, first + this.slack));
     if (outcome.ok) this.coveredMs = this.covers(this.held - this.slack);

@@ -202,6 +202,11 @@ export class ClientRequest implements Origin, Owner {
         continue;
       }
       const session = new Session(this.core, this, server, this);
+      if (!session.isBillable) {
+        this.credits?.giveBack(id);
+        this.actor.send({ type: "branch.failed", branch: id, failure: { status: 500 } });
+        continue;
+      }
       if (this.change) this.change.second = session;
       session.takesOver = this.change;
       this.branches = [...this.branches, session];

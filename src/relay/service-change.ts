@@ -198,6 +198,10 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
     credits: credit && { keyFor: () => credit.terms.key },
   };
   const second = new Session(core, origin, first.appServer, undefined);
+  if (!second.isBillable) {
+    credit?.close(false);
+    return refuse(500);
+  }
   const decided = (agreed: boolean) => {
     if (agreed) switchTo(first, second, credit);
     else credit?.close(false);

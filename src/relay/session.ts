@@ -1,6 +1,7 @@
 import type { Failure, Side } from "../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../machines/session.ts";
 import type { ChargeBook, Outcome } from "../charging/charge-book.ts";
+import { factsProblem } from "../charging/event-fields.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import { ChartActor, type Owner } from "../chart/actor.ts";
 import type { AppServer, Identified, Service } from "../directory/types.ts";
@@ -104,6 +105,15 @@ export class Session implements Owner, TimerOwner {
       owner: this,
       inspectors: core.inspectors,
     });
+  }
+
+  /** Whether all of it can be billed: else nobody may be asked. It is data of the operator's that is wrong then. */
+  get isBillable(): boolean {
+    const problem = factsProblem(this.facts);
+    if (problem === undefined) return true;
+    const { call, user, service, appServer } = this.facts;
+    this.core.log.error({ call, user, service, appServer, problem }, "refused: the session could not be billed");
+    return false;
   }
 
   start(): void {

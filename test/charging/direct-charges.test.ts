@@ -5,7 +5,13 @@ import type { BillingStore } from "../../src/charging/billing-store.ts";
 import { type BookKeeping, ChargeBook } from "../../src/charging/charge-book.ts";
 import { DayLedger } from "../../src/charging/day-ledger.ts";
 import { type ChargeableSession, DirectCharges } from "../../src/charging/direct-charges.ts";
-import { type ChargingEvent, chargeMade, type SessionFacts, sessionStarted } from "../../src/charging/events.ts";
+import {
+  type Charge,
+  type ChargingEvent,
+  chargeMade,
+  type SessionFacts,
+  sessionStarted,
+} from "../../src/charging/events.ts";
 import type { Service } from "../../src/directory/types.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { MemoryBilling } from "./memory-store.ts";
@@ -52,7 +58,7 @@ function node(
     await worker.stop();
     await bus.close();
   };
-  return { store, clock, events, counters, keeping, charge, bill };
+  return { store, clock, events, counters, keeping, direct, charge, bill };
 }
 
 const late = (over: Partial<SessionFacts> = {}) => facts({ lateChargesMs: HOUR, ...over });
@@ -129,5 +135,20 @@ describe("charges outside of a session's dialog, for sessions of other nodes (M1
     const book = new ChargeBook(keeping, late({ hold: "h1" }), undefined);
     expect(await node({ local: { book, dueAt: null } }).charge("c1")).toEqual({ kind: "recorded" });
     expect(await node({ local: { book, dueAt: JANUARY + 1 } }).charge("c2")).toMatchObject(refused("prepaid"));
+  });
+
+  it("know a charge again that is written otherwise, on the bill or on its way there, and make what is new beside it", async () => {
+    const { direct, bill, events } = node();
+    await bill(sessionStarted(late(), JANUARY), chargeMade(late(), JANUARY, aCharge({ id: "c1" }), "info"));
+    const again = [
+      aCharge({ id: " c1", item: "Riesling ", unitPrice: "12.5", quantity: "02.0" }),
+      aCharge({ id: "c2", unitPrice: "5" }),
+    ];
+    const ask = (charges: readonly Charge[]) =>
+      direct.charge("teacher-1", { session: "s1", charges, channel: "direct" });
+    expect(await ask(again)).toEqual({ kind: "recorded" });
+    expect(await ask([aCharge({ id: "c2", unitPrice: "5.00" }), aCharge({ id: "c3" })])).toEqual({ kind: "recorded" });
+    expect(events.map((event) => event.id)).toEqual(["s1:charge:teacher-1:c2", "s1:charge:teacher-1:c3"]);
+    expect(await ask([aCharge({ id: "c2", unitPrice: "5.01" })])).toMatchObject(refused("conflict"));
   });
 });

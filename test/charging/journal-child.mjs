@@ -6,7 +6,7 @@ import { pathToFileURL } from "node:url";
 const [build, path, mode, count = "Infinity"] = process.argv.slice(2);
 const { openJournal } = await import(pathToFileURL(`${build}/src/charging/journal.js`));
 const say = (line) => writeSync(1, `${line}\n`);
-const clock = { now: Date.now, setTimeout, clearTimeout };
+const clock = { wall: Date.now, monotonic: () => performance.now(), setTimeout, clearTimeout };
 const quiet = () => {};
 const log = { trace: quiet, debug: quiet, info: quiet, warn: quiet, error: quiet };
 const bus = {

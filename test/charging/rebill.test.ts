@@ -147,4 +147,17 @@ describe("bills are made again from the events", () => {
     expect(store.archive.size).toBe(0);
     expect((await run(store)).found.every(({ kind }) => kind === "unexplained")).toBe(true);
   });
+
+  it("and a charge that came again written otherwise is no difference", async () => {
+    const [started, made, ended] = wholeSession(facts(), 61_000, [aCharge()]);
+    const store = await billed([started!, made!, ended!]);
+    const again = wholeSession(facts(), 61_000, [
+      aCharge({ unitPrice: "12.5", quantity: "2.0", item: "Riesling " }),
+    ])[1]!;
+    store.archive.set("2026-01", [again as never, ...(store.archive.get("2026-01") ?? [])]);
+    expect(await run(store)).toMatchObject({ entries: 2, differences: 0 });
+    const dearer = wholeSession(facts(), 61_000, [aCharge({ unitPrice: "12.51" })])[1]!;
+    store.archive.set("2026-01", [dearer as never, ...(store.archive.get("2026-01") ?? [])]);
+    expect((await run(store)).found).toMatchObject([{ kind: "different" }, { kind: "sum" }]);
+  });
 });

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { chargeAmount } from "../../src/charging/check-charge.ts";
+import { chargeAmount } from "../../src/charging/charge-fields.ts";
 import { add, formatAmount, type Money } from "../../src/charging/money.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { type Asked, chargeOf, LoadClient, type LoadOptions, LoadServer } from "./load.ts";

@@ -259,4 +259,20 @@ describe("a call through the relay", () => {
     expect(server.request("BYE").headers.get("reason")).toContain("record");
     l.client.request("BYE");
   });
+
+  it.each([
+    ["postpaid", {}],
+    ["prepaid", { balance: "20" }],
+  ])(
+    "is refused with 500 before anybody is asked where it could not be billed (%s; DESIGN.md, decision 17)",
+    async (_, who) => {
+      const odd = { id: "odd", currency: "EUR", price: "-1" };
+      const l = await lab({ tariff: null, service: { tariff: "odd" }, storedTariffs: [odd], ...who });
+      l.client.invite();
+      await l.settle();
+      l.client.response(500);
+      expect(l.server("a").inbox).toEqual([]);
+      expect(l.events).toEqual([]);
+    },
+  );
 });

@@ -1,6 +1,7 @@
 import { pino } from "pino";
 import type { z } from "zod";
 import type { ChargingEvent } from "../../src/charging/events.ts";
+import type { Tariff } from "../../src/charging/tariff.ts";
 import { type Config, configSchema } from "../../src/config/schema.ts";
 import { appServerAuthenticator } from "../../src/directory/app-server-keys.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
@@ -90,6 +91,8 @@ export interface LabOptions {
   /** Of alice, who calls: she is prepaid where this is given. */
   readonly balance?: string;
   readonly credit?: Partial<Config["credit"]>;
+  /** As they lie in the store, whoever put them there. */
+  readonly storedTariffs?: readonly Tariff[];
   /** What time costs; default 0.10 EUR a minute; null: the service has no tariff. */
   readonly tariff?: Partial<Config["tariffs"][number]> | null;
 }
@@ -130,9 +133,10 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
   const credit = new MemoryCredit();
   if (options.balance !== undefined) await credit.pay("alice", options.balance);
   const users = options.balance === undefined ? emptyRegistry : { ...emptyRegistry, list: async () => [PREPAID] };
+  const tariffs = { ...emptyRegistry, list: async () => [...(options.storedTariffs ?? [])] };
   const directory = await createDirectory({
     config,
-    store: { ...emptyStore, users, appServerKeys },
+    store: { ...emptyStore, users, appServerKeys, tariffs },
     clock,
     log,
     ...(options.weigh && { random: options.weigh }),
