@@ -8,6 +8,7 @@ import { taxSchema } from "../charging/tax.ts";
 import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { storeSchema } from "../store/settings.ts";
 import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
+import { headersSchema } from "./headers.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
 
 /*
@@ -257,6 +258,7 @@ export const configSchema = z.strictObject({
   appServers: z.array(appServerSchema).default([]),
   tariffs: z.array(tariffSchema).default([]),
   rules: z.array(ruleSchema).default([]),
+  headers: headersSchema.prefault({}),
   limits: limitsSchema.prefault({}),
   charging: chargingSchema.prefault({}),
   journal: journalSchema.prefault({}),

@@ -5,7 +5,7 @@ import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from
 import { Answer } from "./answer.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
-import { ALLOW, pass } from "./passing.ts";
+import { ALLOW } from "./passing.ts";
 import { reply } from "./reply.ts";
 import type { Session } from "./session.ts";
 
@@ -54,7 +54,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     this.target = session.leg(otherSide(from))!;
     const request = this.target.request(transaction.request.method);
     this.seq = this.target.dialog.localSeq;
-    pass(transaction.request, request);
+    session.charges.passOn(transaction.request, request, this.target.side);
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
     if (wanted) request.headers.add(SERVICE_HEADER, wanted.second.service.id);
     transaction.onCancel = () => this.towards?.cancel();
@@ -131,21 +131,18 @@ export class Change implements ClientTransactionUser, UnderWay {
 
   private ack(ack: SipRequest): void {
     this.acknowledged = ack;
-    this.target.sendAck(this.seq, (relayed) => {
-      if (this.from === "client") pass(ack, relayed);
-      else this.session.charges.passOn(ack, relayed);
-    });
+    this.target.sendAck(this.seq, (relayed) => this.session.charges.passOn(ack, relayed, this.target.side));
   }
 
   /** The other end's answer as this end gets it: with the relay's Contact, and no charges. */
   private relayed(response: SipResponse): SipResponse {
-    const relayed = new SipResponse(response.status, response.reason);
+    const { border } = this.session.core;
+    const relayed = new SipResponse(response.status, border.phrase(response, this.from));
     relayed.headers.add("Contact", this.source.dialog.contact);
     // By its next charges outside of the dialog the app server names the part that it has begun (M15, M17).
     const second = response.status < 300 ? this.wanted?.second : undefined;
     if (second) relayed.headers.add(SERVICE_HEADER, second.service.id).add(SESSION_HEADER, second.id);
-    if (this.from === "client") this.session.charges.passOn(response, relayed);
-    else pass(response, relayed);
+    this.session.charges.passOn(response, relayed, this.from);
     return relayed;
   }
 }
@@ -160,13 +157,12 @@ export function relayMessage(
   const target = session.leg(otherSide(from))!;
   const { method } = transaction.request;
   const request = target.request(method);
-  pass(transaction.request, request);
+  session.charges.passOn(transaction.request, request, target.side);
   fill?.(request);
   target.send(request, {
     final(response) {
-      const relayed = new SipResponse(response.status, response.reason);
-      if (from === "client") session.charges.passOn(response, relayed);
-      else pass(response, relayed);
+      const relayed = new SipResponse(response.status, session.core.border.phrase(response, from));
+      session.charges.passOn(response, relayed, from);
       transaction.respond(relayed);
       if (meansGone(response.status)) session.lost(target.side, `answered ${response.status} to ${method}`);
     },

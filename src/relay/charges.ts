@@ -1,3 +1,4 @@
+import type { Side } from "../../machines/events.ts";
 import { isChargeType, parseChargeBody } from "../charging/charge-body.ts";
 import { ChargeBook, type Outcome } from "../charging/charge-book.ts";
 import {
@@ -11,7 +12,6 @@ import type { SipMessage } from "../sip/message.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { answerCharges } from "./charge-answers.ts";
 import type { Core } from "./core.ts";
-import { passWithoutCharges } from "./passing.ts";
 import type { Session } from "./session.ts";
 
 /**
@@ -127,11 +127,11 @@ export class SessionCharges {
   }
 
   /**
-   * Passes a message of the app server on to the client, but for charges, which are none of the client's business. Where they stand nobody answers
-   * for them, or for nothing but the rest of the message: they are refused, and that is on record.
+   * Passes a message on to the other end, but for charges of the app server, which are none of the client's business. Where they stand nobody
+   * answers for them, or for nothing but the rest of the message: they are refused, and that is on record.
    */
-  passOn(from: SipMessage, to: SipMessage): void {
-    if (passWithoutCharges(from, to)) return;
+  passOn(from: SipMessage, to: SipMessage, towards: Side): void {
+    if (this.core.border.pass(from, to, towards)) return;
     const where = from.isRequest ? from.method : `${from.status} to ${from.cseq?.method ?? "a request"}`;
     this.book.refuse({ kind: "unreadable", text: `charges are not taken in ${where}` }, from.body.toString("utf8"));
   }

@@ -8,7 +8,7 @@ import type { Dialog } from "./dialog.ts";
 import { Leg } from "./leg.ts";
 import { isUp } from "./move.ts";
 import { IGNORED } from "./outcomes.ts";
-import { ALLOW, offeredPackages, pass } from "./passing.ts";
+import { ALLOW, offeredPackages } from "./passing.ts";
 import type { Session } from "./session.ts";
 
 /** What the relay tells of an INVITE to a client. Exactly one of the two comes. */
@@ -39,7 +39,7 @@ export class ClientInvitation implements ClientTransactionUser {
     this.invited = invited;
     const request = leg.request("INVITE");
     this.seq = leg.dialog.localSeq;
-    fill(request, answer, first, keep);
+    fill(core, request, answer, first, keep);
     // The app server repeats its 200 for 64*T1 and then gives up: the client has to answer before that (RFC 3261 §13.3.1.4).
     this.timer = core.clock.setTimeout(() => this.giveUp(), 56 * core.config.timers.t1Ms);
     leg.send(request, this, (transaction) => {
@@ -107,10 +107,10 @@ export class ClientInvitation implements ClientTransactionUser {
   }
 }
 
-function fill(request: SipRequest, answer: SipResponse, first: Session, keep: boolean): void {
-  pass(answer, request);
+function fill(core: Core, request: SipRequest, answer: SipResponse, first: Session, keep: boolean): void {
+  core.border.pass(answer, request, "client");
   const { headers } = request;
-  headers.remove("server").remove("warning");
+  headers.remove("warning");
   headers.set("Allow", ALLOW);
   const packages = offeredPackages(answer.headers);
   if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));

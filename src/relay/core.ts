@@ -19,6 +19,7 @@ import type { TimerQueues } from "../support/timer-queues.ts";
 import type { TokenMap } from "../support/token-map.ts";
 import type { TransactionLayer } from "../transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
+import type { Border } from "./border.ts";
 import type { EndedSessions } from "./ended-sessions.ts";
 import type { LaterRecords } from "./later-records.ts";
 import type { Leg } from "./leg.ts";
@@ -46,6 +47,8 @@ export interface Core {
   readonly authenticator: Authenticator;
   /** For app servers, which sign in with keys of their own (M15). */
   readonly appServerAuthenticator: Authenticator;
+  /** Which header fields cross from one leg to the other. */
+  readonly border: Border;
   readonly recorder: Recorder;
   /** What it did not take and has to. */
   readonly laterRecords: LaterRecords;

@@ -5,6 +5,7 @@ import { type ChargeableSession, DirectCharges } from "../charging/direct-charge
 import { Outstanding } from "../support/outstanding.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
+import { Border } from "./border.ts";
 import type { Core } from "./core.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 import { LaterRecords } from "./later-records.ts";
@@ -65,6 +66,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
   };
   return {
     ...parts,
+    border: new Border(config),
     keeping,
     laterRecords: new LaterRecords({ clock, log }),
     direct: new DirectCharges({ keeping, local, billing, directory }),

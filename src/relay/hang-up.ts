@@ -7,7 +7,6 @@ import type { ServerTransaction } from "../transaction/types.ts";
 import { adviseClient } from "./advice.ts";
 import { answerCharges } from "./charge-answers.ts";
 import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "./credit.ts";
-import { pass, passWithoutCharges } from "./passing.ts";
 import { reply } from "./reply.ts";
 import type { Session } from "./session.ts";
 
@@ -23,8 +22,8 @@ export function relayBye(session: Session, event: SessionEventOf<"bye">, context
   const { request } = session.bye;
   if (event.from === "server") session.byeCharges = session.charges.collect(request);
   sendBye(session, to, (bye) => {
-    if (to === "server") return pass(request, bye);
-    passWithoutCharges(request, bye);
+    session.core.border.pass(request, bye, to);
+    if (to === "server") return;
     adviseClient(session, bye, context.startedAt, event.at);
   });
 }
@@ -34,8 +33,8 @@ export function sendByes(session: Session, context: SessionContext): void {
   const endedBy = context.endedBy === "change" ? "the client changed to another service" : (context.endedBy ?? "");
   const why = endedBy.replace(/^relay: /, "");
   const cause = CAUSES[why] ?? 480;
-  // RFC 3326: says why nobody hung up and the session is over all the same.
-  const reason = formatReason(cause, why);
+  // RFC 3326: says why nobody hung up and the session is over all the same. What stands behind a colon is for the log: it tells of the other end.
+  const reason = formatReason(cause, why.split(":", 1)[0]!);
   for (const side of context.leaving)
     sendBye(session, side, (bye) => {
       bye.headers.add("Reason", reason);
@@ -114,7 +113,8 @@ export function relayByeAnswer(session: Session, context: SessionContext): void 
       }
       const response = new SipResponse(200, reasonPhrase(200));
       // Whatever the other end said, for the one that hung up the session is over.
-      if (byeAnswer && byeAnswer.status < 300) passWithoutCharges(byeAnswer, response);
+      if (byeAnswer && byeAnswer.status < 300)
+        core.border.pass(byeAnswer, response, context.endedBy === "client" ? "client" : "server");
       if (context.endedBy === "client") adviseClient(session, response, context.startedAt, context.endedAt ?? 0);
       bye.respond(response);
     },

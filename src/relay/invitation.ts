@@ -10,14 +10,7 @@ import type { Core } from "./core.ts";
 import { confirmDialog, type Dialog } from "./dialog.ts";
 import { Leg } from "./leg.ts";
 import { IGNORED } from "./outcomes.ts";
-import {
-  ALLOW,
-  pass,
-  passForeignCredentials,
-  passReliability,
-  recvInfoWithCharges,
-  withoutPassword,
-} from "./passing.ts";
+import { ALLOW, passForeignCredentials, passReliability, recvInfoWithCharges, withoutPassword } from "./passing.ts";
 import { Reliable } from "./reliable.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 import type { Asking, Session } from "./session.ts";
@@ -71,7 +64,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   ack(from: SipRequest | undefined): void {
     // Kept for repeated answers only if it says anything.
     this.acknowledged = from && from.body.length > 0 ? from : null;
-    this.leg.sendAck(this.seq, from && ((ack) => pass(from, ack)));
+    this.leg.sendAck(this.seq, from && ((ack) => this.core.border.pass(from, ack, "server")));
   }
 
   stop(): void {
@@ -166,7 +159,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 
   private ackAgain(): void {
     const { acknowledged } = this;
-    this.leg.sendAck(this.seq, acknowledged ? (ack) => pass(acknowledged, ack) : undefined);
+    this.leg.sendAck(this.seq, acknowledged ? (ack) => this.core.border.pass(acknowledged, ack, "server") : undefined);
   }
 }
 
@@ -229,7 +222,7 @@ function dialogTowards(core: Core, session: Session, original: SipRequest, desti
 }
 
 function fillInvite(core: Core, session: Session, original: SipRequest, request: SipRequest): void {
-  pass(original, request);
+  core.border.pass(original, request, "server");
   passReliability(original, request);
   passForeignCredentials(original, request, core.config.portal.realm);
   const { headers } = request;
@@ -238,7 +231,10 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   headers.add("Recv-Info", recvInfoWithCharges(original.headers));
   headers.add(SESSION_HEADER, session.id);
   addServiceHeaders(headers, session.identified);
-  const user = `sip:${session.facts.user}@${core.config.portal.domains[0]}`;
+  // Of an INVITE that a REFER stands for the relay has written it; any other client's is a claim (RFC 3892 §2.2).
+  const referredBy = session.request?.move?.clientLeg && original.headers.get("referred-by");
+  if (referredBy) headers.add("Referred-By", referredBy);
+  const user = core.border.uriOfUser(session.facts.user);
   headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
   core.proof?.(request, user);
 }

@@ -1,52 +1,18 @@
-import { isChargeType, PACKAGE } from "../charging/charge-body.ts";
+import { PACKAGE } from "../charging/charge-body.ts";
 import { parseAuthParams, parseNameAddr, splitList } from "../sip/headers.ts";
 import type { Headers, SipMessage } from "../sip/message.ts";
-import { Role } from "../sip/names.ts";
 
-/**
- * Which header fields and bodies cross the relay (DESIGN.md, decision 1): everything that it does not own, as it is written.
+/*
+ * What of one leg's message goes to the other's. Bodies and header fields that are between the two ends cross as they are written
+ * (DESIGN.md, decision 1); which those are, says border.ts.
  */
-
-/** What belongs to one leg alone: its path, its dialog, its own abilities and secrets. */
-export const OWN: ReadonlySet<string> = new Set([
-  "via",
-  "route",
-  "record-route",
-  "from",
-  "to",
-  "call-id",
-  "cseq",
-  "contact",
-  "max-forwards",
-  "content-length",
-  "supported",
-  "require",
-  "proxy-require",
-  "rseq",
-  "rack",
-  "allow",
-  "recv-info",
-  "authorization",
-  "proxy-authorization",
-  "p-asserted-identity",
-  "p-preferred-identity",
-  "identity",
-  "identity-info",
-  "tollgate-session",
-  "tollgate-service",
-  "tollgate-attributes",
-  "tollgate-client",
-  "replaces",
-  "target-dialog",
-  "refer-to",
-  "refer-sub",
-]);
 
 /** What belongs to the body and stays with it. */
 export const OF_BODY: ReadonlySet<string> = new Set([
   "content-type",
   "content-disposition",
   "content-encoding",
+  "content-id",
   "content-language",
   "mime-version",
 ]);
@@ -68,25 +34,8 @@ export const METHODS = [
 ] as const;
 export const ALLOW = METHODS.join(", ");
 
-/** Option tags that mean something between the two ends and nothing to the relay: they may cross it (RFC 3261 §19.2). */
-const CROSSING_OPTIONS = new Set(["timer", "histinfo", "from-change", "resource-priority"]);
-
 /** Option tags of what the relay does itself: RFC 3891, RFC 4538, RFC 4488. */
 export const OWN_OPTIONS = ["replaces", "tdialog", "norefersub"] as const;
-
-const SERVED_OPTIONS = new Set<string>([...CROSSING_OPTIONS, ...OWN_OPTIONS]);
-
-/**
- * Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). Reliable provisional answers
- * (RFC 3262) there are for the INVITE that opens a session, `first`, and not for a re-INVITE.
- */
-export function unsupportedOptions(headers: Headers, first: boolean): readonly string[] {
-  if (!headers.has("require")) return NOTHING;
-  return options(headers, "require").filter((tag) => {
-    const option = tag.toLowerCase();
-    return !SERVED_OPTIONS.has(option) && !(first && option === "100rel");
-  });
-}
 
 /** Whether one of the lines of Supported or Require names an option, in lower case. */
 export function hasOption(headers: Headers, key: "supported" | "require", option: string): boolean {
@@ -101,46 +50,6 @@ export function hasOption(headers: Headers, key: "supported" | "require", option
 export function passReliability(from: SipMessage, to: SipMessage): void {
   if (hasOption(from.headers, "supported", "100rel")) to.headers.add("Supported", "100rel");
   if (hasOption(from.headers, "require", "100rel")) to.headers.add("Require", "100rel");
-}
-
-/** Copies what crosses from one leg's message to the other's. */
-export function passHeaders(from: SipMessage, to: SipMessage): void {
-  const source = from.headers.fields;
-  const target = to.headers.fields;
-  for (let i = 0; i < source.length; i++) {
-    const field = source[i]!;
-    // Most of a message has a role, and whatever has one but `single` is owned: no need to look it up.
-    const { role } = field.header;
-    if ((role === Role.other || role === Role.single) && !OWN.has(field.key)) target.push(field);
-  }
-  for (const key of ["supported", "require"] as const) {
-    if (!from.headers.has(key)) continue;
-    const crossing = options(from.headers, key).filter((tag) => CROSSING_OPTIONS.has(tag.toLowerCase()));
-    if (crossing.length > 0) to.headers.add(key === "supported" ? "Supported" : "Require", crossing.join(", "));
-  }
-  const allow = from.headers.get("allow");
-  if (allow !== undefined) {
-    const both = splitList(from.headers.all("allow").join(",")).filter((method) => METHODS.includes(method as never));
-    to.headers.add("Allow", both.join(", "));
-  }
-}
-
-/** Passes headers and body. */
-export function pass(from: SipMessage, to: SipMessage): void {
-  passHeaders(from, to);
-  to.body = from.body;
-}
-
-/** Passes all but an app server's charges, which the client never sees. False: there were some. */
-export function passWithoutCharges(from: SipMessage, to: SipMessage): boolean {
-  const type = from.headers.get("content-type");
-  if (type === undefined || !isChargeType(type)) {
-    pass(from, to);
-    return true;
-  }
-  passHeaders(from, to);
-  withoutBody(to);
-  return false;
 }
 
 /** Takes a body's header fields out of a message that has none, or is to get another. */

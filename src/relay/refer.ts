@@ -6,7 +6,7 @@ import { effectivePort, formatUri, type SipUri, sipUriOf } from "../sip/uri.ts";
 import { sameHost } from "../support/address.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import type { Core } from "./core.ts";
-import { OF_BODY, OWN } from "./passing.ts";
+import { OF_BODY } from "./passing.ts";
 import type { Session } from "./session.ts";
 
 /** What a REFER asks for, once it may be. */
@@ -20,7 +20,16 @@ export interface Referral {
 }
 
 /** Belongs to the REFER itself, or to the subscription that it makes. */
-const OF_REFER = new Set(["event", "expires", "referred-by", "subscription-state", "accept", "allow-events"]);
+const OF_REFER = new Set(["event", "expires", "subscription-state", "accept", "allow-events"]);
+
+/**
+ * What a URI may say of the request that is made of it (RFC 3261 §19.1.5), beside its body and what the operator lets clients say: what the
+ * request is about. Nothing of who asks, by which way, and of anybody's abilities.
+ */
+const OF_URI = new Set(
+  `accept-contact content-disposition content-language content-type in-reply-to mime-version priority privacy reject-contact
+ request-disposition session-id subject user-to-user`.split(/\s+/),
+);
 
 /**
  * Reads a REFER that came from one end of a session (RFC 3515 §2.4.2), and looks whether it may be: the client may go to whatever the rules
@@ -37,7 +46,7 @@ export function readRefer(core: Core, first: Session, from: Side, refer: SipRequ
   const target = targetOf(core, first, from, to.uri);
   if (!target.ok) return target;
   const keep = keepsFirst(first, to);
-  return ok({ ...target.value, keep, invite: inviteFor(first, refer, to, target.value.uri) });
+  return ok({ ...target.value, keep, invite: inviteFor(core, first, from, refer, to, target.value.uri) });
 }
 
 interface Target {
@@ -80,19 +89,21 @@ function keepsFirst(first: Session, { address, headers }: ReferTo): boolean {
   return first.service.onMove === "keep";
 }
 
-function inviteFor(first: Session, refer: SipRequest, to: ReferTo, uri: string): SipRequest {
+function inviteFor(core: Core, first: Session, from: Side, refer: SipRequest, to: ReferTo, uri: string): SipRequest {
+  const { border } = core;
   const headers = new Headers();
   const given = new Set(to.headers.map(([name]) => name));
-  // What the URI says of the body replaces all that the REFER says of its own.
-  const passes = (key: string) => !OWN.has(key) && !OF_REFER.has(key) && !given.has(key);
   for (const field of refer.headers.fields) {
-    if (passes(field.key) && !(to.body !== undefined && OF_BODY.has(field.key))) headers.fields.push(field);
+    const { key } = field;
+    if (!border.lets(key, "server") || OF_REFER.has(key) || given.has(key)) continue;
+    // What the URI says of the body replaces all that the REFER says of its own.
+    if (to.body === undefined || !OF_BODY.has(key)) headers.fields.push(field);
   }
-  // RFC 3261 §19.1.5: nothing in a URI may speak for the path, the dialog or an identity.
-  for (const [name, value] of to.headers) if (!OWN.has(name) && !OF_REFER.has(name)) headers.add(name, oneLine(value));
+  for (const [name, value] of to.headers) if (OF_URI.has(name) || border.operatorLets(name)) headers.add(name, value);
   if (to.body !== undefined && !headers.has("content-type")) headers.add("Content-Type", "text/plain");
-  const referredBy = refer.headers.get("referred-by");
-  if (referredBy !== undefined) headers.add("Referred-By", referredBy); // RFC 3892 §2.2
+  // RFC 3892 §2.2: who refers. The relay knows it, whatever the client calls itself.
+  if (from === "client" && refer.headers.has("referred-by"))
+    headers.add("Referred-By", `<${border.uriOfUser(first.facts.user)}>`);
   const { dialog } = first.client!;
   headers
     .add("From", dialog.remote)
@@ -101,5 +112,3 @@ function inviteFor(first: Session, refer: SipRequest, to: ReferTo, uri: string):
   const body = to.body === undefined ? refer.body : Buffer.from(to.body, "latin1");
   return new SipRequest("INVITE", uri, headers, body);
 }
-
-const oneLine = (text: string): string => text.replace(/[\r\n\0]+/g, " ");

@@ -3,7 +3,7 @@ import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
-import { ALLOW, pass } from "./passing.ts";
+import { ALLOW } from "./passing.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 import type { Session } from "./session.ts";
 
@@ -31,7 +31,7 @@ export class Reinvitation implements ClientTransactionUser {
     this.method = original.method;
     const request = this.leg.request(original.method);
     this.seq = this.leg.dialog.localSeq;
-    pass(original, request);
+    second.core.border.pass(original, request, "server");
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
     request.headers.add(SESSION_HEADER, second.id);
     addServiceHeaders(request.headers, second.identified);
@@ -47,7 +47,7 @@ export class Reinvitation implements ClientTransactionUser {
   ack(from: SipRequest | undefined): void {
     if (this.method !== "INVITE") return;
     this.acknowledged = { from };
-    this.leg.sendAck(this.seq, from && ((ack) => pass(from, ack)));
+    this.leg.sendAck(this.seq, from && ((ack) => this.second.core.border.pass(from, ack, "server")));
   }
 
   close(): void {

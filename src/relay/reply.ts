@@ -1,5 +1,7 @@
+import { quote } from "../sip/headers.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
+import { encodeUtf8 } from "../sip/text.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 
 /** Answers a request with a response of the relay's own. `reason` is text for people: what may not stand there is replaced. */
@@ -14,9 +16,9 @@ export function reply(
   transaction.respond(response);
 }
 
-/** RFC 3261 §20.43: 399 is for text that people read. */
+/** RFC 3261 §20.43: 399 is for text that people read. It is a quoted string of UTF-8 (§25.1), in which no control character may stand. */
 export const warning = (text: string) =>
-  ["Warning", `399 tollgate "${text.replace(/[^\x20-\x7e]|["\\]/g, "?")}"`] as const;
+  ["Warning", `399 tollgate ${quote(encodeUtf8(text.replace(/\p{Cc}+/gu, " ")))}`] as const;
 
 /** RFC 3261 §25.1, Reason-Phrase: no quotation marks nor angle brackets, for one. SIP.js drops a response that has them. */
 const asReasonPhrase = (text: string): string =>

@@ -17,7 +17,7 @@ import { Credits } from "./credits.ts";
 import { forkFor } from "./fork-choice.ts";
 import type { Leg } from "./leg.ts";
 import { type Move, moveOf } from "./move.ts";
-import { ALLOW, hasOption, passWithoutCharges } from "./passing.ts";
+import { ALLOW, hasOption } from "./passing.ts";
 import type { ClientServiceChange } from "./service-change.ts";
 import { type Origin, Session } from "./session.ts";
 
@@ -245,7 +245,9 @@ export class ClientRequest implements Origin, Owner {
   reject(failure: Failure): void {
     this.core.counters.rejected++;
     const said = failure.branch === undefined ? undefined : this.refusals?.get(failure.branch);
-    const response = new SipResponse(failure.status, said?.reason ?? failure.reason ?? reasonPhrase(failure.status));
+    const { status } = failure;
+    const phrase = said ? this.core.border.phrase(said, "client") : (failure.reason ?? reasonPhrase(status));
+    const response = new SipResponse(status, phrase);
     if (said) this.passRefusal(said, response);
     for (const [name, value] of failure.headers ?? []) response.headers.add(name, value);
     if (failure.status === 405) response.headers.add("Allow", ALLOW);
@@ -281,7 +283,7 @@ export class ClientRequest implements Origin, Owner {
   }
 
   private passRefusal(said: SipResponse, response: SipResponse): void {
-    passWithoutCharges(said, response);
+    this.core.border.pass(said, response, "client");
     const { headers } = response;
     // The Contacts of a 3xx or 485 are what it has to say, no target of a dialog (RFC 3261 §20.10).
     if (said.status < 400 || said.status === 485)

@@ -8,7 +8,7 @@ import type { Core } from "./core.ts";
 import { maxForwards } from "./invitation.ts";
 import { isForCharges, takeMessage } from "./late-charges.ts";
 import type { Leg } from "./leg.ts";
-import { ALLOW, METHODS, OWN_OPTIONS, unsupportedOptions } from "./passing.ts";
+import { ALLOW, METHODS, OWN_OPTIONS } from "./passing.ts";
 import { SourceRates } from "./rates.ts";
 import { takeReferInside, takeReferOutside, takeSubscribe } from "./referring.ts";
 import { reply } from "./reply.ts";
@@ -35,7 +35,7 @@ export class Router implements TransactionUser {
   /** An INVITE without credentials of which nothing else is wrong (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const challenges = this.busy ? undefined : this.core.authenticator.challengesFor(request, flow);
-    if (!challenges || refusalByHeaders(request)) return undefined;
+    if (!challenges || refusalByHeaders(this.core, request)) return undefined;
     if (!this.rates.take(flow.remoteAddress, this.core.clock.wall())) return undefined; // `request` says so
     const response = new SipResponse(401, reasonPhrase(401));
     for (const [name, value] of challengeHeaders(challenges)) response.headers.add(name, value);
@@ -58,7 +58,7 @@ export class Router implements TransactionUser {
       else reply(transaction, 501, [["Allow", ALLOW]]);
       return;
     }
-    const refusal = refusalByHeaders(request);
+    const refusal = refusalByHeaders(this.core, request);
     if (refusal) {
       reply(transaction, refusal.status, refusal.headers, refusal.reason);
       return;
@@ -150,7 +150,7 @@ export class Router implements TransactionUser {
       reply(transaction, 500, [["Retry-After", "1"]], "CSeq is older than one received before"); // RFC 3261 §12.2.2
       return;
     }
-    const unsupported = unsupportedOptions(request.headers, false);
+    const unsupported = this.core.border.unsupportedOptions(request.headers, false);
     if (unsupported.length > 0) {
       reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
       return;
@@ -259,12 +259,12 @@ interface Refusal {
 }
 
 /** RFC 3261 §8.2.2 and §16.3: what is wrong with a request, as far as that can be said without knowing who sends it. */
-function refusalByHeaders(request: SipRequest): Refusal | undefined {
+function refusalByHeaders({ border }: Core, request: SipRequest): Refusal | undefined {
   const uri = request.target;
   if (!uri) return { status: 400, reason: "Request-URI cannot be read" };
   if (uri.scheme === "other") return { status: 416 };
   if (maxForwards(request) === 0 && request.method !== "OPTIONS") return { status: 483 };
-  const unsupported = unsupportedOptions(request.headers, request.method === "INVITE");
+  const unsupported = border.unsupportedOptions(request.headers, request.method === "INVITE");
   if (unsupported.length > 0) return { status: 420, headers: [["Unsupported", unsupported.join(", ")]] };
   const encoding = request.headers.get("content-encoding");
   // The rules could not read it (RFC 3261 §8.2.3).

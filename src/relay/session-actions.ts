@@ -44,12 +44,13 @@ function clientLeg(session: Session): Leg | undefined {
 
 /** The app server's answer to INVITE as the client gets it: the same status, headers and body, in the client's dialog. */
 function answerFor(session: Session, client: Leg, from: SipResponse): SipResponse {
-  const response = new SipResponse(from.status, from.reason);
+  const { border } = session.core;
+  const response = new SipResponse(from.status, border.phrase(from, "client"));
   const { headers } = response;
   for (const route of session.request?.transaction.request.headers.all("record-route") ?? [])
     headers.add("Record-Route", route);
   headers.add("To", client.dialog.local).add("Contact", client.dialog.contact);
-  session.charges.passOn(from, response);
+  session.charges.passOn(from, response, "client");
   if (!headers.has("allow")) headers.add("Allow", ALLOW);
   const packages = offeredPackages(from.headers);
   if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));

@@ -35,7 +35,7 @@ export function parseUri(text: string, what: string): URI {
 
 /** A header that the caller gives: it must stay one line. */
 export function headerLine(name: string, value: string): string {
-  if (!/^[A-Za-z0-9.!%*_+`'~-]+$/.test(name) || /[\r\n]/.test(value))
+  if (!/^[A-Za-z0-9.!%*_+`'~-]+$/.test(name) || /[\r\n\0]/.test(value))
     throw new TypeError(`headers: ${name} is not a header of one line`);
   return `${name}: ${value}`;
 }

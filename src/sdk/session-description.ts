@@ -20,6 +20,7 @@ export interface Access extends Description {
 
 /** As the body of an INVITE or of its answer. The disposition `session` makes it part of setting up the session (RFC 3261 §20.11). */
 export function toBody(description: Description): Body {
+  if (/[\r\n\0]/.test(description.contentType)) throw new TypeError("contentType: is not of one line");
   return { contentDisposition: "session", contentType: description.contentType, content: description.content };
 }
 

@@ -1,5 +1,5 @@
+import { isToken, TOKEN } from "./chars.ts";
 import { octetsOf, Words } from "./octets.ts";
-import { oneLine } from "./text.ts";
 
 /** The header fields that are known by name: RFC 3261 §20 and the extensions met in the field. */
 
@@ -23,9 +23,9 @@ export type Role = (typeof Role)[keyof typeof Role];
 export interface HeaderName {
   /** Lower-case long form. */
   readonly key: string;
-  /** As RFCs write it. */
+  /** As RFCs write it; always a token (RFC 3261 §25.1), whatever was asked for. */
   readonly name: string;
-  /** What its lines begin with, the end of the line before them included. The name is made fit for a line. */
+  /** What its lines begin with, the end of the line before them included. */
   readonly lead: string;
   readonly role: Role;
 }
@@ -126,17 +126,30 @@ export function headerNamed(written: string): HeaderName {
 }
 
 function newName(written: string): HeaderName {
+  if (!isToken(written)) return unknownHeader(written);
   const keep = WRITTEN.size < MOST_WRITTEN && written.length <= LONGEST_WRITTEN;
   const name = keep ? interned(written) : written;
   const known = knownHeader(name);
-  const header = known ? { ...known, name, lead: `\r\n${oneLine(name)}: ` } : unknownHeader(name);
+  const header = known ? { ...known, name, lead: `\r\n${name}: ` } : unknownHeader(name);
   if (keep) WRITTEN.set(name, header);
   return header;
 }
 
 /** A header field that is not known, by its name. */
-export function unknownHeader(name: string): HeaderName {
-  return { key: name.toLowerCase(), name, lead: `\r\n${oneLine(name)}: `, role: Role.other };
+export function unknownHeader(written: string): HeaderName {
+  const name = tokenOf(written);
+  return { key: name.toLowerCase(), name, lead: `\r\n${name}: `, role: Role.other };
+}
+
+/**
+ * What can be no name gets `_` in the place of each character that stands in none: neither another line nor another name comes of it, since no
+ * header field has that character. Whoever takes names from strangers refuses such a one; this is for where nobody has.
+ */
+function tokenOf(written: string): string {
+  if (isToken(written)) return written;
+  let name = "_";
+  for (let i = 0; i < written.length; i++) name += TOKEN[written.charCodeAt(i)] === 1 ? written[i] : "_";
+  return name;
 }
 
 /** The key by which `Headers` finds a field: the lower-case long form. */

@@ -2,8 +2,9 @@ import { err, ok, type Result } from "../support/result.ts";
 import { CR, isToken, LF, SP, skipSpace, TAB } from "./chars.ts";
 import { type ContentType, parseContentType } from "./headers.ts";
 import { HeaderField, Headers } from "./message.ts";
-import { knownHeader, unknownHeader } from "./names.ts";
+import { headerNamed, knownHeader, unknownHeader } from "./names.ts";
 import { quote } from "./params.ts";
+import { oneLine } from "./text.ts";
 
 /** Bodies of several parts (RFC 2046 §5.1, RFC 5621): e.g. a service description beside an SDP offer. */
 
@@ -129,11 +130,9 @@ export function buildMultipart(
   const pieces: Buffer[] = [];
   for (const { contentType, body, headers = [] } of parts) {
     let head = `--${mark}\r\nContent-Type: ${oneLine(contentType)}\r\n`;
-    for (const [name, value] of headers) head += `${name}: ${oneLine(value)}\r\n`;
+    for (const [name, value] of headers) head += `${headerNamed(name).name}: ${oneLine(value)}\r\n`;
     pieces.push(Buffer.from(`${head}\r\n`, "latin1"), body, Buffer.from("\r\n"));
   }
   pieces.push(Buffer.from(`--${mark}--\r\n`, "latin1"));
   return { contentType: `multipart/${subtype};boundary=${quote(mark)}`, body: Buffer.concat(pieces) };
 }
-
-const oneLine = (value: string): string => value.replace(/[\r\n]+/g, " ");

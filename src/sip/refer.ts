@@ -1,6 +1,7 @@
 import { err, ok, type Result } from "../support/result.ts";
 import { isToken } from "./chars.ts";
 import { type NameAddr, parseOneNameAddr } from "./headers.ts";
+import { headerNamed, Role } from "./names.ts";
 import { type Params, parseParams } from "./params.ts";
 import { readNumber } from "./text.ts";
 import { parseUri, type SipUri, uriHeaders } from "./uri.ts";
@@ -14,7 +15,10 @@ import { parseUri, type SipUri, uriHeaders } from "./uri.ts";
 export interface ReferTo {
   readonly address: NameAddr;
   readonly uri: SipUri;
-  /** Header fields for the INVITE, lower-case names (RFC 3261 §19.1.1); `body` is not among them. */
+  /**
+   * Header fields for the INVITE (RFC 3261 §19.1.1): long names in lower case, tokens all, and values of one line. `body` is not among
+   * them.
+   */
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** The body that the URI carries. */
   readonly body: string | undefined;
@@ -46,12 +50,25 @@ export function parseReferTo(text: string): Result<ReferTo, string> {
   if (!address.ok || !uri.ok) return err("Bad Refer-To");
   if (uri.value.scheme === "other") return err("Refer-To Is Not A SIP URI");
   const all = uriHeaders(uri.value);
-  return ok({
-    address: address.value,
-    uri: uri.value,
-    headers: all.filter(([name]) => name !== "body"),
-    body: all.find(([name]) => name === "body")?.[1],
-  });
+  const headers = all.filter(([name]) => name !== "body");
+  const bodies = all.filter(([name]) => name === "body");
+  // RFC 3261 §19.1.5: what makes no valid message is not to be honoured. Nobody writes such a thing who means well.
+  if (bodies.length > 1 || !headers.every(isHeader) || repeats(headers)) return err("Bad Header In Refer-To");
+  return ok({ address: address.value, uri: uri.value, headers, body: bodies[0]?.[1] });
+}
+
+type UriHeader = readonly [name: string, value: string];
+
+function isHeader([name, value]: UriHeader): boolean {
+  return isToken(name) && !CONTROLS.test(value);
+}
+
+/** What no line has; a tab may stand in one. */
+const CONTROLS = /[\0-\x08\x0a-\x1f\x7f]/;
+
+/** Whether one comes twice that may come once only. They are sorted by name. */
+function repeats(headers: readonly UriHeader[]): boolean {
+  return headers.some(([name], i) => name === headers[i - 1]?.[0] && headerNamed(name).role !== Role.other);
 }
 
 /** Refer-Sub (RFC 4488 §4): false where the sender wants no subscription. What cannot be read counts as `true`, the default. */

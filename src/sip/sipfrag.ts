@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../support/result.ts";
 import type { HeaderField, SipResponse } from "./message.ts";
+import { oneLine } from "./text.ts";
 
 /** Fragments of SIP messages as bodies (RFC 3420): how NOTIFY tells what became of a REFER (RFC 3515 §2.4.4). */
 
@@ -10,8 +11,8 @@ export function sipfrag(
   response: Pick<SipResponse, "status" | "reason" | "headers" | "body">,
   takes: (field: HeaderField) => boolean,
 ): Buffer {
-  let head = `SIP/2.0 ${response.status} ${response.reason}\r\n`;
-  for (const field of response.headers.fields) if (takes(field)) head += `${field.name}: ${field.value}\r\n`;
+  let head = `SIP/2.0 ${response.status} ${oneLine(response.reason)}\r\n`;
+  for (const field of response.headers.fields) if (takes(field)) head += `${field.name}: ${oneLine(field.value)}\r\n`;
   if (response.body.length === 0) return Buffer.from(head, "latin1");
   // RFC 3420 §2: a body stands behind an empty line, and Content-Length may.
   head += `Content-Length: ${response.body.length}\r\n\r\n`;

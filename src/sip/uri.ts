@@ -16,6 +16,7 @@ import {
   within,
 } from "./chars.ts";
 import { endOfHost } from "./headers.ts";
+import { knownHeader } from "./names.ts";
 import { find, numberAt, octetsOf, skipClass, Words } from "./octets.ts";
 import { NO_PARAMS, Params, type ReadonlyParams } from "./params.ts";
 import { encodeUtf8 } from "./text.ts";
@@ -203,17 +204,22 @@ export function formatUri(uri: Uri): string {
   return uri.headers === undefined ? text : `${text}?${uri.headers}`;
 }
 
-/** The header fields that the URI brings along (RFC 3261 §19.1.1), lower-case names and values without escapes, sorted by name. */
+/**
+ * The header fields that the URI brings along (RFC 3261 §19.1.1): their long names in lower case, and values, both without escapes, sorted by
+ * name. A stranger has written them: a name need be no token, and a value no single line.
+ */
 export function uriHeaders(uri: SipUri): [name: string, value: string][] {
   if (uri.headers === undefined) return [];
   const fields = uri.headers.split("&").map((pair): [string, string] => {
     const equals = pair.indexOf("=");
     return equals < 0
-      ? [unescape(pair).toLowerCase(), ""]
-      : [unescape(pair.slice(0, equals)).toLowerCase(), unescape(pair.slice(equals + 1))];
+      ? [longName(unescape(pair)), ""]
+      : [longName(unescape(pair.slice(0, equals))), unescape(pair.slice(equals + 1))];
   });
   return fields.sort(([a], [b]) => (a < b ? -1 : a > b ? 1 : 0));
 }
+
+const longName = (name: string): string => knownHeader(name)?.key ?? name.toLowerCase();
 
 /** The octet that the escape at that place stands for, or -1 where there is none. */
 export function escapeAt(text: string, i: number): number {

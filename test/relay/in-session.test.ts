@@ -235,7 +235,8 @@ describe("charges of app servers (M14, M16)", () => {
     server.backInDialog("INFO", inviteAtServer, answerOfServer, 1, { ...info("c1"), body: charge("c1", "twelve") });
     const refused = server.response(400);
     expect(refused.reason).toContain("unitPrice");
-    expect(refused.headers.get("warning")).toMatch(/^399 /);
+    // RFC 3261 §20.43, §25.1: a quoted string.
+    expect(refused.headers.get("warning")).toMatch(/^399 tollgate "[^"]*unitPrice[^"]* is \\"twelve\\""$/);
   });
 
   it.each([

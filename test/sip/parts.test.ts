@@ -89,7 +89,10 @@ describe("buildMultipart", () => {
         {
           contentType: "application/sdp",
           body: Buffer.from("v=0\r\n"),
-          headers: [["Content-Disposition", "session\r\nX-Evil: 1"]],
+          headers: [
+            ["Content-Disposition", "session\r\nX-Evil: 1\u010d\u010aX-Evil: 2"],
+            ["X-Evil: 3\u010d\u010aX-Evil", "4"],
+          ],
         },
         { contentType: "application/octet-stream", body: binary },
       ],
@@ -100,6 +103,7 @@ describe("buildMultipart", () => {
     expect(read.ok && read.value[0]?.headers.fields.map(({ key }) => key)).toEqual([
       "content-type",
       "content-disposition",
+      "_x-evil__3__x-evil",
     ]);
   });
 

@@ -83,6 +83,16 @@ describe("a fragment (RFC 3420)", () => {
     expect(sipfrag(new SipResponse(100, "Trying"), () => true).toString()).toBe("SIP/2.0 100 Trying\r\n");
   });
 
+  it("has no line that was not put there, also of characters that are no octets", () => {
+    const evil = "a\r\nVia: x\u010d\u010aVia: y";
+    const response = new SipResponse(200, evil, new Headers().add("Subject", evil).add(`To: ${evil}`, "x"));
+    const lines = sipfrag(response, () => true)
+      .toString("latin1")
+      .split(/[\r\n]+/);
+    expect(lines).toHaveLength(4);
+    for (const line of lines) expect(line).not.toMatch(/^(Via|To)/);
+  });
+
   it.each(["", "SIP/2.0 OK", "200 OK", "SIP/2.0 700 Odd"])("is refused: %s", (text) => {
     expect(readFragStatus(text).ok).toBe(false);
   });

@@ -83,3 +83,21 @@ describe("serialize (RFC 3261 §7)", () => {
     expect(essence(read(serialize(message), "stream"))).toEqual(essence(message));
   });
 });
+
+describe("a header field's name", () => {
+  it.each([
+    ['P-Asserted-Identity: "', "_P-Asserted-Identity___"],
+    ["", "_"],
+    ["To ", "_To_"],
+    ["From\t", "_From_"],
+    ["Subject\0", "_Subject_"],
+    ["Subj\u00e9ct", "_Subj_ct"],
+    ["Via:", "_Via_"],
+  ])("that is no token becomes one that is no other's: %j", (name, written) => {
+    const [, line, length] = lines(serialize(new SipResponse(200, "OK", new Headers().add(name, "x"))));
+    expect([line, length]).toEqual([`${written}: x`, "Content-Length: 0"]);
+    const headers = new Headers().add(name, "x");
+    expect(headers.has(written.toLowerCase())).toBe(true);
+    for (const key of ["p-asserted-identity", "to", "from", "subject", "via"]) expect(headers.has(key)).toBe(false);
+  });
+});
