@@ -1,4 +1,4 @@
-import { canonicalHost, isV6, withoutZone } from "../support/address.ts";
+export { sourceKey } from "../support/source.ts";
 
 /** How failed sign-ins slow their source down. */
 export interface ThrottleSettings {
@@ -60,21 +60,4 @@ export class Throttle {
   get size(): number {
     return this.entries.size;
   }
-}
-
-/**
- * What counts as one source: an IPv4 address, or the /64 network of an IPv6 address, since a subscriber has a whole one (RFC 6177).
- */
-export function sourceKey(address: string): string {
-  if (!isV6(address)) return address;
-  const canonical = canonicalHost(address);
-  if (!isV6(canonical)) return canonical;
-  const [head = "", tail] = withoutZone(canonical).split("::");
-  const groups = head === "" ? [] : head.split(":");
-  if (tail !== undefined) {
-    const after = tail === "" ? 0 : tail.split(":").length;
-    while (groups.length + after < 8) groups.push("0");
-    if (tail !== "") groups.push(...tail.split(":"));
-  }
-  return `${groups.slice(0, 4).join(":")}::/64`;
 }

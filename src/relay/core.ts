@@ -14,6 +14,7 @@ import type { SipUri } from "../sip/uri.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Outstanding } from "../support/outstanding.ts";
+import type { PeerLog } from "../support/peer-log.ts";
 import type { Random } from "../support/random.ts";
 import type { TimerQueues } from "../support/timer-queues.ts";
 import type { TokenMap } from "../support/token-map.ts";
@@ -41,6 +42,8 @@ export interface Core {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
+  /** For whatever a peer can bring about again and again. */
+  readonly peerLog: PeerLog;
   readonly transport: TransportLayer;
   readonly transactions: TransactionLayer;
   readonly directory: Directory;

@@ -3,6 +3,7 @@ import type { BookKeeping } from "../charging/charge-book.ts";
 import { DayLedger } from "../charging/day-ledger.ts";
 import { type ChargeableSession, DirectCharges } from "../charging/direct-charges.ts";
 import { Outstanding } from "../support/outstanding.ts";
+import { PeerLog } from "../support/peer-log.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
 import { Border } from "./border.ts";
@@ -29,7 +30,11 @@ export type CoreParts = Pick<
   | "credit"
   | "resolve"
   | "proof"
-> & { readonly billing: BillingStore };
+> & {
+  readonly billing: BillingStore;
+  /** Default: one of its own. */
+  readonly peerLog?: PeerLog;
+};
 
 export function createCore({ billing, ...parts }: CoreParts): Core {
   const requests: Core["requests"] = new TokenMap();
@@ -49,7 +54,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     creditExhausted: 0,
     crashed: 0,
   };
-  const { clock, config, directory, log, recorder } = parts;
+  const { clock, config, directory, log, recorder, peerLog = new PeerLog({ log, clock }) } = parts;
   const keeping: BookKeeping = {
     recorder,
     clock,
@@ -67,6 +72,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
   return {
     ...parts,
     border: new Border(config),
+    peerLog,
     keeping,
     laterRecords: new LaterRecords({ clock, log }),
     direct: new DirectCharges({ keeping, local, billing, directory }),

@@ -204,7 +204,7 @@ export class Credit {
         return { ok: true };
       },
       (error): Outcome => {
-        core.log.warn({ user, err: error }, "the store of balances does not answer");
+        core.peerLog.warn("the store of balances does not answer", user, { user, err: error });
         return { ok: false, why: "unknown" };
       },
     );
@@ -237,7 +237,7 @@ export class Credit {
     try {
       await core.credit?.settle({ user, hold, session, total: this.charged, close: true, at, until });
     } catch (error) {
-      core.log.warn({ user, err: error }, "a hold could not be given back now: it ends by itself");
+      core.peerLog.warn("a hold could not be given back now: it ends by itself", user, { user, err: error });
     }
   }
 
@@ -334,7 +334,7 @@ export class Credit {
   /** A notice: nothing waits for it, and no bill depends on it. */
   private record(event: ReturnType<typeof creditReserved> | ReturnType<typeof creditExhausted>): void {
     this.core.recorder.append(event).catch((error) => {
-      this.core.log.warn({ err: error, event }, "a notice about credit could not be put on record");
+      this.core.peerLog.warn("a notice about credit could not be put on record", "", { err: error, event });
     });
   }
 }

@@ -2,6 +2,7 @@ import { Headers, SipRequest } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { Core } from "./core.ts";
+import { whySilent } from "./silence.ts";
 
 /**
  * Asks each app server by OPTIONS whether it is there (RFC 3261 §11), and tells the directory, so that a request does not
@@ -53,12 +54,12 @@ export class HealthChecks {
         .add("Max-Forwards", "70")
         .add("Contact", `<sip:${core.transport.contactTowards(destination)}>`)
         .add("Accept", "*/*");
-      core.transactions.send(new SipRequest("OPTIONS", target, headers), destination, {
+      const asked = core.transactions.send(new SipRequest("OPTIONS", target, headers), destination, {
         final: ({ status }) => {
           if (status === 408 || status === 503) this.silent(id, `answered ${status}`);
           else this.heard(id);
         },
-        timeout: () => this.silent(id, "no answer"),
+        timeout: () => this.silent(id, whySilent(core, asked.flow, 64 * core.config.timers.t1Ms)),
         transportError: (reason) => this.silent(id, reason),
       });
     });

@@ -15,6 +15,7 @@ import { Reliable } from "./reliable.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 import type { Asking, Session } from "./session.ts";
 import { callIdOf } from "./session-names.ts";
+import { whySilent } from "./silence.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 
@@ -73,9 +74,12 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   }
 
   timerFired(name: "silent" | "ringing"): void {
-    const why = name === "silent" ? "no answer at all" : "rang too long";
-    this.core.log.warn({ session: this.session.id, appServer: this.session.appServer.id, why }, "app server given up");
-    this.session.actor.send({ type: "server.silent", failure: { status: 408 } });
+    const { session, core } = this;
+    const ringS = session.service.ringS ?? DEFAULT_RING_S;
+    if (name === "silent") this.sayGivenUp(whySilent(core, this.transaction?.flow, core.config.session.silentS * 1000));
+    else if (this.early) this.sayGivenUp(`it rang for ${ringS} s and nobody answered`);
+    else this.sayGivenUp(`it said 100 and nothing more within ${ringS} s`);
+    session.actor.send({ type: "server.silent", failure: { status: 408 } });
   }
 
   /** The session is over: the transaction does what the protocol still asks of it alone. */
@@ -124,16 +128,19 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 
   timeout(): void {
     this.stop();
+    this.sayGivenUp(whySilent(this.core, this.transaction?.flow, 64 * this.core.config.timers.t1Ms));
     this.failed(408);
   }
 
   transportError(reason: string): void {
     this.stop();
-    this.core.log.warn(
-      { session: this.session.id, appServer: this.session.appServer.id, reason },
-      "app server not reached",
-    );
+    this.sayGivenUp(`it was not reached: ${reason}`);
     this.failed(503); // RFC 3261 §8.1.3.1
+  }
+
+  private sayGivenUp(why: string): void {
+    const { id, appServer } = this.session;
+    this.core.peerLog.warn("app server given up", appServer.id, { session: id, appServer: appServer.id, why });
   }
 
   /** False: a reliable provisional answer that is not to be looked at. */

@@ -70,6 +70,8 @@ export function moved(core: Core, second: Session, { first, keep }: Move): void 
   // No bill depends on it (src/charging/events.ts): both sessions have their own times and charges.
   core.recorder
     .append(event)
-    .catch((error) => core.log.error({ err: error, event }, "a move could not be put on record"));
+    .catch((error) =>
+      core.peerLog.error("a move could not be put on record", second.facts.user, { err: error, event }),
+    );
   if (!keep && isUp(first)) first.end(`moved to ${second.facts.service}`);
 }

@@ -13,9 +13,10 @@ import type { SipUri } from "../sip/uri.ts";
 import { openStore } from "../store/open.ts";
 import { type Clock, systemClock, type TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import { PeerLog } from "../support/peer-log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
 import { createTransactionLayer, type Transactions } from "../transaction/layer.ts";
-import { createTransportLayer, type Tap } from "../transport/layer.ts";
+import { createTransportLayer, type Tap, type Transports } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
 import type { Destination } from "../transport/types.ts";
 import type { Core, Counters } from "./core.ts";
@@ -110,10 +111,12 @@ export async function startRelay(options: {
     ? endLeft({ journal, lastBeatAt, log })
     : endOrphans({ journal, billing: store.billing, lastBeatAt, log }));
   const directory = await createDirectory({ config, store, clock, log });
+  const peerLog = new PeerLog({ log, clock });
   const transport = createTransportLayer({
     listen: config.listen,
     clock,
     log,
+    peerLog,
     bounds: {
       messageBytes: config.limits.messageBytes,
       headers: config.limits.headers,
@@ -126,6 +129,7 @@ export async function startRelay(options: {
     clock,
     random,
     log,
+    peerLog,
     timers: config.timers,
     bounds: { maxTransactions: config.limits.transactions },
   });
@@ -136,6 +140,7 @@ export async function startRelay(options: {
     clock,
     random,
     log,
+    peerLog,
     transport,
     transactions,
     directory,
@@ -163,6 +168,7 @@ export async function startRelay(options: {
     heartbeat.stop();
     await transport.close();
     transactions.close();
+    peerLog.close();
     core.timers.close();
     await core.laterRecords.close();
     await within(clock, DRAIN_JOURNAL_MS, journal.drained());
@@ -183,7 +189,7 @@ export async function startRelay(options: {
     addresses: transport.listening,
     counters: core.counters,
     identity,
-    metrics: () => metricsOf(core, transactions, journal, billing),
+    metrics: () => metricsOf({ core, transport, transactions, journal, billing }),
     sessions: () => core.sessions.values().map(viewOf).sort(byId),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
     onClosing: (fn) => void onClosing.push(fn),
@@ -247,22 +253,33 @@ async function within(clock: Clock, ms: number, promise: Promise<unknown>): Prom
 const POLL_MS = 20;
 const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, ms));
 
-function metricsOf(core: Core, transactions: Transactions, journal: Journal, billing: Billing | undefined): Metrics {
+function metricsOf(parts: {
+  core: Core;
+  transport: Transports;
+  transactions: Transactions;
+  journal: Journal;
+  billing: Billing | undefined;
+}): Metrics {
+  const { core, transport, transactions, journal, billing } = parts;
+  const { connections, ...transported } = transport.stats;
   const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
   const named = (prefix: string, values: object): [string, number][] =>
     Object.entries(values).map(([name, value]) => [prefix + name[0]!.toUpperCase() + name.slice(1), value]);
   return {
     counters: Object.fromEntries([
       ...Object.entries(core.counters),
+      ...named("transport", transported),
       ...named("transactions", transactions.stats),
       ...named("journal", appended),
       ...named("billing", billing?.counters ?? {}),
+      ["logLinesLeftOut", core.peerLog.leftOut],
     ]),
     gauges: {
       sessions: core.sessions.size,
       requestsUnderWay: core.requests.size,
       transfersUnderWay: core.transfers.size,
       transactions: transactions.size,
+      connections,
       journalPendingEvents: pendingEvents,
       journalPendingBytes: pendingBytes,
       journalMaxBytes: maxBytes,

@@ -304,7 +304,7 @@ export class ClientRequest implements Origin, Owner {
   /** A fault of ours ends this one request and nothing else (DESIGN.md, decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
-    this.core.log.error({ call: this.id, err: error }, "request failed by a fault of the relay");
+    this.core.peerLog.error("request failed by a fault of the relay", this.user, { call: this.id, err: error });
     if (!this.transaction.answered) this.transaction.respond(new SipResponse(500, reasonPhrase(500)));
     this.cancelBranches(false);
     this.change?.refused();

@@ -265,10 +265,8 @@ export class Session implements Owner, TimerOwner {
   /** A fault of ours ends this one session, and closes what it charges (DESIGN.md, decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
-    this.core.log.error(
-      { call: this.facts.call, session: this.id, err: error },
-      "session failed by a fault of the relay",
-    );
+    const { call, user } = this.facts;
+    this.core.peerLog.error("session failed by a fault of the relay", user, { call, session: this.id, err: error });
     const context = this.context;
     const now = this.core.clock.wall();
     if (context.startedAt !== null) void this.charges.ended(context.startedAt, context.byeAt ?? now, "relay: fault");

@@ -251,7 +251,8 @@ export class Transfer implements Owner {
   /** A fault of ours ends this one move; the first session goes on (DESIGN.md, decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
-    this.core.log.error({ session: this.first.id, err: error }, "a move failed by a fault of the relay");
+    const { id, facts } = this.first;
+    this.core.peerLog.error("a move failed by a fault of the relay", facts.user, { session: id, err: error });
     if (!this.transaction.answered) reply(this.transaction, 500);
     this.withdrawRequest();
     this.invitation?.cancel();

@@ -7,8 +7,11 @@ export type Frame =
   | { readonly kind: "message"; readonly bytes: Buffer }
   /** A double CRLF between messages: the peer asks whether the connection lives (RFC 5626 §4.4.1). At most one for each piece. */
   | { readonly kind: "ping" }
-  /** The connection can't be read any further and must be closed. `error` is what to answer before, where there is a head to answer. */
-  | { readonly kind: "error"; readonly reason: string; readonly error?: ParseError };
+  /**
+   * The connection can't be read any further and must be closed. `error` is what to answer before, where there is a head to answer; `bytes`, what is
+   * there of the message, for the log.
+   */
+  | { readonly kind: "error"; readonly reason: string; readonly error?: ParseError; readonly bytes: Buffer };
 
 export interface FrameBounds {
   readonly maxHeadBytes: number;
@@ -167,9 +170,10 @@ export class StreamFramer {
       const request = read.ok ? (read.value.isRequest ? read.value : undefined) : read.error.request;
       error = request && request.method !== "ACK" ? { reason, status, request } : { reason, status };
     }
+    const bytes = this.data.subarray(this.start, this.end);
     this.dead = true;
     this.clear();
-    return error ? { kind: "error", reason, error } : { kind: "error", reason };
+    return error ? { kind: "error", reason, error, bytes } : { kind: "error", reason, bytes };
   }
 }
 

@@ -191,23 +191,24 @@ class Reader {
 
   /** XML 1.0 §4.1 and §4.6: character references and the five predefined entities. Undefined: there is another, and that is refused. */
   private decode(written: string): string | undefined {
-    if (!written.includes("&")) return written;
-    let foreign = false;
-    const plain = written.replace(REFERENCE, (all, decimal, hex, name) => {
-      if (name !== undefined) return PREDEFINED[name]!;
-      const code = decimal !== undefined ? Number(decimal) : hex !== undefined ? Number.parseInt(hex, 16) : -1;
-      if (code > 0 && code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff)) return String.fromCodePoint(code);
-      foreign ||= code < 0;
-      return all;
-    });
-    return foreign && this.options.entities === "refused" ? undefined : plain;
+    let plain = "";
+    let done = 0;
+    for (let at = written.indexOf("&"); at >= 0; at = written.indexOf("&", at + 1)) {
+      const end = endOfReference(written, at + 1);
+      const character = end < 0 ? undefined : characterOf(written.slice(at + 1, end));
+      if (character === undefined) {
+        if (this.options.entities === "refused") return undefined;
+      } else if (character !== "") {
+        plain += written.slice(done, at) + character;
+        done = end + 1;
+      }
+    }
+    return done === 0 ? written : plain + written.slice(done);
   }
 }
 
 const [QUOTE, APOSTROPHE, SLASH, EQUALS, GREATER, QUESTION, BANG] = [0x22, 0x27, 0x2f, 0x3d, 0x3e, 0x3f, 0x21];
 const PREDEFINED: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'" };
-/** One that is known, or the ampersand alone. */
-const REFERENCE = /&(?:#(\d{1,7});|#x([0-9a-fA-F]{1,6});|(amp|lt|gt|quot|apos);)?/g;
 /** XML 1.0 §2.2. */
 const NO_CHARACTER = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/;
 
@@ -236,4 +237,29 @@ function skipSpace(text: string, from: number): number {
 function withoutPrefix(name: string): string | undefined {
   const local = name.slice(name.indexOf(":") + 1);
   return local === "" || local.includes(":") || local === "__proto__" ? undefined : local;
+}
+
+/** The longest is `#x10ffff`. */
+const REFERENCE_CHARS = 8;
+
+/** The place of the semicolon that ends the reference whose name begins at that place; -1: it is none. */
+function endOfReference(text: string, from: number): number {
+  const most = Math.min(text.length, from + REFERENCE_CHARS + 1);
+  for (let i = from; i < most; i++) {
+    const c = text.charCodeAt(i);
+    if (c === 0x3b) return i;
+    if (!(c === 0x23 || (c >= 0x30 && c <= 0x39) || ((c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a))) return -1;
+  }
+  return -1;
+}
+
+/** What a reference stands for; empty where it is a number that is no character, undefined where nobody knows it. */
+function characterOf(name: string): string | undefined {
+  const known = Object.hasOwn(PREDEFINED, name) ? PREDEFINED[name] : undefined;
+  if (known !== undefined || name.charCodeAt(0) !== 0x23) return known;
+  const hex = name.charCodeAt(1) === 0x78;
+  if (!(hex ? /^#x[0-9a-fA-F]{1,6}$/ : /^#[0-9]{1,7}$/).test(name)) return undefined;
+  const code = hex ? Number.parseInt(name.slice(2), 16) : Number(name.slice(1));
+  const is = code > 0 && code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff);
+  return is ? String.fromCodePoint(code) : "";
 }

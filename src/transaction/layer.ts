@@ -4,6 +4,7 @@ import type { ParseError } from "../sip/parse.ts";
 import { responseTo } from "../sip/response.ts";
 import { serialize } from "../sip/serialize.ts";
 import type { Logger } from "../support/log.ts";
+import type { PeerLog } from "../support/peer-log.ts";
 import type { Random } from "../support/random.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
@@ -68,6 +69,7 @@ class Layer implements Transactions, ClientContext {
   private readonly transport: TransportLayer;
   private readonly random: Random;
   private readonly log: Logger | undefined;
+  private readonly peerLog: PeerLog | undefined;
   private readonly bounds: TransactionBounds;
   private user: TransactionUser | undefined;
   private readonly servers = new WireMap<ServerMachine>();
@@ -84,6 +86,7 @@ class Layer implements Transactions, ClientContext {
     this.user = options.user;
     this.random = options.random;
     this.log = options.log;
+    this.peerLog = options.peerLog;
     this.bounds = { ...defaultBounds, ...options.bounds };
     this.durations = durationsOf(options.timers ?? defaultTimers, options.tryingMs);
     this.timers = new TimerQueues(options.clock, (error) => this.failed(error, "transaction timer failed"));
@@ -116,7 +119,7 @@ class Layer implements Transactions, ClientContext {
   received(message: SipMessage, flow: Flow): void {
     try {
       if (message.isRequest) this.receivedRequest(message, flow);
-      else this.receivedResponse(message);
+      else this.receivedResponse(message, flow);
     } catch (error) {
       this.failed(error, "message failed");
     }
@@ -163,14 +166,19 @@ class Layer implements Transactions, ClientContext {
     else this.begin(request, flow, key);
   }
 
-  private receivedResponse(response: SipResponse): void {
+  private receivedResponse(response: SipResponse, flow: Flow): void {
     const cseq = response.cseq;
     const branch = response.via?.params.get("branch");
-    if (!cseq || branch === undefined) return;
+    if (!cseq || branch === undefined) {
+      this.stats.strayResponses++;
+      return;
+    }
     const machine = cseq.method === "CANCEL" ? this.cancels.get(branch) : this.clients.get(branch);
     // RFC 3261 §8.1.3.3: more than one Via, so it was not meant for us. RFC 6026 §8.2: what matches nothing is dropped.
-    if (!machine || machine.method !== cseq.method || response.headers.count("via") > 1) this.stats.strayResponses++;
-    else machine.received(response);
+    if (!machine || machine.method !== cseq.method || response.headers.count("via") > 1) {
+      this.stats.strayResponses++;
+      this.transport.dropped?.useless(flow, "a response that belongs to no request under way");
+    } else machine.received(response);
   }
 
   private receivedAck(ack: SipRequest, flow: Flow): void {
@@ -329,6 +337,7 @@ class Layer implements Transactions, ClientContext {
 
   private failed(error: unknown, what: string): void {
     this.stats.failures++;
-    this.log?.error({ err: error }, what);
+    if (this.peerLog) this.peerLog.error(what, "", { err: error });
+    else this.log?.error({ err: error }, what);
   }
 }

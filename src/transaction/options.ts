@@ -1,5 +1,6 @@
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import type { PeerLog } from "../support/peer-log.ts";
 import type { Random } from "../support/random.ts";
 import type { TransportLayer } from "../transport/types.ts";
 import type { TimerSettings, TransactionUser } from "./types.ts";
@@ -30,6 +31,8 @@ export interface TransactionLayerOptions {
   readonly tryingMs?: number;
   readonly bounds?: Partial<TransactionBounds>;
   readonly log?: Logger;
+  /** In place of `log`, for what a message may bring about again and again. */
+  readonly peerLog?: PeerLog;
 }
 
 /** What happened since the start, for metrics. */

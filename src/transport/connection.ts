@@ -24,8 +24,8 @@ export interface ConnectionOwner {
   readonly bounds: ConnectionBounds;
   /** One whole message. */
   received(bytes: Buffer, connection: Connection): void;
-  /** What came can't be cut into messages any further; the connection is closed after this. */
-  unreadable(error: ParseError, connection: Connection): void;
+  /** What came can't be cut into messages any further; the connection is closed after this. `error.request`: there is something to answer before. */
+  unreadable(error: ParseError, connection: Connection, bytes: Buffer): void;
   /** The peer asked whether the connection lives, and was answered. */
   keptAlive(): void;
   /** Sees all that is sent. */
@@ -142,7 +142,7 @@ export class Connection implements Flow {
         this.owner.keptAlive();
         this.send(PONG);
       } else {
-        if (frame.error) this.owner.unreadable(frame.error, this);
+        this.owner.unreadable(frame.error ?? { reason: frame.reason, status: 400 }, this, frame.bytes);
         this.finish(frame.reason);
       }
     }

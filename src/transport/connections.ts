@@ -31,7 +31,7 @@ export interface ConnectionsOptions {
   readonly clock: Clock;
   readonly bounds: ConnectionsBounds;
   received(bytes: Buffer, connection: Connection): void;
-  unreadable(error: ParseError, connection: Connection): void;
+  unreadable(error: ParseError, connection: Connection, bytes: Buffer): void;
   readonly sending?: ((bytes: Buffer, connection: Connection) => void) | undefined;
   sentTooLate(bytes: Buffer, connection: Connection): void;
   closed(flow: Flow, reason: string): void;
@@ -140,8 +140,8 @@ export class Connections implements ConnectionOwner {
     this.options.received(bytes, connection);
   }
 
-  unreadable(error: ParseError, connection: Connection): void {
-    this.options.unreadable(error, connection);
+  unreadable(error: ParseError, connection: Connection, bytes: Buffer): void {
+    this.options.unreadable(error, connection, bytes);
   }
 
   keptAlive(): void {

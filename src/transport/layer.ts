@@ -5,6 +5,7 @@ import { serialize } from "../sip/serialize.ts";
 import { isAddress, sameHost } from "../support/address.ts";
 import { Connection } from "./connection.ts";
 import { Connections } from "./connections.ts";
+import { DroppedMessages } from "./dropped.ts";
 import { FailedFlow } from "./failed-flow.ts";
 import { Listeners } from "./listeners.ts";
 import {
@@ -45,6 +46,7 @@ class Layer implements Transports {
   private readonly bounds: TransportBounds;
   private readonly parseBounds: ParseBounds;
   private readonly listeners: Listeners;
+  readonly dropped: DroppedMessages;
   private readonly udp: UdpListener[] = [];
   private readonly tcp: Connections;
   private readonly noTcp = new Map<string, number>();
@@ -59,12 +61,13 @@ class Layer implements Transports {
     const { messageBytes, headers } = this.bounds;
     this.parseBounds = { ...defaultBounds, maxMessageBytes: messageBytes, maxHeaders: headers };
     this.listeners = new Listeners(options.listen, options.clock);
+    this.dropped = new DroppedMessages(options.clock, options.peerLog);
     this.tcp = new Connections({
       kind: tcp,
       clock: options.clock,
       bounds: this.bounds,
       received: (bytes, connection) => this.receivedFrame(bytes, connection),
-      unreadable: (error, connection) => this.malformed(error, connection),
+      unreadable: (error, connection, bytes) => this.malformed(error, connection, bytes),
       sending: (bytes, flow) => this.sending(bytes, flow),
       sentTooLate: (bytes, connection) => this.rerouteResponse(bytes, connection),
       closed: (flow, reason) => this.connectionClosed(flow, reason),
@@ -219,13 +222,13 @@ class Layer implements Transports {
     if (request && request.method !== "ACK") stampVia(request, address, port);
     const flow = listener.flowTo(address, request ? responsePort(request, port) : port);
     if (parsed.ok) this.deliver(parsed.value, flow);
-    else this.countMalformed(parsed.error, flow);
+    else this.countMalformed(parsed.error, flow, datagram);
   }
 
   private receivedFrame(bytes: Buffer, connection: Connection): void {
     const parsed = parseMessage(bytes, "stream", this.parseBounds);
     if (!parsed.ok) {
-      this.malformed(parsed.error, connection);
+      this.malformed(parsed.error, connection, bytes);
       if (!parsed.error.request && !beginsAsMessage(bytes)) connection.finish("what came is no SIP");
       return;
     }
@@ -234,13 +237,14 @@ class Layer implements Transports {
   }
 
   /** What came by a connection and is no message. */
-  private malformed(error: ParseError, flow: Flow): void {
+  private malformed(error: ParseError, flow: Flow, bytes: Buffer): void {
     if (error.request) stampVia(error.request, flow.remoteAddress, flow.remotePort);
-    this.countMalformed(error, flow);
+    this.countMalformed(error, flow, bytes);
   }
 
-  private countMalformed(error: ParseError, flow: Flow): void {
+  private countMalformed(error: ParseError, flow: Flow, bytes: Buffer): void {
     this.counts.malformed++;
+    this.dropped.unreadable(flow, error.reason, bytes, error.request && error.status);
     this.user?.malformed(error, flow);
   }
 
@@ -262,8 +266,10 @@ class Layer implements Transports {
     this.counts.messagesIn++;
     if (this.options.tap) this.tapped("in", message, flow);
     // RFC 3261 §18.1.2: a response to a request that we did not send.
-    if (!message.isRequest && !this.listeners.isOurs(message.via)) this.rare.foreignResponses++;
-    else this.user?.received(message, flow);
+    if (!message.isRequest && !this.listeners.isOurs(message.via)) {
+      this.rare.foreignResponses++;
+      this.dropped.useless(flow, "its Via says that the response is for another");
+    } else this.user?.received(message, flow);
   }
 
   // --- connections that end ---

@@ -1,6 +1,7 @@
 import type { SipMessage } from "../sip/message.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import type { PeerLog } from "../support/peer-log.ts";
 import type { ListenOptions } from "./listeners.ts";
 import type { TransportUser } from "./types.ts";
 
@@ -53,6 +54,8 @@ export interface TransportLayerOptions {
   readonly clock: Clock;
   readonly bounds?: Partial<TransportBounds>;
   readonly log?: Logger;
+  /** Says what could not be read. */
+  readonly peerLog?: PeerLog;
   /** Sees every message. What goes out is read anew for it: not for a relay under load. */
   readonly tap?: Tap;
 }

@@ -1,5 +1,6 @@
 import type { SipMessage, SipRequest } from "../sip/message.ts";
 import type { ParseError } from "../sip/parse.ts";
+import type { DroppedMessages } from "./dropped.ts";
 
 export type TransportName = "udp" | "tcp" | "tls" | "ws" | "wss";
 
@@ -45,6 +46,8 @@ export interface TransportUser {
 
 /** The transport layer as those above it see it (RFC 3261 §18). */
 export interface TransportLayer {
+  /** What came and was let fall; undefined: nobody keeps that. */
+  readonly dropped?: DroppedMessages;
   /**
    * Puts a Via with `branch` and our sent-by on top of the request and sends it. A request of more than 1300 bytes that was to go by UDP
    * goes by TCP where that can be had (RFC 3261 §18.1.1). Returns the flow and the bytes for retransmission at once; a connection

@@ -1,0 +1,115 @@
+import type { Clock, TimerHandle } from "./clock.ts";
+import type { Logger } from "./log.ts";
+
+export interface PeerLogOptions {
+  /** Undefined: nobody reads it; what is left out is counted all the same. */
+  readonly log: Logger | undefined;
+  readonly clock: Pick<Clock, "monotonic" | "setTimeout" | "clearTimeout">;
+  /** Lines of one kind for one source in a minute; default 10. */
+  readonly perSource?: number;
+  /** Lines of one kind in a minute, whoever brings them about; default 200. */
+  readonly perKind?: number;
+}
+
+type Level = "debug" | "info" | "warn" | "error";
+
+const WINDOW_MS = 60_000;
+const PER_SOURCE = 10;
+const PER_KIND = 200;
+
+/** What was said of one kind in the present minute. */
+interface Window {
+  readonly level: Level;
+  endsAt: number;
+  lines: number;
+  leftOut: number;
+  /** No larger than `perKind`: whoever comes later says nothing. */
+  sources: Map<string, number>;
+}
+
+/**
+ * The log of everything that a peer can bring about as often as it likes: each kind of line is written a few times a minute for each source, and what
+ * was left out is said at the end of the minute. So no peer fills the disk, and none hides what another does. Kinds are texts of the code, never of a peer.
+ */
+export class PeerLog {
+  /** Lines that were not written. */
+  leftOut = 0;
+  private readonly options: PeerLogOptions;
+  private readonly perSource: number;
+  private readonly perKind: number;
+  private readonly windows = new Map<string, Window>();
+  private timer: TimerHandle | undefined;
+
+  constructor(options: PeerLogOptions) {
+    this.options = options;
+    this.perSource = options.perSource ?? PER_SOURCE;
+    this.perKind = options.perKind ?? PER_KIND;
+  }
+
+  debug(kind: string, source: string, facts: object): void {
+    this.write("debug", kind, source, facts);
+  }
+
+  info(kind: string, source: string, facts: object): void {
+    this.write("info", kind, source, facts);
+  }
+
+  warn(kind: string, source: string, facts: object): void {
+    this.write("warn", kind, source, facts);
+  }
+
+  error(kind: string, source: string, facts: object): void {
+    this.write("error", kind, source, facts);
+  }
+
+  /** Says what was left out so far; nothing is owed afterwards. */
+  close(): void {
+    this.options.clock.clearTimeout(this.timer);
+    this.timer = undefined;
+    for (const [kind, window] of this.windows) this.tellLeftOut(kind, window);
+    this.windows.clear();
+  }
+
+  private write(level: Level, kind: string, source: string, facts: object): void {
+    const now = this.options.clock.monotonic();
+    let window = this.windows.get(kind);
+    if (window === undefined || now >= window.endsAt) {
+      if (window) this.tellLeftOut(kind, window);
+      window = { level, endsAt: now + WINDOW_MS, lines: 0, leftOut: 0, sources: new Map() };
+      this.windows.set(kind, window);
+    }
+    const before = window.sources.get(source) ?? 0;
+    if (before >= this.perSource || window.lines >= this.perKind) {
+      this.leftOut++;
+      window.leftOut++;
+      this.timer ??= this.options.clock.setTimeout(() => this.minuteOver(), WINDOW_MS);
+      return;
+    }
+    window.sources.set(source, before + 1);
+    window.lines++;
+    this.options.log?.[level](facts, kind);
+  }
+
+  private minuteOver(): void {
+    this.timer = undefined;
+    const now = this.options.clock.monotonic();
+    for (const [kind, window] of this.windows) {
+      if (now < window.endsAt) {
+        if (window.leftOut > 0) this.timer ??= this.options.clock.setTimeout(() => this.minuteOver(), WINDOW_MS);
+        continue;
+      }
+      this.tellLeftOut(kind, window);
+      this.windows.delete(kind);
+    }
+  }
+
+  private tellLeftOut(kind: string, { level, leftOut, sources }: Window): void {
+    if (leftOut > 0)
+      this.options.log?.[level]({ leftOut, sources: sources.size }, `${kind}: further lines of this kind`);
+  }
+}
+
+/** What a peer wrote, as it may stand in a log, also in one that programs search: printable ASCII without quotes and backslashes, and short. */
+export function shown(text: string, length = 64): string {
+  return text.slice(0, length).replace(/[^\x20-\x7e]|["\\]/g, "?");
+}
