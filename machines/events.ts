@@ -55,6 +55,7 @@ export type SessionEvent =
   | { readonly type: "bye"; readonly from: Side; readonly at: number; readonly payload: Payload }
   | { readonly type: "bye.answered"; readonly by: Side; readonly at: number; readonly payload: Payload }
   | { readonly type: "bye.failed"; readonly by: Side; readonly at: number }
+  | { readonly type: "bye.late"; readonly at: number }
   | { readonly type: "change"; readonly from: Side; readonly payload: Payload }
   | { readonly type: "change.done" }
   | { readonly type: "service.change"; readonly from: Side; readonly payload: Payload; readonly wanted: Payload }

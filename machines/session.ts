@@ -77,7 +77,7 @@ export const sessionMachine = setup({
     relayBye: providedAtStart,
     /** Sends a BYE of the relay's own, with Reason, to each end in `leaving`. */
     sendByes: providedAtStart,
-    /** Answers a BYE at once: it crossed another, or there is no dialog to end. */
+    /** Answers a BYE for which there is nothing else to do: it crossed another, or there is no dialog to end. What it charges is taken (M16). */
     answerBye: providedAtStart,
     /** Takes the charges out of the app server's answer to BYE (M16). */
     collectCharges: providedAtStart,
@@ -107,9 +107,9 @@ export const sessionMachine = setup({
     close: providedAtStart,
 
     startClock: assign({ startedAt: ({ event }) => ("at" in event ? event.at : null) }),
-    stopClock: assign({ endedAt: ({ event }) => ("at" in event ? event.at : null) }),
+    stopClock: assign({ endedAt: ({ context, event }) => context.endedAt ?? ("at" in event ? event.at : null) }),
     /** Nobody passed on an answer to BYE: the session ended when the BYE was sent. */
-    stopClockAtBye: assign({ endedAt: ({ context }) => context.byeAt }),
+    stopClockAtBye: assign({ endedAt: ({ context }) => context.endedAt ?? context.byeAt }),
     noteBye: assign(({ event }) =>
       event.type === "bye" ? { byeAt: event.at, endedBy: event.from, leaving: [otherSide(event.from)] } : {},
     ),
@@ -152,6 +152,7 @@ export const sessionMachine = setup({
   },
   guards: {
     isFromClient: ({ event }) => event.type === "bye" && event.from === "client",
+    clientWaits: ({ context }) => context.endedBy === "client",
     keepsServer: ({ event }) => event.type === "change.taken" && event.keepsServer,
     clockStartsAtAnswer: ({ context }) => context.clock === "answer",
     isLastToLeave: ({ context, event }) =>
@@ -294,20 +295,30 @@ export const sessionMachine = setup({
         },
       },
     },
-    /** One end hung up; its BYE was passed on and waits for the other's answer (M11). */
+    /** One end hung up; its BYE was passed on and waits for the other's answer (M11), for a while. */
     terminating: {
       entry: "relayBye",
       on: {
         charge: { actions: "recordCharge" },
+        bye: [
+          // The client hears its 200 now: from then on it pays for nothing (M12).
+          { guard: "isFromClient", actions: ["stopClock", "answerBye"] },
+          { actions: "answerBye" },
+        ],
+        "bye.late": [
+          { guard: "clientWaits", target: "terminated", actions: "stopClock" },
+          { target: "terminated", actions: "stopClockAtBye" },
+        ],
         "bye.answered": { target: "terminated", actions: ["stopClock", "collectCharges"] },
         "bye.failed": { target: "terminated", actions: "stopClockAtBye" },
       },
     },
-    /** The relay ends the session by itself and waits until each end in `leaving` has answered or was given up. */
+    /** The relay ends the session by itself and waits until each end in `leaving` has answered or was given up, for a while. */
     leaving: {
       entry: "sendByes",
       on: {
         charge: { actions: "recordCharge" },
+        "bye.late": { target: "terminated", actions: "stopClockAtBye" },
         "bye.answered": [
           { guard: "isLastToLeave", target: "terminated", actions: ["stopClockAtBye", "collectCharges"] },
           { actions: ["noteGone", "collectCharges"] },

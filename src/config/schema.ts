@@ -274,6 +274,7 @@ export const configSchema = z.strictObject({
     .strictObject({
       silentS: seconds(0.1, 180).default(8),
       furtherAnswersS: seconds(0, 180).default(30),
+      byeAnswerS: seconds(0.1, 30).default(4),
       probeS: seconds(0, 86_400).default(60),
       moveReportsS: seconds(1, 3_600).default(180),
       maxDurationS: seconds(1, 2_000_000).default(86_400), // a timer of Node takes 24 days at most

@@ -42,6 +42,11 @@ export class SessionCharges {
     return this.opened;
   }
 
+  /** Makes the book, for whoever may charge without knowing of each other. */
+  open(): void {
+    void this.book;
+  }
+
   /** Undefined: nothing was charged yet. */
   get bookIfAny(): ChargeBook | undefined {
     return this.opened;

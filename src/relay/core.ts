@@ -87,11 +87,14 @@ export interface Core {
   readonly transfersByTag: TokenMap<Transfer>;
   /** Legs whose peer is reached by a connection of the peer's own making. */
   readonly legsByFlow: Map<Flow, Set<Leg>>;
+  /** Sessions that are over and whose app server has not answered BYE yet: what it charges in its answer still counts (M16). */
+  readonly byesUnanswered: Set<Session>;
   /** Ends of sessions on their way to the disk, with the answers that wait for them. */
   readonly ending: Outstanding;
   readonly counters: Counters;
-  /** True while the relay takes no new sessions because it is about to stop. */
+  /** True while the relay takes no new sessions because it is about to stop; and when it is to stop now. */
   draining: boolean;
+  hurried: boolean;
 
   /** Hands over the addresses of a URI, best first, none if there are none; at once where it names an address (RFC 3263). */
   resolve(uri: SipUri, found: (destinations: readonly Destination[]) => void): void;
@@ -107,6 +110,8 @@ export interface Counters {
   established: number;
   changed: number;
   ended: number;
+  /** Sessions in which whoever hung up did not wait any longer for an answer to BYE. */
+  byesUnanswered: number;
   charges: number;
   chargesRefused: number;
   /** Prepaid: requests refused, and sessions ended, for want of credit. */

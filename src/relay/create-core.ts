@@ -48,6 +48,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     established: 0,
     changed: 0,
     ended: 0,
+    byesUnanswered: 0,
     charges: 0,
     chargesRefused: 0,
     creditRefused: 0,
@@ -88,8 +89,10 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     transfersByTag: new TokenMap(),
     legs: new TokenMap(),
     legsByFlow: new Map(),
+    byesUnanswered: new Set(),
     ending: new Outstanding(),
     counters,
     draining: false,
+    hurried: false,
   };
 }

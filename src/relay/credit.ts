@@ -73,6 +73,10 @@ export class Credit {
   /** Events so far, for their ids. */
   private events = 0;
   private closed = false;
+  /** The session has ended: its hold is settled when that is billed. */
+  private over = false;
+  /** Of the session's cost, what was held by the time that its hold was settled. */
+  private settled: Micros = 0;
   private timer: TimerHandle;
   /** One call to the store after the other. */
   private turn: Promise<unknown> = Promise.resolve();
@@ -125,12 +129,13 @@ export class Credit {
       if (sum.currency !== currency)
         return { kind: "prepaid", text: `the balance is in ${currency}, the charge in ${sum.currency}` };
       const charged = microsUp(sum);
-      const need = this.timeCost(this.coveredMs) + charged;
-      if (need > this.held) {
-        const outcome = await this.raise(need + this.slack, need, charged);
+      const need = this.timeCost(this.coveredMs) + charged - this.settled;
+      if (need > this.held || this.over) {
+        let outcome = await this.raise(this.over ? need : need + this.slack, need, charged);
+        if (this.over && !outcome.ok && outcome.why === "gone") outcome = await this.holdAnew(charged);
         if (!outcome.ok && outcome.why !== "unknown") return { kind: "prepaid", text: WHY[outcome.why] };
         if (!outcome.ok && !this.trusts) throw new Error(CREDIT_UNKNOWN); // may be tried again
-        this.report();
+        if (!this.over) this.report();
         this.arm();
       }
       this.charged = charged;
@@ -140,11 +145,20 @@ export class Credit {
 
   /** The session is over, or came to nothing: then what is held, less what was charged all the same, is given back. */
   close(started: boolean): void {
+    this.over = started;
     if (this.closed) return;
     this.closed = true;
     this.core.clock.clearTimeout(this.timer);
     if (started) return; // its end settles it, in whatever order hold and end reach the store
     this.core.ending.add(this.inTurn(() => this.giveBack()));
+  }
+
+  /** Billing has settled the hold with the session's end: what is charged all the same is held by itself, until it is billed too. */
+  private holdAnew(charged: Micros): Promise<Outcome> {
+    this.settled = this.timeCost(this.coveredMs) + this.charged;
+    this.held = 0;
+    const more = charged - this.charged;
+    return this.raise(more, more, charged);
   }
 
   /** When the money is used up, as it stands; undefined: never by time. */

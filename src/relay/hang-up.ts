@@ -21,6 +21,7 @@ export function relayBye(session: Session, event: SessionEventOf<"bye">, context
   const to = context.leaving[0]!;
   const { request } = session.bye;
   if (event.from === "server") session.byeCharges = session.charges.collect(request);
+  session.awaitByeAnswer();
   sendBye(session, to, (bye) => {
     session.core.border.pass(request, bye, to);
     if (to === "server") return;
@@ -35,6 +36,7 @@ export function sendByes(session: Session, context: SessionContext): void {
   const cause = CAUSES[why] ?? 480;
   // RFC 3326: says why nobody hung up and the session is over all the same. What stands behind a colon is for the log: it tells of the other end.
   const reason = formatReason(cause, why.split(":", 1)[0]!);
+  session.awaitByeAnswer();
   for (const side of context.leaving)
     sendBye(session, side, (bye) => {
       bye.headers.add("Reason", reason);
@@ -53,7 +55,15 @@ const CAUSES: Readonly<Record<string, number>> = {
 function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
   const { actor, core } = session;
   const leg = session.leg(to);
-  const failed = () => actor.send({ type: "bye.failed", by: to, at: core.clock.wall() });
+  const failed = () => {
+    over();
+    actor.send({ type: "bye.failed", by: to, at: core.clock.wall() });
+  };
+  const over = () => {
+    if (to !== "server") return;
+    session.serverOwes = false;
+    core.byesUnanswered.delete(session);
+  };
   if (!leg || (to === "client" && !leg.confirmed)) {
     leg?.unwanted?.();
     failed();
@@ -61,8 +71,13 @@ function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): v
   }
   const bye = leg.request("BYE");
   fill(bye);
+  session.serverOwes ||= to === "server";
   leg.send(bye, {
-    final: (response) => actor.send({ type: "bye.answered", by: to, at: core.clock.wall(), payload: response }),
+    final: (response) => {
+      over();
+      if (session.closed) collectLate(session, to, response);
+      else actor.send({ type: "bye.answered", by: to, at: core.clock.wall(), payload: response });
+    },
     timeout: failed,
     transportError: failed,
   });
@@ -83,6 +98,12 @@ export function collectCharges(session: Session, event: SessionEventOf<"bye.answ
   if (event.by === "server") void session.charges.collect(response);
 }
 
+/** The app server has answered BYE after nobody waited for it any longer. Its charges came in time, and are answered for by nobody. */
+function collectLate(session: Session, by: Side, response: SipResponse): void {
+  const charged = by === "server" ? session.charges.collect(response) : undefined;
+  if (charged) session.core.ending.add(charged);
+}
+
 export function recordEnd(session: Session, context: SessionContext): void {
   const { core } = session;
   if (context.endedBy !== "change") core.counters.ended++;
@@ -94,6 +115,7 @@ export function recordEnd(session: Session, context: SessionContext): void {
   // Where the next part has taken over, its start says when this one ended.
   if (context.endedBy === "change") session.recorded = session.charges.settled();
   else session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");
+  if (session.serverOwes) session.charges.open(); // there is one book, whatever comes first
   core.ended.add(session, endedAt);
 }
 

@@ -196,14 +196,17 @@ export async function startRelay(options: {
     reload: (next) => directory.reload(next),
     close: async ({ drainMs }) => {
       core.draining = true;
-      if (drainMs === 0) endAll(core);
+      if (drainMs === 0) {
+        core.hurried = true;
+        endAll(core);
+      }
       closing ??= emptied(core, drainMs).then(closeStores);
       await closing;
     },
   };
 }
 
-/** How long the rest may take after the drain: answers to our own BYEs, and the journal's last publications. */
+/** How long the rest may take after the drain: answers to BYEs, and the journal's last publications. */
 const LAST_BYES_MS = 2_000;
 const DRAIN_JOURNAL_MS = 5_000;
 
@@ -213,18 +216,34 @@ function resolveWith(resolver: Resolver, uri: SipUri, found: (destinations: read
   else found(resolved.ok ? resolved.value : []);
 }
 
-/** Resolves when no session is left: by themselves for `drainMs`, then ended with BYE, then put on record as they are. */
+/**
+ * Resolves when no session is left: by themselves for `drainMs`, then ended with BYE, then put on record as they are. What app servers charge in
+ * their answers to BYE is waited for as long as one may come (timer F), unless somebody is in a hurry.
+ */
 async function emptied(core: Core, drainMs: number): Promise<void> {
-  await untilEmpty(core, drainMs);
+  await until(core, drainMs, () => core.sessions.size + core.requests.size === 0);
   endAll(core);
-  await untilEmpty(core, LAST_BYES_MS);
+  await until(core, LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
   const now = core.clock.wall();
   const left = core.sessions.values().map(async (session) => {
     const { startedAt, byeAt } = session.context;
-    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? now, "relay: stopped");
+    if (session.bye) {
+      session.actor.send({ type: "bye.late", at: now }); // somebody waits for an answer
+      return;
+    }
     session.close();
+    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? now, "relay: stopped");
   });
   await Promise.allSettled(left);
+  if (core.byesUnanswered.size > 0 && !core.hurried)
+    core.log.info({ sessions: core.byesUnanswered.size }, "waiting for answers to BYE, which may bring charges");
+  await until(core, 64 * core.config.timers.t1Ms, () => core.byesUnanswered.size === 0 || core.hurried);
+  for (const { id, appServer } of core.byesUnanswered)
+    core.log.warn(
+      { session: id, appServer: appServer.id },
+      "the relay stops, and its BYE is not answered: charges in an answer would be lost",
+    );
+  await core.ending.settled();
 }
 
 /** What waits for an answer is cancelled, what is established is ended by BYE. */
@@ -233,11 +252,11 @@ function endAll(core: Core): void {
   for (const session of core.sessions.values()) session.end("the relay stops");
 }
 
-async function untilEmpty(core: Core, withinMs: number): Promise<void> {
-  const until = core.clock.wall() + withinMs;
-  while (core.sessions.size + core.requests.size > 0 && core.clock.wall() < until) await pause(core.clock, POLL_MS);
+async function until({ clock, ending }: Core, withinMs: number, isOver: () => boolean): Promise<void> {
+  const dueAt = clock.wall() + withinMs;
+  while (!isOver() && clock.wall() < dueAt) await pause(clock, POLL_MS);
   // The answers to the last BYEs wait for the disk.
-  await core.ending.settled();
+  await ending.settled();
 }
 
 /** Resolves with the promise, or after `ms` without it. */
@@ -286,6 +305,7 @@ function metricsOf(parts: {
       ...(freeDiskBytes !== undefined && { journalFreeDiskBytes: freeDiskBytes }),
       journalFull: journal.full ? 1 : 0,
       recordsWaiting: core.laterRecords.size,
+      byesUnanswered: core.byesUnanswered.size,
       draining: core.draining ? 1 : 0,
     },
   };

@@ -28,7 +28,7 @@ import type { Transfer } from "./transfer.ts";
  * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
  * (machines/session.ts); session-actions.ts is what the chart's actions do with it.
  */
-export class Session implements Owner, TimerOwner {
+export class Session implements Owner, TimerOwner<"look" | "bye"> {
   readonly id: string;
   readonly core: Core;
   readonly appServer: AppServer;
@@ -52,6 +52,8 @@ export class Session implements Owner, TimerOwner {
   /** The BYE of whoever hung up, until it is answered, and what the other end said to it. */
   bye: ServerTransaction | undefined;
   byeAnswer: SipResponse | undefined;
+  /** The app server has not answered BYE. */
+  serverOwes = false;
   /** What becomes of the charges in the app server's own BYE. */
   byeCharges: Promise<Outcome> | undefined;
   /** Why the INVITE is cancelled, for Reason (RFC 3326). */
@@ -69,7 +71,8 @@ export class Session implements Owner, TimerOwner {
   closed = false;
   /** Resolves when the end is on record. */
   recorded: Promise<void> = DONE;
-  private lookTimer: Timer | undefined;
+  /** Until both ends are looked at again; once BYE is on its way, until nobody waits any longer for its answer. */
+  private timer: Timer | undefined;
   private endTimer: TimerHandle;
 
   /** `request`: the one that it is a branch of; undefined where both ends agree already. */
@@ -198,10 +201,26 @@ export class Session implements Owner, TimerOwner {
     this.lookAgain();
   }
 
+  /**
+   * BYE is on its way, and whoever hung up waits: until its own timer F would be too long, and costs the client its time (RFC 3261 §17.1.2,
+   * RFC 4320 §4.2). No end is looked at any more: a later request would overtake a BYE that is lost and sent again, which is refused then
+   * (RFC 3261 §12.2.2).
+   */
+  awaitByeAnswer(): void {
+    const { timers, config } = this.core;
+    timers.stop(this.timer);
+    this.timer = timers.start(this, "bye", config.session.byeAnswerS * 1000);
+  }
+
+  timerFired(name: "look" | "bye"): void {
+    if (name === "bye") {
+      this.core.counters.byesUnanswered++;
+      this.actor.send({ type: "bye.late", at: this.core.clock.wall() });
+    } else this.look();
+  }
+
   /** Now and then: are both ends still there, and is the greatest duration over before the next look? */
-  timerFired(): void {
-    // After a BYE nothing more may be sent: it would overtake a BYE that is lost and sent again, which is refused then (RFC 3261 §12.2.2).
-    if (this.context.byeAt !== null) return;
+  private look(): void {
     if (this.core.config.session.probeS > 0) {
       if (this.client) this.probe(this.client);
       if (this.server) this.probe(this.server);
@@ -237,7 +256,7 @@ export class Session implements Owner, TimerOwner {
 
   close(): void {
     const { clock, sessions, directory } = this.core;
-    this.core.timers.stop(this.lookTimer);
+    this.core.timers.stop(this.timer);
     clock.clearTimeout(this.endTimer);
     this.change?.abort();
     this.takesOver?.dropped(this);
@@ -247,6 +266,7 @@ export class Session implements Owner, TimerOwner {
     this.server?.close();
     this.credit?.close(this.context.startedAt !== null);
     this.closed = true;
+    if (this.serverOwes) this.core.byesUnanswered.add(this);
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 
@@ -254,7 +274,7 @@ export class Session implements Owner, TimerOwner {
     const { clock, timers, config } = this.core;
     const { probeS } = config.session;
     const lookMs = probeS > 0 ? probeS * 1000 : NO_PROBE_LOOK_MS;
-    this.lookTimer = timers.start(this, "look", lookMs);
+    this.timer = timers.start(this, "look", lookMs);
     const leftMs = this.endsAt - clock.wall();
     if (leftMs > lookMs) return;
     // Only now a timer of its own: few sessions last that long.

@@ -1,4 +1,4 @@
-import { expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { CHARGE_JSON, PACKAGE } from "../../src/charging/charge-body.ts";
 import { DOMAIN, lines, USER } from "./portal.ts";
 import { RelayChild } from "./relay-child.ts";
@@ -89,6 +89,35 @@ it("at SIGTERM cancels what still rings when its time is over, and the client he
   server.answer(ringing, 487);
   client.ack(invite, await client.nextResponse(487));
   expect(await process.exit).toEqual({ code: 0, signal: null });
+});
+
+describe("at SIGTERM an app server that answers BYE late", () => {
+  async function late() {
+    const all = await open(0.1);
+    const { client, server, process } = all;
+    await establish(client, server, "wine");
+    process.child.kill("SIGTERM");
+    client.answer(await client.nextRequest("BYE"), 200);
+    const bye = await server.nextRequest("BYE");
+    await process.says(/waiting for answers to BYE/);
+    return { ...all, bye };
+  }
+  const visit = "wine, ended by relay: stopped: 0.50 EUR";
+
+  it("is waited for, and what it charges is on the bill (M16)", async () => {
+    const { relay, server, process, bye } = await late();
+    server.answer(bye, 200, { body: CHARGE, type: CHARGE_JSON });
+    expect(await process.exit).toEqual({ code: 0, signal: null });
+    expect(lines(await relay.bill())).toEqual([visit, "1 x Riesling by bye: 12.50 EUR"]);
+  });
+
+  it("is waited for no longer at a second SIGTERM, which the log says", async () => {
+    const { relay, process } = await late();
+    process.child.kill("SIGTERM");
+    await process.says(/charges in an answer would be lost/);
+    expect(await process.exit).toEqual({ code: 0, signal: null });
+    expect(lines(await relay.bill())).toEqual([visit]);
+  });
 });
 
 it("at SIGTERM stops within its time although nobody answers its BYEs, and the session is on the bill", async () => {

@@ -40,6 +40,7 @@ const session: SessionEvent[] = [
   { type: "bye.answered", by: "server", at: 5, payload: null },
   { type: "bye.failed", by: "client", at: 6 },
   { type: "bye.failed", by: "server", at: 6 },
+  { type: "bye.late", at: 6 },
   { type: "change", from: "client", payload: null },
   { type: "change.done" },
   { type: "service.change", from: "client", payload: null, wanted: null },

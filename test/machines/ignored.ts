@@ -102,7 +102,7 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
     },
     {
       states: ["inviting", "cancelling", "answered", "established"],
-      events: ["bye.answered", "bye.failed"],
+      events: ["bye.answered", "bye.failed", "bye.late"],
       why: "no BYE of the relay's is under way",
     },
     {

@@ -74,11 +74,36 @@ describe("the chart session", () => {
     expect(session.context.endedAt).toBe(9000);
   });
 
+  it("lets nobody who hung up wait too long for the other's answer; the client's time ends with the 200 that it gets then (M12)", () => {
+    const late: SessionEvent = { type: "bye.late", at: 13_000 };
+    const client = having(answer, ack, bye("client"));
+    expect(client.send(late)).toEqual(END);
+    expect(client.context).toMatchObject({ endedAt: 13_000, endedBy: "client" });
+    // The app server hung up, and the client is not there to hear of it.
+    const server = having(answer, ack, bye("server"));
+    expect(server.send(late)).toEqual(END);
+    expect(server.context).toMatchObject({ endedAt: 9_000, endedBy: "server" });
+    const relay = having(answer, ack, end);
+    expect(relay.send(gone("client"), late)).toEqual(["collectCharges", ...END]);
+    expect(relay.context).toMatchObject({ endedAt: 8_000, endedBy: "relay: drained" });
+  });
+
   it("answers a BYE that crosses another", () => {
     const session = having(answer, ack, bye("client"));
     expect(session.send(bye("server"))).toEqual(["answerBye"]);
     expect(session.state).toBe("terminating");
   });
+
+  it.each([gone("client", 12_000), notGone("client"), { type: "bye.late", at: 13_000 } as const])(
+    "stops the clock with the 200 to a client's BYE that crosses the app server's, whatever follows (M12)",
+    (then) => {
+      const session = having(answer, ack, bye("server"));
+      expect(session.send(bye("client", 9_100))).toEqual(["answerBye"]);
+      expect(session.context.endedAt).toBe(9_100);
+      session.send(then);
+      expect(session.context).toMatchObject({ endedAt: 9_100, endedBy: "server" });
+    },
+  );
 
   it("takes charges while it lasts and until it has ended (M14)", () => {
     expect(having(answer, ack).send(charge)).toEqual(["recordCharge"]);
