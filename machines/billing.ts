@@ -1,6 +1,7 @@
 import { assign, setup } from "xstate";
 import type { ChargeMade, SessionEnded, SessionFacts, SessionStarted } from "../src/charging/events.ts";
 import type { Tariff } from "../src/charging/tariff.ts";
+import type { Terms } from "../src/charging/terms.ts";
 import { providedAtStart } from "./provided.ts";
 
 /** The account's events are the charging events themselves, and the end of the window for late charges. */
@@ -27,6 +28,8 @@ export interface BillingContext {
   readonly previous?: SessionFacts["previous"];
   /** The terms, while the session runs: what it takes to end one whose relay was killed. */
   readonly tariff: Tariff | null;
+  /** The same of taxes and what was agreed with the app server. */
+  readonly terms?: Terms | undefined;
   readonly startedAt: number | null;
   readonly endedAt: number | null;
   readonly endedBy: string | null;
@@ -55,7 +58,8 @@ export const billingMachine = setup({
     noteEnd: assign(({ context, event }) => {
       if (event.type !== "session.ended") return {};
       const dueAt = context.windowMs > 0 ? event.at + context.windowMs : null;
-      return { startedAt: event.startedAt, endedAt: event.at, endedBy: event.endedBy, dueAt, tariff: null };
+      const ended = { startedAt: event.startedAt, endedAt: event.at, endedBy: event.endedBy, dueAt, tariff: null };
+      return context.terms ? { ...ended, terms: undefined } : ended;
     }),
     noteClosed: assign({ dueAt: null }),
   },
@@ -73,6 +77,7 @@ export const billingMachine = setup({
     appServer: session.appServer,
     call: session.call,
     tariff: session.tariff ?? null,
+    ...(session.terms && { terms: session.terms }),
     windowMs,
     ...(session.hold !== undefined && { hold: session.hold }),
     ...(session.previous && { previous: session.previous }),

@@ -9,10 +9,11 @@ import type {
 } from "./billing-store.ts";
 import type { CreditStore } from "./credit-store.ts";
 import type { SessionFacts } from "./events.ts";
-import { add, formatAmount, type Money, money, round, zero } from "./money.ts";
-import { addToTotal, noTotal, sumOf } from "./month-total.ts";
+import { add, formatAmount, type Money, money, zero } from "./money.ts";
+import { amountOf, Sums, sumOf, withoutTerms } from "./month-total.ts";
 import { type PrepaidLine, prepaidLine } from "./prepaid-bill.ts";
-import { addedTax, type Tax, type TaxLine, taxLines } from "./tax.ts";
+import { TaxedSums, type TaxLine } from "./tax.ts";
+import type { AppliedTax } from "./terms.ts";
 
 /** One user's bill for one month (M18): every service on it, amounts as exact decimal strings, in an order that depends on nothing but the entries. */
 export interface Bill {
@@ -44,7 +45,7 @@ export interface BillTotal {
   readonly amount: string;
   /** Taxes that come on top of it, where there are any. */
   readonly tax?: string;
-  /** What is to be paid: `amount`, rounded half up to the minor unit, once, and `tax`. */
+  /** What is to be paid: `amount`, rounded, and `tax` (see `TaxedSums`). */
   readonly due: string;
 }
 
@@ -55,7 +56,12 @@ export interface ServiceBill {
   /** By `at`. */
   readonly sessions: readonly SessionBill[];
   /** By `at`. */
-  readonly corrections: readonly Omit<CorrectionEntry, "kind" | "user" | "month" | "service">[];
+  readonly corrections: readonly (Omit<CorrectionEntry, "kind" | "user" | "month" | "service" | "terms"> & Taxed)[];
+}
+
+/** Of the terms, what is the user's business. */
+export interface Taxed {
+  readonly taxes?: readonly AppliedTax[];
 }
 
 export interface SessionBill {
@@ -64,9 +70,9 @@ export interface SessionBill {
   /** Its start; where its time is on another month's bill or not there yet, its first charge. Milliseconds since 1970. */
   readonly at: number;
   readonly previous?: NonNullable<SessionFacts["previous"]>;
-  readonly time?: Omit<TimeEntry, SharedByBill>;
+  readonly time?: Omit<TimeEntry, SharedByBill> & Taxed;
   /** By `at`. */
-  readonly items: readonly Omit<ItemEntry, SharedByBill>[];
+  readonly items: readonly (Omit<ItemEntry, SharedByBill> & Taxed)[];
   readonly totals: readonly SessionTotal[];
 }
 
@@ -81,8 +87,8 @@ export interface CallBill {
   readonly totals: readonly SessionTotal[];
 }
 
-/** What stands at the head of bill, service or session, and need not be repeated on each line. */
-type SharedByBill = "kind" | "user" | "month" | "service" | "session" | "appServer" | "call" | "previous";
+/** What stands at the head of bill, service or session, and need not be repeated on each line; and what was agreed with the app server. */
+type SharedByBill = "kind" | "user" | "month" | "service" | "session" | "appServer" | "call" | "previous" | "terms";
 
 const PAGE = 1_000;
 /** With more entries than this a bill holds the sums only. */
@@ -100,31 +106,35 @@ export async function makeBill(
   store: BillSources,
   user: string,
   month: string,
-  { maxEntries = MAX_BILL_ENTRIES, taxes = [] }: { readonly maxEntries?: number; readonly taxes?: readonly Tax[] } = {},
+  { maxEntries = MAX_BILL_ENTRIES }: { readonly maxEntries?: number } = {},
 ): Promise<Bill> {
   let sums = await store.billing.totals(user, month);
   const detailed = countEntries(sums) <= maxEntries;
   const sessions = new Map<string, SessionLines>();
   const corrections: CorrectionEntry[] = [];
-  if (detailed) {
+  const charged = new TaxedSums();
+  // What is paid from a balance is rounded session by session: that, the sums cannot tell.
+  if (detailed || sums.some(({ prepaid }) => prepaid)) {
     // Added up anew: entries that were written since the sums were read are in both, or in neither.
-    const added = new Sums();
+    const added = new Sums("user");
     for await (const entry of entriesOfMonth(store.billing, user, month)) {
       added.add(entry);
+      addCharge(charged, entry);
+      if (!detailed) continue;
       if (entry.kind === "correction") corrections.push(entry);
       else collect(sessions, entry);
     }
     sums = added.all();
-  }
+  } else for (const sum of sums) if (sum.currency !== "") charged.add(sumOf(sum), sum.terms?.taxes);
   const made = [...sessions.values()].map((lines) => ({ service: lines.service, session: sessionBill(lines) }));
   const prepaid = await prepaidLine(store.credit, user, month);
   return {
     user,
     month,
     detailed,
-    services: services(sums, made, corrections),
+    services: services(withoutTerms(sums), made, corrections),
     calls: linked(made),
-    ...payable(sums, taxes),
+    ...payable(charged),
     ...(prepaid && { prepaid }),
   };
 }
@@ -134,10 +144,26 @@ export function countEntries(sums: readonly MonthTotal[]): number {
   return sums.reduce((count, { sessions, charges, corrections = 0 }) => count + sessions + charges + corrections, 0);
 }
 
-/** What sums come to, with taxes. */
-export function payable(sums: readonly MonthTotal[], taxes: readonly Tax[]): Pick<Bill, "taxes" | "totals"> {
-  const lines = taxLines(sums, taxes);
-  return { taxes: lines, totals: totals(sums, lines) };
+/** Adds an entry to what is to be paid. What is paid from a balance is rounded as it was taken: with its session, or alone. */
+export function addCharge(charged: TaxedSums, entry: Entry): void {
+  const amount = amountOf(entry);
+  if (!amount) return;
+  const within = entry.prepaid ? (entry.kind === "correction" ? entry.id : entry.session) : "";
+  charged.add(amount, entry.terms?.taxes, within);
+}
+
+/** What charges come to, with taxes. */
+export function payable(charged: TaxedSums): Pick<Bill, "taxes" | "totals"> {
+  const all = charged.payable();
+  return {
+    taxes: all.flatMap(({ taxes }) => taxes),
+    totals: all.map(({ currency, charged, added, due, taxes }) => ({
+      currency,
+      amount: formatAmount(charged),
+      ...(taxes.some(({ included }) => !included) && { tax: formatAmount(added) }),
+      due: formatAmount(due),
+    })),
+  };
 }
 
 /** All entries of a user's month, page by page, by `at`. */
@@ -155,20 +181,6 @@ export async function* allPages(
     yield* page.entries;
     after = page.next;
   } while (after !== undefined);
-}
-
-/** Adds entries up as the store does. */
-export class Sums {
-  private readonly sums = new Map<string, MonthTotal>();
-
-  add(entry: Entry): void {
-    const key = `${entry.service}\n${entry.currency}`;
-    this.sums.set(key, addToTotal(this.sums.get(key) ?? noTotal(entry.service, entry.currency), entry));
-  }
-
-  all(): MonthTotal[] {
-    return [...this.sums.values()];
-  }
 }
 
 interface SessionLines {
@@ -221,7 +233,9 @@ function services(
       service,
       sums: sums.sort((a, b) => order(a.currency, b.currency)),
       sessions: sessions.sort(byStart),
-      corrections: corrections.map(({ kind: _kind, user: _user, month: _month, service: _service, ...rest }) => rest),
+      corrections: corrections.map(({ kind: _kind, user: _user, month: _month, service: _service, ...rest }) =>
+        taxed(rest),
+      ),
     }))
     .sort((a, b) => order(a.service, b.service));
 }
@@ -281,7 +295,12 @@ function callBill(parts: readonly Placed[]): CallBill {
   };
 }
 
-function withoutShared<T extends TimeEntry | ItemEntry>(entry: T): Omit<T, SharedByBill> {
+/** The taxes alone in place of the terms. */
+export function taxed<T extends Pick<Entry, "terms">>({ terms, ...rest }: T): Omit<T, "terms"> & Taxed {
+  return terms?.taxes ? { ...rest, taxes: terms.taxes } : rest;
+}
+
+function withoutShared<T extends TimeEntry | ItemEntry>(entry: T): Omit<T, SharedByBill> & Taxed {
   const {
     kind: _kind,
     user: _user,
@@ -291,25 +310,10 @@ function withoutShared<T extends TimeEntry | ItemEntry>(entry: T): Omit<T, Share
     appServer: _appServer,
     call: _call,
     previous: _previous,
+    terms,
     ...rest
   } = entry;
-  return rest;
-}
-
-function totals(sums: readonly MonthTotal[], taxes: readonly TaxLine[]): BillTotal[] {
-  const found = new Map<string, Money>();
-  for (const sum of sums) {
-    if (sum.currency !== "") found.set(sum.currency, add(found.get(sum.currency) ?? zero(sum.currency), sumOf(sum)));
-  }
-  return [...found.values()]
-    .map((sum) => {
-      const { currency } = sum;
-      const tax = addedTax(taxes, currency);
-      const hasTax = taxes.some((line) => !line.included && line.currency === currency);
-      const due = formatAmount(add(round(sum, "half-up"), tax));
-      return { currency, amount: formatAmount(sum), ...(hasTax && { tax: formatAmount(tax) }), due };
-    })
-    .sort((a, b) => order(a.currency, b.currency));
+  return terms?.taxes ? { ...rest, taxes: terms.taxes } : rest;
 }
 
 /** By code units: the same on every machine, whatever its language. */

@@ -1,5 +1,6 @@
 import type { BillingContext } from "../../machines/billing.ts";
 import type { ChargingEvent, CorrectionMade, NoticeEvent, SessionFacts } from "./events.ts";
+import type { Terms } from "./terms.ts";
 
 /*
  * What billing keeps, as a port (DESIGN.md, decision 7). An adapter needs nothing but atomic writes of single documents: an
@@ -35,6 +36,10 @@ interface EntryBase {
   readonly currency: string;
   /** Exact decimal; time is rounded by its tariff, the product of unit price and quantity is not. */
   readonly amount: string;
+  /** Taxes and what was agreed with the app server at the time of the event; undefined: nothing. */
+  readonly terms?: Terms;
+  /** It is paid from a balance: rounded with its session, as it is taken, and not with the month. */
+  readonly prepaid?: true;
 }
 
 export interface TimeEntry extends EntryBase {
@@ -69,10 +74,14 @@ export interface CorrectionEntry extends EntryBase {
 /** One line on a bill. */
 export type Entry = TimeEntry | ItemEntry | CorrectionEntry;
 
-/** Sums of a month's entries of a user or an app server, for one service and currency. */
+/** Sums of a month's entries of a user or an app server, for one service and currency, and for the same terms. */
 export interface MonthTotal {
   readonly service: string;
   readonly currency: string;
+  /** Of a user's entries their taxes, of an app server's what was agreed with it; undefined: none. */
+  readonly terms?: Terms;
+  /** Of a user's: those that are paid from a balance. */
+  readonly prepaid?: true;
   /** Sessions with time on the bill, and how long they lasted together. */
   readonly sessions: number;
   readonly durationMs: number;
@@ -156,9 +165,9 @@ export interface BillingStore {
   entriesOf(session: string): Promise<Entry[]>;
   /** The entries with these ids, in the same places; undefined where there is none. */
   findEntries(ids: readonly string[]): Promise<(Entry | undefined)[]>;
-  /** Sums of a user's entries of a month, in no order; their cost does not depend on how many entries there are. */
+  /** Sums of a user's entries of a month by service, currency and taxes, in no order; their cost does not depend on how many entries there are. */
   totals(user: string, month: string): Promise<MonthTotal[]>;
-  /** The same of an app server's entries. */
+  /** The same of an app server's entries, by service, currency and what was agreed. */
   totalsFor(appServer: string, month: string): Promise<MonthTotal[]>;
   /** A month's archived events. A page may hold more than `limit`. */
   archived(month: string, page: PageQuery): Promise<EventPage>;

@@ -8,6 +8,7 @@ import type { DayLedger } from "./day-ledger.ts";
 import type { SessionFacts } from "./events.ts";
 import { type Charge, type ChargeMade, type ChargingEvent, chargeId, chargeMade, chargeRefused } from "./events.ts";
 import { add, type Money } from "./money.ts";
+import type { Terms } from "./terms.ts";
 
 /**
  * Why charges are refused: `unreadable` body; `terms` (currency, limits, number); `conflict` with a charge of the same id; `unknown` session;
@@ -39,6 +40,8 @@ export interface BookKeeping {
   /** Bound on what an app server may charge in one session, in number. */
   readonly chargesPerSession: number;
   readonly days: DayLedger;
+  /** The terms that hold now. */
+  readonly terms: (service: string, appServer: string) => Terms | undefined;
 }
 
 /** A charge that was accepted; `written` until it is on disk. */
@@ -165,7 +168,8 @@ export class ChargeBook {
     if (fresh.length === 0 && underWay.length === 0) return RECORDED;
     this.sum = sum;
     const at = this.keeping.clock.wall();
-    const written = fresh.map((charge) => this.append(charge, at, channel));
+    const facts = this.factsNow();
+    const written = fresh.map((charge) => this.append(facts, charge, at, channel));
     this.keeping.counters.charges += fresh.length;
     return Promise.all(written.concat(underWay)).then(
       () => RECORDED,
@@ -178,8 +182,17 @@ export class ChargeBook {
     );
   }
 
-  private append(charge: Charge, at: number, channel: ChargeMade["channel"]): Promise<void> {
+  /** With the terms of this moment: they are the charge's, whatever they were when the session was set up. */
+  private factsNow(): SessionFacts {
     const { facts, keeping } = this;
+    const terms = keeping.terms(facts.service, facts.appServer);
+    if (terms === facts.terms) return facts;
+    const { terms: _terms, ...others } = facts;
+    return terms ? { ...others, terms } : others;
+  }
+
+  private append(facts: SessionFacts, charge: Charge, at: number, channel: ChargeMade["channel"]): Promise<void> {
+    const { keeping } = this;
     const event = chargeMade(facts, at, charge, channel);
     const ofDay = this.limits?.day !== undefined;
     if (ofDay) keeping.days.note(event);

@@ -5,6 +5,7 @@ import { eventProblem } from "./event-fields.ts";
 import type { ChargeMade, ChargingEvent, CorrectionMade, SessionEnded, SessionFacts } from "./events.ts";
 import { fitsBill, formatAmount } from "./money.ts";
 import { rateDuration } from "./tariff.ts";
+import { plainTerms } from "./terms.ts";
 
 /**
  * The line that an event puts on the bill, undefined for one that puts none; or why it cannot be billed. The event came over the bus, where
@@ -17,6 +18,16 @@ export function entryFor(event: ChargingEvent): Result<Entry | undefined, string
   if (event.type === "charge.made") return ok(itemEntry(event));
   return ok(undefined);
 }
+
+/** What held for money, and who pays how. */
+function agreed({ hold, terms }: SessionFacts): Pick<Entry, "terms" | "prepaid"> {
+  const plain = terms && plainTerms(terms);
+  if (plain === undefined) return hold === undefined ? NOTHING : PREPAID;
+  return hold === undefined ? { terms: plain } : { terms: plain, prepaid: true };
+}
+
+const NOTHING = {};
+const PREPAID = { prepaid: true } as const;
 
 /** The line for a session's time (M13). */
 function timeEntry(event: SessionEnded): Result<TimeEntry, string> {
@@ -40,6 +51,7 @@ function timeEntry(event: SessionEnded): Result<TimeEntry, string> {
     ...originOf(session),
     currency: tariff?.currency ?? "",
     amount,
+    ...agreed(session),
     durationMs,
     endedBy,
     ...(tariff && { tariff: tariff.id }),
@@ -60,6 +72,7 @@ function itemEntry({ id, charge, session, at, channel }: ChargeMade): ItemEntry 
     ...originOf(session),
     currency: charge.currency,
     amount: formatAmount(chargeAmount(charge)),
+    ...agreed(session),
     item: charge.item,
     unitPrice: charge.unitPrice,
     quantity: charge.quantity,
@@ -75,7 +88,7 @@ function originOf({ call, previous }: SessionFacts): Pick<TimeEntry, "call" | "p
 
 /** The line for what the operator puts right. */
 export function correctionEntry(event: CorrectionMade): CorrectionEntry {
-  const { id, at, session, currency, amount, reason, of, corrects } = event;
+  const { id, at, session, currency, amount, reason, of, corrects, terms } = event;
   return {
     kind: "correction",
     id,
@@ -87,6 +100,7 @@ export function correctionEntry(event: CorrectionMade): CorrectionEntry {
     session: session.id,
     currency,
     amount,
+    ...(terms && { terms }),
     reason,
     of,
     ...(corrects !== undefined && { corrects }),

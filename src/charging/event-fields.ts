@@ -9,14 +9,18 @@ import {
   fields,
   isMissing,
   label,
+  list,
   name,
   oneOf,
   optional,
   quote,
   seconds,
   time,
+  truth,
+  written,
 } from "./field-checks.ts";
 import type { Tariff } from "./tariff.ts";
+import { type AppliedTax, type Fee, MAX_TAXES, RATE, SHARE, type Terms } from "./terms.ts";
 
 /*
  * What the fields of sessions and of events may hold. TypeScript wants a check for each: a field that is added has one.
@@ -44,6 +48,27 @@ const TARIFF: Checks<Tariff> = {
   rounding: optional(oneOf("half-up", "half-even", "up", "down")),
 };
 
+const share = written(SHARE, "a percentage from 0 to 100");
+
+const TAX: Checks<AppliedTax> = {
+  id: label(64),
+  title: optional(label(100)),
+  rate: written(RATE, "a percentage"),
+  included: truth,
+};
+
+const FEE: Checks<Fee> = { percent: optional(share), perSession: price, currency: optional(currency) };
+const feeFields = fields(FEE);
+
+const TERMS: Checks<Terms> = {
+  taxes: optional(list(fields(TAX), MAX_TAXES)),
+  fee: optional((value) => feeFields(value) ?? feeCurrency(value as Fee)),
+  timeShare: optional(share),
+};
+
+const feeCurrency = ({ perSession, currency }: Fee): string | undefined =>
+  perSession !== undefined && currency === undefined ? ".currency is missing" : undefined;
+
 const FACTS: Checks<SessionFacts> = {
   id: text,
   user: text,
@@ -51,6 +76,7 @@ const FACTS: Checks<SessionFacts> = {
   appServer: text,
   call: text,
   tariff: optional(fields(TARIFF)),
+  terms: optional(fields(TERMS)),
   hold: optional(holdKey),
   lateChargesMs: optional(duration),
   previous: optional(fields<NonNullable<SessionFacts["previous"]>>({ session: text, by: oneOf("change", "move") })),

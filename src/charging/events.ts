@@ -2,6 +2,7 @@ import { chargeKey } from "./charge-fields.ts";
 import { MAX_ENDED_BY } from "./event-fields.ts";
 import { asLabel } from "./field-checks.ts";
 import type { Tariff } from "./tariff.ts";
+import type { Terms } from "./terms.ts";
 
 /**
  * What money depends on. Every event is self-contained (who, what, which terms), so that the bill comes out the same when
@@ -25,6 +26,8 @@ export interface SessionFacts {
   readonly call: string;
   /** The terms at that time; undefined: time costs nothing. */
   readonly tariff?: Tariff;
+  /** Taxes and what is agreed with the app server: of a charge at the time of the charge, else when it was set up; undefined: none. */
+  readonly terms?: Terms;
   /** A prepaid session: the key of what is held for it in the user's balance; undefined: postpaid. */
   readonly hold?: string;
   /** How long it takes charges after its end (M15); undefined: not at all. */
@@ -123,6 +126,8 @@ export interface CorrectionMade {
   readonly amount: string;
   readonly reason: string;
   readonly of: "time" | "items";
+  /** Those of the entry that it puts right; where it names none, those of the time at which it is made. */
+  readonly terms?: Terms;
   /** Id of the entry that it puts right. */
   readonly corrects?: string;
 }

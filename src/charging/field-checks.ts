@@ -88,6 +88,26 @@ export function oneOf(...values: readonly string[]): Check {
   return (value) => (values.includes(value as string) ? undefined : `must be ${values.join(", ")}`);
 }
 
+/** Text of that form; `expected` says which it is. */
+export function written(form: RegExp, expected: string): Check {
+  return (value) => (typeof value === "string" && form.test(value) ? undefined : `must be ${expected}`);
+}
+
+export const truth: Check = (value) => (typeof value === "boolean" ? undefined : "must be true or false");
+
+/** At most `most` of what `check` allows. */
+export function list(check: Check, most: number): Check {
+  return (value) => {
+    if (!Array.isArray(value)) return "must be a list";
+    if (value.length > most) return `must be a list of at most ${most}`;
+    for (const [i, one] of value.entries()) {
+      const problem = check(one);
+      if (problem !== undefined) return problem.startsWith(".") ? `.${i}${problem}` : `.${i} ${problem}`;
+    }
+    return undefined;
+  };
+}
+
 /** The same, where it may be missing. */
 export const optional =
   (check: Check): Check =>

@@ -1,10 +1,10 @@
 import { allPages } from "./bill.ts";
-import { BILL_COLUMNS, entryValues } from "./bill-rows.ts";
+import { ENTRY_COLUMNS, entryValues, TERMS_COLUMNS, termsValues } from "./bill-rows.ts";
 import type { BillingStore } from "./billing-store.ts";
 import { align, count, csvLine, csvRow, duration, type Line, printable } from "./format.ts";
 import { serviceName } from "./format-bill.ts";
 import { type Cell, heading, PAGE_END, pageStart, row, TABLE_END, tableStart } from "./html.ts";
-import { partOf, type SettledService, type SettledTotal, type Settlement, type TermsSource } from "./settlement.ts";
+import { partOf, type SettledService, type SettledTotal, type Settlement } from "./settlement.ts";
 
 /** A settlement for people (M19). */
 export function settlementText({ appServer, month, services, totals }: Settlement): string {
@@ -73,23 +73,25 @@ const number = (text: string): Cell => ({ text, class: "n" });
 const lineHtml = ([what, much, amount]: Row, rowClass?: string): string =>
   row([{ text: what }, number(much), number(amount)], rowClass);
 
-const COLUMNS = [...BILL_COLUMNS, "owed"];
-const LAST = BILL_COLUMNS.length;
+const AGREED_COLUMNS = ["time_share", "fee_percent", "fee_session", "fee_currency"];
+const COLUMNS = [...ENTRY_COLUMNS, "owed", ...TERMS_COLUMNS, ...AGREED_COLUMNS];
 
 /**
  * RFC 4180: a row for each entry, with what of it belongs to the app server in `owed`, then the fees, of kind `fee-percent` and
- * `fee-session`. The sum of `owed` is what is due, before it is rounded.
+ * `fee-session`. The sum of `owed` is what is due, before it is rounded. The last columns say what was agreed when the entry was made.
  */
 export async function* settlementCsv(
   { appServer, month, totals }: Settlement,
   store: { readonly billing: BillingStore },
-  terms: TermsSource,
 ): AsyncGenerator<string> {
   yield `${COLUMNS.join(",")}\r\n`;
   const head = { app_server: appServer, month };
   for await (const entry of allPages((page) => store.billing.entriesFor(appServer, month, page))) {
     const values = entryValues(entry);
-    values[LAST] = partOf(entry, terms);
+    values.push(partOf(entry));
+    const { fee, timeShare } = entry.terms ?? {};
+    if (entry.terms || entry.prepaid)
+      values.push(...termsValues(entry), timeShare, fee?.percent, fee?.perSession, fee?.currency);
     yield csvLine(COLUMNS, values);
   }
   for (const { currency, percentFee, sessions, sessionFee } of totals) {

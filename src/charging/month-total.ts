@@ -1,8 +1,102 @@
 import type { Entry, MonthTotal } from "./billing-store.ts";
 import { add, formatAmount, type Money, money } from "./money.ts";
+import { type Terms, termsKey } from "./terms.ts";
 
-export function noTotal(service: string, currency: string): MonthTotal {
-  return { service, currency, sessions: 0, durationMs: 0, timeAmount: "0", charges: 0, itemAmount: "0" };
+/** Whose sums: those of users are kept apart by what bills need, those of app servers by what settlements need. */
+export type Side = "user" | "appServer";
+
+/** What all entries of one sum have in common. */
+export type SumHead = Pick<MonthTotal, "service" | "currency" | "terms" | "prepaid">;
+
+/** The sum to which an entry belongs. */
+export function sumHead({ service, currency, terms, prepaid }: SumHead, side: Side): SumHead {
+  const part = terms && ofSide(terms, side);
+  if (side === "appServer" || !prepaid) return part ? { service, currency, terms: part } : { service, currency };
+  return part ? { service, currency, terms: part, prepaid } : { service, currency, prepaid };
+}
+
+function ofSide({ taxes, fee, timeShare }: Terms, side: Side): Terms | undefined {
+  if (side === "user") return taxes && { taxes };
+  if (fee === undefined && timeShare === undefined) return undefined;
+  return { ...(fee && { fee }), ...(timeShare !== undefined && { timeShare }) };
+}
+
+/** Tells the sums of one service and currency from each other; "": neither terms nor prepaid. */
+export const sumMark = ({ terms, prepaid }: SumHead): string => (prepaid ? "prepaid " : "") + termsKey(terms);
+
+/** Tells the sums of one month from each other. */
+export const sumKey = (head: SumHead): string => `${head.service}\n${head.currency}\n${sumMark(head)}`;
+
+export function noTotal(
+  service: string,
+  currency: string,
+  { terms, prepaid }: Pick<SumHead, "terms" | "prepaid"> = {},
+): MonthTotal {
+  return {
+    service,
+    currency,
+    ...(terms && { terms }),
+    ...(prepaid && { prepaid }),
+    sessions: 0,
+    durationMs: 0,
+    timeAmount: "0",
+    charges: 0,
+    itemAmount: "0",
+  };
+}
+
+/** Adds entries up as the store does. */
+export class Sums {
+  private readonly side: Side;
+  private readonly sums = new Map<string, MonthTotal>();
+
+  /** `from`: sums that there are already. */
+  constructor(side: Side, from: Iterable<MonthTotal> = []) {
+    this.side = side;
+    for (const sum of from) this.sums.set(sumKey(sum), sum);
+  }
+
+  add(entry: Entry): void {
+    const head = sumHead(entry, this.side);
+    const key = sumKey(head);
+    this.sums.set(key, addToTotal(this.sums.get(key) ?? noTotal(head.service, head.currency, head), entry));
+  }
+
+  all(): MonthTotal[] {
+    return [...this.sums.values()];
+  }
+}
+
+/** Sums in one for each service and currency, whatever their terms. */
+export function withoutTerms(sums: readonly MonthTotal[]): MonthTotal[] {
+  const all = new Map<string, MonthTotal>();
+  for (const sum of sums) {
+    const { terms: _terms, prepaid: _prepaid, ...plain } = sum;
+    const key = `${sum.service}\n${sum.currency}`;
+    const before = all.get(key);
+    all.set(key, before ? together(before, plain) : plain);
+  }
+  return [...all.values()];
+}
+
+function together(a: MonthTotal, b: MonthTotal): MonthTotal {
+  const { currency } = a;
+  const plus = (x: string, y: string) =>
+    currency === "" ? x : formatAmount(add(money(x, currency), money(y, currency)));
+  const corrections = (a.corrections ?? 0) + (b.corrections ?? 0);
+  const corrected = (name: "timeCorrection" | "itemCorrection") =>
+    a[name] !== undefined || b[name] !== undefined ? { [name]: plus(a[name] ?? "0", b[name] ?? "0") } : {};
+  return {
+    ...a,
+    sessions: a.sessions + b.sessions,
+    durationMs: a.durationMs + b.durationMs,
+    timeAmount: plus(a.timeAmount, b.timeAmount),
+    charges: a.charges + b.charges,
+    itemAmount: plus(a.itemAmount, b.itemAmount),
+    ...(corrections > 0 && { corrections }),
+    ...corrected("timeCorrection"),
+    ...corrected("itemCorrection"),
+  };
 }
 
 /** The sum with one entry more. */

@@ -1,10 +1,11 @@
 import { isDeepStrictEqual } from "node:util";
-import { allPages, Sums } from "./bill.ts";
+import { allPages } from "./bill.ts";
 import type { ArchivedEvent, BillingStore, Entry, MonthTotal } from "./billing-store.ts";
 import { isSameCharge, isSameNumber } from "./charge-fields.ts";
 import { correctionEntry, entryFor } from "./entries.ts";
 import { accountEvents } from "./events.ts";
 import { compare, money } from "./money.ts";
+import { Sums, sumKey } from "./month-total.ts";
 
 /** Where the store and the archived events differ. */
 export type Difference =
@@ -99,7 +100,7 @@ class Run {
   private fresh(entry: Entry): Entry[] {
     if (entry.month !== this.options.month || this.explained.has(entry.id)) return [];
     this.explained.add(entry.id);
-    const sums = this.users.get(entry.user) ?? new Sums();
+    const sums = this.users.get(entry.user) ?? new Sums("user");
     sums.add(entry);
     this.users.set(entry.user, sums);
     return [entry];
@@ -174,9 +175,8 @@ function isSame(a: Entry, b: Entry): boolean {
 const plain = (entry: Entry): unknown => JSON.parse(JSON.stringify(entry));
 
 function sameSums(a: readonly MonthTotal[], b: readonly MonthTotal[]): boolean {
-  const key = ({ service, currency }: MonthTotal) => `${service}\n${currency}`;
-  const others = new Map(b.map((sum) => [key(sum), sum]));
-  return a.length === b.length && a.every((sum) => isSameSum(sum, others.get(key(sum))));
+  const others = new Map(b.map((sum) => [sumKey(sum), sum]));
+  return a.length === b.length && a.every((sum) => isSameSum(sum, others.get(sumKey(sum))));
 }
 
 function isSameSum(a: MonthTotal, b: MonthTotal | undefined): boolean {

@@ -1,4 +1,5 @@
 import { allPages, order } from "./bill.ts";
+import { taxesText } from "./bill-rows.ts";
 import type { BillingStore, Entry } from "./billing-store.ts";
 import { csvRow, iso } from "./format.ts";
 import { add, formatAmount, type Money, money, zero } from "./money.ts";
@@ -23,6 +24,9 @@ export interface CallRecord {
   readonly corrections_amount: string;
   /** "" where nothing was charged. A session that was charged in two currencies has a record for each; the second has no time. */
   readonly currency: string;
+  /** `vat 19%`, of all that was charged in this currency; and whether it was paid from a balance: `yes`. */
+  readonly taxes: string;
+  readonly prepaid: string;
 }
 
 export const RECORD_COLUMNS: readonly (keyof CallRecord)[] = [
@@ -41,6 +45,8 @@ export const RECORD_COLUMNS: readonly (keyof CallRecord)[] = [
   "items_amount",
   "corrections_amount",
   "currency",
+  "taxes",
+  "prepaid",
 ];
 
 /** Sessions whose entries are asked for at the same time. */
@@ -114,6 +120,8 @@ function record(first: Entry, entries: readonly Entry[], currency: string, withT
   const time = withTime && first.kind === "time" ? first : undefined;
   const of = (kind: Entry["kind"]) => entries.filter((entry) => entry.kind === kind && entry.currency === currency);
   const items = of("item");
+  const all = entries.filter((entry) => entry.currency === currency || entry === time);
+  const taxes = new Set(all.map(({ terms }) => taxesText(terms?.taxes)).filter((text) => text !== ""));
   return {
     user: first.user,
     service: first.service,
@@ -130,6 +138,8 @@ function record(first: Entry, entries: readonly Entry[], currency: string, withT
     items_amount: sum(items, currency),
     corrections_amount: sum(of("correction"), currency),
     currency,
+    taxes: [...taxes].sort(order).join("; "),
+    prepaid: all.some(({ prepaid }) => prepaid) ? "yes" : "",
   };
 }
 

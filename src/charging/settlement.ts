@@ -3,15 +3,7 @@ import { countEntries, order } from "./bill.ts";
 import type { BillingStore, Entry, MonthTotal } from "./billing-store.ts";
 import { isCurrency } from "./currency.ts";
 import { add, formatAmount, type Money, money, multiply, round, zero } from "./money.ts";
-
-/** What the operator keeps of what it collected for an app server (M19). Decimal strings. */
-export interface Fee {
-  /** Percent of the app server's part. */
-  readonly percent?: string;
-  /** For each session with the app server, whatever it brought in; in `currency`. */
-  readonly perSession?: string;
-  readonly currency?: string;
-}
+import { type Fee, SHARE, type Terms } from "./terms.ts";
 
 /** What may be agreed with one app server, for one service, or with all. */
 export interface SettlementTerms {
@@ -20,9 +12,7 @@ export interface SettlementTerms {
   readonly timeShare?: string;
 }
 
-const percent = z
-  .string()
-  .regex(/^(100(\.0{1,6})?|\d{1,2}(\.\d{1,6})?)$/, 'a percentage from 0 to 100 in quotes, such as "5" or "2.5"');
+const percent = z.string().regex(SHARE, 'a percentage from 0 to 100 in quotes, such as "5" or "2.5"');
 
 export const settlementTerms = {
   fee: z
@@ -30,7 +20,7 @@ export const settlementTerms = {
       percent: percent.exactOptional(),
       perSession: z
         .string()
-        .regex(/^\d{1,15}(\.\d{1,9})?$/, 'a decimal amount in quotes, such as "0.25"')
+        .regex(/^\d{1,12}(\.\d{1,9})?$/, 'a decimal amount in quotes, such as "0.25"')
         .exactOptional(),
       currency: z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR").exactOptional(),
     })
@@ -42,20 +32,22 @@ export const settlementTerms = {
   timeShare: percent.exactOptional(),
 };
 
-/** Where the terms for an app server and a service come from; each of fee and share by itself from the first that has it. */
-export interface TermsSource {
-  readonly appServer?: SettlementTerms | undefined;
-  service(id: string): SettlementTerms | undefined;
-  readonly everyone?: SettlementTerms | undefined;
+/**
+ * What holds of those that were agreed with the app server, for the service, and with everyone, in this order: each of fee and share by itself
+ * from the first that has it. Undefined: nothing that makes a difference.
+ */
+export function settlementFor(
+  agreed: readonly (SettlementTerms | undefined)[],
+): Pick<Terms, "fee" | "timeShare"> | undefined {
+  const fee = agreed.find((terms) => terms?.fee !== undefined)?.fee ?? {};
+  const timeShare = agreed.find((terms) => terms?.timeShare !== undefined)?.timeShare ?? "0";
+  const { percent, perSession } = fee;
+  const isFree = (percent === undefined || isNothing(percent)) && (perSession === undefined || isNothing(perSession));
+  if (isFree && isNothing(timeShare)) return undefined;
+  return { ...(!isFree && { fee }), ...(!isNothing(timeShare) && { timeShare }) };
 }
 
-export function termsFor(source: TermsSource, service: string): { readonly fee: Fee; readonly timeShare: string } {
-  const all = [source.appServer, source.service(service), source.everyone];
-  return {
-    fee: all.find((terms) => terms?.fee !== undefined)?.fee ?? {},
-    timeShare: all.find((terms) => terms?.timeShare !== undefined)?.timeShare ?? "0",
-  };
-}
+const isNothing = (decimal: string): boolean => /^[0.]*$/.test(decimal);
 
 /** What the operator owes an app server for one month. Amounts are exact decimal strings, those that begin with "due" rounded. */
 export interface Settlement {
@@ -63,7 +55,7 @@ export interface Settlement {
   /** UTC, `2026-01`. */
   readonly month: string;
   readonly entries: number;
-  /** By service and currency. */
+  /** By service and currency; several where what is agreed changed within the month. */
   readonly services: readonly SettledService[];
   readonly totals: readonly SettledTotal[];
 }
@@ -97,26 +89,29 @@ export interface SettledTotal {
   readonly due: string;
 }
 
-/** Works out what an app server is owed for a month (M19), from sums that the store has ready. */
+/** Works out what an app server is owed for a month (M19), from sums that the store has ready, by what was agreed when they were charged. */
 export async function makeSettlement(
   store: { readonly billing: BillingStore },
   appServer: string,
   month: string,
-  terms: TermsSource,
 ): Promise<Settlement> {
   const sums = await store.billing.totalsFor(appServer, month);
-  const services = sums.map((sum) => settled(sum, terms)).sort(byService);
-  return { appServer, month, entries: countEntries(sums), services, totals: totals(services, sums, terms) };
+  const services = sums.map(settled).sort(byService);
+  return { appServer, month, entries: countEntries(sums), services, totals: totals(services, sums) };
 }
 
 const byService = (a: SettledService, b: SettledService): number =>
-  order(a.service, b.service) || order(a.currency, b.currency);
+  order(a.service, b.service) ||
+  order(a.currency, b.currency) ||
+  Number(a.percent) - Number(b.percent) ||
+  Number(a.timeShare) - Number(b.timeShare) ||
+  order(JSON.stringify(a), JSON.stringify(b));
 
-function settled(sum: MonthTotal, source: TermsSource): SettledService {
+function settled(sum: MonthTotal): SettledService {
   const { service, currency, sessions, durationMs, charges } = sum;
-  const { fee, timeShare } = termsFor(source, service);
+  const { fee, timeShare = "0" } = sum.terms ?? {};
   const head = { service, currency, sessions, durationMs, charges };
-  const rate = fee.percent ?? "0";
+  const rate = fee?.percent ?? "0";
   if (currency === "") return { ...head, time: "0", items: "0", timeShare, part: "0", percent: rate, percentFee: "0" };
   const time = add(money(sum.timeAmount, currency), money(sum.timeCorrection ?? "0", currency));
   const items = add(money(sum.itemAmount, currency), money(sum.itemCorrection ?? "0", currency));
@@ -145,7 +140,7 @@ interface Running {
   sessionFee: Money;
 }
 
-function totals(services: readonly SettledService[], sums: readonly MonthTotal[], terms: TermsSource): SettledTotal[] {
+function totals(services: readonly SettledService[], sums: readonly MonthTotal[]): SettledTotal[] {
   const found = new Map<string, Running>();
   const of = (currency: string): Running => {
     const nothing = zero(currency);
@@ -159,9 +154,9 @@ function totals(services: readonly SettledService[], sums: readonly MonthTotal[]
     one.part = add(one.part, money(part, currency));
     one.percentFee = add(one.percentFee, money(percentFee, currency));
   }
-  for (const { service, sessions } of sums) {
-    const { fee } = termsFor(terms, service);
-    if (fee.perSession === undefined || fee.currency === undefined || sessions === 0) continue;
+  for (const { terms, sessions } of sums) {
+    const fee = terms?.fee;
+    if (fee?.perSession === undefined || fee.currency === undefined || sessions === 0) continue;
     const one = of(fee.currency);
     one.sessions += sessions;
     one.sessionFee = add(one.sessionFee, multiply(money(fee.perSession, fee.currency), BigInt(sessions)));
@@ -181,10 +176,10 @@ function totals(services: readonly SettledService[], sums: readonly MonthTotal[]
 const negative = ({ units, scale, currency }: Money): Money => ({ units: -units, scale, currency });
 
 /** What of one entry belongs to the app server before fees; "" where it was free. */
-export function partOf(entry: Entry, source: TermsSource): string {
-  const { kind, currency, amount } = entry;
+export function partOf(entry: Entry): string {
+  const { kind, currency, amount, terms } = entry;
   if (currency === "") return "";
   const isTime = kind === "time" || (kind === "correction" && entry.of === "time");
   if (!isTime) return amount;
-  return formatAmount(percentOf(money(amount, currency), termsFor(source, entry.service).timeShare));
+  return formatAmount(percentOf(money(amount, currency), terms?.timeShare ?? "0"));
 }

@@ -1,30 +1,33 @@
 import { z } from "zod";
-import type { MonthTotal } from "./billing-store.ts";
 import { minorDigits } from "./currency.ts";
-import { formatAmount, type Money, money } from "./money.ts";
-import { sumOf } from "./month-total.ts";
+import { add, formatAmount, type Money, round, zero } from "./money.ts";
+import { type AppliedTax, RATE } from "./terms.ts";
 
 /** A tax as the operator configures it. */
-export interface Tax {
-  readonly id: string;
-  readonly title?: string;
-  /** Percent, exact decimal. */
-  readonly rate: string;
+export interface Tax extends AppliedTax {
   /** On these services only; default: on everything. */
   readonly services?: readonly string[];
-  /** True: prices contain it. False: it comes on top of them. */
-  readonly included: boolean;
 }
-
-const percent = z.string().regex(/^\d{1,3}(\.\d{1,6})?$/, 'a percentage in quotes, such as "19" or "7.7"');
 
 export const taxSchema = z.strictObject({
   id: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._~+-]{0,63}$/, "an id of letters, digits and . _ ~ + -"),
-  title: z.string().min(1).max(100).exactOptional(),
-  rate: percent,
+  title: z
+    .string()
+    .min(1)
+    .max(100)
+    .regex(/^(?=.*\S)[^\p{Cc}\p{Cs}\u2028\u2029]+$/u, "text on one line")
+    .exactOptional(),
+  rate: z.string().regex(RATE, 'a percentage in quotes, such as "19" or "7.7"'),
   services: z.array(z.string().min(1).max(64)).min(1, "the ids of services, at least one").exactOptional(),
   included: z.boolean().default(false),
 }) satisfies z.ZodType<Tax>;
+
+/** The taxes on a service, as its entries carry them; undefined: none. */
+export function taxesOn(service: string, taxes: readonly Tax[]): readonly AppliedTax[] | undefined {
+  const on = taxes.filter(({ services }) => services === undefined || services.includes(service));
+  if (on.length === 0) return undefined;
+  return on.map(({ id, title, rate, included }) => ({ id, ...(title !== undefined && { title }), rate, included }));
+}
 
 /** One tax on one bill in one currency. */
 export interface TaxLine {
@@ -33,95 +36,194 @@ export interface TaxLine {
   readonly rate: string;
   readonly included: boolean;
   readonly currency: string;
-  /** What it is taken of: the price without any tax, rounded half up to the minor unit to be shown. */
+  /** What it is taken of: the price without any tax, in minor units. */
   readonly net: string;
-  /** Worked out from the exact net and rounded half up to the minor unit, once for each tax and currency. */
   readonly amount: string;
 }
 
-/** An exact quotient: taxes that prices contain are no finite decimals. */
-interface Fraction {
-  readonly numerator: bigint;
-  readonly denominator: bigint;
+/** What charges of one currency come to. */
+export interface Payable {
+  readonly currency: string;
+  /** What was charged, exact. */
+  readonly charged: Money;
+  /** Without any tax, and what comes on top of the prices; in minor units. */
+  readonly net: Money;
+  readonly added: Money;
+  /** What is to be paid; `net` and all `taxes` come to it. */
+  readonly due: Money;
+  readonly taxes: readonly TaxLine[];
 }
 
-const NOTHING: Fraction = { numerator: 0n, denominator: 1n };
+/** Charges that are rounded together and that the same taxes are on. */
+interface Part {
+  readonly currency: string;
+  readonly taxes: readonly AppliedTax[];
+  readonly within: string;
+  sum: Money;
+}
+
+const NO_TAXES: readonly AppliedTax[] = [];
+const textOf = new WeakMap<readonly AppliedTax[], string>();
+
+/** The same text for the same taxes. */
+function keyOf(taxes: readonly AppliedTax[]): string {
+  let text = textOf.get(taxes);
+  if (text === undefined) {
+    text = JSON.stringify(taxes.map(({ id, title, rate, included }) => [id, title, rate, included]));
+    textOf.set(taxes, text);
+  }
+  return text;
+}
 
 /**
- * The taxes on a month's sums, in the order in which they are configured, then by currency. Every tax is taken of the net price: where
- * prices contain taxes, of price × 100 / (100 + the rates that they contain).
+ * Adds charges up, exactly, and says what they come to with taxes, as a bill has it (EN 16931): the charges that the same taxes are on are
+ * rounded half up to the minor unit, once. Each tax that they contain is taken of that figure and rounded; what is left is the price without
+ * tax, so that the two always come to what is paid. Each tax that comes on top is taken of that price and rounded, once. A half goes away from zero.
  */
-export function taxLines(sums: readonly MonthTotal[], taxes: readonly Tax[]): TaxLine[] {
-  const lines: TaxLine[] = [];
-  for (const tax of taxes) {
-    const nets = new Map<string, Fraction>();
-    for (const sum of sums) {
-      if (sum.currency === "" || !appliesTo(tax, sum.service)) continue;
-      const { currency } = sum;
-      nets.set(currency, plus(nets.get(currency) ?? NOTHING, net(sumOf(sum), contained(sum.service, taxes))));
-    }
-    for (const [currency, of] of [...nets].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      lines.push({
-        tax: tax.id,
-        ...(tax.title !== undefined && { title: tax.title }),
-        rate: tax.rate,
-        included: tax.included,
-        currency,
-        net: formatAmount(rounded(of, currency)),
-        amount: formatAmount(rounded(percentOf(of, tax.rate), currency)),
-      });
-    }
+export class TaxedSums {
+  private readonly parts = new Map<string, Part>();
+
+  /** Begins with a copy of what is in `from`. */
+  constructor(from?: TaxedSums) {
+    if (from) for (const [key, part] of from.parts) this.parts.set(key, { ...part });
   }
-  return lines;
-}
 
-const appliesTo = ({ services }: Tax, service: string): boolean => services === undefined || services.includes(service);
+  /** `within`: names what is rounded together; "" is the bill as a whole. */
+  add(amount: Money, taxes: readonly AppliedTax[] = NO_TAXES, within = ""): this {
+    const { currency } = amount;
+    const key = taxes === NO_TAXES ? `${currency}\n${within}` : `${currency}\n${within}\n${keyOf(taxes)}`;
+    const part = this.parts.get(key);
+    if (part) part.sum = add(part.sum, amount);
+    else this.parts.set(key, { currency, taxes, within, sum: amount });
+    return this;
+  }
 
-/** The rates that a service's prices contain, together, as a number of 10^-6 percent. */
-function contained(service: string, taxes: readonly Tax[]): bigint {
-  let all = 0n;
-  for (const tax of taxes) if (tax.included && appliesTo(tax, service)) all += millionths(tax.rate);
-  return all;
+  /** By currency. */
+  payable(): Payable[] {
+    const all = new Map<string, Map<string, Part[]>>();
+    for (const part of this.parts.values()) {
+      const ofCurrency = all.get(part.currency) ?? new Map<string, Part[]>();
+      all.set(part.currency, ofCurrency);
+      const together = ofCurrency.get(part.within);
+      if (together) together.push(part);
+      else ofCurrency.set(part.within, [part]);
+    }
+    return [...all]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([currency, groups]) => {
+        const sums = new Work(currency);
+        for (const parts of groups.values()) sums.round(parts);
+        return sums.result();
+      });
+  }
+
+  /** What is to be paid in that currency. */
+  due(currency: string): Money {
+    return this.payable().find((one) => one.currency === currency)?.due ?? zero(currency);
+  }
 }
 
 const HUNDRED = 100_000_000n;
 
+/** Percent as a number of 10^-6 percent. */
 function millionths(rate: string): bigint {
   const [whole, fraction = ""] = rate.split(".");
   return BigInt(whole! + fraction.padEnd(6, "0"));
 }
 
-function net({ units, scale }: Money, rates: bigint): Fraction {
-  const denominator = 10n ** BigInt(scale);
-  if (rates === 0n) return { numerator: units, denominator };
-  return { numerator: units * HUNDRED, denominator: denominator * (HUNDRED + rates) };
+/** Half up: a half goes away from zero, as `round` has it. `divisor` is above zero. */
+function divided(dividend: bigint, divisor: bigint): bigint {
+  const units = (2n * (dividend < 0n ? -dividend : dividend) + divisor) / (2n * divisor);
+  return dividend < 0n ? -units : units;
 }
 
-function percentOf({ numerator, denominator }: Fraction, rate: string): Fraction {
-  return { numerator: numerator * millionths(rate), denominator: denominator * HUNDRED };
+interface Line {
+  readonly tax: AppliedTax;
+  net: bigint;
+  amount: bigint;
 }
 
-function plus(a: Fraction, b: Fraction): Fraction {
-  return {
-    numerator: a.numerator * b.denominator + b.numerator * a.denominator,
-    denominator: a.denominator * b.denominator,
-  };
-}
+/** What is worked out in minor units of one currency. */
+class Work {
+  private readonly currency: string;
+  private charged: Money;
+  private net = 0n;
+  private added = 0n;
+  private contained = 0n;
+  private readonly lines = new Map<string, Line>();
 
-/** Half up: a half goes away from zero, as `round` has it. */
-function rounded({ numerator, denominator }: Fraction, currency: string): Money {
-  const scale = minorDigits(currency);
-  const negative = numerator < 0n;
-  const minor = (negative ? -numerator : numerator) * 10n ** BigInt(scale);
-  const units = (2n * minor + denominator) / (2n * denominator);
-  return { units: negative ? -units : units, scale, currency };
-}
-
-/** The sum of the taxes that come on top of the charges in this currency. */
-export function addedTax(lines: readonly TaxLine[], currency: string): Money {
-  let units = 0n;
-  for (const line of lines) {
-    if (!line.included && line.currency === currency) units += money(line.amount, currency).units;
+  constructor(currency: string) {
+    this.currency = currency;
+    this.charged = zero(currency);
   }
-  return { units, scale: minorDigits(currency), currency };
+
+  /** Adds charges that are rounded together. */
+  round(parts: readonly Part[]): void {
+    const onTop = new Map<string, Line>();
+    for (const { sum, taxes } of parts) {
+      this.charged = add(this.charged, sum);
+      const gross = round(sum, "half-up").units;
+      let rates = HUNDRED;
+      for (const { included, rate } of taxes) if (included) rates += millionths(rate);
+      let net = gross;
+      const contained: Line[] = [];
+      for (const tax of taxes) {
+        if (!tax.included) continue;
+        const line = lineOf(this.lines, tax);
+        const amount = divided(gross * millionths(tax.rate), rates);
+        line.amount += amount;
+        net -= amount;
+        contained.push(line);
+      }
+      for (const line of contained) line.net += net;
+      for (const tax of taxes) if (!tax.included) lineOf(onTop, tax).net += net;
+      this.net += net;
+      this.contained += gross - net;
+    }
+    for (const { tax, net } of onTop.values()) {
+      const line = lineOf(this.lines, tax);
+      const amount = divided(net * millionths(tax.rate), HUNDRED);
+      line.net += net;
+      line.amount += amount;
+      this.added += amount;
+    }
+  }
+
+  result(): Payable {
+    const { currency, charged } = this;
+    return {
+      currency,
+      charged,
+      net: this.money(this.net),
+      added: this.money(this.added),
+      due: this.money(this.net + this.contained + this.added),
+      taxes: [...this.lines].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, line]) => this.line(line)),
+    };
+  }
+
+  private line({ tax: { id, title, rate, included }, net, amount }: Line): TaxLine {
+    return {
+      tax: id,
+      ...(title !== undefined && { title }),
+      rate,
+      included,
+      currency: this.currency,
+      net: formatAmount(this.money(net)),
+      amount: formatAmount(this.money(amount)),
+    };
+  }
+
+  private money(units: bigint): Money {
+    return { units, scale: minorDigits(this.currency), currency: this.currency };
+  }
+}
+
+function lineOf(lines: Map<string, Line>, tax: AppliedTax): Line {
+  const key = JSON.stringify([tax.id, tax.rate, tax.included, tax.title]);
+  let line = lines.get(key);
+  if (!line) {
+    line = { tax, net: 0n, amount: 0n };
+    lines.set(key, line);
+  }
+  return line;
 }

@@ -3,7 +3,6 @@ import { makeBill } from "../charging/bill.ts";
 import { billCsv, billJson, billList } from "../charging/bill-rows.ts";
 import { formatBill } from "../charging/format-bill.ts";
 import { billHtml } from "../charging/html-bill.ts";
-import type { Config } from "../config/schema.ts";
 import type { Store } from "../store/types.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, type Io, printAll } from "./io.ts";
@@ -43,7 +42,7 @@ Examples:
       const format = oneOf({ ...options }, FORMATS) ?? "text";
       await withStore(config, async (store) => {
         await knownUser(store, user, month);
-        await printAll(io, written(store, user, month, config, format, options.all === true));
+        await printAll(io, written(store, user, month, format, options.all === true));
       });
     });
 }
@@ -59,16 +58,12 @@ async function* written(
   store: Store,
   user: string,
   month: string,
-  { taxes }: Config,
   format: "text" | (typeof FORMATS)[number],
   all: boolean,
 ): AsyncGenerator<string> {
-  if (format === "csv") return yield* billCsv(store, user, month, taxes);
-  if (format === "json" && all) return yield* billJson(store, user, month, taxes);
-  const bill = await makeBill(store, user, month, {
-    taxes,
-    ...(format === "json" && { maxEntries: MAX_JSON_ENTRIES }),
-  });
+  if (format === "csv") return yield* billCsv(store, user, month);
+  if (format === "json" && all) return yield* billJson(store, user, month);
+  const bill = await makeBill(store, user, month, { ...(format === "json" && { maxEntries: MAX_JSON_ENTRIES }) });
   const list = all && !bill.detailed;
   if (format === "html") return yield* billHtml(bill, list ? store : undefined);
   yield formatBill(bill, format);

@@ -6,6 +6,9 @@ import { isCurrency } from "../charging/currency.ts";
 import { correctionEntry } from "../charging/entries.ts";
 import { type CorrectionMade, correctionId } from "../charging/events.ts";
 import { formatAmount, parseMoney } from "../charging/money.ts";
+import type { Terms } from "../charging/terms.ts";
+import type { Config } from "../config/schema.ts";
+import { AppliedTerms } from "../directory/applied-terms.ts";
 import type { Store } from "../store/types.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
@@ -49,15 +52,15 @@ Example:
     .action(async (user: string, options: CorrectOptions, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       await withStore(config, async (store) => {
-        const { entry, isNew } = await correct(store, user, options, Date.now());
+        const { entry, isNew } = await correct(store, config, user, options, Date.now());
         const what = `${entry.amount} ${entry.currency} on the bill of ${entry.user} for ${entry.month}`;
         io.out(isNew ? `${entry.id}: ${what}\n` : `${entry.id} is there already: ${what}\n`);
       });
     });
 }
 
-async function correct(store: Store, user: string, options: CorrectOptions, at: number) {
-  const event = await correctionOf(store, user, options, at);
+async function correct(store: Store, config: Config, user: string, options: CorrectOptions, at: number) {
+  const event = await correctionOf(store, config, user, options, at);
   const entry = correctionEntry(event);
   const archive = [{ month: entry.month, events: [event] }];
   const [before] = await store.billing.findEntries([entry.id]);
@@ -68,7 +71,13 @@ async function correct(store: Store, user: string, options: CorrectOptions, at: 
   return { entry: stored, isNew: before === undefined };
 }
 
-async function correctionOf(store: Store, user: string, options: CorrectOptions, at: number): Promise<CorrectionMade> {
+async function correctionOf(
+  store: Store,
+  config: Config,
+  user: string,
+  options: CorrectOptions,
+  at: number,
+): Promise<CorrectionMade> {
   const corrected = options.entry === undefined ? undefined : await entryToCorrect(store, user, options.entry);
   if (!corrected && (await store.users.get(user)) === undefined)
     throw new CliError(`no user ${user}; see: tollgate user list`);
@@ -81,22 +90,30 @@ async function correctionOf(store: Store, user: string, options: CorrectOptions,
   const amount = parseMoney(options.amount, currency);
   if (!amount.ok) throw new CliError(`--amount: ${amount.error}`, EXIT.usage);
   if (amount.value.units === 0n) throw new CliError("--amount: nothing is no correction", EXIT.usage);
+  const service = corrected?.service ?? named("--service", options.service ?? "", 64);
+  const appServer = corrected?.appServer ?? named("--app-server", options.appServer ?? "", 64);
+  const terms = corrected ? corrected.terms : await termsNow(store, config, service, appServer);
   return {
     type: "correction.made",
     id: correctionId(named("--id", options.id ?? randomUUID(), 128)),
     at,
-    session: {
-      id: corrected?.session ?? "",
-      user,
-      service: corrected?.service ?? named("--service", options.service ?? "", 64),
-      appServer: corrected?.appServer ?? named("--app-server", options.appServer ?? "", 64),
-    },
+    session: { id: corrected?.session ?? "", user, service, appServer },
     currency,
     amount: formatAmount(amount.value),
     reason: named("--reason", options.reason, 200),
     of: isTime(corrected, options) ? "time" : "items",
+    ...(terms && { terms }),
     ...(corrected && { corrects: corrected.id }),
   };
+}
+
+/** What a charge of that service and app server would get now. What the configuration names wins over the same id in the store. */
+async function termsNow(store: Store, config: Config, service: string, appServer: string): Promise<Terms | undefined> {
+  const ofService = config.services.find(({ id }) => id === service) ?? (await store.services.get(service));
+  const ofServer = config.appServers.find(({ id }) => id === appServer) ?? (await store.appServers.get(appServer));
+  const { taxes, settlement } = config;
+  const sources = { taxes, settlement, service: () => ofService, appServer: () => ofServer };
+  return new AppliedTerms(sources).terms(service, appServer);
 }
 
 async function entryToCorrect(store: Store, user: string, id: string): Promise<Entry> {

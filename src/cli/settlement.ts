@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { settlementCsv, settlementHtml, settlementText } from "../charging/format-settlement.ts";
-import { makeSettlement, type SettlementTerms, type TermsSource } from "../charging/settlement.ts";
+import { makeSettlement } from "../charging/settlement.ts";
 import type { Config } from "../config/schema.ts";
 import type { Store } from "../store/types.ts";
 import { readConfig, withStore } from "./context.ts";
@@ -31,28 +31,18 @@ Example:
       const month = theMonth(options.month);
       const format = oneOf({ ...options }, FORMATS);
       await withStore(config, async (store) => {
-        const terms = await termsOf(store, config, appServer);
-        const settlement = await makeSettlement(store, appServer, month, terms);
-        if (settlement.services.length === 0 && terms.appServer === undefined) {
+        const settlement = await makeSettlement(store, appServer, month);
+        if (settlement.services.length === 0 && !(await isKnown(store, config, appServer))) {
           throw new CliError(
             `no app server ${appServer}, and nothing charged for one of that name in ${month}; see: tollgate appserver list`,
           );
         }
-        if (format === "csv") await printAll(io, settlementCsv(settlement, store, terms));
+        if (format === "csv") await printAll(io, settlementCsv(settlement, store));
         else if (format === "html") io.out(settlementHtml(settlement));
         else io.out(format === "json" ? `${JSON.stringify(settlement, undefined, 2)}\n` : settlementText(settlement));
       });
     });
 }
 
-/** What the configuration names wins over the same id in the store, as in the directory. */
-async function termsOf(store: Store, config: Config, appServer: string): Promise<TermsSource> {
-  const services = new Map<string, SettlementTerms>();
-  for (const service of [...(await store.services.list()), ...config.services]) services.set(service.id, service);
-  const named = config.appServers.find(({ id }) => id === appServer);
-  return {
-    appServer: named ?? (await store.appServers.get(appServer)),
-    service: (id) => services.get(id),
-    everyone: config.settlement,
-  };
-}
+const isKnown = async (store: Store, config: Config, appServer: string): Promise<boolean> =>
+  config.appServers.some(({ id }) => id === appServer) || (await store.appServers.get(appServer)) !== undefined;

@@ -22,7 +22,7 @@ export function addStartCommand(program: Command, io: Io, setCode: (code: number
       "after",
       `
 SIGTERM, SIGINT: no new sessions; those that run may end by themselves for drainS seconds. A second one ends them now.
-SIGHUP: reads the configuration again. Services, app servers, tariffs, rules and domains change; the rest needs a new start.
+SIGHUP: reads the configuration again. Services, app servers, tariffs, taxes, settlement, rules and domains change; the rest needs a new start.
 
 Examples:
   $ tollgate start

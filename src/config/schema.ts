@@ -5,6 +5,7 @@ import { isCurrency } from "../charging/currency.ts";
 import { settlementTerms } from "../charging/settlement.ts";
 import { tariffSchema } from "../charging/tariff.ts";
 import { taxSchema } from "../charging/tax.ts";
+import { MAX_TAXES } from "../charging/terms.ts";
 import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { storeSchema } from "../store/settings.ts";
 import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
@@ -290,7 +291,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   credit: creditSchema.prefault({}),
-  taxes: z.array(taxSchema).default([]),
+  taxes: z.array(taxSchema).max(MAX_TAXES).default([]),
   settlement: z.strictObject(settlementTerms).prefault({}),
   drainS: seconds(0, 86_400).default(30),
 });

@@ -1,5 +1,6 @@
 import { networkInterfaces } from "node:os";
 import type { Tariff } from "../charging/tariff.ts";
+import type { AppliedTax, Terms } from "../charging/terms.ts";
 import type { Config } from "../config/schema.ts";
 import type { SipRequest } from "../sip/message.ts";
 import type { Store } from "../store/types.ts";
@@ -7,6 +8,7 @@ import { canonicalHost } from "../support/address.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Result } from "../support/result.ts";
+import { AppliedTerms } from "./applied-terms.ts";
 import { ServerPool, type ServerState } from "./pool.ts";
 import { type CompiledRules, compileRules, type Rejection, type RuleLookups, type Rules } from "./rules.ts";
 import type { AppServer, AppServerKey, Identified, Service, User } from "./types.ts";
@@ -22,6 +24,10 @@ export interface Directory extends Rules, RuleLookups {
   tariff(id: string): Tariff | undefined;
   appServer(id: string): AppServer | undefined;
   appServers(): readonly AppServer[];
+  /** The taxes on a service now; undefined: none. The same object as long as nothing is loaded anew. */
+  taxes(serviceId: string): readonly AppliedTax[] | undefined;
+  /** The terms that hold now for what an app server charges in a service; undefined: none. The same object, as above. */
+  terms(serviceId: string, appServerId: string): Terms | undefined;
   /** A key that an app server signs in with. */
   appServerKey(id: string): AppServerKey | undefined;
   /** How many app servers offer the service (M4), whether or not they can take a session now. `only`: of these. */
@@ -68,6 +74,7 @@ class CachedDirectory implements Directory {
   private services = new Map<string, Service>();
   private tariffs = new Map<string, Tariff>();
   private keys = new Map<string, AppServerKey>();
+  private applied: AppliedTerms;
   private version = -1;
   private loading: Promise<void> = Promise.resolve();
   private timer: TimerHandle | undefined;
@@ -79,6 +86,13 @@ class CachedDirectory implements Directory {
     this.config = options.config;
     this.rules = rulesOf(options.config);
     this.portalHosts = hostsOf(options.config);
+    this.applied = this.appliedTerms();
+  }
+
+  private appliedTerms(): AppliedTerms {
+    const { taxes, settlement } = this.config;
+    const [service, appServer] = [(id: string) => this.service(id), (id: string) => this.appServer(id)];
+    return new AppliedTerms({ taxes, settlement, service, appServer });
   }
 
   get ruleBodyBytes(): number {
@@ -111,6 +125,14 @@ class CachedDirectory implements Directory {
 
   appServers(): readonly AppServer[] {
     return this.pool.all();
+  }
+
+  taxes(serviceId: string): readonly AppliedTax[] | undefined {
+    return this.applied.taxes(serviceId);
+  }
+
+  terms(serviceId: string, appServerId: string): Terms | undefined {
+    return this.applied.terms(serviceId, appServerId);
   }
 
   appServerKey(id: string): AppServerKey | undefined {
@@ -189,6 +211,7 @@ class CachedDirectory implements Directory {
     this.tariffs = merged<Tariff>(tariffs, this.config.tariffs);
     this.keys = merged(keys, []);
     this.pool.replace([...merged(appServers, this.config.appServers).values()]);
+    this.applied = this.appliedTerms();
     this.version = version;
     for (const service of this.services.values()) {
       if (service.tariff !== undefined && !this.tariffs.has(service.tariff))

@@ -63,6 +63,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     counters,
     chargesPerSession: config.limits.chargesPerSession,
     days: new DayLedger(billing),
+    terms: (service, appServer) => directory.terms(service, appServer),
   };
   const ended = new EndedSessions({ clock, keeping });
   const local = (id: string): ChargeableSession | undefined => {

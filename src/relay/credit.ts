@@ -6,6 +6,7 @@ import { tariffProblem } from "../charging/event-fields.ts";
 import { creditExhausted, creditReserved, type SessionFacts } from "../charging/events.ts";
 import { formatAmount, type Money, money } from "../charging/money.ts";
 import { rateDuration, type Tariff } from "../charging/tariff.ts";
+import type { AppliedTax } from "../charging/terms.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { Core } from "./core.ts";
 import { warning } from "./reply.ts";
@@ -19,6 +20,8 @@ export interface CreditTerms {
   /** Names the hold in the balance, and the session's events by `SessionFacts.hold`. */
   readonly key: string;
   readonly tariff: Tariff | undefined;
+  /** On the session's time. */
+  readonly taxes?: readonly AppliedTax[] | undefined;
 }
 
 /** What the store said: done; no; or nothing. */

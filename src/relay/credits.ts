@@ -12,7 +12,7 @@ import type { Session } from "./session.ts";
  */
 export async function creditForNextPart(
   core: Core,
-  terms: Pick<CreditTerms, "user" | "tariff">,
+  terms: Pick<CreditTerms, "user" | "tariff" | "taxes">,
 ): Promise<Result<Credit | undefined, Failure>> {
   const prepaid = core.directory.user(terms.user)?.prepaid;
   if (!prepaid) return ok(undefined); // postpaid
@@ -57,6 +57,11 @@ export class Credits {
       else asked.push(server);
     }
     return asked.length > 0 ? ok(asked) : err(failures[0]!);
+  }
+
+  /** On time, as the holds count them. */
+  get taxes(): CreditTerms["taxes"] {
+    return this.terms.taxes;
   }
 
   /** The hold that a session with this app server has; it stands in the session's events. */

@@ -72,10 +72,11 @@ export async function endOrphans(options: {
 
 /** What its account has kept of a session that runs. */
 function factsOf({ session, user, service, appServer, call, ...context }: BillingContext): SessionFacts {
-  const { tariff, hold, previous, windowMs } = context;
+  const { tariff, terms, hold, previous, windowMs } = context;
   return {
     ...{ id: session, user, service, appServer, call },
     ...(tariff && { tariff }),
+    ...(terms && { terms }),
     ...(windowMs > 0 && { lateChargesMs: windowMs }),
     ...(hold !== undefined && { hold }),
     ...(previous && { previous }),

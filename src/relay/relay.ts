@@ -65,7 +65,7 @@ export interface Relay {
   readonly identity: Pick<IdentityKey, "pem" | "jwks"> | undefined;
   /** Called when no session is left and nothing is closed yet: whoever serves others on the relay's behalf ends here. */
   onClosing(fn: () => Promise<void>): void;
-  /** Reads the directory again; with a configuration, that one's services, app servers, tariffs, rules and domains hold from now on. */
+  /** Reads the directory again; with a configuration, that one's services, app servers, tariffs, taxes, settlement, rules and domains hold from now on. */
   reload(config?: Config): Promise<void>;
   /**
    * Takes no new sessions, lets those that run end by themselves for `drainMs`, ends the rest with BYE, and resolves when everything

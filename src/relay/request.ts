@@ -181,8 +181,9 @@ export class ClientRequest implements Origin, Owner {
   /** Before any app server is asked, what the first interval costs is held in a prepaid user's balance. */
   reserve(servers: readonly string[], fork: ForkMode): void {
     const { currency } = this.core.directory.user(this.user)!.prepaid!;
-    const { tariff } = this.identified!;
-    this.credits = new Credits(this.core, { user: this.user, currency, tariff }, this.id, fork);
+    const { tariff, service } = this.identified!;
+    const taxes = this.core.directory.taxes(service.id);
+    this.credits = new Credits(this.core, { user: this.user, currency, tariff, taxes }, this.id, fork);
     void this.credits.take(servers).then((result) => {
       if (!this.core.requests.has(this.id)) return; // cancelled in the meantime
       if (result.ok) this.actor.send({ type: "credit.held", servers: result.value });

@@ -182,7 +182,8 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
   if (first.transfer) return refuse(491);
   if (!offers(first, identified)) return refuse(403, "Not Your Service");
   const { user, call } = first.facts;
-  const held = await creditForNextPart(core, { user, tariff: identified.tariff });
+  const taxes = core.directory.taxes(identified.service.id);
+  const held = await creditForNextPart(core, { user, tariff: identified.tariff, taxes });
   if (transaction.answered) {
     if (held.ok) held.value?.close(false); // the session ended in the meantime
     return;
@@ -195,7 +196,7 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
     identified,
     asked: first.asked,
     previous: { session: first.id, by: "change" },
-    credits: credit && { keyFor: () => credit.terms.key },
+    credits: credit && { keyFor: () => credit.terms.key, taxes },
   };
   const second = new Session(core, origin, first.appServer, undefined);
   if (!second.isBillable) {

@@ -4,6 +4,7 @@ import type { ChargeBook, Outcome } from "../charging/charge-book.ts";
 import { factsProblem } from "../charging/event-fields.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import { ChartActor, type Owner } from "../chart/actor.ts";
+import { withTaxes } from "../directory/applied-terms.ts";
 import type { AppServer, Identified, Service } from "../directory/types.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { TimerHandle } from "../support/clock.ts";
@@ -96,6 +97,9 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
       call: origin.call,
     };
     if (tariff) facts.tariff = tariff;
+    let terms = core.directory.terms(service.id, appServer.id);
+    if (credits) terms = withTaxes(terms, credits.taxes); // those that the hold counts
+    if (terms) facts.terms = terms;
     if (lateChargesS > 0) facts.lateChargesMs = Math.round(lateChargesS * 1000);
     if (previous) facts.previous = previous;
     if (hold !== undefined) facts.hold = hold;
@@ -305,8 +309,8 @@ export interface Origin {
   /** The Request-URI of the client's INVITE. */
   readonly asked: string;
   readonly previous: SessionFacts["previous"];
-  /** Names what is held for it in a prepaid balance. */
-  readonly credits: Pick<Credits, "keyFor"> | undefined;
+  /** Names what is held for it in a prepaid balance, and the taxes that were counted. */
+  readonly credits: Pick<Credits, "keyFor" | "taxes"> | undefined;
 }
 
 /** The part of a session that gave way to the next. */

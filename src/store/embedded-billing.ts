@@ -84,8 +84,8 @@ export class EmbeddedBilling implements BillingStore {
   /** Returns the ids of those that were there before. Writes the accounts that go with them, and takes these out of `accounts`. */
   private writeEntries(entries: readonly Entry[], accounts: Map<string, Account>): ReadonlySet<string> {
     const known = new Set<string>();
-    const userTotals = new TotalsInWork(this.userTotalsDb);
-    const serverTotals = new TotalsInWork(this.serverTotalsDb);
+    const userTotals = new TotalsInWork(this.userTotalsDb, "user");
+    const serverTotals = new TotalsInWork(this.serverTotalsDb, "appServer");
     for (const entry of entries) {
       const { id, user, month, at, appServer } = entry;
       const account = accounts.get(entry.session);

@@ -1,6 +1,7 @@
 import type { BillingContext } from "../../machines/billing.ts";
 import type { Account, AccountState, CorrectionEntry, Entry, ItemEntry, TimeEntry } from "../charging/billing-store.ts";
 import { endedId } from "../charging/events.ts";
+import type { Terms } from "../charging/terms.ts";
 
 /*
  * How accounts and entries lie in LMDB: as JSON arrays, the values without their names, and without what the key says already. Where a session
@@ -23,6 +24,7 @@ export type AccountForm = [
   tariff: BillingContext["tariff"],
   hold?: string | null,
   previous?: BillingContext["previous"] | null,
+  terms?: Terms,
 ];
 
 export function accountForm({ state, context }: Account, revision: number): AccountForm {
@@ -41,14 +43,15 @@ export function accountForm({ state, context }: Account, revision: number): Acco
     endedBy,
     tariff,
   ];
-  const { hold, previous } = context;
-  if (hold !== undefined || previous !== undefined) form.push(hold, previous);
+  const { hold, previous, terms } = context;
+  if (terms) form.push(hold, previous, terms);
+  else if (hold !== undefined || previous !== undefined) form.push(hold, previous);
   return form;
 }
 
 export function accountOf(session: string, form: AccountForm): Account {
   const [revision, state, dueAt, user, service, appServer, call, windowMs, startedAt, endedAt, endedBy, tariff] = form;
-  const [, , , , , , , , , , , , hold, previous] = form;
+  const [, , , , , , , , , , , , hold, previous, terms] = form;
   return {
     revision,
     state,
@@ -63,6 +66,7 @@ export function accountOf(session: string, form: AccountForm): Account {
       ...(hold != null && { hold }),
       ...(previous != null && { previous }),
       tariff,
+      ...(terms != null && { terms }),
       startedAt,
       endedAt,
       endedBy,
@@ -90,7 +94,8 @@ type TimeForm = [
   durationMs: number,
   endedBy: string,
   tariff: string | null,
-  account?: AccountRest | undefined,
+  account?: AccountRest | null,
+  ...more: More,
 ];
 /** Of an account that is over, what its time entry does not say. */
 export type AccountRest = [
@@ -102,12 +107,17 @@ export type AccountRest = [
   hold?: string,
 ];
 const REST = 14;
-type ItemForm = [...BaseForm<"item">, item: string, unitPrice: string, quantity: string, channel: string];
+/** Of any kind of entry, where there are terms or somebody pays in advance. */
+type More = [terms?: Terms | null, prepaid?: 1];
+const MORE = 15;
+type ItemForm = [...BaseForm<"item">, item: string, unitPrice: string, quantity: string, channel: string, ...More];
 type CorrectionForm = [
   ...BaseForm<"correction">,
   reason: string,
   of: CorrectionEntry["of"],
   corrects: CorrectionEntry["corrects"] | null,
+  unused?: null,
+  ...more: More,
 ];
 export type EntryForm = TimeForm | ItemForm | CorrectionForm;
 
@@ -120,6 +130,12 @@ export function entryForm(entry: Entry, rest?: AccountRest): EntryForm {
   else if (kind === "item") base.push(entry.item, entry.unitPrice, entry.quantity, entry.channel);
   else base.push(entry.reason, entry.of, entry.corrects ?? null);
   if (rest) base.push(rest);
+  const { terms, prepaid } = entry;
+  if (terms || prepaid) {
+    while (base.length < MORE) base.push(null);
+    base.push(terms ?? null);
+    if (prepaid) base.push(1);
+  }
   return base as EntryForm;
 }
 
@@ -127,11 +143,11 @@ export const isOver = (state: AccountState): boolean => state === "chargeable" |
 
 /** What of an account is to lie with this entry; undefined where the two do not say the same. */
 export function restOf({ state, context }: Account, revision: number, entry: Entry): AccountRest | undefined {
-  const { session, user, service, appServer, call, previous, startedAt, endedBy, tariff } = context;
+  const { session, user, service, appServer, call, previous, startedAt, endedBy, tariff, terms } = context;
   if (entry.kind !== "time" || !isOver(state) || entry.session !== session || entry.id !== endedId(session)) return;
   if (entry.user !== user || entry.service !== service || entry.appServer !== appServer || entry.call !== call) return;
   if (entry.previous?.session !== previous?.session || entry.previous?.by !== previous?.by) return;
-  if (entry.at !== startedAt || entry.endedBy !== endedBy || tariff !== null) return;
+  if (entry.at !== startedAt || entry.endedBy !== endedBy || tariff !== null || terms) return;
   const { dueAt, windowMs, endedAt, hold } = context;
   return hold === undefined
     ? [revision, state, dueAt, windowMs, endedAt]
@@ -140,6 +156,8 @@ export function restOf({ state, context }: Account, revision: number, entry: Ent
 
 /** The same entry with the rest of its session's account, or with none. */
 export function withRest(form: EntryForm, rest: AccountRest | undefined): EntryForm {
+  const more = form.slice(MORE);
+  if (more.length > 0) return [...form.slice(0, REST), rest ?? null, ...more] as EntryForm;
   return [...form.slice(0, REST), ...(rest ? [rest] : [])] as EntryForm;
 }
 
@@ -167,6 +185,7 @@ export function entryOf(id: string, form: EntryForm): Entry {
     ...(previous != null && { previous }),
     currency,
     amount,
+    ...(form.length > MORE && moreOf(form.slice(MORE) as More)),
   };
   if (form[0] === "time") {
     const [durationMs, endedBy, tariff] = form.slice(11, REST) as [number, string, string | null];
@@ -178,4 +197,8 @@ export function entryOf(id: string, form: EntryForm): Entry {
   }
   const [reason, of, corrects] = form.slice(11) as [string, CorrectionEntry["of"], string | null];
   return { kind: "correction", ...base, reason, of, ...(corrects !== null && { corrects }) } satisfies CorrectionEntry;
+}
+
+function moreOf([terms, prepaid]: More): Pick<Entry, "terms" | "prepaid"> {
+  return { ...(terms && { terms }), ...(prepaid && { prepaid: true }) };
 }

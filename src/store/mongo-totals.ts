@@ -1,6 +1,6 @@
 import type { Collection, Filter, UpdateFilter } from "mongodb";
 import type { Entry, MonthTotal } from "../charging/billing-store.ts";
-import { addToTotal, noTotal } from "../charging/month-total.ts";
+import { type Side, Sums } from "../charging/month-total.ts";
 import { type Revised, replaceRevised } from "./mongo-writes.ts";
 
 /** Whose months are summed up: the field that marks an entry as not counted yet, by the sum that it belongs to. */
@@ -19,9 +19,12 @@ export interface StoredTotals extends Revised {
   readonly pending: readonly string[];
 }
 
-type Countable = Pick<Entry, "service" | "currency" | "amount"> & { readonly _id: string };
+type Countable = Pick<Entry, "service" | "currency" | "amount" | "terms" | "prepaid"> & { readonly _id: string };
 
-const COUNTED = { service: 1, currency: 1, amount: 1, kind: 1, durationMs: 1, of: 1 } as const;
+const COUNTED = {
+  ...{ service: 1, currency: 1, amount: 1, kind: 1, durationMs: 1, of: 1 },
+  ...{ terms: 1, prepaid: 1 },
+} as const;
 /** Of the entries that are written one in so many has its user's month summed up. */
 export const FOLD_EVERY = 1_000;
 /** Entries that are counted in one step: their ids must go into one document. */
@@ -96,7 +99,7 @@ export class MongoTotals {
       const marked = await this.uncounted(key, FOLD_AT_ONCE);
       if (marked.length === 0) return;
       const pending = marked.map(({ _id }) => _id);
-      if (!(await this.write({ ...before, sums: summed(before.sums, marked), pending }))) return;
+      if (!(await this.write({ ...before, sums: summed(before.sums, marked, this.mark), pending }))) return;
     }
   }
 
@@ -112,6 +115,7 @@ export class MongoTotals {
         return summed(
           after.sums,
           marked.filter(({ _id }) => !pending.has(_id)),
+          this.mark,
         );
       }
       before = after;
@@ -138,11 +142,10 @@ export class MongoTotals {
   }
 }
 
-function summed(sums: readonly MonthTotal[], entries: readonly Countable[]): MonthTotal[] {
-  const all = new Map(sums.map((sum) => [`${sum.service}\n${sum.currency}`, sum]));
-  for (const entry of entries) {
-    const name = `${entry.service}\n${entry.currency}`;
-    all.set(name, addToTotal(all.get(name) ?? noTotal(entry.service, entry.currency), entry as unknown as Entry));
-  }
-  return [...all.values()];
+function summed(sums: readonly MonthTotal[], entries: readonly Countable[], mark: Mark): MonthTotal[] {
+  const all = new Sums(SIDES[mark], sums);
+  for (const entry of entries) all.add(entry as unknown as Entry);
+  return all.all();
 }
+
+const SIDES: Readonly<Record<Mark, Side>> = { uncountedUser: "user", uncountedServer: "appServer" };

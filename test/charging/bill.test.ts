@@ -4,7 +4,7 @@ import { billCsv, billJson, billList } from "../../src/charging/bill-rows.ts";
 import type { Entry, ItemEntry, TimeEntry } from "../../src/charging/billing-store.ts";
 import { formatBill } from "../../src/charging/format-bill.ts";
 import { billHtml } from "../../src/charging/html-bill.ts";
-import type { Tax } from "../../src/charging/tax.ts";
+import type { AppliedTax } from "../../src/charging/terms.ts";
 import { correction, item, time } from "../contract/store.contract.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { JANUARY, numbers, shuffled } from "./samples.ts";
@@ -49,13 +49,17 @@ const january: Entry[] = [
   },
 ];
 
-async function csvOf(entries: readonly Entry[], taxes: readonly Tax[] = []): Promise<string> {
+/** The same entries, made when these taxes were on them. */
+const taxed = (entries: readonly Entry[], ...taxes: readonly AppliedTax[]): Entry[] =>
+  entries.map((entry) => ({ ...entry, terms: { taxes, fee: { percent: "5" } } }));
+
+async function csvOf(entries: readonly Entry[]): Promise<string> {
   const billing = new MemoryBilling();
   await billing.write({ accounts: [], entries });
-  return gathered(billCsv({ billing }, "alice", "2026-01", taxes));
+  return gathered(billCsv({ billing }, "alice", "2026-01"));
 }
 
-async function bill(entries: readonly Entry[], options?: { maxEntries?: number; taxes?: readonly Tax[] }) {
+async function bill(entries: readonly Entry[], options?: { maxEntries?: number }) {
   const billing = new MemoryBilling();
   await billing.write({ accounts: [], entries });
   return makeBill({ billing }, "alice", "2026-01", options);
@@ -231,18 +235,53 @@ describe("taxes on a bill", () => {
   const vat = { id: "vat", title: "VAT", rate: "20", included: false };
 
   it("stand above the total that they are in", async () => {
-    const text = formatBill(await bill(january, { taxes: [vat] }));
+    const text = formatBill(await bill(taxed(january, vat)));
     expect(text).toMatch(/Charges +36\.84975 EUR\nVAT 20% of 36\.85 +7\.37 EUR\nTotal +44\.22 EUR\n$/);
   });
 
   it("stand below the total that contains them", async () => {
-    const text = formatBill(await bill(january, { taxes: [{ ...vat, included: true }] }));
+    const text = formatBill(await bill(taxed(january, { ...vat, included: true })));
     expect(text).toMatch(/Total +36\.85 EUR\n.*\n {2}contains VAT 20% of 30\.71 +6\.14 EUR\n$/);
   });
 
   it("are the same on a bill that has the sums only", async () => {
-    const [short, long] = [await bill(january, { maxEntries: 1, taxes: [vat] }), await bill(january, { taxes: [vat] })];
+    const [short, long] = [await bill(taxed(january, vat), { maxEntries: 1 }), await bill(taxed(january, vat))];
+    expect(long.taxes).toHaveLength(1);
     expect([short.taxes, short.totals]).toEqual([long.taxes, long.totals]);
+  });
+
+  it("are those of the time of each entry: a rate that changes in the middle of a month is two lines", async () => {
+    const entries = [...taxed(january.slice(0, 3), vat), ...taxed(january.slice(3), { ...vat, rate: "21" })];
+    const made = await bill(entries);
+    expect(made.taxes.map(({ rate, net, amount }) => [rate, net, amount])).toEqual([
+      ["20", "29.90", "5.98"],
+      ["21", "6.95", "1.46"],
+    ]);
+    expect(made.totals).toEqual([{ currency: "EUR", amount: "36.84975", tax: "7.44", due: "44.29" }]);
+    const text = formatBill(made);
+    expect(text).toMatch(/VAT 20% of 29\.90 +5\.98 EUR\nVAT 21% of 6\.95 +1\.46 EUR\nTotal +44\.29 EUR\n/);
+    const short = await bill(entries, { maxEntries: 1 });
+    expect([short.taxes, short.totals]).toEqual([made.taxes, made.totals]);
+    // One sum for each service, whatever the rates.
+    expect(made.services.map(({ service, sums }) => [service, sums.map(({ currency }) => currency)])).toEqual([
+      ["english", ["EUR"]],
+      ["wine", ["", "EUR"]],
+    ]);
+    expect(short.services.map(({ sums }) => sums)).toEqual(made.services.map(({ sums }) => sums));
+  });
+
+  it("are on it with each entry, and what was agreed with the app server is not", async () => {
+    const made = await bill(taxed([sold(1), correction("1")], vat));
+    expect(made.services[0]!.sessions[0]!.items[0]).toMatchObject({ taxes: [vat] });
+    expect(made.services[0]!.corrections[0]).toMatchObject({ taxes: [vat] });
+    const billing = new MemoryBilling();
+    await billing.write({ accounts: [], entries: taxed([sold(1)], vat, { id: "levy", rate: "2", included: true }) });
+    const json = await gathered(billJson({ billing }, "alice", "2026-01"));
+    for (const text of [JSON.stringify(made), json]) expect(text).not.toContain("fee");
+    expect(json).toContain('"taxes":[{"id":"vat"');
+    const rows = (await gathered(billCsv({ billing }, "alice", "2026-01"))).split("\r\n");
+    expect(rows[0]).toMatch(/,rate,taxes,prepaid$/);
+    expect(rows[1]).toMatch(/,"?vat 20%; levy 2% included"?,$/);
   });
 });
 
@@ -293,7 +332,7 @@ describe("every entry of a long bill", () => {
     const text = await gathered(billList({ billing }, "alice", "2026-01"));
     expect(text.trimEnd().split("\n")).toHaveLength(2_501);
     expect(text).toContain("correction: broken");
-    const json = JSON.parse(await gathered(billJson({ billing }, "alice", "2026-01", []))) as {
+    const json = JSON.parse(await gathered(billJson({ billing }, "alice", "2026-01"))) as {
       entries: Entry[];
       totals: unknown;
     };
@@ -357,10 +396,10 @@ describe("a bill as CSV", () => {
       /^user,month,service,session,app_server,kind,id,at,item,unit_price,quantity,duration_ms,ended_by,tariff,channel,amount,currency,/,
     );
     expect(rows[4]).toBe(
-      "alice,2026-01,english,s2,teacher-1,time,s2:ended,2026-01-05T11:00:00.000Z,,,,61000,client,lesson,,0.45,EUR,,,,,",
+      "alice,2026-01,english,s2,teacher-1,time,s2:ended,2026-01-05T11:00:00.000Z,,,,61000,client,lesson,,0.45,EUR,,,,,,,",
     );
     expect(rows[2]).toBe(
-      "alice,2026-01,wine,s1,shop-1,item,s1:charge:shop-1:1,2026-01-05T10:01:00.000Z,Rioja Crianza,12.50,2,,,,info,25.00,EUR,,,,,",
+      "alice,2026-01,wine,s1,shop-1,item,s1:charge:shop-1:1,2026-01-05T10:01:00.000Z,Rioja Crianza,12.50,2,,,,info,25.00,EUR,,,,,,,",
     );
     expect(rows[7]).toBe("");
   });
@@ -376,12 +415,12 @@ describe("a bill as CSV", () => {
   });
 
   it("leaves negative amounts the numbers that they are", async () => {
-    expect(await csvOf([sold(1, { amount: "-1.00", item: "correction" })])).toContain(",-1.00,EUR,,,,,\r\n");
+    expect(await csvOf([sold(1, { amount: "-1.00", item: "correction" })])).toContain(",-1.00,EUR,,,,,,,\r\n");
   });
 
   it("has a row for each tax", async () => {
-    const rows = (await csvOf(january, [{ id: "vat", title: "VAT", rate: "20", included: false }])).split("\r\n");
-    expect(rows.at(-2)).toBe("alice,2026-01,,,,tax,vat,,VAT,,,,,,,7.37,EUR,,,,,20");
+    const rows = (await csvOf(taxed(january, { id: "vat", title: "VAT", rate: "20", included: false }))).split("\r\n");
+    expect(rows.at(-2)).toBe("alice,2026-01,,,,tax,vat,,VAT,,,,,,,7.37,EUR,,,,,20,,");
   });
 });
 

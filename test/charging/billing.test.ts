@@ -4,6 +4,7 @@ import { makeBill } from "../../src/charging/bill.ts";
 import { type Billing, startBilling } from "../../src/charging/billing.ts";
 import type { BillingStore } from "../../src/charging/billing-store.ts";
 import { type ChargingEvent, sessionStarted } from "../../src/charging/events.ts";
+import type { Terms } from "../../src/charging/terms.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { freshFolder } from "./folders.ts";
@@ -172,6 +173,25 @@ describe("the billing actor", () => {
     ["charge is missing", { ...wholeSession(facts(), 1, [aCharge()])[1], charge: undefined }],
     ["from is missing", { ...sessionStarted(facts(), 1), type: "session.changed" }],
     ["durationMs must be milliseconds", { ...wholeSession(facts(), 1)[1], durationMs: -1 }],
+    ...(
+      [
+        ["session.terms.taxes must be a list", { taxes: {} }],
+        ["session.terms.taxes must be a list of at most 100", { taxes: Array.from({ length: 101 }, () => ({})) }],
+        ["session.terms.taxes.0.rate must be a percentage", { taxes: [{ id: "vat", rate: 19, included: false }] }],
+        ["session.terms.taxes.0.rate must be a percentage", { taxes: [{ id: "vat", rate: "-19", included: false }] }],
+        ["session.terms.taxes.0.included must be true or false", { taxes: [{ id: "vat", rate: "19" }] }],
+        [
+          "session.terms.taxes.0.title must have no control",
+          { taxes: [{ id: "v", title: "a\nb", rate: "19", included: false }] },
+        ],
+        ["session.terms.fee.percent must be a percentage from 0 to 100", { fee: { percent: "101" } }],
+        ["session.terms.fee.currency is missing", { fee: { perSession: "1" } }],
+        ["session.terms.timeShare must be a percentage", { timeShare: "half" }],
+      ] as const
+    ).map(([reason, terms]): [string, unknown] => [
+      reason,
+      wholeSession(facts({ terms: terms as unknown as Terms }), 1, [aCharge()])[1],
+    ]),
     [
       "session.tariff.price must be a decimal number",
       wholeSession(facts({ tariff: { id: "t", currency: "EUR", price: "much" } }), 1000)[1],

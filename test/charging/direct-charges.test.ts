@@ -34,6 +34,7 @@ function node(
     counters,
     chargesPerSession: 1_000,
     days: new DayLedger(store),
+    terms: () => undefined,
   };
   const limits = { session: options.limit ?? "100", currency: "EUR" };
   const direct = new DirectCharges({

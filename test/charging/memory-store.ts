@@ -7,7 +7,7 @@ import type {
   Entry,
   PageQuery,
 } from "../../src/charging/billing-store.ts";
-import { addToTotal, noTotal } from "../../src/charging/month-total.ts";
+import { type Side, Sums } from "../../src/charging/month-total.ts";
 
 /** Billing in memory, with what a test wants to go wrong. */
 export class MemoryBilling implements BillingStore {
@@ -83,20 +83,17 @@ export class MemoryBilling implements BillingStore {
   }
 
   async totals(user: string, month: string) {
-    return this.sums((entry) => entry.user === user && entry.month === month);
+    return this.sums("user", (entry) => entry.user === user && entry.month === month);
   }
 
   async totalsFor(appServer: string, month: string) {
-    return this.sums((entry) => entry.appServer === appServer && entry.month === month);
+    return this.sums("appServer", (entry) => entry.appServer === appServer && entry.month === month);
   }
 
-  private sums(wanted: (entry: Entry) => boolean) {
-    const totals = new Map<string, ReturnType<typeof noTotal>>();
-    for (const entry of this.all(wanted)) {
-      const key = `${entry.service} ${entry.currency}`;
-      totals.set(key, addToTotal(totals.get(key) ?? noTotal(entry.service, entry.currency), entry));
-    }
-    return [...totals.values()];
+  private sums(side: Side, wanted: (entry: Entry) => boolean) {
+    const sums = new Sums(side);
+    for (const entry of this.all(wanted)) sums.add(entry);
+    return sums.all();
   }
 
   async putDeadLetter(letter: DeadLetter) {

@@ -48,6 +48,8 @@ describe("call detail records", () => {
       items_amount: "0.20",
       corrections_amount: "-0.05",
       currency: "EUR",
+      taxes: "",
+      prepaid: "",
     });
     expect(found[1]).toMatchObject({ app_server: "shop-2", time_amount: "0", items_amount: "0", currency: "" });
     expect(found[2]).toMatchObject({ user: "bob", previous: "s1", call: "c1" });
@@ -79,6 +81,13 @@ describe("call detail records", () => {
     expect(await records(billing)).toEqual([]);
   });
 
+  it("say which taxes were on it, and what was paid from a balance", async () => {
+    const on = (rate: string) => ({ taxes: [{ id: "vat", rate, included: false }] });
+    const charged = [time("s1", { terms: on("19"), prepaid: true }), item(1, { terms: on("21"), prepaid: true })];
+    const [one] = await records(await stored(charged));
+    expect(one).toMatchObject({ taxes: "vat 19%; vat 21%", prepaid: "yes" });
+  });
+
   it("have a session that was charged in two currencies in each of them, its time once", async () => {
     const yen = item(3, { currency: "JPY", amount: "500" });
     const found = await records(await stored([time("s1"), item(1), yen]));
@@ -103,7 +112,7 @@ describe("call detail records", () => {
     const csv = (await written("csv")).split("\r\n");
     expect(csv[0]).toMatch(/^user,service,app_server,call,session,previous,start,end,duration_ms,ended_by,/);
     expect(csv[1]).toBe(
-      "alice,wine,shop-1,c1,s1,,2026-01-05T10:00:00.000Z,2026-01-05T10:01:00.000Z,60000,client,0.35,2,0.20,-0.05,EUR",
+      "alice,wine,shop-1,c1,s1,,2026-01-05T10:00:00.000Z,2026-01-05T10:01:00.000Z,60000,client,0.35,2,0.20,-0.05,EUR,,",
     );
     const json = (await written("jsonl")).trimEnd().split("\n");
     expect(json.map((line) => (JSON.parse(line) as CallRecord).session)).toEqual(["s1", "s3", "s2"]);

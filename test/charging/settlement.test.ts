@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../../src/charging/billing-store.ts";
 import { settlementCsv, settlementHtml, settlementText } from "../../src/charging/format-settlement.ts";
-import { makeSettlement, type SettlementTerms, type TermsSource } from "../../src/charging/settlement.ts";
+import { makeSettlement, type SettlementTerms, settlementFor } from "../../src/charging/settlement.ts";
 import { correction, item, time } from "../contract/store.contract.ts";
 import { MemoryBilling } from "./memory-store.ts";
 
@@ -15,17 +15,28 @@ const month: Entry[] = [
   item(4, { amount: "77.00", month: "2026-02" }),
   correction("1", { amount: "-5.00" }),
 ];
-const everyone = (terms: SettlementTerms): TermsSource => ({ service: () => undefined, everyone: terms });
+type Agreed = (service: string) => readonly (SettlementTerms | undefined)[];
+const everyone =
+  (terms: SettlementTerms): Agreed =>
+  () => [terms];
 
-async function settle(terms: TermsSource, entries: readonly Entry[] = month) {
+/** A month whose every entry was made when this was agreed. */
+const agreed = (terms: Agreed, entries: readonly Entry[] = month): Entry[] =>
+  entries.map((entry) => {
+    const of = settlementFor(terms(entry.service));
+    return of ? { ...entry, terms: of } : entry;
+  });
+
+async function settled(entries: readonly Entry[]) {
   const billing = new MemoryBilling();
   await billing.write({ accounts: [], entries });
-  const settlement = await makeSettlement({ billing }, "shop-1", "2026-01", terms);
+  const settlement = await makeSettlement({ billing }, "shop-1", "2026-01");
   let csv = "";
-  for await (const part of settlementCsv(settlement, { billing }, terms)) csv += part;
+  for await (const part of settlementCsv(settlement, { billing })) csv += part;
   return { settlement, csv };
 }
-const due = async (terms: TermsSource) =>
+const settle = (terms: Agreed, entries: readonly Entry[] = month) => settled(agreed(terms, entries));
+const due = async (terms: Agreed) =>
   (await settle(terms)).settlement.totals.map((total) => `${total.due} ${total.currency}`);
 
 describe("a settlement with an app server (M19)", () => {
@@ -61,9 +72,34 @@ describe("a settlement with an app server (M19)", () => {
   it("goes by the app server's terms, then the service's, then those for everyone", async () => {
     const service = (id: string): SettlementTerms => (id === "wine" ? { fee: { percent: "10" } } : {});
     const all = { fee: { percent: "1" }, timeShare: "100" };
-    expect(await due({ appServer: { fee: { percent: "20" } }, service, everyone: all })).toEqual(["26.40 EUR"]);
-    expect(await due({ appServer: {}, service, everyone: all })).toEqual(["29.70 EUR"]); // (30 + 3) less 10%
-    expect(await due({ service: () => undefined, everyone: all })).toEqual(["32.67 EUR"]);
+    expect(await due((id) => [{ fee: { percent: "20" } }, service(id), all])).toEqual(["26.40 EUR"]);
+    expect(await due((id) => [{}, service(id), all])).toEqual(["29.70 EUR"]); // (30 + 3) less 10%
+    expect(await due(() => [undefined, undefined, all])).toEqual(["32.67 EUR"]);
+  });
+
+  it("leaves what was charged before by what was agreed then, when a fee or a share changes", async () => {
+    const before = agreed(everyone({ fee: { percent: "5" } }), month.slice(0, 5));
+    const after = agreed(everyone({ fee: { percent: "20", perSession: "0.10", currency: "EUR" }, timeShare: "50" }), [
+      item(11, { amount: "100.00" }),
+      time("s11", { amount: "4.00" }),
+    ]);
+    const { settlement, csv } = await settled([...before, ...after]);
+    const eur = settlement.services.filter(({ currency }) => currency === "EUR");
+    expect(eur.map(({ percent, timeShare, part, percentFee }) => [percent, timeShare, part, percentFee])).toEqual([
+      ["5", "0", "35.00", "1.75"],
+      ["20", "50", "102.00", "20.40"],
+    ]);
+    expect(settlement.totals).toMatchObject([{ part: "137.00", sessions: 1, sessionFee: "0.10", due: "114.75" }]);
+    const head = csv.split("\r\n")[0]!.split(",");
+    const rows = csv
+      .trimEnd()
+      .split("\r\n")
+      .slice(1)
+      .map((row) => row.split(","));
+    const owed = rows.reduce((sum, row) => sum + Number(row[head.indexOf("owed")]), 0);
+    expect(owed.toFixed(2)).toBe("114.75");
+    expect(rows.find((row) => row[head.indexOf("id")] === "s11:ended")!.slice(-4)).toEqual(["50", "20", "0.10", "EUR"]);
+    expect(settlementText(settlement)).toMatch(/fee, 5%[\s\S]*fee, 20%/);
   });
 
   it("rounds once, at the end", async () => {
@@ -83,7 +119,8 @@ describe("a settlement with an app server (M19)", () => {
     const { settlement, csv } = await settle(terms);
     const rows = csv.trimEnd().split("\r\n").slice(1);
     expect(rows).toHaveLength(8); // six entries, two fees
-    const owed = rows.reduce((sum, row) => sum + Math.round(Number(row.split(",").at(-1)) * 1000), 0) / 1000;
+    const place = csv.split("\r\n")[0]!.split(",").indexOf("owed");
+    const owed = rows.reduce((sum, row) => sum + Math.round(Number(row.split(",")[place]) * 1000), 0) / 1000;
     expect(owed).toBeCloseTo(Number(settlement.totals[0]!.due), 1);
     expect(owed).toBe(29.625); // 31.5 - 1.575 - 0.3
     expect(settlement.totals[0]!.due).toBe("29.63");

@@ -4,10 +4,12 @@ import { createInProcessBus } from "../../src/bus/in-process.ts";
 import type { Bill } from "../../src/charging/bill.ts";
 import { startBilling } from "../../src/charging/billing.ts";
 import { monthOf } from "../../src/charging/billing-store.ts";
+import type { SessionFacts } from "../../src/charging/events.ts";
 import { type ChargingEvent, sessionChanged, sessionEnded } from "../../src/charging/events.ts";
+import type { Terms } from "../../src/charging/terms.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import type { Store } from "../../src/store/types.ts";
-import { aCharge, facts, silent, wholeSession } from "../charging/samples.ts";
+import { aCharge, facts as factsOf, silent, wholeSession } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { Terminal } from "./terminal.ts";
 
@@ -15,14 +17,22 @@ import { Terminal } from "./terminal.ts";
 const MONTH = monthOf(Date.now());
 const NOW = Math.max(Date.now() - 60_000, Date.parse(`${MONTH}-01T00:00:00Z`));
 
+/** What held when it was charged; the configuration says something else now. */
+const THEN: Terms = {
+  taxes: [{ id: "vat", title: "VAT", rate: "19", included: false }],
+  fee: { percent: "5", perSession: "0.10", currency: "EUR" },
+  timeShare: "50",
+};
+const facts = (over: Partial<SessionFacts> = {}) => factsOf({ terms: THEN, ...over });
+
 let terminal: Terminal;
 beforeEach(async () => {
   terminal = new Terminal();
   terminal.write(
     "tollgate.yaml",
-    `taxes: [{ id: vat, title: VAT, rate: 19 }]
-settlement: { fee: { percent: 5, perSession: 0.10, currency: EUR } }
-services: [{ id: english, timeShare: 50 }]
+    `taxes: [{ id: vat, title: VAT, rate: 21 }]
+settlement: { fee: { percent: 7 } }
+services: [{ id: english, timeShare: 10 }]
 appServers: [{ id: teacher-1, uri: "sip:127.0.0.1:5070", services: [english] }]
 `,
   );
@@ -61,11 +71,11 @@ const tollgate = (line: string) => terminal.tollgate(line.split(" "));
 const theBill = async () => JSON.parse((await tollgate("bill alice --json")).out) as Bill;
 
 describe("tollgate bill, with taxes", () => {
-  it("has the taxes that are configured, in every format (M18)", async () => {
+  it("has the taxes that were on what was charged, in every format, whatever is configured now (M18)", async () => {
     expect((await theBill()).totals).toEqual([{ currency: "EUR", amount: "26.15", tax: "4.97", due: "31.12" }]);
     expect((await tollgate("bill alice")).out).toMatch(/VAT 19% of 26\.15 +4\.97 EUR\nTotal +31\.12 EUR\n/);
     expect((await tollgate("bill alice --csv")).out).toMatch(
-      /\r\nalice,\d{4}-\d\d,,,,tax,vat,,VAT,.*,4\.97,EUR,.*\r\n$/,
+      /\r\nalice,\d{4}-\d\d,,,,tax,vat,,VAT,.*,4\.97,EUR,.*,19,,\r\n$/,
     );
     const html = (await tollgate("bill alice --html")).out;
     expect(html).toMatch(/^<!DOCTYPE html>[\s\S]*VAT 19% of 26\.15[\s\S]*31\.12 EUR[\s\S]*<\/html>\n$/);
@@ -83,7 +93,7 @@ describe("tollgate bill, with taxes", () => {
 });
 
 describe("tollgate settlement (M19)", () => {
-  it("prints what an app server is owed after the fee, for people, as JSON, CSV and as a page", async () => {
+  it("prints what an app server is owed by what was agreed then, for people, as JSON, CSV and as a page", async () => {
     const { code, out } = await tollgate("settlement teacher-1");
     expect(code).toBe(0);
     // 25.00, half of 1.15 of time; less 5% and three times 0.10.
@@ -125,6 +135,18 @@ describe("tollgate correct", () => {
     expect(after.find((row) => row.includes("correction:t1"))).toContain(`bottle was broken,${ENTRY}`);
     expect((await theBill()).totals[0]!.amount).toBe("21.15");
     expect((await tollgate("settlement teacher-1")).out).toMatch(/belongs to the app server +20\.575 EUR/);
+    expect(await tollgate(`rebill --dry-run --month ${MONTH}`)).toMatchObject({ code: 0 });
+  });
+
+  it("has the taxes and what was agreed of the entry that it corrects, or without one those of now", async () => {
+    await correct("--entry", ENTRY, "--id", "t1");
+    expect((await theBill()).taxes.map(({ rate, net }) => `${rate}% of ${net}`)).toEqual(["19% of 21.15"]);
+    await correct("--currency", "EUR", "--service", "english", "--app-server", "teacher-1", "--id", "t2");
+    expect((await theBill()).taxes.map(({ rate, net }) => `${rate}% of ${net}`)).toEqual([
+      "19% of 21.15",
+      "21% of -5.00",
+    ]);
+    expect((await tollgate("settlement teacher-1")).out).toMatch(/fee, 5%[\s\S]*fee, 7% +0\.35 EUR/);
     expect(await tollgate(`rebill --dry-run --month ${MONTH}`)).toMatchObject({ code: 0 });
   });
 

@@ -67,6 +67,7 @@ async function start(http: object = {}) {
     counters: { charges: 0, chargesRefused: 0 },
     chargesPerSession: 1_000,
     days: new DayLedger(new MemoryBilling()),
+    terms: () => undefined,
   };
   const book = new ChargeBook(keeping, facts(), { session: "100", currency: "EUR" });
   const local = (id: string): ChargeableSession | undefined =>

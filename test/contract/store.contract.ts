@@ -10,6 +10,7 @@ import type {
   TimeEntry,
 } from "../../src/charging/billing-store.ts";
 import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import type { Terms } from "../../src/charging/terms.ts";
 import type { AppServer, AppServerKey, Service, User } from "../../src/directory/types.ts";
 import type { Store } from "../../src/store/types.ts";
 import { aCharge, facts, JANUARY, lessonTariff, numbers, shuffled } from "../charging/samples.ts";
@@ -118,6 +119,11 @@ const total = (over: Partial<MonthTotal>): MonthTotal => ({
 const sorted = (totals: MonthTotal[]) =>
   totals.sort((a, b) => (`${a.service} ${a.currency}` < `${b.service} ${b.currency}` ? -1 : 1));
 const amount = (text: string) => Number(text);
+const terms: Terms = {
+  taxes: [{ id: "vat", title: "ＶＡＴ", rate: "19", included: true }],
+  fee: { percent: "5", perSession: "0.10", currency: "EUR" },
+  timeShare: "50",
+};
 
 /** What every adapter of the store port does (DESIGN.md, decision 7). */
 export function storeContract(adapter: StoreAdapter): void {
@@ -235,10 +241,11 @@ export function storeContract(adapter: StoreAdapter): void {
           { ...whole, context: { ...context, windowMs: 5, endedAt: JANUARY + 4, endedBy: "relay: fault" } },
           { ...whole, context: { ...context, session: "held", hold: "h1", tariff: lessonTariff } },
           { ...whole, context: { ...context, session: "part", previous: { session: "held", by: "move" } } },
+          { ...whole, context: { ...context, session: "taxed", tariff: lessonTariff, terms } },
           { ...account("charged", "open"), context: { ...account("charged", "open").context, startedAt: null } },
         ];
         await store.billing.write({ accounts, entries: [] });
-        const found = await store.billing.accounts(["whole", "held", "part", "charged"]);
+        const found = await store.billing.accounts(["whole", "held", "part", "taxed", "charged"]);
         expect(found).toStrictEqual(accounts.map((one) => ({ ...one, revision: 1 })));
       });
 
@@ -320,6 +327,10 @@ export function storeContract(adapter: StoreAdapter): void {
           item(3, { id: "elsewhere:1" }),
           correction("1", { at: JANUARY + 4, corrects: "s1:ended", session: "" }),
           correction("2", { at: JANUARY + 5, of: "time" }),
+          time("s6", { at: JANUARY + 6, terms }),
+          item(7, { terms, prepaid: true }),
+          item(8, { prepaid: true }),
+          correction("9", { at: JANUARY + 9, terms, prepaid: true }),
         ];
         await store.billing.write({ accounts: [], entries });
         expect(await store.billing.findEntries(entries.map(({ id }) => id))).toStrictEqual(entries);
@@ -587,6 +598,41 @@ export function storeContract(adapter: StoreAdapter): void {
         total({ currency: "JPY", charges: 1, itemAmount: "500" }),
       ]);
       expect(await store.billing.totals("alic", "2026-01")).toEqual([]);
+    });
+
+    it("adds up what was under other terms apart: a user's by taxes, an app server's by what was agreed", async () => {
+      const vat = (rate: string) => ({ taxes: [{ id: "vat", rate, included: false }] });
+      const fee = (percent: string) => ({ fee: { percent }, timeShare: "50" });
+      const entries: Entry[] = [
+        item(1, { amount: "1" }),
+        item(2, { amount: "2", terms: { ...vat("19"), ...fee("5") } }),
+        item(3, { amount: "4", terms: { ...vat("21"), ...fee("5") } }),
+        time("s4", { amount: "8", terms: { ...vat("21"), ...fee("10") } }),
+        item(5, { amount: "16", terms: vat("19"), prepaid: true }),
+        correction("6", { amount: "-32", terms: { ...vat("19"), ...fee("10") } }),
+        item(7, { amount: "64", terms: fee("10"), prepaid: true }),
+      ];
+      for (const entry of entries) await store.billing.write({ accounts: [], entries: [entry] });
+      await store.billing.write({ accounts: [], entries: shuffled(entries, numbers(3)) });
+      const plain = (sums: MonthTotal[]) =>
+        sums
+          .map(({ terms, prepaid, sessions, timeAmount, itemAmount, itemCorrection = "0" }) => ({
+            ...{ terms, prepaid, sessions },
+            sum: amount(timeAmount) + amount(itemAmount) + amount(itemCorrection),
+          }))
+          .sort((a, b) => a.sum - b.sum);
+      expect(plain(await store.billing.totals("alice", "2026-01"))).toEqual([
+        { terms: vat("19"), sessions: 0, sum: -30 },
+        { sessions: 0, sum: 1 },
+        { terms: vat("21"), sessions: 1, sum: 12 },
+        { terms: vat("19"), prepaid: true, sessions: 0, sum: 16 },
+        { prepaid: true, sessions: 0, sum: 64 },
+      ]);
+      expect(plain(await store.billing.totalsFor("shop-1", "2026-01"))).toEqual([
+        { terms: fee("5"), sessions: 0, sum: 6 },
+        { sessions: 0, sum: 17 },
+        { terms: fee("10"), sessions: 1, sum: 40 },
+      ]);
     });
 
     it("keeps events that nobody can bill", async () => {

@@ -18,6 +18,7 @@ interface Schema {
   readonly $ref?: string;
   readonly allOf?: readonly Schema[];
   readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
 }
 
 interface Document {
@@ -65,7 +66,7 @@ function unknownFields(value: unknown, schemas: readonly Schema[], path = ""): s
   if (typeof value !== "object" || value === null) return [];
   const whole = schemas.flatMap(resolved);
   return Object.entries(value).flatMap(([name, inner]) => {
-    const of = whole.flatMap(({ properties }) => properties?.[name] ?? []);
+    const of = whole.flatMap(({ properties, items }) => properties?.[name] ?? ((Array.isArray(value) && items) || []));
     return of.length === 0 ? [`${path}${name} is not in the document`] : unknownFields(inner, of, `${path}${name}.`);
   });
 }

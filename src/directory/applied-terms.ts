@@ -1,0 +1,61 @@
+import { type SettlementTerms, settlementFor } from "../charging/settlement.ts";
+import { type Tax, taxesOn } from "../charging/tax.ts";
+import type { AppliedTax, Terms } from "../charging/terms.ts";
+import type { AppServer, Service } from "./types.ts";
+
+/** Where terms come from: the configuration, and what is registered. */
+export interface TermsSources {
+  readonly taxes: readonly Tax[];
+  readonly settlement: SettlementTerms;
+  service(id: string): Service | undefined;
+  appServer(id: string): AppServer | undefined;
+}
+
+/**
+ * The terms that hold from now on, until another takes its place: worked out once for each service and app server, and then one and the same
+ * object, so that whoever has some can see at once that they still hold.
+ */
+export class AppliedTerms {
+  private readonly sources: TermsSources;
+  private readonly byService = new Map<string, readonly AppliedTax[] | undefined>();
+  private readonly byBoth = new Map<string, Map<string, Terms | undefined>>();
+
+  constructor(sources: TermsSources) {
+    this.sources = sources;
+  }
+
+  /** Undefined: none. */
+  taxes(service: string): readonly AppliedTax[] | undefined {
+    if (this.byService.has(service)) return this.byService.get(service);
+    const taxes = taxesOn(service, this.sources.taxes);
+    if (this.sources.service(service)) this.byService.set(service, taxes);
+    return taxes;
+  }
+
+  /** Undefined: no taxes, and nothing was agreed. */
+  terms(service: string, appServer: string): Terms | undefined {
+    let ofService = this.byBoth.get(service);
+    if (ofService?.has(appServer)) return ofService.get(appServer);
+    const terms = this.workOut(service, appServer);
+    // What is not registered (any more) is not remembered: ids of the past must not fill the memory.
+    if (!this.sources.service(service) || !this.sources.appServer(appServer)) return terms;
+    ofService ??= new Map();
+    this.byBoth.set(service, ofService.set(appServer, terms));
+    return terms;
+  }
+
+  private workOut(service: string, appServer: string): Terms | undefined {
+    const taxes = this.taxes(service);
+    const { sources } = this;
+    const agreed = settlementFor([sources.appServer(appServer), sources.service(service), sources.settlement]);
+    return taxes || agreed ? { ...(taxes && { taxes }), ...agreed } : undefined;
+  }
+}
+
+/** The same terms with other taxes. */
+export function withTaxes(terms: Terms | undefined, taxes: readonly AppliedTax[] | undefined): Terms | undefined {
+  if (terms?.taxes === taxes) return terms;
+  const { taxes: _taxes, ...agreed } = terms ?? {};
+  const all = taxes ? { taxes, ...agreed } : agreed;
+  return Object.keys(all).length > 0 ? all : undefined;
+}
