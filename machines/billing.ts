@@ -30,6 +30,8 @@ export interface BillingContext {
   readonly tariff: Tariff | null;
   /** The same of taxes and what was agreed with the app server. */
   readonly terms?: Terms | undefined;
+  /** What `startedAt` is by (`SessionFacts`); missing: the relay's first timeline. */
+  readonly clockStepMs?: number;
   readonly startedAt: number | null;
   readonly endedAt: number | null;
   readonly endedBy: string | null;
@@ -81,6 +83,7 @@ export const billingMachine = setup({
     windowMs,
     ...(session.hold !== undefined && { hold: session.hold }),
     ...(session.previous && { previous: session.previous }),
+    ...(Number.isSafeInteger(session.clockStepMs) && { clockStepMs: session.clockStepMs! }),
     startedAt: null,
     endedAt: null,
     endedBy: null,

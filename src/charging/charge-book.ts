@@ -1,6 +1,7 @@
 import type { ServiceLimits } from "../directory/types.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import type { Timeline, Timelines } from "../support/timeline.ts";
 import type { Entry } from "./billing-store.ts";
 import { chargeAmount, chargeKey, isSameCharge } from "./charge-fields.ts";
 import { checkCharge } from "./check-charge.ts";
@@ -34,7 +35,8 @@ export type Outcome =
 /** What all books share. */
 export interface BookKeeping {
   readonly recorder: { append(event: ChargingEvent): Promise<void>; readonly full: boolean };
-  readonly clock: Pick<Clock, "wall">;
+  readonly clock: Pick<Clock, "monotonic">;
+  readonly timelines: Pick<Timelines, "current">;
   readonly log: Logger;
   readonly counters: { charges: number; chargesRefused: number };
   /** Bound on what an app server may charge in one session, in number. */
@@ -68,6 +70,8 @@ const RECORDED: Outcome = { kind: "recorded" };
  */
 export class ChargeBook {
   readonly facts: SessionFacts;
+  /** What charges are entered by: the session's own, where it runs or ran here. */
+  readonly timeline: Timeline;
   private readonly keeping: BookKeeping;
   private readonly limits: ServiceLimits | undefined;
   /** The session's currency where its tariff is not known any more. */
@@ -85,9 +89,16 @@ export class ChargeBook {
   before: ChargeBook | undefined;
   private turn: Promise<unknown> = Promise.resolve();
 
-  constructor(keeping: BookKeeping, facts: SessionFacts, limits: ServiceLimits | undefined, currency?: string) {
+  constructor(
+    keeping: BookKeeping,
+    facts: SessionFacts,
+    limits: ServiceLimits | undefined,
+    timeline = keeping.timelines.current(),
+    currency?: string,
+  ) {
     this.keeping = keeping;
     this.facts = facts;
+    this.timeline = timeline;
     this.limits = limits;
     this.currency = facts.tariff?.currency ?? currency;
   }
@@ -101,7 +112,8 @@ export class ChargeBook {
   enter(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
     const { clock, days } = this.keeping;
     const currency = this.limits?.day === undefined ? undefined : this.limits.currency;
-    const loading = currency === undefined ? undefined : days.load(this.facts, currency, clock.wall());
+    const loading =
+      currency === undefined ? undefined : days.load(this.facts, currency, this.timeline.now(), clock.monotonic());
     if (loading === undefined) return this.enterLoaded(charges, channel);
     return loading.then(
       () => this.enterLoaded(charges, channel),
@@ -127,7 +139,7 @@ export class ChargeBook {
   /** Notes that charges were refused; `detail` goes to the log only. Returns what to answer. */
   refuse(refusal: Refusal, detail?: unknown): Outcome {
     const { keeping, facts } = this;
-    const { log, clock, recorder } = keeping;
+    const { log, recorder } = keeping;
     keeping.counters.chargesRefused++;
     const { call, id, user, service, appServer } = facts;
     const what = { call, session: id, user, service, appServer, why: refusal.text };
@@ -138,7 +150,7 @@ export class ChargeBook {
     );
     if (n <= MAX_REFUSALS && !recorder.full) {
       recorder
-        .append(chargeRefused(facts, clock.wall(), n, refusal.text, refusal.charge))
+        .append(chargeRefused(facts, this.timeline.now(), n, refusal.text, refusal.charge))
         .catch((error) => log.warn({ err: error, ...what }, "a refusal could not be put on record"));
     }
     return { kind: "refused", refusal };
@@ -167,7 +179,7 @@ export class ChargeBook {
     const { fresh, sum, underWay } = checked;
     if (fresh.length === 0 && underWay.length === 0) return RECORDED;
     this.sum = sum;
-    const at = this.keeping.clock.wall();
+    const at = this.timeline.now();
     const facts = this.factsNow();
     const written = fresh.map((charge) => this.append(facts, charge, at, channel));
     this.keeping.counters.charges += fresh.length;
@@ -223,13 +235,13 @@ export class ChargeBook {
 
   /** All of a body's charges, or none: says which are new, and the sum with them; or why they may not be made. */
   private check(charges: readonly Charge[]): Checked | Refusal {
-    const { clock, days, chargesPerSession } = this.keeping;
+    const { days, chargesPerSession } = this.keeping;
     const fresh: Charge[] = [];
     const underWay: Promise<void>[] = [];
     const { limits, currency } = this;
     const terms = { tariffCurrency: currency, limits };
     let { sum } = this;
-    let today = limits?.day === undefined ? undefined : days.sum(this.facts, limits.currency, clock.wall());
+    let today = limits?.day === undefined ? undefined : days.sum(this.facts, limits.currency, this.timeline.now());
     for (const charge of charges) {
       const before = this.find(chargeKey(charge.id));
       if (before) {

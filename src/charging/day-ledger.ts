@@ -5,9 +5,10 @@ import { add, type Money, money, zero } from "./money.ts";
 
 const DAY_MS = 86_400_000;
 const PAGE = 1_000;
+const NEVER = Number.NEGATIVE_INFINITY;
 
 interface Day {
-  /** What the bill had when it was last read. */
+  /** What the bill had when it was last read, and when that was: monotonic. */
   billed: Money;
   readAt: number;
   reading: Promise<void> | undefined;
@@ -33,25 +34,28 @@ export class DayLedger {
     this.maxDays = maxDays;
   }
 
-  /** What must be awaited before `sum` may be asked; undefined: nothing. Rejects when the bill cannot be read. */
-  load(facts: SessionFacts, currency: string, now: number): Promise<void> | undefined {
-    const key = keyOf(facts, currency, now);
+  /**
+   * What must be awaited before `sum` of the day of `at` may be asked; undefined: nothing. `now`: monotonic. Rejects when the bill cannot
+   * be read.
+   */
+  load(facts: SessionFacts, currency: string, at: number, now: number): Promise<void> | undefined {
+    const key = keyOf(facts, currency, at);
     const known = this.days.get(key);
     if (known?.reading) return known.reading;
-    if (known && known.readAt >= 0 && now - known.readAt < this.refreshMs) return undefined;
-    const day = known ?? { billed: zero(currency), readAt: -1, reading: undefined, own: new Map<string, Money>() };
+    if (known && now - known.readAt < this.refreshMs) return undefined;
+    const day = known ?? { billed: zero(currency), readAt: NEVER, reading: undefined, own: new Map<string, Money>() };
     this.days.delete(key);
     this.days.set(key, day);
     if (this.days.size > this.maxDays) this.days.delete(this.days.keys().next().value!);
-    day.reading = this.read(day, facts, currency, now).finally(() => {
+    day.reading = this.read(day, facts, currency, at, now).finally(() => {
       day.reading = undefined;
     });
     return day.reading;
   }
 
-  /** The sum of the day of `now`. */
-  sum(facts: SessionFacts, currency: string, now: number): Money {
-    const day = this.days.get(keyOf(facts, currency, now));
+  /** The sum of the day of `at`. */
+  sum(facts: SessionFacts, currency: string, at: number): Money {
+    const day = this.days.get(keyOf(facts, currency, at));
     if (!day) return zero(currency);
     let sum = day.billed;
     for (const amount of day.own.values()) sum = add(sum, amount);
@@ -69,13 +73,13 @@ export class DayLedger {
     this.days.get(keyOf(event.session, event.charge.currency, event.at))?.own.delete(event.id);
   }
 
-  private async read(day: Day, facts: SessionFacts, currency: string, now: number): Promise<void> {
-    const from = now - (now % DAY_MS);
+  private async read(day: Day, facts: SessionFacts, currency: string, at: number, now: number): Promise<void> {
+    const from = at - (at % DAY_MS);
     let sum = zero(currency);
     const billed: string[] = [];
     let after: string | undefined;
     do {
-      const page = await this.billing.entries(facts.user, monthOf(now), { after, limit: PAGE, from });
+      const page = await this.billing.entries(facts.user, monthOf(at), { after, limit: PAGE, from });
       for (const entry of page.entries) {
         const { kind, service, appServer, amount } = entry;
         if (kind !== "item" || service !== facts.service || appServer !== facts.appServer) continue;

@@ -6,7 +6,7 @@ import type { Charge, SessionFacts } from "./events.ts";
 /** A session that can be charged, or could be until now. */
 export interface ChargeableSession {
   readonly book: ChargeBook;
-  /** When its time for late charges is over, milliseconds since 1970; null: it still runs. */
+  /** When its time for late charges is over, by the book's timeline; null: it still runs. */
   readonly dueAt: number | null;
 }
 
@@ -76,9 +76,9 @@ export class DirectCharges {
   }
 
   private refusal({ book, dueAt }: ChargeableSession): Refusal | undefined {
-    const { directory, keeping, local } = this.options;
+    const { directory, local } = this.options;
     const { id, appServer, service, hold } = book.facts;
-    if (dueAt !== null && keeping.clock.wall() >= dueAt) {
+    if (dueAt !== null && book.timeline.now() >= dueAt) {
       const since = new Date(dueAt).toISOString();
       return { kind: "closed", text: `the session takes no more charges since ${since}` };
     }
@@ -99,7 +99,7 @@ export class DirectCharges {
 
   private stored(session: string): Promise<ChargeableSession | undefined> {
     const { remembered } = this;
-    const now = this.options.keeping.clock.wall();
+    const now = this.options.keeping.clock.monotonic();
     const known = remembered.get(session);
     if (known && now - known.readAt < REFRESH_MS) return known.found;
     const found = this.read(session, known?.found);
@@ -138,7 +138,7 @@ export class DirectCharges {
       };
       // The account has no tariff after the end; the line for its time still says in which currency it was.
       const time = entries.find(({ kind }) => kind === "time");
-      book = new ChargeBook(keeping, facts, directory.service(service)?.limits, time?.currency || undefined);
+      book = new ChargeBook(keeping, facts, directory.service(service)?.limits, undefined, time?.currency || undefined);
     }
     book.merge(entries);
     const running = state === "open" || state === "running";

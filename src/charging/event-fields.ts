@@ -79,6 +79,7 @@ const FACTS: Checks<SessionFacts> = {
   terms: optional(fields(TERMS)),
   hold: optional(holdKey),
   lateChargesMs: optional(duration),
+  clockStepMs: optional((value) => (Number.isSafeInteger(value) ? undefined : "must be whole milliseconds")),
   previous: optional(fields<NonNullable<SessionFacts["previous"]>>({ session: text, by: oneOf("change", "move") })),
 };
 

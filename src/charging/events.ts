@@ -32,6 +32,11 @@ export interface SessionFacts {
   readonly hold?: string;
   /** How long it takes charges after its end (M15); undefined: not at all. */
   readonly lateChargesMs?: number;
+  /**
+   * How far the wall clock had been set, since the relay began, when the session's times began (below zero: back); undefined: not at all. By it
+   * the session ends at the right time where the relay is killed.
+   */
+  readonly clockStepMs?: number;
   /** What it comes from: the part of the same call before the service changed (M20-M22), or the session it was moved from (M23, M24). */
   readonly previous?: { readonly session: string; readonly by: "change" | "move" };
 }
@@ -157,7 +162,7 @@ export function sessionStarted(session: SessionFacts, at: number): SessionStarte
   return { type: "session.started", id: startedId(session.id), at, session };
 }
 
-/** The session's clock stopped at `at` (M12), for a reason that may be any text. A wall clock that was set back in between gives a duration of 0. */
+/** The session's clock stopped at `at` (M12), by the same timeline as `startedAt`: what is between has passed. `endedBy` may be any text. */
 export function sessionEnded(session: SessionFacts, startedAt: number, at: number, endedBy: string): SessionEnded {
   const durationMs = Math.max(0, at - startedAt);
   const why = asLabel(endedBy, MAX_ENDED_BY).trim() || "relay";

@@ -110,7 +110,7 @@ class GroupJournal implements Journal {
   private scheduled: "no" | "later" | "soon" = "no";
   /** Somebody waits for what was appended. */
   private hurried = false;
-  private commitAt = 0;
+  private commitAt = Number.NEGATIVE_INFINITY;
   private timer: TimerHandle | undefined;
   /** Taken by the bus, to be removed with the next commit. */
   private taken: GroupKey[] = [];
@@ -196,7 +196,7 @@ class GroupJournal implements Journal {
     if (this.closing || this.scheduled === "soon" || (this.scheduled === "later" && !hurried)) return;
     const { clock, commitEveryMs = 50, commitChargesEveryMs = Math.min(20, commitEveryMs) } = this.options;
     const everyMs = hurried ? commitChargesEveryMs : commitEveryMs;
-    const waitMs = Math.min(everyMs, this.commitAt + everyMs - clock.wall()); // also where the clock was set back
+    const waitMs = this.commitAt + everyMs - clock.monotonic();
     const run = () => {
       this.scheduled = "soon";
       if (!this.closing) this.committing = this.commit();
@@ -208,7 +208,7 @@ class GroupJournal implements Journal {
   }
 
   private async commit(): Promise<void> {
-    this.commitAt = this.options.clock.wall();
+    this.commitAt = this.options.clock.monotonic();
     const group = this.waiting.shift();
     if (this.waiting.length === 0) this.hurried = false;
     const count = group?.events.length ?? 0;

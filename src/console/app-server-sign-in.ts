@@ -10,14 +10,14 @@ const MAX_AUTHORIZATION = 1_024;
 /** Signs app servers in by their keys: `Bearer <key>.<secret>` (RFC 6750) or Basic (RFC 7617) with the key as user and the secret as password. */
 export class AppServerSignIn {
   private readonly keys: { appServerKey(id: string): AppServerKey | undefined };
-  private readonly clock: Pick<Clock, "wall">;
+  private readonly clock: Pick<Clock, "monotonic">;
   private readonly throttle: Throttle;
   private readonly challenge: string;
 
   constructor(options: {
     readonly keys: { appServerKey(id: string): AppServerKey | undefined };
     readonly portalRealm: string;
-    readonly clock: Pick<Clock, "wall">;
+    readonly clock: Pick<Clock, "monotonic">;
     readonly throttle: ThrottleSettings;
   }) {
     this.keys = options.keys;
@@ -29,7 +29,7 @@ export class AppServerSignIn {
 
   /** The app server's id, or the answer for who could not sign in. `source`: its address. */
   signIn(authorization: string | undefined, source: string): Result<string, Answer> {
-    const now = this.clock.wall();
+    const now = this.clock.monotonic();
     const from = sourceKey(source);
     const waitMs = this.throttle.waitMs(from, now);
     if (waitMs > 0) {

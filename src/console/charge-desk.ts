@@ -22,7 +22,7 @@ export interface ChargeReport {
 export interface ChargeDeskOptions {
   readonly direct: Pick<DirectCharges, "charge" | "refuse">;
   readonly signIn: AppServerSignIn;
-  readonly clock: Pick<Clock, "wall">;
+  readonly clock: Pick<Clock, "monotonic">;
   /** Requests of one source, and of one app server; 0: no bound. */
   readonly perSecond: number;
 }
@@ -46,7 +46,7 @@ export class ChargeDesk {
   /** Never rejects. */
   async answer(report: ChargeReport): Promise<Answer> {
     const { signIn, clock } = this.options;
-    const now = clock.wall();
+    const now = clock.monotonic();
     if (!this.sources.take(report.source, now)) return problem("too-many", undefined, { headers: RETRY_SOON });
     const signedIn = signIn.signIn(report.authorization, report.source);
     if (!signedIn.ok) return signedIn.error;

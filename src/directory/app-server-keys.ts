@@ -52,7 +52,7 @@ const NONCE_SLOTS = 8_192;
 export function appServerAuthenticator(options: {
   readonly config: Pick<Config, "authentication" | "portal">;
   readonly directory: { appServerKey(id: string): AppServerKey | undefined };
-  readonly clock: Pick<Clock, "wall">;
+  readonly clock: Pick<Clock, "monotonic">;
 }): Authenticator {
   const { config, directory, clock } = options;
   return createAuthenticator({

@@ -55,7 +55,7 @@ export interface Authenticator {
 export interface AuthenticatorOptions {
   readonly directory: { user(id: string): User | undefined };
   readonly settings: AuthenticatorSettings;
-  readonly clock: Pick<Clock, "wall">;
+  readonly clock: Pick<Clock, "monotonic">;
   /** At least 32 random bytes; nonces of another secret are foreign. */
   readonly secret: Buffer;
   /** How many nonces in use are remembered; default 131,072 (2 MB). */
@@ -69,7 +69,7 @@ const NONCE_SLOTS = 131_072;
 class DigestAuthenticator implements Authenticator {
   private readonly directory: AuthenticatorOptions["directory"];
   private readonly settings: AuthenticatorSettings;
-  private readonly clock: Pick<Clock, "wall">;
+  private readonly clock: Pick<Clock, "monotonic">;
   private readonly nonces: Nonces;
   private readonly counts: NonceCounts;
   private readonly throttle: Throttle;
@@ -92,7 +92,7 @@ class DigestAuthenticator implements Authenticator {
   }
 
   authenticate(request: SipRequest, flow: Pick<Flow, "secure" | "remoteAddress">): Verdict {
-    const now = this.clock.wall();
+    const now = this.clock.monotonic();
     const source = sourceKey(flow.remoteAddress);
     const authorization = this.authorizationOf(request);
     if (authorization === undefined) {
@@ -105,7 +105,7 @@ class DigestAuthenticator implements Authenticator {
   challengesFor(request: SipRequest, flow: Pick<Flow, "secure" | "remoteAddress">): readonly string[] | undefined {
     if (request.headers.has("authorization")) return undefined;
     if (this.mayUseFromPassword(flow) && fromPassword(request)) return undefined;
-    return this.challenges(this.clock.wall(), sourceKey(flow.remoteAddress), false);
+    return this.challenges(this.clock.monotonic(), sourceKey(flow.remoteAddress), false);
   }
 
   private checkDigest(request: SipRequest, auth: Authorization, now: number, source: string): Verdict {

@@ -21,7 +21,7 @@ interface Entry {
 
 /**
  * Slows down sources whose sign-ins fail again and again. It goes by source, never by user: nobody can lock a user out from elsewhere.
- * Times are milliseconds since 1970.
+ * Times are milliseconds of a clock that nobody can set.
  */
 export class Throttle {
   private readonly entries = new Map<string, Entry>();

@@ -29,7 +29,7 @@ export class Answer implements TimerOwner {
     this.options = options;
     this.seq = transaction.request.cseq?.number ?? 0;
     this.intervalMs = durations.t1Ms;
-    this.giveUpAt = clock.wall() + 64 * durations.t1Ms;
+    this.giveUpAt = clock.monotonic() + 64 * durations.t1Ms;
     transaction.respond(response);
     this.timer = timers.start(this, "repeat", this.intervalMs);
   }
@@ -46,7 +46,7 @@ export class Answer implements TimerOwner {
 
   timerFired(): void {
     const { transaction, response, durations, clock, timers, onSilence } = this.options;
-    const leftMs = this.giveUpAt - clock.wall();
+    const leftMs = this.giveUpAt - clock.monotonic();
     if (leftMs <= 0) {
       onSilence();
       return;

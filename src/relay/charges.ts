@@ -34,7 +34,7 @@ export class SessionCharges {
   get book(): ChargeBook {
     if (this.opened) return this.opened;
     const { session, core } = this;
-    this.opened = new ChargeBook(core.keeping, session.facts, session.service.limits);
+    this.opened = new ChargeBook(core.keeping, session.facts, session.service.limits, session.timeline);
     this.opened.before = session.replaces?.book;
     if (session.facts.hold !== undefined)
       this.opened.cover = async (sum) =>

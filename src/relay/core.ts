@@ -16,6 +16,7 @@ import type { Logger } from "../support/log.ts";
 import type { Outstanding } from "../support/outstanding.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { Random } from "../support/random.ts";
+import type { Timelines } from "../support/timeline.ts";
 import type { TimerQueues } from "../support/timer-queues.ts";
 import type { TokenMap } from "../support/token-map.ts";
 import type { TransactionLayer } from "../transaction/types.ts";
@@ -40,6 +41,8 @@ export interface Recorder {
 export interface Core {
   readonly config: Config;
   readonly clock: Clock;
+  /** Times of day, for what is put on record. */
+  readonly timelines: Timelines;
   readonly random: Random;
   readonly log: Logger;
   /** For whatever a peer can bring about again and again. */
@@ -118,4 +121,6 @@ export interface Counters {
   creditRefused: number;
   creditExhausted: number;
   crashed: number;
+  /** Times that the wall clock was set. */
+  clockSteps: number;
 }

@@ -4,6 +4,7 @@ import { DayLedger } from "../charging/day-ledger.ts";
 import { type ChargeableSession, DirectCharges } from "../charging/direct-charges.ts";
 import { Outstanding } from "../support/outstanding.ts";
 import { PeerLog } from "../support/peer-log.ts";
+import { Timelines } from "../support/timeline.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
 import { Border } from "./border.ts";
@@ -54,18 +55,24 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     creditRefused: 0,
     creditExhausted: 0,
     crashed: 0,
+    clockSteps: 0,
   };
   const { clock, config, directory, log, recorder, peerLog = new PeerLog({ log, clock }) } = parts;
+  const timelines = new Timelines(clock, (byMs) => {
+    counters.clockSteps++;
+    log.warn({ byMs }, "the wall clock was set, or the machine slept; nothing that is measured follows it");
+  });
   const keeping: BookKeeping = {
     recorder,
     clock,
+    timelines,
     log,
     counters,
     chargesPerSession: config.limits.chargesPerSession,
     days: new DayLedger(billing),
     terms: (service, appServer) => directory.terms(service, appServer),
   };
-  const ended = new EndedSessions({ clock, keeping });
+  const ended = new EndedSessions({ keeping });
   const local = (id: string): ChargeableSession | undefined => {
     const session = sessions.get(id);
     if (!session) return ended.find(id);
@@ -75,6 +82,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     ...parts,
     border: new Border(config),
     peerLog,
+    timelines,
     keeping,
     laterRecords: new LaterRecords({ clock, log }),
     direct: new DirectCharges({ keeping, local, billing, directory }),

@@ -199,9 +199,14 @@ export class Credit {
     return done;
   }
 
+  /** By the session's timeline; until there is a session, of nothing but what passes. */
+  private get now(): number {
+    return this.session?.now() ?? this.core.clock.monotonic();
+  }
+
   /** How long the session lasts until now. */
   private get elapsedMs(): number {
-    return this.startedAt === undefined ? 0 : Math.max(0, this.core.clock.wall() - this.startedAt);
+    return this.startedAt === undefined ? 0 : Math.max(0, this.now - this.startedAt);
   }
 
   private async raise(to: Micros, atLeast: Micros, charged = this.charged): Promise<Outcome> {
@@ -210,8 +215,9 @@ export class Credit {
     const { user, key, currency } = this.terms;
     const used =
       this.startedAt === undefined ? 0 : Math.min(this.timeCost(this.elapsedMs) + charged, Math.max(to, held));
-    const until = core.clock.wall() + (settings.intervalS + settings.graceS) * 1000;
-    this.heldUntil = until;
+    const leaseMs = (settings.intervalS + settings.graceS) * 1000;
+    const until = core.clock.wall() + leaseMs;
+    this.heldUntil = this.now + leaseMs;
     const request = { user, hold: key, currency, from: held, to: Math.max(to, held), atLeast, used, until };
     if (!core.credit) return { ok: false, why: "unknown" };
     const answer = core.credit.reserve(request).then(
@@ -263,7 +269,7 @@ export class Credit {
     const { clock } = this.core;
     clock.clearTimeout(this.timer);
     if (this.closed) return;
-    const now = clock.wall();
+    const { now } = this;
     const intervalMs = this.settings.intervalS * 1000;
     const { until } = this;
     let at: number;
@@ -281,10 +287,9 @@ export class Credit {
 
   private async tick(): Promise<void> {
     if (this.closed) return;
-    const { clock } = this.core;
     const intervalMs = this.settings.intervalS * 1000;
     const lead = Math.max(this.warnMs, Math.min(LEAST_LEAD_MS, intervalMs / 2));
-    const isDue = this.until !== undefined && clock.wall() >= this.until - lead;
+    const isDue = this.until !== undefined && this.now >= this.until - lead;
     if (!isDue) {
       await this.raise(this.held, this.held); // says that the session lives
       this.arm();
@@ -314,8 +319,7 @@ export class Credit {
   /** Warns, or ends the session, where the time has come. True: nothing is left to do. */
   private finish(outcome: Outcome): boolean {
     const { clock } = this.core;
-    const { session, until } = this;
-    const now = clock.wall();
+    const { session, until, now } = this;
     if (until === undefined) return false;
     if (now >= until) {
       const why = outcome.ok || outcome.why !== "unknown" ? CREDIT_EXHAUSTED : CREDIT_UNKNOWN;
@@ -339,13 +343,13 @@ export class Credit {
   }
 
   private report(): void {
-    const { facts, core, terms, held, until } = this;
+    const { facts, terms, held, until } = this;
     const { currency } = terms;
     if (!facts || this.startedAt === undefined) return;
     if (!this.closed) this.session?.actor.send({ type: "credit.held", until: until ?? null });
     const amount = formatAmount(fromMicros(held, currency));
     const notice = { currency, amount, until: this.heldUntil };
-    this.record(creditReserved(facts, core.clock.wall(), ++this.events, notice));
+    this.record(creditReserved(facts, this.now, ++this.events, notice));
   }
 
   /** A notice: nothing waits for it, and no bill depends on it. */

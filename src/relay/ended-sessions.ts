@@ -3,6 +3,7 @@ import { ChargeBook } from "../charging/charge-book.ts";
 import type { ChargeableSession } from "../charging/direct-charges.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import type { ServiceLimits } from "../directory/types.ts";
+import type { Timeline } from "../support/timeline.ts";
 import { TokenMap } from "../support/token-map.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import { takeCharges } from "./charges.ts";
@@ -17,6 +18,7 @@ interface Ended {
   readonly facts: SessionFacts;
   readonly limits: ServiceLimits | undefined;
   book: ChargeBook | undefined;
+  readonly timeline: Timeline;
   readonly dueAt: number;
   /** The dialog that the app server was in. */
   readonly localTag: string | undefined;
@@ -25,13 +27,13 @@ interface Ended {
 
 /** Sessions that ended on this node and still take charges (M15), as long as there is room for them. */
 export class EndedSessions {
-  private readonly core: Pick<Core, "clock" | "keeping">;
+  private readonly core: Pick<Core, "keeping">;
   private readonly byId = new TokenMap<Ended>();
   /** Their ids, the oldest at `head`. */
   private readonly order: string[] = [];
   private head = 0;
 
-  constructor(core: Pick<Core, "clock" | "keeping">) {
+  constructor(core: Pick<Core, "keeping">) {
     this.core = core;
   }
 
@@ -40,12 +42,13 @@ export class EndedSessions {
   }
 
   /** A session ended at `endedAt`. */
-  add({ facts, service, server, charges }: Session, endedAt: number): void {
+  add({ facts, service, server, charges, timeline }: Session, endedAt: number): void {
     if (facts.lateChargesMs === undefined) return;
     this.byId.set(facts.id, {
       facts,
       limits: service.limits,
       book: charges.bookIfAny,
+      timeline,
       dueAt: endedAt + facts.lateChargesMs,
       localTag: server?.dialog.localTag,
       remoteTag: server?.dialog.remoteTag,
@@ -61,7 +64,7 @@ export class EndedSessions {
       const oldest = order[this.head];
       if (oldest === undefined) break;
       const ended = byId.get(oldest);
-      if (ended && ended.dueAt > this.core.clock.wall() && byId.size <= MAX_REMEMBERED) break;
+      if (ended && ended.dueAt > ended.timeline.now() && byId.size <= MAX_REMEMBERED) break;
       byId.delete(oldest);
       this.head++;
     }
@@ -74,7 +77,7 @@ export class EndedSessions {
   find(session: string): ChargeableSession | undefined {
     const ended = this.byId.get(session);
     if (!ended) return undefined;
-    ended.book ??= new ChargeBook(this.core.keeping, ended.facts, ended.limits);
+    ended.book ??= new ChargeBook(this.core.keeping, ended.facts, ended.limits, ended.timeline);
     return { book: ended.book, dueAt: ended.dueAt };
   }
 
@@ -89,7 +92,7 @@ export class EndedSessions {
     const { callId, toTag, fromTag } = transaction.request;
     const ended = this.byId.get(sessionOf(callId) ?? "");
     if (!ended || ended.localTag !== toTag || ended.remoteTag !== (fromTag ?? "")) return false;
-    if (this.core.clock.wall() >= ended.dueAt || ended.facts.hold !== undefined) return false;
+    if (ended.timeline.now() >= ended.dueAt || ended.facts.hold !== undefined) return false;
     takeCharges(this.find(ended.facts.id)!.book, transaction);
     return true;
   }

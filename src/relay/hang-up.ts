@@ -40,8 +40,7 @@ export function sendByes(session: Session, context: SessionContext): void {
   for (const side of context.leaving)
     sendBye(session, side, (bye) => {
       bye.headers.add("Reason", reason);
-      if (side === "client")
-        adviseClient(session, bye, context.startedAt, context.endedAt ?? session.core.clock.wall());
+      if (side === "client") adviseClient(session, bye, context.startedAt, context.endedAt ?? session.now());
     });
 }
 
@@ -57,7 +56,7 @@ function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): v
   const leg = session.leg(to);
   const failed = () => {
     over();
-    actor.send({ type: "bye.failed", by: to, at: core.clock.wall() });
+    actor.send({ type: "bye.failed", by: to, at: session.now() });
   };
   const over = () => {
     if (to !== "server") return;
@@ -76,7 +75,7 @@ function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): v
     final: (response) => {
       over();
       if (session.closed) collectLate(session, to, response);
-      else actor.send({ type: "bye.answered", by: to, at: core.clock.wall(), payload: response });
+      else actor.send({ type: "bye.answered", by: to, at: session.now(), payload: response });
     },
     timeout: failed,
     transportError: failed,
@@ -111,7 +110,7 @@ export function recordEnd(session: Session, context: SessionContext): void {
     session.recorded = session.charges.settled();
     return;
   }
-  const endedAt = context.endedAt ?? core.clock.wall();
+  const endedAt = context.endedAt ?? session.now();
   // Where the next part has taken over, its start says when this one ended.
   if (context.endedBy === "change") session.recorded = session.charges.settled();
   else session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");

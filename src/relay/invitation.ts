@@ -123,7 +123,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     }
     this.leg.confirm(response);
     this.early = undefined;
-    this.session.actor.send({ type: "server.answer", at: this.core.clock.wall(), payload: response });
+    this.session.answered(response);
   }
 
   timeout(): void {

@@ -6,39 +6,52 @@ import { type SessionFacts, sessionEnded } from "../charging/events.ts";
 import type { Journal } from "../charging/journal.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import type { Timeline } from "../support/timeline.ts";
 
 const BEAT_MS = 1_000;
 const PAGE = 500;
+const STOPPED = "relay: stopped without warning";
 
 /**
  * Says on disk, once a second, that the relay is alive: after a crash, the time until which the sessions it had may be charged. Only
- * the file's modification time is used.
+ * the file's modification time is used, which is by the relay's first timeline whatever becomes of the wall clock.
  */
 export class Heartbeat {
   /** When the relay that ran before on this data folder was last alive; undefined: none was. */
   readonly lastBeatAt: number | undefined;
-  private readonly file: number;
+  private readonly path: string;
   private readonly clock: Clock;
+  private file: number | undefined;
   private timer: TimerHandle;
 
   constructor(dataFolder: string, clock: Clock) {
-    const path = join(dataFolder, "alive");
-    this.lastBeatAt = statSync(path, { throwIfNoEntry: false })?.mtimeMs;
-    this.file = openSync(path, "a", 0o600);
+    this.path = join(dataFolder, "alive");
     this.clock = clock;
-    this.beat();
+    const at = statSync(this.path, { throwIfNoEntry: false })?.mtimeMs;
+    if (at !== undefined) this.lastBeatAt = Math.round(at); // a file's time has fractions
+  }
+
+  /** Begins, once the sessions of the relay before are on record: if this one is killed until then, the next one still knows when that one was. */
+  start(timeline: Timeline): void {
+    this.file ??= openSync(this.path, "a", 0o600);
+    const now = timeline.now() / 1000;
+    futimesSync(this.file, now, now);
+    this.timer = this.clock.setTimeout(() => this.start(timeline), BEAT_MS);
   }
 
   stop(): void {
     this.clock.clearTimeout(this.timer);
-    closeSync(this.file);
+    if (this.file !== undefined) closeSync(this.file);
+    this.file = undefined;
   }
+}
 
-  private beat(): void {
-    const now = this.clock.wall() / 1000;
-    futimesSync(this.file, now, now);
-    this.timer = this.clock.setTimeout(() => this.beat(), BEAT_MS);
-  }
+/**
+ * When a session ended whose relay was killed. `lastBeatAt` is by that relay's first timeline, and `startedAt` by the session's, which began
+ * when the wall clock had been set by so much: the difference is what really passed.
+ */
+function endOf({ clockStepMs = 0 }: SessionFacts, startedAt: number, lastBeatAt = startedAt - clockStepMs): number {
+  return Math.max(startedAt, Math.round(lastBeatAt) + clockStepMs);
 }
 
 /**
@@ -59,9 +72,8 @@ export async function endOrphans(options: {
     if (accounts.length === 0) return ended;
     const appended = accounts.map(({ context }) => {
       const from = context.startedAt ?? 0;
-      return journal.append(
-        sessionEnded(factsOf(context), from, Math.max(from, lastBeatAt ?? from), "relay: stopped without warning"),
-      );
+      const facts = factsOf(context);
+      return journal.append(sessionEnded(facts, from, endOf(facts, from, lastBeatAt), STOPPED));
     });
     await Promise.all(appended);
     await journal.drained();
@@ -72,13 +84,14 @@ export async function endOrphans(options: {
 
 /** What its account has kept of a session that runs. */
 function factsOf({ session, user, service, appServer, call, ...context }: BillingContext): SessionFacts {
-  const { tariff, terms, hold, previous, windowMs } = context;
+  const { tariff, terms, hold, previous, windowMs, clockStepMs } = context;
   return {
     ...{ id: session, user, service, appServer, call },
     ...(tariff && { tariff }),
     ...(terms && { terms }),
     ...(windowMs > 0 && { lateChargesMs: windowMs }),
     ...(hold !== undefined && { hold }),
+    ...(clockStepMs !== undefined && { clockStepMs }),
     ...(previous && { previous }),
   };
 }
@@ -95,8 +108,7 @@ export async function endLeft(options: {
   const { left } = journal;
   for (let i = 0; i < left.length; i += PAGE) {
     const appended = left.slice(i, i + PAGE).map(({ session, startedAt }) => {
-      const at = Math.max(startedAt, lastBeatAt ?? startedAt);
-      return journal.append(sessionEnded(session, startedAt, at, "relay: stopped without warning"));
+      return journal.append(sessionEnded(session, startedAt, endOf(session, startedAt, lastBeatAt), STOPPED));
     });
     await Promise.all(appended);
   }

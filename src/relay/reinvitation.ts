@@ -70,7 +70,7 @@ export class Reinvitation implements ClientTransactionUser {
     this.answered = true;
     if (response.status < 300) {
       leg.refresh(response);
-      second.actor.send({ type: "server.answer", at: second.core.clock.wall(), payload: response });
+      second.answered(response);
       return;
     }
     this.refusal = response;

@@ -157,6 +157,8 @@ export async function startRelay(options: {
     credit: store.credit,
     resolve: (uri, found) => resolveWith(resolver, uri, found),
   });
+  heartbeat.start(core.timelines.first);
+  core.timelines.watch();
   transactions.attach(new Router(core));
   transport.attach(transactions);
   const health = new HealthChecks(core);
@@ -164,6 +166,7 @@ export async function startRelay(options: {
   const closeStores = async () => {
     await Promise.allSettled(onClosing.map((fn) => fn()));
     health.stop();
+    core.timelines.close();
     directory.close();
     heartbeat.stop();
     await transport.close();
@@ -224,15 +227,14 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
   await until(core, drainMs, () => core.sessions.size + core.requests.size === 0);
   endAll(core);
   await until(core, LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
-  const now = core.clock.wall();
   const left = core.sessions.values().map(async (session) => {
     const { startedAt, byeAt } = session.context;
     if (session.bye) {
-      session.actor.send({ type: "bye.late", at: now }); // somebody waits for an answer
+      session.actor.send({ type: "bye.late", at: session.now() }); // somebody waits for an answer
       return;
     }
     session.close();
-    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? now, "relay: stopped");
+    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? session.now(), "relay: stopped");
   });
   await Promise.allSettled(left);
   if (core.byesUnanswered.size > 0 && !core.hurried)
@@ -253,8 +255,8 @@ function endAll(core: Core): void {
 }
 
 async function until({ clock, ending }: Core, withinMs: number, isOver: () => boolean): Promise<void> {
-  const dueAt = clock.wall() + withinMs;
-  while (!isOver() && clock.wall() < dueAt) await pause(clock, POLL_MS);
+  const dueAt = clock.monotonic() + withinMs;
+  while (!isOver() && clock.monotonic() < dueAt) await pause(clock, POLL_MS);
   // The answers to the last BYEs wait for the disk.
   await ending.settled();
 }

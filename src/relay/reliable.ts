@@ -151,14 +151,14 @@ export class Reliable {
   private send(): void {
     const { clock, config } = this.session.core;
     this.intervalMs = config.timers.t1Ms;
-    this.giveUpAt = clock.wall() + 64 * config.timers.t1Ms;
+    this.giveUpAt = clock.monotonic() + 64 * config.timers.t1Ms;
     this.transaction.respond(this.waiting[0]!.response);
     this.arm();
   }
 
   private arm(): void {
     const { clock } = this.session.core;
-    const inMs = Math.min(this.intervalMs, Math.max(0, this.giveUpAt - clock.wall()));
+    const inMs = Math.min(this.intervalMs, Math.max(0, this.giveUpAt - clock.monotonic()));
     this.timer = clock.setTimeout(() => this.repeat(), inMs);
   }
 
@@ -168,9 +168,9 @@ export class Reliable {
       this.acknowledgeAll();
       return;
     }
-    if (clock.wall() >= this.giveUpAt) {
+    if (clock.monotonic() >= this.giveUpAt) {
       // RFC 3262 §3: the request is rejected, which here is this branch.
-      this.session.actor.send({ type: "client.silent", at: clock.wall() });
+      this.session.actor.send({ type: "client.silent", at: this.session.now() });
       return;
     }
     this.transaction.respond(this.waiting[0]!.response);

@@ -1,6 +1,7 @@
 import type { SipRequest } from "../sip/message.ts";
 import { SIPFRAG } from "../sip/sipfrag.ts";
 import type { TimerHandle } from "../support/clock.ts";
+import type { Timeline } from "../support/timeline.ts";
 import type { Core } from "./core.ts";
 import { type Dialog, requestWithin } from "./dialog.ts";
 import { route } from "./leg.ts";
@@ -25,15 +26,17 @@ export class Reports {
   private next: Report | undefined;
   private latest: Buffer | undefined;
   private ended = false;
+  private readonly timeline: Timeline;
   private dueAt: number;
   private timer: TimerHandle;
 
-  /** `event`: value of Event. `until`: milliseconds since 1970. `over`: called when nobody takes them any more, or their time is up. */
-  constructor(core: Core, dialog: Dialog, event: string, until: number, over: () => void) {
+  /** `event`: value of Event. `until`: by the timeline. `over`: called when nobody takes them any more, or their time is up. */
+  constructor(core: Core, dialog: Dialog, event: string, timeline: Timeline, until: number, over: () => void) {
     this.core = core;
     this.dialog = dialog;
     this.event = event;
     this.over = over;
+    this.timeline = timeline;
     this.dueAt = until;
     this.arm();
   }
@@ -48,7 +51,7 @@ export class Reports {
   prolong(until: number): void {
     if (this.ended) return;
     this.dueAt = until;
-    if (until > this.core.clock.wall()) {
+    if (until > this.timeline.now()) {
       this.arm();
       if (this.latest) this.put({ fragment: this.latest });
     } else this.expire();
@@ -63,7 +66,7 @@ export class Reports {
 
   private arm(): void {
     this.core.clock.clearTimeout(this.timer);
-    this.timer = this.core.clock.setTimeout(() => this.expire(), Math.max(0, this.dueAt - this.core.clock.wall()));
+    this.timer = this.core.clock.setTimeout(() => this.expire(), Math.max(0, this.dueAt - this.timeline.now()));
   }
 
   private expire(): void {
@@ -117,7 +120,7 @@ export class Reports {
 
   private build({ fragment, last }: Report): SipRequest {
     const notify = requestWithin(this.dialog, "NOTIFY");
-    const leftS = Math.max(0, Math.ceil((this.dueAt - this.core.clock.wall()) / 1000));
+    const leftS = Math.max(0, Math.ceil((this.dueAt - this.timeline.now()) / 1000));
     notify.headers
       .add("Event", this.event)
       .add("Subscription-State", last ? `terminated;reason=${last}` : `active;expires=${leftS}`)

@@ -11,6 +11,7 @@ import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { detach } from "../sip/text.ts";
 import type { TimerHandle } from "../support/clock.ts";
+import type { Timeline } from "../support/timeline.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
 import { Credits } from "./credits.ts";
@@ -74,6 +75,10 @@ export class ClientRequest implements Origin, Owner {
   get previous(): SessionFacts["previous"] {
     if (this.change) return { session: this.change.first.id, by: "change" };
     return this.move && { session: this.move.first.id, by: "move" };
+  }
+
+  get timeline(): Timeline | undefined {
+    return (this.change ?? this.move)?.first.timeline;
   }
 
   start(): void {

@@ -36,7 +36,7 @@ export class Router implements TransactionUser {
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const challenges = this.busy ? undefined : this.core.authenticator.challengesFor(request, flow);
     if (!challenges || refusalByHeaders(this.core, request)) return undefined;
-    if (!this.rates.take(flow.remoteAddress, this.core.clock.wall())) return undefined; // `request` says so
+    if (!this.rates.take(flow.remoteAddress, this.core.clock.monotonic())) return undefined; // `request` says so
     const response = new SipResponse(401, reasonPhrase(401));
     for (const [name, value] of challengeHeaders(challenges)) response.headers.add(name, value);
     return response;
@@ -49,7 +49,7 @@ export class Router implements TransactionUser {
       this.inSession(transaction, tag);
       return;
     }
-    if (!this.rates.take(transaction.flow.remoteAddress, this.core.clock.wall())) {
+    if (!this.rates.take(transaction.flow.remoteAddress, this.core.clock.monotonic())) {
       reply(transaction, 503, [["Retry-After", "1"]]);
       return;
     }
@@ -167,7 +167,7 @@ export class Router implements TransactionUser {
     }
     switch (transaction.request.method) {
       case "BYE":
-        actor.send({ type: "bye", from, at: this.core.clock.wall(), payload: transaction });
+        actor.send({ type: "bye", from, at: leg.session.now(), payload: transaction });
         return;
       case "UPDATE":
         if (leg.confirmed) this.change(leg, transaction);
@@ -213,8 +213,7 @@ export class Router implements TransactionUser {
   /** Whatever carries it: a charge is the relay's to answer for, and never passed on, so that no client's 200 is taken for a promise. */
   private charge({ session }: Leg, transaction: ServerTransaction): void {
     const { method } = transaction.request;
-    if (method === "BYE")
-      session.actor.send({ type: "bye", from: "server", at: this.core.clock.wall(), payload: transaction });
+    if (method === "BYE") session.actor.send({ type: "bye", from: "server", at: session.now(), payload: transaction });
     else if (method === "INFO" || method === "MESSAGE") session.actor.send({ type: "charge", payload: transaction });
     else {
       session.charges.book.refuse({ kind: "unreadable", text: `charges are not taken in ${method}` });

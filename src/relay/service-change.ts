@@ -128,7 +128,7 @@ export class ClientServiceChange implements Takeover {
     this.core.clock.clearTimeout(this.timer);
     this.first.client?.refresh(this.transaction.request);
     if (this.transaction.request.method === "UPDATE")
-      second.actor.send({ type: "client.ack", at: this.core.clock.wall(), payload: undefined });
+      second.actor.send({ type: "client.ack", at: second.now(), payload: undefined });
   }
 
   /** It is refused: the session goes on as it was (RFC 6141 §3.1). */
@@ -196,6 +196,7 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
     identified,
     asked: first.asked,
     previous: { session: first.id, by: "change" },
+    timeline: first.timeline,
     credits: credit && { keyFor: () => credit.terms.key, taxes },
   };
   const second = new Session(core, origin, first.appServer, undefined);
@@ -212,14 +213,12 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
 
 /** Both ends agree already: the next part stands at once. */
 function switchTo(first: Session, second: Session, credit: Credit | undefined): void {
-  const { core } = first;
   second.takesOver = { taken: (one, at) => handOver(first, one, at, true), dropped: () => {} };
   second.start();
   second.credit = credit;
   credit?.attach(second);
-  const at = core.clock.wall();
-  second.actor.send({ type: "server.answer", at, payload: undefined });
-  second.actor.send({ type: "client.ack", at, payload: undefined });
+  second.answered(undefined);
+  second.actor.send({ type: "client.ack", at: second.now(), payload: undefined });
 }
 
 const CANCELLED = 'SIP;cause=487;text="Request Terminated"';

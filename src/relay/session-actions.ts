@@ -85,8 +85,8 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
       durations: core.config.timers,
       clock: core.clock,
       timers: core.timers,
-      onAck: (ack) => session.actor.send({ type: "client.ack", at: core.clock.wall(), payload: ack }),
-      onSilence: () => session.actor.send({ type: "client.silent", at: core.clock.wall() }),
+      onAck: (ack) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
+      onSilence: () => session.actor.send({ type: "client.silent", at: session.now() }),
     });
   core.counters.answered++;
   session.credit = request.credits?.handOver(session);

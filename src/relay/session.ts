@@ -9,6 +9,7 @@ import type { AppServer, Identified, Service } from "../directory/types.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import { timeOrderedId } from "../support/random.ts";
+import type { Timeline } from "../support/timeline.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { UnderWay } from "./change.ts";
@@ -65,7 +66,9 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   takesOver: Takeover | undefined;
   /** The part of the session that it has taken over from. */
   replaces: Replaced | undefined;
-  /** When its greatest duration is over, milliseconds since 1970. */
+  /** What all of its times are by, from the app server's answer on. One that goes on from another session goes on by that one's. */
+  timeline: Timeline;
+  /** When its greatest duration is over. */
   endsAt = 0;
   /** A move to a second app server under way, by REFER (M23). */
   transfer: Transfer | undefined;
@@ -104,6 +107,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     if (previous) facts.previous = previous;
     if (hold !== undefined) facts.hold = hold;
     this.facts = facts;
+    this.timeline = origin.timeline ?? core.timelines.latest;
     this.charges = new SessionCharges(core, this);
     this.actor = new ChartActor(core.sessionLogic, {
       id: this.id,
@@ -150,6 +154,20 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     });
   }
 
+  /** Milliseconds since 1970, by the session's own timeline. */
+  now(): number {
+    return this.timeline.now();
+  }
+
+  /** The app server has taken it. `payload`: its answer. */
+  answered(payload: SipResponse | undefined): void {
+    const { facts } = this;
+    if (!facts.previous) this.timeline = this.core.timelines.current();
+    const { stepMs } = this.timeline;
+    if (stepMs !== 0) (facts as Writable<SessionFacts>).clockStepMs = stepMs;
+    this.actor.send({ type: "server.answer", at: this.now(), payload });
+  }
+
   /** The request is decided without this branch. `reason`: for the CANCEL (RFC 3326). */
   giveUp(reason?: string): void {
     this.cancelReason ??= reason;
@@ -174,7 +192,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
 
   /** Ends the session by the relay's own decision, e.g. its greatest duration is over. */
   end(why: string): void {
-    this.actor.send({ type: "end", at: this.core.clock.wall(), why });
+    this.actor.send({ type: "end", at: this.now(), why });
   }
 
   /** Tells the request what became of this branch. */
@@ -219,7 +237,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   timerFired(name: "look" | "bye"): void {
     if (name === "bye") {
       this.core.counters.byesUnanswered++;
-      this.actor.send({ type: "bye.late", at: this.core.clock.wall() });
+      this.actor.send({ type: "bye.late", at: this.now() });
     } else this.look();
   }
 
@@ -255,7 +273,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
 
   lost(side: Side, why: string): void {
     if (!this.core.sessions.has(this.id)) return; // An answer to a probe that came after the end.
-    this.actor.send({ type: "lost", side, at: this.core.clock.wall(), why: `${side} is gone: ${why}` });
+    this.actor.send({ type: "lost", side, at: this.now(), why: `${side} is gone: ${why}` });
   }
 
   close(): void {
@@ -279,7 +297,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     const { probeS } = config.session;
     const lookMs = probeS > 0 ? probeS * 1000 : NO_PROBE_LOOK_MS;
     this.timer = timers.start(this, "look", lookMs);
-    const leftMs = this.endsAt - clock.wall();
+    const leftMs = this.endsAt - this.now();
     if (leftMs > lookMs) return;
     // Only now a timer of its own: few sessions last that long.
     clock.clearTimeout(this.endTimer);
@@ -292,7 +310,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     const { call, user } = this.facts;
     this.core.peerLog.error("session failed by a fault of the relay", user, { call, session: this.id, err: error });
     const context = this.context;
-    const now = this.core.clock.wall();
+    const now = this.now();
     if (context.startedAt !== null) void this.charges.ended(context.startedAt, context.byeAt ?? now, "relay: fault");
     for (const leg of [this.client, this.server]) leg?.send(leg.request("BYE"), IGNORED);
     this.reportFailure({ status: 500 });
@@ -309,6 +327,8 @@ export interface Origin {
   /** The Request-URI of the client's INVITE. */
   readonly asked: string;
   readonly previous: SessionFacts["previous"];
+  /** That of `previous`. */
+  readonly timeline: Timeline | undefined;
   /** Names what is held for it in a prepaid balance, and the taxes that were counted. */
   readonly credits: Pick<Credits, "keyFor" | "taxes"> | undefined;
 }

@@ -89,7 +89,7 @@ export class Transfer implements Owner {
     }
     const boundS = this.core.config.session.moveReportsS;
     const wishS = Math.min(parseExpires(transaction.request.headers.get("expires")) ?? boundS, boundS);
-    this.send({ type: "subscribe", until: this.core.clock.wall() + wishS * 1000, payload: transaction });
+    this.send({ type: "subscribe", until: this.first.now() + wishS * 1000, payload: transaction });
   }
 
   check(): void {
@@ -112,7 +112,7 @@ export class Transfer implements Owner {
     }
     this.referral = read.value;
     const wanted = wantsSubscription(transaction.request.headers.get("refer-sub"));
-    const until = wanted ? core.clock.wall() + core.config.session.moveReportsS * 1000 : null;
+    const until = wanted ? first.now() + core.config.session.moveReportsS * 1000 : null;
     this.send({ type: "refer.allowed", until });
   }
 
@@ -130,7 +130,7 @@ export class Transfer implements Owner {
     if (until === null) return;
     if (this.outside) core.transfersByTag.set(dialog.localTag, this);
     const over = () => this.send({ type: "reports.over" });
-    this.reports = new Reports(core, dialog, `refer;id=${this.eventId}`, until, over);
+    this.reports = new Reports(core, dialog, `refer;id=${this.eventId}`, this.first.timeline, until, over);
     this.tell(new SipResponse(100, reasonPhrase(100)));
   }
 
@@ -163,7 +163,7 @@ export class Transfer implements Owner {
   }
 
   dropTarget(): void {
-    this.second?.actor.send({ type: "client.refused", at: this.core.clock.wall() });
+    this.second?.actor.send({ type: "client.refused", at: this.second.now() });
   }
 
   /** The client's answer goes to the app server in the ACK: where the 200 was an offer, it holds the answer (RFC 3725 §4.1). */
@@ -191,7 +191,7 @@ export class Transfer implements Owner {
   }
 
   answerSubscribe(until: number, transaction: ServerTransaction): void {
-    const leftS = Math.max(0, Math.round((until - this.core.clock.wall()) / 1000));
+    const leftS = Math.max(0, Math.round((until - this.first.now()) / 1000));
     const response = new SipResponse(200, reasonPhrase(200));
     response.headers.add("Contact", this.dialog.contact).add("Expires", String(leftS));
     transaction.respond(response);

@@ -24,7 +24,8 @@ export type AccountForm = [
   tariff: BillingContext["tariff"],
   hold?: string | null,
   previous?: BillingContext["previous"] | null,
-  terms?: Terms,
+  terms?: Terms | null,
+  clockStepMs?: number,
 ];
 
 export function accountForm({ state, context }: Account, revision: number): AccountForm {
@@ -43,15 +44,16 @@ export function accountForm({ state, context }: Account, revision: number): Acco
     endedBy,
     tariff,
   ];
-  const { hold, previous, terms } = context;
-  if (terms) form.push(hold, previous, terms);
+  const { hold, previous, terms, clockStepMs } = context;
+  if (clockStepMs !== undefined) form.push(hold, previous, terms ?? null, clockStepMs);
+  else if (terms) form.push(hold, previous, terms);
   else if (hold !== undefined || previous !== undefined) form.push(hold, previous);
   return form;
 }
 
 export function accountOf(session: string, form: AccountForm): Account {
   const [revision, state, dueAt, user, service, appServer, call, windowMs, startedAt, endedAt, endedBy, tariff] = form;
-  const [, , , , , , , , , , , , hold, previous, terms] = form;
+  const [, , , , , , , , , , , , hold, previous, terms, clockStepMs] = form;
   return {
     revision,
     state,
@@ -67,6 +69,7 @@ export function accountOf(session: string, form: AccountForm): Account {
       ...(previous != null && { previous }),
       tariff,
       ...(terms != null && { terms }),
+      ...(clockStepMs != null && { clockStepMs }),
       startedAt,
       endedAt,
       endedBy,
@@ -143,11 +146,12 @@ export const isOver = (state: AccountState): boolean => state === "chargeable" |
 
 /** What of an account is to lie with this entry; undefined where the two do not say the same. */
 export function restOf({ state, context }: Account, revision: number, entry: Entry): AccountRest | undefined {
-  const { session, user, service, appServer, call, previous, startedAt, endedBy, tariff, terms } = context;
+  const { session, user, service, appServer, call, previous, startedAt, endedBy, tariff, terms, clockStepMs } = context;
   if (entry.kind !== "time" || !isOver(state) || entry.session !== session || entry.id !== endedId(session)) return;
   if (entry.user !== user || entry.service !== service || entry.appServer !== appServer || entry.call !== call) return;
   if (entry.previous?.session !== previous?.session || entry.previous?.by !== previous?.by) return;
-  if (entry.at !== startedAt || entry.endedBy !== endedBy || tariff !== null || terms) return;
+  if (entry.at !== startedAt || entry.endedBy !== endedBy || tariff !== null || terms || clockStepMs !== undefined)
+    return;
   const { dueAt, windowMs, endedAt, hold } = context;
   return hold === undefined
     ? [revision, state, dueAt, windowMs, endedAt]

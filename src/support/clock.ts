@@ -6,17 +6,22 @@ export type TimerHandle = unknown;
  * It has the shape that XState wants for its `clock`, so that the charts run on the same time as the transactions.
  */
 export interface Clock {
-  /** Wall-clock milliseconds since 1970, which anybody may set: for what is shown, and for what outlives the process. */
+  /** Whole milliseconds since 1970 by the wall clock, which anybody may set: for what is shown, and for what outlives the process. */
   wall(): number;
-  /** Milliseconds that have passed since some moment before the process began; never set back, and no step forward. For whatever is measured. */
+  /**
+   * Whole milliseconds that have passed since some moment before the process began; never set back, and no step forward: for whatever is
+   * measured. Linux's CLOCK_MONOTONIC: time in which the machine slept does not count, and nothing is relayed in it.
+   */
   monotonic(): number;
   setTimeout(fn: () => void, delayMs: number): TimerHandle;
   clearTimeout(handle: TimerHandle): void;
 }
 
+const sinceStart = performance.now.bind(performance);
+
 export const systemClock: Clock = {
   wall: () => Date.now(),
-  monotonic: () => performance.now(),
+  monotonic: () => Math.floor(sinceStart()), // here once, so that no duration has a fraction anywhere
   setTimeout: (fn, delayMs) => setTimeout(fn, delayMs),
   clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
 };

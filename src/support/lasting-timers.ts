@@ -27,7 +27,7 @@ export class LastingTimers<Owner> {
     this.durationMs = durationMs;
     this.clock = clock;
     this.fire = fire;
-    this.since = clock.wall();
+    this.since = clock.monotonic();
   }
 
   /** How many run now. */
@@ -38,7 +38,7 @@ export class LastingTimers<Owner> {
   start(owner: Owner, name: string): void {
     this.owners.push(owner);
     this.names.push(name);
-    this.dueAt.push(this.clock.wall() - this.since + this.durationMs);
+    this.dueAt.push(this.clock.monotonic() - this.since + this.durationMs);
     if (this.armed === undefined) this.arm(this.durationMs);
   }
 
@@ -53,7 +53,7 @@ export class LastingTimers<Owner> {
   }
 
   private run(): void {
-    const now = this.clock.wall() - this.since;
+    const now = this.clock.monotonic() - this.since;
     while (this.head < this.owners.length && this.dueAt[this.head]! <= now) {
       const at = this.head++;
       const owner = this.owners[at]!;
@@ -63,8 +63,7 @@ export class LastingTimers<Owner> {
     if (this.head > CUT_AT && this.head * 2 > this.owners.length) this.cut(this.head);
     this.armed = undefined;
     const next = this.dueAt[this.head];
-    // Never longer than the duration: the wall clock may have been set back meanwhile.
-    if (next !== undefined) this.arm(Math.min(this.durationMs, Math.max(LATE_MS, next - now)));
+    if (next !== undefined) this.arm(Math.max(LATE_MS, next - now));
   }
 
   private cut(places: number): void {

@@ -53,7 +53,7 @@ export class TimerQueues {
   constructor(clock: Clock, failed: (error: unknown) => void) {
     this.clock = clock;
     this.failed = failed;
-    this.since = clock.wall();
+    this.since = clock.monotonic();
   }
 
   /** How many timers run now. */
@@ -70,7 +70,7 @@ export class TimerQueues {
       queue = { durationMs, first: undefined, last: undefined, armed: undefined };
       this.queues.set(durationMs, queue);
     }
-    const timer = new Timer(queue, name, this.clock.wall() - this.since + durationMs, owner as TimerOwner);
+    const timer = new Timer(queue, name, this.clock.monotonic() - this.since + durationMs, owner as TimerOwner);
     if (queue.last) queue.last.next = timer;
     else queue.first = timer;
     queue.last = timer;
@@ -115,7 +115,7 @@ export class TimerQueues {
 
   private run(queue: Queue): void {
     // `armed` stays set until the end, so that a timer started on the way does not arm the clock past the ones before it.
-    const now = this.clock.wall() - this.since;
+    const now = this.clock.monotonic() - this.since;
     while (queue.first && queue.first.dueAt <= now) {
       const timer = queue.first;
       const owner = timer.owner;
@@ -123,8 +123,7 @@ export class TimerQueues {
       if (owner) this.fire(owner, timer.name);
     }
     queue.armed = undefined;
-    // Never longer than the queue's own duration: the wall clock may have been set back meanwhile.
-    if (queue.first) this.arm(queue, Math.min(queue.durationMs, Math.max(1, queue.first.dueAt - now)));
+    if (queue.first) this.arm(queue, Math.max(1, queue.first.dueAt - now));
   }
 
   private readonly fire = (owner: TimerOwner, name: string): void => {

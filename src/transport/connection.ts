@@ -47,10 +47,10 @@ export class Connection implements Flow {
   readonly incoming: boolean;
   open = true;
   connectFailed = false;
-  /** When something was last read or written; milliseconds of the clock. */
+  /** When something was last read or written; monotonic. */
   usedAt: number;
-  /** Since when an unfinished message has been waiting for its rest; 0: none is. */
-  partialSince = 0;
+  /** Since when an unfinished message has been waiting for its rest; -1: none is. */
+  partialSince = -1;
   private readonly owner: ConnectionOwner;
   private readonly socket: Socket;
   private readonly framer: StreamFramer;
@@ -74,7 +74,7 @@ export class Connection implements Flow {
     this.remotePort = port;
     this.incoming = incoming;
     this.connected = incoming;
-    this.usedAt = owner.clock.wall();
+    this.usedAt = owner.clock.monotonic();
     const { messageBytes } = owner.bounds;
     this.framer = new StreamFramer({ maxHeadBytes: messageBytes, maxBodyBytes: messageBytes });
     this.listen();
@@ -113,7 +113,7 @@ export class Connection implements Flow {
       this.close("peer reads too slowly");
       return;
     }
-    this.usedAt = this.owner.clock.wall();
+    this.usedAt = this.owner.clock.monotonic();
     // What is sent within one turn goes out in one system call.
     if (!this.corked) {
       this.corked = true;
@@ -133,7 +133,7 @@ export class Connection implements Flow {
   }
 
   private read(chunk: Buffer): void {
-    this.usedAt = this.owner.clock.wall();
+    this.usedAt = this.owner.clock.monotonic();
     const frames = this.framer.push(chunk);
     for (const frame of frames) {
       if (!this.open) return;
@@ -146,8 +146,8 @@ export class Connection implements Flow {
         this.finish(frame.reason);
       }
     }
-    if (this.framer.pendingBytes === 0) this.partialSince = 0;
-    else if (this.partialSince === 0 || frames.length > 0) this.partialSince = this.usedAt;
+    if (this.framer.pendingBytes === 0) this.partialSince = -1;
+    else if (this.partialSince < 0 || frames.length > 0) this.partialSince = this.usedAt;
   }
 
   /** Ends the connection after what was written has gone out. */

@@ -206,11 +206,11 @@ export class Connections implements ConnectionOwner {
   }
 
   private sweep(): void {
-    const now = this.clock.wall();
+    const now = this.clock.monotonic();
     for (const connection of [...this.connections]) {
       const { usedAt, partialSince } = connection;
       if (now - usedAt >= this.bounds.idleMs) connection.close("idle");
-      else if (partialSince > 0 && now - partialSince >= this.bounds.partialMs)
+      else if (partialSince >= 0 && now - partialSince >= this.bounds.partialMs)
         connection.close("message not finished");
     }
   }

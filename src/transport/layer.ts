@@ -170,7 +170,7 @@ class Layer implements Transports {
   private streamInstead(flow: Flow): Flow | undefined {
     const key = `${flow.remoteAddress}|${flow.remotePort}`;
     const until = this.noTcp.get(key);
-    if (until !== undefined && until > this.options.clock.wall()) {
+    if (until !== undefined && until > this.options.clock.monotonic()) {
       this.rare.oversized++;
       return undefined;
     }
@@ -280,7 +280,7 @@ class Layer implements Transports {
         const oldest = this.noTcp.keys().next().value;
         if (oldest !== undefined) this.noTcp.delete(oldest);
       }
-      this.noTcp.set(`${flow.remoteAddress}|${flow.remotePort}`, this.options.clock.wall() + NO_TCP_MS);
+      this.noTcp.set(`${flow.remoteAddress}|${flow.remotePort}`, this.options.clock.monotonic() + NO_TCP_MS);
     }
     this.user?.flowFailed(flow, reason);
   }

@@ -30,7 +30,7 @@ export class LocalAddresses {
   /** The local address towards `remote`, an IP address. */
   towards(remote: string): string {
     const family = isV6(remote) ? "ipv6" : "ipv4";
-    const now = this.clock.wall();
+    const now = this.clock.monotonic();
     if (now >= this.readUntil) this.read(now);
     const known = this.known[family];
     const near = known.find((local) => local.subnet.check(withoutZone(remote), family));

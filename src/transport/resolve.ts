@@ -104,7 +104,7 @@ export class Resolver {
     if (!mayBeName(target)) return err({ reason: `${target} is no host name` });
     const key = `${secure ? "sips" : "sip"}:${target}:${uri.port ?? ""};${asked ?? ""}`;
     const known = this.cache.get(key);
-    if (known && known.until > this.options.clock.wall()) return this.answer(target, known.servers);
+    if (known && known.until > this.options.clock.monotonic()) return this.answer(target, known.servers);
     return this.ask(key, target, uri.port, asked, secure).then((servers) => this.answer(target, servers));
   }
 
@@ -147,7 +147,7 @@ export class Resolver {
   private remember(key: string, servers: readonly Server[]): void {
     const ttlMs = servers.length > 0 ? (this.options.ttlMs ?? 30_000) : FAILURE_TTL_MS;
     this.cache.delete(key);
-    this.cache.set(key, { servers, until: this.options.clock.wall() + ttlMs });
+    this.cache.set(key, { servers, until: this.options.clock.monotonic() + ttlMs });
     if (this.cache.size <= this.maxNames) return;
     const oldest = this.cache.keys().next().value;
     if (oldest !== undefined) this.cache.delete(oldest);

@@ -13,6 +13,7 @@ import {
   sessionStarted,
 } from "../../src/charging/events.ts";
 import type { Service } from "../../src/directory/types.ts";
+import { Timelines } from "../../src/support/timeline.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { aCharge, facts, JANUARY, silent, wholeSession } from "./samples.ts";
@@ -30,6 +31,7 @@ function node(
   const keeping: BookKeeping = {
     recorder: { full: false, append: async (event) => void events.push(event) },
     clock,
+    timelines: new Timelines(clock),
     log: silent,
     counters,
     chargesPerSession: 1_000,

@@ -13,6 +13,7 @@ import { serveApi } from "../../src/console/api.ts";
 import type { HttpServer } from "../../src/console/http.ts";
 import { bearerToken, newAppServerKey } from "../../src/directory/app-server-keys.ts";
 import { systemRandom } from "../../src/support/random.ts";
+import { Timelines } from "../../src/support/timeline.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { facts, silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
@@ -63,6 +64,7 @@ async function start(http: object = {}) {
       },
     },
     clock,
+    timelines: new Timelines(clock),
     log: silent,
     counters: { charges: 0, chargesRefused: 0 },
     chargesPerSession: 1_000,

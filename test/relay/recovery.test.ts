@@ -1,11 +1,25 @@
-import { expect, it } from "vitest";
+import { mkdtempSync, rmSync, statSync, utimesSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { billEvent } from "../../src/charging/billing.ts";
 import { type ChargingEvent, sessionStarted } from "../../src/charging/events.ts";
 import type { Journal } from "../../src/charging/journal.ts";
-import { endOrphans } from "../../src/relay/recovery.ts";
+import { endLeft, endOrphans, Heartbeat } from "../../src/relay/recovery.ts";
+import { Timelines } from "../../src/support/timeline.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { facts, JANUARY, silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
+
+/** A journal whose events are billed at once. */
+function journalOf(billing: MemoryBilling, left: Journal["left"] = []) {
+  const appended: ChargingEvent[] = [];
+  const append = async (event: ChargingEvent) => {
+    appended.push(event);
+    await billEvent({ store: { billing }, clock: new TestClock(), log: silent }, event);
+  };
+  return { appended, journal: { append, left, drained: async () => {} } as unknown as Journal };
+}
 
 it("a session that an earlier run left running ends with all that was known of it: its hold, its window, its taxes, the part before it (M15, M20)", async () => {
   const billing = new MemoryBilling();
@@ -14,14 +28,7 @@ it("a session that an earlier run left running ends with all that was known of i
   const previous = { session: "s1", by: "change" } as const;
   const session = facts({ id: "s2", hold: "h2", lateChargesMs: 60_000, terms, previous });
   await billEvent(how, sessionStarted(session, JANUARY));
-  const appended: ChargingEvent[] = [];
-  const journal = {
-    append: async (event: ChargingEvent) => {
-      appended.push(event);
-      await billEvent(how, event);
-    },
-    drained: async () => {},
-  } as unknown as Journal;
+  const { appended, journal } = journalOf(billing);
   expect(await endOrphans({ journal, billing, lastBeatAt: JANUARY + 7_000, log: silent })).toBe(1);
   expect(appended).toMatchObject([{ type: "session.ended", session, startedAt: JANUARY, durationMs: 7_000 }]);
   const [account] = await billing.accounts(["s2"]);
@@ -29,4 +36,78 @@ it("a session that an earlier run left running ends with all that was known of i
   expect(await billing.entriesOf("s2")).toMatchObject([
     { previous: { session: "s1", by: "change" }, terms, prepaid: true },
   ]);
+});
+
+describe("after kill -9", () => {
+  let folder = "";
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), "tollgate-alive-"));
+  });
+  afterEach(() => rmSync(folder, { recursive: true, force: true }));
+
+  it("what a session lasted is whole milliseconds, though a file's time is not", async () => {
+    const clock = new TestClock(JANUARY);
+    const before = new Heartbeat(folder, clock);
+    before.start(new Timelines(clock).first);
+    before.stop();
+    const alive = join(folder, "alive");
+    utimesSync(alive, JANUARY / 1000 + 7.0006, JANUARY / 1000 + 7.0006);
+    expect(Number.isInteger(statSync(alive).mtimeMs)).toBe(false);
+    const { lastBeatAt } = new Heartbeat(folder, clock);
+    expect(lastBeatAt).toBe(JANUARY + 7_001);
+    const billing = new MemoryBilling();
+    const left = journalOf(billing, [{ session: facts(), startedAt: JANUARY }]);
+    await endLeft({ journal: left.journal, lastBeatAt: JANUARY + 7_000.6, log: silent });
+    expect(left.appended).toMatchObject([{ at: JANUARY + 7_001, durationMs: 7_001 }]);
+  });
+
+  it("the relay was alive until its last beat, and one that dies before it has ended that one's sessions says nothing", () => {
+    const clock = new TestClock(JANUARY);
+    const first = new Heartbeat(folder, clock);
+    expect(first.lastBeatAt).toBeUndefined();
+    first.start(new Timelines(clock).first);
+    clock.advance(10_500);
+    first.stop();
+    expect(clock.armed).toBe(0);
+    clock.advance(60_000);
+    expect(new Heartbeat(folder, clock).lastBeatAt).toBe(JANUARY + 10_000);
+    clock.advance(60_000);
+    expect(new Heartbeat(folder, clock).lastBeatAt).toBe(JANUARY + 10_000);
+  });
+
+  it.each([
+    ["back an hour", -3_600_000],
+    ["forward an hour", 3_600_000],
+    ["back a minute", -60_000],
+  ])("a session lasted what passed, though the wall clock was set %s while it ran, or before it", async (_, byMs) => {
+    const clock = new TestClock(JANUARY);
+    const timelines = new Timelines(clock);
+    const heartbeat = new Heartbeat(folder, clock);
+    heartbeat.start(timelines.first);
+    const start = (id: string) => {
+      const timeline = timelines.current();
+      const { stepMs } = timeline;
+      return sessionStarted(facts({ id, ...(stepMs !== 0 && { clockStepMs: stepMs }) }), timeline.now());
+    };
+    const billing = new MemoryBilling();
+    const before = start("before");
+    clock.advance(20_000);
+    clock.setWall(byMs);
+    clock.advance(5_000);
+    const after = start("after");
+    clock.advance(10_000);
+    heartbeat.stop();
+    for (const event of [before, after]) await billEvent({ store: { billing }, clock, log: silent }, event);
+    const { lastBeatAt } = new Heartbeat(folder, clock);
+    const { appended, journal } = journalOf(billing);
+    await endOrphans({ journal, billing, lastBeatAt, log: silent });
+    const lasted = appended.map((event) => [event.session.id, event.type === "session.ended" && event.durationMs]);
+    expect(Object.fromEntries(lasted)).toEqual({ before: 35_000, after: 10_000 });
+    const again = journalOf(
+      new MemoryBilling(),
+      [before, after].map(({ session, at }) => ({ session, startedAt: at })),
+    );
+    await endLeft({ journal: again.journal, lastBeatAt, log: silent });
+    expect(again.appended).toMatchObject([{ durationMs: 35_000 }, { durationMs: 10_000 }]);
+  });
 });

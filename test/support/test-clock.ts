@@ -6,22 +6,33 @@ interface Timer {
   readonly fn: () => void;
 }
 
-/** A clock that moves only when told, timer by timer, in the order in which they are due. */
+/**
+ * A clock that moves only when told, timer by timer, in the order in which they are due. Its two readings have nothing in common but that
+ * both go on: what is compared with a reading of the other kind shows.
+ */
 export class TestClock implements Clock {
   private timers = new Map<number, Timer>();
   private order = 0;
-  private time: number;
+  /** As after the start of a process. */
+  private time = 0;
+  /** What the wall clock shows at time 0. */
+  private epoch: number;
 
   constructor(startMs = Date.UTC(2026, 0, 1)) {
-    this.time = startMs;
+    this.epoch = startMs;
   }
 
   wall(): number {
-    return this.time;
+    return this.epoch + this.time;
   }
 
   monotonic(): number {
     return this.time;
+  }
+
+  /** Somebody sets the wall clock, forward or back (below zero): no time passes. */
+  setWall(byMs: number): void {
+    this.epoch += byMs;
   }
 
   setTimeout(fn: () => void, delayMs: number): TimerHandle {
