@@ -8,7 +8,8 @@ import { checkCharge } from "./check-charge.ts";
 import type { DayLedger } from "./day-ledger.ts";
 import type { SessionFacts } from "./events.ts";
 import { type Charge, type ChargeMade, type ChargingEvent, chargeId, chargeMade, chargeRefused } from "./events.ts";
-import { add, type Money } from "./money.ts";
+import { add, type Money, money } from "./money.ts";
+import { completed, PortalLimits } from "./portal-limits.ts";
 import type { Terms } from "./terms.ts";
 
 /**
@@ -41,6 +42,8 @@ export interface BookKeeping {
   readonly counters: { charges: number; chargesRefused: number };
   /** Bound on what an app server may charge in one session, in number. */
   readonly chargesPerSession: number;
+  /** What holds for services that have no limits; default: what holds without any setting. */
+  readonly portal?: PortalLimits;
   readonly days: DayLedger;
   /** The terms that hold now. */
   readonly terms: (service: string, appServer: string) => Terms | undefined;
@@ -62,6 +65,7 @@ interface Checked {
 /** Refusals of a session that are put on record: a hostile app server must not fill the journal with them. */
 const MAX_REFUSALS = 10;
 
+const PORTAL = new PortalLimits();
 const RECORDED: Outcome = { kind: "recorded" };
 
 /**
@@ -110,15 +114,23 @@ export class ChargeBook {
 
   /** Makes all of a body's charges, or none. At once where they are refused or were made before. */
   enter(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
-    const { clock, days } = this.keeping;
-    const currency = this.limits?.day === undefined ? undefined : this.limits.currency;
-    const loading =
-      currency === undefined ? undefined : days.load(this.facts, currency, this.timeline.now(), clock.monotonic());
+    const loading = this.loadDay(charges);
     if (loading === undefined) return this.enterLoaded(charges, channel);
     return loading.then(
       () => this.enterLoaded(charges, channel),
       (error) => ({ kind: "failed", error }),
     );
+  }
+
+  /** What the app server has charged this user today must be known before more is. */
+  private loadDay(charges: readonly Charge[]): Promise<void> | undefined {
+    const { clock, days, portal = PORTAL } = this.keeping;
+    const { limits, facts } = this;
+    const [at, now] = [this.timeline.now(), clock.monotonic()];
+    if (limits?.day !== undefined) return days.load(facts, limits.currency, at, now);
+    const { currency } = charges[0]!;
+    days.loadSeldom(facts, money(completed(limits, portal.for(currency)).day, currency), at, now);
+    return undefined;
   }
 
   private enterLoaded(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
@@ -206,8 +218,7 @@ export class ChargeBook {
   private append(facts: SessionFacts, charge: Charge, at: number, channel: ChargeMade["channel"]): Promise<void> {
     const { keeping } = this;
     const event = chargeMade(facts, at, charge, channel);
-    const ofDay = this.limits?.day !== undefined;
-    if (ofDay) keeping.days.note(event);
+    keeping.days.note(event);
     const written = keeping.recorder.append(event);
     const made: Made = { charge, written };
     this.made.set(chargeKey(charge.id), made);
@@ -219,7 +230,7 @@ export class ChargeBook {
         // May be tried again with the same id, and counts for no limit.
         this.made.delete(chargeKey(charge.id));
         this.addUp();
-        if (ofDay) keeping.days.forget(event);
+        keeping.days.forget(event);
       },
     );
     return written;
@@ -235,13 +246,14 @@ export class ChargeBook {
 
   /** All of a body's charges, or none: says which are new, and the sum with them; or why they may not be made. */
   private check(charges: readonly Charge[]): Checked | Refusal {
-    const { days, chargesPerSession } = this.keeping;
+    const { days, chargesPerSession, portal } = this.keeping;
     const fresh: Charge[] = [];
     const underWay: Promise<void>[] = [];
     const { limits, currency } = this;
-    const terms = { tariffCurrency: currency, limits };
+    const terms = { tariffCurrency: currency, limits, portal };
     let { sum } = this;
-    let today = limits?.day === undefined ? undefined : days.sum(this.facts, limits.currency, this.timeline.now());
+    const ofDay = limits?.currency ?? charges[0]!.currency;
+    let today = days.sum(this.facts, ofDay, this.timeline.now());
     for (const charge of charges) {
       const before = this.find(chargeKey(charge.id));
       if (before) {
@@ -255,7 +267,7 @@ export class ChargeBook {
       const result = checkCharge(charge, terms, sum, today);
       if (!result.ok) return { kind: "terms", text: `charge ${charge.id}: ${result.error}`, charge: charge.id };
       sum = result.value;
-      if (today) today = add(today, chargeAmount(charge));
+      today = add(today, chargeAmount(charge));
       fresh.push(charge);
     }
     return { fresh, sum, underWay };

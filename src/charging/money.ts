@@ -102,6 +102,11 @@ export function add(a: Money, b: Money): Money {
   return { units: unitsAt(a, scale) + unitsAt(b, scale), scale, currency: a.currency };
 }
 
+/** The exact difference. Throws as `add` does. */
+export function subtract(a: Money, b: Money): Money {
+  return add(a, { units: -b.units, scale: b.scale, currency: b.currency });
+}
+
 /** The exact product with a quantity: a decimal string ("0.75") or a whole number. Throws on any other text. */
 export function multiply(a: Money, quantity: string | bigint): Money {
   if (typeof quantity === "bigint") return { units: a.units * quantity, scale: a.scale, currency: a.currency };

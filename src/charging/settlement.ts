@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { amountSchema } from "./amount-schema.ts";
 import { countEntries, order } from "./bill.ts";
 import type { BillingStore, Entry, MonthTotal } from "./billing-store.ts";
 import { isCurrency } from "./currency.ts";
@@ -18,10 +19,7 @@ export const settlementTerms = {
   fee: z
     .strictObject({
       percent: percent.exactOptional(),
-      perSession: z
-        .string()
-        .regex(/^\d{1,12}(\.\d{1,9})?$/, 'a decimal amount in quotes, such as "0.25"')
-        .exactOptional(),
+      perSession: amountSchema.exactOptional(),
       currency: z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR").exactOptional(),
     })
     .refine(({ perSession, currency }) => perSession === undefined || currency !== undefined, {

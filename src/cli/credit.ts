@@ -4,6 +4,7 @@ import {
   type CreditStore,
   fromMicros,
   type LedgerEntry,
+  MAX_MICROS,
   type Micros,
   microsDown,
 } from "../charging/credit-store.ts";
@@ -136,8 +137,11 @@ export async function post(
   const read = /^-?\d{1,9}(\.\d{1,6})?$/.test(amount) ? parseMoney(amount, currency) : undefined;
   if (!read?.ok || read.value.units === 0n)
     throw new CliError(`expected an amount such as 20.00, with at most 6 decimals; found "${amount}"`, EXIT.usage);
+  const micros = microsDown(read.value);
+  if (Math.abs(account.available + micros) > MAX_MICROS)
+    throw new CliError(`the balance of ${user} would be more than can be counted`);
   const result = await credit.post({
-    ...{ user, id: `${kind}:${id}`, at: Date.now(), kind, amount: microsDown(read.value), currency },
+    ...{ user, id: `${kind}:${id}`, at: Date.now(), kind, amount: micros, currency },
     ...(reason !== undefined && { reason }),
   });
   if (result === "different") throw new CliError(`${id} was used before with another amount: nothing is changed`);

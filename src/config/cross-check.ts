@@ -11,6 +11,7 @@ export interface KnownIds {
 /** Ids, rule names and addresses that stand twice in one configuration. */
 export function duplicates(config: Config): Finding[] {
   const rules = config.rules.map((rule) => rule.name);
+  const currencies = config.charging.limits.map(({ currency }) => currency);
   const addresses = config.listen.map((l) => (l.port === 0 ? undefined : `${l.transport}:${l.address}:${l.port}`));
   return [
     ...repeated(["listen"], addresses, "each address once"),
@@ -23,6 +24,7 @@ export function duplicates(config: Config): Finding[] {
       ),
     ),
     ...repeated(["rules"], rules, "a name of its own", "name"),
+    ...repeated(["charging", "limits"], currencies, "each currency once", "currency"),
   ];
 }
 

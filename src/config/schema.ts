@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { z } from "zod";
 import { busSchema } from "../bus/settings.ts";
+import { amountSchema } from "../charging/amount-schema.ts";
 import { isCurrency } from "../charging/currency.ts";
 import { settlementTerms } from "../charging/settlement.ts";
 import { tariffSchema } from "../charging/tariff.ts";
@@ -31,7 +32,6 @@ export const userIdSchema = z
     "a user id as in sip:alice@portal.example: letters, digits and - _ . ! ~ * ' ( ) & = + $ , ; ? / (at most 64)",
   );
 
-const decimal = z.string().regex(/^\d{1,15}(\.\d{1,9})?$/, 'a decimal amount in quotes, such as "0.25"');
 const currency = z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR");
 const domain = z
   .string()
@@ -42,6 +42,13 @@ const MAX_WINDOW_S = 2_678_400;
 const forkMode = z.enum(["sequential", "first", "all"]);
 const forkChoices = z.array(z.enum(["single", "sequential", "first", "all"]));
 
+const chargeLimits = z.strictObject({
+  charge: amountSchema.exactOptional(),
+  session: amountSchema.exactOptional(),
+  day: amountSchema.exactOptional(),
+  currency,
+});
+
 export const serviceSchema = z.strictObject({
   id: idSchema,
   title: z.string().max(200).exactOptional(),
@@ -50,14 +57,7 @@ export const serviceSchema = z.strictObject({
   clientMayChoose: forkChoices.exactOptional(),
   clock: z.enum(["ack", "answer"]).exactOptional(),
   ringS: z.int().min(1).max(3600).exactOptional(),
-  limits: z
-    .strictObject({
-      charge: decimal.exactOptional(),
-      session: decimal.exactOptional(),
-      day: decimal.exactOptional(),
-      currency,
-    })
-    .exactOptional(),
+  limits: chargeLimits.exactOptional(),
   lateChargesS: seconds(0, MAX_WINDOW_S).exactOptional(),
   advice: z.boolean().exactOptional(),
   ...settlementTerms,
@@ -201,6 +201,7 @@ const chargingSchema = z.strictObject({
   byNats: z.boolean().default(true),
   keepEvents: z.boolean().default(true),
   advice: z.boolean().default(false),
+  limits: z.array(chargeLimits).default([]),
 });
 
 const httpListenSchema = z.string().transform((text, context) => {
@@ -235,7 +236,7 @@ const journalSchema = z.strictObject({
 /** Prepaid users only. */
 const creditSchema = z.strictObject({
   intervalS: seconds(1, 86_400).default(60),
-  reserveCharges: decimal.default("0"),
+  reserveCharges: amountSchema.default("0"),
   warnS: seconds(0, 3_600).default(10),
   graceS: seconds(1, 86_400).default(60),
   timeoutS: seconds(0.1, 60).default(3),

@@ -2,6 +2,7 @@ import type { BillingStore } from "../charging/billing-store.ts";
 import type { BookKeeping } from "../charging/charge-book.ts";
 import { DayLedger } from "../charging/day-ledger.ts";
 import { type ChargeableSession, DirectCharges } from "../charging/direct-charges.ts";
+import { PortalLimits } from "../charging/portal-limits.ts";
 import { Outstanding } from "../support/outstanding.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { Timelines } from "../support/timeline.ts";
@@ -71,6 +72,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     chargesPerSession: config.limits.chargesPerSession,
     days: new DayLedger(billing),
     terms: (service, appServer) => directory.terms(service, appServer),
+    portal: new PortalLimits(config.charging.limits),
   };
   const ended = new EndedSessions({ keeping });
   const local = (id: string): ChargeableSession | undefined => {

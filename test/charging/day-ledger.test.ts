@@ -2,11 +2,12 @@ import { describe, expect, it } from "vitest";
 import { DayLedger } from "../../src/charging/day-ledger.ts";
 import { entryFor } from "../../src/charging/entries.ts";
 import { type ChargeMade, chargeMade } from "../../src/charging/events.ts";
-import { formatMoney } from "../../src/charging/money.ts";
+import { formatMoney, money } from "../../src/charging/money.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { aCharge, facts, JANUARY } from "./samples.ts";
 
 const DAY = 86_400_000;
+const HOUR = 3_600_000;
 
 async function bill(store: MemoryBilling, ...events: ChargeMade[]) {
   const entries = events.map((event) => entryFor(event)).map((read) => (read.ok ? read.value! : expect.fail()));
@@ -76,5 +77,36 @@ describe("what an app server has charged a user on a day (M17)", () => {
     for (const user of ["alice", "bob", "carol"]) await ledger.load(facts({ user }), "EUR", JANUARY, 0);
     expect(ledger.load(facts({ user: "carol" }), "EUR", JANUARY, 0)).toBeUndefined();
     expect(ledger.load(facts(), "EUR", JANUARY, 0)).toBeInstanceOf(Promise);
+  });
+
+  it("waits for no bill where the limit is there against slips: read at the first charge, and again after a quarter of it", async () => {
+    const store = new MemoryBilling();
+    await bill(store, made("1", { session: { id: "earlier" } }));
+    let reads = 0;
+    const ledger = new DayLedger({ entries: (...of) => store.entries(...of).finally(() => reads++) });
+    const use = async (id: string, at = JANUARY) => {
+      ledger.loadSeldom(facts(), money("100", "EUR"), at, at - JANUARY);
+      ledger.note(made(id, { at, unitPrice: "5" }));
+      await new Promise(setImmediate);
+    };
+    await use("2");
+    expect(sum(ledger)).toBe("12.00 EUR");
+    await use("3", JANUARY + HOUR);
+    await use("4", JANUARY + HOUR);
+    expect(reads).toBe(1);
+    await bill(store, made("9", { session: { id: "other-node" } }), made("2", { unitPrice: "5" }));
+    await use("5", JANUARY + HOUR);
+    expect(reads).toBe(2);
+    expect(sum(ledger)).toBe("44.00 EUR");
+  });
+
+  it("counts what was charged here where the bill cannot be read", async () => {
+    const ledger = new DayLedger({ entries: () => Promise.reject(new Error("away")) });
+    for (const id of ["1", "2"]) {
+      ledger.loadSeldom(facts(), money("100", "EUR"), JANUARY, 0);
+      ledger.note(made(id));
+      await new Promise(setImmediate);
+    }
+    expect(sum(ledger)).toBe("4.00 EUR");
   });
 });

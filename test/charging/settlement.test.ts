@@ -56,6 +56,24 @@ describe("a settlement with an app server (M19)", () => {
     expect(settlement).toMatchObject({ entries: 6, totals: [{ currency: "EUR", due: "30.00" }] });
   });
 
+  it("is exact and can be written for the longest amounts and shares that there may be", async () => {
+    const long = "999999999999999.999999999999";
+    const terms = everyone({
+      timeShare: "33.333333",
+      fee: { percent: "12.345678", perSession: "999999999999.123456789", currency: "EUR" },
+    });
+    const entries = [
+      ...Array.from({ length: 50 }, (_, i) => time(`s${i}`, { amount: long })),
+      ...Array.from({ length: 50 }, (_, i) => item(i, { amount: long })),
+      correction("1", { amount: `-${long}` }),
+    ];
+    const { settlement, csv } = await settle(terms, entries);
+    // 50 × time × 0.33333333 and 49 × items, less 12.345678 percent of both and 50 fees
+    expect(settlement.totals).toEqual([expect.objectContaining({ due: "57509671300576173.83" })]);
+    expect(settlementText(settlement)).toContain("57509671300576173.83");
+    expect(csv).toContain(long);
+  });
+
   it("takes off a percentage, an amount for each session, or both", async () => {
     expect(await due(everyone({ fee: { percent: "5" } }))).toEqual(["28.50 EUR"]);
     expect(await due(everyone({ fee: { perSession: "0.10", currency: "EUR" } }))).toEqual(["29.70 EUR"]); // of three

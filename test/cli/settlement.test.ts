@@ -170,6 +170,8 @@ describe("tollgate correct", () => {
     ["correct alice --amount -5.00 --reason x", 2],
     ["correct alice --amount 0 --currency EUR --reason x", 2],
     ["correct alice --amount five --currency EUR --reason x", 2],
+    ["correct alice --amount 1000000000000 --currency EUR --reason x", 2],
+    ["correct alice --amount -0.0000001 --currency EUR --reason x", 2],
     ["correct alice --amount 5 --currency EURO --reason x", 2],
     ["correct alice --amount 5 --currency USD --reason x --entry s1:ended", 2],
     ["correct alice --amount 5 --reason x --entry s9:ended", 1],

@@ -136,6 +136,11 @@ describe("a mistake in a configuration names line, column, what was expected and
       "taxes:\n  - { id: vat, rate: 19 }\n  - { id: vat, rate: 7 }\n",
       ['3:11 taxes[1].id: expected an id of its own; found "vat" a second time'],
     ],
+    [
+      "limits twice in one currency",
+      'charging:\n  limits:\n    - { currency: EUR, day: "5" }\n    - { currency: EUR, charge: "5" }',
+      ['4:19 charging.limits[1].currency: expected each currency once; found "EUR" a second time'],
+    ],
     ["an unknown section", "limit:\n  calls: 5\n", ["1:1 limit: unknown key; did you mean limits?"]],
     [
       "a key that is like none",

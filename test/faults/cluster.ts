@@ -131,6 +131,7 @@ function commonConfig(nats: NatsServer, mongo: MongoServer, sip: number, appServ
     authentication: { fromPassword: "always" }, // so that a call is one INVITE
     tariffs: [{ id: "minute", currency: "EUR", price: "0.10" }],
     services: [{ id: "wine", tariff: "minute" }],
+    charging: { limits: [{ currency: "EUR", session: "1000000", day: "1000000000" }] }, // it is all one user's
     appServers: [{ id: "shop", uri: `sip:127.0.0.1:${appServerPort}`, services: ["wine"] }],
     session: { probeS: 5 },
     health: { intervalS: 0 },

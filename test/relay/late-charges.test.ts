@@ -307,6 +307,34 @@ describe("limits and refusals of charges, on every channel (M14-M17)", () => {
     expect((await info(3, "c2")).status).toBe(403);
   });
 
+  it("bounds of the portal's own where no limits are configured: for one charge, a session, a day", async () => {
+    const l = await lab();
+    const say = async (
+      { server, inviteAtServer, answerOfServer }: Awaited<ReturnType<typeof establish>>,
+      seq: number,
+      price: string,
+      quantity = "1",
+    ) => {
+      const charges = [{ id: `c${seq}`, item: "x", unitPrice: price, quantity, currency: "EUR" }];
+      server.backInDialog("INFO", inviteAtServer, answerOfServer, seq, {
+        body: JSON.stringify({ charges }),
+        type: CHARGE,
+      });
+      await l.settle();
+      return (server.inbox.shift() as SipResponse).reason;
+    };
+    const first = await establish(l);
+    expect(await say(first, 1, "999999999999", "999999999")).toContain("is more than can be on a bill");
+    const over = await say(first, 2, "999999999", "1000");
+    expect(over).toContain("999999999000.00 EUR is over the portal's limit of 1000.00 EUR for one charge");
+    for (let i = 3; i < 8; i++) expect(await say(first, i, "1000")).toBe("OK");
+    expect(await say(first, 8, "0.01")).toContain("is over the portal's limit of 5000.00 EUR for a session");
+    const second = await establish(l);
+    for (let i = 1; i < 6; i++) expect(await say(second, i, "1000")).toBe("OK");
+    expect(await say(await establish(l), 1, "0.01")).toContain("is over the portal's limit of 10000.00 EUR for a day");
+    expect(charges(l)).toHaveLength(10);
+  });
+
   it("so many charges in a session as the configuration says", async () => {
     const l = await lab({ limits: { chargesPerSession: 1 } });
     const { server, inviteAtServer, answerOfServer } = await establish(l);
