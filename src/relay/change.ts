@@ -1,11 +1,14 @@
 import { otherSide, type Side } from "../../machines/events.ts";
 import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
+import { reasonPhrase } from "../sip/response.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import { Answer } from "./answer.ts";
+import type { Border } from "./border.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
 import { ALLOW } from "./passing.ts";
+import { isRedirection, LEADS_NOWHERE } from "./redirect.ts";
 import { reply } from "./reply.ts";
 import type { Session } from "./session.ts";
 
@@ -137,14 +140,21 @@ export class Change implements ClientTransactionUser, UnderWay {
   /** The other end's answer as this end gets it: with the relay's Contact, and no charges. */
   private relayed(response: SipResponse): SipResponse {
     const { border } = this.session.core;
-    const relayed = new SipResponse(response.status, border.phrase(response, this.from));
-    relayed.headers.add("Contact", this.source.dialog.contact);
+    const relayed = refusalOrAnswer(border, response, this.from);
+    if (relayed.status < 300) relayed.headers.add("Contact", this.source.dialog.contact);
     // By its next charges outside of the dialog the app server names the part that it has begun (M15, M17).
     const second = response.status < 300 ? this.wanted?.second : undefined;
     if (second) relayed.headers.add(SERVICE_HEADER, second.service.id).add(SESSION_HEADER, second.id);
     this.session.charges.passOn(response, relayed, this.from);
     return relayed;
   }
+}
+
+/** A redirection would lead one end past the relay, and out of the session (RFC 3261 §14.1): it is a refusal. */
+function refusalOrAnswer(border: Border, response: SipResponse, towards: Side): SipResponse {
+  if (!isRedirection(response.status)) return new SipResponse(response.status, border.phrase(response, towards));
+  const { status } = LEADS_NOWHERE;
+  return new SipResponse(status, reasonPhrase(status));
 }
 
 /** Passes any other request inside the session on to the other end, and its answer back (INFO, MESSAGE, OPTIONS, NOTIFY, PRACK). */
@@ -161,7 +171,7 @@ export function relayMessage(
   fill?.(request);
   target.send(request, {
     final(response) {
-      const relayed = new SipResponse(response.status, session.core.border.phrase(response, from));
+      const relayed = refusalOrAnswer(session.core.border, response, from);
       session.charges.passOn(response, relayed, from);
       transaction.respond(relayed);
       if (meansGone(response.status)) session.lost(target.side, `answered ${response.status} to ${method}`);

@@ -108,6 +108,8 @@ export interface Counters {
   requests: number;
   rejected: number;
   cancelled: number;
+  /** By app servers, to where the relay has gone on. */
+  redirected: number;
   answered: number;
   /** Sessions; one that changes counts once, and each of its changes in `changed`. */
   established: number;

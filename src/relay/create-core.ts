@@ -46,6 +46,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     requests: 0,
     rejected: 0,
     cancelled: 0,
+    redirected: 0,
     answered: 0,
     established: 0,
     changed: 0,

@@ -147,13 +147,15 @@ export class Credit {
   }
 
   /** The session is over, or came to nothing: then what is held, less what was charged all the same, is given back. */
-  close(started: boolean): void {
+  close(started: boolean): Promise<void> | undefined {
     this.over = started;
-    if (this.closed) return;
+    if (this.closed) return undefined;
     this.closed = true;
     this.core.clock.clearTimeout(this.timer);
-    if (started) return; // its end settles it, in whatever order hold and end reach the store
-    this.core.ending.add(this.inTurn(() => this.giveBack()));
+    if (started) return undefined; // its end settles it, in whatever order hold and end reach the store
+    const givenBack = this.inTurn(() => this.giveBack());
+    this.core.ending.add(givenBack);
+    return givenBack;
   }
 
   /** Billing has settled the hold with the session's end: what is charged all the same is held by itself, until it is billed too. */

@@ -85,10 +85,11 @@ export class Credits {
     this.credits.delete(server);
   }
 
-  /** The request is over: gives back what no session has. */
-  close(): void {
-    for (const credit of this.credits.values()) credit.close(false);
+  /** The request is over: gives back what no session has. Resolves when it is back. */
+  async close(): Promise<void> {
+    const all = [...this.credits.values()];
     this.credits.clear();
+    await Promise.allSettled(all.map((credit) => credit.close(false)));
   }
 
   private of(server: string): Credit | undefined {

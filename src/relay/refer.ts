@@ -2,11 +2,11 @@ import type { Failure, Side } from "../../machines/events.ts";
 import { Headers, SipRequest } from "../sip/message.ts";
 import { NO_PARAMS, Params } from "../sip/params.ts";
 import { parseReferTo, parseReplaces, type ReferTo } from "../sip/refer.ts";
-import { effectivePort, formatUri, type SipUri, sipUriOf } from "../sip/uri.ts";
-import { sameHost } from "../support/address.ts";
+import { formatUri, type SipUri } from "../sip/uri.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import type { Core } from "./core.ts";
 import { OF_BODY } from "./passing.ts";
+import { isAt } from "./redirect.ts";
 import type { Session } from "./session.ts";
 
 /** What a REFER asks for, once it may be. */
@@ -71,12 +71,6 @@ function targetOf(core: Core, first: Session, from: Side, uri: SipUri): Result<T
     params: NO_PARAMS,
   } as const;
   return ok({ uri: formatUri(service), only: [named] });
-}
-
-/** Whether a URI names the host and port of an app server's (RFC 3261 §19.1.4). */
-function isAt(address: string | undefined, uri: SipUri): boolean {
-  const own = address === undefined ? undefined : sipUriOf(address);
-  return own !== undefined && sameHost(own.host, uri.host) && effectivePort(own) === effectivePort(uri);
 }
 
 /** The request decides, by `;first=keep` or `;first=end` behind Refer-To or by a Replaces that names this session; else the service. */

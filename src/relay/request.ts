@@ -7,7 +7,8 @@ import { expectProvided } from "../chart/nodes.ts";
 import { chartFrom } from "../chart/table.ts";
 import type { Verdict } from "../directory/authenticator.ts";
 import type { ForkMode, Identified } from "../directory/types.ts";
-import { SipResponse } from "../sip/message.ts";
+import { parseRequestDisposition } from "../sip/disposition.ts";
+import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { detach } from "../sip/text.ts";
 import type { TimerHandle } from "../support/clock.ts";
@@ -18,7 +19,9 @@ import { Credits } from "./credits.ts";
 import { forkFor } from "./fork-choice.ts";
 import type { Leg } from "./leg.ts";
 import { type Move, moveOf } from "./move.ts";
-import { ALLOW, hasOption } from "./passing.ts";
+import { hasOption } from "./passing.ts";
+import { among, MAX_REDIRECTS, RedirectedTransaction, type Way, wayOn } from "./redirect.ts";
+import { Refusals, refusal } from "./refusals.ts";
 import type { ClientServiceChange } from "./service-change.ts";
 import { type Origin, Session } from "./session.ts";
 
@@ -39,11 +42,18 @@ export class ClientRequest implements Origin, Owner {
   /** One for each app server; each is a session that is not refused yet. */
   private branches: readonly Session[] = [];
   /** What the app servers said that refused; there with the first. */
-  private refusals: Map<string, SipResponse> | undefined;
+  private refusals: Refusals | undefined;
+  /** The app servers that were asked. */
+  private tried: readonly string[] = NOBODY;
+  /** The request that was redirected, and where to; this one goes on in its place. */
+  private redirected: { readonly from: ClientRequest; readonly way: Way } | undefined;
+  private next: ClientRequest | undefined;
   /** The change of service that it asks for, in a session that is there (M20, M21). */
   change: ClientServiceChange | undefined;
   /** A prepaid user's: what is held for the sessions to come. */
   credits: Credits | undefined;
+  /** Resolves when what nobody used of it is back. */
+  private givenBack: Promise<void> | undefined;
   /** Why branches are cancelled, for Reason in their CANCEL (RFC 3326). */
   private cancelReason: string | undefined;
   private single = false;
@@ -65,7 +75,7 @@ export class ClientRequest implements Origin, Owner {
   }
 
   get call(): string {
-    return this.change?.first.facts.call ?? this.id;
+    return this.change?.first.facts.call ?? this.redirected?.from.call ?? this.id;
   }
 
   get asked(): string {
@@ -82,14 +92,21 @@ export class ClientRequest implements Origin, Owner {
   }
 
   start(): void {
-    this.core.counters.requests++;
+    if (!this.redirected) this.core.counters.requests++;
     this.core.requests.set(this.id, this);
-    this.transaction.onCancel = (cancel) => {
-      this.cancelReason = cancel.headers.get("reason");
-      this.actor.send({ type: "client.cancel" });
-    };
+    this.transaction.onCancel = (cancel) => this.giveUp(cancel.headers.get("reason"));
     this.transaction.onFlowFailed = () => this.lost();
     this.actor.start();
+  }
+
+  /** The client wants no answer any more. `reason`: for the CANCELs (RFC 3326). */
+  giveUp(reason?: string): void {
+    if (this.next) {
+      this.next.giveUp(reason);
+      return;
+    }
+    this.cancelReason = reason;
+    this.actor.send({ type: "client.cancel" });
   }
 
   /** The client is gone before an answer: nobody needs one. */
@@ -158,7 +175,7 @@ export class ClientRequest implements Origin, Owner {
   /** M4. */
   search(): void {
     const { service } = this.identified!;
-    const appServers = among(this.identified!.appServers, this.move?.only);
+    const appServers = this.redirected?.way.only ?? this.allowed;
     const prepaid = this.core.directory.user(this.user)?.prepaid !== undefined;
     if (this.change?.keepsServer) {
       this.actor.send({ type: "servers.found", servers: [this.change.first.appServer.id], prepaid });
@@ -188,19 +205,28 @@ export class ClientRequest implements Origin, Owner {
     const { currency } = this.core.directory.user(this.user)!.prepaid!;
     const { tariff, service } = this.identified!;
     const taxes = this.core.directory.taxes(service.id);
-    this.credits = new Credits(this.core, { user: this.user, currency, tariff, taxes }, this.id, fork);
-    void this.credits.take(servers).then((result) => {
-      if (!this.core.requests.has(this.id)) return; // cancelled in the meantime
-      if (result.ok) this.actor.send({ type: "credit.held", servers: result.value });
-      else {
-        this.core.counters.creditRefused++;
-        this.actor.send({ type: "credit.refused", failure: result.error });
-      }
-    });
+    const credits = new Credits(this.core, { user: this.user, currency, tariff, taxes }, this.id, fork);
+    this.credits = credits;
+    // What the redirected request held comes back first.
+    const before = this.redirected?.from.givenBack;
+    const take = () => this.take(credits, servers);
+    if (before) void before.then(() => (this.core.requests.has(this.id) ? take() : undefined));
+    else void take();
+  }
+
+  private async take(credits: Credits, servers: readonly string[]): Promise<void> {
+    const result = await credits.take(servers);
+    if (!this.core.requests.has(this.id)) return; // cancelled in the meantime
+    if (result.ok) this.actor.send({ type: "credit.held", servers: result.value });
+    else {
+      this.core.counters.creditRefused++;
+      this.actor.send({ type: "credit.refused", failure: result.error });
+    }
   }
 
   /** M5, M8: a session for each app server that is to be asked now. */
   inviteServers(asked: readonly string[]): void {
+    this.tried = this.tried.length === 0 ? asked : [...this.tried, ...asked];
     for (const id of asked) {
       const server = this.core.directory.appServer(id);
       if (!server) {
@@ -225,9 +251,10 @@ export class ClientRequest implements Origin, Owner {
     this.branches = this.branches.filter((branch) => branch !== session);
   }
 
-  keepRefusal(branch: string, said: SipResponse): void {
-    this.refusals ??= new Map();
-    this.refusals.set(branch, said);
+  /** An app server has refused a branch with that answer. Returns what it means for the request. */
+  refusedBy(branch: string, said: SipResponse, failure: Failure): Failure {
+    this.refusals ??= new Refusals(this.core);
+    return this.refusals.add(branch, said, failure);
   }
 
   cancelBranches(answered: boolean): void {
@@ -249,16 +276,70 @@ export class ClientRequest implements Origin, Owner {
 
   /** Answers the client: with what the app server said, as it came, or with what the relay has to say. */
   reject(failure: Failure): void {
+    const { refusals } = this;
+    if (refusals && failure.status < 600 && refusals.redirections.length > 0 && this.follow(refusals.redirections))
+      return;
     this.core.counters.rejected++;
-    const said = failure.branch === undefined ? undefined : this.refusals?.get(failure.branch);
-    const { status } = failure;
-    const phrase = said ? this.core.border.phrase(said, "client") : (failure.reason ?? reasonPhrase(status));
-    const response = new SipResponse(status, phrase);
-    if (said) this.passRefusal(said, response);
-    for (const [name, value] of failure.headers ?? []) response.headers.add(name, value);
-    if (failure.status === 405) response.headers.add("Allow", ALLOW);
+    const response = refusals?.answer(failure) ?? refusal(failure);
     this.transaction.respond(response);
     this.change?.refused();
+  }
+
+  /** Nobody else is to be asked: goes on to where app servers have redirected the request. False: to nowhere that the portal offers. */
+  private follow(redirections: readonly SipResponse[]): boolean {
+    const { core, transaction, change, move, user } = this;
+    const way = this.hops < MAX_REDIRECTS && this.mayFollow ? wayOn(core, this, redirections) : undefined;
+    if (!way || (change && (way.request || change.keepsServer))) {
+      const facts = { call: this.call, service: this.service, appServers: this.tried };
+      core.peerLog.info("an app server's redirection leads nowhere that the portal offers", this.service, facts);
+      return false;
+    }
+    const onward = way.request ? new RedirectedTransaction(transaction, way.request) : transaction;
+    const next = new ClientRequest(core, onward, { verdict: "accepted", user });
+    next.redirected = { from: this, way };
+    next.move = move;
+    next.change = change;
+    next.identified = change?.identified;
+    this.next = next;
+    core.counters.redirected++;
+    return true; // `close` starts it, when what this one holds is given back
+  }
+
+  /** RFC 3841 §9.1: a client may say `no-recurse`. */
+  private get mayFollow(): boolean {
+    if (this.core.config.session.redirects === "off") return false;
+    const wish = parseRequestDisposition(this.request.headers.all("request-disposition"));
+    return !(wish.ok && wish.value.recurse === false);
+  }
+
+  /** How many redirections have led here. */
+  private get hops(): number {
+    return this.redirected ? this.redirected.from.hops + 1 : 0;
+  }
+
+  get request(): SipRequest {
+    return this.transaction.request;
+  }
+
+  get service(): string {
+    return this.identified!.service.id;
+  }
+
+  /** Those that the rules and the move allow; undefined: everybody who offers the service. */
+  get allowed(): readonly string[] | undefined {
+    return among(this.identified!.appServers, this.move?.only);
+  }
+
+  /** Whether it was redirected to another service than the client has asked for. */
+  get isForAnother(): boolean {
+    return (
+      this.redirected !== undefined && (this.redirected.way.request !== undefined || this.redirected.from.isForAnother)
+    );
+  }
+
+  wasAsked(service: string, appServer: string): boolean {
+    if (service === this.service && this.tried.includes(appServer)) return true;
+    return this.redirected?.from.wasAsked(service, appServer) ?? false;
   }
 
   /** Tells a client that wants to know that a branch which rang has failed, while others may still answer (RFC 6228 §6). */
@@ -285,22 +366,8 @@ export class ClientRequest implements Origin, Owner {
     this.closed = true;
     this.core.clock.clearTimeout(this.furtherTimer);
     this.core.requests.delete(this.id);
-    this.credits?.close();
-  }
-
-  private passRefusal(said: SipResponse, response: SipResponse): void {
-    this.core.border.pass(said, response, "client");
-    const { headers } = response;
-    // The Contacts of a 3xx or 485 are what it has to say, no target of a dialog (RFC 3261 §20.10).
-    if (said.status < 400 || said.status === 485)
-      for (const contact of said.headers.all("contact")) headers.add("Contact", contact);
-    if (said.status !== 401 && said.status !== 407) return;
-    // RFC 3261 §16.7, step 7: the client, whose credentials for other realms than the relay's pass, hears of every challenge.
-    for (const other of this.refusals?.values() ?? []) {
-      if (other === said || (other.status !== 401 && other.status !== 407)) continue;
-      for (const name of ["WWW-Authenticate", "Proxy-Authenticate"] as const)
-        for (const challenge of other.headers.all(name.toLowerCase())) headers.add(name, challenge);
-    }
+    this.givenBack = this.credits?.close();
+    this.next?.start();
   }
 
   private refuse(type: "user.refused" | "service.refused" | "servers.none", failure: Failure): void {
@@ -321,9 +388,7 @@ export class ClientRequest implements Origin, Owner {
 const ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"';
 const DECLINED = 'SIP;cause=600;text="Declined elsewhere"';
 
-/** Those of the one list that are in the other; without the other, all. */
-const among = (all: readonly string[] | undefined, only: readonly string[] | undefined) =>
-  all && only ? all.filter((id) => only.includes(id)) : (only ?? all);
+const NOBODY: readonly string[] = [];
 
 export const challengeHeaders = (challenges: readonly string[]) =>
   challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);

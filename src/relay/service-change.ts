@@ -101,14 +101,11 @@ export class ClientServiceChange implements Takeover {
       const reason = cancel.headers.get("reason");
       // The present app server may have changed already: what it says counts, and it is told.
       if (this.keepsServer && this.second) this.second.withdraw(reason ?? CANCELLED);
-      else request.actor.send({ type: "client.cancel" });
+      else request.giveUp(reason);
     };
     // RFC 3311 §5.2: an UPDATE cannot wait for somebody who thinks about it.
     if (transaction.request.method === "UPDATE" && !this.over)
-      this.timer = core.clock.setTimeout(
-        () => request.actor.send({ type: "client.cancel" }),
-        core.config.session.silentS * 1000,
-      );
+      this.timer = core.clock.setTimeout(() => request.giveUp(), core.config.session.silentS * 1000);
   }
 
   /** RFC 3311 §5.2: 504 to an UPDATE that was not decided in time. */
@@ -159,7 +156,7 @@ export class ClientServiceChange implements Takeover {
     this.finish();
     this.first.client?.answer?.stop();
     if (this.answered) this.second?.end("the session ended");
-    else this.request?.actor.send({ type: "client.cancel" });
+    else this.request?.giveUp();
   }
 
   private finish(): void {

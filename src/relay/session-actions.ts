@@ -76,7 +76,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   session.reliable?.answered();
   const { transaction, change } = request;
   const response = answerFor(session, client, event.payload as SipResponse);
-  if (change) response.headers.add(SERVICE_HEADER, session.service.id);
+  if (change || request.isForAnother) response.headers.add(SERVICE_HEADER, session.service.id);
   if (transaction.request.method === "UPDATE") transaction.respond(response);
   else
     client.answer = new Answer({

@@ -203,9 +203,9 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     request.decided(this);
     request.credits?.giveBack(this.appServer.id);
     const said = this.invitation?.refusal;
-    if (said) request.keepRefusal(this.appServer.id, said);
-    if (this.client) request.earlyDialogEnded(this.client, failure.status);
-    request.actor.send({ type: "branch.failed", branch: this.appServer.id, failure });
+    const meaning = said ? request.refusedBy(this.appServer.id, said, failure) : failure;
+    if (this.client) request.earlyDialogEnded(this.client, meaning.status);
+    request.actor.send({ type: "branch.failed", branch: this.appServer.id, failure: meaning });
   }
 
   /** The clock runs: from now on both ends are asked now and then whether they are still there. */

@@ -146,7 +146,7 @@ export class Transfer implements Owner {
   }
 
   withdrawRequest(): void {
-    this.request?.actor.send({ type: "client.cancel" });
+    this.request?.giveUp();
   }
 
   inviteClient(): void {

@@ -66,7 +66,7 @@ const FROM_CLIENT: Readonly<Record<string, (l: Lab, headers: [string, string][])
 /** Everything that an app server can send, each seen at the client. */
 const FROM_SERVER: Readonly<Record<string, (l: Lab, headers: [string, string][]) => Promise<SipMessage>>> = {
   ...Object.fromEntries(
-    [180, 183, 200, 302, 404, 500, 603].map((status) => [
+    [180, 183, 200, 404, 500, 603].map((status) => [
       String(status),
       async (l: Lab, headers: [string, string][]) => {
         l.client.invite();

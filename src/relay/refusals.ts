@@ -1,0 +1,63 @@
+import type { Failure } from "../../machines/events.ts";
+import { SipResponse } from "../sip/message.ts";
+import { reasonPhrase } from "../sip/response.ts";
+import type { Core } from "./core.ts";
+import { ALLOW } from "./passing.ts";
+import { isRedirection, LEADS_NOWHERE, portalContacts } from "./redirect.ts";
+
+/** What the app servers said that refused a request, and what the client hears of it. */
+export class Refusals {
+  /** Of those that redirect. */
+  readonly redirections: SipResponse[] = [];
+  private readonly core: Core;
+  private readonly byBranch = new Map<string, SipResponse>();
+
+  constructor(core: Core) {
+    this.core = core;
+  }
+
+  /** An app server has refused its branch with that answer. Returns what it means for the request. */
+  add(branch: string, said: SipResponse, failure: Failure): Failure {
+    if (isRedirection(said.status)) {
+      this.redirections.push(said);
+      return LEADS_NOWHERE; // unless the relay goes on there
+    }
+    this.byBranch.set(branch, said);
+    return failure;
+  }
+
+  /** The answer to the client: what the app server said that the failure names, as far as it crosses; else the relay's own. */
+  answer(failure: Failure): SipResponse {
+    const said = failure.branch === undefined ? undefined : this.byBranch.get(failure.branch);
+    if (!said) return refusal(failure);
+    const { border } = this.core;
+    const response = refusal({ ...failure, reason: border.phrase(said, "client") }, (it) =>
+      border.pass(said, it, "client"),
+    );
+    // The Contacts of a 485 are what it has to say, no target of a dialog (RFC 3261 §21.4.23).
+    if (said.status === 485)
+      for (const contact of portalContacts(this.core, said)) response.headers.add("Contact", contact);
+    if (isChallenge(said)) this.addChallenges(said, response);
+    return response;
+  }
+
+  /** RFC 3261 §16.7, step 7: the client, whose credentials for other realms than the relay's pass, hears of every challenge. */
+  private addChallenges(said: SipResponse, { headers }: SipResponse): void {
+    for (const other of this.byBranch.values()) {
+      if (other === said || !isChallenge(other)) continue;
+      for (const name of ["WWW-Authenticate", "Proxy-Authenticate"] as const)
+        for (const challenge of other.headers.all(name.toLowerCase())) headers.add(name, challenge);
+    }
+  }
+}
+
+const isChallenge = ({ status }: SipResponse): boolean => status === 401 || status === 407;
+
+/** The relay's own answer to a request that failed. `fill` adds what comes before its own header fields. */
+export function refusal({ status, reason, headers }: Failure, fill?: (response: SipResponse) => void): SipResponse {
+  const response = new SipResponse(status, reason ?? reasonPhrase(status));
+  fill?.(response);
+  for (const [name, value] of headers ?? []) response.headers.add(name, value);
+  if (status === 405) response.headers.add("Allow", ALLOW);
+  return response;
+}
