@@ -2,8 +2,8 @@ import { parseNameAddr, splitList } from "../sip/headers.ts";
 import { Headers, SipRequest, type SipResponse } from "../sip/message.ts";
 import { detach, inOnePiece } from "../sip/text.ts";
 import { hasLooseRouting } from "../sip/uri.ts";
-import { sameHost } from "../support/address.ts";
 import type { Destination, Flow } from "../transport/types.ts";
+import { isTarget, wayBack } from "./contact.ts";
 
 /**
  * One end's half of a session: a dialog of RFC 3261 §12, plain data, so that another node can take it up.
@@ -22,9 +22,9 @@ export interface Dialog {
   localSeq: number;
   remoteSeq: number;
   /** Our Contact in this dialog. */
-  readonly contact: string;
+  contact: string;
   /** Where to send when the Contact cannot be reached from here: a peer behind a NAT is answered where it called from. */
-  readonly behind?: Destination | undefined;
+  behind?: Destination | undefined;
   /** The connection on which the peer came; used while it is open. */
   flow?: Flow | undefined;
   /** Where requests go, once found out. */
@@ -33,45 +33,46 @@ export interface Dialog {
 
 /** The dialog that an INVITE from the client opens with our answer (RFC 3261 §12.1.1). */
 export function dialogAsServer(invite: SipRequest, localTag: string, contact: string, flow: Flow): Dialog {
-  const direct = invite.headers.count("via") === 1 && !invite.headers.has("record-route");
-  const via = invite.via;
-  // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact; a client that came straight here and whose Via is not where it came
-  // from sits behind a NAT, where its Contact is of no use. Registrars and proxies in the field do the same.
-  const natted = direct && flow.transport === "udp" && via !== undefined && !isThere(via.host, flow.remoteAddress);
+  const routes = routeList(invite.headers);
+  const way = wayBack(invite, flow, routes.length > 0);
   return {
     callId: detach(invite.callId),
     localTag,
     remoteTag: detach(invite.fromTag ?? ""),
     local: inOnePiece(`${invite.headers.get("to") ?? ""};tag=${localTag}`),
     remote: detach(invite.headers.get("from") ?? ""),
-    remoteTarget: contactUri(invite) ?? "",
-    routes: routeList(invite.headers),
+    remoteTarget: detach(invite.contact?.uri ?? ""),
+    routes,
     localSeq: 0,
     remoteSeq: invite.cseq?.number ?? 0,
     contact,
-    behind: natted ? { transport: "udp", address: flow.remoteAddress, port: flow.remotePort } : undefined,
-    flow: direct && flow.reliable ? flow : undefined,
+    behind: way.behind,
+    flow: way.flow,
     destination: undefined,
   };
 }
 
-/** Whether a peer is at the address that it names. Nobody can be reached at a link-local one without its zone, which no message carries. */
-const isThere = (host: string, address: string): boolean => sameHost(host, address) && !address.includes("%");
-
-/** Takes over what the peer's answer to our INVITE says of the dialog (RFC 3261 §12.1.2). */
-export function confirmDialog(dialog: Dialog, response: SipResponse): void {
+/**
+ * Takes over what the peer's answer to our INVITE says of the dialog (RFC 3261 §12.1.2). False where it has no Contact that can be used: then the
+ * peer is reached where it was asked.
+ */
+export function confirmDialog(dialog: Dialog, response: SipResponse): boolean {
   dialog.remoteTag = detach(response.toTag ?? "");
   dialog.remote = detach(response.headers.get("to") ?? "");
   dialog.routes = routeList(response.headers).toReversed();
-  refreshTarget(dialog, response);
+  return refreshTarget(dialog, response);
 }
 
-/** A target refresh: the peer's new Contact counts from now on (RFC 3261 §12.2.1.2, §12.2.2). */
-export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse): void {
-  const target = contactUri(message);
-  if (target === undefined || target === dialog.remoteTarget) return;
-  dialog.remoteTarget = target;
+/** A target refresh: the peer's new Contact counts from now on (RFC 3261 §12.2.1.2, §12.2.2). False where there is none that can be used. */
+export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse): boolean {
+  const target = message.contact?.uri;
+  if (target === undefined || target === dialog.remoteTarget) return target !== undefined;
+  const found =
+    message.isRequest || dialog.routes.length > 0 || dialog.flow !== undefined || dialog.behind !== undefined;
+  if (!isTarget(target, found)) return false;
+  dialog.remoteTarget = detach(target);
   dialog.destination = undefined;
+  return true;
 }
 
 /** A request inside the dialog (RFC 3261 §12.2.1.1), without Via. `seq` is given for ACK, which repeats the INVITE's number. */
@@ -104,11 +105,6 @@ const NO_ROUTES: readonly string[] = [];
 function routeList(headers: Headers): readonly string[] {
   if (!headers.has("record-route")) return NO_ROUTES;
   return headers.all("record-route").flatMap((line) => splitList(line).map(detach));
-}
-
-function contactUri(message: SipRequest | SipResponse): string | undefined {
-  const { contact } = message;
-  return contact && detach(contact.uri);
 }
 
 function uriOf(route: string): string {

@@ -73,8 +73,13 @@ export class Leg {
     this.confirmed = true;
     // Another end than the one of the early dialog: it counts by itself.
     if (this.dialog.remoteTag !== "" && this.dialog.remoteTag !== response.toTag) this.dialog.remoteSeq = -1;
-    confirmDialog(this.dialog, response);
+    if (!confirmDialog(this.dialog, response)) this.noContact(response);
     this.offered = offeredPackages(response.headers);
+  }
+
+  /** Whether proxies that the peer named lead to it. */
+  get routed(): boolean {
+    return this.dialog.routes.length > 0;
   }
 
   refresh(message: SipRequest | SipResponse): void {
@@ -87,6 +92,14 @@ export class Leg {
     if (number <= this.dialog.remoteSeq) return false;
     this.dialog.remoteSeq = number;
     return true;
+  }
+
+  /** A 2xx needs a Contact (RFC 3261 §12.1.1). Without one it is acknowledged, and ended, where it was asked: nobody is left in a session. */
+  private noContact({ headers }: SipResponse): void {
+    const facts = { session: this.session.id, appServer: this.session.appServer.id, side: this.side };
+    const contact = headers.get("contact")?.slice(0, 200);
+    const kind = `no contact ${this.side} ${this.session.appServer.id}`;
+    this.core.sparseLog.warn(kind, { ...facts, contact }, "an answer has no Contact that can be used");
   }
 
   close(): void {

@@ -18,7 +18,7 @@ import { type Random, systemRandom } from "../support/random.ts";
 import { createTransactionLayer, type Transactions } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap, type Transports } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
-import type { Destination } from "../transport/types.ts";
+import { type Destination, TRANSPORTS } from "../transport/types.ts";
 import type { Core, Counters } from "./core.ts";
 import { createCore } from "./create-core.ts";
 import { HealthChecks } from "./health.ts";
@@ -133,7 +133,7 @@ export async function startRelay(options: {
     timers: config.timers,
     bounds: { maxTransactions: config.limits.transactions },
   });
-  const resolver = new Resolver({ transports: ["udp", "tcp"], clock, random });
+  const resolver = new Resolver({ transports: TRANSPORTS, clock, random });
 
   const core = createCore({
     config,

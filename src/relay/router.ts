@@ -4,6 +4,7 @@ import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import type { ServerTransaction, TransactionUser } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
+import { contactOfDialog, contactProblem, refreshesTarget } from "./contact.ts";
 import type { Core } from "./core.ts";
 import { maxForwards } from "./invitation.ts";
 import { isForCharges, takeMessage } from "./late-charges.ts";
@@ -35,7 +36,7 @@ export class Router implements TransactionUser {
   /** An INVITE without credentials of which nothing else is wrong (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const challenges = this.busy ? undefined : this.core.authenticator.challengesFor(request, flow);
-    if (!challenges || refusalByHeaders(this.core, request)) return undefined;
+    if (!challenges || refusalByHeaders(this.core, request, flow)) return undefined;
     if (!this.rates.take(flow.remoteAddress, this.core.clock.monotonic())) return undefined; // `request` says so
     const response = new SipResponse(401, reasonPhrase(401));
     for (const [name, value] of challengeHeaders(challenges)) response.headers.add(name, value);
@@ -58,7 +59,7 @@ export class Router implements TransactionUser {
       else reply(transaction, 501, [["Allow", ALLOW]]);
       return;
     }
-    const refusal = refusalByHeaders(this.core, request);
+    const refusal = refusalByHeaders(this.core, request, transaction.flow);
     if (refusal) {
       reply(transaction, refusal.status, refusal.headers, refusal.reason);
       return;
@@ -118,7 +119,9 @@ export class Router implements TransactionUser {
       reply(transaction, 401, challengeHeaders(verdict.challenges));
       return;
     }
-    new ClientRequest(core, transaction, verdict).start();
+    const reason = verdict.verdict === "accepted" ? contactOfDialog(transaction) : undefined;
+    if (reason !== undefined) reply(transaction, 400, [], reason);
+    else new ClientRequest(core, transaction, verdict).start();
   }
 
   private options(transaction: ServerTransaction): void {
@@ -153,6 +156,11 @@ export class Router implements TransactionUser {
     const unsupported = this.core.border.unsupportedOptions(request.headers, false);
     if (unsupported.length > 0) {
       reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
+      return;
+    }
+    const reason = refreshesTarget(request.method) && contactProblem(request, transaction.flow, false, leg.routed);
+    if (reason) {
+      reply(transaction, 400, [], reason);
       return;
     }
     this.toSession(leg, transaction);
@@ -258,10 +266,11 @@ interface Refusal {
 }
 
 /** RFC 3261 §8.2.2 and §16.3: what is wrong with a request, as far as that can be said without knowing who sends it. */
-function refusalByHeaders({ border }: Core, request: SipRequest): Refusal | undefined {
+function refusalByHeaders({ border }: Core, request: SipRequest, flow: Flow): Refusal | undefined {
   const uri = request.target;
   if (!uri) return { status: 400, reason: "Request-URI cannot be read" };
-  if (uri.scheme === "other") return { status: 416 };
+  // RFC 3261 §26.2.2: every hop to a sips URI is to be secured.
+  if (uri.scheme === "other" || (uri.scheme === "sips" && !flow.secure)) return { status: 416 };
   if (maxForwards(request) === 0 && request.method !== "OPTIONS") return { status: 483 };
   const unsupported = border.unsupportedOptions(request.headers, request.method === "INVITE");
   if (unsupported.length > 0) return { status: 420, headers: [["Unsupported", unsupported.join(", ")]] };

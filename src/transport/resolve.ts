@@ -91,17 +91,15 @@ export class Resolver {
    * remembered, else a promise that never rejects. Whoever sends tries one after the other (RFC 3263 §4.3).
    */
   resolve(uri: SipUri): Resolved | Promise<Resolved> {
+    const reason = whyUnreachable(uri, this.options.transports);
+    if (reason !== undefined) return err({ reason });
     const secure = uri.scheme === "sips";
     const asked = transportAsked(uri, secure);
-    if (asked && !this.options.transports.includes(asked)) return unsupported(asked);
-    if (asked === "udp" && secure) return err({ reason: "a sips URI cannot be reached by udp" }); // RFC 3261 §19.1.2
     const target = canonicalHost(targetHost(uri));
     if (isAddress(target)) {
       const transport = asked ?? (secure ? "tls" : "udp"); // RFC 3263 §4.1
-      if (!this.options.transports.includes(transport)) return unsupported(transport);
       return ok([{ transport, address: target, port: uri.port ?? DEFAULT_PORTS[transport] }]);
     }
-    if (!mayBeName(target)) return err({ reason: `${target} is no host name` });
     const key = `${secure ? "sips" : "sip"}:${target}:${uri.port ?? ""};${asked ?? ""}`;
     const known = this.cache.get(key);
     if (known && known.until > this.options.clock.monotonic()) return this.answer(target, known.servers);
@@ -216,6 +214,21 @@ export class Resolver {
   }
 }
 
+/** Why nobody could reach a URI by those transports, as far as that can be said without asking for its name; undefined: perhaps they can. */
+export function whyUnreachable(uri: SipUri, transports: readonly TransportName[]): string | undefined {
+  const secure = uri.scheme === "sips";
+  const asked = transportAsked(uri, secure);
+  if (asked === "udp" && secure) return "a sips URI cannot be reached by udp"; // RFC 3261 §19.1.2
+  const target = canonicalHost(targetHost(uri));
+  const address = isAddress(target);
+  if (!address && !mayBeName(target)) return `${target} is no host name`;
+  const transport = asked ?? (secure ? "tls" : "udp");
+  if (transports.includes(transport)) return undefined;
+  // The records of a name may say another (RFC 3263 §4.1).
+  const others = secure ? transports.includes("wss") : transports.length > 0;
+  return asked === undefined && !address && others ? undefined : `transport ${transport} is not supported`;
+}
+
 /** The transport that the URI itself demands; a SIPS URI's `tcp` means TLS (RFC 3261 §26.2.2). */
 function transportAsked(uri: SipUri, secure: boolean): TransportName | undefined {
   const named = transportOf(uri);
@@ -231,10 +244,6 @@ function transportAsked(uri: SipUri, secure: boolean): TransportName | undefined
 function mayBeName(host: string): boolean {
   const first = host.charCodeAt(host.lastIndexOf(".") + 1) | 0x20;
   return first >= 0x61 && first <= 0x7a;
-}
-
-function unsupported(transport: string): Resolved {
-  return err({ reason: `transport ${transport} is not supported` });
 }
 
 function systemDns(): Dns {

@@ -4,6 +4,9 @@ import type { DroppedMessages } from "./dropped.ts";
 
 export type TransportName = "udp" | "tcp" | "tls" | "ws" | "wss";
 
+/** Those that this relay listens on and sends by. */
+export const TRANSPORTS: readonly TransportName[] = ["udp", "tcp"];
+
 /** Where a request is to go: an address, not a name (names are resolved before, RFC 3263). */
 export interface Destination {
   readonly transport: TransportName;

@@ -280,7 +280,7 @@ let calls = 0;
 export class Peer {
   readonly inbox: SipMessage[] = [];
   readonly flow: Flow & { open: boolean; remoteAddress: string; remotePort: number };
-  /** The value of its Contact. */
+  /** The value of its Contact; "": it sends none. */
   contact: string;
   /** Drops what the relay sends. */
   deaf = false;
@@ -329,13 +329,28 @@ export class Peer {
       .add("To", `<${uri}>`)
       .add("Call-ID", `call-${calls}`)
       .add("CSeq", "1 INVITE")
-      .add("Contact", this.contact)
       .add("Max-Forwards", "70");
+    if (this.contact !== "") headers.add("Contact", this.contact);
     for (const [name, value] of options.headers ?? []) headers.add(name, value);
     if (options.body !== undefined) headers.add("Content-Type", options.type ?? "application/sdp");
     const invite = new SipRequest("INVITE", uri, headers, Buffer.from(options.body ?? ""));
     this.send(invite);
     return invite;
+  }
+
+  /** A request outside of any dialog, with these header fields and no Contact of its own. */
+  outside(method: string, extra: [string, string][], uri = "sip:portal.com"): SipRequest {
+    const headers = new Headers()
+      .add("Via", this.via())
+      .add("From", `<sip:alice@portal.com>;tag=c${++calls}`)
+      .add("To", `<${uri}>`)
+      .add("Call-ID", `call-${calls}`)
+      .add("CSeq", `1 ${method}`)
+      .add("Max-Forwards", "70");
+    for (const [name, value] of extra) headers.add(name, value);
+    const request = new SipRequest(method, uri, headers);
+    this.send(request);
+    return request;
   }
 
   /** The next message of the inbox, which must be this request or this status. */
@@ -361,7 +376,8 @@ export class Peer {
     options: { tag?: string; headers?: [string, string][]; body?: string; type?: string } = {},
   ): SipResponse {
     const response = responseTo(request, status, reasonPhrase(status), options.tag ?? `s-${this.address}`);
-    if (request.method === "INVITE" && status > 100 && status < 300) response.headers.add("Contact", this.contact);
+    if (request.method === "INVITE" && status > 100 && status < 300 && this.contact !== "")
+      response.headers.add("Contact", this.contact);
     for (const [name, value] of options.headers ?? []) response.headers.add(name, value);
     if (options.body !== undefined) {
       response.headers.add("Content-Type", options.type ?? "application/sdp");
@@ -439,7 +455,7 @@ export class Peer {
       .add("Call-ID", callId)
       .add("CSeq", `${seq} ${method}`)
       .add("Max-Forwards", "70");
-    if (method === "INVITE" || method === "UPDATE") headers.add("Contact", this.contact);
+    if ((method === "INVITE" || method === "UPDATE") && this.contact !== "") headers.add("Contact", this.contact);
     for (const [name, value] of extra.headers ?? []) headers.add(name, value);
     if (extra.body !== undefined) headers.add("Content-Type", extra.type ?? "application/sdp");
     const request = new SipRequest(method, uri, headers, Buffer.from(extra.body ?? ""));

@@ -1,0 +1,83 @@
+import { parseOneNameAddr } from "../sip/headers.ts";
+import type { SipRequest } from "../sip/message.ts";
+import { type SipUri, sipUriOf } from "../sip/uri.ts";
+import { sameHost } from "../support/address.ts";
+import type { ServerTransaction } from "../transaction/types.ts";
+import { whyUnreachable } from "../transport/resolve.ts";
+import { type Destination, type Flow, TRANSPORTS } from "../transport/types.ts";
+
+/*
+ * Contact: the URI by which a peer is reached within a dialog (RFC 3261 §8.1.1.8, §12). A dialog whose peer cannot be reached is one that the
+ * relay cannot end.
+ */
+
+/**
+ * Requests whose Contact is the peer's target from then on (RFC 3261 §12.2; RFC 3311 §5.1; RFC 4488 §3 for REFER; RFC 6665 §3.1, §3.2). The first
+ * three open dialogs, too.
+ */
+const TARGET_REFRESH: ReadonlySet<string> = new Set(["INVITE", "SUBSCRIBE", "REFER", "UPDATE", "NOTIFY"]);
+
+export const refreshesTarget = (method: string): boolean => TARGET_REFRESH.has(method);
+
+/**
+ * Why a request that opens a dialog, or refreshes its target, has no Contact that can be used; undefined: it has one. In a dialog that is there
+ * none is needed (RFC 3261 §12.2.2: "if present"). `routed`: the way leads over proxies, who know what the relay does not.
+ */
+export function contactProblem(request: SipRequest, flow: Flow, opens: boolean, routed: boolean): string | undefined {
+  const { headers } = request;
+  const text = headers.get("contact");
+  if (text === undefined) return opens ? "Missing Contact" : undefined;
+  if (headers.count("contact") > 1) return "More Than One Contact";
+  // RFC 3261 §8.1.1.8: exactly one SIP or SIPS URI. `*` is for REGISTER (§10.2.2).
+  const address = text.includes(",") ? readOne(text) : request.contact;
+  const uri = address && targetIn(address.uri);
+  if (!uri) return "Contact Is Not One SIP URI";
+  if (uri.scheme === "sips" && !flow.secure && !routed) return "A sips Contact Needs TLS"; // RFC 3261 §26.2.2
+  if (routed || wayBack(request, flow, false) !== BY_CONTACT) return undefined;
+  return whyUnreachable(uri, TRANSPORTS) && "Contact Cannot Be Reached";
+}
+
+/** The same of a request that would open a dialog. */
+export const contactOfDialog = ({ request, flow }: Pick<ServerTransaction, "request" | "flow">): string | undefined =>
+  contactProblem(request, flow, true, request.headers.has("record-route"));
+
+/** Whether a Contact can be a dialog's target. `found`: its peer is reached without looking for it there. */
+export function isTarget(written: string, found: boolean): boolean {
+  const uri = targetIn(written);
+  return uri !== undefined && (found || whyUnreachable(uri, TRANSPORTS) === undefined);
+}
+
+/** RFC 3261 §19.1.1, table 1: a Contact in a dialog brings no header fields along; it becomes a Request-URI. */
+function targetIn(written: string): SipUri | undefined {
+  const uri = sipUriOf(written);
+  return uri?.headers === undefined ? uri : undefined;
+}
+
+function readOne(text: string) {
+  const address = parseOneNameAddr(text);
+  return address.ok ? address.value : undefined;
+}
+
+/** How a peer is reached that is not looked for at its Contact: by the connection on which it came, or where it came from. */
+export interface WayBack {
+  readonly flow: Flow | undefined;
+  readonly behind: Destination | undefined;
+}
+
+const BY_CONTACT: WayBack = { flow: undefined, behind: undefined };
+
+/** The way back to whoever sent a request. `routed`: a route set leads there. */
+export function wayBack({ headers, via }: SipRequest, flow: Flow, routed: boolean): WayBack {
+  if (routed || headers.count("via") > 1) return BY_CONTACT;
+  if (flow.reliable) return { flow, behind: undefined };
+  // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact; a client that came straight here and whose Via is not where it came from sits behind a NAT,
+  // where its Contact is of no use. Registrars and proxies in the field do the same.
+  if (via === undefined || isAt(via.host, flow.remoteAddress)) return BY_CONTACT;
+  return {
+    flow: undefined,
+    behind: { transport: flow.transport, address: flow.remoteAddress, port: flow.remotePort },
+  };
+}
+
+/** Whether a peer is where it says. Nobody can be reached at a link-local address without its zone, which no message carries. */
+const isAt = (host: string, address: string): boolean => sameHost(host, address) && !address.includes("%");
