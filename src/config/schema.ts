@@ -278,6 +278,7 @@ export const configSchema = z.strictObject({
       furtherAnswersS: seconds(0, 180).default(30),
       byeAnswerS: seconds(0.1, 30).default(4),
       probeS: seconds(0, 86_400).default(60),
+      reconnectS: seconds(0, 3_600).default(5),
       redirects: z.enum(["portal", "service", "off"]).default("portal"),
       moveReportsS: seconds(1, 3_600).default(180),
       maxDurationS: seconds(1, 2_000_000).default(86_400), // a timer of Node takes 24 days at most

@@ -38,6 +38,8 @@ export class Change implements ClientTransactionUser, UnderWay {
   private readonly source: Leg;
   private readonly target: Leg;
   private readonly seq: number;
+  /** How often the target had moved. */
+  private readonly moves: number;
   private readonly wanted: ServiceDecision | undefined;
   private towards: ClientTransaction | undefined;
   private answered = false;
@@ -57,6 +59,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     this.target = session.leg(otherSide(from))!;
     const request = this.target.request(transaction.request.method);
     this.seq = this.target.dialog.localSeq;
+    this.moves = this.target.moves;
     session.charges.passOn(transaction.request, request, this.target.side);
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
     if (wanted) request.headers.add(SERVICE_HEADER, wanted.second.service.id);
@@ -79,7 +82,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     this.answered = true;
     const success = response.status < 300;
     if (success) {
-      this.source.refresh(this.transaction.request);
+      this.source.moveTo(this.transaction);
       this.target.refresh(response);
     }
     if (success && this.transaction.request.method === "INVITE") {
@@ -105,12 +108,17 @@ export class Change implements ClientTransactionUser, UnderWay {
 
   timeout(): void {
     this.fail(this.transaction.request.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
-    this.session.lost(this.target.side, `no answer to ${this.transaction.request.method}`);
+    this.lost(`no answer to ${this.transaction.request.method}`);
   }
 
   transportError(reason: string): void {
     this.fail(503);
-    this.session.lost(this.target.side, reason);
+    this.lost(reason);
+  }
+
+  /** Of a peer that has moved since, what was sent to where it was says nothing. */
+  private lost(why: string): void {
+    if (this.target.moves === this.moves) this.session.lost(this.target.side, why);
   }
 
   /** The session ends while the change is under way (RFC 3261 §15.1.2). */
@@ -164,6 +172,7 @@ export function relayMessage(
   transaction: ServerTransaction,
   fill?: (request: SipRequest) => void,
 ): void {
+  const source = session.leg(from);
   const target = session.leg(otherSide(from))!;
   const { method } = transaction.request;
   const request = target.request(method);
@@ -174,6 +183,7 @@ export function relayMessage(
       const relayed = refusalOrAnswer(session.core.border, response, from);
       session.charges.passOn(response, relayed, from);
       transaction.respond(relayed);
+      if (response.status < 300) source?.moveTo(transaction);
       if (meansGone(response.status)) session.lost(target.side, `answered ${response.status} to ${method}`);
     },
     timeout() {

@@ -2,7 +2,7 @@ import { parseNameAddr, splitList } from "../sip/headers.ts";
 import { Headers, SipRequest, type SipResponse } from "../sip/message.ts";
 import { detach, inOnePiece } from "../sip/text.ts";
 import { hasLooseRouting } from "../sip/uri.ts";
-import type { Destination, Flow } from "../transport/types.ts";
+import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
 import { isTarget, wayBack } from "./contact.ts";
 
 /**
@@ -74,6 +74,25 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
   dialog.destination = undefined;
   return true;
 }
+
+/** The way back to whoever sent a request is the way to the peer from now on, and the Contact one of ours there. False where it was so before. */
+export function followPeer(
+  dialog: Dialog,
+  request: SipRequest,
+  flow: Flow,
+  transport: Pick<TransportLayer, "contactFor">,
+): boolean {
+  const way = wayBack(request, flow, dialog.routes.length > 0);
+  if (way.flow === dialog.flow && isSame(way.behind, dialog.behind)) return false;
+  dialog.flow = way.flow;
+  dialog.behind = way.behind;
+  dialog.destination = undefined;
+  dialog.contact = `<sip:${transport.contactFor(flow)}>`;
+  return true;
+}
+
+const isSame = (a: Destination | undefined, b: Destination | undefined): boolean =>
+  a === b || (a?.address === b?.address && a?.port === b?.port && a?.transport === b?.transport);
 
 /** A request inside the dialog (RFC 3261 §12.2.1.1), without Via. `seq` is given for ACK, which repeats the INVITE's number. */
 export function requestWithin(dialog: Dialog, method: string, seq?: number): SipRequest {

@@ -1,11 +1,14 @@
 import type { Side } from "../../machines/events.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
-import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
+import type { TimerHandle } from "../support/clock.ts";
+import { shown } from "../support/peer-log.ts";
+import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 import type { Answer } from "./answer.ts";
+import { refreshesTarget } from "./contact.ts";
 import type { Core } from "./core.ts";
-import { confirmDialog, type Dialog, nextHop, refreshTarget, requestWithin } from "./dialog.ts";
+import { confirmDialog, type Dialog, followPeer, nextHop, refreshTarget, requestWithin } from "./dialog.ts";
 import { offeredPackages } from "./passing.ts";
 import type { Session } from "./session.ts";
 
@@ -23,6 +26,11 @@ export class Leg {
   confirmed = false;
   /** Called instead of a BYE where the peer has not answered yet: the relay's INVITE to a client (M23). */
   unwanted: (() => void) | undefined;
+  /** The connection on which the peer came is gone, and it has not been heard of since. */
+  stranded = false;
+  /** How often the peer has moved: what was sent to where it was says nothing about it any more. */
+  moves = 0;
+  private returnTimer: TimerHandle;
   private readonly core: Core;
 
   /** `listens`: messages of this dialog come here. A stray dialog is only spoken in, to end it. */
@@ -82,8 +90,54 @@ export class Leg {
     return this.dialog.routes.length > 0;
   }
 
-  refresh(message: SipRequest | SipResponse): void {
-    refreshTarget(this.dialog, message);
+  /** The peer's answer to a re-INVITE or UPDATE of ours: its Contact counts from now on (RFC 3261 §12.2.1.2). */
+  refresh(response: SipResponse): void {
+    refreshTarget(this.dialog, response);
+  }
+
+  /**
+   * A request of the peer's in this dialog is accepted: where it came from is where the peer is. A target refresh says so (RFC 3261 §12.2.2, RFC
+   * 5626 §5.3); a client behind a NAT also by any other, since what its NAT lets through is all that leads to it. One that was refused says nothing.
+   */
+  moveTo({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
+    const refreshes = refreshesTarget(request.method);
+    if (refreshes) refreshTarget(this.dialog, request);
+    // An app server is where its Contact says: it listens there.
+    if (this.side === "client" && (refreshes || this.dialog.behind !== undefined)) this.follow(request, flow);
+  }
+
+  /** A request of this dialog came: of a client whose connection is gone it says where the client is now, whatever becomes of it. */
+  heard({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
+    if (this.stranded && this.side === "client") this.follow(request, flow);
+  }
+
+  /** The peer's connection is gone. */
+  strand(): void {
+    this.stranded = true;
+    this.dialog.flow = undefined;
+  }
+
+  /** Its Contact leads nowhere: it is gone unless it comes back by another connection within that time. `gone` is called once. */
+  awaitReturn(forMs: number, gone: () => void): void {
+    this.returnTimer ??= this.core.clock.setTimeout(gone, forMs);
+  }
+
+  /** The peer is there after all. */
+  returned(): void {
+    this.stranded = false;
+    this.core.clock.clearTimeout(this.returnTimer);
+    this.returnTimer = undefined;
+  }
+
+  private follow(request: SipRequest, flow: Flow): void {
+    const { dialog, core } = this;
+    const before = dialog.flow;
+    if (!followPeer(dialog, request, flow, core.transport) && !this.stranded) return;
+    this.moves++;
+    this.returned();
+    if (before === dialog.flow) return;
+    if (before) this.leaveFlow(before);
+    if (dialog.flow) this.joinFlow(dialog.flow);
   }
 
   /** Takes the number of a request of the peer; false where it is older than one taken before (RFC 3261 §12.2.2). */
@@ -96,24 +150,29 @@ export class Leg {
 
   /** A 2xx needs a Contact (RFC 3261 §12.1.1). Without one it is acknowledged, and ended, where it was asked: nobody is left in a session. */
   private noContact({ headers }: SipResponse): void {
-    const facts = { session: this.session.id, appServer: this.session.appServer.id, side: this.side };
-    const contact = headers.get("contact")?.slice(0, 200);
-    const kind = `no contact ${this.side} ${this.session.appServer.id}`;
-    this.core.sparseLog.warn(kind, { ...facts, contact }, "an answer has no Contact that can be used");
+    const { id, appServer, facts } = this.session;
+    const source = this.side === "client" ? facts.user : appServer.id;
+    const contact = shown(headers.get("contact") ?? "");
+    const more = { session: id, appServer: appServer.id, side: this.side, contact };
+    this.core.peerLog.warn("an answer has no Contact that can be used", source, more);
   }
 
   close(): void {
     this.answer?.stop();
     this.core.legs.delete(this.dialog.localTag);
-    const flow = this.dialog.flow;
-    const legs = flow && this.core.legsByFlow.get(flow);
-    if (legs?.delete(this) && legs.size === 0) this.core.legsByFlow.delete(flow!);
+    this.core.clock.clearTimeout(this.returnTimer);
+    if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
   }
 
   private joinFlow(flow: Flow): void {
     const legs = this.core.legsByFlow.get(flow);
     if (legs) legs.add(this);
     else this.core.legsByFlow.set(flow, new Set([this]));
+  }
+
+  private leaveFlow(flow: Flow): void {
+    const legs = this.core.legsByFlow.get(flow);
+    if (legs?.delete(this) && legs.size === 0) this.core.legsByFlow.delete(flow);
   }
 }
 

@@ -88,11 +88,12 @@ export class Router implements TransactionUser {
   }
 
   /** An ACK for a 2xx of ours: it belongs to the answer that waits for it. */
-  ack(ack: SipRequest): void {
+  ack(ack: SipRequest, flow: Flow): void {
     const leg = this.legOf(ack, ack.toTag);
     const answer = leg?.answer;
     if (!leg || !answer || answer.seq !== ack.cseq?.number) return;
     leg.answer = undefined;
+    leg.heard({ request: ack, flow });
     answer.acknowledged(ack);
   }
 
@@ -102,7 +103,7 @@ export class Router implements TransactionUser {
     if (!legs) return;
     this.core.legsByFlow.delete(flow);
     for (const leg of legs) {
-      leg.dialog.flow = undefined;
+      leg.strand();
       if (leg.dialog.remoteTag !== "") leg.session.probe(leg);
     }
   }
@@ -163,6 +164,7 @@ export class Router implements TransactionUser {
       reply(transaction, 400, [], reason);
       return;
     }
+    leg.heard(transaction);
     this.toSession(leg, transaction);
   }
 

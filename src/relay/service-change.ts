@@ -123,7 +123,6 @@ export class ClientServiceChange implements Takeover {
     this.answered = true;
     this.second = second;
     this.core.clock.clearTimeout(this.timer);
-    this.first.client?.refresh(this.transaction.request);
     if (this.transaction.request.method === "UPDATE")
       second.actor.send({ type: "client.ack", at: second.now(), payload: undefined });
   }

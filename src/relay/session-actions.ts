@@ -75,6 +75,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   client.confirmed = !request.move?.clientLeg; // Else it is the relay that invites the client.
   session.reliable?.answered();
   const { transaction, change } = request;
+  if (change) client.moveTo(transaction);
   const response = answerFor(session, client, event.payload as SipResponse);
   if (change || request.isForAnother) response.headers.add(SERVICE_HEADER, session.service.id);
   if (transaction.request.method === "UPDATE") transaction.respond(response);

@@ -261,13 +261,21 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
 
   /** Asks one end whether it is still in the session: OPTIONS inside the dialog, which changes nothing (RFC 3261 §11). */
   probe(leg: Leg): void {
-    const gone = (why: string) => this.lost(leg.side, why);
+    const { moves } = leg;
+    // Of a peer that has moved since, what is sent to where it was says nothing.
+    const gone = (why: string) => leg.moves === moves && leg.session.lost(leg.side, why);
     leg.send(leg.request("OPTIONS"), {
       final: (response) => {
         if (meansGone(response.status)) gone(`answered ${response.status} to a probe`);
+        else if (leg.moves === moves) leg.returned();
       },
       timeout: () => gone("no answer to a probe"),
-      transportError: gone,
+      transportError: (why) => {
+        const { reconnectS } = this.core.config.session;
+        // Clients that move close one connection and open another (RFC 5626 §4.5).
+        if (leg.stranded && reconnectS > 0 && !leg.session.closed) leg.awaitReturn(reconnectS * 1000, () => gone(why));
+        else gone(why);
+      },
     });
   }
 

@@ -13,7 +13,7 @@ import type { ServerTransaction } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
 import { ClientInvitation, dialogBeside } from "./client-invitation.ts";
 import type { Core } from "./core.ts";
-import { type Dialog, dialogAsServer } from "./dialog.ts";
+import { type Dialog, dialogAsServer, followPeer, refreshTarget } from "./dialog.ts";
 import { Leg } from "./leg.ts";
 import { OF_BODY } from "./passing.ts";
 import { type Referral, readRefer } from "./refer.ts";
@@ -123,6 +123,7 @@ export class Transfer implements Owner {
   acceptRefer(until: number | null): void {
     const { core, dialog } = this;
     this.first.transfer = this;
+    this.followReferrer(this.transaction);
     const response = new SipResponse(200, reasonPhrase(200)); // RFC 7647 §5: 202 is not sent any more.
     response.headers.add("To", dialog.local).add("Contact", dialog.contact);
     if (until === null) response.headers.add("Refer-Sub", "false"); // RFC 4488 §4
@@ -192,6 +193,7 @@ export class Transfer implements Owner {
 
   answerSubscribe(until: number, transaction: ServerTransaction): void {
     const leftS = Math.max(0, Math.round((until - this.first.now()) / 1000));
+    this.followReferrer(transaction);
     const response = new SipResponse(200, reasonPhrase(200));
     response.headers.add("Contact", this.dialog.contact).add("Expires", String(leftS));
     transaction.respond(response);
@@ -208,6 +210,17 @@ export class Transfer implements Owner {
     transfers.delete(this.id);
     if (this.outside) transfersByTag.delete(this.dialog.localTag);
     if (this.first.transfer === this) this.first.transfer = undefined;
+  }
+
+  /** REFER and SUBSCRIBE refresh the target of their dialog (RFC 4488 §4, RFC 6665 §3.1). */
+  private followReferrer(transaction: ServerTransaction): void {
+    const { core, dialog } = this;
+    if (!this.outside) {
+      this.first.leg(this.from)?.moveTo(transaction);
+      return;
+    }
+    refreshTarget(dialog, transaction.request);
+    followPeer(dialog, transaction.request, transaction.flow, core.transport);
   }
 
   /** RFC 3515 §2.4.6: the id is the number of the REFER. */

@@ -198,17 +198,6 @@ describe("an answer without a Contact that can be used", () => {
     const told = l.client.inbox.filter((message) => message.isRequest).map(({ method, uri }) => `${method} ${uri}`);
     expect(told.at(-1)).toBe("BYE sip:peer@192.0.2.50:5062");
   });
-
-  it("does not fill the log: one line a minute for each app server, and how many were left out", async () => {
-    const { lines, options } = logged();
-    const l = await lab(options);
-    l.server("a").contact = "";
-    for (let i = 0; i < 5; i++) await establish(l);
-    expect(lines).toHaveLength(1);
-    l.clock.advance(60_000);
-    await establish(l);
-    expect(lines.map((line) => JSON.parse(line).leftOut)).toEqual([undefined, 4]);
-  });
 });
 
 describe("a sips URI where there is no TLS (RFC 3261 §26.2.2)", () => {

@@ -265,8 +265,8 @@ class Network implements TransportLayer {
     return { flow, bytes };
   }
 
-  contactFor(): string {
-    return `${RELAY}:5060`;
+  contactFor({ transport }: Flow): string {
+    return transport === "udp" ? `${RELAY}:5060` : `${RELAY}:5060;transport=${transport}`;
   }
 
   contactTowards(): string {
@@ -439,7 +439,7 @@ export class Peer {
     );
   }
 
-  private within(
+  within(
     method: string,
     from: string,
     to: string,
