@@ -33,7 +33,7 @@ export function contactProblem(request: SipRequest, flow: Flow, opens: boolean, 
   const uri = address && targetIn(address.uri);
   if (!uri) return "Contact Is Not One SIP URI";
   if (uri.scheme === "sips" && !flow.secure && !routed) return "A sips Contact Needs TLS"; // RFC 3261 §26.2.2
-  if (routed || wayBack(request, flow, false) !== BY_CONTACT) return undefined;
+  if (routed || isKnown(wayBack(request, flow, false))) return undefined;
   return whyUnreachable(uri, TRANSPORTS) && "Contact Cannot Be Reached";
 }
 
@@ -58,26 +58,27 @@ function readOne(text: string) {
   return address.ok ? address.value : undefined;
 }
 
-/** How a peer is reached that is not looked for at its Contact: by the connection on which it came, or where it came from. */
+/** How a peer is reached: by the connection on which it came, or where it came from, or, with neither, at its Contact. */
 export interface WayBack {
   readonly flow: Flow | undefined;
   readonly behind: Destination | undefined;
+  readonly cameBy: Flow;
 }
-
-const BY_CONTACT: WayBack = { flow: undefined, behind: undefined };
 
 /** The way back to whoever sent a request. `routed`: a route set leads there. */
 export function wayBack({ headers, via }: SipRequest, flow: Flow, routed: boolean): WayBack {
-  if (routed || headers.count("via") > 1) return BY_CONTACT;
-  if (flow.reliable) return { flow, behind: undefined };
+  if (routed || headers.count("via") > 1) return { flow: undefined, behind: undefined, cameBy: flow };
+  if (flow.reliable) return { flow, behind: undefined, cameBy: flow };
   // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact; a client that came straight here and whose Via is not where it came from sits behind a NAT,
   // where its Contact is of no use. Registrars and proxies in the field do the same.
-  if (via === undefined || isAt(via.host, flow.remoteAddress)) return BY_CONTACT;
-  return {
-    flow: undefined,
-    behind: { transport: flow.transport, address: flow.remoteAddress, port: flow.remotePort },
-  };
+  if (via === undefined || isAt(via.host, flow.remoteAddress))
+    return { flow: undefined, behind: undefined, cameBy: flow };
+  const from = { transport: flow.transport, address: flow.remoteAddress, port: flow.remotePort };
+  return { flow: undefined, behind: from, cameBy: flow };
 }
+
+/** Whether its Contact is not needed to reach it. */
+export const isKnown = ({ flow, behind }: WayBack): boolean => flow !== undefined || behind !== undefined;
 
 /** Whether a peer is where it says. Nobody can be reached at a link-local address without its zone, which no message carries. */
 const isAt = (host: string, address: string): boolean => sameHost(host, address) && !address.includes("%");

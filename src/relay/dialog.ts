@@ -3,7 +3,7 @@ import { Headers, SipRequest, type SipResponse } from "../sip/message.ts";
 import { detach, inOnePiece } from "../sip/text.ts";
 import { hasLooseRouting } from "../sip/uri.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
-import { isTarget, wayBack } from "./contact.ts";
+import { isTarget, type WayBack, wayBack } from "./contact.ts";
 
 /**
  * One end's half of a session: a dialog of RFC 3261 §12, plain data, so that another node can take it up.
@@ -75,19 +75,13 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
   return true;
 }
 
-/** The way back to whoever sent a request is the way to the peer from now on, and the Contact one of ours there. False where it was so before. */
-export function followPeer(
-  dialog: Dialog,
-  request: SipRequest,
-  flow: Flow,
-  transport: Pick<TransportLayer, "contactFor">,
-): boolean {
-  const way = wayBack(request, flow, dialog.routes.length > 0);
+/** This is the way to the peer from now on, and the Contact one of ours where it came from. False where it was so before. */
+export function takeWay(dialog: Dialog, way: WayBack, transport: Pick<TransportLayer, "contactFor">): boolean {
   if (way.flow === dialog.flow && isSame(way.behind, dialog.behind)) return false;
   dialog.flow = way.flow;
   dialog.behind = way.behind;
   dialog.destination = undefined;
-  dialog.contact = `<sip:${transport.contactFor(flow)}>`;
+  dialog.contact = `<sip:${transport.contactFor(way.cameBy)}>`;
   return true;
 }
 

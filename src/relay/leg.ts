@@ -6,9 +6,9 @@ import { shown } from "../support/peer-log.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 import type { Answer } from "./answer.ts";
-import { refreshesTarget } from "./contact.ts";
+import { isKnown, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
 import type { Core } from "./core.ts";
-import { confirmDialog, type Dialog, followPeer, nextHop, refreshTarget, requestWithin } from "./dialog.ts";
+import { confirmDialog, type Dialog, nextHop, refreshTarget, requestWithin, takeWay } from "./dialog.ts";
 import { offeredPackages } from "./passing.ts";
 import type { Session } from "./session.ts";
 
@@ -30,6 +30,8 @@ export class Leg {
   stranded = false;
   /** How often the peer has moved: what was sent to where it was says nothing about it any more. */
   moves = 0;
+  /** From where the client was heard of last, where that is not by its connection. */
+  private elsewhere: WayBack | undefined;
   private returnTimer: TimerHandle;
   private readonly core: Core;
 
@@ -103,18 +105,26 @@ export class Leg {
     const refreshes = refreshesTarget(request.method);
     if (refreshes) refreshTarget(this.dialog, request);
     // An app server is where its Contact says: it listens there.
-    if (this.side === "client" && (refreshes || this.dialog.behind !== undefined)) this.follow(request, flow);
+    if (this.side === "client" && (refreshes || this.dialog.behind !== undefined))
+      this.follow(wayBack(request, flow, this.routed));
   }
 
-  /** A request of this dialog came: of a client whose connection is gone it says where the client is now, whatever becomes of it. */
+  /**
+   * A request of this dialog came. Of a client whose connection is gone it says where the client is now, whatever becomes of the request; it may
+   * well come before anybody notices that the connection is.
+   */
   heard({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
-    if (this.stranded && this.side === "client") this.follow(request, flow);
+    if (this.side !== "client" || flow === this.dialog.flow) return;
+    if (this.stranded) this.follow(wayBack(request, flow, this.routed));
+    else if (this.dialog.flow) this.elsewhere = wayBack(request, flow, this.routed);
   }
 
   /** The peer's connection is gone. */
   strand(): void {
+    const { elsewhere } = this;
     this.stranded = true;
     this.dialog.flow = undefined;
+    if (elsewhere && isKnown(elsewhere) && elsewhere.cameBy.open) this.follow(elsewhere);
   }
 
   /** Its Contact leads nowhere: it is gone unless it comes back by another connection within that time. `gone` is called once. */
@@ -129,11 +139,12 @@ export class Leg {
     this.returnTimer = undefined;
   }
 
-  private follow(request: SipRequest, flow: Flow): void {
+  private follow(way: WayBack): void {
     const { dialog, core } = this;
     const before = dialog.flow;
-    if (!followPeer(dialog, request, flow, core.transport) && !this.stranded) return;
+    if (!takeWay(dialog, way, core.transport) && !this.stranded) return;
     this.moves++;
+    this.elsewhere = undefined;
     this.returned();
     if (before === dialog.flow) return;
     if (before) this.leaveFlow(before);

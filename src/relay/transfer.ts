@@ -12,8 +12,9 @@ import { sipfrag } from "../sip/sipfrag.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
 import { ClientInvitation, dialogBeside } from "./client-invitation.ts";
+import { wayBack } from "./contact.ts";
 import type { Core } from "./core.ts";
-import { type Dialog, dialogAsServer, followPeer, refreshTarget } from "./dialog.ts";
+import { type Dialog, dialogAsServer, refreshTarget, takeWay } from "./dialog.ts";
 import { Leg } from "./leg.ts";
 import { OF_BODY } from "./passing.ts";
 import { type Referral, readRefer } from "./refer.ts";
@@ -220,7 +221,7 @@ export class Transfer implements Owner {
       return;
     }
     refreshTarget(dialog, transaction.request);
-    followPeer(dialog, transaction.request, transaction.flow, core.transport);
+    takeWay(dialog, wayBack(transaction.request, transaction.flow, dialog.routes.length > 0), core.transport);
   }
 
   /** RFC 3515 §2.4.6: the id is the number of the REFER. */

@@ -24,8 +24,8 @@ export class TcpPeer {
     });
   }
 
-  static async dial(port: number): Promise<TcpPeer> {
-    const socket = connect(port, "127.0.0.1");
+  static async dial(port: number, address = "127.0.0.1"): Promise<TcpPeer> {
+    const socket = connect(port, address);
     await once(socket, "connect");
     return new TcpPeer(socket);
   }

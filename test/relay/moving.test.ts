@@ -305,6 +305,16 @@ describe("a client whose connection is gone", () => {
     expectAt(there, l.client, l, call);
   });
 
+  it("is found where it was heard of before anybody noticed that its connection is gone", async () => {
+    const { l, call, there } = await moving("tcp", ["192.0.2.50", 41002, "tcp"]);
+    sends("INFO", there, call, 2);
+    Object.assign(l.core, { resolve: (_: unknown, found: (none: never[]) => void) => found([]) });
+    l.client.flow.open = false;
+    l.transactions.flowFailed(l.client.flow, "closed");
+    there.answer(there.request("OPTIONS"), 200);
+    expectAt(there, l.client, l, call);
+  });
+
   it("is found where its ACK came from", async () => {
     const l = await lab({ clientTransport: "tcp" });
     const there = l.peer("192.0.2.50", 41002, "tcp");
