@@ -1,6 +1,6 @@
 import { parseEvent, parseTargetDialog } from "../sip/refer.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
-import { contactOfDialog } from "./contact.ts";
+import { takesContact } from "./contact.ts";
 import type { Core } from "./core.ts";
 import type { Leg } from "./leg.ts";
 import { findClientLeg } from "./move.ts";
@@ -27,11 +27,8 @@ export function takeReferOutside(core: Core, transaction: ServerTransaction): vo
   const leg = findClientLeg(core, target.value);
   if (!leg || leg.session.facts.user !== user)
     reply(transaction, 481); // Whoever is not that user learns nothing of it.
-  else {
-    const reason = contactOfDialog(transaction);
-    if (reason !== undefined) reply(transaction, 400, [], reason);
-    else leg.session.actor.send({ type: "refer", from: "client", payload: transaction });
-  }
+  else if (takesContact(core, transaction))
+    leg.session.actor.send({ type: "refer", from: "client", payload: transaction });
 }
 
 /** A REFER inside a session. The client is authenticated again (M23); an app server is known by its dialog. */

@@ -4,7 +4,7 @@ import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import type { ServerTransaction, TransactionUser } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
-import { contactOfDialog, contactProblem, refreshesTarget } from "./contact.ts";
+import { refreshesTarget, takesContact } from "./contact.ts";
 import type { Core } from "./core.ts";
 import { maxForwards } from "./invitation.ts";
 import { isForCharges, takeMessage } from "./late-charges.ts";
@@ -120,9 +120,8 @@ export class Router implements TransactionUser {
       reply(transaction, 401, challengeHeaders(verdict.challenges));
       return;
     }
-    const reason = verdict.verdict === "accepted" ? contactOfDialog(transaction) : undefined;
-    if (reason !== undefined) reply(transaction, 400, [], reason);
-    else new ClientRequest(core, transaction, verdict).start();
+    if (verdict.verdict === "accepted" && !takesContact(core, transaction)) return;
+    new ClientRequest(core, transaction, verdict).start();
   }
 
   private options(transaction: ServerTransaction): void {
@@ -159,11 +158,7 @@ export class Router implements TransactionUser {
       reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
       return;
     }
-    const reason = refreshesTarget(request.method) && contactProblem(request, transaction.flow, false, leg.routed);
-    if (reason) {
-      reply(transaction, 400, [], reason);
-      return;
-    }
+    if (refreshesTarget(request.method) && !takesContact(this.core, transaction, leg)) return;
     leg.heard(transaction);
     this.toSession(leg, transaction);
   }

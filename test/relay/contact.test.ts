@@ -24,10 +24,18 @@ const USABLE: [what: string, contact: string][] = [
   ["a transport", "<sip:alice@192.0.2.50:5062;transport=tcp>"],
 ];
 
-/** What the log says beyond `info`, as messages. */
+/** What the log says, but for the directory that is loaded. */
 function logged(): { lines: string[]; options: Pick<LabOptions, "log"> } {
   const lines: string[] = [];
-  return { lines, options: { log: pino({ level: "warn" }, { write: (line: string) => void lines.push(line) }) } };
+  return {
+    lines,
+    options: {
+      log: pino(
+        { level: "info" },
+        { write: (line: string) => void (line.includes("directory loaded") || lines.push(line)) },
+      ),
+    },
+  };
 }
 
 const nobodyWasAsked = (l: Lab) => {
@@ -37,11 +45,14 @@ const nobodyWasAsked = (l: Lab) => {
 
 describe("an INVITE without a Contact that can be used (RFC 3261 §8.1.1.8, §12.1.1)", () => {
   it("gets 400 where it has none: the client would never hear the hang-up", async () => {
-    const l = await lab();
+    const { lines, options } = logged();
+    const l = await lab(options);
     l.client.contact = "";
     l.client.invite();
     expect(l.client.response(400).reason).toBe("Missing Contact");
     nobodyWasAsked(l);
+    expect(l.core.counters.rejected).toBe(1);
+    expect(JSON.parse(lines[0]!)).toMatchObject({ why: "Missing Contact", from: "udp/192.0.2.50:5062" });
   });
 
   it.each(UNUSABLE)("gets 400 where it is %s", async (_what, contact, reason) => {
