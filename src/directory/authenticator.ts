@@ -53,7 +53,11 @@ export interface Authenticator {
 }
 
 export interface AuthenticatorOptions {
-  readonly directory: { user(id: string): User | undefined };
+  readonly directory: {
+    user(id: string): User | undefined;
+    /** Whether a host in a URI means this portal; where it is missing, any does. */
+    isPortal?(host: string): boolean;
+  };
   readonly settings: AuthenticatorSettings;
   readonly clock: Pick<Clock, "monotonic">;
   /** At least 32 random bytes; nonces of another secret are foreign. */
@@ -97,7 +101,9 @@ class DigestAuthenticator implements Authenticator {
     const authorization = this.authorizationOf(request);
     if (authorization === undefined) {
       const password = this.mayUseFromPassword(flow) ? fromPassword(request) : undefined;
-      return password === undefined ? this.challenge(now, source, false) : this.checkFrom(password, now, source);
+      return password === undefined
+        ? this.challenge(now, source, false)
+        : this.checkFrom(request, password, now, source);
     }
     return this.checkDigest(request, authorization, now, source);
   }
@@ -142,28 +148,41 @@ class DigestAuthenticator implements Authenticator {
   }
 
   /** M2: user id and password in From. */
-  private checkFrom(from: { user: string; password: string }, now: number, source: string): Verdict {
+  private checkFrom(
+    request: SipRequest,
+    from: { user: string; password: string },
+    now: number,
+    source: string,
+  ): Verdict {
     const waitMs = this.throttle.waitMs(source, now);
     if (waitMs > 0) return throttled(waitMs);
     const user = this.directory.user(from.user);
     const given = ha1("sha-256", from.user, this.settings.realm, from.password);
     const known = this.ha1Of(user, "sha-256");
-    if (sameSecret(given, known ?? this.nobody.ha1.sha256) && known !== undefined)
-      return { verdict: "accepted", user: from.user };
+    if (sameSecret(given, known ?? this.nobody.ha1.sha256) && known !== undefined && user !== undefined)
+      return this.accept(request, user);
     this.throttle.failed(source, now);
     return this.refuse("wrong user or password in From", now, source);
   }
 
   private accept(request: SipRequest, user: User): Verdict {
-    if (this.settings.fromMustMatch && !fromIs(request, user.id)) {
-      return {
-        verdict: "refused",
-        status: 403,
-        reason: `From is not the user ${user.id} who signed in`,
-        challenges: [],
-      };
-    }
-    return { verdict: "accepted", user: user.id };
+    if (!this.settings.fromMustMatch || this.fromIs(request, user.id)) return { verdict: "accepted", user: user.id };
+    return {
+      verdict: "refused",
+      status: 403,
+      reason: `From is not the user ${user.id} of this portal who signed in`,
+      challenges: [],
+    };
+  }
+
+  /** Whether From names that user of this portal, or nobody. */
+  private fromIs(request: SipRequest, user: string): boolean {
+    const uri = fromUri(request);
+    if (uri === undefined) return false;
+    const named = userOf(uri);
+    // Nobody else's name may stand there: whoever reads From would take it for the caller's.
+    if (canonicalHost(uri.host) === ANONYMOUS_HOST) return named === user || ANONYMOUS.test(named);
+    return named === user && (this.directory.isPortal?.(uri.host) ?? true);
   }
 
   /** The credentials for this realm; a request may carry others, for other realms (RFC 3261 §22.3). */
@@ -233,11 +252,7 @@ function fromUri(request: SipRequest): SipUri | undefined {
 
 /** RFC 3323 §4.1.1.3: a From of this host names nobody, on purpose. */
 const ANONYMOUS_HOST = "anonymous.invalid";
-
-function fromIs(request: SipRequest, user: string): boolean {
-  const uri = fromUri(request);
-  return uri !== undefined && (userOf(uri) === user || canonicalHost(uri.host) === ANONYMOUS_HOST);
-}
+const ANONYMOUS = /^(anonymous)?$/i;
 
 /**
  * Whether credentials were made for this request (RFC 7616 §3.4.6, RFC 3261 §22.4 item 6): the same scheme, user, host and port. Parameters may

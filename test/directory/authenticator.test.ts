@@ -5,6 +5,7 @@ import type { User } from "../../src/directory/types.ts";
 import { userRecord } from "../../src/directory/users.ts";
 import { digestResponse, ha1 } from "../../src/sip/digest.ts";
 import { Headers, SipRequest } from "../../src/sip/message.ts";
+import { canonicalHost } from "../../src/support/address.ts";
 import { TestClock } from "../support/test-clock.ts";
 
 const REALM = "portal.com";
@@ -79,7 +80,10 @@ function request(
 function setUp(changes: Partial<AuthenticatorSettings> = {}) {
   const clock = new TestClock();
   const users = new Map([alice, bob, eve, old].map((user) => [user.id, user]));
-  const directory = { user: (id: string) => users.get(id) };
+  const directory = {
+    user: (id: string) => users.get(id),
+    isPortal: (host: string) => ["portal.com", "192.0.2.1"].includes(canonicalHost(host)),
+  };
   const options = {
     directory,
     settings: { ...settings, ...changes },
@@ -239,14 +243,51 @@ describe("Digest (M2, RFC 7616, RFC 8760)", () => {
       reason: expect.any(String),
       challenges: [],
     });
-    expect(signIn({}, { from: '"A" <sip:al%69ce@home.example>;tag=1' })).toMatchObject({ verdict: "accepted" });
-    expect(signIn({}, { from: "Anonymous <sip:anonymous@anonymous.invalid>;tag=1" })).toMatchObject({
-      verdict: "accepted",
-    }); // RFC 3323 §4.1.1.3
+    expect(signIn({}, { from: '"A" <sips:al%69ce@PORTAL.com.>;tag=1' })).toMatchObject({ verdict: "accepted" });
     expect(setUp({ fromMustMatch: false }).signIn({}, { from: "<sip:bob@portal.com>;tag=1" })).toEqual({
       verdict: "accepted",
       user: "alice",
     });
+  });
+});
+
+describe("From", () => {
+  const said = (from: string) => setUp().signIn({}, { from }).verdict;
+
+  it.each([
+    "<sip:alice@bank.example>;tag=1",
+    "<sip:alice@portal.com.evil.example>;tag=1",
+    "<sip:alice@192.0.2.99>;tag=1",
+    "<tel:+4912345>;tag=1",
+    "<sip:portal.com>;tag=1",
+  ])("that is no user of this portal is refused: %s", (from) => {
+    expect(said(from)).toBe("refused");
+  });
+
+  it.each(["alice@portal.com", "alice@192.0.2.1", "%61lice@portal.com:5060", "anonymous@anonymous.invalid"])(
+    "may be %s (RFC 3323 §4.1.1.3)",
+    (address) => {
+      expect(said(`"Anybody" <sip:${address};user=phone>;tag=1`)).toBe("accepted");
+    },
+  );
+
+  it.each(["Anonymous <sip:ANONYMOUS@Anonymous.Invalid>;tag=1", "<sip:anonymous.invalid>;tag=1"])(
+    "may be %s",
+    (from) => {
+      expect(said(from)).toBe("accepted");
+    },
+  );
+
+  it("of nobody names nobody", () => {
+    expect(said("<sip:boss@anonymous.invalid>;tag=1")).toBe("refused");
+    expect(said("<sip:alice@anonymous.invalid>;tag=1")).toBe("accepted");
+  });
+
+  it("with a password is of this portal, too (M2)", () => {
+    const { ask } = setUp({ fromPassword: "always" });
+    const from = (host: string) => ask([], { from: `<sip:alice:s%C3%A9sam@${host}>;tag=1` });
+    expect(from("portal.com")).toMatchObject({ verdict: "accepted" });
+    expect(from("bank.example")).toMatchObject({ verdict: "refused", status: 403 });
   });
 });
 
