@@ -180,6 +180,12 @@ export interface BillingStore {
   deadLetters(limit: number, after?: string): Promise<DeadLetter[]>;
 }
 
+/** From when and before when a month is, as `monthOf` has it; milliseconds since 1970. */
+export function monthSpan(month: string): { readonly from: number; readonly to: number } {
+  const [year, number] = month.split("-").map(Number) as [number, number];
+  return { from: Date.UTC(year, number - 1), to: Date.UTC(year, number) };
+}
+
 let known = { from: 0, to: 0, month: "" };
 
 /** The month of a moment in UTC, as on entries: `2026-01`. Milliseconds since 1970. */

@@ -10,7 +10,7 @@ import type { SessionFacts } from "./events.ts";
 import { type Charge, type ChargeMade, type ChargingEvent, chargeId, chargeMade, chargeRefused } from "./events.ts";
 import { add, type Money, money } from "./money.ts";
 import { completed, PortalLimits } from "./portal-limits.ts";
-import type { Terms } from "./terms.ts";
+import type { AppliedTax, Terms } from "./terms.ts";
 
 /**
  * Why charges are refused: `unreadable` body; `terms` (currency, limits, number); `conflict` with a charge of the same id; `unknown` session;
@@ -49,8 +49,15 @@ export interface BookKeeping {
   readonly terms: (service: string, appServer: string) => Terms | undefined;
 }
 
+/** What a charge comes to, with the taxes and the time that stand on its line of the bill. */
+export interface Charged {
+  readonly amount: Money;
+  readonly taxes: readonly AppliedTax[] | undefined;
+  readonly at: number;
+}
+
 /** A charge that was accepted; `written` until it is on disk. */
-interface Made {
+interface Made extends Charged {
   readonly charge: Charge;
   written: Promise<void> | undefined;
 }
@@ -85,10 +92,10 @@ export class ChargeBook {
   private sum: Money | undefined;
   private refusals = 0;
   /**
-   * Of a prepaid session: makes sure that its hold covers the sum of what is charged. Then one body is checked after the other, since each
+   * Of a prepaid session: makes sure that its hold covers all that is charged, as the bill will say it. Then one body is checked after the other, since each
    * has to wait for the balance. Rejects where nobody knows the balance now.
    */
-  cover: ((sum: Money) => Promise<Refusal | undefined>) | undefined;
+  cover: ((charged: readonly Charged[]) => Promise<Refusal | undefined>) | undefined;
   /** Of the part of the session before, at the same app server: what was charged there and comes again is a repetition (M20). */
   before: ChargeBook | undefined;
   private turn: Promise<unknown> = Promise.resolve();
@@ -107,9 +114,11 @@ export class ChargeBook {
     this.currency = facts.tariff?.currency ?? currency;
   }
 
-  /** What was charged so far, also what is on its way to the disk; undefined: nothing. */
-  get total(): Money | undefined {
-    return this.sum;
+  /** What was charged so far, also what is on its way to the disk; and `fresh` with the terms of now. */
+  charged(fresh: readonly Charge[] = []): Charged[] {
+    const at = this.timeline.now();
+    const taxes = fresh.length === 0 ? undefined : this.factsNow().terms?.taxes;
+    return [...this.made.values(), ...fresh.map((charge) => ({ amount: chargeAmount(charge), taxes, at }))];
   }
 
   /** Makes all of a body's charges, or none. At once where they are refused or were made before. */
@@ -138,7 +147,8 @@ export class ChargeBook {
     if (!cover) return this.enterNow(charges, channel);
     const covered = this.turn.then(async () => {
       const checked = this.check(charges);
-      return "kind" in checked || checked.fresh.length === 0 ? undefined : cover(checked.sum!);
+      if ("kind" in checked || checked.fresh.length === 0) return undefined;
+      return cover(this.charged(checked.fresh));
     });
     const entered = covered.then(
       (refusal) => (refusal ? this.refuse(refusal, charges) : this.enterNow(charges, channel)),
@@ -175,8 +185,9 @@ export class ChargeBook {
       if (entry.kind !== "item" || !entry.id.startsWith(prefix)) continue;
       const id = entry.id.slice(prefix.length);
       if (this.made.has(id)) continue;
-      const { item, unitPrice, quantity, currency } = entry;
-      this.made.set(id, { charge: { id, item, unitPrice, quantity, currency }, written: undefined });
+      const { item, unitPrice, quantity, currency, terms, at } = entry;
+      const charge = { id, item, unitPrice, quantity, currency };
+      this.made.set(id, { charge, amount: chargeAmount(charge), taxes: terms?.taxes, at, written: undefined });
     }
     this.addUp();
   }
@@ -220,7 +231,7 @@ export class ChargeBook {
     const event = chargeMade(facts, at, charge, channel);
     keeping.days.note(event);
     const written = keeping.recorder.append(event);
-    const made: Made = { charge, written };
+    const made: Made = { charge, amount: chargeAmount(charge), taxes: facts.terms?.taxes, at, written };
     this.made.set(chargeKey(charge.id), made);
     written.then(
       () => {
@@ -238,10 +249,7 @@ export class ChargeBook {
 
   private addUp(): void {
     this.sum = undefined;
-    for (const { charge } of this.made.values()) {
-      const amount = chargeAmount(charge);
-      this.sum = this.sum === undefined ? amount : add(this.sum, amount);
-    }
+    for (const { amount } of this.made.values()) this.sum = this.sum === undefined ? amount : add(this.sum, amount);
   }
 
   /** All of a body's charges, or none: says which are new, and the sum with them; or why they may not be made. */

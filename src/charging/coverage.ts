@@ -1,16 +1,16 @@
-import { compare, type Money } from "./money.ts";
+import type { Money } from "./money.ts";
 import { rateDuration, type Tariff } from "./tariff.ts";
 
 /** As good as for ever: a hundred years. */
 export const FOREVER_MS = 3_155_760_000_000;
 
 /**
- * How long a session may last, in milliseconds, so that its time costs no more than `amount` by this tariff: until the next increment begins.
- * 0: not even its begin is paid for. `FOREVER_MS`: time costs nothing, or its cap is paid for. The currencies must be the same.
+ * How long a session may last, in milliseconds, so that what its time costs by this tariff is paid for: until the next increment begins.
+ * 0: not even its begin is paid for. `FOREVER_MS`: time costs nothing, or its cap is paid for. Where a price `isPaid`, so is a lower one.
  */
-export function coveredMs(tariff: Tariff | undefined, amount: Money): number {
+export function coveredMs(tariff: Tariff | undefined, isPaid: (price: Money) => boolean): number {
   if (tariff === undefined) return FOREVER_MS;
-  const covers = (durationMs: number) => compare(rateDuration(tariff, durationMs), amount) <= 0;
+  const covers = (durationMs: number) => isPaid(rateDuration(tariff, durationMs));
   if (covers(FOREVER_MS)) return FOREVER_MS;
   // As rateDuration counts them: the free seconds, then whole increments.
   const freeMs = Math.round((tariff.freeS ?? 0) * 1000);

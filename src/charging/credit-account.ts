@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../support/result.ts";
+import { monthOf } from "./billing-store.ts";
 import {
   type CreditAccount,
   type Hold,
@@ -24,11 +25,8 @@ export interface Step {
   readonly entries: readonly LedgerEntry[];
 }
 
-/** What was taken for a hold before and is in the ledger: how much, in how many entries. */
-export interface Debited {
-  readonly sum: Micros;
-  readonly count: number;
-}
+/** What the ledger has for a hold already. */
+export type Debited = readonly Pick<LedgerEntry, "at" | "amount">[];
 
 /** Raises a hold; see `CreditStore.reserve`. */
 export function reserveIn(
@@ -39,7 +37,7 @@ export function reserveIn(
   const refused = (why: Refusal["why"]) => err({ why, account: { currency, available } });
   if (currency !== request.currency) return refused("currency");
   const hold = holds[request.hold];
-  if (hold ? hold.settled : request.from > 0) return refused("gone");
+  if (!hold && request.from > 0) return refused("gone");
   if (!hold && Object.keys(holds).length >= MAX_HOLDS) return refused("too many sessions");
   const before = hold?.amount ?? 0;
   const wanted = Math.max(0, request.to - before);
@@ -48,41 +46,30 @@ export function reserveIn(
   if (taken < least || (taken <= 0 && wanted > 0)) return refused("credit");
   const held = before + taken;
   const { used, until } = request;
-  const raised: Hold = { amount: held, used: Math.max(used, hold?.used ?? 0), until, settled: false };
+  const raised: Hold = { amount: held, used: Math.max(used, hold?.used ?? 0), until };
   return ok({
     account: { ...account, available: available - taken, holds: { ...holds, [request.hold]: raised } },
     held,
   });
 }
 
-/** Takes what a session cost; see `CreditStore.settle`. `debited` is what the ledger has for this hold. */
+/** Takes what a session cost; see `CreditStore.settle`. `debited`: what the ledger has for this hold. */
 export function settleIn(account: CreditAccount, settlement: Settlement, debited: Debited): Step | undefined {
-  const { hold: key, total, close, until, session } = settlement;
-  const { [key]: hold, ...others } = account.holds;
-  const owed = total - debited.sum;
-  if (!hold) {
-    if (owed <= 0) return undefined;
-    const entry = debit(account, settlement, owed, debited.count);
-    return { account: { ...account, available: account.available - owed }, entries: [entry] };
+  const { hold: key, session, totals } = settlement;
+  const { [key]: hold, ...holds } = account.holds;
+  const { user, currency } = account;
+  const entries: LedgerEntry[] = [];
+  let available = account.available + (hold?.amount ?? 0);
+  for (const { amount, at } of totals) {
+    const month = monthOf(at);
+    let owed = amount;
+    for (const before of debited) if (monthOf(before.at) === month) owed += before.amount;
+    if (owed <= 0) continue;
+    available -= owed;
+    const id = `session:${key}:${debited.length + entries.length}`;
+    entries.push({ user, id, at, kind: "session", amount: -owed, currency, hold: key, session });
   }
-  const amount = Math.max(0, hold.settled ? Math.max(hold.amount, owed) : owed);
-  if (hold.settled && amount === hold.amount && !close) return undefined;
-  const available = account.available + hold.amount - amount;
-  if (close) {
-    const entries = amount > 0 ? [debit(account, settlement, amount, debited.count)] : [];
-    return { account: { ...account, available, holds: others }, entries };
-  }
-  const settled: Hold = { amount, used: amount, until, settled: true, session };
-  return { account: { ...account, available, holds: { ...others, [key]: settled } }, entries: [] };
-}
-
-function debit(
-  { user, currency }: CreditAccount,
-  { hold, session, at }: Pick<Settlement, "hold" | "session" | "at">,
-  amount: Micros,
-  n: number,
-): LedgerEntry {
-  return { user, id: `session:${hold}:${n}`, at, kind: "session", amount: -amount, currency, hold, session };
+  return hold || entries.length > 0 ? { account: { ...account, available, holds }, entries } : undefined;
 }
 
 /** Moves the balance; whoever calls it has looked that the ledger has no entry of that id. */
@@ -101,7 +88,6 @@ export const isSameEntry = (a: LedgerEntry, b: LedgerEntry): boolean =>
 export function sweepIn(account: CreditAccount, now: number): Step | undefined {
   let { available } = account;
   const holds: Record<string, Hold> = {};
-  const entries: LedgerEntry[] = [];
   let changed = false;
   for (const [key, hold] of Object.entries(account.holds)) {
     if (hold.until === null || hold.until > now) {
@@ -109,16 +95,12 @@ export function sweepIn(account: CreditAccount, now: number): Step | undefined {
       continue;
     }
     changed = true;
-    const { amount, used, settled, session = "" } = hold;
-    if (settled) {
-      if (amount > 0) entries.push(debit(account, { hold: key, session, at: now }, amount, 0));
-    } else {
-      const kept = Math.min(amount, used);
-      available += amount - kept;
-      if (kept > 0) holds[key] = { ...hold, amount: kept, until: null };
-    }
+    const { amount, used } = hold;
+    const kept = Math.min(amount, used);
+    available += amount - kept;
+    if (kept > 0) holds[key] = { ...hold, amount: kept, until: null };
   }
-  return changed ? { account: { ...account, available, holds }, entries } : undefined;
+  return changed ? { account: { ...account, available, holds }, entries: [] } : undefined;
 }
 
 /** When the first of the holds is over; undefined: none will be by itself. */

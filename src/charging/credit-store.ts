@@ -16,24 +16,10 @@ const PER_UNIT = 10n ** BigInt(MICROS_SCALE);
 /** 9,000 million units: below what a number of JavaScript counts exactly. */
 export const MAX_MICROS = 9e15;
 
-/** Rounded up: what is held is never less than what it is held for. More than can be counted counts as the most that can be. */
-export function microsUp(amount: Money): Micros {
-  return micros(amount, true);
-}
-
-/** Rounded down: what is taken at the end is never more than what stands on the bill. */
-export function microsDown(amount: Money): Micros {
-  return micros(amount, false);
-}
-
-function micros({ units, scale }: Money, up: boolean): Micros {
-  const divisor = 10n ** BigInt(scale);
-  const scaled = units * PER_UNIT;
-  let result = scaled / divisor; // towards zero
-  const rest = scaled % divisor;
-  if (up && rest > 0n) result += 1n;
-  if (!up && rest < 0n) result -= 1n;
-  return Math.max(-MAX_MICROS, Math.min(MAX_MICROS, Number(result)));
+/** Exact: what is held and taken is in minor units. What is finer than a millionth is left out, what is more than can be counted is the most. */
+export function micros({ units, scale }: Money): Micros {
+  const whole = (units * PER_UNIT) / 10n ** BigInt(scale);
+  return Math.max(-MAX_MICROS, Math.min(MAX_MICROS, Number(whole)));
 }
 
 export function fromMicros(value: Micros, currency: string): Money {
@@ -43,14 +29,10 @@ export function fromMicros(value: Micros, currency: string): Money {
 /** What is taken out of a balance for one session: what it has used and what it may use. */
 export interface Hold {
   readonly amount: Micros;
-  /** What the session had used for certain when the relay last said so; `amount`, once it is settled. */
+  /** What the session had used for certain when the relay last said so. */
   readonly used: Micros;
   /** Stands until then, milliseconds since 1970, unless it is renewed; null: until the end of the session is billed. */
   readonly until: number | null;
-  /** The session has ended and `amount` is what it cost so far. */
-  readonly settled: boolean;
-  /** The session's id, once it is settled. */
-  readonly session?: string;
 }
 
 export interface CreditAccount {
@@ -104,13 +86,15 @@ export interface Settlement {
   readonly user: string;
   readonly hold: string;
   readonly session: string;
-  /** What the session has cost so far, time and charges. */
-  readonly total: Micros;
-  /** Nothing more is to come: the hold becomes an entry of the ledger. */
-  readonly close: boolean;
+  /** What the session has cost so far, time and charges with their taxes: for each month on whose bill some of it stands. */
+  readonly totals: readonly MonthCost[];
+}
+
+/** What is taken out of a balance for one month's bill. */
+export interface MonthCost {
+  readonly amount: Micros;
+  /** When it is booked: a moment within that month. */
   readonly at: number;
-  /** If it is not closed: when to close it at the latest. */
-  readonly until: number;
 }
 
 export type PostResult = "posted" | "repeated" | "different" | "no account" | "currency";
@@ -125,13 +109,13 @@ export interface CreditStore {
    */
   reserve(request: ReserveRequest): Promise<Result<Micros, Refusal>>;
   /**
-   * Takes what a session cost out of the balance and gives the rest of its hold back. Totals of an ended session only grow: an older one that
-   * comes late changes nothing, nor does a repetition. A hold that is gone is made good from the ledger: what was not taken for it yet.
+   * Takes what a session cost out of the balance, and ends its hold. Totals of an ended session only grow: an older one that comes late
+   * changes nothing, nor does a repetition. What the ledger has for the hold and the month already is not taken again.
    */
   settle(settlement: Settlement): Promise<void>;
   /**
    * Gives back what holds of relays that are dead keep (their `until` is past): all but what their sessions had used for certain, which waits for
-   * the session's end to be billed. Holds that are settled become entries of the ledger. At most `limit` accounts; returns how many there were.
+   * the session's end to be billed. At most `limit` accounts; returns how many there were.
    */
   sweep(now: number, limit: number): Promise<number>;
   /** Moves a balance, once for each id. `different`: the id was used with another amount. */
@@ -148,9 +132,9 @@ export interface CreditStore {
   ): Promise<{ readonly entries: LedgerEntry[]; readonly next?: string }>;
 }
 
-/** What a balance is: what was paid in less what was spent; of what is held only what is settled counts as spent. */
+/** What a balance is: what was paid in less what was spent. What is held is not spent. */
 export function balanceOf(account: CreditAccount): Micros {
   let balance = account.available;
-  for (const { amount, settled } of Object.values(account.holds)) if (!settled) balance += amount;
+  for (const { amount } of Object.values(account.holds)) balance += amount;
   return balance;
 }

@@ -1,10 +1,11 @@
+import { monthSpan } from "./billing-store.ts";
 import { balanceOf, type CreditStore, fromMicros, type Micros } from "./credit-store.ts";
 import { formatAmount } from "./money.ts";
 
 /** What a prepaid user's balance has to do with a bill. Amounts are exact decimal strings. */
 export interface PrepaidLine {
   readonly currency: string;
-  /** What sessions took out of the balance in the month (UTC), by the time of their end. */
+  /** What sessions took out of the balance for what stands on the bill of that month (UTC). */
   readonly paid: string;
   /** What is in it now, holds of running sessions included. */
   readonly balance: string;
@@ -20,8 +21,7 @@ export async function prepaidLine(
 ): Promise<PrepaidLine | undefined> {
   const account = await credit?.account(user);
   if (!credit || !account) return undefined;
-  const [year, number] = month.split("-").map(Number) as [number, number];
-  const span = { from: Date.UTC(year, number - 1), to: Date.UTC(year, number) };
+  const span = monthSpan(month);
   let paid: Micros = 0;
   let after: string | undefined;
   do {

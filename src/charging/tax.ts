@@ -98,6 +98,10 @@ export class TaxedSums {
     return this;
   }
 
+  get currencies(): string[] {
+    return [...new Set(Array.from(this.parts.values(), ({ currency }) => currency))];
+  }
+
   /** By currency. */
   payable(): Payable[] {
     const all = new Map<string, Map<string, Part[]>>();
@@ -117,9 +121,29 @@ export class TaxedSums {
       });
   }
 
+  /** What each of those that are rounded together comes to in that currency. */
+  dues(currency: string): Map<string, Money> {
+    const groups = new Map<string, Part[]>();
+    for (const part of this.parts.values()) {
+      if (part.currency !== currency) continue;
+      const together = groups.get(part.within);
+      if (together) together.push(part);
+      else groups.set(part.within, [part]);
+    }
+    const dues = new Map<string, Money>();
+    for (const [within, parts] of groups) {
+      const work = new Work(currency);
+      work.round(parts);
+      dues.set(within, work.result().due);
+    }
+    return dues;
+  }
+
   /** What is to be paid in that currency. */
   due(currency: string): Money {
-    return this.payable().find((one) => one.currency === currency)?.due ?? zero(currency);
+    let sum = zero(currency);
+    for (const due of this.dues(currency).values()) sum = add(sum, due);
+    return sum;
   }
 }
 

@@ -6,7 +6,7 @@ import {
   type LedgerEntry,
   MAX_MICROS,
   type Micros,
-  microsDown,
+  micros,
 } from "../charging/credit-store.ts";
 import { isCurrency } from "../charging/currency.ts";
 import { formatAmount, formatMoney, parseMoney } from "../charging/money.ts";
@@ -137,11 +137,11 @@ export async function post(
   const read = /^-?\d{1,9}(\.\d{1,6})?$/.test(amount) ? parseMoney(amount, currency) : undefined;
   if (!read?.ok || read.value.units === 0n)
     throw new CliError(`expected an amount such as 20.00, with at most 6 decimals; found "${amount}"`, EXIT.usage);
-  const micros = microsDown(read.value);
-  if (Math.abs(account.available + micros) > MAX_MICROS)
+  const paid = micros(read.value);
+  if (Math.abs(account.available + paid) > MAX_MICROS)
     throw new CliError(`the balance of ${user} would be more than can be counted`);
   const result = await credit.post({
-    ...{ user, id: `${kind}:${id}`, at: Date.now(), kind, amount: micros, currency },
+    ...{ user, id: `${kind}:${id}`, at: Date.now(), kind, amount: paid, currency },
     ...(reason !== undefined && { reason }),
   });
   if (result === "different") throw new CliError(`${id} was used before with another amount: nothing is changed`);

@@ -1,6 +1,7 @@
 import { AOC_TYPE, chargeAdvice } from "../charging/charge-advice.ts";
-import { add, type Money } from "../charging/money.ts";
+import type { Money } from "../charging/money.ts";
 import { rateDuration } from "../charging/tariff.ts";
+import { TaxedSums } from "../charging/tax.ts";
 import type { SipMessage } from "../sip/message.ts";
 import { withoutBody } from "./passing.ts";
 import type { Session } from "./session.ts";
@@ -19,8 +20,11 @@ export function adviseClient(session: Session, message: SipMessage, startedAt: n
   message.body = Buffer.from(chargeAdvice(costUntil(session, at - startedAt)));
 }
 
+/** With its taxes. A session has one currency; where it had two, the one that the app server charges in. */
 function costUntil({ facts, charges }: Session, durationMs: number): Money | undefined {
-  const time = facts.tariff && rateDuration(facts.tariff, durationMs);
-  const items = charges.bookIfAny?.total;
-  return time && items && time.currency === items.currency ? add(time, items) : (items ?? time);
+  const cost = new TaxedSums();
+  for (const { amount, taxes } of charges.bookIfAny?.charged() ?? []) cost.add(amount, taxes);
+  if (facts.tariff) cost.add(rateDuration(facts.tariff, durationMs), facts.terms?.taxes);
+  const [currency] = cost.currencies;
+  return currency === undefined ? undefined : cost.due(currency);
 }

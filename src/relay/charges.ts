@@ -37,8 +37,8 @@ export class SessionCharges {
     this.opened = new ChargeBook(core.keeping, session.facts, session.service.limits, session.timeline);
     this.opened.before = session.replaces?.book;
     if (session.facts.hold !== undefined)
-      this.opened.cover = async (sum) =>
-        session.credit ? session.credit.cover(sum) : { kind: "prepaid", text: "no session came of it" };
+      this.opened.cover = async (charged) =>
+        session.credit ? session.credit.cover(charged) : { kind: "prepaid", text: "no session came of it" };
     return this.opened;
   }
 

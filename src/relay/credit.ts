@@ -1,10 +1,11 @@
 import type { Failure } from "../../machines/events.ts";
-import type { Refusal as ChargeRefusal } from "../charging/charge-book.ts";
+import type { Charged, Refusal as ChargeRefusal } from "../charging/charge-book.ts";
 import { coveredMs, FOREVER_MS } from "../charging/coverage.ts";
-import { fromMicros, type Micros, microsUp, type Refusal } from "../charging/credit-store.ts";
+import { fromMicros, type Micros, type Refusal } from "../charging/credit-store.ts";
 import { tariffProblem } from "../charging/event-fields.ts";
 import { creditExhausted, creditReserved, type SessionFacts } from "../charging/events.ts";
 import { formatAmount, type Money, money } from "../charging/money.ts";
+import { SessionCost } from "../charging/session-cost.ts";
 import { rateDuration, type Tariff } from "../charging/tariff.ts";
 import type { AppliedTax } from "../charging/terms.ts";
 import type { TimerHandle } from "../support/clock.ts";
@@ -46,6 +47,11 @@ const paymentRequired = (why: string): Failure => ({
 export const CREDIT_EXHAUSTED = "credit exhausted";
 export const CREDIT_UNKNOWN = "the balance is not known";
 
+/** Whether `credit.reserveCharges` counts too. */
+type Spare = "spare" | "none";
+const SPARE: Spare = "spare";
+const NONE: Spare = "none";
+
 const RETRY_MS = 1_000;
 const LEAST_LEAD_MS = 2_000;
 
@@ -63,7 +69,7 @@ export class Credit {
   /** What the store holds, as far as is known. */
   private held: Micros = 0;
   /** What app servers have charged. */
-  private charged: Micros = 0;
+  private charged: SessionCost;
   /** How long the session may last with what is held, once what was charged is paid. Never less than it was. */
   private coveredMs = 0;
   /** When the store gives it back if nobody renews it. */
@@ -87,6 +93,7 @@ export class Credit {
   constructor(core: Core, terms: CreditTerms) {
     this.core = core;
     this.terms = terms;
+    this.charged = new SessionCost(terms.currency);
   }
 
   /** Takes the first hold: set-up fee and time of the first interval. Resolves to why it cannot be had, or to undefined. */
@@ -99,9 +106,9 @@ export class Credit {
       this.core.log.error({ tariff: tariff!.id, problem }, "refused: nobody can be billed by this tariff");
       return { status: 500 };
     }
-    const first = this.timeCost(this.settings.intervalS * 1000);
-    const outcome = await this.inTurn(() => this.raise(first + this.slack, first + this.slack));
-    if (outcome.ok) this.coveredMs = this.covers(this.held - this.slack);
+    const first = this.cost(this.settings.intervalS * 1000, SPARE);
+    const outcome = await this.inTurn(() => this.raise(first, first));
+    if (outcome.ok) this.coveredMs = this.covers(SPARE);
     else if (outcome.why !== "unknown") return paymentRequired(WHY[outcome.why]);
     else if (!this.trusts) return { status: 503, headers: [["Retry-After", "10"], warning(CREDIT_UNKNOWN)] };
     else this.coveredMs = this.settings.intervalS * 1000;
@@ -123,18 +130,22 @@ export class Credit {
   }
 
   /**
-   * Makes sure that what is held is enough for `sum`, everything that app servers have charged with what they want to charge now, beside the
-   * time. Resolves to why it cannot be had, or to undefined; then it counts as charged. Rejects where the balance is not known.
+   * Makes sure that what is held is enough for everything that app servers have charged, with what they want to charge now, beside the time.
+   * Resolves to why it cannot be had, or to undefined; then it counts as charged. Rejects where the balance is not known.
    */
-  cover(sum: Money): Promise<ChargeRefusal | undefined> {
+  cover(charges: readonly Charged[]): Promise<ChargeRefusal | undefined> {
     return this.inTurn(async () => {
       const { currency } = this.terms;
-      if (sum.currency !== currency)
-        return { kind: "prepaid", text: `the balance is in ${currency}, the charge in ${sum.currency}` };
-      const charged = microsUp(sum);
-      const need = this.timeCost(this.coveredMs) + charged - this.settled;
+      const charged = new SessionCost(currency);
+      for (const { amount, taxes, at } of charges) {
+        if (amount.currency !== currency)
+          return { kind: "prepaid", text: `the balance is in ${currency}, the charge in ${amount.currency}` };
+        charged.add(amount, taxes, at);
+      }
+      const need = this.cost(this.coveredMs, NONE, charged) - this.settled;
       if (need > this.held || this.over) {
-        let outcome = await this.raise(this.over ? need : need + this.slack, need, charged);
+        const all = this.over ? need : this.cost(this.coveredMs, SPARE, charged);
+        let outcome = await this.raise(all, need, charged);
         if (this.over && !outcome.ok && outcome.why === "gone") outcome = await this.holdAnew(charged);
         if (!outcome.ok && outcome.why !== "unknown") return { kind: "prepaid", text: WHY[outcome.why] };
         if (!outcome.ok && !this.trusts) throw new Error(CREDIT_UNKNOWN); // may be tried again
@@ -159,10 +170,10 @@ export class Credit {
   }
 
   /** Billing has settled the hold with the session's end: what is charged all the same is held by itself, until it is billed too. */
-  private holdAnew(charged: Micros): Promise<Outcome> {
-    this.settled = this.timeCost(this.coveredMs) + this.charged;
+  private holdAnew(charged: SessionCost): Promise<Outcome> {
+    this.settled = this.cost(this.coveredMs);
     this.held = 0;
-    const more = charged - this.charged;
+    const more = this.cost(this.coveredMs, NONE, charged) - this.settled;
     return this.raise(more, more, charged);
   }
 
@@ -181,18 +192,25 @@ export class Credit {
     return this.settings.whenUnknown === "allow";
   }
 
-  /** Held for charges to come, so that not each of them has to ask the store. */
-  private get slack(): Micros {
-    return microsUp(money(this.settings.reserveCharges, this.terms.currency));
-  }
-
-  private timeCost(durationMs: number): Micros {
+  /** What the bill will say: so much time, and what was charged. `spare`: and some for charges to come. */
+  private cost(durationMs: number, spare: Spare = NONE, charged = this.charged): Micros {
     const { tariff } = this.terms;
-    return tariff ? microsUp(rateDuration(tariff, durationMs)) : 0;
+    return this.costOf(tariff && rateDuration(tariff, durationMs), spare, charged);
   }
 
-  private covers(amount: Micros): number {
-    return coveredMs(this.terms.tariff, fromMicros(Math.max(0, amount), this.terms.currency));
+  private costOf(time: Money | undefined, spare: Spare, charged: SessionCost): Micros {
+    const { taxes, currency } = this.terms;
+    const { date } = this;
+    const cost = new SessionCost(currency, charged);
+    if (time) cost.add(time, taxes, this.startedAt ?? date);
+    // So that not each of them has to ask the store.
+    if (spare === SPARE) cost.add(money(this.settings.reserveCharges, currency), taxes, date);
+    return cost.total;
+  }
+
+  /** How long it may last with what is held. */
+  private covers(spare: Spare): number {
+    return coveredMs(this.terms.tariff, (time) => this.costOf(time, spare, this.charged) <= this.held);
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
@@ -206,6 +224,11 @@ export class Credit {
     return this.session?.now() ?? this.core.clock.monotonic();
   }
 
+  /** Milliseconds since 1970, as its lines of the bill have it. */
+  private get date(): number {
+    return this.session?.now() ?? this.core.clock.wall();
+  }
+
   /** How long the session lasts until now. */
   private get elapsedMs(): number {
     return this.startedAt === undefined ? 0 : Math.max(0, this.now - this.startedAt);
@@ -216,7 +239,7 @@ export class Credit {
     const { core, settings, held } = this;
     const { user, key, currency } = this.terms;
     const used =
-      this.startedAt === undefined ? 0 : Math.min(this.timeCost(this.elapsedMs) + charged, Math.max(to, held));
+      this.startedAt === undefined ? 0 : Math.min(this.cost(this.elapsedMs, NONE, charged), Math.max(to, held));
     const leaseMs = (settings.intervalS + settings.graceS) * 1000;
     const until = core.clock.wall() + leaseMs;
     this.heldUntil = this.now + leaseMs;
@@ -254,13 +277,11 @@ export class Credit {
   /** What an unanswered call took after all comes back when its `until` is over. */
   private async giveBack(): Promise<void> {
     if (this.held === 0 && !this.unsure) return;
-    const { core, terms, settings } = this;
-    const at = core.clock.wall();
-    const until = at + settings.graceS * 1000;
+    const { core, terms } = this;
     const session = this.facts?.id ?? terms.key;
     const { user, key: hold } = terms;
     try {
-      await core.credit?.settle({ user, hold, session, total: this.charged, close: true, at, until });
+      await core.credit?.settle({ user, hold, session, totals: this.charged.totals(this.date) });
     } catch (error) {
       core.peerLog.warn("a hold could not be given back now: it ends by itself", user, { user, err: error });
     }
@@ -298,21 +319,21 @@ export class Credit {
       return;
     }
     const goalMs = this.elapsedMs + lead + intervalMs;
-    const to = this.timeCost(goalMs) + this.charged + this.slack;
-    const atLeast = this.timeCost(this.coveredMs + 1) + this.charged;
+    const to = this.cost(goalMs, SPARE);
+    const atLeast = this.cost(this.coveredMs + 1);
     const before = this.held;
     const outcome = await this.raise(to, atLeast);
     if (this.closed) return;
     if (outcome.ok) {
       const all = this.held >= to;
-      this.coveredMs = Math.max(this.coveredMs, this.covers(this.held - this.charged - (all ? this.slack : 0)));
+      this.coveredMs = Math.max(this.coveredMs, this.covers(all ? SPARE : NONE));
       this.exhausted = !all;
       if (all) this.warned = false;
       if (this.held > before) this.report();
     } else if (outcome.why === "unknown" && this.trusts) {
       this.coveredMs = Math.max(this.coveredMs, goalMs);
     } else if (outcome.why !== "unknown") {
-      this.coveredMs = Math.max(this.coveredMs, this.covers(this.held - this.charged)); // what was held for charges too
+      this.coveredMs = Math.max(this.coveredMs, this.covers(NONE)); // what was held for charges too
       this.exhausted = true;
     }
     if (!this.finish(outcome)) this.arm();

@@ -81,15 +81,14 @@ export class EmbeddedCredit implements CreditStore {
   }
 
   private debited({ user, hold }: Settlement): Debited {
-    let sum = 0;
-    let count = 0;
+    const found: LedgerEntry[] = [];
     const start: [string, string] = [user, `session:${hold}:`];
     const end: [string, string] = [user, `session:${hold};`];
     for (const { value: place } of this.idsDb.getRange({ start, end })) {
-      sum -= this.ledgerDb.get(place)?.amount ?? 0;
-      count++;
+      const entry = this.ledgerDb.get(place);
+      if (entry) found.push(entry);
     }
-    return { sum, count };
+    return found;
   }
 
   sweep(now: number, limit: number): Promise<number> {

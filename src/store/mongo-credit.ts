@@ -94,8 +94,7 @@ export class MongoCredit implements CreditStore {
 
   private async debited({ user, hold }: Settlement): Promise<Debited> {
     const ids = { $gte: ledgerKey(user, `session:${hold}:`), $lt: ledgerKey(user, `session:${hold};`) };
-    const found = await this.entries.find({ _id: ids }, { projection: { amount: 1 } }).toArray();
-    return { sum: found.reduce((sum, { amount }) => sum - amount, 0), count: found.length };
+    return this.entries.find({ _id: ids }, { projection: { amount: 1, at: 1 } }).toArray();
   }
 
   async sweep(now: number, limit: number): Promise<number> {

@@ -3,7 +3,7 @@ import {
   type CreditAccount,
   type CreditStore,
   type LedgerEntry,
-  microsUp,
+  micros,
   type ReserveRequest,
   type Settlement,
 } from "../../src/charging/credit-store.ts";
@@ -45,9 +45,13 @@ export class MemoryCredit implements CreditStore {
     await this.before();
     const account = this.accounts.get(settlement.user);
     if (!account) return;
-    const taken = this.entries.filter(({ hold }) => hold === settlement.hold);
-    const sum = -taken.reduce((all, { amount }) => all + amount, 0);
-    this.write(settleIn(account, settlement, { sum, count: taken.length }));
+    this.write(
+      settleIn(
+        account,
+        settlement,
+        this.entries.filter(({ hold }) => hold === settlement.hold),
+      ),
+    );
   }
 
   async sweep(now: number) {
@@ -70,8 +74,11 @@ export class MemoryCredit implements CreditStore {
     return "posted";
   }
 
-  async ledger(user: string) {
-    return { entries: this.entries.filter((entry) => entry.user === user) };
+  async ledger(
+    user: string,
+    { from = 0, to = Number.MAX_VALUE }: { from?: number | undefined; to?: number | undefined },
+  ) {
+    return { entries: this.entries.filter((entry) => entry.user === user && entry.at >= from && entry.at < to) };
   }
 
   private write(step: Step | undefined): void {
@@ -85,7 +92,7 @@ export class MemoryCredit implements CreditStore {
   async pay(user: string, amount: string, currency = "EUR"): Promise<void> {
     await this.open(user, currency);
     const id = `topup:${this.entries.length}`;
-    await this.post({ user, id, at: 0, kind: "topup", amount: microsUp(money(amount, currency)), currency });
+    await this.post({ user, id, at: 0, kind: "topup", amount: micros(money(amount, currency)), currency });
   }
 
   /** What is free, in units. */

@@ -1,8 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
+import { makeBill } from "../../src/charging/bill.ts";
 import { billEvent, startBilling } from "../../src/charging/billing.ts";
 import { balanceOf } from "../../src/charging/credit-store.ts";
-import type { ChargingEvent } from "../../src/charging/events.ts";
+import { type ChargingEvent, chargeMade } from "../../src/charging/events.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { freshFolder } from "./folders.ts";
@@ -75,6 +76,58 @@ describe("billing of a prepaid session", () => {
     };
     for (const event of wholeSession(facts({ id: "s2" }), 60_000)) await bill(event);
     expect(billing.stored.get("s2")?.state).toBe("closed");
+  });
+
+  it("takes exactly what the bills say, with taxes, whatever the amounts, over the end of a month (EN 16931)", async () => {
+    const random = numbers(7);
+    const pick = <T>(list: readonly T[]) => list[Math.floor(random() * list.length)]!;
+    const taxSets = [
+      [],
+      [{ id: "vat", rate: "19", included: false }],
+      [{ id: "vat", rate: "21", included: true }],
+      [
+        { id: "vat", rate: "7.7", included: false },
+        { id: "levy", rate: "2.5", included: true },
+      ],
+    ];
+    const end = Date.UTC(2026, 1);
+    const events: ChargingEvent[] = [];
+    for (let n = 0; n < 60; n++) {
+      const at = end - Math.floor(random() * 1_200_000);
+      const terms = () => ({ taxes: pick(taxSets) });
+      const one = facts({ id: `p${n}`, hold: `p${n}`, terms: terms() });
+      const [started, ended] = wholeSession(one, Math.floor(random() * 900_000), [], at);
+      const charges = Array.from({ length: n % 5 }, (_, i) => {
+        const unitPrice = (random() * 3).toFixed(Math.floor(random() * 5));
+        return chargeMade({ ...one, terms: terms() }, at + i * 300_000, aCharge({ id: String(i), unitPrice }), "info");
+      });
+      events.push(started!, ...charges, ended!);
+    }
+    for (const event of shuffled([...events, ...events], random)) await bill(event);
+    let due = 0;
+    for (const month of ["2026-01", "2026-02"]) {
+      const made = await makeBill({ billing, credit }, "alice", month);
+      expect(made.totals).toHaveLength(1);
+      expect(made.prepaid!.paid).toBe(made.totals[0]!.due);
+      due += Math.round(Number(made.totals[0]!.due) * 100);
+      // And so it is where only the sums are shown.
+      const short = await makeBill({ billing, credit }, "alice", month, { maxEntries: 1 });
+      expect([short.detailed, short.totals, short.taxes]).toEqual([false, made.totals, made.taxes]);
+    }
+    expect(Math.round(credit.available() * 100)).toBe(7_000 - due); // of 100, 30 are held by another session
+  });
+
+  it("is rounded with its session, once: charges of less than a cent are not lost", async () => {
+    const terms = { taxes: [{ id: "vat", rate: "19", included: false }] };
+    const { tariff: _tariff, ...cheap } = facts({ hold: "h1", terms });
+    const charges = Array.from({ length: 100 }, (_, n) =>
+      aCharge({ id: String(n), unitPrice: "0.0004", quantity: "1" }),
+    );
+    for (const event of wholeSession(cheap, 200_000, charges)) await bill(event);
+    expect(credit.available()).toBe(99.95); // 0.04 and 0.0076
+    const made = await makeBill({ billing, credit }, "alice", "2026-01");
+    expect(made.totals).toEqual([{ currency: "EUR", amount: "0.04", tax: "0.01", due: "0.05" }]);
+    expect(made.prepaid).toMatchObject({ paid: "0.05" });
   });
 
   it("puts aside an event whose hold is no name", async () => {

@@ -45,9 +45,9 @@ describe("tollgate credit", () => {
     await tollgate("user add alice --prepaid EUR --balance 20.00");
     await tollgate("user add bob");
     const store = await openEmbeddedStore(join(terminal.folder, "data", "store"));
-    const session = { user: "alice", hold: "h1", session: "s1", close: true, until: 0 };
-    await store.credit!.settle({ ...session, total: 1_250_000, at: Date.now() });
-    await store.credit!.settle({ ...session, hold: "h2", total: 3_000_000, at: 0 });
+    const session = { user: "alice", hold: "h1", session: "s1" };
+    await store.credit!.settle({ ...session, totals: [{ amount: 1_250_000, at: Date.now() }] });
+    await store.credit!.settle({ ...session, hold: "h2", totals: [{ amount: 3_000_000, at: 0 }] });
     await store.close();
     const { out } = await tollgate("bill alice");
     const said = "Paid from the prepaid balance: 1.25 EUR. It is now 15.75 EUR.";

@@ -34,15 +34,11 @@ const hold = (units: number, over: Partial<ReserveRequest> = {}): ReserveRequest
   ...over,
 });
 
-const cost = (units: number, over: Partial<Settlement> = {}): Settlement => ({
+const cost = (units: number, at = JANUARY + 90_000): Settlement => ({
   user: "alice",
   hold: "h1",
   session: "s1",
-  total: units * UNIT,
-  close: false,
-  at: JANUARY + 90_000,
-  until: JANUARY + 900_000,
-  ...over,
+  totals: [{ amount: units * UNIT, at }],
 });
 
 /** What every adapter of the store port does with prepaid balances (DESIGN.md, decisions 7 and 9). */
@@ -139,13 +135,12 @@ export function creditContract(adapter: StoreAdapter): void {
         const raised = hold(2.5, { from: UNIT, used: 0.5 * UNIT, until: JANUARY + 120_000 });
         expect(await credit.reserve(raised)).toEqual({ ok: true, value: 2.5 * UNIT });
         expect((await account()).holds).toEqual({
-          h1: { amount: 2.5 * UNIT, used: 0.5 * UNIT, until: JANUARY + 120_000, settled: false },
+          h1: { amount: 2.5 * UNIT, used: 0.5 * UNIT, until: JANUARY + 120_000 },
         });
         expect(balanceOf(await account())).toBe(10 * UNIT);
         await credit.settle(cost(1.75));
         expect(await available()).toBe(8.25);
         expect(balanceOf(await account())).toBe(8.25 * UNIT);
-        await credit.settle(cost(1.75, { close: true }));
         expect((await account()).holds).toEqual({});
         expect((await ledger())[1]).toEqual({
           ...{ user: "alice", id: "session:h1:0", at: JANUARY + 90_000, kind: "session", currency: "EUR" },
@@ -238,17 +233,35 @@ export function creditContract(adapter: StoreAdapter): void {
         expect(await available()).toBe(7);
         await credit.settle(cost(2));
         expect(await available()).toBe(7);
-        await credit.settle(cost(2, { close: true }));
-        await credit.settle(cost(3, { close: true }));
+        const taken = (await ledger()).filter(({ kind }) => kind === "session");
+        expect(taken.reduce((sum, { amount }) => sum + amount, 0)).toBe(-3 * UNIT);
+        await adds();
+      });
+
+      it("month by month, as their bills have it, each in its own month", async () => {
+        await having(10);
+        await credit.reserve(hold(5));
+        const [january, february] = [Date.UTC(2026, 1) - 1, Date.UTC(2026, 1)];
+        const totals = [
+          { amount: 1 * UNIT, at: january },
+          { amount: 2 * UNIT, at: february },
+        ];
+        for (let i = 0; i < 3; i++) await credit.settle({ ...cost(0), totals });
         expect(await available()).toBe(7);
-        expect(await ledger()).toHaveLength(2);
+        await credit.settle({ ...cost(0), totals: [totals[0]!, { amount: 2.5 * UNIT, at: february + 5 }] });
+        expect((await ledger()).map(({ id, at, amount }) => [id, at, amount / UNIT])).toEqual([
+          ["topup:1", JANUARY, 10],
+          ["session:h1:0", january, -1],
+          ["session:h1:1", february, -2],
+          ["session:h1:2", february + 5, -0.5],
+        ]);
         await adds();
       });
 
       it("beyond what was held, below zero if need be: it was used", async () => {
         await having(2);
         await credit.reserve(hold(2));
-        await credit.settle(cost(2.5, { close: true }));
+        await credit.settle(cost(2.5));
         expect(await available()).toBe(-0.5);
         await adds();
       });
@@ -256,9 +269,9 @@ export function creditContract(adapter: StoreAdapter): void {
       it("from the ledger when a charge comes after all was closed, once", async () => {
         await having(10);
         await credit.reserve(hold(5));
-        await credit.settle(cost(3, { close: true }));
+        await credit.settle(cost(3));
         const other = await open();
-        const late = cost(4, { close: true, at: JANUARY + 100_000 });
+        const late = cost(4, JANUARY + 100_000);
         await Promise.all(Array.from({ length: 10 }, (_, i) => (i % 2 ? credit : other).settle(late)));
         expect(await available()).toBe(6);
         expect((await ledger()).map(({ id, amount }) => [id, amount / UNIT])).toEqual([
@@ -272,7 +285,7 @@ export function creditContract(adapter: StoreAdapter): void {
       it("with nothing in the ledger when the session cost nothing", async () => {
         await having(10);
         await credit.reserve(hold(5));
-        await credit.settle(cost(0, { close: true }));
+        await credit.settle(cost(0));
         expect(await available()).toBe(10);
         expect(await ledger()).toHaveLength(1);
       });
@@ -302,7 +315,7 @@ export function creditContract(adapter: StoreAdapter): void {
         ]);
         expect(await available()).toBe(7);
         expect(await credit.sweep(JANUARY + 60_000, 10)).toBe(0);
-        await credit.settle(cost(2.5, { close: true }));
+        await credit.settle(cost(2.5));
         expect(await available()).toBe(6.5);
         await adds();
       });
@@ -312,19 +325,9 @@ export function creditContract(adapter: StoreAdapter): void {
         await credit.reserve(hold(1));
         await credit.sweep(JANUARY + 60_000, 10);
         expect(await available()).toBe(10);
-        await credit.settle(cost(0.5, { close: true }));
-        await credit.settle(cost(0.5, { close: true }));
+        await credit.settle(cost(0.5));
+        await credit.settle(cost(0.5));
         expect(await available()).toBe(9.5);
-        await adds();
-      });
-
-      it("of settled holds that nobody closed: they become entries of the ledger", async () => {
-        await having(10);
-        await credit.reserve(hold(1));
-        await credit.settle(cost(0.75));
-        expect(await credit.sweep(JANUARY + 900_000, 10)).toBe(1);
-        expect((await account()).holds).toEqual({});
-        expect((await ledger())[1]).toMatchObject({ id: "session:h1:0", session: "s1", amount: -0.75 * UNIT });
         await adds();
       });
 

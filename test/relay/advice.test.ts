@@ -43,6 +43,18 @@ describe("charge advice at the end (ETSI TS 124 647)", () => {
     expect(cost(l.client.response(200))).toEqual(units("50.20")); // two begun minutes at 0.10, and twice 25.00
   });
 
+  it("counts the taxes that come on top of prices, as the bill does", async () => {
+    const taxes = [
+      { id: "vat", rate: "19", included: false },
+      { id: "levy", rate: "5", included: true },
+    ];
+    const l = await lab({ ...advised, config: { taxes } });
+    const { server, inviteAtServer, answerOfServer } = await establish(l);
+    l.clock.advance(1_000);
+    server.backInDialog("BYE", inviteAtServer, answerOfServer, 1, { body: charge, type: CHARGE });
+    expect(cost(l.client.request("BYE"))).toEqual(units("29.64")); // 25.10, of which 23.90 is taxed
+  });
+
   it("stands in the BYE to the client when the app server hangs up", async () => {
     const l = await lab(advised);
     const { server, inviteAtServer, answerOfServer } = await establish(l);

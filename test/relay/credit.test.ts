@@ -1,9 +1,12 @@
 import { describe, expect, it } from "vitest";
+import { makeBill } from "../../src/charging/bill.ts";
+import { billEvent } from "../../src/charging/billing.ts";
+import { monthOf } from "../../src/charging/billing-store.ts";
 import type { ChargingEvent, SessionEnded } from "../../src/charging/events.ts";
 import { rateDuration } from "../../src/charging/tariff.ts";
 import { creditForNextPart } from "../../src/relay/credits.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
-import { deferred } from "../charging/samples.ts";
+import { deferred, silent } from "../charging/samples.ts";
 import { type Lab, type LabOptions, lab } from "./harness.ts";
 
 const CHARGE = "application/vnd.tollgate.charge+json";
@@ -74,7 +77,7 @@ describe("a prepaid user", () => {
     expect(of(l, "credit.reserved").map(({ amount }) => amount)).toEqual(["0.60", "1.20", "1.80"]);
     expect(l.core.sessions.values()[0]?.context.creditUntil).toBe(started!.at + 180_000);
     const [hold] = Object.values(l.credit.accounts.get("alice")!.holds);
-    expect(hold).toMatchObject({ used: 1_200_000, settled: false });
+    expect(hold).toMatchObject({ used: 1_200_000 });
   });
 
   it("keeps its hold alive while an app server rings, and while no more is needed", async () => {
@@ -198,6 +201,96 @@ describe("a prepaid user", () => {
     });
   });
 
+  describe("with taxes on top of the prices", () => {
+    const vat = { id: "vat", rate: "19", included: false };
+    const taxed = (balance: string, options: LabOptions = {}) =>
+      prepaid(balance, { ...options, config: { taxes: [vat], ...options.config } });
+
+    it("has the first interval held with them, and gets 402 where the balance has the price alone", async () => {
+      const refused = await taxed("0.70");
+      refused.client.invite();
+      await refused.settle();
+      refused.client.response(402);
+      const l = await taxed("10");
+      await call(l);
+      expect(l.credit.held()).toEqual([0.71]); // 0.60 and 0.114
+      await pass(l, 50_000);
+      expect(l.credit.held()).toEqual([1.43]); // 1.20 and 0.228
+    });
+
+    it("is ended when price and taxes are used up, and pays what the bill says", async () => {
+      const l = await taxed("0.85");
+      await call(l);
+      await pass(l, 70_500);
+      for (const peer of [l.client, l.server("a")]) peer.answer(peer.request("BYE"), 200);
+      await l.settle();
+      expect(of(l, "session.ended")[0]).toMatchObject({ durationMs: 70_000 }); // 0.70 and 0.133; 0.80 and 0.152 is too much
+      const { bill } = await billed(l);
+      expect(bill.totals).toEqual([{ currency: "EUR", amount: "0.70", tax: "0.13", due: "0.83" }]);
+      expect(bill.prepaid).toEqual({ currency: "EUR", paid: "0.83", balance: "0.02" });
+    });
+
+    it("is refused a charge that the balance covers without them only", async () => {
+      const l = await taxed("5");
+      const c = await call(l);
+      const info = async (seq: number, price: string) => {
+        l.server("a").backInDialog("INFO", c.at, c.answerOfServer, seq, {
+          type: CHARGE,
+          body: charge(String(seq), price),
+        });
+        await l.settle();
+        return (l.server("a").inbox.shift() as SipResponse).status;
+      };
+      expect(await info(1, "3.61")).toBe(402); // (0.60 + 3.61) * 1.19 = 5.0099
+      expect(await info(2, "3.60")).toBe(200); // 4.998
+      expect(l.credit.available()).toBe(0);
+      l.client.inDialog("BYE", c.invite, c.answer, 2);
+      l.server("a").answer(l.server("a").request("BYE"), 200);
+      await l.settle();
+      l.client.response(200);
+      const { bill } = await billed(l);
+      expect(bill.totals).toMatchObject([{ amount: "3.60", due: "4.28" }]);
+      expect(bill.prepaid).toMatchObject({ paid: "4.28", balance: "0.72" });
+    });
+
+    it("has charges covered with the taxes of their own time, as the bill will have them", async () => {
+      const l = await taxed("100", { tariff: { price: "0" } });
+      const c = await call(l);
+      const info = async (seq: number) => {
+        l.server("a").backInDialog("INFO", c.at, c.answerOfServer, seq, {
+          type: CHARGE,
+          body: charge(String(seq), "10"),
+        });
+        await l.settle();
+        l.server("a").response(200);
+      };
+      await info(1);
+      expect(l.credit.held()).toEqual([11.9]);
+      await l.core.directory.reload({ ...l.core.config, taxes: [{ ...vat, rate: "50" }] });
+      await info(2);
+      expect(l.credit.held()).toEqual([26.9]);
+      l.client.inDialog("BYE", c.invite, c.answer, 2);
+      l.server("a").answer(l.server("a").request("BYE"), 200);
+      await l.settle();
+      l.client.response(200);
+      const { bill } = await billed(l);
+      expect(bill.totals).toMatchObject([{ amount: "20.00", due: "26.90" }]);
+      expect(bill.prepaid).toMatchObject({ paid: "26.90", balance: "73.10" });
+    });
+
+    it("has them in what is held for charges to come", async () => {
+      const l = await taxed("10", { credit: { reserveCharges: "2.00" } });
+      await call(l);
+      expect(l.credit.held()).toEqual([3.09]); // 2.60 and 0.494
+    });
+
+    it("pays those that are in the prices with them, and no more", async () => {
+      const l = await taxed("10", { config: { taxes: [{ ...vat, included: true }] } });
+      await call(l);
+      expect(l.credit.held()).toEqual([0.6]);
+    });
+  });
+
   describe("whose app server charges", () => {
     const charged = async (l: Lab, c: Awaited<ReturnType<typeof call>>, seq: number, body: string) => {
       l.server("a").backInDialog("INFO", c.at, c.answerOfServer, seq, { type: CHARGE, body });
@@ -293,7 +386,7 @@ describe("a prepaid user", () => {
         l.client.response(200);
         expect(of(l, "charge.made")).toHaveLength(made);
         const { facts } = { facts: of(l, "session.ended").at(-1)!.session };
-        await l.credit.settle({ ...settle(l, facts.hold!), total: made * 5_000_000 });
+        await l.credit.settle(settle(l, facts.hold!, made * 5_000_000));
       }
       expect(l.credit.available()).toBe(0);
     });
@@ -519,16 +612,23 @@ describe("a prepaid user", () => {
     for (const event of ended) {
       const goods = of(l, "charge.made").filter(({ session }) => session.id === event.session.id).length * 330_000;
       const total = Math.round(timeOf(event) * 1e6) + goods;
-      await l.credit.settle({ ...settle(l, event.session.hold!), total });
+      await l.credit.settle(settle(l, event.session.hold!, total));
     }
     expect(l.credit.lowest).toBe(0);
     expect(l.credit.available()).toBeCloseTo(45 - time - goods, 6);
   });
 });
 
+/** Bills what was recorded, and makes the bill of the month. */
+async function billed(l: Lab) {
+  const { billing, credit, clock } = l;
+  for (const event of l.events) await billEvent({ store: { billing, credit }, clock, log: silent }, event);
+  return { bill: await makeBill({ billing, credit }, "alice", monthOf(clock.wall())) };
+}
+
 const timeOf = ({ session, durationMs }: SessionEnded) => Number(rateDuration(session.tariff!, durationMs).units) / 100;
 
-const settle = (l: Lab, hold: string) => ({
-  ...{ user: "alice", hold, session: "s", total: 0, close: true },
-  ...{ at: l.clock.wall(), until: l.clock.wall() },
+const settle = (l: Lab, hold: string, amount: number) => ({
+  ...{ user: "alice", hold, session: "s" },
+  totals: [{ amount, at: l.clock.wall() }],
 });

@@ -1,7 +1,7 @@
+import { makeBill } from "../../src/charging/bill.ts";
 import { billEvent } from "../../src/charging/billing.ts";
-import type { Entry } from "../../src/charging/billing-store.ts";
-import { microsUp } from "../../src/charging/credit-store.ts";
-import { add, money, zero } from "../../src/charging/money.ts";
+import { micros } from "../../src/charging/credit-store.ts";
+import { money } from "../../src/charging/money.ts";
 import type { Lab } from "../relay/harness.ts";
 
 const EVERY_MS = 700;
@@ -48,24 +48,16 @@ export class Biller {
     const { credit, billing } = this.lab;
     const { available, holds } = credit.accounts.get(USER)!;
     const faults = Object.entries(holds).map(([hold, { amount }]) => `hold ${hold} keeps ${amount} of the balance`);
-    let left = money(paidIn, "EUR");
-    for (const { amount, currency } of await everyEntry(billing, USER))
-      if (currency !== "") left = add(left, negated(amount));
-    if (microsUp(left) !== available) faults.push(`the balance is ${available}, and should be ${microsUp(left)}`);
-    if (credit.lowest < -microsUp(money(interval, "EUR")))
+    let left = micros(money(paidIn, "EUR"));
+    for (const month of ["2026-01", "2026-02"]) {
+      const { totals, prepaid } = await makeBill({ billing, credit }, USER, month);
+      const due = totals[0]?.due ?? "0.00";
+      if (prepaid!.paid !== due) faults.push(`on the bill of ${month} ${due} are due and ${prepaid!.paid} paid`);
+      left -= micros(money(due, "EUR"));
+    }
+    if (left !== available) faults.push(`the balance is ${available}, and should be ${left}`);
+    if (credit.lowest < -micros(money(interval, "EUR")))
       faults.push(`the balance was at ${credit.lowest}: more than an interval below zero`);
     return faults;
   }
-}
-
-const negated = (amount: string) => {
-  const value = money(amount, "EUR");
-  return { ...zero("EUR"), units: -value.units, scale: value.scale };
-};
-
-async function everyEntry(billing: Lab["billing"], user: string): Promise<Entry[]> {
-  const entries: Entry[] = [];
-  for (const month of ["2026-01", "2026-02"])
-    entries.push(...(await billing.entries(user, month, { limit: Number.MAX_SAFE_INTEGER, after: undefined })).entries);
-  return entries;
 }

@@ -45,7 +45,7 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
   const complaints: string[] = [];
   const around = { clock, chance, random, relay: RELAY };
   const names = Array.from({ length: chance.between(1, 5) }, (_, i) => `server${i + 1}`);
-  const config = configuration(chance, names);
+  const config = { ...configuration(chance, names), taxes: TAXES[seed % TAXES.length]! };
   const { services } = config;
   const balance = chance.percent(40) ? chance.of(["0.05", "0.30", "2.00", "50.00"]) : undefined;
   const l = await lab({
@@ -93,7 +93,7 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
       .filter((line) => !(diskFull && /put on record/.test(line)))
       .map((line) => `the relay complained: ${line}`),
     ...(l.core.counters.crashed > 0 ? [`${l.core.counters.crashed} sessions failed by a fault of the relay`] : []),
-    ...(balance === undefined ? [] : await biller.misbalanced(balance, "0.10")),
+    ...(balance === undefined ? [] : await biller.misbalanced(balance, "0.13")),
     ...misbilled(
       l,
       servers,
@@ -107,6 +107,11 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
   const exhausted = l.core.counters.creditExhausted + l.core.counters.creditRefused;
   return { seed, faults, sessions, charges, changes, moves, exhausted, events: l.events.length, trace: network.trace };
 }
+
+/** On top of the prices, in them, both, and none. */
+const VAT = { id: "vat", rate: "19", included: false };
+const LEVY = { id: "levy", rate: "7.7", included: true };
+const TAXES = [[], [VAT], [LEVY], [VAT, { ...LEVY, services: [SERVICES[0]!] }]];
 
 function configuration(chance: Chance, names: readonly string[]) {
   const services = SERVICES.map((id) => ({
