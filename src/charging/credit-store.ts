@@ -48,7 +48,7 @@ export interface CreditAccount {
 /** One movement of a balance: written once and never changed. A correction is a further one. */
 export interface LedgerEntry {
   readonly user: string;
-  /** Unique for the user: `topup:<id>`, `correction:<id>`, `session:<hold>:<n>`. */
+  /** Unique for the user: `topup:<id>`, `correction:<id>`, `session:<hold>:<n>`, `bill:<id of the entry on the bill>`. */
   readonly id: string;
   readonly at: number;
   readonly kind: "topup" | "correction" | "session";
@@ -56,6 +56,8 @@ export interface LedgerEntry {
   readonly amount: Micros;
   readonly currency: string;
   readonly reason?: string;
+  /** Of kind `correction`: the one on the bill that it is for. */
+  readonly entry?: string;
   /** Of kind `session`: the hold and the session that it was for. */
   readonly hold?: string;
   readonly session?: string;

@@ -88,7 +88,7 @@ function originOf({ call, previous }: SessionFacts): Pick<TimeEntry, "call" | "p
 
 /** The line for what the operator puts right. */
 export function correctionEntry(event: CorrectionMade): CorrectionEntry {
-  const { id, at, session, currency, amount, reason, of, corrects, terms } = event;
+  const { id, at, session, currency, amount, reason, of, corrects, terms, prepaid } = event;
   return {
     kind: "correction",
     id,
@@ -101,6 +101,7 @@ export function correctionEntry(event: CorrectionMade): CorrectionEntry {
     currency,
     amount,
     ...(terms && { terms }),
+    ...(prepaid && { prepaid }),
     reason,
     of,
     ...(corrects !== undefined && { corrects }),

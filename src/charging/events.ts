@@ -133,6 +133,8 @@ export interface CorrectionMade {
   readonly of: "time" | "items";
   /** Those of the entry that it puts right; where it names none, those of the time at which it is made. */
   readonly terms?: Terms;
+  /** It goes into the user's balance. */
+  readonly prepaid?: true;
   /** Id of the entry that it puts right. */
   readonly corrects?: string;
 }

@@ -5,7 +5,7 @@ import { formatAmount } from "./money.ts";
 /** What a prepaid user's balance has to do with a bill. Amounts are exact decimal strings. */
 export interface PrepaidLine {
   readonly currency: string;
-  /** What sessions took out of the balance for what stands on the bill of that month (UTC). */
+  /** What sessions, and corrections on the bill, took out of the balance for what stands on the bill of that month (UTC). */
   readonly paid: string;
   /** What is in it now, holds of running sessions included. */
   readonly balance: string;
@@ -26,7 +26,7 @@ export async function prepaidLine(
   let after: string | undefined;
   do {
     const page = await credit.ledger(user, { ...span, after, limit: PAGE });
-    for (const { kind, amount } of page.entries) if (kind === "session") paid -= amount;
+    for (const { kind, amount, entry } of page.entries) if (kind === "session" || entry !== undefined) paid -= amount;
     after = page.next;
   } while (after !== undefined);
   const { currency } = account;

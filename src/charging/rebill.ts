@@ -2,10 +2,12 @@ import { isDeepStrictEqual } from "node:util";
 import { allPages } from "./bill.ts";
 import type { ArchivedEvent, BillingStore, Entry, MonthTotal } from "./billing-store.ts";
 import { isSameCharge, isSameNumber } from "./charge-fields.ts";
+import type { CreditStore } from "./credit-store.ts";
 import { correctionEntry, entryFor } from "./entries.ts";
 import { accountEvents } from "./events.ts";
 import { compare, money } from "./money.ts";
 import { Sums, sumKey } from "./month-total.ts";
+import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
 
 /** Where the store and the archived events differ. */
 export type Difference =
@@ -31,6 +33,8 @@ export interface RebillOptions {
   readonly user?: string | undefined;
   /** Writes the entries that are missing; nothing that is there is changed. */
   readonly write: boolean;
+  /** Where the balances are that pay for what is written. */
+  readonly credit?: CreditStore | undefined;
   readonly onDifference: (difference: Difference) => void;
 }
 
@@ -66,6 +70,8 @@ class Run {
   private readonly options: RebillOptions;
   private readonly explained = new Set<string>();
   private readonly users = new Map<string, Sums>();
+  /** Prepaid sessions of the events that were read last. */
+  private readonly prepaid = new Map<string, PrepaidSession>();
 
   constructor(billing: BillingStore, options: RebillOptions) {
     this.billing = billing;
@@ -77,6 +83,7 @@ class Run {
     let after: string | undefined;
     do {
       const page = await this.billing.archived(month, { after, limit: PAGE });
+      this.prepaid.clear();
       await this.compare(page.events.flatMap((event) => this.entries(event)));
       after = page.next;
     } while (after !== undefined);
@@ -92,6 +99,8 @@ class Run {
       const entry = entryFor(part);
       if (!entry.ok) this.differs({ kind: "unreadable", event, reason: entry.error });
       else if (entry.value) found.push(...this.fresh(entry.value));
+      const { id: session, user: payer, hold } = part.session ?? {};
+      if (hold !== undefined) this.prepaid.set(session, { session, user: payer, hold });
     }
     return found;
   }
@@ -119,6 +128,10 @@ class Run {
     if (!this.options.write || missing.length === 0) return;
     await this.billing.write({ accounts: [], entries: missing });
     this.result.written += missing.length;
+    const { credit } = this.options;
+    const paid = new Map(missing.flatMap(({ session }) => [[session, this.prepaid.get(session)] as const]));
+    const sessions = [...paid.values()].filter((one) => one !== undefined);
+    if (credit && sessions.length > 0) await settleEnded({ billing: this.billing, credit }, sessions, Date.now());
   }
 
   async fromEntries(): Promise<void> {

@@ -2,10 +2,12 @@ import { randomUUID } from "node:crypto";
 import type { Command } from "commander";
 import type { CorrectionEntry, Entry } from "../charging/billing-store.ts";
 import { isSameNumber } from "../charging/charge-fields.ts";
+import { fromMicros, MAX_MICROS, type Micros } from "../charging/credit-store.ts";
 import { isCurrency } from "../charging/currency.ts";
 import { correctionEntry } from "../charging/entries.ts";
 import { type CorrectionMade, correctionId } from "../charging/events.ts";
-import { formatAmount, parseMoney } from "../charging/money.ts";
+import { formatAmount, formatMoney, money, parseMoney } from "../charging/money.ts";
+import { SessionCost } from "../charging/session-cost.ts";
 import type { Terms } from "../charging/terms.ts";
 import type { Config } from "../config/schema.ts";
 import { AppliedTerms } from "../directory/applied-terms.ts";
@@ -45,6 +47,7 @@ export function addCorrectCommand(program: Command, io: Io): void {
       "after",
       `
 What is on a bill is never changed. The ids of entries are in: tollgate bill USER --csv
+A correction has the taxes of the entry that it puts right, else those of now. Where the user pays in advance it goes into the balance, with its taxes.
 
 Example:
   $ tollgate correct alice --amount -5.00 --currency EUR --reason "bottle was broken" --id ticket-4711`,
@@ -55,6 +58,8 @@ Example:
         const { entry, isNew } = await correct(store, config, user, options, Date.now());
         const what = `${entry.amount} ${entry.currency} on the bill of ${entry.user} for ${entry.month}`;
         io.out(isNew ? `${entry.id}: ${what}\n` : `${entry.id} is there already: ${what}\n`);
+        const paid = await intoBalance(store, entry);
+        if (paid !== 0) io.out(`in the balance of ${user}: ${formatMoney(fromMicros(paid, entry.currency))}\n`);
       });
     });
 }
@@ -69,6 +74,31 @@ async function correct(store: Store, config: Config, user: string, options: Corr
   if (stored?.kind !== "correction" || !isSame(stored, entry))
     throw new CliError(`${entry.id} is there already, and says something else: use another --id`);
   return { entry: stored, isNew: before === undefined };
+}
+
+/** What it is in the user's balance: with its taxes, as the bill has it. Done twice, it is there once. */
+async function intoBalance(store: Store, entry: CorrectionEntry): Promise<Micros> {
+  const amount = entry.prepaid ? -costOf(entry) : 0;
+  if (amount === 0) return 0;
+  const { user, id, at, currency, reason } = entry;
+  const posted = await store.credit?.post({
+    ...{ user, id: `bill:${id}`, at, kind: "correction", amount, currency, reason, entry: id },
+  });
+  if (posted !== "posted" && posted !== "repeated")
+    throw new CliError(
+      `it is on the bill, and cannot be in the balance: ${posted}; see: tollgate credit adjust --help`,
+    );
+  return amount;
+}
+
+function costOf({ amount, currency, terms, at }: Pick<Entry, "amount" | "currency" | "terms" | "at">): Micros {
+  return new SessionCost(currency).add(money(amount, currency), terms?.taxes, at).total;
+}
+
+/** Whether it is the balance's: what it corrects was paid from there; or, where it corrects no entry, the user pays in advance. */
+async function isPrepaid(store: Store, user: string, corrected: Entry | undefined, currency: string): Promise<boolean> {
+  const pays = corrected ? corrected.prepaid : (await store.users.get(user))?.prepaid;
+  return pays !== undefined && (await store.credit?.account(user))?.currency === currency;
 }
 
 async function correctionOf(
@@ -93,6 +123,12 @@ async function correctionOf(
   const service = corrected?.service ?? named("--service", options.service ?? "", 64);
   const appServer = corrected?.appServer ?? named("--app-server", options.appServer ?? "", 64);
   const terms = corrected ? corrected.terms : await termsNow(store, config, service, appServer);
+  const prepaid = await isPrepaid(store, user, corrected, currency);
+  if (
+    prepaid &&
+    Math.abs(costOf({ amount: formatAmount(amount.value), currency, at, ...(terms && { terms }) })) >= MAX_MICROS
+  )
+    throw new CliError("--amount: more than a balance can hold", EXIT.usage);
   return {
     type: "correction.made",
     id: correctionId(named("--id", options.id ?? randomUUID(), 128)),
@@ -103,6 +139,7 @@ async function correctionOf(
     reason: named("--reason", options.reason, 200),
     of: isTime(corrected, options) ? "time" : "items",
     ...(terms && { terms }),
+    ...(prepaid && { prepaid }),
     ...(corrected && { corrects: corrected.id }),
   };
 }

@@ -31,8 +31,8 @@ Example:
       const onDifference = (difference: Difference) => {
         if (shown++ < MAX_SHOWN) io.out(`${describe(difference)}\n`);
       };
-      const result = await withStore(config, ({ billing }) =>
-        rebill(billing, { month, user, write: !dryRun, onDifference }),
+      const result = await withStore(config, ({ billing, credit }) =>
+        rebill(billing, { month, user, write: !dryRun, credit, onDifference }),
       );
       const { events, entries, written, differences } = result;
       if (shown > MAX_SHOWN) io.out(`and ${shown - MAX_SHOWN} more\n`);

@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
+import { makeBill } from "../../src/charging/bill.ts";
 import { startBilling } from "../../src/charging/billing.ts";
 import { correctionEntry } from "../../src/charging/entries.ts";
 import { type ChargingEvent, type CorrectionMade, sessionChanged, sessionEnded } from "../../src/charging/events.ts";
 import { type Difference, type RebillOptions, rebill } from "../../src/charging/rebill.ts";
+import { settleEnded } from "../../src/charging/settle-credit.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { MemoryCredit } from "./memory-credit.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { aCharge, facts, JANUARY, numbers, shuffled, silent, wholeSession } from "./samples.ts";
 
@@ -64,6 +67,24 @@ describe("bills are made again from the events", () => {
     expect(await run(store)).toMatchObject({ entries: 13, differences: 0, written: 0 });
     expect(store.lines.get("s9a:ended")).toMatchObject({ durationMs: 30_000, call: "c1" });
     expect(store.lines.get("s9b:ended")).toMatchObject({ previous: { session: "s9a", by: "change" } });
+  });
+
+  it("and what is written to a prepaid user's bill is taken out of the balance, as far as it was not", async () => {
+    const paid = { hold: "h1", terms: { taxes: [{ id: "vat", rate: "19", included: false }] } };
+    const events = wholeSession(facts({ ...paid, id: "p1" }), 61_000, [aCharge(), aCharge({ id: "2" })]);
+    const store = await billed(events);
+    const credit = new MemoryCredit();
+    await credit.pay("alice", "100");
+    store.lines.delete("p1:charge:teacher-1:2");
+    await settleEnded({ billing: store, credit }, [{ user: "alice", session: "p1", hold: "h1" }], JANUARY);
+    expect(credit.available()).toBe(69.71); // (25.00 + 0.45) * 1.19
+    expect(await run(store, { credit })).toMatchObject({ written: 0 });
+    expect(credit.available()).toBe(69.71);
+    expect(await run(store, { credit, write: true })).toMatchObject({ written: 1 });
+    expect(credit.available()).toBe(39.96); // (50.00 + 0.45) * 1.19
+    const { totals, prepaid } = await makeBill({ billing: store, credit }, "alice", "2026-01");
+    expect(prepaid!.paid).toBe(totals[0]!.due);
+    expect(await run(store, { credit, write: true })).toMatchObject({ differences: 0 });
   });
 
   it("keeps each event that puts something on a bill once, though it was billed again and again", async () => {

@@ -1,6 +1,11 @@
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Bill } from "../../src/charging/bill.ts";
+import { billEvent } from "../../src/charging/billing.ts";
+import { monthOf, monthSpan } from "../../src/charging/billing-store.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
+import { systemClock } from "../../src/support/clock.ts";
+import { aCharge, facts, silent, wholeSession } from "../charging/samples.ts";
 import { Terminal } from "./terminal.ts";
 
 let terminal: Terminal;
@@ -39,6 +44,58 @@ describe("tollgate credit", () => {
     await tollgate("user add bob --replace");
     expect((await tollgate("user list")).out).toContain("prepaid in EUR");
     expect((await tollgate("credit open bob --currency USD")).err).toContain("EUR already");
+  });
+
+  describe("and corrections on the bill of what was paid from it", () => {
+    const vat = { taxes: [{ id: "vat", rate: "19", included: false }] };
+    const bill = async () => JSON.parse((await tollgate("bill alice --json")).out) as Bill;
+    beforeEach(async () => {
+      terminal.write("tollgate.yaml", "taxes: [{ id: vat, rate: 21 }]");
+      await tollgate("user add alice --prepaid EUR --balance 20.00");
+      const store = await openEmbeddedStore(join(terminal.folder, "data", "store"));
+      const how = { store, clock: systemClock, log: silent };
+      const session = facts({ hold: "h1", terms: vat });
+      for (const event of wholeSession(
+        session,
+        61_000,
+        [aCharge({ unitPrice: "2.00" })],
+        Math.max(Date.now() - 100_000, monthSpan(monthOf(Date.now())).from),
+      ))
+        await billEvent(how, event);
+      await store.close();
+    });
+    const agree = async () => {
+      const { totals, prepaid } = await bill();
+      expect(prepaid!.paid).toBe(totals[0]!.due);
+      expect(Number(prepaid!.balance)).toBeCloseTo(20 - Number(totals[0]!.due), 9);
+      return totals[0]!.due;
+    };
+
+    it("goes into the balance with the taxes of the entry, once for each id", async () => {
+      expect(await agree()).toBe("5.30"); // 4.45 and 0.8455
+      const correct = "correct alice --amount -1.99 --reason broken --entry s1:charge:teacher-1:1 --id t1";
+      for (let i = 0; i < 2; i++) {
+        const { code, out } = await tollgate(correct);
+        expect(code).toBe(0);
+        expect(out).toMatch(/\nin the balance of alice: 2\.37 EUR\n$/);
+      }
+      expect(await agree()).toBe("2.93");
+      expect((await tollgate("credit show alice")).out).toMatch(/correction +2\.37 +broken/);
+      expect((await tollgate("rebill --dry-run")).code).toBe(0);
+    });
+
+    it("goes there too where no entry is named, with the taxes of now", async () => {
+      await tollgate("correct alice --amount 1.00 --currency EUR --reason forgotten");
+      expect(await agree()).toBe("6.51");
+    });
+
+    it("does not of what was not paid from it, nor in another currency", async () => {
+      await tollgate("correct alice --amount 1.00 --currency USD --reason forgotten");
+      expect((await bill()).totals.map(({ due }) => due)).toEqual(["5.30", "1.21"]);
+      expect((await bill()).prepaid!.balance).toBe("14.70");
+      expect((await tollgate("correct alice --amount 99999999999 --currency EUR --reason typo")).code).toBe(2);
+      await agree();
+    });
   });
 
   it("says on the bill what was paid from the balance", async () => {
