@@ -19,6 +19,8 @@ export interface AnswerOptions {
  */
 export class Answer implements TimerOwner {
   readonly seq: number;
+  /** It is the one that makes the dialog. */
+  readonly opens: boolean;
   private readonly options: AnswerOptions;
   private timer: Timer;
   private intervalMs: number;
@@ -28,6 +30,7 @@ export class Answer implements TimerOwner {
     const { transaction, response, durations, clock, timers } = options;
     this.options = options;
     this.seq = transaction.request.cseq?.number ?? 0;
+    this.opens = transaction.request.toTag === undefined;
     this.intervalMs = durations.t1Ms;
     this.giveUpAt = clock.monotonic() + 64 * durations.t1Ms;
     transaction.respond(response);

@@ -3,7 +3,6 @@ import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
-import { Answer } from "./answer.ts";
 import type { Border } from "./border.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
@@ -42,8 +41,13 @@ export class Change implements ClientTransactionUser, UnderWay {
   private readonly moves: number;
   private readonly wanted: ServiceDecision | undefined;
   private towards: ClientTransaction | undefined;
+  /** The other end has answered an INVITE with a 2xx. */
+  private accepted = false;
   private answered = false;
-  private acknowledged: SipRequest | undefined;
+  /** The session is over: nobody waits for its answer, which is to be acknowledged all the same. */
+  private aborted = false;
+  /** The ACK that answers a 2xx that comes again; null: one without a body. */
+  private acknowledged: SipRequest | null | undefined;
 
   constructor(
     session: Session,
@@ -66,6 +70,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     transaction.onCancel = () => this.towards?.cancel();
     this.target.send(request, this, (started) => {
       this.towards = started;
+      if (this.aborted) started.cancel();
     });
   }
 
@@ -74,29 +79,26 @@ export class Change implements ClientTransactionUser, UnderWay {
   }
 
   final(response: SipResponse): void {
+    const success = response.status < 300;
     if (this.answered) {
-      // A repeated 2xx: its ACK was lost, or has not come from the other end yet (RFC 3261 §13.2.2.4).
-      if (this.acknowledged) this.ack(this.acknowledged);
+      // It came again: its ACK was lost, or has not come from the other end yet (RFC 3261 §13.2.2.4). Or it comes after BYE (RFC 5407 §3.2.3).
+      if (success && this.aborted) this.acknowledged ??= null;
+      if (success && this.acknowledged !== undefined) this.ack(this.acknowledged);
       return;
     }
     this.answered = true;
-    const success = response.status < 300;
+    if (success && this.transaction.request.method === "INVITE") this.accepted = true;
     if (success) {
       this.source.moveTo(this.transaction);
       this.target.refresh(response);
     }
     if (success && this.transaction.request.method === "INVITE") {
-      this.source.answer = new Answer({
-        transaction: this.transaction,
-        response: this.relayed(response),
-        durations: this.session.core.config.timers,
-        clock: this.session.core.clock,
-        timers: this.session.core.timers,
-        onAck: (ack) => {
-          this.ack(ack);
+      this.source.answerUntilAck(this.transaction, this.relayed(response), {
+        acknowledged: (ack) => {
+          if (this.acknowledged === undefined) this.ack(ack);
           this.done(true);
         },
-        onSilence: () => this.session.end("no ACK to a re-INVITE"),
+        silent: () => this.session.end("no ACK to a re-INVITE"),
       });
       return;
     }
@@ -121,9 +123,14 @@ export class Change implements ClientTransactionUser, UnderWay {
     if (this.target.moves === this.moves) this.session.lost(this.target.side, why);
   }
 
-  /** The session ends while the change is under way (RFC 3261 §15.1.2). */
+  /**
+   * The session ends while the change is under way (RFC 3261 §15.1.2). An answer that this end has is repeated until it acknowledges that; the
+   * other end hears its ACK now, since BYE follows.
+   */
   abort(): void {
-    this.source.answer?.stop();
+    this.aborted = true;
+    if (this.accepted && this.acknowledged === undefined) this.ack(null);
+    else if (!this.answered) this.towards?.cancel(); // so that it ends, whatever the other end makes of the BYE
     this.fail(487);
   }
 
@@ -140,9 +147,13 @@ export class Change implements ClientTransactionUser, UnderWay {
     if (!agreed || !this.wanted) this.session.actor.send({ type: "change.done" });
   }
 
-  private ack(ack: SipRequest): void {
+  private ack(ack: SipRequest | null): void {
+    if (this.transaction.request.method !== "INVITE") return;
     this.acknowledged = ack;
-    this.target.sendAck(this.seq, (relayed) => this.session.charges.passOn(ack, relayed, this.target.side));
+    this.target.sendAck(
+      this.seq,
+      ack ? (relayed) => this.session.charges.passOn(ack, relayed, this.target.side) : undefined,
+    );
   }
 
   /** The other end's answer as this end gets it: with the relay's Contact, and no charges. */

@@ -52,6 +52,24 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
   };
 }
 
+/** The dialog that a 2xx to an INVITE of ours makes, from what stands in it alone (RFC 3261 §12.1.2). */
+export function dialogOf(response: SipResponse): Dialog {
+  const dialog: Dialog = {
+    callId: response.callId,
+    localTag: response.fromTag ?? "",
+    remoteTag: "",
+    local: response.headers.get("from") ?? "",
+    remote: "",
+    remoteTarget: "",
+    routes: NO_ROUTES,
+    localSeq: response.cseq?.number ?? 0,
+    remoteSeq: -1,
+    contact: "",
+  };
+  confirmDialog(dialog, response);
+  return dialog;
+}
+
 /**
  * Takes over what the peer's answer to our INVITE says of the dialog (RFC 3261 §12.1.2). False where it has no Contact that can be used: then the
  * peer is reached where it was asked.

@@ -16,6 +16,7 @@ import type { Session } from "./session.ts";
 
 export function relayBye(session: Session, event: SessionEventOf<"bye">, context: SessionContext): void {
   session.bye = event.payload as ServerTransaction;
+  session.leg(event.from)?.hungUp();
   if (event.from === "client") session.transfer?.clientLeft();
   session.change?.abort();
   const to = context.leaving[0]!;
@@ -68,23 +69,28 @@ function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): v
     failed();
     return;
   }
-  const bye = leg.request("BYE");
-  fill(bye);
   session.serverOwes ||= to === "server";
-  leg.send(bye, {
-    final: (response) => {
-      over();
-      if (session.closed) collectLate(session, to, response);
-      else actor.send({ type: "bye.answered", by: to, at: session.now(), payload: response });
-    },
-    timeout: failed,
-    transportError: failed,
+  leg.whenAcknowledged(() => {
+    if (leg.over) return failed(); // it has hung up meanwhile, and waits for nothing of the relay's
+    leg.over = true;
+    const bye = leg.request("BYE");
+    fill(bye);
+    leg.send(bye, {
+      final: (response) => {
+        over();
+        if (session.closed) collectLate(session, to, response);
+        else actor.send({ type: "bye.answered", by: to, at: session.now(), payload: response });
+      },
+      timeout: failed,
+      transportError: failed,
+    });
   });
 }
 
 /** A BYE for which there is nothing left to do but to answer it: when what it charges is on disk, since a 200 would promise that. */
 export function answerBye(session: Session, event: SessionEventOf<"bye">): void {
   const bye = event.payload as ServerTransaction;
+  session.leg(event.from)?.hungUp();
   const charges = event.from === "server" ? session.charges.collect(bye.request) : undefined;
   if (charges) session.core.ending.add(charges.then((outcome) => answerCharges(bye, outcome)));
   else reply(bye, 200);

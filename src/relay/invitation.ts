@@ -9,13 +9,13 @@ import type { Destination } from "../transport/types.ts";
 import type { Core } from "./core.ts";
 import { confirmDialog, type Dialog } from "./dialog.ts";
 import { Leg } from "./leg.ts";
-import { IGNORED } from "./outcomes.ts";
 import { ALLOW, passForeignCredentials, passReliability, recvInfoWithCharges, withoutPassword } from "./passing.ts";
 import { Reliable } from "./reliable.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 import type { Asking, Session } from "./session.ts";
 import { callIdOf } from "./session-names.ts";
 import { whySilent } from "./silence.ts";
+import { acknowledgeUnwanted } from "./unwanted.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 
@@ -55,6 +55,10 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
   }
 
+  get hasEarlyDialog(): boolean {
+    return this.early !== undefined;
+  }
+
   /** A request is to go to the app server before its 2xx: the dialog is the one of its first provisional answer (RFC 3261 §12.1.2). */
   openEarlyDialog(): void {
     const { dialog } = this.leg;
@@ -82,10 +86,10 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     session.actor.send({ type: "server.silent", failure: { status: 408 } });
   }
 
-  /** The session is over: the transaction does what the protocol still asks of it alone. */
+  /** The session is over: the transaction does what the protocol still asks of it alone, and each 2xx that still comes is acknowledged. */
   close(): void {
     this.stop();
-    this.transaction?.abandon();
+    this.transaction?.abandon(this.leg.confirmed ? this.leg.dialog.remoteTag : undefined);
   }
 
   provisional(response: SipResponse): void {
@@ -117,7 +121,8 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
       if (response.toTag === dialog.remoteTag) {
         if (this.acknowledged !== undefined) this.ackAgain();
       } else {
-        this.refuseStray(response);
+        // Its side forked and another of its ends answered too: a session has one.
+        acknowledgeUnwanted(this.core, response, this.transaction!.flow, true);
       }
       return;
     }
@@ -153,15 +158,6 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 
   private failed(status: number): void {
     this.session.actor.send({ type: "server.failure", failure: { status } });
-  }
-
-  /** The app server's side forked and another of its ends answered too: a session has one; the other is ended (RFC 3261 §13.2.2.4). */
-  private refuseStray(response: SipResponse): void {
-    const { dialog } = this.leg;
-    const leg = new Leg(this.core, this.session, "server", { ...dialog }, false);
-    leg.confirm(response);
-    leg.sendAck(this.seq);
-    leg.send(leg.request("BYE"), IGNORED);
   }
 
   private ackAgain(): void {

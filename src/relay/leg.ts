@@ -5,7 +5,7 @@ import type { TimerHandle } from "../support/clock.ts";
 import { shown } from "../support/peer-log.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import type { Destination, Flow } from "../transport/types.ts";
-import type { Answer } from "./answer.ts";
+import { Answer } from "./answer.ts";
 import { isKnown, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
 import type { Core } from "./core.ts";
 import { confirmDialog, type Dialog, nextHop, refreshTarget, requestWithin, takeWay } from "./dialog.ts";
@@ -33,6 +33,12 @@ export class Leg {
   /** From where the client was heard of last, where that is not by its connection. */
   private elsewhere: WayBack | undefined;
   private returnTimer: TimerHandle;
+  /** BYE was sent or came: nothing new passes in this dialog (RFC 3261 §15). */
+  over = false;
+  /** Its session is over. It may still be heard of: an ACK that is awaited. */
+  closed = false;
+  /** Sends the BYE that waits for that ACK. */
+  private waiting: (() => void) | undefined;
   private readonly core: Core;
 
   /** `listens`: messages of this dialog come here. A stray dialog is only spoken in, to end it. */
@@ -76,6 +82,52 @@ export class Leg {
       },
       () => undefined,
     );
+  }
+
+  /** Sends a 2xx to the peer's INVITE and repeats it until its ACK comes, also when the session is over by then (RFC 3261 §13.3.1.4). */
+  answerUntilAck(
+    transaction: ServerTransaction,
+    response: SipResponse,
+    told: { acknowledged(ack: SipRequest): void; silent(): void },
+  ): void {
+    const { config, clock, timers } = this.core;
+    this.answer = new Answer({
+      transaction,
+      response,
+      durations: config.timers,
+      clock,
+      timers,
+      onAck: told.acknowledged,
+      onSilence: () => {
+        this.answer = undefined;
+        told.silent();
+        this.answered();
+      },
+    });
+  }
+
+  /** The ACK of our 2xx. */
+  acknowledged(ack: SipRequest): void {
+    const { answer } = this;
+    if (!answer) return;
+    this.answer = undefined;
+    answer.acknowledged(ack);
+    this.answered();
+  }
+
+  /**
+   * Calls `sendBye` when the 2xx that made the dialog does not wait for its ACK: now, when that comes, or after 64*T1 (RFC 3261 §15). It may find by
+   * then that the peer has hung up itself.
+   */
+  whenAcknowledged(sendBye: () => void): void {
+    if (this.answer?.opens && !this.over) this.waiting = sendBye;
+    else sendBye();
+  }
+
+  /** The peer's BYE came: what waited for its ACK waits no longer. */
+  hungUp(): void {
+    this.over = true;
+    this.proceed();
   }
 
   /** The peer's first 2xx: from now on the dialog is confirmed (RFC 3261 §12.1.2). */
@@ -148,7 +200,7 @@ export class Leg {
     this.returned();
     if (before === dialog.flow) return;
     if (before) this.leaveFlow(before);
-    if (dialog.flow) this.joinFlow(dialog.flow);
+    if (dialog.flow && !this.closed) this.joinFlow(dialog.flow);
   }
 
   /** Takes the number of a request of the peer; false where it is older than one taken before (RFC 3261 §12.2.2). */
@@ -169,10 +221,27 @@ export class Leg {
   }
 
   close(): void {
-    this.answer?.stop();
-    this.core.legs.delete(this.dialog.localTag);
+    this.closed = true;
+    // The client's own INVITE waits for an answer, and its ACK for being heard; the relay's INVITE to a client (M23) does not.
+    if (!this.answer || !this.confirmed) this.forget();
     this.core.clock.clearTimeout(this.returnTimer);
     if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
+  }
+
+  private answered(): void {
+    if (this.closed) this.forget();
+    this.proceed();
+  }
+
+  private proceed(): void {
+    const { waiting } = this;
+    this.waiting = undefined;
+    waiting?.();
+  }
+
+  private forget(): void {
+    this.answer?.stop();
+    this.core.legs.delete(this.dialog.localTag);
   }
 
   private joinFlow(flow: Flow): void {

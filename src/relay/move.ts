@@ -24,7 +24,8 @@ const GONE = { status: 481, reason: "No Such Dialog" };
 /** The client's half of a session that a header names, of this user; whoever is not that user learns nothing. */
 export function findClientLeg(core: Core, { callId, receiverTag, senderTag }: DialogName): Leg | undefined {
   const leg = core.legs.get(receiverTag);
-  if (leg?.side !== "client" || leg.dialog.callId !== callId || leg.dialog.remoteTag !== senderTag) return undefined;
+  if (leg?.side !== "client" || leg.closed || leg.dialog.callId !== callId || leg.dialog.remoteTag !== senderTag)
+    return undefined;
   return leg;
 }
 

@@ -21,6 +21,7 @@ export class Reinvitation implements ClientTransactionUser {
   private readonly seq: number;
   private transaction: ClientTransaction | undefined;
   private answered = false;
+  private closed = false;
   /** The ACK that answers a repeated 2xx. */
   private acknowledged: { readonly from: SipRequest | undefined } | undefined;
 
@@ -50,11 +51,14 @@ export class Reinvitation implements ClientTransactionUser {
     this.leg.sendAck(this.seq, from && ((ack) => this.second.core.border.pass(from, ack, "server")));
   }
 
+  /** The part that it asks for is over. A 2xx is acknowledged all the same, whenever it comes (RFC 3261 §13.2.2.4). */
   close(): void {
-    this.transaction?.abandon();
+    this.closed = true;
+    if (!this.answered) this.cancel();
   }
 
   /** The dialog is there: nothing is early about it. */
+  readonly hasEarlyDialog = false;
   openEarlyDialog(): void {}
 
   provisional(response: SipResponse): void {
@@ -68,6 +72,10 @@ export class Reinvitation implements ClientTransactionUser {
       return;
     }
     this.answered = true;
+    if (this.closed) {
+      if (response.status < 300) this.ack(undefined);
+      return;
+    }
     if (response.status < 300) {
       leg.refresh(response);
       second.answered(response);
@@ -79,11 +87,13 @@ export class Reinvitation implements ClientTransactionUser {
   }
 
   timeout(): void {
+    if (this.closed) return;
     this.failed(this.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
     this.first.lost("server", `no answer to ${this.method}`);
   }
 
   transportError(reason: string): void {
+    if (this.closed) return;
     this.failed(503);
     this.first.lost("server", reason);
   }

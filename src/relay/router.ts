@@ -15,6 +15,7 @@ import { takeReferInside, takeReferOutside, takeSubscribe } from "./referring.ts
 import { reply } from "./reply.ts";
 import { ClientRequest, challengeHeaders } from "./request.ts";
 import { wantedService } from "./service-change.ts";
+import { acknowledgeUnwanted } from "./unwanted.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
 const KNOWN = new Set<string>([...METHODS, "REGISTER", "PUBLISH"]);
@@ -90,11 +91,13 @@ export class Router implements TransactionUser {
   /** An ACK for a 2xx of ours: it belongs to the answer that waits for it. */
   ack(ack: SipRequest, flow: Flow): void {
     const leg = this.legOf(ack, ack.toTag);
-    const answer = leg?.answer;
-    if (!leg || !answer || answer.seq !== ack.cseq?.number) return;
-    leg.answer = undefined;
+    if (!leg?.answer || leg.answer.seq !== ack.cseq?.number) return;
     leg.heard({ request: ack, flow });
-    answer.acknowledged(ack);
+    leg.acknowledged(ack);
+  }
+
+  unwanted(response: SipResponse, flow: Flow, isNew: boolean): void {
+    acknowledgeUnwanted(this.core, response, flow, isNew);
   }
 
   /** A connection is gone: whoever came by it is asked whether it is still there. */
@@ -141,7 +144,7 @@ export class Router implements TransactionUser {
   private inSession(transaction: ServerTransaction, tag: string): void {
     const { request } = transaction;
     const leg = this.legOf(request, tag);
-    if (!leg) {
+    if (!leg || leg.closed) {
       const transfer = this.core.transfersByTag.get(tag);
       if (request.method === "SUBSCRIBE" && transfer?.owns(request)) takeSubscribe(transfer, transaction);
       else if (this.core.ended.takes(transaction)) return;
@@ -236,8 +239,9 @@ export class Router implements TransactionUser {
       return;
     }
     const receiver = leg.side === "client" ? server : client;
-    if (name !== undefined && !receiver?.offered.includes(name)) {
-      const offered = [...(receiver?.offered ?? []), ...(leg.side === "server" ? [PACKAGE] : [])];
+    // What an app server takes, it says in its 2xx at the latest.
+    if (name !== undefined && receiver?.confirmed && !receiver.offered.includes(name)) {
+      const offered = [...receiver.offered, ...(leg.side === "server" ? [PACKAGE] : [])];
       reply(transaction, 469, [["Recv-Info", offered.join(", ")]]);
       return;
     }

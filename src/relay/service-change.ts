@@ -153,7 +153,6 @@ export class ClientServiceChange implements Takeover {
   abort(): void {
     if (this.over) return;
     this.finish();
-    this.first.client?.answer?.stop();
     if (this.answered) this.second?.end("the session ended");
     else this.request?.giveUp();
   }

@@ -1,4 +1,4 @@
-import type { SessionEventOf as EventOf, SessionEvent } from "../../machines/events.ts";
+import type { SessionEventOf as EventOf, SessionEvent, Side } from "../../machines/events.ts";
 import { copySession, type SessionContext, sessionMachine } from "../../machines/session.ts";
 import { SERVICE_HEADER } from "../charging/charge-body.ts";
 import { ownerOf } from "../chart/actor.ts";
@@ -9,7 +9,6 @@ import type { Identified } from "../directory/types.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { SipResponse } from "../sip/message.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
-import { Answer } from "./answer.ts";
 import { Change, relayMessage } from "./change.ts";
 import { dialogAsServer } from "./dialog.ts";
 import { answerBye, collectCharges, recordEnd, relayBye, relayByeAnswer, sendByes } from "./hang-up.ts";
@@ -80,14 +79,9 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   if (change || request.isForAnother) response.headers.add(SERVICE_HEADER, session.service.id);
   if (transaction.request.method === "UPDATE") transaction.respond(response);
   else
-    client.answer = new Answer({
-      transaction,
-      response,
-      durations: core.config.timers,
-      clock: core.clock,
-      timers: core.timers,
-      onAck: (ack) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
-      onSilence: () => session.actor.send({ type: "client.silent", at: session.now() }),
+    client.answerUntilAck(transaction, response, {
+      acknowledged: (ack) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
+      silent: () => session.actor.send({ type: "client.silent", at: session.now() }),
     });
   core.counters.answered++;
   session.credit = request.credits?.handOver(session);
@@ -102,7 +96,6 @@ function relayAck(session: Session, event: EventOf<"client.ack">, context: Sessi
 }
 
 function sendAck(session: Session): void {
-  session.client?.answer?.stop();
   session.invitation?.ack(undefined);
 }
 
@@ -121,7 +114,7 @@ function relayEarlyUpdate(session: Session, event: EventOf<"update">): void {
   if (session.client && session.server)
     session.change = new Change(session, event.from, event.payload as ServerTransaction);
   else {
-    reply(event.payload as ServerTransaction, 481);
+    refuseForNow(session, event.from, event.payload as ServerTransaction); // the other end has no dialog yet
     session.actor.send({ type: "change.done" });
   }
 }
@@ -135,20 +128,26 @@ function relayPrack(session: Session, event: EventOf<"prack">): void {
 function refuseChange(session: Session, event: EventOf<"change" | "update" | "service.change" | "refer">): void {
   const transaction = event.payload as ServerTransaction;
   // The INVITE that opens the session is under way: it is the client's.
-  const first = session.request && transaction.request.method === "INVITE" ? "client" : undefined;
-  const pendingOf = session.change?.from ?? first ?? (session.leg(event.from)?.answer && event.from);
-  if (!pendingOf) {
-    reply(transaction, 481);
-    return;
-  }
-  // RFC 3261 §14.2: 491 where both ends want a change at once, 500 where one has not waited for its own.
-  if (pendingOf !== event.from) reply(transaction, 491);
-  else reply(transaction, 500, [["Retry-After", String(Number.parseInt(session.core.random.token(8), 16) % 10)]]);
+  const pendingOf = session.change?.from ?? (session.request && "client");
+  // RFC 3261 §14.2, RFC 3311 §5.2: 491 where both ends want a change at once, 500 where one has not waited for its own.
+  if (pendingOf && pendingOf !== event.from) reply(transaction, 491);
+  else refuseForNow(session, event.from, transaction, Number.parseInt(session.core.random.token(8), 16) % 10);
 }
 
-/** A request from the other side in the wrong state: the dialog is not there yet, or not any more. */
-function refuseMessage(event: EventOf<"message" | "charge" | "refer" | "bye" | "prack">): void {
-  reply(event.payload as ServerTransaction, 481);
+/** What cannot be done now may be tried again, as long as there is the dialog; 481 would tell the sender that it is gone (RFC 3261 §12.2.1.2). */
+function refuseForNow(session: Session, from: Side, transaction: ServerTransaction, afterS = 1): void {
+  const leg = session.leg(from);
+  const isKnown = leg && (leg.confirmed || from === "client" || session.invitation?.hasEarlyDialog);
+  if (!isKnown || leg.over) reply(transaction, 481);
+  else reply(transaction, 500, [["Retry-After", String(afterS)]]);
+}
+
+/** A request in the wrong state: the session is not established yet, or not any more. */
+function refuseMessage(session: Session, event: EventOf<"message" | "charge" | "refer" | "bye" | "prack">): void {
+  const transaction = event.payload as ServerTransaction;
+  // RFC 3261 §15: no BYE of the one who is called in an early dialog. RFC 3262 §3: this PRACK acknowledges nothing.
+  if (event.type === "bye" || event.type === "prack") reply(transaction, 481);
+  else refuseForNow(session, event.type === "charge" ? "server" : event.from, transaction);
 }
 
 /** The chart `session` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
@@ -195,7 +194,7 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
       startTransfer: on<"refer">((session, event) =>
         new Transfer(session.core, session, event.from, event.payload as ServerTransaction).start(),
       ),
-      refuseMessage: on<"message" | "charge" | "refer" | "bye" | "prack">((_, event) => refuseMessage(event)),
+      refuseMessage: on<"message" | "charge" | "refer" | "bye" | "prack">(refuseMessage),
       close: on((session) => session.close()),
     },
   });

@@ -352,6 +352,8 @@ export interface Replaced {
 /** The asking of an app server: by an INVITE, or within the dialog that is there. */
 export interface Asking {
   readonly refusal: SipResponse | undefined;
+  /** It was answered with a provisional that made an early dialog (RFC 3261 §12.1). */
+  readonly hasEarlyDialog: boolean;
   cancel(reason?: string): void;
   ack(from: SipRequest | undefined): void;
   openEarlyDialog(): void;

@@ -171,11 +171,8 @@ export class Transfer implements Owner {
   /** The client's answer goes to the app server in the ACK: where the 200 was an offer, it holds the answer (RFC 3725 §4.1). */
   connect(accepted: SipResponse): void {
     const leg = this.second!.client!;
-    const { answer } = leg;
-    if (!answer) return;
-    leg.answer = undefined;
     const fields = accepted.headers.fields.filter(({ key }) => OF_BODY.has(key));
-    answer.acknowledged(new SipRequest("ACK", "", new Headers(fields), accepted.body));
+    leg.acknowledged(new SipRequest("ACK", "", new Headers(fields), accepted.body));
   }
 
   reportProgress(response: SipResponse): void {

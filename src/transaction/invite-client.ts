@@ -21,6 +21,8 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   state: InviteClientState = "calling";
   private readonly context: ClientContext;
   private user: ClientTransactionUser | undefined;
+  /** The To tag of the dialog that it had when it abandoned this. */
+  private dialog: string | undefined;
   private request: SipRequest | undefined;
   /** The INVITE while it may have to be sent again, then the ACK. */
   private bytes: Buffer | undefined;
@@ -70,7 +72,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
         return;
       case "accepted":
         // RFC 6026 §7.2: repeated, or from another branch of a fork; errors after a 2xx are nobody's.
-        if (status >= 200 && status < 300) this.user?.final(response);
+        if (status >= 200 && status < 300) this.succeed(response);
         return;
       case "terminated":
     }
@@ -85,8 +87,9 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   }
 
   /** Tells its user nothing more. A transaction that nobody cancelled and nobody waits for still ends (DESIGN.md, decision 14). */
-  abandon(): void {
+  abandon(dialog?: string): void {
     this.user = undefined;
+    this.dialog = dialog;
     this.endIfAbandoned();
   }
 
@@ -151,7 +154,12 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     this.state = "accepted";
     this.settle();
     this.context.timers.startForGood(this, "M", this.context.durations.giveUpMs);
-    this.user?.final(response);
+    this.succeed(response);
+  }
+
+  private succeed(response: SipResponse): void {
+    if (this.user) this.user.final(response);
+    else this.context.unwanted(response, this.flow, this.dialog === undefined || response.toTag !== this.dialog);
   }
 
   private complete(response: SipResponse): void {

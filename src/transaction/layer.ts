@@ -325,6 +325,10 @@ class Layer implements Transactions, ClientContext {
     return sent;
   }
 
+  unwanted(response: SipResponse, flow: Flow, isNew: boolean): void {
+    this.user?.unwanted?.(response, flow, isNew);
+  }
+
   sendCancel(cancel: SipRequest, branch: string, flow: Flow): void {
     const bytes = serialize(cancel);
     const machine = new NonInviteClient(this, cancel, undefined, branch, { flow, bytes }, undefined);

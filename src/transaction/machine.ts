@@ -1,4 +1,4 @@
-import type { SipRequest } from "../sip/message.ts";
+import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { TimerQueues } from "../support/timer-queues.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 import type { TimerSettings } from "./types.ts";
@@ -48,6 +48,8 @@ export interface ClientContext extends MachineContext {
     destination: Destination,
     branch: string,
   ): { flow: Flow; bytes: Buffer };
+  /** A 2xx came and its user does not hear of it. `isNew`: in another dialog than its user has had. */
+  unwanted(response: SipResponse, flow: Flow, isNew: boolean): void;
   /** Sends a CANCEL in a client transaction of its own, on the flow of the INVITE and with its branch (RFC 3261 §9.1). */
   sendCancel(cancel: SipRequest, branch: string, flow: Flow): void;
 }

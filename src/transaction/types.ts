@@ -49,8 +49,11 @@ export interface ClientTransaction {
   readonly flow: Flow;
   /** INVITE only. CANCEL goes out now, or as soon as a provisional answer came (RFC 3261 §9.1); no-op once a final one came. */
   cancel(headers?: readonly [name: string, value: string][]): void;
-  /** Stops telling its user anything, e.g. because the session was given up. The protocol's duties go on. */
-  abandon(): void;
+  /**
+   * Stops telling its user anything, e.g. because the session was given up. The protocol's duties go on. `dialog`: of an INVITE, the To tag of the
+   * dialog that its user has had of it; see `TransactionUser.unwanted`.
+   */
+  abandon(dialog?: string): void;
 }
 
 /** What the transaction layer tells the router (the TU of RFC 3261 §17): one entry for everything that is new. */
@@ -64,6 +67,11 @@ export interface TransactionUser {
   request(transaction: ServerTransaction): void;
   /** An ACK that belongs to no server transaction: it acknowledges a 2xx (RFC 3261 §13.2.2.4). */
   ack(ack: SipRequest, flow: Flow): void;
+  /**
+   * A 2xx to an INVITE, sent by `flow`, whose user has abandoned it. It is to be acknowledged all the same, or it comes for 64*T1 (RFC 3261 §13.2.2.4). `isNew`: in
+   * a dialog that nobody has, and that is to be ended.
+   */
+  unwanted?(response: SipResponse, flow: Flow, isNew: boolean): void;
   /** A connection ended or refused; transactions on it were told already. */
   flowFailed(flow: Flow, reason: string): void;
 }

@@ -86,6 +86,7 @@ describe("re-INVITE and UPDATE", () => {
     server.answer(server.request("INVITE"), 200);
     l.client.deaf = true;
     l.clock.advance(33_000);
+    server.request("ACK"); // RFC 3261 §13.2.2.4
     server.request("BYE");
   });
 

@@ -86,6 +86,10 @@ export class Listener implements TransactionUser {
     this.story.push(`ack ${ack.cseq?.number}`);
   }
 
+  unwanted(response: SipResponse, _flow: Flow, isNew: boolean): void {
+    this.story.push(`unwanted ${response.status} ${response.toTag}${isNew ? " new" : ""}`);
+  }
+
   flowFailed(flow: Flow, reason: string): void {
     this.story.push(`flowFailed ${flow.id} ${reason}`);
   }

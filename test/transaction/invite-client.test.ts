@@ -191,6 +191,26 @@ describe("INVITE client transaction (RFC 3261 §17.1.1, RFC 6026 §7.2)", () => 
     expect(flow.story).toEqual(["INVITE 0", "ACK 0"]);
   });
 
+  it("hands each 2xx to the router once abandoned, and says whether its dialog is one that was known (RFC 3261 §13.2.2.4)", () => {
+    const { transaction, respond, sender, user, clock } = calling();
+    respond(200, "t1");
+    transaction.abandon("t1");
+    respond(200, "t1");
+    respond(200, "t2");
+    clock.advance(32_100);
+    respond(200, "t1");
+    expect(sender.story).toEqual(["final 200"]);
+    expect(user.story).toEqual(["unwanted 200 t1", "unwanted 200 t2 new"]);
+  });
+
+  it("hands the first 2xx to the router too, if it was abandoned before", () => {
+    const { transaction, respond, sender, user } = calling();
+    transaction.abandon();
+    respond(200, "t1");
+    expect(sender.story).toEqual([]);
+    expect(user.story).toEqual(["unwanted 200 t1 new"]);
+  });
+
   it.each(["before", "after"])(
     "ends 64*T1 after it was abandoned if no final response comes (provisional %s)",
     (when) => {

@@ -1,0 +1,31 @@
+import type { SipResponse } from "../sip/message.ts";
+import type { Flow } from "../transport/types.ts";
+import { hostPort } from "../transport/via.ts";
+import type { Core } from "./core.ts";
+import { dialogOf, requestWithin } from "./dialog.ts";
+import { route } from "./leg.ts";
+import { IGNORED } from "./outcomes.ts";
+
+/**
+ * Acknowledges a 2xx to an INVITE of the relay's that nobody wants, by what stands in it alone: without its ACK it comes for 64*T1. `flow`: by which
+ * the INVITE went. `ends`: it makes a dialog that nobody has, such as of another end behind an app server that forks; BYE ends that (RFC 3261
+ * §13.2.2.4).
+ */
+export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flow, ends: boolean): void {
+  const dialog = dialogOf(response);
+  if (dialog.remoteTarget === "") {
+    const { transport, remoteAddress: address, remotePort: port } = flow;
+    dialog.remoteTarget = `sip:${hostPort(address, port)}`;
+    if (dialog.routes.length === 0) dialog.destination = { transport, address, port };
+  }
+  const ack = requestWithin(dialog, "ACK", dialog.localSeq);
+  route(
+    core,
+    dialog,
+    (destination) => {
+      core.transactions.sendAck(ack, destination);
+      if (ends) core.transactions.send(requestWithin(dialog, "BYE"), destination, IGNORED);
+    },
+    () => undefined, // its route leads nowhere
+  );
+}
