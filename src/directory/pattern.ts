@@ -1,94 +1,76 @@
+import { RE2JS } from "re2js";
 import { err, ok, type Result } from "../support/result.ts";
 
-/** Of what comes from the network, no more than this many characters are matched; longer text matches nothing. */
+/** The longest pattern, and of what comes from the network the longest text that is matched: a longer one matches nothing. */
 export const MATCH_CHARS = 1024;
+
+/** Whether a text is too long to be matched: whoever decides by a pattern has to refuse it, since it cannot be known what it matches. */
+export const isTooLong = (text: string): boolean => text.length > MATCH_CHARS;
 
 /** A compiled pattern of a rule: the operator wrote the pattern, a stranger wrote the text. */
 export interface Pattern {
+  /** Whether the text matches as a whole. */
+  test(text: string): boolean;
   /** Groups, the whole match first; undefined where the text does not match as a whole or is too long. */
   match(text: string): readonly (string | undefined)[] | undefined;
   readonly groups: number;
 }
 
 /**
- * Compiles a regular expression that is anchored at both ends, in the syntax that RE2 and JavaScript share. What makes a
- * backtracking matcher slow without bound is refused: back-references, look-around, and a repeated group that can match the same
- * text in several ways, as in `(a+)+` or `(a|aa)*`. The error is a phrase for "expected ...".
+ * The time that a text takes grows with its length and with this, which grows with the pattern and its counted repetitions: `a{3}` is three. So
+ * the worst that an operator can write costs some 50 ms for the longest text.
+ */
+const MOST_INSTRUCTIONS = 500;
+
+/**
+ * Compiles a regular expression that is anchored at both ends, in the syntax of RE2 (https://github.com/google/re2/wiki/Syntax), which is
+ * JavaScript's without look-around and back-references. RE2 matches in a time that is linear in the text whatever the pattern is, where a
+ * backtracking matcher may take hours. The error is a phrase for "expected ...".
  */
 export function compilePattern(source: string): Result<Pattern, string> {
   if (source.length > MATCH_CHARS) return err(`a pattern of at most ${MATCH_CHARS} characters`);
-  let expression: RegExp;
+  if (LITERAL.test(source)) return ok(literal(source));
+  let expression: RE2JS;
   try {
-    expression = new RegExp(`^(?:${source})$`, "su");
+    expression = RE2JS.compile(source, RE2JS.DOTALL);
   } catch (error) {
-    return err(`a regular expression (${(error as Error).message.replace(/^Invalid regular expression: /, "")})`);
+    return err(refusal(source, (error as Error).message));
   }
-  const refusal = refused(source);
-  if (refusal !== undefined) return err(refusal);
-  const groups = new RegExp(`${source}|`, "su").exec("")!.length - 1;
-  return ok({
-    groups,
-    match: (text) => (text.length > MATCH_CHARS ? undefined : (expression.exec(text) ?? undefined)),
-  });
+  if (expression.programSize() > MOST_INSTRUCTIONS)
+    return err("a pattern of less size: counted repetitions such as {50} count as often as they say, and multiply");
+  const groups = expression.groupCount();
+  // Nearly all that is asked is not matched, and whether it is costs a fraction of where its groups are.
+  const test = (text: string) => !isTooLong(text) && expression.matches(text);
+  return ok({ groups, test, match: (text) => (test(text) ? groupsOf(expression, text, groups) : undefined) });
 }
 
-/** At most this many unbounded repetitions in a pattern: n of them can cost (characters matched)^n steps. */
-const REPETITIONS = 3;
+/** Text that stands for itself, with a point or a slash escaped or none: it is compared. */
+const LITERAL = /^(?:[A-Za-z0-9:@_ /=;,<>"'&%!~-]|\\[./])*$/;
 
-function refused(source: string): string | undefined {
-  // One entry for each open group: whether something within it repeats, may be missing, or has alternatives.
-  const open: boolean[] = [false];
-  let repetitions = 0;
-  let closed = false; // whether what stands just before is such a group
-  for (let i = 0; i < source.length; i++) {
-    const repeats = repetitionAt(source, i);
-    if (repeats > 0) {
-      if (closed)
-        return "no repetition of a group that holds a repetition, an option or alternatives, as in (a+)+ or (a|b)*";
-      if (++repetitions > REPETITIONS) return `at most ${REPETITIONS} unbounded repetitions (* + {n,}) in a pattern`;
-      open[open.length - 1] = true;
-      i += repeats - 1;
-      if (source[i + 1] === "?") i++; // lazy
-      continue;
-    }
-    closed = false;
-    const c = source[i];
-    if (c === "\\") {
-      if (/[1-9k]/.test(source[i + 1] ?? "")) return "a pattern without back-references";
-      i++;
-    } else if (c === "[") i = endOfClass(source, i);
-    else if (c === "|" || c === "?") open[open.length - 1] = true;
-    else if (c === "(") {
-      if (/^\(\?<?[=!]/.test(source.slice(i, i + 4))) return "a pattern without look-ahead and look-behind";
-      if (source[i + 1] === "?") i++; // (?: and (?<name>: no option
-      open.push(false);
-    } else if (c === ")") {
-      closed = open.pop() ?? false;
-      if (closed) open[open.length - 1] = true;
-    }
-  }
-  return undefined;
+function literal(source: string): Pattern {
+  const text = source.replaceAll("\\", "");
+  const groups = [text];
+  return { groups: 0, test: (found) => found === text, match: (found) => (found === text ? groups : undefined) };
 }
 
-/** Length of the sign for a repetition beyond 16 times at that place, 0 where there is none. */
-function repetitionAt(source: string, i: number): number {
-  if (source[i] === "*" || source[i] === "+") return 1;
-  if (source[i] !== "{") return 0;
-  const counted = /^\{\d+(,(\d*))?\}/.exec(source.slice(i, i + 16));
-  if (counted === null) return 0;
-  const most =
-    counted[2] === undefined
-      ? Number.parseInt(counted[0].slice(1), 10)
-      : counted[2] === ""
-        ? Infinity
-        : Number(counted[2]);
-  return most > 16 ? counted[0].length : 0;
+function groupsOf(expression: RE2JS, text: string, groups: number): readonly (string | undefined)[] | undefined {
+  if (groups === 0) return [text];
+  const matcher = expression.matcher(text);
+  if (!matcher.matches()) return undefined;
+  return Array.from({ length: groups + 1 }, (_, group) => matcher.group(group) ?? undefined);
 }
 
-function endOfClass(source: string, start: number): number {
-  for (let i = start + 1; i < source.length; i++) {
-    if (source[i] === "\\") i++;
-    else if (source[i] === "]") return i;
+/** What is wrong with a pattern that RE2 does not take, in words of a phrase. */
+function refusal(source: string, message: string): string {
+  if (/\(\?<?[=!]/.test(message)) return "a pattern without look-ahead and look-behind, which RE2 does not have";
+  if (/\\[1-9k]`$/.test(message)) return "a pattern without back-references, which RE2 does not have";
+  if (/\(\?>|nested repetition/.test(message))
+    return "a pattern without atomic groups and possessive repetitions, which RE2 does not have";
+  try {
+    new RegExp(`^(?:${source})$`, "su");
+  } catch (error) {
+    // None of JavaScript either, which says in plainer words what is wrong.
+    return `a regular expression (${(error as Error).message.replace(/^Invalid regular expression: /, "")})`;
   }
-  return source.length;
+  return `a regular expression of RE2 (${message.replace(/^error parsing regexp: /, "")})`;
 }

@@ -83,7 +83,7 @@ export interface AppServerKey {
   readonly createdAt: number;
 }
 
-/** A rule (M3): the first whose every condition holds decides. Patterns are RE2-like regular expressions anchored at both ends. */
+/** A rule (M3): the first whose every condition holds decides. Patterns are regular expressions of RE2, anchored at both ends. */
 export interface Rule {
   readonly name: string;
   readonly when: {
