@@ -35,6 +35,7 @@ export function toCloudEvent(event: ChargingEvent, source: string): string {
  */
 export function fromCloudEvent(text: string): Result<ChargingEvent, string> {
   if (text.length > MAX_EVENT_CHARS) return err(`it has more than ${MAX_EVENT_CHARS} characters`);
+  if (isDeep(text)) return err("it is nested too deep");
   let cloud: Record<string, unknown>;
   try {
     cloud = JSON.parse(text) as Record<string, unknown>;
@@ -51,8 +52,31 @@ export function fromCloudEvent(text: string): Result<ChargingEvent, string> {
     return err("datacontenttype must be application/json");
   if (!isObject(data)) return err("data must be a JSON object");
   if (data.id !== cloud.id) return err("id and data.id differ");
-  if (cloud.type !== TYPE_PREFIX + String(data.type)) return err("type and data.type differ");
+  if (typeof data.type !== "string" || cloud.type !== TYPE_PREFIX + data.type) return err("type and data.type differ");
   return ok(data as unknown as ChargingEvent);
+}
+
+/** More than any event has. JSON that is nested some 5,000 times can be read, and not written again. */
+const MAX_DEPTH = 64;
+/** Shorter text, as nearly every event is, cannot be nested so often that it matters. */
+const SHORT = 4_096;
+const [QUOTE, BACKSLASH, BRACKET, BRACKET_END, BRACE, BRACE_END] = [0x22, 0x5c, 0x5b, 0x5d, 0x7b, 0x7d];
+
+function isDeep(text: string): boolean {
+  if (text.length <= SHORT) return false;
+  let depth = 0;
+  let inText = false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (inText) {
+      if (code === BACKSLASH) i++;
+      else if (code === QUOTE) inText = false;
+    } else if (code === QUOTE) inText = true;
+    else if (code === BRACE || code === BRACKET) {
+      if (++depth > MAX_DEPTH) return true;
+    } else if (code === BRACE_END || code === BRACKET_END) depth--;
+  }
+  return false;
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>

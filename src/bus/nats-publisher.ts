@@ -6,6 +6,7 @@ import {
   type NatsConnection,
   type Subscription,
 } from "@nats-io/transport-node";
+import { EventError } from "../charging/faults.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 
 /** One message to publish. */
@@ -115,7 +116,7 @@ export class NatsPublisher {
       return;
     }
     if (message.headers?.code === 503) this.fail(publication, new Error(NO_STREAM));
-    else if (text.startsWith('{"error"')) this.fail(publication, new Error(`NATS refuses an event: ${reason(text)}`));
+    else if (text.startsWith('{"error"')) this.fail(publication, refusal(text));
   }
 
   private fail(publication: Publication, error: Error): void {
@@ -153,11 +154,15 @@ function encoded(pairs: Outgoing["headers"]): MsgHdrs {
   return made;
 }
 
-function reason(text: string): string {
+/** The stream's `max_msg_size`. */
+const TOO_LARGE = 10054;
+
+function refusal(text: string): Error {
   try {
     const { error } = JSON.parse(text) as { error: { description?: string; err_code?: number } };
-    return `${error.description} (${error.err_code})`;
+    const said = `NATS refuses an event: ${error.description} (${error.err_code})`;
+    return error.err_code === TOO_LARGE ? new EventError(said) : new Error(said);
   } catch {
-    return text.slice(0, 200);
+    return new Error(`NATS refuses an event: ${text.slice(0, 200)}`);
   }
 }

@@ -29,9 +29,9 @@ export interface WorkerOptions {
 /** Handed to `handle` at once, and asked for ahead. */
 const BATCH_EVENTS = 500;
 const AHEAD_EVENTS = 1_000;
+const BATCH_BYTES = 2 ** 23;
 const RETRY_MOST_MS = 5_000;
 const REMAKE_MS = 2_000;
-const MAX_DEAD_TEXT = 2 ** 20;
 
 /** One caller of `consume`: takes events from the durable consumer, one batch at a time, and acknowledges what was handled. */
 export class NatsWorker {
@@ -107,6 +107,7 @@ export class NatsWorker {
 
   private async gather(messages: ConsumerMessages): Promise<void> {
     for await (const message of messages) {
+      if (!isOf(this.options.stream, message)) continue;
       if (this.messages !== messages) {
         quietly(() => message.nak());
         continue;
@@ -124,7 +125,7 @@ export class NatsWorker {
   private async run(): Promise<void> {
     while (this.buffer.length > 0 && !this.stopped) {
       await new Promise(setImmediate); // what came with the first
-      const batch = this.buffer.splice(0, BATCH_EVENTS);
+      const batch = this.buffer.splice(0, batchSize(this.buffer));
       this.room?.();
       if (!(await this.handled(batch))) await this.pause();
     }
@@ -192,6 +193,25 @@ export class NatsWorker {
   }
 }
 
+/** What a stranger sent to this inbox is no event, and its reply subject, which an acknowledgement would go to, could be any. */
+function isOf(stream: string, message: JsMsg): boolean {
+  try {
+    return message.info.stream === stream;
+  } catch {
+    return false;
+  }
+}
+
+/** How many of these go together: at least one. */
+function batchSize(messages: readonly JsMsg[]): number {
+  let bytes = 0;
+  for (const [n, message] of messages.entries()) {
+    bytes += message.data.length;
+    if (n >= BATCH_EVENTS || (n > 0 && bytes > BATCH_BYTES)) return n;
+  }
+  return messages.length;
+}
+
 /** Over a connection that is closed by now nothing is said: JetStream hands those events out again. */
 function quietly(say: () => void): void {
   try {
@@ -202,7 +222,7 @@ function quietly(say: () => void): void {
 function deadLetter(message: JsMsg, reason: string, at: number): DeadLetter {
   const { stream, streamSequence } = message.info;
   // The same each time that it comes, so that it is put aside once.
-  return { id: `${stream}:${streamSequence}`, at, reason, event: message.string().slice(0, MAX_DEAD_TEXT) };
+  return { id: `${stream}:${streamSequence}`, at, reason, event: message.string() };
 }
 
 export const isFatal = (error: unknown): boolean => error instanceof BusError;

@@ -3,12 +3,13 @@ import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
 import type { DeadLetter } from "../charging/billing-store.ts";
 import type { ChargingEvent } from "../charging/events.ts";
+import { EventError } from "../charging/faults.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { CONTENT_TYPE, toCloudEvent } from "./cloud-events.ts";
 import { deadMessage, messageId } from "./nats-messages.ts";
 import { BusError, connectionOptions, serversOf } from "./nats-options.ts";
-import { NatsPublisher, NO_STREAM } from "./nats-publisher.ts";
+import { NatsPublisher, NO_STREAM, type Outgoing } from "./nats-publisher.ts";
 import { checkServer, ensureStreams, type Subjects, subjectsOf } from "./nats-setup.ts";
 import { isFatal, type Live, NatsWorker } from "./nats-worker.ts";
 import type { NatsSettings } from "./settings.ts";
@@ -35,6 +36,9 @@ interface Connection extends Live {
 
 const IS_CLOUD_EVENT = ["Content-Type", CONTENT_TYPE] as const;
 const CONNECT_AGAIN_MS = 2_000;
+const DEFAULT_PAYLOAD = 2 ** 20;
+/** More than the headers of an event take, which count as well. */
+const HEADER_BYTES = 1_024;
 
 /**
  * The bus on NATS JetStream (P2). Resolves when it is connected and its streams are as they must be, and also where no server can be reached: then it
@@ -148,18 +152,36 @@ class NatsBus implements Bus {
   }
 
   async publish(events: readonly ChargingEvent[]): Promise<void> {
-    const { publisher } = this.ready();
+    const { publisher, nc } = this.ready();
     if (events.length === 0) return;
-    const messages = events.map((event) => ({
-      subject: this.subject(event.type),
-      headers: [["Nats-Msg-Id", messageId(event.id)], IS_CLOUD_EVENT] as const,
-      text: toCloudEvent(event, this.source),
-    }));
+    const most = (nc.info?.max_payload ?? DEFAULT_PAYLOAD) - HEADER_BYTES;
+    const messages: Outgoing[] = [];
+    let refused = "";
+    for (const event of events) {
+      const message = this.message(event);
+      if (typeof message === "string") refused = message;
+      else if (message.text.length * 3 <= most || Buffer.byteLength(message.text) <= most) messages.push(message);
+      else refused = `the server takes messages of ${nc.info?.max_payload} bytes (max_payload), and it is larger`;
+    }
     try {
-      await publisher.publish(this.subjects.stream, messages);
+      if (messages.length > 0) await publisher.publish(this.subjects.stream, messages);
     } catch (error) {
       if ((error as Error).message === NO_STREAM) await this.mend();
       throw error;
+    }
+    if (refused !== "") throw new EventError(`an event cannot be published: ${refused}`);
+  }
+
+  /** Or why there is none. */
+  private message(event: ChargingEvent): Outgoing | string {
+    try {
+      return {
+        subject: this.subject(event.type),
+        headers: [["Nats-Msg-Id", messageId(event.id)], IS_CLOUD_EVENT],
+        text: toCloudEvent(event, this.source),
+      };
+    } catch (error) {
+      return (error as Error).message;
     }
   }
 
@@ -181,7 +203,7 @@ class NatsBus implements Bus {
   async publishDead(letters: readonly DeadLetter[]): Promise<void> {
     if (letters.length === 0) return;
     const { publisher, nc } = this.ready();
-    const most = nc.info?.max_payload ?? 2 ** 20;
+    const most = nc.info?.max_payload ?? DEFAULT_PAYLOAD;
     await publisher.publish(
       this.subjects.deadStream,
       letters.map((letter) => deadMessage(this.subjects.dead, letter, most)),

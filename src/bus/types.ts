@@ -6,7 +6,10 @@ export type HandleEvents = (events: readonly ChargingEvent[], broken?: readonly 
 
 /** The bus port (DESIGN.md, decision 7): in the same process, or NATS JetStream. At least once, in any order. */
 export interface Bus {
-  /** Resolves when the bus has taken responsibility for all of these events; then the journal may forget them. */
+  /**
+   * Resolves when the bus has taken responsibility for all of these events; then the journal may forget them. Rejects with an `EventError`
+   * where it took the others, and one it will never take as it is.
+   */
   publish(events: readonly ChargingEvent[]): Promise<void>;
   /**
    * Hands events in batches to a durable consumer. What `handle` resolves for is done; when it rejects, the same events come again later.

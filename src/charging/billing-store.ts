@@ -1,5 +1,6 @@
 import type { BillingContext } from "../../machines/billing.ts";
 import type { ChargingEvent, CorrectionMade, NoticeEvent, SessionFacts } from "./events.ts";
+import type { Fault } from "./faults.ts";
 import type { Terms } from "./terms.ts";
 
 /*
@@ -108,7 +109,10 @@ export interface BillingBatch {
   /** At most one for each session. */
   readonly accounts: readonly Account[];
   readonly entries: readonly Entry[];
-  /** Kept for ever. One whose id is that of an entry which is there already is passed over; of others a repetition may be kept too. */
+  /**
+   * One whose id is that of an entry which was there before is passed over; of others a repetition may be kept too. Where one is too large to
+   * be kept nothing is written, and it rejects with an `EventError`.
+   */
   readonly archive?: readonly EventGroup[];
 }
 
@@ -178,6 +182,10 @@ export interface BillingStore {
   removeDeadLetter(id: string): Promise<boolean>;
   /** By id; `after`: only those whose id comes after this one. */
   deadLetters(limit: number, after?: string): Promise<DeadLetter[]>;
+  /** Rejects where the store could not take a batch now, whatever is in it. What it writes to find out is gone when it resolves. */
+  check?(): Promise<void>;
+  /** Whose fault it was that a read or a write failed. */
+  faultOf?(error: unknown): Fault;
 }
 
 /** From when and before when a month is, as `monthOf` has it; milliseconds since 1970. */

@@ -1,18 +1,14 @@
 import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
-import { ok, type Result } from "../support/result.ts";
-import { isChanged, newAccount, type OpenAccount, restoreAccount, step, storedForm } from "./account.ts";
-import type { Account, ArchivedEvent, BillingStore, DeadLetter, Entry, EventGroup } from "./billing-store.ts";
+import { restoreAccount, step, storedForm } from "./account.ts";
+import { AccountBatch, bySession, type Readied, type Whole } from "./account-batch.ts";
+import type { Account, BillingStore, DeadLetter } from "./billing-store.ts";
 import type { CreditStore } from "./credit-store.ts";
-import { entryFor } from "./entries.ts";
-import {
-  accountEvents,
-  type ChargeMade,
-  type ChargingEvent,
-  type SessionEnded,
-  type SessionStarted,
-} from "./events.ts";
+import type { ChargingEvent } from "./events.ts";
+import { BusyError, type Fault, plainFault } from "./faults.ts";
+import { Isolation } from "./isolation.ts";
+import { besides, bounded, letterFor, readied } from "./readied.ts";
 import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
 
 export interface BillingOptions extends BillOptions {
@@ -45,17 +41,11 @@ export interface Billing {
   stop(): Promise<void>;
 }
 
-/** An event, and the line that it puts on the bill if its account's chart asks for it. */
-interface Readied {
-  readonly event: SessionStarted | SessionEnded | ChargeMade;
-  readonly entry: Entry | undefined;
-  /** What to keep of it; undefined where it is the second half of an event, or kept already. */
-  archived: ArchivedEvent | undefined;
-}
-
 /** Rounds of a batch in which some other worker was faster: after so many the bus offers it again later. */
 const MAX_ROUNDS = 10;
 const SWEEP_ACCOUNTS = 500;
+/** Of an event that cannot be billed, in the log; the store has all of it. */
+const LOGGED_CHARS = 2_000;
 
 /**
  * Starts the billing actor: takes charging events from the bus, moves each session's account by its chart, writes accounts and entries in one
@@ -74,30 +64,20 @@ export async function startBilling(options: BillingOptions): Promise<Billing> {
   };
 }
 
-/** What an event puts on accounts and bills, or why nobody can bill it. All of it or nothing. */
-export function readied(whole: ChargingEvent): Result<Pick<Readied, "event" | "entry">[], string> {
-  const parts: Pick<Readied, "event" | "entry">[] = [];
-  for (const event of meaning(whole)) {
-    const entry = entryFor(event);
-    if (!entry.ok) return entry;
-    parts.push({ event, entry: entry.value });
-  }
-  return ok(parts);
-}
-
-/** Bills one event without a bus, as a billing worker does beside others. An event that was billed before changes nothing. */
+/**
+ * Bills one event without a bus, as a billing worker does beside others. An event that was billed before changes nothing. Rejects where the
+ * store does not take it.
+ */
 export async function billEvent(options: BillOptions, event: ChargingEvent): Promise<void> {
-  await new BillingWorker(options).handle([event]);
+  const worker = new BillingWorker(options);
+  const parts = readied(event);
+  if (parts.ok) await worker.bill([{ event, parts: parts.value }]);
+  else await worker.handle([event]);
 }
 
-/** What comes over the bus may be anything at all: what cannot be taken apart is left whole, and `entryFor` says what is wrong with it. */
-function meaning(event: ChargingEvent): Readied["event"][] {
-  if (!isObject(event) || !isObject(event.session)) return [event as Readied["event"]];
-  if (event.type === "session.changed" && !isObject(event.from)) return [event as unknown as Readied["event"]];
-  return accountEvents(event);
-}
-
-const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
+/** Whose fault an error of that store is. */
+export const faultIn = ({ billing }: BillOptions["store"], error: unknown): Fault =>
+  billing.faultOf?.(error) ?? plainFault(error);
 
 /** The prepaid sessions among them. */
 function prepaidOf(sessions: ReadonlyMap<string, readonly Readied[]>): PrepaidSession[] {
@@ -109,39 +89,52 @@ function prepaidOf(sessions: ReadonlyMap<string, readonly Readied[]>): PrepaidSe
   return prepaid;
 }
 
-/** Events by month: nearly always one. */
-class Archive {
-  readonly groups: (EventGroup & { events: ArchivedEvent[] })[] = [];
-
-  add(month: string, event: ArchivedEvent): void {
-    const group = this.groups.find((one) => one.month === month);
-    if (group) group.events.push(event);
-    else this.groups.push({ month, events: [event] });
-  }
-}
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 class BillingWorker {
   readonly counters: BillingCounters = { events: 0, entries: 0, deadLetters: 0, conflicts: 0 };
   private readonly options: BillOptions & Partial<BillingOptions>;
   private readonly store: BillingStore;
+  private readonly isolation: Isolation<Whole>;
   private timer: TimerHandle | undefined;
   private sweeping: Promise<void> | undefined;
   private stopped = false;
 
   constructor(options: BillOptions & Partial<BillingOptions>) {
+    const store = options.store.billing;
     this.options = options;
-    this.store = options.store.billing;
+    this.store = store;
+    this.isolation = new Isolation({
+      work: (wholes) => this.bill(wholes),
+      idOf: ({ event }) => event.id,
+      faultOf: (error) => faultIn(options.store, error),
+      check: async () => void (await (store.check?.() ?? store.deadLetters(1))),
+      putAside: ({ event }, error) => this.putAside([this.letter(event, `it cannot be billed: ${messageOf(error)}`)]),
+      log: options.log,
+    });
   }
 
-  /** Resolves when all that these events mean is in the store. */
+  /** Resolves when all that these events mean is in the store, or with the dead letters. */
   async handle(events: readonly ChargingEvent[], broken: readonly DeadLetter[] = []): Promise<void> {
-    const dead = [...broken];
-    this.counters.deadLetters += broken.length;
-    let sessions = this.bySession(events, dead);
-    const prepaid = prepaidOf(sessions);
+    const dead = broken.map(bounded);
+    const wholes: Whole[] = [];
+    for (const event of events) {
+      const parts = readied(event);
+      if (!parts.ok) dead.push(this.letter(event, parts.error));
+      else if (parts.value.length > 0) wholes.push({ event, parts: parts.value });
+    }
     if (dead.length > 0) await this.putAside(dead);
+    await this.isolation.handle(wholes);
+    this.counters.events += events.length;
+  }
+
+  /** All of it, and with no word of what cannot be done. */
+  async bill(wholes: readonly Whole[]): Promise<void> {
+    let sessions = bySession(wholes, this.options.keepEvents !== false);
+    const prepaid = prepaidOf(sessions);
     for (let round = 0; sessions.size > 0; round++) {
-      if (round === MAX_ROUNDS) throw new Error(`${sessions.size} accounts are being written by others all the time`);
+      if (round === MAX_ROUNDS)
+        throw new BusyError(`${sessions.size} accounts are being written by others all the time`);
       const refused = await this.billOnce(sessions);
       this.counters.conflicts += refused.length;
       // Their entries are written, and writing them again changes nothing.
@@ -150,79 +143,42 @@ class BillingWorker {
     const { store, clock } = this.options;
     if (prepaid.length > 0 && store.credit)
       await settleEnded({ billing: store.billing, credit: store.credit }, prepaid, clock.wall());
-    this.counters.events += events.length;
   }
 
-  private bySession(events: readonly ChargingEvent[], dead: DeadLetter[]): Map<string, Readied[]> {
-    const sessions = new Map<string, Readied[]>();
-    const keep = this.options.keepEvents !== false;
-    for (const whole of events) {
-      const parts = readied(whole);
-      if (!parts.ok) {
-        dead.push(this.deadLetter(whole, parts.error));
-        continue;
-      }
-      let archived = keep ? (whole as ArchivedEvent) : undefined;
-      for (const { event, entry } of parts.value) {
-        const one: Readied = { event, entry, archived };
-        archived = undefined; // once, with the first part that it comes apart into
-        const others = sessions.get(event.session.id);
-        if (others) others.push(one);
-        else sessions.set(event.session.id, [one]);
-      }
-    }
-    return sessions;
-  }
-
-  private deadLetter(event: ChargingEvent, reason: string): DeadLetter {
-    const at = this.options.clock.wall();
-    const id =
-      typeof event?.id === "string" && /^[\x21-\x7e]{1,400}$/.test(event.id)
-        ? event.id
-        : `unnamed:${at}:${this.counters.deadLetters}`;
-    this.counters.deadLetters++;
-    return { id, at, reason, event: JSON.stringify(event) ?? "undefined" };
+  private letter(event: ChargingEvent, reason: string): DeadLetter {
+    return letterFor(event, reason, this.options.clock.wall());
   }
 
   private async putAside(dead: readonly DeadLetter[]): Promise<void> {
+    const { log, bus } = this.options;
+    const put: DeadLetter[] = [];
     for (const letter of dead) {
-      const { id, reason, event } = letter;
-      this.options.log.error({ id, event, reason }, "billing: an event cannot be billed and is put aside");
-      await this.store.putDeadLetter(letter);
+      const there = await this.store.getDeadLetter(letter.id);
+      // Another event under the same id must not take the place of what somebody may want to bill.
+      const kept = there === undefined || there.event === letter.event ? letter : besides(letter);
+      const { id, reason, event } = kept;
+      log.error(
+        { id, event: event.slice(0, LOGGED_CHARS), reason },
+        "billing: an event cannot be billed and is put aside",
+      );
+      await this.store.putDeadLetter(kept);
+      this.counters.deadLetters++;
+      put.push(kept);
     }
-    await this.options.bus?.publishDead?.(dead);
+    // They are in the store: whoever listens does without where the bus does not take them.
+    await bus
+      ?.publishDead?.(put)
+      .catch((err) => log.warn({ err, events: put.length }, "billing: nobody is told of events that were put aside"));
   }
 
   /** Returns the sessions whose accounts somebody else wrote in between. */
   private async billOnce(sessions: ReadonlyMap<string, readonly Readied[]>): Promise<string[]> {
     const stored = await this.store.accounts([...sessions.keys()]);
-    const accounts: Account[] = [];
-    const entries: Entry[] = [];
-    const archive = new Archive();
+    const batch = new AccountBatch();
     let i = 0;
-    for (const events of sessions.values()) {
-      const before = this.open(stored[i++], events[0]!.event);
-      let account = before;
-      for (const readied of events) {
-        const { event, entry } = readied;
-        const { account: after, actions } = step(account, event);
-        // The chart asks for `enterTime` or `enterCharge`; which line that is follows from the event.
-        if (actions.length > 0 && entry) {
-          entries.push(entry);
-          if (readied.archived !== undefined) archive.add(entry.month, readied.archived);
-          readied.archived = undefined; // another round writes it no second time
-        }
-        account = after;
-      }
-      if (before.revision === 0 || isChanged(before, account)) accounts.push(storedForm(account));
-    }
-    this.counters.entries += entries.length;
-    if (accounts.length === 0 && entries.length === 0) return [];
-    return this.store.write({ accounts, entries, archive: archive.groups });
-  }
-
-  private open(stored: Account | undefined, event: Readied["event"]): OpenAccount {
-    return stored ? restoreAccount(stored) : newAccount(event.session);
+    for (const events of sessions.values()) batch.add(stored[i++], events);
+    this.counters.entries += batch.entries.length;
+    return batch.isEmpty ? [] : this.store.write(batch);
   }
 
   sweepLater(): void {
@@ -245,13 +201,21 @@ class BillingWorker {
         dueBy: this.options.clock.wall(),
         limit: SWEEP_ACCOUNTS,
       });
-      const accounts = due.map((account) =>
-        storedForm(step(restoreAccount(account), { type: "window.closed" }).account),
-      );
+      const accounts = due.flatMap((account) => this.windowClosed(account));
       if (accounts.length > 0) await this.store.write({ accounts, entries: [] });
-      if (due.length < SWEEP_ACCOUNTS || this.stopped) break;
+      if (due.length < SWEEP_ACCOUNTS || accounts.length === 0 || this.stopped) break;
     }
     await this.sweepCredit();
+  }
+
+  /** None where it cannot be read: the others are closed. */
+  private windowClosed(account: Account): Account[] {
+    try {
+      return [storedForm(step(restoreAccount(account), { type: "window.closed" }).account)];
+    } catch (err) {
+      this.options.log.error({ err, session: account.context?.session }, "billing: an account cannot be closed");
+      return [];
+    }
   }
 
   /** Holds of relays that are dead come back. */

@@ -1,8 +1,9 @@
 import { fromCloudEvent } from "../bus/cloud-events.ts";
 import { err, ok, type Result } from "../support/result.ts";
-import { type BillOptions, billEvent, readied } from "./billing.ts";
+import { type BillOptions, billEvent, faultIn } from "./billing.ts";
 import type { BillingStore, DeadLetter } from "./billing-store.ts";
 import type { ChargingEvent } from "./events.ts";
+import { readied } from "./readied.ts";
 
 /*
  * Events that nobody could bill. They lie in the store; an operator looks at them, puts them right and has them billed. Replaying bills straight
@@ -53,20 +54,31 @@ export function withValue(text: string, path: string, value: string, json: boole
   return ok(JSON.stringify(whole.value));
 }
 
-/** Bills the letter's event and removes the letter; or puts down why it still cannot be billed. */
+/** Bills the letter's event and removes the letter; or puts down why it still cannot be billed. Rejects where the store cannot be used. */
 export async function replay(
   options: BillOptions & { readonly store: { readonly billing: BillingStore } },
   letter: DeadLetter,
 ): Promise<Result<ChargingEvent, string>> {
   const { billing } = options.store;
   const event = eventIn(letter.event);
-  if (!event.ok) {
-    if (event.error !== letter.reason) await billing.putDeadLetter({ ...letter, reason: event.error });
-    return event;
+  const billed = event.ok ? await tried(options, event.value) : event;
+  if (!event.ok || !billed.ok) {
+    const { error } = billed as { readonly error: string };
+    if (error !== letter.reason) await billing.putDeadLetter({ ...letter, reason: error });
+    return err(error);
   }
-  await billEvent(options, event.value);
   await billing.removeDeadLetter(letter.id); // killed before this, the next replay changes nothing on the bill
   return event;
+}
+
+async function tried(options: BillOptions, event: ChargingEvent): Promise<Result<void, string>> {
+  try {
+    await billEvent(options, event);
+    return ok(undefined);
+  } catch (error) {
+    if (faultIn(options.store, error) !== "event") throw error;
+    return err(`it cannot be billed: ${(error as Error).message}`);
+  }
 }
 
 function parsed(text: string): Result<unknown, string> {

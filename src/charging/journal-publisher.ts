@@ -2,6 +2,7 @@ import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { ChargingEvent } from "./events.ts";
+import { EventError } from "./faults.ts";
 
 /** Number of the opening and number within it: two processes that share a journal by mistake overwrite nothing of each other's. */
 export type GroupKey = [opening: number, group: number];
@@ -39,16 +40,21 @@ const REMEMBERED_EVENTS = 20_000;
 const RETRY_LEAST_MS = 100;
 const RETRY_MOST_MS = 10_000;
 const CLOSE_WITHIN_MS = 5_000;
+const SHOWN_IDS = 20;
 
 /** What is on disk and waits for the bus: published in order, one batch at a time, again and again until the bus takes it. */
 export class Publisher {
   pendingEvents = 0;
+  /** On disk as well, and not published in this run: their own fault, as the bus says. */
+  asideEvents = 0;
   pendingBytes = 0;
   published = 0;
   failures = 0;
   private readonly options: PublisherOptions;
   private readonly pending: Group[] = [];
   private remembered = 0;
+  /** So many of the first groups go one by one, since one of them is at fault. */
+  private suspects = 0;
   private publishing: Promise<void> | undefined;
   private timer: TimerHandle | undefined;
   private hurried = false;
@@ -116,26 +122,46 @@ export class Publisher {
     let retryMs = 0;
     try {
       for (const group of this.pending) {
-        if (groups.length > 0 && events.length + group.count > BATCH_EVENTS) break;
+        if (groups.length > 0 && (this.suspects > 0 || events.length + group.count > BATCH_EVENTS)) break;
         groups.push(group);
         events = events.concat(group.events ?? this.options.read(group.key));
       }
       await this.options.bus.publish(events);
-      this.forget(groups);
+      this.forget(groups, groups);
       this.published += events.length;
       this.retryMs = RETRY_LEAST_MS;
+      this.suspects = Math.max(0, this.suspects - 1);
     } catch (error) {
-      this.failures++;
-      if (!this.closing)
-        this.options.log.warn({ err: error, events: this.pendingEvents }, "journal: the bus does not take events");
-      retryMs = this.retryMs;
-      this.retryMs = Math.min(RETRY_MOST_MS, retryMs * 2);
+      if (error instanceof EventError) this.leaveOut(groups, events, error);
+      else {
+        this.failures++;
+        if (!this.closing)
+          this.options.log.warn({ err: error, events: this.pendingEvents }, "journal: the bus does not take events");
+        retryMs = this.retryMs;
+        this.retryMs = Math.min(RETRY_MOST_MS, retryMs * 2);
+      }
     }
     this.publishing = undefined;
     this.publishSoon(retryMs);
   }
 
-  private forget(groups: readonly Group[]): void {
+  /** One event must not hold up those behind it: its group stays on disk, and is published at the next start if the bus takes it then. */
+  private leaveOut(groups: readonly Group[], events: readonly ChargingEvent[], error: EventError): void {
+    if (groups.length > 1) {
+      this.suspects = groups.length;
+      return;
+    }
+    this.suspects = Math.max(0, this.suspects - 1);
+    this.asideEvents += events.length;
+    this.forget(groups, []);
+    const what = { err: error, events: events.length, ids: events.slice(0, SHOWN_IDS).map(({ id }) => id) };
+    this.options.log.error(
+      what,
+      "journal: the bus refuses an event: it stays on disk, and is tried again at the next start",
+    );
+  }
+
+  private forget(groups: readonly Group[], taken: readonly Group[]): void {
     if (this.abandoned) return; // the journal is closed by now
     this.pending.splice(0, groups.length);
     for (const { bytes, count, events } of groups) {
@@ -143,7 +169,7 @@ export class Publisher {
       this.pendingEvents -= count;
       if (events) this.remembered -= count;
     }
-    this.options.taken(groups);
+    this.options.taken(taken);
   }
 
   /**

@@ -42,7 +42,7 @@ export interface JournalStats {
   readonly commits: number;
   /** Times that the bus did not take a batch. */
   readonly publishFailures: number;
-  /** Waiting for the bus now. */
+  /** Waiting for the bus now, also those that it refuses by themselves. */
   readonly pendingEvents: number;
   readonly pendingBytes: number;
   readonly maxBytes: number;
@@ -58,7 +58,7 @@ export interface Journal {
   stats(): JournalStats;
   /** What an earlier run left running, as of the opening; empty without `trackRunning`. */
   readonly left: readonly LeftSession[];
-  /** Resolves at the next moment when nothing is left that the bus has not taken. */
+  /** Resolves at the next moment when nothing is left that the bus has not taken, and would take. */
   drained(): Promise<void>;
   /** Commits what was appended, waits up to 5 s for a publication under way, and closes. What the bus did not take stays for the next start. */
   close(): Promise<void>;
@@ -159,14 +159,14 @@ class GroupJournal implements Journal {
 
   stats(): JournalStats {
     const { appended, failed, commits, maxBytes } = this;
-    const { published, failures: publishFailures, pendingEvents, pendingBytes } = this.publisher;
+    const { published, failures: publishFailures, asideEvents, pendingBytes } = this.publisher;
     return {
       appended,
       failed,
       published,
       commits,
       publishFailures,
-      pendingEvents,
+      pendingEvents: this.publisher.pendingEvents + asideEvents,
       pendingBytes,
       maxBytes,
       freeDiskBytes: this.file.disk.freeBytes,

@@ -3,10 +3,11 @@ import { allPages } from "./bill.ts";
 import type { ArchivedEvent, BillingStore, Entry, MonthTotal } from "./billing-store.ts";
 import { isSameCharge, isSameNumber } from "./charge-fields.ts";
 import type { CreditStore } from "./credit-store.ts";
-import { correctionEntry, entryFor } from "./entries.ts";
-import { accountEvents } from "./events.ts";
+import { correctionEntry } from "./entries.ts";
+import { plainFault } from "./faults.ts";
 import { compare, money } from "./money.ts";
 import { Sums, sumKey } from "./month-total.ts";
+import { readied } from "./readied.ts";
 import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
 
 /** Where the store and the archived events differ. */
@@ -89,29 +90,40 @@ class Run {
     } while (after !== undefined);
   }
 
+  /** Whatever is wrong with an event: the others are compared. */
   private entries(event: ArchivedEvent): Entry[] {
     this.read++;
+    try {
+      return this.madeOf(event);
+    } catch (error) {
+      this.differs({ kind: "unreadable", event, reason: (error as Error).message });
+      return [];
+    }
+  }
+
+  private madeOf(event: ArchivedEvent): Entry[] {
     const { user } = this.options;
     if (user !== undefined && event.session?.user !== user) return [];
     if (event.type === "correction.made") return this.fresh(correctionEntry(event));
-    const found: Entry[] = [];
-    for (const part of accountEvents(event)) {
-      const entry = entryFor(part);
-      if (!entry.ok) this.differs({ kind: "unreadable", event, reason: entry.error });
-      else if (entry.value) found.push(...this.fresh(entry.value));
-      const { id: session, user: payer, hold } = part.session ?? {};
+    const parts = readied(event);
+    if (!parts.ok) {
+      this.differs({ kind: "unreadable", event, reason: parts.error });
+      return [];
+    }
+    for (const part of parts.value) {
+      const { id: session, user: payer, hold } = part.event.session;
       if (hold !== undefined) this.prepaid.set(session, { session, user: payer, hold });
     }
-    return found;
+    return parts.value.flatMap(({ entry }) => (entry ? this.fresh(entry) : []));
   }
 
   /** An event that was kept twice is one event: an entry is made once, by the first. */
   private fresh(entry: Entry): Entry[] {
     if (entry.month !== this.options.month || this.explained.has(entry.id)) return [];
-    this.explained.add(entry.id);
     const sums = this.users.get(entry.user) ?? new Sums("user");
     sums.add(entry);
     this.users.set(entry.user, sums);
+    this.explained.add(entry.id);
     return [entry];
   }
 
@@ -126,8 +138,24 @@ class Run {
     }
     for (const entry of missing) this.differs({ kind: "missing", entry });
     if (!this.options.write || missing.length === 0) return;
-    await this.billing.write({ accounts: [], entries: missing });
-    this.result.written += missing.length;
+    this.result.written += await this.written(missing);
+  }
+
+  /** How many the store has taken, and were settled: one that it cannot take stays missing. */
+  private async written(missing: readonly Entry[]): Promise<number> {
+    try {
+      await this.billing.write({ accounts: [], entries: missing });
+      await this.settle(missing);
+      return missing.length;
+    } catch (error) {
+      if ((this.billing.faultOf?.(error) ?? plainFault(error)) !== "event") throw error;
+      if (missing.length === 1) return 0;
+      const middle = Math.ceil(missing.length / 2);
+      return (await this.written(missing.slice(0, middle))) + (await this.written(missing.slice(middle)));
+    }
+  }
+
+  private async settle(missing: readonly Entry[]): Promise<void> {
     const { credit } = this.options;
     const paid = new Map(missing.flatMap(({ session }) => [[session, this.prepaid.get(session)] as const]));
     const sessions = [...paid.values()].filter((one) => one !== undefined);

@@ -49,6 +49,12 @@ export const RECORD_COLUMNS: readonly (keyof CallRecord)[] = [
   "prepaid",
 ];
 
+/** A session of which no record can be made: the others have theirs. */
+export interface BrokenRecord {
+  readonly session: string;
+  readonly reason: string;
+}
+
 /** Sessions whose entries are asked for at the same time. */
 const AT_ONCE = 100;
 /** How many sessions without time are remembered, so that the second of their charges makes no second record. */
@@ -58,7 +64,12 @@ const MAX_REMEMBERED = 10_000;
  * The records of all sessions that started from `from` to before `to` (milliseconds since 1970) and have ended, by their start. Items and
  * corrections of a session are in its record whenever they were made. Holds a page of entries at a time, and no more.
  */
-export async function* callRecords(billing: BillingStore, from: number, to: number): AsyncGenerator<CallRecord> {
+export async function* callRecords(
+  billing: BillingStore,
+  from: number,
+  to: number,
+  onBroken: (broken: BrokenRecord) => void = () => {},
+): AsyncGenerator<CallRecord> {
   const seen = new Set<string>();
   let batch: Entry[] = [];
   for (const month of monthsBetween(from, to)) {
@@ -71,11 +82,11 @@ export async function* callRecords(billing: BillingStore, from: number, to: numb
       seen.add(entry.session);
       batch.push(entry);
       if (batch.length < AT_ONCE) continue;
-      yield* recordsOf(billing, batch);
+      yield* recordsOf(billing, batch, onBroken);
       batch = [];
     }
   }
-  yield* recordsOf(billing, batch);
+  yield* recordsOf(billing, batch, onBroken);
 }
 
 /** `2026-01` and so on, of every month with a moment from `from` to before `to`. */
@@ -89,17 +100,26 @@ function monthsBetween(from: number, to: number): string[] {
   }
 }
 
-async function* recordsOf(billing: BillingStore, entries: readonly Entry[]): AsyncGenerator<CallRecord> {
+async function* recordsOf(
+  billing: BillingStore,
+  entries: readonly Entry[],
+  onBroken: (broken: BrokenRecord) => void,
+): AsyncGenerator<CallRecord> {
   const all = await Promise.all(entries.map(({ session }) => billing.entriesOf(session)));
   for (const [i, entry] of entries.entries()) {
     const ofSession = all[i]!.filter(
       ({ service, appServer }) => service === entry.service && appServer === entry.appServer,
     );
     const time = ofSession.find(({ kind }) => kind === "time");
-    if (entry.kind === "time") yield* records(entry, ofSession);
     // An item makes a record only where there is no time, and none is to come.
-    else if (!time && ofSession[0]?.id === entry.id && !(await runs(billing, entry.session)))
+    const makesRecord =
+      entry.kind === "time" || (!time && ofSession[0]?.id === entry.id && !(await runs(billing, entry.session)));
+    if (!makesRecord) continue;
+    try {
       yield* records(entry, ofSession);
+    } catch (error) {
+      onBroken({ session: entry.session, reason: (error as Error).message });
+    }
   }
 }
 

@@ -1,8 +1,12 @@
 import { type Command, Option } from "commander";
-import { callRecords, writeRecords } from "../charging/records.ts";
+import { printable } from "../charging/format.ts";
+import { type BrokenRecord, callRecords, writeRecords } from "../charging/records.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, printAll } from "./io.ts";
 import { monthOption, theMonth } from "./month.ts";
+
+/** More sessions without a record than this are counted, not shown. */
+const MAX_SHOWN = 100;
 
 interface ExportOptions {
   readonly month?: string;
@@ -28,9 +32,14 @@ Example:
     .action(async (options: ExportOptions, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const { from, to } = period(options);
+      let broken = 0;
+      const onBroken = ({ session, reason }: BrokenRecord) => {
+        if (broken++ < MAX_SHOWN) io.err(`left out: session ${printable(session)}: ${printable(reason)}\n`);
+      };
       await withStore(config, ({ billing }) =>
-        printAll(io, writeRecords(callRecords(billing, from, to), options.format)),
+        printAll(io, writeRecords(callRecords(billing, from, to, onBroken), options.format)),
       );
+      if (broken > 0) throw new CliError(`${broken} sessions are left out, since no record can be made of them`);
     });
 }
 

@@ -1,4 +1,4 @@
-import type { Database, RootDatabase } from "lmdb";
+import { asBinary, type Database, type RootDatabase } from "lmdb";
 import type {
   Account,
   AccountQuery,
@@ -13,9 +13,12 @@ import type {
   MonthTotal,
   PageQuery,
 } from "../charging/billing-store.ts";
+import type { Fault } from "../charging/faults.ts";
 import { amountOf } from "../charging/month-total.ts";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
+import { PAGE_CHARS, piecesOf } from "./archive-pieces.ts";
 import { EmbeddedAccounts, putNew, THERE } from "./embedded-accounts.ts";
+import { lmdbFault } from "./embedded-faults.ts";
 import { type EntryForm, entryForm, entryOf } from "./embedded-forms.ts";
 import { type TotalKey, TotalsInWork } from "./embedded-totals.ts";
 
@@ -25,6 +28,8 @@ type ArchiveKey = [month: string, number: number];
 
 /** After every string and number in lmdb's order of keys. */
 const LAST = Buffer.from([0xff]);
+/** No entry's id. */
+const CHECK = "check";
 
 /**
  * Billing in LMDB. Accounts and entries lie under the ids of their sessions, which sort by time: what is written together shares the pages of
@@ -41,8 +46,8 @@ export class EmbeddedBilling implements BillingStore {
   private readonly userTotalsDb: Database<MonthTotal, TotalKey>;
   private readonly serversDb: Database<typeof THERE, ServerKey>;
   private readonly serverTotalsDb: Database<MonthTotal, TotalKey>;
-  /** Events, as many together as were written together. */
-  private readonly archiveDb: Database<readonly ArchivedEvent[], ArchiveKey>;
+  /** Lists of events as JSON, which `asBinary` leaves as they are. */
+  private readonly archiveDb: Database<ReturnType<typeof asBinary>, ArchiveKey>;
   private readonly deadDb: Database<DeadLetter, string>;
 
   constructor(root: RootDatabase, disk: LmdbDisk) {
@@ -84,6 +89,7 @@ export class EmbeddedBilling implements BillingStore {
   /** Returns the ids of those that were there before. Writes the accounts that go with them, and takes these out of `accounts`. */
   private writeEntries(entries: readonly Entry[], accounts: Map<string, Account>): ReadonlySet<string> {
     const known = new Set<string>();
+    const fresh = new Set<string>();
     const userTotals = new TotalsInWork(this.userTotalsDb, "user");
     const serverTotals = new TotalsInWork(this.serverTotalsDb, "appServer");
     for (const entry of entries) {
@@ -91,9 +97,10 @@ export class EmbeddedBilling implements BillingStore {
       const account = accounts.get(entry.session);
       const rest = account && this.sessions.restFor(account, entry);
       if (!putNew(this.entriesDb, id, entryForm(entry, rest))) {
-        known.add(id);
+        if (!fresh.has(id)) known.add(id); // not where it is in this batch twice
         continue;
       }
+      fresh.add(id);
       if (account && rest) {
         this.sessions.laidAside(account);
         accounts.delete(entry.session);
@@ -121,7 +128,7 @@ export class EmbeddedBilling implements BillingStore {
       limit: 1,
     } as never))
       last = number;
-    this.archiveDb.putSync([month, last + 1], fresh);
+    for (const piece of piecesOf(fresh)) this.archiveDb.putSync([month, ++last], asBinary(Buffer.from(piece)));
   }
 
   async entries(user: string, month: string, page: PageQuery & { readonly from?: number }): Promise<EntryPage> {
@@ -230,9 +237,12 @@ export class EmbeddedBilling implements BillingStore {
   async archived(month: string, { after, limit }: PageQuery): Promise<EventPage> {
     this.root.resetReadTxn();
     const events: ArchivedEvent[] = [];
-    for (const { key, value } of this.archiveDb.getRange(within<ArchiveKey>([month], [month], after))) {
-      for (const event of value) events.push(event);
-      if (events.length >= limit) return { events, next: JSON.stringify(key) };
+    let chars = 0;
+    for (const key of this.archiveDb.getKeys(within<ArchiveKey>([month], [month], after))) {
+      const piece = this.archiveDb.getBinary(key)!.toString();
+      for (const event of JSON.parse(piece) as ArchivedEvent[]) events.push(event);
+      chars += piece.length;
+      if (events.length >= limit || chars >= PAGE_CHARS) return { events, next: JSON.stringify(key) };
     }
     return { events };
   }
@@ -259,6 +269,18 @@ export class EmbeddedBilling implements BillingStore {
     this.root.resetReadTxn();
     const range = after === undefined ? {} : { start: after, exclusiveStart: true };
     return Array.from(this.deadDb.getRange({ ...range, limit }), ({ value }) => value);
+  }
+
+  async check(): Promise<void> {
+    const work = () => {
+      this.entriesDb.putSync(CHECK, CHECK);
+      this.entriesDb.removeSync(CHECK);
+    };
+    await this.disk.write(() => this.root.childTransaction(work));
+  }
+
+  faultOf(error: unknown): Fault {
+    return lmdbFault(error);
   }
 }
 

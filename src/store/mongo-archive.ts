@@ -1,6 +1,7 @@
 import type { Collection, Db } from "mongodb";
 import type { ArchivedEvent, EventGroup, EventPage, PageQuery } from "../charging/billing-store.ts";
 import type { Clock } from "../support/clock.ts";
+import { PAGE_CHARS, piecesOf } from "./archive-pieces.ts";
 
 interface StoredEvents {
   /** Month, time of writing, number: by it they lie in the order in which they were written. */
@@ -9,15 +10,13 @@ interface StoredEvents {
   readonly events: string;
 }
 
-/** Events in one document, which may have 16 MB. */
-const AT_ONCE = 500;
 const RADIX = 36;
 /** Of a time, and of a number, in that radix: texts of one length are in the order of what they stand for. */
 const DIGITS = 9;
 
-/** The events that bills were made from, as many in a document as were written together. */
+/** The events that bills were made from, those that were written together in as few documents as they fit in. */
 export class MongoArchive {
-  private readonly groups: Collection<StoredEvents>;
+  readonly groups: Collection<StoredEvents>;
   private readonly clock: Clock;
   /** Tells this process from others that write at the same moment. */
   private readonly writer: string;
@@ -35,8 +34,7 @@ export class MongoArchive {
     const documents: StoredEvents[] = [];
     for (const { month, events } of groups) {
       const fresh = known.size === 0 ? events : events.filter(({ id }) => !known.has(id));
-      for (let n = 0; n < fresh.length; n += AT_ONCE)
-        documents.push({ _id: this.nextId(month), events: JSON.stringify(fresh.slice(n, n + AT_ONCE)) });
+      for (const piece of piecesOf(fresh)) documents.push({ _id: this.nextId(month), events: piece });
     }
     if (documents.length > 0) await this.groups.insertMany(documents);
   }
@@ -51,9 +49,11 @@ export class MongoArchive {
     const ids = after === undefined ? { $gte: `${month} ` } : { $gt: after };
     const found = this.groups.find({ _id: { ...ids, $lt: `${month}!` } }, { sort: { _id: 1 }, batchSize: 10 });
     const events: ArchivedEvent[] = [];
+    let chars = 0;
     for await (const group of found) {
       for (const event of JSON.parse(group.events) as ArchivedEvent[]) events.push(event);
-      if (events.length >= limit) return { events, next: group._id };
+      chars += group.events.length;
+      if (events.length >= limit || chars >= PAGE_CHARS) return { events, next: group._id };
     }
     return { events };
   }

@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import type { Collection, Db, Filter } from "mongodb";
 import type {
   Account,
@@ -12,8 +13,10 @@ import type {
   MonthTotal,
   PageQuery,
 } from "../charging/billing-store.ts";
+import type { Fault } from "../charging/faults.ts";
 import type { Clock } from "../support/clock.ts";
 import { MongoArchive } from "./mongo-archive.ts";
+import { mongoFault } from "./mongo-faults.ts";
 import { ensureIndexes } from "./mongo-indexes.ts";
 import { MongoTotals, type StoredEntry, totalsKey } from "./mongo-totals.ts";
 import { insertNew, type Revised, replaceRevised } from "./mongo-writes.ts";
@@ -167,6 +170,19 @@ export class MongoBilling implements BillingStore {
     const query = after === undefined ? {} : { _id: { $gt: after } };
     const found = await this.letters.find(query, { sort: { _id: 1 }, limit }).toArray();
     return found.map(fromLetter);
+  }
+
+  async check(): Promise<void> {
+    const _id = `check ${randomUUID()}`; // no session's, no entry's
+    const collections: readonly Collection<{ _id: string }>[] = [this.stored, this.lines, this.archive.groups] as never;
+    for (const collection of collections) {
+      await collection.insertOne({ _id });
+      await collection.deleteOne({ _id });
+    }
+  }
+
+  faultOf(error: unknown): Fault {
+    return mongoFault(error);
   }
 
   /** Resolves when nothing is being written any more. */

@@ -20,6 +20,7 @@ import type {
   ReserveRequest,
   Settlement,
 } from "../charging/credit-store.ts";
+import { BusyError } from "../charging/faults.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { ensureIndexes } from "./mongo-indexes.ts";
 import { insertNew, isDuplicate, type Revised, replaceRevised } from "./mongo-writes.ts";
@@ -162,7 +163,7 @@ export class MongoCredit implements CreditStore {
         if (after.outbox.length > 0) await this.delivered(after);
         return result;
       }
-      throw new Error(`the balance of ${user} is being written by others all the time`);
+      throw new BusyError(`the balance of ${user} is being written by others all the time`);
     });
   }
 
@@ -185,7 +186,7 @@ export class MongoCredit implements CreditStore {
       const emptied = await this.delivered(stored);
       if (emptied) return emptied;
     }
-    throw new Error(`the balance of ${user} is being written by others all the time`);
+    throw new BusyError(`the balance of ${user} is being written by others all the time`);
   }
 
   /** Puts the outbox into the ledger; undefined where somebody else emptied it first. */

@@ -1,5 +1,6 @@
 import type { Collection, Filter, UpdateFilter } from "mongodb";
 import type { Entry, MonthTotal } from "../charging/billing-store.ts";
+import { BusyError } from "../charging/faults.ts";
 import { type Side, Sums } from "../charging/month-total.ts";
 import { type Revised, replaceRevised } from "./mongo-writes.ts";
 
@@ -120,7 +121,7 @@ export class MongoTotals {
       }
       before = after;
     }
-    throw new Error(`the sums of ${key} change all the time`);
+    throw new BusyError(`the sums of ${key} change all the time`);
   }
 
   private async stored(key: string): Promise<StoredTotals> {

@@ -10,7 +10,8 @@ import { busSchema } from "../../src/bus/settings.ts";
 import type { Bus } from "../../src/bus/types.ts";
 import { startBilling } from "../../src/charging/billing.ts";
 import type { DeadLetter } from "../../src/charging/billing-store.ts";
-import { type ChargingEvent, chargeMade, sessionStarted } from "../../src/charging/events.ts";
+import { type ChargingEvent, chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import { EventError } from "../../src/charging/faults.ts";
 import { openJournal } from "../../src/charging/journal.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
@@ -360,6 +361,52 @@ describe("broken messages on NATS (P2)", () => {
     while (store.billing.lines.size < 2 || store.billing.letters.size < 2) await new Promise(setImmediate);
     expect([...store.billing.letters.keys()].sort()).toEqual(["TOLLGATE:1", unbillable.id]);
     await billing.stop();
+  });
+
+  natsTest("whatever is wrong with them end nothing: what comes after is billed", async () => {
+    const nats = await server();
+    const bus = await busOf(nats.url);
+    const store = { billing: new MemoryBilling() };
+    const nc = await client(nats);
+    const cloud = (data: unknown, over = {}) =>
+      JSON.stringify({ specversion: "1.0", id: "x", source: "/a", type: "tollgate.session.ended", data, ...over });
+    const ended = { ...sessionEnded(facts({ id: "x" }), JANUARY, JANUARY + 1, "client"), id: "x" };
+    const deep = (n: number) => `${"[".repeat(n)}${"]".repeat(n)}`;
+    const broken: (string | Uint8Array)[] = [
+      "",
+      "null",
+      new Uint8Array([0xff, 0xfe, 0]),
+      deep(400_000),
+      cloud({ id: "x", type: { toString: 1 } }),
+      cloud({ id: "x", type: null }),
+      cloud({ ...ended, endedBy: { toString: null } }),
+      cloud({ ...ended, endedBy: "x".repeat(900_000) }),
+      cloud({ ...ended, session: { ...ended.session, tariff: { id: {}, price: [] } } }),
+      cloud({ ...ended, more: 0 }).replace('"more":0', `"more":${deep(200_000)}`),
+      cloud({ ...ended, type: "session.changed", from: { id: 7 } }, { type: "tollgate.session.changed" }),
+    ];
+    for (const data of broken) nc.publish("tollgate.events.session.ended", data);
+    for (let n = 0; n < 20; n++)
+      nc.publish("tollgate.events.session.ended", cloud({ ...ended, endedBy: `${n}${"y".repeat(900_000)}` }));
+    await nc.flush();
+    const billing = await startBilling({ store, bus, clock: systemClock, log: silent });
+    await bus.publish(wholeSession(facts({ id: "good" }), 60_000));
+    while (!store.billing.lines.has("good:ended")) await new Promise(setImmediate);
+    while (store.billing.letters.size < broken.length + 20) await new Promise(setImmediate);
+    expect([...store.billing.lines.keys()]).toEqual(["good:ended"]);
+    await billing.stop();
+  });
+
+  natsTest("an event that is larger than the server takes is refused by itself; the others are published", async () => {
+    const nats = await server({ config: "max_payload: 65536" });
+    const bus = await busOf(nats.url);
+    const large = { ...started(2), call: "x".repeat(65_000) } as unknown as ChargingEvent;
+    await expect(bus.publish([started(1), large, started(3)])).rejects.toThrow(EventError);
+    const jsm = await jetstreamManager(await client(nats));
+    expect((await jsm.streams.info("TOLLGATE")).state.messages).toBe(2);
+    await jsm.streams.update("TOLLGATE", { max_msg_size: 2_000 });
+    const larger = { ...started(4), call: "x".repeat(2_000) } as unknown as ChargingEvent;
+    await expect(bus.publish([larger])).rejects.toThrow(EventError);
   });
 
   natsTest("that are too large for one more message are cut there, and whole in the store", async () => {

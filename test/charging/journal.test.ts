@@ -6,7 +6,9 @@ import {
   sessionChanged,
   sessionEnded,
   sessionStarted,
+  startedId,
 } from "../../src/charging/events.ts";
+import { EventError } from "../../src/charging/faults.ts";
 import { type JournalOptions, openJournal } from "../../src/charging/journal.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { LmdbDisk } from "../../src/support/lmdb-disk.ts";
@@ -163,6 +165,27 @@ describe("the journal (DESIGN.md, decision 8)", () => {
     await journal.drained();
     expect(bus.taken).toEqual(events(10));
     await journal.close();
+  });
+
+  it("publishes what is behind an event that the bus refuses, keeps that one on disk, and publishes it when the bus takes it", async () => {
+    const path = freshFolder();
+    const bus = new FakeBus();
+    const publish = bus.publish.bind(bus);
+    bus.publish = async (batch) => {
+      await publish(batch.filter(({ id }) => id !== "s3:started"));
+      if (batch.some(({ id }) => id === "s3:started")) throw new EventError("it is too large");
+    };
+    const journal = await open(path, bus, { publishEveryMs: 20 });
+    for (const one of events(6)) await journal.append(one);
+    await journal.drained();
+    expect(new Set(bus.taken.map(({ id }) => id))).toEqual(new Set([0, 1, 2, 4, 5].map((n) => startedId(`s${n}`))));
+    expect(journal.stats()).toMatchObject({ pendingEvents: 1 });
+    await journal.append(event(6));
+    await journal.drained();
+    expect(bus.taken.at(-1)).toEqual(event(6));
+    await journal.close();
+    expect(await leftIn(path)).toEqual([event(3)]);
+    expect(await leftIn(path)).toEqual([]);
   });
 
   it("publishes what was left when it is opened again, before anything new", async () => {

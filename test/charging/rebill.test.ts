@@ -6,7 +6,9 @@ import { correctionEntry } from "../../src/charging/entries.ts";
 import { type ChargingEvent, type CorrectionMade, sessionChanged, sessionEnded } from "../../src/charging/events.ts";
 import { type Difference, type RebillOptions, rebill } from "../../src/charging/rebill.ts";
 import { settleEnded } from "../../src/charging/settle-credit.ts";
+import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { freshFolder } from "./folders.ts";
 import { MemoryCredit } from "./memory-credit.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { aCharge, facts, JANUARY, numbers, shuffled, silent, wholeSession } from "./samples.ts";
@@ -161,6 +163,45 @@ describe("bills are made again from the events", () => {
       return { events };
     };
     expect(await run(store)).toMatchObject({ differences: 0 });
+  });
+
+  it("compares all others where an event cannot be read, and writes them where the store cannot take one", async () => {
+    const store = await billed(month);
+    const kept = store.archive.get("2026-01")!;
+    const broken = [{ ...correction, at: -1e99 }, { ...kept[0]!, id: "odd", session: { id: { toString: 1 } } }, 7];
+    store.archive.set("2026-01", [...(broken as never[]), ...kept]);
+    expect((await run(store)).found.map(({ kind }) => kind)).toEqual(["unreadable", "unreadable", "unreadable"]);
+    for (const id of ["s1:ended", "s2:ended", "s3:ended"]) store.lines.delete(id);
+    store.beforeWrite = ({ entries }) => {
+      if (entries.some(({ id }) => id === "s2:ended")) throw new RangeError("its key is too long");
+    };
+    expect(await run(store, { write: true })).toMatchObject({ written: 2 });
+    expect([store.lines.has("s1:ended"), store.lines.has("s2:ended"), store.lines.has("s3:ended")]).toEqual([
+      true,
+      false,
+      true,
+    ]);
+    store.beforeWrite = () => {
+      throw new Error("the store is away");
+    };
+    await expect(run(store, { write: true })).rejects.toThrow("the store is away");
+  });
+
+  it("of an event that was in one batch twice (embedded)", async () => {
+    const store = await openEmbeddedStore(freshFolder());
+    const clock = new TestClock(JANUARY);
+    const bus = createInProcessBus({ clock, log: silent });
+    const worker = await startBilling({ bus, store, clock, log: silent });
+    const events = wholeSession(facts(), 61_000, [aCharge(), aCharge({ id: "2" })]);
+    await bus.publish([...events, ...events]);
+    await bus.publish([...events, ...events]);
+    const found: Difference[] = [];
+    const options = { month: "2026-01", write: false, onDifference: (one: Difference) => found.push(one) };
+    const result = await rebill(store.billing, options);
+    expect([found, result.events, result.entries]).toEqual([[], 3, 3]);
+    await worker.stop();
+    await bus.close();
+    await store.close();
   });
 
   it("keeps nothing where it is told not to", async () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../../src/charging/billing-store.ts";
-import { type CallRecord, callRecords, writeRecords } from "../../src/charging/records.ts";
+import { type BrokenRecord, type CallRecord, callRecords, writeRecords } from "../../src/charging/records.ts";
 import { correction, item, time } from "../contract/store.contract.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { JANUARY, numbers, shuffled } from "./samples.ts";
@@ -29,6 +29,18 @@ const month: Entry[] = [
 ];
 
 describe("call detail records", () => {
+  it("are made of all sessions but those of which none can be made, which are named", async () => {
+    const endless = time("s9", { at: JANUARY, durationMs: 8.64e15 });
+    const odd = time("s8", { at: JANUARY, currency: "EUR" });
+    const broken = item(8, { session: "s8", id: "s8:charge:shop-1:8", amount: "much" });
+    const billing = await stored([...month, endless, odd, broken]);
+    const left: BrokenRecord[] = [];
+    const found: string[] = [];
+    for await (const { session } of callRecords(billing, FROM, TO, (one) => left.push(one))) found.push(session);
+    expect(found).toEqual(["s1", "s3", "s2"]);
+    expect(left.map(({ session }) => session).sort()).toEqual(["s8", "s9"]);
+  });
+
   it("are one for each session, with what its time, items and corrections come to, by its start", async () => {
     const found = await records(await stored(shuffled(month, numbers(4))));
     expect(found.map(({ session }) => session)).toEqual(["s1", "s3", "s2"]);

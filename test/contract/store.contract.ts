@@ -10,6 +10,7 @@ import type {
   TimeEntry,
 } from "../../src/charging/billing-store.ts";
 import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import { BusyError } from "../../src/charging/faults.ts";
 import type { Terms } from "../../src/charging/terms.ts";
 import type { AppServer, AppServerKey, Service, User } from "../../src/directory/types.ts";
 import type { Store } from "../../src/store/types.ts";
@@ -570,6 +571,65 @@ export function storeContract(adapter: StoreAdapter): void {
         const entries = [item(1, { id: archive[0]!.events[0]!.id })];
         for (let i = 0; i < 3; i++) await store.billing.write({ accounts: [], entries, archive });
         expect(ids((await store.billing.archived("2026-01", { limit: 10 })).events)).toEqual(ids(archive[0]!.events));
+      });
+
+      it("keeps an event that is in a batch twice, as its entry is", async () => {
+        const event = chargeMade(facts(), JANUARY, aCharge(), "info");
+        const entry = item(1, { id: event.id });
+        const archive = [{ month: "2026-01", events: [event] }];
+        await store.billing.write({ accounts: [], entries: [entry, entry], archive });
+        expect((await store.billing.archived("2026-01", { limit: 10 })).events).toEqual([event]);
+        expect((await store.billing.totals("alice", "2026-01"))[0]).toMatchObject({ charges: 1 });
+      });
+
+      it("keeps events of any size: as many together as a record can hold, and no more at a time than is asked for", async () => {
+        const large = Array.from({ length: 20 }, (_, n) => ({
+          ...sessionEnded(facts({ id: `l${n}` }), JANUARY, JANUARY + n, "client"),
+          endedBy: "ä".repeat(450_000),
+        }));
+        await store.billing.write({ accounts: [], entries: [], archive: [{ month: "2026-01", events: large }] });
+        const found = [];
+        let pages = 0;
+        for (let after: string | undefined, more = true; more; pages++) {
+          const page = await store.billing.archived("2026-01", { after, limit: 3 });
+          expect(page.events.length).toBeLessThan(6);
+          found.push(...page.events);
+          after = page.next;
+          more = after !== undefined;
+        }
+        expect(ids(found)).toEqual(ids(large));
+        expect(found).toEqual(large);
+        expect(pages).toBeGreaterThan(4);
+      });
+
+      it("refuses a batch with an event that no record can hold, and says that it is the event", async () => {
+        const ended = sessionEnded(facts(), JANUARY, JANUARY, "client");
+        const huge = { ...ended, endedBy: "x".repeat(17 * 2 ** 20) };
+        const archive = [{ month: "2026-01", events: [events[0]!, huge] }];
+        const error = await store.billing.write({ accounts: [], entries: [item(1)], archive }).catch((e) => e);
+        expect([String(error), store.billing.faultOf!(error)]).toEqual([expect.stringMatching(/bytes/), "event"]);
+        expect((await store.billing.archived("2026-01", { limit: 10 })).events).toEqual([]);
+        expect(await store.billing.findEntries([item(1).id])).toEqual([undefined]);
+      });
+    });
+
+    describe("faults", () => {
+      it("of what is written are told from those of the store", async () => {
+        const ring: Record<string, unknown> = { id: "ring" };
+        ring.ring = ring;
+        const archive = [{ month: "2026-01", events: [ring as never] }];
+        const broken = await store.billing.write({ accounts: [], entries: [], archive }).catch((error) => error);
+        expect(store.billing.faultOf!(broken)).toBe("event");
+        expect(store.billing.faultOf!(new BusyError("others write"))).toBe("store");
+        expect(store.billing.faultOf!(new Error("E4711"))).toBe("unknown");
+      });
+
+      it("of the store are looked for without leaving anything behind", async () => {
+        await store.billing.check!();
+        await store.billing.check!();
+        expect((await store.billing.entriesFor(undefined, "2026-01", { limit: 10 })).entries).toEqual([]);
+        expect(await store.billing.findEntries(["check"])).toEqual([undefined]);
+        expect(await store.billing.deadLetters(10)).toEqual([]);
       });
     });
 
