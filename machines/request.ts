@@ -230,7 +230,7 @@ export const requestMachine = setup({
         { guard: "hasWaiting", target: "inviting" },
         {
           target: "rejected",
-          actions: { type: "reject", params: ({ context }) => context.best ?? { status: 480 } },
+          actions: { type: "reject", params: ({ context }) => ofTheRelay(context.best ?? { status: 480 }) },
         },
       ],
     },
@@ -242,9 +242,14 @@ export const requestMachine = setup({
 });
 
 /**
+ * What the client hears of an app server's failure: a 503 would say that the relay itself is not to be asked for a while, for any service
+ * (RFC 3261 §16.7, step 6; §21.5.4).
+ */
+const ofTheRelay = (failure: Failure): Failure => (failure.status === 503 ? { ...failure, status: 500 } : failure);
+
+/**
  * Which of two failures a client should hear of (RFC 3261 §16.7, step 6): a 6xx before all others, then the lowest class; within 4xx
  * first those that tell the client what to do differently, last the 408 of a server that was silent; within 5xx a 503 last.
- * DEVIATION: where a 503 is all there is it stays one and does not become a 500 as step 6 wants: M5 has it reach the client.
  */
 export function betterFailure(a: Failure | null, b: Failure): Failure {
   return a === null || rank(b.status) < rank(a.status) ? b : a;

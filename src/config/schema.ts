@@ -285,7 +285,11 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   health: z
-    .strictObject({ intervalS: seconds(0, 3_600).default(10), failures: z.int().min(1).max(100).default(2) })
+    .strictObject({
+      intervalS: seconds(0, 3_600).default(10),
+      failures: z.int().min(1).max(100).default(2),
+      maxRestS: seconds(0, 86_400).default(300),
+    })
     .prefault({}),
   log: z
     .strictObject({

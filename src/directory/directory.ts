@@ -9,7 +9,7 @@ import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Result } from "../support/result.ts";
 import { AppliedTerms } from "./applied-terms.ts";
-import { ServerPool, type ServerState } from "./pool.ts";
+import { ServerPool, type ServerState, type Unavailable } from "./pool.ts";
 import { type CompiledRules, compileRules, type Rejection, type RuleLookups, type Rules } from "./rules.ts";
 import type { AppServer, AppServerKey, Identified, Service, User } from "./types.ts";
 
@@ -38,6 +38,14 @@ export interface Directory extends Rules, RuleLookups {
   occupy(serverId: string): void;
   release(serverId: string): void;
   markHealth(serverId: string, state: "up" | "down"): void;
+  /** It is to be left alone for so long: no session begins there (RFC 3261 §21.5.4). */
+  rest(serverId: string, forMs: number): void;
+  /** How long it still is; 0: not. */
+  restsForMs(serverId: string): number;
+  /** How many are to be left alone now. */
+  readonly resting: number;
+  /** Why nobody can take a session of that service now. */
+  unavailable(serviceId: string, only?: readonly string[]): Unavailable;
   /** Every app server with its health and its sessions, for people. */
   serverStates(): ServerState[];
   /** Reads the store again; with a configuration, that one holds from now on. Rejects when the store cannot be read. */
@@ -82,7 +90,7 @@ class CachedDirectory implements Directory {
 
   constructor(options: DirectoryOptions) {
     this.options = options;
-    this.pool = new ServerPool(options.random ?? Math.random);
+    this.pool = new ServerPool(options.random ?? Math.random, options.clock);
     this.config = options.config;
     this.rules = rulesOf(options.config);
     this.portalHosts = hostsOf(options.config);
@@ -157,6 +165,22 @@ class CachedDirectory implements Directory {
 
   markHealth(serverId: string, state: "up" | "down"): void {
     this.pool.markHealth(serverId, state);
+  }
+
+  rest(serverId: string, forMs: number): void {
+    this.pool.rest(serverId, forMs);
+  }
+
+  restsForMs(serverId: string): number {
+    return this.pool.restsForMs(serverId);
+  }
+
+  get resting(): number {
+    return this.pool.resting;
+  }
+
+  unavailable(serviceId: string, only?: readonly string[]): Unavailable {
+    return this.pool.unavailable(serviceId, only);
   }
 
   serverStates(): ServerState[] {

@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from "../support/clock.ts";
 import type { AppServer } from "./types.ts";
 
 /** An app server as it stands now. */
@@ -11,6 +12,16 @@ interface Entry {
   server: AppServer;
   up: boolean;
   sessions: number;
+  /** Until when it is to be left alone, in monotonic milliseconds; 0: nothing of that. */
+  restsUntil: number;
+}
+
+/** Why nobody can take a session of a service now. */
+export interface Unavailable {
+  /** Somebody is up, and has all the sessions that the operator gives it. */
+  readonly full: boolean;
+  /** When the first of those that rest may be asked again, in milliseconds from now; undefined: none of them rests. */
+  readonly restsForMs: number | undefined;
 }
 
 const DEFAULT_PRIORITY = 10;
@@ -25,9 +36,11 @@ export class ServerPool {
   /** No longer in the list, but with sessions still. */
   private readonly retired = new Map<string, Entry>();
   private readonly random: () => number;
+  private readonly clock: Pick<Clock, "monotonic">;
 
-  constructor(random: () => number) {
+  constructor(random: () => number, clock: Pick<Clock, "monotonic"> = systemClock) {
     this.random = random;
+    this.clock = clock;
   }
 
   /** Puts this list in place of the former one; who was there keeps health and sessions. */
@@ -37,10 +50,13 @@ export class ServerPool {
       const known = this.entries.get(server.id);
       if (known) {
         // Another address is another machine: nothing is known of its health yet.
-        if (known.server.uri !== server.uri) known.up = true;
+        if (known.server.uri !== server.uri) {
+          known.up = true;
+          known.restsUntil = 0;
+        }
         known.server = server;
       }
-      entries.set(server.id, known ?? { server, up: true, sessions: 0 });
+      entries.set(server.id, known ?? { server, up: true, sessions: 0, restsUntil: 0 });
     }
     // One that was taken out of the list and still has sessions must count them on when it comes back.
     for (const [id, entry] of this.entries) {
@@ -81,13 +97,52 @@ export class ServerPool {
     return only === undefined ? list.length : list.filter((entry) => only.includes(entry.server.id)).length;
   }
 
-  /** Those that are up and have room, by priority; equals in an order drawn by weight. */
+  /** How many are to be left alone now. */
+  get resting(): number {
+    let count = 0;
+    for (const entry of this.entries.values()) if (this.leftMs(entry) > 0) count++;
+    return count;
+  }
+
+  /** Nobody is to ask it for so long, unless it rests longer already. */
+  rest(id: string, forMs: number): void {
+    const entry = this.entries.get(id);
+    if (entry) entry.restsUntil = Math.max(entry.restsUntil, this.clock.monotonic() + forMs);
+  }
+
+  /** How long it is still to be left alone; 0: not, or it is not known. */
+  restsForMs(id: string): number {
+    const entry = this.entries.get(id);
+    return entry ? this.leftMs(entry) : 0;
+  }
+
+  private leftMs(entry: Entry): number {
+    if (entry.restsUntil === 0) return 0;
+    const leftMs = entry.restsUntil - this.clock.monotonic();
+    if (leftMs <= 0) entry.restsUntil = 0;
+    return Math.max(0, leftMs);
+  }
+
+  /** Why `available` has found nobody. */
+  unavailable(service: string, only?: readonly string[]): Unavailable {
+    let full = false;
+    let restsForMs: number | undefined;
+    for (const entry of this.byService.get(service) ?? []) {
+      if (!entry.up || (only && !only.includes(entry.server.id))) continue;
+      const leftMs = this.leftMs(entry);
+      if (leftMs === 0) full = true;
+      else restsForMs = Math.min(leftMs, restsForMs ?? leftMs);
+    }
+    return { full, restsForMs };
+  }
+
+  /** Those that are up, are not to be left alone, and have room, by priority; equals in an order drawn by weight. */
   available(service: string, only?: readonly string[]): AppServer[] {
     const list = this.byService.get(service);
     if (list === undefined) return [];
     const free: Entry[] = [];
     for (const entry of list) {
-      if (!entry.up || entry.sessions >= (entry.server.capacity ?? Infinity)) continue;
+      if (!entry.up || entry.sessions >= (entry.server.capacity ?? Infinity) || this.leftMs(entry) > 0) continue;
       if (only === undefined || only.includes(entry.server.id)) free.push(entry);
     }
     for (let start = 0; start < free.length; ) {

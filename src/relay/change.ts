@@ -1,14 +1,14 @@
 import { otherSide, type Side } from "../../machines/events.ts";
 import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
-import { reasonPhrase } from "../sip/response.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import type { Border } from "./border.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
 import { ALLOW } from "./passing.ts";
-import { isRedirection, LEADS_NOWHERE } from "./redirect.ts";
+import { passedStatus, phraseOf, withoutRest } from "./refusals.ts";
 import { reply } from "./reply.ts";
+import { takeRest } from "./rest.ts";
 import type { Session } from "./session.ts";
 
 /** A change that is under way in a session: another has to wait. */
@@ -87,6 +87,7 @@ export class Change implements ClientTransactionUser, UnderWay {
       return;
     }
     this.answered = true;
+    if (this.target.side === "server") takeRest(this.session.core, this.session.appServer, response);
     if (success && this.transaction.request.method === "INVITE") this.accepted = true;
     if (success) {
       this.source.moveTo(this.transaction);
@@ -114,7 +115,7 @@ export class Change implements ClientTransactionUser, UnderWay {
   }
 
   transportError(reason: string): void {
-    this.fail(503);
+    this.fail(500); // RFC 3261 §16.9, §16.7 step 6: it is not the relay that cannot be reached
     this.lost(reason);
   }
 
@@ -165,15 +166,15 @@ export class Change implements ClientTransactionUser, UnderWay {
     const second = response.status < 300 ? this.wanted?.second : undefined;
     if (second) relayed.headers.add(SERVICE_HEADER, second.service.id).add(SESSION_HEADER, second.id);
     this.session.charges.passOn(response, relayed, this.from);
+    withoutRest(response, relayed);
     return relayed;
   }
 }
 
-/** A redirection would lead one end past the relay, and out of the session (RFC 3261 §14.1): it is a refusal. */
+/** The other end's answer; what it says of itself alone is a refusal: a 503, or a 3xx, which would lead out of the session (RFC 3261 §14.1). */
 function refusalOrAnswer(border: Border, response: SipResponse, towards: Side): SipResponse {
-  if (!isRedirection(response.status)) return new SipResponse(response.status, border.phrase(response, towards));
-  const { status } = LEADS_NOWHERE;
-  return new SipResponse(status, reasonPhrase(status));
+  const status = passedStatus(response.status);
+  return new SipResponse(status, phraseOf(border, response, status, towards));
 }
 
 /** Passes any other request inside the session on to the other end, and its answer back (INFO, MESSAGE, OPTIONS, NOTIFY, PRACK). */
@@ -193,6 +194,8 @@ export function relayMessage(
     final(response) {
       const relayed = refusalOrAnswer(session.core.border, response, from);
       session.charges.passOn(response, relayed, from);
+      withoutRest(response, relayed);
+      if (target.side === "server") takeRest(session.core, session.appServer, response);
       transaction.respond(relayed);
       if (response.status < 300) source?.moveTo(transaction);
       if (meansGone(response.status)) session.lost(target.side, `answered ${response.status} to ${method}`);
@@ -201,7 +204,7 @@ export function relayMessage(
       reply(transaction, 504); // RFC 4320 §4.1: no 408 to other than INVITE
     },
     transportError() {
-      reply(transaction, 503);
+      reply(transaction, 500); // RFC 3261 §16.9, §16.7 step 6: it is not the relay that cannot be reached
     },
   });
 }

@@ -122,6 +122,8 @@ export interface Counters {
   /** Prepaid: requests refused, and sessions ended, for want of credit. */
   creditRefused: number;
   creditExhausted: number;
+  /** App servers that asked by 503 to be left alone for a while. */
+  appServerRests: number;
   crashed: number;
   /** Times that the wall clock was set. */
   clockSteps: number;

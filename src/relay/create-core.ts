@@ -56,6 +56,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     chargesRefused: 0,
     creditRefused: 0,
     creditExhausted: 0,
+    appServerRests: 0,
     crashed: 0,
     clockSteps: 0,
   };

@@ -8,6 +8,7 @@ import { adviseClient } from "./advice.ts";
 import { answerCharges } from "./charge-answers.ts";
 import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "./credit.ts";
 import { reply } from "./reply.ts";
+import { takeRest } from "./rest.ts";
 import type { Session } from "./session.ts";
 
 /*
@@ -78,6 +79,7 @@ function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): v
     leg.send(bye, {
       final: (response) => {
         over();
+        if (to === "server") takeRest(core, session.appServer, response);
         if (session.closed) collectLate(session, to, response);
         else actor.send({ type: "bye.answered", by: to, at: session.now(), payload: response });
       },

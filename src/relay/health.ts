@@ -1,7 +1,9 @@
+import type { AppServer } from "../directory/types.ts";
 import { Headers, SipRequest } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { Core } from "./core.ts";
+import { takeRest } from "./rest.ts";
 import { whySilent } from "./silence.ts";
 
 /**
@@ -29,14 +31,17 @@ export class HealthChecks {
   }
 
   private round(): void {
-    const servers = this.core.directory.appServers();
+    const { core } = this;
+    const servers = core.directory.appServers();
     const known = new Set(servers.map((server) => server.id));
     for (const id of this.missed.keys()) if (!known.has(id)) this.missed.delete(id);
-    for (const server of servers) this.ask(server.id, server.uri);
+    // RFC 3261 §21.5.4: whoever has asked to be left alone gets no other requests.
+    for (const server of servers) if (core.directory.restsForMs(server.id) === 0) this.ask(server);
   }
 
-  private ask(id: string, target: string): void {
+  private ask(server: AppServer): void {
     const { core } = this;
+    const { id, uri: target } = server;
     const uri = parseUri(target);
     if (!uri.ok || uri.value.scheme === "other") return;
     core.resolve(uri.value, (destinations) => {
@@ -55,7 +60,9 @@ export class HealthChecks {
         .add("Contact", `<sip:${core.transport.contactTowards(destination)}>`)
         .add("Accept", "*/*");
       const asked = core.transactions.send(new SipRequest("OPTIONS", target, headers), destination, {
-        final: ({ status }) => {
+        final: (response) => {
+          const { status } = response;
+          takeRest(core, server, response);
           if (status === 408 || status === 503) this.silent(id, `answered ${status}`);
           else this.heard(id);
         },

@@ -11,6 +11,7 @@ import { confirmDialog, type Dialog } from "./dialog.ts";
 import { Leg } from "./leg.ts";
 import { ALLOW, passForeignCredentials, passReliability, recvInfoWithCharges, withoutPassword } from "./passing.ts";
 import { Reliable } from "./reliable.ts";
+import { takeRest } from "./rest.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 import type { Asking, Session } from "./session.ts";
 import { callIdOf } from "./session-names.ts";
@@ -109,6 +110,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     this.stop();
     if (response.status >= 300) {
       this.refusal = response;
+      takeRest(this.core, this.session.appServer, response);
       this.session.actor.send({
         type: "server.failure",
         failure: { status: response.status, branch: this.session.appServer.id },

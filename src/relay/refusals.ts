@@ -1,6 +1,7 @@
-import type { Failure } from "../../machines/events.ts";
+import type { Failure, Side } from "../../machines/events.ts";
 import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
+import type { Border } from "./border.ts";
 import type { Core } from "./core.ts";
 import { ALLOW } from "./passing.ts";
 import { isRedirection, LEADS_NOWHERE, portalContacts } from "./redirect.ts";
@@ -31,9 +32,10 @@ export class Refusals {
     const said = failure.branch === undefined ? undefined : this.byBranch.get(failure.branch);
     if (!said) return refusal(failure);
     const { border } = this.core;
-    const response = refusal({ ...failure, reason: border.phrase(said, "client") }, (it) =>
-      border.pass(said, it, "client"),
-    );
+    const response = refusal({ ...failure, reason: phraseOf(border, said, failure.status, "client") }, (it) => {
+      border.pass(said, it, "client");
+      withoutRest(said, it);
+    });
     // The Contacts of a 485 are what it has to say, no target of a dialog (RFC 3261 §21.4.23).
     if (said.status === 485)
       for (const contact of portalContacts(this.core, said)) response.headers.add("Contact", contact);
@@ -52,6 +54,26 @@ export class Refusals {
 }
 
 const isChallenge = ({ status }: SipResponse): boolean => status === 401 || status === 407;
+
+/**
+ * The status with which one end's answer goes to the other, which speaks to the relay: a 503 says nothing of that one, and a 3xx would lead past
+ * it (RFC 3261 §16.7, step 6; §21.5.4).
+ */
+export const passedStatus = (status: number): number =>
+  status === 503 ? 500 : isRedirection(status) ? LEADS_NOWHERE.status : status;
+
+/** The reason phrase for an answer that goes on with this status: the words of who gave it, unless they are those of its own status. */
+export function phraseOf(border: Border, said: SipResponse, status: number, towards: Side): string {
+  const phrase = border.phrase(said, towards);
+  return status !== said.status && (isRedirection(said.status) || phrase === reasonPhrase(said.status))
+    ? reasonPhrase(status)
+    : phrase;
+}
+
+/** Takes out of an answer that goes on how long its sender is not to be asked: it is the relay's to mind (RFC 3261 §21.5.4). */
+export function withoutRest(said: SipResponse, passed: SipResponse): void {
+  if (said.status === 503) passed.headers.remove("retry-after");
+}
 
 /** The relay's own answer to a request that failed. `fill` adds what comes before its own header fields. */
 export function refusal({ status, reason, headers }: Failure, fill?: (response: SipResponse) => void): SipResponse {

@@ -4,6 +4,7 @@ import type { ClientTransaction, ClientTransactionUser } from "../transaction/ty
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
 import { ALLOW } from "./passing.ts";
+import { takeRest } from "./rest.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 import type { Session } from "./session.ts";
 
@@ -82,6 +83,7 @@ export class Reinvitation implements ClientTransactionUser {
       return;
     }
     this.refusal = response;
+    takeRest(second.core, first.appServer, response);
     this.failed(response.status, second.appServer.id);
     if (meansGone(response.status)) first.lost("server", `answered ${response.status} to ${this.method}`);
   }

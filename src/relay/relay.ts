@@ -308,6 +308,7 @@ function metricsOf(parts: {
       journalFull: journal.full ? 1 : 0,
       recordsWaiting: core.laterRecords.size,
       byesUnanswered: core.byesUnanswered.size,
+      appServersResting: core.directory.resting,
       draining: core.draining ? 1 : 0,
     },
   };

@@ -6,6 +6,7 @@ import type { Chart } from "../chart/chart.ts";
 import { expectProvided } from "../chart/nodes.ts";
 import { chartFrom } from "../chart/table.ts";
 import type { Verdict } from "../directory/authenticator.ts";
+import type { Unavailable } from "../directory/pool.ts";
 import type { ForkMode, Identified } from "../directory/types.ts";
 import { parseRequestDisposition } from "../sip/disposition.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
@@ -188,8 +189,7 @@ export class ClientRequest implements Origin, Owner {
     }
     const servers = this.core.directory.serversFor(service.id, appServers);
     if (servers.length === 0) {
-      // They exist, but each is full or down: that passes.
-      this.refuse("servers.none", { status: 503, headers: [["Retry-After", "10"]] });
+      this.refuse("servers.none", unavailable(this.core.directory.unavailable(service.id, appServers)));
       return;
     }
     const bound = this.single ? 1 : this.core.config.limits.branches;
@@ -383,6 +383,15 @@ export class ClientRequest implements Origin, Owner {
     this.change?.refused();
     this.close();
   }
+}
+
+/**
+ * Those who offer the service exist, and cannot take a session now: that passes. 503 is for the relay's own bound, which the operator has set;
+ * where app servers are down or rest, others of its services can be had all the same (RFC 3261 §21.4.18, §21.5.4).
+ */
+function unavailable({ full, restsForMs }: Unavailable): Failure {
+  const retryAfterS = full || restsForMs === undefined ? 10 : Math.ceil(restsForMs / 1000);
+  return { status: full ? 503 : 480, headers: [["Retry-After", String(retryAfterS)]] };
 }
 
 const ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"';

@@ -64,7 +64,7 @@ export class ClientServiceChange implements Takeover {
   readonly first: Session;
   readonly transaction: ServerTransaction;
   readonly identified: Identified;
-  /** The present app server offers it too: it is asked in its dialog. */
+  /** The present app server offers it too, and may be asked now: it is, in its dialog. */
   readonly keepsServer: boolean;
   /** The part that is asked for, as far as it is. */
   second: Session | undefined;
@@ -79,7 +79,7 @@ export class ClientServiceChange implements Takeover {
     this.core = first.core;
     this.transaction = transaction;
     this.identified = identified;
-    this.keepsServer = offers(first, identified);
+    this.keepsServer = offers(first, identified) && first.core.directory.restsForMs(first.appServer.id) === 0;
   }
 
   start(): void {

@@ -23,6 +23,7 @@ import { moved } from "./move.ts";
 import { IGNORED, meansGone } from "./outcomes.ts";
 import type { Reliable } from "./reliable.ts";
 import type { ClientRequest } from "./request.ts";
+import { takeRest } from "./rest.ts";
 import type { Takeover } from "./service-change.ts";
 import type { Transfer } from "./transfer.ts";
 
@@ -266,6 +267,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     const gone = (why: string) => leg.moves === moves && leg.session.lost(leg.side, why);
     leg.send(leg.request("OPTIONS"), {
       final: (response) => {
+        if (leg.side === "server") takeRest(this.core, this.appServer, response);
         if (meansGone(response.status)) gone(`answered ${response.status} to a probe`);
         else if (leg.moves === moves) leg.returned();
       },

@@ -162,6 +162,12 @@ export function parseMaxForwards(text: string): number | undefined {
   return number < 0 || number > 255 ? undefined : number;
 }
 
+/** Seconds of a Retry-After, whatever comments and parameters follow (RFC 3261 §20.33); undefined where there is none that can be read. */
+export function parseRetryAfter(text: string | undefined): number | undefined {
+  const digits = text === undefined ? undefined : /^[ \t]*(\d+)[ \t]*(?:[;(]|$)/.exec(text)?.[1];
+  return digits === undefined ? undefined : Math.min(Number(digits), 2 ** 32 - 1);
+}
+
 /** Reads Content-Type (RFC 3261 §20.15). */
 export function parseContentType(text: string): Result<ContentType, string> {
   const semicolon = text.indexOf(";");

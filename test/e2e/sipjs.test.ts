@@ -214,18 +214,18 @@ describe("what a SIP.js client is refused", () => {
     expect(await statusOf(alice.request("unoffered"))).toBe(404);
   });
 
-  it("503 when the app server says so, with its words (M5)", async () => {
+  it("500 when the app server says 503, with its words: the relay is there (M5; RFC 3261 §16.7, step 6)", async () => {
     const { portal, alice } = await open({ wine: (request) => request.refuse(503, "The cellar is full") });
     const refusal = alice.request("wine").catch((error: unknown) => error);
-    expect(await refusal).toMatchObject({ status: 503, reason: "The cellar is full" });
+    expect(await refusal).toMatchObject({ status: 500, reason: "The cellar is full" });
     expect(portal.relay.sessions()).toEqual([]);
     expect(lines(await portal.bill())).toEqual([]);
   });
 
-  it("503 when the only app server is not there (M5)", async () => {
+  it("500 when the only app server is not there (M5; RFC 3261 §16.9)", async () => {
     const { shop, alice } = await open({ wine: (request) => request.refuse(500) });
     await shop.close();
-    expect(await statusOf(alice.request("wine"))).toBe(503);
+    expect(await statusOf(alice.request("wine"))).toBe(500);
   });
 
   it("487 when it has given up, and the app server is told (M8: CANCEL)", async () => {

@@ -87,12 +87,15 @@ describe.each(["udp", "tcp"] as const)("SIPp at both ends over %s", (transport) 
     },
   );
 
-  for (const status of [404, 503]) {
-    peerTest(`hears the app server's ${status} as it came (M5)`, SIPP, 20_000, async () => {
+  for (const [said, status] of [
+    [404, 404],
+    [503, 500],
+  ]) {
+    peerTest(`hears the app server's ${said} as ${status} (M5; RFC 3261 §16.7, step 6)`, SIPP, 20_000, async () => {
       const bill = await play({
         transport,
         client: { scenario: `client-refused-${status}` },
-        servers: [{ scenario: `server-refuses-${status}` }],
+        servers: [{ scenario: `server-refuses-${said}` }],
       });
       expect(lines(bill)).toEqual([]);
     });

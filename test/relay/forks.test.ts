@@ -125,7 +125,7 @@ describe("which failure the client hears of (RFC 3261 §16.7)", () => {
     [[404, 484, 486], 484],
     [[500, 404], 404],
     [[486, 302], 486],
-    [[503, 503], 503],
+    [[503, 503], 500], // §21.5.4: a 503 would be the relay's own
   ])("of %j it is %i (step 6)", async (statuses, best) => {
     expect((await failing(statuses)).final.status).toBe(best);
   });
