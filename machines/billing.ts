@@ -1,6 +1,6 @@
 import { assign, setup } from "xstate";
 import type { ChargeMade, SessionEnded, SessionFacts, SessionStarted } from "../src/charging/events.ts";
-import type { Tariff } from "../src/charging/tariff.ts";
+import type { Tariff, TariffUse } from "../src/charging/tariff.ts";
 import type { Terms } from "../src/charging/terms.ts";
 import { providedAtStart } from "./provided.ts";
 
@@ -28,6 +28,7 @@ export interface BillingContext {
   readonly previous?: SessionFacts["previous"];
   /** The terms, while the session runs: what it takes to end one whose relay was killed. */
   readonly tariff: Tariff | null;
+  readonly used?: TariffUse | undefined;
   /** The same of taxes and what was agreed with the app server. */
   readonly terms?: Terms | undefined;
   /** What `startedAt` is by (`SessionFacts`); missing: the relay's first timeline. */
@@ -61,7 +62,7 @@ export const billingMachine = setup({
       if (event.type !== "session.ended") return {};
       const dueAt = context.windowMs > 0 ? event.at + context.windowMs : null;
       const ended = { startedAt: event.startedAt, endedAt: event.at, endedBy: event.endedBy, dueAt, tariff: null };
-      return context.terms ? { ...ended, terms: undefined } : ended;
+      return context.terms || context.used ? { ...ended, terms: undefined, used: undefined } : ended;
     }),
     noteClosed: assign({ dueAt: null }),
   },
@@ -79,6 +80,7 @@ export const billingMachine = setup({
     appServer: session.appServer,
     call: session.call,
     tariff: session.tariff ?? null,
+    ...(session.used && { used: session.used }),
     ...(session.terms && { terms: session.terms }),
     windowMs,
     ...(session.hold !== undefined && { hold: session.hold }),

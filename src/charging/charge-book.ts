@@ -3,6 +3,7 @@ import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Timeline, Timelines } from "../support/timeline.ts";
 import type { Entry } from "./billing-store.ts";
+import type { CallCharges } from "./call-charges.ts";
 import { chargeAmount, chargeKey, isSameCharge } from "./charge-fields.ts";
 import { checkCharge } from "./check-charge.ts";
 import type { DayLedger } from "./day-ledger.ts";
@@ -98,6 +99,8 @@ export class ChargeBook {
   cover: ((charged: readonly Charged[]) => Promise<Refusal | undefined>) | undefined;
   /** Of the part of the session before, at the same app server: what was charged there and comes again is a repetition (M20). */
   before: ChargeBook | undefined;
+  /** Of a call of several parts: what was charged in them together. */
+  private call: CallCharges | undefined;
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -119,6 +122,23 @@ export class ChargeBook {
     const at = this.timeline.now();
     const taxes = fresh.length === 0 ? undefined : this.factsNow().terms?.taxes;
     return [...this.made.values(), ...fresh.map((charge) => ({ amount: chargeAmount(charge), taxes, at }))];
+  }
+
+  /** The session is a part of a call. */
+  joins(call: CallCharges): void {
+    if (this.call) return;
+    this.call = call;
+    call.add(this);
+  }
+
+  /** How many charges were made so far. */
+  get size(): number {
+    return this.made.size;
+  }
+
+  /** What was charged so far, also what is on its way to the disk; undefined: nothing. */
+  get total(): Money | undefined {
+    return this.sum;
   }
 
   /** Makes all of a body's charges, or none. At once where they are refused or were made before. */
@@ -257,11 +277,13 @@ export class ChargeBook {
     const { days, chargesPerSession, portal } = this.keeping;
     const fresh: Charge[] = [];
     const underWay: Promise<void>[] = [];
-    const { limits, currency } = this;
-    const terms = { tariffCurrency: currency, limits, portal };
+    const { limits, facts, call } = this;
+    const terms = { tariffCurrency: this.currency ?? this.sum?.currency, limits, portal };
+    const first = charges[0]!.currency;
     let { sum } = this;
-    const ofDay = limits?.currency ?? charges[0]!.currency;
-    let today = days.sum(this.facts, ofDay, this.timeline.now());
+    let ofCall = call ? call.sum(facts.service, first) : sum;
+    let today = days.sum(facts, limits?.currency ?? first, this.timeline.now());
+    const count = call ? call.count(facts.service) : this.made.size;
     for (const charge of charges) {
       const before = this.find(chargeKey(charge.id));
       if (before) {
@@ -270,12 +292,14 @@ export class ChargeBook {
         const text = `charge ${charge.id} was made before with other terms`;
         return { kind: "conflict", text, charge: charge.id };
       }
-      if (this.made.size + fresh.length >= chargesPerSession)
+      if (count + fresh.length >= chargesPerSession)
         return { kind: "terms", text: `more than ${chargesPerSession} charges in a session`, charge: charge.id };
-      const result = checkCharge(charge, terms, sum, today);
+      const result = checkCharge(charge, terms, ofCall, today);
       if (!result.ok) return { kind: "terms", text: `charge ${charge.id}: ${result.error}`, charge: charge.id };
-      sum = result.value;
-      today = add(today, chargeAmount(charge));
+      ofCall = result.value;
+      const amount = chargeAmount(charge);
+      sum = sum ? add(sum, amount) : amount;
+      today = add(today, amount);
       fresh.push(charge);
     }
     return { fresh, sum, underWay };

@@ -18,8 +18,8 @@ export interface ChargeTerms {
 const PORTAL = new PortalLimits();
 
 /**
- * Checks a charge that was read without error against the session's terms. `alreadyCharged` is the sum of what the app server has charged in
- * this session; undefined: nothing. `today`: what it has charged this user in this service on this day, in the charge's currency. Returns the sum with this charge, or why it is refused.
+ * Checks a charge that was read without error against the session's terms. `alreadyCharged` is the sum of what was charged in
+ * this session, and in other parts of the same call; undefined: nothing. `today`: what it has charged this user in this service on this day, in the charge's currency. Returns the sum with this charge, or why it is refused.
  */
 export function checkCharge(
   charge: Charge,

@@ -32,10 +32,10 @@ const PREPAID = { prepaid: true } as const;
 /** The line for a session's time (M13). */
 function timeEntry(event: SessionEnded): Result<TimeEntry, string> {
   const { session, startedAt, durationMs, endedBy } = event;
-  const { tariff } = session;
+  const { tariff, used } = session;
   let amount = "0";
   if (tariff) {
-    const rated = rateDuration(tariff, durationMs);
+    const rated = rateDuration(tariff, durationMs, used);
     if (!fitsBill(rated)) return err("its time costs more than can be on a bill");
     amount = formatAmount(rated);
   }

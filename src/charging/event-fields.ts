@@ -19,7 +19,7 @@ import {
   truth,
   written,
 } from "./field-checks.ts";
-import type { Tariff } from "./tariff.ts";
+import type { Tariff, TariffUse } from "./tariff.ts";
 import { type AppliedTax, type Fee, MAX_TAXES, RATE, SHARE, type Terms } from "./terms.ts";
 
 /*
@@ -47,6 +47,9 @@ const TARIFF: Checks<Tariff> = {
   cap: price,
   rounding: optional(oneOf("half-up", "half-even", "up", "down")),
 };
+
+/** More digits than a tariff's amounts: they are added up. */
+const USE: Checks<TariffUse> = { freeMs: duration, chargedMs: duration, amount: decimal(18, 9) };
 
 const share = written(SHARE, "a percentage from 0 to 100");
 
@@ -76,6 +79,7 @@ const FACTS: Checks<SessionFacts> = {
   appServer: text,
   call: text,
   tariff: optional(fields(TARIFF)),
+  used: optional(fields(USE)),
   terms: optional(fields(TERMS)),
   hold: optional(holdKey),
   lateChargesMs: optional(duration),

@@ -1,7 +1,7 @@
 import { chargeKey } from "./charge-fields.ts";
 import { MAX_ENDED_BY } from "./event-fields.ts";
 import { asLabel } from "./field-checks.ts";
-import type { Tariff } from "./tariff.ts";
+import type { Tariff, TariffUse } from "./tariff.ts";
 import type { Terms } from "./terms.ts";
 
 /**
@@ -28,6 +28,8 @@ export interface SessionFacts {
   readonly tariff?: Tariff;
   /** Taxes and what is agreed with the app server: of a charge at the time of the charge, else when it was set up; undefined: none. */
   readonly terms?: Terms;
+  /** Of this tariff, what earlier parts of the same call have used; undefined: nothing. */
+  readonly used?: TariffUse;
   /** A prepaid session: the key of what is held for it in the user's balance; undefined: postpaid. */
   readonly hold?: string;
   /** How long it takes charges after its end (M15); undefined: not at all. */

@@ -24,7 +24,7 @@ export function adviseClient(session: Session, message: SipMessage, startedAt: n
 function costUntil({ facts, charges }: Session, durationMs: number): Money | undefined {
   const cost = new TaxedSums();
   for (const { amount, taxes } of charges.bookIfAny?.charged() ?? []) cost.add(amount, taxes);
-  if (facts.tariff) cost.add(rateDuration(facts.tariff, durationMs), facts.terms?.taxes);
+  if (facts.tariff) cost.add(rateDuration(facts.tariff, durationMs, facts.used), facts.terms?.taxes);
   const [currency] = cost.currencies;
   return currency === undefined ? undefined : cost.due(currency);
 }

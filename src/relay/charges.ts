@@ -1,4 +1,5 @@
 import type { Side } from "../../machines/events.ts";
+import type { CallCharges } from "../charging/call-charges.ts";
 import { isChargeType, parseChargeBody } from "../charging/charge-body.ts";
 import { ChargeBook, type Outcome } from "../charging/charge-book.ts";
 import {
@@ -22,12 +23,20 @@ export class SessionCharges {
   private readonly core: Core;
   private readonly session: Session;
   private opened: ChargeBook | undefined;
+  /** Undefined: it is the only part of its call. */
+  call: CallCharges | undefined;
   /** What is on its way to the disk; the answer to BYE waits for it. */
   private pending: Promise<unknown>[] | undefined;
 
   constructor(core: Core, session: Session) {
     this.core = core;
     this.session = session;
+  }
+
+  /** The session is a part of a call, whose limits are for all of it (M20-M24). */
+  joins(call: CallCharges): void {
+    this.call = call;
+    this.opened?.joins(call);
   }
 
   /** What the app server has charged; made with the first charge. */
@@ -39,6 +48,7 @@ export class SessionCharges {
     if (session.facts.hold !== undefined)
       this.opened.cover = async (charged) =>
         session.credit ? session.credit.cover(charged) : { kind: "prepaid", text: "no session came of it" };
+    if (this.call) this.opened.joins(this.call);
     return this.opened;
   }
 

@@ -6,7 +6,7 @@ import { tariffProblem } from "../charging/event-fields.ts";
 import { creditExhausted, creditReserved, type SessionFacts } from "../charging/events.ts";
 import { formatAmount, type Money, money } from "../charging/money.ts";
 import { SessionCost } from "../charging/session-cost.ts";
-import { rateDuration, type Tariff } from "../charging/tariff.ts";
+import { rateDuration, type Tariff, type TariffUse } from "../charging/tariff.ts";
 import type { AppliedTax } from "../charging/terms.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { Core } from "./core.ts";
@@ -21,6 +21,8 @@ export interface CreditTerms {
   /** Names the hold in the balance, and the session's events by `SessionFacts.hold`. */
   readonly key: string;
   readonly tariff: Tariff | undefined;
+  /** What earlier parts of the call have used of it, as far as is known before this one begins: no less than that. */
+  readonly used?: TariffUse | undefined;
   /** On the session's time. */
   readonly taxes?: readonly AppliedTax[] | undefined;
 }
@@ -65,6 +67,7 @@ export class Credit {
   private readonly core: Core;
   private session: Session | undefined;
   private facts: SessionFacts | undefined;
+  private used: TariffUse | undefined;
   private startedAt: number | undefined;
   /** What the store holds, as far as is known. */
   private held: Micros = 0;
@@ -94,6 +97,7 @@ export class Credit {
     this.core = core;
     this.terms = terms;
     this.charged = new SessionCost(terms.currency);
+    this.used = terms.used;
   }
 
   /** Takes the first hold: set-up fee and time of the first interval. Resolves to why it cannot be had, or to undefined. */
@@ -125,8 +129,17 @@ export class Credit {
   /** The session's clock runs since `at`. */
   start(at: number): void {
     this.startedAt = at;
+    this.noteUse();
     if (this.held > 0) this.report();
     this.arm();
+  }
+
+  /** What the parts before have used is known now. */
+  private noteUse(): void {
+    const used = this.facts?.used;
+    if (used === this.used) return;
+    this.used = used;
+    if (!this.unsure) this.coveredMs = this.covers(SPARE);
   }
 
   /**
@@ -195,7 +208,7 @@ export class Credit {
   /** What the bill will say: so much time, and what was charged. `spare`: and some for charges to come. */
   private cost(durationMs: number, spare: Spare = NONE, charged = this.charged): Micros {
     const { tariff } = this.terms;
-    return this.costOf(tariff && rateDuration(tariff, durationMs), spare, charged);
+    return this.costOf(tariff && rateDuration(tariff, durationMs, this.used), spare, charged);
   }
 
   private costOf(time: Money | undefined, spare: Spare, charged: SessionCost): Micros {
@@ -210,7 +223,7 @@ export class Credit {
 
   /** How long it may last with what is held. */
   private covers(spare: Spare): number {
-    return coveredMs(this.terms.tariff, (time) => this.costOf(time, spare, this.charged) <= this.held);
+    return coveredMs(this.terms.tariff, (time) => this.costOf(time, spare, this.charged) <= this.held, this.used);
   }
 
   private inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -12,7 +12,7 @@ import type { Session } from "./session.ts";
  */
 export async function creditForNextPart(
   core: Core,
-  terms: Pick<CreditTerms, "user" | "tariff" | "taxes">,
+  terms: Pick<CreditTerms, "user" | "used" | "tariff" | "taxes">,
 ): Promise<Result<Credit | undefined, Failure>> {
   const prepaid = core.directory.user(terms.user)?.prepaid;
   if (!prepaid) return ok(undefined); // postpaid

@@ -1,3 +1,4 @@
+import type { CallCharges } from "../charging/call-charges.ts";
 import { isChargeType } from "../charging/charge-body.ts";
 import { ChargeBook } from "../charging/charge-book.ts";
 import type { ChargeableSession } from "../charging/direct-charges.ts";
@@ -19,6 +20,7 @@ interface Ended {
   readonly limits: ServiceLimits | undefined;
   book: ChargeBook | undefined;
   readonly timeline: Timeline;
+  readonly call: CallCharges | undefined;
   readonly dueAt: number;
   /** The dialog that the app server was in. */
   readonly localTag: string | undefined;
@@ -49,6 +51,7 @@ export class EndedSessions {
       limits: service.limits,
       book: charges.bookIfAny,
       timeline,
+      call: charges.call,
       dueAt: endedAt + facts.lateChargesMs,
       localTag: server?.dialog.localTag,
       remoteTag: server?.dialog.remoteTag,
@@ -73,11 +76,17 @@ export class EndedSessions {
     this.head = 0;
   }
 
+  private bookOf({ facts, limits, timeline, call }: Ended): ChargeBook {
+    const book = new ChargeBook(this.core.keeping, facts, limits, timeline);
+    if (call) book.joins(call);
+    return book;
+  }
+
   /** Also when its time is over, as long as it is remembered: what was refused is on record then. */
   find(session: string): ChargeableSession | undefined {
     const ended = this.byId.get(session);
     if (!ended) return undefined;
-    ended.book ??= new ChargeBook(this.core.keeping, ended.facts, ended.limits, ended.timeline);
+    ended.book ??= this.bookOf(ended);
     return { book: ended.book, dueAt: ended.dueAt };
   }
 

@@ -119,6 +119,7 @@ export function recordEnd(session: Session, context: SessionContext): void {
     return;
   }
   const endedAt = context.endedAt ?? session.now();
+  session.endPart(endedAt);
   // Where the next part has taken over, its start says when this one ended.
   if (context.endedBy === "change") session.recorded = session.charges.settled();
   else session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");

@@ -84,10 +84,11 @@ export async function endOrphans(options: {
 
 /** What its account has kept of a session that runs. */
 function factsOf({ session, user, service, appServer, call, ...context }: BillingContext): SessionFacts {
-  const { tariff, terms, hold, previous, windowMs, clockStepMs } = context;
+  const { tariff, used, terms, hold, previous, windowMs, clockStepMs } = context;
   return {
     ...{ id: session, user, service, appServer, call },
     ...(tariff && { tariff }),
+    ...(used && { used }),
     ...(terms && { terms }),
     ...(windowMs > 0 && { lateChargesMs: windowMs }),
     ...(hold !== undefined && { hold }),

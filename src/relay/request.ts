@@ -205,7 +205,8 @@ export class ClientRequest implements Origin, Owner {
     const { currency } = this.core.directory.user(this.user)!.prepaid!;
     const { tariff, service } = this.identified!;
     const taxes = this.core.directory.taxes(service.id);
-    const credits = new Credits(this.core, { user: this.user, currency, tariff, taxes }, this.id, fork);
+    const used = (this.change?.first ?? this.move?.first)?.callParts.used(tariff);
+    const credits = new Credits(this.core, { user: this.user, currency, tariff, taxes, used }, this.id, fork);
     this.credits = credits;
     // What the redirected request held comes back first.
     const before = this.redirected?.from.givenBack;

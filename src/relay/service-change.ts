@@ -178,7 +178,9 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
   if (!offers(first, identified)) return refuse(403, "Not Your Service");
   const { user, call } = first.facts;
   const taxes = core.directory.taxes(identified.service.id);
-  const held = await creditForNextPart(core, { user, tariff: identified.tariff, taxes });
+  const { tariff } = identified;
+  const used = first.callParts.used(tariff);
+  const held = await creditForNextPart(core, { user, tariff, taxes, used });
   if (transaction.answered) {
     if (held.ok) held.value?.close(false); // the session ended in the meantime
     return;
@@ -225,6 +227,7 @@ function handOver(first: Session, second: Session, at: number, keepsServer: bool
   const book = keepsServer ? first.charges.bookIfAny : undefined;
   second.replaces = { facts: first.facts, startedAt: first.context.startedAt ?? at, book };
   second.endsAt = first.endsAt;
+  second.follows(first, false, at);
   first.core.counters.changed++;
   first.actor.send({ type: "change.taken", at, keepsServer });
 }

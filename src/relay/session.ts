@@ -1,5 +1,6 @@
 import type { Failure, Side } from "../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../machines/session.ts";
+import { CallParts } from "../charging/call-parts.ts";
 import type { ChargeBook, Outcome } from "../charging/charge-book.ts";
 import { factsProblem } from "../charging/event-fields.ts";
 import type { SessionFacts } from "../charging/events.ts";
@@ -67,6 +68,9 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   takesOver: Takeover | undefined;
   /** The part of the session that it has taken over from. */
   replaces: Replaced | undefined;
+  /** What it has together with other parts of the same call; undefined: there are none so far. */
+  private parts: CallParts | undefined;
+  private isPart: "not yet" | "running" | "over" = "not yet";
   /** What all of its times are by, from the app server's answer on. One that goes on from another session goes on by that one's. */
   timeline: Timeline;
   /** When its greatest duration is over. */
@@ -216,7 +220,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     const move = this.request?.move;
     this.request = undefined;
     this.endsAt = at + core.config.session.maxDurationS * 1000;
-    if (move) moved(core, this, move);
+    if (this.parts) this.beginPart(); // others went on from it before it stood
+    if (move) moved(core, this, move, at);
     if (takesOver) {
       this.takesOver = undefined;
       takesOver.taken(this, at);
@@ -249,6 +254,40 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
       if (this.server) this.probe(this.server);
     }
     this.lookAgain();
+  }
+
+  /** What it has together with other parts of the same call, for one that is to come. */
+  get callParts(): CallParts {
+    if (this.parts) return this.parts;
+    this.parts = new CallParts();
+    if (this.context.startedAt !== null) this.beginPart();
+    return this.parts;
+  }
+
+  /** At `at` it is the next part of a call: after `first`, or beside it, which goes on then. */
+  follows(first: Session, goesOn: boolean, at: number): void {
+    this.parts = first.callParts;
+    if (!goesOn) first.endPart(at);
+    this.beginPart();
+  }
+
+  private beginPart(): void {
+    const { parts } = this;
+    if (!parts || this.isPart !== "not yet") return;
+    this.isPart = "running";
+    const facts = this.facts as Writable<SessionFacts>;
+    const used = parts.begin(facts.tariff);
+    if (used) facts.used = used;
+    this.charges.joins(parts.charges);
+  }
+
+  /** It is over at `at`: what it did not use of the free seconds is the next part's. */
+  endPart(at: number): void {
+    if (this.isPart !== "running") return;
+    this.isPart = "over";
+    const { startedAt, endedAt, byeAt } = this.context;
+    const { tariff, used } = this.facts;
+    this.parts!.end(tariff, used, (endedAt ?? byeAt ?? at) - (startedAt ?? at));
   }
 
   /** Takes a dialog of the part before over. */

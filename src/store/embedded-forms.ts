@@ -25,7 +25,8 @@ export type AccountForm = [
   hold?: string | null,
   previous?: BillingContext["previous"] | null,
   terms?: Terms | null,
-  clockStepMs?: number,
+  clockStepMs?: number | null,
+  used?: BillingContext["used"] | null,
 ];
 
 export function accountForm({ state, context }: Account, revision: number): AccountForm {
@@ -44,16 +45,16 @@ export function accountForm({ state, context }: Account, revision: number): Acco
     endedBy,
     tariff,
   ];
-  const { hold, previous, terms, clockStepMs } = context;
-  if (clockStepMs !== undefined) form.push(hold, previous, terms ?? null, clockStepMs);
-  else if (terms) form.push(hold, previous, terms);
-  else if (hold !== undefined || previous !== undefined) form.push(hold, previous);
+  const { hold, previous, terms, clockStepMs, used } = context;
+  const rare = [hold, previous, terms, clockStepMs, used] as const;
+  const last = rare.findLastIndex((one) => one !== undefined);
+  for (let i = 0; i <= last; i++) form.push((rare[i] ?? null) as never);
   return form;
 }
 
 export function accountOf(session: string, form: AccountForm): Account {
   const [revision, state, dueAt, user, service, appServer, call, windowMs, startedAt, endedAt, endedBy, tariff] = form;
-  const [, , , , , , , , , , , , hold, previous, terms, clockStepMs] = form;
+  const [, , , , , , , , , , , , hold, previous, terms, clockStepMs, used] = form;
   return {
     revision,
     state,
@@ -68,6 +69,7 @@ export function accountOf(session: string, form: AccountForm): Account {
       ...(hold != null && { hold }),
       ...(previous != null && { previous }),
       tariff,
+      ...(used != null && { used }),
       ...(terms != null && { terms }),
       ...(clockStepMs != null && { clockStepMs }),
       startedAt,
@@ -146,11 +148,19 @@ export const isOver = (state: AccountState): boolean => state === "chargeable" |
 
 /** What of an account is to lie with this entry; undefined where the two do not say the same. */
 export function restOf({ state, context }: Account, revision: number, entry: Entry): AccountRest | undefined {
-  const { session, user, service, appServer, call, previous, startedAt, endedBy, tariff, terms, clockStepMs } = context;
+  const { session, user, service, appServer, call, previous, startedAt, endedBy, tariff, used, terms, clockStepMs } =
+    context;
   if (entry.kind !== "time" || !isOver(state) || entry.session !== session || entry.id !== endedId(session)) return;
   if (entry.user !== user || entry.service !== service || entry.appServer !== appServer || entry.call !== call) return;
   if (entry.previous?.session !== previous?.session || entry.previous?.by !== previous?.by) return;
-  if (entry.at !== startedAt || entry.endedBy !== endedBy || tariff !== null || terms || clockStepMs !== undefined)
+  if (
+    entry.at !== startedAt ||
+    entry.endedBy !== endedBy ||
+    tariff !== null ||
+    used ||
+    terms ||
+    clockStepMs !== undefined
+  )
     return;
   const { dueAt, windowMs, endedAt, hold } = context;
   return hold === undefined

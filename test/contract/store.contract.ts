@@ -243,10 +243,11 @@ export function storeContract(adapter: StoreAdapter): void {
           { ...whole, context: { ...context, session: "held", hold: "h1", tariff: lessonTariff } },
           { ...whole, context: { ...context, session: "part", previous: { session: "held", by: "move" } } },
           { ...whole, context: { ...context, session: "taxed", tariff: lessonTariff, terms } },
+          { ...whole, context: { ...context, session: "back", used: { freeMs: 5, chargedMs: 6, amount: "0.70" } } },
           { ...account("charged", "open"), context: { ...account("charged", "open").context, startedAt: null } },
         ];
         await store.billing.write({ accounts, entries: [] });
-        const found = await store.billing.accounts(["whole", "held", "part", "taxed", "charged"]);
+        const found = await store.billing.accounts(["whole", "held", "part", "taxed", "back", "charged"]);
         expect(found).toStrictEqual(accounts.map((one) => ({ ...one, revision: 1 })));
       });
 

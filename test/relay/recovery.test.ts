@@ -110,4 +110,18 @@ describe("after kill -9", () => {
     await endLeft({ journal: again.journal, lastBeatAt, log: silent });
     expect(again.appended).toMatchObject([{ durationMs: 35_000 }, { durationMs: 10_000 }]);
   });
+
+  it("a part of a call pays no second set-up fee for that its relay was killed (M20)", async () => {
+    const billing = new MemoryBilling();
+    const clock = new TestClock(JANUARY);
+    const used = { freeMs: 0, chargedMs: 60_000, amount: "0.35" };
+    const part = sessionStarted(facts({ id: "part", used }), JANUARY);
+    await billEvent({ store: { billing }, clock, log: silent }, part);
+    const { appended, journal } = journalOf(billing);
+    await endOrphans({ journal, billing, lastBeatAt: JANUARY + 60_000, log: silent });
+    expect(appended).toMatchObject([{ session: { used } }]);
+    await billEvent({ store: { billing }, clock, log: silent }, appended[0]!);
+    expect(await billing.entriesOf("part")).toMatchObject([{ amount: "0.10" }]);
+    expect(billing.stored.get("part")!.context.used).toBeUndefined();
+  });
 });

@@ -1,0 +1,53 @@
+import { CallCharges } from "./call-charges.ts";
+import { add, formatAmount, type Money, money, subtract } from "./money.ts";
+import { freeMsOf, type Tariff, type TariffUse, useAfter } from "./tariff.ts";
+
+interface Used {
+  freeMs: number;
+  chargedMs: number;
+  amount: Money;
+}
+
+/**
+ * What the parts of one call have together (M20-M24): the service changed, or the client moved on. Limits count over all of them, and a tariff's
+ * set-up fee and free seconds, minimum and cap are there once. Made when a second part is asked for.
+ */
+export class CallParts {
+  readonly charges = new CallCharges();
+  private readonly tariffs = new Map<string, Used>();
+
+  /** What a part finds used that begins now; undefined: nothing. */
+  used(tariff: Tariff | undefined): TariffUse | undefined {
+    const used = tariff && this.tariffs.get(keyOf(tariff));
+    return used && { ...used, amount: formatAmount(used.amount) };
+  }
+
+  /**
+   * A part begins; returns what it finds used. Until it ends, all that is left of the free seconds is its own, so that two parts at the same time (M24) do
+   * not both have them.
+   */
+  begin(tariff: Tariff | undefined): TariffUse | undefined {
+    if (!tariff) return undefined;
+    const before = this.used(tariff);
+    const { chargedMs, amount } = before ?? useAfter(tariff, 0);
+    const freeMs = freeMsOf(tariff);
+    this.tariffs.set(keyOf(tariff), { freeMs, chargedMs, amount: money(amount, tariff.currency) });
+    return before;
+  }
+
+  /** A part is over that found `before` used. */
+  end(tariff: Tariff | undefined, before: TariffUse | undefined, durationMs: number): void {
+    const used = tariff && this.tariffs.get(keyOf(tariff));
+    if (!used) return;
+    const start = before ?? useAfter(tariff, 0);
+    const after = useAfter(tariff, durationMs, start);
+    used.freeMs -= Math.max(0, freeMsOf(tariff) - after.freeMs);
+    used.chargedMs += after.chargedMs - start.chargedMs;
+    used.amount = add(
+      used.amount,
+      subtract(money(after.amount, tariff.currency), money(start.amount, tariff.currency)),
+    );
+  }
+}
+
+const keyOf = ({ id, currency }: Tariff): string => `${id}\n${currency}`;
