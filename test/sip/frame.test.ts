@@ -107,6 +107,7 @@ describe("a stream of messages (RFC 3261 §18.3)", () => {
       kind: "error",
       reason: "Missing Content-Length",
       error: { reason: "Missing Content-Length", status: 400 },
+      bytes: response,
     });
   });
 

@@ -91,7 +91,10 @@ const isSame = (a: SipMessage, b: SipMessage): boolean => JSON.stringify(essence
 const told = (frames: readonly Frame[]): string =>
   frames
     .filter(({ kind }) => kind !== "ping")
-    .map((frame) => (frame.kind === "message" ? frame.bytes.toString("latin1") : JSON.stringify(frame)))
+    // Of an error the octets that were there are for the log: how many had come by then depends on how they came.
+    .map((frame) =>
+      frame.kind === "message" ? frame.bytes.toString("latin1") : JSON.stringify({ ...frame, bytes: 0 }),
+    )
     .join("\0\0");
 
 /** Reads everything of a message that is read by anyone; nothing of it may throw. */
