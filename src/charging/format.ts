@@ -85,11 +85,21 @@ export function csvLine(columns: readonly string[], values: readonly CsvValue[])
 /** What needs no second look: no formula, no separator, no blank at an end. */
 const PLAIN = /^[A-Za-z0-9][A-Za-z0-9._:-]*$/;
 
+/**
+ * What a spreadsheet takes for the begin of a formula and runs, where it begins a cell: after blanks, marks of no width and quotes, also in the
+ * wide and small forms that East Asian ones take for the same. A cell begins at the begin of the text and wherever one may be cut: not at
+ * commas alone, since which separator a file has is decided by the language of whoever opens it, and quotes are none in the middle of a line.
+ */
+const FORMULAS = /(^|[;,|\t\r\n\u2028\u2029；，])(?=["'“”‘’\p{Cf}\p{Zs}]*[=+\-@＝＋－＠﹦﹢﹣﹫−])/gu;
+/** Separators, breaks of lines, quotes, and blanks at an end (RFC 4180). */
+const QUOTED = /[",;|\t\r\n\u2028\u2029；，]|^\s|\s$/;
+/** Nothing that a file of text has, and where some programs stop to read. */
+const CONTROLS = /[^\P{Cc}\t\r\n]/gu;
+
 function cell(column: string, value: string | number): string {
   const raw = String(value);
   if (PLAIN.test(raw)) return raw;
   if (NUMBERS.has(column) && /^-?\d+(\.\d+)?$/.test(raw)) return raw;
-  // A spreadsheet takes text that begins like this for a formula, and runs it.
-  const text = /^[\s]*[=+\-@\t\r]/.test(raw) ? `'${raw}` : raw;
-  return /[",\r\n]/.test(text) || text !== text.trim() ? `"${text.replaceAll('"', '""')}"` : text;
+  const text = raw.replace(CONTROLS, "?").replace(FORMULAS, "$1'"); // an apostrophe says: text
+  return QUOTED.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }

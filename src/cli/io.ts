@@ -1,5 +1,6 @@
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
+import { printable } from "../charging/format.ts";
 
 /** What a command has to do with its surroundings; tests put their own in place. */
 export interface Io {
@@ -114,8 +115,9 @@ function ask(io: Io, question: string): Promise<string> {
   });
 }
 
-/** Rows under headings in columns; the last column is not padded. */
-export function table(headings: readonly string[], rows: readonly (readonly string[])[]): string {
+/** Rows under headings in columns; the last column is not padded. Whatever a cell says, it moves no cursor. */
+export function table(headings: readonly string[], cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(printable));
   const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => (row[i] ?? "").length)));
   const line = (cells: readonly string[]) =>
     cells.map((cell, i) => (i === cells.length - 1 ? cell : cell.padEnd(widths[i]!))).join("  ");

@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { askControl, controlPath } from "../console/control.ts";
-import type { SessionView } from "../relay/relay.ts";
+import type { SessionView } from "../relay/session-view.ts";
 import { readConfig } from "./context.ts";
 import { CliError, type Io, table } from "./io.ts";
 

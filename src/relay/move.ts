@@ -62,7 +62,7 @@ function replacing(core: Core, text: string, joins: boolean, user: string): Resu
 /** Whether the session was answered and nobody has hung up. */
 export function isUp(session: Session): boolean {
   const { value } = session.actor.getSnapshot();
-  return value === "answered" || typeof value === "object";
+  return value === "answered" || (typeof value === "object" && "established" in value);
 }
 
 /** The second session is established: the move is put on record, and the first session ends unless it is to go on (M23, M24). */

@@ -26,21 +26,7 @@ import { type IdentityKey, loadIdentityKey } from "./identity-key.ts";
 import { createProof } from "./proof.ts";
 import { endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
-import type { Session } from "./session.ts";
-
-/** One session for people to look at. */
-export interface SessionView {
-  readonly id: string;
-  /** The correlation id that the log shows for both legs. */
-  readonly call: string;
-  readonly user: string;
-  readonly service: string;
-  readonly appServer: string;
-  /** The session chart's state. */
-  readonly state: string;
-  /** When the clock began to run, milliseconds since 1970. */
-  readonly startedAt?: number;
-}
+import { type SessionView, viewsOf } from "./session-view.ts";
 
 /** What a monitoring system asks for: everything that the relay counts, and what it holds now. */
 export interface Metrics {
@@ -193,7 +179,7 @@ export async function startRelay(options: {
     counters: core.counters,
     identity,
     metrics: () => metricsOf({ core, transport, transactions, journal, billing }),
-    sessions: () => core.sessions.values().map(viewOf).sort(byId),
+    sessions: () => viewsOf(core.sessions.values()),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
     onClosing: (fn) => void onClosing.push(fn),
     reload: (next) => directory.reload(next),
@@ -311,23 +297,5 @@ function metricsOf(parts: {
       appServersResting: core.directory.resting,
       draining: core.draining ? 1 : 0,
     },
-  };
-}
-
-/** By when they began: their ids say it. */
-const byId = (a: SessionView, b: SessionView): number => (a.id < b.id ? -1 : 1);
-
-function viewOf(session: Session): SessionView {
-  const { id, call, user, service, appServer } = session.facts;
-  const { value, context } = session.actor.getSnapshot();
-  const state = typeof value === "string" ? value : Object.entries(value).flat().join(".");
-  return {
-    id,
-    call,
-    user,
-    service,
-    appServer,
-    state,
-    ...(context.startedAt !== null && { startedAt: context.startedAt }),
   };
 }

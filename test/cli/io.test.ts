@@ -51,4 +51,9 @@ describe("tables", () => {
       ),
     ).toBe("A    BB  C\naaa  b   c\na\n");
   });
+
+  it("show text of others without letting it move the cursor or turn the line around", () => {
+    const text = table(["A", "B"], [["\u001b[2Ja", "b\u202ec\u009b1m"]]);
+    expect(text).toBe("A      B\n?[2Ja  b?c?1m\n");
+  });
 });
