@@ -9,6 +9,7 @@ import { addCreditCommands } from "./credit.ts";
 import { addEventsCommands } from "./events.ts";
 import { addExportCommand } from "./export.ts";
 import { CliError, EXIT, type Io, processIo } from "./io.ts";
+import { addLockoutsCommands } from "./lockouts.ts";
 import { addMachinesCommand } from "./machines.ts";
 import { addRebillCommand } from "./rebill.ts";
 import { addRegistryCommands } from "./registries.ts";
@@ -91,6 +92,7 @@ set, it starts a nats-server or a mongod that is on the PATH.`,
   addUserCommands(program, io);
   addRegistryCommands(program, io);
   addSessionsCommand(program, io);
+  addLockoutsCommands(program, io);
   addBillCommand(program, io);
   addCreditCommands(program, io);
   addSettlementCommand(program, io);

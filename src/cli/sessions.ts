@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { askControl, controlPath } from "../console/control.ts";
 import type { SessionView } from "../relay/session-view.ts";
+import { askRelay } from "./ask-relay.ts";
 import { readConfig } from "./context.ts";
-import { CliError, type Io, table } from "./io.ts";
+import { type Io, table } from "./io.ts";
 
 /** `tollgate sessions`. */
 export function addSessionsCommand(program: Command, io: Io): void {
@@ -13,15 +13,7 @@ export function addSessionsCommand(program: Command, io: Io): void {
     .addHelpText("after", "\nExample:\n  $ tollgate sessions --config /etc/tollgate/tollgate.yaml")
     .action(async (options: { json?: boolean }, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
-      const answer = await askControl(controlPath(config.data), "GET", "/sessions");
-      if (!answer.ok) {
-        throw new CliError(
-          answer.error.absent
-            ? `no relay runs on ${config.data}: start one with tollgate start, or name its configuration with --config`
-            : `the relay on ${config.data} does not answer: ${answer.error.message}`,
-        );
-      }
-      const sessions = answer.value as SessionView[];
+      const sessions = (await askRelay(config, "GET", "/sessions")) as SessionView[];
       if (options.json) io.out(`${JSON.stringify(sessions, null, 2)}\n`);
       else if (sessions.length === 0) io.out("no sessions\n");
       else

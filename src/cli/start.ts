@@ -5,6 +5,7 @@ import { formatProblem } from "../config/problems.ts";
 import type { Config } from "../config/schema.ts";
 import { type Control, controlPath, startControl } from "../console/control.ts";
 import type { HttpServer } from "../console/http.ts";
+import type { WhichLockOuts } from "../directory/guesses.ts";
 import type { startBillingNode } from "../relay/billing-worker.ts";
 import type { Relay, startRelay } from "../relay/relay.ts";
 import { systemClock } from "../support/clock.ts";
@@ -52,6 +53,8 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
     path: controlPath(config.data),
     handlers: {
       "GET /sessions": () => relay?.sessions() ?? [],
+      "GET /lockouts": () => relay?.lockOuts() ?? [],
+      "POST /lockouts/lift": (body) => ({ lifted: relay?.liftLockOuts(whichLockOuts(body)) ?? 0 }),
       "POST /drain": () => {
         stop.request();
         return { draining: true };
@@ -89,6 +92,12 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   await closeQuietly(control);
   log.info("relay stopped");
   return EXIT.ok;
+}
+
+/** What a command asks to be lifted; whatever else it says is none. */
+function whichLockOuts(body: unknown): WhichLockOuts {
+  const { user, source } = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
+  return { ...(typeof user === "string" && { user }), ...(typeof source === "string" && { source }) };
 }
 
 /** The HTTP API, where the configuration has an address for it, and charges by NATS, where that is the bus. */

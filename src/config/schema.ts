@@ -7,9 +7,12 @@ import { settlementTerms } from "../charging/settlement.ts";
 import { tariffSchema } from "../charging/tariff.ts";
 import { taxSchema } from "../charging/tax.ts";
 import { MAX_TAXES } from "../charging/terms.ts";
+import { KNOWN_USER_AGENTS } from "../directory/offers.ts";
+import { compilePattern } from "../directory/pattern.ts";
 import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { storeSchema } from "../store/settings.ts";
 import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
+import { isNetwork } from "../support/networks.ts";
 import { headersSchema } from "./headers.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
 
@@ -149,12 +152,24 @@ const portalSchema = z
     return { domains: all.map(formatHost), realm: realm ?? all[0]! };
   });
 
+const algorithms = z
+  .array(z.enum(["sha-256", "md5"]))
+  .min(1)
+  .refine((list) => new Set(list).size === list.length, "each algorithm once");
+
 const authenticationSchema = z.strictObject({
-  algorithms: z
-    .array(z.enum(["sha-256", "md5"]))
-    .min(1)
-    .refine((list) => new Set(list).size === list.length, "each algorithm once")
-    .default(["sha-256", "md5"]),
+  algorithms: algorithms.default(["sha-256", "md5"]),
+  userAgents: z
+    .array(
+      z.strictObject({
+        userAgent: z.string().superRefine((source, context) => {
+          const read = compilePattern(source);
+          if (!read.ok) context.addIssue({ code: "custom", message: read.error });
+        }),
+        algorithms: algorithms,
+      }),
+    )
+    .default(KNOWN_USER_AGENTS),
   nonceLifetimeS: seconds(5, 86_400).default(300),
   fromPassword: z.enum(["off", "tls", "always"]).default("tls"),
   legacyNoQop: z.boolean().default(false),
@@ -166,6 +181,8 @@ const authenticationSchema = z.strictObject({
       delayS: seconds(1, 3_600).default(2),
       maxDelayS: seconds(1, 86_400).default(300),
       sources: z.int().min(16).max(10_000_000).default(20_000),
+      failuresBySource: z.int().min(1).default(100),
+      failuresByUser: z.int().min(1).default(100),
     })
     .prefault({}),
 });
@@ -190,6 +207,7 @@ const limitsSchema = z.strictObject({
   messageBytes: z.int().min(1_300).max(16_777_216).default(65_535),
   headers: z.int().min(16).max(10_000).default(256),
   perSourcePerSecond: z.int().min(0).default(1_000),
+  perUnprovenSourcePerSecond: z.int().min(0).default(100),
   ruleBodyBytes: z.int().min(256).max(1_048_576).default(16_384),
   chargesPerSession: z.int().min(1).max(100_000).default(1_000),
 });
@@ -254,6 +272,7 @@ export const configSchema = z.strictObject({
     .min(1, "relay, billing, or both")
     .refine((list) => new Set(list).size === list.length, "each role once")
     .default(["relay", "billing"]),
+  trustedProxies: z.array(z.string().refine(isNetwork, "an IP address or a network such as 10.0.0.0/8")).default([]),
   authentication: authenticationSchema.prefault({}),
   identity: identitySchema.exactOptional(),
   services: z.array(serviceSchema).default([]),

@@ -3,7 +3,7 @@ import type { Config } from "../config/schema.ts";
 import { ha1 } from "../sip/digest.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
-import { type Authenticator, createAuthenticator } from "./authenticator.ts";
+import { type Authenticator, createAuthenticator, type Refusal } from "./authenticator.ts";
 import type { AppServerKey } from "./types.ts";
 
 /** Realm in which app servers sign in: another than the users', so that neither's credentials are good for the other. */
@@ -53,8 +53,10 @@ export function appServerAuthenticator(options: {
   readonly config: Pick<Config, "authentication" | "portal">;
   readonly directory: { appServerKey(id: string): AppServerKey | undefined };
   readonly clock: Pick<Clock, "monotonic">;
+  /** Is told of every sign-in that was refused. */
+  readonly refused?: (refusal: Refusal) => void;
 }): Authenticator {
-  const { config, directory, clock } = options;
+  const { config, directory, clock, refused } = options;
   return createAuthenticator({
     directory: { user: (id) => directory.appServerKey(id) },
     settings: {
@@ -62,7 +64,9 @@ export function appServerAuthenticator(options: {
       realm: chargesRealm(config.portal.realm),
       fromPassword: "off",
       fromMustMatch: false,
+      throttle: undefined, // 256 random bits: nobody guesses them, and a wait would hold off whoever has the right ones
     },
+    ...(refused && { refused }),
     clock,
     secret: randomBytes(32),
     nonceSlots: NONCE_SLOTS,

@@ -1,4 +1,5 @@
 import {
+  type Algorithm,
   type Authorization,
   digestResponse,
   formatChallenge,
@@ -8,85 +9,50 @@ import {
 } from "../sip/digest.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { decodeUtf8 } from "../sip/text.ts";
-import { effectivePort, parseUri, type SipUri, unescape as unescaped } from "../sip/uri.ts";
+import { parseUri, type SipUri, sipUriOf, unescape as unescaped } from "../sip/uri.ts";
 import { canonicalHost, sameHost } from "../support/address.ts";
-import type { Clock } from "../support/clock.ts";
-import type { Flow } from "../transport/types.ts";
+import { Guesses, type LockOut, type WhichLockOuts } from "./guesses.ts";
 import { NonceCounts, Nonces } from "./nonces.ts";
-import { sourceKey, Throttle, type ThrottleSettings } from "./throttle.ts";
+import { Offers } from "./offers.ts";
+import type {
+  Authenticator,
+  AuthenticatorOptions,
+  AuthenticatorSettings,
+  Refusal,
+  SignInSource,
+  Verdict,
+} from "./sign-in.ts";
+import { sourceKey } from "./throttle.ts";
 import type { User } from "./types.ts";
 
-export type Algorithm = "sha-256" | "md5";
-
-export interface AuthenticatorSettings {
-  readonly realm: string;
-  /** Offered in this order (RFC 8760 §2.4: the one that is preferred first). */
-  readonly algorithms: readonly Algorithm[];
-  readonly nonceLifetimeS: number;
-  /** Whether a password in the From URI signs in (M2): never, on TLS only, always. */
-  readonly fromPassword: "off" | "tls" | "always";
-  /** Accepts clients of RFC 2069, which send no qop; a nonce then serves once. */
-  readonly legacyNoQop: boolean;
-  /** Whether the user in From must be the one that signs in. */
-  readonly fromMustMatch: boolean;
-  readonly throttle: ThrottleSettings;
-}
-
-export type Verdict =
-  | { readonly verdict: "accepted"; readonly user: string }
-  /** 401. `challenges` are values of WWW-Authenticate, one for each algorithm. `stale`: only the nonce is out of date. */
-  | { readonly verdict: "challenge"; readonly challenges: readonly string[]; readonly stale: boolean }
-  /** `reason` is for the log, never for the peer. */
-  | {
-      readonly verdict: "refused";
-      readonly status: 401 | 403;
-      readonly reason: string;
-      readonly challenges: readonly string[];
-    }
-  | { readonly verdict: "throttled"; readonly retryAfterS: number };
-
-export interface Authenticator {
-  /** Says whether a request comes from a registered user who knows the password (M2, RFC 3261 §22.2 as a UAS). Never throws. */
-  authenticate(request: SipRequest, flow: Pick<Flow, "secure" | "remoteAddress">): Verdict;
-  /** The challenges for a request without any credentials, values of WWW-Authenticate; undefined where it brings some. */
-  challengesFor(request: SipRequest, flow: Pick<Flow, "secure" | "remoteAddress">): readonly string[] | undefined;
-}
-
-export interface AuthenticatorOptions {
-  readonly directory: {
-    user(id: string): User | undefined;
-    /** Whether a host in a URI means this portal; where it is missing, any does. */
-    isPortal?(host: string): boolean;
-  };
-  readonly settings: AuthenticatorSettings;
-  readonly clock: Pick<Clock, "monotonic">;
-  /** At least 32 random bytes; nonces of another secret are foreign. */
-  readonly secret: Buffer;
-  /** How many nonces in use are remembered; default 131,072 (2 MB). */
-  readonly nonceSlots?: number;
-}
+export * from "./sign-in.ts";
 
 export const createAuthenticator = (options: AuthenticatorOptions): Authenticator => new DigestAuthenticator(options);
 
 const NONCE_SLOTS = 131_072;
 
 class DigestAuthenticator implements Authenticator {
+  private readonly options: AuthenticatorOptions;
   private readonly directory: AuthenticatorOptions["directory"];
   private readonly settings: AuthenticatorSettings;
-  private readonly clock: Pick<Clock, "monotonic">;
+  private readonly clock: AuthenticatorOptions["clock"];
+  private readonly offers: Offers;
   private readonly nonces: Nonces;
   private readonly counts: NonceCounts;
-  private readonly throttle: Throttle;
+  private readonly guesses: Guesses | undefined;
   /** HA1 for users that do not exist: wrong user and wrong password take the same time. */
   private readonly nobody: User;
 
-  constructor({ directory, settings, clock, secret, nonceSlots = NONCE_SLOTS }: AuthenticatorOptions) {
+  constructor(options: AuthenticatorOptions) {
+    const { directory, settings, clock, secret, nonceSlots = NONCE_SLOTS } = options;
+    this.options = options;
     this.directory = directory;
     this.settings = settings;
     this.clock = clock;
+    this.offers = new Offers(settings.algorithms, settings.userAgents ?? []);
     this.nonces = new Nonces(secret, settings.nonceLifetimeS * 1000);
     this.counts = new NonceCounts(nonceSlots);
-    this.throttle = new Throttle(settings.throttle);
+    this.guesses = settings.throttle && new Guesses(settings.throttle);
     const password = secret.toString("hex");
     this.nobody = {
       id: "",
@@ -95,84 +61,89 @@ class DigestAuthenticator implements Authenticator {
     };
   }
 
-  authenticate(request: SipRequest, flow: Pick<Flow, "secure" | "remoteAddress">): Verdict {
-    const now = this.clock.monotonic();
-    const source = sourceKey(flow.remoteAddress);
+  authenticate(request: SipRequest, source: SignInSource): Verdict {
+    const attempt = new Attempt(request, source, sourceKey(source.remoteAddress), this.clock.monotonic());
     const authorization = this.authorizationOf(request);
-    if (authorization === undefined) {
-      const password = this.mayUseFromPassword(flow) ? fromPassword(request) : undefined;
-      return password === undefined
-        ? this.challenge(now, source, false)
-        : this.checkFrom(request, password, now, source);
-    }
-    return this.checkDigest(request, authorization, now, source);
+    if (authorization !== undefined) return this.checkDigest(attempt, authorization);
+    const password = this.mayUseFromPassword(source) ? fromPassword(request) : undefined;
+    return password === undefined ? this.challenge(attempt, false) : this.checkFrom(attempt, password);
   }
 
-  challengesFor(request: SipRequest, flow: Pick<Flow, "secure" | "remoteAddress">): readonly string[] | undefined {
+  challengesFor(request: SipRequest, source: SignInSource): readonly string[] | undefined {
     if (request.headers.has("authorization")) return undefined;
-    if (this.mayUseFromPassword(flow) && fromPassword(request)) return undefined;
-    return this.challenges(this.clock.monotonic(), sourceKey(flow.remoteAddress), false);
+    if (this.mayUseFromPassword(source) && fromPassword(request)) return undefined;
+    return this.challenges(
+      new Attempt(request, source, sourceKey(source.remoteAddress), this.clock.monotonic()),
+      false,
+    );
   }
 
-  private checkDigest(request: SipRequest, auth: Authorization, now: number, source: string): Verdict {
-    const waitMs = this.throttle.waitMs(source, now);
-    if (waitMs > 0) return throttled(waitMs);
-    const nonce = this.nonces.check(auth.nonce, now, source);
+  lockOuts(): LockOut[] {
+    return this.guesses?.lockOuts(this.clock.monotonic()) ?? [];
+  }
+
+  lift(which: WhichLockOuts): number {
+    return this.guesses?.lift(which, this.clock.monotonic()) ?? 0;
+  }
+
+  private checkDigest(attempt: Attempt, auth: Authorization): Verdict {
+    const { request, source, key, now } = attempt;
+    attempt.user = auth.username;
+    const nonce = this.nonces.check(auth.nonce, now, key);
     // A nonce that was never ours says nothing about the password: the client gets a new one and asks its user nothing. The password is not
     // looked at, or a made-up nonce would be a way to guess without being slowed; and a forged source address cannot have a nonce of ours.
-    if (nonce.kind === "foreign") return this.challenge(now, source, true);
-    const algorithm = this.algorithmOf(auth);
-    const problem = algorithm === undefined ? "algorithm not offered" : this.formProblem(request, auth);
-    if (algorithm === undefined || problem !== undefined) return this.refuse(problem ?? "", now, source);
+    if (nonce.kind === "foreign") return this.challenge(attempt, true);
+    const proven = nonce.kind === "fresh" && this.counts.isOf(nonce.sequence, auth.username);
+    const waitMs = proven ? 0 : (this.guesses?.waitMs(auth.username, key, now) ?? 0);
+    if (waitMs > 0) return this.wait(attempt, waitMs);
+    const algorithm = this.offers.named((auth.algorithm ?? "md5").toLowerCase()); // RFC 7616 §3.4: MD5 where nothing is said
+    if (algorithm === undefined) return this.refuse(attempt, "the algorithm was not offered");
+    const problem = this.formProblem(auth);
+    if (problem !== undefined) return this.refuse(attempt, problem);
+    if (!this.isForUs(auth.uri, request, source))
+      return this.forbid(attempt, "the credentials are for another host: see portal.domains and trustedProxies");
     const user = this.directory.user(auth.username);
     const known = this.ha1Of(user, algorithm);
     const expected = digestResponse({
       algorithm,
       ha1: known ?? this.ha1Of(this.nobody, algorithm)!,
       method: request.method,
-      uri: auth.uri,
+      uri: auth.uri, // RFC 3261 §22.4 item 6: as the client saw it, whatever proxies have made of the Request-URI
       nonce: auth.nonce,
       qop: auth.qop,
       nc: auth.nc,
       cnonce: auth.cnonce,
     });
     if (!sameSecret(auth.response.toLowerCase(), expected) || known === undefined || user === undefined) {
-      this.throttle.failed(source, now);
-      return this.refuse("wrong user or password", now, source);
+      if (proven) this.counts.spoil(nonce.sequence);
+      return this.failed(attempt, "wrong user or password", auth.response);
     }
     // RFC 7616 §3.3, stale: the digest is right and only the nonce is not.
-    if (nonce.kind === "expired") return this.challenge(now, source, true);
+    if (nonce.kind === "expired") return this.challenge(attempt, true);
     const count = auth.qop === undefined ? 1 : Number.parseInt(auth.nc!, 16);
-    if (!this.counts.use(nonce.sequence, count)) return this.challenge(now, source, true); // RFC 7616 §3.4, nc: a replay
-    return this.accept(request, user);
+    if (!this.counts.use(nonce.sequence, count, user.id)) return this.challenge(attempt, true); // RFC 7616 §3.4, nc: a replay
+    return this.accept(attempt, user);
   }
 
   /** M2: user id and password in From. */
-  private checkFrom(
-    request: SipRequest,
-    from: { user: string; password: string },
-    now: number,
-    source: string,
-  ): Verdict {
-    const waitMs = this.throttle.waitMs(source, now);
-    if (waitMs > 0) return throttled(waitMs);
+  private checkFrom(attempt: Attempt, from: { user: string; password: string }): Verdict {
+    attempt.user = from.user;
+    const waitMs = this.guesses?.waitMs(from.user, attempt.key, attempt.now) ?? 0;
+    if (waitMs > 0) return this.wait(attempt, waitMs);
     const user = this.directory.user(from.user);
     const given = ha1("sha-256", from.user, this.settings.realm, from.password);
     const known = this.ha1Of(user, "sha-256");
     if (sameSecret(given, known ?? this.nobody.ha1.sha256) && known !== undefined && user !== undefined)
-      return this.accept(request, user);
-    this.throttle.failed(source, now);
-    return this.refuse("wrong user or password in From", now, source);
+      return this.accept(attempt, user);
+    const branch = attempt.request.via?.params.get("branch");
+    return this.failed(attempt, "wrong user or password in From", branch === undefined ? "" : `${branch} ${given}`);
   }
 
-  private accept(request: SipRequest, user: User): Verdict {
-    if (!this.settings.fromMustMatch || this.fromIs(request, user.id)) return { verdict: "accepted", user: user.id };
-    return {
-      verdict: "refused",
-      status: 403,
-      reason: `From is not the user ${user.id} of this portal who signed in`,
-      challenges: [],
-    };
+  private accept(attempt: Attempt, { id }: User): Verdict {
+    const { request, key, now } = attempt;
+    this.guesses?.succeeded(id, key, now);
+    if (!this.settings.fromMustMatch || this.fromIs(request, id)) return { verdict: "accepted", user: id };
+    return this.forbid(attempt, `From is not the user ${id} of this portal who signed in`);
   }
 
   /** Whether From names that user of this portal, or nobody. */
@@ -195,21 +166,27 @@ class DigestAuthenticator implements Authenticator {
     return undefined;
   }
 
-  private algorithmOf(auth: Authorization): Algorithm | undefined {
-    const name = (auth.algorithm ?? "md5").toLowerCase(); // RFC 7616 §3.4: MD5 where nothing is said
-    return this.settings.algorithms.find((offered) => offered === name);
+  /** What is wrong with the credentials, apart from what they say. */
+  private formProblem(auth: Authorization): string | undefined {
+    if (auth.qop === undefined) return this.settings.legacyNoQop ? undefined : "no qop";
+    if (auth.qop.toLowerCase() !== "auth") return "qop is not auth";
+    const isComplete = auth.cnonce !== undefined && auth.nc !== undefined && /^[0-9a-fA-F]{8}$/.test(auth.nc);
+    return isComplete ? undefined : "nc or cnonce is missing";
   }
 
-  /** What is wrong with the credentials, apart from user and password. */
-  private formProblem(request: SipRequest, auth: Authorization): string | undefined {
-    if (auth.qop === undefined) {
-      if (!this.settings.legacyNoQop) return "no qop";
-    } else {
-      if (auth.qop.toLowerCase() !== "auth") return "qop is not auth";
-      if (auth.cnonce === undefined || auth.nc === undefined || !/^[0-9a-fA-F]{8}$/.test(auth.nc))
-        return "nc or cnonce is missing";
-    }
-    return sameTarget(auth.uri, request.uri) ? undefined : "uri is not the Request-URI";
+  /**
+   * Whether credentials were made for a request to this portal (RFC 7616 §3.4.6). Their URI need not be the Request-URI: proxies write another, and
+   * some clients sign the address that they send to. But it must be one of ours. Else an application server somewhere could hand our challenge on to a client that
+   * calls it, and sign in here with the answer.
+   */
+  private isForUs(digestUri: string, request: SipRequest, source: SignInSource): boolean {
+    if (digestUri === request.uri) return true;
+    const uri = sipUriOf(digestUri);
+    if (uri === undefined) return false;
+    const { directory } = this;
+    if (source.byProxy === true || directory.isPortal === undefined || directory.isPortal(uri.host)) return true;
+    const asked = sipUriOf(request.uri);
+    return asked !== undefined && sameHost(uri.host, asked.host);
   }
 
   private ha1Of(user: User | undefined, algorithm: Algorithm): string | undefined {
@@ -217,26 +194,74 @@ class DigestAuthenticator implements Authenticator {
     return algorithm === "sha-256" ? user.ha1.sha256 : user.ha1.md5;
   }
 
-  private mayUseFromPassword(flow: Pick<Flow, "secure">): boolean {
-    return this.settings.fromPassword === "always" || (this.settings.fromPassword === "tls" && flow.secure);
+  private mayUseFromPassword({ secure }: SignInSource): boolean {
+    return this.settings.fromPassword === "always" || (this.settings.fromPassword === "tls" && secure);
   }
 
-  private challenge(now: number, source: string, stale: boolean): Verdict {
-    return { verdict: "challenge", challenges: this.challenges(now, source, stale), stale };
+  private challenge(attempt: Attempt, stale: boolean): Verdict {
+    return { verdict: "challenge", challenges: this.challenges(attempt, stale), stale };
   }
 
-  private refuse(reason: string, now: number, source: string): Verdict {
-    return { verdict: "refused", status: 401, reason, challenges: this.challenges(now, source, false) };
+  private failed(attempt: Attempt, reason: string, what: string): Verdict {
+    const { key, now, user = "" } = attempt;
+    return this.refuse(attempt, reason, this.guesses?.failed(user, key, now, what));
   }
 
-  private challenges(now: number, source: string, stale: boolean): string[] {
-    const { realm, algorithms } = this.settings;
-    const nonce = this.nonces.issue(now, source);
+  private refuse(attempt: Attempt, reason: string, lockOut?: LockOut): Verdict {
+    this.report(attempt, { reason, lockOut });
+    return { verdict: "refused", status: 401, reason, challenges: this.challenges(attempt, false) };
+  }
+
+  /** No other credentials would do. */
+  private forbid(attempt: Attempt, reason: string): Verdict {
+    this.report(attempt, { reason });
+    return { verdict: "refused", status: 403, reason, challenges: [] };
+  }
+
+  private wait(attempt: Attempt, waitMs: number): Verdict {
+    const retryAfterS = Math.ceil(waitMs / 1000);
+    this.report(attempt, { reason: "too many failures before", waitS: retryAfterS });
+    return { verdict: "throttled", retryAfterS };
+  }
+
+  private report({ request, source, user }: Attempt, what: Pick<Refusal, "reason" | "waitS" | "lockOut">): void {
+    this.options.refused?.({ request, source, user, ...what });
+  }
+
+  private challenges({ request, key, now }: Attempt, stale: boolean): string[] {
+    const { realm } = this.settings;
+    const nonce = this.nonces.issue(now, key);
+    const { offers } = this;
+    const special = offers.to(request.headers.get("user-agent"));
+    // MD5 alone is of no use to a user of whom none is kept, whatever the user agent.
+    const algorithms = special.includes("sha-256") || this.mayHaveMd5(request) ? special : offers.usual;
     return algorithms.map((algorithm) => formatChallenge({ realm, nonce, algorithm, stale }));
+  }
+
+  /** False where From names a user of whom no MD5 is kept. */
+  private mayHaveMd5(request: SipRequest): boolean {
+    const from = fromUri(request);
+    const user = from && this.directory.user(userOf(from));
+    return user === undefined || user.ha1.md5 !== undefined;
   }
 }
 
-const throttled = (waitMs: number): Verdict => ({ verdict: "throttled", retryAfterS: Math.ceil(waitMs / 1000) });
+/** One sign-in on its way. */
+class Attempt {
+  readonly request: SipRequest;
+  readonly source: SignInSource;
+  readonly key: string;
+  readonly now: number;
+  /** As the peer wrote it. */
+  user: string | undefined = undefined;
+
+  constructor(request: SipRequest, source: SignInSource, key: string, now: number) {
+    this.request = request;
+    this.source = source;
+    this.key = key;
+    this.now = now;
+  }
+}
 
 /** User and password of the From URI, if it has both. */
 function fromPassword(request: SipRequest): { user: string; password: string } | undefined {
@@ -253,22 +278,5 @@ function fromUri(request: SipRequest): SipUri | undefined {
 /** RFC 3323 §4.1.1.3: a From of this host names nobody, on purpose. */
 const ANONYMOUS_HOST = "anonymous.invalid";
 const ANONYMOUS = /^(anonymous)?$/i;
-
-/**
- * Whether credentials were made for this request (RFC 7616 §3.4.6, RFC 3261 §22.4 item 6): the same scheme, user, host and port. Parameters may
- * differ: clients and proxies on the way add and take away `transport` and `lr`.
- */
-function sameTarget(digestUri: string, requestUri: string): boolean {
-  if (digestUri === requestUri) return true;
-  const a = parseUri(digestUri);
-  const b = parseUri(requestUri);
-  if (!a.ok || !b.ok || a.value.scheme === "other" || b.value.scheme === "other") return false;
-  return (
-    a.value.scheme === b.value.scheme &&
-    sameHost(a.value.host, b.value.host) &&
-    effectivePort(a.value) === effectivePort(b.value) &&
-    userOf(a.value) === userOf(b.value)
-  );
-}
 
 const userOf = (uri: SipUri): string => unescaped(uri.user ?? "");

@@ -79,20 +79,39 @@ export class NonceCounts {
   private readonly last: Uint32Array;
   /** Bit n: the count `last - n` was seen. */
   private readonly seen: Uint32Array;
+  /** Who signed in with the nonce. */
+  private readonly users: (string | undefined)[];
 
   constructor(slots: number) {
     this.sequences = new Float64Array(slots);
     this.last = new Uint32Array(slots);
     this.seen = new Uint32Array(slots);
+    this.users = new Array(slots).fill(undefined);
   }
 
-  /** Takes note of a count. False: it was seen before, or is too old to know; then the nonce must not be accepted. */
-  use(sequence: number, count: number): boolean {
+  /** Whether that user has signed in with the nonce before, and nobody has failed with it since: nobody else has seen it, so it is no guesser's. */
+  isOf(sequence: number, user: string): boolean {
+    const slot = sequence % this.sequences.length;
+    return this.sequences[slot] === sequence && this.users[slot] === user;
+  }
+
+  /** Somebody failed to sign in with it. */
+  spoil(sequence: number): void {
+    const slot = sequence % this.sequences.length;
+    if (this.sequences[slot] === sequence) this.users[slot] = undefined;
+  }
+
+  /**
+   * Takes note of a count, and of who signed in with it. False: it was seen before, or is too old to know; then the nonce must not be
+   * accepted.
+   */
+  use(sequence: number, count: number, user?: string): boolean {
     const slot = sequence % this.sequences.length;
     const holder = this.sequences[slot]!;
     if (holder > sequence || count < 1) return false;
     if (holder < sequence) {
       this.sequences[slot] = sequence;
+      this.users[slot] = user;
       this.last[slot] = count;
       this.seen[slot] = 1;
       return true;

@@ -21,7 +21,9 @@ import type { TimerQueues } from "../support/timer-queues.ts";
 import type { TokenMap } from "../support/token-map.ts";
 import type { TransactionLayer } from "../transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
+import type { Admission } from "./admission.ts";
 import type { Border } from "./border.ts";
+import type { ClientSources } from "./client-source.ts";
 import type { EndedSessions } from "./ended-sessions.ts";
 import type { LaterRecords } from "./later-records.ts";
 import type { Leg } from "./leg.ts";
@@ -47,6 +49,9 @@ export interface Core {
   readonly log: Logger;
   /** For whatever a peer can bring about again and again. */
   readonly peerLog: PeerLog;
+  /** Where requests come from, also behind proxies; and how many are looked at. */
+  readonly sources: ClientSources;
+  readonly admission: Admission;
   readonly transport: TransportLayer;
   readonly transactions: TransactionLayer;
   readonly directory: Directory;
@@ -125,6 +130,9 @@ export interface Counters {
   /** App servers that asked by 503 to be left alone for a while. */
   appServerRests: number;
   crashed: number;
+  /** Requests with a To tag of which no session knows; of these without an answer, since too many came from there. */
+  strayRequests: number;
+  strayRequestsIgnored: number;
   /** Times that the wall clock was set. */
   clockSteps: number;
 }

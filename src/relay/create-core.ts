@@ -8,7 +8,9 @@ import { PeerLog } from "../support/peer-log.ts";
 import { Timelines } from "../support/timeline.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
+import { Admission } from "./admission.ts";
 import { Border } from "./border.ts";
+import { ClientSources } from "./client-source.ts";
 import type { Core } from "./core.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 import { LaterRecords } from "./later-records.ts";
@@ -58,6 +60,8 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     creditExhausted: 0,
     appServerRests: 0,
     crashed: 0,
+    strayRequests: 0,
+    strayRequestsIgnored: 0,
     clockSteps: 0,
   };
   const { clock, config, directory, log, recorder, peerLog = new PeerLog({ log, clock }) } = parts;
@@ -86,6 +90,8 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     ...parts,
     border: new Border(config),
     peerLog,
+    sources: new ClientSources(config.trustedProxies),
+    admission: new Admission(clock, config.limits.perSourcePerSecond, config.limits.perUnprovenSourcePerSecond),
     timelines,
     keeping,
     laterRecords: new LaterRecords({ clock, log }),

@@ -6,7 +6,7 @@ import type { SessionFacts } from "../charging/events.ts";
 import type { ServiceLimits } from "../directory/types.ts";
 import type { Timeline } from "../support/timeline.ts";
 import { TokenMap } from "../support/token-map.ts";
-import type { ServerTransaction } from "../transaction/types.ts";
+import type { NewRequest } from "../transaction/types.ts";
 import { takeCharges } from "./charges.ts";
 import type { Core } from "./core.ts";
 import type { Session } from "./session.ts";
@@ -94,7 +94,7 @@ export class EndedSessions {
    * Charges in a dialog that has just ended: they crossed BYE, perhaps in a BYE, or the app server had no time to send them before (M15). Returns
    * false where there was no such dialog, or it takes no more charges, or a request is none.
    */
-  takes(transaction: ServerTransaction): boolean {
+  takes(transaction: NewRequest): boolean {
     const { method, headers } = transaction.request;
     const brings = method === "INFO" || method === "BYE" || method === "MESSAGE";
     if (!brings || !isChargeType(headers.get("content-type") ?? "")) return false;
@@ -102,6 +102,7 @@ export class EndedSessions {
     const ended = this.byId.get(sessionOf(callId) ?? "");
     if (!ended || ended.localTag !== toTag || ended.remoteTag !== (fromTag ?? "")) return false;
     if (ended.timeline.now() >= ended.dueAt || ended.facts.hold !== undefined) return false;
+    transaction.begin();
     takeCharges(this.find(ended.facts.id)!.book, transaction);
     return true;
   }

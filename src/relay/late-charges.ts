@@ -3,12 +3,12 @@ import type { Outcome } from "../charging/charge-book.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
 import { sameHost } from "../support/address.ts";
-import type { ServerTransaction } from "../transaction/types.ts";
+import type { NewRequest, ServerTransaction } from "../transaction/types.ts";
 import { answerCharges } from "./charge-answers.ts";
 import type { Core } from "./core.ts";
 import { reply } from "./reply.ts";
-import { challengeHeaders } from "./request.ts";
 import { sessionOf } from "./session-names.ts";
+import { signedIn } from "./signing-in.ts";
 
 /** User part of the Request-URI to which app servers send charges: `sip:charges@portal.example`. */
 const CHARGES = "charges";
@@ -28,7 +28,7 @@ export function isForCharges(core: Core, request: SipRequest): boolean {
  * charges. Which session, says Tollgate-Session, or In-Reply-To with the Call-ID of the relay's dialog (RFC 3261 §20.21). The app server signs in
  * with a key of its own, or is known by its address where the operator trusts that.
  */
-export function takeMessage(core: Core, transaction: ServerTransaction): void {
+export function takeMessage(core: Core, transaction: NewRequest): void {
   const { request, flow } = transaction;
   const session = namedSession(request);
   const signsIn = request.headers.has("authorization");
@@ -44,26 +44,13 @@ export function takeMessage(core: Core, transaction: ServerTransaction): void {
 }
 
 /** The app server that signed in; undefined: the request was answered. */
-function challenge(core: Core, transaction: ServerTransaction): string | undefined {
-  const verdict = core.appServerAuthenticator.authenticate(transaction.request, transaction.flow);
-  switch (verdict.verdict) {
-    case "accepted": {
-      const key = core.directory.appServerKey(verdict.user);
-      if (key) return key.appServer;
-      reply(transaction, 403); // removed in this very moment
-      return undefined;
-    }
-    case "challenge":
-      reply(transaction, 401, challengeHeaders(verdict.challenges));
-      return undefined;
-    case "refused":
-      core.log.warn({ from: transaction.flow.remoteAddress, why: verdict.reason }, "charges: sign-in refused");
-      reply(transaction, verdict.status, challengeHeaders(verdict.challenges));
-      return undefined;
-    default:
-      reply(transaction, 503, [["Retry-After", String(verdict.retryAfterS)]]);
-      return undefined;
-  }
+function challenge(core: Core, transaction: NewRequest): string | undefined {
+  const id = signedIn(core, core.appServerAuthenticator, transaction);
+  if (id === undefined) return undefined;
+  const key = core.directory.appServerKey(id);
+  if (key) return key.appServer;
+  reply(transaction, 403); // removed in this very moment
+  return undefined;
 }
 
 function take(core: Core, transaction: ServerTransaction, appServer: string, session: string | undefined): void {

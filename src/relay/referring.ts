@@ -1,18 +1,18 @@
 import { parseEvent, parseTargetDialog } from "../sip/refer.ts";
-import type { ServerTransaction } from "../transaction/types.ts";
+import type { NewRequest, ServerTransaction } from "../transaction/types.ts";
 import { takesContact } from "./contact.ts";
 import type { Core } from "./core.ts";
 import type { Leg } from "./leg.ts";
 import { findClientLeg } from "./move.ts";
 import { reply } from "./reply.ts";
-import { challengeHeaders } from "./request.ts";
+import { signedIn } from "./signing-in.ts";
 import type { Transfer } from "./transfer.ts";
 
 /* REFER and SUBSCRIBE on their way from the router to a session and its move. */
 
 /** A REFER outside of a dialog: Target-Dialog says which session it is about (RFC 4538, RFC 7647 §4). */
-export function takeReferOutside(core: Core, transaction: ServerTransaction): void {
-  const user = signedIn(core, transaction);
+export function takeReferOutside(core: Core, transaction: NewRequest): void {
+  const user = signedIn(core, core.authenticator, transaction);
   if (user === undefined) return;
   const text = transaction.request.headers.get("target-dialog");
   if (text === undefined) {
@@ -32,9 +32,9 @@ export function takeReferOutside(core: Core, transaction: ServerTransaction): vo
 }
 
 /** A REFER inside a session. The client is authenticated again (M23); an app server is known by its dialog. */
-export function takeReferInside(core: Core, leg: Leg, transaction: ServerTransaction): void {
+export function takeReferInside(core: Core, leg: Leg, transaction: NewRequest): void {
   if (leg.side === "client") {
-    const user = signedIn(core, transaction);
+    const user = signedIn(core, core.authenticator, transaction);
     if (user === undefined) return;
     if (user !== leg.session.facts.user) {
       reply(transaction, 403, [], "Not Your Session");
@@ -54,23 +54,4 @@ export function takeSubscribe(transfer: Transfer | undefined, transaction: Serve
   }
   if (transfer) transfer.subscribe(transaction, event.value.id);
   else reply(transaction, 481);
-}
-
-/** The user who signs in with this request; otherwise it is answered. */
-function signedIn(core: Core, transaction: ServerTransaction): string | undefined {
-  const verdict = core.authenticator.authenticate(transaction.request, transaction.flow);
-  switch (verdict.verdict) {
-    case "accepted":
-      return verdict.user;
-    case "throttled":
-      reply(transaction, 503, [["Retry-After", String(verdict.retryAfterS)]]);
-      return undefined;
-    case "challenge":
-      reply(transaction, 401, challengeHeaders(verdict.challenges));
-      return undefined;
-    case "refused":
-      core.log.info({ from: transaction.flow.remoteAddress, why: verdict.reason }, "sign-in refused");
-      reply(transaction, verdict.status, challengeHeaders(verdict.challenges));
-      return undefined;
-  }
 }

@@ -8,6 +8,7 @@ import type { Config } from "../config/schema.ts";
 import { appServerAuthenticator } from "../directory/app-server-keys.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
+import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
 import type { AppServerKey } from "../directory/types.ts";
 import type { SipUri } from "../sip/uri.ts";
 import { openStore } from "../store/open.ts";
@@ -15,6 +16,7 @@ import { type Clock, systemClock, type TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
+import { sourceKey } from "../support/source.ts";
 import { createTransactionLayer, type Transactions } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap, type Transports } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
@@ -27,6 +29,7 @@ import { createProof } from "./proof.ts";
 import { endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
 import { type SessionView, viewsOf } from "./session-view.ts";
+import { SignInLog } from "./sign-in-log.ts";
 
 /** What a monitoring system asks for: everything that the relay counts, and what it holds now. */
 export interface Metrics {
@@ -42,6 +45,9 @@ export interface Relay {
   /** Everything that is counted, and what there is now. */
   metrics(): Metrics;
   sessions(): SessionView[];
+  /** Who has to wait after failed sign-ins; and lifts that, returning how many. `source` may be any address of theirs. */
+  lockOuts(): LockOut[];
+  liftLockOuts(which: WhichLockOuts): number;
   /** What charges outside of sessions' dialogs need (M17): who makes them, and who signs in. */
   readonly charging: {
     readonly direct: DirectCharges;
@@ -98,6 +104,7 @@ export async function startRelay(options: {
     : endOrphans({ journal, billing: store.billing, lastBeatAt, log }));
   const directory = await createDirectory({ config, store, clock, log });
   const peerLog = new PeerLog({ log, clock });
+  const signInLog = new SignInLog(peerLog);
   const transport = createTransportLayer({
     listen: config.listen,
     clock,
@@ -135,8 +142,9 @@ export async function startRelay(options: {
       settings: { ...config.authentication, realm: config.portal.realm },
       clock,
       secret: randomBytes(32),
+      refused: signInLog.user,
     }),
-    appServerAuthenticator: appServerAuthenticator({ config, directory, clock }),
+    appServerAuthenticator: appServerAuthenticator({ config, directory, clock, refused: signInLog.appServer }),
     recorder: journal,
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,
@@ -178,7 +186,17 @@ export async function startRelay(options: {
     addresses: transport.listening,
     counters: core.counters,
     identity,
-    metrics: () => metricsOf({ core, transport, transactions, journal, billing }),
+    metrics: () => metricsOf({ core, signInLog, transport, transactions, journal, billing }),
+    lockOuts: () => core.authenticator.lockOuts?.() ?? [],
+    liftLockOuts: (which) => {
+      const { source } = which;
+      const lifted = core.authenticator.lift?.({
+        ...which,
+        ...(source !== undefined && { source: sourceKey(source) }),
+      });
+      log.warn({ ...which, lifted }, "sign-in: lock-outs were lifted");
+      return lifted ?? 0;
+    },
     sessions: () => viewsOf(core.sessions.values()),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
     onClosing: (fn) => void onClosing.push(fn),
@@ -262,12 +280,13 @@ const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve)
 
 function metricsOf(parts: {
   core: Core;
+  signInLog: SignInLog;
   transport: Transports;
   transactions: Transactions;
   journal: Journal;
   billing: Billing | undefined;
 }): Metrics {
-  const { core, transport, transactions, journal, billing } = parts;
+  const { core, signInLog, transport, transactions, journal, billing } = parts;
   const { connections, ...transported } = transport.stats;
   const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
   const named = (prefix: string, values: object): [string, number][] =>
@@ -279,6 +298,7 @@ function metricsOf(parts: {
       ...named("transactions", transactions.stats),
       ...named("journal", appended),
       ...named("billing", billing?.counters ?? {}),
+      ...Object.entries(signInLog.counters),
       ["logLinesLeftOut", core.peerLog.leftOut],
     ]),
     gauges: {
@@ -287,6 +307,7 @@ function metricsOf(parts: {
       transfersUnderWay: core.transfers.size,
       transactions: transactions.size,
       connections,
+      lockedOut: core.authenticator.lockOuts?.().length ?? 0,
       journalPendingEvents: pendingEvents,
       journalPendingBytes: pendingBytes,
       journalMaxBytes: maxBytes,

@@ -1,5 +1,5 @@
 import { quote } from "../sip/headers.ts";
-import { SipResponse } from "../sip/message.ts";
+import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { encodeUtf8 } from "../sip/text.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
@@ -15,6 +15,12 @@ export function reply(
   for (const [name, value] of headers) response.headers.add(name, value);
   transaction.respond(response);
 }
+
+/**
+ * The status that, with Retry-After, tells one client to come later. A proxy that hears 503 leaves this relay alone for so long, with the requests of
+ * all its clients (RFC 3261 §21.5.4): who comes by one is told 480.
+ */
+export const laterStatus = (request: SipRequest): 480 | 503 => (request.headers.count("via") > 1 ? 480 : 503);
 
 /** RFC 3261 §20.43: 399 is for text that people read. It is a quoted string of UTF-8 (§25.1), in which no control character may stand. */
 export const warning = (text: string) =>

@@ -23,8 +23,10 @@ import { type Move, moveOf } from "./move.ts";
 import { hasOption } from "./passing.ts";
 import { among, MAX_REDIRECTS, RedirectedTransaction, type Way, wayOn } from "./redirect.ts";
 import { Refusals, refusal } from "./refusals.ts";
+import { laterStatus } from "./reply.ts";
 import type { ClientServiceChange } from "./service-change.ts";
 import { type Origin, Session } from "./session.ts";
+import { challengeHeaders } from "./signing-in.ts";
 
 /**
  * The SIP side of one client request: the INVITE's transaction with the client, and the sessions that are made of it. What
@@ -124,13 +126,12 @@ export class ClientRequest implements Origin, Owner {
         this.actor.send({ type: "user.accepted", user: verdict.user });
         return;
       case "throttled":
-        this.refuse("user.refused", { status: 503, headers: [["Retry-After", String(verdict.retryAfterS)]] });
+        this.refuse("user.refused", {
+          status: laterStatus(this.transaction.request),
+          headers: [["Retry-After", String(verdict.retryAfterS)]],
+        });
         return;
       case "refused":
-        this.core.log.info(
-          { call: this.id, from: this.transaction.flow.remoteAddress, why: verdict.reason },
-          "sign-in refused",
-        );
         this.refuse("user.refused", { status: verdict.status, headers: challengeHeaders(verdict.challenges) });
     }
   }
@@ -399,9 +400,6 @@ const ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"';
 const DECLINED = 'SIP;cause=600;text="Declined elsewhere"';
 
 const NOBODY: readonly string[] = [];
-
-export const challengeHeaders = (challenges: readonly string[]) =>
-  challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);
 
 /** The chart `request` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
 export function requestLogic(): Chart<typeof requestMachine> {

@@ -2,7 +2,7 @@ import type { Side } from "../../machines/events.ts";
 import { CHARGE_JSON, CHARGE_XML, isChargeType, PACKAGE } from "../charging/charge-body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
-import type { ServerTransaction, TransactionUser } from "../transaction/types.ts";
+import type { NewRequest, ServerTransaction, TransactionUser } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
 import { refreshesTarget, takesContact } from "./contact.ts";
 import type { Core } from "./core.ts";
@@ -10,11 +10,11 @@ import { maxForwards } from "./invitation.ts";
 import { isForCharges, takeMessage } from "./late-charges.ts";
 import type { Leg } from "./leg.ts";
 import { ALLOW, METHODS, OWN_OPTIONS } from "./passing.ts";
-import { SourceRates } from "./rates.ts";
 import { takeReferInside, takeReferOutside, takeSubscribe } from "./referring.ts";
 import { reply } from "./reply.ts";
-import { ClientRequest, challengeHeaders } from "./request.ts";
+import { ClientRequest } from "./request.ts";
 import { wantedService } from "./service-change.ts";
+import { challengeHeaders, trimmed, verdictOn } from "./signing-in.ts";
 import { acknowledgeUnwanted } from "./unwanted.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
@@ -27,32 +27,35 @@ const SERVED = new Set<string>(METHODS);
  */
 export class Router implements TransactionUser {
   private readonly core: Core;
-  private readonly rates: SourceRates;
 
   constructor(core: Core) {
     this.core = core;
-    this.rates = new SourceRates(core.config.limits.perSourcePerSecond);
+  }
+
+  admits(request: SipRequest, flow: Flow): boolean {
+    return this.core.admission.take(this.core.sources.of(request, flow));
   }
 
   /** An INVITE without credentials of which nothing else is wrong (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
-    const challenges = this.busy ? undefined : this.core.authenticator.challengesFor(request, flow);
+    const source = this.core.sources.of(request, flow);
+    const challenges = this.busy ? undefined : this.core.authenticator.challengesFor(request, source);
     if (!challenges || refusalByHeaders(this.core, request, flow)) return undefined;
-    if (!this.rates.take(flow.remoteAddress, this.core.clock.monotonic())) return undefined; // `request` says so
     const response = new SipResponse(401, reasonPhrase(401));
-    for (const [name, value] of challengeHeaders(challenges)) response.headers.add(name, value);
+    const offered = this.core.admission.reaches(source) ? challenges : trimmed(challenges, request);
+    for (const challenge of offered) response.headers.add("WWW-Authenticate", challenge);
     return response;
   }
 
-  request(transaction: ServerTransaction): void {
+  /**
+   * Whatever is answered here before anybody has signed in is answered without a transaction (RFC 3261 §8.2.7). A transaction is made of what belongs to a
+   * session or comes from whoever signed in.
+   */
+  request(transaction: NewRequest): void {
     const { request } = transaction;
     const tag = request.toTag;
     if (tag !== undefined) {
       this.inSession(transaction, tag);
-      return;
-    }
-    if (!this.rates.take(transaction.flow.remoteAddress, this.core.clock.monotonic())) {
-      reply(transaction, 503, [["Retry-After", "1"]]);
       return;
     }
     if (!SERVED.has(request.method)) {
@@ -111,19 +114,25 @@ export class Router implements TransactionUser {
     }
   }
 
-  private invite(transaction: ServerTransaction): void {
+  private invite(transaction: NewRequest): void {
     const { core } = this;
     if (this.busy) {
       reply(transaction, 503, [["Retry-After", core.draining ? "60" : "5"]]);
       return;
     }
-    const verdict = core.authenticator.authenticate(transaction.request, transaction.flow);
+    const verdict = verdictOn(core, core.authenticator, transaction);
     if (verdict.verdict === "challenge") {
       // A nonce that is too old, or credentials for others: `challenge` has seen to those that bring none.
-      reply(transaction, 401, challengeHeaders(verdict.challenges));
+      const { request, flow } = transaction;
+      const reaches = core.admission.reaches(core.sources.of(request, flow));
+      const challenges = reaches ? verdict.challenges : trimmed(verdict.challenges, request);
+      reply(transaction, 401, challengeHeaders(challenges));
       return;
     }
-    if (verdict.verdict === "accepted" && !takesContact(core, transaction)) return;
+    if (verdict.verdict === "accepted") {
+      transaction.begin();
+      if (!takesContact(core, transaction)) return;
+    }
     new ClientRequest(core, transaction, verdict).start();
   }
 
@@ -141,17 +150,14 @@ export class Router implements TransactionUser {
     return draining || recorder.full || sessions.size + requests.size >= config.limits.calls;
   }
 
-  private inSession(transaction: ServerTransaction, tag: string): void {
+  private inSession(transaction: NewRequest, tag: string): void {
     const { request } = transaction;
     const leg = this.legOf(request, tag);
     if (!leg || leg.closed) {
-      const transfer = this.core.transfersByTag.get(tag);
-      if (request.method === "SUBSCRIBE" && transfer?.owns(request)) takeSubscribe(transfer, transaction);
-      else if (this.core.ended.takes(transaction)) return;
-      if (KNOWN.has(request.method)) reply(transaction, 481);
-      else reply(transaction, 501, [["Allow", ALLOW]]);
+      this.ofNoSession(transaction, tag);
       return;
     }
+    transaction.begin();
     if (!leg.takeSeq(request)) {
       reply(transaction, 500, [["Retry-After", "1"]], "CSeq is older than one received before"); // RFC 3261 §12.2.2
       return;
@@ -166,7 +172,26 @@ export class Router implements TransactionUser {
     this.toSession(leg, transaction);
   }
 
-  private toSession(leg: Leg, transaction: ServerTransaction): void {
+  /** A request with a tag of which no session knows. The tag may be made up, as may be where it comes from. */
+  private ofNoSession(transaction: NewRequest, tag: string): void {
+    const { core } = this;
+    const { request, flow } = transaction;
+    const transfer = core.transfersByTag.get(tag);
+    if (request.method === "SUBSCRIBE" && transfer?.owns(request)) {
+      transaction.begin();
+      takeSubscribe(transfer, transaction);
+      return;
+    }
+    if (core.ended.takes(transaction)) return;
+    core.counters.strayRequests++;
+    if (!this.admits(request, flow)) {
+      core.counters.strayRequestsIgnored++;
+      transaction.ignore();
+    } else if (KNOWN.has(request.method)) reply(transaction, 481);
+    else reply(transaction, 501, [["Allow", ALLOW]]);
+  }
+
+  private toSession(leg: Leg, transaction: NewRequest): void {
     const { actor } = leg.session;
     const from: Side = leg.side;
     if (from === "server" && bringsCharges(transaction.request)) {

@@ -24,7 +24,7 @@ import {
   type TransactionStats,
 } from "./options.ts";
 import { fillResponse } from "./responses.ts";
-import { ServerHandle } from "./server-handle.ts";
+import { type HandleOwner, ServerHandle, type ServerMachine } from "./server-handle.ts";
 import {
   type ClientTransaction,
   type ClientTransactionUser,
@@ -49,10 +49,9 @@ export function createTransactionLayer(options: TransactionLayerOptions): Transa
   return new Layer(options);
 }
 
-type ServerMachine = InviteServer | NonInviteServer;
 type ClientMachine = InviteClient | NonInviteClient;
 
-class Layer implements Transactions, ClientContext {
+class Layer implements Transactions, ClientContext, HandleOwner {
   readonly timers: TimerQueues;
   readonly durations: ClientContext["durations"];
   readonly stats: TransactionStats = {
@@ -62,12 +61,14 @@ class Layer implements Transactions, ClientContext {
     retransmissions: 0,
     merged: 0,
     refused: 0,
+    overRate: 0,
+    stateless: 0,
     malformed: 0,
     strayResponses: 0,
     failures: 0,
   };
   private readonly transport: TransportLayer;
-  private readonly random: Random;
+  readonly random: Random;
   private readonly log: Logger | undefined;
   private readonly peerLog: PeerLog | undefined;
   private readonly bounds: TransactionBounds;
@@ -131,6 +132,7 @@ class Layer implements Transactions, ClientContext {
     // RFC 3261 §18.3: a bad response is dropped; an ACK is never answered (§17).
     if (!request || request.method === "ACK") return;
     try {
+      if (!this.admitted(request, flow)) return;
       this.answerStatelessly(request, flow, error.status, error.reason);
     } catch (failure) {
       this.failed(failure, "malformed request could not be answered");
@@ -201,11 +203,12 @@ class Layer implements Transactions, ClientContext {
       if (target) break;
     }
     if (!target) {
-      this.answerStatelessly(cancel, flow, 481);
+      if (this.admitted(cancel, flow)) this.answerStatelessly(cancel, flow, 481);
       return;
     }
-    const machine = new NonInviteServer(this, "CANCEL", key, flow);
-    const handle = this.add(machine, cancel);
+    const handle = new ServerHandle(this, cancel, flow, key);
+    handle.begin();
+    const machine = handle.machine!;
     // The To tag of this answer is that of the answers to the INVITE.
     machine.localTag = target.localTag ??= this.random.token(64);
     handle.respond(responseTo(cancel, 200));
@@ -214,51 +217,61 @@ class Layer implements Transactions, ClientContext {
 
   private begin(request: SipRequest, flow: Flow, key: string): void {
     const opens = request.toTag === undefined;
+    if (opens && !this.admitted(request, flow)) return;
     const limit = opens ? this.bounds.maxTransactions : this.bounds.maxTransactionsInDialogs;
     if (this.size >= limit) {
       this.stats.refused++;
-      this.answerStatelessly(request, flow, 503);
+      if (opens || this.admitted(request, flow)) this.answerStatelessly(request, flow, 503);
       return;
     }
-    const invite = request.method === "INVITE";
-    const challenge = invite && opens ? this.user?.challenge?.(request, flow) : undefined;
+    const challenge = opens && request.method === "INVITE" ? this.user?.challenge?.(request, flow) : undefined;
     if (challenge) {
       this.stats.challenged++;
       this.sendStatelessly(challenge, request, flow);
       return;
     }
-    const machine = invite ? new InviteServer(this, key, flow) : new NonInviteServer(this, request.method, key, flow);
-    const handle = this.add(machine, request);
-    if (opens && this.isMerged(request, machine)) {
+    if (opens && this.merging.has(mergeKeyOf(request))) {
       this.stats.merged++;
-      handle.respond(responseTo(request, 482)); // RFC 3261 §8.2.2.2
+      this.answerStatelessly(request, flow, 482); // RFC 3261 §8.2.2.2
       return;
     }
+    const handle = new ServerHandle(this, request, flow, key);
     try {
       this.user?.request(handle);
+      handle.begin();
     } catch (error) {
       this.failed(error, "request failed");
       if (!handle.answered) handle.respond(responseTo(request, 500));
     }
   }
 
-  /** Remembers the request by From tag, Call-ID and CSeq as long as its transaction lives; true if another one has them already. */
-  private isMerged(request: SipRequest, machine: ServerMachine): boolean {
-    const key = mergeKeyOf(request);
-    if (this.merging.has(key)) return true;
-    machine.mergeKey = key;
-    this.merging.set(key, machine);
+  /** Whether a request that may come from anybody is to be looked at. */
+  private admitted(request: SipRequest, flow: Flow): boolean {
+    if (this.user?.admits?.(request, flow) ?? true) return true;
+    this.stats.overRate++;
+    if (flow.reliable) this.answerStatelessly(request, flow, 503);
     return false;
   }
 
-  private add(machine: ServerMachine, request: SipRequest): ServerHandle {
+  establish(handle: ServerHandle): void {
+    const { request, flow, key } = handle;
+    const { method } = request;
+    const machine =
+      method === "INVITE" ? new InviteServer(this, key, flow) : new NonInviteServer(this, method, key, flow);
+    handle.machine = machine;
     this.stats.serverTransactions++;
-    this.servers.set(machine.key, machine);
-    const handle = new ServerHandle(request, machine, this.random);
+    this.servers.set(key, machine);
+    if (request.toTag === undefined && method !== "CANCEL") this.remember(request, machine);
     // A datagram flow does not end, and only an INVITE lasts long enough to care.
-    if (machine.flow.reliable && machine instanceof InviteServer) this.flows.add(machine.flow, machine);
+    if (flow.reliable && machine instanceof InviteServer) this.flows.add(flow, machine);
     machine.start(handle);
-    return handle;
+  }
+
+  /** Remembers the request by From tag, Call-ID and CSeq as long as its transaction lives: another copy of it is merged (RFC 3261 §8.2.2.2). */
+  private remember(request: SipRequest, machine: ServerMachine): void {
+    const key = mergeKeyOf(request);
+    machine.mergeKey = key;
+    this.merging.set(key, machine);
   }
 
   /** Answers without a transaction (RFC 3261 §8.2.7): the same request gets the same answer. */
@@ -268,7 +281,8 @@ class Layer implements Transactions, ClientContext {
     this.sendStatelessly(response, request, flow);
   }
 
-  private sendStatelessly(response: SipResponse, request: SipRequest, flow: Flow): void {
+  sendStatelessly(response: SipResponse, request: SipRequest, flow: Flow): void {
+    this.stats.stateless++;
     fillResponse(response, request, this.statelessTag, this.random);
     flow.send(serialize(response));
   }

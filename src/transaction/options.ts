@@ -47,6 +47,10 @@ export interface TransactionStats {
   merged: number;
   /** Answered 503 because of the bounds. */
   refused: number;
+  /** Too many of one source: without any answer, or 503 on a connection. */
+  overRate: number;
+  /** Final answers without a transaction (RFC 3261 §8.2.7), challenges included. */
+  stateless: number;
   malformed: number;
   /** Responses that belong to nothing (RFC 6026 §8.2). */
   strayResponses: number;

@@ -6,37 +6,68 @@ import type { Flow } from "../transport/types.ts";
 import type { InviteServer } from "./invite-server.ts";
 import type { NonInviteServer } from "./non-invite-server.ts";
 import { fillResponse, trying } from "./responses.ts";
-import type { ServerTransaction } from "./types.ts";
+import type { NewRequest } from "./types.ts";
+
+export type ServerMachine = InviteServer | NonInviteServer;
+
+/** What the handles need of the layer. */
+export interface HandleOwner {
+  readonly random: Random;
+  /** Makes the transaction of a request, and gives the handle its machine. */
+  establish(handle: ServerHandle): void;
+  /** Answers a request of which no transaction is made. */
+  sendStatelessly(response: SipResponse, request: SipRequest, flow: Flow): void;
+}
 
 /**
- * What the TU holds of a server transaction: the request, and the way to answer it. The machine itself stays small and outlives this,
+ * What the TU holds of a request that came: the request, and the way to answer it. The machine itself stays small and outlives this,
  * because it only keeps what it needs to absorb what comes again.
  */
-export class ServerHandle implements ServerTransaction {
+export class ServerHandle implements NewRequest {
   readonly request: SipRequest;
-  readonly machine: InviteServer | NonInviteServer;
+  readonly flow: Flow;
+  /** Under which the transaction is found. */
+  readonly key: string;
+  /** There once there is a transaction. */
+  machine: ServerMachine | undefined;
   answered = false;
   onCancel?: (cancel: SipRequest) => void;
   onAck?: (ack: SipRequest | undefined) => void;
   onFlowFailed?: (reason: string) => void;
-  private readonly random: Random;
+  private readonly owner: HandleOwner;
 
-  constructor(request: SipRequest, machine: InviteServer | NonInviteServer, random: Random) {
+  constructor(owner: HandleOwner, request: SipRequest, flow: Flow, key: string) {
+    this.owner = owner;
     this.request = request;
-    this.machine = machine;
-    this.random = random;
+    this.flow = flow;
+    this.key = key;
+    this.machine = undefined;
   }
 
-  get flow(): Flow {
-    return this.machine.flow;
+  begin(): void {
+    if (this.machine === undefined && !this.answered) this.owner.establish(this);
+  }
+
+  ignore(): void {
+    if (this.machine === undefined) this.answered = true;
   }
 
   respond(response: SipResponse): void {
-    const { machine } = this;
     const { status } = response;
+    if (this.machine === undefined) {
+      if (this.answered) return;
+      // A 2xx to an INVITE makes a dialog: its client must not get a second one for the same INVITE.
+      if (status >= 300 || (status >= 200 && this.request.method !== "INVITE")) {
+        this.answered = true;
+        this.owner.sendStatelessly(response, this.request, this.flow);
+        return;
+      }
+      this.begin();
+    }
+    const machine = this.machine!;
     if (status >= 200) this.answered = true;
     if (!machine.takes(status)) return;
-    const tag = fillResponse(response, this.request, machine.localTag, this.random);
+    const tag = fillResponse(response, this.request, machine.localTag, this.owner.random);
     if (tag !== undefined && tag !== machine.localTag) machine.localTag = detach(tag);
     machine.respond(status, serialize(response));
   }

@@ -32,6 +32,18 @@ export interface ServerTransaction {
   onFlowFailed?: (reason: string) => void;
 }
 
+/** A request that is new. */
+export interface NewRequest extends ServerTransaction {
+  /**
+   * Makes a transaction of it (RFC 3261 §17.2): what comes again is absorbed, and answers are repeated. Otherwise one is made when nobody has answered at
+   * once. A final answer that is given before any of that is given without a transaction (RFC 3261 §8.2.7): nothing is kept of the request, nothing is
+   * sent but once for each time that it comes, and its sender may have any address that he likes.
+   */
+  begin(): void;
+  /** It gets no answer, and no transaction. */
+  ignore(): void;
+}
+
 /** What the sender of a request is told (RFC 3261 §17.1). Exactly one of `final`, `timeout`, `transportError` comes, then nothing more but repeated 2xx. */
 export interface ClientTransactionUser {
   provisional?(response: SipResponse): void;
@@ -63,8 +75,13 @@ export interface TransactionUser {
    * without a transaction: the same request gets such an answer again, and a stranger costs nothing that lasts (RFC 3261 §8.2.7, §26.3.2.4).
    */
   challenge?(request: SipRequest, flow: Flow): SipResponse | undefined;
+  /**
+   * Asked before anything is answered that may come from anybody: a request outside of dialogs, one that cannot be read, a CANCEL of nothing. False: too
+   * many have come from there. Then nothing is sent to where it seems to come from, but on a connection, which cannot be forged.
+   */
+  admits?(request: SipRequest, flow: Flow): boolean;
   /** A new request, not a retransmission, not ACK, not CANCEL of a known INVITE. */
-  request(transaction: ServerTransaction): void;
+  request(transaction: NewRequest): void;
   /** An ACK that belongs to no server transaction: it acknowledges a 2xx (RFC 3261 §13.2.2.4). */
   ack(ack: SipRequest, flow: Flow): void;
   /**

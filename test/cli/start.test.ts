@@ -123,6 +123,8 @@ describe("signals", () => {
       identity: undefined,
       metrics: () => ({ counters: {}, gauges: {} }),
       sessions: () => [],
+      lockOuts: () => [],
+      liftLockOuts: () => 0,
       charging: {} as Relay["charging"],
       onClosing: () => {},
       reload: async (config?: Config) => {

@@ -1,6 +1,13 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
-import { type AuthenticatorSettings, createAuthenticator, type Verdict } from "../../src/directory/authenticator.ts";
+import {
+  type AuthenticatorSettings,
+  createAuthenticator,
+  type Refusal,
+  type SignInSource,
+  type Verdict,
+} from "../../src/directory/authenticator.ts";
+import { KNOWN_USER_AGENTS } from "../../src/directory/offers.ts";
 import type { User } from "../../src/directory/types.ts";
 import { userRecord } from "../../src/directory/users.ts";
 import { digestResponse, ha1 } from "../../src/sip/digest.ts";
@@ -68,40 +75,48 @@ function authorization(credentials: Credentials): string {
   return text;
 }
 
+interface Asked {
+  uri?: string;
+  from?: string;
+  userAgent?: string;
+}
+
 function request(
   authorizations: string[],
-  { uri = "sip:wine@portal.com", from = "<sip:alice@portal.com>;tag=1" } = {},
+  { uri = "sip:wine@portal.com", from = "<sip:alice@portal.com>;tag=1", userAgent }: Asked = {},
 ): SipRequest {
   const headers = new Headers().add("From", from);
+  if (userAgent !== undefined) headers.add("User-Agent", userAgent);
   for (const value of authorizations) headers.add("Authorization", value);
   return new SipRequest("INVITE", uri, headers);
 }
 
-function setUp(changes: Partial<AuthenticatorSettings> = {}) {
+const isOurs = (host: string) => ["portal.com", "192.0.2.1"].includes(canonicalHost(host));
+
+function setUp(changes: Partial<AuthenticatorSettings> = {}, isPortal = isOurs) {
   const clock = new TestClock();
   const users = new Map([alice, bob, eve, old].map((user) => [user.id, user]));
-  const directory = {
-    user: (id: string) => users.get(id),
-    isPortal: (host: string) => ["portal.com", "192.0.2.1"].includes(canonicalHost(host)),
-  };
+  const refusals: Refusal[] = [];
+  const directory = { user: (id: string) => users.get(id), isPortal };
   const options = {
     directory,
     settings: { ...settings, ...changes },
     clock,
     secret: Buffer.alloc(32, 1),
     nonceSlots: 64,
+    refused: (refusal: Refusal) => void refusals.push(refusal),
   };
   const authenticator = createAuthenticator(options);
   const ask = (
     authorizations: string[],
-    more: { uri?: string; from?: string } = {},
-    flow = { secure: false, remoteAddress: ADDRESS },
+    more: Asked = {},
+    flow: SignInSource = { secure: false, remoteAddress: ADDRESS },
   ) => authenticator.authenticate(request(authorizations, more), flow);
   const newNonce = (address = ADDRESS) => nonceOf(ask([], {}, { secure: false, remoteAddress: address }));
   /** One sign-in with a new nonce. */
-  const signIn = (credentials: Credentials = {}, more: { uri?: string; from?: string } = {}) =>
-    ask([authorization({ nonce: newNonce(), ...credentials })], more);
-  return { clock, ask, newNonce, signIn, authenticator, options };
+  const signIn = (credentials: Credentials = {}, more: Asked = {}, address = ADDRESS) =>
+    ask([authorization({ nonce: newNonce(address), ...credentials })], more, { secure: false, remoteAddress: address });
+  return { clock, ask, newNonce, signIn, authenticator, options, refusals };
 }
 
 function nonceOf(verdict: Verdict): string {
@@ -200,7 +215,6 @@ describe("Digest (M2, RFC 7616, RFC 8760)", () => {
     ["no qop (RFC 2069)", { qop: null }],
     ["another qop", { qop: "auth-int" }],
     ["no cnonce", { cnonce: null }],
-    ["another request's uri", { uri: "sip:beer@portal.com" }],
   ])("refuses %s with 401 and new challenges", (_what, credentials) => {
     const from = `<sip:${credentials.user ?? "alice"}@portal.com>;tag=1`;
     const verdict = setUp().signIn(credentials, { from });
@@ -224,15 +238,31 @@ describe("Digest (M2, RFC 7616, RFC 8760)", () => {
     });
   });
 
-  it("lets the uri differ from the Request-URI in what names the same resource (RFC 3261 §22.4)", () => {
+  it.each([
+    ["in another case", "sip:wine@PORTAL.com", {}],
+    [
+      "where a proxy has written another port and transport",
+      undefined,
+      { uri: "sip:wine@portal.com:5070;transport=tcp" },
+    ],
+    ["where a proxy has written another user", undefined, { uri: "sip:4711@portal.com" }],
+    ["where a proxy has written the address of the relay", undefined, { uri: "sip:wine@192.0.2.1" }],
+    ["of another scheme", undefined, { uri: "sips:wine@portal.com" }],
+    ["that is the address and port that the client sends to, as SIPp has it", "sip:192.0.2.1:5060", {}],
+    ["that is a domain", "sip:portal.com", {}],
+  ])("computes with the uri of the credentials %s (RFC 3261 §22.4 item 6)", (_what, uri, more) => {
     const { signIn } = setUp();
-    const accepted = { verdict: "accepted", user: "alice" };
-    expect(signIn({ uri: "sip:wine@PORTAL.com" })).toEqual(accepted);
-    expect(signIn({}, { uri: "sip:wine@portal.com:5060;transport=tcp" })).toEqual(accepted);
-    expect(signIn({}, { uri: "sip:%77ine@portal.com" })).toEqual(accepted);
-    expect(signIn({}, { uri: "sip:wine@portal.com:5070" })).toMatchObject({ verdict: "refused" });
-    expect(signIn({}, { uri: "sips:wine@portal.com" })).toMatchObject({ verdict: "refused" });
-    expect(signIn({ uri: "wine" })).toMatchObject({ verdict: "refused" });
+    expect(signIn(uri === undefined ? {} : { uri }, more)).toEqual({ verdict: "accepted", user: "alice" });
+  });
+
+  it("takes no credentials that were made for somebody else's server, who may have passed our challenge on", () => {
+    const { signIn, ask, newNonce } = setUp();
+    for (const uri of ["sip:wine@evil.example", "sip:wine@portal.com.evil.example", "tel:1", "wine", "*", ""]) {
+      expect(signIn({ uri })).toMatchObject({ verdict: "refused", status: 403, challenges: [] });
+    }
+    const behind = { secure: false, remoteAddress: ADDRESS, byProxy: true };
+    const rewritten = authorization({ nonce: newNonce(), uri: "sip:wine@pbx.example" });
+    expect(ask([rewritten], {}, behind)).toEqual({ verdict: "accepted", user: "alice" });
   });
 
   it("answers 403 to a From that is not the user who signs in", () => {
@@ -388,7 +418,7 @@ describe("user id and password in From (M2)", () => {
 });
 
 describe("repeated failures (M2)", () => {
-  it("make their source wait longer and longer, also with the right password", () => {
+  it("make their user wait longer and longer at their source, also with the right password", () => {
     const { signIn, ask, newNonce, clock } = setUp();
     for (let i = 0; i < 3; i++) expect(signIn({ password: `guess ${i}` })).toMatchObject({ verdict: "refused" });
     expect(signIn()).toEqual({ verdict: "throttled", retryAfterS: 2 });
@@ -400,12 +430,60 @@ describe("repeated failures (M2)", () => {
   });
 
   it("lock nobody out who comes from elsewhere", () => {
-    const { signIn, ask, newNonce } = setUp();
+    const { signIn } = setUp();
     for (let i = 0; i < 50; i++) signIn({ password: `guess ${i}` });
-    const elsewhere = "203.0.113.9";
-    expect(
-      ask([authorization({ nonce: newNonce(elsewhere) })], {}, { secure: false, remoteAddress: elsewhere }),
-    ).toMatchObject({ verdict: "accepted" });
+    expect(signIn({}, {}, "203.0.113.9")).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("lock out no other user behind the same address: the operator's proxy, a NAT", () => {
+    const { signIn } = setUp();
+    for (let i = 0; i < 50; i++) signIn({ password: `guess ${i}` });
+    for (let i = 0; i < 50; i++) signIn({ user: "mallory", password: `guess ${i}` });
+    expect(signIn({ user: "bob", password: "battery" }, { from: "<sip:bob@portal.com>;tag=1" })).toMatchObject({
+      verdict: "accepted",
+    });
+  });
+
+  it("do not lock out a user who signs in rightly at the address of the guesser", () => {
+    const { signIn, clock } = setUp();
+    expect(signIn()).toMatchObject({ verdict: "accepted" });
+    for (let i = 0; i < 50; i++) signIn({ password: `guess ${i}` });
+    expect(signIn()).toMatchObject({ verdict: "accepted" });
+    clock.advance(3_600_000);
+    for (let i = 0; i < 50; i++) signIn({ password: `later guess ${i}` });
+    expect(signIn()).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("never lock out who goes on with a nonce of his own, which the guesser has not", () => {
+    const { signIn, ask, newNonce } = setUp();
+    const nonce = newNonce();
+    expect(ask([authorization({ nonce, nc: 1 })])).toMatchObject({ verdict: "accepted" });
+    for (let i = 0; i < 1_000; i++) signIn({ password: `guess ${i}` });
+    expect(signIn()).toMatchObject({ verdict: "throttled" });
+    expect(ask([authorization({ nonce, nc: 2 })])).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("are slowed although a guesser has a good nonce: his own, or one that he has overheard", () => {
+    const { ask, newNonce, clock } = setUp();
+    const bobs = newNonce();
+    const bob = { user: "bob", password: "battery", nonce: bobs };
+    expect(ask([authorization(bob)], { from: "<sip:bob@portal.com>;tag=1" })).toMatchObject({ verdict: "accepted" });
+    const guess = (nonce: string, i: number) =>
+      ask([authorization({ nonce, nc: i + 2, password: `guess ${i}` })]).verdict;
+    const guesses = Array.from({ length: 20 }, (_, i) => guess(bobs, i));
+    expect(guesses.filter((verdict) => verdict === "refused")).toHaveLength(3);
+    clock.advance(3_600_000);
+    const nonce = newNonce();
+    expect(ask([authorization({ nonce })])).toMatchObject({ verdict: "accepted" });
+    const overheard = Array.from({ length: 200 }, (_, i) => guess(nonce, i));
+    expect(overheard.filter((verdict) => verdict === "refused").length).toBeLessThan(80);
+  });
+
+  it("are one failure where the same message comes again", () => {
+    const { ask, signIn, newNonce } = setUp();
+    const wrong = authorization({ nonce: newNonce(), password: "guess" });
+    for (let i = 0; i < 10; i++) expect(ask([wrong])).toMatchObject({ verdict: "refused" });
+    expect(signIn()).toMatchObject({ verdict: "accepted" });
   });
 
   it("cannot be made up in somebody else's name: a forged address has no nonce of ours", () => {
@@ -419,6 +497,82 @@ describe("repeated failures (M2)", () => {
     const { signIn, ask } = setUp();
     for (let i = 0; i < 5; i++) signIn({ password: "guess" });
     expect(ask([])).toMatchObject({ verdict: "challenge" });
+  });
+
+  it("do not show whether the user exists", () => {
+    const shape = (user: string) => {
+      const { signIn } = setUp();
+      return Array.from({ length: 10 }, (_, i) => signIn({ user, password: `guess ${i}` }).verdict);
+    };
+    expect(shape("mallory")).toEqual(shape("alice"));
+  });
+
+  it("are told with user, reason, and who has to wait from then on", () => {
+    const { signIn, refusals, authenticator } = setUp();
+    for (let i = 0; i < 4; i++) signIn({ password: `guess ${i}` });
+    const lockOut = { user: "alice", source: ADDRESS, failures: 3, waitMs: 2_000 };
+    expect(refusals.map(({ user, reason, waitS, lockOut }) => ({ user, reason, waitS, lockOut }))).toEqual([
+      { user: "alice", reason: "wrong user or password", waitS: undefined, lockOut: undefined },
+      { user: "alice", reason: "wrong user or password", waitS: undefined, lockOut: undefined },
+      { user: "alice", reason: "wrong user or password", waitS: undefined, lockOut },
+      { user: "alice", reason: "too many failures before", waitS: 2, lockOut: undefined },
+    ]);
+    expect(authenticator.lockOuts?.()).toEqual([lockOut]);
+    expect(authenticator.lift?.({ user: "alice" })).toBe(1);
+    expect(authenticator.lockOuts?.()).toEqual([]);
+    expect(signIn()).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("cost nothing where nobody can guess (keys of app servers)", () => {
+    const { signIn } = setUp({ throttle: undefined });
+    for (let i = 0; i < 1_000; i++) expect(signIn({ password: `guess ${i}` })).toMatchObject({ verdict: "refused" });
+    expect(signIn()).toMatchObject({ verdict: "accepted" });
+  });
+});
+
+describe("what a client is offered (RFC 8760 §2.4)", () => {
+  const offered = (verdict: Verdict) => {
+    if (verdict.verdict !== "challenge" && verdict.verdict !== "refused") throw new Error(verdict.verdict);
+    return verdict.challenges.map((challenge) => /algorithm=([^,]+)/.exec(challenge)![1]);
+  };
+
+  it.each([
+    ["baresip v1.0.0 (x86_64/linux)", ["MD5"]],
+    ["baresip v3.5.1 (x86_64/linux)", ["SHA-256", "MD5"]],
+    ["SIPp", ["MD5"]],
+    ["SIP.js/0.21.2", ["MD5"]],
+    ["JsSIP 3.10.1", ["MD5"]],
+    ["LinphoneC/5.1.65", ["SHA-256", "MD5"]],
+    ["", ["SHA-256", "MD5"]],
+    [undefined, ["SHA-256", "MD5"]],
+  ])("%s: %j", (userAgent, expected) => {
+    const { ask, signIn } = setUp({ userAgents: KNOWN_USER_AGENTS });
+    const more = userAgent === undefined ? {} : { userAgent };
+    expect(offered(ask([], more))).toEqual(expected);
+    expect(offered(signIn({ password: "guess" }, more))).toEqual(expected);
+  });
+
+  it("is never more than the operator allows, whatever the client says that it is", () => {
+    const { ask, signIn } = setUp({ algorithms: ["sha-256"], userAgents: KNOWN_USER_AGENTS });
+    expect(offered(ask([], { userAgent: "baresip v1.0.0" }))).toEqual(["SHA-256"]);
+    expect(signIn({ algorithm: "MD5" }, { userAgent: "baresip v1.0.0" })).toMatchObject({ verdict: "refused" });
+  });
+
+  it("can be another order", () => {
+    const { ask } = setUp({ userAgents: [{ userAgent: "Old.*", algorithms: ["md5", "sha-256"] }] });
+    expect(offered(ask([], { userAgent: "Old phone" }))).toEqual(["MD5", "SHA-256"]);
+  });
+
+  it("is not MD5 alone for a user of whom no MD5 is kept", () => {
+    const { ask } = setUp({ userAgents: KNOWN_USER_AGENTS });
+    const more = { userAgent: "baresip v1.0.0", from: "<sip:bob@portal.com>;tag=1" };
+    expect(offered(ask([], more))).toEqual(["SHA-256", "MD5"]);
+  });
+
+  it("is remembered for a bounded number of user agents", () => {
+    const { ask } = setUp({ userAgents: KNOWN_USER_AGENTS });
+    for (let i = 0; i < 2_000; i++) ask([], { userAgent: `Phone ${i}` });
+    expect(offered(ask([], { userAgent: "SIPp" }))).toEqual(["MD5"]);
   });
 });
 

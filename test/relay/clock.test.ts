@@ -282,7 +282,7 @@ describe.each(STEPS)("a wall clock that is set %s", (_, byMs) => {
   });
 
   it("leaves the limit for requests of a source as it is", async () => {
-    const l = await lab({ limits: { perSourcePerSecond: 2 } });
+    const l = await lab({ limits: { perSourcePerSecond: 2 }, clientTransport: "tcp" });
     for (let i = 0; i < 2; i++) l.client.invite();
     l.clock.setWall(byMs);
     l.client.invite();

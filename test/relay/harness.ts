@@ -4,11 +4,14 @@ import type { ChargingEvent } from "../../src/charging/events.ts";
 import type { Tariff } from "../../src/charging/tariff.ts";
 import { type Config, configSchema } from "../../src/config/schema.ts";
 import { appServerAuthenticator } from "../../src/directory/app-server-keys.ts";
+import { createAuthenticator } from "../../src/directory/authenticator.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
 import type { AppServerKey, User } from "../../src/directory/types.ts";
+import { userRecord } from "../../src/directory/users.ts";
 import type { Core } from "../../src/relay/core.ts";
 import { createCore } from "../../src/relay/create-core.ts";
 import { Router } from "../../src/relay/router.ts";
+import { SignInLog } from "../../src/relay/sign-in-log.ts";
 import { Headers, type SipMessage, SipRequest, type SipResponse } from "../../src/sip/message.ts";
 import { parseMessage } from "../../src/sip/parse.ts";
 import { reasonPhrase, responseTo } from "../../src/sip/response.ts";
@@ -17,6 +20,7 @@ import { sipUriOf } from "../../src/sip/uri.ts";
 import type { Store } from "../../src/store/types.ts";
 import { canonicalHost } from "../../src/support/address.ts";
 import type { Logger } from "../../src/support/log.ts";
+import { PeerLog } from "../../src/support/peer-log.ts";
 import type { Random } from "../../src/support/random.ts";
 import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
 import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
@@ -88,6 +92,8 @@ export interface LabOptions {
   /** Chooses among app servers of equal priority; default Math.random. */
   readonly weigh?: () => number;
   readonly log?: Logger;
+  /** The real sign-in, of alice with the password "secret", instead of one that takes everybody for her. */
+  readonly signIn?: boolean;
   /** Of alice, who calls: she is prepaid where this is given. */
   readonly balance?: string;
   readonly credit?: Partial<Config["credit"]>;
@@ -119,6 +125,8 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     credit: options.credit ?? {},
     ...options.config,
   });
+  const peerLog = new PeerLog({ log, clock });
+  const signInLog = new SignInLog(peerLog);
   const scripted = new Network();
   const network = options.network ?? scripted;
   const transactions = createTransactionLayer({
@@ -152,8 +160,20 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     transport: network,
     transactions,
     directory,
-    authenticator: { authenticate: () => ({ verdict: "accepted", user: "alice" }), challengesFor: () => undefined },
-    appServerAuthenticator: appServerAuthenticator({ config, directory, clock }),
+    authenticator: options.signIn
+      ? createAuthenticator({
+          directory: {
+            user: (id) => (id === "alice" ? ALICE : undefined),
+            isPortal: (host) => directory.isPortal(host),
+          },
+          settings: { ...config.authentication, realm: config.portal.realm },
+          clock,
+          secret: Buffer.alloc(32, 1),
+          refused: signInLog.user,
+        })
+      : { authenticate: () => ({ verdict: "accepted", user: "alice" }), challengesFor: () => undefined },
+    peerLog,
+    appServerAuthenticator: appServerAuthenticator({ config, directory, clock, refused: signInLog.appServer }),
     billing,
     recorder: {
       full: false,
@@ -211,6 +231,7 @@ const emptyRegistry = {
   put: async () => {},
   remove: async () => false,
 };
+const ALICE = userRecord({ id: "alice", realm: "portal.com", password: "secret", md5: true });
 const PREPAID: User = { id: "alice", realm: "portal.com", ha1: { sha256: "" }, prepaid: { currency: "EUR" } };
 const emptyStore = {
   users: emptyRegistry,

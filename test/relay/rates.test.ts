@@ -25,12 +25,25 @@ describe("the rate of a source (DESIGN.md, decision 14)", () => {
     expect([1, 2, 3, 4].map((i) => rates.take(`late ${i}`, 0))).toEqual([true, true, true, false]);
   });
 
-  it("over it, new requests get 503 with Retry-After, and a session that runs can still end", async () => {
+  it("over it, nothing is sent to an address that may be forged, and a session that runs can still end", async () => {
     const l = await lab({ limits: { perSourcePerSecond: 1 } });
     const { invite, answer, server } = await establish(l);
-    l.client.invite();
-    expect(l.client.response(503).headers.get("retry-after")).toBe("1");
+    l.clock.advance(1_000);
+    for (let i = 0; i < 5; i++) l.client.invite();
+    server.request("INVITE");
+    expect(l.client.inbox).toEqual([]);
+    expect(l.transactions.stats.overRate).toBe(4);
     l.client.inDialog("BYE", invite, answer, 2);
     server.request("BYE");
+    l.clock.advance(1_000);
+    l.client.invite();
+    server.request("INVITE");
+  });
+
+  it("over it, new requests on a connection get 503 with Retry-After", async () => {
+    const l = await lab({ limits: { perSourcePerSecond: 1 }, clientTransport: "tcp" });
+    await establish(l);
+    l.client.invite();
+    expect(l.client.response(503).headers.get("retry-after")).toBe("5");
   });
 });

@@ -191,7 +191,7 @@ describe("merged requests (RFC 3261 §8.2.2.2)", () => {
     expect(flow.story).toEqual(["482/INVITE 0"]);
     expect(flow.last.via?.params.get("branch")).toBe("z9hG4bK2");
     expect(layer.stats.merged).toBe(1);
-    receive(requestFrom("ACK", { branch: "z9hG4bK2" }));
+    receive(requestFrom("ACK", { branch: "z9hG4bK2", toTag: flow.last.toTag }));
     expect(user.story).toEqual(["INVITE"]);
   });
 

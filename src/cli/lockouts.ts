@@ -1,0 +1,56 @@
+import type { Command } from "commander";
+import type { LockOut } from "../directory/guesses.ts";
+import { askRelay } from "./ask-relay.ts";
+import { readConfig } from "./context.ts";
+import { CliError, EXIT, type Io, table } from "./io.ts";
+
+/** `tollgate lockouts`: who has to wait after failed sign-ins (M2). */
+export function addLockoutsCommands(program: Command, io: Io): void {
+  const lockouts = program
+    .command("lockouts")
+    .description("who has to wait after failed sign-ins at the relay that runs on this data folder");
+  lockouts
+    .command("list")
+    .description("list who has to wait, where, and how long")
+    .option("--json", "as JSON")
+    .addHelpText("after", "\nExample:\n  $ tollgate lockouts list")
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      const found = (await askRelay(config, "GET", "/lockouts")) as LockOut[];
+      if (options.json) io.out(`${JSON.stringify(found, null, 2)}\n`);
+      else if (found.length === 0) io.out("no lock-outs\n");
+      else io.out(table(["USER", "SOURCE", "FAILURES", "WAITS"], found.map(row)));
+    });
+  lockouts
+    .command("lift")
+    .description("lift lock-outs, and forget the failures that led to them")
+    .option("--user <id>", "those of that user")
+    .option("--source <address>", "those from that address, or its /64 network of IPv6")
+    .option("--all", "all of them")
+    .addHelpText(
+      "after",
+      `
+A running relay forgets them at once; one that is started again has none.
+
+Examples:
+  $ tollgate lockouts lift --user alice
+  $ tollgate lockouts lift --user alice --source 198.51.100.7
+  $ tollgate lockouts lift --all`,
+    )
+    .action(async (options: { user?: string; source?: string; all?: boolean }, command: Command) => {
+      const { user, source, all } = options;
+      const named = user !== undefined || source !== undefined;
+      if (named === (all === true))
+        throw new CliError("say which: --user, --source or both of them, or --all", EXIT.usage);
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      const { lifted } = (await askRelay(config, "POST", "/lockouts/lift", { user, source })) as { lifted: number };
+      io.out(`${lifted} lifted\n`);
+    });
+}
+
+const row = ({ user, source, failures, waitMs }: LockOut): string[] => [
+  user ?? "(any who is new there)",
+  source,
+  String(failures),
+  `${Math.ceil(waitMs / 1000)} s`,
+];

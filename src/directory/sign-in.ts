@@ -1,0 +1,87 @@
+import type { Algorithm } from "../sip/digest.ts";
+import type { SipRequest } from "../sip/message.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Flow } from "../transport/types.ts";
+import type { LockOut, WhichLockOuts } from "./guesses.ts";
+import type { UserAgentOffer } from "./offers.ts";
+import type { ThrottleSettings } from "./throttle.ts";
+import type { User } from "./types.ts";
+
+/* What a sign-in is: its settings, where it comes from, what comes of it. */
+
+export interface AuthenticatorSettings {
+  readonly realm: string;
+  /** Offered in this order (RFC 8760 §2.4: the one that is preferred first). */
+  readonly algorithms: readonly Algorithm[];
+  /** Clients that are offered others, or in another order; default none. */
+  readonly userAgents?: readonly UserAgentOffer[];
+  readonly nonceLifetimeS: number;
+  /** Whether a password in the From URI signs in (M2): never, on TLS only, always. */
+  readonly fromPassword: "off" | "tls" | "always";
+  /** Accepts clients of RFC 2069, which send no qop; a nonce then serves once. */
+  readonly legacyNoQop: boolean;
+  /** Whether the user in From must be the one that signs in. */
+  readonly fromMustMatch: boolean;
+  /** Undefined: nobody has to wait, since nobody can guess such passwords. */
+  readonly throttle: ThrottleSettings | undefined;
+}
+
+/** Where a request comes from: its flow, or behind a trusted proxy what that one says. */
+export type SignInSource = Pick<Flow, "secure" | "remoteAddress"> &
+  Partial<Pick<Flow, "remotePort" | "transport">> & {
+    /** It comes by a proxy of the operator's, which may have written another Request-URI. */
+    readonly byProxy?: boolean;
+  };
+
+export type Verdict =
+  | { readonly verdict: "accepted"; readonly user: string }
+  /** 401. `challenges` are values of WWW-Authenticate, one for each algorithm. `stale`: only the nonce is out of date. */
+  | { readonly verdict: "challenge"; readonly challenges: readonly string[]; readonly stale: boolean }
+  /** `reason` is for the log, never for the peer. */
+  | {
+      readonly verdict: "refused";
+      readonly status: 401 | 403;
+      readonly reason: string;
+      readonly challenges: readonly string[];
+    }
+  | { readonly verdict: "throttled"; readonly retryAfterS: number };
+
+/** A sign-in that was not accepted, for the log. */
+export interface Refusal {
+  readonly request: SipRequest;
+  readonly source: SignInSource;
+  /** As the peer wrote it; undefined: it named none. */
+  readonly user: string | undefined;
+  readonly reason: string;
+  /** The credentials were not looked at: so many seconds are left to wait. */
+  readonly waitS?: number;
+  /** Whoever has to wait from now on because of it. */
+  readonly lockOut?: LockOut | undefined;
+}
+
+export interface Authenticator {
+  /** Says whether a request comes from a registered user who knows the password (M2, RFC 3261 §22.2 as a UAS). Never throws. */
+  authenticate(request: SipRequest, source: SignInSource): Verdict;
+  /** The challenges for a request without any credentials, values of WWW-Authenticate; undefined where it brings some. */
+  challengesFor(request: SipRequest, source: SignInSource): readonly string[] | undefined;
+  /** Who has to wait now. */
+  lockOuts?(): LockOut[];
+  /** Lifts lock-outs; returns how many. */
+  lift?(which: WhichLockOuts): number;
+}
+
+export interface AuthenticatorOptions {
+  readonly directory: {
+    user(id: string): User | undefined;
+    /** Whether a host is this portal's; where it is missing, credentials for any host are taken. */
+    isPortal?(host: string): boolean;
+  };
+  readonly settings: AuthenticatorSettings;
+  readonly clock: Pick<Clock, "monotonic">;
+  /** At least 32 random bytes; nonces of another secret are foreign. */
+  readonly secret: Buffer;
+  /** How many nonces in use are remembered; default 131,072 (3 MB). */
+  readonly nonceSlots?: number;
+  /** Is told of every sign-in that was refused. */
+  readonly refused?: (refusal: Refusal) => void;
+}

@@ -1,0 +1,44 @@
+import type { SignInSource } from "../directory/sign-in.ts";
+import { parseVia } from "../sip/headers.ts";
+import type { SipRequest } from "../sip/message.ts";
+import { canonicalAddress, canonicalHost } from "../support/address.ts";
+import { Networks } from "../support/networks.ts";
+import type { Flow } from "../transport/types.ts";
+
+/** Where a request comes from, for limits, sign-in and the log. */
+export type Source = SignInSource & Pick<Flow, "remoteAddress" | "remotePort" | "transport">;
+
+/** Proxies one behind the other; a message that claims more is taken for one of the last that is believed. */
+const MAX_PROXIES = 8;
+const MAX_HOST = 64;
+
+/**
+ * Says where requests come from. Behind proxies of the operator's that is not where their last hop is, or all of the proxy's clients would be one
+ * source; it is what the Via below the proxy's says (RFC 3261 §18.2.1: `received` where there is one).
+ */
+export class ClientSources {
+  private readonly proxies: Networks;
+
+  constructor(trustedProxies: readonly string[]) {
+    this.proxies = new Networks(trustedProxies);
+  }
+
+  of(request: SipRequest, flow: Flow): Source {
+    const { proxies } = this;
+    if (proxies.isEmpty || !proxies.includes(flow.remoteAddress)) return flow;
+    let { remoteAddress, remotePort } = flow;
+    let index = 0;
+    for (const value of request.headers.all("via")) {
+      // The topmost is the proxy's own.
+      if (index++ === 0) continue;
+      const via = parseVia(value);
+      if (!via.ok || index > MAX_PROXIES) break;
+      const host = via.value.params.get("received") || via.value.host;
+      // RFC 3261 §18.2.1: a proxy notes the address of whoever gave a name, so a name is one that nobody has noted.
+      remoteAddress = canonicalAddress(host) ?? `name:${canonicalHost(host.slice(0, MAX_HOST))}`;
+      remotePort = Number(via.value.params.get("rport") || via.value.port || 5060);
+      if (!proxies.includes(remoteAddress)) break;
+    }
+    return { secure: flow.secure, transport: flow.transport, remoteAddress, remotePort, byProxy: true };
+  }
+}

@@ -1,0 +1,46 @@
+import type { Refusal } from "../directory/authenticator.ts";
+import { type PeerLog, shown } from "../support/peer-log.ts";
+import { sourceKey } from "../support/source.ts";
+
+/** What a refused sign-in is called in the log; fail2ban looks for it (ops/fail2ban). */
+export const REFUSED = { user: "sign-in refused", appServer: "charges: sign-in refused" } as const;
+
+/** Refused sign-ins as whoever operates sees them: a line with who, from where and why, and counts. */
+export class SignInLog {
+  readonly counters = { signInsRefused: 0, signInsHeldOff: 0, lockOuts: 0 };
+  private readonly peers: PeerLog;
+
+  constructor(peers: PeerLog) {
+    this.peers = peers;
+  }
+
+  /** Takes note of one that came by SIP. */
+  readonly user = (refusal: Refusal): void => this.tell(REFUSED.user, refusal);
+  readonly appServer = (refusal: Refusal): void => this.tell(REFUSED.appServer, refusal);
+
+  private tell(what: string, { request, source, user, reason, waitS, lockOut }: Refusal): void {
+    if (waitS === undefined) this.counters.signInsRefused++;
+    else this.counters.signInsHeldOff++;
+    const from = sourceKey(source.remoteAddress);
+    this.peers.info(what, from, {
+      address: source.remoteAddress,
+      port: source.remotePort,
+      transport: source.transport,
+      ...(source.byProxy && { byProxy: true }),
+      user: user === undefined ? undefined : shown(user),
+      method: request.method,
+      callId: shown(request.callId),
+      userAgent: request.headers.has("user-agent") ? shown(request.headers.get("user-agent")!) : undefined,
+      why: reason,
+      waitS,
+    });
+    if (!lockOut) return;
+    this.counters.lockOuts++;
+    this.peers.warn("sign-in: too many failures, further ones have to wait", from, {
+      source: lockOut.source,
+      user: lockOut.user === undefined ? "any who is not known there" : shown(lockOut.user),
+      failures: lockOut.failures,
+      waitS: Math.ceil(lockOut.waitMs / 1000),
+    });
+  }
+}
