@@ -1,5 +1,6 @@
 import { type Database, open, type RootDatabase } from "lmdb";
 import { LmdbDisk } from "../support/lmdb-disk.ts";
+import { privateFiles, privateFolder } from "../support/private-folder.ts";
 import type { ChargingEvent, SessionFacts } from "./events.ts";
 import type { GroupKey } from "./journal-publisher.ts";
 
@@ -42,6 +43,7 @@ export class JournalFile {
 
   /** Rejects where it cannot be opened. */
   static async open(path: string, trackRunning = false, disk = new LmdbDisk(path)): Promise<JournalFile> {
+    privateFolder(path);
     // Without overlappingSync a put resolves after the fsync of its commit, and rejects where commit or fsync fails. With it, lmdb's
     // default, it resolves before, and the promise to ask instead (`db.flushed`) never settles after a failure.
     // eventTurnBatching, another default, makes a promise of its own for each turn, and its rejection would end the process.
@@ -52,6 +54,7 @@ export class JournalFile {
       eventTurnBatching: false,
       noSubdir: false,
     });
+    privateFiles(path);
     const opening = await disk.write(() =>
       groups.transaction(() => {
         const last = Number(groups.get(OPENINGS)?.toString() ?? "0");

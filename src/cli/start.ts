@@ -1,4 +1,3 @@
-import { mkdirSync } from "node:fs";
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
@@ -8,6 +7,7 @@ import type { HttpServer } from "../console/http.ts";
 import type { WhichLockOuts } from "../directory/guesses.ts";
 import type { startBillingNode } from "../relay/billing-worker.ts";
 import type { Relay, startRelay } from "../relay/relay.ts";
+import { dataFolder } from "../store/data-folder.ts";
 import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { createLogger } from "../support/logger.ts";
@@ -45,7 +45,7 @@ const launchBilling: typeof startBillingNode = async (options) =>
 export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay): Promise<number> {
   const { config } = loaded;
   const log = createLogger(config.log);
-  mkdirSync(config.data, { recursive: true, mode: 0o700 }); // HA1 values are as good as passwords
+  dataFolder(config.data);
   const stop = stopSignal(io);
   // The socket is taken first: it is what keeps two relays from sharing a data folder.
   let relay: Relay | undefined;

@@ -2,6 +2,7 @@ import { type Database, open, type RootDatabase } from "lmdb";
 import type { Tariff } from "../charging/tariff.ts";
 import type { AppServer, AppServerKey, Service, User } from "../directory/types.ts";
 import { LmdbDisk } from "../support/lmdb-disk.ts";
+import { privateFiles, privateFolder } from "../support/private-folder.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
 import { EmbeddedCredit } from "./embedded-credit.ts";
 import type { Registry, Store } from "./types.ts";
@@ -14,6 +15,7 @@ const VERSION = "directory";
  * `disk`: the one that `path` is on, unless a test has its own.
  */
 export async function openEmbeddedStore(path: string, disk = new LmdbDisk(path)): Promise<Store> {
+  privateFolder(path);
   // Two of lmdb's defaults are bad for money: overlappingSync resolves before the fsync and never settles after one that failed;
   // eventTurnBatching makes a promise of its own for each turn, whose rejection would end the process.
   const root: RootDatabase = open({
@@ -24,6 +26,7 @@ export async function openEmbeddedStore(path: string, disk = new LmdbDisk(path))
     noSubdir: false,
     maxDbs: 32,
   });
+  privateFiles(path);
   root.readerCheck(); // a process that was killed may have left its mark as a reader, and nothing that it could see is ever reused
   const meta = root.openDB<number, string>({ name: "meta", encoding: "json" });
   const registry = <T extends { readonly id: string }>(name: string): Registry<T> =>

@@ -1,6 +1,6 @@
-import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
+import { dataFolder } from "./data-folder.ts";
 import type { Store } from "./types.ts";
 
 /**
@@ -8,7 +8,7 @@ import type { Store } from "./types.ts";
  * are loaded when they are needed: a command that uses LMDB does not wait for MongoDB's driver.
  */
 export async function openStore({ data, store }: Pick<Config, "data" | "store">): Promise<Store> {
-  mkdirSync(data, { recursive: true, mode: 0o700 }); // HA1 values are as good as passwords
+  dataFolder(data);
   if (store) return (await import("./mongo.ts")).openMongoStore(store);
   return (await import("./embedded.ts")).openEmbeddedStore(join(data, "store"));
 }

@@ -1,5 +1,5 @@
 import { createSocket } from "node:dgram";
-import { existsSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -59,6 +59,51 @@ describe("tollgate start", () => {
     await until(running);
     expect(await askControl(socketPath(), "POST", "/drain")).toEqual({ ok: true, value: { draining: true } });
     expect((await relay).code).toBe(0);
+  });
+
+  it("closes its data folder to other users, and every file in it, whoever made them and how", async () => {
+    terminal.write("tollgate.yaml", `${config}identity: { url: "https://portal.example" }\n`);
+    const data = join(terminal.folder, "data");
+    const all = () => readdirSync(data, { recursive: true, encoding: "utf8" }).map((name) => join(data, name));
+    const open = () => [data, ...all()].filter((path) => (statSync(path).mode & 0o077) !== 0);
+    const ran = async () => {
+      const relay = terminal.tollgate(["start"]);
+      await until(async () => (await running()) && existsSync(join(data, "alive")));
+      expect(
+        all()
+          .map((path) => path.slice(data.length + 1))
+          .sort(),
+      ).toEqual(
+        ["alive", "control.sock", "identity-key.pem", "journal", "store"]
+          .concat(["journal", "store"].flatMap((name) => [`${name}/data.mdb`, `${name}/lock.mdb`]))
+          .sort(),
+      );
+      expect(open()).toEqual([]);
+      terminal.signal("SIGTERM");
+      expect((await relay).code).toBe(0);
+    };
+    mkdirSync(data);
+    chmodSync(data, 0o755);
+    const added = await terminal.tollgate(["user", "add", "alice", "--password-stdin"], { stdin: "x" });
+    expect(added.code).toBe(0);
+    expect(open()).toEqual([]); // a command beside the relay writes hashes too
+    await ran();
+    for (const path of all()) chmodSync(path, statSync(path).isDirectory() ? 0o755 : 0o644);
+    chmodSync(data, 0o777);
+    await ran();
+  });
+
+  it("does not run on a folder that everybody uses, and says what to do", async () => {
+    const data = join(terminal.folder, "data");
+    mkdirSync(data);
+    chmodSync(data, 0o1777);
+    for (const line of [["start"], ["user", "list"]]) {
+      const { code, err } = await terminal.tollgate(line);
+      expect(code).toBe(1);
+      expect(err).toMatch(
+        /data is for everybody \(mode 1777\): it takes a folder of its own, such as .*data\/tollgate\n$/,
+      );
+    }
   });
 
   it("ends with 1 and says why when its address is taken", async () => {

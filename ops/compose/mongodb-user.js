@@ -1,0 +1,7 @@
+// Run once by MongoDB's image, as root, when there is no database yet: the user that Tollgate is. It may read and write its own database,
+// indexes included, and nothing else.
+const { readFileSync } = require("node:fs");
+
+const pwd = readFileSync("/run/secrets/mongodb-password", "utf8").trim();
+if (pwd === "") throw new Error("MONGODB_PASSWORD is empty: see the head of ops/compose.yaml");
+db.getSiblingDB("tollgate").createUser({ user: "tollgate", pwd, roles: [{ role: "readWrite", db: "tollgate" }] });

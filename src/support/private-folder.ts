@@ -1,0 +1,53 @@
+import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
+import { dirname, join, resolve } from "node:path";
+
+/*
+ * A folder of whose files nobody else may read a thing: hashes of passwords are as good as passwords, and bills are nobody's business. Who made
+ * it, and with what umask, is not to be relied on.
+ */
+
+const OTHERS = 0o077;
+const STICKY = 0o1000;
+
+type Chmod = (path: string, mode: number) => void;
+
+/**
+ * Makes a folder for its owner alone, or makes one that there is so. Throws with what to do where it stays open to others, or is none that
+ * this program may close: a folder that everybody uses.
+ */
+export function privateFolder(path: string, chmod: Chmod = chmodSync): void {
+  mkdirSync(path, { recursive: true, mode: 0o700 });
+  if (!isOpen(path)) return;
+  const { mode } = statSync(path);
+  const shown = (mode & 0o7777).toString(8).padStart(4, "0");
+  if ((mode & STICKY) !== 0 || dirname(resolve(path)) === resolve(path))
+    throw new Error(
+      `${path} is for everybody (mode ${shown}): it takes a folder of its own, such as ${join(path, "tollgate")}`,
+    );
+  close(path, 0o700, chmod, `mode ${shown}`);
+}
+
+/** Leaves the files in a folder to their owner: all of them, or those of these names. */
+export function privateFiles(folder: string, names = readdirSync(folder), chmod: Chmod = chmodSync): void {
+  for (const name of names) {
+    const path = join(folder, name);
+    const there = statSync(path, { throwIfNoEntry: false });
+    if (there?.isFile() && isOpen(path)) close(path, 0o600, chmod, `mode ${(there.mode & 0o7777).toString(8)}`);
+  }
+}
+
+/** On Windows a folder of a user's own is the user's own. */
+const isOpen = (path: string): boolean => process.platform !== "win32" && (statSync(path).mode & OTHERS) !== 0;
+
+function close(path: string, mode: number, chmod: Chmod, was: string): void {
+  let why = "the file system keeps no modes";
+  try {
+    chmod(path, mode);
+    if (!isOpen(path)) return;
+  } catch (error) {
+    why = (error as Error).message;
+  }
+  throw new Error(
+    `${path} is open to other users (${was}), and could not be closed: ${why}. Give it to the user that tollgate runs as (chown), or name another folder in \`data\``,
+  );
+}

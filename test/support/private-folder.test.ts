@@ -1,0 +1,56 @@
+import { chmodSync, mkdirSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { describe, expect, it } from "vitest";
+import { privateFiles, privateFolder } from "../../src/support/private-folder.ts";
+import { freshFolder } from "../charging/folders.ts";
+
+const modeOf = (path: string) => (statSync(path).mode & 0o7777).toString(8);
+const refuses = () => {
+  throw new Error("EPERM: operation not permitted");
+};
+
+describe.skipIf(process.platform === "win32")("a folder of secrets", () => {
+  it("is made for its owner alone, with what is on the way to it", () => {
+    const path = join(freshFolder(), "a", "b");
+    privateFolder(path);
+    expect(modeOf(path)).toBe("700");
+  });
+
+  it.each([0o755, 0o750, 0o777, 0o701, 0o2770])("of mode %o is closed to others", (mode) => {
+    const path = freshFolder();
+    chmodSync(path, mode);
+    privateFolder(path);
+    expect(modeOf(path)).toBe("700");
+  });
+
+  it("that is somebody else's and open to others is refused, with what to do", () => {
+    const path = freshFolder();
+    chmodSync(path, 0o755);
+    expect(() => privateFolder(path, refuses)).toThrow(
+      /is open to other users \(mode 0755\), and could not be closed: EPERM.*chown/,
+    );
+    expect(() => privateFolder(path, () => {})).toThrow(/keeps no modes/);
+    chmodSync(path, 0o700);
+    privateFolder(path, refuses); // nothing to do
+  });
+
+  it("is none that everybody uses: such a one is left as it is", () => {
+    const path = freshFolder();
+    chmodSync(path, 0o1777);
+    expect(() => privateFolder(path)).toThrow(/is for everybody \(mode 1777\): it takes a folder of its own/);
+    expect(modeOf(path)).toBe("1777");
+  });
+
+  it("has files for its owner alone", () => {
+    const path = freshFolder();
+    mkdirSync(join(path, "inner"), { mode: 0o755 });
+    for (const name of ["data.mdb", "other"]) writeFileSync(join(path, name), "", { mode: 0o644 });
+    privateFiles(path, ["data.mdb", "missing"]);
+    expect([modeOf(join(path, "data.mdb")), modeOf(join(path, "other"))]).toEqual(["600", "644"]);
+    privateFiles(path);
+    expect(modeOf(join(path, "other"))).toBe("600");
+    expect(modeOf(join(path, "inner"))).toBe("755");
+    chmodSync(join(path, "other"), 0o640);
+    expect(() => privateFiles(path, undefined, refuses)).toThrow(/other is open to other users/);
+  });
+});
