@@ -54,6 +54,7 @@ export class Connections implements ConnectionOwner {
   private readonly options: ConnectionsOptions;
   private readonly servers: Server[] = [];
   private readonly connections = new Set<Connection>();
+  /** Those that we have opened. */
   private readonly byPeer = new Map<string, Connection>();
   private readonly incoming = new Map<string, number>();
   private made = 0;
@@ -183,7 +184,9 @@ export class Connections implements ConnectionOwner {
   private hold(socket: Socket, address: string, port: number, incoming: boolean): Connection {
     const connection = new Connection(this, socket, ++this.made, address, port, incoming);
     this.connections.add(connection);
-    this.byPeer.set(`${address}|${port}`, connection);
+    // Whoever opened a connection to us is not who listens at that address, though its port may be the same: any program of that machine can have
+    // it while nobody listens there. RFC 5923 §5 lets requests go by such a connection only where TLS says who it is.
+    if (!incoming) this.byPeer.set(`${address}|${port}`, connection);
     this.sweepLater();
     return connection;
   }

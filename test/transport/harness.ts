@@ -108,21 +108,25 @@ function peerOf(socket: Socket): TcpPeer {
   return { socket, received, closed };
 }
 
-export async function tcpPeer(port: number, address = "127.0.0.1"): Promise<TcpPeer> {
-  const peer = peerOf(connect(port, address));
+export async function tcpPeer(port: number, address = "127.0.0.1", localPort?: number): Promise<TcpPeer> {
+  const peer = peerOf(connect({ port, host: address, ...(localPort !== undefined && { localPort }) }));
   await once(peer.socket, "connect");
   return peer;
 }
 
 /** A server that writes down its connections. */
-export async function tcpServer(port = 0, host = "127.0.0.1"): Promise<{ port: number; connections: Queue<TcpPeer> }> {
+export async function tcpServer(
+  port = 0,
+  host = "127.0.0.1",
+): Promise<{ port: number; connections: Queue<TcpPeer>; close(): Promise<unknown> }> {
   const connections = new Queue<TcpPeer>();
   const server = createServer((socket) => connections.push(peerOf(socket)));
   server.listen(port, host);
   await once(server, "listening");
-  closers.push(() => new Promise((resolve) => server.close(resolve)));
+  const close = () => new Promise((resolve) => server.close(resolve));
+  closers.push(close);
   const address = server.address();
-  return { port: typeof address === "object" && address ? address.port : 0, connections };
+  return { port: typeof address === "object" && address ? address.port : 0, connections, close };
 }
 
 export const to = (transport: Destination["transport"], port: number, address = "127.0.0.1"): Destination => ({

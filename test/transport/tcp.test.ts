@@ -199,6 +199,23 @@ describe("TCP (RFC 3261 §18)", () => {
     },
   );
 
+  it("sends no request to an app server by a connection that somebody opened from its address and port (RFC 5923 §5)", async () => {
+    const { layer, user, tcpPort } = await start();
+    const free = await tcpServer();
+    await free.close();
+    // The app server is down, and another program of its machine has its port.
+    const impostor = await tcpPeer(tcpPort, "127.0.0.1", free.port);
+    impostor.socket.write(text(VIA));
+    const { flow: theirs } = await user.messages.next();
+    const { flow } = layer.sendRequest(request("INVITE"), to("tcp", free.port), "z9hG4bK1");
+    expect(flow).not.toBe(theirs);
+    expect((await user.failures.next()).flow).toBe(flow);
+    expect(impostor.received.size).toBe(0);
+    // Answers go there, of course, and what is meant for that very connection.
+    theirs.send(Buffer.from("an answer"));
+    expect(await impostor.received.next()).toBe("an answer");
+  });
+
   it("sends no request by another connection than the one it was meant for", async () => {
     const { layer, user } = await start();
     const server = await tcpServer();
