@@ -1,6 +1,8 @@
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
-import { configPath, knownIds, readConfig, withStore } from "./context.ts";
+import { adviceOn } from "../config/load.ts";
+import type { Store } from "../store/types.ts";
+import { configPath, knownIds, readConfig, warningText, withStore } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
 
 /** `tollgate check-config`. */
@@ -12,7 +14,7 @@ export function addCheckConfigCommand(program: Command, io: Io): void {
     .addHelpText(
       "after",
       `
-A mistake is shown as file:line:column, the setting, what was expected and what was found.
+A mistake is shown as file:line:column, the setting, what was expected and what was found. What is no mistake and may cost money is a warning.
 
 Example:
   $ tollgate check-config /etc/tollgate/tollgate.yaml`,
@@ -26,11 +28,13 @@ Example:
         );
       }
       const { config } = readConfig(io, option);
-      const nothing = { services: [], appServers: [], tariffs: [] };
+      const nothing = { known: { services: [], appServers: [], tariffs: [] }, services: [], appServers: [] };
       // Looking must not make a data folder where there is none.
       const isThere = config.store !== undefined || existsSync(config.data);
-      const known = isThere ? await withStore(config, knownIds) : nothing;
-      const { name } = readConfig(io, option, known);
+      const registered = isThere ? await withStore(config, readRegistered) : nothing;
+      const { known } = registered;
+      const { name, path } = readConfig(io, option, known);
+      if (path !== undefined) io.err(warningText(io, adviceOn(path, config, registered)));
       const counts = [
         [config.services.length + known.services.length, "services"],
         [config.appServers.length + known.appServers.length, "app servers"],
@@ -41,4 +45,13 @@ Example:
         `${name}: ok (${counts.map(([count, what]) => `${count} ${what}`).join(", ")}, with those in the store)\n`,
       );
     });
+}
+
+async function readRegistered(store: Store) {
+  const [known, services, appServers] = await Promise.all([
+    knownIds(store),
+    store.services.list(),
+    store.appServers.list(),
+  ]);
+  return { known, services, appServers };
 }

@@ -54,6 +54,10 @@ export async function withStore<T>(config: Config, use: (store: Store) => Promis
   }
 }
 
+/** Warnings as lines, ready for people. */
+export const warningText = (io: Io, problems: readonly ConfigProblem[]): string =>
+  problems.map((problem) => `warning: ${formatProblem({ ...problem, file: shortName(io, problem.file) })}\n`).join("");
+
 /** What the store has registered, for checking names. */
 export async function knownIds(store: Store): Promise<KnownIds> {
   const [services, appServers, tariffs] = await Promise.all([

@@ -59,7 +59,8 @@ const services: Kind<Service> = {
       .option("--limit-session <amount>", "largest sum of charges in a session")
       .option("--limit-day <amount>", "largest sum of an app server's charges to one user in a UTC day")
       .option("--limit-currency <code>", "currency of these limits")
-      .option("--late-charges-s <seconds>", "how long after its end a session takes charges", numeric),
+      .option("--late-charges-s <seconds>", "how long after its end a session takes charges", numeric)
+      .option("--change <proof>", "what a change to or from it within a session takes: answered (a 200), confirmed"),
   build: (id, o) => {
     const given = withoutUndefined({
       charge: o.limitCharge,
@@ -68,8 +69,8 @@ const services: Kind<Service> = {
       currency: o.limitCurrency,
     });
     const limits = Object.keys(given).length === 0 ? undefined : given;
-    const { title, tariff, fork, clientMayChoose, clock, ringS, lateChargesS } = o;
-    return { id, title, tariff, fork, clientMayChoose, clock, ringS, limits, lateChargesS };
+    const { title, tariff, fork, clientMayChoose, clock, ringS, lateChargesS, change } = o;
+    return { id, title, tariff, fork, clientMayChoose, clock, ringS, limits, lateChargesS, change };
   },
   headings: ["ID", "TARIFF", "FORK", "CLOCK", "TITLE"],
   row: (s) => [s.id, dash(s.tariff), s.fork ?? "sequential", s.clock ?? "ack", s.title ?? ""],
@@ -92,7 +93,11 @@ const appServers: Kind<AppServer> = {
       .requiredOption("--service <id>", "a service that it offers; may be given again", collect)
       .option("--priority <number>", "lower is asked first (default 10)", numeric)
       .option("--weight <number>", "share among equals (default 1)", numeric)
-      .option("--capacity <sessions>", "sessions at once (default unbounded)", numeric),
+      .option("--capacity <sessions>", "sessions at once (default unbounded)", numeric)
+      .option(
+        "--change <proof>",
+        "what its yes to a change of service is: answered (a 200), confirmed (names the service)",
+      ),
   build: (id, o) => ({
     id,
     uri: o.uri,
@@ -100,6 +105,7 @@ const appServers: Kind<AppServer> = {
     priority: o.priority,
     weight: o.weight,
     capacity: o.capacity,
+    change: o.change,
   }),
   headings: ["ID", "URI", "PRIORITY", "WEIGHT", "CAPACITY", "SERVICES"],
   row: (a) => [a.id, a.uri, dash(a.priority ?? 10), dash(a.weight ?? 1), dash(a.capacity), a.services.join(",")],

@@ -3,6 +3,7 @@ import { dirname, resolve } from "node:path";
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
 import { compileRules } from "../directory/rules.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import { advice, type Registered } from "./advice.ts";
 import { danglingNames, duplicates, type KnownIds, roleMistakes } from "./cross-check.ts";
 import { type ConfigProblem, type Finding, findings, type Path } from "./problems.ts";
 import { type Config, configSchema } from "./schema.ts";
@@ -82,6 +83,21 @@ export function parseConfig(text: string, file: string, known?: KnownIds): Resul
   const found = checked.success ? semantic(checked.data, known) : findings(checked.error, configSchema, input);
   if (found.length > 0) return err(located(found, document, lines, file));
   return ok(checked.data as Config);
+}
+
+/** What a file that has no mistakes does not say and better would; `registered`: what the store has. */
+export function adviceOn(path: string, config: Config, registered: Registered): ConfigProblem[] {
+  const lines = new LineCounter();
+  const document = parseDocument(readFileSync(path, "utf8"), { lineCounter: lines, prettyErrors: false });
+  const found = advice(config, registered);
+  const elsewhere = found.filter((one) => one.path.length === 0);
+  const here = located(
+    found.filter((one) => one.path.length > 0),
+    document,
+    lines,
+    path,
+  );
+  return [...here, ...elsewhere.map(({ message }) => ({ file: path, path: "", message }))];
 }
 
 /** What no schema says: names that point nowhere, names used twice, rules that do not compile. */

@@ -43,6 +43,7 @@ const seconds = (least: number, most: number) => z.number().min(least).max(most)
 /** A month: whoever charges later than that has lost count. */
 const MAX_WINDOW_S = 2_678_400;
 const forkMode = z.enum(["sequential", "first", "all"]);
+const changeProof = z.enum(["answered", "confirmed"]);
 const forkChoices = z.array(z.enum(["single", "sequential", "first", "all"]));
 
 const chargeLimits = z.strictObject({
@@ -65,6 +66,7 @@ export const serviceSchema = z.strictObject({
   advice: z.boolean().exactOptional(),
   ...settlementTerms,
   onMove: z.enum(["end", "keep"]).exactOptional(),
+  change: changeProof.exactOptional(),
 }) satisfies z.ZodType<Service>;
 
 export const appServerSchema = z.strictObject({
@@ -81,6 +83,7 @@ export const appServerSchema = z.strictObject({
   capacity: z.int().min(1).exactOptional(),
   ...settlementTerms,
   mayReferTo: z.array(idSchema).exactOptional(),
+  change: changeProof.exactOptional(),
 }) satisfies z.ZodType<AppServer>;
 
 const patterns = z.record(z.string().min(1), z.string());

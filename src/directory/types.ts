@@ -48,7 +48,12 @@ export interface Service extends SettlementTerms {
   readonly advice?: boolean;
   /** What becomes of a session with this service when the client moves on by REFER and does not say (M23, M24); default `end`. */
   readonly onMove?: "end" | "keep";
+  /** What it takes to change from or to it within a session (M20, M22): any 2xx (the default), or one that names it in Tollgate-Service. */
+  readonly change?: ChangeProof;
 }
+
+/** What counts as a yes to a change of service: any 2xx, or one that says in Tollgate-Service to which. */
+export type ChangeProof = "answered" | "confirmed";
 
 export interface AppServer extends SettlementTerms {
   readonly id: string;
@@ -64,6 +69,8 @@ export interface AppServer extends SettlementTerms {
   readonly capacity?: number;
   /** Ids of the app servers to which it may send its clients by REFER (M23); default none. */
   readonly mayReferTo?: readonly string[];
+  /** What counts as its yes to a change of service within a session; default: what the services say. */
+  readonly change?: ChangeProof;
 }
 
 /**

@@ -3,6 +3,7 @@ import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import type { Border } from "./border.ts";
+import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
 import { ALLOW } from "./passing.ts";
@@ -88,6 +89,11 @@ export class Change implements ClientTransactionUser, UnderWay {
     }
     this.answered = true;
     if (this.target.side === "server") takeRest(this.session.core, this.session.appServer, response);
+    const { wanted, session } = this;
+    if (success && wanted && !confirms(session, wanted.second, this.target.side, response)) {
+      this.unconfirmed(response);
+      return;
+    }
     if (success && this.transaction.request.method === "INVITE") this.accepted = true;
     if (success) {
       this.source.moveTo(this.transaction);
@@ -107,6 +113,14 @@ export class Change implements ClientTransactionUser, UnderWay {
     this.done(success);
     if (meansGone(response.status))
       this.session.lost(this.target.side, `answered ${response.status} to ${this.transaction.request.method}`);
+  }
+
+  /** The other end has agreed to it knows not what: it is acknowledged, and nothing changes. */
+  private unconfirmed(response: SipResponse): void {
+    this.target.refresh(response);
+    if (this.transaction.request.method === "INVITE") this.ack(null);
+    reply(this.transaction, UNCONFIRMED.status, [], UNCONFIRMED.reason);
+    this.done();
   }
 
   timeout(): void {

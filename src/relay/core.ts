@@ -119,6 +119,8 @@ export interface Counters {
   /** Sessions; one that changes counts once, and each of its changes in `changed`. */
   established: number;
   changed: number;
+  /** Changes of service that were answered by a 2xx and did not count, since it named no service. */
+  changesUnconfirmed: number;
   ended: number;
   /** Sessions in which whoever hung up did not wait any longer for an answer to BYE. */
   byesUnanswered: number;

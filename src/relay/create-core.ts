@@ -52,6 +52,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     answered: 0,
     established: 0,
     changed: 0,
+    changesUnconfirmed: 0,
     ended: 0,
     byesUnanswered: 0,
     charges: 0,

@@ -1,6 +1,7 @@
 import { SESSION_HEADER } from "../charging/charge-body.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
+import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
 import { ALLOW } from "./passing.ts";
@@ -79,7 +80,11 @@ export class Reinvitation implements ClientTransactionUser {
     }
     if (response.status < 300) {
       leg.refresh(response);
-      second.answered(response);
+      if (confirms(first, second, "server", response)) second.answered(response);
+      else {
+        this.ack(undefined);
+        second.actor.send({ type: "server.failure", failure: UNCONFIRMED });
+      }
       return;
     }
     this.refusal = response;

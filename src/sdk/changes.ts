@@ -170,7 +170,9 @@ export class Changes {
     request.delegate = { onCancel: () => giveUp(487) }; // RFC 3261 §9.2
     const accept = async (body: Body, headers: readonly string[] = []) => {
       if (!close()) throw new SipError(487, "Request Terminated", "the change was decided or given up before");
-      request.accept({ statusCode: 200, extraHeaders: [this.contact, ALLOW, SESSION_DISPOSITION, ...headers], body });
+      // Where the operator wants more than a 200 (`change: confirmed`), this is it.
+      const own = [this.contact, ALLOW, SESSION_DISPOSITION, `${SERVICE_HEADER}: ${service}`];
+      request.accept({ statusCode: 200, extraHeaders: [...own, ...headers], body });
       if (!update) await this.ack();
       this.underWay = this.giveUp = undefined;
     };

@@ -222,6 +222,35 @@ describe("tollgate check-config", () => {
     expect((await tollgate("check-config")).code).toBe(0);
   });
 
+  it("warns where a client could stop the meter by a change of service, in the file and in the store", async () => {
+    const file = (more: string) =>
+      terminal.write(
+        "tollgate.yaml",
+        `tariffs: [{ id: minute, currency: EUR, price: "0.50" }]
+services: [{ id: lesson, tariff: minute }, { id: info${more} }, { id: exam, tariff: minute }]
+appServers: [{ id: school, uri: "sip:127.0.0.1:5070", services: [lesson, info] }, { id: exams, uri: "sip:127.0.0.1:5071", services: [lesson, exam] }]
+`,
+      );
+    file("");
+    const open = await tollgate("check-config");
+    expect([open.code, open.out]).toEqual([0, expect.stringContaining("tollgate.yaml: ok")]);
+    expect(open.err).toMatch(
+      /^warning: tollgate\.yaml:3:14 appServers\[0\]: app server school: .*info \(its time is free\).*change: confirmed/,
+    );
+    expect(open.err.split("\n")).toHaveLength(2);
+    file(", change: confirmed");
+    expect((await tollgate("check-config")).err).toBe("");
+    file("");
+    const add = "appserver add other --uri sip:127.0.0.1:5072 --service lesson --service info";
+    expect((await tollgate(add)).code).toBe(0);
+    expect((await tollgate("check-config")).err).toContain("warning: tollgate.yaml: app server other: ");
+    expect((await tollgate(`${add} --replace --change answered`)).code).toBe(0);
+    expect((await tollgate("check-config")).err).not.toContain("app server other");
+    expect((await tollgate(`${add} --replace --change maybe`)).err).toContain(
+      "--change: expected one of answered, confirmed",
+    );
+  });
+
   it("says what to do where there is no file", async () => {
     expect((await tollgate("check-config")).code).toBe(2);
     expect((await tollgate("check-config b.yaml")).err).toContain("b.yaml: cannot be read: ENOENT");

@@ -32,7 +32,8 @@ describe("a re-INVITE or UPDATE within a session", () => {
     });
     relay.send(inDialog(app, answer, "INVITE", 2, [contact, ...gin]), "gin");
     await relay.next("SIP/2.0 100");
-    await relay.next("SIP/2.0 200");
+    // What an operator may demand (`change: confirmed`): it says to what it agrees.
+    expect(header(await relay.next("SIP/2.0 200"), "tollgate-service")).toBe("gin");
     expect(session.service).toBe("wine");
     relay.send(inDialog(app, answer, "ACK", 2));
     await accepted;

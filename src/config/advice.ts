@@ -1,0 +1,41 @@
+import type { AppServer, Service } from "../directory/types.ts";
+import type { Finding } from "./problems.ts";
+import type { Config } from "./schema.ts";
+
+/** What the store has registered, beside what stands in the file. */
+export interface Registered {
+  readonly services: readonly Service[];
+  readonly appServers: readonly AppServer[];
+}
+
+/** What is no mistake, and may cost money all the same. */
+export function advice(config: Config, registered: Registered): Finding[] {
+  const services = new Map([...registered.services, ...config.services].map((service) => [service.id, service]));
+  const inFile = new Set(config.appServers.map(({ id }) => id));
+  const places = [
+    ...config.appServers.map((server, i) => ({ server, path: ["appServers", i] })),
+    ...registered.appServers.filter(({ id }) => !inFile.has(id)).map((server) => ({ server, path: [] })),
+  ];
+  return places.flatMap(({ server, path }) => {
+    const pair = changeThatCostsLess(server, services);
+    return pair ? [{ path, message: stopsTheMeter(server, pair) }] : [];
+  });
+}
+
+type Pair = readonly [from: Service, to: Service];
+
+/** Two services of an app server whose time does not cost the same, where any 2xx is a yes to a change and nobody has said that it may be. */
+function changeThatCostsLess(server: AppServer, services: ReadonlyMap<string, Service>): Pair | undefined {
+  if (server.change !== undefined) return undefined;
+  const open = server.services.flatMap((id) => services.get(id) ?? []).filter(({ change }) => change === undefined);
+  const from = open.find(({ tariff }) => tariff !== undefined);
+  // Free ones first: there the meter stops.
+  const to =
+    from && (open.find(({ tariff }) => tariff === undefined) ?? open.find(({ tariff }) => tariff !== from.tariff));
+  return from && to && [from, to];
+}
+
+const stopsTheMeter = ({ id }: AppServer, [from, to]: Pair): string =>
+  `app server ${id}: a client pays for ${to.id} (${to.tariff === undefined ? "its time is free" : `tariff ${to.tariff}`}) in the place of ${from.id} ` +
+  `(tariff ${from.tariff}) after any 200 to a re-INVITE that asks for it; say change: confirmed if the app server names the service in its 200 ` +
+  "(Tollgate-Service, as the SDK does), change: answered if it refuses what it does not know";
