@@ -1,7 +1,8 @@
-import { readJson } from "../support/json.ts";
+import { JSON_TWICE, readJson } from "../support/json.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
 export const NOT_JSON = "body is not JSON";
+const TWICE = "a name stands twice in an object of the body";
 /** No charge has parts. */
 const DEPTH = 8;
 const ROUNDED = "a number that is not whole must be in quotes: it has no exact value in JSON";
@@ -9,7 +10,7 @@ const ROUNDED = "a number that is not whole must be in quotes: it has no exact v
 /** A direct report as it stands there, not checked yet but for its form. */
 export function readDirectJson(text: string): Result<{ session: unknown; charges: unknown[] }, string> {
   const read = readJson(text, DEPTH);
-  if (!read.ok) return err(NOT_JSON);
+  if (!read.ok) return err(read.error === JSON_TWICE ? TWICE : NOT_JSON);
   const body = read.value;
   if (typeof body !== "object" || body === null || Array.isArray(body))
     return err('body must be an object with "session" and "charges"');
@@ -23,7 +24,7 @@ export function readDirectJson(text: string): Result<{ session: unknown; charges
 /** The charges in a JSON body as they stand there, not checked yet: a list under `charges`, a list, or a single one. */
 export function readChargeJson(text: string): Result<unknown[], string> {
   const read = readJson(text, DEPTH);
-  if (!read.ok) return err(NOT_JSON);
+  if (!read.ok) return err(read.error === JSON_TWICE ? TWICE : NOT_JSON);
   const body = read.value;
   if (typeof body !== "object" || body === null) return err('body must be an object with "charges", or one charge');
   const list = listIn(body);

@@ -97,6 +97,7 @@ export const ruleSchema = z.strictObject({
     .strictObject({
       uri: z.string().exactOptional(),
       from: z.string().exactOptional(),
+      user: z.string().exactOptional(),
       header: patterns.exactOptional(),
       body: patterns.exactOptional(),
     })

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { readJson } from "../support/json.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { createXmlReader } from "../support/xml.ts";
@@ -14,9 +15,9 @@ const readXml = createXmlReader({ depth: DEPTH });
 export interface BodyFields {
   /** Text of the field at a path of keys (`["request", "@lang"]`, `["order", "items", "0", "name"]`); undefined where there is none. */
   get(path: readonly string[]): string | undefined;
+  /** The texts of all fields at a path, where what is repeated has no number in it. */
+  all(path: readonly string[]): readonly string[];
 }
-
-export const noFields: BodyFields = { get: () => undefined };
 
 export type BodyFormat = "xml" | "json";
 
@@ -31,10 +32,50 @@ export function bodyFormat(mediaType: string): BodyFormat | undefined {
 /** Reads a body of at most `maxBytes`. The error says what is wrong with it, for the reason phrase of a 400. */
 export function readFields(body: Buffer, format: BodyFormat, maxBytes: number): Result<BodyFields, string> {
   if (body.length > maxBytes) return err("Body Too Large");
+  if (!isUtf8(body)) return err("Body Is Not UTF-8");
   const text = body.toString("utf8");
+  if (format === "xml" && isDeclaredOtherwise(text)) return err("Body Is Not UTF-8");
   const tree = format === "json" ? readJson(text, DEPTH) : readXml(text);
-  return tree.ok ? ok({ get: (path) => fieldAt(tree.value, path) }) : tree;
+  if (!tree.ok) return tree;
+  return ok({
+    get: (path) => fieldAt(tree.value, path),
+    all: (path) => {
+      const found: string[] = [];
+      collect(tree.value, path, 0, found);
+      return found;
+    },
+  });
 }
+
+/** An XML declaration that names another encoding: whoever reads the body by that one reads something else. */
+function isDeclaredOtherwise(text: string): boolean {
+  const declared = ENCODING.exec(text.slice(0, 200))?.[1];
+  return declared !== undefined && !/^(utf-?8|us-ascii)$/i.test(declared);
+}
+
+const ENCODING = /^\ufeff?<\?xml[^>]*\bencoding\s*=\s*["']([^"']*)/;
+
+/** More than so many are not looked at: whoever sends more has to be refused by the size of the body. */
+const MOST_FIELDS = 4_096;
+
+/** All texts at the path from its part `i` on: of a list without a number, those of each of its entries. */
+function collect(at: unknown, path: readonly string[], i: number, found: string[]): void {
+  if (found.length >= MOST_FIELDS) return;
+  const key = path[i];
+  if (Array.isArray(at) && (key === undefined || !INDEX.test(key))) {
+    for (const one of at) collect(one, path, i, found);
+    return;
+  }
+  if (key === undefined) {
+    const text = textOf(at);
+    if (text !== undefined) found.push(text);
+    return;
+  }
+  const next = child(at, key);
+  if (next !== undefined) collect(next, path, i + 1, found);
+}
+
+const INDEX = /^\d{1,6}$/;
 
 function fieldAt(tree: unknown, path: readonly string[]): string | undefined {
   let at = tree;
@@ -47,7 +88,7 @@ function fieldAt(tree: unknown, path: readonly string[]): string | undefined {
 
 /** A repeated XML element is a list, and a name asked of a list means its first entry: `items.name` is `items.0.name`. */
 function child(at: unknown, key: string): unknown {
-  if (Array.isArray(at)) return /^\d{1,6}$/.test(key) ? at[Number(key)] : child(at[0], key);
+  if (Array.isArray(at)) return INDEX.test(key) ? at[Number(key)] : child(at[0], key);
   if (typeof at !== "object" || at === null) return key === "0" ? at : undefined;
   if (Object.hasOwn(at, key)) return (at as Record<string, unknown>)[key];
   return key === "0" ? at : undefined; // an element that stands only once is its own first

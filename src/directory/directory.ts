@@ -103,12 +103,16 @@ class CachedDirectory implements Directory {
     return new AppliedTerms({ taxes, settlement, service, appServer });
   }
 
+  get portalDomains(): readonly string[] {
+    return this.config.portal.domains;
+  }
+
   get ruleBodyBytes(): number {
     return this.config.limits.ruleBodyBytes;
   }
 
-  identify(request: SipRequest): Result<Identified, Rejection> {
-    return this.rules.identify(request, this);
+  identify(request: SipRequest, user?: string): Result<Identified, Rejection> {
+    return this.rules.identify(request, this, user);
   }
 
   user(id: string): User | undefined {

@@ -1,36 +1,58 @@
-import type { SipRequest } from "../sip/message.ts";
-import { bodyParts } from "../sip/parts.ts";
+import { type ContentType, parseContentType } from "../sip/headers.ts";
+import type { Headers, SipRequest } from "../sip/message.ts";
+import { bodyParts, type Part } from "../sip/parts.ts";
 import { decodeUtf8 } from "../sip/text.ts";
-import { parseUri, type SipUri, unescape as unescaped } from "../sip/uri.ts";
-import { type BodyFields, bodyFormat, noFields, readFields } from "./body.ts";
+import { parseUri, type SipUri, sipUriOf, unescapeUser } from "../sip/uri.ts";
+import { canonicalHost, formatHost } from "../support/address.ts";
+import { err, ok, type Result } from "../support/result.ts";
+import { type BodyFields, bodyFormat, readFields } from "./body.ts";
+import { type PortalHosts, spellings } from "./spellings.ts";
 import type { Source } from "./template.ts";
+
+/** How a request is to be refused. */
+export interface Rejection {
+  readonly status: number;
+  readonly reason: string;
+}
 
 /** The SDK's clients describe what they want in a body of this type. */
 const SERVICE_XML = "application/vnd.tollgate.service+xml";
 const SERVICE_NAME = ["service", "@name"];
 
+export interface ViewOptions extends PortalHosts {
+  /** Largest body whose fields are read, in bytes. */
+  readonly ruleBodyBytes: number;
+}
+
 /** A request as rules see it: text decoded for people, the body read at most once and only when a rule asks for it. */
 export class RequestView {
-  /** Set once the body was asked for and cannot be read: the reason for a 400. */
-  bodyError: string | undefined;
+  /** Set once something was asked for that cannot be read or is too long to be matched: nobody can say then which rule holds. */
+  problem: Rejection | undefined;
+  /** Who signed in; undefined: nobody has. */
+  readonly user: string | undefined;
   private readonly request: SipRequest;
-  private readonly maxBodyBytes: number;
+  private readonly options: ViewOptions;
   private uriRead: SipUri | undefined | null = null;
+  private uriSpellings: readonly string[] | undefined;
   private fromRead: SipUri | undefined | null = null;
-  private fields: BodyFields | undefined;
+  private fromSpellings: readonly string[] | undefined;
+  private parts: readonly BodyFields[] | undefined;
 
-  constructor(request: SipRequest, maxBodyBytes: number) {
+  constructor(request: SipRequest, options: ViewOptions, user: string | undefined) {
     this.request = request;
-    this.maxBodyBytes = maxBodyBytes;
+    this.options = options;
+    this.user = user;
   }
 
-  get uriText(): string {
-    return decoded(this.request.uri);
+  /** The Request-URI in each of the ways that mean the same: see `spellings`. */
+  get uriTexts(): readonly string[] {
+    this.uriSpellings ??= this.textsOf(this.uri, this.request.uri);
+    return this.uriSpellings;
   }
 
   /** The Request-URI, or undefined where it cannot be read as SIP or SIPS URI. */
   get uri(): SipUri | undefined {
-    if (this.uriRead === null) this.uriRead = readSip(this.request.uri);
+    if (this.uriRead === null) this.uriRead = sipUriOf(this.request.uri);
     return this.uriRead;
   }
 
@@ -43,28 +65,36 @@ export class RequestView {
     return userOf(this.uri);
   }
 
-  /** The URI of From, without the password that it may hold. */
-  get fromText(): string {
-    const text = this.request.from?.uri ?? "";
-    const at = text.lastIndexOf("@");
-    const colon = text.indexOf(":", text.indexOf(":") + 1);
-    return decoded(at >= 0 && colon >= 0 && colon < at ? text.slice(0, colon) + text.slice(at) : text);
+  /** The URI of From in the same ways. It is what the client calls itself. */
+  get fromTexts(): readonly string[] {
+    this.fromSpellings ??= this.textsOf(this.from, this.request.from?.uri ?? "");
+    return this.fromSpellings;
   }
 
+  /** The lines of a header, and where there are several, all of them as one (RFC 3261 §7.3.1). */
   headerValues(key: string): string[] {
-    return this.request.headers.all(key).map(decoded);
+    const lines = this.request.headers.all(key).map(decoded);
+    if (lines.length > 1) lines.push(lines.join(", "));
+    return lines;
   }
 
+  /** The first field at that path. */
   bodyField(path: readonly string[]): string | undefined {
-    this.fields ??= this.readBody();
-    return this.fields.get(path);
+    return this.bodyFields(path)[0];
+  }
+
+  /** All fields at that path, in whichever part of the body they stand: what reads the body after the rules may take another than the first. */
+  bodyFields(path: readonly string[]): readonly string[] {
+    this.parts ??= this.readBody();
+    return this.parts.flatMap((part) => part.all(path));
   }
 
   /** The service that a body of our own type names, without any rule for it: `<service name="beer"/>`. Undefined where it names none. */
   get describedService(): string | undefined {
     const { body, headers } = this.request;
-    if (body.length === 0 || !headers.get("content-type")?.toLowerCase().startsWith(SERVICE_XML)) return undefined;
-    return this.bodyField(SERVICE_NAME);
+    if (body.length === 0) return undefined;
+    const type = parseContentType(headers.get("content-type") ?? "");
+    return type.ok && type.value.type === SERVICE_XML ? this.bodyField(SERVICE_NAME) : undefined;
   }
 
   /** What a placeholder of a rule stands for; groups of the pattern are not asked for here. */
@@ -76,51 +106,105 @@ export class RequestView {
       }
       case "body":
         return this.bodyField(source.path);
+      case "user":
+        return this.user;
       case "uri.user":
         return this.uriUser;
       case "uri.host":
-        return this.uri?.host;
+        return hostOf(this.uri);
       case "from.user":
         return userOf(this.from);
       case "from.host":
-        return this.from?.host;
+        return hostOf(this.from);
     }
   }
 
   private get from(): SipUri | undefined {
-    if (this.fromRead === null) this.fromRead = readSip(this.request.from?.uri ?? "");
+    if (this.fromRead === null) this.fromRead = sipUriOf(this.request.from?.uri ?? "");
     return this.fromRead;
   }
 
-  /** The first XML or JSON part: a service description may stand beside an SDP offer (RFC 5621 §3). */
-  private readBody(): BodyFields {
+  private textsOf(uri: SipUri | undefined, text: string): readonly string[] {
+    if (uri) return spellings(uri, this.options);
+    const other = parseUri(text);
+    // A scheme that is none of SIP's: its URIs have rules of their own, of which only one is known here.
+    return [decoded(other.ok && other.value.scheme === "other" ? `${other.value.name}:${other.value.rest}` : text)];
+  }
+
+  /** All XML and JSON parts: a service description may stand beside an SDP offer (RFC 5621 §3), a location, or another description. */
+  private readBody(): readonly BodyFields[] {
     const { body, headers } = this.request;
-    if (body.length === 0) return noFields;
-    const parts = bodyParts(headers.get("content-type") ?? "text/plain", body);
-    if (!parts.ok) return this.unreadable(parts.error);
-    for (const part of parts.value) {
-      const format = bodyFormat(part.contentType.type);
-      if (format === undefined) continue;
-      const read = readFields(part.body, format, this.maxBodyBytes);
-      return read.ok ? read.value : this.unreadable(read.error);
+    if (body.length === 0) return NOTHING;
+    const read: BodyFields[] = [];
+    const wrong = readParts(headers.get("content-type") ?? "text/plain", body, this.options.ruleBodyBytes, read, 0);
+    if (wrong === undefined) return read;
+    this.problem = { status: 400, reason: wrong };
+    return NOTHING;
+  }
+}
+
+const NOTHING: readonly BodyFields[] = [];
+
+/** Multiparts within multiparts within multiparts. */
+const MOST_LEVELS = 3;
+const MOST_PARTS = 32;
+
+/** Reads what can be read of a body into `into`; returns what is wrong with it. */
+function readParts(
+  contentType: string,
+  body: Buffer,
+  maxBytes: number,
+  into: BodyFields[],
+  level: number,
+): string | undefined {
+  const parts = bodyParts(contentType, body);
+  if (!parts.ok) return parts.error;
+  for (const part of parts.value) {
+    const { type } = part.contentType;
+    if (type.startsWith("multipart/")) {
+      if (level === MOST_LEVELS) return "Body Too Deep";
+      const wrong = readParts(part.headers.get("content-type") ?? "", part.body, maxBytes, into, level + 1);
+      if (wrong !== undefined) return wrong;
+      continue;
     }
-    return noFields;
+    const read = fieldsOf(part, maxBytes);
+    if (!read?.ok) {
+      if (read) return read.error;
+      continue;
+    }
+    if (into.length === MOST_PARTS) return "Body Has Too Many Parts";
+    into.push(read.value);
   }
-
-  private unreadable(why: string): BodyFields {
-    this.bodyError = why;
-    return noFields;
-  }
+  return undefined;
 }
 
-function readSip(text: string): SipUri | undefined {
-  const uri = parseUri(text);
-  return uri.ok && uri.value.scheme !== "other" ? uri.value : undefined;
+/** Undefined: this part has none. */
+function fieldsOf({ contentType, headers, body }: Part, maxBytes: number): Result<BodyFields, string> | undefined {
+  const format = bodyFormat(contentType.type);
+  if (format === undefined) return undefined;
+  const plain = isPlain(contentType, headers);
+  return plain.ok ? readFields(body, format, maxBytes) : plain;
 }
+
+/** What is written in another way than it is read here may say something else to whoever reads it the right way. */
+function isPlain({ params }: ContentType, headers: Headers): Result<undefined, string> {
+  const charset = params.get("charset");
+  if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) return err("Body Is Not UTF-8");
+  const transfer = headers.get("content-transfer-encoding");
+  const encoding = headers.get("content-encoding");
+  const isEncoded = (transfer !== undefined && !/^(7bit|8bit|binary)$/i.test(transfer)) || !isIdentity(encoding);
+  return isEncoded ? err("Body Is Encoded") : ok(undefined);
+}
+
+const isIdentity = (encoding: string | undefined): boolean =>
+  encoding === undefined || encoding.toLowerCase() === "identity";
 
 function userOf(uri: SipUri | undefined): string | undefined {
-  return uri?.user === undefined ? undefined : decoded(unescaped(uri.user));
+  const user = uri && unescapeUser(uri);
+  return user === undefined ? undefined : decoded(user);
 }
+
+const hostOf = (uri: SipUri | undefined): string | undefined => uri && formatHost(canonicalHost(uri.host));
 
 /** Messages hold one character for each octet (src/sip/message.ts); patterns are written in Unicode. */
 function decoded(text: string): string {

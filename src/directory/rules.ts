@@ -1,26 +1,18 @@
 import type { Tariff } from "../charging/tariff.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { err, ok, type Result } from "../support/result.ts";
-import { compilePattern, type Pattern } from "./pattern.ts";
-import { RequestView } from "./request-view.ts";
+import { compilePattern, isTooLong, type Pattern } from "./pattern.ts";
+import { type Rejection, RequestView, type ViewOptions } from "./request-view.ts";
 import { bodyPath, compileTemplate, headerKey, type Template } from "./template.ts";
 import type { ForkChoice, Identified, Rule, Service } from "./types.ts";
 
 /** What rules look up while they identify a request. */
-export interface RuleLookups {
+export interface RuleLookups extends ViewOptions {
   service(id: string): Service | undefined;
   tariff(id: string): Tariff | undefined;
-  /** Whether a host in a URI means this portal. */
-  isPortal(host: string): boolean;
-  /** Largest body whose fields are read, in bytes. */
-  readonly ruleBodyBytes: number;
 }
 
-/** How a request is to be refused. */
-export interface Rejection {
-  readonly status: number;
-  readonly reason: string;
-}
+export type { Rejection };
 
 /** A mistake in a rule; `path` starts with the rule's number. `message` is whole: "expected ...; found ...". */
 export interface RuleProblem {
@@ -30,22 +22,25 @@ export interface RuleProblem {
 
 /** The rules as the router sees them, with everything that they look up. */
 export interface Rules {
-  identify(request: SipRequest): Result<Identified, Rejection>;
+  /** `user`: who signed in. */
+  identify(request: SipRequest, user?: string): Result<Identified, Rejection>;
 }
 
 export interface CompiledRules {
   /**
    * Says which service is meant and who the client is (M3): the first rule whose every condition holds decides. Without any rule the
    * service is what a body `<service name="beer"/>` of our own type names, else the user part of the Request-URI (M1). Refused are: a URI that is not sip or sips (416, RFC 3261 §8.2.2.1), a service that
-   * nobody registered or that no rule points at (404), a body that a rule needs and that cannot be read (400), a rule that rejects.
+   * nobody registered or that no rule points at (404), a body that a rule needs and that cannot be read (400), a text that is too long for a
+   * pattern (414, 400), a rule that rejects. `user`: who signed in.
    */
-  identify(request: SipRequest, lookups: RuleLookups): Result<Identified, Rejection>;
+  identify(request: SipRequest, lookups: RuleLookups, user?: string): Result<Identified, Rejection>;
 }
 
 interface CompiledRule {
   readonly name: string;
   readonly uri: Pattern | undefined;
   readonly from: Pattern | undefined;
+  readonly user: Pattern | undefined;
   readonly headers: readonly (readonly [key: string, pattern: Pattern])[];
   readonly body: readonly (readonly [path: readonly string[], pattern: Pattern])[];
   readonly service: Template | undefined;
@@ -64,8 +59,8 @@ export function compileRules(rules: readonly Rule[]): Result<CompiledRules, Rule
   const compiled = rules.map((rule, i) => compileRule(rule, i, problems));
   if (problems.length > 0) return err(problems);
   return ok({
-    identify: (request, lookups) => {
-      const view = new RequestView(request, lookups.ruleBodyBytes);
+    identify: (request, lookups, user) => {
+      const view = new RequestView(request, lookups, user);
       return compiled.length === 0 ? identifyByUri(view, lookups) : identifyByRules(compiled, view, lookups);
     },
   });
@@ -98,6 +93,7 @@ function compileRule(rule: Rule, index: number, problems: RuleProblem[]): Compil
     name: rule.name,
     uri,
     from: pattern(["when", "from"], rule.when.from),
+    user: pattern(["when", "user"], rule.when.user),
     headers: conditions("header", headerKey),
     body: conditions("body", bodyPath),
     service: rule.then.service === undefined ? undefined : template(["then", "service"], rule.then.service),
@@ -114,7 +110,7 @@ function identifyByRules(
 ): Result<Identified, Rejection> {
   for (const rule of rules) {
     const groups = holds(rule, view);
-    if (view.bodyError !== undefined) return err({ status: 400, reason: view.bodyError });
+    if (view.problem !== undefined) return err(view.problem);
     if (groups === undefined) continue;
     if (rule.outcome.reject !== undefined) return err({ status: rule.outcome.reject, reason: "Refused By Rule" });
     return apply(rule, groups, view, lookups);
@@ -124,18 +120,40 @@ function identifyByRules(
 
 /** The groups of the uri pattern if every condition holds. The cheap ones are asked first, the body last. */
 function holds(rule: CompiledRule, view: RequestView): readonly (string | undefined)[] | undefined {
-  const groups = rule.uri === undefined ? NO_GROUPS : rule.uri.match(view.uriText);
+  if (rule.user !== undefined && (view.user === undefined || !rule.user.test(view.user))) return undefined;
+  const groups = rule.uri === undefined ? NO_GROUPS : matchOf(rule.uri, view);
   if (groups === undefined) return undefined;
-  if (rule.from !== undefined && rule.from.match(view.fromText) === undefined) return undefined;
-  for (const [key, pattern] of rule.headers) {
-    if (!view.headerValues(key).some((value) => pattern.match(value) !== undefined)) return undefined;
-  }
-  for (const [path, pattern] of rule.body) {
-    const text = view.bodyField(path);
-    if (text === undefined || pattern.match(text) === undefined) return undefined;
-  }
+  if (rule.from !== undefined && !anyMatches(rule.from, view.fromTexts, view, TOO_LONG_FROM)) return undefined;
+  for (const [key, pattern] of rule.headers)
+    if (!anyMatches(pattern, view.headerValues(key), view, TOO_LONG_HEADER)) return undefined;
+  for (const [path, pattern] of rule.body)
+    if (!anyMatches(pattern, view.bodyFields(path), view, TOO_LONG_FIELD)) return undefined;
   return groups;
 }
+
+function matchOf(pattern: Pattern, view: RequestView): readonly (string | undefined)[] | undefined {
+  for (const text of view.uriTexts) {
+    const groups = pattern.match(text);
+    if (groups !== undefined) return groups;
+  }
+  if (view.uriTexts.some(isTooLong)) view.problem = TOO_LONG_URI;
+  return undefined;
+}
+
+/**
+ * Whether one of the texts matches. A stranger could pass a rule by a text that is longer than what is matched: where that alone is why no other
+ * matches, the request is refused.
+ */
+function anyMatches(pattern: Pattern, texts: readonly string[], view: RequestView, tooLong: Rejection): boolean {
+  for (const text of texts) if (pattern.test(text)) return true;
+  if (texts.some(isTooLong)) view.problem = tooLong;
+  return false;
+}
+
+const TOO_LONG_URI: Rejection = { status: 414, reason: "Request-URI Too Long" };
+const TOO_LONG_FROM: Rejection = { status: 400, reason: "From Too Long" };
+const TOO_LONG_HEADER: Rejection = { status: 400, reason: "Header Field Too Long" };
+const TOO_LONG_FIELD: Rejection = { status: 400, reason: "Field In Body Too Long" };
 
 function apply(
   rule: CompiledRule,
@@ -146,7 +164,7 @@ function apply(
   const attributes = fillAll(rule.attributes, groups, view);
   const client = fillAll(rule.client, groups, view);
   const id = rule.service === undefined ? serviceOf(view, lookups) : fill(rule.service, groups, view);
-  if (view.bodyError !== undefined) return err({ status: 400, reason: view.bodyError });
+  if (view.problem !== undefined) return err(view.problem);
   if (typeof id === "object") return err(id);
   const service = id === undefined ? undefined : lookups.service(id);
   if (service === undefined) return err(notFound);

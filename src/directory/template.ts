@@ -1,3 +1,5 @@
+import { isToken } from "../sip/chars.ts";
+import { knownHeader } from "../sip/names.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
 /** Where a placeholder of a rule takes its text from. */
@@ -5,22 +7,22 @@ export type Source =
   | { readonly kind: "group"; readonly group: number }
   | { readonly kind: "header"; readonly key: string }
   | { readonly kind: "body"; readonly path: readonly string[] }
-  | { readonly kind: "uri.user" | "uri.host" | "from.user" | "from.host" };
+  | { readonly kind: "user" | "uri.user" | "uri.host" | "from.user" | "from.host" };
 
 /** Literal text and placeholders in turn: `wine-{body.request.colour}` or `$1`. */
 export type Template = readonly (string | Source)[];
 
-const NAMES = ["uri.user", "uri.host", "from.user", "from.host"] as const;
+const NAMES = ["user", "uri.user", "uri.host", "from.user", "from.host"] as const;
 const EXPECTED =
-  "text with $1, {header.Name}, {body.path}, {uri.user}, {uri.host}, {from.user}, {from.host} ({{ stands for a brace, $$ for $)";
+  "text with $1, {header.Name}, {body.path}, {user}, {uri.user}, {uri.host}, {from.user}, {from.host} ({{ stands for a brace, $$ for $)";
 
 /** Headers that hold a credential (From may, see `fromPassword`): what rules set reaches logs and events. */
-const SECRET = new Set(["from", "f", "authorization", "proxy-authorization"]);
+const SECRET = new Set(["from", "authorization", "proxy-authorization"]);
 
-/** Header name of a condition or placeholder as the key in `Headers`; the error is a phrase for "expected ...". */
+/** Header name of a condition or placeholder, long or compact, as the key in `Headers`; the error is a phrase for "expected ...". */
 export function headerKey(name: string): Result<string, string> {
-  const key = name.toLowerCase();
-  if (!/^[a-z0-9\-.!%*_+`'~]+$/.test(key)) return err("the name of a header"); // RFC 3261 §25.1, token
+  if (!isToken(name)) return err("the name of a header"); // RFC 3261 §25.1
+  const key = knownHeader(name)?.key ?? name.toLowerCase();
   if (SECRET.has(key)) return err("a header that holds no credential (use `from` for the URI of From)");
   return ok(key);
 }

@@ -94,10 +94,12 @@ export interface AppServerKey {
 export interface Rule {
   readonly name: string;
   readonly when: {
-    /** Request-URI as text. */
+    /** Request-URI as text, without what means nothing: see src/directory/spellings.ts. */
     readonly uri?: string;
-    /** URI of From. */
+    /** URI of From: what the client calls itself, which may be nobody. */
     readonly from?: string;
+    /** Who signed in. */
+    readonly user?: string;
     /** Header name to pattern. */
     readonly header?: Readonly<Record<string, string>>;
     /** Path in the XML or JSON body to pattern: `request.category`, `order.items.0.name`, `request.@lang` for an XML attribute. */
@@ -106,7 +108,7 @@ export interface Rule {
   readonly then: {
     /** A service id; `$1` stands for the first group of the `uri` pattern. */
     readonly service?: string;
-    /** Named attributes of the request, of the client: literal, or `{header.X}`, `{body.path}`, `{uri.user}`. App servers are told of them. */
+    /** Named attributes of the request, of the client: literal, or `{header.X}`, `{body.path}`, `{user}`. App servers are told of them. */
     readonly attributes?: Readonly<Record<string, string>>;
     readonly client?: Readonly<Record<string, string>>;
     /** Only these app servers. */

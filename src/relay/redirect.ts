@@ -34,6 +34,8 @@ const LEADING: readonly number[] = [300, 301, 302];
 export interface Redirected {
   readonly request: SipRequest;
   readonly service: string;
+  /** Who signed in. */
+  readonly user: string;
   /** Undefined: everybody who offers it. */
   readonly allowed: readonly string[] | undefined;
   /** Whether it was asked for that service before. */
@@ -91,7 +93,7 @@ function sameService(core: Core, redirected: Redirected, only?: readonly string[
 function wayToService(core: Core, redirected: Redirected, uri: SipUri, only?: readonly string[]): Way | undefined {
   const { method, headers, body } = redirected.request;
   const request = new SipRequest(method, formatUri({ ...uri, params: NO_PARAMS, headers: undefined }), headers, body);
-  const identified = core.directory.identify(request);
+  const identified = core.directory.identify(request, redirected.user);
   if (!identified.ok) return undefined;
   const { service, appServers } = identified.value;
   if (service.id === redirected.service) return sameService(core, redirected, only);

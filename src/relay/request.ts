@@ -156,7 +156,7 @@ export class ClientRequest implements Origin, Owner {
       }
       this.move = move.value;
     }
-    const result = this.core.directory.identify(this.transaction.request);
+    const result = this.core.directory.identify(this.transaction.request, this.user);
     if (!result.ok) {
       this.refuse("service.refused", result.error);
       return;

@@ -31,7 +31,7 @@ export function wantedService(session: Session, request: SipRequest): Result<Ide
   const type = parseContentType(request.headers.get("content-type") ?? "");
   if (!type.ok || !(type.value.type.startsWith("multipart/") || bodyFormat(type.value.type))) return SAME;
   const asked = new SipRequest(request.method, session.asked, request.headers, request.body);
-  const wanted = session.core.directory.identify(asked);
+  const wanted = session.core.directory.identify(asked, session.facts.user);
   if (!wanted.ok) return err(wanted.error);
   return isSame(session.identified, wanted.value) ? SAME : ok(wanted.value);
 }

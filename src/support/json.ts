@@ -2,15 +2,47 @@ import { err, ok, type Result } from "./result.ts";
 
 export const JSON_TOO_DEEP = "JSON Body Too Deep";
 export const NOT_JSON = "Body Is Not JSON";
+export const JSON_TWICE = "JSON Body Has A Name Twice";
 
-/** Reads JSON from the network. Deeper nesting than `depth` is refused: whoever walks through the value later does so call by call. The error is a reason. */
+/**
+ * Reads JSON from the network. Deeper nesting than `depth` is refused: whoever walks through the value later does so call by call. So is a name that
+ * stands twice in one object, of which one reader takes the first and another the last (RFC 8259 §4). The error is a reason.
+ */
 export function readJson(text: string, depth: number): Result<unknown, string> {
   if (isDeeper(text, depth)) return err(JSON_TOO_DEEP);
   try {
-    return ok(JSON.parse(text));
+    const value: unknown = JSON.parse(text);
+    return hasNameTwice(text) ? err(JSON_TWICE) : ok(value);
   } catch {
     return err(NOT_JSON);
   }
+}
+
+const STRING = /"(?:[^"\\]|\\.)*"/y;
+const COLON_NEXT = /[ \t\r\n]*:/y;
+
+/** Of a text that is JSON. */
+function hasNameTwice(json: string): boolean {
+  /** The names of each object that is open; undefined: a list is. */
+  const open: (Set<string> | undefined)[] = [];
+  for (let i = 0; i < json.length; i++) {
+    const c = json.charCodeAt(i);
+    if (c === 0x7b) open.push(new Set());
+    else if (c === 0x5b) open.push(undefined);
+    else if (c === 0x7d || c === 0x5d) open.pop();
+    else if (c === 0x22) {
+      STRING.lastIndex = i;
+      const written = STRING.exec(json)![0];
+      i += written.length - 1;
+      COLON_NEXT.lastIndex = i + 1;
+      if (!COLON_NEXT.test(json)) continue;
+      const names = open.at(-1)!;
+      const name = written.includes("\\") ? (JSON.parse(written) as string) : written.slice(1, -1);
+      if (names.has(name)) return true;
+      names.add(name);
+    }
+  }
+  return false;
 }
 
 function isDeeper(json: string, most: number): boolean {

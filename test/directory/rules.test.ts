@@ -4,6 +4,7 @@ import type { Tariff } from "../../src/charging/tariff.ts";
 import { compileRules, type RuleLookups } from "../../src/directory/rules.ts";
 import type { Rule, Service } from "../../src/directory/types.ts";
 import { Headers, SipRequest } from "../../src/sip/message.ts";
+import { canonicalHost } from "../../src/support/address.ts";
 
 const services: Service[] = [
   { id: "wine", tariff: "flat" },
@@ -18,7 +19,8 @@ const tariffs: Tariff[] = [
 const lookups: RuleLookups = {
   service: (id) => services.find((service) => service.id === id),
   tariff: (id) => tariffs.find((tariff) => tariff.id === id),
-  isPortal: (host) => ["portal.com", "127.0.0.1"].includes(host.toLowerCase()),
+  isPortal: (host) => ["portal.com", "127.0.0.1"].includes(canonicalHost(host)),
+  portalDomains: ["portal.com"],
   ruleBodyBytes: 1000,
 };
 
@@ -322,5 +324,224 @@ describe("mistakes in rules", () => {
       "1.then.attributes.x",
       "1.then.attributes.y",
     ]);
+  });
+});
+
+describe("a rule sees what is meant, however it is written", () => {
+  const casino: Rule[] = [
+    { name: "closed", when: { uri: "sips?:casino@.*" }, then: { reject: 403 } },
+    { name: "by name", when: {}, then: {} },
+  ];
+  const closed = (uri: string, rules: readonly Rule[] = casino) => {
+    const found = identify(rules, { uri });
+    return found.ok ? found.value.service.id : found.error.status;
+  };
+
+  it.each([
+    "sip:casino@portal.com",
+    "SIP:casino@portal.com",
+    "sips:casino@portal.com",
+    "sip:%63asino@portal.com",
+    "sip:%63%61%73%69%6E%6f@portal.com",
+    "sip:casin%6F@portal.com",
+    "sip:casino:secret@portal.com",
+    "sip:casino@PORTAL.COM",
+    "sip:casino@portal.com.:5060;transport=tcp",
+    "sip:casino@portal.com;x=y;lr",
+    "sip:casino@127.0.0.1:5061",
+  ])("%s (RFC 3261 §19.1.4)", (uri) => {
+    expect(closed(uri)).toBe(403);
+  });
+
+  it.each([
+    "sip:beer@portal.com",
+    "sip:beer@portal.com:5060",
+    "sip:beer@portal.com;x=casino",
+    "sip:beer:casino@portal.com",
+  ])("%s, and is no other", (uri) => {
+    expect(closed(uri)).toBe("beer");
+  });
+
+  const exact = (uri: string) => [{ name: "a", when: { uri }, then: { reject: 410 } }, ...casino];
+
+  it.each([
+    ["sip:beer@portal\\.com", "sip:beer@portal.com;user=phone"],
+    ["sip:beer@portal\\.com", "sip:beer@portal.com:5070"],
+    ["sip:beer@portal\\.com:5070", "sip:beer@portal.com:5070"],
+    ["sip:beer@portal\\.com(:\\d{1,5})?", "sip:beer@portal.com:5070"],
+    ["sip:beer@portal\\.com", "sips:beer@portal.com"],
+    ["sips:beer@portal\\.com", "sips:beer@portal.com:5061"],
+    ["sip:beer@portal\\.com", "sip:beer@127.0.0.1"],
+    ["sip:beer@127\\.0\\.0\\.1", "sip:beer@127.0.0.1:5062"],
+    ["sip:café@portal\\.com", "sip:caf%C3%A9@portal.com"],
+    ["sip:café@portal\\.com", "sip:caf\u00c3\u00a9@portal.com"],
+    ["sip:caf%E9@portal\\.com", "sip:caf%e9@portal.com"],
+    ["sip:caf%E9@portal\\.com", "sip:caf\u00e9@portal.com"],
+    ["sip:a%40b@portal\\.com", "sip:a%40b@portal.com"],
+    ["sip:a%25b@portal\\.com", "sip:%61%25b@portal.com"],
+    ["sip:a;b@portal\\.com", "sip:a%3Bb@portal.com"],
+    ["sip:portal\\.com", "sip:portal.com;lr"],
+    ["sip:x@\\[2001:db8::1\\]:5070", "sip:x@[2001:DB8:0::1]:5070;lr"],
+    ["sip:x@elsewhere\\.com:5070", "sip:x@Elsewhere.com:5070"],
+    ["sip:x@elsewhere\\.com", "sip:x@elsewhere.com:5060"],
+  ])("a pattern %s is for %s", (pattern, uri) => {
+    expect(closed(uri, exact(pattern))).toBe(410);
+  });
+
+  it.each([
+    ["sips:beer@portal\\.com", "sip:beer@portal.com", "beer"],
+    ["sip:x@elsewhere\\.com", "sip:x@elsewhere.com:5070", 404],
+    ["sip:%62eer@portal\\.com", "sip:%62eer@portal.com", "beer"],
+  ])("a pattern %s is not for %s", (pattern, uri, outcome) => {
+    expect(closed(uri, exact(pattern))).toBe(outcome);
+  });
+
+  it("and takes the service from what it has seen", () => {
+    const rules: Rule[] = [{ name: "a", when: { uri: "sip:shop-([a-z]+)@portal\\.com" }, then: { service: "$1" } }];
+    expect(closed("SIP:%73hop-%77ine:x@Portal.com:5070;a=b", rules)).toBe("wine");
+  });
+
+  it("refuses a URI that is too long to be seen", () => {
+    const host = `${"a.".repeat(600)}com`;
+    expect(closed(`sip:casino@${host}`)).toBe(414);
+    expect(closed(`sip:wine@portal.com;x=${"a".repeat(2000)}`)).toBe("wine");
+  });
+
+  const inFrom: Rule[] = [
+    {
+      name: "a",
+      when: { from: "sip:bob@portal\\.com" },
+      then: { service: "wine", client: { f: "{from.user}@{from.host}" } },
+    },
+  ];
+
+  it.each(["sip:bob@portal.com", "sips:%62ob:x@PORTAL.com:5061;user=phone"])("From %s is seen in one way", (from) => {
+    expect(identify(inFrom, { from: `"x" <${from}>;tag=1` })).toMatchObject({
+      ok: true,
+      value: { client: { f: "bob@portal.com" } },
+    });
+  });
+
+  it("headers are known by their compact names, and each line counts, alone and together (RFC 3261 §7.3)", () => {
+    const rules = (header: Record<string, string>): Rule[] => [
+      { name: "a", when: { header }, then: { reject: 403 } },
+      { name: "b", when: {}, then: { client: { s: "{header.s}" } } },
+    ];
+    const headers: [string, string][] = [
+      ["Subject", "tea"],
+      ["s", "bad"],
+    ];
+    for (const name of ["s", "Subject", "SUBJECT"])
+      for (const pattern of ["bad", "tea", "tea, bad"])
+        expect(identify(rules({ [name]: pattern }), { headers })).toMatchObject({ error: { status: 403 } });
+    expect(identify(rules({ s: "other" }), { headers })).toMatchObject({ ok: true, value: { client: { s: "tea" } } });
+    const long: [string, string][] = [["Subject", `${"x".repeat(2000)}bad`]];
+    expect(identify(rules({ s: ".*bad" }), { headers: long })).toMatchObject({ error: { status: 400 } });
+    for (const name of ["f", "From", "authorization"]) expect(compileRules(rules({ [name]: "x" })).ok).toBe(false);
+  });
+});
+
+describe("a field of a body is seen wherever it stands", () => {
+  const rules: Rule[] = [
+    { name: "a", when: { body: { "order.kind": "casino" } }, then: { reject: 403 } },
+    { name: "b", when: {}, then: { service: "wine", attributes: { kind: "{body.order.kind}" } } },
+  ];
+  const status = (type: string, body: string) => {
+    const found = identify(rules, { type, body });
+    return found.ok ? found.value.attributes.kind : found.error.status;
+  };
+  const multipart = (...parts: [type: string, body: string, ...headers: string[]][]) =>
+    parts
+      .map(
+        ([type, body, ...headers]) => `--x\r\n${[`Content-Type: ${type}`, ...headers].join("\r\n")}\r\n\r\n${body}\r\n`,
+      )
+      .join("")
+      .concat("--x--\r\n");
+
+  it.each([
+    ["<order><kind>casino</kind></order>"],
+    ["<order><kind>c&#97;sin&#x6f;</kind></order>"],
+    ["<order><kind><![CDATA[casino]]></kind></order>"],
+    ["<order><kind>cas<!-- x -->ino</kind></order>"],
+    ["<x:order xmlns:x='y'><x:kind>casino</x:kind></x:order>"],
+    ["<order><kind>wine</kind><kind>casino</kind></order>"],
+    ["<order><kind x='1'>wine</kind><kind x='1'>casino</kind></order>"],
+    ["<?xml version='1.0' encoding='utf-8'?><order><kind>casino</kind></order>"],
+  ])("XML: %s", (body) => {
+    expect(status("application/xml", body)).toBe(403);
+  });
+
+  it.each([
+    ['{"order":{"kind":"casino"}}'],
+    ['{"ord\\u0065r":{"kind":"c\\u0061sino"}}'],
+    ['{"order":{"kind":["wine","casino"]}}'],
+    ['{"order":[{"kind":"wine"},{"kind":"casino"}]}'],
+  ])("JSON: %s", (body) => {
+    expect(status("application/json", body)).toBe(403);
+  });
+
+  it.each([
+    ["application/json", '{"order":{"kind":"casino","kind":"wine"}}'],
+    ["application/json", '{"order":{"kind":"wine","k\\u0069nd":"casino"}}'],
+    ["application/json", '{"order":{"kind":"wine"},"order":{"kind":"casino"}}'],
+    ["application/json", '\ufeff{"order":{"kind":"casino"}}'],
+    ["application/json;charset=utf-16", '{"order":{"kind":"wine"}}'],
+    ["application/xml", "<?xml version='1.0' encoding='utf-7'?><order><kind>wine</kind></order>"],
+    ["application/xml", "<order><kind>wine</kind></order><order><kind>casino</kind></order>"],
+    ["application/xml", "<order kind='a' kind='b'/>"],
+  ])("what two readers read in two ways is refused: %s %s", (type, body) => {
+    expect(status(type, body)).toBe(400);
+  });
+
+  const wine = '{"order":{"kind":"wine"}}';
+  const bad = "<order><kind>casino</kind></order>";
+
+  it("in each part of several, and in parts of parts (RFC 2046 §5.1)", () => {
+    const type = "multipart/mixed;boundary=x";
+    expect(status(type, multipart(["application/json", wine], ["application/xml", bad]))).toBe(403);
+    expect(status(type, multipart(["application/sdp", "v=0"], ["application/json", wine]))).toBe("wine");
+    const inner = multipart(["application/xml", bad]).replaceAll("--x", "--y");
+    expect(status(type, multipart(["application/json", wine], ["multipart/alternative;boundary=y", inner]))).toBe(403);
+  });
+
+  it.each([
+    ["Content-Transfer-Encoding: quoted-printable", 400],
+    ["Content-Transfer-Encoding: base64", 400],
+    ["Content-Encoding: gzip", 400],
+    ["Content-Transfer-Encoding: 8bit", "wine"],
+  ])("not in another encoding than it is read in: %s", (header, outcome) => {
+    expect(status("multipart/mixed;boundary=x", multipart(["application/json", wine, header]))).toBe(outcome);
+  });
+
+  it("is too long to be matched: refused", () => {
+    const compiled = compileRules(rules);
+    const long = request({ type: "application/json", body: `{"order":{"kind":"${"a".repeat(1500)}"}}` });
+    expect(compiled.ok && compiled.value.identify(long, { ...lookups, ruleBodyBytes: 4000 })).toMatchObject({
+      error: { status: 400, reason: "Field In Body Too Long" },
+    });
+  });
+});
+
+describe("the user who signed in", () => {
+  const rules: Rule[] = [
+    { name: "a", when: { user: "admin-.*" }, then: { service: "wine" } },
+    {
+      name: "b",
+      when: { user: "(alice|bob)" },
+      then: { service: "beer", client: { name: "{user}", says: "{from.user}" } },
+    },
+  ];
+  const as = (user: string | undefined, from = "<sip:anonymous@anonymous.invalid>;tag=1") => {
+    const compiled = compileRules(rules);
+    if (!compiled.ok) throw new Error(JSON.stringify(compiled.error));
+    return compiled.value.identify(request({ from }), lookups, user);
+  };
+
+  it("is a condition and a placeholder, whatever From says", () => {
+    expect(as("alice")).toMatchObject({ value: { rule: "b", client: { name: "alice", says: "anonymous" } } });
+    expect(as("alice", "<sip:admin-1@portal.com>;tag=1")).toMatchObject({ value: { rule: "b" } });
+    expect(as("admin-1", "<sip:alice@portal.com>;tag=1")).toMatchObject({ value: { rule: "a" } });
+    expect(as("mallory")).toMatchObject({ ok: false, error: { status: 404 } });
+    expect(as(undefined, "<sip:alice@portal.com>;tag=1")).toMatchObject({ ok: false });
   });
 });
