@@ -90,8 +90,8 @@ export class Border {
     return this.toServers.letsBySetting(key);
   }
 
-  /** The URI of a registered user: what the relay asserts (RFC 3325 §9.1). */
-  uriOfUser(user: string): string {
+  /** The URI of a registered user, which is what the relay asserts (RFC 3325 §9.1), or of a service. */
+  uriOf(user: string): string {
     return `sip:${escapeUser(user)}@${this.portal}`;
   }
 

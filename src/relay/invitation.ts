@@ -2,7 +2,8 @@ import { SESSION_HEADER } from "../charging/charge-body.ts";
 import type { AppServer } from "../directory/types.ts";
 import { parseMaxForwards, withTag } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
-import { parseUri, type Uri } from "../sip/uri.ts";
+import { parseUri, type SipUri, sipUriOf, type Uri, unescapeUser } from "../sip/uri.ts";
+import { sameHost } from "../support/address.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../transaction/types.ts";
 import type { Destination } from "../transport/types.ts";
@@ -214,7 +215,7 @@ function dialogTowards(core: Core, session: Session, original: SipRequest, desti
     remoteTag: "",
     // The client's own identity and the service it asked for, in a dialog of ours.
     local: withTag(withoutPassword(original.headers.get("from") ?? ""), localTag),
-    remote: withoutTag(original),
+    remote: toFor(core, session, original),
     remoteTarget: session.appServer.uri,
     routes: [],
     localSeq: 0,
@@ -239,16 +240,34 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   // Of an INVITE that a REFER stands for the relay has written it; any other client's is a claim (RFC 3892 §2.2).
   const referredBy = session.request?.move?.clientLeg && original.headers.get("referred-by");
   if (referredBy) headers.add("Referred-By", referredBy);
-  const user = core.border.uriOfUser(session.facts.user);
+  const user = core.border.uriOf(session.facts.user);
   headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
   core.proof?.(request, user);
 }
 
-/** To of a dialog that begins; a change of service comes in one that is there. */
-const withoutTag = ({ headers, toTag }: SipRequest): string => {
-  const to = headers.get("to") ?? "";
-  return toTag === undefined ? to : withTag(to, undefined);
-};
+/**
+ * To of the dialog with the app server. As the client wrote it, where it names what the rules have seen: an app server that goes by To must not
+ * serve another service than the one that is looked up and charged.
+ */
+function toFor({ directory, border }: Core, { asked, service }: Session, { headers, to, toTag }: SipRequest): string {
+  const written = headers.get("to") ?? "";
+  const line = toTag === undefined ? written : withTag(written, undefined); // a change of service comes in a dialog that is there
+  if (line === `<${asked}>` && asked.startsWith(`sip:${service.id}@`)) return line; // nearly always
+  const names = (uri: SipUri | undefined): boolean => {
+    const user = uri && unescapeUser(uri);
+    return uri !== undefined && (user === undefined || user === service.id || directory.service(user) === undefined);
+  };
+  const wanted = sipUriOf(asked);
+  const own = to && sipUriOf(to.uri);
+  const isPortal = (uri: SipUri) => directory.isPortal(uri.host);
+  const same =
+    own !== undefined &&
+    wanted !== undefined &&
+    unescapeUser(own) === unescapeUser(wanted) &&
+    (sameHost(own.host, wanted.host) || (isPortal(own) && isPortal(wanted)));
+  if (same && names(own)) return line;
+  return names(wanted) ? `<${asked}>` : `<${border.uriOf(service.id)}>`;
+}
 
 export function maxForwards(request: SipRequest): number | undefined {
   const value = request.headers.get("max-forwards");

@@ -1,7 +1,7 @@
 import { CHARGE_JSON, CHARGE_XML, isChargeType, parseChargeBody, SESSION_HEADER } from "../charging/charge-body.ts";
 import type { Outcome } from "../charging/charge-book.ts";
 import type { SipRequest } from "../sip/message.ts";
-import { parseUri } from "../sip/uri.ts";
+import { parseUri, sipUriOf, unescapeUser } from "../sip/uri.ts";
 import { sameHost } from "../support/address.ts";
 import type { NewRequest, ServerTransaction } from "../transaction/types.ts";
 import { answerCharges } from "./charge-answers.ts";
@@ -17,10 +17,8 @@ const MAX_SESSION_ID = 128;
 
 /** Whether a MESSAGE outside of a dialog is for the relay itself: charges of an app server. */
 export function isForCharges(core: Core, request: SipRequest): boolean {
-  const uri = parseUri(request.uri);
-  return (
-    uri.ok && uri.value.scheme !== "other" && uri.value.user === CHARGES && core.directory.isPortal(uri.value.host)
-  );
+  const uri = sipUriOf(request.uri);
+  return uri !== undefined && unescapeUser(uri) === CHARGES && core.directory.isPortal(uri.host);
 }
 
 /**

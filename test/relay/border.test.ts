@@ -1,3 +1,4 @@
+// biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { describe, expect, it } from "vitest";
 import type { SipMessage } from "../../src/sip/message.ts";
 import { establish, type Lab, lab, type Peer } from "./harness.ts";
@@ -270,5 +271,40 @@ describe("a transfer (RFC 3261 §19.1.5)", () => {
     expect(at.headers.fields.filter(({ value }) => value.includes("boss"))).toEqual([]);
     expect(at.headers.all("referred-by")).toEqual(["<sip:alice@portal.com>"]);
     expect(at.headers.get("subject")).toBe("thirst");
+  });
+});
+
+describe("To of the INVITE to the app server", () => {
+  const services = { more: [{ id: "casino" }], servers: [{ id: "a", services: ["service1", "casino"] }] };
+
+  it.each([
+    ["as the client writes it where it names what is asked for", '"The shop" <sip:service1@portal.com>', undefined],
+    ["by another address of the portal", "<sip:service1@192.0.2.1>", undefined],
+    ["by another spelling", "<sip:%73ervice1@PORTAL.com>", undefined],
+    ["another service", "<sip:casino@portal.com>", "<sip:service1@portal.com>"],
+    ["another address", "<sip:service1@elsewhere.example>", "<sip:service1@portal.com>"],
+    ["another scheme", "<tel:+491234>", "<sip:service1@portal.com>"],
+  ])("%s: %s", async (_what, to, heard) => {
+    const l = await lab(services);
+    l.client.invite({ to });
+    expect(l.server("a").request("INVITE").headers.get("to")).toBe(heard ?? to);
+  });
+
+  it("names no other service than the one that the body asks for, which is charged (M1)", async () => {
+    const l = await lab(services);
+    const type = "application/vnd.tollgate.service+xml";
+    l.client.invite({ uri: "sip:casino@portal.com", body: '<service name="service1"/>', type });
+    const at = l.server("a").request("INVITE");
+    expect([at.headers.get("tollgate-service"), at.headers.get("to")]).toEqual([
+      "service1",
+      "<sip:service1@portal.com>",
+    ]);
+  });
+
+  it("is what was asked for, where that is no service's name", async () => {
+    const rules = [{ name: "all", when: {}, then: { service: "service1" } }];
+    const l = await lab({ ...services, config: { rules } });
+    l.client.invite({ uri: "sip:lesson-english@portal.com", to: "<sip:casino@portal.com>" });
+    expect(l.server("a").request("INVITE").headers.get("to")).toBe("<sip:lesson-english@portal.com>");
   });
 });

@@ -341,13 +341,20 @@ export class Peer {
 
   /** A first INVITE; `headers` are added. `from` is a From without its tag. */
   invite(
-    options: { headers?: [string, string][]; body?: string; type?: string; uri?: string; from?: string } = {},
+    options: {
+      headers?: [string, string][];
+      body?: string;
+      type?: string;
+      uri?: string;
+      from?: string;
+      to?: string;
+    } = {},
   ): SipRequest {
     const uri = options.uri ?? "sip:service1@portal.com";
     const headers = new Headers()
       .add("Via", this.via())
       .add("From", `${options.from ?? '"Alice" <sip:alice@portal.com>'};tag=c${++calls}`)
-      .add("To", `<${uri}>`)
+      .add("To", options.to ?? `<${uri}>`)
       .add("Call-ID", `call-${calls}`)
       .add("CSeq", "1 INVITE")
       .add("Max-Forwards", "70");
