@@ -6,7 +6,7 @@ import type { Border } from "./border.ts";
 import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
-import { ALLOW } from "./passing.ts";
+import { ALLOW, addAbilities } from "./passing.ts";
 import { passedStatus, phraseOf, withoutRest } from "./refusals.ts";
 import { reply } from "./reply.ts";
 import { takeRest } from "./rest.ts";
@@ -181,6 +181,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     if (second) relayed.headers.add(SERVICE_HEADER, second.service.id).add(SESSION_HEADER, second.id);
     this.session.charges.passOn(response, relayed, this.from);
     withoutRest(response, relayed);
+    if (relayed.status >= 200 && relayed.status < 300) addAbilities(relayed.headers, this.from);
     return relayed;
   }
 }
@@ -210,6 +211,7 @@ export function relayMessage(
       session.charges.passOn(response, relayed, from);
       withoutRest(response, relayed);
       if (target.side === "server") takeRest(session.core, session.appServer, response);
+      if (method === "OPTIONS" && response.status < 300) addAbilities(relayed.headers, from);
       transaction.respond(relayed);
       if (response.status < 300) source?.moveTo(transaction);
       if (meansGone(response.status)) session.lost(target.side, `answered ${response.status} to ${method}`);

@@ -203,10 +203,14 @@ export class Leg {
     if (dialog.flow && !this.closed) this.joinFlow(dialog.flow);
   }
 
-  /** Takes the number of a request of the peer; false where it is older than one taken before (RFC 3261 §12.2.2). */
+  /**
+   * Takes the number of a request of the peer; false where it is lower than one taken before (RFC 3261 §12.2.2). The same again is another request
+   * of a peer that does not count: one that came again has been absorbed by its transaction. What would move the dialog has to be a new one.
+   */
   takeSeq(request: SipRequest): boolean {
     const number = request.cseq?.number ?? 0;
-    if (number <= this.dialog.remoteSeq) return false;
+    const { remoteSeq } = this.dialog;
+    if (number < remoteSeq || (number === remoteSeq && refreshesTarget(request.method))) return false;
     this.dialog.remoteSeq = number;
     return true;
   }

@@ -13,7 +13,7 @@ import { Change, relayMessage } from "./change.ts";
 import { dialogAsServer } from "./dialog.ts";
 import { answerBye, collectCharges, recordEnd, relayBye, relayByeAnswer, sendByes } from "./hang-up.ts";
 import { Leg } from "./leg.ts";
-import { ALLOW, offeredPackages } from "./passing.ts";
+import { ALLOW, addAbilities, offeredPackages } from "./passing.ts";
 import { reply } from "./reply.ts";
 import { changeService } from "./service-change.ts";
 import type { Session } from "./session.ts";
@@ -50,7 +50,8 @@ function answerFor(session: Session, client: Leg, from: SipResponse): SipRespons
     headers.add("Record-Route", route);
   headers.add("To", client.dialog.local).add("Contact", client.dialog.contact);
   session.charges.passOn(from, response, "client");
-  if (!headers.has("allow")) headers.add("Allow", ALLOW);
+  if (from.status >= 200) addAbilities(headers, "client");
+  else if (!headers.has("allow")) headers.add("Allow", ALLOW);
   const packages = offeredPackages(from.headers);
   if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));
   return response;

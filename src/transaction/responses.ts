@@ -1,6 +1,9 @@
+import { tagIn } from "../sip/headers.ts";
 import { type HeaderField, type SipRequest, SipResponse } from "../sip/message.ts";
 import { Role } from "../sip/names.ts";
 import type { Random } from "../support/random.ts";
+
+const MAY_HAVE_TAG = /;[ \t]*tag\b/i;
 
 /** What each response takes over from its request (RFC 3261 §8.2.6.2). */
 const copied = (role: Role): boolean =>
@@ -42,7 +45,8 @@ function tagResponse(response: SipResponse, localTag: string | undefined, random
   const { fields } = response.headers;
   const at = response.headers.indexOf("to");
   const field = fields[at];
-  if (!field) return undefined;
+  // In a To that cannot be read there may be one all the same, and the answer to it says what came.
+  if (!field || (MAY_HAVE_TAG.test(field.value) && tagIn(field.value, true) === undefined)) return undefined;
   const given = localTag ?? random.token(64);
   fields[at] = field.with(`${field.value};tag=${given}`);
   response.changed();

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { SipMessage } from "../../src/sip/message.ts";
 import { establish, lab } from "./harness.ts";
 
 const nothing = { sessions: 0, requests: 0, legs: 0, legsByFlow: 0, transactions: 0, timers: 0 };
@@ -113,6 +114,31 @@ describe("a call through the relay", () => {
     invite.headers.set("Via", "SIP/2.0/UDP 192.0.2.50:5062;branch=z9hG4bK-other");
     l.client.send(invite);
     expect(l.server("a").request("INVITE").headers.get("from")).toContain("<sip:alice@portal.com>");
+  });
+
+  it("says in each 2xx to INVITE and OPTIONS what it can, to each end (RFC 3261 §11.2, §13.3.1.4)", async () => {
+    const l = await lab();
+    const { invite, answer, server, inviteAtServer, answerOfServer } = await establish(l, {
+      answerHeaders: [["Supported", "timer, unheard"]],
+    });
+    const said = (message: SipMessage, name: string) => message.headers.all(name).join(", ");
+    expect(said(answer, "supported")).toBe("timer, replaces, tdialog, norefersub");
+    expect(said(answer, "allow")).toContain("REFER");
+    for (const [method, seq] of [
+      ["INVITE", 2],
+      ["OPTIONS", 3],
+    ] as const) {
+      const request = l.client.inDialog(method, invite, answer, seq);
+      server.answer(server.request(method), 200);
+      const changed = l.client.response(200);
+      expect(said(changed, "supported")).toBe("replaces, tdialog, norefersub");
+      expect(said(changed, "allow")).toContain("REFER");
+      if (method === "INVITE") l.client.ack(request, changed);
+      server.inbox.length = 0;
+      server.backInDialog(method, inviteAtServer, answerOfServer, seq);
+      l.client.answer(l.client.request(method), 200);
+      expect(said(server.response(200), "supported")).toBe("norefersub");
+    }
   });
 
   it("starts the clock with the answer where the service says so (M12)", async () => {

@@ -168,6 +168,39 @@ describe("other requests inside a session", () => {
     server.response(200);
   });
 
+  it.each(["BYE", "MESSAGE", "INFO"])(
+    "takes a %s whose CSeq is the last one again (RFC 3261 §12.2.2)",
+    async (method) => {
+      const l = await lab();
+      const { invite, answer, server } = await establish(l);
+      l.client.inDialog("MESSAGE", invite, answer, 5);
+      server.answer(server.request("MESSAGE"), 200);
+      l.client.response(200);
+      l.client.inDialog(method, invite, answer, 5);
+      server.request(method);
+    },
+  );
+
+  it.each(["INVITE", "UPDATE"])(
+    "takes no %s whose CSeq is the last one again: it may be a copy from elsewhere",
+    async (method) => {
+      const l = await lab();
+      const { invite, answer } = await establish(l);
+      l.client.inDialog(method, invite, answer, 1);
+      l.client.response(500);
+    },
+  );
+
+  it("takes a BYE that has the CSeq of the INVITE (RFC 3261 §12.2.2)", async () => {
+    const l = await lab();
+    const { invite, answer, server } = await establish(l);
+    l.client.inDialog("BYE", invite, answer, 1);
+    server.answer(server.request("BYE"), 200);
+    await l.settle();
+    l.client.response(200);
+    expect(l.core.sessions.size).toBe(0);
+  });
+
   it("answers 500 to a CSeq that goes back (RFC 3261 §12.2.2), 481 to a stranger's tags", async () => {
     const l = await lab();
     const { invite, answer, server } = await establish(l);

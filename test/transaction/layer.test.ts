@@ -265,6 +265,26 @@ describe("what cannot be read", () => {
     expect(layer.size).toBe(0);
   });
 
+  it.each([
+    ["<sip:bob@example.com>;tag=a;tag=b", "<sip:bob@example.com>;tag=a;tag=b"],
+    ["<sip:bob@example.com;tag=a", "<sip:bob@example.com;tag=a"],
+    ['"Bob <sip:bob@example.com> ; TAG = a', '"Bob <sip:bob@example.com> ; TAG = a'],
+    ["<sip:bob@example.com>;tag=a, <sip:carol@example.com>", "<sip:bob@example.com>;tag=a, <sip:carol@example.com>"],
+    ["<sip:bob@example.com;tag=a>", expect.stringMatching(/^<sip:bob@example.com;tag=a>;tag=./)],
+    ['"no ;tag=a" <sip:bob@example.com>', expect.stringMatching(/^"no ;tag=a" <sip:bob@example.com>;tag=./)],
+  ])("is answered with the one tag that its To has, or with one of ours: %s (RFC 3261 §8.2.6.2)", (to, answered) => {
+    const { layer, flow } = setUp();
+    const request = requestFrom("INVITE");
+    request.headers.set("To", to);
+    request.changed();
+    let text = "";
+    flow.send = (bytes) => {
+      text = bytes.toString();
+    };
+    layer.malformed({ reason: "Bad To", status: 400, request }, flow);
+    expect(/^To: ([^\r]*)/m.exec(text)?.[1]).toEqual(answered);
+  });
+
   it("is dropped where it is an ACK, a response or nothing", () => {
     const { layer, flow } = setUp();
     layer.malformed({ reason: "bad", status: 400, request: requestFrom("ACK") }, flow);
