@@ -2,6 +2,7 @@ import { type Bill, makeBill } from "../charging/bill.ts";
 import { type Entry, monthOf } from "../charging/billing-store.ts";
 import { formatBill } from "../charging/format-bill.ts";
 import type { Config } from "../config/schema.ts";
+import { systemClock } from "../support/clock.ts";
 import { withStore } from "./context.ts";
 import { checkBill } from "./demo/bill-check.ts";
 import { Checks } from "./demo/checks.ts";
@@ -39,7 +40,7 @@ export async function demo(options: DemoOptions = {}): Promise<number> {
   const printer = new Printer(json ? () => {} : (line) => void out.write(`${line}\n`), !json && out.isTTY === true);
   const checks = new Checks();
   const play: Play = { printer, checks, step: "starting", over: false, bills: [] };
-  const startedAt = Date.now();
+  const started = systemClock.monotonic();
   try {
     await inTime(
       mostMs,
@@ -61,8 +62,8 @@ export async function demo(options: DemoOptions = {}): Promise<number> {
     );
   });
   for (const line of play.stage?.log ?? []) if (checks.failures.length > 0) printer.say(`relay: ${line}`);
-  if (json) out.write(`${JSON.stringify(document(play, Date.now() - startedAt), null, 2)}\n`);
-  else conclude(play, Date.now() - startedAt);
+  if (json) out.write(`${JSON.stringify(document(play, systemClock.monotonic() - started), null, 2)}\n`);
+  else conclude(play, systemClock.monotonic() - started);
   return checks.failures.length === 0 ? 0 : 1;
 }
 

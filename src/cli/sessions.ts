@@ -16,23 +16,17 @@ export function addSessionsCommand(program: Command, io: Io): void {
       const sessions = (await askRelay(config, "GET", "/sessions")) as SessionView[];
       if (options.json) io.out(`${JSON.stringify(sessions, null, 2)}\n`);
       else if (sessions.length === 0) io.out("no sessions\n");
-      else
-        io.out(
-          table(
-            ["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK"],
-            sessions.map((s) => row(s, Date.now())),
-          ),
-        );
+      else io.out(table(["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK"], sessions.map(row)));
     });
 }
 
-const row = (s: SessionView, now: number): string[] => [
+const row = (s: SessionView): string[] => [
   s.id,
   s.user,
   s.service,
   s.appServer,
   s.state,
-  s.startedAt === undefined ? "-" : clock(now - s.startedAt),
+  s.durationMs === undefined ? "-" : clock(s.durationMs),
 ];
 
 /** `1:02:03` for an hour, two minutes and three seconds. */

@@ -13,6 +13,8 @@ export interface SessionView {
   readonly state: string;
   /** When the clock began to run, milliseconds since 1970. */
   readonly startedAt?: number;
+  /** How long it has run since then. */
+  readonly durationMs?: number;
 }
 
 /** By when they began: their ids say it. */
@@ -30,6 +32,9 @@ function viewOf(session: Session): SessionView {
     service,
     appServer,
     state: stateText(value),
-    ...(context.startedAt !== null && { startedAt: context.startedAt }),
+    ...(context.startedAt !== null && {
+      startedAt: context.startedAt,
+      durationMs: session.now() - context.startedAt,
+    }),
   };
 }

@@ -1,13 +1,8 @@
-import {
-  createLocalJWKSet,
-  createRemoteJWKSet,
-  errors,
-  type JSONWebKeySet,
-  type JWTVerifyGetKey,
-  jwtVerify,
-} from "jose";
+import { errors, type JSONWebKeySet, type JWTVerifyGetKey, jwtVerify } from "jose";
 import { type Passport, parseIdentity, passportName, readPassport } from "../sip/passport.ts";
 import { sipUriOf } from "../sip/uri.ts";
+import { systemClock } from "../support/clock.ts";
+import { keySet } from "./key-set.ts";
 
 export interface ProofOptions {
   /**
@@ -21,8 +16,10 @@ export interface ProofOptions {
   readonly maxAgeS?: number;
   /** Tokens remembered against replay; over it 503. Default 100,000. */
   readonly maxRemembered?: number;
-  /** Milliseconds since 1970. */
+  /** Milliseconds since 1970, which how old a token is goes by: the relay writes the time of day into it (RFC 8225 §5.1.1). */
   readonly now?: () => number;
+  /** Milliseconds of a clock that nobody can set, which replays are remembered by; default: the process's, or `now` where that is given. */
+  readonly monotonic?: () => number;
 }
 
 /** What of an INVITE is looked at. */
@@ -44,8 +41,9 @@ export type ProofCheck = (request: ProvenRequest) => Promise<ProofResult>;
  * for another app server, an old one, and one that was seen before.
  */
 export function createProofCheck(options: ProofOptions & { readonly self: string }): ProofCheck {
-  const { maxAgeS = 60, maxRemembered = 100_000, now = Date.now } = options;
-  const keys = keySet(options.keys);
+  const { maxAgeS = 60, maxRemembered = 100_000, now = systemClock.wall } = options;
+  const { monotonic = options.now ?? systemClock.monotonic } = options;
+  const keys = keySet(options.keys, monotonic);
   const seen = new Seen(maxAgeS * 1000, maxRemembered);
   return async ({ to, identities }) => {
     let failure = refused(428, "Use Identity Header");
@@ -66,7 +64,7 @@ export function createProofCheck(options: ProofOptions & { readonly self: string
       if (Math.abs(ageS) > maxAgeS) failure = refused(403, "Stale Date");
       else if (!meant(passport, options.self) || !meant(passport, to))
         failure = refused(438, "Invalid Identity Header");
-      else if (!seen.room(now())) failure = refused(503, "Service Unavailable");
+      else if (!seen.room(monotonic())) failure = refused(503, "Service Unavailable");
       else if (!seen.add(passport.jti)) failure = refused(403, "Replayed Identity");
       else return { ok: true, user: "uri" in passport.orig ? passport.orig.uri : passport.orig.tn };
     }
@@ -76,11 +74,6 @@ export function createProofCheck(options: ProofOptions & { readonly self: string
 
 const MAX_IDENTITIES = 4;
 const refused = (status: number, reason: string): ProofResult & { ok: false } => ({ ok: false, status, reason });
-
-function keySet(keys: string | JSONWebKeySet): JWTVerifyGetKey {
-  if (typeof keys !== "string") return createLocalJWKSet(keys);
-  return createRemoteJWKSet(new URL(keys), { timeoutDuration: 5000, cooldownDuration: 10_000 });
-}
 
 type Verified = { readonly ok: true; readonly passport: Passport } | (ProofResult & { ok: false });
 
@@ -125,7 +118,7 @@ class Seen {
   private readonly max: number;
   private young = new Set<string>();
   private old = new Set<string>();
-  private turnedAt = 0;
+  private turnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(maxAgeMs: number, max: number) {
     this.keptMs = 2 * maxAgeMs; // one from a clock that is ahead is good for so long

@@ -64,6 +64,8 @@ function node(
   return { store, clock, events, counters, keeping, direct, charge, bill };
 }
 
+const DAY = 24 * HOUR;
+
 const late = (over: Partial<SessionFacts> = {}) => facts({ lateChargesMs: HOUR, ...over });
 const refused = (kind: string) => ({ kind: "refused", refusal: { kind } });
 
@@ -79,6 +81,31 @@ describe("charges outside of a session's dialog, for sessions of other nodes (M1
     expect(await charge("c3")).toMatchObject(refused("closed"));
     expect(events.map(({ type }) => type)).toEqual(["charge.made", "charge.made", "charge.refused"]);
     expect(events[1]!.session).toMatchObject({ id: "s1", user: "alice", service: "english", call: "c1" });
+  });
+
+  it.each([-DAY, -HOUR, HOUR, DAY])(
+    "are in time by what passes since the session was read, though the wall clock is set by %i ms",
+    async (byMs) => {
+      const { charge, bill, clock, events } = node();
+      await bill(...wholeSession(late(), 0));
+      expect(await charge("c1")).toEqual({ kind: "recorded" });
+      clock.setWall(byMs);
+      clock.advance(HOUR - 1);
+      expect(await charge("c2")).toEqual({ kind: "recorded" });
+      expect(events[1]!.at - events[0]!.at).toBe(HOUR - 1);
+      clock.advance(1);
+      expect(await charge("c3")).toMatchObject(refused("closed"));
+    },
+  );
+
+  it("are read anew after a second, though the wall clock is set back", async () => {
+    const { charge, bill, clock } = node({ limit: "30" });
+    await bill(sessionStarted(late(), JANUARY));
+    await charge("c1");
+    await bill(chargeMade(late(), JANUARY, aCharge({ id: "other", quantity: "1", unitPrice: "15" }), "info"));
+    clock.setWall(-HOUR);
+    clock.advance(1_000);
+    expect(await charge("c2")).toMatchObject(refused("terms"));
   });
 
   it("count what other nodes have charged, once it is on the bill and a second has passed", async () => {

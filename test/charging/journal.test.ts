@@ -125,6 +125,24 @@ describe("the journal (DESIGN.md, decision 8)", () => {
     await journal.close();
   });
 
+  it.each([-3_600_000, 3_600_000])("commits in its turn where the wall clock is set by %i ms", async (byMs) => {
+    const clock = new TestClock();
+    const journal = await open(freshFolder(), new FakeBus(), { clock, commitEveryMs: 50, publishEveryMs: 1_000 });
+    await journal.append(event(0));
+    clock.setWall(byMs);
+    let done = false;
+    const second = journal.append(event(1)).then(() => {
+      done = true;
+    });
+    clock.advance(49);
+    await new Promise(setImmediate);
+    expect([done, journal.stats().commits]).toEqual([false, 1]);
+    clock.advance(1);
+    await second;
+    expect(journal.stats().commits).toBe(2);
+    await journal.close();
+  });
+
   it("publishes few events soon, many in larger batches, and very many at once", async () => {
     const clock = new TestClock();
     const bus = new FakeBus();

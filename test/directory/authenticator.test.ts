@@ -354,6 +354,16 @@ describe("nonces", () => {
     expect(ask([authorization({ nonce, password: "guess" })])).toMatchObject({ verdict: "refused", status: 401 });
   });
 
+  it.each([-86_400_000, 86_400_000])("expire by what passes, though the wall clock is set by %i ms", (byMs) => {
+    const { ask, newNonce, clock } = setUp();
+    const [first, second] = [newNonce(), newNonce()];
+    clock.setWall(byMs);
+    clock.advance(60_000);
+    expect(ask([authorization({ nonce: first })])).toMatchObject({ verdict: "accepted" });
+    clock.advance(1);
+    expect(ask([authorization({ nonce: second })])).toMatchObject({ verdict: "challenge", stale: true });
+  });
+
   it("of others are stale, and say nothing about the password", () => {
     const { ask, newNonce, options } = setUp();
     const foreign = createAuthenticator({ ...options, secret: Buffer.alloc(32, 2) });
@@ -418,6 +428,19 @@ describe("user id and password in From (M2)", () => {
 });
 
 describe("repeated failures (M2)", () => {
+  it.each([-86_400_000, 86_400_000])(
+    "make their user wait for what passes, though the wall clock is set by %i ms",
+    (byMs) => {
+      const { signIn, clock } = setUp();
+      for (let i = 0; i < 3; i++) signIn({ password: `guess ${i}` });
+      clock.setWall(byMs);
+      clock.advance(1_999);
+      expect(signIn()).toEqual({ verdict: "throttled", retryAfterS: 1 });
+      clock.advance(1);
+      expect(signIn()).toMatchObject({ verdict: "accepted" });
+    },
+  );
+
   it("make their user wait longer and longer at their source, also with the right password", () => {
     const { signIn, ask, newNonce, clock } = setUp();
     for (let i = 0; i < 3; i++) expect(signIn({ password: `guess ${i}` })).toMatchObject({ verdict: "refused" });

@@ -14,6 +14,8 @@ export class RelayChild {
   readonly port: number;
   readonly folder: string;
   private readonly createdAt = Date.now();
+  /** Modules that the relay loads first. */
+  imports: readonly string[] = [];
   private peer: Peer | undefined;
 
   private constructor(port: number, folder: string) {
@@ -41,7 +43,8 @@ export class RelayChild {
 
   /** Resolves when it takes calls. */
   async start(): Promise<Peer> {
-    this.peer = await start("relay", process.execPath, [COMMAND, "start", "--config", this.file]);
+    const imports = this.imports.flatMap((module) => ["--import", module]);
+    this.peer = await start("relay", process.execPath, [...imports, COMMAND, "start", "--config", this.file]);
     await this.peer.says(/relay started/);
     return this.peer;
   }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { entryFor } from "../../src/charging/entries.ts";
 import { accountEvents, type ChargingEvent } from "../../src/charging/events.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
@@ -279,6 +280,46 @@ describe.each(STEPS)("a wall clock that is set %s", (_, byMs) => {
     expect(l.client.inbox).toEqual([]);
     l.clock.advance(S);
     l.client.request("OPTIONS");
+  });
+
+  it("leaves a session's day as it is, for its limits: that of its own times", async () => {
+    const l = await lab({ service: { limits: { day: "1.50", currency: "EUR" } } });
+    const { server, inviteAtServer, answerOfServer } = await establish(l);
+    let seq = 0;
+    const info = async () => {
+      const filling = { type: CHARGE, body: charge(String(++seq)) };
+      server.backInDialog("INFO", inviteAtServer, answerOfServer, seq, filling);
+      await l.settle();
+      const answer = server.inbox.shift();
+      return answer && !answer.isRequest && answer.status;
+    };
+    expect(await info()).toBe(200);
+    l.clock.setWall(byMs);
+    expect(await info()).toBe(403);
+    await pass(l, 11 * S); // read anew from the bill, where nothing is yet
+    expect(await info()).toBe(403);
+  });
+
+  it("leaves a session in its month; the next one is in the month that the clock shows", async () => {
+    const clock = new TestClock(Date.UTC(2026, 1, 1) - (byMs > 0 ? byMs / 2 : byMs / -2) * Math.sign(byMs));
+    const l = await lab({ clock });
+    const [before, after] = byMs > 0 ? ["2026-01", "2026-02"] : ["2026-02", "2026-01"];
+    const first = await establish(l);
+    l.clock.advance(5 * S);
+    l.clock.setWall(byMs);
+    l.client.inDialog("BYE", first.invite, first.answer, 2);
+    first.server.answer(first.server.request("BYE"), 200);
+    await l.settle();
+    l.client.response(200);
+    const second = await establish(l);
+    l.client.inDialog("BYE", second.invite, second.answer, 2);
+    second.server.answer(second.server.request("BYE"), 200);
+    await l.settle();
+    const entries = ends(l).map((event) => entryFor(event));
+    expect(entries).toMatchObject([
+      { ok: true, value: { month: before, durationMs: 5 * S } },
+      { ok: true, value: { month: after, durationMs: 0 } },
+    ]);
   });
 
   it("leaves the limit for requests of a source as it is", async () => {

@@ -2,7 +2,7 @@ import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished, vi } from "vitest";
 import { createProofCheck, type ProofOptions } from "../../src/sdk/proof.ts";
 import { identityHeader, type Passport } from "../../src/sip/passport.ts";
 
@@ -92,6 +92,30 @@ describe("an app server's check of the relay's signature (M10, RFC 8224 §6.2)",
     expect(await own({ ...REQUEST, identities: [token({ iat: NOW + 300 })] })).toMatchObject({ ok: true });
   });
 
+  it("forgets no token because the wall clock was set forward, and back again", async () => {
+    let now = NOW * 1000;
+    const own = checkWith({ now: () => now, monotonic: () => 5_000 });
+    const first = token();
+    await own({ ...REQUEST, identities: [first] });
+    for (const at of [NOW + 3_600, NOW + 86_400]) {
+      now = at * 1000;
+      expect(await own({ ...REQUEST, identities: [token({ iat: at })] })).toMatchObject({ ok: true });
+    }
+    now = NOW * 1000;
+    expect(await own({ ...REQUEST, identities: [first] })).toMatchObject({ status: 403, reason: "Replayed Identity" });
+  });
+
+  it("remembers none for longer because the wall clock was set back", async () => {
+    let [now, monotonic] = [NOW * 1000, 5_000];
+    const own = checkWith({ maxRemembered: 2, now: () => now, monotonic: () => monotonic });
+    for (let i = 0; i < 2; i++) await own({ ...REQUEST, identities: [token()] });
+    now -= 3_600_000;
+    const later = () => own({ ...REQUEST, identities: [token({ iat: NOW - 3_600 })] });
+    expect(await later()).toMatchObject({ status: 503 });
+    monotonic += 300_000;
+    expect(await later()).toMatchObject({ ok: true });
+  });
+
   it("takes either key while one takes over from another", async () => {
     const next = pair();
     const own = checkWith({ keys: { keys: [next.jwk, relay.jwk] } });
@@ -112,5 +136,35 @@ describe("an app server's check of the relay's signature (M10, RFC 8224 §6.2)",
     server.closeAllConnections();
     await once(server, "close");
     expect(await checkWith({ keys: url })({ ...REQUEST, identities: [token()] })).toMatchObject({ status: 436 });
+  });
+
+  it("fetches it again where no key fits, after ten seconds, and after ten minutes for a key that is given up, whatever the time of day", async () => {
+    let set: object[] = [];
+    let fetched = 0;
+    const server = createServer((_, response) => {
+      fetched++;
+      response.setHeader("content-type", "application/json");
+      response.end(JSON.stringify({ keys: set }));
+    });
+    await once(server.listen(0, "127.0.0.1"), "listening");
+    onTestFinished(() => void server.close().closeAllConnections());
+    const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/.well-known/jwks.json`;
+    vi.useFakeTimers({ toFake: ["Date"], now: NOW * 1000 });
+    onTestFinished(() => void vi.useRealTimers());
+    let monotonic = 0;
+    const own = checkWith({ keys: url, now: () => NOW * 1000, monotonic: () => monotonic });
+    const checked = async () => [await own({ ...REQUEST, identities: [token()] }), fetched];
+    expect(await checked()).toMatchObject([{ status: 437 }, 1]);
+    set = [relay.jwk];
+    vi.setSystemTime((NOW - 3_600) * 1000);
+    monotonic += 9_999;
+    expect(await checked()).toMatchObject([{ status: 437 }, 1]);
+    monotonic += 1;
+    expect(await checked()).toMatchObject([{ ok: true }, 2]);
+    set = [pair().jwk];
+    monotonic += 599_999;
+    expect(await checked()).toMatchObject([{ ok: true }, 2]);
+    monotonic += 1;
+    expect(await checked()).toMatchObject([{ status: 438 }, 3]);
   });
 });

@@ -55,7 +55,7 @@ export class SimulatedNetwork {
     const text = bytes.toString("latin1");
     const cseq = /^CSeq: *(.*)$/m.exec(text)?.[1]?.trim();
     const [first = ""] = text.split("\r\n", 1);
-    const at = (this.clock.wall() % 86_400_000) / 1000;
+    const at = (this.clock.monotonic() % 86_400_000) / 1000;
     this.trace.push(`${at.toFixed(3).padStart(9)} ${from} -> ${to} ${first} [${cseq}]${lost ? " LOST" : ""}`);
   }
 }

@@ -34,7 +34,7 @@ export class FakeFlow implements Flow {
 
   constructor(clock: TestClock, transport: TransportName) {
     this.clock = clock;
-    this.start = clock.wall();
+    this.start = clock.monotonic();
     this.transport = transport;
     this.id = `${transport}/192.0.2.1:5060`;
   }
@@ -46,7 +46,7 @@ export class FakeFlow implements Flow {
   send(bytes: Buffer): void {
     const parsed = parseMessage(bytes, "datagram");
     if (!parsed.ok) throw new Error(`sent what cannot be read: ${bytes.toString()}`);
-    this.sent.push({ atMs: this.clock.wall() - this.start, message: parsed.value });
+    this.sent.push({ atMs: this.clock.monotonic() - this.start, message: parsed.value });
   }
 
   /** `["INVITE 0", "INVITE 500"]`: method or status, and when. */

@@ -208,6 +208,19 @@ describe("what is remembered (DESIGN.md, decision 14)", () => {
     expect(asked).toHaveLength(2);
   });
 
+  it.each([-3_600_000, 3_600_000])(
+    "remembers neither longer nor shorter where the wall clock is set by %i ms",
+    async (byMs) => {
+      const { resolve, find, clock } = setUp(zone, { ttlMs: 30_000 });
+      await find("sip:a.example.com:5060");
+      clock.setWall(byMs);
+      clock.advance(29_999);
+      expect(resolve("sip:a.example.com:5060")).not.toBeInstanceOf(Promise);
+      clock.advance(1);
+      expect(resolve("sip:a.example.com:5060")).toBeInstanceOf(Promise);
+    },
+  );
+
   it("asks once for what many want at the same time", async () => {
     const { find, asked } = setUp(zone);
     await Promise.all([1, 2, 3].map(() => find("sip:a.example.com:5060")));

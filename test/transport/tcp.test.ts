@@ -329,6 +329,24 @@ describe("bounds of connections (DESIGN.md, decision 14)", () => {
     expect(await alive.received.next()).toBe("\r\n");
   });
 
+  it.each([-3_600_000, 3_600_000])(
+    "counts idle time by what passes, though the wall clock is set by %i ms",
+    async (byMs) => {
+      const clock = new TestClock();
+      const { user, layer, tcpPort } = await start({ clock, bounds: { idleMs: 60_000, partialMs: 32_000 } });
+      const peer = await tcpPeer(tcpPort);
+      peer.socket.write("\r\n\r\n");
+      await peer.received.next();
+      clock.advance(30_000);
+      clock.setWall(byMs);
+      clock.advance(15_000);
+      expect(layer.stats.connections).toBe(1);
+      clock.advance(30_000);
+      await peer.closed;
+      expect((await user.failures.next()).reason).toBe("tcp idle");
+    },
+  );
+
   it("closes a connection whose message never ends", async () => {
     const clock = new TestClock();
     const { user, tcpPort } = await start({ clock, bounds: { idleMs: 600_000, partialMs: 32_000 } });

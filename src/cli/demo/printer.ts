@@ -1,3 +1,4 @@
+import { systemClock } from "../../support/clock.ts";
 import { type Arrow, type LadderStyle, type Lane, ladderHead, ladderNote, ladderRow, type Names } from "./ladder.ts";
 
 /** Prints the ladders as they happen, and keeps every arrow. */
@@ -76,9 +77,9 @@ export class Printer {
 
   /** Looks again with each arrow. */
   private async until(holds: () => boolean, ms: number): Promise<void> {
-    const end = Date.now() + ms;
+    const end = systemClock.monotonic() + ms;
     const timer = setTimeout(() => this.wake(), ms);
-    while (!holds() && Date.now() < end) await new Promise<void>((resolve) => this.waiting.push(resolve));
+    while (!holds() && systemClock.monotonic() < end) await new Promise<void>((resolve) => this.waiting.push(resolve));
     clearTimeout(timer);
   }
 

@@ -1,4 +1,5 @@
 import { type ClientSession, type Ending, SipError } from "../../sdk/index.ts";
+import { systemClock } from "../../support/clock.ts";
 import type { Checks } from "./checks.ts";
 import type { Lane } from "./ladder.ts";
 import { LESSON_MS } from "./school.ts";
@@ -30,7 +31,7 @@ export async function visitWineShop(stage: Stage, direction: Direction): Promise
   const session = await stage.alice.request("wine", {
     description: `<request><category>wine</category><lang>en</lang></request>`,
   });
-  const started = Date.now();
+  const started = systemClock.monotonic();
   checks.that(
     /^http:\/\/127\.0\.0\.1:\d+\/\w+$/.test(session.access ?? ""),
     `the wine shop's URL: found ${session.access ?? "none"}`,
@@ -55,7 +56,7 @@ export async function visitWineShop(stage: Stage, direction: Direction): Promise
   const ending = await session.end();
   checks.equal("end of the visit", [ending.by, ending.status], ["local", 200]);
   checks.that(ending.body === undefined, "the client has seen the charges in the app server's 200 to BYE");
-  const elapsedMs = Date.now() - started;
+  const elapsedMs = systemClock.monotonic() - started;
   await compare(direction, "wine");
   return { session: session.id, elapsedMs };
 }
@@ -91,11 +92,11 @@ export async function browse(
 export async function takeLesson(stage: Stage, direction: Direction): Promise<Measured> {
   const { checks } = direction;
   const session: ClientSession = await stage.alice.request("english");
-  const started = Date.now();
+  const started = systemClock.monotonic();
   checks.equal("the school's welcome", session.answer?.content, "Good morning! Today: the weather.");
   direction.note(`the lesson takes ${LESSON_MS / 1000} s, then the school hangs up`);
   const ending: Ending = await session.ended;
-  const elapsedMs = Date.now() - started;
+  const elapsedMs = systemClock.monotonic() - started;
   checks.equal("end of the lesson", ending.by, "remote");
   await compare(direction, "lesson");
   return { session: session.id, elapsedMs };
