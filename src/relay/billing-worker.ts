@@ -2,10 +2,11 @@ import { openBus } from "../bus/open.ts";
 import type { BillingCounters } from "../charging/billing.ts";
 import { startBilling } from "../charging/billing.ts";
 import type { Config } from "../config/schema.ts";
-import { openStore } from "../store/open.ts";
+import { openWatchedStore } from "../store/clock-watch.ts";
 import type { Store } from "../store/types.ts";
-import { systemClock } from "../support/clock.ts";
+import { systemClock as clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import { CLOCK_WAS_SET, Timelines } from "../support/timeline.ts";
 
 /** A process that bills and takes no SIP (`roles: [billing]`). */
 export interface BillingNode {
@@ -22,17 +23,23 @@ export async function startBillingNode(options: {
   readonly store?: Store;
 }): Promise<BillingNode> {
   const { config, log } = options;
-  const store = options.store ?? (await openStore(config));
-  const bus = await openBus({ settings: config.bus, clock: systemClock, log }).catch(async (error) => {
+  const opened = options.store ? undefined : await openWatchedStore(config, { clock, log });
+  const store = options.store ?? opened!.store;
+  const bus = await openBus({ settings: config.bus, clock, log }).catch(async (error) => {
     await store.close();
     throw error;
   });
   try {
     const { keepEvents } = config.charging;
-    const billing = await startBilling({ bus, store, clock: systemClock, log, keepEvents });
+    const billing = await startBilling({ bus, store, clock, log, keepEvents });
+    const timelines = new Timelines(clock, (byMs) => log.warn({ byMs }, CLOCK_WAS_SET));
+    timelines.watch();
+    opened?.clockWatch.watch();
     return {
       counters: billing.counters,
       close: async () => {
+        timelines.close();
+        opened?.clockWatch.close();
         await billing.stop();
         await bus.close();
         await store.close();

@@ -5,7 +5,7 @@ import { type ChargeableSession, DirectCharges } from "../charging/direct-charge
 import { PortalLimits } from "../charging/portal-limits.ts";
 import { Outstanding } from "../support/outstanding.ts";
 import { PeerLog } from "../support/peer-log.ts";
-import { Timelines } from "../support/timeline.ts";
+import { CLOCK_WAS_SET, Timelines } from "../support/timeline.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
 import { Admission } from "./admission.ts";
@@ -68,7 +68,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
   const { clock, config, directory, log, recorder, peerLog = new PeerLog({ log, clock }) } = parts;
   const timelines = new Timelines(clock, (byMs) => {
     counters.clockSteps++;
-    log.warn({ byMs }, "the wall clock was set, or the machine slept; nothing that is measured follows it");
+    log.warn({ byMs }, CLOCK_WAS_SET);
   });
   const keeping: BookKeeping = {
     recorder,

@@ -255,7 +255,7 @@ export class Credit {
       this.startedAt === undefined ? 0 : Math.min(this.cost(this.elapsedMs, NONE, charged), Math.max(to, held));
     const leaseMs = (settings.intervalS + settings.graceS) * 1000;
     const until = core.clock.wall() + leaseMs;
-    this.heldUntil = this.now + leaseMs;
+    this.heldUntil = this.date + leaseMs;
     const request = { user, hold: key, currency, from: held, to: Math.max(to, held), atLeast, used, until };
     if (!core.credit) return { ok: false, why: "unknown" };
     const answer = core.credit.reserve(request).then(

@@ -11,7 +11,7 @@ import { createDirectory } from "../directory/directory.ts";
 import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
 import type { AppServerKey } from "../directory/types.ts";
 import type { SipUri } from "../sip/uri.ts";
-import { openStore } from "../store/open.ts";
+import { type ClockWatch, openWatchedStore } from "../store/clock-watch.ts";
 import { type Clock, systemClock, type TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
@@ -82,7 +82,7 @@ export async function startRelay(options: {
       { url: identity.x5u },
       "identity: http.listen is not set; the public key must be published there by others",
     );
-  const store = await openStore(config);
+  const { store, clockWatch } = await openWatchedStore(config, { clock, log });
   const shared = config.bus !== undefined; // others may bill from it
   const bus = await openBus({ settings: config.bus, clock, log });
   const path = join(config.data, "journal");
@@ -153,6 +153,7 @@ export async function startRelay(options: {
   });
   heartbeat.start(core.timelines.first);
   core.timelines.watch();
+  clockWatch.watch();
   transactions.attach(new Router(core));
   transport.attach(transactions);
   const health = new HealthChecks(core);
@@ -161,6 +162,7 @@ export async function startRelay(options: {
     await Promise.allSettled(onClosing.map((fn) => fn()));
     health.stop();
     core.timelines.close();
+    clockWatch.close();
     directory.close();
     heartbeat.stop();
     await transport.close();
@@ -186,7 +188,7 @@ export async function startRelay(options: {
     addresses: transport.listening,
     counters: core.counters,
     identity,
-    metrics: () => metricsOf({ core, signInLog, transport, transactions, journal, billing }),
+    metrics: () => metricsOf({ core, signInLog, transport, transactions, journal, billing, clockWatch }),
     lockOuts: () => core.authenticator.lockOuts?.() ?? [],
     liftLockOuts: (which) => {
       const { source } = which;
@@ -285,8 +287,10 @@ function metricsOf(parts: {
   transactions: Transactions;
   journal: Journal;
   billing: Billing | undefined;
+  clockWatch: ClockWatch;
 }): Metrics {
   const { core, signInLog, transport, transactions, journal, billing } = parts;
+  const { differenceMs } = parts.clockWatch;
   const { connections, ...transported } = transport.stats;
   const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
   const named = (prefix: string, values: object): [string, number][] =>
@@ -317,6 +321,7 @@ function metricsOf(parts: {
       byesUnanswered: core.byesUnanswered.size,
       appServersResting: core.directory.resting,
       draining: core.draining ? 1 : 0,
+      ...(differenceMs !== undefined && { storeClockDifferenceMs: differenceMs }),
     },
   };
 }

@@ -48,6 +48,11 @@ export async function openMongoStore(
     tariffs: registry<Tariff>("tariffs"),
     appServerKeys: registry<AppServerKey>("appServerKeys"),
     directoryVersion: () => version.read(),
+    async serverTime() {
+      const admin = db.admin();
+      const said = await admin.command({ hello: 1 }).catch(() => admin.command({ isMaster: 1 })); // the name before 4.4.2
+      return (said.localTime as Date).getTime();
+    },
     billing,
     credit,
     async close() {

@@ -18,6 +18,7 @@ const mongoObject = z
       .refine(({ cert, key }) => (cert === undefined) === (key === undefined), "cert and key together, or neither")
       .exactOptional(),
     timeoutS: z.number().min(0.1).max(60).default(5),
+    maxClockDifferenceS: z.number().min(1).max(86_400).exactOptional(),
   })
   .refine(({ user, passwordFile }) => user !== undefined || passwordFile === undefined, {
     path: ["passwordFile"],

@@ -26,6 +26,8 @@ export interface Store {
   readonly appServerKeys: Registry<AppServerKey>;
   /** Grows with every change of the registries, by whichever process: caches compare it. */
   directoryVersion(): Promise<number>;
+  /** The time of day by the server that all nodes share, milliseconds since 1970; missing: the store is on this machine. */
+  serverTime?(): Promise<number>;
   readonly billing: BillingStore;
   /** Prepaid balances; an adapter without them serves postpaid users only. */
   readonly credit?: CreditStore;

@@ -6,6 +6,9 @@ const STEP_MS = 500;
 const SAME_MOMENT_MS = 50;
 const LOOK_EVERY_MS = 1_000;
 
+/** For the log of whoever hears of a step. */
+export const CLOCK_WAS_SET = "the wall clock was set, or the machine slept: nothing that is measured follows it";
+
 /**
  * Time of day that nobody can set: the wall clock was read once, and from then on what has passed is counted. What belongs together is on
  * one timeline, so that its times are in their order and its durations are what really passed, whatever becomes of the wall clock.

@@ -289,7 +289,7 @@ describe("a mistake in a configuration names line, column, what was expected and
       [
         '3:17 store.passwordFile: expected user beside it; found "pw"',
         "4:8 store.tls: expected cert and key together, or neither; found a section of keys and values",
-        "5:3 store.database: unknown key; known here: url, user, passwordFile, tls, timeoutS",
+        "5:3 store.database: unknown key; known here: url, user, passwordFile, tls, timeoutS, maxClockDifferenceS",
       ],
     ],
     [

@@ -12,6 +12,7 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
     let changes = 0;
     let moves = 0;
     let exhausted = 0;
+    let steps = 0;
     for (let seed = 1; seed <= SEEDS; seed++) {
       const outcome = await play(seed);
       expect(outcome.faults, `seed ${seed}; to see it: npm run simulate -- --seed ${seed}`).toEqual([]);
@@ -20,6 +21,7 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
       changes += outcome.changes;
       moves += outcome.moves;
       exhausted += outcome.exhausted;
+      steps += outcome.steps;
     }
     // That the stories have something in them.
     expect(sessions).toBeGreaterThan(SEEDS / 2);
@@ -27,6 +29,14 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
     expect(changes).toBeGreaterThan(SEEDS / 20);
     expect(moves).toBeGreaterThan(SEEDS / 20);
     expect(exhausted).toBeGreaterThan(SEEDS / 20);
+    expect(steps).toBeGreaterThan(SEEDS);
+  });
+
+  it("charge the same where nobody sets the wall clock", { timeout: 120_000 }, async () => {
+    for (let seed = 1; seed <= SEEDS; seed += 2) {
+      const [set, unset] = [await play(seed), await play(seed, { steps: false })];
+      expect(set.charged, `seed ${seed}`).toEqual(unset.charged);
+    }
   });
 
   it("play the same story again for the same seed", async () => {

@@ -21,18 +21,24 @@ export interface Outcome {
   /** Prepaid: sessions that the balance was used up in, and requests that it did not cover. */
   readonly exhausted: number;
   readonly events: number;
+  /** What of the events somebody pays for, in their order, without the time of day: it is the same however the wall clock was set. */
+  readonly charged: readonly string[];
+  /** Times that the wall clock was set. */
+  readonly steps: number;
   /** Every datagram, where it was asked for. */
   readonly trace: readonly string[];
 }
 
 const RELAY = "192.0.2.1";
 const CLIENT = "192.0.2.50";
+const MINUTE_MS = 60_000;
 
 /**
  * Plays one seed: a client, a relay and up to five app servers over a network that loses, doubles, delays and reorders, some of them
- * crash, and in the end everybody goes home. Then nothing may be left, and what was charged must be what was promised.
+ * crash, somebody sets the wall clock, and in the end everybody goes home. Then nothing may be left, and what was charged must be what was
+ * promised. `steps: false`: nobody sets the wall clock.
  */
-export async function play(seed: number, options: { trace?: boolean } = {}): Promise<Outcome> {
+export async function play(seed: number, options: { trace?: boolean; steps?: boolean } = {}): Promise<Outcome> {
   const chance = new Chance(seed);
   const clock = new TestClock();
   const random = randomFrom(chance);
@@ -62,6 +68,7 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
   const client = new ClientAgent(around, network.host(CLIENT));
   for (let i = chance.between(1, 4); i > 0; i--) clock.setTimeout(() => client.play(), chance.between(0, 20_000));
   plotCrashes(around, client, servers);
+  const steps = options.steps === false ? 0 : plotSteps(clock, seed);
   const diskFull = chance.percent(15);
   if (diskFull) {
     const at = chance.between(1_000, CALM_MS);
@@ -105,7 +112,10 @@ export async function play(seed: number, options: { trace?: boolean } = {}): Pro
   const [sessions, charges] = [count("session.started"), count("charge.made")];
   const [changes, moves] = [count("session.changed"), count("session.moved")];
   const exhausted = l.core.counters.creditExhausted + l.core.counters.creditRefused;
-  return { seed, faults, sessions, charges, changes, moves, exhausted, events: l.events.length, trace: network.trace };
+  const { length: events } = l.events;
+  const { trace } = network;
+  const charged = l.events.flatMap(accountEvents).map(payable);
+  return { seed, faults, sessions, charges, changes, moves, exhausted, events, charged, steps, trace };
 }
 
 /** On top of the prices, in them, both, and none. */
@@ -163,6 +173,27 @@ function plotCrashes(
     if (chance.percent(50)) clock.setTimeout(() => server.restart(), at + chance.between(100, 30_000));
   }
 }
+
+/** Sets the wall clock now and then, by a second or by days, forward and back; by chance of its own, so that the story is the same without. */
+function plotSteps(clock: TestClock, seed: number): number {
+  const chance = new Chance(-seed);
+  const steps = chance.between(0, 6);
+  for (let i = 0; i < steps; i++) {
+    const byMs = chance.of([1_000, MINUTE_MS, 60 * MINUTE_MS, 48 * 60 * MINUTE_MS]) * (1 + chance.next());
+    const by = Math.round(chance.of([-1, 1]) * byMs);
+    clock.setTimeout(() => clock.setWall(by), chance.between(0, HOME_MS));
+  }
+  return steps;
+}
+
+const payable = (event: ReturnType<typeof accountEvents>[number]): string =>
+  [
+    event.type,
+    event.session.service,
+    event.session.appServer,
+    ...("durationMs" in event ? [event.durationMs, event.endedBy] : []),
+    ...("charge" in event ? [event.charge.id] : []),
+  ].join(" ");
 
 /** Lets time pass timer by timer, and between two of them the promises have their turn. */
 async function run(clock: TestClock, ms: number): Promise<void> {

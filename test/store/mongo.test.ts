@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { MongoClient } from "mongodb";
-import { afterAll, beforeAll, it } from "vitest";
+import { afterAll, beforeAll, expect, it } from "vitest";
 import { openMongoStore } from "../../src/store/mongo.ts";
 import type { StoreAdapter } from "../contract/adapters.ts";
 import { creditContract } from "../contract/credit.contract.ts";
@@ -33,6 +33,12 @@ function withServer(kind: string): void {
       };
     },
   };
+  it("tells the time of its server, which a node's clock is held against", async () => {
+    const store = await openMongoStore({ url: server.url("tollgate_test_time"), timeoutS: 5 });
+    expect(Math.abs((await store.serverTime!()) - Date.now())).toBeLessThan(10_000); // on this machine
+    await store.close();
+  });
+
   storeContract(adapter);
   creditContract(adapter);
 }
