@@ -7,6 +7,7 @@ import type { Account, BillingStore, DeadLetter } from "./billing-store.ts";
 import type { CreditStore } from "./credit-store.ts";
 import type { ChargingEvent } from "./events.ts";
 import { BusyError, type Fault, plainFault } from "./faults.ts";
+import { HoldWatch } from "./hold-watch.ts";
 import { Isolation } from "./isolation.ts";
 import { besides, bounded, letterFor, readied } from "./readied.ts";
 import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
@@ -96,6 +97,7 @@ class BillingWorker {
   private readonly options: BillOptions & Partial<BillingOptions>;
   private readonly store: BillingStore;
   private readonly isolation: Isolation<Whole>;
+  private readonly holds: HoldWatch | undefined;
   private timer: TimerHandle | undefined;
   private sweeping: Promise<void> | undefined;
   private stopped = false;
@@ -112,6 +114,9 @@ class BillingWorker {
       putAside: ({ event }, error) => this.putAside([this.letter(event, `it cannot be billed: ${messageOf(error)}`)]),
       log: options.log,
     });
+    const { clock, log } = options;
+    const { credit } = options.store;
+    this.holds = credit && new HoldWatch({ credit, clock, log });
   }
 
   /** Resolves when all that these events mean is in the store, or with the dead letters. */
@@ -205,7 +210,7 @@ class BillingWorker {
       if (accounts.length > 0) await this.store.write({ accounts, entries: [] });
       if (due.length < SWEEP_ACCOUNTS || accounts.length === 0 || this.stopped) break;
     }
-    await this.sweepCredit();
+    await this.holds?.sweep(() => this.stopped);
   }
 
   /** None where it cannot be read: the others are closed. */
@@ -215,15 +220,6 @@ class BillingWorker {
     } catch (err) {
       this.options.log.error({ err, session: account.context?.session }, "billing: an account cannot be closed");
       return [];
-    }
-  }
-
-  /** Holds of relays that are dead come back. */
-  private async sweepCredit(): Promise<void> {
-    const { store, clock, log } = this.options;
-    for (let swept = SWEEP_ACCOUNTS; store.credit && swept === SWEEP_ACCOUNTS && !this.stopped; ) {
-      swept = await store.credit.sweep(clock.wall(), SWEEP_ACCOUNTS);
-      if (swept > 0) log.info({ balances: swept }, "billing: holds that nobody renewed are given back");
     }
   }
 

@@ -1,6 +1,7 @@
 import { err, ok, type Result } from "../support/result.ts";
 import { monthOf } from "./billing-store.ts";
 import {
+  AHEAD_MS,
   type CreditAccount,
   type Hold,
   type LedgerEntry,
@@ -45,8 +46,13 @@ export function reserveIn(
   const taken = wanted <= Math.max(0, available) ? wanted : available;
   if (taken < least || (taken <= 0 && wanted > 0)) return refused("credit");
   const held = before + taken;
-  const { used, until } = request;
-  const raised: Hold = { amount: held, used: Math.max(used, hold?.used ?? 0), until };
+  const { used, until, leaseMs } = request;
+  const raised: Hold = {
+    amount: held,
+    used: Math.max(used, hold?.used ?? 0),
+    until,
+    ...(leaseMs !== undefined && { leaseMs }),
+  };
   return ok({
     account: { ...account, available: available - taken, holds: { ...holds, [request.hold]: raised } },
     held,
@@ -84,21 +90,30 @@ export function postIn(account: CreditAccount, entry: LedgerEntry): Step {
 export const isSameEntry = (a: LedgerEntry, b: LedgerEntry): boolean =>
   a.kind === b.kind && a.amount === b.amount && a.currency === b.currency;
 
-/** Ends holds whose time is over; see `CreditStore.sweep`. */
-export function sweepIn(account: CreditAccount, now: number): Step | undefined {
+/** Whether that `until` says that nobody may renew the hold any more; see `CreditStore.overdue`. */
+export const isOverdue = (until: number, now: number): boolean => until <= now || until > now + AHEAD_MS;
+
+/** Those of an account's holds of which it does. */
+export function overdueHolds({ holds }: CreditAccount, now: number): Record<string, Hold> {
+  return Object.fromEntries(Object.entries(holds).filter(([, { until }]) => until !== null && isOverdue(until, now)));
+}
+
+/** Ends holds that are as they were seen; see `CreditStore.release`. */
+export function releaseIn(account: CreditAccount, seen: Readonly<Record<string, Hold>>): Step | undefined {
   let { available } = account;
   const holds: Record<string, Hold> = {};
   let changed = false;
   for (const [key, hold] of Object.entries(account.holds)) {
-    if (hold.until === null || hold.until > now) {
+    const { amount, used, until, leaseMs, ...rest } = hold;
+    const before = seen[key];
+    if (until === null || before?.until !== until || before.amount !== amount || before.used !== used) {
       holds[key] = hold;
       continue;
     }
     changed = true;
-    const { amount, used } = hold;
     const kept = Math.min(amount, used);
     available += amount - kept;
-    if (kept > 0) holds[key] = { ...hold, amount: kept, until: null };
+    if (kept > 0) holds[key] = { ...rest, amount: kept, used, until: null };
   }
   return changed ? { account: { ...account, available, holds }, entries: [] } : undefined;
 }

@@ -31,9 +31,16 @@ export interface Hold {
   readonly amount: Micros;
   /** What the session had used for certain when the relay last said so. */
   readonly used: Micros;
-  /** Stands until then, milliseconds since 1970, unless it is renewed; null: until the end of the session is billed. */
+  /** Stands until then, by the wall clock of its relay, unless it is renewed; null: until the end of the session is billed. */
   readonly until: number | null;
+  /** Its relay renews it within this time as long as it lives; missing: `LEASE_MS`. */
+  readonly leaseMs?: number;
 }
+
+/** How long a hold stands that does not say. */
+export const LEASE_MS = 120_000;
+/** Nobody holds anything for so long without renewing it, unless by a clock that was wrong, or is now. */
+export const AHEAD_MS = 600_000;
 
 export interface CreditAccount {
   readonly user: string;
@@ -76,6 +83,7 @@ export interface ReserveRequest {
   readonly atLeast: Micros;
   readonly used: Micros;
   readonly until: number;
+  readonly leaseMs?: number;
 }
 
 export interface Refusal {
@@ -116,10 +124,18 @@ export interface CreditStore {
    */
   settle(settlement: Settlement): Promise<void>;
   /**
-   * Gives back what holds of relays that are dead keep (their `until` is past): all but what their sessions had used for certain, which waits for
-   * the session's end to be billed. At most `limit` accounts; returns how many there were.
+   * Accounts with holds whose relays may be dead, `limit` at most: `until` is not after `now`, soonest first, or so far ahead that somebody's
+   * clock must have been set (`AHEAD_MS`).
    */
-  sweep(now: number, limit: number): Promise<number>;
+  overdue(
+    now: number,
+    page: { readonly after?: string | undefined; readonly limit: number },
+  ): Promise<{ readonly accounts: CreditAccount[]; readonly next?: string }>;
+  /**
+   * Gives back what those of the holds keep that are still as they were seen: all but what their sessions had used for certain, which waits for
+   * the session's end to be billed. False where none was.
+   */
+  release(user: string, seen: Readonly<Record<string, Hold>>): Promise<boolean>;
   /** Moves a balance, once for each id. `different`: the id was used with another amount. */
   post(entry: LedgerEntry): Promise<PostResult>;
   /** A user's ledger by time, from `from` and before `to` (milliseconds since 1970). */

@@ -253,10 +253,10 @@ export class Credit {
     const { user, key, currency } = this.terms;
     const used =
       this.startedAt === undefined ? 0 : Math.min(this.cost(this.elapsedMs, NONE, charged), Math.max(to, held));
-    const leaseMs = (settings.intervalS + settings.graceS) * 1000;
+    const leaseMs = Math.round((settings.intervalS + settings.graceS) * 1000);
     const until = core.clock.wall() + leaseMs;
     this.heldUntil = this.date + leaseMs;
-    const request = { user, hold: key, currency, from: held, to: Math.max(to, held), atLeast, used, until };
+    const request = { user, hold: key, currency, from: held, to: Math.max(to, held), atLeast, used, until, leaseMs };
     if (!core.credit) return { ok: false, why: "unknown" };
     const answer = core.credit.reserve(request).then(
       (result): Outcome => {

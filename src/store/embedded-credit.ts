@@ -4,24 +4,27 @@ import {
   firstUntil,
   isSameEntry,
   postIn,
+  releaseIn,
   reserveIn,
   type Step,
   settleIn,
-  sweepIn,
 } from "../charging/credit-account.ts";
-import type {
-  CreditAccount,
-  CreditStore,
-  LedgerEntry,
-  Micros,
-  PostResult,
-  Refusal,
-  ReserveRequest,
-  Settlement,
+import {
+  AHEAD_MS,
+  type CreditAccount,
+  type CreditStore,
+  type Hold,
+  type LedgerEntry,
+  type Micros,
+  type PostResult,
+  type Refusal,
+  type ReserveRequest,
+  type Settlement,
 } from "../charging/credit-store.ts";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import type { Result } from "../support/result.ts";
 
+type DueKey = [until: number, user: string];
 type LedgerKey = [user: string, at: number, id: string];
 
 /** After every string and number in lmdb's order of keys. */
@@ -33,7 +36,7 @@ export class EmbeddedCredit implements CreditStore {
   private readonly disk: LmdbDisk;
   private readonly accountsDb: Database<CreditAccount, string>;
   /** Accounts by when the first of their holds is over: [until, user]. */
-  private readonly dueDb: Database<true, [number, string]>;
+  private readonly dueDb: Database<true, DueKey>;
   private readonly ledgerDb: Database<LedgerEntry, LedgerKey>;
   /** Where an entry lies, by user and id. */
   private readonly idsDb: Database<LedgerKey, [user: string, id: string]>;
@@ -91,17 +94,35 @@ export class EmbeddedCredit implements CreditStore {
     return found;
   }
 
-  sweep(now: number, limit: number): Promise<number> {
+  async overdue(
+    now: number,
+    { after, limit }: Parameters<CreditStore["overdue"]>[1],
+  ): ReturnType<CreditStore["overdue"]> {
     this.root.resetReadTxn();
-    const due = Array.from(this.dueDb.getRange({ limit }), ({ key }) => key).filter(([until]) => until <= now);
-    if (due.length === 0) return Promise.resolve(0);
+    const from: DueKey = after === undefined ? [0, ""] : JSON.parse(after);
+    const keys = this.dueKeys(from, limit, [now, LAST]);
+    const ahead = now + AHEAD_MS;
+    if (keys.length < limit) keys.push(...this.dueKeys(from[0] > ahead ? from : [ahead, LAST], limit - keys.length));
+    const accounts = keys.flatMap(([, user]) => this.accountsDb.get(user) ?? []);
+    return keys.length === limit ? { accounts, next: JSON.stringify(keys.at(-1)) } : { accounts };
+  }
+
+  private dueKeys(after: unknown, limit: number, end?: unknown): DueKey[] {
+    const range = {
+      start: after as DueKey,
+      exclusiveStart: true,
+      limit,
+      ...(end !== undefined && { end: end as DueKey }),
+    };
+    return Array.from(this.dueDb.getRange(range), ({ key }) => key);
+  }
+
+  release(user: string, seen: Readonly<Record<string, Hold>>): Promise<boolean> {
     return this.transaction(() => {
-      for (const [, user] of due) {
-        const account = this.accountsDb.get(user);
-        const step = account && sweepIn(account, now);
-        if (step) this.write(account, step);
-      }
-      return due.length;
+      const account = this.accountsDb.get(user);
+      const step = account && releaseIn(account, seen);
+      if (step) this.write(account, step);
+      return step !== undefined;
     });
   }
 

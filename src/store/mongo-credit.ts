@@ -1,24 +1,25 @@
-import type { Collection, Db } from "mongodb";
+import type { Collection, Db, Filter } from "mongodb";
 import {
   type Debited,
   firstUntil,
   isSameEntry,
   postIn,
+  releaseIn,
   reserveIn,
   type Step,
   settleIn,
-  sweepIn,
 } from "../charging/credit-account.ts";
-import type {
-  CreditAccount,
-  CreditStore,
-  Hold,
-  LedgerEntry,
-  Micros,
-  PostResult,
-  Refusal,
-  ReserveRequest,
-  Settlement,
+import {
+  AHEAD_MS,
+  type CreditAccount,
+  type CreditStore,
+  type Hold,
+  type LedgerEntry,
+  type Micros,
+  type PostResult,
+  type Refusal,
+  type ReserveRequest,
+  type Settlement,
 } from "../charging/credit-store.ts";
 import { BusyError } from "../charging/faults.ts";
 import { err, ok, type Result } from "../support/result.ts";
@@ -98,12 +99,25 @@ export class MongoCredit implements CreditStore {
     return this.entries.find({ _id: ids }, { projection: { amount: 1, at: 1 } }).toArray();
   }
 
-  async sweep(now: number, limit: number): Promise<number> {
-    const due = this.accounts.find({ until: { $lte: now } }, { sort: { until: 1 }, limit, projection: { _id: 1 } });
-    const users = (await due.toArray()).map(({ _id }) => _id);
-    for (const user of users)
-      await this.change(user, (account) => ({ result: undefined, step: account && sweepIn(account, now) }));
-    return users.length;
+  async overdue(
+    now: number,
+    { after, limit }: Parameters<CreditStore["overdue"]>[1],
+  ): ReturnType<CreditStore["overdue"]> {
+    const [until, user] = after === undefined ? [] : (JSON.parse(after) as [number, string]);
+    const due: Filter<StoredCredit> = { $or: [{ until: { $lte: now } }, { until: { $gt: now + AHEAD_MS } }] };
+    const next: Filter<StoredCredit> = { $or: [{ until: { $gt: until! } }, { until: until!, _id: { $gt: user! } }] };
+    const query = after === undefined ? due : { $and: [due, next] };
+    const found = await this.accounts.find(query, { sort: { until: 1, _id: 1 }, limit }).toArray();
+    const accounts = found.map(toAccount);
+    const last = found.at(-1);
+    return last && found.length === limit ? { accounts, next: JSON.stringify([last.until, last._id]) } : { accounts };
+  }
+
+  release(user: string, seen: Readonly<Record<string, Hold>>): Promise<boolean> {
+    return this.change<boolean>(user, (account) => {
+      const step = account && releaseIn(account, seen);
+      return { result: step !== undefined, step };
+    });
   }
 
   post(entry: LedgerEntry): Promise<PostResult> {

@@ -1,7 +1,16 @@
-import { isSameEntry, postIn, reserveIn, type Step, settleIn, sweepIn } from "../../src/charging/credit-account.ts";
+import {
+  isSameEntry,
+  overdueHolds,
+  postIn,
+  releaseIn,
+  reserveIn,
+  type Step,
+  settleIn,
+} from "../../src/charging/credit-account.ts";
 import {
   type CreditAccount,
   type CreditStore,
+  type Hold,
   type LedgerEntry,
   micros,
   type ReserveRequest,
@@ -54,14 +63,16 @@ export class MemoryCredit implements CreditStore {
     );
   }
 
-  async sweep(now: number) {
-    let swept = 0;
-    for (const account of this.accounts.values()) {
-      const step = sweepIn(account, now);
-      if (step) swept++;
-      this.write(step);
-    }
-    return swept;
+  async overdue(now: number) {
+    const accounts = [...this.accounts.values()];
+    return { accounts: accounts.filter((account) => Object.keys(overdueHolds(account, now)).length > 0) };
+  }
+
+  async release(user: string, seen: Readonly<Record<string, Hold>>) {
+    const account = this.accounts.get(user);
+    const step = account && releaseIn(account, seen);
+    this.write(step);
+    return step !== undefined;
   }
 
   async post(entry: LedgerEntry) {

@@ -1,6 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { overdueHolds } from "../../src/charging/credit-account.ts";
 import {
   balanceOf,
+  type CreditAccount,
   type CreditStore,
   type LedgerEntry,
   type ReserveRequest,
@@ -297,14 +299,25 @@ export function creditContract(adapter: StoreAdapter): void {
     });
 
     describe("are swept", () => {
+      /** As by a billing worker that has seen for long enough that nobody renews them. */
+      async function sweep(now: number): Promise<number> {
+        let swept = 0;
+        for (let after: string | undefined, more = true; more; more = after !== undefined) {
+          const page = await credit.overdue(now, { after, limit: 2 });
+          for (const one of page.accounts) if (await credit.release(one.user, overdueHolds(one, now))) swept++;
+          after = page.next;
+        }
+        return swept;
+      }
+
       it("of the holds of dead relays, but for what was used; that waits for the end to be billed", async () => {
         await having(10);
         await credit.reserve(hold(1, { hold: "ringing" }));
         await credit.reserve(hold(1));
         await credit.reserve(hold(3, { from: UNIT, used: 2 * UNIT }));
         await credit.reserve(hold(1, { hold: "alive", until: JANUARY + 120_000 }));
-        expect(await credit.sweep(JANUARY + 59_999, 10)).toBe(0);
-        expect(await credit.sweep(JANUARY + 60_000, 10)).toBe(1);
+        expect(await sweep(JANUARY + 59_999)).toBe(0);
+        expect(await sweep(JANUARY + 60_000)).toBe(1);
         expect(
           Object.entries((await account()).holds)
             .map(([key, { amount }]) => [key, amount / UNIT])
@@ -314,7 +327,7 @@ export function creditContract(adapter: StoreAdapter): void {
           ["h1", 2],
         ]);
         expect(await available()).toBe(7);
-        expect(await credit.sweep(JANUARY + 60_000, 10)).toBe(0);
+        expect(await sweep(JANUARY + 60_000)).toBe(0);
         await credit.settle(cost(2.5));
         expect(await available()).toBe(6.5);
         await adds();
@@ -323,7 +336,7 @@ export function creditContract(adapter: StoreAdapter): void {
       it("and settled from the ledger when the end of a swept session is found after all", async () => {
         await having(10);
         await credit.reserve(hold(1));
-        await credit.sweep(JANUARY + 60_000, 10);
+        await sweep(JANUARY + 60_000);
         expect(await available()).toBe(10);
         await credit.settle(cost(0.5));
         await credit.settle(cost(0.5));
@@ -335,10 +348,48 @@ export function creditContract(adapter: StoreAdapter): void {
         for (const user of ["a", "b", "c"]) await having(1, user);
         for (const [i, user] of ["c", "a", "b"].entries())
           await credit.reserve(hold(1, { user, until: JANUARY + i * 1000 }));
-        expect(await credit.sweep(JANUARY + 5000, 2)).toBe(2);
-        expect((await credit.account("b"))?.available).toBe(0);
-        expect(await credit.sweep(JANUARY + 5000, 2)).toBe(1);
+        const users = ({ accounts }: { accounts: readonly CreditAccount[] }) => accounts.map(({ user }) => user);
+        const first = await credit.overdue(JANUARY + 5000, { limit: 2 });
+        expect(users(first)).toEqual(["c", "a"]);
+        const second = await credit.overdue(JANUARY + 5000, { after: first.next, limit: 2 });
+        expect([users(second), second.next]).toEqual([["b"], undefined]);
+        expect(users(await credit.overdue(JANUARY + 999, { limit: 2 }))).toEqual(["c"]);
+        expect(await sweep(JANUARY + 5000)).toBe(3);
         expect((await credit.account("b"))?.available).toBe(UNIT);
+      });
+
+      it("also where they would stand for longer than anybody asks for: some clock was wrong", async () => {
+        for (const user of ["a", "b", "c", "d"]) await having(1, user);
+        for (const [user, byMs] of Object.entries({ a: -1, b: 600_000, c: 600_001, d: 86_400_000 }))
+          await credit.reserve(hold(1, { user, until: JANUARY + byMs }));
+        const found: string[] = [];
+        for (let after: string | undefined, more = true; more; more = after !== undefined) {
+          const page = await credit.overdue(JANUARY, { after, limit: 1 });
+          found.push(...page.accounts.map(({ user }) => user));
+          after = page.next;
+        }
+        expect(found).toEqual(["a", "c", "d"]);
+      });
+
+      it("not where they were renewed, raised or settled since they were seen", async () => {
+        await having(10);
+        for (const key of ["renewed", "raised", "settled", "dead"]) await credit.reserve(hold(1, { hold: key }));
+        const seen = overdueHolds(await account(), JANUARY + 60_000);
+        await credit.reserve(hold(1, { hold: "renewed", from: UNIT, until: JANUARY + 60_001 }));
+        await credit.reserve(hold(2, { hold: "raised", from: UNIT }));
+        await credit.settle({ ...cost(0), hold: "settled" });
+        expect(await credit.release("alice", seen)).toBe(true);
+        expect(Object.keys((await account()).holds).sort()).toEqual(["raised", "renewed"]);
+        expect([await credit.release("alice", seen), await credit.release("nobody", seen)]).toEqual([false, false]);
+        expect(await available()).toBe(7);
+      });
+
+      it("with how long their relay may go without renewing them", async () => {
+        await having(10);
+        await credit.reserve(hold(1, { leaseMs: 90_000 }));
+        expect((await account()).holds.h1).toEqual({ amount: UNIT, used: 0, until: JANUARY + 60_000, leaseMs: 90_000 });
+        const [overdue] = (await credit.overdue(JANUARY + 60_000, { limit: 1 })).accounts;
+        expect(overdue).toEqual(await account());
       });
     });
 

@@ -87,7 +87,7 @@ describe("a prepaid user", () => {
     const at = l.server("a").request("INVITE");
     l.server("a").answer(at, 180);
     await pass(l, 500_000, 1000);
-    expect(await l.credit.sweep(l.clock.wall())).toBe(0);
+    expect((await l.credit.overdue(l.clock.wall())).accounts).toEqual([]);
     expect(l.credit.held()).toEqual([0.6]);
     l.client.inbox.length = 0;
   });
@@ -127,7 +127,7 @@ describe("a prepaid user", () => {
     l.server("a").response(200);
     expect(l.credit.held()).toEqual([4]);
     await pass(l, 300_000, 1000);
-    expect(await l.credit.sweep(l.clock.wall())).toBe(0);
+    expect((await l.credit.overdue(l.clock.wall())).accounts).toEqual([]);
   });
 
   describe("who has used up the money", () => {

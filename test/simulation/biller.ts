@@ -1,6 +1,7 @@
 import { makeBill } from "../../src/charging/bill.ts";
 import { billEvent } from "../../src/charging/billing.ts";
 import { micros } from "../../src/charging/credit-store.ts";
+import { HoldWatch } from "../../src/charging/hold-watch.ts";
 import { money } from "../../src/charging/money.ts";
 import type { Lab } from "../relay/harness.ts";
 
@@ -16,9 +17,11 @@ export class Biller {
   private billed = 0;
   private busy = false;
   private over = false;
+  private readonly holds: HoldWatch;
 
   constructor(lab: Lab) {
     this.lab = lab;
+    this.holds = new HoldWatch({ credit: lab.credit, clock: lab.clock, log: lab.core.log });
     this.later();
   }
 
@@ -37,7 +40,7 @@ export class Biller {
     this.busy = true;
     while (this.billed < events.length)
       await billEvent({ store: { billing, credit }, clock, log: core.log }, events[this.billed++]!);
-    await credit.sweep(clock.wall());
+    await this.holds.sweep();
     this.busy = false;
   }
 
