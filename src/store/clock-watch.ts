@@ -90,7 +90,7 @@ export async function openWatchedStore(
   config: Pick<Config, "data" | "store">,
   { clock, log }: Pick<ClockWatchOptions, "clock" | "log">,
 ): Promise<{ readonly store: Store; readonly clockWatch: ClockWatch }> {
-  const store = await openStore(config);
+  const store = await openStore(config, log);
   const clockWatch = new ClockWatch({ store, clock, log, mostS: config.store?.maxClockDifferenceS ?? MOST_S });
   try {
     await clockWatch.check();

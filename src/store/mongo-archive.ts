@@ -2,6 +2,7 @@ import type { Collection, Db } from "mongodb";
 import type { ArchivedEvent, EventGroup, EventPage, PageQuery } from "../charging/billing-store.ts";
 import type { Clock } from "../support/clock.ts";
 import { PAGE_CHARS, piecesOf } from "./archive-pieces.ts";
+import type { ReadScope, Scope } from "./mongo-sessions.ts";
 
 interface StoredEvents {
   /** Month, time of writing, number: by it they lie in the order in which they were written. */
@@ -30,13 +31,13 @@ export class MongoArchive {
   }
 
   /** Keeps all but the events with those ids. */
-  async keep(groups: readonly EventGroup[], known: ReadonlySet<string>): Promise<void> {
+  async keep(groups: readonly EventGroup[], known: ReadonlySet<string>, scope: Scope): Promise<void> {
     const documents: StoredEvents[] = [];
     for (const { month, events } of groups) {
       const fresh = known.size === 0 ? events : events.filter(({ id }) => !known.has(id));
       for (const piece of piecesOf(fresh)) documents.push({ _id: this.nextId(month), events: piece });
     }
-    if (documents.length > 0) await this.groups.insertMany(documents);
+    if (documents.length > 0) await this.groups.insertMany(documents, { ...scope });
   }
 
   private nextId(month: string): string {
@@ -45,9 +46,10 @@ export class MongoArchive {
     return `${month} ${at} ${number} ${this.writer}`;
   }
 
-  async read(month: string, { after, limit }: PageQuery): Promise<EventPage> {
+  async read(month: string, { after, limit }: PageQuery, read: ReadScope): Promise<EventPage> {
     const ids = after === undefined ? { $gte: `${month} ` } : { $gt: after };
-    const found = this.groups.find({ _id: { ...ids, $lt: `${month}!` } }, { sort: { _id: 1 }, batchSize: 10 });
+    const options = { ...read, sort: { _id: 1 }, batchSize: 10 } as const;
+    const found = this.groups.find({ _id: { ...ids, $lt: `${month}!` } }, options);
     const events: ArchivedEvent[] = [];
     let chars = 0;
     for await (const group of found) {

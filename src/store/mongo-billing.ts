@@ -18,7 +18,8 @@ import type { Clock } from "../support/clock.ts";
 import { MongoArchive } from "./mongo-archive.ts";
 import { mongoFault } from "./mongo-faults.ts";
 import { ensureIndexes } from "./mongo-indexes.ts";
-import { MongoTotals, type StoredEntry, totalsKey } from "./mongo-totals.ts";
+import { NO_SESSIONS, type ReadScope, type Sessions } from "./mongo-sessions.ts";
+import { MongoTotals, type StoredEntry, type StoredTotals, totalsKey } from "./mongo-totals.ts";
 import { insertNew, type Revised, replaceRevised } from "./mongo-writes.ts";
 
 /** An account as it lies in MongoDB. The context is JSON text: nobody asks for parts of it, and text is written fastest. */
@@ -44,13 +45,21 @@ export class MongoBilling implements BillingStore {
   private readonly userSums: MongoTotals;
   private readonly serverSums: MongoTotals;
 
-  constructor(db: Db, { clock, random }: { readonly clock: Clock; readonly random: () => number }) {
+  private readonly sessions: Sessions;
+
+  constructor(
+    db: Db,
+    { clock, random }: { readonly clock: Clock; readonly random: () => number },
+    sessions: Sessions = NO_SESSIONS,
+  ) {
+    this.sessions = sessions;
     this.stored = db.collection("accounts");
     this.lines = db.collection("entries");
     this.letters = db.collection("deadLetters");
     this.archive = new MongoArchive(db, clock, random);
-    this.userSums = new MongoTotals(this.lines, db.collection("userTotals"), "uncountedUser", random);
-    this.serverSums = new MongoTotals(this.lines, db.collection("serverTotals"), "uncountedServer", random);
+    this.userSums = new MongoTotals(this.lines, db.collection("userTotals"), "uncountedUser", random, sessions);
+    const serverTotals = db.collection<StoredTotals>("serverTotals");
+    this.serverSums = new MongoTotals(this.lines, serverTotals, "uncountedServer", random, sessions);
   }
 
   /** Makes the indexes that are missing. */
@@ -68,35 +77,43 @@ export class MongoBilling implements BillingStore {
 
   async accounts(sessions: readonly string[]): Promise<(Account | undefined)[]> {
     if (sessions.length === 0) return [];
-    const found = this.stored.find({ _id: { $in: sessions } }, { batchSize: sessions.length + 1 });
+    const filter = { _id: { $in: sessions } };
+    const found = await this.sessions.run((read) =>
+      this.stored.find(filter, { ...read, batchSize: sessions.length + 1 }).toArray(),
+    );
     const byId = new Map<string, Account>();
-    for (const account of await found.toArray()) byId.set(account._id, toAccount(account));
+    for (const account of found) byId.set(account._id, toAccount(account));
     return sessions.map((session) => byId.get(session));
   }
 
   async findAccounts({ state, dueBy, limit }: AccountQuery): Promise<Account[]> {
     if (limit <= 0) return [];
     const due = state === "chargeable" && dueBy !== undefined ? { dueAt: { $lte: dueBy } } : {};
-    const found = this.stored.find({ live: state, ...due }, { sort: { dueAt: 1 }, limit });
-    return (await found.toArray()).map(toAccount);
+    const found = await this.sessions.run((read) =>
+      this.stored.find({ live: state, ...due }, { ...read, sort: { dueAt: 1 }, limit }).toArray(),
+    );
+    return found.map(toAccount);
   }
 
-  async write({ entries, accounts, archive = [] }: BillingBatch): Promise<string[]> {
-    // Before the entries: whoever finds them there takes it that their events are kept.
-    if (archive.length > 0) await this.archive.keep(archive, await this.idsOf(entries));
-    const lines = entries.map(fromEntry);
-    await insertNew(this.lines, lines);
-    await this.userSums.written(lines);
-    await this.serverSums.written(lines);
-    const refused = await replaceRevised(this.stored, accounts.map(fromAccount));
-    return refused.map((place) => accounts[place]!.context.session);
+  write({ entries, accounts, archive = [] }: BillingBatch): Promise<string[]> {
+    return this.sessions.run(async (read, scope) => {
+      // Before the entries: whoever finds them there takes it that their events are kept.
+      if (archive.length > 0) await this.archive.keep(archive, await this.idsOf(entries, read), scope);
+      const lines = entries.map(fromEntry);
+      await insertNew(this.lines, lines, scope);
+      await this.userSums.written(lines);
+      await this.serverSums.written(lines);
+      const refused = await replaceRevised(this.stored, accounts.map(fromAccount), scope);
+      return refused.map((place) => accounts[place]!.context.session);
+    });
   }
 
   /** Of those entries that are there already. */
-  private async idsOf(entries: readonly Entry[]): Promise<ReadonlySet<string>> {
+  private async idsOf(entries: readonly Entry[], read: ReadScope): Promise<ReadonlySet<string>> {
     if (entries.length === 0) return new Set();
     const ids = entries.map(({ id }) => id);
-    const found = this.lines.find({ _id: { $in: ids } }, { projection: { _id: 1 }, batchSize: ids.length + 1 });
+    const options = { ...read, projection: { _id: 1 }, batchSize: ids.length + 1 };
+    const found = this.lines.find({ _id: { $in: ids } }, options);
     return new Set((await found.toArray()).map(({ _id }) => _id));
   }
 
@@ -119,7 +136,8 @@ export class MongoBilling implements BillingStore {
       ...(id !== undefined && { $or: [{ at: { $gt: at! } }, { _id: { $gt: id } }] }),
     };
     const options = { sort: { at: 1, _id: 1 }, limit, batchSize: limit + 1, projection: ENTRY } as const;
-    const entries = (await this.lines.find(filter, options).toArray()).map(toEntry);
+    const found = await this.sessions.run((read) => this.lines.find(filter, { ...read, ...options }).toArray());
+    const entries = found.map(toEntry);
     const last = entries.at(-1);
     return last && entries.length === limit ? { entries, next: JSON.stringify([last.at, last.id]) } : { entries };
   }
@@ -127,16 +145,23 @@ export class MongoBilling implements BillingStore {
   /** By their ids, which begin with the session's: that takes no index of its own but for corrections. */
   async entriesOf(session: string): Promise<Entry[]> {
     const ids = { $gte: `${session}:`, $lt: `${session};` };
-    const [own, corrections] = await Promise.all([
-      this.lines.find({ _id: ids, session }, { projection: ENTRY }).toArray(),
-      this.lines.find({ correctedSession: session }, { projection: ENTRY }).toArray(),
-    ]);
-    return [...own, ...corrections].map(toEntry).sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
+    const found = await this.sessions.run((read) =>
+      Promise.all([
+        this.lines.find({ _id: ids, session }, { ...read, projection: ENTRY }).toArray(),
+        this.lines.find({ correctedSession: session }, { ...read, projection: ENTRY }).toArray(),
+      ]),
+    );
+    return found
+      .flat()
+      .map(toEntry)
+      .sort((a, b) => a.at - b.at || (a.id < b.id ? -1 : 1));
   }
 
   async findEntries(ids: readonly string[]): Promise<(Entry | undefined)[]> {
     if (ids.length === 0) return [];
-    const found = await this.lines.find({ _id: { $in: ids } }, { projection: ENTRY }).toArray();
+    const found = await this.sessions.run((read) =>
+      this.lines.find({ _id: { $in: ids } }, { ...read, projection: ENTRY }).toArray(),
+    );
     const byId = new Map(found.map((entry) => [entry._id, toEntry(entry)]));
     return ids.map((id) => byId.get(id));
   }
@@ -150,35 +175,40 @@ export class MongoBilling implements BillingStore {
   }
 
   archived(month: string, page: PageQuery): Promise<EventPage> {
-    return this.archive.read(month, page);
+    return this.sessions.run((read) => this.archive.read(month, page, read));
   }
 
   async putDeadLetter({ id, ...letter }: DeadLetter): Promise<void> {
-    await this.letters.replaceOne({ _id: id }, letter, { upsert: true });
+    await this.sessions.run((_, scope) => this.letters.replaceOne({ _id: id }, letter, { ...scope, upsert: true }));
   }
 
   async getDeadLetter(id: string): Promise<DeadLetter | undefined> {
-    const found = await this.letters.findOne({ _id: id });
+    const found = await this.sessions.run((read) => this.letters.findOne({ _id: id }, read));
     return found ? fromLetter(found) : undefined;
   }
 
   async removeDeadLetter(id: string): Promise<boolean> {
-    return (await this.letters.deleteOne({ _id: id })).deletedCount === 1;
+    const { deletedCount } = await this.sessions.run((_, scope) => this.letters.deleteOne({ _id: id }, scope));
+    return deletedCount === 1;
   }
 
   async deadLetters(limit: number, after?: string): Promise<DeadLetter[]> {
     const query = after === undefined ? {} : { _id: { $gt: after } };
-    const found = await this.letters.find(query, { sort: { _id: 1 }, limit }).toArray();
+    const found = await this.sessions.run((read) =>
+      this.letters.find(query, { ...read, sort: { _id: 1 }, limit }).toArray(),
+    );
     return found.map(fromLetter);
   }
 
   async check(): Promise<void> {
     const _id = `check ${randomUUID()}`; // no session's, no entry's
     const collections: readonly Collection<{ _id: string }>[] = [this.stored, this.lines, this.archive.groups] as never;
-    for (const collection of collections) {
-      await collection.insertOne({ _id });
-      await collection.deleteOne({ _id });
-    }
+    await this.sessions.run(async (_, scope) => {
+      for (const collection of collections) {
+        await collection.insertOne({ _id }, scope);
+        await collection.deleteOne({ _id }, scope);
+      }
+    });
   }
 
   faultOf(error: unknown): Fault {

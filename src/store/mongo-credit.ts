@@ -22,8 +22,10 @@ import {
   type Settlement,
 } from "../charging/credit-store.ts";
 import { BusyError } from "../charging/faults.ts";
+import type { Logger } from "../support/log.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { ensureIndexes } from "./mongo-indexes.ts";
+import { NO_SESSIONS, type ReadScope, type Scope, type Sessions } from "./mongo-sessions.ts";
 import { insertNew, isDuplicate, type Revised, replaceRevised } from "./mongo-writes.ts";
 
 interface StoredCredit extends Revised {
@@ -37,7 +39,8 @@ interface StoredCredit extends Revised {
   readonly outbox: readonly LedgerEntry[];
 }
 
-type StoredLedgerEntry = LedgerEntry & { readonly _id: string };
+/** `revision`: of the account, as it was written with this entry; missing where an earlier version wrote it. */
+type StoredLedgerEntry = LedgerEntry & { readonly _id: string; readonly revision?: number };
 
 /** Others that write the same account at the same moment: after so many the caller hears of it. */
 const MAX_TRIES = 200;
@@ -52,7 +55,12 @@ export class MongoCredit implements CreditStore {
   /** The last step of each account that is under way here: they take turns instead of failing each other's writes. */
   private readonly turns = new Map<string, Promise<unknown>>();
 
-  constructor(db: Db) {
+  private readonly sessions: Sessions;
+  private readonly log: Logger | undefined;
+
+  constructor(db: Db, sessions: Sessions = NO_SESSIONS, log?: Logger) {
+    this.sessions = sessions;
+    this.log = log;
     this.accounts = db.collection("creditAccounts");
     this.entries = db.collection("creditLedger");
   }
@@ -64,13 +72,14 @@ export class MongoCredit implements CreditStore {
   }
 
   async account(user: string): Promise<CreditAccount | undefined> {
-    const stored = await this.accounts.findOne({ _id: user });
+    const stored = await this.sessions.run((read) => this.accounts.findOne({ _id: user }, read));
     return stored ? toAccount(stored) : undefined;
   }
 
   async open(user: string, currency: string): Promise<boolean> {
     try {
-      await this.accounts.insertOne({ _id: user, revision: 1, currency, available: 0, holds: [], outbox: [] });
+      const account: StoredCredit = { _id: user, revision: 1, currency, available: 0, holds: [], outbox: [] };
+      await this.sessions.run((_, scope) => this.accounts.insertOne(account, { ...scope }));
       return true;
     } catch (error) {
       if (isDuplicate(error)) return false;
@@ -88,15 +97,15 @@ export class MongoCredit implements CreditStore {
   }
 
   async settle(settlement: Settlement): Promise<void> {
-    await this.change(settlement.user, async (account) => ({
+    await this.change(settlement.user, async (account, read) => ({
       result: undefined,
-      step: account && settleIn(account, settlement, await this.debited(settlement)),
+      step: account && settleIn(account, settlement, await this.debited(settlement, read)),
     }));
   }
 
-  private async debited({ user, hold }: Settlement): Promise<Debited> {
+  private async debited({ user, hold }: Settlement, read: ReadScope): Promise<Debited> {
     const ids = { $gte: ledgerKey(user, `session:${hold}:`), $lt: ledgerKey(user, `session:${hold};`) };
-    return this.entries.find({ _id: ids }, { projection: { amount: 1, at: 1 } }).toArray();
+    return this.entries.find({ _id: ids }, { ...read, projection: { amount: 1, at: 1 } }).toArray();
   }
 
   async overdue(
@@ -107,7 +116,8 @@ export class MongoCredit implements CreditStore {
     const due: Filter<StoredCredit> = { $or: [{ until: { $lte: now } }, { until: { $gt: now + AHEAD_MS } }] };
     const next: Filter<StoredCredit> = { $or: [{ until: { $gt: until! } }, { until: until!, _id: { $gt: user! } }] };
     const query = after === undefined ? due : { $and: [due, next] };
-    const found = await this.accounts.find(query, { sort: { until: 1, _id: 1 }, limit }).toArray();
+    const options = { sort: { until: 1, _id: 1 }, limit } as const;
+    const found = await this.sessions.run((read) => this.accounts.find(query, { ...read, ...options }).toArray());
     const accounts = found.map(toAccount);
     const last = found.at(-1);
     return last && found.length === limit ? { accounts, next: JSON.stringify([last.until, last._id]) } : { accounts };
@@ -121,10 +131,10 @@ export class MongoCredit implements CreditStore {
   }
 
   post(entry: LedgerEntry): Promise<PostResult> {
-    return this.change<PostResult>(entry.user, async (account) => {
+    return this.change<PostResult>(entry.user, async (account, read) => {
       if (!account) return { result: "no account" };
       if (account.currency !== entry.currency) return { result: "currency" };
-      const before = await this.entries.findOne({ _id: ledgerKey(entry.user, entry.id) });
+      const before = await this.entries.findOne({ _id: ledgerKey(entry.user, entry.id) }, read);
       if (before) return { result: isSameEntry(before, entry) ? "repeated" : "different" };
       return { result: "posted", step: postIn(account, entry) };
     });
@@ -144,41 +154,40 @@ export class MongoCredit implements CreditStore {
       readonly limit: number;
     },
   ): Promise<{ readonly entries: LedgerEntry[]; readonly next?: string }> {
-    await this.current(user);
     const [at, id] = after === undefined ? [from, undefined] : (JSON.parse(after) as [number, string]);
     const time = { ...(at !== undefined && { $gte: at }), ...(to !== undefined && { $lt: to }) };
-    const found = await this.entries
-      .find(
-        {
-          user,
-          ...((at !== undefined || to !== undefined) && { at: time }),
-          ...(id !== undefined && { $or: [{ at: { $gt: at! } }, { id: { $gt: id } }] }),
-        },
-        { sort: { at: 1, id: 1 }, limit, projection: { _id: 0 } },
-      )
-      .toArray();
+    const filter = {
+      user,
+      ...((at !== undefined || to !== undefined) && { at: time }),
+      ...(id !== undefined && { $or: [{ at: { $gt: at! } }, { id: { $gt: id } }] }),
+    };
+    const options = { sort: { at: 1, id: 1 }, limit, projection: { _id: 0, revision: 0 } } as const;
+    const found = await this.sessions.run(async (read, scope) => {
+      await this.current(user, read, scope);
+      return this.entries.find(filter, { ...read, ...options }).toArray();
+    });
     const entries = found as LedgerEntry[];
     const last = entries.at(-1);
     return last && entries.length === limit ? { entries, next: JSON.stringify([last.at, last.id]) } : { entries };
   }
 
-  /** Reads, decides and writes, again and again until nobody else wrote in between. */
+  /** Reads, decides and writes in one session, again and again until nobody else wrote in between. */
   private change<T>(
     user: string,
-    decide: (account: CreditAccount | undefined) => Decision<T> | Promise<Decision<T>>,
+    decide: (account: CreditAccount | undefined, read: ReadScope) => Decision<T> | Promise<Decision<T>>,
   ): Promise<T> {
-    return this.inTurn(user, async () => {
+    const attempt = async (read: ReadScope, scope: Scope): Promise<T> => {
       for (let tries = 0; tries < MAX_TRIES; tries++) {
-        const before = await this.current(user);
-        const { result, step } = await decide(before && toAccount(before));
+        const before = await this.current(user, read, scope);
+        const { result, step } = await decide(before && toAccount(before), read);
         if (!before || !step) return result;
         const after = fromAccount(step, before.revision + 1);
-        if (!(await this.write(after))) continue;
-        if (after.outbox.length > 0) await this.delivered(after);
-        return result;
+        if (!(await this.write(after, scope))) continue;
+        if (after.outbox.length === 0 || (await this.delivered(after, read, scope)).stands) return result;
       }
       throw new BusyError(`the balance of ${user} is being written by others all the time`);
-    });
+    };
+    return this.inTurn(user, () => this.sessions.run(attempt));
   }
 
   private inTurn<T>(user: string, work: () => Promise<T>): Promise<T> {
@@ -192,31 +201,58 @@ export class MongoCredit implements CreditStore {
   }
 
   /** The account, with all that belongs in the ledger there. */
-  private async current(user: string): Promise<StoredCredit | undefined> {
+  private async current(user: string, read: ReadScope, scope: Scope): Promise<StoredCredit | undefined> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const stored = await this.accounts.findOne({ _id: user });
+      const stored = await this.accounts.findOne({ _id: user }, read);
       if (!stored) return undefined;
       if (stored.outbox.length === 0) return stored;
-      const emptied = await this.delivered(stored);
+      const { emptied } = await this.delivered(stored, read, scope);
       if (emptied) return emptied;
     }
     throw new BusyError(`the balance of ${user} is being written by others all the time`);
   }
 
-  /** Puts the outbox into the ledger; undefined where somebody else emptied it first. */
-  private async delivered(account: StoredCredit): Promise<StoredCredit | undefined> {
+  /**
+   * Puts the outbox into the ledger. Where another entry has an id of it already, the account was written by somebody who had not seen that one:
+   * what the balance was moved by is taken back, and `stands` is false. `emptied` is undefined where somebody else did all this first.
+   */
+  private async delivered(account: StoredCredit, read: ReadScope, scope: Scope): Promise<Delivery> {
     const { _id, outbox, revision } = account;
-    await insertNew(
-      this.entries,
-      outbox.map((entry) => ({ _id: ledgerKey(_id, entry.id), ...entry })),
-    );
-    const emptied = { ...account, revision: revision + 1, outbox: [] };
-    return (await this.write(emptied)) ? emptied : undefined;
+    const documents = outbox.map((entry) => ({ _id: ledgerKey(_id, entry.id), ...entry, revision }));
+    const there = (await insertNew(this.entries, documents, scope)).map((place) => documents[place]!);
+    const others = await this.otherThan(there, read);
+    const available = others.reduce((sum, { amount }) => sum - amount, account.available);
+    const emptied = { ...account, available, revision: revision + 1, outbox: [] };
+    if (await this.write(emptied, scope)) {
+      if (others.length > 0)
+        this.log?.error({ user: _id, entries: others }, "credit: moved by what was not the newest, and taken back");
+      return { emptied, stands: others.length === 0 };
+    }
+    return { stands: (await this.otherThan(documents, read)).length === 0 };
   }
 
-  private async write(account: StoredCredit): Promise<boolean> {
-    return (await replaceRevised(this.accounts, [account])).length === 0;
+  /** Those for which the ledger has another entry of the same id: other contents, or from another writing of the account. */
+  private async otherThan(documents: readonly StoredLedgerEntry[], read: ReadScope): Promise<StoredLedgerEntry[]> {
+    if (documents.length === 0) return [];
+    const found = await this.entries.find({ _id: { $in: documents.map(({ _id }) => _id) } }, read).toArray();
+    const byId = new Map(found.map((one) => [one._id, one]));
+    return documents.filter((one) => {
+      const there = byId.get(one._id);
+      if (!there) return true;
+      const isOfThis = there.revision === undefined || there.revision === one.revision;
+      return !isOfThis || !isSameEntry(there, one) || there.at !== one.at;
+    });
   }
+
+  private async write(account: StoredCredit, scope: Scope): Promise<boolean> {
+    return (await replaceRevised(this.accounts, [account], scope)).length === 0;
+  }
+}
+
+interface Delivery {
+  readonly emptied?: StoredCredit;
+  /** All of it is in the ledger. */
+  readonly stands: boolean;
 }
 
 interface Decision<T> {

@@ -2,6 +2,7 @@ import type { Collection, Filter, UpdateFilter } from "mongodb";
 import type { Entry, MonthTotal } from "../charging/billing-store.ts";
 import { BusyError } from "../charging/faults.ts";
 import { type Side, Sums } from "../charging/month-total.ts";
+import { NO_SESSIONS, type ReadScope, type Scope, type Sessions } from "./mongo-sessions.ts";
 import { type Revised, replaceRevised } from "./mongo-writes.ts";
 
 /** Whose months are summed up: the field that marks an entry as not counted yet, by the sum that it belongs to. */
@@ -55,7 +56,16 @@ export class MongoTotals {
   private readonly random: () => number;
   private readonly folding = new Map<string, Promise<void>>();
 
-  constructor(entries: Collection<StoredEntry>, totals: Collection<StoredTotals>, mark: Mark, random: () => number) {
+  private readonly sessions: Sessions;
+
+  constructor(
+    entries: Collection<StoredEntry>,
+    totals: Collection<StoredTotals>,
+    mark: Mark,
+    random: () => number,
+    sessions: Sessions = NO_SESSIONS,
+  ) {
+    this.sessions = sessions;
     this.entries = entries;
     this.totals = totals;
     this.mark = mark;
@@ -86,29 +96,36 @@ export class MongoTotals {
   }
 
   /** Counts what bears the mark. Where another worker is faster it may leave the rest to that one. */
-  async fold(key: string): Promise<void> {
+  fold(key: string): Promise<void> {
+    return this.sessions.run((read, scope) => this.foldIn(key, read, scope));
+  }
+
+  private async foldIn(key: string, read: ReadScope, scope: Scope): Promise<void> {
     for (;;) {
-      const before = await this.stored(key);
+      const before = await this.stored(key, read);
       if (before.pending.length > 0) {
-        await this.entries.updateMany({ _id: { $in: before.pending } }, {
-          $unset: { [this.mark]: "" },
-        } as UpdateFilter<StoredEntry>);
-        if (!(await this.write({ ...before, pending: [] }))) return;
+        const unmark = { $unset: { [this.mark]: "" } } as UpdateFilter<StoredEntry>;
+        await this.entries.updateMany({ _id: { $in: before.pending } }, unmark, scope);
+        if (!(await this.write({ ...before, pending: [] }, scope))) return;
         continue;
       }
       // Read after the sums, whose `pending` was empty: what bears the mark is not in them, or the revision has changed since.
-      const marked = await this.uncounted(key, FOLD_AT_ONCE);
+      const marked = await this.uncounted(key, read, FOLD_AT_ONCE);
       if (marked.length === 0) return;
       const pending = marked.map(({ _id }) => _id);
-      if (!(await this.write({ ...before, sums: summed(before.sums, marked, this.mark), pending }))) return;
+      if (!(await this.write({ ...before, sums: summed(before.sums, marked, this.mark), pending }, scope))) return;
     }
   }
 
-  async read(key: string): Promise<MonthTotal[]> {
-    let before = await this.stored(key);
+  read(key: string): Promise<MonthTotal[]> {
+    return this.sessions.run((read) => this.readIn(key, read));
+  }
+
+  private async readIn(key: string, read: ReadScope): Promise<MonthTotal[]> {
+    let before = await this.stored(key, read);
     for (let reads = 0; reads < MAX_READS; reads++) {
-      const marked = await this.uncounted(key);
-      const after = await this.stored(key);
+      const marked = await this.uncounted(key, read);
+      const after = await this.stored(key, read);
       // Nothing was counted in between: each entry is in the sums, or among those that were read.
       if (after.revision === before.revision) {
         if (marked.length > FOLD_AT_ONCE) this.foldLater(key);
@@ -124,17 +141,18 @@ export class MongoTotals {
     throw new BusyError(`the sums of ${key} change all the time`);
   }
 
-  private async stored(key: string): Promise<StoredTotals> {
-    return (await this.totals.findOne({ _id: key })) ?? { _id: key, revision: 0, sums: [], pending: [] };
+  private async stored(key: string, read: ReadScope): Promise<StoredTotals> {
+    return (await this.totals.findOne({ _id: key }, read)) ?? { _id: key, revision: 0, sums: [], pending: [] };
   }
 
-  private async write(totals: StoredTotals): Promise<boolean> {
-    return (await replaceRevised(this.totals, [{ ...totals, revision: totals.revision + 1 }])).length === 0;
+  private async write(totals: StoredTotals, scope: Scope): Promise<boolean> {
+    return (await replaceRevised(this.totals, [{ ...totals, revision: totals.revision + 1 }], scope)).length === 0;
   }
 
-  private uncounted(key: string, limit = 0): Promise<Countable[]> {
+  private uncounted(key: string, read: ReadScope, limit = 0): Promise<Countable[]> {
     return this.entries
       .find<Countable>({ [this.mark]: key } as Filter<StoredEntry>, {
+        ...read,
         projection: COUNTED,
         limit,
         batchSize: FOLD_AT_ONCE + 1,

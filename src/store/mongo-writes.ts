@@ -5,6 +5,7 @@ import {
   MongoBulkWriteError,
   MongoServerError,
 } from "mongodb";
+import type { Scope } from "./mongo-sessions.ts";
 
 /** Of a unique index, `_id` included. */
 const DUPLICATE_KEY = 11000;
@@ -28,10 +29,14 @@ async function duplicatesOf(bulk: Promise<unknown>): Promise<number[]> {
   }
 }
 
-/** Inserts those whose `_id` is not there yet, in one round trip. */
-export async function insertNew<T extends Document>(collection: Collection<T>, documents: readonly T[]): Promise<void> {
-  if (documents.length === 0) return;
-  await duplicatesOf(collection.insertMany(documents as never, { ordered: false }));
+/** Inserts those whose `_id` is not there yet, in one round trip. Returns the places of the others. */
+export function insertNew<T extends Document>(
+  collection: Collection<T>,
+  documents: readonly T[],
+  scope: Scope,
+): Promise<number[]> {
+  if (documents.length === 0) return Promise.resolve([]);
+  return duplicatesOf(collection.insertMany(documents as never, { ...scope, ordered: false }));
 }
 
 /** A document that is written only where the stored one has the revision before. */
@@ -48,10 +53,12 @@ export interface Revised {
 export function replaceRevised<T extends Revised>(
   collection: Collection<T>,
   documents: readonly T[],
+  scope: Scope,
 ): Promise<number[]> {
   if (documents.length === 0) return Promise.resolve([]);
   const operations = documents.map(({ _id, ...replacement }) => ({
     replaceOne: { filter: { _id, revision: replacement.revision - 1 }, replacement, upsert: true },
   }));
-  return duplicatesOf(collection.bulkWrite(operations as unknown as AnyBulkWriteOperation<T>[], { ordered: false }));
+  const bulk = operations as unknown as AnyBulkWriteOperation<T>[];
+  return duplicatesOf(collection.bulkWrite(bulk, { ...scope, ordered: false }));
 }
