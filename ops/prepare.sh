@@ -11,9 +11,12 @@ node -e '
     process.exit(1);
   }'
 
-# npm writes this file when an installation is complete.
+# npm writes this file when an installation is complete. Where node_modules is a link (of a second working tree) the packages are those of
+# another place, which looks after them: npm ci would empty that.
 installed=node_modules/.package-lock.json
-if [ ! -e "$installed" ] || [ package-lock.json -nt "$installed" ]; then
+if [ -L node_modules ] && [ -e "$installed" ]; then
+  :
+elif [ ! -e "$installed" ] || [ package-lock.json -nt "$installed" ]; then
   npm ci --include=dev --no-audit --no-fund
   touch "$installed"
 fi

@@ -1,8 +1,7 @@
 import { existsSync } from "node:fs";
 import type { Command } from "commander";
 import { adviceOn } from "../config/load.ts";
-import type { Store } from "../store/types.ts";
-import { configPath, knownIds, readConfig, warningText, withStore } from "./context.ts";
+import { configPath, knownIn, readConfig, warningText, withStore } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
 
 /** `tollgate check-config`. */
@@ -28,13 +27,12 @@ Example:
         );
       }
       const { config } = readConfig(io, option);
-      const nothing = { known: { services: [], appServers: [], tariffs: [] }, services: [], appServers: [] };
+      const nothing = { services: [], appServers: [], tariffs: [] };
       // Looking must not make a data folder where there is none.
       const isThere = config.store !== undefined || existsSync(config.data);
-      const registered = isThere ? await withStore(config, readRegistered) : nothing;
-      const { known } = registered;
+      const known = isThere ? await withStore(config, knownIn) : nothing;
       const { name, path } = readConfig(io, option, known);
-      if (path !== undefined) io.err(warningText(io, adviceOn(path, config, registered)));
+      if (path !== undefined) io.err(warningText(io, adviceOn(path, config, known)));
       const counts = [
         [config.services.length + known.services.length, "services"],
         [config.appServers.length + known.appServers.length, "app servers"],
@@ -45,13 +43,4 @@ Example:
         `${name}: ok (${counts.map(([count, what]) => `${count} ${what}`).join(", ")}, with those in the store)\n`,
       );
     });
-}
-
-async function readRegistered(store: Store) {
-  const [known, services, appServers] = await Promise.all([
-    knownIds(store),
-    store.services.list(),
-    store.appServers.list(),
-  ]);
-  return { known, services, appServers };
 }

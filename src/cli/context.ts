@@ -1,6 +1,7 @@
 import { existsSync } from "node:fs";
 import { basename, join, relative, resolve } from "node:path";
-import type { KnownIds } from "../config/cross-check.ts";
+import type { Registered } from "../config/advice.ts";
+import type { Known } from "../config/cross-check.ts";
 import { defaultConfig, loadConfig } from "../config/load.ts";
 import { type ConfigProblem, formatProblem } from "../config/problems.ts";
 import type { Config } from "../config/schema.ts";
@@ -25,7 +26,7 @@ export function configPath(io: Io, option: string | undefined): string | undefin
 }
 
 /** Loads the configuration, or ends the command with every mistake that it has. */
-export function readConfig(io: Io, option: string | undefined, known?: KnownIds): LoadedConfig {
+export function readConfig(io: Io, option: string | undefined, known?: Known): LoadedConfig {
   const path = configPath(io, option);
   if (path === undefined) return { config: defaultConfig(io.cwd), path, name: "the default configuration" };
   const loaded = loadConfig(path, known);
@@ -58,13 +59,12 @@ export async function withStore<T>(config: Config, use: (store: Store) => Promis
 export const warningText = (io: Io, problems: readonly ConfigProblem[]): string =>
   problems.map((problem) => `warning: ${formatProblem({ ...problem, file: shortName(io, problem.file) })}\n`).join("");
 
-/** What the store has registered, for checking names. */
-export async function knownIds(store: Store): Promise<KnownIds> {
+/** What the store has registered, for checking names and currencies. */
+export async function knownIn(store: Store): Promise<Known & Registered> {
   const [services, appServers, tariffs] = await Promise.all([
     store.services.list(),
     store.appServers.list(),
     store.tariffs.list(),
   ]);
-  const ids = (things: readonly { id: string }[]) => things.map((thing) => thing.id);
-  return { services: ids(services), appServers: ids(appServers), tariffs: ids(tariffs) };
+  return { services, appServers, tariffs };
 }

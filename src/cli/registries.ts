@@ -1,6 +1,7 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { z } from "zod";
 import { type Tariff, tariffSchema } from "../charging/tariff.ts";
+import { type CurrencyClash, currencyClashes, type Priced } from "../config/currencies.ts";
 import { findings } from "../config/problems.ts";
 import { appServerSchema, type Config, serviceSchema } from "../config/schema.ts";
 import type { AppServer, Service } from "../directory/types.ts";
@@ -19,6 +20,8 @@ interface Kind<T extends { readonly id: string }> {
   registry(store: Store): Registry<T>;
   /** The options of `add`. */
   options(add: Command): void;
+  /** The currencies that there are once it is added; undefined: it has nothing to do with any. */
+  priced?(thing: T, others: Priced): Priced;
   /** What `add` was given, as the schema wants it; undefined fields are left out. */
   build(id: string, options: Record<string, unknown>): Record<string, unknown>;
   readonly headings: readonly string[];
@@ -72,6 +75,7 @@ const services: Kind<Service> = {
     const { title, tariff, fork, clientMayChoose, clock, ringS, lateChargesS, change } = o;
     return { id, title, tariff, fork, clientMayChoose, clock, ringS, limits, lateChargesS, change };
   },
+  priced: (service, others) => ({ ...others, services: [...others.services, service] }),
   headings: ["ID", "TARIFF", "FORK", "CLOCK", "TITLE"],
   row: (s) => [s.id, dash(s.tariff), s.fork ?? "sequential", s.clock ?? "ack", s.title ?? ""],
   examples: `
@@ -142,6 +146,7 @@ const tariffs: Kind<Tariff> = {
     cap: o.cap,
     rounding: o.rounding,
   }),
+  priced: (tariff, others) => ({ ...others, tariffs: [...others.tariffs, tariff] }),
   headings: ["ID", "CURRENCY", "SETUP", "PRICE", "INCREMENT", "FREE", "MINIMUM", "CAP"],
   row: (t) => [
     t.id,
@@ -182,6 +187,8 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
       const registry = kind.registry(store);
       const known = (await registry.get(id)) !== undefined;
       if (known && !options.replace) throw new CliError(`${what} ${id} is registered already; --replace replaces it`);
+      const clash = kind.priced && (await clashWith(store, loaded.config, (others) => kind.priced!(thing, others)));
+      if (clash) throw new CliError(clash, EXIT.usage);
       await registry.put(thing);
       io.out(`${what} ${id} ${known ? "replaced" : "registered"}\n`);
     });
@@ -230,6 +237,19 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
       io.out(`${what} ${id} removed\n`);
     });
   return group;
+}
+
+/** What would be wrong in a currency with the new thing among the others, and is not now; undefined: nothing. */
+async function clashWith(store: Store, config: Config, add: (others: Priced) => Priced): Promise<string | undefined> {
+  const [services, tariffs] = [await store.services.list(), await store.tariffs.list()];
+  const { rules } = config;
+  const others = { services: [...services, ...config.services], tariffs: [...tariffs, ...config.tariffs], rules };
+  const text = ({ service, limits, tariff, currency }: CurrencyClash) =>
+    `the limits of service ${service} are in ${limits}, its tariff ${tariff} in ${currency}: its app servers could charge nothing`;
+  const before = new Set(currencyClashes(others).map(text));
+  return currencyClashes(add(others))
+    .map(text)
+    .find((one) => !before.has(one));
 }
 
 function mustNotBeConfigured<T extends { readonly id: string }>(kind: Kind<T>, loaded: LoadedConfig, id: string): void {

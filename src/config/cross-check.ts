@@ -1,11 +1,10 @@
+import { type CurrencyClash, currencyClashes, type Priced } from "./currencies.ts";
 import { closest, type Finding, type Path } from "./problems.ts";
 import type { Config } from "./schema.ts";
 
-/** Ids that are registered in the store, beside those of the file. */
-export interface KnownIds {
-  readonly services: readonly string[];
-  readonly appServers: readonly string[];
-  readonly tariffs: readonly string[];
+/** What is registered in the store, beside what the file has. */
+export interface Known extends Omit<Priced, "rules"> {
+  readonly appServers: readonly { readonly id: string }[];
 }
 
 /** Ids, rule names and addresses that stand twice in one configuration. */
@@ -59,10 +58,10 @@ function repeated(section: Path, names: readonly (string | undefined)[], expecte
 }
 
 /** Names in the configuration that are neither in it nor in the store. */
-export function danglingNames(config: Config, known: KnownIds): Finding[] {
-  const services = new Set([...config.services.map((s) => s.id), ...known.services]);
-  const appServers = new Set([...config.appServers.map((s) => s.id), ...known.appServers]);
-  const tariffs = new Set([...config.tariffs.map((t) => t.id), ...known.tariffs]);
+export function danglingNames(config: Config, known: Known): Finding[] {
+  const services = new Set([...config.services.map((s) => s.id), ...known.services.map((s) => s.id)]);
+  const appServers = new Set([...config.appServers.map((s) => s.id), ...known.appServers.map((s) => s.id)]);
+  const tariffs = new Set([...config.tariffs.map((t) => t.id), ...known.tariffs.map((t) => t.id)]);
   const found: Finding[] = [];
   const refer = (path: Path, name: string | undefined, ids: ReadonlySet<string>, what: string) => {
     if (name === undefined || ids.has(name)) return;
@@ -89,4 +88,31 @@ export function danglingNames(config: Config, known: KnownIds): Finding[] {
     }
   }
   return found;
+}
+
+/** Limits and tariffs that meet in a service and are in different currencies. What the file has wins over the same id in the store. */
+export function currencyMistakes(config: Config, known: Known | undefined): Finding[] {
+  const services = [...(known?.services ?? []), ...config.services];
+  const tariffs = [...(known?.tariffs ?? []), ...config.tariffs];
+  return currencyClashes({ services, tariffs, rules: config.rules }).map((clash) => clashFinding(config, clash));
+}
+
+/** At the place in the file that can be put right; a service and a tariff of the store cannot meet but by a rule. */
+function clashFinding(config: Config, { service, limits, tariff, currency, rule }: CurrencyClash): Finding {
+  if (rule !== undefined)
+    return {
+      path: ["rules", rule, "then", "tariff"],
+      message: `expected a tariff in ${limits}, the currency of the limits of ${service}; found "${tariff}", which is in ${currency}`,
+    };
+  const i = config.services.findIndex(({ id }) => id === service);
+  if (i >= 0)
+    return {
+      path: ["services", i, "limits", "currency"],
+      message: `expected ${currency}, the currency of its tariff ${tariff}; found "${limits}"`,
+    };
+  const j = config.tariffs.findIndex(({ id }) => id === tariff);
+  return {
+    path: j < 0 ? [] : ["tariffs", j, "currency"],
+    message: `expected ${limits}, the currency of the limits of the service ${service} in the store; found "${currency}" in its tariff ${tariff}`,
+  };
 }

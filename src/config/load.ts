@@ -3,8 +3,11 @@ import { dirname, resolve } from "node:path";
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument, visit } from "yaml";
 import { compileRules } from "../directory/rules.ts";
 import { err, ok, type Result } from "../support/result.ts";
+
 import { advice, type Registered } from "./advice.ts";
-import { danglingNames, duplicates, type KnownIds, roleMistakes } from "./cross-check.ts";
+
+import { currencyMistakes, danglingNames, duplicates, type Known, roleMistakes } from "./cross-check.ts";
+
 import { type ConfigProblem, type Finding, findings, type Path } from "./problems.ts";
 import { type Config, configSchema } from "./schema.ts";
 
@@ -18,7 +21,7 @@ export function defaultConfig(folder = process.cwd()): Config {
  * Reads and checks a configuration file. Paths in it become absolute, seen from the file's folder. The error lists every mistake
  * that could be found, in the order of the file. `known`: what the store has; then names that are in neither are mistakes too.
  */
-export function loadConfig(path: string, known?: KnownIds): Result<Config, ConfigProblem[]> {
+export function loadConfig(path: string, known?: Known): Result<Config, ConfigProblem[]> {
   let text: string;
   try {
     text = readFileSync(path, "utf8");
@@ -58,7 +61,7 @@ function withPathsFrom(folder: string, config: Config): Config {
 }
 
 /** The same from text; `file` is what the problems name. Paths stay as they are written. */
-export function parseConfig(text: string, file: string, known?: KnownIds): Result<Config, ConfigProblem[]> {
+export function parseConfig(text: string, file: string, known?: Known): Result<Config, ConfigProblem[]> {
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
   if (document.errors.length > 0) {
@@ -100,11 +103,17 @@ export function adviceOn(path: string, config: Config, registered: Registered): 
   return [...here, ...elsewhere.map(({ message }) => ({ file: path, path: "", message }))];
 }
 
-/** What no schema says: names that point nowhere, names used twice, rules that do not compile. */
-function semantic(config: Config, known: KnownIds | undefined): Finding[] {
+/** What no schema says: names that point nowhere, names used twice, currencies that do not fit, rules that do not compile. */
+function semantic(config: Config, known: Known | undefined): Finding[] {
   const rules = compileRules(config.rules);
   const inRules = rules.ok ? [] : rules.error.map(({ path, message }) => ({ path: ["rules", ...path], message }));
-  return [...duplicates(config), ...roleMistakes(config), ...(known ? danglingNames(config, known) : []), ...inRules];
+  return [
+    ...duplicates(config),
+    ...roleMistakes(config),
+    ...(known ? danglingNames(config, known) : []),
+    ...currencyMistakes(config, known),
+    ...inRules,
+  ];
 }
 
 const AMOUNTS = new Set([

@@ -1,6 +1,7 @@
 import { networkInterfaces } from "node:os";
 import type { Tariff } from "../charging/tariff.ts";
 import type { AppliedTax, Terms } from "../charging/terms.ts";
+import { currencyClashes } from "../config/currencies.ts";
 import type { Config } from "../config/schema.ts";
 import type { SipRequest } from "../sip/message.ts";
 import type { Store } from "../store/types.ts";
@@ -248,6 +249,16 @@ class CachedDirectory implements Directory {
           "a service names a tariff that does not exist: requests for it are refused",
         );
     }
+    const { rules } = this.config;
+    for (const clash of currencyClashes({
+      services: [...this.services.values()],
+      tariffs: [...this.tariffs.values()],
+      rules,
+    }))
+      log.warn(
+        clash,
+        "the limits of a service are in another currency than its tariff: its app servers can charge nothing",
+      );
     const counts = { users: users.length, services: this.services.size, appServers: this.pool.all().length };
     log.info({ ...counts, tariffs: this.tariffs.size }, "directory loaded");
   }

@@ -273,3 +273,31 @@ describe("tollgate machines", () => {
     expect((await tollgate("machines sesion")).code).toBe(2);
   });
 });
+
+describe("currencies that do not fit", () => {
+  it("are refused by the command that brings them together, and found by check-config", async () => {
+    terminal.write("tollgate.yaml", "tariffs: [{ id: file, currency: JPY }]\n");
+    await tollgate("tariff add lesson --currency EUR --price 1");
+    const wine = "service add wine --limit-session 5 --limit-currency USD";
+    const refused = await tollgate(`${wine} --tariff lesson`);
+    expect(refused).toMatchObject({ code: 2, out: "" });
+    expect(refused.err).toContain(
+      "the limits of service wine are in USD, its tariff lesson in EUR: its app servers could charge nothing",
+    );
+    expect((await tollgate(`${wine} --tariff file`)).code).toBe(2);
+    expect((await tollgate(`${wine} --tariff later`)).code).toBe(0);
+    expect((await tollgate("tariff add later --currency EUR")).code).toBe(2);
+    expect((await tollgate("tariff add later --currency USD")).code).toBe(0);
+    expect((await tollgate("tariff add later --currency EUR --replace")).code).toBe(2);
+    expect((await tollgate("tariff add other --currency EUR")).code).toBe(0); // nothing has to do with it
+    expect((await tollgate("check-config")).code).toBe(0);
+    terminal.write("tollgate.yaml", "tariffs: [{ id: later, currency: JPY }]\n");
+    const checked = await tollgate("check-config");
+    expect(checked.code).toBe(2);
+    expect(checked.err).toContain(
+      'tollgate.yaml:1:34 tariffs[0].currency: expected USD, the currency of the limits of the service wine in the store; found "JPY" in its tariff later',
+    );
+    // What was wrong before does not stand in the way of what has nothing to do with it.
+    expect((await tollgate("service add beer")).code).toBe(0);
+  });
+});

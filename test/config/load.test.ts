@@ -2,13 +2,14 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
+import type { Known } from "../../src/config/cross-check.ts";
 import { defaultConfig, loadConfig, parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problems.ts";
 
 const NONE = { services: [], appServers: [], tariffs: [] };
 
 /** The problems of a configuration, one text each, without the file's name. */
-function problems(text: string, known?: typeof NONE): string[] {
+function problems(text: string, known?: Known): string[] {
   const config = parseConfig(text, "t.yaml", known);
   return config.ok ? [] : config.error.map((problem) => formatProblem(problem).replace(/^t\.yaml:?/, ""));
 }
@@ -402,9 +403,12 @@ tariffs:
       '8:37 rules[0].then.tariff: expected the id of a tariff; found "flat", there is none of that name here or in the store',
       '8:62 rules[0].then.appServers[1]: expected the id of an app server; found "other", there is none of that name here or in the store',
     ]);
-    expect(
-      problems(text, { services: ["beer", "wines"], appServers: ["other"], tariffs: ["flat", "lessen"] } as never),
-    ).toEqual([]);
+    const known = {
+      services: [{ id: "beer" }, { id: "wines" }],
+      appServers: [{ id: "other" }],
+      tariffs: ["flat", "lessen"].map((id) => ({ id, currency: "EUR" })),
+    };
+    expect(problems(text, known)).toEqual([]);
   });
 });
 
@@ -412,6 +416,49 @@ describe("files", () => {
   it("the example configuration has no mistake, and no name that is not in it", () => {
     const example = loadConfig(new URL("../../ops/tollgate.yaml", import.meta.url).pathname, NONE);
     expect(example.ok ? [] : example.error.map(formatProblem)).toEqual([]);
+  });
+
+  describe("limits in another currency than the tariff's", () => {
+    const tariffs = "tariffs: [{ id: lesson, currency: EUR }, { id: dollars, currency: USD }]\n";
+    const found = (text: string, known?: Known) =>
+      problems(tariffs + text, known).map((text) => text.replace(/^\d+:\d+ /, ""));
+    const known = (over: Partial<Known>): Known => ({ ...NONE, ...over });
+    const inDollars = { id: "wine", limits: { currency: "USD", session: "5" } };
+
+    it.each([undefined, NONE])("are a mistake, with or without the store", (known) => {
+      expect(
+        found("services:\n  - id: wine\n    tariff: lesson\n    limits: { session: 5, currency: USD }\n", known),
+      ).toEqual(['services[0].limits.currency: expected EUR, the currency of its tariff lesson; found "USD"']);
+      expect(
+        found("services: [{ id: wine, tariff: dollars, limits: { session: 5, currency: USD } }]\n", known),
+      ).toEqual([]);
+      expect(found("services: [{ id: wine, limits: { session: 5, currency: USD } }]\n", known)).toEqual([]);
+    });
+
+    it("are one too where a rule brings the two together", () => {
+      const services = "services: [{ id: wine, limits: { currency: USD } }]\n";
+      expect(found(`${services}rules: [{ name: a, then: { service: wine, tariff: lesson } }]\n`)).toEqual([
+        'rules[0].then.tariff: expected a tariff in USD, the currency of the limits of wine; found "lesson", which is in EUR',
+      ]);
+      expect(found(`${services}rules: [{ name: a, then: { service: wine, tariff: dollars } }]\n`)).toEqual([]);
+      expect(
+        found(`${services}rules: [{ name: a, when: { uri: "sip:(.*)" }, then: { service: $1, tariff: lesson } }]\n`),
+      ).toEqual([]);
+    });
+
+    it("are one where one of the two is in the store", () => {
+      expect(found("", known({ services: [{ ...inDollars, tariff: "lesson" }] }))).toEqual([
+        'tariffs[0].currency: expected USD, the currency of the limits of the service wine in the store; found "EUR" in its tariff lesson',
+      ]);
+      const text = "services: [{ id: wine, tariff: yen, limits: { currency: USD } }]\n";
+      expect(found(text, known({ tariffs: [{ id: "yen", currency: "JPY" }] }))).toEqual([
+        'services[0].limits.currency: expected JPY, the currency of its tariff yen; found "USD"',
+      ]);
+      // The file's wins over the same id in the store.
+      expect(found("", known({ tariffs: [{ id: "lesson", currency: "USD" }] }))).toEqual([]);
+      const own = "services: [{ id: wine, tariff: lesson, limits: { currency: EUR } }]\n";
+      expect(found(own, known({ services: [{ ...inDollars, tariff: "lesson" }] }))).toEqual([]);
+    });
   });
 
   it("a relative data folder is seen from the file's folder", () => {

@@ -173,6 +173,35 @@ describe("the directory", () => {
     expect(lines.join("")).toContain("a service names a tariff that does not exist");
   });
 
+  it("warns of a service whose limits are in another currency than its tariff, wherever the two are registered", async () => {
+    await store.services.put({ id: "wine", tariff: "lesson", limits: { currency: "USD" } });
+    await open("tariffs: [{ id: lesson, currency: EUR }]\n");
+    const line = lines.find((text) => text.includes("another currency"))!;
+    expect(JSON.parse(line)).toMatchObject({ service: "wine", limits: "USD", tariff: "lesson", currency: "EUR" });
+  });
+
+  it("has one object for the terms of a service and an app server, until they are other ones", async () => {
+    const text = (rate: string) => `taxes: [{ id: vat, rate: ${rate} }, { id: levy, rate: 2, services: [beer] }]
+services: [{ id: wine, timeShare: 50 }, { id: beer }]
+appServers: [{ id: shop, uri: "sip:127.0.0.1", services: [wine, beer], fee: { percent: 5 } }]\n`;
+    const here = await open(text("19"));
+    const vat = (rate: string) => ({ id: "vat", rate, included: false });
+    const terms = here.terms("wine", "shop");
+    expect(terms).toEqual({ taxes: [vat("19")], fee: { percent: "5" }, timeShare: "50" });
+    expect(here.terms("wine", "shop")).toBe(terms);
+    expect(terms!.taxes).toBe(here.taxes("wine"));
+    expect(here.terms("beer", "shop")!.taxes).toEqual([vat("19"), { id: "levy", rate: "2", included: false }]);
+    // Of what is not registered any more they are worked out all the same.
+    expect(here.terms("gone", "gone")).toEqual({ taxes: [vat("19")] });
+    await here.reload(configOf(text("21")));
+    expect(here.terms("wine", "shop")!.taxes).toEqual([vat("21")]);
+    expect(terms!.taxes).toEqual([vat("19")]);
+    await store.appServers.put({ id: "store", uri: "sip:127.0.0.2", services: ["wine"], timeShare: "10" });
+    await afterPoll(() => here.terms("wine", "store")?.timeShare === "10");
+    expect((await open()).terms("wine", "store")).toEqual({ timeShare: "10" });
+    expect((await open()).terms("wine", "shop")).toBeUndefined();
+  });
+
   it("leaves no timer when it is closed", async () => {
     const found = await open();
     found.close();
