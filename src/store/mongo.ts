@@ -1,5 +1,4 @@
-import { randomUUID } from "node:crypto";
-import type { Collection, Db, Document } from "mongodb";
+import type { Collection, Document } from "mongodb";
 import type { Tariff } from "../charging/tariff.ts";
 import type { AppServer, AppServerKey, Service, User } from "../directory/types.ts";
 import { type Clock, systemClock } from "../support/clock.ts";
@@ -7,20 +6,10 @@ import type { Logger } from "../support/log.ts";
 import { MongoBilling } from "./mongo-billing.ts";
 import { connect, explained } from "./mongo-connect.ts";
 import { MongoCredit } from "./mongo-credit.ts";
-import { MongoSessions, type ReadScope, type Scope, type Sessions } from "./mongo-sessions.ts";
-import { isDuplicate } from "./mongo-writes.ts";
+import { DirectoryVersion } from "./mongo-directory.ts";
+import { MongoSessions, type ReadScope, type Sessions } from "./mongo-sessions.ts";
 import type { MongoSettings } from "./settings.ts";
 import type { Registry, Store } from "./types.ts";
-
-/** A change of a registry that was not finished after so long was begun by a process that died. */
-const CHANGE_MS = 60_000;
-
-/** The one document of collection `meta`. */
-interface Meta {
-  readonly _id: "directory";
-  readonly version?: number;
-  readonly changing?: readonly { readonly id: string; readonly at: number }[];
-}
 
 export interface MongoOptions {
   readonly clock?: Clock;
@@ -73,59 +62,6 @@ export async function openMongoStore(
       await client.close();
     },
   };
-}
-
-/**
- * Counts the changes of the registries. A change is announced before it is made and counted after: so it is seen even where the process
- * that made it died before it could count it, by whoever asks for the version a minute later.
- */
-class DirectoryVersion {
-  private readonly meta: Collection<Meta>;
-  private readonly clock: Clock;
-  private readonly sessions: Sessions;
-
-  constructor(db: Db, clock: Clock, sessions: Sessions) {
-    this.sessions = sessions;
-    this.meta = db.collection<Meta>("meta");
-    this.clock = clock;
-  }
-
-  /** Also shows whether this user may write. */
-  async prepare(): Promise<void> {
-    try {
-      await this.meta.updateOne({ _id: "directory" }, { $setOnInsert: { version: 0, changing: [] } }, { upsert: true });
-    } catch (error) {
-      if (!isDuplicate(error)) throw error; // two that open at the same time
-    }
-  }
-
-  read(): Promise<number> {
-    return this.sessions.run(async (read, scope) => {
-      const meta = await this.meta.findOne({ _id: "directory" }, read);
-      const left = (meta?.changing ?? []).filter(({ at }) => at <= this.clock.wall() - CHANGE_MS);
-      for (const { id } of left) await this.finish(id, true, scope);
-      return (meta?.version ?? 0) + left.length;
-    });
-  }
-
-  /** `make` returns whether anything changed. Where it rejects nobody knows whether it did: that counts after a minute. */
-  change(make: (scope: Scope) => Promise<boolean>): Promise<boolean> {
-    return this.sessions.run(async (_, scope) => {
-      const id = randomUUID();
-      await this.meta.updateOne({ _id: "directory" }, { $push: { changing: { id, at: this.clock.wall() } } }, scope);
-      const changed = await make(scope);
-      await this.finish(id, changed, scope);
-      return changed;
-    });
-  }
-
-  private async finish(id: string, changed: boolean, scope: Scope): Promise<void> {
-    await this.meta.updateOne(
-      { _id: "directory", "changing.id": id },
-      { $pull: { changing: { id } }, ...(changed && { $inc: { version: 1 } }) },
-      scope,
-    );
-  }
 }
 
 type StoredThing = Document & { readonly _id: string };

@@ -9,9 +9,10 @@ import { openMongoStore } from "../../src/store/mongo.ts";
 import { MongoTotals, type StoredEntry, type StoredTotals } from "../../src/store/mongo-totals.ts";
 import type { Store } from "../../src/store/types.ts";
 import { systemClock } from "../../src/support/clock.ts";
-import { aCharge, facts, JANUARY, numbers, shuffled, silent, wholeSession } from "../charging/samples.ts";
+import { aCharge, deferred, facts, JANUARY, numbers, shuffled, silent, wholeSession } from "../charging/samples.ts";
 import { item, time } from "../contract/store.contract.ts";
-import { type MongoServer, mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
+import { MongoProxy } from "../support/mongo-proxy.ts";
+import { hasStandIn, type MongoServer, mongoKind, NO_MONGO, NO_STAND_IN, startMongo } from "../support/mongo-server.ts";
 import { TestClock } from "../support/test-clock.ts";
 
 const kind = mongoKind();
@@ -145,6 +146,38 @@ else
       expect(await store.directoryVersion()).toBe(before + 1);
       await store.close();
       await client.close();
+    });
+
+    it("sees a change of the directory that is slower than whoever looks on has patience, whatever their clocks say", async ({
+      skip,
+    }) => {
+      skip(!hasStandIn(), NO_STAND_IN);
+      const behind = await startMongo(["wire=13"]);
+      const proxy = await MongoProxy.open(behind.url("x"));
+      const clocks = { writer: new TestClock(JANUARY), reader: new TestClock(JANUARY + 3_600_000) };
+      const writer = await openMongoStore({ url: proxy.url("x"), timeoutS: 5 }, { clock: clocks.writer });
+      const reader = await openMongoStore({ url: behind.url("x"), timeoutS: 5 }, { clock: clocks.reader });
+      const under = deferred();
+      const go = deferred();
+      proxy.meddle = async ({ name, collection }) => {
+        if (name !== "update" || collection !== "services") return undefined;
+        under.resolve();
+        await go.promise;
+        return undefined;
+      };
+      const before = await reader.directoryVersion();
+      const change = writer.services.put({ id: "wine" });
+      await under.promise;
+      expect(await reader.directoryVersion()).toBe(before); // an hour ahead, and it is not over
+      clocks.reader.advance(60_000);
+      const meanwhile = await reader.directoryVersion();
+      expect(await reader.services.list()).toEqual([]); // what it has read under this version
+      go.resolve();
+      await change;
+      expect(await reader.directoryVersion()).toBeGreaterThan(meanwhile);
+      expect(await reader.services.list()).toEqual([{ id: "wine" }]);
+      for (const one of [writer, reader, proxy]) await one.close();
+      await behind.stop();
     });
 
     it("bills the same by two workers that get the same events in different orders (DESIGN.md, decision 9)", async () => {
