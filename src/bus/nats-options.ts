@@ -24,10 +24,8 @@ export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv
   return {
     servers: servers.map(({ hostname, port }) => `${hostname}:${port || DEFAULT_PORT}`),
     name: "tollgate",
-    maxReconnectAttempts: -1,
-    reconnectTimeWait: 500,
-    // An account that is being changed must not end a relay for good.
-    ignoreAuthErrorAbort: true,
+    // Whoever is connected sees to it: the library waits by the wall clock, and does not try again as long as that was set back.
+    reconnect: false,
     noAsyncTraces: true,
     timeout: 5_000,
     pingInterval: 10_000,

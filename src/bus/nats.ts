@@ -35,7 +35,7 @@ interface Connection extends Live {
 }
 
 const IS_CLOUD_EVENT = ["Content-Type", CONTENT_TYPE] as const;
-const CONNECT_AGAIN_MS = 2_000;
+const CONNECT_AGAIN_MS = 500;
 const DEFAULT_PAYLOAD = 2 ** 20;
 /** More than the headers of an event take, which count as well. */
 const HEADER_BYTES = 1_024;
@@ -118,7 +118,7 @@ class NatsBus implements Bus {
     }, this.options.connectAgainMs ?? CONNECT_AGAIN_MS);
   }
 
-  /** The library connects again by itself; what was on its way then is not known to have arrived. */
+  /** Connects again when the connection is gone; what was on its way then is not known to have arrived. */
   private async watch(connection: Connection): Promise<void> {
     const { log } = this.options;
     const { nc, publisher } = connection;
@@ -127,10 +127,6 @@ class NatsBus implements Bus {
         this.up = false;
         publisher.abandon(new Error("the connection to NATS is gone"));
         log.warn({ server: status.server }, "bus: the connection to NATS is gone");
-      } else if (status.type === "reconnect") {
-        await this.mend();
-        this.up = true;
-        log.info({ server: status.server }, "bus: connected to NATS again");
       } else if (status.type === "error") {
         const { error } = status;
         if (error.name === "PermissionViolationError") publisher.abandon(error);

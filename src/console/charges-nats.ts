@@ -12,7 +12,7 @@ const QUEUE = "tollgate";
 
 /** Requests in work at once; more are told to come again. */
 const MAX_UNDER_WAY = 256;
-const CONNECT_AGAIN_MS = 2_000;
+const CONNECT_AGAIN_MS = 500;
 
 /** The subject on which app servers report charges: `tollgate.charges`. */
 export const chargesSubject = ({ prefix }: Pick<NatsSettings, "prefix">): string => `${prefix}.charges`;

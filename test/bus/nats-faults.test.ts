@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection } from "@nats-io/transport-node";
-import { afterEach, describe, expect, it, type TestContext } from "vitest";
+import { afterEach, describe, expect, it, type TestContext, vi } from "vitest";
 import { openNatsBus } from "../../src/bus/nats.ts";
 import { messageId } from "../../src/bus/nats-messages.ts";
 import { busSchema } from "../../src/bus/settings.ts";
@@ -77,6 +77,19 @@ function natsTest(title: string, act: (context: TestContext) => Promise<void>): 
 }
 
 const started = (n: number): ChargingEvent => sessionStarted(facts({ id: `s${n}` }), JANUARY);
+
+describe("a NATS server that comes back", () => {
+  natsTest("is found at once, though the wall clock was set back an hour", async () => {
+    const nats = await server();
+    const bus = await busOf(nats.url);
+    await bus.publish([started(1)]);
+    vi.useFakeTimers({ toFake: ["Date"], now: Date.now() - 3_600_000 });
+    cleanups.push(() => vi.useRealTimers());
+    await nats.kill();
+    await nats.start();
+    await untilTaken(bus, [started(2)]);
+  });
+});
 
 describe("signing in to NATS (P2)", () => {
   const users = 'authorization { users = [ { user: "tollgate", password: "right" } ] }';
