@@ -43,9 +43,11 @@ export function readRefer(core: Core, first: Session, from: Side, refer: SipRequ
   const to = read.value;
   const method = to.uri.params.get("method");
   if (method !== undefined && method.toUpperCase() !== "INVITE") return err({ status: 403, reason: "Only INVITE" });
+  const replaces = replacesFirst(core, first, from, to);
+  if (!replaces.ok) return replaces;
   const target = targetOf(core, first, from, to.uri);
   if (!target.ok) return target;
-  const keep = keepsFirst(first, to);
+  const keep = keepsFirst(first, to, replaces.value);
   return ok({ ...target.value, keep, invite: inviteFor(core, first, from, refer, to, target.value.uri) });
 }
 
@@ -73,14 +75,42 @@ function targetOf(core: Core, first: Session, from: Side, uri: SipUri): Result<T
   return ok({ uri: formatUri(service), only: [named] });
 }
 
+const NO_SESSION = { status: 403, reason: "Replaces Names No Session Of Yours" };
+const NO_JOINING = { status: 403, reason: "Two Sessions Cannot Be Joined Here" };
+
+/**
+ * Whether the Refer-To says by Replaces that the session ends in which the REFER came. One that names another, an attended transfer (RFC 5589 §7),
+ * would have two app servers talk to each other on the bill of a user who has left, with nobody to hang up; it is refused, as Join is, and both
+ * sessions go on. Never with 481 or 408, which would tell whoever refers that its own session is gone (RFC 3261 §12.2.1.2).
+ */
+function replacesFirst(core: Core, first: Session, from: Side, { headers }: ReferTo): Result<boolean, Failure> {
+  if (headers.some(([name]) => name === "join")) return err(NO_JOINING); // RFC 3911
+  const lines = headers.filter(([name]) => name === "replaces");
+  if (lines.length === 0) return ok(false);
+  const read = parseReplaces(lines[0]![1]);
+  if (!read.ok || lines.length > 1) return err({ status: 400, reason: "Bad Replaces" }); // RFC 3891 §3
+  const { callId, receiverTag, senderTag, earlyOnly } = read.value;
+  // Whoever refers knows its dialogs with the relay, by the tags that the relay would find in an INVITE.
+  const leg = core.legs.get(receiverTag);
+  const found = leg?.side === from && leg.dialog.callId === callId && leg.dialog.remoteTag === senderTag;
+  const isOurs = found && leg.session.facts.user === first.facts.user;
+  if (!isOurs || (from === "server" && leg.session !== first)) return err(NO_SESSION); // RFC 3891 §5: it learns nothing of others
+  if (leg.session !== first) return err(NO_JOINING);
+  return earlyOnly ? err({ status: 486, reason: "That Session Was Answered" }) : ok(true); // RFC 3891 §3
+}
+
 /** The request decides, by `;first=keep` or `;first=end` behind Refer-To or by a Replaces that names this session; else the service. */
-function keepsFirst(first: Session, { address, headers }: ReferTo): boolean {
+function keepsFirst(first: Session, { address }: ReferTo, replaced: boolean): boolean {
   const wish = address.params.get("first");
   if (wish === "keep" || wish === "end") return wish === "keep";
-  const replaces = headers.find(([name]) => name === "replaces");
-  const read = replaces && parseReplaces(replaces[1]);
-  if (read?.ok && read.value.callId === first.client?.dialog.callId) return false;
-  return first.service.onMove === "keep";
+  return !replaced && first.service.onMove === "keep";
+}
+
+/** What the Refer-To brings along and the request does not take: a line says so. */
+function sayDropped(core: Core, first: Session, names: readonly string[]): void {
+  if (names.length === 0) return;
+  const facts = { session: first.id, user: first.facts.user, names: names.slice(0, 10) };
+  core.peerLog.info("a Refer-To brings header fields that do not cross", first.facts.user, facts);
 }
 
 function inviteFor(core: Core, first: Session, from: Side, refer: SipRequest, to: ReferTo, uri: string): SipRequest {
@@ -93,7 +123,14 @@ function inviteFor(core: Core, first: Session, from: Side, refer: SipRequest, to
     // What the URI says of the body replaces all that the REFER says of its own.
     if (to.body === undefined || !OF_BODY.has(key)) headers.fields.push(field);
   }
-  for (const [name, value] of to.headers) if (OF_URI.has(name) || border.operatorLets(name)) headers.add(name, value);
+  const taken = (name: string) => OF_URI.has(name) || border.operatorLets(name);
+  for (const [name, value] of to.headers) if (taken(name)) headers.add(name, value);
+  const dropped = to.headers.filter(([name]) => !taken(name) && name !== "replaces");
+  sayDropped(
+    core,
+    first,
+    dropped.map(([name]) => name),
+  );
   if (to.body !== undefined && !headers.has("content-type")) headers.add("Content-Type", "text/plain");
   // RFC 3892 §2.2: who refers. The relay knows it, whatever the client calls itself.
   if (from === "client" && refer.headers.has("referred-by"))

@@ -167,6 +167,11 @@ export class Router implements TransactionUser {
       reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
       return;
     }
+    // RFC 3891 §3: it is for an INVITE that opens a dialog. A BYE ends the session, whatever else it says.
+    if (request.headers.has("replaces") && request.method !== "BYE") {
+      reply(transaction, 400, [], MISPLACED);
+      return;
+    }
     if (refreshesTarget(request.method) && !takesContact(this.core, transaction, leg)) return;
     leg.heard(transaction);
     this.toSession(leg, transaction);
@@ -285,6 +290,8 @@ export class Router implements TransactionUser {
 const bringsCharges = ({ body, headers }: SipRequest): boolean =>
   body.length > 0 && isChargeType(headers.get("content-type") ?? "");
 
+const MISPLACED = "Replaces Is For INVITE";
+
 interface Refusal {
   readonly status: number;
   readonly headers?: readonly (readonly [name: string, value: string])[];
@@ -304,5 +311,6 @@ function refusalByHeaders({ border }: Core, request: SipRequest, flow: Flow): Re
   // The rules could not read it (RFC 3261 §8.2.3).
   if (encoding !== undefined && encoding.toLowerCase() !== "identity" && request.body.length > 0)
     return { status: 415, headers: [["Accept-Encoding", "identity"]] };
+  if (request.method !== "INVITE" && request.headers.has("replaces")) return { status: 400, reason: MISPLACED }; // RFC 3891 §3
   return undefined;
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
+import { keptLog } from "../support/lines.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 
 const ACCESS = '{"url":"http://beer/"}';
@@ -598,6 +599,198 @@ describe("REFER outside of the session (RFC 4538, RFC 7647)", () => {
     l.client.response(481);
     send("SUBSCRIBE", [["Event", "presence"]]);
     l.client.response(489);
+  });
+});
+
+describe("Replaces in Refer-To", () => {
+  type Named = { call: Call; early?: boolean };
+  const escaped = ({ call, early }: Named, change: (text: string) => string = (text) => text) =>
+    encodeURIComponent(
+      change(
+        `${call.invite.callId};to-tag=${call.answer.toTag};from-tag=${call.invite.fromTag}${early ? ";early-only" : ""}`,
+      ),
+    );
+  const goesOn = async (l: Lab, ...sessions: Call[]) => {
+    await l.settle();
+    l.clock.advance(5_000);
+    expect(l.core.sessions.size).toBe(sessions.length);
+    expect([...l.client.inbox, ...l.server("a").inbox, ...l.server("b").inbox]).toEqual([]);
+    expect(l.core.transfers.size + l.core.requests.size).toBe(0);
+    expect(told(l)).toEqual(
+      sessions.map(({ server }) => `session.started ${server === l.server("a") ? "service1" : "beer"}`),
+    );
+  };
+  /** A session at the wine shop, and one at the beer shop. */
+  const twoSessions = async () => {
+    const { l, call, a, b } = await called();
+    const invite = l.client.invite({ uri: "sip:beer@portal.com", body: "v=0" });
+    const inviteAtServer = b.request("INVITE");
+    const answerOfServer = b.answer(inviteAtServer, 200, { body: "v=1" });
+    const answer = l.client.response(200);
+    l.client.ack(invite, answer);
+    const second: Call = { server: b, invite, answer, inviteAtServer, answerOfServer, ack: b.request("ACK") };
+    await l.settle();
+    return { l, a, b, call, second };
+  };
+
+  it.each([
+    ["sip:beer@portal.com", "Replaces"],
+    ["sip:192.0.2.1:5060", "Replaces"], // the Contact of the other dialog, which a telephone takes (RFC 5589 §7.3)
+    ["sip:beer@portal.com", "%52ePlaces"],
+  ])(
+    "that names the user's other session, an attended transfer (RFC 5589 §7), gets 403; both go on, and nothing new is billed: %s?%s",
+    async (to, name) => {
+      const { l, call, second } = await twoSessions();
+      refer(l, call, `<${to}?${name}=${escaped({ call: second })}>`);
+      expect(l.client.response(403).reason).toBe("Two Sessions Cannot Be Joined Here");
+      await goesOn(l, call, second);
+      refer(l, second, `<${to}?${name}=${escaped({ call })}>`, {}, 2);
+      l.client.response(403);
+      await goesOn(l, call, second);
+    },
+  );
+
+  it.each([
+    ["with early-only", true, (text: string) => text],
+    [
+      "with tags the other way round",
+      false,
+      (text: string) => text.replace(/to-tag=(.*);from-tag=(.*)/, "to-tag=$2;from-tag=$1"),
+    ],
+    ["with another tag", false, (text: string) => `${text}x`],
+    ["of a call that nobody knows, or at another node", false, (text: string) => `x${text}`],
+  ])("that names the other session %s gets 403 too", async (_what, early, change) => {
+    const { l, call, second } = await twoSessions();
+    refer(l, call, `<sip:beer@portal.com?Replaces=${escaped({ call: second, early }, change)}>`);
+    l.client.response(403);
+    await goesOn(l, call, second);
+  });
+
+  it("that names another user's session gets the same 403 as one that is not there (RFC 3891 §5)", async () => {
+    const { l, call, second } = await twoSessions();
+    const session = [...l.core.sessions.values()].find(({ service }) => service.id === "beer")!;
+    Object.assign(session.facts, { user: "bob" });
+    refer(l, call, `<sip:beer@portal.com?Replaces=${escaped({ call: second })}>`);
+    const theirs = l.client.response(403).reason;
+    refer(l, call, `<sip:beer@portal.com?Replaces=${escaped({ call: second }, (text) => `x${text}`)}>`, {}, 3);
+    expect(l.client.response(403).reason).toBe(theirs);
+    await goesOn(l, call, second);
+  });
+
+  it("that names a call which still rings gets 403 (RFC 5589 §7.6)", async () => {
+    const { l, call, b } = await called();
+    const invite = l.client.invite({ uri: "sip:beer@portal.com" });
+    b.answer(b.request("INVITE"), 180);
+    const ringing = l.client.response(180);
+    refer(l, call, `<sip:beer@portal.com?Replaces=${escaped({ call: { ...call, invite, answer: ringing } })}>`);
+    l.client.response(403);
+  });
+
+  it("with Join gets 403 (RFC 3911), with two or one that cannot be read 400, and nothing is asked", async () => {
+    const { l, call } = await called();
+    const own = escaped({ call });
+    const cases: [string, number][] = [
+      [`Join=${own}`, 403],
+      [`Replaces=${own}&Replaces=${own}`, 400],
+      ["Replaces=nonsense", 400],
+      ["Replaces=", 400],
+    ];
+    for (const [i, [headers, status]] of cases.entries()) {
+      refer(l, call, `<sip:beer@portal.com?${headers}>`, {}, i + 2);
+      l.client.response(status);
+    }
+    await goesOn(l, call);
+  });
+
+  it("that names the session of the REFER ends that one, whatever its service says; not with early-only (RFC 3891 §3)", async () => {
+    const { l, call, b } = await called({ service: { onMove: "keep" } });
+    refer(l, call, `<sip:beer@portal.com?Replaces=${escaped({ call, early: true })}>`);
+    l.client.response(486);
+    refer(l, call, `<sip:beer@portal.com?Replaces=${escaped({ call })}>`, {}, 3);
+    accepted(l);
+    b.answer(b.request("INVITE"), 200, JSON_BODY);
+    take(l, l.client.request("INVITE"));
+    b.request("ACK");
+    report(l, "SIP/2.0 200 OK");
+    await firstEnds(l);
+    expect(l.core.sessions.size).toBe(1);
+  });
+
+  it("and no session, by Target-Dialog outside of the session: the same (RFC 4538)", async () => {
+    const { l, call, second } = await twoSessions();
+    const name = ({ invite, answer }: Call) =>
+      `${invite.callId};local-tag=${invite.fromTag};remote-tag=${answer.toTag}`;
+    l.client.outside("REFER", [
+      ["Contact", l.client.contact],
+      ["Target-Dialog", name(call)],
+      ["Refer-To", `<sip:beer@portal.com?Replaces=${escaped({ call: second })}>`],
+    ]);
+    l.client.response(403);
+    await goesOn(l, call, second);
+  });
+
+  it("of an app server may name its own dialog, and nobody else's", async () => {
+    const servers = [
+      { id: "a", mayReferTo: ["b"] },
+      { id: "b", services: ["beer"] },
+    ];
+    const { l, call, a, b } = await called({ servers });
+    const other = await establish(l);
+    const replaces = ({ inviteAtServer, answerOfServer }: Call) =>
+      encodeURIComponent(`${inviteAtServer.callId};to-tag=${inviteAtServer.fromTag};from-tag=${answerOfServer.toTag}`);
+    const sends = (seq: number, value: string) =>
+      a.backInDialog("REFER", call.inviteAtServer, call.answerOfServer, seq, {
+        headers: [
+          ["Contact", a.contact],
+          ["Refer-To", `<sip:beer@portal.com?Replaces=${value}>`],
+        ],
+      });
+    sends(1, replaces(other));
+    a.response(403);
+    sends(2, escaped({ call }));
+    a.response(403);
+    expect(b.inbox).toEqual([]);
+    sends(3, replaces(call));
+    a.response(200);
+    b.request("INVITE");
+  });
+
+  it("is said in the log where other header fields do not cross", async () => {
+    const { log, of } = keptLog();
+    const { l, call, b } = await called({ log });
+    refer(l, call, "<sip:beer@portal.com?Subject=x&Route=%3Csip:x%3E&P-Asserted-Identity=x&Expires=5>");
+    accepted(l);
+    const asked = b.request("INVITE");
+    expect(["subject", "route", "expires"].map((key) => asked.headers.get(key))).toEqual(["x", undefined, undefined]);
+    expect(of("a Refer-To brings header fields that do not cross")).toMatchObject([
+      { user: "alice", names: ["expires", "p-asserted-identity", "route"] },
+    ]);
+  });
+});
+
+describe("Replaces where it does not belong (RFC 3891 §3)", () => {
+  it("gets 400 in any other request than an INVITE, and in one of a session; BYE ends it all the same", async () => {
+    const { l, call, a } = await called();
+    const headers: [string, string][] = [
+      ["Replaces", "x;to-tag=1;from-tag=2"],
+      ["Contact", l.client.contact],
+    ];
+    l.client.outside("OPTIONS", headers);
+    l.client.response(400);
+    l.client.outside("REFER", headers);
+    l.client.response(400);
+    for (const [i, method] of ["REFER", "UPDATE", "INFO", "INVITE"].entries()) {
+      l.client.inDialog(method, call.invite, call.answer, i + 2, {
+        headers: method === "INVITE" || method === "UPDATE" ? headers.slice(0, 1) : headers,
+      });
+      l.client.response(400);
+      l.client.inbox.length = 0;
+    }
+    expect(a.inbox).toEqual([]);
+    l.client.inDialog("BYE", call.invite, call.answer, 9, { headers: headers.slice(0, 1) });
+    a.answer(a.request("BYE"), 200);
+    await l.settle();
+    l.client.response(200);
   });
 });
 
