@@ -58,6 +58,7 @@ export function appServerAuthenticator(options: {
 }): Authenticator {
   const { config, directory, clock, refused } = options;
   return createAuthenticator({
+    // Whatever they are made for (SIPp as a server writes no host): an app server answers no challenges of strangers.
     directory: { user: (id) => directory.appServerKey(id) },
     settings: {
       ...config.authentication,

@@ -180,11 +180,11 @@ class DigestAuthenticator implements Authenticator {
    * calls it, and sign in here with the answer.
    */
   private isForUs(digestUri: string, request: SipRequest, source: SignInSource): boolean {
-    if (digestUri === request.uri) return true;
+    const { directory } = this;
+    if (digestUri === request.uri || source.byProxy === true || directory.isPortal === undefined) return true;
     const uri = sipUriOf(digestUri);
     if (uri === undefined) return false;
-    const { directory } = this;
-    if (source.byProxy === true || directory.isPortal === undefined || directory.isPortal(uri.host)) return true;
+    if (directory.isPortal(uri.host)) return true;
     const asked = sipUriOf(request.uri);
     return asked !== undefined && sameHost(uri.host, asked.host);
   }

@@ -10,9 +10,12 @@ export interface UserAgentOffer {
   readonly algorithms: readonly Algorithm[];
 }
 
-/** Those that were tried, and that give up at the sight of a challenge with SHA-256, wherever it stands. */
+/**
+ * Those that give up at a challenge with SHA-256 although MD5 stands beside it: baresip before 3.12 wherever it stands, SIPp and JsSIP where it is the first,
+ * SIP.js, which reads the last one only, where that is another than MD5. One that comes last for one comes first for the other: they get MD5 alone.
+ */
 export const KNOWN_USER_AGENTS: { userAgent: string; algorithms: Algorithm[] }[] = [
-  { userAgent: "baresip v[01]\\..*", algorithms: ["md5"] },
+  { userAgent: "baresip v([0-2]\\..*|3\\.([0-9]|1[01])\\..*)", algorithms: ["md5"] },
   { userAgent: "SIPp.*", algorithms: ["md5"] },
   { userAgent: "SIP\\.js/.*", algorithms: ["md5"] },
   { userAgent: "JsSIP .*", algorithms: ["md5"] },

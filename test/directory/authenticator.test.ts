@@ -561,7 +561,8 @@ describe("what a client is offered (RFC 8760 §2.4)", () => {
 
   it.each([
     ["baresip v1.0.0 (x86_64/linux)", ["MD5"]],
-    ["baresip v3.5.1 (x86_64/linux)", ["SHA-256", "MD5"]],
+    ["baresip v3.10.1 (x86_64/Linux)", ["MD5"]],
+    ["baresip v3.12.0 (x86_64/Linux)", ["SHA-256", "MD5"]],
     ["SIPp", ["MD5"]],
     ["SIP.js/0.21.2", ["MD5"]],
     ["JsSIP 3.10.1", ["MD5"]],

@@ -4,7 +4,7 @@ import type { Bill } from "../../src/charging/bill.ts";
 import { type LossyNetwork, startLossyNetwork } from "../support/lossy-network.ts";
 import { freePort } from "../support/peers.ts";
 import { type OfferedBy, type RelayProcess, startRelayProcess } from "../support/relay-process.ts";
-import { PORTAL, type SippClientOptions, type SippOptions, sippClient, sippEnds, sippServer } from "../support/sipp.ts";
+import { type SippClientOptions, type SippOptions, sippClient, sippEnds, sippServer } from "../support/sipp.ts";
 
 /** A play of SIPp at both ends and the relay between, in one temporary folder. */
 export interface Play {
@@ -114,7 +114,7 @@ export function received({ folder, scenario, port }: Traced): string[] {
 /** What SIPp is told to sign in as an app server. */
 async function keyOf(relay: RelayProcess, appServer: string): Promise<string[]> {
   const made = JSON.parse(await relay.command(["appserver", "key", "add", appServer, "--json"]));
-  return ["-au", made.key, "-ap", made.secret, "-auth_uri", `charges@${PORTAL}`];
+  return ["-au", made.key, "-ap", made.secret];
 }
 
 async function withLog<T>(relay: RelayProcess, wanted: Promise<T>): Promise<T> {

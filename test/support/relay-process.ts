@@ -114,8 +114,6 @@ function configuration(port: number, { appServers, config }: RelayOptions): Reco
     portal: { domain: PORTAL },
     listen: [`udp:127.0.0.1:${port}`, `tcp:127.0.0.1:${port}`],
     data: "./data",
-    // SIPp 3.6 gives up when the first challenge is SHA-256 ("authentication must use MD5 or AKAv1-MD5").
-    authentication: { algorithms: ["md5"] },
     services: [...new Set(appServers.flatMap((server) => server.services))].map((id) => ({ id, tariff: "call" })),
     // One price for each call: what is on the bill does not depend on how fast the machine is.
     tariffs: [{ id: "call", currency: "EUR", setupFee: "0.50" }],

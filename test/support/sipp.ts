@@ -51,7 +51,6 @@ export function sippClient(options: SippClientOptions): Promise<Peer> {
   return startSipp(options, [
     `127.0.0.1:${options.remotePort}`,
     ...["-s", service, "-key", "user", user, "-au", user, "-ap", password],
-    ...["-auth_uri", `${service}@${PORTAL}`], // RFC 7616 §3.4.6: the same as the Request-URI
   ]);
 }
 
