@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { entryFor } from "../../src/charging/entries.ts";
 import { accountEvents, type ChargingEvent } from "../../src/charging/events.ts";
+import { HoldWatch } from "../../src/charging/hold-watch.ts";
+import { viewsOf } from "../../src/relay/session-view.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 
@@ -204,6 +206,33 @@ describe.each(STEPS)("a wall clock that is set %s", (_, byMs) => {
     expect(l.credit.held()).toEqual([1.2]);
     await pass(l, 60 * S);
     expect(l.credit.held()).toEqual([1.8]);
+    // What it says of it is by the session's times: `credit.intervalS` and `credit.graceS`.
+    const told = l.events.flatMap((event) => (event.type === "credit.reserved" ? [event.until - event.at] : []));
+    expect(told).toEqual([120 * S, 120 * S, 120 * S]);
+  });
+
+  it("lets no prepaid user spend more than the balance, where it is the billing worker's that is off by so much (P2)", async () => {
+    const l = await prepaid("0.60");
+    await call(l);
+    const clock = { wall: () => l.clock.wall() + byMs, monotonic: () => l.clock.monotonic() };
+    const worker = new HoldWatch({ credit: l.credit, clock, log: l.core.log });
+    for (let i = 0; i < 5; i++) {
+      await pass(l, 10 * S);
+      await worker.sweep();
+      l.client.invite();
+      await l.settle();
+      l.client.response(402);
+    }
+    expect([l.credit.available(), l.credit.held()]).toEqual([0, [0.6]]);
+  });
+
+  it("shows how long a session has run, and not what the wall clock makes of it", async () => {
+    const l = await lab();
+    const startedAt = l.clock.wall();
+    await establish(l);
+    l.clock.advance(5 * S);
+    l.clock.setWall(byMs);
+    expect(viewsOf(l.core.sessions.values())).toMatchObject([{ startedAt, durationMs: 5 * S }]);
   });
 
   it("neither ends a session before its greatest duration nor after it", async () => {

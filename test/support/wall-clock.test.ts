@@ -1,0 +1,38 @@
+import { readdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect, it } from "vitest";
+import { ROOT } from "./project.ts";
+
+/*
+ * DESIGN.md, decision 16: whoever needs to know how much time has passed asks the monotonic clock. These read the wall clock, and why; a file that is
+ * not among them and reads it measures something by it, or has a reason that belongs here.
+ */
+const READERS: Readonly<Record<string, string>> = {
+  "src/bus/nats-worker.ts": "when a dead letter was put aside",
+  "src/charging/billing.ts":
+    "when a dead letter was put aside; which windows to look at, and a closed one takes what comes all the same",
+  "src/charging/hold-watch.ts": "which holds to look at: what becomes of them is measured",
+  "src/charging/rebill.ts": "when a balance was put right",
+  "src/relay/credit.ts":
+    "until when a hold stands, for whoever starts later; the month of what is held before there is a session",
+  "src/relay/identity-key.ts": "whether a certificate is still valid",
+  "src/relay/proof.ts": "`iat` of a PASSporT (RFC 8225 §5.1.1)",
+  "src/relay/session.ts": "ids lie in the order of time, and nothing depends on it",
+  "src/sdk/proof.ts": "how old a PASSporT is (RFC 8224 §6.2.3)",
+  "src/store/clock-watch.ts": "what the store's server is compared with",
+  "src/store/mongo-archive.ts": "archived events lie in the order of time, and nothing depends on it",
+  "src/store/mongo.ts": "when a change of the directory began",
+  "src/support/clock.ts": "the clock itself",
+  "src/support/logger.ts": "when a line was written",
+  "src/support/timeline.ts": "where a timeline begins, and whether the wall clock was set",
+  "src/transport/layer.ts": "when a message came, for whoever looks on",
+};
+
+it("nothing that is measured reads a clock that can be set", () => {
+  const found = readdirSync(join(ROOT, "src"), { recursive: true, encoding: "utf8" })
+    .map((name) => join("src", name))
+    // What the command prints is for people, and ends with it.
+    .filter((name) => name.endsWith(".ts") && !name.startsWith("src/cli/"))
+    .filter((name) => /\bwall\(\)|\.wall\b|\bDate\.now\b|\bnew Date\(\)/.test(readFileSync(join(ROOT, name), "utf8")));
+  expect(found.filter((name) => !(name in READERS))).toEqual([]);
+});
