@@ -1,5 +1,5 @@
-import { parseOneNameAddr } from "../sip/headers.ts";
-import type { SipRequest } from "../sip/message.ts";
+import { parseNameAddr, parseOneNameAddr, splitList } from "../sip/headers.ts";
+import type { Headers, SipRequest } from "../sip/message.ts";
 import { type SipUri, sipUriOf } from "../sip/uri.ts";
 import { sameHost } from "../support/address.ts";
 import { shown } from "../support/peer-log.ts";
@@ -38,8 +38,17 @@ function contactProblem(request: SipRequest, flow: Flow, opens: boolean, routed:
   const uri = address && targetIn(address.uri);
   if (!uri) return "Contact Is Not One SIP URI";
   if (uri.scheme === "sips" && !flow.secure && !routed) return "A sips Contact Needs TLS"; // RFC 3261 §26.2.2
-  if (routed || isKnown(wayBack(request, flow, false))) return undefined;
+  if (routed) return opens && !flow.reliable ? routeProblem(headers) : undefined;
+  if (isKnown(wayBack(request, flow, false))) return undefined;
   return whyUnreachable(uri, TRANSPORTS) && "Contact Cannot Be Reached";
+}
+
+/** Why the first proxy of a route set to come is none; where the request came by a connection, that one leads back as well. */
+function routeProblem(headers: Headers): string | undefined {
+  const first = splitList(headers.get("record-route") ?? "")[0];
+  const address = first === undefined ? undefined : parseNameAddr(first);
+  const uri = address?.ok ? sipUriOf(address.value.uri) : undefined;
+  return uri && whyUnreachable(uri, TRANSPORTS) === undefined ? undefined : "Record-Route Cannot Be Reached";
 }
 
 /** Whether a request that opens a dialog, or one within a `leg`, may be taken as far as its Contact goes; otherwise it is answered with 400. */

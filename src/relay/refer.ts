@@ -4,6 +4,7 @@ import { NO_PARAMS, Params } from "../sip/params.ts";
 import { parseReferTo, parseReplaces, type ReferTo } from "../sip/refer.ts";
 import { formatUri, type SipUri } from "../sip/uri.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
 import { OF_BODY } from "./passing.ts";
 import { isAt } from "./redirect.ts";
@@ -35,12 +36,18 @@ const OF_URI = new Set(
  * Reads a REFER that came from one end of a session (RFC 3515 §2.4.2), and looks whether it may be: the client may go to whatever the rules
  * let it, an app server may send the client to the partners that the operator has named. The error is the answer to the REFER.
  */
-export function readRefer(core: Core, first: Session, from: Side, refer: SipRequest): Result<Referral, Failure> {
+export function readRefer(
+  core: Core,
+  first: Session,
+  from: Side,
+  { request: refer, flow }: Pick<ServerTransaction, "request" | "flow">,
+): Result<Referral, Failure> {
   const lines = refer.headers.all("refer-to");
   if (lines.length !== 1) return err({ status: 400, reason: "One Refer-To Is Needed" }); // RFC 3515 §2.4.2
   const read = parseReferTo(lines[0]!);
   if (!read.ok) return err({ status: 400, reason: read.error });
   const to = read.value;
+  if (to.uri.scheme === "sips" && !flow.secure) return err({ status: 416 }); // RFC 3261 §26.2.2
   const method = to.uri.params.get("method");
   if (method !== undefined && method.toUpperCase() !== "INVITE") return err({ status: 403, reason: "Only INVITE" });
   const replaces = replacesFirst(core, first, from, to);

@@ -106,7 +106,7 @@ export class Transfer implements Owner {
       this.refuse({ status: 491 });
       return;
     }
-    const read = readRefer(core, first, this.from, transaction.request);
+    const read = readRefer(core, first, this.from, transaction);
     if (!read.ok) {
       this.refuse(read.error);
       return;

@@ -92,6 +92,16 @@ describe("an INVITE without a Contact that can be used (RFC 3261 §8.1.1.8, §12
     l.server("a").request("INVITE");
   });
 
+  it.each(["<tel:+1>", "<sips:192.0.2.60;lr>", "<sip:192.0.2.60;transport=tls;lr>", "<sip:1;lr>", "nonsense"])(
+    "gets 400 where the first proxy on the way to it is %s",
+    async (route) => {
+      const l = await lab();
+      l.client.invite({ headers: [["Record-Route", `${route}, <sip:192.0.2.61;lr>`]] });
+      expect(l.client.response(400).reason).toBe("Record-Route Cannot Be Reached");
+      nobodyWasAsked(l);
+    },
+  );
+
   it("is challenged like any other before that (RFC 3261 §8.2)", async () => {
     const l = await lab();
     l.core.authenticator.challengesFor = () => ["Digest x"];
@@ -219,6 +229,14 @@ describe("a sips URI where there is no TLS (RFC 3261 §26.2.2)", () => {
     nobodyWasAsked(l);
     l.client.outside("OPTIONS", [], "sips:portal.com");
     l.client.response(416);
+  });
+
+  it("gets 416 as the target of a REFER", async () => {
+    const l = await lab();
+    const { invite, answer } = await establish(l);
+    l.client.inDialog("REFER", invite, answer, 2, { headers: [["Refer-To", "<sips:service1@portal.com>"]] });
+    l.client.response(416);
+    expect(l.core.transfers.size).toBe(0);
   });
 
   it("is served where the connection is secured", async () => {
