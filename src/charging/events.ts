@@ -19,6 +19,7 @@ interface EventBase {
 /** What is fixed for a session when it is set up. */
 export interface SessionFacts {
   readonly id: string;
+  /** Whose bill it is on: the name of the user's account (src/directory/accounts.ts), mostly the user's id. */
   readonly user: string;
   readonly service: string;
   readonly appServer: string;

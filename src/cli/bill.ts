@@ -4,6 +4,7 @@ import { billCsv, billJson, billList } from "../charging/bill-rows.ts";
 import { formatBill } from "../charging/format-bill.ts";
 import { billHtml } from "../charging/html-bill.ts";
 import type { Store } from "../store/types.ts";
+import { isKnown, theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, type Io, printAll } from "./io.ts";
 import { monthOption, oneOf, theMonth } from "./month.ts";
@@ -21,7 +22,7 @@ interface BillOptions {
 export function addBillCommand(program: Command, io: Io): void {
   monthOption(program.command("bill"))
     .description("print a user's bill for a month: time and charges of every service, taxes, totals (M18)")
-    .argument("<user>", "id of the user")
+    .argument("<user>", "id of the user; alice#1 for the first one of that id, where there were several")
     .option("--json", "as JSON")
     .option("--csv", "as CSV, a row for each entry and each tax")
     .option("--html", "as a page to print")
@@ -36,11 +37,12 @@ Examples:
   $ tollgate bill alice --html > alice.html
   $ tollgate bill alice --month 2026-01 --csv > alice.csv`,
     )
-    .action(async (user: string, options: BillOptions, command: Command) => {
+    .action(async (name: string, options: BillOptions, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const month = theMonth(options.month);
       const format = oneOf({ ...options }, FORMATS) ?? "text";
       await withStore(config, async (store) => {
+        const user = await theAccount(store, name);
         await knownUser(store, user, month);
         await printAll(io, written(store, user, month, format, options.all === true));
       });
@@ -49,7 +51,7 @@ Examples:
 
 /** A user who was removed still has bills; one who never was is a slip of the pen. */
 async function knownUser(store: Store, user: string, month: string): Promise<void> {
-  if ((await store.users.get(user)) !== undefined) return;
+  if (await isKnown(store, user)) return;
   if ((await store.billing.totals(user, month)).length > 0) return;
   throw new CliError(`no user ${user}, and nothing billed to one of that name in ${month}; see: tollgate user list`);
 }

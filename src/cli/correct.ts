@@ -10,8 +10,10 @@ import { formatAmount, formatMoney, money, parseMoney } from "../charging/money.
 import { SessionCost } from "../charging/session-cost.ts";
 import type { Terms } from "../charging/terms.ts";
 import type { Config } from "../config/schema.ts";
+import { accountOf, readAccount } from "../directory/accounts.ts";
 import { AppliedTerms } from "../directory/applied-terms.ts";
 import type { Store } from "../store/types.ts";
+import { isKnown, theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
 
@@ -52,9 +54,10 @@ A correction has the taxes of the entry that it puts right, else those of now. W
 Example:
   $ tollgate correct alice --amount -5.00 --currency EUR --reason "bottle was broken" --id ticket-4711`,
     )
-    .action(async (user: string, options: CorrectOptions, command: Command) => {
+    .action(async (name: string, options: CorrectOptions, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       await withStore(config, async (store) => {
+        const user = await theAccount(store, name);
         const { entry, isNew } = await correct(store, config, user, options, Date.now());
         const what = `${entry.amount} ${entry.currency} on the bill of ${entry.user} for ${entry.month}`;
         io.out(isNew ? `${entry.id}: ${what}\n` : `${entry.id} is there already: ${what}\n`);
@@ -97,8 +100,12 @@ function costOf({ amount, currency, terms, at }: Pick<Entry, "amount" | "currenc
 
 /** Whether it is the balance's: what it corrects was paid from there; or, where it corrects no entry, the user pays in advance. */
 async function isPrepaid(store: Store, user: string, corrected: Entry | undefined, currency: string): Promise<boolean> {
-  const pays = corrected ? corrected.prepaid : (await store.users.get(user))?.prepaid;
-  return pays !== undefined && (await store.credit?.account(user))?.currency === currency;
+  if (corrected && !corrected.prepaid) return false;
+  const holder = await store.users.get(readAccount(user)?.id ?? user);
+  // Of somebody who was removed: who had a balance paid from it.
+  const isPostpaid = holder !== undefined && accountOf(holder) === user && holder.prepaid === undefined;
+  if (!corrected && isPostpaid) return false;
+  return (await store.credit?.account(user))?.currency === currency;
 }
 
 async function correctionOf(
@@ -109,8 +116,7 @@ async function correctionOf(
   at: number,
 ): Promise<CorrectionMade> {
   const corrected = options.entry === undefined ? undefined : await entryToCorrect(store, user, options.entry);
-  if (!corrected && (await store.users.get(user)) === undefined)
-    throw new CliError(`no user ${user}; see: tollgate user list`);
+  if (!corrected && !(await isKnown(store, user))) throw new CliError(`no user ${user}; see: tollgate user list`);
   const currency = options.currency ?? (corrected?.currency || undefined);
   if (currency === undefined) throw new CliError("--currency: which one?", EXIT.usage);
   if (!isCurrency(currency))

@@ -10,7 +10,10 @@ import {
 } from "../charging/credit-store.ts";
 import { isCurrency } from "../charging/currency.ts";
 import { formatAmount, formatMoney, parseMoney } from "../charging/money.ts";
+import type { Config } from "../config/schema.ts";
+import { accountOf } from "../directory/accounts.ts";
 import type { Store } from "../store/types.ts";
+import { theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
 
@@ -29,12 +32,14 @@ export function addCreditCommands(program: Command, io: Io): void {
     .addHelpText("after", "\nExamples:\n  $ tollgate credit open alice --currency EUR")
     .action(async (user: string, { currency }: { currency: string }, command: Command) => {
       checkCurrency(currency);
-      await withStore(load(command), async (store) => {
+      const config = load(command);
+      await withStore(config, async (store) => {
         const known = await store.users.get(user);
         if (!known) throw new CliError(`no user ${user}; see: tollgate user list`);
-        await openBalance(store, user, currency);
+        await openBalance(store, accountOf(known), currency);
         await store.users.put({ ...known, prepaid: { currency } });
         io.out(`user ${user} is prepaid in ${currency}\n`);
+        io.err(await currencyNote(store, config, currency));
       });
     });
 
@@ -43,8 +48,9 @@ export function addCreditCommands(program: Command, io: Io): void {
     .description("show what a user's balance is, what is held, and the last of its ledger")
     .argument("<user>", "id of the user")
     .option("--json", "as JSON, with the whole ledger")
-    .action(async (user: string, { json }: { json?: boolean }, command: Command) => {
+    .action(async (name: string, { json }: { json?: boolean }, command: Command) => {
       await withStore(load(command), async (store) => {
+        const user = await theAccount(store, name);
         const account = await creditOf(store).account(user);
         if (!account) throw new CliError(`user ${user} has no balance; see: tollgate credit open --help`);
         const { currency, available, holds } = account;
@@ -87,7 +93,9 @@ export function addCreditCommands(program: Command, io: Io): void {
     .addHelpText("after", "\nExamples:\n  $ tollgate credit topup alice 20.00 --id payment-4711")
     .action(async (user: string, amount: string, { id }: { id: string }, command: Command) => {
       if (amount.startsWith("-")) throw new CliError("a top-up adds; see: tollgate credit adjust --help", EXIT.usage);
-      await withStore(load(command), (store) => post(io, store, { user, kind: "topup", id, amount }));
+      await withStore(load(command), async (store) =>
+        post(io, store, { user: await theAccount(store, user), kind: "topup", id, amount }),
+      );
     });
 
   credit
@@ -103,8 +111,24 @@ export function addCreditCommands(program: Command, io: Io): void {
     )
     .action(async (user: string, options: { by: string; id: string; reason: string }, command: Command) => {
       const { by: amount, id, reason } = options;
-      await withStore(load(command), (store) => post(io, store, { user, kind: "correction", id, amount, reason }));
+      await withStore(load(command), async (store) =>
+        post(io, store, { user: await theAccount(store, user), kind: "correction", id, amount, reason }),
+      );
     });
+}
+
+/** What is in an account's balance, holds included; undefined: nothing, or there is none. */
+export async function balanceText(store: Store, account: string): Promise<string | undefined> {
+  const credit = await store.credit?.account(account);
+  const balance = credit && balanceOf(credit);
+  return balance ? formatMoney(fromMicros(balance, credit.currency)) : undefined;
+}
+
+/** "", or that no tariff is in a balance's currency: nothing is converted. */
+export async function currencyNote(store: Store, config: Config, currency: string): Promise<string> {
+  const tariffs = [...config.tariffs, ...(await store.tariffs.list())];
+  if (tariffs.length === 0 || tariffs.some((tariff) => tariff.currency === currency)) return "";
+  return `note: no tariff is in ${currency}: services that have a tariff answer 402 to who pays from such a balance\n`;
 }
 
 export function checkCurrency(currency: string): void {

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import type { Entry } from "../charging/billing-store.ts";
 import { printable } from "../charging/format.ts";
 import { type Difference, rebill } from "../charging/rebill.ts";
+import { theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
 import { EXIT, type Io } from "./io.ts";
 import { monthOption, theMonth } from "./month.ts";
@@ -31,9 +32,11 @@ Example:
       const onDifference = (difference: Difference) => {
         if (shown++ < MAX_SHOWN) io.out(`${describe(difference)}\n`);
       };
-      const result = await withStore(config, ({ billing, credit }) =>
-        rebill(billing, { month, user, write: !dryRun, credit, onDifference }),
-      );
+      const result = await withStore(config, async (store) => {
+        const { billing, credit } = store;
+        const account = user === undefined ? undefined : await theAccount(store, user);
+        return rebill(billing, { month, user: account, write: !dryRun, credit, onDifference });
+      });
       const { events, entries, written, differences } = result;
       if (shown > MAX_SHOWN) io.out(`and ${shown - MAX_SHOWN} more\n`);
       if (events === 0 && !config.charging.keepEvents) io.err("the setting charging.keepEvents is off\n");

@@ -6,6 +6,7 @@ import { findings } from "../config/problems.ts";
 import { appServerSchema, type Config, serviceSchema } from "../config/schema.ts";
 import type { AppServer, Service } from "../directory/types.ts";
 import type { Registry, Store } from "../store/types.ts";
+import { leaveAppServer, mayHaveAppServer } from "./app-server-ids.ts";
 import { addAppServerKeyCommands } from "./app-server-keys.ts";
 import { type LoadedConfig, readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
@@ -24,6 +25,10 @@ interface Kind<T extends { readonly id: string }> {
   priced?(thing: T, others: Priced): Priced;
   /** What `add` was given, as the schema wants it; undefined fields are left out. */
   build(id: string, options: Record<string, unknown>): Record<string, unknown>;
+  /** Asked before an id is given that none of them has: ends the command where that must not be. */
+  mayHave?(store: Store, id: string, options: Record<string, unknown>): Promise<void>;
+  /** Asked before one is removed. Returns what goes with it: ", and its key". */
+  leave?(store: Store, id: string): Promise<string>;
   readonly headings: readonly string[];
   row(thing: T): readonly string[];
   readonly examples: string;
@@ -98,6 +103,7 @@ const appServers: Kind<AppServer> = {
       .option("--priority <number>", "lower is asked first (default 10)", numeric)
       .option("--weight <number>", "share among equals (default 1)", numeric)
       .option("--capacity <sessions>", "sessions at once (default unbounded)", numeric)
+      .option("--inherit", "it is the one that had this id before and was removed: its settlement goes on")
       .option(
         "--change <proof>",
         "what its yes to a change of service is: answered (a 200), confirmed (names the service)",
@@ -111,6 +117,8 @@ const appServers: Kind<AppServer> = {
     capacity: o.capacity,
     change: o.change,
   }),
+  mayHave: mayHaveAppServer,
+  leave: leaveAppServer,
   headings: ["ID", "URI", "PRIORITY", "WEIGHT", "CAPACITY", "SERVICES"],
   row: (a) => [a.id, a.uri, dash(a.priority ?? 10), dash(a.weight ?? 1), dash(a.capacity), a.services.join(",")],
   examples: `
@@ -187,6 +195,7 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
       const registry = kind.registry(store);
       const known = (await registry.get(id)) !== undefined;
       if (known && !options.replace) throw new CliError(`${what} ${id} is registered already; --replace replaces it`);
+      if (!known) await kind.mayHave?.(store, id, options);
       const clash = kind.priced && (await clashWith(store, loaded.config, (others) => kind.priced!(thing, others)));
       if (clash) throw new CliError(clash, EXIT.usage);
       await registry.put(thing);
@@ -232,9 +241,13 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
     .action(async (id: string, _options: unknown, command: Command) => {
       const loaded = load(command);
       mustNotBeConfigured(kind, loaded, id);
-      const removed = await withStore(loaded.config, (store) => kind.registry(store).remove(id));
-      if (!removed) throw new CliError(`no ${what} ${id}; see: tollgate ${name} list`);
-      io.out(`${what} ${id} removed\n`);
+      await withStore(loaded.config, async (store) => {
+        const registry = kind.registry(store);
+        if (!(await registry.get(id))) throw new CliError(`no ${what} ${id}; see: tollgate ${name} list`);
+        const gone = (await kind.leave?.(store, id)) ?? "";
+        await registry.remove(id);
+        io.out(`${what} ${id} removed${gone}\n`);
+      });
     });
   return group;
 }

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { settlementCsv, settlementHtml, settlementText } from "../charging/format-settlement.ts";
 import { makeSettlement } from "../charging/settlement.ts";
 import type { Config } from "../config/schema.ts";
+import { formerAppServer } from "../directory/accounts.ts";
 import type { Store } from "../store/types.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, type Io, printAll } from "./io.ts";
@@ -45,4 +46,6 @@ Example:
 }
 
 const isKnown = async (store: Store, config: Config, appServer: string): Promise<boolean> =>
-  config.appServers.some(({ id }) => id === appServer) || (await store.appServers.get(appServer)) !== undefined;
+  config.appServers.some(({ id }) => id === appServer) ||
+  (await store.appServers.get(appServer)) !== undefined ||
+  (await store.former.get(formerAppServer(appServer))) !== undefined;

@@ -1,8 +1,11 @@
 import type { Command } from "commander";
 import { userIdSchema } from "../config/schema.ts";
+import { accountName, accountOf, afterRemoval, formerUser } from "../directory/accounts.ts";
 import { registerUser } from "../directory/users.ts";
+import type { Store } from "../store/types.ts";
+import { accountForNew, accountsOf, shownAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
-import { checkCurrency, openBalance, post } from "./credit.ts";
+import { balanceText, checkCurrency, currencyNote, openBalance, post } from "./credit.ts";
 import { CliError, EXIT, type Io, readPassword, table } from "./io.ts";
 
 interface AddOptions {
@@ -11,6 +14,7 @@ interface AddOptions {
   readonly replace?: boolean;
   readonly prepaid?: string;
   readonly balance?: string;
+  readonly inherit?: true | string;
 }
 
 /** `tollgate user add|list|remove`. */
@@ -23,19 +27,29 @@ export function addUserCommands(program: Command, io: Io): void {
     .argument("<id>", "user part of the identity: alice for sip:alice@portal.example")
     .option("--password-stdin", "read the password from the first line of standard input")
     .option("--no-md5", "keep no MD5 hash: the user can then only sign in with SHA-256")
-    .option("--replace", "give a user who is registered already a new password")
+    .option(
+      "--replace",
+      "give a user who is registered already a new password; what was paid in by --balance is not paid in again",
+    )
     .option("--prepaid <currency>", "the user pays in advance, from a balance in this currency (ISO 4217)")
     .option("--balance <amount>", "with --prepaid: what is paid in now, such as 20.00")
+    .option(
+      "--inherit [account]",
+      "the same person as had the id before: goes on with the bills and the balance of the last one, or of alice#1",
+    )
     .addHelpText(
       "after",
       `
 The password is asked for at the terminal, or taken from --password-stdin or TOLLGATE_PASSWORD.
 
+An id that somebody had before is somebody else's now: bills and balance begin anew, as those of alice#2, unless --inherit is given.
+
 Examples:
   $ tollgate user add alice
   $ tollgate user add alice --password-stdin < password.txt
   $ tollgate user add alice --replace
-  $ tollgate user add bob --prepaid EUR --balance 20.00`,
+  $ tollgate user add bob --prepaid EUR --balance 20.00
+  $ tollgate user remove alice && tollgate user add alice --inherit`,
     )
     .action(async (id: string, options: AddOptions, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
@@ -47,18 +61,29 @@ Examples:
       if (!checked.success)
         throw new CliError(`expected ${checked.error.issues[0]?.message}; found "${id}"`, EXIT.usage);
       await withStore(config, async (store) => {
-        const known = (await store.users.get(id)) !== undefined;
+        const known = await store.users.get(id);
         if (known && !options.replace) {
           throw new CliError(`user ${id} is registered already; --replace gives a new password`);
         }
+        if (known && options.inherit !== undefined)
+          throw new CliError(`--inherit: user ${id} is registered, as ${shownAccount(accountOf(known))}`, EXIT.usage);
+        const before = known ? 0 : await accountsOf(store, id);
+        const account = known ? accountOf(known) : await accountForNew(store, id, options.inherit);
         const password = await readPassword(io, options.passwordStdin ?? false);
         const { realm } = config.portal;
-        if (currency !== undefined) await openBalance(store, id, currency);
+        // The money first: where that cannot be done the user is as before, and the same again adds nothing.
+        if (currency !== undefined) await openBalance(store, account, currency);
+        if (balance !== undefined) await payIn(io, store, id, account, balance);
         const prepaid = currency === undefined ? {} : { prepaid: { currency } };
-        await registerUser(store, { id, realm, password, md5: options.md5, ...prepaid });
+        await registerUser(store, { id, realm, password, md5: options.md5, account, ...prepaid });
         io.out(`user ${id} ${known ? "has a new password" : "registered"} (realm ${realm})\n`);
-        if (balance !== undefined)
-          await post(io, store, { user: id, kind: "topup", id: `with-user-add-${Date.now()}`, amount: balance });
+        if (before > 0)
+          io.out(
+            options.inherit === undefined
+              ? await leftBehind(store, id, before, account)
+              : `bills and balance of ${shownAccount(account)} go on\n`,
+          );
+        if (currency !== undefined) io.err(await currencyNote(store, config, currency));
       });
     });
 
@@ -69,24 +94,29 @@ Examples:
     .action(async (options: { json?: boolean }, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const users = await withStore(config, (store) => store.users.list());
-      const shown = users.map(({ id, realm, ha1, disabled, prepaid }) => ({
+      const shown = users.map(({ id, realm, ha1, disabled, prepaid, account }) => ({
         id,
         realm,
         algorithms: ha1.md5 === undefined ? ["sha-256"] : ["sha-256", "md5"],
         disabled: disabled ?? false,
         ...(prepaid && { prepaid: prepaid.currency }),
+        ...(account !== undefined && { account }),
       }));
       if (options.json) io.out(`${JSON.stringify(shown, null, 2)}\n`);
       else if (shown.length === 0) io.out("no users; register one with: tollgate user add ID\n");
       else {
-        const note = (one: (typeof shown)[number]) =>
-          one.disabled
-            ? "disabled"
-            : one.realm === config.portal.realm
-              ? one.prepaid
-                ? `prepaid in ${one.prepaid}`
-                : ""
-              : `cannot sign in: the realm is now ${config.portal.realm}`;
+        const note = ({ disabled, realm, prepaid, account }: (typeof shown)[number]) =>
+          [
+            disabled
+              ? "disabled"
+              : realm === config.portal.realm
+                ? ""
+                : `cannot sign in: the realm is now ${config.portal.realm}`,
+            prepaid === undefined ? "" : `prepaid in ${prepaid}`,
+            account === undefined ? "" : `account ${account}`,
+          ]
+            .filter((text) => text !== "")
+            .join(", ");
         io.out(
           table(
             ["ID", "REALM", "ALGORITHMS", "NOTE"],
@@ -102,8 +132,38 @@ Examples:
     .argument("<id>", "id of the user")
     .action(async (id: string, _options: unknown, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
-      if (!(await withStore(config, (store) => store.users.remove(id))))
-        throw new CliError(`no user ${id}; see: tollgate user list`);
-      io.out(`user ${id} removed\n`);
+      await withStore(config, async (store) => {
+        const known = await store.users.get(id);
+        if (!known) throw new CliError(`no user ${id}; see: tollgate user list`);
+        // First what has to be remembered: whoever gets the id next is somebody else.
+        const former = afterRemoval(known, await store.former.get(formerUser(id)), Date.now());
+        await store.former.put(former);
+        await store.users.remove(id);
+        io.out(`user ${id} removed\n`);
+        const account = accountOf(known);
+        const balance = await balanceText(store, account);
+        if (balance !== undefined)
+          io.out(`a balance of ${balance} stays: tollgate credit show ${shownAccount(account)}\n`);
+      });
     });
+}
+
+/** The first payment of a registration: once, whatever is replaced later. */
+async function payIn(io: Io, store: Store, id: string, account: string, amount: string): Promise<void> {
+  const removals = (await store.former.get(formerUser(id)))?.removals ?? 0;
+  const payment = removals === 0 ? "with-user-add" : `with-user-add-${removals}`;
+  await post(io, store, { user: account, kind: "topup", id: payment, amount }).catch((error) => {
+    if (!(error instanceof CliError) || error.exitCode !== EXIT.failure) throw error;
+    throw new CliError(
+      `--balance: ${error.message}; what is paid in later: tollgate credit topup ${id} AMOUNT --id ID`,
+    );
+  });
+}
+
+/** What becomes of what the one before has left, who had the `n`th account. */
+async function leftBehind(store: Store, id: string, n: number, account: string): Promise<string> {
+  const last = accountName(id, n);
+  const balance = await balanceText(store, last);
+  const left = balance === undefined ? "" : `, with a balance of ${balance}`;
+  return `bills and balance begin anew, as ${account}: those of ${shownAccount(last)} stay where they are${left}; --inherit is for the same person\n`;
 }

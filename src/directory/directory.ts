@@ -21,6 +21,8 @@ import type { AppServer, AppServerKey, Identified, Service, User } from "./types
  */
 export interface Directory extends Rules, RuleLookups {
   user(id: string): User | undefined;
+  /** The name of a user's account: on bills and balances, and in events. */
+  account(userId: string): string;
   service(id: string): Service | undefined;
   tariff(id: string): Tariff | undefined;
   appServer(id: string): AppServer | undefined;
@@ -118,6 +120,10 @@ class CachedDirectory implements Directory {
 
   user(id: string): User | undefined {
     return this.users.get(id);
+  }
+
+  account(userId: string): string {
+    return this.users.get(userId)?.account ?? userId;
   }
 
   service(id: string): Service | undefined {

@@ -11,6 +11,19 @@ export interface User {
   readonly disabled?: boolean;
   /** Pays in advance: sessions are paid from a balance in this currency (ISO 4217). Undefined: pays by the bill. */
   readonly prepaid?: { readonly currency: string };
+  /** The name on bills and balances, where somebody had this id before; undefined: the id. See accounts.ts. */
+  readonly account?: string;
+}
+
+/** What is remembered of a user or an app server that was removed: whoever gets the id next is somebody else. */
+export interface Former {
+  /** `user alice`, `appserver shop`. */
+  readonly id: string;
+  /** How many accounts of that name there have been. */
+  readonly accounts: number;
+  readonly removals: number;
+  /** The last time, milliseconds since 1970. */
+  readonly removedAt: number;
 }
 
 export type ForkMode = "sequential" | "first" | "all";

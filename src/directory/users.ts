@@ -12,6 +12,8 @@ export interface NewUser {
   readonly md5: boolean;
   /** Pays in advance, from a balance in this currency. */
   readonly prepaid?: { readonly currency: string };
+  /** `User.account`, of one who is registered anew. */
+  readonly account?: string;
 }
 
 /** What is kept of a user (RFC 7616 §3.4.2): hashes, never the password. */
@@ -25,10 +27,12 @@ export async function registerUser(store: Pick<Store, "users">, user: NewUser): 
   const known = await store.users.get(user.id);
   // Who pays how, and who is locked out, stays as it was.
   const { prepaid = known?.prepaid } = user;
+  const account = known ? known.account : user.account;
   const record: User = {
     ...userRecord(user),
     ...(known?.disabled !== undefined && { disabled: known.disabled }),
     ...(prepaid && { prepaid }),
+    ...(account !== undefined && account !== user.id && { account }),
   };
   await store.users.put(record);
   return record;

@@ -12,16 +12,21 @@ import type { Session } from "./session.ts";
  */
 export async function creditForNextPart(
   core: Core,
-  terms: Pick<CreditTerms, "user" | "used" | "tariff" | "taxes">,
+  first: Pick<Session, "user" | "facts" | "credit">,
+  terms: Pick<CreditTerms, "used" | "tariff" | "taxes">,
 ): Promise<Result<Credit | undefined, Failure>> {
-  const prepaid = core.directory.user(terms.user)?.prepaid;
-  if (!prepaid) return ok(undefined); // postpaid
-  const credit = new Credit(core, { ...terms, currency: prepaid.currency, key: core.random.token(96) });
+  const currency = prepaidIn(core, first.user, first);
+  if (currency === undefined) return ok(undefined); // postpaid
+  const credit = new Credit(core, { ...terms, user: first.facts.user, currency, key: core.random.token(96) });
   const failure = await credit.take();
   if (!failure) return ok(credit);
   credit.close(false);
   return err(failure);
 }
+
+/** The currency of the balance that pays: that of the session before, whoever has the user's name by now; undefined: the bill does. */
+export const prepaidIn = (core: Core, user: string, first: Pick<Session, "credit"> | undefined): string | undefined =>
+  first?.credit?.terms.currency ?? core.directory.user(user)?.prepaid?.currency;
 
 /**
  * What is held for the sessions that one prepaid request may lead to. Where one app server's answer decides (`sequential`, `first`), one hold

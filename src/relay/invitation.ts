@@ -240,7 +240,7 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   // Of an INVITE that a REFER stands for the relay has written it; any other client's is a claim (RFC 3892 §2.2).
   const referredBy = session.request?.move?.clientLeg && original.headers.get("referred-by");
   if (referredBy) headers.add("Referred-By", referredBy);
-  const user = core.border.uriOf(session.facts.user);
+  const user = core.border.uriOf(session.user);
   headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
   core.proof?.(request, user);
 }

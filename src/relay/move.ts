@@ -30,30 +30,30 @@ export function findClientLeg(core: Core, { callId, receiverTag, senderTag }: Di
 }
 
 /**
- * What the client's INVITE says of a session that it has: Replaces (RFC 3891), which ends that one, or Target-Dialog (RFC 4538), which
+ * What the client's INVITE says of a session that it has, and that is charged to the same account: Replaces (RFC 3891), which ends that one, or Target-Dialog (RFC 4538), which
  * goes on beside it. The error is the answer that it gets.
  */
-export function moveOf(core: Core, request: SipRequest, user: string): Result<Move | undefined, Failure> {
+export function moveOf(core: Core, request: SipRequest, account: string): Result<Move | undefined, Failure> {
   const replaces = request.headers.get("replaces");
-  if (replaces !== undefined) return replacing(core, replaces, request.headers.has("join"), user);
+  if (replaces !== undefined) return replacing(core, replaces, request.headers.has("join"), account);
   const target = request.headers.get("target-dialog");
   if (target === undefined) return NO_MOVE;
   const read = parseTargetDialog(target);
   if (!read.ok) return err({ status: 400, reason: read.error });
   const leg = findClientLeg(core, read.value);
   // RFC 4538 §4: it only relates the two; a dialog that is not there (any more), or not this user's, relates to nothing.
-  if (!leg || leg.session.facts.user !== user || !isUp(leg.session)) return NO_MOVE;
+  if (!leg || leg.session.facts.user !== account || !isUp(leg.session)) return NO_MOVE;
   return ok({ first: leg.session, keep: true });
 }
 
-function replacing(core: Core, text: string, joins: boolean, user: string): Result<Move, Failure> {
+function replacing(core: Core, text: string, joins: boolean, account: string): Result<Move, Failure> {
   const read = parseReplaces(text);
   if (!read.ok) return err({ status: 400, reason: read.error });
   if (joins) return err({ status: 400, reason: "Replaces And Join" }); // RFC 3891 §3
   const leg = findClientLeg(core, read.value);
   // RFC 3891 §3: no dialog, or an early one that its receiver did not begin: 481.
   if (!leg?.confirmed) return err(GONE);
-  if (leg.session.facts.user !== user) return err({ status: 403, reason: "Not Your Session" }); // RFC 3891 §5
+  if (leg.session.facts.user !== account) return err({ status: 403, reason: "Not Your Session" }); // RFC 3891 §5
   if (!isUp(leg.session)) return err({ status: 603, reason: "That Session Is Over" }); // RFC 3891 §3
   if (read.value.earlyOnly) return err({ status: 486, reason: "That Session Was Answered" }); // RFC 3891 §3
   return ok({ first: leg.session, keep: false });

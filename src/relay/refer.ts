@@ -141,7 +141,7 @@ function inviteFor(core: Core, first: Session, from: Side, refer: SipRequest, to
   if (to.body !== undefined && !headers.has("content-type")) headers.add("Content-Type", "text/plain");
   // RFC 3892 §2.2: who refers. The relay knows it, whatever the client calls itself.
   if (from === "client" && refer.headers.has("referred-by"))
-    headers.add("Referred-By", `<${border.uriOf(first.facts.user)}>`);
+    headers.add("Referred-By", `<${border.uriOf(first.user)}>`);
   const { dialog } = first.client!;
   headers
     .add("From", dialog.remote)

@@ -25,7 +25,7 @@ export function takeReferOutside(core: Core, transaction: NewRequest): void {
     return;
   }
   const leg = findClientLeg(core, target.value);
-  if (!leg || leg.session.facts.user !== user)
+  if (!leg || leg.session.facts.user !== core.directory.account(user))
     reply(transaction, 481); // Whoever is not that user learns nothing of it.
   else if (takesContact(core, transaction))
     leg.session.actor.send({ type: "refer", from: "client", payload: transaction });
@@ -36,7 +36,7 @@ export function takeReferInside(core: Core, leg: Leg, transaction: NewRequest): 
   if (leg.side === "client") {
     const user = signedIn(core, core.authenticator, transaction);
     if (user === undefined) return;
-    if (user !== leg.session.facts.user) {
+    if (core.directory.account(user) !== leg.session.facts.user) {
       reply(transaction, 403, [], "Not Your Session");
       return;
     }

@@ -16,7 +16,7 @@ import type { TimerHandle } from "../support/clock.ts";
 import type { Timeline } from "../support/timeline.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
-import { Credits } from "./credits.ts";
+import { Credits, prepaidIn } from "./credits.ts";
 import { forkFor } from "./fork-choice.ts";
 import type { Leg } from "./leg.ts";
 import { type Move, moveOf } from "./move.ts";
@@ -39,6 +39,8 @@ export class ClientRequest implements Origin, Owner {
   closed = false;
   /** The registered user, once authenticated. */
   user = "";
+  /** The name of the account that it is charged to. */
+  account = "";
   identified: Identified | undefined;
   /** The session that the client moves on from (M23). */
   move: Move | undefined;
@@ -123,6 +125,8 @@ export class ClientRequest implements Origin, Owner {
     switch (verdict.verdict) {
       case "accepted":
         this.user = verdict.user;
+        // A part of a session, and what it moves on to, is charged to whoever the session is charged to.
+        this.account = (this.change ?? this.move)?.first.facts.user ?? this.core.directory.account(verdict.user);
         this.actor.send({ type: "user.accepted", user: verdict.user });
         return;
       case "throttled":
@@ -149,7 +153,7 @@ export class ClientRequest implements Origin, Owner {
       return;
     }
     if (!this.move) {
-      const move = moveOf(this.core, this.transaction.request, this.user);
+      const move = moveOf(this.core, this.transaction.request, this.account);
       if (!move.ok) {
         this.refuse("service.refused", move.error);
         return;
@@ -178,7 +182,7 @@ export class ClientRequest implements Origin, Owner {
   search(): void {
     const { service } = this.identified!;
     const appServers = this.redirected?.way.only ?? this.allowed;
-    const prepaid = this.core.directory.user(this.user)?.prepaid !== undefined;
+    const prepaid = this.prepaidIn !== undefined;
     if (this.change?.keepsServer) {
       this.actor.send({ type: "servers.found", servers: [this.change.first.appServer.id], prepaid });
       return;
@@ -201,13 +205,18 @@ export class ClientRequest implements Origin, Owner {
     });
   }
 
+  /** The currency of the balance that pays; undefined: the bill does. */
+  private get prepaidIn(): string | undefined {
+    return prepaidIn(this.core, this.user, (this.change ?? this.move)?.first);
+  }
+
   /** Before any app server is asked, what the first interval costs is held in a prepaid user's balance. */
   reserve(servers: readonly string[], fork: ForkMode): void {
-    const { currency } = this.core.directory.user(this.user)!.prepaid!;
+    const currency = this.prepaidIn!;
     const { tariff, service } = this.identified!;
     const taxes = this.core.directory.taxes(service.id);
     const used = (this.change?.first ?? this.move?.first)?.callParts.used(tariff);
-    const credits = new Credits(this.core, { user: this.user, currency, tariff, taxes, used }, this.id, fork);
+    const credits = new Credits(this.core, { user: this.account, currency, tariff, taxes, used }, this.id, fork);
     this.credits = credits;
     // What the redirected request held comes back first.
     const before = this.redirected?.from.givenBack;

@@ -31,7 +31,7 @@ export function wantedService(session: Session, request: SipRequest): Result<Ide
   const type = parseContentType(request.headers.get("content-type") ?? "");
   if (!type.ok || !(type.value.type.startsWith("multipart/") || bodyFormat(type.value.type))) return SAME;
   const asked = new SipRequest(request.method, session.asked, request.headers, request.body);
-  const wanted = session.core.directory.identify(asked, session.facts.user);
+  const wanted = session.core.directory.identify(asked, session.user);
   if (!wanted.ok) return err(wanted.error);
   return isSame(session.identified, wanted.value) ? SAME : ok(wanted.value);
 }
@@ -92,7 +92,7 @@ export class ClientServiceChange implements Takeover {
       this.refused();
       return;
     }
-    const request = new ClientRequest(core, transaction, { verdict: "accepted", user: first.facts.user });
+    const request = new ClientRequest(core, transaction, { verdict: "accepted", user: first.user });
     this.request = request;
     request.change = this;
     request.identified = this.identified;
@@ -176,11 +176,12 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
   first.change = { from: "server", abort: () => reply(transaction, 487) };
   if (first.transfer) return refuse(491);
   if (!offers(first, identified)) return refuse(403, "Not Your Service");
-  const { user, call } = first.facts;
+  const { user } = first;
+  const { user: account, call } = first.facts;
   const taxes = core.directory.taxes(identified.service.id);
   const { tariff } = identified;
   const used = first.callParts.used(tariff);
-  const held = await creditForNextPart(core, { user, tariff, taxes, used });
+  const held = await creditForNextPart(core, first, { tariff, taxes, used });
   if (transaction.answered) {
     if (held.ok) held.value?.close(false); // the session ended in the meantime
     return;
@@ -189,6 +190,7 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
   const credit = held.value;
   const origin: Origin = {
     user,
+    account,
     call,
     identified,
     asked: first.asked,

@@ -40,6 +40,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   /** What the rules said, and the Request-URI that they said it of: a change is measured by them. */
   readonly identified: Identified;
   readonly asked: string;
+  /** Who signed in; `facts.user` is whose bill it is on. */
+  readonly user: string;
   readonly facts: SessionFacts;
   readonly charges: SessionCharges;
   /** A prepaid session's, once an app server has answered. */
@@ -92,6 +94,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     this.id = timeOrderedId(core.clock.wall(), core.random);
     this.identified = origin.identified!;
     this.asked = origin.asked;
+    this.user = origin.user;
     const { service, tariff } = this.identified;
     this.service = service;
     const { lateChargesS = core.config.charging.lateChargesS } = service;
@@ -99,7 +102,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     const hold = credits?.keyFor(appServer.id);
     const facts: Writable<SessionFacts> = {
       id: this.id,
-      user: origin.user,
+      user: origin.account,
       service: service.id,
       appServer: appServer.id,
       call: origin.call,
@@ -369,7 +372,9 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
 
 /** What a session is made for: a client's request, or a change inside another session. */
 export interface Origin {
+  /** Who signed in, and the name of the account. */
   readonly user: string;
+  readonly account: string;
   /** Correlation id of all sessions of one client request. */
   readonly call: string;
   readonly identified: Identified | undefined;

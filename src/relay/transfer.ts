@@ -140,7 +140,7 @@ export class Transfer implements Owner {
   askServer(): void {
     const { core, first } = this;
     const { invite, keep, only } = this.referral!;
-    const user = first.facts.user;
+    const { user } = first;
     const transaction = new ReferredInvite(invite, this.transaction.flow, (response) => this.answered(response));
     this.request = new ClientRequest(core, transaction, { verdict: "accepted", user });
     this.request.move = { first, keep, ...(only && { only }), clientLeg: (second) => this.clientLeg(second) };

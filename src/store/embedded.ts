@@ -1,6 +1,6 @@
 import { type Database, open, type RootDatabase } from "lmdb";
 import type { Tariff } from "../charging/tariff.ts";
-import type { AppServer, AppServerKey, Service, User } from "../directory/types.ts";
+import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 import { LmdbDisk } from "../support/lmdb-disk.ts";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
@@ -37,6 +37,7 @@ export async function openEmbeddedStore(path: string, disk = new LmdbDisk(path))
     appServers: registry<AppServer>("appServers"),
     tariffs: registry<Tariff>("tariffs"),
     appServerKeys: registry<AppServerKey>("appServerKeys"),
+    former: registry<Former>("former"),
     async directoryVersion() {
       root.resetReadTxn(); // another process may have written since this one last looked
       return meta.get(VERSION) ?? 0;

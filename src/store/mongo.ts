@@ -1,6 +1,6 @@
 import type { Collection, Document } from "mongodb";
 import type { Tariff } from "../charging/tariff.ts";
-import type { AppServer, AppServerKey, Service, User } from "../directory/types.ts";
+import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { MongoBilling } from "./mongo-billing.ts";
@@ -49,6 +49,7 @@ export async function openMongoStore(
     appServers: registry<AppServer>("appServers"),
     tariffs: registry<Tariff>("tariffs"),
     appServerKeys: registry<AppServerKey>("appServerKeys"),
+    former: registry<Former>("former"),
     directoryVersion: () => version.read(),
     async serverTime() {
       const admin = db.admin();

@@ -1,7 +1,7 @@
 import type { BillingStore } from "../charging/billing-store.ts";
 import type { CreditStore } from "../charging/credit-store.ts";
 import type { Tariff } from "../charging/tariff.ts";
-import type { AppServer, AppServerKey, Service, User } from "../directory/types.ts";
+import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 
 /** A set of registered things, each under its id. */
 export interface Registry<T extends { readonly id: string }> {
@@ -24,6 +24,8 @@ export interface Store {
   readonly tariffs: Registry<Tariff>;
   /** What app servers sign in with (M15, M17). */
   readonly appServerKeys: Registry<AppServerKey>;
+  /** What was removed under ids that may be given again. */
+  readonly former: Registry<Former>;
   /** Grows with every change of the registries, by whichever process: caches compare it. */
   directoryVersion(): Promise<number>;
   /** The time of day by the server that all nodes share, milliseconds since 1970; missing: the store is on this machine. */

@@ -7,7 +7,7 @@ import { rateDuration } from "../../src/charging/tariff.ts";
 import { creditForNextPart } from "../../src/relay/credits.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { deferred, silent } from "../charging/samples.ts";
-import { type Lab, type LabOptions, lab } from "./harness.ts";
+import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 
 const CHARGE = "application/vnd.tollgate.charge+json";
 const charge = (id: string, unitPrice: string, currency = "EUR") =>
@@ -517,15 +517,19 @@ describe("a prepaid user", () => {
   it("has a hold of its own for the next part of a session, by that part's tariff (M20)", async () => {
     const l = await prepaid("3");
     await call(l);
-    const costs = (price: string) => ({ user: "alice", tariff: { id: "other", currency: "EUR", price } });
-    expect(await creditForNextPart(l.core, costs("2.50"))).toMatchObject({ ok: false, error: { status: 402 } });
+    const [first] = l.core.sessions.values();
+    const costs = (price: string) => ({ tariff: { id: "other", currency: "EUR", price } });
+    expect(await creditForNextPart(l.core, first!, costs("2.50"))).toMatchObject({ ok: false, error: { status: 402 } });
     expect(l.credit.held()).toEqual([0.6]);
-    const next = await creditForNextPart(l.core, costs("2.40"));
+    const next = await creditForNextPart(l.core, first!, costs("2.40"));
     expect(l.credit.held()).toEqual([0.6, 2.4]);
     if (next.ok) next.value?.close(false);
     await l.settle();
     expect(l.credit.held()).toEqual([0.6]);
-    expect(await creditForNextPart((await lab()).core, costs("1"))).toEqual({ ok: true, value: undefined });
+    const postpaid = await lab();
+    await establish(postpaid);
+    const [other] = postpaid.core.sessions.values();
+    expect(await creditForNextPart(postpaid.core, other!, costs("1"))).toEqual({ ok: true, value: undefined });
   });
 
   describe("while the store is away", () => {

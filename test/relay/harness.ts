@@ -96,6 +96,8 @@ export interface LabOptions {
   readonly signIn?: boolean;
   /** Of alice, who calls: she is prepaid where this is given. */
   readonly balance?: string;
+  /** Registered users, in the place of none or of the prepaid alice; read again at `directory.reload()`. */
+  readonly users?: readonly User[];
   readonly credit?: Partial<Config["credit"]>;
   /** As they lie in the store, whoever put them there. */
   readonly storedTariffs?: readonly Tariff[];
@@ -140,7 +142,8 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
   const appServerKeys = { ...emptyRegistry, list: async () => [...keys] };
   const credit = new MemoryCredit();
   if (options.balance !== undefined) await credit.pay("alice", options.balance);
-  const users = options.balance === undefined ? emptyRegistry : { ...emptyRegistry, list: async () => [PREPAID] };
+  const registered = options.users ?? (options.balance === undefined ? [] : [PREPAID]);
+  const users = { ...emptyRegistry, list: async () => [...registered] };
   const tariffs = { ...emptyRegistry, list: async () => [...(options.storedTariffs ?? [])] };
   const directory = await createDirectory({
     config,

@@ -1,0 +1,48 @@
+import { accountName, accountOf, formerUser, numberOf, readAccount } from "../directory/accounts.ts";
+import type { Store } from "../store/types.ts";
+import { CliError, EXIT } from "./io.ts";
+
+/** How many accounts of that user's id there have been. A balance that nobody has was somebody's. */
+export async function accountsOf(store: Store, id: string): Promise<number> {
+  const [former, user] = [await store.former.get(formerUser(id)), await store.users.get(id)];
+  const known = Math.max(former?.accounts ?? 0, user ? numberOf(user) : 0);
+  return known > 0 || (await store.credit?.account(id)) === undefined ? known : 1;
+}
+
+/**
+ * The account that a command is about: `alice#2` is the second of that name, `alice` the account of whoever has the name now, or had it last. A
+ * name that nobody has had is an account too: something may have been billed to it.
+ */
+export async function theAccount(store: Store, name: string): Promise<string> {
+  const named = readAccount(name);
+  if (named) return accountName(named.id, named.n);
+  const user = await store.users.get(name);
+  return user ? accountOf(user) : accountName(name, await accountsOf(store, name));
+}
+
+/** Whether the account is that of somebody who is registered, or was. */
+export async function isKnown(store: Store, account: string): Promise<boolean> {
+  const { id, n } = readAccount(account) ?? { id: account, n: 1 };
+  return n <= (await accountsOf(store, id));
+}
+
+/**
+ * The account of a user who is registered now: one of their own, since whoever had the name before may have been somebody else; or, where it is the same
+ * person, the one of before (`inherit`: true, or its name).
+ */
+export async function accountForNew(store: Store, id: string, inherit: true | string | undefined): Promise<string> {
+  const there = await accountsOf(store, id);
+  if (inherit === undefined) return accountName(id, there + 1);
+  if (there === 0) throw new CliError(`--inherit: there was no user ${id} before`, EXIT.usage);
+  if (inherit === true) return accountName(id, there);
+  const { id: of, n } = readAccount(inherit) ?? { id: inherit, n: 1 };
+  if (of !== id || n > there)
+    throw new CliError(
+      `--inherit: expected ${id}#1${there > 1 ? ` to ${id}#${there}` : ""}; found "${inherit}"`,
+      EXIT.usage,
+    );
+  return accountName(id, n);
+}
+
+/** How an account is named to people where there are several of that id. */
+export const shownAccount = (account: string): string => (readAccount(account) ? account : `${account}#1`);
