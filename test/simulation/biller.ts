@@ -19,9 +19,12 @@ export class Biller {
   private over = false;
   private readonly holds: HoldWatch;
 
-  constructor(lab: Lab) {
+  /** `aheadMs`: how far its wall clock is ahead of the relay's. */
+  constructor(lab: Lab, aheadMs: number) {
+    const { clock, credit, core } = lab;
+    const own = { wall: () => clock.wall() + aheadMs, monotonic: () => clock.monotonic() };
     this.lab = lab;
-    this.holds = new HoldWatch({ credit: lab.credit, clock: lab.clock, log: lab.core.log });
+    this.holds = new HoldWatch({ credit, clock: own, log: core.log });
     this.later();
   }
 

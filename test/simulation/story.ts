@@ -35,8 +35,8 @@ const MINUTE_MS = 60_000;
 
 /**
  * Plays one seed: a client, a relay and up to five app servers over a network that loses, doubles, delays and reorders, some of them
- * crash, somebody sets the wall clock, and in the end everybody goes home. Then nothing may be left, and what was charged must be what was
- * promised. `steps: false`: nobody sets the wall clock.
+ * crash, somebody sets the wall clock, the billing worker's shows another time, and in the end everybody goes home. Then nothing may be left, and
+ * what was charged must be what was promised. `steps: false`: nobody sets the wall clock, and the billing worker's shows the same.
  */
 export async function play(seed: number, options: { trace?: boolean; steps?: boolean } = {}): Promise<Outcome> {
   const chance = new Chance(seed);
@@ -63,12 +63,16 @@ export async function play(seed: number, options: { trace?: boolean; steps?: boo
     config,
     ...(balance !== undefined && { balance }),
   });
-  const biller = new Biller(l);
+  const watched = new Chance(-seed);
+  const biller = new Biller(
+    l,
+    options.steps === false ? 0 : watched.of([0, -1, 1]) * watched.between(1, 48 * 60) * MINUTE_MS,
+  );
   const servers = names.map((_, i) => new ServerAgent(around, network.host(`192.0.2.${100 + i}`)));
   const client = new ClientAgent(around, network.host(CLIENT));
   for (let i = chance.between(1, 4); i > 0; i--) clock.setTimeout(() => client.play(), chance.between(0, 20_000));
   plotCrashes(around, client, servers);
-  const steps = options.steps === false ? 0 : plotSteps(clock, seed);
+  const steps = options.steps === false ? 0 : plotSteps(clock, watched);
   const diskFull = chance.percent(15);
   if (diskFull) {
     const at = chance.between(1_000, CALM_MS);
@@ -174,9 +178,8 @@ function plotCrashes(
   }
 }
 
-/** Sets the wall clock now and then, by a second or by days, forward and back; by chance of its own, so that the story is the same without. */
-function plotSteps(clock: TestClock, seed: number): number {
-  const chance = new Chance(-seed);
+/** Sets the wall clock now and then, by a second or by days, forward and back; by a chance of its own, so that the story is the same without. */
+function plotSteps(clock: TestClock, chance: Chance): number {
   const steps = chance.between(0, 6);
   for (let i = 0; i < steps; i++) {
     const byMs = chance.of([1_000, MINUTE_MS, 60 * MINUTE_MS, 48 * 60 * MINUTE_MS]) * (1 + chance.next());
