@@ -61,7 +61,7 @@ export const sessionMachine = setup({
     dropProgress: providedAtStart,
     /** Passes a provisional answer on to the client (M6). */
     relayProgress: providedAtStart,
-    /** Passes the 2xx on to the client and repeats it until the ACK comes (M6; RFC 3261 §13.3.1.4). */
+    /** Passes the 2xx on to the client, once a start is on record that it makes, and repeats it until the ACK comes (M6; RFC 3261 §13.3.1.4). */
     relayAnswer: providedAtStart,
     /** Tells the request that this branch came to nothing. */
     reportFailure: (_, _params: Failure) => providedAtStart(),
@@ -189,7 +189,7 @@ export const sessionMachine = setup({
     inviting: {
       on: {
         "server.answer": [
-          { guard: "clockStartsAtAnswer", target: "answered", actions: ["startClock", "relayAnswer"] },
+          { guard: "clockStartsAtAnswer", target: "answered", actions: ["startClock", "recordStart", "relayAnswer"] },
           { target: "answered", actions: "relayAnswer" },
         ],
         "server.failure": {
@@ -244,10 +244,11 @@ export const sessionMachine = setup({
     answered: {
       on: {
         "client.ack": [
-          { guard: "clockStartsAtAnswer", target: "established", actions: ["relayAck", "recordStart"] },
+          { guard: "clockStartsAtAnswer", target: "established", actions: "relayAck" },
           { target: "established", actions: ["startClock", "relayAck", "recordStart"] },
         ],
         prack: { actions: "relayPrack" },
+        charge: [{ guard: "clockStartsAtAnswer", actions: "recordCharge" }, { actions: "refuseMessage" }],
         // Lost ACK: both ends are told to hang up (RFC 3261 §13.3.1.4), and nothing is charged.
         "client.silent": { target: "leaving", actions: ["sendAck", "noteSilence"] },
         // It was the relay that invited the client, to a session that a REFER asked for (M23).
@@ -255,6 +256,9 @@ export const sessionMachine = setup({
         bye: { target: "terminating", actions: ["sendAck", "noteBye"] },
         lost: { target: "leaving", actions: ["sendAck", "noteLoss"] },
         end: { target: "leaving", actions: ["sendAck", "noteEnd"] },
+        // Of a prepaid session whose time runs already.
+        "credit.held": { actions: "noteCredit" },
+        "credit.exhausted": { target: "leaving", actions: ["sendAck", "noteExhausted"] },
       },
     },
     /** Client and app server talk directly; the clock runs (M7, M12). */

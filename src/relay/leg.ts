@@ -10,6 +10,7 @@ import { isKnown, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
 import type { Core } from "./core.ts";
 import { confirmDialog, type Dialog, nextHop, refreshTarget, requestWithin, takeWay } from "./dialog.ts";
 import { offeredPackages } from "./passing.ts";
+import { reply } from "./reply.ts";
 import type { Session } from "./session.ts";
 
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
@@ -22,6 +23,8 @@ export class Leg {
   offered: readonly string[] = [];
   /** A 2xx of ours whose ACK is awaited: of the first INVITE, or of a re-INVITE. */
   answer: Answer | undefined;
+  /** There will be one when something is on record. */
+  private answering = false;
   /** True once both ends know the dialog: a 2xx was sent or received (RFC 3261 §12). */
   confirmed = false;
   /** Called instead of a BYE where the peer has not answered yet: the relay's INVITE to a client (M23). */
@@ -106,6 +109,29 @@ export class Leg {
     });
   }
 
+  /** The same once `recorded` resolves. Where it rejects the client hears 500, and has no session. */
+  answerAfter(recorded: Promise<void>, ...answer: Parameters<Leg["answerUntilAck"]>): void {
+    const [transaction] = answer;
+    this.answering = true;
+    const refuse = (status: number) => {
+      this.over = true;
+      if (!transaction.answered) reply(transaction, status);
+      this.answered();
+    };
+    recorded.then(
+      () => {
+        this.answering = false;
+        if (this.over)
+          refuse(487); // it has hung up in its early dialog (RFC 3261 §15.1.2)
+        else this.answerUntilAck(...answer);
+      },
+      () => {
+        this.answering = false;
+        refuse(500);
+      },
+    );
+  }
+
   /** The ACK of our 2xx. */
   acknowledged(ack: SipRequest): void {
     const { answer } = this;
@@ -120,7 +146,7 @@ export class Leg {
    * then that the peer has hung up itself.
    */
   whenAcknowledged(sendBye: () => void): void {
-    if (this.answer?.opens && !this.over) this.waiting = sendBye;
+    if ((this.answer?.opens || this.answering) && !this.over) this.waiting = sendBye;
     else sendBye();
   }
 
@@ -227,7 +253,7 @@ export class Leg {
   close(): void {
     this.closed = true;
     // The client's own INVITE waits for an answer, and its ACK for being heard; the relay's INVITE to a client (M23) does not.
-    if (!this.answer || !this.confirmed) this.forget();
+    if (!(this.answer || this.answering) || !this.confirmed) this.forget();
     this.core.clock.clearTimeout(this.returnTimer);
     if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
   }

@@ -61,6 +61,8 @@ export class ClientRequest implements Origin, Owner {
   private givenBack: Promise<void> | undefined;
   /** Why branches are cancelled, for Reason in their CANCEL (RFC 3326). */
   private cancelReason: string | undefined;
+  /** A success goes to the client, if perhaps only when its start is on record: CANCEL comes too late (RFC 3261 §9.2). */
+  told = false;
   private single = false;
   private furtherTimer: TimerHandle;
   private readonly core: Core;
@@ -366,7 +368,7 @@ export class ClientRequest implements Origin, Owner {
   }
 
   confirmCancel(): void {
-    if (this.transaction.answered) return;
+    if (this.transaction.answered || this.told) return;
     this.core.counters.cancelled++;
     const status = this.change?.cancelStatus ?? 487;
     this.transaction.respond(new SipResponse(status, reasonPhrase(status)));

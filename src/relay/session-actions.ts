@@ -79,13 +79,17 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   const response = answerFor(session, client, event.payload as SipResponse);
   if (change || request.isForAnother) response.headers.add(SERVICE_HEADER, session.service.id);
   if (transaction.request.method === "UPDATE") transaction.respond(response);
-  else
-    client.answerUntilAck(transaction, response, {
-      acknowledged: (ack) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
+  else {
+    request.told = true;
+    const told = {
+      acknowledged: (ack: SipRequest) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
       silent: () => session.actor.send({ type: "client.silent", at: session.now() }),
-    });
+    };
+    if (session.started) client.answerAfter(session.started, transaction, response, told);
+    else client.answerUntilAck(transaction, response, told);
+  }
   core.counters.answered++;
-  session.credit = request.credits?.handOver(session);
+  takeCredit(session);
   request.decided(session);
   request.actor.send({ type: "branch.answered", branch: session.appServer.id });
   change?.told(session);
@@ -100,13 +104,23 @@ function sendAck(session: Session): void {
   session.invitation?.ack(undefined);
 }
 
-function recordStart(session: Session, context: SessionContext): void {
+/** The client's ACK has started the clock, or the answer that the client is to hear when that is on record (DESIGN.md, decision 8). */
+function recordStart(session: Session, event: SessionEvent, context: SessionContext): void {
+  takeCredit(session);
   session.credit?.start(context.startedAt!);
   const { replaces } = session;
   const recorded = replaces
     ? session.charges.changed(replaces.facts, replaces.startedAt, context.startedAt!)
     : session.charges.started(context.startedAt!);
-  recorded.catch(() => session.end("its start could not be put on record"));
+  if (event.type === "server.answer") {
+    session.started = recorded;
+    recorded.catch(() => session.actor.send({ type: "client.refused", at: session.now() }));
+  } else recorded.catch(() => session.end("its start could not be put on record"));
+}
+
+/** What is held for the session is its own from now on. */
+function takeCredit(session: Session): void {
+  session.credit ??= session.request?.credits?.handOver(session);
 }
 
 /** RFC 3311: either end may send one once there is an early dialog. */
@@ -172,7 +186,7 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
       reportGivenUp: on((session) => session.reportGivenUp()),
       relayAck: on<"client.ack">(relayAck),
       sendAck: on(sendAck),
-      recordStart: on((session, _, context) => recordStart(session, context)),
+      recordStart: on(recordStart),
       relayBye: on<"bye">(relayBye),
       sendByes: on((session, _, context) => sendByes(session, context)),
       answerBye: on<"bye">(answerBye),

@@ -80,6 +80,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   /** A move to a second app server under way, by REFER (M23). */
   transfer: Transfer | undefined;
   closed = false;
+  /** Resolves when the start is on record, where the clock runs from the answer. */
+  started: Promise<void> | undefined;
   /** Resolves when the end is on record. */
   recorded: Promise<void> = DONE;
   /** Until both ends are looked at again; once BYE is on its way, until nobody waits any longer for its answer. */
@@ -119,8 +121,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     this.charges = new SessionCharges(core, this);
     this.actor = new ChartActor(core.sessionLogic, {
       id: this.id,
-      // A part takes over when the client has agreed to it: its ACK.
-      input: { id: this.id, clock: previous?.by === "change" ? "ack" : (service.clock ?? "ack") },
+      input: { id: this.id, clock: startsAtAck(previous, request) ? "ack" : (service.clock ?? "ack") },
       owner: this,
       inspectors: core.inspectors,
     });
@@ -405,6 +406,10 @@ export interface Asking {
   openEarlyDialog(): void;
   close(): void;
 }
+
+/** A part takes over when the client has agreed to it, and so does a session that the relay invites the client to (M23). */
+const startsAtAck = (previous: Origin["previous"], request: ClientRequest | undefined): boolean =>
+  previous?.by === "change" || request?.move?.clientLeg !== undefined;
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 

@@ -91,7 +91,7 @@ export const ignored: Readonly<Record<string, readonly Ignored[]>> = {
       why: "it ends already, and the BYE's own timers bound that",
     },
     {
-      states: ["inviting", "cancelling", "answered"],
+      states: ["inviting", "cancelling"],
       events: ["credit.held", "credit.exhausted"],
       why: "the clock does not run: no money is used up",
     },

@@ -49,10 +49,23 @@ describe("the chart session", () => {
     expect(session.context.startedAt).toBe(2000);
   });
 
-  it("starts the clock with the answer where the service says so (M12)", () => {
+  it("starts the clock with the answer where the service says so, and puts that on record then (M12)", () => {
     const session = start("answer");
-    session.send(answer, ack);
+    session.done();
+    expect(session.send(answer)).toEqual(["recordStart", "relayAnswer"]);
+    expect(session.send(ack)).toEqual(["relayAck"]);
     expect(session.context.startedAt).toBe(1000);
+  });
+
+  it("takes charges, and looks at a balance, from the answer on where the clock runs from it (M14)", () => {
+    const session = start("answer");
+    session.send(answer);
+    expect(session.send(charge)).toEqual(["recordCharge"]);
+    expect(session.send({ type: "credit.held", until: 62_000 })).toEqual([]);
+    expect(session.context.creditUntil).toBe(62_000);
+    const exhausted: SessionEvent = { type: "credit.exhausted", at: 30_000, why: "credit exhausted" };
+    expect(session.send(exhausted)).toEqual(["sendAck", "sendByes"]);
+    expect(session.context).toMatchObject({ startedAt: 1_000, byeAt: 30_000 });
   });
 
   it.each(["client", "server"] as const)(
@@ -315,7 +328,7 @@ describe("the chart session", () => {
     const silent: SessionEvent = { type: "server.silent", failure: { status: 408 } };
     expect(updating().send({ type: "server.progress", payload: null })).toEqual(["relayProgress"]);
     expect(updating().send(answer)).toEqual(["relayAnswer"]);
-    expect(updating("answer").send(answer)).toEqual(["relayAnswer"]);
+    expect(updating("answer").send(answer)).toEqual(["recordStart", "relayAnswer"]);
     expect(updating().send(failure)).toEqual(['reportFailure {"status":486}', "close"]);
     expect(updating().send(silent)).toEqual(['reportFailure {"status":408}', "sendCancel", "dropProgress"]);
     expect(updating().send({ type: "cancel" })).toEqual(["sendCancel", "dropProgress"]);

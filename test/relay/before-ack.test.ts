@@ -13,6 +13,7 @@ async function answered(options: LabOptions = {}) {
   const server = l.server("a");
   const inviteAtServer = server.request("INVITE");
   const answerOfServer = server.answer(inviteAtServer, 200);
+  await l.settle();
   const answer = l.client.response(200);
   return { l, server, invite, answer, inviteAtServer, answerOfServer };
 }

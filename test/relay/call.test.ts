@@ -146,6 +146,7 @@ describe("a call through the relay", () => {
     const invite = l.client.invite();
     l.server("a").answer(l.server("a").request("INVITE"), 200);
     const answeredAt = l.clock.wall();
+    await l.settle();
     l.clock.advance(300);
     l.client.ack(invite, l.client.response(200));
     await l.settle();

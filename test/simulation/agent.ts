@@ -5,7 +5,7 @@ import { reasonPhrase } from "../../src/sip/response.ts";
 import type { Random } from "../../src/support/random.ts";
 import { TimerQueues } from "../../src/support/timer-queues.ts";
 import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
-import type { ServerTransaction, TransactionUser } from "../../src/transaction/types.ts";
+import type { NewRequest, ServerTransaction, TransactionUser } from "../../src/transaction/types.ts";
 import { defaultTimers } from "../../src/transaction/types.ts";
 import type { TestClock } from "../support/test-clock.ts";
 import type { Chance } from "./chance.ts";
@@ -103,8 +103,9 @@ export abstract class Agent implements TransactionUser {
 
   // --- what comes ---
 
-  request(transaction: ServerTransaction): void {
+  request(transaction: NewRequest): void {
     const { method, toTag, fromTag } = transaction.request;
+    transaction.begin();
     if (toTag === undefined) {
       if (method === "INVITE") this.invited(transaction);
       else if (method === "OPTIONS") this.reply(transaction, 200);
@@ -331,12 +332,16 @@ export abstract class Agent implements TransactionUser {
     });
   }
 
-  protected hangUp(half: Half, filling: Filling = {}): void {
+  /** `answered`: told what came of it; 408: nothing. */
+  protected hangUp(half: Half, filling: Filling = {}, answered: (status: number) => void = () => {}): void {
     if (half.leaving || !this.isOpen(half)) return;
     half.leaving = true;
     half.answer?.stop();
     half.answer = undefined;
-    this.within(half, "BYE", filling, () => this.forget(half));
+    this.within(half, "BYE", filling, (status) => {
+      this.forget(half);
+      answered(status);
+    });
   }
 
   protected isOpen(half: Half): boolean {

@@ -20,6 +20,8 @@ export const SERVICES = ["wine", "beer", "tea"] as const;
 export class ClientAgent extends Agent {
   /** 2xx that came, by what the relay's To tag was. */
   answers = 0;
+  /** How long it waited for the answer to a BYE, at most. */
+  waitedMs = 0;
 
   /** Plays one story from its INVITE on. */
   play(): void {
@@ -63,6 +65,14 @@ export class ClientAgent extends Agent {
     else if (what < 7) this.within(half, "MESSAGE", { type: "text/plain", body: "hello" });
     else if (what < 9) this.refer(half);
     else this.replace(half);
+  }
+
+  protected override hangUp(half: Half): void {
+    const { clock } = this.around;
+    const at = clock.monotonic();
+    super.hangUp(half, {}, () => {
+      this.waitedMs = Math.max(this.waitedMs, clock.monotonic() - at);
+    });
   }
 
   private change(half: Half, method: string, filling: Filling): void {
@@ -143,9 +153,11 @@ export interface Asked {
   readonly id: string;
   /** Answered with 200: then it has to be on the bill. */
   taken: boolean;
+  /** It stood in an answer to BYE, which nobody answers. */
+  lastWord?: boolean;
 }
 
-/** Offers services: answers soon, late or never, charges by INFO and with its 200 to BYE, hangs up, changes, vanishes. */
+/** Offers services: answers soon, late or never, charges by INFO, with its BYE and its 200 to BYE, hangs up, changes, vanishes. */
 export class ServerAgent extends Agent {
   readonly asked: Asked[] = [];
   private charges = 0;
@@ -188,6 +200,8 @@ export class ServerAgent extends Agent {
       }
       over = true;
       this.answer(half, transaction, { type: "application/json", body: `{"url":"http://${random.token(32)}"}` });
+      // Before the ACK: too early, or in time where the clock runs from the answer.
+      if (chance.percent(10)) this.later(0, 300, () => this.charge(half));
     });
   }
 
@@ -222,7 +236,16 @@ export class ServerAgent extends Agent {
     const { chance } = this.around;
     for (let i = chance.between(0, 3); i > 0; i--) this.later(10, 60_000, () => this.charge(half));
     if (chance.percent(30)) this.later(1_000, 60_000, () => this.update(half));
-    if (chance.percent(20)) this.later(10, 60_000, () => this.hangUp(half, chance.percent(30) ? this.charged() : {}));
+    if (chance.percent(20)) this.later(10, 60_000, () => this.leave(half, 30));
+  }
+
+  /** Hangs up, and charges with its BYE in so many of a hundred cases. */
+  private leave(half: Half, percent: number): void {
+    if (half.leaving || !this.isOpen(half)) return;
+    const asked = this.around.chance.percent(percent) ? this.ask() : undefined;
+    this.hangUp(half, asked && bodyOf(asked), (status) => {
+      if (asked && status === 200) asked.taken = true;
+    });
   }
 
   private update(half: Half): void {
@@ -243,13 +266,20 @@ export class ServerAgent extends Agent {
     const filling = { ...bodyOf(asked), headers: [["Info-Package", PACKAGE]] as [string, string][] };
     this.within(half, "INFO", filling, (status: number, _response?: SipResponse) => {
       if (status === 200) asked.taken = true;
+      // It came too early, or the disk was full.
+      if (status === 500) this.later(1_000, 2_000, () => this.charge(half, asked));
       // The same once more, as after a doubt: it may be charged only once.
-      if (again === undefined && this.around.chance.percent(30)) this.later(10, 5_000, () => this.charge(half, asked));
+      else if (again === undefined && this.around.chance.percent(30))
+        this.later(10, 5_000, () => this.charge(half, asked));
     });
   }
 
+  /** A BYE came: its own crosses it now and then, and its answer may be late. */
   protected override hungUp(half: Half, transaction: ServerTransaction): void {
-    super.hungUp(half, transaction);
+    const { chance } = this.around;
+    if (chance.percent(20)) this.leave(half, 70);
+    if (chance.percent(20)) this.later(0, 25_000, () => super.hungUp(half, transaction));
+    else super.hungUp(half, transaction);
     if (this.around.chance.percent(30)) this.later(10, 40_000, () => this.chargeLate(half));
   }
 
@@ -264,15 +294,14 @@ export class ServerAgent extends Agent {
 
   /** Nobody says whether these were taken. */
   protected override farewell(): Filling {
-    return this.around.chance.percent(30) ? this.charged() : {};
-  }
-
-  private charged(): Filling {
-    return bodyOf(this.ask());
+    if (!this.around.chance.percent(30)) return {};
+    const asked = this.ask();
+    asked.lastWord = true;
+    return bodyOf(asked);
   }
 
   private ask(): Asked {
-    const asked = { id: `${this.host.address}-${++this.charges}`, taken: false };
+    const asked: Asked = { id: `${this.host.address}-${++this.charges}`, taken: false };
     this.asked.push(asked);
     return asked;
   }
