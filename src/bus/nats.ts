@@ -36,6 +36,7 @@ interface Connection extends Live {
 
 const IS_CLOUD_EVENT = ["Content-Type", CONTENT_TYPE] as const;
 const CONNECT_AGAIN_MS = 500;
+const LOOK_AGAIN_MS = 50;
 const DEFAULT_PAYLOAD = 2 ** 20;
 /** More than the headers of an event take, which count as well. */
 const HEADER_BYTES = 1_024;
@@ -218,6 +219,21 @@ class NatsBus implements Bus {
       await worker.stop();
       await this.flush();
     };
+  }
+
+  async handled(name: string, withinMs: number): Promise<void> {
+    const { clock } = this.options;
+    const until = clock.monotonic() + withinMs;
+    const { jsm } = this.ready();
+    const { stream } = this.subjects;
+    const last = (await jsm.streams.info(stream)).state.last_seq;
+    for (;;) {
+      // Nobody consumes yet: nothing is handled.
+      const info = await jsm.consumers.info(stream, name).catch(() => undefined);
+      if (info && (info.ack_floor.stream_seq >= last || info.num_pending + info.num_ack_pending === 0)) return;
+      if (clock.monotonic() >= until) throw new Error(`${name} is behind`);
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, LOOK_AGAIN_MS));
+    }
   }
 
   private refused(worker: NatsWorker, error: Error): void {

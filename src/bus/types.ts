@@ -16,6 +16,11 @@ export interface Bus {
    * Returns a function that stops consuming and resolves when the batch under way is finished.
    */
   consume(name: string, handle: HandleEvents): Promise<() => Promise<void>>;
+  /**
+   * Resolves when this consumer has handled everything that is on the bus at the time of the call, wherever it runs; rejects when that is not so within the
+   * time, or cannot be known. Missing where `publish` resolves no earlier.
+   */
+  handled?(name: string, withinMs: number): Promise<void>;
   /** Tells whoever listens that these cannot be billed; resolves when the bus has taken them. Missing where nobody could listen. */
   publishDead?(letters: readonly DeadLetter[]): Promise<void>;
   close(): Promise<void>;

@@ -1,9 +1,10 @@
 import type { ServiceLimits } from "../directory/types.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import type { PeerLog } from "../support/peer-log.ts";
 import type { Timeline, Timelines } from "../support/timeline.ts";
 import type { Entry } from "./billing-store.ts";
-import type { CallCharges } from "./call-charges.ts";
+import type { CallTotals } from "./call-charges.ts";
 import { chargeAmount, chargeKey, isSameCharge } from "./charge-fields.ts";
 import { checkCharge } from "./check-charge.ts";
 import type { DayLedger } from "./day-ledger.ts";
@@ -28,11 +29,14 @@ export interface Refusal {
   readonly charge?: string;
 }
 
-/** What became of a body of charges: all are on disk; none was made; or the disk failed, and the same may be tried again. */
+/**
+ * What became of a body of charges: all are on disk; none was made; or the disk failed, and the same may be tried again. `unknown`: not the disk, but
+ * what was charged before cannot be known now.
+ */
 export type Outcome =
   | { readonly kind: "recorded" }
   | { readonly kind: "refused"; readonly refusal: Refusal }
-  | { readonly kind: "failed"; readonly error: unknown };
+  | { readonly kind: "failed"; readonly error: unknown; readonly unknown?: true };
 
 /** What all books share. */
 export interface BookKeeping {
@@ -40,7 +44,9 @@ export interface BookKeeping {
   readonly clock: Pick<Clock, "monotonic">;
   readonly timelines: Pick<Timelines, "current">;
   readonly log: Logger;
-  readonly counters: { charges: number; chargesRefused: number };
+  /** `chargesPutOff`: what was answered that it be tried again later. */
+  readonly counters: { charges: number; chargesRefused: number; chargesPutOff?: number };
+  readonly peerLog?: PeerLog;
   /** Bound on what an app server may charge in one session, in number. */
   readonly chargesPerSession: number;
   /** What holds for services that have no limits; default: what holds without any setting. */
@@ -100,7 +106,9 @@ export class ChargeBook {
   /** Of the part of the session before, at the same app server: what was charged there and comes again is a repetition (M20). */
   before: ChargeBook | undefined;
   /** Of a call of several parts: what was charged in them together. */
-  private call: CallCharges | undefined;
+  private call: CallTotals | undefined;
+  /** Bodies that are neither made nor refused yet. */
+  private underWay = 0;
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -125,10 +133,13 @@ export class ChargeBook {
   }
 
   /** The session is a part of a call. */
-  joins(call: CallCharges): void {
-    if (this.call) return;
+  joins(call: CallTotals): void {
     this.call = call;
-    call.add(this);
+  }
+
+  /** Whether a body is under way: nobody may make another book for the session. */
+  get isBusy(): boolean {
+    return this.underWay > 0;
   }
 
   /** How many charges were made so far. */
@@ -143,11 +154,20 @@ export class ChargeBook {
 
   /** Makes all of a body's charges, or none. At once where they are refused or were made before. */
   enter(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
+    const done = this.begin(charges, channel);
+    if (!(done instanceof Promise)) return done;
+    this.underWay++;
+    return done.finally(() => {
+      this.underWay--;
+    });
+  }
+
+  private begin(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
     const loading = this.loadDay(charges);
     if (loading === undefined) return this.enterLoaded(charges, channel);
     return loading.then(
       () => this.enterLoaded(charges, channel),
-      (error) => ({ kind: "failed", error }),
+      (error) => ({ kind: "failed", error, unknown: true }),
     );
   }
 

@@ -19,6 +19,14 @@ interface Day {
   ownSum: Money;
 }
 
+export interface DayLedgerOptions {
+  /** Makes sure that the bill has what was recorded, and says whether it does; default: it does. */
+  readonly caughtUp?: (() => Promise<boolean>) | undefined;
+  /** How old a reading may be; default 10 s. */
+  readonly refreshMs?: number;
+  readonly maxDays?: number;
+}
+
 /**
  * What each app server has charged each user in each service on the present day of UTC. It is read from the
  * bill, together with what was charged here and is on its way to the bill; what other nodes charge counts once it is on the bill and was
@@ -26,13 +34,18 @@ interface Day {
  */
 export class DayLedger {
   private readonly billing: Pick<BillingStore, "entries">;
+  private readonly caughtUp: (() => Promise<boolean>) | undefined;
   private readonly refreshMs: number;
   private readonly maxDays: number;
   /** In order of last use. */
   private readonly days = new Map<string, Day>();
 
-  constructor(billing: Pick<BillingStore, "entries">, { refreshMs = 10_000, maxDays = 10_000 } = {}) {
+  constructor(
+    billing: Pick<BillingStore, "entries">,
+    { caughtUp, refreshMs = 10_000, maxDays = 10_000 }: DayLedgerOptions = {},
+  ) {
     this.billing = billing;
+    this.caughtUp = caughtUp;
     this.refreshMs = refreshMs;
     this.maxDays = maxDays;
   }
@@ -96,6 +109,8 @@ export class DayLedger {
   }
 
   private async read(day: Day, facts: SessionFacts, currency: string, at: number, now: number): Promise<void> {
+    // What was charged here before this process began, or is not in mind any more; the rest is.
+    if (day.readAt === NEVER && this.caughtUp && !(await this.caughtUp())) throw new Error("billing is behind");
     const from = at - (at % DAY_MS);
     let sum = zero(currency);
     const billed: string[] = [];

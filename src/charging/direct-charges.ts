@@ -1,13 +1,21 @@
 import type { AppServer, Service } from "../directory/types.ts";
-import type { BillingStore } from "./billing-store.ts";
-import { type BookKeeping, ChargeBook, type Outcome, type Refusal } from "./charge-book.ts";
-import type { Charge, SessionFacts } from "./events.ts";
+import type { BookKeeping, Outcome, Refusal } from "./charge-book.ts";
+import type { Charge } from "./events.ts";
+import { readSessionId } from "./session-ids.ts";
+import {
+  type ChargeableSession,
+  type Keeper,
+  NEVER_BEGAN,
+  StoredBooks,
+  type StoredBooksOptions,
+} from "./stored-books.ts";
 
-/** A session that can be charged, or could be until now. */
-export interface ChargeableSession {
-  readonly book: ChargeBook;
-  /** When its time for late charges is over, by the book's timeline; null: it still runs. */
-  readonly dueAt: number | null;
+export type { ChargeableSession } from "./stored-books.ts";
+
+/** A session that is being set up here: it takes charges as soon as it stands. */
+export interface ComingSession {
+  readonly appServer: string;
+  readonly book?: undefined;
 }
 
 /** What an app server reports outside of the session's dialog: by SIP MESSAGE (M15), or by HTTPS or NATS (M17). */
@@ -17,18 +25,22 @@ export interface DirectRequest {
   readonly channel: "message" | "direct";
 }
 
-export interface DirectChargesOptions {
+export interface DirectChargesOptions extends StoredBooksOptions {
   readonly keeping: BookKeeping;
   /** Sessions that run on this node, or ended on it a short while ago: their books know what is on its way to the bill. */
-  readonly local: (session: string) => ChargeableSession | undefined;
-  /** All others: what the bill says of them. */
-  readonly billing: Pick<BillingStore, "accounts" | "entriesOf">;
+  readonly local: (session: string) => ChargeableSession | ComingSession | undefined;
   readonly directory: { service(id: string): Service | undefined; appServer(id: string): AppServer | undefined };
+  /** There is no other relay. */
+  readonly alone?: boolean;
+  /** This relay's name in the ids of sessions. */
+  readonly node?: string;
+  /**
+   * Has the relay of that name answer, which has the session's book. Resolves to undefined where there is no such relay now; rejects where nobody can know.
+   */
+  readonly elsewhere?:
+    | ((node: string, appServer: string, request: DirectRequest) => Promise<Outcome | undefined>)
+    | undefined;
 }
-
-/** How old what was read of a session may be, and how many are remembered. */
-const REFRESH_MS = 1_000;
-const MAX_REMEMBERED = 1_000;
 
 const UNKNOWN: Refusal = { kind: "unknown", text: "no session of that id was with this app server" };
 
@@ -36,48 +48,86 @@ const UNKNOWN: Refusal = { kind: "unknown", text: "no session of that id was wit
  * Charges outside of the session's own dialog, whatever carries them: an app server can charge only sessions that were with it, only services
  * that it offers, in time, and within the same limits as in the dialog (M15, M17).
  *
- * Sessions of other nodes on the same store are taken as the bill shows them. What two nodes take for one session within the time that it takes
- * to be billed is checked by each of them alone: the limits may then be passed by that much. Nothing is charged twice: the bill has each charge
- * id once.
+ * There is one book for a session, wherever it is asked for. While the relay that has or had the session is there, that one's: what ran or runs
+ * there is in its memory, and the rest in the store, as soon as billing has seen what the relay has recorded. When it is gone, the store alone says
+ * what there was, and others answer by that: not before the session's end is billed. What nobody can know now gets a temporary answer.
  */
 export class DirectCharges {
   private readonly options: DirectChargesOptions;
-  /** In order of last reading. */
-  private readonly remembered = new Map<string, { readAt: number; found: Promise<ChargeableSession | undefined> }>();
+  private readonly stored: StoredBooks;
 
   constructor(options: DirectChargesOptions) {
     this.options = options;
+    this.stored = new StoredBooks(options);
   }
 
   /** Makes all of the charges, or none. Never rejects. */
-  async charge(appServer: string, { session, charges, channel }: DirectRequest): Promise<Outcome> {
-    let found: ChargeableSession | undefined;
+  async charge(appServer: string, request: DirectRequest): Promise<Outcome> {
+    const { local, elsewhere } = this.options;
+    const node = this.otherNode(request.session);
+    if (local(request.session) || node === undefined) return this.chargeHere(appServer, request);
+    let outcome: Outcome | undefined;
     try {
-      found = await this.find(session);
+      outcome = await elsewhere?.(node, appServer, request);
     } catch (error) {
-      return { kind: "failed", error };
+      return this.notNow(appServer, request.session, error);
     }
+    return outcome ?? this.chargeBy("gone", appServer, request);
+  }
+
+  /** The same where this relay has the session's book, for whichever relay asks. */
+  chargeHere(appServer: string, request: DirectRequest): Promise<Outcome> {
+    return this.chargeBy(this.keeper(request.session), appServer, request);
+  }
+
+  private async chargeBy(keeper: Keeper, appServer: string, request: DirectRequest): Promise<Outcome> {
+    const { session, charges, channel } = request;
+    const found = await this.look(session, keeper).catch((error: unknown) => ({ error }));
+    if (found === "later") return this.notNow(appServer, session, new Error("billing has not seen it yet"));
+    if (typeof found === "object" && "error" in found) return this.notNow(appServer, session, found.error);
     // Somebody else's session is answered for like none: nobody learns by trying which there are.
-    if (found?.book.facts.appServer !== appServer) return this.refuseUnknown(appServer, session);
+    if (found === "unknown" || appServerOf(found) !== appServer) return this.refuseUnknown(appServer, session);
+    if (!found.book) return this.notNow(appServer, session, new Error("the session is being set up"));
     const refusal = this.refusal(found);
     return refusal ? found.book.refuse(refusal, charges) : found.book.enter(charges, channel);
   }
 
   /** The same for a body that could not be read. */
   async refuse(appServer: string, session: string, refusal: Refusal): Promise<Outcome> {
-    const found = await this.find(session).catch(() => undefined);
-    if (found?.book.facts.appServer !== appServer) return this.refuseUnknown(appServer, session);
-    return found.book.refuse(refusal);
+    const found = await this.look(session, this.keeper(session)).catch(() => "later" as const);
+    if (found === "unknown" || (found !== "later" && appServerOf(found) !== appServer))
+      return this.refuseUnknown(appServer, session);
+    return found !== "later" && found.book ? found.book.refuse(refusal) : { kind: "refused", refusal };
   }
 
-  /** The session, wherever it is or was. Rejects when the store cannot be read. */
+  /** The session, where it or what the store has of it is known here. Rejects when the store cannot be read. */
   async find(session: string): Promise<ChargeableSession | undefined> {
-    return this.options.local(session) ?? (await this.stored(session));
+    const found = await this.look(session, this.keeper(session));
+    return typeof found === "object" && found.book ? found : undefined;
+  }
+
+  private async look(session: string, keeper: Keeper) {
+    return this.options.local(session) ?? this.stored.find(session, keeper);
+  }
+
+  /** The name of the other relay that has or had the session; undefined: it is this one, or nobody knows. */
+  private otherNode(session: string): string | undefined {
+    const { alone, node } = this.options;
+    const name = alone ? undefined : readSessionId(session)?.node;
+    return name === node ? undefined : name;
+  }
+
+  private keeper(session: string): Keeper {
+    const { alone, node } = this.options;
+    if (alone) return "self";
+    const name = readSessionId(session)?.node;
+    return name === undefined ? "any" : name === node ? "self" : "gone";
   }
 
   private refusal({ book, dueAt }: ChargeableSession): Refusal | undefined {
     const { directory, local } = this.options;
     const { id, appServer, service, hold } = book.facts;
+    if (dueAt === NEVER_BEGAN) return { kind: "closed", text: "the session came to nothing, and takes no charges" };
     if (dueAt !== null && book.timeline.now() >= dueAt) {
       const since = new Date(dueAt).toISOString();
       return { kind: "closed", text: `the session takes no more charges since ${since}` };
@@ -97,51 +147,16 @@ export class DirectCharges {
     return { kind: "refused", refusal: UNKNOWN };
   }
 
-  private stored(session: string): Promise<ChargeableSession | undefined> {
-    const { remembered } = this;
-    const now = this.options.keeping.clock.monotonic();
-    const known = remembered.get(session);
-    if (known && now - known.readAt < REFRESH_MS) return known.found;
-    const found = this.read(session, known?.found);
-    remembered.delete(session);
-    remembered.set(session, { readAt: now, found });
-    if (remembered.size > MAX_REMEMBERED) remembered.delete(remembered.keys().next().value!);
-    const forget = () => {
-      if (remembered.get(session)?.found === found) remembered.delete(session);
-    };
-    found.then((one) => one ?? forget(), forget);
-    return found;
-  }
-
-  /** Account and entries as the store has them. The book stays the same from reading to reading: it knows what is not billed yet. */
-  private async read(
-    session: string,
-    earlier: Promise<ChargeableSession | undefined> | undefined,
-  ): Promise<ChargeableSession | undefined> {
-    const { billing, directory, keeping } = this.options;
-    const [account] = await billing.accounts([session]);
-    if (!account) return undefined;
-    const { state, context } = account;
-    const entries = await billing.entriesOf(session);
-    let book = (await earlier?.catch(() => undefined))?.book;
-    if (!book) {
-      const { user, service, appServer, call, tariff, windowMs, hold } = context;
-      const facts: SessionFacts = {
-        id: session,
-        user,
-        service,
-        appServer,
-        call,
-        ...(tariff && { tariff }),
-        ...(windowMs > 0 && { lateChargesMs: windowMs }),
-        ...(hold !== undefined && { hold }),
-      };
-      // The account has no tariff after the end; the line for its time still says in which currency it was.
-      const time = entries.find(({ kind }) => kind === "time");
-      book = new ChargeBook(keeping, facts, directory.service(service)?.limits, undefined, time?.currency || undefined);
-    }
-    book.merge(entries);
-    const running = state === "open" || state === "running";
-    return { book, dueAt: running ? null : (context.dueAt ?? (context.endedAt ?? 0) + context.windowMs) };
+  /** Who asks again later with the same ids is charged once. */
+  private notNow(appServer: string, session: string, error: unknown): Outcome {
+    const { counters, log, peerLog } = this.options.keeping;
+    if (counters.chargesPutOff !== undefined) counters.chargesPutOff++;
+    const what = { appServer, session: session.slice(0, 64), err: error };
+    if (peerLog) peerLog.info("charges put off: what was charged so far cannot be known now", appServer, what);
+    else log.info(what, "charges put off: what was charged so far cannot be known now");
+    return { kind: "failed", error, unknown: true };
   }
 }
+
+const appServerOf = (found: ChargeableSession | ComingSession): string =>
+  found.book ? found.book.facts.appServer : (found as ComingSession).appServer;

@@ -40,6 +40,7 @@ const REMEMBERED_EVENTS = 20_000;
 const RETRY_LEAST_MS = 100;
 const RETRY_MOST_MS = 10_000;
 const CLOSE_WITHIN_MS = 5_000;
+const NOT_TAKEN = "the bus does not take events";
 const SHOWN_IDS = 20;
 
 /** What is on disk and waits for the bus: published in order, one batch at a time, again and again until the bus takes it. */
@@ -61,6 +62,10 @@ export class Publisher {
   private retryMs = RETRY_LEAST_MS;
   /** What the timer is for. */
   private waits: "gathering" | "retrying" | "leaving" = "gathering";
+  /** Groups that came, groups that are dealt with; and who waits until so many are. */
+  private added = 0;
+  private left = 0;
+  private waiting: { readonly upTo: number; resolve(): void; reject(error: unknown): void }[] = [];
   private closing = false;
   private abandoned = false;
 
@@ -72,6 +77,7 @@ export class Publisher {
     const keep = events !== undefined && this.remembered + count <= REMEMBERED_EVENTS;
     if (keep) this.remembered += count;
     this.pending.push({ key, bytes, count, events: keep ? events : undefined });
+    this.added++;
     this.pendingBytes += bytes;
     this.pendingEvents += count;
     if (this.pendingEvents >= BATCH_EVENTS) this.gatherNoLonger();
@@ -87,6 +93,28 @@ export class Publisher {
     this.publishSoon(0);
   }
 
+  /** Resolves when the bus has taken everything that there is now; rejects when it does not take it. */
+  settled(): Promise<void> {
+    if (this.pending.length === 0) return Promise.resolve();
+    if (this.waits === "retrying" && this.timer !== undefined) return Promise.reject(new Error(NOT_TAKEN));
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ upTo: this.added, resolve, reject });
+      this.gatherNoLonger();
+      this.publishSoon(0);
+    });
+  }
+
+  /** Tells those who wait; with an error, all of them. */
+  private tell(error?: Error): void {
+    const still = [];
+    for (const one of this.waiting.splice(0)) {
+      if (error) one.reject(error);
+      else if (one.upTo <= this.left) one.resolve();
+      else still.push(one);
+    }
+    this.waiting = still;
+  }
+
   private gatherNoLonger(): void {
     if (this.timer === undefined || this.waits !== "gathering") return;
     this.options.clock.clearTimeout(this.timer);
@@ -100,7 +128,8 @@ export class Publisher {
       this.publishing = this.publish();
     };
     if (leastMs > 0) this.wait("retrying", leastMs, begin);
-    else if (this.hurried || this.pendingEvents >= BATCH_EVENTS) this.wait("leaving", 0, begin);
+    else if (this.hurried || this.waiting.length > 0 || this.pendingEvents >= BATCH_EVENTS)
+      this.wait("leaving", 0, begin);
     else
       this.wait("gathering", everyMs, () => {
         if (this.pendingEvents < MANY_EVENTS) begin();
@@ -137,6 +166,7 @@ export class Publisher {
         this.failures++;
         if (!this.closing)
           this.options.log.warn({ err: error, events: this.pendingEvents }, "journal: the bus does not take events");
+        this.tell(new Error(NOT_TAKEN));
         retryMs = this.retryMs;
         this.retryMs = Math.min(RETRY_MOST_MS, retryMs * 2);
       }
@@ -170,6 +200,8 @@ export class Publisher {
       if (events) this.remembered -= count;
     }
     this.options.taken(taken);
+    this.left += groups.length;
+    if (this.waiting.length > 0) this.tell();
   }
 
   /**
@@ -178,6 +210,7 @@ export class Publisher {
    */
   async close(): Promise<void> {
     this.closing = true;
+    this.tell(new Error("the journal is closed"));
     const { clock } = this.options;
     clock.clearTimeout(this.timer);
     if (!this.publishing) return;

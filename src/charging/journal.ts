@@ -58,6 +58,8 @@ export interface Journal {
   stats(): JournalStats;
   /** What an earlier run left running, as of the opening; empty without `trackRunning`. */
   readonly left: readonly LeftSession[];
+  /** Resolves when the bus has taken everything that was appended before the call; rejects when it does not take it. */
+  settled(): Promise<void>;
   /** Resolves at the next moment when nothing is left that the bus has not taken, and would take. */
   drained(): Promise<void>;
   /** Commits what was appended, waits up to 5 s for a publication under way, and closes. What the bus did not take stays for the next start. */
@@ -252,6 +254,17 @@ class GroupJournal implements Journal {
     if (this.broken) this.commitSoon();
     if (this.closing) return;
     this.checkTimer = this.options.clock.setTimeout(() => this.check(), CHECK_EVERY_MS);
+  }
+
+  async settled(): Promise<void> {
+    const last = this.waiting.at(-1);
+    if (last) {
+      this.hurried = true;
+      this.commitSoon();
+      await last.committed.catch(() => {}); // then it was answered for to nobody
+    } else await this.committing;
+    if (this.closing) throw new Error("the journal is closed");
+    await this.publisher.settled();
   }
 
   drained(): Promise<void> {

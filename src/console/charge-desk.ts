@@ -28,6 +28,7 @@ export interface ChargeDeskOptions {
 }
 
 const RETRY_SOON = { "Retry-After": "1" };
+const RETRY_UNKNOWN = { "Retry-After": "5" };
 const RETRY_LATER = { "Retry-After": "10" };
 
 /** Answers reports of charges: who it is, whether it can be read, and what the charging management says to it. */
@@ -96,6 +97,14 @@ function answerTo(outcome: Outcome, session: string, charges: readonly string[])
     case "recorded":
       return { status: 200, contentType: "application/json", headers: {}, body: { session, charges } };
     case "failed":
+      if (outcome.unknown)
+        return problem(
+          "unavailable",
+          "what was charged so far cannot be known now: try again with the same charge ids",
+          {
+            headers: RETRY_UNKNOWN,
+          },
+        );
       return problem("unavailable", "try again with the same charge ids", { headers: RETRY_LATER });
     default: {
       const { kind, text, charge } = outcome.refusal;

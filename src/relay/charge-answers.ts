@@ -19,6 +19,10 @@ export function answerCharges(transaction: ServerTransaction, outcome: Outcome):
       reply(transaction, 200);
       return;
     case "failed":
+      if (outcome.unknown) {
+        reply(transaction, 503, [["Retry-After", "5"]], "What was charged so far cannot be known now");
+        return;
+      }
       reply(transaction, 500, [["Retry-After", "10"]], "The charge could not be put on record");
       return;
     default: {

@@ -36,7 +36,7 @@ export class SessionCharges {
   /** The session is a part of a call, whose limits are for all of it (M20-M24). */
   joins(call: CallCharges): void {
     this.call = call;
-    this.opened?.joins(call);
+    if (this.opened) call.add(this.opened);
   }
 
   /** What the app server has charged; made with the first charge. */
@@ -48,7 +48,7 @@ export class SessionCharges {
     if (session.facts.hold !== undefined)
       this.opened.cover = async (charged) =>
         session.credit ? session.credit.cover(charged) : { kind: "prepaid", text: "no session came of it" };
-    if (this.call) this.opened.joins(this.call);
+    this.call?.add(this.opened);
     return this.opened;
   }
 

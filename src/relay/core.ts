@@ -46,6 +46,8 @@ export interface Core {
   /** Times of day, for what is put on record. */
   readonly timelines: Timelines;
   readonly random: Random;
+  /** This relay's name in the ids of its sessions; "": it shares them with no other. */
+  readonly node: string;
   readonly log: Logger;
   /** For whatever a peer can bring about again and again. */
   readonly peerLog: PeerLog;
@@ -126,6 +128,8 @@ export interface Counters {
   byesUnanswered: number;
   charges: number;
   chargesRefused: number;
+  /** Bodies of charges that were to come again later. */
+  chargesPutOff: number;
   /** Prepaid: requests refused, and sessions ended, for want of credit. */
   creditRefused: number;
   creditExhausted: number;

@@ -1,7 +1,7 @@
 import type { BillingStore } from "../charging/billing-store.ts";
 import type { BookKeeping } from "../charging/charge-book.ts";
 import { DayLedger } from "../charging/day-ledger.ts";
-import { type ChargeableSession, DirectCharges } from "../charging/direct-charges.ts";
+import { DirectCharges, type DirectChargesOptions } from "../charging/direct-charges.ts";
 import { PortalLimits } from "../charging/portal-limits.ts";
 import { Outstanding } from "../support/outstanding.ts";
 import { PeerLog } from "../support/peer-log.ts";
@@ -38,9 +38,11 @@ export type CoreParts = Pick<
   readonly billing: BillingStore;
   /** Default: one of its own. */
   readonly peerLog?: PeerLog;
-};
+  /** Default: it is alone. */
+  readonly node?: string;
+} & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;
 
-export function createCore({ billing, ...parts }: CoreParts): Core {
+export function createCore({ billing, caughtUp, elsewhere, node = "", ...parts }: CoreParts): Core {
   const requests: Core["requests"] = new TokenMap();
   const sessions: Core["sessions"] = new TokenMap();
   const transfers: Core["transfers"] = new TokenMap();
@@ -57,6 +59,7 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     byesUnanswered: 0,
     charges: 0,
     chargesRefused: 0,
+    chargesPutOff: 0,
     creditRefused: 0,
     creditExhausted: 0,
     appServerRests: 0,
@@ -75,20 +78,23 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     clock,
     timelines,
     log,
+    peerLog,
     counters,
     chargesPerSession: config.limits.chargesPerSession,
-    days: new DayLedger(billing),
+    days: new DayLedger(billing, { caughtUp }),
     terms: (service, appServer) => directory.terms(service, appServer),
     portal: new PortalLimits(config.charging.limits),
   };
   const ended = new EndedSessions({ keeping });
-  const local = (id: string): ChargeableSession | undefined => {
+  const local: DirectChargesOptions["local"] = (id) => {
     const session = sessions.get(id);
     if (!session) return ended.find(id);
-    return session.context.startedAt === null ? undefined : { book: session.charges.book, dueAt: null };
+    if (session.context.startedAt === null) return { appServer: session.facts.appServer };
+    return { book: session.charges.book, dueAt: null };
   };
   return {
     ...parts,
+    node,
     border: new Border(config),
     peerLog,
     sources: new ClientSources(config.trustedProxies),
@@ -96,7 +102,16 @@ export function createCore({ billing, ...parts }: CoreParts): Core {
     timelines,
     keeping,
     laterRecords: new LaterRecords({ clock, log }),
-    direct: new DirectCharges({ keeping, local, billing, directory }),
+    direct: new DirectCharges({
+      keeping,
+      local,
+      billing,
+      directory,
+      caughtUp,
+      node,
+      elsewhere,
+      alone: config.bus === undefined,
+    }),
     timers: new TimerQueues(clock, (error) => log.error({ err: error }, "session timer failed")),
     inspectors: new Set(),
     requestLogic: requestLogic(),

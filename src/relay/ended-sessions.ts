@@ -14,6 +14,8 @@ import { sessionOf } from "./session-names.ts";
 
 /** Ended sessions that are remembered; for the others the store knows. */
 const MAX_REMEMBERED = 20_000;
+/** The least time for which one is remembered, so that nobody has to ask the store what is on its way there. */
+const LEAST_MS = 30_000;
 
 interface Ended {
   readonly facts: SessionFacts;
@@ -22,12 +24,17 @@ interface Ended {
   readonly timeline: Timeline;
   readonly call: CallCharges | undefined;
   readonly dueAt: number;
+  /** How long it is remembered, if there is room. */
+  readonly until: number;
   /** The dialog that the app server was in. */
   readonly localTag: string | undefined;
   readonly remoteTag: string | undefined;
 }
 
-/** Sessions that ended on this node and still take charges (M15), as long as there is room for them. */
+/**
+ * Sessions that ended on this node and still take charges (M15), as long as there is room for them; and those that take none, so that what comes right
+ * after their end is told so.
+ */
 export class EndedSessions {
   private readonly core: Pick<Core, "keeping">;
   private readonly byId = new TokenMap<Ended>();
@@ -45,14 +52,15 @@ export class EndedSessions {
 
   /** A session ended at `endedAt`. */
   add({ facts, service, server, charges, timeline }: Session, endedAt: number): void {
-    if (facts.lateChargesMs === undefined) return;
+    const dueAt = endedAt + (facts.lateChargesMs ?? 0);
     this.byId.set(facts.id, {
       facts,
       limits: service.limits,
       book: charges.bookIfAny,
       timeline,
       call: charges.call,
-      dueAt: endedAt + facts.lateChargesMs,
+      dueAt,
+      until: Math.max(dueAt, endedAt + LEAST_MS),
       localTag: server?.dialog.localTag,
       remoteTag: server?.dialog.remoteTag,
     });
@@ -60,15 +68,19 @@ export class EndedSessions {
     this.forgetOldest();
   }
 
-  /** Those whose time is over, and those that there is no room for. Two for each that comes, so that it shrinks when windows are over. */
+  /**
+   * Those whose time is over, and those that there is no room for. Two for each that comes, so that it shrinks when windows are over. One whose book
+   * is in use goes to the end: nobody may make another.
+   */
   private forgetOldest(): void {
     const { byId, order } = this;
     for (let i = 0; i < 2; i++) {
       const oldest = order[this.head];
       if (oldest === undefined) break;
       const ended = byId.get(oldest);
-      if (ended && ended.dueAt > ended.timeline.now() && byId.size <= MAX_REMEMBERED) break;
-      byId.delete(oldest);
+      if (ended && ended.until > ended.timeline.now() && byId.size <= MAX_REMEMBERED) break;
+      if (ended?.book?.isBusy) order.push(oldest);
+      else byId.delete(oldest);
       this.head++;
     }
     if (this.head < MAX_REMEMBERED) return;
@@ -78,7 +90,7 @@ export class EndedSessions {
 
   private bookOf({ facts, limits, timeline, call }: Ended): ChargeBook {
     const book = new ChargeBook(this.core.keeping, facts, limits, timeline);
-    if (call) book.joins(call);
+    call?.add(book);
     return book;
   }
 

@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { openBus } from "../bus/open.ts";
 import { type Billing, startBilling } from "../charging/billing.ts";
+import { CaughtUp } from "../charging/caught-up.ts";
 import type { DirectCharges } from "../charging/direct-charges.ts";
 import { type Journal, openJournal } from "../charging/journal.ts";
 import type { Config } from "../config/schema.ts";
@@ -25,6 +26,7 @@ import type { Core, Counters } from "./core.ts";
 import { createCore } from "./create-core.ts";
 import { HealthChecks } from "./health.ts";
 import { type IdentityKey, loadIdentityKey } from "./identity-key.ts";
+import { nodeNameIn } from "./node-name.ts";
 import { createProof } from "./proof.ts";
 import { endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
@@ -97,6 +99,12 @@ export async function startRelay(options: {
         throw error;
       })
     : undefined;
+  const node = shared ? nodeNameIn(config.data, random) : "";
+  const handled = async () => {
+    await journal.settled();
+    await bus.handled?.("billing", CAUGHT_UP_MS);
+  };
+  const caughtUp = new CaughtUp({ handled, clock, withinMs: CAUGHT_UP_MS });
   const heartbeat = new Heartbeat(config.data, clock);
   const { lastBeatAt } = heartbeat;
   await (shared
@@ -149,6 +157,8 @@ export async function startRelay(options: {
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,
     credit: store.credit,
+    node,
+    caughtUp: () => caughtUp.ask(),
     resolve: (uri, found) => resolveWith(resolver, uri, found),
   });
   heartbeat.start(core.timelines.first);
@@ -218,6 +228,8 @@ export async function startRelay(options: {
 /** How long the rest may take after the drain: answers to BYEs, and the journal's last publications. */
 const LAST_BYES_MS = 2_000;
 const DRAIN_JOURNAL_MS = 5_000;
+/** How long whoever charges a session that is not here waits for billing to see what was recorded. */
+const CAUGHT_UP_MS = 2_000;
 
 function resolveWith(resolver: Resolver, uri: SipUri, found: (destinations: readonly Destination[]) => void): void {
   const resolved = resolver.resolve(uri);

@@ -32,11 +32,12 @@ let lastTime = "";
 /**
  * A fresh id of `[0-9a-z]` characters that sorts by when it was made, with 80 random bits behind the milliseconds: records of things that
  * happen together lie together in a store's trees, where ids that are random through and through would each need a page of their own.
+ * `between` stands between the two.
  */
-export function timeOrderedId(nowMs: number, random: Random): string {
+export function timeOrderedId(nowMs: number, random: Random, between = ""): string {
   if (nowMs !== lastMs) {
     lastMs = nowMs;
     lastTime = Math.max(0, Math.trunc(nowMs)).toString(36).padStart(TIME_CHARACTERS, "0");
   }
-  return lastTime + random.token(80);
+  return lastTime + between + random.token(80);
 }

@@ -68,7 +68,7 @@ describe("whatever is answered with 200 can be billed (DESIGN.md, decision 17)",
     const session = facts({ id: "s".repeat(29), user: longest, service: longest, appServer: longest });
     const made: ChargingEvent[] = [];
     const refused: ChargingEvent[] = [];
-    for (let i = 0; i < 1_500; i++) {
+    for (let i = 0; i < 600; i++) {
       const quiet = random() < 0.7;
       const charge = aCharge({
         id: `${i}${quiet ? "汉".repeat(Math.floor(random() * 127)) : text(128)}`.slice(0, 135),
@@ -82,8 +82,8 @@ describe("whatever is answered with 200 can be billed (DESIGN.md, decision 17)",
       else refused.push({ ...chargeMade(session, JANUARY, charge, "direct"), id: `refused-${i}` });
       if (xml.ok) made.push(chargeMade(session, JANUARY, xml.value[0]!, "message"));
     }
-    expect(made.length).toBeGreaterThan(400);
-    expect(refused.length).toBeGreaterThan(400);
+    expect(made.length).toBeGreaterThan(100);
+    expect(refused.length).toBeGreaterThan(100);
     const { entries, letters } = await billed([...made, ...refused]);
     expect(letters.map(({ id }) => id)).toEqual(refused.map(({ id }) => id).sort());
     expect(new Set(entries.map(({ id }) => id))).toEqual(new Set(made.map(({ id }) => id)));

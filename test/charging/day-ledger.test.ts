@@ -109,4 +109,14 @@ describe("what an app server has charged a user on a day (M17)", () => {
     }
     expect(sum(ledger)).toBe("4.00 EUR");
   });
+
+  it("is not known while billing is behind, and then from what is in mind", async () => {
+    const store = new MemoryBilling();
+    let asked = 0;
+    const ledger = new DayLedger(store, { caughtUp: async () => ++asked > 1, refreshMs: 0 });
+    await expect(ledger.load(facts(), "EUR", JANUARY, 0)).rejects.toThrow("behind");
+    await ledger.load(facts(), "EUR", JANUARY, 0);
+    await ledger.load(facts(), "EUR", JANUARY, 1);
+    expect(asked).toBe(2);
+  });
 });

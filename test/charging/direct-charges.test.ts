@@ -2,29 +2,43 @@ import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
 import { startBilling } from "../../src/charging/billing.ts";
 import type { BillingStore } from "../../src/charging/billing-store.ts";
-import { type BookKeeping, ChargeBook } from "../../src/charging/charge-book.ts";
+import { type BookKeeping, ChargeBook, type Outcome } from "../../src/charging/charge-book.ts";
 import { DayLedger } from "../../src/charging/day-ledger.ts";
-import { type ChargeableSession, DirectCharges } from "../../src/charging/direct-charges.ts";
+import {
+  type ChargeableSession,
+  type ComingSession,
+  DirectCharges,
+  type DirectChargesOptions,
+} from "../../src/charging/direct-charges.ts";
 import {
   type Charge,
   type ChargingEvent,
   chargeMade,
   type SessionFacts,
+  sessionChanged,
+  sessionEnded,
   sessionStarted,
 } from "../../src/charging/events.ts";
+import { newSessionId } from "../../src/charging/session-ids.ts";
 import type { Service } from "../../src/directory/types.ts";
 import { Timelines } from "../../src/support/timeline.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { MemoryBilling } from "./memory-store.ts";
-import { aCharge, facts, JANUARY, silent, wholeSession } from "./samples.ts";
+import { aCharge, deferred, facts, JANUARY, silent, wholeSession } from "./samples.ts";
 
 const HOUR = 3_600_000;
 
 /** A relay's charging management beside a store that others bill into. */
 function node(
-  options: { billing?: Pick<BillingStore, "accounts" | "entriesOf">; local?: ChargeableSession; limit?: string } = {},
+  options: {
+    billing?: Pick<BillingStore, "accounts" | "entriesOf">;
+    local?: ChargeableSession | ComingSession;
+    limit?: string;
+    store?: MemoryBilling;
+    more?: Partial<DirectChargesOptions>;
+  } = {},
 ) {
-  const store = new MemoryBilling();
+  const store = options.store ?? new MemoryBilling();
   const clock = new TestClock(JANUARY);
   const events: ChargingEvent[] = [];
   const counters = { charges: 0, chargesRefused: 0 };
@@ -45,8 +59,9 @@ function node(
     billing: options.billing ?? store,
     directory: {
       service: (id): Service => ({ id, limits }),
-      appServer: (id) => ({ id, uri: "sip:10.0.0.1", services: ["english"] }),
+      appServer: (id) => ({ id, uri: "sip:10.0.0.1", services: ["english", "wine"] }),
     },
+    ...options.more,
   });
   const charge = (id: string, over: { unitPrice?: string; appServer?: string; session?: string } = {}) =>
     direct.charge(over.appServer ?? "teacher-1", {
@@ -180,5 +195,157 @@ describe("charges outside of a session's dialog, for sessions of other nodes (M1
     expect(await ask([aCharge({ id: "c2", unitPrice: "5.00" }), aCharge({ id: "c3" })])).toEqual({ kind: "recorded" });
     expect(events.map((event) => event.id)).toEqual(["s1:charge:teacher-1:c2", "s1:charge:teacher-1:c3"]);
     expect(await ask([aCharge({ id: "c2", unitPrice: "5.01" })])).toMatchObject(refused("conflict"));
+  });
+});
+
+/** An id of the relay of this name, made now. */
+const idOf = (node: string, at = JANUARY) => newSessionId(at, { token: () => "0123456789abcdef0123" }, node);
+const MINE = idOf("node01");
+const THEIRS = idOf("node02");
+const putOff = { kind: "failed", unknown: true };
+
+describe("one book for a session, wherever it is asked for (M15, M17)", () => {
+  const me = { node: "node01" };
+
+  it("puts off what is charged while billing is behind, be the session unknown, running or over on the bill", async () => {
+    let behind = true;
+    const { charge, bill, counters, clock } = node({ more: { ...me, caughtUp: async () => !behind } });
+    const ask = (id: string) => charge(id, { session: MINE });
+    expect(await ask("c1")).toMatchObject(putOff);
+    await bill(sessionStarted(late({ id: MINE }), JANUARY));
+    expect(await ask("c1")).toMatchObject(putOff);
+    await bill(...wholeSession(late({ id: MINE }), 60_000));
+    clock.advance(60_000);
+    expect(await ask("c1")).toMatchObject(putOff);
+    behind = false;
+    expect(await ask("c1")).toEqual({ kind: "recorded" });
+    expect(counters.charges).toBe(1);
+  });
+
+  it("says that there is no session, or that it is over, when it is known", async () => {
+    const { charge, bill } = node({ more: { ...me, caughtUp: async () => true } });
+    expect(await charge("c1", { session: MINE })).toMatchObject(refused("unknown"));
+    const { lateChargesMs: _, ...closes } = late({ id: MINE });
+    await bill(...wholeSession(closes, 60_000));
+    expect(await charge("c1", { session: MINE })).toMatchObject(refused("closed"));
+  });
+
+  it("takes nothing for a session of its own that has ended and whose end is not on record yet", async () => {
+    const { charge, bill } = node({ more: me });
+    await bill(sessionStarted(late({ id: MINE }), JANUARY));
+    expect(await charge("c1", { session: MINE })).toMatchObject(putOff);
+    const alone = node({ more: { alone: true } });
+    await alone.bill(sessionStarted(late(), JANUARY));
+    expect(await alone.charge("c1")).toMatchObject(putOff);
+  });
+
+  it("takes nothing for a session that was charged and never stood", async () => {
+    const { charge, bill } = node({ more: me });
+    await bill(chargeMade(late({ id: MINE }), JANUARY, aCharge(), "bye"));
+    expect(await charge("c1", { session: MINE })).toMatchObject({
+      refusal: { kind: "closed", text: "the session came to nothing, and takes no charges" },
+    });
+  });
+
+  it("has a session that is being set up charged later, and tells nobody else of it", async () => {
+    const { charge } = node({ local: { appServer: "teacher-1" } });
+    expect(await charge("c1")).toMatchObject(putOff);
+    expect(await charge("c1", { appServer: "teacher-2" })).toMatchObject(refused("unknown"));
+  });
+
+  it("has the relay that the session's id names answer, also for what it refuses", async () => {
+    const asked: unknown[] = [];
+    const answers: (Outcome | Error)[] = [
+      { kind: "recorded" },
+      { kind: "refused", refusal: { kind: "conflict", text: "other terms", charge: "c1" } },
+      new Error("no answer in time"),
+    ];
+    const elsewhere: DirectChargesOptions["elsewhere"] = async (...of) => {
+      asked.push(of);
+      const answer = answers.shift()!;
+      if (answer instanceof Error) throw answer;
+      return answer;
+    };
+    const { charge, events } = node({ more: { ...me, elsewhere } });
+    expect(await charge("c1", { session: THEIRS })).toEqual({ kind: "recorded" });
+    expect(await charge("c1", { session: THEIRS })).toMatchObject(refused("conflict"));
+    expect(await charge("c1", { session: THEIRS })).toMatchObject(putOff);
+    expect(asked[0]).toMatchObject(["node02", "teacher-1", { session: THEIRS, charges: [{ id: "c1" }] }]);
+    expect(events).toEqual([]);
+  });
+
+  it("goes by the bill where that relay is gone: when the end is on it; until then it is put off", async () => {
+    const { charge, bill, clock } = node({ more: { ...me, elsewhere: async () => undefined } });
+    const ask = (id: string) => charge(id, { session: THEIRS });
+    expect(await ask("c1")).toMatchObject(putOff);
+    await bill(sessionStarted(late({ id: THEIRS }), JANUARY));
+    expect(await ask("c1")).toMatchObject(putOff);
+    await bill(...wholeSession(late({ id: THEIRS }), 60_000));
+    expect(await ask("c1")).toEqual({ kind: "recorded" });
+    clock.advance(HOUR + 60_000);
+    expect(await ask("c2")).toMatchObject(refused("closed"));
+  });
+
+  it.each([
+    ["that no relay makes", "nonsense"],
+    ["of a relay that is gone, older than any session", idOf("node02", JANUARY - 71 * 24 * HOUR)],
+    ["of a relay that is gone, of the day after tomorrow", idOf("node02", JANUARY + 48 * HOUR)],
+  ])("knows of no session by an id %s", async (_, session) => {
+    const { charge } = node({ more: { ...me, elsewhere: async () => undefined } });
+    expect(await charge("c1", { session })).toMatchObject(refused("unknown"));
+  });
+
+  it("opens no second book while a body is under way, however many sessions are asked for in between", async () => {
+    const slow = deferred();
+    const { keeping, direct, bill, events } = node({ more: me, limit: "15" });
+    const append = keeping.recorder.append.bind(keeping.recorder);
+    await bill(...wholeSession(late({ id: MINE }), 1_000));
+    const ids = Array.from({ length: 1_001 }, (_, i) => idOf("node01", JANUARY + 1 + i));
+    await bill(...ids.flatMap((id) => wholeSession(late({ id }), 1_000)));
+    const ask = (session: string, id: string) =>
+      direct.charge("teacher-1", {
+        session,
+        charges: [aCharge({ id, unitPrice: "10", quantity: "1" })],
+        channel: "direct",
+      });
+    keeping.recorder.append = () => slow.promise;
+    const first = ask(MINE, "c1");
+    await new Promise(setImmediate);
+    keeping.recorder.append = append;
+    for (const id of ids) await ask(id, "other");
+    const second = ask(MINE, "c2");
+    slow.resolve();
+    expect(await first).toEqual({ kind: "recorded" });
+    expect(await second).toMatchObject(refused("terms")); // 20 in all
+    expect(events.filter(({ session }) => session.id === MINE)).toMatchObject([{ type: "charge.refused" }]);
+  });
+
+  it("knows what was charged in other parts of the call: for limits, and as repetitions (M20)", async () => {
+    const { charge, bill } = node({ more: me, limit: "40" });
+    const [one, two, three] = ["a", "b", "c"].map((c, i) => idOf("node01", JANUARY + i).replace(/.$/, c)) as [
+      string,
+      string,
+      string,
+    ];
+    const part = (id: string, service: string, previous?: string) =>
+      late({ id, service, ...(previous !== undefined && { previous: { session: previous, by: "change" as const } }) });
+    const parts = [part(one, "english"), part(two, "wine", one), part(three, "english", two)] as const;
+    const sold = (id: string, price: string) => aCharge({ id, unitPrice: price, quantity: "1" });
+    await bill(
+      sessionStarted(parts[0], JANUARY),
+      chargeMade(parts[0], JANUARY + 1, sold("x1", "20"), "info"),
+      sessionChanged(parts[1], parts[0], JANUARY, JANUARY + 10),
+      chargeMade(parts[1], JANUARY + 11, sold("x2", "30"), "info"),
+      sessionChanged(parts[2], parts[1], JANUARY + 10, JANUARY + 20),
+      chargeMade(parts[2], JANUARY + 21, sold("x3", "15"), "info"),
+      sessionEnded(parts[2], JANUARY + 20, JANUARY + 30, "client"),
+    );
+    const ask = (session: string, id: string, unitPrice: string) => charge(id, { session, unitPrice });
+    expect(await ask(three, "x4", "5.01")).toMatchObject(refused("terms")); // 20 + 15 of english before
+    expect(await ask(one, "x4", "5.01")).toMatchObject(refused("terms"));
+    expect(await ask(two, "x4", "10.01")).toMatchObject(refused("terms"));
+    expect(await ask(three, "x1", "20")).toEqual({ kind: "recorded" }); // said again after the change
+    expect(await ask(three, "x1", "21")).toMatchObject(refused("conflict"));
+    expect(await ask(one, "x5", "5")).toEqual({ kind: "recorded" });
   });
 });

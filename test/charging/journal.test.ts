@@ -90,6 +90,37 @@ describe("the journal (DESIGN.md, decision 8)", () => {
     await journal.close();
   });
 
+  it("tells when the bus has taken all that was appended before, whatever comes after it", async () => {
+    const bus = new FakeBus();
+    const journal = await open(freshFolder(), bus, { publishEveryMs: 60_000, commitEveryMs: 60_000 });
+    await journal.settled();
+    void journal.append(event(0));
+    const settled = journal.settled();
+    void journal.append(event(1));
+    await settled;
+    expect(bus.taken.map(({ id }) => id)).toContain(event(0).id);
+    const committing = journal.append(event(2));
+    await Promise.resolve();
+    await journal.settled();
+    await committing;
+    expect(bus.taken.map(({ id }) => id)).toContain(event(2).id);
+    await journal.close();
+    await expect(journal.settled()).rejects.toThrow("closed");
+  });
+
+  it("tells at once that the bus does not take it", async () => {
+    const bus = new FakeBus();
+    bus.away = true;
+    const journal = await open(freshFolder(), bus);
+    await journal.append(event(0));
+    await expect(journal.settled()).rejects.toThrow("does not take");
+    await expect(journal.settled()).rejects.toThrow("does not take");
+    bus.away = false;
+    await journal.drained();
+    await journal.settled();
+    await journal.close();
+  });
+
   it("puts many appends into one commit", async () => {
     const journal = await open(freshFolder(), new FakeBus());
     await Promise.all(events(500).map((one) => journal.append(one)));

@@ -9,7 +9,7 @@ import { createDirectory } from "../../src/directory/directory.ts";
 import type { AppServerKey, User } from "../../src/directory/types.ts";
 import { userRecord } from "../../src/directory/users.ts";
 import type { Core } from "../../src/relay/core.ts";
-import { createCore } from "../../src/relay/create-core.ts";
+import { type CoreParts, createCore } from "../../src/relay/create-core.ts";
 import { Router } from "../../src/relay/router.ts";
 import { SignInLog } from "../../src/relay/sign-in-log.ts";
 import { Headers, type SipMessage, SipRequest, type SipResponse } from "../../src/sip/message.ts";
@@ -99,6 +99,8 @@ export interface LabOptions {
   /** Registered users, in the place of none or of the prepaid alice; read again at `directory.reload()`. */
   readonly users?: readonly User[];
   readonly credit?: Partial<Config["credit"]>;
+  /** Parts of the relay's core in place of the ones here. */
+  readonly core?: Partial<CoreParts>;
   /** As they lie in the store, whoever put them there. */
   readonly storedTariffs?: readonly Tariff[];
   /** What time costs; default 0.10 EUR a minute; null: the service has no tariff. */
@@ -190,6 +192,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     },
     ...(options.proof && { proof: options.proof }),
     credit,
+    ...options.core,
     resolve: (uri, found) => found([{ transport: "udp", address: canonicalHost(uri.host), port: uri.port ?? 5060 }]),
   });
   transactions.attach(new Router(core));

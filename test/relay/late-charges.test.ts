@@ -243,6 +243,137 @@ describe("charges after the session has ended, by MESSAGE (M15; RFC 3428)", () =
   });
 });
 
+describe("one book for a session, wherever and whenever it is asked for (M15, M17)", () => {
+  const http = (l: Lab, session: string, id: string, unitPrice = "12.50") =>
+    l.core.direct.charge("a", {
+      session,
+      charges: [{ id, item: "Riesling", unitPrice, quantity: "2", currency: "EUR" }],
+      channel: "direct",
+    });
+  const bring = async (
+    { server, inviteAtServer, answerOfServer }: Awaited<ReturnType<typeof establish>>,
+    seq: number,
+    body: string,
+  ) => {
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, seq, { body, type: CHARGE });
+  };
+
+  it.each([
+    ["service", { service: { lateChargesS: 0 } }],
+    ["configuration", { charging: { lateChargesS: 0 } }],
+  ])(
+    "closes at BYE where the %s says that there is no time for late charges, though nothing is billed yet",
+    async (_, options) => {
+      const l = await lab({ keys, ...options });
+      const call = await ended(l);
+      expect(await http(l, call.session, "c1")).toMatchObject({ refusal: { kind: "closed" } });
+      expect(await report(l, call.server, call.named)).toMatchObject({ status: 410 });
+      await bring(call, 1, charge("c1"));
+      call.server.response(481);
+      await billed(l);
+      expect(await http(l, call.session, "c1")).toMatchObject({ refusal: { kind: "closed" } });
+      expect(charges(l)).toEqual([]);
+    },
+  );
+
+  it("is the same book before BYE and right after it: limits, ids and their prices", async () => {
+    const l = await lab({ keys, service: { limits: { session: "60", currency: "EUR" } } });
+    const call = await establish(l);
+    await bring(call, 1, charge("c1"));
+    await l.settle();
+    call.server.response(200);
+    const session = l.events[0]!.session.id;
+    expect(await http(l, session, "c1", "12.5")).toEqual({ kind: "recorded" });
+    l.client.inDialog("BYE", call.invite, call.answer, 2);
+    expect(await http(l, session, "c1", "9")).toMatchObject({ refusal: { kind: "conflict" } });
+    call.server.answer(call.server.request("BYE"), 200);
+    await l.settle();
+    l.client.response(200);
+    expect(await http(l, session, "c1", "9")).toMatchObject({ refusal: { kind: "conflict" } });
+    expect(await http(l, session, "c2")).toEqual({ kind: "recorded" });
+    expect(await http(l, session, "c3")).toMatchObject({ refusal: { kind: "terms" } });
+    expect(charges(l)).toHaveLength(2);
+  });
+
+  it("checks two bodies that come at once, in the dialog and beside it, one after the other", async () => {
+    const l = await lab({ keys, service: { limits: { session: "30", currency: "EUR" } } });
+    const call = await establish(l);
+    const session = l.events[0]!.session.id;
+    await bring(call, 1, charge("c1"));
+    const beside = [http(l, session, "c2"), http(l, session, "c1", "9")];
+    expect(await Promise.all(beside)).toMatchObject([
+      { refusal: { kind: "terms" } },
+      { refusal: { kind: "conflict" } },
+    ]);
+    await l.settle();
+    call.server.response(200);
+    expect(charges(l)).toHaveLength(1);
+  });
+
+  it("is that of the session for a body that is under way when it ends, and as long as it is under way", async () => {
+    const l = await lab({ keys, balance: "100", service: { lateChargesS: 0 } });
+    const invite = l.client.invite();
+    await l.settle();
+    const server = l.server("a");
+    const inviteAtServer = server.request("INVITE");
+    const answerOfServer = server.answer(inviteAtServer, 200);
+    const answer = l.client.response(200);
+    l.client.ack(invite, answer);
+    const ack = server.request("ACK");
+    await l.settle();
+    const call = { server, invite, answer, inviteAtServer, answerOfServer, ack };
+    await bring(call, 1, charge("c1")); // waits for the balance
+    l.client.inDialog("BYE", invite, answer, 2);
+    server.inbox.length = 0;
+    const session = l.events.find(({ type }) => type === "session.started")!.session.id;
+    const again = http(l, session, "c1");
+    await l.settle();
+    expect(await again).toEqual({ kind: "recorded" });
+    expect(charges(l)).toHaveLength(1);
+  });
+
+  it("is opened when the session stands: until then 503, whoever is first", async () => {
+    const l = await lab({ keys });
+    const invite = l.client.invite({ body: "v=0" });
+    const server = l.server("a");
+    const inviteAtServer = server.request("INVITE");
+    const named: [string, string] = ["Tollgate-Session", inviteAtServer.headers.get("tollgate-session")!];
+    expect(await report(l, server, named)).toMatchObject({ status: 503 });
+    server.answer(inviteAtServer, 200);
+    const early = await report(l, server, named);
+    expect(early.status).toBe(503);
+    expect(early.answer.headers.get("retry-after")).toBe("5");
+    l.client.ack(invite, l.client.response(200));
+    server.request("ACK");
+    await l.settle();
+    expect(await report(l, server, named)).toMatchObject({ status: 200 });
+    expect(l.core.counters).toMatchObject({ charges: 1, chargesPutOff: 2, chargesRefused: 0 });
+  });
+
+  it("is asked for again later at a relay that was started again, as long as billing is behind: 503 with Retry-After", async () => {
+    const store = new MemoryBilling();
+    const service = { lateChargesS: 60, limits: { session: "40", currency: "EUR" } };
+    const first = await lab({ keys, billing: store, service });
+    const { server: before, named } = await ended(first);
+    expect(await report(first, before, named)).toMatchObject({ status: 200 });
+    let behind = true;
+    const l = await lab({ keys, billing: store, service, core: { caughtUp: async () => !behind } });
+    const server = l.server("a");
+    for (const body of [charge("late-1"), charge("late-1", "9.00"), charge("late-2")]) {
+      const { status, answer } = await report(l, server, named, { body });
+      expect([status, answer.headers.get("retry-after")]).toEqual([503, "5"]);
+    }
+    await billed(first);
+    behind = false;
+    expect(await report(l, server, named)).toMatchObject({ status: 200 });
+    expect(await report(l, server, named, { body: charge("late-1", "9.00") })).toMatchObject({ status: 403 });
+    expect(await report(l, server, named, { body: charge("late-2") })).toMatchObject({ status: 403 });
+    l.clock.advance(120_000);
+    expect(await report(l, server, named, { body: charge("late-3", "1") })).toMatchObject({ status: 410 });
+    expect(charges(l)).toEqual([]);
+  });
+});
+
 describe("charges in INFO after BYE (M15)", () => {
   it("are taken in the dialog that has just ended, until the window closes", async () => {
     const l = await lab();
