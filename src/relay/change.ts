@@ -111,8 +111,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     }
     this.transaction.respond(this.relayed(response));
     this.done(success);
-    if (meansGone(response.status))
-      this.session.lost(this.target.side, `answered ${response.status} to ${this.transaction.request.method}`);
+    if (meansGone(response.status)) this.lost(`answered ${response.status} to ${this.transaction.request.method}`);
   }
 
   /** The other end has agreed to it knows not what: it is acknowledged, and nothing changes. */
@@ -188,7 +187,9 @@ export class Change implements ClientTransactionUser, UnderWay {
 
 /** The other end's answer; what it says of itself alone is a refusal: a 503, or a 3xx, which would lead out of the session (RFC 3261 §14.1). */
 function refusalOrAnswer(border: Border, response: SipResponse, towards: Side): SipResponse {
-  const status = passedStatus(response.status);
+  // RFC 4320 §4.1: no 408 to other than INVITE; it would not leave.
+  const late = response.status === 408 && response.cseq?.method !== "INVITE";
+  const status = late ? 504 : passedStatus(response.status);
   return new SipResponse(status, phraseOf(border, response, status, towards));
 }
 
@@ -202,6 +203,7 @@ export function relayMessage(
   const source = session.leg(from);
   const target = session.leg(otherSide(from))!;
   const { method } = transaction.request;
+  const { moves } = target;
   const request = target.request(method);
   session.charges.passOn(transaction.request, request, target.side);
   fill?.(request);
@@ -214,7 +216,8 @@ export function relayMessage(
       if (method === "OPTIONS" && response.status < 300) addAbilities(relayed.headers, from);
       transaction.respond(relayed);
       if (response.status < 300) source?.moveTo(transaction);
-      if (meansGone(response.status)) session.lost(target.side, `answered ${response.status} to ${method}`);
+      if (meansGone(response.status) && target.moves === moves)
+        session.lost(target.side, `answered ${response.status} to ${method}`);
     },
     timeout() {
       reply(transaction, 504); // RFC 4320 §4.1: no 408 to other than INVITE

@@ -193,6 +193,20 @@ describe("a client that moves within a session (RFC 3261 §12.2.2, RFC 5626 §5.
   });
 });
 
+describe("what was asked at the place that a client has left", () => {
+  it.each([481, 408])("says nothing of the client: %i to INFO from there", async (status) => {
+    const { l, call, there, server } = await moving("tcp", ["192.0.2.50", 41002, "tcp"]);
+    server.backInDialog("INFO", call.inviteAtServer, call.answerOfServer, 1);
+    const asked = l.client.request("INFO");
+    sends("UPDATE", there, call, 2);
+    l.client.answer(asked, status);
+    server.response(status === 408 ? 504 : status); // RFC 4320 §4.1
+    expect(l.core.sessions.size).toBe(1);
+    expect(server.inbox).toEqual([]);
+    expectAt(there, l.client, l, call);
+  });
+});
+
 describe("a client behind a NAT whose mapping changes", () => {
   const natted = async () => {
     const l = await lab();
