@@ -265,6 +265,8 @@ const creditSchema = z.strictObject({
   whenUnknown: z.enum(["refuse", "allow"]).default("refuse"),
 });
 
+const networksSchema = z.array(z.string().refine(isNetwork, "an IP address or a network such as 10.0.0.0/8"));
+
 export const configSchema = z.strictObject({
   portal: portalSchema.prefault({}),
   listen: z.array(listenSchema).min(1, "at least one address").prefault(["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
@@ -276,7 +278,8 @@ export const configSchema = z.strictObject({
     .min(1, "relay, billing, or both")
     .refine((list) => new Set(list).size === list.length, "each role once")
     .default(["relay", "billing"]),
-  trustedProxies: z.array(z.string().refine(isNetwork, "an IP address or a network such as 10.0.0.0/8")).default([]),
+  trustedProxies: networksSchema.default([]),
+  clients: z.strictObject({ networks: networksSchema.default([]) }).prefault({}),
   authentication: authenticationSchema.prefault({}),
   identity: identitySchema.exactOptional(),
   services: z.array(serviceSchema).default([]),

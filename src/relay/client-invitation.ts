@@ -140,5 +140,7 @@ export function dialogBeside(core: Core, first: Dialog, from: string, to: string
     ...(first.behind && { behind: first.behind }),
     ...(first.flow && { flow: first.flow }),
     ...(first.destination && { destination: first.destination }),
+    cameFrom: first.cameFrom,
+    cameBy: first.cameBy,
   };
 }

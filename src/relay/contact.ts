@@ -51,13 +51,17 @@ function routeProblem(headers: Headers): string | undefined {
   return uri && whyUnreachable(uri, TRANSPORTS) === undefined ? undefined : "Record-Route Cannot Be Reached";
 }
 
-/** Whether a request that opens a dialog, or one within a `leg`, may be taken as far as its Contact goes; otherwise it is answered with 400. */
+/**
+ * Whether a request that opens a dialog, or one within a `leg`, may be taken as far as its Contact goes; otherwise it is answered with 400, or with
+ * 403 where its sender is no client, or says that an app server is it.
+ */
 export function takesContact(core: Core, transaction: ServerTransaction, leg?: Leg): boolean {
   const { request, flow } = transaction;
   const routed = leg ? leg.routed : request.headers.has("record-route");
-  const why = contactProblem(request, flow, leg === undefined, routed);
+  const noClient = leg?.side === "server" ? undefined : core.reach.whyNoClient(request, flow);
+  const why = noClient ?? contactProblem(request, flow, leg === undefined, routed);
   if (why === undefined) return true;
-  reply(transaction, 400, [], why);
+  reply(transaction, noClient === undefined ? 400 : 403, [], why);
   core.counters.rejected++;
   const { method, callId } = request;
   const facts = {

@@ -28,6 +28,7 @@ import type { EndedSessions } from "./ended-sessions.ts";
 import type { LaterRecords } from "./later-records.ts";
 import type { Leg } from "./leg.ts";
 import type { Proof } from "./proof.ts";
+import type { Reach } from "./reach.ts";
 import type { ClientRequest } from "./request.ts";
 import type { Session } from "./session.ts";
 import type { Transfer } from "./transfer.ts";
@@ -60,6 +61,8 @@ export interface Core {
   readonly authenticator: Authenticator;
   /** For app servers, which sign in with keys of their own (M15). */
   readonly appServerAuthenticator: Authenticator;
+  /** Where what belongs to a client's dialog may go. */
+  readonly reach: Reach;
   /** Which header fields cross from one leg to the other. */
   readonly border: Border;
   readonly recorder: Recorder;

@@ -8,12 +8,14 @@ import { PeerLog } from "../support/peer-log.ts";
 import { CLOCK_WAS_SET, Timelines } from "../support/timeline.ts";
 import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
+import type { Destination } from "../transport/types.ts";
 import { Admission } from "./admission.ts";
 import { Border } from "./border.ts";
 import { ClientSources } from "./client-source.ts";
 import type { Core } from "./core.ts";
 import { EndedSessions } from "./ended-sessions.ts";
 import { LaterRecords } from "./later-records.ts";
+import { Reach } from "./reach.ts";
 import { requestLogic } from "./request.ts";
 import { sessionLogic } from "./session-actions.ts";
 import { transferLogic } from "./transfer.ts";
@@ -36,13 +38,15 @@ export type CoreParts = Pick<
   | "proof"
 > & {
   readonly billing: BillingStore;
+  /** Where SIP is taken; default: where the configuration says, which may be port 0. */
+  readonly listening?: () => readonly Pick<Destination, "address" | "port">[];
   /** Default: one of its own. */
   readonly peerLog?: PeerLog;
   /** Default: it is alone. */
   readonly node?: string;
 } & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;
 
-export function createCore({ billing, caughtUp, elsewhere, node = "", ...parts }: CoreParts): Core {
+export function createCore({ billing, listening, caughtUp, elsewhere, node = "", ...parts }: CoreParts): Core {
   const requests: Core["requests"] = new TokenMap();
   const sessions: Core["sessions"] = new TokenMap();
   const transfers: Core["transfers"] = new TokenMap();
@@ -96,6 +100,7 @@ export function createCore({ billing, caughtUp, elsewhere, node = "", ...parts }
     ...parts,
     node,
     border: new Border(config),
+    reach: new Reach(parts, config, listening),
     peerLog,
     sources: new ClientSources(config.trustedProxies),
     admission: new Admission(clock, config.limits.perSourcePerSecond, config.limits.perUnprovenSourcePerSecond),

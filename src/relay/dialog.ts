@@ -4,6 +4,7 @@ import { detach, inOnePiece } from "../sip/text.ts";
 import { hasLooseRouting } from "../sip/uri.ts";
 import type { Destination, Flow, TransportLayer } from "../transport/types.ts";
 import { isTarget, type WayBack, wayBack } from "./contact.ts";
+import type { CameFrom } from "./reach.ts";
 
 /**
  * One end's half of a session: a dialog of RFC 3261 §12, plain data, so that another node can take it up.
@@ -29,6 +30,10 @@ export interface Dialog {
   flow?: Flow | undefined;
   /** Where requests go, once found out. */
   destination?: Destination | undefined;
+  /** A client's: where it came from last. An app server's has none. */
+  cameFrom?: CameFrom | undefined;
+  /** The connection by which it came over proxies; used while it is open and nothing else leads there. */
+  cameBy?: Flow | undefined;
 }
 
 /** The dialog that an INVITE from the client opens with our answer (RFC 3261 §12.1.1). */
@@ -49,8 +54,21 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
     behind: way.behind,
     flow: way.flow,
     destination: undefined,
+    cameFrom: placeOf(flow),
+    cameBy: cameByOf(flow, way.flow),
   };
 }
+
+/** The connection is of use where nothing else is known of the way. */
+const cameByOf = (flow: Flow, known: Flow | undefined): Flow | undefined =>
+  flow.reliable && known === undefined ? flow : undefined;
+
+/** Where whoever came by that flow is. */
+export const placeOf = ({ transport, remoteAddress, remotePort }: Flow): CameFrom => ({
+  transport,
+  address: remoteAddress,
+  port: remotePort,
+});
 
 /** The dialog that a 2xx to an INVITE of ours makes, from what stands in it alone (RFC 3261 §12.1.2). */
 export function dialogOf(response: SipResponse): Dialog {
@@ -95,6 +113,12 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
 
 /** This is the way to the peer from now on, and the Contact one of ours where it came from. False where it was so before. */
 export function takeWay(dialog: Dialog, way: WayBack, transport: Pick<TransportLayer, "contactFor">): boolean {
+  const cameFrom = placeOf(way.cameBy);
+  if (!isSame(cameFrom, dialog.cameFrom)) {
+    dialog.cameFrom = cameFrom;
+    dialog.cameBy = cameByOf(way.cameBy, way.flow);
+    dialog.destination = undefined;
+  }
   if (way.flow === dialog.flow && isSame(way.behind, dialog.behind)) return false;
   dialog.flow = way.flow;
   dialog.behind = way.behind;

@@ -1,6 +1,6 @@
 import type { Side } from "../../machines/events.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
-import { parseUri } from "../sip/uri.ts";
+import { sipUriOf } from "../sip/uri.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import { shown } from "../support/peer-log.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
@@ -8,7 +8,7 @@ import type { Destination, Flow } from "../transport/types.ts";
 import { Answer } from "./answer.ts";
 import { isKnown, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
 import type { Core } from "./core.ts";
-import { confirmDialog, type Dialog, nextHop, refreshTarget, requestWithin, takeWay } from "./dialog.ts";
+import { confirmDialog, type Dialog, nextHop, placeOf, refreshTarget, requestWithin, takeWay } from "./dialog.ts";
 import { offeredPackages } from "./passing.ts";
 import { reply } from "./reply.ts";
 import type { Session } from "./session.ts";
@@ -219,6 +219,8 @@ export class Leg {
 
   private follow(way: WayBack): void {
     const { dialog, core } = this;
+    // Whoever knows the tags may write from any address, and no app server is one of a client's.
+    if (way.behind && core.reach.isAppServer(way.behind)) return;
     const before = dialog.flow;
     if (!takeWay(dialog, way, core.transport) && !this.stranded) return;
     this.moves++;
@@ -287,34 +289,36 @@ export class Leg {
 }
 
 /**
- * Finds out where the dialog's next request goes and over which connection; at once where that is known, as it is for an address.
+ * Finds out where the dialog's next request goes and over which connection; at once where that is known, as it is for an address. It goes nowhere
+ * where it must not go: see reach.ts.
  */
 export function route(
-  core: Pick<Core, "resolve">,
+  core: Pick<Core, "resolve" | "reach">,
   dialog: Dialog,
   found: (destination: Destination, flow?: Flow) => void,
   failed: (reason: string) => void,
 ): void {
   const flow = dialog.flow?.open ? dialog.flow : undefined;
-  const known = flow
-    ? { transport: flow.transport, address: flow.remoteAddress, port: flow.remotePort }
-    : (dialog.behind ?? dialog.destination);
+  const known = flow ? placeOf(flow) : (dialog.behind ?? dialog.destination);
   if (known) {
     found(known, flow);
     return;
   }
-  const uri = parseUri(nextHop(dialog));
-  if (!uri.ok || (uri.value.scheme !== "sip" && uri.value.scheme !== "sips")) {
-    failed(`no way to ${nextHop(dialog)}`);
-    return;
-  }
-  core.resolve(uri.value, (destinations) => {
-    const destination = destinations[0];
-    if (!destination) {
-      failed(`${nextHop(dialog)} does not resolve`);
-      return;
-    }
-    dialog.destination = destination;
-    found(destination);
-  });
+  const uri = sipUriOf(nextHop(dialog));
+  const choose = (destinations: readonly Destination[]) => {
+    const destination = core.reach.choose(destinations, dialog.cameFrom);
+    const { cameBy } = dialog;
+    if (destination) {
+      dialog.destination = destination;
+      found(destination);
+    } else if (cameBy?.open) found(placeOf(cameBy), cameBy);
+    else
+      failed(
+        destinations.length > 0 ? `${nextHop(dialog)} is not where the peer is` : `${nextHop(dialog)} does not resolve`,
+      );
+  };
+  if (uri) core.resolve(uri, choose);
+  else choose(NOWHERE);
 }
+
+const NOWHERE: readonly Destination[] = [];

@@ -156,6 +156,7 @@ export async function startRelay(options: {
     recorder: journal,
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,
+    listening: () => transport.listening,
     credit: store.credit,
     node,
     caughtUp: () => caughtUp.ask(),

@@ -2,7 +2,7 @@ import type { SipResponse } from "../sip/message.ts";
 import type { Flow } from "../transport/types.ts";
 import { hostPort } from "../transport/via.ts";
 import type { Core } from "./core.ts";
-import { dialogOf, requestWithin } from "./dialog.ts";
+import { dialogOf, placeOf, requestWithin } from "./dialog.ts";
 import { route } from "./leg.ts";
 import { IGNORED } from "./outcomes.ts";
 
@@ -13,6 +13,9 @@ import { IGNORED } from "./outcomes.ts";
  */
 export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flow, ends: boolean): void {
   const dialog = dialogOf(response);
+  // An INVITE that went to a client (M23) is answered by one.
+  const place = placeOf(flow);
+  if (!core.reach.isAppServer(place)) dialog.cameFrom = place;
   if (dialog.remoteTarget === "") {
     const { transport, remoteAddress: address, remotePort: port } = flow;
     dialog.remoteTarget = `sip:${hostPort(address, port)}`;

@@ -157,10 +157,13 @@ class SipAppServer implements AppServer {
       to: message.to.uri.toRaw(),
       identities: message.getHeaders("identity"),
     });
-    if (proof && !proof.ok) decision.refuse(proof.status, proof.reason);
-    // Whom the relay asserts and whom it has signed for are one, or somebody in between has changed it.
-    else if (proof && canonical(decision.user) !== proof.user) decision.refuse(438, "Invalid Identity Header");
-    else await decision.ask(handler);
+    if (proof && !proof.ok) return decision.refuse(proof.status, proof.reason);
+    if (proof) {
+      decision.user ??= proof.user;
+      // Whom the relay asserts and whom it has signed for are one, or somebody in between has changed it.
+      if (canonical(decision.user) !== proof.user) return decision.refuse(438, "Invalid Identity Header");
+    }
+    await decision.ask(handler);
   }
 }
 

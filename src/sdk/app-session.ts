@@ -39,8 +39,8 @@ export interface AppSession {
   readonly tollgateSession: string | undefined;
   /** Follows a change. */
   readonly service: string;
-  /** Identity of the subscriber, `sip:alice@portal.com`. */
-  readonly user: string;
+  /** Identity of the subscriber, `sip:alice@portal.com`, as the relay vouches for it; undefined: it does not. */
+  readonly user: string | undefined;
   /**
    * Reports charges in one INFO (M14), or after the session's end in one MESSAGE (M15; `AppServerOptions.charging`), and resolves with their ids when the relay has recorded them. Rejects with a `SipError`: none of them was charged.
    */
@@ -71,7 +71,7 @@ export interface AppSession {
 
 export interface AppSessionFacts {
   readonly service: string;
-  readonly user: string;
+  readonly user: string | undefined;
   /** The other side offered the charging package in Recv-Info (RFC 6086 §4.2.1). */
   readonly chargePackage: boolean;
   readonly tollgateSession: string | undefined;
@@ -145,7 +145,7 @@ export function createAppSession(
   return { dialog, app };
 }
 
-function serviceRequest(asked: AskedChange, user: string, stands: () => AppSession): ServiceRequest {
+function serviceRequest(asked: AskedChange, user: string | undefined, stands: () => AppSession): ServiceRequest {
   const { service, message, signal, refuse } = asked;
   return {
     service,

@@ -28,8 +28,11 @@ export type ServiceHandler = (request: ServiceRequest) => unknown;
 /** A request for a service (M5), or for another one within a session (M20). */
 export interface ServiceRequest {
   readonly service: string;
-  /** Who asks, as the relay vouches for it: P-Asserted-Identity (RFC 3325) where there is one, else From. */
-  readonly user: string;
+  /**
+   * Who asks, as the relay vouches for it: by its signature (see `proof`), or by P-Asserted-Identity (RFC 3325). Undefined: nobody vouches for
+   * anybody, as where no relay stands before the server. Never From, in which a client may write what it likes.
+   */
+  readonly user: string | undefined;
   /** The client's description of what it wants (M1). */
   readonly description: Description | undefined;
   /** What a rule of the relay has said of the request, and of the client (M3). Names are lower-case. */
@@ -59,7 +62,8 @@ export class Decision {
   private readonly invite: IncomingInviteRequest;
   private readonly service: string;
   private readonly options: DecisionOptions;
-  readonly user: string;
+  /** As P-Asserted-Identity has it, or as it was proven. */
+  user: string | undefined;
   private readonly abort = new AbortController();
   private readonly timer: NodeJS.Timeout;
   private settle!: () => void;
@@ -69,7 +73,7 @@ export class Decision {
     this.options = options;
     this.invite = invite;
     this.service = service;
-    this.user = identityOf(invite.message);
+    this.user = assertedIn(invite.message);
     this.made = new Promise((resolve) => {
       this.settle = resolve;
     });
@@ -156,10 +160,10 @@ export class Decision {
   }
 }
 
-function identityOf(message: IncomingRequestMessage): string {
+function assertedIn(message: IncomingRequestMessage): string | undefined {
   const asserted = message.getHeader("p-asserted-identity");
   const read = asserted === undefined ? undefined : Grammar.nameAddrHeaderParse(asserted);
-  return (read ?? message.from).uri.toRaw();
+  return read?.uri.toRaw();
 }
 
 /** RFC 6086 §5.2.3: whoever got a Recv-Info answers with one; we want no INFO of any package. */

@@ -44,7 +44,7 @@ describe("an app server of the SDK that asks for proof (M10, RFC 8224)", () => {
     const folder = await mkdtemp(join(tmpdir(), "tollgate-proof-"));
     closers.push(() => rm(folder, { recursive: true, force: true }));
     const identity = loadIdentityKey({ url: "https://portal.example" }, folder);
-    const seen: { user: string; identity: string | undefined }[] = [];
+    const seen: { user: string | undefined; identity: string | undefined }[] = [];
     const shop = await serve({
       listen: { host: "127.0.0.1", port: 0 },
       proof: { keys: identity.jwks as never },

@@ -105,7 +105,7 @@ describe("a client with an IPv6 address (RFC 5118)", () => {
   it.each(["2001:db8::50", "2001:DB8:0::50"])(
     "is no client behind a NAT: %s; its new Contact counts",
     async (address) => {
-      const l = await lab({ clientAddress: address });
+      const l = await lab({ clientAddress: address, config: { clients: { networks: ["2001:db8::/64"] } } });
       l.client.flow.remoteAddress = "2001:db8::50";
       const { invite, answer, server, inviteAtServer, answerOfServer } = await establish(l);
       const moved = l.peer("2001:db8::51", 5070);

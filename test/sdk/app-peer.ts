@@ -39,6 +39,9 @@ export function inviteLines(service = "wine", more: readonly string[] = ["Recv-I
     `Call-ID: call-${calls}`,
     "CSeq: 1 INVITE",
     "Contact: <sip:127.0.0.1:5060;transport=tcp>",
+    ...(more.some((line) => /^p-asserted-identity:/i.test(line))
+      ? []
+      : ["P-Asserted-Identity: <sip:alice@portal.com>"]),
     ...more,
   ];
 }

@@ -20,15 +20,19 @@ describe("a request for a service (M5)", () => {
     expect(seen).toEqual(["wine", "sip:alice@portal.com", description, "dinner"]);
   });
 
-  it("takes the identity that the relay asserts before From (RFC 3325)", async () => {
-    let user: string | undefined;
+  it.each([
+    ["that the relay asserts (RFC 3325)", ["P-Asserted-Identity: <sip:bob@portal.com>"], "sip:bob@portal.com"],
+    ["of nobody where nobody is asserted: never From", [], undefined],
+    ["of nobody where that cannot be read", ["P-Asserted-Identity: bob, <sip:"], undefined],
+  ])("takes the identity %s", async (_what, asserted, expected) => {
+    let user: unknown = "not asked";
     const { relay } = await start((request) => {
       user = request.user;
       request.refuse(486);
     });
-    relay.send(inviteLines("wine", ["P-Asserted-Identity: <sip:bob@portal.com>"]));
+    relay.send([...inviteLines().filter((line) => !line.startsWith("P-Asserted-Identity")), ...asserted]);
     for (const status of ["100", "180", "486"]) await relay.next(`SIP/2.0 ${status}`);
-    expect(user).toBe("sip:bob@portal.com");
+    expect(user).toBe(expected);
   });
 
   it("answers with the URL of the service and with Recv-Info (M6, RFC 6086 §5.2.3)", async () => {
@@ -323,7 +327,8 @@ describe("client and app server without a relay between them", () => {
     });
     const client = createClient({ relay: app.uri, user: "alice", password: "", domain: "portal.com" });
     const session = await client.request("wine", { description: '{"a":1}', contentType: "application/json" });
-    expect(session.access).toBe("http://shop/sip:alice@portal.com");
+    // No relay vouches for anybody.
+    expect(session.access).toBe("http://shop/undefined");
     const { status, body } = await session.end();
     expect(status).toBe(200);
     expect(JSON.parse(body!.content)).toEqual({ charges: [wine] });
@@ -343,7 +348,8 @@ describe("client and app server without a relay between them", () => {
 });
 
 describe("charges after the session's end (M15)", () => {
-  const invite = () => [...inviteLines(), "Tollgate-Session: s1", "P-Asserted-Identity: <sip:alice@portal.example>"];
+  const asserted = "P-Asserted-Identity: <sip:alice@portal.example>";
+  const invite = () => inviteLines("wine", ["Recv-Info: tollgate-charge", "Tollgate-Session: s1", asserted]);
   const late = { charging: { key: "k1", secret: "s3cret" } };
 
   it("go by MESSAGE on the relay's connection, and name the session; a challenge is answered with the key", async () => {

@@ -65,7 +65,7 @@ async function page(
     const visit = visits.get(request.url?.slice(1) ?? "");
     if (!visit) return reply(response, 404, "<p>This visit is over.</p>");
     const session = await visit.session;
-    if (request.method !== "POST") return reply(response, 200, shelf(session.user));
+    if (request.method !== "POST") return reply(response, 200, shelf(session.user ?? "stranger"));
     const form = new URLSearchParams(await readForm(request));
     const wine = WINES.find(({ id }) => id === form.get("wine"));
     const quantity = form.get("quantity") ?? "1";
