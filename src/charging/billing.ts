@@ -1,6 +1,7 @@
 import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import { type Timeline, Timelines } from "../support/timeline.ts";
 import { restoreAccount, step, storedForm } from "./account.ts";
 import { AccountBatch, bySession, type Readied, type Whole } from "./account-batch.ts";
 import type { Account, BillingStore, DeadLetter } from "./billing-store.ts";
@@ -96,6 +97,8 @@ class BillingWorker {
   readonly counters: BillingCounters = { events: 0, entries: 0, deadLetters: 0, conflicts: 0 };
   private readonly options: BillOptions & Partial<BillingOptions>;
   private readonly store: BillingStore;
+  /** A window is over when both say so: nobody closes it by setting the wall clock forward, and a worker that began with a wrong one is put right. */
+  private readonly beganBy: Timeline;
   private readonly isolation: Isolation<Whole>;
   private readonly holds: HoldWatch | undefined;
   private timer: TimerHandle | undefined;
@@ -117,6 +120,7 @@ class BillingWorker {
     const { clock, log } = options;
     const { credit } = options.store;
     this.holds = credit && new HoldWatch({ credit, clock, log });
+    this.beganBy = new Timelines(clock).first;
   }
 
   /** Resolves when all that these events mean is in the store, or with the dead letters. */
@@ -203,7 +207,7 @@ class BillingWorker {
     for (;;) {
       const due = await this.store.findAccounts({
         state: "chargeable",
-        dueBy: this.options.clock.wall(),
+        dueBy: Math.min(this.options.clock.wall(), this.beganBy.now()),
         limit: SWEEP_ACCOUNTS,
       });
       const accounts = due.flatMap((account) => this.windowClosed(account));

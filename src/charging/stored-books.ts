@@ -8,7 +8,7 @@ import { readSessionId } from "./session-ids.ts";
 /** A session that can be charged, or could be until now. */
 export interface ChargeableSession {
   readonly book: ChargeBook;
-  /** When its time for late charges is over, milliseconds since 1970; null: it still runs. */
+  /** When its time for late charges is over, by the book's timeline; null: it still runs. */
   readonly dueAt: number | null;
 }
 
@@ -29,6 +29,12 @@ export interface StoredBooksOptions {
   readonly caughtUp?: (() => Promise<boolean>) | undefined;
 }
 
+interface Remembered {
+  readonly book: ChargeBook;
+  /** When it was first read that the session has ended, by the book's timeline. */
+  overAt: number | undefined;
+}
+
 /** Books that are remembered: what they have made may not be on the bill yet. */
 const MAX_REMEMBERED = 1_000;
 /** Parts of one call that are looked for, back from one of them; and pages of its user's entries, from the first part on. */
@@ -47,7 +53,7 @@ const MAX_AHEAD_MS = 86_400_000;
 export class StoredBooks {
   private readonly options: StoredBooksOptions;
   /** In order of last reading. */
-  private readonly books = new Map<string, ChargeBook>();
+  private readonly books = new Map<string, Remembered>();
   private readonly readings = new Map<string, Promise<Stored>>();
 
   constructor(options: StoredBooksOptions) {
@@ -73,10 +79,14 @@ export class StoredBooks {
     // It ran at a relay that is gone, and its end is not known yet; or it could not be put on record until now.
     if (!isOver && keeper !== "any" && (state === "running" || keeper === "gone")) return "later";
     const entries = await billing.entriesOf(session);
-    const book = this.bookOf(account, entries);
+    const known = this.remembered(account, entries);
+    const { book } = known;
     book.merge(entries);
     await this.joinParts(book, account);
-    const dueAt = context.dueAt ?? (context.endedAt ?? 0) + context.windowMs;
+    // By the time of day that was written; and no longer than the window lasts from now on, should somebody have set that back since.
+    if (isOver) known.overAt ??= book.timeline.now();
+    const { windowMs } = context;
+    const dueAt = Math.min(context.dueAt ?? (context.endedAt ?? 0) + windowMs, (known.overAt ?? 0) + windowMs);
     // Whatever this machine's clock says.
     if (state === "closed") return { book, dueAt: Math.min(dueAt, book.timeline.now()) };
     if (isOver) return { book, dueAt };
@@ -91,18 +101,18 @@ export class StoredBooks {
   }
 
   /** The same from reading to reading. */
-  private bookOf(account: Account, entries: readonly Entry[]): ChargeBook {
+  private remembered(account: Account, entries: readonly Entry[]): Remembered {
     const { books } = this;
     const { session } = account.context;
-    const book = books.get(session) ?? this.newBook(account, entries);
+    const known = books.get(session) ?? { book: this.newBook(account, entries), overAt: undefined };
     books.delete(session);
-    books.set(session, book);
+    books.set(session, known);
     if (books.size > MAX_REMEMBERED) this.forgetOne();
-    return book;
+    return known;
   }
 
   private forgetOne(): void {
-    for (const [session, book] of this.books) {
+    for (const [session, { book }] of this.books) {
       if (book.isBusy) continue; // nobody may make another
       this.books.delete(session);
       return;

@@ -219,6 +219,20 @@ describe("the billing actor", () => {
     await stop();
   });
 
+  it("closes no account early where the wall clock is set forward (M15)", async () => {
+    const store = new MemoryBilling();
+    const { bus, clock, stop } = await start(store);
+    const state = () => store.stored.get("s1")?.state;
+    await bus.publish(wholeSession(facts({ lateChargesMs: 60_000 }), 0));
+    clock.setWall(86_400_000);
+    for (const expected of ["chargeable", "chargeable", "chargeable", "chargeable", "chargeable", "closed"]) {
+      clock.advance(10_000);
+      await turn();
+      expect(state()).toBe(expected);
+    }
+    await stop();
+  });
+
   it("closes accounts when their time for late charges is over, also those of an earlier run (M15)", async () => {
     const store = new MemoryBilling();
     const clock = new TestClock(JANUARY);

@@ -113,6 +113,17 @@ describe("charges outside of a session's dialog, for sessions of other nodes (M1
     },
   );
 
+  it("are taken no longer than their window, where the wall clock was set back before the session was read", async () => {
+    const { charge, bill, clock } = node();
+    await bill(...wholeSession(late(), 60_000));
+    clock.setWall(-30 * DAY);
+    expect(await charge("c1")).toEqual({ kind: "recorded" });
+    clock.advance(HOUR - 1);
+    expect(await charge("c2")).toEqual({ kind: "recorded" });
+    clock.advance(1);
+    expect(await charge("c3")).toMatchObject(refused("closed"));
+  });
+
   it("are read anew after a second, though the wall clock is set back", async () => {
     const { charge, bill, clock } = node({ limit: "30" });
     await bill(sessionStarted(late(), JANUARY));
