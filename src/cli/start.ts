@@ -11,6 +11,7 @@ import { dataFolder } from "../store/data-folder.ts";
 import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { createLogger } from "../support/logger.ts";
+import { PeerLog } from "../support/peer-log.ts";
 import { type LoadedConfig, readConfig } from "./context.ts";
 import { EXIT, type Io } from "./io.ts";
 
@@ -107,7 +108,7 @@ async function startApi(config: Config, relay: Relay, log: Logger): Promise<Http
   const byNats = bus !== undefined && config.charging.byNats;
   if (!listen && !byNats) return undefined;
   const { createChargeDesk, serveApi } = await import("../console/api.ts");
-  const desk = createChargeDesk(config, relay);
+  const desk = createChargeDesk(config, relay, new PeerLog({ log, clock: systemClock }));
   const api = listen && (await serveApi({ config, listen, relay, log, desk }));
   if (api) relay.onClosing(() => api.close());
   if (byNats) {

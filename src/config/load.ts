@@ -37,6 +37,7 @@ const PATHS = [
   "data",
   "http.tls.cert",
   "http.tls.key",
+  "http.metricsTokenFile",
   "identity.key",
   "identity.certificate",
   ...["passwordFile", "tokenFile", "credentialsFile", "nkeyFile", "tls.ca", "tls.cert", "tls.key"].map(

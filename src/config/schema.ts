@@ -241,8 +241,10 @@ const httpSchema = z
     tls: z.strictObject({ cert: z.string().min(1), key: z.string().min(1) }).exactOptional(),
     plain: z.boolean().default(false),
     connections: z.int().min(1).max(100_000).default(512),
+    connectionsPerSource: z.int().min(1).max(100_000).default(64),
     perSecond: z.int().min(0).default(200),
     metrics: z.enum(["off", "loopback", "all"]).default("loopback"),
+    metricsTokenFile: z.string().min(1).exactOptional(),
   })
   .refine(({ listen, tls, plain }) => !listen || tls !== undefined || plain || isLoopback(listen.address), {
     path: ["tls"],

@@ -1,52 +1,71 @@
 import { chargesRealm, isSecretOf } from "../directory/app-server-keys.ts";
-import { sourceKey, Throttle, type ThrottleSettings } from "../directory/throttle.ts";
 import type { AppServerKey } from "../directory/types.ts";
+import { SourceRates } from "../relay/rates.ts";
+import { REFUSED } from "../relay/sign-in-log.ts";
 import type { Clock } from "../support/clock.ts";
+import { type PeerLog, shown } from "../support/peer-log.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import { sourceKey } from "../support/source.ts";
 import { type Answer, problem } from "./problem.ts";
 
 const MAX_AUTHORIZATION = 1_024;
+/** Refusals in a second that are told what is wrong, for one source, and for one key. */
+const FAILURES_PER_SECOND = 10;
+const RETRY_SOON = { "Retry-After": "1" };
 
-/** Signs app servers in by their keys: `Bearer <key>.<secret>` (RFC 6750) or Basic (RFC 7617) with the key as user and the secret as password. */
+/** Where a report comes from. */
+export interface ReportSource {
+  /** An address, or what NATS has in its place. */
+  readonly source: string;
+  readonly port?: number | undefined;
+  readonly by: "http" | "nats";
+}
+
+/**
+ * Signs app servers in by their keys: `Bearer <key>.<secret>` (RFC 6750) or Basic (RFC 7617) with the key as user and the secret as password. A secret of
+ * 256 random bits is guessed by nobody, so whoever has the right one never has to wait, whatever others try from the same address.
+ */
 export class AppServerSignIn {
   private readonly keys: { appServerKey(id: string): AppServerKey | undefined };
   private readonly clock: Pick<Clock, "monotonic">;
-  private readonly throttle: Throttle;
+  private readonly peerLog: PeerLog | undefined;
   private readonly challenge: string;
+  private readonly failures = new SourceRates(FAILURES_PER_SECOND);
 
   constructor(options: {
     readonly keys: { appServerKey(id: string): AppServerKey | undefined };
     readonly portalRealm: string;
     readonly clock: Pick<Clock, "monotonic">;
-    readonly throttle: ThrottleSettings;
+    readonly peerLog?: PeerLog;
   }) {
     this.keys = options.keys;
     this.clock = options.clock;
-    this.throttle = new Throttle(options.throttle);
+    this.peerLog = options.peerLog;
     const realm = chargesRealm(options.portalRealm);
     this.challenge = `Bearer realm="${realm}", Basic realm="${realm}", charset="UTF-8"`;
   }
 
-  /** The app server's id, or the answer for who could not sign in. `source`: its address. */
-  signIn(authorization: string | undefined, source: string): Result<string, Answer> {
-    const now = this.clock.monotonic();
-    const from = sourceKey(source);
-    const waitMs = this.throttle.waitMs(from, now);
-    if (waitMs > 0) {
-      const headers = { "Retry-After": String(Math.ceil(waitMs / 1000)) };
-      return err(problem("too-many", "too many failed sign-ins from this address", { headers }));
-    }
-    if (authorization === undefined) return err(this.unauthorized());
+  /** The app server's id, or the answer for who could not sign in. */
+  signIn(authorization: string | undefined, from: ReportSource): Result<string, Answer> {
+    if (authorization === undefined) return err(this.refused(from, undefined));
     const given = credentials(authorization.slice(0, MAX_AUTHORIZATION));
     const key = given && this.keys.appServerKey(given.id);
     const known = isSecretOf(key, given?.secret ?? "");
-    if (key && known) return ok(key.appServer);
-    this.throttle.failed(from, now);
-    return err(this.unauthorized("unknown key or wrong secret"));
+    return key && known ? ok(key.appServer) : err(this.refused(from, given?.id ?? "", key?.id));
   }
 
-  private unauthorized(detail?: string): Answer {
-    return problem("unauthorized", detail, { headers: { "WWW-Authenticate": this.challenge } }); // RFC 9110 §15.5.2
+  /** `named`: the key as it was written; undefined: no credentials. `key`: the one that there is. */
+  private refused({ source, port, by }: ReportSource, named: string | undefined, key?: string): Answer {
+    const now = this.clock.monotonic();
+    const from = sourceKey(source);
+    const mayAsk = this.failures.take(from, now) && (key === undefined || this.failures.take(`key ${key}`, now));
+    if (named !== undefined) {
+      const why = "unknown key or wrong secret";
+      this.peerLog?.info(REFUSED.appServer, from, { address: source, port, transport: by, key: shown(named), why });
+    }
+    if (!mayAsk) return problem("too-many", "too many failed sign-ins", { headers: RETRY_SOON });
+    const headers = { "WWW-Authenticate": this.challenge }; // RFC 9110 §15.5.2
+    return problem("unauthorized", named === undefined ? undefined : "unknown key or wrong secret", { headers });
   }
 }
 

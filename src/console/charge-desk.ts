@@ -4,17 +4,15 @@ import { chargesAsText } from "../charging/charge-fields.ts";
 import type { DirectCharges } from "../charging/direct-charges.ts";
 import { SourceRates } from "../relay/rates.ts";
 import type { Clock } from "../support/clock.ts";
-import type { AppServerSignIn } from "./app-server-sign-in.ts";
+import type { AppServerSignIn, ReportSource } from "./app-server-sign-in.ts";
 import { IdempotencyKeys, idempotencyKey } from "./idempotency.ts";
 import { type Answer, problem } from "./problem.ts";
 
 /** A report of charges by a protocol of its own (M17), whatever it came by. */
-export interface ChargeReport {
+export interface ChargeReport extends ReportSource {
   /** `Bearer ...` or `Basic ...`. */
   readonly authorization: string | undefined;
   readonly idempotencyKey: string | undefined;
-  /** Address or name of where it came from: failed sign-ins are counted by it. */
-  readonly source: string;
   /** Called when it is known who asks. Undefined: it is too large, or did not come. */
   body(): Promise<Buffer | undefined>;
 }
@@ -23,9 +21,12 @@ export interface ChargeDeskOptions {
   readonly direct: Pick<DirectCharges, "charge" | "refuse">;
   readonly signIn: AppServerSignIn;
   readonly clock: Pick<Clock, "monotonic">;
-  /** Requests of one source, and of one app server; 0: no bound. */
+  /** Requests of one app server; 0: no bound. */
   readonly perSecond: number;
 }
+
+/** Reports of one app server in work at once: what they wait for is the disk, and others wait for it too. */
+const UNDER_WAY = 64;
 
 const RETRY_SOON = { "Retry-After": "1" };
 const RETRY_UNKNOWN = { "Retry-After": "5" };
@@ -34,25 +35,35 @@ const RETRY_LATER = { "Retry-After": "10" };
 /** Answers reports of charges: who it is, whether it can be read, and what the charging management says to it. */
 export class ChargeDesk {
   private readonly options: ChargeDeskOptions;
-  private readonly sources: SourceRates;
   private readonly appServers: SourceRates;
+  private readonly underWay = new Map<string, number>();
   private readonly keys = new IdempotencyKeys();
 
   constructor(options: ChargeDeskOptions) {
     this.options = options;
-    this.sources = new SourceRates(options.perSecond);
     this.appServers = new SourceRates(options.perSecond);
   }
 
   /** Never rejects. */
   async answer(report: ChargeReport): Promise<Answer> {
     const { signIn, clock } = this.options;
-    const now = clock.monotonic();
-    if (!this.sources.take(report.source, now)) return problem("too-many", undefined, { headers: RETRY_SOON });
-    const signedIn = signIn.signIn(report.authorization, report.source);
+    const signedIn = signIn.signIn(report.authorization, report);
     if (!signedIn.ok) return signedIn.error;
     const appServer = signedIn.value;
-    if (!this.appServers.take(appServer, now)) return problem("too-many", undefined, { headers: RETRY_SOON });
+    const underWay = this.underWay.get(appServer) ?? 0;
+    if (underWay >= UNDER_WAY || !this.appServers.take(appServer, clock.monotonic()))
+      return problem("too-many", undefined, { headers: RETRY_SOON });
+    this.underWay.set(appServer, underWay + 1);
+    try {
+      return await this.answerTo(appServer, report);
+    } finally {
+      const left = this.underWay.get(appServer)! - 1;
+      if (left > 0) this.underWay.set(appServer, left);
+      else this.underWay.delete(appServer);
+    }
+  }
+
+  private async answerTo(appServer: string, report: ChargeReport): Promise<Answer> {
     const key = report.idempotencyKey === undefined ? undefined : idempotencyKey(report.idempotencyKey);
     if (report.idempotencyKey !== undefined && key === undefined)
       return problem("malformed", "Idempotency-Key must be text of 1 to 255 printable ASCII characters");

@@ -20,12 +20,15 @@ export function addChargesApi(app: Hono<Env>, desk: ChargeDesk): void {
       const headers = { "Accept-Encoding": "identity" };
       return answered(c, problem("media-type", "the body must not be encoded", { headers }));
     }
+    const source = sourceOf(c);
     return answered(
       c,
       await desk.answer({
         authorization: c.req.header("authorization"),
         idempotencyKey: c.req.header("idempotency-key"),
-        source: sourceOf(c),
+        source: source.address,
+        port: source.port,
+        by: "http",
         body: () => bodyOf(c, MAX_CHARGE_BODY_BYTES),
       }),
     );

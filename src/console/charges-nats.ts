@@ -102,6 +102,7 @@ class Responder implements ChargesResponder {
         authorization: text("Authorization"),
         idempotencyKey: text("Idempotency-Key"),
         source: sourceOf(message.reply),
+        by: "nats",
         body: async () => (message.data.length > MAX_CHARGE_BODY_BYTES ? undefined : Buffer.from(message.data)),
       })
       .catch((error) => {

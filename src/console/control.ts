@@ -22,6 +22,8 @@ export const controlPath = (dataFolder: string): string => join(dataFolder, "con
 /** A Unix socket's path is at most so long (108 bytes with the closing zero on Linux, 104 on macOS). */
 const PATH_BYTES = 103;
 const BODY_BYTES = 65_536;
+/** Commands at once; only the relay's own system user has any. */
+const CONNECTIONS = 64;
 
 /**
  * Serves `handlers` (by `"GET /sessions"`, `"POST /drain"`) on a Unix socket. Rejects when another process answers there already:
@@ -36,9 +38,11 @@ export async function startControl(options: {
     throw new Error(`${path}: too long for a socket; use a data folder with a shorter path`);
   if (await answers(path)) throw new Error(`${path}: another relay runs on this data folder`);
   rmSync(path, { force: true });
-  const server = createServer({ maxHeaderSize: 8192, requestTimeout: 10_000 }, (message, response) => {
+  const times = { headersTimeout: 5_000, requestTimeout: 10_000, connectionsCheckingInterval: 1_000 };
+  const server = createServer({ maxHeaderSize: 8192, ...times }, (message, response) => {
     void handle(message, response, handlers);
   });
+  server.maxConnections = CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(path, () => resolve());

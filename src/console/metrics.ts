@@ -1,16 +1,33 @@
-import type { Hono } from "hono";
+import { createHash, timingSafeEqual } from "node:crypto";
+import type { Context, Hono } from "hono";
 import type { Metrics, Relay } from "../relay/relay.ts";
-import { isLoopback } from "../support/address.ts";
 import { answered, type Env, sourceOf } from "./http.ts";
 import { problem } from "./problem.ts";
 
-/** `GET /metrics` in Prometheus' text format, for this machine alone unless the operator opens it to all who can reach the address. */
-export function addMetricsRoute(app: Hono<Env>, relay: Pick<Relay, "metrics">, open: "loopback" | "all" | "off"): void {
+/**
+ * `GET /metrics` in Prometheus' text format, for this machine alone unless the operator opens it to all who can reach the address. Whoever has the token, if
+ * there is one, may read it from anywhere.
+ */
+export function addMetricsRoute(
+  app: Hono<Env>,
+  relay: Pick<Relay, "metrics">,
+  open: "loopback" | "all" | "off",
+  token?: string,
+): void {
   if (open === "off") return;
   app.get("/metrics", (c) => {
-    if (open === "loopback" && !isLoopback(sourceOf(c))) return answered(c, problem("not-found"));
+    const mayRead = open === "all" || sourceOf(c).isLocal || hasToken(c, token);
+    if (!mayRead) return answered(c, problem("not-found"));
     return c.body(metricsText(relay.metrics()), 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
   });
+}
+
+/** RFC 6750 §2.1, as Prometheus has it under `authorization`. */
+function hasToken(c: Context<Env>, token: string | undefined): boolean {
+  const given = /^Bearer +(\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
+  if (token === undefined || given === undefined) return false;
+  const digest = (text: string) => createHash("sha256").update(text).digest();
+  return timingSafeEqual(digest(given), digest(token));
 }
 
 /** Each as `tollgate_<name>`, in snake case; counters end with `_total`. */

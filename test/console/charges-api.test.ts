@@ -16,6 +16,7 @@ import { systemRandom } from "../../src/support/random.ts";
 import { Timelines } from "../../src/support/timeline.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { facts, silent } from "../charging/samples.ts";
+import { keptLog } from "../support/lines.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { type Answered, ask, selfSigned, temporaryFolder } from "./http-lab.ts";
 
@@ -46,6 +47,7 @@ let clock: TestClock;
 let broken: boolean;
 let session: { dueAt: number | null };
 let services: string[];
+let kept: ReturnType<typeof keptLog>;
 const folder = temporaryFolder();
 
 async function start(http: object = {}) {
@@ -83,7 +85,8 @@ async function start(http: object = {}) {
     identity: undefined,
     metrics: () => ({ counters: {}, gauges: {} }),
   };
-  api = await serveApi({ config, listen: config.http.listen!, relay, log: silent });
+  kept = keptLog();
+  api = await serveApi({ config, listen: config.http.listen!, relay, log: kept.log });
 }
 
 beforeEach(() => start());
@@ -151,11 +154,21 @@ describe("POST /v1/charges (M17)", () => {
     expect(events).toEqual([]);
   });
 
-  it("slows down an address from which sign-in fails again and again", async () => {
-    for (let i = 0; i < 5; i++) expect((await post("{}", { auth: "Bearer x.y" })).status).toBe(401);
-    const throttled = await post(body([charge("c1")]));
-    expect(throttled.status).toBe(429);
-    expect(kind(throttled)).toBe("too-many");
+  it("lets nobody wait who has a right key, whatever others try from the same address, or with that key", async () => {
+    const wrong = ["Bearer x.y", bearer(ofTeacher).slice(0, -1)];
+    const tried = await Promise.all(Array.from({ length: 60 }, (_, i) => post("{}", { auth: wrong[i % 2]! })));
+    const statuses = new Set(tried.map(({ status }) => status));
+    expect(statuses).toEqual(new Set([401, 429])); // over some in a second there is nothing but "too many"
+    expect(kind(tried.find(({ status }) => status === 429)!)).toBe("too-many");
+    expect((await post(body([charge("c1")]))).status).toBe(200);
+    expect((await post(body([charge("c1")]), { auth: bearer(ofOther) })).status).toBe(404);
+  });
+
+  it("leaves a line for a wrong key, with the key, address and port, and never the secret", async () => {
+    await post("{}", { auth: 'Bearer x"y.hidden' });
+    const [line] = kept.of("charges: sign-in refused");
+    expect(line).toMatchObject({ address: "127.0.0.1", port: expect.any(Number), transport: "http", key: "x?y" });
+    expect(JSON.stringify(kept.lines)).not.toContain("hidden");
   });
 
   it("is for sessions that were with the app server: any other is unknown", async () => {
@@ -276,6 +289,25 @@ describe("the HTTP server", () => {
     let answer: Answered | undefined;
     while (!answer) answer = await post(body([charge("c1")])).catch(() => undefined); // until the server has noticed
     expect(answer.status).toBe(200);
+  });
+
+  it("gives no address all connections: half requests of one keep nobody else out", async () => {
+    await api.close();
+    await start({ connections: 16, connectionsPerSource: 8 });
+    const half = Array.from({ length: 40 }, () => {
+      const socket = connect({ port: api.port, host: "127.0.0.1", localAddress: "127.0.0.2" });
+      socket.on("error", () => undefined);
+      socket.write("POST /v1/charges HTTP/1.1\r\nHost: x\r\n");
+      return socket;
+    });
+    const ended = new Set(half.map((socket) => new Promise((resolve) => socket.once("close", resolve))));
+    await Promise.all([...ended].slice(8)); // in the order in which they came
+    expect((await post(body([charge("c1")]))).status).toBe(200);
+    expect(kept.of("http: a connection is ended")[0]).toEqual({
+      address: "127.0.0.2",
+      why: "its address has as many connections as it may",
+    });
+    for (const socket of half) socket.destroy();
   });
 
   it("speaks HTTPS by the operator's certificate, and by a new one after SIGHUP", async () => {

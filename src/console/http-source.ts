@@ -1,0 +1,65 @@
+import type { Context } from "hono";
+import { canonicalAddress, canonicalHost, isLoopback } from "../support/address.ts";
+import { Networks } from "../support/networks.ts";
+import type { Env } from "./http.ts";
+
+/** Where a request comes from. */
+export interface HttpSource {
+  /** The address of whoever asks, as far as proxies of the operator's can be believed; else that of the last hop. */
+  readonly address: string;
+  /** Of the last hop; undefined behind a proxy, which tells none. */
+  readonly port: number | undefined;
+  /** Somebody on this machine asks, and certainly no proxy on it for somebody else. */
+  readonly isLocal: boolean;
+}
+
+/** What proxies add. Whoever has one of them was forwarded, or says so. */
+const FORWARDED = [
+  "x-forwarded-for",
+  "forwarded",
+  "x-real-ip",
+  "via",
+  "x-forwarded-host",
+  "x-forwarded-proto",
+  "x-client-ip",
+  "true-client-ip",
+  "cf-connecting-ip",
+];
+const MAX_PROXIES = 8;
+const MAX_NAME = 64;
+
+/** Says where HTTP requests come from: by X-Forwarded-For where a proxy of the operator's has written it, and by nothing that anybody could write. */
+export class HttpSources {
+  private readonly proxies: Networks;
+  private readonly plain: boolean;
+
+  /** `plain`: the operator says that a proxy stands before the relay; on this machine, if `trustedProxies` names no other. */
+  constructor(trustedProxies: readonly string[], plain: boolean) {
+    this.plain = plain;
+    this.proxies = new Networks(trustedProxies);
+  }
+
+  isProxy(address: string): boolean {
+    return this.proxies.includes(address) || (this.plain && isLoopback(address));
+  }
+
+  of(c: Context<Env>): HttpSource {
+    const { remoteAddress = "", remotePort } = c.env.incoming.socket;
+    const last = canonicalHost(remoteAddress);
+    // Many a proxy adds nothing at all: where there is one on this machine, nobody can be told from it.
+    const isLocal =
+      isLoopback(last) && !this.isProxy(last) && FORWARDED.every((name) => c.req.header(name) === undefined);
+    const noted = this.isProxy(last) ? c.req.header("x-forwarded-for")?.split(",") : undefined;
+    if (noted === undefined) return { address: last, port: remotePort, isLocal };
+    let address = last;
+    for (let i = 0; i < MAX_PROXIES && noted.length > 0 && this.isProxy(address); i++) {
+      const text = noted.pop()!.trim();
+      if (text !== "")
+        address = canonicalAddress(withoutPort(text)) ?? `name:${text.slice(0, MAX_NAME).replace(/\s/g, "")}`;
+    }
+    return { address, port: undefined, isLocal };
+  }
+}
+
+/** Some write `192.0.2.7:4711` and `[2001:db8::1]:4711`. */
+const withoutPort = (text: string): string => /^(\[[^\]]*\]|[^:]*):\d{1,5}$/.exec(text)?.[1] ?? text;
