@@ -52,10 +52,18 @@ export function prettyLine(json: string, colour: boolean): string {
   let line = `${String(time).slice(11, 23)} ${shown} ${[printable(String(msg ?? "")), ...fields.map(printable)].join("  ")}\n`;
   if (typeof err === "object" && err !== null) {
     const { stack, message } = err as { stack?: string; message?: string };
-    line += `${stack ?? message ?? JSON.stringify(err)}\n`;
+    line += `${readable(stack ?? message ?? JSON.stringify(err))}\n`;
   }
   return line;
 }
 
-/** What came from the network must not steer a terminal. */
-const printable = (text: string): string => text.replace(/[\u0000-\u001f\u007f-\u009f]/g, "?");
+/** What came from the network must not steer a terminal, nor look like another line. */
+const printable = (text: string): string => text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, "?");
+
+/** An error's message, in which a peer's text may stand, and the calls that led to it, a line each. */
+function readable(stack: string): string {
+  const calls = stack.search(/\n\s+at /);
+  if (calls < 0) return printable(stack);
+  const lines = stack.slice(calls + 1).split("\n");
+  return [printable(stack.slice(0, calls)), ...lines.map(printable)].join("\n");
+}

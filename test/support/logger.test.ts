@@ -41,6 +41,10 @@ describe("the log", () => {
     expect(lines[0]).toMatch(/^\d\d:\d\d:\d\d\.\d{3} warn {2}sign-in \?refused {2}call=c1 {2}from=\?\[2Jx {2}n=3\n$/);
     log.error({ err: new Error("broken") }, "failed");
     expect(lines[1]).toMatch(/^\S+ error failed\nError: broken\n/);
+    log.error({ err: new Error("no way to \u001b[2Jx\n12:00:00.000 info  signed in\u202e") }, "failed");
+    expect(lines[2]).toMatch(/^\S+ error failed\nError: no way to \?\[2Jx\?12:00:00\.000 info {2}signed in\?\n\s+at /);
+    log.info({ from: "a\u202eb\u2028c" }, "hello");
+    expect(lines[3]).toMatch(/from=a\?b\?c\n$/);
   });
 
   it("can be silent", () => {
