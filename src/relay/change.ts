@@ -10,6 +10,7 @@ import { ALLOW, addAbilities } from "./passing.ts";
 import { passedStatus, phraseOf, withoutRest } from "./refusals.ts";
 import { reply } from "./reply.ts";
 import { takeRest } from "./rest.ts";
+import { Ringing } from "./ringing.ts";
 import type { Session } from "./session.ts";
 
 /** A change that is under way in a session: another has to wait. */
@@ -41,6 +42,7 @@ export class Change implements ClientTransactionUser, UnderWay {
   /** How often the target had moved. */
   private readonly moves: number;
   private readonly wanted: ServiceDecision | undefined;
+  private readonly ringing: Ringing;
   private towards: ClientTransaction | undefined;
   /** The other end has answered an INVITE with a 2xx. */
   private accepted = false;
@@ -62,6 +64,7 @@ export class Change implements ClientTransactionUser, UnderWay {
     this.transaction = transaction;
     this.source = session.leg(from)!;
     this.target = session.leg(otherSide(from))!;
+    this.ringing = new Ringing(session, this.target.side, () => this.towards?.cancel());
     const request = this.target.request(transaction.request.method);
     this.seq = this.target.dialog.localSeq;
     this.moves = this.target.moves;
@@ -76,11 +79,13 @@ export class Change implements ClientTransactionUser, UnderWay {
   }
 
   provisional(response: SipResponse): void {
-    if (response.status > 100 && !this.answered) this.transaction.respond(this.relayed(response));
+    if (!this.answered && this.ringing.hears() && response.status > 100)
+      this.transaction.respond(this.relayed(response));
   }
 
   final(response: SipResponse): void {
     const success = response.status < 300;
+    this.ringing.stop();
     if (this.answered) {
       // It came again: its ACK was lost, or has not come from the other end yet (RFC 3261 §13.2.2.4). Or it comes after BYE (RFC 5407 §3.2.3).
       if (success && this.aborted) this.acknowledged ??= null;
@@ -123,11 +128,13 @@ export class Change implements ClientTransactionUser, UnderWay {
   }
 
   timeout(): void {
+    this.ringing.stop();
     this.fail(this.transaction.request.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
     this.lost(`no answer to ${this.transaction.request.method}`);
   }
 
   transportError(reason: string): void {
+    this.ringing.stop();
     this.fail(500); // RFC 3261 §16.9, §16.7 step 6: it is not the relay that cannot be reached
     this.lost(reason);
   }
@@ -143,6 +150,7 @@ export class Change implements ClientTransactionUser, UnderWay {
    */
   abort(): void {
     this.aborted = true;
+    this.ringing.stop();
     if (this.accepted && this.acknowledged === undefined) this.ack(null);
     else if (!this.answered) this.towards?.cancel(); // so that it ends, whatever the other end makes of the BYE
     this.fail(487);

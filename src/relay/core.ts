@@ -129,6 +129,8 @@ export interface Counters {
   ended: number;
   /** Sessions in which whoever hung up did not wait any longer for an answer to BYE. */
   byesUnanswered: number;
+  /** Provisional answers that came after so many that the other end heard no more of them. */
+  provisionalsLeftOut: number;
   charges: number;
   chargesRefused: number;
   /** Bodies of charges that were to come again later. */

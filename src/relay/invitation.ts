@@ -13,13 +13,12 @@ import { Leg } from "./leg.ts";
 import { ALLOW, passForeignCredentials, passReliability, recvInfoWithCharges, withoutPassword } from "./passing.ts";
 import { Reliable } from "./reliable.ts";
 import { takeRest } from "./rest.ts";
+import { isOneTooMany, ringS } from "./ringing.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 import type { Asking, Session } from "./session.ts";
 import { callIdOf } from "./session-names.ts";
 import { whySilent } from "./silence.ts";
 import { acknowledgeUnwanted } from "./unwanted.ts";
-
-const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 
 /**
  * The INVITE to one app server and what comes back (M5): maps the answers of its transaction to events of the session. It
@@ -35,6 +34,8 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   private transaction: ClientTransaction | undefined;
   private timer: Timer | undefined;
   private ringing = false;
+  /** Provisional answers but 100. */
+  private provisionals = 0;
   /** The first provisional answer with a To tag. */
   private early: SipResponse | undefined;
   /** The ACK that answers a repeated 2xx; null: acknowledged with an empty one. */
@@ -81,10 +82,9 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 
   timerFired(name: "silent" | "ringing"): void {
     const { session, core } = this;
-    const ringS = session.service.ringS ?? DEFAULT_RING_S;
     if (name === "silent") this.sayGivenUp(whySilent(core, this.transaction?.flow, core.config.session.silentS * 1000));
-    else if (this.early) this.sayGivenUp(`it rang for ${ringS} s and nobody answered`);
-    else this.sayGivenUp(`it said 100 and nothing more within ${ringS} s`);
+    else if (this.early) this.sayGivenUp(`it rang for ${ringS(session)} s and nobody answered`);
+    else this.sayGivenUp(`it said 100 and nothing more within ${ringS(session)} s`);
     session.actor.send({ type: "server.silent", failure: { status: 408 } });
   }
 
@@ -98,10 +98,9 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     if (!this.ringing) {
       this.ringing = true;
       this.stop();
-      const ringS = this.session.service.ringS ?? DEFAULT_RING_S;
-      this.timer = this.core.timers.start(this, "ringing", ringS * 1000);
+      this.timer = this.core.timers.start(this, "ringing", ringS(this.session) * 1000);
     }
-    if (response.status === 100) return;
+    if (response.status === 100 || isOneTooMany(this.session, "server", ++this.provisionals)) return;
     if (response.headers.has("rseq") && !this.takeReliable(response)) return;
     this.early ??= response;
     this.session.actor.send({ type: "server.progress", payload: response });

@@ -3,6 +3,7 @@ import { SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import type { Border } from "./border.ts";
 import type { Core } from "./core.ts";
+import { meansGone } from "./outcomes.ts";
 import { ALLOW } from "./passing.ts";
 import { isRedirection, LEADS_NOWHERE, portalContacts } from "./redirect.ts";
 
@@ -61,6 +62,10 @@ const isChallenge = ({ status }: SipResponse): boolean => status === 401 || stat
  */
 export const passedStatus = (status: number): number =>
   status === 503 ? 500 : isRedirection(status) ? LEADS_NOWHERE.status : status;
+
+/** The same as the answer to a request in a dialog that goes on: of somebody else's, 408 and 481 would say that it is gone (RFC 3261 §12.2.1.2). */
+export const withinDialog = (failure: Failure): Failure =>
+  meansGone(failure.status) ? { ...failure, status: failure.status === 408 ? 504 : 500 } : failure;
 
 /** The reason phrase for an answer that goes on with this status: the words of who gave it, unless they are those of its own status. */
 export function phraseOf(border: Border, said: SipResponse, status: number, towards: Side): string {

@@ -6,6 +6,7 @@ import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
 import { ALLOW } from "./passing.ts";
 import { takeRest } from "./rest.ts";
+import { Ringing } from "./ringing.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 import type { Session } from "./session.ts";
 
@@ -22,6 +23,7 @@ export class Reinvitation implements ClientTransactionUser {
   private readonly method: string;
   private readonly seq: number;
   private transaction: ClientTransaction | undefined;
+  private readonly ringing: Ringing;
   private answered = false;
   private closed = false;
   /** The ACK that answers a repeated 2xx. */
@@ -32,6 +34,8 @@ export class Reinvitation implements ClientTransactionUser {
     this.first = first;
     this.leg = first.server!;
     this.method = original.method;
+    // It may have changed already: what it says then counts, and it is told.
+    this.ringing = new Ringing(second, "server", () => second.withdraw(RANG));
     const request = this.leg.request(original.method);
     this.seq = this.leg.dialog.localSeq;
     second.core.border.pass(original, request, "server");
@@ -56,6 +60,7 @@ export class Reinvitation implements ClientTransactionUser {
   /** The part that it asks for is over. A 2xx is acknowledged all the same, whenever it comes (RFC 3261 §13.2.2.4). */
   close(): void {
     this.closed = true;
+    this.ringing.stop();
     if (!this.answered) this.cancel();
   }
 
@@ -64,11 +69,13 @@ export class Reinvitation implements ClientTransactionUser {
   openEarlyDialog(): void {}
 
   provisional(response: SipResponse): void {
-    if (response.status > 100 && !this.answered) this.second.actor.send({ type: "server.progress", payload: response });
+    if (!this.answered && this.ringing.hears() && response.status > 100)
+      this.second.actor.send({ type: "server.progress", payload: response });
   }
 
   final(response: SipResponse): void {
     const { second, first, leg } = this;
+    this.ringing.stop();
     if (this.answered) {
       if (this.acknowledged) this.ack(this.acknowledged.from); // RFC 3261 §13.2.2.4
       return;
@@ -94,12 +101,14 @@ export class Reinvitation implements ClientTransactionUser {
   }
 
   timeout(): void {
+    this.ringing.stop();
     if (this.closed) return;
     this.failed(this.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
     this.first.lost("server", `no answer to ${this.method}`);
   }
 
   transportError(reason: string): void {
+    this.ringing.stop();
     if (this.closed) return;
     this.failed(503);
     this.first.lost("server", reason);
@@ -109,3 +118,5 @@ export class Reinvitation implements ClientTransactionUser {
     this.second.actor.send({ type: "server.failure", failure: { status, ...(branch !== undefined && { branch }) } });
   }
 }
+
+const RANG = 'SIP;cause=408;text="Rang too long"';

@@ -22,7 +22,7 @@ import type { Leg } from "./leg.ts";
 import { type Move, moveOf } from "./move.ts";
 import { hasOption } from "./passing.ts";
 import { among, MAX_REDIRECTS, RedirectedTransaction, type Way, wayOn } from "./redirect.ts";
-import { Refusals, refusal } from "./refusals.ts";
+import { Refusals, refusal, withinDialog } from "./refusals.ts";
 import { laterStatus } from "./reply.ts";
 import type { ClientServiceChange } from "./service-change.ts";
 import { type Origin, Session } from "./session.ts";
@@ -293,7 +293,8 @@ export class ClientRequest implements Origin, Owner {
     if (refusals && failure.status < 600 && refusals.redirections.length > 0 && this.follow(refusals.redirections))
       return;
     this.core.counters.rejected++;
-    const response = refusals?.answer(failure) ?? refusal(failure);
+    const heard = this.change ? withinDialog(failure) : failure;
+    const response = refusals?.answer(heard) ?? refusal(heard);
     this.transaction.respond(response);
     this.change?.refused();
   }
