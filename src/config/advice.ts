@@ -1,4 +1,6 @@
+import type { Tariff } from "../charging/tariff.ts";
 import type { AppServer, Service } from "../directory/types.ts";
+import { possibleClashes } from "./currencies.ts";
 import type { Finding } from "./problems.ts";
 import type { Config } from "./schema.ts";
 
@@ -6,10 +8,23 @@ import type { Config } from "./schema.ts";
 export interface Registered {
   readonly services: readonly Service[];
   readonly appServers: readonly AppServer[];
+  readonly tariffs?: readonly Tariff[];
 }
 
 /** What is no mistake, and may cost money all the same. */
 export function advice(config: Config, registered: Registered): Finding[] {
+  return [...changesOfService(config, registered), ...currenciesOfRules(config, registered)];
+}
+
+function currenciesOfRules(config: Config, { services, tariffs = [] }: Registered): Finding[] {
+  const all = { services: [...services, ...config.services], tariffs: [...tariffs, ...config.tariffs] };
+  return possibleClashes({ ...all, rules: config.rules }).map(({ rule, service, limits, tariff, currency }) => ({
+    path: ["rules", rule!, "then", "tariff"],
+    message: `where this rule is for ${service}, whose limits are in ${limits}, its app servers can charge nothing: tariff ${tariff} is in ${currency}`,
+  }));
+}
+
+function changesOfService(config: Config, registered: Registered): Finding[] {
   const services = new Map([...registered.services, ...config.services].map((service) => [service.id, service]));
   const inFile = new Set(config.appServers.map(({ id }) => id));
   const places = [

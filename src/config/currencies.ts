@@ -23,6 +23,18 @@ export interface CurrencyClash {
   readonly rule?: number;
 }
 
+/** Those that there may be: a rule gives a tariff to services that it does not name. One for each rule. */
+export function possibleClashes({ services, tariffs, rules }: Priced): CurrencyClash[] {
+  const limited = services.filter(({ limits }) => limits !== undefined);
+  const isNamed = ({ then }: Priced["rules"][number]) => then.service !== undefined && !/[{$]/.test(then.service);
+  return rules.flatMap((rule, i) => {
+    if (rule.then.tariff === undefined || isNamed(rule)) return [];
+    const named = limited.map((service) => ({ ...service, tariff: rule.then.tariff! }));
+    const [first] = currencyClashes({ services: named, tariffs, rules: [] });
+    return first ? [{ ...first, rule: i }] : [];
+  });
+}
+
 /** Those that there are; of one id the last counts. */
 export function currencyClashes({ services, tariffs, rules }: Priced): CurrencyClash[] {
   const byId = new Map(services.map((service) => [service.id, service]));

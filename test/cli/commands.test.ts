@@ -275,6 +275,23 @@ describe("tollgate machines", () => {
 });
 
 describe("currencies that do not fit", () => {
+  it("and may meet by a rule that is for any service are warned of", async () => {
+    await tollgate("service add wine --limit-session 5 --limit-currency USD");
+    const file = (then: string) =>
+      terminal.write(
+        "tollgate.yaml",
+        `tariffs: [{ id: lesson, currency: EUR }]\nservices: [{ id: beer, limits: { currency: EUR } }]\nrules: [{ name: a, then: ${then} }]\n`,
+      );
+    file("{ tariff: lesson }");
+    const { code, err } = await tollgate("check-config");
+    expect([code, err]).toEqual([
+      0,
+      "warning: tollgate.yaml:3:36 rules[0].then.tariff: where this rule is for wine, whose limits are in USD, its app servers can charge nothing: tariff lesson is in EUR\n",
+    ]);
+    file("{ tariff: lesson, service: beer }");
+    expect((await tollgate("check-config")).err).toBe("");
+  });
+
   it("are refused by the command that brings them together, and found by check-config", async () => {
     terminal.write("tollgate.yaml", "tariffs: [{ id: file, currency: JPY }]\n");
     await tollgate("tariff add lesson --currency EUR --price 1");
