@@ -64,10 +64,11 @@ const cameByOf = (flow: Flow, known: Flow | undefined): Flow | undefined =>
   flow.reliable && known === undefined ? flow : undefined;
 
 /** Where whoever came by that flow is. */
-export const placeOf = ({ transport, remoteAddress, remotePort }: Flow): CameFrom => ({
+export const placeOf = ({ transport, remoteAddress, remotePort, cameTo }: Flow): CameFrom => ({
   transport,
   address: remoteAddress,
   port: remotePort,
+  leavesBy: cameTo,
 });
 
 /** The dialog that a 2xx to an INVITE of ours makes, from what stands in it alone (RFC 3261 §12.1.2). */
@@ -114,12 +115,13 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
 /** This is the way to the peer from now on, and the Contact one of ours where it came from. False where it was so before. */
 export function takeWay(dialog: Dialog, way: WayBack, transport: Pick<TransportLayer, "contactFor">): boolean {
   const cameFrom = placeOf(way.cameBy);
+  const bySameSocket = cameFrom.leavesBy === dialog.cameFrom?.leavesBy;
   if (!isSame(cameFrom, dialog.cameFrom)) {
     dialog.cameFrom = cameFrom;
     dialog.cameBy = cameByOf(way.cameBy, way.flow);
     dialog.destination = undefined;
   }
-  if (way.flow === dialog.flow && isSame(way.behind, dialog.behind)) return false;
+  if (way.flow === dialog.flow && isSame(way.behind, dialog.behind) && bySameSocket) return false;
   dialog.flow = way.flow;
   dialog.behind = way.behind;
   dialog.destination = undefined;
@@ -128,7 +130,8 @@ export function takeWay(dialog: Dialog, way: WayBack, transport: Pick<TransportL
 }
 
 const isSame = (a: Destination | undefined, b: Destination | undefined): boolean =>
-  a === b || (a?.address === b?.address && a?.port === b?.port && a?.transport === b?.transport);
+  a === b ||
+  (a?.address === b?.address && a?.port === b?.port && a?.transport === b?.transport && a?.leavesBy === b?.leavesBy);
 
 /** A request inside the dialog (RFC 3261 §12.2.1.1), without Via. `seq` is given for ACK, which repeats the INVITE's number. */
 export function requestWithin(dialog: Dialog, method: string, seq?: number): SipRequest {

@@ -301,7 +301,7 @@ export function route(
   const flow = dialog.flow?.open ? dialog.flow : undefined;
   const known = flow ? placeOf(flow) : (dialog.behind ?? dialog.destination);
   if (known) {
-    found(known, flow);
+    found(leaving(known, dialog), flow);
     return;
   }
   const uri = sipUriOf(nextHop(dialog));
@@ -310,7 +310,7 @@ export function route(
     const { cameBy } = dialog;
     if (destination) {
       dialog.destination = destination;
-      found(destination);
+      found(leaving(destination, dialog));
     } else if (cameBy?.open) found(placeOf(cameBy), cameBy);
     else
       failed(
@@ -322,3 +322,7 @@ export function route(
 }
 
 const NOWHERE: readonly Destination[] = [];
+
+/** A NAT lets nothing through from another socket than the one that the peer came to. */
+const leaving = (destination: Destination, { cameFrom }: Dialog): Destination =>
+  cameFrom?.leavesBy === undefined ? destination : { ...destination, leavesBy: cameFrom.leavesBy };

@@ -2,7 +2,7 @@ import { beginsAsMessage } from "../sip/frame.ts";
 import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
-import { isAddress, sameHost } from "../support/address.ts";
+import { isAddress, isV6, sameHost } from "../support/address.ts";
 import { Connection } from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { DroppedMessages } from "./dropped.ts";
@@ -107,6 +107,10 @@ class Layer implements Transports {
           listener.socket = socket;
         } else listener.port = await this.tcp.listen(listener.address, listener.port);
       }
+      for (const socket of this.udp) {
+        const isOne = this.udp.some((other) => other !== socket && isV6(other.address) === isV6(socket.address));
+        socket.name = isOne ? hostPort(socket.address, socket.port) : undefined;
+      }
     } catch (error) {
       await this.close();
       throw error;
@@ -149,17 +153,24 @@ class Layer implements Transports {
   }
 
   contactTowards(destination: Destination): string {
-    const { transport, address } = destination;
-    return contact(transport, this.listeners.sentBy(this.listeners.towards(transport, address), address));
+    const { transport, address, leavesBy } = destination;
+    const socket = transport === "udp" ? this.socketTo(address, leavesBy) : undefined;
+    const listener = socket ? this.listeners.of(socket) : this.listeners.towards(transport, address);
+    return contact(transport, this.listeners.sentBy(listener, address));
   }
 
   /** `watched`: somebody waits to hear that it failed. Of an ACK nobody does: the answer comes again. */
-  private flowTo({ transport, address, port }: Destination, watched: boolean): Flow {
+  private flowTo({ transport, address, port, leavesBy }: Destination, watched: boolean): Flow {
     if (!isAddress(address)) return this.failing(transport, address, port, "no address");
     if (transport === "tcp") return this.tcp.to(address, port);
-    const socket = transport === "udp" ? this.listeners.towards("udp", address)?.socket : undefined;
+    const socket = transport === "udp" ? this.socketTo(address, leavesBy) : undefined;
     if (!socket) return this.failing(transport, address, port, "no such transport here");
     return watched ? new UdpFlow(socket, address, port) : socket.flowTo(address, port);
+  }
+
+  private socketTo(address: string, leavesBy: string | undefined): UdpListener | undefined {
+    const named = leavesBy === undefined ? undefined : this.udp.find(({ name }) => name === leavesBy);
+    return named ?? this.listeners.towards("udp", address)?.socket;
   }
 
   private failing(transport: Destination["transport"], address: string, port: number, reason: string): Flow {

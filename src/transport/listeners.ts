@@ -1,3 +1,4 @@
+import type { networkInterfaces } from "node:os";
 import type { Via } from "../sip/headers.ts";
 import { canonicalAddress, canonicalHost, isLoopback, isV6, withoutZone } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
@@ -36,12 +37,14 @@ export interface Listener {
 /** All that we listen on: which of it a peer should see, and whether an address is ours. */
 export class Listeners {
   readonly all: Listener[];
+  /** Whether two have addresses of their own for the same transport and family: a machine with several networks. */
+  private readonly several: boolean;
   private readonly local: LocalAddresses;
   /** Addresses that stood in our Vias because a listener has the wildcard address; as many as this machine has. */
   private readonly shown = new Set<string>();
 
-  constructor(listen: readonly ListenOptions[], clock: Clock) {
-    this.local = new LocalAddresses(clock);
+  constructor(listen: readonly ListenOptions[], clock: Clock, interfaces?: typeof networkInterfaces) {
+    this.local = new LocalAddresses(clock, interfaces);
     this.all = listen.map(({ transport, address: written, port, advertised }) => {
       const address = canonicalAddress(written) ?? written;
       return {
@@ -57,6 +60,8 @@ export class Listeners {
         shownAs: undefined,
       };
     });
+    const own = this.all.filter(({ wildcard }) => !wildcard);
+    this.several = own.some((one, i) => own.findIndex((other) => isAlike(one, other)) !== i);
   }
 
   of(socket: UdpListener): Listener | undefined {
@@ -64,16 +69,23 @@ export class Listeners {
     return undefined;
   }
 
-  /** The listener for a peer at that address: of its family, on loopback only for loopback, with that port if one is given. */
+  /**
+   * The listener for a peer at that address: of its family, on loopback only for loopback, with that port if one is given; of those that are left the
+   * one in the peer's network, else the first.
+   */
   towards(transport: TransportName, remote: string, port?: number): Listener | undefined {
     const ipv6 = isV6(remote);
     const loopback = isLoopback(remote);
+    const near = this.several && !loopback ? this.local.near(remote) : undefined;
     let found: Listener | undefined;
     let foundRank = -1;
     for (const listener of this.all) {
       if (listener.transport !== transport || listener.ipv6 !== ipv6) continue;
       const rank =
-        (listener.port === port ? 4 : 0) + (listener.loopback === loopback ? 2 : 0) + (listener.wildcard ? 1 : 0);
+        (listener.port === port ? 4 : 0) +
+        (listener.loopback === loopback ? 2 : 0) +
+        (listener.wildcard ? 1 : 0) +
+        (listener.address === near ? 1.5 : 0);
       if (rank > foundRank) {
         found = listener;
         foundRank = rank;
@@ -114,3 +126,6 @@ export class Listeners {
     return address;
   }
 }
+
+const isAlike = (a: Listener, b: Listener): boolean =>
+  a.transport === b.transport && a.ipv6 === b.ipv6 && a.loopback === b.loopback;

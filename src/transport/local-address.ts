@@ -29,13 +29,21 @@ export class LocalAddresses {
 
   /** The local address towards `remote`, an IP address. */
   towards(remote: string): string {
-    const family = isV6(remote) ? "ipv6" : "ipv4";
+    const near = this.near(remote);
+    if (near !== undefined) return near;
+    const family = familyOf(remote);
+    const known = this.known[family];
+    const chosen = known.find((local) => !local.internal) ?? known[0];
+    return chosen?.address ?? (family === "ipv6" ? "::1" : "127.0.0.1");
+  }
+
+  /** The local address in the network of `remote`, if there is one. */
+  near(remote: string): string | undefined {
     const now = this.clock.monotonic();
     if (now >= this.readUntil) this.read(now);
-    const known = this.known[family];
-    const near = known.find((local) => local.subnet.check(withoutZone(remote), family));
-    const chosen = near ?? known.find((local) => !local.internal) ?? known[0];
-    return chosen?.address ?? (family === "ipv6" ? "::1" : "127.0.0.1");
+    const family = familyOf(remote);
+    const bare = withoutZone(remote);
+    return this.known[family].find((local) => local.subnet.check(bare, family))?.address;
   }
 
   private read(now: number): void {
@@ -52,3 +60,5 @@ export class LocalAddresses {
       }
   }
 }
+
+const familyOf = (address: string): "ipv4" | "ipv6" => (isV6(address) ? "ipv6" : "ipv4");

@@ -12,6 +12,8 @@ export interface Destination {
   readonly transport: TransportName;
   readonly address: string;
   readonly port: number;
+  /** UDP: by which of our sockets, as `Flow.cameTo` has it, where a peer is to be answered from where it came to; else the one that suits. */
+  readonly leavesBy?: string | undefined;
 }
 
 /**
@@ -27,6 +29,8 @@ export interface Flow {
   readonly secure: boolean;
   readonly remoteAddress: string;
   readonly remotePort: number;
+  /** UDP: to which of our sockets the peer came, where there are several that could answer it; a NAT lets nothing through from another. */
+  readonly cameTo?: string | undefined;
   /** False once the connection is gone; a UDP flow is always open. */
   readonly open: boolean;
   /** True when the connection could never be made (refused, no answer): a request sent by TCP for its size may be tried by UDP (RFC 3261 §18.1.1). */

@@ -24,6 +24,8 @@ const RECENT_FLOWS = 1_024;
 export class UdpListener {
   readonly address: string;
   port: number;
+  /** Tells it from others of ours, where there are others for the same peers (`Flow.cameTo`). */
+  name: string | undefined;
   private readonly options: UdpOptions;
   private readonly socket: Socket;
   /** The ways to peers that wrote lately, each at the place of its port: most write again, and nothing is made for them. */
@@ -122,6 +124,10 @@ export class UdpFlow implements Flow {
 
   get id(): string {
     return `udp/${hostPort(this.remoteAddress, this.remotePort)}`;
+  }
+
+  get cameTo(): string | undefined {
+    return this.listener.name;
   }
 
   get transport(): "udp" {

@@ -9,10 +9,14 @@ import { credentials, establish, UdpPeer } from "./udp-peer.ts";
 
 const hasIpv6 = Object.values(networkInterfaces()).some((entries) => entries?.some(({ address }) => address === "::1"));
 
-async function open(address: string) {
+async function open(address: string, listen?: readonly string[]) {
   const relay = () => ({ address, port: portal.udp });
   const server = await UdpPeer.open(relay, address);
-  const config = { services: [{ id: "wine" }], appServers: [{ id: "shop", uri: server.uri, services: ["wine"] }] };
+  const config = {
+    services: [{ id: "wine" }],
+    appServers: [{ id: "shop", uri: server.uri, services: ["wine"] }],
+    ...(listen && { listen: listen.map((one) => `udp:${one}:0`) }),
+  };
   const portal = await openPortal({ config, address });
   onTestFinished(async () => {
     await portal.close();
@@ -47,6 +51,30 @@ class TcpClient extends Peer {
     }
   }
 }
+
+it("a client is answered from the socket that it came to, of several: no NAT lets anything through from another (RFC 5626 §5.3)", async () => {
+  const { portal, server, relay } = await open("127.0.0.1", ["127.0.0.1", "127.0.0.1"]);
+  const [first, second] = portal.relay.addresses.filter(({ transport }) => transport === "udp").map(({ port }) => port);
+  let port = second!;
+  const client = await UdpPeer.open(() => ({ ...relay(), port }));
+  onTestFinished(() => client.close());
+  const { invite, answer, inviteAtServer, answerOfServer } = await establish(client, server, "wine");
+  const asked = async (seq: number) => {
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, seq);
+    const info = await client.nextRequest("INFO");
+    client.answer(info, 200);
+    await server.nextResponse(200);
+    return info.via?.port;
+  };
+  expect(answer.headers.get("contact")).toContain(`:${second}>`);
+  expect(await asked(1)).toBe(second);
+  // It goes on by the other one.
+  port = first!;
+  client.inDialog("UPDATE", invite, answer, 3);
+  server.answer(await server.nextRequest("UPDATE"), 200);
+  expect((await client.nextResponse(200)).headers.get("contact")).toContain(`:${first}>`);
+  expect(await asked(2)).toBe(first);
+});
 
 describe.each(["127.0.0.1", "::1"])("a client at %s that moves within its session, on real sockets", (address) => {
   it.skipIf(address === "::1" && !hasIpv6)("to another port: BYE goes there", async () => {

@@ -14,12 +14,13 @@ const entry = (address: string, cidr: string, internal = false) =>
     mac: "",
   }) as NetworkInterfaceInfo;
 
+const machine = {
+  lo: [entry("127.0.0.1", "127.0.0.1/8", true), entry("::1", "::1/128", true)],
+  eth0: [entry("192.0.2.10", "192.0.2.10/24"), entry("2001:db8::10", "2001:db8::10/64")],
+  eth1: [entry("10.0.0.10", "10.0.0.10/8")],
+};
+
 describe("the address that a peer sees", () => {
-  const machine = {
-    lo: [entry("127.0.0.1", "127.0.0.1/8", true), entry("::1", "::1/128", true)],
-    eth0: [entry("192.0.2.10", "192.0.2.10/24"), entry("2001:db8::10", "2001:db8::10/64")],
-    eth1: [entry("10.0.0.10", "10.0.0.10/8")],
-  };
   const local = new LocalAddresses(new TestClock(), () => machine);
 
   it.each([
@@ -72,6 +73,20 @@ describe("which listener a peer is reached from", () => {
     ["tcp", "127.0.0.1", "0.0.0.0"],
   ] as const)("by %s to %s: the one on %s", (transport, remote, expected) => {
     expect(listeners.towards(transport, remote)?.address).toBe(expected);
+  });
+
+  it.each([
+    ["in one of its networks", "10.200.3.4", "10.0.0.10"],
+    ["in the other", "192.0.2.77", "192.0.2.10"],
+    ["in none of them: the first", "203.0.113.9", "192.0.2.10"],
+    ["on this machine", "127.0.0.1", "127.0.0.1"],
+  ])("of a machine with two networks, to a peer %s", (_where, remote, expected) => {
+    const both = new Listeners(
+      ["192.0.2.10", "10.0.0.10", "127.0.0.1"].map((address) => ({ transport: "udp" as const, address, port: 5060 })),
+      new TestClock(),
+      () => machine,
+    );
+    expect(both.towards("udp", remote)?.address).toBe(expected);
   });
 
   it("is none where there is none of that family", () => {
