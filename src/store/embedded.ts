@@ -5,6 +5,8 @@ import { LmdbDisk } from "../support/lmdb-disk.ts";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
 import { EmbeddedCredit } from "./embedded-credit.ts";
+import { prepareSchema } from "./embedded-schema.ts";
+import type { Migrations } from "./migrations/index.ts";
 import type { Registry, Store } from "./types.ts";
 
 const VERSION = "directory";
@@ -14,7 +16,11 @@ const VERSION = "directory";
  * resolves. Several processes may have it open. Rejects where the folder cannot be used.
  * `disk`: the one that `path` is on, unless a test has its own.
  */
-export async function openEmbeddedStore(path: string, disk = new LmdbDisk(path)): Promise<Store> {
+export async function openEmbeddedStore(
+  path: string,
+  disk = new LmdbDisk(path),
+  migrations?: Migrations,
+): Promise<Store> {
   privateFolder(path);
   // Two of lmdb's defaults are bad for money: overlappingSync resolves before the fsync and never settles after one that failed;
   // eventTurnBatching makes a promise of its own for each turn, whose rejection would end the process.
@@ -29,6 +35,10 @@ export async function openEmbeddedStore(path: string, disk = new LmdbDisk(path))
   privateFiles(path);
   root.readerCheck(); // a process that was killed may have left its mark as a reader, and nothing that it could see is ever reused
   const meta = root.openDB<number, string>({ name: "meta", encoding: "json" });
+  await prepareSchema(root, { meta, disk, path }, migrations).catch(async (error) => {
+    await root.close();
+    throw error;
+  });
   const registry = <T extends { readonly id: string }>(name: string): Registry<T> =>
     new EmbeddedRegistry<T>(root.openDB<T, string>({ name, encoding: "json" }), meta, disk);
   return {

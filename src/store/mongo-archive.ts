@@ -3,6 +3,7 @@ import type { ArchivedEvent, EventGroup, EventPage, PageQuery } from "../chargin
 import type { Clock } from "../support/clock.ts";
 import { PAGE_CHARS, piecesOf } from "./archive-pieces.ts";
 import type { ReadScope, Scope } from "./mongo-sessions.ts";
+import { insertNew } from "./mongo-writes.ts";
 
 interface StoredEvents {
   /** Month, time of writing, number: by it they lie in the order in which they were written. */
@@ -32,12 +33,19 @@ export class MongoArchive {
 
   /** Keeps all but the events with those ids. */
   async keep(groups: readonly EventGroup[], known: ReadonlySet<string>, scope: Scope): Promise<void> {
-    const documents: StoredEvents[] = [];
+    let documents: StoredEvents[] = [];
     for (const { month, events } of groups) {
       const fresh = known.size === 0 ? events : events.filter(({ id }) => !known.has(id));
       for (const piece of piecesOf(fresh)) documents.push({ _id: this.nextId(month), events: piece });
     }
-    if (documents.length > 0) await this.groups.insertMany(documents, { ...scope });
+    while (documents.length > 0) {
+      const taken = await insertNew(this.groups, documents, scope);
+      // Another process has the same number: once in a great many.
+      documents = taken.map((place) => {
+        const { _id, events } = documents[place]!;
+        return { _id: this.nextId(_id.slice(0, _id.indexOf(" "))), events };
+      });
+    }
   }
 
   private nextId(month: string): string {

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Collection, Db, Filter } from "mongodb";
+import type { Collection, Db, Document, Filter } from "mongodb";
 import type {
   Account,
   AccountQuery,
@@ -17,7 +17,7 @@ import type { Fault } from "../charging/faults.ts";
 import type { Clock } from "../support/clock.ts";
 import { MongoArchive } from "./mongo-archive.ts";
 import { mongoFault } from "./mongo-faults.ts";
-import { ensureIndexes } from "./mongo-indexes.ts";
+import { ensureIndexes, type Index, type MakeIndex } from "./mongo-indexes.ts";
 import { NO_SESSIONS, type ReadScope, type Sessions } from "./mongo-sessions.ts";
 import { MongoTotals, type StoredEntry, type StoredTotals, totalsKey } from "./mongo-totals.ts";
 import { insertNew, type Revised, replaceRevised } from "./mongo-writes.ts";
@@ -63,16 +63,19 @@ export class MongoBilling implements BillingStore {
   }
 
   /** Makes the indexes that are missing. */
-  async prepare(): Promise<void> {
-    await ensureIndexes(this.stored, [{ name: "live", key: { live: 1, dueAt: 1 }, sparse: true }]);
-    await ensureIndexes(this.lines, [
+  async prepare(make?: MakeIndex): Promise<void> {
+    const others = [this.letters, this.archive.groups, this.userSums.totals, this.serverSums.totals];
+    await Promise.all(others.map((one) => ensureIndexes(one as unknown as Collection<Document>, [])));
+    await ensureIndexes(this.stored, [{ name: "live", key: { live: 1, dueAt: 1 }, sparse: true }], make);
+    const ofEntries: readonly Index[] = [
       { name: "bill", key: { user: 1, month: 1, at: 1, _id: 1 } },
       { name: "settlement", key: { appServer: 1, month: 1, at: 1, _id: 1 } },
       { name: "export", key: { month: 1, at: 1, _id: 1 } },
       { name: "correctedSession", key: { correctedSession: 1 }, sparse: true },
       { name: "uncountedUser", key: { uncountedUser: 1 }, sparse: true },
       { name: "uncountedServer", key: { uncountedServer: 1 }, sparse: true },
-    ]);
+    ];
+    await ensureIndexes(this.lines, ofEntries, make);
   }
 
   async accounts(sessions: readonly string[]): Promise<(Account | undefined)[]> {

@@ -1,21 +1,14 @@
 import { readFileSync } from "node:fs";
-import {
-  MongoBulkWriteError,
-  MongoClient,
-  type MongoClientOptions,
-  MongoCompatibilityError,
-  MongoError,
-  MongoNetworkError,
-  MongoServerSelectionError,
-} from "mongodb";
+import { MongoClient, type MongoClientOptions } from "mongodb";
 import { mendDriver } from "./mongo-driver.ts";
+import { explained, StoreError } from "./mongo-errors.ts";
+import { weaknesses } from "./mongo-url.ts";
 import type { MongoSettings } from "./settings.ts";
+
+export { explained };
 
 const DEFAULT_DATABASE = "tollgate";
 const MAX_CONNECTIONS = 20;
-
-/** What went wrong with MongoDB, for its operator: what it means and what to do. */
-export class StoreError extends Error {}
 
 /** The driver's options for these settings. Throws a StoreError where a file of them cannot be read. */
 export function clientOptions(
@@ -76,8 +69,11 @@ export async function connect(settings: MongoSettings): Promise<{ client: MongoC
   }
 }
 
-function newClient(settings: MongoSettings): MongoClient {
-  const options = clientOptions(settings);
+/** A client that is not connected yet. `over`: in place of what the settings come to. */
+export function newClient(settings: MongoSettings, over: MongoClientOptions = {}): MongoClient {
+  const weak = weaknesses(settings.url, settings.tls !== undefined);
+  if (weak.length > 0) throw new StoreError(`store.url: expected a URL ${weak.join("; and ")}`);
+  const options = { ...clientOptions(settings), ...over };
   mendDriver();
   try {
     return new MongoClient(settings.url, options);
@@ -90,34 +86,4 @@ function newClient(settings: MongoSettings): MongoClient {
 function databaseOf(url: string): string {
   const path = /^[^/]+:\/\/[^/?]+(?:\/([^?]*))?/.exec(url)?.[1];
   return path ? decodeURIComponent(path) : DEFAULT_DATABASE;
-}
-
-/** Host and port only: the rest of the URL may hold a password. */
-export function hostsOf(url: string): string {
-  return url.replace(/^[^/]+:\/\/(?:[^@/]*@)?/, "").replace(/[/?].*$/s, "");
-}
-
-/** The same fault in words for an operator; what is not known here stays as it is. */
-export function explained(error: unknown, settings: MongoSettings): unknown {
-  if (!(error instanceof MongoError) || error instanceof MongoBulkWriteError) return error;
-  const where = `MongoDB at ${hostsOf(settings.url)}`;
-  const { message, code } = error;
-  const say = (text: string) => new StoreError(text, { cause: error });
-  if (error instanceof MongoCompatibilityError || /wire version/.test(message))
-    return say(`${where} is too old, MongoDB 4.4 or later is needed: ${message}`);
-  if (code === 18 || code === 8000 || /Authentication failed|bad auth/i.test(message))
-    return say(
-      `${where} does not accept the user${settings.user === undefined ? "" : ` ${settings.user}`} or the password: ${message}. ` +
-        "Check store.user and the password; the database in which the user was made goes into the URL as authSource",
-    );
-  if (code === 13)
-    return say(
-      `${where}: a permission is missing: ${message}. ` +
-        'Give the user the role readWrite on the database: db.grantRolesToUser("USER", ["readWrite"])',
-    );
-  if (/certificate|self.signed|SSL|TLS/i.test(message))
-    return say(`${where}: TLS failed: ${message}. Check store.tls: ca must have signed the server's certificate`);
-  if (error instanceof MongoServerSelectionError || error instanceof MongoNetworkError)
-    return say(`${where} cannot be reached: ${message}. Is it running, and is store.url right?`);
-  return error;
 }

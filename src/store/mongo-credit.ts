@@ -24,7 +24,7 @@ import {
 import { BusyError } from "../charging/faults.ts";
 import type { Logger } from "../support/log.ts";
 import { err, ok, type Result } from "../support/result.ts";
-import { ensureIndexes } from "./mongo-indexes.ts";
+import { ensureIndexes, type MakeIndex } from "./mongo-indexes.ts";
 import { NO_SESSIONS, type ReadScope, type Scope, type Sessions } from "./mongo-sessions.ts";
 import { insertNew, isDuplicate, type Revised, replaceRevised } from "./mongo-writes.ts";
 
@@ -66,9 +66,9 @@ export class MongoCredit implements CreditStore {
   }
 
   /** Makes the indexes that are missing. */
-  async prepare(): Promise<void> {
-    await ensureIndexes(this.accounts, [{ name: "until", key: { until: 1 }, sparse: true }]);
-    await ensureIndexes(this.entries, [{ name: "ledger", key: { user: 1, at: 1, id: 1 } }]);
+  async prepare(make?: MakeIndex): Promise<void> {
+    await ensureIndexes(this.accounts, [{ name: "until", key: { until: 1 }, sparse: true }], make);
+    await ensureIndexes(this.entries, [{ name: "ledger", key: { user: 1, at: 1, id: 1 } }], make);
   }
 
   async account(user: string): Promise<CreditAccount | undefined> {

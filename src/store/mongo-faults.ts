@@ -1,5 +1,6 @@
 import { MongoError, MongoInvalidArgumentError, MongoServerError } from "mongodb";
 import { type Fault, plainFault } from "../charging/faults.ts";
+import { StoreError } from "./mongo-errors.ts";
 
 /** What a server answers where the document itself is what it cannot take, by its error codes. */
 const OF_DOCUMENT: ReadonlySet<unknown> = new Set([
@@ -34,6 +35,7 @@ const OF_OPERATOR: ReadonlySet<unknown> = new Set([
 export function mongoFault(error: unknown): Fault {
   // What the driver will not send: too large, or nothing that BSON can have. It never reached a server.
   if (error instanceof MongoInvalidArgumentError || (error as Error | undefined)?.name === "BSONError") return "event";
+  if (error instanceof StoreError) return "store";
   if (!(error instanceof MongoError)) return plainFault(error);
   if (!(error instanceof MongoServerError)) return "store"; // no connection, no server, no answer in time
   const codes = codesOf(error);

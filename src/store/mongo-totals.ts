@@ -3,7 +3,7 @@ import type { Entry, MonthTotal } from "../charging/billing-store.ts";
 import { BusyError } from "../charging/faults.ts";
 import { type Side, Sums } from "../charging/month-total.ts";
 import { NO_SESSIONS, type ReadScope, type Scope, type Sessions } from "./mongo-sessions.ts";
-import { type Revised, replaceRevised } from "./mongo-writes.ts";
+import { type Revised, replaceRevised, updateEach } from "./mongo-writes.ts";
 
 /** Whose months are summed up: the field that marks an entry as not counted yet, by the sum that it belongs to. */
 export type Mark = "uncountedUser" | "uncountedServer";
@@ -51,7 +51,7 @@ export const totalsKey = (owner: string, month: string): string => `${month} ${o
  */
 export class MongoTotals {
   private readonly entries: Collection<StoredEntry>;
-  private readonly totals: Collection<StoredTotals>;
+  readonly totals: Collection<StoredTotals>;
   private readonly mark: Mark;
   private readonly random: () => number;
   private readonly folding = new Map<string, Promise<void>>();
@@ -105,7 +105,7 @@ export class MongoTotals {
       const before = await this.stored(key, read);
       if (before.pending.length > 0) {
         const unmark = { $unset: { [this.mark]: "" } } as UpdateFilter<StoredEntry>;
-        await this.entries.updateMany({ _id: { $in: before.pending } }, unmark, scope);
+        await updateEach(this.entries, before.pending, unmark, scope);
         if (!(await this.write({ ...before, pending: [] }, scope))) return;
         continue;
       }

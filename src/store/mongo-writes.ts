@@ -2,22 +2,40 @@ import {
   type AnyBulkWriteOperation,
   type Collection,
   type Document,
+  type Filter,
   MongoBulkWriteError,
   MongoServerError,
+  type UpdateFilter,
 } from "mongodb";
+import { StoreError } from "./mongo-errors.ts";
 import type { Scope } from "./mongo-sessions.ts";
+
+/*
+ * Every write of several documents goes through here, in the order of their ids: two workers that write the same ones then wait for each other,
+ * and do not lock each other, on a server that takes locks for a bulk.
+ */
 
 /** Of a unique index, `_id` included. */
 const DUPLICATE_KEY = 11000;
+const ID_INDEX = "_id_";
 
 export const isDuplicate = (error: unknown): boolean =>
   error instanceof MongoServerError && error.code === DUPLICATE_KEY;
 
+/** The documents in order, and where each of them stood. */
+function inOrder<T extends { readonly _id?: unknown }>(documents: readonly T[]): { sorted: T[]; places: number[] } {
+  const places = documents.map((_, place) => place);
+  places.sort((a, b) => order(String(documents[a]!._id), String(documents[b]!._id)));
+  return { sorted: places.map((place) => documents[place]!), places };
+}
+
+const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+
 /**
- * Runs an unordered bulk and returns the places of those that failed because their key is there already; rejects with
+ * Runs an unordered bulk and returns the places of those that failed because their id is there already; rejects with
  * everything else, also where the servers did not all confirm: then nobody knows what stays.
  */
-async function duplicatesOf(bulk: Promise<unknown>): Promise<number[]> {
+async function duplicatesOf(bulk: Promise<unknown>, namespace: string): Promise<number[]> {
   try {
     await bulk;
     return [];
@@ -25,18 +43,28 @@ async function duplicatesOf(bulk: Promise<unknown>): Promise<number[]> {
     if (!(error instanceof MongoBulkWriteError) || error.result.getWriteConcernError()) throw error;
     const errors = Array.isArray(error.writeErrors) ? error.writeErrors : [error.writeErrors];
     if (errors.length === 0 || errors.some(({ code }) => code !== DUPLICATE_KEY)) throw error;
+    for (const { errmsg } of errors) {
+      const index = / index: (\S+) dup key/.exec(errmsg ?? "")?.[1];
+      // That it is not there, and is not kept: it must not look as if it were.
+      if (index !== undefined && index !== ID_INDEX)
+        throw new StoreError(
+          `MongoDB has a unique index ${index} on ${namespace}, which refuses what has to be kept: drop it`,
+        );
+    }
     return errors.map(({ index }) => index);
   }
 }
 
 /** Inserts those whose `_id` is not there yet, in one round trip. Returns the places of the others. */
-export function insertNew<T extends Document>(
+export async function insertNew<T extends Document>(
   collection: Collection<T>,
   documents: readonly T[],
   scope: Scope,
 ): Promise<number[]> {
-  if (documents.length === 0) return Promise.resolve([]);
-  return duplicatesOf(collection.insertMany(documents as never, { ...scope, ordered: false }));
+  if (documents.length === 0) return [];
+  const { sorted, places } = inOrder(documents);
+  const bulk = collection.insertMany(sorted as never, { ...scope, ordered: false });
+  return (await duplicatesOf(bulk, collection.namespace)).map((place) => places[place]!);
 }
 
 /** A document that is written only where the stored one has the revision before. */
@@ -50,15 +78,37 @@ export interface Revised {
  * Returns the places of those that were not. Where the revision is another one the filter finds nothing, and the upsert
  * then runs into the unique `_id`: so the answer says which.
  */
-export function replaceRevised<T extends Revised>(
+export async function replaceRevised<T extends Revised>(
   collection: Collection<T>,
   documents: readonly T[],
   scope: Scope,
 ): Promise<number[]> {
-  if (documents.length === 0) return Promise.resolve([]);
-  const operations = documents.map(({ _id, ...replacement }) => ({
+  if (documents.length === 0) return [];
+  const { sorted, places } = inOrder(documents);
+  const operations = sorted.map(({ _id, ...replacement }) => ({
     replaceOne: { filter: { _id, revision: replacement.revision - 1 }, replacement, upsert: true },
-  }));
-  const bulk = operations as unknown as AnyBulkWriteOperation<T>[];
-  return duplicatesOf(collection.bulkWrite(bulk, { ...scope, ordered: false }));
+  })) as unknown as AnyBulkWriteOperation<T>[];
+  const bulk = collection.bulkWrite(operations, { ...scope, ordered: false });
+  return (await duplicatesOf(bulk, collection.namespace)).map((place) => places[place]!);
 }
+
+/** The same update of each of these. */
+export async function updateEach<T extends { readonly _id: string }>(
+  collection: Collection<T>,
+  ids: readonly string[],
+  update: UpdateFilter<T>,
+  scope: Scope,
+): Promise<void> {
+  if (ids.length > 0) await collection.updateMany(among<T>(ids), update, scope);
+}
+
+/** Returns how many of them there were. */
+export async function deleteEach<T extends { readonly _id: string }>(
+  collection: Collection<T>,
+  ids: readonly string[],
+  scope: Scope,
+): Promise<number> {
+  return ids.length === 0 ? 0 : (await collection.deleteMany(among<T>(ids), scope)).deletedCount;
+}
+
+const among = <T>(ids: readonly string[]): Filter<T> => ({ _id: { $in: [...ids].sort(order) } }) as Filter<T>;

@@ -1,12 +1,16 @@
-import type { Collection, Document } from "mongodb";
+import type { Collection, Db, Document, MongoClient } from "mongodb";
 import type { Tariff } from "../charging/tariff.ts";
 import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import type { Migrations } from "./migrations/index.ts";
 import { MongoBilling } from "./mongo-billing.ts";
-import { connect, explained } from "./mongo-connect.ts";
+import { connect, newClient } from "./mongo-connect.ts";
 import { MongoCredit } from "./mongo-credit.ts";
 import { DirectoryVersion } from "./mongo-directory.ts";
+import { explained } from "./mongo-errors.ts";
+import { indexBuilding } from "./mongo-index-building.ts";
+import { prepareSchema } from "./mongo-schema.ts";
 import { MongoSessions, type ReadScope, type Sessions } from "./mongo-sessions.ts";
 import type { MongoSettings } from "./settings.ts";
 import type { Registry, Store } from "./types.ts";
@@ -16,7 +20,12 @@ export interface MongoOptions {
   readonly random?: () => number;
   /** For what nobody asked about; none: nothing is said. */
   readonly log?: Logger | undefined;
+  /** In place of the program's own. */
+  readonly migrations?: Migrations;
 }
+
+/** For a client that waits as long as the server takes. */
+const PATIENT = { socketTimeoutMS: 0, maxPoolSize: 2, writeConcern: { w: "majority", journal: true } } as const;
 
 /**
  * The store on MongoDB (P4), by single documents' atomic writes alone: one server or a replica set, MongoDB 4.4 or later. Makes the indexes
@@ -24,23 +33,35 @@ export interface MongoOptions {
  */
 export async function openMongoStore(
   settings: MongoSettings,
-  { clock = systemClock, random = Math.random, log }: MongoOptions = {},
+  { clock = systemClock, random = Math.random, log, migrations }: MongoOptions = {},
 ): Promise<Store> {
   const { client, database } = await connect(settings);
-  const db = client.db(database);
-  const sessions = await MongoSessions.on(client, database, settings.timeoutS * 1000).catch(async (error) => {
-    await client.close().catch(() => {});
-    throw explained(error, settings);
-  });
-  const billing = new MongoBilling(db, { clock, random }, sessions);
-  const credit = new MongoCredit(db, sessions, log);
-  const version = new DirectoryVersion(db, clock, sessions);
+  const building = indexBuilding(() => newClient(settings, PATIENT), clock, log);
   try {
-    await Promise.all([billing.prepare(), credit.prepare(), version.prepare()]);
+    const db = client.db(database);
+    const sessions = await MongoSessions.on(client, database, settings.timeoutS * 1000);
+    await prepareSchema(db, log, migrations);
+    const billing = new MongoBilling(db, { clock, random }, sessions);
+    const credit = new MongoCredit(db, sessions, log);
+    const version = new DirectoryVersion(db, clock, sessions);
+    await Promise.all([billing.prepare(building.make), credit.prepare(building.make), version.prepare()]);
+    return storeOf(client, db, { sessions, billing, credit, version });
   } catch (error) {
     await client.close().catch(() => {});
     throw explained(error, settings);
+  } finally {
+    await building.close().catch(() => {});
   }
+}
+
+interface Parts {
+  readonly sessions: Sessions;
+  readonly billing: MongoBilling;
+  readonly credit: MongoCredit;
+  readonly version: DirectoryVersion;
+}
+
+function storeOf(client: MongoClient, db: Db, { sessions, billing, credit, version }: Parts): Store {
   const registry = <T extends { readonly id: string }>(name: string): Registry<T> =>
     new MongoRegistry<T>(db.collection(name), version, sessions);
   return {

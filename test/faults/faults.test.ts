@@ -1,4 +1,4 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { mongoKind, NO_MONGO } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram } from "../support/nats-server.ts";
 import { replays } from "./replay.ts";
@@ -19,6 +19,14 @@ describe("in the middle of a load, with relay, billing worker, NATS and MongoDB 
       expect(report.billed).toBe(report.answered);
       expect(report.answered).toBeGreaterThan(20);
     });
+
+  it("a MongoDB that is somebody else's is not killed, and the reason is told", async () => {
+    vi.stubEnv("MONGODB_URL", "mongodb://127.0.0.1:1");
+    const kills = FAULTS.filter(({ name }) => name.includes("MongoDB"));
+    for (const fault of kills) expect(await play(fault, LOAD)).toMatch(/MONGODB_URL is somebody else's/);
+    expect(kills.length).toBe(2);
+    vi.unstubAllEnvs();
+  });
 
   for (const { name, run } of replays)
     it(`the bill is the same: ${name}`, { timeout: 400_000 }, async ({ skip }) => {

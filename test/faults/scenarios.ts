@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chargeAmount } from "../../src/charging/charge-fields.ts";
 import { add, formatAmount, type Money } from "../../src/charging/money.ts";
+import { isOurs, NOT_OURS } from "../support/mongo-server.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { type Asked, chargeOf, LoadClient, type LoadOptions, LoadServer } from "./load.ts";
 
@@ -28,6 +29,8 @@ export interface Report {
 
 export interface Fault {
   readonly name: string;
+  /** It kills MongoDB: not where that is somebody else's. */
+  readonly killsMongo?: true;
   /** Happens in the middle of the load. */
   act(cluster: Cluster, downMs: number): Promise<void>;
   /** Prepares the relay's data folder; returns it with what cleans up, or why it cannot be had here. */
@@ -48,6 +51,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: "MongoDB killed and started again",
+    killsMongo: true,
     act: async ({ mongo }, downMs) => {
       await mongo.kill();
       await pause(downMs);
@@ -56,6 +60,7 @@ export const FAULTS: readonly Fault[] = [
   },
   {
     name: "NATS and MongoDB away together",
+    killsMongo: true,
     act: async ({ nats, mongo }, downMs) => {
       await Promise.all([nats.kill(), mongo.kill()]);
       await pause(downMs);
@@ -115,6 +120,7 @@ function smallDisk(): { data: string; remove(): void } | string {
  * is answered or refused. Returns text where the fault cannot be had on this machine.
  */
 export async function play(fault: Fault, load: LoadOptions & { readonly downMs: number }): Promise<Report | string> {
+  if (fault.killsMongo && !isOurs()) return NOT_OURS;
   const disk = fault.disk?.();
   if (typeof disk === "string") return disk;
   const server = await LoadServer.open();

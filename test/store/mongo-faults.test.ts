@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { MongoClient } from "mongodb";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
 import { makeBill } from "../../src/charging/bill.ts";
 import { startBilling } from "../../src/charging/billing.ts";
@@ -12,7 +12,16 @@ import { systemClock } from "../../src/support/clock.ts";
 import { aCharge, deferred, facts, JANUARY, numbers, shuffled, silent, wholeSession } from "../charging/samples.ts";
 import { item, time } from "../contract/store.contract.ts";
 import { MongoProxy } from "../support/mongo-proxy.ts";
-import { hasStandIn, type MongoServer, mongoKind, NO_MONGO, NO_STAND_IN, startMongo } from "../support/mongo-server.ts";
+import {
+  hasStandIn,
+  isOurs,
+  type MongoServer,
+  mongoKind,
+  NO_MONGO,
+  NO_STAND_IN,
+  NOT_OURS,
+  startMongo,
+} from "../support/mongo-server.ts";
 import { TestClock } from "../support/test-clock.ts";
 
 const kind = mongoKind();
@@ -204,7 +213,9 @@ else
       });
     }, 30_000);
 
-    describe.skipIf(kind === "MONGODB_URL")("that is killed", () => {
+    describe("that is killed", () => {
+      beforeEach(({ skip }) => skip(!isOurs(), NOT_OURS));
+
       it("has everything that it acknowledged, and answers again without a new connection by hand", async () => {
         const url = freshUrl();
         await using([url], async (store) => {

@@ -169,6 +169,43 @@ else
       expect(await store.credit!.account("alice")).toMatchObject({ available: 100_000_000 - 350_000 });
     });
 
+    it("and what is written together is written in the order of its ids, so that two workers wait for each other and do not lock each other", async () => {
+      await open({ random: () => 0 });
+      const { billing, credit } = store;
+      const sessions = ["z", "a", "m", "B", "ä"];
+      const entries = sessions.flatMap((session) => [
+        time(session),
+        item(1, { id: `${session}:charge:shop-1:1`, session }),
+      ]);
+      const accounts = sessions.map((session) => ({
+        revision: 0,
+        state: "open" as const,
+        context: { session } as never,
+      }));
+      expect(await billing.write({ accounts, entries })).toEqual([]);
+      await billing.write({ accounts: [{ ...accounts[1]!, revision: 1 }], entries: [] });
+      // Whose account was not written is said for the right one.
+      const again = accounts.map((one) => ({ ...one, revision: 1 }));
+      expect(await billing.write({ accounts: again, entries: [...entries].reverse() })).toEqual(["a"]);
+      await credit!.open("alice", "EUR");
+      await pay("alice", 1000);
+      const months = [Date.UTC(2026, 1), JANUARY].map((at) => ({ amount: 1, at }));
+      await credit!.settle({ ...settlement, totals: months });
+      await store.close();
+      let several = 0;
+      for (const { name, command } of proxy.named("insert", "update")) {
+        const ids: string[] =
+          name === "insert"
+            ? command.documents.map(({ _id }: { _id: string }) => _id)
+            : command.updates.flatMap(({ q }: { q: { _id: string | { $in: string[] } } }) =>
+                typeof q._id === "string" ? [q._id] : (q._id?.$in ?? []),
+              );
+        if (ids.length > 1) several++;
+        expect(ids).toEqual([...ids].sort((a, b) => (a < b ? -1 : 1)));
+      }
+      expect(several).toBeGreaterThan(5);
+    });
+
     it("a server without sessions does without", async () => {
       await open({ sessions: false });
       await store.credit!.open("alice", "EUR");

@@ -31,6 +31,8 @@ const SIGNATURE = { hash: new Binary(Buffer.alloc(20)), keyId: Long.ZERO };
 export class MongoProxy {
   readonly asked: Asked[] = [];
   meddle: Meddle = () => undefined;
+  /** Closes each connection before it has said anything. */
+  closeAtOnce = false;
   private readonly server: Server;
   private readonly upstream: number;
   private readonly sockets = new Set<Socket>();
@@ -70,6 +72,10 @@ export class MongoProxy {
   }
 
   private accept(client: Socket): void {
+    if (this.closeAtOnce) {
+      client.destroy();
+      return;
+    }
     const server = connect(this.upstream, "127.0.0.1");
     for (const socket of [client, server]) {
       this.sockets.add(socket);
@@ -96,6 +102,8 @@ export class MongoProxy {
     const size = message.readInt32LE(21);
     const command = BSON.deserialize(message.subarray(21, 21 + size), { promoteLongs: false });
     const [name = "", collection] = Object.entries(command)[0] ?? [];
+    const plain = { ...command };
+    for (let at = 21 + size; message[at] === 1; ) at = sequence(message, at, command);
     const after = command.readConcern?.afterClusterTime as Timestamp | undefined;
     if (WRITES.has(name)) this.time++;
     const asked: Asked = { name, collection: String(collection), command, at: this.now, after };
@@ -106,7 +114,6 @@ export class MongoProxy {
       client.write(this.message(message.readInt32LE(4), this.stamped(answer)));
       return;
     }
-    const plain = { ...command };
     for (const field of OF_SESSIONS) delete plain[field];
     if (after) plain.readConcern = { level: command.readConcern.level };
     server.write(withDocument(message, 21, size, plain));
@@ -139,6 +146,17 @@ export class MongoProxy {
     head.writeInt32LE(head.length + body.length, 0);
     return Buffer.concat([head, body]);
   }
+}
+
+/** A section of OP_MSG that has a list of documents: puts it into the command, and returns where the next section begins. */
+function sequence(message: Buffer, at: number, command: Document): number {
+  const end = at + 1 + message.readInt32LE(at + 1);
+  const nameEnd = message.indexOf(0, at + 5);
+  const documents: Document[] = [];
+  for (let n = nameEnd + 1; n < end; n += message.readInt32LE(n))
+    documents.push(BSON.deserialize(message.subarray(n, n + message.readInt32LE(n))));
+  command[message.toString("utf8", at + 5, nameEnd)] = documents;
+  return end;
 }
 
 /** An answer to a query that finds nothing. */

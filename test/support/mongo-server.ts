@@ -28,6 +28,10 @@ export const NO_MONGO =
 export const NO_STAND_IN =
   "the stand-in for MongoDB is not there (Debian: apt-get install default-jre-headless maven; ops/servers.sh fetches its libraries)";
 
+/** Why a test that kills the server is not run. */
+export const NOT_OURS = "the MongoDB of MONGODB_URL is somebody else's: it is not killed";
+export const isOurs = (): boolean => mongoKind() !== "MONGODB_URL";
+
 export interface MongoServer {
   readonly kind: Kind;
   /** The URL with a database of that name. */
@@ -83,7 +87,7 @@ async function launchStandIn(folder: string, port: number, options: readonly str
 }
 
 function external(text: string): MongoServer {
-  const refuse = () => Promise.reject(new Error("the server of MONGODB_URL is not ours to kill"));
+  const refuse = () => Promise.reject(new Error(NOT_OURS));
   return {
     kind: "MONGODB_URL",
     url: (database) => {
