@@ -45,9 +45,13 @@ function shortName(io: Io, path: string): string {
   return short.startsWith("..") ? path : short || basename(path);
 }
 
+/** What the store has to say while a command uses it. */
+const LOG = { level: "warn", pretty: true, to: process.stderr } as const;
+
 /** Opens the store of that configuration for one command. */
 export async function withStore<T>(config: Config, use: (store: Store) => Promise<T>): Promise<T> {
-  const store = await openStore(config);
+  const log = config.store && (await import("../support/logger.ts")).createLogger(LOG); // it may wait long for MongoDB
+  const store = await openStore(config, log);
   try {
     return await use(store);
   } finally {

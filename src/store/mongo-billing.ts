@@ -65,7 +65,7 @@ export class MongoBilling implements BillingStore {
   /** Makes the indexes that are missing. */
   async prepare(make?: MakeIndex): Promise<void> {
     const others = [this.letters, this.archive.groups, this.userSums.totals, this.serverSums.totals];
-    await Promise.all(others.map((one) => ensureIndexes(one as unknown as Collection<Document>, [])));
+    for (const one of others) await ensureIndexes(one as unknown as Collection<Document>, []);
     await ensureIndexes(this.stored, [{ name: "live", key: { live: 1, dueAt: 1 }, sparse: true }], make);
     const ofEntries: readonly Index[] = [
       { name: "bill", key: { user: 1, month: 1, at: 1, _id: 1 } },

@@ -44,7 +44,10 @@ export async function openMongoStore(
     const billing = new MongoBilling(db, { clock, random }, sessions);
     const credit = new MongoCredit(db, sessions, log);
     const version = new DirectoryVersion(db, clock, sessions);
-    await Promise.all([billing.prepare(building.make), credit.prepare(building.make), version.prepare()]);
+    // One after the other: what makes the server drop the connection of one would fail the others with it.
+    await version.prepare();
+    await billing.prepare(building.make);
+    await credit.prepare(building.make);
     return storeOf(client, db, { sessions, billing, credit, version });
   } catch (error) {
     await client.close().catch(() => {});

@@ -1,7 +1,9 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
+import { open, type RootDatabase } from "lmdb";
 import { beforeAll, describe, expect, it } from "vitest";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
+import type { Migrations } from "../../src/store/migrations/index.ts";
 import { LmdbDisk } from "../../src/support/lmdb-disk.ts";
 import { compiled } from "../charging/built.ts";
 import { named, run } from "../charging/children.ts";
@@ -30,6 +32,42 @@ describe("the embedded store (P4)", () => {
 
   it("rejects where the folder cannot be used", async () => {
     await expect(openEmbeddedStore("/dev/null/data")).rejects.toThrow();
+  });
+
+  it("says of which version its data are: newer ones refuse an older program, older ones are brought to the program's", async () => {
+    const path = freshFolder();
+    const open = (migrations?: Migrations) => openEmbeddedStore(path, new LmdbDisk(path), migrations);
+    const before = await open({ schema: 2, mongo: [], embedded: [] });
+    await before.users.put({ id: "alice", realm: "portal.example", ha1: { sha256: "ab" } });
+    await before.close();
+    await expect(open({ schema: 1, mongo: [], embedded: [] })).rejects.toThrow(
+      `the data in ${path} are of version 2, written by a newer Tollgate; this one knows version 1`,
+    );
+    const step = (to: number) => ({
+      to,
+      what: "a step",
+      run: async (root: RootDatabase) => {
+        const users = root.openDB<Record<string, unknown>, string>({ name: "users", encoding: "json" });
+        await users.put("alice", { ...users.get("alice"), [`v${to}`]: true });
+      },
+    });
+    const after = await open({ schema: 4, mongo: [], embedded: [step(3), step(4)] });
+    expect(await after.users.get("alice")).toMatchObject({ v3: true, v4: true });
+    await after.close();
+    await expect(open({ schema: 6, mongo: [], embedded: [step(6)] })).rejects.toThrow("too old for this Tollgate");
+    await expect(openEmbeddedStore(path)).rejects.toThrow("version 4, written by a newer Tollgate");
+  });
+
+  it("takes data without a version for those of the first", async () => {
+    const path = freshFolder();
+    const root = open({ path, encoding: "json", noSubdir: false, maxDbs: 32 });
+    await root.openDB({ name: "users", encoding: "json" }).put("alice", { id: "alice" });
+    await root.close();
+    const run: number[] = [];
+    const step = { to: 2, what: "a step", run: async () => void run.push(2) };
+    const store = await openEmbeddedStore(path, new LmdbDisk(path), { schema: 2, mongo: [], embedded: [step] });
+    expect([run, (await store.users.list()).length]).toEqual([[2], 1]);
+    await store.close();
   });
 
   it("begins no write while the disk is nearly full, still reads, and goes on once there is room", async () => {
