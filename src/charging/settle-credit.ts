@@ -36,7 +36,7 @@ export async function settleEnded(
 async function costOf(billing: BillingStore, session: string, currency: string): Promise<SessionCost> {
   const cost = new SessionCost(currency);
   for (const entry of await billing.entriesOf(session)) {
-    if (entry.kind !== "correction" && entry.prepaid && entry.currency === currency)
+    if (entry.kind !== "correction" && entry.currency === currency)
       cost.add(money(entry.amount, currency), entry.terms?.taxes, entry.at);
   }
   return cost;
