@@ -30,12 +30,20 @@ const LEAST_PAYLOAD = 65_536;
 export interface Subjects {
   readonly events: string;
   readonly dead: string;
+  /** Behind it stands a node's name: where others ask it. */
+  readonly nodes: string;
   readonly stream: string;
   readonly deadStream: string;
 }
 
 export function subjectsOf({ stream, prefix }: NatsSettings): Subjects {
-  return { events: `${prefix}.events.`, dead: `${prefix}.dead`, stream, deadStream: `${stream}_DEAD` };
+  return {
+    events: `${prefix}.events.`,
+    dead: `${prefix}.dead`,
+    nodes: `${prefix}.nodes.`,
+    stream,
+    deadStream: `${stream}_DEAD`,
+  };
 }
 
 /** Refuses a server that cannot do what is needed. Throws `BusError`. */

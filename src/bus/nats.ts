@@ -8,6 +8,7 @@ import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { CONTENT_TYPE, toCloudEvent } from "./cloud-events.ts";
 import { deadMessage, messageId } from "./nats-messages.ts";
+import { ask, listenTo } from "./nats-nodes.ts";
 import { BusError, connectionOptions, serversOf } from "./nats-options.ts";
 import { NatsPublisher, NO_STREAM, type Outgoing } from "./nats-publisher.ts";
 import { checkServer, ensureStreams, type Subjects, subjectsOf } from "./nats-setup.ts";
@@ -58,6 +59,7 @@ class NatsBus implements Bus {
   private readonly source: string;
   private readonly workers = new Set<NatsWorker>();
   private readonly bySubject = new Map<string, string>();
+  private readonly answers = new Map<string, (question: string) => Promise<string | undefined>>();
   private connection: Connection | undefined;
   /** The socket is up. */
   private up = false;
@@ -101,6 +103,7 @@ class NatsBus implements Bus {
       this.up = true;
       this.told = "";
       void this.watch(connection);
+      for (const [node, reply] of this.answers) listenTo(nc, this.subjects.nodes + node, reply, log);
       log.info({ server: nc.getServer(), version: nc.info?.version }, "bus: connected to NATS");
     } catch (error) {
       await nc.close().catch(() => {});
@@ -130,7 +133,8 @@ class NatsBus implements Bus {
         log.warn({ server: status.server }, "bus: the connection to NATS is gone");
       } else if (status.type === "error") {
         const { error } = status;
-        if (error.name === "PermissionViolationError") publisher.abandon(error);
+        const isAsked = "subject" in error && String(error.subject).startsWith(this.subjects.nodes);
+        if (error.name === "PermissionViolationError" && !isAsked) publisher.abandon(error);
         if (error.message !== this.told) log.error({ err: error }, "bus: NATS says");
         this.told = error.message;
       }
@@ -219,6 +223,15 @@ class NatsBus implements Bus {
       await worker.stop();
       await this.flush();
     };
+  }
+
+  answer(node: string, reply: (question: string) => Promise<string | undefined>): void {
+    this.answers.set(node, reply);
+    if (this.connection) listenTo(this.connection.nc, this.subjects.nodes + node, reply, this.options.log);
+  }
+
+  async ask(node: string, question: string, withinMs: number): Promise<string | undefined> {
+    return ask(this.ready().nc, this.subjects.nodes + node, question, withinMs);
   }
 
   async handled(name: string, withinMs: number): Promise<void> {

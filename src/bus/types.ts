@@ -21,6 +21,10 @@ export interface Bus {
    * time, or cannot be known. Missing where `publish` resolves no earlier.
    */
   handled?(name: string, withinMs: number): Promise<void>;
+  /** Answers what other nodes ask this one by its name; what it gives no answer to stays without. Missing where there are no others. */
+  answer?(node: string, reply: (question: string) => Promise<string | undefined>): void;
+  /** Asks another node. Undefined: none of that name is there. Rejects when it does not answer in time, and when nobody can know. */
+  ask?(node: string, question: string, withinMs: number): Promise<string | undefined>;
   /** Tells whoever listens that these cannot be billed; resolves when the bus has taken them. Missing where nobody could listen. */
   publishDead?(letters: readonly DeadLetter[]): Promise<void>;
   close(): Promise<void>;

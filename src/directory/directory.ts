@@ -33,6 +33,8 @@ export interface Directory extends Rules, RuleLookups {
   terms(serviceId: string, appServerId: string): Terms | undefined;
   /** A key that an app server signs in with. */
   appServerKey(id: string): AppServerKey | undefined;
+  /** All that one app server may sign in with. */
+  keysOf(appServer: string): readonly AppServerKey[];
   /** How many app servers offer the service (M4), whether or not they can take a session now. `only`: of these. */
   offering(serviceId: string, only?: readonly string[]): number;
   /** Those that can take a session now, in the order to ask them: by priority, among equals by weighted chance. */
@@ -152,6 +154,10 @@ class CachedDirectory implements Directory {
 
   terms(serviceId: string, appServerId: string): Terms | undefined {
     return this.applied.terms(serviceId, appServerId);
+  }
+
+  keysOf(appServer: string): readonly AppServerKey[] {
+    return [...this.keys.values()].filter((key) => key.appServer === appServer);
   }
 
   appServerKey(id: string): AppServerKey | undefined {

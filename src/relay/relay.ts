@@ -27,6 +27,7 @@ import { createCore } from "./create-core.ts";
 import { HealthChecks } from "./health.ts";
 import { type IdentityKey, loadIdentityKey } from "./identity-key.ts";
 import { nodeNameIn } from "./node-name.ts";
+import { answerRelay, askRelay } from "./other-relays.ts";
 import { createProof } from "./proof.ts";
 import { endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
@@ -111,6 +112,7 @@ export async function startRelay(options: {
     ? endLeft({ journal, lastBeatAt, log })
     : endOrphans({ journal, billing: store.billing, lastBeatAt, log }));
   const directory = await createDirectory({ config, store, clock, log });
+  const keysOf = (appServer: string) => directory.keysOf(appServer);
   const peerLog = new PeerLog({ log, clock });
   const signInLog = new SignInLog(peerLog);
   const transport = createTransportLayer({
@@ -160,11 +162,13 @@ export async function startRelay(options: {
     credit: store.credit,
     node,
     caughtUp: () => caughtUp.ask(),
+    elsewhere: (...question) => askRelay({ bus, random, keysOf }, ...question),
     resolve: (uri, found) => resolveWith(resolver, uri, found),
   });
   heartbeat.start(core.timelines.first);
   core.timelines.watch();
   clockWatch.watch();
+  if (shared) bus.answer?.(node, (question) => answerRelay({ direct: core.direct, keysOf }, question));
   transactions.attach(new Router(core));
   transport.attach(transactions);
   const health = new HealthChecks(core);

@@ -1,0 +1,92 @@
+import { afterEach, describe, expect, it } from "vitest";
+import { openNatsBus } from "../../src/bus/nats.ts";
+import { busSchema } from "../../src/bus/settings.ts";
+import type { Bus } from "../../src/bus/types.ts";
+import { sessionStarted } from "../../src/charging/events.ts";
+import { systemClock } from "../../src/support/clock.ts";
+import { deferred, facts, JANUARY, silent } from "../charging/samples.ts";
+import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+function natsTest(title: string, act: (open: () => Promise<Bus>, nats: NatsServer) => Promise<void>): void {
+  it(title, { timeout: 30_000 }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    const nats = await startNats();
+    closers.push(() => nats.destroy());
+    const open = async () => {
+      const bus = await openNatsBus({
+        settings: busSchema.parse(nats.url)!,
+        clock: systemClock,
+        log: silent,
+        connectAgainMs: 20,
+      });
+      closers.push(() => bus.close());
+      return bus;
+    };
+    await act(open, nats);
+  });
+}
+
+const event = (n: number) => sessionStarted(facts({ id: `s${n}` }), JANUARY);
+
+describe("what has been handled, on NATS", () => {
+  natsTest("is everything that was on the bus when somebody asks, as soon as it is acknowledged", async (open) => {
+    const bus = await open();
+    await bus.publish([event(1), event(2)]);
+    await expect(bus.handled!("billing", 100)).rejects.toThrow("billing is behind"); // nobody consumes yet
+    const first = deferred();
+    let held = true;
+    await bus.consume("billing", async () => {
+      if (held) await first.promise;
+    });
+    await expect(bus.handled!("billing", 100)).rejects.toThrow("billing is behind");
+    const later = bus.handled!("billing", 10_000);
+    held = false;
+    first.resolve();
+    await later;
+    await bus.handled!("billing", 100);
+    await bus.publish([event(3)]);
+    await bus.handled!("billing", 10_000);
+  });
+
+  natsTest("is not known without a connection", async (open, nats) => {
+    const bus = await open();
+    await nats.kill();
+    await expect(bus.handled!("billing", 100)).rejects.toThrow();
+  });
+});
+
+describe("nodes that ask each other, on NATS", () => {
+  natsTest("are answered by the one of that name, and told where there is none", async (open) => {
+    const [one, two] = [await open(), await open()];
+    expect(await two.ask!("node01", "hello", 1_000)).toBeUndefined();
+    one.answer!("node01", async (question) => `${question}, too`);
+    await expect.poll(() => two.ask!("node01", "hello", 1_000)).toBe("hello, too");
+    await one.close();
+    expect(await two.ask!("node01", "hello", 1_000)).toBeUndefined();
+  });
+
+  natsTest("get no answer in time where there is nothing to say, or it takes too long", async (open) => {
+    const [one, two] = [await open(), await open()];
+    one.answer!("node01", async (question) => {
+      if (question === "fault") throw new Error("a fault");
+      return undefined;
+    });
+    await expect.poll(() => two.ask!("node01", "hello", 50).catch(() => "late")).toBe("late");
+    await expect(two.ask!("node01", "fault", 50)).rejects.toThrow();
+  });
+
+  natsTest("find each other again when the server was away", async (open, nats) => {
+    const [one, two] = [await open(), await open()];
+    one.answer!("node01", async () => "yes");
+    await nats.kill();
+    await expect(two.ask!("node01", "there?", 200)).rejects.toThrow();
+    await nats.start();
+    const ask = () => two.ask!("node01", "there?", 500).catch(() => undefined);
+    await expect.poll(ask, { timeout: 15_000 }).toBe("yes");
+  });
+});
