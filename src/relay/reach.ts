@@ -37,6 +37,7 @@ export class Reach {
   private readonly config: Config;
   private readonly listening: () => readonly Pick<Destination, "address" | "port">[];
   private readonly networks: Networks;
+  private readonly proxies: Networks;
   private tables: Tables = { appServers: new Set(), names: new Set(), own: new Set() };
   private tablesUntil = Number.NEGATIVE_INFINITY;
   private machine: ReadonlySet<string> = new Set();
@@ -53,6 +54,7 @@ export class Reach {
     this.core = core;
     this.config = config;
     this.listening = listening;
+    this.proxies = new Networks(config.trustedProxies);
     this.networks = new Networks([...config.clients.networks, ...config.trustedProxies]);
   }
 
@@ -126,8 +128,11 @@ export class Reach {
       const uri = sipUriOf(text);
       if (!uri) continue;
       const host = canonicalHost(targetHost(uri));
+      const places = this.placesOf(text, uri, host, now);
+      // A proxy of the operator's may stand before clients and app servers alike, and knows one from the other.
+      if (places.some(({ address }) => this.proxies.includes(address))) continue;
       names.add(`${host}:${effectivePort(uri)}`);
-      for (const place of this.placesOf(text, uri, host, now)) appServers.add(this.place(place));
+      for (const place of places) appServers.add(this.place(place));
     }
     const { http, listen } = this.config;
     const own = new Set<Place>();

@@ -315,6 +315,21 @@ describe("the tables of where not to go", () => {
     expect(goes("10.0.0.7", 5060)).toBe(true);
   });
 
+  it("take a proxy of the operator's for none, though app servers are reached by it as clients are", async () => {
+    const l = await portal({
+      config: { trustedProxies: [B] },
+      servers: [{ id: "a" }, { id: "b", uri: `sip:${B}:5060`, services: ["beer"] }],
+    });
+    const proxy = l.server("b");
+    const invite = proxy.invite({ headers: [["Record-Route", `<sip:${B};lr>`]] });
+    const at = l.server("a").request("INVITE");
+    l.server("a").answer(at, 200);
+    proxy.ack(invite, proxy.response(200));
+    await l.settle();
+    for (const session of l.core.sessions.values()) session.probe(session.client!);
+    proxy.request("OPTIONS");
+  });
+
   it("let nothing go to many at once", () => {
     const { goes } = reach([], { networks: ["0.0.0.0/0", "::/0"] });
     for (const address of ["224.0.1.75", "239.1.1.1", "255.255.255.255", "ff02::1"])
