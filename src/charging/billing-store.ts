@@ -1,6 +1,7 @@
 import type { BillingContext } from "../../machines/billing.ts";
 import type { ChargingEvent, CorrectionMade, NoticeEvent, SessionFacts } from "./events.ts";
 import type { Fault } from "./faults.ts";
+import type { Forgetting, Forgotten } from "./retention.ts";
 import type { Terms } from "./terms.ts";
 
 /*
@@ -182,6 +183,10 @@ export interface BillingStore {
   removeDeadLetter(id: string): Promise<boolean>;
   /** By id; `after`: only those whose id comes after this one. */
   deadLetters(limit: number, after?: string): Promise<DeadLetter[]>;
+  /** The last month that has an entry. */
+  newestMonth?(): Promise<string | undefined>;
+  /** Removes about `limit` records at most of what is to be forgotten, the oldest first. Repeated, or by two workers at once, it comes to the same. */
+  forget?(what: Forgetting, limit: number): Promise<Forgotten>;
   /** Rejects where the store could not take a batch now, whatever is in it. What it writes to find out is gone when it resolves. */
   check?(): Promise<void>;
   /** Whose fault it was that a read or a write failed. */

@@ -11,10 +11,13 @@ import { BusyError, type Fault, plainFault } from "./faults.ts";
 import { HoldWatch } from "./hold-watch.ts";
 import { Isolation } from "./isolation.ts";
 import { besides, bounded, letterFor, readied } from "./readied.ts";
+import { Retention, type RetentionSettings } from "./retention.ts";
 import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
 
 export interface BillingOptions extends BillOptions {
   readonly bus: Bus;
+  /** What is kept how long; default for ever. */
+  readonly retention?: RetentionSettings;
   /** How often accounts are looked for whose time for late charges (M15) is over; default 10 s. */
   readonly sweepEveryMs?: number;
 }
@@ -101,6 +104,7 @@ class BillingWorker {
   private readonly beganBy: Timeline;
   private readonly isolation: Isolation<Whole>;
   private readonly holds: HoldWatch | undefined;
+  private readonly retention: Retention;
   private timer: TimerHandle | undefined;
   private sweeping: Promise<void> | undefined;
   private stopped = false;
@@ -121,6 +125,7 @@ class BillingWorker {
     const { credit } = options.store;
     this.holds = credit && new HoldWatch({ credit, clock, log });
     this.beganBy = new Timelines(clock).first;
+    this.retention = new Retention(store, options.retention ?? {}, { clock, log });
   }
 
   /** Resolves when all that these events mean is in the store, or with the dead letters. */
@@ -215,6 +220,7 @@ class BillingWorker {
       if (due.length < SWEEP_ACCOUNTS || accounts.length === 0 || this.stopped) break;
     }
     await this.holds?.sweep(() => this.stopped);
+    await this.retention.round();
   }
 
   /** None where it cannot be read: the others are closed. */

@@ -7,7 +7,7 @@ import type { Store } from "../store/types.ts";
 import { isKnown, theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, type Io, printAll } from "./io.ts";
-import { monthOption, oneOf, theMonth } from "./month.ts";
+import { monthOption, oneOf, sayIfForgotten, theMonth } from "./month.ts";
 
 const FORMATS = ["json", "csv", "html"] as const;
 /** A program can have more than a person wants to read, as long as it fits into memory. */
@@ -40,6 +40,7 @@ Examples:
     .action(async (name: string, options: BillOptions, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const month = theMonth(options.month);
+      sayIfForgotten(io, config, month);
       const format = oneOf({ ...options }, FORMATS) ?? "text";
       await withStore(config, async (store) => {
         const user = await theAccount(store, name);

@@ -1,9 +1,10 @@
 import { type Command, Option } from "commander";
+import { monthOf } from "../charging/billing-store.ts";
 import { printable } from "../charging/format.ts";
 import { type BrokenRecord, callRecords, writeRecords } from "../charging/records.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, printAll } from "./io.ts";
-import { monthOption, theMonth } from "./month.ts";
+import { monthOption, sayIfForgotten, theMonth } from "./month.ts";
 
 /** More sessions without a record than this are counted, not shown. */
 const MAX_SHOWN = 100;
@@ -32,6 +33,7 @@ Example:
     .action(async (options: ExportOptions, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const { from, to } = period(options);
+      sayIfForgotten(io, config, monthOf(from));
       let broken = 0;
       const onBroken = ({ session, reason }: BrokenRecord) => {
         if (broken++ < MAX_SHOWN) io.err(`left out: session ${printable(session)}: ${printable(reason)}\n`);

@@ -1,7 +1,9 @@
 import type { Command } from "commander";
 import { isMonth } from "../charging/bill.ts";
 import { monthOf } from "../charging/billing-store.ts";
-import { CliError, EXIT } from "./io.ts";
+import { monthBefore } from "../charging/retention.ts";
+import type { Config } from "../config/schema.ts";
+import { CliError, EXIT, type Io } from "./io.ts";
 
 /** Adds `--month`. */
 export function monthOption(command: Command): Command {
@@ -12,6 +14,22 @@ export function monthOption(command: Command): Command {
 export function theMonth(month = monthOf(Date.now())): string {
   if (!isMonth(month)) throw new CliError(`--month: expected a month such as 2026-01; found "${month}"`, EXIT.usage);
   return month;
+}
+
+type Kept = "eventsMonths" | "entriesMonths";
+
+/** Why there may be less of a month than there was: its events or its lines on bills are no longer kept; undefined: they are. */
+export function forgotten({ retention }: Pick<Config, "retention">, month: string, kept: Kept): string | undefined {
+  const months = retention[kept];
+  if (months === undefined || month >= monthBefore(monthOf(Date.now()), months)) return undefined;
+  const what = kept === "eventsMonths" ? "events" : "lines on bills";
+  return `${what} are kept for ${months} months (retention.${kept}), those of ${month} are removed`;
+}
+
+/** Says so where the lines on bills of a month are no longer kept. */
+export function sayIfForgotten(io: Io, config: Pick<Config, "retention">, month: string): void {
+  const why = forgotten(config, month, "entriesMonths");
+  if (why !== undefined) io.err(`note: ${why}\n`);
 }
 
 /** The one of these options that was given; undefined: none. Two are a mistake. */

@@ -4,8 +4,8 @@ import { printable } from "../charging/format.ts";
 import { type Difference, rebill } from "../charging/rebill.ts";
 import { theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
-import { EXIT, type Io } from "./io.ts";
-import { monthOption, theMonth } from "./month.ts";
+import { CliError, EXIT, type Io } from "./io.ts";
+import { forgotten, monthOption, theMonth } from "./month.ts";
 
 /** More differences than this are counted, not shown. */
 const MAX_SHOWN = 1_000;
@@ -27,6 +27,8 @@ Example:
     .action(async (options: { month?: string; user?: string; dryRun?: boolean }, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const month = theMonth(options.month);
+      const why = forgotten(config, month, "entriesMonths") ?? forgotten(config, month, "eventsMonths");
+      if (why !== undefined) throw new CliError(why);
       const { user, dryRun } = options;
       let shown = 0;
       const onDifference = (difference: Difference) => {

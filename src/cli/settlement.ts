@@ -6,7 +6,7 @@ import { formerAppServer } from "../directory/accounts.ts";
 import type { Store } from "../store/types.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, type Io, printAll } from "./io.ts";
-import { monthOption, oneOf, theMonth } from "./month.ts";
+import { monthOption, oneOf, sayIfForgotten, theMonth } from "./month.ts";
 
 const FORMATS = ["json", "csv", "html"] as const;
 
@@ -30,6 +30,7 @@ Example:
     .action(async (appServer: string, options: { month?: string }, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const month = theMonth(options.month);
+      sayIfForgotten(io, config, month);
       const format = oneOf({ ...options }, FORMATS);
       await withStore(config, async (store) => {
         const settlement = await makeSettlement(store, appServer, month);

@@ -45,6 +45,26 @@ export function roleMistakes({ roles, bus, store }: Config): Finding[] {
   return found;
 }
 
+const DAY_S = 86_400;
+/** Of the shortest months in a row. */
+const MONTH_DAYS = 28;
+
+/** What comes again from the bus must find what it made: else it would be billed a second time. */
+export function retentionMistakes({ bus, retention }: Config): Finding[] {
+  if (bus === undefined) return [];
+  const days = bus.maxAgeS / DAY_S;
+  const found: Finding[] = [];
+  const check = (name: keyof typeof retention, isDays: number, unit: string, least: number) => {
+    if (retention[name] === undefined || isDays > days) return;
+    const message = `expected ${least} ${unit} or more, since bus.maxAgeS keeps events for ${Math.ceil(days)} days; found ${retention[name]}`;
+    found.push({ path: ["retention", name], message });
+  };
+  const months = Math.floor(days / MONTH_DAYS) + 1;
+  check("entriesMonths", (retention.entriesMonths ?? 0) * MONTH_DAYS, "months", months);
+  check("accountsDays", retention.accountsDays ?? 0, "days", Math.floor(days) + 1);
+  return found;
+}
+
 function repeated(section: Path, names: readonly (string | undefined)[], expected: string, key?: string): Finding[] {
   const seen = new Set<string>();
   const found: Finding[] = [];

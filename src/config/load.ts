@@ -6,7 +6,14 @@ import { err, ok, type Result } from "../support/result.ts";
 
 import { advice, type Registered } from "./advice.ts";
 
-import { currencyMistakes, danglingNames, duplicates, type Known, roleMistakes } from "./cross-check.ts";
+import {
+  currencyMistakes,
+  danglingNames,
+  duplicates,
+  type Known,
+  retentionMistakes,
+  roleMistakes,
+} from "./cross-check.ts";
 
 import { type ConfigProblem, type Finding, findings, type Path } from "./problems.ts";
 import { type Config, configSchema } from "./schema.ts";
@@ -111,6 +118,7 @@ function semantic(config: Config, known: Known | undefined): Finding[] {
   return [
     ...duplicates(config),
     ...roleMistakes(config),
+    ...retentionMistakes(config),
     ...(known ? danglingNames(config, known) : []),
     ...currencyMistakes(config, known),
     ...inRules,

@@ -257,6 +257,13 @@ const journalSchema = z.strictObject({
   minFreeDiskBytes: z.int().min(0).default(268_435_456),
 });
 
+/** What the store forgets; what is not set is kept for ever. */
+const retentionSchema = z.strictObject({
+  eventsMonths: z.int().min(3).max(1_200).exactOptional(),
+  entriesMonths: z.int().min(3).max(1_200).exactOptional(),
+  accountsDays: z.int().min(40).max(36_500).exactOptional(),
+});
+
 /** Prepaid users only. */
 const creditSchema = z.strictObject({
   intervalS: seconds(1, 86_400).default(60),
@@ -325,6 +332,7 @@ export const configSchema = z.strictObject({
       pretty: z.union([z.boolean(), z.literal("auto")]).default("auto"),
     })
     .prefault({}),
+  retention: retentionSchema.prefault({}),
   credit: creditSchema.prefault({}),
   taxes: z.array(taxSchema).max(MAX_TAXES).default([]),
   settlement: z.strictObject(settlementTerms).prefault({}),

@@ -31,7 +31,7 @@ export async function startBillingNode(options: {
   });
   try {
     const { keepEvents } = config.charging;
-    const billing = await startBilling({ bus, store, clock, log, keepEvents });
+    const billing = await startBilling({ bus, store, clock, log, keepEvents, retention: config.retention });
     const timelines = new Timelines(clock, (byMs) => log.warn({ byMs }, CLOCK_WAS_SET));
     timelines.watch();
     opened?.clockWatch.watch();

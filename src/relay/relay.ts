@@ -93,7 +93,7 @@ export async function startRelay(options: {
   const bills = config.roles.includes("billing");
   const { keepEvents } = config.charging;
   const billing = bills
-    ? await startBilling({ store, bus, clock, log, keepEvents }).catch(async (error) => {
+    ? await startBilling({ store, bus, clock, log, keepEvents, retention: config.retention }).catch(async (error) => {
         // Otherwise their timers and sockets would keep the process.
         await journal.close();
         await bus.close();

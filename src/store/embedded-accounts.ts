@@ -33,6 +33,11 @@ export class EmbeddedAccounts {
     this.entriesDb = entriesDb;
   }
 
+  /** For what looks through all of them. */
+  get kept(): { readonly accounts: Database<AccountForm, string>; readonly due: EmbeddedAccounts["dueDb"] } {
+    return { accounts: this.accountsDb, due: this.dueDb };
+  }
+
   get(session: string): Account | undefined {
     const form = this.accountsDb.get(session);
     if (form) return accountOf(session, form);

@@ -15,11 +15,13 @@ import type {
 } from "../charging/billing-store.ts";
 import type { Fault } from "../charging/faults.ts";
 import { amountOf } from "../charging/month-total.ts";
+import type { Forgetting, Forgotten } from "../charging/retention.ts";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import { PAGE_CHARS, piecesOf } from "./archive-pieces.ts";
 import { EmbeddedAccounts, putNew, THERE } from "./embedded-accounts.ts";
 import { lmdbFault } from "./embedded-faults.ts";
 import { type EntryForm, entryForm, entryOf } from "./embedded-forms.ts";
+import { EmbeddedRetention } from "./embedded-retention.ts";
 import { type TotalKey, TotalsInWork } from "./embedded-totals.ts";
 
 type UserKey = [user: string, month: string, at: number, id: string];
@@ -49,6 +51,7 @@ export class EmbeddedBilling implements BillingStore {
   /** Lists of events as JSON, which `asBinary` leaves as they are. */
   private readonly archiveDb: Database<ReturnType<typeof asBinary>, ArchiveKey>;
   private readonly deadDb: Database<DeadLetter, string>;
+  private readonly retention: EmbeddedRetention;
 
   constructor(root: RootDatabase, disk: LmdbDisk) {
     this.root = root;
@@ -61,6 +64,8 @@ export class EmbeddedBilling implements BillingStore {
     this.serverTotalsDb = this.serversDb as unknown as Database<MonthTotal, TotalKey>;
     this.archiveDb = root.openDB({ name: "archive", encoding: "json" });
     this.deadDb = root.openDB({ name: "deadLetters", encoding: "json" });
+    const { archiveDb: archive, entriesDb: entries, usersDb: users, serversDb: servers } = this;
+    this.retention = new EmbeddedRetention(root, disk, { archive, entries, users, servers, ...this.sessions.kept });
   }
 
   async accounts(sessions: readonly string[]): Promise<(Account | undefined)[]> {
@@ -269,6 +274,14 @@ export class EmbeddedBilling implements BillingStore {
     this.root.resetReadTxn();
     const range = after === undefined ? {} : { start: after, exclusiveStart: true };
     return Array.from(this.deadDb.getRange({ ...range, limit }), ({ value }) => value);
+  }
+
+  async newestMonth(): Promise<string | undefined> {
+    return this.retention.newestMonth();
+  }
+
+  forget(what: Forgetting, limit: number): Promise<Forgotten> {
+    return this.retention.forget(what, limit);
   }
 
   async check(): Promise<void> {

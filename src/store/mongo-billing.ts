@@ -14,10 +14,12 @@ import type {
   PageQuery,
 } from "../charging/billing-store.ts";
 import type { Fault } from "../charging/faults.ts";
+import type { Forgetting, Forgotten } from "../charging/retention.ts";
 import type { Clock } from "../support/clock.ts";
 import { MongoArchive } from "./mongo-archive.ts";
 import { mongoFault } from "./mongo-faults.ts";
 import { ensureIndexes, type Index, type MakeIndex } from "./mongo-indexes.ts";
+import { type Kept, MongoRetention } from "./mongo-retention.ts";
 import { NO_SESSIONS, type ReadScope, type Sessions } from "./mongo-sessions.ts";
 import { MongoTotals, type StoredEntry, type StoredTotals, totalsKey } from "./mongo-totals.ts";
 import { insertNew, type Revised, replaceRevised } from "./mongo-writes.ts";
@@ -46,6 +48,7 @@ export class MongoBilling implements BillingStore {
   private readonly serverSums: MongoTotals;
 
   private readonly sessions: Sessions;
+  private readonly retention: MongoRetention;
 
   constructor(
     db: Db,
@@ -60,6 +63,10 @@ export class MongoBilling implements BillingStore {
     this.userSums = new MongoTotals(this.lines, db.collection("userTotals"), "uncountedUser", random, sessions);
     const serverTotals = db.collection<StoredTotals>("serverTotals");
     this.serverSums = new MongoTotals(this.lines, serverTotals, "uncountedServer", random, sessions);
+    const { stored: accounts, lines: entries } = this;
+    const totals = [this.userSums.totals, this.serverSums.totals];
+    const kept = { archive: this.archive.groups, entries, totals, accounts };
+    this.retention = new MongoRetention(kept as unknown as Kept, sessions);
   }
 
   /** Makes the indexes that are missing. */
@@ -201,6 +208,14 @@ export class MongoBilling implements BillingStore {
       this.letters.find(query, { ...read, sort: { _id: 1 }, limit }).toArray(),
     );
     return found.map(fromLetter);
+  }
+
+  newestMonth(): Promise<string | undefined> {
+    return this.retention.newestMonth();
+  }
+
+  forget(what: Forgetting, limit: number): Promise<Forgotten> {
+    return this.retention.forget(what, limit);
   }
 
   async check(): Promise<void> {

@@ -29,6 +29,10 @@ const TIME_CHARACTERS = 9;
 let lastMs = -1;
 let lastTime = "";
 
+/** What ids begin with that are made at this moment: those made before sort before it. */
+export const timePrefix = (nowMs: number): string =>
+  Math.max(0, Math.trunc(nowMs)).toString(36).padStart(TIME_CHARACTERS, "0");
+
 /**
  * A fresh id of `[0-9a-z]` characters that sorts by when it was made, with 80 random bits behind the milliseconds: records of things that
  * happen together lie together in a store's trees, where ids that are random through and through would each need a page of their own.
@@ -37,7 +41,7 @@ let lastTime = "";
 export function timeOrderedId(nowMs: number, random: Random, between = ""): string {
   if (nowMs !== lastMs) {
     lastMs = nowMs;
-    lastTime = Math.max(0, Math.trunc(nowMs)).toString(36).padStart(TIME_CHARACTERS, "0");
+    lastTime = timePrefix(nowMs);
   }
   return lastTime + between + random.token(80);
 }

@@ -6,6 +6,7 @@ import { startBilling } from "../../src/charging/billing.ts";
 import { monthOf } from "../../src/charging/billing-store.ts";
 import type { SessionFacts } from "../../src/charging/events.ts";
 import { type ChargingEvent, sessionChanged, sessionEnded } from "../../src/charging/events.ts";
+import { monthBefore } from "../../src/charging/retention.ts";
 import type { Terms } from "../../src/charging/terms.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import type { Store } from "../../src/store/types.ts";
@@ -214,6 +215,24 @@ describe("tollgate rebill", () => {
       expect(out).toContain("no event for forged  alice  english  100.00 EUR\n");
     }
     expect((await tollgate("rebill --user bob")).code).toBe(0);
+  });
+
+  it("makes nothing of a month that is no longer kept; a bill of it says that it may be less than there was", async () => {
+    terminal.write("tollgate.yaml", "retention: { entriesMonths: 12, eventsMonths: 3 }\n");
+    const [old, older] = [monthBefore(MONTH, 4), monthBefore(MONTH, 13)];
+    expect(await tollgate(`rebill --month ${monthBefore(MONTH, 3)}`)).toMatchObject({ code: 0 });
+    const refused = await tollgate(`rebill --month ${old}`);
+    expect([refused.code, refused.err]).toEqual([
+      1,
+      expect.stringContaining(`events are kept for 3 months (retention.eventsMonths), those of ${old} are removed`),
+    ]);
+    for (const line of [
+      `bill alice --month ${older}`,
+      `settlement teacher-1 --month ${older}`,
+      `export cdr --month ${older}`,
+    ])
+      expect((await tollgate(line)).err).toContain(`note: lines on bills are kept for 12 months`);
+    expect((await tollgate(`bill alice --month ${old}`)).err).toBe("");
   });
 
   it("writes what is missing, unless it is told not to", async () => {

@@ -285,6 +285,30 @@ describe("a mistake in a configuration names line, column, what was expected and
       ],
     ],
     [
+      "a store whose URL takes back what is promised",
+      "store: mongodb://alice:secret@localhost/x?journal=false\n",
+      [
+        '1:8 store: expected a URL without journal=false: writes are confirmed when they are on disk; found "mongodb://***@localhost/x?journal=false"',
+      ],
+    ],
+    [
+      "events that come again after what they made is forgotten",
+      "bus: { servers: ['nats://localhost'], maxAgeS: 9000000 }\nretention: { entriesMonths: 3, accountsDays: 40 }\n",
+      [
+        "2:29 retention.entriesMonths: expected 4 months or more, since bus.maxAgeS keeps events for 105 days; found 3",
+        "2:46 retention.accountsDays: expected 105 days or more, since bus.maxAgeS keeps events for 105 days; found 40",
+      ],
+    ],
+    [
+      "what would be forgotten while it is needed",
+      "retention: { entriesMonths: 2, accountsDays: 30, eventsMonths: 0 }\n",
+      [
+        "1:29 retention.entriesMonths: expected a number of at least 3; found 2",
+        "1:46 retention.accountsDays: expected a number of at least 40; found 30",
+        "1:64 retention.eventsMonths: expected a number of at least 3; found 0",
+      ],
+    ],
+    [
       "a store with half of what it takes",
       "store:\n  url: mongodb://localhost\n  passwordFile: pw\n  tls: { cert: a }\n  database: x\n",
       [

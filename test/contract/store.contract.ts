@@ -11,9 +11,11 @@ import type {
 } from "../../src/charging/billing-store.ts";
 import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
 import { BusyError } from "../../src/charging/faults.ts";
+import type { Forgetting } from "../../src/charging/retention.ts";
 import type { Terms } from "../../src/charging/terms.ts";
 import type { AppServer, AppServerKey, Service, User } from "../../src/directory/types.ts";
 import type { Store } from "../../src/store/types.ts";
+import { timePrefix } from "../../src/support/random.ts";
 import { aCharge, facts, JANUARY, lessonTariff, numbers, shuffled } from "../charging/samples.ts";
 import type { StoreAdapter, StoreUnderTest } from "./adapters.ts";
 
@@ -611,6 +613,115 @@ export function storeContract(adapter: StoreAdapter): void {
         expect([String(error), store.billing.faultOf!(error)]).toEqual([expect.stringMatching(/bytes/), "event"]);
         expect((await store.billing.archived("2026-01", { limit: 10 })).events).toEqual([]);
         expect(await store.billing.findEntries([item(1).id])).toEqual([undefined]);
+      });
+    });
+
+    describe("what is no longer kept", () => {
+      const NOTHING: Forgetting = { eventsBefore: undefined, entriesBefore: undefined, accountsBefore: undefined };
+      /** All of it, however many steps that takes; returns the records of each. */
+      const forget = async (what: Partial<Forgetting>, limit = 10) => {
+        const steps: number[] = [];
+        for (let more = true; more; ) {
+          const step = await store.billing.forget!({ ...NOTHING, ...what }, limit);
+          steps.push(step.records);
+          ({ more } = step);
+          expect(step.records).toBeLessThanOrEqual(limit);
+          expect(steps.length).toBeLessThan(100);
+        }
+        return steps;
+      };
+      const sum = (steps: readonly number[]) => steps.reduce((a, b) => a + b, 0);
+      const monthOfYear = (n: number) => `2025-${String(n).padStart(2, "0")}`;
+      const entryOf = (n: number, month: number) =>
+        item(n, {
+          id: `m${month}:charge:shop-1:${n}`,
+          session: `m${month}`,
+          month: monthOfYear(month),
+          at: Date.UTC(2025, month - 1) + n,
+        });
+
+      it("are the events of months before one, some at a time", async () => {
+        const event = chargeMade(facts(), JANUARY, aCharge(), "info");
+        for (const month of ["2024-12", "2025-01", "2025-02"])
+          for (let n = 0; n < 7; n++)
+            await store.billing.write({
+              accounts: [],
+              entries: [],
+              archive: [{ month, events: [{ ...event, id: `${month}:${n}` }] }],
+            });
+        expect(await forget({ eventsBefore: "2025-02" }, 5)).toEqual([5, 5, 4]);
+        const left = await Promise.all(
+          ["2024-12", "2025-01", "2025-02"].map((month) => store.billing.archived(month, { limit: 100 })),
+        );
+        expect(left.map(({ events }) => events.length)).toEqual([0, 0, 7]);
+        expect(await forget({ eventsBefore: "2025-02" })).toEqual([0]);
+      });
+
+      it("are the entries of months before one, with all that points to them, and their sums; the others are as they were", async () => {
+        const months = [1, 2, 3];
+        const entries = months.flatMap((month) => [
+          ...Array.from({ length: 12 }, (_, n) => entryOf(n, month)),
+          { ...time(`m${month}`), month: monthOfYear(month), at: Date.UTC(2025, month - 1) },
+          {
+            ...correction(`c${month}`),
+            month: monthOfYear(month),
+            session: `m${month}`,
+            at: Date.UTC(2025, month - 1, 9),
+          },
+        ]);
+        await store.billing.write({ accounts: [], entries });
+        const before = await store.billing.totals("alice", "2025-03");
+        expect(await store.billing.newestMonth!()).toBe("2025-03");
+        const steps = await forget({ entriesBefore: "2025-03" });
+        expect(sum(steps)).toBeGreaterThanOrEqual(28);
+        expect(steps.length).toBeGreaterThan(2);
+        for (const month of ["2025-01", "2025-02"]) {
+          expect(await store.billing.entries("alice", month, { limit: 100 })).toEqual({ entries: [] });
+          expect(await store.billing.entriesFor(undefined, month, { limit: 100 })).toEqual({ entries: [] });
+          expect(await store.billing.entriesFor("shop-1", month, { limit: 100 })).toEqual({ entries: [] });
+          expect(await store.billing.totals("alice", month)).toEqual([]);
+          expect(await store.billing.totalsFor("shop-1", month)).toEqual([]);
+        }
+        expect(await store.billing.entriesOf("m1")).toEqual([]);
+        expect(await store.billing.findEntries(["m1:ended", "correction:c1"])).toEqual([undefined, undefined]);
+        expect((await store.billing.entries("alice", "2025-03", { limit: 100 })).entries).toHaveLength(14);
+        expect(await store.billing.totals("alice", "2025-03")).toEqual(before);
+        expect(await store.billing.entriesOf("m3")).toHaveLength(14);
+        expect(await store.billing.newestMonth!()).toBe("2025-03");
+      });
+
+      it("are accounts that are closed, of sessions that ended before a time, whatever else there is", async () => {
+        const at = (days: number) => JANUARY - days * 86_400_000;
+        const one = (days: number, name: string, state: Account["state"], ended = true) => {
+          const session = timePrefix(at(days)) + name;
+          const made = account(session, state);
+          return {
+            ...made,
+            context: { ...made.context, tariff: lessonTariff, endedAt: ended ? at(days) + 1000 : null },
+          };
+        };
+        const old = Array.from({ length: 25 }, (_, n) => one(100 + n, `o${n}`, "closed"));
+        const stay = [
+          ...Array.from({ length: 15 }, (_, n) => one(200 + n, `r${n}`, "running", false)),
+          one(300, "c", "chargeable"),
+          one(300, "o", "open", false),
+          ...Array.from({ length: 15 }, (_, n) => one(10 + n, `n${n}`, "closed")),
+          { ...account("other", "closed"), context: { ...account("other", "closed").context, endedAt: 1 } }, // no id of ours
+        ];
+        await store.billing.write({ accounts: [...old, ...stay], entries: [] });
+        expect(sum(await forget({ accountsBefore: at(90) }))).toBe(25);
+        const states = async (list: readonly Account[]) =>
+          (await store.billing.accounts(list.map(({ context }) => context.session))).map((found) => found?.state);
+        expect(new Set(await states(old))).toEqual(new Set([undefined]));
+        expect(await states(stay)).toEqual(stay.map(({ state }) => state));
+        expect(sum(await forget({ accountsBefore: at(90) }))).toBe(0);
+      });
+
+      it("is nothing where nothing is asked for, and where there is nothing", async () => {
+        expect(await store.billing.newestMonth!()).toBeUndefined();
+        expect(await forget({})).toEqual([0]);
+        const all = { eventsBefore: "2030-01", entriesBefore: "2030-01", accountsBefore: Date.UTC(2030, 0) };
+        expect(await forget(all)).toEqual([0]);
       });
     });
 
