@@ -9,11 +9,18 @@ interface Used {
 }
 
 /**
- * What the parts of one call have together (M20-M24): the service changed, or the client moved on. Limits count over all of them, and a tariff's
- * set-up fee and free seconds, minimum and cap are there once. Made when a second part is asked for.
+ * What the parts of one call have together (M20-M22), between which the service changed: a tariff's set-up fee and free seconds, minimum and cap
+ * are there once. Limits count over them, and also over the sessions that the client moved between (M23, M24). Made when a second part, or a
+ * second session, is asked for.
  */
 export class CallParts {
-  readonly charges = new CallCharges();
+  readonly charges: CallCharges;
+
+  /** `from`: of the session that the client moves on from. */
+  constructor(from?: CallParts) {
+    this.charges = from?.charges ?? new CallCharges();
+  }
+
   private readonly tariffs = new Map<string, Used>();
 
   /** What a part finds used that begins now; undefined: nothing. */

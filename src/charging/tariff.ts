@@ -76,8 +76,8 @@ const YEAR_MS = 31_536_000_000;
 const DEFAULT_INCREMENT_S = 60;
 
 /**
- * What earlier parts of a call have used of a tariff (M20-M24): its set-up fee, free seconds, minimum and cap are there once for all of them. A part
- * is what is between two changes of service, or before or after a move.
+ * What earlier parts of a call have used of a tariff (M20-M22): its set-up fee, free seconds, minimum and cap are there once for all of them. A part
+ * is what is between two changes of service.
  */
 export interface TariffUse {
   /** Of its free seconds, in milliseconds. */

@@ -66,8 +66,8 @@ export function isUp(session: Session): boolean {
 }
 
 /** The second session is established: the move is put on record, and the first session ends unless it is to go on (M23, M24). */
-export function moved(core: Core, second: Session, { first, keep }: Move, at: number): void {
-  second.follows(first, keep, at);
+export function moved(core: Core, second: Session, { first, keep }: Move): void {
+  second.isBeside(first);
   const event = sessionMoved(second.facts, first.facts, second.now(), keep);
   // No bill depends on it (src/charging/events.ts): both sessions have their own times and charges.
   core.recorder

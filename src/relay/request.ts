@@ -217,7 +217,7 @@ export class ClientRequest implements Origin, Owner {
     const currency = this.prepaidIn!;
     const { tariff, service } = this.identified!;
     const taxes = this.core.directory.taxes(service.id);
-    const used = (this.change?.first ?? this.move?.first)?.callParts.used(tariff);
+    const used = this.change?.first.callParts.used(tariff);
     const credits = new Credits(this.core, { user: this.account, currency, tariff, taxes, used }, this.id, fork);
     this.credits = credits;
     // What the redirected request held comes back first.

@@ -229,7 +229,7 @@ function handOver(first: Session, second: Session, at: number, keepsServer: bool
   const book = keepsServer ? first.charges.bookIfAny : undefined;
   second.replaces = { facts: first.facts, startedAt: first.context.startedAt ?? at, book };
   second.endsAt = first.endsAt;
-  second.follows(first, false, at);
+  second.follows(first, at);
   first.core.counters.changed++;
   first.actor.send({ type: "change.taken", at, keepsServer });
 }

@@ -225,7 +225,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     this.request = undefined;
     this.endsAt = at + core.config.session.maxDurationS * 1000;
     if (this.parts) this.beginPart(); // others went on from it before it stood
-    if (move) moved(core, this, move, at);
+    if (move) moved(core, this, move);
     if (takesOver) {
       this.takesOver = undefined;
       takesOver.taken(this, at);
@@ -268,10 +268,16 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     return this.parts;
   }
 
-  /** At `at` it is the next part of a call: after `first`, or beside it, which goes on then. */
-  follows(first: Session, goesOn: boolean, at: number): void {
+  /** At `at` it is the next part of the call in the place of `first` (M20-M22). */
+  follows(first: Session, at: number): void {
     this.parts = first.callParts;
-    if (!goesOn) first.endPart(at);
+    first.endPart(at);
+    this.beginPart();
+  }
+
+  /** The client has moved to it from `first`: the two have limits together, and each its own set-up fee and free seconds (M23, M24). */
+  isBeside(first: Session): void {
+    this.parts = new CallParts(first.callParts);
     this.beginPart();
   }
 

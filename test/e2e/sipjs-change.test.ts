@@ -28,8 +28,8 @@ describe("a client on SIP.js", () => {
       expect(sessions[0]!.tollgateSession).not.toBe(part);
       expect(await session.end()).toMatchObject({ by: "local", status: 200 });
       expect(await billed(portal)).toEqual({
-        sessions: ["beer by server0: 0.20, Glass 1.00", "wine by server0: 0.10", "wine by server0: 0.10"],
-        calls: ["wine > beer > wine: 1.40"],
+        sessions: ["beer by server0: 0.20, Glass 1.00", "wine by server0: 0.00", "wine by server0: 0.10"],
+        calls: ["wine > beer > wine: 1.30"],
       });
     },
   );

@@ -10,7 +10,7 @@ import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { silent } from "../charging/samples.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 
-/* The client goes to and fro between services, within its session or by moves: what is once in a call is there once (M20-M24). */
+/* The client goes to and fro between services: within its session what is once in a call is there once (M20-M22); by moves the limits are. */
 
 const SERVICE_XML = "application/vnd.tollgate.service+xml";
 const named = (id: string) => ({
@@ -243,7 +243,7 @@ describe("a client that moves away and back (M23, M24)", () => {
     return { invite, answer };
   }
 
-  it("pays a tariff's set-up fee once and has its free seconds once, where each session ends for the next", async () => {
+  it("has a set-up fee and free seconds in each session, as it would by calling again", async () => {
     const l = await shops("two");
     const first = await establish(l);
     l.clock.advance(40_000);
@@ -254,10 +254,10 @@ describe("a client that moves away and back (M23, M24)", () => {
     l.client.inDialog("BYE", third.invite, third.answer, 2);
     l.server("a").answer(l.server("a").request("BYE"), 200);
     await l.settle();
-    expect(await timesOnBill(l)).toEqual(["service1 1.00", "beer 0.20", "service1 0.10"]);
+    expect(await timesOnBill(l)).toEqual(["service1 1.00", "beer 0.20", "service1 1.00"]);
   });
 
-  it("finds no free seconds left while the first session goes on with them", async () => {
+  it("has them also where the first session goes on", async () => {
     const l = await shops("two");
     const first = await establish(l);
     const beside = await moveTo(l, "service1", "a", ["Target-Dialog", targets(first)]);
@@ -267,7 +267,24 @@ describe("a client that moves away and back (M23, M24)", () => {
       l.server("a").answer(l.server("a").request("BYE"), 200);
       await l.settle();
     }
-    expect((await timesOnBill(l)).sort()).toEqual(["service1 0.10", "service1 1.00"]);
+    expect((await timesOnBill(l)).sort()).toEqual(["service1 1.00", "service1 1.00"]);
+  });
+
+  it("has a service's limit for a session once, over the sessions that it moves between", async () => {
+    const l = await shops("two", { limits: { session: "50" } });
+    const first = await establish(l);
+    expect(await new Visitor(l, first).charge("c1", "30")).toBe("OK");
+    const second = await moveTo(l, "beer", "b", ["Replaces", replaces(first)]);
+    const third = await moveTo(l, "service1", "a", ["Replaces", replaces(second)]);
+    const charge = (unitPrice: string) => {
+      const { id } = l.core.sessions
+        .values()
+        .find(({ client }) => client?.dialog.callId === third.invite.callId)!.facts;
+      const charges = [{ id: "c2", item: "x", unitPrice, quantity: "1", currency: "EUR" }];
+      return l.core.direct.charge("a", { session: id, charges, channel: "direct" });
+    };
+    expect(await charge("20.01")).toMatchObject({ kind: "refused" });
+    expect(await charge("20")).toEqual({ kind: "recorded" });
   });
 
   it("begins a call of its own by a plain second INVITE", async () => {
