@@ -1,12 +1,14 @@
 import type { SessionEventOf, Side } from "../../machines/events.ts";
 import type { SessionContext } from "../../machines/session.ts";
+import type { Outcome } from "../charging/charge-book.ts";
 import { formatReason } from "../sip/headers.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
-import type { ServerTransaction } from "../transaction/types.ts";
+import type { ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
 import { adviseClient } from "./advice.ts";
 import { answerCharges } from "./charge-answers.ts";
 import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "./credit.ts";
+import type { Leg } from "./leg.ts";
 import { reply } from "./reply.ts";
 import { takeRest } from "./rest.ts";
 import type { Session } from "./session.ts";
@@ -54,39 +56,68 @@ const CAUSES: Readonly<Record<string, number>> = {
 };
 
 function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
-  const { actor, core } = session;
   const leg = session.leg(to);
-  const failed = () => {
-    over();
-    actor.send({ type: "bye.failed", by: to, at: session.now() });
-  };
-  const over = () => {
-    if (to !== "server") return;
-    session.serverOwes = false;
-    core.byesUnanswered.delete(session);
-  };
   if (!leg || (to === "client" && !leg.confirmed)) {
     leg?.unwanted?.();
-    failed();
+    session.actor.send({ type: "bye.failed", by: to, at: session.now() });
     return;
   }
-  session.serverOwes ||= to === "server";
-  leg.whenAcknowledged(() => {
-    if (leg.over) return failed(); // it has hung up meanwhile, and waits for nothing of the relay's
+  if (to === "server") session.serverOwes = true;
+  leg.whenAcknowledged(new Bye(session, leg, fill));
+}
+
+/** The relay's BYE to one end. */
+class Bye implements ClientTransactionUser {
+  private readonly session: Session;
+  private readonly leg: Leg;
+  private readonly fill: (bye: SipRequest) => void;
+
+  constructor(session: Session, leg: Leg, fill: (bye: SipRequest) => void) {
+    this.session = session;
+    this.leg = leg;
+    this.fill = fill;
+  }
+
+  send(): void {
+    const { leg } = this;
+    if (leg.over) {
+      this.failed(); // it has hung up meanwhile, and waits for nothing of the relay's
+      return;
+    }
     leg.over = true;
     const bye = leg.request("BYE");
-    fill(bye);
-    leg.send(bye, {
-      final: (response) => {
-        over();
-        if (to === "server") takeRest(core, session.appServer, response);
-        if (session.closed) collectLate(session, to, response);
-        else actor.send({ type: "bye.answered", by: to, at: session.now(), payload: response });
-      },
-      timeout: failed,
-      transportError: failed,
-    });
-  });
+    this.fill(bye);
+    leg.send(bye, this);
+  }
+
+  final(response: SipResponse): void {
+    const { session } = this;
+    const by = this.leg.side;
+    this.settle();
+    if (by === "server") takeRest(session.core, session.appServer, response);
+    if (session.closed) collectLate(session, by, response);
+    else session.actor.send({ type: "bye.answered", by, at: session.now(), payload: response });
+  }
+
+  timeout(): void {
+    this.failed();
+  }
+
+  transportError(): void {
+    this.failed();
+  }
+
+  private failed(): void {
+    this.settle();
+    this.session.actor.send({ type: "bye.failed", by: this.leg.side, at: this.session.now() });
+  }
+
+  /** Nothing more comes of it. */
+  private settle(): void {
+    if (this.leg.side === "client") return;
+    this.session.serverOwes = false;
+    this.session.core.byesUnanswered.delete(this.session);
+  }
 }
 
 /** A BYE for which there is nothing left to do but to answer it: when what it charges is on disk, since a 200 would promise that. */
@@ -134,20 +165,20 @@ export function relayByeAnswer(session: Session, context: SessionContext): void 
     core.ending.add(session.recorded);
     return;
   }
+  const tell = (charged?: Outcome) => {
+    if (charged?.kind === "refused") {
+      answerCharges(bye, charged); // the session is over all the same (RFC 3261 §15.1.1)
+      return;
+    }
+    const response = new SipResponse(200, reasonPhrase(200));
+    // Whatever the other end said, for the one that hung up the session is over.
+    if (byeAnswer && byeAnswer.status < 300)
+      core.border.pass(byeAnswer, response, context.endedBy === "client" ? "client" : "server");
+    if (context.endedBy === "client") adviseClient(session, response, context.startedAt, context.endedAt ?? 0);
+    bye.respond(response);
+  };
   const answered = session.recorded.then(
-    async () => {
-      const charged = await byeCharges;
-      if (charged?.kind === "refused") {
-        answerCharges(bye, charged); // the session is over all the same (RFC 3261 §15.1.1)
-        return;
-      }
-      const response = new SipResponse(200, reasonPhrase(200));
-      // Whatever the other end said, for the one that hung up the session is over.
-      if (byeAnswer && byeAnswer.status < 300)
-        core.border.pass(byeAnswer, response, context.endedBy === "client" ? "client" : "server");
-      if (context.endedBy === "client") adviseClient(session, response, context.startedAt, context.endedAt ?? 0);
-      bye.respond(response);
-    },
+    () => (byeCharges ? byeCharges.then(tell) : tell()),
     () => reply(bye, 500, [], "The end of the session could not be put on record"),
   );
   core.ending.add(answered);

@@ -40,8 +40,8 @@ export class Leg {
   over = false;
   /** Its session is over. It may still be heard of: an ACK that is awaited. */
   closed = false;
-  /** Sends the BYE that waits for that ACK. */
-  private waiting: (() => void) | undefined;
+  /** The BYE that waits for that ACK. */
+  private waiting: { send(): void } | undefined;
   private readonly core: Core;
 
   /** `listens`: messages of this dialog come here. A stray dialog is only spoken in, to end it. */
@@ -142,12 +142,12 @@ export class Leg {
   }
 
   /**
-   * Calls `sendBye` when the 2xx that made the dialog does not wait for its ACK: now, when that comes, or after 64*T1 (RFC 3261 §15). It may find by
+   * Has the BYE sent when the 2xx that made the dialog does not wait for its ACK: now, when that comes, or after 64*T1 (RFC 3261 §15). It may find by
    * then that the peer has hung up itself.
    */
-  whenAcknowledged(sendBye: () => void): void {
-    if ((this.answer?.opens || this.answering) && !this.over) this.waiting = sendBye;
-    else sendBye();
+  whenAcknowledged(bye: { send(): void }): void {
+    if ((this.answer?.opens || this.answering) && !this.over) this.waiting = bye;
+    else bye.send();
   }
 
   /** The peer's BYE came: what waited for its ACK waits no longer. */
@@ -268,7 +268,7 @@ export class Leg {
   private proceed(): void {
     const { waiting } = this;
     this.waiting = undefined;
-    waiting?.();
+    waiting?.send();
   }
 
   private forget(): void {

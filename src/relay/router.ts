@@ -137,6 +137,10 @@ export class Router implements TransactionUser {
   }
 
   private options(transaction: ServerTransaction): void {
+    if (bringsCharges(transaction.request)) {
+      refuseCharges(transaction);
+      return;
+    }
     reply(transaction, 200, [
       ["Allow", ALLOW],
       ["Accept", "*/*"],
@@ -255,7 +259,7 @@ export class Router implements TransactionUser {
     else if (method === "INFO" || method === "MESSAGE") session.actor.send({ type: "charge", payload: transaction });
     else {
       session.charges.book.refuse({ kind: "unreadable", text: `charges are not taken in ${method}` });
-      reply(transaction, 415, [["Accept", `*/*, ${CHARGE_JSON};q=0, ${CHARGE_XML};q=0`]]); // RFC 3261 §21.4.13
+      refuseCharges(transaction);
     }
   }
 
@@ -291,6 +295,10 @@ const bringsCharges = ({ body, headers }: SipRequest): boolean =>
   body.length > 0 && isChargeType(headers.get("content-type") ?? "");
 
 const MISPLACED = "Replaces Is For INVITE";
+
+/** Where nobody would take them, and an answer might be taken for a promise (RFC 3261 §21.4.13). */
+const refuseCharges = (transaction: ServerTransaction): void =>
+  reply(transaction, 415, [["Accept", `*/*, ${CHARGE_JSON};q=0, ${CHARGE_XML};q=0`]]);
 
 interface Refusal {
   readonly status: number;

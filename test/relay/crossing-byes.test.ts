@@ -338,6 +338,15 @@ describe("charges in any other message of the app server are not passed on, nor 
     },
   );
 
+  it("OPTIONS outside of any dialog: 415", async () => {
+    const l = await lab();
+    const call = await establish(l);
+    const to = "<sip:portal.com>";
+    l.server("a").within("OPTIONS", "<sip:shop@192.0.2.100>;tag=o", to, "o1", "sip:portal.com", 1, charge("x"));
+    await l.settle();
+    call.server.response(415);
+  });
+
   const refused = (l: Lab) => l.events.flatMap((event) => (event.type === "charge.refused" ? [event.reason] : []));
 
   it("in its answers to INVITE: on record as refused", async () => {
