@@ -13,6 +13,7 @@ const READERS: Readonly<Record<string, string>> = {
     "when a dead letter was put aside; which windows to look at, and a closed one takes what comes all the same",
   "src/charging/hold-watch.ts": "which holds to look at: what becomes of them is measured",
   "src/charging/rebill.ts": "when a balance was put right",
+  "src/charging/retention.ts": "what is so old that it is forgotten, and no further than the newest entry",
   "src/relay/credit.ts":
     "until when a hold stands, for whoever starts later; the month of what is held before there is a session",
   "src/relay/identity-key.ts": "whether a certificate is still valid",
@@ -21,7 +22,6 @@ const READERS: Readonly<Record<string, string>> = {
   "src/sdk/proof.ts": "how old a PASSporT is (RFC 8224 §6.2.3)",
   "src/store/clock-watch.ts": "what the store's server is compared with",
   "src/store/mongo-archive.ts": "archived events lie in the order of time, and nothing depends on it",
-  "src/store/mongo.ts": "when a change of the directory began",
   "src/support/clock.ts": "the clock itself",
   "src/support/logger.ts": "when a line was written",
   "src/support/timeline.ts": "where a timeline begins, and whether the wall clock was set",
