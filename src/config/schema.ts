@@ -211,7 +211,7 @@ const limitsSchema = z.strictObject({
   messageBytes: z.int().min(1_300).max(16_777_216).default(65_535),
   headers: z.int().min(16).max(10_000).default(256),
   perSourcePerSecond: z.int().min(0).default(1_000),
-  perUnprovenSourcePerSecond: z.int().min(0).default(100),
+  perUnprovenSourcePerSecond: z.int().min(0).default(200),
   ruleBodyBytes: z.int().min(256).max(1_048_576).default(16_384),
   chargesPerSession: z.int().min(1).max(100_000).default(1_000),
 });
