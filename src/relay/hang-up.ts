@@ -55,6 +55,12 @@ const CAUSES: Readonly<Record<string, number>> = {
   "the client changed to another service": 200,
 };
 
+/** Its chart runs no more: both ends are told, and whoever has hung up. What the app server charges in its answer counts as ever. */
+export function hangUpAfterFault(session: Session): void {
+  if (session.bye && !session.bye.answered) reply(session.bye, 500);
+  for (const side of ["client", "server"] as const) if (!session.leg(side)?.over) sendBye(session, side, () => {});
+}
+
 function sendBye(session: Session, to: Side, fill: (bye: SipRequest) => void): void {
   const leg = session.leg(to);
   if (!leg || (to === "client" && !leg.confirmed)) {

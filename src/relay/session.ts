@@ -18,10 +18,11 @@ import { SessionCharges } from "./charges.ts";
 import type { Core } from "./core.ts";
 import type { Credit } from "./credit.ts";
 import type { Credits } from "./credits.ts";
+import { hangUpAfterFault } from "./hang-up.ts";
 import { invite } from "./invitation.ts";
 import type { Leg } from "./leg.ts";
 import { moved } from "./move.ts";
-import { IGNORED, meansGone } from "./outcomes.ts";
+import { meansGone } from "./outcomes.ts";
 import type { Reliable } from "./reliable.ts";
 import type { ClientRequest } from "./request.ts";
 import { takeRest } from "./rest.ts";
@@ -370,8 +371,9 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     this.core.peerLog.error("session failed by a fault of the relay", user, { call, session: this.id, err: error });
     const context = this.context;
     const now = this.now();
-    if (context.startedAt !== null) void this.charges.ended(context.startedAt, context.byeAt ?? now, "relay: fault");
-    for (const leg of [this.client, this.server]) leg?.send(leg.request("BYE"), IGNORED);
+    if (context.startedAt !== null)
+      this.core.ending.add(this.charges.ended(context.startedAt, context.byeAt ?? now, "relay: fault"));
+    hangUpAfterFault(this);
     this.reportFailure({ status: 500 });
     this.close();
   }

@@ -1,10 +1,12 @@
+import { isChargeType } from "../charging/charge-body.ts";
 import type { SipResponse } from "../sip/message.ts";
+import { shown } from "../support/peer-log.ts";
+import type { ClientTransactionUser } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
 import { hostPort } from "../transport/via.ts";
 import type { Core } from "./core.ts";
 import { dialogOf, placeOf, requestWithin } from "./dialog.ts";
 import { route } from "./leg.ts";
-import { IGNORED } from "./outcomes.ts";
 
 /**
  * Acknowledges a 2xx to an INVITE of the relay's that nobody wants, by what stands in it alone: without its ACK it comes for 64*T1. `flow`: by which
@@ -27,8 +29,30 @@ export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flo
     dialog,
     (destination) => {
       core.transactions.sendAck(ack, destination);
-      if (ends) core.transactions.send(requestWithin(dialog, "BYE"), destination, IGNORED);
+      if (ends) core.transactions.send(requestWithin(dialog, "BYE"), destination, new Farewell(core, flow));
     },
     () => undefined, // its route leads nowhere
   );
+}
+
+/** Nobody waits for the answer; charges in it are nobody's, which the log says. */
+class Farewell implements ClientTransactionUser {
+  private readonly core: Core;
+  private readonly flow: Flow;
+
+  constructor(core: Core, flow: Flow) {
+    this.core = core;
+    this.flow = flow;
+  }
+
+  final({ headers, callId }: SipResponse): void {
+    if (!isChargeType(headers.get("content-type") ?? "")) return;
+    this.core.counters.chargesRefused++;
+    const facts = { from: this.flow.remoteAddress, callId: shown(callId) };
+    this.core.peerLog.warn("charges of an end with which nobody is in a session are not taken", facts.from, facts);
+  }
+
+  timeout(): void {}
+
+  transportError(): void {}
 }

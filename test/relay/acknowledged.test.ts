@@ -152,7 +152,8 @@ describe("a 200 to the first INVITE that comes again when the session is over (R
     expect((server.request("ACK") as SipRequest).toTag).toBe("another");
     const bye = server.request("BYE");
     expect([bye.toTag, bye.cseq?.number]).toEqual(["another", inviteAtServer.cseq!.number + 1]);
-    server.answer(bye, 200);
+    server.answer(bye, 200, { type: "application/vnd.tollgate.charge+json", body: "{}" });
+    expect(l.core.counters.chargesRefused).toBe(1); // nobody has bought anything there
     await allOver(l);
   });
 

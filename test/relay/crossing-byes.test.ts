@@ -230,6 +230,43 @@ describe("a BYE of the app server that crosses another takes its charges with it
   });
 });
 
+describe("a session that fails by a fault of the relay", () => {
+  it("ends for both, and what the app server charges in its answer to BYE counts (DESIGN.md, decision 13)", async () => {
+    const l = await lab();
+    const call = await establish(l);
+    l.core.sessions.values()[0]!.charges.take = () => {
+      throw new Error("a fault");
+    };
+    call.server.backInDialog("INFO", call.inviteAtServer, call.answerOfServer, 1, charge("y"));
+    call.server.answer(call.server.request("BYE"), 200, charge("x"));
+    l.client.answer(l.client.request("BYE"), 200);
+    await l.settle();
+    expect(made(l)).toEqual(["x"]);
+    expect(types(l)).toContain("session.ended");
+    await allOver(l);
+  });
+
+  it("answers whoever had hung up, and lives on where the end cannot be put on record", async () => {
+    const l = await lab();
+    const call = await establish(l);
+    l.client.inDialog("BYE", call.invite, call.answer, 2);
+    const bye = call.server.request("BYE");
+    l.breakRecorder(true);
+    l.core.sessions.values()[0]!.charges.take = () => {
+      throw new Error("a fault");
+    };
+    call.server.backInDialog("INFO", call.inviteAtServer, call.answerOfServer, 1, charge("y"));
+    await l.settle();
+    l.client.response(500);
+    l.breakRecorder(false);
+    call.server.answer(bye, 200, charge("x"));
+    l.clock.advance(5_000);
+    await l.settle();
+    expect(types(l).sort()).toEqual(["charge.made", "session.ended", "session.started"]);
+    await allOver(l);
+  });
+});
+
 describe("a prepaid user's", () => {
   const SECONDS = { price: "0.10", incrementS: 10 };
   async function call(l: Lab): Promise<Call> {
