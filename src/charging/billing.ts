@@ -3,7 +3,7 @@ import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { type Timeline, Timelines } from "../support/timeline.ts";
 import { restoreAccount, step, storedForm } from "./account.ts";
-import { AccountBatch, bySession, type Readied, type Whole } from "./account-batch.ts";
+import { AccountBatch, BrokenEvents, bySession, type Readied, type Whole } from "./account-batch.ts";
 import type { Account, BillingStore, DeadLetter } from "./billing-store.ts";
 import type { CreditStore } from "./credit-store.ts";
 import type { ChargingEvent } from "./events.ts";
@@ -117,8 +117,14 @@ class BillingWorker {
       work: (wholes) => this.bill(wholes),
       idOf: ({ event }) => event.id,
       faultOf: (error) => faultIn(options.store, error),
+      namedIn: (error) => (error instanceof BrokenEvents ? error.reasons : undefined),
       check: async () => void (await (store.check?.() ?? store.deadLetters(1))),
-      putAside: ({ event }, error) => this.putAside([this.letter(event, `it cannot be billed: ${messageOf(error)}`)]),
+      putAside: (broken) =>
+        this.putAside(
+          Array.from(broken, ([{ event }, reason]) =>
+            this.letter(event, typeof reason === "string" ? reason : `it cannot be billed: ${messageOf(reason)}`),
+          ),
+        ),
       log: options.log,
     });
     const { clock, log } = options;
@@ -191,6 +197,12 @@ class BillingWorker {
     const batch = new AccountBatch();
     let i = 0;
     for (const events of sessions.values()) batch.add(stored[i++], events);
+    batch.check();
+    for (const one of batch.contradicted)
+      this.options.log.error(
+        one,
+        "billing: charges of a session came before it, and said something else of it than it does: look at what they put on a bill",
+      );
     this.counters.entries += batch.entries.length;
     return batch.isEmpty ? [] : this.store.write(batch);
   }

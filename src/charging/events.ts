@@ -162,6 +162,26 @@ export const chargeId = (session: string, appServer: string, charge: string): st
 /** `correction:<the operator's own id>`: the same id corrects once. */
 export const correctionId = (id: string): string => `correction:${id}`;
 
+/** `<session>:changed`, by the part that begins: one begins once. */
+export const changedId = (session: string): string => `${session}:changed`;
+
+/** The id that an event has which puts something on a bill or an account; undefined: it does not. */
+export function idOf(event: ChargingEvent): string | undefined {
+  const { session } = event;
+  switch (event.type) {
+    case "session.started":
+      return startedId(session.id);
+    case "session.ended":
+      return endedId(session.id);
+    case "session.changed":
+      return changedId(session.id);
+    case "charge.made":
+      return chargeId(session.id, session.appServer, event.charge.id);
+    default:
+      return undefined;
+  }
+}
+
 /** The session's clock began to run at `at` (M12). */
 export function sessionStarted(session: SessionFacts, at: number): SessionStarted {
   return { type: "session.started", id: startedId(session.id), at, session };
@@ -182,7 +202,7 @@ export function sessionChanged(
   at: number,
 ): SessionChanged {
   const durationMs = Math.max(0, at - startedAt);
-  return { type: "session.changed", id: `${session.id}:changed`, at, session, from, startedAt, durationMs };
+  return { type: "session.changed", id: changedId(session.id), at, session, from, startedAt, durationMs };
 }
 
 /** The client moved from `from` to `session` at `at` (M23); `kept`: the first goes on (M24). */

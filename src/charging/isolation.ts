@@ -6,10 +6,12 @@ export interface IsolationOptions<Event> {
   readonly work: (events: readonly Event[]) => Promise<void>;
   readonly idOf: (event: Event) => string;
   readonly faultOf: (error: unknown) => Fault;
+  /** The events that an error is about, each with the reason, where it names them: `work` has done nothing of any. */
+  readonly namedIn: (error: unknown) => ReadonlyMap<Event, string> | undefined;
   /** Rejects where the store does not work now, whatever it is given. */
   readonly check: () => Promise<void>;
-  /** Resolves when the event lies elsewhere and will not come again. */
-  readonly putAside: (event: Event, error: unknown) => Promise<void>;
+  /** Resolves when these events lie elsewhere and will not come again; each with the reason, as text or as an error. */
+  readonly putAside: (events: ReadonlyMap<Event, unknown>) => Promise<void>;
   readonly log: Logger;
 }
 
@@ -41,12 +43,19 @@ export class Isolation<Event> {
     try {
       await this.options.work(events);
     } catch (error) {
+      const named = this.options.namedIn(error);
+      if (named) return this.without(events, named);
       if (this.failedBatches(events) < PATIENCE[this.options.faultOf(error)]) throw error;
       await this.mustWork(error);
       this.options.log.warn({ err: error, events: events.length }, "events fail while the store works: each is tried");
       await this.halve(events, error, { doubtful: 0 });
     }
     if (this.failures.size > 0) for (const event of events) this.failures.delete(this.options.idOf(event));
+  }
+
+  private async without(events: readonly Event[], named: ReadonlyMap<Event, string>): Promise<void> {
+    await this.options.putAside(named);
+    await this.handle(events.filter((event) => !named.has(event)));
   }
 
   private failedBatches(events: readonly Event[]): number {
@@ -103,6 +112,6 @@ export class Isolation<Event> {
       await this.mustWork(cause);
       if (++found.doubtful > MAX_DOUBTFUL) throw cause;
     }
-    await this.options.putAside(event, cause);
+    await this.options.putAside(new Map([[event, cause]]));
   }
 }

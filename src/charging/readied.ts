@@ -7,9 +7,11 @@ import {
   accountEvents,
   type ChargeMade,
   type ChargingEvent,
+  idOf,
   type SessionEnded,
   type SessionStarted,
 } from "./events.ts";
+import { quote } from "./field-checks.ts";
 
 /** An event, and the line that it puts on the bill if its account's chart asks for it. */
 export interface Part {
@@ -26,7 +28,8 @@ export function readied(whole: ChargingEvent): Result<Part[], string> {
       if (!entry.ok) return entry;
       parts.push({ event, entry: entry.value });
     }
-    return ok(parts);
+    const problem = parts.length > 0 ? contradiction(whole) : undefined; // notices are no matter of bills
+    return problem === undefined ? ok(parts) : err(problem);
   } catch (error) {
     return err(`it cannot be read: ${(error as Error).message}`);
   }
@@ -40,6 +43,22 @@ function meaning(event: ChargingEvent): Part["event"][] {
 }
 
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
+
+/**
+ * In what an event contradicts itself. Its id follows from what it is about: one with the id of another would take its place on the bill. And the
+ * two parts of a session whose service changed are one user's, and one call's.
+ */
+function contradiction(event: ChargingEvent): string | undefined {
+  const { id, session } = event;
+  const expected = idOf(event);
+  if (expected !== undefined && id !== expected) return `id must be ${quote(expected)}, is ${quote(id)}`;
+  if (event.type !== "session.changed") return undefined;
+  const { from } = event;
+  for (const name of ["user", "call"] as const)
+    if (session[name] !== from[name]) return `session.${name} and from.${name} differ`;
+  if (session.id === from.id || session.previous?.session !== from.id) return "session.previous must be from";
+  return undefined;
+}
 
 /** Of a dead letter: a document of MongoDB has 16 MB, and a character at most three octets. */
 const MAX_TEXT = 2 ** 20;

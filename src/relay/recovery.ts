@@ -67,9 +67,16 @@ export async function endOrphans(options: {
   const { journal, billing, lastBeatAt, log } = options;
   await journal.drained();
   let ended = 0;
+  const done = new Set<string>();
   for (;;) {
-    const accounts = await billing.findAccounts({ state: "running", limit: PAGE });
-    if (accounts.length === 0) return ended;
+    const running = await billing.findAccounts({ state: "running", limit: PAGE });
+    const accounts = running.filter(({ context }) => !done.has(context.session));
+    if (accounts.length === 0) {
+      // Their ends lie with the dead letters: waiting for them would keep the relay from starting.
+      if (running.length > 0) log.error({ sessions: running.length }, "sessions of an earlier run cannot be ended");
+      return ended;
+    }
+    for (const { context } of accounts) done.add(context.session);
     const appended = accounts.map(({ context }) => {
       const from = context.startedAt ?? 0;
       const facts = factsOf(context);

@@ -38,6 +38,17 @@ it("a session that an earlier run left running ends with all that was known of i
   ]);
 });
 
+it("a session that cannot be ended keeps no relay from starting: the others are", async () => {
+  const billing = new MemoryBilling();
+  const how = { store: { billing }, clock: new TestClock(), log: silent };
+  for (const id of ["s1", "s2", "s3"]) await billEvent(how, sessionStarted(facts({ id }), JANUARY));
+  const { journal } = journalOf(billing);
+  const append = journal.append;
+  journal.append = async (event) => (event.session.id === "s2" ? undefined : append(event)); // it lies with the dead letters
+  expect(await endOrphans({ journal, billing, lastBeatAt: JANUARY + 7_000, log: silent })).toBe(3);
+  expect(await billing.findAccounts({ state: "running", limit: 10 })).toHaveLength(1);
+});
+
 describe("after kill -9", () => {
   let folder = "";
   beforeEach(() => {
