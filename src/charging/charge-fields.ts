@@ -1,6 +1,6 @@
 import type { Charge } from "./events.ts";
 import { type Check, type Checks, currency, decimal, label, quote } from "./field-checks.ts";
-import { compareDecimals, fitsBill, type Money, money, multiply } from "./money.ts";
+import { BILL_DIGITS, compareDecimals, fitsBill, type Money, money, multiply } from "./money.ts";
 
 /** What each field of a charge may hold: of whatever way it came. In the order in which mistakes are named. */
 export const CHARGE_FIELDS: Checks<Charge> = {
@@ -19,8 +19,16 @@ export function chargeProblem(charge: { readonly [K in keyof Charge]?: unknown }
     const problem = CHARGE_FIELDS[name](charge[name]);
     if (problem !== undefined) return `${name} ${problem}`;
   }
-  if (fitsBill(chargeAmount(charge as Charge))) return undefined;
+  const { unitPrice, quantity } = charge as Charge;
+  if (digitsOf(unitPrice) + digitsOf(quantity) <= BILL_DIGITS || fitsBill(chargeAmount(charge as Charge)))
+    return undefined;
   return "unitPrice by quantity is more than can be on a bill";
+}
+
+/** Digits before the point. */
+function digitsOf(decimal: string): number {
+  const point = decimal.indexOf(".");
+  return point < 0 ? decimal.length : point;
 }
 
 function aboveZero(check: Check): Check {

@@ -100,10 +100,11 @@ export class DirectCharges {
     return found !== "later" && found.book ? found.book.refuse(refusal) : { kind: "refused", refusal };
   }
 
-  /** The session, where it or what the store has of it is known here. Rejects when the store cannot be read. */
-  async find(session: string): Promise<ChargeableSession | undefined> {
-    const found = await this.look(session, this.keeper(session));
-    return typeof found === "object" && found.book ? found : undefined;
+  /** The app server that a session is or was with; undefined: there is none. `later`: nobody can know it now. */
+  async appServerOf(session: string): Promise<{ readonly appServer: string } | "later" | undefined> {
+    const found = await this.look(session, this.keeper(session)).catch(() => "later" as const);
+    if (found === "unknown") return undefined;
+    return found === "later" ? found : { appServer: appServerOf(found) };
   }
 
   private async look(session: string, keeper: Keeper) {

@@ -38,9 +38,17 @@ function parseDecimal(text: string): Decimal | undefined {
 
 /** Whether a text is a decimal number without a sign, with at most so many digits before the point and behind it: "12.50". */
 export function isDecimal(text: string, digits: number, decimals: number): boolean {
-  if (text.length > digits + 1 + decimals || !/^\d+(\.\d+)?$/.test(text)) return false;
-  const point = text.indexOf(".");
-  return point < 0 ? text.length <= digits : point <= digits && text.length - point - 1 <= decimals;
+  const { length } = text;
+  if (length > digits + 1 + decimals) return false;
+  let point = length;
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 0x30 && code <= 0x39) continue;
+    if (code !== 0x2e || point < length) return false;
+    point = i;
+  }
+  if (point === length) return length > 0 && length <= digits;
+  return point > 0 && point <= digits && point < length - 1 && length - point - 1 <= decimals;
 }
 
 /** What an amount may have that somebody writes down: an operator's correction, a price. */
@@ -70,7 +78,8 @@ export function money(text: string, currency: string): Money {
   return { units: decimal.units, scale: decimal.scale, currency };
 }
 
-const BILL_DIGITS = 15;
+/** Of one line of a bill, before the point. */
+export const BILL_DIGITS = 15;
 const BILL_DECIMALS = 2 * AMOUNT_DECIMALS;
 
 /**

@@ -22,7 +22,7 @@ interface Ended {
   readonly limits: ServiceLimits | undefined;
   book: ChargeBook | undefined;
   readonly timeline: Timeline;
-  readonly call: CallCharges | undefined;
+  call: CallCharges | undefined;
   readonly dueAt: number;
   /** How long it is remembered, if there is room. */
   readonly until: number;
@@ -86,6 +86,12 @@ export class EndedSessions {
     if (this.head < MAX_REMEMBERED) return;
     order.splice(0, this.head);
     this.head = 0;
+  }
+
+  /** It was a part of a call, as was found out after its end. */
+  joins(session: string, call: CallCharges): void {
+    const ended = this.byId.get(session);
+    if (ended) ended.call = call;
   }
 
   private bookOf({ facts, limits, timeline, call }: Ended): ChargeBook {

@@ -14,6 +14,8 @@ import { signedIn } from "./signing-in.ts";
 const CHARGES = "charges";
 
 const MAX_SESSION_ID = 128;
+/** In the place of an app server's id. */
+const LATER = Symbol("nobody can know it now");
 
 /** Whether a MESSAGE outside of a dialog is for the relay itself: charges of an app server. */
 export function isForCharges(core: Core, request: SipRequest): boolean {
@@ -32,7 +34,8 @@ export function takeMessage(core: Core, transaction: NewRequest): void {
   const signsIn = request.headers.has("authorization");
   if (!signsIn && core.config.charging.trustAddress && session !== undefined) {
     void serverAt(core, session, flow.remoteAddress).then((appServer) => {
-      if (appServer === undefined) challenge(core, transaction);
+      if (appServer === LATER) reply(transaction, 503, [["Retry-After", "5"]], "The session cannot be known now");
+      else if (appServer === undefined) challenge(core, transaction);
       else take(core, transaction, appServer, session);
     });
     return;
@@ -75,10 +78,11 @@ function namedSession({ headers }: SipRequest): string | undefined {
   return id === undefined || id === "" || id.length > MAX_SESSION_ID ? undefined : id;
 }
 
-/** The app server that the session was with, if the request comes from one of its addresses. */
-async function serverAt(core: Core, session: string, address: string): Promise<string | undefined> {
-  const found = await core.direct.find(session).catch(() => undefined);
-  const appServer = found && core.directory.appServer(found.book.facts.appServer);
+/** The app server that the session was with, if the request comes from one of its addresses. `LATER`: nobody can know it now. */
+async function serverAt(core: Core, session: string, address: string): Promise<string | typeof LATER | undefined> {
+  const found = await core.direct.appServerOf(session);
+  if (found === "later") return LATER;
+  const appServer = found && core.directory.appServer(found.appServer);
   const uri = appServer && parseUri(appServer.uri);
   if (!uri?.ok || uri.value.scheme === "other") return undefined;
   const sip = uri.value;

@@ -290,6 +290,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     const used = parts.begin(facts.tariff);
     if (used) facts.used = used;
     this.charges.joins(parts.charges);
+    this.core.ended.joins(this.id, parts.charges);
   }
 
   /** It is over at `at`: what it did not use of the free seconds is the next part's. */

@@ -253,6 +253,26 @@ export function storeContract(adapter: StoreAdapter): void {
         expect(found).toStrictEqual(accounts.map((one) => ({ ...one, revision: 1 })));
       });
 
+      it("take the longest names and texts that an event may have, and bring them back whole", async () => {
+        const long = (text: string, most: number) => text.repeat(Math.floor(most / Buffer.byteLength(text)));
+        const [session, user, service, appServer] = ["s", "u", "汉", "a"].map((text) => long(text, 400)) as [
+          string,
+          string,
+          string,
+          string,
+        ];
+        const head = { session, user, service, appServer, call: long("é", 400) };
+        const entries = [
+          item(1, { ...head, id: `${session}:${long("x", 399)}`, item: "汉".repeat(200) }),
+          time(session, { ...head, id: `${session}:ended`, endedBy: "汉".repeat(200), tariff: long("t", 400) }),
+        ];
+        for (const entry of entries) await store.billing.write({ accounts: [], entries: [entry] });
+        expect(await store.billing.findEntries(entries.map(({ id }) => id))).toEqual(entries);
+        expect((await store.billing.entries(user, "2026-01", { limit: 10 })).entries).toHaveLength(2);
+        expect((await store.billing.entriesFor(appServer, "2026-01", { limit: 10 })).entries).toHaveLength(2);
+        expect(await store.billing.totals(user, "2026-01")).toMatchObject([{ service, sessions: 1, charges: 1 }]);
+      });
+
       it("are refused one by one, and the others written", async () => {
         await store.billing.write({ accounts: [account("s1", "running")], entries: [] });
         const refused = await store.billing.write({

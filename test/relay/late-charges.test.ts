@@ -217,6 +217,14 @@ describe("charges after the session has ended, by MESSAGE (M15; RFC 3428)", () =
     server.response(401);
   });
 
+  it("need no key there either while the session cannot be known, and are told to come again: 503", async () => {
+    const l = await lab({ keys, charging: { trustAddress: true }, core: { caughtUp: async () => false } });
+    const server = l.server("a");
+    message(server, [["Tollgate-Session", "of-an-earlier-run"]]);
+    await l.settle();
+    expect(server.response(503).headers.get("retry-after")).toBe("5");
+  });
+
   it("are answered 400, 415 or 500 where they cannot be read, are of another type, or do not reach the disk", async () => {
     const l = await lab({ keys });
     const { server, named } = await ended(l);
