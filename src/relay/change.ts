@@ -1,13 +1,12 @@
 import { otherSide, type Side } from "../../machines/events.ts";
 import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charge-body.ts";
-import { type SipRequest, SipResponse } from "../sip/message.ts";
+import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../transaction/types.ts";
-import type { Border } from "./border.ts";
 import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import type { Leg } from "./leg.ts";
 import { meansGone } from "./outcomes.ts";
 import { ALLOW, addAbilities } from "./passing.ts";
-import { passedStatus, phraseOf, withoutRest } from "./refusals.ts";
+import { refusalOrAnswer, withoutRest } from "./refusals.ts";
 import { reply } from "./reply.ts";
 import { takeRest } from "./rest.ts";
 import { Ringing } from "./ringing.ts";
@@ -191,47 +190,4 @@ export class Change implements ClientTransactionUser, UnderWay {
     if (relayed.status >= 200 && relayed.status < 300) addAbilities(relayed.headers, this.from);
     return relayed;
   }
-}
-
-/** The other end's answer; what it says of itself alone is a refusal: a 503, or a 3xx, which would lead out of the session (RFC 3261 §14.1). */
-function refusalOrAnswer(border: Border, response: SipResponse, towards: Side): SipResponse {
-  // RFC 4320 §4.1: no 408 to other than INVITE; it would not leave.
-  const late = response.status === 408 && response.cseq?.method !== "INVITE";
-  const status = late ? 504 : passedStatus(response.status);
-  return new SipResponse(status, phraseOf(border, response, status, towards));
-}
-
-/** Passes any other request inside the session on to the other end, and its answer back (INFO, MESSAGE, OPTIONS, NOTIFY, PRACK). */
-export function relayMessage(
-  session: Session,
-  from: Side,
-  transaction: ServerTransaction,
-  fill?: (request: SipRequest) => void,
-): void {
-  const source = session.leg(from);
-  const target = session.leg(otherSide(from))!;
-  const { method } = transaction.request;
-  const { moves } = target;
-  const request = target.request(method);
-  session.charges.passOn(transaction.request, request, target.side);
-  fill?.(request);
-  target.send(request, {
-    final(response) {
-      const relayed = refusalOrAnswer(session.core.border, response, from);
-      session.charges.passOn(response, relayed, from);
-      withoutRest(response, relayed);
-      if (target.side === "server") takeRest(session.core, session.appServer, response);
-      if (method === "OPTIONS" && response.status < 300) addAbilities(relayed.headers, from);
-      transaction.respond(relayed);
-      if (response.status < 300) source?.moveTo(transaction);
-      if (meansGone(response.status) && target.moves === moves)
-        session.lost(target.side, `answered ${response.status} to ${method}`);
-    },
-    timeout() {
-      reply(transaction, 504); // RFC 4320 §4.1: no 408 to other than INVITE
-    },
-    transportError() {
-      reply(transaction, 500); // RFC 3261 §16.9, §16.7 step 6: it is not the relay that cannot be reached
-    },
-  });
 }

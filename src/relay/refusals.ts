@@ -88,3 +88,11 @@ export function refusal({ status, reason, headers }: Failure, fill?: (response: 
   if (status === 405) response.headers.add("Allow", ALLOW);
   return response;
 }
+
+/** The other end's answer; what it says of itself alone is a refusal: a 503, or a 3xx, which would lead out of the session (RFC 3261 §14.1). */
+export function refusalOrAnswer(border: Border, response: SipResponse, towards: Side): SipResponse {
+  // RFC 4320 §4.1: no 408 to other than INVITE; it would not leave.
+  const late = response.status === 408 && response.cseq?.method !== "INVITE";
+  const status = late ? 504 : passedStatus(response.status);
+  return new SipResponse(status, phraseOf(border, response, status, towards));
+}

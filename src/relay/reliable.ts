@@ -2,12 +2,12 @@ import type { SipResponse } from "../sip/message.ts";
 import { formatRAck, parseRAck, parseRSeq } from "../sip/reliability.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
-import { relayMessage } from "./change.ts";
 import { confirmDialog } from "./dialog.ts";
 import type { Invitation } from "./invitation.ts";
 import { Leg } from "./leg.ts";
 import { IGNORED } from "./outcomes.ts";
 import { hasOption } from "./passing.ts";
+import { relayMessage } from "./relayed.ts";
 import { reply } from "./reply.ts";
 import type { Session } from "./session.ts";
 

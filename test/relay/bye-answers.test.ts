@@ -123,6 +123,25 @@ describe("a client that hangs up", () => {
   });
 });
 
+describe("any other request within a session", () => {
+  it.each(["MESSAGE", "INFO", "OPTIONS", "NOTIFY"])(
+    "is answered before its sender gives up: %s to an app server that is late (RFC 3261 §17.1.2.2, RFC 4320 §4)",
+    async (method) => {
+      const l = await lab();
+      const call = await establish(l);
+      l.client.inDialog(method, call.invite, call.answer, 2);
+      await pass(l, 29_750);
+      expect(statuses(l.client)).toEqual([]);
+      await pass(l, 250);
+      expect(statuses(l.client)).toEqual([504]);
+      call.server.answer(only(call.server, method), 200);
+      await pass(l, 3_000);
+      expect(statuses(l.client)).toEqual([]);
+      expect(l.core.sessions.size).toBe(1);
+    },
+  );
+});
+
 describe("an app server that hangs up", () => {
   it("hears 200 after 4 s although the client is dead; the clock stopped when BYE was sent (M12)", async () => {
     const l = await lab();
