@@ -14,7 +14,7 @@ import { takeReferInside, takeReferOutside, takeSubscribe } from "./referring.ts
 import { reply } from "./reply.ts";
 import { ClientRequest } from "./request.ts";
 import { wantedService } from "./service-change.ts";
-import { challengeHeaders, trimmed, verdictOn } from "./signing-in.ts";
+import { challenge, trimmed, verdictOn } from "./signing-in.ts";
 import { acknowledgeUnwanted } from "./unwanted.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
@@ -123,10 +123,7 @@ export class Router implements TransactionUser {
     const verdict = verdictOn(core, core.authenticator, transaction);
     if (verdict.verdict === "challenge") {
       // A nonce that is too old, or credentials for others: `challenge` has seen to those that bring none.
-      const { request, flow } = transaction;
-      const reaches = core.admission.reaches(core.sources.of(request, flow));
-      const challenges = reaches ? verdict.challenges : trimmed(verdict.challenges, request);
-      reply(transaction, 401, challengeHeaders(challenges));
+      challenge(core, transaction, verdict.challenges);
       return;
     }
     if (verdict.verdict === "accepted") {

@@ -25,12 +25,19 @@ export function signedIn(core: Core, authenticator: Authenticator, transaction: 
       reply(transaction, laterStatus(transaction.request), [["Retry-After", String(verdict.retryAfterS)]]);
       return undefined;
     case "challenge":
-      reply(transaction, 401, challengeHeaders(verdict.challenges));
+      challenge(core, transaction, verdict.challenges);
       return undefined;
     case "refused":
       reply(transaction, verdict.status, challengeHeaders(verdict.challenges));
       return undefined;
   }
+}
+
+/** Answers a request that brings no credentials, or none that say who sent it. */
+export function challenge(core: Core, transaction: ServerTransaction, challenges: readonly string[]): void {
+  const { request, flow } = transaction;
+  const reaches = core.admission.reaches(core.sources.of(request, flow));
+  reply(transaction, 401, challengeHeaders(reaches ? challenges : trimmed(challenges, request)));
 }
 
 export const challengeHeaders = (challenges: readonly string[]) =>

@@ -134,6 +134,20 @@ describe("before anybody has signed in, an answer is sent once and kept by nobod
     expect(l.transactions.stats.serverTransactions).toBe(0);
   });
 
+  it.each<[string, string]>([
+    ["INVITE", "sip:service1@portal.com"],
+    ["REFER", "sip:portal.com"],
+    ["MESSAGE", "sip:charges@portal.com"],
+  ])("%s: a short request gets one challenge over UDP, as one by a connection gets all", async (method, uri) => {
+    const l = await open();
+    const challenges = (transport: "udp" | "tcp") => {
+      const { peer, ask } = stranger(l, "203.0.113.9", 5060, transport);
+      ask(method, [], { uri });
+      return peer.response(401).headers.count("www-authenticate");
+    };
+    expect([challenges("udp"), challenges("tcp")]).toEqual([1, 2]);
+  });
+
   it("a wrong password: 401, as often as it is tried, and 503 when it is not looked at any more", async () => {
     const l = await open();
     const { peer, ask, draws } = stranger(l);
