@@ -116,7 +116,7 @@ export class Border {
       const { role, key } = field.header;
       // Most of a message has a role, and whatever has one but `single` is owned: no need to look it up.
       if (role !== Role.other && role !== Role.single) continue;
-      if (gate.lets(key)) target.push(field);
+      if (gate.lets(key)) target.push(key === "retry-after" && towards === "client" ? withoutComment(field) : field);
       else if (key === "supported" || key === "require") this.passOptions(field, to);
       else if (key === "allow") passMethods(field, to);
       else if (towards === "client" && key === "reason") passReasons(field, to);
@@ -171,10 +171,17 @@ function passMethods({ value }: HeaderField, to: Headers): void {
 /** warn-code SP warn-agent SP warn-text (RFC 3261 §25.1). */
 const WARNING = /^(\d{3})[ \t]+[^ \t"]+[ \t]+("(?:[^"\\]|\\.)*")$/;
 
+/** RFC 3261 §20.33: Retry-After may have a comment, which is text for people as well; how long to wait stays. */
+function withoutComment(field: HeaderField): HeaderField {
+  const at = field.value.search(/[(;]/);
+  return at < 0 || !showsAddress(field.value) ? field : field.with(field.value.slice(0, at).trim());
+}
+
 /** Longer text is not looked through. */
 const MOST_TEXT = 256;
-/** IPv4, IPv6 in brackets, a host with a port, a URI. */
-const ADDRESS = /\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|[a-z0-9]\.[a-z0-9-]+:\d|\b(?:sips?|tel|https?):/i;
+/** IPv4, IPv6, in brackets or as it is, a host with a port, a URI. */
+const ADDRESS =
+  /\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|::[0-9a-f]|[0-9a-f]::|(?:[0-9a-f]{1,4}:){7}[0-9a-f]|[a-z0-9]\.[a-z0-9-]+:\d|\b(?:sips?|tel|https?):/i;
 
 /** Whether a text that is for people tells an address: proxies write what they know of the inside into such texts. */
 const showsAddress = (text: string): boolean => text.length > MOST_TEXT || ADDRESS.test(text);

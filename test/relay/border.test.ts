@@ -189,6 +189,9 @@ describe("of an app server's message", () => {
     expect(l.client.response(404).reason).toBe("Not Found");
     for (const [phrase, heard] of [
       ["No Route To 10.0.0.5:5060", "Not Found"],
+      ["No Route To 2001:db8::5", "Not Found"],
+      ["No Route To 2001:db8:0:1:2:3:4:5", "Not Found"],
+      ["Closed From 22:30:00 On", "Closed From 22:30:00 On"],
       ["No such table", "No such table"],
     ] as const) {
       l.client.invite();
@@ -201,6 +204,20 @@ describe("of an app server's message", () => {
       l.server("a").send(answer);
       expect(l.client.response(404).reason).toBe(heard);
     }
+  });
+
+  it.each([
+    ["Retry-After", "120 (10.0.0.5 is full)", "120"],
+    ["Retry-After", "120;x=10.0.0.5", "120"],
+    ["Retry-After", "120 (in a meeting);duration=60", "120 (in a meeting);duration=60"],
+    ["Reason", 'SIP;cause=486;text="2001:db8::5 is busy"', "SIP;cause=486"],
+    ["Warning", '399 a "2001:db8::5 is busy"', undefined],
+  ])("%s: %s goes on as %s", async (name, said, heard) => {
+    const l = await lab();
+    l.client.invite();
+    const server = l.server("a");
+    server.answer(server.request("INVITE"), 486, { headers: [[name, said]] });
+    expect(l.client.response(486).headers.get(name.toLowerCase())).toBe(heard);
   });
 
   it("what the operator lets pass, passes", async () => {
