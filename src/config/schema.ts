@@ -203,17 +203,36 @@ const identitySchema = z.strictObject({
   certificate: z.string().min(1).exactOptional(),
 });
 
-const limitsSchema = z.strictObject({
+const limitsOf = z.strictObject({
   calls: z.int().min(1).default(50_000),
   branches: z.int().min(1).max(1_000).default(50),
   transactions: z.int().min(1).default(400_000),
   connections: z.int().min(1).default(20_000),
+  connectionsOut: z.int().min(1).default(20_000),
+  connectionsPerSource: z.int().min(1).default(500),
+  firstMessageS: seconds(1, 3_600).default(10),
+  stalledS: seconds(1, 3_600).default(10),
+  queueBytes: z.int().min(1_048_576).default(134_217_728),
   messageBytes: z.int().min(1_300).max(16_777_216).default(65_535),
   headers: z.int().min(16).max(10_000).default(256),
   perSourcePerSecond: z.int().min(0).default(1_000),
   perUnprovenSourcePerSecond: z.int().min(0).default(200),
   ruleBodyBytes: z.int().min(256).max(1_048_576).default(16_384),
   chargesPerSession: z.int().min(1).max(100_000).default(1_000),
+  ringingPerUser: z.int().min(0).exactOptional(),
+  sessionsPerUser: z.int().min(0).exactOptional(),
+  perSessionPerSecond: z.int().min(0).exactOptional(),
+});
+
+/** Load that may come from one address comes from one user: where the one has no bound, the others have none unless they are named. */
+const limitsSchema = limitsOf.transform(({ ringingPerUser, sessionsPerUser, perSessionPerSecond, ...limits }) => {
+  const unbounded = limits.perSourcePerSecond === 0;
+  return {
+    ...limits,
+    ringingPerUser: ringingPerUser ?? (unbounded ? 0 : 100),
+    sessionsPerUser: sessionsPerUser ?? (unbounded ? 0 : 1_000),
+    perSessionPerSecond: perSessionPerSecond ?? (unbounded ? 0 : 100),
+  };
 });
 
 /** What app servers charge outside of the session's dialog (M15, M17), what is kept of charges, and told of them. */

@@ -32,6 +32,7 @@ import type { Reach } from "./reach.ts";
 import type { ClientRequest } from "./request.ts";
 import type { Session } from "./session.ts";
 import type { Transfer } from "./transfer.ts";
+import type { UserLoads } from "./user-loads.ts";
 
 /** Puts charging events on record: resolves when they are on disk (DESIGN.md, decision 8). */
 export interface Recorder {
@@ -55,6 +56,8 @@ export interface Core {
   /** Where requests come from, also behind proxies; and how many are looked at. */
   readonly sources: ClientSources;
   readonly admission: Admission;
+  /** What each user has under way. */
+  readonly loads: UserLoads;
   readonly transport: TransportLayer;
   readonly transactions: TransactionLayer;
   readonly directory: Directory;
@@ -141,6 +144,9 @@ export interface Counters {
   /** App servers that asked by 503 to be left alone for a while. */
   appServerRests: number;
   crashed: number;
+  /** Requests of users who had as much under way as they may; and requests of sessions in which too many came. */
+  overUserLimit: number;
+  overSessionRate: number;
   /** Requests with a To tag of which no session knows; of these without an answer, since too many came from there. */
   strayRequests: number;
   strayRequestsIgnored: number;

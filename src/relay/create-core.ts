@@ -19,6 +19,7 @@ import { Reach } from "./reach.ts";
 import { requestLogic } from "./request.ts";
 import { sessionLogic } from "./session-actions.ts";
 import { transferLogic } from "./transfer.ts";
+import { UserLoads } from "./user-loads.ts";
 
 /** What a core is made of; the rest begins empty. */
 export type CoreParts = Pick<
@@ -69,6 +70,8 @@ export function createCore({ billing, listening, caughtUp, elsewhere, node = "",
     creditExhausted: 0,
     appServerRests: 0,
     crashed: 0,
+    overUserLimit: 0,
+    overSessionRate: 0,
     strayRequests: 0,
     strayRequestsIgnored: 0,
     clockSteps: 0,
@@ -105,6 +108,7 @@ export function createCore({ billing, listening, caughtUp, elsewhere, node = "",
     peerLog,
     sources: new ClientSources(config.trustedProxies),
     admission: new Admission(clock, config.limits.perSourcePerSecond, config.limits.perUnprovenSourcePerSecond),
+    loads: new UserLoads({ ringing: config.limits.ringingPerUser, sessions: config.limits.sessionsPerUser }),
     timelines,
     keeping,
     laterRecords: new LaterRecords({ clock, log }),

@@ -42,6 +42,9 @@ export class Leg {
   closed = false;
   /** The BYE that waits for that ACK. */
   private waiting: { send(): void } | undefined;
+  /** Until when requests of the peer are counted together, and how many there were. */
+  private secondEndsAt = 0;
+  private takenInSecond = 0;
   private readonly core: Core;
 
   /** `listens`: messages of this dialog come here. A stray dialog is only spoken in, to end it. */
@@ -241,6 +244,16 @@ export class Leg {
     if (number < remoteSeq || (number === remoteSeq && refreshesTarget(request.method))) return false;
     this.dialog.remoteSeq = number;
     return true;
+  }
+
+  /** Counts a request of the peer; false where there have been so many in this second. `now`: monotonic; `perSecond` 0: no bound. */
+  takesMore(now: number, perSecond: number): boolean {
+    if (perSecond === 0) return true;
+    if (now >= this.secondEndsAt) {
+      this.secondEndsAt = now + 1_000;
+      this.takenInSecond = 0;
+    }
+    return ++this.takenInSecond <= perSecond;
   }
 
   /** A 2xx needs a Contact (RFC 3261 §12.1.1). Without one it is acknowledged, and ended, where it was asked: nobody is left in a session. */

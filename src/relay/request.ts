@@ -13,6 +13,7 @@ import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import { detach } from "../sip/text.ts";
 import type { TimerHandle } from "../support/clock.ts";
+import { shown } from "../support/peer-log.ts";
 import type { Timeline } from "../support/timeline.ts";
 import type { ServerTransaction } from "../transaction/types.ts";
 import type { Core } from "./core.ts";
@@ -64,6 +65,8 @@ export class ClientRequest implements Origin, Owner {
   /** A success goes to the client, if perhaps only when its start is on record: CANCEL comes too late (RFC 3261 §9.2). */
   told = false;
   private single = false;
+  /** It counts among what its user has under way. */
+  private counted = false;
   private furtherTimer: TimerHandle;
   private readonly core: Core;
   private readonly verdict: Exclude<Verdict, { verdict: "challenge" }>;
@@ -127,6 +130,7 @@ export class ClientRequest implements Origin, Owner {
     switch (verdict.verdict) {
       case "accepted":
         this.user = verdict.user;
+        if (this.isOneTooMany()) return;
         // A part of a session, and what it moves on to, is charged to whoever the session is charged to.
         this.account = (this.change ?? this.move)?.first.facts.user ?? this.core.directory.account(verdict.user);
         this.actor.send({ type: "user.accepted", user: verdict.user });
@@ -140,6 +144,22 @@ export class ClientRequest implements Origin, Owner {
       case "refused":
         this.refuse("user.refused", { status: verdict.status, headers: challengeHeaders(verdict.challenges) });
     }
+  }
+
+  /** No user takes all that the relay has (DESIGN.md, decision 14). What belongs to a call that is there is none more. */
+  private isOneTooMany(): boolean {
+    if (this.change) return false;
+    const { core, user } = this;
+    const why = this.redirected ? undefined : core.loads.whyNot(user);
+    if (why === undefined) {
+      this.counted = true;
+      core.loads.requestBegan(user);
+      return false;
+    }
+    core.counters.overUserLimit++;
+    core.peerLog.info("a user has as much under way as one may", user, { user: shown(user), why });
+    this.refuse("user.refused", { status: laterStatus(this.transaction.request), headers: [["Retry-After", "5"]] });
+    return true;
   }
 
   /** M3. */
@@ -380,6 +400,10 @@ export class ClientRequest implements Origin, Owner {
     this.closed = true;
     this.core.clock.clearTimeout(this.furtherTimer);
     this.core.requests.delete(this.id);
+    if (this.counted) {
+      this.counted = false;
+      this.core.loads.requestEnded(this.user);
+    }
     this.givenBack = this.credits?.close();
     this.next?.start();
   }

@@ -158,7 +158,13 @@ export class Router implements TransactionUser {
       this.ofNoSession(transaction, tag);
       return;
     }
+    if (!this.takesMore(leg, request)) {
+      reply(transaction, 500, [["Retry-After", "1"]], "Too many requests in this session");
+      return;
+    }
     transaction.begin();
+    const { flow } = transaction;
+    if (flow.reliable) flow.proven = true;
     if (!leg.takeSeq(request)) {
       reply(transaction, 500, [["Retry-After", "1"]], "CSeq is older than one received before"); // RFC 3261 §12.2.2
       return;
@@ -176,6 +182,17 @@ export class Router implements TransactionUser {
     if (refreshesTarget(request.method) && !takesContact(this.core, transaction, leg)) return;
     leg.heard(transaction);
     this.toSession(leg, transaction);
+  }
+
+  /** No session takes all that the relay has. What ends a session, or something in it, is always taken. */
+  private takesMore(leg: Leg, { method }: SipRequest): boolean {
+    if (method === "BYE" || method === "PRACK") return true;
+    const { clock, config, counters, peerLog } = this.core;
+    if (leg.takesMore(clock.monotonic(), config.limits.perSessionPerSecond)) return true;
+    counters.overSessionRate++;
+    const { id, facts } = leg.session;
+    peerLog.info("too many requests in a session", id, { session: id, call: facts.call, side: leg.side, method });
+    return false;
   }
 
   /** A request with a tag of which no session knows. The tag may be made up, as may be where it comes from. */

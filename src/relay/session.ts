@@ -81,6 +81,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   /** A move to a second app server under way, by REFER (M23). */
   transfer: Transfer | undefined;
   closed = false;
+  /** It counts among what its user has under way. */
+  private counted = false;
   /** Resolves when the start is on record, where the clock runs from the answer. */
   started: Promise<void> | undefined;
   /** Resolves when the end is on record. */
@@ -175,6 +177,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     if (!facts.previous) this.timeline = this.core.timelines.current();
     const { stepMs } = this.timeline;
     if (stepMs !== 0) (facts as Writable<SessionFacts>).clockStepMs = stepMs;
+    if (!this.counted) this.core.loads.sessionBegan(this.user);
+    this.counted = true;
     this.actor.send({ type: "server.answer", at: this.now(), payload });
   }
 
@@ -349,6 +353,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     this.server?.close();
     this.credit?.close(this.context.startedAt !== null);
     this.closed = true;
+    if (this.counted) this.core.loads.sessionEnded(this.user);
+    this.counted = false;
     if (this.serverOwes) this.core.byesUnanswered.add(this);
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }

@@ -10,7 +10,11 @@ import { laterStatus, reply } from "./reply.ts";
 export function verdictOn(core: Core, authenticator: Authenticator, transaction: ServerTransaction): Verdict {
   const source = core.sources.of(transaction.request, transaction.flow);
   const verdict = authenticator.authenticate(transaction.request, source);
-  if (verdict.verdict === "accepted") core.admission.prove(source);
+  if (verdict.verdict === "accepted") {
+    core.admission.prove(source);
+    const { flow } = transaction;
+    if (flow.reliable) flow.proven = true;
+  }
   return verdict;
 }
 

@@ -11,6 +11,8 @@ export interface ConnectionBounds {
   readonly messageBytes: number;
   /** What may wait for a peer that reads too slowly; beyond, the connection is closed. */
   readonly writeQueueBytes: number;
+  /** The same for a peer of whom nobody knows who it is. */
+  readonly unprovenQueueBytes: number;
   readonly connectTimeoutMs: number;
 }
 
@@ -33,6 +35,8 @@ export interface ConnectionOwner {
   /** Something was sent after the connection had ended. */
   sentTooLate(bytes: Buffer, connection: Connection): void;
   closed(connection: Connection, reason: string): void;
+  /** So many more bytes, or fewer, wait on that connection to be sent, or for the rest of their message. */
+  queued(connection: Connection, bytes: number): void;
 }
 
 /** A single CRLF: the answer to a keep-alive (RFC 5626 §4.4.1). */
@@ -47,6 +51,15 @@ export class Connection implements Flow {
   readonly incoming: boolean;
   open = true;
   connectFailed = false;
+  /** It is ours, or somebody has signed in by it, or it belongs to a session: it does not give way to others. */
+  proven: boolean;
+  /** When it was made (monotonic), and whether a whole message has come by it, or a keep-alive. */
+  readonly since: number;
+  heard = false;
+  pinged = false;
+  wasCut = false;
+  /** What its owner counts of it as waiting. */
+  counted = 0;
   /** When something was last read or written; monotonic. */
   usedAt: number;
   /** Since when an unfinished message has been waiting for its rest; -1: none is. */
@@ -74,7 +87,8 @@ export class Connection implements Flow {
     this.remotePort = port;
     this.incoming = incoming;
     this.connected = incoming;
-    this.usedAt = owner.clock.monotonic();
+    this.proven = !incoming;
+    this.usedAt = this.since = owner.clock.monotonic();
     const { messageBytes } = owner.bounds;
     this.framer = new StreamFramer({ maxHeadBytes: messageBytes, maxBodyBytes: messageBytes });
     this.listen();
@@ -109,10 +123,8 @@ export class Connection implements Flow {
     }
     const { socket } = this;
     if (!socket.writable) return; // Being finished: no more goes out.
-    if (socket.writableLength + bytes.length > this.owner.bounds.writeQueueBytes) {
-      this.close("peer reads too slowly");
-      return;
-    }
+    const waiting = socket.writableLength;
+    if (waiting > 0 && !this.mayWait(waiting + bytes.length)) return;
     this.usedAt = this.owner.clock.monotonic();
     // What is sent within one turn goes out in one system call.
     if (!this.corked) {
@@ -122,6 +134,35 @@ export class Connection implements Flow {
     }
     this.owner.sending?.(bytes, this);
     socket.write(bytes);
+  }
+
+  /** What waits on it now: to be sent, and for the rest of its message. */
+  get waitingBytes(): number {
+    return this.socket.writableLength + this.framer.pendingBytes;
+  }
+
+  /** How much has left by it so far. */
+  get sentBytes(): number {
+    return this.socket.bytesWritten - this.socket.writableLength;
+  }
+
+  /** Whether there is something that the peer does not take. */
+  get isWaiting(): boolean {
+    return this.socket.writableLength > 0;
+  }
+
+  /** The peer takes less than it is sent. False: the connection had to be closed. */
+  private mayWait(bytes: number): boolean {
+    const { writeQueueBytes, unprovenQueueBytes } = this.owner.bounds;
+    if (bytes > (this.proven ? writeQueueBytes : unprovenQueueBytes)) this.cut("peer reads too slowly");
+    else this.owner.queued(this, bytes + this.framer.pendingBytes);
+    return this.open;
+  }
+
+  /** Ends the connection for what the peer does or leaves undone: whoever operates is told. */
+  cut(reason: string): void {
+    this.wasCut = true;
+    this.close(reason);
   }
 
   /** Ends the connection at once; `reason` is told to whoever waits on it. */
@@ -139,6 +180,7 @@ export class Connection implements Flow {
       if (!this.open) return;
       if (frame.kind === "message") this.owner.received(frame.bytes, this);
       else if (frame.kind === "ping") {
+        this.pinged = true;
         this.owner.keptAlive();
         this.send(PONG);
       } else {
@@ -146,8 +188,12 @@ export class Connection implements Flow {
         this.finish(frame.reason);
       }
     }
-    if (this.framer.pendingBytes === 0) this.partialSince = -1;
-    else if (this.partialSince < 0 || frames.length > 0) this.partialSince = this.usedAt;
+    const pending = this.framer.pendingBytes;
+    if (pending === 0) this.partialSince = -1;
+    else {
+      if (this.partialSince < 0 || frames.length > 0) this.partialSince = this.usedAt;
+      if (this.open) this.owner.queued(this, this.waitingBytes);
+    }
   }
 
   /** Ends the connection after what was written has gone out. */

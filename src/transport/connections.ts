@@ -1,19 +1,28 @@
 import type { Server, Socket } from "node:net";
 import type { ParseError } from "../sip/parse.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
+import { sourceKey } from "../support/source.ts";
 import { Connection, type ConnectionBounds, type ConnectionOwner } from "./connection.ts";
 import { FailedFlow } from "./failed-flow.ts";
 import type { Flow, TransportName } from "./types.ts";
 
 /** Limits of all connections of one transport (DESIGN.md, decision 14). */
 export interface ConnectionsBounds extends ConnectionBounds {
+  /** That others have opened to us, and that we have opened to others: neither takes the other's. */
   readonly maxConnections: number;
+  readonly maxOutgoing: number;
   /** Connections that one address may have opened to us. */
   readonly maxConnectionsPerAddress: number;
   /** A connection on which nothing was said for so long is closed. */
   readonly idleMs: number;
   /** How long the rest of a message may be awaited. */
   readonly partialMs: number;
+  /** How long after it was opened to us a connection may bring no message. */
+  readonly firstMessageMs: number;
+  /** How long a peer may take nothing of what waits for it. */
+  readonly stalledMs: number;
+  /** What may wait on all connections together, to be sent or for the rest of messages. */
+  readonly queueBytes: number;
 }
 
 /** What makes one stream transport differ from another: TCP here, TLS by passing `tls.connect` and `tls.createServer`. */
@@ -36,13 +45,23 @@ export interface ConnectionsOptions {
   sentTooLate(bytes: Buffer, connection: Connection): void;
   closed(flow: Flow, reason: string): void;
   serverFailed(error: Error): void;
+  /** A connection was not accepted. */
+  refused?(address: string, why: string): void;
 }
+
+/** Whoever keeps a connection alive and says nothing else has so many times as long for the first message. */
+const PINGING = 12;
+
+/** A connection by which nobody has signed in gives way after so long, when there is no room. */
+const GIVES_WAY_MS = 2_000;
 
 export interface ConnectionStats {
   accepted: number;
   opened: number;
   /** Not accepted, or not opened, because of the bounds. */
   refused: number;
+  /** Ended because others needed the room: those that brought no message, and those on which most was waiting. */
+  gaveWay: number;
   keepAlives: number;
 }
 
@@ -50,13 +69,19 @@ export interface ConnectionStats {
 export class Connections implements ConnectionOwner {
   readonly clock: Clock;
   readonly bounds: ConnectionsBounds;
-  readonly stats: ConnectionStats = { accepted: 0, opened: 0, refused: 0, keepAlives: 0 };
+  readonly stats: ConnectionStats = { accepted: 0, opened: 0, refused: 0, gaveWay: 0, keepAlives: 0 };
   private readonly options: ConnectionsOptions;
   private readonly servers: Server[] = [];
   private readonly connections = new Set<Connection>();
   /** Those that we have opened. */
   private readonly byPeer = new Map<string, Connection>();
+  /** How many each source has opened to us. */
   private readonly incoming = new Map<string, number>();
+  private outgoing = 0;
+  /** What waits on all connections, as far as they have said. */
+  private waiting = 0;
+  /** What had left by connections on which something waits, and when that was; as the last sweep saw it. */
+  private readonly stalled = new Map<Connection, { sentBytes: number; since: number }>();
   private made = 0;
   private sweeping: TimerHandle | undefined;
   private ending = false;
@@ -109,7 +134,7 @@ export class Connections implements ConnectionOwner {
   to(address: string, port: number): Flow {
     const known = this.byPeer.get(`${address}|${port}`);
     if (known) return known;
-    if (this.ending || this.connections.size >= this.bounds.maxConnections) {
+    if (this.ending || this.outgoing >= this.bounds.maxOutgoing) {
       this.stats.refused++;
       return this.failing(address, port, "too many connections");
     }
@@ -156,34 +181,74 @@ export class Connections implements ConnectionOwner {
   closed(connection: Connection, reason: string): void {
     const { remoteAddress, remotePort } = connection;
     this.connections.delete(connection);
+    this.stalled.delete(connection);
+    this.waiting -= connection.counted;
+    connection.counted = 0;
     const key = `${remoteAddress}|${remotePort}`;
     if (this.byPeer.get(key) === connection) this.byPeer.delete(key);
     if (connection.incoming) {
-      const left = (this.incoming.get(remoteAddress) ?? 1) - 1;
-      if (left > 0) this.incoming.set(remoteAddress, left);
-      else this.incoming.delete(remoteAddress);
-    }
+      const source = sourceKey(remoteAddress);
+      const left = (this.incoming.get(source) ?? 1) - 1;
+      if (left > 0) this.incoming.set(source, left);
+      else this.incoming.delete(source);
+    } else this.outgoing--;
     this.options.closed(connection, `${this.transport} ${reason}`);
+  }
+
+  queued(connection: Connection, bytes: number): void {
+    this.waiting += bytes - connection.counted;
+    connection.counted = bytes;
+    if (this.waiting > this.bounds.queueBytes) this.makeRoomInQueues();
+  }
+
+  /** Too much waits in all: the connections on which most does end, until a quarter of the room is free. */
+  private makeRoomInQueues(): void {
+    this.countAgain();
+    const { queueBytes } = this.bounds;
+    if (this.waiting <= queueBytes) return;
+    const longest = [...this.connections].sort((a, b) => b.counted - a.counted);
+    for (const connection of longest) {
+      if (this.waiting <= 0.75 * queueBytes) return;
+      this.stats.gaveWay++;
+      connection.cut("too much waits on all connections, and most on this one");
+    }
+  }
+
+  /** What has left by a connection, it has not said. */
+  private countAgain(): void {
+    this.waiting = 0;
+    for (const connection of this.connections) {
+      connection.counted = connection.waitingBytes;
+      this.waiting += connection.counted;
+    }
   }
 
   private accept(socket: Socket): void {
     const { remoteAddress, remotePort } = socket;
-    const count = remoteAddress === undefined ? 0 : (this.incoming.get(remoteAddress) ?? 0);
-    const full = this.connections.size >= this.bounds.maxConnections || count >= this.bounds.maxConnectionsPerAddress;
-    if (remoteAddress === undefined || remotePort === undefined || full || this.ending) {
+    const source = sourceKey(remoteAddress ?? "");
+    const count = this.incoming.get(source) ?? 0;
+    const why =
+      count >= this.bounds.maxConnectionsPerAddress
+        ? "its address has as many as it may"
+        : this.connections.size - this.outgoing >= this.bounds.maxConnections && !this.makeRoom()
+          ? "there are as many as there may be"
+          : undefined;
+    if (remoteAddress === undefined || remotePort === undefined || why !== undefined || this.ending) {
       this.stats.refused++;
+      if (why !== undefined && remoteAddress !== undefined) this.options.refused?.(remoteAddress, why);
       socket.on("error", () => undefined);
       socket.destroy();
       return;
     }
     this.stats.accepted++;
-    this.incoming.set(remoteAddress, count + 1);
+    this.incoming.set(source, (this.incoming.get(source) ?? 0) + 1);
     this.hold(socket, remoteAddress, remotePort, true);
   }
 
   private hold(socket: Socket, address: string, port: number, incoming: boolean): Connection {
     const connection = new Connection(this, socket, ++this.made, address, port, incoming);
     this.connections.add(connection);
+    if (!incoming) this.outgoing++;
     // Whoever opened a connection to us is not who listens at that address, though its port may be the same: any program of that machine can have
     // it while nobody listens there. RFC 5923 §5 lets requests go by such a connection only where TLS says who it is.
     if (!incoming) this.byPeer.set(`${address}|${port}`, connection);
@@ -200,7 +265,8 @@ export class Connections implements ConnectionOwner {
   /** One timer for all of them: a connection ends up to a quarter later than its time. */
   private sweepLater(): void {
     if (this.sweeping !== undefined || this.ending) return;
-    const everyMs = Math.max(1, Math.min(this.bounds.idleMs, this.bounds.partialMs) / 4);
+    const { idleMs, partialMs, firstMessageMs, stalledMs } = this.bounds;
+    const everyMs = Math.max(1, Math.min(idleMs, partialMs, firstMessageMs, stalledMs) / 4);
     this.sweeping = this.clock.setTimeout(() => {
       this.sweeping = undefined;
       this.sweep();
@@ -210,11 +276,40 @@ export class Connections implements ConnectionOwner {
 
   private sweep(): void {
     const now = this.clock.monotonic();
+    const { idleMs, partialMs, firstMessageMs } = this.bounds;
     for (const connection of [...this.connections]) {
-      const { usedAt, partialSince } = connection;
-      if (now - usedAt >= this.bounds.idleMs) connection.close("idle");
-      else if (partialSince >= 0 && now - partialSince >= this.bounds.partialMs)
-        connection.close("message not finished");
+      const { usedAt, partialSince, since, incoming, heard, pinged } = connection;
+      if (now - usedAt >= idleMs) connection.close("idle");
+      else if (partialSince >= 0 && now - partialSince >= partialMs) connection.cut("message not finished");
+      else if (incoming && !heard && now - since >= (pinged ? PINGING : 1) * firstMessageMs)
+        connection.cut("no message came");
+      else if (this.isStalled(connection, now)) connection.cut("peer reads nothing");
     }
+    this.countAgain();
+  }
+
+  private isStalled(connection: Connection, now: number): boolean {
+    if (!connection.isWaiting) {
+      if (this.stalled.size > 0) this.stalled.delete(connection);
+      return false;
+    }
+    const { sentBytes } = connection;
+    const before = this.stalled.get(connection);
+    if (before?.sentBytes === sentBytes) return now - before.since >= this.bounds.stalledMs;
+    this.stalled.set(connection, { sentBytes, since: now });
+    return false;
+  }
+
+  /** Ends the connection that has been there longest of those of which nobody knows who opened them. */
+  private makeRoom(): boolean {
+    const latest = this.clock.monotonic() - GIVES_WAY_MS;
+    for (const connection of this.connections) {
+      if (connection.since > latest) return false;
+      if (connection.proven) continue;
+      this.stats.gaveWay++;
+      connection.cut("others need the room");
+      return true;
+    }
+    return false;
   }
 }

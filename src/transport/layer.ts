@@ -3,6 +3,7 @@ import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
 import { isAddress, isV6, sameHost } from "../support/address.ts";
+import { sourceKey } from "../support/source.ts";
 import { Connection } from "./connection.ts";
 import { Connections } from "./connections.ts";
 import { DroppedMessages } from "./dropped.ts";
@@ -57,7 +58,8 @@ class Layer implements Transports {
   constructor(options: TransportLayerOptions) {
     this.options = options;
     this.user = options.user;
-    this.bounds = { ...defaultTransportBounds, ...options.bounds };
+    const { maxConnections: maxOutgoing = defaultTransportBounds.maxOutgoing } = options.bounds ?? {};
+    this.bounds = { ...defaultTransportBounds, maxOutgoing, ...options.bounds };
     const { messageBytes, headers } = this.bounds;
     this.parseBounds = { ...defaultBounds, maxMessageBytes: messageBytes, maxHeaders: headers };
     this.listeners = new Listeners(options.listen, options.clock);
@@ -72,11 +74,13 @@ class Layer implements Transports {
       sentTooLate: (bytes, connection) => this.rerouteResponse(bytes, connection),
       closed: (flow, reason) => this.connectionClosed(flow, reason),
       serverFailed: (error) => this.options.log?.error({ err: error }, "tcp listener failed"),
+      refused: (address, why) =>
+        this.options.peerLog?.info("a connection is not taken", sourceKey(address), { address, transport: "tcp", why }),
     });
   }
 
   get stats(): TransportStats {
-    const { accepted, opened, refused, keepAlives } = this.tcp.stats;
+    const { accepted, opened, refused, gaveWay, keepAlives } = this.tcp.stats;
     return {
       ...this.counts,
       ...this.rare,
@@ -84,6 +88,7 @@ class Layer implements Transports {
       connectionsAccepted: accepted,
       connectionsOpened: opened,
       connectionsRefused: refused,
+      connectionsGaveWay: gaveWay,
       connections: this.tcp.size,
     };
   }
@@ -243,6 +248,7 @@ class Layer implements Transports {
       if (!parsed.error.request && !beginsAsMessage(bytes)) connection.finish("what came is no SIP");
       return;
     }
+    connection.heard = true;
     if (parsed.value.isRequest) stampVia(parsed.value, connection.remoteAddress, connection.remotePort);
     this.deliver(parsed.value, connection);
   }
@@ -286,6 +292,13 @@ class Layer implements Transports {
   // --- connections that end ---
 
   private connectionClosed(flow: Flow, reason: string): void {
+    if (flow instanceof Connection && flow.wasCut)
+      this.options.peerLog?.info("a connection is ended", sourceKey(flow.remoteAddress), {
+        address: flow.remoteAddress,
+        port: flow.remotePort,
+        transport: flow.transport,
+        why: reason,
+      });
     if (flow.connectFailed) {
       if (this.noTcp.size >= MAX_NO_TCP) {
         const oldest = this.noTcp.keys().next().value;

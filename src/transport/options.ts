@@ -15,11 +15,16 @@ export interface TransportBounds {
   readonly headers: number;
   readonly receiveBufferBytes: number;
   readonly writeQueueBytes: number;
+  readonly unprovenQueueBytes: number;
+  readonly queueBytes: number;
   readonly connectTimeoutMs: number;
   readonly maxConnections: number;
+  readonly maxOutgoing: number;
   readonly maxConnectionsPerAddress: number;
   readonly idleMs: number;
   readonly partialMs: number;
+  readonly firstMessageMs: number;
+  readonly stalledMs: number;
 }
 
 export const defaultTransportBounds: TransportBounds = {
@@ -28,11 +33,16 @@ export const defaultTransportBounds: TransportBounds = {
   headers: 256,
   receiveBufferBytes: 8 * 1024 * 1024,
   writeQueueBytes: 4 * 1024 * 1024,
+  unprovenQueueBytes: 256 * 1024,
+  queueBytes: 128 * 1024 * 1024,
   connectTimeoutMs: 5_000,
   maxConnections: 20_000,
+  maxOutgoing: 20_000,
   maxConnectionsPerAddress: 500,
   idleMs: 15 * 60_000,
   partialMs: 32_000,
+  firstMessageMs: 60_000,
+  stalledMs: 10_000,
 };
 
 /** A message as it comes or goes, for whoever watches: a ladder, a trace. */
@@ -77,5 +87,7 @@ export interface TransportStats {
   connectionsAccepted: number;
   connectionsOpened: number;
   connectionsRefused: number;
+  /** Ended to make room for others. */
+  connectionsGaveWay: number;
   connections: number;
 }

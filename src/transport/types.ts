@@ -35,6 +35,8 @@ export interface Flow {
   readonly open: boolean;
   /** True when the connection could never be made (refused, no answer): a request sent by TCP for its size may be tried by UDP (RFC 3261 §18.1.1). */
   readonly connectFailed?: boolean;
+  /** On a connection: somebody has signed in by it, or it belongs to a session. Whoever knows that says so. */
+  proven?: boolean;
   /** What waits for an answer by a flow of its own, and must hear if that fails; whoever sends looks after it. Only where the flow has room for it. */
   waiting?: unknown;
   /** Sends whole messages. Never throws: an error reaches `TransportUser.flowFailed`. */

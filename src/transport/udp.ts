@@ -19,6 +19,9 @@ export interface UdpOptions {
 }
 
 const RECENT_FLOWS = 1_024;
+/** What may wait for the kernel, and how often that is looked at: whenever these bits of the count of datagrams are zero. */
+const SEND_QUEUE_BYTES = 16 * 1024 * 1024;
+const LOOK_EVERY = 0x3f;
 
 /** One bound UDP socket. */
 export class UdpListener {
@@ -31,6 +34,8 @@ export class UdpListener {
   /** The ways to peers that wrote lately, each at the place of its port: most write again, and nothing is made for them. */
   private readonly recent: (UdpFlow | undefined)[] = new Array(RECENT_FLOWS).fill(undefined);
   private closed = false;
+  private sent = 0;
+  private isFull = false;
 
   constructor(options: UdpOptions) {
     this.options = options;
@@ -78,6 +83,13 @@ export class UdpListener {
 
   send(bytes: Buffer, flow: UdpFlow): void {
     if (this.closed) return;
+    // The kernel takes them faster than they come; where it does not, they are lost here and not in memory.
+    if (this.isFull || (++this.sent & LOOK_EVERY) === 0)
+      this.isFull = this.socket.getSendQueueSize() > SEND_QUEUE_BYTES;
+    if (this.isFull) {
+      if (flow.watched) process.nextTick(() => this.failed(flow, new Error("too much waits to be sent")));
+      return;
+    }
     this.options.sending?.(bytes, flow);
     const { remotePort, remoteAddress } = flow;
     try {

@@ -363,6 +363,129 @@ describe("bounds of connections (DESIGN.md, decision 14)", () => {
     expect((await user.failures.next()).reason).toBe("tcp message not finished");
   });
 
+  it("closes a connection by which no message comes, and one that only keeps itself alive later", async () => {
+    const clock = new TestClock();
+    const { layer, user, tcpPort } = await start({ clock, bounds: { firstMessageMs: 10_000 } });
+    const [silent, half, pinging, talking] = [
+      await tcpPeer(tcpPort),
+      await tcpPeer(tcpPort),
+      await tcpPeer(tcpPort),
+      await tcpPeer(tcpPort),
+    ];
+    half.socket.write("OPTIONS sip:");
+    pinging.socket.write("\r\n\r\n");
+    await pinging.received.next();
+    talking.socket.write(text(VIA));
+    await user.messages.next();
+    expect(layer.stats.connections).toBe(4);
+    clock.advance(13_000);
+    await Promise.all([silent.closed, half.closed]);
+    expect([(await user.failures.next()).reason, (await user.failures.next()).reason]).toEqual(
+      Array(2).fill("tcp no message came"),
+    );
+    expect(layer.stats.connections).toBe(2);
+    clock.advance(120_000);
+    await pinging.closed;
+    expect(layer.stats.connections).toBe(1);
+  });
+
+  it("gives those that come and those that it opens room of their own", async () => {
+    const { layer, user, tcpPort } = await start({ bounds: { maxConnections: 2, maxOutgoing: 1 } });
+    const silent = [await tcpPeer(tcpPort), await tcpPeer(tcpPort)];
+    await (await tcpPeer(tcpPort)).closed; // no more of those
+    const server = await tcpServer();
+    layer.sendRequest(request(), to("tcp", server.port), "z9hG4bK1");
+    expect((await (await server.connections.next()).received.next()).startsWith("OPTIONS")).toBe(true);
+    layer.sendRequest(request(), to("tcp", (await tcpServer()).port), "z9hG4bK2");
+    expect((await user.failures.next()).reason).toBe("tcp too many connections");
+    for (const { socket } of silent) socket.destroy();
+  });
+
+  it("where there is no room, those by whom nobody has signed in give way, the oldest first", async () => {
+    const clock = new TestClock();
+    const { layer, user, tcpPort } = await start({ clock, bounds: { maxConnections: 3, firstMessageMs: 60_000 } });
+    const peers = [await tcpPeer(tcpPort), await tcpPeer(tcpPort), await tcpPeer(tcpPort)];
+    for (const { socket } of peers) {
+      socket.write(text(VIA));
+      const { flow } = await user.messages.next();
+      if (socket === peers[0]!.socket) flow.proven = true;
+    }
+    await (await tcpPeer(tcpPort)).closed; // they have just come
+    clock.advance(2_001);
+    const late = await tcpPeer(tcpPort);
+    await peers[1]!.closed;
+    late.socket.write(text(VIA));
+    await user.messages.next();
+    expect(layer.stats).toMatchObject({ connections: 3, connectionsRefused: 1, connectionsGaveWay: 1 });
+  });
+
+  it("counts the addresses of one IPv4 host and one IPv6 network as one", async () => {
+    const { layer, user, tcpPort } = await start({ bounds: { maxConnectionsPerAddress: 2 } });
+    const first = await tcpPeer(tcpPort);
+    await tcpPeer(tcpPort);
+    await (await tcpPeer(tcpPort)).closed;
+    expect(layer.stats.connectionsRefused).toBe(1);
+    first.socket.destroy();
+    await user.failures.next();
+    const again = await tcpPeer(tcpPort);
+    again.socket.write(text(VIA));
+    await user.messages.next();
+  });
+
+  it("lets little wait for a peer of whom nobody knows who it is", async () => {
+    const { layer, user, tcpPort } = await start({ bounds: { unprovenQueueBytes: 100_000 } });
+    const peer = await tcpPeer(tcpPort);
+    peer.socket.pause();
+    peer.socket.write(text(VIA));
+    const { flow } = await user.messages.next();
+    const bytes = Buffer.alloc(50_000, "x");
+    for (let i = 0; flow.open && i < 1_000; i++) {
+      flow.send(bytes);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect((await user.failures.next()).reason).toBe("tcp peer reads too slowly");
+    expect(layer.stats.connections).toBe(0);
+  });
+
+  it("closes a connection whose peer takes nothing of what waits for it", async () => {
+    const clock = new TestClock();
+    const { layer, user } = await start({ clock, bounds: { stalledMs: 10_000, writeQueueBytes: 100_000_000 } });
+    const server = await tcpServer();
+    const { flow } = layer.sendRequest(request(), to("tcp", server.port), "z9hG4bK1");
+    const { socket } = await server.connections.next();
+    socket.pause();
+    const bytes = Buffer.alloc(1_000_000, "x");
+    // Until the system's buffers of both sides are full and do not empty any more.
+    for (let i = 0; i < 20; i++) {
+      flow.send(bytes);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (let i = 0; i < 20; i++) await new Promise((resolve) => setTimeout(resolve, 5));
+    clock.advance(5_000);
+    expect(flow.open).toBe(true);
+    clock.advance(15_000);
+    expect((await user.failures.next()).reason).toBe("tcp peer reads nothing");
+  });
+
+  it("has one bound for what waits on all connections: the one on which most waits ends first", async () => {
+    const { layer, user } = await start({ bounds: { queueBytes: 20_000_000, writeQueueBytes: 100_000_000 } });
+    const flows = [];
+    for (let i = 0; i < 3; i++) {
+      const server = await tcpServer();
+      const { flow } = layer.sendRequest(request(), to("tcp", server.port), `z9hG4bK${i}`);
+      (await server.connections.next()).socket.pause();
+      flows.push(flow);
+    }
+    const bytes = Buffer.alloc(1_000_000, "x");
+    for (let i = 0; i < 60 && flows.every((flow) => flow.open); i++) {
+      flows[i % 3 === 0 ? 0 : 2]!.send(bytes);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    expect((await user.failures.next()).reason).toBe("tcp too much waits on all connections, and most on this one");
+    expect(flows.map((flow) => flow.open)).toEqual([true, true, false]);
+    expect(layer.stats.connectionsGaveWay).toBe(1);
+  });
+
   it("closes everything when it stops", async () => {
     const { layer, user, tcpPort } = await start();
     const peer = await tcpPeer(tcpPort);
