@@ -15,7 +15,7 @@ const readXml = createXmlReader({ depth: DEPTH });
 export interface BodyFields {
   /** Text of the field at a path of keys (`["request", "@lang"]`, `["order", "items", "0", "name"]`); undefined where there is none. */
   get(path: readonly string[]): string | undefined;
-  /** The texts of all fields at a path, where what is repeated has no number in it. */
+  /** The texts of all fields at a path, where what is repeated has no number in it; of more than `MOST_FIELDS` one more. */
   all(path: readonly string[]): readonly string[];
 }
 
@@ -55,12 +55,12 @@ function isDeclaredOtherwise(text: string): boolean {
 
 const ENCODING = /^\ufeff?<\?xml[^>]*\bencoding\s*=\s*["']([^"']*)/;
 
-/** More than so many are not looked at: whoever sends more has to be refused by the size of the body. */
-const MOST_FIELDS = 4_096;
+/** More than so many of one path are not looked at: whoever sends more is refused, or the one that counts would stand behind them. */
+export const MOST_FIELDS = 4_096;
 
 /** All texts at the path from its part `i` on: of a list without a number, those of each of its entries. */
 function collect(at: unknown, path: readonly string[], i: number, found: string[]): void {
-  if (found.length >= MOST_FIELDS) return;
+  if (found.length > MOST_FIELDS) return;
   const key = path[i];
   if (Array.isArray(at) && (key === undefined || !INDEX.test(key))) {
     for (const one of at) collect(one, path, i, found);

@@ -5,7 +5,7 @@ import { decodeUtf8 } from "../sip/text.ts";
 import { parseUri, type SipUri, sipUriOf, unescapeUser } from "../sip/uri.ts";
 import { canonicalHost, formatHost } from "../support/address.ts";
 import { err, ok, type Result } from "../support/result.ts";
-import { type BodyFields, bodyFormat, readFields } from "./body.ts";
+import { type BodyFields, bodyFormat, MOST_FIELDS, readFields } from "./body.ts";
 import { type PortalHosts, spellings } from "./spellings.ts";
 import type { Source } from "./template.ts";
 
@@ -86,7 +86,10 @@ export class RequestView {
   /** All fields at that path, in whichever part of the body they stand: what reads the body after the rules may take another than the first. */
   bodyFields(path: readonly string[]): readonly string[] {
     this.parts ??= this.readBody();
-    return this.parts.flatMap((part) => part.all(path));
+    const fields = this.parts.flatMap((part) => part.all(path));
+    if (fields.length <= MOST_FIELDS) return fields;
+    this.problem = TOO_MANY_FIELDS;
+    return NO_FIELDS;
   }
 
   /** The service that a body of our own type names, without any rule for it: `<service name="beer"/>`. Undefined where it names none. */
@@ -144,6 +147,8 @@ export class RequestView {
 }
 
 const NOTHING: readonly BodyFields[] = [];
+const NO_FIELDS: readonly string[] = [];
+const TOO_MANY_FIELDS: Rejection = { status: 400, reason: "Body Has Too Many Fields" };
 
 /** Multiparts within multiparts within multiparts. */
 const MOST_LEVELS = 3;

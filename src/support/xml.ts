@@ -239,13 +239,12 @@ function withoutPrefix(name: string): string | undefined {
   return local === "" || local.includes(":") || local === "__proto__" ? undefined : local;
 }
 
-/** The longest is `#x10ffff`. */
-const REFERENCE_CHARS = 8;
-
-/** The place of the semicolon that ends the reference whose name begins at that place; -1: it is none. */
+/**
+ * The place of the semicolon that ends the reference whose name begins at that place; -1: it is none. A number may have any zeros before it. The
+ * next ampersand ends the search, so that each character is looked at once.
+ */
 function endOfReference(text: string, from: number): number {
-  const most = Math.min(text.length, from + REFERENCE_CHARS + 1);
-  for (let i = from; i < most; i++) {
+  for (let i = from; i < text.length; i++) {
     const c = text.charCodeAt(i);
     if (c === 0x3b) return i;
     if (!(c === 0x23 || (c >= 0x30 && c <= 0x39) || ((c | 0x20) >= 0x61 && (c | 0x20) <= 0x7a))) return -1;
@@ -258,7 +257,7 @@ function characterOf(name: string): string | undefined {
   const known = Object.hasOwn(PREDEFINED, name) ? PREDEFINED[name] : undefined;
   if (known !== undefined || name.charCodeAt(0) !== 0x23) return known;
   const hex = name.charCodeAt(1) === 0x78;
-  if (!(hex ? /^#x[0-9a-fA-F]{1,6}$/ : /^#[0-9]{1,7}$/).test(name)) return undefined;
+  if (!(hex ? /^#x0*[0-9a-fA-F]{1,6}$/ : /^#0*[0-9]{1,7}$/).test(name)) return undefined;
   const code = hex ? Number.parseInt(name.slice(2), 16) : Number(name.slice(1));
   const is = code > 0 && code <= 0x10ffff && !(code >= 0xd800 && code <= 0xdfff);
   return is ? String.fromCodePoint(code) : "";

@@ -45,10 +45,10 @@ function request({
   return new SipRequest("INVITE", uri, all, Buffer.from(body));
 }
 
-function identify(rules: readonly Rule[], parts?: Parts) {
+function identify(rules: readonly Rule[], parts?: Parts, more: Partial<RuleLookups> = {}) {
   const compiled = compileRules(rules);
   if (!compiled.ok) throw new Error(JSON.stringify(compiled.error));
-  return compiled.value.identify(request(parts), lookups);
+  return compiled.value.identify(request(parts), { ...lookups, ...more });
 }
 
 const xml = (text: string) => ({ type: "application/xml", body: text });
@@ -195,6 +195,24 @@ describe("rules (M3)", () => {
         error: { status: 400 },
       },
     );
+  });
+
+  it("answer 400 to more fields than they look at: the one that counts may stand behind them", () => {
+    const rules: Rule[] = [
+      { name: "no casino", when: { body: { "order.item": "casino" } }, then: { reject: 403 } },
+      { name: "rest", when: {}, then: {} },
+    ];
+    const order = (before: number) => ({
+      type: "application/json",
+      body: JSON.stringify({ order: { item: [...new Array<number>(before).fill(0), "casino"] } }),
+    });
+    const usual = { ruleBodyBytes: 16_384 };
+    expect(identify(rules, order(4_095), usual)).toMatchObject({ error: { status: 403 } });
+    for (const before of [4_096, 5_000])
+      expect(identify(rules, order(before), usual)).toEqual({
+        ok: false,
+        error: { status: 400, reason: "Body Has Too Many Fields" },
+      });
   });
 
   it("answer 400 to a body that they need and cannot read", () => {
