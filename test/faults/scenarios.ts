@@ -101,7 +101,7 @@ export const FAULTS: readonly Fault[] = [
 function smallDisk(): { data: string; remove(): void } | string {
   const data = mkdtempSync(join(tmpdir(), "tollgate-disk-"));
   try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=400m", "tollgate", data], { stdio: "pipe" });
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=400m,mode=0700", "tollgate", data], { stdio: "pipe" });
   } catch (error) {
     rmSync(data, { recursive: true, force: true });
     return `a small disk cannot be mounted here: ${String((error as { stderr?: Buffer }).stderr ?? error).trim()}`;
