@@ -1,12 +1,21 @@
-import { canonicalHost, isV6, withoutZone } from "./address.ts";
+import { canonicalAddress, isV6, withoutZone } from "./address.ts";
+
+/** Behind a translator all of IPv4 is within one /96 (RFC 6052 §2.1). */
+const TRANSLATED = /^64:ff9b::(?:([0-9a-f]{1,4}):)?([0-9a-f]{1,4})$/;
 
 /**
- * What counts as one source: an IPv4 address, or the /64 network of an IPv6 address, since a subscriber has a whole one (RFC 6177).
+ * What counts as one source: an IPv4 address, also one that a translator shows as IPv6, or the /64 network of an IPv6 address, since a subscriber
+ * has a whole one (RFC 6177). What is no address is itself.
  */
 export function sourceKey(address: string): string {
   if (!isV6(address)) return address;
-  const canonical = canonicalHost(address);
-  if (!isV6(canonical)) return canonical;
+  const canonical = canonicalAddress(address);
+  if (canonical === undefined || !isV6(canonical)) return canonical ?? address;
+  const [, high = "0", low] = TRANSLATED.exec(canonical) ?? [];
+  if (low !== undefined) {
+    const octets = Buffer.from(high.padStart(4, "0") + low.padStart(4, "0"), "hex");
+    return octets.join(".");
+  }
   const [head = "", tail] = withoutZone(canonical).split("::");
   const groups = head === "" ? [] : head.split(":");
   if (tail !== undefined) {

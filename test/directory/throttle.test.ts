@@ -53,6 +53,11 @@ describe("what counts as one source", () => {
     ["2001:db8::1", "2001:db8:0:0::/64"],
     ["fe80::1%eth0", "fe80:0:0:0::/64"],
     ["::1", "0:0:0:0::/64"],
+    ["64:ff9b::198.51.100.7", "198.51.100.7"],
+    ["64:FF9B:0:0:0:0:c633:6407", "198.51.100.7"],
+    ["64:ff9b::7", "0.0.0.7"],
+    ["64:ff9b:1::7", "64:ff9b:1:0::/64"],
+    ["name:client.example", "name:client.example"],
   ])("%s is %s", (address, key) => {
     expect(sourceKey(address)).toBe(key);
   });
