@@ -213,7 +213,7 @@ export class ChargeBook {
     if (n <= MAX_REFUSALS && !recorder.full) {
       recorder
         .append(chargeRefused(facts, this.timeline.now(), n, refusal.text, refusal.charge))
-        .catch((error) => log.warn({ err: error, ...what }, "a refusal could not be put on record"));
+        .catch((error) => this.sayNotOnRecord("warn", "a refusal could not be put on record", { err: error, ...what }));
     }
     return { kind: "refused", refusal };
   }
@@ -251,10 +251,17 @@ export class ChargeBook {
       (error) => {
         const { call, id, user, service, appServer } = this.facts;
         const what = { call, session: id, user, service, appServer, charges: fresh };
-        this.keeping.log.error({ err: error, ...what }, "a charge could not be put on record");
+        this.sayNotOnRecord("error", "a charge could not be put on record", { err: error, ...what });
         return { kind: "failed", error };
       },
     );
+  }
+
+  /** As often as an app server charges while the disk is full: it does not get fuller by that. */
+  private sayNotOnRecord(level: "warn" | "error", text: string, what: object): void {
+    const { peerLog, log } = this.keeping;
+    if (peerLog) peerLog[level](text, this.facts.appServer, what);
+    else log[level](what, text);
   }
 
   /** With the terms of this moment: they are the charge's, whatever they were when the session was set up. */

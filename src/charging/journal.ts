@@ -2,6 +2,7 @@ import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import type { Logger } from "../support/log.ts";
+import { PeerLog } from "../support/peer-log.ts";
 import type { ChargingEvent } from "./events.ts";
 import { JournalFile, type LeftSession } from "./journal-file.ts";
 import { type Group, type GroupKey, Publisher } from "./journal-publisher.ts";
@@ -102,6 +103,8 @@ export async function openJournal(options: JournalOptions): Promise<Journal> {
 class GroupJournal implements Journal {
   private readonly file: JournalFile;
   private readonly options: JournalOptions;
+  /** While the disk is full each commit fails: the log need not fill it further. */
+  private readonly failures: PeerLog;
   private readonly publisher: Publisher;
   private readonly maxBytes: number;
   /** Gathered and not being committed yet; a further one only where the last is as large as a group may be. */
@@ -130,6 +133,7 @@ class GroupJournal implements Journal {
     const { bus, clock, log, publishEveryMs = 100, maxBytes = 2 ** 30 } = options;
     this.file = file;
     this.options = options;
+    this.failures = new PeerLog({ log, clock });
     this.maxBytes = maxBytes;
     this.publisher = new Publisher({
       bus,
@@ -229,7 +233,7 @@ class GroupJournal implements Journal {
       this.broken = true;
       this.failed += count;
       this.taken.push(...removals);
-      this.options.log.error({ err: error, events: count }, "journal: commit failed");
+      this.failures.error("journal: commit failed", "", { err: error, events: count });
       group?.reject(error);
     }
     this.waitingEvents -= count;

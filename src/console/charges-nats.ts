@@ -4,6 +4,7 @@ import type { NatsSettings } from "../bus/settings.ts";
 import { MAX_CHARGE_BODY_BYTES } from "../charging/charge-body.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import { PeerLog } from "../support/peer-log.ts";
 import type { ChargeDesk } from "./charge-desk.ts";
 import { type Answer, problem } from "./problem.ts";
 
@@ -44,6 +45,7 @@ export async function serveChargesOnNats(options: ChargesOnNatsOptions): Promise
 
 class Responder implements ChargesResponder {
   private readonly options: ChargesOnNatsOptions;
+  private readonly peerLog: PeerLog;
   private connection: NatsConnection | undefined;
   private connecting: Promise<void> = Promise.resolve();
   private timer: TimerHandle;
@@ -53,6 +55,7 @@ class Responder implements ChargesResponder {
 
   constructor(options: ChargesOnNatsOptions) {
     this.options = options;
+    this.peerLog = new PeerLog(options);
   }
 
   connect(): Promise<void> {
@@ -106,7 +109,7 @@ class Responder implements ChargesResponder {
         body: async () => (message.data.length > MAX_CHARGE_BODY_BYTES ? undefined : Buffer.from(message.data)),
       })
       .catch((error) => {
-        this.options.log.error({ err: error }, "charges by NATS: a request failed by a fault of the relay");
+        this.peerLog.error("charges by NATS: a request failed by a fault of the relay", "", { err: error });
         return problem("fault");
       })
       .then((answer) => {
@@ -126,7 +129,7 @@ class Responder implements ChargesResponder {
       message.respond(JSON.stringify(body), { headers: reply });
     } catch (error) {
       // The connection is gone: whoever asked asks again, and is charged once.
-      this.options.log.warn({ err: error }, "charges by NATS: an answer could not be sent");
+      this.peerLog.warn("charges by NATS: an answer could not be sent", "", { err: error });
     }
   }
 

@@ -107,7 +107,8 @@ export class Credit {
       return paymentRequired(`the balance is in ${currency}, the service costs ${tariff.currency}`);
     const problem = tariff && tariffProblem(tariff);
     if (problem !== undefined) {
-      this.core.log.error({ tariff: tariff!.id, problem }, "refused: nobody can be billed by this tariff");
+      const what = { tariff: tariff!.id, problem };
+      this.core.peerLog.error("refused: nobody can be billed by this tariff", this.terms.user, what);
       return { status: 500 };
     }
     const first = this.cost(this.settings.intervalS * 1000, SPARE);

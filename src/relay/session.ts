@@ -135,7 +135,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     const problem = factsProblem(this.facts);
     if (problem === undefined) return true;
     const { call, user, service, appServer } = this.facts;
-    this.core.log.error({ call, user, service, appServer, problem }, "refused: the session could not be billed");
+    const what = { call, user, service, appServer, problem };
+    this.core.peerLog.error("refused: the session could not be billed", user, what);
     return false;
   }
 

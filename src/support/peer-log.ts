@@ -82,7 +82,7 @@ export class PeerLog {
     if (before >= this.perSource || window.lines >= this.perKind) {
       this.leftOut++;
       window.leftOut++;
-      this.timer ??= this.options.clock.setTimeout(() => this.minuteOver(), WINDOW_MS);
+      this.tellLater();
       return;
     }
     window.sources.set(source, before + 1);
@@ -90,12 +90,18 @@ export class PeerLog {
     this.options.log?.[level](facts, kind);
   }
 
+  private tellLater(): void {
+    this.timer ??= this.options.clock.setTimeout(() => this.minuteOver(), WINDOW_MS);
+    // A process that has nothing else to do does not wait for it.
+    (this.timer as { unref?: () => void }).unref?.();
+  }
+
   private minuteOver(): void {
     this.timer = undefined;
     const now = this.options.clock.monotonic();
     for (const [kind, window] of this.windows) {
       if (now < window.endsAt) {
-        if (window.leftOut > 0) this.timer ??= this.options.clock.setTimeout(() => this.minuteOver(), WINDOW_MS);
+        if (window.leftOut > 0) this.tellLater();
         continue;
       }
       this.tellLeftOut(kind, window);

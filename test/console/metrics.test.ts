@@ -40,6 +40,12 @@ describe("GET /metrics", () => {
     portal = await openPortal({ config: { services: [], appServers: [] } });
     const { counters, gauges } = portal.relay.metrics();
     expect(gauges).toMatchObject({ sessions: 0, journalPendingEvents: 0, journalFull: 0, draining: 0 });
+    expect(gauges).toMatchObject({ connections: 0, lockedOut: 0, usersWithSessions: 0 });
+    expect(counters).toMatchObject({
+      ...{ signInsRefused: 0, signInsHeldOff: 0, lockOuts: 0, logLinesLeftOut: 0 },
+      ...{ transportMalformed: 0, transportConnectionsGaveWay: 0, transactionsOverRate: 0, transactionsStateless: 0 },
+      ...{ strayRequests: 0, strayRequestsIgnored: 0, overUserLimit: 0, overSessionRate: 0 },
+    });
     expect(gauges.journalMaxBytes).toBeGreaterThan(1_000_000);
     expect(counters).toMatchObject({ requests: 0, journalAppended: 0, billingEvents: 0, transactionsMalformed: 0 });
     expect(metricsText({ counters, gauges })).toMatch(/^tollgate_journal_max_bytes \d+$/m);

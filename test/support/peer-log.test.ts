@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { systemClock } from "../../src/support/clock.ts";
 import type { Logger } from "../../src/support/log.ts";
 import { PeerLog, shown } from "../../src/support/peer-log.ts";
 import { TestClock } from "./test-clock.ts";
@@ -49,6 +50,14 @@ describe("the log of what peers bring about", () => {
     peers.close();
     expect(lines.at(-1)).toContain('"leftOut":2');
     expect(clock.armed).toBe(0);
+  });
+
+  it("keeps no process from ending that has nothing else to do", () => {
+    const peers = new PeerLog({ log: undefined, clock: systemClock, perSource: 1 });
+    const before = process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+    for (let i = 0; i < 3; i++) peers.warn("dropped", "a", {});
+    expect(process.getActiveResourcesInfo().filter((name) => name === "Timeout")).toHaveLength(before);
+    peers.close();
   });
 
   it("shows nothing that could be taken for the log's own", () => {
