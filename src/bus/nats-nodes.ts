@@ -1,26 +1,27 @@
-import { type NatsConnection, RequestError } from "@nats-io/transport-node";
+import { type NatsConnection, RequestError, type Subscription } from "@nats-io/transport-node";
 import type { Logger } from "../support/log.ts";
+import { isInbox } from "./reply-subject.ts";
 
 /** Questions in work at once; who asks more gets no answer, and asks again. */
 const MAX_UNDER_WAY = 256;
 /** The longest question has a body of charges in it. */
 const MAX_BYTES = 2 ** 18;
 
-/** Answers what other nodes ask on a subject; nobody else is answered, whatever they send. */
+/** Answers what other nodes ask on a subject, until it is unsubscribed; nobody else is answered, whatever they send. */
 export function listenTo(
   nc: NatsConnection,
   subject: string,
   reply: (question: string) => Promise<string | undefined>,
   log: Logger,
-): void {
+): Subscription {
   let underWay = 0;
-  nc.subscribe(subject, {
+  return nc.subscribe(subject, {
     callback: (error, message) => {
       if (error) {
         log.error({ err: error, subject }, "bus: other relays cannot ask this one");
         return;
       }
-      if (!message.reply || underWay >= MAX_UNDER_WAY || message.data.length > MAX_BYTES) return;
+      if (!isInbox(message.reply) || underWay >= MAX_UNDER_WAY || message.data.length > MAX_BYTES) return;
       underWay++;
       void reply(message.string())
         .then((answer) => {

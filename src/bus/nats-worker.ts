@@ -3,7 +3,9 @@ import type { DeadLetter } from "../charging/billing-store.ts";
 import type { ChargingEvent } from "../charging/events.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import { err } from "../support/result.ts";
 import { fromCloudEvent } from "./cloud-events.ts";
+import { type EventSeal, SIGNATURE } from "./event-seal.ts";
 import { BusError } from "./nats-options.ts";
 import { ACK_WAIT_MS, ensureConsumer } from "./nats-setup.ts";
 import type { HandleEvents } from "./types.ts";
@@ -22,6 +24,8 @@ export interface WorkerOptions {
   readonly log: Logger;
   /** First pause after a failure. */
   readonly retryLeastMs: number;
+  /** By which relays' events are known; undefined: everybody's are taken. */
+  readonly seal: EventSeal | undefined;
   /** For one batch; whoever needs longer will not end, and the events are handed out again. */
   readonly handleMostMs: number;
 }
@@ -133,13 +137,14 @@ export class NatsWorker {
   }
 
   private async handled(batch: readonly JsMsg[]): Promise<boolean> {
-    const { clock, handle, handleMostMs, log, name } = this.options;
+    const { clock, handle, handleMostMs, log, name, seal } = this.options;
     const events: ChargingEvent[] = [];
     const broken: DeadLetter[] = [];
     for (const message of batch) {
-      const read = fromCloudEvent(message.string());
+      const forged = seal?.problem(message.data, message.headers?.get(SIGNATURE) || undefined);
+      const read = forged === undefined ? fromCloudEvent(message.string()) : err(forged);
       if (read.ok) events.push(read.value);
-      else broken.push(deadLetter(message, read.error, clock.wall()));
+      else broken.push(deadLetter(message, read.error, clock.wall(), forged !== undefined));
     }
     let alive: TimerHandle;
     const sayAlive = () => {
@@ -219,10 +224,11 @@ function quietly(say: () => void): void {
   } catch {}
 }
 
-function deadLetter(message: JsMsg, reason: string, at: number): DeadLetter {
+function deadLetter(message: JsMsg, reason: string, at: number, untrusted: boolean): DeadLetter {
   const { stream, streamSequence } = message.info;
   // The same each time that it comes, so that it is put aside once.
-  return { id: `${stream}:${streamSequence}`, at, reason, event: message.string() };
+  const letter = { id: `${stream}:${streamSequence}`, at, reason, event: message.string() };
+  return untrusted ? { ...letter, untrusted } : letter;
 }
 
 export const isFatal = (error: unknown): boolean => error instanceof BusError;

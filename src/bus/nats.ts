@@ -1,15 +1,17 @@
 import { hostname } from "node:os";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NatsConnection } from "@nats-io/transport-node";
+import { connect, type NatsConnection, type Subscription } from "@nats-io/transport-node";
 import type { DeadLetter } from "../charging/billing-store.ts";
 import type { ChargingEvent } from "../charging/events.ts";
 import { EventError } from "../charging/faults.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { CONTENT_TYPE, toCloudEvent } from "./cloud-events.ts";
+import { type EventSeal, SIGNATURE, sealOf } from "./event-seal.ts";
+import { asBusError } from "./nats-errors.ts";
 import { deadMessage, messageId } from "./nats-messages.ts";
 import { ask, listenTo } from "./nats-nodes.ts";
-import { BusError, connectionOptions, serversOf } from "./nats-options.ts";
+import { connectionOptions, serversOf } from "./nats-options.ts";
 import { NatsPublisher, NO_STREAM, type Outgoing } from "./nats-publisher.ts";
 import { checkServer, ensureStreams, type Subjects, subjectsOf } from "./nats-setup.ts";
 import { isFatal, type Live, NatsWorker } from "./nats-worker.ts";
@@ -57,10 +59,14 @@ class NatsBus implements Bus {
   private readonly options: NatsBusOptions;
   private readonly subjects: Subjects;
   private readonly source: string;
+  /** Undefined: events are not signed. */
+  private readonly seal: EventSeal | undefined;
   private readonly workers = new Set<NatsWorker>();
   private readonly bySubject = new Map<string, string>();
   private readonly answers = new Map<string, (question: string) => Promise<string | undefined>>();
   private connection: Connection | undefined;
+  /** On what other nodes ask this one. */
+  private listening: Subscription[] = [];
   /** The socket is up. */
   private up = false;
   private timer: TimerHandle;
@@ -70,6 +76,7 @@ class NatsBus implements Bus {
   constructor(options: NatsBusOptions) {
     this.options = options;
     this.subjects = subjectsOf(options.settings);
+    this.seal = sealOf(options.settings, options.env ?? process.env);
     this.source = options.settings.source ?? `urn:tollgate:node:${encodeURIComponent(hostname())}`;
   }
 
@@ -103,7 +110,9 @@ class NatsBus implements Bus {
       this.up = true;
       this.told = "";
       void this.watch(connection);
-      for (const [node, reply] of this.answers) listenTo(nc, this.subjects.nodes + node, reply, log);
+      this.listening = Array.from(this.answers, ([node, reply]) =>
+        listenTo(nc, this.subjects.nodes + node, reply, log),
+      );
       log.info({ server: nc.getServer(), version: nc.info?.version }, "bus: connected to NATS");
     } catch (error) {
       await nc.close().catch(() => {});
@@ -175,12 +184,12 @@ class NatsBus implements Bus {
 
   /** Or why there is none. */
   private message(event: ChargingEvent): Outgoing | string {
+    const { seal } = this;
     try {
-      return {
-        subject: this.subject(event.type),
-        headers: [["Nats-Msg-Id", messageId(event.id)], IS_CLOUD_EVENT],
-        text: toCloudEvent(event, this.source),
-      };
+      const [subject, text] = [this.subject(event.type), toCloudEvent(event, this.source)];
+      if (!seal) return { subject, text, headers: [["Nats-Msg-Id", messageId(event.id)], IS_CLOUD_EVENT] };
+      const id = ["Nats-Msg-Id", seal.messageId(event.id)] as const;
+      return { subject, text, headers: [id, IS_CLOUD_EVENT, [SIGNATURE, seal.sign(text)]] };
     } catch (error) {
       return (error as Error).message;
     }
@@ -215,7 +224,8 @@ class NatsBus implements Bus {
     if (this.closed) throw new Error("the bus is closed");
     const { clock, log, retryLeastMs = 100, handleMostMs = 120_000 } = this.options;
     const { stream } = this.subjects;
-    const worker = new NatsWorker({ name, stream, handle, clock, log, retryLeastMs, handleMostMs });
+    const { seal } = this;
+    const worker = new NatsWorker({ name, stream, handle, clock, log, retryLeastMs, handleMostMs, seal });
     this.workers.add(worker);
     if (this.connection) await worker.attach(this.connection).catch((error) => this.refused(worker, error));
     return async () => {
@@ -227,7 +237,8 @@ class NatsBus implements Bus {
 
   answer(node: string, reply: (question: string) => Promise<string | undefined>): void {
     this.answers.set(node, reply);
-    if (this.connection) listenTo(this.connection.nc, this.subjects.nodes + node, reply, this.options.log);
+    const { connection, options, subjects } = this;
+    if (connection) this.listening.push(listenTo(connection.nc, subjects.nodes + node, reply, options.log));
   }
 
   async ask(node: string, question: string, withinMs: number): Promise<string | undefined> {
@@ -268,31 +279,9 @@ class NatsBus implements Bus {
     this.options.clock.clearTimeout(this.timer);
     await Promise.all([...this.workers].map((worker) => worker.stop()));
     this.workers.clear();
+    for (const subscription of this.listening) subscription.unsubscribe(); // before the flush: nobody waits for this one in vain
     await this.flush();
     this.connection?.publisher.close(new Error("the bus is closed"));
     await this.connection?.nc.close();
   }
-}
-
-/** Errors of connecting that waiting does not mend, in words; others as they are. */
-function asBusError(error: Error & { code?: string }, settings: NatsSettings): Error {
-  if (error instanceof BusError) return error;
-  const servers = serversOf(settings);
-  const cause = error.cause as (Error & { code?: string }) | undefined;
-  const text = `${error.message} ${cause?.message ?? ""} ${error.code ?? ""} ${cause?.code ?? ""}`;
-  if (error.name === "AuthorizationError" || error.name === "UserAuthenticationExpiredError")
-    return new BusError(
-      `${servers}: NATS refuses the sign-in (${error.message}): check bus.user and bus.password, or the other ways`,
-    );
-  if (/does not support ['"]?tls|tls.*not (available|supported)/i.test(text))
-    return new BusError(
-      `${servers}: the NATS server does not offer TLS: write nats:// instead of tls://, or configure its tls section`,
-    );
-  if (/secure connection|tls required|server requires tls/i.test(text))
-    return new BusError(`${servers}: the NATS server wants TLS: write tls:// instead of nats://`);
-  if (/certificate|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|ERR_TLS_CERT|CERT_/i.test(text))
-    return new BusError(
-      `${servers}: TLS: ${cause?.message ?? error.message}: bus.tls.ca must be what signed the server's certificate`,
-    );
-  return error;
 }

@@ -4,6 +4,9 @@ import { createInProcessBus } from "./in-process.ts";
 import type { NatsSettings } from "./settings.ts";
 import type { Bus } from "./types.ts";
 
+const UNSIGNED =
+  "bus: events are not signed: whoever may publish to this subject can bill anybody; set bus.secretFile on relays and billing workers";
+
 /** The bus of a configuration; undefined: within this process. Rejects with what is wrong where it cannot be used. */
 export async function openBus(options: {
   readonly settings: NatsSettings | undefined;
@@ -14,5 +17,7 @@ export async function openBus(options: {
   if (settings === undefined) return createInProcessBus({ clock, log });
   // Loaded when it is needed: it takes a tenth of a second.
   const { openNatsBus } = await import("./nats.ts");
+  if (settings.secretFile === undefined && !process.env.TOLLGATE_BUS_SECRET)
+    log.warn({ subject: `${settings.prefix}.events.>` }, UNSIGNED);
   return openNatsBus({ settings, clock, log });
 }

@@ -29,6 +29,8 @@ const natsObject = z
       .strictObject({ ca: file.exactOptional(), cert: file.exactOptional(), key: file.exactOptional() })
       .refine(({ cert, key }) => (cert === undefined) === (key === undefined), "cert and key together, or neither")
       .exactOptional(),
+    secretFile: file.exactOptional(),
+    acceptSecretFile: file.exactOptional(),
     stream: name("a stream's name").default("TOLLGATE"),
     prefix: z
       .string()

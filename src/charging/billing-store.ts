@@ -124,6 +124,8 @@ export interface DeadLetter {
   readonly reason: string;
   /** The event as JSON text. */
   readonly event: string;
+  /** No relay has signed it: anybody may have made it. */
+  readonly untrusted?: true;
 }
 
 export interface AccountQuery {

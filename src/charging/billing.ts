@@ -10,6 +10,7 @@ import type { ChargingEvent } from "./events.ts";
 import { BusyError, type Fault, plainFault } from "./faults.ts";
 import { HoldWatch } from "./hold-watch.ts";
 import { Isolation } from "./isolation.ts";
+import { LetterLog } from "./letter-log.ts";
 import { besides, bounded, letterFor, readied } from "./readied.ts";
 import { Retention, type RetentionSettings } from "./retention.ts";
 import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
@@ -49,8 +50,6 @@ export interface Billing {
 /** Rounds of a batch in which some other worker was faster: after so many the bus offers it again later. */
 const MAX_ROUNDS = 10;
 const SWEEP_ACCOUNTS = 500;
-/** Of an event that cannot be billed, in the log; the store has all of it. */
-const LOGGED_CHARS = 2_000;
 
 /**
  * Starts the billing actor: takes charging events from the bus, moves each session's account by its chart, writes accounts and entries in one
@@ -105,6 +104,7 @@ class BillingWorker {
   private readonly isolation: Isolation<Whole>;
   private readonly holds: HoldWatch | undefined;
   private readonly retention: Retention;
+  private readonly letters: LetterLog;
   private timer: TimerHandle | undefined;
   private sweeping: Promise<void> | undefined;
   private stopped = false;
@@ -131,6 +131,7 @@ class BillingWorker {
     const { credit } = options.store;
     this.holds = credit && new HoldWatch({ credit, clock, log });
     this.beganBy = new Timelines(clock).first;
+    this.letters = new LetterLog(clock, log);
     this.retention = new Retention(store, options.retention ?? {}, { clock, log });
   }
 
@@ -176,11 +177,7 @@ class BillingWorker {
       const there = await this.store.getDeadLetter(letter.id);
       // Another event under the same id must not take the place of what somebody may want to bill.
       const kept = there === undefined || there.event === letter.event ? letter : besides(letter);
-      const { id, reason, event } = kept;
-      log.error(
-        { id, event: event.slice(0, LOGGED_CHARS), reason },
-        "billing: an event cannot be billed and is put aside",
-      );
+      this.letters.say(kept);
       await this.store.putDeadLetter(kept);
       this.counters.deadLetters++;
       put.push(kept);

@@ -54,11 +54,19 @@ export function withValue(text: string, path: string, value: string, json: boole
   return ok(JSON.stringify(whole.value));
 }
 
-/** Bills the letter's event and removes the letter; or puts down why it still cannot be billed. Rejects where the store cannot be used. */
+/** What is said of a letter that no relay has signed. */
+export const UNTRUSTED = "no relay has signed it: anybody may have made it";
+
+/**
+ * Bills the letter's event and removes the letter; or puts down why it still cannot be billed. One that no relay has signed is billed only where
+ * somebody takes it on himself (`untrusted`). Rejects where the store cannot be used.
+ */
 export async function replay(
   options: BillOptions & { readonly store: { readonly billing: BillingStore } },
   letter: DeadLetter,
+  { untrusted = false }: { readonly untrusted?: boolean } = {},
 ): Promise<Result<ChargingEvent, string>> {
+  if (letter.untrusted && !untrusted) return err(UNTRUSTED);
   const { billing } = options.store;
   const event = eventIn(letter.event);
   const billed = event.ok ? await tried(options, event.value) : event;

@@ -55,19 +55,21 @@ export function addEventsCommands(program: Command, io: Io): void {
     .command("replay")
     .description("bill one, or all that can be billed now; what was billed before changes nothing")
     .argument("<id>", "its id, or: all")
+    .option("--unsigned", "also what no relay has signed, where you know better; never with all")
     .addHelpText(
       "after",
       `
 It bills straight to the store, as a billing worker does: whether a relay runs or not, with any bus. Who listens on NATS sees nothing of it.`,
     )
-    .action((id: string, _options: unknown, command: Command) =>
+    .action((id: string, { unsigned = false }: { unsigned?: boolean }, command: Command) =>
       inStore(command, async (store, config) => {
+        if (unsigned && id === "all") throw new CliError("--unsigned: with the id of one event", EXIT.usage);
         const { keepEvents } = config.charging;
         const how = { store, clock: systemClock, log: createLogger({ level: "silent", pretty: false }), keepEvents };
         const left: string[] = [];
         let billed = 0;
         for await (const letter of id === "all" ? allLetters(store) : [await letterOf(store, id)]) {
-          const event = await replay(how, letter);
+          const event = await replay(how, letter, { untrusted: unsigned });
           if (event.ok) billed++;
           else left.push(`${letter.id}: ${event.error}`);
         }

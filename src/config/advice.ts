@@ -13,7 +13,14 @@ export interface Registered {
 
 /** What is no mistake, and may cost money all the same. */
 export function advice(config: Config, registered: Registered): Finding[] {
-  return [...changesOfService(config, registered), ...currenciesOfRules(config, registered)];
+  return [...changesOfService(config, registered), ...currenciesOfRules(config, registered), ...unsignedEvents(config)];
+}
+
+function unsignedEvents({ bus }: Config): Finding[] {
+  if (bus === undefined || bus.secretFile !== undefined) return [];
+  const subject = `${bus.prefix}.events.>`;
+  const message = `events are not signed: whoever may publish to ${subject} can bill anybody; set secretFile (or TOLLGATE_BUS_SECRET)`;
+  return [{ path: ["bus"], message }];
 }
 
 function currenciesOfRules(config: Config, { services, tariffs = [] }: Registered): Finding[] {

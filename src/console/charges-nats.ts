@@ -1,5 +1,6 @@
 import { connect, headers, type Msg, type NatsConnection } from "@nats-io/transport-node";
 import { connectionOptions, serversOf } from "../bus/nats-options.ts";
+import { isInbox } from "../bus/reply-subject.ts";
 import type { NatsSettings } from "../bus/settings.ts";
 import { MAX_CHARGE_BODY_BYTES } from "../charging/charge-body.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
@@ -18,6 +19,8 @@ const CONNECT_AGAIN_MS = 500;
 /** The subject on which app servers report charges: `tollgate.charges`. */
 export const chargesSubject = ({ prefix }: Pick<NatsSettings, "prefix">): string => `${prefix}.charges`;
 
+const TELL_EVERY_MS = 60_000;
+
 export interface ChargesResponder {
   /** Answers what is under way, and takes no more. */
   close(): Promise<void>;
@@ -35,7 +38,7 @@ export interface ChargesOnNatsOptions {
 /**
  * Takes reports of charges as NATS requests (M17): the body is that of `POST /v1/charges`, and so are the headers `Authorization` and `Idempotency-Key`. The
  * reply is its answer; where it is a problem, `Nats-Service-Error-Code` has its status, as NATS services have it. It has a connection of its own,
- * goes on trying where there is none, and answers nothing that has no reply subject. Resolves when it was tried once.
+ * goes on trying where there is none, and answers nothing whose reply subject is no inbox. Resolves when it was tried once.
  */
 export async function serveChargesOnNats(options: ChargesOnNatsOptions): Promise<ChargesResponder> {
   const responder = new Responder(options);
@@ -52,6 +55,8 @@ class Responder implements ChargesResponder {
   private underWay = 0;
   private closed = false;
   private told = "";
+  private repliesRefused = 0;
+  private tellReplyAt = Number.NEGATIVE_INFINITY;
 
   constructor(options: ChargesOnNatsOptions) {
     this.options = options;
@@ -93,7 +98,11 @@ class Responder implements ChargesResponder {
   }
 
   private received(message: Msg): void {
-    if (!message.reply) return; // nobody to answer, so nobody may be charged
+    // Nobody to answer, so nobody may be charged.
+    if (!isInbox(message.reply)) {
+      if (message.reply) this.refusedReply();
+      return;
+    }
     if (this.underWay >= MAX_UNDER_WAY) {
       this.reply(message, problem("too-many", undefined, { headers: { "Retry-After": "1" } }));
       return;
@@ -116,6 +125,19 @@ class Responder implements ChargesResponder {
         this.underWay--;
         this.reply(message, answer);
       });
+  }
+
+  /** In the log once a minute, however many come. */
+  private refusedReply(): void {
+    const { clock, log } = this.options;
+    const now = clock.monotonic();
+    this.repliesRefused++;
+    if (now < this.tellReplyAt) return;
+    this.tellReplyAt = now + TELL_EVERY_MS;
+    log.warn(
+      { requests: this.repliesRefused },
+      "charges by NATS: not answered, since the subject to answer on is no inbox",
+    );
   }
 
   private reply(message: Msg, { status, contentType, headers: fields, body }: Answer): void {

@@ -56,6 +56,20 @@ describe("tollgate events (P2)", () => {
     expect(bill.out).toContain('"25.00"');
   });
 
+  it("bills what no relay has signed only by its id, and only where it is told to", async () => {
+    const letter = { id: "TOLLGATE:7", at: JANUARY, reason: "it is not signed by a relay", untrusted: true } as const;
+    await inStore(({ billing }) => billing.putDeadLetter({ ...letter, event: toCloudEvent(good, "urn:x") }));
+    await put({ [`${id}x`]: JSON.stringify({ ...good, id: `${id}x`, charge: { ...good.charge, id: "1x" } }) });
+    const all = await events("replay", "all");
+    expect([all.code, all.out]).toEqual([1, "1 billed\n"]);
+    expect(all.err).toContain("TOLLGATE:7: no relay has signed it: anybody may have made it");
+    expect((await events("replay", "TOLLGATE:7")).code).toBe(1);
+    expect(await events("replay", "all", "--unsigned")).toMatchObject({ code: 2 });
+    expect((await events("list")).out).toContain("it is not signed by a relay");
+    expect(await events("replay", "TOLLGATE:7", "--unsigned")).toMatchObject({ code: 0, out: "1 billed\n" });
+    expect((await events("list")).out).toBe("every event was billed\n");
+  });
+
   it("keeps the event's id, whatever is put in its place", async () => {
     await put({ [id]: JSON.stringify(bad) });
     terminal.write("event.json", JSON.stringify({ ...good, id: "another" }));

@@ -45,14 +45,18 @@ describe("ops/compose.yaml (P2)", () => {
       const loaded = loadConfig(join(ops, `compose/${role}.yaml`));
       expect(loaded.ok ? loaded.value : loaded.error).toMatchObject({
         roles: [role],
-        bus: { user: "tollgate", passwordFile: "/run/secrets/nats-password" },
+        bus: {
+          user: role,
+          passwordFile: `/run/secrets/nats-${role}-password`,
+          secretFile: "/run/secrets/event-secret",
+        },
         store: {
           url: expect.stringMatching(/^mongodb:\/\/mongo:/),
           user: "tollgate",
           passwordFile: "/run/secrets/mongodb-password",
         },
       });
-      expect(compose.services[role]!.secrets).toEqual(["nats-password", "mongodb-password"]);
+      expect(compose.services[role]!.secrets).toEqual([`nats-${role}-password`, "event-secret", "mongodb-password"]);
       expect(compose.services[role]!.environment ?? {}).toEqual({});
     },
   );
@@ -65,15 +69,25 @@ describe("ops/compose.yaml (P2)", () => {
 
   it("has no password in it, and none in an argument; every one is named at its head", () => {
     const names = Object.values(compose.secrets).map(({ environment }) => environment);
-    expect(names).toEqual(["NATS_PASSWORD", "MONGODB_PASSWORD", "MONGODB_ROOT_PASSWORD"]);
+    const nats = Object.keys(compose.services.nats!.environment!);
+    expect(nats).toEqual(["NATS_RELAY_PASSWORD", "NATS_BILLING_PASSWORD", "NATS_SHOP_PASSWORD"]);
+    expect(names).toEqual([
+      "NATS_RELAY_PASSWORD",
+      "NATS_BILLING_PASSWORD",
+      "EVENT_SECRET",
+      "MONGODB_PASSWORD",
+      "MONGODB_ROOT_PASSWORD",
+    ]);
     const head = /for name in ([A-Z_ ]+); do echo "\$\{name\}_PASSWORD=/.exec(source)![1]!.split(" ");
-    expect(head.map((name) => `${name}_PASSWORD`)).toEqual(names);
+    const made = [...head.map((name) => `${name}_PASSWORD`), "EVENT_SECRET"];
+    expect(new Set(made)).toEqual(new Set([...nats, ...names]));
+    expect(source).toContain('echo "EVENT_SECRET=$(openssl rand -hex 32)"');
     expect(source).toContain("umask 077");
     for (const { command = [], environment = {}, secrets = [] } of all) {
       expect(command.join(" ")).not.toMatch(/password|\$/i);
       for (const secret of secrets) expect(compose.secrets).toHaveProperty([secret]);
       for (const [name, value] of Object.entries(environment))
-        if (/PASSWORD/.test(name)) expect(value).toMatch(/^\/run\/secrets\/|^\$\{NATS_PASSWORD:\?/);
+        if (/PASSWORD/.test(name)) expect(value).toMatch(/^\/run\/secrets\/|^\$\{NATS_\w+_PASSWORD:\?/);
     }
     for (const file of ["compose/nats.conf", "compose/relay.yaml", "compose/billing.yaml"])
       expect(text(`ops/${file}`)).not.toMatch(/^\s*password:\s*[^$\s]/m);

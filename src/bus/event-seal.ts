@@ -1,0 +1,85 @@
+import { createHmac, timingSafeEqual } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { BusError } from "./nats-options.ts";
+import type { NatsSettings } from "./settings.ts";
+
+/** The header with an event's signature. */
+export const SIGNATURE = "Tollgate-Signature";
+/** Which signature it is: HMAC-SHA-256 (RFC 2104) of `EVENT`, a line feed, and the message's octets, in base64url. */
+const SCHEME = "v1=";
+const EVENT = "tollgate event v1\n";
+const ID = "tollgate id v1\n";
+const LEAST_CHARS = 32;
+
+/**
+ * What relays sign events with, and billing knows them by: a secret that the cluster shares. Signed is the message as it goes over the bus, all of its
+ * attributes and the event itself: nothing of it can be changed, and nobody else can make one.
+ */
+export class EventSeal {
+  private readonly secret: string;
+  private readonly accepted: readonly string[];
+
+  /** `accepted`: further secrets that are as good, while one takes the other's place. */
+  constructor(secret: string, accepted: readonly string[] = []) {
+    this.secret = secret;
+    this.accepted = [secret, ...accepted];
+  }
+
+  sign(text: string): string {
+    return SCHEME + mac(this.secret, EVENT, text).toString("base64url");
+  }
+
+  /** What is wrong with a message's signature; undefined: a relay has signed it. */
+  problem(text: string | Uint8Array, signature: string | undefined): string | undefined {
+    if (!signature) return "it is not signed by a relay";
+    const given = Buffer.from(signature.startsWith(SCHEME) ? signature.slice(SCHEME.length) : "", "base64url");
+    const isOurs = this.accepted.some((secret) => {
+      const expected = mac(secret, EVENT, text);
+      return given.length === expected.length && timingSafeEqual(given, expected);
+    });
+    return isOurs ? undefined : "its signature is of no relay of this cluster";
+  }
+
+  /**
+   * An event's id as Nats-Msg-Id. JetStream drops a message whose id it has seen: whoever could know the id beforehand, could have a relay's event
+   * dropped by sending something else under it.
+   */
+  messageId(id: string): string {
+    return `=${mac(this.secret, ID, id).toString("base64url")}`;
+  }
+}
+
+const mac = (secret: string, what: string, text: string | Uint8Array): Buffer =>
+  createHmac("sha256", secret).update(what).update(text).digest();
+
+/** The seal of these settings; undefined: events are not signed. Throws a `BusError` where a secret cannot be read, or is too short. */
+export function sealOf(
+  { secretFile, acceptSecretFile }: Pick<NatsSettings, "secretFile" | "acceptSecretFile">,
+  env: NodeJS.ProcessEnv,
+): EventSeal | undefined {
+  const secret = secretOf("bus.secretFile", secretFile, env.TOLLGATE_BUS_SECRET);
+  const accept = secretOf("bus.acceptSecretFile", acceptSecretFile, env.TOLLGATE_BUS_ACCEPT_SECRET);
+  if (secret === undefined) {
+    if (accept === undefined) return undefined;
+    throw new BusError("bus.acceptSecretFile: a secret is accepted beside bus.secretFile: set that as well");
+  }
+  return new EventSeal(secret, accept === undefined ? [] : [accept]);
+}
+
+function secretOf(setting: string, file: string | undefined, inEnv: string | undefined): string | undefined {
+  const text = file === undefined ? inEnv || undefined : read(setting, file);
+  const secret = text?.trim();
+  if (secret !== undefined && secret.length < LEAST_CHARS)
+    throw new BusError(
+      `${setting}: the secret has fewer than ${LEAST_CHARS} characters: openssl rand -hex 32 makes one`,
+    );
+  return secret;
+}
+
+function read(setting: string, file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new BusError(`${setting}: ${(error as Error).message}`);
+  }
+}
