@@ -27,15 +27,22 @@ export interface ParseError {
   readonly request?: SipRequest;
 }
 
-/** How much of a message is read (DESIGN.md, decision 14); beyond it, 513. */
+/** How much of a message is read (DESIGN.md, decision 14); beyond it, 513, and 414 for a Request-URI. */
 export interface ParseBounds {
   readonly maxMessageBytes: number;
   readonly maxHeaders: number;
+  /** The Request-Line or Status-Line. Less than a header field: what is relayed tells the Request-URI in To as well. */
+  readonly maxStartLineBytes: number;
   /** One header field with all its continuation lines. */
   readonly maxHeaderBytes: number;
 }
 
-export const defaultBounds: ParseBounds = { maxMessageBytes: 65_535, maxHeaders: 256, maxHeaderBytes: 16_384 };
+export const defaultBounds: ParseBounds = {
+  maxMessageBytes: 65_535,
+  maxHeaders: 256,
+  maxStartLineBytes: 8_192,
+  maxHeaderBytes: 16_384,
+};
 
 /** What has been read so far. The first problem is kept, and reading goes on for what an answer needs. */
 interface Reading {
@@ -90,6 +97,8 @@ export function parseMessage(
   const { message, wrong } = readStartLine(text, bytes, start, lineEnd, new Headers(reading.fields));
   if (!message) return err(wrong);
   if (wrong.status !== 0) fault(reading, wrong.reason, wrong.status);
+  // RFC 3261 §21.4.12
+  if (lineEnd - start > bounds.maxStartLineBytes) fault(reading, "Request-URI Too Long", 414);
   if (hasLoneCr(text, start, lineEnd)) fault(reading, "Bad Start Line");
   const bodyStart = readFields(reading, bytes, lf + 1);
   if (bodyStart < 0) fault(reading, "Header Not Terminated");

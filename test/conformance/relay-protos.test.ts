@@ -200,7 +200,7 @@ describe("a running relay", () => {
     const { port } = socket.address();
     const cases = protosCases((index) => ({
       To: `wine@${DOMAIN}`,
-      From: `${USER}:correct%20horse@${host}:${port}`,
+      From: `${USER}:correct%20horse@${DOMAIN}`,
       "From-Address": host,
       "From-IP": host,
       "Local-Port": String(port),

@@ -13,6 +13,7 @@ const FAULTS: readonly (readonly [reason: string, status: number, bytes: Buffer]
   ["Message Too Large", 513, withLines(...Array<string>(defaultBounds.maxHeaders).fill("X: y"))],
   ["Message Too Large", 513, withLines(`X: ${"y".repeat(defaultBounds.maxHeaderBytes)}`)],
   ["Message Too Large", 513, inviteWith({ Via: "SIP/2.0/UDP h,".repeat(defaultBounds.maxHeaders + 1) })],
+  ["Request-URI Too Long", 414, withStart(`INVITE sip:a@${"b".repeat(defaultBounds.maxStartLineBytes)} SIP/2.0`)],
   ["Bad Request-Line", 400, withStart("INVITE sip:a@b SIP/2.0 ")],
   ["Bad Request-Line", 400, withStart("INVITE sip:a@b SIP/x.0")],
   ["Version Not Supported", 505, withStart("INVITE sip:a@b SIP/3.0")],

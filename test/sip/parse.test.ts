@@ -286,6 +286,15 @@ describe("the bounds", () => {
     expect(refusal(inviteWith({ "X-Long": "\r\n x".repeat(4_100) })).status).toBe(513);
   });
 
+  it("refuse a Request-Line of more than 8,192 bytes with 414, and drop a Status-Line of more (RFC 3261 §21.4.12)", () => {
+    const invite = (uri: string) => wire([`INVITE ${uri} SIP/2.0`, ...INVITE_LINES.slice(1)]);
+    expect(read(invite(`sip:a@${"b".repeat(8_100)}`))).toMatchObject({ uri: expect.stringMatching(/b{8100}$/) });
+    expect(refusal(invite(`sip:a@${"b".repeat(8_180)}`))).toMatchObject({ status: 414, request: {} });
+    const ringing = (reason: string) => wire([`SIP/2.0 180 ${reason}`, ...INVITE_LINES.slice(1)]);
+    expect(parseMessage(ringing("R".repeat(8_100)), "datagram").ok).toBe(true);
+    expect(parseMessage(ringing("R".repeat(8_190)), "datagram")).toMatchObject({ ok: false, error: { status: 414 } });
+  });
+
   it("count the Vias that stand on one line", () => {
     const vias = (count: number) => inviteWith({ Via: Array(count).fill("SIP/2.0/UDP h").join(",") });
     const others = INVITE_LINES.length - 2;
