@@ -131,6 +131,18 @@ export function fields<T>(checks: Checks<T>): Check {
   };
 }
 
+/** The same for data that lives long: an object that has passed is not looked at again. */
+export function once(check: Check): Check {
+  const passed = new WeakSet();
+  return (value) => {
+    const isObject = typeof value === "object" && value !== null;
+    if (isObject && passed.has(value)) return undefined;
+    const problem = check(value);
+    if (isObject && problem === undefined) passed.add(value);
+    return problem;
+  };
+}
+
 /** Whether there is no object: then there are no fields to look at. */
 export const isMissing: Check = (value) =>
   typeof value === "object" && value !== null ? undefined : value === undefined ? "is missing" : "must be an object";

@@ -1,5 +1,5 @@
 import type { AnyEventObject, AnyStateMachine, EventFromLogic, InputFrom, InspectionEvent } from "xstate";
-import type { Action, Chart, ChartSnapshot, StoredSnapshot, Transition } from "./chart.ts";
+import type { Chart, ChartSnapshot, Step, StoredSnapshot, Transition } from "./chart.ts";
 import { carryOut } from "./table.ts";
 
 /*
@@ -56,7 +56,7 @@ export class ChartActor<M extends AnyStateMachine> {
   private state: "made" | "idle" | "working" | "stopped" = "made";
   private waiting: EventFromLogic<M>[] = NONE;
   /** The first state's actions, and the event that asks for them, until `start`. */
-  private first: { readonly actions: readonly Action[]; readonly event: EventFromLogic<M> } | undefined;
+  private first: { readonly step: Step<M>; readonly event: EventFromLogic<M> } | undefined;
 
   /** Throws where the snapshot names a state that the chart has not. */
   constructor(logic: Chart<M>, options: ChartActorOptions<M>) {
@@ -66,9 +66,9 @@ export class ChartActor<M extends AnyStateMachine> {
     this.inspectors = options.inspectors ?? NOBODY;
     if ("snapshot" in options) this.snapshot = logic.restore(options.snapshot);
     else {
-      const { snapshot, actions } = logic.begin(options.input);
-      this.snapshot = snapshot;
-      this.first = { actions, event: { type: "xstate.init", input: options.input } as unknown as EventFromLogic<M> };
+      const step = logic.begin(options.input);
+      this.snapshot = step.snapshot;
+      this.first = { step, event: { type: "xstate.init", input: options.input } as unknown as EventFromLogic<M> };
     }
     if (this.inspectors.size > 0) this.tell({ type: "@xstate.actor" });
   }
@@ -86,11 +86,12 @@ export class ChartActor<M extends AnyStateMachine> {
   start(): void {
     if (this.state !== "made") return;
     this.state = "working";
-    const { actions, event: init } = this.first ?? { actions: NONE, event: INIT as EventFromLogic<M> };
+    const { first } = this;
+    const init = first?.event ?? (INIT as EventFromLogic<M>);
     this.first = undefined;
     if (this.inspectors.size > 0) this.tell({ type: "@xstate.event", sourceRef: undefined, event: init });
     try {
-      carryOut(actions, init as AnyEventObject, this);
+      if (first) carryOut(first.step, init as AnyEventObject, this);
     } catch (error) {
       this.fail(error);
       return;
@@ -124,7 +125,7 @@ export class ChartActor<M extends AnyStateMachine> {
     let transitions: readonly Transition[] = NONE;
     try {
       const step = this.logic.step(this.snapshot, event);
-      carryOut(step.actions, event, this);
+      carryOut(step, event, this);
       this.snapshot = step.snapshot;
       if (this.inspectors.size > 0 && step.transition) transitions = [step.transition, ...step.onward];
     } catch (error) {

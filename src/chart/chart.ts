@@ -31,7 +31,7 @@ export interface Action {
   readonly type: string;
   /** What the chart gives it besides context and event. */
   readonly params: unknown;
-  /** The context at its place among the actions: what stands before it has changed it already. */
+  /** The context at its place among the actions: what stands before it has changed it already. Undefined: that of the step's snapshot. */
   readonly context: unknown;
   /** What the chart was provided with for it. */
   readonly exec: ((args: ActionArgs, params: unknown) => void) | undefined;

@@ -27,6 +27,8 @@ interface Plan {
   readonly guard: ((args: ActionArgs, params: unknown) => boolean) | undefined;
   readonly guardParams: unknown;
   readonly deeds: readonly Deed[];
+  /** What they come to each time, where they leave the context as it is and have no parameters of the moment. */
+  readonly actions: readonly Action[] | undefined;
   /** The leaf that is entered; undefined: the same, and nothing is left or entered. */
   readonly next: Leaf | undefined;
   readonly transition: Transition;
@@ -49,8 +51,6 @@ class TableSnapshot {
   readonly status: "active" | "done";
   readonly value: unknown;
   readonly context: unknown;
-  readonly output = undefined;
-  readonly error = undefined;
   readonly [LEAF]: Leaf;
 
   constructor(leaf: Leaf, context: unknown) {
@@ -58,6 +58,14 @@ class TableSnapshot {
     this.value = leaf.value;
     this.context = context;
     this[LEAF] = leaf;
+  }
+
+  get output(): undefined {
+    return undefined;
+  }
+
+  get error(): undefined {
+    return undefined;
   }
 
   toJSON() {
@@ -107,7 +115,7 @@ export function chartFrom<M extends AnyStateMachine>(machine: M, options: ChartO
       for (const { type, params, context, exec } of actions)
         scope.actionExecutor({
           type,
-          info: { context, event, self: scope.self, system: scope.system },
+          info: { context: context ?? snapshot.context, event, self: scope.self, system: scope.system },
           params,
           exec,
         } as never);
@@ -115,7 +123,7 @@ export function chartFrom<M extends AnyStateMachine>(machine: M, options: ChartO
     },
     transition: (snapshot: TableSnapshot, event: AnyEventObject, scope: Scope) => {
       const step = table.step(snapshot, event);
-      carryOut(step.actions, event, scope.self, scope.system);
+      carryOut(step, event, scope.self, scope.system);
       return step.snapshot;
     },
     getPersistedSnapshot: (snapshot: TableSnapshot) => snapshot.toJSON(),
@@ -125,11 +133,12 @@ export function chartFrom<M extends AnyStateMachine>(machine: M, options: ChartO
 }
 
 /** Carries the actions of a step out, each with the context at its place. `self` is the actor that they act for. */
-export function carryOut(actions: readonly Action[], event: AnyEventObject, self: unknown, system?: unknown): void {
+export function carryOut({ actions, snapshot }: Step, event: AnyEventObject, self: unknown, system?: unknown): void {
   if (actions.length === 0) return;
-  const args: ActionArgs = { context: undefined, event, self, system };
+  const { context } = snapshot;
+  const args: ActionArgs = { context, event, self, system };
   for (const action of actions) {
-    args.context = action.context;
+    args.context = action.context ?? context;
     action.exec?.(args, action.params);
   }
 }
@@ -178,7 +187,11 @@ class Table {
         onward: NO_TRANSITIONS,
         actions: NO_ACTIONS,
       };
-    return this.settle(plan.next ?? leaf, plan.transition, args, perform(plan.deeds, args, NO_ACTIONS));
+    const { transition, next = leaf } = plan;
+    if (plan.actions === undefined || next.always.length > 0)
+      return this.settle(next, transition, args, perform(plan.deeds, args, NO_ACTIONS));
+    const entered = new TableSnapshot(next, args.context) as ChartSnapshot;
+    return { snapshot: entered, transition, onward: NO_TRANSITIONS, actions: plan.actions };
   }
 
   restore({ value, context }: StoredSnapshot): TableSnapshot {
@@ -238,8 +251,10 @@ class Table {
     if (named && typeof found !== "function") this.refuse(source, `the guard ${named.type}`);
     const asks = { guard: found as Plan["guard"], guardParams: named?.params };
     const transition = { id, from: leaf.path, event };
-    if (target === undefined)
-      return { ...asks, deeds: actions, next: undefined, transition: { ...transition, to: undefined } };
+    if (target === undefined) {
+      const does = { deeds: actions, actions: alwaysSame(actions) };
+      return { ...asks, ...does, next: undefined, transition: { ...transition, to: undefined } };
+    }
     if (target.length !== 1) this.refuse(source, "several targets");
     const goal = target[0]!;
     if (node.exit.length > 0) this.refuse(node, "exit actions");
@@ -249,7 +264,8 @@ class Table {
     for (let at: AnyStateNode | undefined = goal; at && at !== domain; at = at.parent) path.unshift(at);
     path.push(...descend(goal));
     const next = this.leaves.get(path.at(-1)!)!;
-    return { ...asks, deeds: [...actions, ...this.entering(path)], next, transition: { ...transition, to: next.path } };
+    const deeds = [...actions, ...this.entering(path)];
+    return { ...asks, deeds, actions: alwaysSame(deeds), next, transition: { ...transition, to: next.path } };
   }
 
   private entering(path: readonly AnyStateNode[]): Deed[] {
@@ -292,6 +308,12 @@ function perform(deeds: readonly Deed[], args: ActionArgs, before: readonly Acti
     else args.context = deed.assign(args, params);
   }
   return actions;
+}
+
+/** The actions, where they are the same whatever the event: then they are listed once and for all. */
+function alwaysSame(deeds: readonly Deed[]): readonly Action[] | undefined {
+  if (deeds.some(({ assign, params }) => assign !== undefined || typeof params === "function")) return undefined;
+  return deeds.map((deed) => new Asked(deed, deed.params, undefined));
 }
 
 function choose(plans: readonly Plan[], args: ActionArgs): Plan | undefined {

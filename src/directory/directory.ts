@@ -137,7 +137,7 @@ class CachedDirectory implements Directory {
   }
 
   isPortal(host: string): boolean {
-    return this.portalHosts.has(canonicalHost(host));
+    return this.portalHosts.has(host) || this.portalHosts.has(canonicalHost(host));
   }
 
   appServer(id: string): AppServer | undefined {

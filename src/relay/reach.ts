@@ -17,8 +17,21 @@ import type { Core } from "./core.ts";
 /** Where a request of the client came from. */
 export type CameFrom = Destination;
 
-/** An address and a port, as they stand in the tables. */
-type Place = string;
+/** Addresses, as they stand in the tables, with their ports: no text has to be made to look one up. */
+class Places {
+  private readonly ports = new Map<string, Set<number>>();
+
+  add(host: string, port: number): void {
+    const ports = this.ports.get(host);
+    if (ports) ports.add(port);
+    else this.ports.set(host, new Set([port]));
+  }
+
+  has(host: string, port: number): boolean {
+    const ports = this.ports.get(host);
+    return ports?.has(port) ?? false;
+  }
+}
 
 /** So long the tables stand: app servers come and go. */
 const TABLES_MS = 1_000;
@@ -26,10 +39,10 @@ const TABLES_MS = 1_000;
 const NAMES_MS = 30_000;
 
 interface Tables {
-  readonly appServers: ReadonlySet<Place>;
+  readonly appServers: Places;
   /** Names of app servers with their ports, as their URIs have them. */
-  readonly names: ReadonlySet<string>;
-  readonly own: ReadonlySet<Place>;
+  readonly names: Places;
+  readonly own: Places;
 }
 
 export class Reach {
@@ -38,7 +51,7 @@ export class Reach {
   private readonly listening: () => readonly Pick<Destination, "address" | "port">[];
   private readonly networks: Networks;
   private readonly proxies: Networks;
-  private tables: Tables = { appServers: new Set(), names: new Set(), own: new Set() };
+  private tables: Tables = { appServers: new Places(), names: new Places(), own: new Places() };
   private tablesUntil = Number.NEGATIVE_INFINITY;
   private machine: ReadonlySet<string> = new Set();
   private machineUntil = Number.NEGATIVE_INFINITY;
@@ -69,18 +82,18 @@ export class Reach {
   }
 
   private may(destination: Destination, cameFrom: CameFrom | undefined): boolean {
-    const { address } = destination;
+    const { address, port } = destination;
     const { appServers, own } = this.current();
-    const place = this.place(destination);
-    if (own.has(place)) return false;
+    const host = this.host(address);
+    if (own.has(host, port)) return false;
     if (cameFrom === undefined) return true;
-    if (appServers.has(place)) return false;
+    if (appServers.has(host, port)) return false;
     return sameHost(address, cameFrom.address) || (this.networks.includes(address) && !isForMany(address));
   }
 
   /** Whether an app server is at that address and port. */
   isAppServer({ address, port }: Pick<Destination, "address" | "port">): boolean {
-    return this.current().appServers.has(this.place({ address, port }));
+    return this.current().appServers.has(this.host(address), port);
   }
 
   /** Why a client's request that would open a dialog, or moves it, is none of a client; undefined: it may be one. */
@@ -105,7 +118,7 @@ export class Reach {
   private isAppServerAt(written: string, port: number): boolean {
     const host = canonicalHost(written);
     const { appServers, names } = this.current();
-    return names.has(`${host}:${port}`) || appServers.has(this.place({ address: host, port }));
+    return names.has(host, port) || appServers.has(this.host(host), port);
   }
 
   private current(): Tables {
@@ -122,8 +135,8 @@ export class Reach {
       this.machineUntil = now + NAMES_MS;
       this.machine = machineAddresses();
     }
-    const appServers = new Set<Place>();
-    const names = new Set<string>();
+    const appServers = new Places();
+    const names = new Places();
     for (const { uri: text } of this.core.directory.appServers()) {
       const uri = sipUriOf(text);
       if (!uri) continue;
@@ -131,14 +144,15 @@ export class Reach {
       const places = this.placesOf(text, uri, host, now);
       // A proxy of the operator's may stand before clients and app servers alike, and knows one from the other.
       if (places.some(({ address }) => this.proxies.includes(address))) continue;
-      names.add(`${host}:${effectivePort(uri)}`);
-      for (const place of places) appServers.add(this.place(place));
+      names.add(host, effectivePort(uri));
+      for (const { address, port } of places) appServers.add(this.host(address), port);
     }
     const { http, listen } = this.config;
-    const own = new Set<Place>();
-    for (const one of [...this.listening(), ...(http.listen ? [http.listen] : [])]) own.add(this.place(one));
+    const own = new Places();
+    for (const { address, port } of [...this.listening(), ...(http.listen ? [http.listen] : [])])
+      own.add(this.host(address), port);
     for (const { advertised, port } of listen)
-      if (advertised) own.add(this.place({ address: advertised.host, port: advertised.port ?? port }));
+      if (advertised) own.add(this.host(advertised.host), advertised.port ?? port);
     this.tables = { appServers, names, own };
   }
 
@@ -165,9 +179,9 @@ export class Reach {
   }
 
   /** This machine may be written in many ways: any of its addresses, loopback, or none at all (RFC 1122 §3.2.1.3). */
-  private place({ address, port }: Pick<Destination, "address" | "port">): Place {
+  private host(address: string): string {
     const canonical = withoutZone(canonicalAddress(address) ?? address);
-    return `${isHere(canonical) || this.machine.has(canonical) ? "here" : canonical}:${port}`;
+    return isHere(canonical) || this.machine.has(canonical) ? "here" : canonical;
   }
 }
 

@@ -299,9 +299,16 @@ export function effectivePort(uri: SipUri): number {
 
 /** The text as SIP or SIPS URI, or undefined where it is none. */
 export function sipUriOf(text: string): SipUri | undefined {
+  if (text === lastText) return lastUri;
   const uri = parseUri(text);
-  return uri.ok && uri.value.scheme !== "other" ? uri.value : undefined;
+  lastUri = uri.ok && uri.value.scheme !== "other" ? uri.value : undefined;
+  lastText = text;
+  return lastUri;
 }
+
+/** The same URI is asked about by one check after the other. */
+let lastText = "";
+let lastUri: SipUri | undefined;
 
 /** The number of a tel URI (RFC 3966), or of a SIP URI with `user=phone`, without visual separators; undefined for any other URI. */
 export function telephoneNumber(uri: Uri): string | undefined {

@@ -124,6 +124,30 @@ const pathOf = (value: unknown): string =>
     : Object.entries(value as object).map(([key, inner]) => `${key}.${pathOf(inner)}`)[0]!;
 
 describe("the table of a chart", () => {
+  it("gives each action the context at its place, also where transitions without an event follow that change it", () => {
+    const seen: unknown[] = [];
+    const machine = setup({
+      types: { context: {} as { n: number } },
+      actions: {
+        see: ({ context }) => seen.push(context.n),
+        add: assign({ n: ({ context }) => context.n + 1 }),
+      },
+    }).createMachine({
+      context: { n: 1 },
+      initial: "a",
+      states: {
+        a: { on: { go: { target: "b", actions: "see" }, stay: { actions: "see" } } },
+        b: { always: { target: "c", actions: ["add", "see"] } },
+        c: { entry: ["see", "add", "see"] },
+      },
+    });
+    for (const logic of [chartFrom(machine), machine]) {
+      const actor = createActor(logic as typeof machine).start();
+      for (const type of ["stay", "go", "stay"] as const) actor.send({ type });
+      expect(seen.splice(0)).toEqual([1, 1, 2, 2, 3]);
+    }
+  });
+
   it("tells an actor's error observer what an action throws (DESIGN.md, decision 13)", () => {
     const machine = setup({
       actions: {
