@@ -140,7 +140,9 @@ export class Border {
 
   /** The reason phrase as the other end gets it. */
   phrase({ status, reason }: Pick<SipResponse, "status" | "reason">, towards: Side): string {
-    return towards === "client" && showsAddress(reason) ? reasonPhrase(status) : reason;
+    if (towards === "server") return reason;
+    const usual = reasonPhrase(status);
+    return reason !== usual && showsAddress(reason) ? usual : reason;
   }
 
   /**
