@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from "node:util";
 import type { BillingContext } from "../../machines/billing.ts";
 import type { ChargeMade, SessionEnded, SessionStarted } from "./events.ts";
 import { quote } from "./field-checks.ts";
+import type { Tariff } from "./tariff.ts";
 
 /** What all events of one session say alike: whose it is, with whom, of what call, and out of which balance. */
 const SAME = ["user", "service", "appServer", "call", "hold"] as const;
@@ -19,12 +20,7 @@ export function mismatch(
     if (session[name] !== account[name])
       return `session.${name} is ${quote(session[name])}, its session's is ${quote(account[name])}`;
   // What time costs; a charge may come when the account has forgotten it.
-  const { tariff } = session;
-  if (
-    event.type !== "charge.made" &&
-    account.tariff !== null &&
-    !isDeepStrictEqual(plain(tariff), plain(account.tariff))
-  )
+  if (event.type !== "charge.made" && account.tariff !== null && !isSame(session.tariff, account.tariff))
     return "session.tariff is not that of its session";
   const [from, by] = [session.previous, account.previous];
   if (from && by && (from.session !== by.session || from.by !== by.by))
@@ -32,5 +28,12 @@ export function mismatch(
   return undefined;
 }
 
-/** Without what JSON does not carry. */
-const plain = (value: unknown): unknown => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
+function isSame(a: Tariff | undefined, b: Tariff): boolean {
+  return a === b || (a !== undefined && (hasAllOf(a, b) ? hasAllOf(b, a) : isDeepStrictEqual(a, b)));
+}
+
+/** Whether `a` has every value of `b`, which are texts and numbers. */
+function hasAllOf(a: Tariff, b: Tariff): boolean {
+  for (const name in b) if (a[name as keyof Tariff] !== b[name as keyof Tariff]) return false;
+  return true;
+}

@@ -58,7 +58,9 @@ export async function startCluster({ appServerPort, data: given }: ClusterOption
     closers.push(() => mongo.stop());
     const [sip, http] = [await freePort(), await freePort()];
     const files = { relay: join(folder, "relay.yaml"), billing: join(folder, "billing.yaml") };
-    const common = commonConfig(nats, mongo, sip, appServerPort);
+    const secretFile = join(folder, "event-secret");
+    writeFileSync(secretFile, "what relays sign events with: any 32 characters\n", { mode: 0o600 });
+    const common = { ...commonConfig(mongo, sip, appServerPort), bus: { servers: nats.url, secretFile } };
     writeFileSync(
       files.relay,
       JSON.stringify({ ...common, data, roles: ["relay"], http: { listen: `127.0.0.1:${http}` } }),
@@ -122,11 +124,10 @@ export async function startCluster({ appServerPort, data: given }: ClusterOption
   }
 }
 
-function commonConfig(nats: NatsServer, mongo: MongoServer, sip: number, appServerPort: number) {
+function commonConfig(mongo: MongoServer, sip: number, appServerPort: number) {
   return {
     portal: { domain: "portal.example" },
     listen: [`udp:127.0.0.1:${sip}`],
-    bus: nats.url,
     store: { url: mongo.url(`faults_${process.pid}_${sip}`), timeoutS: 3 },
     authentication: { fromPassword: "always" }, // so that a call is one INVITE
     tariffs: [{ id: "minute", currency: "EUR", price: "0.10" }],
