@@ -1,6 +1,7 @@
 import type { Entry } from "./billing-store.ts";
+import type { CallSum } from "./book-state.ts";
 import type { ChargeBook } from "./charge-book.ts";
-import { add, type Money, money, zero } from "./money.ts";
+import { add, formatAmount, type Money, money, zero } from "./money.ts";
 
 /** What was charged in all parts of one call (M20-M24), for the limits of a service, which count over those in which it was asked for. */
 export interface CallTotals {
@@ -13,10 +14,38 @@ export interface CallTotals {
 /** By the books of the parts, where the call runs or ran here. */
 export class CallCharges implements CallTotals {
   private readonly books: ChargeBook[] = [];
+  /** Of parts that were over before this process began. */
+  private readonly sums: readonly CallSum[];
 
+  constructor(sums: readonly CallSum[] = []) {
+    this.sums = sums;
+  }
+
+  /** The sessions that are parts of the call, whether anything was charged in them or not. */
+  readonly sessions = new Set<string>();
+
+  /** What was charged in those parts whose books `isKept` says no of. */
+  sumsWithout(isKept: (session: string) => boolean): CallSum[] {
+    const sums = [...this.sums];
+    for (const { facts, total, size } of this.books)
+      if (size > 0 && total && !isKept(facts.id)) {
+        const { service } = facts;
+        const { currency } = total;
+        const at = sums.findIndex((one) => one.service === service && one.currency === currency);
+        const before = sums[at];
+        const amount = formatAmount(before ? add(money(before.amount, currency), total) : total);
+        const sum = { service, currency, amount, count: size + (before?.count ?? 0) };
+        if (before) sums[at] = sum;
+        else sums.push(sum);
+      }
+    return sums;
+  }
+
+  /** One book counts for each session: the last that was made for it. */
   add(book: ChargeBook): void {
-    if (this.books.includes(book)) return;
-    this.books.push(book);
+    const at = this.books.findIndex(({ facts }) => facts.id === book.facts.id);
+    if (at < 0) this.books.push(book);
+    else this.books[at] = book;
     book.joins(this);
   }
 
@@ -24,11 +53,14 @@ export class CallCharges implements CallTotals {
     let sum = zero(currency);
     for (const { facts, total } of this.books)
       if (facts.service === service && total?.currency === currency) sum = add(sum, total);
+    for (const ended of this.sums)
+      if (ended.service === service && ended.currency === currency) sum = add(sum, money(ended.amount, currency));
     return sum;
   }
 
   count(service: string): number {
     let count = 0;
+    for (const ended of this.sums) if (ended.service === service) count += ended.count;
     for (const { facts, size } of this.books) if (facts.service === service) count += size;
     return count;
   }

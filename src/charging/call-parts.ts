@@ -1,3 +1,4 @@
+import type { UsedTariff } from "./book-state.ts";
 import { CallCharges } from "./call-charges.ts";
 import { add, formatAmount, type Money, money, subtract } from "./money.ts";
 import { freeMsOf, type Tariff, type TariffUse, useAfter } from "./tariff.ts";
@@ -15,13 +16,22 @@ interface Used {
  */
 export class CallParts {
   readonly charges: CallCharges;
+  private readonly tariffs = new Map<string, Used>();
 
-  /** `from`: of the session that the client moves on from. */
-  constructor(from?: CallParts) {
-    this.charges = from?.charges ?? new CallCharges();
+  /** `charges`: those of the session that the client moves on from. `used`: what was used of each tariff before. */
+  constructor(charges = new CallCharges(), used: readonly UsedTariff[] = []) {
+    this.charges = charges;
+    for (const { tariff: id, currency, freeMs, chargedMs, amount } of used)
+      this.tariffs.set(keyOf({ id, currency }), { freeMs, chargedMs, amount: money(amount, currency) });
   }
 
-  private readonly tariffs = new Map<string, Used>();
+  /** What was used of each tariff, as data. */
+  get usedTariffs(): UsedTariff[] {
+    return Array.from(this.tariffs, ([key, { freeMs, chargedMs, amount }]) => {
+      const [tariff = "", currency = ""] = key.split("\n");
+      return { tariff, currency, freeMs, chargedMs, amount: formatAmount(amount) };
+    });
+  }
 
   /** What a part finds used that begins now; undefined: nothing. */
   used(tariff: Tariff | undefined): TariffUse | undefined {
@@ -57,4 +67,4 @@ export class CallParts {
   }
 }
 
-const keyOf = ({ id, currency }: Tariff): string => `${id}\n${currency}`;
+const keyOf = ({ id, currency }: Pick<Tariff, "id" | "currency">): string => `${id}\n${currency}`;

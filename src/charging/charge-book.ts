@@ -4,6 +4,7 @@ import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { Timeline, Timelines } from "../support/timeline.ts";
 import type { Entry } from "./billing-store.ts";
+import type { BookState, ChargeState, PartBookState } from "./book-state.ts";
 import type { CallTotals } from "./call-charges.ts";
 import { chargeAmount, chargeKey, isSameCharge } from "./charge-fields.ts";
 import { checkCharge } from "./check-charge.ts";
@@ -216,6 +217,42 @@ export class ChargeBook {
         .catch((error) => this.sayNotOnRecord("warn", "a refusal could not be put on record", { err: error, ...what }));
     }
     return { kind: "refused", refusal };
+  }
+
+  /** What was charged, as data: what is on disk by now. `without`: for whoever keeps the charges by themselves. */
+  state(without?: "without charges"): BookState {
+    const made = (book: ChargeBook) => (without ? [] : book.onDisk);
+    const before: PartBookState[] = [];
+    for (let book = this.before; book; book = book.before)
+      before.push({ session: book.facts.id, service: book.facts.service, made: made(book) });
+    return { made: made(this), refusals: this.refusals, ...(before.length > 0 && { before }) };
+  }
+
+  private get onDisk(): ChargeState[] {
+    const made = [...this.made.values()].filter(({ written }) => written === undefined);
+    return made.map(({ charge, at, taxes }) => ({ ...charge, at, ...(taxes && { taxes }) }));
+  }
+
+  /** Takes over what a book of the same session had. Those of parts before are made anew, and handed to `earlier`. */
+  restore({ made, refusals, before = [] }: BookState, earlier: (book: ChargeBook) => void): void {
+    this.refusals = refusals;
+    this.takeOver(made);
+    let last: ChargeBook = this;
+    for (const { session: id, service, made: charged } of before) {
+      const { user, call, appServer } = this.facts;
+      last.before = new ChargeBook(this.keeping, { id, user, call, appServer, service }, undefined, this.timeline);
+      last = last.before;
+      last.takeOver(charged);
+      earlier(last);
+    }
+  }
+
+  private takeOver(made: readonly ChargeState[]): void {
+    for (const { at, taxes, id, item, unitPrice, quantity, currency } of made) {
+      const charge = { id, item, unitPrice, quantity, currency };
+      this.made.set(chargeKey(id), { charge, amount: chargeAmount(charge), taxes, at, written: undefined });
+    }
+    this.addUp();
   }
 
   /** Takes over what the bill has for this session and this app server: after a restart, or from another node. */

@@ -133,6 +133,10 @@ export function eventProblem(event: unknown): string | undefined {
   return fields(EVERY)(event)?.slice(1) ?? `there is no event ${quote(type)}`;
 }
 
+/** The same checks for what else keeps taxes, and what parts of a call have used. */
+export const taxesCheck: Check = list(fields(TAX), MAX_TAXES);
+export const useCheck: Check = fields(USE);
+
 const factsCheck = fields(FACTS);
 const tariffCheck = fields(TARIFF);
 

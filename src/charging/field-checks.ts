@@ -94,6 +94,39 @@ export function written(form: RegExp, expected: string): Check {
   return (value) => (typeof value === "string" && form.test(value) ? undefined : `must be ${expected}`);
 }
 
+/** Text of any characters, of so many in all. */
+export function textUpTo(most: number, least = 1): Check {
+  return (value) => {
+    if (typeof value !== "string") return `must be text, is ${quote(value)}`;
+    if (value.length > most) return `must have at most ${most} characters, has ${value.length}`;
+    return value.length < least ? "must not be empty" : undefined;
+  };
+}
+
+/** Names with text of at most `length` characters each. */
+export function texts(most: number, length: number): Check {
+  const text = textUpTo(length, 0);
+  return (value) => {
+    const missing = isMissing(value);
+    if (missing !== undefined) return missing;
+    const all = Object.entries(value as object);
+    if (all.length > most) return `must have at most ${most} names`;
+    for (const [name, one] of all) {
+      const problem = text(one);
+      if (problem !== undefined) return `.${name} ${problem}`;
+    }
+    return undefined;
+  };
+}
+
+/** A whole number from 0 to `most`. */
+export function count(most: number): Check {
+  return (value) =>
+    Number.isSafeInteger(value) && (value as number) >= 0 && (value as number) <= most
+      ? undefined
+      : `must be a whole number from 0 to ${most}, is ${quote(value)}`;
+}
+
 export const truth: Check = (value) => (typeof value === "boolean" ? undefined : "must be true or false");
 
 /** At most `most` of what `check` allows. */

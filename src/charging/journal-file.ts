@@ -10,6 +10,12 @@ export interface LeftSession {
   readonly startedAt: number;
 }
 
+/** What others keep beside the events, and that changes with them: texts by name. */
+export interface KeptChanges {
+  readonly puts: readonly (readonly [name: string, text: string])[];
+  readonly removals: readonly string[];
+}
+
 /** Where a group of events lies, and how large it is. */
 export interface KeptGroup {
   readonly key: GroupKey;
@@ -30,12 +36,20 @@ export class JournalFile {
   readonly disk: LmdbDisk;
   private readonly groups: Groups;
   private readonly running: Running | undefined;
+  private readonly besides: Database<string, string>;
   private readonly opening: number;
   private lastGroup = 0;
 
-  private constructor(groups: Groups, running: Running | undefined, disk: LmdbDisk, opening: number) {
+  private constructor(
+    groups: Groups,
+    running: Running | undefined,
+    besides: Database<string, string>,
+    disk: LmdbDisk,
+    opening: number,
+  ) {
     this.groups = groups;
     this.running = running;
+    this.besides = besides;
     this.disk = disk;
     this.opening = opening;
     this.left = running ? Array.from(running.getRange({}), ({ value }) => value) : [];
@@ -65,7 +79,13 @@ export class JournalFile {
     const running = trackRunning
       ? groups.openDB<LeftSession, string>({ name: "running", encoding: "json" })
       : undefined;
-    return new JournalFile(groups, running, disk, opening);
+    const besides = groups.openDB<string, string>({ name: "kept", encoding: "string" });
+    return new JournalFile(groups, running, besides, disk, opening);
+  }
+
+  /** What is kept beside the events, by name. */
+  *kept(): Iterable<readonly [name: string, text: string]> {
+    for (const { key, value } of this.besides.getRange({})) yield [key, value];
   }
 
   /** All groups of events that are there, the oldest first. */
@@ -81,10 +101,14 @@ export class JournalFile {
   }
 
   /**
-   * In one transaction: keeps a group of events, or where there are none something that tells whether it can be done, and removes groups.
-   * Resolves when that is on the disk itself, fsync'd; rejects when it is not.
+   * In one transaction: keeps a group of events, or where there are none something that tells whether it can be done, removes groups, and changes what
+   * is kept beside them. Resolves when that is on the disk itself, fsync'd; rejects when it is not.
    */
-  async write(events: readonly ChargingEvent[], removals: readonly GroupKey[]): Promise<KeptGroup> {
+  async write(
+    events: readonly ChargingEvent[],
+    removals: readonly GroupKey[],
+    changes: KeptChanges = NO_CHANGES,
+  ): Promise<KeptGroup> {
     const key: GroupKey = events.length === 0 ? PROBE : [this.opening, ++this.lastGroup];
     const value = Buffer.from(events.length === 0 ? "probe" : JSON.stringify(events));
     const begin = () =>
@@ -92,8 +116,12 @@ export class JournalFile {
         this.groups.put(key, value);
         for (const old of removals) this.groups.remove(old);
         if (this.running) for (const event of events) track(this.running, event);
+        for (const [name, text] of changes.puts) this.besides.put(name, text);
+        for (const name of changes.removals) this.besides.remove(name);
       });
-    await this.disk.write(begin, value.length);
+    let bytes = value.length;
+    for (const [, text] of changes.puts) bytes += text.length;
+    await this.disk.write(begin, bytes);
     return { key, bytes: value.length };
   }
 
@@ -101,6 +129,8 @@ export class JournalFile {
     return this.groups.close();
   }
 }
+
+const NO_CHANGES: KeptChanges = { puts: [], removals: [] };
 
 function track(running: Running, event: ChargingEvent): void {
   const { type, session } = event;

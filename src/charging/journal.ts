@@ -4,7 +4,7 @@ import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import type { ChargingEvent } from "./events.ts";
-import { JournalFile, type LeftSession } from "./journal-file.ts";
+import { JournalFile, type KeptChanges, type LeftSession } from "./journal-file.ts";
 import { type Group, type GroupKey, Publisher } from "./journal-publisher.ts";
 
 export interface JournalOptions {
@@ -51,6 +51,14 @@ export interface JournalStats {
   readonly freeDiskBytes: number | undefined;
 }
 
+/** Whoever keeps something beside the events, in the same commits. */
+export interface Companion {
+  /** Asked right before each commit, with the events that it will hold. Undefined: nothing changes. */
+  changes(events: readonly ChargingEvent[]): KeptChanges | undefined;
+  /** The commit failed: what it would have changed is as it was. */
+  failed(changes: KeptChanges): void;
+}
+
 export interface Journal {
   /** Resolves when the event is on the disk itself, fsync'd. Rejects when it is not: then it must not be answered for. */
   append(event: ChargingEvent): Promise<void>;
@@ -59,6 +67,12 @@ export interface Journal {
   stats(): JournalStats;
   /** What an earlier run left running, as of the opening; empty without `trackRunning`. */
   readonly left: readonly LeftSession[];
+  /** What a companion has kept, as of the opening of the journal or the last commit. */
+  kept(): Iterable<readonly [name: string, text: string]>;
+  /** From now on it is asked with each commit. */
+  accompany(companion: Companion): void;
+  /** The companion has something to keep: there is a commit soon, if no event brings one along before. */
+  keepSoon(): void;
   /** Resolves when the bus has taken everything that was appended before the call; rejects when it does not take it. */
   settled(): Promise<void>;
   /** Resolves at the next moment when nothing is left that the bus has not taken, and would take. */
@@ -111,8 +125,11 @@ class GroupJournal implements Journal {
   private readonly waiting: Gathering[] = [];
   private waitingEvents = 0;
   private committing: Promise<void> | undefined;
-  /** Whether a commit is decided on or under way, and whether one that is decided on may still be brought forward. */
-  private scheduled: "no" | "later" | "soon" = "no";
+  private companion: Companion | undefined;
+  /** The companion has had something to keep since the commit began that is under way. */
+  private keepAgain = false;
+  /** Whether a commit is decided on or under way, and who may bring one forward that is decided on: any event, one that somebody waits for, nobody. */
+  private scheduled: "no" | "lazily" | "later" | "soon" = "no";
   /** Somebody waits for what was appended. */
   private hurried = false;
   private commitAt = Number.NEGATIVE_INFINITY;
@@ -196,6 +213,23 @@ class GroupJournal implements Journal {
     return last.committed;
   }
 
+  kept(): Iterable<readonly [name: string, text: string]> {
+    return this.file.kept();
+  }
+
+  accompany(companion: Companion): void {
+    this.companion = companion;
+  }
+
+  keepSoon(): void {
+    if (this.closing) return;
+    if (this.committing) this.keepAgain = true;
+    if (this.scheduled !== "no") return;
+    const { clock, commitEveryMs = 50 } = this.options;
+    this.scheduled = "lazily";
+    this.timer = clock.setTimeout(() => this.run(), commitEveryMs);
+  }
+
   /** Group commit: one at a time and not more often than asked for; what comes in the meantime goes with the next. */
   private commitSoon(): void {
     const { hurried } = this;
@@ -203,14 +237,15 @@ class GroupJournal implements Journal {
     const { clock, commitEveryMs = 50, commitChargesEveryMs = Math.min(20, commitEveryMs) } = this.options;
     const everyMs = hurried ? commitChargesEveryMs : commitEveryMs;
     const waitMs = this.commitAt + everyMs - clock.monotonic();
-    const run = () => {
-      this.scheduled = "soon";
-      if (!this.closing) this.committing = this.commit();
-    };
     clock.clearTimeout(this.timer);
     this.scheduled = hurried || waitMs <= 0 ? "soon" : "later";
-    if (waitMs > 0) this.timer = clock.setTimeout(run, waitMs);
-    else setImmediate(run); // with all that this turn of the event loop appends
+    if (waitMs > 0) this.timer = clock.setTimeout(() => this.run(), waitMs);
+    else setImmediate(() => this.run()); // with all that this turn of the event loop appends
+  }
+
+  private run(): void {
+    this.scheduled = "soon";
+    if (!this.closing) this.committing = this.commit();
   }
 
   private async commit(): Promise<void> {
@@ -220,8 +255,10 @@ class GroupJournal implements Journal {
     const count = group?.events.length ?? 0;
     const removals = this.taken;
     this.taken = [];
+    this.keepAgain = false;
+    const changes = this.companion?.changes(group?.events ?? []);
     try {
-      const { key, bytes } = await this.file.write(group?.events ?? [], removals);
+      const { key, bytes } = await this.file.write(group?.events ?? [], removals, changes);
       this.broken = false;
       this.commits++;
       this.appended += count;
@@ -233,6 +270,7 @@ class GroupJournal implements Journal {
       this.broken = true;
       this.failed += count;
       this.taken.push(...removals);
+      if (changes) this.companion?.failed(changes);
       this.failures.error("journal: commit failed", "", { err: error, events: count });
       group?.reject(error);
     }
@@ -240,6 +278,7 @@ class GroupJournal implements Journal {
     this.committing = undefined;
     this.scheduled = "no";
     if (this.waiting.length > 0) this.commitSoon();
+    else if (this.keepAgain) this.keepSoon();
     this.settleDrains();
   }
 

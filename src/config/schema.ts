@@ -283,6 +283,15 @@ const retentionSchema = z.strictObject({
   accountsDays: z.int().min(40).max(36_500).exactOptional(),
 });
 
+/** What becomes of sessions whose relay was killed, when it starts again. */
+const recoverySchema = z.union([
+  z.literal("end"),
+  z.strictObject({
+    withinS: seconds(0, 3_600).default(30),
+    reconnectS: seconds(0, 3_600).default(90),
+  }),
+]);
+
 /** Prepaid users only. */
 const creditSchema = z.strictObject({
   intervalS: seconds(1, 86_400).default(60),
@@ -338,6 +347,7 @@ export const configSchema = z.strictObject({
       maxDurationS: seconds(1, 2_000_000).default(86_400), // a timer of Node takes 24 days at most
     })
     .prefault({}),
+  recovery: recoverySchema.prefault({}),
   health: z
     .strictObject({
       intervalS: seconds(0, 3_600).default(10),

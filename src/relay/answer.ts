@@ -2,6 +2,7 @@ import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Timer, TimerOwner, TimerQueues } from "../support/timer-queues.ts";
 import type { ServerTransaction, TimerSettings } from "../transaction/types.ts";
+import type { Flow } from "../transport/types.ts";
 
 export interface AnswerOptions {
   readonly transaction: ServerTransaction;
@@ -35,6 +36,12 @@ export class Answer implements TimerOwner {
     this.giveUpAt = clock.monotonic() + 64 * durations.t1Ms;
     transaction.respond(response);
     this.timer = timers.start(this, "repeat", this.intervalMs);
+  }
+
+  /** What is sent again and again, and by which flow. */
+  get sent(): { readonly response: SipResponse; readonly flow: Flow } {
+    const { response, transaction } = this.options;
+    return { response, flow: transaction.flow };
   }
 
   /** The ACK came: no more repetitions. */

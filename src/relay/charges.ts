@@ -1,4 +1,5 @@
 import type { Side } from "../../machines/events.ts";
+import type { BookState } from "../charging/book-state.ts";
 import type { CallCharges } from "../charging/call-charges.ts";
 import { isChargeType, parseChargeBody } from "../charging/charge-body.ts";
 import { ChargeBook, type Outcome } from "../charging/charge-book.ts";
@@ -36,6 +37,7 @@ export class SessionCharges {
   /** The session is a part of a call, whose limits are for all of it (M20-M24). */
   joins(call: CallCharges): void {
     this.call = call;
+    call.sessions.add(this.session.id);
     if (this.opened) call.add(this.opened);
   }
 
@@ -60,6 +62,22 @@ export class SessionCharges {
   /** Undefined: nothing was charged yet. */
   get bookIfAny(): ChargeBook | undefined {
     return this.opened;
+  }
+
+  /** What the same app server has charged in the parts before (M20). */
+  get before(): ChargeBook | undefined {
+    return this.opened?.before ?? this.session.replaces?.book;
+  }
+
+  /** What was charged, as data; undefined: nothing, neither here nor before. */
+  state(without?: "without charges"): BookState | undefined {
+    if (this.session.replaces?.book) this.open();
+    return this.opened?.state(without);
+  }
+
+  /** Of a session that was restored, and is a part of its call by now. */
+  restore(state: BookState): void {
+    this.book.restore(state, (earlier) => this.call?.add(earlier));
   }
 
   /** The clock runs since `at`. Rejects when that could not be put on record. */

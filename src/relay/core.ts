@@ -41,6 +41,14 @@ export interface Recorder {
   readonly full: boolean;
 }
 
+/** Keeps sessions, so that they outlive the process. */
+export interface SessionKeeper {
+  /** What it is as data has changed, or it stands now. */
+  changed(session: Session): void;
+  /** It is over, or goes on elsewhere. */
+  closed(session: Session): void;
+}
+
 /** What the parts of the relay share: the layers below, the registered data, and who is in a call now. */
 export interface Core {
   readonly config: Config;
@@ -69,6 +77,10 @@ export interface Core {
   /** Which header fields cross from one leg to the other. */
   readonly border: Border;
   readonly recorder: Recorder;
+  /** How long clients are waited for whose connections were of the process before this one. */
+  readonly afterRestart: { readonly reconnectS: number };
+  /** Undefined: sessions end with the process. */
+  readonly kept?: SessionKeeper | undefined;
   /** What it did not take and has to. */
   readonly laterRecords: LaterRecords;
   /** Undefined: INVITEs are not signed. */
@@ -130,6 +142,8 @@ export interface Counters {
   /** Changes of service that were answered by a 2xx and did not count, since it named no service. */
   changesUnconfirmed: number;
   ended: number;
+  /** Sessions of a process before this one that went on here. */
+  restored: number;
   /** Sessions in which whoever hung up did not wait any longer for an answer to BYE. */
   byesUnanswered: number;
   /** Provisional answers that came after so many that the other end heard no more of them. */

@@ -37,6 +37,7 @@ export type CoreParts = Pick<
   | "credit"
   | "resolve"
   | "proof"
+  | "kept"
 > & {
   readonly billing: BillingStore;
   /** Where SIP is taken; default: where the configuration says, which may be port 0. */
@@ -45,9 +46,19 @@ export type CoreParts = Pick<
   readonly peerLog?: PeerLog;
   /** Default: it is alone. */
   readonly node?: string;
+  /** What it is now by the first timeline of a process before this one, whose sessions go on; default: there is none. */
+  readonly firstNow?: number | undefined;
 } & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;
 
-export function createCore({ billing, listening, caughtUp, elsewhere, node = "", ...parts }: CoreParts): Core {
+export function createCore({
+  billing,
+  listening,
+  caughtUp,
+  elsewhere,
+  firstNow,
+  node = "",
+  ...parts
+}: CoreParts): Core {
   const requests: Core["requests"] = new TokenMap();
   const sessions: Core["sessions"] = new TokenMap();
   const transfers: Core["transfers"] = new TokenMap();
@@ -61,6 +72,7 @@ export function createCore({ billing, listening, caughtUp, elsewhere, node = "",
     changed: 0,
     changesUnconfirmed: 0,
     ended: 0,
+    restored: 0,
     byesUnanswered: 0,
     provisionalsLeftOut: 0,
     charges: 0,
@@ -77,10 +89,11 @@ export function createCore({ billing, listening, caughtUp, elsewhere, node = "",
     clockSteps: 0,
   };
   const { clock, config, directory, log, recorder, peerLog = new PeerLog({ log, clock }) } = parts;
-  const timelines = new Timelines(clock, (byMs) => {
+  const stepped = (byMs: number) => {
     counters.clockSteps++;
     log.warn({ byMs }, CLOCK_WAS_SET);
-  });
+  };
+  const timelines = new Timelines(clock, stepped, firstNow);
   const keeping: BookKeeping = {
     recorder,
     clock,
@@ -110,6 +123,7 @@ export function createCore({ billing, listening, caughtUp, elsewhere, node = "",
     admission: new Admission(clock, config.limits.perSourcePerSecond, config.limits.perUnprovenSourcePerSecond),
     loads: new UserLoads({ ringing: config.limits.ringingPerUser, sessions: config.limits.sessionsPerUser }),
     timelines,
+    afterRestart: { reconnectS: config.recovery === "end" ? 0 : config.recovery.reconnectS },
     keeping,
     laterRecords: new LaterRecords({ clock, log }),
     direct: new DirectCharges({

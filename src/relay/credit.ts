@@ -10,6 +10,7 @@ import { rateDuration, type Tariff, type TariffUse } from "../charging/tariff.ts
 import type { AppliedTax } from "../charging/terms.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import type { Core } from "./core.ts";
+import type { CreditState } from "./model/session-state.ts";
 import { warning } from "./reply.ts";
 import type { Session } from "./session.ts";
 
@@ -127,6 +128,44 @@ export class Credit {
     this.facts = session.facts;
   }
 
+  /** Its numbers, as data. What was charged stands in the session's book. */
+  get state(): CreditState {
+    const { startedAt, held, coveredMs, heldUntil, unsure, exhausted, warned, events, used } = this;
+    const { currency, taxes } = this.terms;
+    return {
+      currency,
+      ...(taxes && { taxes }),
+      ...(used && { used }),
+      ...(startedAt !== undefined && { startedAt }),
+      ...{ held, coveredMs, heldUntil, unsure, exhausted, warned, events },
+    };
+  }
+
+  /** That of a session which is restored with its book. It does nothing until `goOn`. */
+  static restored(core: Core, session: Session, state: CreditState, charged: readonly Charged[]): Credit {
+    const { user, hold: key = "", tariff } = session.facts;
+    const { currency, taxes, used } = state;
+    const credit = new Credit(core, { user, currency, key, tariff, used, taxes });
+    credit.attach(session);
+    credit.startedAt = state.startedAt;
+    credit.held = state.held;
+    for (const { amount, taxes: on, at } of charged)
+      if (amount.currency === currency) credit.charged.add(amount, on, at);
+    credit.coveredMs = state.coveredMs;
+    credit.heldUntil = state.heldUntil;
+    credit.unsure = state.unsure;
+    credit.exhausted = state.exhausted;
+    credit.warned = state.warned;
+    credit.events = state.events;
+    return credit;
+  }
+
+  /** Renews the hold at once: nobody has for a while. What is used up by now ends the session. */
+  goOn(): void {
+    if (this.startedAt === undefined && this.held === 0) this.arm();
+    else void this.inTurn(() => this.tick());
+  }
+
   /** The session's clock runs since `at`. */
   start(at: number): void {
     this.startedAt = at;
@@ -181,6 +220,12 @@ export class Credit {
     const givenBack = this.inTurn(() => this.giveBack());
     this.core.ending.add(givenBack);
     return givenBack;
+  }
+
+  /** It goes on elsewhere, and so does its hold. */
+  release(): void {
+    this.closed = true;
+    this.core.clock.clearTimeout(this.timer);
   }
 
   /** Billing has settled the hold with the session's end: what is charged all the same is held by itself, until it is billed too. */
@@ -338,6 +383,7 @@ export class Credit {
     const before = this.held;
     const outcome = await this.raise(to, atLeast);
     if (this.closed) return;
+    if (this.session) this.core.kept?.changed(this.session);
     if (outcome.ok) {
       const all = this.held >= to;
       this.coveredMs = Math.max(this.coveredMs, this.covers(all ? SPARE : NONE));
@@ -372,6 +418,7 @@ export class Credit {
     }
     if (this.exhausted && !this.warned && now >= until - this.warnMs) {
       this.warned = true;
+      if (session) this.core.kept?.changed(session);
       const { facts } = this;
       if (facts)
         this.record(creditExhausted(facts, now, ++this.events, { currency: this.terms.currency, endsAt: until }));
@@ -382,6 +429,7 @@ export class Credit {
   private report(): void {
     const { facts, terms, held, until } = this;
     const { currency } = terms;
+    if (this.session) this.core.kept?.changed(this.session);
     if (!facts || this.startedAt === undefined) return;
     if (!this.closed) this.session?.actor.send({ type: "credit.held", until: until ?? null });
     const amount = formatAmount(fromMicros(held, currency));

@@ -94,6 +94,11 @@ export class EndedSessions {
     if (ended) ended.call = call;
   }
 
+  /** What it has together with other sessions, which may go on; undefined: nothing. */
+  callOf(session: string): CallCharges | undefined {
+    return this.byId.get(session)?.call;
+  }
+
   private bookOf({ facts, limits, timeline, call }: Ended): ChargeBook {
     const book = new ChargeBook(this.core.keeping, facts, limits, timeline);
     call?.add(book);

@@ -31,6 +31,8 @@ export class Leg {
   unwanted: (() => void) | undefined;
   /** The connection on which the peer came is gone, and it has not been heard of since. */
   stranded = false;
+  /** The process that had the session is gone, and the peer has not been heard of since: it was last heard of then, by the session's timeline. */
+  unheardSince: number | undefined;
   /** How often the peer has moved: what was sent to where it was says nothing about it any more. */
   moves = 0;
   /** From where the client was heard of last, where that is not by its connection. */
@@ -60,7 +62,10 @@ export class Leg {
 
   /** A new request in this dialog, not yet sent. */
   request(method: string): SipRequest {
-    return requestWithin(this.dialog, method);
+    const request = requestWithin(this.dialog, method);
+    // What is kept on disk must not fall behind by as many as whoever takes it up skips.
+    if (this.dialog.localSeq % (SEQ_JUMP / 2) === 0) this.core.kept?.changed(this.session);
+    return request;
   }
 
   /** Sends a request in a transaction of its own. Where the peer's name must be resolved first, the transaction comes later. */
@@ -176,6 +181,7 @@ export class Leg {
   /** The peer's answer to a re-INVITE or UPDATE of ours: its Contact counts from now on (RFC 3261 §12.2.1.2). */
   refresh(response: SipResponse): void {
     refreshTarget(this.dialog, response);
+    this.core.kept?.changed(this.session);
   }
 
   /**
@@ -184,7 +190,10 @@ export class Leg {
    */
   moveTo({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
     const refreshes = refreshesTarget(request.method);
-    if (refreshes) refreshTarget(this.dialog, request);
+    if (refreshes) {
+      refreshTarget(this.dialog, request);
+      this.core.kept?.changed(this.session);
+    }
     // An app server is where its Contact says: it listens there.
     if (this.side === "client" && (refreshes || this.dialog.behind !== undefined))
       this.follow(wayBack(request, flow, this.routed));
@@ -195,6 +204,7 @@ export class Leg {
    * well come before anybody notices that the connection is.
    */
   heard({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
+    this.unheardSince = undefined;
     if (this.side !== "client" || flow === this.dialog.flow) return;
     if (this.stranded) this.follow(wayBack(request, flow, this.routed));
     else if (this.dialog.flow) this.elsewhere = wayBack(request, flow, this.routed);
@@ -227,6 +237,7 @@ export class Leg {
     const before = dialog.flow;
     if (!takeWay(dialog, way, core.transport) && !this.stranded) return;
     this.moves++;
+    this.core.kept?.changed(this.session);
     this.elsewhere = undefined;
     this.returned();
     if (before === dialog.flow) return;
@@ -273,6 +284,14 @@ export class Leg {
     if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
   }
 
+  /** Forgets the dialog without a word: it goes on elsewhere. */
+  release(): void {
+    this.answer?.stop();
+    this.answer = undefined;
+    this.close();
+    this.forget();
+  }
+
   private answered(): void {
     if (this.closed) this.forget();
     this.proceed();
@@ -300,6 +319,9 @@ export class Leg {
     if (legs?.delete(this) && legs.size === 0) this.core.legsByFlow.delete(flow);
   }
 }
+
+/** Whoever takes a dialog up does not know how many requests were sent since it was written: so many are skipped (RFC 3261 §12.2.2 allows gaps). */
+export const SEQ_JUMP = 1_000;
 
 /**
  * Finds out where the dialog's next request goes and over which connection; at once where that is known, as it is for an address. It goes nowhere

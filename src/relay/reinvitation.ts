@@ -21,7 +21,7 @@ export class Reinvitation implements ClientTransactionUser {
   private readonly first: Session;
   private readonly leg: Leg;
   private readonly method: string;
-  private readonly seq: number;
+  readonly seq: number;
   private transaction: ClientTransaction | undefined;
   private readonly ringing: Ringing;
   private answered = false;

@@ -26,12 +26,14 @@ import type { Core, Counters } from "./core.ts";
 import { createCore } from "./create-core.ts";
 import { HealthChecks } from "./health.ts";
 import { type IdentityKey, loadIdentityKey } from "./identity-key.ts";
+import { KeptSessions, readKept } from "./kept-sessions.ts";
 import { nodeNameIn } from "./node-name.ts";
 import { answerRelay, askRelay } from "./other-relays.ts";
 import { createProof } from "./proof.ts";
 import { endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { Router } from "./router.ts";
 import { type SessionView, viewsOf } from "./session-view.ts";
+import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
 
 /** What a monitoring system asks for: everything that the relay counts, and what it holds now. */
@@ -108,9 +110,14 @@ export async function startRelay(options: {
   const caughtUp = new CaughtUp({ handled, clock, withinMs: CAUGHT_UP_MS });
   const heartbeat = new Heartbeat(config.data, clock);
   const { lastBeatAt } = heartbeat;
+  const keeper = new KeptSessions(() => journal.keepSoon());
+  const { recovery } = config;
+  const before = new SessionsBefore({ found: readKept(journal.kept()), keeper, recovery, heartbeat, log });
+  const { goingOn } = before;
+  journal.accompany(keeper);
   await (shared
-    ? endLeft({ journal, lastBeatAt, log })
-    : endOrphans({ journal, billing: store.billing, lastBeatAt, log }));
+    ? endLeft({ journal, lastBeatAt, log, goingOn })
+    : endOrphans({ journal, billing: store.billing, lastBeatAt, log, goingOn }));
   const directory = await createDirectory({ config, store, clock, log });
   const keysOf = (appServer: string) => directory.keysOf(appServer);
   const peerLog = new PeerLog({ log, clock });
@@ -161,6 +168,8 @@ export async function startRelay(options: {
     }),
     appServerAuthenticator: appServerAuthenticator({ config, directory, clock, refused: signInLog.appServer }),
     recorder: journal,
+    kept: recovery === "end" ? undefined : keeper,
+    firstNow: before.firstNow,
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,
     listening: () => transport.listening,
@@ -170,6 +179,8 @@ export async function startRelay(options: {
     elsewhere: (...question) => askRelay({ bus, random, keysOf }, ...question),
     resolve: (uri, found) => resolveWith(resolver, uri, found),
   });
+  keeper.attach(core);
+  before.restore(core);
   heartbeat.start(core.timelines.first);
   core.timelines.watch();
   clockWatch.watch();
@@ -203,6 +214,7 @@ export async function startRelay(options: {
     throw error;
   }
   health.start();
+  before.goOn(core);
   let closing: Promise<void> | undefined;
   return {
     addresses: transport.listening,

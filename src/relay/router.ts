@@ -103,6 +103,17 @@ export class Router implements TransactionUser {
     acknowledgeUnwanted(this.core, response, flow, isNew);
   }
 
+  /**
+   * A 2xx comes again whose INVITE was sent by a process before this one: its ACK was lost, or waits for the client's (RFC 3261 §13.2.2.4). Of any other dialog
+   * nobody knows.
+   */
+  stray(response: SipResponse): void {
+    const { fromTag, toTag, callId, cseq } = response;
+    const leg = fromTag === undefined ? undefined : this.core.legs.get(fromTag);
+    if (!leg?.confirmed || leg.closed || leg.dialog.callId !== callId || leg.dialog.remoteTag !== toTag) return;
+    if (leg.session.actor.getSnapshot().value !== "answered") leg.sendAck(cseq!.number);
+  }
+
   /** A connection is gone: whoever came by it is asked whether it is still there. */
   flowFailed(flow: Flow): void {
     const legs = this.core.legsByFlow.get(flow);

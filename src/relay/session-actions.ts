@@ -91,6 +91,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   }
   core.counters.answered++;
   takeCredit(session);
+  core.kept?.changed(session);
   request.decided(session);
   request.actor.send({ type: "branch.answered", branch: session.appServer.id });
   change?.told(session);

@@ -1,10 +1,13 @@
 import type { Failure, Side } from "../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../machines/session.ts";
+import type { PartsState } from "../charging/book-state.ts";
+import { CallCharges } from "../charging/call-charges.ts";
 import { CallParts } from "../charging/call-parts.ts";
 import type { ChargeBook, Outcome } from "../charging/charge-book.ts";
 import { factsProblem } from "../charging/event-fields.ts";
 import type { SessionFacts } from "../charging/events.ts";
 import { newSessionId } from "../charging/session-ids.ts";
+import type { Tariff } from "../charging/tariff.ts";
 import { ChartActor, type Owner } from "../chart/actor.ts";
 import { withTaxes } from "../directory/applied-terms.ts";
 import type { AppServer, Identified, Service } from "../directory/types.ts";
@@ -21,6 +24,7 @@ import type { Credits } from "./credits.ts";
 import { hangUpAfterFault } from "./hang-up.ts";
 import { invite } from "./invitation.ts";
 import type { Leg } from "./leg.ts";
+import type { SessionState } from "./model/session-state.ts";
 import { moved } from "./move.ts";
 import { meansGone } from "./outcomes.ts";
 import type { Reliable } from "./reliable.ts";
@@ -91,17 +95,40 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   private timer: Timer | undefined;
   private endTimer: TimerHandle;
 
-  /** `request`: the one that it is a branch of; undefined where both ends agree already. */
-  constructor(core: Core, origin: Origin, appServer: AppServer, request: ClientRequest | undefined) {
+  /** `request`: the one that it is a branch of; undefined where both ends agree already. `from`: what it goes on from, made elsewhere. */
+  constructor(
+    core: Core,
+    origin: Origin,
+    appServer: AppServer,
+    request: ClientRequest | undefined,
+    from?: Pick<SessionState, "facts" | "chart">,
+  ) {
     this.core = core;
     this.request = request;
     this.appServer = appServer;
-    this.id = newSessionId(core.clock.wall(), core.random, core.node);
+    this.id = from?.facts.id ?? newSessionId(core.clock.wall(), core.random, core.node);
     this.identified = origin.identified!;
     this.asked = origin.asked;
     this.user = origin.user;
     const { service, tariff } = this.identified;
     this.service = service;
+    this.facts = from?.facts ?? this.factsFor(origin, tariff);
+    this.timeline = origin.timeline ?? core.timelines.latest;
+    this.charges = new SessionCharges(core, this);
+    const { id } = this;
+    const { inspectors } = core;
+    this.actor = from
+      ? new ChartActor(core.sessionLogic, { id, snapshot: from.chart, owner: this, inspectors })
+      : new ChartActor(core.sessionLogic, {
+          id,
+          input: { id, clock: startsAtAck(origin.previous, request) ? "ack" : (service.clock ?? "ack") },
+          owner: this,
+          inspectors,
+        });
+  }
+
+  private factsFor(origin: Origin, tariff: Tariff | undefined): SessionFacts {
+    const { core, service, appServer } = this;
     const { lateChargesS = core.config.charging.lateChargesS } = service;
     const { previous, credits } = origin;
     const hold = credits?.keyFor(appServer.id);
@@ -119,15 +146,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     if (lateChargesS > 0) facts.lateChargesMs = Math.round(lateChargesS * 1000);
     if (previous) facts.previous = previous;
     if (hold !== undefined) facts.hold = hold;
-    this.facts = facts;
-    this.timeline = origin.timeline ?? core.timelines.latest;
-    this.charges = new SessionCharges(core, this);
-    this.actor = new ChartActor(core.sessionLogic, {
-      id: this.id,
-      input: { id: this.id, clock: startsAtAck(previous, request) ? "ack" : (service.clock ?? "ack") },
-      owner: this,
-      inspectors: core.inspectors,
-    });
+    return facts;
   }
 
   /** Whether all of it can be billed: else nobody may be asked. It is data of the operator's that is wrong then. */
@@ -236,7 +255,75 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
       this.takesOver = undefined;
       takesOver.taken(this, at);
     }
+    core.kept?.changed(this);
     this.lookAgain();
+  }
+
+  /** Takes over from `state` what it is beside its dialogs and its book, and stands from now on. Nothing is sent until `goOn`. */
+  takeUp({ endsAt, parts }: SessionState): void {
+    const { core } = this;
+    this.start();
+    core.loads.sessionBegan(this.user);
+    this.counted = true;
+    this.endsAt = endsAt;
+    core.kept?.changed(this); // the numbers that are skipped are not skipped twice
+    if (!parts) return;
+    const beside = parts.beside.map((id) => core.sessions.get(id)?.parts).find((one) => one !== undefined);
+    const charges = beside?.charges ?? new CallCharges(parts.ended);
+    this.parts = new CallParts(charges, parts.tariffs);
+    this.isPart = parts.isPart;
+    if (parts.isPart !== "not yet") this.charges.joins(charges);
+  }
+
+  /** Goes on with what another process began: both ends are asked at once whether they are still there. */
+  goOn(): void {
+    this.credit?.goOn();
+    if (this.context.startedAt === null || this.closed) return;
+    this.lookAgain();
+    for (const leg of [this.client, this.server])
+      if (leg && (leg.stranded || this.core.config.session.probeS > 0)) this.probe(leg);
+  }
+
+  /** What it has together with others of its call, as data; undefined: nothing. */
+  get partsState(): PartsState | undefined {
+    const { parts, isPart } = this;
+    if (!parts) return undefined;
+    const { sessions } = this.core;
+    const kept = new Set<string>();
+    for (const id of parts.charges.sessions) {
+      const session = sessions.get(id);
+      if (!session) continue;
+      kept.add(id);
+      for (let book = session.charges.before; book; book = book.before) kept.add(book.facts.id);
+    }
+    const beside = [...parts.charges.sessions].filter((id) => id !== this.id && sessions.get(id));
+    return { beside, ended: parts.charges.sumsWithout((id) => kept.has(id)), tariffs: parts.usedTariffs, isPart };
+  }
+
+  /** What it is for the others of its call has changed. */
+  private partChanged(): void {
+    const { kept, sessions } = this.core;
+    if (!kept || !this.parts) return;
+    for (const id of this.parts.charges.sessions) {
+      const session = sessions.get(id);
+      if (session) kept.changed(session);
+    }
+  }
+
+  /** Forgets it here without a word: it goes on elsewhere, from its `SessionState`. */
+  release(): void {
+    const { clock, sessions, directory, loads, timers } = this.core;
+    timers.stop(this.timer);
+    clock.clearTimeout(this.endTimer);
+    this.reliable?.stop();
+    this.invitation?.close();
+    this.client?.release();
+    this.server?.release();
+    this.credit?.release();
+    this.closed = true;
+    if (this.counted) loads.sessionEnded(this.user);
+    this.counted = false;
+    if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 
   /**
@@ -283,7 +370,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
 
   /** The client has moved to it from `first`: the two have limits together, and each its own set-up fee and free seconds (M23, M24). */
   isBeside(first: Session): void {
-    this.parts = new CallParts(first.callParts);
+    this.parts = new CallParts(first.callParts.charges);
     this.beginPart();
   }
 
@@ -296,6 +383,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     if (used) facts.used = used;
     this.charges.joins(parts.charges);
     this.core.ended.joins(this.id, parts.charges);
+    this.partChanged();
   }
 
   /** It is over at `at`: what it did not use of the free seconds is the next part's. */
@@ -305,6 +393,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     const { startedAt, endedAt, byeAt } = this.context;
     const { tariff, used } = this.facts;
     this.parts!.end(tariff, used, (endedAt ?? byeAt ?? at) - (startedAt ?? at));
+    this.partChanged();
   }
 
   /** Takes a dialog of the part before over. */
@@ -321,15 +410,17 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     const { moves } = leg;
     // Of a peer that has moved since, what is sent to where it was says nothing.
     const gone = (why: string) => leg.moves === moves && leg.session.lost(leg.side, why);
+    // A process that goes on with what another began waits longer: a client may notice late that its connection is gone.
+    const { reconnectS } = leg.unheardSince === undefined ? this.core.config.session : this.core.afterRestart;
     leg.send(leg.request("OPTIONS"), {
       final: (response) => {
         if (leg.side === "server") takeRest(this.core, this.appServer, response);
+        if (!meansGone(response.status)) leg.unheardSince = undefined;
         if (meansGone(response.status)) gone(`answered ${response.status} to a probe`);
         else if (leg.moves === moves) leg.returned();
       },
       timeout: () => gone("no answer to a probe"),
       transportError: (why) => {
-        const { reconnectS } = this.core.config.session;
         // Clients that move close one connection and open another (RFC 5626 §4.5).
         if (leg.stranded && reconnectS > 0 && !leg.session.closed) leg.awaitReturn(reconnectS * 1000, () => gone(why));
         else gone(why);
@@ -339,7 +430,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
 
   lost(side: Side, why: string): void {
     if (!this.core.sessions.has(this.id)) return; // An answer to a probe that came after the end.
-    this.actor.send({ type: "lost", side, at: this.now(), why: `${side} is gone: ${why}` });
+    const at = this.leg(side)?.unheardSince ?? this.now();
+    this.actor.send({ type: "lost", side, at, why: `${side} is gone: ${why}` });
   }
 
   close(): void {
@@ -356,6 +448,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     this.closed = true;
     if (this.counted) this.core.loads.sessionEnded(this.user);
     this.counted = false;
+    this.partChanged();
+    this.core.kept?.closed(this);
     if (this.serverOwes) this.core.byesUnanswered.add(this);
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
@@ -414,6 +508,8 @@ export interface Replaced {
 
 /** The asking of an app server: by an INVITE, or within the dialog that is there. */
 export interface Asking {
+  /** Number of its request. */
+  readonly seq: number;
   readonly refusal: SipResponse | undefined;
   /** It was answered with a provisional that made an early dialog (RFC 3261 §12.1). */
   readonly hasEarlyDialog: boolean;

@@ -43,12 +43,22 @@ export class Timelines {
   /** The last one that was given out: good enough for what has no times yet. */
   latest: Timeline;
 
-  /** `stepped` hears of each step of the wall clock once: by how much it was set, below zero: back. */
-  constructor(clock: Clock, stepped: (byMs: number) => void = () => {}) {
+  /**
+   * `stepped` hears of each step of the wall clock once: by how much it was set, below zero: back. `firstNow`: what it is now by the first timeline
+   * of a process before this one, which goes on: what began then has its times by that.
+   */
+  constructor(clock: Clock, stepped: (byMs: number) => void = () => {}, firstNow = clock.wall()) {
     this.clock = clock;
     this.stepped = stepped;
-    this.offsetMs = clock.wall() - clock.monotonic();
+    this.offsetMs = firstNow - clock.monotonic();
     this.first = this.latest = new Timeline(clock, this.offsetMs, 0);
+  }
+
+  /** The one that began when the wall clock had been set by so much, also where that was in a process before this one. */
+  by(stepMs: number): Timeline {
+    if (stepMs === this.latest.stepMs) return this.latest;
+    if (stepMs === 0) return this.first;
+    return new Timeline(this.clock, this.first.now() - this.clock.monotonic() + stepMs, stepMs);
   }
 
   /** The one for what begins now: within half a second of the wall clock. Whoever asks notices a step. */

@@ -180,6 +180,8 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     if (!machine || machine.method !== cseq.method || response.headers.count("via") > 1) {
       this.stats.strayResponses++;
       this.transport.dropped?.useless(flow, "a response that belongs to no request under way");
+      if (!machine && cseq.method === "INVITE" && response.status >= 200 && response.status < 300)
+        this.user?.stray?.(response, flow);
     } else machine.received(response);
   }
 

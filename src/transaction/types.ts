@@ -89,6 +89,8 @@ export interface TransactionUser {
    * a dialog that nobody has, and that is to be ended.
    */
   unwanted?(response: SipResponse, flow: Flow, isNew: boolean): void;
+  /** A 2xx to an INVITE of which there is no transaction (any more): one of a process before this one, or of nobody. */
+  stray?(response: SipResponse, flow: Flow): void;
   /** A connection ended or refused; transactions on it were told already. */
   flowFailed(flow: Flow, reason: string): void;
 }

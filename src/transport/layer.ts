@@ -153,6 +153,11 @@ class Layer implements Transports {
     return { flow, bytes };
   }
 
+  wayTo({ transport, address, port, leavesBy }: Destination): Flow | undefined {
+    if (transport !== "udp" || !isAddress(address)) return undefined;
+    return this.socketTo(address, leavesBy)?.flowTo(address, port);
+  }
+
   contactFor(flow: Flow): string {
     return contact(flow.transport, this.sentByOf(flow));
   }

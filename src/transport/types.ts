@@ -63,6 +63,8 @@ export interface TransportLayer {
    * still to be made keeps what is sent until it stands, and a failure is told by `TransportUser.flowFailed`.
    */
   sendRequest(request: SipRequest, destination: Destination, branch: string, via?: Flow): { flow: Flow; bytes: Buffer };
+  /** The way to a peer for answers, where there need be no connection of the peer's own making; undefined: there must. */
+  wayTo?(destination: Destination): Flow | undefined;
   /** host[:port] and transport parameter for a Contact that leads back here when reached by `flow`, e.g. `127.0.0.1:5060;transport=tcp`. */
   contactFor(flow: Flow): string;
   /** The same before there is a flow: what a Contact to that destination says. */

@@ -488,3 +488,88 @@ describe("the journal in a process that dies (P4)", () => {
     expect((await leftIn(path)).map(({ id }) => id)).toEqual(acknowledged);
   }, 30_000);
 });
+
+describe("what is kept beside the events (DESIGN.md, decision 12)", () => {
+  it("changes in the commit of the event that it belongs to, and is there at the next opening", async () => {
+    const path = freshFolder();
+    const journal = await open(path, new FakeBus());
+    const asked: string[][] = [];
+    const next: { puts: [string, string][]; removals: string[] }[] = [
+      {
+        puts: [
+          ["s1", "one"],
+          ["s2", "two"],
+        ],
+        removals: [],
+      },
+      { puts: [["s3", "ü".repeat(3_000)]], removals: ["s1"] },
+    ];
+    journal.accompany({
+      changes: (group) => {
+        asked.push(group.map(({ id }) => id));
+        return next.shift();
+      },
+      failed: () => {},
+    });
+    await journal.append(event(1));
+    expect([...journal.kept()]).toEqual([
+      ["s1", "one"],
+      ["s2", "two"],
+    ]);
+    await journal.append(event(2));
+    await journal.close();
+    expect(asked.slice(0, 2)).toEqual([["s1:started"], ["s2:started"]]);
+    const again = await open(path, new FakeBus());
+    expect([...again.kept()]).toEqual([
+      ["s2", "two"],
+      ["s3", "ü".repeat(3_000)],
+    ]);
+    await again.close();
+  });
+
+  it("is written soon where no event brings a commit along, and an event does not wait for that", async () => {
+    const clock = new TestClock();
+    const journal = await open(freshFolder(), new FakeBus(), { clock });
+    let commits = 0;
+    let wrote = deferred();
+    journal.accompany({
+      changes: () => {
+        commits++;
+        wrote.resolve();
+        return { puts: [["s1", String(commits)]], removals: [] };
+      },
+      failed: () => {},
+    });
+    journal.keepSoon();
+    journal.keepSoon();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(commits).toBe(0);
+    clock.advance(60);
+    await wrote.promise;
+    wrote = deferred();
+    while (journal.stats().commits === 0) await new Promise((resolve) => setImmediate(resolve));
+    journal.keepSoon(); // a timer is armed; the event comes first, as soon as it may
+    const appended = journal.append(event(1));
+    clock.advance(50);
+    await appended;
+    expect(commits).toBe(2);
+    await journal.close();
+  });
+
+  it("that could not be written is told, and asked for again", async () => {
+    const path = freshFolder();
+    let free = Number.MAX_SAFE_INTEGER;
+    const journal = await open(path, new FakeBus(), { disk: new LmdbDisk(path, () => free) });
+    const failed: unknown[] = [];
+    const changes = { puts: [["s1", "one"]] as [string, string][], removals: ["s0"] };
+    journal.accompany({ changes: () => changes, failed: (what) => void failed.push(what) });
+    free = 0;
+    await expect(journal.append(event(1))).rejects.toThrow(/left/);
+    expect(failed).toEqual([changes]);
+    expect([...journal.kept()]).toEqual([]);
+    free = Number.MAX_SAFE_INTEGER;
+    await journal.append(event(2));
+    expect([...journal.kept()]).toEqual([["s1", "one"]]);
+    await journal.close();
+  });
+});

@@ -12,6 +12,7 @@ it("a prepaid session whose relay is killed takes what it cost out of the balanc
     services: [{ id: "wine", tariff: "visit" }],
     appServers: [{ id: "winery", uri: server.uri, services: ["wine"] }],
     credit: { reserveCharges: "5" },
+    recovery: "end",
   }));
   onTestFinished(async () => {
     await relay.remove();

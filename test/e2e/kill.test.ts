@@ -180,6 +180,7 @@ it(`loses nothing that it answered for and charges nothing twice, killed at any 
   const [client, server] = [await UdpPeer.open(relayAt), await UdpPeer.open(relayAt)];
   const relay = await RelayChild.create(() => ({
     limits: { perSourcePerSecond: 0 },
+    recovery: "end", // those that go on: test/e2e/goes-on.test.ts
     services: [{ id: "wine" }],
     appServers: [{ id: "winery", uri: server.uri, services: ["wine"] }],
   }));

@@ -55,17 +55,28 @@ export class RelayChild {
     await this.peer?.exit;
   }
 
+  /** Ends it as an operator does; resolves to how it ended. */
+  async end(): Promise<Awaited<Peer["exit"]>> {
+    this.peer!.child.kill("SIGTERM");
+    return this.peer!.exit;
+  }
+
   /** Runs the command with this relay's configuration; resolves to what it printed. */
   command(args: readonly string[], input?: string): Promise<string> {
     const all = [COMMAND, ...args, "--config", this.file];
     return run(`tollgate ${args[0]}`, process.execPath, all, input === undefined ? {} : { input });
   }
 
-  /** Alice's bill; the relay is to be stopped. */
-  async bill(): Promise<Bill> {
+  /** Resolves when the relay has said so. */
+  async says(what: RegExp): Promise<void> {
+    await this.peer!.says(what);
+  }
+
+  /** Alice's bill of the month of `at`; the relay is to be stopped. */
+  async bill(at = this.createdAt): Promise<Bill> {
     const store = await openEmbeddedStore(join(this.folder, "data/store"));
     try {
-      return await makeBill(store, USER, monthOf(this.createdAt), { maxEntries: 1_000_000 });
+      return await makeBill(store, USER, monthOf(at), { maxEntries: 1_000_000 });
     } finally {
       await store.close();
     }

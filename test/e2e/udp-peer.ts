@@ -76,6 +76,11 @@ export class UdpPeer extends Peer {
     return (await this.next(status)) as SipResponse;
   }
 
+  /** From now on what comes again is not dropped. */
+  forget(): void {
+    this.seen.clear();
+  }
+
   /** Asks for a service as alice: INVITE, 401, ACK and the INVITE with the credentials, which is returned. */
   async call(service: string, options: Parameters<Peer["invite"]>[0] = {}): Promise<SipRequest> {
     const own = { uri: `sip:${service}@${DOMAIN}`, from: `<sip:${USER}@${DOMAIN}>`, ...options };

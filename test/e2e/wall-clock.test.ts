@@ -27,6 +27,7 @@ async function open(byMs: number) {
   const [client, server] = [await UdpPeer.open(relayAt), await UdpPeer.open(relayAt)];
   const relay = await RelayChild.create(() => ({
     drainS: 60,
+    recovery: "end", // those that go on: test/e2e/goes-on.test.ts
     tariffs: [{ id: "minutes", currency: "EUR", price: "0.10", incrementS: 60 }],
     services: [{ id: "wine", tariff: "minutes" }],
     appServers: [{ id: "winery", uri: server.uri, services: ["wine"] }],

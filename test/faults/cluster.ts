@@ -137,6 +137,7 @@ function commonConfig(mongo: MongoServer, sip: number, appServerPort: number) {
     session: { probeS: 5 },
     health: { intervalS: 0 },
     limits: { perSourcePerSecond: 0 },
+    recovery: "end",
     log: { level: "info", pretty: false },
     drainS: 0,
   };

@@ -99,6 +99,8 @@ export interface LabOptions {
   /** Registered users, in the place of none or of the prepaid alice; read again at `directory.reload()`. */
   readonly users?: readonly User[];
   readonly credit?: Partial<Config["credit"]>;
+  /** Hears of each event that was put on record, in the same moment. */
+  readonly recorded?: (event: ChargingEvent) => void;
   /** Parts of the relay's core in place of the ones here. */
   readonly core?: Partial<CoreParts>;
   /** As they lie in the store, whoever put them there. */
@@ -186,6 +188,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
         await Promise.resolve();
         if (broken) throw new Error("disk full");
         events.push(event);
+        options.recorded?.(event);
         const wrong = undocumented(event);
         if (wrong !== "") misfits.push(wrong);
       },
@@ -290,6 +293,10 @@ class Network implements TransportLayer {
     const bytes = serialize(request);
     flow.send(bytes);
     return { flow, bytes };
+  }
+
+  wayTo({ transport, address, port }: Destination): Flow | undefined {
+    return transport === "udp" ? this.flowTo(address, port) : undefined;
   }
 
   contactFor({ transport }: Flow): string {

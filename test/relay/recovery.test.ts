@@ -86,6 +86,40 @@ describe("after kill -9", () => {
     expect(new Heartbeat(folder, clock).lastBeatAt).toBe(JANUARY + 10_000);
   });
 
+  it("the next relay's times go on by the first timeline of the one before, whatever became of the wall clock (P7)", () => {
+    const clock = new TestClock(JANUARY);
+    let machineMs = 500_000;
+    const machine = { boot: "b007", now: () => machineMs };
+    const pass = (ms: number) => {
+      clock.advance(ms);
+      machineMs += ms;
+    };
+    const before = new Heartbeat(folder, clock, machine);
+    expect(before.downMs).toBeUndefined();
+    before.start(new Timelines(clock).first);
+    pass(5_300);
+    before.stop(); // killed
+    clock.setWall(3_600_000);
+    pass(10_000);
+    const after = new Heartbeat(folder, clock, machine);
+    expect(after.firstNow).toBe(JANUARY + 15_300);
+    expect(after.downMs).toBe(10_300);
+    const steps: number[] = [];
+    const timelines = new Timelines(clock, (byMs) => steps.push(byMs), after.firstNow);
+    expect(timelines.first.now()).toBe(JANUARY + 15_300);
+    expect(timelines.by(-7_000).now()).toBe(JANUARY + 8_300);
+    expect(timelines.current().stepMs).toBe(3_600_000);
+    expect(timelines.by(3_600_000)).toBe(timelines.latest);
+    expect(steps).toEqual([3_600_000]);
+    // Another run of the machine, of which nothing but the wall clock is known: the test's has nothing to do with the file system's.
+    const other = new Heartbeat(folder, { ...clock, wall: () => Date.now() } as unknown as TestClock, {
+      ...machine,
+      boot: "other",
+    });
+    expect(other.downMs).toBeGreaterThanOrEqual(-1);
+    expect(other.downMs).toBeLessThan(60_000);
+  });
+
   it.each([
     ["back an hour", -3_600_000],
     ["forward an hour", 3_600_000],

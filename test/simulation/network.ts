@@ -98,6 +98,10 @@ export class Host implements TransportLayer {
     return { flow, bytes };
   }
 
+  wayTo({ address }: Destination): Flow {
+    return this.flowTo(address);
+  }
+
   contactFor(): string {
     return `${this.address}:5060`;
   }

@@ -1,4 +1,5 @@
 import { parseArgs } from "node:util";
+import { KINDS } from "./hand-over.ts";
 import { type Outcome, play } from "./story.ts";
 
 /* `npm run simulate`: plays many seeds, or one with every datagram. Ends with 1 where something is not as it should be. */
@@ -15,7 +16,8 @@ const { values } = parseArgs({
 /** Each so-manieth seed is played once more with a wall clock that nobody sets. */
 const COMPARED = 10;
 
-const HELP = `Plays a client, the relay and up to five app servers on a bad network, in simulated time, while somebody sets the wall clock.
+const HELP = `Plays a client, the relay and up to five app servers on a bad network, in simulated time, while somebody sets the wall clock and
+sessions are written out, thrown away and restored.
 
   npm run simulate                          10,000 seeds
   npm run simulate -- --seeds 500 --from 1000
@@ -41,6 +43,7 @@ async function moved({ seed, charged }: Outcome): Promise<string[]> {
 async function many(from: number, count: number): Promise<number> {
   const failed: number[] = [];
   const total = { sessions: 0, changes: 0, moves: 0, charges: 0, exhausted: 0, events: 0, steps: 0 };
+  const handedOver = new Map(KINDS.map((kind) => [kind, 0]));
   let toldAt = Date.now();
   for (let seed = from; seed < from + count; seed++) {
     const outcome = await play(seed);
@@ -51,6 +54,7 @@ async function many(from: number, count: number): Promise<number> {
     total.exhausted += outcome.exhausted;
     total.events += outcome.events;
     total.steps += outcome.steps;
+    for (const kind of KINDS) handedOver.set(kind, handedOver.get(kind)! + (outcome.handedOver?.[kind] ?? 0));
     const faults = seed % COMPARED === 0 ? [...outcome.faults, ...(await moved(outcome))] : outcome.faults;
     if (faults.length > 0) {
       failed.push(seed);
@@ -63,6 +67,8 @@ async function many(from: number, count: number): Promise<number> {
   const { sessions, changes, moves, charges, exhausted, events, steps } = total;
   const what = `${sessions} sessions, ${changes} changes of service, ${moves} moves, ${charges} charges, ${exhausted} times a prepaid balance at its end, ${steps} steps of the wall clock`;
   console.log(`${count} seeds: ${what}, ${events} events on record`);
+  const kinds = Array.from(handedOver, ([kind, times]) => `${times} ${kind}`).join(", ");
+  console.log(`written, thrown away, and restored from what was written: ${kinds}`);
   console.log(
     failed.length === 0 ? "No fault." : `Faults in ${failed.length} seeds: ${failed.slice(0, 50).join(", ")}`,
   );

@@ -1,10 +1,11 @@
 import { describe, expect, it } from "vitest";
+import { KINDS } from "./hand-over.ts";
 import { play } from "./story.ts";
 
 const SEEDS = 200;
 
 describe("a client, a relay and up to five app servers on a bad network", () => {
-  it(`end with no session, leg, actor or timer left, each session charged once: ${SEEDS} seeds (npm run simulate for more)`, {
+  it(`end with no session, leg, actor or timer left, each session charged once, though any may be written, thrown away and restored (P7): ${SEEDS} seeds (npm run simulate for more)`, {
     timeout: 120_000,
   }, async () => {
     let sessions = 0;
@@ -13,6 +14,7 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
     let moves = 0;
     let exhausted = 0;
     let steps = 0;
+    const handedOver = new Map(KINDS.map((kind) => [kind, 0]));
     for (let seed = 1; seed <= SEEDS; seed++) {
       const outcome = await play(seed);
       expect(outcome.faults, `seed ${seed}; to see it: npm run simulate -- --seed ${seed}`).toEqual([]);
@@ -22,6 +24,7 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
       moves += outcome.moves;
       exhausted += outcome.exhausted;
       steps += outcome.steps;
+      for (const kind of KINDS) handedOver.set(kind, handedOver.get(kind)! + outcome.handedOver![kind]);
     }
     // That the stories have something in them.
     expect(sessions).toBeGreaterThan(SEEDS / 2);
@@ -30,6 +33,7 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
     expect(moves).toBeGreaterThan(SEEDS / 20);
     expect(exhausted).toBeGreaterThan(SEEDS / 20);
     expect(steps).toBeGreaterThan(SEEDS);
+    for (const [kind, times] of handedOver) expect(times, `restored sessions: ${kind}`).toBeGreaterThan(3);
   });
 
   it("charge the same where nobody sets the wall clock", { timeout: 120_000 }, async () => {

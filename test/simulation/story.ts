@@ -6,6 +6,8 @@ import { type Lab, lab, misfits } from "../relay/harness.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { Biller } from "./biller.ts";
 import { Chance } from "./chance.ts";
+import { type HandedOver, plotHandOvers } from "./hand-over.ts";
+import { KeptDisk } from "./kept-disk.ts";
 import { SimulatedNetwork } from "./network.ts";
 import { CALM_MS, ClientAgent, HOME_MS, SERVICES, ServerAgent } from "./peers.ts";
 
@@ -25,6 +27,8 @@ export interface Outcome {
   readonly charged: readonly string[];
   /** Times that the wall clock was set. */
   readonly steps: number;
+  /** Times that a session was written, thrown away, and restored from what was written. */
+  readonly handedOver: HandedOver | undefined;
   /** Every datagram, where it was asked for. */
   readonly trace: readonly string[];
 }
@@ -38,9 +42,12 @@ const MOST_WAIT_MS = 4_000 + 2 * 2_000;
 /**
  * Plays one seed: a client, a relay and up to five app servers over a network that loses, doubles, delays and reorders, some of them
  * crash, somebody sets the wall clock, the billing worker's shows another time, and in the end everybody goes home. Then nothing may be left, and
- * what was charged must be what was promised. `steps: false`: nobody sets the wall clock, and the billing worker's shows the same.
+ * what was charged must be what was promised. `steps: false`: nobody sets the wall clock, and the billing worker's shows the same. `handOvers: false`: no session is written and restored.
  */
-export async function play(seed: number, options: { trace?: boolean; steps?: boolean } = {}): Promise<Outcome> {
+export async function play(
+  seed: number,
+  options: { trace?: boolean; steps?: boolean; handOvers?: boolean } = {},
+): Promise<Outcome> {
   const chance = new Chance(seed);
   const clock = new TestClock();
   const random = randomFrom(chance);
@@ -56,6 +63,7 @@ export async function play(seed: number, options: { trace?: boolean; steps?: boo
   const names = Array.from({ length: chance.between(1, 5) }, (_, i) => `server${i + 1}`);
   const config = { ...configuration(chance, names), taxes: TAXES[seed % TAXES.length]! };
   const balance = chance.percent(40) ? chance.of(["0.05", "0.30", "2.00", "50.00"]) : undefined;
+  const disk = new KeptDisk(clock);
   const l = await lab({
     clock,
     random,
@@ -63,8 +71,11 @@ export async function play(seed: number, options: { trace?: boolean; steps?: boo
     network: network.host(RELAY),
     log: pino({ level: "error" }, { write: (line: string) => void complaints.push(line.trim()) }),
     config,
+    recorded: (event) => disk.commit([event]),
+    core: { kept: disk.sessions },
     ...(balance !== undefined && { balance }),
   });
+  disk.sessions.attach(l.core);
   const watched = new Chance(-seed);
   const biller = new Biller(
     l,
@@ -75,11 +86,17 @@ export async function play(seed: number, options: { trace?: boolean; steps?: boo
   for (let i = chance.between(1, 4); i > 0; i--) clock.setTimeout(() => client.play(), chance.between(0, 20_000));
   plotCrashes(around, client, servers);
   const steps = options.steps === false ? 0 : plotSteps(clock, watched);
+  const handedOver =
+    options.handOvers === false ? undefined : plotHandOvers(l, disk, clock, new Chance(seed + 2 ** 31), HOME_MS);
   const diskFull = chance.percent(15);
   if (diskFull) {
     const at = chance.between(1_000, CALM_MS);
-    clock.setTimeout(() => l.breakRecorder(true), at);
-    clock.setTimeout(() => l.breakRecorder(false), at + chance.between(100, 40_000));
+    const breaks = (broken: boolean) => {
+      l.breakRecorder(broken);
+      disk.broken = broken;
+    };
+    clock.setTimeout(() => breaks(true), at);
+    clock.setTimeout(() => breaks(false), at + chance.between(100, 40_000));
   }
   clock.setTimeout(() => client.goHome(), HOME_MS);
   clock.setTimeout(() => {
@@ -99,6 +116,7 @@ export async function play(seed: number, options: { trace?: boolean; steps?: boo
     ...(story ? [story] : []),
     ...leftIn("the relay", l.leftovers()),
     ...leftIn("the client", client.leftovers),
+    ...disk.names.map((name) => `the disk has ${JSON.stringify(name)} left`),
     ...(client.alone > 0 ? [`the client was alone in ${client.alone} dialogs`] : []),
     ...servers.flatMap((server) => leftIn(server.host.address, server.leftovers)),
     // That the disk is full it may say, and must.
@@ -123,7 +141,8 @@ export async function play(seed: number, options: { trace?: boolean; steps?: boo
   const { length: events } = l.events;
   const { trace } = network;
   const charged = l.events.flatMap(accountEvents).map(payable);
-  return { seed, faults, sessions, charges, changes, moves, exhausted, events, charged, steps, trace };
+  const counts = { sessions, charges, changes, moves, exhausted, events, steps, handedOver };
+  return { seed, faults, charged, trace, ...counts };
 }
 
 /** On top of the prices, in them, both, and none. */

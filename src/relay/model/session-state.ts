@@ -1,0 +1,260 @@
+import type { Side } from "../../../machines/events.ts";
+import type { SessionContext } from "../../../machines/session.ts";
+import { type BookState, bookCheck, type PartsState, partsCheck } from "../../charging/book-state.ts";
+import { factsProblem, taxesCheck, useCheck } from "../../charging/event-fields.ts";
+import type { SessionFacts } from "../../charging/events.ts";
+import {
+  type Check,
+  count,
+  currency,
+  duration,
+  fields,
+  isMissing,
+  list,
+  oneOf,
+  optional,
+  quote,
+  texts,
+  textUpTo,
+  time,
+  truth,
+} from "../../charging/field-checks.ts";
+import type { TariffUse } from "../../charging/tariff.ts";
+import type { AppliedTax } from "../../charging/terms.ts";
+import type { ForkChoice, ForkMode } from "../../directory/types.ts";
+import { readJson } from "../../support/json.ts";
+import { err, ok, type Result } from "../../support/result.ts";
+import type { TransportName } from "../../transport/types.ts";
+
+/*
+ * A session as data: everything that it is and that is not a socket (DESIGN.md, decision 12). Times are milliseconds since 1970 by the session's own
+ * timeline, which `facts.clockStepMs` names. What reads it takes what an older relay has written, ignores what it does not know, and refuses
+ * what a newer one has written, by name.
+ */
+
+export const STATE_VERSION = 1;
+
+export interface SessionState {
+  readonly version: typeof STATE_VERSION;
+  readonly facts: SessionFacts;
+  /** Who signed in; `facts.user` is whose bill it is on. */
+  readonly user: string;
+  /** The Request-URI of the client's INVITE: a change of service is measured by it. */
+  readonly asked: string;
+  readonly identified: IdentifiedState;
+  readonly chart: ChartState;
+  /** When its greatest duration is over; 0: its clock does not run yet. */
+  readonly endsAt: number;
+  readonly client: LegState;
+  readonly server: LegState;
+  /** Missing: nothing was charged. */
+  readonly book?: BookState;
+  /** A prepaid session's. */
+  readonly credit?: CreditState;
+  /** Missing: it is the only part of its call. */
+  readonly parts?: PartsState;
+  /** The 2xx that the client has not acknowledged. */
+  readonly answer?: AnswerState;
+}
+
+/** What the rules said, by ids: of the service, the tariff and the app server that stand in the facts. */
+export interface IdentifiedState {
+  readonly rule?: string;
+  readonly attributes: Readonly<Record<string, string>>;
+  readonly client: Readonly<Record<string, string>>;
+  readonly appServers?: readonly string[];
+  readonly fork: ForkMode;
+  readonly clientMayChoose?: readonly ForkChoice[];
+}
+
+/** Where the chart `session` stands: answered, or established. What is under way in it is not kept. */
+export interface ChartState {
+  readonly value: "answered" | { readonly established: "steady" };
+  readonly context: SessionContext;
+}
+
+/** Where something goes, or came from. */
+export interface PlaceState {
+  readonly transport: TransportName;
+  readonly address: string;
+  readonly port: number;
+  readonly leavesBy?: string;
+}
+
+/** A dialog without its connection (RFC 3261 §12). */
+export interface LegState {
+  readonly callId: string;
+  readonly localTag: string;
+  readonly remoteTag: string;
+  readonly local: string;
+  readonly remote: string;
+  readonly remoteTarget: string;
+  readonly routes: readonly string[];
+  readonly localSeq: number;
+  readonly remoteSeq: number;
+  readonly contact: string;
+  readonly behind?: PlaceState;
+  readonly destination?: PlaceState;
+  readonly cameFrom?: PlaceState;
+  /** It is reached by a connection of its own making, and by no other way. */
+  readonly byConnection?: true;
+  /** Info Packages that it takes (RFC 6086 §5.2). */
+  readonly offered?: readonly string[];
+}
+
+/** What is held of a prepaid balance; what was charged stands in the book. Amounts are micros. */
+export interface CreditState {
+  readonly currency: string;
+  readonly taxes?: readonly AppliedTax[];
+  readonly used?: TariffUse;
+  /** Missing: the clock does not run yet. */
+  readonly startedAt?: number;
+  readonly held: number;
+  readonly coveredMs: number;
+  readonly heldUntil: number;
+  readonly unsure: boolean;
+  readonly exhausted: boolean;
+  readonly warned: boolean;
+  /** Notices so far, for their ids. */
+  readonly events: number;
+}
+
+/** A 2xx whose ACK is awaited (RFC 3261 §13.3.1.4). */
+export interface AnswerState {
+  /** As it was sent, each octet a character. */
+  readonly response: string;
+  /** Where to. */
+  readonly to: PlaceState;
+  /** Numbers of the client's INVITE, and of the relay's to the app server, which is acknowledged with it. */
+  readonly seq: number;
+  readonly serverSeq: number;
+}
+
+/** Bounds: of what a message or the configuration may hold there, and no disk or peer can make it more. */
+const LINE = textUpTo(8_192);
+const NAME = textUpTo(400);
+const MESSAGE = textUpTo(65_535);
+const MOST = 1_000;
+
+const place: Check = fields<PlaceState>({
+  transport: oneOf("udp", "tcp", "tls", "ws", "wss"),
+  address: textUpTo(100),
+  port: count(65_535),
+  leavesBy: optional(textUpTo(100)),
+});
+
+const SEQ = 2 ** 31; // RFC 3261 §8.1.1.5
+const leg: Check = fields<LegState>({
+  callId: LINE,
+  localTag: NAME,
+  remoteTag: textUpTo(8_192, 0),
+  local: LINE,
+  remote: textUpTo(8_192, 0),
+  remoteTarget: LINE,
+  routes: list(LINE, MOST),
+  localSeq: count(SEQ),
+  remoteSeq: (value) => (value === -1 ? undefined : count(SEQ)(value)),
+  contact: LINE,
+  behind: optional(place),
+  destination: optional(place),
+  cameFrom: optional(place),
+  byConnection: optional(truth),
+  offered: optional(list(NAME, MOST)),
+});
+
+const orNull =
+  (check: Check): Check =>
+  (value) =>
+    value === null ? undefined : check(value);
+const side = oneOf("client" satisfies Side, "server" satisfies Side);
+
+const context: Check = fields<SessionContext>({
+  version: (value) => (value === 1 ? undefined : `must be 1, is ${quote(value)}`),
+  id: NAME,
+  clock: oneOf("ack", "answer"),
+  startedAt: orNull(time),
+  endedAt: orNull(time),
+  endedBy: orNull(NAME),
+  byeAt: orNull(time),
+  leaving: list(side, 2),
+  creditUntil: orNull(time),
+});
+
+const chart: Check = fields<ChartState>({
+  value: (value) =>
+    value === "answered" || (value as { established?: unknown } | null)?.established === "steady"
+      ? undefined
+      : `must be answered or established, is ${quote(value)}`,
+  context,
+});
+
+const state: Check = fields<SessionState>({
+  version: (value) => (value === STATE_VERSION ? undefined : `must be ${STATE_VERSION}, is ${quote(value)}`),
+  facts: (value) => {
+    const problem = isMissing(value);
+    if (problem !== undefined) return problem;
+    const wrong = factsProblem(value as SessionFacts);
+    return wrong === undefined ? undefined : `.${wrong}`;
+  },
+  user: NAME,
+  asked: LINE,
+  identified: fields<IdentifiedState>({
+    rule: optional(NAME),
+    attributes: texts(MOST, 8_192),
+    client: texts(MOST, 8_192),
+    appServers: optional(list(NAME, MOST)),
+    fork: oneOf("sequential", "first", "all"),
+    clientMayChoose: optional(list(oneOf("single", "sequential", "first", "all"), 4)),
+  }),
+  chart,
+  endsAt: time,
+  client: leg,
+  server: leg,
+  book: optional(bookCheck),
+  credit: optional(
+    fields<CreditState>({
+      currency,
+      taxes: optional(taxesCheck),
+      used: optional(useCheck),
+      startedAt: optional(time),
+      held: count(Number.MAX_SAFE_INTEGER),
+      coveredMs: duration,
+      heldUntil: time,
+      unsure: truth,
+      exhausted: truth,
+      warned: truth,
+      events: count(Number.MAX_SAFE_INTEGER),
+    }),
+  ),
+  parts: optional(partsCheck),
+  answer: optional(fields<AnswerState>({ response: MESSAGE, to: place, seq: count(SEQ), serverSeq: count(SEQ) })),
+});
+
+/** Makes of what version n wrote what version n + 1 would have written: the first one is for version 1. */
+export type Upgrades = readonly ((older: object) => object)[];
+const UPGRADES: Upgrades = [];
+
+/** Deeper than a state is. */
+const DEPTH = 12;
+
+/** Reads what a relay has written of a session. The error says which field is wrong and what was expected. */
+export function readSessionState(json: string): Result<SessionState, string> {
+  const read = readJson(json, DEPTH);
+  return read.ok ? checkSessionState(read.value) : err(read.error);
+}
+
+/** The same of a value that was read. `upgrades`: those of this version, unless a test has its own. */
+export function checkSessionState(value: unknown, upgrades: Upgrades = UPGRADES): Result<SessionState, string> {
+  const missing = isMissing(value);
+  if (missing !== undefined) return err(`a session's state ${missing}`);
+  const { version } = value as { readonly version?: unknown };
+  if (!Number.isSafeInteger(version) || (version as number) < 1)
+    return err(`version must be a number, is ${quote(version)}`);
+  const newest = upgrades.length + 1;
+  if ((version as number) > newest)
+    return err(`version ${version as number} was written by a newer Tollgate; this one reads versions up to ${newest}`);
+  const upgraded = upgrades.slice((version as number) - 1).reduce((older, upgrade) => upgrade(older), value as object);
+  const current = { ...upgraded, version: STATE_VERSION };
+  const problem = state(current);
+  return problem === undefined ? ok(current as unknown as SessionState) : err(problem.slice(1));
+}

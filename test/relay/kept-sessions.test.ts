@@ -1,0 +1,103 @@
+import { describe, expect, it } from "vitest";
+import { KeptSessions, readKept } from "../../src/relay/kept-sessions.ts";
+import { SessionsBefore } from "../../src/relay/sessions-before.ts";
+import { goOn, restore } from "../../src/relay/snapshot.ts";
+import { silent } from "../charging/samples.ts";
+import { KeptDisk } from "../simulation/kept-disk.ts";
+import { TestClock } from "../support/test-clock.ts";
+import { lab } from "./harness.ts";
+
+async function established() {
+  const clock = new TestClock();
+  const disk = new KeptDisk(clock);
+  const l = await lab({ clock, recorded: (event) => disk.commit([event]), core: { kept: disk.sessions } });
+  disk.sessions.attach(l.core);
+  const invite = l.client.invite();
+  await l.settle();
+  const server = l.server("a");
+  const inviteAtServer = server.request("INVITE");
+  const answerOfServer = server.answer(inviteAtServer, 200);
+  await l.settle();
+  const answer = l.client.response(200);
+  return { ...l, l, disk, clock, server, invite, inviteAtServer, answerOfServer, answer };
+}
+
+describe("sessions on disk (P7)", () => {
+  it("a session that is over before the next commit is not written", async () => {
+    const { l, disk, client, server, invite, answer } = await established();
+    const before = disk.writes;
+    client.ack(invite, answer);
+    client.inDialog("BYE", invite, answer, 2);
+    server.request("ACK");
+    server.answer(server.request("BYE"), 200);
+    await l.settle();
+    expect(disk.names).toEqual([]);
+    expect(disk.writes).toBe(before);
+  });
+
+  it("it is there with its start, and gone with its end", async () => {
+    const { l, disk, client, server, invite, answer, core } = await established();
+    expect(disk.names).toEqual([]);
+    client.ack(invite, answer);
+    await l.settle();
+    const [session] = core.sessions.values();
+    expect(disk.names).toEqual([session!.id]);
+    server.request("ACK");
+    client.inDialog("BYE", invite, answer, 2);
+    server.answer(server.request("BYE"), 200);
+    await l.settle();
+    expect(disk.names).toEqual([]);
+  });
+
+  it("an answer that nobody acknowledges is there soon, and gone when it is given up", async () => {
+    const { disk, clock, core } = await established();
+    clock.advance(60);
+    const [session] = core.sessions.values();
+    expect(disk.read(session!.id)).toMatchObject({ chart: { value: "answered" }, answer: { seq: 1, serverSeq: 1 } });
+    clock.advance(200_000);
+    expect(core.sessions.size).toBe(0);
+    expect(disk.names).toEqual([]);
+  });
+
+  it("goes on from what is there: CSeqs skip 1,000, and are not skipped twice", async () => {
+    const { l, disk, clock, client, server, invite, answer, core } = await established();
+    client.ack(invite, answer);
+    await l.settle();
+    server.request("ACK");
+    const seqs: number[] = [];
+    for (let life = 0; life < 3; life++) {
+      const [session] = core.sessions.values();
+      const state = disk.read(session!.id)!;
+      session!.release();
+      expect(core.legs.size).toBe(0);
+      goOn(restore(core, state), state);
+      client.inDialog("MESSAGE", invite, answer, 10 + life, { body: "hello", type: "text/plain" });
+      const passed = server.request("MESSAGE");
+      seqs.push(passed.cseq!.number);
+      server.answer(passed, 200);
+      client.response(200);
+      clock.advance(60);
+    }
+    expect(seqs).toEqual([1_002, 2_003, 3_004]);
+  });
+
+  it.each([
+    ["a session that cannot be read", [["s1", "{}"]]],
+    ["one of a newer Tollgate", [["s1", '{"version":2}']]],
+    ["one that is no JSON", [["s1", "\0"]]],
+    ["charges without a session", [["s1\n1", '{"id":"1"}']]],
+  ])("%s does not go on, is named in the log, and is removed", (_, entries) => {
+    const keeper = new KeptSessions(() => {});
+    const before = new SessionsBefore({
+      found: readKept(entries as [string, string][]),
+      keeper,
+      recovery: { withinS: 30, reconnectS: 90 },
+      heartbeat: { downMs: 1_000, firstNow: 5_000, lastBeatAt: 4_000 },
+      log: silent,
+    });
+    expect([...before.goingOn]).toEqual([]);
+    const { removals } = keeper.changes([])!;
+    expect(removals).toEqual(expect.arrayContaining([entries[0]![0]]));
+    expect(keeper.changes([])).toBeUndefined();
+  });
+});
