@@ -91,7 +91,10 @@ const FACTS: Checks<SessionFacts> = {
 /** Of what ended a session, in characters; `asLabel` brings it to that. */
 export const MAX_ENDED_BY = 200;
 
-const EVERY = { id: name(800), at: time, session: fields(FACTS) };
+/** In one process it is one object for all events of a session. */
+const factsCheck = once(fields(FACTS));
+
+const EVERY = { id: name(800), at: time, session: factsCheck };
 
 type Billed = SessionStarted | SessionEnded | SessionChanged | ChargeMade;
 type FieldsOf<T extends Billed["type"]> = Omit<Extract<Billed, { type: T }>, "type">;
@@ -137,7 +140,6 @@ export function eventProblem(event: unknown): string | undefined {
 export const taxesCheck: Check = list(fields(TAX), MAX_TAXES);
 export const useCheck: Check = fields(USE);
 
-const factsCheck = fields(FACTS);
 const tariffCheck = fields(TARIFF);
 
 /** What of a tariff nobody could be billed by; undefined: nothing. */
