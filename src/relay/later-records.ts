@@ -3,6 +3,8 @@ import type { Logger } from "../support/log.ts";
 
 /** Between two tries. */
 const EVERY_MS = 5_000;
+/** At a time: they go with one commit; one after the other each would wait for its own. */
+const TOGETHER = 500;
 /** Over it the oldest are given up: they stand in the log, whole. */
 const MAX_WAITING = 10_000;
 
@@ -47,7 +49,7 @@ export class LaterRecords {
     }, EVERY_MS);
   }
 
-  /** Tries all of it now, in order, up to the first that fails. Never rejects. */
+  /** Tries all of it now, in order: what still fails holds up nothing behind it. Never rejects. */
   flush(): Promise<void> {
     this.trying ??= this.tryAll().finally(() => {
       this.trying = undefined;
@@ -57,15 +59,15 @@ export class LaterRecords {
   }
 
   private async tryAll(): Promise<void> {
+    const all = this.waiting.slice();
     let recorded = 0;
-    for (let next = this.waiting[0]; next !== undefined; next = this.waiting[0]) {
-      try {
-        await next();
-      } catch {
-        break;
-      }
-      if (this.waiting[0] === next) this.waiting.shift();
-      recorded++;
+    for (let n = 0; n < all.length; n += TOGETHER) {
+      const some = all.slice(n, n + TOGETHER);
+      const results = await Promise.allSettled(some.map(async (record) => record()));
+      const done = new Set(some.filter((_, i) => results[i]!.status === "fulfilled"));
+      if (done.size === 0) break; // it is the disk
+      this.waiting = this.waiting.filter((record) => !done.has(record));
+      recorded += done.size;
     }
     if (recorded > 0) this.log.warn({ events: recorded, left: this.waiting.length }, "put on record late");
   }

@@ -27,7 +27,7 @@ export interface Cluster {
   startRelay(): Promise<void>;
   killBilling(): Promise<void>;
   startBilling(): Promise<void>;
-  /** Resolves when every event of the relay's journal is billed. */
+  /** Resolves when everything that the relay has to put on record is, and every event of its journal is billed. */
   drained(withinMs: number): Promise<void>;
   /** Everything on alice's bill of this month and the one before. */
   entries(): Promise<Entry[]>;
@@ -143,7 +143,7 @@ function commonConfig(mongo: MongoServer, sip: number, appServerPort: number) {
   };
 }
 
-/** Polls the relay's journal, then the stream's consumer: both are to have nothing left. */
+/** Polls what the relay could not put on record yet, its journal, then the stream's consumer: all are to have nothing left. */
 async function drained(natsUrl: string, http: number, withinMs: number): Promise<void> {
   const until = Date.now() + withinMs;
   let last = "";
@@ -152,10 +152,12 @@ async function drained(natsUrl: string, http: number, withinMs: number): Promise
     await new Promise((resolve) => setTimeout(resolve, 250));
     try {
       const metrics = await (await fetch(`http://127.0.0.1:${http}/metrics`)).text();
-      const pending = Number(/^tollgate_journal_pending_events (\d+)$/m.exec(metrics)?.[1] ?? Number.NaN);
-      const waiting = pending === 0 ? await unbilled(natsUrl) : Number.NaN;
-      last = `${pending} events in the journal, ${waiting} on the bus`;
-      quiet = pending === 0 && waiting === 0 ? quiet + 1 : 0;
+      const gauge = (name: string) =>
+        Number(new RegExp(`^tollgate_${name} (\\d+)$`, "m").exec(metrics)?.[1] ?? Number.NaN);
+      const [later, pending] = [gauge("records_waiting"), gauge("journal_pending_events")];
+      const waiting = later + pending === 0 ? await unbilled(natsUrl) : Number.NaN;
+      last = `${later} records to be made, ${pending} events in the journal, ${waiting} on the bus`;
+      quiet = waiting === 0 ? quiet + 1 : 0;
     } catch (error) {
       last = (error as Error).message;
       quiet = 0;

@@ -191,6 +191,8 @@ async function report(
   for (const id of billed.keys())
     if (!known.has(id)) faults.push(`charge ${id} is on the bill, and nobody has asked for it`);
   const sessions = new Set(time.map(({ session }) => session));
+  for (const session of new Set(taken.map((one) => one.session)))
+    if (!sessions.has(session)) faults.push(`session ${session} was charged, and its time is not on the bill`);
   if (sessions.size !== time.length) faults.push(`${time.length - sessions.size} sessions are on the bill twice`);
   const answeredSum = sum(taken.map((one) => chargeAmount({ ...chargeOf(one), quantity: "1" })));
   const billedSum = sum(
