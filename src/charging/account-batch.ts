@@ -58,9 +58,25 @@ export class AccountBatch implements BillingBatch {
   readonly contradicted: Contradicted[] = [];
   private readonly archived = new Set<string>();
   private readonly broken = new Map<Whole, string>();
+  /** Ends of sessions that had ended before. */
+  private readonly repeated: Readied[] = [];
+  /** Ids of entries that were there before; undefined: none was. */
+  private known: Set<string> | undefined;
 
   get isEmpty(): boolean {
     return this.accounts.length === 0 && this.entries.length === 0;
+  }
+
+  readonly onKnown = (ids: Iterable<string>): void => {
+    this.known = new Set(ids);
+  };
+
+  /** After the write: of these events, those whose line was on a bill before. Nobody has looked yet whether they say the same. */
+  repeatedAmong(sessions: Iterable<readonly Readied[]>): readonly Readied[] {
+    const { known, repeated } = this;
+    if (known === undefined) return repeated;
+    const again = [...sessions].flatMap((events) => events.filter(({ entry }) => entry && known.has(entry.id)));
+    return [...again, ...repeated];
   }
 
   /** Moves a session's account by its chart. */
@@ -93,7 +109,7 @@ export class AccountBatch implements BillingBatch {
         this.entries.push(entry);
         if (readied.archived !== undefined) this.keep(entry.month, readied.archived);
         readied.archived = undefined; // another round writes it no second time
-      }
+      } else if (entry) this.repeated.push(readied); // the session has ended before
       account = after;
     }
     if (before.revision === 0 || isChanged(before, account)) this.accounts.push(storedForm(account));

@@ -115,6 +115,8 @@ export interface BillingBatch {
    * be kept nothing is written, and it rejects with an `EventError`.
    */
   readonly archive?: readonly EventGroup[];
+  /** Called before the write resolves where there were entries under ids of the batch before, with these ids: no others are written. */
+  readonly onKnown?: (ids: Iterable<string>) => void;
 }
 
 /** An event that nobody can bill, with the reason: put aside, so that it holds nothing else up. */

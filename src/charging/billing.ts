@@ -13,6 +13,7 @@ import { Isolation } from "./isolation.ts";
 import { LetterLog } from "./letter-log.ts";
 import { besides, bounded, letterFor, readied } from "./readied.ts";
 import { Retention, type RetentionSettings } from "./retention.ts";
+import { differenceOf } from "./same-entry.ts";
 import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
 
 export interface BillingOptions extends BillOptions {
@@ -149,18 +150,20 @@ class BillingWorker {
     this.counters.events += events.length;
   }
 
-  /** All of it, and with no word of what cannot be done. */
+  /** All of it, and with no word of what cannot be done. Throws `BrokenEvents` where an event says something else than what it was billed with. */
   async bill(wholes: readonly Whole[]): Promise<void> {
+    const otherwise = new Map<Whole, string>();
     let sessions = bySession(wholes, this.options.keepEvents !== false);
     const prepaid = prepaidOf(sessions);
     for (let round = 0; sessions.size > 0; round++) {
       if (round === MAX_ROUNDS)
         throw new BusyError(`${sessions.size} accounts are being written by others all the time`);
-      const refused = await this.billOnce(sessions);
+      const refused = await this.billOnce(sessions, otherwise);
       this.counters.conflicts += refused.length;
       // Their entries are written, and writing them again changes nothing.
       sessions = new Map(refused.map((session) => [session, sessions.get(session)!]));
     }
+    if (otherwise.size > 0) throw new BrokenEvents(otherwise);
     const { store, clock } = this.options;
     if (prepaid.length > 0 && store.credit)
       await settleEnded({ billing: store.billing, credit: store.credit }, prepaid, clock.wall());
@@ -188,8 +191,11 @@ class BillingWorker {
       .catch((err) => log.warn({ err, events: put.length }, "billing: nobody is told of events that were put aside"));
   }
 
-  /** Returns the sessions whose accounts somebody else wrote in between. */
-  private async billOnce(sessions: ReadonlyMap<string, readonly Readied[]>): Promise<string[]> {
+  /** Returns the sessions whose accounts somebody else wrote in between. Notes which events were billed before, and `otherwise`. */
+  private async billOnce(
+    sessions: ReadonlyMap<string, readonly Readied[]>,
+    otherwise: Map<Whole, string>,
+  ): Promise<string[]> {
     const stored = await this.store.accounts([...sessions.keys()]);
     const batch = new AccountBatch();
     let i = 0;
@@ -201,7 +207,19 @@ class BillingWorker {
         "billing: charges of a session came before it, and said something else of it than it does: look at what they put on a bill",
       );
     this.counters.entries += batch.entries.length;
-    return batch.isEmpty ? [] : this.store.write(batch);
+    const refused = batch.isEmpty ? [] : await this.store.write(batch);
+    const repeated = batch.repeatedAmong(sessions.values());
+    if (repeated.length > 0) await this.compare(repeated, otherwise);
+    return refused;
+  }
+
+  /** What these events put on a bill, with what is there under their ids. */
+  private async compare(repeated: readonly Readied[], otherwise: Map<Whole, string>): Promise<void> {
+    const stored = await this.store.findEntries(repeated.map(({ entry }) => entry!.id));
+    for (const [i, { entry, whole }] of repeated.entries()) {
+      const difference = stored[i] && differenceOf(stored[i], entry!);
+      if (difference !== undefined) otherwise.set(whole, difference);
+    }
   }
 
   sweepLater(): void {

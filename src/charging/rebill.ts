@@ -1,13 +1,12 @@
-import { isDeepStrictEqual } from "node:util";
 import { allPages } from "./bill.ts";
 import type { ArchivedEvent, BillingStore, Entry, MonthTotal } from "./billing-store.ts";
-import { isSameCharge, isSameNumber } from "./charge-fields.ts";
 import type { CreditStore } from "./credit-store.ts";
 import { correctionEntry } from "./entries.ts";
 import { plainFault } from "./faults.ts";
 import { compare, money } from "./money.ts";
 import { Sums, sumKey } from "./month-total.ts";
 import { readied } from "./readied.ts";
+import { isSameEntry } from "./same-entry.ts";
 import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
 
 /** Where the store and the archived events differ. */
@@ -134,7 +133,7 @@ class Run {
     for (const [i, entry] of entries.entries()) {
       const there = stored[i];
       if (!there) missing.push(entry);
-      else if (!isSame(there, entry)) this.differs({ kind: "different", entry, stored: there });
+      else if (!isSameEntry(there, entry)) this.differs({ kind: "different", entry, stored: there });
     }
     for (const entry of missing) this.differs({ kind: "missing", entry });
     if (!this.options.write || missing.length === 0) return;
@@ -198,22 +197,6 @@ class Run {
     this.options.onDifference(difference);
   }
 }
-
-/** Whether two entries say the same: the same charge may have been written otherwise when it came again. */
-function isSame(a: Entry, b: Entry): boolean {
-  if (isDeepStrictEqual(plain(a), plain(b))) return true;
-  if (!isSameNumber(a.amount, b.amount)) return false;
-  const [one, other] = [
-    { ...a, amount: "" },
-    { ...b, amount: "" },
-  ];
-  if (one.kind !== "item" || other.kind !== "item") return isDeepStrictEqual(plain(one), plain(other));
-  const rest = { item: "", unitPrice: "", quantity: "" };
-  return isSameCharge(one, other) && isDeepStrictEqual(plain({ ...one, ...rest }), plain({ ...other, ...rest }));
-}
-
-/** Without what JSON does not carry, and without what an adapter may have left out. */
-const plain = (entry: Entry): unknown => JSON.parse(JSON.stringify(entry));
 
 function sameSums(a: readonly MonthTotal[], b: readonly MonthTotal[]): boolean {
   const others = new Map(b.map((sum) => [sumKey(sum), sum]));

@@ -22,6 +22,8 @@ export function mismatch(
   // What time costs; a charge may come when the account has forgotten it.
   if (event.type !== "charge.made" && account.tariff !== null && !isSame(session.tariff, account.tariff))
     return "session.tariff is not that of its session";
+  if (event.type === "session.started" && account.startedAt !== null && event.at !== account.startedAt)
+    return "it started before, at another time";
   const [from, by] = [session.previous, account.previous];
   if (from && by && (from.session !== by.session || from.by !== by.by))
     return "session.previous is not that of its session";

@@ -82,17 +82,26 @@ export class EmbeddedBilling implements BillingStore {
   write(batch: BillingBatch): Promise<string[]> {
     const work = () => {
       const accounts = new Map(batch.accounts.map((account) => [account.context.session, account]));
-      const known = this.writeEntries(batch.entries, accounts);
+      const twice = new Set<string>();
+      const known = this.writeEntries(batch.entries, accounts, twice);
       for (const group of batch.archive ?? []) this.keepEvents(group, known);
       const refused: string[] = [];
       for (const [session, account] of accounts) if (!this.sessions.write(account)) refused.push(session);
+      if (known.size + twice.size > 0) batch.onKnown?.([...known, ...twice]);
       return refused;
     };
     return this.disk.write(() => this.root.childTransaction(work));
   }
 
-  /** Returns the ids of those that were there before. Writes the accounts that go with them, and takes these out of `accounts`. */
-  private writeEntries(entries: readonly Entry[], accounts: Map<string, Account>): ReadonlySet<string> {
+  /**
+   * Returns the ids of those that were there before; those that are in this batch twice go into `twice`. Writes the accounts that go with them, and
+   * takes these out of `accounts`.
+   */
+  private writeEntries(
+    entries: readonly Entry[],
+    accounts: Map<string, Account>,
+    twice: Set<string>,
+  ): ReadonlySet<string> {
     const known = new Set<string>();
     const fresh = new Set<string>();
     const userTotals = new TotalsInWork(this.userTotalsDb, "user");
@@ -102,7 +111,8 @@ export class EmbeddedBilling implements BillingStore {
       const account = accounts.get(entry.session);
       const rest = account && this.sessions.restFor(account, entry);
       if (!putNew(this.entriesDb, id, entryForm(entry, rest))) {
-        if (!fresh.has(id)) known.add(id); // not where it is in this batch twice
+        if (fresh.has(id)) twice.add(id);
+        else known.add(id);
         continue;
       }
       fresh.add(id);

@@ -105,12 +105,13 @@ export class MongoBilling implements BillingStore {
     return found.map(toAccount);
   }
 
-  write({ entries, accounts, archive = [] }: BillingBatch): Promise<string[]> {
+  write({ entries, accounts, archive = [], onKnown }: BillingBatch): Promise<string[]> {
     return this.sessions.run(async (read, scope) => {
       // Before the entries: whoever finds them there takes it that their events are kept.
       if (archive.length > 0) await this.archive.keep(archive, await this.idsOf(entries, read), scope);
       const lines = entries.map(fromEntry);
-      await insertNew(this.lines, lines, scope);
+      const known = await insertNew(this.lines, lines, scope);
+      if (known.length > 0) onKnown?.(known.map((place) => entries[place]!.id));
       await this.userSums.written(lines);
       await this.serverSums.written(lines);
       const refused = await replaceRevised(this.stored, accounts.map(fromAccount), scope);

@@ -36,7 +36,11 @@ export class MemoryBilling implements BillingStore {
       const fresh = events.filter(({ id }) => !this.lines.has(id));
       this.archive.set(month, [...(this.archive.get(month) ?? []), ...fresh]);
     }
-    for (const entry of batch.entries) if (!this.lines.has(entry.id)) this.lines.set(entry.id, entry);
+    const known: string[] = [];
+    for (const entry of batch.entries)
+      if (this.lines.has(entry.id)) known.push(entry.id);
+      else this.lines.set(entry.id, entry);
+    if (known.length > 0) batch.onKnown?.(known);
     return batch.accounts.filter((account) => !this.put(account)).map(({ context }) => context.session);
   }
 

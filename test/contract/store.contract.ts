@@ -1,4 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createInProcessBus } from "../../src/bus/in-process.ts";
+import { startBilling } from "../../src/charging/billing.ts";
 import type {
   Account,
   CorrectionEntry,
@@ -9,14 +11,15 @@ import type {
   PageQuery,
   TimeEntry,
 } from "../../src/charging/billing-store.ts";
-import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import { type ChargingEvent, chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
 import { BusyError } from "../../src/charging/faults.ts";
 import type { Forgetting } from "../../src/charging/retention.ts";
 import type { Terms } from "../../src/charging/terms.ts";
 import type { AppServer, AppServerKey, Service, User } from "../../src/directory/types.ts";
 import type { Store } from "../../src/store/types.ts";
 import { timePrefix } from "../../src/support/random.ts";
-import { aCharge, facts, JANUARY, lessonTariff, numbers, shuffled } from "../charging/samples.ts";
+import { aCharge, facts, JANUARY, lessonTariff, numbers, shuffled, silent, wholeSession } from "../charging/samples.ts";
+import { TestClock } from "../support/test-clock.ts";
 import type { StoreAdapter, StoreUnderTest } from "./adapters.ts";
 
 const alice: User = { id: "alice", realm: "portal.example", ha1: { sha256: "ab", md5: "cd" } };
@@ -371,6 +374,18 @@ export function storeContract(adapter: StoreAdapter): void {
         expect(await store.billing.totals("bob", "2026-01")).toEqual([]);
       });
 
+      it("say which of them were there before, also those that come twice in one batch", async () => {
+        const known: string[][] = [];
+        const write = (...entries: Entry[]) =>
+          store.billing.write({ accounts: [], entries, onKnown: (ids) => known.push([...ids].sort()) });
+        await write(item(1), time("s1"));
+        expect(known).toEqual([]);
+        await write(item(1, { amount: "99" }), item(2));
+        await write(item(3), item(3, { amount: "99" }), item(2), time("s1"));
+        expect(known).toEqual([[item(1).id], [item(2).id, item(3).id, "s1:ended"]]);
+        expect(await store.billing.findEntries([item(3).id])).toEqual([item(3)]);
+      });
+
       it("are counted once when twenty write the same at once", async () => {
         const other = await open();
         const entries = [item(1), item(2)];
@@ -561,6 +576,82 @@ export function storeContract(adapter: StoreAdapter): void {
         expect(sum).toMatchObject({ sessions: 0, charges: 1, corrections: 2 });
         expect([sum!.itemAmount, sum!.itemCorrection!, sum!.timeCorrection!].map(amount)).toEqual([0.1, -0.05, -0.35]);
       }
+    });
+
+    describe("an event that comes again under the id of one that was billed", () => {
+      const began = facts({ user: "alice", service: "wine", appServer: "shop-1", lateChargesMs: 600_000 });
+      const charge = chargeMade(began, JANUARY + 1_000, aCharge(), "info");
+      const ended = sessionEnded(began, JANUARY, JANUARY + 60_000, "client");
+      const billed = [sessionStarted(began, JANUARY), charge, ended];
+
+      async function worker() {
+        const clock = new TestClock(JANUARY);
+        const bus = createInProcessBus({ clock, log: silent });
+        const billing = await startBilling({ bus, store, clock, log: silent });
+        const stop = () => billing.stop().then(() => bus.close());
+        return { publish: (...events: ChargingEvent[]) => bus.publish(events), counters: billing.counters, stop };
+      }
+
+      const others: readonly [string, ChargingEvent, RegExp][] = [
+        [
+          "another price",
+          { ...charge, charge: aCharge({ unitPrice: "99" }) },
+          /amount is "198.00", on the bill "25.00"/,
+        ],
+        ["another item", { ...charge, charge: aCharge({ item: "Water" }) }, /item is "Water", on the bill "Riesling"/],
+        [
+          "another currency",
+          { ...charge, charge: aCharge({ currency: "USD" }) },
+          /currency is "USD", on the bill "EUR"/,
+        ],
+        ["another month", { ...charge, at: JANUARY + 40 * 86_400_000 }, /month is "2026-02", on the bill "2026-01"/],
+        ["other taxes", { ...charge, session: { ...began, terms } }, /terms is \{.*, on the bill undefined/],
+        ["another duration", { ...ended, durationMs: 999_000 }, /amount is "1.95", on the bill "0.35"/],
+        ["another reason", { ...ended, endedBy: "nobody" }, /endedBy is "nobody", on the bill "client"/],
+        ["another start", sessionStarted(began, JANUARY + 5), /started before, at another time/],
+      ];
+
+      it.each(others)("is noticed, and not billed: %s (DESIGN.md, decisions 9 and 19)", async (_, other, reason) => {
+        const { publish, counters, stop } = await worker();
+        const good = wholeSession(facts({ id: "s2" }), 1_000);
+        await publish(...billed);
+        const before = await store.billing.totals("alice", "2026-01");
+        await publish(other, ...good);
+        await publish(...billed, other);
+        await publish(...billed);
+        await stop();
+        const letters = await store.billing.deadLetters(10);
+        expect(letters).toMatchObject([{ id: other.id, reason: expect.stringMatching(reason) }]);
+        expect(JSON.parse(letters[0]!.event)).toEqual(JSON.parse(JSON.stringify(other)));
+        expect(counters.deadLetters).toBe(2);
+        expect((await store.billing.totals("alice", "2026-01")).filter(({ service }) => service === "wine")).toEqual(
+          before,
+        );
+        expect((await store.billing.findEntries(["s2:ended"]))[0]).toBeDefined();
+      });
+
+      it("is noticed in the same batch too, and after its account is closed", async () => {
+        const { publish, counters, stop } = await worker();
+        const [dear, long] = [others[0]![1], others[5]![1]];
+        await publish(...billed, dear, long);
+        expect(counters.deadLetters).toBe(2);
+        const [account] = await store.billing.accounts(["s1"]);
+        await store.billing.write({ accounts: [{ ...account!, state: "closed" }], entries: [] });
+        await publish(dear, long);
+        expect(counters.deadLetters).toBe(4);
+        await stop();
+        expect(await store.billing.deadLetters(10)).toHaveLength(2);
+        expect(await store.billing.entriesOf("s1")).toMatchObject([{ durationMs: 60_000 }, { amount: "25.00" }]);
+      });
+
+      it("is the same where a charge is written otherwise, or told of by another way (M17)", async () => {
+        const { publish, counters, stop } = await worker();
+        await publish(...billed);
+        await publish({ ...charge, charge: aCharge({ unitPrice: "12.5", quantity: "2.0" }) });
+        await publish({ ...charge, at: charge.at + 9, channel: "direct" }, ...billed);
+        await stop();
+        expect(counters.deadLetters).toBe(0);
+      });
     });
 
     describe("the archive of events", () => {
