@@ -1,7 +1,7 @@
 import { assign, setup } from "xstate";
-import type { ChargeMade, SessionEnded, SessionFacts, SessionStarted } from "../src/charging/events.ts";
-import type { Tariff, TariffUse } from "../src/charging/tariff.ts";
-import type { Terms } from "../src/charging/terms.ts";
+import type { ChargeMade, SessionEnded, SessionFacts, SessionStarted } from "../src/charging/events/events.ts";
+import type { Tariff, TariffUse } from "../src/charging/money/tariff.ts";
+import type { Terms } from "../src/charging/money/terms.ts";
 import { providedAtStart } from "./provided.ts";
 
 /** The account's events are the charging events themselves, and the end of the window for late charges. */

@@ -1,4 +1,4 @@
-import type { ChargingEvent } from "../charging/events.ts";
+import type { ChargingEvent } from "../charging/events/events.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
 /*

@@ -1,4 +1,4 @@
-import type { ChargingEvent } from "../charging/events.ts";
+import type { ChargingEvent } from "../charging/events/events.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Bus } from "./types.ts";

@@ -6,7 +6,7 @@ import {
   type NatsConnection,
   type Subscription,
 } from "@nats-io/transport-node";
-import { EventError } from "../charging/faults.ts";
+import { EventError } from "../charging/events/faults.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 
 /** One message to publish. */

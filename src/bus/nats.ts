@@ -1,9 +1,9 @@
 import { hostname } from "node:os";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection, type Subscription } from "@nats-io/transport-node";
-import type { DeadLetter } from "../charging/billing-store.ts";
-import type { ChargingEvent } from "../charging/events.ts";
-import { EventError } from "../charging/faults.ts";
+import type { DeadLetter } from "../charging/billing/store.ts";
+import type { ChargingEvent } from "../charging/events/events.ts";
+import { EventError } from "../charging/events/faults.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { CONTENT_TYPE, toCloudEvent } from "./cloud-events.ts";

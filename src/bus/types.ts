@@ -1,5 +1,5 @@
-import type { DeadLetter } from "../charging/billing-store.ts";
-import type { ChargingEvent } from "../charging/events.ts";
+import type { DeadLetter } from "../charging/billing/store.ts";
+import type { ChargingEvent } from "../charging/events/events.ts";
 
 /** Hands a batch to its consumer. `broken`: what came over the bus and is no event, with the reason; never from the same process. */
 export type HandleEvents = (events: readonly ChargingEvent[], broken?: readonly DeadLetter[]) => Promise<void>;

@@ -1,8 +1,8 @@
 import type { Command } from "commander";
-import { makeBill } from "../charging/bill.ts";
-import { billCsv, billJson, billList } from "../charging/bill-rows.ts";
-import { formatBill } from "../charging/format-bill.ts";
-import { billHtml } from "../charging/html-bill.ts";
+import { makeBill } from "../charging/bills/bill.ts";
+import { formatBill } from "../charging/bills/format-bill.ts";
+import { billHtml } from "../charging/bills/html-bill.ts";
+import { billCsv, billJson, billList } from "../charging/bills/rows.ts";
 import type { Store } from "../store/types.ts";
 import { isKnown, theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";

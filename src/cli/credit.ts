@@ -7,9 +7,9 @@ import {
   MAX_MICROS,
   type Micros,
   micros,
-} from "../charging/credit-store.ts";
-import { isCurrency } from "../charging/currency.ts";
-import { formatAmount, formatMoney, parseMoney } from "../charging/money.ts";
+} from "../charging/credit/store.ts";
+import { isCurrency } from "../charging/money/currency.ts";
+import { formatAmount, formatMoney, parseMoney } from "../charging/money/money.ts";
 import type { Config } from "../config/schema.ts";
 import { accountOf } from "../directory/accounts.ts";
 import type { Store } from "../store/types.ts";

@@ -1,6 +1,6 @@
-import { type Bill, makeBill } from "../charging/bill.ts";
-import { type Entry, monthOf } from "../charging/billing-store.ts";
-import { formatBill } from "../charging/format-bill.ts";
+import { type Entry, monthOf } from "../charging/billing/store.ts";
+import { type Bill, makeBill } from "../charging/bills/bill.ts";
+import { formatBill } from "../charging/bills/format-bill.ts";
 import type { Config } from "../config/schema.ts";
 import { systemClock } from "../support/clock.ts";
 import { withStore } from "./context.ts";

@@ -1,6 +1,6 @@
 import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
-import { printable } from "../charging/format.ts";
+import { printable } from "../charging/bills/format.ts";
 
 /** What a command has to do with its surroundings; tests put their own in place. */
 export interface Io {

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
-import type { Entry } from "../charging/billing-store.ts";
-import { printable } from "../charging/format.ts";
-import { type Difference, rebill } from "../charging/rebill.ts";
+import type { Entry } from "../charging/billing/store.ts";
+import { printable } from "../charging/bills/format.ts";
+import { type Difference, rebill } from "../charging/bills/rebill.ts";
 import { theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";

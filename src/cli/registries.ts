@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { z } from "zod";
-import { type Tariff, tariffSchema } from "../charging/tariff.ts";
+import { type Tariff, tariffSchema } from "../charging/money/tariff.ts";
 import { type CurrencyClash, currencyClashes, type Priced } from "../config/currencies.ts";
 import { findings } from "../config/problems.ts";
 import { appServerSchema, type Config, serviceSchema } from "../config/schema.ts";

@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { SessionView } from "../relay/session-view.ts";
+import type { SessionView } from "../node/session-view.ts";
 import { askRelay } from "./ask-relay.ts";
 import { readConfig } from "./context.ts";
 import { type Io, table } from "./io.ts";

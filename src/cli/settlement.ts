@@ -1,6 +1,6 @@
 import type { Command } from "commander";
-import { settlementCsv, settlementHtml, settlementText } from "../charging/format-settlement.ts";
-import { makeSettlement } from "../charging/settlement.ts";
+import { settlementCsv, settlementHtml, settlementText } from "../charging/bills/format-settlement.ts";
+import { makeSettlement } from "../charging/bills/settlement.ts";
 import type { Config } from "../config/schema.ts";
 import { formerAppServer } from "../directory/accounts.ts";
 import type { Store } from "../store/types.ts";

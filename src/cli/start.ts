@@ -5,8 +5,8 @@ import type { Config } from "../config/schema.ts";
 import { type Control, controlPath, startControl } from "../console/control.ts";
 import type { HttpServer } from "../console/http.ts";
 import type { WhichLockOuts } from "../directory/guesses.ts";
-import type { startBillingNode } from "../relay/billing-worker.ts";
-import type { Relay, startRelay } from "../relay/relay.ts";
+import type { startBillingNode } from "../node/billing-worker.ts";
+import type { Relay, startRelay } from "../node/relay.ts";
 import { dataFolder } from "../store/data-folder.ts";
 import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
@@ -37,10 +37,10 @@ Examples:
 }
 
 /** Loaded when it is needed: the other commands start faster without the relay. */
-const launchRelay: typeof startRelay = async (options) => (await import("../relay/relay.ts")).startRelay(options);
+const launchRelay: typeof startRelay = async (options) => (await import("../node/relay.ts")).startRelay(options);
 
 const launchBilling: typeof startBillingNode = async (options) =>
-  (await import("../relay/billing-worker.ts")).startBillingNode(options);
+  (await import("../node/billing-worker.ts")).startBillingNode(options);
 
 /** Runs a relay until it was told to stop; resolves to the exit code. `launch` starts it (tests put another in place). */
 export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay): Promise<number> {

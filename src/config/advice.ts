@@ -1,4 +1,4 @@
-import type { Tariff } from "../charging/tariff.ts";
+import type { Tariff } from "../charging/money/tariff.ts";
 import type { AppServer, Service } from "../directory/types.ts";
 import { possibleClashes } from "./currencies.ts";
 import type { Finding } from "./problems.ts";

@@ -1,4 +1,4 @@
-import type { Tariff } from "../charging/tariff.ts";
+import type { Tariff } from "../charging/money/tariff.ts";
 import type { Rule, Service } from "../directory/types.ts";
 
 /** What currencies stand in, wherever it is registered. */

@@ -1,7 +1,7 @@
 import { z } from "zod";
 
 /*
- * Header fields that an operator lets cross the relay beside those that always do (src/relay/border.ts).
+ * Header fields that an operator lets cross the relay beside those that always do (src/relay/dialog/border.ts).
  */
 
 /**

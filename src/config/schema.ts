@@ -1,12 +1,12 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { z } from "zod";
 import { busSchema } from "../bus/settings.ts";
-import { amountSchema } from "../charging/amount-schema.ts";
-import { isCurrency } from "../charging/currency.ts";
-import { settlementTerms } from "../charging/settlement.ts";
-import { tariffSchema } from "../charging/tariff.ts";
-import { taxSchema } from "../charging/tax.ts";
-import { MAX_TAXES } from "../charging/terms.ts";
+import { settlementTerms } from "../charging/bills/settlement.ts";
+import { amountSchema } from "../charging/money/amount-schema.ts";
+import { isCurrency } from "../charging/money/currency.ts";
+import { tariffSchema } from "../charging/money/tariff.ts";
+import { taxSchema } from "../charging/money/tax.ts";
+import { MAX_TAXES } from "../charging/money/terms.ts";
 import { KNOWN_USER_AGENTS } from "../directory/offers.ts";
 import { compilePattern } from "../directory/pattern.ts";
 import type { AppServer, Rule, Service } from "../directory/types.ts";

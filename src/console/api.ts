@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import type { Config } from "../config/schema.ts";
-import type { Relay } from "../relay/relay.ts";
+import type { Relay } from "../node/relay.ts";
 import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";

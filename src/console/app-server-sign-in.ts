@@ -1,11 +1,11 @@
 import { chargesRealm, isSecretOf } from "../directory/app-server-keys.ts";
 import type { AppServerKey } from "../directory/types.ts";
-import { SourceRates } from "../relay/rates.ts";
-import { REFUSED } from "../relay/sign-in-log.ts";
+import { REFUSED } from "../node/sign-in-log.ts";
 import type { Clock } from "../support/clock.ts";
 import { type PeerLog, shown } from "../support/peer-log.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { sourceKey } from "../support/source.ts";
+import { SourceRates } from "../support/source-rates.ts";
 import { type Answer, problem } from "./problem.ts";
 
 const MAX_AUTHORIZATION = 1_024;

@@ -1,9 +1,9 @@
-import { parseDirectBody } from "../charging/charge-body.ts";
-import type { Outcome } from "../charging/charge-book.ts";
-import { chargesAsText } from "../charging/charge-fields.ts";
-import type { DirectCharges } from "../charging/direct-charges.ts";
-import { SourceRates } from "../relay/rates.ts";
+import { parseDirectBody } from "../charging/charges/body.ts";
+import type { Outcome } from "../charging/charges/book.ts";
+import type { DirectCharges } from "../charging/charges/direct.ts";
+import { chargesAsText } from "../charging/events/charge-fields.ts";
 import type { Clock } from "../support/clock.ts";
+import { SourceRates } from "../support/source-rates.ts";
 import type { AppServerSignIn, ReportSource } from "./app-server-sign-in.ts";
 import { IdempotencyKeys, idempotencyKey } from "./idempotency.ts";
 import { type Answer, problem } from "./problem.ts";

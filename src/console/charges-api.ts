@@ -1,5 +1,5 @@
 import type { Context, Hono } from "hono";
-import { CHARGE_JSON, MAX_CHARGE_BODY_BYTES } from "../charging/charge-body.ts";
+import { CHARGE_JSON, MAX_CHARGE_BODY_BYTES } from "../charging/charges/body.ts";
 import type { ChargeDesk } from "./charge-desk.ts";
 import { answered, type Env, sourceOf } from "./http.ts";
 import { problem } from "./problem.ts";

@@ -2,7 +2,7 @@ import { connect, headers, type Msg, type NatsConnection } from "@nats-io/transp
 import { connectionOptions, serversOf } from "../bus/nats-options.ts";
 import { isInbox } from "../bus/reply-subject.ts";
 import type { NatsSettings } from "../bus/settings.ts";
-import { MAX_CHARGE_BODY_BYTES } from "../charging/charge-body.ts";
+import { MAX_CHARGE_BODY_BYTES } from "../charging/charges/body.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";

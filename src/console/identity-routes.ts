@@ -1,5 +1,5 @@
 import type { Hono } from "hono";
-import { CERTIFICATE_PATH, type IdentityKey, JWKS_PATH } from "../relay/identity-key.ts";
+import { CERTIFICATE_PATH, type IdentityKey, JWKS_PATH } from "../identity/key.ts";
 import type { Env } from "./http.ts";
 
 /** Publishes what app servers check the relay's signature with (M10, RFC 8224 §7.1): the certificate, and the key set. */

@@ -1,6 +1,6 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Context, Hono } from "hono";
-import type { Metrics, Relay } from "../relay/relay.ts";
+import type { Metrics, Relay } from "../node/relay.ts";
 import { answered, type Env, sourceOf } from "./http.ts";
 import { problem } from "./problem.ts";
 

@@ -1,6 +1,6 @@
-import { type SettlementTerms, settlementFor } from "../charging/settlement.ts";
-import { type Tax, taxesOn } from "../charging/tax.ts";
-import type { AppliedTax, Terms } from "../charging/terms.ts";
+import { type SettlementTerms, settlementFor } from "../charging/bills/settlement.ts";
+import { type Tax, taxesOn } from "../charging/money/tax.ts";
+import type { AppliedTax, Terms } from "../charging/money/terms.ts";
 import type { AppServer, Service } from "./types.ts";
 
 /** Where terms come from: the configuration, and what is registered. */

@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os";
-import type { Tariff } from "../charging/tariff.ts";
-import type { AppliedTax, Terms } from "../charging/terms.ts";
+import type { Tariff } from "../charging/money/tariff.ts";
+import type { AppliedTax, Terms } from "../charging/money/terms.ts";
 import { currencyClashes } from "../config/currencies.ts";
 import type { Config } from "../config/schema.ts";
 import type { SipRequest } from "../sip/message.ts";

@@ -1,4 +1,4 @@
-import type { Tariff } from "../charging/tariff.ts";
+import type { Tariff } from "../charging/money/tariff.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { compilePattern, isTooLong, type Pattern } from "./pattern.ts";

@@ -1,5 +1,5 @@
-import type { SettlementTerms } from "../charging/settlement.ts";
-import type { Tariff } from "../charging/tariff.ts";
+import type { SettlementTerms } from "../charging/bills/settlement.ts";
+import type { Tariff } from "../charging/money/tariff.ts";
 
 /** A registered user (M2). The password is never kept: only the HA1 values of RFC 7616 §3.4.2 for the portal's realm. */
 export interface User {

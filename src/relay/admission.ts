@@ -1,7 +1,7 @@
 import type { Clock } from "../support/clock.ts";
 import { sourceKey } from "../support/source.ts";
+import { SourceRates } from "../support/source-rates.ts";
 import type { Source } from "./client-source.ts";
-import { SourceRates } from "./rates.ts";
 
 /** Addresses that are known to be no forged ones; the one that was proved longest ago goes first. */
 const MAX_PROVEN = 50_000;

@@ -1,21 +1,21 @@
 import type { Side } from "../../machines/events.ts";
-import { CHARGE_JSON, CHARGE_XML, isChargeType, PACKAGE } from "../charging/charge-body.ts";
+import { CHARGE_JSON, CHARGE_XML, isChargeType, PACKAGE } from "../charging/charges/body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import type { NewRequest, ServerTransaction, TransactionUser } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
-import { refreshesTarget, takesContact } from "./contact.ts";
-import type { Core } from "./core.ts";
-import { maxForwards } from "./invitation.ts";
-import { isForCharges, takeMessage } from "./late-charges.ts";
-import type { Leg } from "./leg.ts";
-import { ALLOW, METHODS, OWN_OPTIONS } from "./passing.ts";
-import { takeReferInside, takeReferOutside, takeSubscribe } from "./referring.ts";
-import { reply } from "./reply.ts";
-import { ClientRequest } from "./request.ts";
-import { wantedService } from "./service-change.ts";
-import { challenge, trimmed, verdictOn } from "./signing-in.ts";
-import { acknowledgeUnwanted } from "./unwanted.ts";
+import { wantedService } from "./change/service-change.ts";
+import { isForCharges, takeMessage } from "./charges/late-charges.ts";
+import { refreshesTarget, takesContact } from "./dialog/contact.ts";
+import type { Leg } from "./dialog/leg.ts";
+import { ALLOW, METHODS, OWN_OPTIONS } from "./dialog/passing.ts";
+import { reply } from "./dialog/reply.ts";
+import type { Core } from "./model/core.ts";
+import { maxForwards } from "./request/invitation.ts";
+import { ClientRequest } from "./request/request.ts";
+import { acknowledgeUnwanted } from "./request/unwanted.ts";
+import { challenge, trimmed, verdictOn } from "./sign-in.ts";
+import { takeReferInside, takeReferOutside, takeSubscribe } from "./transfer/refer-requests.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
 const KNOWN = new Set<string>([...METHODS, "REGISTER", "PUBLISH"]);

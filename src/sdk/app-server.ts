@@ -6,7 +6,7 @@ import {
   type ResponseOptions,
   type URI,
 } from "sip.js/lib/core/index.js";
-import { SERVICE_HEADER } from "../charging/charge-body.ts";
+import { SERVICE_HEADER } from "../charging/charges/body.ts";
 import { passportName } from "../sip/passport.ts";
 import { sipUriOf } from "../sip/uri.ts";
 import { canonicalHost, isLoopback } from "../support/address.ts";

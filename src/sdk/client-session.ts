@@ -1,5 +1,5 @@
 import type { Body, IncomingInviteRequest } from "sip.js/lib/core/index.js";
-import { SERVICE_HEADER } from "../charging/charge-body.ts";
+import { SERVICE_HEADER } from "../charging/charges/body.ts";
 import { parseTargetDialog } from "../sip/refer.ts";
 import { type AskedChange, type ChangeOptions, changeBody, type ServiceChange } from "./changes.ts";
 import { headerLine, type Link, track, uriOf } from "./client-link.ts";

@@ -4,7 +4,7 @@ import {
   type IncomingRequestMessage,
   type ResponseOptions,
 } from "sip.js/lib/core/index.js";
-import { PACKAGE, SESSION_HEADER } from "../charging/charge-body.ts";
+import { PACKAGE, SESSION_HEADER } from "../charging/charges/body.ts";
 import type { Logger } from "../support/log.ts";
 import { type AppSession, createAppSession } from "./app-session.ts";
 import type { Dialog } from "./dialog.ts";

@@ -1,5 +1,5 @@
 import { type Body, Grammar, type IncomingRequestMessage, URI, type UserAgentCore } from "sip.js/lib/core/index.js";
-import { SESSION_HEADER } from "../charging/charge-body.ts";
+import { SESSION_HEADER } from "../charging/charges/body.ts";
 import { systemRandom } from "../support/random.ts";
 import { finalAnswer, refusalOf } from "./answers.ts";
 

@@ -1,5 +1,5 @@
 import type { Body, IncomingRequestMessage, IncomingResponseMessage } from "sip.js/lib/core/index.js";
-import { ATTRIBUTES_HEADER, CLIENT_HEADER } from "../charging/charge-body.ts";
+import { ATTRIBUTES_HEADER, CLIENT_HEADER } from "../charging/charges/body.ts";
 import { parseParams } from "../sip/params.ts";
 
 /** Media types of the bodies that client and app server exchange in INVITE and its answer, where either does not name its own. */

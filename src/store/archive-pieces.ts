@@ -1,5 +1,5 @@
-import type { ArchivedEvent } from "../charging/billing-store.ts";
-import { EventError } from "../charging/faults.ts";
+import type { ArchivedEvent } from "../charging/billing/store.ts";
+import { EventError } from "../charging/events/faults.ts";
 
 /** Of one piece: a document of MongoDB has 16 MB, and a record of LMDB lies in pages that follow one another. */
 const MOST_BYTES = 2 ** 21;

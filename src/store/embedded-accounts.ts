@@ -1,6 +1,6 @@
 import { asBinary, type Database, type RootDatabase } from "lmdb";
-import type { Account, AccountQuery, Entry } from "../charging/billing-store.ts";
-import { endedId } from "../charging/events.ts";
+import type { Account, AccountQuery, Entry } from "../charging/billing/store.ts";
+import { endedId } from "../charging/events/events.ts";
 import {
   type AccountForm,
   type AccountRest,

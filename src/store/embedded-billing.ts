@@ -1,4 +1,6 @@
 import { asBinary, type Database, type RootDatabase } from "lmdb";
+import { amountOf } from "../charging/billing/month-total.ts";
+import type { Forgetting, Forgotten } from "../charging/billing/retention.ts";
 import type {
   Account,
   AccountQuery,
@@ -12,10 +14,8 @@ import type {
   EventPage,
   MonthTotal,
   PageQuery,
-} from "../charging/billing-store.ts";
-import type { Fault } from "../charging/faults.ts";
-import { amountOf } from "../charging/month-total.ts";
-import type { Forgetting, Forgotten } from "../charging/retention.ts";
+} from "../charging/billing/store.ts";
+import type { Fault } from "../charging/events/faults.ts";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import { PAGE_CHARS, piecesOf } from "./archive-pieces.ts";
 import { EmbeddedAccounts, putNew, THERE } from "./embedded-accounts.ts";

@@ -8,7 +8,7 @@ import {
   reserveIn,
   type Step,
   settleIn,
-} from "../charging/credit-account.ts";
+} from "../charging/credit/account.ts";
 import {
   AHEAD_MS,
   type CreditAccount,
@@ -20,7 +20,7 @@ import {
   type Refusal,
   type ReserveRequest,
   type Settlement,
-} from "../charging/credit-store.ts";
+} from "../charging/credit/store.ts";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import type { Result } from "../support/result.ts";
 

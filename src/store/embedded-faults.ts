@@ -1,4 +1,4 @@
-import { type Fault, plainFault } from "../charging/faults.ts";
+import { type Fault, plainFault } from "../charging/events/faults.ts";
 
 /** lmdb says of a key that is too long only this. */
 const KEY = /^Key size is larger than/;

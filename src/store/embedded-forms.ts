@@ -1,7 +1,7 @@
 import type { BillingContext } from "../../machines/billing.ts";
-import type { Account, AccountState, CorrectionEntry, Entry, ItemEntry, TimeEntry } from "../charging/billing-store.ts";
-import { endedId } from "../charging/events.ts";
-import type { Terms } from "../charging/terms.ts";
+import type { Account, AccountState, CorrectionEntry, Entry, ItemEntry, TimeEntry } from "../charging/billing/store.ts";
+import { endedId } from "../charging/events/events.ts";
+import type { Terms } from "../charging/money/terms.ts";
 
 /*
  * How accounts and entries lie in LMDB: as JSON arrays, the values without their names, and without what the key says already. Where a session

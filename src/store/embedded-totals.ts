@@ -1,7 +1,7 @@
 import type { Database } from "lmdb";
-import type { Entry, MonthTotal } from "../charging/billing-store.ts";
-import type { Money } from "../charging/money.ts";
-import { Growth, noTotal, type Side, type SumHead, sumHead, sumMark } from "../charging/month-total.ts";
+import { Growth, noTotal, type Side, type SumHead, sumHead, sumMark } from "../charging/billing/month-total.ts";
+import type { Entry, MonthTotal } from "../charging/billing/store.ts";
+import type { Money } from "../charging/money/money.ts";
 
 /** `true` sorts before every time: the sums of a month lie in front of its entries, mostly in the same page. */
 export type TotalKey = [

@@ -1,5 +1,5 @@
 import { type Database, open, type RootDatabase } from "lmdb";
-import type { Tariff } from "../charging/tariff.ts";
+import type { Tariff } from "../charging/money/tariff.ts";
 import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 import { LmdbDisk } from "../support/lmdb-disk.ts";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";

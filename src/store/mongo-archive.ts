@@ -1,5 +1,5 @@
 import type { Collection, Db } from "mongodb";
-import type { ArchivedEvent, EventGroup, EventPage, PageQuery } from "../charging/billing-store.ts";
+import type { ArchivedEvent, EventGroup, EventPage, PageQuery } from "../charging/billing/store.ts";
 import type { Clock } from "../support/clock.ts";
 import { PAGE_CHARS, piecesOf } from "./archive-pieces.ts";
 import type { ReadScope, Scope } from "./mongo-sessions.ts";

@@ -1,5 +1,6 @@
 import { randomUUID } from "node:crypto";
 import type { Collection, Db, Document, Filter } from "mongodb";
+import type { Forgetting, Forgotten } from "../charging/billing/retention.ts";
 import type {
   Account,
   AccountQuery,
@@ -12,9 +13,8 @@ import type {
   EventPage,
   MonthTotal,
   PageQuery,
-} from "../charging/billing-store.ts";
-import type { Fault } from "../charging/faults.ts";
-import type { Forgetting, Forgotten } from "../charging/retention.ts";
+} from "../charging/billing/store.ts";
+import type { Fault } from "../charging/events/faults.ts";
 import type { Clock } from "../support/clock.ts";
 import { MongoArchive } from "./mongo-archive.ts";
 import { mongoFault } from "./mongo-faults.ts";

@@ -8,7 +8,7 @@ import {
   reserveIn,
   type Step,
   settleIn,
-} from "../charging/credit-account.ts";
+} from "../charging/credit/account.ts";
 import {
   AHEAD_MS,
   type CreditAccount,
@@ -20,8 +20,8 @@ import {
   type Refusal,
   type ReserveRequest,
   type Settlement,
-} from "../charging/credit-store.ts";
-import { BusyError } from "../charging/faults.ts";
+} from "../charging/credit/store.ts";
+import { BusyError } from "../charging/events/faults.ts";
 import type { Logger } from "../support/log.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { ensureIndexes, type MakeIndex } from "./mongo-indexes.ts";

@@ -1,5 +1,5 @@
 import { MongoError, MongoInvalidArgumentError, MongoServerError } from "mongodb";
-import { type Fault, plainFault } from "../charging/faults.ts";
+import { type Fault, plainFault } from "../charging/events/faults.ts";
 import { StoreError } from "./mongo-errors.ts";
 
 /** What a server answers where the document itself is what it cannot take, by its error codes. */

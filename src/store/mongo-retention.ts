@@ -1,6 +1,6 @@
 import type { Collection, Filter } from "mongodb";
-import type { Account, AccountState } from "../charging/billing-store.ts";
-import type { Forgetting, Forgotten } from "../charging/retention.ts";
+import type { Forgetting, Forgotten } from "../charging/billing/retention.ts";
+import type { Account, AccountState } from "../charging/billing/store.ts";
 import { timePrefix } from "../support/random.ts";
 import type { ReadScope, Scope, Sessions } from "./mongo-sessions.ts";
 import { deleteEach } from "./mongo-writes.ts";

@@ -1,7 +1,7 @@
 import type { Collection, Filter, UpdateFilter } from "mongodb";
-import type { Entry, MonthTotal } from "../charging/billing-store.ts";
-import { BusyError } from "../charging/faults.ts";
-import { type Side, Sums } from "../charging/month-total.ts";
+import { type Side, Sums } from "../charging/billing/month-total.ts";
+import type { Entry, MonthTotal } from "../charging/billing/store.ts";
+import { BusyError } from "../charging/events/faults.ts";
 import { NO_SESSIONS, type ReadScope, type Scope, type Sessions } from "./mongo-sessions.ts";
 import { type Revised, replaceRevised, updateEach } from "./mongo-writes.ts";
 

@@ -1,5 +1,5 @@
 import type { Collection, Db, Document, MongoClient } from "mongodb";
-import type { Tariff } from "../charging/tariff.ts";
+import type { Tariff } from "../charging/money/tariff.ts";
 import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";

@@ -1,6 +1,6 @@
-import type { BillingStore } from "../charging/billing-store.ts";
-import type { CreditStore } from "../charging/credit-store.ts";
-import type { Tariff } from "../charging/tariff.ts";
+import type { BillingStore } from "../charging/billing/store.ts";
+import type { CreditStore } from "../charging/credit/store.ts";
+import type { Tariff } from "../charging/money/tariff.ts";
 import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 
 /** A set of registered things, each under its id. */

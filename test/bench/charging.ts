@@ -2,9 +2,9 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
 import type { Bus } from "../../src/bus/types.ts";
-import { startBilling } from "../../src/charging/billing.ts";
-import { type ChargingEvent, chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
-import { openJournal } from "../../src/charging/journal.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
+import { type ChargingEvent, chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events/events.ts";
+import { openJournal } from "../../src/charging/journal/journal.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { clock, cpuMicros, facts, fillMonth, inFolder, log, timeBill } from "./charging-load.ts";
 

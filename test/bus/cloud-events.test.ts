@@ -10,7 +10,7 @@ import {
   sessionEnded,
   sessionMoved,
   sessionStarted,
-} from "../../src/charging/events.ts";
+} from "../../src/charging/events/events.ts";
 import { aCharge, facts, JANUARY } from "../charging/samples.ts";
 import { asyncapi, messageOf, undocumented } from "../support/asyncapi.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { type ChargingEvent, sessionStarted } from "../../src/charging/events.ts";
+import { type ChargingEvent, sessionStarted } from "../../src/charging/events/events.ts";
 import type { Clock } from "../../src/support/clock.ts";
 import { deferred, facts, JANUARY, silent } from "../charging/samples.ts";
 import { busContract } from "../contract/bus.contract.ts";

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { openNatsBus } from "../../src/bus/nats.ts";
 import { busSchema } from "../../src/bus/settings.ts";
 import type { Bus } from "../../src/bus/types.ts";
-import { sessionStarted } from "../../src/charging/events.ts";
+import { sessionStarted } from "../../src/charging/events/events.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { deferred, facts, JANUARY, silent } from "../charging/samples.ts";
 import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";

@@ -6,7 +6,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { openNatsBus } from "../../src/bus/nats.ts";
 import { isInbox } from "../../src/bus/reply-subject.ts";
 import { busSchema } from "../../src/bus/settings.ts";
-import { startBilling } from "../../src/charging/billing.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { createChargeDesk } from "../../src/console/api.ts";
 import { serveChargesOnNats } from "../../src/console/charges-nats.ts";

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { isMonth, makeBill } from "../../src/charging/bill.ts";
-import { billCsv, billJson, billList } from "../../src/charging/bill-rows.ts";
-import type { Entry, ItemEntry, TimeEntry } from "../../src/charging/billing-store.ts";
-import { formatBill } from "../../src/charging/format-bill.ts";
-import { billHtml } from "../../src/charging/html-bill.ts";
-import type { AppliedTax } from "../../src/charging/terms.ts";
+import type { Entry, ItemEntry, TimeEntry } from "../../src/charging/billing/store.ts";
+import { isMonth, makeBill } from "../../src/charging/bills/bill.ts";
+import { formatBill } from "../../src/charging/bills/format-bill.ts";
+import { billHtml } from "../../src/charging/bills/html-bill.ts";
+import { billCsv, billJson, billList } from "../../src/charging/bills/rows.ts";
+import type { AppliedTax } from "../../src/charging/money/terms.ts";
 import { correction, item, time } from "../contract/store.contract.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { JANUARY, numbers, shuffled } from "./samples.ts";

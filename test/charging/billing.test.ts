@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { makeBill } from "../../src/charging/bill.ts";
-import { type Billing, startBilling } from "../../src/charging/billing.ts";
-import type { BillingStore } from "../../src/charging/billing-store.ts";
-import { type ChargingEvent, sessionStarted } from "../../src/charging/events.ts";
-import type { Terms } from "../../src/charging/terms.ts";
+import { type Billing, startBilling } from "../../src/charging/billing/billing.ts";
+import type { BillingStore } from "../../src/charging/billing/store.ts";
+import { makeBill } from "../../src/charging/bills/bill.ts";
+import { type ChargingEvent, sessionStarted } from "../../src/charging/events/events.ts";
+import type { Terms } from "../../src/charging/money/terms.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { freshFolder } from "./folders.ts";

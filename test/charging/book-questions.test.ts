@@ -1,7 +1,13 @@
 import { describe, expect, it } from "vitest";
-import { readAnswer, readQuestion, sealKey, writeAnswer, writeQuestion } from "../../src/charging/book-questions.ts";
-import type { Outcome } from "../../src/charging/charge-book.ts";
-import type { DirectRequest } from "../../src/charging/direct-charges.ts";
+import type { Outcome } from "../../src/charging/charges/book.ts";
+import {
+  readAnswer,
+  readQuestion,
+  sealKey,
+  writeAnswer,
+  writeQuestion,
+} from "../../src/charging/charges/book-questions.ts";
+import type { DirectRequest } from "../../src/charging/charges/direct.ts";
 import { newAppServerKey } from "../../src/directory/app-server-keys.ts";
 import { systemRandom } from "../../src/support/random.ts";
 import { aCharge, numbers } from "./samples.ts";

@@ -1,11 +1,11 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { startBilling } from "../../src/charging/billing.ts";
-import type { BillingBatch } from "../../src/charging/billing-store.ts";
-import { replay } from "../../src/charging/dead-letters.ts";
-import { type ChargingEvent, chargeMade, sessionEnded } from "../../src/charging/events.ts";
-import { type Fault, plainFault } from "../../src/charging/faults.ts";
-import { readied } from "../../src/charging/readied.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
+import { replay } from "../../src/charging/billing/dead-letters.ts";
+import { readied } from "../../src/charging/billing/readied.ts";
+import type { BillingBatch } from "../../src/charging/billing/store.ts";
+import { type ChargingEvent, chargeMade, sessionEnded } from "../../src/charging/events/events.ts";
+import { type Fault, plainFault } from "../../src/charging/events/faults.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { aCharge, facts, JANUARY, numbers, silent, wholeSession } from "./samples.ts";

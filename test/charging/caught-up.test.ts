@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { CaughtUp } from "../../src/charging/caught-up.ts";
+import { CaughtUp } from "../../src/charging/journal/caught-up.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { deferred } from "./samples.ts";
 

@@ -6,7 +6,7 @@ import {
   isChargeType,
   MAX_CHARGES,
   parseChargeBody,
-} from "../../src/charging/charge-body.ts";
+} from "../../src/charging/charges/body.ts";
 import { aCharge, numbers } from "./samples.ts";
 
 const json = (value: unknown) =>

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { startBilling } from "../../src/charging/billing.ts";
-import { CHARGE_JSON, parseChargeBody, parseDirectBody } from "../../src/charging/charge-body.ts";
-import { chargesAsText, isSameCharge } from "../../src/charging/charge-fields.ts";
-import { writeChargeXml } from "../../src/charging/charge-xml.ts";
-import { type Charge, type ChargingEvent, chargeMade, sessionEnded } from "../../src/charging/events.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
+import { CHARGE_JSON, parseChargeBody, parseDirectBody } from "../../src/charging/charges/body.ts";
+import { writeChargeXml } from "../../src/charging/charges/xml.ts";
+import { chargesAsText, isSameCharge } from "../../src/charging/events/charge-fields.ts";
+import { type Charge, type ChargingEvent, chargeMade, sessionEnded } from "../../src/charging/events/events.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { freshFolder } from "./folders.ts";

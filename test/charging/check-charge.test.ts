@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { checkCharge } from "../../src/charging/check-charge.ts";
-import { formatMoney, money } from "../../src/charging/money.ts";
+import { checkCharge } from "../../src/charging/charges/check.ts";
+import { formatMoney, money } from "../../src/charging/money/money.ts";
 import { aCharge } from "./samples.ts";
 
 const limits = { charge: "30.00", session: "50.00", currency: "EUR" };

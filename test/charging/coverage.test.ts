@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { coveredMs, FOREVER_MS } from "../../src/charging/coverage.ts";
-import { compare, type Money, money } from "../../src/charging/money.ts";
-import { rateDuration, type Tariff } from "../../src/charging/tariff.ts";
+import { coveredMs, FOREVER_MS } from "../../src/charging/money/coverage.ts";
+import { compare, type Money, money } from "../../src/charging/money/money.ts";
+import { rateDuration, type Tariff } from "../../src/charging/money/tariff.ts";
 import { numbers } from "./samples.ts";
 
 const eur = (text: string) => money(text, "EUR");

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { MAX_HOLDS, postIn, reserveIn } from "../../src/charging/credit-account.ts";
-import { type CreditAccount, fromMicros, type Hold, micros } from "../../src/charging/credit-store.ts";
-import { formatMoney, money } from "../../src/charging/money.ts";
+import { MAX_HOLDS, postIn, reserveIn } from "../../src/charging/credit/account.ts";
+import { type CreditAccount, fromMicros, type Hold, micros } from "../../src/charging/credit/store.ts";
+import { formatMoney, money } from "../../src/charging/money/money.ts";
 import { JANUARY } from "./samples.ts";
 
 describe("millionths of a currency unit (DESIGN.md, decision 10)", () => {

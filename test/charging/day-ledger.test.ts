@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { DayLedger } from "../../src/charging/day-ledger.ts";
-import { entryFor } from "../../src/charging/entries.ts";
-import { type ChargeMade, chargeMade } from "../../src/charging/events.ts";
-import { formatMoney, money } from "../../src/charging/money.ts";
+import { entryFor } from "../../src/charging/billing/entries.ts";
+import { DayLedger } from "../../src/charging/charges/day-ledger.ts";
+import { type ChargeMade, chargeMade } from "../../src/charging/events/events.ts";
+import { formatMoney, money } from "../../src/charging/money/money.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { aCharge, facts, JANUARY } from "./samples.ts";
 

@@ -1,15 +1,15 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { startBilling } from "../../src/charging/billing.ts";
-import type { BillingStore } from "../../src/charging/billing-store.ts";
-import { type BookKeeping, ChargeBook, type Outcome } from "../../src/charging/charge-book.ts";
-import { DayLedger } from "../../src/charging/day-ledger.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
+import type { BillingStore } from "../../src/charging/billing/store.ts";
+import { type BookKeeping, ChargeBook, type Outcome } from "../../src/charging/charges/book.ts";
+import { DayLedger } from "../../src/charging/charges/day-ledger.ts";
 import {
   type ChargeableSession,
   type ComingSession,
   DirectCharges,
   type DirectChargesOptions,
-} from "../../src/charging/direct-charges.ts";
+} from "../../src/charging/charges/direct.ts";
 import {
   type Charge,
   type ChargingEvent,
@@ -18,8 +18,8 @@ import {
   sessionChanged,
   sessionEnded,
   sessionStarted,
-} from "../../src/charging/events.ts";
-import { newSessionId } from "../../src/charging/session-ids.ts";
+} from "../../src/charging/events/events.ts";
+import { newSessionId } from "../../src/charging/events/session-ids.ts";
 import type { Service } from "../../src/directory/types.ts";
 import { Timelines } from "../../src/support/timeline.ts";
 import { TestClock } from "../support/test-clock.ts";

@@ -6,7 +6,7 @@ import {
   sessionEnded,
   sessionMoved,
   sessionStarted,
-} from "../../src/charging/events.ts";
+} from "../../src/charging/events/events.ts";
 import { aCharge, facts, JANUARY } from "./samples.ts";
 
 describe("charging events (DESIGN.md, decisions 8 and 9)", () => {

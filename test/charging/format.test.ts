@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { csvLine, csvRow } from "../../src/charging/format.ts";
+import { csvLine, csvRow } from "../../src/charging/bills/format.ts";
 import { numbers } from "./samples.ts";
 
 const COLUMNS = ["id", "item", "amount"];

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from "vitest";
-import { LEASE_MS } from "../../src/charging/credit-store.ts";
-import { HoldWatch } from "../../src/charging/hold-watch.ts";
+import { HoldWatch } from "../../src/charging/billing/hold-watch.ts";
+import { LEASE_MS } from "../../src/charging/credit/store.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { MemoryCredit } from "./memory-credit.ts";
 import { JANUARY, silent } from "./samples.ts";

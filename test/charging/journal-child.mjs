@@ -4,7 +4,7 @@ import { writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 
 const [build, path, mode, count = "Infinity"] = process.argv.slice(2);
-const { openJournal } = await import(pathToFileURL(`${build}/src/charging/journal.js`));
+const { openJournal } = await import(pathToFileURL(`${build}/src/charging/journal/journal.js`));
 const say = (line) => writeSync(1, `${line}\n`);
 const clock = { wall: Date.now, monotonic: () => performance.now(), setTimeout, clearTimeout };
 const quiet = () => {};

@@ -7,9 +7,9 @@ import {
   sessionEnded,
   sessionStarted,
   startedId,
-} from "../../src/charging/events.ts";
-import { EventError } from "../../src/charging/faults.ts";
-import { type JournalOptions, openJournal } from "../../src/charging/journal.ts";
+} from "../../src/charging/events/events.ts";
+import { EventError } from "../../src/charging/events/faults.ts";
+import { type JournalOptions, openJournal } from "../../src/charging/journal/journal.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { LmdbDisk } from "../../src/support/lmdb-disk.ts";
 import { TestClock } from "../support/test-clock.ts";
@@ -443,7 +443,7 @@ describe("the journal in a process that dies (P4)", () => {
   const child = new URL("journal-child.mjs", import.meta.url).pathname;
   let build: string;
   beforeAll(() => {
-    build = compiled("src/charging/journal.ts");
+    build = compiled("src/charging/journal/journal.ts");
   }, 60_000);
 
   it.each([100, 700, 2000])(

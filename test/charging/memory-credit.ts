@@ -6,7 +6,7 @@ import {
   reserveIn,
   type Step,
   settleIn,
-} from "../../src/charging/credit-account.ts";
+} from "../../src/charging/credit/account.ts";
 import {
   type CreditAccount,
   type CreditStore,
@@ -15,8 +15,8 @@ import {
   micros,
   type ReserveRequest,
   type Settlement,
-} from "../../src/charging/credit-store.ts";
-import { money } from "../../src/charging/money.ts";
+} from "../../src/charging/credit/store.ts";
+import { money } from "../../src/charging/money/money.ts";
 import { err, ok } from "../../src/support/result.ts";
 
 /** Balances in memory, with what a test wants to go wrong. */

@@ -1,3 +1,4 @@
+import { type Side, Sums } from "../../src/charging/billing/month-total.ts";
 import type {
   Account,
   ArchivedEvent,
@@ -6,8 +7,7 @@ import type {
   DeadLetter,
   Entry,
   PageQuery,
-} from "../../src/charging/billing-store.ts";
-import { type Side, Sums } from "../../src/charging/month-total.ts";
+} from "../../src/charging/billing/store.ts";
 
 /** Billing in memory, with what a test wants to go wrong. */
 export class MemoryBilling implements BillingStore {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { isCurrency, minorDigits } from "../../src/charging/currency.ts";
+import { isCurrency, minorDigits } from "../../src/charging/money/currency.ts";
 import {
   add,
   compare,
@@ -10,7 +10,7 @@ import {
   parseMoney,
   type Rounding,
   round,
-} from "../../src/charging/money.ts";
+} from "../../src/charging/money/money.ts";
 import { numbers } from "./samples.ts";
 
 describe("money is exact (DESIGN.md, decision 10)", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { checkCharge } from "../../src/charging/check-charge.ts";
-import { money } from "../../src/charging/money.ts";
-import { completed, PortalLimits } from "../../src/charging/portal-limits.ts";
+import { checkCharge } from "../../src/charging/charges/check.ts";
+import { money } from "../../src/charging/money/money.ts";
+import { completed, PortalLimits } from "../../src/charging/money/portal-limits.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { aCharge } from "./samples.ts";
 

@@ -1,11 +1,16 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { makeBill } from "../../src/charging/bill.ts";
-import { startBilling } from "../../src/charging/billing.ts";
-import { correctionEntry } from "../../src/charging/entries.ts";
-import { type ChargingEvent, type CorrectionMade, sessionChanged, sessionEnded } from "../../src/charging/events.ts";
-import { type Difference, type RebillOptions, rebill } from "../../src/charging/rebill.ts";
-import { settleEnded } from "../../src/charging/settle-credit.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
+import { correctionEntry } from "../../src/charging/billing/entries.ts";
+import { settleEnded } from "../../src/charging/billing/settle-credit.ts";
+import { makeBill } from "../../src/charging/bills/bill.ts";
+import { type Difference, type RebillOptions, rebill } from "../../src/charging/bills/rebill.ts";
+import {
+  type ChargingEvent,
+  type CorrectionMade,
+  sessionChanged,
+  sessionEnded,
+} from "../../src/charging/events/events.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { freshFolder } from "./folders.ts";

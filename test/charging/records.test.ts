@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import type { Entry } from "../../src/charging/billing-store.ts";
-import { type BrokenRecord, type CallRecord, callRecords, writeRecords } from "../../src/charging/records.ts";
+import type { Entry } from "../../src/charging/billing/store.ts";
+import { type BrokenRecord, type CallRecord, callRecords, writeRecords } from "../../src/charging/bills/records.ts";
 import { correction, item, time } from "../contract/store.contract.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { JANUARY, numbers, shuffled } from "./samples.ts";

@@ -1,7 +1,12 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { startBilling } from "../../src/charging/billing.ts";
-import { type Forgetting, monthBefore, Retention, type RetentionSettings } from "../../src/charging/retention.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
+import {
+  type Forgetting,
+  monthBefore,
+  Retention,
+  type RetentionSettings,
+} from "../../src/charging/billing/retention.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { freshFolder } from "./folders.ts";

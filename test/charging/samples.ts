@@ -6,8 +6,8 @@ import {
   type SessionFacts,
   sessionEnded,
   sessionStarted,
-} from "../../src/charging/events.ts";
-import type { Tariff } from "../../src/charging/tariff.ts";
+} from "../../src/charging/events/events.ts";
+import type { Tariff } from "../../src/charging/money/tariff.ts";
 import type { Logger } from "../../src/support/log.ts";
 
 export const silent: Logger = pino({ level: "silent" });

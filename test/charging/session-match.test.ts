@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { startBilling } from "../../src/charging/billing.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
 import {
   type ChargingEvent,
   chargeMade,
@@ -10,7 +10,7 @@ import {
   sessionEnded,
   sessionMoved,
   sessionStarted,
-} from "../../src/charging/events.ts";
+} from "../../src/charging/events/events.ts";
 import type { Logger } from "../../src/support/log.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { MemoryBilling } from "./memory-store.ts";

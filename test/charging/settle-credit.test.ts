@@ -1,9 +1,9 @@
 import { beforeEach, describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { makeBill } from "../../src/charging/bill.ts";
-import { billEvent, startBilling } from "../../src/charging/billing.ts";
-import { balanceOf, LEASE_MS } from "../../src/charging/credit-store.ts";
-import { type ChargingEvent, chargeMade } from "../../src/charging/events.ts";
+import { billEvent, startBilling } from "../../src/charging/billing/billing.ts";
+import { makeBill } from "../../src/charging/bills/bill.ts";
+import { balanceOf, LEASE_MS } from "../../src/charging/credit/store.ts";
+import { type ChargingEvent, chargeMade } from "../../src/charging/events/events.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { freshFolder } from "./folders.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { Entry } from "../../src/charging/billing-store.ts";
-import { settlementCsv, settlementHtml, settlementText } from "../../src/charging/format-settlement.ts";
-import { makeSettlement, type SettlementTerms, settlementFor } from "../../src/charging/settlement.ts";
+import type { Entry } from "../../src/charging/billing/store.ts";
+import { settlementCsv, settlementHtml, settlementText } from "../../src/charging/bills/format-settlement.ts";
+import { makeSettlement, type SettlementTerms, settlementFor } from "../../src/charging/bills/settlement.ts";
 import { correction, item, time } from "../contract/store.contract.ts";
 import { MemoryBilling } from "./memory-store.ts";
 

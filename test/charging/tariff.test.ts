@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { compare, formatAmount, money } from "../../src/charging/money.ts";
-import { rateDuration, type Tariff, tariffSchema } from "../../src/charging/tariff.ts";
+import { compare, formatAmount, money } from "../../src/charging/money/money.ts";
+import { rateDuration, type Tariff, tariffSchema } from "../../src/charging/money/tariff.ts";
 import { numbers } from "./samples.ts";
 
 const base: Tariff = { id: "t", currency: "EUR" };

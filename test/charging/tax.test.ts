@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
-import { payable } from "../../src/charging/bill.ts";
-import { minorDigits } from "../../src/charging/currency.ts";
-import { add, formatAmount, money, zero } from "../../src/charging/money.ts";
-import { type Tax, TaxedSums, taxesOn, taxSchema } from "../../src/charging/tax.ts";
-import type { AppliedTax } from "../../src/charging/terms.ts";
+import { payable } from "../../src/charging/bills/bill.ts";
+import { minorDigits } from "../../src/charging/money/currency.ts";
+import { add, formatAmount, money, zero } from "../../src/charging/money/money.ts";
+import { type Tax, TaxedSums, taxesOn, taxSchema } from "../../src/charging/money/tax.ts";
+import type { AppliedTax } from "../../src/charging/money/terms.ts";
 import { numbers } from "./samples.ts";
 
 interface Charged {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { createActor, createMachine, type StateValue } from "xstate";
 import { stateText } from "../../src/chart/state-text.ts";
-import { viewsOf } from "../../src/relay/session-view.ts";
+import { viewsOf } from "../../src/node/session-view.ts";
 import { establish, lab } from "../relay/harness.ts";
 
 describe("a chart's state as text", () => {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { toCloudEvent } from "../../src/bus/cloud-events.ts";
-import { chargeMade } from "../../src/charging/events.ts";
+import { chargeMade } from "../../src/charging/events/events.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import type { Store } from "../../src/store/types.ts";
 import { aCharge, facts, JANUARY } from "../charging/samples.ts";

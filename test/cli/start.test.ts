@@ -7,7 +7,7 @@ import { readConfig } from "../../src/cli/context.ts";
 import { start, startBillingOnly } from "../../src/cli/start.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { askControl, controlPath } from "../../src/console/control.ts";
-import type { Relay } from "../../src/relay/relay.ts";
+import type { Relay } from "../../src/node/relay.ts";
 import { ask } from "../console/http-lab.ts";
 import { freePort } from "../support/peers.ts";
 import { Terminal } from "./terminal.ts";

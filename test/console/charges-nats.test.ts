@@ -2,7 +2,7 @@ import { randomUUID } from "node:crypto";
 import { connect, headers, type NatsConnection } from "@nats-io/transport-node";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { busSchema, type NatsSettings } from "../../src/bus/settings.ts";
-import type { DirectRequest } from "../../src/charging/direct-charges.ts";
+import type { DirectRequest } from "../../src/charging/charges/direct.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { createChargeDesk } from "../../src/console/api.ts";
 import { type ChargesResponder, serveChargesOnNats } from "../../src/console/charges-nats.ts";

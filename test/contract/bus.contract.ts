@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Bus } from "../../src/bus/types.ts";
-import { type ChargingEvent, sessionStarted } from "../../src/charging/events.ts";
+import { type ChargingEvent, sessionStarted } from "../../src/charging/events/events.ts";
 import { deferred, facts, JANUARY } from "../charging/samples.ts";
 import type { BusAdapter } from "./adapters.ts";
 

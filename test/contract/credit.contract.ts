@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { overdueHolds } from "../../src/charging/credit-account.ts";
+import { overdueHolds } from "../../src/charging/credit/account.ts";
 import {
   balanceOf,
   type CreditAccount,
@@ -7,7 +7,7 @@ import {
   type LedgerEntry,
   type ReserveRequest,
   type Settlement,
-} from "../../src/charging/credit-store.ts";
+} from "../../src/charging/credit/store.ts";
 import type { Store } from "../../src/store/types.ts";
 import { JANUARY } from "../charging/samples.ts";
 import type { StoreAdapter, StoreUnderTest } from "./adapters.ts";

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { startBilling } from "../../src/charging/billing.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
+import type { Forgetting } from "../../src/charging/billing/retention.ts";
 import type {
   Account,
   CorrectionEntry,
@@ -10,11 +11,10 @@ import type {
   MonthTotal,
   PageQuery,
   TimeEntry,
-} from "../../src/charging/billing-store.ts";
-import { type ChargingEvent, chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
-import { BusyError } from "../../src/charging/faults.ts";
-import type { Forgetting } from "../../src/charging/retention.ts";
-import type { Terms } from "../../src/charging/terms.ts";
+} from "../../src/charging/billing/store.ts";
+import { type ChargingEvent, chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events/events.ts";
+import { BusyError } from "../../src/charging/events/faults.ts";
+import type { Terms } from "../../src/charging/money/terms.ts";
 import type { AppServer, AppServerKey, Service, User } from "../../src/directory/types.ts";
 import type { Store } from "../../src/store/types.ts";
 import { timePrefix } from "../../src/support/random.ts";

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { describe, expect, it } from "vitest";
-import type { Tariff } from "../../src/charging/tariff.ts";
+import type { Tariff } from "../../src/charging/money/tariff.ts";
 import { compileRules, type RuleLookups } from "../../src/directory/rules.ts";
 import type { Rule, Service } from "../../src/directory/types.ts";
 import { Headers, SipRequest } from "../../src/sip/message.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it, onTestFinished } from "vitest";
-import { CHARGE_JSON, PACKAGE } from "../../src/charging/charge-body.ts";
+import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
 import { DOMAIN, lines, USER } from "./portal.ts";
 import { RelayChild } from "./relay-child.ts";
 import { establish, UdpPeer } from "./udp-peer.ts";

@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished } from "vitest";
-import { CHARGE_JSON, PACKAGE } from "../../src/charging/charge-body.ts";
+import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
 import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
 import { RelayChild } from "./relay-child.ts";
 import { type Call, establish, UdpPeer } from "./udp-peer.ts";

@@ -1,5 +1,5 @@
 import { expect, it, onTestFinished } from "vitest";
-import { CHARGE_JSON, PACKAGE } from "../../src/charging/charge-body.ts";
+import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
 import { RelayChild } from "./relay-child.ts";
 import { establish, UdpPeer } from "./udp-peer.ts";
 

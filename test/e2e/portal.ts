@@ -2,12 +2,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
-import { type Bill, makeBill } from "../../src/charging/bill.ts";
-import { monthOf } from "../../src/charging/billing-store.ts";
+import { monthOf } from "../../src/charging/billing/store.ts";
+import { type Bill, makeBill } from "../../src/charging/bills/bill.ts";
 import { withStore } from "../../src/cli/context.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { registerUser } from "../../src/directory/users.ts";
-import { type Relay, startRelay } from "../../src/relay/relay.ts";
+import { type Relay, startRelay } from "../../src/node/relay.ts";
 
 export const DOMAIN = "portal.example";
 export const USER = "alice";

@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
-import { CHARGE_JSON, PACKAGE } from "../../src/charging/charge-body.ts";
+import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
 import { lines } from "./portal.ts";
 import { RelayChild } from "./relay-child.ts";
 import { establish, UdpPeer } from "./udp-peer.ts";

@@ -1,8 +1,8 @@
 import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
-import { CHARGE_JSON, PACKAGE, SESSION_HEADER } from "../../src/charging/charge-body.ts";
-import { Answer } from "../../src/relay/answer.ts";
-import { confirmDialog, type Dialog, dialogAsServer, requestWithin } from "../../src/relay/dialog.ts";
+import { CHARGE_JSON, PACKAGE, SESSION_HEADER } from "../../src/charging/charges/body.ts";
+import { Answer } from "../../src/relay/dialog/answer.ts";
+import { confirmDialog, type Dialog, dialogAsServer, requestWithin } from "../../src/relay/dialog/dialog.ts";
 import { type SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { parseMessage } from "../../src/sip/parse.ts";
 import { reasonPhrase } from "../../src/sip/response.ts";

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { initialTransition, transition } from "xstate";
 import { getShortestPaths } from "xstate/graph";
 import { type BillingContext, type BillingEvent, billingMachine } from "../../machines/billing.ts";
-import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import { chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events/events.ts";
 import { aCharge, facts, JANUARY, numbers, shuffled } from "../charging/samples.ts";
 import { itTakesEveryTransition, noteTransition } from "./pairs.ts";
 

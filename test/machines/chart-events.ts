@@ -1,7 +1,7 @@
 import type { EventObject } from "xstate";
 import type { BillingEvent } from "../../machines/billing.ts";
 import type { RequestEvent, SessionEvent, TransferEvent } from "../../machines/events.ts";
-import { chargeMade, type SessionFacts, sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import { chargeMade, type SessionFacts, sessionEnded, sessionStarted } from "../../src/charging/events/events.ts";
 
 const request: RequestEvent[] = [
   { type: "user.accepted", user: "alice" },

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import type { Bill } from "../../src/charging/bill.ts";
+import type { Bill } from "../../src/charging/bills/bill.ts";
 import { type LossyNetwork, startLossyNetwork } from "../support/lossy-network.ts";
 import { freePort } from "../support/peers.ts";
 import { type OfferedBy, type RelayProcess, startRelayProcess } from "../support/relay-process.ts";

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect } from "vitest";
-import { loadIdentityKey } from "../../src/relay/identity-key.ts";
+import { loadIdentityKey } from "../../src/identity/key.ts";
 import { identityHeader } from "../../src/sip/passport.ts";
 import { openPortal } from "../e2e/portal.ts";
 import { UdpPeer } from "../e2e/udp-peer.ts";

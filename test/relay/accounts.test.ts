@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import type { ChargingEvent } from "../../src/charging/events.ts";
+import type { ChargingEvent } from "../../src/charging/events/events.ts";
 import type { User } from "../../src/directory/types.ts";
 import { establish, type Lab, lab } from "./harness.ts";
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { chargeAdvice } from "../../src/charging/charge-advice.ts";
-import { money } from "../../src/charging/money.ts";
+import { chargeAdvice } from "../../src/charging/charges/advice.ts";
+import { money } from "../../src/charging/money/money.ts";
 import type { SipMessage } from "../../src/sip/message.ts";
 import { createXmlReader } from "../../src/support/xml.ts";
 import { establish, lab } from "./harness.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { billEvent } from "../../src/charging/billing.ts";
+import { billEvent } from "../../src/charging/billing/billing.ts";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 

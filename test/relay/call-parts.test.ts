@@ -1,11 +1,11 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { describe, expect, it } from "vitest";
-import { billEvent } from "../../src/charging/billing.ts";
-import { CHARGE_JSON } from "../../src/charging/charge-body.ts";
-import { fromMicros } from "../../src/charging/credit-store.ts";
-import { accountEvents } from "../../src/charging/events.ts";
-import { formatAmount } from "../../src/charging/money.ts";
-import { rebill } from "../../src/charging/rebill.ts";
+import { billEvent } from "../../src/charging/billing/billing.ts";
+import { rebill } from "../../src/charging/bills/rebill.ts";
+import { CHARGE_JSON } from "../../src/charging/charges/body.ts";
+import { fromMicros } from "../../src/charging/credit/store.ts";
+import { accountEvents } from "../../src/charging/events/events.ts";
+import { formatAmount } from "../../src/charging/money/money.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { silent } from "../charging/samples.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";

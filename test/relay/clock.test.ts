@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { entryFor } from "../../src/charging/entries.ts";
-import { accountEvents, type ChargingEvent } from "../../src/charging/events.ts";
-import { HoldWatch } from "../../src/charging/hold-watch.ts";
-import { viewsOf } from "../../src/relay/session-view.ts";
+import { entryFor } from "../../src/charging/billing/entries.ts";
+import { HoldWatch } from "../../src/charging/billing/hold-watch.ts";
+import { accountEvents, type ChargingEvent } from "../../src/charging/events/events.ts";
+import { viewsOf } from "../../src/node/session-view.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 

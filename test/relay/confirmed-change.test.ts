@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { accountEvents } from "../../src/charging/events.ts";
+import { accountEvents } from "../../src/charging/events/events.ts";
 import type { ChangeProof } from "../../src/directory/types.ts";
 import { keptLog } from "../support/lines.ts";
 import { establish, type Lab, lab } from "./harness.ts";

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { makeBill } from "../../src/charging/bill.ts";
-import { billEvent } from "../../src/charging/billing.ts";
-import { monthOf } from "../../src/charging/billing-store.ts";
-import type { ChargingEvent, SessionEnded } from "../../src/charging/events.ts";
-import { rateDuration } from "../../src/charging/tariff.ts";
-import { creditForNextPart } from "../../src/relay/credits.ts";
+import { billEvent } from "../../src/charging/billing/billing.ts";
+import { monthOf } from "../../src/charging/billing/store.ts";
+import { makeBill } from "../../src/charging/bills/bill.ts";
+import type { ChargingEvent, SessionEnded } from "../../src/charging/events/events.ts";
+import { rateDuration } from "../../src/charging/money/tariff.ts";
+import { creditForNextPart } from "../../src/relay/charges/credits.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { deferred, silent } from "../charging/samples.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";

@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { describe, expect, it } from "vitest";
-import type { ChargingEvent } from "../../src/charging/events.ts";
+import type { ChargingEvent } from "../../src/charging/events/events.ts";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 

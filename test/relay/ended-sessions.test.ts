@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import type { BookKeeping, ChargeBook } from "../../src/charging/charge-book.ts";
-import { EndedSessions } from "../../src/relay/ended-sessions.ts";
-import type { Session } from "../../src/relay/session.ts";
+import type { BookKeeping, ChargeBook } from "../../src/charging/charges/book.ts";
+import { EndedSessions } from "../../src/relay/charges/ended-sessions.ts";
+import type { Session } from "../../src/relay/session/session.ts";
 import { Timelines } from "../../src/support/timeline.ts";
 import { facts, JANUARY } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
-import { KeptSessions, readKept } from "../../src/relay/kept-sessions.ts";
-import { SessionsBefore } from "../../src/relay/sessions-before.ts";
-import { goOn, restore } from "../../src/relay/snapshot.ts";
+import { KeptSessions, readKept } from "../../src/node/kept-sessions.ts";
+import { SessionsBefore } from "../../src/node/sessions-before.ts";
+import { goOn, restore } from "../../src/relay/session/snapshot.ts";
 import { silent } from "../charging/samples.ts";
 import { KeptDisk } from "../simulation/kept-disk.ts";
 import { TestClock } from "../support/test-clock.ts";

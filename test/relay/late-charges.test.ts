@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
-import { startBilling } from "../../src/charging/billing.ts";
+import { startBilling } from "../../src/charging/billing/billing.ts";
 import { newAppServerKey } from "../../src/directory/app-server-keys.ts";
 import { Headers, SipRequest, type SipResponse } from "../../src/sip/message.ts";
 import { systemRandom } from "../../src/support/random.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { LaterRecords } from "../../src/relay/later-records.ts";
+import { LaterRecords } from "../../src/charging/events/later-records.ts";
 import { JANUARY, silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
 

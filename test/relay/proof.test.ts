@@ -3,8 +3,8 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { loadIdentityKey } from "../../src/relay/identity-key.ts";
-import { createProof } from "../../src/relay/proof.ts";
+import { loadIdentityKey } from "../../src/identity/key.ts";
+import { createProof } from "../../src/identity/proof.ts";
 import { createProofCheck } from "../../src/sdk/proof.ts";
 import { SipRequest } from "../../src/sip/message.ts";
 import { TestClock } from "../support/test-clock.ts";

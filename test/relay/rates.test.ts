@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { SourceRates } from "../../src/relay/rates.ts";
+import { SourceRates } from "../../src/support/source-rates.ts";
 import { establish, lab } from "./harness.ts";
 
 describe("the rate of a source (DESIGN.md, decision 14)", () => {

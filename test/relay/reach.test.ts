@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { configSchema } from "../../src/config/schema.ts";
 import type { Directory } from "../../src/directory/directory.ts";
 import type { AppServer } from "../../src/directory/types.ts";
-import { Reach } from "../../src/relay/reach.ts";
+import { Reach } from "../../src/relay/dialog/reach.ts";
 import type { SipUri } from "../../src/sip/uri.ts";
 import type { Destination } from "../../src/transport/types.ts";
 import { TestClock } from "../support/test-clock.ts";

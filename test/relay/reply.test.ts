@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { warning } from "../../src/relay/reply.ts";
+import { warning } from "../../src/relay/dialog/reply.ts";
 import { Headers, SipResponse } from "../../src/sip/message.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 

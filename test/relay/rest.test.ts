@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { HealthChecks } from "../../src/relay/health.ts";
+import { HealthChecks } from "../../src/node/health.ts";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { keptLog } from "../support/lines.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";

@@ -1,7 +1,7 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { describe, expect, it } from "vitest";
-import { CHARGE_JSON } from "../../src/charging/charge-body.ts";
-import { accountEvents } from "../../src/charging/events.ts";
+import { CHARGE_JSON } from "../../src/charging/charges/body.ts";
+import { accountEvents } from "../../src/charging/events/events.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 
 /* E 5, figure 8: the wine shop that the client is in becomes a beer shop, of the same house or of another. */

@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { SignInLog } from "../../src/relay/sign-in-log.ts";
+import { SignInLog } from "../../src/node/sign-in-log.ts";
 import { Headers, SipRequest } from "../../src/sip/message.ts";
 import { createLogger } from "../../src/support/logger.ts";
 import { PeerLog } from "../../src/support/peer-log.ts";

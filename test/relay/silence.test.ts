@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { HealthChecks } from "../../src/relay/health.ts";
+import { HealthChecks } from "../../src/node/health.ts";
 import { DroppedMessages } from "../../src/transport/dropped.ts";
 import { keptLog } from "../support/lines.ts";
 import { lab } from "./harness.ts";

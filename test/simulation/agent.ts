@@ -1,5 +1,11 @@
-import { Answer } from "../../src/relay/answer.ts";
-import { confirmDialog, type Dialog, dialogAsServer, refreshTarget, requestWithin } from "../../src/relay/dialog.ts";
+import { Answer } from "../../src/relay/dialog/answer.ts";
+import {
+  confirmDialog,
+  type Dialog,
+  dialogAsServer,
+  refreshTarget,
+  requestWithin,
+} from "../../src/relay/dialog/dialog.ts";
 import { type SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { reasonPhrase } from "../../src/sip/response.ts";
 import type { Random } from "../../src/support/random.ts";

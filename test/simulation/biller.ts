@@ -1,8 +1,8 @@
-import { makeBill } from "../../src/charging/bill.ts";
-import { billEvent } from "../../src/charging/billing.ts";
-import { micros } from "../../src/charging/credit-store.ts";
-import { HoldWatch } from "../../src/charging/hold-watch.ts";
-import { money } from "../../src/charging/money.ts";
+import { billEvent } from "../../src/charging/billing/billing.ts";
+import { HoldWatch } from "../../src/charging/billing/hold-watch.ts";
+import { makeBill } from "../../src/charging/bills/bill.ts";
+import { micros } from "../../src/charging/credit/store.ts";
+import { money } from "../../src/charging/money/money.ts";
 import type { Lab } from "../relay/harness.ts";
 
 const EVERY_MS = 700;

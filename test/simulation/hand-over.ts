@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from "node:util";
 import { readSessionState, type SessionState } from "../../src/relay/model/session-state.ts";
-import type { Session } from "../../src/relay/session.ts";
-import { goOn, restore, snapshot } from "../../src/relay/snapshot.ts";
+import type { Session } from "../../src/relay/session/session.ts";
+import { goOn, restore, snapshot } from "../../src/relay/session/snapshot.ts";
 import type { Lab } from "../relay/harness.ts";
 import type { TestClock } from "../support/test-clock.ts";
 import type { Chance } from "./chance.ts";

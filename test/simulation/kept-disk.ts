@@ -1,5 +1,5 @@
-import type { ChargingEvent } from "../../src/charging/events.ts";
-import { KeptSessions, readKept } from "../../src/relay/kept-sessions.ts";
+import type { ChargingEvent } from "../../src/charging/events/events.ts";
+import { KeptSessions, readKept } from "../../src/node/kept-sessions.ts";
 import type { SessionState } from "../../src/relay/model/session-state.ts";
 import type { TestClock } from "../support/test-clock.ts";
 

@@ -1,4 +1,4 @@
-import { CHARGE_JSON, PACKAGE } from "../../src/charging/charge-body.ts";
+import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
 import type { SipResponse } from "../../src/sip/message.ts";
 import type { ServerTransaction } from "../../src/transaction/types.ts";
 import { Agent, type Filling, type Half } from "./agent.ts";

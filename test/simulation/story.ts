@@ -1,6 +1,6 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { pino } from "pino";
-import { accountEvents, type ChargingEvent } from "../../src/charging/events.ts";
+import { accountEvents, type ChargingEvent } from "../../src/charging/events/events.ts";
 import type { Random } from "../../src/support/random.ts";
 import { type Lab, lab, misfits } from "../relay/harness.ts";
 import { TestClock } from "../support/test-clock.ts";

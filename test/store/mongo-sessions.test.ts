@@ -1,8 +1,8 @@
 import { randomBytes } from "node:crypto";
 import { Long, type Timestamp } from "mongodb";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
-import { billEvent } from "../../src/charging/billing.ts";
-import { sessionEnded, sessionStarted } from "../../src/charging/events.ts";
+import { billEvent } from "../../src/charging/billing/billing.ts";
+import { sessionEnded, sessionStarted } from "../../src/charging/events/events.ts";
 import { openMongoStore } from "../../src/store/mongo.ts";
 import type { Store } from "../../src/store/types.ts";
 import type { Logger } from "../../src/support/log.ts";

@@ -4,7 +4,7 @@ import { Ajv, type ValidateFunction } from "ajv";
 import addFormatsModule from "ajv-formats";
 import { parse } from "yaml";
 import { toCloudEvent } from "../../src/bus/cloud-events.ts";
-import type { ChargingEvent } from "../../src/charging/events.ts";
+import type { ChargingEvent } from "../../src/charging/events/events.ts";
 import { ROOT } from "./project.ts";
 
 interface Message {

@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
-import type { Bill } from "../../src/charging/bill.ts";
+import type { Bill } from "../../src/charging/bills/bill.ts";
 import { freePort, type Peer, run, start } from "./peers.ts";
 import { COMMAND, expectBuilt, nodeFlags } from "./project.ts";
 import { PORTAL } from "./sipp.ts";

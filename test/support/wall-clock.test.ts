@@ -8,18 +8,18 @@ import { ROOT } from "./project.ts";
  * not among them and reads it measures something by it, or has a reason that belongs here.
  */
 const READERS: Readonly<Record<string, string>> = {
-  "src/relay/recovery.ts": "how long no relay was there, where the machine itself was started anew: nothing else tells",
+  "src/node/recovery.ts": "how long no relay was there, where the machine itself was started anew: nothing else tells",
   "src/bus/nats-worker.ts": "when a dead letter was put aside",
-  "src/charging/billing.ts":
+  "src/charging/billing/billing.ts":
     "when a dead letter was put aside; which windows to look at, and a closed one takes what comes all the same",
-  "src/charging/hold-watch.ts": "which holds to look at: what becomes of them is measured",
-  "src/charging/rebill.ts": "when a balance was put right",
-  "src/charging/retention.ts": "what is so old that it is forgotten, and no further than the newest entry",
-  "src/relay/credit.ts":
+  "src/charging/billing/hold-watch.ts": "which holds to look at: what becomes of them is measured",
+  "src/charging/bills/rebill.ts": "when a balance was put right",
+  "src/charging/billing/retention.ts": "what is so old that it is forgotten, and no further than the newest entry",
+  "src/relay/charges/credit.ts":
     "until when a hold stands, for whoever starts later; the month of what is held before there is a session",
-  "src/relay/identity-key.ts": "whether a certificate is still valid",
-  "src/relay/proof.ts": "`iat` of a PASSporT (RFC 8225 §5.1.1)",
-  "src/relay/session.ts": "ids lie in the order of time, and nothing depends on it",
+  "src/identity/key.ts": "whether a certificate is still valid",
+  "src/identity/proof.ts": "`iat` of a PASSporT (RFC 8225 §5.1.1)",
+  "src/relay/session/session.ts": "ids lie in the order of time, and nothing depends on it",
   "src/sdk/proof.ts": "how old a PASSporT is (RFC 8224 §6.2.3)",
   "src/store/clock-watch.ts": "what the store's server is compared with",
   "src/store/mongo-archive.ts": "archived events lie in the order of time, and nothing depends on it",

@@ -5,7 +5,7 @@ import {
   MAX_CHARGE_BODY_BYTES,
   parseChargeBody,
   parseDirectBody,
-} from "../../src/charging/charge-body.ts";
+} from "../../src/charging/charges/body.ts";
 import { readFields } from "../../src/directory/body.ts";
 import { createXmlReader, NOT_XML, XML_TOO_MANY, XML_WITH_DOCTYPE, XML_WITH_ENTITY } from "../../src/support/xml.ts";
 

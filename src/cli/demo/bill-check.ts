@@ -1,5 +1,5 @@
-import type { Bill } from "../../charging/bill.ts";
-import type { Entry, TimeEntry } from "../../charging/billing-store.ts";
+import type { Entry, TimeEntry } from "../../charging/billing/store.ts";
+import type { Bill } from "../../charging/bills/bill.ts";
 import type { Checks } from "./checks.ts";
 import { CALLS, LINKS, SESSIONS, SOLD } from "./expected.ts";
 import type { Measured } from "./scenes.ts";

@@ -4,7 +4,7 @@ import { connect } from "@nats-io/transport-node";
 import { MongoClient } from "mongodb";
 import { connectionOptions } from "../../bus/nats-options.ts";
 import type { Config } from "../../config/schema.ts";
-import { type BillingNode, startBillingNode } from "../../relay/billing-worker.ts";
+import { type BillingNode, startBillingNode } from "../../node/billing-worker.ts";
 import type { Logger } from "../../support/log.ts";
 import { systemRandom } from "../../support/random.ts";
 import { type DemoServer, mongoServer, natsServer } from "./servers.ts";

@@ -1,8 +1,8 @@
 import type { Side } from "../../../machines/events.ts";
 import type { SessionContext } from "../../../machines/session.ts";
-import { type BookState, bookCheck, type PartsState, partsCheck } from "../../charging/book-state.ts";
-import { factsProblem, taxesCheck, useCheck } from "../../charging/event-fields.ts";
-import type { SessionFacts } from "../../charging/events.ts";
+import { type BookState, bookCheck, type PartsState, partsCheck } from "../../charging/charges/book-state.ts";
+import { factsProblem, taxesCheck, useCheck } from "../../charging/events/event-fields.ts";
+import type { SessionFacts } from "../../charging/events/events.ts";
 import {
   type Check,
   count,
@@ -18,9 +18,9 @@ import {
   textUpTo,
   time,
   truth,
-} from "../../charging/field-checks.ts";
-import type { TariffUse } from "../../charging/tariff.ts";
-import type { AppliedTax } from "../../charging/terms.ts";
+} from "../../charging/events/field-checks.ts";
+import type { TariffUse } from "../../charging/money/tariff.ts";
+import type { AppliedTax } from "../../charging/money/terms.ts";
 import type { ForkChoice, ForkMode } from "../../directory/types.ts";
 import { readJson } from "../../support/json.ts";
 import { err, ok, type Result } from "../../support/result.ts";

@@ -1,0 +1,109 @@
+import { err, ok, type Result } from "../../support/result.ts";
+import { chargeAmount } from "../events/charge-fields.ts";
+import { eventProblem } from "../events/event-fields.ts";
+import type { ChargeMade, ChargingEvent, CorrectionMade, SessionEnded, SessionFacts } from "../events/events.ts";
+import { fitsBill, formatAmount } from "../money/money.ts";
+import { rateDuration } from "../money/tariff.ts";
+import { plainTerms } from "../money/terms.ts";
+import { type CorrectionEntry, type Entry, type ItemEntry, monthOf, type TimeEntry } from "./store.ts";
+
+/**
+ * The line that an event puts on the bill, undefined for one that puts none; or why it cannot be billed. The event came over the bus, where
+ * anyone may have put it: nothing about it is taken for granted.
+ */
+export function entryFor(event: ChargingEvent): Result<Entry | undefined, string> {
+  const problem = eventProblem(event);
+  if (problem !== undefined) return err(problem);
+  if (event.type === "session.ended") return timeEntry(event);
+  if (event.type === "charge.made") return ok(itemEntry(event));
+  return ok(undefined);
+}
+
+/** What held for money, and who pays how. */
+function agreed({ hold, terms }: SessionFacts): Pick<Entry, "terms" | "prepaid"> {
+  const plain = terms && plainTerms(terms);
+  if (plain === undefined) return hold === undefined ? NOTHING : PREPAID;
+  return hold === undefined ? { terms: plain } : { terms: plain, prepaid: true };
+}
+
+const NOTHING = {};
+const PREPAID = { prepaid: true } as const;
+
+/** The line for a session's time (M13). */
+function timeEntry(event: SessionEnded): Result<TimeEntry, string> {
+  const { session, startedAt, durationMs, endedBy } = event;
+  const { tariff, used } = session;
+  let amount = "0";
+  if (tariff) {
+    const rated = rateDuration(tariff, durationMs, used);
+    if (!fitsBill(rated)) return err("its time costs more than can be on a bill");
+    amount = formatAmount(rated);
+  }
+  return ok({
+    kind: "time",
+    id: event.id,
+    at: startedAt,
+    month: monthOf(startedAt),
+    user: session.user,
+    service: session.service,
+    appServer: session.appServer,
+    session: session.id,
+    ...originOf(session),
+    currency: tariff?.currency ?? "",
+    amount,
+    ...agreed(session),
+    durationMs,
+    endedBy,
+    ...(tariff && { tariff: tariff.id }),
+  });
+}
+
+/** The line for what an app server charged (M14, M18). */
+function itemEntry({ id, charge, session, at, channel }: ChargeMade): ItemEntry {
+  return {
+    kind: "item",
+    id,
+    at,
+    month: monthOf(at),
+    user: session.user,
+    service: session.service,
+    appServer: session.appServer,
+    session: session.id,
+    ...originOf(session),
+    currency: charge.currency,
+    amount: formatAmount(chargeAmount(charge)),
+    ...agreed(session),
+    item: charge.item,
+    unitPrice: charge.unitPrice,
+    quantity: charge.quantity,
+    channel,
+  };
+}
+
+/** The call that a session belongs to, and the part of it that it comes from. */
+function originOf({ call, previous }: SessionFacts): Pick<TimeEntry, "call" | "previous"> {
+  if (previous === undefined) return { call };
+  return { call, previous: { session: previous.session, by: previous.by } };
+}
+
+/** The line for what the operator puts right. */
+export function correctionEntry(event: CorrectionMade): CorrectionEntry {
+  const { id, at, session, currency, amount, reason, of, corrects, terms, prepaid } = event;
+  return {
+    kind: "correction",
+    id,
+    at,
+    month: monthOf(at),
+    user: session.user,
+    service: session.service,
+    appServer: session.appServer,
+    session: session.id,
+    currency,
+    amount,
+    ...(terms && { terms }),
+    ...(prepaid && { prepaid }),
+    reason,
+    of,
+    ...(corrects !== undefined && { corrects }),
+  };
+}

@@ -1,0 +1,95 @@
+import type { Clock } from "../../support/clock.ts";
+import type { Logger } from "../../support/log.ts";
+import { type BillingStore, monthOf } from "./store.ts";
+
+/** How long what bills are made of is kept; what is missing: for ever. Months are whole ones, before that which runs. */
+export interface RetentionSettings {
+  /** Events that were kept for `tollgate rebill`. */
+  readonly eventsMonths?: number | undefined;
+  /** Lines on bills, with their sums and the accounts of their sessions. */
+  readonly entriesMonths?: number | undefined;
+  /** Accounts of sessions that take no more charges. */
+  readonly accountsDays?: number | undefined;
+}
+
+/** What a store is to forget; undefined: nothing of it. */
+export interface Forgetting {
+  /** Events that were archived in months before this one. */
+  readonly eventsBefore: string | undefined;
+  readonly entriesBefore: string | undefined;
+  /** Accounts that are closed, of sessions that had ended by then: milliseconds since 1970. */
+  readonly accountsBefore: number | undefined;
+}
+
+export interface Forgotten {
+  readonly records: number;
+  /** Whether there may be more. */
+  readonly more: boolean;
+}
+
+const DAY_MS = 86_400_000;
+/** Of one step: some hundreds of kilobytes, and a fraction of a second. */
+const RECORDS = 1_000;
+/** When there is nothing more it is looked for again after so long. */
+const PAUSE_MS = 3_600_000;
+
+/** The month so many months before another, `2026-01`. */
+export function monthBefore(month: string, months: number): string {
+  const [year, number] = month.split("-").map(Number);
+  return monthOf(Date.UTC(year!, number! - 1 - months));
+}
+
+/** Forgets what is no longer to be kept, a bounded number of records at a time, as a part of a billing worker's rounds. */
+export class Retention {
+  private readonly billing: BillingStore;
+  private readonly settings: RetentionSettings;
+  private readonly clock: Pick<Clock, "wall" | "monotonic">;
+  private readonly log: Logger;
+  private nextAt = Number.NEGATIVE_INFINITY;
+  private records = 0;
+
+  constructor(
+    billing: BillingStore,
+    settings: RetentionSettings,
+    { clock, log }: { readonly clock: Pick<Clock, "wall" | "monotonic">; readonly log: Logger },
+  ) {
+    this.billing = billing;
+    this.settings = settings;
+    this.clock = clock;
+    this.log = log;
+  }
+
+  /** One step, where it is time for one. */
+  async round(): Promise<void> {
+    const { eventsMonths, entriesMonths, accountsDays } = this.settings;
+    const isAsked = eventsMonths !== undefined || entriesMonths !== undefined || accountsDays !== undefined;
+    if (!isAsked || !this.billing.forget || this.clock.monotonic() < this.nextAt) return;
+    const newest = await this.billing.newestMonth?.();
+    if (newest !== undefined) {
+      const { records, more } = await this.billing.forget(this.what(newest), RECORDS);
+      this.records += records;
+      if (more) return;
+    }
+    if (this.records > 0) this.log.info({ records: this.records }, "retention: what is no longer kept is removed");
+    this.records = 0;
+    this.nextAt = this.clock.monotonic() + PAUSE_MS;
+  }
+
+  /** By the wall clock, and no further than the newest entry: a clock that is set into the future must not make all of it look old. */
+  private what(newest: string): Forgetting {
+    const { eventsMonths, entriesMonths, accountsDays } = this.settings;
+    const now = Math.min(this.clock.wall(), Date.parse(`${monthBefore(newest, -1)}-01T00:00:00Z`));
+    const before = (months: number | undefined) =>
+      months === undefined ? undefined : monthBefore(monthOf(now), months);
+    const entriesBefore = before(entriesMonths);
+    const times = [
+      ...(accountsDays === undefined ? [] : [now - accountsDays * DAY_MS]),
+      ...(entriesBefore === undefined ? [] : [Date.parse(`${entriesBefore}-01T00:00:00Z`)]),
+    ];
+    return {
+      eventsBefore: before(eventsMonths),
+      entriesBefore,
+      accountsBefore: times.length === 0 ? undefined : Math.max(...times),
+    };
+  }
+}

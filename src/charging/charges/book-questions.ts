@@ -1,0 +1,112 @@
+import { createHash, createHmac, timingSafeEqual } from "node:crypto";
+import type { AppServerKey } from "../../directory/types.ts";
+import { err, ok, type Result } from "../../support/result.ts";
+import { parseDirectBody } from "./body.ts";
+import type { Outcome, RefusalKind } from "./book.ts";
+import type { DirectRequest } from "./direct.ts";
+
+/*
+ * What a relay asks the one that has a session's book, and what that one answers. Both know the keys of the app server, which has signed in at the first: each
+ * text is sealed with what is kept of these, so that nobody else can charge in its name or answer for a relay. Texts are a seal in hexadecimal, a space,
+ * and JSON.
+ */
+
+/** What seals what is said for an app server: of its keys, whichever it has signed in with. Undefined: it has none. */
+export function sealKey(keys: readonly AppServerKey[]): Buffer | undefined {
+  if (keys.length === 0) return undefined;
+  const hashes = keys.map(({ id, hash }) => `${id}:${hash}`).sort();
+  return createHash("sha256")
+    .update(`tollgate books\n${hashes.join("\n")}`)
+    .digest();
+}
+
+const MAX_TEXT = 1_000;
+const KINDS: Readonly<Record<RefusalKind, true>> = {
+  unreadable: true,
+  terms: true,
+  conflict: true,
+  unknown: true,
+  closed: true,
+  forbidden: true,
+  prepaid: true,
+};
+
+/** `nonce`: makes the question different from any other; its answer repeats it. */
+export function writeQuestion(key: Buffer, nonce: string, appServer: string, request: DirectRequest): string {
+  const { session, charges, channel } = request;
+  return sealed(key, { nonce, appServer, channel, body: { session, charges } });
+}
+
+export interface Question {
+  readonly nonce: string;
+  readonly appServer: string;
+  readonly request: DirectRequest;
+}
+
+/** Undefined: it was not sealed by a relay for that app server, or cannot be read. */
+export function readQuestion(text: string, keyOf: (appServer: string) => Buffer | undefined): Question | undefined {
+  const said = json(text);
+  if (!isObject(said)) return undefined;
+  const { nonce, appServer, channel, body } = said;
+  if (typeof nonce !== "string" || typeof appServer !== "string") return undefined;
+  if (channel !== "message" && channel !== "direct") return undefined;
+  const key = keyOf(appServer);
+  if (!key || !isSealed(key, text)) return undefined;
+  const read = parseDirectBody(Buffer.from(JSON.stringify(body)));
+  return read.ok ? { nonce, appServer, request: { ...read.value, channel } } : undefined;
+}
+
+export function writeAnswer(key: Buffer, nonce: string, outcome: Outcome): string {
+  if (outcome.kind !== "failed") return sealed(key, { nonce, ...outcome });
+  return sealed(key, { nonce, kind: "failed", unknown: outcome.unknown === true });
+}
+
+/** The error: it is none of a relay to this question. */
+export function readAnswer(key: Buffer, nonce: string, text: string): Result<Outcome, string> {
+  const said = json(text);
+  if (!isObject(said) || said.nonce !== nonce || !isSealed(key, text)) return err("the answer is not of a relay");
+  if (said.kind === "recorded") return ok({ kind: "recorded" });
+  if (said.kind === "failed") {
+    const error = new Error("the relay that has the session could not put it on record");
+    return ok({ kind: "failed", error, ...(said.unknown === true && { unknown: true }) });
+  }
+  const { refusal } = said;
+  if (said.kind !== "refused" || !isObject(refusal)) return err("the answer cannot be read");
+  const { kind, text: why, charge } = refusal;
+  if (typeof kind !== "string" || !Object.hasOwn(KINDS, kind) || typeof why !== "string")
+    return err("the answer cannot be read");
+  return ok({
+    kind: "refused",
+    refusal: {
+      kind: kind as RefusalKind,
+      text: why.slice(0, MAX_TEXT),
+      ...(typeof charge === "string" && { charge }),
+    },
+  });
+}
+
+function sealed(key: Buffer, what: object): string {
+  const text = JSON.stringify(what);
+  return `${sealOf(key, text)} ${text}`;
+}
+
+const sealOf = (key: Buffer, text: string): string => createHmac("sha256", key).update(text).digest("hex");
+
+const SEAL_CHARACTERS = 64;
+
+function isSealed(key: Buffer, text: string): boolean {
+  const given = Buffer.from(text.slice(0, SEAL_CHARACTERS));
+  const right = Buffer.from(sealOf(key, text.slice(SEAL_CHARACTERS + 1)));
+  return given.length === right.length && timingSafeEqual(given, right);
+}
+
+function json(text: string): unknown {
+  if (text[SEAL_CHARACTERS] !== " ") return undefined;
+  try {
+    return JSON.parse(text.slice(SEAL_CHARACTERS + 1));
+  } catch {
+    return undefined;
+  }
+}
+
+const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;

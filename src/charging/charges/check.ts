@@ -1,0 +1,52 @@
+import type { ServiceLimits } from "../../directory/types.ts";
+import { err, ok, type Result } from "../../support/result.ts";
+import { chargeAmount } from "../events/charge-fields.ts";
+import type { Charge } from "../events/events.ts";
+import { add, compare, formatMoney, type Money, money } from "../money/money.ts";
+import { completed, PortalLimits } from "../money/portal-limits.ts";
+
+/** What a session allows its app server to charge. */
+export interface ChargeTerms {
+  /** Currency of the session's tariff; none: any, as long as the session keeps to one. */
+  readonly tariffCurrency?: string | undefined;
+  /** The service's. */
+  readonly limits?: ServiceLimits | undefined;
+  /** What holds where the service does not say; default: what holds without any setting. */
+  readonly portal?: PortalLimits | undefined;
+}
+
+const PORTAL = new PortalLimits();
+
+/**
+ * Checks a charge that was read without error against the session's terms. `alreadyCharged` is the sum of what was charged in
+ * this session, and in other parts of the same call; undefined: nothing. `today`: what it has charged this user in this service on this day, in the charge's currency. Returns the sum with this charge, or why it is refused.
+ */
+export function checkCharge(
+  charge: Charge,
+  terms: ChargeTerms,
+  alreadyCharged?: Money,
+  today?: Money,
+): Result<Money, string> {
+  const { tariffCurrency, limits, portal = PORTAL } = terms;
+  const currency = tariffCurrency ?? limits?.currency ?? alreadyCharged?.currency;
+  if (currency !== undefined && charge.currency !== currency)
+    return err(`currency must be ${currency}, is ${charge.currency}`);
+  const amount = chargeAmount(charge);
+  const sum = alreadyCharged === undefined ? amount : add(alreadyCharged, amount);
+  // Limits in a currency other than the tariff's allow nothing: there is no rate to compare by.
+  if (limits !== undefined && limits.currency !== charge.currency)
+    return err(`the service's limits are in ${limits.currency}, the charge is in ${charge.currency}`);
+  const most = completed(limits, portal.for(charge.currency));
+  const over =
+    overLimit(amount, most.charge, limits?.charge, "one charge") ??
+    overLimit(sum, most.session, limits?.session, "a session") ??
+    overLimit(today ? add(today, amount) : amount, most.day, limits?.day, "a day");
+  return over === undefined ? ok(sum) : err(over);
+}
+
+function overLimit(amount: Money, limit: string, own: string | undefined, of: string): string | undefined {
+  const most = money(limit, amount.currency);
+  if (compare(amount, most) <= 0) return undefined;
+  const whose = own === undefined ? "portal" : "service";
+  return `${formatMoney(amount)} is over the ${whose}'s limit of ${formatMoney(most)} for ${of}`;
+}

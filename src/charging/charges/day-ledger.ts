@@ -1,0 +1,144 @@
+import { type BillingStore, monthOf } from "../billing/store.ts";
+import { chargeAmount } from "../events/charge-fields.ts";
+import type { ChargeMade, SessionFacts } from "../events/events.ts";
+import { add, compare, type Money, money, multiply, subtract, zero } from "../money/money.ts";
+
+const DAY_MS = 86_400_000;
+const PAGE = 1_000;
+const NEVER = Number.NEGATIVE_INFINITY;
+/** Charges that are kept in mind for a day that is seldom read. */
+const MAX_OWN = 1_000;
+
+interface Day {
+  /** What the bill had when it was last read, and when that was: monotonic. */
+  billed: Money;
+  readAt: number;
+  reading: Promise<void> | undefined;
+  /** Charges made here that the bill did not have yet, by the ids of their events; and what they come to. */
+  readonly own: Map<string, Money>;
+  ownSum: Money;
+}
+
+export interface DayLedgerOptions {
+  /** Makes sure that the bill has what was recorded, and says whether it does; default: it does. */
+  readonly caughtUp?: (() => Promise<boolean>) | undefined;
+  /** How old a reading may be; default 10 s. */
+  readonly refreshMs?: number;
+  readonly maxDays?: number;
+}
+
+/**
+ * What each app server has charged each user in each service on the present day of UTC. It is read from the
+ * bill, together with what was charged here and is on its way to the bill; what other nodes charge counts once it is on the bill and was
+ * read again, after `refreshMs`.
+ */
+export class DayLedger {
+  private readonly billing: Pick<BillingStore, "entries">;
+  private readonly caughtUp: (() => Promise<boolean>) | undefined;
+  private readonly refreshMs: number;
+  private readonly maxDays: number;
+  /** In order of last use. */
+  private readonly days = new Map<string, Day>();
+
+  constructor(
+    billing: Pick<BillingStore, "entries">,
+    { caughtUp, refreshMs = 10_000, maxDays = 10_000 }: DayLedgerOptions = {},
+  ) {
+    this.billing = billing;
+    this.caughtUp = caughtUp;
+    this.refreshMs = refreshMs;
+    this.maxDays = maxDays;
+  }
+
+  /**
+   * What must be awaited before `sum` of the day of `at` may be asked; undefined: nothing. `now`: monotonic. Rejects when the bill cannot
+   * be read.
+   */
+  load(facts: SessionFacts, currency: string, at: number, now: number): Promise<void> | undefined {
+    const key = keyOf(facts, currency, at);
+    const known = this.days.get(key);
+    if (known?.reading) return known.reading;
+    if (known && now - known.readAt < this.refreshMs) return undefined;
+    const day = known ?? {
+      billed: zero(currency),
+      readAt: NEVER,
+      reading: undefined,
+      own: new Map<string, Money>(),
+      ownSum: zero(currency),
+    };
+    this.days.delete(key);
+    this.days.set(key, day);
+    if (this.days.size > this.maxDays) this.days.delete(this.days.keys().next().value!);
+    day.reading = this.read(day, facts, currency, at, now).finally(() => {
+      day.reading = undefined;
+    });
+    return day.reading;
+  }
+
+  /**
+   * For a limit that is there against slips and attacks, not to settle what may be sold: nobody waits for the bill, and where it cannot be read, what was
+   * charged here counts. It is read at a day's first charge, and again when a quarter of `most` was charged here since then.
+   */
+  loadSeldom(facts: SessionFacts, most: Money, at: number, now: number): void {
+    const { currency } = most;
+    const day = this.days.get(keyOf(facts, currency, at));
+    const isLittle = day && day.own.size < MAX_OWN && compare(multiply(day.ownSum, 4n), most) <= 0;
+    if (day && day.readAt !== NEVER && isLittle) return;
+    this.load(facts, currency, at, now)?.catch(() => {});
+  }
+
+  /** The sum of the day of `at`. */
+  sum(facts: SessionFacts, currency: string, at: number): Money {
+    const day = this.days.get(keyOf(facts, currency, at));
+    return day ? add(day.billed, day.ownSum) : zero(currency);
+  }
+
+  /** A charge was made here, and is on its way to the bill. */
+  note(event: ChargeMade): void {
+    const day = this.days.get(keyOf(event.session, event.charge.currency, event.at));
+    if (!day || day.own.has(event.id)) return;
+    const amount = chargeAmount(event.charge);
+    day.own.set(event.id, amount);
+    day.ownSum = add(day.ownSum, amount);
+  }
+
+  /** It did not reach the disk. */
+  forget(event: ChargeMade): void {
+    const day = this.days.get(keyOf(event.session, event.charge.currency, event.at));
+    if (day) leave(day, event.id);
+  }
+
+  private async read(day: Day, facts: SessionFacts, currency: string, at: number, now: number): Promise<void> {
+    // What was charged here before this process began, or is not in mind any more; the rest is.
+    if (day.readAt === NEVER && this.caughtUp && !(await this.caughtUp())) throw new Error("billing is behind");
+    const from = at - (at % DAY_MS);
+    let sum = zero(currency);
+    const billed: string[] = [];
+    let after: string | undefined;
+    do {
+      const page = await this.billing.entries(facts.user, monthOf(at), { after, limit: PAGE, from });
+      for (const entry of page.entries) {
+        const { kind, service, appServer, amount } = entry;
+        if (kind !== "item" || service !== facts.service || appServer !== facts.appServer) continue;
+        if (entry.currency !== currency || entry.at >= from + DAY_MS) continue;
+        sum = add(sum, money(amount, currency));
+        if (day.own.has(entry.id)) billed.push(entry.id);
+      }
+      after = page.next;
+    } while (after !== undefined);
+    day.billed = sum;
+    day.readAt = now;
+    for (const id of billed) leave(day, id);
+  }
+}
+
+/** A charge is none of those that were made here any more. */
+function leave(day: Day, id: string): void {
+  const amount = day.own.get(id);
+  if (amount === undefined) return;
+  day.own.delete(id);
+  day.ownSum = subtract(day.ownSum, amount);
+}
+
+const keyOf = ({ user, service, appServer }: SessionFacts, currency: string, at: number): string =>
+  `${Math.floor(at / DAY_MS)}\n${user}\n${service}\n${appServer}\n${currency}`;

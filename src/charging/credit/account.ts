@@ -1,0 +1,127 @@
+import { err, ok, type Result } from "../../support/result.ts";
+import { monthOf } from "../billing/store.ts";
+import {
+  AHEAD_MS,
+  type CreditAccount,
+  type Hold,
+  type LedgerEntry,
+  MAX_MICROS,
+  type Micros,
+  type Refusal,
+  type ReserveRequest,
+  type Settlement,
+} from "./store.ts";
+
+/*
+ * The steps of a prepaid account, as pure functions: each takes the account as it is and returns the account as it shall be. An adapter of the
+ * store carries them out in a transaction, or writes the result only where nobody else wrote in between.
+ */
+
+/** Bound on the sessions that one account pays at once. */
+export const MAX_HOLDS = 1_000;
+
+/** The account after a step and what goes into the ledger with it; undefined: there is nothing to change. */
+export interface Step {
+  readonly account: CreditAccount;
+  readonly entries: readonly LedgerEntry[];
+}
+
+/** What the ledger has for a hold already. */
+export type Debited = readonly Pick<LedgerEntry, "at" | "amount">[];
+
+/** Raises a hold; see `CreditStore.reserve`. */
+export function reserveIn(
+  account: CreditAccount,
+  request: ReserveRequest,
+): Result<{ readonly account: CreditAccount; readonly held: Micros }, Refusal> {
+  const { holds, available, currency } = account;
+  const refused = (why: Refusal["why"]) => err({ why, account: { currency, available } });
+  if (currency !== request.currency) return refused("currency");
+  const hold = holds[request.hold];
+  if (!hold && request.from > 0) return refused("gone");
+  if (!hold && Object.keys(holds).length >= MAX_HOLDS) return refused("too many sessions");
+  const before = hold?.amount ?? 0;
+  const wanted = Math.max(0, request.to - before);
+  const least = Math.max(0, Math.min(wanted, request.atLeast - before));
+  const taken = wanted <= Math.max(0, available) ? wanted : available;
+  if (taken < least || (taken <= 0 && wanted > 0)) return refused("credit");
+  const held = before + taken;
+  const { used, until, leaseMs } = request;
+  const raised: Hold = {
+    amount: held,
+    used: Math.max(used, hold?.used ?? 0),
+    until,
+    ...(leaseMs !== undefined && { leaseMs }),
+  };
+  return ok({
+    account: { ...account, available: available - taken, holds: { ...holds, [request.hold]: raised } },
+    held,
+  });
+}
+
+/** Takes what a session cost; see `CreditStore.settle`. `debited`: what the ledger has for this hold. */
+export function settleIn(account: CreditAccount, settlement: Settlement, debited: Debited): Step | undefined {
+  const { hold: key, session, totals } = settlement;
+  const { [key]: hold, ...holds } = account.holds;
+  const { user, currency } = account;
+  const entries: LedgerEntry[] = [];
+  let available = account.available + (hold?.amount ?? 0);
+  for (const { amount, at } of totals) {
+    const month = monthOf(at);
+    let owed = amount;
+    for (const before of debited) if (monthOf(before.at) === month) owed += before.amount;
+    if (owed <= 0) continue;
+    available -= owed;
+    const id = `session:${key}:${debited.length + entries.length}`;
+    entries.push({ user, id, at, kind: "session", amount: -owed, currency, hold: key, session });
+  }
+  return hold || entries.length > 0 ? { account: { ...account, available, holds }, entries } : undefined;
+}
+
+/** Moves the balance; whoever calls it has looked that the ledger has no entry of that id. */
+export function postIn(account: CreditAccount, entry: LedgerEntry): Step {
+  const available = account.available + entry.amount;
+  if (!Number.isSafeInteger(available) || Math.abs(available) > MAX_MICROS)
+    throw new RangeError("a balance can hold no more than 9,000 million units");
+  return { account: { ...account, available }, entries: [entry] };
+}
+
+/** True where the ledger has the same movement already. */
+export const isSameEntry = (a: LedgerEntry, b: LedgerEntry): boolean =>
+  a.kind === b.kind && a.amount === b.amount && a.currency === b.currency;
+
+/** Whether that `until` says that nobody may renew the hold any more; see `CreditStore.overdue`. */
+export const isOverdue = (until: number, now: number): boolean => until <= now || until > now + AHEAD_MS;
+
+/** Those of an account's holds of which it does. */
+export function overdueHolds({ holds }: CreditAccount, now: number): Record<string, Hold> {
+  return Object.fromEntries(Object.entries(holds).filter(([, { until }]) => until !== null && isOverdue(until, now)));
+}
+
+/** Ends holds that are as they were seen; see `CreditStore.release`. */
+export function releaseIn(account: CreditAccount, seen: Readonly<Record<string, Hold>>): Step | undefined {
+  let { available } = account;
+  const holds: Record<string, Hold> = {};
+  let changed = false;
+  for (const [key, hold] of Object.entries(account.holds)) {
+    const { amount, used, until, leaseMs, ...rest } = hold;
+    const before = seen[key];
+    if (until === null || before?.until !== until || before.amount !== amount || before.used !== used) {
+      holds[key] = hold;
+      continue;
+    }
+    changed = true;
+    const kept = Math.min(amount, used);
+    available += amount - kept;
+    if (kept > 0) holds[key] = { ...rest, amount: kept, used, until: null };
+  }
+  return changed ? { account: { ...account, available, holds }, entries: [] } : undefined;
+}
+
+/** When the first of the holds is over; undefined: none will be by itself. */
+export function firstUntil({ holds }: CreditAccount): number | undefined {
+  let first: number | undefined;
+  for (const { until } of Object.values(holds))
+    if (until !== null && (first === undefined || until < first)) first = until;
+  return first;
+}

@@ -1,0 +1,73 @@
+import { BILL_DIGITS, compareDecimals, fitsBill, type Money, money, multiply } from "../money/money.ts";
+import type { Charge } from "./events.ts";
+import { type Check, type Checks, currency, decimal, label, quote } from "./field-checks.ts";
+
+/** What each field of a charge may hold: of whatever way it came. In the order in which mistakes are named. */
+export const CHARGE_FIELDS: Checks<Charge> = {
+  id: label(128),
+  item: label(200),
+  unitPrice: decimal(12, 6),
+  quantity: aboveZero(decimal(9, 6, "above 0")),
+  currency,
+};
+
+const NAMES = Object.keys(CHARGE_FIELDS) as (keyof Charge)[];
+
+/** What is wrong with a charge; undefined: it can be billed. */
+export function chargeProblem(charge: { readonly [K in keyof Charge]?: unknown }): string | undefined {
+  for (const name of NAMES) {
+    const problem = CHARGE_FIELDS[name](charge[name]);
+    if (problem !== undefined) return `${name} ${problem}`;
+  }
+  const { unitPrice, quantity } = charge as Charge;
+  if (digitsOf(unitPrice) + digitsOf(quantity) <= BILL_DIGITS || fitsBill(chargeAmount(charge as Charge)))
+    return undefined;
+  return "unitPrice by quantity is more than can be on a bill";
+}
+
+/** Digits before the point. */
+function digitsOf(decimal: string): number {
+  const point = decimal.indexOf(".");
+  return point < 0 ? decimal.length : point;
+}
+
+function aboveZero(check: Check): Check {
+  return (value) =>
+    check(value) ??
+    (/[1-9]/.test(value as string) ? undefined : `must be a decimal number above 0, is ${quote(value)}`);
+}
+
+/** What a charge comes to: unit price × quantity, exact. */
+export function chargeAmount(charge: Charge): Money {
+  return multiply(money(charge.unitPrice, charge.currency), charge.quantity);
+}
+
+/**
+ * What a charge is known by within its session: the app server's id, without the spaces around it that one format keeps and another drops, and in
+ * one form where Unicode has two (NFC).
+ */
+export const chargeKey = (id: string): string => id.trim().normalize();
+
+/** Whether two charges say the same, however it is written: numbers as numbers, text without regard to spaces and to forms of Unicode. */
+export function isSameCharge(a: Charge, b: Charge): boolean {
+  if (a.currency !== b.currency || !isSameText(a.item, b.item)) return false;
+  return isSameNumber(a.unitPrice, b.unitPrice) && isSameNumber(a.quantity, b.quantity);
+}
+
+/** The same text for the same charges, as `isSameCharge` has it. */
+export const chargesAsText = (charges: readonly Charge[]): string =>
+  JSON.stringify(
+    charges.map(({ id, item, unitPrice, quantity, currency }) => {
+      const numbers = [unitPrice, quantity].map(plainNumber);
+      return [chargeKey(id), plain(item), ...numbers, currency];
+    }),
+  );
+
+const plainNumber = (text: string): string =>
+  text.includes(".") ? text.replace(/^0+(?=\d)|\.?0+$/g, "") : text.replace(/^0+(?=\d)/, "");
+
+export const isSameNumber = (a: string, b: string): boolean => a === b || compareDecimals(a, b) === 0;
+
+const isSameText = (a: string, b: string): boolean => a === b || plain(a) === plain(b);
+
+const plain = (text: string): string => text.normalize().trim().replace(/\s+/g, " ");

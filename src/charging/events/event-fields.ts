@@ -1,0 +1,153 @@
+import type { Tariff, TariffUse } from "../money/tariff.ts";
+import { type AppliedTax, type Fee, MAX_TAXES, RATE, SHARE, type Terms } from "../money/terms.ts";
+import { chargeProblem } from "./charge-fields.ts";
+import type { ChargeMade, SessionChanged, SessionEnded, SessionFacts, SessionStarted } from "./events.ts";
+import {
+  type Check,
+  type Checks,
+  currency,
+  decimal,
+  duration,
+  fields,
+  isMissing,
+  label,
+  list,
+  name,
+  once,
+  oneOf,
+  optional,
+  quote,
+  seconds,
+  time,
+  truth,
+  written,
+} from "./field-checks.ts";
+
+/*
+ * What the fields of sessions and of events may hold. TypeScript wants a check for each: a field that is added has one.
+ */
+
+/** Short enough that several make one key of the store. */
+const text = name(400);
+
+/** As the relay makes them: one stands as a name in a document of the store. */
+const holdKey: Check = (value) =>
+  typeof value === "string" && /^[0-9A-Za-z]{1,64}$/.test(value) ? undefined : "must be letters and digits";
+
+/** As `tariffSchema` has them. */
+const price = optional(decimal(12, 9));
+
+const TARIFF: Checks<Tariff> = {
+  id: text,
+  currency,
+  setupFee: price,
+  price,
+  incrementS: optional(seconds(0.001)),
+  freeS: optional(seconds(0)),
+  minimum: price,
+  cap: price,
+  rounding: optional(oneOf("half-up", "half-even", "up", "down")),
+};
+
+/** More digits than a tariff's amounts: they are added up. */
+const USE: Checks<TariffUse> = { freeMs: duration, chargedMs: duration, amount: decimal(18, 9) };
+
+const share = written(SHARE, "a percentage from 0 to 100");
+
+const TAX: Checks<AppliedTax> = {
+  id: label(64),
+  title: optional(label(100)),
+  rate: written(RATE, "a percentage"),
+  included: truth,
+};
+
+const FEE: Checks<Fee> = { percent: optional(share), perSession: price, currency: optional(currency) };
+const feeFields = fields(FEE);
+
+const TERMS: Checks<Terms> = {
+  taxes: optional(list(fields(TAX), MAX_TAXES)),
+  fee: optional((value) => feeFields(value) ?? feeCurrency(value as Fee)),
+  timeShare: optional(share),
+};
+
+const feeCurrency = ({ perSession, currency }: Fee): string | undefined =>
+  perSession !== undefined && currency === undefined ? ".currency is missing" : undefined;
+
+const FACTS: Checks<SessionFacts> = {
+  id: text,
+  user: text,
+  service: text,
+  appServer: text,
+  call: text,
+  tariff: optional(once(fields(TARIFF))),
+  used: optional(fields(USE)),
+  terms: optional(once(fields(TERMS))),
+  hold: optional(holdKey),
+  lateChargesMs: optional(duration),
+  clockStepMs: optional((value) => (Number.isSafeInteger(value) ? undefined : "must be whole milliseconds")),
+  previous: optional(fields<NonNullable<SessionFacts["previous"]>>({ session: text, by: oneOf("change", "move") })),
+};
+
+/** Of what ended a session, in characters; `asLabel` brings it to that. */
+export const MAX_ENDED_BY = 200;
+
+/** In one process it is one object for all events of a session. */
+const factsCheck = once(fields(FACTS));
+
+const EVERY = { id: name(800), at: time, session: factsCheck };
+
+type Billed = SessionStarted | SessionEnded | SessionChanged | ChargeMade;
+type FieldsOf<T extends Billed["type"]> = Omit<Extract<Billed, { type: T }>, "type">;
+
+/** Events that somebody is billed for. */
+const BILLED = new Map<unknown, Check>([
+  ["session.started", fields<FieldsOf<"session.started">>(EVERY)],
+  [
+    "session.ended",
+    fields<FieldsOf<"session.ended">>({
+      ...EVERY,
+      startedAt: time,
+      durationMs: duration,
+      endedBy: label(MAX_ENDED_BY),
+    }),
+  ],
+  [
+    "session.changed",
+    fields<FieldsOf<"session.changed">>({ ...EVERY, from: fields(FACTS), startedAt: time, durationMs: duration }),
+  ],
+  [
+    "charge.made",
+    fields<FieldsOf<"charge.made">>({
+      ...EVERY,
+      charge: (value) => isMissing(value) ?? dotted(chargeProblem(value as object)),
+      channel: oneOf("info", "bye", "message", "direct"),
+    }),
+  ],
+]);
+
+const dotted = (problem: string | undefined) => problem && `.${problem}`;
+
+/** What is wrong with an event, whoever made it; undefined: it can be billed, and every store can keep it. */
+export function eventProblem(event: unknown): string | undefined {
+  if (typeof event !== "object" || event === null) return "it is not an object";
+  const { type } = event as { readonly type?: unknown };
+  const check = BILLED.get(type);
+  if (check) return check(event)?.slice(1);
+  return fields(EVERY)(event)?.slice(1) ?? `there is no event ${quote(type)}`;
+}
+
+/** The same checks for what else keeps taxes, and what parts of a call have used. */
+export const taxesCheck: Check = list(fields(TAX), MAX_TAXES);
+export const useCheck: Check = fields(USE);
+
+const tariffCheck = fields(TARIFF);
+
+/** What of a tariff nobody could be billed by; undefined: nothing. */
+export function tariffProblem(tariff: Tariff): string | undefined {
+  return tariffCheck(tariff)?.slice(1);
+}
+
+/** What of a session's facts could not be billed; undefined: nothing. */
+export function factsProblem(facts: SessionFacts): string | undefined {
+  return factsCheck(facts)?.slice(1);
+}

@@ -1,0 +1,82 @@
+import type { Clock, TimerHandle } from "../../support/clock.ts";
+import type { Logger } from "../../support/log.ts";
+
+/** Between two tries. */
+const EVERY_MS = 5_000;
+/** At a time: they go with one commit; one after the other each would wait for its own. */
+const TOGETHER = 500;
+/** Over it the oldest are given up: they stand in the log, whole. */
+const MAX_WAITING = 10_000;
+
+/**
+ * What could not be put on record when it happened and nobody will say again: the ends of sessions, a change of service, charges in the
+ * answer to BYE. Tried again until the journal takes it. Without that, an account would run on until the next start of the relay, and be
+ * charged until then.
+ */
+export class LaterRecords {
+  private readonly clock: Clock;
+  private readonly log: Logger;
+  private waiting: (() => Promise<unknown>)[] = [];
+  private trying: Promise<void> | undefined;
+  private timer: TimerHandle;
+  private closed = false;
+
+  constructor({ clock, log }: { readonly clock: Clock; readonly log: Logger }) {
+    this.clock = clock;
+    this.log = log;
+  }
+
+  /** How many wait. */
+  get size(): number {
+    return this.waiting.length;
+  }
+
+  /** `record` may be called any number of times, and is called until its promise does not reject. */
+  add(record: () => Promise<unknown>): void {
+    if (this.waiting.length >= MAX_WAITING) {
+      this.waiting.shift();
+      this.log.error({ waiting: MAX_WAITING }, "too much waits to be put on record: the oldest is given up, see above");
+    }
+    this.waiting.push(record);
+    this.later();
+  }
+
+  private later(): void {
+    if (this.closed || this.waiting.length === 0 || this.timer !== undefined || this.trying) return;
+    this.timer = this.clock.setTimeout(() => {
+      this.timer = undefined;
+      void this.flush();
+    }, EVERY_MS);
+  }
+
+  /** Tries all of it now, in order: what still fails holds up nothing behind it. Never rejects. */
+  flush(): Promise<void> {
+    this.trying ??= this.tryAll().finally(() => {
+      this.trying = undefined;
+      this.later();
+    });
+    return this.trying;
+  }
+
+  private async tryAll(): Promise<void> {
+    const all = this.waiting.slice();
+    let recorded = 0;
+    for (let n = 0; n < all.length; n += TOGETHER) {
+      const some = all.slice(n, n + TOGETHER);
+      const results = await Promise.allSettled(some.map(async (record) => record()));
+      const done = new Set(some.filter((_, i) => results[i]!.status === "fulfilled"));
+      if (done.size === 0) break; // it is the disk
+      this.waiting = this.waiting.filter((record) => !done.has(record));
+      recorded += done.size;
+    }
+    if (recorded > 0) this.log.warn({ events: recorded, left: this.waiting.length }, "put on record late");
+  }
+
+  /** Tries once more, and then no longer. */
+  async close(): Promise<void> {
+    this.closed = true;
+    this.clock.clearTimeout(this.timer);
+    this.timer = undefined;
+    await this.flush();
+  }
+}

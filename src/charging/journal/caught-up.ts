@@ -1,0 +1,69 @@
+import type { Clock, TimerHandle } from "../../support/clock.ts";
+
+export interface CaughtUpOptions {
+  /** Resolves when billing has handled everything that was recorded before the call; rejects when that cannot be known. */
+  readonly handled: () => Promise<void>;
+  readonly clock: Pick<Clock, "setTimeout" | "clearTimeout">;
+  /** Whoever asks is told no after that; default 2 s. */
+  readonly withinMs?: number;
+}
+
+/**
+ * Who asks the store about a session asks this first: the bill says everything only when billing has seen what was recorded. Those who
+ * ask at the same time share one answer, which is of a moment after each of them has asked.
+ */
+export class CaughtUp {
+  private readonly options: CaughtUpOptions;
+  private asking: Promise<boolean> | undefined;
+  private next: Promise<boolean> | undefined;
+  /** What did not come in time: as long as it has not come, nothing that was asked for later has. */
+  private late: Promise<void> | undefined;
+
+  constructor(options: CaughtUpOptions) {
+    this.options = options;
+  }
+
+  /** Whether the store has what was recorded before the call. Never rejects. */
+  ask(): Promise<boolean> {
+    if (!this.asking) return this.begin();
+    this.next ??= this.asking.then(() => {
+      this.next = undefined;
+      return this.begin();
+    });
+    return this.next;
+  }
+
+  private begin(): Promise<boolean> {
+    const asking = this.inTime().finally(() => {
+      this.asking = undefined;
+    });
+    this.asking = asking;
+    return asking;
+  }
+
+  private async inTime(): Promise<boolean> {
+    const { clock, withinMs = 2_000 } = this.options;
+    let timer: TimerHandle;
+    let isOver = false;
+    const tooLate = new Promise<boolean>((resolve) => {
+      timer = clock.setTimeout(() => {
+        isOver = true;
+        resolve(false);
+      }, withinMs);
+    });
+    const handled = (this.late ?? Promise.resolve()).then(() => !isOver && this.handled());
+    return Promise.race([handled, tooLate]).finally(() => clock.clearTimeout(timer));
+  }
+
+  private handled(): Promise<boolean> {
+    const answer = this.options.handled().then(
+      () => true,
+      () => false,
+    );
+    const late = answer.then(() => {
+      if (this.late === late) this.late = undefined;
+    });
+    this.late = late;
+    return answer;
+  }
+}

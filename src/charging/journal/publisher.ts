@@ -1,0 +1,227 @@
+import type { Bus } from "../../bus/types.ts";
+import type { Clock, TimerHandle } from "../../support/clock.ts";
+import type { Logger } from "../../support/log.ts";
+import type { ChargingEvent } from "../events/events.ts";
+import { EventError } from "../events/faults.ts";
+
+/** Number of the opening and number within it: two processes that share a journal by mistake overwrite nothing of each other's. */
+export type GroupKey = [opening: number, group: number];
+
+/** Events that were committed together, and are published and removed together. */
+export interface Group {
+  readonly key: GroupKey;
+  readonly bytes: number;
+  readonly count: number;
+  /** Undefined: not kept in memory, read it from the disk. */
+  readonly events: readonly ChargingEvent[] | undefined;
+}
+
+export interface PublisherOptions {
+  readonly bus: Bus;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** How long events are gathered before they are published; where many come, two and a half times as long. */
+  readonly everyMs: number;
+  read(key: GroupKey): readonly ChargingEvent[];
+  /** The bus has taken these. */
+  taken(groups: readonly Group[]): void;
+}
+
+/** A publication holds about this many events at most, so that a long backlog goes out in pieces. */
+const BATCH_EVENTS = 1_000;
+/**
+ * So many events while they are gathered are many: then fewer and larger publications are worth more than early ones, since what a
+ * publication costs the bus, the billing worker and its store depends on the number of events only in part.
+ */
+const MANY_EVENTS = 50;
+const LONGER = 2.5;
+/** Events that are kept in memory beside the disk, for the usual case that they are published at once. */
+const REMEMBERED_EVENTS = 20_000;
+const RETRY_LEAST_MS = 100;
+const RETRY_MOST_MS = 10_000;
+const CLOSE_WITHIN_MS = 5_000;
+const NOT_TAKEN = "the bus does not take events";
+const SHOWN_IDS = 20;
+
+/** What is on disk and waits for the bus: published in order, one batch at a time, again and again until the bus takes it. */
+export class Publisher {
+  pendingEvents = 0;
+  /** On disk as well, and not published in this run: their own fault, as the bus says. */
+  asideEvents = 0;
+  pendingBytes = 0;
+  published = 0;
+  failures = 0;
+  private readonly options: PublisherOptions;
+  private readonly pending: Group[] = [];
+  private remembered = 0;
+  /** So many of the first groups go one by one, since one of them is at fault. */
+  private suspects = 0;
+  private publishing: Promise<void> | undefined;
+  private timer: TimerHandle | undefined;
+  private hurried = false;
+  private retryMs = RETRY_LEAST_MS;
+  /** What the timer is for. */
+  private waits: "gathering" | "retrying" | "leaving" = "gathering";
+  /** Groups that came, groups that are dealt with; and who waits until so many are. */
+  private added = 0;
+  private left = 0;
+  private waiting: { readonly upTo: number; resolve(): void; reject(error: unknown): void }[] = [];
+  private closing = false;
+  private abandoned = false;
+
+  constructor(options: PublisherOptions) {
+    this.options = options;
+  }
+
+  add(key: GroupKey, bytes: number, count: number, events?: readonly ChargingEvent[]): void {
+    const keep = events !== undefined && this.remembered + count <= REMEMBERED_EVENTS;
+    if (keep) this.remembered += count;
+    this.pending.push({ key, bytes, count, events: keep ? events : undefined });
+    this.added++;
+    this.pendingBytes += bytes;
+    this.pendingEvents += count;
+    if (this.pendingEvents >= BATCH_EVENTS) this.gatherNoLonger();
+    this.publishSoon(0);
+  }
+
+  /** While it is on, nothing is gathered: somebody waits. */
+  hurry(on: boolean): void {
+    if (this.hurried === on) return;
+    this.hurried = on;
+    if (!on) return;
+    this.gatherNoLonger();
+    this.publishSoon(0);
+  }
+
+  /** Resolves when the bus has taken everything that there is now; rejects when it does not take it. */
+  settled(): Promise<void> {
+    if (this.pending.length === 0) return Promise.resolve();
+    if (this.waits === "retrying" && this.timer !== undefined) return Promise.reject(new Error(NOT_TAKEN));
+    return new Promise((resolve, reject) => {
+      this.waiting.push({ upTo: this.added, resolve, reject });
+      this.gatherNoLonger();
+      this.publishSoon(0);
+    });
+  }
+
+  /** Tells those who wait; with an error, all of them. */
+  private tell(error?: Error): void {
+    const still = [];
+    for (const one of this.waiting.splice(0)) {
+      if (error) one.reject(error);
+      else if (one.upTo <= this.left) one.resolve();
+      else still.push(one);
+    }
+    this.waiting = still;
+  }
+
+  private gatherNoLonger(): void {
+    if (this.timer === undefined || this.waits !== "gathering") return;
+    this.options.clock.clearTimeout(this.timer);
+    this.timer = undefined;
+  }
+
+  private publishSoon(leastMs: number): void {
+    if (this.publishing || this.timer !== undefined || this.closing || this.pending.length === 0) return;
+    const { everyMs } = this.options;
+    const begin = () => {
+      this.publishing = this.publish();
+    };
+    if (leastMs > 0) this.wait("retrying", leastMs, begin);
+    else if (this.hurried || this.waiting.length > 0 || this.pendingEvents >= BATCH_EVENTS)
+      this.wait("leaving", 0, begin);
+    else
+      this.wait("gathering", everyMs, () => {
+        if (this.pendingEvents < MANY_EVENTS) begin();
+        else this.wait("gathering", everyMs * (LONGER - 1), begin);
+      });
+  }
+
+  private wait(why: "gathering" | "retrying" | "leaving", ms: number, then: () => void): void {
+    this.waits = why;
+    this.timer = this.options.clock.setTimeout(() => {
+      this.timer = undefined;
+      then();
+    }, ms);
+  }
+
+  private async publish(): Promise<void> {
+    const groups: Group[] = [];
+    let events: ChargingEvent[] = [];
+    let retryMs = 0;
+    try {
+      for (const group of this.pending) {
+        if (groups.length > 0 && (this.suspects > 0 || events.length + group.count > BATCH_EVENTS)) break;
+        groups.push(group);
+        events = events.concat(group.events ?? this.options.read(group.key));
+      }
+      await this.options.bus.publish(events);
+      this.forget(groups, groups);
+      this.published += events.length;
+      this.retryMs = RETRY_LEAST_MS;
+      this.suspects = Math.max(0, this.suspects - 1);
+    } catch (error) {
+      if (error instanceof EventError) this.leaveOut(groups, events, error);
+      else {
+        this.failures++;
+        if (!this.closing)
+          this.options.log.warn({ err: error, events: this.pendingEvents }, "journal: the bus does not take events");
+        this.tell(new Error(NOT_TAKEN));
+        retryMs = this.retryMs;
+        this.retryMs = Math.min(RETRY_MOST_MS, retryMs * 2);
+      }
+    }
+    this.publishing = undefined;
+    this.publishSoon(retryMs);
+  }
+
+  /** One event must not hold up those behind it: its group stays on disk, and is published at the next start if the bus takes it then. */
+  private leaveOut(groups: readonly Group[], events: readonly ChargingEvent[], error: EventError): void {
+    if (groups.length > 1) {
+      this.suspects = groups.length;
+      return;
+    }
+    this.suspects = Math.max(0, this.suspects - 1);
+    this.asideEvents += events.length;
+    this.forget(groups, []);
+    const what = { err: error, events: events.length, ids: events.slice(0, SHOWN_IDS).map(({ id }) => id) };
+    this.options.log.error(
+      what,
+      "journal: the bus refuses an event: it stays on disk, and is tried again at the next start",
+    );
+  }
+
+  private forget(groups: readonly Group[], taken: readonly Group[]): void {
+    if (this.abandoned) return; // the journal is closed by now
+    this.pending.splice(0, groups.length);
+    for (const { bytes, count, events } of groups) {
+      this.pendingBytes -= bytes;
+      this.pendingEvents -= count;
+      if (events) this.remembered -= count;
+    }
+    this.options.taken(taken);
+    this.left += groups.length;
+    if (this.waiting.length > 0) this.tell();
+  }
+
+  /**
+   * Publishes nothing more; resolves when a publication under way is over, however it ends. One that takes too long is given up: the
+   * events are on disk, and published again at the next start.
+   */
+  async close(): Promise<void> {
+    this.closing = true;
+    this.tell(new Error("the journal is closed"));
+    const { clock } = this.options;
+    clock.clearTimeout(this.timer);
+    if (!this.publishing) return;
+    let timer: TimerHandle;
+    const tooLong = new Promise<void>((resolve) => {
+      timer = clock.setTimeout(() => {
+        this.abandoned = true;
+        resolve();
+      }, CLOSE_WITHIN_MS);
+    });
+    await Promise.race([this.publishing, tooLong]);
+    clock.clearTimeout(timer);
+  }
+}

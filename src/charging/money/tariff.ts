@@ -1,0 +1,146 @@
+import { z } from "zod";
+import { tariffProblem } from "../events/event-fields.ts";
+import { amountSchema } from "./amount-schema.ts";
+import { isCurrency } from "./currency.ts";
+import { add, compare, fitsBill, formatAmount, type Money, money, multiply, round, subtract, zero } from "./money.ts";
+
+/**
+ * What a session's time costs (M13). Amounts are decimal strings ("0.25") in the tariff's currency, so that JSON and YAML carry them exactly.
+ */
+export interface Tariff {
+  readonly id: string;
+  /** ISO 4217. */
+  readonly currency: string;
+  /** Charged once in a call, when its first part with this tariff is established. Default "0". */
+  readonly setupFee?: string;
+  /** Price of each begun increment. Default "0". */
+  readonly price?: string;
+  /** Length of an increment in seconds; default 60. Each begun increment counts. */
+  readonly incrementS?: number;
+  /** Seconds at the start of a call that cost nothing; default 0. The set-up fee is charged all the same. */
+  readonly freeS?: number;
+  /**
+   * Least and greatest amount of time charges for a call by this tariff, the set-up fee included. The minimum holds for every call
+   * that lasts longer than the free seconds, and for all where there are none.
+   */
+  readonly minimum?: string;
+  readonly cap?: string;
+  /** How the sum is rounded to the currency's minor unit; default "half-up". */
+  readonly rounding?: "half-up" | "half-even" | "up" | "down";
+}
+
+/** A tariff as configuration and registry hold it. The messages are noun phrases: what was expected. */
+export const tariffSchema = z
+  .strictObject({
+    id: z
+      .string()
+      .regex(
+        /^[A-Za-z0-9][A-Za-z0-9._~+-]{0,63}$/,
+        "an id of letters, digits and . _ ~ + - (at most 64, a letter or digit first)",
+      ),
+    currency: z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR"),
+    setupFee: amountSchema.exactOptional(),
+    price: amountSchema.exactOptional(),
+    incrementS: z
+      .number()
+      .min(0.001, "seconds, at least 0.001")
+      .max(31_536_000, "seconds, at most a year")
+      .exactOptional(),
+    freeS: z.number().min(0, "seconds, 0 or more").max(31_536_000, "seconds, at most a year").exactOptional(),
+    minimum: amountSchema.exactOptional(),
+    cap: amountSchema.exactOptional(),
+    rounding: z.enum(["half-up", "half-even", "up", "down"]).exactOptional(),
+  })
+  .refine(({ currency, minimum, cap }) => capIsEnough(currency, minimum, cap), {
+    path: ["cap"],
+    message: "a cap that is not below the minimum",
+  })
+  .refine((tariff) => yearFits(tariff), {
+    path: ["price"],
+    message: "a price by which a year comes to less than 1,000,000,000,000,000",
+  }) satisfies z.ZodType<Tariff>;
+
+/** Amounts or a currency that are wrong by themselves are reported as such, not here. */
+function capIsEnough(currency: string, minimum: string | undefined, cap: string | undefined): boolean {
+  if (minimum === undefined || cap === undefined || !isCurrency(currency)) return true;
+  return compare(money(cap, currency), money(minimum, currency)) >= 0;
+}
+
+/** No session lasts that long; what is wrong by itself is reported as such, not here. */
+function yearFits(tariff: Tariff): boolean {
+  return tariffProblem(tariff) !== undefined || fitsBill(rateDuration(tariff, YEAR_MS));
+}
+
+const YEAR_MS = 31_536_000_000;
+
+const DEFAULT_INCREMENT_S = 60;
+
+/**
+ * What earlier parts of a call have used of a tariff (M20-M22): its set-up fee, free seconds, minimum and cap are there once for all of them. A part
+ * is what is between two changes of service.
+ */
+export interface TariffUse {
+  /** Of its free seconds, in milliseconds. */
+  readonly freeMs: number;
+  /** What was beyond these, in milliseconds. */
+  readonly chargedMs: number;
+  /** What set-up fee and increments come to, exact, before minimum, cap and rounding: a decimal string. */
+  readonly amount: string;
+}
+
+interface Use {
+  readonly freeMs: number;
+  readonly chargedMs: number;
+  readonly amount: Money;
+}
+
+/**
+ * What `durationMs` of a session cost by this tariff (M13): the set-up fee and each begun increment after the free seconds, not below the
+ * minimum, not above the cap, rounded once at the end to the currency's minor unit. With `before`, what this part of a call makes the whole of it
+ * dearer. A tariff that never went through `tariffSchema` may throw.
+ */
+export function rateDuration(tariff: Tariff, durationMs: number, before?: TariffUse): Money {
+  if (before === undefined) return bounded(tariff, useOf(tariff, durationMs, undefined));
+  const used = { ...before, amount: money(before.amount, tariff.currency) };
+  const more = subtract(bounded(tariff, useOf(tariff, durationMs, used)), bounded(tariff, used));
+  return more.units < 0n ? zero(tariff.currency) : more; // by a tariff that has become cheaper in the meantime
+}
+
+/** What is used of the tariff after a part of `durationMs`. */
+export function useAfter(tariff: Tariff, durationMs: number, before?: TariffUse): TariffUse {
+  const used = before && { ...before, amount: money(before.amount, tariff.currency) };
+  const after = useOf(tariff, durationMs, used);
+  return { ...after, amount: formatAmount(after.amount) };
+}
+
+/** Of its free seconds, in milliseconds. */
+export const freeMsOf = (tariff: Tariff): number => Math.round((tariff.freeS ?? 0) * 1000);
+
+function useOf(tariff: Tariff, durationMs: number, before: Use | undefined): Use {
+  const { currency } = tariff;
+  const incrementMs = Math.max(1, Math.round((tariff.incrementS ?? DEFAULT_INCREMENT_S) * 1000));
+  const lastedMs = Math.max(0, Math.trunc(durationMs)); // a wall clock that was set back charges nothing
+  const freeMs = Math.min(lastedMs, Math.max(0, freeMsOf(tariff) - (before?.freeMs ?? 0)));
+  const chargedMs = lastedMs - freeMs;
+  let amount = before?.amount ?? (tariff.setupFee === undefined ? zero(currency) : money(tariff.setupFee, currency));
+  if (tariff.price !== undefined && chargedMs > 0) {
+    amount = add(amount, multiply(money(tariff.price, currency), BigInt(Math.ceil(chargedMs / incrementMs))));
+  }
+  if (before === undefined) return { freeMs, chargedMs, amount };
+  return { freeMs: before.freeMs + freeMs, chargedMs: before.chargedMs + chargedMs, amount };
+}
+
+/** The amount, not below the minimum and not above the cap, rounded. */
+function bounded(tariff: Tariff, { chargedMs, amount }: Use): Money {
+  const { currency } = tariff;
+  let sum = amount;
+  if (tariff.minimum !== undefined && (chargedMs > 0 || freeMsOf(tariff) === 0)) {
+    const minimum = money(tariff.minimum, currency);
+    if (compare(sum, minimum) < 0) sum = minimum;
+  }
+  if (tariff.cap !== undefined) {
+    const cap = money(tariff.cap, currency);
+    if (compare(sum, cap) > 0) sum = cap;
+  }
+  return round(sum, tariff.rounding ?? "half-up");
+}

@@ -1,0 +1,157 @@
+import type { BillingStore } from "../charging/billing/store.ts";
+import type { BookKeeping } from "../charging/charges/book.ts";
+import { DayLedger } from "../charging/charges/day-ledger.ts";
+import { DirectCharges, type DirectChargesOptions } from "../charging/charges/direct.ts";
+import { LaterRecords } from "../charging/events/later-records.ts";
+import { PortalLimits } from "../charging/money/portal-limits.ts";
+import { sessionLogic } from "../relay/actions/session.ts";
+import { Admission } from "../relay/admission.ts";
+import { EndedSessions } from "../relay/charges/ended-sessions.ts";
+import { ClientSources } from "../relay/client-source.ts";
+import { Border } from "../relay/dialog/border.ts";
+import { Reach } from "../relay/dialog/reach.ts";
+import type { Core } from "../relay/model/core.ts";
+import { requestLogic } from "../relay/request/request.ts";
+import { transferLogic } from "../relay/transfer/transfer.ts";
+import { UserLoads } from "../relay/user-loads.ts";
+import { Outstanding } from "../support/outstanding.ts";
+import { PeerLog } from "../support/peer-log.ts";
+import { CLOCK_WAS_SET, Timelines } from "../support/timeline.ts";
+import { TimerQueues } from "../support/timer-queues.ts";
+import { TokenMap } from "../support/token-map.ts";
+import type { Destination } from "../transport/types.ts";
+
+/** What a core is made of; the rest begins empty. */
+export type CoreParts = Pick<
+  Core,
+  | "config"
+  | "clock"
+  | "random"
+  | "log"
+  | "transport"
+  | "transactions"
+  | "directory"
+  | "authenticator"
+  | "appServerAuthenticator"
+  | "recorder"
+  | "credit"
+  | "resolve"
+  | "proof"
+  | "kept"
+> & {
+  readonly billing: BillingStore;
+  /** Where SIP is taken; default: where the configuration says, which may be port 0. */
+  readonly listening?: () => readonly Pick<Destination, "address" | "port">[];
+  /** Default: one of its own. */
+  readonly peerLog?: PeerLog;
+  /** Default: it is alone. */
+  readonly node?: string;
+  /** What it is now by the first timeline of a process before this one, whose sessions go on; default: there is none. */
+  readonly firstNow?: number | undefined;
+} & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;
+
+export function createCore({
+  billing,
+  listening,
+  caughtUp,
+  elsewhere,
+  firstNow,
+  node = "",
+  ...parts
+}: CoreParts): Core {
+  const requests: Core["requests"] = new TokenMap();
+  const sessions: Core["sessions"] = new TokenMap();
+  const transfers: Core["transfers"] = new TokenMap();
+  const counters: Core["counters"] = {
+    requests: 0,
+    rejected: 0,
+    cancelled: 0,
+    redirected: 0,
+    answered: 0,
+    established: 0,
+    changed: 0,
+    changesUnconfirmed: 0,
+    ended: 0,
+    restored: 0,
+    byesUnanswered: 0,
+    provisionalsLeftOut: 0,
+    charges: 0,
+    chargesRefused: 0,
+    chargesPutOff: 0,
+    creditRefused: 0,
+    creditExhausted: 0,
+    appServerRests: 0,
+    crashed: 0,
+    overUserLimit: 0,
+    overSessionRate: 0,
+    strayRequests: 0,
+    strayRequestsIgnored: 0,
+    clockSteps: 0,
+  };
+  const { clock, config, directory, log, recorder, peerLog = new PeerLog({ log, clock }) } = parts;
+  const stepped = (byMs: number) => {
+    counters.clockSteps++;
+    log.warn({ byMs }, CLOCK_WAS_SET);
+  };
+  const timelines = new Timelines(clock, stepped, firstNow);
+  const keeping: BookKeeping = {
+    recorder,
+    clock,
+    timelines,
+    log,
+    peerLog,
+    counters,
+    chargesPerSession: config.limits.chargesPerSession,
+    days: new DayLedger(billing, { caughtUp }),
+    terms: (service, appServer) => directory.terms(service, appServer),
+    portal: new PortalLimits(config.charging.limits),
+  };
+  const ended = new EndedSessions({ keeping });
+  const local: DirectChargesOptions["local"] = (id) => {
+    const session = sessions.get(id);
+    if (!session) return ended.find(id);
+    if (session.context.startedAt === null) return { appServer: session.facts.appServer };
+    return { book: session.charges.book, dueAt: null };
+  };
+  return {
+    ...parts,
+    node,
+    border: new Border(config),
+    reach: new Reach(parts, config, listening),
+    peerLog,
+    sources: new ClientSources(config.trustedProxies),
+    admission: new Admission(clock, config.limits.perSourcePerSecond, config.limits.perUnprovenSourcePerSecond),
+    loads: new UserLoads({ ringing: config.limits.ringingPerUser, sessions: config.limits.sessionsPerUser }),
+    timelines,
+    afterRestart: { reconnectS: config.recovery === "end" ? 0 : config.recovery.reconnectS },
+    keeping,
+    laterRecords: new LaterRecords({ clock, log }),
+    direct: new DirectCharges({
+      keeping,
+      local,
+      billing,
+      directory,
+      caughtUp,
+      node,
+      elsewhere,
+      alone: config.bus === undefined,
+    }),
+    timers: new TimerQueues(clock, (error) => peerLog.error("session timer failed", "", { err: error })),
+    inspectors: new Set(),
+    requestLogic: requestLogic(),
+    sessionLogic: sessionLogic(),
+    transferLogic: transferLogic(),
+    requests,
+    sessions,
+    ended,
+    transfers,
+    transfersByTag: new TokenMap(),
+    legs: new TokenMap(),
+    legsByFlow: new Map(),
+    byesUnanswered: new Set(),
+    ending: new Outstanding(),
+    counters,
+    draining: false,
+    hurried: false,
+  };
+}

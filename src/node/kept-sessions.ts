@@ -1,0 +1,232 @@
+import type { BookState, ChargeState } from "../charging/charges/book-state.ts";
+import { chargeKey } from "../charging/events/charge-fields.ts";
+import type { ChargeMade, ChargingEvent } from "../charging/events/events.ts";
+import type { KeptChanges } from "../charging/journal/file.ts";
+import type { Companion } from "../charging/journal/journal.ts";
+import type { Core, SessionKeeper } from "../relay/model/core.ts";
+import { checkSessionState, type SessionState } from "../relay/model/session-state.ts";
+import type { Session } from "../relay/session/session.ts";
+import { snapshot } from "../relay/session/snapshot.ts";
+import { err, type Result } from "../support/result.ts";
+
+/*
+ * Keeps the sessions on disk, in the commits of the journal: with its start a session is there, with its end it is gone. It is written out when a
+ * commit is about to be made, and only if it still stands by then: one that was shorter than that costs nothing. Each charge has a record of its
+ * own, so that a session with many is not written again and again.
+ */
+
+/** A charge's record is named by its session, this, and the app server's id. */
+const BETWEEN = "\n";
+/** One list for all that have none; nobody adds to it. */
+const NONE: string[] = [];
+
+export class KeptSessions implements SessionKeeper, Companion {
+  private core: Core | undefined;
+  private readonly keepSoon: () => void;
+  /** What is to be written again. */
+  private readonly changedSessions = new Set<Session>();
+  /** What is on disk: ids of sessions, each with the names of the records of its charges and of the parts before. */
+  private readonly kept = new Map<string, string[]>();
+  /** On disk, and over without an event that says so. */
+  private readonly gone: string[] = [];
+
+  /** `keepSoon`: has a commit made if none comes by itself. */
+  constructor(keepSoon: () => void) {
+    this.keepSoon = keepSoon;
+  }
+
+  /** From now on these sessions are kept. */
+  attach(core: Core): void {
+    this.core = core;
+  }
+
+  /** How many sessions are on disk. */
+  get size(): number {
+    return this.kept.size;
+  }
+
+  /** Whether a session is on disk as it is now, but for what need not be written again. */
+  has(session: Session): boolean {
+    return this.kept.has(session.id) && !this.changedSessions.has(session);
+  }
+
+  changed(session: Session): void {
+    this.changedSessions.add(session);
+    this.keepSoon();
+  }
+
+  closed(session: Session): void {
+    this.changedSessions.delete(session);
+    const { startedAt, endedBy } = session.context;
+    // The end of one whose clock ran is on its way to the disk, and takes it along. That of a part went before it.
+    if ((startedAt === null || endedBy === "change") && this.kept.has(session.id)) {
+      this.gone.push(session.id);
+      this.keepSoon();
+    }
+  }
+
+  /** These are on disk, from the process before. */
+  found({ id, records }: Pick<KeptSession, "id" | "records">): void {
+    this.kept.set(id, [...records]);
+  }
+
+  /** Removes what is on disk of a session that does not go on, and whose end nobody will put on record. */
+  drop(id: string): void {
+    this.gone.push(id);
+    this.keepSoon();
+  }
+
+  changes(events: readonly ChargingEvent[]): KeptChanges | undefined {
+    const puts = new Map<string, string>();
+    const removals: string[] = [];
+    for (const event of events) this.follow(event, puts, removals);
+    for (const id of this.gone.splice(0)) this.remove(id, puts, removals);
+    for (const session of this.changedSessions) {
+      if (session.closed) this.changedSessions.delete(session);
+      else this.write(session, puts);
+    }
+    if (puts.size === 0 && removals.length === 0) return undefined;
+    return { puts: [...puts], removals };
+  }
+
+  /** An event that was not written is appended again by whoever needs it; what was to be removed is, next time. */
+  failed({ puts, removals }: KeptChanges): void {
+    for (const name of removals) this.stands(name);
+    this.gone.push(...removals);
+    for (const [name] of puts) {
+      const session = this.core?.sessions.get(name);
+      if (session) this.changedSessions.add(session);
+    }
+  }
+
+  private write(session: Session, puts: Map<string, string>): void {
+    const state = snapshot(session, "without charges");
+    if (!state) return; // it stays among those that have changed, until it stands or is over
+    this.changedSessions.delete(session);
+    puts.set(session.id, JSON.stringify(state));
+    this.stands(session.id);
+  }
+
+  private stands(id: string): void {
+    if (!this.kept.has(id)) this.kept.set(id, NONE);
+  }
+
+  private add(id: string, record: string): void {
+    const records = this.kept.get(id) ?? NONE;
+    if (records === NONE) this.kept.set(id, [record]);
+    else records.push(record);
+  }
+
+  private follow(event: ChargingEvent, puts: Map<string, string>, removals: string[]): void {
+    const { type, session } = event;
+    if (type === "session.ended") this.remove(session.id, puts, removals);
+    else if (type === "session.changed") this.passOn(event.from.id, session.id, puts, removals);
+    else if (type === "charge.made") this.charged(event, puts);
+  }
+
+  private charged({ session, charge, at }: ChargeMade, puts: Map<string, string>): void {
+    const { core } = this;
+    if (!core) return;
+    let owner = core.sessions.get(session.id);
+    // One that is over: what it was charged counts for the limits of the others of its call that go on, and is known to the part after it.
+    for (const id of owner ? NONE : (core.ended.callOf(session.id)?.sessions ?? NONE)) {
+      const other = core.sessions.get(id);
+      if (!other) continue;
+      this.changedSessions.add(other);
+      for (let book = other.charges.before; book && !owner; book = book.before)
+        if (book.facts.id === session.id) owner = other;
+    }
+    if (!owner) return;
+    const { terms } = session;
+    const name = session.id + BETWEEN + chargeKey(charge.id);
+    const made: ChargeState = { ...charge, at, ...(terms?.taxes && { taxes: terms.taxes }) };
+    puts.set(name, JSON.stringify(made));
+    this.add(owner.id, name);
+  }
+
+  /** A part of a session gives way to the next. What the same app server has charged in it stays with that. */
+  private passOn(from: string, to: string, puts: Map<string, string>, removals: string[]): void {
+    const records = this.kept.get(from) ?? NONE;
+    const next = this.core?.sessions.get(to);
+    if (next?.charges.before === undefined) {
+      this.remove(from, puts, removals);
+      return;
+    }
+    if (this.kept.delete(from)) removals.push(from);
+    puts.delete(from);
+    this.stands(to);
+    for (const record of records) this.add(to, record);
+  }
+
+  private remove(id: string, puts: Map<string, string>, removals: string[]): void {
+    const records = this.kept.get(id);
+    if (records === undefined) return;
+    this.kept.delete(id);
+    for (const name of [id, ...records]) if (!puts.delete(name)) removals.push(name);
+  }
+}
+
+/** What there is on disk of a session. */
+export interface KeptSession {
+  readonly id: string;
+  /** Names of the records of its charges, and of those of parts before it. */
+  readonly records: readonly string[];
+  /** What it was, or why that cannot be read. */
+  readonly state: Result<SessionState, string>;
+}
+
+/** Reads what `KeptSessions` has written. A record that belongs to no session is one of a session by itself, which cannot be read. */
+export function readKept(entries: Iterable<readonly [name: string, text: string]>): KeptSession[] {
+  const sessions = new Map<string, unknown>();
+  const charges = new Map<string, Records>();
+  for (const [name, text] of entries) {
+    const at = name.indexOf(BETWEEN);
+    const id = at < 0 ? name : name.slice(0, at);
+    if (at < 0) {
+      sessions.set(name, parsed(text));
+      continue;
+    }
+    const records = charges.get(id) ?? { names: [], made: [], claimed: false };
+    records.names.push(name);
+    records.made.push(parsed(text));
+    charges.set(id, records);
+  }
+  const found = Array.from(sessions, ([id, read]) => readOne(id, read, charges));
+  for (const [id, { names, claimed }] of charges)
+    if (!claimed) found.push({ id, records: names, state: err("there are charges of it, and nothing else") });
+  return found;
+}
+
+/** The charges that one session, or one part of a session, has on disk. */
+interface Records {
+  readonly names: string[];
+  readonly made: unknown[];
+  claimed: boolean;
+}
+
+function readOne(id: string, read: unknown, charges: ReadonlyMap<string, Records>): KeptSession {
+  const records: string[] = [];
+  const chargesOf = (session: string) => {
+    const found = charges.get(session);
+    if (!found || found.claimed) return [];
+    found.claimed = true;
+    records.push(...found.names);
+    return found.made;
+  };
+  const { book } = (read ?? {}) as { book?: Partial<BookState> };
+  const made = chargesOf(id);
+  const parts = Array.isArray(book?.before) ? book.before : undefined;
+  const before = parts?.map((part) => ({ ...part, made: chargesOf(part.session) }));
+  const whole = made.length === 0 && !book ? undefined : { refusals: 0, ...book, made, ...(before && { before }) };
+  const state = checkSessionState(typeof read === "object" && read && whole ? { ...read, book: whole } : read);
+  const isOwn = !state.ok || state.value.facts.id === id;
+  return { id, records, state: isOwn ? state : err(`it is of ${state.value.facts.id}`) };
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,21 @@
+import { readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { isNodeName, newNodeName } from "../charging/events/session-ids.ts";
+import type { Random } from "../support/random.ts";
+
+/**
+ * This relay's name in the ids of its sessions, by which other relays find it: made at the first start, and kept in the data folder, since its sessions'
+ * books are there too. Throws where the folder cannot be written.
+ */
+export function nodeNameIn(dataFolder: string, random: Random): string {
+  const path = join(dataFolder, "node");
+  try {
+    const known = readFileSync(path, "latin1").trim();
+    if (isNodeName(known)) return known;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+  }
+  const name = newNodeName(random);
+  writeFileSync(path, `${name}\n`, { mode: 0o600 });
+  return name;
+}

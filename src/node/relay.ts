@@ -1,0 +1,362 @@
+import { randomBytes } from "node:crypto";
+import { join } from "node:path";
+import { openBus } from "../bus/open.ts";
+import { type Billing, startBilling } from "../charging/billing/billing.ts";
+import type { DirectCharges } from "../charging/charges/direct.ts";
+import { CaughtUp } from "../charging/journal/caught-up.ts";
+import { type Journal, openJournal } from "../charging/journal/journal.ts";
+import type { Config } from "../config/schema.ts";
+import { appServerAuthenticator } from "../directory/app-server-keys.ts";
+import { createAuthenticator } from "../directory/authenticator.ts";
+import { createDirectory } from "../directory/directory.ts";
+import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
+import type { AppServerKey } from "../directory/types.ts";
+import { type IdentityKey, loadIdentityKey } from "../identity/key.ts";
+import { createProof } from "../identity/proof.ts";
+import type { Core, Counters } from "../relay/model/core.ts";
+import { Router } from "../relay/router.ts";
+import type { SipUri } from "../sip/uri.ts";
+import { type ClockWatch, openWatchedStore } from "../store/clock-watch.ts";
+import { type Clock, systemClock, type TimerHandle } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import { PeerLog } from "../support/peer-log.ts";
+import { type Random, systemRandom } from "../support/random.ts";
+import { sourceKey } from "../support/source.ts";
+import { createTransactionLayer, type Transactions } from "../transaction/layer.ts";
+import { createTransportLayer, type Tap, type Transports } from "../transport/layer.ts";
+import { Resolver } from "../transport/resolve.ts";
+import { type Destination, TRANSPORTS } from "../transport/types.ts";
+import { createCore } from "./assemble.ts";
+import { HealthChecks } from "./health.ts";
+import { KeptSessions, readKept } from "./kept-sessions.ts";
+import { nodeNameIn } from "./node-name.ts";
+import { answerRelay, askRelay } from "./other-relays.ts";
+import { endLeft, endOrphans, Heartbeat } from "./recovery.ts";
+import { type SessionView, viewsOf } from "./session-view.ts";
+import { SessionsBefore } from "./sessions-before.ts";
+import { SignInLog } from "./sign-in-log.ts";
+
+/** What a monitoring system asks for: everything that the relay counts, and what it holds now. */
+export interface Metrics {
+  /** Grow only, since the start. */
+  readonly counters: Readonly<Record<string, number>>;
+  readonly gauges: Readonly<Record<string, number>>;
+}
+
+export interface Relay {
+  /** The addresses that it listens on, with the ports that it got. */
+  readonly addresses: readonly { readonly transport: string; readonly address: string; readonly port: number }[];
+  readonly counters: Readonly<Counters>;
+  /** Everything that is counted, and what there is now. */
+  metrics(): Metrics;
+  sessions(): SessionView[];
+  /** Who has to wait after failed sign-ins; and lifts that, returning how many. `source` may be any address of theirs. */
+  lockOuts(): LockOut[];
+  liftLockOuts(which: WhichLockOuts): number;
+  /** What charges outside of sessions' dialogs need (M17): who makes them, and who signs in. */
+  readonly charging: {
+    readonly direct: DirectCharges;
+    appServerKey(id: string): AppServerKey | undefined;
+  };
+  /** What app servers check the relay's signature with (M10); undefined: it does not sign. */
+  readonly identity: Pick<IdentityKey, "pem" | "jwks"> | undefined;
+  /** Called when no session is left and nothing is closed yet: whoever serves others on the relay's behalf ends here. */
+  onClosing(fn: () => Promise<void>): void;
+  /** Reads the directory again; with a configuration, that one's services, app servers, tariffs, taxes, settlement, rules and domains hold from now on. */
+  reload(config?: Config): Promise<void>;
+  /**
+   * Takes no new sessions, lets those that run end by themselves for `drainMs`, ends the rest with BYE, and resolves when everything
+   * is on record and billed.
+   */
+  close(options: { drainMs: number }): Promise<void>;
+}
+
+/** Starts a relay by its configuration. Rejects when an address is taken or the data folder cannot be used. */
+export async function startRelay(options: {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  readonly random?: Random;
+  /** Sees every message that comes or goes. */
+  readonly tap?: Tap;
+}): Promise<Relay> {
+  const { config, log, clock = systemClock, random = systemRandom } = options;
+  const identity = config.identity && loadIdentityKey(config.identity, config.data);
+  if (identity && !config.http.listen)
+    log.warn(
+      { url: identity.x5u },
+      "identity: http.listen is not set; the public key must be published there by others",
+    );
+  const { store, clockWatch } = await openWatchedStore(config, { clock, log });
+  const shared = config.bus !== undefined; // others may bill from it
+  const bus = await openBus({ settings: config.bus, clock, log });
+  const path = join(config.data, "journal");
+  const journal = await openJournal({ path, bus, clock, log, trackRunning: shared, ...config.journal });
+  const bills = config.roles.includes("billing");
+  const { keepEvents } = config.charging;
+  const billing = bills
+    ? await startBilling({ store, bus, clock, log, keepEvents, retention: config.retention }).catch(async (error) => {
+        // Otherwise their timers and sockets would keep the process.
+        await journal.close();
+        await bus.close();
+        throw error;
+      })
+    : undefined;
+  const node = shared ? nodeNameIn(config.data, random) : "";
+  const handled = async () => {
+    await journal.settled();
+    await bus.handled?.("billing", CAUGHT_UP_MS);
+  };
+  const caughtUp = new CaughtUp({ handled, clock, withinMs: CAUGHT_UP_MS });
+  const heartbeat = new Heartbeat(config.data, clock);
+  const { lastBeatAt } = heartbeat;
+  const keeper = new KeptSessions(() => journal.keepSoon());
+  const { recovery } = config;
+  const before = new SessionsBefore({ found: readKept(journal.kept()), keeper, recovery, heartbeat, log });
+  const { goingOn } = before;
+  journal.accompany(keeper);
+  await (shared
+    ? endLeft({ journal, lastBeatAt, log, goingOn })
+    : endOrphans({ journal, billing: store.billing, lastBeatAt, log, goingOn }));
+  const directory = await createDirectory({ config, store, clock, log });
+  const keysOf = (appServer: string) => directory.keysOf(appServer);
+  const peerLog = new PeerLog({ log, clock });
+  const signInLog = new SignInLog(peerLog);
+  const transport = createTransportLayer({
+    listen: config.listen,
+    clock,
+    log,
+    peerLog,
+    bounds: {
+      messageBytes: config.limits.messageBytes,
+      headers: config.limits.headers,
+      maxConnections: config.limits.connections,
+      maxOutgoing: config.limits.connectionsOut,
+      maxConnectionsPerAddress: config.limits.connectionsPerSource,
+      firstMessageMs: config.limits.firstMessageS * 1000,
+      stalledMs: config.limits.stalledS * 1000,
+      queueBytes: config.limits.queueBytes,
+    },
+    ...(options.tap && { tap: options.tap }),
+  });
+  const transactions = createTransactionLayer({
+    transport,
+    clock,
+    random,
+    log,
+    peerLog,
+    timers: config.timers,
+    bounds: { maxTransactions: config.limits.transactions },
+  });
+  const resolver = new Resolver({ transports: TRANSPORTS, clock, random });
+
+  const core = createCore({
+    config,
+    clock,
+    random,
+    log,
+    peerLog,
+    transport,
+    transactions,
+    directory,
+    authenticator: createAuthenticator({
+      directory,
+      settings: { ...config.authentication, realm: config.portal.realm },
+      clock,
+      secret: randomBytes(32),
+      refused: signInLog.user,
+    }),
+    appServerAuthenticator: appServerAuthenticator({ config, directory, clock, refused: signInLog.appServer }),
+    recorder: journal,
+    kept: recovery === "end" ? undefined : keeper,
+    firstNow: before.firstNow,
+    ...(identity && { proof: createProof({ ...identity, clock, random }) }),
+    billing: store.billing,
+    listening: () => transport.listening,
+    credit: store.credit,
+    node,
+    caughtUp: () => caughtUp.ask(),
+    elsewhere: (...question) => askRelay({ bus, random, keysOf }, ...question),
+    resolve: (uri, found) => resolveWith(resolver, uri, found),
+  });
+  keeper.attach(core);
+  before.restore(core);
+  heartbeat.start(core.timelines.first);
+  core.timelines.watch();
+  clockWatch.watch();
+  if (shared) bus.answer?.(node, (question) => answerRelay({ direct: core.direct, keysOf }, question));
+  transactions.attach(new Router(core));
+  transport.attach(transactions);
+  const health = new HealthChecks(core);
+  const onClosing: (() => Promise<void>)[] = [];
+  const closeStores = async () => {
+    await Promise.allSettled(onClosing.map((fn) => fn()));
+    health.stop();
+    core.timelines.close();
+    clockWatch.close();
+    directory.close();
+    heartbeat.stop();
+    await transport.close();
+    transactions.close();
+    peerLog.close();
+    core.timers.close();
+    await core.laterRecords.close();
+    await within(clock, DRAIN_JOURNAL_MS, journal.drained());
+    await billing?.stop();
+    await journal.close();
+    await bus.close();
+    await store.close();
+  };
+  try {
+    await transport.start();
+  } catch (error) {
+    await closeStores();
+    throw error;
+  }
+  health.start();
+  before.goOn(core);
+  let closing: Promise<void> | undefined;
+  return {
+    addresses: transport.listening,
+    counters: core.counters,
+    identity,
+    metrics: () => metricsOf({ core, signInLog, transport, transactions, journal, billing, clockWatch }),
+    lockOuts: () => core.authenticator.lockOuts?.() ?? [],
+    liftLockOuts: (which) => {
+      const { source } = which;
+      const lifted = core.authenticator.lift?.({
+        ...which,
+        ...(source !== undefined && { source: sourceKey(source) }),
+      });
+      log.warn({ ...which, lifted }, "sign-in: lock-outs were lifted");
+      return lifted ?? 0;
+    },
+    sessions: () => viewsOf(core.sessions.values()),
+    charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
+    onClosing: (fn) => void onClosing.push(fn),
+    reload: (next) => directory.reload(next),
+    close: async ({ drainMs }) => {
+      core.draining = true;
+      if (drainMs === 0) {
+        core.hurried = true;
+        endAll(core);
+      }
+      closing ??= emptied(core, drainMs).then(closeStores);
+      await closing;
+    },
+  };
+}
+
+/** How long the rest may take after the drain: answers to BYEs, and the journal's last publications. */
+const LAST_BYES_MS = 2_000;
+const DRAIN_JOURNAL_MS = 5_000;
+/** How long whoever charges a session that is not here waits for billing to see what was recorded. */
+const CAUGHT_UP_MS = 2_000;
+
+function resolveWith(resolver: Resolver, uri: SipUri, found: (destinations: readonly Destination[]) => void): void {
+  const resolved = resolver.resolve(uri);
+  if (resolved instanceof Promise) resolved.then((later) => found(later.ok ? later.value : []));
+  else found(resolved.ok ? resolved.value : []);
+}
+
+/**
+ * Resolves when no session is left: by themselves for `drainMs`, then ended with BYE, then put on record as they are. What app servers charge in
+ * their answers to BYE is waited for as long as one may come (timer F), unless somebody is in a hurry.
+ */
+async function emptied(core: Core, drainMs: number): Promise<void> {
+  await until(core, drainMs, () => core.sessions.size + core.requests.size === 0);
+  endAll(core);
+  await until(core, LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
+  const left = core.sessions.values().map(async (session) => {
+    const { startedAt, byeAt } = session.context;
+    if (session.bye) {
+      session.actor.send({ type: "bye.late", at: session.now() }); // somebody waits for an answer
+      return;
+    }
+    session.close();
+    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? session.now(), "relay: stopped");
+  });
+  await Promise.allSettled(left);
+  if (core.byesUnanswered.size > 0 && !core.hurried)
+    core.log.info({ sessions: core.byesUnanswered.size }, "waiting for answers to BYE, which may bring charges");
+  await until(core, 64 * core.config.timers.t1Ms, () => core.byesUnanswered.size === 0 || core.hurried);
+  for (const { id, appServer } of core.byesUnanswered)
+    core.log.warn(
+      { session: id, appServer: appServer.id },
+      "the relay stops, and its BYE is not answered: charges in an answer would be lost",
+    );
+  await core.ending.settled();
+}
+
+/** What waits for an answer is cancelled, what is established is ended by BYE. */
+function endAll(core: Core): void {
+  for (const request of core.requests.values()) request.lost();
+  for (const session of core.sessions.values()) session.end("the relay stops");
+}
+
+async function until({ clock, ending }: Core, withinMs: number, isOver: () => boolean): Promise<void> {
+  const dueAt = clock.monotonic() + withinMs;
+  while (!isOver() && clock.monotonic() < dueAt) await pause(clock, POLL_MS);
+  // The answers to the last BYEs wait for the disk.
+  await ending.settled();
+}
+
+/** Resolves with the promise, or after `ms` without it. */
+async function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: TimerHandle;
+  const late = new Promise((resolve) => {
+    timer = clock.setTimeout(() => resolve(undefined), ms);
+  });
+  await Promise.race([promise, late]);
+  clock.clearTimeout(timer);
+}
+
+const POLL_MS = 20;
+const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, ms));
+
+function metricsOf(parts: {
+  core: Core;
+  signInLog: SignInLog;
+  transport: Transports;
+  transactions: Transactions;
+  journal: Journal;
+  billing: Billing | undefined;
+  clockWatch: ClockWatch;
+}): Metrics {
+  const { core, signInLog, transport, transactions, journal, billing } = parts;
+  const { differenceMs } = parts.clockWatch;
+  const { connections, ...transported } = transport.stats;
+  const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
+  const named = (prefix: string, values: object): [string, number][] =>
+    Object.entries(values).map(([name, value]) => [prefix + name[0]!.toUpperCase() + name.slice(1), value]);
+  return {
+    counters: Object.fromEntries([
+      ...Object.entries(core.counters),
+      ...named("transport", transported),
+      ...named("transactions", transactions.stats),
+      ...named("journal", appended),
+      ...named("billing", billing?.counters ?? {}),
+      ...Object.entries(signInLog.counters),
+      ["logLinesLeftOut", core.peerLog.leftOut],
+    ]),
+    gauges: {
+      sessions: core.sessions.size,
+      requestsUnderWay: core.requests.size,
+      transfersUnderWay: core.transfers.size,
+      transactions: transactions.size,
+      connections,
+      usersWithSessions: core.loads.size,
+      lockedOut: core.authenticator.lockOuts?.().length ?? 0,
+      journalPendingEvents: pendingEvents,
+      journalPendingBytes: pendingBytes,
+      journalMaxBytes: maxBytes,
+      ...(freeDiskBytes !== undefined && { journalFreeDiskBytes: freeDiskBytes }),
+      journalFull: journal.full ? 1 : 0,
+      recordsWaiting: core.laterRecords.size,
+      byesUnanswered: core.byesUnanswered.size,
+      appServersResting: core.directory.resting,
+      draining: core.draining ? 1 : 0,
+      ...(differenceMs !== undefined && { storeClockDifferenceMs: differenceMs }),
+    },
+  };
+}

@@ -1,0 +1,220 @@
+import type { SessionEventOf as EventOf, SessionEvent, Side } from "../../../machines/events.ts";
+import { copySession, type SessionContext, sessionMachine } from "../../../machines/session.ts";
+import { SERVICE_HEADER } from "../../charging/charges/body.ts";
+import { ownerOf } from "../../chart/actor.ts";
+import type { Chart } from "../../chart/chart.ts";
+import { expectProvided } from "../../chart/nodes.ts";
+import { chartFrom } from "../../chart/table.ts";
+import type { Identified } from "../../directory/types.ts";
+import type { SipRequest } from "../../sip/message.ts";
+import { SipResponse } from "../../sip/message.ts";
+import type { ServerTransaction } from "../../transaction/types.ts";
+import { changeService } from "../change/service-change.ts";
+import { dialogAsServer } from "../dialog/dialog.ts";
+import { Leg } from "../dialog/leg.ts";
+import { ALLOW, addAbilities, offeredPackages } from "../dialog/passing.ts";
+import { reply } from "../dialog/reply.ts";
+import { answerBye, collectCharges, recordEnd, relayBye, relayByeAnswer, sendByes } from "../session/hang-up.ts";
+import { Change } from "../session/modification.ts";
+import { relayMessage } from "../session/relayed.ts";
+import type { Session } from "../session/session.ts";
+import { Transfer } from "../transfer/transfer.ts";
+
+/*
+ * What the actions of the chart `session` do. Each takes the session and, where it needs one, the event that led to it.
+ */
+
+/** The client's half, made when there is something to tell the client: each branch that answers is a dialog of its own. */
+function clientLeg(session: Session): Leg | undefined {
+  if (session.client || !session.request) return session.client;
+  const { core } = session;
+  // It is the one of the part before until this one stands.
+  if (session.request.change) return session.request.change.first.client;
+  const { move } = session.request;
+  if (move?.clientLeg) {
+    session.client = move.clientLeg(session);
+    return session.client;
+  }
+  const { request, flow } = session.request.transaction;
+  const contact = `<sip:${core.transport.contactFor(flow)}>`;
+  session.client = new Leg(core, session, "client", dialogAsServer(request, core.random.token(64), contact, flow));
+  session.client.offered = offeredPackages(request.headers);
+  return session.client;
+}
+
+/** The app server's answer to INVITE as the client gets it: the same status, headers and body, in the client's dialog. */
+function answerFor(session: Session, client: Leg, from: SipResponse): SipResponse {
+  const { border } = session.core;
+  const response = new SipResponse(from.status, border.phrase(from, "client"));
+  const { headers } = response;
+  for (const route of session.request?.transaction.request.headers.all("record-route") ?? [])
+    headers.add("Record-Route", route);
+  headers.add("To", client.dialog.local).add("Contact", client.dialog.contact);
+  session.charges.passOn(from, response, "client");
+  if (from.status >= 200) addAbilities(headers, "client");
+  else if (!headers.has("allow")) headers.add("Allow", ALLOW);
+  const packages = offeredPackages(from.headers);
+  if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));
+  return response;
+}
+
+function relayProgress(session: Session, event: EventOf<"server.progress">): void {
+  const client = clientLeg(session);
+  if (!client) return;
+  const from = event.payload as SipResponse;
+  if (session.request?.change && session.request.transaction.request.method !== "INVITE") return; // RFC 4320 §4.1
+  const answer = answerFor(session, client, from);
+  if (session.reliable?.isTaken(from)) session.reliable.relay(answer);
+  else session.request?.transaction.respond(answer);
+}
+
+function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
+  const client = clientLeg(session);
+  const request = session.request;
+  if (!client || !request) return;
+  const { core } = session;
+  client.confirmed = !request.move?.clientLeg; // Else it is the relay that invites the client.
+  session.reliable?.answered();
+  const { transaction, change } = request;
+  if (change) client.moveTo(transaction);
+  const response = answerFor(session, client, event.payload as SipResponse);
+  if (change || request.isForAnother) response.headers.add(SERVICE_HEADER, session.service.id);
+  if (transaction.request.method === "UPDATE") transaction.respond(response);
+  else {
+    request.told = true;
+    const told = {
+      acknowledged: (ack: SipRequest) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
+      silent: () => session.actor.send({ type: "client.silent", at: session.now() }),
+    };
+    if (session.started) client.answerAfter(session.started, transaction, response, told);
+    else client.answerUntilAck(transaction, response, told);
+  }
+  core.counters.answered++;
+  takeCredit(session);
+  core.kept?.changed(session);
+  request.decided(session);
+  request.actor.send({ type: "branch.answered", branch: session.appServer.id });
+  change?.told(session);
+}
+
+function relayAck(session: Session, event: EventOf<"client.ack">, context: SessionContext): void {
+  session.invitation?.ack(event.payload as SipRequest | undefined);
+  session.established(context.startedAt!);
+}
+
+function sendAck(session: Session): void {
+  session.invitation?.ack(undefined);
+}
+
+/** The client's ACK has started the clock, or the answer that the client is to hear when that is on record (DESIGN.md, decision 8). */
+function recordStart(session: Session, event: SessionEvent, context: SessionContext): void {
+  takeCredit(session);
+  session.credit?.start(context.startedAt!);
+  const { replaces } = session;
+  const recorded = replaces
+    ? session.charges.changed(replaces.facts, replaces.startedAt, context.startedAt!)
+    : session.charges.started(context.startedAt!);
+  if (event.type === "server.answer") {
+    session.started = recorded;
+    recorded.catch(() => session.actor.send({ type: "client.refused", at: session.now() }));
+  } else recorded.catch(() => session.end("its start could not be put on record"));
+}
+
+/** What is held for the session is its own from now on. */
+function takeCredit(session: Session): void {
+  session.credit ??= session.request?.credits?.handOver(session);
+}
+
+/** RFC 3311: either end may send one once there is an early dialog. */
+function relayEarlyUpdate(session: Session, event: EventOf<"update">): void {
+  session.invitation?.openEarlyDialog();
+  if (session.client && session.server)
+    session.change = new Change(session, event.from, event.payload as ServerTransaction);
+  else {
+    refuseForNow(session, event.from, event.payload as ServerTransaction); // the other end has no dialog yet
+    session.actor.send({ type: "change.done" });
+  }
+}
+
+function relayPrack(session: Session, event: EventOf<"prack">): void {
+  const prack = event.payload as ServerTransaction;
+  if (session.reliable) session.reliable.prack(prack);
+  else reply(prack, 481); // RFC 3262 §3
+}
+
+function refuseChange(session: Session, event: EventOf<"change" | "update" | "service.change" | "refer">): void {
+  const transaction = event.payload as ServerTransaction;
+  // The INVITE that opens the session is under way: it is the client's.
+  const pendingOf = session.change?.from ?? (session.request && "client");
+  // RFC 3261 §14.2, RFC 3311 §5.2: 491 where both ends want a change at once, 500 where one has not waited for its own.
+  if (pendingOf && pendingOf !== event.from) reply(transaction, 491);
+  else refuseForNow(session, event.from, transaction, Number.parseInt(session.core.random.token(8), 16) % 10);
+}
+
+/** What cannot be done now may be tried again, as long as there is the dialog; 481 would tell the sender that it is gone (RFC 3261 §12.2.1.2). */
+function refuseForNow(session: Session, from: Side, transaction: ServerTransaction, afterS = 1): void {
+  const leg = session.leg(from);
+  const isKnown = leg && (leg.confirmed || from === "client" || session.invitation?.hasEarlyDialog);
+  if (!isKnown || leg.over) reply(transaction, 481);
+  else reply(transaction, 500, [["Retry-After", String(afterS)]]);
+}
+
+/** A request in the wrong state: the session is not established yet, or not any more. */
+function refuseMessage(session: Session, event: EventOf<"message" | "charge" | "refer" | "bye" | "prack">): void {
+  const transaction = event.payload as ServerTransaction;
+  // RFC 3261 §15: no BYE of the one who is called in an early dialog. RFC 3262 §3: this PRACK acknowledges nothing.
+  if (event.type === "bye" || event.type === "prack") reply(transaction, 481);
+  else refuseForNow(session, event.type === "charge" ? "server" : event.from, transaction);
+}
+
+/** The chart `session` with its actions, made once (33 µs an actor; 546 µs when provided for each). */
+export function sessionLogic(): Chart<typeof sessionMachine> {
+  type Args = { self: unknown; context: SessionContext; event: SessionEvent };
+  /** Finds the session, and says which event led here: the chart allows no other at these places. */
+  const on =
+    <T extends SessionEvent["type"]>(act: (session: Session, event: EventOf<T>, context: SessionContext) => void) =>
+    (args: Args) => {
+      const session = ownerOf<Session>(args);
+      if (session) act(session, args.event as EventOf<T>, args.context);
+    };
+  const machine = sessionMachine.provide({
+    actions: {
+      sendInvite: on((session) => session.invite()),
+      sendCancel: on((session) => session.invitation?.cancel(session.cancelReason)),
+      dropProgress: on((session) => session.reliable?.giveUp()),
+      relayProgress: on<"server.progress">(relayProgress),
+      relayAnswer: on<"server.answer">(relayAnswer),
+      reportFailure: (args, failure) => ownerOf<Session>(args)?.reportFailure(failure),
+      reportGivenUp: on((session) => session.reportGivenUp()),
+      relayAck: on<"client.ack">(relayAck),
+      sendAck: on(sendAck),
+      recordStart: on(recordStart),
+      relayBye: on<"bye">(relayBye),
+      sendByes: on((session, _, context) => sendByes(session, context)),
+      answerBye: on<"bye">(answerBye),
+      collectCharges: on<"bye.answered">(collectCharges),
+      recordEnd: on((session, _, context) => recordEnd(session, context)),
+      relayByeAnswer: on((session, _, context) => relayByeAnswer(session, context)),
+      relayChange: on<"change">((session, event) => {
+        session.change = new Change(session, event.from, event.payload as ServerTransaction);
+      }),
+      relayEarlyUpdate: on<"update">(relayEarlyUpdate),
+      relayPrack: on<"prack">(relayPrack),
+      askService: on<"service.change">((session, event) =>
+        changeService(session, event.from, event.payload as ServerTransaction, event.wanted as Identified),
+      ),
+      refuseChange: on<"change" | "update" | "service.change" | "refer">(refuseChange),
+      relayMessage: on<"message">((session, event) =>
+        relayMessage(session, event.from, event.payload as ServerTransaction),
+      ),
+      recordCharge: on<"charge">((session, event) => session.charges.take(event.payload as ServerTransaction)),
+      startTransfer: on<"refer">((session, event) =>
+        new Transfer(session.core, session, event.from, event.payload as ServerTransaction).start(),
+      ),
+      refuseMessage: on<"message" | "charge" | "refer" | "bye" | "prack">(refuseMessage),
+      close: on((session) => session.close()),
+    },
+  });
+  expectProvided(sessionMachine, machine);
+  return chartFrom(machine, { copy: copySession });
+}

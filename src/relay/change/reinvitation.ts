@@ -1,0 +1,122 @@
+import { SESSION_HEADER } from "../../charging/charges/body.ts";
+import type { SipRequest, SipResponse } from "../../sip/message.ts";
+import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
+import type { Leg } from "../dialog/leg.ts";
+import { meansGone } from "../dialog/outcomes.ts";
+import { ALLOW } from "../dialog/passing.ts";
+import { takeRest } from "../dialog/rest.ts";
+import { addServiceHeaders } from "../request/service-headers.ts";
+import { confirms, UNCONFIRMED } from "../session/confirmation.ts";
+import { Ringing } from "../session/ringing.ts";
+import type { Session } from "../session/session.ts";
+
+/**
+ * The client's re-INVITE or UPDATE to the app server that it is with, which asks for another service (M20): what an invitation is for a
+ * session that begins, in the dialog that is there. Maps the answers to events of the part that it asks for.
+ */
+export class Reinvitation implements ClientTransactionUser {
+  /** The answer by which the app server refused; goes to the client as it came. */
+  refusal: SipResponse | undefined;
+  private readonly second: Session;
+  private readonly first: Session;
+  private readonly leg: Leg;
+  private readonly method: string;
+  readonly seq: number;
+  private transaction: ClientTransaction | undefined;
+  private readonly ringing: Ringing;
+  private answered = false;
+  private closed = false;
+  /** The ACK that answers a repeated 2xx. */
+  private acknowledged: { readonly from: SipRequest | undefined } | undefined;
+
+  constructor(second: Session, first: Session, original: SipRequest) {
+    this.second = second;
+    this.first = first;
+    this.leg = first.server!;
+    this.method = original.method;
+    // It may have changed already: what it says then counts, and it is told.
+    this.ringing = new Ringing(second, "server", () => second.withdraw(RANG));
+    const request = this.leg.request(original.method);
+    this.seq = this.leg.dialog.localSeq;
+    second.core.border.pass(original, request, "server");
+    if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
+    request.headers.add(SESSION_HEADER, second.id);
+    addServiceHeaders(request.headers, second.identified);
+    this.leg.send(request, this, (started) => {
+      this.transaction = started;
+    });
+  }
+
+  cancel(reason?: string): void {
+    if (this.method === "INVITE") this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
+  }
+
+  ack(from: SipRequest | undefined): void {
+    if (this.method !== "INVITE") return;
+    this.acknowledged = { from };
+    this.leg.sendAck(this.seq, from && ((ack) => this.second.core.border.pass(from, ack, "server")));
+  }
+
+  /** The part that it asks for is over. A 2xx is acknowledged all the same, whenever it comes (RFC 3261 §13.2.2.4). */
+  close(): void {
+    this.closed = true;
+    this.ringing.stop();
+    if (!this.answered) this.cancel();
+  }
+
+  /** The dialog is there: nothing is early about it. */
+  readonly hasEarlyDialog = false;
+  openEarlyDialog(): void {}
+
+  provisional(response: SipResponse): void {
+    if (!this.answered && this.ringing.hears() && response.status > 100)
+      this.second.actor.send({ type: "server.progress", payload: response });
+  }
+
+  final(response: SipResponse): void {
+    const { second, first, leg } = this;
+    this.ringing.stop();
+    if (this.answered) {
+      if (this.acknowledged) this.ack(this.acknowledged.from); // RFC 3261 §13.2.2.4
+      return;
+    }
+    this.answered = true;
+    if (this.closed) {
+      if (response.status < 300) this.ack(undefined);
+      return;
+    }
+    if (response.status < 300) {
+      leg.refresh(response);
+      if (confirms(first, second, "server", response)) second.answered(response);
+      else {
+        this.ack(undefined);
+        second.actor.send({ type: "server.failure", failure: UNCONFIRMED });
+      }
+      return;
+    }
+    this.refusal = response;
+    takeRest(second.core, first.appServer, response);
+    this.failed(response.status, second.appServer.id);
+    if (meansGone(response.status)) first.lost("server", `answered ${response.status} to ${this.method}`);
+  }
+
+  timeout(): void {
+    this.ringing.stop();
+    if (this.closed) return;
+    this.failed(this.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
+    this.first.lost("server", `no answer to ${this.method}`);
+  }
+
+  transportError(reason: string): void {
+    this.ringing.stop();
+    if (this.closed) return;
+    this.failed(503);
+    this.first.lost("server", reason);
+  }
+
+  private failed(status: number, branch?: string): void {
+    this.second.actor.send({ type: "server.failure", failure: { status, ...(branch !== undefined && { branch }) } });
+  }
+}
+
+const RANG = 'SIP;cause=408;text="Rang too long"';

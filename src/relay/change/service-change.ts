@@ -1,0 +1,241 @@
+import type { Failure, Side } from "../../../machines/events.ts";
+import { bodyFormat } from "../../directory/body.ts";
+import type { Identified } from "../../directory/types.ts";
+import { parseContentType } from "../../sip/headers.ts";
+import { SipRequest } from "../../sip/message.ts";
+import type { TimerHandle } from "../../support/clock.ts";
+import { err, ok, type Result } from "../../support/result.ts";
+import type { ServerTransaction } from "../../transaction/types.ts";
+import type { Credit } from "../charges/credit.ts";
+import { creditForNextPart } from "../charges/credits.ts";
+import { reply } from "../dialog/reply.ts";
+import type { Core } from "../model/core.ts";
+import { ClientRequest } from "../request/request.ts";
+import { Change } from "../session/modification.ts";
+import { type Origin, Session } from "../session/session.ts";
+import { Reinvitation } from "./reinvitation.ts";
+
+/*
+ * Another service in the middle of a session (E 5, C 5; M20-M22). For the record each part of the session is a session of its own: the one that
+ * is asked for is made beside the present one, and when it stands it takes the client's dialog over. Until then nothing has changed.
+ */
+
+const SAME = ok(undefined);
+
+/**
+ * The service that a re-INVITE or UPDATE asks for: what the rules say of its body, with the Request-URI of the first INVITE (M20). Undefined where it
+ * describes none, or the present one: a hold, a refresh. The error is the answer that it gets.
+ */
+export function wantedService(session: Session, request: SipRequest): Result<Identified | undefined, Failure> {
+  if (request.body.length === 0) return SAME;
+  const type = parseContentType(request.headers.get("content-type") ?? "");
+  if (!type.ok || !(type.value.type.startsWith("multipart/") || bodyFormat(type.value.type))) return SAME;
+  const asked = new SipRequest(request.method, session.asked, request.headers, request.body);
+  const wanted = session.core.directory.identify(asked, session.user);
+  if (!wanted.ok) return err(wanted.error);
+  return isSame(session.identified, wanted.value) ? SAME : ok(wanted.value);
+}
+
+const isSame = (a: Identified, b: Identified): boolean =>
+  a.service.id === b.service.id && a.tariff?.id === b.tariff?.id && a.appServers?.join() === b.appServers?.join();
+
+/** What hands a session's dialogs over to its next part. */
+export interface Takeover {
+  /** The next part stands since `at`: it has the client's dialog from now on. */
+  taken(second: Session, at: number): void;
+  /** A part that was asked for came to nothing. */
+  dropped(second: Session): void;
+}
+
+/** Asks for another service, for whichever end has asked for it. */
+export function changeService(
+  session: Session,
+  from: Side,
+  transaction: ServerTransaction,
+  identified: Identified,
+): void {
+  if (from === "client") new ClientServiceChange(session, transaction, identified).start();
+  else void changeByServer(session, transaction, identified);
+}
+
+/** The change of the client: rules and search have run anew, and whoever offers the service is asked (M20, M21). */
+export class ClientServiceChange implements Takeover {
+  readonly from = "client" as const;
+  readonly first: Session;
+  readonly transaction: ServerTransaction;
+  readonly identified: Identified;
+  /** The present app server offers it too, and may be asked now: it is, in its dialog. */
+  readonly keepsServer: boolean;
+  /** The part that is asked for, as far as it is. */
+  second: Session | undefined;
+  private readonly core: Core;
+  private request: ClientRequest | undefined;
+  private timer: TimerHandle;
+  private answered = false;
+  private over = false;
+
+  constructor(first: Session, transaction: ServerTransaction, identified: Identified) {
+    this.first = first;
+    this.core = first.core;
+    this.transaction = transaction;
+    this.identified = identified;
+    this.keepsServer = offers(first, identified) && first.core.directory.restsForMs(first.appServer.id) === 0;
+  }
+
+  start(): void {
+    const { core, first, transaction } = this;
+    first.change = this;
+    const full = core.draining || core.recorder.full;
+    if (full || first.transfer) {
+      if (full) reply(transaction, 503, [["Retry-After", core.draining ? "60" : "5"]]);
+      else reply(transaction, 491); // where the client will be is not decided yet
+      this.refused();
+      return;
+    }
+    const request = new ClientRequest(core, transaction, { verdict: "accepted", user: first.user });
+    this.request = request;
+    request.change = this;
+    request.identified = this.identified;
+    request.start();
+    transaction.onCancel = (cancel) => {
+      const reason = cancel.headers.get("reason");
+      // The present app server may have changed already: what it says counts, and it is told.
+      if (this.keepsServer && this.second) this.second.withdraw(reason ?? CANCELLED);
+      else request.giveUp(reason);
+    };
+    // RFC 3311 §5.2: an UPDATE cannot wait for somebody who thinks about it.
+    if (transaction.request.method === "UPDATE" && !this.over)
+      this.timer = core.clock.setTimeout(() => request.giveUp(), core.config.session.silentS * 1000);
+  }
+
+  /** RFC 3311 §5.2: 504 to an UPDATE that was not decided in time. */
+  get cancelStatus(): number {
+    return this.transaction.request.method === "UPDATE" ? 504 : 487;
+  }
+
+  /** Asks the present app server, in its dialog. */
+  askWithin(second: Session): Reinvitation {
+    return new Reinvitation(second, this.first, this.transaction.request);
+  }
+
+  /** The client was told that it stands; it says so by its ACK, an UPDATE by having come. */
+  told(second: Session): void {
+    this.answered = true;
+    this.second = second;
+    this.core.clock.clearTimeout(this.timer);
+    if (this.transaction.request.method === "UPDATE")
+      second.actor.send({ type: "client.ack", at: second.now(), payload: undefined });
+  }
+
+  /** It is refused: the session goes on as it was (RFC 6141 §3.1). */
+  refused(): void {
+    if (this.over) return;
+    this.finish();
+    this.first.actor.send({ type: "change.done" });
+  }
+
+  taken(second: Session, at: number): void {
+    if (this.over) {
+      second.end("the session ended");
+      return;
+    }
+    this.finish();
+    handOver(this.first, second, at, this.keepsServer);
+  }
+
+  dropped(second: Session): void {
+    if (this.over || !this.answered || second !== this.second) return;
+    this.finish(); // the client was told that it stands
+    this.first.end("the service that it was changed to is gone");
+  }
+
+  /** The session ends while the change is under way. */
+  abort(): void {
+    if (this.over) return;
+    this.finish();
+    if (this.answered) this.second?.end("the session ended");
+    else this.request?.giveUp();
+  }
+
+  private finish(): void {
+    this.over = true;
+    this.core.clock.clearTimeout(this.timer);
+    if (this.first.change === this) this.first.change = undefined;
+  }
+}
+
+/** The change of the app server: it may change to what it offers itself, when the client agrees (M22). */
+async function changeByServer(first: Session, transaction: ServerTransaction, identified: Identified): Promise<void> {
+  const { core } = first;
+  const refuse = (status: number, reason?: string, headers?: Failure["headers"]) => {
+    reply(transaction, status, headers, reason);
+    first.change = undefined;
+    first.actor.send({ type: "change.done" });
+  };
+  // So that another change has to wait while the balance is asked.
+  first.change = { from: "server", abort: () => reply(transaction, 487) };
+  if (first.transfer) return refuse(491);
+  if (!offers(first, identified)) return refuse(403, "Not Your Service");
+  const { user } = first;
+  const { user: account, call } = first.facts;
+  const taxes = core.directory.taxes(identified.service.id);
+  const { tariff } = identified;
+  const used = first.callParts.used(tariff);
+  const held = await creditForNextPart(core, first, { tariff, taxes, used });
+  if (transaction.answered) {
+    if (held.ok) held.value?.close(false); // the session ended in the meantime
+    return;
+  }
+  if (!held.ok) return refuse(held.error.status, held.error.reason, held.error.headers);
+  const credit = held.value;
+  const origin: Origin = {
+    user,
+    account,
+    call,
+    identified,
+    asked: first.asked,
+    previous: { session: first.id, by: "change" },
+    timeline: first.timeline,
+    credits: credit && { keyFor: () => credit.terms.key, taxes },
+  };
+  const second = new Session(core, origin, first.appServer, undefined);
+  if (!second.isBillable) {
+    credit?.close(false);
+    return refuse(500);
+  }
+  const decided = (agreed: boolean) => {
+    if (agreed) switchTo(first, second, credit);
+    else credit?.close(false);
+  };
+  first.change = new Change(first, "server", transaction, { second, decided });
+}
+
+/** Both ends agree already: the next part stands at once. */
+function switchTo(first: Session, second: Session, credit: Credit | undefined): void {
+  second.takesOver = { taken: (one, at) => handOver(first, one, at, true), dropped: () => {} };
+  second.start();
+  second.credit = credit;
+  credit?.attach(second);
+  second.answered(undefined);
+  second.actor.send({ type: "client.ack", at: second.now(), payload: undefined });
+}
+
+const CANCELLED = 'SIP;cause=487;text="Request Terminated"';
+
+/** At this instant the clock of the first part stops and that of the second starts. */
+function handOver(first: Session, second: Session, at: number, keepsServer: boolean): void {
+  second.takeOver(first, "client");
+  if (keepsServer) second.takeOver(first, "server");
+  const book = keepsServer ? first.charges.bookIfAny : undefined;
+  second.replaces = { facts: first.facts, startedAt: first.context.startedAt ?? at, book };
+  second.endsAt = first.endsAt;
+  second.follows(first, at);
+  first.core.counters.changed++;
+  first.actor.send({ type: "change.taken", at, keepsServer });
+}
+
+/** Whether the session's app server offers that service. */
+function offers({ core, appServer }: Session, { service, appServers }: Identified): boolean {
+  const now = core.directory.appServer(appServer.id);
+  return (now?.services.includes(service.id) ?? false) && (appServers?.includes(appServer.id) ?? true);
+}

@@ -1,0 +1,189 @@
+import type { Side } from "../../../machines/events.ts";
+import { isChargeType, parseChargeBody } from "../../charging/charges/body.ts";
+import { ChargeBook, type Outcome } from "../../charging/charges/book.ts";
+import type { BookState } from "../../charging/charges/book-state.ts";
+import type { CallCharges } from "../../charging/charges/call-charges.ts";
+import {
+  type ChargeMade,
+  type SessionFacts,
+  sessionChanged,
+  sessionEnded,
+  sessionStarted,
+} from "../../charging/events/events.ts";
+import type { SipMessage } from "../../sip/message.ts";
+import type { ServerTransaction } from "../../transaction/types.ts";
+import type { Core } from "../model/core.ts";
+import type { Session } from "../session/session.ts";
+import { answerCharges } from "./charge-answers.ts";
+
+/**
+ * What a session costs, on its way to the record: start and end of its time (M12, M13), and what the app server charges
+ * (M14-M17). Nothing is answered before it is on disk (DESIGN.md, decision 8).
+ */
+export class SessionCharges {
+  private readonly core: Core;
+  private readonly session: Session;
+  private opened: ChargeBook | undefined;
+  /** Undefined: it is the only part of its call. */
+  call: CallCharges | undefined;
+  /** What is on its way to the disk; the answer to BYE waits for it. */
+  private pending: Promise<unknown>[] | undefined;
+
+  constructor(core: Core, session: Session) {
+    this.core = core;
+    this.session = session;
+  }
+
+  /** The session is a part of a call, whose limits are for all of it (M20-M24). */
+  joins(call: CallCharges): void {
+    this.call = call;
+    call.sessions.add(this.session.id);
+    if (this.opened) call.add(this.opened);
+  }
+
+  /** What the app server has charged; made with the first charge. */
+  get book(): ChargeBook {
+    if (this.opened) return this.opened;
+    const { session, core } = this;
+    this.opened = new ChargeBook(core.keeping, session.facts, session.service.limits, session.timeline);
+    this.opened.before = session.replaces?.book;
+    if (session.facts.hold !== undefined)
+      this.opened.cover = async (charged) =>
+        session.credit ? session.credit.cover(charged) : { kind: "prepaid", text: "no session came of it" };
+    this.call?.add(this.opened);
+    return this.opened;
+  }
+
+  /** Makes the book, for whoever may charge without knowing of each other. */
+  open(): void {
+    void this.book;
+  }
+
+  /** Undefined: nothing was charged yet. */
+  get bookIfAny(): ChargeBook | undefined {
+    return this.opened;
+  }
+
+  /** What the same app server has charged in the parts before (M20). */
+  get before(): ChargeBook | undefined {
+    return this.opened?.before ?? this.session.replaces?.book;
+  }
+
+  /** What was charged, as data; undefined: nothing, neither here nor before. */
+  state(without?: "without charges"): BookState | undefined {
+    if (this.session.replaces?.book) this.open();
+    return this.opened?.state(without);
+  }
+
+  /** Of a session that was restored, and is a part of its call by now. */
+  restore(state: BookState): void {
+    this.book.restore(state, (earlier) => this.call?.add(earlier));
+  }
+
+  /** The clock runs since `at`. Rejects when that could not be put on record. */
+  started(at: number): Promise<void> {
+    return this.core.recorder.append(sessionStarted(this.session.facts, at)).catch((error) => {
+      this.log("error", { err: error }, "the start of a session could not be put on record");
+      throw error;
+    });
+  }
+
+  /** The clock runs since `at` in the place of the part `from`, which ran since `startedAt` (M20-M22). Rejects as above. */
+  changed(from: SessionFacts, startedAt: number, at: number): Promise<void> {
+    const event = sessionChanged(this.session.facts, from, startedAt, at);
+    const { recorder, laterRecords } = this.core;
+    return recorder.append(event).catch((error) => {
+      this.log("error", { err: error, event }, "a change of service could not be put on record");
+      laterRecords.add(() => recorder.append(event)); // what ended the part before
+      throw error;
+    });
+  }
+
+  /** The clock stopped. Resolves when the end, and everything charged before, is on disk. */
+  async ended(startedAt: number, endedAt: number, endedBy: string): Promise<void> {
+    const event = sessionEnded(this.session.facts, startedAt, endedAt, endedBy);
+    const { recorder, laterRecords } = this.core;
+    let failure: { readonly error: unknown } | undefined;
+    if (this.pending)
+      await this.settled().catch((error) => {
+        failure = { error }; // it is not answered for, and has ended all the same
+      });
+    try {
+      await recorder.append(event);
+    } catch (error) {
+      // Whole, so that it can be entered by hand.
+      this.log("error", { err: error, event }, "the end of a session could not be put on record");
+      laterRecords.add(() => recorder.append(event));
+      throw error;
+    }
+    if (failure) throw failure.error;
+    if (this.core.log.isLevelEnabled("debug"))
+      this.log("debug", { durationMs: event.durationMs, endedBy }, "session ended");
+  }
+
+  /** Resolves when everything charged so far is on disk; for a session whose clock never ran. */
+  async settled(): Promise<void> {
+    const { pending } = this;
+    this.pending = undefined;
+    if (pending) await Promise.all(pending);
+  }
+
+  /** M14: charges in an INFO, or in a MESSAGE in the dialog (M15); answers it. */
+  take(transaction: ServerTransaction): void {
+    takeCharges(this.book, transaction);
+  }
+
+  /**
+   * M16: charges in the body of the app server's answer to BYE, or of its own BYE. Resolves to what became of them; undefined: there are none. The
+   * session's end is put on record after them. What the disk did not take is tried again until it does, even if somebody was told so.
+   */
+  collect(message: SipMessage): Promise<Outcome> | undefined {
+    const type = message.headers.get("content-type");
+    if (type === undefined || !isChargeType(type)) return undefined;
+    const charges = parseChargeBody(type, message.body);
+    if (!charges.ok)
+      return Promise.resolve(
+        this.book.refuse({ kind: "unreadable", text: charges.error }, message.body.toString("utf8")),
+      );
+    const enter = async () => {
+      const done = await this.book.enter(charges.value, "bye");
+      if (done.kind === "failed") throw done.error;
+      return done;
+    };
+    const recorded = enter();
+    this.pending ??= [];
+    this.pending.push(recorded);
+    return recorded.catch((error): Outcome => {
+      this.core.laterRecords.add(enter);
+      return { kind: "failed", error }; // `ended` and `settled` say what it means
+    });
+  }
+
+  /**
+   * Passes a message on to the other end, but for charges of the app server, which are none of the client's business. Where they stand nobody
+   * answers for them, or for nothing but the rest of the message: they are refused, and that is on record.
+   */
+  passOn(from: SipMessage, to: SipMessage, towards: Side): void {
+    if (this.core.border.pass(from, to, towards)) return;
+    const where = from.isRequest ? from.method : `${from.status} to ${from.cseq?.method ?? "a request"}`;
+    this.book.refuse({ kind: "unreadable", text: `charges are not taken in ${where}` }, from.body.toString("utf8"));
+  }
+
+  private log(level: "debug" | "error", facts: object, text: string): void {
+    const { call, id, user, service, appServer } = this.session.facts;
+    this.core.log[level]({ call, session: id, user, service, appServer, ...facts }, text);
+  }
+}
+
+/** Enters the charges of a request into a session's book, and answers it when they are on disk, or are refused. */
+export function takeCharges(book: ChargeBook, transaction: ServerTransaction): void {
+  const { request } = transaction;
+  const charges = parseChargeBody(request.headers.get("content-type") ?? "", request.body);
+  const outcome: Outcome | Promise<Outcome> = charges.ok
+    ? book.enter(charges.value, CHANNELS[request.method] ?? "info")
+    : book.refuse({ kind: "unreadable", text: charges.error });
+  if (outcome instanceof Promise) void outcome.then((done) => answerCharges(transaction, done));
+  else answerCharges(transaction, outcome);
+}
+
+const CHANNELS: Readonly<Record<string, ChargeMade["channel"]>> = { INFO: "info", BYE: "bye", MESSAGE: "message" };

@@ -1,0 +1,113 @@
+import type { Failure } from "../../../machines/events.ts";
+import type { ForkMode } from "../../directory/types.ts";
+import { err, ok, type Result } from "../../support/result.ts";
+import type { Core } from "../model/core.ts";
+import type { Session } from "../session/session.ts";
+import { Credit, type CreditTerms } from "./credit.ts";
+
+/**
+ * A hold of its own for the next part of a prepaid session (M20-M24): its set-up fee and first interval, by its own tariff. Whoever gets it puts
+ * `terms.key` into the part's facts as `hold`, and calls `attach` and `start` when the part begins, or `close(false)` when it does not. The hold
+ * of the part before is settled with that part's end.
+ */
+export async function creditForNextPart(
+  core: Core,
+  first: Pick<Session, "user" | "facts" | "credit">,
+  terms: Pick<CreditTerms, "used" | "tariff" | "taxes">,
+): Promise<Result<Credit | undefined, Failure>> {
+  const currency = prepaidIn(core, first.user, first);
+  if (currency === undefined) return ok(undefined); // postpaid
+  const credit = new Credit(core, { ...terms, user: first.facts.user, currency, key: core.random.token(96) });
+  const failure = await credit.take();
+  if (!failure) return ok(credit);
+  credit.close(false);
+  return err(failure);
+}
+
+/** The currency of the balance that pays: that of the session before, whoever has the user's name by now; undefined: the bill does. */
+export const prepaidIn = (core: Core, user: string, first: Pick<Session, "credit"> | undefined): string | undefined =>
+  first?.credit?.terms.currency ?? core.directory.user(user)?.prepaid?.currency;
+
+/**
+ * What is held for the sessions that one prepaid request may lead to. Where one app server's answer decides (`sequential`, `first`), one hold
+ * is for whoever it will be. Where every answer counts (`all`), each app server has one of its own: those that there is credit for are asked,
+ * and the hold of one that refuses comes back.
+ */
+export class Credits {
+  private readonly core: Core;
+  private readonly terms: Omit<CreditTerms, "key">;
+  private readonly id: string;
+  private readonly takesEveryAnswer: boolean;
+  /** By app server; under "" the one hold for all. What was handed over or given back is gone. */
+  private readonly credits = new Map<string, Credit>();
+
+  constructor(core: Core, terms: Omit<CreditTerms, "key">, id: string, fork: ForkMode) {
+    this.core = core;
+    this.terms = terms;
+    this.id = id;
+    this.takesEveryAnswer = fork === "all";
+  }
+
+  /** Resolves to those of the app servers that may be asked, or to why none may. */
+  async take(servers: readonly string[]): Promise<Result<readonly string[], Failure>> {
+    if (!this.takesEveryAnswer) {
+      const credit = this.add("", this.id);
+      const failure = await credit.take();
+      return failure ? err(failure) : ok(servers);
+    }
+    const failures = await Promise.all(servers.map((server) => this.add(server, this.core.random.token(96)).take()));
+    const asked: string[] = [];
+    for (const [i, server] of servers.entries()) {
+      if (failures[i]) this.giveBack(server);
+      else asked.push(server);
+    }
+    return asked.length > 0 ? ok(asked) : err(failures[0]!);
+  }
+
+  /** On time, as the holds count them. */
+  get taxes(): CreditTerms["taxes"] {
+    return this.terms.taxes;
+  }
+
+  /** The hold that a session with this app server has; it stands in the session's events. */
+  keyFor(server: string): string | undefined {
+    return this.of(server)?.terms.key;
+  }
+
+  /** The app server has answered: from now on the session holds it. Undefined: another session of the same request does. */
+  handOver(session: Session): Credit | undefined {
+    const credit = this.of(session.appServer.id);
+    if (!credit) return undefined;
+    this.credits.delete(this.place(session.appServer.id));
+    credit.attach(session);
+    return credit;
+  }
+
+  /** This app server will not answer any more. */
+  giveBack(server: string): void {
+    if (!this.takesEveryAnswer) return; // the next one has it
+    this.credits.get(server)?.close(false);
+    this.credits.delete(server);
+  }
+
+  /** The request is over: gives back what no session has. Resolves when it is back. */
+  async close(): Promise<void> {
+    const all = [...this.credits.values()];
+    this.credits.clear();
+    await Promise.allSettled(all.map((credit) => credit.close(false)));
+  }
+
+  private of(server: string): Credit | undefined {
+    return this.credits.get(this.place(server));
+  }
+
+  private place(server: string): string {
+    return this.takesEveryAnswer ? server : "";
+  }
+
+  private add(place: string, key: string): Credit {
+    const credit = new Credit(this.core, { ...this.terms, key });
+    this.credits.set(place, credit);
+    return credit;
+  }
+}

@@ -1,0 +1,94 @@
+import { CHARGE_JSON, CHARGE_XML, isChargeType, parseChargeBody, SESSION_HEADER } from "../../charging/charges/body.ts";
+import type { Outcome } from "../../charging/charges/book.ts";
+import type { SipRequest } from "../../sip/message.ts";
+import { parseUri, sipUriOf, unescapeUser } from "../../sip/uri.ts";
+import { sameHost } from "../../support/address.ts";
+import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
+import { reply } from "../dialog/reply.ts";
+import type { Core } from "../model/core.ts";
+import { sessionOf } from "../model/session-names.ts";
+import { signedIn } from "../sign-in.ts";
+import { answerCharges } from "./charge-answers.ts";
+
+/** User part of the Request-URI to which app servers send charges: `sip:charges@portal.example`. */
+const CHARGES = "charges";
+
+const MAX_SESSION_ID = 128;
+/** In the place of an app server's id. */
+const LATER = Symbol("nobody can know it now");
+
+/** Whether a MESSAGE outside of a dialog is for the relay itself: charges of an app server. */
+export function isForCharges(core: Core, request: SipRequest): boolean {
+  const uri = sipUriOf(request.uri);
+  return uri !== undefined && unescapeUser(uri) === CHARGES && core.directory.isPortal(uri.host);
+}
+
+/**
+ * M15: a MESSAGE outside of any dialog (RFC 3428) with what an app server collected, sent while the session runs or within the time for late
+ * charges. Which session, says Tollgate-Session, or In-Reply-To with the Call-ID of the relay's dialog (RFC 3261 §20.21). The app server signs in
+ * with a key of its own, or is known by its address where the operator trusts that.
+ */
+export function takeMessage(core: Core, transaction: NewRequest): void {
+  const { request, flow } = transaction;
+  const session = namedSession(request);
+  const signsIn = request.headers.has("authorization");
+  if (!signsIn && core.config.charging.trustAddress && session !== undefined) {
+    void serverAt(core, session, flow.remoteAddress).then((appServer) => {
+      if (appServer === LATER) reply(transaction, 503, [["Retry-After", "5"]], "The session cannot be known now");
+      else if (appServer === undefined) challenge(core, transaction);
+      else take(core, transaction, appServer, session);
+    });
+    return;
+  }
+  const appServer = challenge(core, transaction);
+  if (appServer !== undefined) take(core, transaction, appServer, session);
+}
+
+/** The app server that signed in; undefined: the request was answered. */
+function challenge(core: Core, transaction: NewRequest): string | undefined {
+  const id = signedIn(core, core.appServerAuthenticator, transaction);
+  if (id === undefined) return undefined;
+  const key = core.directory.appServerKey(id);
+  if (key) return key.appServer;
+  reply(transaction, 403); // removed in this very moment
+  return undefined;
+}
+
+function take(core: Core, transaction: ServerTransaction, appServer: string, session: string | undefined): void {
+  const { headers, body } = transaction.request;
+  const type = headers.get("content-type") ?? "";
+  if (!isChargeType(type)) {
+    reply(transaction, 415, [["Accept", `${CHARGE_JSON}, ${CHARGE_XML}`]]); // RFC 3261 §21.4.13
+    return;
+  }
+  if (session === undefined) {
+    reply(transaction, 400, [], `Missing ${SESSION_HEADER} or In-Reply-To`);
+    return;
+  }
+  const charges = parseChargeBody(type, body);
+  const outcome: Promise<Outcome> = charges.ok
+    ? core.direct.charge(appServer, { session, charges: charges.value, channel: "message" })
+    : core.direct.refuse(appServer, session, { kind: "unreadable", text: charges.error });
+  void outcome.then((done) => answerCharges(transaction, done));
+}
+
+function namedSession({ headers }: SipRequest): string | undefined {
+  const named = headers.get(SESSION_HEADER.toLowerCase()) ?? sessionOf(headers.get("in-reply-to") ?? "");
+  const id = named?.trim();
+  return id === undefined || id === "" || id.length > MAX_SESSION_ID ? undefined : id;
+}
+
+/** The app server that the session was with, if the request comes from one of its addresses. `LATER`: nobody can know it now. */
+async function serverAt(core: Core, session: string, address: string): Promise<string | typeof LATER | undefined> {
+  const found = await core.direct.appServerOf(session);
+  if (found === "later") return LATER;
+  const appServer = found && core.directory.appServer(found.appServer);
+  const uri = appServer && parseUri(appServer.uri);
+  if (!uri?.ok || uri.value.scheme === "other") return undefined;
+  const sip = uri.value;
+  return new Promise((resolve) => {
+    core.resolve(sip, (destinations) =>
+      resolve(destinations.some((one) => sameHost(one.address, address)) ? appServer!.id : undefined),
+    );
+  });
+}

@@ -1,0 +1,69 @@
+import type { SipRequest, SipResponse } from "../../sip/message.ts";
+import type { Clock } from "../../support/clock.ts";
+import type { Timer, TimerOwner, TimerQueues } from "../../support/timer-queues.ts";
+import type { ServerTransaction, TimerSettings } from "../../transaction/types.ts";
+import type { Flow } from "../../transport/types.ts";
+
+export interface AnswerOptions {
+  readonly transaction: ServerTransaction;
+  readonly response: SipResponse;
+  readonly durations: TimerSettings;
+  readonly clock: Clock;
+  readonly timers: TimerQueues;
+  readonly onAck: (ack: SipRequest) => void;
+  readonly onSilence: () => void;
+}
+
+/**
+ * A 2xx to INVITE on its way to whoever asked: the TU itself repeats it until the ACK comes, over any transport, and gives up
+ * after 64*T1 (RFC 3261 §13.3.1.4).
+ */
+export class Answer implements TimerOwner {
+  readonly seq: number;
+  /** It is the one that makes the dialog. */
+  readonly opens: boolean;
+  private readonly options: AnswerOptions;
+  private timer: Timer;
+  private intervalMs: number;
+  private readonly giveUpAt: number;
+
+  constructor(options: AnswerOptions) {
+    const { transaction, response, durations, clock, timers } = options;
+    this.options = options;
+    this.seq = transaction.request.cseq?.number ?? 0;
+    this.opens = transaction.request.toTag === undefined;
+    this.intervalMs = durations.t1Ms;
+    this.giveUpAt = clock.monotonic() + 64 * durations.t1Ms;
+    transaction.respond(response);
+    this.timer = timers.start(this, "repeat", this.intervalMs);
+  }
+
+  /** What is sent again and again, and by which flow. */
+  get sent(): { readonly response: SipResponse; readonly flow: Flow } {
+    const { response, transaction } = this.options;
+    return { response, flow: transaction.flow };
+  }
+
+  /** The ACK came: no more repetitions. */
+  acknowledged(ack: SipRequest): void {
+    this.stop();
+    this.options.onAck(ack);
+  }
+
+  stop(): void {
+    this.options.timers.stop(this.timer);
+  }
+
+  timerFired(): void {
+    const { transaction, response, durations, clock, timers, onSilence } = this.options;
+    const leftMs = this.giveUpAt - clock.monotonic();
+    if (leftMs <= 0) {
+      onSilence();
+      return;
+    }
+    transaction.respond(response);
+    this.intervalMs = Math.min(this.intervalMs * 2, durations.t2Ms);
+    // At the end in steps of T1, so that the timers have few durations.
+    this.timer = timers.start(this, "repeat", leftMs < this.intervalMs ? durations.t1Ms : this.intervalMs);
+  }
+}

@@ -1,0 +1,204 @@
+import type { Side } from "../../../machines/events.ts";
+import { isChargeType } from "../../charging/charges/body.ts";
+import { isOwnHeader } from "../../config/headers.ts";
+import type { Config } from "../../config/schema.ts";
+import { parseParams, quote, splitList, unquote } from "../../sip/headers.ts";
+import type { HeaderField, Headers, SipMessage, SipResponse } from "../../sip/message.ts";
+import { Role } from "../../sip/names.ts";
+import { formatParams } from "../../sip/params.ts";
+import { reasonPhrase } from "../../sip/response.ts";
+import { escapeUser } from "../../sip/uri.ts";
+import { METHODS, OF_BODY, OWN_OPTIONS, withoutBody } from "./passing.ts";
+
+/*
+ * The relay is the border between clients, who may say anything, and app servers, which take the relay's word (DESIGN.md, decision 18): of
+ * header fields those cross that are named here, or by the operator.
+ */
+
+/** Between the two ends, in either direction. */
+const BOTH =
+  `accept accept-encoding accept-language allow-events authentication-info date event expires in-reply-to info-package
+ min-expires min-se priority privacy proxy-authenticate retry-after session-expires session-id subject subscription-state timestamp
+ unsupported user-to-user www-authenticate`.split(/\s+/);
+
+/** What a client says of itself and of its wishes. Nothing by which networks tell each other who calls, by which way, or who pays. */
+const FROM_CLIENTS =
+  "accept-contact geolocation reason reject-contact request-disposition server user-agent warning".split(" ");
+
+/** What is for the user to see. Nothing that tells of the way inside, of its machines, or leads past the relay. */
+const TO_CLIENTS = "alert-info call-info geolocation-error organization".split(" ");
+
+/** Option tags that mean something between the two ends and nothing to the relay: they may cross it (RFC 3261 §19.2). */
+const CROSSING_OPTIONS = ["timer", "from-change"];
+/** Those that mean something only together with a header field. */
+const OPTION_OF: readonly (readonly [key: string, option: string])[] = [
+  ["history-info", "histinfo"],
+  ["resource-priority", "resource-priority"],
+];
+
+/** The header fields that cross in one direction. */
+class Gate {
+  private readonly names: ReadonlySet<string>;
+  private readonly more: ReadonlySet<string>;
+  private readonly prefixes: readonly string[];
+
+  /** `more`: names as the operator wrote them; one that ends with `*` stands for all that begin so. */
+  constructor(always: readonly string[], more: readonly string[]) {
+    const keys = more.map((name) => name.toLowerCase()).filter((key) => !isOwnHeader(key));
+    this.more = new Set(keys);
+    this.names = new Set([...BOTH, ...OF_BODY, ...always, ...keys]);
+    this.prefixes = keys.filter((key) => key.endsWith("*")).map((key) => key.slice(0, -1));
+  }
+
+  lets(key: string): boolean {
+    return this.names.has(key) || this.letsByPrefix(key);
+  }
+
+  /** Whether it is the operator who lets it cross. */
+  letsBySetting(key: string): boolean {
+    return this.more.has(key) || this.letsByPrefix(key);
+  }
+
+  private letsByPrefix(key: string): boolean {
+    for (const prefix of this.prefixes) if (key.startsWith(prefix)) return !isOwnHeader(key);
+    return false;
+  }
+}
+
+export class Border {
+  private readonly toServers: Gate;
+  private readonly toClients: Gate;
+  private readonly crossing: ReadonlySet<string>;
+  /** What stands for all of the inside, as a host in a URI. */
+  private readonly portal: string;
+
+  constructor({ headers, portal }: Pick<Config, "headers" | "portal">) {
+    this.toServers = new Gate(FROM_CLIENTS, headers.fromClients);
+    this.toClients = new Gate(TO_CLIENTS, headers.toClients);
+    const more = OPTION_OF.filter(([key]) => this.toServers.lets(key)).map(([, option]) => option);
+    this.crossing = new Set([...CROSSING_OPTIONS, ...more]);
+    this.portal = portal.domains[0]!;
+  }
+
+  /** Whether that header field crosses. `key`: as in `Headers`. */
+  lets(key: string, towards: Side): boolean {
+    return (towards === "client" ? this.toClients : this.toServers).lets(key);
+  }
+
+  /** Whether the operator's settings let a client say it, beside what always passes. */
+  operatorLets(key: string): boolean {
+    return this.toServers.letsBySetting(key);
+  }
+
+  /** The URI of a registered user, which is what the relay asserts (RFC 3325 §9.1), or of a service. */
+  uriOf(user: string): string {
+    return `sip:${escapeUser(user)}@${this.portal}`;
+  }
+
+  /** Passes header fields and body to the other leg's message. False: all but an app server's charges, which no client sees (M16). */
+  pass(from: SipMessage, to: SipMessage, towards: Side): boolean {
+    this.passHeaders(from.headers, to.headers, towards);
+    const type = towards === "client" ? from.headers.get("content-type") : undefined;
+    if (type !== undefined && isChargeType(type)) {
+      withoutBody(to);
+      return false;
+    }
+    to.body = from.body;
+    return true;
+  }
+
+  private passHeaders(from: Headers, to: Headers, towards: Side): void {
+    const gate = towards === "client" ? this.toClients : this.toServers;
+    const source = from.fields;
+    const target = to.fields;
+    for (let i = 0; i < source.length; i++) {
+      const field = source[i]!;
+      const { role, key } = field.header;
+      // Most of a message has a role, and whatever has one but `single` is owned: no need to look it up.
+      if (role !== Role.other && role !== Role.single) continue;
+      if (gate.lets(key)) target.push(key === "retry-after" && towards === "client" ? withoutComment(field) : field);
+      else if (key === "supported" || key === "require") this.passOptions(field, to);
+      else if (key === "allow") passMethods(field, to);
+      else if (towards === "client" && key === "reason") passReasons(field, to);
+      else if (towards === "client" && key === "warning") this.passWarnings(field, to);
+    }
+  }
+
+  private passOptions({ name, value }: HeaderField, to: Headers): void {
+    const crossing = splitList(value).filter((tag) => this.crossing.has(tag.toLowerCase()));
+    if (crossing.length > 0) to.add(name, crossing.join(", "));
+  }
+
+  /** RFC 3261 §20.43: who warns is named by host and port, which stay inside. */
+  private passWarnings({ value }: HeaderField, to: Headers): void {
+    for (const warning of splitList(value)) {
+      const [, code, text] = WARNING.exec(warning) ?? [];
+      if (code !== undefined && text !== undefined && !showsAddress(text))
+        to.add("Warning", `${code} ${this.portal} ${quote(unquote(text))}`);
+    }
+  }
+
+  /** The reason phrase as the other end gets it. */
+  phrase({ status, reason }: Pick<SipResponse, "status" | "reason">, towards: Side): string {
+    if (towards === "server") return reason;
+    const usual = reasonPhrase(status);
+    return reason !== usual && showsAddress(reason) ? usual : reason;
+  }
+
+  /**
+   * Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). Reliable provisional answers
+   * (RFC 3262) there are for the INVITE that opens a session, `first`, and not for a re-INVITE.
+   */
+  unsupportedOptions(headers: Headers, first: boolean): readonly string[] {
+    if (!headers.has("require")) return NOTHING;
+    return splitList(headers.all("require").join(",")).filter((tag) => {
+      const option = tag.toLowerCase();
+      const served = this.crossing.has(option) || OWN_OPTIONS.includes(option as never);
+      return !served && !(first && option === "100rel");
+    });
+  }
+}
+
+const NOTHING: readonly string[] = [];
+
+function passMethods({ value }: HeaderField, to: Headers): void {
+  to.add(
+    "Allow",
+    splitList(value)
+      .filter((method) => METHODS.includes(method as never))
+      .join(", "),
+  );
+}
+
+/** warn-code SP warn-agent SP warn-text (RFC 3261 §25.1). */
+const WARNING = /^(\d{3})[ \t]+[^ \t"]+[ \t]+("(?:[^"\\]|\\.)*")$/;
+
+/** RFC 3261 §20.33: Retry-After may have a comment, which is text for people as well; how long to wait stays. */
+function withoutComment(field: HeaderField): HeaderField {
+  const at = field.value.search(/[(;]/);
+  return at < 0 || !showsAddress(field.value) ? field : field.with(field.value.slice(0, at).trim());
+}
+
+/** Longer text is not looked through. */
+const MOST_TEXT = 256;
+/** IPv4, IPv6, in brackets or as it is, a host with a port, a URI. */
+const ADDRESS =
+  /\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|::[0-9a-f]|[0-9a-f]::|(?:[0-9a-f]{1,4}:){7}[0-9a-f]|[a-z0-9]\.[a-z0-9-]+:\d|\b(?:sips?|tel|https?):/i;
+
+/** Whether a text that is for people tells an address: proxies write what they know of the inside into such texts. */
+const showsAddress = (text: string): boolean => text.length > MOST_TEXT || ADDRESS.test(text);
+
+/** Reason (RFC 3326), without texts that tell addresses. */
+function passReasons(field: HeaderField, to: Headers): void {
+  if (!showsAddress(field.value)) {
+    to.fields.push(field);
+    return;
+  }
+  for (const reason of splitList(field.value)) {
+    const semicolon = reason.indexOf(";");
+    const params = parseParams(semicolon < 0 ? "" : reason.slice(semicolon));
+    const cause = params.ok ? params.value.get("cause") : undefined;
+    if (cause !== undefined && !showsAddress(cause))
+      to.add("Reason", reason.slice(0, semicolon).trim() + formatParams([["cause", cause]]));
+  }
+}

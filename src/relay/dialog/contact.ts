@@ -1,0 +1,118 @@
+import { parseNameAddr, parseOneNameAddr, splitList } from "../../sip/headers.ts";
+import type { Headers, SipRequest } from "../../sip/message.ts";
+import { type SipUri, sipUriOf } from "../../sip/uri.ts";
+import { sameHost } from "../../support/address.ts";
+import { shown } from "../../support/peer-log.ts";
+import { sourceKey } from "../../support/source.ts";
+import type { ServerTransaction } from "../../transaction/types.ts";
+import { whyUnreachable } from "../../transport/resolve.ts";
+import { type Destination, type Flow, TRANSPORTS } from "../../transport/types.ts";
+import type { Core } from "../model/core.ts";
+import type { Leg } from "./leg.ts";
+import { reply } from "./reply.ts";
+
+/*
+ * Contact: the URI by which a peer is reached within a dialog (RFC 3261 §8.1.1.8, §12). A dialog whose peer cannot be reached is one that the
+ * relay cannot end.
+ */
+
+/**
+ * Requests whose Contact is the peer's target from then on (RFC 3261 §12.2; RFC 3311 §5.1; RFC 4488 §3 for REFER; RFC 6665 §3.1, §3.2). The first
+ * three open dialogs, too.
+ */
+const TARGET_REFRESH: ReadonlySet<string> = new Set(["INVITE", "SUBSCRIBE", "REFER", "UPDATE", "NOTIFY"]);
+
+export const refreshesTarget = (method: string): boolean => TARGET_REFRESH.has(method);
+
+/**
+ * Why a request that opens a dialog, or refreshes its target, has no Contact that can be used; undefined: it has one. In a dialog that is there
+ * none is needed (RFC 3261 §12.2.2: "if present"). `routed`: the way leads over proxies, who know what the relay does not.
+ */
+function contactProblem(request: SipRequest, flow: Flow, opens: boolean, routed: boolean): string | undefined {
+  const { headers } = request;
+  const text = headers.get("contact");
+  if (text === undefined) return opens ? "Missing Contact" : undefined;
+  if (headers.count("contact") > 1) return "More Than One Contact";
+  // RFC 3261 §8.1.1.8: exactly one SIP or SIPS URI. `*` is for REGISTER (§10.2.2).
+  const address = text.includes(",") ? readOne(text) : request.contact;
+  const uri = address && targetIn(address.uri);
+  if (!uri) return "Contact Is Not One SIP URI";
+  if (uri.scheme === "sips" && !flow.secure && !routed) return "A sips Contact Needs TLS"; // RFC 3261 §26.2.2
+  if (routed) return opens && !flow.reliable ? routeProblem(headers) : undefined;
+  if (isKnown(wayBack(request, flow, false))) return undefined;
+  return whyUnreachable(uri, TRANSPORTS) && "Contact Cannot Be Reached";
+}
+
+/** Why the first proxy of a route set to come is none; where the request came by a connection, that one leads back as well. */
+function routeProblem(headers: Headers): string | undefined {
+  const first = splitList(headers.get("record-route") ?? "")[0];
+  const address = first === undefined ? undefined : parseNameAddr(first);
+  const uri = address?.ok ? sipUriOf(address.value.uri) : undefined;
+  return uri && whyUnreachable(uri, TRANSPORTS) === undefined ? undefined : "Record-Route Cannot Be Reached";
+}
+
+/**
+ * Whether a request that opens a dialog, or one within a `leg`, may be taken as far as its Contact goes; otherwise it is answered with 400, or with
+ * 403 where its sender is no client, or says that an app server is it.
+ */
+export function takesContact(core: Core, transaction: ServerTransaction, leg?: Leg): boolean {
+  const { request, flow } = transaction;
+  const routed = leg ? leg.routed : request.headers.has("record-route");
+  const noClient = leg?.side === "server" ? undefined : core.reach.whyNoClient(request, flow);
+  const why = noClient ?? contactProblem(request, flow, leg === undefined, routed);
+  if (why === undefined) return true;
+  reply(transaction, noClient === undefined ? 400 : 403, [], why);
+  core.counters.rejected++;
+  const { method, callId } = request;
+  const facts = {
+    method,
+    callId: shown(callId),
+    from: flow.id,
+    why,
+    contact: shown(request.headers.get("contact") ?? ""),
+  };
+  core.peerLog.info("a request is refused: its sender could not be reached", sourceKey(flow.remoteAddress), facts);
+  return false;
+}
+
+/** Whether a Contact can be a dialog's target. `found`: its peer is reached without looking for it there. */
+export function isTarget(written: string, found: boolean): boolean {
+  const uri = targetIn(written);
+  return uri !== undefined && (found || whyUnreachable(uri, TRANSPORTS) === undefined);
+}
+
+/** RFC 3261 §19.1.1, table 1: a Contact in a dialog brings no header fields along; it becomes a Request-URI. */
+function targetIn(written: string): SipUri | undefined {
+  const uri = sipUriOf(written);
+  return uri?.headers === undefined ? uri : undefined;
+}
+
+function readOne(text: string) {
+  const address = parseOneNameAddr(text);
+  return address.ok ? address.value : undefined;
+}
+
+/** How a peer is reached: by the connection on which it came, or where it came from, or, with neither, at its Contact. */
+export interface WayBack {
+  readonly flow: Flow | undefined;
+  readonly behind: Destination | undefined;
+  readonly cameBy: Flow;
+}
+
+/** The way back to whoever sent a request. `routed`: a route set leads there. */
+export function wayBack({ headers, via }: SipRequest, flow: Flow, routed: boolean): WayBack {
+  if (routed || headers.count("via") > 1) return { flow: undefined, behind: undefined, cameBy: flow };
+  if (flow.reliable) return { flow, behind: undefined, cameBy: flow };
+  // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact; a client that came straight here and whose Via is not where it came from sits behind a NAT,
+  // where its Contact is of no use. Registrars and proxies in the field do the same.
+  if (via === undefined || isAt(via.host, flow.remoteAddress))
+    return { flow: undefined, behind: undefined, cameBy: flow };
+  const from = { transport: flow.transport, address: flow.remoteAddress, port: flow.remotePort };
+  return { flow: undefined, behind: from, cameBy: flow };
+}
+
+/** Whether its Contact is not needed to reach it. */
+export const isKnown = ({ flow, behind }: WayBack): boolean => flow !== undefined || behind !== undefined;
+
+/** Whether a peer is where it says. Nobody can be reached at a link-local address without its zone, which no message carries. */
+const isAt = (host: string, address: string): boolean => sameHost(host, address) && !address.includes("%");

@@ -1,0 +1,363 @@
+import type { Side } from "../../../machines/events.ts";
+import type { SipRequest, SipResponse } from "../../sip/message.ts";
+import { sipUriOf } from "../../sip/uri.ts";
+import type { TimerHandle } from "../../support/clock.ts";
+import { shown } from "../../support/peer-log.ts";
+import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
+import type { Destination, Flow } from "../../transport/types.ts";
+import type { Core } from "../model/core.ts";
+import type { Session } from "../session/session.ts";
+import { Answer } from "./answer.ts";
+import { isKnown, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
+import { confirmDialog, type Dialog, nextHop, placeOf, refreshTarget, requestWithin, takeWay } from "./dialog.ts";
+import { offeredPackages } from "./passing.ts";
+import { reply } from "./reply.ts";
+
+/** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
+export class Leg {
+  readonly side: Side;
+  /** Another one when a part of the session gives way to the next (M20-M22). */
+  session: Session;
+  readonly dialog: Dialog;
+  /** Info Packages that this peer offered to receive (RFC 6086 §5.2). */
+  offered: readonly string[] = [];
+  /** A 2xx of ours whose ACK is awaited: of the first INVITE, or of a re-INVITE. */
+  answer: Answer | undefined;
+  /** There will be one when something is on record. */
+  private answering = false;
+  /** True once both ends know the dialog: a 2xx was sent or received (RFC 3261 §12). */
+  confirmed = false;
+  /** Called instead of a BYE where the peer has not answered yet: the relay's INVITE to a client (M23). */
+  unwanted: (() => void) | undefined;
+  /** The connection on which the peer came is gone, and it has not been heard of since. */
+  stranded = false;
+  /** The process that had the session is gone, and the peer has not been heard of since: it was last heard of then, by the session's timeline. */
+  unheardSince: number | undefined;
+  /** How often the peer has moved: what was sent to where it was says nothing about it any more. */
+  moves = 0;
+  /** From where the client was heard of last, where that is not by its connection. */
+  private elsewhere: WayBack | undefined;
+  private returnTimer: TimerHandle;
+  /** BYE was sent or came: nothing new passes in this dialog (RFC 3261 §15). */
+  over = false;
+  /** Its session is over. It may still be heard of: an ACK that is awaited. */
+  closed = false;
+  /** The BYE that waits for that ACK. */
+  private waiting: { send(): void } | undefined;
+  /** Until when requests of the peer are counted together, and how many there were. */
+  private secondEndsAt = 0;
+  private takenInSecond = 0;
+  private readonly core: Core;
+
+  /** `listens`: messages of this dialog come here. A stray dialog is only spoken in, to end it. */
+  constructor(core: Core, session: Session, side: Side, dialog: Dialog, listens = true) {
+    this.core = core;
+    this.session = session;
+    this.side = side;
+    this.dialog = dialog;
+    if (!listens) return;
+    core.legs.set(dialog.localTag, this);
+    if (dialog.flow) this.joinFlow(dialog.flow);
+  }
+
+  /** A new request in this dialog, not yet sent. */
+  request(method: string): SipRequest {
+    const request = requestWithin(this.dialog, method);
+    // What is kept on disk must not fall behind by as many as whoever takes it up skips.
+    if (this.dialog.localSeq % (SEQ_JUMP / 2) === 0) this.core.kept?.changed(this.session);
+    return request;
+  }
+
+  /** Sends a request in a transaction of its own. Where the peer's name must be resolved first, the transaction comes later. */
+  send(request: SipRequest, user: ClientTransactionUser, started?: (transaction: ClientTransaction) => void): void {
+    route(
+      this.core,
+      this.dialog,
+      (destination, flow) => {
+        const transaction = this.core.transactions.send(request, destination, user, flow);
+        started?.(transaction);
+      },
+      (reason) => user.transportError(reason),
+    );
+  }
+
+  /** Sends the ACK of a 2xx; `seq` is the number of the INVITE (RFC 3261 §13.2.2.4). */
+  sendAck(seq: number, fill?: (ack: SipRequest) => void): void {
+    const ack = requestWithin(this.dialog, "ACK", seq);
+    fill?.(ack);
+    route(
+      this.core,
+      this.dialog,
+      (destination, flow) => {
+        this.core.transactions.sendAck(ack, destination, flow);
+      },
+      () => undefined,
+    );
+  }
+
+  /** Sends a 2xx to the peer's INVITE and repeats it until its ACK comes, also when the session is over by then (RFC 3261 §13.3.1.4). */
+  answerUntilAck(
+    transaction: ServerTransaction,
+    response: SipResponse,
+    told: { acknowledged(ack: SipRequest): void; silent(): void },
+  ): void {
+    const { config, clock, timers } = this.core;
+    this.answer = new Answer({
+      transaction,
+      response,
+      durations: config.timers,
+      clock,
+      timers,
+      onAck: told.acknowledged,
+      onSilence: () => {
+        this.answer = undefined;
+        told.silent();
+        this.answered();
+      },
+    });
+  }
+
+  /** The same once `recorded` resolves. Where it rejects the client hears 500, and has no session. */
+  answerAfter(recorded: Promise<void>, ...answer: Parameters<Leg["answerUntilAck"]>): void {
+    const [transaction] = answer;
+    this.answering = true;
+    const refuse = (status: number) => {
+      this.over = true;
+      if (!transaction.answered) reply(transaction, status);
+      this.answered();
+    };
+    recorded.then(
+      () => {
+        this.answering = false;
+        if (this.over)
+          refuse(487); // it has hung up in its early dialog (RFC 3261 §15.1.2)
+        else this.answerUntilAck(...answer);
+      },
+      () => {
+        this.answering = false;
+        refuse(500);
+      },
+    );
+  }
+
+  /** The ACK of our 2xx. */
+  acknowledged(ack: SipRequest): void {
+    const { answer } = this;
+    if (!answer) return;
+    this.answer = undefined;
+    answer.acknowledged(ack);
+    this.answered();
+  }
+
+  /**
+   * Has the BYE sent when the 2xx that made the dialog does not wait for its ACK: now, when that comes, or after 64*T1 (RFC 3261 §15). It may find by
+   * then that the peer has hung up itself.
+   */
+  whenAcknowledged(bye: { send(): void }): void {
+    if ((this.answer?.opens || this.answering) && !this.over) this.waiting = bye;
+    else bye.send();
+  }
+
+  /** The peer's BYE came: what waited for its ACK waits no longer. */
+  hungUp(): void {
+    this.over = true;
+    this.proceed();
+  }
+
+  /** The peer's first 2xx: from now on the dialog is confirmed (RFC 3261 §12.1.2). */
+  confirm(response: SipResponse): void {
+    this.confirmed = true;
+    // Another end than the one of the early dialog: it counts by itself.
+    if (this.dialog.remoteTag !== "" && this.dialog.remoteTag !== response.toTag) this.dialog.remoteSeq = -1;
+    if (!confirmDialog(this.dialog, response)) this.noContact(response);
+    this.offered = offeredPackages(response.headers);
+  }
+
+  /** Whether proxies that the peer named lead to it. */
+  get routed(): boolean {
+    return this.dialog.routes.length > 0;
+  }
+
+  /** The peer's answer to a re-INVITE or UPDATE of ours: its Contact counts from now on (RFC 3261 §12.2.1.2). */
+  refresh(response: SipResponse): void {
+    refreshTarget(this.dialog, response);
+    this.core.kept?.changed(this.session);
+  }
+
+  /**
+   * A request of the peer's in this dialog is accepted: where it came from is where the peer is. A target refresh says so (RFC 3261 §12.2.2, RFC
+   * 5626 §5.3); a client behind a NAT also by any other, since what its NAT lets through is all that leads to it. One that was refused says nothing.
+   */
+  moveTo({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
+    const refreshes = refreshesTarget(request.method);
+    if (refreshes) {
+      refreshTarget(this.dialog, request);
+      this.core.kept?.changed(this.session);
+    }
+    // An app server is where its Contact says: it listens there.
+    if (this.side === "client" && (refreshes || this.dialog.behind !== undefined))
+      this.follow(wayBack(request, flow, this.routed));
+  }
+
+  /**
+   * A request of this dialog came. Of a client whose connection is gone it says where the client is now, whatever becomes of the request; it may
+   * well come before anybody notices that the connection is.
+   */
+  heard({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
+    this.unheardSince = undefined;
+    if (this.side !== "client" || flow === this.dialog.flow) return;
+    if (this.stranded) this.follow(wayBack(request, flow, this.routed));
+    else if (this.dialog.flow) this.elsewhere = wayBack(request, flow, this.routed);
+  }
+
+  /** The peer's connection is gone. */
+  strand(): void {
+    const { elsewhere } = this;
+    this.stranded = true;
+    this.dialog.flow = undefined;
+    if (elsewhere && isKnown(elsewhere) && elsewhere.cameBy.open) this.follow(elsewhere);
+  }
+
+  /** Its Contact leads nowhere: it is gone unless it comes back by another connection within that time. `gone` is called once. */
+  awaitReturn(forMs: number, gone: () => void): void {
+    this.returnTimer ??= this.core.clock.setTimeout(gone, forMs);
+  }
+
+  /** The peer is there after all. */
+  returned(): void {
+    this.stranded = false;
+    this.core.clock.clearTimeout(this.returnTimer);
+    this.returnTimer = undefined;
+  }
+
+  private follow(way: WayBack): void {
+    const { dialog, core } = this;
+    // Whoever knows the tags may write from any address, and no app server is one of a client's.
+    if (way.behind && core.reach.isAppServer(way.behind)) return;
+    const before = dialog.flow;
+    if (!takeWay(dialog, way, core.transport) && !this.stranded) return;
+    this.moves++;
+    this.core.kept?.changed(this.session);
+    this.elsewhere = undefined;
+    this.returned();
+    if (before === dialog.flow) return;
+    if (before) this.leaveFlow(before);
+    if (dialog.flow && !this.closed) this.joinFlow(dialog.flow);
+  }
+
+  /**
+   * Takes the number of a request of the peer; false where it is lower than one taken before (RFC 3261 §12.2.2). The same again is another request
+   * of a peer that does not count: one that came again has been absorbed by its transaction. What would move the dialog has to be a new one.
+   */
+  takeSeq(request: SipRequest): boolean {
+    const number = request.cseq?.number ?? 0;
+    const { remoteSeq } = this.dialog;
+    if (number < remoteSeq || (number === remoteSeq && refreshesTarget(request.method))) return false;
+    this.dialog.remoteSeq = number;
+    return true;
+  }
+
+  /** Counts a request of the peer; false where there have been so many in this second. `now`: monotonic; `perSecond` 0: no bound. */
+  takesMore(now: number, perSecond: number): boolean {
+    if (perSecond === 0) return true;
+    if (now >= this.secondEndsAt) {
+      this.secondEndsAt = now + 1_000;
+      this.takenInSecond = 0;
+    }
+    return ++this.takenInSecond <= perSecond;
+  }
+
+  /** A 2xx needs a Contact (RFC 3261 §12.1.1). Without one it is acknowledged, and ended, where it was asked: nobody is left in a session. */
+  private noContact({ headers }: SipResponse): void {
+    const { id, appServer, facts } = this.session;
+    const source = this.side === "client" ? facts.user : appServer.id;
+    const contact = shown(headers.get("contact") ?? "");
+    const more = { session: id, appServer: appServer.id, side: this.side, contact };
+    this.core.peerLog.warn("an answer has no Contact that can be used", source, more);
+  }
+
+  close(): void {
+    this.closed = true;
+    // The client's own INVITE waits for an answer, and its ACK for being heard; the relay's INVITE to a client (M23) does not.
+    if (!(this.answer || this.answering) || !this.confirmed) this.forget();
+    this.core.clock.clearTimeout(this.returnTimer);
+    if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
+  }
+
+  /** Forgets the dialog without a word: it goes on elsewhere. */
+  release(): void {
+    this.answer?.stop();
+    this.answer = undefined;
+    this.close();
+    this.forget();
+  }
+
+  private answered(): void {
+    if (this.closed) this.forget();
+    this.proceed();
+  }
+
+  private proceed(): void {
+    const { waiting } = this;
+    this.waiting = undefined;
+    waiting?.send();
+  }
+
+  private forget(): void {
+    this.answer?.stop();
+    this.core.legs.delete(this.dialog.localTag);
+  }
+
+  private joinFlow(flow: Flow): void {
+    const legs = this.core.legsByFlow.get(flow);
+    if (legs) legs.add(this);
+    else this.core.legsByFlow.set(flow, new Set([this]));
+  }
+
+  private leaveFlow(flow: Flow): void {
+    const legs = this.core.legsByFlow.get(flow);
+    if (legs?.delete(this) && legs.size === 0) this.core.legsByFlow.delete(flow);
+  }
+}
+
+/** Whoever takes a dialog up does not know how many requests were sent since it was written: so many are skipped (RFC 3261 §12.2.2 allows gaps). */
+export const SEQ_JUMP = 1_000;
+
+/**
+ * Finds out where the dialog's next request goes and over which connection; at once where that is known, as it is for an address. It goes nowhere
+ * where it must not go: see reach.ts.
+ */
+export function route(
+  core: Pick<Core, "resolve" | "reach">,
+  dialog: Dialog,
+  found: (destination: Destination, flow?: Flow) => void,
+  failed: (reason: string) => void,
+): void {
+  const flow = dialog.flow?.open ? dialog.flow : undefined;
+  const known = flow ? placeOf(flow) : (dialog.behind ?? dialog.destination);
+  if (known) {
+    found(leaving(known, dialog), flow);
+    return;
+  }
+  const uri = sipUriOf(nextHop(dialog));
+  const choose = (destinations: readonly Destination[]) => {
+    const destination = core.reach.choose(destinations, dialog.cameFrom);
+    const { cameBy } = dialog;
+    if (destination) {
+      dialog.destination = destination;
+      found(leaving(destination, dialog));
+    } else if (cameBy?.open) found(placeOf(cameBy), cameBy);
+    else
+      failed(
+        destinations.length > 0 ? `${nextHop(dialog)} is not where the peer is` : `${nextHop(dialog)} does not resolve`,
+      );
+  };
+  if (uri) core.resolve(uri, choose);
+  else choose(NOWHERE);
+}
+
+const NOWHERE: readonly Destination[] = [];
+
+/** A NAT lets nothing through from another socket than the one that the peer came to. */
+const leaving = (destination: Destination, { cameFrom }: Dialog): Destination =>
+  cameFrom?.leavesBy === undefined ? destination : { ...destination, leavesBy: cameFrom.leavesBy };

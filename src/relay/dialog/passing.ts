@@ -1,0 +1,108 @@
+import type { Side } from "../../../machines/events.ts";
+import { PACKAGE } from "../../charging/charges/body.ts";
+import { parseAuthParams, parseNameAddr, splitList } from "../../sip/headers.ts";
+import type { Headers, SipMessage } from "../../sip/message.ts";
+
+/*
+ * What of one leg's message goes to the other's. Bodies and header fields that are between the two ends cross as they are written
+ * (DESIGN.md, decision 1); which those are, says border.ts.
+ */
+
+/** What belongs to the body and stays with it. */
+export const OF_BODY: ReadonlySet<string> = new Set([
+  "content-type",
+  "content-disposition",
+  "content-encoding",
+  "content-id",
+  "content-language",
+  "mime-version",
+]);
+
+/** The methods that the relay passes on inside a session, or answers itself (RFC 3261 §20.5). */
+export const METHODS = [
+  "INVITE",
+  "ACK",
+  "CANCEL",
+  "BYE",
+  "OPTIONS",
+  "INFO",
+  "UPDATE",
+  "PRACK",
+  "MESSAGE",
+  "NOTIFY",
+  "REFER",
+  "SUBSCRIBE",
+] as const;
+export const ALLOW = METHODS.join(", ");
+
+/** Option tags of what the relay does itself: RFC 3891, RFC 4538, RFC 4488. */
+export const OWN_OPTIONS = ["replaces", "tdialog", "norefersub"] as const;
+
+/** Those of them that mean something in a dialog with that side. */
+const SUPPORTED: Readonly<Record<Side, string>> = { client: OWN_OPTIONS.join(", "), server: "norefersub" };
+
+/** Says in a 2xx to INVITE or OPTIONS what the relay can, beside what crosses it (RFC 3261 §11.2, §13.3.1.4). */
+export function addAbilities(headers: Headers, towards: Side): void {
+  if (!headers.has("allow")) headers.add("Allow", ALLOW);
+  headers.add("Supported", SUPPORTED[towards]);
+}
+
+/** Whether one of the lines of Supported or Require names an option, in lower case. */
+export function hasOption(headers: Headers, key: "supported" | "require", option: string): boolean {
+  for (const { key: own, value } of headers.fields) {
+    if (own !== key || value.length < option.length) continue;
+    if (splitList(value).some((tag) => tag.toLowerCase() === option)) return true;
+  }
+  return false;
+}
+
+/** The client's wish for reliable provisional answers is for the app server to hear (RFC 3262 §4). */
+export function passReliability(from: SipMessage, to: SipMessage): void {
+  if (hasOption(from.headers, "supported", "100rel")) to.headers.add("Supported", "100rel");
+  if (hasOption(from.headers, "require", "100rel")) to.headers.add("Require", "100rel");
+}
+
+/** Takes a body's header fields out of a message that has none, or is to get another. */
+export function withoutBody({ headers }: SipMessage): void {
+  headers.fields.splice(0, headers.fields.length, ...headers.fields.filter((f) => !OF_BODY.has(f.key)));
+}
+
+/** Passes the client's credentials for realms that are not ours: they are for the app server (RFC 3261 §22.3). */
+export function passForeignCredentials(from: SipMessage, to: SipMessage, realm: string): void {
+  for (const field of from.headers.fields) {
+    if (field.key !== "authorization" && field.key !== "proxy-authorization") continue;
+    if (field.value.includes(`realm="${realm}"`)) continue; // nearly always: ours, and nothing to read
+    const credentials = parseAuthParams(field.value);
+    if (credentials.ok && credentials.value.params.get("realm") !== realm) to.headers.fields.push(field);
+  }
+}
+
+/** The Info Packages that a peer offers to receive (RFC 6086 §5.2), but never the relay's own. */
+export function offeredPackages(headers: Headers): readonly string[] {
+  if (!headers.has("recv-info")) return NOTHING;
+  return options(headers, "recv-info").filter((name) => name.toLowerCase() !== PACKAGE);
+}
+
+/** Recv-Info towards the app server: what the client takes, and the charges that the relay takes. */
+export function recvInfoWithCharges(headers: Headers): string {
+  return headers.has("recv-info") ? [...offeredPackages(headers), PACKAGE].join(", ") : PACKAGE;
+}
+
+/** Takes a password out of a From line (M2): it is for the relay only. Returns the line as it may go on. */
+export function withoutPassword(fromLine: string): string {
+  // Before the @ there is the scheme's colon, and where a password is another.
+  const colon = fromLine.indexOf(":", fromLine.indexOf(":") + 1);
+  if (colon < 0 || colon > fromLine.lastIndexOf("@")) return fromLine;
+  const address = parseNameAddr(fromLine);
+  if (!address.ok) return fromLine;
+  const uri = address.value.uri;
+  const hidden = uri.replace(/^(sips?:[^:@]*):[^@]*@/i, "$1@");
+  return hidden === uri ? fromLine : fromLine.replaceAll(uri, () => hidden); // it may stand in the display name too
+}
+
+const NOTHING: readonly string[] = [];
+
+function options(headers: Headers, key: string): string[] {
+  const lines = headers.all(key);
+  return lines.length === 0 ? [] : splitList(lines.join(",")).filter((tag) => tag !== "");
+}

@@ -1,0 +1,202 @@
+import { networkInterfaces } from "node:os";
+import type { Config } from "../../config/schema.ts";
+import { parseNameAddr, splitList } from "../../sip/headers.ts";
+import type { SipRequest } from "../../sip/message.ts";
+import { effectivePort, type SipUri, sipUriOf, targetHost } from "../../sip/uri.ts";
+import { canonicalAddress, canonicalHost, sameHost, withoutZone } from "../../support/address.ts";
+import { Networks } from "../../support/networks.ts";
+import type { Destination, Flow } from "../../transport/types.ts";
+import type { Core } from "../model/core.ts";
+
+/*
+ * Where the relay sends what belongs to a client's dialog. A client writes addresses into Contact and Record-Route, and the relay is trusted where
+ * the client is not: by app servers, and by whatever else is near it (RFC 3261 §26.3.2.3). So it goes where the client has come from, or to
+ * networks that the operator names, and never to an app server or to the relay itself.
+ */
+
+/** Where a request of the client came from. */
+export type CameFrom = Destination;
+
+/** Addresses, as they stand in the tables, with their ports: no text has to be made to look one up. */
+class Places {
+  private readonly ports = new Map<string, Set<number>>();
+
+  add(host: string, port: number): void {
+    const ports = this.ports.get(host);
+    if (ports) ports.add(port);
+    else this.ports.set(host, new Set([port]));
+  }
+
+  has(host: string, port: number): boolean {
+    const ports = this.ports.get(host);
+    return ports?.has(port) ?? false;
+  }
+}
+
+/** So long the tables stand: app servers come and go. */
+const TABLES_MS = 1_000;
+/** And so long what is known of this machine, and of names. */
+const NAMES_MS = 30_000;
+
+interface Tables {
+  readonly appServers: Places;
+  /** Names of app servers with their ports, as their URIs have them. */
+  readonly names: Places;
+  readonly own: Places;
+}
+
+export class Reach {
+  private readonly core: Pick<Core, "clock" | "directory" | "resolve">;
+  private readonly config: Config;
+  private readonly listening: () => readonly Pick<Destination, "address" | "port">[];
+  private readonly networks: Networks;
+  private readonly proxies: Networks;
+  private tables: Tables = { appServers: new Places(), names: new Places(), own: new Places() };
+  private tablesUntil = Number.NEGATIVE_INFINITY;
+  private machine: ReadonlySet<string> = new Set();
+  private machineUntil = Number.NEGATIVE_INFINITY;
+  /** The addresses of app servers' names, by URI. */
+  private readonly resolved = new Map<string, { until: number; places: readonly Destination[] }>();
+
+  /** `listening`: where the relay takes SIP. */
+  constructor(
+    core: Pick<Core, "clock" | "directory" | "resolve">,
+    config: Config,
+    listening: () => readonly Pick<Destination, "address" | "port">[] = () => config.listen,
+  ) {
+    this.core = core;
+    this.config = config;
+    this.listening = listening;
+    this.proxies = new Networks(config.trustedProxies);
+    this.networks = new Networks([...config.clients.networks, ...config.trustedProxies]);
+  }
+
+  /**
+   * The first of the destinations of a dialog's next request that may be taken; undefined: none. `cameFrom`: the client's dialog's; undefined: that of
+   * an app server, which is kept from the relay's own addresses only.
+   */
+  choose(destinations: readonly Destination[], cameFrom: CameFrom | undefined): Destination | undefined {
+    for (const destination of destinations) if (this.may(destination, cameFrom)) return destination;
+    // Wherever it says that it is: it is where it came from. A connection of its making is not made from here.
+    return cameFrom?.transport === "udp" && this.may(cameFrom, cameFrom) ? cameFrom : undefined;
+  }
+
+  private may(destination: Destination, cameFrom: CameFrom | undefined): boolean {
+    const { address, port } = destination;
+    const { appServers, own } = this.current();
+    const host = this.host(address);
+    if (own.has(host, port)) return false;
+    if (cameFrom === undefined) return true;
+    if (appServers.has(host, port)) return false;
+    return sameHost(address, cameFrom.address) || (this.networks.includes(address) && !isForMany(address));
+  }
+
+  /** Whether an app server is at that address and port. */
+  isAppServer({ address, port }: Pick<Destination, "address" | "port">): boolean {
+    return this.current().appServers.has(this.host(address), port);
+  }
+
+  /** Why a client's request that would open a dialog, or moves it, is none of a client; undefined: it may be one. */
+  whyNoClient(request: SipRequest, { remoteAddress, remotePort }: Flow): string | undefined {
+    if (this.isAppServer({ address: remoteAddress, port: remotePort })) return "An App Server Is No Client";
+    if (this.namesAppServer(request.contact?.uri)) return "Contact Is Not The Client's";
+    const routes = request.headers.has("record-route") ? request.headers.all("record-route").flatMap(splitList) : NONE;
+    for (const route of routes) {
+      const address = parseNameAddr(route);
+      if (address.ok && this.namesAppServer(address.value.uri)) return "Record-Route Is Not The Client's";
+    }
+    return undefined;
+  }
+
+  private namesAppServer(text: string | undefined): boolean {
+    const uri = text === undefined ? undefined : sipUriOf(text);
+    if (!uri) return false;
+    const port = effectivePort(uri);
+    return this.isAppServerAt(uri.host, port) || (uri.params.has("maddr") && this.isAppServerAt(targetHost(uri), port));
+  }
+
+  private isAppServerAt(written: string, port: number): boolean {
+    const host = canonicalHost(written);
+    const { appServers, names } = this.current();
+    return names.has(host, port) || appServers.has(this.host(host), port);
+  }
+
+  private current(): Tables {
+    const now = this.core.clock.monotonic();
+    if (now >= this.tablesUntil) {
+      this.tablesUntil = now + TABLES_MS;
+      this.read(now);
+    }
+    return this.tables;
+  }
+
+  private read(now: number): void {
+    if (now >= this.machineUntil) {
+      this.machineUntil = now + NAMES_MS;
+      this.machine = machineAddresses();
+    }
+    const appServers = new Places();
+    const names = new Places();
+    for (const { uri: text } of this.core.directory.appServers()) {
+      const uri = sipUriOf(text);
+      if (!uri) continue;
+      const host = canonicalHost(targetHost(uri));
+      const places = this.placesOf(text, uri, host, now);
+      // A proxy of the operator's may stand before clients and app servers alike, and knows one from the other.
+      if (places.some(({ address }) => this.proxies.includes(address))) continue;
+      names.add(host, effectivePort(uri));
+      for (const { address, port } of places) appServers.add(this.host(address), port);
+    }
+    const { http, listen } = this.config;
+    const own = new Places();
+    for (const { address, port } of [...this.listening(), ...(http.listen ? [http.listen] : [])])
+      own.add(this.host(address), port);
+    for (const { advertised, port } of listen)
+      if (advertised) own.add(this.host(advertised.host), advertised.port ?? port);
+    this.tables = { appServers, names, own };
+  }
+
+  /** Where an app server is: at its address, or where its name was last found to lead. */
+  private placesOf(
+    text: string,
+    uri: SipUri,
+    host: string,
+    now: number,
+  ): readonly Pick<Destination, "address" | "port">[] {
+    if (canonicalAddress(host) !== undefined) return [{ address: host, port: effectivePort(uri) }];
+    let known = this.resolved.get(text);
+    if (known === undefined || now >= known.until) {
+      known = { until: now + NAMES_MS, places: known?.places ?? NO_PLACES };
+      if (this.resolved.size >= MOST_NAMES) this.resolved.clear();
+      this.resolved.set(text, known);
+      this.core.resolve(uri, (places) => {
+        if (places.length === 0) return; // what was found before holds on
+        this.resolved.set(text, { until: now + NAMES_MS, places });
+        this.tablesUntil = Number.NEGATIVE_INFINITY;
+      });
+    }
+    return this.resolved.get(text)?.places ?? NO_PLACES;
+  }
+
+  /** This machine may be written in many ways: any of its addresses, loopback, or none at all (RFC 1122 §3.2.1.3). */
+  private host(address: string): string {
+    const canonical = withoutZone(canonicalAddress(address) ?? address);
+    return isHere(canonical) || this.machine.has(canonical) ? "here" : canonical;
+  }
+}
+
+const NONE: readonly string[] = [];
+const NO_PLACES: readonly Destination[] = [];
+const MOST_NAMES = 10_000;
+
+/** Loopback, and what a system takes for it where it is sent to. */
+const isHere = (address: string): boolean =>
+  address.startsWith("127.") || address === "::1" || address.startsWith("0.") || address === "::";
+
+/** Multicast and broadcast. */
+const isForMany = (address: string): boolean => /^(22[4-9]|23\d|255)\.|^ff/i.test(address);
+
+function machineAddresses(): ReadonlySet<string> {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return new Set(all.map(({ address }) => withoutZone(canonicalAddress(address) ?? address)));
+}

@@ -1,0 +1,280 @@
+import { SESSION_HEADER } from "../../charging/charges/body.ts";
+import type { AppServer } from "../../directory/types.ts";
+import { parseMaxForwards, withTag } from "../../sip/headers.ts";
+import type { SipRequest, SipResponse } from "../../sip/message.ts";
+import { parseUri, type SipUri, sipUriOf, type Uri, unescapeUser } from "../../sip/uri.ts";
+import { sameHost } from "../../support/address.ts";
+import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
+import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
+import type { Destination } from "../../transport/types.ts";
+import { confirmDialog, type Dialog } from "../dialog/dialog.ts";
+import { Leg } from "../dialog/leg.ts";
+import {
+  ALLOW,
+  passForeignCredentials,
+  passReliability,
+  recvInfoWithCharges,
+  withoutPassword,
+} from "../dialog/passing.ts";
+import { takeRest } from "../dialog/rest.ts";
+import { whySilent } from "../dialog/silence.ts";
+import type { Core } from "../model/core.ts";
+import { callIdOf } from "../model/session-names.ts";
+import { isOneTooMany, ringS } from "../session/ringing.ts";
+import type { Asking, Session } from "../session/session.ts";
+import { Reliable } from "./reliable.ts";
+import { addServiceHeaders } from "./service-headers.ts";
+import { acknowledgeUnwanted } from "./unwanted.ts";
+
+/**
+ * The INVITE to one app server and what comes back (M5): maps the answers of its transaction to events of the session. It
+ * outlives the ACK, since a 2xx that is repeated must be acknowledged again (RFC 3261 §13.2.2.4).
+ */
+export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"silent" | "ringing"> {
+  readonly seq: number;
+  /** The answer by which the app server refused; goes to the client as it came. */
+  refusal: SipResponse | undefined;
+  private readonly core: Core;
+  private readonly session: Session;
+  private readonly leg: Leg;
+  private transaction: ClientTransaction | undefined;
+  private timer: Timer | undefined;
+  private ringing = false;
+  /** Provisional answers but 100. */
+  private provisionals = 0;
+  /** The first provisional answer with a To tag. */
+  private early: SipResponse | undefined;
+  /** The ACK that answers a repeated 2xx; null: acknowledged with an empty one. */
+  private acknowledged: SipRequest | null | undefined;
+
+  constructor(core: Core, session: Session, leg: Leg, seq: number) {
+    this.core = core;
+    this.session = session;
+    this.leg = leg;
+    this.seq = seq;
+    this.timer = core.timers.start(this, "silent", core.config.session.silentS * 1000);
+  }
+
+  send(request: SipRequest, destination: Destination): void {
+    this.transaction = this.core.transactions.send(request, destination, this);
+  }
+
+  /** RFC 3261 §9.1: at once, or as soon as a provisional answer came. */
+  cancel(reason?: string): void {
+    this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
+  }
+
+  get hasEarlyDialog(): boolean {
+    return this.early !== undefined;
+  }
+
+  /** A request is to go to the app server before its 2xx: the dialog is the one of its first provisional answer (RFC 3261 §12.1.2). */
+  openEarlyDialog(): void {
+    const { dialog } = this.leg;
+    if (this.early && dialog.remoteTag === "") confirmDialog(dialog, this.early);
+  }
+
+  /** Acknowledges the 2xx: with the client's ACK, or with one of the relay's own. */
+  ack(from: SipRequest | undefined): void {
+    // Kept for repeated answers only if it says anything.
+    this.acknowledged = from && from.body.length > 0 ? from : null;
+    this.leg.sendAck(this.seq, from && ((ack) => this.core.border.pass(from, ack, "server")));
+  }
+
+  stop(): void {
+    this.core.timers.stop(this.timer);
+    this.timer = undefined;
+  }
+
+  timerFired(name: "silent" | "ringing"): void {
+    const { session, core } = this;
+    if (name === "silent") this.sayGivenUp(whySilent(core, this.transaction?.flow, core.config.session.silentS * 1000));
+    else if (this.early) this.sayGivenUp(`it rang for ${ringS(session)} s and nobody answered`);
+    else this.sayGivenUp(`it said 100 and nothing more within ${ringS(session)} s`);
+    session.actor.send({ type: "server.silent", failure: { status: 408 } });
+  }
+
+  /** The session is over: the transaction does what the protocol still asks of it alone, and each 2xx that still comes is acknowledged. */
+  close(): void {
+    this.stop();
+    this.transaction?.abandon(this.leg.confirmed ? this.leg.dialog.remoteTag : undefined);
+  }
+
+  provisional(response: SipResponse): void {
+    if (!this.ringing) {
+      this.ringing = true;
+      this.stop();
+      this.timer = this.core.timers.start(this, "ringing", ringS(this.session) * 1000);
+    }
+    if (response.status === 100 || isOneTooMany(this.session, "server", ++this.provisionals)) return;
+    if (response.headers.has("rseq") && !this.takeReliable(response)) return;
+    this.early ??= response;
+    this.session.actor.send({ type: "server.progress", payload: response });
+  }
+
+  final(response: SipResponse): void {
+    this.stop();
+    if (response.status >= 300) {
+      this.refusal = response;
+      takeRest(this.core, this.session.appServer, response);
+      this.session.actor.send({
+        type: "server.failure",
+        failure: { status: response.status, branch: this.session.appServer.id },
+      });
+      return;
+    }
+    if (this.session.reliable?.holds(response)) return;
+    const { dialog } = this.leg;
+    if (this.leg.confirmed) {
+      if (response.toTag === dialog.remoteTag) {
+        if (this.acknowledged !== undefined) this.ackAgain();
+      } else {
+        // Its side forked and another of its ends answered too: a session has one.
+        acknowledgeUnwanted(this.core, response, this.transaction!.flow, true);
+      }
+      return;
+    }
+    this.leg.confirm(response);
+    this.early = undefined;
+    this.session.answered(response);
+  }
+
+  timeout(): void {
+    this.stop();
+    this.sayGivenUp(whySilent(this.core, this.transaction?.flow, 64 * this.core.config.timers.t1Ms));
+    this.failed(408);
+  }
+
+  transportError(reason: string): void {
+    this.stop();
+    this.sayGivenUp(`it was not reached: ${reason}`);
+    this.failed(503); // RFC 3261 §8.1.3.1
+  }
+
+  private sayGivenUp(why: string): void {
+    const { id, appServer } = this.session;
+    this.core.peerLog.warn("app server given up", appServer.id, { session: id, appServer: appServer.id, why });
+  }
+
+  /** False: a reliable provisional answer that is not to be looked at. */
+  private takeReliable(response: SipResponse): boolean {
+    const { session } = this;
+    const transaction = session.request?.transaction;
+    if (!session.reliable && transaction) session.reliable = new Reliable(session, this, this.leg, transaction);
+    return session.reliable?.take(response) ?? true;
+  }
+
+  private failed(status: number): void {
+    this.session.actor.send({ type: "server.failure", failure: { status } });
+  }
+
+  private ackAgain(): void {
+    const { acknowledged } = this;
+    this.leg.sendAck(this.seq, acknowledged ? (ack) => this.core.border.pass(acknowledged, ack, "server") : undefined);
+  }
+}
+
+/** Builds the INVITE to a session's app server from the client's and sends it; hands over the invitation when it is on its way. */
+export function invite(core: Core, session: Session, sent: (invitation: Invitation) => void): void {
+  const unreachable = (status: number) => session.actor.send({ type: "server.failure", failure: { status } });
+  const uri = targetOf(session.appServer);
+  if (!uri || uri.scheme === "other") {
+    unreachable(503);
+    return;
+  }
+  core.resolve(uri, (destinations) => {
+    const destination = destinations[0];
+    const original = session.request?.transaction.request;
+    if (!destination || !original) {
+      unreachable(503);
+      return;
+    }
+    const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination));
+    session.server = leg;
+    const request = leg.request("INVITE"); // also for a client that asks for another service by UPDATE
+    const invitation = new Invitation(core, session, leg, leg.dialog.localSeq);
+    fillInvite(core, session, original, request);
+    sent(invitation);
+    invitation.send(request, destination);
+  });
+}
+
+const targets = new WeakMap<AppServer, Uri | undefined>();
+
+/** An app server's URI, read once. */
+function targetOf(server: AppServer): Uri | undefined {
+  let target = targets.get(server);
+  if (target === undefined) {
+    const uri = parseUri(server.uri);
+    target = uri.ok ? uri.value : undefined;
+    targets.set(server, target);
+  }
+  return target;
+}
+
+function dialogTowards(core: Core, session: Session, original: SipRequest, destination: Destination): Dialog {
+  const localTag = core.random.token(64);
+  return {
+    callId: callIdOf(session.id),
+    localTag,
+    remoteTag: "",
+    // The client's own identity and the service it asked for, in a dialog of ours.
+    local: withTag(withoutPassword(original.headers.get("from") ?? ""), localTag),
+    remote: toFor(core, session, original),
+    remoteTarget: session.appServer.uri,
+    routes: [],
+    localSeq: 0,
+    remoteSeq: -1,
+    contact: `<sip:${core.transport.contactTowards(destination)}>`,
+    behind: undefined,
+    flow: undefined,
+    destination,
+  };
+}
+
+function fillInvite(core: Core, session: Session, original: SipRequest, request: SipRequest): void {
+  core.border.pass(original, request, "server");
+  passReliability(original, request);
+  passForeignCredentials(original, request, core.config.portal.realm);
+  const { headers } = request;
+  headers.set("Max-Forwards", String(Math.max(0, (maxForwards(original) ?? 70) - 1)));
+  if (!headers.has("allow")) headers.add("Allow", ALLOW);
+  headers.add("Recv-Info", recvInfoWithCharges(original.headers));
+  headers.add(SESSION_HEADER, session.id);
+  addServiceHeaders(headers, session.identified);
+  // Of an INVITE that a REFER stands for the relay has written it; any other client's is a claim (RFC 3892 §2.2).
+  const referredBy = session.request?.move?.clientLeg && original.headers.get("referred-by");
+  if (referredBy) headers.add("Referred-By", referredBy);
+  const user = core.border.uriOf(session.user);
+  headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
+  core.proof?.(request, user);
+}
+
+/**
+ * To of the dialog with the app server. As the client wrote it, where it names what the rules have seen: an app server that goes by To must not
+ * serve another service than the one that is looked up and charged.
+ */
+function toFor({ directory, border }: Core, { asked, service }: Session, { headers, to, toTag }: SipRequest): string {
+  const written = headers.get("to") ?? "";
+  const line = toTag === undefined ? written : withTag(written, undefined); // a change of service comes in a dialog that is there
+  if (line === `<${asked}>` && asked.startsWith(`sip:${service.id}@`)) return line; // nearly always
+  const names = (uri: SipUri | undefined): boolean => {
+    const user = uri && unescapeUser(uri);
+    return uri !== undefined && (user === undefined || user === service.id || directory.service(user) === undefined);
+  };
+  const wanted = sipUriOf(asked);
+  const own = to && sipUriOf(to.uri);
+  const isPortal = (uri: SipUri) => directory.isPortal(uri.host);
+  const same =
+    own !== undefined &&
+    wanted !== undefined &&
+    unescapeUser(own) === unescapeUser(wanted) &&
+    (sameHost(own.host, wanted.host) || (isPortal(own) && isPortal(wanted)));
+  if (same && names(own)) return line;
+  return names(wanted) ? `<${asked}>` : `<${border.uriOf(service.id)}>`;
+}
+
+export function maxForwards(request: SipRequest): number | undefined {
+  const value = request.headers.get("max-forwards");
+  return value === undefined ? undefined : parseMaxForwards(value);
+}

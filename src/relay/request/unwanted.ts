@@ -1,0 +1,58 @@
+import { isChargeType } from "../../charging/charges/body.ts";
+import type { SipResponse } from "../../sip/message.ts";
+import { shown } from "../../support/peer-log.ts";
+import type { ClientTransactionUser } from "../../transaction/types.ts";
+import type { Flow } from "../../transport/types.ts";
+import { hostPort } from "../../transport/via.ts";
+import { dialogOf, placeOf, requestWithin } from "../dialog/dialog.ts";
+import { route } from "../dialog/leg.ts";
+import type { Core } from "../model/core.ts";
+
+/**
+ * Acknowledges a 2xx to an INVITE of the relay's that nobody wants, by what stands in it alone: without its ACK it comes for 64*T1. `flow`: by which
+ * the INVITE went. `ends`: it makes a dialog that nobody has, such as of another end behind an app server that forks; BYE ends that (RFC 3261
+ * §13.2.2.4).
+ */
+export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flow, ends: boolean): void {
+  const dialog = dialogOf(response);
+  // An INVITE that went to a client (M23) is answered by one.
+  const place = placeOf(flow);
+  if (!core.reach.isAppServer(place)) dialog.cameFrom = place;
+  if (dialog.remoteTarget === "") {
+    const { transport, remoteAddress: address, remotePort: port } = flow;
+    dialog.remoteTarget = `sip:${hostPort(address, port)}`;
+    if (dialog.routes.length === 0) dialog.destination = { transport, address, port };
+  }
+  const ack = requestWithin(dialog, "ACK", dialog.localSeq);
+  route(
+    core,
+    dialog,
+    (destination) => {
+      core.transactions.sendAck(ack, destination);
+      if (ends) core.transactions.send(requestWithin(dialog, "BYE"), destination, new Farewell(core, flow));
+    },
+    () => undefined, // its route leads nowhere
+  );
+}
+
+/** Nobody waits for the answer; charges in it are nobody's, which the log says. */
+class Farewell implements ClientTransactionUser {
+  private readonly core: Core;
+  private readonly flow: Flow;
+
+  constructor(core: Core, flow: Flow) {
+    this.core = core;
+    this.flow = flow;
+  }
+
+  final({ headers, callId }: SipResponse): void {
+    if (!isChargeType(headers.get("content-type") ?? "")) return;
+    this.core.counters.chargesRefused++;
+    const facts = { from: this.flow.remoteAddress, callId: shown(callId) };
+    this.core.peerLog.warn("charges of an end with which nobody is in a session are not taken", facts.from, facts);
+  }
+
+  timeout(): void {}
+
+  transportError(): void {}
+}

@@ -1,0 +1,30 @@
+import type { Side } from "../../../machines/events.ts";
+import { SERVICE_HEADER } from "../../charging/charges/body.ts";
+import type { SipResponse } from "../../sip/message.ts";
+import { shown } from "../../support/peer-log.ts";
+import type { Session } from "./session.ts";
+
+/** What whoever asked for a change hears where the other end's 2xx did not name the service: an answer that cannot be relied on (RFC 3261 §21.5.3). */
+export const UNCONFIRMED = { status: 502, reason: "The Change Was Not Confirmed" } as const;
+
+/**
+ * Whether a 2xx to a change of service is a yes to that change. A user agent that looks at no service says 200 to any re-INVITE, and a client could
+ * stop its meter by a change to a free service that the app server knows nothing of: where the operator wants it, the 2xx has to name the service.
+ * `by`: who has answered.
+ */
+export function confirms(first: Session, second: Session, by: Side, { headers }: SipResponse): boolean {
+  if (!wantsConfirmation(first, second, by)) return true;
+  const said = headers.get(SERVICE_HEADER.toLowerCase())?.trim();
+  if (said === second.service.id) return true;
+  const { id, user } = first.facts;
+  const appServer = first.appServer.id;
+  first.core.counters.changesUnconfirmed++;
+  const facts = { session: id, user, appServer, by, wanted: second.service.id, said: shown(said ?? "") };
+  first.core.peerLog.warn("a change of service was answered and not confirmed: nothing is changed", appServer, facts);
+  return false;
+}
+
+function wantsConfirmation({ service, appServer }: Session, { service: wanted }: Session, by: Side): boolean {
+  if (by === "server" && appServer.change !== undefined) return appServer.change === "confirmed";
+  return service.change === "confirmed" || wanted.change === "confirmed";
+}

@@ -1,0 +1,193 @@
+import { otherSide, type Side } from "../../../machines/events.ts";
+import { SERVICE_HEADER, SESSION_HEADER } from "../../charging/charges/body.ts";
+import type { SipRequest, SipResponse } from "../../sip/message.ts";
+import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
+import type { Leg } from "../dialog/leg.ts";
+import { meansGone } from "../dialog/outcomes.ts";
+import { ALLOW, addAbilities } from "../dialog/passing.ts";
+import { refusalOrAnswer, withoutRest } from "../dialog/refusals.ts";
+import { reply } from "../dialog/reply.ts";
+import { takeRest } from "../dialog/rest.ts";
+import { confirms, UNCONFIRMED } from "./confirmation.ts";
+import { Ringing } from "./ringing.ts";
+import type { Session } from "./session.ts";
+
+/** A change that is under way in a session: another has to wait. */
+export interface UnderWay {
+  readonly from: Side;
+  /** The session ends (RFC 3261 §15.1.2). */
+  abort(): void;
+}
+
+/** A change to another service that the app server asks for and the client is to agree on. */
+export interface ServiceDecision {
+  /** The part that then begins. */
+  readonly second: Session;
+  /** Told once whether both agree; what comes of it is then not for `Change`. */
+  readonly decided: (agreed: boolean) => void;
+}
+
+/**
+ * A re-INVITE or UPDATE on its way from one end of a session to the other and back (RFC 3261 §14, RFC 3311): hold and resume, a
+ * refresh, anything that the two agree on.
+ */
+export class Change implements ClientTransactionUser, UnderWay {
+  readonly from: Side;
+  private readonly session: Session;
+  private readonly transaction: ServerTransaction;
+  private readonly source: Leg;
+  private readonly target: Leg;
+  private readonly seq: number;
+  /** How often the target had moved. */
+  private readonly moves: number;
+  private readonly wanted: ServiceDecision | undefined;
+  private readonly ringing: Ringing;
+  private towards: ClientTransaction | undefined;
+  /** The other end has answered an INVITE with a 2xx. */
+  private accepted = false;
+  private answered = false;
+  /** The session is over: nobody waits for its answer, which is to be acknowledged all the same. */
+  private aborted = false;
+  /** The ACK that answers a 2xx that comes again; null: one without a body. */
+  private acknowledged: SipRequest | null | undefined;
+
+  constructor(
+    session: Session,
+    from: Side,
+    transaction: ServerTransaction,
+    wanted: ServiceDecision | undefined = undefined,
+  ) {
+    this.session = session;
+    this.wanted = wanted;
+    this.from = from;
+    this.transaction = transaction;
+    this.source = session.leg(from)!;
+    this.target = session.leg(otherSide(from))!;
+    this.ringing = new Ringing(session, this.target.side, () => this.towards?.cancel());
+    const request = this.target.request(transaction.request.method);
+    this.seq = this.target.dialog.localSeq;
+    this.moves = this.target.moves;
+    session.charges.passOn(transaction.request, request, this.target.side);
+    if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
+    if (wanted) request.headers.add(SERVICE_HEADER, wanted.second.service.id);
+    transaction.onCancel = () => this.towards?.cancel();
+    this.target.send(request, this, (started) => {
+      this.towards = started;
+      if (this.aborted) started.cancel();
+    });
+  }
+
+  provisional(response: SipResponse): void {
+    if (!this.answered && this.ringing.hears() && response.status > 100)
+      this.transaction.respond(this.relayed(response));
+  }
+
+  final(response: SipResponse): void {
+    const success = response.status < 300;
+    this.ringing.stop();
+    if (this.answered) {
+      // It came again: its ACK was lost, or has not come from the other end yet (RFC 3261 §13.2.2.4). Or it comes after BYE (RFC 5407 §3.2.3).
+      if (success && this.aborted) this.acknowledged ??= null;
+      if (success && this.acknowledged !== undefined) this.ack(this.acknowledged);
+      return;
+    }
+    this.answered = true;
+    if (this.target.side === "server") takeRest(this.session.core, this.session.appServer, response);
+    const { wanted, session } = this;
+    if (success && wanted && !confirms(session, wanted.second, this.target.side, response)) {
+      this.unconfirmed(response);
+      return;
+    }
+    if (success && this.transaction.request.method === "INVITE") this.accepted = true;
+    if (success) {
+      this.source.moveTo(this.transaction);
+      this.target.refresh(response);
+    }
+    if (success && this.transaction.request.method === "INVITE") {
+      this.source.answerUntilAck(this.transaction, this.relayed(response), {
+        acknowledged: (ack) => {
+          if (this.acknowledged === undefined) this.ack(ack);
+          this.done(true);
+        },
+        silent: () => this.session.end("no ACK to a re-INVITE"),
+      });
+      return;
+    }
+    this.transaction.respond(this.relayed(response));
+    this.done(success);
+    if (meansGone(response.status)) this.lost(`answered ${response.status} to ${this.transaction.request.method}`);
+  }
+
+  /** The other end has agreed to it knows not what: it is acknowledged, and nothing changes. */
+  private unconfirmed(response: SipResponse): void {
+    this.target.refresh(response);
+    if (this.transaction.request.method === "INVITE") this.ack(null);
+    reply(this.transaction, UNCONFIRMED.status, [], UNCONFIRMED.reason);
+    this.done();
+  }
+
+  timeout(): void {
+    this.ringing.stop();
+    this.fail(this.transaction.request.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
+    this.lost(`no answer to ${this.transaction.request.method}`);
+  }
+
+  transportError(reason: string): void {
+    this.ringing.stop();
+    this.fail(500); // RFC 3261 §16.9, §16.7 step 6: it is not the relay that cannot be reached
+    this.lost(reason);
+  }
+
+  /** Of a peer that has moved since, what was sent to where it was says nothing. */
+  private lost(why: string): void {
+    if (this.target.moves === this.moves) this.session.lost(this.target.side, why);
+  }
+
+  /**
+   * The session ends while the change is under way (RFC 3261 §15.1.2). An answer that this end has is repeated until it acknowledges that; the
+   * other end hears its ACK now, since BYE follows.
+   */
+  abort(): void {
+    this.aborted = true;
+    this.ringing.stop();
+    if (this.accepted && this.acknowledged === undefined) this.ack(null);
+    else if (!this.answered) this.towards?.cancel(); // so that it ends, whatever the other end makes of the BYE
+    this.fail(487);
+  }
+
+  private fail(status: number): void {
+    this.answered = true;
+    if (!this.transaction.answered) reply(this.transaction, status);
+    this.done();
+  }
+
+  private done(agreed = false): void {
+    if (this.session.change !== this) return;
+    this.session.change = undefined;
+    this.wanted?.decided(agreed);
+    if (!agreed || !this.wanted) this.session.actor.send({ type: "change.done" });
+  }
+
+  private ack(ack: SipRequest | null): void {
+    if (this.transaction.request.method !== "INVITE") return;
+    this.acknowledged = ack;
+    this.target.sendAck(
+      this.seq,
+      ack ? (relayed) => this.session.charges.passOn(ack, relayed, this.target.side) : undefined,
+    );
+  }
+
+  /** The other end's answer as this end gets it: with the relay's Contact, and no charges. */
+  private relayed(response: SipResponse): SipResponse {
+    const { border } = this.session.core;
+    const relayed = refusalOrAnswer(border, response, this.from);
+    if (relayed.status < 300) relayed.headers.add("Contact", this.source.dialog.contact);
+    // By its next charges outside of the dialog the app server names the part that it has begun (M15, M17).
+    const second = response.status < 300 ? this.wanted?.second : undefined;
+    if (second) relayed.headers.add(SERVICE_HEADER, second.service.id).add(SESSION_HEADER, second.id);
+    this.session.charges.passOn(response, relayed, this.from);
+    withoutRest(response, relayed);
+    if (relayed.status >= 200 && relayed.status < 300) addAbilities(relayed.headers, this.from);
+    return relayed;
+  }
+}

@@ -1,0 +1,79 @@
+import type { Failure } from "../../../machines/events.ts";
+import { sessionMoved } from "../../charging/events/events.ts";
+import type { SipRequest } from "../../sip/message.ts";
+import { type DialogName, parseReplaces, parseTargetDialog } from "../../sip/refer.ts";
+import { err, ok, type Result } from "../../support/result.ts";
+import type { Leg } from "../dialog/leg.ts";
+import type { Core } from "../model/core.ts";
+import type { Session } from "./session.ts";
+
+/** From which session a client's request moves on (M23, M24). */
+export interface Move {
+  readonly first: Session;
+  /** The first session goes on (M24). */
+  readonly keep: boolean;
+  /** Only these app servers may be asked. */
+  readonly only?: readonly string[];
+  /** Makes the client's half of the second session, where it is the relay that invites the client to it (REFER). */
+  readonly clientLeg?: (second: Session) => Leg;
+}
+
+const NO_MOVE = ok(undefined);
+const GONE = { status: 481, reason: "No Such Dialog" };
+
+/** The client's half of a session that a header names, of this user; whoever is not that user learns nothing. */
+export function findClientLeg(core: Core, { callId, receiverTag, senderTag }: DialogName): Leg | undefined {
+  const leg = core.legs.get(receiverTag);
+  if (leg?.side !== "client" || leg.closed || leg.dialog.callId !== callId || leg.dialog.remoteTag !== senderTag)
+    return undefined;
+  return leg;
+}
+
+/**
+ * What the client's INVITE says of a session that it has, and that is charged to the same account: Replaces (RFC 3891), which ends that one, or Target-Dialog (RFC 4538), which
+ * goes on beside it. The error is the answer that it gets.
+ */
+export function moveOf(core: Core, request: SipRequest, account: string): Result<Move | undefined, Failure> {
+  const replaces = request.headers.get("replaces");
+  if (replaces !== undefined) return replacing(core, replaces, request.headers.has("join"), account);
+  const target = request.headers.get("target-dialog");
+  if (target === undefined) return NO_MOVE;
+  const read = parseTargetDialog(target);
+  if (!read.ok) return err({ status: 400, reason: read.error });
+  const leg = findClientLeg(core, read.value);
+  // RFC 4538 §4: it only relates the two; a dialog that is not there (any more), or not this user's, relates to nothing.
+  if (!leg || leg.session.facts.user !== account || !isUp(leg.session)) return NO_MOVE;
+  return ok({ first: leg.session, keep: true });
+}
+
+function replacing(core: Core, text: string, joins: boolean, account: string): Result<Move, Failure> {
+  const read = parseReplaces(text);
+  if (!read.ok) return err({ status: 400, reason: read.error });
+  if (joins) return err({ status: 400, reason: "Replaces And Join" }); // RFC 3891 §3
+  const leg = findClientLeg(core, read.value);
+  // RFC 3891 §3: no dialog, or an early one that its receiver did not begin: 481.
+  if (!leg?.confirmed) return err(GONE);
+  if (leg.session.facts.user !== account) return err({ status: 403, reason: "Not Your Session" }); // RFC 3891 §5
+  if (!isUp(leg.session)) return err({ status: 603, reason: "That Session Is Over" }); // RFC 3891 §3
+  if (read.value.earlyOnly) return err({ status: 486, reason: "That Session Was Answered" }); // RFC 3891 §3
+  return ok({ first: leg.session, keep: false });
+}
+
+/** Whether the session was answered and nobody has hung up. */
+export function isUp(session: Session): boolean {
+  const { value } = session.actor.getSnapshot();
+  return value === "answered" || (typeof value === "object" && "established" in value);
+}
+
+/** The second session is established: the move is put on record, and the first session ends unless it is to go on (M23, M24). */
+export function moved(core: Core, second: Session, { first, keep }: Move): void {
+  second.isBeside(first);
+  const event = sessionMoved(second.facts, first.facts, second.now(), keep);
+  // No bill depends on it (src/charging/events/events.ts): both sessions have their own times and charges.
+  core.recorder
+    .append(event)
+    .catch((error) =>
+      core.peerLog.error("a move could not be put on record", second.facts.user, { err: error, event }),
+    );
+  if (!keep && isUp(first)) first.end(`moved to ${second.facts.service}`);
+}

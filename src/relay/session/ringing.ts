@@ -1,0 +1,52 @@
+import type { Side } from "../../../machines/events.ts";
+import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
+import type { Session } from "./session.ts";
+
+const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
+
+/** Provisional answers to one INVITE that the other end hears of: whoever rings for minutes says so a few times a minute. */
+const MOST_HEARD = 64;
+
+/** How long a session's INVITEs may ring, seconds. */
+export const ringS = (session: Session): number => session.service.ringS ?? DEFAULT_RING_S;
+
+/** Whether the `n`th provisional answer to an INVITE is one that the other end does not hear of any more. `side`: who sends them. */
+export function isOneTooMany(session: Session, side: Side, n: number): boolean {
+  if (n <= MOST_HEARD) return false;
+  const { core, appServer, facts, id } = session;
+  core.counters.provisionalsLeftOut++;
+  const source = side === "client" ? facts.user : appServer.id;
+  if (n === MOST_HEARD + 1)
+    core.peerLog.warn("provisional answers without end: the rest is not passed on", source, { session: id, side });
+  return true;
+}
+
+/** An INVITE within a session that rings: `over` is called when it has done so for long enough. */
+export class Ringing implements TimerOwner<"ringing"> {
+  private readonly session: Session;
+  private readonly side: Side;
+  private readonly over: () => void;
+  private timer: Timer | undefined;
+  private heard = 0;
+
+  constructor(session: Session, side: Side, over: () => void) {
+    this.session = session;
+    this.side = side;
+    this.over = over;
+  }
+
+  /** A provisional answer came. False: the other end does not hear of it. */
+  hears(): boolean {
+    if (this.heard === 0) this.timer = this.session.core.timers.start(this, "ringing", ringS(this.session) * 1000);
+    return !isOneTooMany(this.session, this.side, ++this.heard);
+  }
+
+  timerFired(): void {
+    this.over();
+  }
+
+  /** The final answer came. */
+  stop(): void {
+    this.session.core.timers.stop(this.timer);
+  }
+}

@@ -1,0 +1,223 @@
+import type { SessionContext } from "../../../machines/session.ts";
+import type { AppServer, Identified, Service } from "../../directory/types.ts";
+import { Headers, SipRequest, type SipResponse } from "../../sip/message.ts";
+import { parseMessage } from "../../sip/parse.ts";
+import { serialize } from "../../sip/serialize.ts";
+import type { ServerTransaction } from "../../transaction/types.ts";
+import type { Destination, Flow } from "../../transport/types.ts";
+import { Credit } from "../charges/credit.ts";
+import { type Dialog, placeOf } from "../dialog/dialog.ts";
+import { Leg, SEQ_JUMP } from "../dialog/leg.ts";
+import type { Core } from "../model/core.ts";
+import {
+  type AnswerState,
+  type ChartState,
+  type IdentifiedState,
+  type LegState,
+  type PlaceState,
+  type SessionState,
+  STATE_VERSION,
+} from "../model/session-state.ts";
+import { type Asking, Session } from "./session.ts";
+
+/*
+ * A session as data, and a session made of that: in the same process, in one that was started after this one was killed, or in another one that has a
+ * copy. What is under way in it (a re-INVITE, a REFER, requests that are passed on) is not in it, and ends with the process.
+ */
+
+/**
+ * What a session is, as data; undefined: it does not stand, or stands only if a change or a move comes to something. `without`: for whoever keeps the
+ * charges by themselves.
+ */
+export function snapshot(session: Session, without?: "without charges"): SessionState | undefined {
+  const { facts, user, asked, identified, endsAt, client, server, credit, closed } = session;
+  const chart = chartState(session);
+  if (!chart || !client || !server || closed) return undefined;
+  const answer = chart.value === "answered" ? answerState(session, client) : undefined;
+  if (chart.value === "answered" && !answer) return undefined;
+  const book = session.charges.state(without);
+  const parts = session.partsState;
+  return {
+    version: STATE_VERSION,
+    facts,
+    user,
+    asked,
+    identified: identifiedState(identified),
+    chart,
+    endsAt,
+    client: legState(client),
+    server: legState(server),
+    ...(book && { book }),
+    ...(credit && { credit: credit.state }),
+    ...(parts && { parts }),
+    ...(answer && { answer }),
+  };
+}
+
+function chartState({ actor, request, takesOver, client }: Session): ChartState | undefined {
+  const { value, context } = actor.getSnapshot() as { value: unknown; context: SessionContext };
+  if (typeof value === "object" && value !== null && "established" in value) return { value: ESTABLISHED, context };
+  // A part, or a session that the client moves on to, stands when the client has agreed.
+  const stands = value === "answered" && !takesOver && !request?.move && client?.answer?.opens === true;
+  return stands ? { value, context } : undefined;
+}
+
+const ESTABLISHED = { established: "steady" } as const;
+
+const identifiedState = (identified: Identified): IdentifiedState => {
+  const { rule, attributes, client, appServers, fork, clientMayChoose } = identified;
+  return {
+    attributes,
+    client,
+    fork,
+    ...(rule !== undefined && { rule }),
+    ...(appServers && { appServers }),
+    ...(clientMayChoose && { clientMayChoose }),
+  };
+};
+
+function legState({ dialog, offered, stranded }: Leg): LegState {
+  const { flow, behind, destination, cameFrom, cameBy: _connection, ...rest } = dialog;
+  return {
+    ...rest,
+    ...(behind && { behind: placeState(behind) }),
+    ...(destination && { destination: placeState(destination) }),
+    ...(cameFrom && { cameFrom: placeState(cameFrom) }),
+    ...((flow || stranded) && { byConnection: true }),
+    ...(offered.length > 0 && { offered }),
+  };
+}
+
+const placeState = ({ transport, address, port, leavesBy }: Destination): PlaceState =>
+  leavesBy === undefined ? { transport, address, port } : { transport, address, port, leavesBy };
+
+/** Of an answer that is larger than any that a state may hold there is no state. */
+function answerState({ invitation }: Session, { answer }: Leg): AnswerState | undefined {
+  if (!answer || !invitation) return undefined;
+  const { response, flow } = answer.sent;
+  const text = serialize(response).toString("latin1");
+  if (text.length > MAX_ANSWER) return undefined;
+  return { response: text, to: placeState(placeOf(flow)), seq: answer.seq, serverSeq: invitation.seq };
+}
+
+const MAX_ANSWER = 65_535;
+
+/**
+ * Makes a session of what it was. Its flows are found anew, and its CSeqs skip what may have been sent since it was written. Nothing is sent until
+ * `goOn`. `lastHeardAt`: when both ends were last heard of, by the session's timeline, where the process that had it is gone.
+ */
+export function restore(core: Core, state: SessionState, lastHeardAt?: number): Session {
+  const { facts, user, asked, identified, book, credit, answer } = state;
+  const { directory, timelines } = core;
+  const service: Service = directory.service(facts.service) ?? { id: facts.service };
+  const appServer = directory.appServer(facts.appServer) ?? { ...NOBODY, id: facts.appServer };
+  const session = new Session(
+    core,
+    {
+      user,
+      account: facts.user,
+      call: facts.call,
+      identified: { ...identified, service, ...(facts.tariff && { tariff: facts.tariff }) },
+      asked,
+      previous: facts.previous,
+      timeline: timelines.by(facts.clockStepMs ?? 0),
+      credits: undefined,
+    },
+    appServer,
+    undefined,
+    state,
+  );
+  session.client = legOf(core, session, "client", state.client, lastHeardAt);
+  session.server = legOf(core, session, "server", state.server, lastHeardAt);
+  session.takeUp(state);
+  if (book) session.charges.restore(book);
+  if (credit) session.credit = Credit.restored(core, session, credit, session.charges.bookIfAny?.charged() ?? []);
+  if (answer) session.invitation = new Acknowledgement(session.server, answer.serverSeq);
+  return session;
+}
+
+/** Its app server is registered no more: what is in the dialog is enough to speak in it. */
+const NOBODY: Omit<AppServer, "id"> = { uri: "sip:nobody.invalid", services: [] };
+
+/** It goes on: whatever is due is done, and both ends are asked whether they are still there. */
+export function goOn(session: Session, { answer }: SessionState): void {
+  const { core, client } = session;
+  session.goOn();
+  if (!answer || !client || session.closed) return;
+  const read = parseMessage(Buffer.from(answer.response, "latin1"), "datagram");
+  if (!read.ok || read.value.isRequest) {
+    session.actor.send({ type: "client.silent", at: session.now() });
+    return;
+  }
+  client.answerUntilAck(new AnswerAgain(core, client, answer), read.value, {
+    acknowledged: (ack) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
+    silent: () => session.actor.send({ type: "client.silent", at: session.now() }),
+  });
+}
+
+function legOf(core: Core, session: Session, side: "client" | "server", state: LegState, unheardSince?: number): Leg {
+  const { byConnection, offered = [], localSeq, ...rest } = state;
+  const dialog: Dialog = {
+    ...rest,
+    localSeq: localSeq + SEQ_JUMP,
+    behind: rest.behind,
+    flow: undefined,
+    destination: rest.destination,
+    cameFrom: rest.cameFrom,
+    cameBy: undefined,
+  };
+  const leg = new Leg(core, session, side, dialog);
+  leg.confirmed = true;
+  leg.offered = offered;
+  leg.stranded = byConnection ?? false;
+  leg.unheardSince = unheardSince;
+  return leg;
+}
+
+/** The client's INVITE, of which nothing is left but that its 2xx is to be acknowledged: it goes where it went, or by the client's new connection. */
+class AnswerAgain implements ServerTransaction {
+  readonly request: SipRequest;
+  readonly answered = true;
+  /** By which the INVITE came: there is nothing left of it but the place. */
+  readonly flow: Flow;
+  private readonly core: Core;
+  private readonly leg: Leg;
+  private readonly to: PlaceState;
+
+  constructor(core: Core, leg: Leg, { seq, to }: AnswerState) {
+    this.core = core;
+    this.leg = leg;
+    this.to = to;
+    const { transport, address: remoteAddress, port: remotePort, leavesBy: cameTo } = to;
+    const place = { transport, remoteAddress, remotePort, cameTo };
+    this.flow = { ...place, id: "", reliable: transport !== "udp", secure: false, open: false, send: () => {} };
+    this.request = new SipRequest("INVITE", "", new Headers().add("CSeq", `${seq} INVITE`));
+  }
+
+  respond(response: SipResponse): void {
+    const flow = this.leg.dialog.flow ?? this.core.transport.wayTo?.(this.to);
+    flow?.send(serialize(response));
+  }
+}
+
+/** The relay's INVITE to the app server, of which nothing is left but that its 2xx waits for the client's ACK. */
+class Acknowledgement implements Asking {
+  readonly seq: number;
+  readonly refusal = undefined;
+  readonly hasEarlyDialog = false;
+  private readonly leg: Leg;
+
+  constructor(leg: Leg, seq: number) {
+    this.leg = leg;
+    this.seq = seq;
+  }
+
+  ack(from: SipRequest | undefined): void {
+    const { border } = this.leg.session.core;
+    this.leg.sendAck(this.seq, from && ((ack) => border.pass(from, ack, "server")));
+  }
+
+  cancel(): void {}
+  openEarlyDialog(): void {}
+  close(): void {}
+}

@@ -1,0 +1,72 @@
+import type { Authenticator, Verdict } from "../directory/authenticator.ts";
+import type { SipRequest } from "../sip/message.ts";
+import type { NewRequest, ServerTransaction } from "../transaction/types.ts";
+import { laterStatus, reply } from "./dialog/reply.ts";
+import type { Core } from "./model/core.ts";
+
+/* Requests on their way through the sign-in. What is refused is answered without a transaction, unless there is one (RFC 3261 §8.2.7). */
+
+/** What the sign-in says of a request, and whoever signed in is known not to have forged his address. */
+export function verdictOn(core: Core, authenticator: Authenticator, transaction: ServerTransaction): Verdict {
+  const source = core.sources.of(transaction.request, transaction.flow);
+  const verdict = authenticator.authenticate(transaction.request, source);
+  if (verdict.verdict === "accepted") {
+    core.admission.prove(source);
+    const { flow } = transaction;
+    if (flow.reliable) flow.proven = true;
+  }
+  return verdict;
+}
+
+/** The user who signs in with this request, of which a transaction is made then; undefined: it was answered. */
+export function signedIn(core: Core, authenticator: Authenticator, transaction: NewRequest): string | undefined {
+  const verdict = verdictOn(core, authenticator, transaction);
+  switch (verdict.verdict) {
+    case "accepted":
+      transaction.begin();
+      return verdict.user;
+    case "throttled":
+      reply(transaction, laterStatus(transaction.request), [["Retry-After", String(verdict.retryAfterS)]]);
+      return undefined;
+    case "challenge":
+      challenge(core, transaction, verdict.challenges);
+      return undefined;
+    case "refused":
+      reply(transaction, verdict.status, challengeHeaders(verdict.challenges));
+      return undefined;
+  }
+}
+
+/** Answers a request that brings no credentials, or none that say who sent it. */
+export function challenge(core: Core, transaction: ServerTransaction, challenges: readonly string[]): void {
+  const { request, flow } = transaction;
+  const reaches = core.admission.reaches(core.sources.of(request, flow));
+  reply(transaction, 401, challengeHeaders(reaches ? challenges : trimmed(challenges, request)));
+}
+
+export const challengeHeaders = (challenges: readonly string[]) =>
+  challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);
+
+/** What an answer has beside the header fields of its request and the challenges: start line, tag, `received`, Content-Length. */
+const ANSWER_BYTES = 120;
+const CHALLENGE_BYTES = 22;
+
+/**
+ * Leaves out the challenges that are not the first where the answer would be more than twice as long as the request, to an address that may be forged: who
+ * gets it has perhaps not asked. A real INVITE is long enough.
+ */
+export function trimmed(challenges: readonly string[], request: SipRequest): readonly string[] {
+  if (challenges.length < 2) return challenges;
+  let copied = 0;
+  let all = request.method.length + request.uri.length + 14 + request.body.length;
+  for (const { header, key, value } of request.headers.fields) {
+    const bytes = header.name.length + value.length + 4;
+    all += bytes;
+    if (COPIED.has(key)) copied += bytes;
+  }
+  let added = ANSWER_BYTES;
+  for (const challenge of challenges) added += CHALLENGE_BYTES + challenge.length;
+  return copied + added > 2 * all ? challenges.slice(0, 1) : challenges;
+}
+
+const COPIED = new Set(["via", "from", "to", "call-id", "cseq"]);

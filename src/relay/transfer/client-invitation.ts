@@ -1,0 +1,146 @@
+import { type SipRequest, SipResponse } from "../../sip/message.ts";
+import { formatReplaces, formatTargetDialog } from "../../sip/refer.ts";
+import { reasonPhrase } from "../../sip/response.ts";
+import type { TimerHandle } from "../../support/clock.ts";
+import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
+import type { Dialog } from "../dialog/dialog.ts";
+import { Leg } from "../dialog/leg.ts";
+import { IGNORED } from "../dialog/outcomes.ts";
+import { ALLOW, offeredPackages } from "../dialog/passing.ts";
+import type { Core } from "../model/core.ts";
+import { isUp } from "../session/move.ts";
+import type { Session } from "../session/session.ts";
+
+/** What the relay tells of an INVITE to a client. Exactly one of the two comes. */
+export interface Invited {
+  accepted(response: SipResponse): void;
+  /** `said`: the client's own answer, where there was one. */
+  refused(said: SipResponse): void;
+}
+
+/**
+ * The INVITE by which the relay asks a client to take the session that a REFER has brought about (M23; RFC 3725 §4: the relay stands between
+ * two INVITEs of its own, and what the app server has answered is what it offers the client).
+ */
+export class ClientInvitation implements ClientTransactionUser {
+  private readonly core: Core;
+  private readonly leg: Leg;
+  private readonly seq: number;
+  private readonly invited: Invited;
+  private readonly timer: TimerHandle;
+  private transaction: ClientTransaction | undefined;
+  private decided = false;
+  private cancelled = false;
+
+  /** `answer`: what the second app server said; `first`: the session that the client moves on from. */
+  constructor(core: Core, leg: Leg, answer: SipResponse, first: Session, keep: boolean, invited: Invited) {
+    this.core = core;
+    this.leg = leg;
+    this.invited = invited;
+    const request = leg.request("INVITE");
+    this.seq = leg.dialog.localSeq;
+    fill(core, request, answer, first, keep);
+    // The app server repeats its 200 for 64*T1 and then gives up: the client has to answer before that (RFC 3261 §13.3.1.4).
+    this.timer = core.clock.setTimeout(() => this.giveUp(), 56 * core.config.timers.t1Ms);
+    leg.send(request, this, (transaction) => {
+      this.transaction = transaction;
+      if (this.cancelled) transaction.cancel();
+    });
+  }
+
+  /** Nobody wants the answer any more; a 2xx that is under way is acknowledged and ended. */
+  cancel(): void {
+    this.cancelled = true;
+    this.core.clock.clearTimeout(this.timer);
+    this.transaction?.cancel();
+  }
+
+  final(response: SipResponse): void {
+    if (response.status >= 300) {
+      this.decide(() => this.invited.refused(response));
+      return;
+    }
+    const { leg } = this;
+    if (leg.confirmed && response.toTag === leg.dialog.remoteTag) {
+      leg.sendAck(this.seq); // It came again: its ACK was lost (RFC 3261 §13.2.2.4).
+      return;
+    }
+    if (this.decided || this.cancelled) {
+      this.refuseStray(response);
+      return;
+    }
+    leg.confirm(response);
+    leg.sendAck(this.seq);
+    this.decide(() => this.invited.accepted(response));
+  }
+
+  timeout(): void {
+    this.refused(408);
+  }
+
+  transportError(): void {
+    this.refused(503);
+  }
+
+  private giveUp(): void {
+    this.cancel();
+    this.refused(408);
+  }
+
+  private refused(status: number): void {
+    this.decide(() => this.invited.refused(new SipResponse(status, reasonPhrase(status))));
+  }
+
+  private decide(tell: () => void): void {
+    if (this.decided) return;
+    this.decided = true;
+    this.core.clock.clearTimeout(this.timer);
+    tell();
+  }
+
+  /** An answer that comes too late, or of another of the client's devices. */
+  private refuseStray(response: SipResponse): void {
+    const stray = new Leg(this.core, this.leg.session, "client", { ...this.leg.dialog }, false);
+    stray.confirm(response);
+    stray.sendAck(this.seq);
+    stray.send(stray.request("BYE"), IGNORED);
+  }
+}
+
+function fill(core: Core, request: SipRequest, answer: SipResponse, first: Session, keep: boolean): void {
+  core.border.pass(answer, request, "client");
+  const { headers } = request;
+  headers.remove("warning");
+  headers.set("Allow", ALLOW);
+  const packages = offeredPackages(answer.headers);
+  if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));
+  headers.add("Answer-Mode", "Auto"); // RFC 5373: the user has asked for it, nobody needs to be rung.
+  const { callId, localTag, remoteTag } = first.client!.dialog;
+  const name = { callId, senderTag: localTag, receiverTag: remoteTag };
+  headers.add("Target-Dialog", formatTargetDialog(name)); // RFC 4538: which session this one comes from.
+  // RFC 3891: whoever knows it takes this session in the place of the first without asking.
+  if (!keep && isUp(first)) headers.add("Replaces", formatReplaces(name));
+}
+
+/** The dialog in which the relay invites a client that it has another dialog with: same peer, same way. `service`: From. */
+export function dialogBeside(core: Core, first: Dialog, from: string, to: string): Dialog {
+  const localTag = core.random.token(64);
+  return {
+    callId: `${core.random.token(96)}@tollgate`,
+    localTag,
+    remoteTag: "",
+    local: `<${from}>;tag=${localTag}`,
+    remote: to,
+    remoteTarget: first.remoteTarget,
+    // RFC 3261 §8.1.1.1: a pre-existing route set; the proxies that led to the client before lead to it again.
+    routes: first.routes,
+    localSeq: 0,
+    remoteSeq: -1,
+    contact: first.contact,
+    ...(first.behind && { behind: first.behind }),
+    ...(first.flow && { flow: first.flow }),
+    ...(first.destination && { destination: first.destination }),
+    cameFrom: first.cameFrom,
+    cameBy: first.cameBy,
+  };
+}

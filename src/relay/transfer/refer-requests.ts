@@ -1,0 +1,57 @@
+import { parseEvent, parseTargetDialog } from "../../sip/refer.ts";
+import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
+import { takesContact } from "../dialog/contact.ts";
+import type { Leg } from "../dialog/leg.ts";
+import { reply } from "../dialog/reply.ts";
+import type { Core } from "../model/core.ts";
+import { findClientLeg } from "../session/move.ts";
+import { signedIn } from "../sign-in.ts";
+import type { Transfer } from "./transfer.ts";
+
+/* REFER and SUBSCRIBE on their way from the router to a session and its move. */
+
+/** A REFER outside of a dialog: Target-Dialog says which session it is about (RFC 4538, RFC 7647 §4). */
+export function takeReferOutside(core: Core, transaction: NewRequest): void {
+  const user = signedIn(core, core.authenticator, transaction);
+  if (user === undefined) return;
+  const text = transaction.request.headers.get("target-dialog");
+  if (text === undefined) {
+    reply(transaction, 403, [], "A REFER outside of a session needs Target-Dialog");
+    return;
+  }
+  const target = parseTargetDialog(text);
+  if (!target.ok) {
+    reply(transaction, 400, [], target.error);
+    return;
+  }
+  const leg = findClientLeg(core, target.value);
+  if (!leg || leg.session.facts.user !== core.directory.account(user))
+    reply(transaction, 481); // Whoever is not that user learns nothing of it.
+  else if (takesContact(core, transaction))
+    leg.session.actor.send({ type: "refer", from: "client", payload: transaction });
+}
+
+/** A REFER inside a session. The client is authenticated again (M23); an app server is known by its dialog. */
+export function takeReferInside(core: Core, leg: Leg, transaction: NewRequest): void {
+  if (leg.side === "client") {
+    const user = signedIn(core, core.authenticator, transaction);
+    if (user === undefined) return;
+    if (core.directory.account(user) !== leg.session.facts.user) {
+      reply(transaction, 403, [], "Not Your Session");
+      return;
+    }
+  }
+  leg.session.actor.send({ type: "refer", from: leg.side, payload: transaction });
+}
+
+/** A SUBSCRIBE: the only subscriptions are those that a REFER has made (RFC 3515 §2.4.4). */
+export function takeSubscribe(transfer: Transfer | undefined, transaction: ServerTransaction): void {
+  const text = transaction.request.headers.get("event");
+  const event = text === undefined ? undefined : parseEvent(text);
+  if (!event?.ok || event.value.name !== "refer") {
+    reply(transaction, 489, [["Allow-Events", "refer"]]); // RFC 6665 §4.2.1.1
+    return;
+  }
+  if (transfer) transfer.subscribe(transaction, event.value.id);
+  else reply(transaction, 481);
+}

@@ -1,0 +1,329 @@
+import type { Failure, Side, TransferEvent } from "../../../machines/events.ts";
+import { transferMachine } from "../../../machines/transfer.ts";
+import { ChartActor, type Owner, ownerOf } from "../../chart/actor.ts";
+import type { Chart } from "../../chart/chart.ts";
+import { expectProvided } from "../../chart/nodes.ts";
+import { chartFrom } from "../../chart/table.ts";
+import { withTag } from "../../sip/headers.ts";
+import { Headers, SipRequest, SipResponse } from "../../sip/message.ts";
+import { parseExpires, wantsSubscription } from "../../sip/refer.ts";
+import { reasonPhrase } from "../../sip/response.ts";
+import { sipfrag } from "../../sip/sipfrag.ts";
+import type { ServerTransaction } from "../../transaction/types.ts";
+import type { Flow } from "../../transport/types.ts";
+import { wayBack } from "../dialog/contact.ts";
+import { type Dialog, dialogAsServer, refreshTarget, takeWay } from "../dialog/dialog.ts";
+import { Leg } from "../dialog/leg.ts";
+import { OF_BODY } from "../dialog/passing.ts";
+import { reply } from "../dialog/reply.ts";
+import type { Core } from "../model/core.ts";
+import { ClientRequest } from "../request/request.ts";
+import type { Session } from "../session/session.ts";
+import { ClientInvitation, dialogBeside } from "./client-invitation.ts";
+import { type Referral, readRefer } from "./referral.ts";
+import { Reports } from "./reports.ts";
+
+/**
+ * The SIP side of one move by REFER: the REFER itself, the reports to who sent it, the request for the second service, and the INVITE to
+ * the client. What happens when is the chart's to say (machines/transfer.ts); this is what its actions do.
+ */
+export class Transfer implements Owner {
+  readonly id: string;
+  /** The session in which, or for which, the REFER came. */
+  readonly first: Session;
+  readonly from: Side;
+  private readonly core: Core;
+  private readonly transaction: ServerTransaction;
+  private readonly actor: ChartActor<typeof transferMachine>;
+  /** Of the sender of the REFER: that of the first session, or one that the REFER opens (RFC 4538). */
+  private readonly dialog: Dialog;
+  /** The REFER came outside of a session, and opened a dialog of its own. */
+  readonly outside: boolean;
+  private referral: Referral | undefined;
+  private reports: Reports | undefined;
+  private request: ClientRequest | undefined;
+  private second: Session | undefined;
+  private answer: SipResponse | undefined;
+  private invitation: ClientInvitation | undefined;
+  closed = false;
+
+  constructor(core: Core, first: Session, from: Side, transaction: ServerTransaction) {
+    this.core = core;
+    this.first = first;
+    this.from = from;
+    this.transaction = transaction;
+    this.id = core.random.token(96);
+    const { request, flow } = transaction;
+    this.outside = request.toTag === undefined;
+    this.dialog = this.outside
+      ? dialogAsServer(request, core.random.token(64), `<sip:${core.transport.contactFor(flow)}>`, flow)
+      : first.leg(from)!.dialog;
+    this.actor = new ChartActor(core.transferLogic, {
+      id: this.id,
+      input: { id: this.id },
+      owner: this,
+      inspectors: core.inspectors,
+    });
+  }
+
+  start(): void {
+    this.core.transfers.set(this.id, this);
+    this.actor.start();
+  }
+
+  /** The client hung up the first session. */
+  clientLeft(): void {
+    this.send({ type: "client.left" });
+  }
+
+  /** Whether a request belongs to the dialog that the REFER opened. */
+  owns({ callId, fromTag }: SipRequest): boolean {
+    return this.dialog.callId === callId && this.dialog.remoteTag === (fromTag ?? "");
+  }
+
+  /** A SUBSCRIBE in the dialog of the reports (RFC 6665 §4.2.1). `eventId`: of its Event header. */
+  subscribe(transaction: ServerTransaction, eventId: string | undefined): void {
+    this.dialog.remoteSeq = Math.max(this.dialog.remoteSeq, transaction.request.cseq?.number ?? 0);
+    if (!this.reports || (eventId !== undefined && eventId !== this.eventId)) {
+      reply(transaction, 481); // RFC 6665 §4.2.1.2: there is no such subscription.
+      return;
+    }
+    const boundS = this.core.config.session.moveReportsS;
+    const wishS = Math.min(parseExpires(transaction.request.headers.get("expires")) ?? boundS, boundS);
+    this.send({ type: "subscribe", until: this.first.now() + wishS * 1000, payload: transaction });
+  }
+
+  check(): void {
+    const { core, first, transaction } = this;
+    const full =
+      core.draining || core.recorder.full || core.sessions.size + core.requests.size >= core.config.limits.calls;
+    if (full) {
+      this.refuse({ status: 503, headers: [["Retry-After", core.draining ? "60" : "5"]] });
+      return;
+    }
+    // One at a time: what a second one would mean is open until it is known what becomes of the first.
+    if (first.transfer) {
+      this.refuse({ status: 491 });
+      return;
+    }
+    const read = readRefer(core, first, this.from, transaction);
+    if (!read.ok) {
+      this.refuse(read.error);
+      return;
+    }
+    this.referral = read.value;
+    const wanted = wantsSubscription(transaction.request.headers.get("refer-sub"));
+    const until = wanted ? first.now() + core.config.session.moveReportsS * 1000 : null;
+    this.send({ type: "refer.allowed", until });
+  }
+
+  refuseRefer({ status, reason, headers }: Failure): void {
+    reply(this.transaction, status, headers, reason);
+  }
+
+  acceptRefer(until: number | null): void {
+    const { core, dialog } = this;
+    this.first.transfer = this;
+    this.followReferrer(this.transaction);
+    const response = new SipResponse(200, reasonPhrase(200)); // RFC 7647 §5: 202 is not sent any more.
+    response.headers.add("To", dialog.local).add("Contact", dialog.contact);
+    if (until === null) response.headers.add("Refer-Sub", "false"); // RFC 4488 §4
+    this.transaction.respond(response);
+    if (until === null) return;
+    if (this.outside) core.transfersByTag.set(dialog.localTag, this);
+    const over = () => this.send({ type: "reports.over" });
+    this.reports = new Reports(core, dialog, `refer;id=${this.eventId}`, this.first.timeline, until, over);
+    this.tell(new SipResponse(100, reasonPhrase(100)));
+  }
+
+  /** M23: authenticated, searched and asked like a first request. */
+  askServer(): void {
+    const { core, first } = this;
+    const { invite, keep, only } = this.referral!;
+    const { user } = first;
+    const transaction = new ReferredInvite(invite, this.transaction.flow, (response) => this.answered(response));
+    this.request = new ClientRequest(core, transaction, { verdict: "accepted", user });
+    this.request.move = { first, keep, ...(only && { only }), clientLeg: (second) => this.clientLeg(second) };
+    this.request.start();
+  }
+
+  withdrawRequest(): void {
+    this.request?.giveUp();
+  }
+
+  inviteClient(): void {
+    const leg = this.second!.client!;
+    leg.unwanted = () => this.send({ type: "target.lost" });
+    this.invitation = new ClientInvitation(this.core, leg, this.answer!, this.first, this.referral!.keep, {
+      accepted: (response) => this.send({ type: "client.accepted", payload: response }),
+      refused: ({ status, reason }) => this.send({ type: "client.refused", failure: { status, reason } }),
+    });
+  }
+
+  cancelInvite(): void {
+    this.invitation?.cancel();
+  }
+
+  dropTarget(): void {
+    this.second?.actor.send({ type: "client.refused", at: this.second.now() });
+  }
+
+  /** The client's answer goes to the app server in the ACK: where the 200 was an offer, it holds the answer (RFC 3725 §4.1). */
+  connect(accepted: SipResponse): void {
+    const leg = this.second!.client!;
+    const fields = accepted.headers.fields.filter(({ key }) => OF_BODY.has(key));
+    leg.acknowledged(new SipRequest("ACK", "", new Headers(fields), accepted.body));
+  }
+
+  reportProgress(response: SipResponse): void {
+    this.tell(new SipResponse(response.status, response.reason));
+  }
+
+  /** The second app server's answer, as the client would have got it; another app server hears no more than that it worked. */
+  reportSuccess(): void {
+    const { status, reason } = this.answer!;
+    this.tell(this.from === "client" ? this.answer! : new SipResponse(status, reason), true);
+  }
+
+  reportFailure({ status, reason }: Failure): void {
+    this.tell(new SipResponse(status, reason ?? reasonPhrase(status)), true);
+  }
+
+  answerSubscribe(until: number, transaction: ServerTransaction): void {
+    const leftS = Math.max(0, Math.round((until - this.first.now()) / 1000));
+    this.followReferrer(transaction);
+    const response = new SipResponse(200, reasonPhrase(200));
+    response.headers.add("Contact", this.dialog.contact).add("Expires", String(leftS));
+    transaction.respond(response);
+    this.reports?.prolong(until);
+  }
+
+  endReports(): void {
+    this.reports = undefined;
+  }
+
+  close(): void {
+    this.closed = true;
+    const { transfers, transfersByTag } = this.core;
+    transfers.delete(this.id);
+    if (this.outside) transfersByTag.delete(this.dialog.localTag);
+    if (this.first.transfer === this) this.first.transfer = undefined;
+  }
+
+  /** REFER and SUBSCRIBE refresh the target of their dialog (RFC 4488 §4, RFC 6665 §3.1). */
+  private followReferrer(transaction: ServerTransaction): void {
+    const { core, dialog } = this;
+    if (!this.outside) {
+      this.first.leg(this.from)?.moveTo(transaction);
+      return;
+    }
+    refreshTarget(dialog, transaction.request);
+    takeWay(dialog, wayBack(transaction.request, transaction.flow, dialog.routes.length > 0), core.transport);
+  }
+
+  /** RFC 3515 §2.4.6: the id is the number of the REFER. */
+  private get eventId(): string {
+    return String(this.transaction.request.cseq?.number ?? 0);
+  }
+
+  private send(event: TransferEvent): void {
+    if (!this.closed) this.actor.send(event);
+  }
+
+  private refuse(failure: Failure): void {
+    this.send({ type: "refer.refused", failure });
+  }
+
+  private tell(response: SipResponse, last = false): void {
+    this.reports?.tell(
+      sipfrag(response, ({ key }) => OF_BODY.has(key)),
+      last,
+    );
+  }
+
+  /** What the request for the second service says to "the client": here the relay is in its place. */
+  private answered(response: SipResponse): void {
+    const { status, reason } = response;
+    if (status < 200) this.send({ type: "target.progress", payload: response });
+    else if (status >= 300) this.send({ type: "target.failure", failure: { status, reason } });
+    else {
+      this.answer = response;
+      this.second = this.core.legs.get(response.toTag ?? "")?.session;
+      this.send({ type: "target.answer", payload: response });
+    }
+  }
+
+  private clientLeg(second: Session): Leg {
+    const { dialog } = this.first.client!;
+    const to = withTag(dialog.remote, undefined);
+    return new Leg(this.core, second, "client", dialogBeside(this.core, dialog, this.referral!.invite.uri, to));
+  }
+
+  /** A fault of ours ends this one move; the first session goes on (DESIGN.md, decision 13). */
+  crashed(error: unknown): void {
+    this.core.counters.crashed++;
+    const { id, facts } = this.first;
+    this.core.peerLog.error("a move failed by a fault of the relay", facts.user, { session: id, err: error });
+    if (!this.transaction.answered) reply(this.transaction, 500);
+    this.withdrawRequest();
+    this.invitation?.cancel();
+    this.dropTarget();
+    this.reportFailure({ status: 500 });
+    this.close();
+  }
+}
+
+/** The INVITE that a REFER stands for, in the place of a transaction with the client. */
+class ReferredInvite implements ServerTransaction {
+  readonly request: SipRequest;
+  readonly flow: Flow;
+  answered = false;
+  private readonly take: (response: SipResponse) => void;
+
+  constructor(request: SipRequest, flow: Flow, take: (response: SipResponse) => void) {
+    this.request = request;
+    this.flow = flow;
+    this.take = take;
+  }
+
+  respond(response: SipResponse): void {
+    if (this.answered || response.status === 100) return; // A 2xx comes again until its ACK (RFC 3261 §13.3.1.4).
+    if (response.status >= 200) this.answered = true;
+    this.take(response);
+  }
+}
+
+/** The chart `transfer` with its actions, made once. */
+export function transferLogic(): Chart<typeof transferMachine> {
+  type EventOf<T extends TransferEvent["type"]> = Extract<TransferEvent, { type: T }>;
+  type Args = { self: unknown; event: TransferEvent };
+  const on =
+    <T extends TransferEvent["type"]>(act: (transfer: Transfer, event: EventOf<T>) => void) =>
+    (args: Args) => {
+      const transfer = ownerOf<Transfer>(args);
+      if (transfer) act(transfer, args.event as EventOf<T>);
+    };
+  const machine = transferMachine.provide({
+    actions: {
+      check: on((transfer) => transfer.check()),
+      refuseRefer: (args, failure) => ownerOf<Transfer>(args)?.refuseRefer(failure),
+      acceptRefer: on<"refer.allowed">((transfer, { until }) => transfer.acceptRefer(until)),
+      askServer: on((transfer) => transfer.askServer()),
+      withdrawRequest: on((transfer) => transfer.withdrawRequest()),
+      reportProgress: on<"target.progress">((transfer, { payload }) => transfer.reportProgress(payload as SipResponse)),
+      inviteClient: on((transfer) => transfer.inviteClient()),
+      cancelInvite: on((transfer) => transfer.cancelInvite()),
+      dropTarget: on((transfer) => transfer.dropTarget()),
+      connect: on<"client.accepted">((transfer, { payload }) => transfer.connect(payload as SipResponse)),
+      reportSuccess: on((transfer) => transfer.reportSuccess()),
+      reportFailure: (args, failure) => ownerOf<Transfer>(args)?.reportFailure(failure),
+      answerSubscribe: on<"subscribe">((transfer, { until, payload }) =>
+        transfer.answerSubscribe(until, payload as ServerTransaction),
+      ),
+      endReports: on((transfer) => transfer.endReports()),
+      close: on((transfer) => transfer.close()),
+    },
+  });
+  expectProvided(transferMachine, machine);
+  return chartFrom(machine);
+}
