@@ -1,12 +1,14 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { describe, expect, it } from "vitest";
 import { billEvent } from "../../src/charging/billing/billing.ts";
+import { makeBill } from "../../src/charging/bills/bill.ts";
 import { rebill } from "../../src/charging/bills/rebill.ts";
 import { CHARGE_JSON } from "../../src/charging/charges/body.ts";
 import { fromMicros } from "../../src/charging/credit/store.ts";
 import { accountEvents } from "../../src/charging/events/events.ts";
 import { formatAmount } from "../../src/charging/money/money.ts";
-import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
+import { goOn, restore, snapshot } from "../../src/relay/session/snapshot.ts";
+import type { SipMessage, SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { silent } from "../charging/samples.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 
@@ -21,7 +23,10 @@ const named = (id: string) => ({
 const WINE = { id: "wine", currency: "EUR", setupFee: "1.00", price: "0.10", freeS: 60 };
 
 /** service1 is the wine shop, beer is the beer shop: of one house, or of two. */
-function shops(houses: "one" | "two", options: LabOptions & { limits?: { session?: string; charge?: string } } = {}) {
+function shops(
+  houses: "one" | "two",
+  options: LabOptions & { limits?: { session?: string; charge?: string }; besides?: object } = {},
+) {
   const limits = options.limits && { limits: { currency: "EUR", ...options.limits } };
   const services = [
     { id: "service1", tariff: "wine", ...limits },
@@ -47,6 +52,7 @@ function shops(houses: "one" | "two", options: LabOptions & { limits?: { session
       session: { probeS: 0 },
       health: { intervalS: 0 },
       credit: { intervalS: 60, warnS: 0 },
+      ...options.besides,
       ...(options.limits?.charge !== undefined && { limits: { chargesPerSession: 2 } }),
     },
   });
@@ -106,13 +112,20 @@ class Visitor {
     return status === 200 ? "OK" : reason;
   }
 
-  async hangUp(): Promise<void> {
+  /** Returns the 200 that it hears. */
+  async hangUp(): Promise<SipResponse> {
     const { l, call } = this;
     l.client.inDialog("BYE", call.invite, call.answer, ++this.seq);
     l.server(this.server).answer(l.server(this.server).request("BYE"), 200);
     await l.settle();
-    l.client.response(200);
+    return l.client.response(200);
   }
+}
+
+/** What the client is told that it cost. */
+function advised({ body }: SipMessage): string {
+  const [, currency, amount] = /<currency-id>(.*?)<.*<currency-amount>(.*?)</.exec(body.toString()) ?? [];
+  return `${amount} ${currency}`;
 }
 
 /** What stands on the bill for time, and that it can be made again from the events. */
@@ -146,6 +159,41 @@ describe.each(["one", "two"] as const)("a service that is changed away and back,
     expect(await timesOnBill(l)).toEqual(["service1 1.00", "beer 0.20", "service1 0.10", "beer 0.00", "service1 0.20"]);
     const found = l.events.flatMap(accountEvents).filter(({ type }) => type === "session.started");
     expect(found.map(({ session }) => session.used?.freeMs)).toEqual([undefined, undefined, 40_000, 0, 60_000]);
+  });
+
+  it("is told to the client as one cost at the end, all parts of its dialog, with taxes (AOC-E, ETSI TS 124 647)", async () => {
+    const taxes = [{ id: "vat", rate: "10", included: false }];
+    const l = await shops(houses, { besides: { charging: { advice: true }, taxes } });
+    const visitor = new Visitor(l, await establish(l));
+    l.clock.advance(40_000);
+    expect(await visitor.charge("c1", "30")).toBe("OK");
+    await visitor.changeTo("beer", beer);
+    l.clock.advance(30_000);
+    expect(await visitor.charge("c2", "5")).toBe("OK");
+    await visitor.changeTo("service1");
+    const late = { id: "late", item: "x", unitPrice: "2", quantity: "1", currency: "EUR" };
+    const first = l.events[0]!.session.id;
+    expect(await l.core.direct.charge("a", { session: first, charges: [late], channel: "direct" })).toEqual({
+      kind: "recorded",
+    });
+    const [running] = Array.from(l.core.sessions.values()).filter((one) => one.facts.previous && one.client);
+    const state = JSON.parse(JSON.stringify(snapshot(running!)));
+    running!.release(); // another process goes on with it
+    goOn(restore(l.core, state), state);
+    l.clock.advance(81_000); // 20 s of them are free
+    expect(advised(await visitor.hangUp())).toBe("42.24 EUR"); // 1.00 + 0.20 + 0.20, 37.00, and a tenth of it
+    await timesOnBill(l);
+    const { totals } = await makeBill({ billing: l.billing }, "alice", "2026-01");
+    expect(totals[0]!.due).toBe("42.24");
+  });
+
+  it("is told as no cost at all where its parts are in two currencies: there is no one figure", async () => {
+    const tariffs = [WINE, { id: "beer", currency: "USD", price: "0.20" }];
+    const l = await shops(houses, { besides: { charging: { advice: true }, tariffs } });
+    const visitor = new Visitor(l, await establish(l));
+    await visitor.changeTo("beer", beer);
+    l.clock.advance(30_000);
+    expect((await visitor.hangUp()).body).toHaveLength(0);
   });
 
   it("has its limit for a session once, over all of its parts", async () => {
@@ -228,7 +276,7 @@ describe("a client that moves away and back (M23, M24)", () => {
   const targets = ({ invite, answer }: { invite: SipRequest; answer: SipResponse }) =>
     `${invite.callId};local-tag=${invite.fromTag};remote-tag=${answer.toTag}`;
 
-  async function moveTo(l: Lab, service: string, server: string, header: [string, string]) {
+  async function moveTo(l: Lab, service: string, server: string, header: [string, string], told: string[] = []) {
     const invite = l.client.invite({ uri: `sip:${service}@portal.com`, headers: [header] });
     await l.settle();
     l.server(server).answer(l.server(server).request("INVITE"), 200, { tag: `m${invite.callId}` });
@@ -237,8 +285,11 @@ describe("a client that moves away and back (M23, M24)", () => {
     l.server(server).request("ACK");
     await l.settle();
     if (header[0] === "Replaces")
-      for (const peer of [l.client, ...["a", "b"].filter((id) => id !== server).map((id) => l.server(id))])
-        peer.answer(peer.request("BYE"), 200);
+      for (const peer of [l.client, ...["a", "b"].filter((id) => id !== server).map((id) => l.server(id))]) {
+        const bye = peer.request("BYE");
+        if (peer === l.client) told.push(advised(bye));
+        peer.answer(bye, 200);
+      }
     await l.settle();
     return { invite, answer };
   }
@@ -255,6 +306,20 @@ describe("a client that moves away and back (M23, M24)", () => {
     l.server("a").answer(l.server("a").request("BYE"), 200);
     await l.settle();
     expect(await timesOnBill(l)).toEqual(["service1 1.00", "beer 0.20", "service1 1.00"]);
+  });
+
+  it("is told of each session by itself what it cost: each was a dialog of its own", async () => {
+    const l = await shops("two", { besides: { charging: { advice: true } } });
+    const told: string[] = [];
+    const first = await establish(l);
+    l.clock.advance(40_000);
+    const second = await moveTo(l, "beer", "b", ["Replaces", replaces(first)], told);
+    l.clock.advance(70_000);
+    l.client.inDialog("BYE", second.invite, second.answer, 2);
+    l.server("b").answer(l.server("b").request("BYE"), 200);
+    await l.settle();
+    told.push(advised(l.client.response(200)));
+    expect(told).toEqual(["1.00 EUR", "0.40 EUR"]);
   });
 
   it("has them also where the first session goes on", async () => {

@@ -51,6 +51,15 @@ export interface PartsState {
   /** What its parts have used of each tariff. */
   readonly tariffs: readonly UsedTariff[];
   readonly isPart: IsPart;
+  /** What its parts before cost, for advice of charge; missing: nothing, or written by an older relay. */
+  readonly costs?: readonly PartCost[];
+}
+
+/** Prices under the same taxes together. */
+export interface PartCost {
+  readonly currency: string;
+  readonly amount: string;
+  readonly taxes?: readonly AppliedTax[];
 }
 
 /** Whether a session has begun to be a part of a call. */
@@ -98,4 +107,5 @@ export const partsCheck: Check = fields<PartsState>({
     MOST_PARTS,
   ),
   isPart: oneOf("not yet", "running", "over"),
+  costs: optional(list(fields<PartCost>({ currency, amount: sum, taxes: optional(taxesCheck) }), MOST_PARTS)),
 });

@@ -41,6 +41,11 @@ export class CallCharges implements CallTotals {
     return sums;
   }
 
+  /** Undefined: nothing was charged in that session, or not here. */
+  bookOf(session: string): ChargeBook | undefined {
+    return this.books.find(({ facts }) => facts.id === session);
+  }
+
   /** One book counts for each session: the last that was made for it. */
   add(book: ChargeBook): void {
     const at = this.books.findIndex(({ facts }) => facts.id === book.facts.id);

@@ -1,12 +1,36 @@
+import type { SessionFacts } from "../events/events.ts";
 import { add, formatAmount, type Money, money, subtract } from "../money/money.ts";
-import { freeMsOf, type Tariff, type TariffUse, useAfter } from "../money/tariff.ts";
-import type { UsedTariff } from "./book-state.ts";
+import { freeMsOf, rateDuration, type Tariff, type TariffUse, useAfter } from "../money/tariff.ts";
+import { TaxedSums } from "../money/tax.ts";
+import type { AppliedTax } from "../money/terms.ts";
+import type { PartCost, UsedTariff } from "./book-state.ts";
 import { CallCharges } from "./call-charges.ts";
 
 interface Used {
   freeMs: number;
   chargedMs: number;
   amount: Money;
+}
+
+/** A price, and the taxes on it. */
+export interface Price {
+  readonly amount: Money;
+  readonly taxes: readonly AppliedTax[] | undefined;
+}
+
+interface PartOver {
+  readonly facts: SessionFacts;
+  readonly durationMs: number;
+}
+
+/** What a part costs, rounded as the bill does: what is paid from a balance with the part, all else with the month. */
+export function costOfPart({ tariff, used, terms, hold }: SessionFacts, durationMs: number, charged: readonly Price[]) {
+  const prices = [...charged];
+  if (tariff) prices.push({ amount: rateDuration(tariff, durationMs, used), taxes: terms?.taxes });
+  if (hold === undefined) return prices;
+  const sums = new TaxedSums();
+  for (const { amount, taxes } of prices) sums.add(amount, taxes);
+  return Array.from(sums.currencies, (currency): Price => ({ amount: sums.due(currency), taxes: undefined }));
 }
 
 /**
@@ -17,10 +41,21 @@ interface Used {
 export class CallParts {
   readonly charges: CallCharges;
   private readonly tariffs = new Map<string, Used>();
+  private readonly over: PartOver[] = [];
+  private readonly earlier: readonly PartCost[];
 
-  /** `charges`: those of the session that the client moves on from. `used`: what was used of each tariff before. */
-  constructor(charges = new CallCharges(), used: readonly UsedTariff[] = []) {
+  /**
+   * `charges`: those of the session that the client moves on from. `used`: what was used of each tariff before. `earlier`: what parts cost that were
+   * over before this process began.
+   */
+  constructor(
+    charges = new CallCharges(),
+    { tariffs: used, costs = [] }: { readonly tariffs: readonly UsedTariff[]; readonly costs?: readonly PartCost[] } = {
+      tariffs: [],
+    },
+  ) {
     this.charges = charges;
+    this.earlier = costs;
     for (const { tariff: id, currency, freeMs, chargedMs, amount } of used)
       this.tariffs.set(keyOf({ id, currency }), { freeMs, chargedMs, amount: money(amount, currency) });
   }
@@ -31,6 +66,36 @@ export class CallParts {
       const [tariff = "", currency = ""] = key.split("\n");
       return { tariff, currency, freeMs, chargedMs, amount: formatAmount(amount) };
     });
+  }
+
+  /** The client's dialog goes on with another part; this one lasted `durationMs`. */
+  wentOn(facts: SessionFacts, durationMs: number): void {
+    this.over.push({ facts, durationMs });
+  }
+
+  /** What the parts cost that the client's dialog has had before, with what was charged in them until now. */
+  costs(): Price[] {
+    const prices = this.earlier.map(
+      ({ amount, currency, taxes }): Price => ({ amount: money(amount, currency), taxes }),
+    );
+    for (const { facts, durationMs } of this.over)
+      prices.push(...costOfPart(facts, durationMs, this.charges.bookOf(facts.id)?.charged() ?? []));
+    return prices;
+  }
+
+  /** The same as data. */
+  get costState(): PartCost[] {
+    const sums = new Map<string, Price>();
+    for (const { amount, taxes } of this.costs()) {
+      const key = JSON.stringify([amount.currency, taxes]);
+      const before = sums.get(key);
+      sums.set(key, before ? { amount: add(before.amount, amount), taxes } : { amount, taxes });
+    }
+    return Array.from(sums.values(), ({ amount, taxes }) => ({
+      currency: amount.currency,
+      amount: formatAmount(amount),
+      ...(taxes && { taxes }),
+    }));
   }
 
   /** What a part finds used that begins now; undefined: nothing. */

@@ -3,7 +3,7 @@ import type { SessionContext, sessionMachine } from "../../../machines/session.t
 import type { ChargeBook, Outcome } from "../../charging/charges/book.ts";
 import type { PartsState } from "../../charging/charges/book-state.ts";
 import { CallCharges } from "../../charging/charges/call-charges.ts";
-import { CallParts } from "../../charging/charges/call-parts.ts";
+import { CallParts, type Price } from "../../charging/charges/call-parts.ts";
 import { factsProblem } from "../../charging/events/event-fields.ts";
 import type { SessionFacts } from "../../charging/events/events.ts";
 import { newSessionId } from "../../charging/events/session-ids.ts";
@@ -270,7 +270,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     if (!parts) return;
     const beside = parts.beside.map((id) => core.sessions.get(id)?.parts).find((one) => one !== undefined);
     const charges = beside?.charges ?? new CallCharges(parts.ended);
-    this.parts = new CallParts(charges, parts.tariffs);
+    this.parts = new CallParts(charges, parts);
     this.isPart = parts.isPart;
     if (parts.isPart !== "not yet") this.charges.joins(charges);
   }
@@ -297,7 +297,9 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
       for (let book = session.charges.before; book; book = book.before) kept.add(book.facts.id);
     }
     const beside = [...parts.charges.sessions].filter((id) => id !== this.id && sessions.get(id));
-    return { beside, ended: parts.charges.sumsWithout((id) => kept.has(id)), tariffs: parts.usedTariffs, isPart };
+    const ended = parts.charges.sumsWithout((id) => kept.has(id));
+    const costs = parts.costState;
+    return { beside, ended, tariffs: parts.usedTariffs, isPart, ...(costs.length > 0 && { costs }) };
   }
 
   /** What it is for the others of its call has changed. */
@@ -361,10 +363,16 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     return this.parts;
   }
 
+  /** What the parts cost that the client's dialog has had before. */
+  get costsBefore(): Price[] {
+    return this.parts?.costs() ?? [];
+  }
+
   /** At `at` it is the next part of the call in the place of `first` (M20-M22). */
   follows(first: Session, at: number): void {
     this.parts = first.callParts;
     first.endPart(at);
+    this.parts.wentOn(first.facts, at - (first.context.startedAt ?? at));
     this.beginPart();
   }
 

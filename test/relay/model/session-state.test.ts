@@ -66,6 +66,7 @@ const whole: SessionState = {
     ended: [{ service: "beer", currency: "EUR", amount: "1.50", count: 2 }],
     tariffs: [{ tariff: "t", currency: "EUR", freeMs: 0, chargedMs: 60_000, amount: "0.10" }],
     isPart: "running",
+    costs: [{ currency: "EUR", amount: "12.345", taxes: [{ id: "vat", rate: "19", included: false }] }],
   },
   answer: {
     response: "SIP/2.0 200 OK\r\n\r\n\xff",
