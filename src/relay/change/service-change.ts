@@ -2,12 +2,13 @@ import type { Failure, Side } from "../../../machines/events.ts";
 import { bodyFormat } from "../../directory/body.ts";
 import type { Identified } from "../../directory/types.ts";
 import { parseContentType } from "../../sip/headers.ts";
-import { SipRequest } from "../../sip/message.ts";
+import { Headers, SipRequest } from "../../sip/message.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { err, ok, type Result } from "../../support/result.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import type { Credit } from "../charges/credit.ts";
 import { creditForNextPart } from "../charges/credits.ts";
+import { TransactionFor } from "../dialog/redirect.ts";
 import { reply } from "../dialog/reply.ts";
 import type { Core } from "../model/core.ts";
 import { ClientRequest } from "../request/request.ts";
@@ -30,10 +31,24 @@ export function wantedService(session: Session, request: SipRequest): Result<Ide
   if (request.body.length === 0) return SAME;
   const type = parseContentType(request.headers.get("content-type") ?? "");
   if (!type.ok || !(type.value.type.startsWith("multipart/") || bodyFormat(type.value.type))) return SAME;
-  const asked = new SipRequest(request.method, session.asked, request.headers, request.body);
+  const { headers } = ofTheUser(session, request);
+  const asked = new SipRequest(request.method, session.asked, headers, request.body);
   const wanted = session.core.directory.identify(asked, session.user);
   if (!wanted.ok) return err(wanted.error);
   return isSame(session.identified, wanted.value) ? SAME : ok(wanted.value);
+}
+
+/**
+ * The request with From as it was when the user signed in: within a dialog only its tag says anything (RFC 3261 §12.2.2), and its URI is whatever its
+ * sender writes. Of an app server's request, too, rules are to see whom the service is for.
+ */
+function ofTheUser({ client }: Session, request: SipRequest): SipRequest {
+  const from = client?.dialog.remote;
+  if (from === undefined || request.headers.get("from") === from) return request; // nearly always
+  const headers = new Headers();
+  for (const field of request.headers.fields) if (field.key !== "from") headers.fields.push(field);
+  headers.add("From", from);
+  return new SipRequest(request.method, request.uri, headers, request.body);
 }
 
 const isSame = (a: Identified, b: Identified): boolean =>
@@ -92,7 +107,9 @@ export class ClientServiceChange implements Takeover {
       this.refused();
       return;
     }
-    const request = new ClientRequest(core, transaction, { verdict: "accepted", user: first.user });
+    const asked = ofTheUser(first, transaction.request);
+    const forUser = asked === transaction.request ? transaction : new TransactionFor(transaction, asked);
+    const request = new ClientRequest(core, forUser, { verdict: "accepted", user: first.user });
     this.request = request;
     request.change = this;
     request.identified = this.identified;

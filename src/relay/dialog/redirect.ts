@@ -105,7 +105,7 @@ function wayToService(core: Core, redirected: Redirected, uri: SipUri, only?: re
 }
 
 /** The client's transaction, for another request than the client's own. */
-export class RedirectedTransaction implements ServerTransaction {
+export class TransactionFor implements ServerTransaction {
   readonly request: SipRequest;
   private readonly client: ServerTransaction;
 

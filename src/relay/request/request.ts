@@ -20,7 +20,7 @@ import type { ClientServiceChange } from "../change/service-change.ts";
 import { Credits, prepaidIn } from "../charges/credits.ts";
 import type { Leg } from "../dialog/leg.ts";
 import { hasOption } from "../dialog/passing.ts";
-import { among, MAX_REDIRECTS, RedirectedTransaction, type Way, wayOn } from "../dialog/redirect.ts";
+import { among, MAX_REDIRECTS, TransactionFor, type Way, wayOn } from "../dialog/redirect.ts";
 import { Refusals, refusal, withinDialog } from "../dialog/refusals.ts";
 import { laterStatus } from "../dialog/reply.ts";
 import type { Core } from "../model/core.ts";
@@ -328,7 +328,7 @@ export class ClientRequest implements Origin, Owner {
       core.peerLog.info("an app server's redirection leads nowhere that the portal offers", this.service, facts);
       return false;
     }
-    const onward = way.request ? new RedirectedTransaction(transaction, way.request) : transaction;
+    const onward = way.request ? new TransactionFor(transaction, way.request) : transaction;
     const next = new ClientRequest(core, onward, { verdict: "accepted", user });
     next.redirected = { from: this, way };
     next.move = move;

@@ -1,3 +1,4 @@
+import { withTag } from "../../sip/headers.ts";
 import { type SipRequest, SipResponse } from "../../sip/message.ts";
 import { formatReplaces, formatTargetDialog } from "../../sip/refer.ts";
 import { reasonPhrase } from "../../sip/response.ts";
@@ -69,7 +70,10 @@ export class ClientInvitation implements ClientTransactionUser {
       this.refuseStray(response);
       return;
     }
+    // RFC 3261 §12.1.2: the URI is that of To. What an answer says is its sender's word, and the user's From is made of it (`inviteFor`).
+    const asked = leg.dialog.remote;
     leg.confirm(response);
+    leg.dialog.remote = withTag(asked, response.toTag);
     leg.sendAck(this.seq);
     this.decide(() => this.invited.accepted(response));
   }
