@@ -177,7 +177,7 @@ export class Router implements TransactionUser {
     const { flow } = transaction;
     if (flow.reliable) flow.proven = true;
     if (!leg.takeSeq(request)) {
-      reply(transaction, 500, [["Retry-After", "1"]], "CSeq is older than one received before"); // RFC 3261 §12.2.2
+      reply(transaction, 500, [["Retry-After", "1"]], OLD); // RFC 3261 §12.2.2
       return;
     }
     const unsupported = this.core.border.unsupportedOptions(request.headers, false);
@@ -213,7 +213,9 @@ export class Router implements TransactionUser {
     const transfer = core.transfersByTag.get(tag);
     if (request.method === "SUBSCRIBE" && transfer?.owns(request)) {
       transaction.begin();
-      takeSubscribe(transfer, transaction);
+      // RFC 6665 §3.1, §4.1: it moves the dialog as in a session, so it has to pass what one there has to.
+      if (!transfer.takeSeq(request)) reply(transaction, 500, [["Retry-After", "1"]], OLD);
+      else if (takesContact(core, transaction, transfer)) takeSubscribe(transfer, transaction);
       return;
     }
     if (core.ended.takes(transaction)) return;
@@ -319,6 +321,7 @@ export class Router implements TransactionUser {
 const bringsCharges = ({ body, headers }: SipRequest): boolean =>
   body.length > 0 && isChargeType(headers.get("content-type") ?? "");
 
+const OLD = "CSeq is older than one received before";
 const MISPLACED = "Replaces Is For INVITE";
 
 /** Where nobody would take them, and an answer might be taken for a promise (RFC 3261 §21.4.13). */

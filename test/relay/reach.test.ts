@@ -111,6 +111,41 @@ describe("a client that says it is at an app server's address", () => {
     l.client.response(403);
   });
 
+  it.each([
+    ["in Contact", `<sip:${B}>`, undefined],
+    ["by its source address", undefined, B],
+  ])("gets 403 to a SUBSCRIBE for the reports of such a REFER: %s", async (_what, contact, source) => {
+    const l = await portal();
+    const { invite, answer } = await establish(l);
+    const refer = l.client.outside("REFER", [
+      ["Contact", l.client.contact],
+      ["Refer-To", "<sip:beer@portal.com>"],
+      ["Target-Dialog", `${invite.callId};local-tag=${invite.fromTag};remote-tag=${answer.toTag}`],
+    ]);
+    const ok = l.client.response(200);
+    l.client.answer(l.client.request("NOTIFY"), 200);
+    const b = l.server("b");
+    const asked = b.request("INVITE");
+    const from = source === undefined ? l.client : b;
+    const headers: [string, string][] = [
+      ["Event", "refer"],
+      ["Contact", contact ?? l.client.contact],
+    ];
+    from.inDialog("SUBSCRIBE", refer, ok, 2, { headers });
+    from.response(403);
+    // An old one, too, says nothing of where it is now.
+    l.client.inDialog("SUBSCRIBE", refer, ok, 0, {
+      headers: [
+        ["Event", "refer"],
+        ["Contact", "<sip:192.0.2.50:5070>"],
+      ],
+    });
+    l.client.response(500);
+    b.answer(asked, 486);
+    expect(l.client.request("NOTIFY").uri).toBe(l.client.contact.slice(1, -1));
+    expect(b.inbox.filter((message) => message.isRequest && message.method === "NOTIFY")).toEqual([]);
+  });
+
   it.each(["UPDATE", "INVITE"])(
     "is spoken to where it came from, when it says so in its answer to %s",
     async (method) => {

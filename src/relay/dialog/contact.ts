@@ -55,7 +55,7 @@ function routeProblem(headers: Headers): string | undefined {
  * Whether a request that opens a dialog, or one within a `leg`, may be taken as far as its Contact goes; otherwise it is answered with 400, or with
  * 403 where its sender is no client, or says that an app server is it.
  */
-export function takesContact(core: Core, transaction: ServerTransaction, leg?: Leg): boolean {
+export function takesContact(core: Core, transaction: ServerTransaction, leg?: Pick<Leg, "side" | "routed">): boolean {
   const { request, flow } = transaction;
   const routed = leg ? leg.routed : request.headers.has("record-route");
   const noClient = leg?.side === "server" ? undefined : core.reach.whyNoClient(request, flow);

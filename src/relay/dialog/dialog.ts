@@ -3,7 +3,7 @@ import { Headers, SipRequest, type SipResponse } from "../../sip/message.ts";
 import { detach, inOnePiece } from "../../sip/text.ts";
 import { hasLooseRouting } from "../../sip/uri.ts";
 import type { Destination, Flow, TransportLayer } from "../../transport/types.ts";
-import { isTarget, type WayBack, wayBack } from "./contact.ts";
+import { isTarget, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
 import type { CameFrom } from "./reach.ts";
 
 /**
@@ -109,6 +109,18 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
   if (!isTarget(target, found)) return false;
   dialog.remoteTarget = detach(target);
   dialog.destination = undefined;
+  return true;
+}
+
+/**
+ * Takes the number of a request of the peer; false where it is lower than one taken before (RFC 3261 §12.2.2). The same again is another request
+ * of a peer that does not count: one that came again has been absorbed by its transaction. What would move the dialog has to be a new one.
+ */
+export function takeSeq(dialog: Dialog, request: SipRequest): boolean {
+  const number = request.cseq?.number ?? 0;
+  const { remoteSeq } = dialog;
+  if (number < remoteSeq || (number === remoteSeq && refreshesTarget(request.method))) return false;
+  dialog.remoteSeq = number;
   return true;
 }
 

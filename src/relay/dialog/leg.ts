@@ -9,7 +9,16 @@ import type { Core } from "../model/core.ts";
 import type { Session } from "../session/session.ts";
 import { Answer } from "./answer.ts";
 import { isKnown, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
-import { confirmDialog, type Dialog, nextHop, placeOf, refreshTarget, requestWithin, takeWay } from "./dialog.ts";
+import {
+  confirmDialog,
+  type Dialog,
+  nextHop,
+  placeOf,
+  refreshTarget,
+  requestWithin,
+  takeSeq,
+  takeWay,
+} from "./dialog.ts";
 import { offeredPackages } from "./passing.ts";
 import { reply } from "./reply.ts";
 
@@ -245,16 +254,9 @@ export class Leg {
     if (dialog.flow && !this.closed) this.joinFlow(dialog.flow);
   }
 
-  /**
-   * Takes the number of a request of the peer; false where it is lower than one taken before (RFC 3261 §12.2.2). The same again is another request
-   * of a peer that does not count: one that came again has been absorbed by its transaction. What would move the dialog has to be a new one.
-   */
+  /** Takes the number of a request of the peer; false: it is an old one. */
   takeSeq(request: SipRequest): boolean {
-    const number = request.cseq?.number ?? 0;
-    const { remoteSeq } = this.dialog;
-    if (number < remoteSeq || (number === remoteSeq && refreshesTarget(request.method))) return false;
-    this.dialog.remoteSeq = number;
-    return true;
+    return takeSeq(this.dialog, request);
   }
 
   /** Counts a request of the peer; false where there have been so many in this second. `now`: monotonic; `perSecond` 0: no bound. */

@@ -12,7 +12,7 @@ import { sipfrag } from "../../sip/sipfrag.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import type { Flow } from "../../transport/types.ts";
 import { wayBack } from "../dialog/contact.ts";
-import { type Dialog, dialogAsServer, refreshTarget, takeWay } from "../dialog/dialog.ts";
+import { type Dialog, dialogAsServer, refreshTarget, takeSeq, takeWay } from "../dialog/dialog.ts";
 import { Leg } from "../dialog/leg.ts";
 import { OF_BODY } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
@@ -32,6 +32,8 @@ export class Transfer implements Owner {
   /** The session in which, or for which, the REFER came. */
   readonly first: Session;
   readonly from: Side;
+  /** Only a client opens a dialog with it. */
+  readonly side = "client" satisfies Side;
   private readonly core: Core;
   private readonly transaction: ServerTransaction;
   private readonly actor: ChartActor<typeof transferMachine>;
@@ -81,9 +83,18 @@ export class Transfer implements Owner {
     return this.dialog.callId === callId && this.dialog.remoteTag === (fromTag ?? "");
   }
 
+  /** Takes the number of a request in the dialog that the REFER opened; false: it is an old one. */
+  takeSeq(request: SipRequest): boolean {
+    return takeSeq(this.dialog, request);
+  }
+
+  /** Whether proxies lead to the sender of the REFER. */
+  get routed(): boolean {
+    return this.dialog.routes.length > 0;
+  }
+
   /** A SUBSCRIBE in the dialog of the reports (RFC 6665 §4.2.1). `eventId`: of its Event header. */
   subscribe(transaction: ServerTransaction, eventId: string | undefined): void {
-    this.dialog.remoteSeq = Math.max(this.dialog.remoteSeq, transaction.request.cseq?.number ?? 0);
     if (!this.reports || (eventId !== undefined && eventId !== this.eventId)) {
       reply(transaction, 481); // RFC 6665 §4.2.1.2: there is no such subscription.
       return;
