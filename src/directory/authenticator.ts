@@ -93,7 +93,8 @@ class DigestAuthenticator implements Authenticator {
     // A nonce that was never ours says nothing about the password: the client gets a new one and asks its user nothing. The password is not
     // looked at, or a made-up nonce would be a way to guess without being slowed; and a forged source address cannot have a nonce of ours.
     if (nonce.kind === "foreign") return this.challenge(attempt, true);
-    const proven = nonce.kind === "fresh" && this.counts.isOf(nonce.sequence, auth.username);
+    // Of a nonce that was hers alone, also one that is out of date: no guesser has seen it, and he cannot have her wait.
+    const proven = this.counts.isOf(nonce.sequence, auth.username);
     const waitMs = proven ? 0 : (this.guesses?.waitMs(auth.username, key, now) ?? 0);
     if (waitMs > 0) return this.wait(attempt, waitMs);
     const algorithm = this.offers.named((auth.algorithm ?? "md5").toLowerCase()); // RFC 7616 §3.4: MD5 where nothing is said
@@ -118,10 +119,10 @@ class DigestAuthenticator implements Authenticator {
       if (proven) this.counts.spoil(nonce.sequence);
       return this.failed(attempt, "wrong user or password", auth.response);
     }
-    // RFC 7616 §3.3, stale: the digest is right and only the nonce is not.
-    if (nonce.kind === "expired") return this.challenge(attempt, true);
     const count = auth.qop === undefined ? 1 : Number.parseInt(auth.nc!, 16);
     if (!this.counts.use(nonce.sequence, count, user.id)) return this.challenge(attempt, true); // RFC 7616 §3.4, nc: a replay
+    // RFC 7616 §3.3, stale: the digest is right and only the nonce is not. The next one is hers from the start.
+    if (nonce.kind === "expired") return this.challenge(attempt, true, user.id);
     return this.accept(attempt, user);
   }
 
@@ -198,8 +199,11 @@ class DigestAuthenticator implements Authenticator {
     return this.settings.fromPassword === "always" || (this.settings.fromPassword === "tls" && secure);
   }
 
-  private challenge(attempt: Attempt, stale: boolean): Verdict {
-    return { verdict: "challenge", challenges: this.challenges(attempt, stale), stale };
+  /** `to`: a user who has shown the password, and nobody else. */
+  private challenge(attempt: Attempt, stale: boolean, to?: string): Verdict {
+    const challenges = this.challenges(attempt, stale);
+    if (to !== undefined) this.counts.grant(this.nonces.last, to);
+    return { verdict: "challenge", challenges, stale };
   }
 
   private failed(attempt: Attempt, reason: string, what: string): Verdict {

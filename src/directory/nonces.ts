@@ -6,7 +6,7 @@ export type NonceState =
   /** Issued here, to that source, young enough. */
   | { readonly kind: "fresh"; readonly sequence: number }
   /** Issued here, to that source, too long ago. */
-  | { readonly kind: "expired" }
+  | { readonly kind: "expired"; readonly sequence: number }
   /** Not issued here (or before a restart, or to somebody else). */
   | { readonly kind: "foreign" };
 
@@ -16,7 +16,6 @@ const BODY_DIGITS = 2 * NUMBER_BYTES * 2;
 const MAC_DIGITS = 32;
 
 const FOREIGN: NonceState = { kind: "foreign" };
-const EXPIRED: NonceState = { kind: "expired" };
 
 /**
  * Nonces that need no memory until they are used (RFC 7616 §5.4): a sequence number and the time of issue, signed together with the
@@ -38,6 +37,11 @@ export class Nonces {
     this.lifetimeMs = lifetimeMs;
   }
 
+  /** Number of the nonce that was issued last. */
+  get last(): number {
+    return this.sequence;
+  }
+
   /** A new nonce for that source; lower-case hex digits. */
   issue(nowMs: number, source: string): string {
     const { octets } = this;
@@ -54,8 +58,8 @@ export class Nonces {
     const { octets } = this;
     octets.write(body, "hex");
     const ageMs = nowMs - octets.readUIntBE(NUMBER_BYTES, NUMBER_BYTES);
-    if (ageMs > this.lifetimeMs || ageMs < -this.lifetimeMs) return EXPIRED;
-    return { kind: "fresh", sequence: octets.readUIntBE(0, NUMBER_BYTES) };
+    const kind = ageMs > this.lifetimeMs || ageMs < -this.lifetimeMs ? "expired" : "fresh";
+    return { kind, sequence: octets.readUIntBE(0, NUMBER_BYTES) };
   }
 
   /**
@@ -93,6 +97,16 @@ export class NonceCounts {
   isOf(sequence: number, user: string): boolean {
     const slot = sequence % this.sequences.length;
     return this.sequences[slot] === sequence && this.users[slot] === user;
+  }
+
+  /** The nonce is issued to that user, who has just shown the password: `isOf` holds for it before it is used. */
+  grant(sequence: number, user: string): void {
+    const slot = sequence % this.sequences.length;
+    if (this.sequences[slot]! > sequence) return;
+    this.sequences[slot] = sequence;
+    this.users[slot] = user;
+    this.last[slot] = 0;
+    this.seen[slot] = 1;
   }
 
   /** Somebody failed to sign in with it. */

@@ -477,6 +477,39 @@ describe("repeated failures (M2)", () => {
     expect(signIn()).toMatchObject({ verdict: "accepted" });
   });
 
+  it("never lock out who comes back with a nonce of his own that is out of date: the next one is his as well", () => {
+    const { signIn, ask, newNonce, clock } = setUp();
+    let nonce = newNonce();
+    expect(ask([authorization({ nonce })])).toMatchObject({ verdict: "accepted" });
+    for (let day = 0; day < 3; day++) {
+      clock.advance(86_400_000);
+      for (let i = 0; i < 200; i++) signIn({ password: `guess ${day} ${i}` });
+      expect(signIn()).toMatchObject({ verdict: "throttled" }); // so may the guesser be who has this nonce
+      const stale = ask([authorization({ nonce, nc: 2 })]);
+      expect(stale).toMatchObject({ verdict: "challenge", stale: true });
+      nonce = nonceOf(stale);
+      expect(ask([authorization({ nonce })])).toMatchObject({ verdict: "accepted" });
+    }
+  });
+
+  it("let nobody guess who has overheard a sign-in: neither by its nonce nor by sending it again", () => {
+    const { signIn, ask, newNonce, clock } = setUp();
+    const overheard = authorization({ nonce: newNonce() });
+    expect(ask([overheard])).toMatchObject({ verdict: "accepted" });
+    clock.advance(3_600_000);
+    for (let i = 0; i < 200; i++) signIn({ password: `guess ${i}` });
+    let looked = 0;
+    for (let i = 0; i < 50; i++) {
+      const again = ask([overheard]);
+      if (again.verdict === "throttled") continue;
+      const guess = ask([authorization({ nonce: nonceOf(again), password: `another ${i}` })]);
+      if (guess.verdict !== "throttled") looked++;
+      if (ask([authorization({ nonce: newNonce(), nc: 2, password: `one more ${i}` })]).verdict !== "throttled")
+        looked++;
+    }
+    expect(looked).toBe(0);
+  });
+
   it("never lock out who goes on with a nonce of his own, which the guesser has not", () => {
     const { signIn, ask, newNonce } = setUp();
     const nonce = newNonce();

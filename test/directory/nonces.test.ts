@@ -16,7 +16,7 @@ describe("stateless nonces (RFC 7616 §5.4)", () => {
 
   it("expire", () => {
     const nonces = new Nonces(secret, 60_000);
-    expect(nonces.check(nonces.issue(1_000_000, "a"), 1_060_001, "a")).toEqual({ kind: "expired" });
+    expect(nonces.check(nonces.issue(1_000_000, "a"), 1_060_001, "a")).toEqual({ kind: "expired", sequence: 1 });
   });
 
   it("cannot be changed, made up, or taken from a relay with another secret", () => {

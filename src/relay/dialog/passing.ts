@@ -94,11 +94,14 @@ export function withoutPassword(fromLine: string): string {
   const colon = fromLine.indexOf(":", fromLine.indexOf(":") + 1);
   if (colon < 0 || colon > fromLine.lastIndexOf("@")) return fromLine;
   const address = parseNameAddr(fromLine);
-  if (!address.ok) return fromLine;
+  if (!address.ok) return NOBODY; // whatever it is, nothing of it is known to be no password
   const uri = address.value.uri;
-  const hidden = uri.replace(/^(sips?:[^:@]*):[^@]*@/i, "$1@");
+  const hidden = uri.replace(/^(\s*[a-z][a-z0-9+.-]*:[^:@]*):.*@/is, "$1@"); // to the last @: a password may hold one unescaped
   return hidden === uri ? fromLine : fromLine.replaceAll(uri, () => hidden); // it may stand in the display name too
 }
+
+/** RFC 3323 §4.1.1.3 */
+const NOBODY = "<sip:anonymous@anonymous.invalid>";
 
 const NOTHING: readonly string[] = [];
 
