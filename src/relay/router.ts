@@ -1,5 +1,5 @@
 import type { Side } from "../../machines/events.ts";
-import { CHARGE_JSON, CHARGE_XML, isChargeType, PACKAGE } from "../charging/charges/body.ts";
+import { bringsCharges, CHARGE_JSON, CHARGE_XML, PACKAGE } from "../charging/charges/body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
 import type { NewRequest, ServerTransaction, TransactionUser } from "../transaction/types.ts";
@@ -145,7 +145,7 @@ export class Router implements TransactionUser {
   }
 
   private options(transaction: ServerTransaction): void {
-    if (bringsCharges(transaction.request)) {
+    if (withCharges(transaction.request)) {
       refuseCharges(transaction);
       return;
     }
@@ -230,7 +230,7 @@ export class Router implements TransactionUser {
   private toSession(leg: Leg, transaction: NewRequest): void {
     const { actor } = leg.session;
     const from: Side = leg.side;
-    if (from === "server" && bringsCharges(transaction.request)) {
+    if (from === "server" && withCharges(transaction.request)) {
       this.charge(leg, transaction);
       return;
     }
@@ -318,8 +318,8 @@ export class Router implements TransactionUser {
   }
 }
 
-const bringsCharges = ({ body, headers }: SipRequest): boolean =>
-  body.length > 0 && isChargeType(headers.get("content-type") ?? "");
+const withCharges = ({ body, headers }: SipRequest): boolean =>
+  body.length > 0 && bringsCharges(headers.get("content-type"), body);
 
 const OLD = "CSeq is older than one received before";
 const MISPLACED = "Replaces Is For INVITE";

@@ -42,6 +42,18 @@ export function isChargeType(contentType: string): boolean {
   return formatOf(contentType) !== undefined;
 }
 
+/**
+ * True where a body holds charges, or a part of it does (RFC 2046 §5.1). Charges among other parts are not taken, which `parseChargeBody` says: but they are
+ * charges, and nobody may be answered as if they were none.
+ */
+export function bringsCharges(contentType: string | undefined, body: Buffer): boolean {
+  if (contentType === undefined) return false;
+  return isChargeType(contentType) || (MULTIPART.test(contentType) && CHARGES_IN_PART.test(body.toString("latin1")));
+}
+
+const MULTIPART = /^\s*multipart\//i;
+const CHARGES_IN_PART = /\bcontent-type\s*:\s*application\/vnd\.tollgate\.charge\+(?:json|xml)/i;
+
 function formatOf(contentType: string): Format | undefined {
   const semicolon = contentType.indexOf(";");
   const type = (semicolon < 0 ? contentType : contentType.slice(0, semicolon)).trim().toLowerCase();

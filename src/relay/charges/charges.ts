@@ -1,5 +1,5 @@
 import type { Side } from "../../../machines/events.ts";
-import { isChargeType, parseChargeBody } from "../../charging/charges/body.ts";
+import { bringsCharges, parseChargeBody } from "../../charging/charges/body.ts";
 import { ChargeBook, type Outcome } from "../../charging/charges/book.ts";
 import type { BookState } from "../../charging/charges/book-state.ts";
 import type { CallCharges } from "../../charging/charges/call-charges.ts";
@@ -139,7 +139,7 @@ export class SessionCharges {
    */
   collect(message: SipMessage): Promise<Outcome> | undefined {
     const type = message.headers.get("content-type");
-    if (type === undefined || !isChargeType(type)) return undefined;
+    if (type === undefined || !bringsCharges(type, message.body)) return undefined;
     const charges = parseChargeBody(type, message.body);
     if (!charges.ok)
       return Promise.resolve(

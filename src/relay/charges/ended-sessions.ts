@@ -1,4 +1,4 @@
-import { isChargeType } from "../../charging/charges/body.ts";
+import { bringsCharges } from "../../charging/charges/body.ts";
 import { ChargeBook } from "../../charging/charges/book.ts";
 import type { CallCharges } from "../../charging/charges/call-charges.ts";
 import type { ChargeableSession } from "../../charging/charges/direct.ts";
@@ -118,9 +118,9 @@ export class EndedSessions {
    * false where there was no such dialog, or it takes no more charges, or a request is none.
    */
   takes(transaction: NewRequest): boolean {
-    const { method, headers } = transaction.request;
+    const { method, headers, body } = transaction.request;
     const brings = method === "INFO" || method === "BYE" || method === "MESSAGE";
-    if (!brings || !isChargeType(headers.get("content-type") ?? "")) return false;
+    if (!brings || !bringsCharges(headers.get("content-type"), body)) return false;
     const { callId, toTag, fromTag } = transaction.request;
     const ended = this.byId.get(sessionOf(callId) ?? "");
     if (!ended || ended.localTag !== toTag || ended.remoteTag !== (fromTag ?? "")) return false;

@@ -1,5 +1,5 @@
 import type { Side } from "../../../machines/events.ts";
-import { isChargeType } from "../../charging/charges/body.ts";
+import { bringsCharges } from "../../charging/charges/body.ts";
 import { isOwnHeader } from "../../config/headers.ts";
 import type { Config } from "../../config/schema.ts";
 import { parseParams, quote, splitList, unquote } from "../../sip/headers.ts";
@@ -99,7 +99,7 @@ export class Border {
   pass(from: SipMessage, to: SipMessage, towards: Side): boolean {
     this.passHeaders(from.headers, to.headers, towards);
     const type = towards === "client" ? from.headers.get("content-type") : undefined;
-    if (type !== undefined && isChargeType(type)) {
+    if (bringsCharges(type, from.body)) {
       withoutBody(to);
       return false;
     }

@@ -1,4 +1,4 @@
-import { isChargeType } from "../../charging/charges/body.ts";
+import { bringsCharges } from "../../charging/charges/body.ts";
 import type { SipResponse } from "../../sip/message.ts";
 import { shown } from "../../support/peer-log.ts";
 import type { ClientTransactionUser } from "../../transaction/types.ts";
@@ -45,8 +45,8 @@ class Farewell implements ClientTransactionUser {
     this.flow = flow;
   }
 
-  final({ headers, callId }: SipResponse): void {
-    if (!isChargeType(headers.get("content-type") ?? "")) return;
+  final({ headers, callId, body }: SipResponse): void {
+    if (!bringsCharges(headers.get("content-type"), body)) return;
     this.core.counters.chargesRefused++;
     const facts = { from: this.flow.remoteAddress, callId: shown(callId) };
     this.core.peerLog.warn("charges of an end with which nobody is in a session are not taken", facts.from, facts);
