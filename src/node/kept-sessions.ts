@@ -127,11 +127,13 @@ export class KeptSessions implements SessionKeeper, Companion {
   private charged({ session, charge, at }: ChargeMade, puts: Map<string, string>): void {
     const { core } = this;
     if (!core) return;
-    let owner = core.sessions.get(session.id);
-    // One that is over: what it was charged counts for the limits of the others of its call that go on, and is known to the part after it.
-    for (const id of owner ? NONE : (core.ended.callOf(session.id)?.sessions ?? NONE)) {
+    const own = core.sessions.get(session.id);
+    let owner = own;
+    // What a part was charged counts for the limits of the others of its call that go on, and for what they cost together. If it is over, it is known to
+    // the part after it.
+    for (const id of (own ? own.charges.call : core.ended.callOf(session.id))?.sessions ?? NONE) {
       const other = core.sessions.get(id);
-      if (!other) continue;
+      if (!other || other === own) continue;
       this.changedSessions.add(other);
       for (let book = other.charges.before; book && !owner; book = book.before)
         if (book.facts.id === session.id) owner = other;

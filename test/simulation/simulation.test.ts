@@ -36,6 +36,13 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
     for (const [kind, times] of handedOver) expect(times, `restored sessions: ${kind}`).toBeGreaterThan(3);
   });
 
+  it.each([
+    [3641, "a part that waits for the answer to its BYE is charged, and the next one is restored from the disk"],
+    [3679, "a session is restored whose siblings are yet to go on from the one that is over"],
+  ])("have what their calls were charged together whichever of them is restored: seed %i, %s", async (seed) => {
+    expect((await play(seed)).faults).toEqual([]);
+  });
+
   it("charge the same where nobody sets the wall clock", { timeout: 120_000 }, async () => {
     for (let seed = 1; seed <= SEEDS; seed += 4) {
       const [set, unset] = [await play(seed), await play(seed, { steps: false })];

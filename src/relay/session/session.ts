@@ -269,7 +269,10 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     core.kept?.changed(this); // the numbers that are skipped are not skipped twice
     if (!parts) return;
     const beside = parts.beside.map((id) => core.sessions.get(id)?.parts).find((one) => one !== undefined);
-    const charges = beside?.charges ?? new CallCharges(parts.ended);
+    const { previous } = this.facts;
+    // Others that go on from a session that is over have their limits together with it, and are yet to come.
+    const before = previous && core.ended.callOf(previous.session);
+    const charges = beside?.charges ?? before ?? new CallCharges(parts.ended);
     this.parts = new CallParts(charges, parts);
     this.isPart = parts.isPart;
     if (parts.isPart !== "not yet") this.charges.joins(charges);
@@ -359,6 +362,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   get callParts(): CallParts {
     if (this.parts) return this.parts;
     this.parts = new CallParts();
+    this.parts.charges.sessions.add(this.id); // also where its clock does not run yet: the others are beside it
     if (this.context.startedAt !== null) this.beginPart();
     return this.parts;
   }
