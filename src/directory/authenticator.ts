@@ -95,7 +95,7 @@ class DigestAuthenticator implements Authenticator {
     if (nonce.kind === "foreign") return this.challenge(attempt, true);
     // Of a nonce that was hers alone, also one that is out of date: no guesser has seen it, and he cannot have her wait.
     const proven = this.counts.isOf(nonce.sequence, auth.username);
-    const waitMs = proven ? 0 : (this.guesses?.waitMs(auth.username, key, now) ?? 0);
+    const waitMs = proven ? 0 : (this.guesses?.waitMs(auth.username, key, now, attempt.line) ?? 0);
     if (waitMs > 0) return this.wait(attempt, waitMs);
     const algorithm = this.offers.named((auth.algorithm ?? "md5").toLowerCase()); // RFC 7616 §3.4: MD5 where nothing is said
     if (algorithm === undefined) return this.refuse(attempt, "the algorithm was not offered");
@@ -129,7 +129,7 @@ class DigestAuthenticator implements Authenticator {
   /** M2: user id and password in From. */
   private checkFrom(attempt: Attempt, from: { user: string; password: string }): Verdict {
     attempt.user = from.user;
-    const waitMs = this.guesses?.waitMs(from.user, attempt.key, attempt.now) ?? 0;
+    const waitMs = this.guesses?.waitMs(from.user, attempt.key, attempt.now, attempt.line) ?? 0;
     if (waitMs > 0) return this.wait(attempt, waitMs);
     const user = this.directory.user(from.user);
     const given = ha1("sha-256", from.user, this.settings.realm, from.password);
@@ -141,8 +141,8 @@ class DigestAuthenticator implements Authenticator {
   }
 
   private accept(attempt: Attempt, { id }: User): Verdict {
-    const { request, key, now } = attempt;
-    this.guesses?.succeeded(id, key, now);
+    const { request, key, now, line } = attempt;
+    this.guesses?.succeeded(id, key, now, line);
     if (!this.settings.fromMustMatch || this.fromIs(request, id)) return { verdict: "accepted", user: id };
     return this.forbid(attempt, `From is not the user ${id} of this portal who signed in`);
   }
@@ -207,8 +207,8 @@ class DigestAuthenticator implements Authenticator {
   }
 
   private failed(attempt: Attempt, reason: string, what: string): Verdict {
-    const { key, now, user = "" } = attempt;
-    return this.refuse(attempt, reason, this.guesses?.failed(user, key, now, what));
+    const { key, now, line, user = "" } = attempt;
+    return this.refuse(attempt, reason, this.guesses?.failed(user, key, now, what, line));
   }
 
   private refuse(attempt: Attempt, reason: string, lockOut?: LockOut): Verdict {
@@ -256,6 +256,8 @@ class Attempt {
   readonly source: SignInSource;
   readonly key: string;
   readonly now: number;
+  /** The port, which tells those behind one address apart. */
+  readonly line: number;
   /** As the peer wrote it. */
   user: string | undefined = undefined;
 
@@ -264,6 +266,7 @@ class Attempt {
     this.source = source;
     this.key = key;
     this.now = now;
+    this.line = source.remotePort ?? 0;
   }
 }
 

@@ -24,12 +24,18 @@ const KNOWN_MS = 7 * 86_400_000;
 const RENEW_MS = 3_600_000;
 /** Sign-ins of a user who is known at a source that are looked at although somebody's failures have that pair wait, in each wait. */
 const SPARE = 64;
+/** In each wait so many are looked at, one after the other, of those who have not failed. */
+const LOOKS = 16;
+/** Ports from which somebody failed that are remembered for a pair or a source. */
+const MAX_LINES = 64;
 /** Longer names are of nobody (the longest has 64 characters). */
 const MAX_NAME = 65;
 
 interface Places {
   /** The latest first. */
   sources: string[];
+  /** The port at each of them: a client's socket or connection, behind a NAT what stands for it. */
+  lines: number[];
   at: number;
 }
 
@@ -37,8 +43,15 @@ interface Places {
  * Slows down who guesses passwords, and nobody else. Failures count for the pair of user and source: a guesser neither locks out others behind the same
  * address nor the user elsewhere. Two more counts catch who spreads his guesses. One source that tries many users has to wait, but for the users who have
  * signed in from there before; and when one user is tried from many sources, a source that is new to this user has no free failures: the first right
- * password goes through from anywhere. Users who were right lately are known at their sources: they are looked at even while a guesser at the same
- * address has the pair wait, so often that they get in and so seldom that guessing does not pay.
+ * password goes through from anywhere.
+ *
+ * Behind one address (a NAT, a proxy that nobody has named) a guesser and the user are one pair. To look at a right password at any time would be to look
+ * at every guess, so what tells the two apart has to be something else than the password:
+ * - a nonce that was the user's, which nobody can get for another (see Authenticator): those do not come here at all;
+ * - the port from which the user signed in last: it has looks of its own, which failures from elsewhere do not use up;
+ * - for users who were right at this source lately, a number of looks in each wait; whoever has failed from the same port has none of them;
+ * - for a user who is new there, a look now and then, for a port from which nobody has failed. It goes to whoever asks first, so a guesser who takes another
+ *   port for each guess can take them too: that gives him some thousands in a day, and no more.
  *
  * Whether the user exists makes no difference. Times are milliseconds of a clock that nobody can set.
  */
@@ -59,34 +72,47 @@ export class Guesses {
     this.users = new Throttle({ ...steady, failures: this.settings.failuresByUser });
   }
 
-  /** Milliseconds before a sign-in as that user is looked at again; 0: now. */
-  waitMs(user: string, source: string, now: number): number {
+  /** Milliseconds before a sign-in as that user is looked at again; 0: now. `line`: the port it comes from; 0: not known. */
+  waitMs(user: string, source: string, now: number, line = 0): number {
     if (this.pairs.size === 0 && this.sources.size === 0) return 0;
     const key = keyOf(user, source);
     const ofPair = this.pairs.waitMs(key, now);
-    const waitMs = Math.max(ofPair, this.sources.waitMs(source, now));
-    if (waitMs === 0 || !this.isKnown(user, source, now)) return waitMs;
+    const ofSource = this.sources.waitMs(source, now);
+    if (ofPair === 0 && ofSource === 0) return 0;
+    const place = this.placeOf(user, source, now);
+    if (place < 0) {
+      const one = ofPair === 0 ? 0 : leftBefore(this.pairs.get(key)!, line, ofPair, now);
+      const all = ofSource === 0 ? 0 : leftBefore(this.sources.get(source)!, line, ofSource, now);
+      if (one > 0 || all > 0) return Math.max(one, all);
+      if (ofPair > 0) looked(this.pairs.get(key)!, now);
+      if (ofSource > 0) looked(this.sources.get(source)!, now);
+      return 0;
+    }
     if (ofPair === 0) return 0;
     const entry = this.pairs.get(key)!;
-    return entry.spare-- > 0 ? 0 : ofPair;
+    if (line !== 0 && this.known.get(user)!.lines[place] === line) return entry.ownSpare-- > 0 ? 0 : ofPair;
+    return (line === 0 || !entry.lines.includes(line)) && entry.spare-- > 0 ? 0 : ofPair;
   }
 
   /**
    * A sign-in as that user failed. `what` is what it was tried with, if anything tells one try from another: the same once more, a message that was
    * repeated, tells a guesser nothing and does not count. Returns the wait that begins with it, if one does.
    */
-  failed(user: string, source: string, now: number, what: string): LockOut | undefined {
+  failed(user: string, source: string, now: number, what: string, line = 0): LockOut | undefined {
     const key = keyOf(user, source);
     const before = this.pairs.get(key);
-    if ((what !== "" && before?.what === what) || (before && before.blockedUntil > now)) return undefined;
+    if (what !== "" && before?.what === what) return undefined;
+    if (before && before.blockedUntil > now) {
+      noteLine(before, line);
+      return undefined;
+    }
     this.sources.failed(source, now);
+    begin(this.sources.get(source), line, now, this.settings.delayS);
     this.users.failed(nameOf(user), now);
     const waitMs = this.pairs.failed(key, now, this.freeFailures(user, source, now));
     const entry: ThrottleEntry | undefined = this.pairs.get(key);
-    if (entry) {
-      entry.what = what;
-      entry.spare = SPARE;
-    }
+    begin(entry, line, now, this.settings.delayS);
+    if (entry) entry.what = what;
     const failures = entry?.failures ?? 0;
     if (waitMs > 0) return { user: nameOf(user), source, failures, waitMs };
     const all = this.sources.waitMs(source, now);
@@ -94,12 +120,21 @@ export class Guesses {
   }
 
   /** A registered user signed in. */
-  succeeded(user: string, source: string, now: number): void {
+  succeeded(user: string, source: string, now: number, line = 0): void {
     const places = this.known.get(user);
-    if (places && places.sources[0] === source && now - places.at < RENEW_MS) return;
-    const others = places?.sources.filter((one) => one !== source) ?? [];
+    if (places && places.sources[0] === source && now - places.at < RENEW_MS) {
+      places.lines[0] = line;
+      return;
+    }
+    const sources = [source];
+    const lines = [line];
+    for (let i = 0; places && i < places.sources.length && sources.length < MAX_PLACES; i++) {
+      if (places.sources[i] === source) continue;
+      sources.push(places.sources[i]!);
+      lines.push(places.lines[i]!);
+    }
     this.known.delete(user); // to the end of the map: the order is that of the last sign-in
-    this.known.set(user, { sources: [source, ...others.slice(0, MAX_PLACES - 1)], at: now });
+    this.known.set(user, { sources, lines, at: now });
     if (this.known.size > MAX_KNOWN_USERS) this.known.delete(this.known.keys().next().value!);
   }
 
@@ -141,13 +176,37 @@ export class Guesses {
   /** A user under many failures is protected from strangers; who is known has the usual ones. */
   private freeFailures(user: string, source: string, now: number): number {
     const attacked = (this.users.get(nameOf(user))?.failures ?? 0) > this.settings.failuresByUser;
-    return attacked && !this.isKnown(user, source, now) ? 1 : this.settings.failures;
+    return attacked && this.placeOf(user, source, now) < 0 ? 1 : this.settings.failures;
   }
 
-  private isKnown(user: string, source: string, now: number): boolean {
+  /** Which of the places that source is at which the user is known; -1: none. */
+  private placeOf(user: string, source: string, now: number): number {
     const places = this.known.get(user);
-    return places !== undefined && now - places.at < KNOWN_MS && places.sources.includes(source);
+    return places !== undefined && now - places.at < KNOWN_MS ? places.sources.indexOf(source) : -1;
   }
+}
+
+/** Milliseconds before one who is not known and comes from that port is looked at, in a wait of which so many are left. */
+function leftBefore(entry: ThrottleEntry, line: number, waitMs: number, now: number): number {
+  return line === 0 || entry.lines.includes(line) ? waitMs : Math.max(0, Math.min(waitMs, entry.lookAt - now));
+}
+
+function looked(entry: ThrottleEntry, now: number): void {
+  entry.lookAt = now + entry.lookEveryMs;
+}
+
+/** A failure counts, and perhaps a wait begins. */
+function begin(entry: ThrottleEntry | undefined, line: number, now: number, delayS: number): void {
+  if (entry === undefined) return;
+  noteLine(entry, line);
+  entry.spare = entry.ownSpare = SPARE;
+  entry.lookEveryMs = Math.max(delayS * 1000, (entry.blockedUntil - now) / LOOKS);
+}
+
+function noteLine({ lines }: ThrottleEntry, line: number): void {
+  if (line === 0 || lines.includes(line)) return;
+  if (lines.length >= MAX_LINES) lines.shift();
+  lines.push(line);
 }
 
 const nameOf = (user: string): string => (user.length > MAX_NAME ? user.slice(0, MAX_NAME) : user);

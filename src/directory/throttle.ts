@@ -21,8 +21,14 @@ export interface ThrottleEntry {
   /** When the first of these failures happened, or the last wait was over. */
   since: number;
   blockedUntil: number;
-  /** How many more may be looked at before the wait is over. */
+  /** How many more may be looked at before the wait is over: of whoever is known there, and of those that come from where the user did. */
   spare: number;
+  ownSpare: number;
+  /** Ports from which failures came, the latest last. */
+  lines: number[];
+  /** From when on one from another port is looked at before the wait is over. */
+  lookAt: number;
+  lookEveryMs: number;
   /** What failed last. */
   what: string;
 }
@@ -57,7 +63,17 @@ export class Throttle {
     const { windowS, delayS, maxDelayS, sources } = this.settings;
     let entry = this.get(key);
     if (entry === undefined || now - entry.since > windowS * 1000) {
-      entry = { failures: 0, since: now, blockedUntil: 0, spare: 0, what: "" };
+      entry = {
+        failures: 0,
+        since: now,
+        blockedUntil: 0,
+        spare: 0,
+        ownSpare: 0,
+        lines: [],
+        lookAt: 0,
+        lookEveryMs: 0,
+        what: "",
+      };
     }
     entry.failures++;
     const beyond = entry.failures - free;

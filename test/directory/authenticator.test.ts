@@ -646,3 +646,134 @@ describe("registered users", () => {
     expect(bob.ha1).not.toHaveProperty("md5");
   });
 });
+
+describe("a user and a guesser behind one address (M2)", () => {
+  const DAY = 86_400_000;
+  const line = (remotePort: number): SignInSource => ({ secure: false, remoteAddress: ADDRESS, remotePort });
+
+  /** A guesser who never rests, from one port or, with `ports`, from another one each time. */
+  function besieged({ ports = false } = {}) {
+    const relay = setUp();
+    const { ask, clock } = relay;
+    let tries = 0;
+    let looked = 0;
+    const guess = (times: number) => {
+      for (let i = 0; i < times; i++) {
+        const flow = line(ports ? 20_000 + (tries % 40_000) : 666);
+        const nonce = nonceOf(ask([], {}, flow));
+        if (ask([authorization({ nonce, password: `guess ${++tries}` })], {}, flow).verdict === "refused") looked++;
+      }
+    };
+    /** An hour of it. */
+    const siege = () => {
+      for (let ms = 0; ms < 3_600_000; ms += 60_000) {
+        guess(10);
+        clock.advance(60_000);
+      }
+      guess(100);
+    };
+    const from = (port: number, credentials: Credentials) => ask([authorization(credentials)], {}, line(port));
+    const nonceAt = (port: number) => nonceOf(ask([], {}, line(port)));
+    return { ...relay, guess, siege, from, nonceAt, looked: () => looked };
+  }
+
+  it("the user has a nonce that signed in, as old as it may be: it leads to a new one, whatever port it comes from", () => {
+    const { siege, from, nonceAt, clock, guess } = besieged({ ports: true });
+    let nonce = nonceAt(5060);
+    expect(from(5060, { nonce })).toMatchObject({ verdict: "accepted" });
+    siege();
+    for (let i = 0; i < 3; i++) {
+      // From a port that is new, as after a restart of the NAT: nothing but the nonce speaks for the user.
+      const verdict = from(6_000 + i, { nonce, nc: 2 });
+      expect(verdict).toMatchObject({ verdict: "challenge", stale: true });
+      nonce = nonceOf(verdict);
+      guess(100);
+      expect(from(6_000 + i, { nonce, nc: 1 })).toMatchObject({ verdict: "accepted" });
+      clock.advance(DAY);
+    }
+  });
+
+  it("a nonce of the user's that somebody has overheard is worth one guess, and what he repeats is worth no more", () => {
+    const { siege, from, nonceAt, clock } = besieged({ ports: true });
+    const nonce = nonceAt(5060);
+    const message = { nonce, nc: 1 };
+    expect(from(5060, message)).toMatchObject({ verdict: "accepted" });
+    clock.advance(120_000);
+    const asked = { nonce, nc: 2 };
+    const own = nonceOf(from(5060, asked));
+    siege();
+    const verdicts: string[] = [];
+    for (let i = 0; i < 20; i++) {
+      for (const repeated of [message, asked]) {
+        const verdict = from(777, repeated);
+        if (verdict.verdict !== "challenge") continue;
+        verdicts.push(from(777, { nonce: nonceOf(verdict), password: `overheard ${i}` }).verdict);
+      }
+      verdicts.push(from(777, { nonce, nc: 3 + i, password: `old ${i}` }).verdict);
+      verdicts.push(from(777, { nonce: own, nc: 1 + i, password: `new ${i}` }).verdict);
+    }
+    expect(verdicts.filter((verdict) => verdict === "refused").length).toBeLessThanOrEqual(3);
+    expect(verdicts.length).toBeGreaterThan(40);
+  });
+
+  it("a nonce that was given to one user says nothing for another, nor elsewhere", () => {
+    const { guess, from, ask, nonceAt, clock } = besieged();
+    const bobs = { user: "bob", password: "battery" };
+    const asBob = (nonce: string, nc: number) =>
+      ask([authorization({ ...bobs, nonce, nc })], { from: "<sip:bob@portal.com>;tag=1" }, line(888));
+    const nonce = nonceAt(888);
+    expect(asBob(nonce, 1)).toMatchObject({ verdict: "accepted" });
+    clock.advance(120_000);
+    const own = nonceOf(asBob(nonce, 2));
+    guess(100);
+    expect(from(666, { nonce: own, password: "a guess" })).toMatchObject({ verdict: "throttled" });
+    const elsewhere = { ...line(888), remoteAddress: "203.0.113.5" };
+    expect(ask([authorization({ ...bobs, nonce: own })], {}, elsewhere)).toMatchObject({ verdict: "challenge" });
+    expect(asBob(own, 1)).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("the user keeps no nonce from call to call: the port that signed in last has looks of its own", () => {
+    const { siege, from, nonceAt } = besieged({ ports: true });
+    expect(from(5060, { nonce: nonceAt(5060) })).toMatchObject({ verdict: "accepted" });
+    siege();
+    for (let i = 0; i < 30; i++) expect(from(5060, { nonce: nonceAt(5060) })).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("the user is known there and calls from another port: the guesser's port has no look, any other has", () => {
+    const { siege, from, nonceAt } = besieged();
+    expect(from(5060, { nonce: nonceAt(5060) })).toMatchObject({ verdict: "accepted" });
+    siege();
+    for (let i = 0; i < 30; i++)
+      expect(from(7_000 + i, { nonce: nonceAt(7_000 + i) })).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("the user was never there: looked at at once, whoever has failed is not", () => {
+    const { siege, from, nonceAt, guess } = besieged();
+    siege();
+    expect(from(5060, { nonce: nonceAt(5060) })).toMatchObject({ verdict: "accepted" });
+    guess(100);
+    expect(from(5060, { nonce: nonceAt(5060) })).toMatchObject({ verdict: "accepted" });
+  });
+
+  it("the user was never there, and the guesser tries other users, too", () => {
+    const { ask, from, nonceAt } = setUpSpraying();
+    expect(from(666, { nonce: nonceAt(666) })).toMatchObject({ verdict: "throttled" });
+    expect(from(5060, { nonce: nonceAt(5060) })).toMatchObject({ verdict: "accepted" });
+    expect(ask([])).toMatchObject({ verdict: "challenge" });
+  });
+
+  function setUpSpraying() {
+    const relay = besieged();
+    for (let i = 0; i < 200; i++) relay.from(666, { user: `user ${i}`, nonce: relay.nonceAt(666) });
+    return relay;
+  }
+
+  it("and a guesser with as many ports as he likes has some thousands of guesses in a day, not more", () => {
+    const { guess, clock, looked } = besieged({ ports: true });
+    for (let ms = 0; ms < DAY; ms += 60_000) {
+      guess(10);
+      clock.advance(60_000);
+    }
+    expect(looked()).toBeLessThan(5_000);
+  });
+});
