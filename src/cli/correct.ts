@@ -4,7 +4,7 @@ import { correctionEntry } from "../charging/billing/entries.ts";
 import { SessionCost } from "../charging/billing/session-cost.ts";
 import type { CorrectionEntry, Entry } from "../charging/billing/store.ts";
 import { fromMicros, MAX_MICROS, type Micros } from "../charging/credit/store.ts";
-import { isSameNumber } from "../charging/events/charge-fields.ts";
+import { chargeKey, isSameNumber } from "../charging/events/charge-fields.ts";
 import { type CorrectionMade, correctionId } from "../charging/events/events.ts";
 import { isCurrency } from "../charging/money/currency.ts";
 import { formatAmount, formatMoney, money, parseMoney } from "../charging/money/money.ts";
@@ -16,6 +16,7 @@ import type { Store } from "../store/types.ts";
 import { isKnown, theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
+import { checked } from "./labels.ts";
 
 interface CorrectOptions {
   readonly amount: string;
@@ -126,8 +127,8 @@ async function correctionOf(
   const amount = parseMoney(options.amount, currency);
   if (!amount.ok) throw new CliError(`--amount: ${amount.error}`, EXIT.usage);
   if (amount.value.units === 0n) throw new CliError("--amount: nothing is no correction", EXIT.usage);
-  const service = corrected?.service ?? named("--service", options.service ?? "", 64);
-  const appServer = corrected?.appServer ?? named("--app-server", options.appServer ?? "", 64);
+  const service = corrected?.service ?? nameOf("--service", options.service);
+  const appServer = corrected?.appServer ?? nameOf("--app-server", options.appServer);
   const terms = corrected ? corrected.terms : await termsNow(store, config, service, appServer);
   const prepaid = await isPrepaid(store, user, corrected, currency);
   if (
@@ -137,12 +138,12 @@ async function correctionOf(
     throw new CliError("--amount: more than a balance can hold", EXIT.usage);
   return {
     type: "correction.made",
-    id: correctionId(named("--id", options.id ?? randomUUID(), 128)),
+    id: correctionId(chargeKey(checked("--id", options.id ?? randomUUID(), 128))),
     at,
     session: { id: corrected?.session ?? "", user, service, appServer },
     currency,
     amount: formatAmount(amount.value),
-    reason: named("--reason", options.reason, 200),
+    reason: checked("--reason", options.reason, 200),
     of: isTime(corrected, options) ? "time" : "items",
     ...(terms && { terms }),
     ...(prepaid && { prepaid }),
@@ -169,11 +170,8 @@ async function entryToCorrect(store: Store, user: string, id: string): Promise<E
 const isTime = (entry: Entry | undefined, { time }: CorrectOptions): boolean =>
   entry ? entry.kind === "time" || (entry.kind === "correction" && entry.of === "time") : time === true;
 
-function named(option: string, text: string, most: number): string {
-  if (text.length > most || /[\p{Cc}\p{Cs}]/u.test(text))
-    throw new CliError(`${option}: expected at most ${most} characters on one line`, EXIT.usage);
-  return text;
-}
+const nameOf = (option: string, name: string | undefined): string =>
+  name === undefined ? "" : checked(option, name, 64);
 
 /** The same correction, made at another time. */
 function isSame(a: CorrectionEntry, b: CorrectionEntry): boolean {

@@ -16,6 +16,7 @@ import type { Store } from "../store/types.ts";
 import { theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
+import { checked } from "./labels.ts";
 
 const PAGE = 1_000;
 
@@ -166,7 +167,7 @@ export async function post(
     throw new CliError(`the balance of ${user} would be more than can be counted`);
   const result = await credit.post({
     ...{ user, id: `${kind}:${id}`, at: Date.now(), kind, amount: paid, currency },
-    ...(reason !== undefined && { reason }),
+    ...(reason !== undefined && { reason: checked("--reason", reason, 200) }),
   });
   if (result === "different") throw new CliError(`${id} was used before with another amount: nothing is changed`);
   if (result !== "posted" && result !== "repeated") throw new CliError(`not posted: ${result}`);

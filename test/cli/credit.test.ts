@@ -129,4 +129,11 @@ describe("tollgate credit", () => {
     expect(code).toBe(2);
     expect(err).toContain(why);
   });
+
+  it.each(["", "two\u2028lines", "x".repeat(201)])("refuses the reason %j with exit code 2", async (reason) => {
+    await tollgate("user add alice --prepaid EUR");
+    const line = ["credit", "adjust", "alice", "--by=1", "--id", "t", "--reason", reason];
+    expect((await terminal.tollgate(line)).code).toBe(2);
+    expect((await tollgate("credit show alice")).out).toContain("0.00 EUR");
+  });
 });

@@ -185,6 +185,31 @@ describe("tollgate correct", () => {
   });
 });
 
+describe("tollgate correct, in words", () => {
+  const correct = (...more: string[]) =>
+    terminal.tollgate(["correct", "alice", "--amount", "-5.00", "--currency", "EUR", ...more]);
+
+  it.each([
+    ["no id, as of a variable that is not set", ["--reason", "x", "--id", ""]],
+    ["an id of blanks", ["--reason", "x", "--id", "  "]],
+    ["an id of two lines (U+2028)", ["--reason", "x", "--id", "a\u2028b"]],
+    ["no reason", ["--reason", " "]],
+    ["a reason of two lines (U+2029)", ["--reason", "a\u2029b"]],
+    ["a reason of 201 characters", ["--reason", "x".repeat(201)]],
+    ["no service", ["--reason", "x", "--service", ""]],
+    ["no app server", ["--reason", "x", "--app-server", ""]],
+  ])("refuses %s with 2", async (_what, more) => {
+    expect((await correct(...more)).code).toBe(2);
+    expect((await theBill()).totals[0]!.amount).toBe("26.15");
+  });
+
+  it("an id is the same in either form of Unicode, and whatever blanks are around it", async () => {
+    for (const id of ["caf\u00e9", "cafe\u0301", " caf\u00e9 "])
+      expect((await correct("--reason", "x", "--id", id)).code).toBe(0);
+    expect((await theBill()).totals[0]!.amount).toBe("21.15");
+  });
+});
+
 describe("tollgate rebill", () => {
   it("finds bills to be what the events make of them", async () => {
     const { code, out } = await tollgate("rebill --dry-run");
