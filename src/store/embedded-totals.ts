@@ -17,6 +17,8 @@ interface Grown {
   readonly key: TotalKey;
   readonly head: SumHead;
   readonly growth: Growth;
+  /** One of its entries. */
+  readonly entry: Entry;
 }
 
 /** Sums that grow by the entries of one write, each read and written once. */
@@ -24,6 +26,8 @@ export class TotalsInWork {
   private readonly db: Database<MonthTotal, TotalKey>;
   private readonly side: Side;
   private readonly grown = new Map<string, Grown>();
+  /** The one that grew last. */
+  private last: Grown | undefined;
 
   constructor(db: Database<MonthTotal, TotalKey>, side: Side) {
     this.db = db;
@@ -32,6 +36,13 @@ export class TotalsInWork {
 
   /** `first`, `second`: under what the entry lies, as user and month. `amount`: `amountOf(entry)`. */
   add(first: string, second: string, entry: Entry, amount: Money | undefined): void {
+    this.sumOf(first, second, entry).add(entry, amount);
+  }
+
+  private sumOf(first: string, second: string, entry: Entry): Growth {
+    const { last } = this;
+    // A session's charges come one after the other, and an app server's sessions too.
+    if (last && last.key[1] === second && last.key[0] === first && belongs(entry, last.entry)) return last.growth;
     const head = sumHead(entry, this.side);
     const { service, currency } = head;
     const mark = sumMark(head);
@@ -39,10 +50,11 @@ export class TotalsInWork {
     let one = this.grown.get(name);
     if (!one) {
       const key: TotalKey = [first, second, true, service, currency, ...(mark === "" ? [] : [mark])];
-      one = { key, head, growth: new Growth() };
+      one = { key, head, growth: new Growth(), entry };
       this.grown.set(name, one);
     }
-    one.growth.add(entry, amount);
+    this.last = one;
+    return one.growth;
   }
 
   write(): void {
@@ -50,3 +62,7 @@ export class TotalsInWork {
       this.db.putSync(key, growth.of(this.db.get(key) ?? noTotal(head.service, head.currency, head)));
   }
 }
+
+/** Whether two entries of one month are of one sum for certain. */
+const belongs = (a: Entry, b: Entry): boolean =>
+  a.service === b.service && a.currency === b.currency && a.terms === b.terms && a.prepaid === b.prepaid;
