@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { DeadLetter } from "../charging/billing/store.ts";
+import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { Outgoing } from "./nats-publisher.ts";
 
 /** What a header's value may hold, so that it is the same at the other end; `=` first is kept for hashes. */

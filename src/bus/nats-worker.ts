@@ -1,5 +1,5 @@
 import type { ConsumerMessages, JetStreamClient, JetStreamManager, JsMsg } from "@nats-io/jetstream";
-import type { DeadLetter } from "../charging/billing/store.ts";
+import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";

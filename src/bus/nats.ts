@@ -1,7 +1,7 @@
 import { hostname } from "node:os";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
 import { connect, type NatsConnection, type Subscription } from "@nats-io/transport-node";
-import type { DeadLetter } from "../charging/billing/store.ts";
+import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import { EventError } from "../charging/events/faults.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";

@@ -1,4 +1,4 @@
-import type { DeadLetter } from "../charging/billing/store.ts";
+import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 
 /** Hands a batch to its consumer. `broken`: what came over the bus and is no event, with the reason; never from the same process. */

@@ -1,4 +1,4 @@
-import { monthOf, monthSpan } from "../charging/billing/store.ts";
+import { monthOf, monthSpan } from "../charging/money/months.ts";
 import { formerAppServer } from "../directory/accounts.ts";
 import type { Store } from "../store/types.ts";
 import { CliError, EXIT } from "./io.ts";

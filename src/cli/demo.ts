@@ -1,6 +1,7 @@
-import { type Entry, monthOf } from "../charging/billing/store.ts";
+import type { Entry } from "../charging/billing/store.ts";
 import { type Bill, makeBill } from "../charging/bills/bill.ts";
 import { formatBill } from "../charging/bills/format-bill.ts";
+import { monthOf } from "../charging/money/months.ts";
 import type { Config } from "../config/schema.ts";
 import { systemClock } from "../support/clock.ts";
 import { withStore } from "./context.ts";

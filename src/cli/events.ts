@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
 import { REPAIRED, repaired, replay, withValue } from "../charging/billing/dead-letters.ts";
-import type { DeadLetter } from "../charging/billing/store.ts";
+import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { Config } from "../config/schema.ts";
 import type { Store } from "../store/types.ts";
 import { systemClock } from "../support/clock.ts";

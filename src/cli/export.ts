@@ -1,7 +1,7 @@
 import { type Command, Option } from "commander";
-import { monthOf } from "../charging/billing/store.ts";
 import { printable } from "../charging/bills/format.ts";
 import { type BrokenRecord, callRecords, writeRecords } from "../charging/bills/records.ts";
+import { monthOf } from "../charging/money/months.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, printAll } from "./io.ts";
 import { monthOption, sayIfForgotten, theMonth } from "./month.ts";

@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { monthBefore } from "../charging/billing/retention.ts";
-import { monthOf } from "../charging/billing/store.ts";
 import { isMonth } from "../charging/bills/bill.ts";
+import { monthOf } from "../charging/money/months.ts";
 import type { Config } from "../config/schema.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
 

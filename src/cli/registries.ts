@@ -1,9 +1,10 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { z } from "zod";
-import { type Tariff, tariffSchema } from "../charging/money/tariff.ts";
-import { type CurrencyClash, currencyClashes, type Priced } from "../config/currencies.ts";
+import { tariffSchema } from "../charging/events/tariff-schema.ts";
+import type { Tariff } from "../charging/money/tariff.ts";
 import { findings } from "../config/problems.ts";
 import { appServerSchema, type Config, serviceSchema } from "../config/schema.ts";
+import { type CurrencyClash, currencyClashes, type Priced } from "../directory/currencies.ts";
 import type { AppServer, Service } from "../directory/types.ts";
 import type { Registry, Store } from "../store/types.ts";
 import { leaveAppServer, mayHaveAppServer } from "./app-server-ids.ts";

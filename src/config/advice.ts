@@ -1,6 +1,6 @@
 import type { Tariff } from "../charging/money/tariff.ts";
+import { possibleClashes } from "../directory/currencies.ts";
 import type { AppServer, Service } from "../directory/types.ts";
-import { possibleClashes } from "./currencies.ts";
 import type { Finding } from "./problems.ts";
 import type { Config } from "./schema.ts";
 

@@ -1,4 +1,4 @@
-import { type CurrencyClash, currencyClashes, type Priced } from "./currencies.ts";
+import { type CurrencyClash, currencyClashes, type Priced } from "../directory/currencies.ts";
 import { closest, type Finding, type Path } from "./problems.ts";
 import type { Config } from "./schema.ts";
 

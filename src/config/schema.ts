@@ -1,10 +1,10 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { z } from "zod";
 import { busSchema } from "../bus/settings.ts";
-import { settlementTerms } from "../charging/bills/settlement.ts";
+import { tariffSchema } from "../charging/events/tariff-schema.ts";
 import { amountSchema } from "../charging/money/amount-schema.ts";
 import { isCurrency } from "../charging/money/currency.ts";
-import { tariffSchema } from "../charging/money/tariff.ts";
+import { settlementTerms } from "../charging/money/settlement-terms.ts";
 import { taxSchema } from "../charging/money/tax.ts";
 import { MAX_TAXES } from "../charging/money/terms.ts";
 import { KNOWN_USER_AGENTS } from "../directory/offers.ts";

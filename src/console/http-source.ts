@@ -1,7 +1,7 @@
+import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
 import { canonicalAddress, canonicalHost, isLoopback } from "../support/address.ts";
 import { Networks } from "../support/networks.ts";
-import type { Env } from "./http.ts";
 
 /** Where a request comes from. */
 export interface HttpSource {
@@ -43,7 +43,7 @@ export class HttpSources {
     return this.proxies.includes(address) || (this.plain && isLoopback(address));
   }
 
-  of(c: Context<Env>): HttpSource {
+  of(c: Pick<Context<{ Bindings: HttpBindings }>, "env" | "req">): HttpSource {
     const { remoteAddress = "", remotePort } = c.env.incoming.socket;
     const last = canonicalHost(remoteAddress);
     // Many a proxy adds nothing at all: where there is one on this machine, nobody can be told from it.

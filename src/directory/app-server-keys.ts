@@ -1,9 +1,8 @@
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
-import type { Config } from "../config/schema.ts";
 import { ha1 } from "../sip/digest.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
-import { type Authenticator, createAuthenticator, type Refusal } from "./authenticator.ts";
+import { type Authenticator, type AuthenticatorSettings, createAuthenticator, type Refusal } from "./authenticator.ts";
 import type { AppServerKey } from "./types.ts";
 
 /** Realm in which app servers sign in: another than the users', so that neither's credentials are good for the other. */
@@ -50,7 +49,13 @@ const NONCE_SLOTS = 8_192;
 
 /** Digest for app servers (M15): the user name is a key's id, the password its secret. */
 export function appServerAuthenticator(options: {
-  readonly config: Pick<Config, "authentication" | "portal">;
+  readonly config: {
+    readonly authentication: Pick<
+      AuthenticatorSettings,
+      "algorithms" | "userAgents" | "nonceLifetimeS" | "legacyNoQop"
+    >;
+    readonly portal: { readonly realm: string };
+  };
   readonly directory: { appServerKey(id: string): AppServerKey | undefined };
   readonly clock: Pick<Clock, "monotonic">;
   /** Is told of every sign-in that was refused. */

@@ -1,4 +1,4 @@
-import { type SettlementTerms, settlementFor } from "../charging/bills/settlement.ts";
+import { type SettlementTerms, settlementFor } from "../charging/money/settlement-terms.ts";
 import { type Tax, taxesOn } from "../charging/money/tax.ts";
 import type { AppliedTax, Terms } from "../charging/money/terms.ts";
 import type { AppServer, Service } from "./types.ts";

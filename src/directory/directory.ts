@@ -1,8 +1,8 @@
 import { networkInterfaces } from "node:os";
+import type { SettlementTerms } from "../charging/money/settlement-terms.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
+import type { Tax } from "../charging/money/tax.ts";
 import type { AppliedTax, Terms } from "../charging/money/terms.ts";
-import { currencyClashes } from "../config/currencies.ts";
-import type { Config } from "../config/schema.ts";
 import type { SipRequest } from "../sip/message.ts";
 import type { Store } from "../store/types.ts";
 import { canonicalHost } from "../support/address.ts";
@@ -10,9 +10,10 @@ import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Result } from "../support/result.ts";
 import { AppliedTerms } from "./applied-terms.ts";
+import { currencyClashes } from "./currencies.ts";
 import { ServerPool, type ServerState, type Unavailable } from "./pool.ts";
 import { type CompiledRules, compileRules, type Rejection, type RuleLookups, type Rules } from "./rules.ts";
-import type { AppServer, AppServerKey, Identified, Service, User } from "./types.ts";
+import type { AppServer, AppServerKey, Identified, Rule, Service, User } from "./types.ts";
 
 /**
  * What is registered: users, services, app servers, tariffs, rules. Held in memory, so that every question on the way of a request
@@ -54,12 +55,25 @@ export interface Directory extends Rules, RuleLookups {
   /** Every app server with its health and its sessions, for people. */
   serverStates(): ServerState[];
   /** Reads the store again; with a configuration, that one holds from now on. Rejects when the store cannot be read. */
-  reload(config?: Config): Promise<void>;
+  reload(config?: DirectoryConfig): Promise<void>;
   close(): void;
 }
 
+/** What of the configuration the directory goes by. */
+export interface DirectoryConfig {
+  readonly portal: { readonly domains: readonly string[] };
+  readonly limits: { readonly ruleBodyBytes: number };
+  readonly listen: readonly { readonly address: string; readonly advertised?: { readonly host: string } | undefined }[];
+  readonly services: readonly Service[];
+  readonly tariffs: readonly Tariff[];
+  readonly appServers: readonly AppServer[];
+  readonly rules: readonly Rule[];
+  readonly taxes: readonly Tax[];
+  readonly settlement: SettlementTerms;
+}
+
 export interface DirectoryOptions {
-  readonly config: Config;
+  readonly config: DirectoryConfig;
   readonly store: Pick<Store, "users" | "services" | "appServers" | "tariffs" | "appServerKeys" | "directoryVersion">;
   readonly clock: Clock;
   readonly log: Logger;
@@ -80,7 +94,7 @@ export async function createDirectory(options: DirectoryOptions): Promise<Direct
 class CachedDirectory implements Directory {
   private readonly options: DirectoryOptions;
   private readonly pool: ServerPool;
-  private config: Config;
+  private config: DirectoryConfig;
   private rules: CompiledRules;
   private portalHosts: ReadonlySet<string>;
   private users = new Map<string, User>();
@@ -204,7 +218,7 @@ class CachedDirectory implements Directory {
     return this.pool.states();
   }
 
-  reload(config?: Config): Promise<void> {
+  reload(config?: DirectoryConfig): Promise<void> {
     if (config) {
       this.rules = rulesOf(config);
       this.portalHosts = hostsOf(config);
@@ -284,7 +298,7 @@ function merged<T extends { readonly id: string }>(stored: readonly T[], configu
   return all;
 }
 
-function rulesOf(config: Config): CompiledRules {
+function rulesOf(config: DirectoryConfig): CompiledRules {
   const rules = compileRules(config.rules);
   // loadConfig has compiled them before; only a configuration that was put together in code comes here with a mistake.
   if (!rules.ok) throw new Error(`rules[${rules.error[0]?.path.join(".")}]: ${rules.error[0]?.message}`);
@@ -292,7 +306,7 @@ function rulesOf(config: Config): CompiledRules {
 }
 
 /** The portal's domains, and the addresses and advertised hosts where the relay is reached: a client may write either into the Request-URI. */
-function hostsOf(config: Config): Set<string> {
+function hostsOf(config: DirectoryConfig): Set<string> {
   const hosts = new Set(config.portal.domains.map(canonicalHost));
   for (const { address, advertised } of config.listen) {
     for (const one of ANY.includes(address) ? machineAddresses(address) : [address]) hosts.add(canonicalHost(one));

@@ -1,4 +1,5 @@
-import type { SettlementTerms } from "../charging/bills/settlement.ts";
+import type { ServiceLimits } from "../charging/money/portal-limits.ts";
+import type { SettlementTerms } from "../charging/money/settlement-terms.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 
 /** A registered user (M2). The password is never kept: only the HA1 values of RFC 7616 §3.4.2 for the portal's realm. */
@@ -29,15 +30,6 @@ export interface Former {
 export type ForkMode = "sequential" | "first" | "all";
 /** What a client may ask for by Request-Disposition (RFC 3841 §9.1); `single` is `no-fork`: the best app server and no other. */
 export type ForkChoice = ForkMode | "single";
-
-/** The most that an app server may charge: at once, in a session, and one user in this service within a UTC day. Decimal strings. */
-export interface ServiceLimits {
-  readonly charge?: string;
-  readonly session?: string;
-  readonly day?: string;
-  /** ISO 4217. */
-  readonly currency: string;
-}
 
 /** Something that can be asked for by `sip:<id>@portal` (M1) or that a rule points at (M3). */
 export interface Service extends SettlementTerms {

@@ -1,6 +1,6 @@
 import type { Body, Session } from "sip.js/lib/core/index.js";
 import { formatChargeBody, PACKAGE, SERVICE_HEADER, SESSION_HEADER } from "../charging/charges/body.ts";
-import type { Charge } from "../charging/events/events.ts";
+import type { Charge } from "../charging/events/charge-fields.ts";
 import type { Logger } from "../support/log.ts";
 import { systemRandom } from "../support/random.ts";
 import { type AskedChange, type ChangeOptions, changeBody, type ServiceChange } from "./changes.ts";

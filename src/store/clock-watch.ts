@@ -1,7 +1,7 @@
-import type { Config } from "../config/schema.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { openStore } from "./open.ts";
+import type { StoreConfig } from "./settings.ts";
 import type { Store } from "./types.ts";
 
 const LOOK_EVERY_MS = 60_000;
@@ -87,7 +87,7 @@ export class ClockWatch {
 
 /** Opens the store for a node of the portal, which writes times that others read. Rejects as `openStore`, and where the clocks are too far apart. */
 export async function openWatchedStore(
-  config: Pick<Config, "data" | "store">,
+  config: StoreConfig,
   { clock, log }: Pick<ClockWatchOptions, "clock" | "log">,
 ): Promise<{ readonly store: Store; readonly clockWatch: ClockWatch }> {
   const store = await openStore(config, log);

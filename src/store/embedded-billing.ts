@@ -1,20 +1,21 @@
 import { asBinary, type Database, type RootDatabase } from "lmdb";
 import { amountOf } from "../charging/billing/month-total.ts";
-import type { Forgetting, Forgotten } from "../charging/billing/retention.ts";
 import type {
   Account,
   AccountQuery,
   ArchivedEvent,
   BillingBatch,
   BillingStore,
-  DeadLetter,
   Entry,
   EntryPage,
   EventGroup,
   EventPage,
+  Forgetting,
+  Forgotten,
   MonthTotal,
   PageQuery,
 } from "../charging/billing/store.ts";
+import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { Fault } from "../charging/events/faults.ts";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import { PAGE_CHARS, piecesOf } from "./archive-pieces.ts";

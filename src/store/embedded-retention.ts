@@ -1,5 +1,5 @@
 import type { Database, RootDatabase } from "lmdb";
-import type { Forgetting, Forgotten } from "../charging/billing/retention.ts";
+import type { Forgetting, Forgotten } from "../charging/billing/store.ts";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import { timePrefix } from "../support/random.ts";
 import { type AccountForm, accountOf, accountWith, type EntryForm, entryOf } from "./embedded-forms.ts";

@@ -1,19 +1,20 @@
 import { randomUUID } from "node:crypto";
 import type { Collection, Db, Document, Filter } from "mongodb";
-import type { Forgetting, Forgotten } from "../charging/billing/retention.ts";
 import type {
   Account,
   AccountQuery,
   AccountState,
   BillingBatch,
   BillingStore,
-  DeadLetter,
   Entry,
   EntryPage,
   EventPage,
+  Forgetting,
+  Forgotten,
   MonthTotal,
   PageQuery,
 } from "../charging/billing/store.ts";
+import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { Fault } from "../charging/events/faults.ts";
 import type { Clock } from "../support/clock.ts";
 import { MongoArchive } from "./mongo-archive.ts";

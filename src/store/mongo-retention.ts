@@ -1,6 +1,5 @@
 import type { Collection, Filter } from "mongodb";
-import type { Forgetting, Forgotten } from "../charging/billing/retention.ts";
-import type { Account, AccountState } from "../charging/billing/store.ts";
+import type { Account, AccountState, Forgetting, Forgotten } from "../charging/billing/store.ts";
 import { timePrefix } from "../support/random.ts";
 import type { ReadScope, Scope, Sessions } from "./mongo-sessions.ts";
 import { deleteEach } from "./mongo-writes.ts";

@@ -1,14 +1,14 @@
 import { join } from "node:path";
-import type { Config } from "../config/schema.ts";
 import type { Logger } from "../support/log.ts";
 import { dataFolder } from "./data-folder.ts";
+import type { StoreConfig } from "./settings.ts";
 import type { Store } from "./types.ts";
 
 /**
  * Opens the store that a configuration names (DESIGN.md, decision 7). Rejects where it cannot be used, with what to do about it. `log`: for
  * what nobody asked about. The adapters are loaded when they are needed: a command that uses LMDB does not wait for MongoDB's driver.
  */
-export async function openStore({ data, store }: Pick<Config, "data" | "store">, log?: Logger): Promise<Store> {
+export async function openStore({ data, store }: StoreConfig, log?: Logger): Promise<Store> {
   dataFolder(data);
   if (store) return (await import("./mongo.ts")).openMongoStore(store, { log });
   return (await import("./embedded.ts")).openEmbeddedStore(join(data, "store"));

@@ -51,3 +51,11 @@ export const storeSchema = z.preprocess((value, context) => {
 
 /** How to reach MongoDB, with the defaults filled in. Without a database in the URL it is `tollgate`. */
 export type MongoSettings = z.output<typeof mongoObject>;
+
+/** What of the configuration says where the store is. */
+export interface StoreConfig {
+  /** Folder of the embedded store. */
+  readonly data: string;
+  /** Undefined: embedded. */
+  readonly store?: MongoSettings | undefined;
+}

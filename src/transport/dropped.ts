@@ -1,7 +1,13 @@
 import type { Clock } from "../support/clock.ts";
 import { type PeerLog, shown } from "../support/peer-log.ts";
 import { sourceKey } from "../support/source.ts";
-import type { Flow } from "./types.ts";
+
+/** Where a message came from: of a flow, what is said of it. */
+interface From {
+  readonly remoteAddress: string;
+  readonly remotePort: number;
+  readonly transport: string;
+}
 
 /** Addresses of which something is remembered; the one heard of longest ago goes first. */
 const MAX_ADDRESSES = 1_000;
@@ -27,7 +33,7 @@ export class DroppedMessages {
   }
 
   /** Bytes that are no message. `answered`: the status that the sender gets, where enough could be read for an answer. */
-  unreadable(flow: Flow, why: string, bytes: Buffer | undefined, answered: number | undefined): void {
+  unreadable(flow: From, why: string, bytes: Buffer | undefined, answered: number | undefined): void {
     this.note(flow.remoteAddress, `what it sent cannot be read: ${why}`);
     this.peers?.info("a message cannot be read", sourceKey(flow.remoteAddress), {
       address: flow.remoteAddress,
@@ -40,7 +46,7 @@ export class DroppedMessages {
   }
 
   /** A message that can be read and is for nobody here. */
-  useless(flow: Flow, why: string): void {
+  useless(flow: From, why: string): void {
     this.note(flow.remoteAddress, why);
     this.peers?.debug("a message is dropped", sourceKey(flow.remoteAddress), {
       address: flow.remoteAddress,

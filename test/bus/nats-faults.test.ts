@@ -9,7 +9,7 @@ import { messageId } from "../../src/bus/nats-messages.ts";
 import { busSchema } from "../../src/bus/settings.ts";
 import type { Bus } from "../../src/bus/types.ts";
 import { startBilling } from "../../src/charging/billing/billing.ts";
-import type { DeadLetter } from "../../src/charging/billing/store.ts";
+import type { DeadLetter } from "../../src/charging/events/dead-letter.ts";
 import { type ChargingEvent, chargeMade, sessionEnded, sessionStarted } from "../../src/charging/events/events.ts";
 import { EventError } from "../../src/charging/events/faults.ts";
 import { openJournal } from "../../src/charging/journal/journal.ts";

@@ -2,9 +2,10 @@ import { describe, expect, it } from "vitest";
 import { entryFor } from "../../src/charging/billing/entries.ts";
 import { CallParts } from "../../src/charging/charges/call-parts.ts";
 import { sessionEnded } from "../../src/charging/events/events.ts";
+import { tariffSchema } from "../../src/charging/events/tariff-schema.ts";
 import { coveredMs, FOREVER_MS } from "../../src/charging/money/coverage.ts";
 import { add, compare, formatAmount, money, zero } from "../../src/charging/money/money.ts";
-import { rateDuration, type Tariff, type TariffUse, tariffSchema, useAfter } from "../../src/charging/money/tariff.ts";
+import { rateDuration, type Tariff, type TariffUse, useAfter } from "../../src/charging/money/tariff.ts";
 import { facts, JANUARY, numbers } from "./samples.ts";
 
 const base: Tariff = { id: "t", currency: "EUR" };

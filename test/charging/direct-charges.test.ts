@@ -10,8 +10,8 @@ import {
   DirectCharges,
   type DirectChargesOptions,
 } from "../../src/charging/charges/direct.ts";
+import type { Charge } from "../../src/charging/events/charge-fields.ts";
 import {
-  type Charge,
   type ChargingEvent,
   chargeMade,
   type SessionFacts,

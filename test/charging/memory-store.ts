@@ -4,10 +4,10 @@ import type {
   ArchivedEvent,
   BillingBatch,
   BillingStore,
-  DeadLetter,
   Entry,
   PageQuery,
 } from "../../src/charging/billing/store.ts";
+import type { DeadLetter } from "../../src/charging/events/dead-letter.ts";
 
 /** Billing in memory, with what a test wants to go wrong. */
 export class MemoryBilling implements BillingStore {

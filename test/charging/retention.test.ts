@@ -1,12 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
 import { startBilling } from "../../src/charging/billing/billing.ts";
-import {
-  type Forgetting,
-  monthBefore,
-  Retention,
-  type RetentionSettings,
-} from "../../src/charging/billing/retention.ts";
+import { monthBefore, Retention, type RetentionSettings } from "../../src/charging/billing/retention.ts";
+import type { Forgetting } from "../../src/charging/billing/store.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { freshFolder } from "./folders.ts";

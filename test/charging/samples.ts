@@ -1,6 +1,6 @@
 import { pino } from "pino";
+import type { Charge } from "../../src/charging/events/charge-fields.ts";
 import {
-  type Charge,
   type ChargingEvent,
   chargeMade,
   type SessionFacts,

@@ -1,7 +1,8 @@
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../../src/charging/billing/store.ts";
 import { settlementCsv, settlementHtml, settlementText } from "../../src/charging/bills/format-settlement.ts";
-import { makeSettlement, type SettlementTerms, settlementFor } from "../../src/charging/bills/settlement.ts";
+import { makeSettlement } from "../../src/charging/bills/settlement.ts";
+import { type SettlementTerms, settlementFor } from "../../src/charging/money/settlement-terms.ts";
 import { correction, item, time } from "../contract/store.contract.ts";
 import { MemoryBilling } from "./memory-store.ts";
 

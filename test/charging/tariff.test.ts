@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
+import { tariffSchema } from "../../src/charging/events/tariff-schema.ts";
 import { compare, formatAmount, money } from "../../src/charging/money/money.ts";
-import { rateDuration, type Tariff, tariffSchema } from "../../src/charging/money/tariff.ts";
+import { rateDuration, type Tariff } from "../../src/charging/money/tariff.ts";
 import { numbers } from "./samples.ts";
 
 const base: Tariff = { id: "t", currency: "EUR" };

@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { billEvent } from "../../src/charging/billing/billing.ts";
-import { monthOf } from "../../src/charging/billing/store.ts";
 import type { Bill } from "../../src/charging/bills/bill.ts";
 import type { SessionFacts } from "../../src/charging/events/events.ts";
+import { monthOf } from "../../src/charging/money/months.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import type { Store } from "../../src/store/types.ts";
 import { systemClock } from "../../src/support/clock.ts";

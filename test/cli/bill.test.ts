@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { monthOf } from "../../src/charging/billing/store.ts";
+import { monthOf } from "../../src/charging/money/months.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { Terminal } from "./terminal.ts";
 

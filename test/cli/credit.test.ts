@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { billEvent } from "../../src/charging/billing/billing.ts";
-import { monthOf, monthSpan } from "../../src/charging/billing/store.ts";
 import type { Bill } from "../../src/charging/bills/bill.ts";
+import { monthOf, monthSpan } from "../../src/charging/money/months.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { aCharge, facts, silent, wholeSession } from "../charging/samples.ts";

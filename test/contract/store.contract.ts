@@ -1,12 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
 import { startBilling } from "../../src/charging/billing/billing.ts";
-import type { Forgetting } from "../../src/charging/billing/retention.ts";
 import type {
   Account,
   CorrectionEntry,
   Entry,
   EntryPage,
+  Forgetting,
   ItemEntry,
   MonthTotal,
   PageQuery,

@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { monthOf } from "../../src/charging/billing/store.ts";
 import { type Bill, makeBill } from "../../src/charging/bills/bill.ts";
+import { monthOf } from "../../src/charging/money/months.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { freePort, type Peer, run, start } from "../support/peers.ts";
 import { COMMAND, expectBuilt } from "../support/project.ts";

@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
 import { connect } from "@nats-io/transport-node";
 import type { Entry } from "../../src/charging/billing/store.ts";
-import { monthOf } from "../../src/charging/billing/store.ts";
+import { monthOf } from "../../src/charging/money/months.ts";
 import { withStore } from "../../src/cli/context.ts";
 import { type Config, configSchema } from "../../src/config/schema.ts";
 import { registerUser } from "../../src/directory/users.ts";

@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { billEvent } from "../../src/charging/billing/billing.ts";
-import { monthOf } from "../../src/charging/billing/store.ts";
 import { makeBill } from "../../src/charging/bills/bill.ts";
 import type { ChargingEvent, SessionEnded } from "../../src/charging/events/events.ts";
+import { monthOf } from "../../src/charging/money/months.ts";
 import { rateDuration } from "../../src/charging/money/tariff.ts";
 import { creditForNextPart } from "../../src/relay/charges/credits.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";

@@ -1,10 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { billEvent } from "../../src/charging/billing/billing.ts";
-import { monthOf } from "../../src/charging/billing/store.ts";
 import { makeBill } from "../../src/charging/bills/bill.ts";
 import { type Difference, rebill } from "../../src/charging/bills/rebill.ts";
 import { makeSettlement } from "../../src/charging/bills/settlement.ts";
 import type { ChargingEvent } from "../../src/charging/events/events.ts";
+import { monthOf } from "../../src/charging/money/months.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";

@@ -1,8 +1,8 @@
 import type { ChargingEvent } from "../events/events.ts";
 import { EventError } from "../events/faults.ts";
-import { mismatch } from "../events/session-match.ts";
 import { isChanged, newAccount, type OpenAccount, restoreAccount, step, storedForm } from "./account.ts";
 import type { Part } from "./readied.ts";
+import { mismatch } from "./session-match.ts";
 import type { Account, ArchivedEvent, BillingBatch, Entry, EventGroup } from "./store.ts";
 
 /** An event that can be billed as far as can be seen from it. */

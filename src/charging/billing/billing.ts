@@ -3,6 +3,7 @@ import type { Clock, TimerHandle } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
 import { type Timeline, Timelines } from "../../support/timeline.ts";
 import type { CreditStore } from "../credit/store.ts";
+import type { DeadLetter } from "../events/dead-letter.ts";
 import type { ChargingEvent } from "../events/events.ts";
 import { BusyError, type Fault, plainFault } from "../events/faults.ts";
 import { restoreAccount, step, storedForm } from "./account.ts";
@@ -14,7 +15,7 @@ import { besides, bounded, letterFor, readied } from "./readied.ts";
 import { Retention, type RetentionSettings } from "./retention.ts";
 import { differenceOf } from "./same-entry.ts";
 import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
-import type { Account, BillingStore, DeadLetter } from "./store.ts";
+import type { Account, BillingStore } from "./store.ts";
 
 export interface BillingOptions extends BillOptions {
   readonly bus: Bus;

@@ -1,9 +1,10 @@
 import { fromCloudEvent } from "../../bus/cloud-events.ts";
 import { err, ok, type Result } from "../../support/result.ts";
+import type { DeadLetter } from "../events/dead-letter.ts";
 import type { ChargingEvent } from "../events/events.ts";
 import { type BillOptions, billEvent, faultIn } from "./billing.ts";
 import { readied } from "./readied.ts";
-import type { BillingStore, DeadLetter } from "./store.ts";
+import type { BillingStore } from "./store.ts";
 
 /*
  * Events that nobody could bill. They lie in the store; an operator looks at them, puts them right and has them billed. Replaying bills straight

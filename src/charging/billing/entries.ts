@@ -3,9 +3,10 @@ import { chargeAmount } from "../events/charge-fields.ts";
 import { eventProblem } from "../events/event-fields.ts";
 import type { ChargeMade, ChargingEvent, CorrectionMade, SessionEnded, SessionFacts } from "../events/events.ts";
 import { fitsBill, formatAmount } from "../money/money.ts";
+import { monthOf } from "../money/months.ts";
 import { rateDuration } from "../money/tariff.ts";
 import { plainTerms } from "../money/terms.ts";
-import { type CorrectionEntry, type Entry, type ItemEntry, monthOf, type TimeEntry } from "./store.ts";
+import type { CorrectionEntry, Entry, ItemEntry, TimeEntry } from "./store.ts";
 
 /**
  * The line that an event puts on the bill, undefined for one that puts none; or why it cannot be billed. The event came over the bus, where

@@ -1,6 +1,6 @@
 import type { Clock } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
-import type { DeadLetter } from "./store.ts";
+import type { DeadLetter } from "../events/dead-letter.ts";
 
 /** Lines in an hour: all of them are with the dead letters in any case. */
 const MOST = 100;

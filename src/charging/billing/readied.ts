@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { inspect } from "node:util";
 import { err, ok, type Result } from "../../support/result.ts";
+import type { DeadLetter } from "../events/dead-letter.ts";
 import {
   accountEvents,
   type ChargeMade,
@@ -11,7 +12,7 @@ import {
 } from "../events/events.ts";
 import { quote } from "../events/field-checks.ts";
 import { entryFor } from "./entries.ts";
-import type { DeadLetter, Entry } from "./store.ts";
+import type { Entry } from "./store.ts";
 
 /** An event, and the line that it puts on the bill if its account's chart asks for it. */
 export interface Part {

@@ -1,6 +1,7 @@
 import type { Clock } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
-import { type BillingStore, monthOf } from "./store.ts";
+import { monthOf } from "../money/months.ts";
+import type { BillingStore, Forgetting } from "./store.ts";
 
 /** How long what bills are made of is kept; what is missing: for ever. Months are whole ones, before that which runs. */
 export interface RetentionSettings {
@@ -10,21 +11,6 @@ export interface RetentionSettings {
   readonly entriesMonths?: number | undefined;
   /** Accounts of sessions that take no more charges. */
   readonly accountsDays?: number | undefined;
-}
-
-/** What a store is to forget; undefined: nothing of it. */
-export interface Forgetting {
-  /** Events that were archived in months before this one. */
-  readonly eventsBefore: string | undefined;
-  readonly entriesBefore: string | undefined;
-  /** Accounts that are closed, of sessions that had ended by then: milliseconds since 1970. */
-  readonly accountsBefore: number | undefined;
-}
-
-export interface Forgotten {
-  readonly records: number;
-  /** Whether there may be more. */
-  readonly more: boolean;
 }
 
 const DAY_MS = 86_400_000;

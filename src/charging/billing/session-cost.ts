@@ -1,8 +1,8 @@
 import { type Micros, type MonthCost, micros } from "../credit/store.ts";
 import type { Money } from "../money/money.ts";
+import { monthOf, monthSpan } from "../money/months.ts";
 import { TaxedSums } from "../money/tax.ts";
 import type { AppliedTax } from "../money/terms.ts";
-import { monthOf, monthSpan } from "./store.ts";
 
 /**
  * What a prepaid session costs, as the bill says it: its time and its charges with their taxes, rounded once for the session and each month on

@@ -1,8 +1,8 @@
 import type { BillingContext } from "../../../machines/billing.ts";
+import type { DeadLetter } from "../events/dead-letter.ts";
 import type { ChargingEvent, CorrectionMade, NoticeEvent, SessionFacts } from "../events/events.ts";
 import type { Fault } from "../events/faults.ts";
 import type { Terms } from "../money/terms.ts";
-import type { Forgetting, Forgotten } from "./retention.ts";
 
 /*
  * What billing keeps, as a port (DESIGN.md, decision 7). An adapter needs nothing but atomic writes of single documents: an
@@ -119,15 +119,19 @@ export interface BillingBatch {
   readonly onKnown?: (ids: Iterable<string>) => void;
 }
 
-/** An event that nobody can bill, with the reason: put aside, so that it holds nothing else up. */
-export interface DeadLetter {
-  readonly id: string;
-  readonly at: number;
-  readonly reason: string;
-  /** The event as JSON text. */
-  readonly event: string;
-  /** No relay has signed it: anybody may have made it. */
-  readonly untrusted?: true;
+/** What a store is to forget; undefined: nothing of it. */
+export interface Forgetting {
+  /** Events that were archived in months before this one. */
+  readonly eventsBefore: string | undefined;
+  readonly entriesBefore: string | undefined;
+  /** Accounts that are closed, of sessions that had ended by then: milliseconds since 1970. */
+  readonly accountsBefore: number | undefined;
+}
+
+export interface Forgotten {
+  readonly records: number;
+  /** Whether there may be more. */
+  readonly more: boolean;
 }
 
 export interface AccountQuery {
@@ -195,21 +199,4 @@ export interface BillingStore {
   check?(): Promise<void>;
   /** Whose fault it was that a read or a write failed. */
   faultOf?(error: unknown): Fault;
-}
-
-/** From when and before when a month is, as `monthOf` has it; milliseconds since 1970. */
-export function monthSpan(month: string): { readonly from: number; readonly to: number } {
-  const [year, number] = month.split("-").map(Number) as [number, number];
-  return { from: Date.UTC(year, number - 1), to: Date.UTC(year, number) };
-}
-
-let known = { from: 0, to: 0, month: "" };
-
-/** The month of a moment in UTC, as on entries: `2026-01`. Milliseconds since 1970. */
-export function monthOf(at: number): string {
-  if (at >= known.from && at < known.to) return known.month;
-  const date = new Date(at);
-  const [year, month] = [date.getUTCFullYear(), date.getUTCMonth()];
-  known = { from: Date.UTC(year, month), to: Date.UTC(year, month + 1), month: date.toISOString().slice(0, -17) };
-  return known.month;
 }

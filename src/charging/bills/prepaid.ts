@@ -1,6 +1,6 @@
-import { monthSpan } from "../billing/store.ts";
 import { balanceOf, type CreditStore, fromMicros, type Micros } from "../credit/store.ts";
 import { formatAmount } from "../money/money.ts";
+import { monthSpan } from "../money/months.ts";
 
 /** What a prepaid user's balance has to do with a bill. Amounts are exact decimal strings. */
 export interface PrepaidLine {

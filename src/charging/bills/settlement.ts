@@ -1,51 +1,6 @@
-import { z } from "zod";
 import type { BillingStore, Entry, MonthTotal } from "../billing/store.ts";
-import { amountSchema } from "../money/amount-schema.ts";
-import { isCurrency } from "../money/currency.ts";
 import { add, formatAmount, type Money, money, multiply, round, zero } from "../money/money.ts";
-import { type Fee, SHARE, type Terms } from "../money/terms.ts";
 import { countEntries, order } from "./bill.ts";
-
-/** What may be agreed with one app server, for one service, or with all. */
-export interface SettlementTerms {
-  readonly fee?: Fee;
-  /** Percent of what time was charged that belongs to the app server; default "0": time is the operator's, items are the app server's. */
-  readonly timeShare?: string;
-}
-
-const percent = z.string().regex(SHARE, 'a percentage from 0 to 100 in quotes, such as "5" or "2.5"');
-
-export const settlementTerms = {
-  fee: z
-    .strictObject({
-      percent: percent.exactOptional(),
-      perSession: amountSchema.exactOptional(),
-      currency: z.string().refine(isCurrency, "an ISO 4217 currency code such as EUR").exactOptional(),
-    })
-    .refine(({ perSession, currency }) => perSession === undefined || currency !== undefined, {
-      path: ["currency"],
-      message: "the currency of perSession, such as EUR",
-    })
-    .exactOptional(),
-  timeShare: percent.exactOptional(),
-};
-
-/**
- * What holds of those that were agreed with the app server, for the service, and with everyone, in this order: each of fee and share by itself
- * from the first that has it. Undefined: nothing that makes a difference.
- */
-export function settlementFor(
-  agreed: readonly (SettlementTerms | undefined)[],
-): Pick<Terms, "fee" | "timeShare"> | undefined {
-  const fee = agreed.find((terms) => terms?.fee !== undefined)?.fee ?? {};
-  const timeShare = agreed.find((terms) => terms?.timeShare !== undefined)?.timeShare ?? "0";
-  const { percent, perSession } = fee;
-  const isFree = (percent === undefined || isNothing(percent)) && (perSession === undefined || isNothing(perSession));
-  if (isFree && isNothing(timeShare)) return undefined;
-  return { ...(!isFree && { fee }), ...(!isNothing(timeShare) && { timeShare }) };
-}
-
-const isNothing = (decimal: string): boolean => /^[0.]*$/.test(decimal);
 
 /** What the operator owes an app server for one month. Amounts are exact decimal strings, those that begin with "due" rounded. */
 export interface Settlement {

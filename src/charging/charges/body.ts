@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../../support/result.ts";
+import type { Charge } from "../events/charge-fields.ts";
 import { CHARGE_FIELDS, chargeKey, chargeProblem } from "../events/charge-fields.ts";
-import type { Charge } from "../events/events.ts";
 import { quote } from "../events/field-checks.ts";
 import { NOT_JSON, readChargeJson, readDirectJson } from "./json.ts";
 import { readChargeXml, writeChargeXml } from "./xml.ts";

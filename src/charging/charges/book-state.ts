@@ -1,6 +1,6 @@
+import type { Charge } from "../events/charge-fields.ts";
 import { chargeProblem } from "../events/charge-fields.ts";
 import { taxesCheck } from "../events/event-fields.ts";
-import type { Charge } from "../events/events.ts";
 import {
   type Check,
   count,

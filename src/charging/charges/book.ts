@@ -1,24 +1,17 @@
-import type { ServiceLimits } from "../../directory/types.ts";
 import type { Clock } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
 import type { PeerLog } from "../../support/peer-log.ts";
 import type { Timeline, Timelines } from "../../support/timeline.ts";
 import type { Entry } from "../billing/store.ts";
-import { chargeAmount, chargeKey, isSameCharge } from "../events/charge-fields.ts";
+import { type Charge, chargeAmount, chargeKey, isSameCharge } from "../events/charge-fields.ts";
 import type { SessionFacts } from "../events/events.ts";
-import {
-  type Charge,
-  type ChargeMade,
-  type ChargingEvent,
-  chargeId,
-  chargeMade,
-  chargeRefused,
-} from "../events/events.ts";
+import { type ChargeMade, type ChargingEvent, chargeId, chargeMade, chargeRefused } from "../events/events.ts";
 import { add, type Money, money } from "../money/money.ts";
+import type { ServiceLimits } from "../money/portal-limits.ts";
 import { completed, PortalLimits } from "../money/portal-limits.ts";
-import type { AppliedTax, Terms } from "../money/terms.ts";
+import type { Terms } from "../money/terms.ts";
 import type { BookState, ChargeState, PartBookState } from "./book-state.ts";
-import type { CallTotals } from "./call-charges.ts";
+import type { CallTotals, Charged } from "./call-charges.ts";
 import { checkCharge } from "./check.ts";
 import type { DayLedger } from "./day-ledger.ts";
 
@@ -62,13 +55,6 @@ export interface BookKeeping {
   readonly days: DayLedger;
   /** The terms that hold now. */
   readonly terms: (service: string, appServer: string) => Terms | undefined;
-}
-
-/** What a charge comes to, with the taxes and the time that stand on its line of the bill. */
-export interface Charged {
-  readonly amount: Money;
-  readonly taxes: readonly AppliedTax[] | undefined;
-  readonly at: number;
 }
 
 /** A charge that was accepted; `written` until it is on disk. */

@@ -1,6 +1,7 @@
 import type { Entry } from "../billing/store.ts";
+import type { SessionFacts } from "../events/events.ts";
 import { add, formatAmount, type Money, money, zero } from "../money/money.ts";
-import type { ChargeBook } from "./book.ts";
+import type { AppliedTax } from "../money/terms.ts";
 import type { CallSum } from "./book-state.ts";
 
 /** What was charged in all parts of one call (M20-M24), for the limits of a service, which count over those in which it was asked for. */
@@ -11,9 +12,28 @@ export interface CallTotals {
   count(service: string): number;
 }
 
+/** What a charge comes to, with the taxes and the time that stand on its line of the bill. */
+export interface Charged {
+  readonly amount: Money;
+  readonly taxes: readonly AppliedTax[] | undefined;
+  readonly at: number;
+}
+
+/** What is counted of the book of one part. */
+export interface PartBook {
+  readonly facts: Pick<SessionFacts, "id" | "service">;
+  /** What was charged; undefined: nothing. */
+  readonly total: Money | undefined;
+  readonly size: number;
+  /** With the taxes on each. */
+  charged(): readonly Charged[];
+  /** Whether more may be charged in it depends on those totals from now on. */
+  joins(call: CallTotals): void;
+}
+
 /** By the books of the parts, where the call runs or ran here. */
 export class CallCharges implements CallTotals {
-  private readonly books: ChargeBook[] = [];
+  private readonly books: PartBook[] = [];
   /** Of parts that were over before this process began. */
   private readonly sums: readonly CallSum[];
 
@@ -42,12 +62,12 @@ export class CallCharges implements CallTotals {
   }
 
   /** Undefined: nothing was charged in that session, or not here. */
-  bookOf(session: string): ChargeBook | undefined {
+  bookOf(session: string): PartBook | undefined {
     return this.books.find(({ facts }) => facts.id === session);
   }
 
   /** One book counts for each session: the last that was made for it. */
-  add(book: ChargeBook): void {
+  add(book: PartBook): void {
     const at = this.books.findIndex(({ facts }) => facts.id === book.facts.id);
     if (at < 0) this.books.push(book);
     else this.books[at] = book;
@@ -73,10 +93,10 @@ export class CallCharges implements CallTotals {
 
 /** By the book of one part, and by what is on the bill of the others. */
 export class BilledCall implements CallTotals {
-  private readonly book: ChargeBook;
+  private readonly book: PartBook;
   private readonly others: readonly Entry[];
 
-  constructor(book: ChargeBook, others: readonly Entry[]) {
+  constructor(book: PartBook, others: readonly Entry[]) {
     this.book = book;
     this.others = others.filter(({ kind }) => kind === "item");
   }

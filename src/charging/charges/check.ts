@@ -1,8 +1,8 @@
-import type { ServiceLimits } from "../../directory/types.ts";
 import { err, ok, type Result } from "../../support/result.ts";
+import type { Charge } from "../events/charge-fields.ts";
 import { chargeAmount } from "../events/charge-fields.ts";
-import type { Charge } from "../events/events.ts";
 import { add, compare, formatMoney, type Money, money } from "../money/money.ts";
+import type { ServiceLimits } from "../money/portal-limits.ts";
 import { completed, PortalLimits } from "../money/portal-limits.ts";
 
 /** What a session allows its app server to charge. */

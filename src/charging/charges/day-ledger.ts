@@ -1,7 +1,8 @@
-import { type BillingStore, monthOf } from "../billing/store.ts";
+import type { BillingStore } from "../billing/store.ts";
 import { chargeAmount } from "../events/charge-fields.ts";
 import type { ChargeMade, SessionFacts } from "../events/events.ts";
 import { add, compare, type Money, money, multiply, subtract, zero } from "../money/money.ts";
+import { monthOf } from "../money/months.ts";
 
 const DAY_MS = 86_400_000;
 const PAGE = 1_000;

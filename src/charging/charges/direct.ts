@@ -1,5 +1,5 @@
 import type { AppServer, Service } from "../../directory/types.ts";
-import type { Charge } from "../events/events.ts";
+import type { Charge } from "../events/charge-fields.ts";
 import { readSessionId } from "../events/session-ids.ts";
 import type { BookKeeping, Outcome, Refusal } from "./book.ts";
 import {

@@ -1,7 +1,8 @@
 import type { Service } from "../../directory/types.ts";
-import { type Account, type BillingStore, type Entry, monthOf } from "../billing/store.ts";
+import type { Account, BillingStore, Entry } from "../billing/store.ts";
 import type { SessionFacts } from "../events/events.ts";
 import { readSessionId } from "../events/session-ids.ts";
+import { monthOf } from "../money/months.ts";
 import { type BookKeeping, ChargeBook } from "./book.ts";
 import { BilledCall } from "./call-charges.ts";
 

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../../support/result.ts";
 import { createXmlReader, XML_TOO_MANY, XML_WITH_DOCTYPE, XML_WITH_ENTITY } from "../../support/xml.ts";
-import type { Charge } from "../events/events.ts";
+import type { Charge } from "../events/charge-fields.ts";
 
 const readXml = createXmlReader({ depth: 8, lists: ["charge"], entities: "refused" });
 

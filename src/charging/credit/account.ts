@@ -1,5 +1,5 @@
 import { err, ok, type Result } from "../../support/result.ts";
-import { monthOf } from "../billing/store.ts";
+import { monthOf } from "../money/months.ts";
 import {
   AHEAD_MS,
   type CreditAccount,

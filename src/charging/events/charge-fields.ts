@@ -1,6 +1,16 @@
 import { BILL_DIGITS, compareDecimals, fitsBill, type Money, money, multiply } from "../money/money.ts";
-import type { Charge } from "./events.ts";
 import { type Check, type Checks, currency, decimal, label, quote } from "./field-checks.ts";
+
+/** One thing that the app server charges (M14-M18). Amounts are decimal strings. */
+export interface Charge {
+  /** The app server's own id: the same id within a session charges once. */
+  readonly id: string;
+  readonly item: string;
+  readonly unitPrice: string;
+  /** Decimal string too ("0.75" kg); default "1". */
+  readonly quantity: string;
+  readonly currency: string;
+}
 
 /** What each field of a charge may hold: of whatever way it came. In the order in which mistakes are named. */
 export const CHARGE_FIELDS: Checks<Charge> = {

@@ -1,7 +1,14 @@
 import type { Tariff, TariffUse } from "../money/tariff.ts";
 import { type AppliedTax, type Fee, MAX_TAXES, RATE, SHARE, type Terms } from "../money/terms.ts";
 import { chargeProblem } from "./charge-fields.ts";
-import type { ChargeMade, SessionChanged, SessionEnded, SessionFacts, SessionStarted } from "./events.ts";
+import {
+  type ChargeMade,
+  MAX_ENDED_BY,
+  type SessionChanged,
+  type SessionEnded,
+  type SessionFacts,
+  type SessionStarted,
+} from "./events.ts";
 import {
   type Check,
   type Checks,
@@ -87,9 +94,6 @@ const FACTS: Checks<SessionFacts> = {
   clockStepMs: optional((value) => (Number.isSafeInteger(value) ? undefined : "must be whole milliseconds")),
   previous: optional(fields<NonNullable<SessionFacts["previous"]>>({ session: text, by: oneOf("change", "move") })),
 };
-
-/** Of what ended a session, in characters; `asLabel` brings it to that. */
-export const MAX_ENDED_BY = 200;
 
 /** In one process it is one object for all events of a session. */
 const factsCheck = once(fields(FACTS));

@@ -1,8 +1,10 @@
 import type { Tariff, TariffUse } from "../money/tariff.ts";
 import type { Terms } from "../money/terms.ts";
-import { chargeKey } from "./charge-fields.ts";
-import { MAX_ENDED_BY } from "./event-fields.ts";
+import { type Charge, chargeKey } from "./charge-fields.ts";
 import { asLabel } from "./field-checks.ts";
+
+/** Of what ended a session, in characters; `asLabel` brings it to that. */
+export const MAX_ENDED_BY = 200;
 
 /**
  * What money depends on. Every event is self-contained (who, what, which terms), so that the bill comes out the same when
@@ -56,17 +58,6 @@ export interface SessionEnded extends EventBase {
   readonly durationMs: number;
   /** Who or what ended it: `client`, `server`, `relay: <why>`. */
   readonly endedBy: string;
-}
-
-/** One thing that the app server charges (M14-M18). Amounts are decimal strings. */
-export interface Charge {
-  /** The app server's own id: the same id within a session charges once. */
-  readonly id: string;
-  readonly item: string;
-  readonly unitPrice: string;
-  /** Decimal string too ("0.75" kg); default "1". */
-  readonly quantity: string;
-  readonly currency: string;
 }
 
 export interface ChargeMade extends EventBase {

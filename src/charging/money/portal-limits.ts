@@ -1,5 +1,13 @@
-import type { ServiceLimits } from "../../directory/types.ts";
 import { compareDecimals } from "./money.ts";
+
+/** The most that an app server may charge: at once, in a session, and one user in this service within a UTC day. Decimal strings. */
+export interface ServiceLimits {
+  readonly charge?: string;
+  readonly session?: string;
+  readonly day?: string;
+  /** ISO 4217. */
+  readonly currency: string;
+}
 
 /** What holds for a service that says nothing, in euros: what nobody sells in one go, so that a slip or an attack does not reach a bill. */
 const IN_EUROS = { charge: 1_000, session: 5_000, day: 10_000 } as const;

@@ -1,6 +1,7 @@
 import type { Failure } from "../../../machines/events.ts";
 import { SessionCost } from "../../charging/billing/session-cost.ts";
-import type { Charged, Refusal as ChargeRefusal } from "../../charging/charges/book.ts";
+import type { Refusal as ChargeRefusal } from "../../charging/charges/book.ts";
+import type { Charged } from "../../charging/charges/call-charges.ts";
 import { fromMicros, type Micros, type Refusal } from "../../charging/credit/store.ts";
 import { tariffProblem } from "../../charging/events/event-fields.ts";
 import { creditExhausted, creditReserved, type SessionFacts } from "../../charging/events/events.ts";

@@ -3,7 +3,7 @@ import { ChargeBook } from "../../charging/charges/book.ts";
 import type { CallCharges } from "../../charging/charges/call-charges.ts";
 import type { ChargeableSession } from "../../charging/charges/direct.ts";
 import type { SessionFacts } from "../../charging/events/events.ts";
-import type { ServiceLimits } from "../../directory/types.ts";
+import type { ServiceLimits } from "../../charging/money/portal-limits.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { TokenMap } from "../../support/token-map.ts";
 import type { NewRequest } from "../../transaction/types.ts";

@@ -1,5 +1,5 @@
 import type { Tariff } from "../charging/money/tariff.ts";
-import type { Rule, Service } from "../directory/types.ts";
+import type { Rule, Service } from "./types.ts";
 
 /** What currencies stand in, wherever it is registered. */
 export interface Priced {

@@ -1,8 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { BillingContext } from "../../../machines/billing.ts";
+import type { ChargeMade, SessionEnded, SessionStarted } from "../events/events.ts";
+import { quote } from "../events/field-checks.ts";
 import type { Tariff } from "../money/tariff.ts";
-import type { ChargeMade, SessionEnded, SessionStarted } from "./events.ts";
-import { quote } from "./field-checks.ts";
 
 /** What all events of one session say alike: whose it is, with whom, of what call, and out of which balance. */
 const SAME = ["user", "service", "appServer", "call", "hold"] as const;

@@ -1,0 +1,54 @@
+/*
+ * The layers, from the top down. A room may import from itself and from what stands below it, also types, and from nothing else: `npm run check`
+ * says so. What stands on one line does not know the other. A file that stands for itself is a room of its own.
+ */
+export const LAYERS = [
+  // Who starts it all.
+  ["src/cli"],
+  // HTTP: for app servers, operators and monitoring.                     What app servers and clients are written with.
+  ["src/console", "src/sdk"],
+  // One node: puts the parts together, starts and stops them, goes on after a crash.
+  ["src/node"],
+  // The one switch: which message goes where.
+  ["src/relay/router.ts"],
+  // What the charts' actions do.
+  ["src/relay/actions"],
+  // REFER: the client goes to another session. Change: another app server takes over within the session.
+  ["src/relay/transfer"],
+  ["src/relay/change"],
+  // A client's INVITE until one app server has it.
+  ["src/relay/request"],
+  // A session: two dialogs, and what passes between them.
+  ["src/relay/session"],
+  // Its books and its prepaid balance.
+  ["src/relay/charges"],
+  // Who may begin; what a refusal becomes; where a peer must be reachable.
+  ["src/relay/policy"],
+  // What all of the above share, and what they see of a session.
+  ["src/relay/model"],
+  // A dialog, its leg, and what crosses from one leg to the other (RFC 3261 §12).
+  ["src/relay/dialog"],
+  ["src/relay/admission"],
+  // The configuration as it is read, checked and explained.
+  ["src/config"],
+  // What is registered, who signs in, what the rules say.                Signed proof of who a user is.
+  ["src/directory", "src/identity"],
+  // Embedded, or MongoDB.
+  ["src/store"],
+  // What one session was charged.                                       Bills and settlements.
+  ["src/charging/charges", "src/charging/bills"],
+  ["src/charging/billing"],
+  ["src/charging/credit", "src/charging/journal"],
+  ["src/bus"],
+  // The statecharts. They see types only.
+  ["machines"],
+  ["src/directory/types.ts"],
+  // What is put on record.
+  ["src/charging/events"],
+  ["src/charging/money"],
+  // RFC 3261 §17, §18, and messages as bytes.
+  ["src/transaction"],
+  ["src/transport"],
+  ["src/sip", "src/chart"],
+  ["src/support"],
+];
