@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
@@ -132,12 +132,18 @@ export async function kamailioVersion(): Promise<string> {
 
 const KAMAILIO = "kamailio";
 
-async function kamailio({ appServerPort }: SystemOptions): Promise<RunningSystem> {
-  const port = await freePort();
-  const folder = mkdtempSync(join(tmpdir(), "tollgate-kamailio-"));
+interface KamailioOptions {
+  readonly appServerPort: number;
+  readonly port: number;
+  readonly folder: string;
+  /** It keeps its dialogs there, and takes calls over TCP too. */
+  readonly kept?: string;
+}
+
+async function startKamailio({ appServerPort, port, folder, kept }: KamailioOptions): Promise<Peer> {
   const args = "-x fm -X fm -DD -E -m 1024 -M 16 -n 1 -b 4194304".split(" ");
   // It writes a line for each session: into a file, as the relay writes its journal.
-  const command = `exec ${KAMAILIO} "$@" 2>calls.log`;
+  const command = `exec ${KAMAILIO} "$@" 2>>calls.log`;
   const own = [
     "-f",
     join(ROOT, "ops/bench/kamailio.cfg"),
@@ -145,16 +151,22 @@ async function kamailio({ appServerPort }: SystemOptions): Promise<RunningSystem
     folder,
     "-w",
     folder,
-    "-l",
-    `udp:127.0.0.1:${port}`,
-    "-A",
-    `APP_SERVER="127.0.0.1:${appServerPort}"`,
+    ...["-l", `udp:127.0.0.1:${port}`],
+    ...(kept === undefined ? [] : ["-l", `tcp:127.0.0.1:${port}`, "-A", `KEPT="sqlite:///${kept}"`]),
+    ...["-A", `APP_SERVER="127.0.0.1:${appServerPort}"`],
   ];
   const peer = await start("kamailio", "sh", ["-c", command, "kamailio", ...args, ...own], {
     cwd: folder,
     env: { PATH: `${process.env.PATH}:/usr/sbin` },
   });
   await listens(peer, "udp", port);
+  return peer;
+}
+
+async function kamailio({ appServerPort }: SystemOptions): Promise<RunningSystem> {
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), "tollgate-kamailio-"));
+  const peer = await startKamailio({ appServerPort, port, folder });
   return {
     name: "kamailio",
     port,
@@ -163,6 +175,53 @@ async function kamailio({ appServerPort }: SystemOptions): Promise<RunningSystem
     },
     heapBytes: async () => undefined,
     stop: async () => {
+      await peer.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** What is killed while sessions stand in it, once it takes calls. */
+export interface Killable {
+  readonly port: number;
+  /** Kills it and starts it again; resolves when it takes calls. */
+  again(downMs: number): Promise<void>;
+  /** Ends it; resolves to how long each session on record lasted. */
+  durationsMs(): Promise<number[]>;
+  remove(): Promise<void>;
+}
+
+const TABLES = "/usr/share/kamailio/db_sqlite";
+
+/** Why Kamailio cannot keep its dialogs here; undefined: it can. */
+export function withoutKeeping(): string | undefined {
+  const missing = withoutKamailio() ?? (isInstalled("sqlite3") ? undefined : "sqlite3 is not installed");
+  return missing ?? (existsSync(TABLES) ? undefined : "kamailio-sqlite-modules is not installed");
+}
+
+/** Kamailio with its dialogs in a database; what it has on record are the lines that it writes for sessions that ended. */
+export async function kamailioThatKeeps(appServerPort: number): Promise<Killable> {
+  const port = await freePort();
+  const folder = mkdtempSync(join(tmpdir(), "tollgate-kamailio-"));
+  const kept = join(folder, "dialogs.sqlite");
+  const tables = ["standard", "dialog"].map((name) => readFileSync(join(TABLES, `${name}-create.sql`), "utf8"));
+  await run("sqlite3", "sqlite3", [kept, `PRAGMA journal_mode=WAL;\n${tables.join("\n")}`]);
+  let peer = await startKamailio({ appServerPort, port, folder, kept });
+  return {
+    port,
+    async again(downMs) {
+      const all = family(peer.pid);
+      for (const pid of all) process.kill(pid, "SIGKILL");
+      await peer.exit;
+      await new Promise((resolve) => setTimeout(resolve, downMs));
+      peer = await startKamailio({ appServerPort, port, folder, kept });
+    },
+    async durationsMs() {
+      await peer.stop();
+      const text = readFileSync(join(folder, "calls.log"), "utf8");
+      return Array.from(text.matchAll(/duration=([\d.]+)/g), ([, seconds]) => Number(seconds) * 1000);
+    },
+    async remove() {
       await peer.stop();
       rmSync(folder, { recursive: true, force: true });
     },

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { readSessionState, type SessionState } from "../../src/relay/model/session-state.ts";
+import type { ClientRequest } from "../../src/relay/request/request.ts";
 import type { Session } from "../../src/relay/session/session.ts";
 import { goOn, restore, snapshot } from "../../src/relay/session/snapshot.ts";
 import type { Lab } from "../relay/harness.ts";
@@ -10,9 +11,13 @@ import type { KeptDisk } from "./kept-disk.ts";
 /** Whether nothing is under way in a session that would end with the process, and is not in its state. */
 function isStable({ core }: Lab, session: Session): boolean {
   if (session.change || session.transfer || session.charges.bookIfAny?.isBusy) return false;
-  // Somebody moves on from it, and has not arrived.
-  if (core.requests.values().some(({ move }) => move?.first === session)) return false;
-  return !core.sessions.values().some(({ request }) => request?.move?.first === session);
+  // Somebody moves on from it, or from another of its call, and has not arrived, or may arrive in others too.
+  const { id, facts } = session;
+  const touches = (request: ClientRequest | undefined) => {
+    const first = request?.move?.first;
+    return first && (first === session || request.call === facts.call || first.partsState?.beside.includes(id));
+  };
+  return !core.requests.values().some(touches) && !core.sessions.values().some(({ request }) => touches(request));
 }
 
 /** What a session is that was handed over; it may be several of them. */

@@ -28,6 +28,7 @@ export interface RelayOptions {
 }
 
 export interface RelayProcess {
+  /** Another one after `again`. */
   readonly peer: Peer;
   /** UDP and TCP, on 127.0.0.1. */
   readonly port: number;
@@ -35,6 +36,8 @@ export interface RelayProcess {
   readonly folder: string;
   /** Runs the command with this relay's configuration; resolves to what it printed. */
   command(args: readonly string[], input?: string): Promise<string>;
+  /** Ends it by SIGKILL, and starts it again `afterMs` later on the same data. Resolves when it takes calls. */
+  again(afterMs: number): Promise<void>;
   /** `tollgate bill USER --json`, once the relay was stopped by SIGTERM. Rejects when it does not end with exit code 0. */
   billAfterStop(user: string): Promise<Bill>;
   remove(): Promise<void>;
@@ -54,17 +57,23 @@ export async function startRelayProcess(options: RelayOptions): Promise<RelayPro
     mkdirSync(dirname(join(folder, STORE)), { recursive: true });
     writeFileSync(join(folder, STORE), await withAlice());
   } else await registerAlice(file);
-  const peer = await start(
-    "relay",
-    process.execPath,
-    [...nodeFlags(), ...(options.nodeArguments ?? []), COMMAND, "start", "--config", file],
-    {
-      channel: options.channel ?? false,
-    },
-  );
-  await peer.says(/relay started/);
+  const node = [...nodeFlags(), ...(options.nodeArguments ?? []), COMMAND, "start", "--config", file];
+  const begin = async () => {
+    const begun = await start("relay", process.execPath, node, { channel: options.channel ?? false });
+    await begun.says(/relay started/, 30_000);
+    return begun;
+  };
+  let peer = await begin();
   return {
-    peer,
+    get peer() {
+      return peer;
+    },
+    async again(afterMs) {
+      peer.child.kill("SIGKILL");
+      await peer.exit;
+      await new Promise((resolve) => setTimeout(resolve, afterMs));
+      peer = await begin();
+    },
     port,
     folder,
     command,

@@ -37,7 +37,6 @@ export class SessionCharges {
   /** The session is a part of a call, whose limits are for all of it (M20-M24). */
   joins(call: CallCharges): void {
     this.call = call;
-    call.sessions.add(this.session.id);
     if (this.opened) call.add(this.opened);
   }
 

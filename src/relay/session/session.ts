@@ -273,7 +273,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     // Others that go on from a session that is over have their limits together with it, and are yet to come.
     const before = previous && core.ended.callOf(previous.session);
     const charges = beside?.charges ?? before ?? new CallCharges(parts.ended);
-    this.parts = new CallParts(charges, parts);
+    this.isOf(new CallParts(charges, parts));
     this.isPart = parts.isPart;
     if (parts.isPart !== "not yet") this.charges.joins(charges);
   }
@@ -281,7 +281,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   /** Goes on with what another process began: both ends are asked at once whether they are still there. */
   goOn(): void {
     this.credit?.goOn();
-    if (this.context.startedAt === null || this.closed) return;
+    if (this.closed || this.actor.getSnapshot().value === "answered") return; // it waits for its ACK, and is looked at from then on
     this.lookAgain();
     for (const leg of [this.client, this.server])
       if (leg && (leg.stranded || this.core.config.session.probeS > 0)) this.probe(leg);
@@ -361,10 +361,9 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   /** What it has together with other parts of the same call, for one that is to come. */
   get callParts(): CallParts {
     if (this.parts) return this.parts;
-    this.parts = new CallParts();
-    this.parts.charges.sessions.add(this.id); // also where its clock does not run yet: the others are beside it
+    const parts = this.isOf(new CallParts());
     if (this.context.startedAt !== null) this.beginPart();
-    return this.parts;
+    return parts;
   }
 
   /** What the parts cost that the client's dialog has had before. */
@@ -374,16 +373,23 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
 
   /** At `at` it is the next part of the call in the place of `first` (M20-M22). */
   follows(first: Session, at: number): void {
-    this.parts = first.callParts;
+    const parts = this.isOf(first.callParts);
     first.endPart(at);
-    this.parts.wentOn(first.facts, at - (first.context.startedAt ?? at));
+    parts.wentOn(first.facts, at - (first.context.startedAt ?? at));
     this.beginPart();
   }
 
   /** The client has moved to it from `first`: the two have limits together, and each its own set-up fee and free seconds (M23, M24). */
   isBeside(first: Session): void {
-    this.parts = new CallParts(first.callParts.charges);
+    this.isOf(new CallParts(first.callParts.charges));
     this.beginPart();
+  }
+
+  /** It is one of those that have this together, whether it has begun or not. */
+  private isOf(parts: CallParts): CallParts {
+    this.parts = parts;
+    parts.charges.sessions.add(this.id);
+    return parts;
   }
 
   private beginPart(): void {
