@@ -135,6 +135,7 @@ export class KeptSessions implements SessionKeeper, Companion {
       const other = core.sessions.get(id);
       if (!other || other === own) continue;
       this.changedSessions.add(other);
+      // A part that is over: the part after it knows what it was charged.
       for (let book = other.charges.before; book && !owner; book = book.before)
         if (book.facts.id === session.id) owner = other;
     }

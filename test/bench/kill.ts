@@ -1,5 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { monthOf } from "../../src/charging/billing/store.ts";
+import { makeBill } from "../../src/charging/bills/bill.ts";
+import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { freePort, type Peer } from "../support/peers.ts";
 import { startRelayProcess } from "../support/relay-process.ts";
 import { type SippClientOptions, sippClient, sippServer } from "../support/sipp.ts";
@@ -28,6 +31,7 @@ export interface KillFigures {
   readonly udp: number;
   readonly tcp: number;
   readonly holdMs: number;
+  readonly downMs: number;
   /** From the kill until it took calls again. */
   readonly awayMs: number;
   /** Sessions that stood when it was killed. */
@@ -37,7 +41,13 @@ export interface KillFigures {
   /** Sessions that are on record with their end; and those of them that lasted what they lasted, to the second. */
   readonly recorded: number;
   readonly toTheSecond: number;
+  readonly shortestMs: number;
+  readonly longestMs: number;
 }
+
+/** Whether all of them were still there, and are on record as they were; of the relay's that is so. */
+export const isWhole = ({ system, udp, tcp, hungUp, toTheSecond }: KillFigures): boolean =>
+  system !== "tollgate" || (hungUp.udp === udp && hungUp.tcp === tcp && toTheSecond === udp + tcp);
 
 const RATE = 100;
 /** Between SIPp's clock and the relay's lie the ways of ACK and BYE, on a busy machine. */
@@ -83,7 +93,9 @@ export async function measureKill(options: KillOptions): Promise<KillFigures> {
     const hungUp = { udp: await succeeded(overUdp), tcp: overTcp ? await succeeded(overTcp) : 0 };
     const durations = await killable.durationsMs();
     const toTheSecond = durations.filter((ms) => Math.abs(ms - holdMs) <= SECOND_MS).length;
-    return { system, udp, tcp, holdMs, awayMs, stood, hungUp, recorded: durations.length, toTheSecond };
+    const [shortestMs, longestMs] = [Math.min(...durations), Math.max(...durations)];
+    const recorded = durations.length;
+    return { system, udp, tcp, holdMs, downMs, awayMs, stood, hungUp, recorded, toTheSecond, shortestMs, longestMs };
   } finally {
     await killable.remove();
     await answering.stop();
@@ -143,7 +155,11 @@ async function tollgate(appServerPort: number): Promise<Killable> {
     port: relay.port,
     again: (downMs) => relay.again(downMs),
     async durationsMs() {
-      const bill = await relay.billAfterStop("alice");
+      const { code } = await relay.peer.stop(40_000);
+      if (code !== 0) throw new Error(`the relay ended with ${code}:\n${relay.peer.output()}`);
+      const store = await openEmbeddedStore(join(relay.folder, "data/store"));
+      const bill = await makeBill(store, "alice", monthOf(Date.now()), { maxEntries: 1_000_000 });
+      await store.close();
       const sessions = bill.services.flatMap((service) => service.sessions);
       return sessions.flatMap(({ time }) => (time?.endedBy === "client" ? [time.durationMs] : []));
     },

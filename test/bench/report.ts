@@ -1,3 +1,4 @@
+import type { KillFigures } from "./kill.ts";
 import type { LatencyFigures } from "./latency.ts";
 import type { MemoryFigures, MemoryNow } from "./memory.ts";
 import type { RateFigures } from "./rates.ts";
@@ -19,6 +20,8 @@ export interface Report {
   readonly cluster: readonly RateFigures[];
   readonly latency: readonly LatencyFigures[];
   readonly memory: readonly MemoryFigures[];
+  /** What outlives kill -9. */
+  readonly killed: readonly KillFigures[];
 }
 
 /** The report for people. */
@@ -34,6 +37,7 @@ export function print(report: Report): void {
     ...clusterLines(report),
     ...latencyLines(report.latency),
     ...memoryLines(report.memory),
+    ...killLines(report.killed),
     "",
   ];
   console.log(lines.join("\n"));
@@ -127,6 +131,23 @@ function memoryLines(figures: readonly MemoryFigures[]): string[] {
     const failed = one.failed === 0 ? "" : `; ${one.failed} calls failed`;
     lines.push(
       `${NAMES[one.system]}: ${kB(one.bytesPerSession)} of memory a session${heap}. The process: ${now(one.before)} before, ${now(one.held)} with them, ${now(one.after)} when they had ended${failed}.`,
+    );
+  }
+  return lines;
+}
+
+export function killLines(figures: readonly KillFigures[]): string[] {
+  const [first] = figures;
+  if (!first) return [];
+  const lines = [
+    "",
+    `kill -9 while ${first.udp} sessions over UDP and ${first.tcp} over TCP stand, and a new start ${first.downMs} ms later; each lasts ${first.holdMs / 1000} s. Kamailio keeps its dialogs in SQLite.`,
+  ];
+  for (const one of figures) {
+    const calls = one.udp + one.tcp;
+    const { hungUp } = one;
+    lines.push(
+      `${one.system}: away for ${(one.awayMs / 1000).toFixed(1)} s; ${hungUp.udp + hungUp.tcp} of ${calls} hung up by themselves (${hungUp.udp} over UDP, ${hungUp.tcp} over TCP), ${one.recorded} are on record, ${one.toTheSecond} of them to the second.`,
     );
   }
   return lines;

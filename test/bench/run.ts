@@ -3,14 +3,15 @@ import { cpus, tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { freePort, isInstalled, stopAll } from "../support/peers.ts";
+import { isWhole, type KillFigures, measureKill } from "./kill.ts";
 import { measureLatency } from "./latency.ts";
 import type { Load } from "./load.ts";
 import { measureMemory } from "./memory.ts";
 import { nodeLoad } from "./node-load.ts";
 import { measureRates } from "./rates.ts";
-import { print, type Report } from "./report.ts";
+import { killLines, print, type Report } from "./report.ts";
 import { sippLoad } from "./sipp-load.ts";
-import { kamailioVersion, type SystemName, withoutKamailio, withoutServers } from "./systems.ts";
+import { kamailioVersion, type SystemName, withoutKamailio, withoutKeeping, withoutServers } from "./systems.ts";
 
 /*
  * `npm run bench`: what the relay costs, beside Kamailio where that is installed. Everything runs on this machine and shares
@@ -26,9 +27,13 @@ const USAGE = `npm run bench -- [options]
   --sessions N       how many sessions are held for the memory figures (10000; 0: leaves them out)
   --systems NAMES    which: tollgate,tollgate-cluster,kamailio (all that can be had here; --quick: without the second, which is the relay
                      over NATS JetStream and MongoDB, with a billing worker whose CPU is counted apart)
+  --kill             nothing but this: 500 sessions over UDP and 100 over TCP stand, kill -9, a new start, and how many of them are still there; in the
+                     full run it is the last part (SIPp)
   --own-load         load from Node even where SIPp is installed
   --profile FOLDER   writes a CPU profile of the relay at the rates into FOLDER
   --json             figures as JSON on standard output; what goes on is on standard error`;
+
+const KILL = { udp: 500, tcp: 100, holdMs: 15_000, downMs: 500 };
 
 const { values } = parseArgs({
   options: {
@@ -38,6 +43,7 @@ const { values } = parseArgs({
     rounds: { type: "string" },
     sessions: { type: "string" },
     systems: { type: "string" },
+    kill: { type: "boolean", default: false },
     "own-load": { type: "boolean", default: false },
     profile: { type: "string" },
     json: { type: "boolean", default: false },
@@ -56,8 +62,13 @@ async function bench(): Promise<number> {
   const folder = mkdtempSync(join(tmpdir(), "tollgate-bench-"));
   const say = (text: string) => console.error(text);
   try {
+    if (values.kill) {
+      const figures = await kill(folder, say);
+      console.log(values.json ? JSON.stringify(figures, null, 2) : killLines(figures).join("\n"));
+      return figures.every(isWhole) ? 0 : 1;
+    }
     const load = values["own-load"] || !isInstalled("sipp") ? await nodeLoad() : await sippLoad(folder);
-    const report = await measure(load, say);
+    const report = await measure(load, folder, say);
     if (values.json) console.log(JSON.stringify(report, null, 2));
     else print(report);
     return 0;
@@ -70,10 +81,22 @@ async function bench(): Promise<number> {
   }
 }
 
+async function kill(folder: string, say: (text: string) => void): Promise<KillFigures[]> {
+  if (!isInstalled("sipp")) {
+    say("kill -9: sipp is not installed");
+    return [];
+  }
+  const figures = [await measureKill({ ...KILL, system: "tollgate", folder, say })];
+  const missing = withoutKeeping();
+  if (missing === undefined) figures.push(await measureKill({ ...KILL, system: "kamailio", folder, say }));
+  else say(`kill -9 of Kamailio: ${missing}`);
+  return figures;
+}
+
 /** Calls a second; NATS, MongoDB, relay, billing worker and both ends share the machine. */
 const CLUSTER_RATE = 500;
 
-async function measure(load: Load, say: (text: string) => void): Promise<Report> {
+async function measure(load: Load, folder: string, say: (text: string) => void): Promise<Report> {
   const { quick } = values;
   const all = quick ? "tollgate,kamailio" : "tollgate,tollgate-cluster,kamailio";
   const wanted = (values.systems ?? all).split(",") as SystemName[];
@@ -119,6 +142,8 @@ async function measure(load: Load, say: (text: string) => void): Promise<Report>
           port,
           say,
         });
+  if (!quick) say("kill -9");
+  const killed = quick ? [] : await kill(folder, say);
   return {
     machine: { cpu: cpus()[0]?.model ?? "?", cores: cpus().length, node: process.version },
     load: load.name,
@@ -131,5 +156,6 @@ async function measure(load: Load, say: (text: string) => void): Promise<Report>
     cluster,
     latency,
     memory,
+    killed,
   };
 }
