@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { monthOf } from "../../src/charging/billing/store.ts";
 import { makeBill } from "../../src/charging/bills/bill.ts";
+import { monthOf } from "../../src/charging/money/months.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { freePort, type Peer } from "../support/peers.ts";
 import { startRelayProcess } from "../support/relay-process.ts";
