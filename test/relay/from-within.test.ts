@@ -124,3 +124,25 @@ describe("To of the client's answer to the relay's INVITE (M23)", () => {
     expect(fromOf(server.request("INVITE"))).toBe('"Alice" <sip:alice@portal.com>');
   });
 });
+
+describe("a body within a session whose Content-Type cannot be read", () => {
+  it.each(["INVITE", "UPDATE"])("is not passed on by %s past the rules: 400", async (method) => {
+    const l = await portal();
+    const { invite, answer } = await establish(l);
+    for (const [i, type] of [`${TYPE};`, `${TYPE};=`, `"${TYPE}"`, "xml"].entries()) {
+      l.client.inDialog(method, invite, answer, 2 + i, { type, body: '<service name="vip"/>' });
+      l.client.response(400);
+    }
+    expect(l.server("a").inbox).toEqual([]);
+    // Nothing is under way: the next one is taken.
+    l.client.inDialog(method, invite, answer, 9, { body: "v=0" });
+    l.server("a").request(method);
+  });
+
+  it("passes where no rule would look into it", async () => {
+    const l = await portal();
+    const { invite, answer } = await establish(l);
+    l.client.inDialog("INVITE", invite, answer, 2, { type: "application/sdp;", body: "v=0" });
+    l.server("a").request("INVITE");
+  });
+});

@@ -28,9 +28,13 @@ const SAME = ok(undefined);
  * describes none, or the present one: a hold, a refresh. The error is the answer that it gets.
  */
 export function wantedService(session: Session, request: SipRequest): Result<Identified | undefined, Failure> {
-  if (request.body.length === 0) return SAME;
-  const type = parseContentType(request.headers.get("content-type") ?? "");
-  if (!type.ok || !(type.value.type.startsWith("multipart/") || bodyFormat(type.value.type))) return SAME;
+  const contentType = request.headers.get("content-type");
+  if (request.body.length === 0 || contentType === undefined) return SAME;
+  const type = parseContentType(contentType);
+  // What the rules cannot read, the other end may: it must not be a way past them. Parameters alone are nothing where no rule looks into the body.
+  const media = type.ok ? type : parseContentType(contentType.split(";", 1)[0]!);
+  if (media.ok && !media.value.type.startsWith("multipart/") && !bodyFormat(media.value.type)) return SAME;
+  if (!type.ok) return err({ status: 400, reason: type.error });
   const { headers } = ofTheUser(session, request);
   const asked = new SipRequest(request.method, session.asked, headers, request.body);
   const wanted = session.core.directory.identify(asked, session.user);
