@@ -44,11 +44,19 @@ const RULES: readonly Rule[] = [
   },
 ];
 
-/** The options of a URL by their names in lower case, each with its last value. */
-export function optionsOf(url: string): Map<string, { readonly name: string; readonly value: string }> {
-  const options = new Map<string, { readonly name: string; readonly value: string }>();
+interface Option {
+  readonly name: string;
+  readonly value: string;
+}
+
+/** The options of a URL by their names in lower case. Of one that comes again in other letters the first counts, as it does for the driver. */
+export function optionsOf(url: string): Map<string, Option> {
+  const options = new Map<string, Option>();
   const query = /^[^?]*\?(.*)$/s.exec(url)?.[1] ?? "";
-  for (const [name, value] of new URLSearchParams(query)) options.set(name.toLowerCase(), { name, value });
+  for (const [name, value] of new URLSearchParams(query)) {
+    const key = name.toLowerCase();
+    if (!options.has(key)) options.set(key, { name, value });
+  }
   return options;
 }
 

@@ -31,6 +31,8 @@ describe("the URL of MongoDB", () => {
     "timeoutMS=1",
     "replicaSet=rs0&journal=false",
     "w=%31",
+    "w=1&W=majority",
+    "JOURNAL=false&journal=true",
   ])("may not take back what is promised: %s is refused, and named", async (options) => {
     const url = `${HOST}?${options}`;
     for (const store of [url, { url }]) {
