@@ -577,6 +577,45 @@ describe("a prepaid user", () => {
     });
   });
 
+  describe("whose hold was given back while nobody could renew it", () => {
+    const giveBack = (l: Lab) => l.credit.release("alice", l.credit.accounts.get("alice")!.holds);
+
+    it("has it held anew as far as the balance goes, and is not cut off", async () => {
+      const l = await prepaid("10");
+      const { answer, invite } = await call(l);
+      await giveBack(l);
+      expect([l.credit.held(), l.credit.available()]).toEqual([[], 10]);
+      await pass(l, 90_000);
+      expect(l.core.sessions.size).toBe(1);
+      expect(l.credit.held()).toEqual([1.2]);
+      l.client.inDialog("BYE", invite, answer, 2);
+      l.server("a").answer(l.server("a").request("BYE"), 200);
+      await l.settle();
+      const { bill } = await billed(l);
+      expect([bill.totals[0]!.due, bill.prepaid!.paid, bill.prepaid!.balance]).toEqual(["0.90", "0.90", "9.10"]);
+      expect(l.credit.available()).toBe(9.1);
+    });
+
+    it("is ended at the end of what was held where somebody else has spent it", async () => {
+      const l = await prepaid("0.60");
+      await call(l);
+      await giveBack(l);
+      await l.credit.settle({ ...settle(l, "other", 600_000) });
+      await pass(l, 70_000);
+      expect(of(l, "session.ended")).toMatchObject([{ durationMs: 60_000, endedBy: "relay: credit exhausted" }]);
+    });
+
+    it("has a charge covered by it anew", async () => {
+      const l = await prepaid("10");
+      const { at, answerOfServer } = await call(l);
+      await giveBack(l);
+      l.server("a").backInDialog("INFO", at, answerOfServer, 1, { body: charge("1", "5"), type: CHARGE });
+      await pass(l, 1_000);
+      l.server("a").response(200);
+      expect(l.credit.held()).toEqual([5.6]);
+    });
+  });
+
   it("never spends more than the balance with 50 sessions at once on one account (P2)", async () => {
     // Enough for 50 first intervals and a little more; each wants to go on for ever, and some are charged for goods.
     const l = await prepaid("45", { limits: { perSourcePerSecond: 0 } });

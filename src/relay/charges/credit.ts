@@ -304,18 +304,23 @@ export class Credit {
     const until = core.clock.wall() + leaseMs;
     this.heldUntil = this.date + leaseMs;
     const request = { user, hold: key, currency, from: held, to: Math.max(to, held), atLeast, used, until, leaseMs };
-    if (!core.credit) return { ok: false, why: "unknown" };
-    const answer = core.credit.reserve(request).then(
-      (result): Outcome => {
-        if (!result.ok) return { ok: false, why: result.error.why };
-        this.held = Math.max(this.held, result.value);
-        return { ok: true };
-      },
-      (error): Outcome => {
-        core.peerLog.warn("the store of balances does not answer", user, { user, err: error });
-        return { ok: false, why: "unknown" };
-      },
-    );
+    const { credit } = core;
+    if (!credit) return { ok: false, why: "unknown" };
+    const reserved = async (): Promise<Outcome> => {
+      let result = await credit.reserve(request);
+      if (!result.ok && result.error.why === "gone" && !this.closed && !this.over) {
+        // Nobody renewed it for a while, so that it was given back. The session goes on, as far as the balance goes.
+        this.held = 0;
+        result = await credit.reserve({ ...request, from: 0 });
+      }
+      if (!result.ok) return { ok: false, why: result.error.why };
+      this.held = Math.max(this.held, result.value);
+      return { ok: true };
+    };
+    const answer = reserved().catch((error: unknown): Outcome => {
+      core.peerLog.warn("the store of balances does not answer", user, { user, err: error });
+      return { ok: false, why: "unknown" };
+    });
     return this.within(answer);
   }
 
