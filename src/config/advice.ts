@@ -13,7 +13,26 @@ export interface Registered {
 
 /** What is no mistake, and may cost money all the same. */
 export function advice(config: Config, registered: Registered): Finding[] {
-  return [...changesOfService(config, registered), ...currenciesOfRules(config, registered), ...unsignedEvents(config)];
+  return [
+    ...changesOfService(config, registered),
+    ...currenciesOfRules(config, registered),
+    ...rulesByFrom(config),
+    ...unsignedEvents(config),
+  ];
+}
+
+/** From is what a client calls itself. With `fromMustMatch` it is the user who signs in, or nobody, which no pattern for a user fits. */
+function rulesByFrom({ rules, authentication }: Config): Finding[] {
+  return rules.flatMap(({ when, then }, i): Finding[] => {
+    if (when.from === undefined || when.user !== undefined) return [];
+    const how = !authentication.fromMustMatch
+      ? "whatever a client writes (authentication.fromMustMatch: false)"
+      : then.reject === undefined
+        ? undefined
+        : "what a client calls itself, and this rule is passed by who calls himself anonymous";
+    if (how === undefined) return [];
+    return [{ path: ["rules", i, "when", "from"], message: `From is ${how}: say user for who signed in` }];
+  });
 }
 
 function unsignedEvents({ bus }: Config): Finding[] {

@@ -222,6 +222,24 @@ describe("tollgate check-config", () => {
     expect((await tollgate("check-config")).code).toBe(0);
   });
 
+  it("warns of rules by From that who calls himself anonymous passes, and of all where it need not match", async () => {
+    const rules = `services: [{ id: wine }]
+rules:
+  - { name: a, when: { from: "sip:mallory@.*" }, then: { reject: 403 } }
+  - { name: b, when: { user: mallory, from: "sip:.*" }, then: { reject: 403 } }
+  - { name: c, when: { from: "sip:alice@.*" }, then: { service: wine } }
+`;
+    const warned = async () =>
+      (await tollgate("check-config")).err.match(/rules\[\d\]\.when\.from: From is .*: say user/g);
+    terminal.write("tollgate.yaml", rules);
+    expect(await warned()).toEqual([expect.stringMatching(/^rules\[0\].* calls himself anonymous: say user$/)]);
+    terminal.write("tollgate.yaml", `${rules}authentication: { fromMustMatch: false }\n`);
+    expect(await warned()).toEqual([
+      expect.stringMatching(/^rules\[0\].*fromMustMatch: false/),
+      expect.stringMatching(/^rules\[2\].*fromMustMatch: false/),
+    ]);
+  });
+
   it("warns where a client could stop the meter by a change of service, in the file and in the store", async () => {
     const file = (more: string) =>
       terminal.write(
