@@ -100,7 +100,11 @@ export class Heartbeat {
  * When a session ended whose relay was killed. `lastBeatAt` is by that relay's first timeline, and `startedAt` by the session's, which began
  * when the wall clock had been set by so much: the difference is what really passed.
  */
-function endOf({ clockStepMs = 0 }: SessionFacts, startedAt: number, lastBeatAt = startedAt - clockStepMs): number {
+export function endOf(
+  { clockStepMs = 0 }: SessionFacts,
+  startedAt: number,
+  lastBeatAt = startedAt - clockStepMs,
+): number {
   return Math.max(startedAt, Math.round(lastBeatAt) + clockStepMs);
 }
 
@@ -139,6 +143,16 @@ export async function endOrphans(options: {
     ended += accounts.length;
     log.warn({ sessions: ended }, "sessions of an earlier run ended: it stopped without warning");
   }
+}
+
+/** Those of these sessions that billing has ended, once it has seen what is in the journal. */
+export async function endedOf(ids: readonly string[], journal: Journal, billing: BillingStore): Promise<Set<string>> {
+  const over = new Set<string>();
+  if (ids.length > 0) await journal.drained();
+  for (let i = 0; i < ids.length; i += PAGE)
+    for (const account of await billing.accounts(ids.slice(i, i + PAGE)))
+      if (account && account.state !== "running" && account.state !== "open") over.add(account.context.session);
+  return over;
 }
 
 const NOBODY: ReadonlySet<string> = new Set();

@@ -31,7 +31,7 @@ import { HealthChecks } from "./health.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
 import { nodeNameIn } from "./node-name.ts";
 import { answerRelay, askRelay } from "./other-relays.ts";
-import { endLeft, endOrphans, Heartbeat } from "./recovery.ts";
+import { endedOf, endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { type SessionView, viewsOf } from "./session-view.ts";
 import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
@@ -113,8 +113,12 @@ export async function startRelay(options: {
   const keeper = new KeptSessions(() => journal.keepSoon());
   const { recovery } = config;
   const before = new SessionsBefore({ found: readKept(journal.kept()), keeper, recovery, heartbeat, log });
-  const { goingOn } = before;
   journal.accompany(keeper);
+  const left = new Set(journal.left.map(({ session }) => session.id));
+  await before.leaveOut(async (ids) =>
+    shared ? new Set(ids.filter((id) => !left.has(id))) : endedOf(ids, journal, store.billing),
+  );
+  const { goingOn } = before;
   await (shared
     ? endLeft({ journal, lastBeatAt, log, goingOn })
     : endOrphans({ journal, billing: store.billing, lastBeatAt, log, goingOn }));

@@ -1,3 +1,4 @@
+import { type SessionEnded, sessionEnded } from "../charging/events/events.ts";
 import type { Config } from "../config/schema.ts";
 import type { Core } from "../relay/model/core.ts";
 import type { SessionState } from "../relay/model/session-state.ts";
@@ -5,8 +6,10 @@ import type { Session } from "../relay/session/session.ts";
 import { goOn, restore } from "../relay/session/snapshot.ts";
 import type { Logger } from "../support/log.ts";
 import type { KeptSession, KeptSessions } from "./kept-sessions.ts";
-import type { Heartbeat } from "./recovery.ts";
+import { endOf, type Heartbeat } from "./recovery.ts";
 
+/** By so much a clock may seem to have run back: a file's time is a fraction of a second behind. */
+const CLOCK_MS = 1_000;
 /** So many sessions ask their ends at once; the next ones a moment later. */
 const SLICE = 100;
 const SLICE_EVERY_MS = 10;
@@ -16,12 +19,9 @@ const SLICE_EVERY_MS = 10;
  * the relay was away for too long.
  */
 export class SessionsBefore {
-  /** Ids of those that go on. */
-  readonly goingOn: ReadonlySet<string>;
-  /** What it is now by that relay's first timeline, by which they go on; undefined: none does. */
-  readonly firstNow: number | undefined;
-  private readonly states: readonly SessionState[];
-  private readonly lastBeatAt: number;
+  private readonly states = new Map<string, SessionState>();
+  private readonly keeper: KeptSessions;
+  private readonly heartbeat: Pick<Heartbeat, "downMs" | "firstNow" | "lastBeatAt">;
   private readonly log: Logger;
   private restored: { readonly session: Session; readonly state: SessionState }[] = [];
 
@@ -33,42 +33,65 @@ export class SessionsBefore {
     readonly log: Logger;
   }) {
     const { found, keeper, recovery, heartbeat, log } = options;
-    const { downMs, firstNow, lastBeatAt = 0 } = heartbeat;
-    const inTime = recovery !== "end" && downMs !== undefined && downMs >= 0 && downMs <= recovery.withinS * 1000;
-    const states: SessionState[] = [];
+    const { downMs } = heartbeat;
+    const mostMs = recovery === "end" ? Number.NEGATIVE_INFINITY : recovery.withinS * 1000;
+    const inTime = downMs !== undefined && downMs > -CLOCK_MS && downMs <= mostMs;
     for (const one of found) {
       keeper.found(one);
       const { id, state } = one;
-      if (inTime && state.ok) states.push(state.value);
+      if (inTime && state.ok) this.states.set(id, state.value);
       else keeper.drop(id);
       if (!state.ok)
         log.error({ session: id, why: state.error }, "a session of the relay before cannot be read: it ends");
     }
     if (!inTime && found.length > 0 && recovery !== "end")
       log.warn({ sessions: found.length, downMs }, "the relay was away for too long: its sessions end");
-    this.states = states;
-    this.goingOn = new Set(states.map(({ facts }) => facts.id));
-    this.firstNow = states.length > 0 ? firstNow : undefined;
-    this.lastBeatAt = lastBeatAt;
+    this.keeper = keeper;
+    this.heartbeat = heartbeat;
     this.log = log;
+  }
+
+  /** Ids of those that go on. */
+  get goingOn(): ReadonlySet<string> {
+    return new Set(this.states.keys());
+  }
+
+  /** What it is now by that relay's first timeline, by which they go on; undefined: none does. */
+  get firstNow(): number | undefined {
+    return this.states.size > 0 ? this.heartbeat.firstNow : undefined;
+  }
+
+  /** These have ended: an older Tollgate was there in between, which keeps no sessions. `isOver` is asked of those whose clock runs. */
+  async leaveOut(isOver: (ids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> {
+    const run = [...this.states.values()].filter(({ chart }) => chart.context.startedAt !== null);
+    for (const id of await isOver(run.map(({ facts }) => facts.id))) {
+      this.states.delete(id);
+      this.keeper.drop(id);
+      this.log.warn({ session: id }, "a session of a relay before has ended by now: it does not go on");
+    }
   }
 
   /** Makes the sessions, before any message comes. Nothing is sent. */
   restore(core: Core): void {
-    for (const state of this.states) {
-      const { id, clockStepMs = 0 } = state.facts;
-      // By the session's own timeline; see `endOf` in recovery.ts.
-      const lastHeardAt = Math.max(state.chart.context.startedAt ?? 0, this.lastBeatAt + clockStepMs);
+    for (const [id, state] of this.states) {
+      const { startedAt } = state.chart.context;
+      const lastHeardAt = endOf(state.facts, startedAt ?? 0, this.heartbeat.lastBeatAt);
       try {
         this.restored.push({ session: restore(core, state, lastHeardAt), state });
         core.counters.restored++;
       } catch (error) {
-        this.log.error({ session: id, err: error }, "a session of the relay before could not go on");
-        core.sessions.get(id)?.crashed(error);
+        this.log.error({ session: id, err: error }, "a session of the relay before could not go on: it ends");
+        core.sessions.get(id)?.release();
+        if (startedAt === null) this.keeper.drop(id);
+        else this.end(core, sessionEnded(state.facts, startedAt, lastHeardAt, "relay: fault"));
       }
     }
     const sessions = this.restored.length;
     if (sessions > 0) this.log.warn({ sessions }, "sessions of the relay before go on: it stopped without warning");
+  }
+
+  private end({ recorder, laterRecords }: Core, event: SessionEnded): void {
+    recorder.append(event).catch(() => laterRecords.add(() => recorder.append(event)));
   }
 
   /** Has them go on: what is due is done, and their ends are asked whether they are still there. */

@@ -18,10 +18,13 @@ import {
   textUpTo,
   time,
   truth,
+  written,
 } from "../../charging/events/field-checks.ts";
 import type { TariffUse } from "../../charging/money/tariff.ts";
 import type { AppliedTax } from "../../charging/money/terms.ts";
 import type { ForkChoice, ForkMode } from "../../directory/types.ts";
+import { parseNameAddr } from "../../sip/headers.ts";
+import { sipUriOf } from "../../sip/uri.ts";
 import { readJson } from "../../support/json.ts";
 import { err, ok, type Result } from "../../support/result.ts";
 import type { TransportName } from "../../transport/types.ts";
@@ -143,18 +146,24 @@ const place: Check = fields<PlaceState>({
   leavesBy: optional(textUpTo(100)),
 });
 
+/** What goes into messages must make ones that can be read. */
+const uri: Check = (value) => LINE(value) ?? (sipUriOf(value as string) ? undefined : "must be a SIP URI");
+const address: Check = (value) =>
+  LINE(value) ?? (parseNameAddr(value as string).ok ? undefined : "must be an address as in From");
+const token = written(/^[!-~\u0080-\u00ff]{1,8192}$/, "text without spaces");
+
 const SEQ = 2 ** 31; // RFC 3261 §8.1.1.5
 const leg: Check = fields<LegState>({
-  callId: LINE,
-  localTag: NAME,
-  remoteTag: textUpTo(8_192, 0),
-  local: LINE,
-  remote: textUpTo(8_192, 0),
-  remoteTarget: LINE,
-  routes: list(LINE, MOST),
+  callId: token,
+  localTag: token,
+  remoteTag: (value) => (value === "" ? undefined : token(value)), // RFC 2543 knew none
+  local: address,
+  remote: address,
+  remoteTarget: uri,
+  routes: list(address, MOST),
   localSeq: count(SEQ),
   remoteSeq: (value) => (value === -1 ? undefined : count(SEQ)(value)),
-  contact: LINE,
+  contact: address,
   behind: optional(place),
   destination: optional(place),
   cameFrom: optional(place),
