@@ -55,6 +55,10 @@ export class RelayChild {
     await this.peer?.exit;
   }
 
+  signal(name: NodeJS.Signals): void {
+    this.peer!.child.kill(name);
+  }
+
   /** Ends it as an operator does; resolves to how it ended. */
   async end(): Promise<Awaited<Peer["exit"]>> {
     this.peer!.child.kill("SIGTERM");
