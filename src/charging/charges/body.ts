@@ -48,10 +48,12 @@ export function isChargeType(contentType: string): boolean {
  */
 export function bringsCharges(contentType: string | undefined, body: Buffer): boolean {
   if (contentType === undefined) return false;
-  return isChargeType(contentType) || (MULTIPART.test(contentType) && CHARGES_IN_PART.test(body.toString("latin1")));
+  if (isChargeType(contentType)) return true;
+  const mayBeMultipart = (contentType.charCodeAt(0) | 0x20) === 0x6d; // m; nearly always it is not
+  return mayBeMultipart && MULTIPART.test(contentType) && CHARGES_IN_PART.test(body.toString("latin1"));
 }
 
-const MULTIPART = /^\s*multipart\//i;
+const MULTIPART = /^multipart\//i;
 const CHARGES_IN_PART = /\bcontent-type\s*:\s*application\/vnd\.tollgate\.charge\+(?:json|xml)/i;
 
 function formatOf(contentType: string): Format | undefined {
