@@ -176,7 +176,7 @@ async function told<T>(what: string, subject: string, act: () => Promise<T>): Pr
     const names = [(error as Error).name, (cause as Error | undefined)?.name];
     if (names.includes("PermissionViolationError"))
       throw new BusError(
-        `NATS does not permit this user to ${what}: allow it to publish to ${subject} and to subscribe to _INBOX.> (README, NATS)`,
+        `NATS does not permit this user to ${what}: allow it to publish to ${subject} and to subscribe to _INBOX.> (ops/guide/nats-and-mongodb.md, Permissions)`,
       );
     if (names.includes("JetStreamNotEnabled") || names.includes("NoRespondersError"))
       throw new BusError("the NATS server has JetStream switched off: start it with -js, or with a jetstream section");

@@ -23,8 +23,8 @@ export function renderMachinesReadme(): string {
   return [
     "# The charts",
     "",
-    "Drawn from the charts in this folder by `npm run machines`; a test fails when this page is stale. An arrow says the event,",
-    "[the guard] and what is done. `*` stands for every state of the chart that does not say otherwise.",
+    "Drawn from the charts in this folder by `npm run machines`; a test fails when this page is stale. An arrow says the",
+    "event, [the guard] and what is done. `*` stands for every state of the chart that does not say otherwise.",
     "",
     sections.join("\n"),
   ].join("\n");
