@@ -22,8 +22,8 @@ export const LAYERS = [
   ["src/relay/session"],
   // Its books and its prepaid balance.
   ["src/relay/charges"],
-  // Who may begin; what a refusal becomes; where a peer must be reachable.
-  ["src/relay/policy"],
+  // A leg of a session, and who a peer is: what of it is taken, where it must be reachable, what a refusal becomes.
+  ["src/relay/leg"],
   // What all of the above share, and what they see of a session.
   ["src/relay/model"],
   // A dialog, its leg, and what crosses from one leg to the other (RFC 3261 §12).

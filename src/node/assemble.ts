@@ -5,15 +5,15 @@ import { DirectCharges, type DirectChargesOptions } from "../charging/charges/di
 import { LaterRecords } from "../charging/events/later-records.ts";
 import { PortalLimits } from "../charging/money/portal-limits.ts";
 import { sessionLogic } from "../relay/actions/session.ts";
-import { Admission } from "../relay/admission.ts";
+import { Admission } from "../relay/admission/admission.ts";
+import { ClientSources } from "../relay/admission/client-source.ts";
+import { UserLoads } from "../relay/admission/user-loads.ts";
 import { EndedSessions } from "../relay/charges/ended-sessions.ts";
-import { ClientSources } from "../relay/client-source.ts";
 import { Border } from "../relay/dialog/border.ts";
 import { Reach } from "../relay/dialog/reach.ts";
 import type { Core } from "../relay/model/core.ts";
 import { requestLogic } from "../relay/request/request.ts";
 import { transferLogic } from "../relay/transfer/transfer.ts";
-import { UserLoads } from "../relay/user-loads.ts";
 import { Outstanding } from "../support/outstanding.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { CLOCK_WAS_SET, Timelines } from "../support/timeline.ts";

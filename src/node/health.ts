@@ -1,6 +1,6 @@
 import type { AppServer } from "../directory/types.ts";
-import { takeRest } from "../relay/dialog/rest.ts";
-import { whySilent } from "../relay/dialog/silence.ts";
+import { takeRest } from "../relay/leg/rest.ts";
+import { whySilent } from "../relay/leg/silence.ts";
 import type { Core } from "../relay/model/core.ts";
 import { Headers, SipRequest } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";

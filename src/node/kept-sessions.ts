@@ -3,9 +3,8 @@ import { chargeKey } from "../charging/events/charge-fields.ts";
 import type { ChargeMade, ChargingEvent } from "../charging/events/events.ts";
 import type { KeptChanges } from "../charging/journal/file.ts";
 import type { Companion } from "../charging/journal/journal.ts";
-import type { Core, SessionKeeper } from "../relay/model/core.ts";
+import type { Core, SessionPort as Session, SessionKeeper } from "../relay/model/core.ts";
 import { checkSessionState, type SessionState } from "../relay/model/session-state.ts";
-import type { Session } from "../relay/session/session.ts";
 import { snapshot } from "../relay/session/snapshot.ts";
 import { err, type Result } from "../support/result.ts";
 

@@ -1,5 +1,5 @@
 import { stateText } from "../chart/state-text.ts";
-import type { Session } from "../relay/session/session.ts";
+import type { SessionPort as Session } from "../relay/model/core.ts";
 
 /** One session for people to look at. */
 export interface SessionView {

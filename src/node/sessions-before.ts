@@ -1,8 +1,7 @@
 import { type SessionEnded, sessionEnded } from "../charging/events/events.ts";
 import type { Config } from "../config/schema.ts";
-import type { Core } from "../relay/model/core.ts";
+import type { Core, SessionPort as Session } from "../relay/model/core.ts";
 import type { SessionState } from "../relay/model/session-state.ts";
-import type { Session } from "../relay/session/session.ts";
 import { goOn, restore } from "../relay/session/snapshot.ts";
 import type { Logger } from "../support/log.ts";
 import type { KeptSession, KeptSessions } from "./kept-sessions.ts";

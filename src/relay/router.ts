@@ -6,15 +6,15 @@ import type { NewRequest, ServerTransaction, TransactionUser } from "../transact
 import type { Flow } from "../transport/types.ts";
 import { wantedService } from "./change/service-change.ts";
 import { isForCharges, takeMessage } from "./charges/late-charges.ts";
-import { refreshesTarget, takesContact } from "./dialog/contact.ts";
-import type { Leg } from "./dialog/leg.ts";
+import { refreshesTarget } from "./dialog/contact.ts";
 import { ALLOW, METHODS, OWN_OPTIONS } from "./dialog/passing.ts";
 import { reply } from "./dialog/reply.ts";
-import type { Core } from "./model/core.ts";
+import { challenge, trimmed, verdictOn } from "./leg/sign-in.ts";
+import { takesContact } from "./leg/takes-contact.ts";
+import { acknowledgeUnwanted } from "./leg/unwanted.ts";
+import type { Core, LegPort as Leg } from "./model/core.ts";
 import { maxForwards } from "./request/invitation.ts";
 import { ClientRequest } from "./request/request.ts";
-import { acknowledgeUnwanted } from "./request/unwanted.ts";
-import { challenge, trimmed, verdictOn } from "./sign-in.ts";
 import { takeReferInside, takeReferOutside, takeSubscribe } from "./transfer/refer-requests.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { UserLoads } from "../../src/relay/user-loads.ts";
+import { UserLoads } from "../../src/relay/admission/user-loads.ts";
 import type { SipResponse } from "../../src/sip/message.ts";
 import { keptLog } from "../support/lines.ts";
 import { establish, type Lab, lab } from "./harness.ts";

@@ -1,7 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
+import type { RequestPort, SessionPort as Session } from "../../src/relay/model/core.ts";
 import { readSessionState, type SessionState } from "../../src/relay/model/session-state.ts";
-import type { ClientRequest } from "../../src/relay/request/request.ts";
-import type { Session } from "../../src/relay/session/session.ts";
 import { goOn, restore, snapshot } from "../../src/relay/session/snapshot.ts";
 import type { Lab } from "../relay/harness.ts";
 import type { TestClock } from "../support/test-clock.ts";
@@ -13,7 +12,7 @@ function isStable({ core }: Lab, session: Session): boolean {
   if (session.change || session.transfer || session.charges.bookIfAny?.isBusy) return false;
   // Somebody moves on from it, or from another of its call, and has not arrived, or may arrive in others too.
   const { id, facts } = session;
-  const touches = (request: ClientRequest | undefined) => {
+  const touches = (request: RequestPort | undefined) => {
     const first = request?.move?.first;
     return first && (first === session || request.call === facts.call || first.partsState?.beside.includes(id));
   };

@@ -11,21 +11,33 @@ import { SipResponse } from "../../sip/message.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { changeService } from "../change/service-change.ts";
 import { dialogAsServer } from "../dialog/dialog.ts";
-import { Leg } from "../dialog/leg.ts";
 import { ALLOW, addAbilities, offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
+import { Leg } from "../leg/leg.ts";
+import type { LegPort, SessionPort as Session } from "../model/core.ts";
+import { invite } from "../request/invitation.ts";
 import { answerBye, collectCharges, recordEnd, relayBye, relayByeAnswer, sendByes } from "../session/hang-up.ts";
 import { Change } from "../session/modification.ts";
 import { relayMessage } from "../session/relayed.ts";
-import type { Session } from "../session/session.ts";
 import { Transfer } from "../transfer/transfer.ts";
 
 /*
  * What the actions of the chart `session` do. Each takes the session and, where it needs one, the event that led to it.
  */
 
+/** Asks the app server, by an INVITE or within the dialog that it has (M5). */
+function sendInvite(session: Session): void {
+  const { request } = session;
+  if (!request) return; // both ends agree already
+  if (request.change?.keepsServer) session.invitation = request.change.askWithin(session);
+  else
+    invite(session.core, session, (invitation) => {
+      session.invitation = invitation;
+    });
+}
+
 /** The client's half, made when there is something to tell the client: each branch that answers is a dialog of its own. */
-function clientLeg(session: Session): Leg | undefined {
+function clientLeg(session: Session): LegPort | undefined {
   if (session.client || !session.request) return session.client;
   const { core } = session;
   // It is the one of the part before until this one stands.
@@ -43,7 +55,7 @@ function clientLeg(session: Session): Leg | undefined {
 }
 
 /** The app server's answer to INVITE as the client gets it: the same status, headers and body, in the client's dialog. */
-function answerFor(session: Session, client: Leg, from: SipResponse): SipResponse {
+function answerFor(session: Session, client: LegPort, from: SipResponse): SipResponse {
   const { border } = session.core;
   const response = new SipResponse(from.status, border.phrase(from, "client"));
   const { headers } = response;
@@ -179,7 +191,7 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
     };
   const machine = sessionMachine.provide({
     actions: {
-      sendInvite: on((session) => session.invite()),
+      sendInvite: on(sendInvite),
       sendCancel: on((session) => session.invitation?.cancel(session.cancelReason)),
       dropProgress: on((session) => session.reliable?.giveUp()),
       relayProgress: on<"server.progress">(relayProgress),

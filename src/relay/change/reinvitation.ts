@@ -1,14 +1,13 @@
 import { SESSION_HEADER } from "../../charging/charges/body.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
-import type { Leg } from "../dialog/leg.ts";
 import { meansGone } from "../dialog/outcomes.ts";
 import { ALLOW } from "../dialog/passing.ts";
-import { takeRest } from "../dialog/rest.ts";
+import { takeRest } from "../leg/rest.ts";
+import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 import { addServiceHeaders } from "../request/service-headers.ts";
 import { confirms, UNCONFIRMED } from "../session/confirmation.ts";
 import { Ringing } from "../session/ringing.ts";
-import type { Session } from "../session/session.ts";
 
 /**
  * The client's re-INVITE or UPDATE to the app server that it is with, which asks for another service (M20): what an invitation is for a

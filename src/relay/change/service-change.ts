@@ -6,14 +6,13 @@ import { Headers, SipRequest } from "../../sip/message.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { err, ok, type Result } from "../../support/result.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
-import type { Credit } from "../charges/credit.ts";
 import { creditForNextPart } from "../charges/credits.ts";
-import { TransactionFor } from "../dialog/redirect.ts";
 import { reply } from "../dialog/reply.ts";
-import type { Core } from "../model/core.ts";
+import { TransactionFor } from "../leg/redirect.ts";
+import type { ChangePort, Core, CreditPort, Origin, SessionPort } from "../model/core.ts";
 import { ClientRequest } from "../request/request.ts";
 import { Change } from "../session/modification.ts";
-import { type Origin, Session } from "../session/session.ts";
+import { Session } from "../session/session.ts";
 import { Reinvitation } from "./reinvitation.ts";
 
 /*
@@ -27,7 +26,7 @@ const SAME = ok(undefined);
  * The service that a re-INVITE or UPDATE asks for: what the rules say of its body, with the Request-URI of the first INVITE (M20). Undefined where it
  * describes none, or the present one: a hold, a refresh. The error is the answer that it gets.
  */
-export function wantedService(session: Session, request: SipRequest): Result<Identified | undefined, Failure> {
+export function wantedService(session: SessionPort, request: SipRequest): Result<Identified | undefined, Failure> {
   const contentType = request.headers.get("content-type");
   if (request.body.length === 0 || contentType === undefined) return SAME;
   const type = parseContentType(contentType);
@@ -46,7 +45,7 @@ export function wantedService(session: Session, request: SipRequest): Result<Ide
  * The request with From as it was when the user signed in: within a dialog only its tag says anything (RFC 3261 §12.2.2), and its URI is whatever its
  * sender writes. Of an app server's request, too, rules are to see whom the service is for.
  */
-function ofTheUser({ client }: Session, request: SipRequest): SipRequest {
+function ofTheUser({ client }: SessionPort, request: SipRequest): SipRequest {
   const from = client?.dialog.remote;
   if (from === undefined || request.headers.get("from") === from) return request; // nearly always
   const headers = new Headers();
@@ -58,17 +57,9 @@ function ofTheUser({ client }: Session, request: SipRequest): SipRequest {
 const isSame = (a: Identified, b: Identified): boolean =>
   a.service.id === b.service.id && a.tariff?.id === b.tariff?.id && a.appServers?.join() === b.appServers?.join();
 
-/** What hands a session's dialogs over to its next part. */
-export interface Takeover {
-  /** The next part stands since `at`: it has the client's dialog from now on. */
-  taken(second: Session, at: number): void;
-  /** A part that was asked for came to nothing. */
-  dropped(second: Session): void;
-}
-
 /** Asks for another service, for whichever end has asked for it. */
 export function changeService(
-  session: Session,
+  session: SessionPort,
   from: Side,
   transaction: ServerTransaction,
   identified: Identified,
@@ -78,22 +69,22 @@ export function changeService(
 }
 
 /** The change of the client: rules and search have run anew, and whoever offers the service is asked (M20, M21). */
-export class ClientServiceChange implements Takeover {
+export class ClientServiceChange implements ChangePort {
   readonly from = "client" as const;
-  readonly first: Session;
+  readonly first: SessionPort;
   readonly transaction: ServerTransaction;
   readonly identified: Identified;
   /** The present app server offers it too, and may be asked now: it is, in its dialog. */
   readonly keepsServer: boolean;
   /** The part that is asked for, as far as it is. */
-  second: Session | undefined;
+  second: SessionPort | undefined;
   private readonly core: Core;
   private request: ClientRequest | undefined;
   private timer: TimerHandle;
   private answered = false;
   private over = false;
 
-  constructor(first: Session, transaction: ServerTransaction, identified: Identified) {
+  constructor(first: SessionPort, transaction: ServerTransaction, identified: Identified) {
     this.first = first;
     this.core = first.core;
     this.transaction = transaction;
@@ -135,12 +126,12 @@ export class ClientServiceChange implements Takeover {
   }
 
   /** Asks the present app server, in its dialog. */
-  askWithin(second: Session): Reinvitation {
+  askWithin(second: SessionPort): Reinvitation {
     return new Reinvitation(second, this.first, this.transaction.request);
   }
 
   /** The client was told that it stands; it says so by its ACK, an UPDATE by having come. */
-  told(second: Session): void {
+  told(second: SessionPort): void {
     this.answered = true;
     this.second = second;
     this.core.clock.clearTimeout(this.timer);
@@ -155,7 +146,7 @@ export class ClientServiceChange implements Takeover {
     this.first.actor.send({ type: "change.done" });
   }
 
-  taken(second: Session, at: number): void {
+  taken(second: SessionPort, at: number): void {
     if (this.over) {
       second.end("the session ended");
       return;
@@ -164,7 +155,7 @@ export class ClientServiceChange implements Takeover {
     handOver(this.first, second, at, this.keepsServer);
   }
 
-  dropped(second: Session): void {
+  dropped(second: SessionPort): void {
     if (this.over || !this.answered || second !== this.second) return;
     this.finish(); // the client was told that it stands
     this.first.end("the service that it was changed to is gone");
@@ -186,7 +177,11 @@ export class ClientServiceChange implements Takeover {
 }
 
 /** The change of the app server: it may change to what it offers itself, when the client agrees (M22). */
-async function changeByServer(first: Session, transaction: ServerTransaction, identified: Identified): Promise<void> {
+async function changeByServer(
+  first: SessionPort,
+  transaction: ServerTransaction,
+  identified: Identified,
+): Promise<void> {
   const { core } = first;
   const refuse = (status: number, reason?: string, headers?: Failure["headers"]) => {
     reply(transaction, status, headers, reason);
@@ -232,7 +227,7 @@ async function changeByServer(first: Session, transaction: ServerTransaction, id
 }
 
 /** Both ends agree already: the next part stands at once. */
-function switchTo(first: Session, second: Session, credit: Credit | undefined): void {
+function switchTo(first: SessionPort, second: SessionPort, credit: CreditPort | undefined): void {
   second.takesOver = { taken: (one, at) => handOver(first, one, at, true), dropped: () => {} };
   second.start();
   second.credit = credit;
@@ -244,7 +239,7 @@ function switchTo(first: Session, second: Session, credit: Credit | undefined): 
 const CANCELLED = 'SIP;cause=487;text="Request Terminated"';
 
 /** At this instant the clock of the first part stops and that of the second starts. */
-function handOver(first: Session, second: Session, at: number, keepsServer: boolean): void {
+function handOver(first: SessionPort, second: SessionPort, at: number, keepsServer: boolean): void {
   second.takeOver(first, "client");
   if (keepsServer) second.takeOver(first, "server");
   const book = keepsServer ? first.charges.bookIfAny : undefined;
@@ -256,7 +251,7 @@ function handOver(first: Session, second: Session, at: number, keepsServer: bool
 }
 
 /** Whether the session's app server offers that service. */
-function offers({ core, appServer }: Session, { service, appServers }: Identified): boolean {
+function offers({ core, appServer }: SessionPort, { service, appServers }: Identified): boolean {
   const now = core.directory.appServer(appServer.id);
   return (now?.services.includes(service.id) ?? false) && (appServers?.includes(appServer.id) ?? true);
 }

@@ -4,7 +4,7 @@ import type { Money } from "../../charging/money/money.ts";
 import { TaxedSums } from "../../charging/money/tax.ts";
 import type { SipMessage } from "../../sip/message.ts";
 import { withoutBody } from "../dialog/passing.ts";
-import type { Session } from "../session/session.ts";
+import type { SessionPort as Session } from "../model/core.ts";
 
 /**
  * Tells the client what its dialog cost until `at`, all parts of it, in the BYE that it gets or the answer to its own: AOC-E is for the whole of

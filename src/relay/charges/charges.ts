@@ -12,15 +12,14 @@ import {
 } from "../../charging/events/events.ts";
 import type { SipMessage } from "../../sip/message.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
-import type { Core } from "../model/core.ts";
-import type { Session } from "../session/session.ts";
+import type { ChargesPort, Core, SessionPort as Session } from "../model/core.ts";
 import { answerCharges } from "./charge-answers.ts";
 
 /**
  * What a session costs, on its way to the record: start and end of its time (M12, M13), and what the app server charges
  * (M14-M17). Nothing is answered before it is on disk (DESIGN.md, decision 8).
  */
-export class SessionCharges {
+export class SessionCharges implements ChargesPort {
   private readonly core: Core;
   private readonly session: Session;
   private opened: ChargeBook | undefined;

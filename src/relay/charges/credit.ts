@@ -7,27 +7,11 @@ import { tariffProblem } from "../../charging/events/event-fields.ts";
 import { creditExhausted, creditReserved, type SessionFacts } from "../../charging/events/events.ts";
 import { coveredMs, FOREVER_MS } from "../../charging/money/coverage.ts";
 import { formatAmount, type Money, money } from "../../charging/money/money.ts";
-import { rateDuration, type Tariff, type TariffUse } from "../../charging/money/tariff.ts";
-import type { AppliedTax } from "../../charging/money/terms.ts";
+import { rateDuration, type TariffUse } from "../../charging/money/tariff.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { warning } from "../dialog/reply.ts";
-import type { Core } from "../model/core.ts";
+import type { Core, CreditPort, CreditTerms, SessionPort as Session } from "../model/core.ts";
 import type { CreditState } from "../model/session-state.ts";
-import type { Session } from "../session/session.ts";
-
-/** Who pays, and for what. */
-export interface CreditTerms {
-  readonly user: string;
-  /** The balance's. */
-  readonly currency: string;
-  /** Names the hold in the balance, and the session's events by `SessionFacts.hold`. */
-  readonly key: string;
-  readonly tariff: Tariff | undefined;
-  /** What earlier parts of the call have used of it, as far as is known before this one begins: no less than that. */
-  readonly used?: TariffUse | undefined;
-  /** On the session's time. */
-  readonly taxes?: readonly AppliedTax[] | undefined;
-}
 
 /** What the store said: done; no; or nothing. */
 type Outcome = { readonly ok: true } | { readonly ok: false; readonly why: Refusal["why"] | "unknown" };
@@ -64,7 +48,7 @@ const LEAST_LEAD_MS = 2_000;
  * app server charges together. It says when the money is used up, and ends the session then. The billing worker takes what the session cost out
  * of it (src/charging/billing/settle-credit.ts); only the hold of a session whose clock never ran is given back here.
  */
-export class Credit {
+export class Credit implements CreditPort {
   readonly terms: CreditTerms;
   private readonly core: Core;
   private session: Session | undefined;

@@ -1,9 +1,8 @@
 import type { Failure } from "../../../machines/events.ts";
 import type { ForkMode } from "../../directory/types.ts";
 import { err, ok, type Result } from "../../support/result.ts";
-import type { Core } from "../model/core.ts";
-import type { Session } from "../session/session.ts";
-import { Credit, type CreditTerms } from "./credit.ts";
+import type { Core, CreditTerms, SessionPort as Session } from "../model/core.ts";
+import { Credit } from "./credit.ts";
 
 /**
  * A hold of its own for the next part of a prepaid session (M20-M24): its set-up fee and first interval, by its own tariff. Whoever gets it puts

@@ -7,9 +7,8 @@ import type { ServiceLimits } from "../../charging/money/portal-limits.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { TokenMap } from "../../support/token-map.ts";
 import type { NewRequest } from "../../transaction/types.ts";
-import type { Core } from "../model/core.ts";
+import type { Core, EndedPort, SessionPort as Session } from "../model/core.ts";
 import { sessionOf } from "../model/session-names.ts";
-import type { Session } from "../session/session.ts";
 import { takeCharges } from "./charges.ts";
 
 /** Ended sessions that are remembered; for the others the store knows. */
@@ -35,7 +34,7 @@ interface Ended {
  * Sessions that ended on this node and still take charges (M15), as long as there is room for them; and those that take none, so that what comes right
  * after their end is told so.
  */
-export class EndedSessions {
+export class EndedSessions implements EndedPort {
   private readonly core: Pick<Core, "keeping">;
   private readonly byId = new TokenMap<Ended>();
   /** Their ids, the oldest at `head`. */

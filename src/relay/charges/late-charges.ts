@@ -5,9 +5,9 @@ import { parseUri, sipUriOf, unescapeUser } from "../../sip/uri.ts";
 import { sameHost } from "../../support/address.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import { reply } from "../dialog/reply.ts";
+import { signedIn } from "../leg/sign-in.ts";
 import type { Core } from "../model/core.ts";
 import { sessionOf } from "../model/session-names.ts";
-import { signedIn } from "../sign-in.ts";
 import { answerCharges } from "./charge-answers.ts";
 
 /** User part of the Request-URI to which app servers send charges: `sip:charges@portal.example`. */

@@ -2,14 +2,8 @@ import { parseNameAddr, parseOneNameAddr, splitList } from "../../sip/headers.ts
 import type { Headers, SipRequest } from "../../sip/message.ts";
 import { type SipUri, sipUriOf } from "../../sip/uri.ts";
 import { sameHost } from "../../support/address.ts";
-import { shown } from "../../support/peer-log.ts";
-import { sourceKey } from "../../support/source.ts";
-import type { ServerTransaction } from "../../transaction/types.ts";
 import { whyUnreachable } from "../../transport/resolve.ts";
 import { type Destination, type Flow, TRANSPORTS } from "../../transport/types.ts";
-import type { Core } from "../model/core.ts";
-import type { Leg } from "./leg.ts";
-import { reply } from "./reply.ts";
 
 /*
  * Contact: the URI by which a peer is reached within a dialog (RFC 3261 §8.1.1.8, §12). A dialog whose peer cannot be reached is one that the
@@ -28,7 +22,7 @@ export const refreshesTarget = (method: string): boolean => TARGET_REFRESH.has(m
  * Why a request that opens a dialog, or refreshes its target, has no Contact that can be used; undefined: it has one. In a dialog that is there
  * none is needed (RFC 3261 §12.2.2: "if present"). `routed`: the way leads over proxies, who know what the relay does not.
  */
-function contactProblem(request: SipRequest, flow: Flow, opens: boolean, routed: boolean): string | undefined {
+export function contactProblem(request: SipRequest, flow: Flow, opens: boolean, routed: boolean): string | undefined {
   const { headers } = request;
   const text = headers.get("contact");
   if (text === undefined) return opens ? "Missing Contact" : undefined;
@@ -49,30 +43,6 @@ function routeProblem(headers: Headers): string | undefined {
   const address = first === undefined ? undefined : parseNameAddr(first);
   const uri = address?.ok ? sipUriOf(address.value.uri) : undefined;
   return uri && whyUnreachable(uri, TRANSPORTS) === undefined ? undefined : "Record-Route Cannot Be Reached";
-}
-
-/**
- * Whether a request that opens a dialog, or one within a `leg`, may be taken as far as its Contact goes; otherwise it is answered with 400, or with
- * 403 where its sender is no client, or says that an app server is it.
- */
-export function takesContact(core: Core, transaction: ServerTransaction, leg?: Pick<Leg, "side" | "routed">): boolean {
-  const { request, flow } = transaction;
-  const routed = leg ? leg.routed : request.headers.has("record-route");
-  const noClient = leg?.side === "server" ? undefined : core.reach.whyNoClient(request, flow);
-  const why = noClient ?? contactProblem(request, flow, leg === undefined, routed);
-  if (why === undefined) return true;
-  reply(transaction, noClient === undefined ? 400 : 403, [], why);
-  core.counters.rejected++;
-  const { method, callId } = request;
-  const facts = {
-    method,
-    callId: shown(callId),
-    from: flow.id,
-    why,
-    contact: shown(request.headers.get("contact") ?? ""),
-  };
-  core.peerLog.info("a request is refused: its sender could not be reached", sourceKey(flow.remoteAddress), facts);
-  return false;
 }
 
 /** Whether a Contact can be a dialog's target. `found`: its peer is reached without looking for it there. */

@@ -4,9 +4,9 @@ import { parseNameAddr, splitList } from "../../sip/headers.ts";
 import type { SipRequest } from "../../sip/message.ts";
 import { effectivePort, type SipUri, sipUriOf, targetHost } from "../../sip/uri.ts";
 import { canonicalAddress, canonicalHost, sameHost, withoutZone } from "../../support/address.ts";
+import type { Clock } from "../../support/clock.ts";
 import { Networks } from "../../support/networks.ts";
 import type { Destination, Flow } from "../../transport/types.ts";
-import type { Core } from "../model/core.ts";
 
 /*
  * Where the relay sends what belongs to a client's dialog. A client writes addresses into Contact and Record-Route, and the relay is trusted where
@@ -38,6 +38,14 @@ const TABLES_MS = 1_000;
 /** And so long what is known of this machine, and of names. */
 const NAMES_MS = 30_000;
 
+/** What it goes by. */
+export interface Surroundings {
+  readonly clock: Pick<Clock, "monotonic">;
+  readonly directory: { appServers(): readonly { readonly uri: string }[] };
+  /** Hands over the addresses of a URI, best first. */
+  resolve(uri: SipUri, found: (destinations: readonly Destination[]) => void): void;
+}
+
 interface Tables {
   readonly appServers: Places;
   /** Names of app servers with their ports, as their URIs have them. */
@@ -46,7 +54,7 @@ interface Tables {
 }
 
 export class Reach {
-  private readonly core: Pick<Core, "clock" | "directory" | "resolve">;
+  private readonly core: Surroundings;
   private readonly config: Config;
   private readonly listening: () => readonly Pick<Destination, "address" | "port">[];
   private readonly networks: Networks;
@@ -60,7 +68,7 @@ export class Reach {
 
   /** `listening`: where the relay takes SIP. */
   constructor(
-    core: Pick<Core, "clock" | "directory" | "resolve">,
+    core: Surroundings,
     config: Config,
     listening: () => readonly Pick<Destination, "address" | "port">[] = () => config.listen,
   ) {

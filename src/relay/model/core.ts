@@ -1,38 +1,51 @@
+import type { Failure, Side } from "../../../machines/events.ts";
 import type { requestMachine } from "../../../machines/request.ts";
-import type { sessionMachine } from "../../../machines/session.ts";
+import type { SessionContext, sessionMachine } from "../../../machines/session.ts";
 import type { transferMachine } from "../../../machines/transfer.ts";
-import type { BookKeeping } from "../../charging/charges/book.ts";
-import type { DirectCharges } from "../../charging/charges/direct.ts";
+import type { BookKeeping, ChargeBook, Outcome, Refusal } from "../../charging/charges/book.ts";
+import type { BookState, PartsState } from "../../charging/charges/book-state.ts";
+import type { CallCharges, Charged } from "../../charging/charges/call-charges.ts";
+import type { CallParts, Price } from "../../charging/charges/call-parts.ts";
+import type { ChargeableSession, DirectCharges } from "../../charging/charges/direct.ts";
 import type { CreditStore } from "../../charging/credit/store.ts";
-import type { ChargingEvent } from "../../charging/events/events.ts";
+import type { ChargingEvent, SessionFacts } from "../../charging/events/events.ts";
 import type { LaterRecords } from "../../charging/events/later-records.ts";
-import type { Inspector } from "../../chart/actor.ts";
+import type { Tariff, TariffUse } from "../../charging/money/tariff.ts";
+import type { AppliedTax } from "../../charging/money/terms.ts";
+import type { ChartActor, Inspector } from "../../chart/actor.ts";
 import type { Chart } from "../../chart/chart.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Authenticator } from "../../directory/authenticator.ts";
 import type { Directory } from "../../directory/directory.ts";
+import type { AppServer, Identified, Service } from "../../directory/types.ts";
 import type { Proof } from "../../identity/proof.ts";
+import type { SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
 import type { SipUri } from "../../sip/uri.ts";
 import type { Clock } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
 import type { Outstanding } from "../../support/outstanding.ts";
 import type { PeerLog } from "../../support/peer-log.ts";
 import type { Random } from "../../support/random.ts";
-import type { Timelines } from "../../support/timeline.ts";
+import type { Timeline, Timelines } from "../../support/timeline.ts";
 import type { TimerQueues } from "../../support/timer-queues.ts";
 import type { TokenMap } from "../../support/token-map.ts";
-import type { TransactionLayer } from "../../transaction/types.ts";
+import type {
+  ClientTransaction,
+  ClientTransactionUser,
+  NewRequest,
+  ServerTransaction,
+  TransactionLayer,
+} from "../../transaction/types.ts";
 import type { Destination, Flow, TransportLayer } from "../../transport/types.ts";
-import type { Admission } from "../admission.ts";
-import type { EndedSessions } from "../charges/ended-sessions.ts";
-import type { ClientSources } from "../client-source.ts";
+import type { Admission } from "../admission/admission.ts";
+import type { ClientSources } from "../admission/client-source.ts";
+import type { UserLoads } from "../admission/user-loads.ts";
+import type { Answer } from "../dialog/answer.ts";
 import type { Border } from "../dialog/border.ts";
-import type { Leg } from "../dialog/leg.ts";
+import type { Dialog } from "../dialog/dialog.ts";
 import type { Reach } from "../dialog/reach.ts";
-import type { ClientRequest } from "../request/request.ts";
-import type { Session } from "../session/session.ts";
-import type { Transfer } from "../transfer/transfer.ts";
-import type { UserLoads } from "../user-loads.ts";
+import type { Counters } from "./counters.ts";
+import type { CreditState } from "./session-state.ts";
 
 /** Puts charging events on record: resolves when they are on disk (DESIGN.md, decision 8). */
 export interface Recorder {
@@ -44,9 +57,9 @@ export interface Recorder {
 /** Keeps sessions, so that they outlive the process. */
 export interface SessionKeeper {
   /** What it is as data has changed, or it stands now. */
-  changed(session: Session): void;
+  changed(session: SessionPort): void;
   /** It is over, or goes on elsewhere. */
-  closed(session: Session): void;
+  closed(session: SessionPort): void;
 }
 
 /** What the parts of the relay share: the layers below, the registered data, and who is in a call now. */
@@ -103,20 +116,20 @@ export interface Core {
   readonly transferLogic: Chart<typeof transferMachine>;
 
   /** Client requests under way, by id. */
-  readonly requests: TokenMap<ClientRequest>;
+  readonly requests: TokenMap<RequestPort>;
   /** Sessions under way, by id. */
-  readonly sessions: TokenMap<Session>;
+  readonly sessions: TokenMap<SessionPort>;
   /** Sessions that ended and still take charges (M15). */
-  readonly ended: EndedSessions;
+  readonly ended: EndedPort;
   /** The halves of sessions, by the tag that the relay put into their dialog: how a message finds its session. */
-  readonly legs: TokenMap<Leg>;
+  readonly legs: TokenMap<LegPort>;
   /** Moves by REFER under way, by id; and those whose REFER came outside of a session, by the tag that the relay put into their dialog. */
-  readonly transfers: TokenMap<Transfer>;
-  readonly transfersByTag: TokenMap<Transfer>;
+  readonly transfers: TokenMap<TransferPort>;
+  readonly transfersByTag: TokenMap<TransferPort>;
   /** Legs whose peer is reached by a connection of the peer's own making. */
-  readonly legsByFlow: Map<Flow, Set<Leg>>;
+  readonly legsByFlow: Map<Flow, Set<LegPort>>;
   /** Sessions that are over and whose app server has not answered BYE yet: what it charges in its answer still counts (M16). */
-  readonly byesUnanswered: Set<Session>;
+  readonly byesUnanswered: Set<SessionPort>;
   /** Ends of sessions on their way to the disk, with the answers that wait for them. */
   readonly ending: Outstanding;
   readonly counters: Counters;
@@ -128,42 +141,340 @@ export interface Core {
   resolve(uri: SipUri, found: (destinations: readonly Destination[]) => void): void;
 }
 
-/** What happened since the start. */
-export interface Counters {
-  requests: number;
-  rejected: number;
-  cancelled: number;
-  /** By app servers, to where the relay has gone on. */
-  redirected: number;
-  answered: number;
-  /** Sessions; one that changes counts once, and each of its changes in `changed`. */
-  established: number;
-  changed: number;
-  /** Changes of service that were answered by a 2xx and did not count, since it named no service. */
-  changesUnconfirmed: number;
-  ended: number;
-  /** Sessions of a process before this one that went on here. */
-  restored: number;
-  /** Sessions in which whoever hung up did not wait any longer for an answer to BYE. */
-  byesUnanswered: number;
-  /** Provisional answers that came after so many that the other end heard no more of them. */
-  provisionalsLeftOut: number;
-  charges: number;
-  chargesRefused: number;
-  /** Bodies of charges that were to come again later. */
-  chargesPutOff: number;
-  /** Prepaid: requests refused, and sessions ended, for want of credit. */
-  creditRefused: number;
-  creditExhausted: number;
-  /** App servers that asked by 503 to be left alone for a while. */
-  appServerRests: number;
-  crashed: number;
-  /** Requests of users who had as much under way as they may; and requests of sessions in which too many came. */
-  overUserLimit: number;
-  overSessionRate: number;
-  /** Requests with a To tag of which no session knows; of these without an answer, since too many came from there. */
-  strayRequests: number;
-  strayRequestsIgnored: number;
-  /** Times that the wall clock was set. */
-  clockSteps: number;
+/** What the rest of the relay sees of a leg: half a session, one dialog (../leg/leg.ts). */
+export interface LegPort {
+  readonly side: Side;
+  /** Another one when a part of the session gives way to the next (M20-M22). */
+  session: SessionPort;
+  readonly dialog: Dialog;
+  /** Info Packages that this peer offered to receive (RFC 6086 §5.2). */
+  offered: readonly string[];
+  /** A 2xx of ours whose ACK is awaited. */
+  answer: Answer | undefined;
+  /** Both ends know the dialog: a 2xx was sent or received (RFC 3261 §12). */
+  confirmed: boolean;
+  /** Called instead of a BYE where the peer has not answered yet: the relay's INVITE to a client (M23). */
+  unwanted: (() => void) | undefined;
+  /** The connection on which the peer came is gone, and it has not been heard of since. */
+  stranded: boolean;
+  /** The process that had the session is gone, and the peer has not been heard of since. */
+  unheardSince: number | undefined;
+  /** How often the peer has moved. */
+  readonly moves: number;
+  /** BYE was sent or came: nothing new passes in this dialog (RFC 3261 §15). */
+  over: boolean;
+  readonly closed: boolean;
+  /** Whether proxies that the peer named lead to it. */
+  readonly routed: boolean;
+  /** A new request in this dialog, not yet sent. */
+  request(method: string): SipRequest;
+  /** Sends a request in a transaction of its own. */
+  send(request: SipRequest, user: ClientTransactionUser, started?: (transaction: ClientTransaction) => void): void;
+  /** Sends the ACK of a 2xx; `seq` is the number of the INVITE (RFC 3261 §13.2.2.4). */
+  sendAck(seq: number, fill?: (ack: SipRequest) => void): void;
+  /** Sends a 2xx to the peer's INVITE and repeats it until its ACK comes (RFC 3261 §13.3.1.4). */
+  answerUntilAck(
+    transaction: ServerTransaction,
+    response: SipResponse,
+    told: { acknowledged(ack: SipRequest): void; silent(): void },
+  ): void;
+  /** The same once `recorded` resolves. Where it rejects the client hears 500, and has no session. */
+  answerAfter(recorded: Promise<void>, ...answer: Parameters<LegPort["answerUntilAck"]>): void;
+  acknowledged(ack: SipRequest): void;
+  /** Has the BYE sent when the 2xx that made the dialog does not wait for its ACK any more (RFC 3261 §15). */
+  whenAcknowledged(bye: { send(): void }): void;
+  /** The peer's BYE came. */
+  hungUp(): void;
+  /** The peer's first 2xx: from now on the dialog is confirmed (RFC 3261 §12.1.2). */
+  confirm(response: SipResponse): void;
+  /** The peer's answer to a re-INVITE or UPDATE of ours (RFC 3261 §12.2.1.2). */
+  refresh(response: SipResponse): void;
+  /** A request of the peer's is accepted: where it came from is where the peer is (RFC 3261 §12.2.2, RFC 5626 §5.3). */
+  moveTo(came: Pick<ServerTransaction, "request" | "flow">): void;
+  /** A request of this dialog came, whatever becomes of it. */
+  heard(came: Pick<ServerTransaction, "request" | "flow">): void;
+  /** The peer's connection is gone. */
+  strand(): void;
+  awaitReturn(forMs: number, gone: () => void): void;
+  returned(): void;
+  /** Takes the number of a request of the peer; false: it is an old one. */
+  takeSeq(request: SipRequest): boolean;
+  /** Counts a request of the peer; false where there have been so many in this second. */
+  takesMore(now: number, perSecond: number): boolean;
+  close(): void;
+  /** Forgets the dialog without a word: it goes on elsewhere. */
+  release(): void;
+}
+
+/** What the rest of the relay sees of a session (../session/session.ts). */
+export interface SessionPort {
+  readonly id: string;
+  readonly core: Core;
+  readonly appServer: AppServer;
+  readonly service: Service;
+  /** What the rules said, and the Request-URI that they said it of: a change is measured by them. */
+  readonly identified: Identified;
+  readonly asked: string;
+  /** Who signed in; `facts.user` is whose bill it is on. */
+  readonly user: string;
+  readonly facts: SessionFacts;
+  readonly charges: ChargesPort;
+  /** A prepaid session's, once an app server has answered. */
+  credit: CreditPort | undefined;
+  readonly actor: ChartActor<typeof sessionMachine>;
+  /** The request that it is a branch of, until it is established or refused. */
+  request: RequestPort | undefined;
+  /** The INVITE to the app server, while it is under way. */
+  invitation: Asking | undefined;
+  /** Its reliable provisional answers, from the first on (RFC 3262). */
+  reliable: ReliablePort | undefined;
+  client: LegPort | undefined;
+  server: LegPort | undefined;
+  /** The BYE of whoever hung up, until it is answered, and what the other end said to it. */
+  bye: ServerTransaction | undefined;
+  byeAnswer: SipResponse | undefined;
+  /** The app server has not answered BYE. */
+  serverOwes: boolean;
+  /** What becomes of the charges in the app server's own BYE. */
+  byeCharges: Promise<Outcome> | undefined;
+  /** Why the INVITE is cancelled, for Reason (RFC 3326). */
+  readonly cancelReason: string | undefined;
+  /** The re-INVITE or UPDATE under way. */
+  change: UnderWay | undefined;
+  /** What it takes the client's dialog over from when it stands (M20-M22). */
+  takesOver: Takeover | undefined;
+  /** The part of the session that it has taken over from. */
+  replaces: Replaced | undefined;
+  readonly timeline: Timeline;
+  /** When its greatest duration is over. */
+  endsAt: number;
+  /** A move to a second app server under way, by REFER (M23). */
+  transfer: TransferPort | undefined;
+  readonly closed: boolean;
+  /** Resolves when the start is on record, where the clock runs from the answer. */
+  started: Promise<void> | undefined;
+  /** Resolves when the end is on record. */
+  recorded: Promise<void>;
+  readonly context: SessionContext;
+  /** What it has together with other parts of the same call, for one that is to come. */
+  readonly callParts: CallParts;
+  readonly partsIfAny: CallParts | undefined;
+  readonly partsState: PartsState | undefined;
+  /** What the parts cost that the client's dialog has had before. */
+  readonly costsBefore: readonly Price[];
+  start(): void;
+  leg(side: Side): LegPort | undefined;
+  /** Milliseconds since 1970, by the session's own timeline. */
+  now(): number;
+  /** The app server has taken it. `payload`: its answer. */
+  answered(payload: SipResponse | undefined): void;
+  giveUp(reason?: string): void;
+  withdraw(reason: string): void;
+  reportGivenUp(): void;
+  reportFailure(failure: Failure): void;
+  /** Ends the session by the relay's own decision. */
+  end(why: string): void;
+  /** The clock runs. */
+  established(at: number): void;
+  goOn(): void;
+  /** It is over at `at`: what it did not use of the free seconds is the next part's. */
+  endPart(at: number): void;
+  follows(first: SessionPort, at: number): void;
+  isBeside(first: SessionPort): void;
+  takeOver(first: SessionPort, side: Side): void;
+  awaitByeAnswer(): void;
+  /** Asks one end whether it is still in the session. */
+  probe(leg: LegPort): void;
+  lost(side: Side, why: string): void;
+  close(): void;
+  release(): void;
+  crashed(error: unknown): void;
+}
+
+/** What a session costs, on its way to the record (../charges/charges.ts). */
+export interface ChargesPort {
+  /** Undefined: it is the only part of its call. */
+  readonly call: CallCharges | undefined;
+  readonly book: ChargeBook;
+  readonly bookIfAny: ChargeBook | undefined;
+  readonly before: ChargeBook | undefined;
+  joins(call: CallCharges): void;
+  open(): void;
+  state(without?: "without charges"): BookState | undefined;
+  restore(state: BookState): void;
+  started(at: number): Promise<void>;
+  changed(from: SessionFacts, startedAt: number, at: number): Promise<void>;
+  ended(startedAt: number, endedAt: number, endedBy: string): Promise<void>;
+  settled(): Promise<void>;
+  take(transaction: ServerTransaction): void;
+  collect(message: SipMessage): Promise<Outcome> | undefined;
+  passOn(from: SipMessage, to: SipMessage, towards: Side): void;
+}
+
+/** Who pays, and for what. */
+export interface CreditTerms {
+  readonly user: string;
+  /** The balance's. */
+  readonly currency: string;
+  /** Names the hold in the balance, and the session's events by `SessionFacts.hold`. */
+  readonly key: string;
+  readonly tariff: Tariff | undefined;
+  /** What earlier parts of the call have used of it, as far as is known before this one begins: no less than that. */
+  readonly used?: TariffUse | undefined;
+  /** On the session's time. */
+  readonly taxes?: readonly AppliedTax[] | undefined;
+}
+
+/** What is held of a prepaid balance for a session (../charges/credit.ts). */
+export interface CreditPort {
+  readonly terms: CreditTerms;
+  readonly state: CreditState;
+  /** When the money is used up, as it stands; undefined: never by time. */
+  readonly until: number | undefined;
+  /** From now on it is this session's. */
+  attach(session: SessionPort): void;
+  start(at: number): void;
+  goOn(): void;
+  cover(charges: readonly Charged[]): Promise<Refusal | undefined>;
+  close(started: boolean): Promise<void> | undefined;
+  release(): void;
+}
+
+/** What a session sees of the request that it is a branch of (../request/request.ts). */
+export interface RequestPort {
+  readonly actor: ChartActor<typeof requestMachine>;
+  readonly transaction: ServerTransaction;
+  readonly isForAnother: boolean;
+  /** A success goes to the client: CANCEL comes too late (RFC 3261 §9.2). */
+  told: boolean;
+  readonly change: ChangePort | undefined;
+  readonly move: Move | undefined;
+  readonly credits: CreditsPort | undefined;
+  decided(branch: SessionPort): void;
+  refusedBy(branch: string, said: SipResponse, failure: Failure): Failure;
+  earlyDialogEnded(client: LegPort, status: number): void;
+  /** The client is gone before an answer: nobody needs one. */
+  lost(): void;
+}
+
+/** What a prepaid request holds for the sessions that it may lead to (../charges/credits.ts). */
+export interface CreditsPort {
+  readonly taxes: CreditTerms["taxes"];
+  keyFor(server: string): string | undefined;
+  giveBack(server: string): void;
+  handOver(session: SessionPort): CreditPort | undefined;
+}
+
+/** A change of service that a client asks for, as its request and its branches see it (../change/service-change.ts). */
+export interface ChangePort extends Takeover {
+  readonly first: SessionPort;
+  readonly identified: Identified;
+  /** The app server that is there is asked within its dialog. */
+  readonly keepsServer: boolean;
+  /** What the client hears where the change is given up. */
+  readonly cancelStatus: number;
+  askWithin(second: SessionPort): Asking;
+  /** The part that is asked for, as far as it is. */
+  second: SessionPort | undefined;
+  told(second: SessionPort): void;
+  refused(): void;
+}
+
+/** From which session a client's request moves on (M23, M24). */
+export interface Move {
+  readonly first: SessionPort;
+  /** The first session goes on (M24). */
+  readonly keep: boolean;
+  /** Only these app servers may be asked. */
+  readonly only?: readonly string[];
+  /** Makes the client's half of the second session, where it is the relay that invites the client to it (REFER). */
+  readonly clientLeg?: (second: SessionPort) => LegPort;
+}
+
+/** What a session is made for: a client's request, or a change inside another session. */
+export interface Origin {
+  /** Who signed in, and the name of the account. */
+  readonly user: string;
+  readonly account: string;
+  /** Correlation id of all sessions of one client request. */
+  readonly call: string;
+  readonly identified: Identified | undefined;
+  /** The Request-URI of the client's INVITE. */
+  readonly asked: string;
+  readonly previous: SessionFacts["previous"];
+  /** That of `previous`. */
+  readonly timeline: Timeline | undefined;
+  /** Names what is held for it in a prepaid balance, and the taxes that were counted. */
+  readonly credits: Pick<CreditsPort, "keyFor" | "taxes"> | undefined;
+}
+
+/** The part of a session that gave way to the next. */
+export interface Replaced {
+  readonly facts: SessionFacts;
+  readonly startedAt: number;
+  /** What the same app server has charged in it. */
+  readonly book: ChargeBook | undefined;
+}
+
+/** The asking of an app server: by an INVITE, or within the dialog that is there. */
+export interface Asking {
+  /** Number of its request. */
+  readonly seq: number;
+  readonly refusal: SipResponse | undefined;
+  /** It was answered with a provisional that made an early dialog (RFC 3261 §12.1). */
+  readonly hasEarlyDialog: boolean;
+  cancel(reason?: string): void;
+  ack(from: SipRequest | undefined): void;
+  openEarlyDialog(): void;
+  close(): void;
+}
+
+/** Reliable provisional answers (../request/reliable.ts). */
+export interface ReliablePort {
+  isTaken(response: SipResponse): boolean;
+  relay(answer: SipResponse): void;
+  prack(prack: ServerTransaction): void;
+  take(response: SipResponse): boolean;
+  holds(response: SipResponse): boolean;
+  answered(): void;
+  giveUp(): void;
+  stop(): void;
+}
+
+/** A change that is under way in a session: another has to wait. */
+export interface UnderWay {
+  readonly from: Side;
+  /** The session ends (RFC 3261 §15.1.2). */
+  abort(): void;
+}
+
+/** What hands a session's dialogs over to its next part. */
+export interface Takeover {
+  /** The next part stands since `at`: it has the client's dialog from now on. */
+  taken(second: SessionPort, at: number): void;
+  /** A part that was asked for came to nothing. */
+  dropped(second: SessionPort): void;
+}
+
+/** What the rest of the relay sees of a move by REFER (../transfer/transfer.ts). */
+export interface TransferPort {
+  readonly side: "client";
+  readonly from: Side;
+  /** The REFER came outside of a session, and opened a dialog of its own. */
+  readonly outside: boolean;
+  readonly routed: boolean;
+  owns(request: SipRequest): boolean;
+  takeSeq(request: SipRequest): boolean;
+  subscribe(transaction: ServerTransaction, id: string | undefined): void;
+  clientLeft(): void;
+}
+
+/** Sessions that ended here and still take charges (../charges/ended-sessions.ts). */
+export interface EndedPort {
+  readonly size: number;
+  add(session: SessionPort, endedAt: number): void;
+  joins(session: string, call: CallCharges): void;
+  callOf(session: string): CallCharges | undefined;
+  find(session: string): ChargeableSession | undefined;
+  takes(transaction: NewRequest): boolean;
 }

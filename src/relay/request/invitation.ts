@@ -8,7 +8,6 @@ import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
 import type { Destination } from "../../transport/types.ts";
 import { confirmDialog, type Dialog } from "../dialog/dialog.ts";
-import { Leg } from "../dialog/leg.ts";
 import {
   ALLOW,
   passForeignCredentials,
@@ -16,15 +15,15 @@ import {
   recvInfoWithCharges,
   withoutPassword,
 } from "../dialog/passing.ts";
-import { takeRest } from "../dialog/rest.ts";
-import { whySilent } from "../dialog/silence.ts";
-import type { Core } from "../model/core.ts";
+import { Leg } from "../leg/leg.ts";
+import { takeRest } from "../leg/rest.ts";
+import { whySilent } from "../leg/silence.ts";
+import { acknowledgeUnwanted } from "../leg/unwanted.ts";
+import type { Asking, Core, SessionPort as Session } from "../model/core.ts";
 import { callIdOf } from "../model/session-names.ts";
 import { isOneTooMany, ringS } from "../session/ringing.ts";
-import type { Asking, Session } from "../session/session.ts";
 import { Reliable } from "./reliable.ts";
 import { addServiceHeaders } from "./service-headers.ts";
-import { acknowledgeUnwanted } from "./unwanted.ts";
 
 /**
  * The INVITE to one app server and what comes back (M5): maps the answers of its transaction to events of the session. It

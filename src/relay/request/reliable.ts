@@ -3,13 +3,19 @@ import { formatRAck, parseRAck, parseRSeq } from "../../sip/reliability.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { confirmDialog } from "../dialog/dialog.ts";
-import { Leg } from "../dialog/leg.ts";
 import { IGNORED } from "../dialog/outcomes.ts";
 import { hasOption } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
+import { Leg } from "../leg/leg.ts";
+import type { SessionPort as Session } from "../model/core.ts";
 import { relayMessage } from "../session/relayed.ts";
-import type { Session } from "../session/session.ts";
-import type { Invitation } from "./invitation.ts";
+
+/** The INVITE to the app server, as far as it matters here. */
+interface Asked {
+  /** Number of its request. */
+  readonly seq: number;
+  final(response: SipResponse): void;
+}
 
 /** A reliable provisional answer that the client has not acknowledged. */
 interface Unacknowledged {
@@ -30,7 +36,7 @@ const MAX_ENDS = 16;
  */
 export class Reliable {
   private readonly session: Session;
-  private readonly invitation: Invitation;
+  private readonly invitation: Asked;
   private readonly server: Leg;
   private readonly transaction: ServerTransaction;
   private readonly clientTakes: boolean;
@@ -46,7 +52,7 @@ export class Reliable {
   private intervalMs = 0;
   private giveUpAt = 0;
 
-  constructor(session: Session, invitation: Invitation, server: Leg, transaction: ServerTransaction) {
+  constructor(session: Session, invitation: Asked, server: Leg, transaction: ServerTransaction) {
     this.session = session;
     this.invitation = invitation;
     this.server = server;

@@ -16,24 +16,22 @@ import type { TimerHandle } from "../../support/clock.ts";
 import { shown } from "../../support/peer-log.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
-import type { ClientServiceChange } from "../change/service-change.ts";
 import { Credits, prepaidIn } from "../charges/credits.ts";
-import type { Leg } from "../dialog/leg.ts";
 import { hasOption } from "../dialog/passing.ts";
-import { among, MAX_REDIRECTS, TransactionFor, type Way, wayOn } from "../dialog/redirect.ts";
-import { Refusals, refusal, withinDialog } from "../dialog/refusals.ts";
 import { laterStatus } from "../dialog/reply.ts";
-import type { Core } from "../model/core.ts";
-import { type Move, moveOf } from "../session/move.ts";
-import { type Origin, Session } from "../session/session.ts";
-import { challengeHeaders } from "../sign-in.ts";
+import { among, MAX_REDIRECTS, TransactionFor, type Way, wayOn } from "../leg/redirect.ts";
+import { Refusals, refusal, withinDialog } from "../leg/refusals.ts";
+import { challengeHeaders } from "../leg/sign-in.ts";
+import type { ChangePort, Core, LegPort as Leg, Move, Origin, RequestPort, SessionPort } from "../model/core.ts";
+import { moveOf } from "../session/move.ts";
+import { Session } from "../session/session.ts";
 import { forkFor } from "./fork-choice.ts";
 
 /**
  * The SIP side of one client request: the INVITE's transaction with the client, and the sessions that are made of it. What
  * happens when is the chart's to say (machines/request.ts); this is what its actions do.
  */
-export class ClientRequest implements Origin, Owner {
+export class ClientRequest implements Origin, Owner, RequestPort {
   readonly id: string;
   readonly transaction: ServerTransaction;
   readonly actor: ChartActor<typeof requestMachine>;
@@ -46,7 +44,7 @@ export class ClientRequest implements Origin, Owner {
   /** The session that the client moves on from (M23). */
   move: Move | undefined;
   /** One for each app server; each is a session that is not refused yet. */
-  private branches: readonly Session[] = [];
+  private branches: readonly SessionPort[] = [];
   /** What the app servers said that refused; there with the first. */
   private refusals: Refusals | undefined;
   /** The app servers that were asked. */
@@ -55,7 +53,7 @@ export class ClientRequest implements Origin, Owner {
   private redirected: { readonly from: ClientRequest; readonly way: Way } | undefined;
   private next: ClientRequest | undefined;
   /** The change of service that it asks for, in a session that is there (M20, M21). */
-  change: ClientServiceChange | undefined;
+  change: ChangePort | undefined;
   /** A prepaid user's: what is held for the sessions to come. */
   credits: Credits | undefined;
   /** Resolves when what nobody used of it is back. */
@@ -280,7 +278,7 @@ export class ClientRequest implements Origin, Owner {
   }
 
   /** A branch that is decided is none any more. */
-  decided(session: Session): void {
+  decided(session: SessionPort): void {
     this.branches = this.branches.filter((branch) => branch !== session);
   }
 

@@ -2,7 +2,7 @@ import type { Side } from "../../../machines/events.ts";
 import { SERVICE_HEADER } from "../../charging/charges/body.ts";
 import type { SipResponse } from "../../sip/message.ts";
 import { shown } from "../../support/peer-log.ts";
-import type { Session } from "./session.ts";
+import type { SessionPort as Session } from "../model/core.ts";
 
 /** What whoever asked for a change hears where the other end's 2xx did not name the service: an answer that cannot be relied on (RFC 3261 §21.5.3). */
 export const UNCONFIRMED = { status: 502, reason: "The Change Was Not Confirmed" } as const;

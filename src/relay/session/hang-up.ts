@@ -8,10 +8,9 @@ import type { ClientTransactionUser, ServerTransaction } from "../../transaction
 import { adviseClient } from "../charges/advice.ts";
 import { answerCharges } from "../charges/charge-answers.ts";
 import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "../charges/credit.ts";
-import type { Leg } from "../dialog/leg.ts";
 import { reply } from "../dialog/reply.ts";
-import { takeRest } from "../dialog/rest.ts";
-import type { Session } from "./session.ts";
+import { takeRest } from "../leg/rest.ts";
+import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 
 /*
  * BYE, whoever sends it: actions of the chart `session`. What an app server charges at the end comes in its own BYE or in its answer to one (M16).

@@ -2,22 +2,14 @@ import { otherSide, type Side } from "../../../machines/events.ts";
 import { SERVICE_HEADER, SESSION_HEADER } from "../../charging/charges/body.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
-import type { Leg } from "../dialog/leg.ts";
 import { meansGone } from "../dialog/outcomes.ts";
 import { ALLOW, addAbilities } from "../dialog/passing.ts";
-import { refusalOrAnswer, withoutRest } from "../dialog/refusals.ts";
 import { reply } from "../dialog/reply.ts";
-import { takeRest } from "../dialog/rest.ts";
+import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
+import { takeRest } from "../leg/rest.ts";
+import type { LegPort as Leg, SessionPort as Session, UnderWay } from "../model/core.ts";
 import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import { Ringing } from "./ringing.ts";
-import type { Session } from "./session.ts";
-
-/** A change that is under way in a session: another has to wait. */
-export interface UnderWay {
-  readonly from: Side;
-  /** The session ends (RFC 3261 §15.1.2). */
-  abort(): void;
-}
 
 /** A change to another service that the app server asks for and the client is to agree on. */
 export interface ServiceDecision {

@@ -3,20 +3,7 @@ import { sessionMoved } from "../../charging/events/events.ts";
 import type { SipRequest } from "../../sip/message.ts";
 import { type DialogName, parseReplaces, parseTargetDialog } from "../../sip/refer.ts";
 import { err, ok, type Result } from "../../support/result.ts";
-import type { Leg } from "../dialog/leg.ts";
-import type { Core } from "../model/core.ts";
-import type { Session } from "./session.ts";
-
-/** From which session a client's request moves on (M23, M24). */
-export interface Move {
-  readonly first: Session;
-  /** The first session goes on (M24). */
-  readonly keep: boolean;
-  /** Only these app servers may be asked. */
-  readonly only?: readonly string[];
-  /** Makes the client's half of the second session, where it is the relay that invites the client to it (REFER). */
-  readonly clientLeg?: (second: Session) => Leg;
-}
+import type { Core, LegPort as Leg, Move, SessionPort as Session } from "../model/core.ts";
 
 const NO_MOVE = ok(undefined);
 const GONE = { status: 481, reason: "No Such Dialog" };

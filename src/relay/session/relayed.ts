@@ -2,13 +2,12 @@ import { otherSide, type Side } from "../../../machines/events.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
 import type { ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
-import type { Leg } from "../dialog/leg.ts";
 import { meansGone } from "../dialog/outcomes.ts";
 import { addAbilities } from "../dialog/passing.ts";
-import { refusalOrAnswer, withoutRest } from "../dialog/refusals.ts";
 import { reply } from "../dialog/reply.ts";
-import { takeRest } from "../dialog/rest.ts";
-import type { Session } from "./session.ts";
+import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
+import { takeRest } from "../leg/rest.ts";
+import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 
 /** In T1: by then whoever asked is answered, two seconds before it would give up by itself (RFC 3261 §17.1.2.2, timer F). */
 const ANSWER_BY = 60;

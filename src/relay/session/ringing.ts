@@ -1,6 +1,6 @@
 import type { Side } from "../../../machines/events.ts";
 import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
-import type { Session } from "./session.ts";
+import type { SessionPort as Session } from "../model/core.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 

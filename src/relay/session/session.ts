@@ -1,6 +1,6 @@
 import type { Failure, Side } from "../../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../../machines/session.ts";
-import type { ChargeBook, Outcome } from "../../charging/charges/book.ts";
+import type { Outcome } from "../../charging/charges/book.ts";
 import type { PartsState } from "../../charging/charges/book-state.ts";
 import { CallCharges } from "../../charging/charges/call-charges.ts";
 import { CallParts, type Price } from "../../charging/charges/call-parts.ts";
@@ -11,33 +11,37 @@ import type { Tariff } from "../../charging/money/tariff.ts";
 import { ChartActor, type Owner } from "../../chart/actor.ts";
 import { withTaxes } from "../../directory/applied-terms.ts";
 import type { AppServer, Identified, Service } from "../../directory/types.ts";
-import type { SipRequest, SipResponse } from "../../sip/message.ts";
+import type { SipResponse } from "../../sip/message.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
-import type { Takeover } from "../change/service-change.ts";
 import { SessionCharges } from "../charges/charges.ts";
-import type { Credit } from "../charges/credit.ts";
-import type { Credits } from "../charges/credits.ts";
-import type { Leg } from "../dialog/leg.ts";
 import { meansGone } from "../dialog/outcomes.ts";
-import { takeRest } from "../dialog/rest.ts";
-import type { Core } from "../model/core.ts";
+import { takeRest } from "../leg/rest.ts";
+import type {
+  Asking,
+  Core,
+  CreditPort,
+  LegPort as Leg,
+  Origin,
+  ReliablePort,
+  Replaced,
+  RequestPort,
+  SessionPort,
+  Takeover,
+  TransferPort,
+  UnderWay,
+} from "../model/core.ts";
 import type { SessionState } from "../model/session-state.ts";
-import { invite } from "../request/invitation.ts";
-import type { Reliable } from "../request/reliable.ts";
-import type { ClientRequest } from "../request/request.ts";
-import type { Transfer } from "../transfer/transfer.ts";
 import { hangUpAfterFault } from "./hang-up.ts";
-import type { UnderWay } from "./modification.ts";
 import { moved } from "./move.ts";
 
 /**
  * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
  * (machines/session.ts); session-actions.ts is what the chart's actions do with it.
  */
-export class Session implements Owner, TimerOwner<"look" | "bye"> {
+export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   readonly id: string;
   readonly core: Core;
   readonly appServer: AppServer;
@@ -50,14 +54,14 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   readonly facts: SessionFacts;
   readonly charges: SessionCharges;
   /** A prepaid session's, once an app server has answered. */
-  credit: Credit | undefined;
+  credit: CreditPort | undefined;
   readonly actor: ChartActor<typeof sessionMachine>;
   /** The request that it is a branch of, until it is established or refused. */
-  request: ClientRequest | undefined;
+  request: RequestPort | undefined;
   /** The INVITE to the app server, while it is under way. */
   invitation: Asking | undefined;
   /** Its reliable provisional answers, from the first on (RFC 3262). */
-  reliable: Reliable | undefined;
+  reliable: ReliablePort | undefined;
   client: Leg | undefined;
   server: Leg | undefined;
   /** The BYE of whoever hung up, until it is answered, and what the other end said to it. */
@@ -83,7 +87,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   /** When its greatest duration is over. */
   endsAt = 0;
   /** A move to a second app server under way, by REFER (M23). */
-  transfer: Transfer | undefined;
+  transfer: TransferPort | undefined;
   closed = false;
   /** It counts among what its user has under way. */
   private counted = false;
@@ -100,7 +104,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     core: Core,
     origin: Origin,
     appServer: AppServer,
-    request: ClientRequest | undefined,
+    request: RequestPort | undefined,
     from?: Pick<SessionState, "facts" | "chart">,
   ) {
     this.core = core;
@@ -171,19 +175,6 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
 
   leg(side: Side): Leg | undefined {
     return side === "client" ? this.client : this.server;
-  }
-
-  /** Sends the INVITE to the app server (M5). */
-  invite(): void {
-    if (!this.request) return; // both ends agree already
-    const { change } = this.request;
-    if (change?.keepsServer) {
-      this.invitation = change.askWithin(this);
-      return;
-    }
-    invite(this.core, this, (invitation) => {
-      this.invitation = invitation;
-    });
   }
 
   /** Milliseconds since 1970, by the session's own timeline. */
@@ -268,7 +259,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     this.endsAt = endsAt;
     core.kept?.changed(this); // the numbers that are skipped are not skipped twice
     if (!parts) return;
-    const beside = parts.beside.map((id) => core.sessions.get(id)?.parts).find((one) => one !== undefined);
+    const beside = parts.beside.map((id) => core.sessions.get(id)?.partsIfAny).find((one) => one !== undefined);
     const { previous } = this.facts;
     // Others that go on from a session that is over have their limits together with it, and are yet to come.
     const before = previous && core.ended.callOf(previous.session);
@@ -285,6 +276,11 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
     this.lookAgain();
     for (const leg of [this.client, this.server])
       if (leg && (leg.stranded || this.core.config.session.probeS > 0)) this.probe(leg);
+  }
+
+  /** What it has together with other parts of the same call; undefined: there are none so far. */
+  get partsIfAny(): CallParts | undefined {
+    return this.parts;
   }
 
   /** What it has together with others of its call, as data; undefined: nothing. */
@@ -372,7 +368,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   }
 
   /** At `at` it is the next part of the call in the place of `first` (M20-M22). */
-  follows(first: Session, at: number): void {
+  follows(first: SessionPort, at: number): void {
     const parts = this.isOf(first.callParts);
     first.endPart(at);
     parts.wentOn(first.facts, at - (first.context.startedAt ?? at));
@@ -380,7 +376,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   }
 
   /** The client has moved to it from `first`: the two have limits together, and each its own set-up fee and free seconds (M23, M24). */
-  isBeside(first: Session): void {
+  isBeside(first: SessionPort): void {
     this.isOf(new CallParts(first.callParts.charges));
     this.beginPart();
   }
@@ -415,7 +411,7 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   }
 
   /** Takes a dialog of the part before over. */
-  takeOver(first: Session, side: Side): void {
+  takeOver(first: SessionPort, side: Side): void {
     const leg = first.leg(side);
     if (!leg) return;
     leg.session = this;
@@ -499,46 +495,8 @@ export class Session implements Owner, TimerOwner<"look" | "bye"> {
   }
 }
 
-/** What a session is made for: a client's request, or a change inside another session. */
-export interface Origin {
-  /** Who signed in, and the name of the account. */
-  readonly user: string;
-  readonly account: string;
-  /** Correlation id of all sessions of one client request. */
-  readonly call: string;
-  readonly identified: Identified | undefined;
-  /** The Request-URI of the client's INVITE. */
-  readonly asked: string;
-  readonly previous: SessionFacts["previous"];
-  /** That of `previous`. */
-  readonly timeline: Timeline | undefined;
-  /** Names what is held for it in a prepaid balance, and the taxes that were counted. */
-  readonly credits: Pick<Credits, "keyFor" | "taxes"> | undefined;
-}
-
-/** The part of a session that gave way to the next. */
-export interface Replaced {
-  readonly facts: SessionFacts;
-  readonly startedAt: number;
-  /** What the same app server has charged in it. */
-  readonly book: ChargeBook | undefined;
-}
-
-/** The asking of an app server: by an INVITE, or within the dialog that is there. */
-export interface Asking {
-  /** Number of its request. */
-  readonly seq: number;
-  readonly refusal: SipResponse | undefined;
-  /** It was answered with a provisional that made an early dialog (RFC 3261 §12.1). */
-  readonly hasEarlyDialog: boolean;
-  cancel(reason?: string): void;
-  ack(from: SipRequest | undefined): void;
-  openEarlyDialog(): void;
-  close(): void;
-}
-
 /** A part takes over when the client has agreed to it, and so does a session that the relay invites the client to (M23). */
-const startsAtAck = (previous: Origin["previous"], request: ClientRequest | undefined): boolean =>
+const startsAtAck = (previous: Origin["previous"], request: RequestPort | undefined): boolean =>
   previous?.by === "change" || request?.move?.clientLeg !== undefined;
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };

@@ -7,8 +7,8 @@ import type { ServerTransaction } from "../../transaction/types.ts";
 import type { Destination, Flow } from "../../transport/types.ts";
 import { Credit } from "../charges/credit.ts";
 import { type Dialog, placeOf } from "../dialog/dialog.ts";
-import { Leg, SEQ_JUMP } from "../dialog/leg.ts";
-import type { Core } from "../model/core.ts";
+import { Leg, SEQ_JUMP } from "../leg/leg.ts";
+import type { Asking, Core, LegPort, SessionPort } from "../model/core.ts";
 import {
   type AnswerState,
   type ChartState,
@@ -18,7 +18,7 @@ import {
   type SessionState,
   STATE_VERSION,
 } from "../model/session-state.ts";
-import { type Asking, Session } from "./session.ts";
+import { Session } from "./session.ts";
 
 /*
  * A session as data, and a session made of that: in the same process, in one that was started after this one was killed, or in another one that has a
@@ -29,7 +29,7 @@ import { type Asking, Session } from "./session.ts";
  * What a session is, as data; undefined: it does not stand, or stands only if a change or a move comes to something. `without`: for whoever keeps the
  * charges by themselves.
  */
-export function snapshot(session: Session, without?: "without charges"): SessionState | undefined {
+export function snapshot(session: SessionPort, without?: "without charges"): SessionState | undefined {
   const { facts, user, asked, identified, endsAt, client, server, credit, closed } = session;
   const chart = chartState(session);
   if (!chart || !client || !server || closed) return undefined;
@@ -58,7 +58,7 @@ export function snapshot(session: Session, without?: "without charges"): Session
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-function chartState({ actor, request, takesOver, client }: Session): ChartState | undefined {
+function chartState({ actor, request, takesOver, client }: SessionPort): ChartState | undefined {
   const { value, context } = actor.getSnapshot() as { value: unknown; context: SessionContext };
   if (typeof value === "object" && value !== null && "established" in value) return { value: ESTABLISHED, context };
   // A part, or a session that the client moves on to, stands when the client has agreed.
@@ -76,7 +76,7 @@ function identifiedState({ attributes, client, fork, rule, appServers, clientMay
   return state;
 }
 
-function legState({ dialog, offered, stranded }: Leg): LegState {
+function legState({ dialog, offered, stranded }: LegPort): LegState {
   const { flow, behind, destination, cameFrom } = dialog;
   const state: Writable<LegState> = {
     callId: dialog.callId,
@@ -102,7 +102,7 @@ const placeState = ({ transport, address, port, leavesBy }: Destination): PlaceS
   leavesBy === undefined ? { transport, address, port } : { transport, address, port, leavesBy };
 
 /** Of an answer that is larger than any that a state may hold there is no state. */
-function answerState({ invitation }: Session, { answer }: Leg): AnswerState | undefined {
+function answerState({ invitation }: SessionPort, { answer }: LegPort): AnswerState | undefined {
   if (!answer || !invitation) return undefined;
   const { response, flow } = answer.sent;
   const text = serialize(response).toString("latin1");
@@ -116,7 +116,7 @@ const MAX_ANSWER = 65_535;
  * Makes a session of what it was. Its flows are found anew, and its CSeqs skip what may have been sent since it was written. Nothing is sent until
  * `goOn`. `lastHeardAt`: when both ends were last heard of, by the session's timeline, where the process that had it is gone.
  */
-export function restore(core: Core, state: SessionState, lastHeardAt?: number): Session {
+export function restore(core: Core, state: SessionState, lastHeardAt?: number): SessionPort {
   const { facts, user, asked, identified, book, credit, answer } = state;
   const { directory, timelines } = core;
   const service: Service = directory.service(facts.service) ?? { id: facts.service };
@@ -150,7 +150,7 @@ export function restore(core: Core, state: SessionState, lastHeardAt?: number): 
 const NOBODY: Omit<AppServer, "id"> = { uri: "sip:nobody.invalid", services: [] };
 
 /** It goes on: whatever is due is done, and both ends are asked whether they are still there. */
-export function goOn(session: Session, { answer }: SessionState): void {
+export function goOn(session: SessionPort, { answer }: SessionState): void {
   const { core, client } = session;
   session.goOn();
   if (!answer || !client || session.closed) return;
@@ -165,7 +165,13 @@ export function goOn(session: Session, { answer }: SessionState): void {
   });
 }
 
-function legOf(core: Core, session: Session, side: "client" | "server", state: LegState, unheardSince?: number): Leg {
+function legOf(
+  core: Core,
+  session: SessionPort,
+  side: "client" | "server",
+  state: LegState,
+  unheardSince?: number,
+): Leg {
   const { byConnection, offered = [], localSeq, ...rest } = state;
   const dialog: Dialog = {
     ...rest,
@@ -191,10 +197,10 @@ class AnswerAgain implements ServerTransaction {
   /** By which the INVITE came: there is nothing left of it but the place. */
   readonly flow: Flow;
   private readonly core: Core;
-  private readonly leg: Leg;
+  private readonly leg: LegPort;
   private readonly to: PlaceState;
 
-  constructor(core: Core, leg: Leg, { seq, to }: AnswerState) {
+  constructor(core: Core, leg: LegPort, { seq, to }: AnswerState) {
     this.core = core;
     this.leg = leg;
     this.to = to;
@@ -215,9 +221,9 @@ class Acknowledgement implements Asking {
   readonly seq: number;
   readonly refusal = undefined;
   readonly hasEarlyDialog = false;
-  private readonly leg: Leg;
+  private readonly leg: LegPort;
 
-  constructor(leg: Leg, seq: number) {
+  constructor(leg: LegPort, seq: number) {
     this.leg = leg;
     this.seq = seq;
   }

@@ -5,12 +5,11 @@ import { reasonPhrase } from "../../sip/response.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
 import type { Dialog } from "../dialog/dialog.ts";
-import { Leg } from "../dialog/leg.ts";
 import { IGNORED } from "../dialog/outcomes.ts";
 import { ALLOW, offeredPackages } from "../dialog/passing.ts";
-import type { Core } from "../model/core.ts";
+import { Leg } from "../leg/leg.ts";
+import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 import { isUp } from "../session/move.ts";
-import type { Session } from "../session/session.ts";
 
 /** What the relay tells of an INVITE to a client. Exactly one of the two comes. */
 export interface Invited {
@@ -25,7 +24,7 @@ export interface Invited {
  */
 export class ClientInvitation implements ClientTransactionUser {
   private readonly core: Core;
-  private readonly leg: Leg;
+  private readonly leg: LegPort;
   private readonly seq: number;
   private readonly invited: Invited;
   private readonly timer: TimerHandle;
@@ -34,7 +33,7 @@ export class ClientInvitation implements ClientTransactionUser {
   private cancelled = false;
 
   /** `answer`: what the second app server said; `first`: the session that the client moves on from. */
-  constructor(core: Core, leg: Leg, answer: SipResponse, first: Session, keep: boolean, invited: Invited) {
+  constructor(core: Core, leg: LegPort, answer: SipResponse, first: Session, keep: boolean, invited: Invited) {
     this.core = core;
     this.leg = leg;
     this.invited = invited;

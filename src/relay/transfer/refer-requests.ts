@@ -1,12 +1,10 @@
 import { parseEvent, parseTargetDialog } from "../../sip/refer.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
-import { takesContact } from "../dialog/contact.ts";
-import type { Leg } from "../dialog/leg.ts";
 import { reply } from "../dialog/reply.ts";
-import type { Core } from "../model/core.ts";
+import { signedIn } from "../leg/sign-in.ts";
+import { takesContact } from "../leg/takes-contact.ts";
+import type { Core, LegPort as Leg, TransferPort } from "../model/core.ts";
 import { findClientLeg } from "../session/move.ts";
-import { signedIn } from "../sign-in.ts";
-import type { Transfer } from "./transfer.ts";
 
 /* REFER and SUBSCRIBE on their way from the router to a session and its move. */
 
@@ -45,7 +43,7 @@ export function takeReferInside(core: Core, leg: Leg, transaction: NewRequest): 
 }
 
 /** A SUBSCRIBE: the only subscriptions are those that a REFER has made (RFC 3515 §2.4.4). */
-export function takeSubscribe(transfer: Transfer | undefined, transaction: ServerTransaction): void {
+export function takeSubscribe(transfer: TransferPort | undefined, transaction: ServerTransaction): void {
   const text = transaction.request.headers.get("event");
   const event = text === undefined ? undefined : parseEvent(text);
   if (!event?.ok || event.value.name !== "refer") {

@@ -6,9 +6,8 @@ import { formatUri, type SipUri } from "../../sip/uri.ts";
 import { err, ok, type Result } from "../../support/result.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { OF_BODY } from "../dialog/passing.ts";
-import { isAt } from "../dialog/redirect.ts";
-import type { Core } from "../model/core.ts";
-import type { Session } from "../session/session.ts";
+import { isAt } from "../leg/redirect.ts";
+import type { Core, SessionPort as Session } from "../model/core.ts";
 
 /** What a REFER asks for, once it may be. */
 export interface Referral {

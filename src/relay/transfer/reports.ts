@@ -3,7 +3,7 @@ import { SIPFRAG } from "../../sip/sipfrag.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { type Dialog, requestWithin } from "../dialog/dialog.ts";
-import { route } from "../dialog/leg.ts";
+import { route } from "../leg/leg.ts";
 import type { Core } from "../model/core.ts";
 
 /** One NOTIFY: the fragment, and why it is the last one, if it is (RFC 6665 §4.1.3). */

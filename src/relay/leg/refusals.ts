@@ -1,10 +1,10 @@
 import type { Failure, Side } from "../../../machines/events.ts";
 import { SipResponse } from "../../sip/message.ts";
 import { reasonPhrase } from "../../sip/response.ts";
+import type { Border } from "../dialog/border.ts";
+import { meansGone } from "../dialog/outcomes.ts";
+import { ALLOW } from "../dialog/passing.ts";
 import type { Core } from "../model/core.ts";
-import type { Border } from "./border.ts";
-import { meansGone } from "./outcomes.ts";
-import { ALLOW } from "./passing.ts";
 import { isRedirection, LEADS_NOWHERE, portalContacts } from "./redirect.ts";
 
 /** What the app servers said that refused a request, and what the client hears of it. */

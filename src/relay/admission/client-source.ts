@@ -1,9 +1,9 @@
-import type { SignInSource } from "../directory/sign-in.ts";
-import { parseVia } from "../sip/headers.ts";
-import type { SipRequest } from "../sip/message.ts";
-import { canonicalAddress, canonicalHost } from "../support/address.ts";
-import { Networks } from "../support/networks.ts";
-import type { Flow } from "../transport/types.ts";
+import type { SignInSource } from "../../directory/sign-in.ts";
+import { parseVia } from "../../sip/headers.ts";
+import type { SipRequest } from "../../sip/message.ts";
+import { canonicalAddress, canonicalHost } from "../../support/address.ts";
+import { Networks } from "../../support/networks.ts";
+import type { Flow } from "../../transport/types.ts";
 
 /** Where a request comes from, for limits, sign-in and the log. */
 export type Source = SignInSource & Pick<Flow, "remoteAddress" | "remotePort" | "transport">;

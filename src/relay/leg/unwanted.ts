@@ -5,8 +5,8 @@ import type { ClientTransactionUser } from "../../transaction/types.ts";
 import type { Flow } from "../../transport/types.ts";
 import { hostPort } from "../../transport/via.ts";
 import { dialogOf, placeOf, requestWithin } from "../dialog/dialog.ts";
-import { route } from "../dialog/leg.ts";
 import type { Core } from "../model/core.ts";
+import { route } from "./leg.ts";
 
 /**
  * Acknowledges a 2xx to an INVITE of the relay's that nobody wants, by what stands in it alone: without its ACK it comes for 64*T1. `flow`: by which

@@ -5,10 +5,8 @@ import type { TimerHandle } from "../../support/clock.ts";
 import { shown } from "../../support/peer-log.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
 import type { Destination, Flow } from "../../transport/types.ts";
-import type { Core } from "../model/core.ts";
-import type { Session } from "../session/session.ts";
-import { Answer } from "./answer.ts";
-import { isKnown, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
+import { Answer } from "../dialog/answer.ts";
+import { isKnown, refreshesTarget, type WayBack, wayBack } from "../dialog/contact.ts";
 import {
   confirmDialog,
   type Dialog,
@@ -18,12 +16,13 @@ import {
   requestWithin,
   takeSeq,
   takeWay,
-} from "./dialog.ts";
-import { offeredPackages } from "./passing.ts";
-import { reply } from "./reply.ts";
+} from "../dialog/dialog.ts";
+import { offeredPackages } from "../dialog/passing.ts";
+import { reply } from "../dialog/reply.ts";
+import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
-export class Leg {
+export class Leg implements LegPort {
   readonly side: Side;
   /** Another one when a part of the session gives way to the next (M20-M22). */
   session: Session;

@@ -1,6 +1,6 @@
-import type { Clock } from "../support/clock.ts";
-import { sourceKey } from "../support/source.ts";
-import { SourceRates } from "../support/source-rates.ts";
+import type { Clock } from "../../support/clock.ts";
+import { sourceKey } from "../../support/source.ts";
+import { SourceRates } from "../../support/source-rates.ts";
 import type { Source } from "./client-source.ts";
 
 /** Addresses that are known to be no forged ones; the one that was proved longest ago goes first. */

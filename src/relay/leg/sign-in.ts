@@ -1,8 +1,8 @@
-import type { Authenticator, Verdict } from "../directory/authenticator.ts";
-import type { SipRequest } from "../sip/message.ts";
-import type { NewRequest, ServerTransaction } from "../transaction/types.ts";
-import { laterStatus, reply } from "./dialog/reply.ts";
-import type { Core } from "./model/core.ts";
+import type { Authenticator, Verdict } from "../../directory/authenticator.ts";
+import type { SipRequest } from "../../sip/message.ts";
+import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
+import { laterStatus, reply } from "../dialog/reply.ts";
+import type { Core } from "../model/core.ts";
 
 /* Requests on their way through the sign-in. What is refused is answered without a transaction, unless there is one (RFC 3261 §8.2.7). */
 

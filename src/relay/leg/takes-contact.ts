@@ -1,0 +1,34 @@
+import { shown } from "../../support/peer-log.ts";
+import { sourceKey } from "../../support/source.ts";
+import type { ServerTransaction } from "../../transaction/types.ts";
+import { contactProblem } from "../dialog/contact.ts";
+import { reply } from "../dialog/reply.ts";
+import type { Core, LegPort } from "../model/core.ts";
+
+/**
+ * Whether a request that opens a dialog, or one within a `leg`, may be taken as far as its Contact goes; otherwise it is answered with 400, or with
+ * 403 where its sender is no client, or says that an app server is it.
+ */
+export function takesContact(
+  core: Core,
+  transaction: ServerTransaction,
+  leg?: Pick<LegPort, "side" | "routed">,
+): boolean {
+  const { request, flow } = transaction;
+  const routed = leg ? leg.routed : request.headers.has("record-route");
+  const noClient = leg?.side === "server" ? undefined : core.reach.whyNoClient(request, flow);
+  const why = noClient ?? contactProblem(request, flow, leg === undefined, routed);
+  if (why === undefined) return true;
+  reply(transaction, noClient === undefined ? 400 : 403, [], why);
+  core.counters.rejected++;
+  const { method, callId } = request;
+  const facts = {
+    method,
+    callId: shown(callId),
+    from: flow.id,
+    why,
+    contact: shown(request.headers.get("contact") ?? ""),
+  };
+  core.peerLog.info("a request is refused: its sender could not be reached", sourceKey(flow.remoteAddress), facts);
+  return false;
+}
