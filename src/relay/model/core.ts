@@ -342,6 +342,8 @@ export interface CreditPort {
 
 /** What a session sees of the request that it is a branch of (../request/request.ts). */
 export interface RequestPort {
+  /** Correlation id of all sessions of one client request. */
+  readonly call: string;
   readonly actor: ChartActor<typeof requestMachine>;
   readonly transaction: ServerTransaction;
   readonly isForAnother: boolean;
