@@ -7,6 +7,7 @@ import type { Flow } from "../transport/types.ts";
 import { wantedService } from "./change/service-change.ts";
 import { isForCharges, takeMessage } from "./charges/late-charges.ts";
 import { refreshesTarget } from "./dialog/contact.ts";
+import { repeatsTo } from "./dialog/doubt.ts";
 import { ALLOW, METHODS, OWN_OPTIONS } from "./dialog/passing.ts";
 import { reply } from "./dialog/reply.ts";
 import { challenge, trimmed, verdictOn } from "./leg/sign-in.ts";
@@ -173,8 +174,8 @@ export class Router implements TransactionUser {
       reply(transaction, 500, [["Retry-After", "1"]], "Too many requests in this session");
       return;
     }
-    transaction.begin();
     const { flow } = transaction;
+    transaction.begin(request.method === "INVITE" ? repeatsTo(flow, leg.dialog) : undefined);
     if (flow.reliable) flow.proven = true;
     if (!leg.takeSeq(request)) {
       reply(transaction, 500, [["Retry-After", "1"]], OLD); // RFC 3261 §12.2.2

@@ -2,7 +2,7 @@ import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { serialize } from "../sip/serialize.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Destination, Flow } from "../transport/types.ts";
-import type { ClientContext } from "./machine.ts";
+import { type ClientContext, UNBOUNDED } from "./machine.ts";
 import { ackFor, cancelFor } from "./requests.ts";
 import type { TimerName } from "./timers.ts";
 import type { ClientTransaction, ClientTransactionUser } from "./types.ts";
@@ -27,6 +27,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   /** The INVITE while it may have to be sent again, then the ACK. */
   private bytes: Buffer | undefined;
   private intervalMs = 0;
+  private repeatsLeft: number;
   private retransmitTimer: Timer | undefined;
   private endTimer: Timer | undefined;
   private cancelHeaders: readonly [name: string, value: string][] | undefined;
@@ -39,8 +40,10 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     branch: string,
     sent: { flow: Flow; bytes: Buffer },
     user: ClientTransactionUser,
+    repeats = UNBOUNDED,
   ) {
     this.context = context;
+    this.repeatsLeft = repeats;
     this.request = request;
     this.destination = destination;
     this.branch = branch;
@@ -107,7 +110,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   timerFired(name: TimerName): void {
     switch (name) {
       case "A":
-        if (this.state !== "calling" || !this.bytes) return;
+        if (this.state !== "calling" || !this.bytes || this.repeatsLeft-- <= 0) return;
         this.intervalMs *= 2; // RFC 3261 §17.1.1.2: doubles without a cap.
         this.retransmitTimer = this.context.timers.start(this, "A", this.intervalMs);
         this.flow.send(this.bytes);
@@ -195,7 +198,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     this.cancelState = "sent";
     this.context.timers.stop(this.endTimer);
     this.endTimer = this.context.timers.start(this, "cancelled", this.context.durations.giveUpMs);
-    this.context.sendCancel(cancelFor(this.request, this.cancelHeaders), this.branch, this.flow);
+    this.context.sendCancel(cancelFor(this.request, this.cancelHeaders), this.branch, this.flow, this.repeatsLeft);
     this.cancelHeaders = undefined;
   }
 

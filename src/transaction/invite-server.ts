@@ -1,7 +1,7 @@
 import type { SipRequest } from "../sip/message.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Flow } from "../transport/types.ts";
-import type { MachineContext } from "./machine.ts";
+import { type MachineContext, UNBOUNDED } from "./machine.ts";
 import type { TimerName } from "./timers.ts";
 import type { ServerTransaction } from "./types.ts";
 
@@ -30,11 +30,13 @@ export class InviteServer implements TimerOwner<TimerName> {
   private user: InviteServerUser | undefined;
   private lastResponse: Buffer | undefined;
   private intervalMs = 0;
+  private repeatsLeft: number;
   private retransmitTimer: Timer | undefined;
   private endTimer: Timer | undefined;
 
-  constructor(context: MachineContext, key: string, flow: Flow) {
+  constructor(context: MachineContext, key: string, flow: Flow, repeats = UNBOUNDED) {
     this.context = context;
+    this.repeatsLeft = repeats;
     this.key = key;
     this.flow = flow;
   }
@@ -142,7 +144,7 @@ export class InviteServer implements TimerOwner<TimerName> {
   }
 
   private repeat(): void {
-    if (this.state !== "completed" || !this.lastResponse) return;
+    if (this.state !== "completed" || !this.lastResponse || this.repeatsLeft-- <= 0) return;
     const { timers, durations } = this.context;
     this.intervalMs = Math.min(2 * this.intervalMs, durations.t2Ms);
     this.retransmitTimer = timers.start(this, "G", this.intervalMs);

@@ -255,11 +255,11 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     return false;
   }
 
-  establish(handle: ServerHandle): void {
+  establish(handle: ServerHandle, repeats?: number): void {
     const { request, flow, key } = handle;
     const { method } = request;
     const machine =
-      method === "INVITE" ? new InviteServer(this, key, flow) : new NonInviteServer(this, method, key, flow);
+      method === "INVITE" ? new InviteServer(this, key, flow, repeats) : new NonInviteServer(this, method, key, flow);
     handle.machine = machine;
     this.stats.serverTransactions++;
     this.servers.set(key, machine);
@@ -291,15 +291,21 @@ class Layer implements Transactions, ClientContext, HandleOwner {
 
   // --- from the TU ---
 
-  send(request: SipRequest, destination: Destination, user: ClientTransactionUser, flow?: Flow): ClientTransaction {
+  send(
+    request: SipRequest,
+    destination: Destination,
+    user: ClientTransactionUser,
+    flow?: Flow,
+    repeats?: number,
+  ): ClientTransaction {
     if (request.method === "ACK" || request.method === "CANCEL")
       throw new TypeError(`${request.method} has no transaction of its own: use sendAck or cancel`);
     const branch = this.newBranch();
     const sent = this.transport.sendRequest(request, destination, branch, flow);
     const machine =
       request.method === "INVITE"
-        ? new InviteClient(this, request, destination, branch, sent, user)
-        : new NonInviteClient(this, request, destination, branch, sent, user);
+        ? new InviteClient(this, request, destination, branch, sent, user, repeats)
+        : new NonInviteClient(this, request, destination, branch, sent, user, repeats);
     this.stats.clientTransactions++;
     this.clients.set(branch, machine);
     this.flows.add(sent.flow, machine);
@@ -345,9 +351,9 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     this.user?.unwanted?.(response, flow, isNew);
   }
 
-  sendCancel(cancel: SipRequest, branch: string, flow: Flow): void {
+  sendCancel(cancel: SipRequest, branch: string, flow: Flow, repeats: number): void {
     const bytes = serialize(cancel);
-    const machine = new NonInviteClient(this, cancel, undefined, branch, { flow, bytes }, undefined);
+    const machine = new NonInviteClient(this, cancel, undefined, branch, { flow, bytes }, undefined, repeats);
     this.stats.clientTransactions++;
     this.cancels.set(branch, machine);
     this.flows.add(flow, machine);

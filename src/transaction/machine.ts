@@ -23,6 +23,9 @@ export function durationsOf(timers: TimerSettings, tryingMs = 200): Durations {
   return { ...timers, giveUpMs, timerDMs: Math.max(32_000, giveUpMs), tryingMs, timerEAtT2Ms };
 }
 
+/** Repeats until a timer ends them: more than there can be. */
+export const UNBOUNDED = 1_000;
+
 /** What the layer knows of each machine. */
 export interface Machine {
   readonly flow: Flow;
@@ -51,5 +54,5 @@ export interface ClientContext extends MachineContext {
   /** A 2xx came and its user does not hear of it. `isNew`: in another dialog than its user has had. */
   unwanted(response: SipResponse, flow: Flow, isNew: boolean): void;
   /** Sends a CANCEL in a client transaction of its own, on the flow of the INVITE and with its branch (RFC 3261 §9.1). */
-  sendCancel(cancel: SipRequest, branch: string, flow: Flow): void;
+  sendCancel(cancel: SipRequest, branch: string, flow: Flow, repeats: number): void;
 }

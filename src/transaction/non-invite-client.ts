@@ -1,7 +1,7 @@
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Destination, Flow } from "../transport/types.ts";
-import type { ClientContext } from "./machine.ts";
+import { type ClientContext, UNBOUNDED } from "./machine.ts";
 import type { TimerName } from "./timers.ts";
 import type { ClientTransaction, ClientTransactionUser } from "./types.ts";
 
@@ -19,6 +19,7 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
   private request: SipRequest | undefined;
   private bytes: Buffer | undefined;
   private intervalMs = 0;
+  private repeatsLeft: number;
   private retransmitTimer: Timer | undefined;
   private endTimer: Timer | undefined;
 
@@ -30,8 +31,10 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
     branch: string,
     sent: { flow: Flow; bytes: Buffer },
     user: ClientTransactionUser | undefined,
+    repeats = UNBOUNDED,
   ) {
     this.context = context;
+    this.repeatsLeft = repeats;
     this.method = request.method;
     this.request = request;
     this.destination = destination;
@@ -87,7 +90,7 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
     const { timers, durations } = this.context;
     switch (name) {
       case "E":
-        if ((this.state !== "trying" && this.state !== "proceeding") || !this.bytes) return;
+        if ((this.state !== "trying" && this.state !== "proceeding") || !this.bytes || this.repeatsLeft-- <= 0) return;
         // RFC 3261 §17.1.2.2: doubling up to T2, and T2 at once after a provisional response.
         this.intervalMs = this.state === "proceeding" ? durations.t2Ms : Math.min(2 * this.intervalMs, durations.t2Ms);
         this.retransmitTimer = timers.start(this, "E", this.intervalMs);

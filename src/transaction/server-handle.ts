@@ -14,7 +14,7 @@ export type ServerMachine = InviteServer | NonInviteServer;
 export interface HandleOwner {
   readonly random: Random;
   /** Makes the transaction of a request, and gives the handle its machine. */
-  establish(handle: ServerHandle): void;
+  establish(handle: ServerHandle, repeats?: number): void;
   /** Answers a request of which no transaction is made. */
   sendStatelessly(response: SipResponse, request: SipRequest, flow: Flow): void;
 }
@@ -44,8 +44,8 @@ export class ServerHandle implements NewRequest {
     this.machine = undefined;
   }
 
-  begin(): void {
-    if (this.machine === undefined && !this.answered) this.owner.establish(this);
+  begin(repeats?: number): void {
+    if (this.machine === undefined && !this.answered) this.owner.establish(this, repeats);
   }
 
   ignore(): void {

@@ -37,9 +37,10 @@ export interface NewRequest extends ServerTransaction {
   /**
    * Makes a transaction of it (RFC 3261 §17.2): what comes again is absorbed, and answers are repeated. Otherwise one is made when nobody has answered at
    * once. A final answer that is given before any of that is given without a transaction (RFC 3261 §8.2.7): nothing is kept of the request, nothing is
-   * sent but once for each time that it comes, and its sender may have any address that he likes.
+   * sent but once for each time that it comes, and its sender may have any address that he likes. `repeats`: how many times a refusal of an INVITE is
+   * repeated at most until its ACK comes.
    */
-  begin(): void;
+  begin(repeats?: number): void;
   /** It gets no answer, and no transaction. */
   ignore(): void;
 }
@@ -97,8 +98,17 @@ export interface TransactionUser {
 
 /** The transaction layer as the router and the legs see it. */
 export interface TransactionLayer {
-  /** Sends a request in a new client transaction. `flow`: an open connection to prefer over a new one (RFC 5923). */
-  send(request: SipRequest, destination: Destination, user: ClientTransactionUser, flow?: Flow): ClientTransaction;
+  /**
+   * Sends a request in a new client transaction. `flow`: an open connection to prefer over a new one (RFC 5923). `repeats`: how many times it is repeated at
+   * most over UDP (RFC 3261 §17.1.1.2, §17.1.2.2); its CANCEL, too.
+   */
+  send(
+    request: SipRequest,
+    destination: Destination,
+    user: ClientTransactionUser,
+    flow?: Flow,
+    repeats?: number,
+  ): ClientTransaction;
   /** Sends an ACK for a 2xx: no transaction (RFC 3261 §13.2.2.4); the bytes can be sent again by `flow.send`. */
   sendAck(ack: SipRequest, destination: Destination, flow?: Flow): { flow: Flow; bytes: Buffer };
   /** How many transactions exist now. */

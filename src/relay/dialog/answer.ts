@@ -10,6 +10,8 @@ export interface AnswerOptions {
   readonly durations: TimerSettings;
   readonly clock: Clock;
   readonly timers: TimerQueues;
+  /** How many times it is repeated at most; undefined: as long as it takes. */
+  readonly repeats?: number | undefined;
   readonly onAck: (ack: SipRequest) => void;
   readonly onSilence: () => void;
 }
@@ -26,11 +28,13 @@ export class Answer implements TimerOwner {
   private timer: Timer;
   private intervalMs: number;
   private readonly giveUpAt: number;
+  private repeatsLeft: number;
 
   constructor(options: AnswerOptions) {
     const { transaction, response, durations, clock, timers } = options;
     this.options = options;
     this.seq = transaction.request.cseq?.number ?? 0;
+    this.repeatsLeft = options.repeats ?? Number.POSITIVE_INFINITY;
     this.opens = transaction.request.toTag === undefined;
     this.intervalMs = durations.t1Ms;
     this.giveUpAt = clock.monotonic() + 64 * durations.t1Ms;
@@ -61,7 +65,7 @@ export class Answer implements TimerOwner {
       onSilence();
       return;
     }
-    transaction.respond(response);
+    if (this.repeatsLeft-- > 0) transaction.respond(response);
     this.intervalMs = Math.min(this.intervalMs * 2, durations.t2Ms);
     // At the end in steps of T1, so that the timers have few durations.
     this.timer = timers.start(this, "repeat", leftMs < this.intervalMs ? durations.t1Ms : this.intervalMs);

@@ -2,8 +2,10 @@ import { parseNameAddr, splitList } from "../../sip/headers.ts";
 import { Headers, SipRequest, type SipResponse } from "../../sip/message.ts";
 import { detach, inOnePiece } from "../../sip/text.ts";
 import { hasLooseRouting } from "../../sip/uri.ts";
+import type { Random } from "../../support/random.ts";
 import type { Destination, Flow, TransportLayer } from "../../transport/types.ts";
 import { isTarget, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
+import { type Doubt, doubtOf } from "./doubt.ts";
 import type { CameFrom } from "./reach.ts";
 
 /**
@@ -34,6 +36,8 @@ export interface Dialog {
   cameFrom?: CameFrom | undefined;
   /** The connection by which it came over proxies; used while it is open and nothing else leads there. */
   cameBy?: Flow | undefined;
+  /** A client's that has been at more than one place: whether it is where it seems to be. */
+  doubt?: Doubt | undefined;
 }
 
 /** The dialog that an INVITE from the client opens with our answer (RFC 3261 §12.1.1). */
@@ -125,19 +129,27 @@ export function takeSeq(dialog: Dialog, request: SipRequest): boolean {
 }
 
 /** This is the way to the peer from now on, and the Contact one of ours where it came from. False where it was so before. */
-export function takeWay(dialog: Dialog, way: WayBack, transport: Pick<TransportLayer, "contactFor">): boolean {
+export function takeWay(
+  dialog: Dialog,
+  way: WayBack,
+  { transport, random }: { readonly transport: Pick<TransportLayer, "contactFor">; readonly random: Random },
+): boolean {
   const cameFrom = placeOf(way.cameBy);
+  dialog.doubt = doubtOf(dialog.doubt, dialog.cameFrom, way.cameBy);
+  const told = dialog.doubt?.movedTo(way.cameBy, random);
   const bySameSocket = cameFrom.leavesBy === dialog.cameFrom?.leavesBy;
   if (!isSame(cameFrom, dialog.cameFrom)) {
     dialog.cameFrom = cameFrom;
     dialog.cameBy = cameByOf(way.cameBy, way.flow);
     dialog.destination = undefined;
   }
+  const contact = `<sip:${transport.contactFor(way.cameBy)}${told === undefined ? "" : `;heard=${told}`}>`;
+  if (told !== undefined) dialog.contact = contact;
   if (way.flow === dialog.flow && isSame(way.behind, dialog.behind) && bySameSocket) return false;
   dialog.flow = way.flow;
   dialog.behind = way.behind;
   dialog.destination = undefined;
-  dialog.contact = `<sip:${transport.contactFor(way.cameBy)}>`;
+  dialog.contact = contact;
   return true;
 }
 

@@ -17,6 +17,7 @@ import {
   takeSeq,
   takeWay,
 } from "../dialog/dialog.ts";
+import { repeatsTo } from "../dialog/doubt.ts";
 import { offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
@@ -78,15 +79,7 @@ export class Leg implements LegPort {
 
   /** Sends a request in a transaction of its own. Where the peer's name must be resolved first, the transaction comes later. */
   send(request: SipRequest, user: ClientTransactionUser, started?: (transaction: ClientTransaction) => void): void {
-    route(
-      this.core,
-      this.dialog,
-      (destination, flow) => {
-        const transaction = this.core.transactions.send(request, destination, user, flow);
-        started?.(transaction);
-      },
-      (reason) => user.transportError(reason),
-    );
+    sendWithin(this.core, this.dialog, request, user, started);
   }
 
   /** Sends the ACK of a 2xx; `seq` is the number of the INVITE (RFC 3261 §13.2.2.4). */
@@ -116,6 +109,7 @@ export class Leg implements LegPort {
       durations: config.timers,
       clock,
       timers,
+      repeats: repeatsTo(transaction.flow, this.dialog),
       onAck: told.acknowledged,
       onSilence: () => {
         this.answer = undefined;
@@ -213,6 +207,7 @@ export class Leg implements LegPort {
    */
   heard({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
     this.unheardSince = undefined;
+    this.dialog.doubt?.heard(request, flow);
     if (this.side !== "client" || flow === this.dialog.flow) return;
     if (this.stranded) this.follow(wayBack(request, flow, this.routed));
     else if (this.dialog.flow) this.elsewhere = wayBack(request, flow, this.routed);
@@ -243,7 +238,7 @@ export class Leg implements LegPort {
     // Whoever knows the tags may write from any address, and no app server is one of a client's.
     if (way.behind && core.reach.isAppServer(way.behind)) return;
     const before = dialog.flow;
-    if (!takeWay(dialog, way, core.transport) && !this.stranded) return;
+    if (!takeWay(dialog, way, core) && !this.stranded) return;
     this.moves++;
     this.core.kept?.changed(this.session);
     this.elsewhere = undefined;
@@ -323,6 +318,28 @@ export class Leg implements LegPort {
 
 /** Whoever takes a dialog up does not know how many requests were sent since it was written: so many are skipped (RFC 3261 §12.2.2 allows gaps). */
 export const SEQ_JUMP = 1_000;
+
+/** Sends a request of the dialog, in a transaction of its own, where its peer is. */
+export function sendWithin(
+  core: Pick<Core, "resolve" | "reach" | "transactions">,
+  dialog: Dialog,
+  request: SipRequest,
+  user: ClientTransactionUser,
+  started?: (transaction: ClientTransaction) => void,
+): void {
+  route(
+    core,
+    dialog,
+    (destination, flow) => {
+      const doubt = flow === undefined && dialog.doubt?.isAbout(destination.address) ? dialog.doubt : undefined;
+      const listens = doubt ? doubt.listening(user) : user;
+      const repeats = doubt?.repeatsTo(destination.address);
+      const transaction = core.transactions.send(request, destination, listens, flow, repeats);
+      started?.(transaction);
+    },
+    (reason) => user.transportError(reason),
+  );
+}
 
 /**
  * Finds out where the dialog's next request goes and over which connection; at once where that is known, as it is for an address. It goes nowhere

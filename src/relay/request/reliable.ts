@@ -3,6 +3,7 @@ import { formatRAck, parseRAck, parseRSeq } from "../../sip/reliability.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { confirmDialog } from "../dialog/dialog.ts";
+import { repeatsTo } from "../dialog/doubt.ts";
 import { IGNORED } from "../dialog/outcomes.ts";
 import { hasOption } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
@@ -51,6 +52,7 @@ export class Reliable {
   private timer: TimerHandle;
   private intervalMs = 0;
   private giveUpAt = 0;
+  private repeatsLeft: number | undefined;
 
   constructor(session: Session, invitation: Asked, server: Leg, transaction: ServerTransaction) {
     this.session = session;
@@ -158,6 +160,8 @@ export class Reliable {
     const { clock, config } = this.session.core;
     this.intervalMs = config.timers.t1Ms;
     this.giveUpAt = clock.monotonic() + 64 * config.timers.t1Ms;
+    const { client } = this.session;
+    this.repeatsLeft = client && repeatsTo(this.transaction.flow, client.dialog);
     this.transaction.respond(this.waiting[0]!.response);
     this.arm();
   }
@@ -179,7 +183,7 @@ export class Reliable {
       this.session.actor.send({ type: "client.silent", at: this.session.now() });
       return;
     }
-    this.transaction.respond(this.waiting[0]!.response);
+    if (this.repeatsLeft === undefined || this.repeatsLeft-- > 0) this.transaction.respond(this.waiting[0]!.response);
     this.intervalMs *= 2; // RFC 3262 §3: doubles, without the cap T2.
     this.arm();
   }

@@ -145,5 +145,6 @@ export function dialogBeside(core: Core, first: Dialog, from: string, to: string
     ...(first.destination && { destination: first.destination }),
     cameFrom: first.cameFrom,
     cameBy: first.cameBy,
+    doubt: first.doubt,
   };
 }

@@ -3,7 +3,7 @@ import { SIPFRAG } from "../../sip/sipfrag.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { type Dialog, requestWithin } from "../dialog/dialog.ts";
-import { route } from "../leg/leg.ts";
+import { sendWithin } from "../leg/leg.ts";
 import type { Core } from "../model/core.ts";
 
 /** One NOTIFY: the fragment, and why it is the last one, if it is (RFC 6665 §4.1.3). */
@@ -94,14 +94,7 @@ export class Reports {
       timeout: () => this.sent(false),
       transportError: () => this.sent(false),
     };
-    route(
-      this.core,
-      this.dialog,
-      (destination, flow) => {
-        this.core.transactions.send(notify, destination, user, flow);
-      },
-      () => this.sent(false),
-    );
+    sendWithin(this.core, this.dialog, notify, user);
   }
 
   private sent(taken: boolean): void {

@@ -227,8 +227,9 @@ export class Transfer implements Owner {
       this.first.leg(this.from)?.moveTo(transaction);
       return;
     }
+    dialog.doubt?.heard(transaction.request, transaction.flow);
     refreshTarget(dialog, transaction.request);
-    takeWay(dialog, wayBack(transaction.request, transaction.flow, dialog.routes.length > 0), core.transport);
+    takeWay(dialog, wayBack(transaction.request, transaction.flow, dialog.routes.length > 0), core);
   }
 
   /** RFC 3515 §2.4.6: the id is the number of the REFER. */
