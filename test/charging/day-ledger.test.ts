@@ -34,22 +34,22 @@ describe("what an app server has charged a user on a day (M17)", () => {
       made("7", { session: { id: "s5", user: "bob" } }),
     );
     const ledger = new DayLedger(store);
-    await ledger.load(facts(), "EUR", JANUARY, 0);
+    await ledger.load(facts(), JANUARY, 0);
     expect(sum(ledger)).toBe("6.00 EUR");
-    await ledger.load(facts(), "EUR", JANUARY + DAY, 0);
+    await ledger.load(facts(), JANUARY + DAY, 0);
     expect(sum(ledger, JANUARY + DAY)).toBe("0.00 EUR");
   });
 
   it("counts what is on its way to the bill once, before and after it is there", async () => {
     const store = new MemoryBilling();
     const ledger = new DayLedger(store, { refreshMs: 10_000 });
-    await ledger.load(facts(), "EUR", JANUARY, 0);
-    expect(ledger.load(facts(), "EUR", JANUARY, 9_999)).toBeUndefined();
+    await ledger.load(facts(), JANUARY, 0);
+    expect(ledger.load(facts(), JANUARY, 9_999)).toBeUndefined();
     ledger.note(made("1"));
     ledger.note(made("2"));
     expect(sum(ledger)).toBe("4.00 EUR");
     await bill(store, made("1"), made("9", { session: { id: "other-node" } }));
-    await ledger.load(facts(), "EUR", JANUARY, 10_000);
+    await ledger.load(facts(), JANUARY, 10_000);
     expect(sum(ledger)).toBe("6.00 EUR");
     ledger.forget(made("2"));
     expect(sum(ledger)).toBe("4.00 EUR");
@@ -64,19 +64,19 @@ describe("what an app server has charged a user on a day (M17)", () => {
         return store.entries(user, month, page);
       },
     });
-    const first = ledger.load(facts(), "EUR", JANUARY, 0);
-    expect(ledger.load(facts(), "EUR", JANUARY, 0)).toBe(first);
+    const first = ledger.load(facts(), JANUARY, 0);
+    expect(ledger.load(facts(), JANUARY, 0)).toBe(first);
     await expect(first).rejects.toThrow("away");
-    await ledger.load(facts(), "EUR", JANUARY, 0);
+    await ledger.load(facts(), JANUARY, 0);
     expect(reads).toBe(2);
-    expect(ledger.load(facts(), "EUR", JANUARY, 0)).toBeUndefined();
+    expect(ledger.load(facts(), JANUARY, 0)).toBeUndefined();
   });
 
   it("forgets the day used longest ago when there are too many", async () => {
     const ledger = new DayLedger(new MemoryBilling(), { maxDays: 2 });
-    for (const user of ["alice", "bob", "carol"]) await ledger.load(facts({ user }), "EUR", JANUARY, 0);
-    expect(ledger.load(facts({ user: "carol" }), "EUR", JANUARY, 0)).toBeUndefined();
-    expect(ledger.load(facts(), "EUR", JANUARY, 0)).toBeInstanceOf(Promise);
+    for (const user of ["alice", "bob", "carol"]) await ledger.load(facts({ user }), JANUARY, 0);
+    expect(ledger.load(facts({ user: "carol" }), JANUARY, 0)).toBeUndefined();
+    expect(ledger.load(facts(), JANUARY, 0)).toBeInstanceOf(Promise);
   });
 
   it("waits for no bill where the limit is there against slips: read at the first charge, and again after a quarter of it", async () => {
@@ -114,9 +114,9 @@ describe("what an app server has charged a user on a day (M17)", () => {
     const store = new MemoryBilling();
     let asked = 0;
     const ledger = new DayLedger(store, { caughtUp: async () => ++asked > 1, refreshMs: 0 });
-    await expect(ledger.load(facts(), "EUR", JANUARY, 0)).rejects.toThrow("behind");
-    await ledger.load(facts(), "EUR", JANUARY, 0);
-    await ledger.load(facts(), "EUR", JANUARY, 1);
+    await expect(ledger.load(facts(), JANUARY, 0)).rejects.toThrow("behind");
+    await ledger.load(facts(), JANUARY, 0);
+    await ledger.load(facts(), JANUARY, 1);
     expect(asked).toBe(2);
   });
 });

@@ -1,9 +1,15 @@
 import { describe, expect, it } from "vitest";
+import { type BookKeeping, ChargeBook } from "../../src/charging/charges/book.ts";
 import { checkCharge } from "../../src/charging/charges/check.ts";
+import { DayLedger } from "../../src/charging/charges/day-ledger.ts";
+import type { ChargingEvent } from "../../src/charging/events/events.ts";
 import { money } from "../../src/charging/money/money.ts";
 import { completed, PortalLimits } from "../../src/charging/money/portal-limits.ts";
 import { configSchema } from "../../src/config/schema.ts";
-import { aCharge } from "./samples.ts";
+import { Timelines } from "../../src/support/timeline.ts";
+import { TestClock } from "../support/test-clock.ts";
+import { MemoryBilling } from "./memory-store.ts";
+import { aCharge, facts, JANUARY, silent } from "./samples.ts";
 
 const portal = new PortalLimits();
 const charge = (unitPrice: string, currency = "EUR") => aCharge({ unitPrice, quantity: "1", currency });
@@ -31,6 +37,40 @@ describe("what app servers may charge where nobody has set limits", () => {
   it("no single message puts 10^21 on a bill", () => {
     const most = aCharge({ unitPrice: "999999999999", quantity: "999999999" });
     expect(error(checkCharge(most, {}))).toContain("is over the portal's limit of 1000.00 EUR for one charge");
+  });
+
+  it("is one for a day, whichever currencies an app server changes to from session to session", async () => {
+    const days = new DayLedger(new MemoryBilling());
+    const events: ChargingEvent[] = [];
+    const timelines = new Timelines(new TestClock(JANUARY));
+    const keeping: BookKeeping = {
+      recorder: { append: async (event) => void events.push(event), full: false },
+      clock: new TestClock(JANUARY),
+      timelines,
+      log: silent,
+      counters: { charges: 0, chargesRefused: 0 },
+      chargesPerSession: 100,
+      days,
+      terms: () => undefined,
+    };
+    const { tariff: _tariff, ...free } = facts();
+    let n = 0;
+    const sell = (currency: string, unitPrice: string) =>
+      new ChargeBook(keeping, { ...free, id: `s${++n}` }, undefined).enter(
+        [aCharge({ id: "1", quantity: "1", currency, unitPrice })],
+        "info",
+      );
+    await days.load(free, JANUARY, 0);
+    for (let i = 0; i < 5; i++) expect(await sell("EUR", "1000")).toEqual({ kind: "recorded" });
+    for (let i = 0; i < 4; i++) expect(await sell("JPY", "100000")).toEqual({ kind: "recorded" });
+    expect(await sell("CLF", "9")).toEqual({ kind: "recorded" }); // of 100 a day
+    expect(await sell("KWD", "200")).toMatchObject({
+      kind: "refused",
+      refusal: { text: "charge 1: with what was charged in other currencies it is over the portal's limits for a day" },
+    });
+    expect(await sell("USD", "100")).toEqual({ kind: "recorded" });
+    for (const currency of ["EUR", "USD", "KWD"])
+      expect(await sell(currency, "0.01")).toMatchObject({ kind: "refused" });
   });
 
   it("is what the operator says for a currency, and the rest as it holds without", () => {

@@ -170,7 +170,7 @@ export class ChargeBook {
     const { clock, days, portal = PORTAL } = this.keeping;
     const { limits, facts } = this;
     const [at, now] = [this.timeline.now(), clock.monotonic()];
-    if (limits?.day !== undefined) return days.load(facts, limits.currency, at, now);
+    if (limits?.day !== undefined) return days.load(facts, at, now);
     const { currency } = charges[0]!;
     days.loadSeldom(facts, money(completed(limits, portal.for(currency)).day, currency), at, now);
     return undefined;
@@ -335,11 +335,13 @@ export class ChargeBook {
     const fresh: Charge[] = [];
     const underWay: Promise<void>[] = [];
     const { limits, facts, call } = this;
-    const terms = { tariffCurrency: this.currency ?? this.sum?.currency, limits, portal };
     const first = charges[0]!.currency;
+    const at = this.timeline.now();
+    const others = days.others(facts, first, at);
+    const terms = { tariffCurrency: this.currency ?? this.sum?.currency, limits, portal, others };
     let { sum } = this;
     let ofCall = call ? call.sum(facts.service, first) : sum;
-    let today = days.sum(facts, limits?.currency ?? first, this.timeline.now());
+    let today = days.sum(facts, limits?.currency ?? first, at);
     const count = call ? call.count(facts.service) : this.made.size;
     for (const charge of charges) {
       const before = this.find(chargeKey(charge.id));

@@ -13,6 +13,8 @@ export interface ChargeTerms {
   readonly limits?: ServiceLimits | undefined;
   /** What holds where the service does not say; default: what holds without any setting. */
   readonly portal?: PortalLimits | undefined;
+  /** What the app server has charged this user in this service on this day in other currencies. */
+  readonly others?: readonly Money[] | undefined;
 }
 
 const PORTAL = new PortalLimits();
@@ -27,7 +29,7 @@ export function checkCharge(
   alreadyCharged?: Money,
   today?: Money,
 ): Result<Money, string> {
-  const { tariffCurrency, limits, portal = PORTAL } = terms;
+  const { tariffCurrency, limits, portal = PORTAL, others = [] } = terms;
   const currency = tariffCurrency ?? limits?.currency ?? alreadyCharged?.currency;
   if (currency !== undefined && charge.currency !== currency)
     return err(`currency must be ${currency}, is ${charge.currency}`);
@@ -40,7 +42,10 @@ export function checkCharge(
   const over =
     overLimit(amount, most.charge, limits?.charge, "one charge") ??
     overLimit(sum, most.session, limits?.session, "a session") ??
-    overLimit(today ? add(today, amount) : amount, most.day, limits?.day, "a day");
+    overLimit(today ? add(today, amount) : amount, most.day, limits?.day, "a day") ??
+    (limits?.day === undefined && others.length > 0
+      ? overTogether([...others, today ? add(today, amount) : amount], portal)
+      : undefined);
   return over === undefined ? ok(sum) : err(over);
 }
 
@@ -50,3 +55,18 @@ function overLimit(amount: Money, limit: string, own: string | undefined, of: st
   const whose = own === undefined ? "portal" : "service";
   return `${formatMoney(amount)} is over the ${whose}'s limit of ${formatMoney(most)} for ${of}`;
 }
+
+/** Who changes the currency from session to session gets round no limit for a day: of each so much of its own is used, and together no more than all. */
+function overTogether(sums: readonly Money[], portal: PortalLimits): string | undefined {
+  const shares = sums.map((sum) => {
+    const most = money(portal.for(sum.currency).day, sum.currency);
+    return most.units <= 0n
+      ? WHOLE
+      : (sum.units * WHOLE * 10n ** BigInt(most.scale)) / (most.units * 10n ** BigInt(sum.scale));
+  });
+  return shares.reduce((a, b) => a + b, 0n) > WHOLE
+    ? "with what was charged in other currencies it is over the portal's limits for a day"
+    : undefined;
+}
+
+const WHOLE = 10n ** 12n;

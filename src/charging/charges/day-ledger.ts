@@ -10,14 +10,17 @@ const NEVER = Number.NEGATIVE_INFINITY;
 /** Charges that are kept in mind for a day that is seldom read. */
 const MAX_OWN = 1_000;
 
+/** By currency. */
+type MoneyIn = Map<string, Money>;
+
 interface Day {
   /** What the bill had when it was last read, and when that was: monotonic. */
-  billed: Money;
+  billed: MoneyIn;
   readAt: number;
   reading: Promise<void> | undefined;
   /** Charges made here that the bill did not have yet, by the ids of their events; and what they come to. */
   readonly own: Map<string, Money>;
-  ownSum: Money;
+  readonly ownSums: MoneyIn;
 }
 
 export interface DayLedgerOptions {
@@ -55,22 +58,22 @@ export class DayLedger {
    * What must be awaited before `sum` of the day of `at` may be asked; undefined: nothing. `now`: monotonic. Rejects when the bill cannot
    * be read.
    */
-  load(facts: SessionFacts, currency: string, at: number, now: number): Promise<void> | undefined {
-    const key = keyOf(facts, currency, at);
+  load(facts: SessionFacts, at: number, now: number): Promise<void> | undefined {
+    const key = keyOf(facts, at);
     const known = this.days.get(key);
     if (known?.reading) return known.reading;
     if (known && now - known.readAt < this.refreshMs) return undefined;
     const day = known ?? {
-      billed: zero(currency),
+      billed: new Map<string, Money>(),
       readAt: NEVER,
       reading: undefined,
       own: new Map<string, Money>(),
-      ownSum: zero(currency),
+      ownSums: new Map<string, Money>(),
     };
     this.days.delete(key);
     this.days.set(key, day);
     if (this.days.size > this.maxDays) this.days.delete(this.days.keys().next().value!);
-    day.reading = this.read(day, facts, currency, at, now).finally(() => {
+    day.reading = this.read(day, facts, at, now).finally(() => {
       day.reading = undefined;
     });
     return day.reading;
@@ -81,53 +84,67 @@ export class DayLedger {
    * charged here counts. It is read at a day's first charge, and again when a quarter of `most` was charged here since then.
    */
   loadSeldom(facts: SessionFacts, most: Money, at: number, now: number): void {
-    const { currency } = most;
-    const day = this.days.get(keyOf(facts, currency, at));
-    const isLittle = day && day.own.size < MAX_OWN && compare(multiply(day.ownSum, 4n), most) <= 0;
+    const day = this.days.get(keyOf(facts, at));
+    const isLittle =
+      day && day.own.size < MAX_OWN && compare(multiply(sumIn(day.ownSums, most.currency), 4n), most) <= 0;
     if (day && day.readAt !== NEVER && isLittle) return;
-    this.load(facts, currency, at, now)?.catch(() => {});
+    this.load(facts, at, now)?.catch(() => {});
   }
 
   /** The sum of the day of `at`. */
   sum(facts: SessionFacts, currency: string, at: number): Money {
-    const day = this.days.get(keyOf(facts, currency, at));
-    return day ? add(day.billed, day.ownSum) : zero(currency);
+    const day = this.days.get(keyOf(facts, at));
+    return day ? sumOf(day, currency) : zero(currency);
+  }
+
+  /** The sums of that day in other currencies. */
+  others(facts: SessionFacts, currency: string, at: number): readonly Money[] {
+    const day = this.days.get(keyOf(facts, at));
+    if (!day) return NONE;
+    let others: Set<string> | undefined;
+    for (const sums of [day.billed, day.ownSums])
+      for (const other of sums.keys())
+        if (other !== currency) {
+          others ??= new Set();
+          others.add(other);
+        }
+    return others === undefined ? NONE : Array.from(others, (other) => sumOf(day, other));
   }
 
   /** A charge was made here, and is on its way to the bill. */
   note(event: ChargeMade): void {
-    const day = this.days.get(keyOf(event.session, event.charge.currency, event.at));
+    const day = this.days.get(keyOf(event.session, event.at));
     if (!day || day.own.has(event.id)) return;
     const amount = chargeAmount(event.charge);
     day.own.set(event.id, amount);
-    day.ownSum = add(day.ownSum, amount);
+    grow(day.ownSums, amount);
   }
 
   /** It did not reach the disk. */
   forget(event: ChargeMade): void {
-    const day = this.days.get(keyOf(event.session, event.charge.currency, event.at));
+    const day = this.days.get(keyOf(event.session, event.at));
     if (day) leave(day, event.id);
   }
 
-  private async read(day: Day, facts: SessionFacts, currency: string, at: number, now: number): Promise<void> {
+  private async read(day: Day, facts: SessionFacts, at: number, now: number): Promise<void> {
     // What was charged here before this process began, or is not in mind any more; the rest is.
     if (day.readAt === NEVER && this.caughtUp && !(await this.caughtUp())) throw new Error("billing is behind");
     const from = at - (at % DAY_MS);
-    let sum = zero(currency);
+    const sums: MoneyIn = new Map();
     const billed: string[] = [];
     let after: string | undefined;
     do {
       const page = await this.billing.entries(facts.user, monthOf(at), { after, limit: PAGE, from });
       for (const entry of page.entries) {
-        const { kind, service, appServer, amount } = entry;
+        const { kind, service, appServer, amount, currency } = entry;
         if (kind !== "item" || service !== facts.service || appServer !== facts.appServer) continue;
-        if (entry.currency !== currency || entry.at >= from + DAY_MS) continue;
-        sum = add(sum, money(amount, currency));
+        if (entry.at >= from + DAY_MS) continue;
+        grow(sums, money(amount, currency));
         if (day.own.has(entry.id)) billed.push(entry.id);
       }
       after = page.next;
     } while (after !== undefined);
-    day.billed = sum;
+    day.billed = sums;
     day.readAt = now;
     for (const id of billed) leave(day, id);
   }
@@ -138,8 +155,19 @@ function leave(day: Day, id: string): void {
   const amount = day.own.get(id);
   if (amount === undefined) return;
   day.own.delete(id);
-  day.ownSum = subtract(day.ownSum, amount);
+  day.ownSums.set(amount.currency, subtract(sumIn(day.ownSums, amount.currency), amount));
 }
 
-const keyOf = ({ user, service, appServer }: SessionFacts, currency: string, at: number): string =>
-  `${Math.floor(at / DAY_MS)}\n${user}\n${service}\n${appServer}\n${currency}`;
+const NONE: readonly Money[] = [];
+
+const sumIn = (sums: MoneyIn, currency: string): Money => sums.get(currency) ?? zero(currency);
+
+const sumOf = ({ billed, ownSums }: Day, currency: string): Money =>
+  add(sumIn(billed, currency), sumIn(ownSums, currency));
+
+function grow(sums: MoneyIn, amount: Money): void {
+  sums.set(amount.currency, add(sumIn(sums, amount.currency), amount));
+}
+
+const keyOf = ({ user, service, appServer }: SessionFacts, at: number): string =>
+  `${Math.floor(at / DAY_MS)}\n${user}\n${service}\n${appServer}`;
