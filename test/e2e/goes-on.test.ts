@@ -1,5 +1,6 @@
 import { expect, it, onTestFinished } from "vitest";
 import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
+import { type AppSession, serve } from "../../src/sdk/index.ts";
 import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
 import { RelayChild } from "./relay-child.ts";
 import { type Call, establish, UdpPeer } from "./udp-peer.ts";
@@ -253,4 +254,45 @@ it("a prepaid session goes on with its hold, is charged to it, and pays what it 
   const [session] = await billOf(relay);
   expect(session!.items).toMatchObject([{ item: "cork" }, { item: "glass" }]);
   expect(await balance()).toMatchObject({ balance: "17.00", available: "17.00", held: [] });
+}, 30_000);
+
+it("an app server that the relay reaches by TCP is connected to anew, and connects anew itself (P7)", async () => {
+  let port = 0;
+  const relayAt = () => ({ address: "127.0.0.1", port });
+  const client = await UdpPeer.open(relayAt);
+  let accepted = (_session: AppSession): void => {};
+  const session = new Promise<AppSession>((resolve) => {
+    accepted = resolve;
+  });
+  const shop = await serve({
+    listen: { host: "127.0.0.1", port: 0 },
+    services: { wine: async (request) => accepted(await request.accept()) },
+  });
+  const relay = await RelayChild.create(() => ({
+    services: [{ id: "wine" }],
+    appServers: [{ id: "shop", uri: shop.uri, services: ["wine"] }],
+    session: { probeS: 60 },
+    drainS: 1,
+  }));
+  onTestFinished(async () => {
+    await relay.remove();
+    await Promise.all([client.close(), shop.close()]);
+  });
+  port = relay.port;
+  await relay.start();
+  const invite = await client.call("wine");
+  const answer = await client.nextResponse(200);
+  client.ack(invite, answer);
+  const charge = (id: string) =>
+    session.then((one) => one.charge({ id, item: id, unitPrice: "0.50", currency: "EUR" }));
+  await charge("before");
+  await relay.kill();
+  answerProbes(client);
+  await relay.start();
+  await charge("after");
+  client.inDialog("BYE", invite, answer, 3);
+  await client.nextResponse(200);
+  const [billed] = await billOf(relay);
+  expect(billed!.time!.endedBy).toBe("client");
+  expect(billed!.items.map(({ item }) => item)).toEqual(["before", "after"]);
 }, 30_000);

@@ -21,6 +21,10 @@ export class KeptDisk {
     this.sessions = new KeptSessions(() => this.commitSoon());
   }
 
+  get entries(): [name: string, text: string][] {
+    return [...this.texts];
+  }
+
   /** Names that are on it. */
   get names(): string[] {
     return [...this.texts.keys()];

@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { billEvent } from "../../src/charging/billing/billing.ts";
 import { type ChargingEvent, sessionStarted } from "../../src/charging/events/events.ts";
 import type { Journal } from "../../src/charging/journal/journal.ts";
-import { endLeft, endOrphans, Heartbeat } from "../../src/node/recovery.ts";
+import { endedOf, endLeft, endOrphans, Heartbeat } from "../../src/node/recovery.ts";
 import { Timelines } from "../../src/support/timeline.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { facts, JANUARY, silent } from "../charging/samples.ts";
@@ -36,6 +36,19 @@ it("a session that an earlier run left running ends with all that was known of i
   expect(await billing.entriesOf("s2")).toMatchObject([
     { previous: { session: "s1", by: "change" }, terms, prepaid: true },
   ]);
+});
+
+it("sessions that go on are not ended, however many there are; and those that billing has ended do not go on (P7)", async () => {
+  const billing = new MemoryBilling();
+  const how = { store: { billing }, clock: new TestClock(), log: silent };
+  const ids = Array.from({ length: 1_203 }, (_, i) => `s${i}`);
+  for (const id of ids) await billEvent(how, sessionStarted(facts({ id }), JANUARY));
+  const { appended, journal } = journalOf(billing);
+  const goingOn = new Set(ids.slice(0, 1_200));
+  const options = { journal, billing, lastBeatAt: JANUARY + 7_000, log: silent, goingOn };
+  expect(await endOrphans(options)).toBe(3);
+  expect(appended.map(({ session }) => session.id)).toEqual(["s1200", "s1201", "s1202"]);
+  expect(await endedOf([...ids, "unknown"], journal, billing)).toEqual(new Set(["s1200", "s1201", "s1202"]));
 });
 
 it("a session that cannot be ended keeps no relay from starting: the others are", async () => {

@@ -1,11 +1,12 @@
 import { describe, expect, it } from "vitest";
+import type { Config } from "../../src/config/schema.ts";
 import { KeptSessions, readKept } from "../../src/node/kept-sessions.ts";
 import { SessionsBefore } from "../../src/node/sessions-before.ts";
 import { goOn, restore } from "../../src/relay/session/snapshot.ts";
 import { silent } from "../charging/samples.ts";
+import { lab } from "../relay/harness.ts";
 import { KeptDisk } from "../simulation/kept-disk.ts";
 import { TestClock } from "../support/test-clock.ts";
-import { lab } from "./harness.ts";
 
 async function established() {
   const clock = new TestClock();
@@ -79,6 +80,35 @@ describe("sessions on disk (P7)", () => {
       clock.advance(60);
     }
     expect(seqs).toEqual([1_002, 2_003, 3_004]);
+  });
+
+  it("those of a relay that was away for too long do not go on, nor one that has ended by now", async () => {
+    const { l, client, invite, answer, disk, core } = await established();
+    client.ack(invite, answer);
+    await l.settle();
+    const [session] = core.sessions.values();
+    const away = (downMs: number | undefined, recovery: Config["recovery"] = { withinS: 30, reconnectS: 90 }) =>
+      new SessionsBefore({
+        found: readKept(disk.entries),
+        keeper: new KeptSessions(() => {}),
+        recovery,
+        heartbeat: { downMs, firstNow: 5_000, lastBeatAt: 4_000 },
+        log: silent,
+      });
+    const goingOn = [1_000, 30_000, 0, -900, 30_001, -1_000, undefined].map((ms) => away(ms).goingOn.size);
+    expect(goingOn).toEqual([1, 1, 1, 1, 0, 0, 0]);
+    expect(away(1_000, "end").goingOn.size).toBe(0);
+    expect(away(1_000).firstNow).toBe(5_000);
+    expect(away(31_000).firstNow).toBeUndefined();
+    const one = away(1_000);
+    await one.leaveOut(async (ids) => new Set(ids));
+    expect([...one.goingOn, one.firstNow]).toEqual([undefined]);
+    const asked: string[][] = [];
+    await away(1_000).leaveOut(async (ids) => {
+      asked.push([...ids]);
+      return new Set();
+    });
+    expect(asked).toEqual([[session!.id]]);
   });
 
   it.each([
