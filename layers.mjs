@@ -22,12 +22,13 @@ export const LAYERS = [
   ["src/relay/session"],
   // Its books and its prepaid balance.
   ["src/relay/charges"],
-  // A leg of a session, and who a peer is: what of it is taken, where it must be reachable, what a refusal becomes.
+  // A leg of a session. Who a peer is, what of it is taken, and what a refusal becomes.
   ["src/relay/leg"],
   // What all of the above share, and what they see of a session.
   ["src/relay/model"],
-  // A dialog, its leg, and what crosses from one leg to the other (RFC 3261 §12).
+  // A dialog as data (RFC 3261 §12), where its peer may be, and what crosses from one side to the other.
   ["src/relay/dialog"],
+  // How much each source and user may ask for.
   ["src/relay/admission"],
   // The configuration as it is read, checked and explained.
   ["src/config"],

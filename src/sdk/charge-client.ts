@@ -1,6 +1,7 @@
 import { request as plainRequest } from "node:http";
 import { request as tlsRequest } from "node:https";
-import { type ChargeInput, complete } from "./app-session.ts";
+import type { ChargeInput } from "./app-api.ts";
+import { complete } from "./app-session.ts";
 
 export interface ChargeClientOptions {
   /** Of the relay's HTTP API: `https://portal.example:8443`. */

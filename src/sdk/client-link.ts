@@ -1,9 +1,16 @@
-import { Grammar, type URI } from "sip.js/lib/core/index.js";
-import type { ClientOptions } from "./client.ts";
-import type { Standing } from "./client-session.ts";
+import { type Body, Grammar, type URI } from "sip.js/lib/core/index.js";
+import type { ClientOptions, ClientSession } from "./client-api.ts";
 import type { Dialog } from "./dialog.ts";
 import type { TcpConnection } from "./tcp-connection.ts";
 import type { UserAgent } from "./user-agent.ts";
+
+/** A session that stands, and who waits for the one that it is moved to. */
+export interface Standing {
+  readonly session: ClientSession;
+  moving?:
+    | { readonly service: string; readonly body: Body; readonly done: (session: ClientSession) => void }
+    | undefined;
+}
 
 /** The client's connection to the relay, and what lives on it. */
 export interface Link {

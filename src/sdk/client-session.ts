@@ -1,14 +1,13 @@
-import type { Body, IncomingInviteRequest } from "sip.js/lib/core/index.js";
+import type { IncomingInviteRequest } from "sip.js/lib/core/index.js";
 import { SERVICE_HEADER } from "../charging/charges/body.ts";
 import { parseTargetDialog } from "../sip/refer.ts";
-import { type AskedChange, type ChangeOptions, changeBody, type ServiceChange } from "./changes.ts";
-import { headerLine, type Link, track, uriOf } from "./client-link.ts";
-import { Dialog, type Ending, referTo } from "./dialog.ts";
-import type { ServiceRequestOptions } from "./invite.ts";
+import { type AskedChange, changeBody } from "./changes.ts";
+import type { ClientSession, MoveOptions, ServerChange } from "./client-api.ts";
+import { headerLine, type Link, type Standing, track, uriOf } from "./client-link.ts";
+import { Dialog, referTo } from "./dialog.ts";
 import {
   type Access,
   accessOf,
-  type Description,
   descriptionOf,
   SERVICE_TYPE,
   SESSION_DISPOSITION,
@@ -16,62 +15,6 @@ import {
 } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
 import { ALLOW } from "./user-agent.ts";
-
-/** A session as the client sees it. */
-export interface ClientSession {
-  /** Call-ID: the same for all sessions of one `requestAll`. */
-  readonly id: string;
-  /** Follows a change. */
-  readonly service: string;
-  /** URL under which the service is reached (M6), where the app server gave one. Follows a change. */
-  readonly access: string | undefined;
-  /** Body of the answer as it came. */
-  readonly answer: Description | undefined;
-  /** Resolves once, however the session ends; never rejects. */
-  readonly ended: Promise<Ending>;
-  /**
-   * Moves on to another service (M23), by REFER: resolves when there is a session with it. This one then ends, or goes on: by `keep`, else as the
-   * relay has it for its service (M24). Rejects with a `SipError` where it came to nothing; this session then goes on.
-   */
-  move(service: string, options?: MoveOptions): Promise<ClientSession>;
-  /**
-   * Changes to another service within this session (M20), at this app server or another (M21): `beer`, or a description of which the relay's rules make
-   * a service. Resolves when it stands; `service`, `access` and `answer` are then the new ones. Rejects with a `SipError` where it is refused, 491
-   * where another change is under way; the session then goes on as it was.
-   */
-  change(to: string | ServiceChange, options?: ChangeOptions): Promise<void>;
-  /** Decides when the app server asks for another service (M22). Without it every one is accepted. A handler that throws refuses with 500. */
-  onChange(handler: (request: ServerChange) => unknown): void;
-  /** Hangs up; resolves when the answer to BYE is there. */
-  end(): Promise<Ending>;
-}
-
-export interface MoveOptions
-  extends Pick<ServiceRequestOptions, "description" | "contentType" | "headers" | "onProgress"> {
-  readonly keep?: boolean;
-}
-
-/** What the app server wants to change the session to (M22): open until `accept`, `refuse`, or the app server's giving up. */
-export interface ServerChange {
-  /** The service, as the relay will charge it. */
-  readonly service: string;
-  readonly description: Description | undefined;
-  /** First value of a header of the request. */
-  header(name: string): string | undefined;
-  readonly signal: AbortSignal;
-  /** Resolves when the change stands. Rejects with a `SipError` where it does not come to that. */
-  accept(): Promise<void>;
-  /** Final answer of 400 to 699. */
-  refuse(status: number, reason?: string): void;
-}
-
-/** A session that stands, and who waits for the one that it is moved to. */
-export interface Standing {
-  readonly session: ClientSession;
-  moving?:
-    | { readonly service: string; readonly body: Body; readonly done: (session: ClientSession) => void }
-    | undefined;
-}
 
 export function clientSession(link: Link, dialog: Dialog, service: string, access: Access | undefined): ClientSession {
   const { ended } = dialog;

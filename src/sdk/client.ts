@@ -1,43 +1,12 @@
 import type { URI } from "sip.js/lib/core/index.js";
-import type { Logger } from "../support/log.ts";
-import { type Link, parseUri, uriOf } from "./client-link.ts";
-import { type ClientSession, invited, type Standing } from "./client-session.ts";
+import type { Client, ClientOptions, ClientSession, RequestAllOptions, ServiceRequestOptions } from "./client-api.ts";
+import { type Link, parseUri, type Standing, uriOf } from "./client-link.ts";
+import { invited } from "./client-session.ts";
 import { type Dialog, within } from "./dialog.ts";
-import { invite, type RequestAllOptions, type ServiceRequestOptions } from "./invite.ts";
+import { invite } from "./invite.ts";
 import { SipError } from "./sip-error.ts";
 import { dial } from "./tcp-connection.ts";
 import { createUserAgent, type UserAgent, unbracketed } from "./user-agent.ts";
-
-export interface ClientOptions {
-  /** Where the relay takes SIP over TCP: `sip:127.0.0.1:5060;transport=tcp`. */
-  readonly relay: string;
-  readonly user: string;
-  readonly password: string;
-  /** Domain of the portal, in the Request-URI and in From. Default: the relay's host. */
-  readonly domain?: string;
-  readonly logger?: Logger;
-  /**
-   * Takes a session that the app server of another has brought about, by sending the client on to a partner (M23). Without it the client
-   * goes nowhere but where it asks.
-   */
-  readonly onSession?: (session: ClientSession, from: ClientSession) => void;
-}
-
-export interface Client {
-  /**
-   * Asks for a service, `wine` or a whole URI `sip:wine@portal.com`, and resolves when it has accepted. Rejects with a `SipError`: the status
-   * of the refusal, 503 where the relay cannot be reached or the connection breaks, 487 where the request was given up.
-   */
-  request(service: string, options?: ServiceRequestOptions): Promise<ClientSession>;
-  /**
-   * The same of a service that several app servers may accept at once (M25, `fork: all`): each success is a session of its own, with its own end.
-   * Resolves with at least one: as soon as there are `max`, else `waitMs` after the first. Later ones go to `onSession`, or are acknowledged and hung
-   * up. Where the client wants one only, `request` takes the first and hangs up the others.
-   */
-  requestAll(service: string, options?: RequestAllOptions): Promise<ClientSession[]>;
-  /** Ends every session, then the connection. Afterwards a request is refused. */
-  close(): Promise<void>;
-}
 
 const CLOSE_MS = 2000;
 /** RFC 5626 §4.4.1 asks for 95 to 120 s. */

@@ -6,14 +6,14 @@ import {
 } from "sip.js/lib/core/index.js";
 import { PACKAGE, SESSION_HEADER } from "../charging/charges/body.ts";
 import type { Logger } from "../support/log.ts";
-import { type AppSession, createAppSession } from "./app-session.ts";
+import type { AppSession, ServiceHandler } from "./app-api.ts";
+import { createAppSession } from "./app-session.ts";
 import type { Dialog } from "./dialog.ts";
 import { type ChargesTarget, reportLate } from "./late-charges.ts";
 import {
   type Acceptance,
   acceptanceBody,
   attributesOf,
-  type Description,
   descriptionOf,
   SESSION_DISPOSITION,
 } from "./session-description.ts";
@@ -21,32 +21,6 @@ import { SipError } from "./sip-error.ts";
 
 const DECISION_MS = 180_000;
 export const RETRY_AFTER_S = 5;
-
-/** Decides by `accept` or `refuse`, at once or later; one that throws is answered with 500. */
-export type ServiceHandler = (request: ServiceRequest) => unknown;
-
-/** A request for a service (M5), or for another one within a session (M20). */
-export interface ServiceRequest {
-  readonly service: string;
-  /**
-   * Who asks, as the relay vouches for it: by its signature (see `proof`), or by P-Asserted-Identity (RFC 3325). Undefined: nobody vouches for
-   * anybody, as where no relay stands before the server. Never From, in which a client may write what it likes.
-   */
-  readonly user: string | undefined;
-  /** The client's description of what it wants (M1). */
-  readonly description: Description | undefined;
-  /** What a rule of the relay has said of the request, and of the client (M3). Names are lower-case. */
-  readonly attributes: Readonly<Record<string, string>>;
-  readonly client: Readonly<Record<string, string>>;
-  /** First value of a header of the request. */
-  header(name: string): string | undefined;
-  /** Aborted when the request was given up (CANCEL) before it was decided. */
-  readonly signal: AbortSignal;
-  /** Resolves when the session stands (ACK), or the change of the one that there is. Rejects with a `SipError` where it does not come to that. */
-  accept(acceptance?: Acceptance): Promise<AppSession>;
-  /** Final answer of 300 to 699 (400 to 699 within a session), for instance 486 "Busy Here". */
-  refuse(status: number, reason?: string): void;
-}
 
 export interface DecisionOptions {
   readonly services: Readonly<Record<string, ServiceHandler>>;

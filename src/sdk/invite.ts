@@ -6,34 +6,13 @@ import type {
 } from "sip.js/lib/core/index.js";
 import { systemRandom } from "../support/random.ts";
 import { finalAnswer, refusalOf } from "./answers.ts";
+import type { ClientSession, RequestAllOptions, ServiceRequestOptions } from "./client-api.ts";
 import { headerLine, type Link, track } from "./client-link.ts";
-import { type ClientSession, clientSession } from "./client-session.ts";
+import { clientSession } from "./client-session.ts";
 import { Dialog } from "./dialog.ts";
 import { accessOf, descriptionOf, SERVICE_TYPE, SESSION_DISPOSITION, toBody } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
 import { ALLOW } from "./user-agent.ts";
-
-export interface ServiceRequestOptions {
-  /** What is wanted in more detail (M1): the body of the INVITE. */
-  readonly description?: string;
-  /** Default `application/vnd.tollgate.service+xml`. */
-  readonly contentType?: string;
-  /** Headers of one's own, such as `Subject`. */
-  readonly headers?: Readonly<Record<string, string>>;
-  /** Aborting gives the request up (CANCEL). */
-  readonly signal?: AbortSignal;
-  /** Told of each provisional answer, such as 180 Ringing. */
-  readonly onProgress?: (status: number, reason: string) => void;
-}
-
-export interface RequestAllOptions extends ServiceRequestOptions {
-  /** Sessions wanted: with the last of them the wait is over, and what comes then is hung up. Default 50, as many as a relay asks (`limits.branches`). */
-  readonly max?: number;
-  /** How long to wait for further successes after the first one. Default 2000. */
-  readonly waitMs?: number;
-  /** Told of every success as it comes, also after `waitMs`, for as long as the INVITE takes any: 32 s. */
-  readonly onSession?: (session: ClientSession) => void;
-}
 
 const CANCEL_WAIT_MS = 32_000;
 const FURTHER_MS = 2_000;

@@ -1,7 +1,6 @@
 import { afterEach } from "vitest";
+import type { AppSession, ServiceHandler } from "../../src/sdk/app-api.ts";
 import { type AppServer, type AppServerOptions, serve } from "../../src/sdk/app-server.ts";
-import type { AppSession } from "../../src/sdk/app-session.ts";
-import type { ServiceHandler } from "../../src/sdk/decision.ts";
 import { header, Peer } from "./peer.ts";
 
 /* An app server of the SDK, and a relay by hand that is connected to it. Both are closed after each test. */

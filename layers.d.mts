@@ -1,0 +1,1 @@
+export const LAYERS: readonly (readonly string[])[];
