@@ -37,6 +37,10 @@ export class Router implements TransactionUser {
     return this.core.admission.take(this.core.sources.of(request, flow));
   }
 
+  reaches(request: SipRequest, flow: Flow): boolean {
+    return this.core.admission.reaches(this.core.sources.of(request, flow));
+  }
+
   /** An INVITE without credentials of which nothing else is wrong (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const source = this.core.sources.of(request, flow);

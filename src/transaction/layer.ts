@@ -10,6 +10,7 @@ import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
 import { WireMap } from "../support/wire-map.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "../transport/types.ts";
+import { inProportion } from "./amplification.ts";
 import { FlowIndex } from "./flow-index.ts";
 import { InviteClient } from "./invite-client.ts";
 import { InviteServer } from "./invite-server.ts";
@@ -63,6 +64,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     refused: 0,
     overRate: 0,
     stateless: 0,
+    outOfProportion: 0,
     malformed: 0,
     strayResponses: 0,
     failures: 0,
@@ -286,7 +288,13 @@ class Layer implements Transactions, ClientContext, HandleOwner {
   sendStatelessly(response: SipResponse, request: SipRequest, flow: Flow): void {
     this.stats.stateless++;
     fillResponse(response, request, this.statelessTag, this.random);
-    flow.send(serialize(response));
+    if (flow.reliable || (this.user?.reaches?.(request, flow) ?? true)) {
+      flow.send(serialize(response));
+      return;
+    }
+    const bytes = inProportion(response, request);
+    if (bytes) flow.send(bytes);
+    else this.stats.outOfProportion++;
   }
 
   // --- from the TU ---

@@ -51,6 +51,8 @@ export interface TransactionStats {
   overRate: number;
   /** Final answers without a transaction (RFC 3261 §8.2.7), challenges included. */
   stateless: number;
+  /** Requests so short that any answer would be several times as long, from addresses that may be forged: they get none. */
+  outOfProportion: number;
   malformed: number;
   /** Responses that belong to nothing (RFC 6026 §8.2). */
   strayResponses: number;

@@ -81,6 +81,8 @@ export interface TransactionUser {
    * many have come from there. Then nothing is sent to where it seems to come from, but on a connection, which cannot be forged.
    */
   admits?(request: SipRequest, flow: Flow): boolean;
+  /** Whether answers reach whoever asked, as far as is known. Else an answer without a transaction is no more than a few times as long as its request. */
+  reaches?(request: SipRequest, flow: Flow): boolean;
   /** A new request, not a retransmission, not ACK, not CANCEL of a known INVITE. */
   request(transaction: NewRequest): void;
   /** An ACK that belongs to no server transaction: it acknowledges a 2xx (RFC 3261 §13.2.2.4). */
