@@ -43,6 +43,10 @@ describe("a client, a relay and up to five app servers on a bad network", () => 
     expect((await play(seed)).faults).toEqual([]);
   });
 
+  it("leave no hold of a part that gave way to another, and renews it while it waits for the answer to its BYE: seed 7193", async () => {
+    expect((await play(7_193)).faults).toEqual([]);
+  });
+
   it("charge the same where nobody sets the wall clock", { timeout: 120_000 }, async () => {
     for (let seed = 1; seed <= SEEDS; seed += 4) {
       const [set, unset] = [await play(seed), await play(seed, { steps: false })];

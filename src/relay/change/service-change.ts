@@ -246,6 +246,7 @@ function handOver(first: SessionPort, second: SessionPort, at: number, keepsServ
   second.replaces = { facts: first.facts, startedAt: first.context.startedAt ?? at, book };
   second.endsAt = first.endsAt;
   second.follows(first, at);
+  first.credit?.close(true); // the event that begins the next part ends this one, for its hold too
   first.core.counters.changed++;
   first.actor.send({ type: "change.taken", at, keepsServer });
 }
