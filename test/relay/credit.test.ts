@@ -616,6 +616,75 @@ describe("a prepaid user", () => {
     });
   });
 
+  it("pays with what is left what stands in the answer to BYE after the time was used up (M16)", async () => {
+    const l = await prepaid("1.05");
+    await call(l);
+    await pass(l, 101_000);
+    l.client.answer(l.client.inbox.findLast((m) => m.isRequest) as SipRequest, 200);
+    l.server("a").answer(l.server("a").request("BYE"), 200, { body: charge("1", "0.05"), type: CHARGE });
+    await pass(l, 2_000);
+    const { bill } = await billed(l);
+    expect([bill.totals[0]!.due, bill.prepaid!.paid, bill.prepaid!.balance]).toEqual(["1.05", "1.05", "0.00"]);
+  });
+
+  describe("whose session never began, for the ACK did not come", () => {
+    /** Billed in the end; `charging`: what the app server does once it has been sent BYE. */
+    async function unacknowledged(
+      charging: (l: Lab, bye: SipRequest, at: SipRequest, answer: SipResponse) => Promise<void>,
+    ) {
+      const l = await prepaid("10", { credit: { reserveCharges: "3" } });
+      l.client.invite();
+      await l.settle();
+      const at = l.server("a").request("INVITE");
+      const answer = l.server("a").answer(at, 200);
+      l.client.inbox.length = 0;
+      await pass(l, 33_000);
+      l.server("a").request("ACK");
+      await charging(l, l.server("a").request("BYE"), at, answer);
+      l.client.answer(l.client.inbox.findLast((m) => m.isRequest) as SipRequest, 200);
+      await pass(l, 40_000);
+      l.breakRecorder(false);
+      await pass(l, 10_000);
+      const { bill } = await billed(l);
+      expect(l.credit.held()).toEqual([]);
+      expect(l.credit.available()).toBe(10 - Number(bill.prepaid!.paid));
+      expect(bill.prepaid!.paid).toBe(bill.totals[0]?.due ?? "0.00");
+      return bill.prepaid!.paid;
+    }
+
+    it.each([0, 2, 6])(
+      "pays what was charged in the answer to BYE, or is not charged it: after %i s (M16)",
+      async (lateS) => {
+        await unacknowledged(async (l, bye) => {
+          await pass(l, lateS * 1_000);
+          l.server("a").inbox.length = 0;
+          l.server("a").answer(bye, 200, { body: charge("2", "2"), type: CHARGE });
+          await pass(l, 1_000);
+        });
+      },
+    );
+
+    it("pays nothing for what could not be put on record", async () => {
+      const paid = await unacknowledged(async (l, bye, at, answer) => {
+        l.breakRecorder(true);
+        l.server("a").backInDialog("INFO", at, answer, 1, { body: charge("1", "1.19"), type: CHARGE });
+        await pass(l, 1_000);
+        expect(l.server("a").inbox).toContainEqual(expect.objectContaining({ status: 500 }));
+        l.server("a").answer(bye, 200);
+        await pass(l, 1_000);
+      });
+      expect(paid).toBe("0.00");
+    });
+
+    it("pays once what is put on record later, or nothing", async () => {
+      await unacknowledged(async (l, bye) => {
+        l.breakRecorder(true);
+        l.server("a").answer(bye, 200, { body: charge("1", "1.19"), type: CHARGE });
+        await pass(l, 1_000);
+      });
+    });
+  });
+
   it("never spends more than the balance with 50 sessions at once on one account (P2)", async () => {
     // Enough for 50 first intervals and a little more; each wants to go on for ever, and some are charged for goods.
     const l = await prepaid("45", { limits: { perSourcePerSecond: 0 } });

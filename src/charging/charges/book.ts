@@ -102,7 +102,7 @@ export class ChargeBook {
   /** Of a call of several parts: what was charged in them together. */
   private call: CallTotals | undefined;
   /** Bodies that are neither made nor refused yet. */
-  private underWay = 0;
+  private readonly underWay = new Set<Promise<unknown>>();
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(
@@ -133,7 +133,7 @@ export class ChargeBook {
 
   /** Whether a body is under way: nobody may make another book for the session. */
   get isBusy(): boolean {
-    return this.underWay > 0;
+    return this.underWay.size > 0;
   }
 
   /** How many charges were made so far. */
@@ -150,10 +150,14 @@ export class ChargeBook {
   enter(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
     const done = this.begin(charges, channel);
     if (!(done instanceof Promise)) return done;
-    this.underWay++;
-    return done.finally(() => {
-      this.underWay--;
-    });
+    const entered = done.finally(() => this.underWay.delete(entered));
+    this.underWay.add(entered);
+    return entered;
+  }
+
+  /** Resolves when no body is under way: what was charged is on disk. */
+  async settled(): Promise<void> {
+    while (this.underWay.size > 0) await Promise.allSettled(this.underWay);
   }
 
   private begin(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {

@@ -73,6 +73,8 @@ export class Credit implements CreditPort {
   private closed = false;
   /** The session has ended: its hold is settled when that is billed. */
   private over = false;
+  /** The clock never ran: what is held is given back, and nobody takes out what comes later. */
+  private cameToNothing = false;
   /** Of the session's cost, what was held by the time that its hold was settled. */
   private settled: Micros = 0;
   private timer: TimerHandle;
@@ -173,6 +175,8 @@ export class Credit implements CreditPort {
    */
   cover(charges: readonly Charged[]): Promise<ChargeRefusal | undefined> {
     return this.inTurn(async () => {
+      // Nobody would take it out of the balance: that is done with the session's end, and there is none.
+      if (this.cameToNothing) return { kind: "prepaid", text: "no session came of it" };
       const { currency } = this.terms;
       const charged = new SessionCost(currency);
       for (const { amount, taxes, at } of charges) {
@@ -202,7 +206,10 @@ export class Credit implements CreditPort {
     this.closed = true;
     this.core.clock.clearTimeout(this.timer);
     if (started) return undefined; // its end settles it, in whatever order hold and end reach the store
-    const givenBack = this.inTurn(() => this.giveBack());
+    this.cameToNothing = true;
+    const giveBack = () => this.inTurn(() => this.giveBack());
+    const book = this.session?.charges.bookIfAny;
+    const givenBack = book ? book.settled().then(giveBack) : giveBack();
     this.core.ending.add(givenBack);
     return givenBack;
   }
@@ -328,9 +335,13 @@ export class Credit implements CreditPort {
     if (this.held === 0 && !this.unsure) return;
     const { core, terms } = this;
     const session = this.facts?.id ?? terms.key;
-    const { user, key: hold } = terms;
+    const { user, key: hold, currency } = terms;
+    const charged = new SessionCost(currency);
+    // What is on record, and not what was covered and came to nothing.
+    for (const { amount, taxes, at } of this.session?.charges.bookIfAny?.charged() ?? [])
+      if (amount.currency === currency) charged.add(amount, taxes, at);
     try {
-      await core.credit?.settle({ user, hold, session, totals: this.charged.totals(this.date) });
+      await core.credit?.settle({ user, hold, session, totals: charged.totals(this.date) });
     } catch (error) {
       core.peerLog.warn("a hold could not be given back now: it ends by itself", user, { user, err: error });
     }
