@@ -119,3 +119,9 @@ export class PeerLog {
 export function shown(text: string, length = 64): string {
   return text.slice(0, length).replace(/[^\x20-\x7e]|["\\]/g, "?");
 }
+
+/** The same of what holds URIs, or parts of them: behind the second colon of one there may be a password (RFC 3261 §19.1.1), readable or not. */
+export const shownUris = (text: string, length = 64): string =>
+  shown(text.slice(0, length).replace(MAY_BE_PASSWORD, "$1:*"), length);
+
+const MAY_BE_PASSWORD = /([a-z][a-z0-9+.-]{0,20}:[^\s:@]*):[^\r\n]*/gi;

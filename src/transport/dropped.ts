@@ -1,5 +1,5 @@
 import type { Clock } from "../support/clock.ts";
-import { type PeerLog, shown } from "../support/peer-log.ts";
+import { type PeerLog, shownUris } from "../support/peer-log.ts";
 import { sourceKey } from "../support/source.ts";
 
 /** Where a message came from: of a flow, what is said of it. */
@@ -41,7 +41,7 @@ export class DroppedMessages {
       transport: flow.transport,
       why,
       ...(answered === undefined ? { dropped: true } : { answered }),
-      ...(bytes && { bytes: bytes.length, begins: shown(bytes.toString("latin1", 0, SHOWN_CHARS), SHOWN_CHARS) }),
+      ...(bytes && { bytes: bytes.length, begins: shownUris(bytes.toString("latin1", 0, SHOWN_CHARS), SHOWN_CHARS) }),
     });
   }
 

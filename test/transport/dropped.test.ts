@@ -28,6 +28,16 @@ describe("a message that cannot be read leaves a line and a count (DESIGN.md, de
       text("SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK1").replace(/From: .*\r\n/, ""),
       { why: "No From", answered: 400 },
     ],
+    [
+      "has a password in what is its Request-URI",
+      "INVITE sip:alice:secret@portal.com SIP/2.0\r\n\r\n",
+      { begins: "INVITE sip:alice:*????" },
+    ],
+    [
+      "has a password in a From that cannot be read",
+      "INVITE sip:a@b SIP/2.0\r\nf: <sip:alice:secret",
+      { begins: "INVITE sip:a@b SIP/2.0??f: <sip:alice:*" },
+    ],
     ["steers a terminal", '\u001b[2J\r\n"}', { begins: "?[2J???}", dropped: true }],
   ])("by UDP: one that %s", async (_what, bytes, expected) => {
     const { layer, user, udpPort, said } = await listening();

@@ -6,6 +6,7 @@ import type { Random } from "../../support/random.ts";
 import type { Destination, Flow, TransportLayer } from "../../transport/types.ts";
 import { isTarget, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
 import { type Doubt, doubtOf } from "./doubt.ts";
+import { withoutPassword } from "./passing.ts";
 import type { CameFrom } from "./reach.ts";
 
 /**
@@ -48,8 +49,8 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
     callId: detach(invite.callId),
     localTag,
     remoteTag: detach(invite.fromTag ?? ""),
-    local: inOnePiece(`${invite.headers.get("to") ?? ""};tag=${localTag}`),
-    remote: detach(invite.headers.get("from") ?? ""),
+    local: inOnePiece(`${withoutPassword(invite.headers.get("to") ?? "")};tag=${localTag}`),
+    remote: detach(withoutPassword(invite.headers.get("from") ?? "")), // it is kept on disk, too
     remoteTarget: detach(invite.contact?.uri ?? ""),
     routes,
     localSeq: 0,

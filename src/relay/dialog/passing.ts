@@ -88,7 +88,7 @@ export function recvInfoWithCharges(headers: Headers): string {
   return headers.has("recv-info") ? [...offeredPackages(headers), PACKAGE].join(", ") : PACKAGE;
 }
 
-/** Takes a password out of a From line (M2): it is for the relay only. Returns the line as it may go on. */
+/** Takes a password out of From or To (M2): it is for the relay only. Returns the line as it may go on. */
 export function withoutPassword(fromLine: string): string {
   // Before the @ there is the scheme's colon, and where a password is another.
   const colon = fromLine.indexOf(":", fromLine.indexOf(":") + 1);

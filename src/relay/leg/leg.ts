@@ -2,7 +2,7 @@ import type { Side } from "../../../machines/events.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import { sipUriOf } from "../../sip/uri.ts";
 import type { TimerHandle } from "../../support/clock.ts";
-import { shown } from "../../support/peer-log.ts";
+import { shownUris } from "../../support/peer-log.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
 import type { Destination, Flow } from "../../transport/types.ts";
 import { Answer } from "../dialog/answer.ts";
@@ -267,7 +267,7 @@ export class Leg implements LegPort {
   private noContact({ headers }: SipResponse): void {
     const { id, appServer, facts } = this.session;
     const source = this.side === "client" ? facts.user : appServer.id;
-    const contact = shown(headers.get("contact") ?? "");
+    const contact = shownUris(headers.get("contact") ?? "");
     const more = { session: id, appServer: appServer.id, side: this.side, contact };
     this.core.peerLog.warn("an answer has no Contact that can be used", source, more);
   }

@@ -1,4 +1,4 @@
-import { shown } from "../../support/peer-log.ts";
+import { shown, shownUris } from "../../support/peer-log.ts";
 import { sourceKey } from "../../support/source.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { contactProblem } from "../dialog/contact.ts";
@@ -27,7 +27,7 @@ export function takesContact(
     callId: shown(callId),
     from: flow.id,
     why,
-    contact: shown(request.headers.get("contact") ?? ""),
+    contact: shownUris(request.headers.get("contact") ?? ""),
   };
   core.peerLog.info("a request is refused: its sender could not be reached", sourceKey(flow.remoteAddress), facts);
   return false;

@@ -269,8 +269,8 @@ function toFor({ directory, border }: Core, { asked, service }: Session, { heade
     wanted !== undefined &&
     unescapeUser(own) === unescapeUser(wanted) &&
     (sameHost(own.host, wanted.host) || (isPortal(own) && isPortal(wanted)));
-  if (same && names(own)) return line;
-  return names(wanted) ? `<${asked}>` : `<${border.uriOf(service.id)}>`;
+  if (same && names(own)) return withoutPassword(line);
+  return names(wanted) ? withoutPassword(`<${asked}>`) : `<${border.uriOf(service.id)}>`;
 }
 
 export function maxForwards(request: SipRequest): number | undefined {

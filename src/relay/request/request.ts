@@ -17,7 +17,7 @@ import { shown } from "../../support/peer-log.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { Credits, prepaidIn } from "../charges/credits.ts";
-import { hasOption } from "../dialog/passing.ts";
+import { hasOption, withoutPassword } from "../dialog/passing.ts";
 import { laterStatus } from "../dialog/reply.ts";
 import { among, MAX_REDIRECTS, TransactionFor, type Way, wayOn } from "../leg/redirect.ts";
 import { Refusals, refusal, withinDialog } from "../leg/refusals.ts";
@@ -87,7 +87,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   }
 
   get asked(): string {
-    return this.change?.first.asked ?? detach(this.transaction.request.uri);
+    return this.change?.first.asked ?? detach(withoutPassword(this.transaction.request.uri));
   }
 
   get previous(): SessionFacts["previous"] {
