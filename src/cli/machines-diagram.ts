@@ -1,5 +1,6 @@
 import type { AnyStateMachine, AnyStateNode } from "xstate";
 import { billingMachine } from "../../machines/billing.ts";
+import { chartLinks } from "../../machines/links.ts";
 import { requestMachine } from "../../machines/request.ts";
 import { sessionMachine } from "../../machines/session.ts";
 import { transferMachine } from "../../machines/transfer.ts";
@@ -19,15 +20,48 @@ export function renderMachines(): { readonly name: string; readonly mermaid: str
 
 /** machines/README.md: the charts for people who read the repository. */
 export function renderMachinesReadme(): string {
-  const sections = renderMachines().map(({ name, mermaid }) => `## ${name}\n\n\`\`\`mermaid\n${mermaid}\n\`\`\`\n`);
+  const sections = renderMachines().map(
+    ({ name, mermaid }) => `## ${name}\n\n\`\`\`mermaid\n${mermaid}\n\`\`\`\n\n${linksOf(name)}\n`,
+  );
   return [
     "# The charts",
     "",
     "Drawn from the charts in this folder by `npm run machines`; a test fails when this page is stale. An arrow says the",
     "event, [the guard] and what is done. `*` stands for every state of the chart that does not say otherwise.",
     "",
+    "Below each chart stands for each state what it is, a test that shows it, the section that it obeys, and the source of",
+    "what is done in it. They are kept in [links.ts](links.ts); a test looks whether each state has them, and follows them.",
+    "",
     sections.join("\n"),
   ].join("\n");
+}
+
+/** For each state: what it is, and where to read on. */
+function linksOf(chart: string): string {
+  return Object.entries(chartLinks[chart] ?? {})
+    .map(([state, { is, test, rfc = [], source }]) => {
+      const sections = rfc.map((section) => `[RFC ${section}](${rfcUrl(section)})`);
+      const links = [`[${test}](../test/machines/${chart}.test.ts)`, ...sections, `[${source}](../${source})`];
+      return filled(`- \`${state}\`: ${is} ${links.join(", ")}`);
+    })
+    .join("\n");
+}
+
+/** An item of a list on as many lines as it needs. */
+function filled(item: string): string {
+  const lines = [""];
+  for (const word of item.split(" ")) {
+    const line = lines.at(-1)!;
+    if (line !== "" && line.length + 1 + word.length > 118) lines.push(`  ${word}`);
+    else lines[lines.length - 1] = line === "" ? word : `${line} ${word}`;
+  }
+  return lines.join("\n");
+}
+
+/** `3261 §9.1` at the RFC editor's. */
+function rfcUrl(section: string): string {
+  const [number, at] = section.split(" §");
+  return `https://www.rfc-editor.org/rfc/rfc${number}#section-${at}`;
 }
 
 function mermaid(chart: AnyStateMachine): string {

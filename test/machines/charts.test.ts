@@ -1,8 +1,9 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { type AnyStateMachine, type AnyStateNode, createActor } from "xstate";
 import { getShortestPaths } from "xstate/graph";
 import * as exported from "../../machines/index.ts";
+import { chartLinks } from "../../machines/links.ts";
 import { expectProvided } from "../../src/chart/nodes.ts";
 import { charts, renderMachinesReadme } from "../../src/cli/machines-diagram.ts";
 import { chartEvents, chartInputs } from "./chart-events.ts";
@@ -41,6 +42,19 @@ describe.each(Object.entries(charts))("the chart %s", (name, chart) => {
       actor.start();
       for (const event of chartEvents[name]!) if (actor.getSnapshot().status === "active") actor.send(event);
       expect(actor.getSnapshot().status).not.toBe("error");
+    }
+  });
+
+  it("says of each of its states what it is, and links to a test and a source that are there (P1)", () => {
+    const leaves = (node: AnyStateNode): string[] => {
+      const children = Object.values(node.states);
+      return children.length > 0 ? children.flatMap(leaves) : [node.path.join(".")];
+    };
+    expect(Object.keys(chartLinks[name]!)).toEqual(leaves(chart.root));
+    const tests = readFileSync(new URL(`${name}.test.ts`, import.meta.url), "utf8");
+    for (const [state, { test, source }] of Object.entries(chartLinks[name]!)) {
+      expect(tests.includes(`it("${test}"`), `${state}: no test "${test}"`).toBe(true);
+      expect(existsSync(new URL(`../../${source}`, import.meta.url)), `${state}: no file ${source}`).toBe(true);
     }
   });
 
