@@ -29,7 +29,7 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       is: "The client is compared with the registered users.",
       test: "authenticates, identifies, searches and invites, in this order (M2-M5)",
       rfc: ["3261 §22"],
-      source: "src/relay/sign-in.ts",
+      source: "src/relay/leg/sign-in.ts",
     },
     identifying: {
       is: "The rules say which service is meant.",

@@ -38,6 +38,8 @@ const filesOf = (below: string, ending: string): string[] =>
   readdirSync(join(ROOT, below), { recursive: true, encoding: "utf8" })
     .filter((name) => name.endsWith(ending))
     .map((name) => join(below, name));
+/** Rooms, from the top down. */
+const { LAYERS } = (await import(join(ROOT, "layers.mjs"))) as { LAYERS: readonly (readonly string[])[] };
 const everywhere = pages.map((one) => one.text).join("\n");
 
 const folder = mkdtempSync(join(tmpdir(), "tollgate-readme-"));
@@ -127,18 +129,38 @@ describe("the requirements in test/README.md", () => {
 });
 
 describe("the walks in src/README.md", () => {
-  const walk = page("src/README.md").section("The way of one INVITE through the files");
-  const steps = [...walk.matchAll(/`((?:src|machines)\/[^`]+\.ts)`(?:[^(`]{0,4}\(((?:`[^`]+`[,\s]*)+)\))?/g)];
+  const code = page("src/README.md");
+  const walks = [...code.prose.matchAll(/^### (.+)$/gm)].map((heading) => heading[1]!);
+  const stepsOf = (text: string) => [
+    ...text.matchAll(/`((?:src|machines)\/[^`]+\.ts)`(?:[^(`]{0,4}\(((?:`[^`]+`[,\s]*)+)\))?/g),
+  ];
+  const steps = stepsOf(code.section("The way of a message through the files"));
 
-  it("go through every folder", () => {
-    const folders = new Set(steps.map((step) => step[1]!.split("/").slice(0, -1).join("/")));
+  it("are of INVITE, INFO, BYE, a change of service and REFER, and go through every folder", () => {
+    for (const one of ["an INVITE", "an INFO with a charge", "a BYE", "a change of service", "a REFER"])
+      expect(walks).toContain(`The way of ${one}`);
+    const folders = new Set(steps.map((step) => step[1]!.split("/").slice(0, 2).join("/")));
     for (const one of ["transport", "transaction", "relay", "sip", "directory", "charging", "bus", "store"])
-      expect([...folders].some((name) => name.startsWith(`src/${one}`))).toBe(true);
+      expect(folders).toContain(`src/${one}`);
   });
 
   it.each(steps.map((step) => [step[1]!, (step[2] ?? "").replace(/[`\s]/g, "")]))("%s has %s", (file, names) => {
     expect(existsSync(join(ROOT, file))).toBe(true);
     for (const name of names.split(",").filter(Boolean)) expect(read(file)).toMatch(new RegExp(`\\b${name}\\b`));
+  });
+
+  it.each(walks)("climb back nowhere: %s", (walk) => {
+    /** The layer of a file: the longest room that it stands in. */
+    const layerOf = (file: string): number => {
+      const rooms = LAYERS.flatMap((layer, at) => layer.map((room) => ({ room, at })));
+      const own = rooms.filter(({ room }) => file === room || file.startsWith(`${room}/`));
+      return own.sort((a, b) => b.room.length - a.room.length)[0]!.at;
+    };
+    const files = stepsOf(code.section(walk)).map((step) => step[1]!);
+    const climbs = files.flatMap((file, i) =>
+      i > 0 && layerOf(file) < layerOf(files[i - 1]!) ? [`${files[i - 1]} -> ${file}`] : [],
+    );
+    expect(climbs).toEqual([]);
   });
 });
 
