@@ -1,7 +1,8 @@
-import { expect, it, onTestFinished } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
 import { type AppSession, serve } from "../../src/sdk/index.ts";
 import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
+import { natsProgram, startNats } from "../support/nats-server.ts";
 import { RelayChild } from "./relay-child.ts";
 import { type Call, establish, UdpPeer } from "./udp-peer.ts";
 
@@ -296,3 +297,30 @@ it("an app server that the relay reaches by TCP is connected to anew, and connec
   expect(billed!.time!.endedBy).toBe("client");
   expect(billed!.items.map(({ item }) => item)).toEqual(["before", "after"]);
 }, 30_000);
+
+describe.skipIf(!natsProgram)("over NATS", () => {
+  it("sessions go on too, by what the journal has of them (P7, P2)", async () => {
+    const nats = await startNats();
+    onTestFinished(() => nats.destroy());
+    const { relay, client, server } = await portal({ bus: nats.url });
+    const [one, two] = [await establish(client, server, "wine"), await establish(client, server, "beer")];
+    await charged(one, 1, "before");
+    await relay.kill();
+    await relay.start();
+    await charged(one, 2, "before");
+    await charged(one, 3, "after");
+    for (const call of [one, two]) {
+      client.inDialog("BYE", call.invite, call.answer, 3);
+      server.answer(await server.nextRequest("BYE"), 200);
+      await client.nextResponse(200);
+    }
+    const sessions = await billOf(relay);
+    expect(sessions.map(({ time }) => time?.endedBy)).toEqual(["client", "client"]);
+    expect(
+      sessions
+        .flatMap(({ items }) => items)
+        .map(({ item }) => item)
+        .sort(),
+    ).toEqual(["after", "before"]);
+  }, 40_000);
+});

@@ -172,14 +172,23 @@ function legOf(
   state: LegState,
   unheardSince?: number,
 ): Leg {
-  const { byConnection, offered = [], localSeq, ...rest } = state;
+  const { byConnection, offered = [] } = state;
+  // In the order of `dialogAsServer`, so that it is an object like any other dialog.
   const dialog: Dialog = {
-    ...rest,
-    localSeq: localSeq + SEQ_JUMP,
-    behind: rest.behind,
+    callId: state.callId,
+    localTag: state.localTag,
+    remoteTag: state.remoteTag,
+    local: state.local,
+    remote: state.remote,
+    remoteTarget: state.remoteTarget,
+    routes: state.routes,
+    localSeq: state.localSeq + SEQ_JUMP,
+    remoteSeq: state.remoteSeq,
+    contact: state.contact,
+    behind: state.behind,
     flow: undefined,
-    destination: rest.destination,
-    cameFrom: rest.cameFrom,
+    destination: state.destination,
+    cameFrom: state.cameFrom,
     cameBy: undefined,
   };
   const leg = new Leg(core, session, side, dialog);
