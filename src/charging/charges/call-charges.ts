@@ -61,9 +61,9 @@ export class CallCharges implements CallTotals {
     return sums;
   }
 
-  /** Undefined: nothing was charged in that session, or not here. */
-  bookOf(session: string): PartBook | undefined {
-    return this.books.find(({ facts }) => facts.id === session);
+  /** By session: of those that were charged something, or could be. */
+  get booksBySession(): ReadonlyMap<string, PartBook> {
+    return new Map(this.books.map((book) => [book.facts.id, book]));
   }
 
   /** One book counts for each session: the last that was made for it. */

@@ -23,6 +23,21 @@ interface PartOver {
   readonly durationMs: number;
 }
 
+/** Prices under the same taxes together. */
+class Prices {
+  private readonly sums = new Map<string, Price>();
+
+  add({ amount, taxes }: Price): void {
+    const key = JSON.stringify([amount.currency, taxes]);
+    const before = this.sums.get(key);
+    this.sums.set(key, before ? { amount: add(before.amount, amount), taxes } : { amount, taxes });
+  }
+
+  get all(): Price[] {
+    return [...this.sums.values()];
+  }
+}
+
 /** What a part costs, rounded as the bill does: what is paid from a balance with the part, all else with the month. */
 export function costOfPart({ tariff, used, terms, hold }: SessionFacts, durationMs: number, charged: readonly Price[]) {
   const prices = [...charged];
@@ -41,12 +56,14 @@ export function costOfPart({ tariff, used, terms, hold }: SessionFacts, duration
 export class CallParts {
   readonly charges: CallCharges;
   private readonly tariffs = new Map<string, Used>();
-  private readonly over: PartOver[] = [];
-  private readonly earlier: readonly PartCost[];
+  /** Parts that the client's dialog has had: what time cost, and whose charges count; those that are paid from a balance are rounded each by itself. */
+  private readonly time = new Prices();
+  private readonly postpaid = new Set<string>();
+  private readonly prepaid: PartOver[] = [];
 
   /**
-   * `charges`: those of the session that the client moves on from. `used`: what was used of each tariff before. `earlier`: what parts cost that were
-   * over before this process began.
+   * `charges`: those of the session that the client moves on from. `used`: what was used of each tariff before. `costs`: what parts cost that
+   * were over before this process began.
    */
   constructor(
     charges = new CallCharges(),
@@ -55,7 +72,7 @@ export class CallParts {
     },
   ) {
     this.charges = charges;
-    this.earlier = costs;
+    for (const { amount, currency, taxes } of costs) this.time.add({ amount: money(amount, currency), taxes });
     for (const { tariff: id, currency, freeMs, chargedMs, amount } of used)
       this.tariffs.set(keyOf({ id, currency }), { freeMs, chargedMs, amount: money(amount, currency) });
   }
@@ -70,28 +87,29 @@ export class CallParts {
 
   /** The client's dialog goes on with another part; this one lasted `durationMs`. */
   wentOn(facts: SessionFacts, durationMs: number): void {
-    this.over.push({ facts, durationMs });
+    if (facts.hold !== undefined) {
+      this.prepaid.push({ facts, durationMs });
+      return;
+    }
+    for (const price of costOfPart(facts, durationMs, [])) this.time.add(price);
+    this.postpaid.add(facts.id);
   }
 
   /** What the parts cost that the client's dialog has had before, with what was charged in them until now. */
   costs(): Price[] {
-    const prices = this.earlier.map(
-      ({ amount, currency, taxes }): Price => ({ amount: money(amount, currency), taxes }),
-    );
-    for (const { facts, durationMs } of this.over)
-      prices.push(...costOfPart(facts, durationMs, this.charges.bookOf(facts.id)?.charged() ?? []));
+    const prices = this.time.all;
+    const books = this.charges.booksBySession;
+    for (const [session, book] of books) if (this.postpaid.has(session)) prices.push(...book.charged());
+    for (const { facts, durationMs } of this.prepaid)
+      prices.push(...costOfPart(facts, durationMs, books.get(facts.id)?.charged() ?? []));
     return prices;
   }
 
   /** The same as data. */
   get costState(): PartCost[] {
-    const sums = new Map<string, Price>();
-    for (const { amount, taxes } of this.costs()) {
-      const key = JSON.stringify([amount.currency, taxes]);
-      const before = sums.get(key);
-      sums.set(key, before ? { amount: add(before.amount, amount), taxes } : { amount, taxes });
-    }
-    return Array.from(sums.values(), ({ amount, taxes }) => ({
+    const sums = new Prices();
+    for (const price of this.costs()) sums.add(price);
+    return sums.all.map(({ amount, taxes }) => ({
       currency: amount.currency,
       amount: formatAmount(amount),
       ...(taxes && { taxes }),
