@@ -134,8 +134,10 @@ class DigestAuthenticator implements Authenticator {
     const user = this.directory.user(from.user);
     const given = ha1("sha-256", from.user, this.settings.realm, from.password);
     const known = this.ha1Of(user, "sha-256");
-    if (sameSecret(given, known ?? this.nobody.ha1.sha256) && known !== undefined && user !== undefined)
-      return this.accept(attempt, user);
+    if (sameSecret(given, known ?? this.nobody.ha1.sha256) && known !== undefined && user !== undefined) {
+      const verdict = this.accept(attempt, user);
+      return verdict.verdict === "accepted" ? { ...verdict, byFrom: true } : verdict;
+    }
     const branch = attempt.request.via?.params.get("branch");
     return this.failed(attempt, "wrong user or password in From", branch === undefined ? "" : `${branch} ${given}`);
   }

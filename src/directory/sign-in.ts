@@ -34,7 +34,8 @@ export type SignInSource = Pick<Flow, "secure" | "remoteAddress"> &
   };
 
 export type Verdict =
-  | { readonly verdict: "accepted"; readonly user: string }
+  /** `byFrom`: by a password in From, which may come from a forged address; a digest holds a nonce that was sent there. */
+  | { readonly verdict: "accepted"; readonly user: string; readonly byFrom?: true }
   /** 401. `challenges` are values of WWW-Authenticate, one for each algorithm. `stale`: only the nonce is out of date. */
   | { readonly verdict: "challenge"; readonly challenges: readonly string[]; readonly stale: boolean }
   /** `reason` is for the log, never for the peer. */

@@ -7,7 +7,7 @@ import type { Flow } from "../transport/types.ts";
 import { wantedService } from "./change/service-change.ts";
 import { isForCharges, takeMessage } from "./charges/late-charges.ts";
 import { refreshesTarget } from "./dialog/contact.ts";
-import { repeatsTo } from "./dialog/doubt.ts";
+import { REPEATS_OF_ONE, repeatsTo } from "./dialog/doubt.ts";
 import { ALLOW, METHODS, OWN_OPTIONS } from "./dialog/passing.ts";
 import { reply } from "./dialog/reply.ts";
 import { challenge, trimmed, verdictOn } from "./leg/sign-in.ts";
@@ -143,7 +143,8 @@ export class Router implements TransactionUser {
       return;
     }
     if (verdict.verdict === "accepted") {
-      transaction.begin();
+      const isSure = verdict.byFrom !== true || this.reaches(transaction.request, transaction.flow);
+      transaction.begin(isSure ? undefined : REPEATS_OF_ONE);
       if (!takesContact(core, transaction)) return;
     }
     new ClientRequest(core, transaction, verdict).start();

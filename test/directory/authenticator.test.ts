@@ -405,10 +405,14 @@ describe("user id and password in From (M2)", () => {
   const open = { secure: false, remoteAddress: ADDRESS };
 
   it("sign in where the operator allows it: by default on TLS only", () => {
-    expect(setUp().ask([], { from }, tls)).toEqual({ verdict: "accepted", user: "alice" });
+    expect(setUp().ask([], { from }, tls)).toEqual({ verdict: "accepted", user: "alice", byFrom: true });
     expect(setUp().ask([], { from }, open)).toMatchObject({ verdict: "challenge" });
     expect(setUp({ fromPassword: "off" }).ask([], { from }, tls)).toMatchObject({ verdict: "challenge" });
-    expect(setUp({ fromPassword: "always" }).ask([], { from }, open)).toEqual({ verdict: "accepted", user: "alice" });
+    expect(setUp({ fromPassword: "always" }).ask([], { from }, open)).toEqual({
+      verdict: "accepted",
+      user: "alice",
+      byFrom: true,
+    });
   });
 
   it.each([

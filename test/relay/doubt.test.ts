@@ -92,6 +92,40 @@ describe("what a subscriber can have sent to an address that is not his (RFC 473
   });
 });
 
+describe("a password in From over UDP (authentication.fromPassword: always), which shows nothing of where it comes from", () => {
+  const called = async (answer: number) => {
+    const l = await lab();
+    l.core.authenticator.authenticate = () => ({ verdict: "accepted", user: "alice", byFrom: true });
+    const there = l.peer("198.51.100.7", 5062);
+    const invite = there.invite({ from: "<sip:alice:secret@portal.com>" });
+    const server = l.server("a");
+    server.answer(server.request("INVITE"), answer);
+    return { l, there, invite, server };
+  };
+
+  it("the 200 comes three times, then BYE three times, and the address is not taken for certain", async () => {
+    const { l, there } = await called(200);
+    expect(drawn(l, there)).toBeLessThanOrEqual(1 + 3 + 3);
+    expect(l.core.admission.reaches(there.flow)).toBe(false);
+  });
+
+  it("a refusal comes three times", async () => {
+    const { l, there } = await called(486);
+    expect(drawn(l, there)).toBeLessThanOrEqual(1 + 3);
+  });
+
+  it("and the client that is there shows it by its ACK", async () => {
+    const { l, there, invite, server } = await called(200);
+    const ok = there.response(200);
+    there.within("ACK", invite.headers.get("from")!, ok.headers.get("to")!, invite.callId, contactIn(ok), 1, {});
+    server.request("ACK");
+    await l.settle();
+    there.inbox.length = 0;
+    for (const session of l.core.sessions.values()) session.probe(session.client!);
+    expect(drawn(l, there)).toBeGreaterThan(8);
+  });
+});
+
 describe("a client that has really moved", () => {
   /** What the relay sends is repeated as long as RFC 3261 §17.1.2.2 has it: the place is certain. */
   function isCertain(o: Open, place: Peer, seq = 200) {

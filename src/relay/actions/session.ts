@@ -11,6 +11,7 @@ import { SipResponse } from "../../sip/message.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { changeService } from "../change/service-change.ts";
 import { dialogAsServer } from "../dialog/dialog.ts";
+import { doubtFrom } from "../dialog/doubt.ts";
 import { ALLOW, addAbilities, offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { Leg } from "../leg/leg.ts";
@@ -36,6 +37,8 @@ function sendInvite(session: Session): void {
     });
 }
 
+const SURE = { doubt: undefined, told: undefined };
+
 /** The client's half, made when there is something to tell the client: each branch that answers is a dialog of its own. */
 function clientLeg(session: Session): LegPort | undefined {
   if (session.client || !session.request) return session.client;
@@ -48,8 +51,12 @@ function clientLeg(session: Session): LegPort | undefined {
     return session.client;
   }
   const { request, flow } = session.request.transaction;
-  const contact = `<sip:${core.transport.contactFor(flow)}>`;
-  session.client = new Leg(core, session, "client", dialogAsServer(request, core.random.token(64), contact, flow));
+  const isSure = flow.reliable || core.admission.reaches(core.sources.of(request, flow));
+  const { doubt, told } = isSure ? SURE : doubtFrom(flow, core.random);
+  const contact = `<sip:${core.transport.contactFor(flow)}${told === undefined ? "" : `;heard=${told}`}>`;
+  const dialog = dialogAsServer(request, core.random.token(64), contact, flow);
+  dialog.doubt = doubt;
+  session.client = new Leg(core, session, "client", dialog);
   session.client.offered = offeredPackages(request.headers);
   return session.client;
 }

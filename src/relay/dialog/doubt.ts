@@ -14,7 +14,7 @@ import type { CameFrom } from "./reach.ts";
  */
 
 /** One request or answer may be repeated so many times to a doubtful place, */
-const REPEATS_OF_ONE = 2;
+export const REPEATS_OF_ONE = 2;
 /** and all together so many times, until it is no longer doubtful. */
 const REPEATS = 8;
 
@@ -86,6 +86,12 @@ export class Doubt {
     this.at = undefined;
     this.repeatsLeft = REPEATS;
   }
+}
+
+/** The doubt about a client that has opened a dialog by what anybody could send: it has been nowhere for certain. */
+export function doubtFrom(flow: Flow, random: Pick<Random, "token">): { doubt: Doubt; told: string | undefined } {
+  const doubt = new Doubt("");
+  return { doubt, told: doubt.movedTo(flow, random) };
 }
 
 /** A client came from `was`, and comes by that flow now: whether there is doubt that it is there. Most never move. */

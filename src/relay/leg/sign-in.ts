@@ -11,7 +11,7 @@ export function verdictOn(core: Core, authenticator: Authenticator, transaction:
   const source = core.sources.of(transaction.request, transaction.flow);
   const verdict = authenticator.authenticate(transaction.request, source);
   if (verdict.verdict === "accepted") {
-    core.admission.prove(source);
+    if (verdict.byFrom !== true) core.admission.prove(source);
     const { flow } = transaction;
     if (flow.reliable) flow.proven = true;
   }
