@@ -140,6 +140,16 @@ export class ChartActor<M extends AnyStateMachine> {
     if (this.inspectors.size > 0) this.tell({ type: "@xstate.snapshot", event, snapshot: this.snapshot, transitions });
   }
 
+  /**
+   * Something that it began and that nobody awaits has failed with `error`: it ends as where an action throws. False: it has ended before, and its
+   * owner hears nothing.
+   */
+  fault(error: unknown): boolean {
+    if (this.state === "stopped") return false;
+    this.fail(error);
+    return true;
+  }
+
   private fail(error: unknown): void {
     this.state = "stopped";
     this.snapshot = { ...this.snapshot, status: "error", error };

@@ -13,6 +13,8 @@ export interface Io {
   readonly cwd: string;
   /** Calls `fn` at each such signal; returns how to stop that. */
   onSignal(signal: "SIGTERM" | "SIGINT" | "SIGHUP", fn: () => void): () => void;
+  /** Calls `fn` with the reason of each promise that is rejected and that nobody awaits, which does not end the process then; returns how to stop that. */
+  onUnhandledRejection(fn: (error: unknown) => void): () => void;
 }
 
 const DONE = Promise.resolve();
@@ -28,6 +30,10 @@ export const processIo: Io = {
   onSignal(signal, fn) {
     process.on(signal, fn);
     return () => process.off(signal, fn);
+  },
+  onUnhandledRejection(fn) {
+    process.on("unhandledRejection", fn);
+    return () => process.off("unhandledRejection", fn);
   },
 };
 

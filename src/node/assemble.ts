@@ -106,7 +106,7 @@ export function createCore({
     terms: (service, appServer) => directory.terms(service, appServer),
     portal: new PortalLimits(config.charging.limits),
   };
-  const ended = new EndedSessions({ keeping });
+  const ended = new EndedSessions({ keeping, counters, peerLog });
   const local: DirectChargesOptions["local"] = (id) => {
     const session = sessions.get(id);
     if (!session) return ended.find(id);

@@ -13,6 +13,7 @@ import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
 import type { AppServerKey } from "../directory/types.ts";
 import { type IdentityKey, loadIdentityKey } from "../identity/key.ts";
 import { createProof } from "../identity/proof.ts";
+import { contained, failed } from "../relay/model/contained.ts";
 import type { Core } from "../relay/model/core.ts";
 import type { Counters } from "../relay/model/counters.ts";
 import { Router } from "../relay/router.ts";
@@ -51,6 +52,8 @@ export interface Relay {
   /** Everything that is counted, and what there is now. */
   metrics(): Metrics;
   sessions(): SessionView[];
+  /** A promise was rejected that nobody awaited, and nobody knows whose it is: it is logged and counted among `crashed`. */
+  failed(error: unknown): void;
   /** Who has to wait after failed sign-ins; and lifts that, returning how many. `source` may be any address of theirs. */
   lockOuts(): LockOut[];
   liftLockOuts(which: WhichLockOuts): number;
@@ -155,7 +158,7 @@ export async function startRelay(options: {
   });
   const resolver = new Resolver({ transports: TRANSPORTS, clock, random });
 
-  const core = createCore({
+  const core: Core = createCore({
     config,
     clock,
     random,
@@ -182,7 +185,7 @@ export async function startRelay(options: {
     node,
     caughtUp: () => caughtUp.ask(),
     elsewhere: (...question) => askRelay({ bus, random, keysOf }, ...question),
-    resolve: (uri, found) => resolveWith(resolver, uri, found),
+    resolve: (uri, found) => resolveWith(resolver, uri, found, (work) => void contained(core, work)),
   });
   keeper.attach(core);
   before.restore(core);
@@ -237,6 +240,7 @@ export async function startRelay(options: {
       return lifted ?? 0;
     },
     sessions: () => viewsOf(core.sessions.values()),
+    failed: (error) => failed(core, error),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
     onClosing: (fn) => void onClosing.push(fn),
     reload: (next) => directory.reload(next),
@@ -258,9 +262,14 @@ const DRAIN_JOURNAL_MS = 5_000;
 /** How long whoever charges a session that is not here waits for billing to see what was recorded. */
 const CAUGHT_UP_MS = 2_000;
 
-function resolveWith(resolver: Resolver, uri: SipUri, found: (destinations: readonly Destination[]) => void): void {
+function resolveWith(
+  resolver: Resolver,
+  uri: SipUri,
+  found: (destinations: readonly Destination[]) => void,
+  contain: (work: Promise<unknown>) => void,
+): void {
   const resolved = resolver.resolve(uri);
-  if (resolved instanceof Promise) resolved.then((later) => found(later.ok ? later.value : []));
+  if (resolved instanceof Promise) contain(resolved.then((later) => found(later.ok ? later.value : [])));
   else found(resolved.ok ? resolved.value : []);
 }
 

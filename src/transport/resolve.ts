@@ -133,12 +133,14 @@ export class Resolver {
   /** An empty answer when the time is up, whatever the system's resolver is still doing. */
   private inTime(work: Promise<readonly Server[]>): Promise<readonly Server[]> {
     const { clock, timeoutMs = 8_000 } = this.options;
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const timer = clock.setTimeout(() => resolve([]), timeoutMs);
-      work.then((servers) => {
-        clock.clearTimeout(timer);
-        resolve(servers);
-      });
+      work
+        .then((servers) => {
+          clock.clearTimeout(timer);
+          resolve(servers);
+        })
+        .catch(reject);
     });
   }
 

@@ -23,6 +23,7 @@ function typed(...answers: string[]): { io: Io; shown: () => string } {
     env: {},
     cwd: "/",
     onSignal: () => () => {},
+    onUnhandledRejection: () => () => {},
   };
   return { io, shown: () => shown };
 }

@@ -168,6 +168,7 @@ describe("signals", () => {
       identity: undefined,
       metrics: () => ({ counters: {}, gauges: {} }),
       sessions: () => [],
+      failed: (error) => void told.push(`failed ${error}`),
       lockOuts: () => [],
       liftLockOuts: () => 0,
       charging: {} as Relay["charging"],
@@ -183,6 +184,19 @@ describe("signals", () => {
     };
     return { told, launch: async () => relay };
   }
+
+  it("that are none: a rejected promise that nobody awaits is the relay's to count, and ends nothing (decision 13)", async () => {
+    const { told, launch } = stubborn();
+    const io = terminal.quietIo();
+    const code = start(readConfig(io, undefined), io, launch);
+    await until(running);
+    await until(async () => terminal.rejection(new Error("lost")));
+    expect(told).toEqual(["failed Error: lost"]);
+    terminal.signal("SIGTERM");
+    terminal.signal("SIGTERM");
+    expect(await code).toBe(0);
+    expect(terminal.rejection(new Error("later"))).toBe(false);
+  });
 
   it("SIGHUP reads the configuration again; one with mistakes changes nothing", async () => {
     const { told, launch } = stubborn();

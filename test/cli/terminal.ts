@@ -15,6 +15,7 @@ export interface Outcome {
 export class Terminal {
   readonly folder = mkdtempSync(join(tmpdir(), "tg-"));
   private readonly listeners = new Map<string, Set<() => void>>();
+  private readonly rejections = new Set<(error: unknown) => void>();
 
   write(name: string, text: string): void {
     writeFileSync(join(this.folder, name), text);
@@ -37,6 +38,7 @@ export class Terminal {
       env: given.env ?? {},
       cwd: this.folder,
       onSignal: (signal, fn) => this.onSignal(signal, fn),
+      onUnhandledRejection: (fn) => this.onUnhandledRejection(fn),
     };
     const code = await run(argv, io);
     return { code, out, err };
@@ -51,6 +53,7 @@ export class Terminal {
       env: {},
       cwd: this.folder,
       onSignal: (signal, fn) => this.onSignal(signal, fn),
+      onUnhandledRejection: (fn) => this.onUnhandledRejection(fn),
     };
   }
 
@@ -61,6 +64,17 @@ export class Terminal {
   /** How many wait for a signal. */
   get listening(): number {
     return [...this.listeners.values()].reduce((count, set) => count + set.size, 0);
+  }
+
+  /** What Node does where nobody awaits a promise that is rejected. False: nobody heard it, and the process would end. */
+  rejection(error: unknown): boolean {
+    for (const fn of this.rejections) fn(error);
+    return this.rejections.size > 0;
+  }
+
+  private onUnhandledRejection(fn: (error: unknown) => void): () => void {
+    this.rejections.add(fn);
+    return () => this.rejections.delete(fn);
   }
 
   private onSignal(signal: string, fn: () => void): () => void {

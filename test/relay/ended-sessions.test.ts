@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { BookKeeping, ChargeBook } from "../../src/charging/charges/book.ts";
 import { EndedSessions } from "../../src/relay/charges/ended-sessions.ts";
+import type { Core } from "../../src/relay/model/core.ts";
 import type { Session } from "../../src/relay/session/session.ts";
 import { Timelines } from "../../src/support/timeline.ts";
 import { facts, JANUARY } from "../charging/samples.ts";
@@ -15,7 +16,7 @@ const sessionOf = (id: string, lateChargesMs?: number, book?: Partial<ChargeBook
     charges: { bookIfAny: book },
     timeline,
   }) as unknown as Session;
-const memory = () => new EndedSessions({ keeping: {} as BookKeeping });
+const memory = () => new EndedSessions({ keeping: {} as BookKeeping } as Core);
 
 describe("sessions that have ended and are remembered", () => {
   it("are known for half a minute though they take no late charges: what comes right after BYE is told so", () => {

@@ -9,6 +9,7 @@ import type { ServerTransaction } from "../../transaction/types.ts";
 import { creditForNextPart } from "../charges/credits.ts";
 import { reply } from "../dialog/reply.ts";
 import { TransactionFor } from "../leg/redirect.ts";
+import { contained } from "../model/contained.ts";
 import type { ChangePort, Core, CreditPort, Origin, SessionPort } from "../model/core.ts";
 import { ClientRequest } from "../request/request.ts";
 import { Change } from "../session/modification.ts";
@@ -65,7 +66,10 @@ export function changeService(
   identified: Identified,
 ): void {
   if (from === "client") new ClientServiceChange(session, transaction, identified).start();
-  else void changeByServer(session, transaction, identified);
+  else {
+    const { core, actor } = session;
+    void contained(core, changeByServer(session, transaction, identified), { actor, transaction });
+  }
 }
 
 /** The change of the client: rules and search have run anew, and whoever offers the service is asked (M20, M21). */
@@ -199,7 +203,7 @@ async function changeByServer(
   const used = first.callParts.used(tariff);
   const held = await creditForNextPart(core, first, { tariff, taxes, used });
   if (transaction.answered) {
-    if (held.ok) held.value?.close(false); // the session ended in the meantime
+    if (held.ok) void held.value?.close(false); // the session ended in the meantime
     return;
   }
   if (!held.ok) return refuse(held.error.status, held.error.reason, held.error.headers);
@@ -216,12 +220,12 @@ async function changeByServer(
   };
   const second = new Session(core, origin, first.appServer, undefined);
   if (!second.isBillable) {
-    credit?.close(false);
+    void credit?.close(false);
     return refuse(500);
   }
   const decided = (agreed: boolean) => {
     if (agreed) switchTo(first, second, credit);
-    else credit?.close(false);
+    else void credit?.close(false);
   };
   first.change = new Change(first, "server", transaction, { second, decided });
 }
@@ -246,7 +250,7 @@ function handOver(first: SessionPort, second: SessionPort, at: number, keepsServ
   second.replaces = { facts: first.facts, startedAt: first.context.startedAt ?? at, book };
   second.endsAt = first.endsAt;
   second.follows(first, at);
-  first.credit?.close(true); // the event that begins the next part ends this one, for its hold too
+  void first.credit?.close(true); // the event that begins the next part ends this one, for its hold too
   first.core.counters.changed++;
   first.actor.send({ type: "change.taken", at, keepsServer });
 }

@@ -12,6 +12,7 @@ import {
 } from "../../charging/events/events.ts";
 import type { SipMessage } from "../../sip/message.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
+import { contained, type FaultLog } from "../model/contained.ts";
 import type { ChargesPort, Core, SessionPort as Session } from "../model/core.ts";
 import { answerCharges } from "./charge-answers.ts";
 
@@ -128,7 +129,7 @@ export class SessionCharges implements ChargesPort {
 
   /** M14: charges in an INFO, or in a MESSAGE in the dialog (M15); answers it. */
   take(transaction: ServerTransaction): void {
-    takeCharges(this.book, transaction);
+    takeCharges(this.core, this.book, transaction, this.session);
   }
 
   /**
@@ -173,15 +174,22 @@ export class SessionCharges implements ChargesPort {
   }
 }
 
-/** Enters the charges of a request into a session's book, and answers it when they are on disk, or are refused. */
-export function takeCharges(book: ChargeBook, transaction: ServerTransaction): void {
+/** Enters the charges of a request into a session's book, and answers it when they are on disk, or are refused. `session`: while it runs. */
+export function takeCharges(
+  faults: FaultLog,
+  book: ChargeBook,
+  transaction: ServerTransaction,
+  session?: Session,
+): void {
   const { request } = transaction;
   const charges = parseChargeBody(request.headers.get("content-type") ?? "", request.body);
   const outcome: Outcome | Promise<Outcome> = charges.ok
     ? book.enter(charges.value, CHANNELS[request.method] ?? "info")
     : book.refuse({ kind: "unreadable", text: charges.error });
-  if (outcome instanceof Promise) void outcome.then((done) => answerCharges(transaction, done));
-  else answerCharges(transaction, outcome);
+  if (outcome instanceof Promise) {
+    const answered = outcome.then((done) => answerCharges(transaction, done));
+    void contained(faults, answered, { actor: session?.actor, transaction });
+  } else answerCharges(transaction, outcome);
 }
 
 const CHANNELS: Readonly<Record<string, ChargeMade["channel"]>> = { INFO: "info", BYE: "bye", MESSAGE: "message" };

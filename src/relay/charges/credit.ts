@@ -10,6 +10,7 @@ import { formatAmount, type Money, money } from "../../charging/money/money.ts";
 import { rateDuration, type TariffUse } from "../../charging/money/tariff.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { warning } from "../dialog/reply.ts";
+import { contained } from "../model/contained.ts";
 import type { Core, CreditPort, CreditTerms, SessionPort as Session } from "../model/core.ts";
 import type { CreditState } from "../model/session-state.ts";
 
@@ -150,7 +151,7 @@ export class Credit implements CreditPort {
   /** Renews the hold at once: nobody has for a while. What is used up by now ends the session. */
   goOn(): void {
     if (this.startedAt === undefined && this.held === 0) this.arm();
-    else void this.inTurn(() => this.tick());
+    else this.renew();
   }
 
   /** The session's clock runs since `at`. */
@@ -209,7 +210,7 @@ export class Credit implements CreditPort {
     this.cameToNothing = true;
     const giveBack = () => this.inTurn(() => this.giveBack());
     const book = this.session?.charges.bookIfAny;
-    const givenBack = book ? book.settled().then(giveBack) : giveBack();
+    const givenBack = contained(this.core, book ? book.settled().then(giveBack) : giveBack());
     this.core.ending.add(givenBack);
     return givenBack;
   }
@@ -317,16 +318,18 @@ export class Credit implements CreditPort {
 
   private within(answer: Promise<Outcome>): Promise<Outcome> {
     const { clock } = this.core;
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const timer = clock.setTimeout(() => {
         this.unsure = true;
         resolve({ ok: false, why: "unknown" });
       }, this.settings.timeoutS * 1000);
-      answer.then((outcome) => {
-        clock.clearTimeout(timer);
-        if (!outcome.ok && outcome.why === "unknown") this.unsure = true;
-        resolve(outcome);
-      });
+      answer
+        .then((outcome) => {
+          clock.clearTimeout(timer);
+          if (!outcome.ok && outcome.why === "unknown") this.unsure = true;
+          resolve(outcome);
+        })
+        .catch(reject);
     });
   }
 
@@ -361,11 +364,20 @@ export class Credit implements CreditPort {
       if (this.held === 0) return; // nothing to keep
       at = now + intervalMs;
     } else at = Math.min(until - Math.max(this.warnMs, Math.min(LEAST_LEAD_MS, intervalMs / 2)), now + intervalMs);
-    this.timer = clock.setTimeout(() => void this.inTurn(() => this.tick()), Math.max(0, at - now));
+    this.timer = clock.setTimeout(() => this.renew(), Math.max(0, at - now));
   }
 
   private get warnMs(): number {
     return this.settings.warnS * 1000;
+  }
+
+  /** By itself: nobody awaits it. A session whose hold cannot be seen to any more ends: it would run unmetered. */
+  private renew(): void {
+    void contained(
+      this.core,
+      this.inTurn(() => this.tick()),
+      { actor: this.session?.actor },
+    );
   }
 
   private async tick(): Promise<void> {
@@ -414,7 +426,7 @@ export class Credit implements CreditPort {
       return true;
     }
     if (!outcome.ok && outcome.why === "unknown" && !this.exhausted) {
-      this.timer = clock.setTimeout(() => void this.inTurn(() => this.tick()), Math.min(RETRY_MS, until - now));
+      this.timer = clock.setTimeout(() => this.renew(), Math.min(RETRY_MS, until - now));
       return true;
     }
     if (this.exhausted && !this.warned && now >= until - this.warnMs) {

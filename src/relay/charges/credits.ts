@@ -19,7 +19,7 @@ export async function creditForNextPart(
   const credit = new Credit(core, { ...terms, user: first.facts.user, currency, key: core.random.token(96) });
   const failure = await credit.take();
   if (!failure) return ok(credit);
-  credit.close(false);
+  void credit.close(false);
   return err(failure);
 }
 
@@ -85,7 +85,7 @@ export class Credits {
   /** This app server will not answer any more. */
   giveBack(server: string): void {
     if (!this.takesEveryAnswer) return; // the next one has it
-    this.credits.get(server)?.close(false);
+    void this.credits.get(server)?.close(false);
     this.credits.delete(server);
   }
 

@@ -35,13 +35,13 @@ interface Ended {
  * after their end is told so.
  */
 export class EndedSessions implements EndedPort {
-  private readonly core: Pick<Core, "keeping">;
+  private readonly core: Pick<Core, "keeping" | "counters" | "peerLog">;
   private readonly byId = new TokenMap<Ended>();
   /** Their ids, the oldest at `head`. */
   private readonly order: string[] = [];
   private head = 0;
 
-  constructor(core: Pick<Core, "keeping">) {
+  constructor(core: Pick<Core, "keeping" | "counters" | "peerLog">) {
     this.core = core;
   }
 
@@ -125,7 +125,7 @@ export class EndedSessions implements EndedPort {
     if (!ended || ended.localTag !== toTag || ended.remoteTag !== (fromTag ?? "")) return false;
     if (ended.timeline.now() >= ended.dueAt || ended.facts.hold !== undefined) return false;
     transaction.begin();
-    takeCharges(this.find(ended.facts.id)!.book, transaction);
+    takeCharges(this.core, this.find(ended.facts.id)!.book, transaction);
     return true;
   }
 }

@@ -6,6 +6,7 @@ import { sameHost } from "../../support/address.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import { reply } from "../dialog/reply.ts";
 import { signedIn } from "../leg/sign-in.ts";
+import { contained } from "../model/contained.ts";
 import type { Core } from "../model/core.ts";
 import { sessionOf } from "../model/session-names.ts";
 import { answerCharges } from "./charge-answers.ts";
@@ -33,11 +34,12 @@ export function takeMessage(core: Core, transaction: NewRequest): void {
   const session = namedSession(request);
   const signsIn = request.headers.has("authorization");
   if (!signsIn && core.config.charging.trustAddress && session !== undefined) {
-    void serverAt(core, session, flow.remoteAddress).then((appServer) => {
+    const known = serverAt(core, session, flow.remoteAddress).then((appServer) => {
       if (appServer === LATER) reply(transaction, 503, [["Retry-After", "5"]], "The session cannot be known now");
       else if (appServer === undefined) challenge(core, transaction);
       else take(core, transaction, appServer, session);
     });
+    void contained(core, known, { transaction });
     return;
   }
   const appServer = challenge(core, transaction);
@@ -69,7 +71,8 @@ function take(core: Core, transaction: ServerTransaction, appServer: string, ses
   const outcome: Promise<Outcome> = charges.ok
     ? core.direct.charge(appServer, { session, charges: charges.value, channel: "message" })
     : core.direct.refuse(appServer, session, { kind: "unreadable", text: charges.error });
-  void outcome.then((done) => answerCharges(transaction, done));
+  const answered = outcome.then((done) => answerCharges(transaction, done));
+  void contained(core, answered, { transaction });
 }
 
 function namedSession({ headers }: SipRequest): string | undefined {

@@ -20,6 +20,7 @@ import {
 import { repeatsTo } from "../dialog/doubt.ts";
 import { offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
+import { contained } from "../model/contained.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
@@ -128,7 +129,7 @@ export class Leg implements LegPort {
       if (!transaction.answered) reply(transaction, status);
       this.answered();
     };
-    recorded.then(
+    const told = recorded.then(
       () => {
         this.answering = false;
         if (this.over)
@@ -140,6 +141,7 @@ export class Leg implements LegPort {
         refuse(500);
       },
     );
+    void contained(this.core, told, { actor: this.session.actor, transaction });
   }
 
   /** The ACK of our 2xx. */

@@ -336,6 +336,7 @@ export interface CreditPort {
   start(at: number): void;
   goOn(): void;
   cover(charges: readonly Charged[]): Promise<Refusal | undefined>;
+  /** Resolves when what is given back is back; never rejects. */
   close(started: boolean): Promise<void> | undefined;
   release(): void;
 }

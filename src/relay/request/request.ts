@@ -22,6 +22,7 @@ import { laterStatus } from "../dialog/reply.ts";
 import { among, MAX_REDIRECTS, TransactionFor, type Way, wayOn } from "../leg/redirect.ts";
 import { Refusals, refusal, withinDialog } from "../leg/refusals.ts";
 import { challengeHeaders } from "../leg/sign-in.ts";
+import { contained } from "../model/contained.ts";
 import type { ChangePort, Core, LegPort as Leg, Move, Origin, RequestPort, SessionPort } from "../model/core.ts";
 import { moveOf } from "../session/move.ts";
 import { Session } from "../session/session.ts";
@@ -241,8 +242,8 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     // What the redirected request held comes back first.
     const before = this.redirected?.from.givenBack;
     const take = () => this.take(credits, servers);
-    if (before) void before.then(() => (this.core.requests.has(this.id) ? take() : undefined));
-    else void take();
+    const taken = before ? before.then(() => (this.core.requests.has(this.id) ? take() : undefined)) : take();
+    void contained(this.core, taken, this);
   }
 
   private async take(credits: Credits, servers: readonly string[]): Promise<void> {

@@ -10,6 +10,7 @@ import { answerCharges } from "../charges/charge-answers.ts";
 import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "../charges/credit.ts";
 import { reply } from "../dialog/reply.ts";
 import { takeRest } from "../leg/rest.ts";
+import { contained } from "../model/contained.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 
 /*
@@ -130,15 +131,18 @@ export function answerBye(session: Session, event: SessionEventOf<"bye">): void 
   const bye = event.payload as ServerTransaction;
   session.leg(event.from)?.hungUp();
   const charges = event.from === "server" ? session.charges.collect(bye.request) : undefined;
-  if (charges) session.core.ending.add(charges.then((outcome) => answerCharges(bye, outcome)));
-  else reply(bye, 200);
+  if (charges) {
+    const answered = charges.then((outcome) => answerCharges(bye, outcome));
+    session.core.ending.add(contained(session.core, answered, { transaction: bye }));
+  } else reply(bye, 200);
 }
 
 /** From here on only the app server's own words reach the client. */
 export function collectCharges(session: Session, event: SessionEventOf<"bye.answered">): void {
   const response = event.payload as SipResponse;
   session.byeAnswer = response;
-  if (event.by === "server") void session.charges.collect(response);
+  const charged = event.by === "server" ? session.charges.collect(response) : undefined;
+  if (charged) void contained(session.core, charged, session);
 }
 
 /** The app server has answered BYE after nobody waited for it any longer. Its charges came in time, and are answered for by nobody. */
@@ -186,5 +190,5 @@ export function relayByeAnswer(session: Session, context: SessionContext): void 
     () => (byeCharges ? byeCharges.then(tell) : tell()),
     () => reply(bye, 500, [], "The end of the session could not be put on record"),
   );
-  core.ending.add(answered);
+  core.ending.add(contained(core, answered, { transaction: bye }));
 }

@@ -458,7 +458,7 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     this.invitation?.close();
     this.client?.close();
     this.server?.close();
-    this.credit?.close(this.context.startedAt !== null);
+    void this.credit?.close(this.context.startedAt !== null);
     this.closed = true;
     if (this.counted) this.core.loads.sessionEnded(this.user);
     this.counted = false;
