@@ -11,7 +11,6 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { parse } from "yaml";
 import { z } from "zod";
 import { parseChargeBody } from "../src/charging/charges/body.ts";
 import { parseConfig } from "../src/config/load.ts";
@@ -396,32 +395,6 @@ describe("the examples on the pages", () => {
         .replace(/session \w+/g, "session ID")
         .replace(/0:00:0\d/, "TIME");
     expect(alike(seen)).toBe(alike(printed!));
-  });
-
-  it("run as they stand: a change, a move, several sessions (M20-M25)", { timeout: 30_000 }, async () => {
-    const sdk = page("src/sdk/README.md");
-    const ports = { 5071: await freePort(), 5072: await freePort() };
-    const config = sdk.blocks("yaml").find((text) => text.includes("brewery, uri"));
-    const portal = await openPortal({ config: parse(withPorts(config!, ports)) });
-    const houses = await start("houses.mjs", process.execPath, [example(sdk, "houses.mjs", ports)]);
-    await houses.says(/open/);
-    const client = await start("evening.mjs", process.execPath, [example(sdk, "evening.mjs", { 5060: portal.tcp })]);
-    const said = ["beer", "cider", "books", "books"].map((service) => `${service}: http://127.0.0.1:8080/${service}`);
-    await client.says(new RegExp([...said, "sent on from cider to beer"].join("\\n")));
-    expect(await client.exit).toEqual({ code: 0, signal: null });
-    await houses.stop();
-    const bill = await portal.bill();
-    expect(bill.services.map(({ service, sessions }) => [service, sessions.length])).toEqual([
-      ["beer", 2],
-      ["books", 2],
-      ["cider", 3],
-      ["tasting", 1],
-    ]);
-    expect(bill.calls.map(({ parts }) => parts.map(({ service }) => service))).toEqual([
-      ["cider", "beer", "cider"],
-      ["tasting", "cider", "beer"],
-    ]);
-    await portal.close();
   });
 });
 

@@ -8,6 +8,7 @@ import { withStore } from "../../src/cli/context.ts";
 import { configSchema } from "../../src/config/schema.ts";
 import { registerUser } from "../../src/directory/users.ts";
 import { type Relay, startRelay } from "../../src/node/relay.ts";
+import type { Store } from "../../src/store/types.ts";
 
 export const DOMAIN = "portal.example";
 export const USER = "alice";
@@ -18,6 +19,8 @@ export interface PortalOptions {
   readonly config: Readonly<Record<string, unknown>>;
   /** Default 127.0.0.1. */
   readonly address?: string;
+  /** What else is registered beside alice. */
+  readonly prepare?: (store: Store) => Promise<unknown>;
 }
 
 /** A whole relay on real sockets and a data folder of its own, in this process, with user alice registered. */
@@ -35,7 +38,7 @@ export interface Portal {
   close(): Promise<void>;
 }
 
-export async function openPortal({ config, address = "127.0.0.1" }: PortalOptions): Promise<Portal> {
+export async function openPortal({ config, address = "127.0.0.1", prepare }: PortalOptions): Promise<Portal> {
   const startedAt = Date.now();
   const data = await mkdtemp(join(tmpdir(), "tollgate-e2e-"));
   const settings = configSchema.parse({
@@ -46,9 +49,10 @@ export async function openPortal({ config, address = "127.0.0.1" }: PortalOption
     session: { probeS: 0 },
     ...config,
   });
-  await withStore(settings, (store) =>
-    registerUser(store, { id: USER, realm: settings.portal.realm, password: PASSWORD, md5: true }),
-  );
+  await withStore(settings, async (store) => {
+    await registerUser(store, { id: USER, realm: settings.portal.realm, password: PASSWORD, md5: true });
+    await prepare?.(store);
+  });
   let log = "";
   const write = (line: string) => {
     log += line;
