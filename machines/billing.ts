@@ -13,7 +13,10 @@ export interface BillingInput {
   readonly windowMs: number;
 }
 
-/** Kept in the store between events; plain JSON. What was charged is not in it: the entries on the bill are (DESIGN.md, decisions 9 and 12). */
+/**
+ * Kept in the store between events; plain JSON. What was charged is not in it: the entries on the bill are
+ * (decisions 9 and 12).
+ */
 export interface BillingContext {
   readonly version: 1;
   readonly session: string;
@@ -36,14 +39,17 @@ export interface BillingContext {
   readonly startedAt: number | null;
   readonly endedAt: number | null;
   readonly endedBy: string | null;
-  /** When the window for late charges closes: an absolute time, since it must outlive the process (DESIGN.md, decision 11). */
+  /**
+   * When the window for late charges closes: an absolute time, since it must outlive the process (decision
+   * 11).
+   */
   readonly dueAt: number | null;
 }
 
 /**
- * The account of one session (M12-M18). Its events may come repeated and in any order, and the bill is the same: an end tells when the
- * session started, so it needs no start before it; and a charge is entered in every state, because whoever answered for it had looked
- * whether it was in time.
+ * The account of one session (M12-M18). Its events may come repeated and in any order, and the bill is the same: an
+ * end tells when the session started, so it needs no start before it; and a charge is entered in every state, because
+ * whoever answered for it had looked whether it was in time.
  */
 export const billingMachine = setup({
   types: {

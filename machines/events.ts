@@ -1,6 +1,6 @@
 /**
- * The events of the charts: what the legs of a call say to each other (DESIGN.md, decision 4). A leg maps SIP to these and
- * these to SIP; the charts know no more than is written here.
+ * The events of the charts: what the legs of a call say to each other (decision 4). A leg maps SIP to
+ * these and these to SIP; the charts know no more than is written here.
  */
 
 /** Which end of a session: the client, or the app server. */
@@ -9,7 +9,10 @@ export type Side = "client" | "server";
 /** The other end. */
 export const otherSide = (side: Side): Side => (side === "client" ? "server" : "client");
 
-/** What a leg hands through a chart unread: a request or an answer that another leg will pass on. Never kept in a context. */
+/**
+ * What a leg hands through a chart unread: a request or an answer that another leg will pass on. Never kept in a
+ * context.
+ */
 export type Payload = unknown;
 
 /** Why something failed, as a SIP answer would say it (RFC 3261 §21). Plain JSON: it may stand in a context. */
@@ -17,7 +20,9 @@ export interface Failure {
   readonly status: number;
   readonly reason?: string;
   readonly headers?: readonly (readonly [name: string, value: string])[];
-  /** The branch whose app server gave this answer; its leg still holds the answer, which goes to the client as it came. */
+  /**
+   * The branch whose app server gave this answer; its leg still holds the answer, which goes to the client as it came.
+   */
   readonly branch?: string;
 }
 
@@ -38,7 +43,10 @@ export type RequestEvent =
   | { readonly type: "client.cancel" }
   | { readonly type: "client.lost" };
 
-/** How several app servers are asked: one after the other; all, the first success wins (M8); all, every success counts (M25). */
+/**
+ * How several app servers are asked: one after the other; all, the first success wins (M8); all, every success counts
+ * (M25).
+ */
 export type Fork = "sequential" | "first" | "all";
 
 /** What happens to one session (the chart `session`). `at` is milliseconds since 1970. */
@@ -73,7 +81,10 @@ export type SessionEvent =
 /** The session's events of one type, or of several. */
 export type SessionEventOf<T extends SessionEvent["type"]> = Extract<SessionEvent, { type: T }>;
 
-/** What happens to a move that a REFER asks for (the chart `transfer`). `until` is milliseconds since 1970; null: nothing is reported. */
+/**
+ * What happens to a move that a REFER asks for (the chart `transfer`). `until` is milliseconds since 1970; null:
+ * nothing is reported.
+ */
 export type TransferEvent =
   | { readonly type: "refer.allowed"; readonly until: number | null }
   | { readonly type: "refer.refused"; readonly failure: Failure }

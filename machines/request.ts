@@ -36,8 +36,9 @@ export const copyRequest = (of: RequestContext): RequestContext => ({
 });
 
 /**
- * A client's INVITE from its arrival to the last final answer of the app servers asked (E 1, E 7; C 1, C 7, C 8; M1-M8, M25).
- * Each branch, an app server that is asked, is an actor of the chart `session`; it tells this one `branch.answered` or `branch.failed`.
+ * A client's INVITE from its arrival to the last final answer of the app servers asked (E 1, E 7; C 1, C 7, C 8;
+ * M1-M8, M25). Each branch, an app server that is asked, is an actor of the chart `session`; it tells this one
+ * `branch.answered` or `branch.failed`.
  */
 export const requestMachine = setup({
   types: {
@@ -60,7 +61,10 @@ export const requestMachine = setup({
     cancelBranches: providedAtStart,
     /** Cancels every branch, but takes a 2xx that crosses the CANCEL (RFC 3261 §16.7, step 5). */
     withdrawBranches: providedAtStart,
-    /** Lets `wait.over` come when no further success can be passed on (RFC 6026 §7.1, timer L), or sooner if the operator says so. */
+    /**
+     * Lets `wait.over` come when no further success can be passed on (RFC 6026 §7.1, timer L), or sooner if the
+     * operator says so.
+     */
     awaitFurther: providedAtStart,
     /** Answers the client with the failure (M2: 401, M4: 404, M5). */
     reject: (_, _params: Failure) => providedAtStart(),
@@ -204,7 +208,10 @@ export const requestMachine = setup({
         "wait.over": "answered",
       },
     },
-    /** A 6xx came: the others are cancelled and their ends awaited, since a 2xx may be under way (RFC 3261 §16.7, step 5). */
+    /**
+     * A 6xx came: the others are cancelled and their ends awaited, since a 2xx may be under way (RFC 3261 §16.7, step
+     * 5).
+     */
     declined: {
       entry: "withdrawBranches",
       on: {
@@ -242,14 +249,15 @@ export const requestMachine = setup({
 });
 
 /**
- * What the client hears of an app server's failure: a 503 would say that the relay itself is not to be asked for a while, for any service
- * (RFC 3261 §16.7, step 6; §21.5.4).
+ * What the client hears of an app server's failure: a 503 would say that the relay itself is not to be asked for a
+ * while, for any service (RFC 3261 §16.7, step 6; §21.5.4).
  */
 const ofTheRelay = (failure: Failure): Failure => (failure.status === 503 ? { ...failure, status: 500 } : failure);
 
 /**
- * Which of two failures a client should hear of (RFC 3261 §16.7, step 6): a 6xx before all others, then the lowest class; within 4xx
- * first those that tell the client what to do differently, last the 408 of a server that was silent; within 5xx a 503 last.
+ * Which of two failures a client should hear of (RFC 3261 §16.7, step 6): a 6xx before all others, then the lowest
+ * class; within 4xx first those that tell the client what to do differently, last the 408 of a server that was
+ * silent; within 5xx a 503 last.
  */
 export function betterFailure(a: Failure | null, b: Failure): Failure {
   return a === null || rank(b.status) < rank(a.status) ? b : a;

@@ -61,7 +61,10 @@ export const sessionMachine = setup({
     dropProgress: providedAtStart,
     /** Passes a provisional answer on to the client (M6). */
     relayProgress: providedAtStart,
-    /** Passes the 2xx on to the client, once a start is on record that it makes, and repeats it until the ACK comes (M6; RFC 3261 §13.3.1.4). */
+    /**
+     * Passes the 2xx on to the client, once a start is on record that it makes, and repeats it until the ACK comes
+     * (M6; RFC 3261 §13.3.1.4).
+     */
     relayAnswer: providedAtStart,
     /** Tells the request that this branch came to nothing. */
     reportFailure: (_, _params: Failure) => providedAtStart(),
@@ -77,7 +80,10 @@ export const sessionMachine = setup({
     relayBye: providedAtStart,
     /** Sends a BYE of the relay's own, with Reason, to each end in `leaving`. */
     sendByes: providedAtStart,
-    /** Answers a BYE for which there is nothing else to do: it crossed another, or there is no dialog to end. What it charges is taken (M16). */
+    /**
+     * Answers a BYE for which there is nothing else to do: it crossed another, or there is no dialog to end. What it
+     * charges is taken (M16).
+     */
     answerBye: providedAtStart,
     /** Takes the charges out of the app server's answer to BYE (M16). */
     collectCharges: providedAtStart,
@@ -228,7 +234,10 @@ export const sessionMachine = setup({
             changing: { on: { "change.done": "steady" } },
           },
         },
-        /** Cancelled because another app server said 6xx; a 2xx that crosses the CANCEL counts all the same (RFC 3261 §16.7, step 5). */
+        /**
+         * Cancelled because another app server said 6xx; a 2xx that crosses the CANCEL counts all the same (RFC 3261
+         * §16.7, step 5).
+         */
         withdrawing: { entry: "sendCancel" },
       },
     },
@@ -285,7 +294,9 @@ export const sessionMachine = setup({
         },
         /** A re-INVITE or UPDATE is under way; another has to wait. */
         changing: { on: { "change.done": "steady" } },
-        /** Another service is asked for beside this one, which goes on: it gives way, or goes on as if nothing had been. */
+        /**
+         * Another service is asked for beside this one, which goes on: it gives way, or goes on as if nothing had been.
+         */
         asking: {
           on: {
             "change.done": "steady",
@@ -317,7 +328,10 @@ export const sessionMachine = setup({
         "bye.failed": { target: "terminated", actions: "stopClockAtBye" },
       },
     },
-    /** The relay ends the session by itself and waits until each end in `leaving` has answered or was given up, for a while. */
+    /**
+     * The relay ends the session by itself and waits until each end in `leaving` has answered or was given up, for a
+     * while.
+     */
     leaving: {
       entry: "sendByes",
       on: {

@@ -10,14 +10,17 @@ export interface TransferInput {
 export interface TransferContext {
   readonly version: 1;
   readonly id: string;
-  /** Until when the sender of the REFER is told how it goes (RFC 6665 §4.2.1), milliseconds since 1970; null: it is not told. */
+  /**
+   * Until when the sender of the REFER is told how it goes (RFC 6665 §4.2.1), milliseconds since 1970; null: it is
+   * not told.
+   */
   readonly subscribedUntil: number | null;
 }
 
 /**
- * A REFER: the relay asks a second app server for the client and then invites the client to the session with it (E 6, C 6; M23, M24).
- * The search and the asking are those of any request: an actor of the chart `request`, which answers this one. Whatever goes wrong, the
- * first session goes on as it was.
+ * A REFER: the relay asks a second app server for the client and then invites the client to the session with it (E 6,
+ * C 6; M23, M24). The search and the asking are those of any request: an actor of the chart `request`, which answers
+ * this one. Whatever goes wrong, the first session goes on as it was.
  */
 export const transferMachine = setup({
   types: {
@@ -44,7 +47,9 @@ export const transferMachine = setup({
     cancelInvite: providedAtStart,
     /** Ends the second app server's side, which has answered and gets no client. */
     dropTarget: providedAtStart,
-    /** Hands the client's answer to the second session, which is then established; the first one ends unless it is kept. */
+    /**
+     * Hands the client's answer to the second session, which is then established; the first one ends unless it is kept.
+     */
     connect: providedAtStart,
     /** Reports the success, with the second app server's answer (M23). */
     reportSuccess: providedAtStart,

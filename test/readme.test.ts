@@ -220,6 +220,24 @@ describe("the commands on the pages", () => {
     expect(ran).toBeGreaterThan(25);
   });
 
+  it("say in their help what they do, and no ids of requirements", async () => {
+    const terminal = new Terminal();
+    const help = async (...argv: string[]): Promise<string[]> => {
+      const { out } = await terminal.tollgate([...argv, "--help"]);
+      const commands = /\nCommands:\n([\s\S]*?)(?:\n\n|$)/.exec(out)?.[1] ?? "";
+      const names = [...commands.matchAll(/^ {2}([a-z][\w-]*)/gm)]
+        .map((name) => name[1]!)
+        .filter((name) => name !== "help");
+      const below = [];
+      for (const name of names) below.push(...(await help(...argv, name)));
+      return [out, ...below];
+    };
+    const texts = await help();
+    terminal.remove();
+    expect(texts.length).toBeGreaterThan(30);
+    expect(texts.flatMap((text) => text.match(/\b[MP]\d{1,2}\b/g) ?? [])).toEqual([]);
+  });
+
   it("give node the flags that the command gives itself", () => {
     const [unit] = page("ops/guide/running.md").blocks("ini");
     expect(nodeFlags().length).toBeGreaterThan(0);

@@ -13,8 +13,8 @@ const TYPE_PREFIX = "tollgate.";
 const MAX_EVENT_CHARS = 65_536;
 
 /**
- * One event as CloudEvents JSON text (CloudEvents 1.0.2 §3.1). `source` says which node it comes from, a URI. `data` is the event in full, so that
- * whoever bills it needs nothing else.
+ * One event as CloudEvents JSON text (CloudEvents 1.0.2 §3.1). `source` says which node it comes from, a URI. `data`
+ * is the event in full, so that whoever bills it needs nothing else.
  */
 export function toCloudEvent(event: ChargingEvent, source: string): string {
   return JSON.stringify({
@@ -30,8 +30,8 @@ export function toCloudEvent(event: ChargingEvent, source: string): string {
 }
 
 /**
- * The event in a CloudEvents JSON text, or why there is none. What the envelope says twice must agree; whether the event itself can be billed is
- * for billing to say.
+ * The event in a CloudEvents JSON text, or why there is none. What the envelope says twice must agree; whether the
+ * event itself can be billed is for billing to say.
  */
 export function fromCloudEvent(text: string): Result<ChargingEvent, string> {
   if (text.length > MAX_EVENT_CHARS) return err(`it has more than ${MAX_EVENT_CHARS} characters`);

@@ -12,8 +12,9 @@ const ID = "tollgate id v1\n";
 const LEAST_CHARS = 32;
 
 /**
- * What relays sign events with, and billing knows them by: a secret that the cluster shares. Signed is the message as it goes over the bus, all of its
- * attributes and the event itself: nothing of it can be changed, and nobody else can make one.
+ * What relays sign events with, and billing knows them by: a secret that the cluster shares. Signed is the message as
+ * it goes over the bus, all of its attributes and the event itself: nothing of it can be changed, and nobody else can
+ * make one.
  */
 export class EventSeal {
   private readonly secret: string;
@@ -41,8 +42,8 @@ export class EventSeal {
   }
 
   /**
-   * An event's id as Nats-Msg-Id. JetStream drops a message whose id it has seen: whoever could know the id beforehand, could have a relay's event
-   * dropped by sending something else under it.
+   * An event's id as Nats-Msg-Id. JetStream drops a message whose id it has seen: whoever could know the id
+   * beforehand, could have a relay's event dropped by sending something else under it.
    */
   messageId(id: string): string {
     return `=${mac(this.secret, ID, id).toString("base64url")}`;
@@ -52,7 +53,10 @@ export class EventSeal {
 const mac = (secret: string, what: string, text: string | Uint8Array): Buffer =>
   createHmac("sha256", secret).update(what).update(text).digest();
 
-/** The seal of these settings; undefined: events are not signed. Throws a `BusError` where a secret cannot be read, or is too short. */
+/**
+ * The seal of these settings; undefined: events are not signed. Throws a `BusError` where a secret cannot be read, or
+ * is too short.
+ */
 export function sealOf(
   { secretFile, acceptSecretFile }: Pick<NatsSettings, "secretFile" | "acceptSecretFile">,
   env: NodeJS.ProcessEnv,

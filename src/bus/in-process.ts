@@ -25,8 +25,9 @@ const RETRY_LEAST_MS = 100;
 const RETRY_MOST_MS = 5_000;
 
 /**
- * The bus within one process (P4). It keeps nothing on disk, so it takes responsibility for nothing: `publish` resolves only when every
- * consumer has handled the events, and waits for the first consumer where there is none yet. The journal keeps them until then.
+ * The bus within one process (P4). It keeps nothing on disk, so it takes responsibility for nothing: `publish`
+ * resolves only when every consumer has handled the events, and waits for the first consumer where there is none yet.
+ * The journal keeps them until then.
  */
 export function createInProcessBus(options: InProcessBusOptions): Bus {
   return new InProcessBus(options);

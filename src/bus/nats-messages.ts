@@ -6,8 +6,8 @@ import type { Outgoing } from "./nats-publisher.ts";
 const PLAIN = /^[!-<>-~][!-~]{0,254}$/;
 
 /**
- * An event's id as Nats-Msg-Id, by which JetStream knows a repetition. An app server's own text stands in it: what is no plain ASCII, or long, goes
- * as its hash, so that two ids never become one.
+ * An event's id as Nats-Msg-Id, by which JetStream knows a repetition. An app server's own text stands in it: what is
+ * no plain ASCII, or long, goes as its hash, so that two ids never become one.
  */
 export function messageId(id: string): string {
   return PLAIN.test(id) ? id : `=${createHash("sha256").update(id, "utf16le").digest("base64url")}`;
@@ -15,7 +15,10 @@ export function messageId(id: string): string {
 
 const REASON_CHARS = 400;
 
-/** A dead letter as a message: the event's text as it came, with id and reason in headers; cut off where the server takes no more. */
+/**
+ * A dead letter as a message: the event's text as it came, with id and reason in headers; cut off where the server
+ * takes no more.
+ */
 export function deadMessage(subject: string, letter: DeadLetter, maxPayload: number): Outgoing {
   const headers: [string, string][] = [
     // A letter whose event was repaired and fails again for another reason is another letter.

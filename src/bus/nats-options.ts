@@ -16,7 +16,10 @@ export class BusError extends Error {}
 
 const DEFAULT_PORT = 4222;
 
-/** What the client library is told. Throws `BusError` where a file cannot be read. Environment: TOLLGATE_NATS_PASSWORD, TOLLGATE_NATS_TOKEN. */
+/**
+ * What the client library is told. Throws `BusError` where a file cannot be read. Environment:
+ * TOLLGATE_NATS_PASSWORD, TOLLGATE_NATS_TOKEN.
+ */
 export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv): NodeConnectionOptions {
   const servers = settings.servers.map((server) => new URL(server));
   const tls = settings.tls ?? (servers.some(({ protocol }) => protocol === "tls:") ? {} : undefined);
@@ -24,7 +27,8 @@ export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv
   return {
     servers: servers.map(({ hostname, port }) => `${hostname}:${port || DEFAULT_PORT}`),
     name: "tollgate",
-    // Whoever is connected sees to it: the library waits by the wall clock, and does not try again as long as that was set back.
+    // Whoever is connected sees to it: the library waits by the wall clock, and does not try again as long as that
+    // was set back.
     reconnect: false,
     noAsyncTraces: true,
     timeout: 5_000,
@@ -44,8 +48,8 @@ export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv
 }
 
 /**
- * The library tells TLS no name where the server is an IP address, and Node then looks for `localhost`: the certificate must be of one of the
- * addresses instead.
+ * The library tells TLS no name where the server is an IP address, and Node then looks for `localhost`: the
+ * certificate must be of one of the addresses instead.
  */
 function identityCheck(servers: readonly URL[]): (host: string, certificate: PeerCertificate) => Error | undefined {
   const hosts = servers.map(({ hostname }) => hostname.replace(/^\[|\]$/g, ""));

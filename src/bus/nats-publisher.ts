@@ -37,8 +37,9 @@ const WINDOW = 2_000;
 const SILENT_MS = 5_000;
 
 /**
- * Publishes to JetStream, pipelined: many messages on the way, one promise and one timer for a whole publication, and one subscription for all
- * acknowledgements. A publication's number stands in its reply subject, so that late answers to one that was given up count for nothing.
+ * Publishes to JetStream, pipelined: many messages on the way, one promise and one timer for a whole publication, and
+ * one subscription for all acknowledgements. A publication's number stands in its reply subject, so that late answers
+ * to one that was given up count for nothing.
  */
 export class NatsPublisher {
   private readonly nc: NatsConnection;

@@ -16,8 +16,9 @@ const NS_PER_MS = 1_000_000;
 const nanos = (ms: number): number => ms * NS_PER_MS;
 
 /**
- * How long after a worker was last heard of JetStream hands its events to another. The server's own `backoff` is not used: 2.9 wants a bound on
- * deliveries with it, and an event is never given up. Workers give back what they could not handle with a delay that grows.
+ * How long after a worker was last heard of JetStream hands its events to another. The server's own `backoff` is not
+ * used: 2.9 wants a bound on deliveries with it, and an event is never given up. Workers give back what they could
+ * not handle with a delay that grows.
  */
 export const ACK_WAIT_MS = 30_000;
 /** Handed out and not acknowledged, over all workers. */

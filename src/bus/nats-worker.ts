@@ -37,7 +37,10 @@ const BATCH_BYTES = 2 ** 23;
 const RETRY_MOST_MS = 5_000;
 const REMAKE_MS = 2_000;
 
-/** One caller of `consume`: takes events from the durable consumer, one batch at a time, and acknowledges what was handled. */
+/**
+ * One caller of `consume`: takes events from the durable consumer, one batch at a time, and acknowledges what was
+ * handled.
+ */
 export class NatsWorker {
   private readonly options: WorkerOptions;
   private live: Live | undefined;
@@ -198,7 +201,10 @@ export class NatsWorker {
   }
 }
 
-/** What a stranger sent to this inbox is no event, and its reply subject, which an acknowledgement would go to, could be any. */
+/**
+ * What a stranger sent to this inbox is no event, and its reply subject, which an acknowledgement would go to, could
+ * be any.
+ */
 function isOf(stream: string, message: JsMsg): boolean {
   try {
     return message.info.stream === stream;

@@ -45,9 +45,10 @@ const DEFAULT_PAYLOAD = 2 ** 20;
 const HEADER_BYTES = 1_024;
 
 /**
- * The bus on NATS JetStream (P2). Resolves when it is connected and its streams are as they must be, and also where no server can be reached: then it
- * goes on trying, and publications are refused until it is connected, so that journals keep events. Rejects with `BusError` where
- * waiting does not help: sign-in, permissions, certificates, a server that is too old, streams that are somebody else's.
+ * The bus on NATS JetStream (P2). Resolves when it is connected and its streams are as they must be, and also where
+ * no server can be reached: then it goes on trying, and publications are refused until it is connected, so that
+ * journals keep events. Rejects with `BusError` where waiting does not help: sign-in, permissions, certificates, a
+ * server that is too old, streams that are somebody else's.
  */
 export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
   const bus = new NatsBus(options);

@@ -10,8 +10,9 @@ import type {
 } from "xstate";
 
 /*
- * What a chart looks like to those who run it: one function from a snapshot and an event to the next snapshot, which changes nothing by itself.
- * The relay carries out the actions that it names; the simulation and whoever looks on read which transition was taken.
+ * What a chart looks like to those who run it: one function from a snapshot and an event to the next snapshot, which
+ * changes nothing by itself. The relay carries out the actions that it names; the simulation and whoever looks on
+ * read which transition was taken.
  */
 
 /** One arrow of a chart. Each exists once: whoever counts arrows may compare them as objects. */
@@ -31,7 +32,10 @@ export interface Action {
   readonly type: string;
   /** What the chart gives it besides context and event. */
   readonly params: unknown;
-  /** The context at its place among the actions: what stands before it has changed it already. Undefined: that of the step's snapshot. */
+  /**
+   * The context at its place among the actions: what stands before it has changed it already. Undefined: that of the
+   * step's snapshot.
+   */
   readonly context: unknown;
   /** What the chart was provided with for it. */
   readonly exec: ((args: ActionArgs, params: unknown) => void) | undefined;
@@ -46,7 +50,9 @@ export interface ActionArgs {
   readonly system: unknown;
 }
 
-/** Where a chart stands, as far as the relay and XState's actors look at it. As JSON it is `{ status, value, context }`. */
+/**
+ * Where a chart stands, as far as the relay and XState's actors look at it. As JSON it is `{ status, value, context }`.
+ */
 export type ChartSnapshot<M extends AnyStateMachine = AnyStateMachine> = Snapshot<undefined> & {
   readonly value: StateValue;
   readonly context: ContextFrom<M>;

@@ -2,7 +2,9 @@ import type { AnyStateMachine, AnyStateNode } from "xstate";
 
 /* How the states of an XState chart lie in each other. */
 
-/** The states without states in them, below and including `node`. Throws where the table cannot hold what stands there. */
+/**
+ * The states without states in them, below and including `node`. Throws where the table cannot hold what stands there.
+ */
 export function leavesUnder(node: AnyStateNode): AnyStateNode[] {
   if (node.type === "parallel" || node.type === "history")
     throw new Error(`${node.id}: the table holds no ${node.type} states`);
@@ -46,7 +48,10 @@ export function stateValue(node: AnyStateNode): unknown {
   return value;
 }
 
-/** `machine` is `chart` with actions provided. Throws where one is left that is not: a programmer's error, found at start. */
+/**
+ * `machine` is `chart` with actions provided. Throws where one is left that is not: a programmer's error, found at
+ * start.
+ */
 export function expectProvided(chart: AnyStateMachine, machine: AnyStateMachine): void {
   const before = chart.implementations.actions as Record<string, unknown>;
   const left = Object.entries(machine.implementations.actions)

@@ -1,8 +1,8 @@
 import type { StateValue } from "xstate";
 
 /**
- * A chart's state on one line, from the outside in: `inviting.proceeding.steady`. Regions side by side stand in parentheses:
- * `up.(line.open door.shut)`.
+ * A chart's state on one line, from the outside in: `inviting.proceeding.steady`. Regions side by side stand in
+ * parentheses: `up.(line.open door.shut)`.
  */
 export function stateText(value: StateValue): string {
   if (typeof value === "string") return value;

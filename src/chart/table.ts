@@ -3,10 +3,11 @@ import type { Action, ActionArgs, Chart, ChartSnapshot, Step, StoredSnapshot, Tr
 import { descend, domainOf, leavesUnder, pathOf, stateValue, textOf } from "./nodes.ts";
 
 /*
- * Makes a table of an XState chart. XState works out with each event anew which states are left and entered; for a chart without
- * parallel states, history, timers and children that is the same each time. Here it is worked out once, when the relay starts: for each
- * leaf and event, the guards to ask and the actions to take. Measured for a whole call: a third of the time and a sixth of the memory
- * of XState's own interpreter, which a test holds this one against, event by event.
+ * Makes a table of an XState chart. XState works out with each event anew which states are left and entered; for a
+ * chart without parallel states, history, timers and children that is the same each time. Here it is worked out once,
+ * when the relay starts: for each leaf and event, the guards to ask and the actions to take. Measured for a whole
+ * call: a third of the time and a sixth of the memory of XState's own interpreter, which a test holds this one
+ * against, event by event.
  */
 
 type Scope = ActorScope<never, AnyEventObject>;
@@ -92,11 +93,16 @@ const NO_ACTIONS: readonly Action[] = [];
 const NO_TRANSITIONS: readonly Transition[] = [];
 
 export interface ChartOptions<M extends AnyStateMachine> {
-  /** Copies a context. A chart that has to be fast brings its own: a spread is slow at a place that sees the contexts of several charts. */
+  /**
+   * Copies a context. A chart that has to be fast brings its own: a spread is slow at a place that sees the contexts
+   * of several charts.
+   */
   readonly copy?: (context: ContextFrom<M>) => ContextFrom<M>;
 }
 
-/** Makes a chart that can be run. Throws where it uses what the table cannot hold: a programmer's error, found at start. */
+/**
+ * Makes a chart that can be run. Throws where it uses what the table cannot hold: a programmer's error, found at start.
+ */
 export function chartFrom<M extends AnyStateMachine>(machine: M, options: ChartOptions<M> = {}): Chart<M> {
   const table = new Table(machine, options);
   const chart = {
@@ -325,7 +331,10 @@ function choose(plans: readonly Plan[], args: ActionArgs): Plan | undefined {
   return undefined;
 }
 
-/** What `assign` was given, a function that returns properties or properties with functions, as one that returns the next context. */
+/**
+ * What `assign` was given, a function that returns properties or properties with functions, as one that returns the
+ * next context.
+ */
 function assigner(assignment: unknown, copy: (context: Context) => Context): Deed["assign"] {
   if (typeof assignment === "function") {
     return (args, params) => {

@@ -10,8 +10,8 @@ export async function accountsOf(store: Store, id: string): Promise<number> {
 }
 
 /**
- * The account that a command is about: `alice#2` is the second of that name, `alice` the account of whoever has the name now, or had it last. A
- * name that nobody has had is an account too: something may have been billed to it.
+ * The account that a command is about: `alice#2` is the second of that name, `alice` the account of whoever has the
+ * name now, or had it last. A name that nobody has had is an account too: something may have been billed to it.
  */
 export async function theAccount(store: Store, name: string): Promise<string> {
   const named = readAccount(name);
@@ -27,8 +27,8 @@ export async function isKnown(store: Store, account: string): Promise<boolean> {
 }
 
 /**
- * The account of a user who is registered now: one of their own, since whoever had the name before may have been somebody else; or, where it is the same
- * person, the one of before (`inherit`: true, or its name).
+ * The account of a user who is registered now: one of their own, since whoever had the name before may have been
+ * somebody else; or, where it is the same person, the one of before (`inherit`: true, or its name).
  */
 export async function accountForNew(store: Store, id: string, inherit: true | string | undefined): Promise<string> {
   const there = await accountsOf(store, id);

@@ -4,7 +4,8 @@ import type { Store } from "../store/types.ts";
 import { CliError, EXIT } from "./io.ts";
 
 /*
- * An id of an app server may be given again, to another one. What is owed to the one must not be paid to the other: settlements are by id and month.
+ * An id of an app server may be given again, to another one. What is owed to the one must not be paid to the other:
+ * settlements are by id and month.
  */
 
 /** Ends the command where an id that is free is still of the one that had it before. `inherit`: it is the same one. */
@@ -22,7 +23,10 @@ export async function mayHaveAppServer(store: Store, id: string, { inherit }: Re
   }
 }
 
-/** Remembers one that is to be removed, and removes its keys first: they are not the next one's. Returns what is to be said of it. */
+/**
+ * Remembers one that is to be removed, and removes its keys first: they are not the next one's. Returns what is to be
+ * said of it.
+ */
 export async function leaveAppServer(store: Store, id: string): Promise<string> {
   const keys = (await store.appServerKeys.list()).filter(({ appServer }) => appServer === id);
   for (const key of keys) await store.appServerKeys.remove(key.id);

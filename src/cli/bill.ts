@@ -21,7 +21,7 @@ interface BillOptions {
 /** `tollgate bill`. */
 export function addBillCommand(program: Command, io: Io): void {
   monthOption(program.command("bill"))
-    .description("print a user's bill for a month: time and charges of every service, taxes, totals (M18)")
+    .description("print a user's bill for a month: time and charges of every service, taxes, totals")
     .argument("<user>", "id of the user; alice#1 for the first one of that id, where there were several")
     .option("--json", "as JSON")
     .option("--csv", "as CSV, a row for each entry and each tax")

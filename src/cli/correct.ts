@@ -99,7 +99,10 @@ function costOf({ amount, currency, terms, at }: Pick<Entry, "amount" | "currenc
   return new SessionCost(currency).add(money(amount, currency), terms?.taxes, at).total;
 }
 
-/** Whether it is the balance's: what it corrects was paid from there; or, where it corrects no entry, the user pays in advance. */
+/**
+ * Whether it is the balance's: what it corrects was paid from there; or, where it corrects no entry, the user pays in
+ * advance.
+ */
 async function isPrepaid(store: Store, user: string, corrected: Entry | undefined, currency: string): Promise<boolean> {
   if (corrected && !corrected.prepaid) return false;
   const holder = await store.users.get(readAccount(user)?.id ?? user);
@@ -151,7 +154,10 @@ async function correctionOf(
   };
 }
 
-/** What a charge of that service and app server would get now. What the configuration names wins over the same id in the store. */
+/**
+ * What a charge of that service and app server would get now. What the configuration names wins over the same id in
+ * the store.
+ */
 async function termsNow(store: Store, config: Config, service: string, appServer: string): Promise<Terms | undefined> {
   const ofService = config.services.find(({ id }) => id === service) ?? (await store.services.get(service));
   const ofServer = config.appServers.find(({ id }) => id === appServer) ?? (await store.appServers.get(appServer));

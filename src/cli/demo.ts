@@ -25,15 +25,20 @@ export interface DemoOptions {
   readonly out?: NodeJS.WritableStream & { readonly isTTY?: boolean };
   /** One JSON document at the end instead of ladders and text. */
   readonly json?: boolean;
-  /** The same over NATS JetStream and MongoDB, with a billing worker beside the relay; see `openCluster` for which servers. */
+  /**
+   * The same over NATS JetStream and MongoDB, with a billing worker beside the relay; see `openCluster` for which
+   * servers.
+   */
   readonly cluster?: boolean;
   /** Where NATS_URL, MONGODB_URL and PATH are looked for; default the process's. */
   readonly env?: NodeJS.ProcessEnv;
 }
 
 /**
- * Runs a relay, app servers and a client on this machine, on real sockets and a data folder of their own: a visit to a wine shop, an English
- * lesson, two requests that are refused; another service within a session, moves to another one, two book shops at once; and the bill. Resolves to the exit code: 0 where all was as expected, else 1 with what was not.
+ * Runs a relay, app servers and a client on this machine, on real sockets and a data folder of their own: a visit to
+ * a wine shop, an English lesson, two requests that are refused; another service within a session, moves to another
+ * one, two book shops at once; and the bill. Resolves to the exit code: 0 where all was as expected, else 1 with what
+ * was not.
  */
 export async function demo(options: DemoOptions = {}): Promise<number> {
   const { out = process.stdout, json = false, cluster = false, env = process.env } = options;

@@ -5,7 +5,7 @@ import { CliError, EXIT, type Io } from "./io.ts";
 export function addMachinesCommand(program: Command, io: Io): void {
   program
     .command("machines")
-    .description("print the statecharts as Mermaid diagrams (P1)")
+    .description("print the statecharts as Mermaid diagrams")
     .argument("[name]", "only this chart")
     .addHelpText("after", "\nExample:\n  $ tollgate machines session > session.mmd")
     .action(async (name: string | undefined) => {

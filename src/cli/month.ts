@@ -18,7 +18,10 @@ export function theMonth(month = monthOf(Date.now())): string {
 
 type Kept = "eventsMonths" | "entriesMonths";
 
-/** Why there may be less of a month than there was: its events or its lines on bills are no longer kept; undefined: they are. */
+/**
+ * Why there may be less of a month than there was: its events or its lines on bills are no longer kept; undefined:
+ * they are.
+ */
 export function forgotten({ retention }: Pick<Config, "retention">, month: string, kept: Kept): string | undefined {
   const months = retention[kept];
   if (months === undefined || month >= monthBefore(monthOf(Date.now()), months)) return undefined;

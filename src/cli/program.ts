@@ -19,8 +19,8 @@ import { addStartCommand } from "./start.ts";
 import { addUserCommands } from "./users.ts";
 
 /**
- * Runs the `tollgate` command. `argv` is what stands behind the command's name. Resolves to the exit code: 0 done, 1 it failed,
- * 2 the command line or the configuration is wrong.
+ * Runs the `tollgate` command. `argv` is what stands behind the command's name. Resolves to the exit code: 0 done, 1
+ * it failed, 2 the command line or the configuration is wrong.
  */
 export async function run(argv: readonly string[], io: Io = processIo): Promise<number> {
   let code: number = EXIT.ok;

@@ -48,7 +48,7 @@ const dash = (value: string | number | undefined): string => (value === undefine
 const services: Kind<Service> = {
   command: "service",
   what: "service",
-  description: "services: what clients ask for with sip:<id>@<portal> (M1)",
+  description: "services: what clients ask for with sip:<id>@<portal>",
   schema: serviceSchema,
   configured: (config) => config.services,
   registry: (store) => store.services,
@@ -93,7 +93,7 @@ const services: Kind<Service> = {
 const appServers: Kind<AppServer> = {
   command: "appserver",
   what: "app server",
-  description: "application servers: who offers the services (M4)",
+  description: "application servers: who offers the services",
   schema: appServerSchema,
   configured: (config) => config.appServers,
   registry: (store) => store.appServers,
@@ -130,7 +130,7 @@ const appServers: Kind<AppServer> = {
 const tariffs: Kind<Tariff> = {
   command: "tariff",
   what: "tariff",
-  description: "tariffs: what a session's time costs (M13)",
+  description: "tariffs: what a session's time costs",
   schema: tariffSchema as z.ZodType<Tariff>,
   configured: (config) => config.tariffs as readonly Tariff[],
   registry: (store) => store.tariffs,

@@ -13,7 +13,7 @@ const FORMATS = ["json", "csv", "html"] as const;
 /** `tollgate settlement`. */
 export function addSettlementCommand(program: Command, io: Io): void {
   monthOption(program.command("settlement"))
-    .description("print what an app server is owed for a month, after the operator's fee (M19)")
+    .description("print what an app server is owed for a month, after the operator's fee")
     .argument("<app-server>", "id of the app server")
     .option("--json", "as JSON")
     .option("--csv", "as CSV, a row for each entry and each fee")

@@ -19,7 +19,7 @@ interface AddOptions {
 
 /** `tollgate user add|list|remove`. */
 export function addUserCommands(program: Command, io: Io): void {
-  const user = program.command("user").description("registered users: who may sign in (M2)");
+  const user = program.command("user").description("registered users: who may sign in");
 
   user
     .command("add")

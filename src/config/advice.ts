@@ -21,7 +21,10 @@ export function advice(config: Config, registered: Registered): Finding[] {
   ];
 }
 
-/** From is what a client calls itself. With `fromMustMatch` it is the user who signs in, or nobody, which no pattern for a user fits. */
+/**
+ * From is what a client calls itself. With `fromMustMatch` it is the user who signs in, or nobody, which no pattern
+ * for a user fits.
+ */
 function rulesByFrom({ rules, authentication }: Config): Finding[] {
   return rules.flatMap(({ when, then }, i): Finding[] => {
     if (when.from === undefined || when.user !== undefined) return [];
@@ -65,7 +68,10 @@ function changesOfService(config: Config, registered: Registered): Finding[] {
 
 type Pair = readonly [from: Service, to: Service];
 
-/** Two services of an app server whose time does not cost the same, where any 2xx is a yes to a change and nobody has said that it may be. */
+/**
+ * Two services of an app server whose time does not cost the same, where any 2xx is a yes to a change and nobody has
+ * said that it may be.
+ */
 function changeThatCostsLess(server: AppServer, services: ReadonlyMap<string, Service>): Pair | undefined {
   if (server.change !== undefined) return undefined;
   const open = server.services.flatMap((id) => services.get(id) ?? []).filter(({ change }) => change === undefined);

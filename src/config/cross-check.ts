@@ -110,7 +110,10 @@ export function danglingNames(config: Config, known: Known): Finding[] {
   return found;
 }
 
-/** Limits and tariffs that meet in a service and are in different currencies. What the file has wins over the same id in the store. */
+/**
+ * Limits and tariffs that meet in a service and are in different currencies. What the file has wins over the same id
+ * in the store.
+ */
 export function currencyMistakes(config: Config, known: Known | undefined): Finding[] {
   const services = [...(known?.services ?? []), ...config.services];
   const tariffs = [...(known?.tariffs ?? []), ...config.tariffs];

@@ -5,8 +5,8 @@ import { z } from "zod";
  */
 
 /**
- * What belongs to one leg alone: its path, its dialog, its own abilities and secrets; and the relay's word on who calls. No setting lets it
- * cross. The same holds for whatever begins as the relay's own do.
+ * What belongs to one leg alone: its path, its dialog, its own abilities and secrets; and the relay's word on who
+ * calls. No setting lets it cross. The same holds for whatever begins as the relay's own do.
  */
 const OWN: ReadonlySet<string> = new Set(
   `via route record-route from to call-id cseq contact max-forwards max-breadth content-length supported require proxy-require rseq rack
@@ -15,7 +15,10 @@ const OWN: ReadonlySet<string> = new Set(
 );
 const OWN_PREFIXES = ["tollgate-", "x-tollgate"];
 
-/** Whether that header field is the relay's to write in each leg, whatever an operator lets pass. `key`: the long form, in lower case. */
+/**
+ * Whether that header field is the relay's to write in each leg, whatever an operator lets pass. `key`: the long
+ * form, in lower case.
+ */
 export const isOwnHeader = (key: string): boolean =>
   OWN.has(key) || OWN_PREFIXES.some((prefix) => key.startsWith(prefix));
 

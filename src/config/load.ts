@@ -18,15 +18,19 @@ import {
 import { type ConfigProblem, type Finding, findings, type Path } from "./problems.ts";
 import { type Config, configSchema } from "./schema.ts";
 
-/** The configuration that holds where there is no file: one machine, UDP and TCP on 127.0.0.1:5060, data in ./data of `folder`. */
+/**
+ * The configuration that holds where there is no file: one machine, UDP and TCP on 127.0.0.1:5060, data in ./data of
+ * `folder`.
+ */
 export function defaultConfig(folder = process.cwd()): Config {
   const config = configSchema.parse({});
   return { ...config, data: resolve(folder, config.data) };
 }
 
 /**
- * Reads and checks a configuration file. Paths in it become absolute, seen from the file's folder. The error lists every mistake
- * that could be found, in the order of the file. `known`: what the store has; then names that are in neither are mistakes too.
+ * Reads and checks a configuration file. Paths in it become absolute, seen from the file's folder. The error lists
+ * every mistake that could be found, in the order of the file. `known`: what the store has; then names that are in
+ * neither are mistakes too.
  */
 export function loadConfig(path: string, known?: Known): Result<Config, ConfigProblem[]> {
   let text: string;
@@ -119,7 +123,10 @@ export function adviceOn(path: string, config: Config, registered: Registered): 
   return [...here, ...elsewhere.map(({ message }) => ({ file: path, path: "", message }))];
 }
 
-/** What no schema says: names that point nowhere, names used twice, currencies that do not fit, rules that do not compile. */
+/**
+ * What no schema says: names that point nowhere, names used twice, currencies that do not fit, rules that do not
+ * compile.
+ */
 function semantic(config: Config, known: Known | undefined): Finding[] {
   const rules = compileRules(config.rules);
   const inRules = rules.ok ? [] : rules.error.map(({ path, message }) => ({ path: ["rules", ...path], message }));
@@ -147,7 +154,9 @@ const AMOUNTS = new Set([
   "timeShare",
 ]);
 
-/** 0.10 without quotes is the text "0.10", not a float (DESIGN.md, decision 10): amounts are taken from the source text. */
+/**
+ * 0.10 without quotes is the text "0.10", not a float (decision 10): amounts are taken from the source text.
+ */
 function keepAmountsExact(document: Document): void {
   visit(document, {
     Pair(_, pair) {

@@ -224,7 +224,10 @@ const limitsOf = z.strictObject({
   perSessionPerSecond: z.int().min(0).exactOptional(),
 });
 
-/** Load that may come from one address comes from one user: where the one has no bound, the others have none unless they are named. */
+/**
+ * Load that may come from one address comes from one user: where the one has no bound, the others have none unless
+ * they are named.
+ */
 const limitsSchema = limitsOf.transform(({ ringingPerUser, sessionsPerUser, perSessionPerSecond, ...limits }) => {
   const unbounded = limits.perSourcePerSecond === 0;
   return {
@@ -270,7 +273,10 @@ const httpSchema = z
     message: "cert and key, since other machines can reach this address (plain: true where a proxy before it has them)",
   });
 
-/** The events on disk that the bus has not taken. From four fifths of `maxBytes` on, or below `minFreeDiskBytes`, there are no new sessions. */
+/**
+ * The events on disk that the bus has not taken. From four fifths of `maxBytes` on, or below `minFreeDiskBytes`,
+ * there are no new sessions.
+ */
 const journalSchema = z.strictObject({
   maxBytes: z.int().min(1_048_576).default(1_073_741_824),
   minFreeDiskBytes: z.int().min(0).default(268_435_456),

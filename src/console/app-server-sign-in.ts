@@ -22,8 +22,9 @@ export interface ReportSource {
 }
 
 /**
- * Signs app servers in by their keys: `Bearer <key>.<secret>` (RFC 6750) or Basic (RFC 7617) with the key as user and the secret as password. A secret of
- * 256 random bits is guessed by nobody, so whoever has the right one never has to wait, whatever others try from the same address.
+ * Signs app servers in by their keys: `Bearer <key>.<secret>` (RFC 6750) or Basic (RFC 7617) with the key as user and
+ * the secret as password. A secret of 256 random bits is guessed by nobody, so whoever has the right one never has to
+ * wait, whatever others try from the same address.
  */
 export class AppServerSignIn {
   private readonly keys: { appServerKey(id: string): AppServerKey | undefined };

@@ -36,9 +36,10 @@ export interface ChargesOnNatsOptions {
 }
 
 /**
- * Takes reports of charges as NATS requests (M17): the body is that of `POST /v1/charges`, and so are the headers `Authorization` and `Idempotency-Key`. The
- * reply is its answer; where it is a problem, `Nats-Service-Error-Code` has its status, as NATS services have it. It has a connection of its own,
- * goes on trying where there is none, and answers nothing whose reply subject is no inbox. Resolves when it was tried once.
+ * Takes reports of charges as NATS requests (M17): the body is that of `POST /v1/charges`, and so are the headers
+ * `Authorization` and `Idempotency-Key`. The reply is its answer; where it is a problem, `Nats-Service-Error-Code`
+ * has its status, as NATS services have it. It has a connection of its own, goes on trying where there is none, and
+ * answers nothing whose reply subject is no inbox. Resolves when it was tried once.
  */
 export async function serveChargesOnNats(options: ChargesOnNatsOptions): Promise<ChargesResponder> {
   const responder = new Responder(options);

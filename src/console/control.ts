@@ -5,8 +5,8 @@ import { join } from "node:path";
 import { err, ok, type Result } from "../support/result.ts";
 
 /*
- * How the commands of a machine's operator reach the running relay: JSON over HTTP on a Unix socket in the data folder, which only
- * the relay's own system user may open.
+ * How the commands of a machine's operator reach the running relay: JSON over HTTP on a Unix socket in the data
+ * folder, which only the relay's own system user may open.
  */
 
 /** Answers one request; what it returns is sent as JSON. `body` is what the request's JSON body says, or undefined. */
@@ -26,8 +26,8 @@ const BODY_BYTES = 65_536;
 const CONNECTIONS = 64;
 
 /**
- * Serves `handlers` (by `"GET /sessions"`, `"POST /drain"`) on a Unix socket. Rejects when another process answers there already:
- * two relays must not share a data folder.
+ * Serves `handlers` (by `"GET /sessions"`, `"POST /drain"`) on a Unix socket. Rejects when another process answers
+ * there already: two relays must not share a data folder.
  */
 export async function startControl(options: {
   readonly path: string;

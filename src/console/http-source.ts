@@ -28,12 +28,18 @@ const FORWARDED = [
 const MAX_PROXIES = 8;
 const MAX_NAME = 64;
 
-/** Says where HTTP requests come from: by X-Forwarded-For where a proxy of the operator's has written it, and by nothing that anybody could write. */
+/**
+ * Says where HTTP requests come from: by X-Forwarded-For where a proxy of the operator's has written it, and by
+ * nothing that anybody could write.
+ */
 export class HttpSources {
   private readonly proxies: Networks;
   private readonly plain: boolean;
 
-  /** `plain`: the operator says that a proxy stands before the relay; on this machine, if `trustedProxies` names no other. */
+  /**
+   * `plain`: the operator says that a proxy stands before the relay; on this machine, if `trustedProxies` names no
+   * other.
+   */
   constructor(trustedProxies: readonly string[], plain: boolean) {
     this.plain = plain;
     this.proxies = new Networks(trustedProxies);

@@ -49,7 +49,10 @@ const KEEP_ALIVE_MS = 30_000;
 const REQUESTS_PER_CONNECTION = 10_000;
 const CLOSE_MS = 3_000;
 
-/** Serves the HTTP API, encrypted where the configuration has a certificate. Rejects where the address is taken or the certificate is bad. */
+/**
+ * Serves the HTTP API, encrypted where the configuration has a certificate. Rejects where the address is taken or the
+ * certificate is bad.
+ */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   const { config, trustedProxies = [], log, routes } = options;
   const { listen, tls, connections, connectionsPerSource, plain } = config;

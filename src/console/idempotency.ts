@@ -4,9 +4,10 @@ import type { Answer } from "./problem.ts";
 const MAX_KEYS = 10_000;
 
 /**
- * What the Idempotency-Keys of app servers were used for (draft-ietf-httpapi-idempotency-key-header). It is kept in memory, the last 10,000 keys:
- * that nothing is charged twice does not depend on it, since each charge's own id within its session sees to that, on disk and on every node. What
- * it adds is that a refusal stays the same refusal, and that a key which is used for something else by mistake is found out.
+ * What the Idempotency-Keys of app servers were used for (draft-ietf-httpapi-idempotency-key-header). It is kept in
+ * memory, the last 10,000 keys: that nothing is charged twice does not depend on it, since each charge's own id
+ * within its session sees to that, on disk and on every node. What it adds is that a refusal stays the same refusal,
+ * and that a key which is used for something else by mistake is found out.
  */
 export class IdempotencyKeys {
   /** In order of first use. */
@@ -17,7 +18,10 @@ export class IdempotencyKeys {
     this.maxKeys = maxKeys;
   }
 
-  /** Notes that a key is used for what a body says. `reused`: it was used for something else; an answer: it was answered so before. */
+  /**
+   * Notes that a key is used for what a body says. `reused`: it was used for something else; an answer: it was
+   * answered so before.
+   */
   use(appServer: string, key: string, body: Buffer | string): Answer | "reused" | undefined {
     const name = `${appServer}\n${key}`;
     const fingerprint = createHash("sha256").update(body).digest("base64");
@@ -28,14 +32,19 @@ export class IdempotencyKeys {
     return undefined;
   }
 
-  /** What the key's request was answered. Only refusals need be kept: charges that were made are answered alike each time. */
+  /**
+   * What the key's request was answered. Only refusals need be kept: charges that were made are answered alike each
+   * time.
+   */
   answered(appServer: string, key: string, answer: Answer): void {
     const used = this.used.get(`${appServer}\n${key}`);
     if (used && answer.status >= 400 && answer.status < 500) used.answer = answer;
   }
 }
 
-/** A key as the header has it: a string in quotes (RFC 8941 §3.3.3), or the same without them. Undefined: it is none. */
+/**
+ * A key as the header has it: a string in quotes (RFC 8941 §3.3.3), or the same without them. Undefined: it is none.
+ */
 export function idempotencyKey(header: string): string | undefined {
   const text = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header.trim())?.[1]?.replace(/\\(["\\])/g, "$1") ?? header.trim();
   return /^[\x21-\x7e][\x20-\x7e]{0,254}$/.test(text) ? text : undefined;

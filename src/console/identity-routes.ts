@@ -2,7 +2,9 @@ import type { Hono } from "hono";
 import { CERTIFICATE_PATH, type IdentityKey, JWKS_PATH } from "../identity/key.ts";
 import type { Env } from "./http.ts";
 
-/** Publishes what app servers check the relay's signature with (M10, RFC 8224 §7.1): the certificate, and the key set. */
+/**
+ * Publishes what app servers check the relay's signature with (M10, RFC 8224 §7.1): the certificate, and the key set.
+ */
 export function addIdentityRoutes(app: Hono<Env>, { pem, jwks }: Pick<IdentityKey, "pem" | "jwks">): void {
   const type = pem.includes("BEGIN CERTIFICATE") ? "application/pem-certificate-chain" : "application/x-pem-file"; // RFC 8555 §9.1
   app.get(CERTIFICATE_PATH, (c) => c.body(pem, 200, { "Content-Type": type }));

@@ -1,9 +1,9 @@
 import type { Former, User } from "./types.ts";
 
 /*
- * A name may be given again: numbers of telephones are. What was charged to the one who had it before, and what is left of their balance, is
- * not the next one's. So each has an account of their own, whose name stands on bills and balances and in events: `alice`, then `alice#2`. An id of a user has
- * no `#`.
+ * A name may be given again: numbers of telephones are. What was charged to the one who had it before, and what is
+ * left of their balance, is not the next one's. So each has an account of their own, whose name stands on bills and
+ * balances and in events: `alice`, then `alice#2`. An id of a user has no `#`.
  */
 
 /** The name of the `n`th account of that id, from 1. */

@@ -5,7 +5,9 @@ import type { Random } from "../support/random.ts";
 import { type Authenticator, type AuthenticatorSettings, createAuthenticator, type Refusal } from "./authenticator.ts";
 import type { AppServerKey } from "./types.ts";
 
-/** Realm in which app servers sign in: another than the users', so that neither's credentials are good for the other. */
+/**
+ * Realm in which app servers sign in: another than the users', so that neither's credentials are good for the other.
+ */
 export const chargesRealm = (portalRealm: string): string => `charges.${portalRealm}`;
 
 const ID_BITS = 64;
@@ -35,7 +37,9 @@ export function newAppServerKey(options: {
 /** What `Authorization: Bearer` carries (RFC 6750): which key, and its secret. */
 export const bearerToken = (id: string, secret: string): string => `${id}.${secret}`;
 
-/** Whether the secret is the key's; takes the same time whether it is or not, and whether there is such a key or not. */
+/**
+ * Whether the secret is the key's; takes the same time whether it is or not, and whether there is such a key or not.
+ */
 export function isSecretOf(key: AppServerKey | undefined, secret: string): boolean {
   const expected = key === undefined ? NOBODY : Buffer.from(key.hash, "hex");
   const same = expected.length === NOBODY.length && timingSafeEqual(digest(secret), expected);

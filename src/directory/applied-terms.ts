@@ -12,8 +12,8 @@ export interface TermsSources {
 }
 
 /**
- * The terms that hold from now on, until another takes its place: worked out once for each service and app server, and then one and the same
- * object, so that whoever has some can see at once that they still hold.
+ * The terms that hold from now on, until another takes its place: worked out once for each service and app server,
+ * and then one and the same object, so that whoever has some can see at once that they still hold.
  */
 export class AppliedTerms {
   private readonly sources: TermsSources;

@@ -9,13 +9,18 @@ const DEPTH = 32;
 const readXml = createXmlReader({ depth: DEPTH });
 
 /**
- * The fields of a request's XML or JSON body, for rules (M3). Only data comes out: no entity but the five predefined ones and
- * character references is known, DOCTYPE is refused, nothing outside the body is ever read.
+ * The fields of a request's XML or JSON body, for rules (M3). Only data comes out: no entity but the five predefined
+ * ones and character references is known, DOCTYPE is refused, nothing outside the body is ever read.
  */
 export interface BodyFields {
-  /** Text of the field at a path of keys (`["request", "@lang"]`, `["order", "items", "0", "name"]`); undefined where there is none. */
+  /**
+   * Text of the field at a path of keys (`["request", "@lang"]`, `["order", "items", "0", "name"]`); undefined where
+   * there is none.
+   */
   get(path: readonly string[]): string | undefined;
-  /** The texts of all fields at a path, where what is repeated has no number in it; of more than `MOST_FIELDS` one more. */
+  /**
+   * The texts of all fields at a path, where what is repeated has no number in it; of more than `MOST_FIELDS` one more.
+   */
   all(path: readonly string[]): readonly string[];
 }
 
@@ -55,7 +60,10 @@ function isDeclaredOtherwise(text: string): boolean {
 
 const ENCODING = /^\ufeff?<\?xml[^>]*\bencoding\s*=\s*["']([^"']*)/;
 
-/** More than so many of one path are not looked at: whoever sends more is refused, or the one that counts would stand behind them. */
+/**
+ * More than so many of one path are not looked at: whoever sends more is refused, or the one that counts would stand
+ * behind them.
+ */
 export const MOST_FIELDS = 4_096;
 
 /** All texts at the path from its part `i` on: of a list without a number, those of each of its entries. */
@@ -86,7 +94,9 @@ function fieldAt(tree: unknown, path: readonly string[]): string | undefined {
   return textOf(at);
 }
 
-/** A repeated XML element is a list, and a name asked of a list means its first entry: `items.name` is `items.0.name`. */
+/**
+ * A repeated XML element is a list, and a name asked of a list means its first entry: `items.name` is `items.0.name`.
+ */
 function child(at: unknown, key: string): unknown {
   if (Array.isArray(at)) return INDEX.test(key) ? at[Number(key)] : child(at[0], key);
   if (typeof at !== "object" || at === null) return key === "0" ? at : undefined;

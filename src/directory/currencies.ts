@@ -9,8 +9,8 @@ export interface Priced {
 }
 
 /**
- * A service whose limits are in another currency than the tariff that it has, or that a rule gives it: there is no rate to compare by, so that its
- * app servers could charge nothing.
+ * A service whose limits are in another currency than the tariff that it has, or that a rule gives it: there is no
+ * rate to compare by, so that its app servers could charge nothing.
  */
 export interface CurrencyClash {
   readonly service: string;

@@ -16,9 +16,9 @@ import { type CompiledRules, compileRules, type Rejection, type RuleLookups, typ
 import type { AppServer, AppServerKey, Identified, Rule, Service, User } from "./types.ts";
 
 /**
- * What is registered: users, services, app servers, tariffs, rules. Held in memory, so that every question on the way of a request
- * is answered at once; brought up to date when the store's directory version grows. What the configuration names wins over
- * the same id in the store.
+ * What is registered: users, services, app servers, tariffs, rules. Held in memory, so that every question on the way
+ * of a request is answered at once; brought up to date when the store's directory version grows. What the
+ * configuration names wins over the same id in the store.
  */
 export interface Directory extends Rules, RuleLookups {
   user(id: string): User | undefined;
@@ -30,7 +30,9 @@ export interface Directory extends Rules, RuleLookups {
   appServers(): readonly AppServer[];
   /** The taxes on a service now; undefined: none. The same object as long as nothing is loaded anew. */
   taxes(serviceId: string): readonly AppliedTax[] | undefined;
-  /** The terms that hold now for what an app server charges in a service; undefined: none. The same object, as above. */
+  /**
+   * The terms that hold now for what an app server charges in a service; undefined: none. The same object, as above.
+   */
   terms(serviceId: string, appServerId: string): Terms | undefined;
   /** A key that an app server signs in with. */
   appServerKey(id: string): AppServerKey | undefined;
@@ -305,7 +307,10 @@ function rulesOf(config: DirectoryConfig): CompiledRules {
   return rules.value;
 }
 
-/** The portal's domains, and the addresses and advertised hosts where the relay is reached: a client may write either into the Request-URI. */
+/**
+ * The portal's domains, and the addresses and advertised hosts where the relay is reached: a client may write either
+ * into the Request-URI.
+ */
 function hostsOf(config: DirectoryConfig): Set<string> {
   const hosts = new Set(config.portal.domains.map(canonicalHost));
   for (const { address, advertised } of config.listen) {

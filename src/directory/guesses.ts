@@ -22,7 +22,10 @@ const MAX_KNOWN_USERS = 200_000;
 const KNOWN_MS = 7 * 86_400_000;
 /** How often a place is noted again. */
 const RENEW_MS = 3_600_000;
-/** Sign-ins of a user who is known at a source that are looked at although somebody's failures have that pair wait, in each wait. */
+/**
+ * Sign-ins of a user who is known at a source that are looked at although somebody's failures have that pair wait, in
+ * each wait.
+ */
 const SPARE = 64;
 /** In each wait so many are looked at, one after the other, of those who have not failed. */
 const LOOKS = 16;
@@ -40,18 +43,22 @@ interface Places {
 }
 
 /**
- * Slows down who guesses passwords, and nobody else. Failures count for the pair of user and source: a guesser neither locks out others behind the same
- * address nor the user elsewhere. Two more counts catch who spreads his guesses. One source that tries many users has to wait, but for the users who have
- * signed in from there before; and when one user is tried from many sources, a source that is new to this user has no free failures: the first right
+ * Slows down who guesses passwords, and nobody else. Failures count for the pair of user and source: a guesser
+ * neither locks out others behind the same address nor the user elsewhere. Two more counts catch who spreads his
+ * guesses. One source that tries many users has to wait, but for the users who have signed in from there before; and
+ * when one user is tried from many sources, a source that is new to this user has no free failures: the first right
  * password goes through from anywhere.
  *
- * Behind one address (a NAT, a proxy that nobody has named) a guesser and the user are one pair. To look at a right password at any time would be to look
- * at every guess, so what tells the two apart has to be something else than the password:
+ * Behind one address (a NAT, a proxy that nobody has named) a guesser and the user are one pair. To look at a right
+ * password at any time would be to look at every guess, so what tells the two apart has to be something else than the
+ * password:
  * - a nonce that was the user's, which nobody can get for another (see Authenticator): those do not come here at all;
  * - the port from which the user signed in last: it has looks of its own, which failures from elsewhere do not use up;
- * - for users who were right at this source lately, a number of looks in each wait; whoever has failed from the same port has none of them;
- * - for a user who is new there, a look now and then, for a port from which nobody has failed. It goes to whoever asks first, so a guesser who takes another
- *   port for each guess can take them too: that gives him some thousands in a day, and no more.
+ * - for users who were right at this source lately, a number of looks in each wait; whoever has failed from the same
+ *   port has none of them;
+ * - for a user who is new there, a look now and then, for a port from which nobody has failed. It goes to whoever
+ *   asks first, so a guesser who takes another port for each guess can take them too: that gives him some thousands
+ *   in a day, and no more.
  *
  * Whether the user exists makes no difference. Times are milliseconds of a clock that nobody can set.
  */
@@ -72,7 +79,10 @@ export class Guesses {
     this.users = new Throttle({ ...steady, failures: this.settings.failuresByUser });
   }
 
-  /** Milliseconds before a sign-in as that user is looked at again; 0: now. `line`: the port it comes from; 0: not known. */
+  /**
+   * Milliseconds before a sign-in as that user is looked at again; 0: now. `line`: the port it comes from; 0: not
+   * known.
+   */
   waitMs(user: string, source: string, now: number, line = 0): number {
     if (this.pairs.size === 0 && this.sources.size === 0) return 0;
     const key = keyOf(user, source);
@@ -95,8 +105,9 @@ export class Guesses {
   }
 
   /**
-   * A sign-in as that user failed. `what` is what it was tried with, if anything tells one try from another: the same once more, a message that was
-   * repeated, tells a guesser nothing and does not count. Returns the wait that begins with it, if one does.
+   * A sign-in as that user failed. `what` is what it was tried with, if anything tells one try from another: the same
+   * once more, a message that was repeated, tells a guesser nothing and does not count. Returns the wait that begins
+   * with it, if one does.
    */
   failed(user: string, source: string, now: number, what: string, line = 0): LockOut | undefined {
     const key = keyOf(user, source);
@@ -186,7 +197,9 @@ export class Guesses {
   }
 }
 
-/** Milliseconds before one who is not known and comes from that port is looked at, in a wait of which so many are left. */
+/**
+ * Milliseconds before one who is not known and comes from that port is looked at, in a wait of which so many are left.
+ */
 function leftBefore(entry: ThrottleEntry, line: number, waitMs: number, now: number): number {
   return line === 0 || entry.lines.includes(line) ? waitMs : Math.max(0, Math.min(waitMs, entry.lookAt - now));
 }

@@ -18,8 +18,9 @@ const MAC_DIGITS = 32;
 const FOREIGN: NonceState = { kind: "foreign" };
 
 /**
- * Nonces that need no memory until they are used (RFC 7616 §5.4): a sequence number and the time of issue, signed together with the
- * source to which they were issued, so that a nonce says by itself whether it is ours, whose, and how old.
+ * Nonces that need no memory until they are used (RFC 7616 §5.4): a sequence number and the time of issue, signed
+ * together with the source to which they were issued, so that a nonce says by itself whether it is ours, whose, and
+ * how old.
  */
 export class Nonces {
   private sequence = 0;
@@ -63,8 +64,8 @@ export class Nonces {
   }
 
   /**
-   * A hash of the text between two secrets, of which half is shown: nobody can go on from it to a longer text. Four times as fast as `createHmac`,
-   * since it makes no object and hashes once.
+   * A hash of the text between two secrets, of which half is shown: nobody can go on from it to a longer text. Four
+   * times as fast as `createHmac`, since it makes no object and hashes once.
    */
   private sign(body: string, source: string): string {
     return hash("sha256", `${this.before}${body}${source}${this.after}`).slice(0, MAC_DIGITS);
@@ -75,8 +76,9 @@ export class Nonces {
 const WINDOW = 32;
 
 /**
- * The nonce counts seen (RFC 7616 §3.4, nc), in memory of a fixed size: a ring with one slot for a nonce by its sequence number. A slot
- * is taken when a nonce is first used rightly, so unanswered challenges cost nothing. A nonce whose slot went to a later one is stale.
+ * The nonce counts seen (RFC 7616 §3.4, nc), in memory of a fixed size: a ring with one slot for a nonce by its
+ * sequence number. A slot is taken when a nonce is first used rightly, so unanswered challenges cost nothing. A nonce
+ * whose slot went to a later one is stale.
  */
 export class NonceCounts {
   private readonly sequences: Float64Array;
@@ -93,7 +95,10 @@ export class NonceCounts {
     this.users = new Array(slots).fill(undefined);
   }
 
-  /** Whether that user has signed in with the nonce before, and nobody has failed with it since: nobody else has seen it, so it is no guesser's. */
+  /**
+   * Whether that user has signed in with the nonce before, and nobody has failed with it since: nobody else has seen
+   * it, so it is no guesser's.
+   */
   isOf(sequence: number, user: string): boolean {
     const slot = sequence % this.sequences.length;
     return this.sequences[slot] === sequence && this.users[slot] === user;
@@ -116,8 +121,8 @@ export class NonceCounts {
   }
 
   /**
-   * Takes note of a count, and of who signed in with it. False: it was seen before, or is too old to know; then the nonce must not be
-   * accepted.
+   * Takes note of a count, and of who signed in with it. False: it was seen before, or is too old to know; then the
+   * nonce must not be accepted.
    */
   use(sequence: number, count: number, user?: string): boolean {
     const slot = sequence % this.sequences.length;

@@ -11,8 +11,9 @@ export interface UserAgentOffer {
 }
 
 /**
- * Those that give up at a challenge with SHA-256 although MD5 stands beside it: baresip before 3.12 wherever it stands, SIPp and JsSIP where it is the first,
- * SIP.js, which reads the last one only, where that is another than MD5. One that comes last for one comes first for the other: they get MD5 alone.
+ * Those that give up at a challenge with SHA-256 although MD5 stands beside it: baresip before 3.12 wherever it
+ * stands, SIPp and JsSIP where it is the first, SIP.js, which reads the last one only, where that is another than
+ * MD5. One that comes last for one comes first for the other: they get MD5 alone.
  */
 export const KNOWN_USER_AGENTS: { userAgent: string; algorithms: Algorithm[] }[] = [
   { userAgent: "baresip v([0-2]\\..*|3\\.([0-9]|1[01])\\..*)", algorithms: ["md5"] },
@@ -25,8 +26,9 @@ export const KNOWN_USER_AGENTS: { userAgent: string; algorithms: Algorithm[] }[]
 const MAX_KNOWN = 500;
 
 /**
- * Which algorithms a client is offered, and in which order. User-Agent can be forged, and so it only ever chooses among what the operator allows to everybody:
- * whoever could make it say MD5 could as well take the other challenges out of the answer (RFC 8760 §4).
+ * Which algorithms a client is offered, and in which order. User-Agent can be forged, and so it only ever chooses
+ * among what the operator allows to everybody: whoever could make it say MD5 could as well take the other challenges
+ * out of the answer (RFC 8760 §4).
  */
 export class Offers {
   /** What is offered to all others. */

@@ -1,10 +1,16 @@
 import { RE2JS } from "re2js";
 import { err, ok, type Result } from "../support/result.ts";
 
-/** The longest pattern, and of what comes from the network the longest text that is matched: a longer one matches nothing. */
+/**
+ * The longest pattern, and of what comes from the network the longest text that is matched: a longer one matches
+ * nothing.
+ */
 export const MATCH_CHARS = 1024;
 
-/** Whether a text is too long to be matched: whoever decides by a pattern has to refuse it, since it cannot be known what it matches. */
+/**
+ * Whether a text is too long to be matched: whoever decides by a pattern has to refuse it, since it cannot be known
+ * what it matches.
+ */
 export const isTooLong = (text: string): boolean => text.length > MATCH_CHARS;
 
 /** A compiled pattern of a rule: the operator wrote the pattern, a stranger wrote the text. */
@@ -17,15 +23,16 @@ export interface Pattern {
 }
 
 /**
- * The time that a text takes grows with its length and with this, which grows with the pattern and its counted repetitions: `a{3}` is three. So
- * the worst that an operator can write costs some 50 ms for the longest text.
+ * The time that a text takes grows with its length and with this, which grows with the pattern and its counted
+ * repetitions: `a{3}` is three. So the worst that an operator can write costs some 50 ms for the longest text.
  */
 const MOST_INSTRUCTIONS = 500;
 
 /**
- * Compiles a regular expression that is anchored at both ends, in the syntax of RE2 (https://github.com/google/re2/wiki/Syntax), which is
- * JavaScript's without look-around and back-references. RE2 matches in a time that is linear in the text whatever the pattern is, where a
- * backtracking matcher may take hours. The error is a phrase for "expected ...".
+ * Compiles a regular expression that is anchored at both ends, in the syntax of RE2
+ * (https://github.com/google/re2/wiki/Syntax), which is JavaScript's without look-around and back-references. RE2
+ * matches in a time that is linear in the text whatever the pattern is, where a backtracking matcher may take hours.
+ * The error is a phrase for "expected ...".
  */
 export function compilePattern(source: string): Result<Pattern, string> {
   if (source.length > MATCH_CHARS) return err(`a pattern of at most ${MATCH_CHARS} characters`);

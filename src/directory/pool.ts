@@ -171,7 +171,9 @@ export class ServerPool {
     if (entry) entry.up = state === "up";
   }
 
-  /** Draws the entries from `start` to before `end` one after the other, each with a chance in proportion to its weight. */
+  /**
+   * Draws the entries from `start` to before `end` one after the other, each with a chance in proportion to its weight.
+   */
   private shuffle(list: Entry[], start: number, end: number): void {
     let total = 0;
     for (let i = start; i < end; i++) total += weight(list[i]!);

@@ -26,7 +26,10 @@ export interface ViewOptions extends PortalHosts {
 
 /** A request as rules see it: text decoded for people, the body read at most once and only when a rule asks for it. */
 export class RequestView {
-  /** Set once something was asked for that cannot be read or is too long to be matched: nobody can say then which rule holds. */
+  /**
+   * Set once something was asked for that cannot be read or is too long to be matched: nobody can say then which rule
+   * holds.
+   */
   problem: Rejection | undefined;
   /** Who signed in; undefined: nobody has. */
   readonly user: string | undefined;
@@ -83,7 +86,10 @@ export class RequestView {
     return this.bodyFields(path)[0];
   }
 
-  /** All fields at that path, in whichever part of the body they stand: what reads the body after the rules may take another than the first. */
+  /**
+   * All fields at that path, in whichever part of the body they stand: what reads the body after the rules may take
+   * another than the first.
+   */
   bodyFields(path: readonly string[]): readonly string[] {
     this.parts ??= this.readBody();
     const fields = this.parts.flatMap((part) => part.all(path));
@@ -92,7 +98,10 @@ export class RequestView {
     return NO_FIELDS;
   }
 
-  /** The service that a body of our own type names, without any rule for it: `<service name="beer"/>`. Undefined where it names none. */
+  /**
+   * The service that a body of our own type names, without any rule for it: `<service name="beer"/>`. Undefined where
+   * it names none.
+   */
   get describedService(): string | undefined {
     const { body, headers } = this.request;
     if (body.length === 0) return undefined;
@@ -134,7 +143,10 @@ export class RequestView {
     return [decoded(other.ok && other.value.scheme === "other" ? `${other.value.name}:${other.value.rest}` : text)];
   }
 
-  /** All XML and JSON parts: a service description may stand beside an SDP offer (RFC 5621 §3), a location, or another description. */
+  /**
+   * All XML and JSON parts: a service description may stand beside an SDP offer (RFC 5621 §3), a location, or another
+   * description.
+   */
   private readBody(): readonly BodyFields[] {
     const { body, headers } = this.request;
     if (body.length === 0) return NOTHING;

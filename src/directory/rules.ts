@@ -28,10 +28,11 @@ export interface Rules {
 
 export interface CompiledRules {
   /**
-   * Says which service is meant and who the client is (M3): the first rule whose every condition holds decides. Without any rule the
-   * service is what a body `<service name="beer"/>` of our own type names, else the user part of the Request-URI (M1). Refused are: a URI that is not sip or sips (416, RFC 3261 §8.2.2.1), a service that
-   * nobody registered or that no rule points at (404), a body that a rule needs and that cannot be read (400), a text that is too long for a
-   * pattern (414, 400), a rule that rejects. `user`: who signed in.
+   * Says which service is meant and who the client is (M3): the first rule whose every condition holds decides.
+   * Without any rule the service is what a body `<service name="beer"/>` of our own type names, else the user part of
+   * the Request-URI (M1). Refused are: a URI that is not sip or sips (416, RFC 3261 §8.2.2.1), a service that nobody
+   * registered or that no rule points at (404), a body that a rule needs and that cannot be read (400), a text that
+   * is too long for a pattern (414, 400), a rule that rejects. `user`: who signed in.
    */
   identify(request: SipRequest, lookups: RuleLookups, user?: string): Result<Identified, Rejection>;
 }
@@ -141,8 +142,8 @@ function matchOf(pattern: Pattern, view: RequestView): readonly (string | undefi
 }
 
 /**
- * Whether one of the texts matches. A stranger could pass a rule by a text that is longer than what is matched: where that alone is why no other
- * matches, the request is refused.
+ * Whether one of the texts matches. A stranger could pass a rule by a text that is longer than what is matched: where
+ * that alone is why no other matches, the request is refused.
  */
 function anyMatches(pattern: Pattern, texts: readonly string[], view: RequestView, tooLong: Rejection): boolean {
   for (const text of texts) if (pattern.test(text)) return true;

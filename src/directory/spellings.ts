@@ -11,10 +11,11 @@ export interface PortalHosts {
 }
 
 /**
- * A SIP URI as rules see it: one way to write it, whatever way it was written in, so that no rule is passed by spelling. The user part is readable
- * text, without a password; the host is in lower case, a port that means nothing is left out, and so are parameters: the service is
- * taken from what is left. What the same service can be asked for by stands beside it: a `sips:` URI as `sip:`, an address of the portal as its
- * domains, a port that was written although the portal takes any. A pattern holds where one of them matches.
+ * A SIP URI as rules see it: one way to write it, whatever way it was written in, so that no rule is passed by
+ * spelling. The user part is readable text, without a password; the host is in lower case, a port that means nothing
+ * is left out, and so are parameters: the service is taken from what is left. What the same service can be asked for
+ * by stands beside it: a `sips:` URI as `sip:`, an address of the portal as its domains, a port that was written
+ * although the portal takes any. A pattern holds where one of them matches.
  */
 export function spellings(uri: SipUri, portal: PortalHosts): readonly string[] {
   const user = uri.user === undefined ? "" : `${readableUser(uri.user)}@`;
@@ -38,8 +39,8 @@ const NO_DOMAINS: readonly string[] = [];
 const isDefaultPort = (uri: SipUri): boolean => uri.port === effectivePort({ ...uri, port: undefined });
 
 /**
- * A user part as text: without escapes where there need be none (RFC 3261 §19.1.2), whether it was written with them or not, and those that
- * are left in upper case. Octets that are no UTF-8 are escaped.
+ * A user part as text: without escapes where there need be none (RFC 3261 §19.1.2), whether it was written with them
+ * or not, and those that are left in upper case. Octets that are no UTF-8 are escaped.
  */
 export function readableUser(user: string): string {
   if (PLAIN.test(user)) return user;

@@ -19,7 +19,10 @@ const EXPECTED =
 /** Headers that hold a credential (From may, see `fromPassword`): what rules set reaches logs and events. */
 const SECRET = new Set(["from", "authorization", "proxy-authorization"]);
 
-/** Header name of a condition or placeholder, long or compact, as the key in `Headers`; the error is a phrase for "expected ...". */
+/**
+ * Header name of a condition or placeholder, long or compact, as the key in `Headers`; the error is a phrase for
+ * "expected ...".
+ */
 export function headerKey(name: string): Result<string, string> {
   if (!isToken(name)) return err("the name of a header"); // RFC 3261 §25.1
   const key = knownHeader(name)?.key ?? name.toLowerCase();
@@ -35,7 +38,9 @@ export function bodyPath(text: string): Result<readonly string[], string> {
   return ok(path);
 }
 
-/** Reads a template; `groups` is how many groups the rule's `uri` pattern has. The error is a phrase for "expected ...". */
+/**
+ * Reads a template; `groups` is how many groups the rule's `uri` pattern has. The error is a phrase for "expected ...".
+ */
 export function compileTemplate(text: string, groups: number): Result<Template, string> {
   const parts: (string | Source)[] = [];
   let literal = "";

@@ -10,9 +10,15 @@ export interface ThrottleSettings {
   readonly maxDelayS: number;
   /** Pairs of user and source remembered at most; what waits is forgotten last. */
   readonly sources: number;
-  /** So many failures from one source, of whatever users, within the window cost nothing; default twenty times `failures`. */
+  /**
+   * So many failures from one source, of whatever users, within the window cost nothing; default twenty times
+   * `failures`.
+   */
   readonly failuresBySource?: number;
-  /** With more failures of one user within the window, from wherever, whoever is not known to be that user waits from the first failure on; default as above. */
+  /**
+   * With more failures of one user within the window, from wherever, whoever is not known to be that user waits from
+   * the first failure on; default as above.
+   */
   readonly failuresByUser?: number;
 }
 
@@ -21,7 +27,10 @@ export interface ThrottleEntry {
   /** When the first of these failures happened, or the last wait was over. */
   since: number;
   blockedUntil: number;
-  /** How many more may be looked at before the wait is over: of whoever is known there, and of those that come from where the user did. */
+  /**
+   * How many more may be looked at before the wait is over: of whoever is known there, and of those that come from
+   * where the user did.
+   */
   spare: number;
   ownSpare: number;
   /** Ports from which failures came, the latest last. */
@@ -34,8 +43,8 @@ export interface ThrottleEntry {
 }
 
 /**
- * Counts failures by a key and makes it wait longer and longer. Its memory is bounded, and noise does not wash it out: who fails once goes before who has to wait.
- * Times are milliseconds of a clock that nobody can set.
+ * Counts failures by a key and makes it wait longer and longer. Its memory is bounded, and noise does not wash it
+ * out: who fails once goes before who has to wait. Times are milliseconds of a clock that nobody can set.
  */
 export class Throttle {
   /** Those that wait, or did so last; and those that failed now and then. Each in the order of the last failure. */
@@ -58,7 +67,10 @@ export class Throttle {
     return this.waiting.get(key) ?? this.few.get(key);
   }
 
-  /** One more failure; `free`: as many cost nothing, default those of the settings. Returns the milliseconds that it has to wait now. */
+  /**
+   * One more failure; `free`: as many cost nothing, default those of the settings. Returns the milliseconds that it
+   * has to wait now.
+   */
   failed(key: string, now: number, free = this.settings.failures): number {
     const { windowS, delayS, maxDelayS, sources } = this.settings;
     let entry = this.get(key);

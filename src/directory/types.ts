@@ -2,7 +2,9 @@ import type { ServiceLimits } from "../charging/money/portal-limits.ts";
 import type { SettlementTerms } from "../charging/money/settlement-terms.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 
-/** A registered user (M2). The password is never kept: only the HA1 values of RFC 7616 §3.4.2 for the portal's realm. */
+/**
+ * A registered user (M2). The password is never kept: only the HA1 values of RFC 7616 §3.4.2 for the portal's realm.
+ */
 export interface User {
   /** The user part of the identity, `alice` in sip:alice@portal.com. */
   readonly id: string;
@@ -28,7 +30,10 @@ export interface Former {
 }
 
 export type ForkMode = "sequential" | "first" | "all";
-/** What a client may ask for by Request-Disposition (RFC 3841 §9.1); `single` is `no-fork`: the best app server and no other. */
+/**
+ * What a client may ask for by Request-Disposition (RFC 3841 §9.1); `single` is `no-fork`: the best app server and no
+ * other.
+ */
 export type ForkChoice = ForkMode | "single";
 
 /** Something that can be asked for by `sip:<id>@portal` (M1) or that a rule points at (M3). */
@@ -47,13 +52,22 @@ export interface Service extends SettlementTerms {
   readonly ringS?: number;
   /** Bounds on what app servers may charge; amounts are decimal strings. */
   readonly limits?: ServiceLimits;
-  /** Seconds that a session takes charges after its end (M15); default `charging.lateChargesS` of the configuration, 0: not at all. */
+  /**
+   * Seconds that a session takes charges after its end (M15); default `charging.lateChargesS` of the configuration,
+   * 0: not at all.
+   */
   readonly lateChargesS?: number;
   /** Whether the client is told at the end what the session cost; default: the setting `charging.advice`. */
   readonly advice?: boolean;
-  /** What becomes of a session with this service when the client moves on by REFER and does not say (M23, M24); default `end`. */
+  /**
+   * What becomes of a session with this service when the client moves on by REFER and does not say (M23, M24);
+   * default `end`.
+   */
   readonly onMove?: "end" | "keep";
-  /** What it takes to change from or to it within a session (M20, M22): any 2xx (the default), or one that names it in Tollgate-Service. */
+  /**
+   * What it takes to change from or to it within a session (M20, M22): any 2xx (the default), or one that names it in
+   * Tollgate-Service.
+   */
   readonly change?: ChangeProof;
 }
 
@@ -79,8 +93,8 @@ export interface AppServer extends SettlementTerms {
 }
 
 /**
- * What an app server signs in with to charge outside of a session's own dialog (M15, M17). The secret is never kept: 256 random bits, of which
- * a plain hash cannot be turned back, and the HA1 values of RFC 7616 §3.4.2 for SIP.
+ * What an app server signs in with to charge outside of a session's own dialog (M15, M17). The secret is never kept:
+ * 256 random bits, of which a plain hash cannot be turned back, and the HA1 values of RFC 7616 §3.4.2 for SIP.
  */
 export interface AppServerKey {
   /** The user name of the sign-in. */
@@ -95,7 +109,10 @@ export interface AppServerKey {
   readonly createdAt: number;
 }
 
-/** A rule (M3): the first whose every condition holds decides. Patterns are regular expressions of RE2, anchored at both ends. */
+/**
+ * A rule (M3): the first whose every condition holds decides. Patterns are regular expressions of RE2, anchored at
+ * both ends.
+ */
 export interface Rule {
   readonly name: string;
   readonly when: {
@@ -107,13 +124,19 @@ export interface Rule {
     readonly user?: string;
     /** Header name to pattern. */
     readonly header?: Readonly<Record<string, string>>;
-    /** Path in the XML or JSON body to pattern: `request.category`, `order.items.0.name`, `request.@lang` for an XML attribute. */
+    /**
+     * Path in the XML or JSON body to pattern: `request.category`, `order.items.0.name`, `request.@lang` for an XML
+     * attribute.
+     */
     readonly body?: Readonly<Record<string, string>>;
   };
   readonly then: {
     /** A service id; `$1` stands for the first group of the `uri` pattern. */
     readonly service?: string;
-    /** Named attributes of the request, of the client: literal, or `{header.X}`, `{body.path}`, `{user}`. App servers are told of them. */
+    /**
+     * Named attributes of the request, of the client: literal, or `{header.X}`, `{body.path}`, `{user}`. App servers
+     * are told of them.
+     */
     readonly attributes?: Readonly<Record<string, string>>;
     readonly client?: Readonly<Record<string, string>>;
     /** Only these app servers. */

@@ -25,8 +25,8 @@ export const CERTIFICATE_PATH = "/identity/certificate.pem";
 export const JWKS_PATH = "/.well-known/jwks.json";
 
 /**
- * Reads the signing key of the settings, or the one of the data folder, which is made at the first start. Throws with a text that
- * says what to do when it is none for ES256, or not the certificate's.
+ * Reads the signing key of the settings, or the one of the data folder, which is made at the first start. Throws with
+ * a text that says what to do when it is none for ES256, or not the certificate's.
  */
 export function loadIdentityKey(settings: IdentitySettings, dataFolder: string): IdentityKey {
   const file = settings.key ?? join(dataFolder, "identity-key.pem");

@@ -7,8 +7,8 @@ import { parseUri } from "../sip/uri.ts";
 import type { TimerHandle } from "../support/clock.ts";
 
 /**
- * Asks each app server by OPTIONS whether it is there (RFC 3261 §11), and tells the directory, so that a request does not
- * wait for one that is not. Any answer but 408 and 503 counts: who does not know OPTIONS is up all the same.
+ * Asks each app server by OPTIONS whether it is there (RFC 3261 §11), and tells the directory, so that a request does
+ * not wait for one that is not. Any answer but 408 and 503 counts: who does not know OPTIONS is up all the same.
  */
 export class HealthChecks {
   private readonly core: Core;

@@ -9,9 +9,10 @@ import { snapshot } from "../relay/session/snapshot.ts";
 import { err, type Result } from "../support/result.ts";
 
 /*
- * Keeps the sessions on disk, in the commits of the journal: with its start a session is there, with its end it is gone. It is written out when a
- * commit is about to be made, and only if it still stands by then: one that was shorter than that costs nothing. Each charge has a record of its
- * own, so that a session with many is not written again and again.
+ * Keeps the sessions on disk, in the commits of the journal: with its start a session is there, with its end it is
+ * gone. It is written out when a commit is about to be made, and only if it still stands by then: one that was
+ * shorter than that costs nothing. Each charge has a record of its own, so that a session with many is not written
+ * again and again.
  */
 
 /** A charge's record is named by its session, this, and the app server's id. */
@@ -128,8 +129,8 @@ export class KeptSessions implements SessionKeeper, Companion {
     if (!core) return;
     const own = core.sessions.get(session.id);
     let owner = own;
-    // What a part was charged counts for the limits of the others of its call that go on, and for what they cost together. If it is over, it is known to
-    // the part after it.
+    // What a part was charged counts for the limits of the others of its call that go on, and for what they cost
+    // together. If it is over, it is known to the part after it.
     for (const id of (own ? own.charges.call : core.ended.callOf(session.id))?.sessions ?? NONE) {
       const other = core.sessions.get(id);
       if (!other || other === own) continue;
@@ -177,7 +178,10 @@ export interface KeptSession {
   readonly state: Result<SessionState, string>;
 }
 
-/** Reads what `KeptSessions` has written. A record that belongs to no session is one of a session by itself, which cannot be read. */
+/**
+ * Reads what `KeptSessions` has written. A record that belongs to no session is one of a session by itself, which
+ * cannot be read.
+ */
 export function readKept(entries: Iterable<readonly [name: string, text: string]>): KeptSession[] {
   const sessions = new Map<string, unknown>();
   const charges = new Map<string, Records>();

@@ -15,8 +15,9 @@ export interface OtherRelaysOptions {
 const ANSWER_WITHIN_MS = 3_500;
 
 /**
- * Has another relay answer for a session that it has the book of. Undefined: it is not there, or there are no others to be asked. Rejects when no answer
- * comes in time, or it is not sealed by a relay, and where the app server has no keys: then nobody could tell who asks.
+ * Has another relay answer for a session that it has the book of. Undefined: it is not there, or there are no others
+ * to be asked. Rejects when no answer comes in time, or it is not sealed by a relay, and where the app server has no
+ * keys: then nobody could tell who asks.
  */
 export async function askRelay(
   { bus, random, keysOf }: OtherRelaysOptions,

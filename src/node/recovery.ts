@@ -37,16 +37,16 @@ export const machineClock = (): MachineClock => ({
 const ANCHOR = /^([0-9a-f-]{1,64}) (-?\d{1,16})$/;
 
 /**
- * Says on disk, once a second, that the relay is alive: after a crash, the time until which the sessions it had may be charged. The file's
- * modification time is by the relay's first timeline, whatever becomes of the wall clock; in it stands how far that is ahead of the machine's own
- * clock, by which the next relay goes on.
+ * Says on disk, once a second, that the relay is alive: after a crash, the time until which the sessions it had may
+ * be charged. The file's modification time is by the relay's first timeline, whatever becomes of the wall clock; in
+ * it stands how far that is ahead of the machine's own clock, by which the next relay goes on.
  */
 export class Heartbeat {
   /** When the relay that ran before on this data folder was last alive; undefined: none was. */
   readonly lastBeatAt: number | undefined;
   /**
-   * What it is now by that relay's first timeline: by the machine's clock, or, where the machine was started anew since, by the wall clock, as that relay
-   * last saw it. Undefined: nobody can know.
+   * What it is now by that relay's first timeline: by the machine's clock, or, where the machine was started anew
+   * since, by the wall clock, as that relay last saw it. Undefined: nobody can know.
    */
   readonly firstNow: number | undefined;
   private readonly path: string;
@@ -68,13 +68,19 @@ export class Heartbeat {
     else this.firstNow = clock.wall() - Math.round(stat.ctimeMs - stat.mtimeMs);
   }
 
-  /** How long no relay was alive on this data folder; undefined: nobody can know. Of a clock that ran back it is below zero. */
+  /**
+   * How long no relay was alive on this data folder; undefined: nobody can know. Of a clock that ran back it is below
+   * zero.
+   */
   get downMs(): number | undefined {
     const { firstNow, lastBeatAt } = this;
     return firstNow === undefined || lastBeatAt === undefined ? undefined : firstNow - lastBeatAt;
   }
 
-  /** Begins, once the sessions of the relay before are on record: if this one is killed until then, the next one still knows when that one was. */
+  /**
+   * Begins, once the sessions of the relay before are on record: if this one is killed until then, the next one still
+   * knows when that one was.
+   */
   start(timeline: Timeline): void {
     if (this.file === undefined) {
       this.file = openSync(this.path, "w", 0o600);
@@ -97,8 +103,8 @@ export class Heartbeat {
 }
 
 /**
- * When a session ended whose relay was killed. `lastBeatAt` is by that relay's first timeline, and `startedAt` by the session's, which began
- * when the wall clock had been set by so much: the difference is what really passed.
+ * When a session ended whose relay was killed. `lastBeatAt` is by that relay's first timeline, and `startedAt` by the
+ * session's, which began when the wall clock had been set by so much: the difference is what really passed.
  */
 export function endOf(
   { clockStepMs = 0 }: SessionFacts,
@@ -109,8 +115,9 @@ export function endOf(
 }
 
 /**
- * Ends the sessions that an earlier run left running when it was killed, but for those that go on: what is in the journal is billed first, and what
- * then still runs ended when that relay was last alive. Resolves to how many there were.
+ * Ends the sessions that an earlier run left running when it was killed, but for those that go on: what is in the
+ * journal is billed first, and what then still runs ended when that relay was last alive. Resolves to how many there
+ * were.
  */
 export async function endOrphans(options: {
   readonly goingOn?: ReadonlySet<string>;
@@ -173,7 +180,8 @@ function factsOf({ session, user, service, appServer, call, ...context }: Billin
 }
 
 /**
- * The same where billing may be elsewhere, and behind: by what the journal itself has of this node's sessions. Waits for nothing but the disk.
+ * The same where billing may be elsewhere, and behind: by what the journal itself has of this node's sessions. Waits
+ * for nothing but the disk.
  */
 export async function endLeft(options: {
   readonly goingOn?: ReadonlySet<string>;

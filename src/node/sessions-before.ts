@@ -14,8 +14,8 @@ const SLICE = 100;
 const SLICE_EVERY_MS = 10;
 
 /**
- * The sessions of a relay that was killed, as the next one finds them: those that go on, and those that end, since they were set up no further, cannot be read, or
- * the relay was away for too long.
+ * The sessions of a relay that was killed, as the next one finds them: those that go on, and those that end, since
+ * they were set up no further, cannot be read, or the relay was away for too long.
  */
 export class SessionsBefore {
   private readonly states = new Map<string, SessionState>();
@@ -60,7 +60,10 @@ export class SessionsBefore {
     return this.states.size > 0 ? this.heartbeat.firstNow : undefined;
   }
 
-  /** These have ended: an older Tollgate was there in between, which keeps no sessions. `isOver` is asked of those whose clock runs. */
+  /**
+   * These have ended: an older Tollgate was there in between, which keeps no sessions. `isOver` is asked of those
+   * whose clock runs.
+   */
   async leaveOut(isOver: (ids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> {
     const run = [...this.states.values()].filter(({ chart }) => chart.context.startedAt !== null);
     for (const id of await isOver(run.map(({ facts }) => facts.id))) {

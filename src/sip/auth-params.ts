@@ -16,7 +16,10 @@ const BAD = err("Bad Authentication Parameters");
 let lastText = "";
 let lastRead: Result<AuthParams, string> = BAD;
 
-/** Reads a value of WWW-Authenticate, Authorization and their Proxy- forms; each stands on a line of its own (RFC 3261 §7.3.1). */
+/**
+ * Reads a value of WWW-Authenticate, Authorization and their Proxy- forms; each stands on a line of its own (RFC 3261
+ * §7.3.1).
+ */
 export function parseAuthParams(text: string): Result<AuthParams, string> {
   // Whoever checks the credentials of a request asks for the same line as whoever passes them on.
   if (text !== lastText) {

@@ -5,8 +5,8 @@ import { quote } from "./params.ts";
 import { decodeUtf8, encodeUtf8, isAscii } from "./text.ts";
 
 /**
- * HTTP Digest as SIP uses it (RFC 3261 §22, RFC 7616, RFC 8760): the arithmetic and the header values, for both sides. Who may sign in, and
- * which nonces are good, is decided in src/directory/authenticator.ts.
+ * HTTP Digest as SIP uses it (RFC 3261 §22, RFC 7616, RFC 8760): the arithmetic and the header values, for both
+ * sides. Who may sign in, and which nonces are good, is decided in src/directory/authenticator.ts.
  */
 
 export type Algorithm = "sha-256" | "md5";
@@ -15,7 +15,10 @@ export type Algorithm = "sha-256" | "md5";
 const WIRE_NAMES: Readonly<Record<Algorithm, string>> = { "sha-256": "SHA-256", md5: "MD5" };
 const HASHES: Readonly<Record<Algorithm, string>> = { "sha-256": "sha256", md5: "md5" };
 
-/** The algorithm of that name in any case, MD5 where none is said (RFC 7616 §3.3). Undefined: not known; `-sess` is never used here. */
+/**
+ * The algorithm of that name in any case, MD5 where none is said (RFC 7616 §3.3). Undefined: not known; `-sess` is
+ * never used here.
+ */
 export function algorithmOf(name: string | undefined): Algorithm | undefined {
   const lower = name === undefined ? "md5" : name.toLowerCase();
   return lower === "sha-256" || lower === "md5" ? lower : undefined;
@@ -26,7 +29,10 @@ function hashOf(algorithm: Algorithm, text: string): string {
   return hash(HASHES[algorithm], isAscii(text) ? text : Buffer.from(text, "latin1"), "hex");
 }
 
-/** H(user:realm:password), RFC 7616 §3.4.2: what is kept in place of a password. Text as people write it; it is hashed as UTF-8. */
+/**
+ * H(user:realm:password), RFC 7616 §3.4.2: what is kept in place of a password. Text as people write it; it is hashed
+ * as UTF-8.
+ */
 export function ha1(algorithm: Algorithm, user: string, realm: string, password: string): string {
   return hash(HASHES[algorithm], `${user}:${realm}:${password}`.normalize("NFC"), "hex"); // RFC 7616 §4
 }
@@ -93,7 +99,10 @@ export function formatChallenge({ realm, nonce, algorithm, stale, opaque, qop }:
   return stale ? `${text}, stale=true` : text;
 }
 
-/** Reads a challenge. An algorithm that is not known, or `-sess`, is an error, so that the next one is tried (RFC 8760 §2.4). */
+/**
+ * Reads a challenge. An algorithm that is not known, or `-sess`, is an error, so that the next one is tried (RFC 8760
+ * §2.4).
+ */
 export function parseChallenge(value: string): Result<Challenge & { readonly qop: readonly string[] }, string> {
   const read = parseAuthParams(value);
   if (!read.ok) return read;
@@ -184,7 +193,10 @@ export interface Answer {
   readonly count: number;
 }
 
-/** The credentials that answer a challenge, with `qop=auth` where it is offered (RFC 7616 §3.4); it must not ask for auth-int alone. */
+/**
+ * The credentials that answer a challenge, with `qop=auth` where it is offered (RFC 7616 §3.4); it must not ask for
+ * auth-int alone.
+ */
 export function answerChallenge(challenge: Challenge, answer: Answer): Authorization {
   const { algorithm, realm, nonce, opaque } = challenge;
   const { username, method, uri, cnonce } = answer;

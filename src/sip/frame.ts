@@ -5,11 +5,14 @@ import { type ParseError, parseMessage } from "./parse.ts";
 /** What a piece of a stream holds. */
 export type Frame =
   | { readonly kind: "message"; readonly bytes: Buffer }
-  /** A double CRLF between messages: the peer asks whether the connection lives (RFC 5626 §4.4.1). At most one for each piece. */
+  /**
+   * A double CRLF between messages: the peer asks whether the connection lives (RFC 5626 §4.4.1). At most one for
+   * each piece.
+   */
   | { readonly kind: "ping" }
   /**
-   * The connection can't be read any further and must be closed. `error` is what to answer before, where there is a head to answer; `bytes`, what is
-   * there of the message, for the log.
+   * The connection can't be read any further and must be closed. `error` is what to answer before, where there is a
+   * head to answer; `bytes`, what is there of the message, for the log.
    */
   | { readonly kind: "error"; readonly reason: string; readonly error?: ParseError; readonly bytes: Buffer };
 
@@ -25,8 +28,8 @@ const WINDOW_BYTES = 2_048;
 const PING: Frame = { kind: "ping" };
 
 /**
- * Cuts a stream into messages by Content-Length (RFC 3261 §18.3). However the stream is cut, each byte is looked at once and copied
- * at most a few times; of a message that arrived in one piece nothing is copied.
+ * Cuts a stream into messages by Content-Length (RFC 3261 §18.3). However the stream is cut, each byte is looked at
+ * once and copied at most a few times; of a message that arrived in one piece nothing is copied.
  */
 export class StreamFramer {
   private readonly bounds: FrameBounds;
@@ -52,7 +55,10 @@ export class StreamFramer {
     return this.end - this.start;
   }
 
-  /** Takes what came and returns what is complete. After an error nothing more comes. The piece must not be written to afterwards. */
+  /**
+   * Takes what came and returns what is complete. After an error nothing more comes. The piece must not be written to
+   * afterwards.
+   */
   push(chunk: Buffer): Frame[] {
     const frames: Frame[] = [];
     if (this.dead) return frames;
@@ -143,7 +149,10 @@ export class StreamFramer {
     return undefined;
   }
 
-  /** The place after the empty line that ends the head, or -1 where it has not come yet. It is the one that the parser takes. */
+  /**
+   * The place after the empty line that ends the head, or -1 where it has not come yet. It is the one that the parser
+   * takes.
+   */
   private findHeadEnd(): number {
     const limit = Math.min(this.end, this.start + this.bounds.maxHeadBytes);
     // An end that came in two pieces begins up to two bytes before what is new.
@@ -191,7 +200,8 @@ function contentLength(head: string): number {
   for (let line = head.indexOf("\n") + 1; line > 0; line = head.indexOf("\n", line) + 1) {
     const first = head.charCodeAt(line) | 0x20;
     if (first !== 0x63 && first !== 0x6c) continue; // c, l
-    // The name ends within its line: a search for the next colon, line by line, would take time in the square of the length.
+    // The name ends within its line: a search for the next colon, line by line, would take time in the square of the
+    // length.
     let nameEnd = line;
     while (TOKEN[head.charCodeAt(nameEnd)] === 1) nameEnd++;
     const colon = skipSpace(head, nameEnd);
@@ -205,7 +215,10 @@ function contentLength(head: string): number {
   return found === MISSING && !OF_BODY.test(head) ? 0 : found;
 }
 
-/** Header fields of a body, in long and compact form (RFC 3261 §20). Only a head without Content-Length is searched for them. */
+/**
+ * Header fields of a body, in long and compact form (RFC 3261 §20). Only a head without Content-Length is searched
+ * for them.
+ */
 const OF_BODY = /\n(?:content-(?:type|encoding|disposition|language)|mime-version|[ce])[ \t]*:/i;
 
 /** Where a field ends that may run over several lines (RFC 3261 §7.3.1). */
@@ -219,7 +232,10 @@ function endOfField(head: string, from: number): number {
   return head.length;
 }
 
-/** Whether a piece of a stream begins as a message does. What does not is of another protocol, or the rest of something: nobody knows where it ends. */
+/**
+ * Whether a piece of a stream begins as a message does. What does not is of another protocol, or the rest of
+ * something: nobody knows where it ends.
+ */
 export function beginsAsMessage(bytes: Buffer): boolean {
   const end = bytes.indexOf(LF);
   const line = bytes.toString("latin1", 0, end < 0 ? bytes.length : end).trimEnd();

@@ -65,8 +65,8 @@ export function viaIn(text: string, octets: Buffer, from: number, to: number): V
 }
 
 /**
- * Reads sent-protocol and sent-by and leaves the parameters: from a Via that is broken behind them, it is still known where an answer
- * is to go.
+ * Reads sent-protocol and sent-by and leaves the parameters: from a Via that is broken behind them, it is still known
+ * where an answer is to go.
  */
 export function parseViaLoosely(text: string): Via | undefined {
   return readVia(text, octetsOf(text), 0, text.length);
@@ -81,7 +81,8 @@ function readVia(text: string, octets: Buffer, from: number, to: number): Via | 
   let protocol: string | undefined;
   let at = from + PROTOCOL.length;
   if (!standsAt(PROTOCOL, octets, from)) {
-    // sent-protocol = protocol-name SLASH protocol-version SLASH transport, with spaces around each slash (RFC 4475 §3.1.1.1)
+    // sent-protocol = protocol-name SLASH protocol-version SLASH transport, with spaces around each slash (RFC 4475
+    // §3.1.1.1)
     const nameStart = skipBlanks(octets, from, to);
     const name = skipToken(octets, nameStart, to);
     const slash = skipBlanks(octets, name, to);
@@ -122,7 +123,10 @@ export function formatVia(via: Via): string {
   return `${via.protocol ?? "SIP/2.0"}/${via.transport} ${via.host}${port}${formatParams(via.params)}`;
 }
 
-/** The place after the host that begins at `from`, or -1 where there is none: a name, an IPv4 address, or an IPv6 address in brackets. */
+/**
+ * The place after the host that begins at `from`, or -1 where there is none: a name, an IPv4 address, or an IPv6
+ * address in brackets.
+ */
 export function endOfHost(octets: Buffer, from: number, to: number): number {
   if (from < to && octets[from] === 0x5b) {
     // RFC 5118 §4.10: three colons in a row come from a mistake in the ABNF of RFC 3261 and must be borne.
@@ -162,7 +166,10 @@ export function parseMaxForwards(text: string): number | undefined {
   return number < 0 || number > 255 ? undefined : number;
 }
 
-/** Seconds of a Retry-After, whatever comments and parameters follow (RFC 3261 §20.33); undefined where there is none that can be read. */
+/**
+ * Seconds of a Retry-After, whatever comments and parameters follow (RFC 3261 §20.33); undefined where there is none
+ * that can be read.
+ */
 export function parseRetryAfter(text: string | undefined): number | undefined {
   const digits = text === undefined ? undefined : /^[ \t]*(\d+)[ \t]*(?:[;(]|$)/.exec(text)?.[1];
   return digits === undefined ? undefined : Math.min(Number(digits), 2 ** 32 - 1);

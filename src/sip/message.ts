@@ -6,7 +6,8 @@ import { parseUri, type Uri } from "./uri.ts";
  * SIP messages in memory (RFC 3261 §7).
  *
  * Text is held as latin1: one character for each octet of the wire. Whatever the relay does not own passes through it
- * octet for octet, also where it is not valid UTF-8; what is shown to people is decoded where it is shown (`decodeUtf8`).
+ * octet for octet, also where it is not valid UTF-8; what is shown to people is decoded where it is shown
+ * (`decodeUtf8`).
  */
 
 /** One header field line; never changed, so that messages share it. */
@@ -79,7 +80,10 @@ export class Headers {
     return this;
   }
 
-  /** Puts field lines before all others. By hand, since it is done for every message, and `unshift` leaves compiled code. */
+  /**
+   * Puts field lines before all others. By hand, since it is done for every message, and `unshift` leaves compiled
+   * code.
+   */
   insert(lines: readonly HeaderField[]): void {
     const { fields } = this;
     const count = lines.length;

@@ -41,8 +41,8 @@ export interface NameAddr {
 const BAD_ADDRESS = err("Bad Address");
 
 /**
- * Reads the first name-addr or addr-spec of a line, with its parameters. Without angle brackets, all parameters belong to the header field, and the
- * URI may hold neither comma nor question mark (RFC 3261 §20.10).
+ * Reads the first name-addr or addr-spec of a line, with its parameters. Without angle brackets, all parameters
+ * belong to the header field, and the URI may hold neither comma nor question mark (RFC 3261 §20.10).
  */
 export function parseNameAddr(text: string): Result<NameAddr, string> {
   return readNameAddr(text, true);
@@ -68,8 +68,8 @@ function readNameAddr(text: string, list: boolean): Result<NameAddr, string> {
 }
 
 /**
- * Checks an address as `parseNameAddr` does (with `list`) or `parseOneNameAddr` does. Returns its tag, null where it has none, and
- * undefined where it is no such address. Nothing but the tag is cut out of the text.
+ * Checks an address as `parseNameAddr` does (with `list`) or `parseOneNameAddr` does. Returns its tag, null where it
+ * has none, and undefined where it is no such address. Nothing but the tag is cut out of the text.
  */
 export function tagIn(
   text: string,
@@ -94,7 +94,9 @@ function isOnlyTag(octets: Buffer, from: number, to: number): boolean {
   return token < to && standsAt(TAG, octets, from) && skipToken(octets, token, to) === to;
 }
 
-/** Where the parts of the address stand that `locate` was last asked about. `displayFrom` is -1 where it has no name. */
+/**
+ * Where the parts of the address stand that `locate` was last asked about. `displayFrom` is -1 where it has no name.
+ */
 const places = { displayFrom: -1, displayTo: -1, uriFrom: 0, uriTo: 0, end: 0 };
 
 /** Finds the first address there, up to its parameters. */
@@ -142,8 +144,8 @@ function locateAddrSpec(octets: Buffer, start: number, to: number, list: boolean
 }
 
 /**
- * A scheme, a colon, and something behind it up to `to` or to the first space, control, quote or angle bracket, whose place is returned; -1
- * where no URI stands there.
+ * A scheme, a colon, and something behind it up to `to` or to the first space, control, quote or angle bracket, whose
+ * place is returned; -1 where no URI stands there.
  */
 function endOfUri(octets: Buffer, from: number, to: number): number {
   const colon = skipClass(SCHEME, octets, from, to);
@@ -158,8 +160,9 @@ function endOfUri(octets: Buffer, from: number, to: number): number {
 }
 
 /**
- * display-name = *(token LWS). DEVIATION: besides tokens, what phones in the field send unquoted is taken (`@`, `(`, `/`, octets of
- * UTF-8), as long as nobody can mistake it for a separator: `Bell, Alexander <sip:...>` is refused (RFC 4475 §3.1.2.15).
+ * display-name = *(token LWS). DEVIATION: besides tokens, what phones in the field send unquoted is taken (`@`, `(`,
+ * `/`, octets of UTF-8), as long as nobody can mistake it for a separator: `Bell, Alexander <sip:...>` is refused
+ * (RFC 4475 §3.1.2.15).
  */
 function isDisplayName(octets: Buffer, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {
@@ -178,8 +181,8 @@ export function formatNameAddr(address: NameAddr): string {
 }
 
 /**
- * A From or To value with that tag in place of the one it may have; with `undefined`, without a tag (RFC 3261 §8.2.6.2). Everything
- * else stays as written.
+ * A From or To value with that tag in place of the one it may have; with `undefined`, without a tag (RFC 3261
+ * §8.2.6.2). Everything else stays as written.
  */
 export function withTag(value: string, tag: string | undefined): string {
   const added = tag === undefined ? "" : `;tag=${tag}`;

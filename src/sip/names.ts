@@ -142,8 +142,9 @@ export function unknownHeader(written: string): HeaderName {
 }
 
 /**
- * What can be no name gets `_` in the place of each character that stands in none: neither another line nor another name comes of it, since no
- * header field has that character. Whoever takes names from strangers refuses such a one; this is for where nobody has.
+ * What can be no name gets `_` in the place of each character that stands in none: neither another line nor another
+ * name comes of it, since no header field has that character. Whoever takes names from strangers refuses such a one;
+ * this is for where nobody has.
  */
 function tokenOf(written: string): string {
   if (isToken(written)) return written;

@@ -2,15 +2,15 @@ import { BACKSLASH, QUOTE, SP, TAB, TOKEN } from "./chars.ts";
 import { WIDE } from "./text.ts";
 
 /**
- * Scans over octets. They are several times faster than those over the characters of a text (`chars.ts`), since V8 asks at each
- * character anew what kind of text it stands in. A text and its octets have the same places.
+ * Scans over octets. They are several times faster than those over the characters of a text (`chars.ts`), since V8
+ * asks at each character anew what kind of text it stands in. A text and its octets have the same places.
  */
 
 let scratch = Buffer.allocUnsafeSlow(1_024);
 
 /**
- * The octets of a text, good until the next call; they may be followed by others. A character that is no octet becomes 0xff, which
- * belongs to no class either.
+ * The octets of a text, good until the next call; they may be followed by others. A character that is no octet
+ * becomes 0xff, which belongs to no class either.
  */
 export function octetsOf(text: string): Buffer {
   if (text.length > scratch.length) {

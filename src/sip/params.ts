@@ -19,7 +19,9 @@ import { find, octetsOf, skipBlanks, skipQuoted, skipToken, Words } from "./octe
 
 /** Parameters and lists, the two things of which most header values are made (RFC 3261 §7.3.1, §25.1). */
 
-/** Above this many they are kept in a Map: a message may hold thousands, and each is looked for among those before it. */
+/**
+ * Above this many they are kept in a Map: a message may hold thousands, and each is looked for among those before it.
+ */
 const MOST_IN_CHAIN = 12;
 
 class Param {
@@ -34,8 +36,8 @@ class Param {
 }
 
 /**
- * Parameters in the order of the text. Names are lower-case, values without their quotes; without a value: "". A chain, since most
- * have so few that walking it is faster than any table, and smaller.
+ * Parameters in the order of the text. Names are lower-case, values without their quotes; without a value: "". A
+ * chain, since most have so few that walking it is faster than any table, and smaller.
  */
 export class Params {
   private first: Param | undefined = undefined;
@@ -106,8 +108,8 @@ export type ReadonlyParams = Pick<Params, "size" | "get" | "has" | typeof Symbol
 export const NO_PARAMS: ReadonlyParams = new Params();
 
 /**
- * Reads `;name=value;name` from `from` to `to` of a text with those octets. Where `list` is set, a comma ends it, too. Returns where it
- * ended, or -1 where this is no list of parameters. RFC 3261 §7.3.1: no name may come twice.
+ * Reads `;name=value;name` from `from` to `to` of a text with those octets. Where `list` is set, a comma ends it,
+ * too. Returns where it ended, or -1 where this is no list of parameters. RFC 3261 §7.3.1: no name may come twice.
  */
 export function readParams(
   text: string,
@@ -189,7 +191,8 @@ const BARE = TOKEN.slice();
 for (const c of "[]:") BARE[c.charCodeAt(0)] = 1;
 
 /**
- * The elements of a list between commas, trimmed; empty ones are left out. A comma in quotes or angle brackets does not count.
+ * The elements of a list between commas, trimmed; empty ones are left out. A comma in quotes or angle brackets does
+ * not count.
  */
 export function splitList(value: string): string[] {
   const elements: string[] = [];
@@ -209,7 +212,9 @@ export function splitList(value: string): string[] {
   return elements;
 }
 
-/** The next place of that character, a comma or semicolon, outside of quotes and angle brackets, or the end of the text. */
+/**
+ * The next place of that character, a comma or semicolon, outside of quotes and angle brackets, or the end of the text.
+ */
 export function nextSeparator(separator: number, value: string, from: number): number {
   for (let i = from; i < value.length; i++) {
     const c = value.charCodeAt(i);

@@ -23,11 +23,14 @@ export interface ParseError {
   readonly reason: string;
   /** What a request is to be answered with. */
   readonly status: number;
-  /** There when enough of a request could be read to answer it: its Via. Never there for a response or an ACK (RFC 3261 §17.1.1.3). */
+  /**
+   * There when enough of a request could be read to answer it: its Via. Never there for a response or an ACK (RFC
+   * 3261 §17.1.1.3).
+   */
   readonly request?: SipRequest;
 }
 
-/** How much of a message is read (DESIGN.md, decision 14); beyond it, 513, and 414 for a Request-URI. */
+/** How much of a message is read (decision 14); beyond it, 513, and 414 for a Request-URI. */
 export interface ParseBounds {
   readonly maxMessageBytes: number;
   readonly maxHeaders: number;
@@ -64,8 +67,9 @@ interface Reading {
 }
 
 /**
- * Reads one message. `datagram`: the body ends by Content-Length or with the bytes, and what follows is dropped (RFC 3261 §18.3).
- * `stream`: the bytes were cut by Content-Length before, which counts as 0 where it is missing. Never throws, whatever the bytes are.
+ * Reads one message. `datagram`: the body ends by Content-Length or with the bytes, and what follows is dropped (RFC
+ * 3261 §18.3). `stream`: the bytes were cut by Content-Length before, which counts as 0 where it is missing. Never
+ * throws, whatever the bytes are.
  */
 export function parseMessage(
   bytes: Buffer,
@@ -108,7 +112,8 @@ export function parseMessage(
   if (reading.status === 0) takeBody(reading, message, bytes, bodyStart, framing);
   if (reading.status === 0) return ok(message);
   const { status, reason } = reading;
-  // RFC 3261 §18.3: a bad response is dropped. §17.1.1.3: an ACK is never answered. What is missing for an answer it lacks (RFC 4475 §3.3.1).
+  // RFC 3261 §18.3: a bad response is dropped. §17.1.1.3: an ACK is never answered. What is missing for an answer it
+  // lacks (RFC 4475 §3.3.1).
   const answerable = message.isRequest && message.method !== "ACK" && reading.via !== undefined;
   return err(answerable ? { status, reason, request: message } : { status, reason });
 }
@@ -257,7 +262,9 @@ function fieldOf(reading: Reading, header: HeaderName): HeaderField | undefined 
 
 const VIA = headerNamed("Via");
 
-/** Several Vias on one line become lines of their own, so that the topmost can be taken off (RFC 3261 §7.3.1, §16.7). */
+/**
+ * Several Vias on one line become lines of their own, so that the topmost can be taken off (RFC 3261 §7.3.1, §16.7).
+ */
 function readVia(reading: Reading, text: string, octets: Buffer, from: number, to: number): void {
   if (find(octets, COMMA, from, to) >= 0) {
     for (const one of splitList(text.slice(from, to))) addVia(reading, one, octetsOf(one), 0, one.length);
@@ -284,7 +291,10 @@ function addVia(reading: Reading, text: string, octets: Buffer, from: number, to
   reading.fields.push(new HeaderField(VIA, value));
 }
 
-/** RFC 3261 §8.1.1: mandatory in every request, and copied into every response. Max-Forwards is not asked for: RFC 2543 had none. */
+/**
+ * RFC 3261 §8.1.1: mandatory in every request, and copied into every response. Max-Forwards is not asked for: RFC
+ * 2543 had none.
+ */
 function checkPresence(reading: Reading): void {
   if (reading.status !== 0) return;
   if (reading.via === undefined) fault(reading, "No Via");

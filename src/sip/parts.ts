@@ -22,8 +22,8 @@ const MAX_PART_HEADERS = 32;
 const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/;
 
 /**
- * The parts of a body with that Content-Type; a body that is not multipart is its own only part. Multiparts within are not opened.
- * The bodies are views of `body`, not copies. The error is a reason phrase.
+ * The parts of a body with that Content-Type; a body that is not multipart is its own only part. Multiparts within
+ * are not opened. The bodies are views of `body`, not copies. The error is a reason phrase.
  */
 export function bodyParts(contentType: string, body: Buffer): Result<Part[], string> {
   const type = parseContentType(contentType);
@@ -117,8 +117,8 @@ export interface NewPart {
 }
 
 /**
- * A body of several parts, and its Content-Type. `boundary` is a fresh token; should a part hold it, it is lengthened. `subtype`:
- * `mixed`, or `alternative` where the parts say the same thing in different ways.
+ * A body of several parts, and its Content-Type. `boundary` is a fresh token; should a part hold it, it is
+ * lengthened. `subtype`: `mixed`, or `alternative` where the parts say the same thing in different ways.
  */
 export function buildMultipart(
   parts: readonly NewPart[],

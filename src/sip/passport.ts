@@ -4,8 +4,8 @@ import { decodeUtf8 } from "./text.ts";
 import { escapeUser, telephoneNumber, type Uri, unescapeUser } from "./uri.ts";
 
 /**
- * PASSporT (RFC 8225) and the Identity header (RFC 8224): the token that says who calls whom, signed with ES256. Only the full form is made
- * and read, and no extension (`ppt`).
+ * PASSporT (RFC 8225) and the Identity header (RFC 8224): the token that says who calls whom, signed with ES256. Only
+ * the full form is made and read, and no extension (`ppt`).
  */
 
 /** Whom a token is about (RFC 8225 §5.2.1): one telephone number, or URIs. */
@@ -25,8 +25,8 @@ export interface PassportSigner {
 }
 
 /**
- * Whom a URI names, as it stands in a token: a telephone number (RFC 8224 §8.3), else `sip:user@host` without password, port and
- * parameters, all in lower case (§8.5). Undefined for a URI that is neither.
+ * Whom a URI names, as it stands in a token: a telephone number (RFC 8224 §8.3), else `sip:user@host` without
+ * password, port and parameters, all in lower case (§8.5). Undefined for a URI that is neither.
  */
 export function passportName(uri: Uri): { readonly uri: string } | { readonly tn: string } | undefined {
   const number = telephoneNumber(uri)?.replace(/[^0-9*#]/g, "");
@@ -37,7 +37,9 @@ export function passportName(uri: Uri): { readonly uri: string } | { readonly tn
   return { uri: `${uri.scheme}:${kept}${uri.host}`.toLowerCase() };
 }
 
-/** Makes the value of an Identity header (RFC 8224 §4). Members in lexicographic order, no white space (RFC 8225 §9). */
+/**
+ * Makes the value of an Identity header (RFC 8224 §4). Members in lexicographic order, no white space (RFC 8225 §9).
+ */
 export function identityHeader({ orig, dest, iat, jti }: Passport, { key, x5u }: PassportSigner): string {
   const destination = { ...(dest.tn && { tn: dest.tn }), ...(dest.uri && { uri: dest.uri }) };
   const signed = `${encode({ alg: "ES256", typ: "passport", x5u })}.${encode({ dest: destination, iat, jti, orig })}`;

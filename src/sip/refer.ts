@@ -7,8 +7,8 @@ import { readNumber } from "./text.ts";
 import { parseUri, type SipUri, uriHeaders } from "./uri.ts";
 
 /**
- * The header values by which a session is moved: REFER (RFC 3515, RFC 4488), Replaces (RFC 3891), Target-Dialog (RFC 4538), and the
- * subscription that a REFER makes (RFC 6665). Errors are reason phrases, ready for a 400.
+ * The header values by which a session is moved: REFER (RFC 3515, RFC 4488), Replaces (RFC 3891), Target-Dialog (RFC
+ * 4538), and the subscription that a REFER makes (RFC 6665). Errors are reason phrases, ready for a 400.
  */
 
 /** Where a REFER sends its recipient (RFC 3515 §2.1). */
@@ -16,8 +16,8 @@ export interface ReferTo {
   readonly address: NameAddr;
   readonly uri: SipUri;
   /**
-   * Header fields for the INVITE (RFC 3261 §19.1.1): long names in lower case, tokens all, and values of one line. `body` is not among
-   * them.
+   * Header fields for the INVITE (RFC 3261 §19.1.1): long names in lower case, tokens all, and values of one line.
+   * `body` is not among them.
    */
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** The body that the URI carries. */
@@ -71,7 +71,10 @@ function repeats(headers: readonly UriHeader[]): boolean {
   return headers.some(([name], i) => name === headers[i - 1]?.[0] && headerNamed(name).role !== Role.other);
 }
 
-/** Refer-Sub (RFC 4488 §4): false where the sender wants no subscription. What cannot be read counts as `true`, the default. */
+/**
+ * Refer-Sub (RFC 4488 §4): false where the sender wants no subscription. What cannot be read counts as `true`, the
+ * default.
+ */
 export function wantsSubscription(referSub: string | undefined): boolean {
   return referSub === undefined || !/^\s*false\s*(;|$)/i.test(referSub);
 }

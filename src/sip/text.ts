@@ -5,8 +5,8 @@ import { numberIn } from "./chars.ts";
 const SLICE_IS_COPY_BELOW = 13;
 
 /**
- * A copy that stands for itself. A piece cut out of a message keeps the whole message in memory: whoever keeps one for longer than
- * the message (a session, a table of dialogs) keeps a detached copy.
+ * A copy that stands for itself. A piece cut out of a message keeps the whole message in memory: whoever keeps one
+ * for longer than the message (a session, a table of dialogs) keeps a detached copy.
  */
 export function detach(text: string): string {
   if (text.length < SLICE_IS_COPY_BELOW) return text;
@@ -15,8 +15,9 @@ export function detach(text: string): string {
 }
 
 /**
- * The same text. V8 keeps joined texts as a tree, which keeps alive what its pieces were cut from; looking at a character makes it one
- * piece, and the choice between two ways to say the same keeps the look from being optimized away. The next collection of garbage forgets the tree.
+ * The same text. V8 keeps joined texts as a tree, which keeps alive what its pieces were cut from; looking at a
+ * character makes it one piece, and the choice between two ways to say the same keeps the look from being optimized
+ * away. The next collection of garbage forgets the tree.
  */
 export function inOnePiece(text: string): string {
   return text.charCodeAt(0) === 0 ? text.concat() : text;
@@ -29,7 +30,10 @@ export function isAscii(text: string): boolean {
 
 const BEYOND_ASCII = /[^\x00-\x7f]/;
 
-/** Text of a message (one character for each octet) as people read it. Octets that are not UTF-8 are taken as ISO 8859-1. */
+/**
+ * Text of a message (one character for each octet) as people read it. Octets that are not UTF-8 are taken as ISO
+ * 8859-1.
+ */
 export function decodeUtf8(text: string): string {
   if (isAscii(text)) return text;
   const octets = Buffer.from(text, "latin1");
@@ -44,7 +48,10 @@ export function encodeUtf8(text: string): string {
 /** A character that is no octet. V8 knows without looking that a text of octets has none. */
 export const WIDE = /[^\x00-\xff]/;
 
-/** A text made fit for a line of a message: line breaks become spaces, and a character that is no octet is written in UTF-8. */
+/**
+ * A text made fit for a line of a message: line breaks become spaces, and a character that is no octet is written in
+ * UTF-8.
+ */
 export function oneLine(text: string): string {
   const octets = WIDE.test(text) ? encodeUtf8(text) : text;
   return octets.includes("\n") || octets.includes("\r") ? octets.replace(/[\r\n]+/g, " ") : octets;

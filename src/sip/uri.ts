@@ -75,8 +75,8 @@ export function parseUri(text: string): Result<Uri, string> {
 }
 
 /**
- * Whether `parseUri` takes what stands there, and it may be a Request-URI: one that brings no header fields along (RFC 3261 §19.1.1,
- * table 1). Cuts nothing out of the text.
+ * Whether `parseUri` takes what stands there, and it may be a Request-URI: one that brings no header fields along
+ * (RFC 3261 §19.1.1, table 1). Cuts nothing out of the text.
  */
 export function isRequestUri(text: string, octets: Buffer, from: number, to: number): boolean {
   const scheme = schemeIn(text, octets, from, to);
@@ -91,8 +91,8 @@ export function isRequestUri(text: string, octets: Buffer, from: number, to: num
 }
 
 /**
- * Where the parts of the SIP URI stand that `locate` was last asked about. Without a user, `hostStart` is where the URI begins behind its
- * scheme, and `userEnd` the same. `question` is -1 where there is none.
+ * Where the parts of the SIP URI stand that `locate` was last asked about. Without a user, `hostStart` is where the
+ * URI begins behind its scheme, and `userEnd` the same. `question` is -1 where there is none.
  */
 const places = {
   userEnd: 0,
@@ -175,7 +175,8 @@ function hasUriCharacters(octets: Buffer, from: number, to: number): boolean {
 function readUriParams(text: string, from: number, end: number): ReadonlyParams | undefined {
   if (from === end) return NO_PARAMS;
   const params = new Params();
-  // Looked for again only once it lies behind: thousands of parameters without a value cost no search through the rest each.
+  // Looked for again only once it lies behind: thousands of parameters without a value cost no search through the
+  // rest each.
   let equals = from;
   for (let i = from; i < end; ) {
     if (text.charCodeAt(i) !== SEMICOLON) return undefined;
@@ -205,8 +206,8 @@ export function formatUri(uri: Uri): string {
 }
 
 /**
- * The header fields that the URI brings along (RFC 3261 §19.1.1): their long names in lower case, and values, both without escapes, sorted by
- * name. A stranger has written them: a name need be no token, and a value no single line.
+ * The header fields that the URI brings along (RFC 3261 §19.1.1): their long names in lower case, and values, both
+ * without escapes, sorted by name. A stranger has written them: a name need be no token, and a value no single line.
  */
 export function uriHeaders(uri: SipUri): [name: string, value: string][] {
   if (uri.headers === undefined) return [];
@@ -235,7 +236,10 @@ function hexDigit(c: number): number {
   return letter >= 0x61 && letter <= 0x66 ? letter - 0x57 : -1;
 }
 
-/** The octets that a text with escapes stands for, one character each; once only, never again in what comes out (RFC 4475 §3.1.1.3). */
+/**
+ * The octets that a text with escapes stands for, one character each; once only, never again in what comes out (RFC
+ * 4475 §3.1.1.3).
+ */
 // biome-ignore lint/suspicious/noShadowRestrictedNames: RFC 3261 §19.1.2 calls it so; the global one is obsolete.
 export function unescape(text: string): string {
   if (!text.includes("%")) return text;
@@ -276,7 +280,10 @@ function escapeName(name: string): string {
 
 const percent = (octet: number): string => `%${octet.toString(16).toUpperCase().padStart(2, "0")}`;
 
-/** Whether the URI says `lr`: its owner follows the routing of RFC 3261 and not that of RFC 2543 (§19.1.1). Takes text or a read URI. */
+/**
+ * Whether the URI says `lr`: its owner follows the routing of RFC 3261 and not that of RFC 2543 (§19.1.1). Takes text
+ * or a read URI.
+ */
 export function hasLooseRouting(uri: string | Uri): boolean {
   const read = typeof uri === "string" ? sipUriOf(uri) : uri;
   return read !== undefined && read.scheme !== "other" && read.params.has("lr");
@@ -310,7 +317,10 @@ export function sipUriOf(text: string): SipUri | undefined {
 let lastText = "";
 let lastUri: SipUri | undefined;
 
-/** The number of a tel URI (RFC 3966), or of a SIP URI with `user=phone`, without visual separators; undefined for any other URI. */
+/**
+ * The number of a tel URI (RFC 3966), or of a SIP URI with `user=phone`, without visual separators; undefined for any
+ * other URI.
+ */
 export function telephoneNumber(uri: Uri): string | undefined {
   let written: string | undefined;
   if (uri.scheme === "other") written = uri.name === "tel" ? uri.rest : undefined;

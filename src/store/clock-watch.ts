@@ -17,11 +17,15 @@ export interface ClockWatchOptions {
 }
 
 /**
- * Looks how far the clock of this machine is from that of the store's server, which all nodes share. No balance depends on it; but on which bill
- * something stands, and how long a session that another node has ended takes charges, go by times that one machine writes and another reads.
+ * Looks how far the clock of this machine is from that of the store's server, which all nodes share. No balance
+ * depends on it; but on which bill something stands, and how long a session that another node has ended takes
+ * charges, go by times that one machine writes and another reads.
  */
 export class ClockWatch {
-  /** How far this machine is ahead (below zero: behind), within half a round trip; undefined: the store has no clock of its own, or did not answer. */
+  /**
+   * How far this machine is ahead (below zero: behind), within half a round trip; undefined: the store has no clock
+   * of its own, or did not answer.
+   */
   differenceMs: number | undefined;
   private readonly options: ClockWatchOptions;
   private timer: TimerHandle;
@@ -85,7 +89,10 @@ export class ClockWatch {
   }
 }
 
-/** Opens the store for a node of the portal, which writes times that others read. Rejects as `openStore`, and where the clocks are too far apart. */
+/**
+ * Opens the store for a node of the portal, which writes times that others read. Rejects as `openStore`, and where
+ * the clocks are too far apart.
+ */
 export async function openWatchedStore(
   config: StoreConfig,
   { clock, log }: Pick<ClockWatchOptions, "clock" | "log">,

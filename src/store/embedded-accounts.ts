@@ -83,7 +83,10 @@ export class EmbeddedAccounts {
     return true;
   }
 
-  /** What of its account may be written with a new entry: undefined where that is not the one for its time, or the revision is not right. */
+  /**
+   * What of its account may be written with a new entry: undefined where that is not the one for its time, or the
+   * revision is not right.
+   */
   restFor(account: Account, entry: Entry): AccountRest | undefined {
     const rest = restOf(account, account.revision + 1, entry);
     if (rest === undefined) return undefined;

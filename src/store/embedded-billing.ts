@@ -35,9 +35,10 @@ const LAST = Buffer.from([0xff]);
 const CHECK = "check";
 
 /**
- * Billing in LMDB. Accounts and entries lie under the ids of their sessions, which sort by time: what is written together shares the pages of
- * the trees, which are what a write costs. Users' months and app servers' months, as bills and settlements read them, point to entries by
- * id, and have what the month comes to beside them. One transaction for each `write`.
+ * Billing in LMDB. Accounts and entries lie under the ids of their sessions, which sort by time: what is written
+ * together shares the pages of the trees, which are what a write costs. Users' months and app servers' months, as
+ * bills and settlements read them, point to entries by id, and have what the month comes to beside them. One
+ * transaction for each `write`.
  */
 export class EmbeddedBilling implements BillingStore {
   private readonly root: RootDatabase;
@@ -95,8 +96,8 @@ export class EmbeddedBilling implements BillingStore {
   }
 
   /**
-   * Returns the ids of those that were there before; those that are in this batch twice go into `twice`. Writes the accounts that go with them, and
-   * takes these out of `accounts`.
+   * Returns the ids of those that were there before; those that are in this batch twice go into `twice`. Writes the
+   * accounts that go with them, and takes these out of `accounts`.
    */
   private writeEntries(
     entries: readonly Entry[],

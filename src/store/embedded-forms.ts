@@ -4,8 +4,9 @@ import { endedId } from "../charging/events/events.ts";
 import type { Terms } from "../charging/money/terms.ts";
 
 /*
- * How accounts and entries lie in LMDB: as JSON arrays, the values without their names, and without what the key says already. Where a session
- * is over, most of its account is in the entry for its time, and the rest lies with that: one record less to write for each session.
+ * How accounts and entries lie in LMDB: as JSON arrays, the values without their names, and without what the key says
+ * already. Where a session is over, most of its account is in the entry for its time, and the rest lies with that:
+ * one record less to write for each session.
  */
 
 /** The revision stands first, where it is found without reading the rest. */

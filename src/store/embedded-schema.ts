@@ -7,8 +7,8 @@ const SCHEMA = "schema";
 const DATABASES = ["users", "accounts", "entries", "creditAccounts"];
 
 /**
- * Makes sure that the data are as this program knows them: looks at their version, and does what is to be done to older ones. Rejects where they
- * are newer, or too old.
+ * Makes sure that the data are as this program knows them: looks at their version, and does what is to be done to
+ * older ones. Rejects where they are newer, or too old.
  */
 export async function prepareSchema(
   root: RootDatabase,
@@ -21,7 +21,8 @@ export async function prepareSchema(
   const version = stored ?? (hasData() ? 1 : migrations.schema);
   const steps = stepsFrom(version, migrations, migrations.embedded, path);
   const keep = (to: number) => disk.write(() => meta.put(SCHEMA, to));
-  // A disk that is full must not keep anybody from reading: what was there before counts as version 1 the next time as well.
+  // A disk that is full must not keep anybody from reading: what was there before counts as version 1 the next time
+  // as well.
   if (stored === undefined) await keep(version).catch(() => {});
   for (const { to, run } of steps) {
     await run(root);

@@ -12,9 +12,9 @@ import type { Registry, Store } from "./types.ts";
 const VERSION = "directory";
 
 /**
- * The store on LMDB in a folder of this machine (P4), made where there is none. Every write is on disk, fsync'd, when its promise
- * resolves. Several processes may have it open. Rejects where the folder cannot be used.
- * `disk`: the one that `path` is on, unless a test has its own.
+ * The store on LMDB in a folder of this machine (P4), made where there is none. Every write is on disk, fsync'd, when
+ * its promise resolves. Several processes may have it open. Rejects where the folder cannot be used. `disk`: the one
+ * that `path` is on, unless a test has its own.
  */
 export async function openEmbeddedStore(
   path: string,
@@ -22,8 +22,8 @@ export async function openEmbeddedStore(
   migrations?: Migrations,
 ): Promise<Store> {
   privateFolder(path);
-  // Two of lmdb's defaults are bad for money: overlappingSync resolves before the fsync and never settles after one that failed;
-  // eventTurnBatching makes a promise of its own for each turn, whose rejection would end the process.
+  // Two of lmdb's defaults are bad for money: overlappingSync resolves before the fsync and never settles after one
+  // that failed; eventTurnBatching makes a promise of its own for each turn, whose rejection would end the process.
   const root: RootDatabase = open({
     path,
     encoding: "json",

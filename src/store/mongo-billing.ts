@@ -25,11 +25,15 @@ import { NO_SESSIONS, type ReadScope, type Sessions } from "./mongo-sessions.ts"
 import { MongoTotals, type StoredEntry, type StoredTotals, totalsKey } from "./mongo-totals.ts";
 import { insertNew, type Revised, replaceRevised } from "./mongo-writes.ts";
 
-/** An account as it lies in MongoDB. The context is JSON text: nobody asks for parts of it, and text is written fastest. */
+/**
+ * An account as it lies in MongoDB. The context is JSON text: nobody asks for parts of it, and text is written fastest.
+ */
 interface StoredAccount extends Revised {
   readonly state: AccountState;
   readonly context: string;
-  /** The state again, while somebody may look for it: accounts that are closed are in no index but that of their ids. */
+  /**
+   * The state again, while somebody may look for it: accounts that are closed are in no index but that of their ids.
+   */
   readonly live?: "running" | "chargeable";
   readonly dueAt?: number;
 }
@@ -37,8 +41,8 @@ interface StoredAccount extends Revised {
 type StoredLetter = Omit<DeadLetter, "id"> & { readonly _id: string };
 
 /**
- * Billing in MongoDB. What a batch means is read in one round trip and written in two, entries before accounts: repeated after whatever
- * happened in between, it comes to the same.
+ * Billing in MongoDB. What a batch means is read in one round trip and written in two, entries before accounts:
+ * repeated after whatever happened in between, it comes to the same.
  */
 export class MongoBilling implements BillingStore {
   private readonly stored: Collection<StoredAccount>;

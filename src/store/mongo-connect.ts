@@ -23,7 +23,8 @@ export function clientOptions(
     );
   return {
     appName: "tollgate",
-    // What is acknowledged is in the journals of most servers, and what is read will not be rolled back (DESIGN.md, decision 8).
+    // What is acknowledged is in the journals of most servers, and what is read will not be rolled back (decision
+    // 8).
     writeConcern: { w: "majority", journal: true, wtimeoutMS: timeoutMs },
     readConcern: { level: "majority" },
     readPreference: "primary",

@@ -46,8 +46,9 @@ type StoredLedgerEntry = LedgerEntry & { readonly _id: string; readonly revision
 const MAX_TRIES = 200;
 
 /**
- * Prepaid balances in MongoDB. An account is one document, written under a revision. What a step puts into the ledger is written with it, as
- * `outbox`; whoever reads the account next puts it where it belongs, if the one that wrote it could not.
+ * Prepaid balances in MongoDB. An account is one document, written under a revision. What a step puts into the ledger
+ * is written with it, as `outbox`; whoever reads the account next puts it where it belongs, if the one that wrote it
+ * could not.
  */
 export class MongoCredit implements CreditStore {
   private readonly accounts: Collection<StoredCredit>;
@@ -213,8 +214,9 @@ export class MongoCredit implements CreditStore {
   }
 
   /**
-   * Puts the outbox into the ledger. Where another entry has an id of it already, the account was written by somebody who had not seen that one:
-   * what the balance was moved by is taken back, and `stands` is false. `emptied` is undefined where somebody else did all this first.
+   * Puts the outbox into the ledger. Where another entry has an id of it already, the account was written by somebody
+   * who had not seen that one: what the balance was moved by is taken back, and `stands` is false. `emptied` is
+   * undefined where somebody else did all this first.
    */
   private async delivered(account: StoredCredit, read: ReadScope, scope: Scope): Promise<Delivery> {
     const { _id, outbox, revision } = account;
@@ -231,7 +233,10 @@ export class MongoCredit implements CreditStore {
     return { stands: (await this.otherThan(documents, read)).length === 0 };
   }
 
-  /** Those for which the ledger has another entry of the same id: other contents, or from another writing of the account. */
+  /**
+   * Those for which the ledger has another entry of the same id: other contents, or from another writing of the
+   * account.
+   */
   private async otherThan(documents: readonly StoredLedgerEntry[], read: ReadScope): Promise<StoredLedgerEntry[]> {
     if (documents.length === 0) return [];
     const found = await this.entries.find({ _id: { $in: documents.map(({ _id }) => _id) } }, read).toArray();

@@ -16,9 +16,9 @@ interface Meta {
 }
 
 /**
- * Counts the changes of the registries. A change is announced before it is made and counted after. One whose process died in between is
- * counted by whoever has seen it announced for a minute, by what passes on his own clock: no two machines' clocks are compared. Should he be
- * wrong, since it is only slow, it is counted once more when it is made.
+ * Counts the changes of the registries. A change is announced before it is made and counted after. One whose process
+ * died in between is counted by whoever has seen it announced for a minute, by what passes on his own clock: no two
+ * machines' clocks are compared. Should he be wrong, since it is only slow, it is counted once more when it is made.
  */
 export class DirectoryVersion {
   private readonly meta: Collection<Meta>;
@@ -61,7 +61,9 @@ export class DirectoryVersion {
     return changing.filter((id) => now - this.seen.get(id)! >= CHANGE_MS);
   }
 
-  /** `make` returns whether anything changed. Where it rejects nobody knows whether it did: that counts after a minute. */
+  /**
+   * `make` returns whether anything changed. Where it rejects nobody knows whether it did: that counts after a minute.
+   */
   change(make: (scope: Scope) => Promise<boolean>): Promise<boolean> {
     return this.sessions.run(async (_, scope) => {
       const id = randomUUID();

@@ -20,8 +20,8 @@ const OF_DOCUMENT: ReadonlySet<unknown> = new Set([
 ]);
 
 /**
- * Codes that any document may draw, by what the operator has set up or what the server is about: a validator, a quota. Waiting does not mend
- * them, and no event is to be blamed for them.
+ * Codes that any document may draw, by what the operator has set up or what the server is about: a validator, a
+ * quota. Waiting does not mend them, and no event is to be blamed for them.
  */
 const OF_OPERATOR: ReadonlySet<unknown> = new Set([
   11, // UserNotFound

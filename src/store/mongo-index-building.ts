@@ -15,10 +15,10 @@ export interface IndexBuilding {
 }
 
 /**
- * Makes indexes however long the server takes for them: many times as long as any other operation may. The server goes on with one when
- * the client loses patience, and who asks for the same again waits for it: so it is asked for over a client without time-outs, and again
- * when its connection is lost. It says what is waited for. Rejects where the server is away.
- * `patient`: makes that client.
+ * Makes indexes however long the server takes for them: many times as long as any other operation may. The server
+ * goes on with one when the client loses patience, and who asks for the same again waits for it: so it is asked for
+ * over a client without time-outs, and again when its connection is lost. It says what is waited for. Rejects where
+ * the server is away. `patient`: makes that client.
  */
 export function indexBuilding(patient: () => MongoClient, clock: Clock, log: Logger | undefined): IndexBuilding {
   let client: MongoClient | undefined;

@@ -21,7 +21,10 @@ interface Found {
 const NAMESPACE_NOT_FOUND = 26;
 /** IndexOptionsConflict, IndexKeySpecsConflict, CannotCreateIndex. */
 const CONFLICTS: ReadonlySet<unknown> = new Set([85, 86, 67]);
-/** What makes an index another one, though its key is the same: some documents are not in it, or not where they are looked for. */
+/**
+ * What makes an index another one, though its key is the same: some documents are not in it, or not where they are
+ * looked for.
+ */
 const OPTIONS = ["unique", "sparse", "partialFilterExpression", "collation", "expireAfterSeconds", "hidden"];
 
 /** At once, where there is little to put into it. */
@@ -30,8 +33,8 @@ export const makeIndex: MakeIndex = async (collection, { name, key, sparse }) =>
 };
 
 /**
- * Makes the indexes that are missing; a user who may not make any needs none to be missing. One that serves as well under another name is
- * taken. Rejects with a StoreError where one is in the way.
+ * Makes the indexes that are missing; a user who may not make any needs none to be missing. One that serves as well
+ * under another name is taken. Rejects with a StoreError where one is in the way.
  */
 export async function ensureIndexes<T extends Document>(
   collection: Collection<T>,

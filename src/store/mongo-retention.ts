@@ -14,7 +14,10 @@ export interface Kept {
   readonly accounts: Collection<WithId & { readonly state: AccountState; readonly context: string }>;
 }
 
-/** Removes what is no longer to be kept: the ids of all but accounts and entries begin with their month, those of accounts with their time. */
+/**
+ * Removes what is no longer to be kept: the ids of all but accounts and entries begin with their month, those of
+ * accounts with their time.
+ */
 export class MongoRetention {
   private readonly kept: Kept;
   private readonly sessions: Sessions;

@@ -15,8 +15,8 @@ const ID = { _id: "schema" } as const;
 const COLLECTIONS = ["users", "accounts", "entries", "creditAccounts"];
 
 /**
- * Makes sure that the data are as this program knows them: looks at their version, and does what is to be done to older ones. Two nodes may do it at
- * once. Rejects with a StoreError where they are newer, or too old.
+ * Makes sure that the data are as this program knows them: looks at their version, and does what is to be done to
+ * older ones. Two nodes may do it at once. Rejects with a StoreError where they are newer, or too old.
  */
 export async function prepareSchema(db: Db, log?: Logger, migrations: Migrations = MIGRATIONS): Promise<void> {
   const stored = await db.collection<Schema>("meta").findOne(ID);

@@ -19,9 +19,10 @@ export interface Sessions {
 export const NO_SESSIONS: Sessions = { run: (work) => work({}, {}) };
 
 /**
- * Causally consistent sessions. What a majority has confirmed may look older after an election than what was seen before it, since the new
- * primary's majority point may lie behind (SERVER-53813): whoever reads an account, then its ledger, and then writes under the account's
- * revision, would count twice. In such a session the server answers a read only when it has got as far as all before it.
+ * Causally consistent sessions. What a majority has confirmed may look older after an election than what was seen
+ * before it, since the new primary's majority point may lie behind (SERVER-53813): whoever reads an account, then its
+ * ledger, and then writes under the account's revision, would count twice. In such a session the server answers a
+ * read only when it has got as far as all before it.
  *
  * Each session begins where the last one of this process ended: what one piece of work has seen holds for the next.
  */

@@ -34,20 +34,25 @@ const FOLD_AT_ONCE = 2_000;
 /** Sums that change while they are being read are read again, so many times. */
 const MAX_READS = 100;
 
-/** Under which name the month of a user or an app server is summed up. A month has seven characters: no two are the same text. */
+/**
+ * Under which name the month of a user or an app server is summed up. A month has seven characters: no two are the
+ * same text.
+ */
 export const totalsKey = (owner: string, month: string): string => `${month} ${owner}`;
 
 /**
- * The sums of each user's or each app server's month, exact whatever is repeated, whoever else writes, wherever a process dies, with nothing but atomic writes
- * of single documents:
+ * The sums of each user's or each app server's month, exact whatever is repeated, whoever else writes, wherever a
+ * process dies, with nothing but atomic writes of single documents:
  *
- * An entry is born with a mark. Counting takes three steps: the sums grow by entries that bear the mark, and in the same write
- * name them as `pending`; the mark is taken off these; `pending` is emptied. Each write of the sums needs the revision that was read, so
- * that no entry is counted twice; who finds `pending` filled does the last two steps first, since whoever filled it may be dead.
- * What a month comes to is: the sums, and the entries that bear the mark and are not pending.
+ * An entry is born with a mark. Counting takes three steps: the sums grow by entries that bear the mark, and in the
+ * same write name them as `pending`; the mark is taken off these; `pending` is emptied. Each write of the sums needs
+ * the revision that was read, so that no entry is counted twice; who finds `pending` filled does the last two steps
+ * first, since whoever filled it may be dead. What a month comes to is: the sums, and the entries that bear the mark
+ * and are not pending.
  *
- * Counting is put off until there is much to count, by chance: of the entries written, one in `FOLD_EVERY` has its month counted. So
- * a month has about that many that are not counted, however many workers there are and however often they start anew.
+ * Counting is put off until there is much to count, by chance: of the entries written, one in `FOLD_EVERY` has its
+ * month counted. So a month has about that many that are not counted, however many workers there are and however
+ * often they start anew.
  */
 export class MongoTotals {
   private readonly entries: Collection<StoredEntry>;
@@ -72,7 +77,9 @@ export class MongoTotals {
     this.random = random;
   }
 
-  /** Has months counted now and then, in the background; waits where one that is being counted would get another turn. */
+  /**
+   * Has months counted now and then, in the background; waits where one that is being counted would get another turn.
+   */
   async written(entries: readonly StoredEntry[]): Promise<void> {
     for (const entry of entries) {
       if (this.random() * FOLD_EVERY >= 1) continue;
@@ -109,7 +116,8 @@ export class MongoTotals {
         if (!(await this.write({ ...before, pending: [] }, scope))) return;
         continue;
       }
-      // Read after the sums, whose `pending` was empty: what bears the mark is not in them, or the revision has changed since.
+      // Read after the sums, whose `pending` was empty: what bears the mark is not in them, or the revision has
+      // changed since.
       const marked = await this.uncounted(key, read, FOLD_AT_ONCE);
       if (marked.length === 0) return;
       const pending = marked.map(({ _id }) => _id);

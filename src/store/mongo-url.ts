@@ -1,6 +1,7 @@
 /*
- * What the URL of MongoDB may say. Options of the driver can be written into it, and some of them would take back what Tollgate promises: that
- * what was answered is on disk, on most servers, and that it talks to the server that it means.
+ * What the URL of MongoDB may say. Options of the driver can be written into it, and some of them would take back
+ * what Tollgate promises: that what was answered is on disk, on most servers, and that it talks to the server that it
+ * means.
  */
 
 interface Rule {
@@ -49,7 +50,10 @@ interface Option {
   readonly value: string;
 }
 
-/** The options of a URL by their names in lower case. Of one that comes again in other letters the first counts, as it does for the driver. */
+/**
+ * The options of a URL by their names in lower case. Of one that comes again in other letters the first counts, as it
+ * does for the driver.
+ */
 export function optionsOf(url: string): Map<string, Option> {
   const options = new Map<string, Option>();
   const query = /^[^?]*\?(.*)$/s.exec(url)?.[1] ?? "";

@@ -11,8 +11,8 @@ import { StoreError } from "./mongo-errors.ts";
 import type { Scope } from "./mongo-sessions.ts";
 
 /*
- * Every write of several documents goes through here, in the order of their ids: two workers that write the same ones then wait for each other,
- * and do not lock each other, on a server that takes locks for a bulk.
+ * Every write of several documents goes through here, in the order of their ids: two workers that write the same ones
+ * then wait for each other, and do not lock each other, on a server that takes locks for a bulk.
  */
 
 /** Of a unique index, `_id` included. */
@@ -74,9 +74,9 @@ export interface Revised {
 }
 
 /**
- * Writes documents in one round trip, each only where the stored one has the revision before its own (1: there is none).
- * Returns the places of those that were not. Where the revision is another one the filter finds nothing, and the upsert
- * then runs into the unique `_id`: so the answer says which.
+ * Writes documents in one round trip, each only where the stored one has the revision before its own (1: there is
+ * none). Returns the places of those that were not. Where the revision is another one the filter finds nothing, and
+ * the upsert then runs into the unique `_id`: so the answer says which.
  */
 export async function replaceRevised<T extends Revised>(
   collection: Collection<T>,

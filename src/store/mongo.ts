@@ -28,8 +28,9 @@ export interface MongoOptions {
 const PATIENT = { socketTimeoutMS: 0, maxPoolSize: 2, writeConcern: { w: "majority", journal: true } } as const;
 
 /**
- * The store on MongoDB (P4), by single documents' atomic writes alone: one server or a replica set, MongoDB 4.4 or later. Makes the indexes
- * that are missing. Rejects with a StoreError that says what to do where it cannot be reached or used.
+ * The store on MongoDB (P4), by single documents' atomic writes alone: one server or a replica set, MongoDB 4.4 or
+ * later. Makes the indexes that are missing. Rejects with a StoreError that says what to do where it cannot be
+ * reached or used.
  */
 export async function openMongoStore(
   settings: MongoSettings,

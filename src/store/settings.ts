@@ -10,8 +10,8 @@ const EXPECTED = "embedded, or a URL such as mongodb://127.0.0.1:27017/tollgate"
 const file = z.string().min(1);
 
 /**
- * An operation on a server that is away or silent is given up after so long. Elections take some 12 s by MongoDB's defaults: what is asked
- * for in one of them is done after it.
+ * An operation on a server that is away or silent is given up after so long. Elections take some 12 s by MongoDB's
+ * defaults: what is asked for in one of them is done after it.
  */
 export const TIMEOUT_S = 15;
 

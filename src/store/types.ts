@@ -14,8 +14,8 @@ export interface Registry<T extends { readonly id: string }> {
 }
 
 /**
- * The store port (DESIGN.md, decision 7): LMDB in the same process, or MongoDB. One contract test suite runs against every adapter.
- * Several processes may have the same store open (the relay, and `tollgate user add` beside it).
+ * The store port (decision 7): LMDB in the same process, or MongoDB. One contract test suite runs against
+ * every adapter. Several processes may have the same store open (the relay, and `tollgate user add` beside it).
  */
 export interface Store {
   readonly users: Registry<User>;
@@ -28,7 +28,9 @@ export interface Store {
   readonly former: Registry<Former>;
   /** Grows with every change of the registries, by whichever process: caches compare it. */
   directoryVersion(): Promise<number>;
-  /** The time of day by the server that all nodes share, milliseconds since 1970; missing: the store is on this machine. */
+  /**
+   * The time of day by the server that all nodes share, milliseconds since 1970; missing: the store is on this machine.
+   */
   serverTime?(): Promise<number>;
   readonly billing: BillingStore;
   /** Prepaid balances; an adapter without them serves postpaid users only. */

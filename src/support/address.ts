@@ -1,11 +1,15 @@
 import { isIP, SocketAddress } from "node:net";
 
 /*
- * IP addresses and host names as texts: the one way of writing each by which they are compared and stand in tables. The same address may be written
- * in many ways (RFC 4291 §2.2, RFC 5118), and two spellings that count as two hosts are two peers, two limits, and a way past a check.
+ * IP addresses and host names as texts: the one way of writing each by which they are compared and stand in tables.
+ * The same address may be written in many ways (RFC 4291 §2.2, RFC 5118), and two spellings that count as two hosts
+ * are two peers, two limits, and a way past a check.
  */
 
-/** Addresses asked about before, as they were written: the same few come with each call, and node reads them by a regular expression. */
+/**
+ * Addresses asked about before, as they were written: the same few come with each call, and node reads them by a
+ * regular expression.
+ */
 const known = new Map<string, string>();
 const MAX_KNOWN = 1_000;
 
@@ -15,10 +19,11 @@ export function isAddress(text: string): boolean {
 }
 
 /**
- * The one way in which an address is written (RFC 5952), as node writes those of sockets; undefined where the text is none. Read are brackets, upper
- * case, leading zeros of IPv6 groups and the third colon of RFC 5118 §4.10. An IPv4 address mapped into IPv6 is that IPv4 address (RFC 4291
- * §2.5.5.2). The zone of a link-local address stays: without it nobody can be reached there (RFC 4007 §11). No IPv4 address is one with
- * leading zeros, which some read as octal (RFC 6943 §3.1.1).
+ * The one way in which an address is written (RFC 5952), as node writes those of sockets; undefined where the text is
+ * none. Read are brackets, upper case, leading zeros of IPv6 groups and the third colon of RFC 5118 §4.10. An IPv4
+ * address mapped into IPv6 is that IPv4 address (RFC 4291 §2.5.5.2). The zone of a link-local address stays: without
+ * it nobody can be reached there (RFC 4007 §11). No IPv4 address is one with leading zeros, which some read as octal
+ * (RFC 6943 §3.1.1).
  */
 export function canonicalAddress(text: string): string | undefined {
   const before = known.get(text);
@@ -52,8 +57,9 @@ const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/;
 const inOnePiece = (text: string): string => Buffer.from(text, "latin1").toString("latin1");
 
 /**
- * A host as it stands in a URI or Via, so that two that are the same are the same text: an address as `canonicalAddress` writes it and without
- * brackets, a name in lower case and without the dot at its end (RFC 3261 §19.1.4, RFC 1034 §3.1).
+ * A host as it stands in a URI or Via, so that two that are the same are the same text: an address as
+ * `canonicalAddress` writes it and without brackets, a name in lower case and without the dot at its end (RFC 3261
+ * §19.1.4, RFC 1034 §3.1).
  */
 export function canonicalHost(host: string): string {
   const address = looksLikeAddress(host) ? canonicalAddress(host) : undefined;

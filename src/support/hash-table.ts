@@ -2,12 +2,13 @@
 const SMALLEST = 64;
 
 /**
- * A map from texts, of which thousands come and go in a second. A `Map` makes a new table each time it has filled up, and leaves behind the
- * old one, with all that lived then, chained to the new: once one of these tables has got old, every later one survives, and all in them, until
- * the garbage collector walks through all memory; half of what a call leaves behind for that walk was such tables. This one forgets for good.
+ * A map from texts, of which thousands come and go in a second. A `Map` makes a new table each time it has filled up,
+ * and leaves behind the old one, with all that lived then, chained to the new: once one of these tables has got old,
+ * every later one survives, and all in them, until the garbage collector walks through all memory; half of what a
+ * call leaves behind for that walk was such tables. This one forgets for good.
  *
- * Open addressing with linear probing; what is deleted is filled up from behind. The hashes lie apart, so that to find that a key is not
- * there, which is what most lookups find, looks at them alone. In no order.
+ * Open addressing with linear probing; what is deleted is filled up from behind. The hashes lie apart, so that to
+ * find that a key is not there, which is what most lookups find, looks at them alone. In no order.
  */
 export abstract class HashTable<T> {
   /** 0: a free slot. */

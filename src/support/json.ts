@@ -5,8 +5,9 @@ export const NOT_JSON = "Body Is Not JSON";
 export const JSON_TWICE = "JSON Body Has A Name Twice";
 
 /**
- * Reads JSON from the network. Deeper nesting than `depth` is refused: whoever walks through the value later does so call by call. So is a name that
- * stands twice in one object, of which one reader takes the first and another the last (RFC 8259 §4). The error is a reason.
+ * Reads JSON from the network. Deeper nesting than `depth` is refused: whoever walks through the value later does so
+ * call by call. So is a name that stands twice in one object, of which one reader takes the first and another the
+ * last (RFC 8259 §4). The error is a reason.
  */
 export function readJson(text: string, depth: number): Result<unknown, string> {
   if (isDeeper(text, depth)) return err(JSON_TOO_DEEP);

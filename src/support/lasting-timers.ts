@@ -7,8 +7,9 @@ const LATE_MS = 100;
 const CUT_AT = 1_000;
 
 /**
- * Timers of one duration that nobody will stop, and that may come up to 0.1 s late: no object is made for one. A transaction spends nearly
- * all its life in such a timer, only to absorb what comes again, and what lives that long costs the garbage collector more than to make.
+ * Timers of one duration that nobody will stop, and that may come up to 0.1 s late: no object is made for one. A
+ * transaction spends nearly all its life in such a timer, only to absorb what comes again, and what lives that long
+ * costs the garbage collector more than to make.
  */
 export class LastingTimers<Owner> {
   private readonly durationMs: number;

@@ -24,7 +24,10 @@ export class Networks {
     }
   }
 
-  /** `address`: IPv4 or IPv6, however written; an IPv4 address that is mapped into IPv6 is that IPv4 address. Anything else is in no network. */
+  /**
+   * `address`: IPv4 or IPv6, however written; an IPv4 address that is mapped into IPv6 is that IPv4 address. Anything
+   * else is in no network.
+   */
   includes(address: string): boolean {
     if (this.isEmpty) return false;
     const canonical = canonicalAddress(address);

@@ -28,8 +28,9 @@ interface Window {
 }
 
 /**
- * The log of everything that a peer can bring about as often as it likes: each kind of line is written a few times a minute for each source, and what
- * was left out is said at the end of the minute. So no peer fills the disk, and none hides what another does. Kinds are texts of the code, never of a peer.
+ * The log of everything that a peer can bring about as often as it likes: each kind of line is written a few times a
+ * minute for each source, and what was left out is said at the end of the minute. So no peer fills the disk, and none
+ * hides what another does. Kinds are texts of the code, never of a peer.
  */
 export class PeerLog {
   /** Lines that were not written. */
@@ -115,12 +116,18 @@ export class PeerLog {
   }
 }
 
-/** What a peer wrote, as it may stand in a log, also in one that programs search: printable ASCII without quotes and backslashes, and short. */
+/**
+ * What a peer wrote, as it may stand in a log, also in one that programs search: printable ASCII without quotes and
+ * backslashes, and short.
+ */
 export function shown(text: string, length = 64): string {
   return text.slice(0, length).replace(/[^\x20-\x7e]|["\\]/g, "?");
 }
 
-/** The same of what holds URIs, or parts of them: behind the second colon of one there may be a password (RFC 3261 §19.1.1), readable or not. */
+/**
+ * The same of what holds URIs, or parts of them: behind the second colon of one there may be a password (RFC 3261
+ * §19.1.1), readable or not.
+ */
 export const shownUris = (text: string, length = 64): string =>
   shown(text.slice(0, length).replace(MAY_BE_PASSWORD, "$1:*"), length);
 

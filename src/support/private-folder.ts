@@ -2,8 +2,8 @@ import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
 /*
- * A folder of whose files nobody else may read a thing: hashes of passwords are as good as passwords, and bills are nobody's business. Who made
- * it, and with what umask, is not to be relied on.
+ * A folder of whose files nobody else may read a thing: hashes of passwords are as good as passwords, and bills are
+ * nobody's business. Who made it, and with what umask, is not to be relied on.
  */
 
 const OTHERS = 0o077;
@@ -12,8 +12,8 @@ const STICKY = 0o1000;
 type Chmod = (path: string, mode: number) => void;
 
 /**
- * Makes a folder for its owner alone, or makes one that there is so. Throws with what to do where it stays open to others, or is none that
- * this program may close: a folder that everybody uses.
+ * Makes a folder for its owner alone, or makes one that there is so. Throws with what to do where it stays open to
+ * others, or is none that this program may close: a folder that everybody uses.
  */
 export function privateFolder(path: string, chmod: Chmod = chmodSync): void {
   mkdirSync(path, { recursive: true, mode: 0o700 });

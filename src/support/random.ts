@@ -1,8 +1,11 @@
 import { randomFillSync } from "node:crypto";
 
-/** The one source of random identifiers (DESIGN.md, decision 15): tags, branches, Call-IDs, session ids. */
+/** The one source of random identifiers (decision 15): tags, branches, Call-IDs, session ids. */
 export interface Random {
-  /** A fresh token of `[0-9a-z]` characters carrying at least `bits` of entropy (RFC 3261 §19.3 asks at least 32 for a tag). */
+  /**
+   * A fresh token of `[0-9a-z]` characters carrying at least `bits` of entropy (RFC 3261 §19.3 asks at least 32 for a
+   * tag).
+   */
   token(bits?: number): string;
 }
 
@@ -34,9 +37,9 @@ export const timePrefix = (nowMs: number): string =>
   Math.max(0, Math.trunc(nowMs)).toString(36).padStart(TIME_CHARACTERS, "0");
 
 /**
- * A fresh id of `[0-9a-z]` characters that sorts by when it was made, with 80 random bits behind the milliseconds: records of things that
- * happen together lie together in a store's trees, where ids that are random through and through would each need a page of their own.
- * `between` stands between the two.
+ * A fresh id of `[0-9a-z]` characters that sorts by when it was made, with 80 random bits behind the milliseconds:
+ * records of things that happen together lie together in a store's trees, where ids that are random through and
+ * through would each need a page of their own. `between` stands between the two.
  */
 export function timeOrderedId(nowMs: number, random: Random, between = ""): string {
   if (nowMs !== lastMs) {

@@ -2,8 +2,9 @@
 const SLAB_BYTES = 65_536;
 
 /**
- * Bytes written one behind the other into memory that is asked for in large pieces: a piece stays as long as anything in it does. What is
- * kept for long has a slab of its own, or each of its few bytes would keep a piece full of what is over.
+ * Bytes written one behind the other into memory that is asked for in large pieces: a piece stays as long as anything
+ * in it does. What is kept for long has a slab of its own, or each of its few bytes would keep a piece full of what
+ * is over.
  */
 export class Slab {
   private memory = Buffer.allocUnsafeSlow(SLAB_BYTES);

@@ -1,7 +1,7 @@
 const WINDOW_MS = 1_000;
 const MAX_SOURCES = 50_000;
 
-/** How many requests each source address may begin in a second (DESIGN.md, decision 14). */
+/** How many requests each source address may begin in a second (decision 14). */
 export class SourceRates {
   private readonly perSecond: number;
   private counts = new Map<string, number>();
@@ -12,7 +12,10 @@ export class SourceRates {
     this.perSecond = perSecond;
   }
 
-  /** Counts a request of this source; false where it is one too many. With too many sources at once the new ones share one count. */
+  /**
+   * Counts a request of this source; false where it is one too many. With too many sources at once the new ones share
+   * one count.
+   */
   take(address: string, now: number): boolean {
     if (this.perSecond === 0) return true;
     if (now >= this.windowEndsAt) {

@@ -4,8 +4,8 @@ import { canonicalAddress, isV6, withoutZone } from "./address.ts";
 const TRANSLATED = /^64:ff9b::(?:([0-9a-f]{1,4}):)?([0-9a-f]{1,4})$/;
 
 /**
- * What counts as one source: an IPv4 address, also one that a translator shows as IPv6, or the /64 network of an IPv6 address, since a subscriber
- * has a whole one (RFC 6177). What is no address is itself.
+ * What counts as one source: an IPv4 address, also one that a translator shows as IPv6, or the /64 network of an IPv6
+ * address, since a subscriber has a whole one (RFC 6177). What is no address is itself.
  */
 export function sourceKey(address: string): string {
   if (!isV6(address)) return address;

@@ -1,8 +1,13 @@
 import type { Clock, TimerHandle } from "./clock.ts";
 
-/** Readings closer together than this are of one moment; and a difference that is smaller is no step: NTP slews it away. */
+/**
+ * Readings closer together than this are of one moment; and a difference that is smaller is no step: NTP slews it away.
+ */
 const STEP_MS = 500;
-/** Wall and monotonic clock are read one after the other: where more than this lies between, the machine was doing something else. */
+/**
+ * Wall and monotonic clock are read one after the other: where more than this lies between, the machine was doing
+ * something else.
+ */
 const SAME_MOMENT_MS = 50;
 const LOOK_EVERY_MS = 1_000;
 
@@ -10,8 +15,9 @@ const LOOK_EVERY_MS = 1_000;
 export const CLOCK_WAS_SET = "the wall clock was set, or the machine slept: nothing that is measured follows it";
 
 /**
- * Time of day that nobody can set: the wall clock was read once, and from then on what has passed is counted. What belongs together is on
- * one timeline, so that its times are in their order and its durations are what really passed, whatever becomes of the wall clock.
+ * Time of day that nobody can set: the wall clock was read once, and from then on what has passed is counted. What
+ * belongs together is on one timeline, so that its times are in their order and its durations are what really passed,
+ * whatever becomes of the wall clock.
  */
 export class Timeline {
   /** How far the wall clock was set since the process began when this timeline began; below zero: back. */
@@ -44,8 +50,9 @@ export class Timelines {
   latest: Timeline;
 
   /**
-   * `stepped` hears of each step of the wall clock once: by how much it was set, below zero: back. `firstNow`: what it is now by the first timeline
-   * of a process before this one, which goes on: what began then has its times by that.
+   * `stepped` hears of each step of the wall clock once: by how much it was set, below zero: back. `firstNow`: what
+   * it is now by the first timeline of a process before this one, which goes on: what began then has its times by
+   * that.
    */
   constructor(clock: Clock, stepped: (byMs: number) => void = () => {}, firstNow = clock.wall()) {
     this.clock = clock;
@@ -54,7 +61,9 @@ export class Timelines {
     this.first = this.latest = new Timeline(clock, this.offsetMs, 0);
   }
 
-  /** The one that began when the wall clock had been set by so much, also where that was in a process before this one. */
+  /**
+   * The one that began when the wall clock had been set by so much, also where that was in a process before this one.
+   */
   by(stepMs: number): Timeline {
     if (stepMs === this.latest.stepMs) return this.latest;
     if (stepMs === 0) return this.first;

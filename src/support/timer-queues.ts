@@ -34,10 +34,11 @@ interface Queue {
 }
 
 /**
- * Timers of transactions and sessions. A relay at 2,000 calls a second starts some 25,000 of them a second, most for 32 s and longer, and stops
- * nearly all early. There are only about twenty durations (T1 and its doublings, T4, 64*T1, those of the configuration), and timers of one
- * duration come due in the order in which they were started: one list for each duration, and one timeout of the clock for the head of each
- * list. Starting and stopping is then linking and unlinking, and no closure is made.
+ * Timers of transactions and sessions. A relay at 2,000 calls a second starts some 25,000 of them a second, most for
+ * 32 s and longer, and stops nearly all early. There are only about twenty durations (T1 and its doublings, T4,
+ * 64*T1, those of the configuration), and timers of one duration come due in the order in which they were started:
+ * one list for each duration, and one timeout of the clock for the head of each list. Starting and stopping is then
+ * linking and unlinking, and no closure is made.
  */
 export class TimerQueues {
   private readonly clock: Clock;
@@ -63,7 +64,9 @@ export class TimerQueues {
     return size;
   }
 
-  /** Calls `owner.timerFired(name)` after `durationMs`, which is one of a handful of values: each has a list of its own. */
+  /**
+   * Calls `owner.timerFired(name)` after `durationMs`, which is one of a handful of values: each has a list of its own.
+   */
   start<Name extends string>(owner: TimerOwner<Name>, name: Name, durationMs: number): Timer {
     let queue = this.queues.get(durationMs);
     if (!queue) {
@@ -114,7 +117,8 @@ export class TimerQueues {
   }
 
   private run(queue: Queue): void {
-    // `armed` stays set until the end, so that a timer started on the way does not arm the clock past the ones before it.
+    // `armed` stays set until the end, so that a timer started on the way does not arm the clock past the ones before
+    // it.
     const now = this.clock.monotonic() - this.since;
     while (queue.first && queue.first.dueAt <= now) {
       const timer = queue.first;

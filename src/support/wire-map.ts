@@ -5,8 +5,9 @@ import { HashTable } from "./hash-table.ts";
 const MULTIPLIERS = 64;
 
 /**
- * A map from texts that others chose, such as branches and Call-IDs. Its hash is the sum of the characters, each times a secret random number of
- * its place: whoever does not know the numbers cannot choose texts that collide (multilinear hashing is universal).
+ * A map from texts that others chose, such as branches and Call-IDs. Its hash is the sum of the characters, each
+ * times a secret random number of its place: whoever does not know the numbers cannot choose texts that collide
+ * (multilinear hashing is universal).
  */
 export class WireMap<T> extends HashTable<T> {
   private readonly multipliers = randomFillSync(new Int32Array(MULTIPLIERS));

@@ -17,7 +17,10 @@ export interface XmlOptions {
   readonly depth: number;
   /** Names of elements that are a list also where there is only one. */
   readonly lists?: readonly string[];
-  /** What becomes of an entity that is not known, and of an ampersand that begins none: left as it is written (default), or the body is refused. */
+  /**
+   * What becomes of an entity that is not known, and of an ampersand that begins none: left as it is written
+   * (default), or the body is refused.
+   */
   readonly entities?: "asWritten" | "refused";
 }
 
@@ -30,12 +33,13 @@ export interface XmlElement {
 type Open = { name: string; key: string; fields: Record<string, XmlValue> | undefined; text: string; keep: number };
 
 /**
- * Makes a reader for XML from the network. Only data comes out: all values are text, attributes are keys with "@", the text of an element
- * that has attributes or children is "#text", namespace prefixes go. No entity is known but the five predefined ones and character references;
- * any declaration (DOCTYPE, ENTITY) is refused, and nothing outside the text is ever read. The error is a reason.
+ * Makes a reader for XML from the network. Only data comes out: all values are text, attributes are keys with "@",
+ * the text of an element that has attributes or children is "#text", namespace prefixes go. No entity is known but
+ * the five predefined ones and character references; any declaration (DOCTYPE, ENTITY) is refused, and nothing
+ * outside the text is ever read. The error is a reason.
  *
- * It looks at each character once or twice, whatever they are: what is searched for and not found ends the reading. No library that was looked at
- * promises as much, and one took 0.2 s for 60 kB.
+ * It looks at each character once or twice, whatever they are: what is searched for and not found ends the reading.
+ * No library that was looked at promises as much, and one took 0.2 s for 60 kB.
  */
 export function createXmlReader(options: XmlOptions): (text: string) => Result<XmlElement, string> {
   return (text) => new Reader(text, options).read();
@@ -140,7 +144,10 @@ class Reader {
     }
   }
 
-  /** The attribute that begins there; undefined: there is none. `field` is undefined for a declaration of a namespace, `value` for a bad entity. */
+  /**
+   * The attribute that begins there; undefined: there is none. `field` is undefined for a declaration of a namespace,
+   * `value` for a bad entity.
+   */
   private attribute(from: number): { field: string | undefined; value: string | undefined; end: number } | undefined {
     const { text } = this;
     const nameEnd = skipName(text, from);
@@ -189,7 +196,10 @@ class Reader {
     else parent.fields = into;
   }
 
-  /** XML 1.0 §4.1 and §4.6: character references and the five predefined entities. Undefined: there is another, and that is refused. */
+  /**
+   * XML 1.0 §4.1 and §4.6: character references and the five predefined entities. Undefined: there is another, and
+   * that is refused.
+   */
   private decode(written: string): string | undefined {
     let plain = "";
     let done = 0;
@@ -212,7 +222,10 @@ const PREDEFINED: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">
 /** XML 1.0 §2.2. */
 const NO_CHARACTER = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/;
 
-/** The place behind a name (XML 1.0 §2.3; every character beyond ASCII counts as one of a name's), `from` where there is none. */
+/**
+ * The place behind a name (XML 1.0 §2.3; every character beyond ASCII counts as one of a name's), `from` where there
+ * is none.
+ */
 function skipName(text: string, from: number): number {
   let i = from;
   for (; i < text.length; i++) {
@@ -240,8 +253,8 @@ function withoutPrefix(name: string): string | undefined {
 }
 
 /**
- * The place of the semicolon that ends the reference whose name begins at that place; -1: it is none. A number may have any zeros before it. The
- * next ampersand ends the search, so that each character is looked at once.
+ * The place of the semicolon that ends the reference whose name begins at that place; -1: it is none. A number may
+ * have any zeros before it. The next ampersand ends the search, so that each character is looked at once.
  */
 function endOfReference(text: string, from: number): number {
   for (let i = from; i < text.length; i++) {

@@ -2,8 +2,9 @@ import type { Headers, SipRequest, SipResponse } from "../sip/message.ts";
 import { serialize } from "../sip/serialize.ts";
 
 /*
- * What may be sent to an address that may be forged (RFC 4732 §3.1, RFC 3261 §26.3.2.4): never much more than has come from there. Clients send some
- * hundreds of octets, of which all that an answer takes over is the lesser part; only whoever writes as little as can be written comes near the bound.
+ * What may be sent to an address that may be forged (RFC 4732 §3.1, RFC 3261 §26.3.2.4): never much more than has
+ * come from there. Clients send some hundreds of octets, of which all that an answer takes over is the lesser part;
+ * only whoever writes as little as can be written comes near the bound.
  */
 
 /** An answer is at most so many times as long as its request. */
@@ -12,7 +13,10 @@ const TIMES = 3;
 /** What a client can do without: it learns that it was refused, and why. */
 const DISPENSABLE: ReadonlySet<string> = new Set(["allow", "accept", "supported", "retry-after", "warning"]);
 
-/** The octets of an answer to a request whose sender may be somebody else; undefined: it would be too long whatever is left out of it. */
+/**
+ * The octets of an answer to a request whose sender may be somebody else; undefined: it would be too long whatever is
+ * left out of it.
+ */
 export function inProportion(response: SipResponse, request: SipRequest): Buffer | undefined {
   const most = TIMES * leastSize(request);
   const bytes = serialize(response);
@@ -30,7 +34,10 @@ function strip({ fields }: Headers): void {
   for (let i = fields.length - 1; i >= 0; i--) if (DISPENSABLE.has(fields[i]!.key)) fields.splice(i, 1);
 }
 
-/** How many octets a request had at least: its names may have come in their compact form, and `received` and `rport` are ours. */
+/**
+ * How many octets a request had at least: its names may have come in their compact form, and `received` and `rport`
+ * are ours.
+ */
 function leastSize({ method, uri, headers, via, body }: SipRequest): number {
   let size = method.length + uri.length + START_LINE + body.length;
   for (const { value } of headers.fields) size += LEAST_OF_A_LINE + value.length;

@@ -2,8 +2,8 @@ import type { Flow } from "../transport/types.ts";
 import type { Machine } from "./machine.ts";
 
 /**
- * Which machines must hear when a flow fails. A datagram's flow is made for one transaction and has room for it; connections, which carry
- * many at a time, stand in a map.
+ * Which machines must hear when a flow fails. A datagram's flow is made for one transaction and has room for it;
+ * connections, which carry many at a time, stand in a map.
  */
 export class FlowIndex {
   private readonly machines = new Map<Flow, Machine | Set<Machine>>();

@@ -10,8 +10,8 @@ import type { ClientTransaction, ClientTransactionUser } from "./types.ts";
 export type InviteClientState = "calling" | "proceeding" | "completed" | "accepted" | "terminated";
 
 /**
- * The INVITE client transaction (RFC 3261 §17.1.1, figure 5 as replaced by RFC 6026 §8.4). Once a final response is there it lets go
- * of the request and keeps, for up to 64*T1, what it needs to recognize what comes again.
+ * The INVITE client transaction (RFC 3261 §17.1.1, figure 5 as replaced by RFC 6026 §8.4). Once a final response is
+ * there it lets go of the request and keeps, for up to 64*T1, what it needs to recognize what comes again.
  */
 export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   readonly method = "INVITE";
@@ -89,7 +89,10 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     if (this.state === "proceeding") this.sendCancel();
   }
 
-  /** Tells its user nothing more. A transaction that nobody cancelled and nobody waits for still ends (DESIGN.md, decision 14). */
+  /**
+   * Tells its user nothing more. A transaction that nobody cancelled and nobody waits for still ends (decision
+   * 14).
+   */
   abandon(dialog?: string): void {
     this.user = undefined;
     this.dialog = dialog;

@@ -14,8 +14,9 @@ export type InviteServerUser = Pick<ServerTransaction, "onCancel" | "onAck" | "o
 export type InviteServerState = "proceeding" | "completed" | "accepted" | "confirmed" | "terminated";
 
 /**
- * The INVITE server transaction (RFC 3261 §17.2.1, figure 7 as replaced by RFC 6026 §8.6). It sees status codes and bytes, not messages;
- * what it no longer needs it lets go: most of its life, up to 64*T1, it only absorbs what comes again.
+ * The INVITE server transaction (RFC 3261 §17.2.1, figure 7 as replaced by RFC 6026 §8.6). It sees status codes and
+ * bytes, not messages; what it no longer needs it lets go: most of its life, up to 64*T1, it only absorbs what comes
+ * again.
  */
 export class InviteServer implements TimerOwner<TimerName> {
   readonly method = "INVITE";
@@ -24,7 +25,10 @@ export class InviteServer implements TimerOwner<TimerName> {
   /** Under which key later copies of this request count as merged (RFC 3261 §8.2.2.2); undefined inside a dialog. */
   mergeKey: string | undefined;
   state: InviteServerState = "proceeding";
-  /** The To tag of the last response: the 200 to a CANCEL takes it over (RFC 3261 §9.2), an RFC 2543 ACK is matched by it. */
+  /**
+   * The To tag of the last response: the 200 to a CANCEL takes it over (RFC 3261 §9.2), an RFC 2543 ACK is matched by
+   * it.
+   */
   localTag: string | undefined;
   private readonly context: MachineContext;
   private user: InviteServerUser | undefined;

@@ -271,7 +271,10 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     machine.start(handle);
   }
 
-  /** Remembers the request by From tag, Call-ID and CSeq as long as its transaction lives: another copy of it is merged (RFC 3261 §8.2.2.2). */
+  /**
+   * Remembers the request by From tag, Call-ID and CSeq as long as its transaction lives: another copy of it is
+   * merged (RFC 3261 §8.2.2.2).
+   */
   private remember(request: SipRequest, machine: ServerMachine): void {
     const key = mergeKeyOf(request);
     machine.mergeKey = key;

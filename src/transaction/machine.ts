@@ -9,9 +9,14 @@ export interface Durations extends TimerSettings {
   readonly giveUpMs: number;
   /** Timer D: at least 32 s, whatever our T1 is (RFC 6026 §8.4). */
   readonly timerDMs: number;
-  /** How long an INVITE may stay unanswered before the layer sends 100 itself; 0 sends it at once (RFC 3261 §17.2.1). */
+  /**
+   * How long an INVITE may stay unanswered before the layer sends 100 itself; 0 sends it at once (RFC 3261 §17.2.1).
+   */
   readonly tryingMs: number;
-  /** When a client's Timer E reaches T2: from then on a non-INVITE request may and must be answered with 100 (RFC 4320 §4.1). */
+  /**
+   * When a client's Timer E reaches T2: from then on a non-INVITE request may and must be answered with 100 (RFC 4320
+   * §4.1).
+   */
   readonly timerEAtT2Ms: number;
 }
 
@@ -53,6 +58,8 @@ export interface ClientContext extends MachineContext {
   ): { flow: Flow; bytes: Buffer };
   /** A 2xx came and its user does not hear of it. `isNew`: in another dialog than its user has had. */
   unwanted(response: SipResponse, flow: Flow, isNew: boolean): void;
-  /** Sends a CANCEL in a client transaction of its own, on the flow of the INVITE and with its branch (RFC 3261 §9.1). */
+  /**
+   * Sends a CANCEL in a client transaction of its own, on the flow of the INVITE and with its branch (RFC 3261 §9.1).
+   */
   sendCancel(cancel: SipRequest, branch: string, flow: Flow, repeats: number): void;
 }

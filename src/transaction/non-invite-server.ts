@@ -14,7 +14,10 @@ export interface NonInviteServerUser {
   trying(): void;
 }
 
-/** The non-INVITE server transaction (RFC 3261 §17.2.2, figure 8, with RFC 4320). It sees status codes and bytes, not messages. */
+/**
+ * The non-INVITE server transaction (RFC 3261 §17.2.2, figure 8, with RFC 4320). It sees status codes and bytes, not
+ * messages.
+ */
 export class NonInviteServer implements TimerOwner<TimerName> {
   readonly method: string;
   readonly key: string;
@@ -43,8 +46,8 @@ export class NonInviteServer implements TimerOwner<TimerName> {
   }
 
   /**
-   * Whether a response of that status may be sent. No provisional but 100, and over an unreliable transport none before the client's
-   * Timer E has reached T2 (RFC 4320 §4.1).
+   * Whether a response of that status may be sent. No provisional but 100, and over an unreliable transport none
+   * before the client's Timer E has reached T2 (RFC 4320 §4.1).
    */
   takes(status: number): boolean {
     if (this.state === "completed" || this.state === "terminated") return false;
@@ -72,7 +75,10 @@ export class NonInviteServer implements TimerOwner<TimerName> {
     if (this.lastResponse) this.flow.send(this.lastResponse);
   }
 
-  /** The connection is gone: the state stays (RFC 6026 §7.1), a response is tried on a new connection (RFC 3261 §18.2.2). */
+  /**
+   * The connection is gone: the state stays (RFC 6026 §7.1), a response is tried on a new connection (RFC 3261
+   * §18.2.2).
+   */
   flowFailed(_reason: string): void {}
 
   timerFired(name: TimerName): void {

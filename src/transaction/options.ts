@@ -5,7 +5,7 @@ import type { Random } from "../support/random.ts";
 import type { TransportLayer } from "../transport/types.ts";
 import type { TimerSettings, TransactionUser } from "./types.ts";
 
-/** How much the layer takes on (DESIGN.md, decision 14). */
+/** How much the layer takes on (decision 14). */
 export interface TransactionBounds {
   /** With this many transactions, requests that would open a dialog are refused: 503 with Retry-After. */
   readonly maxTransactions: number;
@@ -51,7 +51,9 @@ export interface TransactionStats {
   overRate: number;
   /** Final answers without a transaction (RFC 3261 §8.2.7), challenges included. */
   stateless: number;
-  /** Requests so short that any answer would be several times as long, from addresses that may be forged: they get none. */
+  /**
+   * Requests so short that any answer would be several times as long, from addresses that may be forged: they get none.
+   */
   outOfProportion: number;
   malformed: number;
   /** Responses that belong to nothing (RFC 6026 §8.2). */

@@ -18,7 +18,10 @@ export function cancelFor(
   return cancel;
 }
 
-/** Same Request-URI, Call-ID, From, CSeq number and Route values, and the topmost Via only: it goes where the INVITE went. */
+/**
+ * Same Request-URI, Call-ID, From, CSeq number and Route values, and the topmost Via only: it goes where the INVITE
+ * went.
+ */
 function sameHop(method: "ACK" | "CANCEL", invite: SipRequest, to: string | undefined): SipRequest {
   const headers = new Headers();
   headers.add("Via", invite.headers.get("via") ?? "");

@@ -18,8 +18,9 @@ export function trying(request: SipRequest): SipResponse {
 }
 
 /**
- * Gives the response the Via, From, To, Call-ID and CSeq of its request, except those that it has, and a To tag where there must be one
- * (RFC 3261 §8.2.6.2). `localTag` is the tag given before in this transaction. Returns the To tag, undefined for a 100 without.
+ * Gives the response the Via, From, To, Call-ID and CSeq of its request, except those that it has, and a To tag where
+ * there must be one (RFC 3261 §8.2.6.2). `localTag` is the tag given before in this transaction. Returns the To tag,
+ * undefined for a 100 without.
  */
 export function fillResponse(
   response: SipResponse,

@@ -20,8 +20,8 @@ export interface HandleOwner {
 }
 
 /**
- * What the TU holds of a request that came: the request, and the way to answer it. The machine itself stays small and outlives this,
- * because it only keeps what it needs to absorb what comes again.
+ * What the TU holds of a request that came: the request, and the way to answer it. The machine itself stays small and
+ * outlives this, because it only keeps what it needs to absorb what comes again.
  */
 export class ServerHandle implements NewRequest {
   readonly request: SipRequest;

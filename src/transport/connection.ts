@@ -5,7 +5,7 @@ import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Flow, TransportName } from "./types.ts";
 import { hostPort } from "./via.ts";
 
-/** Limits of one connection (DESIGN.md, decision 14). */
+/** Limits of one connection (decision 14). */
 export interface ConnectionBounds {
   /** What a message may have in all; also the most that one is kept waiting for its rest. */
   readonly messageBytes: number;
@@ -26,7 +26,10 @@ export interface ConnectionOwner {
   readonly bounds: ConnectionBounds;
   /** One whole message. */
   received(bytes: Buffer, connection: Connection): void;
-  /** What came can't be cut into messages any further; the connection is closed after this. `error.request`: there is something to answer before. */
+  /**
+   * What came can't be cut into messages any further; the connection is closed after this. `error.request`: there is
+   * something to answer before.
+   */
   unreadable(error: ParseError, connection: Connection, bytes: Buffer): void;
   /** The peer asked whether the connection lives, and was answered. */
   keptAlive(): void;
@@ -42,7 +45,10 @@ export interface ConnectionOwner {
 /** A single CRLF: the answer to a keep-alive (RFC 5626 §4.4.1). */
 const PONG = Buffer.from("\r\n");
 
-/** One connection of a stream transport, ours or the peer's: TCP, and TLS in the same way, whose sockets are `net.Socket` too. */
+/**
+ * One connection of a stream transport, ours or the peer's: TCP, and TLS in the same way, whose sockets are
+ * `net.Socket` too.
+ */
 export class Connection implements Flow {
   readonly id: string;
   readonly remoteAddress: string;

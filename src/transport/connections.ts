@@ -6,7 +6,7 @@ import { Connection, type ConnectionBounds, type ConnectionOwner } from "./conne
 import { FailedFlow } from "./failed-flow.ts";
 import type { Flow, TransportName } from "./types.ts";
 
-/** Limits of all connections of one transport (DESIGN.md, decision 14). */
+/** Limits of all connections of one transport (decision 14). */
 export interface ConnectionsBounds extends ConnectionBounds {
   /** That others have opened to us, and that we have opened to others: neither takes the other's. */
   readonly maxConnections: number;
@@ -25,7 +25,9 @@ export interface ConnectionsBounds extends ConnectionBounds {
   readonly queueBytes: number;
 }
 
-/** What makes one stream transport differ from another: TCP here, TLS by passing `tls.connect` and `tls.createServer`. */
+/**
+ * What makes one stream transport differ from another: TCP here, TLS by passing `tls.connect` and `tls.createServer`.
+ */
 export interface StreamKind {
   readonly transport: TransportName;
   readonly secure: boolean;
@@ -130,7 +132,9 @@ export class Connections implements ConnectionOwner {
     return typeof bound === "object" && bound ? bound.port : port;
   }
 
-  /** The connection to that peer: the one that is there, or a new one. Beyond the bounds, a flow that fails in a moment. */
+  /**
+   * The connection to that peer: the one that is there, or a new one. Beyond the bounds, a flow that fails in a moment.
+   */
   to(address: string, port: number): Flow {
     const known = this.byPeer.get(`${address}|${port}`);
     if (known) return known;
@@ -249,8 +253,9 @@ export class Connections implements ConnectionOwner {
     const connection = new Connection(this, socket, ++this.made, address, port, incoming);
     this.connections.add(connection);
     if (!incoming) this.outgoing++;
-    // Whoever opened a connection to us is not who listens at that address, though its port may be the same: any program of that machine can have
-    // it while nobody listens there. RFC 5923 §5 lets requests go by such a connection only where TLS says who it is.
+    // Whoever opened a connection to us is not who listens at that address, though its port may be the same: any
+    // program of that machine can have it while nobody listens there. RFC 5923 §5 lets requests go by such a
+    // connection only where TLS says who it is.
     if (!incoming) this.byPeer.set(`${address}|${port}`, connection);
     this.sweepLater();
     return connection;

@@ -19,8 +19,8 @@ interface Note {
 }
 
 /**
- * What came and was let fall: a line for whoever operates, and for a short while why, so that whoever waits in vain for an answer can say that one
- * came and could not be used.
+ * What came and was let fall: a line for whoever operates, and for a short while why, so that whoever waits in vain
+ * for an answer can say that one came and could not be used.
  */
 export class DroppedMessages {
   private readonly notes = new Map<string, Note>();
@@ -32,7 +32,9 @@ export class DroppedMessages {
     this.peers = peers;
   }
 
-  /** Bytes that are no message. `answered`: the status that the sender gets, where enough could be read for an answer. */
+  /**
+   * Bytes that are no message. `answered`: the status that the sender gets, where enough could be read for an answer.
+   */
   unreadable(flow: From, why: string, bytes: Buffer | undefined, answered: number | undefined): void {
     this.note(flow.remoteAddress, `what it sent cannot be read: ${why}`);
     this.peers?.info("a message cannot be read", sourceKey(flow.remoteAddress), {
@@ -56,7 +58,9 @@ export class DroppedMessages {
     });
   }
 
-  /** Why the latest message of that address was dropped, if one was since then (milliseconds of the monotonic clock). */
+  /**
+   * Why the latest message of that address was dropped, if one was since then (milliseconds of the monotonic clock).
+   */
   since(address: string, at: number): string | undefined {
     const note = this.notes.get(address);
     return note && note.at >= at ? note.why : undefined;

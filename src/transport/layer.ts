@@ -314,7 +314,10 @@ class Layer implements Transports {
     this.user?.flowFailed(flow, reason);
   }
 
-  /** RFC 3261 §18.2.2: the connection of the request is gone, so the response goes by a new one, to the Via's address and port. */
+  /**
+   * RFC 3261 §18.2.2: the connection of the request is gone, so the response goes by a new one, to the Via's address
+   * and port.
+   */
   private rerouteResponse(bytes: Buffer, connection: Connection): void {
     const parsed = parseMessage(bytes, "stream");
     if (!parsed.ok || parsed.value.isRequest) return;
@@ -325,10 +328,14 @@ class Layer implements Transports {
   }
 }
 
-/** Where a datagram's response goes: where it came from if the client asked for that, else to its sent-by port (RFC 3581 §4, RFC 3261 §18.2.2). */
+/**
+ * Where a datagram's response goes: where it came from if the client asked for that, else to its sent-by port (RFC
+ * 3581 §4, RFC 3261 §18.2.2).
+ */
 function responsePort(request: SipRequest, from: number): number {
   const via = request.via;
-  // DEVIATION: RFC 3261 §18.2.2 sends to the Via's maddr. It would let anyone aim our retransmitted responses at anyone.
+  // DEVIATION: RFC 3261 §18.2.2 sends to the Via's maddr. It would let anyone aim our retransmitted responses at
+  // anyone.
   return !via || via.params.has("rport") ? from : portOf(via);
 }
 

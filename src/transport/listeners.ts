@@ -70,8 +70,8 @@ export class Listeners {
   }
 
   /**
-   * The listener for a peer at that address: of its family, on loopback only for loopback, with that port if one is given; of those that are left the
-   * one in the peer's network, else the first.
+   * The listener for a peer at that address: of its family, on loopback only for loopback, with that port if one is
+   * given; of those that are left the one in the peer's network, else the first.
    */
   towards(transport: TransportName, remote: string, port?: number): Listener | undefined {
     const ipv6 = isV6(remote);
@@ -95,8 +95,8 @@ export class Listeners {
   }
 
   /**
-   * The host:port that stands for us in a Via or Contact that goes to `remote`: what is advertised, else the address that we listen on, else the one
-   * of this machine that the peer sees (`local`, where it is known).
+   * The host:port that stands for us in a Via or Contact that goes to `remote`: what is advertised, else the address
+   * that we listen on, else the one of this machine that the peer sees (`local`, where it is known).
    */
   sentBy(listener: Listener | undefined, remote: string, local?: string): string {
     if (listener?.shownAs !== undefined) return listener.shownAs;

@@ -13,8 +13,9 @@ interface Local {
 }
 
 /**
- * Which of this machine's addresses a peer sees when we send from a socket bound to the wildcard address: the one in the peer's subnet,
- * else the first that is not loopback. An operator behind a NAT or with several uplinks configures `advertised` instead.
+ * Which of this machine's addresses a peer sees when we send from a socket bound to the wildcard address: the one in
+ * the peer's subnet, else the first that is not loopback. An operator behind a NAT or with several uplinks configures
+ * `advertised` instead.
  */
 export class LocalAddresses {
   private readonly clock: Clock;

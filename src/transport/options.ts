@@ -5,7 +5,7 @@ import type { PeerLog } from "../support/peer-log.ts";
 import type { ListenOptions } from "./listeners.ts";
 import type { TransportUser } from "./types.ts";
 
-/** How much the transports take on (DESIGN.md, decision 14). */
+/** How much the transports take on (decision 14). */
 export interface TransportBounds {
   /** A whole message (RFC 3261 §18.1.1: what a datagram can hold). */
   readonly messageBytes: number;

@@ -12,7 +12,10 @@ export interface Server {
   readonly weight: number;
 }
 
-/** All addresses in the order in which they are to be tried: by rank and priority, and within these drawn by weight (RFC 2782). */
+/**
+ * All addresses in the order in which they are to be tried: by rank and priority, and within these drawn by weight
+ * (RFC 2782).
+ */
 export function orderServers(servers: readonly Server[], random: Random): Destination[] {
   const sorted = [...servers].sort((a, b) => a.rank - b.rank || a.priority - b.priority);
   const destinations: Destination[] = [];

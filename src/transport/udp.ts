@@ -19,7 +19,10 @@ export interface UdpOptions {
 }
 
 const RECENT_FLOWS = 1_024;
-/** What may wait for the kernel, and how often that is looked at: whenever these bits of the count of datagrams are zero. */
+/**
+ * What may wait for the kernel, and how often that is looked at: whenever these bits of the count of datagrams are
+ * zero.
+ */
 const SEND_QUEUE_BYTES = 16 * 1024 * 1024;
 const LOOK_EVERY = 0x3f;
 
@@ -31,7 +34,9 @@ export class UdpListener {
   name: string | undefined;
   private readonly options: UdpOptions;
   private readonly socket: Socket;
-  /** The ways to peers that wrote lately, each at the place of its port: most write again, and nothing is made for them. */
+  /**
+   * The ways to peers that wrote lately, each at the place of its port: most write again, and nothing is made for them.
+   */
   private readonly recent: (UdpFlow | undefined)[] = new Array(RECENT_FLOWS).fill(undefined);
   private closed = false;
   private sent = 0;
@@ -71,7 +76,10 @@ export class UdpListener {
     }
   }
 
-  /** The way to a peer for what nobody waits for: answers and ACKs. Any other request has a flow of its own, which tells that it failed. */
+  /**
+   * The way to a peer for what nobody waits for: answers and ACKs. Any other request has a flow of its own, which
+   * tells that it failed.
+   */
   flowTo(address: string, port: number): UdpFlow {
     const place = port % RECENT_FLOWS;
     const known = this.recent[place];
@@ -121,8 +129,9 @@ export class UdpFlow implements Flow {
   readonly remotePort: number;
   readonly listener: UdpListener;
   /**
-   * Whether anybody is to hear that a datagram could not leave. node calls back for each one then, those that did leave too, which costs
-   * as much as a tenth of sending it. Of an answer nobody needs to hear: the peer repeats its request.
+   * Whether anybody is to hear that a datagram could not leave. node calls back for each one then, those that did
+   * leave too, which costs as much as a tenth of sending it. Of an answer nobody needs to hear: the peer repeats its
+   * request.
    */
   readonly watched: boolean;
   waiting: unknown = undefined;

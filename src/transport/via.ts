@@ -15,15 +15,17 @@ export const VIA_TRANSPORT: Record<TransportName, string> = {
 /** `host:port`, an IPv6 address in brackets. */
 export const hostPort = (host: string, port: number): string => `${formatHost(host)}:${port}`;
 
-/** A Via value of ours, with rport so that the answer finds its way through NATs (RFC 3581 §3). `sentBy`: a `hostPort`. */
+/**
+ * A Via value of ours, with rport so that the answer finds its way through NATs (RFC 3581 §3). `sentBy`: a `hostPort`.
+ */
 export function viaFor(transport: TransportName, sentBy: string, branch: string): string {
   return `SIP/2.0/${VIA_TRANSPORT[transport]} ${sentBy};rport;branch=${branch}`;
 }
 
 /**
- * Writes into the topmost Via where the request really came from: `received` where its sent-by is not that address, and both `received`
- * and `rport` where the client asked for them (RFC 3261 §18.2.1, RFC 3581 §4). What the peer itself claimed there is dropped: responses
- * are routed by it. Returns false where the Via cannot be read.
+ * Writes into the topmost Via where the request really came from: `received` where its sent-by is not that address,
+ * and both `received` and `rport` where the client asked for them (RFC 3261 §18.2.1, RFC 3581 §4). What the peer
+ * itself claimed there is dropped: responses are routed by it. Returns false where the Via cannot be read.
  */
 export function stampVia(request: SipRequest, address: string, port: number): boolean {
   const via = request.via;
@@ -52,8 +54,8 @@ export function stampVia(request: SipRequest, address: string, port: number): bo
 }
 
 /**
- * Where a response goes that cannot leave by the connection on which its request came (RFC 3261 §18.2.2): a host in its canonical form, whichever
- * way `received` is written (RFC 5118 §4.5).
+ * Where a response goes that cannot leave by the connection on which its request came (RFC 3261 §18.2.2): a host in
+ * its canonical form, whichever way `received` is written (RFC 5118 §4.5).
  */
 export function responseTarget(response: SipResponse): { host: string; port: number } | undefined {
   const via = response.via;

@@ -256,7 +256,7 @@ describe("the billing actor", () => {
     await second.stop();
   });
 
-  it("makes the same bill from any order, any repetition and any division of the events (DESIGN.md, decision 9)", async () => {
+  it("makes the same bill from any order, any repetition and any division of the events (decision 9)", async () => {
     const random = numbers(8);
     const events = Array.from({ length: 6 }, (_, i) => {
       const session = facts({ id: `s${i}`, service: i % 2 ? "wine" : "english", appServer: `server-${i % 3}` });

@@ -78,7 +78,7 @@ describe("parts of a call by one tariff (M20-M24)", () => {
     }
   });
 
-  it("make bills from their events alone, in whatever order these come (DESIGN.md, decision 9)", () => {
+  it("make bills from their events alone, in whatever order these come (decision 9)", () => {
     const tariff = { ...base, setupFee: "0.25", price: "0.10", freeS: 60 };
     const used = useAfter(tariff, 90_000);
     expect(used).toEqual({ freeMs: 60_000, chargedMs: 30_000, amount: "0.35" });

@@ -48,7 +48,7 @@ const PIECES = [
   ..."\0\u0007\n\u0085\u2028\ud800\udfff\u00a0",
 ];
 
-describe("whatever is answered with 200 can be billed (DESIGN.md, decision 17)", () => {
+describe("whatever is answered with 200 can be billed (decision 17)", () => {
   it("an item of 200 characters of three bytes each", () => {
     const item = "汉".repeat(200);
     const read = parseChargeBody(CHARGE_JSON, Buffer.from(JSON.stringify(aCharge({ item, id: "汉".repeat(128) }))));

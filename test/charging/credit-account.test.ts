@@ -4,7 +4,7 @@ import { type CreditAccount, fromMicros, type Hold, micros } from "../../src/cha
 import { formatMoney, money } from "../../src/charging/money/money.ts";
 import { JANUARY } from "./samples.ts";
 
-describe("millionths of a currency unit (DESIGN.md, decision 10)", () => {
+describe("millionths of a currency unit (decision 10)", () => {
   it.each([
     ["1", 1_000_000],
     ["0.10", 100_000],

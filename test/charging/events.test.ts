@@ -9,7 +9,7 @@ import {
 } from "../../src/charging/events/events.ts";
 import { aCharge, facts, JANUARY } from "./samples.ts";
 
-describe("charging events (DESIGN.md, decisions 8 and 9)", () => {
+describe("charging events (decisions 8 and 9)", () => {
   it("have the same id when the same thing is reported again", () => {
     expect(sessionStarted(facts(), JANUARY).id).toBe("s1:started");
     expect(sessionEnded(facts(), JANUARY, JANUARY + 5, "client").id).toBe("s1:ended");

@@ -72,7 +72,7 @@ async function leftIn(path: string): Promise<ChargingEvent[]> {
   return bus.taken;
 }
 
-describe("the journal (DESIGN.md, decision 8)", () => {
+describe("the journal (decision 8)", () => {
   it("publishes what is appended, in order and whole", async () => {
     const bus = new FakeBus();
     const journal = await open(freshFolder(), bus);
@@ -350,7 +350,7 @@ describe("the journal (DESIGN.md, decision 8)", () => {
   });
 });
 
-describe("the journal's bounds (DESIGN.md, decision 14)", () => {
+describe("the journal's bounds (decision 14)", () => {
   it("is full at four fifths, while it still takes what sessions under way need, and refuses what is beyond its bound", async () => {
     const bus = new FakeBus();
     bus.away = true;
@@ -489,7 +489,7 @@ describe("the journal in a process that dies (P4)", () => {
   }, 30_000);
 });
 
-describe("what is kept beside the events (DESIGN.md, decision 12)", () => {
+describe("what is kept beside the events (decision 12)", () => {
   it("changes in the commit of the event that it belongs to, and is there at the next opening", async () => {
     const path = freshFolder();
     const journal = await open(path, new FakeBus());

@@ -13,7 +13,7 @@ import {
 } from "../../src/charging/money/money.ts";
 import { numbers } from "./samples.ts";
 
-describe("money is exact (DESIGN.md, decision 10)", () => {
+describe("money is exact (decision 10)", () => {
   it("adds what floats cannot", () => {
     expect(formatMoney(add(money("0.1", "EUR"), money("0.2", "EUR")))).toBe("0.30 EUR");
     let sum = money("0", "EUR");

@@ -41,7 +41,7 @@ describe("billing of a prepaid session", () => {
     expect(credit.held()).toEqual([]);
   });
 
-  it("comes to the same, whatever comes twice and in whatever order (DESIGN.md, decision 9)", async () => {
+  it("comes to the same, whatever comes twice and in whatever order (decision 9)", async () => {
     for (let seed = 1; seed <= 30; seed++) {
       billing = new MemoryBilling();
       credit = new MemoryCredit();

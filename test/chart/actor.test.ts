@@ -90,7 +90,7 @@ describe("an actor that runs a chart", () => {
     expect(ours.getSnapshot().value).toBe("b");
   });
 
-  it("tells what an action throws, and does nothing more (DESIGN.md, decision 13)", () => {
+  it("tells what an action throws, and does nothing more (decision 13)", () => {
     const seen = { ours: [] as string[], theirs: [] as string[] };
     const { ours, theirs, errors } = both(seen);
     for (const actor of [ours, theirs]) {

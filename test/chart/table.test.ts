@@ -148,7 +148,7 @@ describe("the table of a chart", () => {
     }
   });
 
-  it("tells an actor's error observer what an action throws (DESIGN.md, decision 13)", () => {
+  it("tells an actor's error observer what an action throws (decision 13)", () => {
     const machine = setup({
       actions: {
         fail: () => {

@@ -74,7 +74,7 @@ http: { listen: "[0:0::1]:8443" }`;
     expect(http.listen).toEqual({ address: "::1", port: 8443 });
   });
 
-  it("takes amounts exactly as written, with and without quotes (DESIGN.md, decision 10)", () => {
+  it("takes amounts exactly as written, with and without quotes (decision 10)", () => {
     const { tariffs, services } = config(`
 tariffs:
   - { id: a, currency: EUR, price: 0.10, setupFee: "0.30", cap: 100.000000001, minimum: 7 }

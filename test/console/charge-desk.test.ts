@@ -37,7 +37,7 @@ function setUp() {
   return { report, written };
 }
 
-describe("reports of charges in work at once (DESIGN.md, decision 14)", () => {
+describe("reports of charges in work at once (decision 14)", () => {
   it("are 64 of one app server, whatever they come by; another's are not among them", async () => {
     const { report, written } = setUp();
     const first = Array.from({ length: 64 }, () => report(busy));

@@ -36,7 +36,7 @@ function setUp(max = 4, perSource = 2) {
   return { clock, gate, come, refused };
 }
 
-describe("who may have a connection (DESIGN.md, decision 14)", () => {
+describe("who may have a connection (decision 14)", () => {
   it("no address has more than its share, and an IPv6 network is one", () => {
     const { come, gate } = setUp(100);
     expect([come("192.0.2.1"), come("192.0.2.1"), come("192.0.2.1")].map((one) => one.destroyed)).toEqual([

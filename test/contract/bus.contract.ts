@@ -27,7 +27,7 @@ class Receiver {
   }
 }
 
-/** What every adapter of the bus port does (DESIGN.md, decision 7). */
+/** What every adapter of the bus port does (decision 7). */
 export function busContract(adapter: BusAdapter): void {
   describe(`the bus port on ${adapter.name}`, () => {
     let bus: Bus;

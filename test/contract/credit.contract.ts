@@ -43,7 +43,7 @@ const cost = (units: number, at = JANUARY + 90_000): Settlement => ({
   totals: [{ amount: units * UNIT, at }],
 });
 
-/** What every adapter of the store port does with prepaid balances (DESIGN.md, decisions 7 and 9). */
+/** What every adapter of the store port does with prepaid balances (decisions 7 and 9). */
 export function creditContract(adapter: StoreAdapter): void {
   describe(`prepaid balances on ${adapter.name}`, () => {
     let under: StoreUnderTest;

@@ -131,7 +131,7 @@ const terms: Terms = {
   timeShare: "50",
 };
 
-/** What every adapter of the store port does (DESIGN.md, decision 7). */
+/** What every adapter of the store port does (decision 7). */
 export function storeContract(adapter: StoreAdapter): void {
   describe(`the store port on ${adapter.name}`, () => {
     let under: StoreUnderTest;
@@ -228,7 +228,7 @@ export function storeContract(adapter: StoreAdapter): void {
     });
 
     describe("accounts", () => {
-      it("are written once for each revision, whoever comes first (DESIGN.md, decision 9)", async () => {
+      it("are written once for each revision, whoever comes first (decision 9)", async () => {
         expect(await store.billing.write({ accounts: [account("s1", "running")], entries: [] })).toEqual([]);
         const [stored] = await store.billing.accounts(["s1"]);
         expect(stored).toEqual({ ...account("s1", "running"), revision: 1 });
@@ -335,7 +335,7 @@ export function storeContract(adapter: StoreAdapter): void {
     });
 
     describe("entries", () => {
-      it("are there once, however often they are written (DESIGN.md, decision 9)", async () => {
+      it("are there once, however often they are written (decision 9)", async () => {
         const entries = [item(1), item(2), time("s1")];
         for (let i = 0; i < 3; i++) await store.billing.write({ accounts: [], entries });
         await store.billing.write({ accounts: [], entries: [...entries, ...entries] });
@@ -611,7 +611,7 @@ export function storeContract(adapter: StoreAdapter): void {
         ["another start", sessionStarted(began, JANUARY + 5), /started before, at another time/],
       ];
 
-      it.each(others)("is noticed, and not billed: %s (DESIGN.md, decisions 9 and 19)", async (_, other, reason) => {
+      it.each(others)("is noticed, and not billed: %s (decisions 9 and 19)", async (_, other, reason) => {
         const { publish, counters, stop } = await worker();
         const good = wholeSession(facts({ id: "s2" }), 1_000);
         await publish(...billed);

@@ -6,7 +6,7 @@ import { type Call, establish, UdpPeer } from "./udp-peer.ts";
 
 /*
  * The relay is killed while app servers charge by INFO and sessions end, again and again on the same data folder. What it answered
- * for must be on the bill, once (DESIGN.md, decision 8); what it did not answer for may be, once.
+ * for must be on the bill, once (decision 8); what it did not answer for may be, once.
  */
 
 const SEED = Number(process.env.KILL_SEED ?? Math.floor(Math.random() * 2 ** 31));

@@ -122,7 +122,7 @@ describe("a session of SIP.js on both sides", () => {
     expect(portal.relay.sessions()).toMatchObject([{ user: USER, service: "wine", appServer: "shop" }]);
     const ids = await sale.charge(wine("Rioja", "12.50", "2"), wine("Barolo", "34.00"));
     expect(ids).toHaveLength(2);
-    // The same id again is the same charge (DESIGN.md, decision 9).
+    // The same id again is the same charge (decision 9).
     await sale.charge({ id: ids[0]!, ...wine("Rioja", "12.50", "2") });
     sale.onEnd(() => [wine("Delivery", "4.90")]);
 

@@ -7,7 +7,7 @@ import { RelayChild } from "./relay-child.ts";
 import { establish, UdpPeer } from "./udp-peer.ts";
 
 /*
- * The whole relay, while somebody sets the wall clock of its machine (DESIGN.md, decision 16). A minute of real time is more than any of these
+ * The whole relay, while somebody sets the wall clock of its machine (decision 16). A minute of real time is more than any of these
  * takes; the clock is set by more.
  */
 

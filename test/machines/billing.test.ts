@@ -94,7 +94,7 @@ describe("a session's account (M12-M18)", () => {
     }
   });
 
-  it("keeps a small context of plain JSON with a version (DESIGN.md, decision 12)", () => {
+  it("keeps a small context of plain JSON with a version (decision 12)", () => {
     const { context } = run([started, charged, ended], HOUR);
     expect(JSON.parse(JSON.stringify(context))).toEqual(context);
     expect(context.version).toBe(1);

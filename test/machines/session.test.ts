@@ -399,7 +399,7 @@ describe("the chart session", () => {
     expect(asking().send(update)).toEqual(["refuseChange"]);
   });
 
-  it("keeps a context that is small JSON (DESIGN.md, decision 12)", () => {
+  it("keeps a context that is small JSON (decision 12)", () => {
     const session = having(answer, ack, bye("client"));
     const text = JSON.stringify(session.context);
     expect(JSON.parse(text)).toEqual(session.context);

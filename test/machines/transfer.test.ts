@@ -85,7 +85,7 @@ describe("the chart transfer", () => {
     expect(transfer.state).toBe(state);
   });
 
-  it("keeps a context that is small JSON (DESIGN.md, decision 12)", () => {
+  it("keeps a context that is small JSON (decision 12)", () => {
     const { context } = having(allowed, answer);
     expect(JSON.parse(JSON.stringify(context))).toEqual(context);
   });

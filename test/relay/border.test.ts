@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { SipMessage } from "../../src/sip/message.ts";
 import { establish, type Lab, lab, type Peer } from "./harness.ts";
 
-/* What of a message crosses the relay (DESIGN.md, decision 18), in every message that can carry it. */
+/* What of a message crosses the relay (decision 18), in every message that can carry it. */
 
 /** What networks tell each other of who calls, by which way, and who pays: RFC 3325, 3455, 5502, 5806, 6050, 7044, 7315, 3GPP TS 24.229. */
 const CLAIMS =

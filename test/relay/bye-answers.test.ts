@@ -82,7 +82,7 @@ describe("a client that hangs up", () => {
     await allOver(l);
   });
 
-  it("hears it when the end is on disk, and 500 where it cannot be put there (DESIGN.md, decision 8)", async () => {
+  it("hears it when the end is on disk, and 500 where it cannot be put there (decision 8)", async () => {
     const l = await lab();
     await hungUp(l);
     l.breakRecorder(true);

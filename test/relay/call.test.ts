@@ -47,7 +47,7 @@ describe("a call through the relay", () => {
     expect(l.leftovers()).toEqual(nothing);
   });
 
-  it("passes bodies and headers that it does not own, both ways (DESIGN.md, decision 1)", async () => {
+  it("passes bodies and headers that it does not own, both ways (decision 1)", async () => {
     const l = await lab();
     l.client.invite({
       headers: [
@@ -70,7 +70,7 @@ describe("a call through the relay", () => {
     expect(progress.body.toString()).toBe("wait");
   });
 
-  it("keeps the two dialogs apart: Call-ID, tags, Via, Contact and CSeq are its own (DESIGN.md, decision 1)", async () => {
+  it("keeps the two dialogs apart: Call-ID, tags, Via, Contact and CSeq are its own (decision 1)", async () => {
     const l = await lab();
     const invite = l.client.invite();
     const at = l.server("a").request("INVITE");
@@ -239,7 +239,7 @@ describe("a call through the relay", () => {
     expect(l.client.request("BYE").uri).toBe("sip:alice@10.0.0.1:5060");
   });
 
-  it("answers 500 to a BYE whose session's end cannot be put on record (DESIGN.md, decision 8)", async () => {
+  it("answers 500 to a BYE whose session's end cannot be put on record (decision 8)", async () => {
     const l = await lab();
     const { invite, answer, server } = await establish(l);
     l.breakRecorder(true);
@@ -279,7 +279,7 @@ describe("a call through the relay", () => {
     expect(l.core.laterRecords.size).toBe(0);
   });
 
-  it("ends a session whose start cannot be put on record (DESIGN.md, decision 8)", async () => {
+  it("ends a session whose start cannot be put on record (decision 8)", async () => {
     const l = await lab();
     l.breakRecorder(true);
     const { server } = await establish(l);
@@ -290,16 +290,13 @@ describe("a call through the relay", () => {
   it.each([
     ["postpaid", {}],
     ["prepaid", { balance: "20" }],
-  ])(
-    "is refused with 500 before anybody is asked where it could not be billed (%s; DESIGN.md, decision 17)",
-    async (_, who) => {
-      const odd = { id: "odd", currency: "EUR", price: "-1" };
-      const l = await lab({ tariff: null, service: { tariff: "odd" }, storedTariffs: [odd], ...who });
-      l.client.invite();
-      await l.settle();
-      l.client.response(500);
-      expect(l.server("a").inbox).toEqual([]);
-      expect(l.events).toEqual([]);
-    },
-  );
+  ])("is refused with 500 before anybody is asked where it could not be billed (%s; decision 17)", async (_, who) => {
+    const odd = { id: "odd", currency: "EUR", price: "-1" };
+    const l = await lab({ tariff: null, service: { tariff: "odd" }, storedTariffs: [odd], ...who });
+    l.client.invite();
+    await l.settle();
+    l.client.response(500);
+    expect(l.server("a").inbox).toEqual([]);
+    expect(l.events).toEqual([]);
+  });
 });

@@ -6,7 +6,7 @@ import { viewsOf } from "../../src/node/session-view.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { establish, type Lab, type LabOptions, lab } from "./harness.ts";
 
-/* DESIGN.md, decision 16: time that passes is monotonic. Whoever sets the wall clock changes no timer, no duration and no bill. */
+/* decision 16: time that passes is monotonic. Whoever sets the wall clock changes no timer, no duration and no bill. */
 
 const S = 1_000;
 const DAY = 86_400 * S;

@@ -4,7 +4,7 @@ import type { ChargingEvent } from "../../src/charging/events/events.ts";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
-/* Whatever an app server is answered with 200 for is on disk by then, also what a BYE brings that crosses another (M16; DESIGN.md, decision 8). */
+/* Whatever an app server is answered with 200 for is on disk by then, also what a BYE brings that crosses another (M16; decision 8). */
 
 const CHARGE = "application/vnd.tollgate.charge+json";
 const charge = (id: string, unitPrice = "7.00") => ({
@@ -187,7 +187,7 @@ describe("a BYE of the app server that crosses another takes its charges with it
     expect(l.core.sessions.size).toBe(1);
   });
 
-  it("is answered with 500 where the disk does not take it, and is on the bill all the same later (DESIGN.md, decision 8)", async () => {
+  it("is answered with 500 where the disk does not take it, and is on the bill all the same later (decision 8)", async () => {
     const l = await lab();
     const call = await establish(l);
     l.client.inDialog("BYE", call.invite, call.answer, 2);
@@ -231,7 +231,7 @@ describe("a BYE of the app server that crosses another takes its charges with it
 });
 
 describe("a session that fails by a fault of the relay", () => {
-  it("ends for both, and what the app server charges in its answer to BYE counts (DESIGN.md, decision 13)", async () => {
+  it("ends for both, and what the app server charges in its answer to BYE counts (decision 13)", async () => {
     const l = await lab();
     const call = await establish(l);
     l.core.sessions.values()[0]!.charges.take = () => {

@@ -253,7 +253,7 @@ describe("charges of app servers (M14, M16)", () => {
     expect(l.events.filter((event) => event.type === "charge.made")).toHaveLength(2);
   });
 
-  it("charges the same id once, and refuses it with other terms (DESIGN.md, decision 9)", async () => {
+  it("charges the same id once, and refuses it with other terms (decision 9)", async () => {
     const l = await lab();
     const { server, inviteAtServer, answerOfServer } = await establish(l);
     for (const seq of [1, 2]) server.backInDialog("INFO", inviteAtServer, answerOfServer, seq, info("c1"));
@@ -294,7 +294,7 @@ describe("charges of app servers (M14, M16)", () => {
     expect(server.inbox.map((message) => (message.isRequest ? 0 : message.status)).sort()).toEqual([200, 403]);
   });
 
-  it("answers 500 when the charge cannot be put on record, and takes it when it comes again (DESIGN.md, decision 8)", async () => {
+  it("answers 500 when the charge cannot be put on record, and takes it when it comes again (decision 8)", async () => {
     const l = await lab();
     const { server, inviteAtServer, answerOfServer } = await establish(l);
     l.breakRecorder(true);
@@ -308,7 +308,7 @@ describe("charges of app servers (M14, M16)", () => {
     expect(l.events.at(-1)?.type).toBe("charge.made");
   });
 
-  it("answers a charge that comes again while it is on its way to the disk no sooner than the first (DESIGN.md, decision 8)", async () => {
+  it("answers a charge that comes again while it is on its way to the disk no sooner than the first (decision 8)", async () => {
     const l = await lab();
     const { server, inviteAtServer, answerOfServer } = await establish(l);
     l.breakRecorder(true);

@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { SourceRates } from "../../src/support/source-rates.ts";
 import { establish, lab } from "./harness.ts";
 
-describe("the rate of a source (DESIGN.md, decision 14)", () => {
+describe("the rate of a source (decision 14)", () => {
   it("is counted for each address and second", () => {
     const rates = new SourceRates(2);
     expect([rates.take("a", 0), rates.take("a", 1), rates.take("a", 999), rates.take("b", 999)]).toEqual([

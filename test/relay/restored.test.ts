@@ -162,7 +162,7 @@ function placesIn(value: unknown, at: readonly string[] = []): (readonly string[
   return [at, ...Object.entries(value).flatMap(([name, one]) => placesIn(one, [...at, name]))];
 }
 
-it("whatever stands in a state: it is refused, or restored to a session that can be ended (DESIGN.md, decision 13)", async () => {
+it("whatever stands in a state: it is refused, or restored to a session that can be ended (decision 13)", async () => {
   const { l, client, server, inviteAtServer, answerOfServer, id } = await standing({ balance: "50.00" });
   const charges = [{ id: "1", item: "cork", unitPrice: "0.50", currency: "EUR" }];
   server.backInDialog("INFO", inviteAtServer, answerOfServer, 1, {

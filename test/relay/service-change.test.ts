@@ -96,7 +96,7 @@ describe("a re-INVITE that asks for another service", () => {
     expect(after?.session.call).toBe(before?.session.call);
   });
 
-  it("that cannot be put on record ends the session, and is put on record later: both parts are charged, once (DESIGN.md, decision 8)", async () => {
+  it("that cannot be put on record ends the session, and is put on record later: both parts are charged, once (decision 8)", async () => {
     const l = await sameHouse();
     const call = await establish(l);
     l.clock.advance(10_000);

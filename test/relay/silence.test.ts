@@ -12,7 +12,7 @@ async function silentLab() {
   return { l, dropped, whys: () => of("app server given up").map(({ why }) => why), of };
 }
 
-describe("an app server that is given up: the log says what really happened (DESIGN.md, decision 19)", () => {
+describe("an app server that is given up: the log says what really happened (decision 19)", () => {
   it("when nothing came from it", async () => {
     const { l, whys } = await silentLab();
     l.client.invite();

@@ -191,7 +191,7 @@ describe("before anybody has signed in, an answer is sent once and kept by nobod
   });
 });
 
-describe("over the limit of an address nothing is sent (DESIGN.md, decision 18)", () => {
+describe("over the limit of an address nothing is sent (decision 18)", () => {
   const flood = (
     l: Lab,
     times: number,

@@ -6,7 +6,7 @@ import { establish, type Lab, lab } from "./harness.ts";
 
 const status = (l: Lab) => (l.client.inbox.at(-1) as SipResponse | undefined)?.status;
 
-describe("what one user may have at once (DESIGN.md, decision 14)", () => {
+describe("what one user may have at once (decision 14)", () => {
   it("is bounded in requests that ring: 503 with Retry-After, and no app server is asked", async () => {
     const { log, of } = keptLog();
     const l = await lab({ log, limits: { ringingPerUser: 3 } });

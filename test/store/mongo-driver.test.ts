@@ -32,7 +32,7 @@ async function start(timeoutS: number): Promise<void> {
 
 const things = () => client.db("x").collection("things");
 
-describe("a command whose connection closes while it is written (DESIGN.md, decision 8)", () => {
+describe("a command whose connection closes while it is written (decision 8)", () => {
   it("does not wait for ever where the server went away just before", async () => {
     await start(2);
     await things().findOne({});

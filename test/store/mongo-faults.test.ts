@@ -47,7 +47,7 @@ else
       }
     }
 
-    it("adds up exactly while two count after every entry, write the same, and are asked in between (DESIGN.md, decision 9)", async () => {
+    it("adds up exactly while two count after every entry, write the same, and are asked in between (decision 9)", async () => {
       const url = freshUrl();
       const always = () => 0;
       await using(
@@ -189,7 +189,7 @@ else
       await behind.stop();
     });
 
-    it("bills the same by two workers that get the same events in different orders (DESIGN.md, decision 9)", async () => {
+    it("bills the same by two workers that get the same events in different orders (decision 9)", async () => {
       const url = freshUrl();
       const sessions = Array.from({ length: 60 }, (_, n) => facts({ id: `s${n}`, user: "alice" }));
       const events = sessions.flatMap((session, n) =>

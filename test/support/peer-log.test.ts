@@ -15,7 +15,7 @@ function setUp(options: { perSource?: number; perKind?: number } = {}) {
 }
 
 describe("the log of what peers bring about", () => {
-  it("has some lines a minute of each kind and source, and says how many it left out (DESIGN.md, decision 19)", () => {
+  it("has some lines a minute of each kind and source, and says how many it left out (decision 19)", () => {
     const { lines, clock, peers } = setUp({ perSource: 2 });
     for (let i = 0; i < 100; i++) peers.warn("dropped", "a", { i });
     peers.warn("dropped", "b", { i: 0 });

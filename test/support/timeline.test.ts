@@ -17,7 +17,7 @@ describe("the clock of the system", () => {
   });
 });
 
-describe("a timeline (DESIGN.md, decision 16)", () => {
+describe("a timeline (decision 16)", () => {
   it.each([-86_400_000, -60_000, 60_000, 86_400_000])(
     "goes on as if nobody had set the wall clock, by %i ms",
     (byMs) => {

@@ -218,7 +218,7 @@ describe("merged requests (RFC 3261 §8.2.2.2)", () => {
   });
 });
 
-describe("bounds (DESIGN.md, decision 14)", () => {
+describe("bounds (decision 14)", () => {
   it("answers 503 with Retry-After over the bound, keeps nothing, and absorbs its ACK", () => {
     const { receive, user, flow, layer } = setUp("udp", { bounds: { maxTransactions: 1, retryAfterS: 7 } });
     receive(requestFrom("OPTIONS"));
@@ -294,7 +294,7 @@ describe("what cannot be read", () => {
   });
 });
 
-describe("a user that throws (DESIGN.md, decision 13)", () => {
+describe("a user that throws (decision 13)", () => {
   it("costs that request a 500 and nothing else", () => {
     const { receive, user, flow, layer } = setUp();
     user.onRequest = () => {

@@ -14,7 +14,7 @@ async function listening() {
   return { ...started, said: () => of("a message cannot be read") };
 }
 
-describe("a message that cannot be read leaves a line and a count (DESIGN.md, decision 19)", () => {
+describe("a message that cannot be read leaves a line and a count (decision 19)", () => {
   it.each<[string, string, object]>([
     ["is no SIP", "GET / HTTP/1.1", { why: "No Start Line", dropped: true, begins: "GET / HTTP/1.1" }],
     ["is a response with a bad Via", "SIP/2.0 200 OK\r\nVia: x\r\n\r\n", { why: "Bad Via", dropped: true }],

@@ -195,7 +195,7 @@ describe("the order of SRV records (RFC 2782)", () => {
   });
 });
 
-describe("what is remembered (DESIGN.md, decision 14)", () => {
+describe("what is remembered (decision 14)", () => {
   const zone = { a: { "a.example.com": ["192.0.2.1"], "b.example.com": ["192.0.2.2"] } };
 
   it("answers at once from memory for a time, then asks again", async () => {

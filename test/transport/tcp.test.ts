@@ -266,7 +266,7 @@ describe("requests too large for UDP (RFC 3261 §18.1.1)", () => {
   });
 });
 
-describe("bounds of connections (DESIGN.md, decision 14)", () => {
+describe("bounds of connections (decision 14)", () => {
   it("accepts no more than so many, and no more from one address", async () => {
     for (const bounds of [{ maxConnections: 1 }, { maxConnectionsPerAddress: 1 }]) {
       const { layer, user, tcpPort } = await start({ bounds });

@@ -43,7 +43,9 @@ export class BrokenEvents extends EventError {
   }
 }
 
-/** An account whose charges came before its session, and said something else of it: they are on a bill, and that stays. */
+/**
+ * An account whose charges came before its session, and said something else of it: they are on a bill, and that stays.
+ */
 export interface Contradicted {
   readonly session: string;
   readonly user: string;
@@ -71,7 +73,10 @@ export class AccountBatch implements BillingBatch {
     this.known = new Set(ids);
   };
 
-  /** After the write: of these events, those whose line was on a bill before. Nobody has looked yet whether they say the same. */
+  /**
+   * After the write: of these events, those whose line was on a bill before. Nobody has looked yet whether they say
+   * the same.
+   */
   repeatedAmong(sessions: Iterable<readonly Readied[]>): readonly Readied[] {
     const { known, repeated } = this;
     if (known === undefined) return repeated;
@@ -88,7 +93,10 @@ export class AccountBatch implements BillingBatch {
     }
   }
 
-  /** Throws `BrokenEvents` where some of what was added cannot be billed: nothing is wrong with the store then, and nothing is written. */
+  /**
+   * Throws `BrokenEvents` where some of what was added cannot be billed: nothing is wrong with the store then, and
+   * nothing is written.
+   */
   check(): void {
     if (this.broken.size > 0) throw new BrokenEvents(this.broken);
   }
@@ -116,8 +124,8 @@ export class AccountBatch implements BillingBatch {
   }
 
   /**
-   * The account as it was, or a new one. Start and end of a session say whose it is, and a charge may come before either: until then its account
-   * is by the charge.
+   * The account as it was, or a new one. Start and end of a session say whose it is, and a charge may come before
+   * either: until then its account is by the charge.
    */
   private begin(stored: Account | undefined, events: readonly Readied[]): OpenAccount {
     const isKnown = stored !== undefined && stored.state !== "open";

@@ -54,8 +54,9 @@ const MAX_ROUNDS = 10;
 const SWEEP_ACCOUNTS = 500;
 
 /**
- * Starts the billing actor: takes charging events from the bus, moves each session's account by its chart, writes accounts and entries in one
- * batch, and only then lets the bus forget the events (DESIGN.md, decision 9). Several may run on one bus and store.
+ * Starts the billing actor: takes charging events from the bus, moves each session's account by its chart, writes
+ * accounts and entries in one batch, and only then lets the bus forget the events (decision 9). Several
+ * may run on one bus and store.
  */
 export async function startBilling(options: BillingOptions): Promise<Billing> {
   const worker = new BillingWorker(options);
@@ -71,8 +72,8 @@ export async function startBilling(options: BillingOptions): Promise<Billing> {
 }
 
 /**
- * Bills one event without a bus, as a billing worker does beside others. An event that was billed before changes nothing. Rejects where the
- * store does not take it.
+ * Bills one event without a bus, as a billing worker does beside others. An event that was billed before changes
+ * nothing. Rejects where the store does not take it.
  */
 export async function billEvent(options: BillOptions, event: ChargingEvent): Promise<void> {
   const worker = new BillingWorker(options);
@@ -101,7 +102,10 @@ class BillingWorker {
   readonly counters: BillingCounters = { events: 0, entries: 0, deadLetters: 0, conflicts: 0 };
   private readonly options: BillOptions & Partial<BillingOptions>;
   private readonly store: BillingStore;
-  /** A window is over when both say so: nobody closes it by setting the wall clock forward, and a worker that began with a wrong one is put right. */
+  /**
+   * A window is over when both say so: nobody closes it by setting the wall clock forward, and a worker that began
+   * with a wrong one is put right.
+   */
   private readonly beganBy: Timeline;
   private readonly isolation: Isolation<Whole>;
   private readonly holds: HoldWatch | undefined;
@@ -151,7 +155,10 @@ class BillingWorker {
     this.counters.events += events.length;
   }
 
-  /** All of it, and with no word of what cannot be done. Throws `BrokenEvents` where an event says something else than what it was billed with. */
+  /**
+   * All of it, and with no word of what cannot be done. Throws `BrokenEvents` where an event says something else than
+   * what it was billed with.
+   */
   async bill(wholes: readonly Whole[]): Promise<void> {
     const otherwise = new Map<Whole, string>();
     let sessions = bySession(wholes, this.options.keepEvents !== false);
@@ -192,7 +199,10 @@ class BillingWorker {
       .catch((err) => log.warn({ err, events: put.length }, "billing: nobody is told of events that were put aside"));
   }
 
-  /** Returns the sessions whose accounts somebody else wrote in between. Notes which events were billed before, and `otherwise`. */
+  /**
+   * Returns the sessions whose accounts somebody else wrote in between. Notes which events were billed before, and
+   * `otherwise`.
+   */
   private async billOnce(
     sessions: ReadonlyMap<string, readonly Readied[]>,
     otherwise: Map<Whole, string>,
@@ -235,7 +245,10 @@ class BillingWorker {
     }, sweepEveryMs);
   }
 
-  /** Closes accounts whose time for late charges is over. One that another worker wrote in between waits for the next round. */
+  /**
+   * Closes accounts whose time for late charges is over. One that another worker wrote in between waits for the next
+   * round.
+   */
   private async sweep(): Promise<void> {
     for (;;) {
       const due = await this.store.findAccounts({

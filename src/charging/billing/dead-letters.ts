@@ -7,9 +7,9 @@ import { readied } from "./readied.ts";
 import type { BillingStore } from "./store.ts";
 
 /*
- * Events that nobody could bill. They lie in the store; an operator looks at them, puts them right and has them billed. Replaying bills straight
- * from here to the store, as one more billing worker: it needs no relay and no bus, and JetStream, which knows the event's id already, would
- * take it for a repetition.
+ * Events that nobody could bill. They lie in the store; an operator looks at them, puts them right and has them
+ * billed. Replaying bills straight from here to the store, as one more billing worker: it needs no relay and no bus,
+ * and JetStream, which knows the event's id already, would take it for a repetition.
  */
 
 /** What a letter's text has to say to billing: the event, bare or as CloudEvent; or why it cannot be billed. */
@@ -25,7 +25,10 @@ export function eventIn(text: string): Result<ChargingEvent, string> {
   return parts.ok ? event : parts;
 }
 
-/** The letter with another text, and the reason that holds for that; `REPAIRED` where it can be billed now. An event keeps its id. */
+/**
+ * The letter with another text, and the reason that holds for that; `REPAIRED` where it can be billed now. An event
+ * keeps its id.
+ */
 export function repaired(letter: DeadLetter, text: string): Result<DeadLetter, string> {
   const before = parsed(letter.event);
   const id = before.ok ? idIn(before.value) : undefined;
@@ -39,7 +42,10 @@ export function repaired(letter: DeadLetter, text: string): Result<DeadLetter, s
 
 export const REPAIRED = "repaired";
 
-/** The same with single values changed: `path` is `session.user`, `charge.quantity`. Text, unless `json`; a number stays a number. */
+/**
+ * The same with single values changed: `path` is `session.user`, `charge.quantity`. Text, unless `json`; a number
+ * stays a number.
+ */
 export function withValue(text: string, path: string, value: string, json: boolean): Result<string, string> {
   const whole = parsed(text);
   if (!whole.ok) return err("the event is not JSON: give the whole of it with --file");
@@ -59,8 +65,8 @@ export function withValue(text: string, path: string, value: string, json: boole
 export const UNTRUSTED = "no relay has signed it: anybody may have made it";
 
 /**
- * Bills the letter's event and removes the letter; or puts down why it still cannot be billed. One that no relay has signed is billed only where
- * somebody takes it on himself (`untrusted`). Rejects where the store cannot be used.
+ * Bills the letter's event and removes the letter; or puts down why it still cannot be billed. One that no relay has
+ * signed is billed only where somebody takes it on himself (`untrusted`). Rejects where the store cannot be used.
  */
 export async function replay(
   options: BillOptions & { readonly store: { readonly billing: BillingStore } },

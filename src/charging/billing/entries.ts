@@ -9,8 +9,8 @@ import { plainTerms } from "../money/terms.ts";
 import type { CorrectionEntry, Entry, ItemEntry, TimeEntry } from "./store.ts";
 
 /**
- * The line that an event puts on the bill, undefined for one that puts none; or why it cannot be billed. The event came over the bus, where
- * anyone may have put it: nothing about it is taken for granted.
+ * The line that an event puts on the bill, undefined for one that puts none; or why it cannot be billed. The event
+ * came over the bus, where anyone may have put it: nothing about it is taken for granted.
  */
 export function entryFor(event: ChargingEvent): Result<Entry | undefined, string> {
   const problem = eventProblem(event);

@@ -22,9 +22,10 @@ const PAGE = 500;
 const MAX_SEEN = 100_000;
 
 /**
- * Gives back what relays that are dead hold in prepaid balances. A relay writes into a hold until when it stands, by its own clock, and that may
- * differ from the one here, or be set: so `until` only says which holds to look at. One is given back when it has been seen here, for as long as its
- * relay may go without renewing it, to be as it was. What is alive is renewed before, whatever anybody's clock shows.
+ * Gives back what relays that are dead hold in prepaid balances. A relay writes into a hold until when it stands, by
+ * its own clock, and that may differ from the one here, or be set: so `until` only says which holds to look at. One
+ * is given back when it has been seen here, for as long as its relay may go without renewing it, to be as it was.
+ * What is alive is renewed before, whatever anybody's clock shows.
  */
 export class HoldWatch {
   private readonly options: HoldWatchOptions;
@@ -34,7 +35,10 @@ export class HoldWatch {
     this.options = options;
   }
 
-  /** Looks at all that seem to be over. Resolves to in how many balances something was given back. `stopped`: asked before each page. */
+  /**
+   * Looks at all that seem to be over. Resolves to in how many balances something was given back. `stopped`: asked
+   * before each page.
+   */
   async sweep(stopped: () => boolean = () => false): Promise<number> {
     const { credit, clock, log } = this.options;
     const seen = new Map<string, Seen>();

@@ -22,11 +22,12 @@ const MAX_DOUBTFUL = 20;
 const MAX_REMEMBERED = 10_000;
 
 /**
- * Keeps one event from holding up all others, whatever is wrong with it: a batch that fails is halved until the event that fails by itself is
- * found, and that is put aside.
+ * Keeps one event from holding up all others, whatever is wrong with it: a batch that fails is halved until the event
+ * that fails by itself is found, and that is put aside.
  *
- * A store that is away must not look like a broken event. So a batch whose error does not say that an event is at fault is first left to come
- * again, several times; and an event is put aside only where the store works before and after it failed, twice by itself.
+ * A store that is away must not look like a broken event. So a batch whose error does not say that an event is at
+ * fault is first left to come again, several times; and an event is put aside only where the store works before and
+ * after it failed, twice by itself.
  */
 export class Isolation<Event> {
   private readonly options: IsolationOptions<Event>;

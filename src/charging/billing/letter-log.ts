@@ -8,7 +8,10 @@ const HOUR_MS = 3_600_000;
 /** Of an event's text; the store has all of it. */
 const CHARS = 2_000;
 
-/** Says which events cannot be billed. Whoever may publish can make any number of them, and must not fill the log with them. */
+/**
+ * Says which events cannot be billed. Whoever may publish can make any number of them, and must not fill the log with
+ * them.
+ */
 export class LetterLog {
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly log: Logger;

@@ -111,7 +111,10 @@ export function amountOf({ kind, amount, currency }: Entry): Money | undefined {
   return kind === "time" && currency === "" ? undefined : money(amount, currency);
 }
 
-/** What entries of one service and currency add to a sum: for adapters of the store, which keep it, and write it once for many entries. */
+/**
+ * What entries of one service and currency add to a sum: for adapters of the store, which keep it, and write it once
+ * for many entries.
+ */
 export class Growth {
   private sessions = 0;
   private durationMs = 0;

@@ -20,7 +20,10 @@ export interface Part {
   readonly entry: Entry | undefined;
 }
 
-/** What an event puts on accounts and bills, or why nobody can bill it. All of it or nothing; whatever came, it does not throw. */
+/**
+ * What an event puts on accounts and bills, or why nobody can bill it. All of it or nothing; whatever came, it does
+ * not throw.
+ */
 export function readied(whole: ChargingEvent): Result<Part[], string> {
   try {
     const parts: Part[] = [];
@@ -36,7 +39,10 @@ export function readied(whole: ChargingEvent): Result<Part[], string> {
   }
 }
 
-/** What comes over the bus may be anything at all: what cannot be taken apart is left whole, and `entryFor` says what is wrong with it. */
+/**
+ * What comes over the bus may be anything at all: what cannot be taken apart is left whole, and `entryFor` says what
+ * is wrong with it.
+ */
 function meaning(event: ChargingEvent): Part["event"][] {
   if (!isObject(event) || !isObject(event.session)) return [event as Part["event"]];
   if (event.type === "session.changed" && !isObject(event.from)) return [event as unknown as Part["event"]];
@@ -46,8 +52,8 @@ function meaning(event: ChargingEvent): Part["event"][] {
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
 
 /**
- * In what an event contradicts itself. Its id follows from what it is about: one with the id of another would take its place on the bill. And the
- * two parts of a session whose service changed are one user's, and one call's.
+ * In what an event contradicts itself. Its id follows from what it is about: one with the id of another would take
+ * its place on the bill. And the two parts of a session whose service changed are one user's, and one call's.
  */
 function contradiction(event: ChargingEvent): string | undefined {
   const { id, session } = event;

@@ -3,7 +3,9 @@ import type { Logger } from "../../support/log.ts";
 import { monthOf } from "../money/months.ts";
 import type { BillingStore, Forgetting } from "./store.ts";
 
-/** How long what bills are made of is kept; what is missing: for ever. Months are whole ones, before that which runs. */
+/**
+ * How long what bills are made of is kept; what is missing: for ever. Months are whole ones, before that which runs.
+ */
 export interface RetentionSettings {
   /** Events that were kept for `tollgate rebill`. */
   readonly eventsMonths?: number | undefined;
@@ -25,7 +27,9 @@ export function monthBefore(month: string, months: number): string {
   return monthOf(Date.UTC(year!, number! - 1 - months));
 }
 
-/** Forgets what is no longer to be kept, a bounded number of records at a time, as a part of a billing worker's rounds. */
+/**
+ * Forgets what is no longer to be kept, a bounded number of records at a time, as a part of a billing worker's rounds.
+ */
 export class Retention {
   private readonly billing: BillingStore;
   private readonly settings: RetentionSettings;
@@ -61,7 +65,10 @@ export class Retention {
     this.nextAt = this.clock.monotonic() + PAUSE_MS;
   }
 
-  /** By the wall clock, and no further than the newest entry: a clock that is set into the future must not make all of it look old. */
+  /**
+   * By the wall clock, and no further than the newest entry: a clock that is set into the future must not make all of
+   * it look old.
+   */
   private what(newest: string): Forgetting {
     const { eventsMonths, entriesMonths, accountsDays } = this.settings;
     const now = Math.min(this.clock.wall(), Date.parse(`${monthBefore(newest, -1)}-01T00:00:00Z`));

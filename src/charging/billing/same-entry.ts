@@ -17,8 +17,8 @@ export function isSameEntry(a: Entry, b: Entry): boolean {
 }
 
 /**
- * In what the entry of an event differs from the one that is on the bill under its id; undefined: in nothing. A charge may be told of twice, at
- * another moment of the month and by another way: it is the same (M17).
+ * In what the entry of an event differs from the one that is on the bill under its id; undefined: in nothing. A
+ * charge may be told of twice, at another moment of the month and by another way: it is the same (M17).
  */
 export function differenceOf(stored: Entry, entry: Entry): string | undefined {
   const again =

@@ -5,8 +5,9 @@ import { TaxedSums } from "../money/tax.ts";
 import type { AppliedTax } from "../money/terms.ts";
 
 /**
- * What a prepaid session costs, as the bill says it: its time and its charges with their taxes, rounded once for the session and each month on
- * whose bill some of it stands. What is held, when the money is used up, and what is taken in the end are all worked out here.
+ * What a prepaid session costs, as the bill says it: its time and its charges with their taxes, rounded once for the
+ * session and each month on whose bill some of it stands. What is held, when the money is used up, and what is taken
+ * in the end are all worked out here.
  */
 export class SessionCost {
   readonly currency: string;

@@ -8,8 +8,9 @@ import type { Tariff } from "../money/tariff.ts";
 const SAME = ["user", "service", "appServer", "call", "hold"] as const;
 
 /**
- * In what an event contradicts the account of its session; undefined: in nothing. Every event says all of it, so that it can be billed alone and
- * in any order: whoever puts one on the bus that speaks of somebody else's session is found by that.
+ * In what an event contradicts the account of its session; undefined: in nothing. Every event says all of it, so that
+ * it can be billed alone and in any order: whoever puts one on the bus that speaks of somebody else's session is
+ * found by that.
  */
 export function mismatch(
   account: BillingContext,

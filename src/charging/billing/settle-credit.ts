@@ -12,9 +12,10 @@ export interface PrepaidSession {
 }
 
 /**
- * Takes what sessions that have ended cost out of their users' balances, to the unit what their bills say, and gives the rest of their holds
- * back. Called when their entries are in the store, and before the bus forgets the events: where a worker dies in between, they come again and it
- * is done then. Repeated it changes nothing. Sessions that still run keep their holds.
+ * Takes what sessions that have ended cost out of their users' balances, to the unit what their bills say, and gives
+ * the rest of their holds back. Called when their entries are in the store, and before the bus forgets the events:
+ * where a worker dies in between, they come again and it is done then. Repeated it changes nothing. Sessions that
+ * still run keep their holds.
  */
 export async function settleEnded(
   store: { readonly billing: BillingStore; readonly credit: CreditStore },

@@ -5,8 +5,9 @@ import type { Fault } from "../events/faults.ts";
 import type { Terms } from "../money/terms.ts";
 
 /*
- * What billing keeps, as a port (DESIGN.md, decision 7). An adapter needs nothing but atomic writes of single documents: an
- * account is one document under a revision, an entry is one document that is written once, and `write` may be repeated at any point.
+ * What billing keeps, as a port (decision 7). An adapter needs nothing but atomic writes of single
+ * documents: an account is one document under a revision, an entry is one document that is written once, and `write`
+ * may be repeated at any point.
  */
 
 export type AccountState = "open" | "running" | "chargeable" | "closed";
@@ -20,7 +21,7 @@ export interface Account {
 }
 
 interface EntryBase {
-  /** The event's id. Unique in the store: an entry is written once and never changed (DESIGN.md, decision 9). */
+  /** The event's id. Unique in the store: an entry is written once and never changed (decision 9). */
   readonly id: string;
   /** When the session started, when the charge was made; milliseconds since 1970. */
   readonly at: number;
@@ -61,8 +62,8 @@ export interface ItemEntry extends EntryBase {
 }
 
 /**
- * What was wrong on a bill is put right by a further entry, on the bill of the month in which that is done. `amount` may be negative.
- * Service, app server and session are "" where it belongs to none.
+ * What was wrong on a bill is put right by a further entry, on the bill of the month in which that is done. `amount`
+ * may be negative. Service, app server and session are "" where it belongs to none.
  */
 export interface CorrectionEntry extends EntryBase {
   readonly kind: "correction";
@@ -111,11 +112,14 @@ export interface BillingBatch {
   readonly accounts: readonly Account[];
   readonly entries: readonly Entry[];
   /**
-   * One whose id is that of an entry which was there before is passed over; of others a repetition may be kept too. Where one is too large to
-   * be kept nothing is written, and it rejects with an `EventError`.
+   * One whose id is that of an entry which was there before is passed over; of others a repetition may be kept too.
+   * Where one is too large to be kept nothing is written, and it rejects with an `EventError`.
    */
   readonly archive?: readonly EventGroup[];
-  /** Called before the write resolves where there were entries under ids of the batch before, with these ids: no others are written. */
+  /**
+   * Called before the write resolves where there were entries under ids of the batch before, with these ids: no
+   * others are written.
+   */
   readonly onKnown?: (ids: Iterable<string>) => void;
 }
 
@@ -165,9 +169,10 @@ export interface BillingStore {
   accounts(sessions: readonly string[]): Promise<(Account | undefined)[]>;
   findAccounts(query: AccountQuery): Promise<Account[]>;
   /**
-   * Durably writes entries, and after them accounts. An entry whose id is there already is passed over, and counts in the totals
-   * once however often it is written. An account is written only where the stored one has its `revision` (none: 0), and then has the next one.
-   * Returns the sessions whose accounts were not written because somebody else had: read them again and repeat.
+   * Durably writes entries, and after them accounts. An entry whose id is there already is passed over, and counts in
+   * the totals once however often it is written. An account is written only where the stored one has its `revision`
+   * (none: 0), and then has the next one. Returns the sessions whose accounts were not written because somebody else
+   * had: read them again and repeat.
    */
   write(batch: BillingBatch): Promise<string[]>;
   /** A user's entries of a month; `from`: only those whose `at` is not before it. */
@@ -178,7 +183,10 @@ export interface BillingStore {
   entriesOf(session: string): Promise<Entry[]>;
   /** The entries with these ids, in the same places; undefined where there is none. */
   findEntries(ids: readonly string[]): Promise<(Entry | undefined)[]>;
-  /** Sums of a user's entries of a month by service, currency and taxes, in no order; their cost does not depend on how many entries there are. */
+  /**
+   * Sums of a user's entries of a month by service, currency and taxes, in no order; their cost does not depend on
+   * how many entries there are.
+   */
   totals(user: string, month: string): Promise<MonthTotal[]>;
   /** The same of an app server's entries, by service, currency and what was agreed. */
   totalsFor(appServer: string, month: string): Promise<MonthTotal[]>;
@@ -193,9 +201,15 @@ export interface BillingStore {
   deadLetters(limit: number, after?: string): Promise<DeadLetter[]>;
   /** The last month that has an entry. */
   newestMonth?(): Promise<string | undefined>;
-  /** Removes about `limit` records at most of what is to be forgotten, the oldest first. Repeated, or by two workers at once, it comes to the same. */
+  /**
+   * Removes about `limit` records at most of what is to be forgotten, the oldest first. Repeated, or by two workers
+   * at once, it comes to the same.
+   */
   forget?(what: Forgetting, limit: number): Promise<Forgotten>;
-  /** Rejects where the store could not take a batch now, whatever is in it. What it writes to find out is gone when it resolves. */
+  /**
+   * Rejects where the store could not take a batch now, whatever is in it. What it writes to find out is gone when it
+   * resolves.
+   */
   check?(): Promise<void>;
   /** Whose fault it was that a read or a write failed. */
   faultOf?(error: unknown): Fault;

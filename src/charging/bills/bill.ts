@@ -15,7 +15,10 @@ import { TaxedSums, type TaxLine } from "../money/tax.ts";
 import type { AppliedTax } from "../money/terms.ts";
 import { type PrepaidLine, prepaidLine } from "./prepaid.ts";
 
-/** One user's bill for one month (M18): every service on it, amounts as exact decimal strings, in an order that depends on nothing but the entries. */
+/**
+ * One user's bill for one month (M18): every service on it, amounts as exact decimal strings, in an order that
+ * depends on nothing but the entries.
+ */
 export interface Bill {
   readonly user: string;
   /** UTC, `2026-01`. */
@@ -67,7 +70,9 @@ export interface Taxed {
 export interface SessionBill {
   readonly session: string;
   readonly appServer: string;
-  /** Its start; where its time is on another month's bill or not there yet, its first charge. Milliseconds since 1970. */
+  /**
+   * Its start; where its time is on another month's bill or not there yet, its first charge. Milliseconds since 1970.
+   */
   readonly at: number;
   readonly previous?: NonNullable<SessionFacts["previous"]>;
   readonly time?: Omit<TimeEntry, SharedByBill> & Taxed;
@@ -87,7 +92,10 @@ export interface CallBill {
   readonly totals: readonly SessionTotal[];
 }
 
-/** What stands at the head of bill, service or session, and need not be repeated on each line; and what was agreed with the app server. */
+/**
+ * What stands at the head of bill, service or session, and need not be repeated on each line; and what was agreed
+ * with the app server.
+ */
 type SharedByBill = "kind" | "user" | "month" | "service" | "session" | "appServer" | "call" | "previous" | "terms";
 
 const PAGE = 1_000;
@@ -100,7 +108,8 @@ export function isMonth(text: string): boolean {
 }
 
 /**
- * Makes the bill of a user's month. With more than `maxEntries` entries (default 10,000) it holds the sums only, which the store has ready.
+ * Makes the bill of a user's month. With more than `maxEntries` entries (default 10,000) it holds the sums only,
+ * which the store has ready.
  */
 export async function makeBill(
   store: BillSources,
@@ -144,7 +153,10 @@ export function countEntries(sums: readonly MonthTotal[]): number {
   return sums.reduce((count, { sessions, charges, corrections = 0 }) => count + sessions + charges + corrections, 0);
 }
 
-/** Adds an entry to what is to be paid. What is paid from a balance is rounded as it was taken: with its session, or alone. */
+/**
+ * Adds an entry to what is to be paid. What is paid from a balance is rounded as it was taken: with its session, or
+ * alone.
+ */
 export function addCharge(charged: TaxedSums, entry: Entry): void {
   const amount = amountOf(entry);
   if (!amount) return;

@@ -77,8 +77,9 @@ const AGREED_COLUMNS = ["time_share", "fee_percent", "fee_session", "fee_currenc
 const COLUMNS = [...ENTRY_COLUMNS, "owed", ...TERMS_COLUMNS, ...AGREED_COLUMNS];
 
 /**
- * RFC 4180: a row for each entry, with what of it belongs to the app server in `owed`, then the fees, of kind `fee-percent` and
- * `fee-session`. The sum of `owed` is what is due, before it is rounded. The last columns say what was agreed when the entry was made.
+ * RFC 4180: a row for each entry, with what of it belongs to the app server in `owed`, then the fees, of kind
+ * `fee-percent` and `fee-session`. The sum of `owed` is what is due, before it is rounded. The last columns say what
+ * was agreed when the entry was made.
  */
 export async function* settlementCsv(
   { appServer, month, totals }: Settlement,

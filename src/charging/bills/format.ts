@@ -21,7 +21,10 @@ export function align(lines: readonly Line[]): string {
   return `${lines.map(one).join("\n")}\n`;
 }
 
-/** Columns that a text takes in a terminal: two for an East Asian wide character or an emoji, none for a mark that stands on another. */
+/**
+ * Columns that a text takes in a terminal: two for an East Asian wide character or an emoji, none for a mark that
+ * stands on another.
+ */
 function width(text: string): number {
   if (/^[\x20-\x7e]*$/.test(text)) return text.length;
   let columns = 0;
@@ -86,9 +89,10 @@ export function csvLine(columns: readonly string[], values: readonly CsvValue[])
 const PLAIN = /^[A-Za-z0-9][A-Za-z0-9._:-]*$/;
 
 /**
- * What a spreadsheet takes for the begin of a formula and runs, where it begins a cell: after blanks, marks of no width and quotes, also in the
- * wide and small forms that East Asian ones take for the same. A cell begins at the begin of the text and wherever one may be cut: not at
- * commas alone, since which separator a file has is decided by the language of whoever opens it, and quotes are none in the middle of a line.
+ * What a spreadsheet takes for the begin of a formula and runs, where it begins a cell: after blanks, marks of no
+ * width and quotes, also in the wide and small forms that East Asian ones take for the same. A cell begins at the
+ * begin of the text and wherever one may be cut: not at commas alone, since which separator a file has is decided by
+ * the language of whoever opens it, and quotes are none in the middle of a line.
  */
 const FORMULAS = /(^|[;,|\t\r\n\u2028\u2029；，])(?=["'“”‘’\p{Cf}\p{Zs}]*[=+\-@＝＋－＠﹦﹢﹣﹫−])/gu;
 /** Separators, breaks of lines, quotes, and blanks at an end (RFC 4180). */

@@ -10,7 +10,10 @@ const ESCAPES: Readonly<Record<string, string>> = {
   "'": "&#39;",
 };
 
-/** Text for an element or a quoted attribute. What would turn the line around, or is no character of HTML, becomes a question mark. */
+/**
+ * Text for an element or a quoted attribute. What would turn the line around, or is no character of HTML, becomes a
+ * question mark.
+ */
 export function escapeHtml(text: string): string {
   return text
     .replace(/[\p{Cc}\p{Cs}\p{Bidi_Control}\u2028\u2029]/gu, "?")

@@ -5,7 +5,10 @@ import { monthSpan } from "../money/months.ts";
 /** What a prepaid user's balance has to do with a bill. Amounts are exact decimal strings. */
 export interface PrepaidLine {
   readonly currency: string;
-  /** What sessions, and corrections on the bill, took out of the balance for what stands on the bill of that month (UTC). */
+  /**
+   * What sessions, and corrections on the bill, took out of the balance for what stands on the bill of that month
+   * (UTC).
+   */
   readonly paid: string;
   /** What is in it now, holds of running sessions included. */
   readonly balance: string;

@@ -46,12 +46,14 @@ export interface RebillResult {
 }
 
 const PAGE = 1_000;
-/** How often the events are read again where sums differ: those of a user in a session may grow while they are compared. */
+/**
+ * How often the events are read again where sums differ: those of a user in a session may grow while they are compared.
+ */
 const SUM_TRIES = 2;
 
 /**
- * Makes a month's entries again from the events that were kept, and compares them with those in the store. Holds the ids of the month's
- * entries and a page of events; some 100 bytes an entry.
+ * Makes a month's entries again from the events that were kept, and compares them with those in the store. Holds the
+ * ids of the month's entries and a page of events; some 100 bytes an entry.
  */
 export async function rebill(billing: BillingStore, options: RebillOptions): Promise<RebillResult> {
   const run = new Run(billing, options);

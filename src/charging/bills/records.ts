@@ -4,7 +4,9 @@ import { allPages, order } from "./bill.ts";
 import { csvRow, iso } from "./format.ts";
 import { taxesText } from "./rows.ts";
 
-/** A call detail record: one session, as operators' systems take it. Times are ISO 8601 in UTC, amounts exact decimals. */
+/**
+ * A call detail record: one session, as operators' systems take it. Times are ISO 8601 in UTC, amounts exact decimals.
+ */
 export interface CallRecord {
   readonly user: string;
   readonly service: string;
@@ -22,7 +24,10 @@ export interface CallRecord {
   readonly items: number;
   readonly items_amount: string;
   readonly corrections_amount: string;
-  /** "" where nothing was charged. A session that was charged in two currencies has a record for each; the second has no time. */
+  /**
+   * "" where nothing was charged. A session that was charged in two currencies has a record for each; the second has
+   * no time.
+   */
   readonly currency: string;
   /** `vat 19%`, of all that was charged in this currency; and whether it was paid from a balance: `yes`. */
   readonly taxes: string;
@@ -61,8 +66,9 @@ const AT_ONCE = 100;
 const MAX_REMEMBERED = 10_000;
 
 /**
- * The records of all sessions that started from `from` to before `to` (milliseconds since 1970) and have ended, by their start. Items and
- * corrections of a session are in its record whenever they were made. Holds a page of entries at a time, and no more.
+ * The records of all sessions that started from `from` to before `to` (milliseconds since 1970) and have ended, by
+ * their start. Items and corrections of a session are in its record whenever they were made. Holds a page of entries
+ * at a time, and no more.
  */
 export async function* callRecords(
   billing: BillingStore,

@@ -6,8 +6,8 @@ import { type CsvValue, csvLine, csvRow, duration, iso, printable, timeOf } from
 import { type PrepaidLine, prepaidLine } from "./prepaid.ts";
 
 /*
- * Every entry of a user's month, however many: written while they are read, by their time, with the sums at the end. No more than a page
- * of entries is held.
+ * Every entry of a user's month, however many: written while they are read, by their time, with the sums at the end.
+ * No more than a page of entries is held.
  */
 
 /** Columns that bills and settlements have in common. */
@@ -20,7 +20,10 @@ export const TERMS_COLUMNS = ["taxes", "prepaid"];
 /** The columns of a bill as CSV. What is new stands behind what was there. */
 export const BILL_COLUMNS = [...ENTRY_COLUMNS, ...TERMS_COLUMNS];
 
-/** An entry's values, in the order of `ENTRY_COLUMNS`; in an array, since a million objects with so many names take twice the time. */
+/**
+ * An entry's values, in the order of `ENTRY_COLUMNS`; in an array, since a million objects with so many names take
+ * twice the time.
+ */
 export function entryValues(entry: Entry): CsvValue[] {
   const { user, month, service, session, appServer, kind, id, at, amount, currency, call } = entry;
   const time = kind === "time" ? entry : undefined;
@@ -45,8 +48,8 @@ export const taxesText = (taxes: readonly AppliedTax[] = []): string =>
   taxes.map(({ id, rate, included }) => `${id} ${rate}%${included ? " included" : ""}`).join("; ");
 
 /**
- * RFC 4180: a row for each entry, and then one for each tax: `tax` comes on top of the entries, `tax-included` is in them. The last row of a
- * prepaid user's is `prepaid`, below zero: what sessions took out of the balance.
+ * RFC 4180: a row for each entry, and then one for each tax: `tax` comes on top of the entries, `tax-included` is in
+ * them. The last row of a prepaid user's is `prepaid`, below zero: what sessions took out of the balance.
  */
 export async function* billCsv(store: BillSources, user: string, month: string): AsyncGenerator<string> {
   yield `${BILL_COLUMNS.join(",")}\r\n`;

@@ -2,7 +2,10 @@ import type { BillingStore, Entry, MonthTotal } from "../billing/store.ts";
 import { add, formatAmount, type Money, money, multiply, round, zero } from "../money/money.ts";
 import { countEntries, order } from "./bill.ts";
 
-/** What the operator owes an app server for one month. Amounts are exact decimal strings, those that begin with "due" rounded. */
+/**
+ * What the operator owes an app server for one month. Amounts are exact decimal strings, those that begin with "due"
+ * rounded.
+ */
 export interface Settlement {
   readonly appServer: string;
   /** UTC, `2026-01`. */
@@ -42,7 +45,10 @@ export interface SettledTotal {
   readonly due: string;
 }
 
-/** Works out what an app server is owed for a month (M19), from sums that the store has ready, by what was agreed when they were charged. */
+/**
+ * Works out what an app server is owed for a month (M19), from sums that the store has ready, by what was agreed when
+ * they were charged.
+ */
 export async function makeSettlement(
   store: { readonly billing: BillingStore },
   appServer: string,

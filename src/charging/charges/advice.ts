@@ -6,8 +6,9 @@ export const AOC_TYPE = "application/vnd.etsi.aoc+xml";
 const NAMESPACE = "http://uri.etsi.org/ngn/params/xml/simservs/aoc";
 
 /**
- * AOC-E: what a session that is over cost; undefined or nothing: it was free. The elements stand in the order of the schema: `recorded-charges` is
- * a choice of `recorded-currency-units` (an ISO 4217 code and a decimal) and `free-charge`.
+ * AOC-E: what a session that is over cost; undefined or nothing: it was free. The elements stand in the order of the
+ * schema: `recorded-charges` is a choice of `recorded-currency-units` (an ISO 4217 code and a decimal) and
+ * `free-charge`.
  */
 export function chargeAdvice(cost: Money | undefined): string {
   const charges =

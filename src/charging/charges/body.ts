@@ -6,11 +6,11 @@ import { NOT_JSON, readChargeJson, readDirectJson } from "./json.ts";
 import { readChargeXml, writeChargeXml } from "./xml.ts";
 
 /*
- * An app server's report of what it charges: the body of an INFO (M14), of its 200 to BYE (M16), or of a report after the
- * session (M15, M17). One body holds one charge or several.
+ * An app server's report of what it charges: the body of an INFO (M14), of its 200 to BYE (M16), or of a report after
+ * the session (M15, M17). One body holds one charge or several.
  *
- *   {"charges": [{"id": "7", "item": "Riesling", "unitPrice": "12.50", "quantity": "2", "currency": "EUR"}]}
- *   <charges><charge><id>7</id><item>Riesling</item><unitPrice>12.50</unitPrice><quantity>2</quantity><currency>EUR</currency></charge></charges>
+ * {"charges": [{"id": "7", "item": "Riesling", "unitPrice": "12.50", "quantity": "2", "currency": "EUR"}]}
+ * <charges><charge><id>7</id><item>Riesling</item><unitPrice>12.50</unitPrice><quantity>2</quantity><currency>EUR</currency></charge></charges>
  *
  * A single charge may stand alone, without `charges` around it. `quantity` is 1 where it is left out.
  */
@@ -24,10 +24,16 @@ export const PACKAGE = "tollgate-charge";
 /** The header by which the relay tells an app server what a session is called, and an app server the relay (M15). */
 export const SESSION_HEADER = "Tollgate-Session";
 
-/** The header by which the relay tells an app server which service an INVITE asks for, and either end the same of a re-INVITE or UPDATE (M3, M20, M22). */
+/**
+ * The header by which the relay tells an app server which service an INVITE asks for, and either end the same of a
+ * re-INVITE or UPDATE (M3, M20, M22).
+ */
 export const SERVICE_HEADER = "Tollgate-Service";
 
-/** The headers by which the relay tells an app server what a rule has said of the request and of the client (M3): `name=value;name="a value"`. */
+/**
+ * The headers by which the relay tells an app server what a rule has said of the request and of the client (M3):
+ * `name=value;name="a value"`.
+ */
 export const ATTRIBUTES_HEADER = "Tollgate-Attributes";
 export const CLIENT_HEADER = "Tollgate-Client";
 
@@ -43,8 +49,8 @@ export function isChargeType(contentType: string): boolean {
 }
 
 /**
- * True where a body holds charges, or a part of it does (RFC 2046 §5.1). Charges among other parts are not taken, which `parseChargeBody` says: but they are
- * charges, and nobody may be answered as if they were none.
+ * True where a body holds charges, or a part of it does (RFC 2046 §5.1). Charges among other parts are not taken,
+ * which `parseChargeBody` says: but they are charges, and nobody may be answered as if they were none.
  */
 export function bringsCharges(contentType: string | undefined, body: Buffer): boolean {
   if (contentType === undefined) return false;
@@ -63,8 +69,8 @@ function formatOf(contentType: string): Format | undefined {
 }
 
 /**
- * Reads the charges in a body. All of them are good, or the error says what is wrong with the first that is not, in words for the
- * reason phrase of a 400: printable ASCII, at most about 200 characters.
+ * Reads the charges in a body. All of them are good, or the error says what is wrong with the first that is not, in
+ * words for the reason phrase of a 400: printable ASCII, at most about 200 characters.
  */
 export function parseChargeBody(contentType: string, body: Buffer): Result<Charge[], string> {
   const format = formatOf(contentType);
@@ -89,7 +95,10 @@ export interface DirectBodyError {
 
 const MAX_SESSION = 128;
 
-/** Reads what an app server reports directly (M17): `{"session": "...", "charges": [...]}`, the charges as in the bodies above. */
+/**
+ * Reads what an app server reports directly (M17): `{"session": "...", "charges": [...]}`, the charges as in the
+ * bodies above.
+ */
 export function parseDirectBody(body: Buffer): Result<{ session: string; charges: Charge[] }, DirectBodyError> {
   const text = decodeUtf8(body);
   if (text === undefined) return err({ malformed: true, text: "body must be UTF-8" });
@@ -140,7 +149,7 @@ function readCharge(fields: unknown): Result<Charge, string> {
   return problem === undefined ? ok(charge as Charge) : err(problem);
 }
 
-/** Never a float (DESIGN.md, decision 10): a JSON number counts only where it is whole and exact. */
+/** Never a float (decision 10): a JSON number counts only where it is whole and exact. */
 const written = (value: unknown): unknown => (Number.isSafeInteger(value) ? String(value) : value);
 
 /** Writes a body that `parseChargeBody` reads, and its Content-Type: for app servers. */

@@ -6,9 +6,9 @@ import type { Outcome, RefusalKind } from "./book.ts";
 import type { DirectRequest } from "./direct.ts";
 
 /*
- * What a relay asks the one that has a session's book, and what that one answers. Both know the keys of the app server, which has signed in at the first: each
- * text is sealed with what is kept of these, so that nobody else can charge in its name or answer for a relay. Texts are a seal in hexadecimal, a space,
- * and JSON.
+ * What a relay asks the one that has a session's book, and what that one answers. Both know the keys of the app
+ * server, which has signed in at the first: each text is sealed with what is kept of these, so that nobody else can
+ * charge in its name or answer for a relay. Texts are a seal in hexadecimal, a space, and JSON.
  */
 
 /** What seals what is said for an app server: of its keys, whichever it has signed in with. Undefined: it has none. */

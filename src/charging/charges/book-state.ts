@@ -19,7 +19,8 @@ import type { TariffUse } from "../money/tariff.ts";
 import type { AppliedTax } from "../money/terms.ts";
 
 /*
- * The books of sessions as data, so that they outlive a process: what was charged, what earlier parts of a call were charged and have used.
+ * The books of sessions as data, so that they outlive a process: what was charged, what earlier parts of a call were
+ * charged and have used.
  */
 
 /** A charge, with the taxes and the time that stand on its line of the bill. */

@@ -16,9 +16,9 @@ import { checkCharge } from "./check.ts";
 import type { DayLedger } from "./day-ledger.ts";
 
 /**
- * Why charges are refused: `unreadable` body; `terms` (currency, limits, number); `conflict` with a charge of the same id; `unknown` session;
- * `closed`: the time for late charges is over; `forbidden`: a service that the app server does not offer; `prepaid`: the balance does not
- * cover it, or it comes outside of the session.
+ * Why charges are refused: `unreadable` body; `terms` (currency, limits, number); `conflict` with a charge of the
+ * same id; `unknown` session; `closed`: the time for late charges is over; `forbidden`: a service that the app server
+ * does not offer; `prepaid`: the balance does not cover it, or it comes outside of the session.
  */
 export type RefusalKind = "unreadable" | "terms" | "conflict" | "unknown" | "closed" | "forbidden" | "prepaid";
 
@@ -31,8 +31,8 @@ export interface Refusal {
 }
 
 /**
- * What became of a body of charges: all are on disk; none was made; or the disk failed, and the same may be tried again. `unknown`: not the disk, but
- * what was charged before cannot be known now.
+ * What became of a body of charges: all are on disk; none was made; or the disk failed, and the same may be tried
+ * again. `unknown`: not the disk, but what was charged before cannot be known now.
  */
 export type Outcome =
   | { readonly kind: "recorded" }
@@ -63,7 +63,10 @@ interface Made extends Charged {
   written: Promise<void> | undefined;
 }
 
-/** A body's charges that may be made: those that are new, the sums with them, and those that came before and are not on disk yet. */
+/**
+ * A body's charges that may be made: those that are new, the sums with them, and those that came before and are not
+ * on disk yet.
+ */
 interface Checked {
   readonly fresh: readonly Charge[];
   readonly sum: Money | undefined;
@@ -77,8 +80,8 @@ const PORTAL = new PortalLimits();
 const RECORDED: Outcome = { kind: "recorded" };
 
 /**
- * What one session has been charged, through whichever channel (M14-M17): the one place where charges are checked against limits and
- * earlier charges, and put on record before anybody is told (DESIGN.md, decision 8).
+ * What one session has been charged, through whichever channel (M14-M17): the one place where charges are checked
+ * against limits and earlier charges, and put on record before anybody is told (decision 8).
  */
 export class ChargeBook {
   readonly facts: SessionFacts;
@@ -93,11 +96,14 @@ export class ChargeBook {
   private sum: Money | undefined;
   private refusals = 0;
   /**
-   * Of a prepaid session: makes sure that its hold covers all that is charged, as the bill will say it. Then one body is checked after the other, since each
-   * has to wait for the balance. Rejects where nobody knows the balance now.
+   * Of a prepaid session: makes sure that its hold covers all that is charged, as the bill will say it. Then one body
+   * is checked after the other, since each has to wait for the balance. Rejects where nobody knows the balance now.
    */
   cover: ((charged: readonly Charged[]) => Promise<Refusal | undefined>) | undefined;
-  /** Of the part of the session before, at the same app server: what was charged there and comes again is a repetition (M20). */
+  /**
+   * Of the part of the session before, at the same app server: what was charged there and comes again is a repetition
+   * (M20).
+   */
   before: ChargeBook | undefined;
   /** Of a call of several parts: what was charged in them together. */
   private call: CallTotals | undefined;

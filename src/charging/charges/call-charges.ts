@@ -4,7 +4,10 @@ import { add, formatAmount, type Money, money, zero } from "../money/money.ts";
 import type { AppliedTax } from "../money/terms.ts";
 import type { CallSum } from "./book-state.ts";
 
-/** What was charged in all parts of one call (M20-M24), for the limits of a service, which count over those in which it was asked for. */
+/**
+ * What was charged in all parts of one call (M20-M24), for the limits of a service, which count over those in which
+ * it was asked for.
+ */
 export interface CallTotals {
   /** What was charged in this service and currency. */
   sum(service: string, currency: string): Money;

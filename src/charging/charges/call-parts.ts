@@ -49,21 +49,24 @@ export function costOfPart({ tariff, used, terms, hold }: SessionFacts, duration
 }
 
 /**
- * What the parts of one call have together (M20-M22), between which the service changed: a tariff's set-up fee and free seconds, minimum and cap
- * are there once. Limits count over them, and also over the sessions that the client moved between (M23, M24). Made when a second part, or a
- * second session, is asked for.
+ * What the parts of one call have together (M20-M22), between which the service changed: a tariff's set-up fee and
+ * free seconds, minimum and cap are there once. Limits count over them, and also over the sessions that the client
+ * moved between (M23, M24). Made when a second part, or a second session, is asked for.
  */
 export class CallParts {
   readonly charges: CallCharges;
   private readonly tariffs = new Map<string, Used>();
-  /** Parts that the client's dialog has had: what time cost, and whose charges count; those that are paid from a balance are rounded each by itself. */
+  /**
+   * Parts that the client's dialog has had: what time cost, and whose charges count; those that are paid from a
+   * balance are rounded each by itself.
+   */
   private readonly time = new Prices();
   private readonly postpaid = new Set<string>();
   private readonly prepaid: PartOver[] = [];
 
   /**
-   * `charges`: those of the session that the client moves on from. `used`: what was used of each tariff before. `costs`: what parts cost that
-   * were over before this process began.
+   * `charges`: those of the session that the client moves on from. `used`: what was used of each tariff before.
+   * `costs`: what parts cost that were over before this process began.
    */
   constructor(
     charges = new CallCharges(),
@@ -123,8 +126,8 @@ export class CallParts {
   }
 
   /**
-   * A part begins; returns what it finds used. Until it ends, all that is left of the free seconds is its own, so that two parts at the same time (M24) do
-   * not both have them.
+   * A part begins; returns what it finds used. Until it ends, all that is left of the free seconds is its own, so
+   * that two parts at the same time (M24) do not both have them.
    */
   begin(tariff: Tariff | undefined): TariffUse | undefined {
     if (!tariff) return undefined;

@@ -20,8 +20,9 @@ export interface ChargeTerms {
 const PORTAL = new PortalLimits();
 
 /**
- * Checks a charge that was read without error against the session's terms. `alreadyCharged` is the sum of what was charged in
- * this session, and in other parts of the same call; undefined: nothing. `today`: what it has charged this user in this service on this day, in the charge's currency. Returns the sum with this charge, or why it is refused.
+ * Checks a charge that was read without error against the session's terms. `alreadyCharged` is the sum of what was
+ * charged in this session, and in other parts of the same call; undefined: nothing. `today`: what it has charged this
+ * user in this service on this day, in the charge's currency. Returns the sum with this charge, or why it is refused.
  */
 export function checkCharge(
   charge: Charge,
@@ -56,7 +57,10 @@ function overLimit(amount: Money, limit: string, own: string | undefined, of: st
   return `${formatMoney(amount)} is over the ${whose}'s limit of ${formatMoney(most)} for ${of}`;
 }
 
-/** Who changes the currency from session to session gets round no limit for a day: of each so much of its own is used, and together no more than all. */
+/**
+ * Who changes the currency from session to session gets round no limit for a day: of each so much of its own is used,
+ * and together no more than all.
+ */
 function overTogether(sums: readonly Money[], portal: PortalLimits): string | undefined {
   const shares = sums.map((sum) => {
     const most = money(portal.for(sum.currency).day, sum.currency);

@@ -32,9 +32,9 @@ export interface DayLedgerOptions {
 }
 
 /**
- * What each app server has charged each user in each service on the present day of UTC. It is read from the
- * bill, together with what was charged here and is on its way to the bill; what other nodes charge counts once it is on the bill and was
- * read again, after `refreshMs`.
+ * What each app server has charged each user in each service on the present day of UTC. It is read from the bill,
+ * together with what was charged here and is on its way to the bill; what other nodes charge counts once it is on the
+ * bill and was read again, after `refreshMs`.
  */
 export class DayLedger {
   private readonly billing: Pick<BillingStore, "entries">;
@@ -55,8 +55,8 @@ export class DayLedger {
   }
 
   /**
-   * What must be awaited before `sum` of the day of `at` may be asked; undefined: nothing. `now`: monotonic. Rejects when the bill cannot
-   * be read.
+   * What must be awaited before `sum` of the day of `at` may be asked; undefined: nothing. `now`: monotonic. Rejects
+   * when the bill cannot be read.
    */
   load(facts: SessionFacts, at: number, now: number): Promise<void> | undefined {
     const key = keyOf(facts, at);
@@ -80,8 +80,9 @@ export class DayLedger {
   }
 
   /**
-   * For a limit that is there against slips and attacks, not to settle what may be sold: nobody waits for the bill, and where it cannot be read, what was
-   * charged here counts. It is read at a day's first charge, and again when a quarter of `most` was charged here since then.
+   * For a limit that is there against slips and attacks, not to settle what may be sold: nobody waits for the bill,
+   * and where it cannot be read, what was charged here counts. It is read at a day's first charge, and again when a
+   * quarter of `most` was charged here since then.
    */
   loadSeldom(facts: SessionFacts, most: Money, at: number, now: number): void {
     const day = this.days.get(keyOf(facts, at));

@@ -27,7 +27,9 @@ export interface DirectRequest {
 
 export interface DirectChargesOptions extends StoredBooksOptions {
   readonly keeping: BookKeeping;
-  /** Sessions that run on this node, or ended on it a short while ago: their books know what is on its way to the bill. */
+  /**
+   * Sessions that run on this node, or ended on it a short while ago: their books know what is on its way to the bill.
+   */
   readonly local: (session: string) => ChargeableSession | ComingSession | undefined;
   readonly directory: { service(id: string): Service | undefined; appServer(id: string): AppServer | undefined };
   /** There is no other relay. */
@@ -35,7 +37,8 @@ export interface DirectChargesOptions extends StoredBooksOptions {
   /** This relay's name in the ids of sessions. */
   readonly node?: string;
   /**
-   * Has the relay of that name answer, which has the session's book. Resolves to undefined where there is no such relay now; rejects where nobody can know.
+   * Has the relay of that name answer, which has the session's book. Resolves to undefined where there is no such
+   * relay now; rejects where nobody can know.
    */
   readonly elsewhere?:
     | ((node: string, appServer: string, request: DirectRequest) => Promise<Outcome | undefined>)
@@ -45,12 +48,13 @@ export interface DirectChargesOptions extends StoredBooksOptions {
 const UNKNOWN: Refusal = { kind: "unknown", text: "no session of that id was with this app server" };
 
 /**
- * Charges outside of the session's own dialog, whatever carries them: an app server can charge only sessions that were with it, only services
- * that it offers, in time, and within the same limits as in the dialog (M15, M17).
+ * Charges outside of the session's own dialog, whatever carries them: an app server can charge only sessions that
+ * were with it, only services that it offers, in time, and within the same limits as in the dialog (M15, M17).
  *
- * There is one book for a session, wherever it is asked for. While the relay that has or had the session is there, that one's: what ran or runs
- * there is in its memory, and the rest in the store, as soon as billing has seen what the relay has recorded. When it is gone, the store alone says
- * what there was, and others answer by that: not before the session's end is billed. What nobody can know now gets a temporary answer.
+ * There is one book for a session, wherever it is asked for. While the relay that has or had the session is there,
+ * that one's: what ran or runs there is in its memory, and the rest in the store, as soon as billing has seen what
+ * the relay has recorded. When it is gone, the store alone says what there was, and others answer by that: not before
+ * the session's end is billed. What nobody can know now gets a temporary answer.
  */
 export class DirectCharges {
   private readonly options: DirectChargesOptions;

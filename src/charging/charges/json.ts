@@ -42,8 +42,8 @@ function listIn(body: object): Result<unknown[], string> {
 }
 
 /**
- * `JSON.parse` has rounded 2.0000000000000000001 to 2 without a word: looks for a number that was written with a fraction and came out
- * whole. Those that did not come out whole are reported with their field's name later.
+ * `JSON.parse` has rounded 2.0000000000000000001 to 2 without a word: looks for a number that was written with a
+ * fraction and came out whole. Those that did not come out whole are reported with their field's name later.
  */
 function roundedNumber(text: string): boolean {
   const outside = text.replace(/"(?:[^"\\]|\\.)*"/g, '""');

@@ -14,8 +14,8 @@ export interface ChargeableSession {
 }
 
 /**
- * Which relay has a session, where it is not in this one's memory. `self`: this one, so that it has ended; `gone`: another one, which does not answer;
- * `any`: its id does not say, and others may have it.
+ * Which relay has a session, where it is not in this one's memory. `self`: this one, so that it has ended; `gone`:
+ * another one, which does not answer; `any`: its id does not say, and others may have it.
  */
 export type Keeper = "self" | "gone" | "any";
 
@@ -38,7 +38,10 @@ interface Remembered {
 
 /** Books that are remembered: what they have made may not be on the bill yet. */
 const MAX_REMEMBERED = 1_000;
-/** Parts of one call that are looked for, back from one of them; and pages of its user's entries, from the first part on. */
+/**
+ * Parts of one call that are looked for, back from one of them; and pages of its user's entries, from the first part
+ * on.
+ */
 const MAX_PARTS = 20;
 const MAX_PAGES = 20;
 const PAGE = 1_000;
@@ -48,8 +51,9 @@ const MAX_AGE_MS = 70 * 86_400_000;
 const MAX_AHEAD_MS = 86_400_000;
 
 /**
- * The books of sessions that are not in this relay's memory, made of what the store has. It is asked only when billing has seen everything that was recorded:
- * else what was charged would be charged again at another price, and a session that has ended would take charges as long as nobody bills its end.
+ * The books of sessions that are not in this relay's memory, made of what the store has. It is asked only when
+ * billing has seen everything that was recorded: else what was charged would be charged again at another price, and a
+ * session that has ended would take charges as long as nobody bills its end.
  */
 export class StoredBooks {
   private readonly options: StoredBooksOptions;
@@ -84,7 +88,8 @@ export class StoredBooks {
     const { book } = known;
     book.merge(entries);
     await this.joinParts(book, account);
-    // By the time of day that was written; and no longer than the window lasts from now on, should somebody have set that back since.
+    // By the time of day that was written; and no longer than the window lasts from now on, should somebody have set
+    // that back since.
     if (isOver) known.overAt ??= book.timeline.now();
     const { windowMs } = context;
     const dueAt = Math.min(context.dueAt ?? (context.endedAt ?? 0) + windowMs, (known.overAt ?? 0) + windowMs);
@@ -139,7 +144,10 @@ export class StoredBooks {
     return new ChargeBook(keeping, facts, directory.service(service)?.limits, undefined, time?.currency || undefined);
   }
 
-  /** What was charged in other parts of its call counts for its limits, and what was charged before at the same app server is a repetition (M20-M24). */
+  /**
+   * What was charged in other parts of its call counts for its limits, and what was charged before at the same app
+   * server is a repetition (M20-M24).
+   */
   private async joinParts(book: ChargeBook, account: Account): Promise<void> {
     const { billing } = this.options;
     if (!billing.entries) return;

@@ -4,7 +4,9 @@ import type { Charge } from "../events/charge-fields.ts";
 
 const readXml = createXmlReader({ depth: 8, lists: ["charge"], entities: "refused" });
 
-/** The charges in an XML body as they stand there, not checked yet: `<charge>` elements in `<charges>`, or a single one. */
+/**
+ * The charges in an XML body as they stand there, not checked yet: `<charge>` elements in `<charges>`, or a single one.
+ */
 export function readChargeXml(text: string): Result<unknown[], string> {
   const read = readXml(text);
   if (read.ok) return chargesIn(read.value as Record<string, unknown>);
@@ -35,7 +37,10 @@ function list(charges: unknown[]): Result<unknown[], string> {
   return ok(charges.map(withoutNamespaces));
 }
 
-/** Declarations of namespaces are nobody's data; a field that stands twice or has parts in it is no text, and is refused as such. */
+/**
+ * Declarations of namespaces are nobody's data; a field that stands twice or has parts in it is no text, and is
+ * refused as such.
+ */
 function withoutNamespaces(charge: unknown): unknown {
   if (typeof charge !== "object" || charge === null) return charge;
   return Object.fromEntries(Object.entries(charge).filter(([name]) => !isNamespace(name)));

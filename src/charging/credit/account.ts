@@ -13,8 +13,9 @@ import {
 } from "./store.ts";
 
 /*
- * The steps of a prepaid account, as pure functions: each takes the account as it is and returns the account as it shall be. An adapter of the
- * store carries them out in a transaction, or writes the result only where nobody else wrote in between.
+ * The steps of a prepaid account, as pure functions: each takes the account as it is and returns the account as it
+ * shall be. An adapter of the store carries them out in a transaction, or writes the result only where nobody else
+ * wrote in between.
  */
 
 /** Bound on the sessions that one account pays at once. */

@@ -2,8 +2,9 @@ import type { Result } from "../../support/result.ts";
 import { type Money, money } from "../money/money.ts";
 
 /*
- * Prepaid balances, as a port (DESIGN.md, decision 7). An adapter needs nothing but atomic writes of single documents: a user's account is one
- * document with what is free and what is held for each session, and every call may be repeated at any point.
+ * Prepaid balances, as a port (decision 7). An adapter needs nothing but atomic writes of single
+ * documents: a user's account is one document with what is free and what is held for each session, and every call may
+ * be repeated at any point.
  *
  * What holds at every moment: `available` and all that is held come to the sum of the ledger.
  */
@@ -16,7 +17,10 @@ const PER_UNIT = 10n ** BigInt(MICROS_SCALE);
 /** 9,000 million units: below what a number of JavaScript counts exactly. */
 export const MAX_MICROS = 9e15;
 
-/** Exact: what is held and taken is in minor units. What is finer than a millionth is left out, what is more than can be counted is the most. */
+/**
+ * Exact: what is held and taken is in minor units. What is finer than a millionth is left out, what is more than can
+ * be counted is the most.
+ */
 export function micros({ units, scale }: Money): Micros {
   const whole = (units * PER_UNIT) / 10n ** BigInt(scale);
   return Math.max(-MAX_MICROS, Math.min(MAX_MICROS, Number(whole)));
@@ -31,7 +35,10 @@ export interface Hold {
   readonly amount: Micros;
   /** What the session had used for certain when the relay last said so. */
   readonly used: Micros;
-  /** Stands until then, by the wall clock of its relay, unless it is renewed; null: until the end of the session is billed. */
+  /**
+   * Stands until then, by the wall clock of its relay, unless it is renewed; null: until the end of the session is
+   * billed.
+   */
   readonly until: number | null;
   /** Its relay renews it within this time as long as it lives; missing: `LEASE_MS`. */
   readonly leaseMs?: number;
@@ -55,7 +62,9 @@ export interface CreditAccount {
 /** One movement of a balance: written once and never changed. A correction is a further one. */
 export interface LedgerEntry {
   readonly user: string;
-  /** Unique for the user: `topup:<id>`, `correction:<id>`, `session:<hold>:<n>`, `bill:<id of the entry on the bill>`. */
+  /**
+   * Unique for the user: `topup:<id>`, `correction:<id>`, `session:<hold>:<n>`, `bill:<id of the entry on the bill>`.
+   */
   readonly id: string;
   readonly at: number;
   readonly kind: "topup" | "correction" | "session";
@@ -96,7 +105,10 @@ export interface Settlement {
   readonly user: string;
   readonly hold: string;
   readonly session: string;
-  /** What the session has cost so far, time and charges with their taxes: for each month on whose bill some of it stands. */
+  /**
+   * What the session has cost so far, time and charges with their taxes: for each month on whose bill some of it
+   * stands.
+   */
   readonly totals: readonly MonthCost[];
 }
 
@@ -114,26 +126,27 @@ export interface CreditStore {
   /** Opens an account with nothing in it. False where the user has one already, whatever its currency. */
   open(user: string, currency: string): Promise<boolean>;
   /**
-   * Raises what is held for a session to `to`, or to what the balance allows if that is `atLeast`; in one step, whoever else does
-   * the same. Returns what is held now in all. Repeated with the same `to` it changes nothing.
+   * Raises what is held for a session to `to`, or to what the balance allows if that is `atLeast`; in one step,
+   * whoever else does the same. Returns what is held now in all. Repeated with the same `to` it changes nothing.
    */
   reserve(request: ReserveRequest): Promise<Result<Micros, Refusal>>;
   /**
-   * Takes what a session cost out of the balance, and ends its hold. Totals of an ended session only grow: an older one that comes late
-   * changes nothing, nor does a repetition. What the ledger has for the hold and the month already is not taken again.
+   * Takes what a session cost out of the balance, and ends its hold. Totals of an ended session only grow: an older
+   * one that comes late changes nothing, nor does a repetition. What the ledger has for the hold and the month
+   * already is not taken again.
    */
   settle(settlement: Settlement): Promise<void>;
   /**
-   * Accounts with holds whose relays may be dead, `limit` at most: `until` is not after `now`, soonest first, or so far ahead that somebody's
-   * clock must have been set (`AHEAD_MS`).
+   * Accounts with holds whose relays may be dead, `limit` at most: `until` is not after `now`, soonest first, or so
+   * far ahead that somebody's clock must have been set (`AHEAD_MS`).
    */
   overdue(
     now: number,
     page: { readonly after?: string | undefined; readonly limit: number },
   ): Promise<{ readonly accounts: CreditAccount[]; readonly next?: string }>;
   /**
-   * Gives back what those of the holds keep that are still as they were seen: all but what their sessions had used for certain, which waits for
-   * the session's end to be billed. False where none was.
+   * Gives back what those of the holds keep that are still as they were seen: all but what their sessions had used
+   * for certain, which waits for the session's end to be billed. False where none was.
    */
   release(user: string, seen: Readonly<Record<string, Hold>>): Promise<boolean>;
   /** Moves a balance, once for each id. `different`: the id was used with another amount. */

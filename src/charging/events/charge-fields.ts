@@ -53,12 +53,15 @@ export function chargeAmount(charge: Charge): Money {
 }
 
 /**
- * What a charge is known by within its session: the app server's id, without the spaces around it that one format keeps and another drops, and in
- * one form where Unicode has two (NFC).
+ * What a charge is known by within its session: the app server's id, without the spaces around it that one format
+ * keeps and another drops, and in one form where Unicode has two (NFC).
  */
 export const chargeKey = (id: string): string => id.trim().normalize();
 
-/** Whether two charges say the same, however it is written: numbers as numbers, text without regard to spaces and to forms of Unicode. */
+/**
+ * Whether two charges say the same, however it is written: numbers as numbers, text without regard to spaces and to
+ * forms of Unicode.
+ */
 export function isSameCharge(a: Charge, b: Charge): boolean {
   if (a.currency !== b.currency || !isSameText(a.item, b.item)) return false;
   return isSameNumber(a.unitPrice, b.unitPrice) && isSameNumber(a.quantity, b.quantity);

@@ -7,8 +7,9 @@ import { asLabel } from "./field-checks.ts";
 export const MAX_ENDED_BY = 200;
 
 /**
- * What money depends on. Every event is self-contained (who, what, which terms), so that the bill comes out the same when
- * events arrive twice or out of order, and can be made again from the events alone (DESIGN.md, decisions 8 and 9).
+ * What money depends on. Every event is self-contained (who, what, which terms), so that the bill comes out the same
+ * when events arrive twice or out of order, and can be made again from the events alone (decisions 8 and
+ * 9).
  */
 interface EventBase {
   /** Unique for what happened, the same for a repetition; made by the constructors below. */
@@ -29,7 +30,10 @@ export interface SessionFacts {
   readonly call: string;
   /** The terms at that time; undefined: time costs nothing. */
   readonly tariff?: Tariff;
-  /** Taxes and what is agreed with the app server: of a charge at the time of the charge, else when it was set up; undefined: none. */
+  /**
+   * Taxes and what is agreed with the app server: of a charge at the time of the charge, else when it was set up;
+   * undefined: none.
+   */
   readonly terms?: Terms;
   /** Of this tariff, what earlier parts of the same call have used; undefined: nothing. */
   readonly used?: TariffUse;
@@ -38,11 +42,14 @@ export interface SessionFacts {
   /** How long it takes charges after its end (M15); undefined: not at all. */
   readonly lateChargesMs?: number;
   /**
-   * How far the wall clock had been set, since the relay began, when the session's times began (below zero: back); undefined: not at all. By it
-   * the session ends at the right time where the relay is killed.
+   * How far the wall clock had been set, since the relay began, when the session's times began (below zero: back);
+   * undefined: not at all. By it the session ends at the right time where the relay is killed.
    */
   readonly clockStepMs?: number;
-  /** What it comes from: the part of the same call before the service changed (M20-M22), or the session it was moved from (M23, M24). */
+  /**
+   * What it comes from: the part of the same call before the service changed (M20-M22), or the session it was moved
+   * from (M23, M24).
+   */
   readonly previous?: { readonly session: string; readonly by: "change" | "move" };
 }
 
@@ -68,8 +75,9 @@ export interface ChargeMade extends EventBase {
 }
 
 /**
- * The service changed inside the session, or its app server did (M20-M22): at one instant the clock of the part before stops and that of the
- * new part starts. For the bill each part is a session; `session` is the new one, whose `previous` names the other.
+ * The service changed inside the session, or its app server did (M20-M22): at one instant the clock of the part
+ * before stops and that of the new part starts. For the bill each part is a session; `session` is the new one, whose
+ * `previous` names the other.
  */
 export interface SessionChanged extends EventBase {
   readonly type: "session.changed";
@@ -79,7 +87,9 @@ export interface SessionChanged extends EventBase {
   readonly durationMs: number;
 }
 
-/** The client moved on to a second app server (M23, M24): `session` is the second one, whose `previous` names the first. */
+/**
+ * The client moved on to a second app server (M23, M24): `session` is the second one, whose `previous` names the first.
+ */
 export interface SessionMoved extends EventBase {
   readonly type: "session.moved";
   readonly from: SessionFacts;
@@ -104,7 +114,10 @@ export interface CreditReserved extends EventBase {
   readonly until: number;
 }
 
-/** A prepaid balance does not cover the next interval: the session will be ended at `endsAt` unless the balance grows before. */
+/**
+ * A prepaid balance does not cover the next interval: the session will be ended at `endsAt` unless the balance grows
+ * before.
+ */
 export interface CreditExhausted extends EventBase {
   readonly type: "credit.exhausted";
   readonly currency: string;
@@ -112,8 +125,8 @@ export interface CreditExhausted extends EventBase {
 }
 
 /**
- * The operator puts something right on a user's bill. It goes into the store at once, not over the bus. `session` is whose entry it corrects;
- * its id, service and app server are "" where it corrects none.
+ * The operator puts something right on a user's bill. It goes into the store at once, not over the bus. `session` is
+ * whose entry it corrects; its id, service and app server are "" where it corrects none.
  */
 export interface CorrectionMade {
   readonly type: "correction.made";
@@ -144,8 +157,8 @@ export const startedId = (session: string): string => `${session}:started`;
 export const endedId = (session: string): string => `${session}:ended`;
 
 /**
- * `<session>:charge:<app server>:<charge id>` (DESIGN.md, decision 9). Neither the relay's session ids nor app server ids have a colon
- * in them, and the app server's own text stands last: two charges never share an id.
+ * `<session>:charge:<app server>:<charge id>` (decision 9). Neither the relay's session ids nor app server
+ * ids have a colon in them, and the app server's own text stands last: two charges never share an id.
  */
 export const chargeId = (session: string, appServer: string, charge: string): string =>
   `${session}:charge:${appServer}:${chargeKey(charge)}`;
@@ -178,7 +191,10 @@ export function sessionStarted(session: SessionFacts, at: number): SessionStarte
   return { type: "session.started", id: startedId(session.id), at, session };
 }
 
-/** The session's clock stopped at `at` (M12), by the same timeline as `startedAt`: what is between has passed. `endedBy` may be any text. */
+/**
+ * The session's clock stopped at `at` (M12), by the same timeline as `startedAt`: what is between has passed.
+ * `endedBy` may be any text.
+ */
 export function sessionEnded(session: SessionFacts, startedAt: number, at: number, endedBy: string): SessionEnded {
   const durationMs = Math.max(0, at - startedAt);
   const why = asLabel(endedBy, MAX_ENDED_BY).trim() || "relay";
@@ -221,7 +237,9 @@ export function creditReserved(
   return { type: "credit.reserved", id: `${session.id}:reserved:${n}`, at, session, ...held };
 }
 
-/** The `n`th time that the balance could not be held for the session's next interval: its money is used up at `endsAt`. */
+/**
+ * The `n`th time that the balance could not be held for the session's next interval: its money is used up at `endsAt`.
+ */
 export function creditExhausted(
   session: SessionFacts,
   at: number,
@@ -243,7 +261,10 @@ export function chargeRefused(
   return { type: "charge.refused", id, at, session, ...(charge !== undefined && { charge }), reason };
 }
 
-/** What an event means for accounts: a change of service is the end of one part and the start of another; a notice means nothing. */
+/**
+ * What an event means for accounts: a change of service is the end of one part and the start of another; a notice
+ * means nothing.
+ */
 export function accountEvents(event: ChargingEvent): (SessionStarted | SessionEnded | ChargeMade)[] {
   switch (event.type) {
     case "session.changed":

@@ -1,6 +1,6 @@
 /**
- * Whose fault it is that a batch of events was not billed: the store's (it is away, full, busy), so that the same may succeed later; that of
- * an event, which will never succeed; or nobody knows.
+ * Whose fault it is that a batch of events was not billed: the store's (it is away, full, busy), so that the same may
+ * succeed later; that of an event, which will never succeed; or nobody knows.
  */
 export type Fault = "store" | "event" | "unknown";
 

@@ -2,8 +2,9 @@ import { isCurrency } from "../money/currency.ts";
 import { isDecimal } from "../money/money.ts";
 
 /*
- * What a field may hold, said once: at the door, where an app server is answered, and again in billing, where an event may come from anybody. What
- * passes the one passes the other, and can be written by every store (DESIGN.md, decision 17).
+ * What a field may hold, said once: at the door, where an app server is answered, and again in billing, where an
+ * event may come from anybody. What passes the one passes the other, and can be written by every store (decision
+ * 17).
  */
 
 /** What is wrong with a value, as a predicate: "must be text, is 7"; undefined: nothing. */
@@ -16,8 +17,8 @@ export type Checks<T> = { readonly [K in keyof T]-?: Check };
 const MAX_TIME_MS = 8.64e15;
 
 /**
- * What names something, and stands in keys of the store: text of at most `maxBytes` bytes in UTF-8, with no NUL, which ends a key, and no half characters, which
- * would not come back the same.
+ * What names something, and stands in keys of the store: text of at most `maxBytes` bytes in UTF-8, with no NUL,
+ * which ends a key, and no half characters, which would not come back the same.
  */
 export function name(maxBytes: number): Check {
   return (value) => {
@@ -40,7 +41,9 @@ export function label(most: number): Check {
   };
 }
 
-/** Control characters, which break reports; half characters, which are not the same after UTF-8; separators of lines. */
+/**
+ * Control characters, which break reports; half characters, which are not the same after UTF-8; separators of lines.
+ */
 const BREAKS = /[\p{Cc}\p{Cs}\u2028\u2029]/u;
 const ALL_BREAKS = new RegExp(BREAKS, "gu");
 
@@ -51,7 +54,7 @@ export function asLabel(text: string, most: number): string {
   return clean.length <= most ? clean : `${clean.slice(0, most - 3).replace(ALL_BREAKS, "")}...`;
 }
 
-/** A decimal string of 0 or more: never a float (DESIGN.md, decision 10). */
+/** A decimal string of 0 or more: never a float (decision 10). */
 export function decimal(digits: number, decimals: number, expected = "0 or more"): Check {
   return (value) => {
     if (value === undefined) return "is missing";

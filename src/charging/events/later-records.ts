@@ -9,9 +9,9 @@ const TOGETHER = 500;
 const MAX_WAITING = 10_000;
 
 /**
- * What could not be put on record when it happened and nobody will say again: the ends of sessions, a change of service, charges in the
- * answer to BYE. Tried again until the journal takes it. Without that, an account would run on until the next start of the relay, and be
- * charged until then.
+ * What could not be put on record when it happened and nobody will say again: the ends of sessions, a change of
+ * service, charges in the answer to BYE. Tried again until the journal takes it. Without that, an account would run
+ * on until the next start of the relay, and be charged until then.
  */
 export class LaterRecords {
   private readonly clock: Clock;

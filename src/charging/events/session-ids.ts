@@ -1,7 +1,8 @@
 import { type Random, timeOrderedId } from "../../support/random.ts";
 
 /*
- * What the ids of sessions say. Who asks for a session learns from its id which relay has its book, and whether there can be such a session at all.
+ * What the ids of sessions say. Who asks for a session learns from its id which relay has its book, and whether there
+ * can be such a session at all.
  */
 
 const NODE_CHARACTERS = 6;

@@ -1,7 +1,9 @@
 import type { Clock, TimerHandle } from "../../support/clock.ts";
 
 export interface CaughtUpOptions {
-  /** Resolves when billing has handled everything that was recorded before the call; rejects when that cannot be known. */
+  /**
+   * Resolves when billing has handled everything that was recorded before the call; rejects when that cannot be known.
+   */
   readonly handled: () => Promise<void>;
   readonly clock: Pick<Clock, "setTimeout" | "clearTimeout">;
   /** Whoever asks is told no after that; default 2 s. */
@@ -9,8 +11,8 @@ export interface CaughtUpOptions {
 }
 
 /**
- * Who asks the store about a session asks this first: the bill says everything only when billing has seen what was recorded. Those who
- * ask at the same time share one answer, which is of a moment after each of them has asked.
+ * Who asks the store about a session asks this first: the bill says everything only when billing has seen what was
+ * recorded. Those who ask at the same time share one answer, which is of a moment after each of them has asked.
  */
 export class CaughtUp {
   private readonly options: CaughtUpOptions;

@@ -29,7 +29,10 @@ type Running = Database<LeftSession, string>;
 const OPENINGS: GroupKey = [0, 0];
 const PROBE: GroupKey = [0, 1];
 
-/** What the journal has on disk: groups of events that the bus has not taken and, where that is asked for, which sessions run. */
+/**
+ * What the journal has on disk: groups of events that the bus has not taken and, where that is asked for, which
+ * sessions run.
+ */
 export class JournalFile {
   /** What an earlier run left running, as of the opening. */
   readonly left: readonly LeftSession[];
@@ -58,9 +61,10 @@ export class JournalFile {
   /** Rejects where it cannot be opened. */
   static async open(path: string, trackRunning = false, disk = new LmdbDisk(path)): Promise<JournalFile> {
     privateFolder(path);
-    // Without overlappingSync a put resolves after the fsync of its commit, and rejects where commit or fsync fails. With it, lmdb's
-    // default, it resolves before, and the promise to ask instead (`db.flushed`) never settles after a failure.
-    // eventTurnBatching, another default, makes a promise of its own for each turn, and its rejection would end the process.
+    // Without overlappingSync a put resolves after the fsync of its commit, and rejects where commit or fsync fails.
+    // With it, lmdb's default, it resolves before, and the promise to ask instead (`db.flushed`) never settles after
+    // a failure. eventTurnBatching, another default, makes a promise of its own for each turn, and its rejection
+    // would end the process.
     const groups: Groups = open({
       path,
       encoding: "binary",
@@ -101,8 +105,9 @@ export class JournalFile {
   }
 
   /**
-   * In one transaction: keeps a group of events, or where there are none something that tells whether it can be done, removes groups, and changes what
-   * is kept beside them. Resolves when that is on the disk itself, fsync'd; rejects when it is not.
+   * In one transaction: keeps a group of events, or where there are none something that tells whether it can be done,
+   * removes groups, and changes what is kept beside them. Resolves when that is on the disk itself, fsync'd; rejects
+   * when it is not.
    */
   async write(
     events: readonly ChargingEvent[],

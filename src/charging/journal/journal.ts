@@ -13,15 +13,18 @@ export interface JournalOptions {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Bytes of events that wait for the bus; default 1 GiB. At four fifths of it `full` is true, at all of it appends are refused. */
+  /**
+   * Bytes of events that wait for the bus; default 1 GiB. At four fifths of it `full` is true, at all of it appends
+   * are refused.
+   */
   readonly maxBytes?: number;
   /** `full` is true as well while the disk has less than this many bytes free; default 256 MiB. */
   readonly minFreeDiskBytes?: number;
   /** The one that `path` is on, unless a test has its own. */
   readonly disk?: LmdbDisk;
   /**
-   * Least time from one commit to the next; default 50 ms, since a commit takes some 250 µs of CPU however few it holds. An append that comes
-   * after a pause does not wait.
+   * Least time from one commit to the next; default 50 ms, since a commit takes some 250 µs of CPU however few it
+   * holds. An append that comes after a pause does not wait.
    */
   readonly commitEveryMs?: number;
   /** The same for charges: an app server waits for the answer; default 20 ms. */
@@ -29,8 +32,8 @@ export interface JournalOptions {
   /** How long events are gathered before they are published; default 100 ms. */
   readonly publishEveryMs?: number;
   /**
-   * Keeps on disk which sessions run, in the same commits, so that the next opening knows which were cut off (`left`) without asking
-   * billing, which may be elsewhere. Default false.
+   * Keeps on disk which sessions run, in the same commits, so that the next opening knows which were cut off (`left`)
+   * without asking billing, which may be elsewhere. Default false.
    */
   readonly trackRunning?: boolean;
 }
@@ -60,7 +63,9 @@ export interface Companion {
 }
 
 export interface Journal {
-  /** Resolves when the event is on the disk itself, fsync'd. Rejects when it is not: then it must not be answered for. */
+  /**
+   * Resolves when the event is on the disk itself, fsync'd. Rejects when it is not: then it must not be answered for.
+   */
   append(event: ChargingEvent): Promise<void>;
   /** True when little room is left: no new sessions, so that those under way can be put on record to their end. */
   readonly full: boolean;
@@ -77,7 +82,10 @@ export interface Journal {
   settled(): Promise<void>;
   /** Resolves at the next moment when nothing is left that the bus has not taken, and would take. */
   drained(): Promise<void>;
-  /** Commits what was appended, waits up to 5 s for a publication under way, and closes. What the bus did not take stays for the next start. */
+  /**
+   * Commits what was appended, waits up to 5 s for a publication under way, and closes. What the bus did not take
+   * stays for the next start.
+   */
   close(): Promise<void>;
 }
 
@@ -105,7 +113,10 @@ const EVENT_BYTES = 2_048;
 const REMOVE_WITHIN_MS = 100;
 const CHECK_EVERY_MS = 5_000;
 
-/** Opens the journal (DESIGN.md, decision 8), and begins to publish what an earlier run left in it. Throws where it cannot be opened. */
+/**
+ * Opens the journal (decision 8), and begins to publish what an earlier run left in it. Throws where it
+ * cannot be opened.
+ */
 export async function openJournal(options: JournalOptions): Promise<Journal> {
   const file = await JournalFile.open(options.path, options.trackRunning, options.disk);
   const journal = new GroupJournal(file, options);
@@ -128,7 +139,10 @@ class GroupJournal implements Journal {
   private companion: Companion | undefined;
   /** The companion has had something to keep since the commit began that is under way. */
   private keepAgain = false;
-  /** Whether a commit is decided on or under way, and who may bring one forward that is decided on: any event, one that somebody waits for, nobody. */
+  /**
+   * Whether a commit is decided on or under way, and who may bring one forward that is decided on: any event, one
+   * that somebody waits for, nobody.
+   */
   private scheduled: "no" | "lazily" | "later" | "soon" = "no";
   /** Somebody waits for what was appended. */
   private hurried = false;

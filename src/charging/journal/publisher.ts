@@ -4,7 +4,10 @@ import type { Logger } from "../../support/log.ts";
 import type { ChargingEvent } from "../events/events.ts";
 import { EventError } from "../events/faults.ts";
 
-/** Number of the opening and number within it: two processes that share a journal by mistake overwrite nothing of each other's. */
+/**
+ * Number of the opening and number within it: two processes that share a journal by mistake overwrite nothing of each
+ * other's.
+ */
 export type GroupKey = [opening: number, group: number];
 
 /** Events that were committed together, and are published and removed together. */
@@ -30,8 +33,9 @@ export interface PublisherOptions {
 /** A publication holds about this many events at most, so that a long backlog goes out in pieces. */
 const BATCH_EVENTS = 1_000;
 /**
- * So many events while they are gathered are many: then fewer and larger publications are worth more than early ones, since what a
- * publication costs the bus, the billing worker and its store depends on the number of events only in part.
+ * So many events while they are gathered are many: then fewer and larger publications are worth more than early ones,
+ * since what a publication costs the bus, the billing worker and its store depends on the number of events only in
+ * part.
  */
 const MANY_EVENTS = 50;
 const LONGER = 2.5;
@@ -43,7 +47,10 @@ const CLOSE_WITHIN_MS = 5_000;
 const NOT_TAKEN = "the bus does not take events";
 const SHOWN_IDS = 20;
 
-/** What is on disk and waits for the bus: published in order, one batch at a time, again and again until the bus takes it. */
+/**
+ * What is on disk and waits for the bus: published in order, one batch at a time, again and again until the bus takes
+ * it.
+ */
 export class Publisher {
   pendingEvents = 0;
   /** On disk as well, and not published in this run: their own fault, as the bus says. */
@@ -175,7 +182,10 @@ export class Publisher {
     this.publishSoon(retryMs);
   }
 
-  /** One event must not hold up those behind it: its group stays on disk, and is published at the next start if the bus takes it then. */
+  /**
+   * One event must not hold up those behind it: its group stays on disk, and is published at the next start if the
+   * bus takes it then.
+   */
   private leaveOut(groups: readonly Group[], events: readonly ChargingEvent[], error: EventError): void {
     if (groups.length > 1) {
       this.suspects = groups.length;
@@ -205,8 +215,8 @@ export class Publisher {
   }
 
   /**
-   * Publishes nothing more; resolves when a publication under way is over, however it ends. One that takes too long is given up: the
-   * events are on disk, and published again at the next start.
+   * Publishes nothing more; resolves when a publication under way is over, however it ends. One that takes too long
+   * is given up: the events are on disk, and published again at the next start.
    */
   async close(): Promise<void> {
     this.closing = true;

@@ -5,9 +5,9 @@ import { freeMsOf, rateDuration, type Tariff, type TariffUse } from "./tariff.ts
 export const FOREVER_MS = 3_155_760_000_000;
 
 /**
- * How long a session may last, in milliseconds, so that what its time costs by this tariff is paid for: until the next increment begins.
- * 0: not even its begin is paid for. `FOREVER_MS`: time costs nothing, or its cap is paid for. Where a price `isPaid`, so is a lower one. `before`: what
- * earlier parts of the call have used.
+ * How long a session may last, in milliseconds, so that what its time costs by this tariff is paid for: until the
+ * next increment begins. 0: not even its begin is paid for. `FOREVER_MS`: time costs nothing, or its cap is paid for.
+ * Where a price `isPaid`, so is a lower one. `before`: what earlier parts of the call have used.
  */
 export function coveredMs(tariff: Tariff | undefined, isPaid: (price: Money) => boolean, before?: TariffUse): number {
   if (tariff === undefined) return FOREVER_MS;

@@ -1,14 +1,17 @@
 import { err, ok, type Result } from "../../support/result.ts";
 import { isCurrency, minorDigits } from "./currency.ts";
 
-/** Exact money: `units` × 10^-`scale` of an ISO 4217 currency. Never a float (DESIGN.md, decision 10). */
+/** Exact money: `units` × 10^-`scale` of an ISO 4217 currency. Never a float (decision 10). */
 export interface Money {
   readonly units: bigint;
   readonly scale: number;
   readonly currency: string;
 }
 
-/** How a sum is brought to the minor unit: halves away from zero, halves to the even neighbour, away from zero, towards zero. */
+/**
+ * How a sum is brought to the minor unit: halves away from zero, halves to the even neighbour, away from zero,
+ * towards zero.
+ */
 export type Rounding = "half-up" | "half-even" | "up" | "down";
 
 /** A number that is written out in decimals: `units` × 10^-`scale`. */
@@ -36,7 +39,10 @@ function parseDecimal(text: string): Decimal | undefined {
   return { units: parts[1] === "-" ? -units : units, scale: fraction.length };
 }
 
-/** Whether a text is a decimal number without a sign, with at most so many digits before the point and behind it: "12.50". */
+/**
+ * Whether a text is a decimal number without a sign, with at most so many digits before the point and behind it:
+ * "12.50".
+ */
 export function isDecimal(text: string, digits: number, decimals: number): boolean {
   const { length } = text;
   if (length > digits + 1 + decimals) return false;
@@ -56,8 +62,8 @@ export const AMOUNT_DIGITS = 12;
 export const AMOUNT_DECIMALS = 6;
 
 /**
- * Reads an amount that somebody has written, such as "12.50" or "-5". No exponent, no plus sign, no grouping, at most 12 digits before the point
- * and 6 after it. The error says what was expected.
+ * Reads an amount that somebody has written, such as "12.50" or "-5". No exponent, no plus sign, no grouping, at most
+ * 12 digits before the point and 6 after it. The error says what was expected.
  */
 export function parseMoney(text: string, currency: string): Result<Money, string> {
   if (!isCurrency(currency))
@@ -83,14 +89,17 @@ export const BILL_DIGITS = 15;
 const BILL_DECIMALS = 2 * AMOUNT_DECIMALS;
 
 /**
- * Whether one line of a bill can have this amount: less than 10^15, with at most 12 decimals. Whatever is added up, shared out or taxed of such
- * lines can be written and read again.
+ * Whether one line of a bill can have this amount: less than 10^15, with at most 12 decimals. Whatever is added up,
+ * shared out or taxed of such lines can be written and read again.
  */
 export function fitsBill({ units, scale }: Money): boolean {
   return scale <= BILL_DECIMALS && (units < 0n ? -units : units) < power(BILL_DIGITS + scale);
 }
 
-/** Below, at or above 0 as the one decimal string is less than, equal to or more than the other. Throws on any other text. */
+/**
+ * Below, at or above 0 as the one decimal string is less than, equal to or more than the other. Throws on any other
+ * text.
+ */
 export function compareDecimals(a: string, b: string): number {
   const [left, right] = [parseDecimal(a), parseDecimal(b)];
   if (!left || !right) throw new RangeError(`expected decimal numbers; found ${JSON.stringify([a, b])}`);
@@ -153,7 +162,10 @@ function goesAway(down: bigint, rest: bigint, divisor: bigint, rounding: Roundin
   return rounding === "half-up" || down % 2n !== 0n;
 }
 
-/** The amount as a decimal string without the currency: exact, with at least the decimals of the minor unit ("2.50", "0.0125"). */
+/**
+ * The amount as a decimal string without the currency: exact, with at least the decimals of the minor unit ("2.50",
+ * "0.0125").
+ */
 export function formatAmount(a: Money): string {
   let { units, scale } = a;
   const least = minorDigits(a.currency);

@@ -1,6 +1,9 @@
 import { compareDecimals } from "./money.ts";
 
-/** The most that an app server may charge: at once, in a session, and one user in this service within a UTC day. Decimal strings. */
+/**
+ * The most that an app server may charge: at once, in a session, and one user in this service within a UTC day.
+ * Decimal strings.
+ */
 export interface ServiceLimits {
   readonly charge?: string;
   readonly session?: string;
@@ -9,12 +12,15 @@ export interface ServiceLimits {
   readonly currency: string;
 }
 
-/** What holds for a service that says nothing, in euros: what nobody sells in one go, so that a slip or an attack does not reach a bill. */
+/**
+ * What holds for a service that says nothing, in euros: what nobody sells in one go, so that a slip or an attack does
+ * not reach a bill.
+ */
 const IN_EUROS = { charge: 1_000, session: 5_000, day: 10_000 } as const;
 
 /**
- * Currencies whose unit is worth much less than a euro (or more: below 0), by the power of ten that makes about a euro of them. It need be no more exact
- * than that: it says what is beyond all reason, not what something costs.
+ * Currencies whose unit is worth much less than a euro (or more: below 0), by the power of ten that makes about a
+ * euro of them. It need be no more exact than that: it says what is beyond all reason, not what something costs.
  */
 const POWERS_OF_TEN: readonly (readonly [power: number, codes: string])[] = [
   [-2, "CLF"],
@@ -38,7 +44,9 @@ const POWER = new Map(
 /** Limits with nothing left open. */
 export type WholeLimits = Required<ServiceLimits>;
 
-/** What app servers may charge where a service does not say: the operator's own for a currency, or what holds without. */
+/**
+ * What app servers may charge where a service does not say: the operator's own for a currency, or what holds without.
+ */
 export class PortalLimits {
   private readonly configured: ReadonlyMap<string, ServiceLimits>;
 
@@ -54,7 +62,10 @@ export class PortalLimits {
   }
 }
 
-/** What is left open is as `others` have it, but never less than what is said: whoever allows 9,000 a session allows as much a day. */
+/**
+ * What is left open is as `others` have it, but never less than what is said: whoever allows 9,000 a session allows
+ * as much a day.
+ */
 export function completed(limits: ServiceLimits | undefined, others: WholeLimits): WholeLimits {
   if (limits === undefined) return others;
   const { currency } = others;

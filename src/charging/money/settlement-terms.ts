@@ -6,7 +6,10 @@ import { type Fee, SHARE, type Terms } from "./terms.ts";
 /** What may be agreed with one app server, for one service, or with all. */
 export interface SettlementTerms {
   readonly fee?: Fee;
-  /** Percent of what time was charged that belongs to the app server; default "0": time is the operator's, items are the app server's. */
+  /**
+   * Percent of what time was charged that belongs to the app server; default "0": time is the operator's, items are
+   * the app server's.
+   */
   readonly timeShare?: string;
 }
 
@@ -28,8 +31,8 @@ export const settlementTerms = {
 };
 
 /**
- * What holds of those that were agreed with the app server, for the service, and with everyone, in this order: each of fee and share by itself
- * from the first that has it. Undefined: nothing that makes a difference.
+ * What holds of those that were agreed with the app server, for the service, and with everyone, in this order: each
+ * of fee and share by itself from the first that has it. Undefined: nothing that makes a difference.
  */
 export function settlementFor(
   agreed: readonly (SettlementTerms | undefined)[],

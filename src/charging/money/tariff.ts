@@ -1,7 +1,8 @@
 import { add, compare, formatAmount, type Money, money, multiply, round, subtract, zero } from "./money.ts";
 
 /**
- * What a session's time costs (M13). Amounts are decimal strings ("0.25") in the tariff's currency, so that JSON and YAML carry them exactly.
+ * What a session's time costs (M13). Amounts are decimal strings ("0.25") in the tariff's currency, so that JSON and
+ * YAML carry them exactly.
  */
 export interface Tariff {
   readonly id: string;
@@ -16,8 +17,8 @@ export interface Tariff {
   /** Seconds at the start of a call that cost nothing; default 0. The set-up fee is charged all the same. */
   readonly freeS?: number;
   /**
-   * Least and greatest amount of time charges for a call by this tariff, the set-up fee included. The minimum holds for every call
-   * that lasts longer than the free seconds, and for all where there are none.
+   * Least and greatest amount of time charges for a call by this tariff, the set-up fee included. The minimum holds
+   * for every call that lasts longer than the free seconds, and for all where there are none.
    */
   readonly minimum?: string;
   readonly cap?: string;
@@ -28,8 +29,8 @@ export interface Tariff {
 const DEFAULT_INCREMENT_S = 60;
 
 /**
- * What earlier parts of a call have used of a tariff (M20-M22): its set-up fee, free seconds, minimum and cap are there once for all of them. A part
- * is what is between two changes of service.
+ * What earlier parts of a call have used of a tariff (M20-M22): its set-up fee, free seconds, minimum and cap are
+ * there once for all of them. A part is what is between two changes of service.
  */
 export interface TariffUse {
   /** Of its free seconds, in milliseconds. */
@@ -47,9 +48,10 @@ interface Use {
 }
 
 /**
- * What `durationMs` of a session cost by this tariff (M13): the set-up fee and each begun increment after the free seconds, not below the
- * minimum, not above the cap, rounded once at the end to the currency's minor unit. With `before`, what this part of a call makes the whole of it
- * dearer. A tariff that never went through `tariffSchema` may throw.
+ * What `durationMs` of a session cost by this tariff (M13): the set-up fee and each begun increment after the free
+ * seconds, not below the minimum, not above the cap, rounded once at the end to the currency's minor unit. With
+ * `before`, what this part of a call makes the whole of it dearer. A tariff that never went through `tariffSchema`
+ * may throw.
  */
 export function rateDuration(tariff: Tariff, durationMs: number, before?: TariffUse): Money {
   if (before === undefined) return bounded(tariff, useOf(tariff, durationMs, undefined));

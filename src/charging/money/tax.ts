@@ -76,9 +76,10 @@ function keyOf(taxes: readonly AppliedTax[]): string {
 }
 
 /**
- * Adds charges up, exactly, and says what they come to with taxes, as a bill has it (EN 16931): the charges that the same taxes are on are
- * rounded half up to the minor unit, once. Each tax that they contain is taken of that figure and rounded; what is left is the price without
- * tax, so that the two always come to what is paid. Each tax that comes on top is taken of that price and rounded, once. A half goes away from zero.
+ * Adds charges up, exactly, and says what they come to with taxes, as a bill has it (EN 16931): the charges that the
+ * same taxes are on are rounded half up to the minor unit, once. Each tax that they contain is taken of that figure
+ * and rounded; what is left is the price without tax, so that the two always come to what is paid. Each tax that
+ * comes on top is taken of that price and rounded, once. A half goes away from zero.
  */
 export class TaxedSums {
   private readonly parts = new Map<string, Part>();

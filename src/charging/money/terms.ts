@@ -1,11 +1,12 @@
 import { createHash } from "node:crypto";
 
 /*
- * What holds for money at the time of an event, beside the tariff: taxes, and what was agreed with the app server. It is fixed with the event
- * and its entry, so that a rate of tax or a fee that changes later changes no bill and no settlement of before.
+ * What holds for money at the time of an event, beside the tariff: taxes, and what was agreed with the app server. It
+ * is fixed with the event and its entry, so that a rate of tax or a fee that changes later changes no bill and no
+ * settlement of before.
  *
- * The moment that counts (the tax point) is the one that stands on the bill's line: of time the start of the session or of its part, of a
- * charge when it was made.
+ * The moment that counts (the tax point) is the one that stands on the bill's line: of time the start of the session
+ * or of its part, of a charge when it was made.
  */
 
 /** A tax as it is on one service. */

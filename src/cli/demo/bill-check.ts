@@ -5,7 +5,10 @@ import { CALLS, LINKS, SESSIONS, SOLD } from "./expected.ts";
 import type { Measured } from "./scenes.ts";
 import { LESSON_TARIFF } from "./stage.ts";
 
-/** How far the relay's stopwatch may be from the client's: the two stand at different ends of a wire, on a machine that may be busy. */
+/**
+ * How far the relay's stopwatch may be from the client's: the two stand at different ends of a wire, on a machine
+ * that may be busy.
+ */
 const CLOCK_TOLERANCE_MS = 500;
 
 /** Holds the bill against what was bought and how long it took; sums are worked out here anew, in cents. */

@@ -1,7 +1,10 @@
 const waiting = new Set<() => void>();
 let watching = false;
 
-/** Has `clean` called once: when the returned function is called, or else when this process ends, by SIGINT or SIGTERM too. */
+/**
+ * Has `clean` called once: when the returned function is called, or else when this process ends, by SIGINT or SIGTERM
+ * too.
+ */
 export function cleanedUp(clean: () => void): () => void {
   watch();
   const once = () => {

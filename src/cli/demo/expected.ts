@@ -1,5 +1,6 @@
 /*
- * What the bill has to say at the end, by hand: what was bought, which sessions there were, and which of them come from which.
+ * What the bill has to say at the end, by hand: what was bought, which sessions there were, and which of them come
+ * from which.
  */
 
 /** Item, unit price, quantity, amount, the service it was sold in, and how the charge came. */
@@ -11,7 +12,9 @@ export const SOLD = [
   ["Delivery", "4.90", "1", "4.90", "grappa", "bye"],
 ] as const;
 
-/** Service, app server, and what the session cost by itself; the lesson, which costs by the clock, is not among them. */
+/**
+ * Service, app server, and what the session cost by itself; the lesson, which costs by the clock, is not among them.
+ */
 export const SESSIONS = [
   ["wine", "wine-shop", "0"], // scene 1
   ["wine", "wine-shop", "0"], // scene 4, three parts

@@ -7,7 +7,10 @@ export interface House {
   close(): Promise<void>;
 }
 
-/** An app server with one service and a page that is open to whoever has a session: a brewery, a book shop. It charges nothing itself. */
+/**
+ * An app server with one service and a page that is open to whoever has a session: a brewery, a book shop. It charges
+ * nothing itself.
+ */
 export async function startHouse(service: string, title: string): Promise<House> {
   const name = title.toLowerCase().replaceAll(" ", "-");
   const visits = new Set<string>();

@@ -23,7 +23,10 @@ export interface LadderStyle {
 }
 
 const TIME = 9;
-/** Characters between two lifelines. With the time and the lifelines a row has 78 characters, with a second app server 80. */
+/**
+ * Characters between two lifelines. With the time and the lifelines a row has 78 characters, with a second app server
+ * 80.
+ */
 const GAPS = { 1: [33, 33], 2: [29, 26, 12] } as const;
 const LANES: readonly Lane[] = ["client", "relay", "server", "second"];
 
@@ -97,7 +100,10 @@ function colourOf(label: string): number | undefined {
 /** What came from a peer must not steer a terminal; SIP text is held as latin1. */
 const printable = (text: string) => text.replace(/[^\x20-\x7e]/g, "?");
 
-/** Names a message in few words: `INVITE wine, signed`, `200 OK (BYE), charges`. An answer to INVITE goes without the method. */
+/**
+ * Names a message in few words: `INVITE wine, signed`, `200 OK (BYE), charges`. An answer to INVITE goes without the
+ * method.
+ */
 export function labelOf(message: SipMessage): string {
   const type = message.headers.get("content-type")?.toLowerCase() ?? "";
   const charges = type.startsWith("application/vnd.tollgate.charge") ? ", charges" : "";
@@ -120,7 +126,8 @@ export function labelOf(message: SipMessage): string {
 function inviteLabel({ headers, uri, body, toTag }: SipRequest, access: string): string {
   // The relay's own: the session that the client is moved to. The service stands in From.
   if (access !== "") return `INVITE of ${userOf(headers.get("from") ?? "") ?? "?"}, URL`;
-  // Towards an app server the service stands in Tollgate-Service; what a client asks for in its session stands in the body.
+  // Towards an app server the service stands in Tollgate-Service; what a client asks for in its session stands in the
+  // body.
   const asked = toTag === undefined ? userOf(uri) : /<service name="([^"]*)"/.exec(body.toString("latin1"))?.[1];
   const service = headers.get("tollgate-service") ?? asked ?? userOf(headers.get("to") ?? "");
   const again = toTag === undefined ? "" : "re-";

@@ -52,8 +52,8 @@ export class Printer {
   }
 
   /**
-   * What went over the wire between the relay and that side in this scene, in order: `> INVITE wine` for what the side sent, `< 200 (BYE)` for
-   * what it got; without 100 Trying, which comes or not.
+   * What went over the wire between the relay and that side in this scene, in order: `> INVITE wine` for what the
+   * side sent, `< 200 (BYE)` for what it got; without 100 Trying, which comes or not.
    */
   exchanged(side: Lane): string[] {
     const arrows = this.scenes.at(-1)?.arrows ?? [];

@@ -15,7 +15,10 @@ export interface Direction {
   note(text: string): void;
   /** Resolves when the relay has been seen to send that, so often in this scene; waits a moment for it. */
   relayed(to: Lane, label: string, times?: number): Promise<void>;
-  /** Everything between the relay and that side in this scene, as `script.ts` has it; waits a moment until it is that many. */
+  /**
+   * Everything between the relay and that side in this scene, as `script.ts` has it; waits a moment until it is that
+   * many.
+   */
   exchanged(side: Lane, count: number): Promise<string[]>;
 }
 
@@ -25,7 +28,10 @@ export interface Measured {
   readonly elapsedMs: number;
 }
 
-/** A visit to the wine shop: a web page beside a SIP session; two purchases are charged by INFO, the delivery at the end. */
+/**
+ * A visit to the wine shop: a web page beside a SIP session; two purchases are charged by INFO, the delivery at the
+ * end.
+ */
 export async function visitWineShop(stage: Stage, direction: Direction): Promise<Measured> {
   const { checks } = direction;
   const session = await stage.alice.request("wine", {

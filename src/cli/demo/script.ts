@@ -1,5 +1,6 @@
 /*
- * What has to go over the wire in each scene, seen from either side of the relay: `>` is what that side sent, `<` what it got. 100 Trying may come or not and is left out.
+ * What has to go over the wire in each scene, seen from either side of the relay: `>` is what that side sent, `<`
+ * what it got. 100 Trying may come or not and is left out.
  */
 
 const signedIn = (service: string) => [`> INVITE ${service}`, "< 401", "> ACK", `> INVITE ${service}, signed`];

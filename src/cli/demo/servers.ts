@@ -35,7 +35,10 @@ export async function natsServer(env: NodeJS.ProcessEnv): Promise<DemoServer> {
   return { name: `NATS: ${program}, 127.0.0.1:${port}`, url: `nats://127.0.0.1:${port}`, stop };
 }
 
-/** The server of MONGODB_URL; else a mongod of this machine; else, in a clone of the repository, the stand-in of ops/mongo-stand-in. */
+/**
+ * The server of MONGODB_URL; else a mongod of this machine; else, in a clone of the repository, the stand-in of
+ * ops/mongo-stand-in.
+ */
 export async function mongoServer(env: NodeJS.ProcessEnv): Promise<DemoServer> {
   if (env.MONGODB_URL) return external("MongoDB", env.MONGODB_URL);
   const root = packageRoot();
@@ -81,7 +84,10 @@ function found(program: string, env: NodeJS.ProcessEnv, ...more: string[]): stri
   return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
 }
 
-/** Starts a program and waits until it says that it is ready. Returns how to end it; it ends with this process in any case. */
+/**
+ * Starts a program and waits until it says that it is ready. Returns how to end it; it ends with this process in any
+ * case.
+ */
 async function started(program: string, args: readonly string[], ready: RegExp, folder: string): Promise<() => void> {
   const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
   const stop = cleanedUp(() => {

@@ -73,8 +73,8 @@ export interface Stage {
 }
 
 /**
- * Starts a relay, its app servers and two clients. With a cluster the relay only publishes, and a billing worker bills; whoever opened the
- * cluster closes it after the stage. When one of them cannot start, none is left running.
+ * Starts a relay, its app servers and two clients. With a cluster the relay only publishes, and a billing worker
+ * bills; whoever opened the cluster closes it after the stage. When one of them cannot start, none is left running.
  */
 export async function setStage(tap: (event: Tapped) => void, cluster?: Cluster): Promise<Stage> {
   const closers: (() => Promise<unknown>)[] = [];

@@ -8,9 +8,10 @@ const MAX_PROVEN = 50_000;
 const PROVEN_MS = 3_600_000;
 
 /**
- * How many requests that may come from anybody are looked at. Each address has a number in a second; over UDP it is much lower as long as nothing shows
- * that the address is not forged, since every answer to a forged one goes to somebody who has not asked. What shows it is that something came back
- * which only that address has been told: a nonce, the tag of a session.
+ * How many requests that may come from anybody are looked at. Each address has a number in a second; over UDP it is
+ * much lower as long as nothing shows that the address is not forged, since every answer to a forged one goes to
+ * somebody who has not asked. What shows it is that something came back which only that address has been told: a
+ * nonce, the tag of a session.
  */
 export class Admission {
   private readonly clock: Pick<Clock, "monotonic">;

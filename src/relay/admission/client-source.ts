@@ -13,8 +13,9 @@ const MAX_PROXIES = 8;
 const MAX_HOST = 64;
 
 /**
- * Says where requests come from. Behind proxies of the operator's that is not where their last hop is, or all of the proxy's clients would be one
- * source; it is what the Via below the proxy's says (RFC 3261 §18.2.1: `received` where there is one).
+ * Says where requests come from. Behind proxies of the operator's that is not where their last hop is, or all of the
+ * proxy's clients would be one source; it is what the Via below the proxy's says (RFC 3261 §18.2.1: `received` where
+ * there is one).
  */
 export class ClientSources {
   private readonly proxies: Networks;

@@ -1,4 +1,4 @@
-/** How much one user may have at once (DESIGN.md, decision 14); 0: no bound. */
+/** How much one user may have at once (decision 14); 0: no bound. */
 export interface UserLimits {
   /** Requests for sessions that nobody has answered yet. */
   readonly ringing: number;

@@ -10,8 +10,9 @@ import { confirms, UNCONFIRMED } from "../session/confirmation.ts";
 import { Ringing } from "../session/ringing.ts";
 
 /**
- * The client's re-INVITE or UPDATE to the app server that it is with, which asks for another service (M20): what an invitation is for a
- * session that begins, in the dialog that is there. Maps the answers to events of the part that it asks for.
+ * The client's re-INVITE or UPDATE to the app server that it is with, which asks for another service (M20): what an
+ * invitation is for a session that begins, in the dialog that is there. Maps the answers to events of the part that
+ * it asks for.
  */
 export class Reinvitation implements ClientTransactionUser {
   /** The answer by which the app server refused; goes to the client as it came. */

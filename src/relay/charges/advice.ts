@@ -7,8 +7,9 @@ import { withoutBody } from "../dialog/passing.ts";
 import type { SessionPort as Session } from "../model/core.ts";
 
 /**
- * Tells the client what its dialog cost until `at`, all parts of it, in the BYE that it gets or the answer to its own: AOC-E is for the whole of
- * a communication (ETSI TS 124 647 §4.5). Where the service or the configuration wants that. What the app server says to the client comes first: a body of its own is left as it is. What is reported
+ * Tells the client what its dialog cost until `at`, all parts of it, in the BYE that it gets or the answer to its
+ * own: AOC-E is for the whole of a communication (ETSI TS 124 647 §4.5). Where the service or the configuration wants
+ * that. What the app server says to the client comes first: a body of its own is left as it is. What is reported
  * after the session (M15) is not in it, and of a BYE on its way to the client not the moment until it is answered.
  */
 export function adviseClient(session: Session, message: SipMessage, startedAt: number | null, at: number): void {
@@ -23,8 +24,8 @@ export function adviseClient(session: Session, message: SipMessage, startedAt: n
 }
 
 /**
- * With its taxes, of all parts that the client's dialog has had (M20-M22). Undefined: nothing. "several": in more than one currency, as only parts of
- * different services can be; there is no one figure for that.
+ * With its taxes, of all parts that the client's dialog has had (M20-M22). Undefined: nothing. "several": in more
+ * than one currency, as only parts of different services can be; there is no one figure for that.
  */
 function costUntil({ facts, charges, costsBefore }: Session, durationMs: number): Money | undefined | "several" {
   const cost = new TaxedSums();

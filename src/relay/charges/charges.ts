@@ -18,7 +18,7 @@ import { answerCharges } from "./charge-answers.ts";
 
 /**
  * What a session costs, on its way to the record: start and end of its time (M12, M13), and what the app server charges
- * (M14-M17). Nothing is answered before it is on disk (DESIGN.md, decision 8).
+ * (M14-M17). Nothing is answered before it is on disk (decision 8).
  */
 export class SessionCharges implements ChargesPort {
   private readonly core: Core;

@@ -17,8 +17,8 @@ export interface AnswerOptions {
 }
 
 /**
- * A 2xx to INVITE on its way to whoever asked: the TU itself repeats it until the ACK comes, over any transport, and gives up
- * after 64*T1 (RFC 3261 §13.3.1.4).
+ * A 2xx to INVITE on its way to whoever asked: the TU itself repeats it until the ACK comes, over any transport, and
+ * gives up after 64*T1 (RFC 3261 §13.3.1.4).
  */
 export class Answer implements TimerOwner {
   readonly seq: number;

@@ -11,8 +11,8 @@ import { escapeUser } from "../../sip/uri.ts";
 import { METHODS, OF_BODY, OWN_OPTIONS, withoutBody } from "./passing.ts";
 
 /*
- * The relay is the border between clients, who may say anything, and app servers, which take the relay's word (DESIGN.md, decision 18): of
- * header fields those cross that are named here, or by the operator.
+ * The relay is the border between clients, who may say anything, and app servers, which take the relay's word
+ * (decision 18): of header fields those cross that are named here, or by the operator.
  */
 
 /** Between the two ends, in either direction. */
@@ -21,14 +21,19 @@ const BOTH =
  min-expires min-se priority privacy proxy-authenticate retry-after session-expires session-id subject subscription-state timestamp
  unsupported user-to-user www-authenticate`.split(/\s+/);
 
-/** What a client says of itself and of its wishes. Nothing by which networks tell each other who calls, by which way, or who pays. */
+/**
+ * What a client says of itself and of its wishes. Nothing by which networks tell each other who calls, by which way,
+ * or who pays.
+ */
 const FROM_CLIENTS =
   "accept-contact geolocation reason reject-contact request-disposition server user-agent warning".split(" ");
 
 /** What is for the user to see. Nothing that tells of the way inside, of its machines, or leads past the relay. */
 const TO_CLIENTS = "alert-info call-info geolocation-error organization".split(" ");
 
-/** Option tags that mean something between the two ends and nothing to the relay: they may cross it (RFC 3261 §19.2). */
+/**
+ * Option tags that mean something between the two ends and nothing to the relay: they may cross it (RFC 3261 §19.2).
+ */
 const CROSSING_OPTIONS = ["timer", "from-change"];
 /** Those that mean something only together with a header field. */
 const OPTION_OF: readonly (readonly [key: string, option: string])[] = [
@@ -95,7 +100,10 @@ export class Border {
     return `sip:${escapeUser(user)}@${this.portal}`;
   }
 
-  /** Passes header fields and body to the other leg's message. False: all but an app server's charges, which no client sees (M16). */
+  /**
+   * Passes header fields and body to the other leg's message. False: all but an app server's charges, which no client
+   * sees (M16).
+   */
   pass(from: SipMessage, to: SipMessage, towards: Side): boolean {
     this.passHeaders(from.headers, to.headers, towards);
     const type = towards === "client" ? from.headers.get("content-type") : undefined;
@@ -146,8 +154,8 @@ export class Border {
   }
 
   /**
-   * Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). Reliable provisional answers
-   * (RFC 3262) there are for the INVITE that opens a session, `first`, and not for a re-INVITE.
+   * Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). Reliable
+   * provisional answers (RFC 3262) there are for the INVITE that opens a session, `first`, and not for a re-INVITE.
    */
   unsupportedOptions(headers: Headers, first: boolean): readonly string[] {
     if (!headers.has("require")) return NOTHING;

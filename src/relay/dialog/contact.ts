@@ -6,21 +6,22 @@ import { whyUnreachable } from "../../transport/resolve.ts";
 import { type Destination, type Flow, TRANSPORTS } from "../../transport/types.ts";
 
 /*
- * Contact: the URI by which a peer is reached within a dialog (RFC 3261 §8.1.1.8, §12). A dialog whose peer cannot be reached is one that the
- * relay cannot end.
+ * Contact: the URI by which a peer is reached within a dialog (RFC 3261 §8.1.1.8, §12). A dialog whose peer cannot be
+ * reached is one that the relay cannot end.
  */
 
 /**
- * Requests whose Contact is the peer's target from then on (RFC 3261 §12.2; RFC 3311 §5.1; RFC 4488 §3 for REFER; RFC 6665 §3.1, §3.2). The first
- * three open dialogs, too.
+ * Requests whose Contact is the peer's target from then on (RFC 3261 §12.2; RFC 3311 §5.1; RFC 4488 §3 for REFER; RFC
+ * 6665 §3.1, §3.2). The first three open dialogs, too.
  */
 const TARGET_REFRESH: ReadonlySet<string> = new Set(["INVITE", "SUBSCRIBE", "REFER", "UPDATE", "NOTIFY"]);
 
 export const refreshesTarget = (method: string): boolean => TARGET_REFRESH.has(method);
 
 /**
- * Why a request that opens a dialog, or refreshes its target, has no Contact that can be used; undefined: it has one. In a dialog that is there
- * none is needed (RFC 3261 §12.2.2: "if present"). `routed`: the way leads over proxies, who know what the relay does not.
+ * Why a request that opens a dialog, or refreshes its target, has no Contact that can be used; undefined: it has one.
+ * In a dialog that is there none is needed (RFC 3261 §12.2.2: "if present"). `routed`: the way leads over proxies,
+ * who know what the relay does not.
  */
 export function contactProblem(request: SipRequest, flow: Flow, opens: boolean, routed: boolean): string | undefined {
   const { headers } = request;
@@ -37,7 +38,10 @@ export function contactProblem(request: SipRequest, flow: Flow, opens: boolean, 
   return whyUnreachable(uri, TRANSPORTS) && "Contact Cannot Be Reached";
 }
 
-/** Why the first proxy of a route set to come is none; where the request came by a connection, that one leads back as well. */
+/**
+ * Why the first proxy of a route set to come is none; where the request came by a connection, that one leads back as
+ * well.
+ */
 function routeProblem(headers: Headers): string | undefined {
   const first = splitList(headers.get("record-route") ?? "")[0];
   const address = first === undefined ? undefined : parseNameAddr(first);
@@ -62,7 +66,9 @@ function readOne(text: string) {
   return address.ok ? address.value : undefined;
 }
 
-/** How a peer is reached: by the connection on which it came, or where it came from, or, with neither, at its Contact. */
+/**
+ * How a peer is reached: by the connection on which it came, or where it came from, or, with neither, at its Contact.
+ */
 export interface WayBack {
   readonly flow: Flow | undefined;
   readonly behind: Destination | undefined;
@@ -73,8 +79,8 @@ export interface WayBack {
 export function wayBack({ headers, via }: SipRequest, flow: Flow, routed: boolean): WayBack {
   if (routed || headers.count("via") > 1) return { flow: undefined, behind: undefined, cameBy: flow };
   if (flow.reliable) return { flow, behind: undefined, cameBy: flow };
-  // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact; a client that came straight here and whose Via is not where it came from sits behind a NAT,
-  // where its Contact is of no use. Registrars and proxies in the field do the same.
+  // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact; a client that came straight here and whose Via is not where
+  // it came from sits behind a NAT, where its Contact is of no use. Registrars and proxies in the field do the same.
   if (via === undefined || isAt(via.host, flow.remoteAddress))
     return { flow: undefined, behind: undefined, cameBy: flow };
   const from = { transport: flow.transport, address: flow.remoteAddress, port: flow.remotePort };
@@ -84,5 +90,8 @@ export function wayBack({ headers, via }: SipRequest, flow: Flow, routed: boolea
 /** Whether its Contact is not needed to reach it. */
 export const isKnown = ({ flow, behind }: WayBack): boolean => flow !== undefined || behind !== undefined;
 
-/** Whether a peer is where it says. Nobody can be reached at a link-local address without its zone, which no message carries. */
+/**
+ * Whether a peer is where it says. Nobody can be reached at a link-local address without its zone, which no message
+ * carries.
+ */
 const isAt = (host: string, address: string): boolean => sameHost(host, address) && !address.includes("%");

@@ -10,8 +10,8 @@ import { withoutPassword } from "./passing.ts";
 import type { CameFrom } from "./reach.ts";
 
 /**
- * One end's half of a session: a dialog of RFC 3261 §12, plain data, so that another node can take it up.
- * `local` is the relay in it, `remote` the client or the app server.
+ * One end's half of a session: a dialog of RFC 3261 §12. All of it is plain data, but for the ways to its peer, which are
+ * found anew where the session goes on after a restart. `local` is the relay in it, `remote` the client or app server.
  */
 export interface Dialog {
   readonly callId: string;
@@ -27,7 +27,9 @@ export interface Dialog {
   remoteSeq: number;
   /** Our Contact in this dialog. */
   contact: string;
-  /** Where to send when the Contact cannot be reached from here: a peer behind a NAT is answered where it called from. */
+  /**
+   * Where to send when the Contact cannot be reached from here: a peer behind a NAT is answered where it called from.
+   */
   behind?: Destination | undefined;
   /** The connection on which the peer came; used while it is open. */
   flow?: Flow | undefined;
@@ -95,8 +97,8 @@ export function dialogOf(response: SipResponse): Dialog {
 }
 
 /**
- * Takes over what the peer's answer to our INVITE says of the dialog (RFC 3261 §12.1.2). False where it has no Contact that can be used: then the
- * peer is reached where it was asked.
+ * Takes over what the peer's answer to our INVITE says of the dialog (RFC 3261 §12.1.2). False where it has no
+ * Contact that can be used: then the peer is reached where it was asked.
  */
 export function confirmDialog(dialog: Dialog, response: SipResponse): boolean {
   dialog.remoteTag = detach(response.toTag ?? "");
@@ -105,7 +107,10 @@ export function confirmDialog(dialog: Dialog, response: SipResponse): boolean {
   return refreshTarget(dialog, response);
 }
 
-/** A target refresh: the peer's new Contact counts from now on (RFC 3261 §12.2.1.2, §12.2.2). False where there is none that can be used. */
+/**
+ * A target refresh: the peer's new Contact counts from now on (RFC 3261 §12.2.1.2, §12.2.2). False where there is
+ * none that can be used.
+ */
 export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse): boolean {
   const target = message.contact?.uri;
   if (target === undefined || target === dialog.remoteTarget) return target !== undefined;
@@ -118,8 +123,9 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
 }
 
 /**
- * Takes the number of a request of the peer; false where it is lower than one taken before (RFC 3261 §12.2.2). The same again is another request
- * of a peer that does not count: one that came again has been absorbed by its transaction. What would move the dialog has to be a new one.
+ * Takes the number of a request of the peer; false where it is lower than one taken before (RFC 3261 §12.2.2). The
+ * same again is another request of a peer that does not count: one that came again has been absorbed by its
+ * transaction. What would move the dialog has to be a new one.
  */
 export function takeSeq(dialog: Dialog, request: SipRequest): boolean {
   const number = request.cseq?.number ?? 0;
@@ -129,7 +135,10 @@ export function takeSeq(dialog: Dialog, request: SipRequest): boolean {
   return true;
 }
 
-/** This is the way to the peer from now on, and the Contact one of ours where it came from. False where it was so before. */
+/**
+ * This is the way to the peer from now on, and the Contact one of ours where it came from. False where it was so
+ * before.
+ */
 export function takeWay(
   dialog: Dialog,
   way: WayBack,
@@ -158,7 +167,10 @@ const isSame = (a: Destination | undefined, b: Destination | undefined): boolean
   a === b ||
   (a?.address === b?.address && a?.port === b?.port && a?.transport === b?.transport && a?.leavesBy === b?.leavesBy);
 
-/** A request inside the dialog (RFC 3261 §12.2.1.1), without Via. `seq` is given for ACK, which repeats the INVITE's number. */
+/**
+ * A request inside the dialog (RFC 3261 §12.2.1.1), without Via. `seq` is given for ACK, which repeats the INVITE's
+ * number.
+ */
 export function requestWithin(dialog: Dialog, method: string, seq?: number): SipRequest {
   const number = seq ?? ++dialog.localSeq;
   const headers = new Headers();

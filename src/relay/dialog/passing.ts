@@ -4,8 +4,8 @@ import { parseAuthParams, parseNameAddr, splitList } from "../../sip/headers.ts"
 import type { Headers, SipMessage } from "../../sip/message.ts";
 
 /*
- * What of one leg's message goes to the other's. Bodies and header fields that are between the two ends cross as they are written
- * (DESIGN.md, decision 1); which those are, says border.ts.
+ * What of one leg's message goes to the other's. Bodies and header fields that are between the two ends cross as they
+ * are written (decision 1); which those are, says border.ts.
  */
 
 /** What belongs to the body and stays with it. */

@@ -9,9 +9,10 @@ import { Networks } from "../../support/networks.ts";
 import type { Destination, Flow } from "../../transport/types.ts";
 
 /*
- * Where the relay sends what belongs to a client's dialog. A client writes addresses into Contact and Record-Route, and the relay is trusted where
- * the client is not: by app servers, and by whatever else is near it (RFC 3261 §26.3.2.3). So it goes where the client has come from, or to
- * networks that the operator names, and never to an app server or to the relay itself.
+ * Where the relay sends what belongs to a client's dialog. A client writes addresses into Contact and Record-Route,
+ * and the relay is trusted where the client is not: by app servers, and by whatever else is near it (RFC 3261
+ * §26.3.2.3). So it goes where the client has come from, or to networks that the operator names, and never to an app
+ * server or to the relay itself.
  */
 
 /** Where a request of the client came from. */
@@ -80,8 +81,8 @@ export class Reach {
   }
 
   /**
-   * The first of the destinations of a dialog's next request that may be taken; undefined: none. `cameFrom`: the client's dialog's; undefined: that of
-   * an app server, which is kept from the relay's own addresses only.
+   * The first of the destinations of a dialog's next request that may be taken; undefined: none. `cameFrom`: the
+   * client's dialog's; undefined: that of an app server, which is kept from the relay's own addresses only.
    */
   choose(destinations: readonly Destination[], cameFrom: CameFrom | undefined): Destination | undefined {
     for (const destination of destinations) if (this.may(destination, cameFrom)) return destination;

@@ -7,8 +7,9 @@ import type { ServerTransaction } from "../../transaction/types.ts";
 import type { Core } from "../model/core.ts";
 
 /*
- * 3xx from an app server (RFC 3261 §21.3). A client that went where it leads would be past sign-in, clock and bill, so it hears nothing of it: the
- * relay goes there itself, as a proxy that recurses (§16.7, step 4), as far as the portal offers what is there. Anything else is a refusal.
+ * 3xx from an app server (RFC 3261 §21.3). A client that went where it leads would be past sign-in, clock and bill,
+ * so it hears nothing of it: the relay goes there itself, as a proxy that recurses (§16.7, step 4), as far as the
+ * portal offers what is there. Anything else is a refusal.
  */
 
 /** What a redirection, or several, may lead to. */
@@ -27,7 +28,10 @@ export const LEADS_NOWHERE = { status: 480 } as const;
 
 export const isRedirection = (status: number): boolean => status >= 300 && status < 400;
 
-/** The ones whose Contact is where to go on. 305 and 380 ask for another way to do it, which is not for an app server to say. */
+/**
+ * The ones whose Contact is where to go on. 305 and 380 ask for another way to do it, which is not for an app server
+ * to say.
+ */
 const LEADING: readonly number[] = [300, 301, 302];
 
 /** A request on its way: what it is for, and who may be asked. */

@@ -28,7 +28,10 @@ export class Refusals {
     return failure;
   }
 
-  /** The answer to the client: what the app server said that the failure names, as far as it crosses; else the relay's own. */
+  /**
+   * The answer to the client: what the app server said that the failure names, as far as it crosses; else the relay's
+   * own.
+   */
   answer(failure: Failure): SipResponse {
     const said = failure.branch === undefined ? undefined : this.byBranch.get(failure.branch);
     if (!said) return refusal(failure);
@@ -44,7 +47,10 @@ export class Refusals {
     return response;
   }
 
-  /** RFC 3261 §16.7, step 7: the client, whose credentials for other realms than the relay's pass, hears of every challenge. */
+  /**
+   * RFC 3261 §16.7, step 7: the client, whose credentials for other realms than the relay's pass, hears of every
+   * challenge.
+   */
   private addChallenges(said: SipResponse, { headers }: SipResponse): void {
     for (const other of this.byBranch.values()) {
       if (other === said || !isChallenge(other)) continue;
@@ -57,17 +63,23 @@ export class Refusals {
 const isChallenge = ({ status }: SipResponse): boolean => status === 401 || status === 407;
 
 /**
- * The status with which one end's answer goes to the other, which speaks to the relay: a 503 says nothing of that one, and a 3xx would lead past
- * it (RFC 3261 §16.7, step 6; §21.5.4).
+ * The status with which one end's answer goes to the other, which speaks to the relay: a 503 says nothing of that
+ * one, and a 3xx would lead past it (RFC 3261 §16.7, step 6; §21.5.4).
  */
 export const passedStatus = (status: number): number =>
   status === 503 ? 500 : isRedirection(status) ? LEADS_NOWHERE.status : status;
 
-/** The same as the answer to a request in a dialog that goes on: of somebody else's, 408 and 481 would say that it is gone (RFC 3261 §12.2.1.2). */
+/**
+ * The same as the answer to a request in a dialog that goes on: of somebody else's, 408 and 481 would say that it is
+ * gone (RFC 3261 §12.2.1.2).
+ */
 export const withinDialog = (failure: Failure): Failure =>
   meansGone(failure.status) ? { ...failure, status: failure.status === 408 ? 504 : 500 } : failure;
 
-/** The reason phrase for an answer that goes on with this status: the words of who gave it, unless they are those of its own status. */
+/**
+ * The reason phrase for an answer that goes on with this status: the words of who gave it, unless they are those of
+ * its own status.
+ */
 export function phraseOf(border: Border, said: SipResponse, status: number, towards: Side): string {
   const phrase = border.phrase(said, towards);
   return status !== said.status && (isRedirection(said.status) || phrase === reasonPhrase(said.status))
@@ -75,7 +87,10 @@ export function phraseOf(border: Border, said: SipResponse, status: number, towa
     : phrase;
 }
 
-/** Takes out of an answer that goes on how long its sender is not to be asked: it is the relay's to mind (RFC 3261 §21.5.4). */
+/**
+ * Takes out of an answer that goes on how long its sender is not to be asked: it is the relay's to mind (RFC 3261
+ * §21.5.4).
+ */
 export function withoutRest(said: SipResponse, passed: SipResponse): void {
   if (said.status === 503) passed.headers.remove("retry-after");
 }
@@ -89,7 +104,10 @@ export function refusal({ status, reason, headers }: Failure, fill?: (response: 
   return response;
 }
 
-/** The other end's answer; what it says of itself alone is a refusal: a 503, or a 3xx, which would lead out of the session (RFC 3261 §14.1). */
+/**
+ * The other end's answer; what it says of itself alone is a refusal: a 503, or a 3xx, which would lead out of the
+ * session (RFC 3261 §14.1).
+ */
 export function refusalOrAnswer(border: Border, response: SipResponse, towards: Side): SipResponse {
   // RFC 4320 §4.1: no 408 to other than INVITE; it would not leave.
   const late = response.status === 408 && response.cseq?.method !== "INVITE";

@@ -9,9 +9,9 @@ import type { Core } from "../model/core.ts";
 import { route } from "./leg.ts";
 
 /**
- * Acknowledges a 2xx to an INVITE of the relay's that nobody wants, by what stands in it alone: without its ACK it comes for 64*T1. `flow`: by which
- * the INVITE went. `ends`: it makes a dialog that nobody has, such as of another end behind an app server that forks; BYE ends that (RFC 3261
- * §13.2.2.4).
+ * Acknowledges a 2xx to an INVITE of the relay's that nobody wants, by what stands in it alone: without its ACK it
+ * comes for 64*T1. `flow`: by which the INVITE went. `ends`: it makes a dialog that nobody has, such as of another
+ * end behind an app server that forks; BYE ends that (RFC 3261 §13.2.2.4).
  */
 export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flow, ends: boolean): void {
   const dialog = dialogOf(response);

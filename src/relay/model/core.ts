@@ -47,7 +47,7 @@ import type { Reach } from "../dialog/reach.ts";
 import type { Counters } from "./counters.ts";
 import type { CreditState } from "./session-state.ts";
 
-/** Puts charging events on record: resolves when they are on disk (DESIGN.md, decision 8). */
+/** Puts charging events on record: resolves when they are on disk (decision 8). */
 export interface Recorder {
   append(event: ChargingEvent): Promise<void>;
   /** True when no more may be promised: new sessions are refused. */

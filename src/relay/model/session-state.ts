@@ -30,9 +30,9 @@ import { err, ok, type Result } from "../../support/result.ts";
 import type { TransportName } from "../../transport/types.ts";
 
 /*
- * A session as data: everything that it is and that is not a socket (DESIGN.md, decision 12). Times are milliseconds since 1970 by the session's own
- * timeline, which `facts.clockStepMs` names. What reads it takes what an older relay has written, ignores what it does not know, and refuses
- * what a newer one has written, by name.
+ * A session as data: everything that it is and that is not a socket (decision 12). Times are milliseconds
+ * since 1970 by the session's own timeline, which `facts.clockStepMs` names. What reads it takes what an older relay
+ * has written, ignores what it does not know, and refuses what a newer one has written, by name.
  */
 
 export const STATE_VERSION = 1;

@@ -3,8 +3,9 @@ import { parseRequestDisposition, type RequestDisposition } from "../../sip/disp
 import type { Headers } from "../../sip/message.ts";
 
 /**
- * How the app servers are asked: as the operator says, or as the client wishes by Request-Disposition (RFC 3841 §9.1) where that is one
- * of the ways that the operator allows. A wish that cannot be read, and `redirect`, `recurse` and `queue`, change nothing.
+ * How the app servers are asked: as the operator says, or as the client wishes by Request-Disposition (RFC 3841 §9.1)
+ * where that is one of the ways that the operator allows. A wish that cannot be read, and `redirect`, `recurse` and
+ * `queue`, change nothing.
  */
 export function forkFor(operator: ForkMode, allowed: readonly ForkChoice[] | undefined, headers: Headers): ForkChoice {
   if (!allowed || allowed.length === 0 || !headers.has("request-disposition")) return operator;

@@ -26,8 +26,8 @@ import { Reliable } from "./reliable.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 
 /**
- * The INVITE to one app server and what comes back (M5): maps the answers of its transaction to events of the session. It
- * outlives the ACK, since a 2xx that is repeated must be acknowledged again (RFC 3261 §13.2.2.4).
+ * The INVITE to one app server and what comes back (M5): maps the answers of its transaction to events of the
+ * session. It outlives the ACK, since a 2xx that is repeated must be acknowledged again (RFC 3261 §13.2.2.4).
  */
 export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"silent" | "ringing"> {
   readonly seq: number;
@@ -67,7 +67,10 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     return this.early !== undefined;
   }
 
-  /** A request is to go to the app server before its 2xx: the dialog is the one of its first provisional answer (RFC 3261 §12.1.2). */
+  /**
+   * A request is to go to the app server before its 2xx: the dialog is the one of its first provisional answer (RFC
+   * 3261 §12.1.2).
+   */
   openEarlyDialog(): void {
     const { dialog } = this.leg;
     if (this.early && dialog.remoteTag === "") confirmDialog(dialog, this.early);
@@ -93,7 +96,10 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     session.actor.send({ type: "server.silent", failure: { status: 408 } });
   }
 
-  /** The session is over: the transaction does what the protocol still asks of it alone, and each 2xx that still comes is acknowledged. */
+  /**
+   * The session is over: the transaction does what the protocol still asks of it alone, and each 2xx that still comes
+   * is acknowledged.
+   */
   close(): void {
     this.stop();
     this.transaction?.abandon(this.leg.confirmed ? this.leg.dialog.remoteTag : undefined);
@@ -173,7 +179,10 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   }
 }
 
-/** Builds the INVITE to a session's app server from the client's and sends it; hands over the invitation when it is on its way. */
+/**
+ * Builds the INVITE to a session's app server from the client's and sends it; hands over the invitation when it is on
+ * its way.
+ */
 export function invite(core: Core, session: Session, sent: (invitation: Invitation) => void): void {
   const unreachable = (status: number) => session.actor.send({ type: "server.failure", failure: { status } });
   const uri = targetOf(session.appServer);
@@ -250,8 +259,8 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
 }
 
 /**
- * To of the dialog with the app server. As the client wrote it, where it names what the rules have seen: an app server that goes by To must not
- * serve another service than the one that is looked up and charged.
+ * To of the dialog with the app server. As the client wrote it, where it names what the rules have seen: an app
+ * server that goes by To must not serve another service than the one that is looked up and charged.
  */
 function toFor({ directory, border }: Core, { asked, service }: Session, { headers, to, toTag }: SipRequest): string {
   const written = headers.get("to") ?? "";

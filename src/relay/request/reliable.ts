@@ -31,9 +31,10 @@ const MAX_WAITING = 8;
 const MAX_ENDS = 16;
 
 /**
- * The reliable provisional answers of one branch (RFC 3262): the app server's are taken in their order, passed to the client under
- * numbers of the relay's own and repeated until its PRACK comes, which goes to the app server in turn. So a description in a
- * provisional answer, in PRACK and in its answer passes from end to end, and each end has its own dialog, numbers and timers.
+ * The reliable provisional answers of one branch (RFC 3262): the app server's are taken in their order, passed to the
+ * client under numbers of the relay's own and repeated until its PRACK comes, which goes to the app server in turn.
+ * So a description in a provisional answer, in PRACK and in its answer passes from end to end, and each end has its
+ * own dialog, numbers and timers.
  */
 export class Reliable {
   private readonly session: Session;
@@ -65,7 +66,10 @@ export class Reliable {
     this.nextRSeq = (Number.parseInt(session.core.random.token(32).slice(-8), 16) % (2 ** 31 - 1)) + 1;
   }
 
-  /** A provisional answer with RSeq. False: it came before, or not in its turn, and nothing is done with it (RFC 3262 §4). */
+  /**
+   * A provisional answer with RSeq. False: it came before, or not in its turn, and nothing is done with it (RFC 3262
+   * §4).
+   */
   take(response: SipResponse): boolean {
     const rseq = parseRSeq(response.headers.get("rseq") ?? "");
     const tag = response.toTag;
@@ -117,8 +121,8 @@ export class Reliable {
   }
 
   /**
-   * RFC 3262 §3: no 2xx while a description is unacknowledged. An app server that sends one all the same is held until then; true: this
-   * answer is.
+   * RFC 3262 §3: no 2xx while a description is unacknowledged. An app server that sends one all the same is held
+   * until then; true: this answer is.
    */
   holds(response: SipResponse): boolean {
     if (this.held) return true;
@@ -188,15 +192,19 @@ export class Reliable {
     this.arm();
   }
 
-  /** Another branch has answered the client, which can take no provisional answers any more (RFC 6026 §7.1): the relay acknowledges them. */
+  /**
+   * Another branch has answered the client, which can take no provisional answers any more (RFC 6026 §7.1): the relay
+   * acknowledges them.
+   */
   private acknowledgeAll(): void {
     for (const { rseqOfServer } of this.waiting.splice(0)) this.sendPrack(this.server, rseqOfServer);
     this.release();
   }
 
   /**
-   * Acknowledges by itself, without a body, what the client cannot: it knows no 100rel, or this is another end behind the app server that
-   * forked, for which the client has no dialog. DEVIATION: an offer in such an answer gets none (RFC 3262 §5).
+   * Acknowledges by itself, without a body, what the client cannot: it knows no 100rel, or this is another end behind
+   * the app server that forked, for which the client has no dialog. DEVIATION: an offer in such an answer gets none
+   * (RFC 3262 §5).
    */
   private acknowledge(response: SipResponse, rseq: number): void {
     if (response.toTag === this.server.dialog.remoteTag) {

@@ -20,8 +20,8 @@ export interface ServiceDecision {
 }
 
 /**
- * A re-INVITE or UPDATE on its way from one end of a session to the other and back (RFC 3261 §14, RFC 3311): hold and resume, a
- * refresh, anything that the two agree on.
+ * A re-INVITE or UPDATE on its way from one end of a session to the other and back (RFC 3261 §14, RFC 3311): hold and
+ * resume, a refresh, anything that the two agree on.
  */
 export class Change implements ClientTransactionUser, UnderWay {
   readonly from: Side;
@@ -78,7 +78,8 @@ export class Change implements ClientTransactionUser, UnderWay {
     const success = response.status < 300;
     this.ringing.stop();
     if (this.answered) {
-      // It came again: its ACK was lost, or has not come from the other end yet (RFC 3261 §13.2.2.4). Or it comes after BYE (RFC 5407 §3.2.3).
+      // It came again: its ACK was lost, or has not come from the other end yet (RFC 3261 §13.2.2.4). Or it comes
+      // after BYE (RFC 5407 §3.2.3).
       if (success && this.aborted) this.acknowledged ??= null;
       if (success && this.acknowledged !== undefined) this.ack(this.acknowledged);
       return;
@@ -136,8 +137,8 @@ export class Change implements ClientTransactionUser, UnderWay {
   }
 
   /**
-   * The session ends while the change is under way (RFC 3261 §15.1.2). An answer that this end has is repeated until it acknowledges that; the
-   * other end hears its ACK now, since BYE follows.
+   * The session ends while the change is under way (RFC 3261 §15.1.2). An answer that this end has is repeated until
+   * it acknowledges that; the other end hears its ACK now, since BYE follows.
    */
   abort(): void {
     this.aborted = true;

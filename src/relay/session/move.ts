@@ -17,8 +17,9 @@ export function findClientLeg(core: Core, { callId, receiverTag, senderTag }: Di
 }
 
 /**
- * What the client's INVITE says of a session that it has, and that is charged to the same account: Replaces (RFC 3891), which ends that one, or Target-Dialog (RFC 4538), which
- * goes on beside it. The error is the answer that it gets.
+ * What the client's INVITE says of a session that it has, and that is charged to the same account: Replaces (RFC
+ * 3891), which ends that one, or Target-Dialog (RFC 4538), which goes on beside it. The error is the answer that it
+ * gets.
  */
 export function moveOf(core: Core, request: SipRequest, account: string): Result<Move | undefined, Failure> {
   const replaces = request.headers.get("replaces");
@@ -28,7 +29,8 @@ export function moveOf(core: Core, request: SipRequest, account: string): Result
   const read = parseTargetDialog(target);
   if (!read.ok) return err({ status: 400, reason: read.error });
   const leg = findClientLeg(core, read.value);
-  // RFC 4538 §4: it only relates the two; a dialog that is not there (any more), or not this user's, relates to nothing.
+  // RFC 4538 §4: it only relates the two; a dialog that is not there (any more), or not this user's, relates to
+  // nothing.
   if (!leg || leg.session.facts.user !== account || !isUp(leg.session)) return NO_MOVE;
   return ok({ first: leg.session, keep: true });
 }
@@ -52,7 +54,10 @@ export function isUp(session: Session): boolean {
   return value === "answered" || (typeof value === "object" && "established" in value);
 }
 
-/** The second session is established: the move is put on record, and the first session ends unless it is to go on (M23, M24). */
+/**
+ * The second session is established: the move is put on record, and the first session ends unless it is to go on
+ * (M23, M24).
+ */
 export function moved(core: Core, second: Session, { first, keep }: Move): void {
   second.isBeside(first);
   const event = sessionMoved(second.facts, first.facts, second.now(), keep);

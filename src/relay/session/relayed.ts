@@ -9,10 +9,16 @@ import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
 import { takeRest } from "../leg/rest.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 
-/** In T1: by then whoever asked is answered, two seconds before it would give up by itself (RFC 3261 §17.1.2.2, timer F). */
+/**
+ * In T1: by then whoever asked is answered, two seconds before it would give up by itself (RFC 3261 §17.1.2.2, timer
+ * F).
+ */
 const ANSWER_BY = 60;
 
-/** Passes any other request inside the session on to the other end, and its answer back (INFO, MESSAGE, OPTIONS, NOTIFY, PRACK). */
+/**
+ * Passes any other request inside the session on to the other end, and its answer back (INFO, MESSAGE, OPTIONS,
+ * NOTIFY, PRACK).
+ */
 export function relayMessage(
   session: Session,
   from: Side,

@@ -4,13 +4,19 @@ import type { SessionPort as Session } from "../model/core.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 
-/** Provisional answers to one INVITE that the other end hears of: whoever rings for minutes says so a few times a minute. */
+/**
+ * Provisional answers to one INVITE that the other end hears of: whoever rings for minutes says so a few times a
+ * minute.
+ */
 const MOST_HEARD = 64;
 
 /** How long a session's INVITEs may ring, seconds. */
 export const ringS = (session: Session): number => session.service.ringS ?? DEFAULT_RING_S;
 
-/** Whether the `n`th provisional answer to an INVITE is one that the other end does not hear of any more. `side`: who sends them. */
+/**
+ * Whether the `n`th provisional answer to an INVITE is one that the other end does not hear of any more. `side`: who
+ * sends them.
+ */
 export function isOneTooMany(session: Session, side: Side, n: number): boolean {
   if (n <= MOST_HEARD) return false;
   const { core, appServer, facts, id } = session;

@@ -39,7 +39,7 @@ import { moved } from "./move.ts";
 
 /**
  * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
- * (machines/session.ts); session-actions.ts is what the chart's actions do with it.
+ * (machines/session.ts); relay/actions/session.ts is what the chart's actions do with it.
  */
 export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   readonly id: string;
@@ -480,7 +480,7 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     this.endTimer = clock.setTimeout(() => this.end("the greatest duration is over"), Math.max(0, leftMs));
   }
 
-  /** A fault of ours ends this one session, and closes what it charges (DESIGN.md, decision 13). */
+  /** A fault of ours ends this one session, and closes what it charges (decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
     const { call, user } = this.facts;

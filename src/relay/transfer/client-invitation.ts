@@ -19,8 +19,9 @@ export interface Invited {
 }
 
 /**
- * The INVITE by which the relay asks a client to take the session that a REFER has brought about (M23; RFC 3725 §4: the relay stands between
- * two INVITEs of its own, and what the app server has answered is what it offers the client).
+ * The INVITE by which the relay asks a client to take the session that a REFER has brought about (M23; RFC 3725 §4:
+ * the relay stands between two INVITEs of its own, and what the app server has answered is what it offers the
+ * client).
  */
 export class ClientInvitation implements ClientTransactionUser {
   private readonly core: Core;
@@ -40,7 +41,8 @@ export class ClientInvitation implements ClientTransactionUser {
     const request = leg.request("INVITE");
     this.seq = leg.dialog.localSeq;
     fill(core, request, answer, first, keep);
-    // The app server repeats its 200 for 64*T1 and then gives up: the client has to answer before that (RFC 3261 §13.3.1.4).
+    // The app server repeats its 200 for 64*T1 and then gives up: the client has to answer before that (RFC 3261
+    // §13.3.1.4).
     this.timer = core.clock.setTimeout(() => this.giveUp(), 56 * core.config.timers.t1Ms);
     leg.send(request, this, (transaction) => {
       this.transaction = transaction;
@@ -69,7 +71,8 @@ export class ClientInvitation implements ClientTransactionUser {
       this.refuseStray(response);
       return;
     }
-    // RFC 3261 §12.1.2: the URI is that of To. What an answer says is its sender's word, and the user's From is made of it (`inviteFor`).
+    // RFC 3261 §12.1.2: the URI is that of To. What an answer says is its sender's word, and the user's From is made
+    // of it (`inviteFor`).
     const asked = leg.dialog.remote;
     leg.confirm(response);
     leg.dialog.remote = withTag(asked, response.toTag);
@@ -125,7 +128,10 @@ function fill(core: Core, request: SipRequest, answer: SipResponse, first: Sessi
   if (!keep && isUp(first)) headers.add("Replaces", formatReplaces(name));
 }
 
-/** The dialog in which the relay invites a client that it has another dialog with: same peer, same way. `service`: From. */
+/**
+ * The dialog in which the relay invites a client that it has another dialog with: same peer, same way. `from` and
+ * `to` are the URIs of From and To.
+ */
 export function dialogBeside(core: Core, first: Dialog, from: string, to: string): Dialog {
   const localTag = core.random.token(64);
   return {

@@ -23,8 +23,8 @@ export interface Referral {
 const OF_REFER = new Set(["event", "expires", "subscription-state", "accept", "allow-events"]);
 
 /**
- * What a URI may say of the request that is made of it (RFC 3261 §19.1.5), beside its body and what the operator lets clients say: what the
- * request is about. Nothing of who asks, by which way, and of anybody's abilities.
+ * What a URI may say of the request that is made of it (RFC 3261 §19.1.5), beside its body and what the operator lets
+ * clients say: what the request is about. Nothing of who asks, by which way, and of anybody's abilities.
  */
 const OF_URI = new Set(
   `accept-contact content-disposition content-language content-type in-reply-to mime-version priority privacy reject-contact
@@ -32,8 +32,9 @@ const OF_URI = new Set(
 );
 
 /**
- * Reads a REFER that came from one end of a session (RFC 3515 §2.4.2), and looks whether it may be: the client may go to whatever the rules
- * let it, an app server may send the client to the partners that the operator has named. The error is the answer to the REFER.
+ * Reads a REFER that came from one end of a session (RFC 3515 §2.4.2), and looks whether it may be: the client may go
+ * to whatever the rules let it, an app server may send the client to the partners that the operator has named. The
+ * error is the answer to the REFER.
  */
 export function readRefer(
   core: Core,
@@ -85,9 +86,10 @@ const NO_SESSION = { status: 403, reason: "Replaces Names No Session Of Yours" }
 const NO_JOINING = { status: 403, reason: "Two Sessions Cannot Be Joined Here" };
 
 /**
- * Whether the Refer-To says by Replaces that the session ends in which the REFER came. One that names another, an attended transfer (RFC 5589 §7),
- * would have two app servers talk to each other on the bill of a user who has left, with nobody to hang up; it is refused, as Join is, and both
- * sessions go on. Never with 481 or 408, which would tell whoever refers that its own session is gone (RFC 3261 §12.2.1.2).
+ * Whether the Refer-To says by Replaces that the session ends in which the REFER came. One that names another, an
+ * attended transfer (RFC 5589 §7), would have two app servers talk to each other on the bill of a user who has left,
+ * with nobody to hang up; it is refused, as Join is, and both sessions go on. Never with 481 or 408, which would tell
+ * whoever refers that its own session is gone (RFC 3261 §12.2.1.2).
  */
 function replacesFirst(core: Core, first: Session, from: Side, { headers }: ReferTo): Result<boolean, Failure> {
   if (headers.some(([name]) => name === "join")) return err(NO_JOINING); // RFC 3911
@@ -105,7 +107,10 @@ function replacesFirst(core: Core, first: Session, from: Side, { headers }: Refe
   return earlyOnly ? err({ status: 486, reason: "That Session Was Answered" }) : ok(true); // RFC 3891 §3
 }
 
-/** The request decides, by `;first=keep` or `;first=end` behind Refer-To or by a Replaces that names this session; else the service. */
+/**
+ * The request decides, by `;first=keep` or `;first=end` behind Refer-To or by a Replaces that names this session;
+ * else the service.
+ */
 function keepsFirst(first: Session, { address }: ReferTo, replaced: boolean): boolean {
   const wish = address.params.get("first");
   if (wish === "keep" || wish === "end") return wish === "keep";

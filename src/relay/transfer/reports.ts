@@ -13,9 +13,9 @@ interface Report {
 }
 
 /**
- * The implicit subscription that a REFER makes: NOTIFYs that say how it goes (RFC 3515 §2.4.4, RFC 6665 §4.2). One at a time is under way;
- * of those that come up meanwhile the latest is sent, since each tells the whole state. The last one waits for none: the BYE that
- * may follow it in the same dialog must not overtake it.
+ * The implicit subscription that a REFER makes: NOTIFYs that say how it goes (RFC 3515 §2.4.4, RFC 6665 §4.2). One at
+ * a time is under way; of those that come up meanwhile the latest is sent, since each tells the whole state. The last
+ * one waits for none: the BYE that may follow it in the same dialog must not overtake it.
  */
 export class Reports {
   private readonly core: Core;
@@ -30,7 +30,10 @@ export class Reports {
   private dueAt: number;
   private timer: TimerHandle;
 
-  /** `event`: value of Event. `until`: by the timeline. `over`: called when nobody takes them any more, or their time is up. */
+  /**
+   * `event`: value of Event. `until`: by the timeline. `over`: called when nobody takes them any more, or their time
+   * is up.
+   */
   constructor(core: Core, dialog: Dialog, event: string, timeline: Timeline, until: number, over: () => void) {
     this.core = core;
     this.dialog = dialog;

@@ -23,8 +23,9 @@ import { type Referral, readRefer } from "./referral.ts";
 import { Reports } from "./reports.ts";
 
 /**
- * The SIP side of one move by REFER: the REFER itself, the reports to who sent it, the request for the second service, and the INVITE to
- * the client. What happens when is the chart's to say (machines/transfer.ts); this is what its actions do.
+ * The SIP side of one move by REFER: the REFER itself, the reports to who sent it, the request for the second
+ * service, and the INVITE to the client. What happens when is the chart's to say (machines/transfer.ts); this is what
+ * its actions do.
  */
 export class Transfer implements Owner {
   readonly id: string;
@@ -178,7 +179,10 @@ export class Transfer implements Owner {
     this.second?.actor.send({ type: "client.refused", at: this.second.now() });
   }
 
-  /** The client's answer goes to the app server in the ACK: where the 200 was an offer, it holds the answer (RFC 3725 §4.1). */
+  /**
+   * The client's answer goes to the app server in the ACK: where the 200 was an offer, it holds the answer (RFC 3725
+   * §4.1).
+   */
   connect(accepted: SipResponse): void {
     const leg = this.second!.client!;
     const fields = accepted.headers.fields.filter(({ key }) => OF_BODY.has(key));
@@ -189,7 +193,10 @@ export class Transfer implements Owner {
     this.tell(new SipResponse(response.status, response.reason));
   }
 
-  /** The second app server's answer, as the client would have got it; another app server hears no more than that it worked. */
+  /**
+   * The second app server's answer, as the client would have got it; another app server hears no more than that it
+   * worked.
+   */
   reportSuccess(): void {
     const { status, reason } = this.answer!;
     this.tell(this.from === "client" ? this.answer! : new SipResponse(status, reason), true);
@@ -270,7 +277,7 @@ export class Transfer implements Owner {
     return new Leg(this.core, second, "client", dialogBeside(this.core, dialog, this.referral!.invite.uri, to));
   }
 
-  /** A fault of ours ends this one move; the first session goes on (DESIGN.md, decision 13). */
+  /** A fault of ours ends this one move; the first session goes on (decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
     const { id, facts } = this.first;

@@ -2,11 +2,12 @@ import type { RootDatabase } from "lmdb";
 import type { Db } from "mongodb";
 
 /*
- * The form in which data lie in the store, as a number that is kept beside them. Whoever changes the form so that this program and the one before it would
- * not understand each other raises SCHEMA by one, and adds what brings the data there to both lists: a file of its own for each step.
+ * The form in which data lie in the store, as a number that is kept beside them. Whoever changes the form so that
+ * this program and the one before it would not understand each other raises SCHEMA by one, and adds what brings the
+ * data there to both lists: a file of its own for each step.
  *
- * A step must come to the same when it is done twice, or by two nodes at once, or goes on where a node died in the middle of it. It uses nothing but atomic
- * writes of single documents, a bounded number at a time.
+ * A step must come to the same when it is done twice, or by two nodes at once, or goes on where a node died in the
+ * middle of it. It uses nothing but atomic writes of single documents, a bounded number at a time.
  */
 
 /** What this program reads and writes. Data without a number are of version 1. */
