@@ -2,7 +2,9 @@ import { billEvent } from "../../src/charging/billing/billing.ts";
 import { HoldWatch } from "../../src/charging/billing/hold-watch.ts";
 import { makeBill } from "../../src/charging/bills/bill.ts";
 import { micros } from "../../src/charging/credit/store.ts";
+import { accountEvents, endedId } from "../../src/charging/events/events.ts";
 import { money } from "../../src/charging/money/money.ts";
+import { fraction, linesOf, type Part } from "../charging/oracle.ts";
 import type { Lab } from "../relay/harness.ts";
 
 const EVERY_MS = 700;
@@ -49,6 +51,32 @@ export class Biller {
 
   stop(): void {
     this.over = true;
+  }
+
+  /** What is wrong with the lines for time: a tariff's set-up fee, free seconds, minimum and cap are there once in a call, whatever the relay says of it. */
+  mispriced(): string[] {
+    const parts = new Map<string, Part>();
+    for (const event of this.lab.events.flatMap(accountEvents)) {
+      if (event.type !== "session.ended") continue;
+      const { session: facts, startedAt, durationMs } = event;
+      parts.set(facts.id, { facts, startedAt, endedAt: startedAt + durationMs, charges: [] });
+    }
+    const before = ({ facts: { previous } }: Part) =>
+      previous?.by === "change" ? parts.get(previous.session) : undefined;
+    const next = new Map([...parts.values()].map((part) => [before(part), part]));
+    const faults: string[] = [];
+    for (const first of parts.values()) {
+      if (before(first)) continue;
+      const call = [first];
+      for (let part = next.get(first); part; part = next.get(part)) call.push(part);
+      for (const { session, amount } of linesOf(call)) {
+        const entry = this.lab.billing.lines.get(endedId(session));
+        const { n, d } = fraction(entry?.amount ?? "-1");
+        if (n * amount.d !== amount.n * d)
+          faults.push(`the time of ${session} costs ${entry?.amount}, and should cost ${amount.n}/${amount.d}`);
+      }
+    }
+    return faults;
   }
 
   /** What is wrong with the balance, which began with `paidIn`; a session may overrun it by `interval`, both in units. */

@@ -1,6 +1,7 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { pino } from "pino";
 import { accountEvents, type ChargingEvent } from "../../src/charging/events/events.ts";
+import type { Config } from "../../src/config/schema.ts";
 import type { Random } from "../../src/support/random.ts";
 import { type Lab, lab, misfits } from "../relay/harness.ts";
 import { TestClock } from "../support/test-clock.ts";
@@ -61,7 +62,8 @@ export async function play(
   const complaints: string[] = [];
   const around = { clock, chance, random, relay: RELAY };
   const names = Array.from({ length: chance.between(1, 5) }, (_, i) => `server${i + 1}`);
-  const config = { ...configuration(chance, names), taxes: TAXES[seed % TAXES.length]! };
+  const [tariffs, interval] = TARIFFS[Math.floor(seed / TAXES.length) % TARIFFS.length]!;
+  const config = { ...configuration(chance, names), tariffs, taxes: TAXES[seed % TAXES.length]! };
   const balance = chance.percent(40) ? chance.of(["0.05", "0.30", "2.00", "50.00"]) : undefined;
   const disk = new KeptDisk(clock);
   const l = await lab({
@@ -124,7 +126,8 @@ export async function play(
       .filter((line) => !(diskFull && /put on record/.test(line)))
       .map((line) => `the relay complained: ${line}`),
     ...(l.core.counters.crashed > 0 ? [`${l.core.counters.crashed} sessions failed by a fault of the relay`] : []),
-    ...(balance === undefined ? [] : await biller.misbalanced(balance, "0.13")),
+    ...(balance === undefined ? [] : await biller.misbalanced(balance, interval)),
+    ...(story ? [] : biller.mispriced()),
     ...misbilled(l, servers, {
       // A start that found no room on the disk is in the end.
       startsMayMiss: diskFull,
@@ -150,10 +153,29 @@ const VAT = { id: "vat", rate: "19", included: false };
 const LEVY = { id: "levy", rate: "7.7", included: true };
 const TAXES = [[], [VAT], [LEVY], [VAT, { ...LEVY, services: [SERVICES[0]!] }]];
 
+/** Of "t" and "u"; and what a session may cost beyond a balance, taxes included: an increment. */
+const TARIFFS: readonly (readonly [Config["tariffs"], string])[] = [
+  [["t", "u"].map((id) => ({ id, currency: "EUR", price: "0.10" })), "0.13"],
+  [
+    [
+      { id: "t", currency: "EUR", setupFee: "0.25", price: "0.07", incrementS: 10, freeS: 20 },
+      { id: "u", currency: "EUR", price: "0.05", incrementS: 30, minimum: "0.30", cap: "1" },
+    ],
+    "0.40",
+  ],
+  [
+    [
+      { id: "t", currency: "EUR", price: "0.013", incrementS: 7.5, freeS: 5, cap: "0.5", rounding: "up" },
+      { id: "u", currency: "EUR", setupFee: "1", price: "0.2", rounding: "down" },
+    ],
+    "0.30",
+  ],
+];
+
 function configuration(chance: Chance, names: readonly string[]) {
   const services = SERVICES.map((id) => ({
     id,
-    tariff: "t",
+    tariff: id === SERVICES[1] ? "u" : "t",
     fork: chance.of(["sequential", "first", "all"] as const),
     clock: chance.of(["ack", "answer"] as const),
     ringS: chance.between(5, 30),
@@ -164,7 +186,6 @@ function configuration(chance: Chance, names: readonly string[]) {
     portal: { domain: "portal.com" },
     listen: [`udp:${RELAY}:5060`],
     services,
-    tariffs: [{ id: "t", currency: "EUR", price: "0.10" }],
     appServers: names.map((id, i) => ({
       id,
       uri: `sip:192.0.2.${100 + i}:5060`,
