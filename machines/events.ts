@@ -1,3 +1,7 @@
+import type { Identified } from "../src/directory/types.ts";
+import type { SipRequest, SipResponse } from "../src/sip/message.ts";
+import type { ServerTransaction } from "../src/transaction/types.ts";
+
 /**
  * The events of the charts: what the legs of a call say to each other (decision 4). A leg maps SIP to
  * these and these to SIP; the charts know no more than is written here.
@@ -9,11 +13,12 @@ export type Side = "client" | "server";
 /** The other end. */
 export const otherSide = (side: Side): Side => (side === "client" ? "server" : "client");
 
-/**
- * What a leg hands through a chart unread: a request or an answer that another leg will pass on. Never kept in a
- * context.
+/*
+ * `payload` is what a leg hands through a chart unread: a request (with its transaction) or an answer that another leg
+ * will pass on. Never kept in a context, and of no interest to a chart: these are types and nothing else.
  */
-export type Payload = unknown;
+type Request = ServerTransaction;
+type Answer = SipResponse;
 
 /** Why something failed, as a SIP answer would say it (RFC 3261 §21). Plain JSON: it may stand in a context. */
 export interface Failure {
@@ -51,28 +56,28 @@ export type Fork = "sequential" | "first" | "all";
 
 /** What happens to one session (the chart `session`). `at` is milliseconds since 1970. */
 export type SessionEvent =
-  | { readonly type: "server.progress"; readonly payload: Payload }
-  | { readonly type: "server.answer"; readonly at: number; readonly payload: Payload }
+  | { readonly type: "server.progress"; readonly payload: Answer }
+  | { readonly type: "server.answer"; readonly at: number; readonly payload: Answer | undefined }
   | { readonly type: "server.failure"; readonly failure: Failure }
   | { readonly type: "server.silent"; readonly failure: Failure }
   | { readonly type: "cancel" }
   | { readonly type: "withdraw" }
-  | { readonly type: "client.ack"; readonly at: number; readonly payload: Payload }
+  | { readonly type: "client.ack"; readonly at: number; readonly payload: SipRequest | undefined }
   | { readonly type: "client.silent"; readonly at: number }
   | { readonly type: "client.refused"; readonly at: number }
-  | { readonly type: "bye"; readonly from: Side; readonly at: number; readonly payload: Payload }
-  | { readonly type: "bye.answered"; readonly by: Side; readonly at: number; readonly payload: Payload }
+  | { readonly type: "bye"; readonly from: Side; readonly at: number; readonly payload: Request }
+  | { readonly type: "bye.answered"; readonly by: Side; readonly at: number; readonly payload: Answer }
   | { readonly type: "bye.failed"; readonly by: Side; readonly at: number }
   | { readonly type: "bye.late"; readonly at: number }
-  | { readonly type: "change"; readonly from: Side; readonly payload: Payload }
+  | { readonly type: "change"; readonly from: Side; readonly payload: Request }
   | { readonly type: "change.done" }
-  | { readonly type: "service.change"; readonly from: Side; readonly payload: Payload; readonly wanted: Payload }
+  | { readonly type: "service.change"; readonly from: Side; readonly payload: Request; readonly wanted: Identified }
   | { readonly type: "change.taken"; readonly at: number; readonly keepsServer: boolean }
-  | { readonly type: "update"; readonly from: Side; readonly payload: Payload }
-  | { readonly type: "prack"; readonly payload: Payload }
-  | { readonly type: "message"; readonly from: Side; readonly payload: Payload }
-  | { readonly type: "charge"; readonly payload: Payload }
-  | { readonly type: "refer"; readonly from: Side; readonly payload: Payload }
+  | { readonly type: "update"; readonly from: Side; readonly payload: Request }
+  | { readonly type: "prack"; readonly payload: Request }
+  | { readonly type: "message"; readonly from: Side; readonly payload: Request }
+  | { readonly type: "charge"; readonly payload: Request }
+  | { readonly type: "refer"; readonly from: Side; readonly payload: Request }
   | { readonly type: "lost"; readonly side: Side; readonly at: number; readonly why: string }
   | { readonly type: "credit.held"; readonly until: number | null }
   | { readonly type: "credit.exhausted"; readonly at: number; readonly why: string }
@@ -88,12 +93,12 @@ export type SessionEventOf<T extends SessionEvent["type"]> = Extract<SessionEven
 export type TransferEvent =
   | { readonly type: "refer.allowed"; readonly until: number | null }
   | { readonly type: "refer.refused"; readonly failure: Failure }
-  | { readonly type: "target.progress"; readonly payload: Payload }
-  | { readonly type: "target.answer"; readonly payload: Payload }
+  | { readonly type: "target.progress"; readonly payload: Answer }
+  | { readonly type: "target.answer"; readonly payload: Answer }
   | { readonly type: "target.failure"; readonly failure: Failure }
   | { readonly type: "target.lost" }
-  | { readonly type: "client.accepted"; readonly payload: Payload }
+  | { readonly type: "client.accepted"; readonly payload: Answer }
   | { readonly type: "client.refused"; readonly failure: Failure }
   | { readonly type: "client.left" }
-  | { readonly type: "subscribe"; readonly until: number; readonly payload: Payload }
+  | { readonly type: "subscribe"; readonly until: number; readonly payload: Request }
   | { readonly type: "reports.over" };

@@ -146,6 +146,7 @@ export class LoadServer implements TransactionUser {
       onSilence: over,
     });
     this.answers.set(dialog.localTag, answer);
+    answer.start();
   }
 
   ack(ack: SipRequest): void {

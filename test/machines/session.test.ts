@@ -1,24 +1,25 @@
 import { describe, expect, it } from "vitest";
 import type { SessionEvent, Side } from "../../machines/events.ts";
 import { sessionMachine } from "../../machines/session.ts";
+import { UNREAD } from "./chart-events.ts";
 import { run } from "./harness.ts";
 import { itTakesEveryTransition } from "./pairs.ts";
 
-const answer: SessionEvent = { type: "server.answer", at: 1000, payload: null };
-const ack: SessionEvent = { type: "client.ack", at: 2000, payload: null };
-const bye = (from: Side, at = 9000): SessionEvent => ({ type: "bye", from, at, payload: null });
-const gone = (by: Side, at = 9500): SessionEvent => ({ type: "bye.answered", by, at, payload: null });
+const answer: SessionEvent = { type: "server.answer", at: 1000, payload: UNREAD };
+const ack: SessionEvent = { type: "client.ack", at: 2000, payload: UNREAD };
+const bye = (from: Side, at = 9000): SessionEvent => ({ type: "bye", from, at, payload: UNREAD });
+const gone = (by: Side, at = 9500): SessionEvent => ({ type: "bye.answered", by, at, payload: UNREAD });
 const notGone = (by: Side, at = 41000): SessionEvent => ({ type: "bye.failed", by, at });
 const failure: SessionEvent = { type: "server.failure", failure: { status: 486 } };
-const change: SessionEvent = { type: "change", from: "client", payload: null };
-const another: SessionEvent = { type: "service.change", from: "client", payload: null, wanted: null };
+const change: SessionEvent = { type: "change", from: "client", payload: UNREAD };
+const another: SessionEvent = { type: "service.change", from: "client", payload: UNREAD, wanted: UNREAD };
 const end: SessionEvent = { type: "end", at: 8000, why: "drained" };
-const update: SessionEvent = { type: "update", from: "client", payload: null };
-const prack: SessionEvent = { type: "prack", payload: null };
+const update: SessionEvent = { type: "update", from: "client", payload: UNREAD };
+const prack: SessionEvent = { type: "prack", payload: UNREAD };
 const silence: SessionEvent = { type: "client.silent", at: 33000 };
-const message: SessionEvent = { type: "message", from: "client", payload: null };
-const charge: SessionEvent = { type: "charge", payload: null };
-const refer: SessionEvent = { type: "refer", from: "client", payload: null };
+const message: SessionEvent = { type: "message", from: "client", payload: UNREAD };
+const charge: SessionEvent = { type: "charge", payload: UNREAD };
+const refer: SessionEvent = { type: "refer", from: "client", payload: UNREAD };
 
 const start = (clock: "ack" | "answer" = "ack") => run(sessionMachine, { id: "s1", clock });
 function having(...events: SessionEvent[]) {
@@ -41,7 +42,7 @@ describe("the chart session", () => {
   it("asks the app server, relays progress, answer and ACK, and starts the clock with the ACK (M5-M7, M12)", () => {
     const session = start();
     expect(session.done()).toEqual(["sendInvite"]);
-    expect(session.send({ type: "server.progress", payload: null })).toEqual(["relayProgress"]);
+    expect(session.send({ type: "server.progress", payload: UNREAD })).toEqual(["relayProgress"]);
     expect(session.send(answer)).toEqual(["relayAnswer"]);
     expect(session.state).toBe("answered");
     expect(session.send(ack)).toEqual(["relayAck", "recordStart"]);
@@ -326,7 +327,7 @@ describe("the chart session", () => {
       return session;
     };
     const silent: SessionEvent = { type: "server.silent", failure: { status: 408 } };
-    expect(updating().send({ type: "server.progress", payload: null })).toEqual(["relayProgress"]);
+    expect(updating().send({ type: "server.progress", payload: UNREAD })).toEqual(["relayProgress"]);
     expect(updating().send(answer)).toEqual(["relayAnswer"]);
     expect(updating("answer").send(answer)).toEqual(["recordStart", "relayAnswer"]);
     expect(updating().send(failure)).toEqual(['reportFailure {"status":486}', "close"]);

@@ -1,14 +1,15 @@
 import { describe, expect, it } from "vitest";
 import type { TransferEvent } from "../../machines/events.ts";
 import { transferMachine } from "../../machines/transfer.ts";
+import { UNREAD } from "./chart-events.ts";
 import { run } from "./harness.ts";
 import { itTakesEveryTransition } from "./pairs.ts";
 
 const allowed: TransferEvent = { type: "refer.allowed", until: 180_000 };
-const progress: TransferEvent = { type: "target.progress", payload: null };
-const answer: TransferEvent = { type: "target.answer", payload: null };
-const accepted: TransferEvent = { type: "client.accepted", payload: null };
-const subscribe: TransferEvent = { type: "subscribe", until: 60_000, payload: null };
+const progress: TransferEvent = { type: "target.progress", payload: UNREAD };
+const answer: TransferEvent = { type: "target.answer", payload: UNREAD };
+const accepted: TransferEvent = { type: "client.accepted", payload: UNREAD };
+const subscribe: TransferEvent = { type: "subscribe", until: 60_000, payload: UNREAD };
 
 function having(...events: TransferEvent[]) {
   const transfer = run(transferMachine, { id: "t1" });

@@ -208,6 +208,7 @@ export abstract class Agent implements TransactionUser {
         this.hangUp(half);
       },
     });
+    half.answer.start();
   }
 
   /** The ACK of an answer of ours came. */

@@ -5,7 +5,6 @@ import { ownerOf } from "../../chart/actor.ts";
 import type { Chart } from "../../chart/chart.ts";
 import { expectProvided } from "../../chart/nodes.ts";
 import { chartFrom } from "../../chart/table.ts";
-import type { Identified } from "../../directory/types.ts";
 import type { SipRequest } from "../../sip/message.ts";
 import { SipResponse } from "../../sip/message.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
@@ -30,7 +29,7 @@ import { Transfer } from "../transfer/transfer.ts";
 function sendInvite(session: Session): void {
   const { request } = session;
   if (!request) return; // both ends agree already
-  if (request.change?.keepsServer) session.invitation = request.change.askWithin(session);
+  if (request.change?.keepsServer) request.change.askWithin(session);
   else
     invite(session.core, session, (invitation) => {
       session.invitation = invitation;
@@ -80,7 +79,7 @@ function answerFor(session: Session, client: LegPort, from: SipResponse): SipRes
 function relayProgress(session: Session, event: EventOf<"server.progress">): void {
   const client = clientLeg(session);
   if (!client) return;
-  const from = event.payload as SipResponse;
+  const from = event.payload;
   if (session.request?.change && session.request.transaction.request.method !== "INVITE") return; // RFC 4320 §4.1
   const answer = answerFor(session, client, from);
   if (session.reliable?.isTaken(from)) session.reliable.relay(answer);
@@ -89,14 +88,15 @@ function relayProgress(session: Session, event: EventOf<"server.progress">): voi
 
 function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   const client = clientLeg(session);
-  const request = session.request;
-  if (!client || !request) return;
+  const { request } = session;
+  const { payload: from } = event;
+  if (!client || !request || !from) return; // both ends agree already
   const { core } = session;
   client.confirmed = !request.move?.clientLeg; // Else it is the relay that invites the client.
   session.reliable?.answered();
   const { transaction, change } = request;
   if (change) client.moveTo(transaction);
-  const response = answerFor(session, client, event.payload as SipResponse);
+  const response = answerFor(session, client, from);
   if (change || request.isForAnother) response.headers.add(SERVICE_HEADER, session.service.id);
   if (transaction.request.method === "UPDATE") transaction.respond(response);
   else {
@@ -117,7 +117,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
 }
 
 function relayAck(session: Session, event: EventOf<"client.ack">, context: SessionContext): void {
-  session.invitation?.ack(event.payload as SipRequest | undefined);
+  session.invitation?.ack(event.payload);
   session.established(context.startedAt!);
 }
 
@@ -147,22 +147,21 @@ function takeCredit(session: Session): void {
 /** RFC 3311: either end may send one once there is an early dialog. */
 function relayEarlyUpdate(session: Session, event: EventOf<"update">): void {
   session.invitation?.openEarlyDialog();
-  if (session.client && session.server)
-    session.change = new Change(session, event.from, event.payload as ServerTransaction);
+  if (session.client && session.server) Change.begin(session, event.from, event.payload);
   else {
-    refuseForNow(session, event.from, event.payload as ServerTransaction); // the other end has no dialog yet
+    refuseForNow(session, event.from, event.payload); // the other end has no dialog yet
     session.actor.send({ type: "change.done" });
   }
 }
 
 function relayPrack(session: Session, event: EventOf<"prack">): void {
-  const prack = event.payload as ServerTransaction;
+  const prack = event.payload;
   if (session.reliable) session.reliable.prack(prack);
   else reply(prack, 481); // RFC 3262 §3
 }
 
 function refuseChange(session: Session, event: EventOf<"change" | "update" | "service.change" | "refer">): void {
-  const transaction = event.payload as ServerTransaction;
+  const transaction = event.payload;
   // The INVITE that opens the session is under way: it is the client's.
   const pendingOf = session.change?.from ?? (session.request && "client");
   // RFC 3261 §14.2, RFC 3311 §5.2: 491 where both ends want a change at once, 500 where one has not waited for its own.
@@ -180,7 +179,7 @@ function refuseForNow(session: Session, from: Side, transaction: ServerTransacti
 
 /** A request in the wrong state: the session is not established yet, or not any more. */
 function refuseMessage(session: Session, event: EventOf<"message" | "charge" | "refer" | "bye" | "prack">): void {
-  const transaction = event.payload as ServerTransaction;
+  const transaction = event.payload;
   // RFC 3261 §15: no BYE of the one who is called in an early dialog. RFC 3262 §3: this PRACK acknowledges nothing.
   if (event.type === "bye" || event.type === "prack") reply(transaction, 481);
   else refuseForNow(session, event.type === "charge" ? "server" : event.from, transaction);
@@ -215,20 +214,18 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
       recordEnd: on((session, _, context) => recordEnd(session, context)),
       relayByeAnswer: on((session, _, context) => relayByeAnswer(session, context)),
       relayChange: on<"change">((session, event) => {
-        session.change = new Change(session, event.from, event.payload as ServerTransaction);
+        Change.begin(session, event.from, event.payload);
       }),
       relayEarlyUpdate: on<"update">(relayEarlyUpdate),
       relayPrack: on<"prack">(relayPrack),
       askService: on<"service.change">((session, event) =>
-        changeService(session, event.from, event.payload as ServerTransaction, event.wanted as Identified),
+        changeService(session, event.from, event.payload, event.wanted),
       ),
       refuseChange: on<"change" | "update" | "service.change" | "refer">(refuseChange),
-      relayMessage: on<"message">((session, event) =>
-        relayMessage(session, event.from, event.payload as ServerTransaction),
-      ),
-      recordCharge: on<"charge">((session, event) => session.charges.take(event.payload as ServerTransaction)),
+      relayMessage: on<"message">((session, event) => relayMessage(session, event.from, event.payload)),
+      recordCharge: on<"charge">((session, event) => session.charges.take(event.payload)),
       startTransfer: on<"refer">((session, event) =>
-        new Transfer(session.core, session, event.from, event.payload as ServerTransaction).start(),
+        new Transfer(session.core, session, event.from, event.payload).start(),
       ),
       refuseMessage: on<"message" | "charge" | "refer" | "bye" | "prack">(refuseMessage),
       close: on((session) => session.close()),

@@ -20,8 +20,8 @@ export class Reinvitation implements ClientTransactionUser {
   private readonly second: Session;
   private readonly first: Session;
   private readonly leg: Leg;
-  private readonly method: string;
-  readonly seq: number;
+  private readonly original: SipRequest;
+  seq = 0;
   private transaction: ClientTransaction | undefined;
   private readonly ringing: Ringing;
   private answered = false;
@@ -33,9 +33,13 @@ export class Reinvitation implements ClientTransactionUser {
     this.second = second;
     this.first = first;
     this.leg = first.server!;
-    this.method = original.method;
     // It may have changed already: what it says then counts, and it is told.
     this.ringing = new Ringing(second, "server", () => second.withdraw(RANG));
+    this.original = original;
+  }
+
+  start(): void {
+    const { second, original } = this;
     const request = this.leg.request(original.method);
     this.seq = this.leg.dialog.localSeq;
     second.core.border.pass(original, request, "server");
@@ -48,11 +52,12 @@ export class Reinvitation implements ClientTransactionUser {
   }
 
   cancel(reason?: string): void {
-    if (this.method === "INVITE") this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
+    if (this.original.method === "INVITE")
+      this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
   }
 
   ack(from: SipRequest | undefined): void {
-    if (this.method !== "INVITE") return;
+    if (this.original.method !== "INVITE") return;
     this.acknowledged = { from };
     this.leg.sendAck(this.seq, from && ((ack) => this.second.core.border.pass(from, ack, "server")));
   }
@@ -97,14 +102,14 @@ export class Reinvitation implements ClientTransactionUser {
     this.refusal = response;
     takeRest(second.core, first.appServer, response);
     this.failed(response.status, second.appServer.id);
-    if (meansGone(response.status)) first.lost("server", `answered ${response.status} to ${this.method}`);
+    if (meansGone(response.status)) first.lost("server", `answered ${response.status} to ${this.original.method}`);
   }
 
   timeout(): void {
     this.ringing.stop();
     if (this.closed) return;
-    this.failed(this.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
-    this.first.lost("server", `no answer to ${this.method}`);
+    this.failed(this.original.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
+    this.first.lost("server", `no answer to ${this.original.method}`);
   }
 
   transportError(reason: string): void {

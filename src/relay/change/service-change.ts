@@ -130,8 +130,10 @@ export class ClientServiceChange implements ChangePort {
   }
 
   /** Asks the present app server, in its dialog. */
-  askWithin(second: SessionPort): Reinvitation {
-    return new Reinvitation(second, this.first, this.transaction.request);
+  askWithin(second: SessionPort): void {
+    const asking = new Reinvitation(second, this.first, this.transaction.request);
+    second.invitation = asking;
+    asking.start();
   }
 
   /** The client was told that it stands; it says so by its ACK, an UPDATE by having come. */
@@ -227,7 +229,7 @@ async function changeByServer(
     if (agreed) switchTo(first, second, credit);
     else void credit?.close(false);
   };
-  first.change = new Change(first, "server", transaction, { second, decided });
+  Change.begin(first, "server", transaction, { second, decided });
 }
 
 /** Both ends agree already: the next part stands at once. */

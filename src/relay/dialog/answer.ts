@@ -25,19 +25,24 @@ export class Answer implements TimerOwner {
   /** It is the one that makes the dialog. */
   readonly opens: boolean;
   private readonly options: AnswerOptions;
-  private timer: Timer;
+  private timer: Timer | undefined;
   private intervalMs: number;
   private readonly giveUpAt: number;
   private repeatsLeft: number;
 
   constructor(options: AnswerOptions) {
-    const { transaction, response, durations, clock, timers } = options;
+    const { transaction, durations, clock } = options;
     this.options = options;
     this.seq = transaction.request.cseq?.number ?? 0;
     this.repeatsLeft = options.repeats ?? Number.POSITIVE_INFINITY;
     this.opens = transaction.request.toTag === undefined;
     this.intervalMs = durations.t1Ms;
     this.giveUpAt = clock.monotonic() + 64 * durations.t1Ms;
+  }
+
+  /** Sends it, and again until its ACK comes. */
+  start(): void {
+    const { transaction, response, timers } = this.options;
     transaction.respond(response);
     this.timer = timers.start(this, "repeat", this.intervalMs);
   }

@@ -104,7 +104,7 @@ export class Leg implements LegPort {
     told: { acknowledged(ack: SipRequest): void; silent(): void },
   ): void {
     const { config, clock, timers } = this.core;
-    this.answer = new Answer({
+    const answer = new Answer({
       transaction,
       response,
       durations: config.timers,
@@ -118,6 +118,8 @@ export class Leg implements LegPort {
         this.answered();
       },
     });
+    this.answer = answer;
+    answer.start();
   }
 
   /** The same once `recorded` resolves. Where it rejects the client hears 500, and has no session. */

@@ -376,7 +376,8 @@ export interface ChangePort extends Takeover {
   readonly keepsServer: boolean;
   /** What the client hears where the change is given up. */
   readonly cancelStatus: number;
-  askWithin(second: SessionPort): Asking;
+  /** It is the `invitation` of `second` from then on. */
+  askWithin(second: SessionPort): void;
   /** The part that is asked for, as far as it is. */
   second: SessionPort | undefined;
   told(second: SessionPort): void;

@@ -4,7 +4,7 @@ import type { Outcome } from "../../charging/charges/book.ts";
 import { formatReason } from "../../sip/headers.ts";
 import { type SipRequest, SipResponse } from "../../sip/message.ts";
 import { reasonPhrase } from "../../sip/response.ts";
-import type { ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
+import type { ClientTransactionUser } from "../../transaction/types.ts";
 import { adviseClient } from "../charges/advice.ts";
 import { answerCharges } from "../charges/charge-answers.ts";
 import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "../charges/credit.ts";
@@ -18,7 +18,7 @@ import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
  */
 
 export function relayBye(session: Session, event: SessionEventOf<"bye">, context: SessionContext): void {
-  session.bye = event.payload as ServerTransaction;
+  session.bye = event.payload;
   session.leg(event.from)?.hungUp();
   if (event.from === "client") session.transfer?.clientLeft();
   session.change?.abort();
@@ -128,7 +128,7 @@ class Bye implements ClientTransactionUser {
 
 /** A BYE for which there is nothing left to do but to answer it: when what it charges is on disk, since a 200 would promise that. */
 export function answerBye(session: Session, event: SessionEventOf<"bye">): void {
-  const bye = event.payload as ServerTransaction;
+  const bye = event.payload;
   session.leg(event.from)?.hungUp();
   const charges = event.from === "server" ? session.charges.collect(bye.request) : undefined;
   if (charges) {
@@ -139,7 +139,7 @@ export function answerBye(session: Session, event: SessionEventOf<"bye">): void 
 
 /** From here on only the app server's own words reach the client. */
 export function collectCharges(session: Session, event: SessionEventOf<"bye.answered">): void {
-  const response = event.payload as SipResponse;
+  const response = event.payload;
   session.byeAnswer = response;
   const charged = event.by === "server" ? session.charges.collect(response) : undefined;
   if (charged) void contained(session.core, charged, session);

@@ -29,7 +29,7 @@ export class Change implements ClientTransactionUser, UnderWay {
   private readonly transaction: ServerTransaction;
   private readonly source: Leg;
   private readonly target: Leg;
-  private readonly seq: number;
+  private seq = 0;
   /** How often the target had moved. */
   private readonly moves: number;
   private readonly wanted: ServiceDecision | undefined;
@@ -43,12 +43,14 @@ export class Change implements ClientTransactionUser, UnderWay {
   /** The ACK that answers a 2xx that comes again; null: one without a body. */
   private acknowledged: SipRequest | null | undefined;
 
-  constructor(
-    session: Session,
-    from: Side,
-    transaction: ServerTransaction,
-    wanted: ServiceDecision | undefined = undefined,
-  ) {
+  /** Passes it on. From now on it is the session's `change`, until it is decided. */
+  static begin(session: Session, from: Side, transaction: ServerTransaction, wanted?: ServiceDecision): void {
+    const change = new Change(session, from, transaction, wanted);
+    session.change = change;
+    change.start();
+  }
+
+  private constructor(session: Session, from: Side, transaction: ServerTransaction, wanted?: ServiceDecision) {
     this.session = session;
     this.wanted = wanted;
     this.from = from;
@@ -56,9 +58,13 @@ export class Change implements ClientTransactionUser, UnderWay {
     this.source = session.leg(from)!;
     this.target = session.leg(otherSide(from))!;
     this.ringing = new Ringing(session, this.target.side, () => this.towards?.cancel());
+    this.moves = this.target.moves;
+  }
+
+  private start(): void {
+    const { session, transaction, wanted } = this;
     const request = this.target.request(transaction.request.method);
     this.seq = this.target.dialog.localSeq;
-    this.moves = this.target.moves;
     session.charges.passOn(transaction.request, request, this.target.side);
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
     if (wanted) request.headers.add(SERVICE_HEADER, wanted.second.service.id);

@@ -18,6 +18,15 @@ export interface Invited {
   refused(said: SipResponse): void;
 }
 
+/** What a client is invited to. */
+export interface Content {
+  /** What the second app server said. */
+  readonly answer: SipResponse;
+  /** The session that the client moves on from; `keep`: that one goes on. */
+  readonly first: Session;
+  readonly keep: boolean;
+}
+
 /**
  * The INVITE by which the relay asks a client to take the session that a REFER has brought about (M23; RFC 3725 §4:
  * the relay stands between two INVITEs of its own, and what the app server has answered is what it offers the
@@ -26,21 +35,26 @@ export interface Invited {
 export class ClientInvitation implements ClientTransactionUser {
   private readonly core: Core;
   private readonly leg: LegPort;
-  private readonly seq: number;
+  private readonly content: Content;
+  private seq = 0;
   private readonly invited: Invited;
-  private readonly timer: TimerHandle;
+  private timer: TimerHandle;
   private transaction: ClientTransaction | undefined;
   private decided = false;
   private cancelled = false;
 
-  /** `answer`: what the second app server said; `first`: the session that the client moves on from. */
-  constructor(core: Core, leg: LegPort, answer: SipResponse, first: Session, keep: boolean, invited: Invited) {
+  constructor(core: Core, leg: LegPort, content: Content, invited: Invited) {
     this.core = core;
     this.leg = leg;
     this.invited = invited;
+    this.content = content;
+  }
+
+  start(): void {
+    const { core, leg, content } = this;
     const request = leg.request("INVITE");
     this.seq = leg.dialog.localSeq;
-    fill(core, request, answer, first, keep);
+    fill(core, request, content);
     // The app server repeats its 200 for 64*T1 and then gives up: the client has to answer before that (RFC 3261
     // §13.3.1.4).
     this.timer = core.clock.setTimeout(() => this.giveUp(), 56 * core.config.timers.t1Ms);
@@ -113,7 +127,7 @@ export class ClientInvitation implements ClientTransactionUser {
   }
 }
 
-function fill(core: Core, request: SipRequest, answer: SipResponse, first: Session, keep: boolean): void {
+function fill(core: Core, request: SipRequest, { answer, first, keep }: Content): void {
   core.border.pass(answer, request, "client");
   const { headers } = request;
   headers.remove("warning");

@@ -165,10 +165,12 @@ export class Transfer implements Owner {
   inviteClient(): void {
     const leg = this.second!.client!;
     leg.unwanted = () => this.send({ type: "target.lost" });
-    this.invitation = new ClientInvitation(this.core, leg, this.answer!, this.first, this.referral!.keep, {
+    const content = { answer: this.answer!, first: this.first, keep: this.referral!.keep };
+    this.invitation = new ClientInvitation(this.core, leg, content, {
       accepted: (response) => this.send({ type: "client.accepted", payload: response }),
       refused: ({ status, reason }) => this.send({ type: "client.refused", failure: { status, reason } }),
     });
+    this.invitation.start();
   }
 
   cancelInvite(): void {
@@ -328,16 +330,14 @@ export function transferLogic(): Chart<typeof transferMachine> {
       acceptRefer: on<"refer.allowed">((transfer, { until }) => transfer.acceptRefer(until)),
       askServer: on((transfer) => transfer.askServer()),
       withdrawRequest: on((transfer) => transfer.withdrawRequest()),
-      reportProgress: on<"target.progress">((transfer, { payload }) => transfer.reportProgress(payload as SipResponse)),
+      reportProgress: on<"target.progress">((transfer, { payload }) => transfer.reportProgress(payload)),
       inviteClient: on((transfer) => transfer.inviteClient()),
       cancelInvite: on((transfer) => transfer.cancelInvite()),
       dropTarget: on((transfer) => transfer.dropTarget()),
-      connect: on<"client.accepted">((transfer, { payload }) => transfer.connect(payload as SipResponse)),
+      connect: on<"client.accepted">((transfer, { payload }) => transfer.connect(payload)),
       reportSuccess: on((transfer) => transfer.reportSuccess()),
       reportFailure: (args, failure) => ownerOf<Transfer>(args)?.reportFailure(failure),
-      answerSubscribe: on<"subscribe">((transfer, { until, payload }) =>
-        transfer.answerSubscribe(until, payload as ServerTransaction),
-      ),
+      answerSubscribe: on<"subscribe">((transfer, { until, payload }) => transfer.answerSubscribe(until, payload)),
       endReports: on((transfer) => transfer.endReports()),
       close: on((transfer) => transfer.close()),
     },
