@@ -3,10 +3,11 @@ import type { Chart, ChartSnapshot, Step, StoredSnapshot, Transition } from "./c
 import { carryOut } from "./table.ts";
 
 /*
- * Runs a chart as XState's own `Actor` runs one: one event after the other, those that come in the meantime wait; actions of the first
- * state when it starts; after the last state, or an action that throws, nothing more. One that goes on from a snapshot carries out no action
- * of the state that it stands in. XState makes of each root actor a system with schedulers and registers of its own, some 40 objects, of
- * which a call needs none. A test holds the two together.
+ * Runs a chart as XState's own `Actor` runs one: one event after the other, those that come in the meantime wait;
+ * actions of the first state when it starts; after the last state, or an action that throws, nothing more. One that
+ * goes on from a snapshot carries out no action of the state that it stands in. XState makes of each root actor a
+ * system with schedulers and registers of its own, some 40 objects, of which a call needs none. A test holds the two
+ * together.
  */
 
 /** Hears what XState's inspection protocol tells: `@xstate.actor`, `@xstate.event`, `@xstate.snapshot`. */
@@ -35,7 +36,10 @@ export type ChartActorOptions<M extends AnyStateMachine> = {
   | { readonly snapshot: StoredSnapshot } // where it goes on
 );
 
-/** For the actions of a chart: whose actor carries them out; undefined where it is closed. `T` is what the actors of that chart belong to. */
+/**
+ * For the actions of a chart: whose actor carries them out; undefined where it is closed. `T` is what the actors of
+ * that chart belong to.
+ */
 export function ownerOf<T extends Owner>({ self }: { readonly self: unknown }): T | undefined {
   const { owner } = self as ChartActor<AnyStateMachine>;
   return owner.closed ? undefined : (owner as T);
@@ -141,8 +145,8 @@ export class ChartActor<M extends AnyStateMachine> {
   }
 
   /**
-   * Something that it began and that nobody awaits has failed with `error`: it ends as where an action throws. False: it has ended before, and its
-   * owner hears nothing.
+   * Something that it began and that nobody awaits has failed with `error`: it ends as where an action throws. False:
+   * it has ended before, and its owner hears nothing.
    */
   fault(error: unknown): boolean {
     if (this.state === "stopped") return false;

@@ -13,7 +13,10 @@ export interface Io {
   readonly cwd: string;
   /** Calls `fn` at each such signal; returns how to stop that. */
   onSignal(signal: "SIGTERM" | "SIGINT" | "SIGHUP", fn: () => void): () => void;
-  /** Calls `fn` with the reason of each promise that is rejected and that nobody awaits, which does not end the process then; returns how to stop that. */
+  /**
+   * Calls `fn` with the reason of each promise that is rejected and that nobody awaits, which does not end the
+   * process then; returns how to stop that.
+   */
   onUnhandledRejection(fn: (error: unknown) => void): () => void;
 }
 
@@ -65,8 +68,8 @@ export class CliError extends Error {
 }
 
 /**
- * A new user's password: a line of standard input (`fromStdin`), TOLLGATE_PASSWORD, or typed twice at the terminal without being shown.
- * Never an argument: those are seen by everybody on the machine.
+ * A new user's password: a line of standard input (`fromStdin`), TOLLGATE_PASSWORD, or typed twice at the terminal
+ * without being shown. Never an argument: those are seen by everybody on the machine.
  */
 export async function readPassword(io: Io, fromStdin: boolean): Promise<string> {
   const fromEnv = io.env.TOLLGATE_PASSWORD;

@@ -42,7 +42,9 @@ const launchRelay: typeof startRelay = async (options) => (await import("../node
 const launchBilling: typeof startBillingNode = async (options) =>
   (await import("../node/billing-worker.ts")).startBillingNode(options);
 
-/** Runs a relay until it was told to stop; resolves to the exit code. `launch` starts it (tests put another in place). */
+/**
+ * Runs a relay until it was told to stop; resolves to the exit code. `launch` starts it (tests put another in place).
+ */
 export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay): Promise<number> {
   const { config } = loaded;
   const log = createLogger(config.log);
@@ -143,7 +145,8 @@ export async function startBillingOnly(loaded: LoadedConfig, io: Io, launch = la
 }
 
 /**
- * A fault of which nobody knows whose it is: the rest goes on (decision 13). Where it is known, src/relay/model/contained.ts ends that one session.
+ * A fault of which nobody knows whose it is: the rest goes on (decision 13). Where it is known,
+ * src/relay/model/contained.ts ends that one session.
  */
 const logRejection = (log: Logger, error: unknown): void =>
   log.error({ err: error }, "a promise was rejected that nobody awaits: a fault of Tollgate's own");

@@ -90,10 +90,12 @@ class DigestAuthenticator implements Authenticator {
     const { request, source, key, now } = attempt;
     attempt.user = auth.username;
     const nonce = this.nonces.check(auth.nonce, now, key);
-    // A nonce that was never ours says nothing about the password: the client gets a new one and asks its user nothing. The password is not
-    // looked at, or a made-up nonce would be a way to guess without being slowed; and a forged source address cannot have a nonce of ours.
+    // A nonce that was never ours says nothing about the password: the client gets a new one and asks its user
+    // nothing. The password is not looked at, or a made-up nonce would be a way to guess without being slowed; and a
+    // forged source address cannot have a nonce of ours.
     if (nonce.kind === "foreign") return this.challenge(attempt, true);
-    // Of a nonce that was hers alone, also one that is out of date: no guesser has seen it, and he cannot have her wait.
+    // Of a nonce that was hers alone, also one that is out of date: no guesser has seen it, and he cannot have her
+    // wait.
     const proven = this.counts.isOf(nonce.sequence, auth.username);
     const waitMs = proven ? 0 : (this.guesses?.waitMs(auth.username, key, now, attempt.line) ?? 0);
     if (waitMs > 0) return this.wait(attempt, waitMs);
@@ -178,9 +180,10 @@ class DigestAuthenticator implements Authenticator {
   }
 
   /**
-   * Whether credentials were made for a request to this portal (RFC 7616 §3.4.6). Their URI need not be the Request-URI: proxies write another, and
-   * some clients sign the address that they send to. But it must be one of ours. Else an application server somewhere could hand our challenge on to a client that
-   * calls it, and sign in here with the answer.
+   * Whether credentials were made for a request to this portal (RFC 7616 §3.4.6). Their URI need not be the
+   * Request-URI: proxies write another, and some clients sign the address that they send to. But it must be one of
+   * ours. Else an application server somewhere could hand our challenge on to a client that calls it, and sign in
+   * here with the answer.
    */
   private isForUs(digestUri: string, request: SipRequest, source: SignInSource): boolean {
     const { directory } = this;

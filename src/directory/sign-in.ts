@@ -34,9 +34,13 @@ export type SignInSource = Pick<Flow, "secure" | "remoteAddress"> &
   };
 
 export type Verdict =
-  /** `byFrom`: by a password in From, which may come from a forged address; a digest holds a nonce that was sent there. */
+  /**
+   * `byFrom`: by a password in From, which may come from a forged address; a digest holds a nonce that was sent there.
+   */
   | { readonly verdict: "accepted"; readonly user: string; readonly byFrom?: true }
-  /** 401. `challenges` are values of WWW-Authenticate, one for each algorithm. `stale`: only the nonce is out of date. */
+  /**
+   * 401. `challenges` are values of WWW-Authenticate, one for each algorithm. `stale`: only the nonce is out of date.
+   */
   | { readonly verdict: "challenge"; readonly challenges: readonly string[]; readonly stale: boolean }
   /** `reason` is for the log, never for the peer. */
   | {
@@ -61,9 +65,14 @@ export interface Refusal {
 }
 
 export interface Authenticator {
-  /** Says whether a request comes from a registered user who knows the password (M2, RFC 3261 §22.2 as a UAS). Never throws. */
+  /**
+   * Says whether a request comes from a registered user who knows the password (M2, RFC 3261 §22.2 as a UAS). Never
+   * throws.
+   */
   authenticate(request: SipRequest, source: SignInSource): Verdict;
-  /** The challenges for a request without any credentials, values of WWW-Authenticate; undefined where it brings some. */
+  /**
+   * The challenges for a request without any credentials, values of WWW-Authenticate; undefined where it brings some.
+   */
   challengesFor(request: SipRequest, source: SignInSource): readonly string[] | undefined;
   /** Who has to wait now. */
   lockOuts?(): LockOut[];

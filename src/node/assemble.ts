@@ -46,7 +46,9 @@ export type CoreParts = Pick<
   readonly peerLog?: PeerLog;
   /** Default: it is alone. */
   readonly node?: string;
-  /** What it is now by the first timeline of a process before this one, whose sessions go on; default: there is none. */
+  /**
+   * What it is now by the first timeline of a process before this one, whose sessions go on; default: there is none.
+   */
   readonly firstNow?: number | undefined;
 } & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;
 

@@ -52,9 +52,13 @@ export interface Relay {
   /** Everything that is counted, and what there is now. */
   metrics(): Metrics;
   sessions(): SessionView[];
-  /** A promise was rejected that nobody awaited, and nobody knows whose it is: it is logged and counted among `crashed`. */
+  /**
+   * A promise was rejected that nobody awaited, and nobody knows whose it is: it is logged and counted among `crashed`.
+   */
   failed(error: unknown): void;
-  /** Who has to wait after failed sign-ins; and lifts that, returning how many. `source` may be any address of theirs. */
+  /**
+   * Who has to wait after failed sign-ins; and lifts that, returning how many. `source` may be any address of theirs.
+   */
   lockOuts(): LockOut[];
   liftLockOuts(which: WhichLockOuts): number;
   /** What charges outside of sessions' dialogs need (M17): who makes them, and who signs in. */
@@ -64,13 +68,18 @@ export interface Relay {
   };
   /** What app servers check the relay's signature with (M10); undefined: it does not sign. */
   readonly identity: Pick<IdentityKey, "pem" | "jwks"> | undefined;
-  /** Called when no session is left and nothing is closed yet: whoever serves others on the relay's behalf ends here. */
+  /**
+   * Called when no session is left and nothing is closed yet: whoever serves others on the relay's behalf ends here.
+   */
   onClosing(fn: () => Promise<void>): void;
-  /** Reads the directory again; with a configuration, that one's services, app servers, tariffs, taxes, settlement, rules and domains hold from now on. */
+  /**
+   * Reads the directory again; with a configuration, that one's services, app servers, tariffs, taxes, settlement,
+   * rules and domains hold from now on.
+   */
   reload(config?: Config): Promise<void>;
   /**
-   * Takes no new sessions, lets those that run end by themselves for `drainMs`, ends the rest with BYE, and resolves when everything
-   * is on record and billed.
+   * Takes no new sessions, lets those that run end by themselves for `drainMs`, ends the rest with BYE, and resolves
+   * when everything is on record and billed.
    */
   close(options: { drainMs: number }): Promise<void>;
 }
@@ -274,8 +283,9 @@ function resolveWith(
 }
 
 /**
- * Resolves when no session is left: by themselves for `drainMs`, then ended with BYE, then put on record as they are. What app servers charge in
- * their answers to BYE is waited for as long as one may come (timer F), unless somebody is in a hurry.
+ * Resolves when no session is left: by themselves for `drainMs`, then ended with BYE, then put on record as they are.
+ * What app servers charge in their answers to BYE is waited for as long as one may come (timer F), unless somebody is
+ * in a hurry.
  */
 async function emptied(core: Core, drainMs: number): Promise<void> {
   await until(core, drainMs, () => core.sessions.size + core.requests.size === 0);

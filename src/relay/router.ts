@@ -53,8 +53,8 @@ export class Router implements TransactionUser {
   }
 
   /**
-   * Whatever is answered here before anybody has signed in is answered without a transaction (RFC 3261 §8.2.7). A transaction is made of what belongs to a
-   * session or comes from whoever signed in.
+   * Whatever is answered here before anybody has signed in is answered without a transaction (RFC 3261 §8.2.7). A
+   * transaction is made of what belongs to a session or comes from whoever signed in.
    */
   request(transaction: NewRequest): void {
     const { request } = transaction;
@@ -109,8 +109,8 @@ export class Router implements TransactionUser {
   }
 
   /**
-   * A 2xx comes again whose INVITE was sent by a process before this one: its ACK was lost, or waits for the client's (RFC 3261 §13.2.2.4). Of any other dialog
-   * nobody knows.
+   * A 2xx comes again whose INVITE was sent by a process before this one: its ACK was lost, or waits for the client's
+   * (RFC 3261 §13.2.2.4). Of any other dialog nobody knows.
    */
   stray(response: SipResponse): void {
     const { fromTag, toTag, callId, cseq } = response;
@@ -285,7 +285,10 @@ export class Router implements TransactionUser {
     else session.actor.send({ type: "service.change", from, payload: transaction, wanted: wanted.value });
   }
 
-  /** Whatever carries it: a charge is the relay's to answer for, and never passed on, so that no client's 200 is taken for a promise. */
+  /**
+   * Whatever carries it: a charge is the relay's to answer for, and never passed on, so that no client's 200 is taken
+   * for a promise.
+   */
   private charge({ session }: Leg, transaction: ServerTransaction): void {
     const { method } = transaction.request;
     if (method === "BYE") session.actor.send({ type: "bye", from: "server", at: session.now(), payload: transaction });
@@ -296,7 +299,10 @@ export class Router implements TransactionUser {
     }
   }
 
-  /** INFO is of the relay's package, or goes to the other end, or is of a package that nobody asked for (RFC 6086 §4.2.2). */
+  /**
+   * INFO is of the relay's package, or goes to the other end, or is of a package that nobody asked for (RFC 6086
+   * §4.2.2).
+   */
   private info(leg: Leg, transaction: ServerTransaction): void {
     const { headers } = transaction.request;
     const { actor, client, server } = leg.session;

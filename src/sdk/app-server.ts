@@ -22,22 +22,25 @@ import { bracketed, createUserAgent, requestUriOf, type UserAgent } from "./user
 export interface AppServerOptions {
   /** Port 0: any free one, see `AppServer.port`. */
   readonly listen: { readonly host: string; readonly port: number };
-  /** Service id, as the relay knows it (of others: the user part of the Request-URI), to who decides about a request for it. */
+  /**
+   * Service id, as the relay knows it (of others: the user part of the Request-URI), to who decides about a request
+   * for it.
+   */
   readonly services: Readonly<Record<string, ServiceHandler>>;
   /** Host that Contact and Via say; needed where `listen.host` stands for all addresses. */
   readonly advertised?: string;
   /** Sessions at once (M5); beyond that 503. Default 10,000. */
   readonly capacity?: number;
   /**
-   * How a request proves that it came through the relay (M10, RFC 8224): by the relay's key set. Without it and without `relays` the server
-   * listens to loopback addresses only; `false`: it takes whoever comes.
+   * How a request proves that it came through the relay (M10, RFC 8224): by the relay's key set. Without it and
+   * without `relays` the server listens to loopback addresses only; `false`: it takes whoever comes.
    */
   readonly proof?: ProofOptions | false;
   /** IP addresses of the relays: whoever else connects is turned away (M10). Default: anyone may connect. */
   readonly relays?: readonly string[];
   /**
-   * How charges after a session's end (M15) are signed: a key from `tollgate appserver key add`, or nothing where the relay trusts this server's address. Left
-   * out: a session that has ended takes none.
+   * How charges after a session's end (M15) are signed: a key from `tollgate appserver key add`, or nothing where the
+   * relay trusts this server's address. Left out: a session that has ended takes none.
    */
   readonly charging?: { readonly key: string; readonly secret: string } | "by address";
   readonly logger?: Logger;
@@ -168,7 +171,10 @@ class SipAppServer implements AppServer {
   }
 }
 
-/** As the relay's rules have it, else as the Request-URI names it, or To where the relay has put our address into the Request-URI. */
+/**
+ * As the relay's rules have it, else as the Request-URI names it, or To where the relay has put our address into the
+ * Request-URI.
+ */
 function serviceOf(message: IncomingRequestMessage, services: AppServerOptions["services"]): string | undefined {
   const names = [requestUriOf(message), message.to.uri].map((uri) => decoded(uri?.user ?? ""));
   return [message.getHeader(SERVICE_HEADER) ?? "", ...names].find((name) => Object.hasOwn(services, name));

@@ -21,7 +21,9 @@ export interface AppSessionFacts {
   readonly late: ((body: Body, session: string | undefined) => Promise<void>) | undefined;
   readonly handlerOf: (service: string) => ServiceHandler | undefined;
   readonly logger: Logger | undefined;
-  /** Told of charges that do not reach the bill: refused by the relay, or an end callback that threw or took too long. */
+  /**
+   * Told of charges that do not reach the bill: refused by the relay, or an end callback that threw or took too long.
+   */
   readonly warn: (why: string) => void;
 }
 
@@ -32,7 +34,8 @@ export function createAppSession(
 ): { readonly dialog: Dialog; readonly app: AppSession } {
   const callbacks: EndCallback[] = [];
   const dialog = new Dialog(session, "uas", async () => {
-    // The BYE may have come in one piece with the ACK: whoever waits for the session first gets to register its callbacks.
+    // The BYE may have come in one piece with the ACK: whoever waits for the session first gets to register its
+    // callbacks.
     await new Promise(setImmediate);
     const charges = await chargesAtEnd(callbacks, facts.warn);
     if (charges.length === 0) return { statusCode: 200 };

@@ -20,7 +20,10 @@ import { ALLOW } from "./user-agent.ts";
 export interface ServiceChange {
   /** Id of the service. */
   readonly service?: string;
-  /** The body of the request, of which the relay's rules make the service. Default: `<service name="beer"/>`, with the service's id. */
+  /**
+   * The body of the request, of which the relay's rules make the service. Default: `<service name="beer"/>`, with the
+   * service's id.
+   */
   readonly description?: string;
   /** Default `application/vnd.tollgate.service+xml`. */
   readonly contentType?: string;
@@ -40,7 +43,10 @@ export interface AskedChange {
   readonly message: IncomingRequestMessage;
   /** Aborted when it was given up (CANCEL, BYE) or was not decided in time. */
   readonly signal: AbortSignal;
-  /** Resolves when the change stands: with the ACK, or at once for an UPDATE. Rejects with a `SipError` where it does not come to that. */
+  /**
+   * Resolves when the change stands: with the ACK, or at once for an UPDATE. Rejects with a `SipError` where it does
+   * not come to that.
+   */
   accept(body: Body, headers?: readonly string[]): Promise<void>;
   /** Final answer of 400 to 699. Nothing where it was decided before. */
   refuse(status: number, reason?: string): void;
@@ -54,7 +60,10 @@ const UPDATE_MS = 5_000;
 /** The other end's re-INVITE or UPDATE. */
 type Incoming = IncomingRequest & { accept(options?: ResponseOptions): unknown };
 
-/** Changes of the service in one dialog (M20, M22), asked for by either end by re-INVITE (RFC 3261 §14) or UPDATE (RFC 3311), one at a time. */
+/**
+ * Changes of the service in one dialog (M20, M22), asked for by either end by re-INVITE (RFC 3261 §14) or UPDATE (RFC
+ * 3311), one at a time.
+ */
 export class Changes {
   /** Decides on what the other end asks for. Without it everything is refused. */
   onAsked: ((asked: AskedChange) => void) | undefined;
@@ -126,7 +135,10 @@ export class Changes {
     return () => {};
   }
 
-  /** The other end's re-INVITE or UPDATE. The relay says in Tollgate-Service that it asks for another service, and which. */
+  /**
+   * The other end's re-INVITE or UPDATE. The relay says in Tollgate-Service that it asks for another service, and
+   * which.
+   */
   received(request: Incoming): void {
     const { message } = request;
     const service = message.getHeader(SERVICE_HEADER);

@@ -18,9 +18,9 @@ export interface ChargeClientOptions {
 /** Charges users by HTTPS (M17), for app servers that would rather not by SIP. */
 export interface ChargeClient {
   /**
-   * Charges the user of a session, by its Tollgate-Session id. Resolves with the charges' ids when they are on disk. Rejects with a
-   * `ChargeError` where the relay says no, and with another error where it is not known whether it did anything: the same charges with the same
-   * ids may then be sent again.
+   * Charges the user of a session, by its Tollgate-Session id. Resolves with the charges' ids when they are on disk.
+   * Rejects with a `ChargeError` where the relay says no, and with another error where it is not known whether it did
+   * anything: the same charges with the same ids may then be sent again.
    */
   charge(
     session: string,

@@ -12,22 +12,24 @@ export interface ClientOptions {
   readonly domain?: string;
   readonly logger?: Logger;
   /**
-   * Takes a session that the app server of another has brought about, by sending the client on to a partner (M23). Without it the client
-   * goes nowhere but where it asks.
+   * Takes a session that the app server of another has brought about, by sending the client on to a partner (M23).
+   * Without it the client goes nowhere but where it asks.
    */
   readonly onSession?: (session: ClientSession, from: ClientSession) => void;
 }
 
 export interface Client {
   /**
-   * Asks for a service, `wine` or a whole URI `sip:wine@portal.com`, and resolves when it has accepted. Rejects with a `SipError`: the status
-   * of the refusal, 503 where the relay cannot be reached or the connection breaks, 487 where the request was given up.
+   * Asks for a service, `wine` or a whole URI `sip:wine@portal.com`, and resolves when it has accepted. Rejects with
+   * a `SipError`: the status of the refusal, 503 where the relay cannot be reached or the connection breaks, 487
+   * where the request was given up.
    */
   request(service: string, options?: ServiceRequestOptions): Promise<ClientSession>;
   /**
-   * The same of a service that several app servers may accept at once (M25, `fork: all`): each success is a session of its own, with its own end.
-   * Resolves with at least one: as soon as there are `max`, else `waitMs` after the first. Later ones go to `onSession`, or are acknowledged and hung
-   * up. Where the client wants one only, `request` takes the first and hangs up the others.
+   * The same of a service that several app servers may accept at once (M25, `fork: all`): each success is a session
+   * of its own, with its own end. Resolves with at least one: as soon as there are `max`, else `waitMs` after the
+   * first. Later ones go to `onSession`, or are acknowledged and hung up. Where the client wants one only, `request`
+   * takes the first and hangs up the others.
    */
   requestAll(service: string, options?: RequestAllOptions): Promise<ClientSession[]>;
   /** Ends every session, then the connection. Afterwards a request is refused. */
@@ -48,7 +50,10 @@ export interface ServiceRequestOptions {
 }
 
 export interface RequestAllOptions extends ServiceRequestOptions {
-  /** Sessions wanted: with the last of them the wait is over, and what comes then is hung up. Default 50, as many as a relay asks (`limits.branches`). */
+  /**
+   * Sessions wanted: with the last of them the wait is over, and what comes then is hung up. Default 50, as many as a
+   * relay asks (`limits.branches`).
+   */
   readonly max?: number;
   /** How long to wait for further successes after the first one. Default 2000. */
   readonly waitMs?: number;
@@ -69,17 +74,22 @@ export interface ClientSession {
   /** Resolves once, however the session ends; never rejects. */
   readonly ended: Promise<Ending>;
   /**
-   * Moves on to another service (M23), by REFER: resolves when there is a session with it. This one then ends, or goes on: by `keep`, else as the
-   * relay has it for its service (M24). Rejects with a `SipError` where it came to nothing; this session then goes on.
+   * Moves on to another service (M23), by REFER: resolves when there is a session with it. This one then ends, or
+   * goes on: by `keep`, else as the relay has it for its service (M24). Rejects with a `SipError` where it came to
+   * nothing; this session then goes on.
    */
   move(service: string, options?: MoveOptions): Promise<ClientSession>;
   /**
-   * Changes to another service within this session (M20), at this app server or another (M21): `beer`, or a description of which the relay's rules make
-   * a service. Resolves when it stands; `service`, `access` and `answer` are then the new ones. Rejects with a `SipError` where it is refused, 491
-   * where another change is under way; the session then goes on as it was.
+   * Changes to another service within this session (M20), at this app server or another (M21): `beer`, or a
+   * description of which the relay's rules make a service. Resolves when it stands; `service`, `access` and `answer`
+   * are then the new ones. Rejects with a `SipError` where it is refused, 491 where another change is under way; the
+   * session then goes on as it was.
    */
   change(to: string | ServiceChange, options?: ChangeOptions): Promise<void>;
-  /** Decides when the app server asks for another service (M22). Without it every one is accepted. A handler that throws refuses with 500. */
+  /**
+   * Decides when the app server asks for another service (M22). Without it every one is accepted. A handler that
+   * throws refuses with 500.
+   */
   onChange(handler: (request: ServerChange) => unknown): void;
   /** Hangs up; resolves when the answer to BYE is there. */
   end(): Promise<Ending>;
@@ -90,7 +100,10 @@ export interface MoveOptions
   readonly keep?: boolean;
 }
 
-/** What the app server wants to change the session to (M22): open until `accept`, `refuse`, or the app server's giving up. */
+/**
+ * What the app server wants to change the session to (M22): open until `accept`, `refuse`, or the app server's giving
+ * up.
+ */
 export interface ServerChange {
   /** The service, as the relay will charge it. */
   readonly service: string;

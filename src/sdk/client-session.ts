@@ -102,7 +102,8 @@ async function move(
   try {
     const options = description === undefined ? { extraHeaders } : { extraHeaders, body };
     const refused = dialog.refer(referTo(uriOf(service, link.domain), keep), options, onProgress);
-    // The relay reports the success after the INVITE; should the session end meanwhile, whoever has arrived has arrived.
+    // The relay reports the success after the INVITE; should the session end meanwhile, whoever has arrived has
+    // arrived.
     return await Promise.race([arrived, refused.then(() => arrived)]);
   } finally {
     standing.moving = undefined;

@@ -12,7 +12,10 @@ const CLOSE_MS = 2000;
 /** RFC 5626 §4.4.1 asks for 95 to 120 s. */
 const PING_MS = 100_000;
 
-/** A client of the relay (M1-M7, M9, M11). It connects with the first request, and again with the next one after a connection was lost. */
+/**
+ * A client of the relay (M1-M7, M9, M11). It connects with the first request, and again with the next one after a
+ * connection was lost.
+ */
 export function createClient(options: ClientOptions): Client {
   return new SipClient(options);
 }

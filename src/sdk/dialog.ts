@@ -17,9 +17,14 @@ import type { SessionDelegateWithUpdate } from "./update.ts";
 
 /** How a session ended, the same for both sides. */
 export interface Ending {
-  /** `local`: this side hung up; `remote`: the other side or the relay did; `connection`: the way to the relay was lost. */
+  /**
+   * `local`: this side hung up; `remote`: the other side or the relay did; `connection`: the way to the relay was lost.
+   */
   readonly by: "local" | "remote" | "connection";
-  /** Answer to our BYE: 200, 481 where the other side knew of no session, 408 where none came, 503 where it could not be sent. */
+  /**
+   * Answer to our BYE: 200, 481 where the other side knew of no session, 408 where none came, 503 where it could not
+   * be sent.
+   */
   readonly status?: number;
   /** Reason header of the other side's BYE (RFC 3326), or why the connection was lost. */
   readonly reason?: string;
@@ -86,7 +91,9 @@ export class Dialog {
     return this.acked;
   }
 
-  /** Hangs up; resolves when the answer to BYE came or is no longer to be expected. The second call waits for the first. */
+  /**
+   * Hangs up; resolves when the answer to BYE came or is no longer to be expected. The second call waits for the first.
+   */
   bye(options?: RequestOptions): Promise<Ending> {
     if (this.over) return this.ended;
     const early = this.state === "ack-wait";
@@ -127,8 +134,8 @@ export class Dialog {
   }
 
   /**
-   * Sends a REFER (RFC 3515) and resolves when what it asks for has come about; rejects with the refusal, of the REFER or of what it led to.
-   * `onReport` is told of provisional states.
+   * Sends a REFER (RFC 3515) and resolves when what it asks for has come about; rejects with the refusal, of the
+   * REFER or of what it led to. `onReport` is told of provisional states.
    */
   refer(to: string, options: RequestOptions = {}, onReport?: (status: number, reason: string) => void): Promise<void> {
     if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
@@ -155,7 +162,10 @@ export class Dialog {
     });
   }
 
-  /** Asks the other end for another service (M20, M22); resolves with its success, rejects with its refusal. The session goes on either way. */
+  /**
+   * Asks the other end for another service (M20, M22); resolves with its success, rejects with its refusal. The
+   * session goes on either way.
+   */
   change(options: ChangeOptions, body: Body): Promise<IncomingResponseMessage> {
     if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
     this.catchUp();
@@ -179,7 +189,10 @@ export class Dialog {
     this.settleAcked(true);
   }
 
-  /** SIP.js gives a REFER or UPDATE that it sends again with credentials the next number, and then uses that one again in the dialog. */
+  /**
+   * SIP.js gives a REFER or UPDATE that it sends again with credentials the next number, and then uses that one again
+   * in the dialog.
+   */
   private catchUp(): void {
     const dialog = this.session as unknown as { localSequenceNumber: number; incrementLocalSequenceNumber(): void };
     const sent = this.lastSent?.cseq ?? 0;

@@ -70,8 +70,8 @@ const CHALLENGE_LINE = /\r\n(?:www|proxy)-authenticate[ \t]*:((?:[^\r\n]|\r\n[ \
 const ALGORITHM = /\balgorithm\s*=\s*"?([A-Za-z0-9-]+)/i;
 
 /**
- * Leaves in a 401 or 407 only the challenge that is to be answered: RFC 8760 §2.4 asks for the topmost one that the client can meet,
- * while SIP.js sees the last one only. Any other message is returned as it is.
+ * Leaves in a 401 or 407 only the challenge that is to be answered: RFC 8760 §2.4 asks for the topmost one that the
+ * client can meet, while SIP.js sees the last one only. Any other message is returned as it is.
  */
 export function selectChallenge(message: string): string {
   if (!message.startsWith("SIP/2.0 401") && !message.startsWith("SIP/2.0 407")) return message;

@@ -13,8 +13,9 @@ export interface Frames {
 }
 
 /**
- * Cuts a TCP stream into SIP messages by Content-Length (RFC 3261 §18.3). It holds at most one message that is still incomplete;
- * a message beyond the bounds, or one without a Content-Length, is an error after which the stream cannot be read on.
+ * Cuts a TCP stream into SIP messages by Content-Length (RFC 3261 §18.3). It holds at most one message that is still
+ * incomplete; a message beyond the bounds, or one without a Content-Length, is an error after which the stream cannot
+ * be read on.
  */
 export class MessageFramer {
   private pending: Buffer = EMPTY;

@@ -27,7 +27,10 @@ interface Wanted {
   readonly all: RequestAllOptions | undefined;
 }
 
-/** Sends the INVITE, waits for its successes and acknowledges each (RFC 3261 §13.2). Resolves with one at least; rejects with the refusal. */
+/**
+ * Sends the INVITE, waits for its successes and acknowledges each (RFC 3261 §13.2). Resolves with one at least;
+ * rejects with the refusal.
+ */
 export function invite(link: Link, wanted: Wanted): Promise<ClientSession[]> {
   const { service, all } = wanted;
   const { signal, onProgress } = wanted.options;
@@ -73,7 +76,8 @@ export function invite(link: Link, wanted: Wanted): Promise<ClientSession[]> {
       response.ack();
       const dialog = track(link, new Dialog(response.session, "uac"));
       if (cancelled || taken === max || !(open || all?.onSession)) {
-        // The answer crossed our CANCEL, or comes from a further branch: a session that is not wanted (RFC 3261 §13.2.2.4).
+        // The answer crossed our CANCEL, or comes from a further branch: a session that is not wanted (RFC 3261
+        // §13.2.2.4).
         void dialog.bye();
         if (cancelled) fail(new SipError(487, "Request Terminated"));
         return;

@@ -11,8 +11,9 @@ export interface ChargesTarget {
 }
 
 /**
- * Reports charges after the session's end in a MESSAGE outside of any dialog (RFC 3428). `invite` is the relay's: it says where the relay is, what its
- * domain is called; `session` which one it was. Rejects with the relay's refusal as a `SipError`.
+ * Reports charges after the session's end in a MESSAGE outside of any dialog (RFC 3428). `invite` is the relay's: it
+ * says where the relay is, what its domain is called; `session` which one it was. Rejects with the relay's refusal as
+ * a `SipError`.
  */
 export function reportLate(
   { core, follow }: ChargesTarget,

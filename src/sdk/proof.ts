@@ -6,19 +6,28 @@ import { keySet } from "./key-set.ts";
 
 export interface ProofOptions {
   /**
-   * The relay's key set: its URL (`https://portal.example:8443/.well-known/jwks.json`), or the set itself. It is fetched when it is
-   * first needed and again when an unknown key signs.
+   * The relay's key set: its URL (`https://portal.example:8443/.well-known/jwks.json`), or the set itself. It is
+   * fetched when it is first needed and again when an unknown key signs.
    */
   readonly keys: string | JSONWebKeySet;
-  /** This app server's URI as the relay's list names it: a token must be meant for it. In `serve`, default: its own `uri`. */
+  /**
+   * This app server's URI as the relay's list names it: a token must be meant for it. In `serve`, default: its own
+   * `uri`.
+   */
   readonly self?: string;
   /** How old a token may be (RFC 8224 §6.2, step 4); default 60 s. */
   readonly maxAgeS?: number;
   /** Tokens remembered against replay; over it 503. Default 100,000. */
   readonly maxRemembered?: number;
-  /** Milliseconds since 1970, which how old a token is goes by: the relay writes the time of day into it (RFC 8225 §5.1.1). */
+  /**
+   * Milliseconds since 1970, which how old a token is goes by: the relay writes the time of day into it (RFC 8225
+   * §5.1.1).
+   */
   readonly now?: () => number;
-  /** Milliseconds of a clock that nobody can set, which replays are remembered by; default: the process's, or `now` where that is given. */
+  /**
+   * Milliseconds of a clock that nobody can set, which replays are remembered by; default: the process's, or `now`
+   * where that is given.
+   */
   readonly monotonic?: () => number;
 }
 
@@ -37,8 +46,8 @@ export type ProofResult =
 export type ProofCheck = (request: ProvenRequest) => Promise<ProofResult>;
 
 /**
- * The verification service of RFC 8224 §6.2 for an app server (M10): refuses whoever did not come through the relay, a token that was meant
- * for another app server, an old one, and one that was seen before.
+ * The verification service of RFC 8224 §6.2 for an app server (M10): refuses whoever did not come through the relay,
+ * a token that was meant for another app server, an old one, and one that was seen before.
  */
 export function createProofCheck(options: ProofOptions & { readonly self: string }): ProofCheck {
   const { maxAgeS = 60, maxRemembered = 100_000, now = systemClock.wall } = options;
@@ -96,7 +105,9 @@ async function verify(token: string, keys: JWTVerifyGetKey): Promise<Verified> {
   return passport.ok ? { ok: true, passport: passport.value } : refused(438, "Invalid PASSporT");
 }
 
-/** RFC 8224 §6.2.2: 436 where the keys cannot be had, 437 where it was signed by one that is not the relay's, else 438. */
+/**
+ * RFC 8224 §6.2.2: 436 where the keys cannot be had, 437 where it was signed by one that is not the relay's, else 438.
+ */
 function refusalFor(error: unknown): ProofResult & { ok: false } {
   if (error instanceof errors.JWKSNoMatchingKey) return refused(437, "Unsupported Credential");
   const signature = error instanceof errors.JOSEError && !(error instanceof errors.JWKSTimeout);

@@ -2,7 +2,10 @@ import type { Body, IncomingRequestMessage, IncomingResponseMessage } from "sip.
 import { ATTRIBUTES_HEADER, CLIENT_HEADER } from "../charging/charges/body.ts";
 import { parseParams } from "../sip/params.ts";
 
-/** Media types of the bodies that client and app server exchange in INVITE and its answer, where either does not name its own. */
+/**
+ * Media types of the bodies that client and app server exchange in INVITE and its answer, where either does not name
+ * its own.
+ */
 export const SERVICE_TYPE = "application/vnd.tollgate.service+xml";
 export const ACCESS_TYPE = "application/vnd.tollgate.access+json";
 
@@ -18,7 +21,10 @@ export interface Access extends Description {
   readonly url?: string;
 }
 
-/** As the body of an INVITE or of its answer. The disposition `session` makes it part of setting up the session (RFC 3261 §20.11). */
+/**
+ * As the body of an INVITE or of its answer. The disposition `session` makes it part of setting up the session (RFC
+ * 3261 §20.11).
+ */
 export function toBody(description: Description): Body {
   if (/[\r\n\0]/.test(description.contentType)) throw new TypeError("contentType: is not of one line");
   return { contentDisposition: "session", contentType: description.contentType, content: description.content };

@@ -58,7 +58,10 @@ export class TcpConnection {
     });
   }
 
-  /** Keep-alive (RFC 5626 §4.4.1): an address translation or an idle timer on the way must not close the connection under a session. */
+  /**
+   * Keep-alive (RFC 5626 §4.4.1): an address translation or an idle timer on the way must not close the connection
+   * under a session.
+   */
   ping(): void {
     if (this.open) this.socket.write("\r\n\r\n");
   }

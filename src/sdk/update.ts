@@ -13,7 +13,10 @@ import {
 
 export type IncomingUpdate = IncomingRequest & { accept(options?: ResponseOptions): unknown };
 
-/** SIP.js has no UPDATE, and tells nobody of a CANCEL for a re-INVITE: both are put in here, on its transactions and dialogs. */
+/**
+ * SIP.js has no UPDATE, and tells nobody of a CANCEL for a re-INVITE: both are put in here, on its transactions and
+ * dialogs.
+ */
 export interface SessionDelegateWithUpdate extends SessionDelegate {
   onUpdate?(request: IncomingUpdate): void;
 }

@@ -87,8 +87,9 @@ export class Resolver {
   }
 
   /**
-   * Destinations of a SIP or SIPS URI, best first, or why there are none. At once where the URI names an address or the name is
-   * remembered, else a promise that never rejects. Whoever sends tries one after the other (RFC 3263 §4.3).
+   * Destinations of a SIP or SIPS URI, best first, or why there are none. At once where the URI names an address or
+   * the name is remembered, else a promise that never rejects. Whoever sends tries one after the other (RFC 3263
+   * §4.3).
    */
   resolve(uri: SipUri): Resolved | Promise<Resolved> {
     const reason = whyUnreachable(uri, this.options.transports);
@@ -216,7 +217,10 @@ export class Resolver {
   }
 }
 
-/** Why nobody could reach a URI by those transports, as far as that can be said without asking for its name; undefined: perhaps they can. */
+/**
+ * Why nobody could reach a URI by those transports, as far as that can be said without asking for its name;
+ * undefined: perhaps they can.
+ */
 export function whyUnreachable(uri: SipUri, transports: readonly TransportName[]): string | undefined {
   const secure = uri.scheme === "sips";
   const asked = transportAsked(uri, secure);
@@ -240,8 +244,8 @@ function transportAsked(uri: SipUri, secure: boolean): TransportName | undefined
 }
 
 /**
- * RFC 3261 §25.1: the last label of a name begins with a letter. What does not is an address as the system's resolver alone reads it: `127.1`,
- * `2130706433`, `010.0.0.1`.
+ * RFC 3261 §25.1: the last label of a name begins with a letter. What does not is an address as the system's resolver
+ * alone reads it: `127.1`, `2130706433`, `010.0.0.1`.
  */
 function mayBeName(host: string): boolean {
   const first = host.charCodeAt(host.lastIndexOf(".") + 1) | 0x20;

@@ -87,7 +87,9 @@ export class SessionCharges implements ChargesPort {
     });
   }
 
-  /** The clock runs since `at` in the place of the part `from`, which ran since `startedAt` (M20-M22). Rejects as above. */
+  /**
+   * The clock runs since `at` in the place of the part `from`, which ran since `startedAt` (M20-M22). Rejects as above.
+   */
   changed(from: SessionFacts, startedAt: number, at: number): Promise<void> {
     const event = sessionChanged(this.session.facts, from, startedAt, at);
     const { recorder, laterRecords } = this.core;
@@ -133,8 +135,9 @@ export class SessionCharges implements ChargesPort {
   }
 
   /**
-   * M16: charges in the body of the app server's answer to BYE, or of its own BYE. Resolves to what became of them; undefined: there are none. The
-   * session's end is put on record after them. What the disk did not take is tried again until it does, even if somebody was told so.
+   * M16: charges in the body of the app server's answer to BYE, or of its own BYE. Resolves to what became of them;
+   * undefined: there are none. The session's end is put on record after them. What the disk did not take is tried
+   * again until it does, even if somebody was told so.
    */
   collect(message: SipMessage): Promise<Outcome> | undefined {
     const type = message.headers.get("content-type");
@@ -159,8 +162,9 @@ export class SessionCharges implements ChargesPort {
   }
 
   /**
-   * Passes a message on to the other end, but for charges of the app server, which are none of the client's business. Where they stand nobody
-   * answers for them, or for nothing but the rest of the message: they are refused, and that is on record.
+   * Passes a message on to the other end, but for charges of the app server, which are none of the client's business.
+   * Where they stand nobody answers for them, or for nothing but the rest of the message: they are refused, and that
+   * is on record.
    */
   passOn(from: SipMessage, to: SipMessage, towards: Side): void {
     if (this.core.border.pass(from, to, towards)) return;
@@ -174,7 +178,10 @@ export class SessionCharges implements ChargesPort {
   }
 }
 
-/** Enters the charges of a request into a session's book, and answers it when they are on disk, or are refused. `session`: while it runs. */
+/**
+ * Enters the charges of a request into a session's book, and answers it when they are on disk, or are refused.
+ * `session`: while it runs.
+ */
 export function takeCharges(
   faults: FaultLog,
   book: ChargeBook,

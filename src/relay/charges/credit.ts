@@ -45,9 +45,10 @@ const RETRY_MS = 1_000;
 const LEAST_LEAD_MS = 2_000;
 
 /**
- * What is held of a prepaid balance for one session: taken before anybody is asked, renewed while the session lasts, for its time and what the
- * app server charges together. It says when the money is used up, and ends the session then. The billing worker takes what the session cost out
- * of it (src/charging/billing/settle-credit.ts); only the hold of a session whose clock never ran is given back here.
+ * What is held of a prepaid balance for one session: taken before anybody is asked, renewed while the session lasts,
+ * for its time and what the app server charges together. It says when the money is used up, and ends the session
+ * then. The billing worker takes what the session cost out of it (src/charging/billing/settle-credit.ts); only the
+ * hold of a session whose clock never ran is given back here.
  */
 export class Credit implements CreditPort {
   readonly terms: CreditTerms;
@@ -89,7 +90,9 @@ export class Credit implements CreditPort {
     this.used = terms.used;
   }
 
-  /** Takes the first hold: set-up fee and time of the first interval. Resolves to why it cannot be had, or to undefined. */
+  /**
+   * Takes the first hold: set-up fee and time of the first interval. Resolves to why it cannot be had, or to undefined.
+   */
   async take(): Promise<Failure | undefined> {
     const { tariff, currency } = this.terms;
     if (tariff && tariff.currency !== currency)
@@ -171,8 +174,9 @@ export class Credit implements CreditPort {
   }
 
   /**
-   * Makes sure that what is held is enough for everything that app servers have charged, with what they want to charge now, beside the time.
-   * Resolves to why it cannot be had, or to undefined; then it counts as charged. Rejects where the balance is not known.
+   * Makes sure that what is held is enough for everything that app servers have charged, with what they want to
+   * charge now, beside the time. Resolves to why it cannot be had, or to undefined; then it counts as charged.
+   * Rejects where the balance is not known.
    */
   cover(charges: readonly Charged[]): Promise<ChargeRefusal | undefined> {
     return this.inTurn(async () => {
@@ -221,7 +225,10 @@ export class Credit implements CreditPort {
     this.core.clock.clearTimeout(this.timer);
   }
 
-  /** Billing has settled the hold with the session's end: what is charged all the same is held by itself, until it is billed too. */
+  /**
+   * Billing has settled the hold with the session's end: what is charged all the same is held by itself, until it is
+   * billed too.
+   */
   private holdAnew(charged: SessionCost): Promise<Outcome> {
     this.settled = this.cost(this.coveredMs);
     this.held = 0;

@@ -5,9 +5,9 @@ import type { Core, CreditTerms, SessionPort as Session } from "../model/core.ts
 import { Credit } from "./credit.ts";
 
 /**
- * A hold of its own for the next part of a prepaid session (M20-M24): its set-up fee and first interval, by its own tariff. Whoever gets it puts
- * `terms.key` into the part's facts as `hold`, and calls `attach` and `start` when the part begins, or `close(false)` when it does not. The hold
- * of the part before is settled with that part's end.
+ * A hold of its own for the next part of a prepaid session (M20-M24): its set-up fee and first interval, by its own
+ * tariff. Whoever gets it puts `terms.key` into the part's facts as `hold`, and calls `attach` and `start` when the
+ * part begins, or `close(false)` when it does not. The hold of the part before is settled with that part's end.
  */
 export async function creditForNextPart(
   core: Core,
@@ -23,14 +23,17 @@ export async function creditForNextPart(
   return err(failure);
 }
 
-/** The currency of the balance that pays: that of the session before, whoever has the user's name by now; undefined: the bill does. */
+/**
+ * The currency of the balance that pays: that of the session before, whoever has the user's name by now; undefined:
+ * the bill does.
+ */
 export const prepaidIn = (core: Core, user: string, first: Pick<Session, "credit"> | undefined): string | undefined =>
   first?.credit?.terms.currency ?? core.directory.user(user)?.prepaid?.currency;
 
 /**
- * What is held for the sessions that one prepaid request may lead to. Where one app server's answer decides (`sequential`, `first`), one hold
- * is for whoever it will be. Where every answer counts (`all`), each app server has one of its own: those that there is credit for are asked,
- * and the hold of one that refuses comes back.
+ * What is held for the sessions that one prepaid request may lead to. Where one app server's answer decides
+ * (`sequential`, `first`), one hold is for whoever it will be. Where every answer counts (`all`), each app server has
+ * one of its own: those that there is credit for are asked, and the hold of one that refuses comes back.
  */
 export class Credits {
   private readonly core: Core;
@@ -73,7 +76,9 @@ export class Credits {
     return this.of(server)?.terms.key;
   }
 
-  /** The app server has answered: from now on the session holds it. Undefined: another session of the same request does. */
+  /**
+   * The app server has answered: from now on the session holds it. Undefined: another session of the same request does.
+   */
   handOver(session: Session): Credit | undefined {
     const credit = this.of(session.appServer.id);
     if (!credit) return undefined;

@@ -31,8 +31,8 @@ interface Ended {
 }
 
 /**
- * Sessions that ended on this node and still take charges (M15), as long as there is room for them; and those that take none, so that what comes right
- * after their end is told so.
+ * Sessions that ended on this node and still take charges (M15), as long as there is room for them; and those that
+ * take none, so that what comes right after their end is told so.
  */
 export class EndedSessions implements EndedPort {
   private readonly core: Pick<Core, "keeping" | "counters" | "peerLog">;
@@ -68,8 +68,8 @@ export class EndedSessions implements EndedPort {
   }
 
   /**
-   * Those whose time is over, and those that there is no room for. Two for each that comes, so that it shrinks when windows are over. One whose book
-   * is in use goes to the end: nobody may make another.
+   * Those whose time is over, and those that there is no room for. Two for each that comes, so that it shrinks when
+   * windows are over. One whose book is in use goes to the end: nobody may make another.
    */
   private forgetOldest(): void {
     const { byId, order } = this;
@@ -113,8 +113,9 @@ export class EndedSessions implements EndedPort {
   }
 
   /**
-   * Charges in a dialog that has just ended: they crossed BYE, perhaps in a BYE, or the app server had no time to send them before (M15). Returns
-   * false where there was no such dialog, or it takes no more charges, or a request is none.
+   * Charges in a dialog that has just ended: they crossed BYE, perhaps in a BYE, or the app server had no time to
+   * send them before (M15). Returns false where there was no such dialog, or it takes no more charges, or a request
+   * is none.
    */
   takes(transaction: NewRequest): boolean {
     const { method, headers, body } = transaction.request;

@@ -25,9 +25,10 @@ export function isForCharges(core: Core, request: SipRequest): boolean {
 }
 
 /**
- * M15: a MESSAGE outside of any dialog (RFC 3428) with what an app server collected, sent while the session runs or within the time for late
- * charges. Which session, says Tollgate-Session, or In-Reply-To with the Call-ID of the relay's dialog (RFC 3261 §20.21). The app server signs in
- * with a key of its own, or is known by its address where the operator trusts that.
+ * M15: a MESSAGE outside of any dialog (RFC 3428) with what an app server collected, sent while the session runs or
+ * within the time for late charges. Which session, says Tollgate-Session, or In-Reply-To with the Call-ID of the
+ * relay's dialog (RFC 3261 §20.21). The app server signs in with a key of its own, or is known by its address where
+ * the operator trusts that.
  */
 export function takeMessage(core: Core, transaction: NewRequest): void {
   const { request, flow } = transaction;
@@ -81,7 +82,10 @@ function namedSession({ headers }: SipRequest): string | undefined {
   return id === undefined || id === "" || id.length > MAX_SESSION_ID ? undefined : id;
 }
 
-/** The app server that the session was with, if the request comes from one of its addresses. `LATER`: nobody can know it now. */
+/**
+ * The app server that the session was with, if the request comes from one of its addresses. `LATER`: nobody can know
+ * it now.
+ */
 async function serverAt(core: Core, session: string, address: string): Promise<string | typeof LATER | undefined> {
   const found = await core.direct.appServerOf(session);
   if (found === "later") return LATER;

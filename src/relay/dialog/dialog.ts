@@ -10,8 +10,9 @@ import { withoutPassword } from "./passing.ts";
 import type { CameFrom } from "./reach.ts";
 
 /**
- * One end's half of a session: a dialog of RFC 3261 §12. All of it is plain data, but for the ways to its peer, which are
- * found anew where the session goes on after a restart. `local` is the relay in it, `remote` the client or app server.
+ * One end's half of a session: a dialog of RFC 3261 §12. All of it is plain data, but for the ways to its peer, which
+ * are found anew where the session goes on after a restart. `local` is the relay in it, `remote` the client or app
+ * server.
  */
 export interface Dialog {
   readonly callId: string;

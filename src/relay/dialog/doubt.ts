@@ -6,11 +6,13 @@ import type { Flow } from "../../transport/types.ts";
 import type { CameFrom } from "./reach.ts";
 
 /*
- * Whether a client is where it seems to be. A client may move within a dialog without signing in again, and by UDP it may write any source address
- * (RFC 3261 §26.3.2.4, RFC 4732 §3.1): what the relay repeats until it is answered would come to somebody who has not asked. So nothing is repeated
- * often to an address that the client has just come from for the first time, until something shows that it hears there: an answer to a request
- * of ours, of which nobody else knows the branch; or a request that is sent to our new Contact, in which stands what only our answer has said. Clients need
- * know nothing of it: all that they do anyhow is enough, and to those that keep an old Contact everything is sent, and repeated a few times.
+ * Whether a client is where it seems to be. A client may move within a dialog without signing in again, and by UDP it
+ * may write any source address (RFC 3261 §26.3.2.4, RFC 4732 §3.1): what the relay repeats until it is answered would
+ * come to somebody who has not asked. So nothing is repeated often to an address that the client has just come from
+ * for the first time, until something shows that it hears there: an answer to a request of ours, of which nobody else
+ * knows the branch; or a request that is sent to our new Contact, in which stands what only our answer has said.
+ * Clients need know nothing of it: all that they do anyhow is enough, and to those that keep an old Contact
+ * everything is sent, and repeated a few times.
  */
 
 /** One request or answer may be repeated so many times to a doubtful place, */
@@ -48,7 +50,10 @@ export class Doubt {
     if (at !== undefined && uri.includes(token) && sourceKey(flow.remoteAddress) === at) this.prove(at);
   }
 
-  /** Whether it is in doubt that the client hears at that address. What the operator has named, a proxy or a network, is no doubtful place. */
+  /**
+   * Whether it is in doubt that the client hears at that address. What the operator has named, a proxy or a network,
+   * is no doubtful place.
+   */
   isAbout(address: string): boolean {
     return this.at !== undefined && sourceKey(address) === this.at;
   }
@@ -101,7 +106,10 @@ export function doubtOf(doubt: Doubt | undefined, was: CameFrom | undefined, flo
   return known === sourceKey(flow.remoteAddress) ? undefined : new Doubt(known);
 }
 
-/** How many times an answer to a request within a dialog may be repeated where that came from; undefined: as often as it takes. */
+/**
+ * How many times an answer to a request within a dialog may be repeated where that came from; undefined: as often as
+ * it takes.
+ */
 export function repeatsTo(
   flow: Flow,
   { doubt, cameFrom }: { readonly doubt?: Doubt | undefined; readonly cameFrom?: CameFrom | undefined },

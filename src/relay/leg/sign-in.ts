@@ -4,7 +4,10 @@ import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import { laterStatus, reply } from "../dialog/reply.ts";
 import type { Core } from "../model/core.ts";
 
-/* Requests on their way through the sign-in. What is refused is answered without a transaction, unless there is one (RFC 3261 §8.2.7). */
+/*
+ * Requests on their way through the sign-in. What is refused is answered without a transaction, unless there is one
+ * (RFC 3261 §8.2.7).
+ */
 
 /** What the sign-in says of a request, and whoever signed in is known not to have forged his address. */
 export function verdictOn(core: Core, authenticator: Authenticator, transaction: ServerTransaction): Verdict {
@@ -47,13 +50,16 @@ export function challenge(core: Core, transaction: ServerTransaction, challenges
 export const challengeHeaders = (challenges: readonly string[]) =>
   challenges.map((challenge) => ["WWW-Authenticate", challenge] as const);
 
-/** What an answer has beside the header fields of its request and the challenges: start line, tag, `received`, Content-Length. */
+/**
+ * What an answer has beside the header fields of its request and the challenges: start line, tag, `received`,
+ * Content-Length.
+ */
 const ANSWER_BYTES = 120;
 const CHALLENGE_BYTES = 22;
 
 /**
- * Leaves out the challenges that are not the first where the answer would be more than twice as long as the request, to an address that may be forged: who
- * gets it has perhaps not asked. A real INVITE is long enough.
+ * Leaves out the challenges that are not the first where the answer would be more than twice as long as the request,
+ * to an address that may be forged: who gets it has perhaps not asked. A real INVITE is long enough.
  */
 export function trimmed(challenges: readonly string[], request: SipRequest): readonly string[] {
   if (challenges.length < 2) return challenges;

@@ -15,8 +15,8 @@ export interface Whose {
 }
 
 /**
- * For work that nobody awaits: where it rejects, that is a fault of ours, which ends the session or request whose work it is and nothing else
- * (decision 13). Resolves when it is over, and never rejects.
+ * For work that nobody awaits: where it rejects, that is a fault of ours, which ends the session or request whose
+ * work it is and nothing else (decision 13). Resolves when it is over, and never rejects.
  */
 export function contained(log: FaultLog, work: Promise<unknown>, whose: Whose = {}): Promise<void> {
   return work.then(NOTHING, (error: unknown) => failed(log, error, whose));

@@ -29,8 +29,8 @@ import { Session } from "../session/session.ts";
 import { forkFor } from "./fork-choice.ts";
 
 /**
- * The SIP side of one client request: the INVITE's transaction with the client, and the sessions that are made of it. What
- * happens when is the chart's to say (machines/request.ts); this is what its actions do.
+ * The SIP side of one client request: the INVITE's transaction with the client, and the sessions that are made of it.
+ * What happens when is the chart's to say (machines/request.ts); this is what its actions do.
  */
 export class ClientRequest implements Origin, Owner, RequestPort {
   readonly id: string;
@@ -61,7 +61,9 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   private givenBack: Promise<void> | undefined;
   /** Why branches are cancelled, for Reason in their CANCEL (RFC 3326). */
   private cancelReason: string | undefined;
-  /** A success goes to the client, if perhaps only when its start is on record: CANCEL comes too late (RFC 3261 §9.2). */
+  /**
+   * A success goes to the client, if perhaps only when its start is on record: CANCEL comes too late (RFC 3261 §9.2).
+   */
   told = false;
   private single = false;
   /** It counts among what its user has under way. */
@@ -298,10 +300,14 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     for (const session of this.branches) session.withdraw(DECLINED);
   }
 
-  /** M25: the client takes further successes as long as its INVITE's transaction may (RFC 3261 §13.2.2.4, RFC 6026 §7.1). */
+  /**
+   * M25: the client takes further successes as long as its INVITE's transaction may (RFC 3261 §13.2.2.4, RFC 6026
+   * §7.1).
+   */
   awaitFurther(): void {
     const { config, clock } = this.core;
-    // Short of 64*T1: the last one must have time to reach the client, repeated if need be, before both transactions end.
+    // Short of 64*T1: the last one must have time to reach the client, repeated if need be, before both transactions
+    // end.
     const forMs = Math.min(config.session.furtherAnswersS * 1000, 60 * config.timers.t1Ms);
     this.furtherTimer = clock.setTimeout(() => this.actor.send({ type: "wait.over" }), forMs);
   }
@@ -318,7 +324,10 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     this.change?.refused();
   }
 
-  /** Nobody else is to be asked: goes on to where app servers have redirected the request. False: to nowhere that the portal offers. */
+  /**
+   * Nobody else is to be asked: goes on to where app servers have redirected the request. False: to nowhere that the
+   * portal offers.
+   */
   private follow(redirections: readonly SipResponse[]): boolean {
     const { core, transaction, change, move, user } = this;
     const way = this.hops < MAX_REDIRECTS && this.mayFollow ? wayOn(core, this, redirections) : undefined;
@@ -375,7 +384,9 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     return this.redirected?.from.wasAsked(service, appServer) ?? false;
   }
 
-  /** Tells a client that wants to know that a branch which rang has failed, while others may still answer (RFC 6228 §6). */
+  /**
+   * Tells a client that wants to know that a branch which rang has failed, while others may still answer (RFC 6228 §6).
+   */
   earlyDialogEnded({ dialog }: Leg, status: number): void {
     const { request, answered } = this.transaction;
     const more = this.branches.length > 0 || this.actor.getSnapshot().context.waiting.length > 0;
@@ -423,8 +434,9 @@ export class ClientRequest implements Origin, Owner, RequestPort {
 }
 
 /**
- * Those who offer the service exist, and cannot take a session now: that passes. 503 is for the relay's own bound, which the operator has set;
- * where app servers are down or rest, others of its services can be had all the same (RFC 3261 §21.4.18, §21.5.4).
+ * Those who offer the service exist, and cannot take a session now: that passes. 503 is for the relay's own bound,
+ * which the operator has set; where app servers are down or rest, others of its services can be had all the same (RFC
+ * 3261 §21.4.18, §21.5.4).
  */
 function unavailable({ full, restsForMs }: Unavailable): Failure {
   const retryAfterS = full || restsForMs === undefined ? 10 : Math.ceil(restsForMs / 1000);
@@ -436,7 +448,10 @@ const DECLINED = 'SIP;cause=600;text="Declined elsewhere"';
 
 const NOBODY: readonly string[] = [];
 
-/** The chart `request` with its actions, made once, at start: providing them anew for each actor costs half a millisecond. */
+/**
+ * The chart `request` with its actions, made once, at start: providing them anew for each actor costs half a
+ * millisecond.
+ */
 export function requestLogic(): Chart<typeof requestMachine> {
   const of = ownerOf<ClientRequest>;
   const machine = requestMachine.provide({

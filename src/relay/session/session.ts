@@ -82,7 +82,10 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   /** What it has together with other parts of the same call; undefined: there are none so far. */
   private parts: CallParts | undefined;
   private isPart: "not yet" | "running" | "over" = "not yet";
-  /** What all of its times are by, from the app server's answer on. One that goes on from another session goes on by that one's. */
+  /**
+   * What all of its times are by, from the app server's answer on. One that goes on from another session goes on by
+   * that one's.
+   */
   timeline: Timeline;
   /** When its greatest duration is over. */
   endsAt = 0;
@@ -99,7 +102,10 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   private timer: Timer | undefined;
   private endTimer: TimerHandle;
 
-  /** `request`: the one that it is a branch of; undefined where both ends agree already. `from`: what it goes on from, made elsewhere. */
+  /**
+   * `request`: the one that it is a branch of; undefined where both ends agree already. `from`: what it goes on from,
+   * made elsewhere.
+   */
   constructor(
     core: Core,
     origin: Origin,
@@ -250,7 +256,10 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     this.lookAgain();
   }
 
-  /** Takes over from `state` what it is beside its dialogs and its book, and stands from now on. Nothing is sent until `goOn`. */
+  /**
+   * Takes over from `state` what it is beside its dialogs and its book, and stands from now on. Nothing is sent until
+   * `goOn`.
+   */
   takeUp({ endsAt, parts }: SessionState): void {
     const { core } = this;
     this.start();
@@ -328,9 +337,9 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   }
 
   /**
-   * BYE is on its way, and whoever hung up waits: until its own timer F would be too long, and costs the client its time (RFC 3261 §17.1.2,
-   * RFC 4320 §4.2). No end is looked at any more: a later request would overtake a BYE that is lost and sent again, which is refused then
-   * (RFC 3261 §12.2.2).
+   * BYE is on its way, and whoever hung up waits: until its own timer F would be too long, and costs the client its
+   * time (RFC 3261 §17.1.2, RFC 4320 §4.2). No end is looked at any more: a later request would overtake a BYE that
+   * is lost and sent again, which is refused then (RFC 3261 §12.2.2).
    */
   awaitByeAnswer(): void {
     const { timers, config } = this.core;
@@ -375,7 +384,10 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     this.beginPart();
   }
 
-  /** The client has moved to it from `first`: the two have limits together, and each its own set-up fee and free seconds (M23, M24). */
+  /**
+   * The client has moved to it from `first`: the two have limits together, and each its own set-up fee and free
+   * seconds (M23, M24).
+   */
   isBeside(first: SessionPort): void {
     this.isOf(new CallParts(first.callParts.charges));
     this.beginPart();
@@ -419,12 +431,15 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     else [this.server, first.server] = [leg, undefined];
   }
 
-  /** Asks one end whether it is still in the session: OPTIONS inside the dialog, which changes nothing (RFC 3261 §11). */
+  /**
+   * Asks one end whether it is still in the session: OPTIONS inside the dialog, which changes nothing (RFC 3261 §11).
+   */
   probe(leg: Leg): void {
     const { moves } = leg;
     // Of a peer that has moved since, what is sent to where it was says nothing.
     const gone = (why: string) => leg.moves === moves && leg.session.lost(leg.side, why);
-    // A process that goes on with what another began waits longer: a client may notice late that its connection is gone.
+    // A process that goes on with what another began waits longer: a client may notice late that its connection is
+    // gone.
     const { reconnectS } = leg.unheardSince === undefined ? this.core.config.session : this.core.afterRestart;
     leg.send(leg.request("OPTIONS"), {
       final: (response) => {
@@ -495,7 +510,9 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   }
 }
 
-/** A part takes over when the client has agreed to it, and so does a session that the relay invites the client to (M23). */
+/**
+ * A part takes over when the client has agreed to it, and so does a session that the relay invites the client to (M23).
+ */
 const startsAtAck = (previous: Origin["previous"], request: RequestPort | undefined): boolean =>
   previous?.by === "change" || request?.move?.clientLeg !== undefined;
 

@@ -21,13 +21,14 @@ import {
 import { Session } from "./session.ts";
 
 /*
- * A session as data, and a session made of that: in the same process, in one that was started after this one was killed, or in another one that has a
- * copy. What is under way in it (a re-INVITE, a REFER, requests that are passed on) is not in it, and ends with the process.
+ * A session as data, and a session made of that: in the same process, in one that was started after this one was
+ * killed, or in another one that has a copy. What is under way in it (a re-INVITE, a REFER, requests that are passed
+ * on) is not in it, and ends with the process.
  */
 
 /**
- * What a session is, as data; undefined: it does not stand, or stands only if a change or a move comes to something. `without`: for whoever keeps the
- * charges by themselves.
+ * What a session is, as data; undefined: it does not stand, or stands only if a change or a move comes to something.
+ * `without`: for whoever keeps the charges by themselves.
  */
 export function snapshot(session: SessionPort, without?: "without charges"): SessionState | undefined {
   const { facts, user, asked, identified, endsAt, client, server, credit, closed } = session;
@@ -113,8 +114,9 @@ function answerState({ invitation }: SessionPort, { answer }: LegPort): AnswerSt
 const MAX_ANSWER = 65_535;
 
 /**
- * Makes a session of what it was. Its flows are found anew, and its CSeqs skip what may have been sent since it was written. Nothing is sent until
- * `goOn`. `lastHeardAt`: when both ends were last heard of, by the session's timeline, where the process that had it is gone.
+ * Makes a session of what it was. Its flows are found anew, and its CSeqs skip what may have been sent since it was
+ * written. Nothing is sent until `goOn`. `lastHeardAt`: when both ends were last heard of, by the session's timeline,
+ * where the process that had it is gone.
  */
 export function restore(core: Core, state: SessionState, lastHeardAt?: number): SessionPort {
   const { facts, user, asked, identified, book, credit, answer } = state;
@@ -199,7 +201,10 @@ function legOf(
   return leg;
 }
 
-/** The client's INVITE, of which nothing is left but that its 2xx is to be acknowledged: it goes where it went, or by the client's new connection. */
+/**
+ * The client's INVITE, of which nothing is left but that its 2xx is to be acknowledged: it goes where it went, or by
+ * the client's new connection.
+ */
 class AnswerAgain implements ServerTransaction {
   readonly request: SipRequest;
   readonly answered = true;
