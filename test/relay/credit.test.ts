@@ -616,6 +616,20 @@ describe("a prepaid user", () => {
     });
   });
 
+  it("pays for no time after the money was used up, also while BYE waits for its answer", async () => {
+    const l = await prepaid("0.60");
+    const { invite, answer } = await call(l);
+    await pass(l, 59_000);
+    l.client.inDialog("BYE", invite, answer, 2);
+    await pass(l, 2_000);
+    l.server("a").answer(l.server("a").request("BYE"), 200);
+    await l.settle();
+    l.client.response(200);
+    expect(of(l, "session.ended")).toMatchObject([{ durationMs: 60_000, endedBy: "client" }]);
+    const { bill } = await billed(l);
+    expect([bill.totals[0]!.due, bill.prepaid!.paid, bill.prepaid!.balance]).toEqual(["0.60", "0.60", "0.00"]);
+  });
+
   it("pays with what is left what stands in the answer to BYE after the time was used up (M16)", async () => {
     const l = await prepaid("1.05");
     await call(l);

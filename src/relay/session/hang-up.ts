@@ -44,7 +44,7 @@ export function sendByes(session: Session, context: SessionContext): void {
   for (const side of context.leaving)
     sendBye(session, side, (bye) => {
       bye.headers.add("Reason", reason);
-      if (side === "client") adviseClient(session, bye, context.startedAt, context.endedAt ?? session.now());
+      if (side === "client") adviseClient(session, bye, context.startedAt, endOf(session, context));
     });
 }
 
@@ -151,6 +151,12 @@ function collectLate(session: Session, by: Side, response: SipResponse): void {
   if (charged) session.core.ending.add(charged);
 }
 
+/** When its clock stopped. Who pays in advance pays for no time after the money was used up, also while BYE waits for its answer. */
+function endOf(session: Session, { endedAt, endedBy }: SessionContext): number {
+  const at = endedAt ?? session.now();
+  return endedBy === "change" ? at : Math.min(at, session.credit?.until ?? at);
+}
+
 export function recordEnd(session: Session, context: SessionContext): void {
   const { core } = session;
   if (context.endedBy !== "change") core.counters.ended++;
@@ -158,7 +164,7 @@ export function recordEnd(session: Session, context: SessionContext): void {
     session.recorded = session.charges.settled();
     return;
   }
-  const endedAt = context.endedAt ?? session.now();
+  const endedAt = endOf(session, context);
   session.endPart(endedAt);
   // Where the next part has taken over, its start says when this one ended.
   if (context.endedBy === "change") session.recorded = session.charges.settled();
@@ -183,7 +189,7 @@ export function relayByeAnswer(session: Session, context: SessionContext): void 
     // Whatever the other end said, for the one that hung up the session is over.
     if (byeAnswer && byeAnswer.status < 300)
       core.border.pass(byeAnswer, response, context.endedBy === "client" ? "client" : "server");
-    if (context.endedBy === "client") adviseClient(session, response, context.startedAt, context.endedAt ?? 0);
+    if (context.endedBy === "client") adviseClient(session, response, context.startedAt, endOf(session, context));
     bye.respond(response);
   };
   const answered = session.recorded.then(
