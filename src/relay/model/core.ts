@@ -94,7 +94,7 @@ export interface Core {
   readonly afterRestart: { readonly reconnectS: number };
   /** Undefined: sessions end with the process. */
   readonly kept?: SessionKeeper | undefined;
-  /** What it did not take and has to. */
+  /** Events that could not be put on record, and are tried until they are. */
   readonly laterRecords: LaterRecords;
   /** Undefined: INVITEs are not signed. */
   readonly proof?: Proof;
@@ -241,7 +241,7 @@ export interface SessionPort {
   readonly cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
   change: UnderWay | undefined;
-  /** What it takes the client's dialog over from when it stands (M20-M22). */
+  /** The change of service that this part comes of: when it stands, the client's dialog is its own (M20-M22). */
   takesOver: Takeover | undefined;
   /** The part of the session that it has taken over from. */
   replaces: Replaced | undefined;

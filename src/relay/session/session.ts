@@ -75,7 +75,7 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
   change: UnderWay | undefined;
-  /** What it takes the client's dialog over from when it stands (M20-M22). */
+  /** The change of service that this part comes of: when it stands, the client's dialog is its own (M20-M22). */
   takesOver: Takeover | undefined;
   /** The part of the session that it has taken over from. */
   replaces: Replaced | undefined;
