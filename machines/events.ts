@@ -54,6 +54,33 @@ export type RequestEvent =
  */
 export type Fork = "sequential" | "first" | "all";
 
+/** Why the relay ends a session by itself, or puts its end on record. The texts to them: src/relay/model/endings.ts. */
+export type EndingCode =
+  | "no-ack"
+  | "no-ack-to-change"
+  | "not-taken"
+  | "too-late"
+  | "client-gone"
+  | "server-gone"
+  | "max-duration"
+  | "credit-exhausted"
+  | "credit-unknown"
+  | "not-recorded"
+  | "part-over"
+  | "service-gone"
+  | "moved"
+  | "stops"
+  | "stopped"
+  | "killed"
+  | "fault";
+
+/** `what`: ends the sentence, for both ends to hear; `detail`: for the record alone. */
+export interface Ending {
+  readonly code: EndingCode;
+  readonly what?: string;
+  readonly detail?: string;
+}
+
 /** What happens to one session (the chart `session`). `at` is milliseconds since 1970. */
 export type SessionEvent =
   | { readonly type: "server.progress"; readonly payload: Answer }
@@ -78,10 +105,10 @@ export type SessionEvent =
   | { readonly type: "message"; readonly from: Side; readonly payload: Request }
   | { readonly type: "charge"; readonly payload: Request }
   | { readonly type: "refer"; readonly from: Side; readonly payload: Request }
-  | { readonly type: "lost"; readonly side: Side; readonly at: number; readonly why: string }
+  | { readonly type: "lost"; readonly side: Side; readonly at: number; readonly detail: string }
   | { readonly type: "credit.held"; readonly until: number | null }
-  | { readonly type: "credit.exhausted"; readonly at: number; readonly why: string }
-  | { readonly type: "end"; readonly at: number; readonly why: string };
+  | { readonly type: "credit.exhausted"; readonly at: number; readonly code: "credit-exhausted" | "credit-unknown" }
+  | { readonly type: "end"; readonly at: number; readonly ending: Ending };
 
 /** The session's events of one type, or of several. */
 export type SessionEventOf<T extends SessionEvent["type"]> = Extract<SessionEvent, { type: T }>;

@@ -1,5 +1,5 @@
 import { assign, setup } from "xstate";
-import { type Failure, otherSide, type SessionEvent, type Side } from "./events.ts";
+import { type Ending, type Failure, otherSide, type SessionEvent, type Side } from "./events.ts";
 import { providedAtStart } from "./provided.ts";
 
 export interface SessionInput {
@@ -16,8 +16,8 @@ export interface SessionContext {
   /** When the clock started; null: it never did, and time costs nothing. */
   readonly startedAt: number | null;
   readonly endedAt: number | null;
-  /** Who ended it: `client`, `server`, or `relay: <why>`. */
-  readonly endedBy: string | null;
+  /** Who ended it; `change`: the next part of it has taken over. Null where it runs. */
+  readonly endedBy: Side | "change" | Ending | null;
   /** When the BYE was passed on: where the clock stops if its answer never comes. */
   readonly byeAt: number | null;
   /** Ends whose BYE is not answered yet. */
@@ -120,23 +120,25 @@ export const sessionMachine = setup({
       event.type === "bye" ? { byeAt: event.at, endedBy: event.from, leaving: [otherSide(event.from)] } : {},
     ),
     noteLoss: assign(({ event }) =>
-      event.type === "lost" ? { byeAt: event.at, endedBy: `relay: ${event.why}`, leaving: BOTH } : {},
+      event.type === "lost"
+        ? { byeAt: event.at, endedBy: { code: `${event.side}-gone`, detail: event.detail }, leaving: BOTH }
+        : {},
     ),
     noteSilence: assign(({ event }) =>
-      event.type === "client.silent" ? { byeAt: event.at, endedBy: "relay: no ACK came", leaving: BOTH } : {},
+      event.type === "client.silent" ? { byeAt: event.at, endedBy: { code: "no-ack" }, leaving: BOTH } : {},
     ),
     /** The client never had it, so it costs nothing. */
     noteRefusal: assign({
       startedAt: null,
-      endedBy: "relay: the client did not take it",
+      endedBy: { code: "not-taken" } as const,
       leaving: ["server"] as const,
     }),
     noteEnd: assign(({ event }) =>
-      event.type === "end" ? { byeAt: event.at, endedBy: `relay: ${event.why}`, leaving: BOTH } : {},
+      event.type === "end" ? { byeAt: event.at, endedBy: event.ending, leaving: BOTH } : {},
     ),
     noteCredit: assign({ creditUntil: ({ event }) => (event.type === "credit.held" ? event.until : null) }),
     noteExhausted: assign(({ event }) =>
-      event.type === "credit.exhausted" ? { byeAt: event.at, endedBy: `relay: ${event.why}`, leaving: BOTH } : {},
+      event.type === "credit.exhausted" ? { byeAt: event.at, endedBy: { code: event.code }, leaving: BOTH } : {},
     ),
     /** The next part of the session has taken the client over, and the app server too where it is the same. */
     noteReplaced: assign(({ event }) =>
@@ -149,7 +151,7 @@ export const sessionMachine = setup({
           }
         : {},
     ),
-    noteUnwanted: assign({ endedBy: "relay: the answer came too late", leaving: ["server"] as const }),
+    noteUnwanted: assign({ endedBy: { code: "too-late" } as const, leaving: ["server"] as const }),
     noteGone: assign(({ context, event }) =>
       event.type === "bye.answered" || event.type === "bye.failed"
         ? { leaving: context.leaving.filter((side) => side !== event.by) }

@@ -4,13 +4,14 @@ import type { BillingContext } from "../../machines/billing.ts";
 import type { BillingStore } from "../charging/billing/store.ts";
 import { type SessionFacts, sessionEnded } from "../charging/events/events.ts";
 import type { Journal } from "../charging/journal/journal.ts";
+import { endedByText } from "../relay/model/endings.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Timeline } from "../support/timeline.ts";
 
 const BEAT_MS = 1_000;
 const PAGE = 500;
-const STOPPED = "relay: stopped without warning";
+const STOPPED = endedByText("killed");
 
 /** A clock that goes on from process to process until the machine starts anew. */
 export interface MachineClock {

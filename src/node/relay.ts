@@ -16,6 +16,7 @@ import { createProof } from "../identity/proof.ts";
 import { contained, failed } from "../relay/model/contained.ts";
 import type { Core } from "../relay/model/core.ts";
 import type { Counters } from "../relay/model/counters.ts";
+import { endedByText } from "../relay/model/endings.ts";
 import { Router } from "../relay/router.ts";
 import type { SipUri } from "../sip/uri.ts";
 import { type ClockWatch, openWatchedStore } from "../store/clock-watch.ts";
@@ -298,7 +299,7 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
       return;
     }
     session.close();
-    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? session.now(), "relay: stopped");
+    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? session.now(), endedByText("stopped"));
   });
   await Promise.allSettled(left);
   if (core.byesUnanswered.size > 0 && !core.hurried)
@@ -315,7 +316,7 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
 /** What waits for an answer is cancelled, what is established is ended by BYE. */
 function endAll(core: Core): void {
   for (const request of core.requests.values()) request.lost();
-  for (const session of core.sessions.values()) session.end("the relay stops");
+  for (const session of core.sessions.values()) session.end({ code: "stops" });
 }
 
 async function until({ clock, ending }: Core, withinMs: number, isOver: () => boolean): Promise<void> {

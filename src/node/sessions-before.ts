@@ -1,6 +1,7 @@
 import { type SessionEnded, sessionEnded } from "../charging/events/events.ts";
 import type { Config } from "../config/schema.ts";
 import type { Core, SessionPort as Session } from "../relay/model/core.ts";
+import { endedByText } from "../relay/model/endings.ts";
 import type { SessionState } from "../relay/model/session-state.ts";
 import { goOn, restore } from "../relay/session/snapshot.ts";
 import type { Logger } from "../support/log.ts";
@@ -85,7 +86,7 @@ export class SessionsBefore {
         this.log.error({ session: id, err: error }, "a session of the relay before could not go on: it ends");
         core.sessions.get(id)?.release();
         if (startedAt === null) this.keeper.drop(id);
-        else this.end(core, sessionEnded(state.facts, startedAt, lastHeardAt, "relay: fault"));
+        else this.end(core, sessionEnded(state.facts, startedAt, lastHeardAt, endedByText("fault")));
       }
     }
     const sessions = this.restored.length;

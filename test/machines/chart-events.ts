@@ -54,10 +54,10 @@ const session: SessionEvent[] = [
   { type: "message", from: "client", payload: UNREAD },
   { type: "charge", payload: UNREAD },
   { type: "refer", from: "client", payload: UNREAD },
-  { type: "lost", side: "client", at: 7, why: "gone" },
-  { type: "end", at: 8, why: "drained" },
+  { type: "lost", side: "client", at: 7, detail: "gone" },
+  { type: "end", at: 8, ending: { code: "stops" } },
   { type: "credit.held", until: 9 },
-  { type: "credit.exhausted", at: 9, why: "credit exhausted" },
+  { type: "credit.exhausted", at: 9, code: "credit-exhausted" },
 ];
 
 const transfer: TransferEvent[] = [

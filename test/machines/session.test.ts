@@ -13,7 +13,7 @@ const notGone = (by: Side, at = 41000): SessionEvent => ({ type: "bye.failed", b
 const failure: SessionEvent = { type: "server.failure", failure: { status: 486 } };
 const change: SessionEvent = { type: "change", from: "client", payload: UNREAD };
 const another: SessionEvent = { type: "service.change", from: "client", payload: UNREAD, wanted: UNREAD };
-const end: SessionEvent = { type: "end", at: 8000, why: "drained" };
+const end: SessionEvent = { type: "end", at: 8000, ending: { code: "stops" } };
 const update: SessionEvent = { type: "update", from: "client", payload: UNREAD };
 const prack: SessionEvent = { type: "prack", payload: UNREAD };
 const silence: SessionEvent = { type: "client.silent", at: 33000 };
@@ -64,7 +64,7 @@ describe("the chart session", () => {
     expect(session.send(charge)).toEqual(["recordCharge"]);
     expect(session.send({ type: "credit.held", until: 62_000 })).toEqual([]);
     expect(session.context.creditUntil).toBe(62_000);
-    const exhausted: SessionEvent = { type: "credit.exhausted", at: 30_000, why: "credit exhausted" };
+    const exhausted: SessionEvent = { type: "credit.exhausted", at: 30_000, code: "credit-exhausted" };
     expect(session.send(exhausted)).toEqual(["sendAck", "sendByes"]);
     expect(session.context).toMatchObject({ startedAt: 1_000, byeAt: 30_000 });
   });
@@ -99,7 +99,7 @@ describe("the chart session", () => {
     expect(server.context).toMatchObject({ endedAt: 9_000, endedBy: "server" });
     const relay = having(answer, ack, end);
     expect(relay.send(gone("client"), late)).toEqual(["collectCharges", ...END]);
-    expect(relay.context).toMatchObject({ endedAt: 8_000, endedBy: "relay: drained" });
+    expect(relay.context).toMatchObject({ endedAt: 8_000, endedBy: { code: "stops" } });
   });
 
   it("answers a BYE that crosses another", () => {
@@ -123,7 +123,9 @@ describe("the chart session", () => {
     expect(having(answer, ack).send(charge)).toEqual(["recordCharge"]);
     expect(having(answer, ack, change).send(charge)).toEqual(["recordCharge"]);
     expect(having(answer, ack, bye("client")).send(charge)).toEqual(["recordCharge"]);
-    expect(having(answer, ack, { type: "end", at: 1, why: "x" }).send(charge)).toEqual(["recordCharge"]);
+    expect(having(answer, ack, { type: "end", at: 1, ending: { code: "stops" } }).send(charge)).toEqual([
+      "recordCharge",
+    ]);
   });
 
   it("refuses charges before it is established (M14)", () => {
@@ -207,14 +209,17 @@ describe("the chart session", () => {
   });
 
   it.each([
-    { type: "lost", side: "client", at: 5000, why: "client is gone" } as const,
-    { type: "end", at: 5000, why: "drained" } as const,
-  ])("hangs up on both by itself: $type (M12)", (event) => {
+    [
+      { type: "lost", side: "client", at: 5000, detail: "no answer" },
+      { code: "client-gone", detail: "no answer" },
+    ],
+    [{ type: "end", at: 5000, ending: { code: "stops" } }, { code: "stops" }],
+  ] as const)("hangs up on both by itself: $0.type (M12)", (event, endedBy) => {
     const session = having(answer, ack);
     expect(session.send(event)).toEqual(["sendByes"]);
     session.send(gone("client"));
     expect(session.send(gone("server", 99999))).toEqual(["collectCharges", ...END]);
-    expect(session.context).toMatchObject({ endedAt: 5000, endedBy: `relay: ${event.why}` });
+    expect(session.context).toMatchObject({ endedAt: 5000, endedBy });
     const early = having(answer);
     expect(early.send(event)).toEqual(["sendAck", "sendByes"]);
     expect(early.send(notGone("server"))).toEqual([]);
@@ -230,10 +235,10 @@ describe("the chart session", () => {
       const session = having(answer, ack, ...before);
       expect(session.send({ type: "credit.held", until: 62_000 })).toEqual([]);
       expect(session.context.creditUntil).toBe(62_000);
-      expect(session.send({ type: "credit.exhausted", at: 62_000, why: "credit exhausted" })).toEqual(["sendByes"]);
+      expect(session.send({ type: "credit.exhausted", at: 62_000, code: "credit-exhausted" })).toEqual(["sendByes"]);
       session.send(gone("client", 62_100));
       expect(session.send(gone("server", 62_200))).toEqual(["collectCharges", ...END]);
-      expect(session.context).toMatchObject({ endedAt: 62_000, endedBy: "relay: credit exhausted" });
+      expect(session.context).toMatchObject({ endedAt: 62_000, endedBy: { code: "credit-exhausted" } });
     },
   );
 
@@ -272,7 +277,7 @@ describe("the chart session", () => {
     ["cancelling", [{ type: "cancel" }]],
     ["answered", [answer]],
     ["terminating", [answer, ack, bye("client")]],
-    ["leaving", [answer, ack, { type: "end", at: 1, why: "x" }]],
+    ["leaving", [answer, ack, { type: "end", at: 1, ending: { code: "stops" } }]],
   ] as [string, SessionEvent[]][])("answers whatever comes at the wrong time: %s", (state, events) => {
     const session = having(...events);
     expect(session.send(change)).toEqual(["refuseChange"]);
@@ -344,8 +349,8 @@ describe("the chart session", () => {
   it("ends in the middle of a change as at any other time", () => {
     expect(having(answer, ack, change).send(message)).toEqual(["relayMessage"]);
     expect(having(answer, ack, change).send(bye("server"))).toEqual(["relayBye"]);
-    expect(having(answer, ack, change).send({ type: "end", at: 1, why: "drained" })).toEqual(["sendByes"]);
-    const lost: SessionEvent = { type: "lost", side: "client", at: 1, why: "gone" };
+    expect(having(answer, ack, change).send({ type: "end", at: 1, ending: { code: "stops" } })).toEqual(["sendByes"]);
+    const lost: SessionEvent = { type: "lost", side: "client", at: 1, detail: "gone" };
     expect(having(answer, ack, change).send(lost)).toEqual(["sendByes"]);
   });
 
@@ -391,9 +396,9 @@ describe("the chart session", () => {
     const asking = () => having(answer, ack, another);
     expect(asking().send(bye("client"))).toEqual(["relayBye"]);
     expect(asking().send(bye("server"))).toEqual(["relayBye"]);
-    expect(asking().send({ type: "lost", side: "server", at: 1, why: "gone" })).toEqual(["sendByes"]);
+    expect(asking().send({ type: "lost", side: "server", at: 1, detail: "gone" })).toEqual(["sendByes"]);
     expect(asking().send(end)).toEqual(["sendByes"]);
-    expect(asking().send({ type: "credit.exhausted", at: 1, why: "credit exhausted" })).toEqual(["sendByes"]);
+    expect(asking().send({ type: "credit.exhausted", at: 1, code: "credit-exhausted" })).toEqual(["sendByes"]);
     expect(asking().send({ type: "credit.held", until: 5 })).toEqual([]);
     expect(asking().send(prack)).toEqual(["relayPrack"]);
     expect(asking().send(refer)).toEqual(["refuseChange"]);

@@ -31,7 +31,7 @@ describe("a 200 to a re-INVITE that comes after BYE is acknowledged (RFC 5407 §
     const at = says.request("INVITE");
     if (by === "client") l.client.inDialog("BYE", invite, answer, 3);
     else if (by === "server") server.backInDialog("BYE", inviteAtServer, answerOfServer, 2);
-    else l.core.sessions.values()[0]!.end("the relay stops");
+    else l.core.sessions.values()[0]!.end({ code: "stops" });
     asks.response(487);
     for (const peer of [l.client, server]) {
       const bye = peer.inbox.find((message) => message.isRequest && message.method === "BYE") as SipRequest | undefined;

@@ -88,7 +88,7 @@ const endings: Ending[] = [
     "the app server",
     ({ server, inviteAtServer, answerOfServer }) => server.backInDialog("BYE", inviteAtServer, answerOfServer, 1),
   ],
-  ["the relay", ({ l }) => l.core.sessions.values()[0]!.end("the relay stops")],
+  ["the relay", ({ l }) => l.core.sessions.values()[0]!.end({ code: "stops" })],
   [
     "the relay, since the app server is gone",
     ({ l }) => l.core.sessions.values()[0]!.lost("server", "no answer to a probe"),
@@ -192,7 +192,7 @@ describe("a session that ends while the 200 to a re-INVITE waits for its ACK", (
       const at = says.request("INVITE");
       says.answer(at, 200);
       const changed = asks.response(200);
-      l.core.sessions.values()[0]!.end("the relay stops");
+      l.core.sessions.values()[0]!.end({ code: "stops" });
       expect((says.request("ACK") as SipRequest).cseq?.number).toBe(at.cseq?.number);
       for (const peer of [asks, says]) peer.answer(peer.request("BYE"), 200);
       await l.settle();

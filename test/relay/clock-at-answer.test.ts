@@ -176,7 +176,7 @@ describe("a client that gives up while the start goes to the disk", () => {
   it("because the relay hangs up: it hears the 200, and BYE after its ACK (RFC 3261 §15)", async () => {
     const { l, invite, server, at } = await answering();
     server.answer(at, 200);
-    l.core.sessions.values()[0]!.end("the relay stops");
+    l.core.sessions.values()[0]!.end({ code: "stops" });
     expect(l.client.inbox).toEqual([]);
     await l.settle();
     const answer = l.client.response(200);

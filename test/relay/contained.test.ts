@@ -72,7 +72,7 @@ describe("a fault in a promise that nobody awaits", () => {
     const l = await lab({ clientTransport: "tcp" });
     await establish(l);
     const [session] = l.core.sessions.values();
-    session!.end("the relay stops");
+    session!.end({ code: "stops" });
     l.client.request("BYE");
     await l.settle();
     session!.close();

@@ -554,8 +554,8 @@ describe("a prepaid user", () => {
         await pass(l, 55_000);
         if (comesBack) l.credit.before = async () => {};
         await pass(l, 5_000);
-        expect(l.core.sessions.values()[0]?.context.endedBy ?? null).toBe(
-          comesBack ? null : "relay: the balance is not known",
+        expect(l.core.sessions.values()[0]?.context.endedBy ?? null).toEqual(
+          comesBack ? null : { code: "credit-unknown" },
         );
         if (comesBack) expect(l.credit.held()[0]).toBeGreaterThan(1.1);
         else expect(l.client.request("BYE").headers.get("reason")).toContain("cause=503");

@@ -84,7 +84,7 @@ describe("a BYE of the app server that crosses another takes its charges with it
 
   it.each<[string, (l: Lab, call: Call) => void, LabOptions]>([
     ["the greatest duration is over", (l) => l.clock.advance(600_000), { session: { maxDurationS: 600 } }],
-    ["the relay stops", (l) => l.core.sessions.values()[0]!.end("the relay stops"), {}],
+    ["the relay stops", (l) => l.core.sessions.values()[0]!.end({ code: "stops" }), {}],
     ["the client's end is gone", (l) => l.core.sessions.values()[0]!.lost("client", "no answer to a probe"), {}],
   ])("the relay's own: %s", async (_, end, options) => {
     const l = await lab(options);

@@ -188,7 +188,7 @@ it("whatever stands in a state: it is refused, or restored to a session that can
     restored++;
     const session = restore(l.core, read.value satisfies SessionState);
     goOn(session, read.value);
-    session.end("the test is over");
+    session.end({ code: "stops" });
     await Promise.resolve();
     session.release();
     client.inbox.length = 0;

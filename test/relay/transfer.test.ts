@@ -57,7 +57,7 @@ async function firstEnds(l: Lab): Promise<void> {
 
 /** Everything still up is ended by the app servers, and nothing may be left. */
 async function nothingIsLeft(l: Lab): Promise<void> {
-  for (const session of [...l.core.sessions.values()]) session.end("test");
+  for (const session of [...l.core.sessions.values()]) session.end({ code: "stops" });
   for (const peer of [l.client, l.server("a"), l.server("b")])
     for (const message of peer.inbox.splice(0))
       if (message.isRequest && message.method !== "ACK") peer.answer(message, message.method === "INVITE" ? 487 : 200);

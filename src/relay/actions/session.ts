@@ -136,7 +136,7 @@ function recordStart(session: Session, event: SessionEvent, context: SessionCont
   if (event.type === "server.answer") {
     session.started = recorded;
     recorded.catch(() => session.actor.send({ type: "client.refused", at: session.now() }));
-  } else recorded.catch(() => session.end("its start could not be put on record"));
+  } else recorded.catch(() => session.end({ code: "not-recorded" }));
 }
 
 /** What is held for the session is its own from now on. */

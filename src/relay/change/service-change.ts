@@ -154,7 +154,7 @@ export class ClientServiceChange implements ChangePort {
 
   taken(second: SessionPort, at: number): void {
     if (this.over) {
-      second.end("the session ended");
+      second.end({ code: "part-over" });
       return;
     }
     this.finish();
@@ -164,14 +164,14 @@ export class ClientServiceChange implements ChangePort {
   dropped(second: SessionPort): void {
     if (this.over || !this.answered || second !== this.second) return;
     this.finish(); // the client was told that it stands
-    this.first.end("the service that it was changed to is gone");
+    this.first.end({ code: "service-gone" });
   }
 
   /** The session ends while the change is under way. */
   abort(): void {
     if (this.over) return;
     this.finish();
-    if (this.answered) this.second?.end("the session ended");
+    if (this.answered) this.second?.end({ code: "part-over" });
     else this.request?.giveUp();
   }
 

@@ -33,8 +33,7 @@ const paymentRequired = (why: string): Failure => ({
 });
 
 /** Why a session ended that its user's balance could not pay any longer. */
-export const CREDIT_EXHAUSTED = "credit exhausted";
-export const CREDIT_UNKNOWN = "the balance is not known";
+const CREDIT_UNKNOWN = "the balance is not known";
 
 /** Whether `credit.reserveCharges` counts too. */
 type Spare = "spare" | "none";
@@ -425,11 +424,11 @@ export class Credit implements CreditPort {
     const { session, until, now } = this;
     if (until === undefined) return false;
     if (now >= until) {
-      const why = outcome.ok || outcome.why !== "unknown" ? CREDIT_EXHAUSTED : CREDIT_UNKNOWN;
+      const code = outcome.ok || outcome.why !== "unknown" ? "credit-exhausted" : "credit-unknown";
       this.closed = true;
       this.core.counters.creditExhausted++;
       // The clock stops when the money was used up, not when a timer got to it.
-      session?.actor.send({ type: "credit.exhausted", at: until, why });
+      session?.actor.send({ type: "credit.exhausted", at: until, code });
       return true;
     }
     if (!outcome.ok && outcome.why === "unknown" && !this.exhausted) {

@@ -1,4 +1,4 @@
-import type { Failure, Side } from "../../../machines/events.ts";
+import type { Ending, Failure, Side } from "../../../machines/events.ts";
 import type { requestMachine } from "../../../machines/request.ts";
 import type { SessionContext, sessionMachine } from "../../../machines/session.ts";
 import type { transferMachine } from "../../../machines/transfer.ts";
@@ -273,7 +273,7 @@ export interface SessionPort {
   reportGivenUp(): void;
   reportFailure(failure: Failure): void;
   /** Ends the session by the relay's own decision. */
-  end(why: string): void;
+  end(ending: Ending): void;
   /** The clock runs. */
   established(at: number): void;
   goOn(): void;
@@ -285,7 +285,8 @@ export interface SessionPort {
   awaitByeAnswer(): void;
   /** Asks one end whether it is still in the session. */
   probe(leg: LegPort): void;
-  lost(side: Side, why: string): void;
+  /** `detail`: how that was found out, for the record. */
+  lost(side: Side, detail: string): void;
   close(): void;
   release(): void;
   crashed(error: unknown): void;

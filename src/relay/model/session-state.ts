@@ -183,7 +183,7 @@ const context: Check = fields<SessionContext>({
   clock: oneOf("ack", "answer"),
   startedAt: orNull(time),
   endedAt: orNull(time),
-  endedBy: orNull(NAME),
+  endedBy: (value) => (value === null ? undefined : `must be null, is ${quote(value)}`), // what is kept has not ended
   byeAt: orNull(time),
   leaving: list(side, 2),
   creditUntil: orNull(time),

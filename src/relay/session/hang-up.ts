@@ -7,11 +7,11 @@ import { reasonPhrase } from "../../sip/response.ts";
 import type { ClientTransactionUser } from "../../transaction/types.ts";
 import { adviseClient } from "../charges/advice.ts";
 import { answerCharges } from "../charges/charge-answers.ts";
-import { CREDIT_EXHAUSTED, CREDIT_UNKNOWN } from "../charges/credit.ts";
 import { reply } from "../dialog/reply.ts";
 import { takeRest } from "../leg/rest.ts";
 import { contained } from "../model/contained.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
+import { endedByText, reasonOf } from "../model/endings.ts";
 
 /*
  * BYE, whoever sends it: actions of the chart `session`. What an app server charges at the end comes in its own BYE or in its answer to one (M16).
@@ -35,11 +35,8 @@ export function relayBye(session: Session, event: SessionEventOf<"bye">, context
 
 export function sendByes(session: Session, context: SessionContext): void {
   session.change?.abort();
-  const endedBy = context.endedBy === "change" ? "the client changed to another service" : (context.endedBy ?? "");
-  const why = endedBy.replace(/^relay: /, "");
-  const cause = CAUSES[why] ?? 480;
-  // RFC 3326: says why nobody hung up and the session is over all the same. What stands behind a colon is for the log: it tells of the other end.
-  const reason = formatReason(cause, why.split(":", 1)[0]!);
+  const { cause, text } = reasonOf(context.endedBy);
+  const reason = formatReason(cause, text); // RFC 3326: says why nobody hung up and the session is over all the same
   session.awaitByeAnswer();
   for (const side of context.leaving)
     sendBye(session, side, (bye) => {
@@ -47,13 +44,6 @@ export function sendByes(session: Session, context: SessionContext): void {
       if (side === "client") adviseClient(session, bye, context.startedAt, endOf(session, context));
     });
 }
-
-/** SIP statuses that say why the relay ended a session (RFC 3326 §2); any other: 480. */
-const CAUSES: Readonly<Record<string, number>> = {
-  [CREDIT_EXHAUSTED]: 402,
-  [CREDIT_UNKNOWN]: 503,
-  "the client changed to another service": 200,
-};
 
 /** Its chart runs no more: both ends are told, and whoever has hung up. What the app server charges in its answer counts as ever. */
 export function hangUpAfterFault(session: Session): void {
@@ -168,7 +158,7 @@ export function recordEnd(session: Session, context: SessionContext): void {
   session.endPart(endedAt);
   // Where the next part has taken over, its start says when this one ended.
   if (context.endedBy === "change") session.recorded = session.charges.settled();
-  else session.recorded = session.charges.ended(context.startedAt, endedAt, context.endedBy ?? "relay");
+  else session.recorded = session.charges.ended(context.startedAt, endedAt, endedByText(context.endedBy));
   if (session.serverOwes) session.charges.open(); // there is one book, whatever comes first
   core.ended.add(session, endedAt);
 }

@@ -108,7 +108,7 @@ export class Change implements ClientTransactionUser, UnderWay {
           if (this.acknowledged === undefined) this.ack(ack);
           this.done(true);
         },
-        silent: () => this.session.end("no ACK to a re-INVITE"),
+        silent: () => this.session.end({ code: "no-ack-to-change" }),
       });
       return;
     }

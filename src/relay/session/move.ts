@@ -67,5 +67,5 @@ export function moved(core: Core, second: Session, { first, keep }: Move): void 
     .catch((error) =>
       core.peerLog.error("a move could not be put on record", second.facts.user, { err: error, event }),
     );
-  if (!keep && isUp(first)) first.end(`moved to ${second.facts.service}`);
+  if (!keep && isUp(first)) first.end({ code: "moved", what: second.facts.service });
 }

@@ -1,4 +1,4 @@
-import type { Failure, Side } from "../../../machines/events.ts";
+import type { Ending, Failure, Side } from "../../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../../machines/session.ts";
 import type { Outcome } from "../../charging/charges/book.ts";
 import type { PartsState } from "../../charging/charges/book-state.ts";
@@ -33,6 +33,7 @@ import type {
   TransferPort,
   UnderWay,
 } from "../model/core.ts";
+import { endedByText } from "../model/endings.ts";
 import type { SessionState } from "../model/session-state.ts";
 import { hangUpAfterFault } from "./hang-up.ts";
 import { moved } from "./move.ts";
@@ -222,8 +223,8 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   }
 
   /** Ends the session by the relay's own decision, e.g. its greatest duration is over. */
-  end(why: string): void {
-    this.actor.send({ type: "end", at: this.now(), why });
+  end(ending: Ending): void {
+    this.actor.send({ type: "end", at: this.now(), ending });
   }
 
   /** Tells the request what became of this branch. */
@@ -457,10 +458,10 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     });
   }
 
-  lost(side: Side, why: string): void {
+  lost(side: Side, detail: string): void {
     if (!this.core.sessions.has(this.id)) return; // An answer to a probe that came after the end.
     const at = this.leg(side)?.unheardSince ?? this.now();
-    this.actor.send({ type: "lost", side, at, why: `${side} is gone: ${why}` });
+    this.actor.send({ type: "lost", side, at, detail });
   }
 
   close(): void {
@@ -492,7 +493,7 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     if (leftMs > lookMs) return;
     // Only now a timer of its own: few sessions last that long.
     clock.clearTimeout(this.endTimer);
-    this.endTimer = clock.setTimeout(() => this.end("the greatest duration is over"), Math.max(0, leftMs));
+    this.endTimer = clock.setTimeout(() => this.end({ code: "max-duration" }), Math.max(0, leftMs));
   }
 
   /** A fault of ours ends this one session, and closes what it charges (decision 13). */
@@ -503,7 +504,7 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     const context = this.context;
     const now = this.now();
     if (context.startedAt !== null)
-      this.core.ending.add(this.charges.ended(context.startedAt, context.byeAt ?? now, "relay: fault"));
+      this.core.ending.add(this.charges.ended(context.startedAt, context.byeAt ?? now, endedByText("fault")));
     hangUpAfterFault(this);
     this.reportFailure({ status: 500 });
     this.close();
