@@ -19,47 +19,58 @@ import { createProofCheck, type ProofCheck, type ProofOptions } from "./proof.ts
 import { TcpServerTransport } from "./tcp-server-transport.ts";
 import { bracketed, createUserAgent, requestUriOf, type UserAgent } from "./user-agent.ts";
 
+/** What `serve` needs to know. */
 export interface AppServerOptions {
-  /** Port 0: any free one, see `AppServer.port`. */
+  /** Where to listen, by TCP. Port 0: any free one, see `AppServer.port`. */
   readonly listen: { readonly host: string; readonly port: number };
   /**
-   * Service id, as the relay knows it (of others: the user part of the Request-URI), to who decides about a request
-   * for it.
+   * Who decides about requests for which service: by the service's id, as the relay knows it (where no relay says it,
+   * the user part of the Request-URI). Any other service gets 404.
    */
   readonly services: Readonly<Record<string, ServiceHandler>>;
-  /** Host that Contact and Via say; needed where `listen.host` stands for all addresses. */
+  /**
+   * Host that Contact and Via name. Default: `listen.host`; needed where that stands for all addresses (0.0.0.0, ::).
+   */
   readonly advertised?: string;
-  /** Sessions at once (M5); beyond that 503. Default 10,000. */
+  /** Sessions at once, and requests that are not decided; beyond that 503 with Retry-After. Default 10,000. */
   readonly capacity?: number;
   /**
-   * How a request proves that it came through the relay (M10, RFC 8224): by the relay's key set. Without it and
-   * without `relays` the server listens to loopback addresses only; `false`: it takes whoever comes.
+   * How a request proves that it came through the relay (RFC 8224): by the relay's key set. `false`: whoever comes is
+   * taken. Needed, or `relays`, where the server listens to more than loopback addresses.
    */
   readonly proof?: ProofOptions | false;
-  /** IP addresses of the relays: whoever else connects is turned away (M10). Default: anyone may connect. */
+  /** IP addresses of the relays: a connection from any other is closed. Default: anyone may connect. */
   readonly relays?: readonly string[];
   /**
-   * How charges after a session's end (M15) are signed: a key from `tollgate appserver key add`, or nothing where the
-   * relay trusts this server's address. Left out: a session that has ended takes none.
+   * How charges after a session's end are signed: by a key from `tollgate appserver key add`, or not at all (`"by
+   * address"`) where the relay trusts this server's address (`charging.trustAddress`). Left out: a session that has
+   * ended takes no charges.
    */
   readonly charging?: { readonly key: string; readonly secret: string } | "by address";
+  /** Is told of handlers that failed and of charges that did not reach the bill. Default: nobody is. */
   readonly logger?: Logger;
 }
 
+/** An app server that listens. */
 export interface AppServer {
+  /** That it listens on. */
   readonly port: number;
-  /** For the relay's directory: `sip:127.0.0.1:41234;transport=tcp`. */
+  /** For the relay's list of app servers: `sip:127.0.0.1:41234;transport=tcp`. */
   readonly uri: string;
   /** Sessions that stand now. */
   readonly sessions: number;
-  /** Refuses new requests, ends every session, and closes. */
+  /** Answers new requests with 503, ends every session, and closes: after 2 s at the latest. */
   close(): Promise<void>;
 }
 
 const CAPACITY = 10_000;
 const CLOSE_MS = 2000;
 
-/** Serves requests that come from the relay by SIP over TCP (M5-M7, M9-M11, M14, M16), and answers OPTIONS (health). */
+/**
+ * Serves requests that come from the relay by SIP over TCP, and answers OPTIONS, by which the relay asks whether it is
+ * there. Resolves when it listens. Rejects with a `TypeError` where an option is missing, and with the system's error
+ * where it cannot listen there.
+ */
 export async function serve(options: AppServerOptions): Promise<AppServer> {
   const { host, port } = options.listen;
   const advertised = options.advertised ?? host;

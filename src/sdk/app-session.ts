@@ -17,7 +17,7 @@ export interface AppSessionFacts {
   /** The other side offered the charging package in Recv-Info (RFC 6086 §4.2.1). */
   readonly chargePackage: boolean;
   readonly tollgateSession: string | undefined;
-  /** Reports charges when the dialog has ended (M15); undefined: there is no way then. */
+  /** Reports charges when the dialog has ended; undefined: there is no way then. */
   readonly late: ((body: Body, session: string | undefined) => Promise<void>) | undefined;
   readonly handlerOf: (service: string) => ServiceHandler | undefined;
   readonly logger: Logger | undefined;

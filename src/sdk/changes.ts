@@ -16,19 +16,20 @@ import { SERVICE_TYPE, SESSION_DISPOSITION, toBody } from "./session-description
 import { SipError } from "./sip-error.ts";
 import { ALLOW } from "./user-agent.ts";
 
-/** What a session is to change to. */
+/** What a session is to change to: a service by its id, or a description of which the relay's rules make one. */
 export interface ServiceChange {
-  /** Id of the service. */
+  /** Id of the service, `beer`. */
   readonly service?: string;
   /**
    * The body of the request, of which the relay's rules make the service. Default: `<service name="beer"/>`, with the
    * service's id.
    */
   readonly description?: string;
-  /** Default `application/vnd.tollgate.service+xml`. */
+  /** Media type of `description`. Default `application/vnd.tollgate.service+xml`. */
   readonly contentType?: string;
 }
 
+/** How a change is asked for. */
 export interface ChangeOptions {
   /** UPDATE is for app servers that decide at once: it is answered within seconds, and cannot ring. Default INVITE. */
   readonly method?: "INVITE" | "UPDATE";
@@ -61,8 +62,8 @@ const UPDATE_MS = 5_000;
 type Incoming = IncomingRequest & { accept(options?: ResponseOptions): unknown };
 
 /**
- * Changes of the service in one dialog (M20, M22), asked for by either end by re-INVITE (RFC 3261 §14) or UPDATE (RFC
- * 3311), one at a time.
+ * Changes of the service in one dialog, asked for by either end by re-INVITE (RFC 3261 §14) or UPDATE (RFC 3311), one
+ * at a time.
  */
 export class Changes {
   /** Decides on what the other end asks for. Without it everything is refused. */

@@ -3,24 +3,27 @@ import { request as tlsRequest } from "node:https";
 import type { ChargeInput } from "./app-api.ts";
 import { complete } from "./app-session.ts";
 
+/** Where the relay's HTTP API is, and who charges. */
 export interface ChargeClientOptions {
-  /** Of the relay's HTTP API: `https://portal.example:8443`. */
+  /** Of the relay's HTTP API: `https://portal.example:8443`. `http:` sends the secret as it is. */
   readonly url: string;
-  /** From `tollgate appserver key add`. */
+  /** Id of a key from `tollgate appserver key add`. */
   readonly key: string;
+  /** The secret that was shown with it. */
   readonly secret: string;
   /** Certificates to trust beside the machine's own, PEM. */
   readonly ca?: string | Buffer;
-  /** How long an answer may take; default 10 s. */
+  /** How long an answer may take, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number;
 }
 
-/** Charges users by HTTPS (M17), for app servers that would rather not by SIP. */
+/** Charges users by HTTPS, while a session lasts or after its end, for app servers that would rather not by SIP. */
 export interface ChargeClient {
   /**
-   * Charges the user of a session, by its Tollgate-Session id. Resolves with the charges' ids when they are on disk.
-   * Rejects with a `ChargeError` where the relay says no, and with another error where it is not known whether it did
-   * anything: the same charges with the same ids may then be sent again.
+   * Charges the user of a session, by its `tollgateSession`. All or none. Resolves with the charges' ids when they are
+   * on disk. Rejects with a `ChargeError` where the relay says no, and with another error where it is not known whether
+   * it did anything: the same charges with the same ids may then be sent again. `idempotencyKey`, up to 512 characters,
+   * lets the relay answer a repetition as it did before.
    */
   charge(
     session: string,
@@ -29,9 +32,10 @@ export interface ChargeClient {
   ): Promise<string[]>;
 }
 
-/** A refusal (RFC 9457): nothing was charged. */
+/** The relay's refusal (RFC 9457): nothing was charged. */
 export class ChargeError extends Error {
   override readonly name = "ChargeError";
+  /** Of the HTTP answer, 400 to 599. */
   readonly status: number;
   /** `closed`, `terms`, ...: the end of the problem's type. */
   readonly kind: string;
@@ -49,6 +53,7 @@ export class ChargeError extends Error {
 const TIMEOUT_MS = 10_000;
 const MAX_ANSWER_BYTES = 262_144;
 
+/** Charges by HTTPS with one key. Nothing is sent before `charge`. */
 export function createChargeClient(options: ChargeClientOptions): ChargeClient {
   return {
     async charge(session, inputs, { idempotencyKey } = {}) {

@@ -83,7 +83,7 @@ function serverChange(asked: AskedChange, stands: () => void): ServerChange {
 /** A dialog by its Call-ID, the relay's tag and ours. */
 const dialogName = (callId: string, theirTag: string, ourTag: string) => `${callId} ${theirTag} ${ourTag}`;
 
-/** Asks the relay to bring a session with another service about, and takes the INVITE that it sends then (M23). */
+/** Asks the relay to bring a session with another service about, and takes the INVITE that it sends then. */
 async function move(
   link: Link,
   dialog: Dialog,

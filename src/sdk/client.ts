@@ -13,8 +13,8 @@ const CLOSE_MS = 2000;
 const PING_MS = 100_000;
 
 /**
- * A client of the relay (M1-M7, M9, M11). It connects with the first request, and again with the next one after a
- * connection was lost.
+ * A client of the relay. It connects with the first request, and again with the next one after a connection was lost.
+ * Throws a `TypeError` where `relay` is no `sip:` URI with `transport=tcp`.
  */
 export function createClient(options: ClientOptions): Client {
   return new SipClient(options);

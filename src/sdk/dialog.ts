@@ -22,8 +22,8 @@ export interface Ending {
    */
   readonly by: "local" | "remote" | "connection";
   /**
-   * Answer to our BYE: 200, 481 where the other side knew of no session, 408 where none came, 503 where it could not
-   * be sent.
+   * Answer to our BYE: 200, 481 where the other side knew of no session, 408 where none came, 503 where it could not be
+   * sent.
    */
   readonly status?: number;
   /** Reason header of the other side's BYE (RFC 3326), or why the connection was lost. */
@@ -134,8 +134,8 @@ export class Dialog {
   }
 
   /**
-   * Sends a REFER (RFC 3515) and resolves when what it asks for has come about; rejects with the refusal, of the
-   * REFER or of what it led to. `onReport` is told of provisional states.
+   * Sends a REFER (RFC 3515) and resolves when what it asks for has come about; rejects with the refusal, of the REFER
+   * or of what it led to. `onReport` is told of provisional states.
    */
   refer(to: string, options: RequestOptions = {}, onReport?: (status: number, reason: string) => void): Promise<void> {
     if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
@@ -163,8 +163,8 @@ export class Dialog {
   }
 
   /**
-   * Asks the other end for another service (M20, M22); resolves with its success, rejects with its refusal. The
-   * session goes on either way.
+   * Asks the other end for another service; resolves with its success, rejects with its refusal. The session goes on
+   * either way.
    */
   change(options: ChangeOptions, body: Body): Promise<IncomingResponseMessage> {
     if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
@@ -240,7 +240,7 @@ export async function within(ms: number, all: readonly Promise<unknown>[]): Prom
   clearTimeout(timer);
 }
 
-/** Value of Refer-To; `first` is how the relay is told what becomes of the session that there is (M24). */
+/** Value of Refer-To; `first` is how the relay is told what becomes of the session that there is. */
 export function referTo(uri: string, keep: boolean | undefined): string {
   if (!/^sips?:[^<>"\s]+$/i.test(uri)) throw new TypeError(`refer: ${uri} is not a SIP URI`);
   return `<${uri}>${keep === undefined ? "" : `;first=${keep ? "keep" : "end"}`}`;

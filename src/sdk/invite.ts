@@ -23,13 +23,13 @@ interface Wanted {
   readonly target: URI;
   readonly service: string;
   readonly options: ServiceRequestOptions;
-  /** Every success is wanted (M25); undefined: the first. */
+  /** Every success is wanted; undefined: the first. */
   readonly all: RequestAllOptions | undefined;
 }
 
 /**
- * Sends the INVITE, waits for its successes and acknowledges each (RFC 3261 §13.2). Resolves with one at least;
- * rejects with the refusal.
+ * Sends the INVITE, waits for its successes and acknowledges each (RFC 3261 §13.2). Resolves with one at least; rejects
+ * with the refusal.
  */
 export function invite(link: Link, wanted: Wanted): Promise<ClientSession[]> {
   const { service, all } = wanted;

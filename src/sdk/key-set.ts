@@ -8,8 +8,8 @@ const TIMEOUT_MS = 5_000;
 
 /**
  * The keys that tokens are checked with: the set itself, or what is at a URL. It is fetched when it is first needed,
- * when it is old, and when an unknown key signs. `monotonic`: milliseconds of a clock that nobody can set, since
- * `jose` itself goes by the time of day.
+ * when it is old, and when an unknown key signs. `monotonic`: milliseconds of a clock that nobody can set, since `jose`
+ * itself goes by the time of day.
  */
 export function keySet(keys: string | JSONWebKeySet, monotonic: () => number): JWTVerifyGetKey {
   if (typeof keys !== "string") return createLocalJWKSet(keys);

@@ -3,7 +3,7 @@ import { SESSION_HEADER } from "../charging/charges/body.ts";
 import { systemRandom } from "../support/random.ts";
 import { finalAnswer, refusalOf } from "./answers.ts";
 
-/** Where charges go when there is no dialog any more (M15). */
+/** Where charges go when there is no dialog any more. */
 export interface ChargesTarget {
   readonly core: UserAgentCore;
   /** Lets a Call-ID take the way of another, as long as that stands. */
@@ -12,8 +12,8 @@ export interface ChargesTarget {
 
 /**
  * Reports charges after the session's end in a MESSAGE outside of any dialog (RFC 3428). `invite` is the relay's: it
- * says where the relay is, what its domain is called; `session` which one it was. Rejects with the relay's refusal as
- * a `SipError`.
+ * says where the relay is, what its domain is called; `session` which one it was. Rejects with the relay's refusal as a
+ * `SipError`.
  */
 export function reportLate(
   { core, follow }: ChargesTarget,

@@ -4,6 +4,7 @@ import { sipUriOf } from "../sip/uri.ts";
 import { systemClock } from "../support/clock.ts";
 import { keySet } from "./key-set.ts";
 
+/** Whose signature proves who a user is, and how old it may be. */
 export interface ProofOptions {
   /**
    * The relay's key set: its URL (`https://portal.example:8443/.well-known/jwks.json`), or the set itself. It is
@@ -15,7 +16,7 @@ export interface ProofOptions {
    * `uri`.
    */
   readonly self?: string;
-  /** How old a token may be (RFC 8224 §6.2, step 4); default 60 s. */
+  /** How old a token may be, in seconds (RFC 8224 §6.2, step 4). Default 60. */
   readonly maxAgeS?: number;
   /** Tokens remembered against replay; over it 503. Default 100,000. */
   readonly maxRemembered?: number;
@@ -33,21 +34,27 @@ export interface ProofOptions {
 
 /** What of an INVITE is looked at. */
 export interface ProvenRequest {
+  /** The URI in its To, without parameters of the header field. */
   readonly to: string;
   /** Every Identity header. */
   readonly identities: readonly string[];
 }
 
-/** Who called, proven by the relay; or the answer of RFC 8224 §6.2.2. */
+/**
+ * Who called, `sip:alice@portal.example`, proven by the relay; or the answer to give (RFC 8224 §6.2.2): 403, 428, 436,
+ * 437, 438 or 503.
+ */
 export type ProofResult =
   | { readonly ok: true; readonly user: string }
   | { readonly ok: false; readonly status: number; readonly reason: string };
 
+/** Resolves with who called, or with the answer to give; never rejects. */
 export type ProofCheck = (request: ProvenRequest) => Promise<ProofResult>;
 
 /**
- * The verification service of RFC 8224 §6.2 for an app server (M10): refuses whoever did not come through the relay,
- * a token that was meant for another app server, an old one, and one that was seen before.
+ * The verification service of RFC 8224 §6.2 for an app server on any SIP stack (`serve` has its own, `proof`): refuses
+ * whoever did not come through the relay, a token that was meant for another app server, an old one, and one that was
+ * seen before. `self` is the app server's URI as the relay's list has it.
  */
 export function createProofCheck(options: ProofOptions & { readonly self: string }): ProofCheck {
   const { maxAgeS = 60, maxRemembered = 100_000, now = systemClock.wall } = options;

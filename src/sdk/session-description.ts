@@ -2,20 +2,22 @@ import type { Body, IncomingRequestMessage, IncomingResponseMessage } from "sip.
 import { ATTRIBUTES_HEADER, CLIENT_HEADER } from "../charging/charges/body.ts";
 import { parseParams } from "../sip/params.ts";
 
-/**
- * Media types of the bodies that client and app server exchange in INVITE and its answer, where either does not name
- * its own.
- */
+/** Media type of the body that asks for a service, `<service name="wine"/>`, where the client names no other. */
 export const SERVICE_TYPE = "application/vnd.tollgate.service+xml";
+/**
+ * Media type of the body that says where a service is, `{"url": "https://..."}`, where the app server names no other.
+ */
 export const ACCESS_TYPE = "application/vnd.tollgate.access+json";
 
 /** A body with its media type: what takes the place of a session description (SDP) here. */
 export interface Description {
+  /** Value of Content-Type. */
   readonly contentType: string;
+  /** As text. */
   readonly content: string;
 }
 
-/** How the service is reached (M6): the body of the answer to INVITE. */
+/** How the service is reached: the body of the answer to INVITE. */
 export interface Access extends Description {
   /** From an access body `{ "url": "..." }`. */
   readonly url?: string;
@@ -38,7 +40,7 @@ export function descriptionOf(message: IncomingRequestMessage | IncomingResponse
   return { contentType: message.getHeader("content-type") ?? "application/octet-stream", content: message.body };
 }
 
-/** What a rule of the relay has said of the request, and of the client (M3). */
+/** What a rule of the relay has said of the request, and of the client. */
 export function attributesOf(message: IncomingRequestMessage) {
   const named = (header: string): Readonly<Record<string, string>> => {
     const params = parseParams(message.getHeader(header) ?? "");
@@ -47,7 +49,7 @@ export function attributesOf(message: IncomingRequestMessage) {
   return { attributes: named(ATTRIBUTES_HEADER), client: named(CLIENT_HEADER) };
 }
 
-/** What a success may carry (M6): a URL, or a body of one's own. */
+/** What a success may carry: the URL under which the service is reached, or a body of your own with its media type. */
 export type Acceptance = { readonly url?: string } | { readonly body: string; readonly contentType: string };
 
 /** As a body. Without a URL it is an empty access body: SIP.js wants a body in every 2xx of its own. */

@@ -1,6 +1,6 @@
 /**
- * A SIP request that did not succeed: `status` is the final answer's (RFC 3261 §21), 408 where none came, 503 where
- * it could not be sent.
+ * A SIP request that did not succeed: `status` is the final answer's (RFC 3261 §21), 408 where none came, 503 where it
+ * could not be sent.
  */
 export class SipError extends Error {
   override readonly name = "SipError";

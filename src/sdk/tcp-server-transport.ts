@@ -15,9 +15,9 @@ export interface ServerTransportOptions {
 }
 
 /**
- * SIP.js' transport for a server: it takes TCP connections and speaks for one user agent on all of them. A message
- * goes out by the connection on which the last request of its Call-ID came; where that one is gone, a request dials
- * its target (RFC 3261 §18.1.1).
+ * SIP.js' transport for a server: it takes TCP connections and speaks for one user agent on all of them. A message goes
+ * out by the connection on which the last request of its Call-ID came; where that one is gone, a request dials its
+ * target (RFC 3261 §18.1.1).
  */
 export class TcpServerTransport implements Transport {
   readonly protocol = "TCP";

@@ -21,9 +21,8 @@ export const ALLOW = "Allow: INVITE, ACK, BYE, CANCEL, INFO, OPTIONS, NOTIFY, UP
 /**
  * SIP.js below its `UserAgent`: the user agent core, with dialogs and transactions as RFC 3261 has them.
  *
- * SIP.js' `Session` on top of it is made for calls with SDP: it ends a session whose bodies are not
- * `application/sdp`, or whose answer has none, with BYE 488 or 400. Here the body describes a service, and a success
- * need not have one (M6).
+ * SIP.js' `Session` on top of it is made for calls with SDP: it ends a session whose bodies are not `application/sdp`, or whose
+ * answer has none, with BYE 488 or 400. Here the body describes a service, and a success need not have one.
  */
 export interface UserAgent {
   readonly core: UserAgentCore;
@@ -98,16 +97,16 @@ function receiveRequest(
   // RFC 3261 §8.1.1: without these there is no way to answer.
   for (const header of ["from", "to", "call-id", "cseq", "via"]) if (!message.hasHeader(header)) return;
   if (message.method !== "OPTIONS") {
-    // SIP.js answers 404 unless the Request-URI has the user of its own address. Ours names a service; whoever gets
-    // the request decides.
+    // SIP.js answers 404 unless the Request-URI has the user of its own address. Ours names a service; whoever gets the
+    // request decides.
     message.ruri = core.configuration.contact.uri;
     if (message.method === "UPDATE") receiveUpdate(core, message);
     else core.receiveIncomingRequestFromTransport(message);
     if (message.method === "CANCEL") tellOfCancel(core, message);
     return;
   }
-  // RFC 3261 §12.2.2: within a dialog that is not there 481, so that whoever asks whether a session still stands
-  // learns that it does not.
+  // RFC 3261 §12.2.2: within a dialog that is not there 481, so that whoever asks whether a session still stands learns
+  // that it does not.
   if (message.toTag && !core.dialogs.has(message.callId + message.toTag + message.fromTag)) {
     core.replyStateless(message, { statusCode: 481 });
     return;
