@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
 import type { Config } from "../config/schema.ts";
+import type { Api } from "../console/api.ts";
 import { type Control, controlPath, startControl } from "../console/control.ts";
 import type { HttpServer } from "../console/http.ts";
 import type { WhichLockOuts } from "../directory/guesses.ts";
@@ -52,9 +53,11 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   const stop = stopSignal(io);
   // The socket is taken first: it is what keeps two relays from sharing a data folder.
   let relay: Relay | undefined;
-  const control = await startControl({
-    path: controlPath(config.data),
-    handlers: {
+  const { Api } = await import("../console/api.ts");
+  const http = new Api({
+    config,
+    log,
+    owner: {
       "GET /sessions": () => relay?.sessions() ?? [],
       "GET /lockouts": () => relay?.lockOuts() ?? [],
       "POST /lockouts/lift": (body) => ({ lifted: relay?.liftLockOuts(whichLockOuts(body)) ?? 0 }),
@@ -64,6 +67,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
       },
     },
   });
+  const control = await startControl({ path: controlPath(config.data), listener: http.bySocket });
   const offRejections = io.onUnhandledRejection((error) => (relay ? relay.failed(error) : logRejection(log, error)));
   try {
     relay = await launch({ config, log });
@@ -75,7 +79,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   }
   let api: HttpServer | undefined;
   try {
-    api = await startApi(config, relay, log);
+    api = await startApi(config, relay, log, http);
   } catch (error) {
     await relay.close({ drainMs: 0 });
     await control.close();
@@ -108,14 +112,14 @@ function whichLockOuts(body: unknown): WhichLockOuts {
 }
 
 /** The HTTP API, where the configuration has an address for it, and charges by NATS, where that is the bus. */
-async function startApi(config: Config, relay: Relay, log: Logger): Promise<HttpServer | undefined> {
-  const { bus, http } = config;
-  const { listen } = http;
+async function startApi(config: Config, relay: Relay, log: Logger, http: Api): Promise<HttpServer | undefined> {
+  const { bus } = config;
+  const { listen } = config.http;
   const byNats = bus !== undefined && config.charging.byNats;
-  if (!listen && !byNats) return undefined;
-  const { createChargeDesk, serveApi } = await import("../console/api.ts");
+  const { createChargeDesk } = await import("../console/api.ts");
   const desk = createChargeDesk(config, relay, new PeerLog({ log, clock: systemClock }));
-  const api = listen && (await serveApi({ config, listen, relay, log, desk }));
+  http.serve(relay, desk);
+  const api = listen && (await http.listen(listen));
   if (api) relay.onClosing(() => api.close());
   if (byNats) {
     const { serveChargesOnNats } = await import("../console/charges-nats.ts");

@@ -1,48 +1,98 @@
 import { readFileSync } from "node:fs";
+import type { RequestListener } from "node:http";
+import type { Hono } from "hono";
 import type { Config } from "../config/schema.ts";
 import type { Relay } from "../node/relay.ts";
 import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
+import { createApp } from "./app.ts";
 import { AppServerSignIn } from "./app-server-sign-in.ts";
 import { ChargeDesk } from "./charge-desk.ts";
 import { addChargesApi } from "./charges-api.ts";
-import { type HttpServer, startHttp } from "./http.ts";
+import { type Env, type HttpServer, listenerOf, startHttp } from "./http.ts";
 import { addIdentityRoutes } from "./identity-routes.ts";
 import { addMetricsRoute } from "./metrics.ts";
+import { addOwnerRoutes, type OwnerHandler } from "./owner-routes.ts";
 
-/** Serves everything that a relay offers by HTTP. */
+/** What is asked of a relay by HTTP. */
+export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics">;
+
+type ApiConfig = Pick<Config, "http" | "portal"> & Partial<Pick<Config, "trustedProxies">>;
+
+/** All that a relay offers by HTTP: one application, by the socket in its data folder and by TCP. */
+export class Api {
+  private readonly config: ApiConfig;
+  private readonly log: Logger;
+  private readonly peerLog: PeerLog;
+  private readonly app: Hono<Env>;
+  private relay: ApiRelay | undefined;
+  private desk: ChargeDesk | undefined;
+
+  constructor(options: {
+    readonly config: ApiConfig;
+    readonly log: Logger;
+    /** What the owner of the data folder may ask: by `"GET /sessions"`. Default: nothing. */
+    readonly owner?: Readonly<Record<string, OwnerHandler>>;
+    /** Where secrets may be; default the process's own. */
+    readonly env?: NodeJS.ProcessEnv;
+  }) {
+    const { config, log, owner = {}, env = process.env } = options;
+    this.config = config;
+    this.log = log;
+    this.peerLog = new PeerLog({ log, clock: systemClock });
+    const { metrics, metricsTokenFile } = config.http;
+    const token = metricsTokenFile === undefined ? env.TOLLGATE_METRICS_TOKEN : firstLine(metricsTokenFile);
+    if (config.http.listen && metrics === "loopback" && config.http.plain && !token)
+      log.warn(
+        "http: nobody can read /metrics, since http.plain says that a proxy asks for others: set http.metricsTokenFile, or http.metrics: all",
+      );
+    this.app = createApp((app) => {
+      addOwnerRoutes(app, owner);
+      addChargesApi(app, { answer: (report) => this.desk!.answer(report) });
+      addIdentityRoutes(app, () => this.relay?.identity);
+      addMetricsRoute(app, { metrics: () => this.relay?.metrics() ?? NOTHING }, metrics, token || undefined);
+    }, this.peerLog);
+  }
+
+  /** The relay runs: from now on there is something to tell. To be called before `listen`. */
+  serve(relay: ApiRelay, desk = createChargeDesk(this.config, relay, this.peerLog)): void {
+    this.relay = relay;
+    this.desk = desk;
+  }
+
+  /** For the socket: whoever can open it is the owner of the data folder. */
+  get bySocket(): RequestListener {
+    const listener = listenerOf(this.app, { door: "socket" });
+    return (incoming, outgoing) => void listener(incoming, outgoing);
+  }
+
+  /** Listens by TCP. Rejects where the address is taken or the certificate is bad. */
+  listen(listen: NonNullable<Config["http"]["listen"]>): Promise<HttpServer> {
+    const { config, log, peerLog, app } = this;
+    return startHttp({
+      config: { ...config.http, listen },
+      ...(config.trustedProxies && { trustedProxies: config.trustedProxies }),
+      log,
+      peerLog,
+      app,
+    });
+  }
+}
+
+const NOTHING = { counters: {}, gauges: {} };
+
+/** Serves a relay by TCP alone. */
 export function serveApi(options: {
-  readonly config: Pick<Config, "http" | "portal"> & Partial<Pick<Config, "trustedProxies">>;
+  readonly config: ApiConfig;
   readonly listen: NonNullable<Config["http"]["listen"]>;
-  readonly relay: Pick<Relay, "charging" | "identity" | "metrics">;
+  readonly relay: ApiRelay;
   readonly log: Logger;
-  /** Default: one of its own. */
-  readonly desk?: ChargeDesk;
-  /** Where secrets may be; default the process's own. */
   readonly env?: NodeJS.ProcessEnv;
 }): Promise<HttpServer> {
-  const { config, listen, relay, log, env = process.env } = options;
-  const peerLog = new PeerLog({ log, clock: systemClock });
-  const desk = options.desk ?? createChargeDesk(config, relay, peerLog);
-  const { metrics, metricsTokenFile, plain } = config.http;
-  const token = metricsTokenFile === undefined ? env.TOLLGATE_METRICS_TOKEN : firstLine(metricsTokenFile);
-  if (metrics === "loopback" && plain && !token)
-    log.warn(
-      "http: nobody can read /metrics, since http.plain says that a proxy asks for others: set http.metricsTokenFile, or http.metrics: all",
-    );
-  const { identity } = relay;
-  return startHttp({
-    config: { ...config.http, listen },
-    ...(config.trustedProxies && { trustedProxies: config.trustedProxies }),
-    log,
-    peerLog,
-    routes: (app) => {
-      addChargesApi(app, desk);
-      if (identity) addIdentityRoutes(app, identity);
-      addMetricsRoute(app, relay, metrics, token || undefined);
-    },
-  });
+  const api = new Api(options);
+  api.serve(options.relay);
+  return api.listen(options.listen);
 }
 
 /** Takes reports of charges, whatever they come by (M17). */

@@ -1,14 +1,14 @@
-import type { Context, Hono } from "hono";
+import type { Hono } from "hono";
 import { CHARGE_JSON, MAX_CHARGE_BODY_BYTES } from "../charging/charges/body.ts";
 import type { ChargeDesk } from "./charge-desk.ts";
-import { answered, type Env, sourceOf } from "./http.ts";
+import { answered, bodyOf, type Env, sourceOf } from "./http.ts";
 import { problem } from "./problem.ts";
 
 const PATH = "/v1/charges";
 const JSON_TYPES = new Set(["application/json", CHARGE_JSON]);
 
 /** `POST /v1/charges` (M17): app servers report charges by HTTPS. ops/openapi.yaml describes it. */
-export function addChargesApi(app: Hono<Env>, desk: ChargeDesk): void {
+export function addChargesApi(app: Hono<Env>, desk: Pick<ChargeDesk, "answer">): void {
   app.post(PATH, async (c) => {
     const type = (c.req.header("content-type") ?? "").replace(/;.*/s, "").trim().toLowerCase();
     if (!JSON_TYPES.has(type)) {
@@ -34,17 +34,4 @@ export function addChargesApi(app: Hono<Env>, desk: ChargeDesk): void {
     );
   });
   app.all(PATH, (c) => answered(c, problem("method-not-allowed", undefined, { headers: { Allow: "POST" } })));
-}
-
-/** The body, as far as it is not longer than that; undefined: it is. */
-async function bodyOf(c: Context<Env>, maxBytes: number): Promise<Buffer | undefined> {
-  if (Number(c.req.header("content-length") ?? 0) > maxBytes) return undefined;
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of (c.req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
-    bytes += chunk.length;
-    if (bytes > maxBytes) return undefined;
-    chunks.push(chunk);
-  }
-  return Buffer.concat(chunks);
 }

@@ -1,22 +1,22 @@
-import { existsSync, readFileSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createServer as createPlainServer, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { fileURLToPath } from "node:url";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
-import { type Context, Hono } from "hono";
+import type { Context, Hono } from "hono";
 import type { Config } from "../config/schema.ts";
 import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
-import { PeerLog, shown } from "../support/peer-log.ts";
+import { PeerLog } from "../support/peer-log.ts";
 import { sourceKey } from "../support/source.ts";
 import { ConnectionGate } from "./connection-gate.ts";
 import { type HttpSource, HttpSources } from "./http-source.ts";
-import { type Answer, problem } from "./problem.ts";
+import type { Answer } from "./problem.ts";
+import type { Door } from "./routes.ts";
 
 /** What a route finds beside its request. */
 export interface Env {
-  Bindings: HttpBindings;
+  Bindings: HttpBindings & { readonly door: Door; readonly sources?: HttpSources };
   Variables: { sources: HttpSources };
 }
 
@@ -36,8 +36,7 @@ export interface HttpOptions {
   readonly log: Logger;
   /** Default: one of its own. */
   readonly peerLog?: PeerLog;
-  /** Adds the routes. */
-  readonly routes: (app: Hono<Env>) => void;
+  readonly app: Hono<Env>;
 }
 
 const HEADER_BYTES = 8_192;
@@ -54,12 +53,11 @@ const CLOSE_MS = 3_000;
  * certificate is bad.
  */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
-  const { config, trustedProxies = [], log, routes } = options;
+  const { config, trustedProxies = [], log, app } = options;
   const { listen, tls, connections, connectionsPerSource, plain } = config;
   const peerLog = options.peerLog ?? new PeerLog({ log, clock: systemClock });
   const sources = new HttpSources(trustedProxies, plain);
-  const app = application(routes, sources, peerLog);
-  const listener = getRequestListener(app.fetch, { overrideGlobalObjects: false });
+  const listener = listenerOf(app, { door: "tcp", sources });
   const gate = new ConnectionGate({
     clock: systemClock,
     max: connections,
@@ -111,26 +109,14 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   };
 }
 
-function readTls({ cert, key }: { readonly cert: string; readonly key: string }): { cert: Buffer; key: Buffer } {
-  return { cert: readFileSync(cert), key: readFileSync(key) };
+/** Hands requests to the app, with the door that they came by. */
+export function listenerOf(app: Hono<Env>, by: Omit<Env["Bindings"], keyof HttpBindings>) {
+  const fetch = (request: Request, env: unknown) => app.fetch(request, { ...(env as HttpBindings), ...by });
+  return getRequestListener(fetch, { overrideGlobalObjects: false });
 }
 
-function application(routes: HttpOptions["routes"], sources: HttpSources, peerLog: PeerLog): Hono<Env> {
-  const app = new Hono<Env>();
-  app.use(async (c, next) => {
-    c.set("sources", sources);
-    await next();
-    c.res.headers.set("Cache-Control", "no-store");
-    c.res.headers.set("X-Content-Type-Options", "nosniff");
-  });
-  app.get("/v1/openapi.yaml", (c) => c.body(openApi(), 200, { "Content-Type": "application/yaml" }));
-  routes(app);
-  app.notFound((c) => answered(c, problem("not-found")));
-  app.onError((error, c) => {
-    peerLog.error("http: a request failed by a fault of the relay", "", { err: error, path: shown(c.req.path) });
-    return answered(c, problem("fault"));
-  });
-  return app;
+function readTls({ cert, key }: { readonly cert: string; readonly key: string }): { cert: Buffer; key: Buffer } {
+  return { cert: readFileSync(cert), key: readFileSync(key) };
 }
 
 /** Sends an answer. */
@@ -143,13 +129,15 @@ const NO_PROXIES = new HttpSources([], false);
 /** Where a request comes from. */
 export const sourceOf = (c: Context<Env>): HttpSource => (c.get("sources") ?? NO_PROXIES).of(c);
 
-let document: string | undefined;
-
-/** The description of the API, from beside src/ or dist/. */
-function openApi(): string {
-  const places = ["../../ops/openapi.yaml", "../../../ops/openapi.yaml"].map((path) =>
-    fileURLToPath(new URL(path, import.meta.url)),
-  );
-  document ??= readFileSync(places.find((path) => existsSync(path)) ?? places[0]!, "utf8");
-  return document;
+/** The body, as far as it is not longer than that; undefined: it is. */
+export async function bodyOf(c: Context<Env>, maxBytes: number): Promise<Buffer | undefined> {
+  if (Number(c.req.header("content-length") ?? 0) > maxBytes) return undefined;
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of (c.req.raw.body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) return undefined;
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
 }

@@ -4,9 +4,18 @@ import type { Env } from "./http.ts";
 
 /**
  * Publishes what app servers check the relay's signature with (M10, RFC 8224 §7.1): the certificate, and the key set.
+ * Where nothing is signed nothing is there.
  */
-export function addIdentityRoutes(app: Hono<Env>, { pem, jwks }: Pick<IdentityKey, "pem" | "jwks">): void {
-  const type = pem.includes("BEGIN CERTIFICATE") ? "application/pem-certificate-chain" : "application/x-pem-file"; // RFC 8555 §9.1
-  app.get(CERTIFICATE_PATH, (c) => c.body(pem, 200, { "Content-Type": type }));
-  app.get(JWKS_PATH, (c) => c.body(JSON.stringify(jwks), 200, { "Content-Type": "application/jwk-set+json" })); // RFC 7517 §8.5.2
+export function addIdentityRoutes(app: Hono<Env>, identity: () => Pick<IdentityKey, "pem" | "jwks"> | undefined): void {
+  app.get(CERTIFICATE_PATH, (c) => {
+    const pem = identity()?.pem;
+    if (pem === undefined) return c.notFound();
+    const type = pem.includes("BEGIN CERTIFICATE") ? "application/pem-certificate-chain" : "application/x-pem-file"; // RFC 8555 §9.1
+    return c.body(pem, 200, { "Content-Type": type });
+  });
+  app.get(JWKS_PATH, (c) => {
+    const jwks = identity()?.jwks;
+    if (jwks === undefined) return c.notFound();
+    return c.body(JSON.stringify(jwks), 200, { "Content-Type": "application/jwk-set+json" }); // RFC 7517 §8.5.2
+  });
 }

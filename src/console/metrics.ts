@@ -5,7 +5,7 @@ import { answered, type Env, sourceOf } from "./http.ts";
 import { problem } from "./problem.ts";
 
 /**
- * `GET /metrics` in Prometheus' text format, for this machine alone unless the operator opens it to all who can reach
+ * `GET /metrics` in Prometheus' text format: for the owner of the data folder by its socket; by TCP for this machine alone unless the operator opens it to all who can reach
  * the address. Whoever has the token, if there is one, may read it from anywhere.
  */
 export function addMetricsRoute(
@@ -14,9 +14,9 @@ export function addMetricsRoute(
   open: "loopback" | "all" | "off",
   token?: string,
 ): void {
-  if (open === "off") return;
   app.get("/metrics", (c) => {
-    const mayRead = open === "all" || sourceOf(c).isLocal || hasToken(c, token);
+    const byTcp = open !== "off" && (open === "all" || sourceOf(c).isLocal || hasToken(c, token));
+    const mayRead = c.env.door === "socket" || byTcp;
     if (!mayRead) return answered(c, problem("not-found"));
     return c.body(metricsText(relay.metrics()), 200, { "Content-Type": "text/plain; version=0.0.4; charset=utf-8" });
   });

@@ -1,0 +1,25 @@
+/** By which of a relay's two doors a request has come: the socket in the data folder, or HTTP by TCP. */
+export type Door = "socket" | "tcp";
+
+/** Who may: the owner of the data folder; an app server with a key; monitoring (`http.metrics`); anybody. */
+export type Access = "owner" | "key" | "monitoring" | "anybody";
+
+/**
+ * Every path that is served, and by which door. What is not in this list is nowhere, also when a route was written for
+ * it. The file's rights keep all but the owner of the data folder from the socket.
+ */
+export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; readonly access: Access }>> = {
+  "/sessions": { doors: ["socket"], access: "owner" },
+  "/lockouts": { doors: ["socket"], access: "owner" },
+  "/lockouts/lift": { doors: ["socket"], access: "owner" },
+  "/drain": { doors: ["socket"], access: "owner" },
+  "/metrics": { doors: ["socket", "tcp"], access: "monitoring" },
+  "/v1/charges": { doors: ["tcp"], access: "key" },
+  "/v1/openapi.yaml": { doors: ["socket", "tcp"], access: "anybody" },
+  "/identity/certificate.pem": { doors: ["tcp"], access: "anybody" },
+  "/.well-known/jwks.json": { doors: ["tcp"], access: "anybody" },
+};
+
+/** Whether something is served at that path by that door. */
+export const isServed = (path: string, door: Door): boolean =>
+  Object.hasOwn(ROUTES, path) && ROUTES[path]!.doors.includes(door);
