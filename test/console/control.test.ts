@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { request } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { pino } from "pino";
@@ -100,7 +101,8 @@ describe("what is asked by TCP and by the socket is one application", () => {
     const path = controlPath(folder);
     const control = await startControl({ path, listener: api.bySocket });
     try {
-      const forOwners = Object.entries(ROUTES).filter(([, { doors }]) => !doors.includes("tcp"));
+      const forOwners = Object.entries(ROUTES).filter(([, { access }]) => access === "owner");
+      for (const [, { doors }] of forOwners) expect(doors).toEqual(["socket"]);
       expect(forOwners.map(([place]) => place)).toEqual(["/sessions", "/lockouts", "/lockouts/lift", "/drain"]);
       for (const [place] of [...forOwners, ["/unlisted"] as const])
         for (const method of ["GET", "POST", "PUT", "OPTIONS"])
@@ -120,6 +122,13 @@ describe("what is asked by TCP and by the socket is one application", () => {
       expect(await askControl(path, "GET", "/sessions")).toEqual({ ok: true, value: 1 });
       expect(await askControl(path, "POST", "/lockouts/lift")).toEqual({ ok: true, value: 2 });
       expect(await askControl(path, "GET", "/unlisted")).toMatchObject({ ok: false });
+      const metrics = await new Promise<string>((resolve, reject) => {
+        const outgoing = request({ socketPath: path, path: "/metrics", agent: false }, (response) => {
+          response.setEncoding("utf8").once("data", resolve);
+        });
+        outgoing.on("error", reject).end();
+      });
+      expect(metrics).toContain("tollgate_sessions 3");
       // Charges are made with a key, by TCP: whoever owns the folder has none.
       expect(await askControl(path, "POST", "/v1/charges", {})).toMatchObject({ ok: false });
       expect(asked).toBe(2);
