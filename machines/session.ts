@@ -70,11 +70,16 @@ export const sessionMachine = setup({
     reportFailure: (_, _params: Failure) => providedAtStart(),
     /** Tells the request that the client wants nothing of this branch any more. */
     reportGivenUp: providedAtStart,
-    /** Passes the client's ACK on (M7). */
+    /**
+     * Passes the client's ACK on, by which the session stands, and puts its start on record: by then it is known what
+     * it takes over from (M7, M12, M20).
+     */
+    begin: providedAtStart,
+    /** Passes the client's ACK on where the clock runs already (M7). */
     relayAck: providedAtStart,
     /** ACKs an answer that nobody wants any more, so that the BYE can follow (RFC 3261 §13.2.2.4). */
     sendAck: providedAtStart,
-    /** Puts the start of the session on record (M12). */
+    /** Puts the start of the session on record, where the clock runs from the answer (M12). */
     recordStart: providedAtStart,
     /** Passes the BYE on to the other end (M11). */
     relayBye: providedAtStart,
@@ -256,7 +261,7 @@ export const sessionMachine = setup({
       on: {
         "client.ack": [
           { guard: "clockStartsAtAnswer", target: "established", actions: "relayAck" },
-          { target: "established", actions: ["startClock", "relayAck", "recordStart"] },
+          { target: "established", actions: ["startClock", "begin"] },
         ],
         prack: { actions: "relayPrack" },
         charge: [{ guard: "clockStartsAtAnswer", actions: "recordCharge" }, { actions: "refuseMessage" }],

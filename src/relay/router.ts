@@ -14,6 +14,7 @@ import { challenge, trimmed, verdictOn } from "./leg/sign-in.ts";
 import { takesContact } from "./leg/takes-contact.ts";
 import { acknowledgeUnwanted } from "./leg/unwanted.ts";
 import type { Core, LegPort as Leg } from "./model/core.ts";
+import { refusalOfNew } from "./model/new-sessions.ts";
 import { maxForwards } from "./request/invitation.ts";
 import { ClientRequest } from "./request/request.ts";
 import { takeReferInside, takeReferOutside, takeSubscribe } from "./transfer/refer-requests.ts";
@@ -44,7 +45,9 @@ export class Router implements TransactionUser {
   /** An INVITE without credentials of which nothing else is wrong (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const source = this.core.sources.of(request, flow);
-    const challenges = this.busy ? undefined : this.core.authenticator.challengesFor(request, source);
+    const challenges = refusalOfNew(this.core, "session")
+      ? undefined
+      : this.core.authenticator.challengesFor(request, source);
     if (!challenges || refusalByHeaders(this.core, request, flow)) return undefined;
     const response = new SipResponse(401, reasonPhrase(401));
     const offered = this.core.admission.reaches(source) ? challenges : trimmed(challenges, request);
@@ -132,8 +135,9 @@ export class Router implements TransactionUser {
 
   private invite(transaction: NewRequest): void {
     const { core } = this;
-    if (this.busy) {
-      reply(transaction, 503, [["Retry-After", core.draining ? "60" : "5"]]);
+    const busy = refusalOfNew(core, "session");
+    if (busy) {
+      reply(transaction, busy.status, busy.headers);
       return;
     }
     const verdict = verdictOn(core, core.authenticator, transaction);
@@ -160,12 +164,6 @@ export class Router implements TransactionUser {
       ["Accept", "*/*"],
       ["Supported", ["timer", "100rel", ...OWN_OPTIONS].join(", ")],
     ]);
-  }
-
-  /** No new sessions now. */
-  private get busy(): boolean {
-    const { draining, recorder, sessions, requests, config } = this.core;
-    return draining || recorder.full || sessions.size + requests.size >= config.limits.calls;
   }
 
   private inSession(transaction: NewRequest, tag: string): void {

@@ -45,7 +45,7 @@ describe("the chart session", () => {
     expect(session.send({ type: "server.progress", payload: UNREAD })).toEqual(["relayProgress"]);
     expect(session.send(answer)).toEqual(["relayAnswer"]);
     expect(session.state).toBe("answered");
-    expect(session.send(ack)).toEqual(["relayAck", "recordStart"]);
+    expect(session.send(ack)).toEqual(["begin"]);
     expect(session.state).toEqual({ established: "steady" });
     expect(session.context.startedAt).toBe(2000);
   });

@@ -121,6 +121,12 @@ function relayAck(session: Session, event: EventOf<"client.ack">, context: Sessi
   session.established(context.startedAt!);
 }
 
+/** In this order: what the part before hands over is in the record of the start. */
+function begin(session: Session, event: EventOf<"client.ack">, context: SessionContext): void {
+  relayAck(session, event, context);
+  recordStart(session, event, context);
+}
+
 function sendAck(session: Session): void {
   session.invitation?.ack(undefined);
 }
@@ -204,6 +210,7 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
       relayAnswer: on<"server.answer">(relayAnswer),
       reportFailure: (args, failure) => ownerOf<Session>(args)?.reportFailure(failure),
       reportGivenUp: on((session) => session.reportGivenUp()),
+      begin: on<"client.ack">(begin),
       relayAck: on<"client.ack">(relayAck),
       sendAck: on(sendAck),
       recordStart: on(recordStart),

@@ -11,6 +11,7 @@ import { reply } from "../dialog/reply.ts";
 import { TransactionFor } from "../leg/redirect.ts";
 import { contained } from "../model/contained.ts";
 import type { ChangePort, Core, CreditPort, Origin, SessionPort } from "../model/core.ts";
+import { refusalOfNew } from "../model/new-sessions.ts";
 import { ClientRequest } from "../request/request.ts";
 import { Change } from "../session/modification.ts";
 import { Session } from "../session/session.ts";
@@ -99,9 +100,9 @@ export class ClientServiceChange implements ChangePort {
   start(): void {
     const { core, first, transaction } = this;
     first.change = this;
-    const full = core.draining || core.recorder.full;
-    if (full || first.transfer) {
-      if (full) reply(transaction, 503, [["Retry-After", core.draining ? "60" : "5"]]);
+    const busy = refusalOfNew(core, "part");
+    if (busy || first.transfer) {
+      if (busy) reply(transaction, busy.status, busy.headers);
       else reply(transaction, 491); // where the client will be is not decided yet
       this.refused();
       return;

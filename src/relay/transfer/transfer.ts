@@ -17,6 +17,7 @@ import { OF_BODY } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { Leg } from "../leg/leg.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
+import { refusalOfNew } from "../model/new-sessions.ts";
 import { ClientRequest } from "../request/request.ts";
 import { ClientInvitation, dialogBeside } from "./client-invitation.ts";
 import { type Referral, readRefer } from "./referral.ts";
@@ -106,10 +107,9 @@ export class Transfer implements Owner {
 
   check(): void {
     const { core, first, transaction } = this;
-    const full =
-      core.draining || core.recorder.full || core.sessions.size + core.requests.size >= core.config.limits.calls;
-    if (full) {
-      this.refuse({ status: 503, headers: [["Retry-After", core.draining ? "60" : "5"]] });
+    const busy = refusalOfNew(core, "session");
+    if (busy) {
+      this.refuse(busy);
       return;
     }
     // One at a time: what a second one would mean is open until it is known what becomes of the first.

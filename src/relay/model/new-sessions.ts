@@ -1,0 +1,13 @@
+import type { Failure } from "../../../machines/events.ts";
+import type { Core } from "./core.ts";
+
+/**
+ * Why no session may begin now, as its client hears it; undefined: one may. A `part` of a session that is there, for
+ * another service, is no further one: no bound on their number holds it up.
+ */
+export function refusalOfNew(core: Core, what: "session" | "part"): Failure | undefined {
+  const { draining, recorder, sessions, requests, config } = core;
+  const isFull = what === "session" && sessions.size + requests.size >= config.limits.calls;
+  if (!draining && !recorder.full && !isFull) return undefined;
+  return { status: 503, headers: [["Retry-After", draining ? "60" : "5"]] };
+}
