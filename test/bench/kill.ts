@@ -50,6 +50,8 @@ export const isWhole = ({ system, udp, tcp, hungUp, toTheSecond }: KillFigures):
   system !== "tollgate" || (hungUp.udp === udp && hungUp.tcp === tcp && toTheSecond === udp + tcp);
 
 const RATE = 100;
+/** Within this the last call is set up. */
+const SET_UP_MS = 2_000;
 /** Between SIPp's clock and the relay's lie the ways of ACK and BYE, on a busy machine. */
 const SECOND_MS = 1_000;
 
@@ -86,6 +88,8 @@ export async function measureKill(options: KillOptions): Promise<KillFigures> {
       await new Promise((resolve) => setTimeout(resolve, 100));
       stood = standing(overUdp) + (overTcp ? standing(overTcp) : 0);
     }
+    // SIPp counts a call from its INVITE on: the last ones may still ring, and what is not set up ends with the relay.
+    await new Promise((resolve) => setTimeout(resolve, SET_UP_MS));
     say(`${system}: ${stood} sessions stand; kill -9`);
     const killedAt = Date.now();
     await killable.again(downMs);
