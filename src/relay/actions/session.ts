@@ -135,9 +135,9 @@ function sendAck(session: Session): void {
 function recordStart(session: Session, event: SessionEvent, context: SessionContext): void {
   takeCredit(session);
   session.credit?.start(context.startedAt!);
-  const { replaces } = session;
-  const recorded = replaces
-    ? session.charges.changed(replaces.facts, replaces.startedAt, context.startedAt!)
+  const { successorOf: former } = session;
+  const recorded = former
+    ? session.charges.changed(former.facts, former.startedAt, context.startedAt!)
     : session.charges.started(context.startedAt!);
   if (event.type === "server.answer") {
     session.started = recorded;

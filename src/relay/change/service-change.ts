@@ -250,7 +250,7 @@ function handOver(first: SessionPort, second: SessionPort, at: number, keepsServ
   second.takeOver(first, "client");
   if (keepsServer) second.takeOver(first, "server");
   const book = keepsServer ? first.charges.bookIfAny : undefined;
-  second.replaces = { facts: first.facts, startedAt: first.context.startedAt ?? at, book };
+  second.successorOf = { facts: first.facts, startedAt: first.context.startedAt ?? at, book };
   second.endsAt = first.endsAt;
   second.follows(first, at);
   void first.credit?.close(true); // the event that begins the next part ends this one, for its hold too

@@ -45,7 +45,7 @@ export class SessionCharges implements ChargesPort {
     if (this.opened) return this.opened;
     const { session, core } = this;
     this.opened = new ChargeBook(core.keeping, session.facts, session.service.limits, session.timeline);
-    this.opened.before = session.replaces?.book;
+    this.opened.before = session.successorOf?.book;
     if (session.facts.hold !== undefined)
       this.opened.cover = async (charged) =>
         session.credit ? session.credit.cover(charged) : { kind: "prepaid", text: "no session came of it" };
@@ -65,12 +65,12 @@ export class SessionCharges implements ChargesPort {
 
   /** What the same app server has charged in the parts before (M20). */
   get before(): ChargeBook | undefined {
-    return this.opened?.before ?? this.session.replaces?.book;
+    return this.opened?.before ?? this.session.successorOf?.book;
   }
 
   /** What was charged, as data; undefined: nothing, neither here nor before. */
   state(without?: "without charges"): BookState | undefined {
-    if (this.session.replaces?.book) this.open();
+    if (this.session.successorOf?.book) this.open();
     return this.opened?.state(without);
   }
 

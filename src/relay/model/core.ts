@@ -244,7 +244,7 @@ export interface SessionPort {
   /** The change of service that this part comes of: when it stands, the client's dialog is its own (M20-M22). */
   takesOver: Takeover | undefined;
   /** The part of the session that it has taken over from. */
-  replaces: Replaced | undefined;
+  successorOf: FormerPart | undefined;
   readonly timeline: Timeline;
   /** When its greatest duration is over. */
   endsAt: number;
@@ -414,7 +414,7 @@ export interface Origin {
 }
 
 /** The part of a session that gave way to the next. */
-export interface Replaced {
+export interface FormerPart {
   readonly facts: SessionFacts;
   readonly startedAt: number;
   /** What the same app server has charged in it. */

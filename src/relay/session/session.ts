@@ -23,10 +23,10 @@ import type {
   Asking,
   Core,
   CreditPort,
+  FormerPart,
   LegPort as Leg,
   Origin,
   ReliablePort,
-  Replaced,
   RequestPort,
   SessionPort,
   Takeover,
@@ -79,7 +79,7 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   /** The change of service that this part comes of: when it stands, the client's dialog is its own (M20-M22). */
   takesOver: Takeover | undefined;
   /** The part of the session that it has taken over from. */
-  replaces: Replaced | undefined;
+  successorOf: FormerPart | undefined;
   /** What it has together with other parts of the same call; undefined: there are none so far. */
   private parts: CallParts | undefined;
   private isPart: "not yet" | "running" | "over" = "not yet";
