@@ -141,7 +141,7 @@ export function killLines(figures: readonly KillFigures[]): string[] {
   if (!first) return [];
   const lines = [
     "",
-    `kill -9 while ${first.udp} sessions over UDP and ${first.tcp} over TCP stand, and a new start ${first.downMs} ms later; each lasts ${first.holdMs / 1000} s. Kamailio keeps its dialogs in SQLite.`,
+    `kill -9 while ${first.udp} sessions over UDP and ${first.tcp} over TCP stand, and a new start ${first.downMs} ms later; each lasts ${first.holdMs / 1000} s. Kamailio keeps its dialogs in SQLite, from which its workers lock each other out now and then: what it has no record of may be that, not the kill.`,
   ];
   for (const one of figures) {
     const calls = one.udp + one.tcp;
