@@ -1,5 +1,6 @@
 // biome-ignore-all lint/suspicious/noThenProperty: a rule says when and then
 import { describe, expect, it } from "vitest";
+import { endedByText } from "../../src/relay/model/endings.ts";
 import type { SipRequest } from "../../src/sip/message.ts";
 import { establish, type Lab, lab, type Peer } from "./harness.ts";
 
@@ -95,7 +96,7 @@ describe("an app server that rings without end", () => {
     l.client.inDialog("INVITE", invite, answer, 2);
     const at = server.request("INVITE");
     rings(l, server, at, 54);
-    expect(l.core.sessions.values()[0]?.context.endedBy).toContain("no answer to INVITE");
+    expect(endedByText(l.core.sessions.values()[0]!.context.endedBy)).toContain("no answer to INVITE");
     expect(count(l.client, 180)).toBe(52);
     rings(l, server, at, 100);
     await l.settle();

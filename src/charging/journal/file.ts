@@ -117,12 +117,13 @@ export class JournalFile {
     const key: GroupKey = events.length === 0 ? PROBE : [this.opening, ++this.lastGroup];
     const value = Buffer.from(events.length === 0 ? "probe" : JSON.stringify(events));
     const begin = () =>
+      // Each is part of the batch, which says when all are on disk.
       this.groups.batch(() => {
-        this.groups.put(key, value);
-        for (const old of removals) this.groups.remove(old);
+        void this.groups.put(key, value);
+        for (const old of removals) void this.groups.remove(old);
         if (this.running) for (const event of events) track(this.running, event);
-        for (const [name, text] of changes.puts) this.besides.put(name, text);
-        for (const name of changes.removals) this.besides.remove(name);
+        for (const [name, text] of changes.puts) void this.besides.put(name, text);
+        for (const name of changes.removals) void this.besides.remove(name);
       });
     let bytes = value.length;
     for (const [, text] of changes.puts) bytes += text.length;
@@ -140,7 +141,7 @@ const NO_CHANGES: KeptChanges = { puts: [], removals: [] };
 function track(running: Running, event: ChargingEvent): void {
   const { type, session } = event;
   if (type === "session.started" || type === "session.changed") {
-    running.put(session.id, { session, startedAt: event.at });
-    if (type === "session.changed") running.remove(event.from.id);
-  } else if (type === "session.ended") running.remove(session.id);
+    void running.put(session.id, { session, startedAt: event.at });
+    if (type === "session.changed") void running.remove(event.from.id);
+  } else if (type === "session.ended") void running.remove(session.id);
 }
