@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { MongoClient } from "mongodb";
-import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, beforeEach, describe, expect, it, onTestFinished } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
 import { startBilling } from "../../src/charging/billing/billing.ts";
 import type { Entry } from "../../src/charging/billing/store.ts";
@@ -216,7 +216,8 @@ else
     describe("that is killed", () => {
       beforeEach(({ skip }) => skip(!isOurs(), NOT_OURS));
 
-      // OPEN: now and then, on a busy machine, it does not come to its end; the reason is not known. Once more, and red where it happens twice.
+      // OPEN: once it did not come to its end, on a busy machine, and nobody knows why. It says where it stands then.
+      // Once more, and red where it happens twice.
       it("has everything that it acknowledged, and answers again without a new connection by hand", {
         retry: 1,
         timeout: 90_000,
@@ -224,6 +225,12 @@ else
         const url = freshUrl();
         await using([url], async (store) => {
           const acknowledged: string[] = [];
+          let stage = "before the kill";
+          const slow = setTimeout(
+            () => console.warn(`${stage}: ${acknowledged.length} acknowledged, ${refused} refused`),
+            60_000,
+          );
+          onTestFinished(() => clearTimeout(slow));
           let refused = 0;
           let stop = false;
           const write = async (writer: number) => {
@@ -238,14 +245,19 @@ else
           };
           const writers = [0, 1, 2, 3].map(write);
           await until(() => acknowledged.length > 50);
+          stage = "while it is away";
           await server.kill();
           await until(() => refused >= 4); // bounded by store.timeoutS
+          stage = "while it starts again";
           await server.restart();
+          stage = "after it has started again";
           const sofar = acknowledged.length;
           await until(() => acknowledged.length > sofar + 20);
           stop = true;
+          stage = "waiting for the last writes";
           await Promise.all(writers);
           const ids = acknowledged.flatMap((session) => [0, 1, 2].map((i) => `${session}:charge:shop-1:${i}`));
+          stage = "reading";
           const found = await store!.billing.findEntries(ids);
           expect(found.filter((entry) => entry === undefined)).toHaveLength(0);
           // A write that was given up, since the server was slow, may come to its end only now: what is compared is of one moment.
