@@ -376,4 +376,3 @@ export const configSchema = z.strictObject({
 
 /** A configuration that was checked, with every default filled in. See ops/tollgate.yaml for what each setting does. */
 export type Config = z.output<typeof configSchema>;
-export type AuthenticationSettings = Config["authentication"];

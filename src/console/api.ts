@@ -82,19 +82,6 @@ export class Api {
 
 const NOTHING = { counters: {}, gauges: {} };
 
-/** Serves a relay by TCP alone. */
-export function serveApi(options: {
-  readonly config: ApiConfig;
-  readonly listen: NonNullable<Config["http"]["listen"]>;
-  readonly relay: ApiRelay;
-  readonly log: Logger;
-  readonly env?: NodeJS.ProcessEnv;
-}): Promise<HttpServer> {
-  const api = new Api(options);
-  api.serve(options.relay);
-  return api.listen(options.listen);
-}
-
 /** Takes reports of charges, whatever they come by (M17). */
 export function createChargeDesk(
   config: Pick<Config, "http" | "portal">,

@@ -9,7 +9,6 @@ import { DayLedger } from "../../src/charging/charges/day-ledger.ts";
 import { type ChargeableSession, DirectCharges } from "../../src/charging/charges/direct.ts";
 import type { ChargingEvent } from "../../src/charging/events/events.ts";
 import { configSchema } from "../../src/config/schema.ts";
-import { serveApi } from "../../src/console/api.ts";
 import type { HttpServer } from "../../src/console/http.ts";
 import { bearerToken, newAppServerKey } from "../../src/directory/app-server-keys.ts";
 import { systemRandom } from "../../src/support/random.ts";
@@ -19,6 +18,7 @@ import { facts, silent } from "../charging/samples.ts";
 import { keptLog } from "../support/lines.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { type Answered, ask, selfSigned, temporaryFolder } from "./http-lab.ts";
+import { serveApi } from "./serve-api.ts";
 
 /*
  * The API over real sockets. Every request that is meant to be right, and every answer, is held against ops/openapi.yaml.

@@ -4,7 +4,6 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { afterEach, describe, expect, it } from "vitest";
 import { configSchema } from "../../src/config/schema.ts";
-import { serveApi } from "../../src/console/api.ts";
 import { loadIdentityKey } from "../../src/identity/key.ts";
 import { createProof } from "../../src/identity/proof.ts";
 import type { Relay } from "../../src/node/relay.ts";
@@ -12,6 +11,7 @@ import { createClient, createProofCheck, type SipError, serve } from "../../src/
 import { SipRequest } from "../../src/sip/message.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { systemRandom } from "../../src/support/random.ts";
+import { serveApi } from "../console/serve-api.ts";
 import { DOMAIN, openPortal, PASSWORD, USER } from "./portal.ts";
 
 const closers: (() => Promise<unknown>)[] = [];

@@ -249,19 +249,11 @@ describe("charges in a late answer to BYE (M16)", () => {
 describe("a prepaid user's late answer to BYE", () => {
   const SECONDS = { price: "0.10", incrementS: 10 };
   async function call(l: Lab): Promise<Call> {
-    const invite = l.client.invite();
-    await l.settle();
-    const server = l.server("a");
-    const inviteAtServer = server.request("INVITE");
-    const answerOfServer = server.answer(inviteAtServer, 200);
-    const answer = l.client.response(200);
-    l.client.ack(invite, answer);
-    const ack = server.request("ACK");
-    await l.settle();
+    const c = await establish(l);
     l.clock.advance(5_000);
-    l.client.inDialog("BYE", invite, answer, 2);
+    l.client.inDialog("BYE", c.invite, c.answer, 2);
     await pass(l, 10_000);
-    return { server, invite, answer, inviteAtServer, answerOfServer, ack };
+    return c;
   }
 
   /** Bills what is on record and is not billed yet. */

@@ -182,7 +182,7 @@ describe.each(STEPS)("a wall clock that is set %s", (_, byMs) => {
 
   it("neither ends a prepaid session early nor lets it go on: its money lasts as long as it lasts", async () => {
     const l = await prepaid("0.85");
-    await call(l);
+    await establish(l);
     await pass(l, 10 * S);
     l.clock.setWall(byMs);
     await pass(l, 69 * S);
@@ -196,7 +196,7 @@ describe.each(STEPS)("a wall clock that is set %s", (_, byMs) => {
 
   it("renews a prepaid session's hold in its turn", async () => {
     const l = await prepaid("10");
-    await call(l);
+    await establish(l);
     expect(l.credit.held()).toEqual([0.6]);
     await pass(l, 30 * S);
     l.clock.setWall(byMs);
@@ -213,7 +213,7 @@ describe.each(STEPS)("a wall clock that is set %s", (_, byMs) => {
 
   it("lets no prepaid user spend more than the balance, where it is the billing worker's that is off by so much (P2)", async () => {
     const l = await prepaid("0.60");
-    await call(l);
+    await establish(l);
     const clock = { wall: () => l.clock.wall() + byMs, monotonic: () => l.clock.monotonic() };
     const worker = new HoldWatch({ credit: l.credit, clock, log: l.core.log });
     for (let i = 0; i < 5; i++) {
@@ -368,7 +368,7 @@ describe("a wall clock that shows another time whenever it is looked at", () => 
   /** What of a story costs money, and when each message came. */
   async function story(clock: TestClock, options: LabOptions = {}) {
     const l = await prepaid("5", { ...options, clock, service: { lateChargesS: 20 } });
-    const { invite, answer, at, answerOfServer } = await call(l);
+    const { invite, answer, inviteAtServer: at, answerOfServer } = await establish(l);
     const server = l.server("a");
     await pass(l, 61 * S);
     server.backInDialog("INFO", at, answerOfServer, 1, { type: CHARGE, body: charge("1") });
@@ -399,18 +399,6 @@ describe("a wall clock that shows another time whenever it is looked at", () => 
 /** 0.10 EUR for each begun ten seconds; a hold is for a minute: 0.60. */
 const prepaid = (balance: string, options: LabOptions = {}) =>
   lab({ clientTransport: "tcp", balance, tariff: { price: "0.10", incrementS: 10 }, credit: { warnS: 5 }, ...options });
-
-async function call(l: Lab) {
-  const invite = l.client.invite();
-  await l.settle();
-  const at = l.server("a").request("INVITE");
-  const answerOfServer = l.server("a").answer(at, 200);
-  const answer = l.client.response(200);
-  l.client.ack(invite, answer);
-  l.server("a").request("ACK");
-  await l.settle();
-  return { invite, answer, at, answerOfServer };
-}
 
 const twoServices = () => ({
   portal: { domain: "portal.com" },

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { contained } from "../../src/relay/model/contained.ts";
-import { establish, type Lab, lab } from "./harness.ts";
+import { establish, lab } from "./harness.ts";
 
 /*
  * Decision 13: a fault in one session ends that session and nothing else, also where it comes out of a promise that nobody awaits. Vitest itself goes
@@ -14,19 +14,6 @@ const BODY = JSON.stringify({
 const prepaid = (balance = "10") =>
   lab({ clientTransport: "tcp", balance, tariff: { price: "0.10", incrementS: 10 }, session: { probeS: 0 } });
 
-/** A call of a prepaid user that stands. */
-async function call(l: Lab) {
-  const invite = l.client.invite();
-  await l.settle();
-  const at = l.server("a").request("INVITE");
-  const answerOfServer = l.server("a").answer(at, 200);
-  const answer = l.client.response(200);
-  l.client.ack(invite, answer);
-  l.server("a").request("ACK");
-  await l.settle();
-  return { invite, answer, at, answerOfServer };
-}
-
 const broken = (): never => {
   throw new Error("a fault");
 };
@@ -34,7 +21,7 @@ const broken = (): never => {
 describe("a fault in a promise that nobody awaits", () => {
   it("ends a prepaid session where its hold is renewed: it does not go on unmetered", async () => {
     const l = await prepaid();
-    await call(l);
+    await establish(l);
     const [session] = l.core.sessions.values();
     Object.defineProperty(session!.credit!, "elapsedMs", { get: broken });
     l.clock.advance(55_000);

@@ -26,18 +26,6 @@ async function pass(l: Lab, ms: number, step = 250): Promise<void> {
   }
 }
 
-async function call(l: Lab, server = "a") {
-  const invite = l.client.invite();
-  await l.settle();
-  const at = l.server(server).request("INVITE");
-  const answerOfServer = l.server(server).answer(at, 200);
-  const answer = l.client.response(200);
-  l.client.ack(invite, answer);
-  l.server(server).request("ACK");
-  await l.settle();
-  return { invite, answer, at, answerOfServer };
-}
-
 const of = <T extends ChargingEvent["type"]>(l: Lab, type: T) =>
   l.events.filter((event): event is Extract<ChargingEvent, { type: T }> => event.type === type);
 const nothing = { sessions: 0, requests: 0, legs: 0, legsByFlow: 0, transactions: 0, timers: 0 };
@@ -120,7 +108,7 @@ describe("a prepaid user", () => {
 
   it("uses a service whose time is free without asking the store, until something is charged", async () => {
     const l = await prepaid("10", { tariff: { price: "0" } });
-    const { at, answerOfServer } = await call(l);
+    const { inviteAtServer: at, answerOfServer } = await establish(l);
     expect(l.credit.asked).toEqual([]);
     l.server("a").backInDialog("INFO", at, answerOfServer, 1, { type: CHARGE, body: charge("1", "4") });
     await l.settle();
@@ -133,7 +121,7 @@ describe("a prepaid user", () => {
   describe("who has used up the money", () => {
     it("is warned of, then both ends get BYE with Reason at that moment (RFC 3326 §2)", async () => {
       const l = await prepaid("0.85", { credit: { warnS: 10 } });
-      await call(l);
+      await establish(l);
       const startedAt = of(l, "session.started")[0]!.at;
       await pass(l, 55_000);
       expect(l.credit.held()).toEqual([0.85]);
@@ -162,7 +150,7 @@ describe("a prepaid user", () => {
 
     it("pays for no time after that moment, however late the store answers", async () => {
       const l = await prepaid("0.60");
-      await call(l);
+      await establish(l);
       await pass(l, 59_500);
       const store = deferred();
       l.credit.before = () => store.promise;
@@ -177,7 +165,7 @@ describe("a prepaid user", () => {
 
     it("goes on when the balance grows before the end", async () => {
       const l = await prepaid("0.60");
-      await call(l);
+      await establish(l);
       await pass(l, 51_000);
       expect(of(l, "credit.exhausted")).toHaveLength(1);
       await l.credit.pay("alice", "5");
@@ -191,7 +179,7 @@ describe("a prepaid user", () => {
 
     it("uses what was held for charges too before the end", async () => {
       const l = await prepaid("0.80", { credit: { reserveCharges: "0.20" } });
-      await call(l);
+      await establish(l);
       expect(l.credit.held()).toEqual([0.8]);
       await pass(l, 79_000);
       expect(l.core.sessions.size).toBe(1);
@@ -212,7 +200,7 @@ describe("a prepaid user", () => {
       await refused.settle();
       refused.client.response(402);
       const l = await taxed("10");
-      await call(l);
+      await establish(l);
       expect(l.credit.held()).toEqual([0.71]); // 0.60 and 0.114
       await pass(l, 50_000);
       expect(l.credit.held()).toEqual([1.43]); // 1.20 and 0.228
@@ -220,7 +208,7 @@ describe("a prepaid user", () => {
 
     it("is ended when price and taxes are used up, and pays what the bill says", async () => {
       const l = await taxed("0.85");
-      await call(l);
+      await establish(l);
       await pass(l, 70_500);
       for (const peer of [l.client, l.server("a")]) peer.answer(peer.request("BYE"), 200);
       await l.settle();
@@ -232,9 +220,9 @@ describe("a prepaid user", () => {
 
     it("is refused a charge that the balance covers without them only", async () => {
       const l = await taxed("5");
-      const c = await call(l);
+      const c = await establish(l);
       const info = async (seq: number, price: string) => {
-        l.server("a").backInDialog("INFO", c.at, c.answerOfServer, seq, {
+        l.server("a").backInDialog("INFO", c.inviteAtServer, c.answerOfServer, seq, {
           type: CHARGE,
           body: charge(String(seq), price),
         });
@@ -255,9 +243,9 @@ describe("a prepaid user", () => {
 
     it("has charges covered with the taxes of their own time, as the bill will have them", async () => {
       const l = await taxed("100", { tariff: { price: "0" } });
-      const c = await call(l);
+      const c = await establish(l);
       const info = async (seq: number) => {
-        l.server("a").backInDialog("INFO", c.at, c.answerOfServer, seq, {
+        l.server("a").backInDialog("INFO", c.inviteAtServer, c.answerOfServer, seq, {
           type: CHARGE,
           body: charge(String(seq), "10"),
         });
@@ -280,20 +268,20 @@ describe("a prepaid user", () => {
 
     it("has them in what is held for charges to come", async () => {
       const l = await taxed("10", { credit: { reserveCharges: "2.00" } });
-      await call(l);
+      await establish(l);
       expect(l.credit.held()).toEqual([3.09]); // 2.60 and 0.494
     });
 
     it("pays those that are in the prices with them, and no more", async () => {
       const l = await taxed("10", { config: { taxes: [{ ...vat, included: true }] } });
-      await call(l);
+      await establish(l);
       expect(l.credit.held()).toEqual([0.6]);
     });
   });
 
   describe("whose app server charges", () => {
-    const charged = async (l: Lab, c: Awaited<ReturnType<typeof call>>, seq: number, body: string) => {
-      l.server("a").backInDialog("INFO", c.at, c.answerOfServer, seq, { type: CHARGE, body });
+    const charged = async (l: Lab, c: Awaited<ReturnType<typeof establish>>, seq: number, body: string) => {
+      l.server("a").backInDialog("INFO", c.inviteAtServer, c.answerOfServer, seq, { type: CHARGE, body });
       await l.settle();
       const answer = l.server("a").inbox.shift() as SipResponse;
       return [answer.status, answer.reason] as const;
@@ -301,7 +289,7 @@ describe("a prepaid user", () => {
 
     it("has it covered together with the time, and the hold extended first where it does not fit", async () => {
       const l = await prepaid("10", { credit: { reserveCharges: "2" } });
-      const c = await call(l);
+      const c = await establish(l);
       expect(l.credit.held()).toEqual([2.6]);
       expect(await charged(l, c, 1, charge("1", "2.00"))).toEqual([200, "OK"]);
       expect(l.credit.asked).toHaveLength(1); // it fitted
@@ -313,7 +301,7 @@ describe("a prepaid user", () => {
 
     it("is refused with 402 what the balance does not cover, and the session goes on", async () => {
       const l = await prepaid("5");
-      const c = await call(l);
+      const c = await establish(l);
       expect(await charged(l, c, 1, charge("1", "4.41"))).toEqual([
         402,
         "Charge refused: the balance does not cover it",
@@ -330,20 +318,20 @@ describe("a prepaid user", () => {
 
     it("is refused what is charged in another currency", async () => {
       const l = await prepaid("5", { tariff: null });
-      const c = await call(l);
+      const c = await establish(l);
       expect((await charged(l, c, 1, charge("1", "1", "USD")))[0]).toBe(402);
     });
 
     it("has two charges covered that come while the balance is asked", async () => {
       const l = await prepaid("10");
-      const c = await call(l);
+      const c = await establish(l);
       const store = deferred();
       l.credit.before = () => store.promise;
       for (const [seq, price] of [
         [1, "3"],
         [2, "2"],
       ] as const)
-        l.server("a").backInDialog("INFO", c.at, c.answerOfServer, seq, {
+        l.server("a").backInDialog("INFO", c.inviteAtServer, c.answerOfServer, seq, {
           type: CHARGE,
           body: charge(String(seq), price),
         });
@@ -356,11 +344,14 @@ describe("a prepaid user", () => {
 
     it("is charged once where the same charge comes twice while the balance is asked", async () => {
       const l = await prepaid("5");
-      const c = await call(l);
+      const c = await establish(l);
       const store = deferred();
       l.credit.before = () => store.promise;
       for (const seq of [1, 2])
-        l.server("a").backInDialog("INFO", c.at, c.answerOfServer, seq, { type: CHARGE, body: charge("1", "3") });
+        l.server("a").backInDialog("INFO", c.inviteAtServer, c.answerOfServer, seq, {
+          type: CHARGE,
+          body: charge("1", "3"),
+        });
       await l.settle();
       expect(l.server("a").inbox).toEqual([]);
       store.resolve();
@@ -378,7 +369,7 @@ describe("a prepaid user", () => {
         ["4.41", 0],
         ["4.40", 1],
       ] as const) {
-        const c = await call(l);
+        const c = await establish(l);
         l.client.inDialog("BYE", c.invite, c.answer, 2);
         l.server("a").answer(l.server("a").request("BYE"), 200, { type: CHARGE, body: charge("1", price) });
         await l.settle();
@@ -516,7 +507,7 @@ describe("a prepaid user", () => {
 
   it("has a hold of its own for the next part of a session, by that part's tariff (M20)", async () => {
     const l = await prepaid("3");
-    await call(l);
+    await establish(l);
     const [first] = l.core.sessions.values();
     const costs = (price: string) => ({ tariff: { id: "other", currency: "EUR", price } });
     expect(await creditForNextPart(l.core, first!, costs("2.50"))).toMatchObject({ ok: false, error: { status: 402 } });
@@ -549,7 +540,7 @@ describe("a prepaid user", () => {
     it("goes on until what is held is used up, and is ended then, unless the store comes back", async () => {
       for (const comesBack of [false, true]) {
         const l = await prepaid("10");
-        await call(l);
+        await establish(l);
         l.credit.before = away;
         await pass(l, 55_000);
         if (comesBack) l.credit.before = async () => {};
@@ -565,10 +556,13 @@ describe("a prepaid user", () => {
     it("calls and goes on where the operator allows it, and pays as soon as the store is back", async () => {
       const l = await prepaid("10", { credit: { whenUnknown: "allow" } });
       l.credit.before = away;
-      const c = await call(l);
+      const c = await establish(l);
       await pass(l, 200_000);
       expect(l.core.sessions.size).toBe(1);
-      l.server("a").backInDialog("INFO", c.at, c.answerOfServer, 1, { type: CHARGE, body: charge("1", "2") });
+      l.server("a").backInDialog("INFO", c.inviteAtServer, c.answerOfServer, 1, {
+        type: CHARGE,
+        body: charge("1", "2"),
+      });
       await l.settle();
       l.server("a").response(200);
       l.credit.before = async () => {};
@@ -582,7 +576,7 @@ describe("a prepaid user", () => {
 
     it("has it held anew as far as the balance goes, and is not cut off", async () => {
       const l = await prepaid("10");
-      const { answer, invite } = await call(l);
+      const { answer, invite } = await establish(l);
       await giveBack(l);
       expect([l.credit.held(), l.credit.available()]).toEqual([[], 10]);
       await pass(l, 90_000);
@@ -598,7 +592,7 @@ describe("a prepaid user", () => {
 
     it("is ended at the end of what was held where somebody else has spent it", async () => {
       const l = await prepaid("0.60");
-      await call(l);
+      await establish(l);
       await giveBack(l);
       await l.credit.settle({ ...settle(l, "other", 600_000) });
       await pass(l, 70_000);
@@ -607,7 +601,7 @@ describe("a prepaid user", () => {
 
     it("has a charge covered by it anew", async () => {
       const l = await prepaid("10");
-      const { at, answerOfServer } = await call(l);
+      const { inviteAtServer: at, answerOfServer } = await establish(l);
       await giveBack(l);
       l.server("a").backInDialog("INFO", at, answerOfServer, 1, { body: charge("1", "5"), type: CHARGE });
       await pass(l, 1_000);
@@ -618,7 +612,7 @@ describe("a prepaid user", () => {
 
   it("pays for no time after the money was used up, also while BYE waits for its answer", async () => {
     const l = await prepaid("0.60");
-    const { invite, answer } = await call(l);
+    const { invite, answer } = await establish(l);
     await pass(l, 59_000);
     l.client.inDialog("BYE", invite, answer, 2);
     await pass(l, 2_000);
@@ -632,7 +626,7 @@ describe("a prepaid user", () => {
 
   it("pays with what is left what stands in the answer to BYE after the time was used up (M16)", async () => {
     const l = await prepaid("1.05");
-    await call(l);
+    await establish(l);
     await pass(l, 101_000);
     l.client.answer(l.client.inbox.findLast((m) => m.isRequest) as SipRequest, 200);
     l.server("a").answer(l.server("a").request("BYE"), 200, { body: charge("1", "0.05"), type: CHARGE });

@@ -269,25 +269,12 @@ describe("a session that fails by a fault of the relay", () => {
 
 describe("a prepaid user's", () => {
   const SECONDS = { price: "0.10", incrementS: 10 };
-  async function call(l: Lab): Promise<Call> {
-    const invite = l.client.invite();
-    await l.settle();
-    const server = l.server("a");
-    const inviteAtServer = server.request("INVITE");
-    const answerOfServer = server.answer(inviteAtServer, 200);
-    const answer = l.client.response(200);
-    l.client.ack(invite, answer);
-    const ack = server.request("ACK");
-    await l.settle();
-    return { server, invite, answer, inviteAtServer, answerOfServer, ack };
-  }
-
   it.each([
     ["10", 200, ["x"]],
     ["5", 402, []],
   ])("balance of %s covers what the crossing BYE charges, or it is told: %i", async (balance, status, ids) => {
     const l = await lab({ clientTransport: "tcp", balance, tariff: SECONDS });
-    const c = await call(l);
+    const c = await establish(l);
     l.client.inDialog("BYE", c.invite, c.answer, 2);
     const bye = c.server.request("BYE");
     byeOf(c);
@@ -302,7 +289,7 @@ describe("a prepaid user's", () => {
 
   it("BYE crosses the relay's when the money is used up", async () => {
     const l = await lab({ clientTransport: "tcp", balance: "0.60", tariff: SECONDS, credit: { warnS: 0 } });
-    const c = await call(l);
+    const c = await establish(l);
     for (let i = 0; i < 61; i++) {
       l.clock.advance(1_000);
       await l.settle();

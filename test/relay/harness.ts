@@ -532,6 +532,7 @@ export async function establish(
 ) {
   const server = l.server(options.server ?? "a");
   const invite = l.client.invite({ body: "v=0", ...(options.inviteHeaders && { headers: options.inviteHeaders }) });
+  await l.settle(); // a prepaid user's balance is asked first
   const inviteAtServer = server.request("INVITE");
   const answerOfServer = server.answer(inviteAtServer, 200, {
     body: "v=1",

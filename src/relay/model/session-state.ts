@@ -22,7 +22,7 @@ import {
 } from "../../charging/events/field-checks.ts";
 import type { TariffUse } from "../../charging/money/tariff.ts";
 import type { AppliedTax } from "../../charging/money/terms.ts";
-import type { ForkChoice, ForkMode } from "../../directory/types.ts";
+import type { Identified } from "../../directory/types.ts";
 import { parseNameAddr } from "../../sip/headers.ts";
 import { sipUriOf } from "../../sip/uri.ts";
 import { readJson } from "../../support/json.ts";
@@ -61,14 +61,7 @@ export interface SessionState {
 }
 
 /** What the rules said, by ids: of the service, the tariff and the app server that stand in the facts. */
-export interface IdentifiedState {
-  readonly rule?: string;
-  readonly attributes: Readonly<Record<string, string>>;
-  readonly client: Readonly<Record<string, string>>;
-  readonly appServers?: readonly string[];
-  readonly fork: ForkMode;
-  readonly clientMayChoose?: readonly ForkChoice[];
-}
+export type IdentifiedState = Omit<Identified, "service" | "tariff">;
 
 /** Where the chart `session` stands: answered, or established. What is under way in it is not kept. */
 export interface ChartState {
