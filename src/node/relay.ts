@@ -294,7 +294,7 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
   await until(core, LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
   const left = core.sessions.values().map(async (session) => {
     const { startedAt, byeAt } = session.context;
-    if (session.bye) {
+    if (session.hangUp.bye) {
       session.actor.send({ type: "bye.late", at: session.now() }); // somebody waits for an answer
       return;
     }

@@ -16,7 +16,6 @@ import { reply } from "../dialog/reply.ts";
 import { Leg } from "../leg/leg.ts";
 import type { LegPort, SessionPort as Session } from "../model/core.ts";
 import { invite } from "../request/invitation.ts";
-import { answerBye, collectCharges, recordEnd, relayBye, relayByeAnswer, sendByes } from "../session/hang-up.ts";
 import { Change } from "../session/modification.ts";
 import { relayMessage } from "../session/relayed.ts";
 import { Transfer } from "../transfer/transfer.ts";
@@ -30,23 +29,20 @@ function sendInvite(session: Session): void {
   const { request } = session;
   if (!request) return; // both ends agree already
   if (request.change?.keepsServer) request.change.askWithin(session);
-  else
-    invite(session.core, session, (invitation) => {
-      session.invitation = invitation;
-    });
+  else invite(session.core, session, (invitation) => session.asks(invitation));
 }
 
 const SURE = { doubt: undefined, told: undefined };
 
 /** The client's half, made when there is something to tell the client: each branch that answers is a dialog of its own. */
-function clientLeg(session: Session): LegPort | undefined {
+function openClientLeg(session: Session): LegPort | undefined {
   if (session.client || !session.request) return session.client;
   const { core } = session;
   // It is the one of the part before until this one stands.
   if (session.request.change) return session.request.change.first.client;
   const { move } = session.request;
   if (move?.clientLeg) {
-    session.client = move.clientLeg(session);
+    session.take(move.clientLeg(session));
     return session.client;
   }
   const { request, flow } = session.request.transaction;
@@ -55,9 +51,10 @@ function clientLeg(session: Session): LegPort | undefined {
   const contact = `<sip:${core.transport.contactFor(flow)}${told === undefined ? "" : `;heard=${told}`}>`;
   const dialog = dialogAsServer(request, core.random.token(64), contact, flow);
   dialog.doubt = doubt;
-  session.client = new Leg(core, session, "client", dialog);
-  session.client.offered = offeredPackages(request.headers);
-  return session.client;
+  const leg = new Leg(core, session, "client", dialog);
+  leg.offered = offeredPackages(request.headers);
+  session.take(leg);
+  return leg;
 }
 
 /** The app server's answer to INVITE as the client gets it: the same status, headers and body, in the client's dialog. */
@@ -77,7 +74,7 @@ function answerFor(session: Session, client: LegPort, from: SipResponse): SipRes
 }
 
 function relayProgress(session: Session, event: EventOf<"server.progress">): void {
-  const client = clientLeg(session);
+  const client = openClientLeg(session);
   if (!client) return;
   const from = event.payload;
   if (session.request?.change && session.request.transaction.request.method !== "INVITE") return; // RFC 4320 §4.1
@@ -87,7 +84,7 @@ function relayProgress(session: Session, event: EventOf<"server.progress">): voi
 }
 
 function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
-  const client = clientLeg(session);
+  const client = openClientLeg(session);
   const { request } = session;
   const { payload: from } = event;
   if (!client || !request || !from) return; // both ends agree already
@@ -140,14 +137,16 @@ function recordStart(session: Session, event: SessionEvent, context: SessionCont
     ? session.charges.changed(former.facts, former.startedAt, context.startedAt!)
     : session.charges.started(context.startedAt!);
   if (event.type === "server.answer") {
-    session.started = recorded;
+    session.startsWith(recorded);
     recorded.catch(() => session.actor.send({ type: "client.refused", at: session.now() }));
   } else recorded.catch(() => session.end({ code: "not-recorded" }));
 }
 
 /** What is held for the session is its own from now on. */
 function takeCredit(session: Session): void {
-  session.credit ??= session.request?.credits?.handOver(session);
+  if (session.credit) return;
+  const credit = session.request?.credits?.handOver(session);
+  if (credit) session.pays(credit);
 }
 
 /** RFC 3311: either end may send one once there is an early dialog. */
@@ -214,12 +213,12 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
       relayAck: on<"client.ack">(relayAck),
       sendAck: on(sendAck),
       recordStart: on(recordStart),
-      relayBye: on<"bye">(relayBye),
-      sendByes: on((session, _, context) => sendByes(session, context)),
-      answerBye: on<"bye">(answerBye),
-      collectCharges: on<"bye.answered">(collectCharges),
-      recordEnd: on((session, _, context) => recordEnd(session, context)),
-      relayByeAnswer: on((session, _, context) => relayByeAnswer(session, context)),
+      relayBye: on<"bye">((session, event, context) => session.hangUp.relayBye(event, context)),
+      sendByes: on((session, _, context) => session.hangUp.sendByes(context)),
+      answerBye: on<"bye">((session, event) => session.hangUp.answerBye(event)),
+      collectCharges: on<"bye.answered">((session, event) => session.hangUp.collectCharges(event)),
+      recordEnd: on((session, _, context) => session.hangUp.recordEnd(context)),
+      relayByeAnswer: on((session, _, context) => session.hangUp.relayByeAnswer(context)),
       relayChange: on<"change">((session, event) => {
         Change.begin(session, event.from, event.payload);
       }),

@@ -10,7 +10,7 @@ import { creditForNextPart } from "../charges/credits.ts";
 import { reply } from "../dialog/reply.ts";
 import { TransactionFor } from "../leg/redirect.ts";
 import { contained } from "../model/contained.ts";
-import type { ChangePort, Core, CreditPort, Origin, SessionPort } from "../model/core.ts";
+import type { ChangePort, Core, CreditPort, Origin, SessionPort, UnderWay } from "../model/core.ts";
 import { refusalOfNew } from "../model/new-sessions.ts";
 import { ClientRequest } from "../request/request.ts";
 import { Change } from "../session/modification.ts";
@@ -99,7 +99,7 @@ export class ClientServiceChange implements ChangePort {
 
   start(): void {
     const { core, first, transaction } = this;
-    first.change = this;
+    first.beginChange(this);
     const busy = refusalOfNew(core, "part");
     if (busy || first.transfer) {
       if (busy) reply(transaction, busy.status, busy.headers);
@@ -133,7 +133,7 @@ export class ClientServiceChange implements ChangePort {
   /** Asks the present app server, in its dialog. */
   askWithin(second: SessionPort): void {
     const asking = new Reinvitation(second, this.first, this.transaction.request);
-    second.invitation = asking;
+    second.asks(asking);
     asking.start();
   }
 
@@ -179,7 +179,7 @@ export class ClientServiceChange implements ChangePort {
   private finish(): void {
     this.over = true;
     this.core.clock.clearTimeout(this.timer);
-    if (this.first.change === this) this.first.change = undefined;
+    this.first.endChange(this);
   }
 }
 
@@ -190,13 +190,14 @@ async function changeByServer(
   identified: Identified,
 ): Promise<void> {
   const { core } = first;
+  // So that another change has to wait while the balance is asked.
+  const waiting: UnderWay = { from: "server", abort: () => reply(transaction, 487) };
   const refuse = (status: number, reason?: string, headers?: Failure["headers"]) => {
     reply(transaction, status, headers, reason);
-    first.change = undefined;
+    first.endChange(waiting);
     first.actor.send({ type: "change.done" });
   };
-  // So that another change has to wait while the balance is asked.
-  first.change = { from: "server", abort: () => reply(transaction, 487) };
+  first.beginChange(waiting);
   if (first.transfer) return refuse(491);
   if (!offers(first, identified)) return refuse(403, "Not Your Service");
   const { user } = first;
@@ -235,9 +236,9 @@ async function changeByServer(
 
 /** Both ends agree already: the next part stands at once. */
 function switchTo(first: SessionPort, second: SessionPort, credit: CreditPort | undefined): void {
-  second.takesOver = { taken: (one, at) => handOver(first, one, at, true), dropped: () => {} };
+  second.comesOf({ taken: (one, at) => handOver(first, one, at, true), dropped: () => {} });
   second.start();
-  second.credit = credit;
+  if (credit) second.pays(credit);
   credit?.attach(second);
   second.answered(undefined);
   second.actor.send({ type: "client.ack", at: second.now(), payload: undefined });
@@ -247,12 +248,7 @@ const CANCELLED = 'SIP;cause=487;text="Request Terminated"';
 
 /** At this instant the clock of the first part stops and that of the second starts. */
 function handOver(first: SessionPort, second: SessionPort, at: number, keepsServer: boolean): void {
-  second.takeOver(first, "client");
-  if (keepsServer) second.takeOver(first, "server");
-  const book = keepsServer ? first.charges.bookIfAny : undefined;
-  second.successorOf = { facts: first.facts, startedAt: first.context.startedAt ?? at, book };
-  second.endsAt = first.endsAt;
-  second.follows(first, at);
+  second.succeed(first, at, keepsServer);
   void first.credit?.close(true); // the event that begins the next part ends this one, for its hold too
   first.core.counters.changed++;
   first.actor.send({ type: "change.taken", at, keepsServer });

@@ -1,4 +1,4 @@
-import type { Ending, Failure, Side } from "../../../machines/events.ts";
+import type { Ending, Failure, SessionEventOf, Side } from "../../../machines/events.ts";
 import type { requestMachine } from "../../../machines/request.ts";
 import type { SessionContext, sessionMachine } from "../../../machines/session.ts";
 import type { transferMachine } from "../../../machines/transfer.ts";
@@ -206,7 +206,7 @@ export interface LegPort {
   release(): void;
 }
 
-/** What the rest of the relay sees of a session (../session/session.ts). */
+/** What the rest of the relay sees of a session (../session/session.ts), which alone writes its fields. */
 export interface SessionPort {
   readonly id: string;
   readonly core: Core;
@@ -220,41 +220,32 @@ export interface SessionPort {
   readonly facts: SessionFacts;
   readonly charges: ChargesPort;
   /** A prepaid session's, once an app server has answered. */
-  credit: CreditPort | undefined;
+  readonly credit: CreditPort | undefined;
   readonly actor: ChartActor<typeof sessionMachine>;
   /** The request that it is a branch of, until it is established or refused. */
-  request: RequestPort | undefined;
+  readonly request: RequestPort | undefined;
   /** The INVITE to the app server, while it is under way. */
-  invitation: Asking | undefined;
+  readonly invitation: Asking | undefined;
   /** Its reliable provisional answers, from the first on (RFC 3262). */
-  reliable: ReliablePort | undefined;
-  client: LegPort | undefined;
-  server: LegPort | undefined;
-  /** The BYE of whoever hung up, until it is answered, and what the other end said to it. */
-  bye: ServerTransaction | undefined;
-  byeAnswer: SipResponse | undefined;
-  /** The app server has not answered BYE. */
-  serverOwes: boolean;
-  /** What becomes of the charges in the app server's own BYE. */
-  byeCharges: Promise<Outcome> | undefined;
+  readonly reliable: ReliablePort | undefined;
+  readonly client: LegPort | undefined;
+  readonly server: LegPort | undefined;
   /** Why the INVITE is cancelled, for Reason (RFC 3326). */
   readonly cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
-  change: UnderWay | undefined;
+  readonly change: UnderWay | undefined;
   /** The change of service that this part comes of: when it stands, the client's dialog is its own (M20-M22). */
-  takesOver: Takeover | undefined;
+  readonly takesOver: Takeover | undefined;
   /** The part of the session that it has taken over from. */
-  successorOf: FormerPart | undefined;
+  readonly successorOf: FormerPart | undefined;
   readonly timeline: Timeline;
   /** When its greatest duration is over. */
-  endsAt: number;
+  readonly endsAt: number;
   /** A move to a second app server under way, by REFER (M23). */
-  transfer: TransferPort | undefined;
+  readonly transfer: TransferPort | undefined;
   readonly closed: boolean;
   /** Resolves when the start is on record, where the clock runs from the answer. */
-  started: Promise<void> | undefined;
-  /** Resolves when the end is on record. */
-  recorded: Promise<void>;
+  readonly started: Promise<void> | undefined;
   readonly context: SessionContext;
   /** What it has together with other parts of the same call, for one that is to come. */
   readonly callParts: CallParts;
@@ -262,8 +253,27 @@ export interface SessionPort {
   readonly partsState: PartsState | undefined;
   /** What the parts cost that the client's dialog has had before. */
   readonly costsBefore: readonly Price[];
+  readonly hangUp: HangUpPort;
   start(): void;
   leg(side: Side): LegPort | undefined;
+  /** This is its dialog with that end. */
+  take(leg: LegPort): void;
+  /** The next part of the call has this dialog from now on. */
+  giveAway(side: Side): LegPort | undefined;
+  /** The app server is being asked. */
+  asks(invitation: Asking): void;
+  answersReliably(reliable: ReliablePort): void;
+  /** This is held for it in the user's balance. */
+  pays(credit: CreditPort): void;
+  /** Its start is on its way to the disk, and the client's answer waits for that. */
+  startsWith(recorded: Promise<void>): void;
+  /** When it stands, it takes over from another part. */
+  comesOf(takeover: Takeover): void;
+  beginChange(change: UnderWay): void;
+  /** Nothing happens where another one is under way by now. */
+  endChange(change: UnderWay): void;
+  beginMove(transfer: TransferPort): void;
+  endMove(transfer: TransferPort): void;
   /** Milliseconds since 1970, by the session's own timeline. */
   now(): number;
   /** The app server has taken it. `payload`: its answer. */
@@ -279,9 +289,13 @@ export interface SessionPort {
   goOn(): void;
   /** It is over at `at`: what it did not use of the free seconds is the next part's. */
   endPart(at: number): void;
-  follows(first: SessionPort, at: number): void;
+  /**
+   * At `at` it is the next part of the call in the place of `first`, and has its client's dialog; also the app
+   * server's, where that stays.
+   */
+  succeed(first: SessionPort, at: number, keepsServer: boolean): void;
+  /** The client has moved to it from `first`. */
   isBeside(first: SessionPort): void;
-  takeOver(first: SessionPort, side: Side): void;
   awaitByeAnswer(): void;
   /** Asks one end whether it is still in the session. */
   probe(leg: LegPort): void;
@@ -290,6 +304,20 @@ export interface SessionPort {
   close(): void;
   release(): void;
   crashed(error: unknown): void;
+}
+
+/** How a session is hung up, by whoever it is (../session/hang-up.ts). */
+export interface HangUpPort {
+  /** The BYE of whoever hung up. */
+  readonly bye: ServerTransaction | undefined;
+  /** The app server has not answered BYE. */
+  readonly serverOwes: boolean;
+  relayBye(event: SessionEventOf<"bye">, context: SessionContext): void;
+  sendByes(context: SessionContext): void;
+  answerBye(event: SessionEventOf<"bye">): void;
+  collectCharges(event: SessionEventOf<"bye.answered">): void;
+  recordEnd(context: SessionContext): void;
+  relayByeAnswer(context: SessionContext): void;
 }
 
 /** What a session costs, on its way to the record (../charges/charges.ts). */

@@ -165,7 +165,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   private takeReliable(response: SipResponse): boolean {
     const { session } = this;
     const transaction = session.request?.transaction;
-    if (!session.reliable && transaction) session.reliable = new Reliable(session, this, this.leg, transaction);
+    if (!session.reliable && transaction) session.answersReliably(new Reliable(session, this, this.leg, transaction));
     return session.reliable?.take(response) ?? true;
   }
 
@@ -198,7 +198,7 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
       return;
     }
     const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination));
-    session.server = leg;
+    session.take(leg);
     const request = leg.request("INVITE"); // also for a client that asks for another service by UPDATE
     const invitation = new Invitation(core, session, leg, leg.dialog.localSeq);
     fillInvite(core, session, original, request);

@@ -274,7 +274,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
         continue;
       }
       if (this.change) this.change.second = session;
-      session.takesOver = this.change;
+      if (this.change) session.comesOf(this.change);
       this.branches = [...this.branches, session];
       session.start();
     }

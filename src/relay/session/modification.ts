@@ -46,7 +46,7 @@ export class Change implements ClientTransactionUser, UnderWay {
   /** Passes it on. From now on it is the session's `change`, until it is decided. */
   static begin(session: Session, from: Side, transaction: ServerTransaction, wanted?: ServiceDecision): void {
     const change = new Change(session, from, transaction, wanted);
-    session.change = change;
+    session.beginChange(change);
     change.start();
   }
 
@@ -162,7 +162,7 @@ export class Change implements ClientTransactionUser, UnderWay {
 
   private done(agreed = false): void {
     if (this.session.change !== this) return;
-    this.session.change = undefined;
+    this.session.endChange(this);
     this.wanted?.decided(agreed);
     if (!agreed || !this.wanted) this.session.actor.send({ type: "change.done" });
   }

@@ -1,8 +1,6 @@
 import type { Ending, Failure, Side } from "../../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../../machines/session.ts";
-import type { Outcome } from "../../charging/charges/book.ts";
 import type { PartsState } from "../../charging/charges/book-state.ts";
-import { CallCharges } from "../../charging/charges/call-charges.ts";
 import { CallParts, type Price } from "../../charging/charges/call-parts.ts";
 import { factsProblem } from "../../charging/events/event-fields.ts";
 import type { SessionFacts } from "../../charging/events/events.ts";
@@ -12,13 +10,8 @@ import { ChartActor, type Owner } from "../../chart/actor.ts";
 import { withTaxes } from "../../directory/applied-terms.ts";
 import type { AppServer, Identified, Service } from "../../directory/types.ts";
 import type { SipResponse } from "../../sip/message.ts";
-import type { TimerHandle } from "../../support/clock.ts";
 import type { Timeline } from "../../support/timeline.ts";
-import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
-import type { ServerTransaction } from "../../transaction/types.ts";
 import { SessionCharges } from "../charges/charges.ts";
-import { meansGone } from "../dialog/outcomes.ts";
-import { takeRest } from "../leg/rest.ts";
 import type {
   Asking,
   Core,
@@ -35,14 +28,16 @@ import type {
 } from "../model/core.ts";
 import { endedByText } from "../model/endings.ts";
 import type { SessionState } from "../model/session-state.ts";
-import { hangUpAfterFault } from "./hang-up.ts";
+import { HangUp } from "./hang-up.ts";
 import { moved } from "./move.ts";
+import { PartOfCall } from "./part.ts";
+import { Watch } from "./watch.ts";
 
 /**
  * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
  * (machines/session.ts); relay/actions/session.ts is what the chart's actions do with it.
  */
-export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
+export class Session implements SessionPort, Owner {
   readonly id: string;
   readonly core: Core;
   readonly appServer: AppServer;
@@ -65,13 +60,6 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   reliable: ReliablePort | undefined;
   client: Leg | undefined;
   server: Leg | undefined;
-  /** The BYE of whoever hung up, until it is answered, and what the other end said to it. */
-  bye: ServerTransaction | undefined;
-  byeAnswer: SipResponse | undefined;
-  /** The app server has not answered BYE. */
-  serverOwes = false;
-  /** What becomes of the charges in the app server's own BYE. */
-  byeCharges: Promise<Outcome> | undefined;
   /** Why the INVITE is cancelled, for Reason (RFC 3326). */
   cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
@@ -80,9 +68,8 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   takesOver: Takeover | undefined;
   /** The part of the session that it has taken over from. */
   successorOf: FormerPart | undefined;
-  /** What it has together with other parts of the same call; undefined: there are none so far. */
-  private parts: CallParts | undefined;
-  private isPart: "not yet" | "running" | "over" = "not yet";
+  /** What it is among others of the same call; undefined: there are none so far. */
+  private part: PartOfCall | undefined;
   /**
    * What all of its times are by, from the app server's answer on. One that goes on from another session goes on by
    * that one's.
@@ -97,11 +84,10 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   private counted = false;
   /** Resolves when the start is on record, where the clock runs from the answer. */
   started: Promise<void> | undefined;
-  /** Resolves when the end is on record. */
-  recorded: Promise<void> = DONE;
-  /** Until both ends are looked at again; once BYE is on its way, until nobody waits any longer for its answer. */
-  private timer: Timer | undefined;
-  private endTimer: TimerHandle;
+  /** Its looks at both ends, from its start on. */
+  private readonly watch: Watch;
+  /** How it is hung up, as soon as anybody does. */
+  private hangsUp: HangUp | undefined;
 
   /**
    * `request`: the one that it is a branch of; undefined where both ends agree already. `from`: what it goes on from,
@@ -126,6 +112,7 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     this.facts = from?.facts ?? this.factsFor(origin, tariff);
     this.timeline = origin.timeline ?? core.timelines.latest;
     this.charges = new SessionCharges(core, this);
+    this.watch = new Watch(this);
     const { id } = this;
     const { inspectors } = core;
     this.actor = from
@@ -180,8 +167,61 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     return this.actor.getSnapshot().context;
   }
 
+  /** BYE, whoever sends it. */
+  get hangUp(): HangUp {
+    this.hangsUp ??= new HangUp(this);
+    return this.hangsUp;
+  }
+
   leg(side: Side): Leg | undefined {
     return side === "client" ? this.client : this.server;
+  }
+
+  /** This is its dialog with that end. */
+  take(leg: Leg): void {
+    if (leg.side === "client") this.client = leg;
+    else this.server = leg;
+  }
+
+  /** The app server is being asked. */
+  asks(invitation: Asking): void {
+    this.invitation = invitation;
+  }
+
+  answersReliably(reliable: ReliablePort): void {
+    this.reliable = reliable;
+  }
+
+  /** This is held for it in the user's balance. */
+  pays(credit: CreditPort): void {
+    this.credit = credit;
+  }
+
+  /** Its start is on its way to the disk, and the client's answer waits for that. */
+  startsWith(recorded: Promise<void>): void {
+    this.started = recorded;
+  }
+
+  /** When it stands, it takes over from another part. */
+  comesOf(takeover: Takeover): void {
+    this.takesOver = takeover;
+  }
+
+  beginChange(change: UnderWay): void {
+    this.change = change;
+  }
+
+  /** Nothing happens where another one is under way by now. */
+  endChange(change: UnderWay): void {
+    if (this.change === change) this.change = undefined;
+  }
+
+  beginMove(transfer: TransferPort): void {
+    this.transfer = transfer;
+  }
+
+  endMove(transfer: TransferPort): void {
+    if (this.transfer === transfer) this.transfer = undefined;
   }
 
   /** Milliseconds since 1970, by the session's own timeline. */
@@ -247,14 +287,14 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     const move = this.request?.move;
     this.request = undefined;
     this.endsAt = at + core.config.session.maxDurationS * 1000;
-    if (this.parts) this.beginPart(); // others went on from it before it stood
+    this.beginPart(); // others went on from it before it stood
     if (move) moved(core, this, move);
     if (takesOver) {
       this.takesOver = undefined;
       takesOver.taken(this, at);
     }
     core.kept?.changed(this);
-    this.lookAgain();
+    this.watch.lookAgain();
   }
 
   /**
@@ -268,64 +308,30 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     this.counted = true;
     this.endsAt = endsAt;
     core.kept?.changed(this); // the numbers that are skipped are not skipped twice
-    if (!parts) return;
-    const beside = parts.beside.map((id) => core.sessions.get(id)?.partsIfAny).find((one) => one !== undefined);
-    const { previous } = this.facts;
-    // Others that go on from a session that is over have their limits together with it, and are yet to come.
-    const before = previous && core.ended.callOf(previous.session);
-    const charges = beside?.charges ?? before ?? new CallCharges(parts.ended);
-    this.isOf(new CallParts(charges, parts));
-    this.isPart = parts.isPart;
-    if (parts.isPart !== "not yet") this.charges.joins(charges);
+    if (parts) this.part = PartOfCall.restored(this, parts);
   }
 
   /** Goes on with what another process began: both ends are asked at once whether they are still there. */
   goOn(): void {
     this.credit?.goOn();
     if (this.closed || this.actor.getSnapshot().value === "answered") return; // it waits for its ACK, and is looked at from then on
-    this.lookAgain();
-    for (const leg of [this.client, this.server])
-      if (leg && (leg.stranded || this.core.config.session.probeS > 0)) this.probe(leg);
+    this.watch.goOn();
   }
 
   /** What it has together with other parts of the same call; undefined: there are none so far. */
   get partsIfAny(): CallParts | undefined {
-    return this.parts;
+    return this.part?.parts;
   }
 
-  /** What it has together with others of its call, as data; undefined: nothing. */
+  /** The same as data. */
   get partsState(): PartsState | undefined {
-    const { parts, isPart } = this;
-    if (!parts) return undefined;
-    const { sessions } = this.core;
-    const kept = new Set<string>();
-    for (const id of parts.charges.sessions) {
-      const session = sessions.get(id);
-      if (!session) continue;
-      kept.add(id);
-      for (let book = session.charges.before; book; book = book.before) kept.add(book.facts.id);
-    }
-    const beside = [...parts.charges.sessions].filter((id) => id !== this.id && sessions.get(id));
-    const ended = parts.charges.sumsWithout((id) => kept.has(id));
-    const costs = parts.costState;
-    return { beside, ended, tariffs: parts.usedTariffs, isPart, ...(costs.length > 0 && { costs }) };
-  }
-
-  /** What it is for the others of its call has changed. */
-  private partChanged(): void {
-    const { kept, sessions } = this.core;
-    if (!kept || !this.parts) return;
-    for (const id of this.parts.charges.sessions) {
-      const session = sessions.get(id);
-      if (session) kept.changed(session);
-    }
+    return this.part?.state;
   }
 
   /** Forgets it here without a word: it goes on elsewhere, from its `SessionState`. */
   release(): void {
-    const { clock, sessions, directory, loads, timers } = this.core;
-    timers.stop(this.timer);
-    clock.clearTimeout(this.endTimer);
+    const { sessions, directory, loads } = this.core;
+    this.watch.stop();
     this.reliable?.stop();
     this.invitation?.close();
     this.client?.release();
@@ -337,52 +343,54 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 
-  /**
-   * BYE is on its way, and whoever hung up waits: until its own timer F would be too long, and costs the client its
-   * time (RFC 3261 §17.1.2, RFC 4320 §4.2). No end is looked at any more: a later request would overtake a BYE that
-   * is lost and sent again, which is refused then (RFC 3261 §12.2.2).
-   */
+  /** BYE is on its way, and nobody waits for its answer without end. */
   awaitByeAnswer(): void {
-    const { timers, config } = this.core;
-    timers.stop(this.timer);
-    this.timer = timers.start(this, "bye", config.session.byeAnswerS * 1000);
-  }
-
-  timerFired(name: "look" | "bye"): void {
-    if (name === "bye") {
-      this.core.counters.byesUnanswered++;
-      this.actor.send({ type: "bye.late", at: this.now() });
-    } else this.look();
-  }
-
-  /** Now and then: are both ends still there, and is the greatest duration over before the next look? */
-  private look(): void {
-    if (this.core.config.session.probeS > 0) {
-      if (this.client) this.probe(this.client);
-      if (this.server) this.probe(this.server);
-    }
-    this.lookAgain();
+    this.watch.awaitByeAnswer();
   }
 
   /** What it has together with other parts of the same call, for one that is to come. */
   get callParts(): CallParts {
-    if (this.parts) return this.parts;
-    const parts = this.isOf(new CallParts());
+    if (this.part) return this.part.parts;
+    this.part = new PartOfCall(this, new CallParts());
     if (this.context.startedAt !== null) this.beginPart();
-    return parts;
+    return this.part.parts;
   }
 
   /** What the parts cost that the client's dialog has had before. */
   get costsBefore(): Price[] {
-    return this.parts?.costs() ?? [];
+    return this.part?.parts.costs() ?? [];
   }
 
-  /** At `at` it is the next part of the call in the place of `first` (M20-M22). */
-  follows(first: SessionPort, at: number): void {
-    const parts = this.isOf(first.callParts);
+  /**
+   * At `at` it is the next part of the call in the place of `first` (M20-M22), and has the client's dialog from now on;
+   * also the app server's, where that stays.
+   */
+  succeed(first: SessionPort, at: number, keepsServer: boolean): void {
+    const { facts, context, callParts, endsAt } = first;
+    this.takeOver(first, "client");
+    if (keepsServer) this.takeOver(first, "server");
+    const startedAt = context.startedAt ?? at;
+    this.successorOf = { facts, startedAt, book: keepsServer ? first.charges.bookIfAny : undefined };
+    this.endsAt = endsAt;
+    this.part = new PartOfCall(this, callParts);
     first.endPart(at);
-    parts.wentOn(first.facts, at - (first.context.startedAt ?? at));
+    callParts.wentOn(facts, at - startedAt);
     this.beginPart();
+  }
+
+  private takeOver(first: SessionPort, side: Side): void {
+    const leg = first.giveAway(side);
+    if (!leg) return;
+    leg.session = this;
+    this.take(leg);
+  }
+
+  /** The next part of the call has this dialog from now on. */
+  giveAway(side: Side): Leg | undefined {
+    const leg = this.leg(side);
+    if (side === "client") this.client = undefined;
+    else this.server = undefined;
+    return leg;
   }
 
   /**
@@ -390,72 +398,23 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
    * seconds (M23, M24).
    */
   isBeside(first: SessionPort): void {
-    this.isOf(new CallParts(first.callParts.charges));
+    this.part = new PartOfCall(this, new CallParts(first.callParts.charges));
     this.beginPart();
   }
 
-  /** It is one of those that have this together, whether it has begun or not. */
-  private isOf(parts: CallParts): CallParts {
-    this.parts = parts;
-    parts.charges.sessions.add(this.id);
-    return parts;
-  }
-
   private beginPart(): void {
-    const { parts } = this;
-    if (!parts || this.isPart !== "not yet") return;
-    this.isPart = "running";
-    const facts = this.facts as Writable<SessionFacts>;
-    const used = parts.begin(facts.tariff);
-    if (used) facts.used = used;
-    this.charges.joins(parts.charges);
-    this.core.ended.joins(this.id, parts.charges);
-    this.partChanged();
+    const used = this.part?.begin();
+    if (used) (this.facts as Writable<SessionFacts>).used = used;
   }
 
-  /** It is over at `at`: what it did not use of the free seconds is the next part's. */
+  /** It is over at `at`, and another part of the call goes on. */
   endPart(at: number): void {
-    if (this.isPart !== "running") return;
-    this.isPart = "over";
-    const { startedAt, endedAt, byeAt } = this.context;
-    const { tariff, used } = this.facts;
-    this.parts!.end(tariff, used, (endedAt ?? byeAt ?? at) - (startedAt ?? at));
-    this.partChanged();
+    this.part?.end(at);
   }
 
-  /** Takes a dialog of the part before over. */
-  takeOver(first: SessionPort, side: Side): void {
-    const leg = first.leg(side);
-    if (!leg) return;
-    leg.session = this;
-    if (side === "client") [this.client, first.client] = [leg, undefined];
-    else [this.server, first.server] = [leg, undefined];
-  }
-
-  /**
-   * Asks one end whether it is still in the session: OPTIONS inside the dialog, which changes nothing (RFC 3261 §11).
-   */
+  /** Asks one end whether it is still in the session. */
   probe(leg: Leg): void {
-    const { moves } = leg;
-    // Of a peer that has moved since, what is sent to where it was says nothing.
-    const gone = (why: string) => leg.moves === moves && leg.session.lost(leg.side, why);
-    // A process that goes on with what another began waits longer: a client may notice late that its connection is
-    // gone.
-    const { reconnectS } = leg.unheardSince === undefined ? this.core.config.session : this.core.afterRestart;
-    leg.send(leg.request("OPTIONS"), {
-      final: (response) => {
-        if (leg.side === "server") takeRest(this.core, this.appServer, response);
-        if (!meansGone(response.status)) leg.unheardSince = undefined;
-        if (meansGone(response.status)) gone(`answered ${response.status} to a probe`);
-        else if (leg.moves === moves) leg.returned();
-      },
-      timeout: () => gone("no answer to a probe"),
-      transportError: (why) => {
-        // Clients that move close one connection and open another (RFC 5626 §4.5).
-        if (leg.stranded && reconnectS > 0 && !leg.session.closed) leg.awaitReturn(reconnectS * 1000, () => gone(why));
-        else gone(why);
-      },
-    });
+    this.watch.probe(leg);
   }
 
   lost(side: Side, detail: string): void {
@@ -465,9 +424,8 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
   }
 
   close(): void {
-    const { clock, sessions, directory } = this.core;
-    this.core.timers.stop(this.timer);
-    clock.clearTimeout(this.endTimer);
+    const { sessions, directory } = this.core;
+    this.watch.stop();
     this.change?.abort();
     this.takesOver?.dropped(this);
     this.reliable?.stop();
@@ -478,22 +436,10 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     this.closed = true;
     if (this.counted) this.core.loads.sessionEnded(this.user);
     this.counted = false;
-    this.partChanged();
+    this.part?.changed();
     this.core.kept?.closed(this);
-    if (this.serverOwes) this.core.byesUnanswered.add(this);
+    if (this.hangsUp?.serverOwes) this.core.byesUnanswered.add(this);
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
-  }
-
-  private lookAgain(): void {
-    const { clock, timers, config } = this.core;
-    const { probeS } = config.session;
-    const lookMs = probeS > 0 ? probeS * 1000 : NO_PROBE_LOOK_MS;
-    this.timer = timers.start(this, "look", lookMs);
-    const leftMs = this.endsAt - this.now();
-    if (leftMs > lookMs) return;
-    // Only now a timer of its own: few sessions last that long.
-    clock.clearTimeout(this.endTimer);
-    this.endTimer = clock.setTimeout(() => this.end({ code: "max-duration" }), Math.max(0, leftMs));
   }
 
   /** A fault of ours ends this one session, and closes what it charges (decision 13). */
@@ -505,7 +451,7 @@ export class Session implements SessionPort, Owner, TimerOwner<"look" | "bye"> {
     const now = this.now();
     if (context.startedAt !== null)
       this.core.ending.add(this.charges.ended(context.startedAt, context.byeAt ?? now, endedByText("fault")));
-    hangUpAfterFault(this);
+    this.hangUp.afterFault();
     this.reportFailure({ status: 500 });
     this.close();
   }
@@ -518,8 +464,3 @@ const startsAtAck = (previous: Origin["previous"], request: RequestPort | undefi
   previous?.by === "change" || request?.move?.clientLeg !== undefined;
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
-
-const DONE = Promise.resolve();
-
-/** How often a session is looked at that nobody probes. */
-const NO_PROBE_LOOK_MS = 600_000;

@@ -139,12 +139,13 @@ export function restore(core: Core, state: SessionState, lastHeardAt?: number): 
     undefined,
     state,
   );
-  session.client = legOf(core, session, "client", state.client, lastHeardAt);
-  session.server = legOf(core, session, "server", state.server, lastHeardAt);
+  session.take(legOf(core, session, "client", state.client, lastHeardAt));
+  const server = legOf(core, session, "server", state.server, lastHeardAt);
+  session.take(server);
   session.takeUp(state);
   if (book) session.charges.restore(book);
-  if (credit) session.credit = Credit.restored(core, session, credit, session.charges.bookIfAny?.charged() ?? []);
-  if (answer) session.invitation = new Acknowledgement(session.server, answer.serverSeq);
+  if (credit) session.pays(Credit.restored(core, session, credit, session.charges.bookIfAny?.charged() ?? []));
+  if (answer) session.asks(new Acknowledgement(server, answer.serverSeq));
   return session;
 }
 

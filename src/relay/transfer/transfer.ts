@@ -134,7 +134,7 @@ export class Transfer implements Owner {
 
   acceptRefer(until: number | null): void {
     const { core, dialog } = this;
-    this.first.transfer = this;
+    this.first.beginMove(this);
     this.followReferrer(this.transaction);
     const response = new SipResponse(200, reasonPhrase(200)); // RFC 7647 §5: 202 is not sent any more.
     response.headers.add("To", dialog.local).add("Contact", dialog.contact);
@@ -226,7 +226,7 @@ export class Transfer implements Owner {
     const { transfers, transfersByTag } = this.core;
     transfers.delete(this.id);
     if (this.outside) transfersByTag.delete(this.dialog.localTag);
-    if (this.first.transfer === this) this.first.transfer = undefined;
+    this.first.endMove(this);
   }
 
   /** REFER and SUBSCRIBE refresh the target of their dialog (RFC 4488 §4, RFC 6665 §3.1). */

@@ -1,0 +1,103 @@
+import type { TimerHandle } from "../../support/clock.ts";
+import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
+import { meansGone } from "../dialog/outcomes.ts";
+import { takeRest } from "../leg/rest.ts";
+import type { LegPort, SessionPort } from "../model/core.ts";
+
+/** How often a session is looked at that nobody probes. */
+const NO_PROBE_LOOK_MS = 600_000;
+
+/**
+ * Looks at an established session now and then: whether both ends are still there, and whether its greatest duration
+ * is over. Once BYE is on its way, how long anybody waits for its answer.
+ */
+export class Watch implements TimerOwner<"look" | "bye"> {
+  private readonly session: SessionPort;
+  private timer: Timer | undefined;
+  private endTimer: TimerHandle;
+
+  constructor(session: SessionPort) {
+    this.session = session;
+  }
+
+  /** The next look. */
+  lookAgain(): void {
+    const { session } = this;
+    const { clock, timers, config } = session.core;
+    const { probeS } = config.session;
+    const lookMs = probeS > 0 ? probeS * 1000 : NO_PROBE_LOOK_MS;
+    this.timer = timers.start(this, "look", lookMs);
+    const leftMs = session.endsAt - session.now();
+    if (leftMs > lookMs) return;
+    // Only now a timer of its own: few sessions last that long.
+    clock.clearTimeout(this.endTimer);
+    this.endTimer = clock.setTimeout(() => session.end({ code: "max-duration" }), Math.max(0, leftMs));
+  }
+
+  /** What another process began goes on: both ends are asked at once whether they are still there. */
+  goOn(): void {
+    this.lookAgain();
+    const { client, server, core } = this.session;
+    for (const leg of [client, server]) if (leg && (leg.stranded || core.config.session.probeS > 0)) this.probe(leg);
+  }
+
+  /**
+   * BYE is on its way, and whoever hung up waits: until its own timer F would be too long, and costs the client its
+   * time (RFC 3261 §17.1.2, RFC 4320 §4.2). No end is looked at any more: a later request would overtake a BYE that
+   * is lost and sent again, which is refused then (RFC 3261 §12.2.2).
+   */
+  awaitByeAnswer(): void {
+    const { timers, config } = this.session.core;
+    timers.stop(this.timer);
+    this.timer = timers.start(this, "bye", config.session.byeAnswerS * 1000);
+  }
+
+  timerFired(name: "look" | "bye"): void {
+    const { session } = this;
+    const { client, server, core } = session;
+    if (name === "bye") {
+      core.counters.byesUnanswered++;
+      session.actor.send({ type: "bye.late", at: session.now() });
+      return;
+    }
+    if (core.config.session.probeS > 0) {
+      if (client) this.probe(client);
+      if (server) this.probe(server);
+    }
+    this.lookAgain();
+  }
+
+  /**
+   * Asks one end whether it is still in the session: OPTIONS inside the dialog, which changes nothing (RFC 3261 §11).
+   */
+  probe(leg: LegPort): void {
+    const { core, appServer } = this.session;
+    const { moves } = leg;
+    // Of a peer that has moved since, what is sent to where it was says nothing.
+    const gone = (why: string) => leg.moves === moves && leg.session.lost(leg.side, why);
+    // A process that goes on with what another began waits longer: a client may notice late that its connection is
+    // gone.
+    const { reconnectS } = leg.unheardSince === undefined ? core.config.session : core.afterRestart;
+    leg.send(leg.request("OPTIONS"), {
+      final: (response) => {
+        if (leg.side === "server") takeRest(core, appServer, response);
+        if (!meansGone(response.status)) leg.unheardSince = undefined;
+        if (meansGone(response.status)) gone(`answered ${response.status} to a probe`);
+        else if (leg.moves === moves) leg.returned();
+      },
+      timeout: () => gone("no answer to a probe"),
+      transportError: (why) => {
+        // Clients that move close one connection and open another (RFC 5626 §4.5).
+        if (leg.stranded && reconnectS > 0 && !leg.session.closed) leg.awaitReturn(reconnectS * 1000, () => gone(why));
+        else gone(why);
+      },
+    });
+  }
+
+  /** Nobody looks any more. */
+  stop(): void {
+    const { clock, timers } = this.session.core;
+    timers.stop(this.timer);
+    clock.clearTimeout(this.endTimer);
+  }
+}
