@@ -320,27 +320,51 @@ describe("what goes wrong leaves the first session as it was", () => {
     await unmoved(l, call);
   });
 
-  it("the client lets the INVITE ring too long: CANCEL, and a 200 that crosses it is ended", async () => {
-    const { l, call, b } = await called();
-    refer(l, call);
-    accepted(l);
-    b.answer(b.request("INVITE"), 200, JSON_BODY);
-    const invite = l.client.request("INVITE");
-    l.client.answer(invite, 180, { tag: "second" });
-    l.clock.advance(28_000);
-    const cancel = l.client.inbox.find((message) => message.isRequest && message.method === "CANCEL") as SipRequest;
-    const notify = l.client.inbox.find((message) => message.isRequest && message.method === "NOTIFY") as SipRequest;
-    expect(notify.body.toString()).toMatch(/^SIP\/2\.0 408/);
-    l.client.inbox.length = 0;
-    l.client.answer(notify, 200);
-    l.client.answer(cancel, 200);
-    l.client.answer(invite, 200, { tag: "second" });
-    expect(l.client.request("ACK").toTag).toBe("second");
-    l.client.answer(l.client.request("BYE"), 200);
-    const byes = b.inbox.splice(0).filter((message) => message.isRequest && message.method === "BYE");
-    b.answer(byes[0] as SipRequest, 200);
-    await unmoved(l, call);
-  });
+  it.each(["udp", "tcp"] as const)(
+    "the client lets the INVITE ring too long: CANCEL, and a 200 that crosses it is ended (%s)",
+    async (clientTransport) => {
+      const { l, call, b } = await called({ clientTransport });
+      refer(l, call);
+      accepted(l);
+      b.answer(b.request("INVITE"), 200, JSON_BODY);
+      const invite = l.client.request("INVITE");
+      l.client.answer(invite, 180, { tag: "second" });
+      l.clock.advance(28_000);
+      const cancel = l.client.inbox.find((message) => message.isRequest && message.method === "CANCEL") as SipRequest;
+      const notify = l.client.inbox.find((message) => message.isRequest && message.method === "NOTIFY") as SipRequest;
+      expect(notify.body.toString()).toMatch(/^SIP\/2\.0 408/);
+      l.client.inbox.length = 0;
+      l.client.answer(notify, 200);
+      l.client.answer(cancel, 200);
+      l.client.answer(invite, 200, { tag: "second" });
+      expect(l.client.request("ACK").toTag).toBe("second");
+      l.client.answer(l.client.request("BYE"), 200);
+      const byes = b.inbox.splice(0).filter((message) => message.isRequest && message.method === "BYE");
+      b.answer(byes[0] as SipRequest, 200);
+      await unmoved(l, call);
+    },
+  );
+
+  it.each(["udp", "tcp"] as const)(
+    "another of the client's devices answers too: its dialog is ended, by its own way (%s, RFC 3261 §13.2.2.4)",
+    async (clientTransport) => {
+      const { l, call, b } = await called({ clientTransport });
+      refer(l, call);
+      accepted(l);
+      b.answer(b.request("INVITE"), 200, JSON_BODY);
+      const invite = l.client.request("INVITE");
+      take(l, invite);
+      b.request("ACK");
+      report(l, "SIP/2.0 200");
+      await firstEnds(l);
+      l.client.answer(invite, 200, { tag: "tablet" });
+      const [ack, bye] = [l.client.request("ACK"), l.client.request("BYE")];
+      expect([ack.toTag, bye.toTag, bye.callId]).toEqual(["tablet", "tablet", invite.callId]);
+      l.client.answer(bye, 200);
+      expect([l.core.sessions.size, b.inbox]).toEqual([1, []]);
+      await nothingIsLeft(l);
+    },
+  );
 
   it("the second app server hangs up before the client has answered", async () => {
     const { l, call, b } = await called();

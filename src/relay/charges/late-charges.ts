@@ -37,18 +37,18 @@ export function takeMessage(core: Core, transaction: NewRequest): void {
   if (!signsIn && core.config.charging.trustAddress && session !== undefined) {
     const known = serverAt(core, session, flow.remoteAddress).then((appServer) => {
       if (appServer === LATER) reply(transaction, 503, [["Retry-After", "5"]], "The session cannot be known now");
-      else if (appServer === undefined) challenge(core, transaction);
-      else take(core, transaction, appServer, session);
+      else if (appServer === undefined) appServerOf(core, transaction);
+      else charge(core, transaction, appServer, session);
     });
     void contained(core, known, { transaction });
     return;
   }
-  const appServer = challenge(core, transaction);
-  if (appServer !== undefined) take(core, transaction, appServer, session);
+  const appServer = appServerOf(core, transaction);
+  if (appServer !== undefined) charge(core, transaction, appServer, session);
 }
 
 /** The app server that signed in; undefined: the request was answered. */
-function challenge(core: Core, transaction: NewRequest): string | undefined {
+function appServerOf(core: Core, transaction: NewRequest): string | undefined {
   const id = signedIn(core, core.appServerAuthenticator, transaction);
   if (id === undefined) return undefined;
   const key = core.directory.appServerKey(id);
@@ -57,7 +57,7 @@ function challenge(core: Core, transaction: NewRequest): string | undefined {
   return undefined;
 }
 
-function take(core: Core, transaction: ServerTransaction, appServer: string, session: string | undefined): void {
+function charge(core: Core, transaction: ServerTransaction, appServer: string, session: string | undefined): void {
   const { headers, body } = transaction.request;
   const type = headers.get("content-type") ?? "";
   if (!isChargeType(type)) {

@@ -11,13 +11,16 @@ import { route } from "./leg.ts";
 /**
  * Acknowledges a 2xx to an INVITE of the relay's that nobody wants, by what stands in it alone: without its ACK it
  * comes for 64*T1. `flow`: by which the INVITE went. `ends`: it makes a dialog that nobody has, such as of another
- * end behind an app server that forks; BYE ends that (RFC 3261 §13.2.2.4).
+ * end behind an app server that forks, or of another of a client's devices; BYE ends that (RFC 3261 §13.2.2.4).
  */
 export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flow, ends: boolean): void {
   const dialog = dialogOf(response);
   // An INVITE that went to a client (M23) is answered by one.
   const place = placeOf(flow);
-  if (!core.reach.isAppServer(place)) dialog.cameFrom = place;
+  if (!core.reach.isAppServer(place)) {
+    dialog.cameFrom = place;
+    if (flow.reliable) dialog.flow = flow; // there may be no other way to it
+  }
   if (dialog.remoteTarget === "") {
     const { transport, remoteAddress: address, remotePort: port } = flow;
     dialog.remoteTarget = `sip:${hostPort(address, port)}`;
@@ -27,9 +30,9 @@ export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flo
   route(
     core,
     dialog,
-    (destination) => {
-      core.transactions.sendAck(ack, destination);
-      if (ends) core.transactions.send(requestWithin(dialog, "BYE"), destination, new Farewell(core, flow));
+    (destination, by) => {
+      core.transactions.sendAck(ack, destination, by);
+      if (ends) core.transactions.send(requestWithin(dialog, "BYE"), destination, new Farewell(core, flow), by);
     },
     () => undefined, // its route leads nowhere
   );

@@ -5,9 +5,8 @@ import { reasonPhrase } from "../../sip/response.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
 import type { Dialog } from "../dialog/dialog.ts";
-import { IGNORED } from "../dialog/outcomes.ts";
 import { ALLOW, offeredPackages } from "../dialog/passing.ts";
-import { Leg } from "../leg/leg.ts";
+import { acknowledgeUnwanted } from "../leg/unwanted.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 import { isUp } from "../session/move.ts";
 
@@ -82,7 +81,8 @@ export class ClientInvitation implements ClientTransactionUser {
       return;
     }
     if (this.decided || this.cancelled) {
-      this.refuseStray(response);
+      // It comes too late, or from another of the client's devices.
+      acknowledgeUnwanted(this.core, response, this.transaction!.flow, true);
       return;
     }
     // RFC 3261 §12.1.2: the URI is that of To. What an answer says is its sender's word, and the user's From is made
@@ -116,14 +116,6 @@ export class ClientInvitation implements ClientTransactionUser {
     this.decided = true;
     this.core.clock.clearTimeout(this.timer);
     tell();
-  }
-
-  /** An answer that comes too late, or of another of the client's devices. */
-  private refuseStray(response: SipResponse): void {
-    const stray = new Leg(this.core, this.leg.session, "client", { ...this.leg.dialog }, false);
-    stray.confirm(response);
-    stray.sendAck(this.seq);
-    stray.send(stray.request("BYE"), IGNORED);
   }
 }
 
