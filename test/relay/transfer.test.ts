@@ -357,6 +357,7 @@ describe("what goes wrong leaves the first session as it was", () => {
       b.request("ACK");
       report(l, "SIP/2.0 200");
       await firstEnds(l);
+      l.client.contact = "<sip:tablet@192.0.2.7:5060>";
       l.client.answer(invite, 200, { tag: "tablet" });
       const [ack, bye] = [l.client.request("ACK"), l.client.request("BYE")];
       expect([ack.toTag, bye.toTag, bye.callId]).toEqual(["tablet", "tablet", invite.callId]);

@@ -15,11 +15,11 @@ import { route } from "./leg.ts";
  */
 export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flow, ends: boolean): void {
   const dialog = dialogOf(response);
-  // An INVITE that went to a client (M23) is answered by one.
   const place = placeOf(flow);
   if (!core.reach.isAppServer(place)) {
+    // An INVITE that went to a client (M23) is answered by one: reached as it was then, whatever its Contact says.
     dialog.cameFrom = place;
-    if (flow.reliable) dialog.flow = flow; // there may be no other way to it
+    if (flow.reliable) dialog.flow = flow;
   }
   if (dialog.remoteTarget === "") {
     const { transport, remoteAddress: address, remotePort: port } = flow;
