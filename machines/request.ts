@@ -48,7 +48,7 @@ export const requestMachine = setup({
   },
   actions: {
     /** Compares the client with the registered users; answers `user.accepted` or `user.refused` (M2). */
-    authenticate: providedAtStart,
+    reportSignIn: providedAtStart,
     /** Applies the rules; answers `service.identified` or `service.refused` (M3). */
     identify: providedAtStart,
     /** Looks for app servers that offer the service; answers `servers.found` or `servers.none` (M4). */
@@ -136,7 +136,7 @@ export const requestMachine = setup({
   },
   states: {
     authenticating: {
-      entry: "authenticate",
+      entry: "reportSignIn",
       on: {
         "user.accepted": { target: "identifying", actions: "rememberUser" },
         "user.refused": { target: "rejected", actions: { type: "reject", params: ({ event }) => event.failure } },

@@ -26,7 +26,7 @@ function inviting(fork: Fork, ...servers: string[]) {
 describe("the chart request", () => {
   it("authenticates, identifies, searches and invites, in this order (M2-M5)", () => {
     const request = start();
-    expect(request.done()).toEqual(["authenticate"]);
+    expect(request.done()).toEqual(["reportSignIn"]);
     expect(request.send(accepted)).toEqual(["identify"]);
     expect(request.send(identified())).toEqual(["search"]);
     expect(request.send(found("a"))).toEqual(["inviteServers"]);

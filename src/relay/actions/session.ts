@@ -16,7 +16,7 @@ import { reply } from "../dialog/reply.ts";
 import { Leg } from "../leg/leg.ts";
 import type { LegPort, SessionPort as Session } from "../model/core.ts";
 import { invite } from "../request/invitation.ts";
-import { Change } from "../session/modification.ts";
+import { Modification } from "../session/modification.ts";
 import { relayMessage } from "../session/relayed.ts";
 import { Transfer } from "../transfer/transfer.ts";
 
@@ -152,7 +152,7 @@ function takeCredit(session: Session): void {
 /** RFC 3311: either end may send one once there is an early dialog. */
 function relayEarlyUpdate(session: Session, event: EventOf<"update">): void {
   session.invitation?.openEarlyDialog();
-  if (session.client && session.server) Change.begin(session, event.from, event.payload);
+  if (session.client && session.server) Modification.begin(session, event.from, event.payload);
   else {
     refuseForNow(session, event.from, event.payload); // the other end has no dialog yet
     session.actor.send({ type: "change.done" });
@@ -220,7 +220,7 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
       recordEnd: on((session, _, context) => session.hangUp.recordEnd(context)),
       relayByeAnswer: on((session, _, context) => session.hangUp.relayByeAnswer(context)),
       relayChange: on<"change">((session, event) => {
-        Change.begin(session, event.from, event.payload);
+        Modification.begin(session, event.from, event.payload);
       }),
       relayEarlyUpdate: on<"update">(relayEarlyUpdate),
       relayPrack: on<"prack">(relayPrack),

@@ -10,10 +10,11 @@ import { creditForNextPart } from "../charges/credits.ts";
 import { reply } from "../dialog/reply.ts";
 import { TransactionFor } from "../leg/redirect.ts";
 import { contained } from "../model/contained.ts";
-import type { ChangePort, Core, CreditPort, Origin, SessionPort, UnderWay } from "../model/core.ts";
+import type { ChangePort, Core, CreditPort, SessionPort } from "../model/core.ts";
 import { refusalOfNew } from "../model/new-sessions.ts";
+import type { Origin, UnderWay } from "../model/ports.ts";
 import { ClientRequest } from "../request/request.ts";
-import { Change } from "../session/modification.ts";
+import { Modification } from "../session/modification.ts";
 import { Session } from "../session/session.ts";
 import { Reinvitation } from "./reinvitation.ts";
 
@@ -231,7 +232,7 @@ async function changeByServer(
     if (agreed) switchTo(first, second, credit);
     else void credit?.close(false);
   };
-  Change.begin(first, "server", transaction, { second, decided });
+  Modification.begin(first, "server", transaction, { second, decided });
 }
 
 /** Both ends agree already: the next part stands at once. */

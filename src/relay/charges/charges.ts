@@ -13,7 +13,8 @@ import {
 import type { SipMessage } from "../../sip/message.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { contained, type FaultLog } from "../model/contained.ts";
-import type { ChargesPort, Core, SessionPort as Session } from "../model/core.ts";
+import type { Core, SessionPort as Session } from "../model/core.ts";
+import type { ChargesPort } from "../model/ports.ts";
 import { answerCharges } from "./charge-answers.ts";
 
 /**

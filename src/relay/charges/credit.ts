@@ -11,7 +11,8 @@ import { rateDuration, type TariffUse } from "../../charging/money/tariff.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { warning } from "../dialog/reply.ts";
 import { contained } from "../model/contained.ts";
-import type { Core, CreditPort, CreditTerms, SessionPort as Session } from "../model/core.ts";
+import type { Core, CreditPort, SessionPort as Session } from "../model/core.ts";
+import type { CreditTerms } from "../model/ports.ts";
 import type { CreditState } from "../model/session-state.ts";
 
 /** What the store said: done; no; or nothing. */

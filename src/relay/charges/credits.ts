@@ -1,7 +1,8 @@
 import type { Failure } from "../../../machines/events.ts";
 import type { ForkMode } from "../../directory/types.ts";
 import { err, ok, type Result } from "../../support/result.ts";
-import type { Core, CreditTerms, SessionPort as Session } from "../model/core.ts";
+import type { Core, SessionPort as Session } from "../model/core.ts";
+import type { CreditTerms } from "../model/ports.ts";
 import { Credit } from "./credit.ts";
 
 /**

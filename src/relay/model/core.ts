@@ -1,17 +1,15 @@
-import type { Ending, Failure, SessionEventOf, Side } from "../../../machines/events.ts";
+import type { Ending, Failure, Side } from "../../../machines/events.ts";
 import type { requestMachine } from "../../../machines/request.ts";
 import type { SessionContext, sessionMachine } from "../../../machines/session.ts";
 import type { transferMachine } from "../../../machines/transfer.ts";
-import type { BookKeeping, ChargeBook, Outcome, Refusal } from "../../charging/charges/book.ts";
-import type { BookState, PartsState } from "../../charging/charges/book-state.ts";
+import type { BookKeeping, Refusal } from "../../charging/charges/book.ts";
+import type { PartsState } from "../../charging/charges/book-state.ts";
 import type { CallCharges, Charged } from "../../charging/charges/call-charges.ts";
 import type { CallParts, Price } from "../../charging/charges/call-parts.ts";
 import type { ChargeableSession, DirectCharges } from "../../charging/charges/direct.ts";
 import type { CreditStore } from "../../charging/credit/store.ts";
-import type { ChargingEvent, SessionFacts } from "../../charging/events/events.ts";
+import type { SessionFacts } from "../../charging/events/events.ts";
 import type { LaterRecords } from "../../charging/events/later-records.ts";
-import type { Tariff, TariffUse } from "../../charging/money/tariff.ts";
-import type { AppliedTax } from "../../charging/money/terms.ts";
 import type { ChartActor, Inspector } from "../../chart/actor.ts";
 import type { Chart } from "../../chart/chart.ts";
 import type { Config } from "../../config/schema.ts";
@@ -19,7 +17,7 @@ import type { Authenticator } from "../../directory/authenticator.ts";
 import type { Directory } from "../../directory/directory.ts";
 import type { AppServer, Identified, Service } from "../../directory/types.ts";
 import type { Proof } from "../../identity/proof.ts";
-import type { SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
+import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { SipUri } from "../../sip/uri.ts";
 import type { Clock } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
@@ -45,14 +43,19 @@ import type { Border } from "../dialog/border.ts";
 import type { Dialog } from "../dialog/dialog.ts";
 import type { Reach } from "../dialog/reach.ts";
 import type { Counters } from "./counters.ts";
+import type {
+  Asking,
+  ChargesPort,
+  CreditTerms,
+  FormerPart,
+  HangUpPort,
+  HeldFor,
+  Recorder,
+  ReliablePort,
+  TransferPort,
+  UnderWay,
+} from "./ports.ts";
 import type { CreditState } from "./session-state.ts";
-
-/** Puts charging events on record: resolves when they are on disk (decision 8). */
-export interface Recorder {
-  append(event: ChargingEvent): Promise<void>;
-  /** True when no more may be promised: new sessions are refused. */
-  readonly full: boolean;
-}
 
 /** Keeps sessions, so that they outlive the process. */
 export interface SessionKeeper {
@@ -306,54 +309,6 @@ export interface SessionPort {
   crashed(error: unknown): void;
 }
 
-/** How a session is hung up, by whoever it is (../session/hang-up.ts). */
-export interface HangUpPort {
-  /** The BYE of whoever hung up. */
-  readonly bye: ServerTransaction | undefined;
-  /** The app server has not answered BYE. */
-  readonly serverOwes: boolean;
-  relayBye(event: SessionEventOf<"bye">, context: SessionContext): void;
-  sendByes(context: SessionContext): void;
-  answerBye(event: SessionEventOf<"bye">): void;
-  collectCharges(event: SessionEventOf<"bye.answered">): void;
-  recordEnd(context: SessionContext): void;
-  relayByeAnswer(context: SessionContext): void;
-}
-
-/** What a session costs, on its way to the record (../charges/charges.ts). */
-export interface ChargesPort {
-  /** Undefined: it is the only part of its call. */
-  readonly call: CallCharges | undefined;
-  readonly book: ChargeBook;
-  readonly bookIfAny: ChargeBook | undefined;
-  readonly before: ChargeBook | undefined;
-  joins(call: CallCharges): void;
-  open(): void;
-  state(without?: "without charges"): BookState | undefined;
-  restore(state: BookState): void;
-  started(at: number): Promise<void>;
-  changed(from: SessionFacts, startedAt: number, at: number): Promise<void>;
-  ended(startedAt: number, endedAt: number, endedBy: string): Promise<void>;
-  settled(): Promise<void>;
-  take(transaction: ServerTransaction): void;
-  collect(message: SipMessage): Promise<Outcome> | undefined;
-  passOn(from: SipMessage, to: SipMessage, towards: Side): void;
-}
-
-/** Who pays, and for what. */
-export interface CreditTerms {
-  readonly user: string;
-  /** The balance's. */
-  readonly currency: string;
-  /** Names the hold in the balance, and the session's events by `SessionFacts.hold`. */
-  readonly key: string;
-  readonly tariff: Tariff | undefined;
-  /** What earlier parts of the call have used of it, as far as is known before this one begins: no less than that. */
-  readonly used?: TariffUse | undefined;
-  /** On the session's time. */
-  readonly taxes?: readonly AppliedTax[] | undefined;
-}
-
 /** What is held of a prepaid balance for a session (../charges/credit.ts). */
 export interface CreditPort {
   readonly terms: CreditTerms;
@@ -390,9 +345,7 @@ export interface RequestPort {
 }
 
 /** What a prepaid request holds for the sessions that it may lead to (../charges/credits.ts). */
-export interface CreditsPort {
-  readonly taxes: CreditTerms["taxes"];
-  keyFor(server: string): string | undefined;
+export interface CreditsPort extends HeldFor {
   giveBack(server: string): void;
   handOver(session: SessionPort): CreditPort | undefined;
 }
@@ -424,82 +377,12 @@ export interface Move {
   readonly clientLeg?: (second: SessionPort) => LegPort;
 }
 
-/** What a session is made for: a client's request, or a change inside another session. */
-export interface Origin {
-  /** Who signed in, and the name of the account. */
-  readonly user: string;
-  readonly account: string;
-  /** Correlation id of all sessions of one client request. */
-  readonly call: string;
-  readonly identified: Identified | undefined;
-  /** The Request-URI of the client's INVITE. */
-  readonly asked: string;
-  readonly previous: SessionFacts["previous"];
-  /** That of `previous`. */
-  readonly timeline: Timeline | undefined;
-  /** Names what is held for it in a prepaid balance, and the taxes that were counted. */
-  readonly credits: Pick<CreditsPort, "keyFor" | "taxes"> | undefined;
-}
-
-/** The part of a session that gave way to the next. */
-export interface FormerPart {
-  readonly facts: SessionFacts;
-  readonly startedAt: number;
-  /** What the same app server has charged in it. */
-  readonly book: ChargeBook | undefined;
-}
-
-/** The asking of an app server: by an INVITE, or within the dialog that is there. */
-export interface Asking {
-  /** Number of its request. */
-  readonly seq: number;
-  readonly refusal: SipResponse | undefined;
-  /** It was answered with a provisional that made an early dialog (RFC 3261 §12.1). */
-  readonly hasEarlyDialog: boolean;
-  cancel(reason?: string): void;
-  ack(from: SipRequest | undefined): void;
-  openEarlyDialog(): void;
-  close(): void;
-}
-
-/** Reliable provisional answers (../request/reliable.ts). */
-export interface ReliablePort {
-  isTaken(response: SipResponse): boolean;
-  relay(answer: SipResponse): void;
-  prack(prack: ServerTransaction): void;
-  take(response: SipResponse): boolean;
-  holds(response: SipResponse): boolean;
-  answered(): void;
-  giveUp(): void;
-  stop(): void;
-}
-
-/** A change that is under way in a session: another has to wait. */
-export interface UnderWay {
-  readonly from: Side;
-  /** The session ends (RFC 3261 §15.1.2). */
-  abort(): void;
-}
-
 /** What hands a session's dialogs over to its next part. */
 export interface Takeover {
   /** The next part stands since `at`: it has the client's dialog from now on. */
   taken(second: SessionPort, at: number): void;
   /** A part that was asked for came to nothing. */
   dropped(second: SessionPort): void;
-}
-
-/** What the rest of the relay sees of a move by REFER (../transfer/transfer.ts). */
-export interface TransferPort {
-  readonly side: "client";
-  readonly from: Side;
-  /** The REFER came outside of a session, and opened a dialog of its own. */
-  readonly outside: boolean;
-  readonly routed: boolean;
-  owns(request: SipRequest): boolean;
-  takeSeq(request: SipRequest): boolean;
-  subscribe(transaction: ServerTransaction, id: string | undefined): void;
-  clientLeft(): void;
 }
 
 /** Sessions that ended here and still take charges (../charges/ended-sessions.ts). */

@@ -23,7 +23,8 @@ import { among, MAX_REDIRECTS, TransactionFor, type Way, wayOn } from "../leg/re
 import { Refusals, refusal, withinDialog } from "../leg/refusals.ts";
 import { challengeHeaders } from "../leg/sign-in.ts";
 import { contained } from "../model/contained.ts";
-import type { ChangePort, Core, LegPort as Leg, Move, Origin, RequestPort, SessionPort } from "../model/core.ts";
+import type { ChangePort, Core, LegPort as Leg, Move, RequestPort, SessionPort } from "../model/core.ts";
+import type { Origin } from "../model/ports.ts";
 import { moveOf } from "../session/move.ts";
 import { Session } from "../session/session.ts";
 import { forkFor } from "./fork-choice.ts";
@@ -126,7 +127,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   }
 
   /** M2: what the router found when the request came in. */
-  authenticate(): void {
+  reportSignIn(): void {
     const { verdict } = this;
     switch (verdict.verdict) {
       case "accepted":
@@ -456,7 +457,7 @@ export function requestLogic(): Chart<typeof requestMachine> {
   const of = ownerOf<ClientRequest>;
   const machine = requestMachine.provide({
     actions: {
-      authenticate: (x) => of(x)?.authenticate(),
+      reportSignIn: (x) => of(x)?.reportSignIn(),
       identify: (x) => of(x)?.identify(),
       search: (x) => of(x)?.search(),
       reserve: (x) => of(x)?.reserve(x.context.waiting, x.context.fork),

@@ -10,8 +10,9 @@ import { answerCharges } from "../charges/charge-answers.ts";
 import { reply } from "../dialog/reply.ts";
 import { takeRest } from "../leg/rest.ts";
 import { contained } from "../model/contained.ts";
-import type { HangUpPort, LegPort as Leg, SessionPort as Session } from "../model/core.ts";
+import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 import { endedByText, reasonOf } from "../model/endings.ts";
+import type { HangUpPort } from "../model/ports.ts";
 
 /**
  * BYE, whoever sends it: what the chart `session` has done at the end of a session. What an app server charges at the

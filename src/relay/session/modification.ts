@@ -7,7 +7,8 @@ import { ALLOW, addAbilities } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
 import { takeRest } from "../leg/rest.ts";
-import type { LegPort as Leg, SessionPort as Session, UnderWay } from "../model/core.ts";
+import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
+import type { UnderWay } from "../model/ports.ts";
 import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import { Ringing } from "./ringing.ts";
 
@@ -15,7 +16,7 @@ import { Ringing } from "./ringing.ts";
 export interface ServiceDecision {
   /** The part that then begins. */
   readonly second: Session;
-  /** Told once whether both agree; what comes of it is then not for `Change`. */
+  /** Told once whether both agree; what comes of it is then not for `Modification`. */
   readonly decided: (agreed: boolean) => void;
 }
 
@@ -23,7 +24,7 @@ export interface ServiceDecision {
  * A re-INVITE or UPDATE on its way from one end of a session to the other and back (RFC 3261 §14, RFC 3311): hold and
  * resume, a refresh, anything that the two agree on.
  */
-export class Change implements ClientTransactionUser, UnderWay {
+export class Modification implements ClientTransactionUser, UnderWay {
   readonly from: Side;
   private readonly session: Session;
   private readonly transaction: ServerTransaction;
@@ -45,9 +46,9 @@ export class Change implements ClientTransactionUser, UnderWay {
 
   /** Passes it on. From now on it is the session's `change`, until it is decided. */
   static begin(session: Session, from: Side, transaction: ServerTransaction, wanted?: ServiceDecision): void {
-    const change = new Change(session, from, transaction, wanted);
-    session.beginChange(change);
-    change.start();
+    const modification = new Modification(session, from, transaction, wanted);
+    session.beginChange(modification);
+    modification.start();
   }
 
   private constructor(session: Session, from: Side, transaction: ServerTransaction, wanted?: ServiceDecision) {

@@ -12,21 +12,9 @@ import type { AppServer, Identified, Service } from "../../directory/types.ts";
 import type { SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { SessionCharges } from "../charges/charges.ts";
-import type {
-  Asking,
-  Core,
-  CreditPort,
-  FormerPart,
-  LegPort as Leg,
-  Origin,
-  ReliablePort,
-  RequestPort,
-  SessionPort,
-  Takeover,
-  TransferPort,
-  UnderWay,
-} from "../model/core.ts";
+import type { Core, CreditPort, LegPort as Leg, RequestPort, SessionPort, Takeover } from "../model/core.ts";
 import { endedByText } from "../model/endings.ts";
+import type { Asking, FormerPart, Origin, ReliablePort, TransferPort, UnderWay } from "../model/ports.ts";
 import type { SessionState } from "../model/session-state.ts";
 import { HangUp } from "./hang-up.ts";
 import { moved } from "./move.ts";

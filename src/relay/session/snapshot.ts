@@ -8,7 +8,8 @@ import type { Destination, Flow } from "../../transport/types.ts";
 import { Credit } from "../charges/credit.ts";
 import { type Dialog, placeOf } from "../dialog/dialog.ts";
 import { Leg, SEQ_JUMP } from "../leg/leg.ts";
-import type { Asking, Core, LegPort, SessionPort } from "../model/core.ts";
+import type { Core, LegPort, SessionPort } from "../model/core.ts";
+import type { Asking } from "../model/ports.ts";
 import {
   type AnswerState,
   type ChartState,

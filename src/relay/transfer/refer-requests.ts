@@ -3,7 +3,8 @@ import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import { reply } from "../dialog/reply.ts";
 import { signedIn } from "../leg/sign-in.ts";
 import { takesContact } from "../leg/takes-contact.ts";
-import type { Core, LegPort as Leg, TransferPort } from "../model/core.ts";
+import type { Core, LegPort as Leg } from "../model/core.ts";
+import type { TransferPort } from "../model/ports.ts";
 import { findClientLeg } from "../session/move.ts";
 
 /* REFER and SUBSCRIBE on their way from the router to a session and its move. */

@@ -1,0 +1,149 @@
+import type { SessionEventOf, Side } from "../../../machines/events.ts";
+import type { SessionContext } from "../../../machines/session.ts";
+import type { ChargeBook, Outcome } from "../../charging/charges/book.ts";
+import type { BookState } from "../../charging/charges/book-state.ts";
+import type { CallCharges } from "../../charging/charges/call-charges.ts";
+import type { ChargingEvent, SessionFacts } from "../../charging/events/events.ts";
+import type { Tariff, TariffUse } from "../../charging/money/tariff.ts";
+import type { AppliedTax } from "../../charging/money/terms.ts";
+import type { Identified } from "../../directory/types.ts";
+import type { SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
+import type { Timeline } from "../../support/timeline.ts";
+import type { ServerTransaction } from "../../transaction/types.ts";
+
+/*
+ * What the parts of a session see of each other, as far as they need not see the session itself: that is in core.ts.
+ */
+
+/** Puts charging events on record: resolves when they are on disk (decision 8). */
+export interface Recorder {
+  append(event: ChargingEvent): Promise<void>;
+  /** True when no more may be promised: new sessions are refused. */
+  readonly full: boolean;
+}
+
+/** How a session is hung up, by whoever it is (../session/hang-up.ts). */
+export interface HangUpPort {
+  /** The BYE of whoever hung up. */
+  readonly bye: ServerTransaction | undefined;
+  /** The app server has not answered BYE. */
+  readonly serverOwes: boolean;
+  relayBye(event: SessionEventOf<"bye">, context: SessionContext): void;
+  sendByes(context: SessionContext): void;
+  answerBye(event: SessionEventOf<"bye">): void;
+  collectCharges(event: SessionEventOf<"bye.answered">): void;
+  recordEnd(context: SessionContext): void;
+  relayByeAnswer(context: SessionContext): void;
+}
+
+/** What a session costs, on its way to the record (../charges/charges.ts). */
+export interface ChargesPort {
+  /** Undefined: it is the only part of its call. */
+  readonly call: CallCharges | undefined;
+  readonly book: ChargeBook;
+  readonly bookIfAny: ChargeBook | undefined;
+  readonly before: ChargeBook | undefined;
+  joins(call: CallCharges): void;
+  open(): void;
+  state(without?: "without charges"): BookState | undefined;
+  restore(state: BookState): void;
+  started(at: number): Promise<void>;
+  changed(from: SessionFacts, startedAt: number, at: number): Promise<void>;
+  ended(startedAt: number, endedAt: number, endedBy: string): Promise<void>;
+  settled(): Promise<void>;
+  take(transaction: ServerTransaction): void;
+  collect(message: SipMessage): Promise<Outcome> | undefined;
+  passOn(from: SipMessage, to: SipMessage, towards: Side): void;
+}
+
+/** Who pays, and for what. */
+export interface CreditTerms {
+  readonly user: string;
+  /** The balance's. */
+  readonly currency: string;
+  /** Names the hold in the balance, and the session's events by `SessionFacts.hold`. */
+  readonly key: string;
+  readonly tariff: Tariff | undefined;
+  /** What earlier parts of the call have used of it, as far as is known before this one begins: no less than that. */
+  readonly used?: TariffUse | undefined;
+  /** On the session's time. */
+  readonly taxes?: readonly AppliedTax[] | undefined;
+}
+
+/** What is held for the sessions that a request may lead to, as they see it. */
+export interface HeldFor {
+  /** The taxes that were counted. */
+  readonly taxes: CreditTerms["taxes"];
+  /** Names what is held for the session with that app server; undefined: nothing. */
+  keyFor(server: string): string | undefined;
+}
+
+/** What a session is made for: a client's request, or a change inside another session. */
+export interface Origin {
+  /** Who signed in, and the name of the account. */
+  readonly user: string;
+  readonly account: string;
+  /** Correlation id of all sessions of one client request. */
+  readonly call: string;
+  readonly identified: Identified | undefined;
+  /** The Request-URI of the client's INVITE. */
+  readonly asked: string;
+  readonly previous: SessionFacts["previous"];
+  /** That of `previous`. */
+  readonly timeline: Timeline | undefined;
+  /** Names what is held for it in a prepaid balance, and the taxes that were counted. */
+  readonly credits: HeldFor | undefined;
+}
+
+/** The part of a session that gave way to the next. */
+export interface FormerPart {
+  readonly facts: SessionFacts;
+  readonly startedAt: number;
+  /** What the same app server has charged in it. */
+  readonly book: ChargeBook | undefined;
+}
+
+/** The asking of an app server: by an INVITE, or within the dialog that is there. */
+export interface Asking {
+  /** Number of its request. */
+  readonly seq: number;
+  readonly refusal: SipResponse | undefined;
+  /** It was answered with a provisional that made an early dialog (RFC 3261 §12.1). */
+  readonly hasEarlyDialog: boolean;
+  cancel(reason?: string): void;
+  ack(from: SipRequest | undefined): void;
+  openEarlyDialog(): void;
+  close(): void;
+}
+
+/** Reliable provisional answers (../request/reliable.ts). */
+export interface ReliablePort {
+  isTaken(response: SipResponse): boolean;
+  relay(answer: SipResponse): void;
+  prack(prack: ServerTransaction): void;
+  take(response: SipResponse): boolean;
+  holds(response: SipResponse): boolean;
+  answered(): void;
+  giveUp(): void;
+  stop(): void;
+}
+
+/** A change that is under way in a session: another has to wait. */
+export interface UnderWay {
+  readonly from: Side;
+  /** The session ends (RFC 3261 §15.1.2). */
+  abort(): void;
+}
+
+/** What the rest of the relay sees of a move by REFER (../transfer/transfer.ts). */
+export interface TransferPort {
+  readonly side: "client";
+  readonly from: Side;
+  /** The REFER came outside of a session, and opened a dialog of its own. */
+  readonly outside: boolean;
+  readonly routed: boolean;
+  owns(request: SipRequest): boolean;
+  takeSeq(request: SipRequest): boolean;
+  subscribe(transaction: ServerTransaction, id: string | undefined): void;
+  clientLeft(): void;
+}
