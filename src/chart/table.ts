@@ -89,7 +89,8 @@ class Asked implements Action {
 }
 
 const ALWAYS_BOUND = 100;
-const NO_ACTIONS: readonly Action[] = [];
+/** One list for all steps that ask for nothing; nobody adds to it. */
+const NO_ACTIONS: Action[] = [];
 const NO_TRANSITIONS: readonly Transition[] = [];
 
 export interface ChartOptions<M extends AnyStateMachine> {
@@ -196,7 +197,8 @@ class Table {
     const { transition, next = leaf } = plan;
     if (plan.actions === undefined || next.always.length > 0)
       return this.settle(next, transition, args, perform(plan.deeds, args, NO_ACTIONS));
-    const entered = new TableSnapshot(next, args.context) as ChartSnapshot;
+    // In the same state, and with no change of the context: it is the same snapshot.
+    const entered = (next === leaf ? snapshot : new TableSnapshot(next, args.context)) as ChartSnapshot;
     return { snapshot: entered, transition, onward: NO_TRANSITIONS, actions: plan.actions };
   }
 
@@ -207,7 +209,7 @@ class Table {
   }
 
   /** Takes transitions without an event until there is none. */
-  private settle(leaf: Leaf, transition: Transition | undefined, args: ActionArgs, first: readonly Action[]): Step {
+  private settle(leaf: Leaf, transition: Transition | undefined, args: ActionArgs, first: Action[]): Step {
     let at = leaf;
     let actions = first;
     let onward = NO_TRANSITIONS;
@@ -305,13 +307,18 @@ class Table {
 type TransitionDefinition = AnyStateNode["transitions"] extends Map<string, (infer T)[]> ? T : never;
 
 /** Does what changes the context, and lists what is asked for, behind what is asked for already. */
-function perform(deeds: readonly Deed[], args: ActionArgs, before: readonly Action[]): readonly Action[] {
-  if (deeds.length === 0) return before;
-  const actions: Action[] = before === NO_ACTIONS ? [] : [...before];
+function perform(deeds: readonly Deed[], args: ActionArgs, before: Action[]): Action[] {
+  let actions = before;
   for (const deed of deeds) {
     const params = typeof deed.params === "function" ? deed.params(args) : deed.params;
-    if (deed.assign === undefined) actions.push(new Asked(deed, params, args.context));
-    else args.context = deed.assign(args, params);
+    if (deed.assign !== undefined) {
+      args.context = deed.assign(args, params);
+      continue;
+    }
+    const asked = new Asked(deed, params, args.context);
+    // Most steps ask for nothing, or for one thing: no list is made before it is needed, nor longer than that.
+    if (actions === NO_ACTIONS) actions = [asked];
+    else actions.push(asked);
   }
   return actions;
 }
