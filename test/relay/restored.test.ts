@@ -56,6 +56,41 @@ describe("a session that goes on in another process (P7)", () => {
     expect(ended(events)).toMatchObject({ at: killedAt, endedBy: "relay: client is gone: no answer to a probe" });
   });
 
+  const ENDS = ["the app server hangs up", "its greatest duration is over", "the relay stops"] as const;
+  it.each(ENDS)("is charged until its client was last heard of where that has not come back: %s", async (end) => {
+    const before = await standing({ clientTransport: "tcp", session: { probeS: 0 } });
+    const { clock, client, server, events, again, l, inviteAtServer, answerOfServer } = before;
+    client.flow.open = false;
+    const killedAt = clock.wall();
+    clock.advance(3_000);
+    const session = again(killedAt);
+    client.request("OPTIONS");
+    l.transactions.flowFailed(client.flow, "refused");
+    clock.advance(20_000);
+    if (end === "the app server hangs up") server.backInDialog("BYE", inviteAtServer, answerOfServer, 1);
+    else {
+      session.end({ code: end === "the relay stops" ? "stops" : "max-duration" });
+      server.answer(server.request("BYE"), 200);
+    }
+    clock.advance(40_000);
+    await l.settle();
+    expect(ended(events)).toMatchObject({ at: killedAt });
+  });
+
+  it("is charged until its end where its client answers BYE after all", async () => {
+    const { clock, client, server, events, again, l } = await standing({ session: { probeS: 60 } });
+    clock.advance(5_000);
+    const session = again(clock.wall() - 2_000);
+    client.request("OPTIONS"); // lost
+    server.answer(server.request("OPTIONS"), 200);
+    const now = session.now();
+    session.end({ code: "stops" });
+    client.answer(client.request("BYE"), 200);
+    server.answer(server.request("BYE"), 200);
+    await l.settle();
+    expect(ended(events)).toMatchObject({ at: now });
+  });
+
   it("ends now where whoever is gone was heard of since", async () => {
     const { clock, client, server, events, again, l, invite, answer } = await standing({ session: { probeS: 60 } });
     const session = again(clock.wall() - 2_000);

@@ -7,6 +7,7 @@ import { reasonPhrase } from "../../sip/response.ts";
 import type { ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
 import { adviseClient } from "../charges/advice.ts";
 import { answerCharges } from "../charges/charge-answers.ts";
+import { meansGone } from "../dialog/outcomes.ts";
 import { reply } from "../dialog/reply.ts";
 import { takeRest } from "../leg/rest.ts";
 import { contained } from "../model/contained.ts";
@@ -125,7 +126,7 @@ export class HangUp implements HangUpPort {
       this.recorded = charges.settled();
       return;
     }
-    const endedAt = endOf(session, context);
+    const endedAt = lastHeardAt(session, endOf(session, context));
     session.endPart(endedAt);
     // Where the next part has taken over, its start says when this one ended.
     if (context.endedBy === "change") this.recorded = charges.settled();
@@ -193,6 +194,7 @@ class Bye implements ClientTransactionUser {
     const { session } = this;
     const by = this.leg.side;
     this.hangUp.settled(by);
+    if (!meansGone(response.status)) this.leg.unheardSince = undefined;
     if (by === "server") takeRest(session.core, session.appServer, response);
     if (session.closed) collectLate(session, by, response);
     else session.actor.send({ type: "bye.answered", by, at: session.now(), payload: response });
@@ -228,6 +230,14 @@ function collectLate(session: Session, by: Side, response: SipResponse): void {
 function endOf(session: Session, { endedAt, endedBy }: SessionContext): number {
   const at = endedAt ?? session.now();
   return endedBy === "change" ? at : Math.min(at, session.credit?.until ?? at);
+}
+
+/**
+ * The same, at most until both ends were last heard of: where the relay was killed and started again, whoever has not
+ * come back was perhaps gone when it was killed, and pays for no time since. Whatever ended the session meanwhile.
+ */
+function lastHeardAt({ client, server }: Session, endedAt: number): number {
+  return Math.min(endedAt, client?.unheardSince ?? endedAt, server?.unheardSince ?? endedAt);
 }
 
 const DONE = Promise.resolve();

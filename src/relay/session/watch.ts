@@ -38,7 +38,11 @@ export class Watch implements TimerOwner<"look" | "bye"> {
   goOn(): void {
     this.lookAgain();
     const { client, server, core } = this.session;
-    for (const leg of [client, server]) if (leg && (leg.stranded || core.config.session.probeS > 0)) this.probe(leg);
+    for (const leg of [client, server]) {
+      if (!leg) continue;
+      if (leg.stranded || core.config.session.probeS > 0) this.probe(leg);
+      else leg.unheardSince = undefined; // nobody asks: it is there until it says otherwise
+    }
   }
 
   /**
