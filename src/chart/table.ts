@@ -23,13 +23,23 @@ interface Deed {
   readonly assign: ((args: ActionArgs, params: unknown) => Context) | undefined;
 }
 
+/** What is done one after the other. */
+interface Deeds {
+  readonly all: readonly Deed[];
+  /** Whether the context changes. */
+  readonly changes: boolean;
+  /**
+   * Most change the context first, and then ask for actions without parameters of the moment: those are listed once and
+   * for all.
+   */
+  readonly plain: { readonly assigns: readonly Deed[]; readonly actions: readonly Action[] } | undefined;
+}
+
 /** What an event does in a leaf, if its guard lets it. */
 interface Plan {
   readonly guard: ((args: ActionArgs, params: unknown) => boolean) | undefined;
   readonly guardParams: unknown;
-  readonly deeds: readonly Deed[];
-  /** What they come to each time, where they leave the context as it is and have no parameters of the moment. */
-  readonly actions: readonly Action[] | undefined;
+  readonly deeds: Deeds;
   /** The leaf that is entered; undefined: the same, and nothing is left or entered. */
   readonly next: Leaf | undefined;
   readonly transition: Transition;
@@ -80,17 +90,16 @@ class Asked implements Action {
   readonly context: unknown;
   readonly exec: Found | undefined;
 
-  constructor(deed: Deed, params: unknown, context: unknown) {
-    this.type = deed.type;
+  constructor({ type, exec }: Pick<Deed, "type" | "exec">, params: unknown, context: unknown) {
+    this.type = type;
     this.params = params;
     this.context = context;
-    this.exec = deed.exec;
+    this.exec = exec;
   }
 }
 
 const ALWAYS_BOUND = 100;
-/** One list for all steps that ask for nothing; nobody adds to it. */
-const NO_ACTIONS: Action[] = [];
+const NO_ACTIONS: readonly Action[] = [];
 const NO_TRANSITIONS: readonly Transition[] = [];
 
 export interface ChartOptions<M extends AnyStateMachine> {
@@ -157,7 +166,7 @@ class Table {
   private readonly leaves = new Map<AnyStateNode, Leaf>();
   private readonly byValue = new Map<string, Leaf>();
   private readonly start: Leaf;
-  private readonly startDeeds: readonly Deed[];
+  private readonly startDeeds: Deeds;
 
   constructor(machine: AnyStateMachine, { copy = copyAny }: ChartOptions<AnyStateMachine>) {
     this.machine = machine;
@@ -172,7 +181,7 @@ class Table {
     for (const node of nodes) this.fill(node, this.leaves.get(node)!);
     const path = descend(machine.root);
     this.start = this.leaves.get(path.at(-1)!)!;
-    this.startDeeds = this.entering(path);
+    this.startDeeds = deedsOf(this.entering(path));
   }
 
   begin(input: unknown, self: unknown): Step {
@@ -195,11 +204,7 @@ class Table {
         actions: NO_ACTIONS,
       };
     const { transition, next = leaf } = plan;
-    if (plan.actions === undefined || next.always.length > 0)
-      return this.settle(next, transition, args, perform(plan.deeds, args, NO_ACTIONS));
-    // In the same state, and with no change of the context: it is the same snapshot.
-    const entered = (next === leaf ? snapshot : new TableSnapshot(next, args.context)) as ChartSnapshot;
-    return { snapshot: entered, transition, onward: NO_TRANSITIONS, actions: plan.actions };
+    return this.settle(next, transition, args, perform(plan.deeds, args, NO_ACTIONS), snapshot);
   }
 
   restore({ value, context }: StoredSnapshot): TableSnapshot {
@@ -208,8 +213,14 @@ class Table {
     return new TableSnapshot(leaf, context);
   }
 
-  /** Takes transitions without an event until there is none. */
-  private settle(leaf: Leaf, transition: Transition | undefined, args: ActionArgs, first: Action[]): Step {
+  /** Takes transitions without an event until there is none. `from`: stays the snapshot where all is as it was. */
+  private settle(
+    leaf: Leaf,
+    transition: Transition | undefined,
+    args: ActionArgs,
+    first: readonly Action[],
+    from?: TableSnapshot,
+  ): Step {
     let at = leaf;
     let actions = first;
     let onward = NO_TRANSITIONS;
@@ -217,11 +228,15 @@ class Table {
       if (round === ALWAYS_BOUND) throw new Error(`the chart ${this.machine.id} does not come to rest`);
       const plan = choose(at.always, args);
       if (plan === undefined) break;
+      if (plan.deeds.changes) actions = asOf(actions, args.context);
       actions = perform(plan.deeds, args, actions);
       onward = [...onward, plan.transition];
       at = plan.next ?? at;
     }
-    return { snapshot: new TableSnapshot(at, args.context) as ChartSnapshot, transition, onward, actions };
+    const { context } = args;
+    const isSame = from !== undefined && from[LEAF] === at && from.context === context;
+    const snapshot = (isSame ? from : new TableSnapshot(at, context)) as ChartSnapshot;
+    return { snapshot, transition, onward, actions };
   }
 
   private fill(node: AnyStateNode, leaf: Leaf): void {
@@ -260,8 +275,7 @@ class Table {
     const asks = { guard: found as Plan["guard"], guardParams: named?.params };
     const transition = { id, from: leaf.path, event };
     if (target === undefined) {
-      const does = { deeds: actions, actions: alwaysSame(actions) };
-      return { ...asks, ...does, next: undefined, transition: { ...transition, to: undefined } };
+      return { ...asks, deeds: deedsOf(actions), next: undefined, transition: { ...transition, to: undefined } };
     }
     if (target.length !== 1) this.refuse(source, "several targets");
     const goal = target[0]!;
@@ -272,8 +286,8 @@ class Table {
     for (let at: AnyStateNode | undefined = goal; at && at !== domain; at = at.parent) path.unshift(at);
     path.push(...descend(goal));
     const next = this.leaves.get(path.at(-1)!)!;
-    const deeds = [...actions, ...this.entering(path)];
-    return { ...asks, deeds, actions: alwaysSame(deeds), next, transition: { ...transition, to: next.path } };
+    const deeds = deedsOf([...actions, ...this.entering(path)]);
+    return { ...asks, deeds, next, transition: { ...transition, to: next.path } };
   }
 
   private entering(path: readonly AnyStateNode[]): Deed[] {
@@ -307,26 +321,39 @@ class Table {
 type TransitionDefinition = AnyStateNode["transitions"] extends Map<string, (infer T)[]> ? T : never;
 
 /** Does what changes the context, and lists what is asked for, behind what is asked for already. */
-function perform(deeds: readonly Deed[], args: ActionArgs, before: Action[]): Action[] {
-  let actions = before;
-  for (const deed of deeds) {
-    const params = typeof deed.params === "function" ? deed.params(args) : deed.params;
-    if (deed.assign !== undefined) {
-      args.context = deed.assign(args, params);
-      continue;
-    }
-    const asked = new Asked(deed, params, args.context);
-    // Most steps ask for nothing, or for one thing: no list is made before it is needed, nor longer than that.
-    if (actions === NO_ACTIONS) actions = [asked];
-    else actions.push(asked);
+function perform({ all, plain }: Deeds, args: ActionArgs, before: readonly Action[]): readonly Action[] {
+  if (plain) {
+    for (const { assign, params } of plain.assigns) args.context = assign!(args, paramsOf(params, args));
+    if (plain.actions.length === 0) return before;
+    return before.length === 0 ? plain.actions : [...before, ...plain.actions];
+  }
+  const actions: Action[] = [...before];
+  for (const deed of all) {
+    const params = paramsOf(deed.params, args);
+    if (deed.assign === undefined) actions.push(new Asked(deed, params, args.context));
+    else args.context = deed.assign(args, params);
   }
   return actions;
 }
 
-/** The actions, where they are the same whatever the event: then they are listed once and for all. */
-function alwaysSame(deeds: readonly Deed[]): readonly Action[] | undefined {
-  if (deeds.some(({ assign, params }) => assign !== undefined || typeof params === "function")) return undefined;
-  return deeds.map((deed) => new Asked(deed, deed.params, undefined));
+const paramsOf = (params: unknown, args: ActionArgs): unknown => (typeof params === "function" ? params(args) : params);
+
+/** The context changes after them: each keeps the one at its place. */
+function asOf(actions: readonly Action[], context: unknown): readonly Action[] {
+  if (actions.length === 0) return actions;
+  return actions.map((action) => (action.context === undefined ? new Asked(action, action.params, context) : action));
+}
+
+function deedsOf(all: readonly Deed[]): Deeds {
+  const isAssign = ({ assign }: Deed) => assign !== undefined;
+  const first = all.findIndex((deed) => !isAssign(deed));
+  const assigns = first < 0 ? all : all.slice(0, first);
+  const asked = all.slice(assigns.length);
+  const isPlain = !asked.some((deed) => isAssign(deed) || typeof deed.params === "function");
+  const plain = isPlain
+    ? { assigns, actions: asked.map((deed) => new Asked(deed, deed.params, undefined)) }
+    : undefined;
+  return { all, changes: all.some(isAssign), plain };
 }
 
 function choose(plans: readonly Plan[], args: ActionArgs): Plan | undefined {
