@@ -5,8 +5,9 @@ import { answered, type Env, sourceOf } from "./http.ts";
 import { problem } from "./problem.ts";
 
 /**
- * `GET /metrics` in Prometheus' text format: for the owner of the data folder by its socket; by TCP for this machine alone unless the operator opens it to all who can reach
- * the address. Whoever has the token, if there is one, may read it from anywhere.
+ * `GET /metrics` in Prometheus' text format: for the owner of the data folder by its socket; by TCP for this machine
+ * alone unless the operator opens it to all who can reach the address. Whoever has the token, if there is one, may read
+ * it from anywhere.
  */
 export function addMetricsRoute(
   app: Hono<Env>,

@@ -11,7 +11,10 @@ const MOST_BYTES_OF_CHARACTER = 3;
 /** What is read at a time, as text. */
 export const PAGE_CHARS = 2 ** 24;
 
-/** Events as JSON lists, cut so that each can be kept as one record. Throws an `EventError` where one event alone is too large. */
+/**
+ * Events as JSON lists, cut so that each can be kept as one record. Throws an `EventError` where one event alone is too
+ * large.
+ */
 export function piecesOf(events: readonly ArchivedEvent[]): string[] {
   const pieces: string[] = [];
   for (let n = 0; n < events.length; n += MOST_EVENTS) cut(events.slice(n, n + MOST_EVENTS), pieces);

@@ -34,7 +34,9 @@ function sendInvite(session: Session): void {
 
 const SURE = { doubt: undefined, told: undefined };
 
-/** The client's half, made when there is something to tell the client: each branch that answers is a dialog of its own. */
+/**
+ * The client's half, made when there is something to tell the client: each branch that answers is a dialog of its own.
+ */
 function openClientLeg(session: Session): LegPort | undefined {
   if (session.client || !session.request) return session.client;
   const { core } = session;
@@ -57,7 +59,9 @@ function openClientLeg(session: Session): LegPort | undefined {
   return leg;
 }
 
-/** The app server's answer to INVITE as the client gets it: the same status, headers and body, in the client's dialog. */
+/**
+ * The app server's answer to INVITE as the client gets it: the same status, headers and body, in the client's dialog.
+ */
 function answerFor(session: Session, client: LegPort, from: SipResponse): SipResponse {
   const { border } = session.core;
   const response = new SipResponse(from.status, border.phrase(from, "client"));
@@ -128,7 +132,9 @@ function sendAck(session: Session): void {
   session.invitation?.ack(undefined);
 }
 
-/** The client's ACK has started the clock, or the answer that the client is to hear when that is on record (decision 8). */
+/**
+ * The client's ACK has started the clock, or the answer that the client is to hear when that is on record (decision 8).
+ */
 function recordStart(session: Session, event: SessionEvent, context: SessionContext): void {
   takeCredit(session);
   session.credit?.start(context.startedAt!);
@@ -174,7 +180,10 @@ function refuseChange(session: Session, event: EventOf<"change" | "update" | "se
   else refuseForNow(session, event.from, transaction, Number.parseInt(session.core.random.token(8), 16) % 10);
 }
 
-/** What cannot be done now may be tried again, as long as there is the dialog; 481 would tell the sender that it is gone (RFC 3261 §12.2.1.2). */
+/**
+ * What cannot be done now may be tried again, as long as there is the dialog; 481 would tell the sender that it is gone
+ * (RFC 3261 §12.2.1.2).
+ */
 function refuseForNow(session: Session, from: Side, transaction: ServerTransaction, afterS = 1): void {
   const leg = session.leg(from);
   const isKnown = leg && (leg.confirmed || from === "client" || session.invitation?.hasEarlyDialog);
@@ -190,7 +199,10 @@ function refuseMessage(session: Session, event: EventOf<"message" | "charge" | "
   else refuseForNow(session, event.type === "charge" ? "server" : event.from, transaction);
 }
 
-/** The chart `session` with its actions, made once, at start: providing them anew for each actor costs half a millisecond. */
+/**
+ * The chart `session` with its actions, made once, at start: providing them anew for each actor costs half a
+ * millisecond.
+ */
 export function sessionLogic(): Chart<typeof sessionMachine> {
   type Args = { self: unknown; context: SessionContext; event: SessionEvent };
   /** Finds the session, and says which event led here: the chart allows no other at these places. */

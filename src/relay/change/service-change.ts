@@ -26,14 +26,16 @@ import { Reinvitation } from "./reinvitation.ts";
 const SAME = ok(undefined);
 
 /**
- * The service that a re-INVITE or UPDATE asks for: what the rules say of its body, with the Request-URI of the first INVITE (M20). Undefined where it
- * describes none, or the present one: a hold, a refresh. The error is the answer that it gets.
+ * The service that a re-INVITE or UPDATE asks for: what the rules say of its body, with the Request-URI of the first
+ * INVITE (M20). Undefined where it describes none, or the present one: a hold, a refresh. The error is the answer that
+ * it gets.
  */
 export function wantedService(session: SessionPort, request: SipRequest): Result<Identified | undefined, Failure> {
   const contentType = request.headers.get("content-type");
   if (request.body.length === 0 || contentType === undefined) return SAME;
   const type = parseContentType(contentType);
-  // What the rules cannot read, the other end may: it must not be a way past them. Parameters alone are nothing where no rule looks into the body.
+  // What the rules cannot read, the other end may: it must not be a way past them. Parameters alone are nothing where
+  // no rule looks into the body.
   const media = type.ok ? type : parseContentType(contentType.split(";", 1)[0]!);
   if (media.ok && !media.value.type.startsWith("multipart/") && !bodyFormat(media.value.type)) return SAME;
   if (!type.ok) return err({ status: 400, reason: type.error });
@@ -45,8 +47,9 @@ export function wantedService(session: SessionPort, request: SipRequest): Result
 }
 
 /**
- * The request with From as it was when the user signed in: within a dialog only its tag says anything (RFC 3261 §12.2.2), and its URI is whatever its
- * sender writes. Of an app server's request, too, rules are to see whom the service is for.
+ * The request with From as it was when the user signed in: within a dialog only its tag says anything (RFC 3261
+ * §12.2.2), and its URI is whatever its sender writes. Of an app server's request, too, rules are to see whom the
+ * service is for.
  */
 function ofTheUser({ client }: SessionPort, request: SipRequest): SipRequest {
   const from = client?.dialog.remote;

@@ -41,7 +41,10 @@ export class Leg implements LegPort {
   unwanted: (() => void) | undefined;
   /** The connection on which the peer came is gone, and it has not been heard of since. */
   stranded = false;
-  /** The process that had the session is gone, and the peer has not been heard of since: it was last heard of then, by the session's timeline. */
+  /**
+   * The process that had the session is gone, and the peer has not been heard of since: it was last heard of then, by
+   * the session's timeline.
+   */
   unheardSince: number | undefined;
   /** How often the peer has moved: what was sent to where it was says nothing about it any more. */
   moves = 0;
@@ -78,7 +81,10 @@ export class Leg implements LegPort {
     return request;
   }
 
-  /** Sends a request in a transaction of its own. Where the peer's name must be resolved first, the transaction comes later. */
+  /**
+   * Sends a request in a transaction of its own. Where the peer's name must be resolved first, the transaction comes
+   * later.
+   */
   send(request: SipRequest, user: ClientTransactionUser, started?: (transaction: ClientTransaction) => void): void {
     sendWithin(this.core, this.dialog, request, user, started);
   }
@@ -97,7 +103,10 @@ export class Leg implements LegPort {
     );
   }
 
-  /** Sends a 2xx to the peer's INVITE and repeats it until its ACK comes, also when the session is over by then (RFC 3261 §13.3.1.4). */
+  /**
+   * Sends a 2xx to the peer's INVITE and repeats it until its ACK comes, also when the session is over by then (RFC
+   * 3261 §13.3.1.4).
+   */
   answerUntilAck(
     transaction: ServerTransaction,
     response: SipResponse,
@@ -156,8 +165,8 @@ export class Leg implements LegPort {
   }
 
   /**
-   * Has the BYE sent when the 2xx that made the dialog does not wait for its ACK: now, when that comes, or after 64*T1 (RFC 3261 §15). It may find by
-   * then that the peer has hung up itself.
+   * Has the BYE sent when the 2xx that made the dialog does not wait for its ACK: now, when that comes, or after 64*T1
+   * (RFC 3261 §15). It may find by then that the peer has hung up itself.
    */
   whenAcknowledged(bye: { send(): void }): void {
     if ((this.answer?.opens || this.answering) && !this.over) this.waiting = bye;
@@ -191,8 +200,9 @@ export class Leg implements LegPort {
   }
 
   /**
-   * A request of the peer's in this dialog is accepted: where it came from is where the peer is. A target refresh says so (RFC 3261 §12.2.2, RFC
-   * 5626 §5.3); a client behind a NAT also by any other, since what its NAT lets through is all that leads to it. One that was refused says nothing.
+   * A request of the peer's in this dialog is accepted: where it came from is where the peer is. A target refresh says
+   * so (RFC 3261 §12.2.2, RFC 5626 §5.3); a client behind a NAT also by any other, since what its NAT lets through is
+   * all that leads to it. One that was refused says nothing.
    */
   moveTo({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
     const refreshes = refreshesTarget(request.method);
@@ -206,8 +216,8 @@ export class Leg implements LegPort {
   }
 
   /**
-   * A request of this dialog came. Of a client whose connection is gone it says where the client is now, whatever becomes of the request; it may
-   * well come before anybody notices that the connection is.
+   * A request of this dialog came. Of a client whose connection is gone it says where the client is now, whatever
+   * becomes of the request; it may well come before anybody notices that the connection is.
    */
   heard({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
     this.unheardSince = undefined;
@@ -225,7 +235,10 @@ export class Leg implements LegPort {
     if (elsewhere && isKnown(elsewhere) && elsewhere.cameBy.open) this.follow(elsewhere);
   }
 
-  /** Its Contact leads nowhere: it is gone unless it comes back by another connection within that time. `gone` is called once. */
+  /**
+   * Its Contact leads nowhere: it is gone unless it comes back by another connection within that time. `gone` is called
+   * once.
+   */
   awaitReturn(forMs: number, gone: () => void): void {
     this.returnTimer ??= this.core.clock.setTimeout(gone, forMs);
   }
@@ -257,7 +270,10 @@ export class Leg implements LegPort {
     return takeSeq(this.dialog, request);
   }
 
-  /** Counts a request of the peer; false where there have been so many in this second. `now`: monotonic; `perSecond` 0: no bound. */
+  /**
+   * Counts a request of the peer; false where there have been so many in this second. `now`: monotonic; `perSecond` 0:
+   * no bound.
+   */
   takesMore(now: number, perSecond: number): boolean {
     if (perSecond === 0) return true;
     if (now >= this.secondEndsAt) {
@@ -267,7 +283,10 @@ export class Leg implements LegPort {
     return ++this.takenInSecond <= perSecond;
   }
 
-  /** A 2xx needs a Contact (RFC 3261 §12.1.1). Without one it is acknowledged, and ended, where it was asked: nobody is left in a session. */
+  /**
+   * A 2xx needs a Contact (RFC 3261 §12.1.1). Without one it is acknowledged, and ended, where it was asked: nobody is
+   * left in a session.
+   */
   private noContact({ headers }: SipResponse): void {
     const { id, appServer, facts } = this.session;
     const source = this.side === "client" ? facts.user : appServer.id;
@@ -278,7 +297,8 @@ export class Leg implements LegPort {
 
   close(): void {
     this.closed = true;
-    // The client's own INVITE waits for an answer, and its ACK for being heard; the relay's INVITE to a client (M23) does not.
+    // The client's own INVITE waits for an answer, and its ACK for being heard; the relay's INVITE to a client (M23)
+    // does not.
     if (!(this.answer || this.answering) || !this.confirmed) this.forget();
     this.core.clock.clearTimeout(this.returnTimer);
     if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
@@ -320,7 +340,10 @@ export class Leg implements LegPort {
   }
 }
 
-/** Whoever takes a dialog up does not know how many requests were sent since it was written: so many are skipped (RFC 3261 §12.2.2 allows gaps). */
+/**
+ * Whoever takes a dialog up does not know how many requests were sent since it was written: so many are skipped (RFC
+ * 3261 §12.2.2 allows gaps).
+ */
 export const SEQ_JUMP = 1_000;
 
 /** Sends a request of the dialog, in a transaction of its own, where its peer is. */
@@ -346,8 +369,8 @@ export function sendWithin(
 }
 
 /**
- * Finds out where the dialog's next request goes and over which connection; at once where that is known, as it is for an address. It goes nowhere
- * where it must not go: see reach.ts.
+ * Finds out where the dialog's next request goes and over which connection; at once where that is known, as it is for
+ * an address. It goes nowhere where it must not go: see reach.ts.
  */
 export function route(
   core: Pick<Core, "resolve" | "reach">,

@@ -126,12 +126,18 @@ export interface Core {
   readonly ended: EndedPort;
   /** The halves of sessions, by the tag that the relay put into their dialog: how a message finds its session. */
   readonly legs: TokenMap<LegPort>;
-  /** Moves by REFER under way, by id; and those whose REFER came outside of a session, by the tag that the relay put into their dialog. */
+  /**
+   * Moves by REFER under way, by id; and those whose REFER came outside of a session, by the tag that the relay put
+   * into their dialog.
+   */
   readonly transfers: TokenMap<TransferPort>;
   readonly transfersByTag: TokenMap<TransferPort>;
   /** Legs whose peer is reached by a connection of the peer's own making. */
   readonly legsByFlow: Map<Flow, Set<LegPort>>;
-  /** Sessions that are over and whose app server has not answered BYE yet: what it charges in its answer still counts (M16). */
+  /**
+   * Sessions that are over and whose app server has not answered BYE yet: what it charges in its answer still counts
+   * (M16).
+   */
   readonly byesUnanswered: Set<SessionPort>;
   /** Ends of sessions on their way to the disk, with the answers that wait for them. */
   readonly ending: Outstanding;
@@ -140,7 +146,10 @@ export interface Core {
   draining: boolean;
   hurried: boolean;
 
-  /** Hands over the addresses of a URI, best first, none if there are none; at once where it names an address (RFC 3263). */
+  /**
+   * Hands over the addresses of a URI, best first, none if there are none; at once where it names an address (RFC
+   * 3263).
+   */
   resolve(uri: SipUri, found: (destinations: readonly Destination[]) => void): void;
 }
 
