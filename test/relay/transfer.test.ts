@@ -34,6 +34,15 @@ function accepted(l: Lab): { ok: SipResponse; notify: SipRequest } {
   return { ok, notify: report(l, "SIP/2.0 100 Trying\r\n") };
 }
 
+/** The REFER is accepted, and the second app server takes it: what the client is invited by. */
+function invited(l: Lab, call: Call, ...referred: [to?: string, extra?: Extra, seq?: number]): SipRequest {
+  refer(l, call, ...referred);
+  accepted(l);
+  const b = l.server("b");
+  b.answer(b.request("INVITE"), 200, JSON_BODY);
+  return l.client.request("INVITE");
+}
+
 function report(l: Lab, start: string, peer = l.client): SipRequest {
   const notify = peer.request("NOTIFY");
   expect(notify.body.toString()).toMatch(new RegExp(`^${start.replaceAll(".", "\\.")}`));
@@ -151,11 +160,8 @@ describe("REFER of the client in its session (M23, RFC 3515)", () => {
     ["the service says so", { service: { onMove: "keep" } }, "<sip:beer@portal.com>"],
     ["the request says so", {}, "<sip:beer@portal.com>;first=keep"],
   ] as [string, LabOptions, string][])("lets the first session go on where %s (M24)", async (_what, options, to) => {
-    const { l, call, a, b } = await called(options);
-    refer(l, call, to);
-    accepted(l);
-    b.answer(b.request("INVITE"), 200, JSON_BODY);
-    const invite = l.client.request("INVITE");
+    const { l, call, a } = await called(options);
+    const invite = invited(l, call, to);
     expect(invite.headers.has("replaces")).toBe(false);
     take(l, invite);
     report(l, "SIP/2.0 200 OK\r\n");
@@ -309,10 +315,7 @@ describe("what goes wrong leaves the first session as it was", () => {
 
   it("the client refuses the INVITE: the second app server is told, and nothing is charged", async () => {
     const { l, call, b } = await called({ more: [{ id: "beer", tariff: "t", clock: "answer" }] });
-    refer(l, call);
-    accepted(l);
-    b.answer(b.request("INVITE"), 200, JSON_BODY);
-    l.client.answer(l.client.request("INVITE"), 603);
+    l.client.answer(invited(l, call), 603);
     l.client.request("ACK");
     b.request("ACK");
     b.answer(b.request("BYE"), 200);
@@ -324,10 +327,7 @@ describe("what goes wrong leaves the first session as it was", () => {
     "the client lets the INVITE ring too long: CANCEL, and a 200 that crosses it is ended (%s)",
     async (clientTransport) => {
       const { l, call, b } = await called({ clientTransport });
-      refer(l, call);
-      accepted(l);
-      b.answer(b.request("INVITE"), 200, JSON_BODY);
-      const invite = l.client.request("INVITE");
+      const invite = invited(l, call);
       l.client.answer(invite, 180, { tag: "second" });
       l.clock.advance(28_000);
       const cancel = l.client.inbox.find((message) => message.isRequest && message.method === "CANCEL") as SipRequest;
@@ -349,10 +349,7 @@ describe("what goes wrong leaves the first session as it was", () => {
     "another of the client's devices answers too: its dialog is ended, by its own way (%s, RFC 3261 §13.2.2.4)",
     async (clientTransport) => {
       const { l, call, b } = await called({ clientTransport });
-      refer(l, call);
-      accepted(l);
-      b.answer(b.request("INVITE"), 200, JSON_BODY);
-      const invite = l.client.request("INVITE");
+      const invite = invited(l, call);
       take(l, invite);
       b.request("ACK");
       report(l, "SIP/2.0 200");
@@ -419,11 +416,8 @@ describe("who hangs up while a move is under way", () => {
   });
 
   it("the client, when the second session waits for it: that one comes about all the same (RFC 3891 §3)", async () => {
-    const { l, call, a, b } = await called();
-    refer(l, call);
-    accepted(l);
-    b.answer(b.request("INVITE"), 200, JSON_BODY);
-    const invite = l.client.request("INVITE");
+    const { l, call, a } = await called();
+    const invite = invited(l, call);
     l.client.inDialog("BYE", call.invite, call.answer, 3);
     a.answer(a.request("BYE"), 200);
     await l.settle();
@@ -731,10 +725,7 @@ describe("Replaces in Refer-To", () => {
     const { l, call, b } = await called({ service: { onMove: "keep" } });
     refer(l, call, `<sip:beer@portal.com?Replaces=${escaped({ call, early: true })}>`);
     l.client.response(486);
-    refer(l, call, `<sip:beer@portal.com?Replaces=${escaped({ call })}>`, {}, 3);
-    accepted(l);
-    b.answer(b.request("INVITE"), 200, JSON_BODY);
-    take(l, l.client.request("INVITE"));
+    take(l, invited(l, call, `<sip:beer@portal.com?Replaces=${escaped({ call })}>`, {}, 3));
     b.request("ACK");
     report(l, "SIP/2.0 200 OK");
     await firstEnds(l);
