@@ -26,8 +26,6 @@ export interface Recorder {
 export interface HangUpPort {
   /** The BYE of whoever hung up. */
   readonly bye: ServerTransaction | undefined;
-  /** The app server has not answered BYE. */
-  readonly serverOwes: boolean;
   relayBye(event: SessionEventOf<"bye">, context: SessionContext): void;
   sendByes(context: SessionContext): void;
   answerBye(event: SessionEventOf<"bye">): void;

@@ -274,8 +274,10 @@ export class ClientRequest implements Origin, Owner, RequestPort {
         this.actor.send({ type: "branch.failed", branch: id, failure: { status: 500 } });
         continue;
       }
-      if (this.change) this.change.second = session;
-      if (this.change) session.comesOf(this.change);
+      if (this.change) {
+        this.change.second = session;
+        session.comesOf(this.change);
+      }
       this.branches = [...this.branches, session];
       session.start();
     }
