@@ -7,6 +7,7 @@ import type { Core, SessionPort as Session, SessionKeeper } from "../relay/model
 import { checkSessionState, type SessionState } from "../relay/model/session-state.ts";
 import { snapshot } from "../relay/session/snapshot.ts";
 import { err, type Result } from "../support/result.ts";
+import { TokenMap } from "../support/token-map.ts";
 
 /*
  * Keeps the sessions on disk, in the commits of the journal: with its start a session is there, with its end it is
@@ -23,10 +24,10 @@ const NONE: string[] = [];
 export class KeptSessions implements SessionKeeper, Companion {
   private core: Core | undefined;
   private readonly keepSoon: () => void;
-  /** What is to be written again. */
-  private readonly changedSessions = new Set<Session>();
+  /** What is to be written again, by id. Each call comes and goes here: see `HashTable` for why that is no `Set`. */
+  private readonly changedSessions = new TokenMap<Session>();
   /** What is on disk: ids of sessions, each with the names of the records of its charges and of the parts before. */
-  private readonly kept = new Map<string, string[]>();
+  private readonly kept = new TokenMap<string[]>();
   /** On disk, and over without an event that says so. */
   private readonly gone: string[] = [];
 
@@ -47,16 +48,16 @@ export class KeptSessions implements SessionKeeper, Companion {
 
   /** Whether a session is on disk as it is now, but for what need not be written again. */
   has(session: Session): boolean {
-    return this.kept.has(session.id) && !this.changedSessions.has(session);
+    return this.kept.has(session.id) && !this.changedSessions.has(session.id);
   }
 
   changed(session: Session): void {
-    this.changedSessions.add(session);
+    this.changedSessions.set(session.id, session);
     this.keepSoon();
   }
 
   closed(session: Session): void {
-    this.changedSessions.delete(session);
+    this.changedSessions.delete(session.id);
     const { startedAt, endedBy } = session.context;
     // The end of one whose clock ran is on its way to the disk, and takes it along. That of a part went before it.
     if ((startedAt === null || endedBy === "change") && this.kept.has(session.id)) {
@@ -81,8 +82,8 @@ export class KeptSessions implements SessionKeeper, Companion {
     const removals: string[] = [];
     for (const event of events) this.follow(event, puts, removals);
     for (const id of this.gone.splice(0)) this.remove(id, puts, removals);
-    for (const session of this.changedSessions) {
-      if (session.closed) this.changedSessions.delete(session);
+    for (const session of this.changedSessions.values()) {
+      if (session.closed) this.changedSessions.delete(session.id);
       else this.write(session, puts);
     }
     if (puts.size === 0 && removals.length === 0) return undefined;
@@ -95,14 +96,14 @@ export class KeptSessions implements SessionKeeper, Companion {
     this.gone.push(...removals);
     for (const [name] of puts) {
       const session = this.core?.sessions.get(name);
-      if (session) this.changedSessions.add(session);
+      if (session) this.changedSessions.set(session.id, session);
     }
   }
 
   private write(session: Session, puts: Map<string, string>): void {
     const state = snapshot(session, "without charges");
     if (!state) return; // it stays among those that have changed, until it stands or is over
-    this.changedSessions.delete(session);
+    this.changedSessions.delete(session.id);
     puts.set(session.id, JSON.stringify(state));
     this.stands(session.id);
   }
@@ -134,7 +135,7 @@ export class KeptSessions implements SessionKeeper, Companion {
     for (const id of (own ? own.charges.call : core.ended.callOf(session.id))?.sessions ?? NONE) {
       const other = core.sessions.get(id);
       if (!other || other === own) continue;
-      this.changedSessions.add(other);
+      this.changedSessions.set(other.id, other);
       // A part that is over: the part after it knows what it was charged.
       for (let book = other.charges.before; book && !owner; book = book.before)
         if (book.facts.id === session.id) owner = other;

@@ -79,6 +79,11 @@ export abstract class HashTable<T> {
     return this.held.filter((_, slot) => this.hashes[slot] !== 0) as T[];
   }
 
+  /** Their keys as they are now. */
+  allKeys(): string[] {
+    return this.keys.filter((_, slot) => this.hashes[slot] !== 0);
+  }
+
   /** Where the key stands, or the free slot where it would. */
   private slotOf(key: string, hash: number): number {
     const { hashes, keys, mask } = this;

@@ -41,6 +41,7 @@ describe.each([
       expect(table.has(other)).toBe(model.has(other));
     }
     expect(table.values().sort()).toEqual([...model.values()].sort());
+    expect(table.allKeys().sort()).toEqual([...model.keys()].sort());
   });
 
   it("is empty after it was cleared, and takes more", () => {

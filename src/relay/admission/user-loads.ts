@@ -1,3 +1,5 @@
+import { WireMap } from "../../support/wire-map.ts";
+
 /** How much one user may have at once (decision 14); 0: no bound. */
 export interface UserLimits {
   /** Requests for sessions that nobody has answered yet. */
@@ -9,8 +11,8 @@ export interface UserLimits {
 /** What each user has under way. */
 export class UserLoads {
   private readonly limits: UserLimits;
-  private readonly ringing = new Map<string, number>();
-  private readonly sessions = new Map<string, number>();
+  private readonly ringing = new WireMap<number>();
+  private readonly sessions = new WireMap<number>();
 
   constructor(limits: UserLimits) {
     this.limits = limits;
@@ -45,11 +47,11 @@ export class UserLoads {
 
   /** How many users have anything under way. */
   get size(): number {
-    return new Set([...this.ringing.keys(), ...this.sessions.keys()]).size;
+    return new Set([...this.ringing.allKeys(), ...this.sessions.allKeys()]).size;
   }
 }
 
-function add(counts: Map<string, number>, user: string, by: number): void {
+function add(counts: WireMap<number>, user: string, by: number): void {
   const count = (counts.get(user) ?? 0) + by;
   if (count > 0) counts.set(user, count);
   else counts.delete(user);
