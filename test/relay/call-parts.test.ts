@@ -196,6 +196,29 @@ describe.each(["one", "two"] as const)("a service that is changed away and back,
     expect((await visitor.hangUp()).body).toHaveLength(0);
   });
 
+  it("has used of its free seconds what its end on record says, which may be before its BYE (P7, M13)", async () => {
+    const l = await shops(houses, { besides: { session: { probeS: 600 } } });
+    const visitor = new Visitor(l, await establish(l));
+    l.clock.advance(20_000);
+    await visitor.changeTo("beer", beer);
+    await visitor.changeTo("service1");
+    l.clock.advance(10_000);
+    const running = l.core.sessions.values().find(({ service }) => service.id === "service1")!;
+    const state = JSON.parse(JSON.stringify(snapshot(running)));
+    running.release();
+    const again = restore(l.core, state, l.clock.wall()); // from here on nothing is heard of the client
+    goOn(again, state);
+    l.server("a").answer(l.server("a").request("OPTIONS"), 200);
+    l.clock.advance(15_000);
+    const parts = again.callParts;
+    again.end({ code: "stops" });
+    l.server("a").answer(l.server("a").request("BYE"), 200);
+    l.clock.advance(40_000);
+    await l.settle();
+    expect(l.events.findLast(({ type }) => type === "session.ended")).toMatchObject({ durationMs: 10_000 });
+    expect(parts.used(again.facts.tariff)).toMatchObject({ freeMs: 30_000 });
+  });
+
   it("has its limit for a session once, over all of its parts", async () => {
     const l = await shops(houses, { limits: { session: "50" } });
     const visitor = new Visitor(l, await establish(l));

@@ -77,6 +77,53 @@ describe("a session that goes on in another process (P7)", () => {
     expect(ended(events)).toMatchObject({ at: killedAt });
   });
 
+  it("tells its client no more than it is charged, where its app server has not come back (ETSI TS 124 647)", async () => {
+    const options = { charging: { advice: true }, tariff: { price: "0.10", incrementS: 1 } };
+    const { clock, client, events, again, l } = await standing({ ...options, session: { probeS: 600 } });
+    clock.advance(9_940);
+    const killedAt = clock.wall();
+    clock.advance(3_000);
+    again(killedAt);
+    client.answer(client.request("OPTIONS"), 200); // and nothing more is heard of the app server
+    clock.advance(40_000);
+    const bye = client.request("BYE");
+    client.answer(bye, 200);
+    clock.advance(40_000);
+    await l.settle();
+    expect(ended(events)).toMatchObject({ at: killedAt, durationMs: 10_000 });
+    expect(bye.body.toString()).toContain("<currency-amount>1.00<");
+  });
+
+  it("hears the same in the answer to its BYE", async () => {
+    const options = { charging: { advice: true }, tariff: { price: "0.10", incrementS: 1 } };
+    const before = await standing({ ...options, session: { probeS: 600 } });
+    const { clock, client, events, again, l, invite, answer } = before;
+    clock.advance(9_940);
+    const killedAt = clock.wall();
+    again(killedAt);
+    client.answer(client.request("OPTIONS"), 200);
+    clock.advance(20_000);
+    client.inDialog("BYE", invite, answer, 2);
+    clock.advance(10_000); // the app server does not answer it
+    await l.settle();
+    expect(ended(events)).toMatchObject({ at: killedAt });
+    client.response(100);
+    expect(client.response(200).body.toString()).toContain("<currency-amount>1.00<");
+  });
+
+  it("is charged until both were last heard of where it ends by a fault of the relay (decision 13)", async () => {
+    const { clock, client, server, events, again, l } = await standing({ session: { probeS: 600 } });
+    clock.advance(5_000);
+    const killedAt = clock.wall() - 2_000;
+    const session = again(killedAt);
+    server.answer(server.request("OPTIONS"), 200);
+    client.request("OPTIONS"); // and nothing more is heard of it
+    clock.advance(10_000);
+    session.crashed(new Error("a fault"));
+    await l.settle();
+    expect(ended(events)).toMatchObject({ at: killedAt, endedBy: "relay: fault" });
+  });
+
   it("is charged until its end where its client answers BYE after all", async () => {
     const { clock, client, server, events, again, l } = await standing({ session: { probeS: 60 } });
     clock.advance(5_000);

@@ -31,6 +31,8 @@ export class HangUp implements HangUpPort {
   serverOwes = false;
   /** Resolves when the end is on record. */
   private recorded: Promise<void> = DONE;
+  /** When its clock stopped, as it stands on record; 0: the clock never ran. */
+  private endedAt = 0;
 
   constructor(session: Session) {
     this.session = session;
@@ -49,7 +51,7 @@ export class HangUp implements HangUpPort {
     this.sendBye(to, (bye) => {
       session.core.border.pass(request, bye, to);
       if (to === "server") return;
-      adviseClient(session, bye, context.startedAt, event.at);
+      adviseClient(session, bye, context.startedAt, latestEnd(session, context));
     });
   }
 
@@ -62,16 +64,22 @@ export class HangUp implements HangUpPort {
     for (const side of context.leaving)
       this.sendBye(side, (bye) => {
         bye.headers.add("Reason", reason);
-        if (side === "client") adviseClient(session, bye, context.startedAt, endOf(session, context));
+        if (side === "client") adviseClient(session, bye, context.startedAt, latestEnd(session, context));
       });
   }
 
   /**
-   * The chart runs no more: both ends are told, and whoever has hung up. What the app server charges in its answer
-   * counts as ever.
+   * A fault has stopped the chart. Puts the end on record all the same, answers whoever has hung up, and sends BYE to
+   * both ends. What the app server charges in its answer counts as ever.
    */
   afterFault(): void {
     const { bye, session } = this;
+    const { context, core } = session;
+    if (context.startedAt !== null) {
+      const endedAt = endOf(session, context);
+      session.endPart(endedAt);
+      core.ending.add(session.charges.ended(context.startedAt, endedAt, endedByText("fault")));
+    }
     if (bye && !bye.answered) reply(bye, 500);
     for (const side of ["client", "server"] as const) if (!session.leg(side)?.over) this.sendBye(side, () => {});
   }
@@ -126,7 +134,8 @@ export class HangUp implements HangUpPort {
       this.recorded = charges.settled();
       return;
     }
-    const endedAt = lastHeardAt(session, endOf(session, context));
+    const endedAt = endOf(session, context);
+    this.endedAt = endedAt;
     session.endPart(endedAt);
     // Where the next part has taken over, its start says when this one ended.
     if (context.endedBy === "change") this.recorded = charges.settled();
@@ -153,7 +162,7 @@ export class HangUp implements HangUpPort {
       // Whatever the other end said, for the one that hung up the session is over.
       if (byeAnswer && byeAnswer.status < 300)
         core.border.pass(byeAnswer, response, context.endedBy === "client" ? "client" : "server");
-      if (context.endedBy === "client") adviseClient(session, response, context.startedAt, endOf(session, context));
+      if (context.endedBy === "client") adviseClient(session, response, context.startedAt, this.endedAt);
       bye.respond(response);
     };
     const answered = this.recorded.then(
@@ -224,20 +233,30 @@ function collectLate(session: Session, by: Side, response: SipResponse): void {
 }
 
 /**
- * When its clock stopped. Who pays in advance pays for no time after the money was used up, also while BYE waits for
- * its answer.
+ * When the session's clock stopped, as it is to stand on record: not later than both ends were last heard of. Where the
+ * next part of the call has taken over, this one ended when that began.
  */
-function endOf(session: Session, { endedAt, endedBy }: SessionContext): number {
-  const at = endedAt ?? session.now();
+function endOf(session: Session, context: SessionContext): number {
+  const at = latestEnd(session, context);
+  if (context.endedBy === "change") return at;
+  return Math.min(lastHeardAt(session.client, at), lastHeardAt(session.server, at));
+}
+
+/**
+ * The latest time at which the clock may turn out to have stopped, for the client that hears BYE while the other end
+ * may still answer. A user who pays in advance pays for no time after the money was used up, not even while BYE waits
+ * for its answer.
+ */
+function latestEnd(session: Session, { endedAt, byeAt, endedBy }: SessionContext): number {
+  const at = endedAt ?? byeAt ?? session.now();
   return endedBy === "change" ? at : Math.min(at, session.credit?.until ?? at);
 }
 
 /**
- * The same, at most until both ends were last heard of: where the relay was killed and started again, whoever has not
- * come back was perhaps gone when it was killed, and pays for no time since. Whatever ended the session meanwhile.
+ * When this end of a session was last heard of, if that was before `at`; else `at`. After the relay was killed and
+ * started again, an end that has not come back may have been gone since the kill: the user pays for no time since then,
+ * whatever ends the session meanwhile.
  */
-function lastHeardAt({ client, server }: Session, endedAt: number): number {
-  return Math.min(endedAt, client?.unheardSince ?? endedAt, server?.unheardSince ?? endedAt);
-}
+export const lastHeardAt = (leg: Leg | undefined, at: number): number => Math.min(at, leg?.unheardSince ?? at);
 
 const DONE = Promise.resolve();

@@ -61,13 +61,15 @@ export class PartOfCall {
     return used;
   }
 
-  /** It is over at `at`: what it did not use of the free seconds is the next part's. */
+  /**
+   * It is over. `at`: its end as it is on record, since what the bill does not count of the free seconds is left for
+   * the next part.
+   */
   end(at: number): void {
     if (this.is !== "running") return;
     this.is = "over";
-    const { startedAt, endedAt, byeAt } = this.session.context;
-    const { tariff, used } = this.session.facts;
-    this.parts.end(tariff, used, (endedAt ?? byeAt ?? at) - (startedAt ?? at));
+    const { facts, context } = this.session;
+    this.parts.end(facts.tariff, facts.used, at - (context.startedAt ?? at));
     this.changed();
   }
 

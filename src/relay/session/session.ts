@@ -13,10 +13,9 @@ import type { SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { SessionCharges } from "../charges/charges.ts";
 import type { Core, CreditPort, LegPort as Leg, RequestPort, SessionPort, Takeover } from "../model/core.ts";
-import { endedByText } from "../model/endings.ts";
 import type { Asking, FormerPart, Origin, ReliablePort, TransferPort, UnderWay } from "../model/ports.ts";
 import type { SessionState } from "../model/session-state.ts";
-import { HangUp } from "./hang-up.ts";
+import { HangUp, lastHeardAt } from "./hang-up.ts";
 import { moved } from "./move.ts";
 import { PartOfCall } from "./part.ts";
 import { Watch } from "./watch.ts";
@@ -407,8 +406,7 @@ export class Session implements SessionPort, Owner {
 
   lost(side: Side, detail: string): void {
     if (!this.core.sessions.has(this.id)) return; // An answer to a probe that came after the end.
-    const at = this.leg(side)?.unheardSince ?? this.now();
-    this.actor.send({ type: "lost", side, at, detail });
+    this.actor.send({ type: "lost", side, at: lastHeardAt(this.leg(side), this.now()), detail });
   }
 
   close(): void {
@@ -430,15 +428,11 @@ export class Session implements SessionPort, Owner {
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 
-  /** A fault of ours ends this one session, and closes what it charges (decision 13). */
+  /** A fault of ours ends this one session, and its end is put on record (decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
     const { call, user } = this.facts;
     this.core.peerLog.error("session failed by a fault of the relay", user, { call, session: this.id, err: error });
-    const context = this.context;
-    const now = this.now();
-    if (context.startedAt !== null)
-      this.core.ending.add(this.charges.ended(context.startedAt, context.byeAt ?? now, endedByText("fault")));
     this.hangUp.afterFault();
     this.reportFailure({ status: 500 });
     this.close();
