@@ -9,6 +9,8 @@ export const LAYERS = [
   ["src/console", "src/sdk"],
   // One node: puts the parts together, starts and stops them, goes on after a crash.
   ["src/node"],
+  // Which nodes there are.
+  ["src/cluster"],
   // The one switch: which message goes where.
   ["src/relay/router.ts"],
   // What the charts' actions do.

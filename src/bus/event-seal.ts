@@ -9,6 +9,8 @@ export const SIGNATURE = "Tollgate-Signature";
 const SCHEME = "v1=";
 const EVENT = "tollgate event v1\n";
 const ID = "tollgate id v1\n";
+/** What nodes tell each other is signed with its topic: it is good for no other, and for no event. */
+const TOLD = "tollgate node v1\n";
 const LEAST_CHARS = 32;
 
 /**
@@ -27,15 +29,33 @@ export class EventSeal {
   }
 
   sign(text: string): string {
-    return SCHEME + mac(this.secret, EVENT, text).toString("base64url");
+    return this.signAs(EVENT, text);
   }
 
-  /** What is wrong with a message's signature; undefined: a relay has signed it. */
+  /** Signs what a node tells the others on a topic. */
+  signTold(topic: string, text: string): string {
+    return this.signAs(`${TOLD}${topic}\n`, text);
+  }
+
+  private signAs(what: string, text: string): string {
+    return SCHEME + mac(this.secret, what, text).toString("base64url");
+  }
+
+  /** What is wrong with an event's signature; undefined: a relay has signed it. */
   problem(text: string | Uint8Array, signature: string | undefined): string | undefined {
+    return this.problemAs(EVENT, text, signature);
+  }
+
+  /** The same for what was told on a topic. */
+  toldProblem(topic: string, text: string | Uint8Array, signature: string | undefined): string | undefined {
+    return this.problemAs(`${TOLD}${topic}\n`, text, signature);
+  }
+
+  private problemAs(what: string, text: string | Uint8Array, signature: string | undefined): string | undefined {
     if (!signature) return "it is not signed by a relay";
     const given = Buffer.from(signature.startsWith(SCHEME) ? signature.slice(SCHEME.length) : "", "base64url");
     const isOurs = this.accepted.some((secret) => {
-      const expected = mac(secret, EVENT, text);
+      const expected = mac(secret, what, text);
       return given.length === expected.length && timingSafeEqual(given, expected);
     });
     return isOurs ? undefined : "its signature is of no relay of this cluster";

@@ -1,10 +1,12 @@
-import { type NatsConnection, RequestError, type Subscription } from "@nats-io/transport-node";
+import { headers, type NatsConnection, RequestError, type Subscription } from "@nats-io/transport-node";
 import type { Logger } from "../support/log.ts";
+import type { PeerLog } from "../support/peer-log.ts";
+import { type EventSeal, SIGNATURE } from "./event-seal.ts";
 import { isInbox } from "./reply-subject.ts";
 
 /** Questions in work at once; who asks more gets no answer, and asks again. */
 const MAX_UNDER_WAY = 256;
-/** The longest question has a body of charges in it. */
+/** The longest question has a body of charges in it; what is told is no longer than that. */
 const MAX_BYTES = 2 ** 18;
 
 /** Answers what other nodes ask on a subject, until it is unsubscribed; nobody else is answered, whatever they send. */
@@ -48,4 +50,44 @@ export async function ask(
     if (error instanceof RequestError && error.isNoResponders()) return undefined;
     throw error;
   }
+}
+
+/** Tells whoever hears the topic. */
+export function tell(
+  nc: NatsConnection,
+  nodes: string,
+  { topic, text }: { readonly topic: string; readonly text: string },
+  seal: EventSeal | undefined,
+): void {
+  if (!seal) {
+    nc.publish(nodes + topic, text);
+    return;
+  }
+  const signed = headers();
+  signed.set(SIGNATURE, seal.signTold(topic, text));
+  nc.publish(nodes + topic, text, { headers: signed });
+}
+
+/** What is told on a topic is heard until it is unsubscribed. */
+export function hear(
+  nc: NatsConnection,
+  nodes: string,
+  { topic, heard }: { readonly topic: string; readonly heard: (text: string) => void },
+  { seal, log, peerLog }: { readonly seal: EventSeal | undefined; readonly log: Logger; readonly peerLog: PeerLog },
+): Subscription {
+  return nc.subscribe(nodes + topic, {
+    callback: (error, message) => {
+      if (error) {
+        log.error({ err: error, subject: nodes + topic }, "bus: other nodes cannot be heard");
+        return;
+      }
+      if (message.data.length > MAX_BYTES) return;
+      const why = seal?.toldProblem(topic, message.data, message.headers?.get(SIGNATURE));
+      if (why !== undefined) {
+        peerLog.warn("bus: what was told is not heard", "", { subject: message.subject, why });
+        return;
+      }
+      heard(message.string());
+    },
+  });
 }

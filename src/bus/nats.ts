@@ -6,11 +6,12 @@ import type { ChargingEvent } from "../charging/events/events.ts";
 import { EventError } from "../charging/events/faults.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
+import { PeerLog } from "../support/peer-log.ts";
 import { CONTENT_TYPE, toCloudEvent } from "./cloud-events.ts";
 import { type EventSeal, SIGNATURE, sealOf } from "./event-seal.ts";
 import { asBusError } from "./nats-errors.ts";
 import { deadMessage, messageId } from "./nats-messages.ts";
-import { ask, listenTo } from "./nats-nodes.ts";
+import { ask, hear, listenTo, tell } from "./nats-nodes.ts";
 import { connectionOptions, serversOf } from "./nats-options.ts";
 import { NatsPublisher, NO_STREAM, type Outgoing } from "./nats-publisher.ts";
 import { checkServer, ensureStreams, type Subjects, subjectsOf } from "./nats-setup.ts";
@@ -35,6 +36,12 @@ export interface NatsBusOptions {
 interface Connection extends Live {
   readonly nc: NatsConnection;
   readonly publisher: NatsPublisher;
+}
+
+interface Ear {
+  readonly topic: string;
+  readonly heard: (text: string) => void;
+  subscription: Subscription | undefined;
 }
 
 const IS_CLOUD_EVENT = ["Content-Type", CONTENT_TYPE] as const;
@@ -65,6 +72,9 @@ class NatsBus implements Bus {
   private readonly workers = new Set<NatsWorker>();
   private readonly bySubject = new Map<string, string>();
   private readonly answers = new Map<string, (question: string) => Promise<string | undefined>>();
+  /** What is heard of what nodes tell each other: a topic, and who wants to know. */
+  private readonly ears = new Set<Ear>();
+  private readonly peerLog: PeerLog;
   private connection: Connection | undefined;
   /** On what other nodes ask this one. */
   private listening: Subscription[] = [];
@@ -78,6 +88,7 @@ class NatsBus implements Bus {
     this.options = options;
     this.subjects = subjectsOf(options.settings);
     this.seal = sealOf(options.settings, options.env ?? process.env);
+    this.peerLog = new PeerLog(options);
     this.source = options.settings.source ?? `urn:tollgate:node:${encodeURIComponent(hostname())}`;
   }
 
@@ -114,6 +125,7 @@ class NatsBus implements Bus {
       this.listening = Array.from(this.answers, ([node, reply]) =>
         listenTo(nc, this.subjects.nodes + node, reply, log),
       );
+      for (const ear of this.ears) this.listen(ear, nc);
       log.info({ server: nc.getServer(), version: nc.info?.version }, "bus: connected to NATS");
     } catch (error) {
       await nc.close().catch(() => {});
@@ -246,6 +258,27 @@ class NatsBus implements Bus {
     return ask(this.ready().nc, this.subjects.nodes + node, question, withinMs);
   }
 
+  tell(topic: string, text: string): boolean {
+    if (this.closed || !this.connection || !this.up) return false;
+    tell(this.connection.nc, this.subjects.nodes, { topic, text }, this.seal);
+    return true;
+  }
+
+  hear(topic: string, heard: (text: string) => void): () => void {
+    const ear: Ear = { topic, heard, subscription: undefined };
+    this.ears.add(ear);
+    if (this.connection) this.listen(ear, this.connection.nc);
+    return () => {
+      this.ears.delete(ear);
+      ear.subscription?.unsubscribe();
+    };
+  }
+
+  private listen(ear: Ear, nc: NatsConnection): void {
+    const { seal, peerLog } = this;
+    ear.subscription = hear(nc, this.subjects.nodes, ear, { seal, log: this.options.log, peerLog });
+  }
+
   async handled(name: string, withinMs: number): Promise<void> {
     const { clock } = this.options;
     const until = clock.monotonic() + withinMs;
@@ -280,6 +313,8 @@ class NatsBus implements Bus {
     this.options.clock.clearTimeout(this.timer);
     await Promise.all([...this.workers].map((worker) => worker.stop()));
     this.workers.clear();
+    for (const { subscription } of this.ears) subscription?.unsubscribe();
+    this.peerLog.close();
     for (const subscription of this.listening) subscription.unsubscribe(); // before the flush: nobody waits for this one in vain
     await this.flush();
     this.connection?.publisher.close(new Error("the bus is closed"));

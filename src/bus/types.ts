@@ -36,6 +36,16 @@ export interface Bus {
    */
   ask?(node: string, question: string, withinMs: number): Promise<string | undefined>;
   /**
+   * Tells all nodes something on a topic, the one that tells it too. Nobody keeps it: who is not there does not get
+   * it. False: this node is not connected. Missing where there are no others.
+   */
+  tell?(topic: string, text: string): boolean;
+  /**
+   * Hears what nodes of this cluster tell on a topic, now and after each connection; what was not signed by one of
+   * them is not heard. Returns a function that ends it. Missing where there are no others.
+   */
+  hear?(topic: string, heard: (text: string) => void): () => void;
+  /**
    * Tells whoever listens that these cannot be billed; resolves when the bus has taken them. Missing where nobody
    * could listen.
    */

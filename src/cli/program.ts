@@ -1,7 +1,5 @@
-import { readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { Command, CommanderError } from "commander";
+import { version } from "../support/version.ts";
 import { addBillCommand } from "./bill.ts";
 import { addCheckConfigCommand } from "./check-config.ts";
 import { addCorrectCommand } from "./correct.ts";
@@ -11,6 +9,7 @@ import { addExportCommand } from "./export.ts";
 import { CliError, EXIT, type Io, processIo } from "./io.ts";
 import { addLockoutsCommands } from "./lockouts.ts";
 import { addMachinesCommand } from "./machines.ts";
+import { addNodesCommand } from "./nodes.ts";
 import { addRebillCommand } from "./rebill.ts";
 import { addRegistryCommands } from "./registries.ts";
 import { addSessionsCommand } from "./sessions.ts";
@@ -93,6 +92,7 @@ set, it starts a nats-server or a mongod that is on the PATH.`,
   addRegistryCommands(program, io);
   addSessionsCommand(program, io);
   addLockoutsCommands(program, io);
+  addNodesCommand(program, io);
   addBillCommand(program, io);
   addCreditCommands(program, io);
   addSettlementCommand(program, io);
@@ -102,20 +102,4 @@ set, it starts a nats-server or a mongod that is on the PATH.`,
   addExportCommand(program, io);
   addMachinesCommand(program, io);
   return program;
-}
-
-/** The version of the package that this file belongs to, whether run from src/ or from dist/src/. */
-function version(): string {
-  for (let folder = dirname(fileURLToPath(import.meta.url)); ; folder = dirname(folder)) {
-    try {
-      const read = JSON.parse(readFileSync(join(folder, "package.json"), "utf8")) as {
-        name?: string;
-        version?: string;
-      };
-      if (read.name === "tollgate" && read.version !== undefined) return read.version;
-    } catch {
-      // no package.json here: one folder up
-    }
-    if (folder === dirname(folder)) return "unknown";
-  }
 }

@@ -59,6 +59,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
     log,
     owner: {
       "GET /sessions": () => relay?.sessions() ?? [],
+      "GET /nodes": () => relay?.nodes() ?? [],
       "GET /lockouts": () => relay?.lockOuts() ?? [],
       "POST /lockouts/lift": (body) => ({ lifted: relay?.liftLockOuts(whichLockOuts(body)) ?? 0 }),
       "POST /drain": () => {

@@ -298,6 +298,14 @@ const recoverySchema = z.union([
   }),
 ]);
 
+/** What the nodes that share a bus say of themselves to each other. */
+const clusterSchema = z.strictObject({
+  zone: z
+    .string()
+    .regex(/^[A-Za-z0-9._-]{1,64}$/, "the name of a zone such as fra-1: letters, digits and . _ - (at most 64)")
+    .exactOptional(),
+});
+
 /** Prepaid users only. */
 const creditSchema = z.strictObject({
   intervalS: seconds(1, 86_400).default(60),
@@ -354,6 +362,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   recovery: recoverySchema.prefault({}),
+  cluster: clusterSchema.prefault({}),
   health: z
     .strictObject({
       intervalS: seconds(0, 3_600).default(10),

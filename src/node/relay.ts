@@ -5,6 +5,7 @@ import { type Billing, startBilling } from "../charging/billing/billing.ts";
 import type { DirectCharges } from "../charging/charges/direct.ts";
 import { CaughtUp } from "../charging/journal/caught-up.ts";
 import { type Journal, openJournal } from "../charging/journal/journal.ts";
+import type { MemberView } from "../cluster/members.ts";
 import type { Config } from "../config/schema.ts";
 import { appServerAuthenticator } from "../directory/app-server-keys.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
@@ -30,6 +31,7 @@ import { createTransportLayer, type Tap, type Transports } from "../transport/la
 import { Resolver } from "../transport/resolve.ts";
 import { type Destination, TRANSPORTS } from "../transport/types.ts";
 import { createCore } from "./assemble.ts";
+import { type Cluster, joinCluster } from "./cluster.ts";
 import { HealthChecks } from "./health.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
 import { nodeNameIn } from "./node-name.ts";
@@ -53,6 +55,8 @@ export interface Relay {
   /** Everything that is counted, and what there is now. */
   metrics(): Metrics;
   sessions(): SessionView[];
+  /** The nodes of the cluster, as they are seen from here; none: it is alone. */
+  nodes(): MemberView[];
   /**
    * A promise was rejected that nobody awaited, and nobody knows whose it is: it is logged and counted among `crashed`.
    */
@@ -202,6 +206,7 @@ export async function startRelay(options: {
   heartbeat.start(core.timelines.first);
   core.timelines.watch();
   clockWatch.watch();
+  const cluster = shared ? joinCluster({ core, bus, node, config, clock, log, peerLog }) : undefined;
   if (shared) bus.answer?.(node, (question) => answerRelay({ direct: core.direct, keysOf }, question));
   transactions.attach(new Router(core));
   transport.attach(transactions);
@@ -214,6 +219,7 @@ export async function startRelay(options: {
     clockWatch.close();
     directory.close();
     heartbeat.stop();
+    cluster?.leave();
     await transport.close();
     transactions.close();
     peerLog.close();
@@ -232,13 +238,14 @@ export async function startRelay(options: {
     throw error;
   }
   health.start();
+  cluster?.start();
   before.goOn(core);
   let closing: Promise<void> | undefined;
   return {
     addresses: transport.listening,
     counters: core.counters,
     identity,
-    metrics: () => metricsOf({ core, signInLog, transport, transactions, journal, billing, clockWatch }),
+    metrics: () => metricsOf({ core, signInLog, transport, transactions, journal, billing, clockWatch, cluster }),
     lockOuts: () => core.authenticator.lockOuts?.() ?? [],
     liftLockOuts: (which) => {
       const { source } = which;
@@ -250,6 +257,7 @@ export async function startRelay(options: {
       return lifted ?? 0;
     },
     sessions: () => viewsOf(core.sessions.values()),
+    nodes: () => cluster?.nodes() ?? [],
     failed: (error) => failed(core, error),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
     onClosing: (fn) => void onClosing.push(fn),
@@ -347,8 +355,9 @@ function metricsOf(parts: {
   journal: Journal;
   billing: Billing | undefined;
   clockWatch: ClockWatch;
+  cluster: Cluster | undefined;
 }): Metrics {
-  const { core, signInLog, transport, transactions, journal, billing } = parts;
+  const { core, signInLog, transport, transactions, journal, billing, cluster } = parts;
   const { differenceMs } = parts.clockWatch;
   const { connections, ...transported } = transport.stats;
   const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
@@ -381,6 +390,7 @@ function metricsOf(parts: {
       byesUnanswered: core.byesUnanswered.size,
       appServersResting: core.directory.resting,
       draining: core.draining ? 1 : 0,
+      ...(cluster && { clusterNodesUp: cluster.up, clusterCutOff: cluster.cutOff ? 1 : 0 }),
       ...(differenceMs !== undefined && { storeClockDifferenceMs: differenceMs }),
     },
   };

@@ -1,3 +1,7 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { connect, type Msg } from "@nats-io/transport-node";
 import { afterEach, describe, expect, it } from "vitest";
 import { openNatsBus } from "../../src/bus/nats.ts";
 import { busSchema } from "../../src/bus/settings.ts";
@@ -12,14 +16,17 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-function natsTest(title: string, act: (open: () => Promise<Bus>, nats: NatsServer) => Promise<void>): void {
+function natsTest(
+  title: string,
+  act: (open: (settings?: object) => Promise<Bus>, nats: NatsServer) => Promise<void>,
+): void {
   it(title, { timeout: 30_000 }, async ({ skip }) => {
     skip(natsProgram === undefined, NO_NATS);
     const nats = await startNats();
     closers.push(() => nats.destroy());
-    const open = async () => {
+    const open = async (settings: object | undefined = undefined) => {
       const bus = await openNatsBus({
-        settings: busSchema.parse(nats.url)!,
+        settings: busSchema.parse(settings ?? nats.url)!,
         clock: systemClock,
         log: silent,
         connectAgainMs: 20,
@@ -88,5 +95,65 @@ describe("nodes that ask each other, on NATS", () => {
     await nats.start();
     const ask = () => two.ask!("node01", "there?", 500).catch(() => undefined);
     await expect.poll(ask, { timeout: 15_000 }).toBe("yes");
+  });
+});
+
+describe("what nodes tell each other, on NATS", () => {
+  natsTest("is heard by all of them, also by the one that tells it, on that topic", async (open) => {
+    const [one, two] = [await open(), await open()];
+    const heard: string[] = [];
+    one.hear!("beats", (text) => void heard.push(`one ${text}`));
+    const deafen = two.hear!("beats", (text) => void heard.push(`two ${text}`));
+    two.hear!("other", (text) => void heard.push(`other ${text}`));
+    // The server has the subscriptions when it answers the next question of each connection.
+    await Promise.all([one, two].map((bus) => bus.ask!("nobody", "x", 1_000)));
+    expect(one.tell!("beats", "hello")).toBe(true);
+    await expect.poll(() => heard.sort()).toEqual(["one hello", "two hello"]);
+    deafen();
+    await two.ask!("nobody", "x", 1_000);
+    one.tell!("beats", "again");
+    await expect.poll(() => heard.sort()).toEqual(["one again", "one hello", "two hello"]);
+  });
+
+  natsTest("is heard again when the server was away; meanwhile it is not told", async (open, nats) => {
+    const [one, two] = [await open(), await open()];
+    const heard: string[] = [];
+    two.hear!("beats", (text) => void heard.push(text));
+    await nats.kill();
+    await expect.poll(() => one.tell!("beats", "lost")).toBe(false);
+    await nats.start();
+    const tellAgain = () => one.tell!("beats", "there") && heard.includes("there");
+    await expect.poll(tellAgain, { timeout: 15_000 }).toBe(true);
+    expect(heard).not.toContain("lost");
+  });
+
+  natsTest("is heard only where a node of the cluster has signed it, for that topic", async (open, nats) => {
+    const file = join(mkdtempSync(join(tmpdir(), "tg-told-")), "secret");
+    writeFileSync(file, "s".repeat(64));
+    closers.push(() => rmSync(file));
+    const signing = { servers: [nats.url], secretFile: file };
+    const [ours, theirs] = [await open(signing), await open(signing)];
+    const stranger = await open();
+    const heard: string[] = [];
+    ours.hear!("beats", (text) => void heard.push(text));
+    ours.hear!("other", (text) => void heard.push(`other ${text}`));
+    await ours.ask!("nobody", "x", 1_000);
+    const nc = await connect({ servers: nats.url });
+    closers.push(() => nc.close());
+    const caught: Msg[] = [];
+    nc.subscribe("tollgate.nodes.beats", { callback: (_, message) => void caught.push(message) });
+    await nc.flush();
+    theirs.tell!("beats", "signed");
+    await expect.poll(() => caught.length).toBe(1);
+    const { headers } = caught[0]!;
+    nc.publish("tollgate.nodes.other", "signed", { headers: headers! }); // for another topic
+    nc.publish("tollgate.nodes.beats", "changed", { headers: headers! });
+    nc.publish("tollgate.nodes.beats", "bare");
+    await nc.flush();
+    stranger.tell!("beats", "strange");
+    await stranger.ask!("nobody", "x", 1_000);
+    theirs.tell!("beats", "last");
+    await expect.poll(() => heard.at(-1)).toBe("last");
+    expect(heard).toEqual(["signed", "last"]);
   });
 });

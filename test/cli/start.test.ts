@@ -168,6 +168,7 @@ describe("signals", () => {
       identity: undefined,
       metrics: () => ({ counters: {}, gauges: {} }),
       sessions: () => [],
+      nodes: () => [],
       failed: (error) => void told.push(`failed ${error}`),
       lockOuts: () => [],
       liftLockOuts: () => 0,

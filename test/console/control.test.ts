@@ -86,10 +86,9 @@ describe("what is asked by TCP and by the socket is one application", () => {
     let asked = 0;
     const api = apiFor(
       Object.fromEntries(
-        ["GET /sessions", "GET /lockouts", "POST /lockouts/lift", "POST /drain", "GET /unlisted"].map((name) => [
-          name,
-          () => ++asked,
-        ]),
+        ["GET /sessions", "GET /nodes", "GET /lockouts", "POST /lockouts/lift", "POST /drain", "GET /unlisted"].map(
+          (name) => [name, () => ++asked],
+        ),
       ),
     );
     api.serve({
@@ -103,7 +102,13 @@ describe("what is asked by TCP and by the socket is one application", () => {
     try {
       const forOwners = Object.entries(ROUTES).filter(([, { access }]) => access === "owner");
       for (const [, { doors }] of forOwners) expect(doors).toEqual(["socket"]);
-      expect(forOwners.map(([place]) => place)).toEqual(["/sessions", "/lockouts", "/lockouts/lift", "/drain"]);
+      expect(forOwners.map(([place]) => place)).toEqual([
+        "/sessions",
+        "/nodes",
+        "/lockouts",
+        "/lockouts/lift",
+        "/drain",
+      ]);
       for (const [place] of [...forOwners, ["/unlisted"] as const])
         for (const method of ["GET", "POST", "PUT", "OPTIONS"])
           for (const spelt of [

@@ -1,0 +1,57 @@
+import type { Command } from "commander";
+import type { MemberView } from "../cluster/members.ts";
+import { askRelay } from "./ask-relay.ts";
+import { readConfig } from "./context.ts";
+import { type Io, table } from "./io.ts";
+
+/** `tollgate nodes`: who is in the cluster (P3). */
+export function addNodesCommand(program: Command, io: Io): void {
+  program
+    .command("nodes")
+    .description("list the nodes of the cluster, as the relay that runs on this data folder sees them")
+    .option("--json", "as JSON")
+    .addHelpText(
+      "after",
+      `
+STATE is up, draining (takes no new sessions), left (was stopped), dead (is not heard any more), or unheard: the node
+that was asked is cut off from NATS, and cannot know. HEARD is how long ago a node was heard. BUSY is how much of the
+time its event loop works. A node that is gone is listed for an hour.
+
+Examples:
+  $ tollgate nodes
+  $ tollgate nodes --json`,
+    )
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      const nodes = (await askRelay(config, "GET", "/nodes")) as MemberView[];
+      if (options.json) io.out(`${JSON.stringify(nodes, null, 2)}\n`);
+      else if (nodes.length > 0) io.out(table(COLUMNS, nodes.map(row)));
+      else if (config.bus === undefined) io.out("this relay is alone: nodes of a cluster share a NATS server (bus)\n");
+      else io.out("no node is heard: NATS cannot be reached\n");
+    });
+}
+
+const COLUMNS = ["NODE", "HOST", "ZONE", "VERSION", "STATE", "SESSIONS", "REQUESTS", "BUSY", "HEARD"];
+
+const row = ({
+  node,
+  host,
+  zone,
+  release,
+  state,
+  sessions,
+  requests,
+  busy,
+  heardMsAgo,
+  self,
+}: MemberView): string[] => [
+  self ? `${node} (this)` : node,
+  host,
+  zone === "" ? "-" : zone,
+  release,
+  state,
+  String(sessions),
+  String(requests),
+  `${busy} %`,
+  heardMsAgo < 10_000 ? `${heardMsAgo} ms ago` : `${Math.round(heardMsAgo / 1000)} s ago`,
+];

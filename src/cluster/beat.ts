@@ -1,0 +1,68 @@
+import { count, fields, oneOf, written } from "../charging/events/field-checks.ts";
+import { readJson } from "../support/json.ts";
+import { err, ok, type Result } from "../support/result.ts";
+
+/*
+ * What each node says of itself to the others, ten times a second (P3). It goes over NATS core: nobody keeps it, and
+ * a node that hears nothing of another for a while knows that it is gone.
+ */
+
+export const BEAT_VERSION = 1;
+
+export interface Beat {
+  readonly version: typeof BEAT_VERSION;
+  /** The node's name, as it stands in the ids of its sessions. */
+  readonly node: string;
+  /** Grows with each start of the node. */
+  readonly epoch: number;
+  /** Grows with each beat of an epoch. */
+  readonly number: number;
+  /** The machine's name, for people. */
+  readonly host: string;
+  /** What fails together, such as a data centre; "": nobody has said. */
+  readonly zone: string;
+  /** The version of Tollgate. */
+  readonly release: string;
+  readonly state: BeatState;
+  readonly sessions: number;
+  /** Requests for sessions that are not answered yet. */
+  readonly requests: number;
+  /** How much of the time since the last beat the event loop was busy, in percent. */
+  readonly busy: number;
+}
+
+/** `draining`: takes no new sessions. `leaving`: its last beat. */
+export type BeatState = "up" | "draining" | "leaving";
+
+const LARGEST = Number.MAX_SAFE_INTEGER;
+const line = written(/^[\x20-\x7e]{0,100}$/, "at most 100 characters of printable ASCII");
+
+const check = fields<Beat>({
+  version: (value) => (value === BEAT_VERSION ? undefined : `must be ${BEAT_VERSION}`),
+  node: written(/^[0-9a-z]{6}$/, "a node's name"),
+  epoch: count(LARGEST),
+  number: count(LARGEST),
+  host: line,
+  zone: line,
+  release: line,
+  state: oneOf("up" satisfies BeatState, "draining" satisfies BeatState, "leaving" satisfies BeatState),
+  sessions: count(LARGEST),
+  requests: count(LARGEST),
+  busy: count(100),
+});
+
+/** Longer than any beat: a node of a later version may say more. */
+const MAX_CHARS = 4_096;
+
+export const writeBeat = (beat: Beat): string => JSON.stringify(beat);
+
+/** Reads what may be anybody's. Fields that it does not know are left out; the error says what is wrong. */
+export function readBeat(text: string): Result<Beat, string> {
+  if (text.length > MAX_CHARS) return err("it is too long");
+  const read = readJson(text, 2);
+  if (!read.ok) return read;
+  const problem = check(read.value);
+  if (problem !== undefined) return err(problem);
+  const { version, node, epoch, number, host, zone, release, state, sessions, requests, busy } = read.value as Beat;
+  return ok({ version, node, epoch, number, host, zone, release, state, sessions, requests, busy });
+}

@@ -1,0 +1,64 @@
+import type { Bus } from "../bus/types.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import { BEAT_VERSION, type Beat, type BeatState, writeBeat } from "./beat.ts";
+import type { Members } from "./members.ts";
+
+/** How often a node says that it is there: death is noticed within 500 ms, and one beat or two may be late. */
+export const BEAT_MS = 100;
+const TOPIC = "beats";
+
+/** What a node says of itself that does not change while it runs. */
+export type Identity = Pick<Beat, "node" | "epoch" | "host" | "zone" | "release">;
+/** What does. */
+export type Load = Pick<Beat, "sessions" | "requests" | "busy"> & { readonly state: BeatState };
+
+/** Says that this node is there, and looks who else is. */
+export class Heart {
+  private readonly bus: Pick<Bus, "tell" | "hear">;
+  private readonly clock: Clock;
+  private readonly identity: Identity;
+  private readonly load: () => Load;
+  private readonly members: Members;
+  private number = 0;
+  private timer: TimerHandle;
+  private deafen: (() => void) | undefined;
+
+  constructor(options: {
+    readonly bus: Pick<Bus, "tell" | "hear">;
+    readonly clock: Clock;
+    readonly identity: Identity;
+    readonly load: () => Load;
+    readonly members: Members;
+  }) {
+    const { bus, clock, identity, load, members } = options;
+    this.bus = bus;
+    this.clock = clock;
+    this.identity = identity;
+    this.load = load;
+    this.members = members;
+  }
+
+  start(): void {
+    this.deafen = this.bus.hear?.(TOPIC, (text) => this.members.heard(text));
+    this.beat();
+  }
+
+  /** The last beat says that this node leaves: nobody waits for it. */
+  stop(): void {
+    if (this.deafen === undefined) return;
+    this.clock.clearTimeout(this.timer);
+    this.deafen();
+    this.deafen = undefined;
+    this.say({ ...this.load(), state: "leaving" });
+  }
+
+  private beat(): void {
+    this.say(this.load());
+    this.members.look();
+    this.timer = this.clock.setTimeout(() => this.beat(), BEAT_MS);
+  }
+
+  private say(load: Load): void {
+    this.bus.tell?.(TOPIC, writeBeat({ version: BEAT_VERSION, ...this.identity, number: ++this.number, ...load }));
+  }
+}

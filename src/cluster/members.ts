@@ -1,0 +1,196 @@
+import type { Clock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { PeerLog } from "../support/peer-log.ts";
+import { type Beat, readBeat } from "./beat.ts";
+
+/** A node that is not heard for so long is dead. Five beats: one or two may be late on a machine with much to do. */
+export const DEAD_MS = 500;
+/** A node that does not hear itself for so long is cut off, before the others call it dead. */
+export const CUT_OFF_MS = 300;
+/** Dead nodes, and those that left, are shown for so long. */
+const SHOWN_MS = 3_600_000;
+/** Nodes of a cluster, with those that are still shown: whoever may publish cannot fill the memory. */
+const MAX_MEMBERS = 256;
+
+/** `unheard`: the node that was asked is cut off, and cannot know. */
+export type MemberState = "up" | "draining" | "left" | "dead" | "unheard";
+
+/** One node, as it is seen from here. */
+export interface MemberView extends Omit<Beat, "version" | "number" | "state"> {
+  readonly state: MemberState;
+  /** The node that was asked. */
+  readonly self: boolean;
+  /** Milliseconds since its last beat came. */
+  readonly heardMsAgo: number;
+}
+
+/** Whoever wants to know what becomes of the other nodes. */
+export interface MembersListener {
+  /** It is there, or there again. */
+  joined?(beat: Beat): void;
+  /** It has not been heard for `DEAD_MS`, or was started anew: what it had is nobody's. */
+  died?(beat: Beat): void;
+  /** It said that it goes, and has nothing left. */
+  left?(beat: Beat): void;
+}
+
+interface Member {
+  beat: Beat;
+  heardAt: number;
+  state: "up" | "left" | "dead";
+}
+
+/**
+ * The nodes of the cluster, by their beats. It is told what is heard and how time goes by, and sends nothing.
+ *
+ * A node that does not hear its own beats cannot tell whether the others are gone or it is itself: it calls nobody
+ * dead, and gives all of them the whole time again once it hears itself.
+ */
+export class Members {
+  private readonly self: { readonly node: string; readonly epoch: number };
+  private readonly clock: Pick<Clock, "monotonic">;
+  private readonly log: Logger;
+  private readonly peerLog: PeerLog;
+  private readonly listener: MembersListener;
+  private readonly known = new Map<string, Member>();
+  /** Since when this node hears itself without a gap; undefined: it does not. */
+  private togetherSince: number | undefined;
+  private warned = false;
+
+  constructor(options: {
+    readonly self: { readonly node: string; readonly epoch: number };
+    readonly clock: Pick<Clock, "monotonic">;
+    readonly log: Logger;
+    readonly peerLog: PeerLog;
+    readonly listener?: MembersListener;
+  }) {
+    const { self, clock, log, peerLog, listener = {} } = options;
+    this.self = self;
+    this.clock = clock;
+    this.log = log;
+    this.peerLog = peerLog;
+    this.listener = listener;
+  }
+
+  /** True while this node does not hear itself: the bus is away, or this node was stopped for a while. */
+  get cutOff(): boolean {
+    return !this.hearsItself(this.clock.monotonic());
+  }
+
+  /** What came over the bus. */
+  heard(text: string): void {
+    const read = readBeat(text);
+    if (!read.ok) {
+      this.peerLog.warn("cluster: a beat that is none was heard", "", { why: read.error });
+      return;
+    }
+    const beat = read.value;
+    const now = this.clock.monotonic();
+    const before = this.known.get(beat.node);
+    if (beat.node === this.self.node && beat.epoch !== this.self.epoch) {
+      // Its own beat of an earlier run may still be on the way.
+      if (beat.epoch > this.self.epoch)
+        this.peerLog.error("cluster: another node has this one's name: a copied data folder?", "", { beat });
+      return;
+    }
+    if (before && !isLater(beat, before.beat)) return; // out of order, or sent again by somebody else
+    if (!before && this.known.size >= MAX_MEMBERS && !this.forgetOne()) {
+      this.peerLog.warn("cluster: too many nodes; one more is not looked at", "", { node: beat.node });
+      return;
+    }
+    if (beat.node === this.self.node && !this.hearsItself(now)) this.together(now);
+    this.take(beat, before, now);
+  }
+
+  private take(beat: Beat, before: Member | undefined, now: number): void {
+    const { node, epoch, host, zone, release } = beat;
+    const isSelf = node === this.self.node;
+    const isAnew = before !== undefined && before.state === "up" && before.beat.epoch !== epoch;
+    const wasUp = before?.state === "up" && !isAnew;
+    const state = beat.state === "leaving" ? "left" : "up";
+    if (before && isAnew) this.died(before, "it was started anew");
+    this.known.set(node, { beat, heardAt: now, state });
+    if (isSelf) return;
+    if (state === "up" && !wasUp) {
+      this.log.info({ node, epoch, host, zone, release }, "cluster: a node is there");
+      this.listener.joined?.(beat);
+    } else if (state === "left" && before?.state !== "left") {
+      this.log.info({ node, epoch, host, zone }, "cluster: a node has left");
+      this.listener.left?.(beat);
+    }
+  }
+
+  /** Called with each beat of this node: whoever has not been heard for too long is dead. */
+  look(): void {
+    const now = this.clock.monotonic();
+    if (!this.hearsItself(now)) {
+      if (this.togetherSince !== undefined && !this.warned) {
+        this.warned = true;
+        this.log.warn("cluster: this node does not hear itself over NATS: it cannot tell who is there");
+      }
+      return;
+    }
+    for (const member of this.known.values()) {
+      const { node } = member.beat;
+      if (node === this.self.node || member.state !== "up") continue;
+      const silentMs = now - Math.max(member.heardAt, this.togetherSince ?? now);
+      if (silentMs >= DEAD_MS) this.died(member, "it is not heard any more");
+    }
+  }
+
+  /** All of them by name, as they are seen from here now. */
+  views(): MemberView[] {
+    const now = this.clock.monotonic();
+    const knows = this.hearsItself(now);
+    const views: MemberView[] = [];
+    for (const [node, { beat, heardAt, state }] of this.known) {
+      const self = node === this.self.node;
+      const heardMsAgo = now - heardAt;
+      if (!self && state !== "up" && heardMsAgo > SHOWN_MS) {
+        this.known.delete(node);
+        continue;
+      }
+      const { version: _version, number: _number, state: said, ...shown } = beat;
+      const alive = said === "draining" ? "draining" : "up";
+      const seen = state !== "up" ? state : self || knows ? alive : "unheard";
+      views.push({ ...shown, state: seen, self, heardMsAgo });
+    }
+    return views.sort((a, b) => (a.node < b.node ? -1 : 1));
+  }
+
+  /** How many are up or draining, with this one. */
+  get up(): number {
+    let up = 0;
+    for (const { state } of this.known.values()) if (state === "up") up++;
+    return up;
+  }
+
+  private died(member: Member, why: string): void {
+    const { node, epoch, host, zone, sessions } = member.beat;
+    member.state = "dead";
+    this.log.error({ node, epoch, host, zone, sessions, why }, "cluster: a node is dead");
+    this.listener.died?.(member.beat);
+  }
+
+  private hearsItself(now: number): boolean {
+    const own = this.known.get(this.self.node);
+    return own !== undefined && now - own.heardAt < CUT_OFF_MS;
+  }
+
+  private together(now: number): void {
+    if (this.togetherSince !== undefined && this.warned) this.log.info("cluster: this node hears itself again");
+    this.togetherSince = now;
+    this.warned = false;
+  }
+
+  /** Makes room for one: the one that has been gone longest. */
+  private forgetOne(): boolean {
+    let oldest: Member | undefined;
+    for (const member of this.known.values())
+      if (member.state !== "up" && (!oldest || member.heardAt < oldest.heardAt)) oldest = member;
+    return oldest !== undefined && this.known.delete(oldest.beat.node);
+  }
+}
+
+const isLater = (beat: Beat, than: Beat): boolean =>
+  beat.epoch > than.epoch || (beat.epoch === than.epoch && beat.number > than.number);

@@ -1,0 +1,81 @@
+import { beforeEach, describe, expect, it } from "vitest";
+import { Heart, type Load } from "../../src/cluster/heart.ts";
+import { Members } from "../../src/cluster/members.ts";
+import { PeerLog } from "../../src/support/peer-log.ts";
+import { silent } from "../charging/samples.ts";
+import { TestClock } from "../support/test-clock.ts";
+
+/** What is told comes at once to all who hear; a node can be cut off from it. */
+class Wire {
+  private readonly ears = new Map<string, (text: string) => void>();
+  readonly cut = new Set<string>();
+
+  of(node: string) {
+    return {
+      tell: (_topic: string, text: string) => {
+        if (this.cut.has(node)) return false;
+        for (const [name, heard] of this.ears) if (!this.cut.has(name)) heard(text);
+        return true;
+      },
+      hear: (_topic: string, heard: (text: string) => void) => {
+        this.ears.set(node, heard);
+        return () => void this.ears.delete(node);
+      },
+    };
+  }
+}
+
+let clock: TestClock;
+let wire: Wire;
+beforeEach(() => {
+  clock = new TestClock();
+  wire = new Wire();
+});
+
+function nodeOf(node: string, epoch = 1) {
+  const log = silent;
+  const members = new Members({ self: { node, epoch }, clock, log, peerLog: new PeerLog({ log, clock }) });
+  const load: { -readonly [K in keyof Load]: Load[K] } = { state: "up", sessions: 0, requests: 0, busy: 0 };
+  const identity = { node, epoch, host: "a", zone: "", release: "1.0.0" };
+  const heart = new Heart({ bus: wire.of(node), clock, identity, load: () => load, members });
+  heart.start();
+  return { heart, members, load, states: () => members.views().map(({ state }) => state) };
+}
+
+describe("beats (P3)", () => {
+  it("tell all nodes of each other, and what each has now", () => {
+    const [one, two] = [nodeOf("node01"), nodeOf("node02")];
+    one.load.sessions = 3;
+    clock.advance(100);
+    expect([one.states(), two.states()]).toEqual([
+      ["up", "up"],
+      ["up", "up"],
+    ]);
+    expect(two.members.views()[0]).toMatchObject({ node: "node01", sessions: 3 });
+  });
+
+  it("tell within 600 ms that a node is gone that said nothing", () => {
+    const [one, two] = [nodeOf("node01"), nodeOf("node02")];
+    clock.advance(1_000);
+    wire.cut.add("node02");
+    clock.advance(600);
+    expect(one.states()).toEqual(["up", "dead"]);
+    expect([two.states(), two.members.cutOff]).toEqual([["unheard", "up"], true]);
+    wire.cut.delete("node02");
+    clock.advance(100);
+    expect([one.states(), two.states()]).toEqual([
+      ["up", "up"],
+      ["up", "up"],
+    ]);
+  });
+
+  it("end with one that says that the node leaves; no timer is left", () => {
+    const [one, two] = [nodeOf("node01"), nodeOf("node02")];
+    clock.advance(100);
+    two.heart.stop();
+    two.heart.stop();
+    expect(one.states()).toEqual(["up", "left"]);
+    one.heart.stop();
+    expect(clock.armed).toBe(0);
+  });
+});
