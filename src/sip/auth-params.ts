@@ -21,7 +21,8 @@ let lastRead: Result<AuthParams, string> = BAD;
  * §7.3.1).
  */
 export function parseAuthParams(text: string): Result<AuthParams, string> {
-  // Whoever checks the credentials of a request asks for the same line as whoever passes them on.
+  // The same line is read twice in a row: once to check the credentials, and once to pass them on. So the last result
+  // is kept.
   if (text !== lastText) {
     lastRead = read(text);
     lastText = text;
@@ -56,7 +57,7 @@ function read(text: string): Result<AuthParams, string> {
   return ok({ scheme, params });
 }
 
-/** The names of Digest (RFC 7616 §3.4) need not be cut from the text. */
+/** The parameter names of Digest (RFC 7616 §3.4). A known name is found in place: no string is cut out for it. */
 const COMMON = new Words(
   "username realm nonce uri response algorithm cnonce opaque qop nc stale userhash"
     .split(" ")

@@ -30,7 +30,7 @@ export function classOf(characters: string): Uint8Array {
 /** token = 1*(alphanum / "-" / "." / "!" / "%" / "*" / "_" / "+" / "`" / "'" / "~") */
 export const TOKEN = classOf(`${LETTERS}${DIGITS}-.!%*_+\`'~`);
 export const DIGIT = classOf(DIGITS);
-/** A host name, or an IPv4 address; `_` is not in the grammar, yet in names that are in use. */
+/** A host name, or an IPv4 address; `_` is not in the grammar, but some host names in use have it. */
 export const HOST = classOf(`${LETTERS}${DIGITS}-._`);
 /** What stands between the brackets of an IPv6 address. */
 export const IPV6 = classOf(`abcdefABCDEF${DIGITS}:.`);

@@ -16,8 +16,8 @@ const WIRE_NAMES: Readonly<Record<Algorithm, string>> = { "sha-256": "SHA-256", 
 const HASHES: Readonly<Record<Algorithm, string>> = { "sha-256": "sha256", md5: "md5" };
 
 /**
- * The algorithm of that name in any case, MD5 where none is said (RFC 7616 §3.3). Undefined: not known; `-sess` is
- * never used here.
+ * The algorithm with this name, in upper or lower case. Without a name it is MD5 (RFC 7616 §3.3). Undefined for an
+ * unknown name. The `-sess` forms count as unknown: the relay never uses them.
  */
 export function algorithmOf(name: string | undefined): Algorithm | undefined {
   const lower = name === undefined ? "md5" : name.toLowerCase();
@@ -30,8 +30,8 @@ function hashOf(algorithm: Algorithm, text: string): string {
 }
 
 /**
- * H(user:realm:password), RFC 7616 §3.4.2: what is kept in place of a password. Text as people write it; it is hashed
- * as UTF-8.
+ * H(user:realm:password), RFC 7616 §3.4.2. It is kept in place of the password. User, realm and password are given as
+ * people write them, and hashed as UTF-8.
  */
 export function ha1(algorithm: Algorithm, user: string, realm: string, password: string): string {
   return hash(HASHES[algorithm], `${user}:${realm}:${password}`.normalize("NFC"), "hex"); // RFC 7616 §4
@@ -44,7 +44,10 @@ export interface DigestInput {
   /** The digest-uri as it stands in the credentials. */
   readonly uri: string;
   readonly nonce: string;
-  /** `auth` or `auth-int`, with nc (8 hex digits) and cnonce as sent; without: the form of RFC 2069. */
+  /**
+   * `auth` or `auth-int`. It comes with nc (8 hex digits) and cnonce, as sent. Without qop, the response has the form
+   * of RFC 2069.
+   */
   readonly qop?: string | undefined;
   readonly nc?: string | undefined;
   readonly cnonce?: string | undefined;
@@ -75,14 +78,14 @@ export interface Challenge {
   /** As it stands between the quotes. */
   readonly nonce: string;
   readonly algorithm: Algorithm;
-  /** The credentials were right but for the nonce: ask nobody for the password again. */
+  /** Only the nonce was wrong, the password was right: the client tries again without asking its user. */
   readonly stale?: boolean;
   readonly opaque?: string;
-  /** What is offered, lower-case; `auth` where nothing is said when written. */
+  /** The qop values offered, lower-case. A challenge written without this field offers `auth`. */
   readonly qop?: readonly string[];
 }
 
-// Nearly always the same.
+// The realm is nearly always the same, so its quoted form is kept.
 let lastRealm = "";
 let quotedRealm = '""';
 
@@ -100,8 +103,8 @@ export function formatChallenge({ realm, nonce, algorithm, stale, opaque, qop }:
 }
 
 /**
- * Reads a challenge. An algorithm that is not known, or `-sess`, is an error, so that the next one is tried (RFC 8760
- * §2.4).
+ * Reads a challenge. An unknown algorithm, also a `-sess` form, is an error: the caller then tries the next challenge
+ * (RFC 8760 §2.4).
  */
 export function parseChallenge(value: string): Result<Challenge & { readonly qop: readonly string[] }, string> {
   const read = parseAuthParams(value);
@@ -122,7 +125,7 @@ export function parseChallenge(value: string): Result<Challenge & { readonly qop
 
 /** The credentials of Authorization or Proxy-Authorization (RFC 7616 §3.4). */
 export interface Authorization {
-  /** As people write it, as is the realm. */
+  /** Decoded, as people write it; so is the realm. */
   readonly username: string;
   readonly realm: string;
   readonly nonce: string;
@@ -194,8 +197,8 @@ export interface Answer {
 }
 
 /**
- * The credentials that answer a challenge, with `qop=auth` where it is offered (RFC 7616 §3.4); it must not ask for
- * auth-int alone.
+ * The credentials that answer a challenge, with `qop=auth` where it is offered (RFC 7616 §3.4). The challenge must not
+ * offer auth-int alone.
  */
 export function answerChallenge(challenge: Challenge, answer: Answer): Authorization {
   const { algorithm, realm, nonce, opaque } = challenge;

@@ -2,8 +2,8 @@ import { err, ok, type Result } from "../support/result.ts";
 import { tokenList } from "./params.ts";
 
 /**
- * How a caller would like its request to be handled (RFC 3841 §9.1): true or false for the two directives of a kind;
- * missing: no wish.
+ * How a caller would like its request to be handled (RFC 3841 §9.1). Each kind has two directives: one is true here,
+ * the other false. A missing field means no wish.
  */
 export interface RequestDisposition {
   /** `proxy`, or `redirect`. */
@@ -36,8 +36,8 @@ const DIRECTIVES = new Map<string, readonly [kind: Kind, value: boolean]>([
 ]);
 
 /**
- * Reads the lines of Request-Disposition (RFC 3841 §9.1, §10). Not more than one directive of a kind, and no other:
- * the set is closed.
+ * Reads the lines of Request-Disposition (RFC 3841 §9.1, §10). Two directives of one kind are an error, and so is an
+ * unknown directive: the set is closed.
  */
 export function parseRequestDisposition(lines: readonly string[]): Result<RequestDisposition, string> {
   const wish: { -readonly [K in Kind]?: boolean } = {};

@@ -11,8 +11,8 @@ export type Frame =
    */
   | { readonly kind: "ping" }
   /**
-   * The connection can't be read any further and must be closed. `error` is what to answer before, where there is a
-   * head to answer; `bytes`, what is there of the message, for the log.
+   * The connection can't be read any further and must be closed. `error` says what to answer before that; it is there
+   * if the head is complete. `bytes` is what has come of the message, for the log.
    */
   | { readonly kind: "error"; readonly reason: string; readonly error?: ParseError; readonly bytes: Buffer };
 
@@ -28,8 +28,8 @@ const WINDOW_BYTES = 2_048;
 const PING: Frame = { kind: "ping" };
 
 /**
- * Cuts a stream into messages by Content-Length (RFC 3261 §18.3). However the stream is cut, each byte is looked at
- * once and copied at most a few times; of a message that arrived in one piece nothing is copied.
+ * Cuts a stream into messages by Content-Length (RFC 3261 §18.3). Each byte is scanned once and copied at most a few
+ * times, in whatever pieces the stream arrives. A message that arrives in one piece is not copied.
  */
 export class StreamFramer {
   private readonly bounds: FrameBounds;
@@ -39,9 +39,9 @@ export class StreamFramer {
   private end = 0;
   /** True when `data` is our own copy, with room behind `end`. */
   private owned = false;
-  /** How far the end of the head was looked for. */
+  /** Up to here, `data` was searched for the end of the head. */
   private scanned = 0;
-  /** Bytes of the message at the front; 0 until its head was read. */
+  /** Length in bytes of the message at the front; 0 until its head was read. */
   private need = 0;
   private lineBreaks = 0;
   private dead = false;
@@ -56,8 +56,8 @@ export class StreamFramer {
   }
 
   /**
-   * Takes what came and returns what is complete. After an error nothing more comes. The piece must not be written to
-   * afterwards.
+   * Takes the next piece of the stream and returns the frames that are now complete. After an error it returns nothing
+   * more. The caller must not write to the piece afterwards, since frames may point into it.
    */
   push(chunk: Buffer): Frame[] {
     const frames: Frame[] = [];
@@ -103,7 +103,7 @@ export class StreamFramer {
       return;
     }
     if (!this.owned || this.data.length - this.end < chunk.length) {
-      // Twice of what is needed now: a message that comes byte by byte is copied a logarithmic number of times.
+      // Twice what is needed now, so that a message that comes byte by byte is copied a logarithmic number of times.
       const grown = Buffer.allocUnsafeSlow(Math.max(2 * (unread + chunk.length), 1_024));
       this.data.copy(grown, 0, this.start, this.end);
       this.data = grown;
@@ -141,7 +141,7 @@ export class StreamFramer {
     const headEnd = this.findHeadEnd();
     if (headEnd < 0) return this.end - start >= bounds.maxHeadBytes ? this.fail("Message Too Large", 513) : undefined;
     const length = contentLength(data.toString("latin1", start, headEnd));
-    // RFC 4475 §3.1.2.3, §3.3.9: where this message ends and the next begins, nobody knows.
+    // RFC 4475 §3.1.2.3, §3.3.9: nobody knows where this message ends and the next begins.
     if (length === BAD) return this.fail("Bad Content-Length", 400, headEnd);
     if (length === MISSING) return this.fail("Missing Content-Length", 400, headEnd);
     if (length > bounds.maxBodyBytes) return this.fail("Message Too Large", 513, headEnd);
@@ -150,8 +150,8 @@ export class StreamFramer {
   }
 
   /**
-   * The place after the empty line that ends the head, or -1 where it has not come yet. It is the one that the parser
-   * takes.
+   * The place after the empty line that ends the head, or -1 where it has not come yet. The parser ends the head at the
+   * same place.
    */
   private findHeadEnd(): number {
     const limit = Math.min(this.end, this.start + this.bounds.maxHeadBytes);
@@ -171,7 +171,7 @@ export class StreamFramer {
     return -1;
   }
 
-  /** `headEnd`: there is a head that can be answered. */
+  /** `headEnd` is given if the head is complete: its request can then be answered. */
   private fail(reason: string, status: number, headEnd?: number): Frame {
     let error: ParseError | undefined;
     if (headEnd !== undefined) {
@@ -186,22 +186,23 @@ export class StreamFramer {
   }
 }
 
-/** The length cannot be relied on, or two fields differ. */
+/** The length cannot be read, or two Content-Length fields differ. */
 const BAD = -1;
-/** There is a body, and nobody says how long it is. */
+/** There is a body, but no Content-Length says how long it is. */
 const MISSING = -2;
 
 /**
  * What a head says of the length of the body, or why it says nothing.
- * DEVIATION: RFC 3261 §18.3 demands it on streams; where it is missing and nothing else tells of a body there is none.
+ * DEVIATION: RFC 3261 §18.3 demands Content-Length on streams. Here it may be missing: if no other field tells of a
+ * body, there is none.
  */
 function contentLength(head: string): number {
   let found = MISSING;
   for (let line = head.indexOf("\n") + 1; line > 0; line = head.indexOf("\n", line) + 1) {
     const first = head.charCodeAt(line) | 0x20;
     if (first !== 0x63 && first !== 0x6c) continue; // c, l
-    // The name ends within its line: a search for the next colon, line by line, would take time in the square of the
-    // length.
+    // The name must end within its own line. A search from each line for the next colon could run over all the lines
+    // that follow: quadratic time.
     let nameEnd = line;
     while (TOKEN[head.charCodeAt(nameEnd)] === 1) nameEnd++;
     const colon = skipSpace(head, nameEnd);
@@ -221,7 +222,7 @@ function contentLength(head: string): number {
  */
 const OF_BODY = /\n(?:content-(?:type|encoding|disposition|language)|mime-version|[ce])[ \t]*:/i;
 
-/** Where a field ends that may run over several lines (RFC 3261 §7.3.1). */
+/** Where a field ends. It may run over several lines (RFC 3261 §7.3.1). */
 function endOfField(head: string, from: number): number {
   let end = head.indexOf("\n", from);
   while (end >= 0) {
@@ -233,8 +234,8 @@ function endOfField(head: string, from: number): number {
 }
 
 /**
- * Whether a piece of a stream begins as a message does. What does not is of another protocol, or the rest of
- * something: nobody knows where it ends.
+ * Whether a piece of a stream begins as a message does. Other bytes belong to another protocol, or are the rest of a
+ * broken message. Nobody knows where they end.
  */
 export function beginsAsMessage(bytes: Buffer): boolean {
   const end = bytes.indexOf(LF);

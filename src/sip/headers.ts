@@ -27,7 +27,7 @@ export { formatParams, Params, parseParams, quote, splitList, tokenList, unquote
 
 /** One Via value (RFC 3261 §20.42). */
 export interface Via {
-  /** Where it is not `SIP/2.0`: name and version. */
+  /** Name and version of the protocol, if they are not `SIP/2.0`. */
   readonly protocol?: string;
   /** As written: `UDP`. */
   readonly transport: string;
@@ -52,7 +52,7 @@ export interface ContentType {
 const BAD_VIA = err("Bad Via");
 const TRANSPORTS = new Words(["UDP", "TCP", "TLS", "WS", "WSS", "SCTP"].map((name) => [name, name]));
 
-/** Reads a Via value; of several on one line the first. */
+/** Reads a Via value; if several stand on the line, the first. */
 export function parseVia(text: string): Result<Via, string> {
   const via = viaIn(text, octetsOf(text), 0, text.length);
   return via ? ok(via) : BAD_VIA;
@@ -65,14 +65,14 @@ export function viaIn(text: string, octets: Buffer, from: number, to: number): V
 }
 
 /**
- * Reads sent-protocol and sent-by and leaves the parameters: from a Via that is broken behind them, it is still known
- * where an answer is to go.
+ * Reads sent-protocol and sent-by, and leaves the parameters out. So even a Via with broken parameters tells where the
+ * answer must go.
  */
 export function parseViaLoosely(text: string): Via | undefined {
   return readVia(text, octetsOf(text), 0, text.length);
 }
 
-/** Where `readVia` has stopped. */
+/** Where `readVia` stopped: the parameters begin there. */
 let paramsStart = 0;
 
 const PROTOCOL = Buffer.from("SIP/2.0/");
@@ -129,7 +129,7 @@ export function formatVia(via: Via): string {
  */
 export function endOfHost(octets: Buffer, from: number, to: number): number {
   if (from < to && octets[from] === 0x5b) {
-    // RFC 5118 §4.10: three colons in a row come from a mistake in the ABNF of RFC 3261 and must be borne.
+    // RFC 5118 §4.10: three colons in a row come from a mistake in the ABNF of RFC 3261 and must be accepted.
     const close = skipClass(IPV6, octets, from + 1, to);
     return close > from + 1 && close < to && octets[close] === 0x5d ? close + 1 : -1;
   }

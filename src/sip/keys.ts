@@ -3,27 +3,26 @@ import type { Via } from "./headers.ts";
 import type { SipRequest } from "./message.ts";
 
 /**
- * Texts by which a message finds its transaction in a Map. Parts are set apart by LF, which no part of a message that
- * was read can hold, so that no two sets of parts make the same key.
+ * Keys by which a message finds its transaction in a Map. LF stands between the parts: no part of a parsed message can
+ * hold an LF, so different parts never make the same key.
  */
 
 /** RFC 3261 §8.1.1.7: a branch that begins with this is unique over all requests of its client. */
 export const MAGIC_COOKIE = "z9hG4bK";
 
-/**
- * Whether the request's branch identifies its transaction. RFC 4475 §3.2.1: the cookie with nothing behind it does not.
- */
+/** Whether the request's branch identifies its transaction. RFC 4475 §3.2.1: the cookie alone does not. */
 export function hasMagicCookie(request: SipRequest): boolean {
   const branch = request.via?.params.get("branch");
   return branch !== undefined && branch.length > MAGIC_COOKIE.length && branch.startsWith(MAGIC_COOKIE);
 }
 
 /**
- * The key of the server transaction to which a request belongs (RFC 3261 §17.2.3). An ACK has that of its INVITE.
- * `method` finds the transaction that a CANCEL is about: `serverKey(cancel, "INVITE")`.
+ * The key of the server transaction to which a request belongs (RFC 3261 §17.2.3). An ACK has the key of its INVITE.
+ * With `method`, a CANCEL finds the transaction that it cancels: `serverKey(cancel, "INVITE")`.
  *
- * Without the magic cookie the parts are those of RFC 2543. The To tag is left out: an ACK has the one of the
- * response, and whoever matches an ACK compares it (`hasMagicCookie` tells when).
+ * Without the magic cookie, the key has the parts that RFC 2543 compares, except the To tag: an ACK has the To tag of
+ * the response, which the INVITE has not. The code that matches an ACK must compare that tag itself (`hasMagicCookie`
+ * tells when).
  */
 export function serverKey(request: SipRequest, method: string = request.method): string {
   const of = method === "ACK" ? "INVITE" : method;

@@ -5,12 +5,11 @@ import { parseUri, type Uri } from "./uri.ts";
 /**
  * SIP messages in memory (RFC 3261 §7).
  *
- * Text is held as latin1: one character for each octet of the wire. Whatever the relay does not own passes through it
- * octet for octet, also where it is not valid UTF-8; what is shown to people is decoded where it is shown
- * (`decodeUtf8`).
+ * Text is held as latin1: one character for each octet of the wire. What the relay does not own passes through it octet
+ * for octet, even if it is not valid UTF-8. Text for people is decoded where it is shown (`decodeUtf8`).
  */
 
-/** One header field line; never changed, so that messages share it. */
+/** One header field line. It never changes, so messages can share it. */
 export class HeaderField {
   readonly header: HeaderName;
   /** Unfolded. */
@@ -21,7 +20,7 @@ export class HeaderField {
     this.value = value;
   }
 
-  /** The lower-case long form, which finds it. */
+  /** The name in its lower-case long form, by which `Headers` finds the field. */
   get key(): string {
     return this.header.key;
   }
@@ -81,8 +80,8 @@ export class Headers {
   }
 
   /**
-   * Puts field lines before all others. By hand, since it is done for every message, and `unshift` leaves compiled
-   * code.
+   * Puts field lines before all others. It moves the others by hand: this is done for every message, and `unshift`
+   * would call out of compiled code.
    */
   insert(lines: readonly HeaderField[]): void {
     const { fields } = this;
@@ -132,13 +131,17 @@ const EMPTY = Buffer.alloc(0);
 abstract class Message {
   readonly headers: Headers;
   body: Buffer;
-  /** True for what came by a stream without Content-Length, which RFC 3261 §18.3 demands there; it was taken for 0. */
+  /**
+   * True for a message that came by a stream without Content-Length, though RFC 3261 §18.3 demands one there. It was
+   * taken as 0.
+   */
   lengthMissing = false;
-  // Read once when first asked for; the transaction layer and the router ask for the same ones again and again.
+  // Each value is read when it is first asked for, and then kept: the transaction layer and the router ask for the same
+  // ones again and again.
   private viaRead: Via | undefined;
   private fromRead: NameAddr | undefined;
   private toRead: NameAddr | undefined;
-  // Null: there is none. Few ask for more of these two lines.
+  // Null: there is no tag. The two tags are read by themselves, since few callers need the rest of From and To.
   private fromTagRead: string | null | undefined;
   private toTagRead: string | null | undefined;
   private cseqRead: CSeq | undefined;
@@ -204,7 +207,7 @@ abstract class Message {
     this.cseqRead = cseq;
   }
 
-  /** Forgets what was read of Via, From, To, CSeq, Contact: whoever changes one of these headers calls it. */
+  /** Forgets what was read of Via, From, To, CSeq and Contact. Call it after a change to one of these headers. */
   changed(): void {
     this.known(undefined, undefined, undefined, undefined);
     this.fromRead = undefined;

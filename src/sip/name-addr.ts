@@ -94,9 +94,7 @@ function isOnlyTag(octets: Buffer, from: number, to: number): boolean {
   return token < to && standsAt(TAG, octets, from) && skipToken(octets, token, to) === to;
 }
 
-/**
- * Where the parts of the address stand that `locate` was last asked about. `displayFrom` is -1 where it has no name.
- */
+/** Where `locate` found the parts of the last address. `displayFrom` is -1 if the address has no display name. */
 const places = { displayFrom: -1, displayTo: -1, uriFrom: 0, uriTo: 0, end: 0 };
 
 /** Finds the first address there, up to its parameters. */
@@ -117,7 +115,8 @@ function locate(octets: Buffer, from: number, to: number, list: boolean): boolea
     if (less === to) return locateAddrSpec(octets, start, to, list);
     if (less > start) {
       const end = skipBlanksBack(octets, start, less);
-      // No name: the bracket belongs to a later address of the list (`sip:a@b, <sip:c@d>`), or to nothing.
+      // This is no display name: the bracket belongs to a later address of the list (`sip:a@b, <sip:c@d>`), or to
+      // nothing.
       if (!isDisplayName(octets, start, end)) return locateAddrSpec(octets, start, to, list);
       places.displayFrom = start;
       places.displayTo = end;
@@ -144,8 +143,8 @@ function locateAddrSpec(octets: Buffer, start: number, to: number, list: boolean
 }
 
 /**
- * A scheme, a colon, and something behind it up to `to` or to the first space, control, quote or angle bracket, whose
- * place is returned; -1 where no URI stands there.
+ * Where the URI that begins at `from` ends: at the first space, control, quote or angle bracket, or at `to`. Returns -1
+ * if no URI stands there: a scheme, a colon, and at least one character.
  */
 function endOfUri(octets: Buffer, from: number, to: number): number {
   const colon = skipClass(SCHEME, octets, from, to);
@@ -160,9 +159,9 @@ function endOfUri(octets: Buffer, from: number, to: number): number {
 }
 
 /**
- * display-name = *(token LWS). DEVIATION: besides tokens, what phones in the field send unquoted is taken (`@`, `(`,
- * `/`, octets of UTF-8), as long as nobody can mistake it for a separator: `Bell, Alexander <sip:...>` is refused
- * (RFC 4475 §3.1.2.15).
+ * display-name = *(token LWS). DEVIATION: characters that phones in the field send unquoted are accepted too (`@`, `(`,
+ * `/`, octets of UTF-8), but none that could be a separator. So `Bell, Alexander <sip:...>` is refused (RFC 4475
+ * §3.1.2.15).
  */
 function isDisplayName(octets: Buffer, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {

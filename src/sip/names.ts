@@ -13,7 +13,7 @@ export const Role = {
   cseq: 5,
   contentLength: 6,
   maxForwards: 7,
-  /** May come once only, and nothing else is asked of it here. */
+  /** May come only once. The parser checks nothing else about it. */
   single: 8,
   contact: 9,
 } as const;
@@ -23,9 +23,12 @@ export type Role = (typeof Role)[keyof typeof Role];
 export interface HeaderName {
   /** Lower-case long form. */
   readonly key: string;
-  /** As RFCs write it; always a token (RFC 3261 §25.1), whatever was asked for. */
+  /**
+   * The name as its lines are written with it. Always a token (RFC 3261 §25.1), even if the name that was asked for is
+   * none.
+   */
   readonly name: string;
-  /** What its lines begin with, the end of the line before them included. */
+  /** What each of its lines begins with, together with the end of the line before. */
   readonly lead: string;
   readonly role: Role;
 }
@@ -88,9 +91,9 @@ const COMPACT: Readonly<Record<string, string>> = {
   y: "Identity",
 };
 
-/** Those that lines were written with, as they were written. */
+/** Header fields by the exact spelling of the name. */
 const WRITTEN = new Map<string, HeaderName>();
-/** Names may come from anywhere: no more than these are kept. */
+/** Names may come from strangers: no more than this many are kept. */
 const MOST_WRITTEN = 512;
 const LONGEST_WRITTEN = 64;
 
@@ -106,7 +109,7 @@ function* knownNames(): Iterable<[spelt: string, header: HeaderName]> {
   for (const [short, name] of Object.entries(COMPACT)) yield [short, WRITTEN.get(name)!];
 }
 
-/** The copy that V8 keeps of property names and of literals in code: two such texts are compared by address. */
+/** The copy of a text that V8 keeps for property names and for literals. V8 compares two such copies by address. */
 function interned(text: string): string {
   return Object.keys({ [text]: 0 })[0]!;
 }
@@ -116,7 +119,7 @@ export function knownHeader(written: string): HeaderName | undefined {
   return headerAt(octetsOf(written), 0, written.length);
 }
 
-/** The same for a name that stands there. */
+/** The same for a name that stands in octets. */
 export const headerAt = (octets: Buffer, from: number, to: number): HeaderName | undefined =>
   KNOWN.find(octets, from, to);
 
@@ -142,9 +145,9 @@ export function unknownHeader(written: string): HeaderName {
 }
 
 /**
- * What can be no name gets `_` in the place of each character that stands in none: neither another line nor another
- * name comes of it, since no header field has that character. Whoever takes names from strangers refuses such a one;
- * this is for where nobody has.
+ * Makes a token of a text that cannot be a name: `_` in front, and `_` for each character that no token has. The result
+ * can neither begin another line nor be the name of a known header field, since none of those has a `_`. Code that
+ * takes names from strangers refuses such a text; this is the safety net where a check is missing.
  */
 function tokenOf(written: string): string {
   if (isToken(written)) return written;
@@ -168,7 +171,7 @@ const METHODS = new Words(
 export const methodAt = (octets: Buffer, from: number, to: number): string | undefined =>
   METHODS.find(octets, from, to);
 
-/** The same for a method that was cut out. */
+/** The same for a method that is already cut out of its text. */
 export function knownMethod(written: string): string | undefined {
   return methodAt(octetsOf(written), 0, written.length);
 }

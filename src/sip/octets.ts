@@ -2,15 +2,15 @@ import { BACKSLASH, QUOTE, SP, TAB, TOKEN } from "./chars.ts";
 import { WIDE } from "./text.ts";
 
 /**
- * Scans over octets. They are several times faster than those over the characters of a text (`chars.ts`), since V8
- * asks at each character anew what kind of text it stands in. A text and its octets have the same places.
+ * Scans over octets. They are several times faster than those over the characters of a text (`chars.ts`), since V8 asks
+ * at each character anew what kind of text it stands in. A place in a text is the same place in its octets.
  */
 
 let scratch = Buffer.allocUnsafeSlow(1_024);
 
 /**
- * The octets of a text, good until the next call; they may be followed by others. A character that is no octet
- * becomes 0xff, which belongs to no class either.
+ * The octets of a text. The next call overwrites them. The buffer may be longer than the text. A character that is no
+ * octet becomes 0xff, which belongs to no class either.
  */
 export function octetsOf(text: string): Buffer {
   if (text.length > scratch.length) {
@@ -97,13 +97,13 @@ interface Word<T> {
   readonly meaning: T;
 }
 
-/** Words that are known beforehand, found where they stand, without being cut out. */
+/** A fixed set of words, found in octets without cutting a text out of them. */
 export class Words<T> {
   /** By length and first letter. */
   private readonly shelves: Word<T>[][] = Array.from({ length: 32 * 32 }, () => []);
   private readonly lower: Uint8Array;
 
-  /** `caseless`: the words are given in lower case, and found in any. */
+  /** `caseless`: the words are given in lower case, and found in upper and lower case. */
   constructor(words: Iterable<readonly [word: string, meaning: T]>, caseless = false) {
     this.lower = Uint8Array.from({ length: 256 }, (_, c) => (caseless && c >= 0x41 && c <= 0x5a ? c | 0x20 : c));
     for (const [word, meaning] of words)

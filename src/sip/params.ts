@@ -20,7 +20,8 @@ import { find, octetsOf, skipBlanks, skipQuoted, skipToken, Words } from "./octe
 /** Parameters and lists, the two things of which most header values are made (RFC 3261 §7.3.1, §25.1). */
 
 /**
- * Above this many they are kept in a Map: a message may hold thousands, and each is looked for among those before it.
+ * With more parameters than this, a Map holds them: a message may have thousands, and each new name is compared with
+ * all before it.
  */
 const MOST_IN_CHAIN = 12;
 
@@ -36,12 +37,12 @@ class Param {
 }
 
 /**
- * Parameters in the order of the text. Names are lower-case, values without their quotes; without a value: "". A
- * chain, since most have so few that walking it is faster than any table, and smaller.
+ * Parameters in the order of the text. Names are lower-case, and values have no quotes. A parameter without a value has
+ * "". They are a chain: most chains are so short that walking them is faster than any table, and takes less memory.
  */
 export class Params {
   private first: Param | undefined = undefined;
-  /** In place of the chain where there are many. */
+  /** In place of the chain, if there are many. */
   private many: Map<string, string> | undefined = undefined;
 
   constructor(entries?: Iterable<readonly [name: string, value: string]>) {
@@ -72,7 +73,7 @@ export class Params {
     return this;
   }
 
-  /** Adds a parameter whose name is none of those that are there; returns false where it is one. */
+  /** Adds a parameter. Returns false, and changes nothing, if one of that name is there already. */
   add(name: string, value: string): boolean {
     if (this.many) {
       if (this.many.has(name)) return false;
@@ -101,10 +102,10 @@ export class Params {
   }
 }
 
-/** Parameters that nobody adds to. */
+/** Parameters that are only read. */
 export type ReadonlyParams = Pick<Params, "size" | "get" | "has" | typeof Symbol.iterator>;
 
-/** What stands for the many that have none. */
+/** Shared by everything that has no parameters. */
 export const NO_PARAMS: ReadonlyParams = new Params();
 
 /**
@@ -142,7 +143,7 @@ export function readParams(
   return i;
 }
 
-/** The names that stand in nearly every message need not be cut from it. */
+/** Names that stand in nearly every message. They are found in place: no string is cut out for them. */
 const COMMON = new Words(
   "branch rport received tag lr transport maddr ttl user ob expires q".split(" ").map((name) => [name, name]),
 );

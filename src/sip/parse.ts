@@ -24,17 +24,20 @@ export interface ParseError {
   /** What a request is to be answered with. */
   readonly status: number;
   /**
-   * There when enough of a request could be read to answer it: its Via. Never there for a response or an ACK (RFC
+   * The request, if enough of it could be read to answer it: at least its Via. Never set for a response or an ACK (RFC
    * 3261 §17.1.1.3).
    */
   readonly request?: SipRequest;
 }
 
-/** How much of a message is read (decision 14); beyond it, 513, and 414 for a Request-URI. */
+/** How much of a message is read (decision 14). What is longer is answered 513; a start line that is too long, 414. */
 export interface ParseBounds {
   readonly maxMessageBytes: number;
   readonly maxHeaders: number;
-  /** The Request-Line or Status-Line. Less than a header field: what is relayed tells the Request-URI in To as well. */
+  /**
+   * The Request-Line or Status-Line. Shorter than a header field, since the relay writes the Request-URI into To as
+   * well.
+   */
   readonly maxStartLineBytes: number;
   /** One header field with all its continuation lines. */
   readonly maxHeaderBytes: number;
@@ -47,7 +50,9 @@ export const defaultBounds: ParseBounds = {
   maxHeaderBytes: 16_384,
 };
 
-/** What has been read so far. The first problem is kept, and reading goes on for what an answer needs. */
+/**
+ * What has been read so far. Only the first problem is kept. Reading goes on after it, to find what the answer needs.
+ */
 interface Reading {
   readonly text: string;
   readonly fields: HeaderField[];
@@ -55,7 +60,7 @@ interface Reading {
   status: number;
   reason: string;
   via: Via | undefined;
-  /** Null: the line is there, and has none. */
+  /** Null: the line is there, but has no tag. */
   fromTag: string | null | undefined;
   toTag: string | null | undefined;
   cseq: CSeq | undefined;
@@ -67,9 +72,9 @@ interface Reading {
 }
 
 /**
- * Reads one message. `datagram`: the body ends by Content-Length or with the bytes, and what follows is dropped (RFC
- * 3261 §18.3). `stream`: the bytes were cut by Content-Length before, which counts as 0 where it is missing. Never
- * throws, whatever the bytes are.
+ * Reads one message. `datagram`: the body ends where Content-Length says, and bytes behind it are dropped; without
+ * Content-Length it ends with the bytes (RFC 3261 §18.3). `stream`: the bytes were cut by Content-Length before; a
+ * missing one counts as 0. Never throws, whatever the bytes are.
  */
 export function parseMessage(
   bytes: Buffer,
@@ -112,13 +117,13 @@ export function parseMessage(
   if (reading.status === 0) takeBody(reading, message, bytes, bodyStart, framing);
   if (reading.status === 0) return ok(message);
   const { status, reason } = reading;
-  // RFC 3261 §18.3: a bad response is dropped. §17.1.1.3: an ACK is never answered. What is missing for an answer it
-  // lacks (RFC 4475 §3.3.1).
+  // RFC 3261 §18.3: a bad response is dropped. §17.1.1.3: an ACK is never answered. An answer lacks the fields that the
+  // request lacks (RFC 4475 §3.3.1).
   const answerable = message.isRequest && message.method !== "ACK" && reading.via !== undefined;
   return err(answerable ? { status, reason, request: message } : { status, reason });
 }
 
-/** Takes note of what is wrong, unless something was before. */
+/** Notes what is wrong. Only the first fault counts. */
 function fault(reading: Reading, reason: string, status = 400): void {
   if (reading.status !== 0) return;
   reading.status = status;
@@ -128,11 +133,13 @@ function fault(reading: Reading, reason: string, status = 400): void {
 const isLineBreak = (c: number): boolean => c === CR || c === LF;
 const isBlank = (c: number): boolean => c === SP || c === TAB;
 
-/** Lines end with CRLF; LF alone is borne with. */
+/** Lines end with CRLF; LF alone is accepted. */
 const endOfLine = (octets: Buffer, start: number, lf: number): number =>
   lf > start && octets[lf - 1] === CR ? lf - 1 : lf;
 
-/** CR alone ends a line for some and not for others: whoever sends one wants to be read in two ways. */
+/**
+ * Some parsers end a line at a lone CR, others do not. A message with one could be read in two ways, so it is refused.
+ */
 function hasLoneCr(text: string, start: number, end: number): boolean {
   const cr = text.indexOf("\r", start);
   return cr >= 0 && cr < end;
@@ -215,7 +222,8 @@ function readKnown(reading: Reading, known: HeaderName, text: string, octets: Bu
   }
   const value = text.slice(from, to);
   if (role !== Role.other && role !== Role.contact) {
-    // RFC 4475 §3.3.8, §3.3.9: what may come once comes once. The same thing said twice is said once.
+    // RFC 4475 §3.3.8, §3.3.9: a field that may come only once must not come twice. If the second line says the same as
+    // the first, it is ignored.
     const bit = 1 << role;
     if ((reading.seen & bit) !== 0) {
       const before = fieldOf(reading, known);
@@ -272,7 +280,7 @@ function readVia(reading: Reading, text: string, octets: Buffer, from: number, t
 }
 
 function addVia(reading: Reading, text: string, octets: Buffer, from: number, to: number): void {
-  // One line may hold thousands, and every answer carries them all.
+  // One line may hold thousands of Vias, and every answer would carry them all.
   if (reading.fields.length >= reading.bounds.maxHeaders) {
     fault(reading, "Message Too Large", 513);
     return;
@@ -292,8 +300,8 @@ function addVia(reading: Reading, text: string, octets: Buffer, from: number, to
 }
 
 /**
- * RFC 3261 §8.1.1: mandatory in every request, and copied into every response. Max-Forwards is not asked for: RFC
- * 2543 had none.
+ * RFC 3261 §8.1.1: these fields are mandatory in every request, and every response copies them. Max-Forwards may be
+ * missing: RFC 2543 had none.
  */
 function checkPresence(reading: Reading): void {
   if (reading.status !== 0) return;
@@ -308,7 +316,7 @@ function checkRequest(reading: Reading, request: SipRequest, bytes: Buffer, uriF
   if (reading.status !== 0) return;
   const { method } = request;
   if (reading.cseq?.method !== method) {
-    // RFC 4475 §3.1.2.18: 501 is better where nobody knows the method.
+    // RFC 4475 §3.1.2.18: 501 is the better answer to an unknown method.
     if (knownMethod(method) === undefined) fault(reading, "Not Implemented", 501);
     else fault(reading, "CSeq Names Another Method");
   }

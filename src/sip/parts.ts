@@ -22,8 +22,8 @@ const MAX_PART_HEADERS = 32;
 const BOUNDARY = /^[0-9A-Za-z'()+_,\-./:=? ]{0,69}[0-9A-Za-z'()+_,\-./:=?]$/;
 
 /**
- * The parts of a body with that Content-Type; a body that is not multipart is its own only part. Multiparts within
- * are not opened. The bodies are views of `body`, not copies. The error is a reason phrase.
+ * The parts of a body with that Content-Type; a body that is not multipart is its own only part. A multipart inside of
+ * a part is not opened. The bodies are views of `body`, not copies. The error is a reason phrase.
  */
 export function bodyParts(contentType: string, body: Buffer): Result<Part[], string> {
   const type = parseContentType(contentType);
@@ -36,9 +36,9 @@ export function bodyParts(contentType: string, body: Buffer): Result<Part[], str
   return splitParts(body, `--${boundary}`);
 }
 
-/** What the line after a delimiter is: the next part begins, or no more comes. */
+/** A delimiter line. Behind it the next part begins; behind the last one nothing more comes. */
 interface Delimiter {
-  /** Where the line break before it begins; it belongs to the delimiter (RFC 2046 §5.1.1). */
+  /** Where the line break before the line begins: that break belongs to the delimiter (RFC 2046 §5.1.1). */
   readonly before: number;
   readonly after: number;
   readonly last: boolean;
@@ -59,7 +59,7 @@ function splitParts(body: Buffer, mark: string): Result<Part[], string> {
   return ok(parts);
 }
 
-/** The next delimiter line at or after `from`, which is the beginning of a line. */
+/** The next delimiter line at or after `from`. A line must begin at `from`. */
 function nextDelimiter(body: Buffer, mark: string, from: number): Delimiter | undefined {
   for (let at = body.indexOf(mark, from, "latin1"); at >= 0; at = body.indexOf(mark, at + 1, "latin1")) {
     if (at > from && body[at - 1] !== LF) continue;
@@ -102,7 +102,7 @@ function addLine(headers: Headers, line: string): boolean {
   }
   const colon = line.indexOf(":");
   const name = line.slice(0, Math.max(0, colon)).trimEnd();
-  // Compact forms are for message headers: in a part, `c` is nothing (RFC 2045).
+  // Compact forms are for message headers: in a part, `c` is not Content-Type (RFC 2045).
   if (!isToken(name)) return false;
   const header = (name.length === 1 ? undefined : knownHeader(name)) ?? unknownHeader(name);
   headers.fields.push(new HeaderField(header, line.slice(skipSpace(line, colon + 1)).trimEnd()));
@@ -117,8 +117,8 @@ export interface NewPart {
 }
 
 /**
- * A body of several parts, and its Content-Type. `boundary` is a fresh token; should a part hold it, it is
- * lengthened. `subtype`: `mixed`, or `alternative` where the parts say the same thing in different ways.
+ * A body of several parts, and its Content-Type. `boundary` is a fresh token; if a part holds it, a number is added to
+ * it. `subtype`: `mixed`, or `alternative` where the parts say the same thing in different ways.
  */
 export function buildMultipart(
   parts: readonly NewPart[],

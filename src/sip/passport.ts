@@ -14,7 +14,7 @@ export interface Passport {
   readonly dest: { readonly uri?: readonly string[]; readonly tn?: readonly string[] };
   /** Seconds since 1970. */
   readonly iat: number;
-  /** Unique for each token (RFC 7519 §4.1.7): tells a replay. */
+  /** Unique for each token (RFC 7519 §4.1.7), so that a replay is noticed. */
   readonly jti: string;
 }
 
@@ -33,7 +33,7 @@ export function passportName(uri: Uri): { readonly uri: string } | { readonly tn
   if (number) return { tn: number };
   if (uri.scheme === "other") return undefined;
   const user = unescapeUser(uri);
-  const kept = user === undefined ? "" : `${escapeUser(decodeUtf8(user))}@`; // RFC 3986 §6.2.2.2: only what must be escaped is
+  const kept = user === undefined ? "" : `${escapeUser(decodeUtf8(user))}@`; // RFC 3986 §6.2.2.2: no needless escapes
   return { uri: `${uri.scheme}:${kept}${uri.host}`.toLowerCase() };
 }
 

@@ -16,8 +16,8 @@ export interface ReferTo {
   readonly address: NameAddr;
   readonly uri: SipUri;
   /**
-   * Header fields for the INVITE (RFC 3261 §19.1.1): long names in lower case, tokens all, and values of one line.
-   * `body` is not among them.
+   * Header fields for the INVITE (RFC 3261 §19.1.1): each name is a token, long and in lower case, and each value fits
+   * on one line. `body` is not among them.
    */
   readonly headers: readonly (readonly [name: string, value: string])[];
   /** The body that the URI carries. */
@@ -52,7 +52,8 @@ export function parseReferTo(text: string): Result<ReferTo, string> {
   const all = uriHeaders(uri.value);
   const headers = all.filter(([name]) => name !== "body");
   const bodies = all.filter(([name]) => name === "body");
-  // RFC 3261 §19.1.5: what makes no valid message is not to be honoured. Nobody writes such a thing who means well.
+  // RFC 3261 §19.1.5: a URI whose header fields make no valid request is not to be honoured. No honest client writes
+  // one.
   if (bodies.length > 1 || !headers.every(isHeader) || repeats(headers)) return err("Bad Header In Refer-To");
   return ok({ address: address.value, uri: uri.value, headers, body: bodies[0]?.[1] });
 }
@@ -63,10 +64,10 @@ function isHeader([name, value]: UriHeader): boolean {
   return isToken(name) && !CONTROLS.test(value);
 }
 
-/** What no line has; a tab may stand in one. */
+/** Control characters, which no header line may hold. A tab is allowed. */
 const CONTROLS = /[\0-\x08\x0a-\x1f\x7f]/;
 
-/** Whether one comes twice that may come once only. They are sorted by name. */
+/** Whether a field that may come only once comes twice. `headers` is sorted by name. */
 function repeats(headers: readonly UriHeader[]): boolean {
   return headers.some(([name], i) => name === headers[i - 1]?.[0] && headerNamed(name).role !== Role.other);
 }
@@ -83,7 +84,8 @@ export function parseReplaces(text: string): Result<Replaces, string> {
   const read = readDialog(text);
   const to = read?.params.get("to-tag");
   const from = read?.params.get("from-tag");
-  // RFC 3891 §3: exactly one of each. To and From are those of the receiver of this INVITE: `to-tag` is its own.
+  // RFC 3891 §3: exactly one of each. They are To and From as the receiver of this INVITE sees them: `to-tag` is its
+  // own tag.
   if (!read || !to || !from) return err("Bad Replaces");
   return ok({ callId: read.callId, receiverTag: to, senderTag: from, earlyOnly: read.params.has("early-only") });
 }

@@ -4,8 +4,8 @@ import { Role } from "./names.ts";
 import { oneLine, WIDE } from "./text.ts";
 
 /**
- * The bytes of a message. Content-Length is set here and nowhere else; each field takes one line. Nothing in a value
- * makes a new line: line breaks become spaces, and a character that is no octet is written in UTF-8.
+ * The bytes of a message. Content-Length is set here and nowhere else; each field takes one line. No value can begin a
+ * new line: line breaks become spaces, and a character that is no octet is written in UTF-8.
  */
 export function serialize(message: SipMessage): Buffer {
   const { body } = message;
@@ -20,8 +20,8 @@ export function serialize(message: SipMessage): Buffer {
   }
   head += body.length === 0 ? "\r\nContent-Length: 0\r\n\r\n" : `\r\nContent-Length: ${body.length}\r\n\r\n`;
   const bytes = write(head, body);
-  // Counting the line ends of the whole is cheaper than to look into every value, and after the writing the text lies
-  // in one piece.
+  // Counting all line ends at once is cheaper than looking into every value. It is done after the writing, when V8 has
+  // the text in one piece.
   const fits = !WIDE.test(head) && count(head, "\n") === lines && count(head, "\r") === lines;
   return fits ? bytes : write(safeHead(message), body);
 }

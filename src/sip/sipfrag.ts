@@ -14,7 +14,7 @@ export function sipfrag(
   let head = `SIP/2.0 ${response.status} ${oneLine(response.reason)}\r\n`;
   for (const field of response.headers.fields) if (takes(field)) head += `${field.name}: ${oneLine(field.value)}\r\n`;
   if (response.body.length === 0) return Buffer.from(head, "latin1");
-  // RFC 3420 §2: a body stands behind an empty line, and Content-Length may.
+  // RFC 3420 §2: a body comes behind an empty line; Content-Length may be there.
   head += `Content-Length: ${response.body.length}\r\n\r\n`;
   return Buffer.concat([Buffer.from(head, "latin1"), response.body]);
 }

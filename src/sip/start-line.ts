@@ -3,7 +3,7 @@ import { type Headers, type SipMessage, SipRequest, SipResponse } from "./messag
 import { methodAt } from "./names.ts";
 import { find, numberAt, skipToken, standsAt, Words } from "./octets.ts";
 
-/** What a start line gives: the message that it begins, and what is wrong with it. */
+/** What a start line gives: the message that it begins, and what is wrong with the line. */
 interface StartLine {
   /** Undefined where the line tells neither a method nor a status. */
   readonly message: SipMessage | undefined;
@@ -48,7 +48,7 @@ function isStatusLine(octets: Buffer, start: number): boolean {
   return octets[start + 3] === SLASH && PROTOCOL.find(octets, start, start + 3) === true;
 }
 
-/** `SIP/7.0` and its like: another version, rather than something else. */
+/** Whether the text is a version of SIP, such as `SIP/7.0`, and nothing else. */
 function isSipVersion(text: string): boolean {
   const dot = text.indexOf(".");
   return (
@@ -58,7 +58,7 @@ function isSipVersion(text: string): boolean {
   );
 }
 
-/** The reason phrase may be empty (RFC 4475 §3.1.1.13), and the space before it missing. */
+/** The reason phrase may be empty (RFC 4475 §3.1.1.13), and the space before it may be missing. */
 function readStatusLine(text: string, octets: Buffer, start: number, end: number, headers: Headers): StartLine {
   const codeEnd = start + 11;
   const code = octets[start + 7] === SP ? numberAt(octets, start + 8, Math.min(codeEnd, end), 3) : -1;

@@ -5,8 +5,8 @@ import { numberIn } from "./chars.ts";
 const SLICE_IS_COPY_BELOW = 13;
 
 /**
- * A copy that stands for itself. A piece cut out of a message keeps the whole message in memory: whoever keeps one
- * for longer than the message (a session, a table of dialogs) keeps a detached copy.
+ * A copy that does not point into another text. A piece cut out of a message keeps the whole message in memory. So
+ * whatever outlives the message (a session, a table of dialogs) must keep a detached copy.
  */
 export function detach(text: string): string {
   if (text.length < SLICE_IS_COPY_BELOW) return text;
@@ -15,9 +15,9 @@ export function detach(text: string): string {
 }
 
 /**
- * The same text. V8 keeps joined texts as a tree, which keeps alive what its pieces were cut from; looking at a
- * character makes it one piece, and the choice between two ways to say the same keeps the look from being optimized
- * away. The next collection of garbage forgets the tree.
+ * The same text, in one piece. V8 keeps joined texts as a tree, and the tree keeps alive what its pieces were cut from.
+ * Reading a character makes V8 copy the text into one piece, and the next garbage collection drops the tree. Both
+ * results are the same text; the choice between them keeps V8 from optimizing the read away.
  */
 export function inOnePiece(text: string): string {
   return text.charCodeAt(0) === 0 ? text.concat() : text;
@@ -45,7 +45,7 @@ export function encodeUtf8(text: string): string {
   return isAscii(text) ? text : Buffer.from(text, "utf8").toString("latin1");
 }
 
-/** A character that is no octet. V8 knows without looking that a text of octets has none. */
+/** A character that is no octet. V8 needs no scan to know that a text of octets has none. */
 export const WIDE = /[^\x00-\xff]/;
 
 /**

@@ -75,8 +75,8 @@ export function parseUri(text: string): Result<Uri, string> {
 }
 
 /**
- * Whether `parseUri` takes what stands there, and it may be a Request-URI: one that brings no header fields along
- * (RFC 3261 §19.1.1, table 1). Cuts nothing out of the text.
+ * Whether a URI stands there that `parseUri` accepts and that may be a Request-URI: it must bring no header fields
+ * along (RFC 3261 §19.1.1, table 1). Cuts nothing out of the text if the URI has at most one parameter.
  */
 export function isRequestUri(text: string, octets: Buffer, from: number, to: number): boolean {
   const scheme = schemeIn(text, octets, from, to);
@@ -84,15 +84,15 @@ export function isRequestUri(text: string, octets: Buffer, from: number, to: num
   if (!locate(octets, from + scheme.length + 1, to) || places.question >= 0) return false;
   const { paramsStart } = places;
   if (paramsStart === to) return true;
-  // A single one cannot come twice: it is enough that it has a name.
+  // A single parameter cannot come twice: it only needs a name.
   if (find(octets, SEMICOLON, paramsStart + 1, to) < 0)
     return octets[paramsStart] === SEMICOLON && paramsStart + 1 < to && octets[paramsStart + 1] !== EQUALS;
   return readUriParams(text.slice(0, to), paramsStart, to) !== undefined;
 }
 
 /**
- * Where the parts of the SIP URI stand that `locate` was last asked about. Without a user, `hostStart` is where the
- * URI begins behind its scheme, and `userEnd` the same. `question` is -1 where there is none.
+ * Where `locate` found the parts of the last SIP URI. Without a user, `hostStart` and `userEnd` are both the place
+ * behind the scheme. `question` is the place of the `?`, or -1 if there is none.
  */
 const places = {
   userEnd: 0,
@@ -105,7 +105,8 @@ const places = {
 
 /** Finds the parts of a SIP URI from behind its scheme. */
 function locate(octets: Buffer, start: number, to: number): boolean {
-  // No `@` may stand behind the host, nor unescaped in the user part, which may hold `;` and `?`, however.
+  // An `@` may stand neither behind the host nor unescaped in the user part, so the first one ends the user part. `;`
+  // and `?` cannot serve for that: the user part may hold them.
   const at = find(octets, AT, start, to);
   const hostStart = at < 0 ? start : at + 1;
   const hostEnd = endOfHost(octets, hostStart, to);
@@ -150,7 +151,7 @@ function escapesAreRight(octets: Buffer, from: number, to: number): boolean {
   return true;
 }
 
-/** The scheme in lower case; undefined where no URI of any stands there. */
+/** The scheme in lower case; undefined if no URI stands there. */
 function schemeIn(text: string, octets: Buffer, from: number, to: number): string | undefined {
   const colon = skipClass(SCHEME, octets, from, to);
   if (colon === from || colon + 1 >= to || octets[colon] !== COLON || !hasUriCharacters(octets, colon + 1, to))
@@ -163,7 +164,7 @@ const SIP_SCHEMES = new Words(
   true,
 );
 
-/** Neither spaces nor controls, nor what ends a URI where it stands: `"`, `<`, `>`. */
+/** No spaces, no control characters, and none of the characters that end a URI: `"`, `<`, `>`. */
 function hasUriCharacters(octets: Buffer, from: number, to: number): boolean {
   for (let i = from; i < to; i++) {
     const c = octets[i]!;
@@ -175,8 +176,8 @@ function hasUriCharacters(octets: Buffer, from: number, to: number): boolean {
 function readUriParams(text: string, from: number, end: number): ReadonlyParams | undefined {
   if (from === end) return NO_PARAMS;
   const params = new Params();
-  // Looked for again only once it lies behind: thousands of parameters without a value cost no search through the
-  // rest each.
+  // The next `=` is searched for only when the last one lies behind. Otherwise, each of thousands of parameters without
+  // a value would search through the whole rest.
   let equals = from;
   for (let i = from; i < end; ) {
     if (text.charCodeAt(i) !== SEMICOLON) return undefined;
@@ -206,8 +207,8 @@ export function formatUri(uri: Uri): string {
 }
 
 /**
- * The header fields that the URI brings along (RFC 3261 §19.1.1): their long names in lower case, and values, both
- * without escapes, sorted by name. A stranger has written them: a name need be no token, and a value no single line.
+ * The header fields that the URI brings along (RFC 3261 §19.1.1): long names in lower case, with values, both without
+ * escapes, sorted by name. A stranger may have written them: a name may be no token, and a value may hold line breaks.
  */
 export function uriHeaders(uri: SipUri): [name: string, value: string][] {
   if (uri.headers === undefined) return [];
@@ -237,8 +238,8 @@ function hexDigit(c: number): number {
 }
 
 /**
- * The octets that a text with escapes stands for, one character each; once only, never again in what comes out (RFC
- * 4475 §3.1.1.3).
+ * The octets that a text with escapes stands for, one character each. Escapes are replaced once, never again in the
+ * result (RFC 4475 §3.1.1.3).
  */
 // biome-ignore lint/suspicious/noShadowRestrictedNames: RFC 3261 §19.1.2 calls it so; the global one is obsolete.
 export function unescape(text: string): string {
@@ -299,7 +300,7 @@ export function targetHost(uri: SipUri): string {
   return uri.params.get("maddr") || uri.host;
 }
 
-/** The port of the URI, or the one that holds where it names none (RFC 3261 §19.1.2). */
+/** The port of the URI, or the default port if it names none (RFC 3261 §19.1.2). */
 export function effectivePort(uri: SipUri): number {
   return uri.port ?? (uri.scheme === "sips" || transportOf(uri) === "tls" ? 5061 : 5060);
 }
@@ -313,7 +314,7 @@ export function sipUriOf(text: string): SipUri | undefined {
   return lastUri;
 }
 
-/** The same URI is asked about by one check after the other. */
+/** Several checks in a row ask about the same URI, so the last result is kept. */
 let lastText = "";
 let lastUri: SipUri | undefined;
 
