@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { Watch } from "../../src/relay/session/watch.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { type Lab, type LabOptions, lab } from "./harness.ts";
 
@@ -38,6 +39,20 @@ describe("fork first: the first success wins (M8)", () => {
     l.server("b").answer(at.b!, 487);
     expect(l.client.inbox).toEqual([]);
     expect(l.core.sessions.size).toBe(1);
+  });
+
+  it("looks at nobody who still rings: a branch that is refused costs no watch", async () => {
+    const { l, invite, at } = await forked("first", ["a", "b"]);
+    const watched = () =>
+      l.core.sessions
+        .values()
+        .filter((session) => Object.values(session).some((field) => field instanceof Watch))
+        .map(({ appServer }) => appServer.id);
+    l.server("a").answer(at.a!, 486);
+    expect(watched()).toEqual([]);
+    l.server("b").answer(at.b!, 200);
+    l.client.ack(invite, l.client.response(200));
+    expect(watched()).toEqual(["b"]);
   });
 
   it("acknowledges and ends a 200 that crosses the CANCEL, and charges nothing for it (M8; RFC 3261 §13.2.2.4)", async () => {

@@ -71,8 +71,8 @@ export class Session implements SessionPort, Owner {
   private counted = false;
   /** Resolves when the start is on record, where the clock runs from the answer. */
   started: Promise<void> | undefined;
-  /** Its looks at both ends, from its start on. */
-  private readonly watch: Watch;
+  /** Looks at both ends while it stands. A branch that is refused has none. */
+  private watching: Watch | undefined;
   /** How it is hung up, as soon as anybody does. */
   private hangsUp: HangUp | undefined;
 
@@ -99,7 +99,6 @@ export class Session implements SessionPort, Owner {
     this.facts = from?.facts ?? this.factsFor(origin, tariff);
     this.timeline = origin.timeline ?? core.timelines.latest;
     this.charges = new SessionCharges(core, this);
-    this.watch = new Watch(this);
     const { id } = this;
     const { inspectors } = core;
     this.actor = from
@@ -158,6 +157,11 @@ export class Session implements SessionPort, Owner {
   get hangUp(): HangUp {
     this.hangsUp ??= new HangUp(this);
     return this.hangsUp;
+  }
+
+  private get watch(): Watch {
+    this.watching ??= new Watch(this);
+    return this.watching;
   }
 
   leg(side: Side): Leg | undefined {
@@ -318,7 +322,7 @@ export class Session implements SessionPort, Owner {
   /** Forgets it here without a word: it goes on elsewhere, from its `SessionState`. */
   release(): void {
     const { sessions, directory, loads } = this.core;
-    this.watch.stop();
+    this.watching?.stop();
     this.reliable?.stop();
     this.invitation?.close();
     this.client?.release();
@@ -411,7 +415,7 @@ export class Session implements SessionPort, Owner {
 
   close(): void {
     const { sessions, directory } = this.core;
-    this.watch.stop();
+    this.watching?.stop();
     this.change?.abort();
     this.takesOver?.dropped(this);
     this.reliable?.stop();
