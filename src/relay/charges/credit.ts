@@ -15,7 +15,7 @@ import type { Core, CreditPort, SessionPort as Session } from "../model/core.ts"
 import type { CreditTerms } from "../model/ports.ts";
 import type { CreditState } from "../model/session-state.ts";
 
-/** What the store said: done; no; or nothing. */
+/** What the store of balances answered: done, or why not; `unknown`: it has not answered. */
 type Outcome = { readonly ok: true } | { readonly ok: false; readonly why: Refusal["why"] | "unknown" };
 
 const WHY: Readonly<Record<Refusal["why"], string>> = {
@@ -26,17 +26,17 @@ const WHY: Readonly<Record<Refusal["why"], string>> = {
   gone: "what was held is settled",
 };
 
-/** RFC 3261 §21.4.3. */
+/** 402 (RFC 3261 §21.4.3). */
 const paymentRequired = (why: string): Failure => ({
   status: 402,
   headers: [warning(why)],
   reason: `Payment Required: ${why}`,
 });
 
-/** Why a session ended that its user's balance could not pay any longer. */
+/** In the Warning of a 503, and why a charge could not be covered. */
 const CREDIT_UNKNOWN = "the balance is not known";
 
-/** Whether `credit.reserveCharges` counts too. */
+/** Whether a cost includes `credit.reserveCharges`, which is for charges to come. */
 type Spare = "spare" | "none";
 const SPARE: Spare = "spare";
 const NONE: Spare = "none";
@@ -45,10 +45,10 @@ const RETRY_MS = 1_000;
 const LEAST_LEAD_MS = 2_000;
 
 /**
- * What is held of a prepaid balance for one session: taken before anybody is asked, renewed while the session lasts,
- * for its time and what the app server charges together. It says when the money is used up, and ends the session
- * then. The billing worker takes what the session cost out of it (src/charging/billing/settle-credit.ts); only the
- * hold of a session whose clock never ran is given back here.
+ * What is held in a prepaid balance for one session, for its time and for what the app server charges. The hold is
+ * taken before any app server is asked, and is renewed while the session lasts. `Credit` knows when the money is used
+ * up, and ends the session then. The billing worker takes what the session cost out of the hold
+ * (src/charging/billing/settle-credit.ts); only the hold of a session whose clock never ran is given back here.
  */
 export class Credit implements CreditPort {
   readonly terms: CreditTerms;
@@ -57,30 +57,32 @@ export class Credit implements CreditPort {
   private facts: SessionFacts | undefined;
   private used: TariffUse | undefined;
   private startedAt: number | undefined;
-  /** What the store holds, as far as is known. */
+  /** What the store holds, as far as the relay knows. */
   private held: Micros = 0;
   /** What app servers have charged. */
   private charged: SessionCost;
-  /** How long the session may last with what is held, once what was charged is paid. Never less than it was. */
+  /** How long the session may last with what is held, less what was charged. Once the clock runs it never shrinks. */
   private coveredMs = 0;
-  /** When the store gives it back if nobody renews it. */
+  /** When the store gives the hold back, if nobody renews it. */
   private heldUntil = 0;
-  /** A call was not answered: it may have been carried out. */
+  /** The store did not answer a call, and may have carried it out all the same. */
   private unsure = false;
-  /** The balance did not allow the next interval: the end is known. */
+  /** The balance did not cover the next interval, so that the session's end is known. */
   private exhausted = false;
+  /** The warning that the money will soon be used up is on record. */
   private warned = false;
-  /** Events so far, for their ids. */
+  /** How many events were made so far, for their ids. */
   private events = 0;
+  /** The hold is not renewed any more. */
   private closed = false;
-  /** The session has ended: its hold is settled when that is billed. */
+  /** The session has ended after its clock ran: the hold is settled when the session is billed. */
   private over = false;
-  /** The clock never ran: what is held is given back, and nobody takes out what comes later. */
+  /** The clock never ran: the hold is given back, so that no later charge can be paid from it. */
   private cameToNothing = false;
-  /** Of the session's cost, what was held by the time that its hold was settled. */
+  /** The part of the session's cost that was settled with the first hold, where a second one was taken after that. */
   private settled: Micros = 0;
   private timer: TimerHandle;
-  /** One call to the store after the other. */
+  /** The call to the store that is under way; the next one waits for it. */
   private turn: Promise<unknown> = Promise.resolve();
 
   constructor(core: Core, terms: CreditTerms) {
@@ -91,7 +93,8 @@ export class Credit implements CreditPort {
   }
 
   /**
-   * Takes the first hold: set-up fee and time of the first interval. Resolves to why it cannot be had, or to undefined.
+   * Takes the first hold: set-up fee and time of the first interval. Resolves to undefined, or to the answer that the
+   * client gets because the balance does not cover it.
    */
   async take(): Promise<Failure | undefined> {
     const { tariff, currency } = this.terms;
@@ -113,13 +116,13 @@ export class Credit implements CreditPort {
     return undefined;
   }
 
-  /** From now on it is this session's. */
+  /** From now on the hold is for this session. */
   attach(session: Session): void {
     this.session = session;
     this.facts = session.facts;
   }
 
-  /** Its numbers, as data. What was charged stands in the session's book. */
+  /** The hold as data, without what was charged: that stands in the session's book. */
   get state(): CreditState {
     const { startedAt, held, coveredMs, heldUntil, unsure, exhausted, warned, events, used } = this;
     const { currency, taxes } = this.terms;
@@ -132,7 +135,7 @@ export class Credit implements CreditPort {
     };
   }
 
-  /** That of a session which is restored with its book. It does nothing until `goOn`. */
+  /** The hold of a session that is restored, with what its book says was charged. Does nothing until `goOn`. */
   static restored(core: Core, session: Session, state: CreditState, charged: readonly Charged[]): Credit {
     const { user, hold: key = "", tariff } = session.facts;
     const { currency, taxes, used } = state;
@@ -151,7 +154,10 @@ export class Credit implements CreditPort {
     return credit;
   }
 
-  /** Renews the hold at once: nobody has for a while. What is used up by now ends the session. */
+  /**
+   * The session goes on after a restart: renews the hold at once, since nobody has for a while. If the money is used up
+   * by now, that ends the session.
+   */
   goOn(): void {
     if (this.startedAt === undefined && this.held === 0) this.arm();
     else this.renew();
@@ -165,7 +171,7 @@ export class Credit implements CreditPort {
     this.arm();
   }
 
-  /** What the parts before have used is known now. */
+  /** Takes over what earlier parts have used of the tariff, which is known when this part begins. */
   private noteUse(): void {
     const used = this.facts?.used;
     if (used === this.used) return;
@@ -174,13 +180,13 @@ export class Credit implements CreditPort {
   }
 
   /**
-   * Makes sure that what is held is enough for everything that app servers have charged, with what they want to
-   * charge now, beside the time. Resolves to why it cannot be had, or to undefined; then it counts as charged.
-   * Rejects where the balance is not known.
+   * Makes sure that the hold is enough for the time and for all charges, those before and `charges`, which are new.
+   * Resolves to undefined, and the new ones count as charged; or to why they cannot be covered. Rejects where the
+   * balance is not known.
    */
   cover(charges: readonly Charged[]): Promise<ChargeRefusal | undefined> {
     return this.inTurn(async () => {
-      // Nobody would take it out of the balance: that is done with the session's end, and there is none.
+      // A charge is taken out of the balance when the session's end is billed, and this session has none.
       if (this.cameToNothing) return { kind: "prepaid", text: "no session came of it" };
       const { currency } = this.terms;
       const charged = new SessionCost(currency);
@@ -204,13 +210,16 @@ export class Credit implements CreditPort {
     });
   }
 
-  /** The session is over, or came to nothing: then what is held, less what was charged all the same, is given back. */
+  /**
+   * The session is over (`started`), or its clock never ran: then what is held, less what was charged all the same, is
+   * given back. Resolves when it is; undefined: nothing is given back.
+   */
   close(started: boolean): Promise<void> | undefined {
     this.over = started;
     if (this.closed) return undefined;
     this.closed = true;
     this.core.clock.clearTimeout(this.timer);
-    if (started) return undefined; // its end settles it, in whatever order hold and end reach the store
+    if (started) return undefined; // billing settles the hold with the session's end, whichever reaches the store first
     this.cameToNothing = true;
     const giveBack = () => this.inTurn(() => this.giveBack());
     const book = this.session?.charges.bookIfAny;
@@ -219,14 +228,14 @@ export class Credit implements CreditPort {
     return givenBack;
   }
 
-  /** It goes on elsewhere, and so does its hold. */
+  /** The session goes on in another process, which renews the hold from now on. */
   release(): void {
     this.closed = true;
     this.core.clock.clearTimeout(this.timer);
   }
 
   /**
-   * Billing has settled the hold with the session's end: what is charged all the same is held by itself, until it is
+   * Billing has settled the hold with the session's end. What is charged after that gets a hold of its own, until it is
    * billed too.
    */
   private holdAnew(charged: SessionCost): Promise<Outcome> {
@@ -236,7 +245,7 @@ export class Credit implements CreditPort {
     return this.raise(more, more, charged);
   }
 
-  /** When the money is used up, as it stands; undefined: never by time. */
+  /** When the money is used up, as far as is known now; undefined: time alone never uses it up. */
   get until(): number | undefined {
     if (this.startedAt === undefined || this.coveredMs >= FOREVER_MS) return undefined;
     return this.startedAt + this.coveredMs;
@@ -251,7 +260,7 @@ export class Credit implements CreditPort {
     return this.settings.whenUnknown === "allow";
   }
 
-  /** What the bill will say: so much time, and what was charged. `spare`: and some for charges to come. */
+  /** What the bill will say for so much time and for what was charged. `spare`: with some for charges to come. */
   private cost(durationMs: number, spare: Spare = NONE, charged = this.charged): Micros {
     const { tariff } = this.terms;
     return this.costOf(tariff && rateDuration(tariff, durationMs, this.used), spare, charged);
@@ -262,7 +271,7 @@ export class Credit implements CreditPort {
     const { date } = this;
     const cost = new SessionCost(currency, charged);
     if (time) cost.add(time, taxes, this.startedAt ?? date);
-    // So that not each of them has to ask the store.
+    // Some money is held for charges to come, so that not each charge has to ask the store.
     if (spare === SPARE) cost.add(money(this.settings.reserveCharges, currency), taxes, date);
     return cost.total;
   }
@@ -278,17 +287,17 @@ export class Credit implements CreditPort {
     return done;
   }
 
-  /** By the session's timeline; until there is a session, of nothing but what passes. */
+  /** By the session's timeline. Until there is a session, only differences matter, and the monotonic clock will do. */
   private get now(): number {
     return this.session?.now() ?? this.core.clock.monotonic();
   }
 
-  /** Milliseconds since 1970, as its lines of the bill have it. */
+  /** Milliseconds since 1970, by the clock that dates the session's lines of the bill. */
   private get date(): number {
     return this.session?.now() ?? this.core.clock.wall();
   }
 
-  /** How long the session lasts until now. */
+  /** How long the session has lasted so far. */
   private get elapsedMs(): number {
     return this.startedAt === undefined ? 0 : Math.max(0, this.now - this.startedAt);
   }
@@ -308,7 +317,7 @@ export class Credit implements CreditPort {
     const reserved = async (): Promise<Outcome> => {
       let result = await credit.reserve(request);
       if (!result.ok && result.error.why === "gone" && !this.closed && !this.over) {
-        // Nobody renewed it for a while, so that it was given back. The session goes on, as far as the balance goes.
+        // The hold was given back because nobody renewed it for a while. The session goes on if the balance allows it.
         this.held = 0;
         result = await credit.reserve({ ...request, from: 0 });
       }
@@ -340,14 +349,17 @@ export class Credit implements CreditPort {
     });
   }
 
-  /** What an unanswered call took after all comes back when its `until` is over. */
+  /**
+   * Gives the hold back, less what was charged. If the store did not answer a call but carried it out, what that call
+   * held comes back by itself when its `until` is over.
+   */
   private async giveBack(): Promise<void> {
     if (this.held === 0 && !this.unsure) return;
     const { core, terms } = this;
     const session = this.facts?.id ?? terms.key;
     const { user, key: hold, currency } = terms;
     const charged = new SessionCost(currency);
-    // What is on record, and not what was covered and came to nothing.
+    // Charges that are on record, not those that were covered but never recorded.
     for (const { amount, taxes, at } of this.session?.charges.bookIfAny?.charged() ?? [])
       if (amount.currency === currency) charged.add(amount, taxes, at);
     try {
@@ -378,7 +390,10 @@ export class Credit implements CreditPort {
     return this.settings.warnS * 1000;
   }
 
-  /** By itself: nobody awaits it. A session whose hold cannot be seen to any more ends: it would run unmetered. */
+  /**
+   * Nobody awaits this. If it fails by a fault, the session ends, since it would go on without anybody watching the
+   * balance.
+   */
   private renew(): void {
     void contained(
       this.core,
@@ -393,7 +408,7 @@ export class Credit implements CreditPort {
     const lead = Math.max(this.warnMs, Math.min(LEAST_LEAD_MS, intervalMs / 2));
     const isDue = this.until !== undefined && this.now >= this.until - lead;
     if (!isDue) {
-      await this.raise(this.held, this.held); // says that the session lives
+      await this.raise(this.held, this.held); // only to tell the store that the session goes on
       this.arm();
       return;
     }
@@ -413,13 +428,13 @@ export class Credit implements CreditPort {
     } else if (outcome.why === "unknown" && this.trusts) {
       this.coveredMs = Math.max(this.coveredMs, goalMs);
     } else if (outcome.why !== "unknown") {
-      this.coveredMs = Math.max(this.coveredMs, this.covers(NONE)); // what was held for charges too
+      this.coveredMs = Math.max(this.coveredMs, this.covers(NONE)); // the spare money for charges pays for time now
       this.exhausted = true;
     }
     if (!this.finish(outcome)) this.arm();
   }
 
-  /** Warns, or ends the session, where the time has come. True: nothing is left to do. */
+  /** Warns, or ends the session, when it is time to. True: the timer is set already, or none is needed. */
   private finish(outcome: Outcome): boolean {
     const { clock } = this.core;
     const { session, until, now } = this;
@@ -457,7 +472,7 @@ export class Credit implements CreditPort {
     this.record(creditReserved(facts, this.now, ++this.events, notice));
   }
 
-  /** A notice: nothing waits for it, and no bill depends on it. */
+  /** Puts a notice on record. Nothing waits for that, and no bill depends on it. */
   private record(event: ReturnType<typeof creditReserved> | ReturnType<typeof creditExhausted>): void {
     this.core.recorder.append(event).catch((error) => {
       this.core.peerLog.warn("a notice about credit could not be put on record", "", { err: error, event });

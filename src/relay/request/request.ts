@@ -43,31 +43,34 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   /** The name of the account that it is charged to. */
   account = "";
   identified: Identified | undefined;
-  /** The session that the client moves on from (M23). */
+  /** The session from which the client moves to the one that it asks for (M23, M24). */
   move: Move | undefined;
-  /** One for each app server; each is a session that is not refused yet. */
+  /** The sessions of this request that are not decided yet, one for each app server that was asked. */
   private branches: readonly SessionPort[] = [];
-  /** What the app servers said that refused; there with the first. */
+  /** The answers of the app servers that refused; undefined: none has. */
   private refusals: Refusals | undefined;
-  /** The app servers that were asked. */
+  /** The app servers that were asked so far. */
   private tried: readonly string[] = NOBODY;
-  /** The request that was redirected, and where to; this one goes on in its place. */
+  /** Where this request goes on in the place of one that was redirected: that one, and where it was redirected to. */
   private redirected: { readonly from: ClientRequest; readonly way: Way } | undefined;
+  /** The request that goes on in the place of this one, which was redirected. */
   private next: ClientRequest | undefined;
-  /** The change of service that it asks for, in a session that is there (M20, M21). */
+  /** The change of service that the client asks for in a session that stands (M20, M21). */
   change: ChangePort | undefined;
-  /** A prepaid user's: what is held for the sessions to come. */
+  /** What is held in a prepaid user's balance for the sessions to come. */
   credits: Credits | undefined;
-  /** Resolves when what nobody used of it is back. */
+  /** Resolves when the part of `credits` that no session used is back in the balance. */
   private givenBack: Promise<void> | undefined;
   /** Why branches are cancelled, for Reason in their CANCEL (RFC 3326). */
   private cancelReason: string | undefined;
   /**
-   * A success goes to the client, if perhaps only when its start is on record: CANCEL comes too late (RFC 3261 §9.2).
+   * An app server's 2xx is on its way to the client, perhaps still waiting until the start is on record. A CANCEL comes
+   * too late from then on (RFC 3261 §9.2).
    */
   told = false;
+  /** The client wants only one app server to be asked (RFC 3841 §9.1). */
   private single = false;
-  /** It counts among what its user has under way. */
+  /** The request counts among those that its user has under way. */
   private counted = false;
   private furtherTimer: TimerHandle;
   private readonly core: Core;
@@ -111,7 +114,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     this.actor.start();
   }
 
-  /** The client wants no answer any more. `reason`: for the CANCELs (RFC 3326). */
+  /** The client has cancelled the request. `reason`: goes into the CANCELs to the app servers (RFC 3326). */
   giveUp(reason?: string): void {
     if (this.next) {
       this.next.giveUp(reason);
@@ -121,19 +124,19 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     this.actor.send({ type: "client.cancel" });
   }
 
-  /** The client is gone before an answer: nobody needs one. */
+  /** The client's connection failed before the answer: nobody waits for it any more. */
   lost(): void {
     this.actor.send({ type: "client.lost" });
   }
 
-  /** M2: what the router found when the request came in. */
+  /** M2: tells the chart what the router found out about the user when the request came in. */
   reportSignIn(): void {
     const { verdict } = this;
     switch (verdict.verdict) {
       case "accepted":
         this.user = verdict.user;
         if (this.isOneTooMany()) return;
-        // A part of a session, and what it moves on to, is charged to whoever the session is charged to.
+        // A change of service and a move are charged to the account that pays for the session before.
         this.account = (this.change ?? this.move)?.first.facts.user ?? this.core.directory.account(verdict.user);
         this.actor.send({ type: "user.accepted", user: verdict.user });
         return;
@@ -148,7 +151,10 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     }
   }
 
-  /** No user takes all that the relay has (decision 14). What belongs to a call that is there is none more. */
+  /**
+   * No user may take everything that the relay has (decision 14). A change of service in a session that stands is no
+   * further call, and is not counted.
+   */
   private isOneTooMany(): boolean {
     if (this.change) return false;
     const { core, user } = this;
@@ -164,11 +170,11 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     return true;
   }
 
-  /** M3. */
+  /** M3: finds out which service the client asks for, and whether it moves from another session. */
   identify(): void {
     if (this.change) {
       const { fork } = this.change.identified;
-      // One session: of several successes the first counts.
+      // A change leads to one session: of several successes the first counts.
       this.actor.send({
         type: "service.identified",
         service: this.change.identified.service.id,
@@ -202,7 +208,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     });
   }
 
-  /** M4. */
+  /** M4: finds the app servers that offer the service. */
   search(): void {
     const { service } = this.identified!;
     const appServers = this.redirected?.way.only ?? this.allowed;
@@ -229,12 +235,12 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     });
   }
 
-  /** The currency of the balance that pays; undefined: the bill does. */
+  /** The currency of the balance that pays for the session; undefined: the user pays by bill. */
   private get prepaidIn(): string | undefined {
     return prepaidIn(this.core, this.user, (this.change ?? this.move)?.first);
   }
 
-  /** Before any app server is asked, what the first interval costs is held in a prepaid user's balance. */
+  /** Holds what the first interval costs in a prepaid user's balance, before any app server is asked. */
   reserve(servers: readonly string[], fork: ForkMode): void {
     const currency = this.prepaidIn!;
     const { tariff, service } = this.identified!;
@@ -242,7 +248,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     const used = this.change?.first.callParts.used(tariff);
     const credits = new Credits(this.core, { user: this.account, currency, tariff, taxes, used }, this.id, fork);
     this.credits = credits;
-    // What the redirected request held comes back first.
+    // Where this request goes on in the place of a redirected one, what that one held comes back first.
     const before = this.redirected?.from.givenBack;
     const take = () => this.take(credits, servers);
     const taken = before ? before.then(() => (this.core.requests.has(this.id) ? take() : undefined)) : take();
@@ -259,7 +265,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     }
   }
 
-  /** M5, M8: a session for each app server that is to be asked now. */
+  /** M5, M8: makes a session for each app server that is to be asked now. */
   inviteServers(asked: readonly string[]): void {
     this.tried = this.tried.length === 0 ? asked : [...this.tried, ...asked];
     for (const id of asked) {
@@ -283,12 +289,15 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     }
   }
 
-  /** A branch that is decided is none any more. */
+  /** This branch is decided: the app server has taken it or refused it, or the client has given it up. */
   decided(session: SessionPort): void {
     this.branches = this.branches.filter((branch) => branch !== session);
   }
 
-  /** An app server has refused a branch with that answer. Returns what it means for the request. */
+  /**
+   * An app server has refused a branch. `said`: its answer, as it came; `failure`: what the branch made of it. Returns
+   * what that means for the request.
+   */
   refusedBy(branch: string, said: SipResponse, failure: Failure): Failure {
     this.refusals ??= new Refusals(this.core);
     return this.refusals.add(branch, said, failure);
@@ -304,18 +313,17 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   }
 
   /**
-   * M25: the client takes further successes as long as its INVITE's transaction may (RFC 3261 §13.2.2.4, RFC 6026
-   * §7.1).
+   * M25: waits for further 2xx answers, for as long as the transaction of the client's INVITE can take them (RFC 3261
+   * §13.2.2.4, RFC 6026 §7.1).
    */
   awaitFurther(): void {
     const { config, clock } = this.core;
-    // Short of 64*T1: the last one must have time to reach the client, repeated if need be, before both transactions
-    // end.
+    // Less than 64*T1: the last 2xx needs time to reach the client, and to be sent again, before both transactions end.
     const forMs = Math.min(config.session.furtherAnswersS * 1000, 60 * config.timers.t1Ms);
     this.furtherTimer = clock.setTimeout(() => this.actor.send({ type: "wait.over" }), forMs);
   }
 
-  /** Answers the client: with what the app server said, as it came, or with what the relay has to say. */
+  /** Answers the client: with an app server's own answer, as it came, or with one of the relay's. */
   reject(failure: Failure): void {
     const { refusals } = this;
     if (refusals && failure.status < 600 && refusals.redirections.length > 0 && this.follow(refusals.redirections))
@@ -328,8 +336,8 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   }
 
   /**
-   * Nobody else is to be asked: goes on to where app servers have redirected the request. False: to nowhere that the
-   * portal offers.
+   * Goes on to where app servers have redirected the request, when nobody else is left to ask. False: they redirected
+   * it to nothing that the portal offers.
    */
   private follow(redirections: readonly SipResponse[]): boolean {
     const { core, transaction, change, move, user } = this;
@@ -347,10 +355,10 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     next.identified = change?.identified;
     this.next = next;
     core.counters.redirected++;
-    return true; // `close` starts it, when what this one holds is given back
+    return true; // `close` of this request starts the next one
   }
 
-  /** RFC 3841 §9.1: a client may say `no-recurse`. */
+  /** Whether redirections may be followed: a client may forbid it by `no-recurse` (RFC 3841 §9.1). */
   private get mayFollow(): boolean {
     if (this.core.config.session.redirects === "off") return false;
     const wish = parseRequestDisposition(this.request.headers.all("request-disposition"));
@@ -370,12 +378,12 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     return this.identified!.service.id;
   }
 
-  /** Those that the rules and the move allow; undefined: everybody who offers the service. */
+  /** The app servers that the rules and the move allow; undefined: all that offer the service. */
   get allowed(): readonly string[] | undefined {
     return among(this.identified!.appServers, this.move?.only);
   }
 
-  /** Whether it was redirected to another service than the client has asked for. */
+  /** Whether the request was redirected to another service than the client has asked for. */
   get isForAnother(): boolean {
     return (
       this.redirected !== undefined && (this.redirected.way.request !== undefined || this.redirected.from.isForAnother)
@@ -393,7 +401,8 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   earlyDialogEnded({ dialog }: Leg, status: number): void {
     const { request, answered } = this.transaction;
     const more = this.branches.length > 0 || this.actor.getSnapshot().context.waiting.length > 0;
-    // A client that wants all of them reliably gets none: the relay does not wait for PRACK by itself (RFC 6228 §6).
+    // A client that takes provisional answers only reliably gets no 199, since the relay makes it and does not wait for
+    // a PRACK of its own (RFC 6228 §6).
     if (!more || answered || !hasOption(request.headers, "supported", "199")) return;
     if (hasOption(request.headers, "require", "100rel")) return;
     const response = new SipResponse(199, reasonPhrase(199));
@@ -437,9 +446,9 @@ export class ClientRequest implements Origin, Owner, RequestPort {
 }
 
 /**
- * Those who offer the service exist, and cannot take a session now: that passes. 503 is for the relay's own bound,
- * which the operator has set; where app servers are down or rest, others of its services can be had all the same (RFC
- * 3261 §21.4.18, §21.5.4).
+ * There are app servers that offer the service, but none can take a session now: the client may try again later. 503 is
+ * for the bound on sessions that the operator has set. Where app servers are down or rest it is 480, since other
+ * services can be had all the same (RFC 3261 §21.4.18, §21.5.4).
  */
 function unavailable({ full, restsForMs }: Unavailable): Failure {
   const retryAfterS = full || restsForMs === undefined ? 10 : Math.ceil(restsForMs / 1000);

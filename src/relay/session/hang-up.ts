@@ -16,18 +16,18 @@ import { endedByText, reasonOf } from "../model/endings.ts";
 import type { HangUpPort } from "../model/ports.ts";
 
 /**
- * BYE, whoever sends it: what the chart `session` has done at the end of a session. What an app server charges at the
- * end comes in its own BYE or in its answer to one (M16).
+ * BYE, whoever sends it: what the actions of the chart `session` do when a session ends. What an app server charges at
+ * the end comes in its own BYE, or in its answer to BYE (M16).
  */
 export class HangUp implements HangUpPort {
   private readonly session: Session;
-  /** The BYE of whoever hung up. */
+  /** The BYE of the end that hung up; undefined: the relay ends the session. */
   bye: ServerTransaction | undefined;
-  /** What the other end said to it. */
+  /** What the other end answered to that BYE. */
   private byeAnswer: SipResponse | undefined;
-  /** What becomes of the charges in the app server's own BYE. */
+  /** What becomes of the charges in the app server's own BYE; undefined: there are none. */
   private byeCharges: Promise<Outcome> | undefined;
-  /** The app server has not answered BYE. */
+  /** The app server has not answered a BYE that it was sent. */
   serverOwes = false;
   /** Resolves when the end is on record. */
   private recorded: Promise<void> = DONE;
@@ -96,7 +96,7 @@ export class HangUp implements HangUpPort {
     leg.whenAcknowledged(new Bye(session, this, leg, fill));
   }
 
-  /** Nothing more comes of the BYE to this end. */
+  /** The BYE to this end was answered, or its answer is no longer awaited. */
   settled(by: Side): void {
     if (by === "client") return;
     this.serverOwes = false;
@@ -104,8 +104,8 @@ export class HangUp implements HangUpPort {
   }
 
   /**
-   * A BYE for which there is nothing left to do but to answer it: when what it charges is on disk, since a 200 would
-   * promise that.
+   * Answers a BYE that asks for nothing more: the session ends already. Where it brings charges, the answer waits until
+   * they are on disk, because a 200 promises that.
    */
   answerBye(event: SessionEventOf<"bye">): void {
     const { session } = this;
@@ -118,7 +118,7 @@ export class HangUp implements HangUpPort {
     } else reply(bye, 200);
   }
 
-  /** From here on only the app server's own words reach the client. */
+  /** Takes the charges out of an answer to BYE, which is kept for whoever hung up. */
   collectCharges(event: SessionEventOf<"bye.answered">): void {
     const { session } = this;
     this.byeAnswer = event.payload;
@@ -137,18 +137,19 @@ export class HangUp implements HangUpPort {
     const endedAt = endOf(session, context);
     this.endedAt = endedAt;
     session.endPart(endedAt);
-    // Where the next part has taken over, its start says when this one ended.
+    // Where the next part has taken over, the event that starts that part also ends this one.
     if (context.endedBy === "change") this.recorded = charges.settled();
     else this.recorded = charges.ended(context.startedAt, endedAt, endedByText(context.endedBy));
-    if (this.serverOwes) charges.open(); // there is one book, whatever comes first
+    // The late answer to BYE and a late charge must find the same book, whichever comes first.
+    if (this.serverOwes) charges.open();
     core.ended.add(session, endedAt);
   }
 
   relayByeAnswer(context: SessionContext): void {
     const { bye, byeAnswer, byeCharges, session } = this;
     const { core } = session;
-    // A relay that stops waits for it: the session is gone by then, but its end is on its way to the disk and the
-    // answer to BYE waits for that.
+    // A relay that stops waits for what is in `ending`: the session is gone by then, but its end is still on its way to
+    // the disk, and the answer to BYE waits for that.
     if (!bye) {
       core.ending.add(this.recorded);
       return;
@@ -159,7 +160,7 @@ export class HangUp implements HangUpPort {
         return;
       }
       const response = new SipResponse(200, reasonPhrase(200));
-      // Whatever the other end said, for the one that hung up the session is over.
+      // Whatever the other end answered, the session is over for the end that hung up: it hears 200.
       if (byeAnswer && byeAnswer.status < 300)
         core.border.pass(byeAnswer, response, context.endedBy === "client" ? "client" : "server");
       if (context.endedBy === "client") adviseClient(session, response, context.startedAt, this.endedAt);
@@ -190,7 +191,7 @@ class Bye implements ClientTransactionUser {
   send(): void {
     const { leg } = this;
     if (leg.over) {
-      this.failed(); // it has hung up meanwhile, and waits for nothing of the relay's
+      this.failed(); // this end has hung up in the meantime and needs no BYE
       return;
     }
     leg.over = true;
@@ -224,8 +225,8 @@ class Bye implements ClientTransactionUser {
 }
 
 /**
- * The app server has answered BYE after nobody waited for it any longer. Its charges came in time, and are answered
- * for by nobody.
+ * The app server has answered BYE when nobody waited for that any longer. Its charges count all the same; nobody is
+ * told what became of them.
  */
 function collectLate(session: Session, by: Side, response: SipResponse): void {
   const charged = by === "server" ? session.charges.collect(response) : undefined;

@@ -5,12 +5,13 @@ import type { TariffUse } from "../../charging/money/tariff.ts";
 import type { SessionPort } from "../model/core.ts";
 
 /**
- * What a session is among the parts and sessions of one call: between parts the service changed (M20-M22), between
- * sessions the client moved (M23, M24). Made when there is a second one.
+ * A session as one of several in the same call: as a part, where the service was changed (M20-M22), or as a session of
+ * its own, where the client moved (M23, M24). Made when the call gets its second part or session.
  */
 export class PartOfCall {
   readonly parts: CallParts;
   private readonly session: SessionPort;
+  /** Whether it has begun and ended as a part. */
   private is: PartsState["isPart"] = "not yet";
 
   constructor(session: SessionPort, parts: CallParts) {
@@ -19,11 +20,12 @@ export class PartOfCall {
     parts.charges.sessions.add(session.id);
   }
 
-  /** The part that it was in another process. */
+  /** Makes of the data what the session was in another process. */
   static restored(session: SessionPort, state: PartsState): PartOfCall {
     const { core, facts } = session;
     const beside = state.beside.map((id) => core.sessions.get(id)?.partsIfAny).find((one) => one !== undefined);
-    // Others that go on from a session that is over have their limits together with it, and are yet to come.
+    // The session before is over, but remembered here: others that go on from it share its limits, and may be restored
+    // later than this one.
     const before = facts.previous && core.ended.callOf(facts.previous.session);
     const charges = beside?.charges ?? before ?? new CallCharges(state.ended);
     const part = new PartOfCall(session, new CallParts(charges, state));
@@ -32,7 +34,7 @@ export class PartOfCall {
     return part;
   }
 
-  /** What it has together with others of its call, as data. */
+  /** What it shares with the other sessions of its call, as data. */
   get state(): PartsState {
     const { parts, session } = this;
     const { sessions } = session.core;
@@ -49,7 +51,10 @@ export class PartOfCall {
     return { beside, ended, tariffs: parts.usedTariffs, isPart: this.is, ...(costs.length > 0 && { costs }) };
   }
 
-  /** It begins. Returns what other parts have used of its tariff; undefined: nothing, or it has begun before. */
+  /**
+   * The part begins. Returns what other parts have used of its tariff; undefined: nothing, or this one has begun
+   * before.
+   */
   begin(): TariffUse | undefined {
     if (this.is !== "not yet") return undefined;
     this.is = "running";
@@ -62,8 +67,8 @@ export class PartOfCall {
   }
 
   /**
-   * It is over. `at`: its end as it is on record, since what the bill does not count of the free seconds is left for
-   * the next part.
+   * The part is over. `at`: its end as it stands on record, since the free seconds that the bill does not count are
+   * left for the next part.
    */
   end(at: number): void {
     if (this.is !== "running") return;
@@ -73,7 +78,7 @@ export class PartOfCall {
     this.changed();
   }
 
-  /** What it is for the others of its call has changed. */
+  /** What the sessions of this call share has changed: each of them is to be written to disk again. */
   changed(): void {
     const { kept, sessions } = this.session.core;
     if (!kept) return;

@@ -9,7 +9,7 @@ const NO_PROBE_LOOK_MS = 600_000;
 
 /**
  * Looks at an established session now and then: whether both ends are still there, and whether its greatest duration
- * is over. Once BYE is on its way, how long anybody waits for its answer.
+ * is over. Once BYE is on its way, it says how long the answer is awaited.
  */
 export class Watch implements TimerOwner<"look" | "bye"> {
   private readonly session: SessionPort;
@@ -20,7 +20,7 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     this.session = session;
   }
 
-  /** The next look. */
+  /** Starts the timer for the next look, and the one for the greatest duration where that ends first. */
   lookAgain(): void {
     const { session } = this;
     const { clock, timers, config } = session.core;
@@ -29,26 +29,27 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     this.timer = timers.start(this, "look", lookMs);
     const leftMs = session.endsAt - session.now();
     if (leftMs > lookMs) return;
-    // Only now a timer of its own: few sessions last that long.
+    // The greatest duration gets a timer only now, since few sessions last that long.
     clock.clearTimeout(this.endTimer);
     this.endTimer = clock.setTimeout(() => session.end({ code: "max-duration" }), Math.max(0, leftMs));
   }
 
-  /** What another process began goes on: both ends are asked at once whether they are still there. */
+  /** The session was begun by another process and goes on here: both ends are asked at once whether they are there. */
   goOn(): void {
     this.lookAgain();
     const { client, server, core } = this.session;
     for (const leg of [client, server]) {
       if (!leg) continue;
       if (leg.stranded || core.config.session.probeS > 0) this.probe(leg);
-      else leg.unheardSince = undefined; // nobody asks: it is there until it says otherwise
+      else leg.unheardSince = undefined; // it is not asked, and so counts as there
     }
   }
 
   /**
-   * BYE is on its way, and whoever hung up waits: until its own timer F would be too long, and costs the client its
-   * time (RFC 3261 §17.1.2, RFC 4320 §4.2). No end is looked at any more: a later request would overtake a BYE that
-   * is lost and sent again, which is refused then (RFC 3261 §12.2.2).
+   * BYE is on its way, and the end that hung up waits for its answer. It does not wait as long as timer F of its own
+   * BYE would let it: that is long, and the client pays for the time (RFC 3261 §17.1.2, RFC 4320 §4.2). The ends are
+   * no longer probed: a probe would overtake a BYE that was lost and is sent again, and that BYE would be refused
+   * because of its lower CSeq (RFC 3261 §12.2.2).
    */
   awaitByeAnswer(): void {
     const { timers, config } = this.session.core;
@@ -77,9 +78,9 @@ export class Watch implements TimerOwner<"look" | "bye"> {
   probe(leg: LegPort): void {
     const { core, appServer } = this.session;
     const { moves } = leg;
-    // Of a peer that has moved since, what is sent to where it was says nothing.
+    // If the peer has moved since, the probe went to its old place and says nothing of where it is now.
     const gone = (why: string) => leg.moves === moves && leg.session.lost(leg.side, why);
-    // A process that goes on with what another began waits longer: a client may notice late that its connection is
+    // After a restart the relay waits longer for a client to connect again: it may notice late that its connection is
     // gone.
     const { reconnectS } = leg.unheardSince === undefined ? core.config.session : core.afterRestart;
     leg.send(leg.request("OPTIONS"), {
@@ -98,7 +99,7 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     });
   }
 
-  /** Nobody looks any more. */
+  /** The session is over here: no more looks. */
   stop(): void {
     const { clock, timers } = this.session.core;
     timers.stop(this.timer);
