@@ -7,11 +7,11 @@ import { hostPort } from "./via.ts";
 
 /** Limits of one connection (decision 14). */
 export interface ConnectionBounds {
-  /** What a message may have in all; also the most that one is kept waiting for its rest. */
+  /** The largest message; also the most that is kept of a message whose rest is still missing. */
   readonly messageBytes: number;
   /** What may wait for a peer that reads too slowly; beyond, the connection is closed. */
   readonly writeQueueBytes: number;
-  /** The same for a peer of whom nobody knows who it is. */
+  /** The same for a peer that has proved nothing (see `proven`). */
   readonly unprovenQueueBytes: number;
   readonly connectTimeoutMs: number;
 }
@@ -20,25 +20,25 @@ export interface ConnectionBounds {
 export interface ConnectionOwner {
   readonly transport: TransportName;
   readonly secure: boolean;
-  /** The event by which its sockets say that they stand: `connect`, or `secureConnect` for TLS. */
+  /** The event by which a socket says that it is connected: `connect`, or `secureConnect` for TLS. */
   readonly readyEvent: string;
   readonly clock: Clock;
   readonly bounds: ConnectionBounds;
   /** One whole message. */
   received(bytes: Buffer, connection: Connection): void;
   /**
-   * What came can't be cut into messages any further; the connection is closed after this. `error.request`: there is
-   * something to answer before.
+   * The stream cannot be cut into messages any further: the connection is closed after this call. If `error.request` is
+   * there, it can be answered first.
    */
   unreadable(error: ParseError, connection: Connection, bytes: Buffer): void;
-  /** The peer asked whether the connection lives, and was answered. */
+  /** The peer has sent a keep-alive. The connection answers it by itself. */
   keptAlive(): void;
-  /** Sees all that is sent. */
+  /** Sees everything that is sent. */
   readonly sending?: ((bytes: Buffer, connection: Connection) => void) | undefined;
   /** Something was sent after the connection had ended. */
   sentTooLate(bytes: Buffer, connection: Connection): void;
   closed(connection: Connection, reason: string): void;
-  /** So many more bytes, or fewer, wait on that connection to be sent, or for the rest of their message. */
+  /** `bytes` wait on the connection now: to be sent, or for the rest of their message. */
   queued(connection: Connection, bytes: number): void;
 }
 
@@ -46,8 +46,8 @@ export interface ConnectionOwner {
 const PONG = Buffer.from("\r\n");
 
 /**
- * One connection of a stream transport, ours or the peer's: TCP, and TLS in the same way, whose sockets are
- * `net.Socket` too.
+ * One connection of a stream transport, opened by us or by the peer. It serves TCP and TLS alike, since a TLS socket is
+ * a `net.Socket` too.
  */
 export class Connection implements Flow {
   readonly id: string;
@@ -57,18 +57,21 @@ export class Connection implements Flow {
   readonly incoming: boolean;
   open = true;
   connectFailed = false;
-  /** It is ours, or somebody has signed in by it, or it belongs to a session: it does not give way to others. */
+  /**
+   * We opened it, or somebody has signed in by it, or it belongs to a session. Such a connection does not give way to
+   * others.
+   */
   proven: boolean;
-  /** When it was made (monotonic), and whether a whole message has come by it, or a keep-alive. */
+  /** When it was made (monotonic); `heard`: a whole message has come by it; `pinged`: a keep-alive has come by it. */
   readonly since: number;
   heard = false;
   pinged = false;
   wasCut = false;
-  /** What its owner counts of it as waiting. */
+  /** The waiting bytes of this connection that its owner has counted. */
   counted = 0;
   /** When something was last read or written; monotonic. */
   usedAt: number;
-  /** Since when an unfinished message has been waiting for its rest; -1: none is. */
+  /** Since when an unfinished message has been waiting for its rest; -1: there is none. */
   partialSince = -1;
   private readonly owner: ConnectionOwner;
   private readonly socket: Socket;
@@ -112,12 +115,15 @@ export class Connection implements Flow {
     return this.owner.secure;
   }
 
-  /** The address of ours that the peer sees; undefined until the connection stands. */
+  /** Our address as the peer sees it; undefined until the socket is connected. */
   get localAddress(): string | undefined {
     return this.socket.localAddress;
   }
 
-  /** Our port, where the peer came to one of our listeners; undefined where we opened the connection from any port. */
+  /**
+   * Our port, if the peer came to one of our listeners. Undefined if we opened the connection: it then leaves from a
+   * port of the system's choice.
+   */
   get localPort(): number | undefined {
     return this.incoming ? this.socket.localPort : undefined;
   }
@@ -128,7 +134,7 @@ export class Connection implements Flow {
       return;
     }
     const { socket } = this;
-    if (!socket.writable) return; // Being finished: no more goes out.
+    if (!socket.writable) return; // `finish` was called: nothing more goes out.
     const waiting = socket.writableLength;
     if (waiting > 0 && !this.mayWait(waiting + bytes.length)) return;
     this.usedAt = this.owner.clock.monotonic();
@@ -142,12 +148,12 @@ export class Connection implements Flow {
     socket.write(bytes);
   }
 
-  /** What waits on it now: to be sent, and for the rest of its message. */
+  /** How many bytes wait now: to be sent, and for the rest of their message. */
   get waitingBytes(): number {
     return this.socket.writableLength + this.framer.pendingBytes;
   }
 
-  /** How much has left by it so far. */
+  /** How many bytes have left so far. */
   get sentBytes(): number {
     return this.socket.bytesWritten - this.socket.writableLength;
   }
@@ -157,7 +163,7 @@ export class Connection implements Flow {
     return this.socket.writableLength > 0;
   }
 
-  /** The peer takes less than it is sent. False: the connection had to be closed. */
+  /** Called when the peer reads more slowly than we send. False: the connection had to be closed. */
   private mayWait(bytes: number): boolean {
     const { writeQueueBytes, unprovenQueueBytes } = this.owner.bounds;
     if (bytes > (this.proven ? writeQueueBytes : unprovenQueueBytes)) this.cut("peer reads too slowly");
@@ -165,13 +171,13 @@ export class Connection implements Flow {
     return this.open;
   }
 
-  /** Ends the connection for what the peer does or leaves undone: whoever operates is told. */
+  /** Ends the connection because of what the peer does or fails to do. The log tells the operator. */
   cut(reason: string): void {
     this.wasCut = true;
     this.close(reason);
   }
 
-  /** Ends the connection at once; `reason` is told to whoever waits on it. */
+  /** Ends the connection at once. The transactions that wait on it are told the `reason`. */
   close(reason: string): void {
     if (!this.open) return;
     this.reason = reason;

@@ -8,16 +8,19 @@ import type { Flow, TransportName } from "./types.ts";
 
 /** Limits of all connections of one transport (decision 14). */
 export interface ConnectionsBounds extends ConnectionBounds {
-  /** That others have opened to us, and that we have opened to others: neither takes the other's. */
+  /**
+   * Connections that peers have opened to us. Those that we have opened have their own limit, so neither takes the room
+   * of the other.
+   */
   readonly maxConnections: number;
   readonly maxOutgoing: number;
   /** Connections that one address may have opened to us. */
   readonly maxConnectionsPerAddress: number;
-  /** A connection on which nothing was said for so long is closed. */
+  /** A connection on which nothing was sent or received for so long is closed. */
   readonly idleMs: number;
   /** How long the rest of a message may be awaited. */
   readonly partialMs: number;
-  /** How long after it was opened to us a connection may bring no message. */
+  /** How long a connection that was opened to us may take to bring its first message. */
   readonly firstMessageMs: number;
   /** How long a peer may take nothing of what waits for it. */
   readonly stalledMs: number;
@@ -33,7 +36,7 @@ export interface StreamKind {
   readonly secure: boolean;
   readonly readyEvent: string;
   connect(address: string, port: number): Socket;
-  /** A server that is not yet listening and hands over each connection that stands. */
+  /** A server that does not listen yet. It hands over each connection when it is ready. */
   createServer(accepted: (socket: Socket) => void): Server;
 }
 
@@ -51,18 +54,18 @@ export interface ConnectionsOptions {
   refused?(address: string, why: string): void;
 }
 
-/** Whoever keeps a connection alive and says nothing else has so many times as long for the first message. */
+/** A peer that sends keep-alives and nothing else gets this many times `firstMessageMs`. */
 const PINGING = 12;
 
-/** A connection by which nobody has signed in gives way after so long, when there is no room. */
+/** When there is no room, a connection that is not `proven` gives way, but not before this age. */
 const GIVES_WAY_MS = 2_000;
 
 export interface ConnectionStats {
   accepted: number;
   opened: number;
-  /** Not accepted, or not opened, because of the bounds. */
+  /** Connections not accepted, or not opened, because of the bounds. */
   refused: number;
-  /** Ended because others needed the room: those that brought no message, and those on which most was waiting. */
+  /** Ended because others needed the room: connections that are not `proven`, and those with the most bytes waiting. */
   gaveWay: number;
   keepAlives: number;
 }
@@ -75,14 +78,17 @@ export class Connections implements ConnectionOwner {
   private readonly options: ConnectionsOptions;
   private readonly servers: Server[] = [];
   private readonly connections = new Set<Connection>();
-  /** Those that we have opened. */
+  /** The connections that we have opened, by `address|port`. */
   private readonly byPeer = new Map<string, Connection>();
-  /** How many each source has opened to us. */
+  /** How many connections each source has opened to us. */
   private readonly incoming = new Map<string, number>();
   private outgoing = 0;
-  /** What waits on all connections, as far as they have said. */
+  /** How many bytes wait on all connections, as far as they have reported. */
   private waiting = 0;
-  /** What had left by connections on which something waits, and when that was; as the last sweep saw it. */
+  /**
+   * For each connection on which bytes wait: how many bytes had left it, and since when that number has not changed, as
+   * the sweeps saw it.
+   */
   private readonly stalled = new Map<Connection, { sentBytes: number; since: number }>();
   private made = 0;
   private sweeping: TimerHandle | undefined;
@@ -115,7 +121,7 @@ export class Connections implements ConnectionOwner {
     return this.connections.size;
   }
 
-  /** Listens on that address; resolves to the port, rejects where that is not possible. */
+  /** Listens on that address. Resolves to the port; rejects if it cannot listen there. */
   async listen(address: string, port: number): Promise<number> {
     const server = this.options.kind.createServer((socket) => this.accept(socket));
     this.servers.push(server);
@@ -133,7 +139,8 @@ export class Connections implements ConnectionOwner {
   }
 
   /**
-   * The connection to that peer: the one that is there, or a new one. Beyond the bounds, a flow that fails in a moment.
+   * The connection to that peer: the one that we have opened already, or a new one. Beyond the bounds it is a flow that
+   * fails in a moment.
    */
   to(address: string, port: number): Flow {
     const known = this.byPeer.get(`${address}|${port}`);
@@ -147,7 +154,7 @@ export class Connections implements ConnectionOwner {
       this.stats.opened++;
       return this.hold(socket, address, port, false);
     } catch (error) {
-      // A port that is none.
+      // The port number is not valid.
       return this.failing(address, port, (error as NodeJS.ErrnoException).code ?? String(error));
     }
   }
@@ -158,7 +165,7 @@ export class Connections implements ConnectionOwner {
     if (this.sweeping !== undefined) this.clock.clearTimeout(this.sweeping);
     const closed = this.servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
     for (const connection of [...this.connections]) connection.finish("relay stops");
-    // Whoever does not close its side is not waited for.
+    // A peer that does not close its side is not waited for.
     await new Promise<void>((resolve) => setImmediate(resolve));
     for (const connection of [...this.connections]) connection.close("relay stops");
     await Promise.all(closed);
@@ -205,7 +212,9 @@ export class Connections implements ConnectionOwner {
     if (this.waiting > this.bounds.queueBytes) this.makeRoomInQueues();
   }
 
-  /** Too much waits in all: the connections on which most does end, until a quarter of the room is free. */
+  /**
+   * Too many bytes wait in all. Ends the connections with the most waiting bytes, until a quarter of the room is free.
+   */
   private makeRoomInQueues(): void {
     this.countAgain();
     const { queueBytes } = this.bounds;
@@ -218,7 +227,7 @@ export class Connections implements ConnectionOwner {
     }
   }
 
-  /** What has left by a connection, it has not said. */
+  /** Counts the waiting bytes of all connections anew: a connection does not report when its bytes have left. */
   private countAgain(): void {
     this.waiting = 0;
     for (const connection of this.connections) {
@@ -253,9 +262,9 @@ export class Connections implements ConnectionOwner {
     const connection = new Connection(this, socket, ++this.made, address, port, incoming);
     this.connections.add(connection);
     if (!incoming) this.outgoing++;
-    // Whoever opened a connection to us is not who listens at that address, though its port may be the same: any
-    // program of that machine can have it while nobody listens there. RFC 5923 §5 lets requests go by such a
-    // connection only where TLS says who it is.
+    // Only a connection that we opened is used for requests to its address. The peer of an incoming one need not be the
+    // server of that address and port: any program of that machine can use the port while nobody listens there. RFC
+    // 5923 §5 lets requests go by such a connection only if TLS proves who the peer is.
     if (!incoming) this.byPeer.set(`${address}|${port}`, connection);
     this.sweepLater();
     return connection;
@@ -267,7 +276,7 @@ export class Connections implements ConnectionOwner {
     );
   }
 
-  /** One timer for all of them: a connection ends up to a quarter later than its time. */
+  /** One timer serves all connections, so a limit may be passed by up to a quarter of its time. */
   private sweepLater(): void {
     if (this.sweeping !== undefined || this.ending) return;
     const { idleMs, partialMs, firstMessageMs, stalledMs } = this.bounds;
@@ -305,7 +314,7 @@ export class Connections implements ConnectionOwner {
     return false;
   }
 
-  /** Ends the connection that has been there longest of those of which nobody knows who opened them. */
+  /** Ends the oldest connection that is not `proven`, if it is old enough. Returns whether there was one. */
   private makeRoom(): boolean {
     const latest = this.clock.monotonic() - GIVES_WAY_MS;
     for (const connection of this.connections) {

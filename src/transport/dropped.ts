@@ -2,14 +2,14 @@ import type { Clock } from "../support/clock.ts";
 import { type PeerLog, shownUris } from "../support/peer-log.ts";
 import { sourceKey } from "../support/source.ts";
 
-/** Where a message came from: of a flow, what is said of it. */
+/** Where a message came from: the part of a flow that the log names. */
 interface From {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly transport: string;
 }
 
-/** Addresses of which something is remembered; the one heard of longest ago goes first. */
+/** How many addresses have a note; the oldest note is dropped first. */
 const MAX_ADDRESSES = 1_000;
 const SHOWN_CHARS = 96;
 
@@ -19,8 +19,8 @@ interface Note {
 }
 
 /**
- * What came and was let fall: a line for whoever operates, and for a short while why, so that whoever waits in vain
- * for an answer can say that one came and could not be used.
+ * Messages that came and were dropped. Each one is logged for the operator, and for each address the last reason is
+ * kept for a while. So a request that gets no answer can report that one came and could not be used.
  */
 export class DroppedMessages {
   private readonly notes = new Map<string, Note>();
@@ -32,9 +32,7 @@ export class DroppedMessages {
     this.peers = peers;
   }
 
-  /**
-   * Bytes that are no message. `answered`: the status that the sender gets, where enough could be read for an answer.
-   */
+  /** Bytes that are no message. `answered`: the status of the answer, if enough could be read to answer. */
   unreadable(flow: From, why: string, bytes: Buffer | undefined, answered: number | undefined): void {
     this.note(flow.remoteAddress, `what it sent cannot be read: ${why}`);
     this.peers?.info("a message cannot be read", sourceKey(flow.remoteAddress), {
@@ -47,7 +45,7 @@ export class DroppedMessages {
     });
   }
 
-  /** A message that can be read and is for nobody here. */
+  /** A message that can be read, but is for nobody here. */
   useless(flow: From, why: string): void {
     this.note(flow.remoteAddress, why);
     this.peers?.debug("a message is dropped", sourceKey(flow.remoteAddress), {
@@ -59,7 +57,8 @@ export class DroppedMessages {
   }
 
   /**
-   * Why the latest message of that address was dropped, if one was since then (milliseconds of the monotonic clock).
+   * Why the last message of that address was dropped, if that was at `at` or later (milliseconds of the monotonic
+   * clock).
    */
   since(address: string, at: number): string | undefined {
     const note = this.notes.get(address);

@@ -1,7 +1,10 @@
 import type { Flow, TransportName } from "./types.ts";
 import { hostPort } from "./via.ts";
 
-/** A flow that cannot be had. What is sent is lost; `failed` is called in a moment, once the sender knows the flow. */
+/**
+ * Stands for a flow that could not be made. What is sent by it is lost. `failed` is called on the next tick, when the
+ * sender has the flow.
+ */
 export class FailedFlow implements Flow {
   readonly id: string;
   readonly transport: TransportName;

@@ -26,10 +26,10 @@ export * from "./options.ts";
 /** The transport layer, and how it is started and stopped. */
 export interface Transports extends TransportLayer {
   readonly stats: Readonly<TransportStats>;
-  /** Where it listens, with the ports that were given for port 0. */
+  /** The addresses it listens on; for port 0, with the port that the system chose. */
   readonly listening: readonly Destination[];
   attach(user: TransportUser): void;
-  /** Binds all sockets; rejects, with nothing left open, where one cannot be bound. */
+  /** Binds all sockets. If one cannot be bound, it closes them all and rejects. */
   start(): Promise<void>;
   close(): Promise<void>;
 }
@@ -141,7 +141,8 @@ class Layer implements Transports {
     if (flow.transport === "udp" && bytes.length > this.bounds.datagramBytes) {
       const stream = this.streamInstead(flow);
       if (stream) {
-        // RFC 3261 §18.1.1: too large for a datagram, and the Via says by what it goes.
+        // RFC 3261 §18.1.1: too large for a datagram, so it goes by TCP. The Via is written anew, since it names the
+        // transport.
         flow = stream;
         request.headers.fields.shift();
         request.headers.prepend("Via", this.viaValue(flow, branch));
@@ -169,7 +170,7 @@ class Layer implements Transports {
     return contact(transport, this.listeners.sentBy(listener, address));
   }
 
-  /** `watched`: somebody waits to hear that it failed. Of an ACK nobody does: the answer comes again. */
+  /** `watched`: the sender must hear if sending fails. An ACK needs no watching: if it is lost, the 2xx comes again. */
   private flowTo({ transport, address, port, leavesBy }: Destination, watched: boolean): Flow {
     if (!isAddress(address)) return this.failing(transport, address, port, "no address");
     if (transport === "tcp") return this.tcp.to(address, port);
@@ -187,7 +188,7 @@ class Layer implements Transports {
     return new FailedFlow(transport, address, port, (flow) => this.user?.flowFailed(flow, `${transport}: ${reason}`));
   }
 
-  /** The connection for a request that is too large for UDP; undefined where that peer is known to have no TCP. */
+  /** The connection for a request that is too large for UDP; undefined if the peer is known to have no TCP. */
   private streamInstead(flow: Flow): Flow | undefined {
     const key = `${flow.remoteAddress}|${flow.remotePort}`;
     const until = this.noTcp.get(key);
@@ -231,7 +232,7 @@ class Layer implements Transports {
 
   private receivedDatagram(datagram: Buffer, listener: UdpListener, address: string, port: number): void {
     const first = datagram[0];
-    // RFC 5626 §4.4: CRLF keeps a NAT binding open, and so does STUN, whose first byte no SIP message has.
+    // RFC 5626 §4.4: CRLF and STUN keep a NAT binding open. No SIP message begins with the first byte of STUN (0 to 3).
     if (first === undefined || first <= 3 || ((first === 13 || first === 10) && datagram.length <= 4)) {
       this.counts.keepAlives++;
       return;
@@ -239,7 +240,7 @@ class Layer implements Transports {
     const parsed = parseMessage(datagram, "datagram", this.parseBounds);
     const message = parsed.ok ? parsed.value : parsed.error.request;
     const request = message?.isRequest ? message : undefined;
-    // An ACK is never answered: nobody asks where it came from.
+    // An ACK is never answered, so its Via needs no stamp.
     if (request && request.method !== "ACK") stampVia(request, address, port);
     const flow = listener.flowTo(address, request ? responsePort(request, port) : port);
     if (parsed.ok) this.deliver(parsed.value, flow);
@@ -258,7 +259,7 @@ class Layer implements Transports {
     this.deliver(parsed.value, connection);
   }
 
-  /** What came by a connection and is no message. */
+  /** Bytes that came by a connection and are no message. */
   private malformed(error: ParseError, flow: Flow, bytes: Buffer): void {
     if (error.request) stampVia(error.request, flow.remoteAddress, flow.remotePort);
     this.countMalformed(error, flow, bytes);
@@ -270,7 +271,7 @@ class Layer implements Transports {
     this.user?.malformed(error, flow);
   }
 
-  /** Everything that goes out, also again, passes here. */
+  /** Everything that goes out passes here, retransmissions too. */
   private sending(bytes: Buffer, flow: Flow): void {
     if (bytes.length <= 4) return; // The answer to a keep-alive.
     this.counts.messagesOut++;
@@ -322,20 +323,20 @@ class Layer implements Transports {
     const parsed = parseMessage(bytes, "stream");
     if (!parsed.ok || parsed.value.isRequest) return;
     const target = responseTarget(parsed.value);
-    // Only where the request came from: no one makes us open connections to others.
+    // Only to the address that the request came from: otherwise a Via could make us open connections to others.
     if (target && sameHost(target.host, connection.remoteAddress))
       this.tcp.to(connection.remoteAddress, target.port).send(bytes);
   }
 }
 
 /**
- * Where a datagram's response goes: where it came from if the client asked for that, else to its sent-by port (RFC
+ * The port for the response to a datagram: its source port if the client asked for that, else its sent-by port (RFC
  * 3581 §4, RFC 3261 §18.2.2).
  */
 function responsePort(request: SipRequest, from: number): number {
   const via = request.via;
-  // DEVIATION: RFC 3261 §18.2.2 sends to the Via's maddr. It would let anyone aim our retransmitted responses at
-  // anyone.
+  // DEVIATION: RFC 3261 §18.2.2 sends to the Via's maddr. That would let anyone aim our responses, and their
+  // repetitions, at anyone.
   return !via || via.params.has("rport") ? from : portOf(via);
 }
 

@@ -14,14 +14,14 @@ export interface ListenOptions {
   readonly address: string;
   /** 0: any free port. */
   readonly port: number;
-  /** What peers are told to answer to, where that is another address or port than this: behind a NAT, or a name. */
+  /** The address that peers are told to use, if it is not this one: e.g. behind a NAT, or a name. */
   readonly advertised?: { readonly host: string; readonly port?: number };
 }
 
 export interface Listener {
   readonly transport: TransportName;
   readonly address: string;
-  /** The port that was bound, once it is. */
+  /** The configured port; once bound, the port that was bound. */
   port: number;
   readonly advertised: ListenOptions["advertised"];
   /** The host that stands in our Vias, in its canonical form. */
@@ -30,17 +30,23 @@ export interface Listener {
   readonly loopback: boolean;
   readonly wildcard: boolean;
   socket: UdpListener | undefined;
-  /** What `sentBy` gives, where it is the same for all peers. */
+  /** The result of `sentBy`, if it is the same for all peers. */
   shownAs: string | undefined;
 }
 
-/** All that we listen on: which of it a peer should see, and whether an address is ours. */
+/** All listeners. Says which of them a peer should see, and whether an address is ours. */
 export class Listeners {
   readonly all: Listener[];
-  /** Whether two have addresses of their own for the same transport and family: a machine with several networks. */
+  /**
+   * Whether two listeners of the same transport and family have different addresses: the machine is in several
+   * networks.
+   */
   private readonly several: boolean;
   private readonly local: LocalAddresses;
-  /** Addresses that stood in our Vias because a listener has the wildcard address; as many as this machine has. */
+  /**
+   * Addresses that stood in our Vias because a listener has the wildcard address. There are never more than this
+   * machine has.
+   */
   private readonly shown = new Set<string>();
 
   constructor(listen: readonly ListenOptions[], clock: Clock, interfaces?: typeof networkInterfaces) {
@@ -70,8 +76,9 @@ export class Listeners {
   }
 
   /**
-   * The listener for a peer at that address: of its family, on loopback only for loopback, with that port if one is
-   * given; of those that are left the one in the peer's network, else the first.
+   * The listener for a peer at that address: the best of those of its transport and family. The port counts most, if
+   * one is given; then, whether both are on loopback or neither; then an address in the peer's network; then the
+   * wildcard address. Among equals the first is taken.
    */
   towards(transport: TransportName, remote: string, port?: number): Listener | undefined {
     const ipv6 = isV6(remote);
@@ -95,8 +102,9 @@ export class Listeners {
   }
 
   /**
-   * The host:port that stands for us in a Via or Contact that goes to `remote`: what is advertised, else the address
-   * that we listen on, else the one of this machine that the peer sees (`local`, where it is known).
+   * Our host:port in a Via or Contact that goes to `remote`. It is the advertised address if there is one, else the
+   * address that we listen on. For the wildcard address it is the address of this machine that the peer sees (`local`
+   * if that is known).
    */
   sentBy(listener: Listener | undefined, remote: string, local?: string): string {
     if (listener?.shownAs !== undefined) return listener.shownAs;
@@ -109,7 +117,7 @@ export class Listeners {
     return same;
   }
 
-  /** Whether a Via's sent-by is one that we write (RFC 3261 §18.1.2). */
+  /** Whether the sent-by of a Via is one of ours (RFC 3261 §18.1.2). */
   isOurs(via: Via | undefined): boolean {
     if (!via) return false;
     const written = canonicalHost(via.host);

@@ -3,7 +3,7 @@ import { networkInterfaces } from "node:os";
 import { isV6, withoutZone } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
 
-/** Interfaces come and go; asking the system for them takes some 100 µs. */
+/** How long the list of interfaces is used: they come and go, but asking the system takes some 100 µs. */
 const REFRESH_MS = 10_000;
 
 interface Local {

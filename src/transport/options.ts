@@ -7,11 +7,11 @@ import type { TransportUser } from "./types.ts";
 
 /** How much the transports take on (decision 14). */
 export interface TransportBounds {
-  /** A whole message (RFC 3261 §18.1.1: what a datagram can hold). */
+  /** The largest message: as much as a datagram can hold (RFC 3261 §18.1.1). */
   readonly messageBytes: number;
-  /** A request above this does not go by UDP (RFC 3261 §18.1.1). */
+  /** A larger request goes by TCP instead of UDP, if the peer has TCP (RFC 3261 §18.1.1). */
   readonly datagramBytes: number;
-  /** Header fields of a message. */
+  /** How many header fields a message may have. */
   readonly headers: number;
   readonly receiveBufferBytes: number;
   readonly writeQueueBytes: number;
@@ -45,7 +45,7 @@ export const defaultTransportBounds: TransportBounds = {
   stalledMs: 10_000,
 };
 
-/** A message as it comes or goes, for whoever watches: a ladder, a trace. */
+/** A message that came in or goes out, for tools that show the traffic: a ladder diagram, a trace. */
 export interface Tapped {
   readonly direction: "in" | "out";
   /** `host:port` of the other side. */
@@ -59,14 +59,16 @@ export type Tap = (event: Tapped) => void;
 
 export interface TransportLayerOptions {
   readonly listen: readonly ListenOptions[];
-  /** The transaction layer; `attach` gives it later where the two need each other. */
+  /** The transaction layer. It can also be given later by `attach`, since each of the two layers needs the other. */
   readonly user?: TransportUser;
   readonly clock: Clock;
   readonly bounds?: Partial<TransportBounds>;
   readonly log?: Logger;
-  /** Says what could not be read. */
+  /** Logs messages that could not be read. */
   readonly peerLog?: PeerLog;
-  /** Sees every message. What goes out is read anew for it: not for a relay under load. */
+  /**
+   * Sees every message. It is expensive: each message that goes out is parsed again for it. Not for a relay under load.
+   */
   readonly tap?: Tap;
 }
 

@@ -7,7 +7,7 @@ import { err, ok, type Result } from "../support/result.ts";
 import { orderServers, type Server } from "./srv.ts";
 import type { Destination, TransportName } from "./types.ts";
 
-/** What is asked of the domain name system; a test passes its own. */
+/** The questions to the domain name system. A test passes answers of its own. */
 export interface Dns {
   resolveNaptr(name: string): Promise<Naptr[]>;
   resolveSrv(name: string): Promise<Srv[]>;
@@ -40,14 +40,14 @@ export interface ResolveError {
 export type Resolved = Result<readonly Destination[], ResolveError>;
 
 export interface ResolverOptions {
-  /** The transports that this relay can send by, in the order of its liking. */
+  /** The transports that this relay can send by, the preferred one first. */
   readonly transports: readonly TransportName[];
   readonly clock: Clock;
   readonly random: Random;
   readonly dns?: Dns;
-  /** How long an answer is used again; names without one are asked for again sooner. */
+  /** How long an answer is kept. A name without an answer is asked for again sooner (`FAILURE_TTL_MS`). */
   readonly ttlMs?: number;
-  /** How many names are remembered or asked for at once. */
+  /** How many names are kept, and how many may be asked for at once. */
   readonly maxNames?: number;
   /** How long one URI's resolution may take in all. */
   readonly timeoutMs?: number;
@@ -69,7 +69,7 @@ const SERVICES: Record<TransportName, { naptr: string; srv: string }> = {
   wss: { naptr: "SIPS+D2W", srv: "_sips._ws" },
 };
 
-/** No domain's records may make us try more than this. */
+/** How many servers and addresses the records of one domain may make us try. */
 const MAX_SERVERS = 16;
 const MAX_DESTINATIONS = 32;
 const FAILURE_TTL_MS = 2_000;
@@ -87,9 +87,9 @@ export class Resolver {
   }
 
   /**
-   * Destinations of a SIP or SIPS URI, best first, or why there are none. At once where the URI names an address or
-   * the name is remembered, else a promise that never rejects. Whoever sends tries one after the other (RFC 3263
-   * §4.3).
+   * Destinations of a SIP or SIPS URI, best first, or why there are none. The result comes at once if the URI names an
+   * address, or if the name is known already. Else it is a promise, which never rejects. The sender tries one
+   * destination after the other (RFC 3263 §4.3).
    */
   resolve(uri: SipUri): Resolved | Promise<Resolved> {
     const reason = whyUnreachable(uri, this.options.transports);
@@ -218,8 +218,8 @@ export class Resolver {
 }
 
 /**
- * Why nobody could reach a URI by those transports, as far as that can be said without asking for its name;
- * undefined: perhaps they can.
+ * Why a URI cannot be reached by those transports, as far as that is known without a question to the DNS. Undefined: it
+ * can perhaps be reached.
  */
 export function whyUnreachable(uri: SipUri, transports: readonly TransportName[]): string | undefined {
   const secure = uri.scheme === "sips";
@@ -230,7 +230,7 @@ export function whyUnreachable(uri: SipUri, transports: readonly TransportName[]
   if (!address && !mayBeName(target)) return `${target} is no host name`;
   const transport = asked ?? (secure ? "tls" : "udp");
   if (transports.includes(transport)) return undefined;
-  // The records of a name may say another (RFC 3263 §4.1).
+  // The DNS records of the name may choose another transport (RFC 3263 §4.1).
   const others = secure ? transports.includes("wss") : transports.length > 0;
   return asked === undefined && !address && others ? undefined : `transport ${transport} is not supported`;
 }
@@ -244,8 +244,8 @@ function transportAsked(uri: SipUri, secure: boolean): TransportName | undefined
 }
 
 /**
- * RFC 3261 §25.1: the last label of a name begins with a letter. What does not is an address as the system's resolver
- * alone reads it: `127.1`, `2130706433`, `010.0.0.1`.
+ * RFC 3261 §25.1: the last label of a name begins with a letter. Other texts could be an address that only the system's
+ * resolver accepts: `127.1`, `2130706433`, `010.0.0.1`. They are refused.
  */
 function mayBeName(host: string): boolean {
   const first = host.charCodeAt(host.lastIndexOf(".") + 1) | 0x20;

@@ -1,12 +1,12 @@
 import type { Random } from "../support/random.ts";
 import type { Destination, TransportName } from "./types.ts";
 
-/** Servers that stand behind a name: those of one SRV record share its place in the order. */
+/** A server behind a name. The addresses of one SRV record share its place in the order. */
 export interface Server {
   readonly transport: TransportName;
   readonly port: number;
   readonly addresses: readonly string[];
-  /** Before RFC 2782's own: which transport the domain prefers. */
+  /** The domain's preference among transports, which comes before the order of RFC 2782. */
   readonly rank: number;
   readonly priority: number;
   readonly weight: number;
@@ -30,10 +30,12 @@ export function orderServers(servers: readonly Server[], random: Random): Destin
   return destinations;
 }
 
-/** RFC 2782, "Weight": each next one is drawn with a chance that is its share of the weights left. */
+/**
+ * RFC 2782, "Weight": the servers are drawn one by one. The chance of each is its share of the weights that are left.
+ */
 function draw(servers: Server[], random: Random): Server[] {
   if (servers.length < 2) return servers;
-  // Those of weight 0 first, which gives them a small chance.
+  // Servers of weight 0 come first, which gives them a small chance.
   const left = servers.sort((a, b) => Number(a.weight !== 0) - Number(b.weight !== 0));
   const drawn: Server[] = [];
   while (left.length > 0) {

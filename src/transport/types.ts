@@ -4,7 +4,7 @@ import type { DroppedMessages } from "./dropped.ts";
 
 export type TransportName = "udp" | "tcp" | "tls" | "ws" | "wss";
 
-/** Those that this relay listens on and sends by. */
+/** The transports that this relay listens on and sends by. */
 export const TRANSPORTS: readonly TransportName[] = ["udp", "tcp"];
 
 /** Where a request is to go: an address, not a name (names are resolved before, RFC 3263). */
@@ -13,8 +13,8 @@ export interface Destination {
   readonly address: string;
   readonly port: number;
   /**
-   * UDP: by which of our sockets, as `Flow.cameTo` has it, where a peer is to be answered from where it came to; else
-   * the one that suits.
+   * UDP: the name of our socket to send from (`Flow.cameTo`), if the peer must hear from the socket that it wrote to.
+   * Else the relay chooses the socket.
    */
   readonly leavesBy?: string | undefined;
 }
@@ -33,8 +33,8 @@ export interface Flow {
   readonly remoteAddress: string;
   readonly remotePort: number;
   /**
-   * UDP: to which of our sockets the peer came, where there are several that could answer it; a NAT lets nothing
-   * through from another.
+   * UDP: the name of our socket that the peer wrote to, if several could answer it. A NAT lets only answers from that
+   * socket through.
    */
   readonly cameTo?: string | undefined;
   /** False once the connection is gone; a UDP flow is always open. */
@@ -44,40 +44,41 @@ export interface Flow {
    * tried by UDP (RFC 3261 §18.1.1).
    */
   readonly connectFailed?: boolean;
-  /** On a connection: somebody has signed in by it, or it belongs to a session. Whoever knows that says so. */
+  /** On a connection: somebody has signed in by it, or it belongs to a session. The code that learns this sets it. */
   proven?: boolean;
   /**
-   * What waits for an answer by a flow of its own, and must hear if that fails; whoever sends looks after it. Only
-   * where the flow has room for it.
+   * The transaction that this flow was made for, which must hear if the flow fails. The transaction layer sets it. Only
+   * flows that serve one transaction have this field (UDP).
    */
   waiting?: unknown;
   /** Sends whole messages. Never throws: an error reaches `TransportUser.flowFailed`. */
   send(bytes: Buffer): void;
 }
 
-/** What the transport layer tells whoever stands above it: the transaction layer. */
+/** What the transport layer tells the layer above it, the transaction layer. */
 export interface TransportUser {
   /** A message was read. Its topmost Via already carries received and rport (RFC 3261 §18.2.1, RFC 3581 §4). */
   received(message: SipMessage, flow: Flow): void;
   /** Bytes that are no SIP message. `error.request` is there when enough could be read to answer. */
   malformed(error: ParseError, flow: Flow): void;
-  /** A connection ended, or a datagram could not be sent (ICMP): what waits on that flow will get nothing more. */
+  /** A connection ended, or a datagram could not be sent (ICMP): nothing more will come by that flow. */
   flowFailed(flow: Flow, reason: string): void;
 }
 
-/** The transport layer as those above it see it (RFC 3261 §18). */
+/** The transport layer as the layers above see it (RFC 3261 §18). */
 export interface TransportLayer {
-  /** What came and was let fall; undefined: nobody keeps that. */
+  /** Messages that were dropped, with the reasons; undefined: they are not kept. */
   readonly dropped?: DroppedMessages;
   /**
-   * Puts a Via with `branch` and our sent-by on top of the request and sends it. A request of more than 1300 bytes
-   * that was to go by UDP goes by TCP where that can be had (RFC 3261 §18.1.1). Returns the flow and the bytes for
-   * retransmission at once; a connection still to be made keeps what is sent until it stands, and a failure is told
-   * by `TransportUser.flowFailed`.
+   * Puts a Via with `branch` and our sent-by on top of the request and sends it. A request for UDP of more than 1300
+   * bytes goes by TCP, if the peer has TCP (RFC 3261 §18.1.1). Returns at once, with the flow, and the bytes for
+   * retransmissions. A new connection keeps the bytes until it is ready; a failure comes later, by
+   * `TransportUser.flowFailed`.
    */
   sendRequest(request: SipRequest, destination: Destination, branch: string, via?: Flow): { flow: Flow; bytes: Buffer };
   /**
-   * The way to a peer for answers, where there need be no connection of the peer's own making; undefined: there must.
+   * The flow for an answer to a peer, if it needs no connection that the peer has opened (UDP). Undefined: it needs
+   * one.
    */
   wayTo?(destination: Destination): Flow | undefined;
   /**

@@ -19,10 +19,7 @@ export interface UdpOptions {
 }
 
 const RECENT_FLOWS = 1_024;
-/**
- * What may wait for the kernel, and how often that is looked at: whenever these bits of the count of datagrams are
- * zero.
- */
+/** How many bytes may wait for the kernel. The queue is checked when these bits of the datagram count are zero. */
 const SEND_QUEUE_BYTES = 16 * 1024 * 1024;
 const LOOK_EVERY = 0x3f;
 
@@ -30,12 +27,12 @@ const LOOK_EVERY = 0x3f;
 export class UdpListener {
   readonly address: string;
   port: number;
-  /** Tells it from others of ours, where there are others for the same peers (`Flow.cameTo`). */
+  /** Its name among our sockets (`Flow.cameTo`). Undefined if it is the only one of its family. */
   name: string | undefined;
   private readonly options: UdpOptions;
   private readonly socket: Socket;
   /**
-   * The ways to peers that wrote lately, each at the place of its port: most write again, and nothing is made for them.
+   * Flows to peers that wrote lately, each at the place of its port. Most peers write again, and then need no new flow.
    */
   private readonly recent: (UdpFlow | undefined)[] = new Array(RECENT_FLOWS).fill(undefined);
   private closed = false;
@@ -51,7 +48,7 @@ export class UdpListener {
       type: isIPv6(options.address) ? "udp6" : "udp4",
       // Two sockets for two families: an IPv4 peer never shows up as ::ffff:192.0.2.1.
       ipv6Only: isIPv6(options.address),
-      // Only addresses are sent to. Without this, node would ask the system's resolver about each of them.
+      // We send only to addresses. Without this, node would ask the system's resolver about each of them.
       lookup: (host, _options, done) => done(null, host, family),
     });
     this.socket.on("message", (datagram, from) => options.received(datagram, from));
@@ -77,8 +74,8 @@ export class UdpListener {
   }
 
   /**
-   * The way to a peer for what nobody waits for: answers and ACKs. Any other request has a flow of its own, which
-   * tells that it failed.
+   * The flow for what is sent without waiting for a failure: answers and ACKs. Any other request has a flow of its own,
+   * which reports a failure.
    */
   flowTo(address: string, port: number): UdpFlow {
     const place = port % RECENT_FLOWS;
@@ -91,7 +88,8 @@ export class UdpListener {
 
   send(bytes: Buffer, flow: UdpFlow): void {
     if (this.closed) return;
-    // The kernel takes them faster than they come; where it does not, they are lost here and not in memory.
+    // The kernel normally takes datagrams faster than they come. If it does not, they are dropped here, so that they do
+    // not fill the memory.
     if (this.isFull || (++this.sent & LOOK_EVERY) === 0)
       this.isFull = this.socket.getSendQueueSize() > SEND_QUEUE_BYTES;
     if (this.isFull) {
@@ -107,7 +105,8 @@ export class UdpListener {
         });
       else this.socket.send(bytes, remotePort, remoteAddress);
     } catch (error) {
-      // A port that is none, which a peer may well write into its Via. Told later, as other failures are.
+      // The port number is not valid: a peer may write anything into its Via. The failure is reported later, as other
+      // failures are.
       process.nextTick(() => this.failed(flow, error as Error));
     }
   }
@@ -129,9 +128,9 @@ export class UdpFlow implements Flow {
   readonly remotePort: number;
   readonly listener: UdpListener;
   /**
-   * Whether anybody is to hear that a datagram could not leave. node calls back for each one then, those that did
-   * leave too, which costs as much as a tenth of sending it. Of an answer nobody needs to hear: the peer repeats its
-   * request.
+   * Whether the sender must hear that a datagram could not leave. Then node calls back for every datagram, also for
+   * those that did leave, which costs a tenth of the sending. An answer is not watched: if it is lost, the peer repeats
+   * its request.
    */
   readonly watched: boolean;
   waiting: unknown = undefined;

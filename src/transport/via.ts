@@ -23,9 +23,9 @@ export function viaFor(transport: TransportName, sentBy: string, branch: string)
 }
 
 /**
- * Writes into the topmost Via where the request really came from: `received` where its sent-by is not that address,
- * and both `received` and `rport` where the client asked for them (RFC 3261 §18.2.1, RFC 3581 §4). What the peer
- * itself claimed there is dropped: responses are routed by it. Returns false where the Via cannot be read.
+ * Writes into the topmost Via where the request really came from: `received` if its sent-by is another address, and
+ * both `received` and `rport` if the client asked for `rport` (RFC 3261 §18.2.1, RFC 3581 §4). Values that the peer
+ * itself wrote there are dropped, since responses are routed by them. Returns false where the Via cannot be read.
  */
 export function stampVia(request: SipRequest, address: string, port: number): boolean {
   const via = request.via;
@@ -47,15 +47,15 @@ export function stampVia(request: SipRequest, address: string, port: number): bo
   const received = withoutZone(address);
   stamped = `${stamped.trimEnd()};received=${received}${wantsPort ? `;rport=${port}` : ""}`;
   fields[at] = field.with(end < value.length ? stamped + value.slice(end) : stamped);
-  // What was read of it stays right, and need not be read again.
+  // The parsed Via is changed too, so that it need not be read again.
   via.params.set("received", received);
   if (wantsPort) via.params.set("rport", String(port));
   return true;
 }
 
 /**
- * Where a response goes that cannot leave by the connection on which its request came (RFC 3261 §18.2.2): a host in
- * its canonical form, whichever way `received` is written (RFC 5118 §4.5).
+ * Where a response goes if it cannot leave by the connection of its request (RFC 3261 §18.2.2). The host has its
+ * canonical form, in whichever way `received` is written (RFC 5118 §4.5).
  */
 export function responseTarget(response: SipResponse): { host: string; port: number } | undefined {
   const via = response.via;
@@ -63,7 +63,7 @@ export function responseTarget(response: SipResponse): { host: string; port: num
   return { host: canonicalHost(via.params.get("received") || via.host), port: portOf(via) };
 }
 
-/** The port of its sent-by, or the one that holds where it names none (RFC 3261 §18.2.2). */
+/** The port of the sent-by, or the default port if it names none (RFC 3261 §18.2.2). */
 export function portOf(via: Via): number {
   return via.port ?? (via.transport.toUpperCase() === "TLS" ? 5061 : 5060);
 }
