@@ -1,21 +1,21 @@
 import type { Headers, SipRequest, SipResponse } from "../sip/message.ts";
 import { serialize } from "../sip/serialize.ts";
 
-/*
- * What may be sent to an address that may be forged (RFC 4732 §3.1, RFC 3261 §26.3.2.4): never much more than has
- * come from there. Clients send some hundreds of octets, of which all that an answer takes over is the lesser part;
- * only whoever writes as little as can be written comes near the bound.
+/**
+ * A bound for answers to an address that may be forged (RFC 4732 §3.1, RFC 3261 §26.3.2.4): never much more is sent
+ * there than has come from there. A client sends some hundreds of octets, and an answer copies less than half of them.
+ * So only a request that is as short as can be comes near the bound.
  */
 
 /** An answer is at most so many times as long as its request. */
 const TIMES = 3;
 
-/** What a client can do without: it learns that it was refused, and why. */
+/** Header fields that a client can do without: the status and the reason phrase still tell it why it was refused. */
 const DISPENSABLE: ReadonlySet<string> = new Set(["allow", "accept", "supported", "retry-after", "warning"]);
 
 /**
- * The octets of an answer to a request whose sender may be somebody else; undefined: it would be too long whatever is
- * left out of it.
+ * The octets of an answer to a request whose source address may be forged. Undefined: the answer is too long even
+ * without the fields that can be left out.
  */
 export function inProportion(response: SipResponse, request: SipRequest): Buffer | undefined {
   const most = TIMES * leastSize(request);
@@ -35,8 +35,8 @@ function strip({ fields }: Headers): void {
 }
 
 /**
- * How many octets a request had at least: its names may have come in their compact form, and `received` and `rport`
- * are ours.
+ * How many octets a request had at least: its names may have come in their compact form, and we added `received` and
+ * `rport` ourselves.
  */
 function leastSize({ method, uri, headers, via, body }: SipRequest): number {
   let size = method.length + uri.length + START_LINE + body.length;
@@ -50,5 +50,5 @@ function leastSize({ method, uri, headers, via, body }: SipRequest): number {
 
 /** Two blanks, the version, and the line ends of it and of the head. */
 const START_LINE = 13;
-/** A name of one letter, a colon, a line end. */
+/** A name of one letter, a colon, and a line end. */
 const LEAST_OF_A_LINE = 4;

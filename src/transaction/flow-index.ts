@@ -2,8 +2,8 @@ import type { Flow } from "../transport/types.ts";
 import type { Machine } from "./machine.ts";
 
 /**
- * Which machines must hear when a flow fails. A datagram's flow is made for one transaction and has room for it;
- * connections, which carry many at a time, stand in a map.
+ * Which machines must hear when a flow fails. A UDP flow is made for one transaction and holds that machine itself. A
+ * connection carries many transactions at a time, so it stands in a map.
  */
 export class FlowIndex {
   private readonly machines = new Map<Flow, Machine | Set<Machine>>();
@@ -34,7 +34,7 @@ export class FlowIndex {
     else if (held instanceof Set && held.delete(machine) && held.size === 0) this.machines.delete(flow);
   }
 
-  /** The machines on that flow, which are no longer kept here. */
+  /** The machines on that flow. They are removed from the index. */
   take(flow: Flow): Iterable<Machine> {
     const own = flow.waiting === undefined ? [] : [flow.waiting as Machine];
     flow.waiting = undefined;

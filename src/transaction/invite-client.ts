@@ -10,8 +10,8 @@ import type { ClientTransaction, ClientTransactionUser } from "./types.ts";
 export type InviteClientState = "calling" | "proceeding" | "completed" | "accepted" | "terminated";
 
 /**
- * The INVITE client transaction (RFC 3261 §17.1.1, figure 5 as replaced by RFC 6026 §8.4). Once a final response is
- * there it lets go of the request and keeps, for up to 64*T1, what it needs to recognize what comes again.
+ * The INVITE client transaction (RFC 3261 §17.1.1, figure 5 as replaced by RFC 6026 §8.4). After a final response it
+ * drops the request. For up to 64*T1 it keeps only what it needs to recognize repeated responses.
  */
 export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   readonly method = "INVITE";
@@ -21,7 +21,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   state: InviteClientState = "calling";
   private readonly context: ClientContext;
   private user: ClientTransactionUser | undefined;
-  /** The To tag of the dialog that it had when it abandoned this. */
+  /** The To tag of the user's dialog, as given to `abandon`. */
   private dialog: string | undefined;
   private request: SipRequest | undefined;
   /** The INVITE while it may have to be sent again, then the ACK. */
@@ -74,7 +74,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
         if (status >= 300 && this.bytes) this.flow.send(this.bytes);
         return;
       case "accepted":
-        // RFC 6026 §7.2: repeated, or from another branch of a fork; errors after a 2xx are nobody's.
+        // RFC 6026 §7.2: a 2xx again, or one from another branch of a fork. Errors after a 2xx are dropped.
         if (status >= 200 && status < 300) this.succeed(response);
         return;
       case "terminated":
@@ -90,7 +90,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   }
 
   /**
-   * Tells its user nothing more. A transaction that nobody cancelled and nobody waits for still ends (decision
+   * Tells its user nothing more. Even if it was never cancelled, an abandoned transaction ends after 64*T1 (decision
    * 14).
    */
   abandon(dialog?: string): void {
@@ -120,7 +120,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
         return;
       case "B": // RFC 3261 §17.1.1.2: no response at all.
       case "cancelled": {
-        // RFC 3261 §9.1: cancelled 64*T1 ago, and still no final response.
+        // RFC 3261 §9.1: the CANCEL was sent 64*T1 ago, and still there is no final response.
         const user = this.user;
         this.terminate();
         user?.timeout();
@@ -184,7 +184,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     user?.final(response);
   }
 
-  /** A final response is there: what was kept for asking again can go. */
+  /** A final response is there: what was kept for retransmissions can go. */
   private settle(): void {
     this.stopTimers();
     this.request = this.bytes = this.cancelHeaders = undefined;
@@ -205,7 +205,10 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     this.cancelHeaders = undefined;
   }
 
-  /** It was to go by UDP and went by TCP for its size, and there is no TCP: now by UDP after all (RFC 3261 §18.1.1). */
+  /**
+   * The request went by TCP because of its size, but the peer has no TCP. So it goes by UDP after all (RFC 3261
+   * §18.1.1).
+   */
   private tryUdp(request: SipRequest): void {
     const sent = this.context.resend(this, request, this.destination, this.branch);
     this.flow = sent.flow;

@@ -5,7 +5,7 @@ import { type MachineContext, UNBOUNDED } from "./machine.ts";
 import type { TimerName } from "./timers.ts";
 import type { ServerTransaction } from "./types.ts";
 
-/** What the machine tells its user, as long as there is something to tell. */
+/** What the machine tells its user until a 2xx was sent or the ACK of an error has come. */
 export type InviteServerUser = Pick<ServerTransaction, "onCancel" | "onAck" | "onFlowFailed"> & {
   /** Sends the layer's own 100 by way of `respond`. */
   trying(): void;
@@ -15,19 +15,22 @@ export type InviteServerState = "proceeding" | "completed" | "accepted" | "confi
 
 /**
  * The INVITE server transaction (RFC 3261 §17.2.1, figure 7 as replaced by RFC 6026 §8.6). It sees status codes and
- * bytes, not messages; what it no longer needs it lets go: most of its life, up to 64*T1, it only absorbs what comes
- * again.
+ * bytes, not messages, and drops what it no longer needs. For most of its life, up to 64*T1, it only absorbs repeated
+ * requests.
  */
 export class InviteServer implements TimerOwner<TimerName> {
   readonly method = "INVITE";
   readonly key: string;
   readonly flow: Flow;
-  /** Under which key later copies of this request count as merged (RFC 3261 §8.2.2.2); undefined inside a dialog. */
+  /**
+   * The key by which later copies of this request are found to be merged (RFC 3261 §8.2.2.2); undefined inside a
+   * dialog.
+   */
   mergeKey: string | undefined;
   state: InviteServerState = "proceeding";
   /**
-   * The To tag of the last response: the 200 to a CANCEL takes it over (RFC 3261 §9.2), an RFC 2543 ACK is matched by
-   * it.
+   * The To tag of the last response. The 200 to a CANCEL uses it too (RFC 3261 §9.2), and an ACK of RFC 2543 is matched
+   * by it.
    */
   localTag: string | undefined;
   private readonly context: MachineContext;
@@ -53,7 +56,7 @@ export class InviteServer implements TimerOwner<TimerName> {
     else user.trying();
   }
 
-  /** Whether a response of that status may still be sent; what may not is dropped (RFC 3261 §17.2.1, RFC 6026 §7.1). */
+  /** Whether a response of that status may still be sent; any other is dropped (RFC 3261 §17.2.1, RFC 6026 §7.1). */
   takes(status: number): boolean {
     if (this.state === "proceeding") return true;
     return this.state === "accepted" && status >= 200 && status < 300;
@@ -79,11 +82,11 @@ export class InviteServer implements TimerOwner<TimerName> {
         // RFC 3261 §17.2.1: the most recent provisional, or the final response.
         if (this.lastResponse) this.flow.send(this.lastResponse);
         return;
-      default: // RFC 6026 §7.1: absorbed in `accepted`; in `confirmed` the ACK was there.
+      default: // RFC 6026 §7.1: absorbed in `accepted`. In `confirmed` the ACK has come already.
     }
   }
 
-  /** An ACK that matches this INVITE. False: it acknowledges a 2xx and is the TU's (RFC 6026 §7.1). */
+  /** An ACK that matches this INVITE. False: it acknowledges a 2xx, so it goes to the TU (RFC 6026 §7.1). */
   acknowledged(ack: SipRequest): boolean {
     if (this.state === "accepted") return false;
     if (this.state === "completed") {
@@ -94,12 +97,12 @@ export class InviteServer implements TimerOwner<TimerName> {
     return true;
   }
 
-  /** A CANCEL that matches this INVITE; without effect once a final response was given (RFC 3261 §9.2). */
+  /** A CANCEL that matches this INVITE. It has no effect after a final response (RFC 3261 §9.2). */
   cancelled(cancel: SipRequest): void {
     if (this.state === "proceeding") this.user?.onCancel?.(cancel);
   }
 
-  /** The connection is gone: the TU is told, and the state stays (RFC 6026 §7.1). */
+  /** The connection is gone. The TU is told, but the state does not change (RFC 6026 §7.1). */
   flowFailed(reason: string): void {
     if (this.state === "proceeding") this.user?.onFlowFailed?.(reason);
   }
@@ -113,7 +116,7 @@ export class InviteServer implements TimerOwner<TimerName> {
         this.repeat();
         return;
       case "H": {
-        // RFC 3261 §17.2.1: the ACK never came, and the TU must hear of it.
+        // RFC 3261 §17.2.1: the ACK never came, and the TU must know it.
         const user = this.user;
         this.terminate();
         user?.onAck?.(undefined);

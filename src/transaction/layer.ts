@@ -76,7 +76,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
   private readonly bounds: TransactionBounds;
   private user: TransactionUser | undefined;
   private readonly servers = new WireMap<ServerMachine>();
-  /** By branch. A CANCEL shares its branch with its INVITE (RFC 3261 §17.1.3): a map of its own. */
+  /** By branch. CANCELs have a map of their own, since a CANCEL has the branch of its INVITE (RFC 3261 §17.1.3). */
   private readonly clients = new TokenMap<ClientMachine>();
   private readonly cancels = new TokenMap<NonInviteClient>();
   private readonly merging = new WireMap<ServerMachine>();
@@ -118,7 +118,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
 
   // --- from the transports ---
 
-  /** Every message that came in. The one place where it is decided whether it is new. */
+  /** Takes every message that came in. Only here is it decided whether a message is new. */
   received(message: SipMessage, flow: Flow): void {
     try {
       if (message.isRequest) this.receivedRequest(message, flow);
@@ -131,7 +131,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
   malformed(error: ParseError, flow: Flow): void {
     this.stats.malformed++;
     const { request } = error;
-    // RFC 3261 §18.3: a bad response is dropped; an ACK is never answered (§17).
+    // RFC 3261 §18.3: a bad response is dropped. An ACK is never answered (§17).
     if (!request || request.method === "ACK") return;
     try {
       if (!this.admitted(request, flow)) return;
@@ -178,7 +178,8 @@ class Layer implements Transactions, ClientContext, HandleOwner {
       return;
     }
     const machine = cseq.method === "CANCEL" ? this.cancels.get(branch) : this.clients.get(branch);
-    // RFC 3261 §8.1.3.3: more than one Via, so it was not meant for us. RFC 6026 §8.2: what matches nothing is dropped.
+    // RFC 3261 §8.1.3.3: a response with more than one Via was not meant for us. RFC 6026 §8.2: a response that matches
+    // nothing is dropped.
     if (!machine || machine.method !== cseq.method || response.headers.count("via") > 1) {
       this.stats.strayResponses++;
       this.transport.dropped?.useless(flow, "a response that belongs to no request under way");
@@ -188,7 +189,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
   }
 
   private receivedAck(ack: SipRequest, flow: Flow): void {
-    // That of an answer given without a transaction.
+    // The ACK of an answer that was given without a transaction.
     if (ack.toTag === this.statelessTag) return;
     const machine = this.servers.get(serverKeyOf(ack, "INVITE"));
     if (machine instanceof InviteServer) {
@@ -213,7 +214,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     const handle = new ServerHandle(this, cancel, flow, key);
     handle.begin();
     const machine = handle.machine!;
-    // The To tag of this answer is that of the answers to the INVITE.
+    // RFC 3261 §9.2: the answer to the CANCEL has the same To tag as the answers to the INVITE.
     machine.localTag = target.localTag ??= this.random.token(64);
     handle.respond(responseTo(cancel, 200));
     if (target instanceof InviteServer) target.cancelled(cancel);
@@ -249,7 +250,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     }
   }
 
-  /** Whether a request that may come from anybody is to be looked at. */
+  /** Whether a request that may come from anybody is handled at all. */
   private admitted(request: SipRequest, flow: Flow): boolean {
     if (this.user?.admits?.(request, flow) ?? true) return true;
     this.stats.overRate++;
@@ -266,14 +267,14 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     this.stats.serverTransactions++;
     this.servers.set(key, machine);
     if (request.toTag === undefined && method !== "CANCEL") this.remember(request, machine);
-    // A datagram flow does not end, and only an INVITE lasts long enough to care.
+    // A UDP flow does not end, and only an INVITE lasts long enough to need this.
     if (flow.reliable && machine instanceof InviteServer) this.flows.add(flow, machine);
     machine.start(handle);
   }
 
   /**
-   * Remembers the request by From tag, Call-ID and CSeq as long as its transaction lives: another copy of it is
-   * merged (RFC 3261 §8.2.2.2).
+   * Remembers the request by From tag, Call-ID and CSeq as long as its transaction lives. So another copy of it is
+   * found to be merged (RFC 3261 §8.2.2.2).
    */
   private remember(request: SipRequest, machine: ServerMachine): void {
     const key = mergeKeyOf(request);
@@ -328,7 +329,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     return this.transport.sendRequest(ack, destination, this.newBranch(), flow);
   }
 
-  /** RFC 3261 §8.1.1.7: unique over all requests, and beginning with the cookie. */
+  /** RFC 3261 §8.1.1.7: a branch is unique over all requests, and begins with the cookie. */
   private newBranch(): string {
     return `z9hG4bK${this.random.token(96)}`;
   }

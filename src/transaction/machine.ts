@@ -14,8 +14,8 @@ export interface Durations extends TimerSettings {
    */
   readonly tryingMs: number;
   /**
-   * When a client's Timer E reaches T2: from then on a non-INVITE request may and must be answered with 100 (RFC 4320
-   * §4.1).
+   * When a client's Timer E reaches T2. Only from then on may a non-INVITE request be answered with 100, and then it
+   * must be, if it has no final response yet (RFC 4320 §4.1).
    */
   readonly timerEAtT2Ms: number;
 }
@@ -28,7 +28,7 @@ export function durationsOf(timers: TimerSettings, tryingMs = 200): Durations {
   return { ...timers, giveUpMs, timerDMs: Math.max(32_000, giveUpMs), tryingMs, timerEAtT2Ms };
 }
 
-/** Repeats until a timer ends them: more than there can be. */
+/** No limit of repetitions: there can never be as many, since a timer ends them before. */
 export const UNBOUNDED = 1_000;
 
 /** What the layer knows of each machine. */
@@ -41,22 +41,22 @@ export interface Machine {
 export interface MachineContext {
   readonly timers: TimerQueues;
   readonly durations: Durations;
-  /** The machine need not hear of its flow's end any more. */
+  /** The machine no longer needs to hear when its flow fails. */
   settled(machine: Machine): void;
-  /** The machine is `terminated`: it is forgotten this instant (RFC 3261 §17.1.1.2, §17.2.1). */
+  /** The machine is `terminated`: it is forgotten at once (RFC 3261 §17.1.1.2, §17.2.1). */
   terminated(machine: Machine): void;
 }
 
-/** What client machines need besides. */
+/** What client machines need besides this. */
 export interface ClientContext extends MachineContext {
-  /** Sends an unsent request, or one whose connection could not be made, with that branch (RFC 3261 §18.1.1). */
+  /** Sends a request again whose connection could not be made, with that branch (RFC 3261 §18.1.1). */
   resend(
     machine: Machine,
     request: SipRequest,
     destination: Destination,
     branch: string,
   ): { flow: Flow; bytes: Buffer };
-  /** A 2xx came and its user does not hear of it. `isNew`: in another dialog than its user has had. */
+  /** A 2xx came after its user had abandoned the INVITE. `isNew`: it makes another dialog than the user's. */
   unwanted(response: SipResponse, flow: Flow, isNew: boolean): void;
   /**
    * Sends a CANCEL in a client transaction of its own, on the flow of the INVITE and with its branch (RFC 3261 §9.1).

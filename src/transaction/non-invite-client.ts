@@ -7,7 +7,9 @@ import type { ClientTransaction, ClientTransactionUser } from "./types.ts";
 
 export type NonInviteClientState = "trying" | "proceeding" | "completed" | "terminated";
 
-/** The non-INVITE client transaction (RFC 3261 §17.1.2, figure 6). A CANCEL is one that has no user. */
+/**
+ * The non-INVITE client transaction (RFC 3261 §17.1.2, figure 6). A CANCEL has such a transaction too, without a user.
+ */
 export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName> {
   readonly method: string;
   readonly branch: string;
@@ -52,7 +54,7 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
 
   /** A response with our branch and CSeq method (RFC 3261 §17.1.3). */
   received(response: SipResponse): void {
-    if (this.state !== "trying" && this.state !== "proceeding") return; // Timer K absorbs what comes again.
+    if (this.state !== "trying" && this.state !== "proceeding") return; // Absorbed until Timer K.
     if (response.status < 200) {
       this.state = "proceeding";
       this.user?.provisional?.(response);
@@ -74,7 +76,7 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
     if (this.state !== "trying" && this.state !== "proceeding") return;
     const { destination, request } = this;
     if (this.state === "trying" && destination?.transport === "udp" && this.flow.connectFailed && request) {
-      // RFC 3261 §18.1.1: sent by TCP for its size, and there is no TCP.
+      // RFC 3261 §18.1.1: the request went by TCP because of its size, but the peer has no TCP.
       const sent = this.context.resend(this, request, destination, this.branch);
       this.flow = sent.flow;
       this.bytes = sent.bytes;
@@ -91,7 +93,7 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
     switch (name) {
       case "E":
         if ((this.state !== "trying" && this.state !== "proceeding") || !this.bytes || this.repeatsLeft-- <= 0) return;
-        // RFC 3261 §17.1.2.2: doubling up to T2, and T2 at once after a provisional response.
+        // RFC 3261 §17.1.2.2: the interval doubles up to T2; after a provisional response it is T2 at once.
         this.intervalMs = this.state === "proceeding" ? durations.t2Ms : Math.min(2 * this.intervalMs, durations.t2Ms);
         this.retransmitTimer = timers.start(this, "E", this.intervalMs);
         this.flow.send(this.bytes);

@@ -4,12 +4,12 @@ import type { Flow } from "../transport/types.ts";
 import type { MachineContext } from "./machine.ts";
 import type { TimerName } from "./timers.ts";
 
-/** Last responses are kept for 64*T1 each; all else that is written into their slab would be, too. */
+/** A slab for last responses alone: each is kept for 64*T1, and would keep everything else in its slab as long. */
 const kept = new Slab();
 
 export type NonInviteServerState = "trying" | "proceeding" | "completed" | "terminated";
 
-/** What the machine asks of its user: the layer's own 100, by way of `respond`. */
+/** The user of the machine. `trying` sends the layer's own 100 by way of `respond`. */
 export interface NonInviteServerUser {
   trying(): void;
 }
@@ -46,8 +46,8 @@ export class NonInviteServer implements TimerOwner<TimerName> {
   }
 
   /**
-   * Whether a response of that status may be sent. No provisional but 100, and over an unreliable transport none
-   * before the client's Timer E has reached T2 (RFC 4320 §4.1).
+   * Whether a response of that status may be sent. 100 is the only provisional response that may be. Over an unreliable
+   * transport it may not go out before the client's Timer E has reached T2 (RFC 4320 §4.1).
    */
   takes(status: number): boolean {
     if (this.state === "completed" || this.state === "terminated") return false;
@@ -63,7 +63,7 @@ export class NonInviteServer implements TimerOwner<TimerName> {
       this.flow.send(bytes);
       return;
     }
-    // RFC 4320 §4.2: a 408 would come too late to be of use and is never sent; what comes again is still absorbed.
+    // RFC 4320 §4.2: a 408 would come too late to be of use, so it is never sent. Repeated requests are still absorbed.
     const sent = status !== 408;
     this.complete(sent ? bytes : undefined);
     if (sent) this.flow.send(bytes);
@@ -71,13 +71,14 @@ export class NonInviteServer implements TimerOwner<TimerName> {
 
   /** The request came again. */
   retransmitted(): void {
-    // RFC 3261 §17.2.2: discarded in `trying`, answered with the last response in `proceeding` and `completed`.
+    // RFC 3261 §17.2.2: a repeated request is dropped in `trying`. In `proceeding` and `completed` it gets the last
+    // response again.
     if (this.lastResponse) this.flow.send(this.lastResponse);
   }
 
   /**
-   * The connection is gone: the state stays (RFC 6026 §7.1), a response is tried on a new connection (RFC 3261
-   * §18.2.2).
+   * The connection is gone. The state does not change (RFC 6026 §7.1), and a response is tried on a new connection (RFC
+   * 3261 §18.2.2).
    */
   flowFailed(_reason: string): void {}
 
@@ -85,7 +86,8 @@ export class NonInviteServer implements TimerOwner<TimerName> {
     switch (name) {
       case "trying": {
         const { timers, durations } = this.context;
-        // Whatever the TU does: after 64*T1 the client has given up and a response would be a stray (RFC 4320 §4.2).
+        // After 64*T1 the client has given up, and a response would match nothing there (RFC 4320 §4.2). So the
+        // transaction ends, whatever the TU does.
         this.timer = timers.start(this, "unanswered", durations.giveUpMs);
         this.mayTry = true;
         if (this.state === "trying") this.user?.trying();

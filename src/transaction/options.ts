@@ -9,7 +9,10 @@ import type { TimerSettings, TransactionUser } from "./types.ts";
 export interface TransactionBounds {
   /** With this many transactions, requests that would open a dialog are refused: 503 with Retry-After. */
   readonly maxTransactions: number;
-  /** With this many, also requests within dialogs are: what runs must be able to end. */
+  /**
+   * With this many, requests within dialogs are refused too. This bound is higher, so that running sessions can still
+   * be ended.
+   */
   readonly maxTransactionsInDialogs: number;
   readonly retryAfterS: number;
 }
@@ -22,7 +25,7 @@ export const defaultBounds: TransactionBounds = {
 
 export interface TransactionLayerOptions {
   readonly transport: TransportLayer;
-  /** The router; `attach` gives it later where the two need each other. */
+  /** The router. It can also be given later by `attach`, since each of the two needs the other. */
   readonly user?: TransactionUser;
   readonly clock: Clock;
   readonly random: Random;
@@ -31,7 +34,7 @@ export interface TransactionLayerOptions {
   readonly tryingMs?: number;
   readonly bounds?: Partial<TransactionBounds>;
   readonly log?: Logger;
-  /** In place of `log`, for what a message may bring about again and again. */
+  /** Used in place of `log` for faults that a message may cause again and again. */
   readonly peerLog?: PeerLog;
 }
 
@@ -47,16 +50,16 @@ export interface TransactionStats {
   merged: number;
   /** Answered 503 because of the bounds. */
   refused: number;
-  /** Too many of one source: without any answer, or 503 on a connection. */
+  /** Requests over the rate of their source: dropped without an answer, or answered 503 on a connection. */
   overRate: number;
   /** Final answers without a transaction (RFC 3261 §8.2.7), challenges included. */
   stateless: number;
   /**
-   * Requests so short that any answer would be several times as long, from addresses that may be forged: they get none.
+   * Requests without an answer, because it would be several times as long as the request and the source may be forged.
    */
   outOfProportion: number;
   malformed: number;
-  /** Responses that belong to nothing (RFC 6026 §8.2). */
+  /** Responses that match no transaction (RFC 6026 §8.2). */
   strayResponses: number;
   /** Exceptions of the TU, caught here. */
   failures: number;

@@ -4,7 +4,7 @@ import { Headers, SipRequest, type SipResponse } from "../sip/message.ts";
 
 /** The ACK for a 300-699 response to `invite` (RFC 3261 §17.1.1.3). `invite` carries the Via that it was sent with. */
 export function ackFor(invite: SipRequest, response: SipResponse): SipRequest {
-  // The To of the response, with its tag; everything else as in the INVITE.
+  // The ACK takes To from the response, with its tag. Everything else is as in the INVITE.
   return sameHop("ACK", invite, response.headers.get("to") ?? invite.headers.get("to"));
 }
 
@@ -19,8 +19,8 @@ export function cancelFor(
 }
 
 /**
- * Same Request-URI, Call-ID, From, CSeq number and Route values, and the topmost Via only: it goes where the INVITE
- * went.
+ * A request that goes where the INVITE went: with its Request-URI, Call-ID, From, CSeq number and Route values, and
+ * with its topmost Via only.
  */
 function sameHop(method: "ACK" | "CANCEL", invite: SipRequest, to: string | undefined): SipRequest {
   const headers = new Headers();

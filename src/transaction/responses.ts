@@ -18,9 +18,9 @@ export function trying(request: SipRequest): SipResponse {
 }
 
 /**
- * Gives the response the Via, From, To, Call-ID and CSeq of its request, except those that it has, and a To tag where
- * there must be one (RFC 3261 §8.2.6.2). `localTag` is the tag given before in this transaction. Returns the To tag,
- * undefined for a 100 without.
+ * Copies Via, From, To, Call-ID and CSeq of the request into the response, except those that are there already. Adds a
+ * To tag where there must be one (RFC 3261 §8.2.6.2): `localTag`, the tag given before in this transaction, or a new
+ * one. Returns the To tag; undefined for a 100 without a tag, or if the To cannot be read.
  */
 export function fillResponse(
   response: SipResponse,
@@ -29,7 +29,7 @@ export function fillResponse(
   random: Random,
 ): string | undefined {
   const own = response.headers;
-  // What was copied need not be read again.
+  // If the To is copied, the request has read its tag already.
   const toTag = own.has("to") ? response.toTag : request.toTag;
   const taken: HeaderField[] = [];
   for (const field of request.headers.fields) if (copied(field.header.role) && !own.has(field.key)) taken.push(field);
@@ -42,11 +42,11 @@ export function fillResponse(
 
 /** Gives a To tag to a response without one, unless it is a 100, and returns it. */
 function tagResponse(response: SipResponse, localTag: string | undefined, random: Random): string | undefined {
-  if (response.status === 100) return undefined; // RFC 3261 §17.2.1: it SHOULD NOT get a tag.
+  if (response.status === 100) return undefined; // RFC 3261 §17.2.1: a 100 SHOULD NOT get a tag.
   const { fields } = response.headers;
   const at = response.headers.indexOf("to");
   const field = fields[at];
-  // In a To that cannot be read there may be one all the same, and the answer to it says what came.
+  // A To that cannot be read may have a tag all the same. The answer then repeats it as it came.
   if (!field || (MAY_HAVE_TAG.test(field.value) && tagIn(field.value, true) === undefined)) return undefined;
   const given = localTag ?? random.token(64);
   fields[at] = field.with(`${field.value};tag=${given}`);

@@ -10,25 +10,25 @@ import type { NewRequest } from "./types.ts";
 
 export type ServerMachine = InviteServer | NonInviteServer;
 
-/** What the handles need of the layer. */
+/** What a handle needs of the layer. */
 export interface HandleOwner {
   readonly random: Random;
   /** Makes the transaction of a request, and gives the handle its machine. */
   establish(handle: ServerHandle, repeats?: number): void;
-  /** Answers a request of which no transaction is made. */
+  /** Answers a request for which no transaction is made. */
   sendStatelessly(response: SipResponse, request: SipRequest, flow: Flow): void;
 }
 
 /**
- * What the TU holds of a request that came: the request, and the way to answer it. The machine itself stays small and
- * outlives this, because it only keeps what it needs to absorb what comes again.
+ * What the TU holds of a request: the request itself, and the way to answer it. The machine outlives this handle. It
+ * stays small, since it keeps only what it needs to absorb repeated requests.
  */
 export class ServerHandle implements NewRequest {
   readonly request: SipRequest;
   readonly flow: Flow;
-  /** Under which the transaction is found. */
+  /** The key by which the transaction is found. */
   readonly key: string;
-  /** There once there is a transaction. */
+  /** Set once there is a transaction. */
   machine: ServerMachine | undefined;
   answered = false;
   onCancel?: (cancel: SipRequest) => void;

@@ -18,13 +18,13 @@ export interface ServerTransaction {
   readonly answered: boolean;
   /**
    * Sends a response; it takes over the request's Via, From, To, Call-ID and CSeq unless they are set. A second final
-   * response is dropped, except 2xx to INVITE, which the TU retransmits here until the ACK (RFC 6026 §7.1,
-   * `accepted`).
+   * response is dropped, except a 2xx to an INVITE: the TU repeats it by this method until the ACK comes (RFC 6026
+   * §7.1, `accepted`).
    */
   respond(response: SipResponse): void;
   /** INVITE only: told when a matching CANCEL arrived (the layer has answered the CANCEL with 200). */
   onCancel?: (cancel: SipRequest) => void;
-  /** INVITE only: told when the ACK of a final error response arrived, or (with undefined) never came: timer H. */
+  /** INVITE only: told when the ACK of a final error response arrived. With undefined: it never came (Timer H). */
   onAck?: (ack: SipRequest | undefined) => void;
   /**
    * INVITE only: told when the connection on which the request came is gone before a final response was given. The
@@ -36,14 +36,14 @@ export interface ServerTransaction {
 /** A request that is new. */
 export interface NewRequest extends ServerTransaction {
   /**
-   * Makes a transaction of it (RFC 3261 §17.2): what comes again is absorbed, and answers are repeated. Otherwise one
-   * is made when nobody has answered at once. A final answer that is given before any of that is given without a
-   * transaction (RFC 3261 §8.2.7): nothing is kept of the request, nothing is sent but once for each time that it
-   * comes, and its sender may have any address that he likes. `repeats`: how many times a refusal of an INVITE is
-   * repeated at most until its ACK comes.
+   * Makes the transaction of the request (RFC 3261 §17.2): it absorbs repeated requests, and repeats answers. The layer
+   * calls this itself when `TransactionUser.request` returns without an answer. A final answer that is given before
+   * goes out without a transaction (RFC 3261 §8.2.7), except a 2xx to an INVITE: nothing of the request is kept, and
+   * each copy of it gets one answer. So a request from a forged address costs nothing that lasts. `repeats`: how many
+   * times at most a refusal of an INVITE is repeated until its ACK comes.
    */
   begin(repeats?: number): void;
-  /** It gets no answer, and no transaction. */
+  /** The request gets no answer and no transaction. */
   ignore(): void;
 }
 
@@ -64,7 +64,7 @@ export interface ClientTransactionUser {
   transportError(reason: string): void;
 }
 
-/** A request on its way. Whoever keeps it keeps no message: what has been sent and answered is let go. */
+/** A request on its way. It can be kept without keeping messages in memory: after the final response it drops them. */
 export interface ClientTransaction {
   readonly branch: string;
   readonly flow: Flow;
@@ -74,29 +74,33 @@ export interface ClientTransaction {
    */
   cancel(headers?: readonly [name: string, value: string][]): void;
   /**
-   * Stops telling its user anything, e.g. because the session was given up. The protocol's duties go on. `dialog`: of
-   * an INVITE, the To tag of the dialog that its user has had of it; see `TransactionUser.unwanted`.
+   * Its user hears nothing more, e.g. because the session was given up. The transaction still does what the protocol
+   * demands. `dialog`, for an INVITE: the To tag of the dialog that it has given its user; see
+   * `TransactionUser.unwanted`.
    */
   abandon(dialog?: string): void;
 }
 
-/** What the transaction layer tells the router (the TU of RFC 3261 §17): one entry for everything that is new. */
+/**
+ * What the transaction layer tells the router (the TU of RFC 3261 §17): `request` is the one entry for everything that
+ * is new.
+ */
 export interface TransactionUser {
   /**
-   * Asked of a new INVITE outside of any dialog before anything is made of it. The answer to one whose sender is to
-   * sign in first is given without a transaction: the same request gets such an answer again, and a stranger costs
-   * nothing that lasts (RFC 3261 §8.2.7, §26.3.2.4).
+   * Asked about each new INVITE outside of a dialog, before anything is kept of it. Returns the challenge if its sender
+   * must sign in first. It is sent without a transaction, so a stranger costs nothing that lasts; if the same request
+   * comes again, it gets a challenge again (RFC 3261 §8.2.7, §26.3.2.4).
    */
   challenge?(request: SipRequest, flow: Flow): SipResponse | undefined;
   /**
-   * Asked before anything is answered that may come from anybody: a request outside of dialogs, one that cannot be
-   * read, a CANCEL of nothing. False: too many have come from there. Then nothing is sent to where it seems to come
-   * from, but on a connection, which cannot be forged.
+   * Asked before a request is answered that may come from anybody: one outside of dialogs, one that cannot be read, or
+   * a CANCEL that matches nothing. False: too many have come from that source. Then no answer is sent by UDP, since the
+   * source may be forged; on a connection, whose source is sure, it is 503.
    */
   admits?(request: SipRequest, flow: Flow): boolean;
   /**
-   * Whether answers reach whoever asked, as far as is known. Else an answer without a transaction is no more than a
-   * few times as long as its request.
+   * Whether the source address is known to be real, so that an answer reaches the sender. If not, an answer without a
+   * transaction may be only a few times as long as its request.
    */
   reaches?(request: SipRequest, flow: Flow): boolean;
   /** A new request, not a retransmission, not ACK, not CANCEL of a known INVITE. */
@@ -104,13 +108,16 @@ export interface TransactionUser {
   /** An ACK that belongs to no server transaction: it acknowledges a 2xx (RFC 3261 §13.2.2.4). */
   ack(ack: SipRequest, flow: Flow): void;
   /**
-   * A 2xx to an INVITE, sent by `flow`, whose user has abandoned it. It is to be acknowledged all the same, or it
-   * comes for 64*T1 (RFC 3261 §13.2.2.4). `isNew`: in a dialog that nobody has, and that is to be ended.
+   * A 2xx to an INVITE that its user has abandoned; the INVITE was sent by `flow`. It must be acknowledged all the
+   * same, or the peer repeats it for 64*T1 (RFC 3261 §13.2.2.4). `isNew`: its dialog belongs to nobody here and must be
+   * ended.
    */
   unwanted?(response: SipResponse, flow: Flow, isNew: boolean): void;
-  /** A 2xx to an INVITE of which there is no transaction (any more): one of a process before this one, or of nobody. */
+  /**
+   * A 2xx to an INVITE that has no transaction here (any more): a process before this one may have sent it, or nobody.
+   */
   stray?(response: SipResponse, flow: Flow): void;
-  /** A connection ended or refused; transactions on it were told already. */
+  /** A connection ended or was refused. The transactions on it were told already. */
   flowFailed(flow: Flow, reason: string): void;
 }
 
