@@ -1,14 +1,14 @@
 import { isIP, SocketAddress } from "node:net";
 
-/*
- * IP addresses and host names as texts: the one way of writing each by which they are compared and stand in tables.
- * The same address may be written in many ways (RFC 4291 §2.2, RFC 5118), and two spellings that count as two hosts
- * are two peers, two limits, and a way past a check.
+/**
+ * IP addresses and host names have one canonical spelling here. Comparisons and tables use it. The same address may be
+ * written in many ways (RFC 4291 §2.2, RFC 5118). If two spellings counted as two hosts, a peer would have two limits,
+ * and a way past a check.
  */
 
 /**
- * Addresses asked about before, as they were written: the same few come with each call, and node reads them by a
- * regular expression.
+ * Results for addresses asked about before, by their spelling. The same few come with each call, and node needs a
+ * regular expression to read one.
  */
 const known = new Map<string, string>();
 const MAX_KNOWN = 1_000;
@@ -19,11 +19,11 @@ export function isAddress(text: string): boolean {
 }
 
 /**
- * The one way in which an address is written (RFC 5952), as node writes those of sockets; undefined where the text is
- * none. Read are brackets, upper case, leading zeros of IPv6 groups and the third colon of RFC 5118 §4.10. An IPv4
- * address mapped into IPv6 is that IPv4 address (RFC 4291 §2.5.5.2). The zone of a link-local address stays: without
- * it nobody can be reached there (RFC 4007 §11). No IPv4 address is one with leading zeros, which some read as octal
- * (RFC 6943 §3.1.1).
+ * The canonical spelling of an address (RFC 5952), as node writes the addresses of sockets. Undefined if the text is no
+ * address. Accepted are brackets, upper case, leading zeros in IPv6 groups, and the third colon of RFC 5118 §4.10. An
+ * IPv4 address mapped into IPv6 becomes that IPv4 address (RFC 4291 §2.5.5.2). The zone of a link-local address stays:
+ * without it, the address leads nowhere (RFC 4007 §11). An IPv4 address with leading zeros is refused, since some
+ * programs read them as octal (RFC 6943 §3.1.1).
  */
 export function canonicalAddress(text: string): string | undefined {
   const before = known.get(text);
@@ -35,7 +35,7 @@ export function canonicalAddress(text: string): string | undefined {
   return read;
 }
 
-/** `[...]` or an address with colons is IPv6; the longest has 45 characters, and a zone is the name of an interface. */
+/** The longest address has 45 characters; a zone, the name of an interface, may follow. */
 const MAX_CHARS = 128;
 
 function readAddress(text: string): string | undefined {
@@ -53,13 +53,13 @@ function readAddress(text: string): string | undefined {
 
 const MAPPED = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/;
 
-/** A piece of a message must not keep the message. */
+/** A copy: a piece cut out of a message would keep the whole message in memory. */
 const inOnePiece = (text: string): string => Buffer.from(text, "latin1").toString("latin1");
 
 /**
- * A host as it stands in a URI or Via, so that two that are the same are the same text: an address as
- * `canonicalAddress` writes it and without brackets, a name in lower case and without the dot at its end (RFC 3261
- * §19.1.4, RFC 1034 §3.1).
+ * The canonical spelling of a host from a URI or Via, so that equal hosts are equal texts. An address is written as by
+ * `canonicalAddress`, without brackets; a name in lower case, without the dot at its end (RFC 3261 §19.1.4, RFC 1034
+ * §3.1).
  */
 export function canonicalHost(host: string): string {
   const address = looksLikeAddress(host) ? canonicalAddress(host) : undefined;
@@ -68,19 +68,19 @@ export function canonicalHost(host: string): string {
   return lower.endsWith(".") ? lower.slice(0, -1) : lower;
 }
 
-/** Most hosts are names, which end with a letter and have no colon. */
+/** A quick test: most hosts are names, which end with a letter and have no colon. */
 function looksLikeAddress(host: string): boolean {
   const last = host.charCodeAt(host.length - 1);
   return last === 0x5d || (last >= 0x30 && last <= 0x39) || host.includes(":");
 }
 
-/** Whether two hosts, names or addresses however written, are the same. A zone counts where both have one. */
+/** Whether two hosts (names or addresses, in any spelling) are the same. Zones are compared only if both have one. */
 export function sameHost(a: string, b: string): boolean {
   if (a === b) return true;
   const one = canonicalHost(a);
   const other = canonicalHost(b);
   if (one === other) return true;
-  // In a SIP message an address has no zone (RFC 5954 §4.1 knows none), and the socket on which it came says one.
+  // An address in a SIP message has no zone (RFC 5954 §4.1), but the same address from a socket has one.
   return one.includes("%") !== other.includes("%") && withoutZone(one) === withoutZone(other);
 }
 
@@ -90,7 +90,7 @@ export function withoutZone(address: string): string {
   return at < 0 ? address : address.slice(0, at);
 }
 
-/** Whether an address, in its canonical form, is one of IPv6. */
+/** Whether an address in its canonical form is an IPv6 address. */
 export const isV6 = (address: string): boolean => address.includes(":");
 
 /** Whether an address leads to this machine and no other (RFC 1122 §3.2.1.3, RFC 4291 §2.5.3). */

@@ -1,20 +1,20 @@
-/** What a running timer is known by; only the clock that made it can read it. */
+/** Stands for a running timer. Only the clock that made it can read it. */
 export type TimerHandle = unknown;
 
 /**
- * The one source of time (decision 15). Protocol timers, nonces and deadlines ask it, so a test can replay
- * a race. The charts have no timers: what happens in them brings its time along.
+ * The one source of time (decision 15). Protocol timers, nonces and deadlines ask it, so a test can replay a race. The
+ * charts have no timers: each event brings its time along.
  */
 export interface Clock {
   /**
-   * Whole milliseconds since 1970 by the wall clock, which anybody may set: for what is shown, and for what outlives
-   * the process.
+   * Whole milliseconds since 1970 by the wall clock, which may be set at any time. For times that are shown, and for
+   * those that outlive the process.
    */
   wall(): number;
   /**
-   * Whole milliseconds that have passed since some moment before the process began; never set back, and no step
-   * forward: for whatever is measured. Linux's CLOCK_MONOTONIC: time in which the machine slept does not count, and
-   * nothing is relayed in it.
+   * Whole milliseconds since some moment in the past; never set back, never set forward. For everything that is
+   * measured. It is Linux's CLOCK_MONOTONIC, which does not count the time in which the machine sleeps; nothing is
+   * relayed in that time.
    */
   monotonic(): number;
   setTimeout(fn: () => void, delayMs: number): TimerHandle;
@@ -25,7 +25,7 @@ const sinceStart = performance.now.bind(performance);
 
 export const systemClock: Clock = {
   wall: () => Date.now(),
-  monotonic: () => Math.floor(sinceStart()), // here once, so that no duration has a fraction anywhere
+  monotonic: () => Math.floor(sinceStart()), // rounded only here, so that no duration has a fraction
   setTimeout: (fn, delayMs) => setTimeout(fn, delayMs),
   clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
 };

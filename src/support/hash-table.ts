@@ -1,14 +1,15 @@
-/** Slots of an empty table, and of the smallest that one shrinks to. A power of two. */
+/** How many slots an empty table has. No table has fewer. A power of two. */
 const SMALLEST = 64;
 
 /**
- * A map from texts, of which thousands come and go in a second. A `Map` makes a new table each time it has filled up,
- * and leaves behind the old one, with all that lived then, chained to the new: once one of these tables has got old,
- * every later one survives, and all in them, until the garbage collector walks through all memory; half of what a
- * call leaves behind for that walk was such tables. This one forgets for good.
+ * A map with texts as keys, made for thousands of entries that come and go each second. A `Map` makes a new table each
+ * time that it is full. The old table stays chained to the new one, with all entries that it had. Once such a table is
+ * in the garbage collector's old space, all later tables survive with it, and their entries, until a full collection.
+ * Half of what a call left behind for that collection was such tables. This table leaves nothing behind.
  *
- * Open addressing with linear probing; what is deleted is filled up from behind. The hashes lie apart, so that to
- * find that a key is not there, which is what most lookups find, looks at them alone. In no order.
+ * Open addressing with linear probing; the gap of a deleted entry is filled from behind. The hashes have an array of
+ * their own: most lookups find that a key is not there, and for that they need only the hashes. The entries have no
+ * order.
  */
 export abstract class HashTable<T> {
   /** 0: a free slot. */
@@ -18,7 +19,7 @@ export abstract class HashTable<T> {
   private mask = SMALLEST - 1;
   private count = 0;
 
-  /** Any whole number of 32 bits, of which the lowest are spread evenly. */
+  /** Any whole number of 32 bits. Its lowest bits must be spread evenly. */
   protected abstract hashOf(key: string): number;
 
   get size(): number {
@@ -37,7 +38,7 @@ export abstract class HashTable<T> {
     const hash = this.hashOf(key) || 1;
     let slot = this.slotOf(key, hash);
     if (this.hashes[slot] === 0) {
-      // Two thirds full at most: chains stay short.
+      // At most two thirds are full, so that searches stay short.
       if (++this.count * 3 > this.keys.length * 2) {
         this.resize(this.keys.length * 2);
         slot = this.slotOf(key, hash);
@@ -48,12 +49,13 @@ export abstract class HashTable<T> {
     this.held[slot] = value;
   }
 
-  /** True if it was there. */
+  /** Returns true if the key was there. */
   delete(key: string): boolean {
     const { hashes, keys, held, mask } = this;
     let gap = this.slotOf(key, this.hashOf(key) || 1);
     if (hashes[gap] === 0) return false;
-    // Whoever stands behind the gap only because its own slot was taken moves up, or would be found no more.
+    // An entry may stand behind the gap only because its own slot was taken. It moves into the gap, or no search would
+    // find it.
     for (let slot = (gap + 1) & mask; hashes[slot] !== 0; slot = (slot + 1) & mask) {
       const home = hashes[slot]! & mask;
       if (((slot - home) & mask) < ((slot - gap) & mask)) continue;
@@ -74,17 +76,17 @@ export abstract class HashTable<T> {
     this.resize(SMALLEST);
   }
 
-  /** All of them as they are now. */
+  /** All values, as a copy. */
   values(): T[] {
     return this.held.filter((_, slot) => this.hashes[slot] !== 0) as T[];
   }
 
-  /** Their keys as they are now. */
+  /** All keys, as a copy. */
   allKeys(): string[] {
     return this.keys.filter((_, slot) => this.hashes[slot] !== 0);
   }
 
-  /** Where the key stands, or the free slot where it would. */
+  /** The slot of the key, or the free slot where it would stand. */
   private slotOf(key: string, hash: number): number {
     const { hashes, keys, mask } = this;
     let slot = hash & mask;

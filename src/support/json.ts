@@ -5,9 +5,9 @@ export const NOT_JSON = "Body Is Not JSON";
 export const JSON_TWICE = "JSON Body Has A Name Twice";
 
 /**
- * Reads JSON from the network. Deeper nesting than `depth` is refused: whoever walks through the value later does so
- * call by call. So is a name that stands twice in one object, of which one reader takes the first and another the
- * last (RFC 8259 §4). The error is a reason.
+ * Reads JSON from the network. Nesting deeper than `depth` is refused, since code that walks through the value later is
+ * recursive. A name that stands twice in one object is refused too: some readers take the first, others the last (RFC
+ * 8259 §4). The error is a reason.
  */
 export function readJson(text: string, depth: number): Result<unknown, string> {
   if (isDeeper(text, depth)) return err(JSON_TOO_DEEP);
@@ -22,9 +22,9 @@ export function readJson(text: string, depth: number): Result<unknown, string> {
 const STRING = /"(?:[^"\\]|\\.)*"/y;
 const COLON_NEXT = /[ \t\r\n]*:/y;
 
-/** Of a text that is JSON. */
+/** The text must be valid JSON. */
 function hasNameTwice(json: string): boolean {
-  /** The names of each object that is open; undefined: a list is. */
+  /** The names so far in each open object; undefined for an open list. */
   const open: (Set<string> | undefined)[] = [];
   for (let i = 0; i < json.length; i++) {
     const c = json.charCodeAt(i);

@@ -1,26 +1,26 @@
 import type { Clock, TimerHandle } from "./clock.ts";
 
-/** How late a timer that nobody stops may come: one timeout of the clock then serves some hundreds of them. */
+/** How late a timer may fire. One timeout of the clock can then serve some hundreds of them. */
 const LATE_MS = 100;
 
-/** How many places of the lists may be empty before they are cut, if they are half of them. */
+/** The lists are cut when more than this many places at their front are empty, and more than half of all. */
 const CUT_AT = 1_000;
 
 /**
- * Timers of one duration that nobody will stop, and that may come up to 0.1 s late: no object is made for one. A
- * transaction spends nearly all its life in such a timer, only to absorb what comes again, and what lives that long
- * costs the garbage collector more than to make.
+ * Timers of one duration that are never stopped and may fire up to 0.1 s late. No object is made for a timer. A
+ * transaction spends nearly all its life in such a timer, to absorb repeated messages; an object that lives that long
+ * costs the garbage collector more than it costs to make.
  */
 export class LastingTimers<Owner> {
   private readonly durationMs: number;
   private readonly clock: Clock;
   private readonly fire: (owner: Owner, name: string) => void;
-  /** Times are counted from here: small numbers take no room of their own. */
+  /** Times are counted from here. They are then small integers, for which V8 makes no objects. */
   private readonly since: number;
   private owners: (Owner | undefined)[] = [];
   private names: string[] = [];
   private dueAt: number[] = [];
-  /** The oldest one's place in the lists. */
+  /** The place of the oldest timer in the lists. */
   private head = 0;
   private armed: TimerHandle | undefined;
 

@@ -1,6 +1,6 @@
 import { statfsSync } from "node:fs";
 
-/** Kept free: far more than the pages that a commit touches besides what it is told to write. */
+/** So much is kept free: far more than the pages that a commit writes besides its data. */
 const RESERVE_BYTES = 16 * 2 ** 20;
 
 /** Bytes that this process may still write to the file system of a folder; undefined where the system does not tell. */
@@ -14,9 +14,9 @@ export function freeBytesOf(folder: string): number | undefined {
 }
 
 /**
- * The disk below a folder of lmdb. Every write goes through here. Where the disk refuses a page, lmdb (3.5.6,
- * `mdb_page_flush`) writes its message of more than 100 characters into 100 octets of memory, and sooner or later the
- * process ends of that. So no write is begun where the disk may be full before it is done.
+ * The disk below a folder of lmdb. Every write goes through here. If the disk refuses a page, lmdb (3.5.6,
+ * `mdb_page_flush`) writes its message of more than 100 characters into 100 octets of memory, and the process crashes
+ * sooner or later. So no write is begun if the disk could become full before its end.
  */
 export class LmdbDisk {
   /** As of the last look or write; undefined where the system does not tell. */
@@ -35,8 +35,8 @@ export class LmdbDisk {
   }
 
   /**
-   * Begins a write of about so many `bytes`, and resolves when it is done. Rejects with its cause where it failed,
-   * and with ENOSPC where there is too little room to begin.
+   * Begins a write of about so many `bytes`, and resolves when it is done. Rejects with the cause if it failed, and
+   * with ENOSPC if there is too little room to begin.
    */
   async write<T>(begin: () => Promise<T>, bytes = 0): Promise<T> {
     const freeBytes = this.look();

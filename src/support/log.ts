@@ -5,8 +5,8 @@ export interface Say {
 }
 
 /**
- * The structured logger that every part receives, as far as pino's is used: any logger of this shape will do. `call`
- * among the facts is the correlation id that runs through both legs of a session.
+ * The structured logger that every part receives. It has the part of pino's interface that is used, so any logger of
+ * this shape will do. The fact `call` is the correlation id, the same for both legs of a session.
  */
 export interface Logger {
   readonly trace: Say;

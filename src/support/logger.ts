@@ -3,13 +3,16 @@ import type { Logger } from "./log.ts";
 
 export interface LoggerOptions {
   readonly level: "trace" | "debug" | "info" | "warn" | "error" | "silent";
-  /** One line for people instead of JSON; `auto`: where the output is a terminal. */
+  /** True: lines for people instead of JSON. `auto`: only if the output is a terminal. */
   readonly pretty: boolean | "auto";
   /** Where to; default standard output. */
   readonly to?: DestinationStream & { readonly isTTY?: boolean };
 }
 
-/** What nobody may read in a log: passwords, and what stands for them. Two levels, as deep as this code logs. */
+/**
+ * Facts that no log may show: passwords, and what can be used like one. They are looked for two levels deep, as deep as
+ * the facts go that are logged.
+ */
 const SECRETS = ["password", "authorization", "Authorization", "ha1", "secret"].flatMap((key) => [
   key,
   `*.${key}`,
@@ -57,10 +60,10 @@ export function prettyLine(json: string, colour: boolean): string {
   return line;
 }
 
-/** What came from the network must not steer a terminal, nor look like another line. */
+/** Text from the network must not control the terminal, nor look like another log line. */
 const printable = (text: string): string => text.replace(/[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu, "?");
 
-/** An error's message, in which a peer's text may stand, and the calls that led to it, a line each. */
+/** An error's message, made printable since it may hold text of a peer, and the lines of its stack. */
 function readable(stack: string): string {
   const calls = stack.search(/\n\s+at /);
   if (calls < 0) return printable(stack);

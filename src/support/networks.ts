@@ -1,7 +1,7 @@
 import { BlockList, isIP } from "node:net";
 import { canonicalAddress, withoutZone } from "./address.ts";
 
-/** Addresses asked about before: the same few come again and again. */
+/** How many results are kept: the same few addresses come again and again. */
 const MAX_KNOWN = 1_000;
 
 /** Whether a text names an address or a network: `10.0.0.5`, `10.0.0.0/8`, `2001:db8::/32`. */
@@ -9,13 +9,13 @@ export function isNetwork(text: string): boolean {
   return readNetwork(text) !== undefined;
 }
 
-/** A list of addresses and networks, and whether an address is in it. */
+/** A list of addresses and networks. Says whether an address is in it. */
 export class Networks {
   private readonly list = new BlockList();
   private readonly known = new Map<string, boolean>();
   readonly isEmpty: boolean;
 
-  /** What is no network is left out: the configuration was checked before. */
+  /** A text that is no network is left out: the configuration was checked before. */
   constructor(texts: readonly string[]) {
     this.isEmpty = texts.length === 0;
     for (const text of texts) {
@@ -25,8 +25,8 @@ export class Networks {
   }
 
   /**
-   * `address`: IPv4 or IPv6, however written; an IPv4 address that is mapped into IPv6 is that IPv4 address. Anything
-   * else is in no network.
+   * `address`: IPv4 or IPv6, in any spelling. An IPv4 address that is mapped into IPv6 counts as that IPv4 address. Any
+   * other text is in no network.
    */
   includes(address: string): boolean {
     if (this.isEmpty) return false;

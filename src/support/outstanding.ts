@@ -1,4 +1,4 @@
-/** What must be over before the relay stops, e.g. records on their way to the disk: counted, and waited for. */
+/** Counts the work that must end before the relay stops, e.g. records on their way to the disk, and waits for it. */
 export class Outstanding {
   private count = 0;
   private waiting: (() => void)[] = [];
@@ -7,7 +7,7 @@ export class Outstanding {
     for (const resolve of this.waiting.splice(0)) resolve();
   };
 
-  /** However it ends. */
+  /** Success and failure both count as an end. */
   add(done: Promise<unknown>): void {
     this.count++;
     done.then(this.over, this.over);

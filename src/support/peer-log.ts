@@ -2,12 +2,12 @@ import type { Clock, TimerHandle } from "./clock.ts";
 import type { Logger } from "./log.ts";
 
 export interface PeerLogOptions {
-  /** Undefined: nobody reads it; what is left out is counted all the same. */
+  /** Undefined: nothing is written, but lines over the limits are counted all the same. */
   readonly log: Logger | undefined;
   readonly clock: Pick<Clock, "monotonic" | "setTimeout" | "clearTimeout">;
   /** Lines of one kind for one source in a minute; default 10. */
   readonly perSource?: number;
-  /** Lines of one kind in a minute, whoever brings them about; default 200. */
+  /** Lines of one kind in a minute, for all sources together; default 200. */
   readonly perKind?: number;
 }
 
@@ -17,20 +17,20 @@ const WINDOW_MS = 60_000;
 const PER_SOURCE = 10;
 const PER_KIND = 200;
 
-/** What was said of one kind in the present minute. */
+/** What was logged of one kind in the present minute. */
 interface Window {
   readonly level: Level;
   endsAt: number;
   lines: number;
   leftOut: number;
-  /** No larger than `perKind`: whoever comes later says nothing. */
+  /** Lines of each source. Never more sources than `perKind`, since after that many lines nothing is written. */
   sources: Map<string, number>;
 }
 
 /**
- * The log of everything that a peer can bring about as often as it likes: each kind of line is written a few times a
- * minute for each source, and what was left out is said at the end of the minute. So no peer fills the disk, and none
- * hides what another does. Kinds are texts of the code, never of a peer.
+ * The log for everything that a peer can cause as often as it likes. Each kind of line is written a few times a minute
+ * for each source, and the number of lines left out follows at the end of the minute. So no peer fills the disk, and
+ * none hides what another does. Kinds are texts of the code, never of a peer.
  */
 export class PeerLog {
   /** Lines that were not written. */
@@ -63,7 +63,7 @@ export class PeerLog {
     this.write("error", kind, source, facts);
   }
 
-  /** Says what was left out so far; nothing is owed afterwards. */
+  /** Logs how many lines were left out so far, and ends the timer. */
   close(): void {
     this.options.clock.clearTimeout(this.timer);
     this.timer = undefined;
@@ -93,7 +93,7 @@ export class PeerLog {
 
   private tellLater(): void {
     this.timer ??= this.options.clock.setTimeout(() => this.minuteOver(), WINDOW_MS);
-    // A process that has nothing else to do does not wait for it.
+    // The timer does not keep a process alive that has nothing else to do.
     (this.timer as { unref?: () => void }).unref?.();
   }
 
@@ -117,16 +117,16 @@ export class PeerLog {
 }
 
 /**
- * What a peer wrote, as it may stand in a log, also in one that programs search: printable ASCII without quotes and
- * backslashes, and short.
+ * A peer's text in a form that is safe in a log, also in one that programs search: short printable ASCII, without
+ * quotes and backslashes.
  */
 export function shown(text: string, length = 64): string {
   return text.slice(0, length).replace(/[^\x20-\x7e]|["\\]/g, "?");
 }
 
 /**
- * The same of what holds URIs, or parts of them: behind the second colon of one there may be a password (RFC 3261
- * §19.1.1), readable or not.
+ * The same for text that holds URIs or parts of them. What stands behind the second colon of a URI is left out, since
+ * it may be a password (RFC 3261 §19.1.1).
  */
 export const shownUris = (text: string, length = 64): string =>
   shown(text.slice(0, length).replace(MAY_BE_PASSWORD, "$1:*"), length);

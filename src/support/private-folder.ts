@@ -1,9 +1,9 @@
 import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
-/*
- * A folder of whose files nobody else may read a thing: hashes of passwords are as good as passwords, and bills are
- * nobody's business. Who made it, and with what umask, is not to be relied on.
+/**
+ * A folder whose files only their owner may read: password hashes are as good as passwords, and bills are private. The
+ * folder may have been made by anybody with any umask, so its mode is always checked.
  */
 
 const OTHERS = 0o077;
@@ -12,8 +12,8 @@ const STICKY = 0o1000;
 type Chmod = (path: string, mode: number) => void;
 
 /**
- * Makes a folder for its owner alone, or makes one that there is so. Throws with what to do where it stays open to
- * others, or is none that this program may close: a folder that everybody uses.
+ * Makes a folder for its owner alone, or closes an existing one to others. Throws, and says what to do, if it stays
+ * open to others, or if it is a folder that everybody uses, which must not be closed.
  */
 export function privateFolder(path: string, chmod: Chmod = chmodSync): void {
   mkdirSync(path, { recursive: true, mode: 0o700 });
@@ -27,7 +27,7 @@ export function privateFolder(path: string, chmod: Chmod = chmodSync): void {
   close(path, 0o700, chmod, `mode ${shown}`);
 }
 
-/** Leaves the files in a folder to their owner: all of them, or those of these names. */
+/** Closes the files in a folder to all but their owner: all files, or those of these names. */
 export function privateFiles(folder: string, names = readdirSync(folder), chmod: Chmod = chmodSync): void {
   for (const name of names) {
     const path = join(folder, name);
@@ -36,7 +36,7 @@ export function privateFiles(folder: string, names = readdirSync(folder), chmod:
   }
 }
 
-/** On Windows a folder of a user's own is the user's own. */
+/** Windows has no such modes; a folder in a user's profile belongs to that user there. */
 const isOpen = (path: string): boolean => process.platform !== "win32" && (statSync(path).mode & OTHERS) !== 0;
 
 function close(path: string, mode: number, chmod: Chmod, was: string): void {

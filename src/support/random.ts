@@ -13,7 +13,7 @@ const POOL_BYTES = 4096;
 const pool = Buffer.allocUnsafe(POOL_BYTES);
 let used = POOL_BYTES;
 
-/** Cryptographic tokens, drawn from a pool so that the system is asked once in some hundreds of tokens. */
+/** Cryptographic tokens. They come from a pool, so the system is asked only once for some hundreds of tokens. */
 export const systemRandom: Random = {
   token(bits = 96) {
     const bytes = Math.ceil(bits / 8);
@@ -27,19 +27,19 @@ export const systemRandom: Random = {
   },
 };
 
-/** As many as the year 5188 takes. */
+/** Enough until the year 5188. */
 const TIME_CHARACTERS = 9;
 let lastMs = -1;
 let lastTime = "";
 
-/** What ids begin with that are made at this moment: those made before sort before it. */
+/** The beginning of all ids made in this millisecond. Ids made before sort before it. */
 export const timePrefix = (nowMs: number): string =>
   Math.max(0, Math.trunc(nowMs)).toString(36).padStart(TIME_CHARACTERS, "0");
 
 /**
- * A fresh id of `[0-9a-z]` characters that sorts by when it was made, with 80 random bits behind the milliseconds:
- * records of things that happen together lie together in a store's trees, where ids that are random through and
- * through would each need a page of their own. `between` stands between the two.
+ * A fresh id of `[0-9a-z]` characters: the milliseconds, then `between`, then 80 random bits. It sorts by time, so
+ * records that are made together lie together in a store's trees. With fully random ids, each record would touch a page
+ * of its own.
  */
 export function timeOrderedId(nowMs: number, random: Random, between = ""): string {
   if (nowMs !== lastMs) {

@@ -2,9 +2,9 @@
 const SLAB_BYTES = 65_536;
 
 /**
- * Bytes written one behind the other into memory that is asked for in large pieces: a piece stays as long as anything
- * in it does. What is kept for long has a slab of its own, or each of its few bytes would keep a piece full of what
- * is over.
+ * Cuts buffers out of memory that is allocated in large pieces. A piece stays in memory as long as any buffer in it. So
+ * buffers that are kept for long have a slab of their own: among short-lived ones, a few bytes would keep a whole piece
+ * of garbage alive.
  */
 export class Slab {
   private memory = Buffer.allocUnsafeSlow(SLAB_BYTES);

@@ -13,7 +13,7 @@ export class SourceRates {
   }
 
   /**
-   * Counts a request of this source; false where it is one too many. With too many sources at once the new ones share
+   * Counts a request of this source; false if it is one too many. Beyond 50,000 sources in a second, all new ones share
    * one count.
    */
   take(address: string, now: number): boolean {

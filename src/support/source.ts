@@ -1,11 +1,11 @@
 import { canonicalAddress, isV6, withoutZone } from "./address.ts";
 
-/** Behind a translator all of IPv4 is within one /96 (RFC 6052 §2.1). */
+/** A translator shows all of IPv4 within one IPv6 network, a /96 (RFC 6052 §2.1). */
 const TRANSLATED = /^64:ff9b::(?:([0-9a-f]{1,4}):)?([0-9a-f]{1,4})$/;
 
 /**
- * What counts as one source: an IPv4 address, also one that a translator shows as IPv6, or the /64 network of an IPv6
- * address, since a subscriber has a whole one (RFC 6177). What is no address is itself.
+ * What counts as one source: an IPv4 address, also one that a translator shows as IPv6; or the /64 network of an IPv6
+ * address, since each subscriber has a whole /64 or more (RFC 6177). A text that is no address comes back as it is.
  */
 export function sourceKey(address: string): string {
   if (!isV6(address)) return address;

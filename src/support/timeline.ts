@@ -1,31 +1,29 @@
 import type { Clock, TimerHandle } from "./clock.ts";
 
-/**
- * Readings closer together than this are of one moment; and a difference that is smaller is no step: NTP slews it away.
- */
+/** A difference up to this is no step of the wall clock: NTP corrects such a difference slowly. */
 const STEP_MS = 500;
 /**
- * Wall and monotonic clock are read one after the other: where more than this lies between, the machine was doing
- * something else.
+ * The two clocks are read one after the other. If more than this lies between, the process was interrupted, and the
+ * readings cannot be compared.
  */
 const SAME_MOMENT_MS = 50;
 const LOOK_EVERY_MS = 1_000;
 
-/** For the log of whoever hears of a step. */
+/** What the log says of a step. */
 export const CLOCK_WAS_SET = "the wall clock was set, or the machine slept: nothing that is measured follows it";
 
 /**
- * Time of day that nobody can set: the wall clock was read once, and from then on what has passed is counted. What
- * belongs together is on one timeline, so that its times are in their order and its durations are what really passed,
- * whatever becomes of the wall clock.
+ * A time of day that nobody can set: the wall clock is read once, and from then on the time that passes is counted.
+ * Times that belong together (e.g. of one session) are on one timeline. So they are in the right order, and their
+ * differences are real durations, even if the wall clock is set.
  */
 export class Timeline {
-  /** How far the wall clock was set since the process began when this timeline began; below zero: back. */
+  /** By how much the wall clock had been set in all, when this timeline began; below zero: back. */
   readonly stepMs: number;
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly offsetMs: number;
 
-  /** `offsetMs`: wall clock less monotonic clock. */
+  /** `offsetMs`: wall clock minus monotonic clock. */
   constructor(clock: Pick<Clock, "monotonic">, offsetMs: number, stepMs: number) {
     this.clock = clock;
     this.offsetMs = offsetMs;
@@ -40,19 +38,19 @@ export class Timeline {
 
 /** The timelines of one process: a new one begins when the wall clock was set. */
 export class Timelines {
-  /** That of the process: where it would be by now if nobody had set the wall clock. */
+  /** The timeline of the process: the wall clock as it would be if nobody had set it. */
   readonly first: Timeline;
   private readonly clock: Clock;
   private readonly stepped: (byMs: number) => void;
   private offsetMs: number;
   private timer: TimerHandle;
-  /** The last one that was given out: good enough for what has no times yet. */
+  /** The timeline that began last, without a look for a step. Good enough for a session that has no times yet. */
   latest: Timeline;
 
   /**
-   * `stepped` hears of each step of the wall clock once: by how much it was set, below zero: back. `firstNow`: what
-   * it is now by the first timeline of a process before this one, which goes on: what began then has its times by
-   * that.
+   * `stepped` is called once for each step of the wall clock, with the amount; below zero: back. `firstNow`: the
+   * present time by the first timeline of the process before this one. That timeline goes on here, since sessions of
+   * that process have their times by it.
    */
   constructor(clock: Clock, stepped: (byMs: number) => void = () => {}, firstNow = clock.wall()) {
     this.clock = clock;
@@ -62,7 +60,8 @@ export class Timelines {
   }
 
   /**
-   * The one that began when the wall clock had been set by so much, also where that was in a process before this one.
+   * The timeline that began when the wall clock had been set by `stepMs`, even if that was in a process before this
+   * one.
    */
   by(stepMs: number): Timeline {
     if (stepMs === this.latest.stepMs) return this.latest;
@@ -70,7 +69,10 @@ export class Timelines {
     return new Timeline(this.clock, this.first.now() - this.clock.monotonic() + stepMs, stepMs);
   }
 
-  /** The one for what begins now: within half a second of the wall clock. Whoever asks notices a step. */
+  /**
+   * The timeline for what begins now. It is within half a second of the wall clock: this call notices a step, and then
+   * begins a new one.
+   */
   current(): Timeline {
     const { clock } = this;
     const before = clock.monotonic();
@@ -84,13 +86,13 @@ export class Timelines {
     return this.latest;
   }
 
-  /** Looks for steps once a second, also where nobody asks. */
+  /** Looks for steps once a second, even if nobody calls `current`. */
   watch(): void {
     this.current();
     this.timer = this.clock.setTimeout(() => this.watch(), LOOK_EVERY_MS);
   }
 
-  /** Looks no more. */
+  /** Ends `watch`. */
   close(): void {
     this.clock.clearTimeout(this.timer);
   }

@@ -5,7 +5,7 @@ export interface TimerOwner<Name extends string = string> {
   timerFired(name: Name): void;
 }
 
-/** A running timer; only the queues that made it read it. */
+/** A running timer. Only the `TimerQueues` that made it may read it. */
 export class Timer {
   readonly queue: Queue;
   readonly name: string;
@@ -34,23 +34,23 @@ interface Queue {
 }
 
 /**
- * Timers of transactions and sessions. A relay at 2,000 calls a second starts some 25,000 of them a second, most for
- * 32 s and longer, and stops nearly all early. There are only about twenty durations (T1 and its doublings, T4,
- * 64*T1, those of the configuration), and timers of one duration come due in the order in which they were started:
- * one list for each duration, and one timeout of the clock for the head of each list. Starting and stopping is then
- * linking and unlinking, and no closure is made.
+ * Timers of transactions and sessions. A relay at 2,000 calls a second starts some 25,000 of them a second, most for 32
+ * s and longer, and stops nearly all early. There are only about twenty durations (T1 and its doublings, T4, 64*T1,
+ * those of the configuration), and timers of one duration fire in the order in which they were started. So each
+ * duration has one list, and the clock has one timeout for the head of each list. Starting and stopping a timer only
+ * links and unlinks it, and makes no closure.
  */
 export class TimerQueues {
   private readonly clock: Clock;
   private readonly failed: (error: unknown) => void;
   private readonly queues = new Map<number, Queue>();
   private readonly lasting = new Map<number, LastingTimers<TimerOwner>>();
-  /** Those that can be stopped. */
+  /** How many timers run that can be stopped. */
   private running = 0;
-  /** Times are counted from here: small numbers take no room of their own. */
+  /** Times are counted from here. They are then small integers, for which V8 makes no objects. */
   private readonly since: number;
 
-  /** `failed` gets what an owner throws: one owner's trouble does not stop the others' timers. */
+  /** `failed` gets what an owner throws. So the error of one owner does not stop the timers of others. */
   constructor(clock: Clock, failed: (error: unknown) => void) {
     this.clock = clock;
     this.failed = failed;
@@ -65,7 +65,8 @@ export class TimerQueues {
   }
 
   /**
-   * Calls `owner.timerFired(name)` after `durationMs`, which is one of a handful of values: each has a list of its own.
+   * Calls `owner.timerFired(name)` after `durationMs`. There may be only a few different durations, since each has a
+   * list of its own.
    */
   start<Name extends string>(owner: TimerOwner<Name>, name: Name, durationMs: number): Timer {
     let queue = this.queues.get(durationMs);
@@ -82,7 +83,7 @@ export class TimerQueues {
     return timer;
   }
 
-  /** The same for a timer that nobody will stop, and that may come up to 0.1 s late. */
+  /** The same for a timer that is never stopped and may fire up to 0.1 s late. */
   startForGood<Name extends string>(owner: TimerOwner<Name>, name: Name, durationMs: number): void {
     let timers = this.lasting.get(durationMs);
     if (!timers) {
@@ -92,7 +93,7 @@ export class TimerQueues {
     timers.start(owner as TimerOwner, name);
   }
 
-  /** Stops a timer; nothing happens to one that fired or was stopped. */
+  /** Stops a timer. Does nothing if it has fired or was stopped before. */
   stop(timer: Timer | undefined): void {
     if (timer?.owner === undefined) return;
     // The clock's timeout stays armed even if the queue is empty now: the next start would only arm it again.
@@ -117,8 +118,8 @@ export class TimerQueues {
   }
 
   private run(queue: Queue): void {
-    // `armed` stays set until the end, so that a timer started on the way does not arm the clock past the ones before
-    // it.
+    // `armed` stays set until the end. Otherwise a timer that is started meanwhile would arm the clock for itself, and
+    // too late for those before it.
     const now = this.clock.monotonic() - this.since;
     while (queue.first && queue.first.dueAt <= now) {
       const timer = queue.first;

@@ -1,22 +1,21 @@
 import { HashTable } from "./hash-table.ts";
 
 /**
- * How many of the last characters count: of 32 bits, and so of more places than there is memory for, where they are
- * hexadecimal.
+ * How many of the last characters count for the hash. Of hexadecimal characters they give 20 bits, about a million
+ * values.
  */
 const COUNTED = 5;
 
 /**
- * A map from tokens that the relay itself drew to what they stand for: branches, tags, ids of sessions. It knows that
- * their last characters are random, so no hash has to be worked out over the whole of them. Not for keys that others
- * choose: they could choose them to collide.
+ * A map with keys that the relay itself has drawn: branches, tags, ids of sessions. Their last characters are random,
+ * so the hash needs only those. Not for keys that others choose: they could choose keys that collide.
  */
 export class TokenMap<T> extends HashTable<T> {
   protected hashOf(token: string): number {
     let hash = 0;
     for (let i = token.length - 1, end = Math.max(0, token.length - COUNTED); i >= end; i--) {
       const character = token.charCodeAt(i);
-      hash = (hash << 4) + (character & 15) + 9 * (character >> 6); // the digit, where it is hexadecimal
+      hash = (hash << 4) + (character & 15) + 9 * (character >> 6); // the value of a hexadecimal digit
     }
     return hash;
   }

@@ -1,12 +1,12 @@
 import { randomFillSync } from "node:crypto";
 import { HashTable } from "./hash-table.ts";
 
-/** So many characters have a multiplier of their own. A power of two. */
+/** How many places of a text have a multiplier of their own. A power of two. */
 const MULTIPLIERS = 64;
 
 /**
- * A map from texts that others chose, such as branches and Call-IDs. Its hash is the sum of the characters, each
- * times a secret random number of its place: whoever does not know the numbers cannot choose texts that collide
+ * A map with keys that others choose, such as branches and Call-IDs. The hash is the sum of the characters, each
+ * multiplied by a secret random number for its place. Without these numbers nobody can choose texts that collide
  * (multilinear hashing is universal).
  */
 export class WireMap<T> extends HashTable<T> {
@@ -18,11 +18,12 @@ export class WireMap<T> extends HashTable<T> {
     let hash = length;
     for (let i = 0; i < length; i++) {
       const place = i & (MULTIPLIERS - 1);
-      // Of a long text each stretch is mixed into the next.
+      // A long text has several stretches of this length: the hash so far is mixed into the next stretch.
       if (place === 0) hash = Math.imul(hash ^ (hash >>> 15), multipliers[0]! | 1);
       hash = (hash + Math.imul(multipliers[place]!, text.charCodeAt(i))) | 0;
     }
-    // The upper bits are the good ones: all else is the same for characters that differ in their upper bits alone.
+    // Mixes the upper bits into the lower ones. The lower bits alone would be equal for characters that differ only in
+    // their upper bits.
     hash = Math.imul(hash ^ (hash >>> 16), 0x45d9f3b);
     return hash ^ (hash >>> 16);
   }

@@ -1,30 +1,33 @@
 import { err, ok, type Result } from "./result.ts";
 
-/** The error for a body with any declaration; */
+/** The error for a body with any declaration. */
 export const XML_WITH_DOCTYPE = "XML Body With DOCTYPE";
-/** for one with a reference to an entity that XML does not bring along, where that is refused; */
+/** The error for a reference to an unknown entity, if such are refused. */
 export const XML_WITH_ENTITY = "XML Body With Entity";
-/** for one of more parts than anybody needs; */
+/** The error for a body with more than `MAX_PARTS` parts. */
 export const XML_TOO_MANY = "XML Body Has Too Many Elements";
-/** and for all else. */
+/** The error for everything else. */
 export const NOT_XML = "Body Is Not XML";
 
-/** Elements and attributes of one body. */
+/** How many elements and attributes one body may have. */
 const MAX_PARTS = 4_096;
 
 export interface XmlOptions {
   /** Deeper nesting is refused. */
   readonly depth: number;
-  /** Names of elements that are a list also where there is only one. */
+  /** Names of elements that become a list even if there is only one. */
   readonly lists?: readonly string[];
   /**
-   * What becomes of an entity that is not known, and of an ampersand that begins none: left as it is written
-   * (default), or the body is refused.
+   * What to do with an unknown entity, and with an ampersand that begins no entity: leave it as it is written
+   * (default), or refuse the body.
    */
   readonly entities?: "asWritten" | "refused";
 }
 
-/** What an element holds: its text, or an object of attributes, children and `#text`; of several of one name a list. */
+/**
+ * What an element holds: its text, or an object of attributes, children and `#text`. Several elements of one name
+ * become a list.
+ */
 export type XmlValue = string | XmlElement | readonly XmlValue[];
 export interface XmlElement {
   readonly [name: string]: XmlValue;
@@ -33,13 +36,13 @@ export interface XmlElement {
 type Open = { name: string; key: string; fields: Record<string, XmlValue> | undefined; text: string; keep: number };
 
 /**
- * Makes a reader for XML from the network. Only data comes out: all values are text, attributes are keys with "@",
- * the text of an element that has attributes or children is "#text", namespace prefixes go. No entity is known but
- * the five predefined ones and character references; any declaration (DOCTYPE, ENTITY) is refused, and nothing
- * outside the text is ever read. The error is a reason.
+ * Makes a reader for XML from the network. Only data comes out: all values are text, attributes are keys with "@", the
+ * text of an element that has attributes or children is "#text", namespace prefixes go. Only the five predefined
+ * entities and character references are known. Any declaration (DOCTYPE, ENTITY) is refused, and nothing outside of the
+ * text is ever read. The error is a reason.
  *
- * It looks at each character once or twice, whatever they are: what is searched for and not found ends the reading.
- * No library that was looked at promises as much, and one took 0.2 s for 60 kB.
+ * It looks at each character only once or twice, whatever the text is: a search that finds nothing ends the reading. No
+ * library that we looked at promises this, and one of them took 0.2 s for 60 kB.
  */
 export function createXmlReader(options: XmlOptions): (text: string) => Result<XmlElement, string> {
   return (text) => new Reader(text, options).read();
@@ -111,7 +114,7 @@ class Reader {
     const problem = element === undefined ? NOT_XML : this.skipTo("]]>", from);
     if (problem !== undefined || element === undefined) return problem;
     element.text += this.text.slice(from, this.at - 3);
-    element.keep = element.text.length; // no blank of it is trimmed
+    element.keep = element.text.length; // the blanks of CDATA are not trimmed
     return undefined;
   }
 
@@ -132,7 +135,7 @@ class Reader {
         this.at = next + (c === SLASH ? 2 : 1);
         return c === SLASH ? this.close() : undefined;
       }
-      const attribute = next === i ? undefined : this.attribute(next); // XML 1.0 §3.1: a blank before each
+      const attribute = next === i ? undefined : this.attribute(next); // XML 1.0 §3.1: a blank before each attribute
       if (attribute === undefined) return NOT_XML;
       const { value, field } = attribute;
       if (value === undefined) return XML_WITH_ENTITY;
@@ -145,8 +148,8 @@ class Reader {
   }
 
   /**
-   * The attribute that begins there; undefined: there is none. `field` is undefined for a declaration of a namespace,
-   * `value` for a bad entity.
+   * The attribute that begins at `from`; undefined if there is none. Its `field` is undefined for a namespace
+   * declaration, its `value` for an entity that is refused.
    */
   private attribute(from: number): { field: string | undefined; value: string | undefined; end: number } | undefined {
     const { text } = this;
@@ -197,8 +200,8 @@ class Reader {
   }
 
   /**
-   * XML 1.0 §4.1 and §4.6: character references and the five predefined entities. Undefined: there is another, and
-   * that is refused.
+   * XML 1.0 §4.1 and §4.6: character references and the five predefined entities. Undefined: there is another entity,
+   * and others are refused.
    */
   private decode(written: string): string | undefined {
     let plain = "";
@@ -223,8 +226,8 @@ const PREDEFINED: Readonly<Record<string, string>> = { amp: "&", lt: "<", gt: ">
 const NO_CHARACTER = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]/;
 
 /**
- * The place behind a name (XML 1.0 §2.3; every character beyond ASCII counts as one of a name's), `from` where there
- * is none.
+ * The place behind a name, or `from` if there is none (XML 1.0 §2.3). Every character beyond ASCII counts as part of a
+ * name.
  */
 function skipName(text: string, from: number): number {
   let i = from;
@@ -246,15 +249,18 @@ function skipSpace(text: string, from: number): number {
   return i;
 }
 
-/** A name without its prefix; undefined: it is none, or one that means something else to whoever handles objects. */
+/**
+ * A name without its prefix. Undefined if it is no name, or `__proto__`, which has a special meaning in JavaScript
+ * objects.
+ */
 function withoutPrefix(name: string): string | undefined {
   const local = name.slice(name.indexOf(":") + 1);
   return local === "" || local.includes(":") || local === "__proto__" ? undefined : local;
 }
 
 /**
- * The place of the semicolon that ends the reference whose name begins at that place; -1: it is none. A number may
- * have any zeros before it. The next ampersand ends the search, so that each character is looked at once.
+ * The place of the semicolon that ends a reference whose name begins at `from`, or -1 if this is no reference. A number
+ * may have any number of leading zeros. The next ampersand ends the search, so that each character is looked at once.
  */
 function endOfReference(text: string, from: number): number {
   for (let i = from; i < text.length; i++) {
@@ -265,7 +271,7 @@ function endOfReference(text: string, from: number): number {
   return -1;
 }
 
-/** What a reference stands for; empty where it is a number that is no character, undefined where nobody knows it. */
+/** What a reference stands for: empty for a number that is no character, undefined for an unknown entity. */
 function characterOf(name: string): string | undefined {
   const known = Object.hasOwn(PREDEFINED, name) ? PREDEFINED[name] : undefined;
   if (known !== undefined || name.charCodeAt(0) !== 0x23) return known;
