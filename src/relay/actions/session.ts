@@ -101,7 +101,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   if (change || request.isForAnother) response.headers.add(SERVICE_HEADER, session.service.id);
   if (transaction.request.method === "UPDATE") transaction.respond(response);
   else {
-    request.told = true;
+    request.tells();
     const told = {
       acknowledged: (ack: SipRequest) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
       silent: () => session.actor.send({ type: "client.silent", at: session.now() }),

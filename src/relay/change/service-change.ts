@@ -113,10 +113,8 @@ export class ClientServiceChange implements ChangePort {
     }
     const asked = ofTheUser(first, transaction.request);
     const forUser = asked === transaction.request ? transaction : new TransactionFor(transaction, asked);
-    const request = new ClientRequest(core, forUser, { verdict: "accepted", user: first.user });
+    const request = new ClientRequest(core, forUser, { verdict: "accepted", user: first.user }, { change: this });
     this.request = request;
-    request.change = this;
-    request.identified = this.identified;
     request.start();
     transaction.onCancel = (cancel) => {
       const reason = cancel.headers.get("reason");

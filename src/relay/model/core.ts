@@ -341,12 +341,12 @@ export interface RequestPort {
   readonly actor: ChartActor<typeof requestMachine>;
   readonly transaction: ServerTransaction;
   readonly isForAnother: boolean;
-  /** A success goes to the client: CANCEL comes too late (RFC 3261 §9.2). */
-  told: boolean;
   readonly change: ChangePort | undefined;
   readonly move: Move | undefined;
   readonly credits: CreditsPort | undefined;
   decided(branch: SessionPort): void;
+  /** An app server's 2xx is on its way to the client. */
+  tells(): void;
   refusedBy(branch: string, said: SipResponse, failure: Failure): Failure;
   earlyDialogEnded(client: LegPort, status: number): void;
   /** The client is gone before an answer: nobody needs one. */

@@ -153,8 +153,8 @@ export class Transfer implements Owner {
     const { invite, keep, only } = this.referral!;
     const { user } = first;
     const transaction = new ReferredInvite(invite, this.transaction.flow, (response) => this.answered(response));
-    this.request = new ClientRequest(core, transaction, { verdict: "accepted", user });
-    this.request.move = { first, keep, ...(only && { only }), clientLeg: (second) => this.clientLeg(second) };
+    const move = { first, keep, ...(only && { only }), clientLeg: (second: Session) => this.clientLeg(second) };
+    this.request = new ClientRequest(core, transaction, { verdict: "accepted", user }, { move });
     this.request.start();
   }
 

@@ -1,0 +1,59 @@
+import { parseRequestDisposition } from "../../sip/disposition.ts";
+import type { SipResponse } from "../../sip/message.ts";
+import { MAX_REDIRECTS, type Redirected, type Way, wayOn } from "../leg/redirect.ts";
+import type { ChangePort, Core } from "../model/core.ts";
+
+/** A request of a client, as the one that goes on in its place sees it. */
+interface AskedBefore extends Redirected {
+  /** Correlation id of all sessions of the client's request. */
+  readonly call: string;
+  /** The app servers that were asked. */
+  readonly tried: readonly string[];
+  /** Undefined: it is the request that the client made. */
+  readonly redirection: Redirection | undefined;
+  readonly change: ChangePort | undefined;
+  /** Resolves when what no session used of its hold is back in the balance; undefined: nothing was held. */
+  readonly givenBack: Promise<void> | undefined;
+}
+
+/** That app servers have redirected a request, and another goes on in its place (RFC 3261 §21.3). */
+export class Redirection {
+  /** The request that was redirected. */
+  readonly from: AskedBefore;
+  /** Where it was redirected to. */
+  readonly way: Way;
+
+  constructor(from: AskedBefore, way: Way) {
+    this.from = from;
+    this.way = way;
+  }
+
+  /** How many redirections have led here. */
+  get hops(): number {
+    return 1 + (this.from.redirection?.hops ?? 0);
+  }
+
+  /** Whether it leads to another service than the client has asked for. */
+  get isToAnother(): boolean {
+    return this.way.request !== undefined || (this.from.redirection?.isToAnother ?? false);
+  }
+}
+
+/** Where these answers lead from `request`; undefined: nowhere that the portal offers and the client wants. */
+export function wayAfter(core: Core, request: AskedBefore, redirections: readonly SipResponse[]): Way | undefined {
+  const { change, call, service, tried, redirection } = request;
+  const isFar = redirection !== undefined && redirection.hops >= MAX_REDIRECTS;
+  const way = isFar || !mayFollow(core, request) ? undefined : wayOn(core, request, redirections);
+  // A change has one service, and stays with the app server that is there, or goes to others.
+  if (way && !(change && (way.request || change.keepsServer))) return way;
+  const facts = { call, service, appServers: tried };
+  core.peerLog.info("an app server's redirection leads nowhere that the portal offers", service, facts);
+  return undefined;
+}
+
+/** Whether redirections may be followed: a client may forbid it by `no-recurse` (RFC 3841 §9.1). */
+function mayFollow({ config }: Core, { request }: AskedBefore): boolean {
+  if (config.session.redirects === "off") return false;
+  const wish = parseRequestDisposition(request.headers.all("request-disposition"));
+  return !(wish.ok && wish.value.recurse === false);
+}
