@@ -14,7 +14,7 @@ export interface BillingInput {
 }
 
 /**
- * Kept in the store between events; plain JSON. What was charged is not in it: the entries on the bill are
+ * Kept in the store between events, as plain JSON. It does not hold what was charged: the entries on the bill do
  * (decisions 9 and 12).
  */
 export interface BillingContext {
@@ -25,31 +25,31 @@ export interface BillingContext {
   readonly appServer: string;
   readonly call: string;
   readonly windowMs: number;
-  /** A prepaid session: what is held for it. */
+  /** Only for a prepaid session: the key of its hold in the user's balance. */
   readonly hold?: string;
-  /** What it comes from, for the bill to link it. */
+  /** The session that this one follows; the bill links the two. */
   readonly previous?: SessionFacts["previous"];
-  /** The terms, while the session runs: what it takes to end one whose relay was killed. */
+  /** The tariff, while the session runs. Billing needs it to end a session whose relay was killed. */
   readonly tariff: Tariff | null;
   readonly used?: TariffUse | undefined;
-  /** The same of taxes and what was agreed with the app server. */
+  /** Taxes, and what was agreed with the app server. Kept for the same reason. */
   readonly terms?: Terms | undefined;
-  /** What `startedAt` is by (`SessionFacts`); missing: the relay's first timeline. */
+  /**
+   * How far the relay's wall clock had been set when the session began (`SessionFacts.clockStepMs`). Missing: not at
+   * all.
+   */
   readonly clockStepMs?: number;
   readonly startedAt: number | null;
   readonly endedAt: number | null;
   readonly endedBy: string | null;
-  /**
-   * When the window for late charges closes: an absolute time, since it must outlive the process (decision
-   * 11).
-   */
+  /** When the window for late charges closes. An absolute time, because it must outlive the process (decision 11). */
   readonly dueAt: number | null;
 }
 
 /**
- * The account of one session (M12-M18). Its events may come repeated and in any order, and the bill is the same: an
- * end tells when the session started, so it needs no start before it; and a charge is entered in every state, because
- * whoever answered for it had looked whether it was in time.
+ * The account of one session (M12-M18). Its events may come twice and in any order; the bill is the same. An end says
+ * when the session started, so no start has to come before it. A charge is entered in every state, because the relay
+ * checked that it was in time before it answered.
  */
 export const billingMachine = setup({
   types: {
@@ -58,7 +58,7 @@ export const billingMachine = setup({
     input: {} as BillingInput,
   },
   actions: {
-    // Each puts one entry on the bill under the event's own id: done twice, it is there once.
+    // Each puts one entry on the bill under the event's own id. An action that is done twice leaves one entry.
     /** Rates the session's duration by its tariff and enters it on the bill (M13). */
     enterTime: providedAtStart,
     /** Enters what the app server charged on the bill (M14, M16). */
@@ -101,7 +101,7 @@ export const billingMachine = setup({
     "charge.made": { actions: "enterCharge" },
   },
   states: {
-    /** Known only by a charge that came first. */
+    /** The start has not come yet; charges may have. */
     open: {
       on: {
         "session.started": { target: "running", actions: "noteStart" },
@@ -119,13 +119,13 @@ export const billingMachine = setup({
         ],
       },
     },
-    /** Ended, and its app server may still report what it collected (M15). */
+    /** The session has ended, but its app server may still send late charges (M15). */
     chargeable: {
       on: {
         "window.closed": { target: "closed", actions: "noteClosed" },
       },
     },
-    /** Not final: a charge that was answered for in time may take until now to arrive. */
+    /** Not a final state: a charge that the relay took in time may arrive only now. */
     closed: {},
   },
 });

@@ -3,8 +3,8 @@ import type { SipRequest, SipResponse } from "../src/sip/message.ts";
 import type { ServerTransaction } from "../src/transaction/types.ts";
 
 /**
- * The events of the charts: what the legs of a call say to each other (decision 4). A leg maps SIP to
- * these and these to SIP; the charts know no more than is written here.
+ * The events of the charts: what the legs of a call say to each other (decision 4). A leg turns SIP messages into these
+ * events, and these events into SIP messages. The charts know nothing else of SIP.
  */
 
 /** Which end of a session: the client, or the app server. */
@@ -14,8 +14,8 @@ export type Side = "client" | "server";
 export const otherSide = (side: Side): Side => (side === "client" ? "server" : "client");
 
 /*
- * `payload` is what a leg hands through a chart unread: a request (with its transaction) or an answer that another leg
- * will pass on. Never kept in a context, and of no interest to a chart: these are types and nothing else.
+ * `payload` is a request (with its transaction) or an answer that another leg will pass on. The chart hands it through:
+ * it does not read it, and never keeps it in a context. So the charts import types of SIP, and no code.
  */
 type Request = ServerTransaction;
 type Answer = SipResponse;
@@ -25,9 +25,7 @@ export interface Failure {
   readonly status: number;
   readonly reason?: string;
   readonly headers?: readonly (readonly [name: string, value: string])[];
-  /**
-   * The branch whose app server gave this answer; its leg still holds the answer, which goes to the client as it came.
-   */
+  /** The branch whose app server gave this answer. Its leg still holds the answer, which the client gets. */
   readonly branch?: string;
 }
 
@@ -49,12 +47,15 @@ export type RequestEvent =
   | { readonly type: "client.lost" };
 
 /**
- * How several app servers are asked: one after the other; all, the first success wins (M8); all, every success counts
- * (M25).
+ * How several app servers are asked. `sequential`: one after the other. `first`: all at once, and the first success
+ * wins (M8). `all`: all at once, and every success counts (M25).
  */
 export type Fork = "sequential" | "first" | "all";
 
-/** Why the relay ends a session by itself, or puts its end on record. The texts to them: src/relay/model/endings.ts. */
+/**
+ * Why the relay ends a session by itself, or puts its end on record. src/relay/model/endings.ts has a text for each
+ * code.
+ */
 export type EndingCode =
   | "no-ack"
   | "no-ack-to-change"
@@ -74,7 +75,7 @@ export type EndingCode =
   | "killed"
   | "fault";
 
-/** `what`: ends the sentence, for both ends to hear; `detail`: for the record alone. */
+/** `what` completes the code's text, and both ends hear it. `detail` is for the record alone. */
 export interface Ending {
   readonly code: EndingCode;
   readonly what?: string;

@@ -1,6 +1,4 @@
-/**
- * The statecharts of Tollgate, for XState: each runs alone, with actions that do nothing until somebody provides them.
- */
+/** The statecharts of Tollgate, for XState. Each runs alone: its actions do nothing until somebody provides them. */
 export { type BillingContext, type BillingEvent, type BillingInput, billingMachine } from "./billing.ts";
 export type { Failure, Fork, RequestEvent, SessionEvent, Side, TransferEvent } from "./events.ts";
 export { type RequestContext, type RequestInput, requestMachine } from "./request.ts";

@@ -1,6 +1,7 @@
 /*
- * Where to read on about each state: a test that shows it, the section that it obeys, the source of what is done in it.
- * `npm run machines` writes them into README.md; a test looks whether each state is here, and each target is there.
+ * For each state: a test that shows it, the RFC section that it obeys, and the source file that does its work. `npm run
+ * machines` writes them into README.md. A test checks that each state is listed here, and that each test and file
+ * exists.
  */
 
 /** One state. */
@@ -11,7 +12,7 @@ export interface StateLinks {
   readonly test: string;
   /** Numbers of RFCs with their section, such as `3261 §9.1`. */
   readonly rfc?: readonly string[];
-  /** What does the state's work, seen from the repository. */
+  /** The file that does the state's work, as a path from the top of the repository. */
   readonly source: string;
 }
 
@@ -22,11 +23,11 @@ const HANG_UP = "src/relay/session/hang-up.ts";
 const TRANSFER = "src/relay/transfer/transfer.ts";
 const BILLING = "src/charging/billing/billing.ts";
 
-/** By chart, and by the state's path in it. States that only hold others are not here. */
+/** By chart, and by the state's path in it. States that only contain other states are left out. */
 export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLinks>>>> = {
   request: {
     authenticating: {
-      is: "The client is compared with the registered users.",
+      is: "The relay checks whether the client is a registered user.",
       test: "authenticates, identifies, searches and invites, in this order (M2-M5)",
       rfc: ["3261 §22"],
       source: "src/relay/leg/sign-in.ts",
@@ -55,25 +56,25 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       source: REQUEST,
     },
     collecting: {
-      is: "One success was passed on, and each that follows will be.",
+      is: "One success was passed on to the client, and each further one will be.",
       test: "waits only so long for further successes (M25; RFC 6026 §7.1)",
       rfc: ["6026 §7.1"],
       source: REQUEST,
     },
     declined: {
-      is: "A 6xx came: the others are cancelled, and their ends awaited.",
+      is: "An app server answered 6xx: the other branches are cancelled, and their final answers awaited.",
       test: "withdraws the others at a 6xx and waits for their ends before it says so (RFC 3261 §16.7, step 5)",
       rfc: ["3261 §16.7"],
       source: REQUEST,
     },
     refused: {
-      is: "The branches are through with failures: is there another to ask, or an answer given before?",
+      is: "The last branch asked has failed: was a success passed on before, or is there another app server to ask?",
       test: "asks nobody else after a 6xx (RFC 3261 §16.7)",
       rfc: ["3261 §16.7"],
       source: REQUEST,
     },
     answered: {
-      is: "At least one session came of it.",
+      is: "At least one app server accepted; its session goes on.",
       test: "is answered by the first success of one server after the other (M5)",
       rfc: ["3261 §13.3.1.4"],
       source: REQUEST,
@@ -85,7 +86,7 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       source: REQUEST,
     },
     cancelled: {
-      is: "The client has given the request up.",
+      is: "The client has given the request up, or is gone.",
       test: "goes on without a branch whose early dialog the client ended; without the last it is cancelled (RFC 3261 §15)",
       rfc: ["3261 §9.2"],
       source: REQUEST,
@@ -99,19 +100,19 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       source: INVITATION,
     },
     "inviting.proceeding.changing": {
-      is: "An UPDATE is under way in the early dialog; another has to wait.",
+      is: "An UPDATE is under way in the early dialog; another one is refused until it is done.",
       test: "relays an UPDATE in the early dialog, and lets another wait until it is done (RFC 3311 §5.2)",
       rfc: ["3311 §5.2"],
       source: "src/relay/session/modification.ts",
     },
     "inviting.withdrawing": {
-      is: "Cancelled because another app server said 6xx; a 2xx that crosses the CANCEL counts all the same.",
+      is: "The INVITE was cancelled because another app server answered 6xx; a 2xx that crosses the CANCEL still counts.",
       test: "is withdrawn after a 6xx elsewhere: cancelled, but a 2xx that crosses the CANCEL counts (RFC 3261 §16.7, step 5)",
       rfc: ["3261 §16.7"],
       source: INVITATION,
     },
     cancelling: {
-      is: "Nobody waits for the app server's answer any more, but one may be under way.",
+      is: "Nobody waits for the app server's answer any more, but a 2xx may be on its way.",
       test: "cancels, and ends an answer that crossed the CANCEL (RFC 3261 §9.1, M8)",
       rfc: ["3261 §9.1"],
       source: INVITATION,
@@ -123,25 +124,25 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       source: "src/relay/dialog/answer.ts",
     },
     "established.steady": {
-      is: "Client and app server talk directly; the clock runs.",
+      is: "Client and app server are connected; the clock runs.",
       test: "takes charges while it lasts and until it has ended (M14)",
       rfc: ["3261 §12.2", "6086 §4"],
       source: SESSION,
     },
     "established.changing": {
-      is: "A re-INVITE or UPDATE is under way; another has to wait.",
+      is: "A re-INVITE or UPDATE is under way; another one is refused until it is done.",
       test: "relays a change, and lets another wait until it is done (RFC 3261 §14.2)",
       rfc: ["3261 §14.2"],
       source: "src/relay/session/modification.ts",
     },
     "established.asking": {
-      is: "Another service is asked for beside this one, which goes on.",
+      is: "Another service is asked for while this one goes on.",
       test: "asks for another service beside the present one, which goes on when that is refused (M20, M21; RFC 6141)",
       rfc: ["6141 §3"],
       source: "src/relay/change/service-change.ts",
     },
     terminating: {
-      is: "One end hung up; its BYE waits for the other's answer.",
+      is: "One end hung up; its BYE was passed on, and the other end's answer is awaited.",
       test: "stops the clock when BYE was sent if its answer never comes (M12)",
       rfc: ["3261 §15.1"],
       source: HANG_UP,
@@ -153,7 +154,7 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       source: HANG_UP,
     },
     refused: {
-      is: "No session came of it.",
+      is: "The app server refused, or its answer is not wanted any more: there is no session.",
       test: "tells the request that the app server refused (M5)",
       rfc: ["3261 §13.2.2.3"],
       source: INVITATION,
@@ -167,7 +168,7 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
   },
   transfer: {
     checking: {
-      is: "The REFER is read: may it be?",
+      is: "The REFER is read, and the relay checks whether it is allowed.",
       test: "refuses what may not be, and nothing follows",
       rfc: ["3515 §2.4.2"],
       source: "src/relay/transfer/referral.ts",
@@ -179,7 +180,7 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       source: TRANSFER,
     },
     inviting: {
-      is: "The second app server has said yes; the client gets an INVITE for a dialog of its own.",
+      is: "The second app server has accepted; the client gets an INVITE for the new dialog with it.",
       test: "ends the second app server's side when the client does not take it",
       rfc: ["3725 §4"],
       source: "src/relay/transfer/client-invitation.ts",
@@ -191,7 +192,7 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       source: "src/relay/session/move.ts",
     },
     failed: {
-      is: "Nothing came of it; the first session goes on.",
+      is: "The move has failed; the first session goes on.",
       test: "takes its INVITE to the client back when the second app server hangs up",
       rfc: ["3515 §2.4.5"],
       source: "src/relay/transfer/reports.ts",
@@ -205,22 +206,22 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
   },
   billing: {
     open: {
-      is: "Known only by a charge that came first.",
+      is: "The start has not come yet; charges may have.",
       test: "waits open for the start, runs, and closes with the end where there is no time for late charges",
       source: BILLING,
     },
     running: {
-      is: "The session has started and not ended.",
+      is: "The session has started and has not ended.",
       test: "notes start, end and who ended it",
       source: BILLING,
     },
     chargeable: {
-      is: "Ended, and its app server may still report what it collected.",
+      is: "The session has ended, but its app server may still send late charges.",
       test: "stays chargeable until its time for late charges is over (M15)",
       source: "src/charging/billing/account.ts",
     },
     closed: {
-      is: "It takes no more charges, but those that were answered for in time.",
+      is: "The time for late charges is over; a charge that the relay took in time is still entered.",
       test: "enters a charge in every state: whoever answered for it had looked whether it was in time (M14, M16)",
       source: "src/charging/billing/entries.ts",
     },

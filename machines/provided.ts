@@ -1,5 +1,5 @@
 /**
- * Stands in a chart for an action that whoever runs it provides. By itself it does nothing, so that a chart can be
- * run and looked at alone; the relay refuses to start while one of its charts has an action of this kind left.
+ * Stands in a chart for an action that is provided by whoever runs the chart. It does nothing, so that a chart can be
+ * run and looked at alone. The relay refuses to start while a chart of its own still has such an action.
  */
 export const providedAtStart = (): void => {};

@@ -3,7 +3,7 @@ import type { Failure, Fork, RequestEvent } from "./events.ts";
 import { providedAtStart } from "./provided.ts";
 
 export interface RequestInput {
-  /** Names this request; the implementations find its SIP side by it. */
+  /** Says to whoever reads the context which request it is. The actions do not need it: they have the actor's owner. */
   readonly id: string;
 }
 
@@ -22,7 +22,7 @@ export interface RequestContext {
   readonly best: Failure | null;
 }
 
-/** Field by field, which V8 does several times as fast as a spread: each step of a request makes a copy. */
+/** Each step of a request makes a copy. Field by field, V8 does it several times as fast as with a spread. */
 export const copyRequest = (of: RequestContext): RequestContext => ({
   version: of.version,
   id: of.id,
@@ -36,9 +36,9 @@ export const copyRequest = (of: RequestContext): RequestContext => ({
 });
 
 /**
- * A client's INVITE from its arrival to the last final answer of the app servers asked (E 1, E 7; C 1, C 7, C 8;
- * M1-M8, M25). Each branch, an app server that is asked, is an actor of the chart `session`; it tells this one
- * `branch.answered` or `branch.failed`.
+ * A client's INVITE from its arrival to the last final answer of the app servers asked (E 1, E 7; C 1, C 7, C 8; M1-M8,
+ * M25). Each branch (one app server that is asked) is an actor of the chart `session`. It tells this actor
+ * `branch.answered`, `branch.failed` or `branch.released`.
  */
 export const requestMachine = setup({
   types: {
@@ -53,7 +53,7 @@ export const requestMachine = setup({
     identify: providedAtStart,
     /** Looks for app servers that offer the service; answers `servers.found` or `servers.none` (M4). */
     search: providedAtStart,
-    /** Holds what the first interval costs in a prepaid user's balance; answers `credit.held` or `credit.refused`. */
+    /** Holds the price of the first interval in a prepaid user's balance; answers `credit.held` or `credit.refused`. */
     reserve: providedAtStart,
     /** Starts a session actor for each app server just moved from `waiting` to `asked` (M5, M8). */
     inviteServers: providedAtStart,
@@ -80,7 +80,7 @@ export const requestMachine = setup({
     rememberServers: assign({
       waiting: ({ event }) => (event.type === "servers.found" || event.type === "credit.held" ? event.servers : []),
     }),
-    /** Moves who is to be asked now: the next one, or all of them. */
+    /** Moves the app servers to be asked now from `waiting` to `asked`: the next one, or all of them. */
     takeNext: assign(({ context: { fork, waiting } }) =>
       fork === "sequential"
         ? { asked: waiting.slice(0, 1), waiting: waiting.slice(1) }
@@ -131,7 +131,7 @@ export const requestMachine = setup({
   initial: "authenticating",
   on: {
     "client.cancel": { target: ".cancelled", actions: "confirmCancel" },
-    // Nobody reads the answer, but the transaction needs its end.
+    // The client is gone and reads no answer, but its transaction needs one to end.
     "client.lost": { target: ".cancelled", actions: "confirmCancel" },
   },
   states: {
@@ -159,7 +159,10 @@ export const requestMachine = setup({
         "servers.none": { target: "rejected", actions: { type: "reject", params: ({ event }) => event.failure } },
       },
     },
-    /** Who pays in advance: nobody is asked before the balance is. Those that there is credit for are asked. */
+    /**
+     * The user pays in advance, so the balance is asked before any app server. Then only those app servers are asked
+     * for which the credit is enough.
+     */
     reserving: {
       entry: "reserve",
       on: {
@@ -188,7 +191,10 @@ export const requestMachine = setup({
         ],
       },
     },
-    /** One success was passed on, and each that follows will be (M25): failures mean nothing to the client any more. */
+    /**
+     * One success was passed on to the client, and each further one will be (M25). Failures no longer matter to the
+     * client.
+     */
     collecting: {
       entry: "awaitFurther",
       on: {
@@ -209,8 +215,8 @@ export const requestMachine = setup({
       },
     },
     /**
-     * A 6xx came: the others are cancelled and their ends awaited, since a 2xx may be under way (RFC 3261 §16.7, step
-     * 5).
+     * An app server answered 6xx. The other branches are cancelled, and their final answers awaited, since a 2xx may be
+     * on its way (RFC 3261 §16.7, step 5).
      */
     declined: {
       entry: "withdrawBranches",
@@ -230,7 +236,7 @@ export const requestMachine = setup({
         ],
       },
     },
-    /** The branches are through with failures, at least lately: is there another to ask, or an answer given before? */
+    /** The last branch asked has failed. Was a success passed on before, or is there another app server to ask? */
     refused: {
       always: [
         { guard: "hasAnswers", target: "answered" },
@@ -241,7 +247,7 @@ export const requestMachine = setup({
         },
       ],
     },
-    /** At least one session came of it; it lives on in its own actor. */
+    /** At least one app server accepted. Its session goes on in an actor of its own. */
     answered: { type: "final", entry: ["cancelBranches", "close"] },
     rejected: { type: "final", entry: ["cancelBranches", "close"] },
     cancelled: { type: "final", entry: ["cancelBranches", "close"] },
@@ -249,15 +255,15 @@ export const requestMachine = setup({
 });
 
 /**
- * What the client hears of an app server's failure: a 503 would say that the relay itself is not to be asked for a
- * while, for any service (RFC 3261 §16.7, step 6; §21.5.4).
+ * What the client hears of an app server's failure. A 503 becomes 500: the client would take a 503 for the relay's own,
+ * and ask the relay for no service at all for a while (RFC 3261 §16.7, step 6; §21.5.4).
  */
 const ofTheRelay = (failure: Failure): Failure => (failure.status === 503 ? { ...failure, status: 500 } : failure);
 
 /**
- * Which of two failures a client should hear of (RFC 3261 §16.7, step 6): a 6xx before all others, then the lowest
- * class; within 4xx first those that tell the client what to do differently, last the 408 of a server that was
- * silent; within 5xx a 503 last.
+ * Which of two failures a client should hear of (RFC 3261 §16.7, step 6). A 6xx comes before all others, then the
+ * lowest class. Within 4xx, those come first that tell the client what to do differently, and the 408 of a silent
+ * server comes last. Within 5xx, a 503 comes last.
  */
 export function betterFailure(a: Failure | null, b: Failure): Failure {
   return a === null || rank(b.status) < rank(a.status) ? b : a;

@@ -13,12 +13,12 @@ export interface SessionContext {
   readonly version: 1;
   readonly id: string;
   readonly clock: "ack" | "answer";
-  /** When the clock started; null: it never did, and time costs nothing. */
+  /** When the clock started; null: it has not, and time costs nothing. */
   readonly startedAt: number | null;
   readonly endedAt: number | null;
-  /** Who ended it; `change`: the next part of it has taken over. Null where it runs. */
+  /** Who ended the session; `change`: the next part of the call has taken over. Null while it runs. */
   readonly endedBy: Side | "change" | Ending | null;
-  /** When the BYE was passed on: where the clock stops if its answer never comes. */
+  /** When the BYE was passed on. The clock stops at this time if the BYE is never answered. */
   readonly byeAt: number | null;
   /** Ends whose BYE is not answered yet. */
   readonly leaving: readonly Side[];
@@ -26,7 +26,7 @@ export interface SessionContext {
   readonly creditUntil: number | null;
 }
 
-/** Field by field, which V8 does several times as fast as a spread: each step of a session makes a copy. */
+/** Each step of a session makes a copy. Field by field, V8 does it several times as fast as with a spread. */
 export const copySession = (of: SessionContext): SessionContext => ({
   version: of.version,
   id: of.id,
@@ -62,17 +62,17 @@ export const sessionMachine = setup({
     /** Passes a provisional answer on to the client (M6). */
     relayProgress: providedAtStart,
     /**
-     * Passes the 2xx on to the client, once a start is on record that it makes, and repeats it until the ACK comes
-     * (M6; RFC 3261 §13.3.1.4).
+     * Passes the 2xx on to the client, and repeats it until the ACK comes (M6; RFC 3261 §13.3.1.4). Where the clock
+     * starts with the answer, it first waits until that start is on record.
      */
     relayAnswer: providedAtStart,
     /** Tells the request that this branch came to nothing. */
     reportFailure: (_, _params: Failure) => providedAtStart(),
-    /** Tells the request that the client wants nothing of this branch any more. */
+    /** Tells the request that the client no longer wants this branch. */
     reportGivenUp: providedAtStart,
     /**
-     * Passes the client's ACK on, by which the session stands, and puts its start on record: by then it is known what
-     * it takes over from (M7, M12, M20).
+     * Passes on the client's ACK, with which the session is established, and puts its start on record. Not earlier:
+     * only now is it known which part of the call it takes over from (M7, M12, M20).
      */
     begin: providedAtStart,
     /** Passes the client's ACK on where the clock runs already (M7). */
@@ -86,8 +86,8 @@ export const sessionMachine = setup({
     /** Sends a BYE of the relay's own, with Reason, to each end in `leaving`. */
     sendByes: providedAtStart,
     /**
-     * Answers a BYE for which there is nothing else to do: it crossed another, or there is no dialog to end. What it
-     * charges is taken (M16).
+     * Answers a BYE for which there is nothing else to do: it crossed another, or there is no dialog to end. Charges in
+     * it are taken (M16).
      */
     answerBye: providedAtStart,
     /** Takes the charges out of the app server's answer to BYE (M16). */
@@ -102,9 +102,9 @@ export const sessionMachine = setup({
     relayEarlyUpdate: providedAtStart,
     /** Passes the client's PRACK on; 481 where it acknowledges nothing (RFC 3262 §3). */
     relayPrack: providedAtStart,
-    /** Asks who offers another service whether it can serve, while the present one goes on (M20-M22). */
+    /** Asks for another service at an app server that offers it, while the present service goes on (M20-M22). */
     askService: providedAtStart,
-    /** Answers a change that meets another: 491 or 500 (RFC 3261 §14.2, RFC 3311 §5.2). */
+    /** Refuses a change that comes while another is under way: 491 or 500 (RFC 3261 §14.2, RFC 3311 §5.2). */
     refuseChange: providedAtStart,
     /** Passes any other request inside the session on to the other end. */
     relayMessage: providedAtStart,
@@ -119,7 +119,7 @@ export const sessionMachine = setup({
 
     startClock: assign({ startedAt: ({ event }) => ("at" in event ? event.at : null) }),
     stopClock: assign({ endedAt: ({ context, event }) => context.endedAt ?? ("at" in event ? event.at : null) }),
-    /** Nobody passed on an answer to BYE: the session ended when the BYE was sent. */
+    /** No answer to the BYE was passed on: the session ended when the BYE was sent. */
     stopClockAtBye: assign({ endedAt: ({ context }) => context.endedAt ?? context.byeAt }),
     noteBye: assign(({ event }) =>
       event.type === "bye" ? { byeAt: event.at, endedBy: event.from, leaving: [otherSide(event.from)] } : {},
@@ -132,7 +132,7 @@ export const sessionMachine = setup({
     noteSilence: assign(({ event }) =>
       event.type === "client.silent" ? { byeAt: event.at, endedBy: { code: "no-ack" }, leaving: BOTH } : {},
     ),
-    /** The client never had it, so it costs nothing. */
+    /** The client never got the session, so it costs nothing. */
     noteRefusal: assign({
       startedAt: null,
       endedBy: { code: "not-taken" } as const,
@@ -145,7 +145,7 @@ export const sessionMachine = setup({
     noteExhausted: assign(({ event }) =>
       event.type === "credit.exhausted" ? { byeAt: event.at, endedBy: { code: event.code }, leaving: BOTH } : {},
     ),
-    /** The next part of the session has taken the client over, and the app server too where it is the same. */
+    /** The next part of the call has taken over the client, and the app server too where that stays the same. */
     noteReplaced: assign(({ event }) =>
       event.type === "change.taken"
         ? {
@@ -187,7 +187,7 @@ export const sessionMachine = setup({
   }),
   initial: "inviting",
   on: {
-    // Whatever a state does not say otherwise: a request at the wrong time gets an answer all the same.
+    // For every state that does not say otherwise: a request that comes at the wrong time still gets an answer.
     bye: { actions: "answerBye" },
     change: { actions: "refuseChange" },
     update: { actions: "refuseChange" },
@@ -237,18 +237,18 @@ export const sessionMachine = setup({
           initial: "steady",
           states: {
             steady: { on: { update: { target: "changing", actions: "relayEarlyUpdate" } } },
-            /** An UPDATE is under way in the early dialog; another has to wait (RFC 3311 §5.2). */
+            /** An UPDATE is under way in the early dialog; another one is refused until it is done (RFC 3311 §5.2). */
             changing: { on: { "change.done": "steady" } },
           },
         },
         /**
-         * Cancelled because another app server said 6xx; a 2xx that crosses the CANCEL counts all the same (RFC 3261
-         * §16.7, step 5).
+         * The INVITE was cancelled because another app server answered 6xx. A 2xx that crosses the CANCEL still counts
+         * (RFC 3261 §16.7, step 5).
          */
         withdrawing: { entry: "sendCancel" },
       },
     },
-    /** Nobody waits for the app server's answer any more, but one may be under way (RFC 3261 §9.1). */
+    /** Nobody waits for the app server's answer any more, but a 2xx may be on its way (RFC 3261 §9.1). */
     cancelling: {
       entry: ["sendCancel", "dropProgress"],
       on: {
@@ -265,19 +265,20 @@ export const sessionMachine = setup({
         ],
         prack: { actions: "relayPrack" },
         charge: [{ guard: "clockStartsAtAnswer", actions: "recordCharge" }, { actions: "refuseMessage" }],
-        // Lost ACK: both ends are told to hang up (RFC 3261 §13.3.1.4), and nothing is charged.
+        // The ACK is lost: the relay sends BYE to both ends (RFC 3261 §13.3.1.4). A clock that starts with the ACK
+        // never ran, and the time costs nothing.
         "client.silent": { target: "leaving", actions: ["sendAck", "noteSilence"] },
-        // It was the relay that invited the client, to a session that a REFER asked for (M23).
+        // The relay had invited the client to a session that a REFER asked for (M23), and the client said no.
         "client.refused": { target: "leaving", actions: ["sendAck", "noteRefusal"] },
         bye: { target: "terminating", actions: ["sendAck", "noteBye"] },
         lost: { target: "leaving", actions: ["sendAck", "noteLoss"] },
         end: { target: "leaving", actions: ["sendAck", "noteEnd"] },
-        // Of a prepaid session whose time runs already.
+        // Only for a prepaid session whose clock runs already.
         "credit.held": { actions: "noteCredit" },
         "credit.exhausted": { target: "leaving", actions: ["sendAck", "noteExhausted"] },
       },
     },
-    /** Client and app server talk directly; the clock runs (M7, M12). */
+    /** Client and app server are connected; the clock runs (M7, M12). */
     established: {
       on: {
         message: { actions: "relayMessage" },
@@ -287,7 +288,7 @@ export const sessionMachine = setup({
         bye: { target: "terminating", actions: "noteBye" },
         lost: { target: "leaving", actions: "noteLoss" },
         end: { target: "leaving", actions: "noteEnd" },
-        // Of a prepaid session: the balance was asked in time, and said how long the money lasts.
+        // Only for a prepaid session: the balance was asked again, and says how long the money lasts.
         "credit.held": { actions: "noteCredit" },
         "credit.exhausted": { target: "leaving", actions: "noteExhausted" },
       },
@@ -299,15 +300,16 @@ export const sessionMachine = setup({
             "service.change": { target: "asking", actions: "askService" },
           },
         },
-        /** A re-INVITE or UPDATE is under way; another has to wait. */
+        /** A re-INVITE or UPDATE is under way; another one is refused until it is done (RFC 3261 §14.2). */
         changing: { on: { "change.done": "steady" } },
         /**
-         * Another service is asked for beside this one, which goes on: it gives way, or goes on as if nothing had been.
+         * Another service is asked for while this one goes on. If an app server accepts, this session gives way to the
+         * new part. If none does, nothing changes.
          */
         asking: {
           on: {
             "change.done": "steady",
-            // From where it would move is not decided.
+            // It is not decided yet which session the client would move from.
             refer: { actions: "refuseChange" },
             "change.taken": [
               { guard: "keepsServer", target: "#session.terminated", actions: "noteReplaced" },
@@ -317,13 +319,13 @@ export const sessionMachine = setup({
         },
       },
     },
-    /** One end hung up; its BYE was passed on and waits for the other's answer (M11), for a while. */
+    /** One end hung up. Its BYE was passed on, and the other end's answer is awaited for a while (M11). */
     terminating: {
       entry: "relayBye",
       on: {
         charge: { actions: "recordCharge" },
         bye: [
-          // The client hears its 200 now: from then on it pays for nothing (M12).
+          // The client hears its 200 now, and pays nothing after that (M12).
           { guard: "isFromClient", actions: ["stopClock", "answerBye"] },
           { actions: "answerBye" },
         ],
@@ -336,8 +338,8 @@ export const sessionMachine = setup({
       },
     },
     /**
-     * The relay ends the session by itself and waits until each end in `leaving` has answered or was given up, for a
-     * while.
+     * The relay ends the session by itself. For a while, it waits until each end in `leaving` has answered or was given
+     * up.
      */
     leaving: {
       entry: "sendByes",
@@ -354,7 +356,7 @@ export const sessionMachine = setup({
         ],
       },
     },
-    /** No session came of it. */
+    /** The app server refused, or its answer is not wanted any more: there is no session. */
     refused: { type: "final", entry: "close" },
     terminated: { type: "final", entry: ["recordEnd", "relayByeAnswer", "close"] },
   },

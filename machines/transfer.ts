@@ -3,7 +3,7 @@ import type { Failure, TransferEvent } from "./events.ts";
 import { providedAtStart } from "./provided.ts";
 
 export interface TransferInput {
-  /** Names this move; the implementations find its SIP side by it. */
+  /** Says to whoever reads the context which move it is. The actions do not need it: they have the actor's owner. */
   readonly id: string;
 }
 
@@ -11,16 +11,16 @@ export interface TransferContext {
   readonly version: 1;
   readonly id: string;
   /**
-   * Until when the sender of the REFER is told how it goes (RFC 6665 §4.2.1), milliseconds since 1970; null: it is
-   * not told.
+   * Until when the sender of the REFER gets reports of the move (RFC 6665 §4.2.1), in milliseconds since 1970; null: it
+   * gets none.
    */
   readonly subscribedUntil: number | null;
 }
 
 /**
- * A REFER: the relay asks a second app server for the client and then invites the client to the session with it (E 6,
- * C 6; M23, M24). The search and the asking are those of any request: an actor of the chart `request`, which answers
- * this one. Whatever goes wrong, the first session goes on as it was.
+ * A move that a REFER asks for: the relay asks a second app server for the client, and then invites the client to a
+ * session with it (E 6, C 6; M23, M24). An actor of the chart `request` searches and asks, as for an INVITE, and tells
+ * this actor what came of it. Whatever goes wrong, the first session goes on as it was.
  */
 export const transferMachine = setup({
   types: {
@@ -29,7 +29,7 @@ export const transferMachine = setup({
     input: {} as TransferInput,
   },
   actions: {
-    /** Reads the REFER and looks whether it may be; answers `refer.allowed` or `refer.refused`. */
+    /** Reads the REFER and checks whether it is allowed; answers `refer.allowed` or `refer.refused`. */
     check: providedAtStart,
     /** Answers the REFER with the failure. */
     refuseRefer: (_, _params: Failure) => providedAtStart(),
@@ -43,9 +43,9 @@ export const transferMachine = setup({
     reportProgress: providedAtStart,
     /** Sends the client an INVITE with what the second app server has answered (RFC 3725 §4). */
     inviteClient: providedAtStart,
-    /** Takes that INVITE back. */
+    /** Cancels that INVITE. */
     cancelInvite: providedAtStart,
-    /** Ends the second app server's side, which has answered and gets no client. */
+    /** Ends the dialog with the second app server, which has accepted but gets no client. */
     dropTarget: providedAtStart,
     /**
      * Hands the client's answer to the second session, which is then established; the first one ends unless it is kept.
@@ -73,7 +73,8 @@ export const transferMachine = setup({
   initial: "checking",
   on: {
     subscribe: { actions: ["noteSubscription", "answerSubscribe"] },
-    // The reports ended, by their time or because nobody takes them; the move goes on without (RFC 3515 §2.4.4).
+    // The reports are over: their time has passed, or nobody takes them. The move goes on without them (RFC 3515
+    // §2.4.4).
     "reports.over": { actions: ["dropSubscription", "endReports"] },
   },
   states: {
@@ -94,14 +95,14 @@ export const transferMachine = setup({
           target: "failed",
           actions: { type: "reportFailure", params: ({ event }) => event.failure },
         },
-        // Whoever hangs up before there is an answer wants no second session either.
+        // A client that hangs up before there is an answer wants no second session either.
         "client.left": {
           target: "failed",
           actions: ["withdrawRequest", { type: "reportFailure", params: { status: 487 } }],
         },
       },
     },
-    /** The second app server has said yes; the client gets an INVITE for a dialog of its own. */
+    /** The second app server has accepted. The client gets an INVITE for the new dialog with it. */
     inviting: {
       entry: "inviteClient",
       on: {
@@ -118,7 +119,7 @@ export const transferMachine = setup({
     },
     /** The second session is established. */
     moved: { type: "final", entry: "close" },
-    /** Nothing came of it; the first session goes on. */
+    /** The move has failed; the first session goes on. */
     failed: { type: "final", entry: "close" },
     refused: { type: "final", entry: "close" },
   },

@@ -3,24 +3,27 @@ import type { Chart, ChartSnapshot, Step, StoredSnapshot, Transition } from "./c
 import { carryOut } from "./table.ts";
 
 /*
- * Runs a chart as XState's own `Actor` runs one: one event after the other, those that come in the meantime wait;
- * actions of the first state when it starts; after the last state, or an action that throws, nothing more. One that
- * goes on from a snapshot carries out no action of the state that it stands in. XState makes of each root actor a
- * system with schedulers and registers of its own, some 40 objects, of which a call needs none. A test holds the two
- * together.
+ * Runs a chart as XState's own `Actor` does. Events are taken one after the other; those that come meanwhile wait. The
+ * actions of the first state are done at `start`. After a final state, or an action that throws, nothing more is done.
+ * An actor that goes on from a snapshot does not do the actions of its state again.
+ *
+ * Why not XState's own: it gives each root actor a system with schedulers and registers, some 40 objects, and a call
+ * needs none of them. A test compares the two.
  */
 
-/** Hears what XState's inspection protocol tells: `@xstate.actor`, `@xstate.event`, `@xstate.snapshot`. */
+/** Gets events of XState's inspection protocol: `@xstate.actor`, `@xstate.event`, `@xstate.snapshot`. */
 export type Inspector = (event: InspectionEvent) => void;
 
-/** Besides, an `@xstate.snapshot` says by which arrows of the chart it came about. */
+/** What an `@xstate.snapshot` says besides: the arrows of the chart that led to the snapshot. */
 export interface Taken {
   readonly transitions: readonly Transition[];
 }
 
-/** Whose actor it is: the actions of the chart act on it. */
+/** What an actor belongs to: the actions of the chart act on it. */
 export interface Owner {
-  /** True once it has been forgotten: what its chart still asks for is not done. */
+  /**
+   * True once the owner has been forgotten. Actions that its chart still asks for then find no owner, and do nothing.
+   */
   readonly closed: boolean;
   /** An action threw `error`. The actor has stopped by then. */
   crashed(error: unknown): void;
@@ -29,7 +32,7 @@ export interface Owner {
 export type ChartActorOptions<M extends AnyStateMachine> = {
   readonly id: string;
   readonly owner: Owner;
-  /** Who looks on; may grow and shrink while the actor runs. */
+  /** Who inspects the actor. The set may grow and shrink while the actor runs. */
   readonly inspectors?: ReadonlySet<Inspector>;
 } & (
   | { readonly input: InputFrom<M> } // what the chart's first context is made of
@@ -37,8 +40,8 @@ export type ChartActorOptions<M extends AnyStateMachine> = {
 );
 
 /**
- * For the actions of a chart: whose actor carries them out; undefined where it is closed. `T` is what the actors of
- * that chart belong to.
+ * For the actions of a chart: the owner of the actor that carries them out; undefined where the owner is closed. `T` is
+ * the type of owner that the chart's actors have.
  */
 export function ownerOf<T extends Owner>({ self }: { readonly self: unknown }): T | undefined {
   const { owner } = self as ChartActor<AnyStateMachine>;
@@ -46,7 +49,7 @@ export function ownerOf<T extends Owner>({ self }: { readonly self: unknown }): 
 }
 
 const NOBODY: ReadonlySet<Inspector> = new Set();
-/** One list for all actors that have none. */
+/** One empty list, shared by all actors for which no event waits. */
 const NONE: never[] = [];
 const INIT = { type: "xstate.init", input: undefined };
 
@@ -62,7 +65,7 @@ export class ChartActor<M extends AnyStateMachine> {
   /** The first state's actions, and the event that asks for them, until `start`. */
   private first: { readonly step: Step<M>; readonly event: EventFromLogic<M> } | undefined;
 
-  /** Throws where the snapshot names a state that the chart has not. */
+  /** Throws where the snapshot names a state that the chart does not have. */
   constructor(logic: Chart<M>, options: ChartActorOptions<M>) {
     this.id = options.id;
     this.logic = logic;
@@ -104,7 +107,7 @@ export class ChartActor<M extends AnyStateMachine> {
     this.workOff();
   }
 
-  /** Never throws for what an action does: that goes to the owner's `crashed`. */
+  /** Does not throw when an action throws: the owner's `crashed` gets the error. */
   send(event: EventFromLogic<M>): void {
     if (this.state === "stopped") return;
     if (this.state !== "idle") {
@@ -145,8 +148,8 @@ export class ChartActor<M extends AnyStateMachine> {
   }
 
   /**
-   * Something that it began and that nobody awaits has failed with `error`: it ends as where an action throws. False:
-   * it has ended before, and its owner hears nothing.
+   * Work that an action began, and that nobody awaits, has failed with `error`. The actor stops as when an action
+   * throws. Returns false where it had stopped before: its owner then hears nothing.
    */
   fault(error: unknown): boolean {
     if (this.state === "stopped") return false;
@@ -165,7 +168,7 @@ export class ChartActor<M extends AnyStateMachine> {
       try {
         inspector({ ...event, rootId: this.sessionId, actorRef: this } as unknown as InspectionEvent);
       } catch (error) {
-        process.emitWarning(error as Error); // whoever looks on does not hurt the call
+        process.emitWarning(error as Error); // an inspector's fault must not hurt the call
       }
     }
   }

@@ -1,9 +1,10 @@
 import type { AnyStateMachine, AnyStateNode } from "xstate";
 
-/* How the states of an XState chart lie in each other. */
+/* How the states of an XState chart are nested. */
 
 /**
- * The states without states in them, below and including `node`. Throws where the table cannot hold what stands there.
+ * All states from `node` down that have no states in them. Throws where a state has something that the table cannot
+ * hold.
  */
 export function leavesUnder(node: AnyStateNode): AnyStateNode[] {
   if (node.type === "parallel" || node.type === "history")
@@ -23,7 +24,10 @@ export function descend(node: AnyStateNode): AnyStateNode[] {
   return path;
 }
 
-/** The innermost state that stays as it is: what is below it is left and entered (SCXML's transition domain). */
+/**
+ * The innermost state that a transition does not leave: what is below it is left and entered (SCXML's transition
+ * domain).
+ */
 export function domainOf(source: AnyStateNode, goal: AnyStateNode, reenter: boolean): AnyStateNode | undefined {
   if (!reenter && isBelow(goal, source)) return source;
   for (let at = source.parent; at; at = at.parent) if (isBelow(goal, at)) return at;
@@ -49,7 +53,7 @@ export function stateValue(node: AnyStateNode): unknown {
 }
 
 /**
- * `machine` is `chart` with actions provided. Throws where one is left that is not: a programmer's error, found at
+ * `machine` is `chart` with actions provided. Throws where an action was not provided: a programmer's error, found at
  * start.
  */
 export function expectProvided(chart: AnyStateMachine, machine: AnyStateMachine): void {

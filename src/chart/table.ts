@@ -5,9 +5,9 @@ import { descend, domainOf, leavesUnder, pathOf, stateValue, textOf } from "./no
 /*
  * Makes a table of an XState chart. XState works out with each event anew which states are left and entered; for a
  * chart without parallel states, history, timers and children that is the same each time. Here it is worked out once,
- * when the relay starts: for each leaf and event, the guards to ask and the actions to take. Measured for a whole
- * call: a third of the time and a sixth of the memory of XState's own interpreter, which a test holds this one
- * against, event by event.
+ * when the relay starts: for each leaf and event, the guards to ask and the actions to take. Measured for a whole call,
+ * this takes a third of the time and a sixth of the memory of XState's own interpreter. A test compares the two, event
+ * by event.
  */
 
 type Scope = ActorScope<never, AnyEventObject>;
@@ -23,24 +23,24 @@ interface Deed {
   readonly assign: ((args: ActionArgs, params: unknown) => Context) | undefined;
 }
 
-/** What is done one after the other. */
+/** What a transition does, in order. */
 interface Deeds {
   readonly all: readonly Deed[];
   /** Whether the context changes. */
   readonly changes: boolean;
   /**
-   * Most change the context first, and then ask for actions without parameters of the moment: those are listed once and
-   * for all.
+   * Set where all changes of the context come first, and no action has parameters that depend on the event. Most
+   * transitions are like that. Their actions are listed once, at start.
    */
   readonly plain: { readonly assigns: readonly Deed[]; readonly actions: readonly Action[] } | undefined;
 }
 
-/** What an event does in a leaf, if its guard lets it. */
+/** What an event does in a leaf, if its guard allows it. */
 interface Plan {
   readonly guard: ((args: ActionArgs, params: unknown) => boolean) | undefined;
   readonly guardParams: unknown;
   readonly deeds: Deeds;
-  /** The leaf that is entered; undefined: the same, and nothing is left or entered. */
+  /** The leaf that is entered; undefined: nothing is left or entered. */
   readonly next: Leaf | undefined;
   readonly transition: Transition;
 }
@@ -51,11 +51,11 @@ interface Leaf {
   readonly value: unknown;
   readonly done: boolean;
   plans: Map<string, readonly Plan[]>;
-  /** Transitions without an event, taken as soon as their guards let them. */
+  /** Transitions without an event, taken as soon as their guards allow it. */
   always: readonly Plan[];
 }
 
-/** Where the table goes on from; whoever writes a snapshot out does not see it. */
+/** Key of a snapshot's leaf. A symbol, so that the leaf does not get into JSON. */
 const LEAF = Symbol("leaf");
 
 class TableSnapshot {
@@ -104,8 +104,8 @@ const NO_TRANSITIONS: readonly Transition[] = [];
 
 export interface ChartOptions<M extends AnyStateMachine> {
   /**
-   * Copies a context. A chart that has to be fast brings its own: a spread is slow at a place that sees the contexts
-   * of several charts.
+   * Copies a context. A chart that has to be fast brings its own: the one spread that all other charts share is slow,
+   * because it sees contexts of several shapes.
    */
   readonly copy?: (context: ContextFrom<M>) => ContextFrom<M>;
 }
@@ -213,7 +213,10 @@ class Table {
     return new TableSnapshot(leaf, context);
   }
 
-  /** Takes transitions without an event until there is none. `from`: stays the snapshot where all is as it was. */
+  /**
+   * Takes transitions without an event until there is none left. `from` is the snapshot before, given back where state
+   * and context are the same.
+   */
   private settle(
     leaf: Leaf,
     transition: Transition | undefined,
@@ -254,7 +257,7 @@ class Table {
     leaf.always = this.plans(node, leaf, "", always);
   }
 
-  /** The alternatives of one event, up to the first without a guard: none behind it is ever asked. */
+  /** The alternatives of one event, up to the first without a guard: those after it are never asked. */
   private plans(node: AnyStateNode, leaf: Leaf, event: string, all: readonly TransitionDefinition[]): Plan[] {
     const certain = all.findIndex(({ guard }) => guard === undefined);
     const asked = certain < 0 ? all : all.slice(0, certain + 1);
@@ -280,7 +283,7 @@ class Table {
     if (target.length !== 1) this.refuse(source, "several targets");
     const goal = target[0]!;
     if (node.exit.length > 0) this.refuse(node, "exit actions");
-    // Entered is everything from below the state that holds both ends down to the goal, and then its initial states.
+    // Entered are all states below `domain` on the way down to the goal, and then the goal's initial states.
     const domain = domainOf(source, goal, definition.reenter === true);
     const path: AnyStateNode[] = [];
     for (let at: AnyStateNode | undefined = goal; at && at !== domain; at = at.parent) path.unshift(at);
@@ -320,7 +323,7 @@ class Table {
 
 type TransitionDefinition = AnyStateNode["transitions"] extends Map<string, (infer T)[]> ? T : never;
 
-/** Does what changes the context, and lists what is asked for, behind what is asked for already. */
+/** Makes the changes of the context, and adds the actions that are asked for to those in `before`. */
 function perform({ all, plain }: Deeds, args: ActionArgs, before: readonly Action[]): readonly Action[] {
   if (plain) {
     for (const { assign, params } of plain.assigns) args.context = assign!(args, paramsOf(params, args));
@@ -338,7 +341,7 @@ function perform({ all, plain }: Deeds, args: ActionArgs, before: readonly Actio
 
 const paramsOf = (params: unknown, args: ActionArgs): unknown => (typeof params === "function" ? params(args) : params);
 
-/** The context changes after them: each keeps the one at its place. */
+/** The context is about to change: gives each of these actions the context from before. */
 function asOf(actions: readonly Action[], context: unknown): readonly Action[] {
   if (actions.length === 0) return actions;
   return actions.map((action) => (action.context === undefined ? new Asked(action, action.params, context) : action));
@@ -366,14 +369,14 @@ function choose(plans: readonly Plan[], args: ActionArgs): Plan | undefined {
 }
 
 /**
- * What `assign` was given, a function that returns properties or properties with functions, as one that returns the
- * next context.
+ * Makes one function, which returns the next context, of what `assign` was given: a function that returns properties,
+ * or properties with functions.
  */
 function assigner(assignment: unknown, copy: (context: Context) => Context): Deed["assign"] {
   if (typeof assignment === "function") {
     return (args, params) => {
       const next = copy(args.context as Context);
-      // V8 copies a whole object fast, and the second one of a spread slowly.
+      // No spread of both: V8 copies the first object of a spread fast, and the second one slowly.
       const changes = assignment(args, params) as Context;
       for (const key in changes) next[key] = changes[key];
       return next;
