@@ -1,20 +1,21 @@
 import type { ChargingEvent } from "../charging/events/events.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
-/*
- * The events' public form: CloudEvents 1.0, structured, in JSON. ops/asyncapi.yaml describes it for whoever listens.
+/**
+ * The public form of the events: CloudEvents 1.0, structured, in JSON. ops/asyncapi.yaml describes it for other
+ * consumers.
  */
 
 export const CONTENT_TYPE = "application/cloudevents+json";
 /** `session.started` is `tollgate.session.started` outside. */
 const TYPE_PREFIX = "tollgate.";
 
-/** Far more than the fields of any event may have together; what a later version adds has room. */
+/** Far more than all fields of an event may have together. There is room for what later versions add. */
 const MAX_EVENT_CHARS = 65_536;
 
 /**
- * One event as CloudEvents JSON text (CloudEvents 1.0.2 §3.1). `source` says which node it comes from, a URI. `data`
- * is the event in full, so that whoever bills it needs nothing else.
+ * One event as CloudEvents JSON text (CloudEvents 1.0.2 §3.1). `source` is a URI that says which node it comes from.
+ * `data` is the whole event, so billing needs nothing else.
  */
 export function toCloudEvent(event: ChargingEvent, source: string): string {
   return JSON.stringify({
@@ -30,8 +31,8 @@ export function toCloudEvent(event: ChargingEvent, source: string): string {
 }
 
 /**
- * The event in a CloudEvents JSON text, or why there is none. What the envelope says twice must agree; whether the
- * event itself can be billed is for billing to say.
+ * The event in a CloudEvents JSON text, or why there is none. What envelope and event both say must agree. Whether the
+ * event can be billed is checked by billing.
  */
 export function fromCloudEvent(text: string): Result<ChargingEvent, string> {
   if (text.length > MAX_EVENT_CHARS) return err(`it has more than ${MAX_EVENT_CHARS} characters`);
@@ -56,9 +57,12 @@ export function fromCloudEvent(text: string): Result<ChargingEvent, string> {
   return ok(data as unknown as ChargingEvent);
 }
 
-/** More than any event has. JSON that is nested some 5,000 times can be read, and not written again. */
+/**
+ * The deepest nesting accepted; no event has as much. JSON that is nested some 5,000 times can be read, but not written
+ * again.
+ */
 const MAX_DEPTH = 64;
-/** Shorter text, as nearly every event is, cannot be nested so often that it matters. */
+/** Shorter texts are not checked: they cannot be nested deep enough to do harm. Nearly all events are shorter. */
 const SHORT = 4_096;
 const [QUOTE, BACKSLASH, BRACKET, BRACKET_END, BRACE, BRACE_END] = [0x22, 0x5c, 0x5b, 0x5d, 0x7b, 0x7d];
 

@@ -5,7 +5,7 @@ import type { NatsSettings } from "./settings.ts";
 
 /** The header with an event's signature. */
 export const SIGNATURE = "Tollgate-Signature";
-/** Which signature it is: HMAC-SHA-256 (RFC 2104) of `EVENT`, a line feed, and the message's octets, in base64url. */
+/** The kind of signature: HMAC-SHA-256 (RFC 2104) of `EVENT`, a line feed, and the message's octets, in base64url. */
 const SCHEME = "v1=";
 const EVENT = "tollgate event v1\n";
 const ID = "tollgate id v1\n";
@@ -14,15 +14,15 @@ const TOLD = "tollgate node v1\n";
 const LEAST_CHARS = 32;
 
 /**
- * What relays sign events with, and billing knows them by: a secret that the cluster shares. Signed is the message as
- * it goes over the bus, all of its attributes and the event itself: nothing of it can be changed, and nobody else can
- * make one.
+ * Signs events and checks their signatures, with a secret that the cluster shares. Relays sign, and billing checks. The
+ * signature covers the message as it goes over the bus: all attributes, and the event itself. So nobody can change a
+ * message, and nobody without the secret can make one.
  */
 export class EventSeal {
   private readonly secret: string;
   private readonly accepted: readonly string[];
 
-  /** `accepted`: further secrets that are as good, while one takes the other's place. */
+  /** `accepted`: further secrets whose signatures are accepted, while a new secret replaces an old one. */
   constructor(secret: string, accepted: readonly string[] = []) {
     this.secret = secret;
     this.accepted = [secret, ...accepted];
@@ -62,8 +62,8 @@ export class EventSeal {
   }
 
   /**
-   * An event's id as Nats-Msg-Id. JetStream drops a message whose id it has seen: whoever could know the id
-   * beforehand, could have a relay's event dropped by sending something else under it.
+   * An event's id as Nats-Msg-Id. It is made with the secret, since JetStream drops a message whose id it has seen.
+   * Whoever could guess the id could send another message under it first, and so have the event dropped.
    */
   messageId(id: string): string {
     return `=${mac(this.secret, ID, id).toString("base64url")}`;
@@ -74,8 +74,8 @@ const mac = (secret: string, what: string, text: string | Uint8Array): Buffer =>
   createHmac("sha256", secret).update(what).update(text).digest();
 
 /**
- * The seal of these settings; undefined: events are not signed. Throws a `BusError` where a secret cannot be read, or
- * is too short.
+ * The seal of these settings; undefined: events are not signed. Throws a `BusError` if a secret cannot be read, or is
+ * too short.
  */
 export function sealOf(
   { secretFile, acceptSecretFile }: Pick<NatsSettings, "secretFile" | "acceptSecretFile">,

@@ -6,13 +6,13 @@ import type { Bus } from "./types.ts";
 export interface InProcessBusOptions {
   readonly clock: Clock;
   readonly log: Logger;
-  /** Events that may wait for a consumer; a publication beyond is refused. Default 100,000. */
+  /** How many events may wait for consumers. A publication beyond that is refused. Default 100,000. */
   readonly maxWaiting?: number;
 }
 
 type Handle = (events: readonly ChargingEvent[]) => Promise<void>;
 
-/** What one `publish` call brought. It is done when each consumer has handled it. */
+/** The events of one `publish` call. It is done when each consumer has handled them. */
 interface Publication {
   readonly events: readonly ChargingEvent[];
   consumersLeft: number;
@@ -25,9 +25,8 @@ const RETRY_LEAST_MS = 100;
 const RETRY_MOST_MS = 5_000;
 
 /**
- * The bus within one process (P4). It keeps nothing on disk, so it takes responsibility for nothing: `publish`
- * resolves only when every consumer has handled the events, and waits for the first consumer where there is none yet.
- * The journal keeps them until then.
+ * The bus within one process (P4). It keeps nothing on disk. So `publish` resolves only when every consumer has handled
+ * the events, and until then the journal keeps them. If there is no consumer yet, they wait for the first one.
  */
 export function createInProcessBus(options: InProcessBusOptions): Bus {
   return new InProcessBus(options);
@@ -37,7 +36,7 @@ class InProcessBus implements Bus {
   private readonly options: InProcessBusOptions;
   private readonly maxWaiting: number;
   private readonly consumers = new Map<string, Consumer>();
-  /** Published before there was any consumer. */
+  /** Publications from before there was a consumer. */
   private early: Publication[] = [];
   private readonly open = new Set<Publication>();
   private waiting = 0;
@@ -95,7 +94,7 @@ class InProcessBus implements Bus {
   }
 }
 
-/** A durable consumer: what comes while nobody is attached waits; where several are, they share. */
+/** A durable consumer. While no worker is attached, events wait. Several workers share the events. */
 class Consumer {
   private readonly name: string;
   private readonly options: InProcessBusOptions;
@@ -112,7 +111,7 @@ class Consumer {
     this.wake();
   }
 
-  /** Publications together, at least one, as long as they make no more than a batch. */
+  /** The next publications, together no more than a batch of events; but at least one, if there is one. */
   next(): Publication[] {
     let count = 0;
     let events = 0;
@@ -151,7 +150,10 @@ class Consumer {
   }
 }
 
-/** One caller of `consume`: handles one batch at a time, and the same again after a failure. */
+/**
+ * One caller of `consume`. It handles one batch at a time, and gives it back after a failure, so that it is tried
+ * again.
+ */
 class Worker {
   private readonly consumer: Consumer;
   private readonly name: string;

@@ -1,7 +1,10 @@
 import { BusError, serversOf } from "./nats-options.ts";
 import type { NatsSettings } from "./settings.ts";
 
-/** Errors of connecting that waiting does not mend, in words; others as they are. */
+/**
+ * Makes a `BusError`, with advice, of a connection error that waiting does not mend. Other errors come back as they
+ * are.
+ */
 export function asBusError(error: Error & { code?: string }, settings: NatsSettings): Error {
   if (error instanceof BusError) return error;
   const servers = serversOf(settings);

@@ -2,12 +2,12 @@ import { createHash } from "node:crypto";
 import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { Outgoing } from "./nats-publisher.ts";
 
-/** What a header's value may hold, so that it is the same at the other end; `=` first is kept for hashes. */
+/** Ids that can go into a header as they are. None begins with `=`: that marks hashes. */
 const PLAIN = /^[!-<>-~][!-~]{0,254}$/;
 
 /**
- * An event's id as Nats-Msg-Id, by which JetStream knows a repetition. An app server's own text stands in it: what is
- * no plain ASCII, or long, goes as its hash, so that two ids never become one.
+ * An event's id as Nats-Msg-Id, by which JetStream recognizes a repetition. The id may hold text of an app server. If
+ * it is long or not plain ASCII, its hash is used, so that two ids never become the same.
  */
 export function messageId(id: string): string {
   return PLAIN.test(id) ? id : `=${createHash("sha256").update(id, "utf16le").digest("base64url")}`;
@@ -16,12 +16,12 @@ export function messageId(id: string): string {
 const REASON_CHARS = 400;
 
 /**
- * A dead letter as a message: the event's text as it came, with id and reason in headers; cut off where the server
- * takes no more.
+ * A dead letter as a message: the event's text as it came, with id and reason in headers. The text is cut if it is
+ * longer than the server accepts.
  */
 export function deadMessage(subject: string, letter: DeadLetter, maxPayload: number): Outgoing {
   const headers: [string, string][] = [
-    // A letter whose event was repaired and fails again for another reason is another letter.
+    // The reason is part of the id: an event that was repaired and fails again for another reason is another letter.
     ["Nats-Msg-Id", messageId(`dead:${letter.id}:${letter.reason}`)],
     ["Tollgate-Id", inHeader(letter.id)],
     ["Tollgate-Reason", inHeader(letter.reason)],
@@ -31,7 +31,7 @@ export function deadMessage(subject: string, letter: DeadLetter, maxPayload: num
   const bytes = Buffer.from(letter.event);
   if (bytes.length <= room) return { subject, headers, text: letter.event };
   headers.push(["Tollgate-Cut", String(bytes.length)]);
-  return { subject, headers, text: bytes.subarray(0, room - 4).toString() }; // 4: what is left of a character that was cut in two
+  return { subject, headers, text: bytes.subarray(0, room - 4).toString() }; // 4: a cut character grows to U+FFFD
 }
 
 /** Printable ASCII as it is, the rest as %XX of UTF-8. */

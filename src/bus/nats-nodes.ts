@@ -4,12 +4,15 @@ import type { PeerLog } from "../support/peer-log.ts";
 import { type EventSeal, SIGNATURE } from "./event-seal.ts";
 import { isInbox } from "./reply-subject.ts";
 
-/** Questions in work at once; who asks more gets no answer, and asks again. */
+/** How many questions are in work at once. A question beyond that gets no answer; the other node asks again. */
 const MAX_UNDER_WAY = 256;
 /** The longest question has a body of charges in it; what is told is no longer than that. */
 const MAX_BYTES = 2 ** 18;
 
-/** Answers what other nodes ask on a subject, until it is unsubscribed; nobody else is answered, whatever they send. */
+/**
+ * Answers the questions of other nodes on a subject, until the subscription ends. A request whose reply subject is no
+ * inbox gets no answer.
+ */
 export function listenTo(
   nc: NatsConnection,
   subject: string,
@@ -37,7 +40,7 @@ export function listenTo(
   });
 }
 
-/** Undefined: nobody listens there. Rejects when no answer comes in time. */
+/** Asks the node that listens on a subject. Undefined: nobody listens there. Rejects if no answer comes in time. */
 export async function ask(
   nc: NatsConnection,
   subject: string,

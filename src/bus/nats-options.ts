@@ -11,14 +11,14 @@ import {
 } from "@nats-io/transport-node";
 import type { NatsSettings } from "./settings.ts";
 
-/** The bus cannot be used as it is, and waiting will not help: the message says what is wrong and what to do. */
+/** The bus cannot be used, and waiting will not help. The message says what is wrong and what to do. */
 export class BusError extends Error {}
 
 const DEFAULT_PORT = 4222;
 
 /**
- * What the client library is told. Throws `BusError` where a file cannot be read. Environment:
- * TOLLGATE_NATS_PASSWORD, TOLLGATE_NATS_TOKEN.
+ * The options for the client library. Throws `BusError` if a file cannot be read. Environment: TOLLGATE_NATS_PASSWORD,
+ * TOLLGATE_NATS_TOKEN.
  */
 export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv): NodeConnectionOptions {
   const servers = settings.servers.map((server) => new URL(server));
@@ -27,8 +27,8 @@ export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv
   return {
     servers: servers.map(({ hostname, port }) => `${hostname}:${port || DEFAULT_PORT}`),
     name: "tollgate",
-    // Whoever is connected sees to it: the library waits by the wall clock, and does not try again as long as that
-    // was set back.
+    // `NatsBus` connects again itself. The library waits by the wall clock: if that is set back, it does not try again
+    // for as long.
     reconnect: false,
     noAsyncTraces: true,
     timeout: 5_000,
@@ -36,7 +36,7 @@ export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv
     maxPingOut: 2,
     ...(authenticator && { authenticator }),
     ...(tls && {
-      // What is in it goes to tls.connect as it is; the library's type does not say so.
+      // The library passes these options to tls.connect as they are, though its type does not say so.
       tls: {
         checkServerIdentity: identityCheck(servers),
         ...(tls.ca && { ca: read("bus.tls.ca", tls.ca) }),
@@ -48,8 +48,8 @@ export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv
 }
 
 /**
- * The library tells TLS no name where the server is an IP address, and Node then looks for `localhost`: the
- * certificate must be of one of the addresses instead.
+ * If the server is an IP address, the library gives TLS no name, and Node checks the certificate for `localhost`. Here
+ * it must be for one of the configured addresses instead.
  */
 function identityCheck(servers: readonly URL[]): (host: string, certificate: PeerCertificate) => Error | undefined {
   const hosts = servers.map(({ hostname }) => hostname.replace(/^\[|\]$/g, ""));

@@ -21,7 +21,7 @@ interface Publication {
   readonly number: string;
   readonly stream: string;
   readonly messages: readonly Outgoing[];
-  /** Index of the first that was not sent. */
+  /** Index of the first message that was not sent yet. */
   next: number;
   unacknowledged: number;
   timer: TimerHandle;
@@ -29,17 +29,17 @@ interface Publication {
   readonly reject: (error: Error) => void;
 }
 
-/** What a publication is rejected with where no stream takes its subject. */
+/** The error of a publication whose subject no stream takes. */
 export const NO_STREAM = "no stream of NATS takes this subject";
-/** Sent and not acknowledged. */
+/** How many messages may be sent and not acknowledged yet. */
 const WINDOW = 2_000;
-/** Without any acknowledgement for so long, a publication is given up; the journal tries again. */
+/** A publication that gets no acknowledgement for so long is given up. The journal tries again. */
 const SILENT_MS = 5_000;
 
 /**
- * Publishes to JetStream, pipelined: many messages on the way, one promise and one timer for a whole publication, and
- * one subscription for all acknowledgements. A publication's number stands in its reply subject, so that late answers
- * to one that was given up count for nothing.
+ * Publishes to JetStream, pipelined: many messages are on the way at once. A whole publication has one promise and one
+ * timer, and one subscription takes all acknowledgements. The number of the publication is in its reply subject, so
+ * late answers to one that was given up are ignored.
  */
 export class NatsPublisher {
   private readonly nc: NatsConnection;
@@ -60,7 +60,7 @@ export class NatsPublisher {
     });
   }
 
-  /** Resolves when `stream` has stored all of them; rejects when it may not have. */
+  /** Resolves when `stream` has stored all messages. Rejects if it may not have stored them. */
   publish(stream: string, messages: readonly Outgoing[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const number = String(++this.numbers);
@@ -103,7 +103,7 @@ export class NatsPublisher {
     const publication = this.open.get(message.subject.slice(this.inbox.length));
     if (!publication) return;
     const text = message.string();
-    // `{"stream":"TOLLGATE","seq":7}`. Whoever else answers to a subject of ours is not heard.
+    // `{"stream":"TOLLGATE","seq":7}`. An answer from anything but the stream is ignored.
     if (text.startsWith(`{"stream":"${publication.stream}"`)) {
       this.inFlight--;
       if (--publication.unacknowledged === 0) {
@@ -134,7 +134,7 @@ export class NatsPublisher {
     if (at >= 0) this.waiting.splice(at, 1);
   }
 
-  /** Rejects all that is on its way: the connection is gone, or something forbids it. */
+  /** Rejects all publications on their way: the connection is gone, or the server forbids them. */
   abandon(error: Error): void {
     for (const publication of [...this.open.values()]) {
       this.remove(publication);
@@ -155,7 +155,7 @@ function encoded(pairs: Outgoing["headers"]): MsgHdrs {
   return made;
 }
 
-/** The stream's `max_msg_size`. */
+/** JetStream's error code for a message above the stream's `max_msg_size`. */
 const TOO_LARGE = 10054;
 
 function refusal(text: string): Error {

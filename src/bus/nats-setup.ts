@@ -16,22 +16,24 @@ const NS_PER_MS = 1_000_000;
 const nanos = (ms: number): number => ms * NS_PER_MS;
 
 /**
- * How long after a worker was last heard of JetStream hands its events to another. The server's own `backoff` is not
- * used: 2.9 wants a bound on deliveries with it, and an event is never given up. Workers give back what they could
- * not handle with a delay that grows.
+ * If a worker is silent for so long, JetStream hands its events to another worker. The server's `backoff` is not used:
+ * nats-server 2.9 then wants a limit of deliveries, but an event is never given up. Instead, workers give back what
+ * they could not handle with a growing delay.
  */
 export const ACK_WAIT_MS = 30_000;
-/** Handed out and not acknowledged, over all workers. */
+/** How many events may be handed out and not acknowledged, over all workers. */
 const MAX_ACK_PENDING = 20_000;
 const DEAD_BYTES = 256 * 2 ** 20;
 const DEAD_AGE_S = 31_536_000;
-/** The longest event has some 20,000 bytes: a SIP message of 64 KiB made it. */
+/**
+ * The payload that the server must accept. The longest event, made by a SIP message of 64 KiB, has some 20,000 bytes.
+ */
 const LEAST_PAYLOAD = 65_536;
 
 export interface Subjects {
   readonly events: string;
   readonly dead: string;
-  /** Behind it stands a node's name: where others ask it. */
+  /** The beginning of the subjects on which nodes are asked; the name of the node follows. */
   readonly nodes: string;
   readonly stream: string;
   readonly deadStream: string;
@@ -59,7 +61,9 @@ export function checkServer(nc: NatsConnection): void {
     );
 }
 
-/** Makes the streams, or brings them to what is wanted where that can be done. Throws `BusError` where it cannot. */
+/**
+ * Makes the streams, or changes those that are there to what is wanted. Throws `BusError` if they cannot be changed so.
+ */
 export async function ensureStreams(jsm: JetStreamManager, settings: NatsSettings): Promise<void> {
   const { events, dead, stream, deadStream } = subjectsOf(settings);
   const replicas = settings.replicas !== undefined && { num_replicas: settings.replicas };
@@ -69,7 +73,8 @@ export async function ensureStreams(jsm: JetStreamManager, settings: NatsSetting
     max_age: nanos(settings.maxAgeS * 1000),
     max_bytes: settings.maxBytes ?? -1,
     duplicate_window: nanos(settings.duplicateWindowS * 1000),
-    // Where there is a bound, a relay's journal keeps what does not fit: an old event may not be billed yet.
+    // If the stream is full, new events are refused and wait in a relay's journal. Old ones are not dropped, since they
+    // may not be billed yet.
     discard: DiscardPolicy.New,
     ...replicas,
   });
@@ -105,7 +110,7 @@ async function ensureStream(jsm: JetStreamManager, name: string, wanted: Partial
   if (config.mirror) throw has("mirror", config.mirror.name, "one of its own");
   if (config.max_msgs > 0) throw has("max_msgs", config.max_msgs, "none");
   if (config.max_msgs_per_subject > 0) throw has("max_msgs_per_subject", config.max_msgs_per_subject, "none");
-  // What has other subjects belongs to somebody else; more subjects than ours do no harm.
+  // A stream without our subjects belongs to somebody else. Further subjects beside ours do no harm.
   const subjects = wanted.subjects ?? [];
   if (!subjects.every((subject) => config.subjects?.includes(subject)))
     throw has("subjects", config.subjects?.join(", "), subjects.join(", "));
@@ -117,7 +122,10 @@ async function ensureStream(jsm: JetStreamManager, name: string, wanted: Partial
   );
 }
 
-/** Makes the durable consumer, or brings it to what is wanted. Throws `BusError` where that cannot be done. */
+/**
+ * Makes the durable consumer, or changes the one that is there to what is wanted. Throws `BusError` if that cannot be
+ * done.
+ */
 export async function ensureConsumer(jsm: JetStreamManager, stream: string, name: string): Promise<void> {
   const wanted: Partial<ConsumerConfig> = {
     ack_policy: AckPolicy.Explicit,
@@ -156,19 +164,25 @@ export async function ensureConsumer(jsm: JetStreamManager, stream: string, name
   );
 }
 
-/** 404 is an answer: there is none. */
+/** Takes a 404 as the answer that there is none. */
 function unlessMissing(error: unknown): undefined {
   if (apiError(error)?.code === 404) return undefined;
   throw error;
 }
 
-/** Errors of JetStream's API carry what the server said; the classes are not exported as values everywhere. */
+/**
+ * What the server said, from an error of JetStream's API. The method is looked for, since not every package exports the
+ * error class as a value.
+ */
 const apiError = (error: unknown): { code: number; description: string; err_code: number } | undefined =>
   typeof (error as { apiError?: unknown })?.apiError === "function"
     ? (error as { apiError(): { code: number; description: string; err_code: number } }).apiError()
     : undefined;
 
-/** Does it, and turns what waiting cannot mend into a `BusError`; what it may, stays what it was. */
+/**
+ * Runs `act`. An error that waiting cannot mend becomes a `BusError`; any other becomes an `Error` that names what
+ * failed.
+ */
 async function told<T>(what: string, subject: string, act: () => Promise<T>): Promise<T> {
   try {
     return await act();

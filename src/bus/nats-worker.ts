@@ -24,13 +24,13 @@ export interface WorkerOptions {
   readonly log: Logger;
   /** First pause after a failure. */
   readonly retryLeastMs: number;
-  /** By which relays' events are known; undefined: everybody's are taken. */
+  /** Checks that a relay has signed an event. Undefined: events are taken from everybody. */
   readonly seal: EventSeal | undefined;
-  /** For one batch; whoever needs longer will not end, and the events are handed out again. */
+  /** How long one batch may take. After that it is taken to hang, and its events are handed out again. */
   readonly handleMostMs: number;
 }
 
-/** Handed to `handle` at once, and asked for ahead. */
+/** How many events `handle` gets at once, and how many are asked for ahead. */
 const BATCH_EVENTS = 500;
 const AHEAD_EVENTS = 1_000;
 const BATCH_BYTES = 2 ** 23;
@@ -38,8 +38,8 @@ const RETRY_MOST_MS = 5_000;
 const REMAKE_MS = 2_000;
 
 /**
- * One caller of `consume`: takes events from the durable consumer, one batch at a time, and acknowledges what was
- * handled.
+ * One caller of `consume`. It takes events from the durable consumer, one batch at a time, and acknowledges those that
+ * were handled.
  */
 export class NatsWorker {
   private readonly options: WorkerOptions;
@@ -48,7 +48,7 @@ export class NatsWorker {
   private buffer: JsMsg[] = [];
   private running: Promise<void> | undefined;
   private gathering: Promise<void> | undefined;
-  /** Settled when the buffer has room again. */
+  /** To be called when the buffer has room again. */
   private room: (() => void) | undefined;
   private timer: TimerHandle;
   private pauseTimer: TimerHandle;
@@ -61,7 +61,7 @@ export class NatsWorker {
     this.retryMs = options.retryLeastMs;
   }
 
-  /** Begins to take events over this connection. Rejects with `BusError` where the server does not let it. */
+  /** Begins to take events over this connection. Rejects with `BusError` if the server does not allow it. */
   async attach(live: Live): Promise<void> {
     const { name, stream, log } = this.options;
     this.live = live;
@@ -79,7 +79,7 @@ export class NatsWorker {
     });
   }
 
-  /** Somebody removed the consumer or the stream. */
+  /** Waits for the news that somebody removed the consumer or the stream, and then attaches again. */
   private async watch(messages: ConsumerMessages): Promise<void> {
     for await (const status of messages.status()) {
       if (!["consumer_deleted", "consumer_not_found", "stream_not_found"].includes(status.type)) continue;
@@ -104,7 +104,7 @@ export class NatsWorker {
     }, REMAKE_MS);
   }
 
-  /** Lets go of a connection: what was taken and not handled comes again from JetStream. */
+  /** Stops taking events over the connection. Those that were taken and not handled come again from JetStream. */
   release(): void {
     this.messages?.stop();
     this.messages = undefined;
@@ -131,7 +131,7 @@ export class NatsWorker {
 
   private async run(): Promise<void> {
     while (this.buffer.length > 0 && !this.stopped) {
-      await new Promise(setImmediate); // what came with the first
+      await new Promise(setImmediate); // gathers what came together with the first
       const batch = this.buffer.splice(0, batchSize(this.buffer));
       this.room?.();
       if (!(await this.handled(batch))) await this.pause();
@@ -189,7 +189,7 @@ export class NatsWorker {
     });
     clock.clearTimeout(this.pauseTimer);
   }
-  /** Resolves when the batch under way is finished; what waits behind it is given back. */
+  /** Resolves when the batch under way is finished. Events that wait behind it are given back. */
   async stop(): Promise<void> {
     this.stopped = true;
     this.release();
@@ -202,8 +202,8 @@ export class NatsWorker {
 }
 
 /**
- * What a stranger sent to this inbox is no event, and its reply subject, which an acknowledgement would go to, could
- * be any.
+ * Whether the stream has sent a message. A message that a stranger sent to this inbox is no event. It must not be
+ * acknowledged either: the acknowledgement would go to a reply subject of the stranger's choice.
  */
 function isOf(stream: string, message: JsMsg): boolean {
   try {
@@ -213,7 +213,7 @@ function isOf(stream: string, message: JsMsg): boolean {
   }
 }
 
-/** How many of these go together: at least one. */
+/** How many of these messages make the next batch: at least one. */
 function batchSize(messages: readonly JsMsg[]): number {
   let bytes = 0;
   for (const [n, message] of messages.entries()) {
@@ -223,7 +223,7 @@ function batchSize(messages: readonly JsMsg[]): number {
   return messages.length;
 }
 
-/** Over a connection that is closed by now nothing is said: JetStream hands those events out again. */
+/** Ignores the error of a closed connection: JetStream hands those events out again. */
 function quietly(say: () => void): void {
   try {
     say();
@@ -232,7 +232,7 @@ function quietly(say: () => void): void {
 
 function deadLetter(message: JsMsg, reason: string, at: number, untrusted: boolean): DeadLetter {
   const { stream, streamSequence } = message.info;
-  // The same each time that it comes, so that it is put aside once.
+  // The id is the same each time that the message comes, so it is put aside only once.
   const letter = { id: `${stream}:${streamSequence}`, at, reason, event: message.string() };
   return untrusted ? { ...letter, untrusted } : letter;
 }

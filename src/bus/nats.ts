@@ -23,13 +23,13 @@ export interface NatsBusOptions {
   readonly settings: NatsSettings;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Where secrets may be; default the process's own. */
+  /** The environment, which may hold secrets; by default that of the process. */
   readonly env?: NodeJS.ProcessEnv;
   /** First pause after a failure of a consumer; default 100 ms. */
   readonly retryLeastMs?: number;
   /** How long a consumer may take for one batch before its events are handed out again; default 2 min. */
   readonly handleMostMs?: number;
-  /** How often a server that cannot be reached is tried; default 2 s. */
+  /** How long to wait before a server that could not be reached is tried again; default 0.5 s. */
   readonly connectAgainMs?: number;
 }
 
@@ -48,14 +48,14 @@ const IS_CLOUD_EVENT = ["Content-Type", CONTENT_TYPE] as const;
 const CONNECT_AGAIN_MS = 500;
 const LOOK_AGAIN_MS = 50;
 const DEFAULT_PAYLOAD = 2 ** 20;
-/** More than the headers of an event take, which count as well. */
+/** Room for the headers of an event, which count as payload too. */
 const HEADER_BYTES = 1_024;
 
 /**
- * The bus on NATS JetStream (P2). Resolves when it is connected and its streams are as they must be, and also where
- * no server can be reached: then it goes on trying, and publications are refused until it is connected, so that
- * journals keep events. Rejects with `BusError` where waiting does not help: sign-in, permissions, certificates, a
- * server that is too old, streams that are somebody else's.
+ * The bus on NATS JetStream (P2). Resolves when it is connected and its streams are as they must be. It resolves too if
+ * no server can be reached: then it goes on trying, and refuses publications until it is connected, so that the
+ * journals keep the events. Rejects with `BusError` if waiting does not help: sign-in, permissions, certificates, a
+ * server that is too old, streams that belong to somebody else.
  */
 export async function openNatsBus(options: NatsBusOptions): Promise<Bus> {
   const bus = new NatsBus(options);
@@ -76,9 +76,9 @@ class NatsBus implements Bus {
   private readonly ears = new Set<Ear>();
   private readonly peerLog: PeerLog;
   private connection: Connection | undefined;
-  /** On what other nodes ask this one. */
+  /** The subscriptions on which other nodes ask this one. */
   private listening: Subscription[] = [];
-  /** The socket is up. */
+  /** Whether the socket is connected. */
   private up = false;
   private timer: TimerHandle;
   private closed = false;
@@ -144,7 +144,10 @@ class NatsBus implements Bus {
     }, this.options.connectAgainMs ?? CONNECT_AGAIN_MS);
   }
 
-  /** Connects again when the connection is gone; what was on its way then is not known to have arrived. */
+  /**
+   * Connects again when the connection is gone. Publications on their way are then rejected, since nobody knows whether
+   * they arrived.
+   */
   private async watch(connection: Connection): Promise<void> {
     const { log } = this.options;
     const { nc, publisher } = connection;
@@ -195,7 +198,7 @@ class NatsBus implements Bus {
     if (refused !== "") throw new EventError(`an event cannot be published: ${refused}`);
   }
 
-  /** Or why there is none. */
+  /** The message for an event, or why there is none. */
   private message(event: ChargingEvent): Outgoing | string {
     const { seal } = this;
     try {
@@ -208,7 +211,9 @@ class NatsBus implements Bus {
     }
   }
 
-  /** Somebody removed the streams, or the server lost them: the next publication finds them again. */
+  /**
+   * Makes the streams again if somebody removed them, or the server lost them. The next publication then finds them.
+   */
   private async mend(): Promise<void> {
     const { log, settings } = this.options;
     const jsm = this.connection?.jsm;
@@ -286,7 +291,7 @@ class NatsBus implements Bus {
     const { stream } = this.subjects;
     const last = (await jsm.streams.info(stream)).state.last_seq;
     for (;;) {
-      // Nobody consumes yet: nothing is handled.
+      // Undefined: there is no such consumer yet, so nothing is handled.
       const info = await jsm.consumers.info(stream, name).catch(() => undefined);
       if (info && (info.ack_floor.stream_seq >= last || info.num_pending + info.num_ack_pending === 0)) return;
       if (clock.monotonic() >= until) throw new Error(`${name} is behind`);
@@ -302,7 +307,7 @@ class NatsBus implements Bus {
     worker.attachLater();
   }
 
-  /** Acknowledgements are on their way when this resolves. */
+  /** When this resolves, the acknowledgements have been sent. */
   private async flush(): Promise<void> {
     if (this.up) await this.connection?.nc.flush().catch(() => {});
   }
@@ -315,7 +320,7 @@ class NatsBus implements Bus {
     this.workers.clear();
     for (const { subscription } of this.ears) subscription?.unsubscribe();
     this.peerLog.close();
-    for (const subscription of this.listening) subscription.unsubscribe(); // before the flush: nobody waits for this one in vain
+    for (const subscription of this.listening) subscription.unsubscribe(); // first, so that no node waits for us
     await this.flush();
     this.connection?.publisher.close(new Error("the bus is closed"));
     await this.connection?.nc.close();

@@ -7,7 +7,10 @@ import type { Bus } from "./types.ts";
 const UNSIGNED =
   "bus: events are not signed: whoever may publish to this subject can bill anybody; set bus.secretFile on relays and billing workers";
 
-/** The bus of a configuration; undefined: within this process. Rejects with what is wrong where it cannot be used. */
+/**
+ * The bus of a configuration; without `settings`, the one within this process. Rejects if the bus cannot be used, and
+ * says why.
+ */
 export async function openBus(options: {
   readonly settings: NatsSettings | undefined;
   readonly clock: Clock;
@@ -15,7 +18,7 @@ export async function openBus(options: {
 }): Promise<Bus> {
   const { settings, clock, log } = options;
   if (settings === undefined) return createInProcessBus({ clock, log });
-  // Loaded when it is needed: it takes a tenth of a second.
+  // Loaded only when it is needed, since that takes a tenth of a second.
   const { openNatsBus } = await import("./nats.ts");
   if (settings.secretFile === undefined && !process.env.TOLLGATE_BUS_SECRET)
     log.warn({ subject: `${settings.prefix}.events.>` }, UNSIGNED);

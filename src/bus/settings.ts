@@ -1,7 +1,7 @@
 import { z } from "zod";
 
-/*
- * `bus:` of the configuration: embedded, one URL, or a section with servers, sign-in and what is wanted of the stream.
+/**
+ * `bus:` of the configuration: `embedded`, one URL, or a section with servers, sign-in and the wishes for the stream.
  */
 
 const SERVER = /^(nats|tls):\/\/([^\s/@]+@)?(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?\/?$/;

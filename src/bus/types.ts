@@ -2,37 +2,37 @@ import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 
 /**
- * Hands a batch to its consumer. `broken`: what came over the bus and is no event, with the reason; never from the
- * same process.
+ * Hands a batch to its consumer. `broken`: messages from the bus that are no events, with the reasons; the bus within
+ * the process never has any.
  */
 export type HandleEvents = (events: readonly ChargingEvent[], broken?: readonly DeadLetter[]) => Promise<void>;
 
 /** The bus port (decision 7): in the same process, or NATS JetStream. At least once, in any order. */
 export interface Bus {
   /**
-   * Resolves when the bus has taken responsibility for all of these events; then the journal may forget them. Rejects
-   * with an `EventError` where it took the others, and one it will never take as it is.
+   * Resolves when the bus has taken responsibility for all of these events; the journal may then forget them. Rejects
+   * with an `EventError` if there is an event that it will never take as it is. It has then taken the others.
    */
   publish(events: readonly ChargingEvent[]): Promise<void>;
   /**
-   * Hands events in batches to a durable consumer. What `handle` resolves for is done; when it rejects, the same
-   * events come again later. Returns a function that stops consuming and resolves when the batch under way is
-   * finished.
+   * Hands events in batches to a durable consumer. When `handle` resolves, the batch is done; when it rejects, the same
+   * events come again later. Returns a function that stops consuming and resolves when the batch under way is finished.
    */
   consume(name: string, handle: HandleEvents): Promise<() => Promise<void>>;
   /**
-   * Resolves when this consumer has handled everything that is on the bus at the time of the call, wherever it runs;
-   * rejects when that is not so within the time, or cannot be known. Missing where `publish` resolves no earlier.
+   * Resolves when this consumer, in whichever process it runs, has handled everything that is on the bus at the time of
+   * the call. Rejects if that takes longer than `withinMs`, or cannot be known. Missing on a bus whose `publish` itself
+   * waits until the events are handled.
    */
   handled?(name: string, withinMs: number): Promise<void>;
   /**
-   * Answers what other nodes ask this one by its name; what it gives no answer to stays without. Missing where there
-   * are no others.
+   * Answers what other nodes ask this one by its name. If `reply` resolves to undefined, the question gets no answer.
+   * Missing on a bus that has no other nodes.
    */
   answer?(node: string, reply: (question: string) => Promise<string | undefined>): void;
   /**
-   * Asks another node. Undefined: none of that name is there. Rejects when it does not answer in time, and when
-   * nobody can know.
+   * Asks another node. Undefined: there is no node of that name. Rejects if it does not answer in time, or if the bus
+   * is not connected.
    */
   ask?(node: string, question: string, withinMs: number): Promise<string | undefined>;
   /**
@@ -46,8 +46,8 @@ export interface Bus {
    */
   hear?(topic: string, heard: (text: string) => void): () => void;
   /**
-   * Tells whoever listens that these cannot be billed; resolves when the bus has taken them. Missing where nobody
-   * could listen.
+   * Publishes events that cannot be billed, for other programs that listen. Resolves when the bus has taken them.
+   * Missing on the bus within the process, where nobody could listen.
    */
   publishDead?(letters: readonly DeadLetter[]): Promise<void>;
   close(): Promise<void>;
