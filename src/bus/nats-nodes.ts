@@ -6,8 +6,10 @@ import { isInbox } from "./reply-subject.ts";
 
 /** How many questions are in work at once. A question beyond that gets no answer; the other node asks again. */
 const MAX_UNDER_WAY = 256;
-/** The longest question has a body of charges in it; what is told is no longer than that. */
+/** The longest question has a body of charges in it. */
 const MAX_BYTES = 2 ** 18;
+/** What is told may be the copies of many sessions. */
+const MAX_TOLD_BYTES = 2 ** 20;
 
 /**
  * Answers the questions of other nodes on a subject, until the subscription ends. A request whose reply subject is no
@@ -84,7 +86,7 @@ export function hear(
         log.error({ err: error, subject: nodes + topic }, "bus: other nodes cannot be heard");
         return;
       }
-      if (message.data.length > MAX_BYTES) return;
+      if (message.data.length > MAX_TOLD_BYTES) return;
       const why = seal?.toldProblem(topic, message.data, message.headers?.get(SIGNATURE));
       if (why !== undefined) {
         peerLog.warn("bus: what was told is not heard", "", { subject: message.subject, why });

@@ -265,8 +265,14 @@ class NatsBus implements Bus {
 
   tell(topic: string, text: string): boolean {
     if (this.closed || !this.connection || !this.up) return false;
-    tell(this.connection.nc, this.subjects.nodes, { topic, text }, this.seal);
-    return true;
+    try {
+      tell(this.connection.nc, this.subjects.nodes, { topic, text }, this.seal);
+      return true;
+    } catch (err) {
+      // The connection has just gone, or the server takes no messages as long as this one.
+      this.peerLog.warn("bus: what other nodes are to know cannot be told", "", { err, topic, chars: text.length });
+      return false;
+    }
   }
 
   hear(topic: string, heard: (text: string) => void): () => void {

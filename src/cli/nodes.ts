@@ -14,8 +14,9 @@ export function addNodesCommand(program: Command, io: Io): void {
       "after",
       `
 STATE is up, draining (takes no new sessions), left (was stopped), dead (is not heard any more), or unheard: the node
-that was asked is cut off from NATS, and cannot know. HEARD is how long ago a node was heard. BUSY is how much of the
-time its event loop works. A node that is gone is listed for an hour.
+that was asked is cut off from NATS, and cannot know. STANDBYS are sessions of others of which it keeps a copy, LAG is
+how far the copies of its own are behind. BUSY is how much of the time its event loop works, HEARD how long ago it was
+heard. A node that is gone is listed for an hour.
 
 Examples:
   $ tollgate nodes
@@ -31,27 +32,30 @@ Examples:
     });
 }
 
-const COLUMNS = ["NODE", "HOST", "ZONE", "VERSION", "STATE", "SESSIONS", "REQUESTS", "BUSY", "HEARD"];
+const COLUMNS = [
+  "NODE",
+  "HOST",
+  "ZONE",
+  "VERSION",
+  "STATE",
+  "SESSIONS",
+  "REQUESTS",
+  "STANDBYS",
+  "LAG",
+  "BUSY",
+  "HEARD",
+];
 
-const row = ({
-  node,
-  host,
-  zone,
-  release,
-  state,
-  sessions,
-  requests,
-  busy,
-  heardMsAgo,
-  self,
-}: MemberView): string[] => [
+const row = ({ node, host, zone, release, state, self, heardMsAgo, ...load }: MemberView): string[] => [
   self ? `${node} (this)` : node,
   host,
   zone === "" ? "-" : zone,
   release,
   state,
-  String(sessions),
-  String(requests),
-  `${busy} %`,
+  String(load.sessions),
+  String(load.requests),
+  String(load.standbys),
+  `${load.lagMs} ms`,
+  `${load.busy} %`,
   heardMsAgo < 10_000 ? `${heardMsAgo} ms ago` : `${Math.round(heardMsAgo / 1000)} s ago`,
 ];

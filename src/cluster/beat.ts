@@ -27,6 +27,10 @@ export interface Beat {
   readonly sessions: number;
   /** Requests for sessions that are not answered yet. */
   readonly requests: number;
+  /** Sessions of other nodes of which this one keeps a copy. */
+  readonly standbys: number;
+  /** How many milliseconds the copies of its own sessions are behind. */
+  readonly lagMs: number;
   /** How much of the time since the last beat the event loop was busy, in percent. */
   readonly busy: number;
 }
@@ -48,6 +52,8 @@ const check = fields<Beat>({
   state: oneOf("up" satisfies BeatState, "draining" satisfies BeatState, "leaving" satisfies BeatState),
   sessions: count(LARGEST),
   requests: count(LARGEST),
+  standbys: count(LARGEST),
+  lagMs: count(LARGEST),
   busy: count(100),
 });
 
@@ -63,6 +69,7 @@ export function readBeat(text: string): Result<Beat, string> {
   if (!read.ok) return read;
   const problem = check(read.value);
   if (problem !== undefined) return err(problem);
-  const { version, node, epoch, number, host, zone, release, state, sessions, requests, busy } = read.value as Beat;
-  return ok({ version, node, epoch, number, host, zone, release, state, sessions, requests, busy });
+  const { version, node, epoch, number, host, zone, release, state, ...load } = read.value as Beat;
+  const { sessions, requests, standbys, lagMs, busy } = load;
+  return ok({ version, node, epoch, number, host, zone, release, state, sessions, requests, standbys, lagMs, busy });
 }

@@ -1,6 +1,6 @@
 import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
-import { BEAT_VERSION, type Beat, type BeatState, writeBeat } from "./beat.ts";
+import { BEAT_VERSION, type Beat, writeBeat } from "./beat.ts";
 import type { Members } from "./members.ts";
 
 /** How often a node says that it is there: death is noticed within 500 ms, and one beat or two may be late. */
@@ -10,7 +10,7 @@ const TOPIC = "beats";
 /** What a node says of itself that does not change while it runs. */
 export type Identity = Pick<Beat, "node" | "epoch" | "host" | "zone" | "release">;
 /** What does. */
-export type Load = Pick<Beat, "sessions" | "requests" | "busy"> & { readonly state: BeatState };
+export type Load = Pick<Beat, "sessions" | "requests" | "standbys" | "lagMs" | "busy" | "state">;
 
 /** Says that this node is there, and looks who else is. */
 export class Heart {

@@ -2,6 +2,7 @@ import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { type Beat, readBeat } from "./beat.ts";
+import type { Place } from "./placing.ts";
 
 /** A node that is not heard for so long is dead. Five beats: one or two may be late on a machine with much to do. */
 export const DEAD_MS = 500;
@@ -156,6 +157,14 @@ export class Members {
       views.push({ ...shown, state: seen, self, heardMsAgo });
     }
     return views.sort((a, b) => (a.node < b.node ? -1 : 1));
+  }
+
+  /** The other nodes that take new sessions, and so may keep copies. */
+  places(): Place[] {
+    const places: Place[] = [];
+    for (const { beat, state } of this.known.values())
+      if (state === "up" && beat.state === "up" && beat.node !== this.self.node) places.push(beat);
+    return places;
   }
 
   /** How many are up or draining, with this one. */

@@ -1,10 +1,14 @@
 import { hostname } from "node:os";
 import { type EventLoopUtilization, performance } from "node:perf_hooks";
 import type { Bus } from "../bus/types.ts";
+import type { ChargingEvent } from "../charging/events/events.ts";
+import { Copies } from "../cluster/copies.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
+import { Holder } from "../cluster/holder.ts";
 import { Members, type MemberView } from "../cluster/members.ts";
 import type { Config } from "../config/schema.ts";
-import type { Core } from "../relay/model/core.ts";
+import type { Core, SessionKeeper } from "../relay/model/core.ts";
+import type { Recorder } from "../relay/model/ports.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
@@ -13,21 +17,21 @@ import { nextEpoch } from "./epoch.ts";
 
 /** This node among the others that share its bus (P3). */
 export interface Cluster {
+  /** Undefined: no copies of its sessions are kept. */
+  readonly keeper: SessionKeeper | undefined;
+  /** The same recorder; what it records of a session that is copied goes into the copy. */
+  recording(recorder: Recorder): Recorder;
   /** From now on the others hear of it, and it of them. */
-  start(): void;
+  start(core: Core): void;
   /** The others know that it goes: nobody calls it dead. */
   leave(): void;
   /** All nodes, as they are seen from here. */
   nodes(): MemberView[];
-  /** How many nodes are up, with this one. */
-  readonly up: number;
-  /** True while it does not hear itself over the bus, and so cannot know who is there. */
-  readonly cutOff: boolean;
+  gauges(): Readonly<Record<string, number>>;
 }
 
-/** Throws where the data folder cannot be written. */
+/** Throws where the data folder cannot be written. Nothing is sent until it is started. */
 export function joinCluster(options: {
-  readonly core: Pick<Core, "sessions" | "requests" | "draining">;
   readonly bus: Pick<Bus, "tell" | "hear">;
   readonly node: string;
   readonly config: Pick<Config, "data" | "cluster">;
@@ -35,36 +39,112 @@ export function joinCluster(options: {
   readonly log: Logger;
   readonly peerLog: PeerLog;
 }): Cluster {
-  const { core, bus, node, config, clock, log, peerLog } = options;
+  const { bus, node, config, clock, log, peerLog } = options;
   const epoch = nextEpoch(config.data, clock.wall());
-  const zone = config.cluster.zone ?? "";
+  const { zone = "", standbys } = config.cluster;
+  const self = { node, epoch };
+  const holder = new Holder({ node, bus, clock, peerLog });
+  const places = () => members.places();
+  const copies = standbys ? new Copies({ self, zone, bus, clock, peerLog, places }) : undefined;
+  const members: Members = new Members({
+    self,
+    clock,
+    log,
+    peerLog,
+    listener: {
+      joined: () => copies?.joined(),
+      died: (beat) => gone(beat.node),
+      left: (beat) => gone(beat.node),
+    },
+  });
+  const gone = (other: string) => {
+    copies?.gone(other);
+    holder.forget(other);
+  };
+  let core: Core | undefined;
+  const busy = busyPercent();
+  const load = (): Load => ({
+    state: core?.draining ? "draining" : "up",
+    sessions: core?.sessions.size ?? 0,
+    requests: core?.requests.size ?? 0,
+    standbys: holder.size,
+    lagMs: copies?.lagMs ?? 0,
+    busy: busy(),
+  });
   const host = hostname()
     .replace(/[^\x20-\x7e]/g, "?")
     .slice(0, 100);
-  const members = new Members({ self: { node, epoch }, clock, log, peerLog });
+  const heart = new Heart({ bus, clock, identity: { ...self, host, zone, release: version() }, load, members });
+  return {
+    keeper: copies,
+    recording: (recorder) => (copies ? new CopiedRecorder(recorder, copies) : recorder),
+    start: (started) => {
+      core = started;
+      if (standbys) holder.start();
+      copies?.start(started);
+      heart.start();
+    },
+    leave: () => {
+      heart.stop();
+      copies?.stop();
+      holder.stop();
+    },
+    nodes: () => members.views(),
+    gauges: () => ({
+      clusterNodesUp: members.up,
+      clusterCutOff: members.cutOff ? 1 : 0,
+      clusterStandbys: holder.size,
+      ...(copies && {
+        clusterCopied: copies.size,
+        clusterWithoutStandby: copies.withoutStandby,
+        clusterLagMs: copies.lagMs,
+      }),
+    }),
+  };
+}
+
+/** How much of the time since the last question the event loop was busy, in percent. */
+function busyPercent(): () => number {
   let before: EventLoopUtilization | undefined;
-  const load = (): Load => {
+  return () => {
     const now = performance.eventLoopUtilization();
     const { utilization } = performance.eventLoopUtilization(now, before);
     before = now;
-    return {
-      state: core.draining ? "draining" : "up",
-      sessions: core.sessions.size,
-      requests: core.requests.size,
-      busy: Math.round(utilization * 100),
-    };
+    return Math.round(utilization * 100);
   };
-  const identity = { node, epoch, host, zone, release: version() };
-  const heart = new Heart({ bus, clock, identity, load, members });
+}
+
+/** Whoever keeps sessions on disk, and whoever keeps copies of them elsewhere. */
+export function together(keepers: readonly (SessionKeeper | undefined)[]): SessionKeeper | undefined {
+  const all = keepers.filter((keeper) => keeper !== undefined);
+  if (all.length < 2) return all[0];
   return {
-    start: () => heart.start(),
-    leave: () => heart.stop(),
-    nodes: () => members.views(),
-    get up() {
-      return members.up;
+    changed: (session) => {
+      for (const keeper of all) keeper.changed(session);
     },
-    get cutOff() {
-      return members.cutOff;
+    closed: (session) => {
+      for (const keeper of all) keeper.closed(session);
     },
   };
+}
+
+/** A session's copy has its charges as soon as they are on record here. */
+class CopiedRecorder implements Recorder {
+  private readonly recorder: Recorder;
+  private readonly copies: Copies;
+
+  constructor(recorder: Recorder, copies: Copies) {
+    this.recorder = recorder;
+    this.copies = copies;
+  }
+
+  append(event: ChargingEvent): Promise<void> {
+    const recorded = this.recorder.append(event);
+    if (event.type !== "charge.made") return recorded;
+    return recorded.then(() => this.copies.charged(event.session.id));
+  }
+
+  get full(): boolean {
+    return this.recorder.full;
+  }
 }

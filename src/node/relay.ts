@@ -31,7 +31,7 @@ import { createTransportLayer, type Tap, type Transports } from "../transport/la
 import { Resolver } from "../transport/resolve.ts";
 import { type Destination, TRANSPORTS } from "../transport/types.ts";
 import { createCore } from "./assemble.ts";
-import { type Cluster, joinCluster } from "./cluster.ts";
+import { type Cluster, joinCluster, together } from "./cluster.ts";
 import { HealthChecks } from "./health.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
 import { nodeNameIn } from "./node-name.ts";
@@ -172,6 +172,7 @@ export async function startRelay(options: {
   });
   const resolver = new Resolver({ transports: TRANSPORTS, clock, random });
 
+  const cluster = shared ? joinCluster({ bus, node, config, clock, log, peerLog }) : undefined;
   const core: Core = createCore({
     config,
     clock,
@@ -189,8 +190,8 @@ export async function startRelay(options: {
       refused: signInLog.user,
     }),
     appServerAuthenticator: appServerAuthenticator({ config, directory, clock, refused: signInLog.appServer }),
-    recorder: journal,
-    kept: recovery === "end" ? undefined : keeper,
+    recorder: cluster?.recording(journal) ?? journal,
+    kept: together([recovery === "end" ? undefined : keeper, cluster?.keeper]),
     firstNow: before.firstNow,
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,
@@ -206,7 +207,6 @@ export async function startRelay(options: {
   heartbeat.start(core.timelines.first);
   core.timelines.watch();
   clockWatch.watch();
-  const cluster = shared ? joinCluster({ core, bus, node, config, clock, log, peerLog }) : undefined;
   if (shared) bus.answer?.(node, (question) => answerRelay({ direct: core.direct, keysOf }, question));
   transactions.attach(new Router(core));
   transport.attach(transactions);
@@ -238,7 +238,7 @@ export async function startRelay(options: {
     throw error;
   }
   health.start();
-  cluster?.start();
+  cluster?.start(core);
   before.goOn(core);
   let closing: Promise<void> | undefined;
   return {
@@ -390,7 +390,7 @@ function metricsOf(parts: {
       byesUnanswered: core.byesUnanswered.size,
       appServersResting: core.directory.resting,
       draining: core.draining ? 1 : 0,
-      ...(cluster && { clusterNodesUp: cluster.up, clusterCutOff: cluster.cutOff ? 1 : 0 }),
+      ...cluster?.gauges(),
       ...(differenceMs !== undefined && { storeClockDifferenceMs: differenceMs }),
     },
   };

@@ -4,26 +4,7 @@ import { Members } from "../../src/cluster/members.ts";
 import { PeerLog } from "../../src/support/peer-log.ts";
 import { silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
-
-/** What is told comes at once to all who hear; a node can be cut off from it. */
-class Wire {
-  private readonly ears = new Map<string, (text: string) => void>();
-  readonly cut = new Set<string>();
-
-  of(node: string) {
-    return {
-      tell: (_topic: string, text: string) => {
-        if (this.cut.has(node)) return false;
-        for (const [name, heard] of this.ears) if (!this.cut.has(name)) heard(text);
-        return true;
-      },
-      hear: (_topic: string, heard: (text: string) => void) => {
-        this.ears.set(node, heard);
-        return () => void this.ears.delete(node);
-      },
-    };
-  }
-}
+import { Wire } from "./wire.ts";
 
 let clock: TestClock;
 let wire: Wire;
@@ -35,7 +16,14 @@ beforeEach(() => {
 function nodeOf(node: string, epoch = 1) {
   const log = silent;
   const members = new Members({ self: { node, epoch }, clock, log, peerLog: new PeerLog({ log, clock }) });
-  const load: { -readonly [K in keyof Load]: Load[K] } = { state: "up", sessions: 0, requests: 0, busy: 0 };
+  const load: { -readonly [K in keyof Load]: Load[K] } = {
+    state: "up",
+    sessions: 0,
+    requests: 0,
+    standbys: 0,
+    lagMs: 0,
+    busy: 0,
+  };
   const identity = { node, epoch, host: "a", zone: "", release: "1.0.0" };
   const heart = new Heart({ bus: wire.of(node), clock, identity, load: () => load, members });
   heart.start();

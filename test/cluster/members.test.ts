@@ -36,7 +36,17 @@ function beatOf(node: string, more: Partial<Beat> = {}): Beat {
   const number = (numbers.get(node) ?? 0) + 1;
   numbers.set(node, number);
   const epoch = node === SELF.node ? SELF.epoch : 1;
-  const rest = { host: "a", zone: "", release: "1.0.0", state: "up", sessions: 0, requests: 0, busy: 0 } as const;
+  const rest = {
+    host: "a",
+    zone: "",
+    release: "1.0.0",
+    state: "up",
+    sessions: 0,
+    requests: 0,
+    standbys: 0,
+    lagMs: 0,
+    busy: 0,
+  } as const;
   return { version: 1, node, epoch, number, ...rest, ...more };
 }
 
