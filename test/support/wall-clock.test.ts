@@ -15,8 +15,8 @@ const READERS: Readonly<Record<string, string>> = {
   "src/charging/billing/hold-watch.ts": "which holds to look at: what becomes of them is measured",
   "src/charging/bills/rebill.ts": "when a balance was put right",
   "src/charging/billing/retention.ts": "what is so old that it is forgotten, and no further than the newest entry",
-  "src/relay/charges/credit.ts":
-    "until when a hold stands, for whoever starts later; the month of what is held before there is a session",
+  "src/relay/charges/credit.ts": "the month of what is held before there is a session",
+  "src/relay/charges/hold.ts": "until when a hold stands, for whoever starts later",
   "src/identity/key.ts": "whether a certificate is still valid",
   "src/identity/proof.ts": "`iat` of a PASSporT (RFC 8225 §5.1.1)",
   "src/relay/session/session.ts": "ids lie in the order of time, and nothing depends on it",

@@ -1,30 +1,20 @@
 import type { Failure } from "../../../machines/events.ts";
-import { SessionCost } from "../../charging/billing/session-cost.ts";
+import type { SessionCost } from "../../charging/billing/session-cost.ts";
 import type { Refusal as ChargeRefusal } from "../../charging/charges/book.ts";
 import type { Charged } from "../../charging/charges/call-charges.ts";
-import { fromMicros, type Micros, type Refusal } from "../../charging/credit/store.ts";
+import type { Micros } from "../../charging/credit/store.ts";
 import { tariffProblem } from "../../charging/events/event-fields.ts";
-import { creditExhausted, creditReserved, type SessionFacts } from "../../charging/events/events.ts";
-import { coveredMs, FOREVER_MS } from "../../charging/money/coverage.ts";
-import { formatAmount, type Money, money } from "../../charging/money/money.ts";
-import { rateDuration, type TariffUse } from "../../charging/money/tariff.ts";
+import type { SessionFacts } from "../../charging/events/events.ts";
+import { FOREVER_MS } from "../../charging/money/coverage.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { warning } from "../dialog/reply.ts";
 import { contained } from "../model/contained.ts";
 import type { Core, CreditPort, SessionPort as Session } from "../model/core.ts";
 import type { CreditTerms } from "../model/ports.ts";
 import type { CreditState } from "../model/session-state.ts";
-
-/** What the store of balances answered: done, or why not; `unknown`: it has not answered. */
-type Outcome = { readonly ok: true } | { readonly ok: false; readonly why: Refusal["why"] | "unknown" };
-
-const WHY: Readonly<Record<Refusal["why"], string>> = {
-  "no account": "the user has no balance",
-  currency: "the balance is in another currency",
-  credit: "the balance does not cover it",
-  "too many sessions": "the balance pays too many sessions at once",
-  gone: "what was held is settled",
-};
+import { CreditNotices } from "./credit-notices.ts";
+import { Hold, type Outcome, WHY_NOT } from "./hold.ts";
+import { NONE, PrepaidCost, SPARE, type Spare } from "./prepaid-cost.ts";
 
 /** 402 (RFC 3261 §21.4.3). */
 const paymentRequired = (why: string): Failure => ({
@@ -36,18 +26,15 @@ const paymentRequired = (why: string): Failure => ({
 /** In the Warning of a 503, and why a charge could not be covered. */
 const CREDIT_UNKNOWN = "the balance is not known";
 
-/** Whether a cost includes `credit.reserveCharges`, which is for charges to come. */
-type Spare = "spare" | "none";
-const SPARE: Spare = "spare";
-const NONE: Spare = "none";
+const NOTHING_TO_HOLD: Promise<Outcome> = Promise.resolve({ ok: true });
 
 const RETRY_MS = 1_000;
 const LEAST_LEAD_MS = 2_000;
 
 /**
- * What is held in a prepaid balance for one session, for its time and for what the app server charges. The hold is
- * taken before any app server is asked, and is renewed while the session lasts. `Credit` knows when the money is used
- * up, and ends the session then. The billing worker takes what the session cost out of the hold
+ * How long a prepaid balance pays for one session, for its time and for what the app server charges. What that costs
+ * is held in the balance before any app server is asked, and more of it while the session lasts. `Credit` knows when
+ * the money is used up, and ends the session then. The billing worker takes what the session cost out of the hold
  * (src/charging/billing/settle-credit.ts); only the hold of a session whose clock never ran is given back here.
  */
 export class Credit implements CreditPort {
@@ -55,24 +42,15 @@ export class Credit implements CreditPort {
   private readonly core: Core;
   private session: Session | undefined;
   private facts: SessionFacts | undefined;
-  private used: TariffUse | undefined;
-  private startedAt: number | undefined;
-  /** What the store holds, as far as the relay knows. */
-  private held: Micros = 0;
-  /** What app servers have charged. */
-  private charged: SessionCost;
+  private readonly cost: PrepaidCost;
+  private readonly hold: Hold;
+  private readonly notices: CreditNotices;
   /** How long the session may last with what is held, less what was charged. Once the clock runs it never shrinks. */
   private coveredMs = 0;
-  /** When the store gives the hold back, if nobody renews it. */
-  private heldUntil = 0;
-  /** The store did not answer a call, and may have carried it out all the same. */
-  private unsure = false;
   /** The balance did not cover the next interval, so that the session's end is known. */
   private exhausted = false;
   /** The warning that the money will soon be used up is on record. */
   private warned = false;
-  /** How many events were made so far, for their ids. */
-  private events = 0;
   /** The hold is not renewed any more. */
   private closed = false;
   /** The session has ended after its clock ran: the hold is settled when the session is billed. */
@@ -82,14 +60,13 @@ export class Credit implements CreditPort {
   /** The part of the session's cost that was settled with the first hold, where a second one was taken after that. */
   private settled: Micros = 0;
   private timer: TimerHandle;
-  /** The call to the store that is under way; the next one waits for it. */
-  private turn: Promise<unknown> = Promise.resolve();
 
   constructor(core: Core, terms: CreditTerms) {
     this.core = core;
     this.terms = terms;
-    this.charged = new SessionCost(terms.currency);
-    this.used = terms.used;
+    this.cost = new PrepaidCost(core, terms);
+    this.hold = new Hold(core, terms, this);
+    this.notices = new CreditNotices(core, terms.currency);
   }
 
   /**
@@ -106,10 +83,10 @@ export class Credit implements CreditPort {
       this.core.peerLog.error("refused: nobody can be billed by this tariff", this.terms.user, what);
       return { status: 500 };
     }
-    const first = this.cost(this.settings.intervalS * 1000, SPARE);
-    const outcome = await this.inTurn(() => this.raise(first, first));
+    const first = this.costOf(this.settings.intervalS * 1000, SPARE);
+    const outcome = await this.hold.inTurn(() => this.raise(first, first));
     if (outcome.ok) this.coveredMs = this.covers(SPARE);
-    else if (outcome.why !== "unknown") return paymentRequired(WHY[outcome.why]);
+    else if (outcome.why !== "unknown") return paymentRequired(WHY_NOT[outcome.why]);
     else if (!this.trusts) return { status: 503, headers: [["Retry-After", "10"], warning(CREDIT_UNKNOWN)] };
     else this.coveredMs = this.settings.intervalS * 1000;
     this.arm();
@@ -124,7 +101,10 @@ export class Credit implements CreditPort {
 
   /** The hold as data, without what was charged: that stands in the session's book. */
   get state(): CreditState {
-    const { startedAt, held, coveredMs, heldUntil, unsure, exhausted, warned, events, used } = this;
+    const { coveredMs, exhausted, warned } = this;
+    const { count: events } = this.notices;
+    const { startedAt, used } = this.cost;
+    const { held, until: heldUntil, unsure } = this.hold;
     const { currency, taxes } = this.terms;
     return {
       currency,
@@ -141,16 +121,13 @@ export class Credit implements CreditPort {
     const { currency, taxes, used } = state;
     const credit = new Credit(core, { user, currency, key, tariff, used, taxes });
     credit.attach(session);
-    credit.startedAt = state.startedAt;
-    credit.held = state.held;
-    for (const { amount, taxes: on, at } of charged)
-      if (amount.currency === currency) credit.charged.add(amount, on, at);
+    credit.cost.start(state.startedAt);
+    credit.cost.noteCharges(credit.cost.sumOf(charged));
+    credit.hold.restore(state);
     credit.coveredMs = state.coveredMs;
-    credit.heldUntil = state.heldUntil;
-    credit.unsure = state.unsure;
     credit.exhausted = state.exhausted;
     credit.warned = state.warned;
-    credit.events = state.events;
+    credit.notices.goOnFrom(state.events);
     return credit;
   }
 
@@ -159,24 +136,24 @@ export class Credit implements CreditPort {
    * by now, that ends the session.
    */
   goOn(): void {
-    if (this.startedAt === undefined && this.held === 0) this.arm();
+    if (this.cost.startedAt === undefined && this.hold.held === 0) this.arm();
     else this.renew();
   }
 
   /** The session's clock runs since `at`. */
   start(at: number): void {
-    this.startedAt = at;
+    this.cost.start(at);
     this.noteUse();
-    if (this.held > 0) this.report();
+    if (this.hold.held > 0) this.report();
     this.arm();
   }
 
   /** Takes over what earlier parts have used of the tariff, which is known when this part begins. */
   private noteUse(): void {
     const used = this.facts?.used;
-    if (used === this.used) return;
-    this.used = used;
-    if (!this.unsure) this.coveredMs = this.covers(SPARE);
+    if (used === this.cost.used) return;
+    this.cost.noteUse(used);
+    if (!this.hold.unsure) this.coveredMs = this.covers(SPARE);
   }
 
   /**
@@ -185,27 +162,25 @@ export class Credit implements CreditPort {
    * balance is not known.
    */
   cover(charges: readonly Charged[]): Promise<ChargeRefusal | undefined> {
-    return this.inTurn(async () => {
+    return this.hold.inTurn(async () => {
       // A charge is taken out of the balance when the session's end is billed, and this session has none.
       if (this.cameToNothing) return { kind: "prepaid", text: "no session came of it" };
       const { currency } = this.terms;
-      const charged = new SessionCost(currency);
-      for (const { amount, taxes, at } of charges) {
-        if (amount.currency !== currency)
-          return { kind: "prepaid", text: `the balance is in ${currency}, the charge in ${amount.currency}` };
-        charged.add(amount, taxes, at);
-      }
-      const need = this.cost(this.coveredMs, NONE, charged) - this.settled;
-      if (need > this.held || this.over) {
-        const all = this.over ? need : this.cost(this.coveredMs, SPARE, charged);
+      const other = charges.find(({ amount }) => amount.currency !== currency)?.amount.currency;
+      if (other !== undefined)
+        return { kind: "prepaid", text: `the balance is in ${currency}, the charge in ${other}` };
+      const charged = this.cost.sumOf(charges);
+      const need = this.costOf(this.coveredMs, NONE, charged) - this.settled;
+      if (need > this.hold.held || this.over) {
+        const all = this.over ? need : this.costOf(this.coveredMs, SPARE, charged);
         let outcome = await this.raise(all, need, charged);
         if (this.over && !outcome.ok && outcome.why === "gone") outcome = await this.holdAnew(charged);
-        if (!outcome.ok && outcome.why !== "unknown") return { kind: "prepaid", text: WHY[outcome.why] };
+        if (!outcome.ok && outcome.why !== "unknown") return { kind: "prepaid", text: WHY_NOT[outcome.why] };
         if (!outcome.ok && !this.trusts) throw new Error(CREDIT_UNKNOWN); // may be tried again
         if (!this.over) this.report();
         this.arm();
       }
-      this.charged = charged;
+      this.cost.noteCharges(charged);
       return undefined;
     });
   }
@@ -221,11 +196,17 @@ export class Credit implements CreditPort {
     this.core.clock.clearTimeout(this.timer);
     if (started) return undefined; // billing settles the hold with the session's end, whichever reaches the store first
     this.cameToNothing = true;
-    const giveBack = () => this.inTurn(() => this.giveBack());
+    const giveBack = () => this.hold.inTurn(() => this.giveBack());
     const book = this.session?.charges.bookIfAny;
     const givenBack = contained(this.core, book ? book.settled().then(giveBack) : giveBack());
     this.core.ending.add(givenBack);
     return givenBack;
+  }
+
+  private giveBack(): Promise<void> {
+    // Charges that are on record, not those that were covered but never recorded.
+    const charged = this.cost.sumOf(this.session?.charges.bookIfAny?.charged() ?? []);
+    return this.hold.giveBack(this.facts?.id ?? this.terms.key, charged);
   }
 
   /** The session goes on in another process, which renews the hold from now on. */
@@ -239,16 +220,17 @@ export class Credit implements CreditPort {
    * billed too.
    */
   private holdAnew(charged: SessionCost): Promise<Outcome> {
-    this.settled = this.cost(this.coveredMs);
-    this.held = 0;
-    const more = this.cost(this.coveredMs, NONE, charged) - this.settled;
+    this.settled = this.costOf(this.coveredMs);
+    this.hold.settled();
+    const more = this.costOf(this.coveredMs, NONE, charged) - this.settled;
     return this.raise(more, more, charged);
   }
 
   /** When the money is used up, as far as is known now; undefined: time alone never uses it up. */
   get until(): number | undefined {
-    if (this.startedAt === undefined || this.coveredMs >= FOREVER_MS) return undefined;
-    return this.startedAt + this.coveredMs;
+    const { startedAt } = this.cost;
+    if (startedAt === undefined || this.coveredMs >= FOREVER_MS) return undefined;
+    return startedAt + this.coveredMs;
   }
 
   private get settings() {
@@ -260,31 +242,13 @@ export class Credit implements CreditPort {
     return this.settings.whenUnknown === "allow";
   }
 
-  /** What the bill will say for so much time and for what was charged. `spare`: with some for charges to come. */
-  private cost(durationMs: number, spare: Spare = NONE, charged = this.charged): Micros {
-    const { tariff } = this.terms;
-    return this.costOf(tariff && rateDuration(tariff, durationMs, this.used), spare, charged);
+  private costOf(durationMs: number, spare: Spare = NONE, charged?: SessionCost): Micros {
+    return this.cost.of(durationMs, this.date, spare, charged);
   }
 
-  private costOf(time: Money | undefined, spare: Spare, charged: SessionCost): Micros {
-    const { taxes, currency } = this.terms;
-    const { date } = this;
-    const cost = new SessionCost(currency, charged);
-    if (time) cost.add(time, taxes, this.startedAt ?? date);
-    // Some money is held for charges to come, so that not each charge has to ask the store.
-    if (spare === SPARE) cost.add(money(this.settings.reserveCharges, currency), taxes, date);
-    return cost.total;
-  }
-
-  /** How long it may last with what is held. */
+  /** How long the session may last with what is held. */
   private covers(spare: Spare): number {
-    return coveredMs(this.terms.tariff, (time) => this.costOf(time, spare, this.charged) <= this.held, this.used);
-  }
-
-  private inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.turn.then(work, work);
-    this.turn = done.catch(() => {});
-    return done;
+    return this.cost.coveredBy(this.hold.held, this.date, spare);
   }
 
   /** By the session's timeline. Until there is a session, only differences matter, and the monotonic clock will do. */
@@ -293,80 +257,25 @@ export class Credit implements CreditPort {
   }
 
   /** Milliseconds since 1970, by the clock that dates the session's lines of the bill. */
-  private get date(): number {
+  get date(): number {
     return this.session?.now() ?? this.core.clock.wall();
   }
 
   /** How long the session has lasted so far. */
   private get elapsedMs(): number {
-    return this.startedAt === undefined ? 0 : Math.max(0, this.now - this.startedAt);
+    const { startedAt } = this.cost;
+    return startedAt === undefined ? 0 : Math.max(0, this.now - startedAt);
   }
 
-  private async raise(to: Micros, atLeast: Micros, charged = this.charged): Promise<Outcome> {
-    if (to <= 0) return { ok: true }; // nothing to hold: the store need not know
-    const { core, settings, held } = this;
-    const { user, key, currency } = this.terms;
-    const used =
-      this.startedAt === undefined ? 0 : Math.min(this.cost(this.elapsedMs, NONE, charged), Math.max(to, held));
-    const leaseMs = Math.round((settings.intervalS + settings.graceS) * 1000);
-    const until = core.clock.wall() + leaseMs;
-    this.heldUntil = this.date + leaseMs;
-    const request = { user, hold: key, currency, from: held, to: Math.max(to, held), atLeast, used, until, leaseMs };
-    const { credit } = core;
-    if (!credit) return { ok: false, why: "unknown" };
-    const reserved = async (): Promise<Outcome> => {
-      let result = await credit.reserve(request);
-      if (!result.ok && result.error.why === "gone" && !this.closed && !this.over) {
-        // The hold was given back because nobody renewed it for a while. The session goes on if the balance allows it.
-        this.held = 0;
-        result = await credit.reserve({ ...request, from: 0 });
-      }
-      if (!result.ok) return { ok: false, why: result.error.why };
-      this.held = Math.max(this.held, result.value);
-      return { ok: true };
-    };
-    const answer = reserved().catch((error: unknown): Outcome => {
-      core.peerLog.warn("the store of balances does not answer", user, { user, err: error });
-      return { ok: false, why: "unknown" };
-    });
-    return this.within(answer);
+  /** The hold is needed on: the session has not ended. */
+  get goesOn(): boolean {
+    return !this.closed && !this.over;
   }
 
-  private within(answer: Promise<Outcome>): Promise<Outcome> {
-    const { clock } = this.core;
-    return new Promise((resolve, reject) => {
-      const timer = clock.setTimeout(() => {
-        this.unsure = true;
-        resolve({ ok: false, why: "unknown" });
-      }, this.settings.timeoutS * 1000);
-      answer
-        .then((outcome) => {
-          clock.clearTimeout(timer);
-          if (!outcome.ok && outcome.why === "unknown") this.unsure = true;
-          resolve(outcome);
-        })
-        .catch(reject);
-    });
-  }
-
-  /**
-   * Gives the hold back, less what was charged. If the store did not answer a call but carried it out, what that call
-   * held comes back by itself when its `until` is over.
-   */
-  private async giveBack(): Promise<void> {
-    if (this.held === 0 && !this.unsure) return;
-    const { core, terms } = this;
-    const session = this.facts?.id ?? terms.key;
-    const { user, key: hold, currency } = terms;
-    const charged = new SessionCost(currency);
-    // Charges that are on record, not those that were covered but never recorded.
-    for (const { amount, taxes, at } of this.session?.charges.bookIfAny?.charged() ?? [])
-      if (amount.currency === currency) charged.add(amount, taxes, at);
-    try {
-      await core.credit?.settle({ user, hold, session, totals: charged.totals(this.date) });
-    } catch (error) {
-      core.peerLog.warn("a hold could not be given back now: it ends by itself", user, { user, err: error });
-    }
+  private raise(to: Micros, atLeast: Micros, charged?: SessionCost): Promise<Outcome> {
+    if (to <= 0) return NOTHING_TO_HOLD; // the store need not know
+    const used = this.cost.startedAt === undefined ? 0 : this.costOf(this.elapsedMs, NONE, charged);
+    return this.hold.raise(to, atLeast, used);
   }
 
   /** Sets the timer for what comes next: the renewal, the warning, or the end. */
@@ -380,14 +289,19 @@ export class Credit implements CreditPort {
     let at: number;
     if (this.exhausted && until !== undefined) at = this.warned ? until : until - this.warnMs;
     else if (until === undefined) {
-      if (this.held === 0) return; // nothing to keep
+      if (this.hold.held === 0) return; // nothing to keep
       at = now + intervalMs;
-    } else at = Math.min(until - Math.max(this.warnMs, Math.min(LEAST_LEAD_MS, intervalMs / 2)), now + intervalMs);
+    } else at = Math.min(until - this.leadMs, now + intervalMs);
     this.timer = clock.setTimeout(() => this.renew(), Math.max(0, at - now));
   }
 
   private get warnMs(): number {
     return this.settings.warnS * 1000;
+  }
+
+  /** How long before the money is used up more of it is asked for. */
+  private get leadMs(): number {
+    return Math.max(this.warnMs, Math.min(LEAST_LEAD_MS, (this.settings.intervalS * 1000) / 2));
   }
 
   /**
@@ -397,34 +311,35 @@ export class Credit implements CreditPort {
   private renew(): void {
     void contained(
       this.core,
-      this.inTurn(() => this.tick()),
+      this.hold.inTurn(() => this.tick()),
       { actor: this.session?.actor },
     );
   }
 
+  /** Renews the hold, and raises it where the money will soon be used up; warns, or ends the session. */
   private async tick(): Promise<void> {
     if (this.closed) return;
     const intervalMs = this.settings.intervalS * 1000;
-    const lead = Math.max(this.warnMs, Math.min(LEAST_LEAD_MS, intervalMs / 2));
+    const lead = this.leadMs;
     const isDue = this.until !== undefined && this.now >= this.until - lead;
     if (!isDue) {
-      await this.raise(this.held, this.held); // only to tell the store that the session goes on
+      await this.raise(this.hold.held, this.hold.held); // only to tell the store that the session goes on
       this.arm();
       return;
     }
     const goalMs = this.elapsedMs + lead + intervalMs;
-    const to = this.cost(goalMs, SPARE);
-    const atLeast = this.cost(this.coveredMs + 1);
-    const before = this.held;
+    const to = this.costOf(goalMs, SPARE);
+    const atLeast = this.costOf(this.coveredMs + 1);
+    const before = this.hold.held;
     const outcome = await this.raise(to, atLeast);
     if (this.closed) return;
     if (this.session) this.core.kept?.changed(this.session);
     if (outcome.ok) {
-      const all = this.held >= to;
+      const all = this.hold.held >= to;
       this.coveredMs = Math.max(this.coveredMs, this.covers(all ? SPARE : NONE));
       this.exhausted = !all;
       if (all) this.warned = false;
-      if (this.held > before) this.report();
+      if (this.hold.held > before) this.report();
     } else if (outcome.why === "unknown" && this.trusts) {
       this.coveredMs = Math.max(this.coveredMs, goalMs);
     } else if (outcome.why !== "unknown") {
@@ -455,27 +370,17 @@ export class Credit implements CreditPort {
       this.warned = true;
       if (session) this.core.kept?.changed(session);
       const { facts } = this;
-      if (facts)
-        this.record(creditExhausted(facts, now, ++this.events, { currency: this.terms.currency, endsAt: until }));
+      if (facts) this.notices.exhausted(facts, now, until);
     }
     return false;
   }
 
+  /** What is held has changed: the session and the record are told. */
   private report(): void {
-    const { facts, terms, held, until } = this;
-    const { currency } = terms;
+    const { facts, hold, until } = this;
     if (this.session) this.core.kept?.changed(this.session);
-    if (!facts || this.startedAt === undefined) return;
+    if (!facts || this.cost.startedAt === undefined) return;
     if (!this.closed) this.session?.actor.send({ type: "credit.held", until: until ?? null });
-    const amount = formatAmount(fromMicros(held, currency));
-    const notice = { currency, amount, until: this.heldUntil };
-    this.record(creditReserved(facts, this.now, ++this.events, notice));
-  }
-
-  /** Puts a notice on record. Nothing waits for that, and no bill depends on it. */
-  private record(event: ReturnType<typeof creditReserved> | ReturnType<typeof creditExhausted>): void {
-    this.core.recorder.append(event).catch((error) => {
-      this.core.peerLog.warn("a notice about credit could not be put on record", "", { err: error, event });
-    });
+    this.notices.reserved(facts, this.now, hold.held, hold.until);
   }
 }

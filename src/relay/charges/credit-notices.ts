@@ -1,0 +1,41 @@
+import { fromMicros, type Micros } from "../../charging/credit/store.ts";
+import { creditExhausted, creditReserved, type SessionFacts } from "../../charging/events/events.ts";
+import { formatAmount } from "../../charging/money/money.ts";
+import type { Core } from "../model/core.ts";
+
+/** What is put on record of a prepaid session's hold. Nothing waits for these notices, and no bill depends on them. */
+export class CreditNotices {
+  private readonly core: Core;
+  private readonly currency: string;
+  /** How many were made so far, for their ids. */
+  count = 0;
+
+  constructor(core: Core, currency: string) {
+    this.core = core;
+    this.currency = currency;
+  }
+
+  /** `count` were made in another process. */
+  goOnFrom(count: number): void {
+    this.count = count;
+  }
+
+  /** So much is held since `at`, and for so long if nobody renews it. */
+  reserved(facts: SessionFacts, at: number, held: Micros, until: number): void {
+    const { currency } = this;
+    const amount = formatAmount(fromMicros(held, currency));
+    this.record(creditReserved(facts, at, ++this.count, { currency, amount, until }));
+  }
+
+  /** The money will be used up at `endsAt`. */
+  exhausted(facts: SessionFacts, at: number, endsAt: number): void {
+    const { currency } = this;
+    this.record(creditExhausted(facts, at, ++this.count, { currency, endsAt }));
+  }
+
+  private record(event: ReturnType<typeof creditReserved> | ReturnType<typeof creditExhausted>): void {
+    this.core.recorder.append(event).catch((error) => {
+      this.core.peerLog.warn("a notice about credit could not be put on record", "", { err: error, event });
+    });
+  }
+}
