@@ -2,7 +2,7 @@ import type { IncomingResponse, IncomingResponseMessage, OutgoingRequestDelegate
 import { type Description, descriptionOf } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
 
-/** The three ways in which SIP.js tells a final answer, as one. */
+/** SIP.js tells of a final answer in three ways; this makes one of them. */
 export function finalAnswer(done: (response: IncomingResponse) => void): OutgoingRequestDelegate {
   return { onAccept: done, onRedirect: done, onReject: done };
 }
@@ -12,6 +12,6 @@ export function textOf(description: Description | undefined): string | undefined
   return description?.contentType.toLowerCase().startsWith("text/plain") ? description.content.trim() : undefined;
 }
 
-/** A final answer that is no success, as an error. */
+/** Makes an error of a final answer that is not a success. */
 export const refusalOf = (answer: IncomingResponseMessage): SipError =>
   new SipError(answer.statusCode ?? 500, answer.reasonPhrase ?? "", textOf(descriptionOf(answer)));

@@ -24,42 +24,49 @@ export interface AppServerOptions {
   /** Where to listen, by TCP. Port 0: any free one, see `AppServer.port`. */
   readonly listen: { readonly host: string; readonly port: number };
   /**
-   * Who decides about requests for which service: by the service's id, as the relay knows it (where no relay says it,
-   * the user part of the Request-URI). Any other service gets 404.
+   * The handler for each service, by the service's id as the relay knows it. Where no relay says the service, it is the
+   * user part of the Request-URI. A request for any other service gets 404.
    */
   readonly services: Readonly<Record<string, ServiceHandler>>;
   /**
-   * Host that Contact and Via name. Default: `listen.host`; needed where that stands for all addresses (0.0.0.0, ::).
+   * The host in Contact and Via. Default: `listen.host`. Needed where `listen.host` stands for all addresses (0.0.0.0,
+   * ::).
    */
   readonly advertised?: string;
-  /** Sessions at once, and requests that are not decided; beyond that 503 with Retry-After. Default 10,000. */
+  /**
+   * How many sessions and undecided requests there may be at once. Beyond that, the answer is 503 with Retry-After.
+   * Default 10,000.
+   */
   readonly capacity?: number;
   /**
-   * How a request proves that it came through the relay (RFC 8224): by the relay's key set. `false`: whoever comes is
-   * taken. Needed, or `relays`, where the server listens to more than loopback addresses.
+   * How a request proves that it came through the relay (RFC 8224): by a key of the relay's key set. `false`: no proof
+   * is asked for, and anyone is served. Where the server listens on more than a loopback address, this or `relays` is
+   * needed.
    */
   readonly proof?: ProofOptions | false;
   /** IP addresses of the relays: a connection from any other is closed. Default: anyone may connect. */
   readonly relays?: readonly string[];
   /**
-   * How charges after a session's end are signed: by a key from `tollgate appserver key add`, or not at all (`"by
-   * address"`) where the relay trusts this server's address (`charging.trustAddress`). Left out: a session that has
-   * ended takes no charges.
+   * How charges after a session's end prove who sent them: with a key from `tollgate appserver key add`, or not at all
+   * (`"by address"`) where the relay trusts this server's address (`charging.trustAddress`). Left out: a session that
+   * has ended takes no charges.
    */
   readonly charging?: { readonly key: string; readonly secret: string } | "by address";
-  /** Is told of handlers that failed and of charges that did not reach the bill. Default: nobody is. */
+  /**
+   * Gets a line for each handler that failed, and for charges that did not reach the bill. Default: nothing is logged.
+   */
   readonly logger?: Logger;
 }
 
 /** An app server that listens. */
 export interface AppServer {
-  /** That it listens on. */
+  /** The port that it listens on. */
   readonly port: number;
   /** For the relay's list of app servers: `sip:127.0.0.1:41234;transport=tcp`. */
   readonly uri: string;
-  /** Sessions that stand now. */
+  /** How many sessions there are now. */
   readonly sessions: number;
-  /** Answers new requests with 503, ends every session, and closes: after 2 s at the latest. */
+  /** Answers new requests with 503, ends every session, and closes after 2 s at the latest. */
   close(): Promise<void>;
 }
 
@@ -67,9 +74,9 @@ const CAPACITY = 10_000;
 const CLOSE_MS = 2000;
 
 /**
- * Serves requests that come from the relay by SIP over TCP, and answers OPTIONS, by which the relay asks whether it is
- * there. Resolves when it listens. Rejects with a `TypeError` where an option is missing, and with the system's error
- * where it cannot listen there.
+ * Serves requests that come from the relay by SIP over TCP. Answers OPTIONS too, with which the relay asks whether the
+ * server is there. Resolves when the server listens. Rejects with a `TypeError` where an option is missing, and with
+ * the system's error where it cannot listen.
  */
 export async function serve(options: AppServerOptions): Promise<AppServer> {
   const { host, port } = options.listen;
@@ -147,7 +154,7 @@ class SipAppServer implements AppServer {
   private invited(invite: IncomingInviteRequest): void {
     const { message } = invite;
     invite.trying();
-    // RFC 3261 §20.15: a body has a type. SIP.js would throw only when the request is accepted.
+    // RFC 3261 §20.15: a body has a type. Checked here, because SIP.js throws only when the request is accepted.
     if (message.body && !message.hasHeader("content-type")) {
       return void invite.reject({ statusCode: 400, reasonPhrase: "Missing Content-Type" });
     }
@@ -175,7 +182,8 @@ class SipAppServer implements AppServer {
     if (proof && !proof.ok) return decision.refuse(proof.status, proof.reason);
     if (proof) {
       decision.user ??= proof.user;
-      // Whom the relay asserts and whom it has signed for are one, or somebody in between has changed it.
+      // The user asserted and the user signed for must be the same: if not, somebody in between has changed the
+      // request.
       if (canonical(decision.user) !== proof.user) return decision.refuse(438, "Invalid Identity Header");
     }
     await decision.ask(handler);
@@ -183,15 +191,15 @@ class SipAppServer implements AppServer {
 }
 
 /**
- * As the relay's rules have it, else as the Request-URI names it, or To where the relay has put our address into the
- * Request-URI.
+ * The service that the relay's rules have found; else the one in the Request-URI; else the one in To, for the relay may
+ * have put our address into the Request-URI.
  */
 function serviceOf(message: IncomingRequestMessage, services: AppServerOptions["services"]): string | undefined {
   const names = [requestUriOf(message), message.to.uri].map((uri) => decoded(uri?.user ?? ""));
   return [message.getHeader(SERVICE_HEADER) ?? "", ...names].find((name) => Object.hasOwn(services, name));
 }
 
-/** As a PASSporT names the user (RFC 8224 §8.5). */
+/** The user's URI in the form that a PASSporT has (RFC 8224 §8.5). */
 function canonical(text: string): string | undefined {
   const uri = sipUriOf(text);
   const name = uri && passportName(uri);

@@ -14,28 +14,26 @@ const END_CALLBACK_MS = 5000;
 export interface AppSessionFacts {
   readonly service: string;
   readonly user: string | undefined;
-  /** The other side offered the charging package in Recv-Info (RFC 6086 §4.2.1). */
+  /** Whether the other side offered the charging package in Recv-Info (RFC 6086 §4.2.1). */
   readonly chargePackage: boolean;
   readonly tollgateSession: string | undefined;
-  /** Reports charges when the dialog has ended; undefined: there is no way then. */
+  /** Reports charges after the dialog's end; undefined: they cannot be reported then. */
   readonly late: ((body: Body, session: string | undefined) => Promise<void>) | undefined;
   readonly handlerOf: (service: string) => ServiceHandler | undefined;
   readonly logger: Logger | undefined;
-  /**
-   * Told of charges that do not reach the bill: refused by the relay, or an end callback that threw or took too long.
-   */
+  /** Told of charges that do not reach the bill: the relay refused them, or an end callback threw or took too long. */
   readonly warn: (why: string) => void;
 }
 
-/** Wraps the dialog that our 2xx has made. */
+/** Makes the app server's session, and its dialog, of the SIP.js session that our 2xx has made. */
 export function createAppSession(
   session: Session,
   facts: AppSessionFacts,
 ): { readonly dialog: Dialog; readonly app: AppSession } {
   const callbacks: EndCallback[] = [];
   const dialog = new Dialog(session, "uas", async () => {
-    // The BYE may have come in one piece with the ACK: whoever waits for the session first gets to register its
-    // callbacks.
+    // The BYE may have come in one piece with the ACK. The handler that awaits the session has to register its
+    // callbacks first.
     await new Promise(setImmediate);
     const charges = await chargesAtEnd(callbacks, facts.warn);
     if (charges.length === 0) return { statusCode: 200 };
@@ -70,7 +68,7 @@ export function createAppSession(
     user: facts.user,
     charge: (...inputs) => {
       const ids = charge(dialog, inputs.map(complete), facts, now.tollgateSession);
-      ids.catch((error: Error) => facts.warn(`a charge was refused: ${error.message}`)); // also for who does not wait
+      ids.catch((error: Error) => facts.warn(`a charge was refused: ${error.message}`)); // even if the caller does not wait
       return ids;
     },
     refer: async (to, { keep } = {}) => dialog.refer(referTo(to, keep)),
@@ -108,7 +106,7 @@ function serviceRequest(asked: AskedChange, user: string | undefined, stands: ()
   };
 }
 
-/** Reports charges in one INFO (RFC 6086), or in one MESSAGE where the dialog is over, or ends in this moment. */
+/** Reports charges in one INFO (RFC 6086), or in one MESSAGE where the dialog is over, or ends meanwhile (481). */
 async function charge(
   dialog: Dialog,
   charges: readonly Charge[],
@@ -120,7 +118,7 @@ async function charge(
   if (!dialog.over || !late) {
     try {
       await dialog.info({
-        // RFC 6086 §4.2.1: a package only where the other side offered it; without one it is a legacy INFO.
+        // RFC 6086 §4.2.1: a package is named only where the other side offered it. Without one this is a legacy INFO.
         extraHeaders: chargePackage ? [`Info-Package: ${PACKAGE}`, "Content-Disposition: Info-Package"] : [],
         body: chargeBody(charges, "info-package"),
       });
@@ -138,7 +136,7 @@ function chargeBody(charges: readonly Charge[], contentDisposition: string): Bod
   return { contentDisposition, contentType, content: body };
 }
 
-/** Runs the callbacks side by side; one that fails or hangs keeps neither the 200 nor the others back. */
+/** Runs the callbacks side by side. One that fails or hangs does not hold back the 200 or the others. */
 async function chargesAtEnd(callbacks: readonly EndCallback[], warn: (why: string) => void): Promise<Charge[]> {
   const all = await Promise.all(callbacks.map((callback) => inTime(callback, warn)));
   return all.flat().map(complete);
@@ -159,7 +157,7 @@ async function inTime(callback: EndCallback, warn: (why: string) => void): Promi
   }
 }
 
-/** With an id of its own where it has none. */
+/** Fills in the defaults: a random id, and the quantity 1. */
 export function complete(input: ChargeInput): Charge {
   const { id = systemRandom.token(), item, unitPrice, quantity = "1", currency } = input;
   return { id, item, unitPrice, quantity: String(quantity), currency };

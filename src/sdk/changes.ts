@@ -16,12 +16,14 @@ import { SERVICE_TYPE, SESSION_DISPOSITION, toBody } from "./session-description
 import { SipError } from "./sip-error.ts";
 import { ALLOW } from "./user-agent.ts";
 
-/** What a session is to change to: a service by its id, or a description of which the relay's rules make one. */
+/**
+ * What a session is to change to: a service by its id, or a description from which the relay's rules find the service.
+ */
 export interface ServiceChange {
   /** Id of the service, `beer`. */
   readonly service?: string;
   /**
-   * The body of the request, of which the relay's rules make the service. Default: `<service name="beer"/>`, with the
+   * The body of the request, from which the relay's rules find the service. Default: `<service name="beer"/>`, with the
    * service's id.
    */
   readonly description?: string;
@@ -33,40 +35,43 @@ export interface ServiceChange {
 export interface ChangeOptions {
   /** UPDATE is for app servers that decide at once: it is answered within seconds, and cannot ring. Default INVITE. */
   readonly method?: "INVITE" | "UPDATE";
-  /** Aborting gives the change up (CANCEL), where it is not an UPDATE and not decided yet; it then rejects with 487. */
+  /**
+   * Aborting gives the change up (CANCEL), and the change rejects with 487. It does nothing once the change is decided,
+   * and nothing for an UPDATE.
+   */
   readonly signal?: AbortSignal;
 }
 
-/** What the other end asks for: open until it is accepted, refused, or given up. */
+/** A change that the other end asks for. It is open until it is accepted, refused, or given up. */
 export interface AskedChange {
-  /** The service as the relay has made it out. */
+  /** Id of the service, as the relay's rules have found it. */
   readonly service: string;
   readonly message: IncomingRequestMessage;
-  /** Aborted when it was given up (CANCEL, BYE) or was not decided in time. */
+  /** Aborted when the change was given up (CANCEL, BYE) or was not decided in time. */
   readonly signal: AbortSignal;
   /**
-   * Resolves when the change stands: with the ACK, or at once for an UPDATE. Rejects with a `SipError` where it does
-   * not come to that.
+   * Resolves when the change is made: with the ACK, or at once for an UPDATE. Rejects with a `SipError` where it is not
+   * made.
    */
   accept(body: Body, headers?: readonly string[]): Promise<void>;
-  /** Final answer of 400 to 699. Nothing where it was decided before. */
+  /** Gives a final answer of 400 to 699. Does nothing where the change was decided before. */
   refuse(status: number, reason?: string): void;
 }
 
 const ACK_MS = 32_000; // 64*T1
 const DECISION_MS = 180_000;
-/** Less than the relay waits (`session.silentS`). */
+/** Shorter than the relay waits for an answer (`session.silentS`). */
 const UPDATE_MS = 5_000;
 
 /** The other end's re-INVITE or UPDATE. */
 type Incoming = IncomingRequest & { accept(options?: ResponseOptions): unknown };
 
 /**
- * Changes of the service in one dialog, asked for by either end by re-INVITE (RFC 3261 §14) or UPDATE (RFC 3311), one
- * at a time.
+ * Changes of the service in one dialog, one at a time. Either end asks by re-INVITE (RFC 3261 §14) or UPDATE (RFC
+ * 3311).
  */
 export class Changes {
-  /** Decides on what the other end asks for. Without it everything is refused. */
+  /** Decides on what the other end asks for. While it is not set, every change is refused. */
   onAsked: ((asked: AskedChange) => void) | undefined;
   private readonly session: SessionDialog;
   private readonly sent: (request: { readonly cseq: number }) => void;
@@ -75,7 +80,7 @@ export class Changes {
   private giveUp: (() => void) | undefined;
   private acknowledged: (() => void) | undefined;
 
-  /** `sent` is told of each UPDATE, `gone` that the other end knows of no session any more. */
+  /** `sent` is called with each UPDATE, `gone` when the other end no longer knows the session. */
   constructor(session: Session, sent: (request: { readonly cseq: number }) => void, gone: () => void) {
     this.session = session as SessionDialog;
     this.sent = sent;
@@ -96,7 +101,7 @@ export class Changes {
         this.underWay = this.giveUp = undefined;
       };
       const done = ({ message }: IncomingResponse) => {
-        if (!open) return; // a 2xx that comes again, perhaps while the next change is under way
+        if (!open) return; // a repeated 2xx, perhaps while the next change is under way
         finish();
         const status = message.statusCode ?? 500;
         if (status < 300) return resolve(message);
@@ -118,7 +123,7 @@ export class Changes {
     });
   }
 
-  /** Returns what gives it up. */
+  /** Sends the request, and returns a function that cancels it. */
   private send(method: "INVITE" | "UPDATE", body: Body, done: (response: IncomingResponse) => void): () => void {
     const options = { extraHeaders: [this.contact, ALLOW, "Accept: */*", SESSION_DISPOSITION], body };
     if (method === "INVITE") {
@@ -137,14 +142,15 @@ export class Changes {
   }
 
   /**
-   * The other end's re-INVITE or UPDATE. The relay says in Tollgate-Service that it asks for another service, and
-   * which.
+   * Takes the other end's re-INVITE or UPDATE. A Tollgate-Service header from the relay says that it asks for another
+   * service, and for which.
    */
   received(request: Incoming): void {
     const { message } = request;
     const service = message.getHeader(SERVICE_HEADER);
     if (service === undefined || !this.onAsked) {
-      // An UPDATE without a body refreshes the session (RFC 3311 §5.2); nothing else is there to be agreed on.
+      // An UPDATE without a body refreshes the session (RFC 3311 §5.2). Anything else is refused: we agree on nothing
+      // but services.
       if (message.method === "UPDATE" && !message.body)
         request.accept({ statusCode: 200, extraHeaders: [this.contact] });
       else request.reject({ statusCode: 488 });
@@ -160,7 +166,7 @@ export class Changes {
     const abort = new AbortController();
     let open = true;
     this.underWay = "remote";
-    if (!update) request.trying(); // whoever decides may think longer than the other end's Timer B (RFC 3261 §17.1.1.2)
+    if (!update) request.trying(); // the decision may take longer than the other end's Timer B (RFC 3261 §17.1.1.2)
     const close = () => {
       if (!open) return false;
       open = false;
@@ -183,7 +189,7 @@ export class Changes {
     request.delegate = { onCancel: () => giveUp(487) }; // RFC 3261 §9.2
     const accept = async (body: Body, headers: readonly string[] = []) => {
       if (!close()) throw new SipError(487, "Request Terminated", "the change was decided or given up before");
-      // Where the operator wants more than a 200 (`change: confirmed`), this is it.
+      // With `change: confirmed`, the operator wants more than a 200: this Tollgate-Service header.
       const own = [this.contact, ALLOW, SESSION_DISPOSITION, `${SERVICE_HEADER}: ${service}`];
       request.accept({ statusCode: 200, extraHeaders: [...own, ...headers], body });
       if (!update) await this.ack();
@@ -215,7 +221,7 @@ export class Changes {
     this.acknowledged?.();
   }
 
-  /** The session is over: what is under way comes to nothing (RFC 3261 §15.1.2). */
+  /** The session is over: gives up the change that is under way (RFC 3261 §15.1.2). */
   end(): void {
     this.giveUp?.();
   }

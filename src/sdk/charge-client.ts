@@ -5,25 +5,25 @@ import { complete } from "./app-session.ts";
 
 /** Where the relay's HTTP API is, and who charges. */
 export interface ChargeClientOptions {
-  /** Of the relay's HTTP API: `https://portal.example:8443`. `http:` sends the secret as it is. */
+  /** The relay's HTTP API: `https://portal.example:8443`. With `http:`, the secret goes over the wire unencrypted. */
   readonly url: string;
   /** Id of a key from `tollgate appserver key add`. */
   readonly key: string;
   /** The secret that was shown with it. */
   readonly secret: string;
-  /** Certificates to trust beside the machine's own, PEM. */
+  /** Certificates to trust, as PEM, in place of those that Node.js brings. */
   readonly ca?: string | Buffer;
   /** How long an answer may take, in milliseconds. Default 10,000. */
   readonly timeoutMs?: number;
 }
 
-/** Charges users by HTTPS, while a session lasts or after its end, for app servers that would rather not by SIP. */
+/** Charges users by HTTPS, during a session or after its end. For app servers that prefer HTTPS to SIP. */
 export interface ChargeClient {
   /**
-   * Charges the user of a session, by its `tollgateSession`. All or none. Resolves with the charges' ids when they are
-   * on disk. Rejects with a `ChargeError` where the relay says no, and with another error where it is not known whether
-   * it did anything: the same charges with the same ids may then be sent again. `idempotencyKey`, up to 512 characters,
-   * lets the relay answer a repetition as it did before.
+   * Charges the user of a session, which `session` names by its `tollgateSession`. All charges are made, or none.
+   * Resolves with the charges' ids when they are on disk. Rejects with a `ChargeError` where the relay refuses. Any
+   * other error means that it is not known whether they were made: the same charges with the same ids may then be sent
+   * again. With an `idempotencyKey` of up to 512 characters, the relay answers a repetition as it did before.
    */
   charge(
     session: string,
@@ -35,9 +35,9 @@ export interface ChargeClient {
 /** The relay's refusal (RFC 9457): nothing was charged. */
 export class ChargeError extends Error {
   override readonly name = "ChargeError";
-  /** Of the HTTP answer, 400 to 599. */
+  /** Status of the HTTP answer, 400 to 599. */
   readonly status: number;
-  /** `closed`, `terms`, ...: the end of the problem's type. */
+  /** The last part of the problem's type: `closed`, `terms` and others. */
   readonly kind: string;
   /** Seconds after which the same request may be sent again. */
   readonly retryAfterS: number | undefined;
@@ -53,7 +53,7 @@ export class ChargeError extends Error {
 const TIMEOUT_MS = 10_000;
 const MAX_ANSWER_BYTES = 262_144;
 
-/** Charges by HTTPS with one key. Nothing is sent before `charge`. */
+/** Makes a client that charges by HTTPS with one key. It sends nothing before `charge` is called. */
 export function createChargeClient(options: ChargeClientOptions): ChargeClient {
   return {
     async charge(session, inputs, { idempotencyKey } = {}) {

@@ -4,7 +4,7 @@ import type { Dialog } from "./dialog.ts";
 import type { TcpConnection } from "./tcp-connection.ts";
 import type { UserAgent } from "./user-agent.ts";
 
-/** A session that stands, and who waits for the one that it is moved to. */
+/** A session, and the call of `move` that waits for the session to come. */
 export interface Standing {
   readonly session: ClientSession;
   moving?:
@@ -17,7 +17,9 @@ export interface Link {
   readonly connection: TcpConnection;
   readonly agent: UserAgent;
   readonly dialogs: Set<Dialog>;
-  /** Requests without a final answer yet: called when the connection is lost. */
+  /**
+   * One function for each request without a final answer: gives it up when the connection is lost or the client closes.
+   */
   readonly pending: Set<(reason: string) => void>;
   /** Sessions by the name of their dialog, as the relay writes it into Target-Dialog. */
   readonly sessions: Map<string, Standing>;
@@ -40,7 +42,7 @@ export function parseUri(text: string, what: string): URI {
   return uri;
 }
 
-/** A header that the caller gives: it must stay one line. */
+/** A header field that the caller gives. Must be one line, so that nothing else can be slipped in behind it. */
 export function headerLine(name: string, value: string): string {
   if (!/^[A-Za-z0-9.!%*_+`'~-]+$/.test(name) || /[\r\n\0]/.test(value))
     throw new TypeError(`headers: ${name} is not a header of one line`);

@@ -64,7 +64,7 @@ export function clientSession(link: Link, dialog: Dialog, service: string, acces
 function serverChange(asked: AskedChange, stands: () => void): ServerChange {
   const { service, message, signal, refuse } = asked;
   const description = descriptionOf(message);
-  // What was asked for is said again: an offer has its answer (RFC 3264 §4).
+  // The answer repeats what was asked for, because every offer needs an answer (RFC 3264 §4).
   const { contentType, content } = description ?? { contentType: SERVICE_TYPE, content: "" };
   return {
     service,
@@ -80,10 +80,10 @@ function serverChange(asked: AskedChange, stands: () => void): ServerChange {
   };
 }
 
-/** A dialog by its Call-ID, the relay's tag and ours. */
+/** Names a dialog by its Call-ID, the relay's tag and ours. */
 const dialogName = (callId: string, theirTag: string, ourTag: string) => `${callId} ${theirTag} ${ourTag}`;
 
-/** Asks the relay to bring a session with another service about, and takes the INVITE that it sends then. */
+/** Asks the relay for a session with another service, and waits for the INVITE that the relay then sends. */
 async function move(
   link: Link,
   dialog: Dialog,
@@ -102,15 +102,15 @@ async function move(
   try {
     const options = description === undefined ? { extraHeaders } : { extraHeaders, body };
     const refused = dialog.refer(referTo(uriOf(service, link.domain), keep), options, onProgress);
-    // The relay reports the success after the INVITE; should the session end meanwhile, whoever has arrived has
-    // arrived.
+    // The relay reports the success only after the INVITE. So a session that has arrived counts, even if the first one
+    // ends before the report.
     return await Promise.race([arrived, refused.then(() => arrived)]);
   } finally {
     standing.moving = undefined;
   }
 }
 
-/** An INVITE of the relay: the session that one of ours is moved to. Target-Dialog says which (RFC 4538). */
+/** Takes an INVITE of the relay: one of our sessions is moved to a new one. Target-Dialog says which (RFC 4538). */
 export function invited(link: Link, invite: IncomingInviteRequest): void {
   const { message } = invite;
   const target = parseTargetDialog(message.getHeader("target-dialog") ?? "");
@@ -123,7 +123,7 @@ export function invited(link: Link, invite: IncomingInviteRequest): void {
     body: toBody({ contentType: SERVICE_TYPE, content: "" }),
     done: (session: ClientSession) => onSession?.(session, standing.session),
   };
-  // SIP.js wants a body in every 2xx of its own: what was asked for is said again.
+  // SIP.js wants a body in every 2xx that it sends, so this repeats what was asked for.
   const { session } = invite.accept({ statusCode: 200, extraHeaders: [ALLOW, SESSION_DISPOSITION], body });
   const dialog = track(link, new Dialog(session, "uas"));
   void dialog.confirmed().then((confirmed) => {

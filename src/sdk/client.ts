@@ -13,8 +13,8 @@ const CLOSE_MS = 2000;
 const PING_MS = 100_000;
 
 /**
- * A client of the relay. It connects with the first request, and again with the next one after a connection was lost.
- * Throws a `TypeError` where `relay` is no `sip:` URI with `transport=tcp`.
+ * Makes a client of the relay. It connects with the first request. After a lost connection, it connects again with the
+ * next request. Throws a `TypeError` where `relay` is not a `sip:` URI for TCP.
  */
 export function createClient(options: ClientOptions): Client {
   return new SipClient(options);

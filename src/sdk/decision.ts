@@ -25,7 +25,7 @@ export const RETRY_AFTER_S = 5;
 export interface DecisionOptions {
   readonly services: Readonly<Record<string, ServiceHandler>>;
   readonly logger: Logger | undefined;
-  /** Sessions that stand. */
+  /** The sessions that there are. */
   readonly dialogs: Set<Dialog>;
   readonly late: ChargesTarget | undefined;
 }
@@ -36,7 +36,7 @@ export class Decision {
   private readonly invite: IncomingInviteRequest;
   private readonly service: string;
   private readonly options: DecisionOptions;
-  /** As P-Asserted-Identity has it, or as it was proven. */
+  /** Who asks: from P-Asserted-Identity, or from the proof. */
   user: string | undefined;
   private readonly abort = new AbortController();
   private readonly timer: NodeJS.Timeout;
@@ -73,13 +73,15 @@ export class Decision {
         signal: this.abort.signal,
         accept: (acceptance) => {
           const session = this.accept(acceptance);
-          session.catch(() => {}); // for a handler that does not wait: a client that hangs up early must not end the process
+          // A handler may not wait for it, and a client that hangs up early must not end the process.
+          session.catch(() => {});
           return session;
         },
         refuse: (status, reason) => this.refuse(status, reason),
       });
     } catch (error) {
-      // Whoever accepted a request that was given up in the meantime has nothing to be told about.
+      // No log line where the handler accepted a request that was given up meanwhile: nothing is wrong with the
+      // handler.
       if (this.open || !(error instanceof SipError))
         this.options.logger?.error({ err: error, service: this.service }, "a service handler failed");
       this.refuse(500);
@@ -101,7 +103,7 @@ export class Decision {
     const body = acceptanceBody(acceptance);
     if (!this.close()) throw new SipError(487, "Request Terminated", "the request was decided or given up before");
     const { message } = this.invite;
-    // SIP.js wants a body in every 2xx of its own: without a URL it is an empty access body.
+    // SIP.js wants a body in every 2xx that it sends. Without a URL, this is an empty access body.
     const { session } = this.invite.accept({
       statusCode: 200,
       extraHeaders: [SESSION_DISPOSITION, ...recvInfo(message)],
@@ -140,7 +142,7 @@ function assertedIn(message: IncomingRequestMessage): string | undefined {
   return read?.uri.toRaw();
 }
 
-/** RFC 6086 §5.2.3: whoever got a Recv-Info answers with one; we want no INFO of any package. */
+/** RFC 6086 §5.2.3: a Recv-Info is answered with one. Ours is empty, because we take no INFO of any package. */
 const recvInfo = (message: IncomingRequestMessage) => (message.hasHeader("recv-info") ? ["Recv-Info:"] : []);
 
 function offersCharging(message: IncomingRequestMessage): boolean {

@@ -18,12 +18,13 @@ import type { SessionDelegateWithUpdate } from "./update.ts";
 /** How a session ended, the same for both sides. */
 export interface Ending {
   /**
-   * `local`: this side hung up; `remote`: the other side or the relay did; `connection`: the way to the relay was lost.
+   * `local`: this side hung up. `remote`: the other side or the relay did. `connection`: the connection to the relay
+   * was lost.
    */
   readonly by: "local" | "remote" | "connection";
   /**
-   * Answer to our BYE: 200, 481 where the other side knew of no session, 408 where none came, 503 where it could not be
-   * sent.
+   * Status of the answer to our BYE: 200, 481 where the other side did not know the session, 408 where no answer came,
+   * 503 where the BYE could not be sent.
    */
   readonly status?: number;
   /** Reason header of the other side's BYE (RFC 3326), or why the connection was lost. */
@@ -37,14 +38,14 @@ export type ByeAnswer = () => Promise<ResponseOptions>;
 
 const OK: ResponseOptions = { statusCode: 200 };
 
-/** One dialog (RFC 3261 §12) on SIP.js' core: its end from either side, and requests within it. */
+/** One dialog (RFC 3261 §12) on SIP.js' core: requests within it, and its end by either side. */
 export class Dialog {
   readonly session: Session;
   /** Resolves once, however the session ends; never rejects. */
   readonly ended: Promise<Ending>;
   private settle!: (ending: Ending) => void;
   private state: "confirmed" | "ack-wait" | "ending" | "ended";
-  /** Told of the reports of a REFER under way. */
+  /** Called with the reports about the REFER that is under way. */
   private report: ((status: number, reason: string) => void) | undefined;
   /** The REFER or UPDATE sent last. */
   private lastSent: { readonly cseq: number } | undefined;
@@ -52,7 +53,7 @@ export class Dialog {
   private readonly acked: Promise<boolean>;
   private settleAcked!: (acked: boolean) => void;
 
-  /** `role`: uas where we answered the INVITE and its ACK is still to come. */
+  /** `role` is uas where we answered the INVITE, and its ACK is still to come. */
   constructor(session: Session, role: "uac" | "uas", answerBye: ByeAnswer = () => Promise.resolve(OK)) {
     this.session = session;
     this.state = role === "uac" ? "confirmed" : "ack-wait";
@@ -92,7 +93,8 @@ export class Dialog {
   }
 
   /**
-   * Hangs up; resolves when the answer to BYE came or is no longer to be expected. The second call waits for the first.
+   * Hangs up. Resolves when the answer to BYE has come, or when none can come any more. A second call waits for the
+   * first.
    */
   bye(options?: RequestOptions): Promise<Ending> {
     if (this.over) return this.ended;
@@ -111,7 +113,7 @@ export class Dialog {
     };
     if (!early || this.session.sessionState !== "AckWait") send();
     else {
-      // RFC 3261 §15: the callee must not send BYE before it has the ACK, or the wait for it is over.
+      // RFC 3261 §15: the callee must not send BYE before the ACK has come, or the wait for it is over.
       const delegate = this.session.delegate!;
       delegate.onAck = delegate.onAckTimeout = send;
     }
@@ -126,7 +128,7 @@ export class Dialog {
         const status = message.statusCode ?? 500;
         if (status < 300) return resolve();
         reject(refusalOf(message));
-        // RFC 3261 §12.2.1.2: the other side knows of no such dialog, so there is none.
+        // RFC 3261 §12.2.1.2: the other side does not know the dialog or does not answer, so the dialog is ended.
         if (status === 481 || status === 408) void this.bye();
       };
       this.session.info(finalAnswer(done), options);
@@ -134,8 +136,8 @@ export class Dialog {
   }
 
   /**
-   * Sends a REFER (RFC 3515) and resolves when what it asks for has come about; rejects with the refusal, of the REFER
-   * or of what it led to. `onReport` is told of provisional states.
+   * Sends a REFER (RFC 3515). Resolves when the move has succeeded. Rejects with the refusal of the REFER, or of the
+   * INVITE that it led to. `onReport` is called with provisional states.
    */
   refer(to: string, options: RequestOptions = {}, onReport?: (status: number, reason: string) => void): Promise<void> {
     if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
@@ -163,8 +165,8 @@ export class Dialog {
   }
 
   /**
-   * Asks the other end for another service; resolves with its success, rejects with its refusal. The session goes on
-   * either way.
+   * Asks the other end for another service. Resolves with its success, and rejects with its refusal. The session goes
+   * on either way.
    */
   change(options: ChangeOptions, body: Body): Promise<IncomingResponseMessage> {
     if (this.over) return Promise.reject(new SipError(481, "Call/Transaction Does Not Exist", "the session has ended"));
@@ -172,12 +174,12 @@ export class Dialog {
     return this.changes.ask(options, body).finally(() => this.catchUp());
   }
 
-  /** Who decides when the other end asks for another service. */
+  /** Sets who decides when the other end asks for another service. */
   onChange(asked: (change: AskedChange) => void): void {
     this.changes.onAsked = asked;
   }
 
-  /** The connection is gone and with it the session. */
+  /** The connection is gone, and the session with it. */
   lost(reason: string): void {
     if (this.state === "ended") return;
     this.end({ by: "connection", reason });
@@ -190,8 +192,8 @@ export class Dialog {
   }
 
   /**
-   * SIP.js gives a REFER or UPDATE that it sends again with credentials the next number, and then uses that one again
-   * in the dialog.
+   * When SIP.js repeats a REFER or UPDATE with credentials, it takes the next CSeq number, but does not count it in the
+   * dialog. Counted here, or the next request would use the number again.
    */
   private catchUp(): void {
     const dialog = this.session as unknown as { localSequenceNumber: number; incrementLocalSequenceNumber(): void };
@@ -199,7 +201,7 @@ export class Dialog {
     while (dialog.localSequenceNumber < sent) dialog.incrementLocalSequenceNumber();
   }
 
-  /** RFC 3515 §2.4.4: the body is a fragment that says how it goes. */
+  /** RFC 3515 §2.4.4: the body is the start of a SIP message, whose status says how the move is going. */
   private receiveNotify(request: IncomingNotifyRequest): void {
     const event = request.message.getHeader("event")?.split(";", 1)[0]?.trim().toLowerCase();
     if (event !== "refer") return void request.reject({ statusCode: 489 });
@@ -230,7 +232,7 @@ function endingOf({ message }: IncomingResponse): Ending {
   return body ? { by: "local", status, body } : { by: "local", status };
 }
 
-/** Waits for all, but not longer than that. */
+/** Waits for all of them, but not longer than `ms`. */
 export async function within(ms: number, all: readonly Promise<unknown>[]): Promise<void> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<void>((resolve) => {
@@ -240,7 +242,7 @@ export async function within(ms: number, all: readonly Promise<unknown>[]): Prom
   clearTimeout(timer);
 }
 
-/** Value of Refer-To; `first` is how the relay is told what becomes of the session that there is. */
+/** Value of Refer-To. Its parameter `first` tells the relay what is to become of the present session. */
 export function referTo(uri: string, keep: boolean | undefined): string {
   if (!/^sips?:[^<>"\s]+$/i.test(uri)) throw new TypeError(`refer: ${uri} is not a SIP URI`);
   return `<${uri}>${keep === undefined ? "" : `;first=${keep ? "keep" : "end"}`}`;

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { DigestAuthentication, LoggerFactory, type OutgoingRequestMessage } from "sip.js/lib/core/index.js";
 
-/** RFC 8760 §2.1 names of the algorithms and node:crypto's. */
+/** The algorithms' names in RFC 8760 §2.1, and in node:crypto. */
 const HASHES: Readonly<Record<string, string>> = { "SHA-256": "sha256", "SHA-512-256": "sha512-256", MD5: "md5" };
 
 /** A challenge as SIP.js reads it from WWW-Authenticate or Proxy-Authenticate. */
@@ -13,7 +13,7 @@ interface Challenge {
   readonly qop?: readonly string[];
 }
 
-/** Digest credentials (RFC 7616, RFC 8760): SIP.js itself knows MD5 only. */
+/** Digest credentials (RFC 7616, RFC 8760). Needed because SIP.js itself knows only MD5. */
 export class DigestCredentials extends DigestAuthentication {
   readonly #user: string;
   readonly #password: string;
@@ -27,7 +27,7 @@ export class DigestCredentials extends DigestAuthentication {
     this.#password = password;
   }
 
-  /** False where the challenge cannot be met; then the 401 or 407 is the answer to the request. */
+  /** Returns false where it cannot answer the challenge. The 401 or 407 is then the final answer to the request. */
   override authenticate(request: OutgoingRequestMessage, challenge: Challenge): boolean {
     const algorithm = challenge.algorithm?.toUpperCase() ?? "MD5";
     const hash = HASHES[algorithm];
@@ -70,8 +70,8 @@ const CHALLENGE_LINE = /\r\n(?:www|proxy)-authenticate[ \t]*:((?:[^\r\n]|\r\n[ \
 const ALGORITHM = /\balgorithm\s*=\s*"?([A-Za-z0-9-]+)/i;
 
 /**
- * Leaves in a 401 or 407 only the challenge that is to be answered: RFC 8760 §2.4 asks for the topmost one that the
- * client can meet, while SIP.js sees the last one only. Any other message is returned as it is.
+ * Leaves in a 401 or 407 only the challenge that is to be answered. RFC 8760 §2.4 asks for the topmost one that the
+ * client supports, but SIP.js sees only the last one. Any other message is returned unchanged.
  */
 export function selectChallenge(message: string): string {
   if (!message.startsWith("SIP/2.0 401") && !message.startsWith("SIP/2.0 407")) return message;

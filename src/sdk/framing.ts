@@ -6,24 +6,27 @@ const EMPTY = Buffer.alloc(0);
 const CR = 13;
 const LF = 10;
 
-/** What a piece of the stream completed: whole messages as text, and how many keep-alive pings (RFC 5626 §3.5.1). */
+/**
+ * What has become complete with a piece of the stream: whole messages as text, and the number of keep-alive pings (RFC
+ * 5626 §3.5.1).
+ */
 export interface Frames {
   readonly messages: string[];
   readonly pings: number;
 }
 
 /**
- * Cuts a TCP stream into SIP messages by Content-Length (RFC 3261 §18.3). It holds at most one message that is still
- * incomplete; a message beyond the bounds, or one without a Content-Length, is an error after which the stream cannot
- * be read on.
+ * Cuts a TCP stream into SIP messages by Content-Length (RFC 3261 §18.3). It holds at most one incomplete message. A
+ * message beyond the bounds, or without a Content-Length, is an error: after it nobody can say where the next message
+ * begins.
  */
 export class MessageFramer {
   private pending: Buffer = EMPTY;
-  /** Up to here `pending` holds no end of the header. */
+  /** How far `pending` was searched for the end of the header, in vain. */
   private scanned = 0;
   /** Bytes of the message at the front, once its header has been read. */
   private length = 0;
-  /** Pieces behind `pending` that are not joined to it yet: a large body in small pieces is copied once. */
+  /** Pieces after `pending` that are not joined to it yet, so that a large body in small pieces is copied only once. */
   private pieces: Buffer[] = [];
   private pieceBytes = 0;
   private emptyLines = 0;
@@ -85,7 +88,10 @@ export class MessageFramer {
 
 const CONTENT_LENGTH = /\r\n(?:content-length|l)[ \t]*:[ \t]*([^\r\n]*)/gi;
 
-/** Undefined where there is none, or one that is no number, or two that differ: nobody knows where the message ends. */
+/**
+ * Undefined where there is no length, or one that is no number, or two that differ: then the message's end is not
+ * known.
+ */
 function contentLength(header: string): number | undefined {
   let found: number | undefined;
   for (const [, text = ""] of header.matchAll(CONTENT_LENGTH)) {

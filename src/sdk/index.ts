@@ -1,4 +1,4 @@
-/** For clients and app servers: SIP over TCP on SIP.js, with a service description in the place of SDP. */
+/** For clients and app servers: SIP over TCP on SIP.js, with a service description instead of SDP. */
 export type { AppSession, ChargeInput, EndCallback, ReferOptions, ServiceHandler, ServiceRequest } from "./app-api.ts";
 export {
   type AppServer,

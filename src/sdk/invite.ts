@@ -23,13 +23,13 @@ interface Wanted {
   readonly target: URI;
   readonly service: string;
   readonly options: ServiceRequestOptions;
-  /** Every success is wanted; undefined: the first. */
+  /** Set where every success is wanted; undefined where only the first is. */
   readonly all: RequestAllOptions | undefined;
 }
 
 /**
- * Sends the INVITE, waits for its successes and acknowledges each (RFC 3261 §13.2). Resolves with one at least; rejects
- * with the refusal.
+ * Sends the INVITE, waits for its successes and acknowledges each (RFC 3261 §13.2). Resolves with at least one session;
+ * rejects with the refusal.
  */
 export function invite(link: Link, wanted: Wanted): Promise<ClientSession[]> {
   const { service, all } = wanted;
@@ -66,7 +66,7 @@ export function invite(link: Link, wanted: Wanted): Promise<ClientSession[]> {
       fail(new SipError(503, "Service Unavailable", reason));
     };
     const cancel = () => {
-      if (sessions.length > 0) return enough(); // who has answered has answered (RFC 3261 §9.1)
+      if (sessions.length > 0) return enough(); // CANCEL does not end an answered request (RFC 3261 §9.1)
       cancelled = true;
       outgoing?.cancel();
       // RFC 3261 §9.1: without a final answer in 64*T1 the request counts as cancelled.
@@ -76,8 +76,8 @@ export function invite(link: Link, wanted: Wanted): Promise<ClientSession[]> {
       response.ack();
       const dialog = track(link, new Dialog(response.session, "uac"));
       if (cancelled || taken === max || !(open || all?.onSession)) {
-        // The answer crossed our CANCEL, or comes from a further branch: a session that is not wanted (RFC 3261
-        // §13.2.2.4).
+        // The answer crossed our CANCEL, or comes from a further branch: the session is not wanted, and gets a BYE (RFC
+        // 3261 §13.2.2.4).
         void dialog.bye();
         if (cancelled) fail(new SipError(487, "Request Terminated"));
         return;

@@ -1,15 +1,15 @@
 import { createLocalJWKSet, createRemoteJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from "jose";
 
-/** After so long a key set is fetched again, so that a key which the relay has given up is no longer good. */
+/** A key set older than this is fetched again, so that keys which the relay has given up stop being accepted. */
 const MAX_AGE_MS = 600_000;
-/** And no more often than this for tokens that are signed by a key which is not in it: anybody can make such. */
+/** Least time between two fetches because of an unknown key: anybody can make tokens signed by one. */
 const COOLDOWN_MS = 10_000;
 const TIMEOUT_MS = 5_000;
 
 /**
- * The keys that tokens are checked with: the set itself, or what is at a URL. It is fetched when it is first needed,
- * when it is old, and when an unknown key signs. `monotonic`: milliseconds of a clock that nobody can set, since `jose`
- * itself goes by the time of day.
+ * The keys that tokens are checked with: the set itself, or the set at a URL. That one is fetched when it is first
+ * needed, when it is old, and when a token is signed by an unknown key. `monotonic` gives the milliseconds of a clock
+ * that nobody can set. We measure ages with it, because `jose` goes by the time of day.
  */
 export function keySet(keys: string | JSONWebKeySet, monotonic: () => number): JWTVerifyGetKey {
   if (typeof keys !== "string") return createLocalJWKSet(keys);

@@ -3,17 +3,17 @@ import { SESSION_HEADER } from "../charging/charges/body.ts";
 import { systemRandom } from "../support/random.ts";
 import { finalAnswer, refusalOf } from "./answers.ts";
 
-/** Where charges go when there is no dialog any more. */
+/** How charges are sent when the dialog is over. */
 export interface ChargesTarget {
   readonly core: UserAgentCore;
-  /** Lets a Call-ID take the way of another, as long as that stands. */
+  /** Sends what has the first Call-ID over the connection of the second one, as long as that connection is open. */
   readonly follow: (callId: string, other: string) => void;
 }
 
 /**
- * Reports charges after the session's end in a MESSAGE outside of any dialog (RFC 3428). `invite` is the relay's: it
- * says where the relay is, what its domain is called; `session` which one it was. Rejects with the relay's refusal as a
- * `SipError`.
+ * Reports charges after the session's end, in a MESSAGE outside of any dialog (RFC 3428). `invite` is the relay's
+ * INVITE: it says where the relay is, and its domain. `session` is the relay's name for the session. Rejects with the
+ * relay's refusal as a `SipError`.
  */
 export function reportLate(
   { core, follow }: ChargesTarget,
@@ -49,7 +49,7 @@ export function reportLate(
   });
 }
 
-/** The relay's address as a route that leaves the Request-URI alone (RFC 3261 §19.1.1, lr). */
+/** The relay's address as a route that leaves the Request-URI unchanged (RFC 3261 §19.1.1, lr). */
 function loose(contact: URI): string {
   const host = contact.port === undefined ? contact.host : `${contact.host}:${contact.port}`;
   return `sip:${host};transport=tcp;lr`;

@@ -4,35 +4,36 @@ import { sipUriOf } from "../sip/uri.ts";
 import { systemClock } from "../support/clock.ts";
 import { keySet } from "./key-set.ts";
 
-/** Whose signature proves who a user is, and how old it may be. */
+/** Whose signature is accepted as proof of the user, and how old it may be. */
 export interface ProofOptions {
   /**
-   * The relay's key set: its URL (`https://portal.example:8443/.well-known/jwks.json`), or the set itself. It is
-   * fetched when it is first needed and again when an unknown key signs.
+   * The relay's key set: its URL (`https://portal.example:8443/.well-known/jwks.json`), or the set itself. What is at
+   * the URL is fetched when it is first needed, when it is older than 10 minutes, and when a token is signed by an
+   * unknown key.
    */
   readonly keys: string | JSONWebKeySet;
   /**
-   * This app server's URI as the relay's list names it: a token must be meant for it. In `serve`, default: its own
-   * `uri`.
+   * This app server's URI, as in the relay's list of app servers: a token must be meant for it. Default in `serve`: the
+   * server's own `uri`.
    */
   readonly self?: string;
   /** How old a token may be, in seconds (RFC 8224 §6.2, step 4). Default 60. */
   readonly maxAgeS?: number;
-  /** Tokens remembered against replay; over it 503. Default 100,000. */
+  /** How many tokens are remembered, to detect replays. Beyond that, the answer is 503. Default 100,000. */
   readonly maxRemembered?: number;
   /**
-   * Milliseconds since 1970, which how old a token is goes by: the relay writes the time of day into it (RFC 8225
+   * Gives the milliseconds since 1970, to tell a token's age: the relay writes the time of day into a token (RFC 8225
    * §5.1.1).
    */
   readonly now?: () => number;
   /**
-   * Milliseconds of a clock that nobody can set, which replays are remembered by; default: the process's, or `now`
-   * where that is given.
+   * Gives the milliseconds of a clock that nobody can set, to tell how long tokens are remembered. Default: the
+   * process's clock, or `now` where that is given.
    */
   readonly monotonic?: () => number;
 }
 
-/** What of an INVITE is looked at. */
+/** The parts of an INVITE that are checked. */
 export interface ProvenRequest {
   /** The URI in its To, without parameters of the header field. */
   readonly to: string;
@@ -41,8 +42,8 @@ export interface ProvenRequest {
 }
 
 /**
- * Who called, `sip:alice@portal.example`, proven by the relay; or the answer to give (RFC 8224 §6.2.2): 403, 428, 436,
- * 437, 438 or 503.
+ * Who called, `sip:alice@portal.example`, as the relay has proven it. Or else the answer to give (RFC 8224 §6.2.2):
+ * 403, 428, 436, 437, 438 or 503.
  */
 export type ProofResult =
   | { readonly ok: true; readonly user: string }
@@ -52,9 +53,9 @@ export type ProofResult =
 export type ProofCheck = (request: ProvenRequest) => Promise<ProofResult>;
 
 /**
- * The verification service of RFC 8224 §6.2 for an app server on any SIP stack (`serve` has its own, `proof`): refuses
- * whoever did not come through the relay, a token that was meant for another app server, an old one, and one that was
- * seen before. `self` is the app server's URI as the relay's list has it.
+ * The verification service of RFC 8224 §6.2, for an app server on any SIP stack; `serve` does this by itself, see its
+ * option `proof`. It refuses a request that did not come through the relay, and a token that was meant for another app
+ * server, is too old, or was seen before. `self` is the app server's URI, as in the relay's list of app servers.
  */
 export function createProofCheck(options: ProofOptions & { readonly self: string }): ProofCheck {
   const { maxAgeS = 60, maxRemembered = 100_000, now = systemClock.wall } = options;
@@ -100,7 +101,7 @@ async function verify(token: string, keys: JWTVerifyGetKey): Promise<Verified> {
     payload = (await jwtVerify(token, keys, options)).payload;
   } catch (error) {
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) return refusalFor(error);
-    // Several keys, as while one takes over from another: any of them may be it.
+    // Several keys fit, as while a new key takes over from an old one: each is tried.
     for await (const key of error) {
       payload ??= await jwtVerify(token, key, options).then(
         (result) => result.payload,
@@ -113,7 +114,8 @@ async function verify(token: string, keys: JWTVerifyGetKey): Promise<Verified> {
 }
 
 /**
- * RFC 8224 §6.2.2: 436 where the keys cannot be had, 437 where it was signed by one that is not the relay's, else 438.
+ * RFC 8224 §6.2.2: 436 where the keys cannot be fetched, 437 where the token was signed by a key that is not the
+ * relay's, else 438.
  */
 function refusalFor(error: unknown): ProofResult & { ok: false } {
   if (error instanceof errors.JWKSNoMatchingKey) return refused(437, "Unsupported Credential");
@@ -130,7 +132,9 @@ function meant({ dest }: Passport, uriText: string): boolean {
   return "uri" in name ? (dest.uri?.includes(name.uri) ?? false) : (dest.tn?.includes(name.tn) ?? false);
 }
 
-/** Tokens of the last while. Two generations: what is older than both is forgotten with one assignment. */
+/**
+ * The tokens seen lately, in two generations. Each time a new generation begins, the older one is forgotten as a whole.
+ */
 class Seen {
   private readonly keptMs: number;
   private readonly max: number;
@@ -139,7 +143,7 @@ class Seen {
   private turnedAt = Number.NEGATIVE_INFINITY;
 
   constructor(maxAgeMs: number, max: number) {
-    this.keptMs = 2 * maxAgeMs; // one from a clock that is ahead is good for so long
+    this.keptMs = 2 * maxAgeMs; // a token from a clock that is ahead is accepted for so long
     this.max = max;
   }
 
@@ -152,7 +156,7 @@ class Seen {
     return this.young.size + this.old.size < this.max;
   }
 
-  /** False: it was here before. */
+  /** False: the token was seen before. */
   add(id: string): boolean {
     if (this.young.has(id) || this.old.has(id)) return false;
     this.young.add(id);

@@ -2,14 +2,14 @@ import type { Body, IncomingRequestMessage, IncomingResponseMessage } from "sip.
 import { ATTRIBUTES_HEADER, CLIENT_HEADER } from "../charging/charges/body.ts";
 import { parseParams } from "../sip/params.ts";
 
-/** Media type of the body that asks for a service, `<service name="wine"/>`, where the client names no other. */
+/** Media type of the body that asks for a service, `<service name="wine"/>`, unless the client names another. */
 export const SERVICE_TYPE = "application/vnd.tollgate.service+xml";
 /**
- * Media type of the body that says where a service is, `{"url": "https://..."}`, where the app server names no other.
+ * Media type of the body that says where a service is, `{"url": "https://..."}`, unless the app server names another.
  */
 export const ACCESS_TYPE = "application/vnd.tollgate.access+json";
 
-/** A body with its media type: what takes the place of a session description (SDP) here. */
+/** A body with its media type. It stands here where other SIP calls have a session description (SDP). */
 export interface Description {
   /** Value of Content-Type. */
   readonly contentType: string;
@@ -19,13 +19,13 @@ export interface Description {
 
 /** How the service is reached: the body of the answer to INVITE. */
 export interface Access extends Description {
-  /** From an access body `{ "url": "..." }`. */
+  /** The URL in an access body `{ "url": "..." }`. */
   readonly url?: string;
 }
 
 /**
- * As the body of an INVITE or of its answer. The disposition `session` makes it part of setting up the session (RFC
- * 3261 §20.11).
+ * Makes a description the body of an INVITE or of its answer. The disposition `session` says that it describes the
+ * session (RFC 3261 §20.11).
  */
 export function toBody(description: Description): Body {
   if (/[\r\n\0]/.test(description.contentType)) throw new TypeError("contentType: is not of one line");
@@ -40,7 +40,7 @@ export function descriptionOf(message: IncomingRequestMessage | IncomingResponse
   return { contentType: message.getHeader("content-type") ?? "application/octet-stream", content: message.body };
 }
 
-/** What a rule of the relay has said of the request, and of the client. */
+/** What a rule of the relay says of the request, and of the client. */
 export function attributesOf(message: IncomingRequestMessage) {
   const named = (header: string): Readonly<Record<string, string>> => {
     const params = parseParams(message.getHeader(header) ?? "");
@@ -52,7 +52,10 @@ export function attributesOf(message: IncomingRequestMessage) {
 /** What a success may carry: the URL under which the service is reached, or a body of your own with its media type. */
 export type Acceptance = { readonly url?: string } | { readonly body: string; readonly contentType: string };
 
-/** As a body. Without a URL it is an empty access body: SIP.js wants a body in every 2xx of its own. */
+/**
+ * The body of a success. Without a URL it is an empty access body, because SIP.js wants a body in every 2xx that it
+ * sends.
+ */
 export function acceptanceBody(acceptance: Acceptance): Body {
   if ("body" in acceptance) return toBody({ contentType: acceptance.contentType, content: acceptance.body });
   const { url } = acceptance;
@@ -63,7 +66,7 @@ export function accessBody(url: string): Description {
   return { contentType: ACCESS_TYPE, content: JSON.stringify({ url }) };
 }
 
-/** Reads the answer's body; one that is no access body, or a broken one, is handed over without a URL. */
+/** Reads the answer's body. A body that is not an access body, or is broken, is returned without a URL. */
 export function accessOf(description: Description | undefined): Access | undefined {
   if (description === undefined) return undefined;
   if (mediaType(description.contentType) !== ACCESS_TYPE) return description;

@@ -23,7 +23,10 @@ export class TcpConnection {
   private readonly framer = new MessageFramer();
   private reason = "closed by the peer";
 
-  /** `socket` is connected. `accepted`: the other side has opened it, so pings are its to send and ours to answer. */
+  /**
+   * `socket` is connected. `accepted`: the other side has opened the connection, so it sends the pings and we answer
+   * them.
+   */
   constructor(socket: Socket, user: ConnectionUser, accepted: boolean) {
     this.accepted = accepted;
     this.socket = socket;
@@ -59,8 +62,8 @@ export class TcpConnection {
   }
 
   /**
-   * Keep-alive (RFC 5626 §4.4.1): an address translation or an idle timer on the way must not close the connection
-   * under a session.
+   * Sends a keep-alive (RFC 5626 §4.4.1), so that no NAT or idle timer on the way closes the connection during a
+   * session.
    */
   ping(): void {
     if (this.open) this.socket.write("\r\n\r\n");
@@ -84,13 +87,13 @@ export class TcpConnection {
       this.close(`the peer sent ${frames.error}`);
       return;
     }
-    const pings = this.accepted ? frames.value.pings : 0; // two pongs look like one
+    const pings = this.accepted ? frames.value.pings : 0; // not on our own connection: two pongs look like a ping
     for (let i = 0; i < pings && this.open; i++) this.socket.write("\r\n"); // RFC 5626 §4.4.1: pong
     for (const message of frames.value.messages) this.user.received(message, this);
   }
 }
 
-/** Connects; the error says where to and why not. */
+/** Connects. The error says where it could not connect to, and why. */
 export function dial(host: string, port: number, user: ConnectionUser): Promise<TcpConnection> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS });

@@ -10,18 +10,18 @@ const MAX_CALL_IDS = 65_536;
 export interface ServerTransportOptions {
   readonly host: string;
   readonly port: number;
-  /** False: that address is not let in. */
+  /** Returns false for an address from which no connection is taken. */
   readonly admits?: (remoteAddress: string) => boolean;
 }
 
 /**
- * SIP.js' transport for a server: it takes TCP connections and speaks for one user agent on all of them. A message goes
- * out by the connection on which the last request of its Call-ID came; where that one is gone, a request dials its
+ * SIP.js' transport for a server: takes TCP connections, and serves one user agent on all of them. A message goes out
+ * on the connection on which the last request with its Call-ID came. If that connection is gone, a request dials its
  * target (RFC 3261 §18.1.1).
  */
 export class TcpServerTransport implements Transport {
   readonly protocol = "TCP";
-  /** Set before the first connection. */
+  /** Must be set before the first connection comes. */
   onMessage: (message: string) => void = () => {};
   private readonly server: Server;
   private readonly connections = new Set<TcpConnection>();
@@ -91,7 +91,7 @@ export class TcpServerTransport implements Transport {
     if (this.byCallId.size > MAX_CALL_IDS) this.byCallId.delete(this.byCallId.keys().next().value!);
   }
 
-  /** What is sent with this Call-ID goes the way of another's, as long as that connection stands. */
+  /** Sends what has this Call-ID over the connection of the `other` one, as long as that connection is open. */
   follow(callId: string, other: string): void {
     const connection = this.byCallId.get(other);
     if (connection?.open) this.remember(callId, connection);

@@ -14,18 +14,18 @@ import {
 export type IncomingUpdate = IncomingRequest & { accept(options?: ResponseOptions): unknown };
 
 /**
- * SIP.js has no UPDATE, and tells nobody of a CANCEL for a re-INVITE: both are put in here, on its transactions and
+ * SIP.js has no UPDATE, and does not tell of a CANCEL for a re-INVITE. Both are added here, on its transactions and
  * dialogs.
  */
 export interface SessionDelegateWithUpdate extends SessionDelegate {
   onUpdate?(request: IncomingUpdate): void;
 }
 
-/** An UPDATE (RFC 3311) goes to the delegate of its dialog. */
+/** Gives an UPDATE (RFC 3311) to the delegate of its dialog. */
 export function receiveUpdate(core: UserAgentCore, message: IncomingRequestMessage): void {
   const known = core.userAgentServers.get(message.viaBranch);
   if (known) {
-    known.transaction.receiveRequest(message); // RFC 3261 §17.2.2: it came again
+    known.transaction.receiveRequest(message); // RFC 3261 §17.2.2: a retransmission
     return;
   }
   const dialog = core.dialogs.get(message.callId + message.toTag + message.fromTag);
@@ -33,7 +33,7 @@ export function receiveUpdate(core: UserAgentCore, message: IncomingRequestMessa
   // RFC 3261 §12.2.2: out of order
   if (dialog.remoteSequenceNumber !== undefined && message.cseq <= dialog.remoteSequenceNumber)
     return void core.replyStateless(message, { statusCode: 500 });
-  Dialog.prototype.receiveRequest.call(dialog, message); // takes note of its number
+  Dialog.prototype.receiveRequest.call(dialog, message); // notes its CSeq number
   const request = new UserAgentServer(NonInviteServerTransaction, core, message);
   const { delegate } = dialog as Dialog & { readonly delegate?: SessionDelegateWithUpdate };
   if (delegate?.onUpdate) delegate.onUpdate(request as IncomingUpdate);

@@ -21,8 +21,9 @@ export const ALLOW = "Allow: INVITE, ACK, BYE, CANCEL, INFO, OPTIONS, NOTIFY, UP
 /**
  * SIP.js below its `UserAgent`: the user agent core, with dialogs and transactions as RFC 3261 has them.
  *
- * SIP.js' `Session` on top of it is made for calls with SDP: it ends a session whose bodies are not `application/sdp`, or whose
- * answer has none, with BYE 488 or 400. Here the body describes a service, and a success need not have one.
+ * SIP.js' `Session`, one layer above, is not used: it is made for calls with SDP. It ends a session with BYE 488 or 400
+ * if a body is not `application/sdp`, or if the answer has none. Here the body describes a service, and a success need
+ * not have one.
  */
 export interface UserAgent {
   readonly core: UserAgentCore;
@@ -33,13 +34,13 @@ export interface UserAgent {
 
 export interface UserAgentOptions {
   readonly transport: Transport;
-  /** Address of record: From of what is sent outside of a dialog. */
+  /** Address of record: the From of requests outside of a dialog. */
   readonly aor: URI;
-  /** Where requests in a dialog are to be sent, and what Via says. */
+  /** Where the other side is to send requests within a dialog; also the host in Via. */
   readonly contact: { readonly user?: string; readonly host: string; readonly port: number };
   readonly credentials?: { readonly user: string; readonly password: string };
   readonly delegate?: UserAgentCoreDelegate;
-  /** Status of the answer to OPTIONS (RFC 3261 §11): health checks ask for it. Default 200. */
+  /** The answer to OPTIONS (RFC 3261 §11), with which health checks ask. Default: status 200. */
   readonly options?: () => { statusCode: number; extraHeaders?: string[] };
   readonly logger?: Logger;
 }
@@ -82,7 +83,7 @@ export function createUserAgent(options: UserAgentOptions): UserAgent {
       else if (message instanceof ResponseMessage) core.receiveIncomingResponseFromTransport(message);
       else logger?.warn("a message that cannot be read was dropped");
     } catch (error) {
-      // SIP.js throws on some messages that it did not expect.
+      // SIP.js throws on some unexpected messages.
       logger?.warn({ err: error }, "a message that SIP.js cannot process was dropped");
     }
   };
@@ -97,16 +98,15 @@ function receiveRequest(
   // RFC 3261 §8.1.1: without these there is no way to answer.
   for (const header of ["from", "to", "call-id", "cseq", "via"]) if (!message.hasHeader(header)) return;
   if (message.method !== "OPTIONS") {
-    // SIP.js answers 404 unless the Request-URI has the user of its own address. Ours names a service; whoever gets the
-    // request decides.
+    // SIP.js answers 404 unless the Request-URI has the user of its own address. Here the Request-URI may name a
+    // service, so it is replaced by that address; who gets the request decides about the service.
     message.ruri = core.configuration.contact.uri;
     if (message.method === "UPDATE") receiveUpdate(core, message);
     else core.receiveIncomingRequestFromTransport(message);
     if (message.method === "CANCEL") tellOfCancel(core, message);
     return;
   }
-  // RFC 3261 §12.2.2: within a dialog that is not there 481, so that whoever asks whether a session still stands learns
-  // that it does not.
+  // RFC 3261 §12.2.2: 481 within an unknown dialog, so that the relay learns that a session is gone when it asks.
   if (message.toTag && !core.dialogs.has(message.callId + message.toTag + message.fromTag)) {
     core.replyStateless(message, { statusCode: 481 });
     return;
@@ -121,6 +121,6 @@ export function requestUriOf(message: IncomingRequestMessage): URI | undefined {
   return Grammar.URIParse(message.data.slice(start, message.data.indexOf(" ", start)));
 }
 
-/** IPv6 as it stands in a URI and a Via (RFC 3261 §25.1 IPv6reference). */
+/** An IPv6 address as it is written in a URI and a Via (RFC 3261 §25.1 IPv6reference). */
 export const bracketed = (host: string) => (host.includes(":") && !host.startsWith("[") ? `[${host}]` : host);
 export const unbracketed = (host: string) => (host.startsWith("[") ? host.slice(1, -1) : host);
