@@ -8,6 +8,7 @@ import { ROOT } from "./project.ts";
  * not among them and reads it measures something by it, or has a reason that belongs here.
  */
 const READERS: Readonly<Record<string, string>> = {
+  "src/node/cluster.ts": "which start of the node it is, where the data folder is from a backup",
   "src/node/recovery.ts": "how long no relay was there, where the machine itself was started anew: nothing else tells",
   "src/bus/nats-worker.ts": "when a dead letter was put aside",
   "src/charging/billing/billing.ts":
