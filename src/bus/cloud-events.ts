@@ -1,7 +1,7 @@
 import type { ChargingEvent } from "../charging/events/events.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
-/**
+/*
  * The public form of the events: CloudEvents 1.0, structured, in JSON. ops/asyncapi.yaml describes it for other
  * consumers.
  */

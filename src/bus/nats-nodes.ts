@@ -6,7 +6,7 @@ import { isInbox } from "./reply-subject.ts";
 
 /** How many questions are in work at once. A question beyond that gets no answer; the other node asks again. */
 const MAX_UNDER_WAY = 256;
-/** The longest question has a body of charges in it. */
+/** The largest question that is answered. The longest real one has a body of charges in it. */
 const MAX_BYTES = 2 ** 18;
 /** What is told may be the copies of many sessions. */
 const MAX_TOLD_BYTES = 2 ** 20;

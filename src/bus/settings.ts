@@ -1,6 +1,6 @@
 import { z } from "zod";
 
-/**
+/*
  * `bus:` of the configuration: `embedded`, one URL, or a section with servers, sign-in and the wishes for the stream.
  */
 

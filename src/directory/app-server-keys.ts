@@ -6,7 +6,8 @@ import { type Authenticator, type AuthenticatorSettings, createAuthenticator, ty
 import type { AppServerKey } from "./types.ts";
 
 /**
- * Realm in which app servers sign in: another than the users', so that neither's credentials are good for the other.
+ * The realm in which app servers sign in. It differs from the users' realm, so credentials for one are useless in the
+ * other.
  */
 export const chargesRealm = (portalRealm: string): string => `charges.${portalRealm}`;
 
@@ -38,7 +39,8 @@ export function newAppServerKey(options: {
 export const bearerToken = (id: string, secret: string): string => `${id}.${secret}`;
 
 /**
- * Whether the secret is the key's; takes the same time whether it is or not, and whether there is such a key or not.
+ * Whether the secret belongs to the key. It takes the same time for a right secret, a wrong one, and a key that does
+ * not exist.
  */
 export function isSecretOf(key: AppServerKey | undefined, secret: string): boolean {
   const expected = key === undefined ? NOBODY : Buffer.from(key.hash, "hex");
@@ -67,14 +69,15 @@ export function appServerAuthenticator(options: {
 }): Authenticator {
   const { config, directory, clock, refused } = options;
   return createAuthenticator({
-    // Whatever they are made for (SIPp as a server writes no host): an app server answers no challenges of strangers.
+    // Without `isPortal`, credentials for any host are accepted: SIPp as a server writes no host. This is safe, since
+    // an app server answers no challenges of strangers.
     directory: { user: (id) => directory.appServerKey(id) },
     settings: {
       ...config.authentication,
       realm: chargesRealm(config.portal.realm),
       fromPassword: "off",
       fromMustMatch: false,
-      throttle: undefined, // 256 random bits: nobody guesses them, and a wait would hold off whoever has the right ones
+      throttle: undefined, // nobody guesses 256 random bits, and a wait would hold off the key's owner
     },
     ...(refused && { refused }),
     clock,

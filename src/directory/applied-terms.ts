@@ -3,7 +3,7 @@ import { type Tax, taxesOn } from "../charging/money/tax.ts";
 import type { AppliedTax, Terms } from "../charging/money/terms.ts";
 import type { AppServer, Service } from "./types.ts";
 
-/** Where terms come from: the configuration, and what is registered. */
+/** Where terms come from: the configuration, and the registered services and app servers. */
 export interface TermsSources {
   readonly taxes: readonly Tax[];
   readonly settlement: SettlementTerms;
@@ -12,8 +12,9 @@ export interface TermsSources {
 }
 
 /**
- * The terms that hold from now on, until another takes its place: worked out once for each service and app server,
- * and then one and the same object, so that whoever has some can see at once that they still hold.
+ * The terms that hold now; when the directory is loaded again, a new object takes the place of this one. Terms are
+ * worked out once for each service and app server, and then the same object is returned each time. So a caller can
+ * compare objects to see whether its terms still hold.
  */
 export class AppliedTerms {
   private readonly sources: TermsSources;
@@ -24,7 +25,7 @@ export class AppliedTerms {
     this.sources = sources;
   }
 
-  /** Undefined: none. */
+  /** The taxes on a service; undefined: none. */
   taxes(service: string): readonly AppliedTax[] | undefined {
     if (this.byService.has(service)) return this.byService.get(service);
     const taxes = taxesOn(service, this.sources.taxes);
@@ -32,12 +33,12 @@ export class AppliedTerms {
     return taxes;
   }
 
-  /** Undefined: no taxes, and nothing was agreed. */
+  /** The terms for a service at an app server; undefined: no taxes, and nothing was agreed. */
   terms(service: string, appServer: string): Terms | undefined {
     let ofService = this.byBoth.get(service);
     if (ofService?.has(appServer)) return ofService.get(appServer);
     const terms = this.workOut(service, appServer);
-    // What is not registered (any more) is not remembered: ids of the past must not fill the memory.
+    // Terms for ids that are not registered (any more) are not kept: such ids must not fill the memory.
     if (!this.sources.service(service) || !this.sources.appServer(appServer)) return terms;
     ofService ??= new Map();
     this.byBoth.set(service, ofService.set(appServer, terms));

@@ -40,7 +40,7 @@ class DigestAuthenticator implements Authenticator {
   private readonly nonces: Nonces;
   private readonly counts: NonceCounts;
   private readonly guesses: Guesses | undefined;
-  /** HA1 for users that do not exist: wrong user and wrong password take the same time. */
+  /** Its HA1 stands in for users that do not exist, so that a wrong user takes as long as a wrong password. */
   private readonly nobody: User;
 
   constructor(options: AuthenticatorOptions) {
@@ -90,16 +90,16 @@ class DigestAuthenticator implements Authenticator {
     const { request, source, key, now } = attempt;
     attempt.user = auth.username;
     const nonce = this.nonces.check(auth.nonce, now, key);
-    // A nonce that was never ours says nothing about the password: the client gets a new one and asks its user
-    // nothing. The password is not looked at, or a made-up nonce would be a way to guess without being slowed; and a
-    // forged source address cannot have a nonce of ours.
+    // The nonce is not ours: the client gets a new one, marked stale, so that it does not ask its user again. The
+    // password is not checked: otherwise a made-up nonce would be a way to guess without ever having to wait. A forged
+    // source address cannot have a nonce of ours.
     if (nonce.kind === "foreign") return this.challenge(attempt, true);
-    // Of a nonce that was hers alone, also one that is out of date: no guesser has seen it, and he cannot have her
-    // wait.
+    // True if this user has signed in with the nonce before, even if it is out of date now. No guesser has seen that
+    // nonce, so a guesser's failures must not make this user wait.
     const proven = this.counts.isOf(nonce.sequence, auth.username);
     const waitMs = proven ? 0 : (this.guesses?.waitMs(auth.username, key, now, attempt.line) ?? 0);
     if (waitMs > 0) return this.wait(attempt, waitMs);
-    const algorithm = this.offers.named((auth.algorithm ?? "md5").toLowerCase()); // RFC 7616 §3.4: MD5 where nothing is said
+    const algorithm = this.offers.named((auth.algorithm ?? "md5").toLowerCase()); // RFC 7616 §3.4: MD5 is the default
     if (algorithm === undefined) return this.refuse(attempt, "the algorithm was not offered");
     const problem = this.formProblem(auth);
     if (problem !== undefined) return this.refuse(attempt, problem);
@@ -123,12 +123,13 @@ class DigestAuthenticator implements Authenticator {
     }
     const count = auth.qop === undefined ? 1 : Number.parseInt(auth.nc!, 16);
     if (!this.counts.use(nonce.sequence, count, user.id)) return this.challenge(attempt, true); // RFC 7616 §3.4, nc: a replay
-    // RFC 7616 §3.3, stale: the digest is right and only the nonce is not. The next one is hers from the start.
+    // RFC 7616 §3.3, stale: the digest is right, only the nonce is too old. The next nonce counts as this user's from
+    // the start.
     if (nonce.kind === "expired") return this.challenge(attempt, true, user.id);
     return this.accept(attempt, user);
   }
 
-  /** M2: user id and password in From. */
+  /** M2: checks user id and password in From. */
   private checkFrom(attempt: Attempt, from: { user: string; password: string }): Verdict {
     attempt.user = from.user;
     const waitMs = this.guesses?.waitMs(from.user, attempt.key, attempt.now, attempt.line) ?? 0;
@@ -156,7 +157,7 @@ class DigestAuthenticator implements Authenticator {
     const uri = fromUri(request);
     if (uri === undefined) return false;
     const named = userOf(uri);
-    // Nobody else's name may stand there: whoever reads From would take it for the caller's.
+    // The name of another user may not stand there: people who read From would take it for the caller's.
     if (canonicalHost(uri.host) === ANONYMOUS_HOST) return named === user || ANONYMOUS.test(named);
     return named === user && (this.directory.isPortal?.(uri.host) ?? true);
   }
@@ -171,7 +172,7 @@ class DigestAuthenticator implements Authenticator {
     return undefined;
   }
 
-  /** What is wrong with the credentials, apart from what they say. */
+  /** What is wrong with the form of the credentials; undefined: nothing. */
   private formProblem(auth: Authorization): string | undefined {
     if (auth.qop === undefined) return this.settings.legacyNoQop ? undefined : "no qop";
     if (auth.qop.toLowerCase() !== "auth") return "qop is not auth";
@@ -182,8 +183,8 @@ class DigestAuthenticator implements Authenticator {
   /**
    * Whether credentials were made for a request to this portal (RFC 7616 §3.4.6). Their URI need not be the
    * Request-URI: proxies write another, and some clients sign the address that they send to. But it must be one of
-   * ours. Else an application server somewhere could hand our challenge on to a client that calls it, and sign in
-   * here with the answer.
+   * ours. Otherwise a stranger's server could pass our challenge on to a client that calls it, and sign in here with
+   * the answer.
    */
   private isForUs(digestUri: string, request: SipRequest, source: SignInSource): boolean {
     const { directory } = this;
@@ -204,7 +205,7 @@ class DigestAuthenticator implements Authenticator {
     return this.settings.fromPassword === "always" || (this.settings.fromPassword === "tls" && secure);
   }
 
-  /** `to`: a user who has shown the password, and nobody else. */
+  /** `to`: the user who has just shown the password. The new nonce then counts as this user's. */
   private challenge(attempt: Attempt, stale: boolean, to?: string): Verdict {
     const challenges = this.challenges(attempt, stale);
     if (to !== undefined) this.counts.grant(this.nonces.last, to);
@@ -221,7 +222,7 @@ class DigestAuthenticator implements Authenticator {
     return { verdict: "refused", status: 401, reason, challenges: this.challenges(attempt, false) };
   }
 
-  /** No other credentials would do. */
+  /** Refuses with 403: no other credentials would help. */
   private forbid(attempt: Attempt, reason: string): Verdict {
     this.report(attempt, { reason });
     return { verdict: "refused", status: 403, reason, challenges: [] };
@@ -242,12 +243,12 @@ class DigestAuthenticator implements Authenticator {
     const nonce = this.nonces.issue(now, key);
     const { offers } = this;
     const special = offers.to(request.headers.get("user-agent"));
-    // MD5 alone is of no use to a user of whom none is kept, whatever the user agent.
+    // MD5 alone is of no use to a user without an MD5 value, whatever the user agent is.
     const algorithms = special.includes("sha-256") || this.mayHaveMd5(request) ? special : offers.usual;
     return algorithms.map((algorithm) => formatChallenge({ realm, nonce, algorithm, stale }));
   }
 
-  /** False where From names a user of whom no MD5 is kept. */
+  /** False if From names a user without an MD5 value. */
   private mayHaveMd5(request: SipRequest): boolean {
     const from = fromUri(request);
     const user = from && this.directory.user(userOf(from));
@@ -261,7 +262,7 @@ class Attempt {
   readonly source: SignInSource;
   readonly key: string;
   readonly now: number;
-  /** The port, which tells those behind one address apart. */
+  /** The port. It tells clients behind one address apart. */
   readonly line: number;
   /** As the peer wrote it. */
   user: string | undefined = undefined;

@@ -9,8 +9,8 @@ const DEPTH = 32;
 const readXml = createXmlReader({ depth: DEPTH });
 
 /**
- * The fields of a request's XML or JSON body, for rules (M3). Only data comes out: no entity but the five predefined
- * ones and character references is known, DOCTYPE is refused, nothing outside the body is ever read.
+ * The fields of a request's XML or JSON body, for rules (M3). Only data comes out. Of entities, only the five
+ * predefined ones and character references are known; DOCTYPE is refused; nothing outside of the body is ever read.
  */
 export interface BodyFields {
   /**
@@ -19,14 +19,15 @@ export interface BodyFields {
    */
   get(path: readonly string[]): string | undefined;
   /**
-   * The texts of all fields at a path, where what is repeated has no number in it; of more than `MOST_FIELDS` one more.
+   * The texts of all fields at a path. At a list, a path without a number means all entries. Of more than `MOST_FIELDS`
+   * texts, one more than that comes back.
    */
   all(path: readonly string[]): readonly string[];
 }
 
 export type BodyFormat = "xml" | "json";
 
-/** Which of the two a media type is; undefined: neither, its fields cannot be asked for. */
+/** The format of a media type. Undefined: neither of the two, so the body has no fields for rules. */
 export function bodyFormat(mediaType: string): BodyFormat | undefined {
   const type = mediaType.toLowerCase();
   if (type === "application/json" || type.endsWith("+json")) return "json";
@@ -52,7 +53,10 @@ export function readFields(body: Buffer, format: BodyFormat, maxBytes: number): 
   });
 }
 
-/** An XML declaration that names another encoding: whoever reads the body by that one reads something else. */
+/**
+ * Whether an XML declaration names another encoding. An app server that uses that encoding would read something else
+ * than the rules.
+ */
 function isDeclaredOtherwise(text: string): boolean {
   const declared = ENCODING.exec(text.slice(0, 200))?.[1];
   return declared !== undefined && !/^(utf-?8|us-ascii)$/i.test(declared);
@@ -61,12 +65,14 @@ function isDeclaredOtherwise(text: string): boolean {
 const ENCODING = /^\ufeff?<\?xml[^>]*\bencoding\s*=\s*["']([^"']*)/;
 
 /**
- * More than so many of one path are not looked at: whoever sends more is refused, or the one that counts would stand
+ * How many fields of one path are looked at. A request with more is refused: the field that counts could be hidden
  * behind them.
  */
 export const MOST_FIELDS = 4_096;
 
-/** All texts at the path from its part `i` on: of a list without a number, those of each of its entries. */
+/**
+ * Collects all texts at the path, from its key `i` on. In a list, a key that is no number is looked for in each entry.
+ */
 function collect(at: unknown, path: readonly string[], i: number, found: string[]): void {
   if (found.length > MOST_FIELDS) return;
   const key = path[i];
@@ -95,13 +101,14 @@ function fieldAt(tree: unknown, path: readonly string[]): string | undefined {
 }
 
 /**
- * A repeated XML element is a list, and a name asked of a list means its first entry: `items.name` is `items.0.name`.
+ * A repeated XML element is a list. A name that is looked for in a list means its first entry: `items.name` is
+ * `items.0.name`.
  */
 function child(at: unknown, key: string): unknown {
   if (Array.isArray(at)) return INDEX.test(key) ? at[Number(key)] : child(at[0], key);
   if (typeof at !== "object" || at === null) return key === "0" ? at : undefined;
   if (Object.hasOwn(at, key)) return (at as Record<string, unknown>)[key];
-  return key === "0" ? at : undefined; // an element that stands only once is its own first
+  return key === "0" ? at : undefined; // an element that stands only once is also number 0
 }
 
 function textOf(value: unknown): string | undefined {

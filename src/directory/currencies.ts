@@ -1,7 +1,7 @@
 import type { Tariff } from "../charging/money/tariff.ts";
 import type { Rule, Service } from "./types.ts";
 
-/** What currencies stand in, wherever it is registered. */
+/** Everything that names a currency, from the store and the configuration. */
 export interface Priced {
   readonly services: readonly Pick<Service, "id" | "tariff" | "limits">[];
   readonly tariffs: readonly Pick<Tariff, "id" | "currency">[];
@@ -9,21 +9,24 @@ export interface Priced {
 }
 
 /**
- * A service whose limits are in another currency than the tariff that it has, or that a rule gives it: there is no
- * rate to compare by, so that its app servers could charge nothing.
+ * A service whose limits are in another currency than its tariff, or than the tariff that a rule gives it. There is no
+ * exchange rate to compare them by, so its app servers could charge nothing.
  */
 export interface CurrencyClash {
   readonly service: string;
-  /** Of its limits. */
+  /** The currency of its limits. */
   readonly limits: string;
   readonly tariff: string;
-  /** Of the tariff. */
+  /** The currency of the tariff. */
   readonly currency: string;
   /** The number of the rule that brings the two together; undefined: the service names the tariff itself. */
   readonly rule?: number;
 }
 
-/** Those that there may be: a rule gives a tariff to services that it does not name. One for each rule. */
+/**
+ * The clashes that may happen, since a rule gives a tariff to services that it does not name. At most one for each
+ * rule.
+ */
 export function possibleClashes({ services, tariffs, rules }: Priced): CurrencyClash[] {
   const limited = services.filter(({ limits }) => limits !== undefined);
   const isNamed = ({ then }: Priced["rules"][number]) => then.service !== undefined && !/[{$]/.test(then.service);
@@ -35,7 +38,7 @@ export function possibleClashes({ services, tariffs, rules }: Priced): CurrencyC
   });
 }
 
-/** Those that there are; of one id the last counts. */
+/** The clashes that are certain. If several services have one id, the last counts. */
 export function currencyClashes({ services, tariffs, rules }: Priced): CurrencyClash[] {
   const byId = new Map(services.map((service) => [service.id, service]));
   const currencies = new Map(tariffs.map(({ id, currency }) => [id, currency]));
@@ -47,7 +50,8 @@ export function currencyClashes({ services, tariffs, rules }: Priced): CurrencyC
   };
   for (const service of byId.values()) compare(service, service.tariff);
   for (const [i, { then }] of rules.entries()) {
-    // A rule that names no service may be for any; a placeholder is filled later.
+    // A rule without a service may be for any, and a placeholder is filled only later: `possibleClashes` looks at
+    // those.
     if (then.service !== undefined && then.tariff !== undefined) compare(byId.get(then.service), then.tariff, i);
   }
   return found;

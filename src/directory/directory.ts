@@ -16,9 +16,9 @@ import { type CompiledRules, compileRules, type Rejection, type RuleLookups, typ
 import type { AppServer, AppServerKey, Identified, Rule, Service, User } from "./types.ts";
 
 /**
- * What is registered: users, services, app servers, tariffs, rules. Held in memory, so that every question on the way
- * of a request is answered at once; brought up to date when the store's directory version grows. What the
- * configuration names wins over the same id in the store.
+ * Everything that is registered: users, services, app servers, tariffs, rules. It is held in memory, so that every
+ * question about a request is answered at once. It is loaded again when the store's directory version changes. If
+ * configuration and store have the same id, the configuration wins.
  */
 export interface Directory extends Rules, RuleLookups {
   user(id: string): User | undefined;
@@ -36,32 +36,35 @@ export interface Directory extends Rules, RuleLookups {
   terms(serviceId: string, appServerId: string): Terms | undefined;
   /** A key that an app server signs in with. */
   appServerKey(id: string): AppServerKey | undefined;
-  /** All that one app server may sign in with. */
+  /** All keys that one app server may sign in with. */
   keysOf(appServer: string): readonly AppServerKey[];
   /** How many app servers offer the service (M4), whether or not they can take a session now. `only`: of these. */
   offering(serviceId: string, only?: readonly string[]): number;
-  /** Those that can take a session now, in the order to ask them: by priority, among equals by weighted chance. */
+  /**
+   * The app servers that can take a session now, in the order to ask them: by priority, among equals by weighted
+   * chance.
+   */
   serversFor(serviceId: string, only?: readonly string[]): AppServer[];
-  /** One session more, or less, at an app server. */
+  /** Counts one session more at an app server; `release`, one less. */
   occupy(serverId: string): void;
   release(serverId: string): void;
   markHealth(serverId: string, state: "up" | "down"): void;
-  /** It is to be left alone for so long: no session begins there (RFC 3261 §21.5.4). */
+  /** Lets an app server rest for so long: no session begins there (RFC 3261 §21.5.4). */
   rest(serverId: string, forMs: number): void;
-  /** How long it still is; 0: not. */
+  /** How long an app server still rests; 0: it does not rest. */
   restsForMs(serverId: string): number;
-  /** How many are to be left alone now. */
+  /** How many app servers rest now. */
   readonly resting: number;
   /** Why nobody can take a session of that service now. */
   unavailable(serviceId: string, only?: readonly string[]): Unavailable;
   /** Every app server with its health and its sessions, for people. */
   serverStates(): ServerState[];
-  /** Reads the store again; with a configuration, that one holds from now on. Rejects when the store cannot be read. */
+  /** Reads the store again. A configuration that is given holds from now on. Rejects when the store cannot be read. */
   reload(config?: DirectoryConfig): Promise<void>;
   close(): void;
 }
 
-/** What of the configuration the directory goes by. */
+/** The part of the configuration that the directory uses. */
 export interface DirectoryConfig {
   readonly portal: { readonly domains: readonly string[] };
   readonly limits: { readonly ruleBodyBytes: number };
@@ -81,7 +84,7 @@ export interface DirectoryOptions {
   readonly log: Logger;
   /** A number from 0 up to but not including 1; default Math.random. */
   readonly random?: () => number;
-  /** How often the store's version is asked for; default 1,000. */
+  /** How often the store's version is asked for, in milliseconds; default 1,000. */
   readonly pollMs?: number;
 }
 
@@ -226,7 +229,7 @@ class CachedDirectory implements Directory {
       this.portalHosts = hostsOf(config);
       this.config = config;
     }
-    // One after the other: what was read later must also be in force later.
+    // One load after the other, so that what was read last is what holds.
     this.loading = this.loading.catch(() => {}).then(() => this.load());
     return this.loading;
   }
@@ -254,7 +257,7 @@ class CachedDirectory implements Directory {
 
   private async load(): Promise<void> {
     const { store, log } = this.options;
-    // Before the lists: a change in between is then seen as a change at the next poll.
+    // The version is read before the lists. A change in between is then noticed at the next poll.
     const version = await store.directoryVersion();
     const [users, services, appServers, tariffs, keys] = await Promise.all([
       store.users.list(),

@@ -1,6 +1,6 @@
 import { Throttle, type ThrottleEntry, type ThrottleSettings } from "./throttle.ts";
 
-/** Whose sign-ins have to wait, for people to look at. */
+/** Sign-ins that have to wait, for operators to look at. */
 export interface LockOut {
   /** The user as the guesser named it; undefined: every user who has not signed in from there lately. */
   readonly user?: string;
@@ -16,49 +16,54 @@ export interface WhichLockOuts {
   readonly source?: string | undefined;
 }
 
-/** A user who has signed in is known at that many sources. */
+/** The most sources at which a user is known. */
 const MAX_PLACES = 8;
 const MAX_KNOWN_USERS = 200_000;
 const KNOWN_MS = 7 * 86_400_000;
-/** How often a place is noted again. */
+/** How often the time of the last sign-in at a place is noted again. */
 const RENEW_MS = 3_600_000;
 /**
- * Sign-ins of a user who is known at a source that are looked at although somebody's failures have that pair wait, in
- * each wait.
+ * While a user has to wait at a source where the user is known, so many sign-ins are checked all the same, since the
+ * failures may be somebody else's.
  */
 const SPARE = 64;
-/** In each wait so many are looked at, one after the other, of those who have not failed. */
+/**
+ * While a user who is not known at a source has to wait there, so many sign-ins from ports without a failure are
+ * checked, spread over the wait.
+ */
 const LOOKS = 16;
-/** Ports from which somebody failed that are remembered for a pair or a source. */
+/** How many ports with a failure are remembered for a pair or a source. */
 const MAX_LINES = 64;
-/** Longer names are of nobody (the longest has 64 characters). */
+/** Names are cut to this length. No user has a longer one (at most 64 characters). */
 const MAX_NAME = 65;
 
 interface Places {
   /** The latest first. */
   sources: string[];
-  /** The port at each of them: a client's socket or connection, behind a NAT what stands for it. */
+  /** The port at each source. It stands for a client's socket or connection, also behind a NAT. */
   lines: number[];
   at: number;
 }
 
 /**
- * Slows down who guesses passwords, and nobody else. Failures count for the pair of user and source: a guesser
- * neither locks out others behind the same address nor the user elsewhere. Two more counts catch who spreads his
- * guesses. One source that tries many users has to wait, but for the users who have signed in from there before; and
- * when one user is tried from many sources, a source that is new to this user has no free failures: the first right
- * password goes through from anywhere.
+ * Slows down those who guess passwords, and nobody else. Failures count for the pair of user and source. So a guesser
+ * locks out neither other users behind the same address nor the user elsewhere. Two more counts catch guesses that are
+ * spread. A source that tries many users has to wait, except for users who have signed in from there before. And when
+ * one user is tried from many sources, a source that is new to this user has no free failures. Even then the right
+ * password is accepted from anywhere, if it is the first try there.
  *
- * Behind one address (a NAT, a proxy that nobody has named) a guesser and the user are one pair. To look at a right
- * password at any time would be to look at every guess, so what tells the two apart has to be something else than the
- * password:
- * - a nonce that was the user's, which nobody can get for another (see Authenticator): those do not come here at all;
- * - the port from which the user signed in last: it has looks of its own, which failures from elsewhere do not use up;
- * - for users who were right at this source lately, a number of looks in each wait; whoever has failed from the same
- *   port has none of them;
- * - for a user who is new there, a look now and then, for a port from which nobody has failed. It goes to whoever
- *   asks first, so a guesser who takes another port for each guess can take them too: that gives him some thousands
- *   in a day, and no more.
+ * Behind one address (a NAT, a proxy that is not configured as trusted) a guesser and the user are one pair. If a right
+ * password were accepted at any time, every guess would have to be checked. So something else than the password must
+ * tell the two apart:
+ * - a nonce with which the user has signed in, which no guesser can have (see Authenticator): such a sign-in never
+ *   waits, and does not come here;
+ * - the port from which the user signed in last: a number of its sign-ins is checked in each wait, and failures from
+ *   elsewhere do not use these up;
+ * - for users who signed in at this source lately, a number of sign-ins is checked in each wait, but none from a port
+ *   with a failure;
+ * - for a user who is new there, a sign-in is checked now and then, if it comes from a port without a failure. The
+ *   first one to come is taken. So a guesser who uses another port for each guess can take these too: some thousands in
+ *   a day, and no more.
  *
  * Whether the user exists makes no difference. Times are milliseconds of a clock that nobody can set.
  */
@@ -73,14 +78,15 @@ export class Guesses {
     const { failures } = settings;
     this.settings = { failuresBySource: 20 * failures, failuresByUser: 20 * failures, ...settings };
     this.pairs = new Throttle(this.settings);
-    // After the free ones one failure for each `delayS`: a source that is quiet again is free at once.
+    // After the free failures, one is allowed in each `delayS`. This wait does not grow, so a source that stops failing
+    // is soon free again.
     const steady = { ...this.settings, maxDelayS: this.settings.delayS };
     this.sources = new Throttle({ ...steady, failures: this.settings.failuresBySource });
     this.users = new Throttle({ ...steady, failures: this.settings.failuresByUser });
   }
 
   /**
-   * Milliseconds before a sign-in as that user is looked at again; 0: now. `line`: the port it comes from; 0: not
+   * Milliseconds before a sign-in as that user is checked again; 0: now. `line`: the port that it comes from; 0: not
    * known.
    */
   waitMs(user: string, source: string, now: number, line = 0): number {
@@ -105,9 +111,9 @@ export class Guesses {
   }
 
   /**
-   * A sign-in as that user failed. `what` is what it was tried with, if anything tells one try from another: the same
-   * once more, a message that was repeated, tells a guesser nothing and does not count. Returns the wait that begins
-   * with it, if one does.
+   * A sign-in as that user failed. `what` stands for the credentials; "" if nothing tells one try from another. The
+   * same `what` again is a repeated message: it tells a guesser nothing, and does not count. Returns the lock-out that
+   * begins with this failure, if one does.
    */
   failed(user: string, source: string, now: number, what: string, line = 0): LockOut | undefined {
     const key = keyOf(user, source);
@@ -164,7 +170,7 @@ export class Guesses {
     return found;
   }
 
-  /** Forgets failures; returns how many waited for it. `source` is a key as `lockOuts` has it. */
+  /** Forgets failures. Returns how many lock-outs end by that. `source` is written as in `lockOuts`. */
   lift({ user, source }: WhichLockOuts, now: number): number {
     let lifted = 0;
     for (const key of this.pairs.keys()) {
@@ -184,13 +190,16 @@ export class Guesses {
     return lifted;
   }
 
-  /** A user under many failures is protected from strangers; who is known has the usual ones. */
+  /**
+   * The number of the failure that begins the first wait. For a user with many failures it is 1 at sources where the
+   * user is not known.
+   */
   private freeFailures(user: string, source: string, now: number): number {
     const attacked = (this.users.get(nameOf(user))?.failures ?? 0) > this.settings.failuresByUser;
     return attacked && this.placeOf(user, source, now) < 0 ? 1 : this.settings.failures;
   }
 
-  /** Which of the places that source is at which the user is known; -1: none. */
+  /** The index of that source among the places where the user is known; -1: not known there. */
   private placeOf(user: string, source: string, now: number): number {
     const places = this.known.get(user);
     return places !== undefined && now - places.at < KNOWN_MS ? places.sources.indexOf(source) : -1;
@@ -198,7 +207,8 @@ export class Guesses {
 }
 
 /**
- * Milliseconds before one who is not known and comes from that port is looked at, in a wait of which so many are left.
+ * Milliseconds before a sign-in from that port is checked, for a user who is not known there. `waitMs`: the rest of the
+ * wait.
  */
 function leftBefore(entry: ThrottleEntry, line: number, waitMs: number, now: number): number {
   return line === 0 || entry.lines.includes(line) ? waitMs : Math.max(0, Math.min(waitMs, entry.lookAt - now));
@@ -208,7 +218,7 @@ function looked(entry: ThrottleEntry, now: number): void {
   entry.lookAt = now + entry.lookEveryMs;
 }
 
-/** A failure counts, and perhaps a wait begins. */
+/** Notes a failure, and sets how many sign-ins are checked in the wait that may begin with it. */
 function begin(entry: ThrottleEntry | undefined, line: number, now: number, delayS: number): void {
   if (entry === undefined) return;
   noteLine(entry, line);
@@ -223,7 +233,7 @@ function noteLine({ lines }: ThrottleEntry, line: number): void {
 }
 
 const nameOf = (user: string): string => (user.length > MAX_NAME ? user.slice(0, MAX_NAME) : user);
-/** No source has a blank in it, and a user may. */
+/** The source comes first: it has no blank, but a user name may. */
 const keyOf = (user: string, source: string): string => `${source} ${nameOf(user)}`;
 const partsOf = (key: string): { user: string; source: string } => {
   const blank = key.indexOf(" ");

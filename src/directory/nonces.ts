@@ -64,15 +64,15 @@ export class Nonces {
   }
 
   /**
-   * A hash of the text between two secrets, of which half is shown: nobody can go on from it to a longer text. Four
-   * times as fast as `createHmac`, since it makes no object and hashes once.
+   * A hash of the text between two secrets. Only half of it is shown, so nobody can extend it to a longer text. It is
+   * four times as fast as `createHmac`, since it makes no object and hashes once.
    */
   private sign(body: string, source: string): string {
     return hash("sha256", `${this.before}${body}${source}${this.after}`).slice(0, MAC_DIGITS);
   }
 }
 
-/** Counts beside the last one that may still come, each once: UDP may swap two requests. */
+/** How far back a count may lie and still be accepted, once: UDP may swap requests. */
 const WINDOW = 32;
 
 /**
@@ -96,15 +96,18 @@ export class NonceCounts {
   }
 
   /**
-   * Whether that user has signed in with the nonce before, and nobody has failed with it since: nobody else has seen
-   * it, so it is no guesser's.
+   * Whether that user has signed in with the nonce before, and nobody has failed with it since. Nobody else has seen
+   * such a nonce, so the sign-in is no guesser's.
    */
   isOf(sequence: number, user: string): boolean {
     const slot = sequence % this.sequences.length;
     return this.sequences[slot] === sequence && this.users[slot] === user;
   }
 
-  /** The nonce is issued to that user, who has just shown the password: `isOf` holds for it before it is used. */
+  /**
+   * Notes that the nonce is issued to a user who has just shown the password: `isOf` is true for it even before it is
+   * used.
+   */
   grant(sequence: number, user: string): void {
     const slot = sequence % this.sequences.length;
     if (this.sequences[slot]! > sequence) return;
@@ -121,8 +124,8 @@ export class NonceCounts {
   }
 
   /**
-   * Takes note of a count, and of who signed in with it. False: it was seen before, or is too old to know; then the
-   * nonce must not be accepted.
+   * Notes a count, and who signed in with it. False: the count was seen before, or is too old to know; the sign-in must
+   * not be accepted then.
    */
   use(sequence: number, count: number, user?: string): boolean {
     const slot = sequence % this.sequences.length;

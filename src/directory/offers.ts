@@ -2,18 +2,18 @@ import type { Algorithm } from "../sip/digest.ts";
 import { detach } from "../sip/text.ts";
 import { compilePattern, type Pattern } from "./pattern.ts";
 
-/** Clients of which it is known that they need other algorithms than the rest. */
+/** Clients that are known to need other algorithms than the rest. */
 export interface UserAgentOffer {
   /** A pattern over the whole of User-Agent (RFC 3261 §20.41). */
   readonly userAgent: string;
-  /** What they are offered of the operator's algorithms, in this order. */
+  /** Which of the operator's algorithms they are offered, in this order. */
   readonly algorithms: readonly Algorithm[];
 }
 
 /**
- * Those that give up at a challenge with SHA-256 although MD5 stands beside it: baresip before 3.12 wherever it
- * stands, SIPp and JsSIP where it is the first, SIP.js, which reads the last one only, where that is another than
- * MD5. One that comes last for one comes first for the other: they get MD5 alone.
+ * Clients that give up at a challenge with SHA-256, although one with MD5 stands beside it. baresip before 3.12 does so
+ * wherever SHA-256 stands, SIPp and JsSIP if it comes first. SIP.js reads only the last challenge, which then must be
+ * MD5. No order suits them all, so they get MD5 alone.
  */
 export const KNOWN_USER_AGENTS: { userAgent: string; algorithms: Algorithm[] }[] = [
   { userAgent: "baresip v([0-2]\\..*|3\\.([0-9]|1[01])\\..*)", algorithms: ["md5"] },
@@ -22,13 +22,13 @@ export const KNOWN_USER_AGENTS: { userAgent: string; algorithms: Algorithm[] }[]
   { userAgent: "JsSIP .*", algorithms: ["md5"] },
 ];
 
-/** User agents are a few hundred texts, unless somebody makes them up. */
+/** How many user agents are remembered. There are a few hundred, unless somebody makes them up. */
 const MAX_KNOWN = 500;
 
 /**
- * Which algorithms a client is offered, and in which order. User-Agent can be forged, and so it only ever chooses
- * among what the operator allows to everybody: whoever could make it say MD5 could as well take the other challenges
- * out of the answer (RFC 8760 §4).
+ * Which algorithms a client is offered, and in which order. User-Agent can be forged, so it only chooses among the
+ * algorithms that the operator allows for everybody. An attacker who changes it to get MD5 could as well take the other
+ * challenges out of the answer (RFC 8760 §4).
  */
 export class Offers {
   /** What is offered to all others. */
@@ -36,7 +36,7 @@ export class Offers {
   private readonly special: { readonly pattern: Pattern; readonly algorithms: readonly Algorithm[] }[] = [];
   private readonly known = new Map<string, readonly Algorithm[]>();
 
-  /** Of the user agents, those whose pattern is none are left out: the configuration was checked before. */
+  /** An offer whose pattern cannot be compiled is left out: the configuration was checked before. */
   constructor(usual: readonly Algorithm[], userAgents: readonly UserAgentOffer[]) {
     this.usual = usual;
     for (const { userAgent, algorithms } of userAgents) {
@@ -46,12 +46,12 @@ export class Offers {
     }
   }
 
-  /** The algorithm of that name, in lower case, where any client may be offered it. */
+  /** The algorithm of that name (in lower case), if the operator allows it. */
   named(name: string): Algorithm | undefined {
     return this.usual.find((offered) => offered === name);
   }
 
-  /** The algorithms for whoever calls itself that in User-Agent. */
+  /** The algorithms for a client with that User-Agent. */
   to(userAgent: string | undefined): readonly Algorithm[] {
     if (userAgent === undefined || this.special.length === 0) return this.usual;
     const before = this.known.get(userAgent);

@@ -1,15 +1,12 @@
 import { RE2JS } from "re2js";
 import { err, ok, type Result } from "../support/result.ts";
 
-/**
- * The longest pattern, and of what comes from the network the longest text that is matched: a longer one matches
- * nothing.
- */
+/** The longest pattern, and the longest text from the network that is matched. A longer text matches nothing. */
 export const MATCH_CHARS = 1024;
 
 /**
- * Whether a text is too long to be matched: whoever decides by a pattern has to refuse it, since it cannot be known
- * what it matches.
+ * Whether a text is too long to be matched. Code that decides by a pattern must refuse such a text, since nobody knows
+ * what it would match.
  */
 export const isTooLong = (text: string): boolean => text.length > MATCH_CHARS;
 
@@ -23,16 +20,16 @@ export interface Pattern {
 }
 
 /**
- * The time that a text takes grows with its length and with this, which grows with the pattern and its counted
- * repetitions: `a{3}` is three. So the worst that an operator can write costs some 50 ms for the longest text.
+ * The largest compiled pattern. A match takes time in proportion to the length of the text and to this size. Counted
+ * repetitions multiply the size: `a{3}` is three. So even the worst pattern costs only some 50 ms for the longest text.
  */
 const MOST_INSTRUCTIONS = 500;
 
 /**
  * Compiles a regular expression that is anchored at both ends, in the syntax of RE2
- * (https://github.com/google/re2/wiki/Syntax), which is JavaScript's without look-around and back-references. RE2
- * matches in a time that is linear in the text whatever the pattern is, where a backtracking matcher may take hours.
- * The error is a phrase for "expected ...".
+ * (https://github.com/google/re2/wiki/Syntax), which is JavaScript's without look-around and back-references. RE2 needs
+ * time that is linear in the text, whatever the pattern is. A backtracking matcher may take hours. The error is a
+ * phrase for "expected ...".
  */
 export function compilePattern(source: string): Result<Pattern, string> {
   if (source.length > MATCH_CHARS) return err(`a pattern of at most ${MATCH_CHARS} characters`);
@@ -46,12 +43,12 @@ export function compilePattern(source: string): Result<Pattern, string> {
   if (expression.programSize() > MOST_INSTRUCTIONS)
     return err("a pattern of less size: counted repetitions such as {50} count as often as they say, and multiply");
   const groups = expression.groupCount();
-  // Nearly all that is asked is not matched, and whether it is costs a fraction of where its groups are.
+  // Nearly all texts do not match. To know that costs a fraction of finding the groups, so it is tested first.
   const test = (text: string) => !isTooLong(text) && expression.matches(text);
   return ok({ groups, test, match: (text) => (test(text) ? groupsOf(expression, text, groups) : undefined) });
 }
 
-/** Text that stands for itself, with a point or a slash escaped or none: it is compared. */
+/** A pattern without operators (points and slashes may be escaped). Its text is compared, without RE2. */
 const LITERAL = /^(?:[A-Za-z0-9:@_ /=;,<>"'&%!~-]|\\[./])*$/;
 
 function literal(source: string): Pattern {
@@ -67,7 +64,7 @@ function groupsOf(expression: RE2JS, text: string, groups: number): readonly (st
   return Array.from({ length: groups + 1 }, (_, group) => matcher.group(group) ?? undefined);
 }
 
-/** What is wrong with a pattern that RE2 does not take, in words of a phrase. */
+/** What is wrong with a pattern that RE2 refuses, as a phrase for "expected ...". */
 function refusal(source: string, message: string): string {
   if (/\(\?<?[=!]/.test(message)) return "a pattern without look-ahead and look-behind, which RE2 does not have";
   if (/\\[1-9k]`$/.test(message)) return "a pattern without back-references, which RE2 does not have";
@@ -76,7 +73,7 @@ function refusal(source: string, message: string): string {
   try {
     new RegExp(`^(?:${source})$`, "su");
   } catch (error) {
-    // None of JavaScript either, which says in plainer words what is wrong.
+    // JavaScript refuses it too, and says in plainer words what is wrong.
     return `a regular expression (${(error as Error).message.replace(/^Invalid regular expression: /, "")})`;
   }
   return `a regular expression of RE2 (${message.replace(/^error parsing regexp: /, "")})`;

@@ -12,13 +12,13 @@ interface Entry {
   server: AppServer;
   up: boolean;
   sessions: number;
-  /** Until when it is to be left alone, in monotonic milliseconds; 0: nothing of that. */
+  /** Until when it rests (no session begins there), in monotonic milliseconds; 0: it does not rest. */
   restsUntil: number;
 }
 
 /** Why nobody can take a session of a service now. */
 export interface Unavailable {
-  /** Somebody is up, and has all the sessions that the operator gives it. */
+  /** An app server is up and does not rest, but has as many sessions as its capacity allows. */
   readonly full: boolean;
   /** When the first of those that rest may be asked again, in milliseconds from now; undefined: none of them rests. */
   readonly restsForMs: number | undefined;
@@ -33,7 +33,7 @@ export class ServerPool {
   private entries = new Map<string, Entry>();
   /** By service id, the ones of the lowest priority number first. */
   private byService = new Map<string, Entry[]>();
-  /** No longer in the list, but with sessions still. */
+  /** App servers that are no longer in the list, but still have sessions. */
   private readonly retired = new Map<string, Entry>();
   private readonly random: () => number;
   private readonly clock: Pick<Clock, "monotonic">;
@@ -43,7 +43,7 @@ export class ServerPool {
     this.clock = clock;
   }
 
-  /** Puts this list in place of the former one; who was there keeps health and sessions. */
+  /** Replaces the list. App servers that were in it before keep their health and sessions. */
   replace(servers: readonly AppServer[]): void {
     const entries = new Map<string, Entry>();
     for (const server of servers) {
@@ -58,7 +58,7 @@ export class ServerPool {
       }
       entries.set(server.id, known ?? { server, up: true, sessions: 0, restsUntil: 0 });
     }
-    // One that was taken out of the list and still has sessions must count them on when it comes back.
+    // The sessions of an app server that leaves the list are kept, so that they count when it comes back.
     for (const [id, entry] of this.entries) {
       if (!entries.has(id) && entry.sessions > 0) this.retired.set(id, entry);
     }
@@ -97,20 +97,20 @@ export class ServerPool {
     return only === undefined ? list.length : list.filter((entry) => only.includes(entry.server.id)).length;
   }
 
-  /** How many are to be left alone now. */
+  /** How many app servers rest now. */
   get resting(): number {
     let count = 0;
     for (const entry of this.entries.values()) if (this.leftMs(entry) > 0) count++;
     return count;
   }
 
-  /** Nobody is to ask it for so long, unless it rests longer already. */
+  /** Lets an app server rest for so long, unless it rests longer already. */
   rest(id: string, forMs: number): void {
     const entry = this.entries.get(id);
     if (entry) entry.restsUntil = Math.max(entry.restsUntil, this.clock.monotonic() + forMs);
   }
 
-  /** How long it is still to be left alone; 0: not, or it is not known. */
+  /** How long an app server still rests; 0: it does not rest, or there is none of that id. */
   restsForMs(id: string): number {
     const entry = this.entries.get(id);
     return entry ? this.leftMs(entry) : 0;
@@ -136,7 +136,9 @@ export class ServerPool {
     return { full, restsForMs };
   }
 
-  /** Those that are up, are not to be left alone, and have room, by priority; equals in an order drawn by weight. */
+  /**
+   * The app servers that are up, do not rest, and have room, by priority. The order among equals is drawn by weight.
+   */
   available(service: string, only?: readonly string[]): AppServer[] {
     const list = this.byService.get(service);
     if (list === undefined) return [];

@@ -27,8 +27,8 @@ export interface ViewOptions extends PortalHosts {
 /** A request as rules see it: text decoded for people, the body read at most once and only when a rule asks for it. */
 export class RequestView {
   /**
-   * Set once something was asked for that cannot be read or is too long to be matched: nobody can say then which rule
-   * holds.
+   * Set when a rule asks for something that cannot be read, or is too long to be matched. Nobody can then say which
+   * rule holds.
    */
   problem: Rejection | undefined;
   /** Who signed in; undefined: nobody has. */
@@ -47,7 +47,7 @@ export class RequestView {
     this.user = user;
   }
 
-  /** The Request-URI in each of the ways that mean the same: see `spellings`. */
+  /** The Request-URI in all spellings that mean the same: see `spellings`. */
   get uriTexts(): readonly string[] {
     this.uriSpellings ??= this.textsOf(this.uri, this.request.uri);
     return this.uriSpellings;
@@ -68,13 +68,13 @@ export class RequestView {
     return userOf(this.uri);
   }
 
-  /** The URI of From in the same ways. It is what the client calls itself. */
+  /** The URI of From in all its spellings. It is only what the client calls itself. */
   get fromTexts(): readonly string[] {
     this.fromSpellings ??= this.textsOf(this.from, this.request.from?.uri ?? "");
     return this.fromSpellings;
   }
 
-  /** The lines of a header, and where there are several, all of them as one (RFC 3261 §7.3.1). */
+  /** The lines of a header. If there are several, a text with all of them joined follows (RFC 3261 §7.3.1). */
   headerValues(key: string): string[] {
     const lines = this.request.headers.all(key).map(decoded);
     if (lines.length > 1) lines.push(lines.join(", "));
@@ -87,8 +87,8 @@ export class RequestView {
   }
 
   /**
-   * All fields at that path, in whichever part of the body they stand: what reads the body after the rules may take
-   * another than the first.
+   * All fields at that path, in all parts of the body. The first alone would not do: an app server may take another
+   * one.
    */
   bodyFields(path: readonly string[]): readonly string[] {
     this.parts ??= this.readBody();
@@ -109,7 +109,7 @@ export class RequestView {
     return type.ok && type.value.type === SERVICE_XML ? this.bodyField(SERVICE_NAME) : undefined;
   }
 
-  /** What a placeholder of a rule stands for; groups of the pattern are not asked for here. */
+  /** The text that a placeholder of a rule stands for. Groups of the pattern are not known here. */
   value(source: Exclude<Source, { kind: "group" }>): string | undefined {
     switch (source.kind) {
       case "header": {
@@ -139,13 +139,14 @@ export class RequestView {
   private textsOf(uri: SipUri | undefined, text: string): readonly string[] {
     if (uri) return spellings(uri, this.options);
     const other = parseUri(text);
-    // A scheme that is none of SIP's: its URIs have rules of their own, of which only one is known here.
+    // Another scheme than SIP's has rules of its own for equal URIs. Only one is applied here: the scheme is in lower
+    // case.
     return [decoded(other.ok && other.value.scheme === "other" ? `${other.value.name}:${other.value.rest}` : text)];
   }
 
   /**
-   * All XML and JSON parts: a service description may stand beside an SDP offer (RFC 5621 §3), a location, or another
-   * description.
+   * Reads all XML and JSON parts: a service description may stand beside an SDP offer (RFC 5621 §3), a location, or
+   * another description.
    */
   private readBody(): readonly BodyFields[] {
     const { body, headers } = this.request;
@@ -162,7 +163,7 @@ const NOTHING: readonly BodyFields[] = [];
 const NO_FIELDS: readonly string[] = [];
 const TOO_MANY_FIELDS: Rejection = { status: 400, reason: "Body Has Too Many Fields" };
 
-/** Multiparts within multiparts within multiparts. */
+/** How deep multiparts may stand within multiparts. */
 const MOST_LEVELS = 3;
 const MOST_PARTS = 32;
 
@@ -195,7 +196,7 @@ function readParts(
   return undefined;
 }
 
-/** Undefined: this part has none. */
+/** The fields of a part. Undefined: it is neither XML nor JSON, so it has none. */
 function fieldsOf({ contentType, headers, body }: Part, maxBytes: number): Result<BodyFields, string> | undefined {
   const format = bodyFormat(contentType.type);
   if (format === undefined) return undefined;
@@ -203,7 +204,10 @@ function fieldsOf({ contentType, headers, body }: Part, maxBytes: number): Resul
   return plain.ok ? readFields(body, format, maxBytes) : plain;
 }
 
-/** What is written in another way than it is read here may say something else to whoever reads it the right way. */
+/**
+ * Refuses a part in another charset or encoding: an app server that decodes it could read something else than the
+ * rules.
+ */
 function isPlain({ params }: ContentType, headers: Headers): Result<undefined, string> {
   const charset = params.get("charset");
   if (charset !== undefined && !/^(utf-?8|us-ascii)$/i.test(charset)) return err("Body Is Not UTF-8");

@@ -119,7 +119,7 @@ function identifyByRules(
   return err(view.isSip ? notFound : { status: 416, reason: "Unsupported URI Scheme" });
 }
 
-/** The groups of the uri pattern if every condition holds. The cheap ones are asked first, the body last. */
+/** The groups of the uri pattern, if every condition holds. Cheap conditions are checked first, the body last. */
 function holds(rule: CompiledRule, view: RequestView): readonly (string | undefined)[] | undefined {
   if (rule.user !== undefined && (view.user === undefined || !rule.user.test(view.user))) return undefined;
   const groups = rule.uri === undefined ? NO_GROUPS : matchOf(rule.uri, view);
@@ -142,8 +142,8 @@ function matchOf(pattern: Pattern, view: RequestView): readonly (string | undefi
 }
 
 /**
- * Whether one of the texts matches. A stranger could pass a rule by a text that is longer than what is matched: where
- * that alone is why no other matches, the request is refused.
+ * Whether one of the texts matches. If none does, but one of them is too long to be matched, the request is refused: a
+ * stranger could evade a rule by such a text.
  */
 function anyMatches(pattern: Pattern, texts: readonly string[], view: RequestView, tooLong: Rejection): boolean {
   for (const text of texts) if (pattern.test(text)) return true;
@@ -184,7 +184,7 @@ function apply(
   });
 }
 
-/** M1: `sip:service1@portal.com`, and a body may say it in more detail. */
+/** M1: the URI names the service, as in `sip:service1@portal.com`; a body of our own type may name another. */
 function identifyByUri(view: RequestView, lookups: RuleLookups): Result<Identified, Rejection> {
   const id = serviceOf(view, lookups);
   if (typeof id === "object") return err(id);

@@ -18,7 +18,7 @@ export interface AuthenticatorSettings {
   readonly nonceLifetimeS: number;
   /** Whether a password in the From URI signs in (M2): never, on TLS only, always. */
   readonly fromPassword: "off" | "tls" | "always";
-  /** Accepts clients of RFC 2069, which send no qop; a nonce then serves once. */
+  /** Whether clients of RFC 2069 are accepted, which send no qop. A nonce then serves only once. */
   readonly legacyNoQop: boolean;
   /** Whether the user in From must be the one that signs in. */
   readonly fromMustMatch: boolean;
@@ -26,16 +26,17 @@ export interface AuthenticatorSettings {
   readonly throttle: ThrottleSettings | undefined;
 }
 
-/** Where a request comes from: its flow, or behind a trusted proxy what that one says. */
+/** Where a request comes from: its flow, or the source that a trusted proxy names. */
 export type SignInSource = Pick<Flow, "secure" | "remoteAddress"> &
   Partial<Pick<Flow, "remotePort" | "transport">> & {
-    /** It comes by a proxy of the operator's, which may have written another Request-URI. */
+    /** The request comes through a proxy of the operator, which may have written another Request-URI. */
     readonly byProxy?: boolean;
   };
 
 export type Verdict =
   /**
-   * `byFrom`: by a password in From, which may come from a forged address; a digest holds a nonce that was sent there.
+   * `byFrom`: the password stood in From, so the source address may be forged. A digest proves the address, since its
+   * nonce was sent there.
    */
   | { readonly verdict: "accepted"; readonly user: string; readonly byFrom?: true }
   /**
@@ -58,9 +59,9 @@ export interface Refusal {
   /** As the peer wrote it; undefined: it named none. */
   readonly user: string | undefined;
   readonly reason: string;
-  /** The credentials were not looked at: so many seconds are left to wait. */
+  /** The credentials were not checked, since so many seconds are left to wait. */
   readonly waitS?: number;
-  /** Whoever has to wait from now on because of it. */
+  /** The lock-out that begins with this failure. */
   readonly lockOut?: LockOut | undefined;
 }
 
@@ -83,7 +84,7 @@ export interface Authenticator {
 export interface AuthenticatorOptions {
   readonly directory: {
     user(id: string): User | undefined;
-    /** Whether a host is this portal's; where it is missing, credentials for any host are taken. */
+    /** Whether a host is this portal's. Without this function, credentials for any host are accepted. */
     isPortal?(host: string): boolean;
   };
   readonly settings: AuthenticatorSettings;

@@ -2,27 +2,27 @@ import { isUtf8 } from "node:buffer";
 import { effectivePort, type SipUri, unescape as unescaped } from "../sip/uri.ts";
 import { canonicalHost, formatHost } from "../support/address.ts";
 
-/** What says which hosts are the portal's own. */
+/** Says which hosts are the portal's own. */
 export interface PortalHosts {
   /** Whether a host in a URI means this portal. */
   isPortal(host: string): boolean;
-  /** Its names, the first foremost. Its other hosts, addresses all, stand for each of them. */
+  /** The names of the portal, the main one first. Its other hosts are addresses, and each stands for all names. */
   readonly portalDomains?: readonly string[];
 }
 
 /**
- * A SIP URI as rules see it: one way to write it, whatever way it was written in, so that no rule is passed by
- * spelling. The user part is readable text, without a password; the host is in lower case, a port that means nothing
- * is left out, and so are parameters: the service is taken from what is left. What the same service can be asked for
- * by stands beside it: a `sips:` URI as `sip:`, an address of the portal as its domains, a port that was written
- * although the portal takes any. A pattern holds where one of them matches.
+ * A SIP URI as rules see it, in one canonical spelling, so that no rule can be evaded by another spelling. The user
+ * part is readable text, without a password. The host is in lower case. A port that means nothing is left out, and so
+ * are all parameters: the service is taken from the rest. Further texts follow if the URI could also be written in
+ * another way: a `sips:` URI as `sip:`, an address of the portal as its domains, and a port of the portal, which takes
+ * any, as it was written. A pattern holds if it matches one of the texts.
  */
 export function spellings(uri: SipUri, portal: PortalHosts): readonly string[] {
   const user = uri.user === undefined ? "" : `${readableUser(uri.user)}@`;
   const host = canonicalHost(uri.host);
   const own = portal.isPortal(uri.host);
   const port = uri.port === undefined || isDefaultPort(uri) ? "" : `:${uri.port}`;
-  // Nearly all are written like this.
+  // Nearly all URIs have this form.
   const plain = `${user}${formatHost(host)}${own ? "" : port}`;
   const domains = portal.portalDomains ?? NO_DOMAINS;
   const others =
@@ -39,8 +39,8 @@ const NO_DOMAINS: readonly string[] = [];
 const isDefaultPort = (uri: SipUri): boolean => uri.port === effectivePort({ ...uri, port: undefined });
 
 /**
- * A user part as text: without escapes where there need be none (RFC 3261 §19.1.2), whether it was written with them
- * or not, and those that are left in upper case. Octets that are no UTF-8 are escaped.
+ * A user part as text. Needless escapes are removed (RFC 3261 §19.1.2), the others are in upper case. Octets that are
+ * not UTF-8 are escaped.
  */
 export function readableUser(user: string): string {
   if (PLAIN.test(user)) return user;

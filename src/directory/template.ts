@@ -16,7 +16,10 @@ const NAMES = ["user", "uri.user", "uri.host", "from.user", "from.host"] as cons
 const EXPECTED =
   "text with $1, {header.Name}, {body.path}, {user}, {uri.user}, {uri.host}, {from.user}, {from.host} ({{ stands for a brace, $$ for $)";
 
-/** Headers that hold a credential (From may, see `fromPassword`): what rules set reaches logs and events. */
+/**
+ * Headers that may hold a credential (From too, see `fromPassword`). Rules must not read them, since what rules set
+ * goes into logs and events.
+ */
 const SECRET = new Set(["from", "authorization", "proxy-authorization"]);
 
 /**

@@ -1,23 +1,20 @@
 export { sourceKey } from "../support/source.ts";
 
-/** How failed sign-ins slow down whoever makes them. */
+/** How failed sign-ins slow down the next ones. */
 export interface ThrottleSettings {
-  /** So many failures of one user from one source within the window cost nothing. */
+  /** The failure of this number, of one user from one source within the window, begins the first wait. */
   readonly failures: number;
   readonly windowS: number;
   /** The first wait; each further failure doubles it. */
   readonly delayS: number;
   readonly maxDelayS: number;
-  /** Pairs of user and source remembered at most; what waits is forgotten last. */
+  /** How many pairs of user and source are remembered. Those that wait are forgotten last. */
   readonly sources: number;
-  /**
-   * So many failures from one source, of whatever users, within the window cost nothing; default twenty times
-   * `failures`.
-   */
+  /** The same for failures from one source, of all users together; default twenty times `failures`. */
   readonly failuresBySource?: number;
   /**
-   * With more failures of one user within the window, from wherever, whoever is not known to be that user waits from
-   * the first failure on; default as above.
+   * With more failures of one user than this within the window, from all sources together, a source where the user is
+   * not known waits from the first failure on. Default as above.
    */
   readonly failuresByUser?: number;
 }
@@ -28,26 +25,30 @@ export interface ThrottleEntry {
   since: number;
   blockedUntil: number;
   /**
-   * How many more may be looked at before the wait is over: of whoever is known there, and of those that come from
-   * where the user did.
+   * How many more sign-ins are checked before the wait is over, of a user who is known there. `ownSpare`: of those from
+   * the port of the user's last sign-in.
    */
   spare: number;
   ownSpare: number;
   /** Ports from which failures came, the latest last. */
   lines: number[];
-  /** From when on one from another port is looked at before the wait is over. */
+  /** From when on a sign-in from a port without a failure is checked, even before the wait is over. */
   lookAt: number;
   lookEveryMs: number;
-  /** What failed last. */
+  /** What the last failure was tried with. */
   what: string;
 }
 
 /**
- * Counts failures by a key and makes it wait longer and longer. Its memory is bounded, and noise does not wash it
- * out: who fails once goes before who has to wait. Times are milliseconds of a clock that nobody can set.
+ * Counts failures by key, and makes a key wait longer and longer. Its memory is bounded. Many keys with single failures
+ * cannot push out those that wait: keys that do not wait are forgotten first. Times are milliseconds of a clock that
+ * nobody can set.
  */
 export class Throttle {
-  /** Those that wait, or did so last; and those that failed now and then. Each in the order of the last failure. */
+  /**
+   * `waiting`: keys whose last failure began a wait. `few`: keys whose last failure began none. Both in the order of
+   * the last failure.
+   */
   private readonly waiting = new Map<string, ThrottleEntry>();
   private readonly few = new Map<string, ThrottleEntry>();
   private readonly settings: Pick<ThrottleSettings, "failures" | "windowS" | "delayS" | "maxDelayS" | "sources">;
@@ -68,8 +69,8 @@ export class Throttle {
   }
 
   /**
-   * One more failure; `free`: as many cost nothing, default those of the settings. Returns the milliseconds that it
-   * has to wait now.
+   * Counts one more failure. `free`: the failure of this number begins the first wait; default that of the settings.
+   * Returns the milliseconds that the key has to wait now.
    */
   failed(key: string, now: number, free = this.settings.failures): number {
     const { windowS, delayS, maxDelayS, sources } = this.settings;
@@ -91,7 +92,7 @@ export class Throttle {
     const beyond = entry.failures - free;
     if (beyond >= 0) {
       entry.blockedUntil = now + Math.min(maxDelayS, delayS * 2 ** Math.min(beyond, 30)) * 1000;
-      // Quiet is counted from the end of the wait: the next guess after it waits longer still.
+      // The window begins anew at the end of the wait, so that the next failure waits longer still.
       entry.since = entry.blockedUntil;
     }
     this.forget(key);
@@ -103,7 +104,7 @@ export class Throttle {
     return Math.max(0, entry.blockedUntil - now);
   }
 
-  /** Nothing is held against the key any more. True if there was. */
+  /** Forgets the failures of the key. True if there were any. */
   forget(key: string): boolean {
     return this.waiting.delete(key) || this.few.delete(key);
   }

@@ -65,13 +65,15 @@ export interface Service extends SettlementTerms {
    */
   readonly onMove?: "end" | "keep";
   /**
-   * What it takes to change from or to it within a session (M20, M22): any 2xx (the default), or one that names it in
-   * Tollgate-Service.
+   * What it takes to change from or to this service within a session (M20, M22): any 2xx (the default), or one that
+   * names the new service in Tollgate-Service.
    */
   readonly change?: ChangeProof;
 }
 
-/** What counts as a yes to a change of service: any 2xx, or one that says in Tollgate-Service to which. */
+/**
+ * What counts as consent to a change of service: any 2xx, or only one that names the new service in Tollgate-Service.
+ */
 export type ChangeProof = "answered" | "confirmed";
 
 export interface AppServer extends SettlementTerms {
@@ -82,19 +84,20 @@ export interface AppServer extends SettlementTerms {
   readonly services: readonly string[];
   /** Lower is asked first; default 10. */
   readonly priority?: number;
-  /** Share among equals; default 1. */
+  /** Its share of the sessions among app servers of equal priority; default 1. */
   readonly weight?: number;
   /** Sessions at once; default unbounded. */
   readonly capacity?: number;
   /** Ids of the app servers to which it may send its clients by REFER (M23); default none. */
   readonly mayReferTo?: readonly string[];
-  /** What counts as its yes to a change of service within a session; default: what the services say. */
+  /** What counts as its consent to a change of service within a session; default: what the services say. */
   readonly change?: ChangeProof;
 }
 
 /**
- * What an app server signs in with to charge outside of a session's own dialog (M15, M17). The secret is never kept:
- * 256 random bits, of which a plain hash cannot be turned back, and the HA1 values of RFC 7616 §3.4.2 for SIP.
+ * What an app server signs in with to charge outside of a session's own dialog (M15, M17). The secret is never kept. A
+ * plain hash of it is, which nobody can reverse, since the secret has 256 random bits; and for SIP the HA1 values of
+ * RFC 7616 §3.4.2.
  */
 export interface AppServerKey {
   /** The user name of the sign-in. */

@@ -12,7 +12,7 @@ export interface NewUser {
   readonly md5: boolean;
   /** Pays in advance, from a balance in this currency. */
   readonly prepaid?: { readonly currency: string };
-  /** `User.account`, of one who is registered anew. */
+  /** `User.account`, for a new user whose id somebody had before. */
   readonly account?: string;
 }
 
@@ -25,7 +25,7 @@ export function userRecord({ id, realm, password, md5 }: NewUser): User {
 /** Registers a user (M2), or gives one that is registered a new password. */
 export async function registerUser(store: Pick<Store, "users">, user: NewUser): Promise<User> {
   const known = await store.users.get(user.id);
-  // Who pays how, and who is locked out, stays as it was.
+  // A registered user stays disabled, and stays prepaid unless something else is given.
   const { prepaid = known?.prepaid } = user;
   const account = known ? known.account : user.account;
   const record: User = {

@@ -2,12 +2,12 @@ import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject,
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** The relay's key for RFC 8224, and what of it app servers may see. */
+/** The relay's key for RFC 8224, and its public part, which app servers may see. */
 export interface IdentityKey {
   readonly key: KeyObject;
   /** Where the certificate is published: `info` of the Identity header. */
   readonly x5u: string;
-  /** The certificate, or where there is none the bare public key; PEM. */
+  /** The certificate, or the bare public key if there is no certificate; PEM. */
   readonly pem: string;
   /** The public key as a JWK Set (RFC 7517 §5). */
   readonly jwks: { readonly keys: readonly object[] };
@@ -25,8 +25,8 @@ export const CERTIFICATE_PATH = "/identity/certificate.pem";
 export const JWKS_PATH = "/.well-known/jwks.json";
 
 /**
- * Reads the signing key of the settings, or the one of the data folder, which is made at the first start. Throws with
- * a text that says what to do when it is none for ES256, or not the certificate's.
+ * Reads the signing key of the settings, or the one of the data folder, which is made at the first start. Throws if it
+ * is no key for ES256, or if the certificate is for another key or has expired; the message says what to do.
  */
 export function loadIdentityKey(settings: IdentitySettings, dataFolder: string): IdentityKey {
   const file = settings.key ?? join(dataFolder, "identity-key.pem");

@@ -18,9 +18,8 @@ export interface ProofOptions {
 export type Proof = (request: SipRequest, user: string) => void;
 
 /**
- * The authentication service of RFC 8224 §4.1. `dest` holds To and Request-URI: the same token is of no use at
- * another app server, where To may be the same. The originator is the user whom the relay has authenticated, not what
- * From says.
+ * The authentication service of RFC 8224 §4.1. `dest` holds To and Request-URI. So the token is of no use at another
+ * app server, even with the same To. The originator is the user whom the relay has authenticated, not what From says.
  */
 export function createProof({ key, x5u, clock, random }: ProofOptions): Proof {
   const signer = { key, x5u };

@@ -1,6 +1,6 @@
 import { isIP, SocketAddress } from "node:net";
 
-/**
+/*
  * IP addresses and host names have one canonical spelling here. Comparisons and tables use it. The same address may be
  * written in many ways (RFC 4291 §2.2, RFC 5118). If two spellings counted as two hosts, a peer would have two limits,
  * and a way past a check.

@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
-/**
+/*
  * A folder whose files only their owner may read: password hashes are as good as passwords, and bills are private. The
  * folder may have been made by anybody with any umask, so its mode is always checked.
  */

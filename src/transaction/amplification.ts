@@ -1,7 +1,7 @@
 import type { Headers, SipRequest, SipResponse } from "../sip/message.ts";
 import { serialize } from "../sip/serialize.ts";
 
-/**
+/*
  * A bound for answers to an address that may be forged (RFC 4732 §3.1, RFC 3261 §26.3.2.4): never much more is sent
  * there than has come from there. A client sends some hundreds of octets, and an answer copies less than half of them.
  * So only a request that is as short as can be comes near the bound.
