@@ -1,14 +1,19 @@
 import type { ArchivedEvent } from "../charging/billing/store.ts";
 import { EventError } from "../charging/events/faults.ts";
 
-/** Of one piece: a document of MongoDB has 16 MB, and a record of LMDB lies in pages that follow one another. */
+/**
+ * The largest piece: a document of MongoDB has at most 16 MB, and a record of LMDB needs pages that follow one another.
+ */
 const MOST_BYTES = 2 ** 21;
 const MOST_EVENTS = 500;
-/** Of one event: a piece by itself. What comes over the bus is smaller, by default a megabyte at most. */
+/**
+ * The largest single event, which is then a piece by itself. Events from the bus are smaller, by default a megabyte at
+ * most.
+ */
 const MOST_EVENT_BYTES = 2 ** 23;
-/** Of a character of JavaScript, in UTF-8. */
+/** A character of a JavaScript text takes at most so many bytes in UTF-8. */
 const MOST_BYTES_OF_CHARACTER = 3;
-/** What is read at a time, as text. */
+/** About how many characters of JSON are read at a time. */
 export const PAGE_CHARS = 2 ** 24;
 
 /**
@@ -21,7 +26,7 @@ export function piecesOf(events: readonly ArchivedEvent[]): string[] {
   return pieces;
 }
 
-/** In halves, until each is small enough: nearly always they are together. */
+/** Cuts the events into halves until each piece is small enough. Nearly always they fit into one. */
 function cut(events: readonly ArchivedEvent[], pieces: string[]): void {
   const text = JSON.stringify(events);
   if (text.length * MOST_BYTES_OF_CHARACTER <= MOST_BYTES || isSmall(text, events.length)) {

@@ -12,14 +12,14 @@ export interface ClockWatchOptions {
   readonly store: Pick<Store, "serverTime">;
   readonly clock: Clock;
   readonly log: Logger;
-  /** How far the two may be apart, seconds. */
+  /** By how many seconds the two clocks may differ. */
   readonly mostS: number;
 }
 
 /**
- * Looks how far the clock of this machine is from that of the store's server, which all nodes share. No balance
- * depends on it; but on which bill something stands, and how long a session that another node has ended takes
- * charges, go by times that one machine writes and another reads.
+ * Measures how far the clock of this machine is from that of the store's server, which all nodes share. No balance
+ * depends on it. But one machine writes times that another reads, and these decide on which bill an entry stands, and
+ * how long a session that another node has ended takes charges.
  */
 export class ClockWatch {
   /**
@@ -36,13 +36,13 @@ export class ClockWatch {
     this.options = options;
   }
 
-  /** Rejects where the two are too far apart, with what to do; resolves where the store does not answer. */
+  /** Rejects if the clocks are too far apart, and says what to do. Resolves if the store does not answer. */
   async check(): Promise<void> {
     await this.look();
     if (this.apart) throw new Error(`${this.text}: set both by NTP, or allow more by store.maxClockDifferenceS`);
   }
 
-  /** Looks again each minute, and says so where they come to be too far apart: calls go on. */
+  /** Looks again each minute, and logs it when the clocks get too far apart. Calls go on. */
   watch(): void {
     const { clock, log, store } = this.options;
     if (this.closed || !store.serverTime) return;
@@ -67,7 +67,7 @@ export class ClockWatch {
     if (this.differenceMs !== undefined) this.apart = Math.abs(this.differenceMs) > mostS * 1000;
   }
 
-  /** Of some readings the one that took the shortest time: the difference is known within half of that. */
+  /** Takes the reading with the shortest round trip: the difference is known within half of that time. */
   private async measure(): Promise<number | undefined> {
     const { store, clock } = this.options;
     let best: { readonly tookMs: number; readonly differenceMs: number } | undefined;
@@ -90,8 +90,8 @@ export class ClockWatch {
 }
 
 /**
- * Opens the store for a node of the portal, which writes times that others read. Rejects as `openStore`, and where
- * the clocks are too far apart.
+ * Opens the store for a node of the portal, which writes times that others read. Rejects as `openStore` does, and also
+ * if the clocks are too far apart.
  */
 export async function openWatchedStore(
   config: StoreConfig,

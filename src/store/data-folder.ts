@@ -1,12 +1,10 @@
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 
-/**
- * What lies in it beside the folders of the journal and the store, which look after themselves, and the control socket.
- */
+/** The files in it, apart from the control socket. The journal and the store look after their own folders. */
 const FILES = ["alive", "identity-key.pem"];
 
 /**
- * Makes the data folder, or closes the one that there is to other users. Throws with what to do where that cannot be.
+ * Makes the data folder, or closes an existing one to other users. Throws if that cannot be done, and says what to do.
  */
 export function dataFolder(path: string): void {
   privateFolder(path);

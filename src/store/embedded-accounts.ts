@@ -16,14 +16,17 @@ import {
 const COMMA = 0x2c;
 const ZERO = 0x30;
 const LETTER_C = 0x63;
-/** The value where the key says it all: 0, as JSON, made once. */
+/** The value of a record whose key says everything: 0 as JSON, made only once. */
 export const THERE = asBinary(Buffer.from("0"));
 
-/** The accounts of the embedded store. What writes is called within a transaction. */
+/** The accounts of the embedded store. Methods that write must be called within a transaction. */
 export class EmbeddedAccounts {
-  /** Of sessions that are not over; the others lie with the entries for their time, unless they say something else. */
+  /**
+   * Accounts of sessions that are not over. When a session is over, its account is stored with the entry for its time,
+   * unless the two do not agree (`restOf`).
+   */
   private readonly accountsDb: Database<AccountForm, string>;
-  /** Those that take late charges: [dueAt, session]. */
+  /** Accounts that take late charges: [dueAt, session]. */
   private readonly dueDb: Database<typeof THERE, [number, string]>;
   private readonly entriesDb: Database<EntryForm | string, string>;
 
@@ -33,7 +36,7 @@ export class EmbeddedAccounts {
     this.entriesDb = entriesDb;
   }
 
-  /** For what looks through all of them. */
+  /** The databases, for `EmbeddedRetention`, which looks through all accounts. */
   get kept(): { readonly accounts: Database<AccountForm, string>; readonly due: EmbeddedAccounts["dueDb"] } {
     return { accounts: this.accountsDb, due: this.dueDb };
   }
@@ -62,7 +65,7 @@ export class EmbeddedAccounts {
     return found;
   }
 
-  /** False where the stored one has another revision. */
+  /** Writes an account. False if the stored one has another revision. */
   write(account: Account): boolean {
     const { revision } = account;
     const { session } = account.context;
@@ -84,8 +87,8 @@ export class EmbeddedAccounts {
   }
 
   /**
-   * What of its account may be written with a new entry: undefined where that is not the one for its time, or the
-   * revision is not right.
+   * The part of an account that may be written with a new entry. Undefined if the entry is not the one for the
+   * session's time, if the two do not agree, or if the revision is wrong.
    */
   restFor(account: Account, entry: Entry): AccountRest | undefined {
     const rest = restOf(account, account.revision + 1, entry);
@@ -94,7 +97,7 @@ export class EmbeddedAccounts {
     return (before ? runningRevision(before) : 0) === account.revision ? rest : undefined;
   }
 
-  /** The account was written with an entry, as `restFor` said. */
+  /** Notes that the account was written with an entry, as given by `restFor`. */
   laidAside(account: Account): void {
     if (account.revision > 0) this.accountsDb.removeSync(account.context.session);
     this.noteDue(account);
@@ -105,12 +108,12 @@ export class EmbeddedAccounts {
   }
 }
 
-/** False where there is something already, which stays. */
+/** Writes a record if its key is new. False if there is a record already, which stays as it is. */
 export function putNew<Value>(db: Database<Value, string>, key: string, value: Value): boolean {
-  return db.putSync(key, value, { noOverwrite: true }) as unknown as boolean; // lmdb's types know nothing of what it returns
+  return db.putSync(key, value, { noOverwrite: true }) as unknown as boolean; // lmdb's types do not say this
 }
 
-/** The revision of an `AccountForm`, from the begin of its JSON text; undefined where the session is over. */
+/** The revision of an `AccountForm`, from the beginning of its JSON text; undefined if the session is over. */
 function runningRevision(json: Buffer): number | undefined {
   let revision = 0;
   let i = 1;

@@ -29,22 +29,22 @@ type UserKey = [user: string, month: string, at: number, id: string];
 type ServerKey = [month: string, appServer: string, at: number, id: string];
 type ArchiveKey = [month: string, number: number];
 
-/** After every string and number in lmdb's order of keys. */
+/** Sorts after every string and number in lmdb's order of keys. */
 const LAST = Buffer.from([0xff]);
-/** No entry's id. */
+/** Used by `check`. No entry has this id. */
 const CHECK = "check";
 
 /**
- * Billing in LMDB. Accounts and entries lie under the ids of their sessions, which sort by time: what is written
- * together shares the pages of the trees, which are what a write costs. Users' months and app servers' months, as
- * bills and settlements read them, point to entries by id, and have what the month comes to beside them. One
- * transaction for each `write`.
+ * Billing in LMDB. The keys of accounts and entries begin with the id of the session, and these ids sort by time. So
+ * records that are written together share pages of the trees, and the pages are what a write costs. The months of users
+ * and of app servers, which bills and settlements read, point to entries by id; the sums of each month lie beside them.
+ * Each `write` is one transaction.
  */
 export class EmbeddedBilling implements BillingStore {
   private readonly root: RootDatabase;
   private readonly disk: LmdbDisk;
   private readonly sessions: EmbeddedAccounts;
-  /** By id; a correction besides under its session, as its id alone. */
+  /** Entries by id. A correction has a second record under its session, which holds only its id. */
   private readonly entriesDb: Database<EntryForm | string, string>;
   private readonly usersDb: Database<typeof THERE, UserKey>;
   private readonly userTotalsDb: Database<MonthTotal, TotalKey>;
@@ -80,7 +80,7 @@ export class EmbeddedBilling implements BillingStore {
     return this.sessions.find(query);
   }
 
-  /** A child transaction, since only that is undone where something throws in the middle of it. */
+  /** Uses a child transaction, since only that is undone if something throws in the middle of it. */
   write(batch: BillingBatch): Promise<string[]> {
     const work = () => {
       const accounts = new Map(batch.accounts.map((account) => [account.context.session, account]));
@@ -96,8 +96,8 @@ export class EmbeddedBilling implements BillingStore {
   }
 
   /**
-   * Returns the ids of those that were there before; those that are in this batch twice go into `twice`. Writes the
-   * accounts that go with them, and takes these out of `accounts`.
+   * Writes the entries, and the accounts that are stored with them; these are taken out of `accounts`. Returns the ids
+   * of entries that were there before. Ids that come twice in this batch go into `twice`.
    */
   private writeEntries(
     entries: readonly Entry[],
@@ -160,7 +160,7 @@ export class EmbeddedBilling implements BillingStore {
     return pageOf(entries, limit, last);
   }
 
-  /** Undefined also for what is no entry itself. */
+  /** The entry of that id. Undefined if there is none, or if the record is none itself but the id of one. */
   private entry(id: string): Entry | undefined {
     const form = this.entriesDb.get(id);
     return typeof form === "object" ? entryOf(id, form) : undefined;
@@ -188,7 +188,7 @@ export class EmbeddedBilling implements BillingStore {
     });
   }
 
-  /** Those of all app servers in one order. */
+  /** The places of all app servers' entries, merged in the order of time. */
   private *everyPlace(month: string, after: string | undefined): Generator<ServerKey> {
     const heads: { place: ServerKey; rest: Iterator<ServerKey> }[] = [];
     const advance = (rest: Iterator<ServerKey>) => {
@@ -311,7 +311,7 @@ export class EmbeddedBilling implements BillingStore {
 
 type Cursor = [at: number, id: string];
 
-/** The keys from `start` on that begin with `begin`, those behind `after` (a key as JSON) where it is given. */
+/** The range of keys that begin with `begin`: from `start` on, or behind `after` (a key as JSON) if that is given. */
 function within<K extends unknown[]>(start: readonly unknown[], begin: readonly string[], after?: string) {
   const end = [...begin, LAST] as unknown as K;
   if (after === undefined) return { start: [...start] as unknown as K, end };

@@ -27,7 +27,7 @@ import type { Result } from "../support/result.ts";
 type DueKey = [until: number, user: string];
 type LedgerKey = [user: string, at: number, id: string];
 
-/** After every string and number in lmdb's order of keys. */
+/** Sorts after every string and number in lmdb's order of keys. */
 const LAST = Buffer.from([0xff]);
 
 /** Prepaid balances in LMDB: one transaction for each call. */
@@ -35,10 +35,10 @@ export class EmbeddedCredit implements CreditStore {
   private readonly root: RootDatabase;
   private readonly disk: LmdbDisk;
   private readonly accountsDb: Database<CreditAccount, string>;
-  /** Accounts by when the first of their holds is over: [until, user]. */
+  /** Accounts by the time when their first hold ends: [until, user]. */
   private readonly dueDb: Database<true, DueKey>;
   private readonly ledgerDb: Database<LedgerEntry, LedgerKey>;
-  /** Where an entry lies, by user and id. */
+  /** The key of each ledger entry, by user and id. */
   private readonly idsDb: Database<LedgerKey, [user: string, id: string]>;
 
   constructor(root: RootDatabase, disk: LmdbDisk) {
@@ -178,7 +178,7 @@ export class EmbeddedCredit implements CreditStore {
     }
   }
 
-  /** A child transaction, since only that is undone where something throws in the middle of it. */
+  /** Uses a child transaction, since only that is undone if something throws in the middle of it. */
   private transaction<T>(work: () => T): Promise<T> {
     return this.disk.write(() => this.root.childTransaction(work));
   }

@@ -1,11 +1,14 @@
 import { type Fault, plainFault } from "../charging/events/faults.ts";
 
-/** lmdb says of a key that is too long only this. */
+/** The message for a key that is too long. lmdb gives this error no code. */
 const KEY = /^Key size is larger than/;
 /** MDB_BAD_VALSIZE. */
 const BAD_VALUE_SIZE = -30781;
 
-/** Whose fault an error of lmdb, or of what writes to it, is. What the disk and the system say has a `code`. */
+/**
+ * What is to blame for an error of lmdb, or of the code that writes to it: the event or the store. Errors of the disk
+ * and the system have a `code`.
+ */
 export function lmdbFault(error: unknown): Fault {
   const { code, message } = (error ?? {}) as { readonly code?: unknown; readonly message?: unknown };
   if (code === BAD_VALUE_SIZE || KEY.test(String(message))) return "event";

@@ -4,12 +4,12 @@ import { endedId } from "../charging/events/events.ts";
 import type { Terms } from "../charging/money/terms.ts";
 
 /*
- * How accounts and entries lie in LMDB: as JSON arrays, the values without their names, and without what the key says
- * already. Where a session is over, most of its account is in the entry for its time, and the rest lies with that:
- * one record less to write for each session.
+ * How accounts and entries are stored in LMDB: as JSON arrays of values, without names, and without what the key says
+ * already. When a session is over, the entry for its time says most of what its account says. The rest of the account
+ * is then stored with that entry. This saves one record for each session.
  */
 
-/** The revision stands first, where it is found without reading the rest. */
+/** The revision stands first, so that it can be read without the rest. */
 export type AccountForm = [
   revision: number,
   state: AccountState,
@@ -88,7 +88,7 @@ type BaseForm<Kind extends Entry["kind"]> = [
   user: string,
   service: string,
   appServer: string,
-  /** Of an entry whose id begins with it: its length. */
+  /** The session's id; or only its length, if the entry's id begins with it. */
   session: string | number,
   call: string | null,
   previous: Entry["previous"] | null,
@@ -103,7 +103,7 @@ type TimeForm = [
   account?: AccountRest | null,
   ...more: More,
 ];
-/** Of an account that is over, what its time entry does not say. */
+/** The part of a session's account that the entry for its time does not say. */
 export type AccountRest = [
   revision: number,
   state: AccountState,
@@ -113,7 +113,7 @@ export type AccountRest = [
   hold?: string,
 ];
 const REST = 14;
-/** Of any kind of entry, where there are terms or somebody pays in advance. */
+/** For any kind of entry that has terms or is prepaid. */
 type More = [terms?: Terms | null, prepaid?: 1];
 const MORE = 15;
 type ItemForm = [...BaseForm<"item">, item: string, unitPrice: string, quantity: string, channel: string, ...More];
@@ -127,7 +127,7 @@ type CorrectionForm = [
 ];
 export type EntryForm = TimeForm | ItemForm | CorrectionForm;
 
-/** `rest`: of its session's account, where the entry is the one for its time. */
+/** `rest`: the rest of the session's account, if the entry is the one for the session's time. */
 export function entryForm(entry: Entry, rest?: AccountRest): EntryForm {
   const { id, kind, at, month, user, service, appServer, call = null, previous = null, currency, amount } = entry;
   const session = id.startsWith(entry.session) ? entry.session.length : entry.session;
@@ -147,7 +147,10 @@ export function entryForm(entry: Entry, rest?: AccountRest): EntryForm {
 
 export const isOver = (state: AccountState): boolean => state === "chargeable" || state === "closed";
 
-/** What of an account is to lie with this entry; undefined where the two do not say the same. */
+/**
+ * The part of an account that is to be stored with this entry. Undefined if the entry is not the one for its time, or
+ * if the two do not agree.
+ */
 export function restOf({ state, context }: Account, revision: number, entry: Entry): AccountRest | undefined {
   const { session, user, service, appServer, call, previous, startedAt, endedBy, tariff, used, terms, clockStepMs } =
     context;
@@ -176,7 +179,7 @@ export function withRest(form: EntryForm, rest: AccountRest | undefined): EntryF
   return [...form.slice(0, REST), ...(rest ? [rest] : [])] as EntryForm;
 }
 
-/** The account that lies with an entry; undefined: none does. */
+/** The account that is stored with an entry; undefined if there is none. */
 export function accountWith(id: string, form: EntryForm | string | undefined): Account | undefined {
   if (typeof form !== "object" || form[0] !== "time" || !form[REST]) return undefined;
   const [revision, state, dueAt, windowMs, endedAt, hold] = form[REST];

@@ -15,16 +15,18 @@ export interface Kept {
   readonly users: Keys;
   readonly servers: Keys;
   readonly accounts: Database<AccountForm, string>;
-  /** Accounts that take late charges, by when that is over. */
+  /** Accounts that take late charges, by the time when that ends. */
   readonly due: Keys;
 }
 
-/** Removes what is no longer to be kept. An account that lies with the entry for its session's time goes with that. */
+/** Removes records that need not be kept any longer. An account that is stored with an entry goes with that entry. */
 export class EmbeddedRetention {
   private readonly root: RootDatabase;
   private readonly disk: LmdbDisk;
   private readonly kept: Kept;
-  /** How far the accounts have been looked through: some of them stay. */
+  /**
+   * The last account that was looked at. The next call goes on behind it, since the accounts before may have stayed.
+   */
   private lookedAt = "";
 
   constructor(root: RootDatabase, disk: LmdbDisk, kept: Kept) {
@@ -68,7 +70,7 @@ export class EmbeddedRetention {
     return places.length;
   }
 
-  /** With its place in its user's month, and that month's sums. */
+  /** Removes an entry, its place in the user's month, and the sums of that month. */
   private entry(id: string): void {
     const { entries, users, due } = this.kept;
     const form = entries.get(id);

@@ -3,12 +3,12 @@ import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import { MIGRATIONS, type Migrations, stepsFrom } from "./migrations/index.ts";
 
 const SCHEMA = "schema";
-/** Where there is anything, though no version is kept: an earlier Tollgate wrote it. */
+/** If one of these holds data, though no version is kept, an earlier Tollgate wrote the data. */
 const DATABASES = ["users", "accounts", "entries", "creditAccounts"];
 
 /**
- * Makes sure that the data are as this program knows them: looks at their version, and does what is to be done to
- * older ones. Rejects where they are newer, or too old.
+ * Makes sure that the data have the form that this program knows: looks at their version, and migrates older data.
+ * Rejects if they are newer, or too old.
  */
 export async function prepareSchema(
   root: RootDatabase,
@@ -21,8 +21,8 @@ export async function prepareSchema(
   const version = stored ?? (hasData() ? 1 : migrations.schema);
   const steps = stepsFrom(version, migrations, migrations.embedded, path);
   const keep = (to: number) => disk.write(() => meta.put(SCHEMA, to));
-  // A disk that is full must not keep anybody from reading: what was there before counts as version 1 the next time
-  // as well.
+  // If the disk is full, the version is not noted, but the data can be read all the same. Data without a version count
+  // as version 1 the next time too.
   if (stored === undefined) await keep(version).catch(() => {});
   for (const { to, run } of steps) {
     await run(root);

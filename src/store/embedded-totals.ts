@@ -3,7 +3,7 @@ import { Growth, noTotal, type Side, type SumHead, sumHead, sumMark } from "../c
 import type { Entry, MonthTotal } from "../charging/billing/store.ts";
 import type { Money } from "../charging/money/money.ts";
 
-/** `true` sorts before every time: the sums of a month lie in front of its entries, mostly in the same page. */
+/** `true` sorts before every time, so the sums of a month lie in front of its entries, mostly in the same page. */
 export type TotalKey = [
   first: string,
   second: string,
@@ -21,12 +21,12 @@ interface Grown {
   readonly entry: Entry;
 }
 
-/** Sums that grow by the entries of one write, each read and written once. */
+/** Sums that grow by the entries of one write. Each sum is read and written only once. */
 export class TotalsInWork {
   private readonly db: Database<MonthTotal, TotalKey>;
   private readonly side: Side;
   private readonly grown = new Map<string, Grown>();
-  /** The one that grew last. */
+  /** The sum that grew last. */
   private last: Grown | undefined;
 
   constructor(db: Database<MonthTotal, TotalKey>, side: Side) {
@@ -34,14 +34,15 @@ export class TotalsInWork {
     this.side = side;
   }
 
-  /** `first`, `second`: under what the entry lies, as user and month. `amount`: `amountOf(entry)`. */
+  /** `first`, `second`: the beginning of the keys, e.g. user and month. `amount`: `amountOf(entry)`. */
   add(first: string, second: string, entry: Entry, amount: Money | undefined): void {
     this.sumOf(first, second, entry).add(entry, amount);
   }
 
   private sumOf(first: string, second: string, entry: Entry): Growth {
     const { last } = this;
-    // A session's charges come one after the other, and an app server's sessions too.
+    // Entries of one session often follow one another, and so do those of one app server. So the last sum is tried
+    // first.
     if (last && last.key[1] === second && last.key[0] === first && belongs(entry, last.entry)) return last.growth;
     const head = sumHead(entry, this.side);
     const { service, currency } = head;
@@ -63,6 +64,6 @@ export class TotalsInWork {
   }
 }
 
-/** Whether two entries of one month are of one sum for certain. */
+/** Whether two entries of one month certainly belong to the same sum. */
 const belongs = (a: Entry, b: Entry): boolean =>
   a.service === b.service && a.currency === b.currency && a.terms === b.terms && a.prepaid === b.prepaid;

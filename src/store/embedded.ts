@@ -12,9 +12,9 @@ import type { Registry, Store } from "./types.ts";
 const VERSION = "directory";
 
 /**
- * The store on LMDB in a folder of this machine (P4), made where there is none. Every write is on disk, fsync'd, when
- * its promise resolves. Several processes may have it open. Rejects where the folder cannot be used. `disk`: the one
- * that `path` is on, unless a test has its own.
+ * The store on LMDB in a folder of this machine (P4), which is made if there is none. When the promise of a write
+ * resolves, it is on disk (fsync). Several processes may have the store open. Rejects if the folder cannot be used.
+ * `disk`: the disk of `path`; a test may give its own.
  */
 export async function openEmbeddedStore(
   path: string,
@@ -22,8 +22,8 @@ export async function openEmbeddedStore(
   migrations?: Migrations,
 ): Promise<Store> {
   privateFolder(path);
-  // Two of lmdb's defaults are bad for money: overlappingSync resolves before the fsync and never settles after one
-  // that failed; eventTurnBatching makes a promise of its own for each turn, whose rejection would end the process.
+  // Two of lmdb's defaults are bad for money: overlappingSync resolves before the fsync, and never settles if the fsync
+  // fails. eventTurnBatching makes a promise of its own for each turn, whose rejection would end the process.
   const root: RootDatabase = open({
     path,
     encoding: "json",
@@ -33,7 +33,7 @@ export async function openEmbeddedStore(
     maxDbs: 32,
   });
   privateFiles(path);
-  root.readerCheck(); // a process that was killed may have left its mark as a reader, and nothing that it could see is ever reused
+  root.readerCheck(); // a killed process may still count as a reader: no page that it could see would be reused
   const meta = root.openDB<number, string>({ name: "meta", encoding: "json" });
   await prepareSchema(root, { meta, disk, path }, migrations).catch(async (error) => {
     await root.close();
@@ -94,7 +94,7 @@ class EmbeddedRegistry<T extends { readonly id: string }> implements Registry<T>
     });
   }
 
-  /** In one transaction, with the version where anything changed. */
+  /** Makes a change in one transaction, which also raises the version if anything changed. */
   private change(make: () => boolean): Promise<boolean> {
     const work = () => {
       const changed = make();

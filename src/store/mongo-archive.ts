@@ -6,17 +6,17 @@ import type { ReadScope, Scope } from "./mongo-sessions.ts";
 import { insertNew } from "./mongo-writes.ts";
 
 interface StoredEvents {
-  /** Month, time of writing, number: by it they lie in the order in which they were written. */
+  /** Month, time of writing, number, writer. By it, documents sort in the order in which they were written. */
   readonly _id: string;
   /** JSON text of a list. */
   readonly events: string;
 }
 
 const RADIX = 36;
-/** Of a time, and of a number, in that radix: texts of one length are in the order of what they stand for. */
+/** How many digits a time or a number has in that radix. Texts of equal length sort as the numbers do. */
 const DIGITS = 9;
 
-/** The events that bills were made from, those that were written together in as few documents as they fit in. */
+/** The events that bills were made from. Events that are written together go into as few documents as possible. */
 export class MongoArchive {
   readonly groups: Collection<StoredEvents>;
   private readonly clock: Clock;
@@ -40,7 +40,7 @@ export class MongoArchive {
     }
     while (documents.length > 0) {
       const taken = await insertNew(this.groups, documents, scope);
-      // Another process has the same number: once in a great many.
+      // Another process has used the same id, which is very rare.
       documents = taken.map((place) => {
         const { _id, events } = documents[place]!;
         return { _id: this.nextId(_id.slice(0, _id.indexOf(" "))), events };

@@ -26,13 +26,15 @@ import { MongoTotals, type StoredEntry, type StoredTotals, totalsKey } from "./m
 import { insertNew, type Revised, replaceRevised } from "./mongo-writes.ts";
 
 /**
- * An account as it lies in MongoDB. The context is JSON text: nobody asks for parts of it, and text is written fastest.
+ * An account as stored in MongoDB. The context is JSON text: no query asks for parts of it, and text is written
+ * fastest.
  */
 interface StoredAccount extends Revised {
   readonly state: AccountState;
   readonly context: string;
   /**
-   * The state again, while somebody may look for it: accounts that are closed are in no index but that of their ids.
+   * The state again, while queries look for the account. A closed account lacks this field, so it is in no index but
+   * that of the ids.
    */
   readonly live?: "running" | "chargeable";
   readonly dueAt?: number;
@@ -41,8 +43,8 @@ interface StoredAccount extends Revised {
 type StoredLetter = Omit<DeadLetter, "id"> & { readonly _id: string };
 
 /**
- * Billing in MongoDB. What a batch means is read in one round trip and written in two, entries before accounts:
- * repeated after whatever happened in between, it comes to the same.
+ * Billing in MongoDB. A batch is read in one round trip and written in two, entries before accounts; events to keep
+ * take two more before that. If a batch is interrupted at any point and repeated, the result is the same.
  */
 export class MongoBilling implements BillingStore {
   private readonly stored: Collection<StoredAccount>;
@@ -112,7 +114,7 @@ export class MongoBilling implements BillingStore {
 
   write({ entries, accounts, archive = [], onKnown }: BillingBatch): Promise<string[]> {
     return this.sessions.run(async (read, scope) => {
-      // Before the entries: whoever finds them there takes it that their events are kept.
+      // The events are kept before the entries are written: an entry that is there means that its event is kept.
       if (archive.length > 0) await this.archive.keep(archive, await this.idsOf(entries, read), scope);
       const lines = entries.map(fromEntry);
       const known = await insertNew(this.lines, lines, scope);
@@ -124,7 +126,7 @@ export class MongoBilling implements BillingStore {
     });
   }
 
-  /** Of those entries that are there already. */
+  /** The ids of those entries that are there already. */
   private async idsOf(entries: readonly Entry[], read: ReadScope): Promise<ReadonlySet<string>> {
     if (entries.length === 0) return new Set();
     const ids = entries.map(({ id }) => id);
@@ -158,7 +160,7 @@ export class MongoBilling implements BillingStore {
     return last && entries.length === limit ? { entries, next: JSON.stringify([last.at, last.id]) } : { entries };
   }
 
-  /** By their ids, which begin with the session's: that takes no index of its own but for corrections. */
+  /** Found by their ids, which begin with the session's id. Only corrections need an index of their own. */
   async entriesOf(session: string): Promise<Entry[]> {
     const ids = { $gte: `${session}:`, $lt: `${session};` };
     const found = await this.sessions.run((read) =>
@@ -225,7 +227,7 @@ export class MongoBilling implements BillingStore {
   }
 
   async check(): Promise<void> {
-    const _id = `check ${randomUUID()}`; // no session's, no entry's
+    const _id = `check ${randomUUID()}`; // the id of no session and no entry
     const collections: readonly Collection<{ _id: string }>[] = [this.stored, this.lines, this.archive.groups] as never;
     await this.sessions.run(async (_, scope) => {
       for (const collection of collections) {
@@ -260,7 +262,7 @@ const toAccount = ({ revision, state, context }: StoredAccount): Account => ({
   context: JSON.parse(context) as Account["context"],
 });
 
-/** All but what is there for the store itself. */
+/** Leaves out the fields that only the store itself needs. */
 const ENTRY = { uncountedUser: 0, uncountedServer: 0, correctedSession: 0 } as const;
 
 function fromEntry(entry: Entry): StoredEntry {

@@ -10,7 +10,10 @@ export { explained };
 const DEFAULT_DATABASE = "tollgate";
 const MAX_CONNECTIONS = 20;
 
-/** The driver's options for these settings. Throws a StoreError where a file of them cannot be read. */
+/**
+ * The driver's options for these settings. Throws a StoreError if one of their files cannot be read, or if there is a
+ * user without a password.
+ */
 export function clientOptions(
   { user, passwordFile, tls, timeoutS }: MongoSettings,
   env: Readonly<Record<string, string | undefined>> = process.env,
@@ -23,15 +26,14 @@ export function clientOptions(
     );
   return {
     appName: "tollgate",
-    // What is acknowledged is in the journals of most servers, and what is read will not be rolled back (decision
-    // 8).
+    // An acknowledged write is in the journals of most servers, and what is read will not be rolled back (decision 8).
     writeConcern: { w: "majority", journal: true, wtimeoutMS: timeoutMs },
     readConcern: { level: "majority" },
     readPreference: "primary",
     serverSelectionTimeoutMS: timeoutMs,
     connectTimeoutMS: timeoutMs,
     waitQueueTimeoutMS: timeoutMs,
-    socketTimeoutMS: 2 * timeoutMs, // after the server's own bound on a write, so that its answer is heard
+    socketTimeoutMS: 2 * timeoutMs, // longer than the server's own limit for a write, so that its answer is heard
     maxPoolSize: MAX_CONNECTIONS,
     ignoreUndefined: true,
     ...(user !== undefined && { auth: { username: user, password: password! } }),
@@ -70,7 +72,7 @@ export async function connect(settings: MongoSettings): Promise<{ client: MongoC
   }
 }
 
-/** A client that is not connected yet. `over`: in place of what the settings come to. */
+/** A client that is not connected yet. `over`: options that replace those from the settings. */
 export function newClient(settings: MongoSettings, over: MongoClientOptions = {}): MongoClient {
   const weak = weaknesses(settings.url, settings.tls !== undefined);
   if (weak.length > 0) throw new StoreError(`store.url: expected a URL ${weak.join("; and ")}`);
@@ -83,7 +85,7 @@ export function newClient(settings: MongoSettings, over: MongoClientOptions = {}
   }
 }
 
-/** The path of the URL. `test`, which the driver takes where there is none, is nobody's intention. */
+/** The path of the URL. Without one, the driver would take `test`, which nobody means. */
 function databaseOf(url: string): string {
   const path = /^[^/]+:\/\/[^/?]+(?:\/([^?]*))?/.exec(url)?.[1];
   return path ? decodeURIComponent(path) : DEFAULT_DATABASE;

@@ -31,29 +31,35 @@ import { insertNew, isDuplicate, type Revised, replaceRevised } from "./mongo-wr
 interface StoredCredit extends Revised {
   readonly currency: string;
   readonly available: Micros;
-  /** In a list, since their keys may be no names that MongoDB takes for fields. */
+  /** A list, since MongoDB may not accept their keys as names of fields. */
   readonly holds: readonly (Hold & { readonly key: string })[];
-  /** When the first hold is over; missing: none will be. */
+  /** When the first hold ends; missing if there is no hold. */
   readonly until?: number;
-  /** Entries of the ledger that are part of `available` and may not lie in the ledger yet. */
+  /** Entries that `available` includes already, but that may not be in the ledger yet. */
   readonly outbox: readonly LedgerEntry[];
 }
 
-/** `revision`: of the account, as it was written with this entry; missing where an earlier version wrote it. */
+/**
+ * `revision`: that of the account when it was written with this entry. Missing if an earlier version of Tollgate wrote
+ * it.
+ */
 type StoredLedgerEntry = LedgerEntry & { readonly _id: string; readonly revision?: number };
 
-/** Others that write the same account at the same moment: after so many the caller hears of it. */
+/** How often a step is tried while others write the same account. After that the caller gets an error. */
 const MAX_TRIES = 200;
 
 /**
- * Prepaid balances in MongoDB. An account is one document, written under a revision. What a step puts into the ledger
- * is written with it, as `outbox`; whoever reads the account next puts it where it belongs, if the one that wrote it
- * could not.
+ * Prepaid balances in MongoDB. An account is one document, written under a revision. The ledger entries of a step are
+ * written with the account, as its `outbox`, and then moved into the ledger. If the process that wrote them could not
+ * do that, the next one that works with the account does it.
  */
 export class MongoCredit implements CreditStore {
   private readonly accounts: Collection<StoredCredit>;
   private readonly entries: Collection<StoredLedgerEntry>;
-  /** The last step of each account that is under way here: they take turns instead of failing each other's writes. */
+  /**
+   * The last step under way for each account. The steps of this process take turns, so that they do not make each
+   * other's writes fail.
+   */
   private readonly turns = new Map<string, Promise<unknown>>();
 
   private readonly sessions: Sessions;
@@ -201,7 +207,7 @@ export class MongoCredit implements CreditStore {
     return done;
   }
 
-  /** The account, with all that belongs in the ledger there. */
+  /** The account, after its outbox was moved into the ledger. */
   private async current(user: string, read: ReadScope, scope: Scope): Promise<StoredCredit | undefined> {
     for (let tries = 0; tries < MAX_TRIES; tries++) {
       const stored = await this.accounts.findOne({ _id: user }, read);
@@ -214,9 +220,9 @@ export class MongoCredit implements CreditStore {
   }
 
   /**
-   * Puts the outbox into the ledger. Where another entry has an id of it already, the account was written by somebody
-   * who had not seen that one: what the balance was moved by is taken back, and `stands` is false. `emptied` is
-   * undefined where somebody else did all this first.
+   * Moves the outbox into the ledger. If another entry with one of its ids is there already, the account was written by
+   * a process that had not seen that entry. The change of the balance is then taken back, and `stands` is false.
+   * `emptied` is undefined if another process did all this first.
    */
   private async delivered(account: StoredCredit, read: ReadScope, scope: Scope): Promise<Delivery> {
     const { _id, outbox, revision } = account;
@@ -234,8 +240,8 @@ export class MongoCredit implements CreditStore {
   }
 
   /**
-   * Those for which the ledger has another entry of the same id: other contents, or from another writing of the
-   * account.
+   * Those that are not in the ledger as they are: it has none of that id, or one with other contents, or one from
+   * another write of the account.
    */
   private async otherThan(documents: readonly StoredLedgerEntry[], read: ReadScope): Promise<StoredLedgerEntry[]> {
     if (documents.length === 0) return [];
@@ -256,7 +262,7 @@ export class MongoCredit implements CreditStore {
 
 interface Delivery {
   readonly emptied?: StoredCredit;
-  /** All of it is in the ledger. */
+  /** The whole outbox is in the ledger. */
   readonly stands: boolean;
 }
 

@@ -4,7 +4,7 @@ import type { Clock } from "../support/clock.ts";
 import type { Scope, Sessions } from "./mongo-sessions.ts";
 import { isDuplicate } from "./mongo-writes.ts";
 
-/** A change that somebody has seen under way for so long was begun by a process that died. */
+/** If a change is seen under way for so long, the process that began it is taken to be dead. */
 const CHANGE_MS = 60_000;
 
 /** One document of collection `meta`. */
@@ -16,9 +16,10 @@ interface Meta {
 }
 
 /**
- * Counts the changes of the registries. A change is announced before it is made and counted after. One whose process
- * died in between is counted by whoever has seen it announced for a minute, by what passes on his own clock: no two
- * machines' clocks are compared. Should he be wrong, since it is only slow, it is counted once more when it is made.
+ * Counts the changes of the registries. A change is announced before it is made, and counted after. If its process dies
+ * in between, another process counts it: one that has seen it announced for a minute by its own clock, so that clocks
+ * of two machines are never compared. If the first process was only slow, the change is counted once more when it is
+ * made, which does no harm.
  */
 export class DirectoryVersion {
   private readonly meta: Collection<Meta>;
@@ -38,7 +39,7 @@ export class DirectoryVersion {
     try {
       await this.meta.updateOne({ _id: "directory" }, { $setOnInsert: { version: 0, changing: [] } }, { upsert: true });
     } catch (error) {
-      if (!isDuplicate(error)) throw error; // two that open at the same time
+      if (!isDuplicate(error)) throw error; // two processes open it at the same time
     }
   }
 
@@ -48,7 +49,7 @@ export class DirectoryVersion {
       const left = this.leftBehind((meta?.changing ?? []).map(({ id }) => id));
       for (const id of left) {
         const count = { $pull: { changing: { id } }, $inc: { version: 1 } };
-        await this.meta.updateOne({ _id: "directory", "changing.id": id }, count, scope); // once, whoever else does it
+        await this.meta.updateOne({ _id: "directory", "changing.id": id }, count, scope); // once, whoever counts it
       }
       return (meta?.version ?? 0) + left.length;
     });
@@ -62,14 +63,15 @@ export class DirectoryVersion {
   }
 
   /**
-   * `make` returns whether anything changed. Where it rejects nobody knows whether it did: that counts after a minute.
+   * `make` returns whether anything changed. If it rejects, nobody knows whether it did: the change is then counted
+   * after a minute.
    */
   change(make: (scope: Scope) => Promise<boolean>): Promise<boolean> {
     return this.sessions.run(async (_, scope) => {
       const id = randomUUID();
       await this.meta.updateOne({ _id: "directory" }, { $push: { changing: { id } } }, scope);
       const changed = await make(scope);
-      // Whether or not somebody else has counted it already: that was before it was made.
+      // It is counted even if another process has counted it already: that was before it was made.
       const count = { $pull: { changing: { id } }, ...(changed && { $inc: { version: 1 } }) };
       await this.meta.updateOne({ _id: "directory" }, count, scope);
       return changed;

@@ -3,12 +3,12 @@ import type { Socket } from "node:net";
 import { MongoNetworkError } from "mongodb";
 
 /**
- * What is used here of the driver's connections. It does not export them: so package.json names one version of the
- * driver.
+ * The part of the driver's connections that is used here. The driver does not export them, so package.json names one
+ * exact version of it.
  */
 interface Connection {
   readonly socket: Socket;
-  /** Closes the connection; the pool lets go of it. */
+  /** Closes the connection; the pool drops it. */
   onError(error: Error): void;
   writeCommand(...args: unknown[]): Promise<void>;
 }
@@ -17,11 +17,11 @@ const INTERNALS = "mongodb/lib/cmap/connection.js";
 let mended = false;
 
 /**
- * Makes a command fail whose connection closes while it is being written. The driver (7.9.0) waits for the socket's
- * `drain` or `error`, and a closed socket tells neither: the operation never ended, whatever the time-outs, and held
- * its place in the pool for good. It takes a server that goes away just before a command is sent (its socket is
- * destroyed then, and the `close` comes a turn of the event loop later), or one that hangs while a long command is on
- * its way. Throws where this is another driver.
+ * Makes a command fail if its connection closes while the command is being written. The driver (7.9.0) waits for the
+ * socket's `drain` or `error`, but a closed socket emits neither. So the operation never ended, in spite of all
+ * time-outs, and kept its place in the pool for good. This happens if a server goes away just before a command is sent
+ * (its socket is then destroyed, and `close` comes a turn of the event loop later), or if a server hangs while a long
+ * command is on its way. Throws if another version of the driver is installed.
  */
 export function mendDriver(): void {
   if (mended) return;

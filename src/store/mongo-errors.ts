@@ -24,11 +24,11 @@ const UNAUTHORIZED = 13;
 const AUTHENTICATION_FAILED: ReadonlySet<unknown> = new Set([11, 18, 8000]);
 const MECHANISM_UNAVAILABLE = 334;
 const NO_MAJORITY_READS = 148;
-/** Of writes that not enough servers have confirmed in time, or can. */
+/** Codes of writes that too few servers have confirmed in time, or can confirm. */
 const NOT_CONFIRMED: ReadonlySet<unknown> = new Set([64, 79, 100]);
 const NO_DISK: ReadonlySet<unknown> = new Set([14031, 28]);
 
-/** An error, and what is told only in what caused it: where no server could be selected, why each of them could not. */
+/** An error, and what only its causes tell: if no server could be selected, the reason for each server. */
 interface Fault {
   readonly error: MongoError;
   readonly code: unknown;
@@ -38,7 +38,7 @@ interface Fault {
   readonly topology: TopologyDescription | undefined;
 }
 
-/** What it means and what to do, after the server's name; undefined: it is not that. */
+/** The text that follows the server's name: what the error means and what to do. Undefined: it is another error. */
 type Reading = (fault: Fault) => string | undefined;
 
 const READINGS: readonly Reading[] = [
@@ -134,7 +134,7 @@ const isMember = ({ type }: { readonly type: string }): boolean => /^RS(Secondar
 const isUnreachable = (error: unknown): boolean =>
   error instanceof MongoServerSelectionError || error instanceof MongoNetworkError;
 
-/** The same fault in words for an operator; what is not known here stays as it is. */
+/** The error in words for an operator. An error that is not known here comes back as it is. */
 export function explained(error: unknown, settings: MongoSettings): unknown {
   if (!(error instanceof MongoError) || error instanceof MongoBulkWriteError) return error;
   const reason = error instanceof MongoServerSelectionError ? error.reason : undefined;
@@ -152,7 +152,7 @@ export function explained(error: unknown, settings: MongoSettings): unknown {
   return error;
 }
 
-/** What it means, then the server's own words, then what to do. */
+/** The error for the operator: what it means, then the server's own words, then what to do. */
 function said(text: string, { error, settings }: Fault): StoreError {
   const [, meaning, advice] = /^(.*?)(?:\. (.*))?$/s.exec(text)!;
   const where = `MongoDB at ${hostsOf(settings.url)}${meaning!.startsWith(":") ? "" : " "}`;

@@ -2,7 +2,7 @@ import { MongoError, MongoInvalidArgumentError, MongoServerError } from "mongodb
 import { type Fault, plainFault } from "../charging/events/faults.ts";
 import { StoreError } from "./mongo-errors.ts";
 
-/** What a server answers where the document itself is what it cannot take, by its error codes. */
+/** Error codes of a server that cannot take the document itself. */
 const OF_DOCUMENT: ReadonlySet<unknown> = new Set([
   2, // BadValue
   9, // FailedToParse
@@ -20,8 +20,8 @@ const OF_DOCUMENT: ReadonlySet<unknown> = new Set([
 ]);
 
 /**
- * Codes that any document may draw, by what the operator has set up or what the server is about: a validator, a
- * quota. Waiting does not mend them, and no event is to be blamed for them.
+ * Error codes that any document may get, because of what the operator has set up or what the server lacks: a
+ * permission, a validator, a full disk. Waiting does not mend them, but no event is to blame.
  */
 const OF_OPERATOR: ReadonlySet<unknown> = new Set([
   11, // UserNotFound
@@ -31,9 +31,9 @@ const OF_OPERATOR: ReadonlySet<unknown> = new Set([
   14031, // OutOfDiskSpace
 ]);
 
-/** Whose fault an error of MongoDB, of its driver, or of what is written with it is. */
+/** What is to blame for an error of MongoDB, of its driver, or of the code that writes with it. */
 export function mongoFault(error: unknown): Fault {
-  // What the driver will not send: too large, or nothing that BSON can have. It never reached a server.
+  // The driver does not send it: it is too large, or BSON cannot hold it. No server has seen it.
   if (error instanceof MongoInvalidArgumentError || (error as Error | undefined)?.name === "BSONError") return "event";
   if (error instanceof StoreError) return "store";
   if (!(error instanceof MongoError)) return plainFault(error);
@@ -45,7 +45,7 @@ export function mongoFault(error: unknown): Fault {
   return isPassing ? "store" : "unknown";
 }
 
-/** Of a bulk's documents each that failed has a code of its own. */
+/** The codes of an error. In a bulk, each document that failed has its own. */
 function codesOf(error: MongoServerError): unknown[] {
   const { writeErrors } = error as { readonly writeErrors?: unknown };
   const each = writeErrors === undefined ? [] : [writeErrors].flat();

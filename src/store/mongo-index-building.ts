@@ -5,20 +5,22 @@ import { type Index, type MakeIndex, makeIndex } from "./mongo-indexes.ts";
 
 const SAY_EVERY_MS = 10_000;
 const AGAIN_MS = 1_000;
-/** MaxTimeMSExpired, WriteConcernFailed, NetworkTimeout, ExceededTimeLimit, Interrupted and its kind by a step-down. */
+/**
+ * MaxTimeMSExpired, WriteConcernFailed, NetworkTimeout, ExceededTimeLimit, Interrupted, and the codes of a step-down.
+ */
 const PASSING: ReadonlySet<unknown> = new Set([50, 64, 89, 262, 11600, 11601, 11602, 10107, 13435, 91, 189, 276]);
 
 export interface IndexBuilding {
   readonly make: MakeIndex;
-  /** Closes what was opened for it. */
+  /** Closes the client that was opened for it, if any. */
   close(): Promise<void>;
 }
 
 /**
- * Makes indexes however long the server takes for them: many times as long as any other operation may. The server
- * goes on with one when the client loses patience, and who asks for the same again waits for it: so it is asked for
- * over a client without time-outs, and again when its connection is lost. It says what is waited for. Rejects where
- * the server is away. `patient`: makes that client.
+ * Makes indexes, however long the server takes: it may be many times as long as any other operation may take. If a
+ * client gives up, the server goes on with the index, and a client that asks for it again waits for it. So it is asked
+ * for over a client without time-outs, and again if the connection is lost. The log says what is waited for. Rejects if
+ * the server is away. `patient` makes the client without time-outs.
  */
 export function indexBuilding(patient: () => MongoClient, clock: Clock, log: Logger | undefined): IndexBuilding {
   let client: MongoClient | undefined;
@@ -67,13 +69,13 @@ async function patiently(
   }
 }
 
-/** Whether the server may well be making it: a lost connection, or no answer in time. */
+/** Whether the server may still be making the index: the connection was lost, or no answer came in time. */
 function isPassing(error: unknown): boolean {
   if (!(error instanceof MongoError) || error instanceof MongoServerSelectionError) return false;
   return error.name.startsWith("MongoNetwork") || error.name.startsWith("MongoPool") || PASSING.has(error.code);
 }
 
-/** How far it is, where the server tells its own user. */
+/** How far the index is, if the server tells this user. */
 async function progressOf(db: Db, name: string): Promise<{ readonly percent?: number }> {
   try {
     const asked = { currentOp: 1, $ownOps: true, "command.createIndexes": name, "command.$db": db.databaseName };

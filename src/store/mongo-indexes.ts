@@ -4,7 +4,7 @@ import { StoreError } from "./mongo-errors.ts";
 export interface Index {
   readonly name: string;
   readonly key: Readonly<Record<string, 1>>;
-  /** Only documents that have a field of the key are in it. */
+  /** The index holds only documents that have a field of its key. */
   readonly sparse?: true;
 }
 
@@ -22,19 +22,19 @@ const NAMESPACE_NOT_FOUND = 26;
 /** IndexOptionsConflict, IndexKeySpecsConflict, CannotCreateIndex. */
 const CONFLICTS: ReadonlySet<unknown> = new Set([85, 86, 67]);
 /**
- * What makes an index another one, though its key is the same: some documents are not in it, or not where they are
- * looked for.
+ * Options that make an index differ from ours, though its key is the same: some documents are not in it, or not where
+ * they are looked for.
  */
 const OPTIONS = ["unique", "sparse", "partialFilterExpression", "collation", "expireAfterSeconds", "hidden"];
 
-/** At once, where there is little to put into it. */
+/** Makes an index with one command. Enough if there are few documents. */
 export const makeIndex: MakeIndex = async (collection, { name, key, sparse }) => {
   await collection.createIndex(key as IndexSpecification, { name, ...(sparse && { sparse }) });
 };
 
 /**
- * Makes the indexes that are missing; a user who may not make any needs none to be missing. One that serves as well
- * under another name is taken. Rejects with a StoreError where one is in the way.
+ * Makes the indexes that are missing. If none is missing, the user needs no right to make any. An index under another
+ * name that serves as well is accepted. Rejects with a StoreError if an existing index is in the way.
  */
 export async function ensureIndexes<T extends Document>(
   collection: Collection<T>,
@@ -42,7 +42,7 @@ export async function ensureIndexes<T extends Document>(
   make: MakeIndex = makeIndex,
 ): Promise<void> {
   const found = await indexesOf(collection);
-  // An entry that it refuses would look like one that is there already.
+  // An entry that a unique index refuses would look like one that is there already.
   for (const { name, unique } of found)
     if (unique && name !== "_id_")
       throw new StoreError(

@@ -9,19 +9,21 @@ type WithId = { readonly _id: string };
 export interface Kept {
   readonly archive: Collection<WithId>;
   readonly entries: Collection<WithId & { readonly month: string }>;
-  /** Of users and of app servers. */
+  /** The sums of users and of app servers. */
   readonly totals: readonly Collection<WithId>[];
   readonly accounts: Collection<WithId & { readonly state: AccountState; readonly context: string }>;
 }
 
 /**
- * Removes what is no longer to be kept: the ids of all but accounts and entries begin with their month, those of
- * accounts with their time.
+ * Removes records that need not be kept any longer. Ids of events and sums begin with their month, ids of accounts with
+ * their time. Entries have their month as a field.
  */
 export class MongoRetention {
   private readonly kept: Kept;
   private readonly sessions: Sessions;
-  /** How far the accounts have been looked through: some of them stay. */
+  /**
+   * The last account that was looked at. The next call goes on behind it, since the accounts before may have stayed.
+   */
   private lookedAt = "";
 
   constructor(kept: Kept, sessions: Sessions) {
@@ -82,6 +84,6 @@ function endedBefore(context: string, before: number): boolean {
     const { endedAt } = JSON.parse(context) as Account["context"];
     return endedAt !== null && endedAt <= before;
   } catch {
-    return false; // whatever it is, somebody may want to look at it
+    return false; // unreadable, so it stays: somebody may want to look at it
   }
 }

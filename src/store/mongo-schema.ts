@@ -11,12 +11,12 @@ interface Schema {
 }
 
 const ID = { _id: "schema" } as const;
-/** Where there is anything, though no version is kept: an earlier Tollgate wrote it. */
+/** If one of these holds data, though no version is kept, an earlier Tollgate wrote the data. */
 const COLLECTIONS = ["users", "accounts", "entries", "creditAccounts"];
 
 /**
- * Makes sure that the data are as this program knows them: looks at their version, and does what is to be done to
- * older ones. Two nodes may do it at once. Rejects with a StoreError where they are newer, or too old.
+ * Makes sure that the data have the form that this program knows: looks at their version, and migrates older data. Two
+ * nodes may do it at once. Rejects with a StoreError if the data are newer, or too old.
  */
 export async function prepareSchema(db: Db, log?: Logger, migrations: Migrations = MIGRATIONS): Promise<void> {
   const stored = await db.collection<Schema>("meta").findOne(ID);
@@ -44,11 +44,11 @@ async function firstVersion(db: Db, { schema }: Migrations): Promise<number> {
   return schema;
 }
 
-/** Never back, should another node be further. */
+/** Notes the version, but never lowers it: another node may be further. */
 async function keep(db: Db, version: number): Promise<void> {
   try {
     await db.collection<Schema>("meta").updateOne(ID, { $max: { version } }, { upsert: true });
   } catch (error) {
-    if (!isDuplicate(error)) throw error; // two that open at the same time
+    if (!isDuplicate(error)) throw error; // two processes open it at the same time
   }
 }

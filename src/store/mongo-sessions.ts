@@ -1,30 +1,31 @@
 import { type ClientSession, type MongoClient, MongoCompatibilityError, type Timestamp } from "mongodb";
 
-/** To hand to each operation of one piece of work. */
+/** Must be handed to each operation of one piece of work. */
 export interface Scope {
   readonly session?: ClientSession;
 }
 
-/** A read that has to wait for the majority is given up by the server itself. */
+/** For reads. After `maxTimeMS` the server itself gives up a read that waits for the majority. */
 export interface ReadScope extends Scope {
   readonly maxTimeMS?: number;
 }
 
-/** Runs what belongs together: each of its reads sees at least what those before it saw and wrote. */
+/** Runs operations that belong together: each read sees at least what the operations before it saw and wrote. */
 export interface Sessions {
   run<T>(work: (read: ReadScope, write: Scope) => Promise<T>): Promise<T>;
 }
 
-/** For a server whose reads are never older than what it has shown before: one without sessions. */
+/** For a server without sessions. Its reads are never older than what it has shown before. */
 export const NO_SESSIONS: Sessions = { run: (work) => work({}, {}) };
 
 /**
- * Causally consistent sessions. What a majority has confirmed may look older after an election than what was seen
- * before it, since the new primary's majority point may lie behind (SERVER-53813): whoever reads an account, then its
- * ledger, and then writes under the account's revision, would count twice. In such a session the server answers a
- * read only when it has got as far as all before it.
+ * Causally consistent sessions. After an election, a majority read may return older data than a read before it, since
+ * the majority point of the new primary may lie behind (SERVER-53813). Code that reads an account, then its ledger, and
+ * then writes under the account's revision, would then count twice. In such a session the server answers a read only
+ * when it has caught up with all operations before.
  *
- * Each session begins where the last one of this process ended: what one piece of work has seen holds for the next.
+ * Each session begins where the last one of this process ended: the next piece of work sees at least what the last one
+ * saw.
  */
 export class MongoSessions implements Sessions {
   private readonly client: MongoClient;

@@ -5,16 +5,19 @@ import { BusyError } from "../charging/events/faults.ts";
 import { NO_SESSIONS, type ReadScope, type Scope, type Sessions } from "./mongo-sessions.ts";
 import { type Revised, replaceRevised, updateEach } from "./mongo-writes.ts";
 
-/** Whose months are summed up: the field that marks an entry as not counted yet, by the sum that it belongs to. */
+/**
+ * The field that marks an entry as not counted yet: in the sums of its user, or of its app server. Its value is the key
+ * of those sums.
+ */
 export type Mark = "uncountedUser" | "uncountedServer";
 
-/** An entry as it lies in MongoDB. */
+/** An entry as stored in MongoDB. */
 export type StoredEntry = Omit<Entry, "id"> & { readonly _id: string } & { readonly [M in Mark]?: string } & {
-  /** The session again, for a correction: its id does not begin with it. */
+  /** The session again, for a correction, whose id does not begin with it. */
   readonly correctedSession?: string;
 };
 
-/** What a month comes to, less what still bears the mark. */
+/** The sums of a month, without entries that are marked and not pending. */
 export interface StoredTotals extends Revised {
   readonly sums: readonly MonthTotal[];
   /** Ids of entries that are in `sums` and may still bear their mark. */
@@ -27,32 +30,32 @@ const COUNTED = {
   ...{ service: 1, currency: 1, amount: 1, kind: 1, durationMs: 1, of: 1 },
   ...{ terms: 1, prepaid: 1 },
 } as const;
-/** Of the entries that are written one in so many has its user's month summed up. */
+/** One in so many written entries, by chance, has its month counted. */
 export const FOLD_EVERY = 1_000;
-/** Entries that are counted in one step: their ids must go into one document. */
+/** How many entries are counted in one step. Their ids must fit into one document. */
 const FOLD_AT_ONCE = 2_000;
 /** Sums that change while they are being read are read again, so many times. */
 const MAX_READS = 100;
 
 /**
- * Under which name the month of a user or an app server is summed up. A month has seven characters: no two are the
- * same text.
+ * The key of the sums of one month of a user or an app server. A month has seven characters, so no two pairs make the
+ * same key.
  */
 export const totalsKey = (owner: string, month: string): string => `${month} ${owner}`;
 
 /**
- * The sums of each user's or each app server's month, exact whatever is repeated, whoever else writes, wherever a
- * process dies, with nothing but atomic writes of single documents:
+ * The sums of each month of a user or an app server. They are exact, even if a write is repeated, others write at the
+ * same time, or a process dies at any point. Only atomic writes of single documents are used.
  *
- * An entry is born with a mark. Counting takes three steps: the sums grow by entries that bear the mark, and in the
- * same write name them as `pending`; the mark is taken off these; `pending` is emptied. Each write of the sums needs
- * the revision that was read, so that no entry is counted twice; who finds `pending` filled does the last two steps
- * first, since whoever filled it may be dead. What a month comes to is: the sums, and the entries that bear the mark
- * and are not pending.
+ * An entry is written with a mark. Counting takes three steps. First, one write adds marked entries to the sums and
+ * lists them as `pending`. Then the mark is removed from these entries. Then `pending` is emptied. A write of the sums
+ * needs the revision that was read, so no entry is counted twice. A process that finds `pending` filled does the last
+ * two steps first, since the process that filled it may be dead. The total of a month is: the sums, plus the entries
+ * that are marked and not pending.
  *
- * Counting is put off until there is much to count, by chance: of the entries written, one in `FOLD_EVERY` has its
- * month counted. So a month has about that many that are not counted, however many workers there are and however
- * often they start anew.
+ * Counting waits until there is much to count. Chance decides when: of the entries written, one in `FOLD_EVERY` has its
+ * month counted. So a month has about that many entries that are not counted, however many workers there are and
+ * however often they start anew.
  */
 export class MongoTotals {
   private readonly entries: Collection<StoredEntry>;
@@ -77,9 +80,7 @@ export class MongoTotals {
     this.random = random;
   }
 
-  /**
-   * Has months counted now and then, in the background; waits where one that is being counted would get another turn.
-   */
+  /** Has months counted now and then, in the background. Waits first if such a month is being counted already. */
   async written(entries: readonly StoredEntry[]): Promise<void> {
     for (const entry of entries) {
       if (this.random() * FOLD_EVERY >= 1) continue;
@@ -92,7 +93,7 @@ export class MongoTotals {
   private foldLater(key: string): void {
     if (this.folding.has(key)) return;
     const done = this.fold(key)
-      .catch(() => {}) // the sums are right without it, and it gets another turn
+      .catch(() => {}) // the sums are right without this, and it is tried again
       .finally(() => this.folding.delete(key));
     this.folding.set(key, done);
   }
@@ -102,7 +103,7 @@ export class MongoTotals {
     await Promise.all(this.folding.values());
   }
 
-  /** Counts what bears the mark. Where another worker is faster it may leave the rest to that one. */
+  /** Counts the marked entries. If another worker is faster, it may leave the rest to that worker. */
   fold(key: string): Promise<void> {
     return this.sessions.run((read, scope) => this.foldIn(key, read, scope));
   }
@@ -116,8 +117,8 @@ export class MongoTotals {
         if (!(await this.write({ ...before, pending: [] }, scope))) return;
         continue;
       }
-      // Read after the sums, whose `pending` was empty: what bears the mark is not in them, or the revision has
-      // changed since.
+      // Read after the sums, whose `pending` was empty. So marked entries are not in these sums; or the revision has
+      // changed since, and the write below fails.
       const marked = await this.uncounted(key, read, FOLD_AT_ONCE);
       if (marked.length === 0) return;
       const pending = marked.map(({ _id }) => _id);

@@ -1,11 +1,10 @@
 /*
- * What the URL of MongoDB may say. Options of the driver can be written into it, and some of them would take back
- * what Tollgate promises: that what was answered is on disk, on most servers, and that it talks to the server that it
- * means.
+ * What the URL of MongoDB may say. It may hold options of the driver, and some of them would break what Tollgate
+ * promises: that everything it has answered is on the disks of most servers, and that it talks to the right server.
  */
 
 interface Rule {
-  /** In lower case, as names of options are compared. */
+  /** In lower case: names of options are compared in lower case. */
   readonly names: readonly string[];
   readonly allows: (value: string) => boolean;
   readonly instead: string;
@@ -51,8 +50,8 @@ interface Option {
 }
 
 /**
- * The options of a URL by their names in lower case. Of one that comes again in other letters the first counts, as it
- * does for the driver.
+ * The options of a URL by their names in lower case. If a name comes again, also in other case, the first one counts,
+ * as it does for the driver.
  */
 export function optionsOf(url: string): Map<string, Option> {
   const options = new Map<string, Option>();
@@ -64,7 +63,7 @@ export function optionsOf(url: string): Map<string, Option> {
   return options;
 }
 
-/** What in a URL takes back what is promised, each with what to do; never with a password. `tls`: store.tls is set. */
+/** The options in a URL that break a promise, each with what to do; never with a password. `tls`: store.tls is set. */
 export function weaknesses(url: string, tls = false): string[] {
   const options = optionsOf(url);
   const found: string[] = [];

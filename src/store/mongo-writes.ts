@@ -11,18 +11,18 @@ import { StoreError } from "./mongo-errors.ts";
 import type { Scope } from "./mongo-sessions.ts";
 
 /*
- * Every write of several documents goes through here, in the order of their ids: two workers that write the same ones
- * then wait for each other, and do not lock each other, on a server that takes locks for a bulk.
+ * Every write of several documents goes through here, in the order of their ids: on a server that takes locks for a
+ * bulk, two workers that write the same documents then wait for each other, and do not run into a deadlock.
  */
 
-/** Of a unique index, `_id` included. */
+/** Error code of a unique index, that of `_id` included. */
 const DUPLICATE_KEY = 11000;
 const ID_INDEX = "_id_";
 
 export const isDuplicate = (error: unknown): boolean =>
   error instanceof MongoServerError && error.code === DUPLICATE_KEY;
 
-/** The documents in order, and where each of them stood. */
+/** The documents in the order of their ids, and the place where each of them stood. */
 function inOrder<T extends { readonly _id?: unknown }>(documents: readonly T[]): { sorted: T[]; places: number[] } {
   const places = documents.map((_, place) => place);
   places.sort((a, b) => order(String(documents[a]!._id), String(documents[b]!._id)));
@@ -32,8 +32,8 @@ function inOrder<T extends { readonly _id?: unknown }>(documents: readonly T[]):
 const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
 /**
- * Runs an unordered bulk and returns the places of those that failed because their id is there already; rejects with
- * everything else, also where the servers did not all confirm: then nobody knows what stays.
+ * Awaits an unordered bulk. Returns the places of the documents that failed because their id is there already. Rejects
+ * with any other error, also if too few servers confirmed the write: nobody then knows what stays.
  */
 async function duplicatesOf(bulk: Promise<unknown>, namespace: string): Promise<number[]> {
   try {
@@ -45,7 +45,7 @@ async function duplicatesOf(bulk: Promise<unknown>, namespace: string): Promise<
     if (errors.length === 0 || errors.some(({ code }) => code !== DUPLICATE_KEY)) throw error;
     for (const { errmsg } of errors) {
       const index = / index: (\S+) dup key/.exec(errmsg ?? "")?.[1];
-      // That it is not there, and is not kept: it must not look as if it were.
+      // The document is not there, and was not written. It must not look as if it were there.
       if (index !== undefined && index !== ID_INDEX)
         throw new StoreError(
           `MongoDB has a unique index ${index} on ${namespace}, which refuses what has to be kept: drop it`,
@@ -67,16 +67,16 @@ export async function insertNew<T extends Document>(
   return (await duplicatesOf(bulk, collection.namespace)).map((place) => places[place]!);
 }
 
-/** A document that is written only where the stored one has the revision before. */
+/** A document that is written only if the stored one has the revision before its own. */
 export interface Revised {
   readonly _id: string;
   readonly revision: number;
 }
 
 /**
- * Writes documents in one round trip, each only where the stored one has the revision before its own (1: there is
- * none). Returns the places of those that were not. Where the revision is another one the filter finds nothing, and
- * the upsert then runs into the unique `_id`: so the answer says which.
+ * Writes documents in one round trip, each only if the stored one has the revision before its own (for revision 1: if
+ * there is none). Returns the places of those that were not written. If the revision is another one, the filter finds
+ * nothing, and the upsert fails at the unique `_id`: so the answer says which documents failed.
  */
 export async function replaceRevised<T extends Revised>(
   collection: Collection<T>,
@@ -92,7 +92,7 @@ export async function replaceRevised<T extends Revised>(
   return (await duplicatesOf(bulk, collection.namespace)).map((place) => places[place]!);
 }
 
-/** The same update of each of these. */
+/** Makes the same update to each of these documents. */
 export async function updateEach<T extends { readonly _id: string }>(
   collection: Collection<T>,
   ids: readonly string[],
@@ -102,7 +102,7 @@ export async function updateEach<T extends { readonly _id: string }>(
   if (ids.length > 0) await collection.updateMany(among<T>(ids), update, scope);
 }
 
-/** Returns how many of them there were. */
+/** Deletes these documents. Returns how many of them there were. */
 export async function deleteEach<T extends { readonly _id: string }>(
   collection: Collection<T>,
   ids: readonly string[],

@@ -18,7 +18,7 @@ import type { Registry, Store } from "./types.ts";
 export interface MongoOptions {
   readonly clock?: Clock;
   readonly random?: () => number;
-  /** For what nobody asked about; none: nothing is said. */
+  /** For events that no call reports; without it they are not logged. */
   readonly log?: Logger | undefined;
   /** In place of the program's own. */
   readonly migrations?: Migrations;
@@ -28,9 +28,9 @@ export interface MongoOptions {
 const PATIENT = { socketTimeoutMS: 0, maxPoolSize: 2, writeConcern: { w: "majority", journal: true } } as const;
 
 /**
- * The store on MongoDB (P4), by single documents' atomic writes alone: one server or a replica set, MongoDB 4.4 or
- * later. Makes the indexes that are missing. Rejects with a StoreError that says what to do where it cannot be
- * reached or used.
+ * The store on MongoDB (P4). It uses only atomic writes of single documents, so it runs on one server or on a replica
+ * set, MongoDB 4.4 or later. Makes the indexes that are missing. Rejects with a StoreError that says what to do if
+ * MongoDB cannot be reached or used.
  */
 export async function openMongoStore(
   settings: MongoSettings,
@@ -45,7 +45,7 @@ export async function openMongoStore(
     const billing = new MongoBilling(db, { clock, random }, sessions);
     const credit = new MongoCredit(db, sessions, log);
     const version = new DirectoryVersion(db, clock, sessions);
-    // One after the other: what makes the server drop the connection of one would fail the others with it.
+    // One after the other: if the server drops the connection because of one of them, the others do not fail with it.
     await version.prepare();
     await billing.prepare(building.make);
     await credit.prepare(building.make);

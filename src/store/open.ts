@@ -5,9 +5,9 @@ import type { StoreConfig } from "./settings.ts";
 import type { Store } from "./types.ts";
 
 /**
- * Opens the store that a configuration names (decision 7). Rejects where it cannot be used, with what to
- * do about it. `log`: for what nobody asked about. The adapters are loaded when they are needed: a command that uses
- * LMDB does not wait for MongoDB's driver.
+ * Opens the store that a configuration names (decision 7). Rejects if it cannot be used, and says what to do. `log`:
+ * for events that no call reports. The adapters are loaded only when they are needed: a command that uses LMDB does not
+ * wait for MongoDB's driver.
  */
 export async function openStore({ data, store }: StoreConfig, log?: Logger): Promise<Store> {
   dataFolder(data);

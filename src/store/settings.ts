@@ -10,8 +10,8 @@ const EXPECTED = "embedded, or a URL such as mongodb://127.0.0.1:27017/tollgate"
 const file = z.string().min(1);
 
 /**
- * An operation on a server that is away or silent is given up after so long. Elections take some 12 s by MongoDB's
- * defaults: what is asked for in one of them is done after it.
+ * An operation on a server that is away or silent is given up after so long. An election takes some 12 s by MongoDB's
+ * defaults, so an operation that begins during one can still be done after it.
  */
 export const TIMEOUT_S = 15;
 
@@ -52,7 +52,7 @@ export const storeSchema = z.preprocess((value, context) => {
 /** How to reach MongoDB, with the defaults filled in. Without a database in the URL it is `tollgate`. */
 export type MongoSettings = z.output<typeof mongoObject>;
 
-/** What of the configuration says where the store is. */
+/** The part of the configuration that says where the store is. */
 export interface StoreConfig {
   /** Folder of the embedded store. */
   readonly data: string;

@@ -24,7 +24,7 @@ export interface Store {
   readonly tariffs: Registry<Tariff>;
   /** What app servers sign in with (M15, M17). */
   readonly appServerKeys: Registry<AppServerKey>;
-  /** What was removed under ids that may be given again. */
+  /** What is remembered of removed users and app servers, whose ids may be given again. */
   readonly former: Registry<Former>;
   /** Grows with every change of the registries, by whichever process: caches compare it. */
   directoryVersion(): Promise<number>;

@@ -2,12 +2,12 @@ import type { RootDatabase } from "lmdb";
 import type { Db } from "mongodb";
 
 /*
- * The form in which data lie in the store, as a number that is kept beside them. Whoever changes the form so that
- * this program and the one before it would not understand each other raises SCHEMA by one, and adds what brings the
- * data there to both lists: a file of its own for each step.
+ * The form of the data in the store has a number, which is kept beside the data. If a change of the form makes this
+ * program and the one before it unable to read each other's data, raise SCHEMA by one. Add the step that brings the
+ * data to the new form to both lists, each step in a file of its own.
  *
- * A step must come to the same when it is done twice, or by two nodes at once, or goes on where a node died in the
- * middle of it. It uses nothing but atomic writes of single documents, a bounded number at a time.
+ * The result of a step must be the same if it is done twice, or by two nodes at once, or if a node dies in the middle
+ * and it is done again. It uses nothing but atomic writes of single documents, a bounded number at a time.
  */
 
 /** What this program reads and writes. Data without a number are of version 1. */
@@ -21,7 +21,7 @@ export interface Migration<Database> {
   run(database: Database): Promise<void>;
 }
 
-/** In order of their versions; those below the oldest that is left are too old. */
+/** In the order of their versions. Data older than the first step that is left cannot be migrated. */
 export interface Migrations {
   readonly schema: number;
   readonly mongo: readonly Migration<Db>[];
@@ -30,7 +30,7 @@ export interface Migrations {
 
 export const MIGRATIONS: Migrations = { schema: SCHEMA, mongo: [], embedded: [] };
 
-/** The steps from a version to that of this program. Throws with what to do where there is no way. */
+/** The steps from a version to that of this program. Throws if there is no way, and says what to do. */
 export function stepsFrom<Database>(
   version: number,
   { schema }: Pick<Migrations, "schema">,
