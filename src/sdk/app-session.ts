@@ -68,7 +68,7 @@ export function createAppSession(
     user: facts.user,
     charge: (...inputs) => {
       const ids = charge(dialog, inputs.map(complete), facts, now.tollgateSession);
-      ids.catch((error: Error) => facts.warn(`a charge was refused: ${error.message}`)); // even if the caller does not wait
+      ids.catch((error: Error) => facts.warn(`a charge was refused: ${error.message}`)); // even if nobody waits
       return ids;
     },
     refer: async (to, { keep } = {}) => dialog.refer(referTo(to, keep)),

@@ -35,12 +35,12 @@ function sendInvite(session: Session): void {
 const SURE = { doubt: undefined, told: undefined };
 
 /**
- * The client's half, made when there is something to tell the client: each branch that answers is a dialog of its own.
+ * The client's leg, made when there is something to tell the client: each branch that answers is a dialog of its own.
  */
 function openClientLeg(session: Session): LegPort | undefined {
   if (session.client || !session.request) return session.client;
   const { core } = session;
-  // It is the one of the part before until this one stands.
+  // The part before has the client's leg until this part is established.
   if (session.request.change) return session.request.change.first.client;
   const { move } = session.request;
   if (move?.clientLeg) {
@@ -93,7 +93,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   const { payload: from } = event;
   if (!client || !request || !from) return; // both ends agree already
   const { core } = session;
-  client.confirmed = !request.move?.clientLeg; // Else it is the relay that invites the client.
+  client.confirmed = !request.move?.clientLeg; // Otherwise the relay has invited the client.
   session.reliable?.answered();
   const { transaction, change } = request;
   if (change) client.moveTo(transaction);
@@ -122,7 +122,7 @@ function relayAck(session: Session, event: EventOf<"client.ack">, context: Sessi
   session.established(context.startedAt!);
 }
 
-/** In this order: what the part before hands over is in the record of the start. */
+/** In this order, because the record of the start says what the part before has handed over. */
 function begin(session: Session, event: EventOf<"client.ack">, context: SessionContext): void {
   relayAck(session, event, context);
   recordStart(session, event, context);
@@ -133,7 +133,8 @@ function sendAck(session: Session): void {
 }
 
 /**
- * The client's ACK has started the clock, or the answer that the client is to hear when that is on record (decision 8).
+ * The clock was started by the client's ACK, or by the answer. In that case the client hears the answer when the start
+ * is on record (decision 8).
  */
 function recordStart(session: Session, event: SessionEvent, context: SessionContext): void {
   takeCredit(session);
@@ -148,14 +149,14 @@ function recordStart(session: Session, event: SessionEvent, context: SessionCont
   } else recorded.catch(() => session.end({ code: "not-recorded" }));
 }
 
-/** What is held for the session is its own from now on. */
+/** From now on the session itself has the hold in the user's balance. */
 function takeCredit(session: Session): void {
   if (session.credit) return;
   const credit = session.request?.credits?.handOver(session);
   if (credit) session.pays(credit);
 }
 
-/** RFC 3311: either end may send one once there is an early dialog. */
+/** RFC 3311: either end may send an UPDATE once there is an early dialog. */
 function relayEarlyUpdate(session: Session, event: EventOf<"update">): void {
   session.invitation?.openEarlyDialog();
   if (session.client && session.server) Modification.begin(session, event.from, event.payload);
@@ -173,7 +174,7 @@ function relayPrack(session: Session, event: EventOf<"prack">): void {
 
 function refuseChange(session: Session, event: EventOf<"change" | "update" | "service.change" | "refer">): void {
   const transaction = event.payload;
-  // The INVITE that opens the session is under way: it is the client's.
+  // Without a change, the INVITE that opens the session is under way, and that is the client's.
   const pendingOf = session.change?.from ?? (session.request && "client");
   // RFC 3261 §14.2, RFC 3311 §5.2: 491 where both ends want a change at once, 500 where one has not waited for its own.
   if (pendingOf && pendingOf !== event.from) reply(transaction, 491);
@@ -181,8 +182,8 @@ function refuseChange(session: Session, event: EventOf<"change" | "update" | "se
 }
 
 /**
- * What cannot be done now may be tried again, as long as there is the dialog; 481 would tell the sender that it is gone
- * (RFC 3261 §12.2.1.2).
+ * Refuses what cannot be done now but may be tried again: 500 as long as there is the dialog, else 481, which tells the
+ * sender that the dialog is gone (RFC 3261 §12.2.1.2).
  */
 function refuseForNow(session: Session, from: Side, transaction: ServerTransaction, afterS = 1): void {
   const leg = session.leg(from);
@@ -194,7 +195,7 @@ function refuseForNow(session: Session, from: Side, transaction: ServerTransacti
 /** A request in the wrong state: the session is not established yet, or not any more. */
 function refuseMessage(session: Session, event: EventOf<"message" | "charge" | "refer" | "bye" | "prack">): void {
   const transaction = event.payload;
-  // RFC 3261 §15: no BYE of the one who is called in an early dialog. RFC 3262 §3: this PRACK acknowledges nothing.
+  // RFC 3261 §15: the callee sends no BYE in an early dialog. RFC 3262 §3: this PRACK acknowledges nothing.
   if (event.type === "bye" || event.type === "prack") reply(transaction, 481);
   else refuseForNow(session, event.type === "charge" ? "server" : event.from, transaction);
 }
@@ -205,7 +206,7 @@ function refuseMessage(session: Session, event: EventOf<"message" | "charge" | "
  */
 export function sessionLogic(): Chart<typeof sessionMachine> {
   type Args = { self: unknown; context: SessionContext; event: SessionEvent };
-  /** Finds the session, and says which event led here: the chart allows no other at these places. */
+  /** Finds the session, and gives the event its type: the chart uses the action with no other event. */
   const on =
     <T extends SessionEvent["type"]>(act: (session: Session, event: EventOf<T>, context: SessionContext) => void) =>
     (args: Args) => {

@@ -3,15 +3,15 @@ import { sourceKey } from "../../support/source.ts";
 import { SourceRates } from "../../support/source-rates.ts";
 import type { Source } from "./client-source.ts";
 
-/** Addresses that are known to be no forged ones; the one that was proved longest ago goes first. */
+/** How many addresses are remembered as not forged. The one that was proved longest ago is forgotten first. */
 const MAX_PROVEN = 50_000;
 const PROVEN_MS = 3_600_000;
 
 /**
- * How many requests that may come from anybody are looked at. Each address has a number in a second; over UDP it is
- * much lower as long as nothing shows that the address is not forged, since every answer to a forged one goes to
- * somebody who has not asked. What shows it is that something came back which only that address has been told: a
- * nonce, the tag of a session.
+ * Limits how many requests are looked at that anybody may send. Each address may send a number in a second. Over UDP
+ * that number is much lower until it is proved that the address is not forged, because every answer to a forged address
+ * goes to somebody who has not asked. The proof is that something comes back which only that address was told: a nonce,
+ * or the tag of a session.
  */
 export class Admission {
   private readonly clock: Pick<Clock, "monotonic">;
@@ -19,7 +19,7 @@ export class Admission {
   private readonly unproven: SourceRates;
   private readonly proven = new Map<string, number>();
 
-  /** Both in a second; 0: no bound. */
+  /** Both numbers are for one second; 0: no bound. */
   constructor(clock: Pick<Clock, "monotonic">, perSource: number, perUnprovenSource: number) {
     this.clock = clock;
     this.all = new SourceRates(perSource);
@@ -30,7 +30,7 @@ export class Admission {
   take(source: Source): boolean {
     const now = this.clock.monotonic();
     const key = sourceKey(source.remoteAddress);
-    // Tables of their own: forged addresses, of which there may be any number, do not push out others.
+    // Two tables: there may be any number of forged addresses, and they must not push out the others.
     const known = source.transport !== "udp" || source.byProxy === true || this.isProven(key);
     return known ? this.all.take(key, now) : this.unproven.take(key, now);
   }
@@ -47,7 +47,7 @@ export class Admission {
     if (this.proven.size > MAX_PROVEN) this.proven.delete(this.proven.keys().next().value!);
   }
 
-  /** Whether answers to that source reach whoever asked. */
+  /** Whether answers to that source are sure to reach the sender of the request. */
   reaches(source: Source): boolean {
     return source.transport !== "udp" || source.byProxy === true || this.isProven(sourceKey(source.remoteAddress));
   }

@@ -8,14 +8,17 @@ import type { Flow } from "../../transport/types.ts";
 /** Where a request comes from, for limits, sign-in and the log. */
 export type Source = SignInSource & Pick<Flow, "remoteAddress" | "remotePort" | "transport">;
 
-/** Proxies one behind the other; a message that claims more is taken for one of the last that is believed. */
+/**
+ * How many proxies may stand one behind the other. With more of them, the address behind the last one counts as the
+ * source.
+ */
 const MAX_PROXIES = 8;
 const MAX_HOST = 64;
 
 /**
- * Says where requests come from. Behind proxies of the operator's that is not where their last hop is, or all of the
- * proxy's clients would be one source; it is what the Via below the proxy's says (RFC 3261 §18.2.1: `received` where
- * there is one).
+ * Says where requests come from. Behind one of the operator's proxies, that is not the proxy's address: all of its
+ * clients would be one source. It is what the Via below the proxy's Via says (RFC 3261 §18.2.1: `received` where there
+ * is one).
  */
 export class ClientSources {
   private readonly proxies: Networks;
@@ -35,7 +38,8 @@ export class ClientSources {
       const via = parseVia(value);
       if (!via.ok || index > MAX_PROXIES) break;
       const host = via.value.params.get("received") || via.value.host;
-      // RFC 3261 §18.2.1: a proxy notes the address of whoever gave a name, so a name is one that nobody has noted.
+      // RFC 3261 §18.2.1: where a Via has a name, the proxy adds `received`. So a name here is one that no proxy has
+      // checked.
       remoteAddress = canonicalAddress(host) ?? `name:${canonicalHost(host.slice(0, MAX_HOST))}`;
       remotePort = Number(via.value.params.get("rport") || via.value.port || 5060);
       if (!proxies.includes(remoteAddress)) break;

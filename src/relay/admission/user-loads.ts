@@ -1,10 +1,10 @@
 import { WireMap } from "../../support/wire-map.ts";
 
-/** How much one user may have at once (decision 14); 0: no bound. */
+/** How much one user may have under way at once (decision 14); 0: no bound. */
 export interface UserLimits {
   /** Requests for sessions that nobody has answered yet. */
   readonly ringing: number;
-  /** Sessions, with those. */
+  /** Sessions, and those requests as well. */
   readonly sessions: number;
 }
 
@@ -18,7 +18,7 @@ export class UserLoads {
     this.limits = limits;
   }
 
-  /** Why that user may not ask for one more session now; undefined: he may. */
+  /** Why that user may not ask for one more session now; undefined: the user may. */
   whyNot(user: string): string | undefined {
     const { limits } = this;
     const ringing = this.ringing.get(user) ?? 0;

@@ -10,12 +10,12 @@ import { confirms, UNCONFIRMED } from "../session/confirmation.ts";
 import { Ringing } from "../session/ringing.ts";
 
 /**
- * The client's re-INVITE or UPDATE to the app server that it is with, which asks for another service (M20): what an
- * invitation is for a session that begins, in the dialog that is there. Maps the answers to events of the part that
- * it asks for.
+ * The client's re-INVITE or UPDATE that asks the present app server for another service (M20). It does what an
+ * invitation does for a new session, but within the existing dialog. Turns the answers into events of the part that is
+ * asked for.
  */
 export class Reinvitation implements ClientTransactionUser {
-  /** The answer by which the app server refused; goes to the client as it came. */
+  /** The answer with which the app server refused; the client's answer is made of it. */
   refusal: SipResponse | undefined;
   private readonly second: Session;
   private readonly first: Session;
@@ -33,7 +33,7 @@ export class Reinvitation implements ClientTransactionUser {
     this.second = second;
     this.first = first;
     this.leg = first.server!;
-    // It may have changed already: what it says then counts, and it is told.
+    // The app server may have changed already. So its answer still counts, and it is told of the withdrawal.
     this.ringing = new Ringing(second, "server", () => second.withdraw(RANG));
     this.original = original;
   }
@@ -62,14 +62,14 @@ export class Reinvitation implements ClientTransactionUser {
     this.leg.sendAck(this.seq, from && ((ack) => this.second.core.border.pass(from, ack, "server")));
   }
 
-  /** The part that it asks for is over. A 2xx is acknowledged all the same, whenever it comes (RFC 3261 §13.2.2.4). */
+  /** The part that was asked for is over. A 2xx is still acknowledged, whenever it comes (RFC 3261 §13.2.2.4). */
   close(): void {
     this.closed = true;
     this.ringing.stop();
     if (!this.answered) this.cancel();
   }
 
-  /** The dialog is there: nothing is early about it. */
+  /** The dialog is confirmed already, so it is not early. */
   readonly hasEarlyDialog = false;
   openEarlyDialog(): void {}
 
@@ -108,7 +108,7 @@ export class Reinvitation implements ClientTransactionUser {
   timeout(): void {
     this.ringing.stop();
     if (this.closed) return;
-    this.failed(this.original.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
+    this.failed(this.original.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to anything but INVITE
     this.first.lost("server", `no answer to ${this.original.method}`);
   }
 

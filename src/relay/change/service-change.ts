@@ -19,23 +19,24 @@ import { Session } from "../session/session.ts";
 import { Reinvitation } from "./reinvitation.ts";
 
 /*
- * Another service in the middle of a session (E 5, C 5; M20-M22). For the record each part of the session is a session of its own: the one that
- * is asked for is made beside the present one, and when it stands it takes the client's dialog over. Until then nothing has changed.
+ * Another service in the middle of a session (E 5, C 5; M20-M22). On record, each part is a session of its own. The new
+ * part is made beside the present one. When it is established, it takes over the client's dialog. Until then nothing
+ * has changed.
  */
 
 const SAME = ok(undefined);
 
 /**
  * The service that a re-INVITE or UPDATE asks for: what the rules say of its body, with the Request-URI of the first
- * INVITE (M20). Undefined where it describes none, or the present one: a hold, a refresh. The error is the answer that
- * it gets.
+ * INVITE (M20). Undefined where the body describes no service, or the present one, as with a hold or a refresh. The
+ * error is the answer to the request.
  */
 export function wantedService(session: SessionPort, request: SipRequest): Result<Identified | undefined, Failure> {
   const contentType = request.headers.get("content-type");
   if (request.body.length === 0 || contentType === undefined) return SAME;
   const type = parseContentType(contentType);
-  // What the rules cannot read, the other end may: it must not be a way past them. Parameters alone are nothing where
-  // no rule looks into the body.
+  // A body that the rules cannot read, the other end may be able to read. That must not be a way past the rules. But
+  // bad parameters do not matter where no rule looks into that type of body.
   const media = type.ok ? type : parseContentType(contentType.split(";", 1)[0]!);
   if (media.ok && !media.value.type.startsWith("multipart/") && !bodyFormat(media.value.type)) return SAME;
   if (!type.ok) return err({ status: 400, reason: type.error });
@@ -47,13 +48,13 @@ export function wantedService(session: SessionPort, request: SipRequest): Result
 }
 
 /**
- * The request with From as it was when the user signed in: within a dialog only its tag says anything (RFC 3261
- * §12.2.2), and its URI is whatever its sender writes. Of an app server's request, too, rules are to see whom the
- * service is for.
+ * The request with the From of the dialog's start, when the user signed in. Within a dialog only From's tag means
+ * anything (RFC 3261 §12.2.2); its sender may write any URI. In an app server's request, too, the rules are to see whom
+ * the service is for.
  */
 function ofTheUser({ client }: SessionPort, request: SipRequest): SipRequest {
   const from = client?.dialog.remote;
-  if (from === undefined || request.headers.get("from") === from) return request; // nearly always
+  if (from === undefined || request.headers.get("from") === from) return request; // nearly always so
   const headers = new Headers();
   for (const field of request.headers.fields) if (field.key !== "from") headers.fields.push(field);
   headers.add("From", from);
@@ -63,7 +64,7 @@ function ofTheUser({ client }: SessionPort, request: SipRequest): SipRequest {
 const isSame = (a: Identified, b: Identified): boolean =>
   a.service.id === b.service.id && a.tariff?.id === b.tariff?.id && a.appServers?.join() === b.appServers?.join();
 
-/** Asks for another service, for whichever end has asked for it. */
+/** Asks for another service, on behalf of the end that wants it. */
 export function changeService(
   session: SessionPort,
   from: Side,
@@ -77,15 +78,18 @@ export function changeService(
   }
 }
 
-/** The change of the client: rules and search have run anew, and whoever offers the service is asked (M20, M21). */
+/**
+ * A change that the client wants. The rules have run again; app servers that offer the service are searched and asked
+ * (M20, M21).
+ */
 export class ClientServiceChange implements ChangePort {
   readonly from = "client" as const;
   readonly first: SessionPort;
   readonly transaction: ServerTransaction;
   readonly identified: Identified;
-  /** The present app server offers it too, and may be asked now: it is, in its dialog. */
+  /** The present app server offers the service too, and may be asked now. Then it is asked within its dialog. */
   readonly keepsServer: boolean;
-  /** The part that is asked for, as far as it is. */
+  /** The part that is asked for, once there is one. */
   second: SessionPort | undefined;
   private readonly core: Core;
   private request: ClientRequest | undefined;
@@ -107,7 +111,7 @@ export class ClientServiceChange implements ChangePort {
     const busy = refusalOfNew(core, "part");
     if (busy || first.transfer) {
       if (busy) reply(transaction, busy.status, busy.headers);
-      else reply(transaction, 491); // where the client will be is not decided yet
+      else reply(transaction, 491); // a move is under way: it is not decided yet where the client will be
       this.refused();
       return;
     }
@@ -118,11 +122,11 @@ export class ClientServiceChange implements ChangePort {
     request.start();
     transaction.onCancel = (cancel) => {
       const reason = cancel.headers.get("reason");
-      // The present app server may have changed already: what it says counts, and it is told.
+      // The present app server may have changed already. So its answer still counts, and it is told of the CANCEL.
       if (this.keepsServer && this.second) this.second.withdraw(reason ?? CANCELLED);
       else request.giveUp(reason);
     };
-    // RFC 3311 §5.2: an UPDATE cannot wait for somebody who thinks about it.
+    // RFC 3311 §5.2: an UPDATE must be answered at once, and cannot wait for a person to decide.
     if (transaction.request.method === "UPDATE" && !this.over)
       this.timer = core.clock.setTimeout(() => request.giveUp(), core.config.session.silentS * 1000);
   }
@@ -139,7 +143,7 @@ export class ClientServiceChange implements ChangePort {
     asking.start();
   }
 
-  /** The client was told that it stands; it says so by its ACK, an UPDATE by having come. */
+  /** The client was told that the change is made. Its ACK confirms a re-INVITE; an UPDATE needs no confirmation. */
   told(second: SessionPort): void {
     this.answered = true;
     this.second = second;
@@ -148,7 +152,7 @@ export class ClientServiceChange implements ChangePort {
       second.actor.send({ type: "client.ack", at: second.now(), payload: undefined });
   }
 
-  /** It is refused: the session goes on as it was (RFC 6141 §3.1). */
+  /** The change is refused: the session goes on as it was (RFC 6141 §3.1). */
   refused(): void {
     if (this.over) return;
     this.finish();
@@ -166,7 +170,7 @@ export class ClientServiceChange implements ChangePort {
 
   dropped(second: SessionPort): void {
     if (this.over || !this.answered || second !== this.second) return;
-    this.finish(); // the client was told that it stands
+    this.finish(); // the client was told that the change is made
     this.first.end({ code: "service-gone" });
   }
 
@@ -185,14 +189,14 @@ export class ClientServiceChange implements ChangePort {
   }
 }
 
-/** The change of the app server: it may change to what it offers itself, when the client agrees (M22). */
+/** A change that the app server wants: to another service of its own, if the client agrees (M22). */
 async function changeByServer(
   first: SessionPort,
   transaction: ServerTransaction,
   identified: Identified,
 ): Promise<void> {
   const { core } = first;
-  // So that another change has to wait while the balance is asked.
+  // Keeps other changes out while the balance is asked.
   const waiting: UnderWay = { from: "server", abort: () => reply(transaction, 487) };
   const refuse = (status: number, reason?: string, headers?: Failure["headers"]) => {
     reply(transaction, status, headers, reason);
@@ -236,7 +240,7 @@ async function changeByServer(
   Modification.begin(first, "server", transaction, { second, decided });
 }
 
-/** Both ends agree already: the next part stands at once. */
+/** Both ends have agreed already, so the next part is established at once. */
 function switchTo(first: SessionPort, second: SessionPort, credit: CreditPort | undefined): void {
   second.comesOf({ taken: (one, at) => handOver(first, one, at, true), dropped: () => {} });
   second.start();
@@ -248,10 +252,10 @@ function switchTo(first: SessionPort, second: SessionPort, credit: CreditPort | 
 
 const CANCELLED = 'SIP;cause=487;text="Request Terminated"';
 
-/** At this instant the clock of the first part stops and that of the second starts. */
+/** At this instant the clock of the first part stops, and that of the second starts. */
 function handOver(first: SessionPort, second: SessionPort, at: number, keepsServer: boolean): void {
   second.succeed(first, at, keepsServer);
-  void first.credit?.close(true); // the event that begins the next part ends this one, for its hold too
+  void first.credit?.close(true); // the event that begins the next part also ends this one, and settles its hold
   first.core.counters.changed++;
   first.actor.send({ type: "change.taken", at, keepsServer });
 }

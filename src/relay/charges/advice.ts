@@ -7,10 +7,10 @@ import { withoutBody } from "../dialog/passing.ts";
 import type { SessionPort as Session } from "../model/core.ts";
 
 /**
- * Tells the client what its dialog cost until `at`, all parts of it, in the BYE that it gets or the answer to its
- * own: AOC-E is for the whole of a communication (ETSI TS 124 647 §4.5). Where the service or the configuration wants
- * that. What the app server says to the client comes first: a body of its own is left as it is. What is reported
- * after the session (M15) is not in it, and of a BYE on its way to the client not the moment until it is answered.
+ * Tells the client what all parts of its dialog cost until `at`: AOC-E is for a whole communication (ETSI TS 124 647
+ * §4.5). The advice stands in the BYE to the client, or in the answer to the client's BYE. Only where the service or
+ * the configuration wants it. A body from the app server comes first and stays as it is. Late charges (M15) are not in
+ * the advice, nor is the time from a BYE to the client until its answer.
  */
 export function adviseClient(session: Session, message: SipMessage, startedAt: number | null, at: number): void {
   const { service, core } = session;
@@ -18,14 +18,14 @@ export function adviseClient(session: Session, message: SipMessage, startedAt: n
   const cost = costUntil(session, at - startedAt);
   if (cost === "several") return;
   withoutBody(message);
-  // RFC 3261 §20.11: handling is "required" where nothing is said, and a client that knows no AOC would refuse the BYE.
+  // RFC 3261 §20.11: without `handling` it is "required", and a client that does not know AOC would refuse the BYE.
   message.headers.add("Content-Type", AOC_TYPE).add("Content-Disposition", "render;handling=optional");
   message.body = Buffer.from(chargeAdvice(cost));
 }
 
 /**
- * With its taxes, of all parts that the client's dialog has had (M20-M22). Undefined: nothing. "several": in more
- * than one currency, as only parts of different services can be; there is no one figure for that.
+ * The cost with taxes, of all parts that the client's dialog has had (M20-M22). Undefined: nothing. "several": the
+ * parts' services have different currencies, so there is no single amount.
  */
 function costUntil({ facts, charges, costsBefore }: Session, durationMs: number): Money | undefined | "several" {
   const cost = new TaxedSums();

@@ -18,16 +18,16 @@ import type { ChargesPort } from "../model/ports.ts";
 import { answerCharges } from "./charge-answers.ts";
 
 /**
- * What a session costs, on its way to the record: start and end of its time (M12, M13), and what the app server charges
+ * Puts on record what a session costs: the start and end of its time (M12, M13), and what the app server charges
  * (M14-M17). Nothing is answered before it is on disk (decision 8).
  */
 export class SessionCharges implements ChargesPort {
   private readonly core: Core;
   private readonly session: Session;
   private opened: ChargeBook | undefined;
-  /** Undefined: it is the only part of its call. */
+  /** Undefined: the session is the only part of its call. */
   call: CallCharges | undefined;
-  /** What is on its way to the disk; the answer to BYE waits for it. */
+  /** Charges on their way to the disk; the answer to BYE waits for them. */
   private pending: Promise<unknown>[] | undefined;
 
   constructor(core: Core, session: Session) {
@@ -54,7 +54,7 @@ export class SessionCharges implements ChargesPort {
     return this.opened;
   }
 
-  /** Makes the book, for whoever may charge without knowing of each other. */
+  /** Makes the book now, so that all who may charge use the same one. */
   open(): void {
     void this.book;
   }
@@ -75,12 +75,12 @@ export class SessionCharges implements ChargesPort {
     return this.opened?.state(without);
   }
 
-  /** Of a session that was restored, and is a part of its call by now. */
+  /** For a session that was restored. Called after the session has joined its call. */
   restore(state: BookState): void {
     this.book.restore(state, (earlier) => this.call?.add(earlier));
   }
 
-  /** The clock runs since `at`. Rejects when that could not be put on record. */
+  /** The clock has run since `at`. Rejects when the start could not be put on record. */
   started(at: number): Promise<void> {
     return this.core.recorder.append(sessionStarted(this.session.facts, at)).catch((error) => {
       this.log("error", { err: error }, "the start of a session could not be put on record");
@@ -89,14 +89,15 @@ export class SessionCharges implements ChargesPort {
   }
 
   /**
-   * The clock runs since `at` in the place of the part `from`, which ran since `startedAt` (M20-M22). Rejects as above.
+   * The clock of this part has run since `at`. Until then the part `from` ran, since `startedAt` (M20-M22). Rejects
+   * when this could not be put on record.
    */
   changed(from: SessionFacts, startedAt: number, at: number): Promise<void> {
     const event = sessionChanged(this.session.facts, from, startedAt, at);
     const { recorder, laterRecords } = this.core;
     return recorder.append(event).catch((error) => {
       this.log("error", { err: error, event }, "a change of service could not be put on record");
-      laterRecords.add(() => recorder.append(event)); // what ended the part before
+      laterRecords.add(() => recorder.append(event)); // the event is also the end of the part before
       throw error;
     });
   }
@@ -108,12 +109,12 @@ export class SessionCharges implements ChargesPort {
     let failure: { readonly error: unknown } | undefined;
     if (this.pending)
       await this.settled().catch((error) => {
-        failure = { error }; // it is not answered for, and has ended all the same
+        failure = { error }; // nobody was told of these charges, but the session has ended all the same
       });
     try {
       await recorder.append(event);
     } catch (error) {
-      // Whole, so that it can be entered by hand.
+      // The whole event is logged, so that it can be entered by hand.
       this.log("error", { err: error, event }, "the end of a session could not be put on record");
       laterRecords.add(() => recorder.append(event));
       throw error;
@@ -123,7 +124,7 @@ export class SessionCharges implements ChargesPort {
       this.log("debug", { durationMs: event.durationMs, endedBy }, "session ended");
   }
 
-  /** Resolves when everything charged so far is on disk; for a session whose clock never ran. */
+  /** Resolves when everything charged so far is on disk. Also serves a session whose clock never ran. */
   async settled(): Promise<void> {
     const { pending } = this;
     this.pending = undefined;
@@ -137,8 +138,8 @@ export class SessionCharges implements ChargesPort {
 
   /**
    * M16: charges in the body of the app server's answer to BYE, or of its own BYE. Resolves to what became of them;
-   * undefined: there are none. The session's end is put on record after them. What the disk did not take is tried
-   * again until it does, even if somebody was told so.
+   * undefined: there are none. The session's end is put on record after them. Charges that could not be written to disk
+   * are tried again until they can, even if the app server was told of the failure.
    */
   collect(message: SipMessage): Promise<Outcome> | undefined {
     const type = message.headers.get("content-type");
@@ -158,14 +159,13 @@ export class SessionCharges implements ChargesPort {
     this.pending.push(recorded);
     return recorded.catch((error): Outcome => {
       this.core.laterRecords.add(enter);
-      return { kind: "failed", error }; // `ended` and `settled` say what it means
+      return { kind: "failed", error }; // `ended` and `settled` reject with it
     });
   }
 
   /**
-   * Passes a message on to the other end, but for charges of the app server, which are none of the client's business.
-   * Where they stand nobody answers for them, or for nothing but the rest of the message: they are refused, and that
-   * is on record.
+   * Passes a message on to the other end, without charges of the app server: they are not for the client. Charges in
+   * such a message are refused, because no answer to it could say what became of them. The refusal is on record.
    */
   passOn(from: SipMessage, to: SipMessage, towards: Side): void {
     if (this.core.border.pass(from, to, towards)) return;
@@ -180,8 +180,8 @@ export class SessionCharges implements ChargesPort {
 }
 
 /**
- * Enters the charges of a request into a session's book, and answers it when they are on disk, or are refused.
- * `session`: while it runs.
+ * Enters the charges of a request into a session's book. Answers the request when they are on disk, or are refused.
+ * `session` is given while the session runs.
  */
 export function takeCharges(
   faults: FaultLog,

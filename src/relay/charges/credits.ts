@@ -6,9 +6,9 @@ import type { CreditTerms } from "../model/ports.ts";
 import { Credit } from "./credit.ts";
 
 /**
- * A hold of its own for the next part of a prepaid session (M20-M24): its set-up fee and first interval, by its own
- * tariff. Whoever gets it puts `terms.key` into the part's facts as `hold`, and calls `attach` and `start` when the
- * part begins, or `close(false)` when it does not. The hold of the part before is settled with that part's end.
+ * Makes a separate hold for the next part of a prepaid session (M20-M24): the set-up fee and first interval of its own
+ * tariff. The caller puts `terms.key` into the part's facts as `hold`. When the part begins, it calls `attach` and
+ * `start`; when it does not, `close(false)`. The hold of the part before is settled when that part ends.
  */
 export async function creditForNextPart(
   core: Core,
@@ -25,23 +25,24 @@ export async function creditForNextPart(
 }
 
 /**
- * The currency of the balance that pays: that of the session before, whoever has the user's name by now; undefined:
- * the bill does.
+ * The currency of the balance that pays; undefined: postpaid. Where there was a session before, its balance pays, even
+ * if the user's name has another owner by now.
  */
 export const prepaidIn = (core: Core, user: string, first: Pick<Session, "credit"> | undefined): string | undefined =>
   first?.credit?.terms.currency ?? core.directory.user(user)?.prepaid?.currency;
 
 /**
- * What is held for the sessions that one prepaid request may lead to. Where one app server's answer decides
- * (`sequential`, `first`), one hold is for whoever it will be. Where every answer counts (`all`), each app server has
- * one of its own: those that there is credit for are asked, and the hold of one that refuses comes back.
+ * The holds for the sessions that one prepaid request may lead to. Where one app server's answer decides (`sequential`,
+ * `first`), there is one hold, for the app server that accepts. Where every answer counts (`all`), each app server has
+ * a hold of its own. Only app servers for which there is credit are asked, and the hold of one that refuses is given
+ * back.
  */
 export class Credits {
   private readonly core: Core;
   private readonly terms: Omit<CreditTerms, "key">;
   private readonly id: string;
   private readonly takesEveryAnswer: boolean;
-  /** By app server; under "" the one hold for all. What was handed over or given back is gone. */
+  /** By app server; under "" the one hold for all. A hold that was handed over or given back is not in it any more. */
   private readonly credits = new Map<string, Credit>();
 
   constructor(core: Core, terms: Omit<CreditTerms, "key">, id: string, fork: ForkMode) {
@@ -51,7 +52,7 @@ export class Credits {
     this.takesEveryAnswer = fork === "all";
   }
 
-  /** Resolves to those of the app servers that may be asked, or to why none may. */
+  /** Takes the holds. Resolves to the app servers that may be asked, or to why none may. */
   async take(servers: readonly string[]): Promise<Result<readonly string[], Failure>> {
     if (!this.takesEveryAnswer) {
       const credit = this.add("", this.id);
@@ -67,18 +68,19 @@ export class Credits {
     return asked.length > 0 ? ok(asked) : err(failures[0]!);
   }
 
-  /** On time, as the holds count them. */
+  /** The taxes on time, as the holds count them. */
   get taxes(): CreditTerms["taxes"] {
     return this.terms.taxes;
   }
 
-  /** The hold that a session with this app server has; it stands in the session's events. */
+  /** The key of the hold for a session with this app server; it stands in the session's events. */
   keyFor(server: string): string | undefined {
     return this.of(server)?.terms.key;
   }
 
   /**
-   * The app server has answered: from now on the session holds it. Undefined: another session of the same request does.
+   * The app server has answered: from now on the hold is the session's. Undefined: another session of the same request
+   * has it.
    */
   handOver(session: Session): Credit | undefined {
     const credit = this.of(session.appServer.id);
@@ -90,12 +92,12 @@ export class Credits {
 
   /** This app server will not answer any more. */
   giveBack(server: string): void {
-    if (!this.takesEveryAnswer) return; // the next one has it
+    if (!this.takesEveryAnswer) return; // the next app server uses the same hold
     void this.credits.get(server)?.close(false);
     this.credits.delete(server);
   }
 
-  /** The request is over: gives back what no session has. Resolves when it is back. */
+  /** The request is over: gives back the holds that no session has. Resolves when that is done. */
   async close(): Promise<void> {
     const all = [...this.credits.values()];
     this.credits.clear();

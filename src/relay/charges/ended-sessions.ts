@@ -11,9 +11,9 @@ import type { Core, EndedPort, SessionPort as Session } from "../model/core.ts";
 import { sessionOf } from "../model/session-names.ts";
 import { takeCharges } from "./charges.ts";
 
-/** Ended sessions that are remembered; for the others the store knows. */
+/** How many ended sessions are remembered. Of the others, the store knows. */
 const MAX_REMEMBERED = 20_000;
-/** The least time for which one is remembered, so that nobody has to ask the store what is on its way there. */
+/** The least time for which an ended session is remembered: its events need a while to reach the store. */
 const LEAST_MS = 30_000;
 
 interface Ended {
@@ -23,7 +23,7 @@ interface Ended {
   readonly timeline: Timeline;
   call: CallCharges | undefined;
   readonly dueAt: number;
-  /** How long it is remembered, if there is room. */
+  /** Until when it is remembered, if there is room. */
   readonly until: number;
   /** The dialog that the app server was in. */
   readonly localTag: string | undefined;
@@ -31,8 +31,8 @@ interface Ended {
 }
 
 /**
- * Sessions that ended on this node and still take charges (M15), as long as there is room for them; and those that
- * take none, so that what comes right after their end is told so.
+ * Sessions that ended on this node and still take charges (M15), as long as there is room for them. Those that take
+ * none are here for a while, too, so that a charge right after the end gets the right refusal.
  */
 export class EndedSessions implements EndedPort {
   private readonly core: Pick<Core, "keeping" | "counters" | "peerLog">;
@@ -68,8 +68,9 @@ export class EndedSessions implements EndedPort {
   }
 
   /**
-   * Those whose time is over, and those that there is no room for. Two for each that comes, so that it shrinks when
-   * windows are over. One whose book is in use goes to the end: nobody may make another.
+   * Forgets sessions whose time is over, or for which there is no room. For each session that comes, up to two are
+   * forgotten, so that the list shrinks again. A session whose book is in use goes to the end of the list, because
+   * nobody may make a second book.
    */
   private forgetOldest(): void {
     const { byId, order } = this;
@@ -87,13 +88,13 @@ export class EndedSessions implements EndedPort {
     this.head = 0;
   }
 
-  /** It was a part of a call, as was found out after its end. */
+  /** The session turned out to be a part of a call, after its end. */
   joins(session: string, call: CallCharges): void {
     const ended = this.byId.get(session);
     if (ended) ended.call = call;
   }
 
-  /** What it has together with other sessions, which may go on; undefined: nothing. */
+  /** What the session shares with other sessions of its call, which may go on; undefined: nothing. */
   callOf(session: string): CallCharges | undefined {
     return this.byId.get(session)?.call;
   }
@@ -104,7 +105,10 @@ export class EndedSessions implements EndedPort {
     return book;
   }
 
-  /** Also when its time is over, as long as it is remembered: what was refused is on record then. */
+  /**
+   * Finds the session as long as it is remembered, also when its time for charges is over: then its book puts the
+   * refusal on record.
+   */
   find(session: string): ChargeableSession | undefined {
     const ended = this.byId.get(session);
     if (!ended) return undefined;
@@ -113,9 +117,9 @@ export class EndedSessions implements EndedPort {
   }
 
   /**
-   * Charges in a dialog that has just ended: they crossed BYE, perhaps in a BYE, or the app server had no time to
-   * send them before (M15). Returns false where there was no such dialog, or it takes no more charges, or a request
-   * is none.
+   * Takes charges in a dialog that has just ended (M15): they crossed a BYE, came in a BYE, or the app server could not
+   * send them earlier. Returns false where there was no such dialog, where it takes no more charges, or where the
+   * request brings none.
    */
   takes(transaction: NewRequest): boolean {
     const { method, headers, body } = transaction.request;

@@ -15,7 +15,7 @@ import { answerCharges } from "./charge-answers.ts";
 const CHARGES = "charges";
 
 const MAX_SESSION_ID = 128;
-/** In the place of an app server's id. */
+/** Stands where an app server's id is expected. */
 const LATER = Symbol("nobody can know it now");
 
 /** Whether a MESSAGE outside of a dialog is for the relay itself: charges of an app server. */
@@ -25,10 +25,10 @@ export function isForCharges(core: Core, request: SipRequest): boolean {
 }
 
 /**
- * M15: a MESSAGE outside of any dialog (RFC 3428) with what an app server collected, sent while the session runs or
- * within the time for late charges. Which session, says Tollgate-Session, or In-Reply-To with the Call-ID of the
- * relay's dialog (RFC 3261 §20.21). The app server signs in with a key of its own, or is known by its address where
- * the operator trusts that.
+ * M15: takes a MESSAGE outside of any dialog (RFC 3428) with charges of an app server, sent while the session runs or
+ * within the time for late charges. The session is named by Tollgate-Session, or by In-Reply-To with the Call-ID of the
+ * relay's dialog (RFC 3261 §20.21). The app server signs in with a key of its own, or is known by its address where the
+ * operator trusts addresses.
  */
 export function takeMessage(core: Core, transaction: NewRequest): void {
   const { request, flow } = transaction;
@@ -53,7 +53,7 @@ function appServerOf(core: Core, transaction: NewRequest): string | undefined {
   if (id === undefined) return undefined;
   const key = core.directory.appServerKey(id);
   if (key) return key.appServer;
-  reply(transaction, 403); // removed in this very moment
+  reply(transaction, 403); // the key was removed just now
   return undefined;
 }
 
@@ -83,8 +83,7 @@ function namedSession({ headers }: SipRequest): string | undefined {
 }
 
 /**
- * The app server that the session was with, if the request comes from one of its addresses. `LATER`: nobody can know
- * it now.
+ * The app server of the session, if the request comes from one of its addresses. `LATER`: this cannot be found out now.
  */
 async function serverAt(core: Core, session: string, address: string): Promise<string | typeof LATER | undefined> {
   const found = await core.direct.appServerOf(session);

@@ -17,12 +17,12 @@ export interface AnswerOptions {
 }
 
 /**
- * A 2xx to INVITE on its way to whoever asked: the TU itself repeats it until the ACK comes, over any transport, and
- * gives up after 64*T1 (RFC 3261 §13.3.1.4).
+ * A 2xx to an INVITE. The transaction user itself repeats it until the ACK comes, over any transport, and gives up
+ * after 64*T1 (RFC 3261 §13.3.1.4).
  */
 export class Answer implements TimerOwner {
   readonly seq: number;
-  /** It is the one that makes the dialog. */
+  /** Whether this 2xx makes the dialog. */
   readonly opens: boolean;
   private readonly options: AnswerOptions;
   private timer: Timer | undefined;
@@ -47,7 +47,7 @@ export class Answer implements TimerOwner {
     this.timer = timers.start(this, "repeat", this.intervalMs);
   }
 
-  /** What is sent again and again, and by which flow. */
+  /** What is repeated, and by which flow. */
   get sent(): { readonly response: SipResponse; readonly flow: Flow } {
     const { response, transaction } = this.options;
     return { response, flow: transaction.flow };
@@ -72,7 +72,7 @@ export class Answer implements TimerOwner {
     }
     if (this.repeatsLeft-- > 0) transaction.respond(response);
     this.intervalMs = Math.min(this.intervalMs * 2, durations.t2Ms);
-    // At the end in steps of T1, so that the timers have few durations.
+    // The rest is waited for in steps of T1, so that the timers have few different durations.
     this.timer = timers.start(this, "repeat", leftMs < this.intervalMs ? durations.t1Ms : this.intervalMs);
   }
 }

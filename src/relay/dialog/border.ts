@@ -11,31 +11,31 @@ import { escapeUser } from "../../sip/uri.ts";
 import { METHODS, OF_BODY, OWN_OPTIONS, withoutBody } from "./passing.ts";
 
 /*
- * The relay is the border between clients, who may say anything, and app servers, which take the relay's word
- * (decision 18): of header fields those cross that are named here, or by the operator.
+ * The relay is the border between clients, who may say anything, and app servers, which trust the relay (decision 18).
+ * Only those header fields cross that are named here, or by the operator.
  */
 
-/** Between the two ends, in either direction. */
+/** Header fields that cross in both directions. */
 const BOTH =
   `accept accept-encoding accept-language allow-events authentication-info date event expires in-reply-to info-package
  min-expires min-se priority privacy proxy-authenticate retry-after session-expires session-id subject subscription-state timestamp
  unsupported user-to-user www-authenticate`.split(/\s+/);
 
 /**
- * What a client says of itself and of its wishes. Nothing by which networks tell each other who calls, by which way,
- * or who pays.
+ * What a client says of itself and of its wishes. No header field with which networks tell each other who calls, by
+ * which way, or who pays.
  */
 const FROM_CLIENTS =
   "accept-contact geolocation reason reject-contact request-disposition server user-agent warning".split(" ");
 
-/** What is for the user to see. Nothing that tells of the way inside, of its machines, or leads past the relay. */
+/** What the user is meant to see. Nothing that shows the way inside or its machines, or leads past the relay. */
 const TO_CLIENTS = "alert-info call-info geolocation-error organization".split(" ");
 
 /**
  * Option tags that mean something between the two ends and nothing to the relay: they may cross it (RFC 3261 §19.2).
  */
 const CROSSING_OPTIONS = ["timer", "from-change"];
-/** Those that mean something only together with a header field. */
+/** Option tags that mean something only together with a header field. */
 const OPTION_OF: readonly (readonly [key: string, option: string])[] = [
   ["history-info", "histinfo"],
   ["resource-priority", "resource-priority"],
@@ -47,7 +47,7 @@ class Gate {
   private readonly more: ReadonlySet<string>;
   private readonly prefixes: readonly string[];
 
-  /** `more`: names as the operator wrote them; one that ends with `*` stands for all that begin so. */
+  /** `more`: names as the operator wrote them. A name that ends with `*` stands for all that begin like it. */
   constructor(always: readonly string[], more: readonly string[]) {
     const keys = more.map((name) => name.toLowerCase()).filter((key) => !isOwnHeader(key));
     this.more = new Set(keys);
@@ -59,7 +59,7 @@ class Gate {
     return this.names.has(key) || this.letsByPrefix(key);
   }
 
-  /** Whether it is the operator who lets it cross. */
+  /** Whether it crosses because of the operator's settings. */
   letsBySetting(key: string): boolean {
     return this.more.has(key) || this.letsByPrefix(key);
   }
@@ -74,7 +74,7 @@ export class Border {
   private readonly toServers: Gate;
   private readonly toClients: Gate;
   private readonly crossing: ReadonlySet<string>;
-  /** What stands for all of the inside, as a host in a URI. */
+  /** The host that stands in URIs for everything inside. */
   private readonly portal: string;
 
   constructor({ headers, portal }: Pick<Config, "headers" | "portal">) {
@@ -90,7 +90,7 @@ export class Border {
     return (towards === "client" ? this.toClients : this.toServers).lets(key);
   }
 
-  /** Whether the operator's settings let a client say it, beside what always passes. */
+  /** Whether the operator's settings let this header field of a client pass. */
   operatorLets(key: string): boolean {
     return this.toServers.letsBySetting(key);
   }
@@ -101,8 +101,8 @@ export class Border {
   }
 
   /**
-   * Passes header fields and body to the other leg's message. False: all but an app server's charges, which no client
-   * sees (M16).
+   * Passes header fields and body to the other leg's message. Returns false where the body was left out: it had an app
+   * server's charges, which no client sees (M16).
    */
   pass(from: SipMessage, to: SipMessage, towards: Side): boolean {
     this.passHeaders(from.headers, to.headers, towards);
@@ -122,7 +122,8 @@ export class Border {
     for (let i = 0; i < source.length; i++) {
       const field = source[i]!;
       const { role, key } = field.header;
-      // Most of a message has a role, and whatever has one but `single` is owned: no need to look it up.
+      // Most header fields have a role. Each with a role other than `single` belongs to one leg and never crosses, so
+      // it need not be looked up.
       if (role !== Role.other && role !== Role.single) continue;
       if (gate.lets(key)) target.push(key === "retry-after" && towards === "client" ? withoutComment(field) : field);
       else if (key === "supported" || key === "require") this.passOptions(field, to);
@@ -137,7 +138,7 @@ export class Border {
     if (crossing.length > 0) to.add(name, crossing.join(", "));
   }
 
-  /** RFC 3261 §20.43: who warns is named by host and port, which stay inside. */
+  /** RFC 3261 §20.43: a Warning names its sender by host and port. These stay inside. */
   private passWarnings({ value }: HeaderField, to: Headers): void {
     for (const warning of splitList(value)) {
       const [, code, text] = WARNING.exec(warning) ?? [];
@@ -154,8 +155,9 @@ export class Border {
   }
 
   /**
-   * Option tags in Require that can't be had through the relay: for 420's Unsupported (RFC 3261 §8.2.2.3). Reliable
-   * provisional answers (RFC 3262) there are for the INVITE that opens a session, `first`, and not for a re-INVITE.
+   * Option tags in Require that the relay does not support, for Unsupported in a 420 (RFC 3261 §8.2.2.3). `first`: the
+   * request is the INVITE that opens a session. Only for that one there are reliable provisional answers (RFC 3262),
+   * not for a re-INVITE.
    */
   unsupportedOptions(headers: Headers, first: boolean): readonly string[] {
     if (!headers.has("require")) return NOTHING;
@@ -181,22 +183,25 @@ function passMethods({ value }: HeaderField, to: Headers): void {
 /** warn-code SP warn-agent SP warn-text (RFC 3261 §25.1). */
 const WARNING = /^(\d{3})[ \t]+[^ \t"]+[ \t]+("(?:[^"\\]|\\.)*")$/;
 
-/** RFC 3261 §20.33: Retry-After may have a comment, which is text for people as well; how long to wait stays. */
+/**
+ * RFC 3261 §20.33: Retry-After may have a comment, which is text for people. If the text shows an address, only the
+ * time to wait stays.
+ */
 function withoutComment(field: HeaderField): HeaderField {
   const at = field.value.search(/[(;]/);
   return at < 0 || !showsAddress(field.value) ? field : field.with(field.value.slice(0, at).trim());
 }
 
-/** Longer text is not looked through. */
+/** A longer text is not searched: it counts as one that shows an address. */
 const MOST_TEXT = 256;
-/** IPv4, IPv6, in brackets or as it is, a host with a port, a URI. */
+/** IPv4, IPv6 with or without brackets, a host with a port, a URI. */
 const ADDRESS =
   /\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-f:.]+\]|::[0-9a-f]|[0-9a-f]::|(?:[0-9a-f]{1,4}:){7}[0-9a-f]|[a-z0-9]\.[a-z0-9-]+:\d|\b(?:sips?|tel|https?):/i;
 
-/** Whether a text that is for people tells an address: proxies write what they know of the inside into such texts. */
+/** Whether a text for people shows an address: proxies write what they know of the inside into such texts. */
 const showsAddress = (text: string): boolean => text.length > MOST_TEXT || ADDRESS.test(text);
 
-/** Reason (RFC 3326), without texts that tell addresses. */
+/** Reason (RFC 3326), without texts that show addresses. */
 function passReasons(field: HeaderField, to: Headers): void {
   if (!showsAddress(field.value)) {
     to.fields.push(field);

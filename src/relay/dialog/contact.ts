@@ -6,8 +6,8 @@ import { whyUnreachable } from "../../transport/resolve.ts";
 import { type Destination, type Flow, TRANSPORTS } from "../../transport/types.ts";
 
 /*
- * Contact: the URI by which a peer is reached within a dialog (RFC 3261 §8.1.1.8, §12). A dialog whose peer cannot be
- * reached is one that the relay cannot end.
+ * Contact: the URI by which a peer is reached within a dialog (RFC 3261 §8.1.1.8, §12). If the peer cannot be reached,
+ * the relay cannot end the dialog.
  */
 
 /**
@@ -20,8 +20,8 @@ export const refreshesTarget = (method: string): boolean => TARGET_REFRESH.has(m
 
 /**
  * Why a request that opens a dialog, or refreshes its target, has no Contact that can be used; undefined: it has one.
- * In a dialog that is there none is needed (RFC 3261 §12.2.2: "if present"). `routed`: the way leads over proxies,
- * who know what the relay does not.
+ * In an existing dialog none is needed (RFC 3261 §12.2.2: "if present"). `routed`: the way leads over proxies, which
+ * may reach what the relay cannot.
  */
 export function contactProblem(request: SipRequest, flow: Flow, opens: boolean, routed: boolean): string | undefined {
   const { headers } = request;
@@ -39,8 +39,8 @@ export function contactProblem(request: SipRequest, flow: Flow, opens: boolean, 
 }
 
 /**
- * Why the first proxy of a route set to come is none; where the request came by a connection, that one leads back as
- * well.
+ * Why the first proxy of the future route set cannot be reached; undefined: it can. Only asked where the request came
+ * over UDP, since a connection leads back by itself.
  */
 function routeProblem(headers: Headers): string | undefined {
   const first = splitList(headers.get("record-route") ?? "")[0];
@@ -49,13 +49,18 @@ function routeProblem(headers: Headers): string | undefined {
   return uri && whyUnreachable(uri, TRANSPORTS) === undefined ? undefined : "Record-Route Cannot Be Reached";
 }
 
-/** Whether a Contact can be a dialog's target. `found`: its peer is reached without looking for it there. */
+/**
+ * Whether a Contact can be a dialog's target. `found`: there is another way to the peer, so the Contact need not be
+ * reachable.
+ */
 export function isTarget(written: string, found: boolean): boolean {
   const uri = targetIn(written);
   return uri !== undefined && (found || whyUnreachable(uri, TRANSPORTS) === undefined);
 }
 
-/** RFC 3261 §19.1.1, table 1: a Contact in a dialog brings no header fields along; it becomes a Request-URI. */
+/**
+ * RFC 3261 §19.1.1, table 1: a Contact in a dialog has no header fields in its URI, because it becomes a Request-URI.
+ */
 function targetIn(written: string): SipUri | undefined {
   const uri = sipUriOf(written);
   return uri?.headers === undefined ? uri : undefined;
@@ -67,7 +72,8 @@ function readOne(text: string) {
 }
 
 /**
- * How a peer is reached: by the connection on which it came, or where it came from, or, with neither, at its Contact.
+ * How a peer is reached: by the connection on which it came (`flow`), or at the address from which it came (`behind`).
+ * Where both are undefined, at its Contact.
  */
 export interface WayBack {
   readonly flow: Flow | undefined;
@@ -75,23 +81,21 @@ export interface WayBack {
   readonly cameBy: Flow;
 }
 
-/** The way back to whoever sent a request. `routed`: a route set leads there. */
+/** The way back to the sender of a request. `routed`: a route set leads there. */
 export function wayBack({ headers, via }: SipRequest, flow: Flow, routed: boolean): WayBack {
   if (routed || headers.count("via") > 1) return { flow: undefined, behind: undefined, cameBy: flow };
   if (flow.reliable) return { flow, behind: undefined, cameBy: flow };
-  // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact; a client that came straight here and whose Via is not where
-  // it came from sits behind a NAT, where its Contact is of no use. Registrars and proxies in the field do the same.
+  // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact. A client that came straight here, and whose Via does not say
+  // where it came from, is behind a NAT. Its Contact is of no use then. Registrars and proxies in the field do the
+  // same.
   if (via === undefined || isAt(via.host, flow.remoteAddress))
     return { flow: undefined, behind: undefined, cameBy: flow };
   const from = { transport: flow.transport, address: flow.remoteAddress, port: flow.remotePort };
   return { flow: undefined, behind: from, cameBy: flow };
 }
 
-/** Whether its Contact is not needed to reach it. */
+/** Whether a peer can be reached without its Contact. */
 export const isKnown = ({ flow, behind }: WayBack): boolean => flow !== undefined || behind !== undefined;
 
-/**
- * Whether a peer is where it says. Nobody can be reached at a link-local address without its zone, which no message
- * carries.
- */
+/** Whether a peer is where it says. Not for a link-local address: it needs a zone, which no message carries. */
 const isAt = (host: string, address: string): boolean => sameHost(host, address) && !address.includes("%");

@@ -10,9 +10,8 @@ import { withoutPassword } from "./passing.ts";
 import type { CameFrom } from "./reach.ts";
 
 /**
- * One end's half of a session: a dialog of RFC 3261 §12. All of it is plain data, but for the ways to its peer, which
- * are found anew where the session goes on after a restart. `local` is the relay in it, `remote` the client or app
- * server.
+ * A dialog of RFC 3261 §12 between the relay (`local`) and the client or app server (`remote`). All of it is plain
+ * data, except for the ways to the peer: these are found anew where a session goes on after a restart.
  */
 export interface Dialog {
   readonly callId: string;
@@ -28,19 +27,20 @@ export interface Dialog {
   remoteSeq: number;
   /** Our Contact in this dialog. */
   contact: string;
-  /**
-   * Where to send when the Contact cannot be reached from here: a peer behind a NAT is answered where it called from.
-   */
+  /** Where to send instead of the Contact: the address that a peer behind a NAT called from. */
   behind?: Destination | undefined;
   /** The connection on which the peer came; used while it is open. */
   flow?: Flow | undefined;
-  /** Where requests go, once found out. */
+  /** Where requests go, once this is resolved. */
   destination?: Destination | undefined;
-  /** A client's: where it came from last. An app server's has none. */
+  /** Where the client came from last. An app server's dialog has none. */
   cameFrom?: CameFrom | undefined;
-  /** The connection by which it came over proxies; used while it is open and nothing else leads there. */
+  /**
+   * The connection by which the client came over proxies. Used while it is open, and if nothing else leads to the
+   * client.
+   */
   cameBy?: Flow | undefined;
-  /** A client's that has been at more than one place: whether it is where it seems to be. */
+  /** For a client that has been at more than one address: whether it really is where it seems to be. */
   doubt?: Doubt | undefined;
 }
 
@@ -67,11 +67,11 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
   };
 }
 
-/** The connection is of use where nothing else is known of the way. */
+/** The connection is only of use where it is not the dialog's flow already. */
 const cameByOf = (flow: Flow, known: Flow | undefined): Flow | undefined =>
   flow.reliable && known === undefined ? flow : undefined;
 
-/** Where whoever came by that flow is. */
+/** The address of the peer that came by a flow. */
 export const placeOf = ({ transport, remoteAddress, remotePort, cameTo }: Flow): CameFrom => ({
   transport,
   address: remoteAddress,
@@ -79,7 +79,7 @@ export const placeOf = ({ transport, remoteAddress, remotePort, cameTo }: Flow):
   leavesBy: cameTo,
 });
 
-/** The dialog that a 2xx to an INVITE of ours makes, from what stands in it alone (RFC 3261 §12.1.2). */
+/** The dialog that a 2xx to an INVITE of ours makes, read from that 2xx alone (RFC 3261 §12.1.2). */
 export function dialogOf(response: SipResponse): Dialog {
   const dialog: Dialog = {
     callId: response.callId,
@@ -98,8 +98,8 @@ export function dialogOf(response: SipResponse): Dialog {
 }
 
 /**
- * Takes over what the peer's answer to our INVITE says of the dialog (RFC 3261 §12.1.2). False where it has no
- * Contact that can be used: then the peer is reached where it was asked.
+ * Takes over what the peer's answer to our INVITE says of the dialog (RFC 3261 §12.1.2). False where the answer has no
+ * usable Contact: then the peer is reached where the INVITE went.
  */
 export function confirmDialog(dialog: Dialog, response: SipResponse): boolean {
   dialog.remoteTag = detach(response.toTag ?? "");
@@ -124,9 +124,9 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
 }
 
 /**
- * Takes the number of a request of the peer; false where it is lower than one taken before (RFC 3261 §12.2.2). The
- * same again is another request of a peer that does not count: one that came again has been absorbed by its
- * transaction. What would move the dialog has to be a new one.
+ * Takes the CSeq number of a peer's request. False where it is lower than one taken before (RFC 3261 §12.2.2). An equal
+ * number is tolerated: it is not a retransmission, which the transaction absorbs, but another request of a peer that
+ * does not count. A target refresh needs a higher number, because it would move the dialog.
  */
 export function takeSeq(dialog: Dialog, request: SipRequest): boolean {
   const number = request.cseq?.number ?? 0;
@@ -137,8 +137,8 @@ export function takeSeq(dialog: Dialog, request: SipRequest): boolean {
 }
 
 /**
- * This is the way to the peer from now on, and the Contact one of ours where it came from. False where it was so
- * before.
+ * Makes this the way to the peer from now on, and takes as our Contact the address that the peer came to. False where
+ * nothing changes.
  */
 export function takeWay(
   dialog: Dialog,
@@ -169,8 +169,8 @@ const isSame = (a: Destination | undefined, b: Destination | undefined): boolean
   (a?.address === b?.address && a?.port === b?.port && a?.transport === b?.transport && a?.leavesBy === b?.leavesBy);
 
 /**
- * A request inside the dialog (RFC 3261 §12.2.1.1), without Via. `seq` is given for ACK, which repeats the INVITE's
- * number.
+ * Makes a request inside the dialog (RFC 3261 §12.2.1.1), without Via. `seq` is given for ACK, which repeats the
+ * INVITE's number.
  */
 export function requestWithin(dialog: Dialog, method: string, seq?: number): SipRequest {
   const number = seq ?? ++dialog.localSeq;

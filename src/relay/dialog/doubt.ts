@@ -6,25 +6,26 @@ import type { Flow } from "../../transport/types.ts";
 import type { CameFrom } from "./reach.ts";
 
 /*
- * Whether a client is where it seems to be. A client may move within a dialog without signing in again, and by UDP it
- * may write any source address (RFC 3261 §26.3.2.4, RFC 4732 §3.1): what the relay repeats until it is answered would
- * come to somebody who has not asked. So nothing is repeated often to an address that the client has just come from
- * for the first time, until something shows that it hears there: an answer to a request of ours, of which nobody else
- * knows the branch; or a request that is sent to our new Contact, in which stands what only our answer has said.
- * Clients need know nothing of it: all that they do anyhow is enough, and to those that keep an old Contact
- * everything is sent, and repeated a few times.
+ * Whether a client is where it seems to be. A client may move within a dialog without signing in again, and over UDP it
+ * may forge its source address (RFC 3261 §26.3.2.4, RFC 4732 §3.1). What the relay repeats until it is answered would
+ * then hit somebody who has not asked.
+ *
+ * So little is repeated to an address from which the client has come for the first time, until something proves that
+ * the client hears there. Either it answers a request of ours, whose branch nobody else knows. Or it sends a request to
+ * our new Contact, which has a token that only our answer has told. Clients need not know of this: what they do anyway
+ * is enough. To those that keep an old Contact everything is sent, and repeated a few times.
  */
 
-/** One request or answer may be repeated so many times to a doubtful place, */
+/** How many times one request or answer may be repeated to a doubtful address. */
 export const REPEATS_OF_ONE = 2;
-/** and all together so many times, until it is no longer doubtful. */
+/** How many times all of them together may be repeated to it, while it is doubtful. */
 const REPEATS = 8;
 
-/** What is known of a client that has been at more than one place. */
+/** What is known of a client that has been at more than one address. */
 export class Doubt {
-  /** Where it was when it was certain: a source key. */
+  /** The last address that was proved, as a source key. */
   private known: string;
-  /** Where it seems to be, in doubt; undefined: where it is known to be. */
+  /** Where the client seems to be, without proof; undefined: it is at the proved address. */
   private at: string | undefined;
   private token = "";
   private repeatsLeft = REPEATS;
@@ -33,7 +34,7 @@ export class Doubt {
     this.known = known;
   }
 
-  /** It seems to be there now. Returns what our Contact says from now on, where that is in doubt. */
+  /** The client seems to be at the end of this flow now. Returns the token for our Contact where that is in doubt. */
   movedTo(flow: Flow, random: Pick<Random, "token">): string | undefined {
     const at = sourceKey(flow.remoteAddress);
     if (at === this.at) return this.token;
@@ -44,15 +45,15 @@ export class Doubt {
     return this.token;
   }
 
-  /** A request of the client's came: it may show that it has heard. */
+  /** A request of the client came. The token in its Request-URI proves that the client has heard our answer. */
   heard({ uri }: SipRequest, flow: Flow): void {
     const { at, token } = this;
     if (at !== undefined && uri.includes(token) && sourceKey(flow.remoteAddress) === at) this.prove(at);
   }
 
   /**
-   * Whether it is in doubt that the client hears at that address. What the operator has named, a proxy or a network,
-   * is no doubtful place.
+   * Whether it is doubtful that the client hears at that address. Only its last address can be doubtful, not a proxy or
+   * another address to which requests go.
    */
   isAbout(address: string): boolean {
     return this.at !== undefined && sourceKey(address) === this.at;
@@ -66,7 +67,7 @@ export class Doubt {
     return repeats;
   }
 
-  /** The user of a request that goes to the doubtful place: whoever answers it has heard it. */
+  /** Wraps the user of a request that goes to the doubtful address: an answer proves that the client hears there. */
   listening(user: ClientTransactionUser): ClientTransactionUser {
     const { at } = this;
     const answered = () => {
@@ -93,13 +94,16 @@ export class Doubt {
   }
 }
 
-/** The doubt about a client that has opened a dialog by what anybody could send: it has been nowhere for certain. */
+/** The doubt about a client that has opened a dialog with a request that anybody could send: no address is proved. */
 export function doubtFrom(flow: Flow, random: Pick<Random, "token">): { doubt: Doubt; told: string | undefined } {
   const doubt = new Doubt("");
   return { doubt, told: doubt.movedTo(flow, random) };
 }
 
-/** A client came from `was`, and comes by that flow now: whether there is doubt that it is there. Most never move. */
+/**
+ * A client came from `was`, and comes by that flow now. Returns the doubt about its address, if any: most clients never
+ * move.
+ */
 export function doubtOf(doubt: Doubt | undefined, was: CameFrom | undefined, flow: Flow): Doubt | undefined {
   if (doubt || was === undefined || was.address === flow.remoteAddress) return doubt;
   const known = sourceKey(was.address);
@@ -107,14 +111,14 @@ export function doubtOf(doubt: Doubt | undefined, was: CameFrom | undefined, flo
 }
 
 /**
- * How many times an answer to a request within a dialog may be repeated where that came from; undefined: as often as
- * it takes.
+ * How many times an answer may be repeated to the address that the request within a dialog came from; undefined: as
+ * often as it takes.
  */
 export function repeatsTo(
   flow: Flow,
   { doubt, cameFrom }: { readonly doubt?: Doubt | undefined; readonly cameFrom?: CameFrom | undefined },
 ): number | undefined {
-  if (flow.reliable || cameFrom === undefined) return undefined; // an app server's dialog knows no place that it came from
+  if (flow.reliable || cameFrom === undefined) return undefined; // an app server's dialog has no `cameFrom`
   if (doubt) return doubt.repeatsTo(flow.remoteAddress);
   if (cameFrom.address === flow.remoteAddress || sourceKey(cameFrom.address) === sourceKey(flow.remoteAddress))
     return undefined;

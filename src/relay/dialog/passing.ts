@@ -4,11 +4,11 @@ import { parseAuthParams, parseNameAddr, splitList } from "../../sip/headers.ts"
 import type { Headers, SipMessage } from "../../sip/message.ts";
 
 /*
- * What of one leg's message goes to the other's. Bodies and header fields that are between the two ends cross as they
- * are written (decision 1); which those are, says border.ts.
+ * What goes from one leg's message to the other's. Bodies, and header fields that concern only the two ends, cross as
+ * they are written (decision 1). border.ts says which header fields these are.
  */
 
-/** What belongs to the body and stays with it. */
+/** Header fields that belong to the body and go with it. */
 export const OF_BODY: ReadonlySet<string> = new Set([
   "content-type",
   "content-disposition",
@@ -38,10 +38,10 @@ export const ALLOW = METHODS.join(", ");
 /** Option tags of what the relay does itself: RFC 3891, RFC 4538, RFC 4488. */
 export const OWN_OPTIONS = ["replaces", "tdialog", "norefersub"] as const;
 
-/** Those of them that mean something in a dialog with that side. */
+/** Those of them that mean something in a dialog with the client, or with the app server. */
 const SUPPORTED: Readonly<Record<Side, string>> = { client: OWN_OPTIONS.join(", "), server: "norefersub" };
 
-/** Says in a 2xx to INVITE or OPTIONS what the relay can, beside what crosses it (RFC 3261 §11.2, §13.3.1.4). */
+/** Says in a 2xx to INVITE or OPTIONS what the relay supports, besides what crosses it (RFC 3261 §11.2, §13.3.1.4). */
 export function addAbilities(headers: Headers, towards: Side): void {
   if (!headers.has("allow")) headers.add("Allow", ALLOW);
   headers.add("Supported", SUPPORTED[towards]);
@@ -56,13 +56,13 @@ export function hasOption(headers: Headers, key: "supported" | "require", option
   return false;
 }
 
-/** The client's wish for reliable provisional answers is for the app server to hear (RFC 3262 §4). */
+/** Passes on the client's wish for reliable provisional answers (RFC 3262 §4): the app server fulfils it. */
 export function passReliability(from: SipMessage, to: SipMessage): void {
   if (hasOption(from.headers, "supported", "100rel")) to.headers.add("Supported", "100rel");
   if (hasOption(from.headers, "require", "100rel")) to.headers.add("Require", "100rel");
 }
 
-/** Takes a body's header fields out of a message that has none, or is to get another. */
+/** Removes the body's header fields from a message that has no body, or is to get another one. */
 export function withoutBody({ headers }: SipMessage): void {
   headers.fields.splice(0, headers.fields.length, ...headers.fields.filter((f) => !OF_BODY.has(f.key)));
 }
@@ -71,7 +71,7 @@ export function withoutBody({ headers }: SipMessage): void {
 export function passForeignCredentials(from: SipMessage, to: SipMessage, realm: string): void {
   for (const field of from.headers.fields) {
     if (field.key !== "authorization" && field.key !== "proxy-authorization") continue;
-    if (field.value.includes(`realm="${realm}"`)) continue; // nearly always: ours, and nothing to read
+    if (field.value.includes(`realm="${realm}"`)) continue; // nearly always ours: no need to parse it
     const credentials = parseAuthParams(field.value);
     if (credentials.ok && credentials.value.params.get("realm") !== realm) to.headers.fields.push(field);
   }
@@ -90,11 +90,11 @@ export function recvInfoWithCharges(headers: Headers): string {
 
 /** Takes a password out of From or To (M2): it is for the relay only. Returns the line as it may go on. */
 export function withoutPassword(fromLine: string): string {
-  // Before the @ there is the scheme's colon, and where a password is another.
+  // Before the @ there is the scheme's colon. A second one comes before a password.
   const colon = fromLine.indexOf(":", fromLine.indexOf(":") + 1);
   if (colon < 0 || colon > fromLine.lastIndexOf("@")) return fromLine;
   const address = parseNameAddr(fromLine);
-  if (!address.ok) return NOBODY; // whatever it is, nothing of it is known to be no password
+  if (!address.ok) return NOBODY; // any part of it could be a password
   const uri = address.value.uri;
   const hidden = uri.replace(/^(\s*[a-z][a-z0-9+.-]*:[^:@]*):.*@/is, "$1@"); // to the last @: a password may hold one unescaped
   return hidden === uri ? fromLine : fromLine.replaceAll(uri, () => hidden); // it may stand in the display name too

@@ -9,16 +9,16 @@ import { Networks } from "../../support/networks.ts";
 import type { Destination, Flow } from "../../transport/types.ts";
 
 /*
- * Where the relay sends what belongs to a client's dialog. A client writes addresses into Contact and Record-Route,
- * and the relay is trusted where the client is not: by app servers, and by whatever else is near it (RFC 3261
- * §26.3.2.3). So it goes where the client has come from, or to networks that the operator names, and never to an app
- * server or to the relay itself.
+ * Where the relay sends the requests of a client's dialog. A client may write any address into Contact and
+ * Record-Route. But app servers, and other machines near the relay, trust the relay and not the client (RFC 3261
+ * §26.3.2.3). So requests go only where the client has come from, or to networks that the operator names, and never to
+ * an app server or to the relay itself.
  */
 
 /** Where a request of the client came from. */
 export type CameFrom = Destination;
 
-/** Addresses, as they stand in the tables, with their ports: no text has to be made to look one up. */
+/** Addresses with their ports. In two steps, so that a look-up need not build a text. */
 class Places {
   private readonly ports = new Map<string, Set<number>>();
 
@@ -34,16 +34,16 @@ class Places {
   }
 }
 
-/** So long the tables stand: app servers come and go. */
+/** How long the tables are used: app servers come and go. */
 const TABLES_MS = 1_000;
-/** And so long what is known of this machine, and of names. */
+/** How long this machine's addresses, and those of names, are used. */
 const NAMES_MS = 30_000;
 
-/** What it goes by. */
+/** What `Reach` needs. */
 export interface Surroundings {
   readonly clock: Pick<Clock, "monotonic">;
   readonly directory: { appServers(): readonly { readonly uri: string }[] };
-  /** Hands over the addresses of a URI, best first. */
+  /** Calls `found` with the addresses of a URI, best first. */
   resolve(uri: SipUri, found: (destinations: readonly Destination[]) => void): void;
 }
 
@@ -81,12 +81,12 @@ export class Reach {
   }
 
   /**
-   * The first of the destinations of a dialog's next request that may be taken; undefined: none. `cameFrom`: the
-   * client's dialog's; undefined: that of an app server, which is kept from the relay's own addresses only.
+   * The first of the destinations that a dialog's next request may go to; undefined: none. `cameFrom` is given for a
+   * client's dialog. Without it the dialog is an app server's: only the relay's own addresses are forbidden then.
    */
   choose(destinations: readonly Destination[], cameFrom: CameFrom | undefined): Destination | undefined {
     for (const destination of destinations) if (this.may(destination, cameFrom)) return destination;
-    // Wherever it says that it is: it is where it came from. A connection of its making is not made from here.
+    // Whatever its Contact says, the client is where it came from. Over TCP that does not help: nobody listens there.
     return cameFrom?.transport === "udp" && this.may(cameFrom, cameFrom) ? cameFrom : undefined;
   }
 
@@ -105,7 +105,7 @@ export class Reach {
     return this.current().appServers.has(this.host(address), port);
   }
 
-  /** Why a client's request that would open a dialog, or moves it, is none of a client; undefined: it may be one. */
+  /** Why a request that opens or moves a client's dialog cannot come from a client; undefined: it can. */
   whyNoClient(request: SipRequest, { remoteAddress, remotePort }: Flow): string | undefined {
     if (this.isAppServer({ address: remoteAddress, port: remotePort })) return "An App Server Is No Client";
     if (this.namesAppServer(request.contact?.uri)) return "Contact Is Not The Client's";
@@ -151,7 +151,7 @@ export class Reach {
       if (!uri) continue;
       const host = canonicalHost(targetHost(uri));
       const places = this.placesOf(text, uri, host, now);
-      // A proxy of the operator's may stand before clients and app servers alike, and knows one from the other.
+      // One of the operator's proxies may stand before both clients and app servers. It can tell them apart.
       if (places.some(({ address }) => this.proxies.includes(address))) continue;
       names.add(host, effectivePort(uri));
       for (const { address, port } of places) appServers.add(this.host(address), port);
@@ -165,7 +165,7 @@ export class Reach {
     this.tables = { appServers, names, own };
   }
 
-  /** Where an app server is: at its address, or where its name was last found to lead. */
+  /** Where an app server is: at its address, or at the addresses that its name had last. */
   private placesOf(
     text: string,
     uri: SipUri,
@@ -179,7 +179,7 @@ export class Reach {
       if (this.resolved.size >= MOST_NAMES) this.resolved.clear();
       this.resolved.set(text, known);
       this.core.resolve(uri, (places) => {
-        if (places.length === 0) return; // what was found before holds on
+        if (places.length === 0) return; // the addresses found before stay in use
         this.resolved.set(text, { until: now + NAMES_MS, places });
         this.tablesUntil = Number.NEGATIVE_INFINITY;
       });
@@ -187,7 +187,9 @@ export class Reach {
     return this.resolved.get(text)?.places ?? NO_PLACES;
   }
 
-  /** This machine may be written in many ways: any of its addresses, loopback, or none at all (RFC 1122 §3.2.1.3). */
+  /**
+   * Gives one text for all ways to write this machine: any of its addresses, loopback, or 0.0.0.0 (RFC 1122 §3.2.1.3).
+   */
   private host(address: string): string {
     const canonical = withoutZone(canonicalAddress(address) ?? address);
     return isHere(canonical) || this.machine.has(canonical) ? "here" : canonical;
@@ -198,7 +200,7 @@ const NONE: readonly string[] = [];
 const NO_PLACES: readonly Destination[] = [];
 const MOST_NAMES = 10_000;
 
-/** Loopback, and what a system takes for it where it is sent to. */
+/** Loopback, and the unspecified address, which systems take for loopback as a destination. */
 const isHere = (address: string): boolean =>
   address.startsWith("127.") || address === "::1" || address.startsWith("0.") || address === "::";
 

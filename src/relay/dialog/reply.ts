@@ -5,8 +5,8 @@ import { encodeUtf8 } from "../../sip/text.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 
 /**
- * Answers a request with a response of the relay's own. `reason` is text for people: what may not stand there is
- * replaced.
+ * Answers a request with a response of the relay's own. `reason` is text for people; characters that are not allowed
+ * are replaced.
  */
 export function reply(
   transaction: ServerTransaction,
@@ -20,20 +20,21 @@ export function reply(
 }
 
 /**
- * The status that, with Retry-After, tells one client to come later. A proxy that hears 503 leaves this relay alone
- * for so long, with the requests of all its clients (RFC 3261 §21.5.4): who comes by one is told 480.
+ * The status that, with Retry-After, tells one client to come later. After a 503, a proxy would send this relay no
+ * requests of any of its clients for so long (RFC 3261 §21.5.4). So a client behind a proxy gets 480.
  */
 export const laterStatus = (request: SipRequest): 480 | 503 => (request.headers.count("via") > 1 ? 480 : 503);
 
 /**
- * RFC 3261 §20.43: 399 is for text that people read. It is a quoted string of UTF-8 (§25.1), in which no control
- * character may stand.
+ * RFC 3261 §20.43: code 399 is for text that people read. It is a quoted string of UTF-8 without control characters
+ * (§25.1).
  */
 export const warning = (text: string) =>
   ["Warning", `399 tollgate ${quote(encodeUtf8(text.replace(/\p{Cc}+/gu, " ")))}`] as const;
 
 /**
- * RFC 3261 §25.1, Reason-Phrase: no quotation marks nor angle brackets, for one. SIP.js drops a response that has them.
+ * RFC 3261 §25.1, Reason-Phrase: quotation marks and angle brackets, for instance, are not allowed. SIP.js drops a
+ * response that has them.
  */
 const asReasonPhrase = (text: string): string =>
   NOT_IN_A_PHRASE.test(text) ? text.replaceAll('"', "'").replace(ALL_NOT_IN_A_PHRASE, "?") : text;

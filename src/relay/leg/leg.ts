@@ -26,34 +26,36 @@ import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
 export class Leg implements LegPort {
   readonly side: Side;
-  /** Another one when a part of the session gives way to the next (M20-M22). */
+  /** Changes when a part of the call gives way to the next (M20-M22). */
   session: Session;
   readonly dialog: Dialog;
   /** Info Packages that this peer offered to receive (RFC 6086 §5.2). */
   offered: readonly string[] = [];
   /** A 2xx of ours whose ACK is awaited: of the first INVITE, or of a re-INVITE. */
   answer: Answer | undefined;
-  /** There will be one when something is on record. */
+  /** There will be an answer once the start is on record. */
   private answering = false;
   /** True once both ends know the dialog: a 2xx was sent or received (RFC 3261 §12). */
   confirmed = false;
   /** Called instead of a BYE where the peer has not answered yet: the relay's INVITE to a client (M23). */
   unwanted: (() => void) | undefined;
-  /** The connection on which the peer came is gone, and it has not been heard of since. */
+  /** The connection on which the peer came is gone, and nothing has come from the peer since. */
   stranded = false;
   /**
-   * The process that had the session is gone, and the peer has not been heard of since: it was last heard of then, by
-   * the session's timeline.
+   * Set after a restart, until something comes from the peer: when the peer was last heard of, by the session's
+   * timeline.
    */
   unheardSince: number | undefined;
-  /** How often the peer has moved: what was sent to where it was says nothing about it any more. */
+  /**
+   * How often the peer has moved. A failure of what was sent to its old address says nothing about the peer any more.
+   */
   moves = 0;
-  /** From where the client was heard of last, where that is not by its connection. */
+  /** The way by which the client was last heard of, where that is not its connection. */
   private elsewhere: WayBack | undefined;
   private returnTimer: TimerHandle;
   /** BYE was sent or came: nothing new passes in this dialog (RFC 3261 §15). */
   over = false;
-  /** Its session is over. It may still be heard of: an ACK that is awaited. */
+  /** Its session is over. The leg may still wait for an ACK. */
   closed = false;
   /** The BYE that waits for that ACK. */
   private waiting: { send(): void } | undefined;
@@ -62,7 +64,7 @@ export class Leg implements LegPort {
   private takenInSecond = 0;
   private readonly core: Core;
 
-  /** `listens`: messages of this dialog come here. A stray dialog is only spoken in, to end it. */
+  /** `listens`: messages of this dialog come to this leg. Not so for a stray dialog, which the relay only ends. */
   constructor(core: Core, session: Session, side: Side, dialog: Dialog, listens = true) {
     this.core = core;
     this.session = session;
@@ -76,7 +78,7 @@ export class Leg implements LegPort {
   /** A new request in this dialog, not yet sent. */
   request(method: string): SipRequest {
     const request = requestWithin(this.dialog, method);
-    // What is kept on disk must not fall behind by as many as whoever takes it up skips.
+    // After a restart, `SEQ_JUMP` numbers are skipped. So the state on disk must not fall behind by that many.
     if (this.dialog.localSeq % (SEQ_JUMP / 2) === 0) this.core.kept?.changed(this.session);
     return request;
   }
@@ -104,8 +106,8 @@ export class Leg implements LegPort {
   }
 
   /**
-   * Sends a 2xx to the peer's INVITE and repeats it until its ACK comes, also when the session is over by then (RFC
-   * 3261 §13.3.1.4).
+   * Sends a 2xx to the peer's INVITE, and repeats it until the ACK comes, even if the session ends meanwhile (RFC 3261
+   * §13.3.1.4).
    */
   answerUntilAck(
     transaction: ServerTransaction,
@@ -144,7 +146,7 @@ export class Leg implements LegPort {
       () => {
         this.answering = false;
         if (this.over)
-          refuse(487); // it has hung up in its early dialog (RFC 3261 §15.1.2)
+          refuse(487); // the client has hung up in its early dialog (RFC 3261 §15.1.2)
         else this.answerUntilAck(...answer);
       },
       () => {
@@ -165,15 +167,15 @@ export class Leg implements LegPort {
   }
 
   /**
-   * Has the BYE sent when the 2xx that made the dialog does not wait for its ACK: now, when that comes, or after 64*T1
-   * (RFC 3261 §15). It may find by then that the peer has hung up itself.
+   * Sends the BYE as soon as no ACK is awaited for the 2xx that made the dialog: now, with the ACK, or after 64*T1 (RFC
+   * 3261 §15). The peer may have hung up itself by then.
    */
   whenAcknowledged(bye: { send(): void }): void {
     if ((this.answer?.opens || this.answering) && !this.over) this.waiting = bye;
     else bye.send();
   }
 
-  /** The peer's BYE came: what waited for its ACK waits no longer. */
+  /** The peer's BYE came: a BYE of ours that waited for the ACK goes on now. */
   hungUp(): void {
     this.over = true;
     this.proceed();
@@ -182,7 +184,7 @@ export class Leg implements LegPort {
   /** The peer's first 2xx: from now on the dialog is confirmed (RFC 3261 §12.1.2). */
   confirm(response: SipResponse): void {
     this.confirmed = true;
-    // Another end than the one of the early dialog: it counts by itself.
+    // The answer is from another end than that of the early dialog, and its CSeq numbers are independent.
     if (this.dialog.remoteTag !== "" && this.dialog.remoteTag !== response.toTag) this.dialog.remoteSeq = -1;
     if (!confirmDialog(this.dialog, response)) this.noContact(response);
     this.offered = offeredPackages(response.headers);
@@ -200,9 +202,9 @@ export class Leg implements LegPort {
   }
 
   /**
-   * A request of the peer's in this dialog is accepted: where it came from is where the peer is. A target refresh says
-   * so (RFC 3261 §12.2.2, RFC 5626 §5.3); a client behind a NAT also by any other, since what its NAT lets through is
-   * all that leads to it. One that was refused says nothing.
+   * A request of the peer in this dialog was accepted: where it came from is where the peer is now. This holds for a
+   * target refresh (RFC 3261 §12.2.2, RFC 5626 §5.3). From a client behind a NAT it holds for every request, since only
+   * the way through its NAT leads to it. A refused request moves nothing.
    */
   moveTo({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
     const refreshes = refreshesTarget(request.method);
@@ -216,8 +218,8 @@ export class Leg implements LegPort {
   }
 
   /**
-   * A request of this dialog came. Of a client whose connection is gone it says where the client is now, whatever
-   * becomes of the request; it may well come before anybody notices that the connection is.
+   * A request of this dialog came. If the client's connection is gone, it says where the client is now, whatever
+   * becomes of the request. It may even come before the relay notices that the connection is gone.
    */
   heard({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
     this.unheardSince = undefined;
@@ -236,8 +238,8 @@ export class Leg implements LegPort {
   }
 
   /**
-   * Its Contact leads nowhere: it is gone unless it comes back by another connection within that time. `gone` is called
-   * once.
+   * The peer's Contact leads nowhere. Unless the peer comes back by another connection within that time, `gone` is
+   * called, once.
    */
   awaitReturn(forMs: number, gone: () => void): void {
     this.returnTimer ??= this.core.clock.setTimeout(gone, forMs);
@@ -252,7 +254,7 @@ export class Leg implements LegPort {
 
   private follow(way: WayBack): void {
     const { dialog, core } = this;
-    // Whoever knows the tags may write from any address, and no app server is one of a client's.
+    // Somebody who knows the tags may forge any source address. A client is never at an app server's address.
     if (way.behind && core.reach.isAppServer(way.behind)) return;
     const before = dialog.flow;
     if (!takeWay(dialog, way, core) && !this.stranded) return;
@@ -265,14 +267,14 @@ export class Leg implements LegPort {
     if (dialog.flow && !this.closed) this.joinFlow(dialog.flow);
   }
 
-  /** Takes the number of a request of the peer; false: it is an old one. */
+  /** Takes the CSeq number of a peer's request; false: it is an old one. */
   takeSeq(request: SipRequest): boolean {
     return takeSeq(this.dialog, request);
   }
 
   /**
-   * Counts a request of the peer; false where there have been so many in this second. `now`: monotonic; `perSecond` 0:
-   * no bound.
+   * Counts a request of the peer; false where there are more than `perSecond` in this second. `now` is monotonic;
+   * `perSecond` 0: no bound.
    */
   takesMore(now: number, perSecond: number): boolean {
     if (perSecond === 0) return true;
@@ -284,8 +286,8 @@ export class Leg implements LegPort {
   }
 
   /**
-   * A 2xx needs a Contact (RFC 3261 §12.1.1). Without one it is acknowledged, and ended, where it was asked: nobody is
-   * left in a session.
+   * A 2xx needs a Contact (RFC 3261 §12.1.1). Without one, ACK and BYE go where the INVITE went, so that nobody is left
+   * in a session.
    */
   private noContact({ headers }: SipResponse): void {
     const { id, appServer, facts } = this.session;
@@ -297,14 +299,14 @@ export class Leg implements LegPort {
 
   close(): void {
     this.closed = true;
-    // The client's own INVITE waits for an answer, and its ACK for being heard; the relay's INVITE to a client (M23)
-    // does not.
+    // Not forgotten while a client's INVITE waits for its answer, or that answer for its ACK. The relay's INVITE to a
+    // client (M23) does not wait.
     if (!(this.answer || this.answering) || !this.confirmed) this.forget();
     this.core.clock.clearTimeout(this.returnTimer);
     if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
   }
 
-  /** Forgets the dialog without a word: it goes on elsewhere. */
+  /** Forgets the dialog and sends nothing: the dialog goes on elsewhere. */
   release(): void {
     this.answer?.stop();
     this.answer = undefined;
@@ -341,12 +343,12 @@ export class Leg implements LegPort {
 }
 
 /**
- * Whoever takes a dialog up does not know how many requests were sent since it was written: so many are skipped (RFC
- * 3261 §12.2.2 allows gaps).
+ * How many CSeq numbers are skipped when a dialog goes on after a restart: it is not known how many requests were sent
+ * since the dialog was written to disk (RFC 3261 §12.2.2 allows gaps).
  */
 export const SEQ_JUMP = 1_000;
 
-/** Sends a request of the dialog, in a transaction of its own, where its peer is. */
+/** Sends a request of the dialog to the peer, in a transaction of its own. */
 export function sendWithin(
   core: Pick<Core, "resolve" | "reach" | "transactions">,
   dialog: Dialog,
@@ -369,8 +371,8 @@ export function sendWithin(
 }
 
 /**
- * Finds out where the dialog's next request goes and over which connection; at once where that is known, as it is for
- * an address. It goes nowhere where it must not go: see reach.ts.
+ * Finds out where the dialog's next request goes, and over which connection; at once where that is known, as for an IP
+ * address. reach.ts says where requests must not go.
  */
 export function route(
   core: Pick<Core, "resolve" | "reach">,
@@ -403,6 +405,6 @@ export function route(
 
 const NOWHERE: readonly Destination[] = [];
 
-/** A NAT lets nothing through from another socket than the one that the peer came to. */
+/** A NAT lets messages through only from the socket that the peer came to. */
 const leaving = (destination: Destination, { cameFrom }: Dialog): Destination =>
   cameFrom?.leavesBy === undefined ? destination : { ...destination, leavesBy: cameFrom.leavesBy };

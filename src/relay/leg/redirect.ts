@@ -7,14 +7,14 @@ import type { ServerTransaction } from "../../transaction/types.ts";
 import type { Core } from "../model/core.ts";
 
 /*
- * 3xx from an app server (RFC 3261 §21.3). A client that went where it leads would be past sign-in, clock and bill,
- * so it hears nothing of it: the relay goes there itself, as a proxy that recurses (§16.7, step 4), as far as the
- * portal offers what is there. Anything else is a refusal.
+ * 3xx from an app server (RFC 3261 §21.3). A client that followed it would get past sign-in, clock and bill, so the
+ * client does not hear of it. The relay follows it itself, as a proxy that recurses does (§16.7, step 4), if the portal
+ * offers what is there. Otherwise the 3xx is a refusal.
  */
 
-/** What a redirection, or several, may lead to. */
+/** What one or several redirections lead to. */
 export interface Way {
-  /** For another service, the request for that one; else undefined. */
+  /** The request for another service; undefined where the service stays the same. */
   readonly request: SipRequest | undefined;
   /** The app servers to ask. */
   readonly only: readonly string[];
@@ -23,26 +23,26 @@ export interface Way {
 /** Redirections that one request may go through. */
 export const MAX_REDIRECTS = 5;
 
-/** What a client hears in the place of a redirection that leads nowhere. */
+/** What a client hears instead of a redirection that leads nowhere. */
 export const LEADS_NOWHERE = { status: 480 } as const;
 
 export const isRedirection = (status: number): boolean => status >= 300 && status < 400;
 
 /**
- * The ones whose Contact is where to go on. 305 and 380 ask for another way to do it, which is not for an app server
- * to say.
+ * The statuses whose Contact says where to go on. 305 and 380 ask the caller to use a proxy or another kind of call,
+ * which an app server may not decide.
  */
 const LEADING: readonly number[] = [300, 301, 302];
 
-/** A request on its way: what it is for, and who may be asked. */
+/** A request that may be redirected: what it is for, and who may be asked. */
 export interface Redirected {
   readonly request: SipRequest;
   readonly service: string;
   /** Who signed in. */
   readonly user: string;
-  /** Undefined: everybody who offers it. */
+  /** App servers that may be asked; undefined: all that offer the service. */
   readonly allowed: readonly string[] | undefined;
-  /** Whether it was asked for that service before. */
+  /** Whether that app server was asked for that service before. */
   wasAsked(service: string, appServer: string): boolean;
 }
 
@@ -93,7 +93,7 @@ function sameService(core: Core, redirected: Redirected, only?: readonly string[
   return servers.length > 0 ? { request: undefined, only: servers } : undefined;
 }
 
-/** A service of the portal, by its URI: rules and search run anew, as for a request of the client for it. */
+/** A service of the portal, by its URI. Rules and search run again, as if the client had asked for it. */
 function wayToService(core: Core, redirected: Redirected, uri: SipUri, only?: readonly string[]): Way | undefined {
   const { method, headers, body } = redirected.request;
   const request = new SipRequest(method, formatUri({ ...uri, params: NO_PARAMS, headers: undefined }), headers, body);
@@ -139,7 +139,7 @@ export class TransactionFor implements ServerTransaction {
   }
 }
 
-/** Those of the one list that are in the other; where one is undefined, all of the other. */
+/** What is in both lists; where one list is undefined, all of the other. */
 export const among = (
   all: readonly string[] | undefined,
   only: readonly string[] | undefined,

@@ -7,9 +7,9 @@ import { ALLOW } from "../dialog/passing.ts";
 import type { Core } from "../model/core.ts";
 import { isRedirection, LEADS_NOWHERE, portalContacts } from "./redirect.ts";
 
-/** What the app servers said that refused a request, and what the client hears of it. */
+/** The answers of app servers that refused a request, and what the client hears of them. */
 export class Refusals {
-  /** Of those that redirect. */
+  /** The answers that redirect. */
   readonly redirections: SipResponse[] = [];
   private readonly core: Core;
   private readonly byBranch = new Map<string, SipResponse>();
@@ -29,8 +29,8 @@ export class Refusals {
   }
 
   /**
-   * The answer to the client: what the app server said that the failure names, as far as it crosses; else the relay's
-   * own.
+   * The answer to the client: made of the answer of the app server that the failure names, as far as it may cross; else
+   * the relay's own.
    */
   answer(failure: Failure): SipResponse {
     const said = failure.branch === undefined ? undefined : this.byBranch.get(failure.branch);
@@ -40,7 +40,7 @@ export class Refusals {
       border.pass(said, it, "client");
       withoutRest(said, it);
     });
-    // The Contacts of a 485 are what it has to say, no target of a dialog (RFC 3261 §21.4.23).
+    // The Contacts of a 485 are a choice for the caller, and not the target of a dialog (RFC 3261 §21.4.23).
     if (said.status === 485)
       for (const contact of portalContacts(this.core, said)) response.headers.add("Contact", contact);
     if (isChallenge(said)) this.addChallenges(said, response);
@@ -48,8 +48,8 @@ export class Refusals {
   }
 
   /**
-   * RFC 3261 §16.7, step 7: the client, whose credentials for other realms than the relay's pass, hears of every
-   * challenge.
+   * RFC 3261 §16.7, step 7: the client hears of every challenge. Its credentials for other realms than the relay's are
+   * passed on.
    */
   private addChallenges(said: SipResponse, { headers }: SipResponse): void {
     for (const other of this.byBranch.values()) {
@@ -63,22 +63,22 @@ export class Refusals {
 const isChallenge = ({ status }: SipResponse): boolean => status === 401 || status === 407;
 
 /**
- * The status with which one end's answer goes to the other, which speaks to the relay: a 503 says nothing of that
- * one, and a 3xx would lead past it (RFC 3261 §16.7, step 6; §21.5.4).
+ * The status with which one end's answer goes on to the other end. That end speaks to the relay: a 503 would be taken
+ * for the relay's own, and a 3xx would lead past the relay (RFC 3261 §16.7, step 6; §21.5.4).
  */
 export const passedStatus = (status: number): number =>
   status === 503 ? 500 : isRedirection(status) ? LEADS_NOWHERE.status : status;
 
 /**
- * The same as the answer to a request in a dialog that goes on: of somebody else's, 408 and 481 would say that it is
- * gone (RFC 3261 §12.2.1.2).
+ * Makes a failure the answer to a request in a dialog that goes on. 408 and 481 come from another dialog, and here
+ * would say that this one is gone (RFC 3261 §12.2.1.2).
  */
 export const withinDialog = (failure: Failure): Failure =>
   meansGone(failure.status) ? { ...failure, status: failure.status === 408 ? 504 : 500 } : failure;
 
 /**
- * The reason phrase for an answer that goes on with this status: the words of who gave it, unless they are those of
- * its own status.
+ * The reason phrase for an answer that is passed on with this status: the sender's own words. Where the status changes,
+ * the usual phrase of the old status changes with it.
  */
 export function phraseOf(border: Border, said: SipResponse, status: number, towards: Side): string {
   const phrase = border.phrase(said, towards);
@@ -87,10 +87,7 @@ export function phraseOf(border: Border, said: SipResponse, status: number, towa
     : phrase;
 }
 
-/**
- * Takes out of an answer that goes on how long its sender is not to be asked: it is the relay's to mind (RFC 3261
- * §21.5.4).
- */
+/** Takes a 503's Retry-After out of an answer that is passed on: only the relay has to obey it (RFC 3261 §21.5.4). */
 export function withoutRest(said: SipResponse, passed: SipResponse): void {
   if (said.status === 503) passed.headers.remove("retry-after");
 }
@@ -105,11 +102,11 @@ export function refusal({ status, reason, headers }: Failure, fill?: (response: 
 }
 
 /**
- * The other end's answer; what it says of itself alone is a refusal: a 503, or a 3xx, which would lead out of the
- * session (RFC 3261 §14.1).
+ * The other end's answer, for the end that asked. A 503 and a 3xx become plain refusals: a 503 concerns its sender
+ * alone, and a 3xx would lead out of the session (RFC 3261 §14.1).
  */
 export function refusalOrAnswer(border: Border, response: SipResponse, towards: Side): SipResponse {
-  // RFC 4320 §4.1: no 408 to other than INVITE; it would not leave.
+  // RFC 4320 §4.1: no 408 to anything but INVITE; the transaction would not send it.
   const late = response.status === 408 && response.cseq?.method !== "INVITE";
   const status = late ? 504 : passedStatus(response.status);
   return new SipResponse(status, phraseOf(border, response, status, towards));

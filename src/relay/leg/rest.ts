@@ -5,8 +5,8 @@ import type { Core } from "../model/core.ts";
 
 /**
  * An app server that answers 503 with Retry-After asks to be left alone for so long (RFC 3261 §21.5.4): no session
- * begins there until then. Its sessions go on, and what belongs to them is sent. Without Retry-After the 503 is as
- * good as a 500.
+ * begins there until then. Its present sessions go on, and their requests are sent. Without Retry-After, a 503 means
+ * the same as a 500.
  */
 export function takeRest(core: Core, { id }: AppServer, { status, headers }: SipResponse): void {
   if (status !== 503) return;

@@ -5,11 +5,11 @@ import { laterStatus, reply } from "../dialog/reply.ts";
 import type { Core } from "../model/core.ts";
 
 /*
- * Requests on their way through the sign-in. What is refused is answered without a transaction, unless there is one
- * (RFC 3261 §8.2.7).
+ * The sign-in of requests. A refused request is answered without a transaction, unless it has one already (RFC 3261
+ * §8.2.7).
  */
 
-/** What the sign-in says of a request, and whoever signed in is known not to have forged his address. */
+/** What the sign-in says of a request. A user who has signed in is also noted as not having forged the address. */
 export function verdictOn(core: Core, authenticator: Authenticator, transaction: ServerTransaction): Verdict {
   const source = core.sources.of(transaction.request, transaction.flow);
   const verdict = authenticator.authenticate(transaction.request, source);
@@ -21,7 +21,7 @@ export function verdictOn(core: Core, authenticator: Authenticator, transaction:
   return verdict;
 }
 
-/** The user who signs in with this request, of which a transaction is made then; undefined: it was answered. */
+/** The user who signs in with this request; a transaction is then made for it. Undefined: the request was answered. */
 export function signedIn(core: Core, authenticator: Authenticator, transaction: NewRequest): string | undefined {
   const verdict = verdictOn(core, authenticator, transaction);
   switch (verdict.verdict) {
@@ -40,7 +40,7 @@ export function signedIn(core: Core, authenticator: Authenticator, transaction: 
   }
 }
 
-/** Answers a request that brings no credentials, or none that say who sent it. */
+/** Challenges a request that brings no credentials, or none that prove who sent it. */
 export function challenge(core: Core, transaction: ServerTransaction, challenges: readonly string[]): void {
   const { request, flow } = transaction;
   const reaches = core.admission.reaches(core.sources.of(request, flow));
@@ -58,8 +58,9 @@ const ANSWER_BYTES = 120;
 const CHALLENGE_BYTES = 22;
 
 /**
- * Leaves out the challenges that are not the first where the answer would be more than twice as long as the request,
- * to an address that may be forged: who gets it has perhaps not asked. A real INVITE is long enough.
+ * Leaves only the first challenge where the answer would be more than twice as long as the request. For an address that
+ * may be forged: its owner may not have asked, and must not get more than the forger sends. A real INVITE is long
+ * enough for all challenges.
  */
 export function trimmed(challenges: readonly string[], request: SipRequest): readonly string[] {
   if (challenges.length < 2) return challenges;

@@ -2,8 +2,8 @@ import type { Flow } from "../../transport/types.ts";
 import type { Core } from "../model/core.ts";
 
 /**
- * Why a request that was sent `forMs` ago has no answer, as far as the relay can tell: what it says to people must
- * send them to the right end of the wire. `flow`: the way that the request took; undefined: it has not left yet.
+ * Why a request that was sent `forMs` ago has no answer, as far as the relay can tell. The text must make people look
+ * at the right end of the wire. `flow` is the way that the request took; undefined: it has not left yet.
  */
 export function whySilent(core: Core, flow: Flow | undefined, forMs: number): string {
   const seconds = `${Math.round(forMs / 100) / 10} s`;

@@ -6,8 +6,8 @@ import { reply } from "../dialog/reply.ts";
 import type { Core, LegPort } from "../model/core.ts";
 
 /**
- * Whether a request that opens a dialog, or one within a `leg`, may be taken as far as its Contact goes; otherwise it
- * is answered with 400, or with 403 where its sender is no client, or says that an app server is it.
+ * Whether the Contact of a request that opens a dialog, or of one within a `leg`, can be accepted. If not, the request
+ * is answered with 400, or with 403 where its sender is an app server, or its Contact names one.
  */
 export function takesContact(
   core: Core,

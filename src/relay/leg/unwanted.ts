@@ -9,15 +9,17 @@ import type { Core } from "../model/core.ts";
 import { route } from "./leg.ts";
 
 /**
- * Acknowledges a 2xx to an INVITE of the relay's that nobody wants, by what stands in it alone: without its ACK it
- * comes for 64*T1. `flow`: by which the INVITE went. `ends`: it makes a dialog that nobody has, such as of another
- * end behind an app server that forks, or of another of a client's devices; BYE ends that (RFC 3261 §13.2.2.4).
+ * Acknowledges a 2xx to an INVITE of the relay that nobody wants: without an ACK it is repeated for 64*T1. All that is
+ * needed stands in the 2xx itself. `flow`: by which the INVITE went. `ends`: the 2xx makes a dialog that nobody has,
+ * such as with another end behind an app server that forks, or with another device of a client. A BYE ends that dialog
+ * (RFC 3261 §13.2.2.4).
  */
 export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flow, ends: boolean): void {
   const dialog = dialogOf(response);
   const place = placeOf(flow);
   if (!core.reach.isAppServer(place)) {
-    // An INVITE that went to a client (M23) is answered by one: reached as it was then, whatever its Contact says.
+    // The INVITE went to a client (M23), so a client has answered. It is reached by the same way, whatever its Contact
+    // says.
     dialog.cameFrom = place;
     if (flow.reliable) dialog.flow = flow;
   }
@@ -34,11 +36,11 @@ export function acknowledgeUnwanted(core: Core, response: SipResponse, flow: Flo
       core.transactions.sendAck(ack, destination, by);
       if (ends) core.transactions.send(requestWithin(dialog, "BYE"), destination, new Farewell(core, flow), by);
     },
-    () => undefined, // its route leads nowhere
+    () => undefined, // the route leads nowhere
   );
 }
 
-/** Nobody waits for the answer; charges in it are nobody's, which the log says. */
+/** Nobody waits for the answer to this BYE. Charges in it belong to no session, and the log says so. */
 class Farewell implements ClientTransactionUser {
   private readonly core: Core;
   private readonly flow: Flow;
