@@ -24,8 +24,8 @@ const KNOWN = new Set<string>([...METHODS, "REGISTER", "PUBLISH"]);
 const SERVED = new Set<string>(METHODS);
 
 /**
- * The one switch: every new request enters the relay here, in the order of checks of RFC 3261 §8.2. An INVITE becomes a
- * client request with an actor of its own; whatever carries the tag of a session goes to that session.
+ * The one switch: every new request enters the relay here, and is checked in the order of RFC 3261 §8.2. An INVITE
+ * becomes a client request with an actor of its own. A request with the tag of a session goes to that session.
  */
 export class Router implements TransactionUser {
   private readonly core: Core;
@@ -42,7 +42,7 @@ export class Router implements TransactionUser {
     return this.core.admission.reaches(this.core.sources.of(request, flow));
   }
 
-  /** An INVITE without credentials of which nothing else is wrong (M2). */
+  /** The 401 for an INVITE that lacks credentials, and has no other fault (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const source = this.core.sources.of(request, flow);
     const challenges = refusalOfNew(this.core, "session")
@@ -56,8 +56,8 @@ export class Router implements TransactionUser {
   }
 
   /**
-   * Whatever is answered here before anybody has signed in is answered without a transaction (RFC 3261 §8.2.7). A
-   * transaction is made of what belongs to a session or comes from whoever signed in.
+   * Before anybody has signed in, requests are answered without a transaction (RFC 3261 §8.2.7). A transaction is made
+   * only for a request that belongs to a session, or whose sender has signed in.
    */
   request(transaction: NewRequest): void {
     const { request } = transaction;
@@ -84,7 +84,8 @@ export class Router implements TransactionUser {
         this.options(transaction);
         return;
       case "MESSAGE":
-        // RFC 3428: outside of a session it brings an app server's charges (M15), and nothing else (RFC 3261 §21.4.6).
+        // RFC 3428: outside of a session, a MESSAGE may bring an app server's charges (M15), and nothing else (RFC 3261
+        // §21.4.6).
         if (isForCharges(this.core, request)) takeMessage(this.core, transaction);
         else reply(transaction, 405, [["Allow", METHODS.filter((method) => method !== "MESSAGE").join(", ")]]);
         return;
@@ -95,7 +96,7 @@ export class Router implements TransactionUser {
         takeSubscribe(undefined, transaction);
         return;
       default:
-        reply(transaction, 481); // Only inside a session do these mean anything.
+        reply(transaction, 481); // Other methods mean something only inside a session.
     }
   }
 
@@ -112,8 +113,8 @@ export class Router implements TransactionUser {
   }
 
   /**
-   * A 2xx comes again whose INVITE was sent by a process before this one: its ACK was lost, or waits for the client's
-   * (RFC 3261 §13.2.2.4). Of any other dialog nobody knows.
+   * A repeated 2xx whose INVITE was sent by an earlier process. Either its ACK was lost and is sent again, or it still
+   * waits for the client's ACK (RFC 3261 §13.2.2.4). A 2xx of an unknown dialog is ignored.
    */
   stray(response: SipResponse): void {
     const { fromTag, toTag, callId, cseq } = response;
@@ -122,7 +123,7 @@ export class Router implements TransactionUser {
     if (leg.session.actor.getSnapshot().value !== "answered") leg.sendAck(cseq!.number);
   }
 
-  /** A connection is gone: whoever came by it is asked whether it is still there. */
+  /** A connection is gone: each peer that came by it is asked whether it is still there. */
   flowFailed(flow: Flow): void {
     const legs = this.core.legsByFlow.get(flow);
     if (!legs) return;
@@ -142,7 +143,8 @@ export class Router implements TransactionUser {
     }
     const verdict = verdictOn(core, core.authenticator, transaction);
     if (verdict.verdict === "challenge") {
-      // A nonce that is too old, or credentials for others: `challenge` has seen to those that bring none.
+      // The nonce is too old, or the credentials are for another realm. INVITEs without credentials got their answer by
+      // `challenge`.
       challenge(core, transaction, verdict.challenges);
       return;
     }
@@ -189,7 +191,8 @@ export class Router implements TransactionUser {
       reply(transaction, 420, [["Unsupported", unsupported.join(", ")]]);
       return;
     }
-    // RFC 3891 §3: it is for an INVITE that opens a dialog. A BYE ends the session, whatever else it says.
+    // RFC 3891 §3: Replaces is only for an INVITE that opens a dialog. But a BYE ends the session, whatever else it
+    // says.
     if (request.headers.has("replaces") && request.method !== "BYE") {
       reply(transaction, 400, [], MISPLACED);
       return;
@@ -199,7 +202,10 @@ export class Router implements TransactionUser {
     this.toSession(leg, transaction);
   }
 
-  /** No session takes all that the relay has. What ends a session, or something in it, is always taken. */
+  /**
+   * Bounds the requests of one session, so that none takes all of the relay's time. BYE and PRACK are always taken,
+   * because they bring something to its end.
+   */
   private takesMore(leg: Leg, { method }: SipRequest): boolean {
     if (method === "BYE" || method === "PRACK") return true;
     const { clock, config, counters, peerLog } = this.core;
@@ -210,14 +216,14 @@ export class Router implements TransactionUser {
     return false;
   }
 
-  /** A request with a tag of which no session knows. The tag may be made up, as may be where it comes from. */
+  /** A request with a tag that no session knows. The tag may be invented, and the source address, too. */
   private ofNoSession(transaction: NewRequest, tag: string): void {
     const { core } = this;
     const { request, flow } = transaction;
     const transfer = core.transfersByTag.get(tag);
     if (request.method === "SUBSCRIBE" && transfer?.owns(request)) {
       transaction.begin();
-      // RFC 6665 §3.1, §4.1: it moves the dialog as in a session, so it has to pass what one there has to.
+      // RFC 6665 §3.1, §4.1: a SUBSCRIBE moves the dialog as it does in a session, so the same checks apply.
       if (!transfer.takeSeq(request)) reply(transaction, 500, [["Retry-After", "1"]], OLD);
       else if (takesContact(core, transaction, transfer)) takeSubscribe(transfer, transaction);
       return;
@@ -267,7 +273,7 @@ export class Router implements TransactionUser {
       }
       case "PRACK":
         if (from === "client") actor.send({ type: "prack", payload: transaction });
-        else reply(transaction, 481); // RFC 3262 §3: the relay sends an app server no provisional answers that are reliable.
+        else reply(transaction, 481); // RFC 3262 §3: the relay sends app servers no reliable provisional answers.
         return;
       default:
         if (KNOWN.has(transaction.request.method)) reply(transaction, 405, [["Allow", ALLOW]]);
@@ -275,7 +281,7 @@ export class Router implements TransactionUser {
     }
   }
 
-  /** A re-INVITE or UPDATE is between the two ends, or asks for another service (M20, M22). */
+  /** A re-INVITE or UPDATE concerns only the two ends, or asks for another service (M20, M22). */
   private change({ session, side: from }: Leg, transaction: ServerTransaction): void {
     const wanted = wantedService(session, transaction.request);
     if (!wanted.ok) reply(transaction, wanted.error.status, wanted.error.headers, wanted.error.reason);
@@ -284,8 +290,8 @@ export class Router implements TransactionUser {
   }
 
   /**
-   * Whatever carries it: a charge is the relay's to answer for, and never passed on, so that no client's 200 is taken
-   * for a promise.
+   * Takes a request with charges, whatever its method. The relay answers it itself and never passes it on: a client's
+   * 200 could be taken for a promise that the charge is made.
    */
   private charge({ session }: Leg, transaction: ServerTransaction): void {
     const { method } = transaction.request;
@@ -298,8 +304,8 @@ export class Router implements TransactionUser {
   }
 
   /**
-   * INFO is of the relay's package, or goes to the other end, or is of a package that nobody asked for (RFC 6086
-   * §4.2.2).
+   * An INFO brings charges in the relay's package, or goes to the other end, or has a package that nobody asked for:
+   * 469 (RFC 6086 §4.2.2).
    */
   private info(leg: Leg, transaction: ServerTransaction): void {
     const { headers } = transaction.request;
@@ -310,7 +316,7 @@ export class Router implements TransactionUser {
       return;
     }
     const receiver = leg.side === "client" ? server : client;
-    // What an app server takes, it says in its 2xx at the latest.
+    // Only once the receiver is confirmed: an app server says in its 2xx at the latest which packages it takes.
     if (name !== undefined && receiver?.confirmed && !receiver.offered.includes(name)) {
       const offered = [...receiver.offered, ...(leg.side === "server" ? [PACKAGE] : [])];
       reply(transaction, 469, [["Recv-Info", offered.join(", ")]]);
@@ -319,7 +325,10 @@ export class Router implements TransactionUser {
     actor.send({ type: "message", from: leg.side, payload: transaction });
   }
 
-  /** The half of a session that a message belongs to: its To tag is ours, and the rest must fit (RFC 3261 §12.2.2). */
+  /**
+   * The leg that a message belongs to: found by the To tag, which is ours; Call-ID and From tag must fit, too (RFC 3261
+   * §12.2.2).
+   */
   private legOf(request: SipRequest, tag: string | undefined): Leg | undefined {
     const leg = tag === undefined ? undefined : this.core.legs.get(tag);
     if (!leg || leg.dialog.callId !== request.callId) return undefined;
@@ -334,7 +343,7 @@ const withCharges = ({ body, headers }: SipRequest): boolean =>
 const OLD = "CSeq is older than one received before";
 const MISPLACED = "Replaces Is For INVITE";
 
-/** Where nobody would take them, and an answer might be taken for a promise (RFC 3261 §21.4.13). */
+/** Refuses charges in requests that cannot bring any: a 200 might be taken for a promise (RFC 3261 §21.4.13). */
 const refuseCharges = (transaction: ServerTransaction): void =>
   reply(transaction, 415, [["Accept", `*/*, ${CHARGE_JSON};q=0, ${CHARGE_XML};q=0`]]);
 
@@ -344,7 +353,7 @@ interface Refusal {
   readonly reason?: string;
 }
 
-/** RFC 3261 §8.2.2 and §16.3: what is wrong with a request, as far as that can be said without knowing who sends it. */
+/** RFC 3261 §8.2.2 and §16.3: what is wrong with a request, as far as this can be said without knowing its sender. */
 function refusalByHeaders({ border }: Core, request: SipRequest, flow: Flow): Refusal | undefined {
   const uri = request.target;
   if (!uri) return { status: 400, reason: "Request-URI cannot be read" };
@@ -354,7 +363,7 @@ function refusalByHeaders({ border }: Core, request: SipRequest, flow: Flow): Re
   const unsupported = border.unsupportedOptions(request.headers, request.method === "INVITE");
   if (unsupported.length > 0) return { status: 420, headers: [["Unsupported", unsupported.join(", ")]] };
   const encoding = request.headers.get("content-encoding");
-  // The rules could not read it (RFC 3261 §8.2.3).
+  // The rules could not read an encoded body (RFC 3261 §8.2.3).
   if (encoding !== undefined && encoding.toLowerCase() !== "identity" && request.body.length > 0)
     return { status: 415, headers: [["Accept-Encoding", "identity"]] };
   if (request.method !== "INVITE" && request.headers.has("replaces")) return { status: 400, reason: MISPLACED }; // RFC 3891 §3

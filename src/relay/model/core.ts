@@ -59,9 +59,9 @@ import type { CreditState } from "./session-state.ts";
 
 /** Keeps sessions, so that they outlive the process. */
 export interface SessionKeeper {
-  /** What it is as data has changed, or it stands now. */
+  /** The session's data have changed, or the session is established now. */
   changed(session: SessionPort): void;
-  /** It is over, or goes on elsewhere. */
+  /** The session is over, or goes on elsewhere. */
   closed(session: SessionPort): void;
 }
 
@@ -72,12 +72,12 @@ export interface Core {
   /** Times of day, for what is put on record. */
   readonly timelines: Timelines;
   readonly random: Random;
-  /** This relay's name in the ids of its sessions; "": it shares them with no other. */
+  /** This relay's name in the ids of its sessions; "": there is no other relay to tell apart. */
   readonly node: string;
   readonly log: Logger;
-  /** For whatever a peer can bring about again and again. */
+  /** For log lines that a peer can cause again and again. */
   readonly peerLog: PeerLog;
-  /** Where requests come from, also behind proxies; and how many are looked at. */
+  /** Where requests come from, also behind proxies, and how many of them are looked at. */
   readonly sources: ClientSources;
   readonly admission: Admission;
   /** What each user has under way. */
@@ -88,12 +88,12 @@ export interface Core {
   readonly authenticator: Authenticator;
   /** For app servers, which sign in with keys of their own (M15). */
   readonly appServerAuthenticator: Authenticator;
-  /** Where what belongs to a client's dialog may go. */
+  /** Where the requests of a client's dialog may go. */
   readonly reach: Reach;
   /** Which header fields cross from one leg to the other. */
   readonly border: Border;
   readonly recorder: Recorder;
-  /** How long clients are waited for whose connections were of the process before this one. */
+  /** How long to wait for clients whose connections broke when the process before this one ended. */
   readonly afterRestart: { readonly reconnectS: number };
   /** Undefined: sessions end with the process. */
   readonly kept?: SessionKeeper | undefined;
@@ -108,9 +108,9 @@ export interface Core {
   /** Prepaid balances; undefined: the store has none, and prepaid users cannot call. */
   readonly credit?: CreditStore | undefined;
 
-  /** Those of sessions and what belongs to them, of few durations. */
+  /** Timers of sessions and what belongs to them. They have few different durations. */
   readonly timers: TimerQueues;
-  /** Who looks on at the actors (P1). */
+  /** Who inspects the actors (P1). */
   readonly inspectors: Set<Inspector>;
   /** The charts with their actions, made once. */
   readonly requestLogic: Chart<typeof requestMachine>;
@@ -127,28 +127,27 @@ export interface Core {
   /** The halves of sessions, by the tag that the relay put into their dialog: how a message finds its session. */
   readonly legs: TokenMap<LegPort>;
   /**
-   * Moves by REFER under way, by id; and those whose REFER came outside of a session, by the tag that the relay put
-   * into their dialog.
+   * Moves by REFER under way, by id. Those whose REFER came outside of a session stand also under the tag that the
+   * relay put into their dialog.
    */
   readonly transfers: TokenMap<TransferPort>;
   readonly transfersByTag: TokenMap<TransferPort>;
   /** Legs whose peer is reached by a connection of the peer's own making. */
   readonly legsByFlow: Map<Flow, Set<LegPort>>;
   /**
-   * Sessions that are over and whose app server has not answered BYE yet: what it charges in its answer still counts
-   * (M16).
+   * Sessions that are over, but whose app server has not answered BYE yet: charges in that answer still count (M16).
    */
   readonly byesUnanswered: Set<SessionPort>;
   /** Ends of sessions on their way to the disk, with the answers that wait for them. */
   readonly ending: Outstanding;
   readonly counters: Counters;
-  /** True while the relay takes no new sessions because it is about to stop; and when it is to stop now. */
+  /** `draining`: the relay takes no new sessions, because it is about to stop. `hurried`: it is to stop now. */
   draining: boolean;
   hurried: boolean;
 
   /**
-   * Hands over the addresses of a URI, best first, none if there are none; at once where it names an address (RFC
-   * 3263).
+   * Calls `found` with the addresses of a URI, best first, or with none (RFC 3263). At once where the URI has an IP
+   * address.
    */
   resolve(uri: SipUri, found: (destinations: readonly Destination[]) => void): void;
 }
@@ -156,7 +155,7 @@ export interface Core {
 /** What the rest of the relay sees of a leg: half a session, one dialog (../leg/leg.ts). */
 export interface LegPort {
   readonly side: Side;
-  /** Another one when a part of the session gives way to the next (M20-M22). */
+  /** Changes when a part of the call gives way to the next (M20-M22). */
   session: SessionPort;
   readonly dialog: Dialog;
   /** Info Packages that this peer offered to receive (RFC 6086 §5.2). */
@@ -167,9 +166,9 @@ export interface LegPort {
   confirmed: boolean;
   /** Called instead of a BYE where the peer has not answered yet: the relay's INVITE to a client (M23). */
   unwanted: (() => void) | undefined;
-  /** The connection on which the peer came is gone, and it has not been heard of since. */
+  /** The connection on which the peer came is gone, and nothing has come from the peer since. */
   stranded: boolean;
-  /** The process that had the session is gone, and the peer has not been heard of since. */
+  /** Set after a restart, until something comes from the peer: when the peer was last heard of. */
   unheardSince: number | undefined;
   /** How often the peer has moved. */
   readonly moves: number;
@@ -193,7 +192,7 @@ export interface LegPort {
   /** The same once `recorded` resolves. Where it rejects the client hears 500, and has no session. */
   answerAfter(recorded: Promise<void>, ...answer: Parameters<LegPort["answerUntilAck"]>): void;
   acknowledged(ack: SipRequest): void;
-  /** Has the BYE sent when the 2xx that made the dialog does not wait for its ACK any more (RFC 3261 §15). */
+  /** Sends the BYE as soon as no ACK is awaited for the 2xx that made the dialog (RFC 3261 §15). */
   whenAcknowledged(bye: { send(): void }): void;
   /** The peer's BYE came. */
   hungUp(): void;
@@ -201,7 +200,9 @@ export interface LegPort {
   confirm(response: SipResponse): void;
   /** The peer's answer to a re-INVITE or UPDATE of ours (RFC 3261 §12.2.1.2). */
   refresh(response: SipResponse): void;
-  /** A request of the peer's is accepted: where it came from is where the peer is (RFC 3261 §12.2.2, RFC 5626 §5.3). */
+  /**
+   * A request of the peer was accepted: where it came from is where the peer is now (RFC 3261 §12.2.2, RFC 5626 §5.3).
+   */
   moveTo(came: Pick<ServerTransaction, "request" | "flow">): void;
   /** A request of this dialog came, whatever becomes of it. */
   heard(came: Pick<ServerTransaction, "request" | "flow">): void;
@@ -209,12 +210,12 @@ export interface LegPort {
   strand(): void;
   awaitReturn(forMs: number, gone: () => void): void;
   returned(): void;
-  /** Takes the number of a request of the peer; false: it is an old one. */
+  /** Takes the CSeq number of a peer's request; false: it is an old one. */
   takeSeq(request: SipRequest): boolean;
-  /** Counts a request of the peer; false where there have been so many in this second. */
+  /** Counts a request of the peer; false where there are more than `perSecond` in this second. */
   takesMore(now: number, perSecond: number): boolean;
   close(): void;
-  /** Forgets the dialog without a word: it goes on elsewhere. */
+  /** Forgets the dialog and sends nothing: the dialog goes on elsewhere. */
   release(): void;
 }
 
@@ -224,14 +225,14 @@ export interface SessionPort {
   readonly core: Core;
   readonly appServer: AppServer;
   readonly service: Service;
-  /** What the rules said, and the Request-URI that they said it of: a change is measured by them. */
+  /** What the rules found for the client's INVITE, and its Request-URI: a change is compared with these. */
   readonly identified: Identified;
   readonly asked: string;
   /** Who signed in; `facts.user` is whose bill it is on. */
   readonly user: string;
   readonly facts: SessionFacts;
   readonly charges: ChargesPort;
-  /** A prepaid session's, once an app server has answered. */
+  /** Only of a prepaid session, once an app server has answered. */
   readonly credit: CreditPort | undefined;
   readonly actor: ChartActor<typeof sessionMachine>;
   /** The request that it is a branch of, until it is established or refused. */
@@ -246,12 +247,15 @@ export interface SessionPort {
   readonly cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
   readonly change: UnderWay | undefined;
-  /** The change of service that this part comes of: when it stands, the client's dialog is its own (M20-M22). */
+  /**
+   * The change of service that this part comes from. When the part is established, it gets the client's dialog
+   * (M20-M22).
+   */
   readonly takesOver: Takeover | undefined;
   /** The part of the session that it has taken over from. */
   readonly successorOf: FormerPart | undefined;
   readonly timeline: Timeline;
-  /** When its greatest duration is over. */
+  /** When the longest time that the session may last is over. */
   readonly endsAt: number;
   /** A move to a second app server under way, by REFER (M23). */
   readonly transfer: TransferPort | undefined;
@@ -259,36 +263,36 @@ export interface SessionPort {
   /** Resolves when the start is on record, where the clock runs from the answer. */
   readonly started: Promise<void> | undefined;
   readonly context: SessionContext;
-  /** What it has together with other parts of the same call, for one that is to come. */
+  /** What the parts of the call share; made for a next part where there is none yet. */
   readonly callParts: CallParts;
   readonly partsIfAny: CallParts | undefined;
   readonly partsState: PartsState | undefined;
-  /** What the parts cost that the client's dialog has had before. */
+  /** What earlier parts in the client's dialog cost. */
   readonly costsBefore: readonly Price[];
   readonly hangUp: HangUpPort;
   start(): void;
   leg(side: Side): LegPort | undefined;
-  /** This is its dialog with that end. */
+  /** Takes this leg as the session's dialog with the client or app server. */
   take(leg: LegPort): void;
-  /** The next part of the call has this dialog from now on. */
+  /** Gives up the leg: the next part of the call has its dialog from now on. */
   giveAway(side: Side): LegPort | undefined;
   /** The app server is being asked. */
   asks(invitation: Asking): void;
   answersReliably(reliable: ReliablePort): void;
-  /** This is held for it in the user's balance. */
+  /** Takes what is held for the session in the user's balance. */
   pays(credit: CreditPort): void;
-  /** Its start is on its way to the disk, and the client's answer waits for that. */
+  /** The session's start is on its way to the disk, and the client's answer waits for that. */
   startsWith(recorded: Promise<void>): void;
-  /** When it stands, it takes over from another part. */
+  /** When this part is established, it takes over from another part. */
   comesOf(takeover: Takeover): void;
   beginChange(change: UnderWay): void;
-  /** Nothing happens where another one is under way by now. */
+  /** Does nothing where another change is under way by now. */
   endChange(change: UnderWay): void;
   beginMove(transfer: TransferPort): void;
   endMove(transfer: TransferPort): void;
   /** Milliseconds since 1970, by the session's own timeline. */
   now(): number;
-  /** The app server has taken it. `payload`: its answer. */
+  /** The app server has accepted. `payload`: its answer. */
   answered(payload: SipResponse | undefined): void;
   giveUp(reason?: string): void;
   withdraw(reason: string): void;
@@ -299,14 +303,14 @@ export interface SessionPort {
   /** The clock runs. */
   established(at: number): void;
   goOn(): void;
-  /** It is over at `at`: what it did not use of the free seconds is the next part's. */
+  /** The part is over at `at`: free seconds that it did not use are left to the next part. */
   endPart(at: number): void;
   /**
-   * At `at` it is the next part of the call in the place of `first`, and has its client's dialog; also the app
-   * server's, where that stays.
+   * From `at` on this session is the next part of the call, after `first`. It takes over the client's dialog, and the
+   * app server's where that one stays the same.
    */
   succeed(first: SessionPort, at: number, keepsServer: boolean): void;
-  /** The client has moved to it from `first`. */
+  /** The client has moved to this session from `first`. */
   isBeside(first: SessionPort): void;
   awaitByeAnswer(): void;
   /** Asks one end whether it is still in the session. */
@@ -322,14 +326,14 @@ export interface SessionPort {
 export interface CreditPort {
   readonly terms: CreditTerms;
   readonly state: CreditState;
-  /** When the money is used up, as it stands; undefined: never by time. */
+  /** When the money will be used up, as far as is known now; undefined: time does not use it up. */
   readonly until: number | undefined;
-  /** From now on it is this session's. */
+  /** From now on the hold belongs to this session. */
   attach(session: SessionPort): void;
   start(at: number): void;
   goOn(): void;
   cover(charges: readonly Charged[]): Promise<Refusal | undefined>;
-  /** Resolves when what is given back is back; never rejects. */
+  /** Gives back what is not used. Resolves when that is done; never rejects. */
   close(started: boolean): Promise<void> | undefined;
   release(): void;
 }
@@ -363,32 +367,32 @@ export interface CreditsPort extends HeldFor {
 export interface ChangePort extends Takeover {
   readonly first: SessionPort;
   readonly identified: Identified;
-  /** The app server that is there is asked within its dialog. */
+  /** The present app server is asked, within its dialog. */
   readonly keepsServer: boolean;
   /** What the client hears where the change is given up. */
   readonly cancelStatus: number;
-  /** It is the `invitation` of `second` from then on. */
+  /** Asks the present app server within its dialog. This is the `invitation` of `second` from then on. */
   askWithin(second: SessionPort): void;
-  /** The part that is asked for, as far as it is. */
+  /** The part that is asked for, once there is one. */
   second: SessionPort | undefined;
   told(second: SessionPort): void;
   refused(): void;
 }
 
-/** From which session a client's request moves on (M23, M24). */
+/** The session from which a client's request moves on (M23, M24). */
 export interface Move {
   readonly first: SessionPort;
   /** The first session goes on (M24). */
   readonly keep: boolean;
   /** Only these app servers may be asked. */
   readonly only?: readonly string[];
-  /** Makes the client's half of the second session, where it is the relay that invites the client to it (REFER). */
+  /** Makes the client's leg of the second session, where the relay invites the client (REFER). */
   readonly clientLeg?: (second: SessionPort) => LegPort;
 }
 
-/** What hands a session's dialogs over to its next part. */
+/** Hands a session's dialogs over to the next part. */
 export interface Takeover {
-  /** The next part stands since `at`: it has the client's dialog from now on. */
+  /** The next part has been established since `at`: it has the client's dialog from now on. */
   taken(second: SessionPort, at: number): void;
   /** A part that was asked for came to nothing. */
   dropped(second: SessionPort): void;

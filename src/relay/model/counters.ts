@@ -3,35 +3,38 @@ export interface Counters {
   requests: number;
   rejected: number;
   cancelled: number;
-  /** By app servers, to where the relay has gone on. */
+  /** Redirections by app servers that the relay has followed. */
   redirected: number;
   answered: number;
-  /** Sessions; one that changes counts once, and each of its changes in `changed`. */
+  /** Sessions. A session that changes its service counts once here, and each change in `changed`. */
   established: number;
   changed: number;
-  /** Changes of service that were answered by a 2xx and did not count, since it named no service. */
+  /** Changes of service that were not made, because the 2xx did not name the service. */
   changesUnconfirmed: number;
   ended: number;
-  /** Sessions of a process before this one that went on here. */
+  /** Sessions of an earlier process that went on in this one. */
   restored: number;
-  /** Sessions in which whoever hung up did not wait any longer for an answer to BYE. */
+  /** Sessions in which the BYE was answered before the other end had answered it. */
   byesUnanswered: number;
-  /** Provisional answers that came after so many that the other end heard no more of them. */
+  /** Provisional answers that were not passed on, because there had been too many. */
   provisionalsLeftOut: number;
   charges: number;
   chargesRefused: number;
-  /** Bodies of charges that were to come again later. */
+  /** Bodies of charges whose sender was told to try again later. */
   chargesPutOff: number;
-  /** Prepaid: requests refused, and sessions ended, for want of credit. */
+  /** Prepaid: requests refused, and sessions ended, for lack of credit. */
   creditRefused: number;
   creditExhausted: number;
   /** App servers that asked by 503 to be left alone for a while. */
   appServerRests: number;
   crashed: number;
-  /** Requests of users who had as much under way as they may; and requests of sessions in which too many came. */
+  /** Requests refused because the user had too much under way, and because too many came in one session. */
   overUserLimit: number;
   overSessionRate: number;
-  /** Requests with a To tag of which no session knows; of these without an answer, since too many came from there. */
+  /**
+   * Requests with a To tag that no session knows. The second: those left without an answer, because too many came from
+   * the same source.
+   */
   strayRequests: number;
   strayRequestsIgnored: number;
   /** Times that the wall clock was set. */

@@ -28,7 +28,7 @@ const ENDINGS: Readonly<Record<EndingCode, EndingText>> = {
   fault: { text: "fault" },
 };
 
-/** The app server of the part before hears it. */
+/** What the app server of the part before hears. */
 const CHANGED = { text: "the client changed to another service", cause: 200 };
 
 /** Who or what ended a session, as it stands on record: `client`, `server`, or `relay: <why>`. */
@@ -40,7 +40,7 @@ export function endedByText(endedBy: SessionContext["endedBy"] | EndingCode): st
   return `relay: ${textOf(endedBy)}${detail === undefined ? "" : `: ${detail}`}`;
 }
 
-/** For BYE's Reason. What is `detail` is for the record alone: it tells of the other end. */
+/** For BYE's Reason. `detail` is left out: it tells of the other end, and is for the record alone. */
 export function reasonOf(endedBy: SessionContext["endedBy"]): { readonly cause: number; readonly text: string } {
   if (endedBy === "change") return CHANGED;
   if (endedBy === null || typeof endedBy === "string") return { cause: 480, text: endedBy ?? "" };

@@ -2,8 +2,8 @@ import type { Failure } from "../../../machines/events.ts";
 import type { Core } from "./core.ts";
 
 /**
- * Why no session may begin now, as its client hears it; undefined: one may. A `part` of a session that is there, for
- * another service, is no further one: no bound on their number holds it up.
+ * Why no session may begin now, as its client hears it; undefined: one may. A `part` replaces a session that exists
+ * already, so the bound on the number of sessions does not count for it.
  */
 export function refusalOfNew(core: Core, what: "session" | "part"): Failure | undefined {
   const { draining, recorder, sessions, requests, config } = core;

@@ -11,20 +11,18 @@ import type { SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 
-/*
- * What the parts of a session see of each other, as far as they need not see the session itself: that is in core.ts.
- */
+/* What the parts of a session see of each other. What they see of the session itself is in core.ts. */
 
 /** Puts charging events on record: resolves when they are on disk (decision 8). */
 export interface Recorder {
   append(event: ChargingEvent): Promise<void>;
-  /** True when no more may be promised: new sessions are refused. */
+  /** True when no more events can be taken: new sessions are then refused. */
   readonly full: boolean;
 }
 
-/** How a session is hung up, by whoever it is (../session/hang-up.ts). */
+/** How a session is hung up, by either end or by the relay (../session/hang-up.ts). */
 export interface HangUpPort {
-  /** The BYE of whoever hung up. */
+  /** The BYE of the end that hung up. */
   readonly bye: ServerTransaction | undefined;
   relayBye(event: SessionEventOf<"bye">, context: SessionContext): void;
   sendByes(context: SessionContext): void;
@@ -34,9 +32,9 @@ export interface HangUpPort {
   relayByeAnswer(context: SessionContext): void;
 }
 
-/** What a session costs, on its way to the record (../charges/charges.ts). */
+/** Puts on record what a session costs (../charges/charges.ts). */
 export interface ChargesPort {
-  /** Undefined: it is the only part of its call. */
+  /** Undefined: the session is the only part of its call. */
   readonly call: CallCharges | undefined;
   readonly book: ChargeBook;
   readonly bookIfAny: ChargeBook | undefined;
@@ -57,22 +55,25 @@ export interface ChargesPort {
 /** Who pays, and for what. */
 export interface CreditTerms {
   readonly user: string;
-  /** The balance's. */
+  /** The currency of the balance. */
   readonly currency: string;
-  /** Names the hold in the balance, and the session's events by `SessionFacts.hold`. */
+  /** Names the hold in the balance. The session's events have it as `SessionFacts.hold`. */
   readonly key: string;
   readonly tariff: Tariff | undefined;
-  /** What earlier parts of the call have used of it, as far as is known before this one begins: no less than that. */
+  /**
+   * What earlier parts of the call have used of the tariff, as far as is known before this one begins. The true use may
+   * be more.
+   */
   readonly used?: TariffUse | undefined;
-  /** On the session's time. */
+  /** Taxes on the session's time. */
   readonly taxes?: readonly AppliedTax[] | undefined;
 }
 
-/** What is held for the sessions that a request may lead to, as they see it. */
+/** What is held for the sessions that a request may lead to, as those sessions see it. */
 export interface HeldFor {
   /** The taxes that were counted. */
   readonly taxes: CreditTerms["taxes"];
-  /** Names what is held for the session with that app server; undefined: nothing. */
+  /** The key of the hold for the session with that app server; undefined: nothing is held. */
   keyFor(server: string): string | undefined;
 }
 
@@ -87,9 +88,9 @@ export interface Origin {
   /** The Request-URI of the client's INVITE. */
   readonly asked: string;
   readonly previous: SessionFacts["previous"];
-  /** That of `previous`. */
+  /** The timeline of `previous`. */
   readonly timeline: Timeline | undefined;
-  /** Names what is held for it in a prepaid balance, and the taxes that were counted. */
+  /** The hold in a prepaid balance, and the taxes that were counted for it. */
   readonly credits: HeldFor | undefined;
 }
 
@@ -101,12 +102,12 @@ export interface FormerPart {
   readonly book: ChargeBook | undefined;
 }
 
-/** The asking of an app server: by an INVITE, or within the dialog that is there. */
+/** A request that asks an app server: an INVITE, or a request within the existing dialog. */
 export interface Asking {
-  /** Number of its request. */
+  /** CSeq number of the request. */
   readonly seq: number;
   readonly refusal: SipResponse | undefined;
-  /** It was answered with a provisional that made an early dialog (RFC 3261 §12.1). */
+  /** A provisional answer has made an early dialog (RFC 3261 §12.1). */
   readonly hasEarlyDialog: boolean;
   cancel(reason?: string): void;
   ack(from: SipRequest | undefined): void;
@@ -126,7 +127,7 @@ export interface ReliablePort {
   stop(): void;
 }
 
-/** A change that is under way in a session: another has to wait. */
+/** A change that is under way in a session: another one is refused meanwhile. */
 export interface UnderWay {
   readonly from: Side;
   /** The session ends (RFC 3261 §15.1.2). */

@@ -30,9 +30,9 @@ import { err, ok, type Result } from "../../support/result.ts";
 import type { TransportName } from "../../transport/types.ts";
 
 /*
- * A session as data: everything that it is and that is not a socket (decision 12). Times are milliseconds
- * since 1970 by the session's own timeline, which `facts.clockStepMs` names. What reads it takes what an older relay
- * has written, ignores what it does not know, and refuses what a newer one has written, by name.
+ * A session as data: everything of it that is not a socket (decision 12). Times are milliseconds since 1970 by the
+ * session's own timeline, which `facts.clockStepMs` names. The reader takes what an older relay has written, and
+ * ignores fields that it does not know. It refuses what a newer relay has written, and names the version.
  */
 
 export const STATE_VERSION = 1;
@@ -42,34 +42,34 @@ export interface SessionState {
   readonly facts: SessionFacts;
   /** Who signed in; `facts.user` is whose bill it is on. */
   readonly user: string;
-  /** The Request-URI of the client's INVITE: a change of service is measured by it. */
+  /** The Request-URI of the client's INVITE: a change of service is judged with it. */
   readonly asked: string;
   readonly identified: IdentifiedState;
   readonly chart: ChartState;
-  /** When its greatest duration is over; 0: its clock does not run yet. */
+  /** When the longest time that the session may last is over; 0: its clock does not run yet. */
   readonly endsAt: number;
   readonly client: LegState;
   readonly server: LegState;
   /** Missing: nothing was charged. */
   readonly book?: BookState;
-  /** A prepaid session's. */
+  /** Only of a prepaid session. */
   readonly credit?: CreditState;
-  /** Missing: it is the only part of its call. */
+  /** Missing: the session is the only part of its call. */
   readonly parts?: PartsState;
   /** The 2xx that the client has not acknowledged. */
   readonly answer?: AnswerState;
 }
 
-/** What the rules said, by ids: of the service, the tariff and the app server that stand in the facts. */
+/** What the rules found. Service and tariff are left out, since they stand in the facts. */
 export type IdentifiedState = Omit<Identified, "service" | "tariff">;
 
-/** Where the chart `session` stands: answered, or established. What is under way in it is not kept. */
+/** The state of the chart `session`: answered, or established. What is under way in the session is not kept. */
 export interface ChartState {
   readonly value: "answered" | { readonly established: "steady" };
   readonly context: SessionContext;
 }
 
-/** Where something goes, or came from. */
+/** An address where something goes, or came from. */
 export interface PlaceState {
   readonly transport: TransportName;
   readonly address: string;
@@ -92,13 +92,16 @@ export interface LegState {
   readonly behind?: PlaceState;
   readonly destination?: PlaceState;
   readonly cameFrom?: PlaceState;
-  /** It is reached by a connection of its own making, and by no other way. */
+  /** The peer is reached only by the connection that it has made itself. */
   readonly byConnection?: true;
-  /** Info Packages that it takes (RFC 6086 §5.2). */
+  /** Info Packages that the peer takes (RFC 6086 §5.2). */
   readonly offered?: readonly string[];
 }
 
-/** What is held of a prepaid balance; what was charged stands in the book. Amounts are micros. */
+/**
+ * What is held of a prepaid balance. What was charged stands in the book. Amounts are millionths of the currency's
+ * unit.
+ */
 export interface CreditState {
   readonly currency: string;
   readonly taxes?: readonly AppliedTax[];
@@ -111,22 +114,28 @@ export interface CreditState {
   readonly unsure: boolean;
   readonly exhausted: boolean;
   readonly warned: boolean;
-  /** Notices so far, for their ids. */
+  /** How many notices there were so far, for the ids of further ones. */
   readonly events: number;
 }
 
 /** A 2xx whose ACK is awaited (RFC 3261 §13.3.1.4). */
 export interface AnswerState {
-  /** As it was sent, each octet a character. */
+  /** The response as it was sent, each byte as one character. */
   readonly response: string;
-  /** Where to. */
+  /** Where it was sent. */
   readonly to: PlaceState;
-  /** Numbers of the client's INVITE, and of the relay's to the app server, which is acknowledged with it. */
+  /**
+   * CSeq numbers of the client's INVITE, and of the relay's INVITE to the app server, which is acknowledged together
+   * with it.
+   */
   readonly seq: number;
   readonly serverSeq: number;
 }
 
-/** Bounds: of what a message or the configuration may hold there, and no disk or peer can make it more. */
+/**
+ * Bounds for each kind of text: as much as a message or the configuration may hold, so that no disk or peer can bring
+ * more.
+ */
 const LINE = textUpTo(8_192);
 const NAME = textUpTo(400);
 const MESSAGE = textUpTo(65_535);
@@ -139,7 +148,7 @@ const place: Check = fields<PlaceState>({
   leavesBy: optional(textUpTo(100)),
 });
 
-/** What goes into messages must make ones that can be read. */
+/** What goes into messages is checked, so that the messages can be read. */
 const uri: Check = (value) => LINE(value) ?? (sipUriOf(value as string) ? undefined : "must be a SIP URI");
 const address: Check = (value) =>
   LINE(value) ?? (parseNameAddr(value as string).ok ? undefined : "must be an address as in From");
@@ -149,7 +158,7 @@ const SEQ = 2 ** 31; // RFC 3261 §8.1.1.5
 const leg: Check = fields<LegState>({
   callId: token,
   localTag: token,
-  remoteTag: (value) => (value === "" ? undefined : token(value)), // RFC 2543 knew none
+  remoteTag: (value) => (value === "" ? undefined : token(value)), // RFC 2543 had no tags
   local: address,
   remote: address,
   remoteTarget: uri,
@@ -232,11 +241,13 @@ const state: Check = fields<SessionState>({
   answer: optional(fields<AnswerState>({ response: MESSAGE, to: place, seq: count(SEQ), serverSeq: count(SEQ) })),
 });
 
-/** Makes of what version n wrote what version n + 1 would have written: the first one is for version 1. */
+/**
+ * Each function turns what version n wrote into what version n + 1 would have written. The first one is for version 1.
+ */
 export type Upgrades = readonly ((older: object) => object)[];
 const UPGRADES: Upgrades = [];
 
-/** Deeper than a state is. */
+/** More levels than any state has. */
 const DEPTH = 12;
 
 /** Reads what a relay has written of a session. The error says which field is wrong and what was expected. */
@@ -245,7 +256,7 @@ export function readSessionState(json: string): Result<SessionState, string> {
   return read.ok ? checkSessionState(read.value) : err(read.error);
 }
 
-/** The same of a value that was read. `upgrades`: those of this version, unless a test has its own. */
+/** The same for a value that was parsed already. `upgrades`: those of this version, unless a test brings its own. */
 export function checkSessionState(value: unknown, upgrades: Upgrades = UPGRADES): Result<SessionState, string> {
   const missing = isMissing(value);
   if (missing !== undefined) return err(`a session's state ${missing}`);

@@ -3,9 +3,9 @@ import { parseRequestDisposition, type RequestDisposition } from "../../sip/disp
 import type { Headers } from "../../sip/message.ts";
 
 /**
- * How the app servers are asked: as the operator says, or as the client wishes by Request-Disposition (RFC 3841 §9.1)
- * where that is one of the ways that the operator allows. A wish that cannot be read, and `redirect`, `recurse` and
- * `queue`, change nothing.
+ * How the app servers are asked: as the operator says, or as the client wishes by Request-Disposition (RFC 3841 §9.1),
+ * if the operator allows that way. A wish that cannot be read changes nothing, nor do `redirect`, `recurse` and
+ * `queue`.
  */
 export function forkFor(operator: ForkMode, allowed: readonly ForkChoice[] | undefined, headers: Headers): ForkChoice {
   if (!allowed || allowed.length === 0 || !headers.has("request-disposition")) return operator;
@@ -21,7 +21,7 @@ function wishedFork(operator: ForkMode, { proxy, fork, parallel, cancel }: Reque
     if (parallel === false) return "sequential";
   }
   const inParallel = operator !== "sequential" || (parallel === true && proxy !== false);
-  if (!inParallel) return operator; // Where one is asked after the other there is nobody to cancel.
+  if (!inParallel) return operator; // App servers that are asked one after the other need no CANCEL.
   if (cancel !== undefined) return cancel ? "first" : "all";
   return operator === "sequential" ? "first" : operator;
 }

@@ -27,12 +27,12 @@ import { Reliable } from "./reliable.ts";
 import { addServiceHeaders } from "./service-headers.ts";
 
 /**
- * The INVITE to one app server and what comes back (M5): maps the answers of its transaction to events of the
- * session. It outlives the ACK, since a 2xx that is repeated must be acknowledged again (RFC 3261 §13.2.2.4).
+ * The INVITE to one app server (M5). Turns the answers of its transaction into events of the session. It outlives the
+ * ACK, since a repeated 2xx must be acknowledged again (RFC 3261 §13.2.2.4).
  */
 export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"silent" | "ringing"> {
   readonly seq: number;
-  /** The answer by which the app server refused; goes to the client as it came. */
+  /** The answer with which the app server refused; the client's answer is made of it. */
   refusal: SipResponse | undefined;
   private readonly core: Core;
   private readonly session: Session;
@@ -40,7 +40,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   private transaction: ClientTransaction | undefined;
   private timer: Timer | undefined;
   private ringing = false;
-  /** Provisional answers but 100. */
+  /** How many provisional answers came, not counting 100. */
   private provisionals = 0;
   /** The first provisional answer with a To tag. */
   private early: SipResponse | undefined;
@@ -59,7 +59,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     this.transaction = this.core.transactions.send(request, destination, this);
   }
 
-  /** RFC 3261 §9.1: at once, or as soon as a provisional answer came. */
+  /** RFC 3261 §9.1: sends CANCEL at once, or as soon as a provisional answer has come. */
   cancel(reason?: string): void {
     this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
   }
@@ -69,8 +69,8 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   }
 
   /**
-   * A request is to go to the app server before its 2xx: the dialog is the one of its first provisional answer (RFC
-   * 3261 §12.1.2).
+   * Called when a request is to go to the app server before its 2xx. The dialog is that of its first provisional answer
+   * (RFC 3261 §12.1.2).
    */
   openEarlyDialog(): void {
     const { dialog } = this.leg;
@@ -79,7 +79,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 
   /** Acknowledges the 2xx: with the client's ACK, or with one of the relay's own. */
   ack(from: SipRequest | undefined): void {
-    // Kept for repeated answers only if it says anything.
+    // Kept for repeated answers only if it has a body.
     this.acknowledged = from && from.body.length > 0 ? from : null;
     this.leg.sendAck(this.seq, from && ((ack) => this.core.border.pass(from, ack, "server")));
   }
@@ -98,8 +98,8 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   }
 
   /**
-   * The session is over: the transaction does what the protocol still asks of it alone, and each 2xx that still comes
-   * is acknowledged.
+   * The session is over. The transaction goes on alone with what the protocol still asks of it, and each 2xx that still
+   * comes is acknowledged.
    */
   close(): void {
     this.stop();
@@ -135,7 +135,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
       if (response.toTag === dialog.remoteTag) {
         if (this.acknowledged !== undefined) this.ackAgain();
       } else {
-        // Its side forked and another of its ends answered too: a session has one.
+        // The app server's side has forked the INVITE, and a second end has answered. A session has only one.
         acknowledgeUnwanted(this.core, response, this.transaction!.flow, true);
       }
       return;
@@ -162,7 +162,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     this.core.peerLog.warn("app server given up", appServer.id, { session: id, appServer: appServer.id, why });
   }
 
-  /** False: a reliable provisional answer that is not to be looked at. */
+  /** Takes a reliable provisional answer. False: it is to be ignored. */
   private takeReliable(response: SipResponse): boolean {
     const { session } = this;
     const transaction = session.request?.transaction;
@@ -181,8 +181,8 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 }
 
 /**
- * Builds the INVITE to a session's app server from the client's and sends it; hands over the invitation when it is on
- * its way.
+ * Builds the INVITE to a session's app server from the client's INVITE, and sends it. Calls `sent` with the invitation
+ * just before.
  */
 export function invite(core: Core, session: Session, sent: (invitation: Invitation) => void): void {
   const unreachable = (status: number) => session.actor.send({ type: "server.failure", failure: { status } });
@@ -227,7 +227,7 @@ function dialogTowards(core: Core, session: Session, original: SipRequest, desti
     callId: callIdOf(session.id),
     localTag,
     remoteTag: "",
-    // The client's own identity and the service it asked for, in a dialog of ours.
+    // From has the client's own URI, and To the service that it asked for. The dialog is the relay's.
     local: withTag(withoutPassword(original.headers.get("from") ?? ""), localTag),
     remote: toFor(core, session, original),
     remoteTarget: session.appServer.uri,
@@ -251,7 +251,8 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   headers.add("Recv-Info", recvInfoWithCharges(original.headers));
   headers.add(SESSION_HEADER, session.id);
   addServiceHeaders(headers, session.identified);
-  // Of an INVITE that a REFER stands for the relay has written it; any other client's is a claim (RFC 3892 §2.2).
+  // In an INVITE made of a REFER, the relay itself has written Referred-By. A client's own would be a mere claim (RFC
+  // 3892 §2.2).
   const referredBy = session.request?.move?.clientLeg && original.headers.get("referred-by");
   if (referredBy) headers.add("Referred-By", referredBy);
   const user = core.border.uriOf(session.user);
@@ -260,13 +261,13 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
 }
 
 /**
- * To of the dialog with the app server. As the client wrote it, where it names what the rules have seen: an app
- * server that goes by To must not serve another service than the one that is looked up and charged.
+ * To of the dialog with the app server. It is the client's To where this names what the rules have looked at. Else an
+ * app server that goes by To might serve another service than the one that is charged.
  */
 function toFor({ directory, border }: Core, { asked, service }: Session, { headers, to, toTag }: SipRequest): string {
   const written = headers.get("to") ?? "";
-  const line = toTag === undefined ? written : withTag(written, undefined); // a change of service comes in a dialog that is there
-  if (line === `<${asked}>` && asked.startsWith(`sip:${service.id}@`)) return line; // nearly always
+  const line = toTag === undefined ? written : withTag(written, undefined); // a change of service comes within a dialog
+  if (line === `<${asked}>` && asked.startsWith(`sip:${service.id}@`)) return line; // nearly always so
   const names = (uri: SipUri | undefined): boolean => {
     const user = uri && unescapeUser(uri);
     return uri !== undefined && (user === undefined || user === service.id || directory.service(user) === undefined);

@@ -11,30 +11,33 @@ import { Leg } from "../leg/leg.ts";
 import type { SessionPort as Session } from "../model/core.ts";
 import { relayMessage } from "../session/relayed.ts";
 
-/** The INVITE to the app server, as far as it matters here. */
+/** What is used here of the INVITE to the app server. */
 interface Asked {
-  /** Number of its request. */
+  /** CSeq number of the INVITE. */
   readonly seq: number;
   final(response: SipResponse): void;
 }
 
 /** A reliable provisional answer that the client has not acknowledged. */
 interface Unacknowledged {
-  /** Its number towards the client, and the app server's. */
+  /** Its RSeq towards the client, and its RSeq from the app server. */
   readonly rseq: number;
   readonly rseqOfServer: number;
   readonly response: SipResponse;
 }
 
-/** Bounds: answers that wait for the one before them, and ends behind one app server that answer the same INVITE. */
+/**
+ * Bounds: how many answers may wait for the one before them, and how many ends behind one app server may answer the
+ * INVITE.
+ */
 const MAX_WAITING = 8;
 const MAX_ENDS = 16;
 
 /**
- * The reliable provisional answers of one branch (RFC 3262): the app server's are taken in their order, passed to the
- * client under numbers of the relay's own and repeated until its PRACK comes, which goes to the app server in turn.
- * So a description in a provisional answer, in PRACK and in its answer passes from end to end, and each end has its
- * own dialog, numbers and timers.
+ * The reliable provisional answers of one branch (RFC 3262). The app server's answers are taken in their order, and go
+ * to the client with RSeq numbers of the relay. Each is repeated until the client's PRACK comes, which then goes to the
+ * app server. So descriptions in provisional answers, in PRACK and in its answer pass from end to end, while each end
+ * has its own dialog, numbers and timers.
  */
 export class Reliable {
   private readonly session: Session;
@@ -42,13 +45,13 @@ export class Reliable {
   private readonly server: Leg;
   private readonly transaction: ServerTransaction;
   private readonly clientTakes: boolean;
-  /** The app server's last number by its To tag: of those that came in order (RFC 3262 §4). */
+  /** The last RSeq that came in order, by the To tag of the app server's end (RFC 3262 §4). */
   private readonly received = new Map<string, number>();
   private nextRSeq: number;
   private readonly waiting: Unacknowledged[] = [];
-  /** The answer taken last that goes to the client reliably. */
+  /** The last answer taken that is to go to the client reliably. */
   private taken: SipResponse | undefined;
-  /** A 2xx that must not go out before the client has acknowledged a description (RFC 3262 §3). */
+  /** A 2xx that must not reach the client before it has acknowledged a description (RFC 3262 §3). */
   private held: SipResponse | undefined;
   private timer: TimerHandle;
   private intervalMs = 0;
@@ -66,17 +69,14 @@ export class Reliable {
     this.nextRSeq = (Number.parseInt(session.core.random.token(32).slice(-8), 16) % (2 ** 31 - 1)) + 1;
   }
 
-  /**
-   * A provisional answer with RSeq. False: it came before, or not in its turn, and nothing is done with it (RFC 3262
-   * §4).
-   */
+  /** Takes a provisional answer with RSeq. False: it came before, or out of order, and is ignored (RFC 3262 §4). */
   take(response: SipResponse): boolean {
     const rseq = parseRSeq(response.headers.get("rseq") ?? "");
     const tag = response.toTag;
     if (!rseq.ok || tag === undefined || !hasOption(response.headers, "require", "100rel")) return true;
     const last = this.received.get(tag);
     if (last === undefined ? this.received.size >= MAX_ENDS : rseq.value !== last + 1) return false;
-    if (this.waiting.length >= MAX_WAITING) return false; // It comes again, since nobody has acknowledged it.
+    if (this.waiting.length >= MAX_WAITING) return false; // The app server repeats it, because it is not acknowledged.
     this.received.set(tag, rseq.value);
     const { dialog } = this.server;
     if (dialog.remoteTag === "") confirmDialog(dialog, response);
@@ -85,12 +85,14 @@ export class Reliable {
     return true;
   }
 
-  /** Whether this answer of the app server is to go to the client by `relay`. */
+  /** Whether this answer of the app server is to go to the client with `relay`. */
   isTaken(response: SipResponse): boolean {
     return this.taken === response;
   }
 
-  /** Passes the answer taken last to the client, now or when it has acknowledged the one before (RFC 3262 §3). */
+  /**
+   * Passes the last answer taken to the client: now, or when the client has acknowledged the one before (RFC 3262 §3).
+   */
   relay(answer: SipResponse): void {
     const rseq = this.nextRSeq++;
     answer.headers.add("Require", "100rel").add("RSeq", String(rseq));
@@ -98,7 +100,9 @@ export class Reliable {
     if (this.waiting.length === 1) this.send();
   }
 
-  /** The client's PRACK: goes to the app server with its number; 481 where it acknowledges nothing (RFC 3262 §3). */
+  /**
+   * Passes the client's PRACK on, with the app server's RSeq in it; 481 where it acknowledges nothing (RFC 3262 §3).
+   */
   prack(prack: ServerTransaction): void {
     const rack = parseRAck(prack.request.headers.get("rack") ?? "");
     const first = this.waiting[0];
@@ -121,8 +125,8 @@ export class Reliable {
   }
 
   /**
-   * RFC 3262 §3: no 2xx while a description is unacknowledged. An app server that sends one all the same is held
-   * until then; true: this answer is.
+   * RFC 3262 §3: no 2xx while a description is unacknowledged. If an app server sends one all the same, it is held back
+   * until then, and this returns true.
    */
   holds(response: SipResponse): boolean {
     if (this.held) return true;
@@ -131,14 +135,19 @@ export class Reliable {
     return true;
   }
 
-  /** The branch is given up: nothing is repeated, and nothing held, since a 2xx has to be ended. */
+  /**
+   * The branch is given up: nothing is repeated or held back any more. A 2xx that was held goes on, so that its session
+   * is ended.
+   */
   giveUp(): void {
     this.answered();
     this.waiting.length = 0;
     this.release();
   }
 
-  /** A 2xx goes to the client: nothing is repeated, nothing new is sent, but a PRACK may still come (RFC 3262 §3). */
+  /**
+   * A 2xx goes to the client: nothing is repeated and nothing new is sent, but one PRACK may still come (RFC 3262 §3).
+   */
   answered(): void {
     this.stop();
     this.waiting.length = Math.min(1, this.waiting.length);
@@ -183,7 +192,7 @@ export class Reliable {
       return;
     }
     if (clock.monotonic() >= this.giveUpAt) {
-      // RFC 3262 §3: the request is rejected, which here is this branch.
+      // RFC 3262 §3: without a PRACK the request is rejected. Here this means only this branch.
       this.session.actor.send({ type: "client.silent", at: this.session.now() });
       return;
     }
@@ -193,8 +202,8 @@ export class Reliable {
   }
 
   /**
-   * Another branch has answered the client, which can take no provisional answers any more (RFC 6026 §7.1): the relay
-   * acknowledges them.
+   * Another branch has answered the client, so the client takes no provisional answers any more (RFC 6026 §7.1). The
+   * relay acknowledges them itself.
    */
   private acknowledgeAll(): void {
     for (const { rseqOfServer } of this.waiting.splice(0)) this.sendPrack(this.server, rseqOfServer);
@@ -202,9 +211,9 @@ export class Reliable {
   }
 
   /**
-   * Acknowledges by itself, without a body, what the client cannot: it knows no 100rel, or this is another end behind
-   * the app server that forked, for which the client has no dialog. DEVIATION: an offer in such an answer gets none
-   * (RFC 3262 §5).
+   * The relay itself acknowledges, without a body, an answer that the client cannot acknowledge. Either the client does
+   * not support 100rel, or the app server has forked, and the answer is from an end for which the client has no dialog.
+   * DEVIATION: an offer in such an answer gets no answer (RFC 3262 §5).
    */
   private acknowledge(response: SipResponse, rseq: number): void {
     if (response.toTag === this.server.dialog.remoteTag) {

@@ -5,8 +5,8 @@ import { formatParams } from "../../sip/params.ts";
 import { encodeUtf8 } from "../../sip/text.ts";
 
 /**
- * Tells an app server which service is asked for (a rule may make another of it than the Request-URI says), and what
- * the rule knows of the request and of the client (M3). `pass` lets none of these through that others have written.
+ * Tells an app server which service is asked for (a rule may have found another one than the Request-URI names), and
+ * what the rule says of the request and of the client (M3). `Border.pass` stops such header fields of others.
  */
 export function addServiceHeaders(headers: Headers, { service, attributes, client }: Identified): void {
   headers.add(SERVICE_HEADER, service.id);

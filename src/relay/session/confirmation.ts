@@ -5,15 +5,15 @@ import { shown } from "../../support/peer-log.ts";
 import type { SessionPort as Session } from "../model/core.ts";
 
 /**
- * What whoever asked for a change hears where the other end's 2xx did not name the service: an answer that cannot be
- * relied on (RFC 3261 §21.5.3).
+ * The answer to a change where the other end's 2xx did not name the service: that 2xx cannot be relied on (RFC 3261
+ * §21.5.3).
  */
 export const UNCONFIRMED = { status: 502, reason: "The Change Was Not Confirmed" } as const;
 
 /**
- * Whether a 2xx to a change of service is a yes to that change. A user agent that looks at no service says 200 to any
- * re-INVITE, and a client could stop its meter by a change to a free service that the app server knows nothing of:
- * where the operator wants it, the 2xx has to name the service. `by`: who has answered.
+ * Whether a 2xx to a change of service really agrees to that change. A user agent that knows of no services says 200 to
+ * any re-INVITE. So a client could stop its meter by a change to a free service that the app server never heard of.
+ * Where the operator wants it, the 2xx therefore has to name the service. `by`: who has answered.
  */
 export function confirms(first: Session, second: Session, by: Side, { headers }: SipResponse): boolean {
   if (!wantsConfirmation(first, second, by)) return true;

@@ -16,13 +16,13 @@ import { Ringing } from "./ringing.ts";
 export interface ServiceDecision {
   /** The part that then begins. */
   readonly second: Session;
-  /** Told once whether both agree; what comes of it is then not for `Modification`. */
+  /** Called once, with whether both agree. The rest is then not done by `Modification`. */
   readonly decided: (agreed: boolean) => void;
 }
 
 /**
- * A re-INVITE or UPDATE on its way from one end of a session to the other and back (RFC 3261 §14, RFC 3311): hold and
- * resume, a refresh, anything that the two agree on.
+ * Passes a re-INVITE or UPDATE on from one end of a session to the other, and the answer back (RFC 3261 §14, RFC 3311):
+ * hold and resume, a refresh, or anything else that the two agree on.
  */
 export class Modification implements ClientTransactionUser, UnderWay {
   readonly from: Side;
@@ -31,7 +31,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
   private readonly source: Leg;
   private readonly target: Leg;
   private seq = 0;
-  /** How often the target had moved. */
+  /** How often the target had moved when the request was sent. */
   private readonly moves: number;
   private readonly wanted: ServiceDecision | undefined;
   private readonly ringing: Ringing;
@@ -39,12 +39,12 @@ export class Modification implements ClientTransactionUser, UnderWay {
   /** The other end has answered an INVITE with a 2xx. */
   private accepted = false;
   private answered = false;
-  /** The session is over: nobody waits for its answer, which is to be acknowledged all the same. */
+  /** The session is over. Nobody waits for the answer any more, but it still has to be acknowledged. */
   private aborted = false;
-  /** The ACK that answers a 2xx that comes again; null: one without a body. */
+  /** The ACK that answers a repeated 2xx; null: one without a body. */
   private acknowledged: SipRequest | null | undefined;
 
-  /** Passes it on. From now on it is the session's `change`, until it is decided. */
+  /** Passes the request on. Until it is decided, it is the session's `change`. */
   static begin(session: Session, from: Side, transaction: ServerTransaction, wanted?: ServiceDecision): void {
     const modification = new Modification(session, from, transaction, wanted);
     session.beginChange(modification);
@@ -85,8 +85,8 @@ export class Modification implements ClientTransactionUser, UnderWay {
     const success = response.status < 300;
     this.ringing.stop();
     if (this.answered) {
-      // It came again: its ACK was lost, or has not come from the other end yet (RFC 3261 §13.2.2.4). Or it comes
-      // after BYE (RFC 5407 §3.2.3).
+      // A repeated answer: its ACK was lost, or has not come from the other end yet (RFC 3261 §13.2.2.4). Or a 2xx that
+      // comes after BYE (RFC 5407 §3.2.3).
       if (success && this.aborted) this.acknowledged ??= null;
       if (success && this.acknowledged !== undefined) this.ack(this.acknowledged);
       return;
@@ -118,7 +118,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
     if (meansGone(response.status)) this.lost(`answered ${response.status} to ${this.transaction.request.method}`);
   }
 
-  /** The other end has agreed to it knows not what: it is acknowledged, and nothing changes. */
+  /** The other end has said 2xx without naming the service. The 2xx is acknowledged, and nothing changes. */
   private unconfirmed(response: SipResponse): void {
     this.target.refresh(response);
     if (this.transaction.request.method === "INVITE") this.ack(null);
@@ -128,7 +128,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
 
   timeout(): void {
     this.ringing.stop();
-    this.fail(this.transaction.request.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to other than INVITE
+    this.fail(this.transaction.request.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to anything but INVITE
     this.lost(`no answer to ${this.transaction.request.method}`);
   }
 
@@ -138,20 +138,20 @@ export class Modification implements ClientTransactionUser, UnderWay {
     this.lost(reason);
   }
 
-  /** Of a peer that has moved since, what was sent to where it was says nothing. */
+  /** Not if the peer has moved since: a failure at its old address says nothing about it. */
   private lost(why: string): void {
     if (this.target.moves === this.moves) this.session.lost(this.target.side, why);
   }
 
   /**
-   * The session ends while the change is under way (RFC 3261 §15.1.2). An answer that this end has is repeated until
-   * it acknowledges that; the other end hears its ACK now, since BYE follows.
+   * The session ends while the change is under way (RFC 3261 §15.1.2). A 2xx to the end that asked is still repeated
+   * until its ACK. The other end gets its ACK now, since BYE follows.
    */
   abort(): void {
     this.aborted = true;
     this.ringing.stop();
     if (this.accepted && this.acknowledged === undefined) this.ack(null);
-    else if (!this.answered) this.towards?.cancel(); // so that it ends, whatever the other end makes of the BYE
+    else if (!this.answered) this.towards?.cancel(); // so that the INVITE ends, whatever the other end makes of the BYE
     this.fail(487);
   }
 
@@ -182,7 +182,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
     const { border } = this.session.core;
     const relayed = refusalOrAnswer(border, response, this.from);
     if (relayed.status < 300) relayed.headers.add("Contact", this.source.dialog.contact);
-    // By its next charges outside of the dialog the app server names the part that it has begun (M15, M17).
+    // The app server needs the new part's id for charges outside of the dialog (M15, M17).
     const second = response.status < 300 ? this.wanted?.second : undefined;
     if (second) relayed.headers.add(SERVICE_HEADER, second.service.id).add(SESSION_HEADER, second.id);
     this.session.charges.passOn(response, relayed, this.from);

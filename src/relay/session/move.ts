@@ -8,7 +8,7 @@ import type { Core, LegPort as Leg, Move, SessionPort as Session } from "../mode
 const NO_MOVE = ok(undefined);
 const GONE = { status: 481, reason: "No Such Dialog" };
 
-/** The client's half of a session that a header names, of this user; whoever is not that user learns nothing. */
+/** The client's leg that a header field names. The caller checks whether it belongs to the same account. */
 export function findClientLeg(core: Core, { callId, receiverTag, senderTag }: DialogName): Leg | undefined {
   const leg = core.legs.get(receiverTag);
   if (leg?.side !== "client" || leg.closed || leg.dialog.callId !== callId || leg.dialog.remoteTag !== senderTag)
@@ -17,9 +17,8 @@ export function findClientLeg(core: Core, { callId, receiverTag, senderTag }: Di
 }
 
 /**
- * What the client's INVITE says of a session that it has, and that is charged to the same account: Replaces (RFC
- * 3891), which ends that one, or Target-Dialog (RFC 4538), which goes on beside it. The error is the answer that it
- * gets.
+ * Whether the client's INVITE moves on from a session of the same account: by Replaces (RFC 3891), which ends that
+ * session, or by Target-Dialog (RFC 4538), beside which it goes on. The error is the answer to the INVITE.
  */
 export function moveOf(core: Core, request: SipRequest, account: string): Result<Move | undefined, Failure> {
   const replaces = request.headers.get("replaces");
@@ -29,8 +28,7 @@ export function moveOf(core: Core, request: SipRequest, account: string): Result
   const read = parseTargetDialog(target);
   if (!read.ok) return err({ status: 400, reason: read.error });
   const leg = findClientLeg(core, read.value);
-  // RFC 4538 §4: it only relates the two; a dialog that is not there (any more), or not this user's, relates to
-  // nothing.
+  // RFC 4538 §4: Target-Dialog only relates the two. If the dialog is unknown, over, or another user's, it is ignored.
   if (!leg || leg.session.facts.user !== account || !isUp(leg.session)) return NO_MOVE;
   return ok({ first: leg.session, keep: true });
 }
@@ -55,8 +53,8 @@ export function isUp(session: Session): boolean {
 }
 
 /**
- * The second session is established: the move is put on record, and the first session ends unless it is to go on
- * (M23, M24).
+ * The second session is established: puts the move on record, and ends the first session unless it is to go on (M23,
+ * M24).
  */
 export function moved(core: Core, second: Session, { first, keep }: Move): void {
   second.isBeside(first);

@@ -10,8 +10,8 @@ import { takeRest } from "../leg/rest.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 
 /**
- * In T1: by then whoever asked is answered, two seconds before it would give up by itself (RFC 3261 §17.1.2.2, timer
- * F).
+ * In units of T1. The sender gets an answer by then, two seconds before it would give up by itself (RFC 3261 §17.1.2.2,
+ * timer F).
  */
 const ANSWER_BY = 60;
 
@@ -56,9 +56,9 @@ class Relayed implements ClientTransactionUser, TimerOwner<"late"> {
     target.send(request, this);
   }
 
-  /** Nobody hears of an answer that comes still later (RFC 4320 §4.2). */
+  /** A still later answer is not passed on (RFC 4320 §4.2). */
   timerFired(): void {
-    reply(this.transaction, 504); // RFC 4320 §4.2: no 408 to other than INVITE
+    reply(this.transaction, 504); // RFC 4320 §4.2: no 408 to anything but INVITE
   }
 
   final(response: SipResponse): void {
@@ -84,7 +84,7 @@ class Relayed implements ClientTransactionUser, TimerOwner<"late"> {
 
   transportError(): void {
     this.stop();
-    // RFC 3261 §16.9, §16.7 step 6: it is not the relay that cannot be reached.
+    // RFC 3261 §16.9, §16.7 step 6: not 503, since the relay itself can be reached.
     if (!this.transaction.answered) reply(this.transaction, 500);
   }
 

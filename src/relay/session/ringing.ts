@@ -4,19 +4,13 @@ import type { SessionPort as Session } from "../model/core.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 
-/**
- * Provisional answers to one INVITE that the other end hears of: whoever rings for minutes says so a few times a
- * minute.
- */
+/** How many provisional answers to one INVITE are passed on. A phone that rings for minutes sends a few each minute. */
 const MOST_HEARD = 64;
 
 /** How long a session's INVITEs may ring, seconds. */
 export const ringS = (session: Session): number => session.service.ringS ?? DEFAULT_RING_S;
 
-/**
- * Whether the `n`th provisional answer to an INVITE is one that the other end does not hear of any more. `side`: who
- * sends them.
- */
+/** Whether the `n`th provisional answer to an INVITE is one too many to be passed on. `side`: who sends them. */
 export function isOneTooMany(session: Session, side: Side, n: number): boolean {
   if (n <= MOST_HEARD) return false;
   const { core, appServer, facts, id } = session;
@@ -27,7 +21,7 @@ export function isOneTooMany(session: Session, side: Side, n: number): boolean {
   return true;
 }
 
-/** An INVITE within a session that rings: `over` is called when it has done so for long enough. */
+/** An INVITE within a session that rings. `over` is called when it has rung for too long. */
 export class Ringing implements TimerOwner<"ringing"> {
   private readonly session: Session;
   private readonly side: Side;
@@ -41,7 +35,7 @@ export class Ringing implements TimerOwner<"ringing"> {
     this.over = over;
   }
 
-  /** A provisional answer came. False: the other end does not hear of it. */
+  /** A provisional answer came. False: it is not to be passed on. */
   hears(): boolean {
     if (this.heard === 0) this.timer = this.session.core.timers.start(this, "ringing", ringS(this.session) * 1000);
     return !isOneTooMany(this.session, this.side, ++this.heard);

@@ -22,14 +22,14 @@ import {
 import { Session } from "./session.ts";
 
 /*
- * A session as data, and a session made of that: in the same process, in one that was started after this one was
- * killed, or in another one that has a copy. What is under way in it (a re-INVITE, a REFER, requests that are passed
- * on) is not in it, and ends with the process.
+ * Writes a session as data, and makes a session of such data: in the same process, in one that was started after this
+ * one was killed, or in another one that has a copy. The data have nothing of what is under way (a re-INVITE, a REFER,
+ * requests that are passed on): that ends with the process.
  */
 
 /**
- * What a session is, as data; undefined: it does not stand, or stands only if a change or a move comes to something.
- * `without`: for whoever keeps the charges by themselves.
+ * A session as data; undefined: it is not answered yet, or depends on a change or move that is not decided. `without`:
+ * leaves out the charges, for a caller that keeps them separately.
  */
 export function snapshot(session: SessionPort, without?: "without charges"): SessionState | undefined {
   const { facts, user, asked, identified, endsAt, client, server, credit, closed } = session;
@@ -37,7 +37,7 @@ export function snapshot(session: SessionPort, without?: "without charges"): Ses
   if (!chart || !client || !server || closed) return undefined;
   const answer = chart.value === "answered" ? answerState(session, client) : undefined;
   if (chart.value === "answered" && !answer) return undefined;
-  // Field by field: a spread takes several times as long, and this is done for nearly every session.
+  // Field by field, since this is done for nearly every session, and a spread takes several times as long.
   const state: Writable<SessionState> = {
     version: STATE_VERSION,
     facts,
@@ -63,7 +63,7 @@ type Writable<T> = { -readonly [K in keyof T]: T[K] };
 function chartState({ actor, request, takesOver, client }: SessionPort): ChartState | undefined {
   const { value, context } = actor.getSnapshot() as { value: unknown; context: SessionContext };
   if (typeof value === "object" && value !== null && "established" in value) return { value: ESTABLISHED, context };
-  // A part, or a session that the client moves on to, stands when the client has agreed.
+  // A next part, or a session that the client moves on to, counts only when the client has agreed.
   const stands = value === "answered" && !takesOver && !request?.move && client?.answer?.opens === true;
   return stands ? { value, context } : undefined;
 }
@@ -103,7 +103,7 @@ function legState({ dialog, offered, stranded }: LegPort): LegState {
 const placeState = ({ transport, address, port, leavesBy }: Destination): PlaceState =>
   leavesBy === undefined ? { transport, address, port } : { transport, address, port, leavesBy };
 
-/** Of an answer that is larger than any that a state may hold there is no state. */
+/** Undefined also where the answer is too large for a state. */
 function answerState({ invitation }: SessionPort, { answer }: LegPort): AnswerState | undefined {
   if (!answer || !invitation) return undefined;
   const { response, flow } = answer.sent;
@@ -115,9 +115,9 @@ function answerState({ invitation }: SessionPort, { answer }: LegPort): AnswerSt
 const MAX_ANSWER = 65_535;
 
 /**
- * Makes a session of what it was. Its flows are found anew, and its CSeqs skip what may have been sent since it was
- * written. Nothing is sent until `goOn`. `lastHeardAt`: when both ends were last heard of, by the session's timeline,
- * where the process that had it is gone.
+ * Makes a session of its data. Its flows are found anew, and its CSeqs skip the numbers that may have been used since
+ * it was written. Nothing is sent until `goOn`. `lastHeardAt`: when both ends were last heard of, by the session's
+ * timeline. It is given where the process that had the session is gone.
  */
 export function restore(core: Core, state: SessionState, lastHeardAt?: number): SessionPort {
   const { facts, user, asked, identified, book, credit, answer } = state;
@@ -150,10 +150,10 @@ export function restore(core: Core, state: SessionState, lastHeardAt?: number): 
   return session;
 }
 
-/** Its app server is registered no more: what is in the dialog is enough to speak in it. */
+/** For a session whose app server is no longer registered: the dialog has all that is needed to send requests to it. */
 const NOBODY: Omit<AppServer, "id"> = { uri: "sip:nobody.invalid", services: [] };
 
-/** It goes on: whatever is due is done, and both ends are asked whether they are still there. */
+/** Lets a restored session go on: does what is due, and asks both ends whether they are still there. */
 export function goOn(session: SessionPort, { answer }: SessionState): void {
   const { core, client } = session;
   session.goOn();
@@ -177,7 +177,7 @@ function legOf(
   unheardSince?: number,
 ): Leg {
   const { byConnection, offered = [] } = state;
-  // In the order of `dialogAsServer`, so that it is an object like any other dialog.
+  // Fields in the order of `dialogAsServer`, so that V8 gives all dialogs the same shape.
   const dialog: Dialog = {
     callId: state.callId,
     localTag: state.localTag,
@@ -204,13 +204,13 @@ function legOf(
 }
 
 /**
- * The client's INVITE, of which nothing is left but that its 2xx is to be acknowledged: it goes where it went, or by
- * the client's new connection.
+ * Stands for the client's INVITE after a restart: only the 2xx is left, which waits for its ACK. The 2xx goes where it
+ * went before, or by the client's new connection.
  */
 class AnswerAgain implements ServerTransaction {
   readonly request: SipRequest;
   readonly answered = true;
-  /** By which the INVITE came: there is nothing left of it but the place. */
+  /** The flow by which the INVITE came. Only its address is left. */
   readonly flow: Flow;
   private readonly core: Core;
   private readonly leg: LegPort;
@@ -232,7 +232,10 @@ class AnswerAgain implements ServerTransaction {
   }
 }
 
-/** The relay's INVITE to the app server, of which nothing is left but that its 2xx waits for the client's ACK. */
+/**
+ * Stands for the relay's INVITE to the app server after a restart: only its 2xx is left, which waits for the client's
+ * ACK.
+ */
 class Acknowledgement implements Asking {
   readonly seq: number;
   readonly refusal = undefined;

@@ -10,16 +10,16 @@ import { acknowledgeUnwanted } from "../leg/unwanted.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 import { isUp } from "../session/move.ts";
 
-/** What the relay tells of an INVITE to a client. Exactly one of the two comes. */
+/** How an INVITE to a client ends. Exactly one of the two is called. */
 export interface Invited {
   accepted(response: SipResponse): void;
-  /** `said`: the client's own answer, where there was one. */
+  /** `said`: the client's own answer, or one that the relay makes where none came. */
   refused(said: SipResponse): void;
 }
 
 /** What a client is invited to. */
 export interface Content {
-  /** What the second app server said. */
+  /** The second app server's answer. */
   readonly answer: SipResponse;
   /** The session that the client moves on from; `keep`: that one goes on. */
   readonly first: Session;
@@ -27,9 +27,8 @@ export interface Content {
 }
 
 /**
- * The INVITE by which the relay asks a client to take the session that a REFER has brought about (M23; RFC 3725 §4:
- * the relay stands between two INVITEs of its own, and what the app server has answered is what it offers the
- * client).
+ * The INVITE with which the relay asks a client to take the session that a REFER has led to (M23). As in RFC 3725 §4,
+ * the relay stands between two INVITEs of its own: it offers the client what the app server has answered.
  */
 export class ClientInvitation implements ClientTransactionUser {
   private readonly core: Core;
@@ -63,7 +62,7 @@ export class ClientInvitation implements ClientTransactionUser {
     });
   }
 
-  /** Nobody wants the answer any more; a 2xx that is under way is acknowledged and ended. */
+  /** Nobody wants the answer any more. A 2xx that is on its way will be acknowledged, and its session ended. */
   cancel(): void {
     this.cancelled = true;
     this.core.clock.clearTimeout(this.timer);
@@ -77,16 +76,16 @@ export class ClientInvitation implements ClientTransactionUser {
     }
     const { leg } = this;
     if (leg.confirmed && response.toTag === leg.dialog.remoteTag) {
-      leg.sendAck(this.seq); // It came again: its ACK was lost (RFC 3261 §13.2.2.4).
+      leg.sendAck(this.seq); // A repeated 2xx: its ACK was lost (RFC 3261 §13.2.2.4).
       return;
     }
     if (this.decided || this.cancelled) {
-      // It comes too late, or from another of the client's devices.
+      // The 2xx comes too late, or from another device of the client.
       acknowledgeUnwanted(this.core, response, this.transaction!.flow, true);
       return;
     }
-    // RFC 3261 §12.1.2: the URI is that of To. What an answer says is its sender's word, and the user's From is made
-    // of it (`inviteFor`).
+    // RFC 3261 §12.1.2: the dialog keeps the URI that To had in the INVITE. The sender of the answer could write any
+    // other, and later From lines are made of it (`inviteFor`).
     const asked = leg.dialog.remote;
     leg.confirm(response);
     leg.dialog.remote = withTag(asked, response.toTag);
@@ -126,17 +125,17 @@ function fill(core: Core, request: SipRequest, { answer, first, keep }: Content)
   headers.set("Allow", ALLOW);
   const packages = offeredPackages(answer.headers);
   if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));
-  headers.add("Answer-Mode", "Auto"); // RFC 5373: the user has asked for it, nobody needs to be rung.
+  headers.add("Answer-Mode", "Auto"); // RFC 5373: the user has asked for the move, so the device need not ring.
   const { callId, localTag, remoteTag } = first.client!.dialog;
   const name = { callId, senderTag: localTag, receiverTag: remoteTag };
   headers.add("Target-Dialog", formatTargetDialog(name)); // RFC 4538: which session this one comes from.
-  // RFC 3891: whoever knows it takes this session in the place of the first without asking.
+  // RFC 3891: a client that supports Replaces takes this session in place of the first without asking.
   if (!keep && isUp(first)) headers.add("Replaces", formatReplaces(name));
 }
 
 /**
- * The dialog in which the relay invites a client that it has another dialog with: same peer, same way. `from` and
- * `to` are the URIs of From and To.
+ * The dialog in which the relay invites a client with which it has another dialog already: same peer, same way. `from`
+ * is the URI of From, `to` the whole of To.
  */
 export function dialogBeside(core: Core, first: Dialog, from: string, to: string): Dialog {
   const localTag = core.random.token(64);

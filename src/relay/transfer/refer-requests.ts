@@ -7,7 +7,7 @@ import type { Core, LegPort as Leg } from "../model/core.ts";
 import type { TransferPort } from "../model/ports.ts";
 import { findClientLeg } from "../session/move.ts";
 
-/* REFER and SUBSCRIBE on their way from the router to a session and its move. */
+/* Takes REFER and SUBSCRIBE from the router to a session and its move. */
 
 /** A REFER outside of a dialog: Target-Dialog says which session it is about (RFC 4538, RFC 7647 §4). */
 export function takeReferOutside(core: Core, transaction: NewRequest): void {
@@ -25,7 +25,7 @@ export function takeReferOutside(core: Core, transaction: NewRequest): void {
   }
   const leg = findClientLeg(core, target.value);
   if (!leg || leg.session.facts.user !== core.directory.account(user))
-    reply(transaction, 481); // Whoever is not that user learns nothing of it.
+    reply(transaction, 481); // Another user must not learn that the session exists.
   else if (takesContact(core, transaction))
     leg.session.actor.send({ type: "refer", from: "client", payload: transaction });
 }
@@ -43,7 +43,7 @@ export function takeReferInside(core: Core, leg: Leg, transaction: NewRequest): 
   leg.session.actor.send({ type: "refer", from: leg.side, payload: transaction });
 }
 
-/** A SUBSCRIBE: the only subscriptions are those that a REFER has made (RFC 3515 §2.4.4). */
+/** Takes a SUBSCRIBE. The only subscriptions are those that a REFER has made (RFC 3515 §2.4.4). */
 export function takeSubscribe(transfer: TransferPort | undefined, transaction: ServerTransaction): void {
   const text = transaction.request.headers.get("event");
   const event = text === undefined ? undefined : parseEvent(text);

@@ -9,7 +9,7 @@ import { OF_BODY } from "../dialog/passing.ts";
 import { isAt } from "../leg/redirect.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
 
-/** What a REFER asks for, once it may be. */
+/** What an allowed REFER asks for. */
 export interface Referral {
   /** The INVITE that it stands for: the second service in the Request-URI, and what the REFER says of it. */
   readonly invite: SipRequest;
@@ -19,12 +19,13 @@ export interface Referral {
   readonly only?: readonly string[];
 }
 
-/** Belongs to the REFER itself, or to the subscription that it makes. */
+/** Header fields that belong to the REFER itself, or to the subscription that it makes. */
 const OF_REFER = new Set(["event", "expires", "subscription-state", "accept", "allow-events"]);
 
 /**
- * What a URI may say of the request that is made of it (RFC 3261 §19.1.5), beside its body and what the operator lets
- * clients say: what the request is about. Nothing of who asks, by which way, and of anybody's abilities.
+ * Header fields that a URI may give the request that is made of it (RFC 3261 §19.1.5), besides the body and what the
+ * operator lets clients say. They tell what the request is about. They do not tell who asks, by which way, or what
+ * anybody supports.
  */
 const OF_URI = new Set(
   `accept-contact content-disposition content-language content-type in-reply-to mime-version priority privacy reject-contact
@@ -32,8 +33,8 @@ const OF_URI = new Set(
 );
 
 /**
- * Reads a REFER that came from one end of a session (RFC 3515 §2.4.2), and looks whether it may be: the client may go
- * to whatever the rules let it, an app server may send the client to the partners that the operator has named. The
+ * Reads a REFER that came from one end of a session (RFC 3515 §2.4.2), and checks whether it is allowed. The client may
+ * go wherever the rules let it. An app server may send the client only to partners that the operator has named. The
  * error is the answer to the REFER.
  */
 export function readRefer(
@@ -63,14 +64,14 @@ interface Target {
   readonly only?: readonly string[];
 }
 
-/** Which service, and of whom. */
+/** Which service the REFER asks for, and which app servers may offer it. */
 function targetOf(core: Core, first: Session, from: Side, uri: SipUri): Result<Target, Failure> {
   const { headers: _, ...rest } = uri;
   const bare = { ...rest, params: new Params([...uri.params].filter(([name]) => name !== "method")) };
   if (from === "client") return ok({ uri: formatUri(bare) });
   const partners = first.appServer.mayReferTo ?? [];
   if (partners.length === 0) return err({ status: 403, reason: "No Partners" });
-  // The partner's own address with a service of its as the user part, or a service of the portal.
+  // Either the partner's own address, with one of its services as the user part, or a service of the portal.
   const named = partners.find((id) => isAt(core.directory.appServer(id)?.uri, uri));
   if (named === undefined) return ok({ uri: formatUri(bare), only: partners });
   const service = {
@@ -86,10 +87,10 @@ const NO_SESSION = { status: 403, reason: "Replaces Names No Session Of Yours" }
 const NO_JOINING = { status: 403, reason: "Two Sessions Cannot Be Joined Here" };
 
 /**
- * Whether the Refer-To says by Replaces that the session ends in which the REFER came. One that names another, an
- * attended transfer (RFC 5589 §7), would have two app servers talk to each other on the bill of a user who has left,
- * with nobody to hang up; it is refused, as Join is, and both sessions go on. Never with 481 or 408, which would tell
- * whoever refers that its own session is gone (RFC 3261 §12.2.1.2).
+ * Whether a Replaces in the Refer-To says that the session of the REFER is to end. A Replaces that names another
+ * session is an attended transfer (RFC 5589 §7): two app servers would talk to each other on the bill of a user who has
+ * left, and nobody would hang up. That is refused, as Join is, and both sessions go on. Never with 481 or 408: these
+ * would tell the sender of the REFER that its own session is gone (RFC 3261 §12.2.1.2).
  */
 function replacesFirst(core: Core, first: Session, from: Side, { headers }: ReferTo): Result<boolean, Failure> {
   if (headers.some(([name]) => name === "join")) return err(NO_JOINING); // RFC 3911
@@ -98,18 +99,18 @@ function replacesFirst(core: Core, first: Session, from: Side, { headers }: Refe
   const read = parseReplaces(lines[0]![1]);
   if (!read.ok || lines.length > 1) return err({ status: 400, reason: "Bad Replaces" }); // RFC 3891 §3
   const { callId, receiverTag, senderTag, earlyOnly } = read.value;
-  // Whoever refers knows its dialogs with the relay, by the tags that the relay would find in an INVITE.
+  // The sender of the REFER knows its dialogs with the relay. It writes their tags as in an INVITE to the relay.
   const leg = core.legs.get(receiverTag);
   const found = leg?.side === from && leg.dialog.callId === callId && leg.dialog.remoteTag === senderTag;
   const isOurs = found && leg.session.facts.user === first.facts.user;
-  if (!isOurs || (from === "server" && leg.session !== first)) return err(NO_SESSION); // RFC 3891 §5: it learns nothing of others
+  if (!isOurs || (from === "server" && leg.session !== first)) return err(NO_SESSION); // RFC 3891 §5: nothing is told of others
   if (leg.session !== first) return err(NO_JOINING);
   return earlyOnly ? err({ status: 486, reason: "That Session Was Answered" }) : ok(true); // RFC 3891 §3
 }
 
 /**
- * The request decides, by `;first=keep` or `;first=end` behind Refer-To or by a Replaces that names this session;
- * else the service.
+ * Whether the first session goes on. `;first=keep` or `;first=end` behind Refer-To decides, or a Replaces that names
+ * this session; else the service's setting.
  */
 function keepsFirst(first: Session, { address }: ReferTo, replaced: boolean): boolean {
   const wish = address.params.get("first");
@@ -117,7 +118,7 @@ function keepsFirst(first: Session, { address }: ReferTo, replaced: boolean): bo
   return !replaced && first.service.onMove === "keep";
 }
 
-/** What the Refer-To brings along and the request does not take: a line says so. */
+/** Logs which header fields of the Refer-To are not taken over. */
 function sayDropped(core: Core, first: Session, names: readonly string[]): void {
   if (names.length === 0) return;
   const facts = { session: first.id, user: first.facts.user, names: names.slice(0, 10) };
@@ -131,7 +132,7 @@ function inviteFor(core: Core, first: Session, from: Side, refer: SipRequest, to
   for (const field of refer.headers.fields) {
     const { key } = field;
     if (!border.lets(key, "server") || OF_REFER.has(key) || given.has(key)) continue;
-    // What the URI says of the body replaces all that the REFER says of its own.
+    // If the URI brings a body, the header fields of the REFER's own body are left out.
     if (to.body === undefined || !OF_BODY.has(key)) headers.fields.push(field);
   }
   const taken = (name: string) => OF_URI.has(name) || border.operatorLets(name);
@@ -143,7 +144,8 @@ function inviteFor(core: Core, first: Session, from: Side, refer: SipRequest, to
     dropped.map(([name]) => name),
   );
   if (to.body !== undefined && !headers.has("content-type")) headers.add("Content-Type", "text/plain");
-  // RFC 3892 §2.2: who refers. The relay knows it, whatever the client calls itself.
+  // RFC 3892 §2.2: Referred-By says who refers. The relay writes the user who signed in, whatever the client calls
+  // itself.
   if (from === "client" && refer.headers.has("referred-by"))
     headers.add("Referred-By", `<${border.uriOf(first.user)}>`);
   const { dialog } = first.client!;

@@ -6,16 +6,16 @@ import { type Dialog, requestWithin } from "../dialog/dialog.ts";
 import { sendWithin } from "../leg/leg.ts";
 import type { Core } from "../model/core.ts";
 
-/** One NOTIFY: the fragment, and why it is the last one, if it is (RFC 6665 §4.1.3). */
+/** One NOTIFY: its body, and, for the last one, the reason why it is the last (RFC 6665 §4.1.3). */
 interface Report {
   readonly fragment: Buffer;
   readonly last?: "noresource" | "timeout";
 }
 
 /**
- * The implicit subscription that a REFER makes: NOTIFYs that say how it goes (RFC 3515 §2.4.4, RFC 6665 §4.2). One at
- * a time is under way; of those that come up meanwhile the latest is sent, since each tells the whole state. The last
- * one waits for none: the BYE that may follow it in the same dialog must not overtake it.
+ * The implicit subscription that a REFER makes: NOTIFYs that say how the move is going (RFC 3515 §2.4.4, RFC 6665
+ * §4.2). Only one is under way at a time. Of those that come up meanwhile only the latest is sent, since each tells the
+ * whole state. The last one does not wait for another: a BYE that follows it in the same dialog must not overtake it.
  */
 export class Reports {
   private readonly core: Core;
@@ -31,8 +31,8 @@ export class Reports {
   private timer: TimerHandle;
 
   /**
-   * `event`: value of Event. `until`: by the timeline. `over`: called when nobody takes them any more, or their time
-   * is up.
+   * `event`: value of Event. `until`: by the timeline. `over`: called when nobody takes the reports any more, or their
+   * time is up.
    */
   constructor(core: Core, dialog: Dialog, event: string, timeline: Timeline, until: number, over: () => void) {
     this.core = core;
@@ -44,13 +44,13 @@ export class Reports {
     this.arm();
   }
 
-  /** Reports a state. `last`: there will be no other. */
+  /** Reports a state. `last`: this is the last report. */
   tell(fragment: Buffer, last = false): void {
     this.latest = fragment;
     this.put(last ? { fragment, last: "noresource" } : { fragment });
   }
 
-  /** A SUBSCRIBE: reports how it stands, and goes on until then (RFC 6665 §4.2.1.2). */
+  /** A SUBSCRIBE came: reports the present state, and goes on until `until` (RFC 6665 §4.2.1.2). */
   prolong(until: number): void {
     if (this.ended) return;
     this.dueAt = until;
@@ -60,7 +60,7 @@ export class Reports {
     } else this.expire();
   }
 
-  /** No more are sent; one that is under way is repeated as its transaction has it. */
+  /** Sends no more reports. The transaction of one that is under way goes on. */
   stop(): void {
     this.ended = true;
     this.next = undefined;
@@ -73,7 +73,7 @@ export class Reports {
   }
 
   private expire(): void {
-    // RFC 6665 §4.4.1: the last one says that the time is up.
+    // RFC 6665 §4.4.1: the last report says that the time is up.
     if (this.latest) this.put({ fragment: this.latest, last: "timeout" });
     this.over();
   }

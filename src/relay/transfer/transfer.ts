@@ -24,21 +24,20 @@ import { type Referral, readRefer } from "./referral.ts";
 import { Reports } from "./reports.ts";
 
 /**
- * The SIP side of one move by REFER: the REFER itself, the reports to who sent it, the request for the second
- * service, and the INVITE to the client. What happens when is the chart's to say (machines/transfer.ts); this is what
- * its actions do.
+ * The SIP side of one move by REFER: the REFER itself, the reports to its sender, the request for the second service,
+ * and the INVITE to the client. The chart (machines/transfer.ts) decides what happens when; its actions are done here.
  */
 export class Transfer implements Owner {
   readonly id: string;
   /** The session in which, or for which, the REFER came. */
   readonly first: Session;
   readonly from: Side;
-  /** Only a client opens a dialog with it. */
+  /** A REFER that opens a dialog always comes from a client. */
   readonly side = "client" satisfies Side;
   private readonly core: Core;
   private readonly transaction: ServerTransaction;
   private readonly actor: ChartActor<typeof transferMachine>;
-  /** Of the sender of the REFER: that of the first session, or one that the REFER opens (RFC 4538). */
+  /** The dialog with the sender of the REFER: that of the first session, or one that the REFER opens (RFC 4538). */
   private readonly dialog: Dialog;
   /** The REFER came outside of a session, and opened a dialog of its own. */
   readonly outside: boolean;
@@ -84,7 +83,7 @@ export class Transfer implements Owner {
     return this.dialog.callId === callId && this.dialog.remoteTag === (fromTag ?? "");
   }
 
-  /** Takes the number of a request in the dialog that the REFER opened; false: it is an old one. */
+  /** Takes the CSeq number of a request in the dialog that the REFER opened; false: it is an old one. */
   takeSeq(request: SipRequest): boolean {
     return takeSeq(this.dialog, request);
   }
@@ -94,7 +93,7 @@ export class Transfer implements Owner {
     return this.dialog.routes.length > 0;
   }
 
-  /** A SUBSCRIBE in the dialog of the reports (RFC 6665 §4.2.1). `eventId`: of its Event header. */
+  /** A SUBSCRIBE in the dialog of the reports (RFC 6665 §4.2.1). `eventId`: the id in its Event header field. */
   subscribe(transaction: ServerTransaction, eventId: string | undefined): void {
     if (!this.reports || (eventId !== undefined && eventId !== this.eventId)) {
       reply(transaction, 481); // RFC 6665 §4.2.1.2: there is no such subscription.
@@ -112,7 +111,7 @@ export class Transfer implements Owner {
       this.refuse(busy);
       return;
     }
-    // One at a time: what a second one would mean is open until it is known what becomes of the first.
+    // One move at a time: until it is known what becomes of the first, it is not clear what a second one would mean.
     if (first.transfer) {
       this.refuse({ status: 491 });
       return;
@@ -147,7 +146,9 @@ export class Transfer implements Owner {
     this.tell(new SipResponse(100, reasonPhrase(100)));
   }
 
-  /** M23: authenticated, searched and asked like a first request. */
+  /**
+   * M23: searches and asks app servers as for a first request. The user has signed in with the REFER or its session.
+   */
   askServer(): void {
     const { core, first } = this;
     const { invite, keep, only } = this.referral!;
@@ -182,8 +183,8 @@ export class Transfer implements Owner {
   }
 
   /**
-   * The client's answer goes to the app server in the ACK: where the 200 was an offer, it holds the answer (RFC 3725
-   * §4.1).
+   * The client's answer goes to the app server in the ACK: if the app server's 200 was an offer, the ACK has the answer
+   * to it (RFC 3725 §4.1).
    */
   connect(accepted: SipResponse): void {
     const leg = this.second!.client!;
@@ -196,8 +197,8 @@ export class Transfer implements Owner {
   }
 
   /**
-   * The second app server's answer, as the client would have got it; another app server hears no more than that it
-   * worked.
+   * Reports the second app server's answer, as the client would have got it. An app server that has sent the REFER
+   * hears only that it worked.
    */
   reportSuccess(): void {
     const { status, reason } = this.answer!;
@@ -261,7 +262,7 @@ export class Transfer implements Owner {
     );
   }
 
-  /** What the request for the second service says to "the client": here the relay is in its place. */
+  /** Takes the answers of the request for the second service. The relay stands in the client's place here. */
   private answered(response: SipResponse): void {
     const { status, reason } = response;
     if (status < 200) this.send({ type: "target.progress", payload: response });
@@ -293,7 +294,7 @@ export class Transfer implements Owner {
   }
 }
 
-/** The INVITE that a REFER stands for, in the place of a transaction with the client. */
+/** The INVITE that a REFER stands for. It takes the place of a transaction with the client. */
 class ReferredInvite implements ServerTransaction {
   readonly request: SipRequest;
   readonly flow: Flow;
@@ -307,7 +308,7 @@ class ReferredInvite implements ServerTransaction {
   }
 
   respond(response: SipResponse): void {
-    if (this.answered || response.status === 100) return; // A 2xx comes again until its ACK (RFC 3261 §13.3.1.4).
+    if (this.answered || response.status === 100) return; // A 2xx is repeated until its ACK comes (RFC 3261 §13.3.1.4).
     if (response.status >= 200) this.answered = true;
     this.take(response);
   }
