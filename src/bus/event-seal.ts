@@ -9,7 +9,10 @@ export const SIGNATURE = "Tollgate-Signature";
 const SCHEME = "v1=";
 const EVENT = "tollgate event v1\n";
 const ID = "tollgate id v1\n";
-/** What nodes tell each other is signed with its topic: it is good for no other, and for no event. */
+/**
+ * What nodes tell each other is signed together with its topic. So the signature is valid for no other topic, and for
+ * no event.
+ */
 const TOLD = "tollgate node v1\n";
 const LEAST_CHARS = 32;
 

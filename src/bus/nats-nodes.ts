@@ -8,7 +8,7 @@ import { isInbox } from "./reply-subject.ts";
 const MAX_UNDER_WAY = 256;
 /** The largest question that is answered. The longest real one has a body of charges in it. */
 const MAX_BYTES = 2 ** 18;
-/** What is told may be the copies of many sessions. */
+/** The largest text that a node may tell. It may hold the copies of many sessions. */
 const MAX_TOLD_BYTES = 2 ** 20;
 
 /**
@@ -57,7 +57,7 @@ export async function ask(
   }
 }
 
-/** Tells whoever hears the topic. */
+/** Sends a text to all nodes that hear the topic; signed, if there is a seal. */
 export function tell(
   nc: NatsConnection,
   nodes: string,
@@ -73,7 +73,10 @@ export function tell(
   nc.publish(nodes + topic, text, { headers: signed });
 }
 
-/** What is told on a topic is heard until it is unsubscribed. */
+/**
+ * Calls `heard` with each text that a node tells on the topic, until the subscription ends. A text that is too long, or
+ * that no node of the cluster has signed, is dropped.
+ */
 export function hear(
   nc: NatsConnection,
   nodes: string,

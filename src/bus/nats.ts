@@ -72,7 +72,7 @@ class NatsBus implements Bus {
   private readonly workers = new Set<NatsWorker>();
   private readonly bySubject = new Map<string, string>();
   private readonly answers = new Map<string, (question: string) => Promise<string | undefined>>();
-  /** What is heard of what nodes tell each other: a topic, and who wants to know. */
+  /** The topics on which this node hears others, each with the function to call. */
   private readonly ears = new Set<Ear>();
   private readonly peerLog: PeerLog;
   private connection: Connection | undefined;

@@ -36,13 +36,13 @@ export interface Bus {
    */
   ask?(node: string, question: string, withinMs: number): Promise<string | undefined>;
   /**
-   * Tells all nodes something on a topic, the one that tells it too. Nobody keeps it: who is not there does not get
-   * it. False: this node is not connected. Missing where there are no others.
+   * Tells all nodes something on a topic, this node included. It is not kept: a node that is away does not get it.
+   * False: this node is not connected. Missing on a bus that has no other nodes.
    */
   tell?(topic: string, text: string): boolean;
   /**
-   * Hears what nodes of this cluster tell on a topic, now and after each connection; what was not signed by one of
-   * them is not heard. Returns a function that ends it. Missing where there are no others.
+   * Calls `heard` with what nodes of this cluster tell on a topic, over this connection and all later ones. What none
+   * of them has signed is dropped. Returns a function that ends this. Missing on a bus that has no other nodes.
    */
   hear?(topic: string, heard: (text: string) => void): () => void;
   /**

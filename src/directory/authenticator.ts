@@ -122,7 +122,8 @@ class DigestAuthenticator implements Authenticator {
       return this.failed(attempt, "wrong user or password", auth.response);
     }
     const count = auth.qop === undefined ? 1 : Number.parseInt(auth.nc!, 16);
-    if (!this.counts.use(nonce.sequence, count, user.id)) return this.challenge(attempt, true); // RFC 7616 §3.4, nc: a replay
+    // RFC 7616 §3.4, nc: a count that comes again is a replay.
+    if (!this.counts.use(nonce.sequence, count, user.id)) return this.challenge(attempt, true);
     // RFC 7616 §3.3, stale: the digest is right, only the nonce is too old. The next nonce counts as this user's from
     // the start.
     if (nonce.kind === "expired") return this.challenge(attempt, true, user.id);

@@ -2,7 +2,7 @@ import { Throttle, type ThrottleEntry, type ThrottleSettings } from "./throttle.
 
 /** Sign-ins that have to wait, for operators to look at. */
 export interface LockOut {
-  /** The user as the guesser named it; undefined: every user who has not signed in from there lately. */
+  /** The user as the guesser wrote the name; undefined: every user who has not signed in from there lately. */
   readonly user?: string;
   /** An IPv4 address, or a /64 network of IPv6. */
   readonly source: string;

@@ -99,8 +99,8 @@ export class RequestView {
   }
 
   /**
-   * The service that a body of our own type names, without any rule for it: `<service name="beer"/>`. Undefined where
-   * it names none.
+   * The service that a body of our own type names: `<service name="beer"/>`. It needs no rule. Undefined if the body
+   * names none.
    */
   get describedService(): string | undefined {
     const { body, headers } = this.request;

@@ -60,8 +60,8 @@ export interface Service extends SettlementTerms {
   /** Whether the client is told at the end what the session cost; default: the setting `charging.advice`. */
   readonly advice?: boolean;
   /**
-   * What becomes of a session with this service when the client moves on by REFER and does not say (M23, M24);
-   * default `end`.
+   * What becomes of a session with this service when the client moves on by REFER and does not say whether to keep it
+   * (M23, M24); default `end`.
    */
   readonly onMove?: "end" | "keep";
   /**
@@ -119,7 +119,7 @@ export interface AppServerKey {
 export interface Rule {
   readonly name: string;
   readonly when: {
-    /** Request-URI as text, without what means nothing: see src/directory/spellings.ts. */
+    /** Request-URI in its canonical spelling: see src/directory/spellings.ts. */
     readonly uri?: string;
     /** URI of From: what the client calls itself, which may be nobody. */
     readonly from?: string;

@@ -59,7 +59,8 @@ export interface DigestInput {
 export function digestResponse(input: DigestInput): string {
   const { algorithm, nonce, qop } = input;
   let a2 = `${input.method}:${input.uri}`;
-  if (qop?.toLowerCase() === "auth-int") a2 += `:${hash(HASHES[algorithm], input.body ?? "", "hex")}`; // RFC 7616 §3.4.3
+  // RFC 7616 §3.4.3
+  if (qop?.toLowerCase() === "auth-int") a2 += `:${hash(HASHES[algorithm], input.body ?? "", "hex")}`;
   const ha2 = hashOf(algorithm, a2);
   return qop === undefined
     ? hashOf(algorithm, `${input.ha1}:${nonce}:${ha2}`)

@@ -30,7 +30,7 @@ export interface ParseError {
   readonly request?: SipRequest;
 }
 
-/** How much of a message is read (decision 14). What is longer is answered 513; a start line that is too long, 414. */
+/** How much of a message is read (decision 14). A longer message or field is answered 513, a longer start line 414. */
 export interface ParseBounds {
   readonly maxMessageBytes: number;
   readonly maxHeaders: number;
@@ -320,7 +320,8 @@ function checkRequest(reading: Reading, request: SipRequest, bytes: Buffer, uriF
     if (knownMethod(method) === undefined) fault(reading, "Not Implemented", 501);
     else fault(reading, "CSeq Names Another Method");
   }
-  if (!isRequestUri(reading.text, bytes, uriFrom, uriFrom + request.uri.length)) fault(reading, "Bad Request-URI"); // RFC 4475 §3.1.2.11
+  // RFC 4475 §3.1.2.11
+  if (!isRequestUri(reading.text, bytes, uriFrom, uriFrom + request.uri.length)) fault(reading, "Bad Request-URI");
   const contact = request.headers.get("contact");
   if (contact !== undefined && contact !== "*" && tagIn(contact, true) === undefined) fault(reading, "Bad Contact");
 }

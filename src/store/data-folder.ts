@@ -1,6 +1,8 @@
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 
-/** The files in it, apart from the control socket. The journal and the store look after their own folders. */
+/**
+ * The files in the data folder, apart from the control socket. The journal and the store look after their own folders.
+ */
 const FILES = ["alive", "identity-key.pem"];
 
 /**

@@ -160,7 +160,7 @@ export class EmbeddedBilling implements BillingStore {
     return pageOf(entries, limit, last);
   }
 
-  /** The entry of that id. Undefined if there is none, or if the record is none itself but the id of one. */
+  /** The entry of that id. Undefined if there is none, or if the record is only the id of an entry. */
   private entry(id: string): Entry | undefined {
     const form = this.entriesDb.get(id);
     return typeof form === "object" ? entryOf(id, form) : undefined;

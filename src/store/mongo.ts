@@ -78,7 +78,8 @@ function storeOf(client: MongoClient, db: Db, { sessions, billing, credit, versi
     directoryVersion: () => version.read(),
     async serverTime() {
       const admin = db.admin();
-      const said = await admin.command({ hello: 1 }).catch(() => admin.command({ isMaster: 1 })); // the name before 4.4.2
+      // `isMaster` is the name before MongoDB 4.4.2.
+      const said = await admin.command({ hello: 1 }).catch(() => admin.command({ isMaster: 1 }));
       return (said.localTime as Date).getTime();
     },
     billing,

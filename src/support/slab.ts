@@ -3,8 +3,8 @@ const SLAB_BYTES = 65_536;
 
 /**
  * Cuts buffers out of memory that is allocated in large pieces. A piece stays in memory as long as any buffer in it. So
- * buffers that are kept for long have a slab of their own: among short-lived ones, a few bytes would keep a whole piece
- * of garbage alive.
+ * buffers that are kept for long have a slab of their own: among short-lived ones, a few bytes would keep a whole
+ * piece, though nobody needs the rest of it.
  */
 export class Slab {
   private memory = Buffer.allocUnsafeSlow(SLAB_BYTES);

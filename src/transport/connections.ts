@@ -22,7 +22,7 @@ export interface ConnectionsBounds extends ConnectionBounds {
   readonly partialMs: number;
   /** How long a connection that was opened to us may take to bring its first message. */
   readonly firstMessageMs: number;
-  /** How long a peer may take nothing of what waits for it. */
+  /** How long a peer may read nothing while bytes wait for it. */
   readonly stalledMs: number;
   /** What may wait on all connections together, to be sent or for the rest of messages. */
   readonly queueBytes: number;
