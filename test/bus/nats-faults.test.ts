@@ -171,7 +171,7 @@ describe("what NATS must have (P2)", () => {
 
   natsTest("is no more than the guide says of permissions", async () => {
     const guide = readFileSync(join(ROOT, "ops/guide/nats-and-mongodb.md"), "utf8");
-    const said = /Permissions that it needs: publish to ([^;]+);\s+subscribe\s+to\s+`([^`]+)`/.exec(guide)!;
+    const said = /needs\s+these\s+permissions:\s+publish\s+to ([^;]+);\s+subscribe\s+to\s+`([^`]+)`/.exec(guide)!;
     const publish = [...said[1]!.matchAll(/`([^`]+)`/g)].map(([, subject]) => `"${subject}"`).join();
     const nats = await server({
       config: `authorization { users = [ { user: a, password: b, permissions: { publish: [${publish}], subscribe: "${said[2]}" } } ] }`,
