@@ -49,7 +49,7 @@ export class EventSeal {
     return this.problemAs(EVENT, text, signature);
   }
 
-  /** The same for what was told on a topic. */
+  /** The same for a text that a node told on a topic. */
   toldProblem(topic: string, text: string | Uint8Array, signature: string | undefined): string | undefined {
     return this.problemAs(`${TOLD}${topic}\n`, text, signature);
   }

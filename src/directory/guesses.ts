@@ -38,7 +38,7 @@ const MAX_LINES = 64;
 const MAX_NAME = 65;
 
 interface Places {
-  /** The latest first. */
+  /** The sources, the latest first. */
   sources: string[];
   /** The port at each source. It stands for a client's socket or connection, also behind a NAT. */
   lines: number[];

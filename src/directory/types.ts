@@ -25,7 +25,7 @@ export interface Former {
   /** How many accounts of that name there have been. */
   readonly accounts: number;
   readonly removals: number;
-  /** The last time, milliseconds since 1970. */
+  /** The time of the last removal, milliseconds since 1970. */
   readonly removedAt: number;
 }
 
@@ -82,11 +82,11 @@ export interface AppServer extends SettlementTerms {
   readonly uri: string;
   /** Ids of the services it offers (M4). */
   readonly services: readonly string[];
-  /** Lower is asked first; default 10. */
+  /** App servers with a lower number are asked first; default 10. */
   readonly priority?: number;
   /** Its share of the sessions among app servers of equal priority; default 1. */
   readonly weight?: number;
-  /** Sessions at once; default unbounded. */
+  /** How many sessions it takes at once; default unbounded. */
   readonly capacity?: number;
   /** Ids of the app servers to which it may send its clients by REFER (M23); default none. */
   readonly mayReferTo?: readonly string[];
@@ -123,12 +123,12 @@ export interface Rule {
     readonly uri?: string;
     /** URI of From: what the client calls itself, which may be nobody. */
     readonly from?: string;
-    /** Who signed in. */
+    /** The user who signed in. */
     readonly user?: string;
-    /** Header name to pattern. */
+    /** Patterns by the name of a header. */
     readonly header?: Readonly<Record<string, string>>;
     /**
-     * Path in the XML or JSON body to pattern: `request.category`, `order.items.0.name`, `request.@lang` for an XML
+     * Patterns by the path in an XML or JSON body: `request.category`, `order.items.0.name`, `request.@lang` for an XML
      * attribute.
      */
     readonly body?: Readonly<Record<string, string>>;
@@ -142,10 +142,10 @@ export interface Rule {
      */
     readonly attributes?: Readonly<Record<string, string>>;
     readonly client?: Readonly<Record<string, string>>;
-    /** Only these app servers. */
+    /** Only these app servers are asked. */
     readonly appServers?: readonly string[];
     readonly fork?: ForkMode;
-    /** In place of the service's. */
+    /** Replaces `clientMayChoose` of the service. */
     readonly clientMayChoose?: readonly ForkChoice[];
     readonly tariff?: string;
     /** Refuses the request with this status instead. */

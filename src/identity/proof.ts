@@ -6,7 +6,7 @@ import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
 
 export interface ProofOptions {
-  /** Private, EC on P-256. */
+  /** The private key, EC on P-256. */
   readonly key: KeyObject;
   /** Where the relay publishes its certificate. */
   readonly x5u: string;

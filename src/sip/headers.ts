@@ -117,7 +117,6 @@ function readVia(text: string, octets: Buffer, from: number, to: number): Via | 
   return protocol === undefined ? { transport, host, port, params } : { protocol, transport, host, port, params };
 }
 
-/** Writes a Via value. */
 export function formatVia(via: Via): string {
   const port = via.port === undefined ? "" : `:${via.port}`;
   return `${via.protocol ?? "SIP/2.0"}/${via.transport} ${via.host}${port}${formatParams(via.params)}`;

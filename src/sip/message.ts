@@ -252,7 +252,7 @@ export class SipResponse extends Message {
   }
 }
 
-/** Null where there is none. */
+/** The tag of a From or To value; null if there is none. */
 function readTag(value: string | undefined): string | null {
   return (value === undefined ? undefined : tagIn(value, true)) ?? null;
 }

@@ -99,7 +99,7 @@ interface Word<T> {
 
 /** A fixed set of words, found in octets without cutting a text out of them. */
 export class Words<T> {
-  /** By length and first letter. */
+  /** The words by length and first letter. */
   private readonly shelves: Word<T>[][] = Array.from({ length: 32 * 32 }, () => []);
   private readonly lower: Uint8Array;
 

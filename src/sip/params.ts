@@ -162,7 +162,7 @@ function endOfValue(octets: Buffer, from: number, to: number, list: boolean): nu
   return i;
 }
 
-/** The value that stands there, without its quotes. */
+/** The value that stands from `from` to `to`, without its quotes. */
 export function valueIn(text: string, octets: Buffer, from: number, to: number): string {
   if (from === to || octets[from] !== QUOTE) return text.slice(from, to);
   return find(octets, BACKSLASH, from, to) < 0 ? text.slice(from + 1, to - 1) : unquote(text.slice(from, to));

@@ -4,7 +4,7 @@
  */
 
 interface Rule {
-  /** In lower case: names of options are compared in lower case. */
+  /** In lower case, in which names of options are compared. */
   readonly names: readonly string[];
   readonly allows: (value: string) => boolean;
   readonly instead: string;

@@ -20,7 +20,7 @@ export interface MongoOptions {
   readonly random?: () => number;
   /** For events that no call reports; without it they are not logged. */
   readonly log?: Logger | undefined;
-  /** In place of the program's own. */
+  /** Used in place of the program's own migrations. */
   readonly migrations?: Migrations;
 }
 

@@ -5,7 +5,7 @@ export interface LoggerOptions {
   readonly level: "trace" | "debug" | "info" | "warn" | "error" | "silent";
   /** True: lines for people instead of JSON. `auto`: only if the output is a terminal. */
   readonly pretty: boolean | "auto";
-  /** Where to; default standard output. */
+  /** Where the log goes; default standard output. */
   readonly to?: DestinationStream & { readonly isTTY?: boolean };
 }
 
@@ -19,7 +19,7 @@ const SECRETS = ["password", "authorization", "Authorization", "ha1", "secret"].
   `*.*.${key}`,
 ]);
 
-/** A pino logger, JSON lines or readable ones. */
+/** A pino logger that writes JSON lines, or lines for people. */
 export function createLogger({ level, pretty, to }: LoggerOptions): Logger {
   const options = {
     level,

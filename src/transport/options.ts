@@ -51,7 +51,7 @@ export interface Tapped {
   /** `host:port` of the other side. */
   readonly peer: string;
   readonly message: SipMessage;
-  /** Milliseconds of the clock. */
+  /** Milliseconds of the wall clock. */
   readonly at: number;
 }
 

@@ -11,7 +11,7 @@ export interface UdpOptions {
   /** What the kernel may hold for us while we are busy. It gives at most its own limit (`net.core.rmem_max`). */
   readonly receiveBufferBytes: number;
   received(datagram: Buffer, from: RemoteInfo): void;
-  /** Sees all that is sent. */
+  /** Sees everything that is sent. */
   readonly sending?: ((bytes: Buffer, flow: Flow) => void) | undefined;
   sendFailed(flow: Flow, reason: string): void;
   /** The socket itself failed, e.g. the interface went away. */
@@ -69,7 +69,7 @@ export class UdpListener {
       this.socket.setRecvBufferSize(this.options.receiveBufferBytes);
       this.socket.setSendBufferSize(this.options.receiveBufferBytes);
     } catch {
-      // The kernel's default must do.
+      // The kernel refuses these sizes: its defaults must do.
     }
   }
 
