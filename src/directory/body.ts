@@ -14,8 +14,8 @@ const readXml = createXmlReader({ depth: DEPTH });
  */
 export interface BodyFields {
   /**
-   * Text of the field at a path of keys (`["request", "@lang"]`, `["order", "items", "0", "name"]`); undefined where
-   * there is none.
+   * Text of the field at a path of keys (`["request", "@lang"]`, `["order", "items", "0", "name"]`); undefined if there
+   * is none.
    */
   get(path: readonly string[]): string | undefined;
   /**

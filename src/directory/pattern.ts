@@ -14,7 +14,7 @@ export const isTooLong = (text: string): boolean => text.length > MATCH_CHARS;
 export interface Pattern {
   /** Whether the text matches as a whole. */
   test(text: string): boolean;
-  /** Groups, the whole match first; undefined where the text does not match as a whole or is too long. */
+  /** Groups, the whole match first; undefined if the text does not match as a whole or is too long. */
   match(text: string): readonly (string | undefined)[] | undefined;
   readonly groups: number;
 }

@@ -53,7 +53,7 @@ export class RequestView {
     return this.uriSpellings;
   }
 
-  /** The Request-URI, or undefined where it cannot be read as SIP or SIPS URI. */
+  /** The Request-URI, or undefined if it cannot be read as SIP or SIPS URI. */
   get uri(): SipUri | undefined {
     if (this.uriRead === null) this.uriRead = sipUriOf(this.request.uri);
     return this.uriRead;

@@ -236,7 +236,7 @@ function fillAll(
 /** Longest text that a rule makes of a request, in characters. */
 const FILLED_CHARS = 1024;
 
-/** The template with its placeholders filled; undefined where the request does not have one of them. */
+/** The template with its placeholders filled; undefined if the request does not have one of them. */
 function fill(template: Template, groups: readonly (string | undefined)[], view: RequestView): string | undefined {
   let text = "";
   for (const part of template) {

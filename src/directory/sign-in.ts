@@ -71,9 +71,7 @@ export interface Authenticator {
    * throws.
    */
   authenticate(request: SipRequest, source: SignInSource): Verdict;
-  /**
-   * The challenges for a request without any credentials, values of WWW-Authenticate; undefined where it brings some.
-   */
+  /** The challenges for a request without any credentials, values of WWW-Authenticate; undefined if it brings some. */
   challengesFor(request: SipRequest, source: SignInSource): readonly string[] | undefined;
   /** Who has to wait now. */
   lockOuts?(): LockOut[];

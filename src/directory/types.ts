@@ -9,12 +9,12 @@ export interface User {
   /** The user part of the identity, `alice` in sip:alice@portal.com. */
   readonly id: string;
   readonly realm: string;
-  /** Hex of H(user:realm:password); md5 is missing where the operator switched MD5 off. */
+  /** Hex of H(user:realm:password); md5 is missing if the operator has switched MD5 off. */
   readonly ha1: { readonly sha256: string; readonly md5?: string };
   readonly disabled?: boolean;
   /** Pays in advance: sessions are paid from a balance in this currency (ISO 4217). Undefined: pays by the bill. */
   readonly prepaid?: { readonly currency: string };
-  /** The name on bills and balances, where somebody had this id before; undefined: the id. See accounts.ts. */
+  /** The name on bills and balances, if somebody had this id before; undefined: the id. See accounts.ts. */
   readonly account?: string;
 }
 

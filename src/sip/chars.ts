@@ -36,7 +36,7 @@ export const HOST = classOf(`${LETTERS}${DIGITS}-._`);
 export const IPV6 = classOf(`abcdefABCDEF${DIGITS}:.`);
 export const SCHEME = classOf(`${LETTERS}${DIGITS}+-.`);
 
-/** True where every character from `from` to `to` belongs to the class, and there is at least one. */
+/** True if every character from `from` to `to` belongs to the class, and there is at least one. */
 export function within(table: Uint8Array, text: string, from = 0, to = text.length): boolean {
   if (from >= to) return false;
   for (let i = from; i < to; i++) if (table[text.charCodeAt(i)] !== 1) return false;
@@ -65,7 +65,7 @@ export function skipSpaceBack(text: string, from: number, to: number): number {
   return i;
 }
 
-/** The place after the closing quote of the quoted string that opens at `open`, or -1 where it is never closed. */
+/** The place after the closing quote of the quoted string that opens at `open`, or -1 if it is never closed. */
 export function endOfQuoted(text: string, open: number): number {
   for (let i = open + 1; i < text.length; i++) {
     const c = text.charCodeAt(i);

@@ -116,7 +116,7 @@ export class StreamFramer {
     this.end += chunk.length;
   }
 
-  /** Empty lines between messages (RFC 3261 §7.5). True where there were two in a row. */
+  /** Empty lines between messages (RFC 3261 §7.5). True if there were two in a row. */
   private skipLineBreaks(): boolean {
     let pinged = false;
     for (; this.start < this.end; this.start++) {
@@ -150,7 +150,7 @@ export class StreamFramer {
   }
 
   /**
-   * The place after the empty line that ends the head, or -1 where it has not come yet. The parser ends the head at the
+   * The place after the empty line that ends the head, or -1 if it has not come yet. The parser ends the head at the
    * same place.
    */
   private findHeadEnd(): number {

@@ -58,7 +58,7 @@ export function parseVia(text: string): Result<Via, string> {
   return via ? ok(via) : BAD_VIA;
 }
 
-/** The same for a value that stands in a text with those octets; undefined where it cannot be read. */
+/** The same for a value that stands in a text with those octets; undefined if it cannot be read. */
 export function viaIn(text: string, octets: Buffer, from: number, to: number): Via | undefined {
   const via = readVia(text, octets, from, to);
   return via && readParams(text, octets, paramsStart, to, via.params, true) >= 0 ? via : undefined;
@@ -123,8 +123,8 @@ export function formatVia(via: Via): string {
 }
 
 /**
- * The place after the host that begins at `from`, or -1 where there is none: a name, an IPv4 address, or an IPv6
- * address in brackets.
+ * The place after the host that begins at `from`, or -1 if there is none: a name, an IPv4 address, or an IPv6 address
+ * in brackets.
  */
 export function endOfHost(octets: Buffer, from: number, to: number): number {
   if (from < to && octets[from] === 0x5b) {
@@ -144,7 +144,7 @@ export function parseCSeq(text: string): Result<CSeq, string> {
   return cseq ? ok(cseq) : BAD_CSEQ;
 }
 
-/** The same for a value that stands in a text with those octets; undefined where it cannot be read. */
+/** The same for a value that stands in a text with those octets; undefined if it cannot be read. */
 export function cseqIn(text: string, octets: Buffer, from: number, to: number): CSeq | undefined {
   const start = skipBlanks(octets, from, to);
   const numberEnd = skipClass(DIGIT, octets, start, to);
@@ -158,7 +158,7 @@ export function cseqIn(text: string, octets: Buffer, from: number, to: number): 
   return { number, method: text.slice(methodStart, end) };
 }
 
-/** Max-Forwards: 0 to 255, or undefined where it is no such number (RFC 3261 §20.22). */
+/** Max-Forwards: 0 to 255, or undefined if it is no such number (RFC 3261 §20.22). */
 export function parseMaxForwards(text: string): number | undefined {
   const start = skipSpace(text, 0);
   const number = numberIn(text, start, skipSpaceBack(text, start, text.length), 3);
@@ -166,8 +166,8 @@ export function parseMaxForwards(text: string): number | undefined {
 }
 
 /**
- * Seconds of a Retry-After, whatever comments and parameters follow (RFC 3261 §20.33); undefined where there is none
- * that can be read.
+ * Seconds of a Retry-After, whatever comments and parameters follow (RFC 3261 §20.33); undefined if there is none that
+ * can be read.
  */
 export function parseRetryAfter(text: string | undefined): number | undefined {
   const digits = text === undefined ? undefined : /^[ \t]*(\d+)[ \t]*(?:[;(]|$)/.exec(text)?.[1];

@@ -152,12 +152,12 @@ abstract class Message {
     this.body = body;
   }
 
-  /** Call-ID, or "" where there is none (a parsed message always has one). */
+  /** Call-ID, or "" if there is none (a parsed message always has one). */
   get callId(): string {
     return this.headers.get("call-id") ?? "";
   }
 
-  /** The topmost Via, read; undefined where there is none or it cannot be read. */
+  /** The topmost Via, read; undefined if there is none or it cannot be read. */
   get via(): Via | undefined {
     this.viaRead ??= readOr(parseVia, this.headers.get("via"));
     return this.viaRead;
@@ -188,7 +188,7 @@ abstract class Message {
     return this.cseqRead;
   }
 
-  /** The first Contact, read; undefined where there is none, or `*`, or it cannot be read. */
+  /** The first Contact, read; undefined if there is none, or `*`, or it cannot be read. */
   get contact(): NameAddr | undefined {
     this.contactRead ??= readOr(parseNameAddr, this.headers.get("contact"));
     return this.contactRead;
@@ -230,7 +230,7 @@ export class SipRequest extends Message {
     this.uri = uri;
   }
 
-  /** The Request-URI, read; undefined where it cannot be read (never so in a parsed request). */
+  /** The Request-URI, read; undefined if it cannot be read (never so in a parsed request). */
   get target(): Uri | undefined {
     if (this.targetText !== this.uri) {
       this.targetRead = readOr(parseUri, this.uri);

@@ -68,8 +68,8 @@ function readNameAddr(text: string, list: boolean): Result<NameAddr, string> {
 }
 
 /**
- * Checks an address as `parseNameAddr` does (with `list`) or `parseOneNameAddr` does. Returns its tag, null where it
- * has none, and undefined where it is no such address. Nothing but the tag is cut out of the text.
+ * Checks an address as `parseNameAddr` does (with `list`) or `parseOneNameAddr` does. Returns its tag, null if it has
+ * none, and undefined if it is no such address. Nothing but the tag is cut out of the text.
  */
 export function tagIn(
   text: string,

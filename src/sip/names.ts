@@ -114,7 +114,7 @@ function interned(text: string): string {
   return Object.keys({ [text]: 0 })[0]!;
 }
 
-/** A known header field by its name, long or compact, in any case; undefined where the name is not known. */
+/** A known header field by its name, long or compact, in any case; undefined if the name is not known. */
 export function knownHeader(written: string): HeaderName | undefined {
   return headerAt(octetsOf(written), 0, written.length);
 }
@@ -167,7 +167,7 @@ const METHODS = new Words(
     .map((method) => [method, method]),
 );
 
-/** The one copy of a method's name, so that comparing costs nothing; undefined where no RFC defines the method. */
+/** The one copy of a method's name, so that comparing costs nothing; undefined if no RFC defines the method. */
 export const methodAt = (octets: Buffer, from: number, to: number): string | undefined =>
   METHODS.find(octets, from, to);
 

@@ -56,7 +56,7 @@ export function skipClass(table: Uint8Array, octets: Buffer, from: number, to: n
 
 export const skipToken = (octets: Buffer, from: number, to: number): number => skipClass(TOKEN, octets, from, to);
 
-/** The place after the closing quote of the quoted string that opens at `open`, or -1 where it is never closed. */
+/** The place after the closing quote of the quoted string that opens at `open`, or -1 if it is never closed. */
 export function skipQuoted(octets: Buffer, open: number, to: number): number {
   for (let i = open + 1; i < to; i++) {
     const c = octets[i];

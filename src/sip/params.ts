@@ -109,8 +109,8 @@ export type ReadonlyParams = Pick<Params, "size" | "get" | "has" | typeof Symbol
 export const NO_PARAMS: ReadonlyParams = new Params();
 
 /**
- * Reads `;name=value;name` from `from` to `to` of a text with those octets. Where `list` is set, a comma ends it,
- * too. Returns where it ended, or -1 where this is no list of parameters. RFC 3261 §7.3.1: no name may come twice.
+ * Reads `;name=value;name` from `from` to `to` of a text with those octets. If `list` is set, a comma also ends the
+ * list. Returns where it ended, or -1 if this is no list of parameters. RFC 3261 §7.3.1: no name may come twice.
  */
 export function readParams(
   text: string,

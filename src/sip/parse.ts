@@ -145,7 +145,7 @@ function hasLoneCr(text: string, start: number, end: number): boolean {
   return cr >= 0 && cr < end;
 }
 
-/** Reads the header fields from `at` on. Returns where the body begins, or -1 where the fields do not end. */
+/** Reads the header fields from `at` on. Returns where the body begins, or -1 if the fields do not end. */
 function readFields(reading: Reading, bytes: Buffer, at: number): number {
   const { text, bounds } = reading;
   let start = at;

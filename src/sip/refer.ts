@@ -73,7 +73,7 @@ function repeats(headers: readonly UriHeader[]): boolean {
 }
 
 /**
- * Refer-Sub (RFC 4488 §4): false where the sender wants no subscription. What cannot be read counts as `true`, the
+ * Refer-Sub (RFC 4488 §4): false if the sender wants no subscription. What cannot be read counts as `true`, the
  * default.
  */
 export function wantsSubscription(referSub: string | undefined): boolean {
@@ -112,7 +112,7 @@ export function parseEvent(text: string): Result<EventName, string> {
   return isToken(name) && params.ok ? ok({ name, id: params.value.get("id") }) : err("Bad Event");
 }
 
-/** Seconds of an Expires header (RFC 3261 §20.19), or undefined where there is none, or it is no number. */
+/** Seconds of an Expires header (RFC 3261 §20.19), or undefined if there is none, or it is no number. */
 export function parseExpires(text: string | undefined): number | undefined {
   return text === undefined ? undefined : readNumber(text.trim(), 0xffff_ffff);
 }

@@ -78,7 +78,7 @@ function isCopied(key: string): boolean {
 
 /**
  * A response with the Via, From, To, Call-ID and CSeq of its request, and the Timestamp in a 100 (RFC 3261 §8.2.6).
- * `tag` becomes the To tag where the request has none. `extra` are header fields to be added.
+ * `tag` becomes the To tag if the request has none. `extra` are header fields to be added.
  */
 export function responseTo(
   request: SipRequest,

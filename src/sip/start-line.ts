@@ -5,7 +5,7 @@ import { find, numberAt, skipToken, standsAt, Words } from "./octets.ts";
 
 /** What a start line gives: the message that it begins, and what is wrong with the line. */
 interface StartLine {
-  /** Undefined where the line tells neither a method nor a status. */
+  /** Undefined if the line tells neither a method nor a status. */
   readonly message: SipMessage | undefined;
   readonly wrong: Wrong;
 }

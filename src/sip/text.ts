@@ -23,7 +23,7 @@ export function inOnePiece(text: string): string {
   return text.charCodeAt(0) === 0 ? text.concat() : text;
 }
 
-/** True where every character is ASCII. */
+/** True if every character is ASCII. */
 export function isAscii(text: string): boolean {
   return !BEYOND_ASCII.test(text);
 }

@@ -223,7 +223,7 @@ export function uriHeaders(uri: SipUri): [name: string, value: string][] {
 
 const longName = (name: string): string => knownHeader(name)?.key ?? name.toLowerCase();
 
-/** The octet that the escape at that place stands for, or -1 where there is none. */
+/** The octet that the escape at that place stands for, or -1 if there is none. */
 export function escapeAt(text: string, i: number): number {
   if (text.charCodeAt(i) !== PERCENT) return -1;
   const high = hexDigit(text.charCodeAt(i + 1));
@@ -256,7 +256,7 @@ export function unescape(text: string): string {
   return out;
 }
 
-/** The user part of a URI without escapes; undefined where there is none. `decodeUtf8` makes it readable. */
+/** The user part of a URI without escapes; undefined if there is none. `decodeUtf8` makes it readable. */
 export function unescapeUser(uri: SipUri): string | undefined {
   return uri.user === undefined ? undefined : unescape(uri.user);
 }
@@ -290,12 +290,12 @@ export function hasLooseRouting(uri: string | Uri): boolean {
   return read !== undefined && read.scheme !== "other" && read.params.has("lr");
 }
 
-/** The transport that the URI names, lower-case; undefined where it names none (RFC 3263 §4.1 then decides). */
+/** The transport that the URI names, lower-case; undefined if it names none (RFC 3263 §4.1 then decides). */
 export function transportOf(uri: SipUri): string | undefined {
   return uri.params.get("transport")?.toLowerCase() || undefined;
 }
 
-/** The host to which a request for this URI is sent: maddr where there is one (RFC 3261 §19.1.1). */
+/** The host to which a request for this URI is sent: maddr if there is one (RFC 3261 §19.1.1). */
 export function targetHost(uri: SipUri): string {
   return uri.params.get("maddr") || uri.host;
 }
@@ -305,7 +305,7 @@ export function effectivePort(uri: SipUri): number {
   return uri.port ?? (uri.scheme === "sips" || transportOf(uri) === "tls" ? 5061 : 5060);
 }
 
-/** The text as SIP or SIPS URI, or undefined where it is none. */
+/** The text as SIP or SIPS URI, or undefined if it is none. */
 export function sipUriOf(text: string): SipUri | undefined {
   if (text === lastText) return lastUri;
   const uri = parseUri(text);

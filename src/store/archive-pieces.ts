@@ -17,7 +17,7 @@ const MOST_BYTES_OF_CHARACTER = 3;
 export const PAGE_CHARS = 2 ** 24;
 
 /**
- * Events as JSON lists, cut so that each can be kept as one record. Throws an `EventError` where one event alone is too
+ * Events as JSON lists, cut so that each can be kept as one record. Throws an `EventError` if one event alone is too
  * large.
  */
 export function piecesOf(events: readonly ArchivedEvent[]): string[] {

@@ -103,7 +103,7 @@ const READINGS: readonly Reading[] = [
   ({ error }) => (isUnreachable(error) ? "cannot be reached. Is it running, and is store.url right?" : undefined),
 ];
 
-/** The server speaks plain where TLS is expected, or the other way round. */
+/** The server does not speak TLS though it is expected, or the other way round. */
 function notTls({ texts, settings, error }: Fault): string | undefined {
   const withTls = usesTls(settings);
   if (withTls && /wrong version number|packet length too long|record layer|before secure TLS connection/i.test(texts))

@@ -9,7 +9,7 @@ export interface Registry<T extends { readonly id: string }> {
   list(): Promise<T[]>;
   /** Adds or replaces. */
   put(thing: T): Promise<void>;
-  /** False where there was none. */
+  /** False if there was none. */
   remove(id: string): Promise<boolean>;
 }
 

@@ -3,7 +3,7 @@ import { statfsSync } from "node:fs";
 /** So much is kept free: far more than the pages that a commit writes besides its data. */
 const RESERVE_BYTES = 16 * 2 ** 20;
 
-/** Bytes that this process may still write to the file system of a folder; undefined where the system does not tell. */
+/** Bytes that this process may still write to the file system of a folder; undefined if the system does not tell. */
 export function freeBytesOf(folder: string): number | undefined {
   try {
     const { bavail, bsize } = statfsSync(folder);
@@ -19,7 +19,7 @@ export function freeBytesOf(folder: string): number | undefined {
  * sooner or later. So no write is begun if the disk could become full before its end.
  */
 export class LmdbDisk {
-  /** As of the last look or write; undefined where the system does not tell. */
+  /** As of the last look or write; undefined if the system does not tell. */
   freeBytes: number | undefined = undefined;
   private readonly folder: string;
   private readonly freeBytesOf: (folder: string) => number | undefined;

@@ -53,7 +53,7 @@ export class Connection implements Flow {
   readonly id: string;
   readonly remoteAddress: string;
   readonly remotePort: number;
-  /** True where the peer opened it. */
+  /** True if the peer opened it. */
   readonly incoming: boolean;
   open = true;
   connectFailed = false;

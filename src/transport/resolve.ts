@@ -189,7 +189,7 @@ export class Resolver {
     return (await Promise.all(servers)).filter((server) => server.addresses.length > 0);
   }
 
-  /** Which SRV names to ask for, by the domain's own preference where it states one (RFC 3263 §4.1). */
+  /** Which SRV names to ask for, by the domain's own preference if it states one (RFC 3263 §4.1). */
   private async naptr(target: string, secure: boolean): Promise<{ transport: TransportName; name: string }[]> {
     const wanted = this.options.transports.filter((name) => !secure || name === "tls" || name === "wss");
     const records = await this.dns.resolveNaptr(target).catch(() => [] as Naptr[]);

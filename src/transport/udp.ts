@@ -54,7 +54,7 @@ export class UdpListener {
     this.socket.on("message", (datagram, from) => options.received(datagram, from));
   }
 
-  /** Resolves when bound; rejects where it cannot be, e.g. because the port is taken. */
+  /** Resolves when bound; rejects if it cannot be, e.g. because the port is taken. */
   async start(): Promise<void> {
     await new Promise<void>((resolve, reject) => {
       this.socket.once("error", reject);

@@ -25,7 +25,7 @@ export function viaFor(transport: TransportName, sentBy: string, branch: string)
 /**
  * Writes into the topmost Via where the request really came from: `received` if its sent-by is another address, and
  * both `received` and `rport` if the client asked for `rport` (RFC 3261 §18.2.1, RFC 3581 §4). Values that the peer
- * itself wrote there are dropped, since responses are routed by them. Returns false where the Via cannot be read.
+ * itself wrote there are dropped, since responses are routed by them. Returns false if the Via cannot be read.
  */
 export function stampVia(request: SipRequest, address: string, port: number): boolean {
   const via = request.via;
