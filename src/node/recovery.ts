@@ -106,13 +106,15 @@ export class Heartbeat {
 /**
  * When a session ended whose relay was killed. `lastBeatAt` is by that relay's first timeline, and `startedAt` by the
  * session's, which began when the wall clock had been set by so much: the difference is what really passed.
+ * `heardUntil`: when an end of it was last heard of, by the session's timeline, that had not come back to that relay.
  */
 export function endOf(
   { clockStepMs = 0 }: SessionFacts,
   startedAt: number,
   lastBeatAt = startedAt - clockStepMs,
+  heardUntil = Number.POSITIVE_INFINITY,
 ): number {
-  return Math.max(startedAt, Math.round(lastBeatAt) + clockStepMs);
+  return Math.max(startedAt, Math.min(heardUntil, Math.round(lastBeatAt) + clockStepMs));
 }
 
 /**
@@ -122,12 +124,13 @@ export function endOf(
  */
 export async function endOrphans(options: {
   readonly goingOn?: ReadonlySet<string>;
+  readonly heardUntil?: ReadonlyMap<string, number>;
   readonly journal: Journal;
   readonly billing: BillingStore;
   readonly lastBeatAt: number | undefined;
   readonly log: Logger;
 }): Promise<number> {
-  const { journal, billing, lastBeatAt, log, goingOn = NOBODY } = options;
+  const { journal, billing, lastBeatAt, log, goingOn = NOBODY, heardUntil = NEVER } = options;
   await journal.drained();
   let ended = 0;
   const done = new Set<string>();
@@ -144,7 +147,8 @@ export async function endOrphans(options: {
     const appended = accounts.map(({ context }) => {
       const from = context.startedAt ?? 0;
       const facts = factsOf(context);
-      return journal.append(sessionEnded(facts, from, endOf(facts, from, lastBeatAt), STOPPED));
+      const at = endOf(facts, from, lastBeatAt, heardUntil.get(facts.id));
+      return journal.append(sessionEnded(facts, from, at, STOPPED));
     });
     await Promise.all(appended);
     await journal.drained();
@@ -164,6 +168,7 @@ export async function endedOf(ids: readonly string[], journal: Journal, billing:
 }
 
 const NOBODY: ReadonlySet<string> = new Set();
+const NEVER: ReadonlyMap<string, number> = new Map();
 
 /** What its account has kept of a session that runs. */
 function factsOf({ session, user, service, appServer, call, ...context }: BillingContext): SessionFacts {
@@ -186,15 +191,17 @@ function factsOf({ session, user, service, appServer, call, ...context }: Billin
  */
 export async function endLeft(options: {
   readonly goingOn?: ReadonlySet<string>;
+  readonly heardUntil?: ReadonlyMap<string, number>;
   readonly journal: Journal;
   readonly lastBeatAt: number | undefined;
   readonly log: Logger;
 }): Promise<number> {
-  const { journal, lastBeatAt, log, goingOn = NOBODY } = options;
+  const { journal, lastBeatAt, log, goingOn = NOBODY, heardUntil = NEVER } = options;
   const left = journal.left.filter(({ session }) => !goingOn.has(session.id));
   for (let i = 0; i < left.length; i += PAGE) {
     const appended = left.slice(i, i + PAGE).map(({ session, startedAt }) => {
-      return journal.append(sessionEnded(session, startedAt, endOf(session, startedAt, lastBeatAt), STOPPED));
+      const at = endOf(session, startedAt, lastBeatAt, heardUntil.get(session.id));
+      return journal.append(sessionEnded(session, startedAt, at, STOPPED));
     });
     await Promise.all(appended);
   }

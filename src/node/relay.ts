@@ -136,10 +136,10 @@ export async function startRelay(options: {
   await before.leaveOut(async (ids) =>
     shared ? new Set(ids.filter((id) => !left.has(id))) : endedOf(ids, journal, store.billing),
   );
-  const { goingOn } = before;
+  const { goingOn, heardUntil } = before;
   await (shared
-    ? endLeft({ journal, lastBeatAt, log, goingOn })
-    : endOrphans({ journal, billing: store.billing, lastBeatAt, log, goingOn }));
+    ? endLeft({ journal, lastBeatAt, log, goingOn, heardUntil })
+    : endOrphans({ journal, billing: store.billing, lastBeatAt, log, goingOn, heardUntil }));
   const directory = await createDirectory({ config, store, clock, log });
   const keysOf = (appServer: string) => directory.keysOf(appServer);
   const peerLog = new PeerLog({ log, clock });

@@ -19,6 +19,11 @@ const SLICE_EVERY_MS = 10;
  * they were set up no further, cannot be read, or the relay was away for too long.
  */
 export class SessionsBefore {
+  /**
+   * Sessions of which an end had not come back to the process before, after the kill before that: when it was last
+   * heard of. By id, by the session's timeline.
+   */
+  readonly heardUntil = new Map<string, number>();
   private readonly states = new Map<string, SessionState>();
   private readonly keeper: KeptSessions;
   private readonly heartbeat: Pick<Heartbeat, "downMs" | "firstNow" | "lastBeatAt">;
@@ -39,6 +44,7 @@ export class SessionsBefore {
     for (const one of found) {
       keeper.found(one);
       const { id, state } = one;
+      if (state.ok) this.noteHeard(state.value);
       if (inTime && state.ok) this.states.set(id, state.value);
       else keeper.drop(id);
       if (!state.ok)
@@ -49,6 +55,11 @@ export class SessionsBefore {
     this.keeper = keeper;
     this.heartbeat = heartbeat;
     this.log = log;
+  }
+
+  private noteHeard({ facts, client, server }: SessionState): void {
+    const until = Math.min(client.unheardSince ?? Infinity, server.unheardSince ?? Infinity);
+    if (until < Infinity) this.heardUntil.set(facts.id, until);
   }
 
   /** Ids of those that go on. */
@@ -79,6 +90,7 @@ export class SessionsBefore {
     for (const [id, state] of this.states) {
       const { startedAt } = state.chart.context;
       const lastHeardAt = endOf(state.facts, startedAt ?? 0, this.heartbeat.lastBeatAt);
+      const endedAt = endOf(state.facts, startedAt ?? 0, this.heartbeat.lastBeatAt, this.heardUntil.get(id));
       try {
         this.restored.push({ session: restore(core, state, lastHeardAt), state });
         core.counters.restored++;
@@ -86,7 +98,7 @@ export class SessionsBefore {
         this.log.error({ session: id, err: error }, "a session of the relay before could not go on: it ends");
         core.sessions.get(id)?.release();
         if (startedAt === null) this.keeper.drop(id);
-        else this.end(core, sessionEnded(state.facts, startedAt, lastHeardAt, endedByText("fault")));
+        else this.end(core, sessionEnded(state.facts, startedAt, endedAt, endedByText("fault")));
       }
     }
     const sessions = this.restored.length;

@@ -111,6 +111,29 @@ describe("sessions on disk (P7)", () => {
     expect(asked).toEqual([[session!.id]]);
   });
 
+  it("it says of which sessions an end had not come back to the relay before, also of those that do not go on", async () => {
+    const { l, client, invite, answer, disk, core } = await established();
+    client.ack(invite, answer);
+    await l.settle();
+    const [session] = core.sessions.values();
+    const state = disk.read(session!.id)!;
+    const relayAfter = (downMs: number) => {
+      const found = [{ id: session!.id, records: [], state: { ok: true, value: unheard } as const }];
+      const heartbeat = { downMs, firstNow: 5_000, lastBeatAt: 4_000 };
+      const recovery = { withinS: 30, reconnectS: 90 };
+      return new SessionsBefore({ found, keeper: new KeptSessions(() => {}), recovery, heartbeat, log: silent });
+    };
+    const unheard = {
+      ...state,
+      client: { ...state.client, unheardSince: 7_000 },
+      server: { ...state.server, unheardSince: 6_000 },
+    };
+    expect([...relayAfter(1_000).heardUntil, ...relayAfter(60_000).heardUntil]).toEqual([
+      [session!.id, 6_000],
+      [session!.id, 6_000],
+    ]);
+  });
+
   it.each([
     ["a session that cannot be read", [["s1", "{}"]]],
     ["one of a newer Tollgate", [["s1", '{"version":2}']]],

@@ -3,7 +3,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { billEvent } from "../../src/charging/billing/billing.ts";
-import { type ChargingEvent, sessionStarted } from "../../src/charging/events/events.ts";
+import {
+  type ChargingEvent,
+  type SessionEnded,
+  type SessionFacts,
+  sessionStarted,
+} from "../../src/charging/events/events.ts";
 import type { Journal } from "../../src/charging/journal/journal.ts";
 import { endedOf, endLeft, endOrphans, Heartbeat } from "../../src/node/recovery.ts";
 import { Timelines } from "../../src/support/timeline.ts";
@@ -49,6 +54,35 @@ it("sessions that go on are not ended, however many there are; and those that bi
   expect(await endOrphans(options)).toBe(3);
   expect(appended.map(({ session }) => session.id)).toEqual(["s1200", "s1201", "s1202"]);
   expect(await endedOf([...ids, "unknown"], journal, billing)).toEqual(new Set(["s1200", "s1201", "s1202"]));
+});
+
+it("a session of which an end had not come back since an earlier kill is charged until that end was last heard of (P7)", async () => {
+  const billing = new MemoryBilling();
+  const how = { store: { billing }, clock: new TestClock(), log: silent };
+  const [gone, there, before] = ["s1", "s2", "s3"].map((id) => facts({ id })) as [
+    SessionFacts,
+    SessionFacts,
+    SessionFacts,
+  ];
+  for (const session of [gone, there, before]) await billEvent(how, sessionStarted(session, JANUARY));
+  const heardUntil = new Map([
+    ["s1", JANUARY + 3_000],
+    ["s3", JANUARY - 3_000], // its clock began later
+  ]);
+  const { appended, journal } = journalOf(billing);
+  await endOrphans({ journal, billing, lastBeatAt: JANUARY + 7_000, log: silent, heardUntil });
+  const durations = () => appended.map((event) => [event.session.id, (event as SessionEnded).durationMs]);
+  expect(durations()).toEqual([
+    ["s1", 3_000],
+    ["s2", 7_000],
+    ["s3", 0],
+  ]);
+  const left = journalOf(
+    billing,
+    [gone, there, before].map((session) => ({ session, startedAt: JANUARY })),
+  );
+  await endLeft({ journal: left.journal, lastBeatAt: JANUARY + 7_000, log: silent, heardUntil });
+  expect(left.appended).toEqual(appended);
 });
 
 it("a session that cannot be ended keeps no relay from starting: the others are", async () => {

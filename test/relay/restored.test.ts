@@ -77,6 +77,44 @@ describe("a session that goes on in another process (P7)", () => {
     expect(ended(events)).toMatchObject({ at: killedAt });
   });
 
+  it("is charged until its client was last heard of where the relay is killed again before that comes back", async () => {
+    const { clock, client, server, events, again, l } = await standing({ session: { probeS: 60 } });
+    clock.advance(5_000);
+    const killedAt = clock.wall();
+    clock.advance(3_000);
+    again(killedAt);
+    server.answer(server.request("OPTIONS"), 200);
+    client.request("OPTIONS"); // nobody answers
+    clock.advance(4_000);
+    const killedAgainAt = clock.wall();
+    clock.advance(3_000);
+    again(killedAgainAt);
+    server.answer(server.request("OPTIONS"), 200);
+    clock.advance(60_000);
+    server.answer(server.request("BYE"), 200);
+    clock.advance(40_000);
+    await l.settle();
+    expect(ended(events)).toMatchObject({ at: killedAt });
+  });
+
+  it("is charged until the second kill where its client came back after the first, and not after that", async () => {
+    const { clock, client, server, events, again, l } = await standing({ session: { probeS: 60 } });
+    clock.advance(5_000);
+    again(clock.wall());
+    server.answer(server.request("OPTIONS"), 200);
+    client.answer(client.request("OPTIONS"), 200);
+    clock.advance(4_000);
+    const killedAgainAt = clock.wall();
+    clock.advance(3_000);
+    again(killedAgainAt);
+    server.answer(server.request("OPTIONS"), 200);
+    clock.advance(60_000);
+    server.answer(server.request("BYE"), 200);
+    clock.advance(40_000);
+    await l.settle();
+    expect(ended(events)).toMatchObject({ at: killedAgainAt });
+  });
+
   it("tells its client no more than it is charged, where its app server has not come back (ETSI TS 124 647)", async () => {
     const options = { charging: { advice: true }, tariff: { price: "0.10", incrementS: 1 } };
     const { clock, client, events, again, l } = await standing({ ...options, session: { probeS: 600 } });

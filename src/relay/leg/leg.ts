@@ -222,11 +222,18 @@ export class Leg implements LegPort {
    * becomes of the request. It may even come before the relay notices that the connection is gone.
    */
   heard({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
-    this.unheardSince = undefined;
+    this.isThere();
     this.dialog.doubt?.heard(request, flow);
     if (this.side !== "client" || flow === this.dialog.flow) return;
     if (this.stranded) this.follow(wayBack(request, flow, this.routed));
     else if (this.dialog.flow) this.elsewhere = wayBack(request, flow, this.routed);
+  }
+
+  /** The peer has shown that it is there, or counts as there. */
+  isThere(): void {
+    if (this.unheardSince === undefined) return;
+    this.unheardSince = undefined;
+    this.core.kept?.changed(this.session);
   }
 
   /** The peer's connection is gone. */

@@ -169,7 +169,9 @@ export interface LegPort {
   /** The connection on which the peer came is gone, and nothing has come from the peer since. */
   stranded: boolean;
   /** Set after a restart, until something comes from the peer: when the peer was last heard of. */
-  unheardSince: number | undefined;
+  readonly unheardSince: number | undefined;
+  /** The peer has shown that it is there, or counts as there. */
+  isThere(): void;
   /** How often the peer has moved. */
   readonly moves: number;
   /** BYE was sent or came: nothing new passes in this dialog (RFC 3261 §15). */

@@ -96,6 +96,8 @@ export interface LegState {
   readonly byConnection?: true;
   /** Info Packages that the peer takes (RFC 6086 §5.2). */
   readonly offered?: readonly string[];
+  /** The process that had the session was killed, and the peer has not been heard of since this time. */
+  readonly unheardSince?: number;
 }
 
 /**
@@ -171,6 +173,7 @@ const leg: Check = fields<LegState>({
   cameFrom: optional(place),
   byConnection: optional(truth),
   offered: optional(list(NAME, MOST)),
+  unheardSince: optional(time),
 });
 
 const orNull =

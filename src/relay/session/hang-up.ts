@@ -204,7 +204,7 @@ class Bye implements ClientTransactionUser {
     const { session } = this;
     const by = this.leg.side;
     this.hangUp.settled(by);
-    if (!meansGone(response.status)) this.leg.unheardSince = undefined;
+    if (!meansGone(response.status)) this.leg.isThere();
     if (by === "server") takeRest(session.core, session.appServer, response);
     if (session.closed) collectLate(session, by, response);
     else session.actor.send({ type: "bye.answered", by, at: session.now(), payload: response });

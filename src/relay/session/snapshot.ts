@@ -78,7 +78,7 @@ function identifiedState({ attributes, client, fork, rule, appServers, clientMay
   return state;
 }
 
-function legState({ dialog, offered, stranded }: LegPort): LegState {
+function legState({ dialog, offered, stranded, unheardSince }: LegPort): LegState {
   const { flow, behind, destination, cameFrom } = dialog;
   const state: Writable<LegState> = {
     callId: dialog.callId,
@@ -97,6 +97,7 @@ function legState({ dialog, offered, stranded }: LegPort): LegState {
   if (cameFrom) state.cameFrom = placeState(cameFrom);
   if (flow || stranded) state.byConnection = true;
   if (offered.length > 0) state.offered = offered;
+  if (unheardSince !== undefined) state.unheardSince = unheardSince;
   return state;
 }
 
@@ -174,7 +175,7 @@ function legOf(
   session: SessionPort,
   side: "client" | "server",
   state: LegState,
-  unheardSince?: number,
+  lastHeardAt?: number,
 ): Leg {
   const { byConnection, offered = [] } = state;
   // Fields in the order of `dialogAsServer`, so that V8 gives all dialogs the same shape.
@@ -199,7 +200,8 @@ function legOf(
   leg.confirmed = true;
   leg.offered = offered;
   leg.stranded = byConnection ?? false;
-  leg.unheardSince = unheardSince;
+  // Whoever had not come back to the process before was last heard of before that.
+  leg.unheardSince = state.unheardSince ?? lastHeardAt;
   return leg;
 }
 

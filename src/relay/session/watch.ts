@@ -41,7 +41,7 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     for (const leg of [client, server]) {
       if (!leg) continue;
       if (leg.stranded || core.config.session.probeS > 0) this.probe(leg);
-      else leg.unheardSince = undefined; // it is not asked, and so counts as there
+      else leg.isThere(); // it is not asked, and so counts as there
     }
   }
 
@@ -86,7 +86,7 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     leg.send(leg.request("OPTIONS"), {
       final: (response) => {
         if (leg.side === "server") takeRest(core, appServer, response);
-        if (!meansGone(response.status)) leg.unheardSince = undefined;
+        if (!meansGone(response.status)) leg.isThere();
         if (meansGone(response.status)) gone(`answered ${response.status} to a probe`);
         else if (leg.moves === moves) leg.returned();
       },
