@@ -1,4 +1,5 @@
 import type { ChargingEvent } from "../charging/events/events.ts";
+import { isDeeper } from "../support/json.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
 /*
@@ -36,7 +37,7 @@ export function toCloudEvent(event: ChargingEvent, source: string): string {
  */
 export function fromCloudEvent(text: string): Result<ChargingEvent, string> {
   if (text.length > MAX_EVENT_CHARS) return err(`it has more than ${MAX_EVENT_CHARS} characters`);
-  if (isDeep(text)) return err("it is nested too deep");
+  if (text.length > SHORT && isDeeper(text, MAX_DEPTH)) return err("it is nested too deep");
   let cloud: Record<string, unknown>;
   try {
     cloud = JSON.parse(text) as Record<string, unknown>;
@@ -64,24 +65,6 @@ export function fromCloudEvent(text: string): Result<ChargingEvent, string> {
 const MAX_DEPTH = 64;
 /** Shorter texts are not checked: they cannot be nested deep enough to do harm. Nearly all events are shorter. */
 const SHORT = 4_096;
-const [QUOTE, BACKSLASH, BRACKET, BRACKET_END, BRACE, BRACE_END] = [0x22, 0x5c, 0x5b, 0x5d, 0x7b, 0x7d];
-
-function isDeep(text: string): boolean {
-  if (text.length <= SHORT) return false;
-  let depth = 0;
-  let inText = false;
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (inText) {
-      if (code === BACKSLASH) i++;
-      else if (code === QUOTE) inText = false;
-    } else if (code === QUOTE) inText = true;
-    else if (code === BRACE || code === BRACKET) {
-      if (++depth > MAX_DEPTH) return true;
-    } else if (code === BRACE_END || code === BRACKET_END) depth--;
-  }
-  return false;
-}
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value);

@@ -1,4 +1,4 @@
-import { headers, type NatsConnection, RequestError, type Subscription } from "@nats-io/transport-node";
+import { headers, type Msg, type NatsConnection, RequestError, type Subscription } from "@nats-io/transport-node";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { type EventSeal, SIGNATURE } from "./event-seal.ts";
@@ -19,7 +19,7 @@ export function listenTo(
   nc: NatsConnection,
   subject: string,
   reply: (question: string) => Promise<string | undefined>,
-  log: Logger,
+  { log, peerLog }: Logs,
 ): Subscription {
   let underWay = 0;
   return nc.subscribe(subject, {
@@ -28,7 +28,11 @@ export function listenTo(
         log.error({ err: error, subject }, "bus: other relays cannot ask this one");
         return;
       }
-      if (!isInbox(message.reply) || underWay >= MAX_UNDER_WAY || message.data.length > MAX_BYTES) return;
+      const why = whyNotAnswered(message, underWay);
+      if (why !== undefined) {
+        peerLog.warn("bus: a question that is not answered", "", { subject, why });
+        return;
+      }
       underWay++;
       void reply(message.string())
         .then((answer) => {
@@ -40,6 +44,17 @@ export function listenTo(
         });
     },
   });
+}
+
+interface Logs {
+  readonly log: Logger;
+  readonly peerLog: PeerLog;
+}
+
+function whyNotAnswered(message: Msg, underWay: number): string | undefined {
+  if (!isInbox(message.reply)) return "its reply subject is no inbox";
+  if (message.data.length > MAX_BYTES) return `it is longer than ${MAX_BYTES} bytes`;
+  return underWay >= MAX_UNDER_WAY ? `${underWay} others are in work` : undefined;
 }
 
 /** Asks the node that listens on a subject. Undefined: nobody listens there. Rejects if no answer comes in time. */
@@ -81,7 +96,7 @@ export function hear(
   nc: NatsConnection,
   nodes: string,
   { topic, heard }: { readonly topic: string; readonly heard: (text: string) => void },
-  { seal, log, peerLog }: { readonly seal: EventSeal | undefined; readonly log: Logger; readonly peerLog: PeerLog },
+  { seal, log, peerLog }: Logs & { readonly seal: EventSeal | undefined },
 ): Subscription {
   return nc.subscribe(nodes + topic, {
     callback: (error, message) => {
@@ -89,8 +104,8 @@ export function hear(
         log.error({ err: error, subject: nodes + topic }, "bus: other nodes cannot be heard");
         return;
       }
-      if (message.data.length > MAX_TOLD_BYTES) return;
-      const why = seal?.toldProblem(topic, message.data, message.headers?.get(SIGNATURE));
+      const tooLong = message.data.length > MAX_TOLD_BYTES ? `it is longer than ${MAX_TOLD_BYTES} bytes` : undefined;
+      const why = tooLong ?? seal?.toldProblem(topic, message.data, message.headers?.get(SIGNATURE));
       if (why !== undefined) {
         peerLog.warn("bus: what was told is not heard", "", { subject: message.subject, why });
         return;

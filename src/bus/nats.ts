@@ -123,7 +123,7 @@ class NatsBus implements Bus {
       this.told = "";
       void this.watch(connection);
       this.listening = Array.from(this.answers, ([node, reply]) =>
-        listenTo(nc, this.subjects.nodes + node, reply, log),
+        listenTo(nc, this.subjects.nodes + node, reply, { log, peerLog: this.peerLog }),
       );
       for (const ear of this.ears) this.listen(ear, nc);
       log.info({ server: nc.getServer(), version: nc.info?.version }, "bus: connected to NATS");
@@ -255,8 +255,9 @@ class NatsBus implements Bus {
 
   answer(node: string, reply: (question: string) => Promise<string | undefined>): void {
     this.answers.set(node, reply);
-    const { connection, options, subjects } = this;
-    if (connection) this.listening.push(listenTo(connection.nc, subjects.nodes + node, reply, options.log));
+    const { connection, options, subjects, peerLog } = this;
+    if (connection)
+      this.listening.push(listenTo(connection.nc, subjects.nodes + node, reply, { log: options.log, peerLog }));
   }
 
   async ask(node: string, question: string, withinMs: number): Promise<string | undefined> {

@@ -1,6 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type Clock, systemClock } from "../support/clock.ts";
 
 /** The relay's key for RFC 8224, and its public part, which app servers may see. */
 export interface IdentityKey {
@@ -28,18 +29,22 @@ export const JWKS_PATH = "/.well-known/jwks.json";
  * Reads the signing key of the settings, or the one of the data folder, which is made at the first start. Throws if it
  * is no key for ES256, or if the certificate is for another key or has expired; the message says what to do.
  */
-export function loadIdentityKey(settings: IdentitySettings, dataFolder: string): IdentityKey {
+export function loadIdentityKey(
+  settings: IdentitySettings,
+  dataFolder: string,
+  clock: Pick<Clock, "wall"> = systemClock,
+): IdentityKey {
   const file = settings.key ?? join(dataFolder, "identity-key.pem");
   if (settings.key === undefined && !existsSync(file)) makeKey(file);
   const key = readKey(file);
   const publicKey = createPublicKey(key);
   let pem = publicKey.export({ type: "spki", format: "pem" }).toString();
   if (settings.certificate !== undefined) {
-    pem = readFileSync(settings.certificate, "utf8");
+    pem = readPem(settings.certificate);
     const certificate = readCertificate(pem, settings.certificate);
     if (!certificate.checkPrivateKey(key))
       throw new Error(`${settings.certificate}: this certificate is not for the key in ${file}`);
-    if (Date.parse(certificate.validTo) < Date.now())
+    if (Date.parse(certificate.validTo) < clock.wall())
       throw new Error(`${settings.certificate}: expired on ${certificate.validTo}`);
   }
   const jwk = { ...publicKey.export({ format: "jwk" }), alg: "ES256", use: "sig" };
@@ -49,6 +54,14 @@ export function loadIdentityKey(settings: IdentitySettings, dataFolder: string):
 function makeKey(file: string): void {
   const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
   writeFileSync(file, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600, flag: "wx" });
+}
+
+function readPem(file: string): string {
+  try {
+    return readFileSync(file, "utf8");
+  } catch (error) {
+    throw new Error(`${file}: the certificate cannot be read (${(error as Error).message})`);
+  }
 }
 
 function readKey(file: string): KeyObject {

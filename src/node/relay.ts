@@ -99,7 +99,7 @@ export async function startRelay(options: {
   readonly tap?: Tap;
 }): Promise<Relay> {
   const { config, log, clock = systemClock, random = systemRandom } = options;
-  const identity = config.identity && loadIdentityKey(config.identity, config.data);
+  const identity = config.identity && loadIdentityKey(config.identity, config.data, clock);
   if (identity && !config.http.listen)
     log.warn(
       { url: identity.x5u },

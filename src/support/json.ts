@@ -46,7 +46,8 @@ function hasNameTwice(json: string): boolean {
   return false;
 }
 
-function isDeeper(json: string, most: number): boolean {
+/** Whether objects and lists of a text, which may be no JSON, are nested deeper than that. */
+export function isDeeper(json: string, most: number): boolean {
   let depth = 0;
   let quoted = false;
   for (let i = 0; i < json.length; i++) {

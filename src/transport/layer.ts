@@ -113,8 +113,8 @@ class Layer implements Transports {
         } else listener.port = await this.tcp.listen(listener.address, listener.port);
       }
       for (const socket of this.udp) {
-        const isOne = this.udp.some((other) => other !== socket && isV6(other.address) === isV6(socket.address));
-        socket.name = isOne ? hostPort(socket.address, socket.port) : undefined;
+        const hasSibling = this.udp.some((other) => other !== socket && isV6(other.address) === isV6(socket.address));
+        socket.name = hasSibling ? hostPort(socket.address, socket.port) : undefined;
       }
     } catch (error) {
       await this.close();

@@ -8,7 +8,9 @@ import { busSchema } from "../../src/bus/settings.ts";
 import type { Bus } from "../../src/bus/types.ts";
 import { sessionStarted } from "../../src/charging/events/events.ts";
 import { systemClock } from "../../src/support/clock.ts";
+import type { Logger } from "../../src/support/log.ts";
 import { deferred, facts, JANUARY, silent } from "../charging/samples.ts";
+import { keptLog } from "../support/lines.ts";
 import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 
 const closers: (() => unknown)[] = [];
@@ -18,17 +20,17 @@ afterEach(async () => {
 
 function natsTest(
   title: string,
-  act: (open: (settings?: object) => Promise<Bus>, nats: NatsServer) => Promise<void>,
+  act: (open: (settings?: object, log?: Logger) => Promise<Bus>, nats: NatsServer) => Promise<void>,
 ): void {
   it(title, { timeout: 30_000 }, async ({ skip }) => {
     skip(natsProgram === undefined, NO_NATS);
     const nats = await startNats();
     closers.push(() => nats.destroy());
-    const open = async (settings: object | undefined = undefined) => {
+    const open = async (settings?: object, log: Logger = silent) => {
       const bus = await openNatsBus({
         settings: busSchema.parse(settings ?? nats.url)!,
         clock: systemClock,
-        log: silent,
+        log,
         connectAgainMs: 20,
       });
       closers.push(() => bus.close());
@@ -85,6 +87,20 @@ describe("nodes that ask each other, on NATS", () => {
     });
     await expect.poll(() => two.ask!("node01", "hello", 50).catch(() => "late")).toBe("late");
     await expect(two.ask!("node01", "fault", 50)).rejects.toThrow();
+  });
+
+  natsTest("say in the log which questions they do not answer, and why", async (open, nats) => {
+    const kept = keptLog();
+    const bus = await open(undefined, kept.log);
+    bus.answer!("node01", async () => "yes");
+    await bus.ask!("nobody", "x", 1_000);
+    const nc = await connect({ servers: nats.url });
+    closers.push(() => nc.close());
+    nc.publish("tollgate.nodes.node01", "x"); // without a reply subject
+    nc.publish("tollgate.nodes.node01", "x".repeat(300_000), { reply: "_INBOX.x" });
+    await expect
+      .poll(() => kept.of("bus: a question that is not answered").map(({ why }) => why))
+      .toEqual(["its reply subject is no inbox", "it is longer than 262144 bytes"]);
   });
 
   natsTest("find each other again when the server was away", async (open, nats) => {

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -62,6 +63,17 @@ describe("the relay's key", () => {
     expect(JSON.stringify(first.jwks)).not.toContain('"d"');
   });
 
+  it("must have a certificate that has not expired by the relay's clock", () => {
+    const data = mkdtempSync(join(folder, "data-"));
+    loadIdentityKey({ url }, data); // makes the key
+    const certificate = join(data, "cert.pem");
+    const made = ["req", "-x509", "-key", join(data, "identity-key.pem"), "-subj", "/CN=portal.com", "-days", "1"];
+    execFileSync("openssl", [...made, "-out", certificate], { stdio: "pipe" });
+    const at = (wall: number) => loadIdentityKey({ url, certificate }, data, { wall: () => wall });
+    expect(at(Date.now()).pem).toContain("BEGIN CERTIFICATE");
+    expect(() => at(Date.now() + 2 * 86_400_000)).toThrow(/cert\.pem: expired on /);
+  });
+
   it("must be one for ES256, and the certificate's", () => {
     const rsa = join(folder, "rsa.pem");
     const { privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -71,5 +83,9 @@ describe("the relay's key", () => {
     const notOne = join(folder, "cert.pem");
     writeFileSync(notOne, readFileSync(rsa));
     expect(() => loadIdentityKey({ url, certificate: notOne }, folder)).toThrow(/no certificate in PEM/);
+    const none = join(folder, "none.pem");
+    expect(() => loadIdentityKey({ url, certificate: none }, folder)).toThrow(
+      /none\.pem: the certificate cannot be read/,
+    );
   });
 });
