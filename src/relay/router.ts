@@ -366,6 +366,7 @@ function refusalByHeaders({ border }: Core, request: SipRequest, flow: Flow): Re
   // The rules could not read an encoded body (RFC 3261 §8.2.3).
   if (encoding !== undefined && encoding.toLowerCase() !== "identity" && request.body.length > 0)
     return { status: 415, headers: [["Accept-Encoding", "identity"]] };
-  if (request.method !== "INVITE" && request.headers.has("replaces")) return { status: 400, reason: MISPLACED }; // RFC 3891 §3
+  // RFC 3891 §3
+  if (request.method !== "INVITE" && request.headers.has("replaces")) return { status: 400, reason: MISPLACED };
   return undefined;
 }

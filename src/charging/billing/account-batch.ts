@@ -5,7 +5,7 @@ import type { Part } from "./readied.ts";
 import { mismatch } from "./session-match.ts";
 import type { Account, ArchivedEvent, BillingBatch, Entry, EventGroup } from "./store.ts";
 
-/** An event that can be billed as far as can be seen from it. */
+/** An event in which nothing is wrong: it can be billed unless it contradicts the account. */
 export interface Whole {
   readonly event: ChargingEvent;
   readonly parts: readonly Part[];
@@ -13,7 +13,7 @@ export interface Whole {
 
 export interface Readied extends Part {
   readonly whole: Whole;
-  /** What to keep of it; undefined where it is the second half of an event, or kept already. */
+  /** The event to keep; undefined for the second half of an event, and where the event is kept already. */
   archived: ArchivedEvent | undefined;
 }
 
@@ -24,7 +24,7 @@ export function bySession(wholes: readonly Whole[], keep: boolean): Map<string, 
     let archived = keep ? (whole.event as ArchivedEvent) : undefined;
     for (const { event, entry } of whole.parts) {
       const one: Readied = { whole, event, entry, archived };
-      archived = undefined; // once, with the first part that it comes apart into
+      archived = undefined; // once, with the event's first part
       const others = sessions.get(event.session.id);
       if (others) others.push(one);
       else sessions.set(event.session.id, [one]);
@@ -43,16 +43,14 @@ export class BrokenEvents extends EventError {
   }
 }
 
-/**
- * An account whose charges came before its session, and said something else of it: they are on a bill, and that stays.
- */
+/** An account whose charges came before its session, and contradict it. The charges are on a bill, and stay there. */
 export interface Contradicted {
   readonly session: string;
   readonly user: string;
   readonly said: string;
 }
 
-/** What sessions' events make of their accounts: all that is to be written. */
+/** Collects all that the sessions' events ask to write: accounts, entries, and events to keep. */
 export class AccountBatch implements BillingBatch {
   readonly accounts: Account[] = [];
   readonly entries: Entry[] = [];
@@ -74,7 +72,7 @@ export class AccountBatch implements BillingBatch {
   };
 
   /**
-   * After the write: of these events, those whose line was on a bill before. Nobody has looked yet whether they say
+   * After the write: those of these events whose line was on a bill before. It still has to be checked whether they say
    * the same.
    */
   repeatedAmong(sessions: Iterable<readonly Readied[]>): readonly Readied[] {
@@ -94,8 +92,8 @@ export class AccountBatch implements BillingBatch {
   }
 
   /**
-   * Throws `BrokenEvents` where some of what was added cannot be billed: nothing is wrong with the store then, and
-   * nothing is written.
+   * Throws `BrokenEvents` where some of the events added cannot be billed. That is no fault of the store, and nothing
+   * is written.
    */
   check(): void {
     if (this.broken.size > 0) throw new BrokenEvents(this.broken);
@@ -116,7 +114,7 @@ export class AccountBatch implements BillingBatch {
       if (actions.length > 0 && entry) {
         this.entries.push(entry);
         if (readied.archived !== undefined) this.keep(entry.month, readied.archived);
-        readied.archived = undefined; // another round writes it no second time
+        readied.archived = undefined; // so that another round does not keep it twice
       } else if (entry) this.repeated.push(readied); // the session has ended before
       account = after;
     }
@@ -124,8 +122,8 @@ export class AccountBatch implements BillingBatch {
   }
 
   /**
-   * The account as it was, or a new one. Start and end of a session say whose it is, and a charge may come before
-   * either: until then its account is by the charge.
+   * The account as stored, or a new one. A session's start and end say whose it is. A charge may come before either;
+   * until then the account is made of what the charge says.
    */
   private begin(stored: Account | undefined, events: readonly Readied[]): OpenAccount {
     const isKnown = stored !== undefined && stored.state !== "open";
@@ -138,7 +136,10 @@ export class AccountBatch implements BillingBatch {
     return { ...newAccount(own.session), revision: stored.revision };
   }
 
-  /** By month: nearly always one. Each event once, however often it came. */
+  /**
+   * Keeps an event in the group of its month; nearly always there is only one month. Each event is kept once, however
+   * often it came.
+   */
   private keep(month: string, event: ArchivedEvent): void {
     if (this.archived.has(event.id)) return;
     this.archived.add(event.id);

@@ -4,7 +4,7 @@ import { chartFrom } from "../../chart/table.ts";
 import type { SessionFacts } from "../events/events.ts";
 import type { Account, AccountState } from "./store.ts";
 
-/** One for all accounts; it sees the contexts of no other chart, so that a spread is fast. */
+/** One chart for all accounts. Its copy sees no contexts of other charts, so a spread is fast here. */
 const chart = chartFrom(billingMachine, { copy: (context) => ({ ...context }) });
 
 /** An account in work: the chart's snapshot, and what it was made from. */
@@ -14,7 +14,7 @@ export interface OpenAccount {
 }
 
 export function newAccount(session: SessionFacts): OpenAccount {
-  // What came over the bus may be anything at all.
+  // The event came over the bus and may hold anything.
   const windowMs = Number.isSafeInteger(session.lateChargesMs) ? Math.max(0, session.lateChargesMs!) : 0;
   return { revision: 0, snapshot: chart.begin({ session, windowMs }).snapshot };
 }

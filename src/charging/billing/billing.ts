@@ -19,9 +19,9 @@ import type { Account, BillingStore } from "./store.ts";
 
 export interface BillingOptions extends BillOptions {
   readonly bus: Bus;
-  /** What is kept how long; default for ever. */
+  /** How long each kind of data is kept; default: for ever. */
   readonly retention?: RetentionSettings;
-  /** How often accounts are looked for whose time for late charges (M15) is over; default 10 s. */
+  /** How often to look for accounts whose time for late charges (M15) is over; default 10 s. */
   readonly sweepEveryMs?: number;
 }
 
@@ -49,7 +49,10 @@ export interface Billing {
   stop(): Promise<void>;
 }
 
-/** Rounds of a batch in which some other worker was faster: after so many the bus offers it again later. */
+/**
+ * How many rounds of a batch may fail because another worker was faster. After that the bus offers the batch again
+ * later.
+ */
 const MAX_ROUNDS = 10;
 const SWEEP_ACCOUNTS = 500;
 
@@ -72,8 +75,8 @@ export async function startBilling(options: BillingOptions): Promise<Billing> {
 }
 
 /**
- * Bills one event without a bus, as a billing worker does beside others. An event that was billed before changes
- * nothing. Rejects where the store does not take it.
+ * Bills one event without a bus, as one more billing worker. An event that was billed before changes nothing. Rejects
+ * where the store does not take the event.
  */
 export async function billEvent(options: BillOptions, event: ChargingEvent): Promise<void> {
   const worker = new BillingWorker(options);
@@ -82,7 +85,7 @@ export async function billEvent(options: BillOptions, event: ChargingEvent): Pro
   else await worker.handle([event]);
 }
 
-/** Whose fault an error of that store is. */
+/** Whether an error is the store's fault or an event's. */
 export const faultIn = ({ billing }: BillOptions["store"], error: unknown): Fault =>
   billing.faultOf?.(error) ?? plainFault(error);
 
@@ -103,8 +106,9 @@ class BillingWorker {
   private readonly options: BillOptions & Partial<BillingOptions>;
   private readonly store: BillingStore;
   /**
-   * A window is over when both say so: nobody closes it by setting the wall clock forward, and a worker that began
-   * with a wrong one is put right.
+   * The time of day as it was at the start, counted on. A window is over only when this and the wall clock both say so.
+   * So nobody closes windows by setting the wall clock forward, and a worker that started with a wrong clock follows
+   * when it is put right.
    */
   private readonly beganBy: Timeline;
   private readonly isolation: Isolation<Whole>;
@@ -141,7 +145,7 @@ class BillingWorker {
     this.retention = new Retention(store, options.retention ?? {}, { clock, log });
   }
 
-  /** Resolves when all that these events mean is in the store, or with the dead letters. */
+  /** Resolves when everything that these events ask for is in the store, or they are with the dead letters. */
   async handle(events: readonly ChargingEvent[], broken: readonly DeadLetter[] = []): Promise<void> {
     const dead = broken.map(bounded);
     const wholes: Whole[] = [];
@@ -156,8 +160,8 @@ class BillingWorker {
   }
 
   /**
-   * All of it, and with no word of what cannot be done. Throws `BrokenEvents` where an event says something else than
-   * what it was billed with.
+   * Bills all of these events, or throws. Throws `BrokenEvents` where an event contradicts what was billed under its
+   * id.
    */
   async bill(wholes: readonly Whole[]): Promise<void> {
     const otherwise = new Map<Whole, string>();
@@ -168,7 +172,7 @@ class BillingWorker {
         throw new BusyError(`${sessions.size} accounts are being written by others all the time`);
       const refused = await this.billOnce(sessions, otherwise);
       this.counters.conflicts += refused.length;
-      // Their entries are written, and writing them again changes nothing.
+      // The entries of these sessions are written already; writing them again changes nothing.
       sessions = new Map(refused.map((session) => [session, sessions.get(session)!]));
     }
     if (otherwise.size > 0) throw new BrokenEvents(otherwise);
@@ -186,22 +190,22 @@ class BillingWorker {
     const put: DeadLetter[] = [];
     for (const letter of dead) {
       const there = await this.store.getDeadLetter(letter.id);
-      // Another event under the same id must not take the place of what somebody may want to bill.
+      // Another event with the same id must not replace one that somebody may want to bill.
       const kept = there === undefined || there.event === letter.event ? letter : besides(letter);
       this.letters.say(kept);
       await this.store.putDeadLetter(kept);
       this.counters.deadLetters++;
       put.push(kept);
     }
-    // They are in the store: whoever listens does without where the bus does not take them.
+    // They are in the store. If the bus does not take them, listeners are not told.
     await bus
       ?.publishDead?.(put)
       .catch((err) => log.warn({ err, events: put.length }, "billing: nobody is told of events that were put aside"));
   }
 
   /**
-   * Returns the sessions whose accounts somebody else wrote in between. Notes which events were billed before, and
-   * `otherwise`.
+   * Returns the sessions whose accounts another worker wrote in between. Adds to `otherwise` the events that were
+   * billed before with other contents.
    */
   private async billOnce(
     sessions: ReadonlyMap<string, readonly Readied[]>,
@@ -224,7 +228,7 @@ class BillingWorker {
     return refused;
   }
 
-  /** What these events put on a bill, with what is there under their ids. */
+  /** Compares what these events put on a bill with what is there under their ids. */
   private async compare(repeated: readonly Readied[], otherwise: Map<Whole, string>): Promise<void> {
     const stored = await this.store.findEntries(repeated.map(({ entry }) => entry!.id));
     for (const [i, { entry, whole }] of repeated.entries()) {
@@ -246,8 +250,8 @@ class BillingWorker {
   }
 
   /**
-   * Closes accounts whose time for late charges is over. One that another worker wrote in between waits for the next
-   * round.
+   * Closes accounts whose time for late charges is over. An account that another worker wrote in between waits for the
+   * next round.
    */
   private async sweep(): Promise<void> {
     for (;;) {
@@ -264,7 +268,7 @@ class BillingWorker {
     await this.retention.round();
   }
 
-  /** None where it cannot be read: the others are closed. */
+  /** The closed account; none where it cannot be read, so that the others are still closed. */
   private windowClosed(account: Account): Account[] {
     try {
       return [storedForm(step(restoreAccount(account), { type: "window.closed" }).account)];

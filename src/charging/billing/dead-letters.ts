@@ -7,12 +7,12 @@ import { readied } from "./readied.ts";
 import type { BillingStore } from "./store.ts";
 
 /*
- * Events that nobody could bill. They lie in the store; an operator looks at them, puts them right and has them
- * billed. Replaying bills straight from here to the store, as one more billing worker: it needs no relay and no bus,
- * and JetStream, which knows the event's id already, would take it for a repetition.
+ * Events that could not be billed. They are in the store, where an operator looks at them, repairs them and has them
+ * billed. A replay bills straight into the store, as one more billing worker does. It does not use the bus: JetStream
+ * knows the event's id already, and would take the event for a repetition.
  */
 
-/** What a letter's text has to say to billing: the event, bare or as CloudEvent; or why it cannot be billed. */
+/** The event in a letter's text, which is plain or a CloudEvent; or why it cannot be billed. */
 export function eventIn(text: string): Result<ChargingEvent, string> {
   const json = parsed(text);
   if (!json.ok) return json;
@@ -26,8 +26,8 @@ export function eventIn(text: string): Result<ChargingEvent, string> {
 }
 
 /**
- * The letter with another text, and the reason that holds for that; `REPAIRED` where it can be billed now. An event
- * keeps its id.
+ * The letter with another text. Its reason is `REPAIRED` where the event can be billed now, else what is still wrong.
+ * An event keeps its id.
  */
 export function repaired(letter: DeadLetter, text: string): Result<DeadLetter, string> {
   const before = parsed(letter.event);
@@ -43,8 +43,8 @@ export function repaired(letter: DeadLetter, text: string): Result<DeadLetter, s
 export const REPAIRED = "repaired";
 
 /**
- * The same with single values changed: `path` is `session.user`, `charge.quantity`. Text, unless `json`; a number
- * stays a number.
+ * Changes a single value in the text; `path` is, for instance, `session.user` or `charge.quantity`. The value is text
+ * unless `json` is set, but a number stays a number.
  */
 export function withValue(text: string, path: string, value: string, json: boolean): Result<string, string> {
   const whole = parsed(text);
@@ -61,12 +61,13 @@ export function withValue(text: string, path: string, value: string, json: boole
   return ok(JSON.stringify(whole.value));
 }
 
-/** What is said of a letter that no relay has signed. */
+/** Why a letter that no relay has signed is not billed. */
 export const UNTRUSTED = "no relay has signed it: anybody may have made it";
 
 /**
- * Bills the letter's event and removes the letter; or puts down why it still cannot be billed. One that no relay has
- * signed is billed only where somebody takes it on himself (`untrusted`). Rejects where the store cannot be used.
+ * Bills the letter's event and removes the letter, or notes why it still cannot be billed. A letter that no relay has
+ * signed is billed only if the operator takes responsibility for it (`untrusted`). Rejects where the store cannot be
+ * used.
  */
 export async function replay(
   options: BillOptions & { readonly store: { readonly billing: BillingStore } },
@@ -82,7 +83,7 @@ export async function replay(
     if (error !== letter.reason) await billing.putDeadLetter({ ...letter, reason: error });
     return err(error);
   }
-  await billing.removeDeadLetter(letter.id); // killed before this, the next replay changes nothing on the bill
+  await billing.removeDeadLetter(letter.id); // killed before this: a second replay changes nothing
   return event;
 }
 
@@ -106,7 +107,7 @@ function parsed(text: string): Result<unknown, string> {
 
 const isObject = (value: unknown): value is Record<string, unknown> => typeof value === "object" && value !== null;
 
-/** The id that the event, or its envelope, has. */
+/** The id of the event, or of its envelope. */
 function idIn(value: unknown): string | undefined {
   if (!isObject(value)) return undefined;
   const inside = isObject(value.data) ? value.data.id : undefined;

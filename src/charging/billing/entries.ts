@@ -9,8 +9,8 @@ import { plainTerms } from "../money/terms.ts";
 import type { CorrectionEntry, Entry, ItemEntry, TimeEntry } from "./store.ts";
 
 /**
- * The line that an event puts on the bill, undefined for one that puts none; or why it cannot be billed. The event
- * came over the bus, where anyone may have put it: nothing about it is taken for granted.
+ * The line that an event puts on the bill, or why it cannot be billed; undefined for an event without a line. The event
+ * came over the bus, where anyone may have put it, so everything in it is checked.
  */
 export function entryFor(event: ChargingEvent): Result<Entry | undefined, string> {
   const problem = eventProblem(event);
@@ -20,7 +20,7 @@ export function entryFor(event: ChargingEvent): Result<Entry | undefined, string
   return ok(undefined);
 }
 
-/** What held for money, and who pays how. */
+/** The terms at the time of the event, and whether it is paid from a balance. */
 function agreed({ hold, terms }: SessionFacts): Pick<Entry, "terms" | "prepaid"> {
   const plain = terms && plainTerms(terms);
   if (plain === undefined) return hold === undefined ? NOTHING : PREPAID;
@@ -81,13 +81,13 @@ function itemEntry({ id, charge, session, at, channel }: ChargeMade): ItemEntry 
   };
 }
 
-/** The call that a session belongs to, and the part of it that it comes from. */
+/** The call that a session belongs to, and the session before it. */
 function originOf({ call, previous }: SessionFacts): Pick<TimeEntry, "call" | "previous"> {
   if (previous === undefined) return { call };
   return { call, previous: { session: previous.session, by: previous.by } };
 }
 
-/** The line for what the operator puts right. */
+/** The line for a correction by the operator. */
 export function correctionEntry(event: CorrectionMade): CorrectionEntry {
   const { id, at, session, currency, amount, reason, of, corrects, terms, prepaid } = event;
   return {

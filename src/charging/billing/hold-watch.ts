@@ -9,12 +9,12 @@ export interface HoldWatchOptions {
   readonly log: Logger;
 }
 
-/** A hold that seems to be over, as it was first seen. */
+/** A hold that seems to have expired, as it was first seen. */
 interface Seen {
   readonly until: number | null;
   readonly amount: Micros;
   readonly used: Micros;
-  /** Since when it has been like that; monotonic. */
+  /** Since when it has been unchanged; monotonic. */
   readonly since: number;
 }
 
@@ -22,10 +22,10 @@ const PAGE = 500;
 const MAX_SEEN = 100_000;
 
 /**
- * Gives back what relays that are dead hold in prepaid balances. A relay writes into a hold until when it stands, by
- * its own clock, and that may differ from the one here, or be set: so `until` only says which holds to look at. One
- * is given back when it has been seen here, for as long as its relay may go without renewing it, to be as it was.
- * What is alive is renewed before, whatever anybody's clock shows.
+ * Gives back what dead relays hold in prepaid balances. A relay writes into a hold until when it is valid, by its own
+ * clock. That clock may differ from the one here, or be set. So `until` only says which holds to watch. A hold is given
+ * back when it has stayed unchanged here for as long as its relay may take to renew it. A living relay renews its holds
+ * before that, whatever any clock shows.
  */
 export class HoldWatch {
   private readonly options: HoldWatchOptions;
@@ -36,8 +36,8 @@ export class HoldWatch {
   }
 
   /**
-   * Looks at all that seem to be over. Resolves to in how many balances something was given back. `stopped`: asked
-   * before each page.
+   * Looks at all holds that seem to have expired. Resolves to the number of balances in which something was given back.
+   * `stopped` is asked after each page.
    */
   async sweep(stopped: () => boolean = () => false): Promise<number> {
     const { credit, clock, log } = this.options;
@@ -58,7 +58,7 @@ export class HoldWatch {
     return released;
   }
 
-  /** Those that nobody has renewed for their whole time; the others go into `seen`. */
+  /** The holds that nobody has renewed for their whole lease; the others go into `seen`. */
   private abandoned(user: string, holds: Readonly<Record<string, Hold>>, seen: Map<string, Seen>) {
     const now = this.options.clock.monotonic();
     const dead: Record<string, Hold> = {};

@@ -2,36 +2,45 @@ import type { Logger } from "../../support/log.ts";
 import type { Fault } from "../events/faults.ts";
 
 export interface IsolationOptions<Event> {
-  /** Does all that these events ask for. May be called with any of them, and again with the same. */
+  /** Does all that these events ask for. May be called with some of them, and several times with the same. */
   readonly work: (events: readonly Event[]) => Promise<void>;
   readonly idOf: (event: Event) => string;
   readonly faultOf: (error: unknown) => Fault;
-  /** The events that an error is about, each with the reason, where it names them: `work` has done nothing of any. */
+  /**
+   * The events that an error names as its cause, each with the reason; undefined: it names none. After such an error,
+   * `work` has done nothing for any event.
+   */
   readonly namedIn: (error: unknown) => ReadonlyMap<Event, string> | undefined;
-  /** Rejects where the store does not work now, whatever it is given. */
+  /** Rejects where the store does not work at all now. */
   readonly check: () => Promise<void>;
-  /** Resolves when these events lie elsewhere and will not come again; each with the reason, as text or as an error. */
+  /**
+   * Puts events aside, each with the reason as text or as an error. Resolves when they are kept elsewhere and will not
+   * come again.
+   */
   readonly putAside: (events: ReadonlyMap<Event, unknown>) => Promise<void>;
   readonly log: Logger;
 }
 
-/** In how many batches an event has failed before it is looked at by itself, by what the error said. */
+/**
+ * In how many failed batches an event must have been before events are tried separately, by the fault that the error
+ * shows.
+ */
 const PATIENCE: Readonly<Record<Fault, number>> = { event: 1, unknown: 4, store: 20 };
-/** Put aside in one batch without knowing for certain: where there are more it is not the events. */
+/** How many events of one batch may be put aside without certainty. If more fail, the events are not the cause. */
 const MAX_DOUBTFUL = 20;
 const MAX_REMEMBERED = 10_000;
 
 /**
- * Keeps one event from holding up all others, whatever is wrong with it: a batch that fails is halved until the event
- * that fails by itself is found, and that is put aside.
+ * Keeps one broken event from holding up all others. A batch that fails is halved until the event that fails alone is
+ * found; that event is put aside.
  *
- * A store that is away must not look like a broken event. So a batch whose error does not say that an event is at
- * fault is first left to come again, several times; and an event is put aside only where the store works before and
- * after it failed, twice by itself.
+ * A store that is away must not look like a broken event. So if the error does not say that an event is at fault, the
+ * batch is first left to come again, several times. And an event is put aside only if it failed twice alone, while the
+ * store worked before and after.
  */
 export class Isolation<Event> {
   private readonly options: IsolationOptions<Event>;
-  /** By id, in how many batches that failed an event was. */
+  /** By event id: in how many failed batches the event was. */
   private readonly failures = new Map<string, number>();
 
   constructor(options: IsolationOptions<Event>) {
@@ -84,7 +93,7 @@ export class Isolation<Event> {
     }
   }
 
-  /** These together have failed with that error. */
+  /** Takes events that have failed together with `error`. */
   private async halve(events: readonly Event[], error: unknown, found: { doubtful: number }): Promise<void> {
     if (events.length === 1) return this.putAside(events[0]!, error, found);
     const middle = Math.ceil(events.length / 2);

@@ -2,15 +2,15 @@ import type { Clock } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
 import type { DeadLetter } from "../events/dead-letter.ts";
 
-/** Lines in an hour: all of them are with the dead letters in any case. */
+/** How many lines an hour. All events are kept with the dead letters in any case. */
 const MOST = 100;
 const HOUR_MS = 3_600_000;
-/** Of an event's text; the store has all of it. */
+/** How many characters of an event's text are logged. The store has all of it. */
 const CHARS = 2_000;
 
 /**
- * Says which events cannot be billed. Whoever may publish can make any number of them, and must not fill the log with
- * them.
+ * Logs which events cannot be billed. Anybody who may publish can make any number of such events, and must not fill the
+ * log.
  */
 export class LetterLog {
   private readonly clock: Pick<Clock, "monotonic">;

@@ -2,7 +2,7 @@ import { add, formatAmount, type Money, money } from "../money/money.ts";
 import { type Terms, termsKey } from "../money/terms.ts";
 import type { Entry, MonthTotal } from "./store.ts";
 
-/** Whose sums: those of users are kept apart by what bills need, those of app servers by what settlements need. */
+/** Whose sums. A user's sums are kept separately as bills need it, an app server's as settlements need it. */
 export type Side = "user" | "appServer";
 
 /** What all entries of one sum have in common. */
@@ -21,10 +21,10 @@ function ofSide({ taxes, fee, timeShare }: Terms, side: Side): Terms | undefined
   return { ...(fee && { fee }), ...(timeShare !== undefined && { timeShare }) };
 }
 
-/** Tells the sums of one service and currency from each other; "": neither terms nor prepaid. */
+/** Key among the sums of one service and currency; "": no terms, and not prepaid. */
 export const sumMark = ({ terms, prepaid }: SumHead): string => (prepaid ? "prepaid " : "") + termsKey(terms);
 
-/** Tells the sums of one month from each other. */
+/** Key among the sums of one month. */
 export const sumKey = (head: SumHead): string => `${head.service}\n${head.currency}\n${sumMark(head)}`;
 
 export function noTotal(
@@ -45,12 +45,12 @@ export function noTotal(
   };
 }
 
-/** Adds entries up as the store does. */
+/** Adds up entries as the store does. */
 export class Sums {
   private readonly side: Side;
   private readonly sums = new Map<string, MonthTotal>();
 
-  /** `from`: sums that there are already. */
+  /** `from`: sums to begin with. */
   constructor(side: Side, from: Iterable<MonthTotal> = []) {
     this.side = side;
     for (const sum of from) this.sums.set(sumKey(sum), sum);
@@ -67,7 +67,7 @@ export class Sums {
   }
 }
 
-/** Sums in one for each service and currency, whatever their terms. */
+/** Joins the sums of each service and currency, whatever their terms. */
 export function withoutTerms(sums: readonly MonthTotal[]): MonthTotal[] {
   const all = new Map<string, MonthTotal>();
   for (const sum of sums) {
@@ -99,7 +99,7 @@ function together(a: MonthTotal, b: MonthTotal): MonthTotal {
   };
 }
 
-/** The sum with one entry more. */
+/** The sum with one more entry. */
 export function addToTotal(total: MonthTotal, entry: Entry): MonthTotal {
   const growth = new Growth();
   growth.add(entry, amountOf(entry));
@@ -112,8 +112,8 @@ export function amountOf({ kind, amount, currency }: Entry): Money | undefined {
 }
 
 /**
- * What entries of one service and currency add to a sum: for adapters of the store, which keep it, and write it once
- * for many entries.
+ * What entries of one service and currency add to a sum. For adapters of the store: they write a sum once for many
+ * entries.
  */
 export class Growth {
   private sessions = 0;
@@ -142,7 +142,7 @@ export class Growth {
     this.amounts.set(name, before ? add(before, amount) : amount);
   }
 
-  /** The sum with all of them. */
+  /** The sum with all entries added. */
   of(total: MonthTotal): MonthTotal {
     const { sessions, durationMs, charges, corrections } = this;
     const grown: { -readonly [K in keyof MonthTotal]: MonthTotal[K] } = {
@@ -160,7 +160,7 @@ export class Growth {
 
 type AmountName = "timeAmount" | "itemAmount" | "timeCorrection" | "itemCorrection";
 
-/** What a user's entries come to: time, items and corrections of both. Only where there is a currency. */
+/** What a user's entries come to: time, items, and the corrections of both. Only for a sum with a currency. */
 export function sumOf({ currency, timeAmount, itemAmount, timeCorrection, itemCorrection }: MonthTotal): Money {
   let all = add(money(timeAmount, currency), money(itemAmount, currency));
   for (const correction of [timeCorrection, itemCorrection]) {

@@ -14,15 +14,15 @@ import { quote } from "../events/field-checks.ts";
 import { entryFor } from "./entries.ts";
 import type { Entry } from "./store.ts";
 
-/** An event, and the line that it puts on the bill if its account's chart asks for it. */
+/** An event, and the line that it puts on the bill if the account's chart asks for that line. */
 export interface Part {
   readonly event: SessionStarted | SessionEnded | ChargeMade;
   readonly entry: Entry | undefined;
 }
 
 /**
- * What an event puts on accounts and bills, or why nobody can bill it. All of it or nothing; whatever came, it does
- * not throw.
+ * What an event puts on accounts and bills, or why it cannot be billed. Either all of the event counts, or nothing.
+ * Never throws, whatever the event holds.
  */
 export function readied(whole: ChargingEvent): Result<Part[], string> {
   try {
@@ -32,7 +32,7 @@ export function readied(whole: ChargingEvent): Result<Part[], string> {
       if (!entry.ok) return entry;
       parts.push({ event, entry: entry.value });
     }
-    const problem = parts.length > 0 ? contradiction(whole) : undefined; // notices are no matter of bills
+    const problem = parts.length > 0 ? contradiction(whole) : undefined; // notices do not concern bills
     return problem === undefined ? ok(parts) : err(problem);
   } catch (error) {
     return err(`it cannot be read: ${(error as Error).message}`);
@@ -40,8 +40,8 @@ export function readied(whole: ChargingEvent): Result<Part[], string> {
 }
 
 /**
- * What comes over the bus may be anything at all: what cannot be taken apart is left whole, and `entryFor` says what
- * is wrong with it.
+ * Takes an event apart. It came over the bus and may hold anything: an event that cannot be taken apart is left whole,
+ * and `entryFor` says what is wrong with it.
  */
 function meaning(event: ChargingEvent): Part["event"][] {
   if (!isObject(event) || !isObject(event.session)) return [event as Part["event"]];
@@ -52,8 +52,8 @@ function meaning(event: ChargingEvent): Part["event"][] {
 const isObject = (value: unknown): boolean => typeof value === "object" && value !== null;
 
 /**
- * In what an event contradicts itself. Its id follows from what it is about: one with the id of another would take
- * its place on the bill. And the two parts of a session whose service changed are one user's, and one call's.
+ * How an event contradicts itself. Its id must follow from its contents, or it could take another event's place on the
+ * bill. And the two parts of a session whose service changed must have the same user and call.
  */
 function contradiction(event: ChargingEvent): string | undefined {
   const { id, session } = event;
@@ -67,19 +67,21 @@ function contradiction(event: ChargingEvent): string | undefined {
   return undefined;
 }
 
-/** Of a dead letter: a document of MongoDB has 16 MB, and a character at most three octets. */
+/** Characters of a dead letter's text: a document of MongoDB holds 16 MB, and a character takes at most three bytes. */
 const MAX_TEXT = 2 ** 20;
 const MAX_REASON = 500;
 const NAME = /^[\x21-\x7e]{1,400}$/;
 
-/** The dead letter for an event, under the event's own id where that is a name. It is the same for the same event. */
+/**
+ * The dead letter for an event, under the event's own id where that is usable. The same event always gets the same id.
+ */
 export function letterFor(event: ChargingEvent, reason: string, at: number): DeadLetter {
   const text = jsonOf(event);
   const id = typeof event?.id === "string" && NAME.test(event.id) ? event.id : `unnamed:${fingerprint(text)}`;
   return bounded({ id, at, reason, event: text });
 }
 
-/** The same as a letter that every store takes. What is cut off is said. */
+/** Cuts a letter so that every store takes it. The reason says if text was cut off. */
 export function bounded(letter: DeadLetter): DeadLetter {
   const { reason, event } = letter;
   if (event.length <= MAX_TEXT && reason.length <= MAX_REASON) return letter;
@@ -92,7 +94,7 @@ export function bounded(letter: DeadLetter): DeadLetter {
   };
 }
 
-/** Under another id, by its contents. */
+/** The letter under another id, made from its contents. */
 export const besides = (letter: DeadLetter): DeadLetter => ({
   ...letter,
   id: `${letter.id}~${fingerprint(letter.event)}`,
@@ -104,6 +106,6 @@ function jsonOf(event: unknown): string {
   try {
     return JSON.stringify(event) ?? "undefined";
   } catch {
-    return inspect(event, { depth: 5, maxStringLength: 1_000 }); // nested too deep, or in a ring
+    return inspect(event, { depth: 5, maxStringLength: 1_000 }); // nested too deeply, or in a circle
   }
 }

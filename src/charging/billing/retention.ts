@@ -3,9 +3,7 @@ import type { Logger } from "../../support/log.ts";
 import { monthOf } from "../money/months.ts";
 import type { BillingStore, Forgetting } from "./store.ts";
 
-/**
- * How long what bills are made of is kept; what is missing: for ever. Months are whole ones, before that which runs.
- */
+/** How long the data behind bills are kept; missing: for ever. Months are whole months before the present one. */
 export interface RetentionSettings {
   /** Events that were kept for `tollgate rebill`. */
   readonly eventsMonths?: number | undefined;
@@ -16,20 +14,18 @@ export interface RetentionSettings {
 }
 
 const DAY_MS = 86_400_000;
-/** Of one step: some hundreds of kilobytes, and a fraction of a second. */
+/** Records of one step: some hundreds of kilobytes, and a fraction of a second. */
 const RECORDS = 1_000;
-/** When there is nothing more it is looked for again after so long. */
+/** How long to wait when nothing is left to remove. */
 const PAUSE_MS = 3_600_000;
 
-/** The month so many months before another, `2026-01`. */
+/** The month that is `months` before another, `2026-01`. */
 export function monthBefore(month: string, months: number): string {
   const [year, number] = month.split("-").map(Number);
   return monthOf(Date.UTC(year!, number! - 1 - months));
 }
 
-/**
- * Forgets what is no longer to be kept, a bounded number of records at a time, as a part of a billing worker's rounds.
- */
+/** Removes what is no longer to be kept: a bounded number of records in each round of a billing worker. */
 export class Retention {
   private readonly billing: BillingStore;
   private readonly settings: RetentionSettings;
@@ -49,7 +45,7 @@ export class Retention {
     this.log = log;
   }
 
-  /** One step, where it is time for one. */
+  /** Does one step, if it is time for one. */
   async round(): Promise<void> {
     const { eventsMonths, entriesMonths, accountsDays } = this.settings;
     const isAsked = eventsMonths !== undefined || entriesMonths !== undefined || accountsDays !== undefined;
@@ -66,8 +62,8 @@ export class Retention {
   }
 
   /**
-   * By the wall clock, and no further than the newest entry: a clock that is set into the future must not make all of
-   * it look old.
+   * What to remove, by the wall clock, but never later than the month of the newest entry: a clock that is set into the
+   * future must not make everything look old.
    */
   private what(newest: string): Forgetting {
     const { eventsMonths, entriesMonths, accountsDays } = this.settings;

@@ -3,7 +3,7 @@ import { isSameCharge, isSameNumber } from "../events/charge-fields.ts";
 import { quote } from "../events/field-checks.ts";
 import type { Entry } from "./store.ts";
 
-/** Whether two entries say the same: the same charge may have been written otherwise when it came again. */
+/** Whether two entries say the same. A repeated charge may be written differently, as "2" and "2.0". */
 export function isSameEntry(a: Entry, b: Entry): boolean {
   if (isDeepStrictEqual(plain(a), plain(b))) return true;
   if (!isSameNumber(a.amount, b.amount)) return false;
@@ -17,8 +17,8 @@ export function isSameEntry(a: Entry, b: Entry): boolean {
 }
 
 /**
- * In what the entry of an event differs from the one that is on the bill under its id; undefined: in nothing. A
- * charge may be told of twice, at another moment of the month and by another way: it is the same (M17).
+ * How an event's entry differs from the one on the bill with the same id; undefined: not at all. A charge may be
+ * reported twice, at different moments of the month and over different channels: it is still the same charge (M17).
  */
 export function differenceOf(stored: Entry, entry: Entry): string | undefined {
   const again =
@@ -29,5 +29,5 @@ export function differenceOf(stored: Entry, entry: Entry): string | undefined {
   return `it was billed before with other contents: ${name} is ${quote(now[name])}, on the bill ${quote(before[name])}`;
 }
 
-/** Without what JSON does not carry, and without what an adapter may have left out. */
+/** The entry as JSON carries it: without undefined fields, which an adapter may have left out. */
 const plain = (entry: Entry): Readonly<Record<string, unknown>> => JSON.parse(JSON.stringify(entry));

@@ -5,9 +5,9 @@ import { TaxedSums } from "../money/tax.ts";
 import type { AppliedTax } from "../money/terms.ts";
 
 /**
- * What a prepaid session costs, as the bill says it: its time and its charges with their taxes, rounded once for the
- * session and each month on whose bill some of it stands. What is held, when the money is used up, and what is taken
- * in the end are all worked out here.
+ * What a prepaid session costs, as on the bill: its time and charges with their taxes, rounded once for the session in
+ * each month whose bill has some of it. It is used to work out what to hold, when the money is used up, and what to
+ * take in the end.
  */
 export class SessionCost {
   readonly currency: string;
@@ -19,18 +19,18 @@ export class SessionCost {
     this.sums = new TaxedSums(from?.sums);
   }
 
-  /** Something in the balance's currency, at the time that stands on its line of the bill. */
+  /** Adds an amount in the balance's currency. `at` is the time on its line of the bill. */
   add(amount: Money, taxes: readonly AppliedTax[] | undefined, at: number): this {
     this.sums.add(amount, taxes, monthOf(at));
     return this;
   }
 
-  /** Of whatever months. */
+  /** The cost in all months together. */
   get total(): Micros {
     return micros(this.sums.due(this.currency));
   }
 
-  /** For each month; booked at `endedAt`, or at the end or the begin of the month that is nearest to it. */
+  /** The cost for each month. It is booked at `endedAt`, or at the moment of that month nearest to it. */
   totals(endedAt: number): MonthCost[] {
     return [...this.sums.dues(this.currency)].map(([month, due]) => {
       const { from, to } = monthSpan(month);

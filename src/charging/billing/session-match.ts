@@ -4,20 +4,20 @@ import type { ChargeMade, SessionEnded, SessionStarted } from "../events/events.
 import { quote } from "../events/field-checks.ts";
 import type { Tariff } from "../money/tariff.ts";
 
-/** What all events of one session say alike: whose it is, with whom, of what call, and out of which balance. */
+/** What all events of one session must agree on: user, service, app server, call, and hold in a balance. */
 const SAME = ["user", "service", "appServer", "call", "hold"] as const;
 
 /**
- * In what an event contradicts the account of its session; undefined: in nothing. Every event says all of it, so that
- * it can be billed alone and in any order: whoever puts one on the bus that speaks of somebody else's session is
- * found by that.
+ * How an event contradicts the account of its session; undefined: not at all. Every event has all of these facts, so
+ * that it can be billed alone and in any order. So an event that somebody has put on the bus for another user's session
+ * is found out.
  */
 export function mismatch(
   account: BillingContext,
   event: SessionStarted | SessionEnded | ChargeMade,
 ): string | undefined {
   const { session } = event;
-  // One by one: it is done for every event, and nearly always they are the same.
+  // Compared one by one, since this is done for every event, and they nearly always agree.
   if (
     session.user !== account.user ||
     session.service !== account.service ||
@@ -28,7 +28,7 @@ export function mismatch(
     for (const name of SAME)
       if (session[name] !== account[name])
         return `session.${name} is ${quote(session[name])}, its session's is ${quote(account[name])}`;
-  // What time costs; a charge may come when the account has forgotten it.
+  // The tariff. Not compared for a charge, which may come when the account has dropped the tariff.
   if (event.type !== "charge.made" && account.tariff !== null && !isSame(session.tariff, account.tariff))
     return "session.tariff is not that of its session";
   if (event.type === "session.started" && account.startedAt !== null && event.at !== account.startedAt)
@@ -43,7 +43,7 @@ function isSame(a: Tariff | undefined, b: Tariff): boolean {
   return a === b || (a !== undefined && (hasAllOf(a, b) ? hasAllOf(b, a) : isDeepStrictEqual(a, b)));
 }
 
-/** Whether `a` has every value of `b`, which are texts and numbers. */
+/** Whether `a` has every value of `b`. All values are texts and numbers. */
 function hasAllOf(a: Tariff, b: Tariff): boolean {
   for (const name in b) if (a[name as keyof Tariff] !== b[name as keyof Tariff]) return false;
   return true;

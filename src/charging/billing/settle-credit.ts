@@ -12,10 +12,10 @@ export interface PrepaidSession {
 }
 
 /**
- * Takes what sessions that have ended cost out of their users' balances, to the unit what their bills say, and gives
- * the rest of their holds back. Called when their entries are in the store, and before the bus forgets the events:
- * where a worker dies in between, they come again and it is done then. Repeated it changes nothing. Sessions that
- * still run keep their holds.
+ * Takes the cost of ended sessions out of their users' balances, exactly as on their bills, and gives back the rest of
+ * their holds. Called when the entries are in the store, and before the bus forgets the events: if a worker dies in
+ * between, the events come again, and it is done then. A repetition changes nothing. Sessions that still run keep their
+ * holds.
  */
 export async function settleEnded(
   store: { readonly billing: BillingStore; readonly credit: CreditStore },
@@ -27,13 +27,13 @@ export async function settleEnded(
     const account = accounts[i];
     if (account?.state !== "chargeable" && account?.state !== "closed") continue;
     const balance = await store.credit.account(user);
-    if (!balance) continue; // removed by the operator: the bill stands
+    if (!balance) continue; // the operator has removed the balance: the bill stays as it is
     const cost = await costOf(store.billing, session, balance.currency);
     await store.credit.settle({ user, hold, session, totals: cost.totals(account.context.endedAt ?? now) });
   }
 }
 
-/** All of a session's entries in the balance's currency. Corrections are the operator's to post. */
+/** The cost of all of a session's entries in the balance's currency. Without corrections: the operator books these. */
 async function costOf(billing: BillingStore, session: string, currency: string): Promise<SessionCost> {
   const cost = new SessionCost(currency);
   for (const entry of await billing.entriesOf(session)) {

@@ -5,9 +5,9 @@ import type { Fault } from "../events/faults.ts";
 import type { Terms } from "../money/terms.ts";
 
 /*
- * What billing keeps, as a port (decision 7). An adapter needs nothing but atomic writes of single
- * documents: an account is one document under a revision, an entry is one document that is written once, and `write`
- * may be repeated at any point.
+ * What billing keeps, as a port (decision 7). An adapter needs only atomic writes of single documents. An account is
+ * one document with a revision, an entry is one document that is written once, and `write` may be repeated at any
+ * point.
  */
 
 export type AccountState = "open" | "running" | "chargeable" | "closed";
@@ -25,7 +25,7 @@ interface EntryBase {
   readonly id: string;
   /** When the session started, when the charge was made; milliseconds since 1970. */
   readonly at: number;
-  /** The month of `at` in UTC, `2026-01`: on which bill it stands. */
+  /** The month of `at` in UTC, `2026-01`: the month of the bill. */
   readonly month: string;
   readonly user: string;
   readonly service: string;
@@ -33,7 +33,7 @@ interface EntryBase {
   readonly session: string;
   /** Correlation id of all sessions of one client request. */
   readonly call?: string;
-  /** The part of the same call that it comes from (M20-M24). */
+  /** The session before this one: an earlier part of the call, or the session that the client moved from (M20-M24). */
   readonly previous?: SessionFacts["previous"];
   /** ISO 4217; "" where time is free. */
   readonly currency: string;
@@ -41,7 +41,7 @@ interface EntryBase {
   readonly amount: string;
   /** Taxes and what was agreed with the app server at the time of the event; undefined: nothing. */
   readonly terms?: Terms;
-  /** It is paid from a balance: rounded with its session, as it is taken, and not with the month. */
+  /** Paid from a balance: rounded together with its session, as the balance is debited, and not with the month. */
   readonly prepaid?: true;
 }
 
@@ -62,15 +62,15 @@ export interface ItemEntry extends EntryBase {
 }
 
 /**
- * What was wrong on a bill is put right by a further entry, on the bill of the month in which that is done. `amount`
- * may be negative. Service, app server and session are "" where it belongs to none.
+ * Corrects a bill by a further entry, on the bill of the month in which the correction is made. `amount` may be
+ * negative. Service, app server and session are "" where the correction belongs to none.
  */
 export interface CorrectionEntry extends EntryBase {
   readonly kind: "correction";
   readonly reason: string;
-  /** Whose money it is at settlement: what time is charged, or what app servers charge. */
+  /** Decides at settlement whose money it is: the price of time, or what app servers charge. */
   readonly of: "time" | "items";
-  /** Id of the entry that it puts right. */
+  /** Id of the entry that it corrects. */
   readonly corrects?: string;
 }
 
@@ -81,9 +81,9 @@ export type Entry = TimeEntry | ItemEntry | CorrectionEntry;
 export interface MonthTotal {
   readonly service: string;
   readonly currency: string;
-  /** Of a user's entries their taxes, of an app server's what was agreed with it; undefined: none. */
+  /** For a user: the taxes. For an app server: what was agreed with it. Undefined: none. */
   readonly terms?: Terms;
-  /** Of a user's: those that are paid from a balance. */
+  /** Only in a user's sums: the entries are paid from a balance. */
   readonly prepaid?: true;
   /** Sessions with time on the bill, and how long they lasted together. */
   readonly sessions: number;
@@ -92,16 +92,16 @@ export interface MonthTotal {
   readonly timeAmount: string;
   readonly charges: number;
   readonly itemAmount: string;
-  /** Where there are any: how many, and what those of time and those of items come to. */
+  /** If there are any corrections: how many, and the sums of those of time and of those of items. */
   readonly corrections?: number;
   readonly timeCorrection?: string;
   readonly itemCorrection?: string;
 }
 
-/** What bills are made from, and can be made from again (`tollgate rebill`). */
+/** The events from which bills are made, and can be made again (`tollgate rebill`). */
 export type ArchivedEvent = Exclude<ChargingEvent, NoticeEvent> | CorrectionMade;
 
-/** Events in the order in which they were billed. `month` is that of the entry which an event makes. */
+/** Events in the order in which they were billed. `month` is the month of the entries that they make. */
 export interface EventGroup {
   readonly month: string;
   readonly events: readonly ArchivedEvent[];
@@ -112,13 +112,13 @@ export interface BillingBatch {
   readonly accounts: readonly Account[];
   readonly entries: readonly Entry[];
   /**
-   * One whose id is that of an entry which was there before is passed over; of others a repetition may be kept too.
-   * Where one is too large to be kept nothing is written, and it rejects with an `EventError`.
+   * Events to keep. An event with the id of an entry that was there before is skipped; other repetitions may be kept
+   * twice. If an event is too large, nothing is written, and `write` rejects with an `EventError`.
    */
   readonly archive?: readonly EventGroup[];
   /**
-   * Called before the write resolves where there were entries under ids of the batch before, with these ids: no
-   * others are written.
+   * Called before the write resolves, with the ids of entries that were there before. These entries are not written
+   * again.
    */
   readonly onKnown?: (ids: Iterable<string>) => void;
 }
@@ -128,7 +128,7 @@ export interface Forgetting {
   /** Events that were archived in months before this one. */
   readonly eventsBefore: string | undefined;
   readonly entriesBefore: string | undefined;
-  /** Accounts that are closed, of sessions that had ended by then: milliseconds since 1970. */
+  /** Closed accounts of sessions that ended before this time, in milliseconds since 1970. */
   readonly accountsBefore: number | undefined;
 }
 
@@ -158,7 +158,7 @@ export interface EventPage {
   readonly next?: string;
 }
 
-/** Where to go on, and about how many to bring. */
+/** Where to go on, and about how many records to return. */
 export interface PageQuery {
   readonly after?: string | undefined;
   readonly limit: number;
@@ -169,48 +169,50 @@ export interface BillingStore {
   accounts(sessions: readonly string[]): Promise<(Account | undefined)[]>;
   findAccounts(query: AccountQuery): Promise<Account[]>;
   /**
-   * Durably writes entries, and after them accounts. An entry whose id is there already is passed over, and counts in
-   * the totals once however often it is written. An account is written only where the stored one has its `revision`
-   * (none: 0), and then has the next one. Returns the sessions whose accounts were not written because somebody else
-   * had: read them again and repeat.
+   * Durably writes entries, and after them accounts. An entry whose id is there already is skipped, and counts in the
+   * totals only once. An account is written only if the stored one has the same `revision` (0 if there is none), and
+   * then gets the next revision. Returns the sessions whose accounts were not written, because another worker had
+   * written them: read them again and repeat.
    */
   write(batch: BillingBatch): Promise<string[]>;
   /** A user's entries of a month; `from`: only those whose `at` is not before it. */
   entries(user: string, month: string, page: PageQuery & { readonly from?: number }): Promise<EntryPage>;
-  /** An app server's entries of a month; undefined: of all of them, and what belongs to none. */
+  /**
+   * An app server's entries of a month. `appServer` undefined: the entries of all app servers, and those that belong to
+   * none.
+   */
   entriesFor(appServer: string | undefined, month: string, page: PageQuery): Promise<EntryPage>;
   /** A session's entries, by `at`. */
   entriesOf(session: string): Promise<Entry[]>;
   /** The entries with these ids, in the same places; undefined where there is none. */
   findEntries(ids: readonly string[]): Promise<(Entry | undefined)[]>;
   /**
-   * Sums of a user's entries of a month by service, currency and taxes, in no order; their cost does not depend on
-   * how many entries there are.
+   * Sums of a user's entries of a month by service, currency and taxes, in no order. Reading them takes the same time
+   * however many entries there are.
    */
   totals(user: string, month: string): Promise<MonthTotal[]>;
   /** The same of an app server's entries, by service, currency and what was agreed. */
   totalsFor(appServer: string, month: string): Promise<MonthTotal[]>;
   /** A month's archived events. A page may hold more than `limit`. */
   archived(month: string, page: PageQuery): Promise<EventPage>;
-  /** In place of one with the same id, where there is one. */
+  /** Replaces a letter with the same id, if there is one. */
   putDeadLetter(letter: DeadLetter): Promise<void>;
   getDeadLetter(id: string): Promise<DeadLetter | undefined>;
   /** False where there was none. */
   removeDeadLetter(id: string): Promise<boolean>;
-  /** By id; `after`: only those whose id comes after this one. */
+  /** Sorted by id; `after`: only those whose id comes after this one. */
   deadLetters(limit: number, after?: string): Promise<DeadLetter[]>;
   /** The last month that has an entry. */
   newestMonth?(): Promise<string | undefined>;
   /**
-   * Removes about `limit` records at most of what is to be forgotten, the oldest first. Repeated, or by two workers
-   * at once, it comes to the same.
+   * Removes at most about `limit` records of what is to be forgotten, the oldest first. May be repeated, and called by
+   * two workers at once.
    */
   forget?(what: Forgetting, limit: number): Promise<Forgotten>;
   /**
-   * Rejects where the store could not take a batch now, whatever is in it. What it writes to find out is gone when it
-   * resolves.
+   * Rejects where the store could not take any batch now. What it writes to find out is removed again when it resolves.
    */
   check?(): Promise<void>;
-  /** Whose fault it was that a read or a write failed. */
+  /** Whether a failed read or write is the store's fault or an event's. */
   faultOf?(error: unknown): Fault;
 }

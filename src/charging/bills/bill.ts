@@ -16,27 +16,27 @@ import type { AppliedTax } from "../money/terms.ts";
 import { type PrepaidLine, prepaidLine } from "./prepaid.ts";
 
 /**
- * One user's bill for one month (M18): every service on it, amounts as exact decimal strings, in an order that
- * depends on nothing but the entries.
+ * One user's bill for one month (M18), with all services on it. Amounts are exact decimal strings. The order depends
+ * only on the entries.
  */
 export interface Bill {
   readonly user: string;
   /** UTC, `2026-01`. */
   readonly month: string;
-  /** False: there are so many entries that only the sums are here, and every `sessions` is empty. */
+  /** False: there are too many entries, so only the sums are here, and every `sessions` is empty. */
   readonly detailed: boolean;
-  /** By id. What the operator put right and belongs to no service stands under "". */
+  /** By id. Corrections that belong to no service stand under "". */
   readonly services: readonly ServiceBill[];
-  /** Calls that are on the bill in several parts, because the service changed or the client moved on (M20-M24). */
+  /** Calls that have several sessions on the bill, because the service changed or the client moved on (M20-M24). */
   readonly calls: readonly CallBill[];
   readonly taxes: readonly TaxLine[];
   /** By currency. */
   readonly totals: readonly BillTotal[];
-  /** Of a prepaid user only. */
+  /** Only for a prepaid user. */
   readonly prepaid?: PrepaidLine;
 }
 
-/** Where a bill is made from; without `credit` nobody is prepaid. */
+/** The stores from which a bill is made; without `credit` nobody is prepaid. */
 export interface BillSources {
   readonly billing: BillingStore;
   readonly credit?: CreditStore;
@@ -62,7 +62,7 @@ export interface ServiceBill {
   readonly corrections: readonly (Omit<CorrectionEntry, "kind" | "user" | "month" | "service" | "terms"> & Taxed)[];
 }
 
-/** Of the terms, what is the user's business. */
+/** The part of the terms that concerns the user. */
 export interface Taxed {
   readonly taxes?: readonly AppliedTax[];
 }
@@ -71,7 +71,8 @@ export interface SessionBill {
   readonly session: string;
   readonly appServer: string;
   /**
-   * Its start; where its time is on another month's bill or not there yet, its first charge. Milliseconds since 1970.
+   * When the session started. Where its time is on another month's bill, or not known yet: when its first charge was
+   * made. Milliseconds since 1970.
    */
   readonly at: number;
   readonly previous?: NonNullable<SessionFacts["previous"]>;
@@ -93,13 +94,13 @@ export interface CallBill {
 }
 
 /**
- * What stands at the head of bill, service or session, and need not be repeated on each line; and what was agreed
- * with the app server.
+ * Fields that stand at the head of the bill, service or session, and are not repeated on each line; and the terms,
+ * which also have what was agreed with the app server.
  */
 type SharedByBill = "kind" | "user" | "month" | "service" | "session" | "appServer" | "call" | "previous" | "terms";
 
 const PAGE = 1_000;
-/** With more entries than this a bill holds the sums only. */
+/** A bill with more entries than this has only the sums. */
 export const MAX_BILL_ENTRIES = 10_000;
 
 /** True for a month as bills have it: `2026-01`. */
@@ -108,8 +109,8 @@ export function isMonth(text: string): boolean {
 }
 
 /**
- * Makes the bill of a user's month. With more than `maxEntries` entries (default 10,000) it holds the sums only,
- * which the store has ready.
+ * Makes the bill of a user's month. With more than `maxEntries` entries (default 10,000) it has only the sums, which
+ * the store keeps.
  */
 export async function makeBill(
   store: BillSources,
@@ -122,9 +123,9 @@ export async function makeBill(
   const sessions = new Map<string, SessionLines>();
   const corrections: CorrectionEntry[] = [];
   const charged = new TaxedSums();
-  // What is paid from a balance is rounded session by session: that, the sums cannot tell.
+  // Prepaid entries are rounded session by session, which cannot be done with the sums.
   if (detailed || sums.some(({ prepaid }) => prepaid)) {
-    // Added up anew: entries that were written since the sums were read are in both, or in neither.
+    // Sums are added up again, so that entries written meanwhile are in both the lines and the sums, or in neither.
     const added = new Sums("user");
     for await (const entry of entriesOfMonth(store.billing, user, month)) {
       added.add(entry);
@@ -154,8 +155,8 @@ export function countEntries(sums: readonly MonthTotal[]): number {
 }
 
 /**
- * Adds an entry to what is to be paid. What is paid from a balance is rounded as it was taken: with its session, or
- * alone.
+ * Adds an entry to what is to be paid. A prepaid entry is rounded as the balance was debited: with its session, or, for
+ * a correction, alone.
  */
 export function addCharge(charged: TaxedSums, entry: Entry): void {
   const amount = amountOf(entry);
@@ -183,7 +184,7 @@ export function entriesOfMonth(billing: BillingStore, user: string, month: strin
   return allPages((page) => billing.entries(user, month, page));
 }
 
-/** All entries that a paged question has for an answer; no more than a page of them is held. */
+/** All entries of a paged query, with never more than one page in memory. */
 export async function* allPages(
   ask: (page: PageQuery) => Promise<{ readonly entries: readonly Entry[]; readonly next?: string }>,
 ): AsyncGenerator<Entry> {
@@ -204,7 +205,7 @@ interface SessionLines {
   readonly items: ItemEntry[];
 }
 
-/** A session that was with several services or app servers stands under each. */
+/** Collects the lines of sessions. A session with several services or app servers stands under each of them. */
 function collect(sessions: Map<string, SessionLines>, entry: TimeEntry | ItemEntry): void {
   const { service, session, appServer } = entry;
   const key = `${service}\n${appServer}\n${session}`;
@@ -276,7 +277,7 @@ function sorted(sums: ReadonlyMap<string, Money>): SessionTotal[] {
   return all.sort((a, b) => order(a.currency, b.currency));
 }
 
-/** Sessions that come from each other, together. Parts that stand on another month's bill are not among them. */
+/** Groups the sessions of one call. Parts on another month's bill are left out. */
 function linked(sessions: readonly Placed[]): CallBill[] {
   const groups = new Map<string, Placed[]>();
   for (const one of [...sessions].sort((a, b) => byStart(a.session, b.session))) {
@@ -328,5 +329,5 @@ function withoutShared<T extends TimeEntry | ItemEntry>(entry: T): Omit<T, Share
   return terms?.taxes ? { ...rest, taxes: terms.taxes } : rest;
 }
 
-/** By code units: the same on every machine, whatever its language. */
+/** Compares by code units: the same order on every machine, whatever its language. */
 export const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);

@@ -48,7 +48,7 @@ function sessionLines({ at, appServer, session, previous, time, items }: Session
   return lines;
 }
 
-/** Where a part of a call comes from. */
+/** Says which session a part of a call follows. */
 export function origin({ session, by }: NonNullable<SessionBill["previous"]>): string {
   return by === "move" ? `moved from ${printable(session)}` : `after ${printable(session)}, changed`;
 }
@@ -78,7 +78,7 @@ function sumLines({ service, sums }: ServiceBill, detailed: boolean): Line[] {
 const price = ({ currency }: MonthTotal, amount: string): string =>
   currency === "" ? "free" : `${amount} ${currency}`;
 
-/** The total of each currency, with what comes on top of the charges before it and what they contain behind it. */
+/** The total of each currency. Before it stand the taxes that are added, after it those that the charges contain. */
 function totalLines({ totals, taxes }: Bill): Line[] {
   const lines: Line[] = [];
   for (const { currency, amount, tax, due } of totals) {

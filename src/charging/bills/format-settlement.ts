@@ -43,7 +43,7 @@ function totalLines({ currency, part, percentFee, sessions, sessionFee, due }: S
   ];
 }
 
-/** The amount with its sign turned; nothing is nothing. */
+/** The amount with its sign changed; zero stays as it is. */
 function minus(amount: string): string {
   if (amount.startsWith("-")) return amount.slice(1);
   return /^[0.]*$/.test(amount) ? amount : `-${amount}`;
@@ -77,8 +77,8 @@ const AGREED_COLUMNS = ["time_share", "fee_percent", "fee_session", "fee_currenc
 const COLUMNS = [...ENTRY_COLUMNS, "owed", ...TERMS_COLUMNS, ...AGREED_COLUMNS];
 
 /**
- * RFC 4180: a row for each entry, with what of it belongs to the app server in `owed`, then the fees, of kind
- * `fee-percent` and `fee-session`. The sum of `owed` is what is due, before it is rounded. The last columns say what
+ * RFC 4180: a row for each entry, then the fees, of kind `fee-percent` and `fee-session`. `owed` is the part of an
+ * entry that belongs to the app server. The sum of `owed` is what is due, before rounding. The last columns have what
  * was agreed when the entry was made.
  */
 export async function* settlementCsv(

@@ -1,4 +1,4 @@
-/* What bills, settlements and records have in common when they are written down. */
+/* What the texts of bills, settlements and records have in common. */
 
 /** A line in columns: what, how much of it, what it costs. */
 export type Line = readonly [what: string, measure: string, amount: string] | readonly [heading: string];
@@ -22,8 +22,8 @@ export function align(lines: readonly Line[]): string {
 }
 
 /**
- * Columns that a text takes in a terminal: two for an East Asian wide character or an emoji, none for a mark that
- * stands on another.
+ * How many columns a text takes in a terminal: two for an East Asian wide character or an emoji, none for a combining
+ * mark.
  */
 function width(text: string): number {
   if (/^[\x20-\x7e]*$/.test(text)) return text.length;
@@ -38,12 +38,12 @@ function width(text: string): number {
 const WIDE =
   /[\p{Script=Han}\p{Script=Hiragana}\p{Script=Katakana}\p{Script=Hangul}\p{Script=Bopomofo}\p{Emoji_Presentation}\u3000-\u303e\uff01-\uff60\uffe0-\uffe6]/u;
 
-/** Whoever names an item must not move the reader's cursor or turn the line around. */
+/** Makes text safe for a terminal: an item's name must not move the reader's cursor or reverse the line. */
 export function printable(text: string): string {
   return text.replace(/[\p{Cc}\p{Cs}\p{Bidi_Control}\u2028\u2029]/gu, "?");
 }
 
-/** `h:mm:ss`, begun seconds counted. */
+/** `h:mm:ss`, rounded up to whole seconds. */
 export function duration(durationMs: number): string {
   const seconds = Math.ceil(durationMs / 1000);
   const two = (n: number) => String(n).padStart(2, "0");
@@ -59,7 +59,7 @@ export const count = (n: number, what: string): string => `${n} ${what}${n === 1
 
 export const iso = (at: number): string => new Date(at).toISOString();
 
-/** Columns that hold numbers of our own making: a minus sign in front of them is one. */
+/** Columns with numbers that we have made: a minus sign in them is no formula. */
 const NUMBERS = new Set(
   "amount,unit_price,quantity,duration_ms,rate,owed,time_amount,items_amount,corrections_amount".split(","),
 );
@@ -85,19 +85,19 @@ export function csvLine(columns: readonly string[], values: readonly CsvValue[])
   return `${line}\r\n`;
 }
 
-/** What needs no second look: no formula, no separator, no blank at an end. */
+/** Text that is safe as it is: no formula, no separator, no space at an end. */
 const PLAIN = /^[A-Za-z0-9][A-Za-z0-9._:-]*$/;
 
 /**
- * What a spreadsheet takes for the begin of a formula and runs, where it begins a cell: after blanks, marks of no
- * width and quotes, also in the wide and small forms that East Asian ones take for the same. A cell begins at the
- * begin of the text and wherever one may be cut: not at commas alone, since which separator a file has is decided by
- * the language of whoever opens it, and quotes are none in the middle of a line.
+ * What a spreadsheet would run as a formula, if it begins a cell: perhaps after spaces, invisible marks and quotes, and
+ * also in the wide and small forms of East Asian scripts. A cell begins at the start of the text, and after anything
+ * that may be taken for a separator. That is not only the comma: the separator depends on the reader's language, and
+ * quotes in the middle of a line do not protect.
  */
 const FORMULAS = /(^|[;,|\t\r\n\u2028\u2029；，])(?=["'“”‘’\p{Cf}\p{Zs}]*[=+\-@＝＋－＠﹦﹢﹣﹫−])/gu;
-/** Separators, breaks of lines, quotes, and blanks at an end (RFC 4180). */
+/** Text that needs quotes: it has separators, line breaks, quotes, or spaces at an end (RFC 4180). */
 const QUOTED = /[",;|\t\r\n\u2028\u2029；，]|^\s|\s$/;
-/** Nothing that a file of text has, and where some programs stop to read. */
+/** Control characters that do not belong in a text file. Some programs stop reading at them. */
 const CONTROLS = /[^\P{Cc}\t\r\n]/gu;
 
 function cell(column: string, value: string | number): string {

@@ -8,7 +8,10 @@ import { type Cell, heading, note, PAGE_END, pageStart, row, TABLE_END, tableSta
 import { prepaidText } from "./prepaid.ts";
 import { entryTitle } from "./rows.ts";
 
-/** A bill as a page to print (M18). With `all`, every entry in a table by time, written while it is read. */
+/**
+ * A bill as a page to print (M18). With `all`, there is also a table of every entry by time, written while the entries
+ * are read.
+ */
 export async function* billHtml(bill: Bill, all?: { readonly billing: BillingStore }): AsyncGenerator<string> {
   yield pageStart(`Bill for ${bill.user}`, `${bill.month}, times in UTC`);
   if (!bill.detailed && !all)

@@ -11,8 +11,8 @@ const ESCAPES: Readonly<Record<string, string>> = {
 };
 
 /**
- * Text for an element or a quoted attribute. What would turn the line around, or is no character of HTML, becomes a
- * question mark.
+ * Escapes text for an element or a quoted attribute. Characters that would reverse the line, or are not allowed in
+ * HTML, become question marks.
  */
 export function escapeHtml(text: string): string {
   return text
@@ -36,7 +36,7 @@ th.n{width:32mm}.d.n{white-space:normal}
 .totals{break-inside:avoid;margin-top:8mm;width:66%;margin-left:auto}
 @media print{body{margin:0;max-width:none}}`;
 
-/** The page down to its heading. */
+/** The page from its start to its heading. */
 export function pageStart(title: string, under: string): string {
   const head = `<meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">`;
   return `<!DOCTYPE html>\n<html lang="en"><head>${head}<title>${escapeHtml(title)}</title>\n<style>${STYLE}</style></head>\n<body>\n<h1>${escapeHtml(title)}</h1>\n<p>${escapeHtml(under)}</p>\n`;

@@ -2,15 +2,12 @@ import { balanceOf, type CreditStore, fromMicros, type Micros } from "../credit/
 import { formatAmount } from "../money/money.ts";
 import { monthSpan } from "../money/months.ts";
 
-/** What a prepaid user's balance has to do with a bill. Amounts are exact decimal strings. */
+/** What a bill says of a prepaid user's balance. Amounts are exact decimal strings. */
 export interface PrepaidLine {
   readonly currency: string;
-  /**
-   * What sessions, and corrections on the bill, took out of the balance for what stands on the bill of that month
-   * (UTC).
-   */
+  /** What sessions, and corrections on the bill, took out of the balance for that month's bill (UTC). */
   readonly paid: string;
-  /** What is in it now, holds of running sessions included. */
+  /** The balance now, including the holds of running sessions. */
   readonly balance: string;
 }
 

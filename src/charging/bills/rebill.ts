@@ -9,15 +9,15 @@ import { plainFault } from "../events/faults.ts";
 import { compare, money } from "../money/money.ts";
 import { allPages } from "./bill.ts";
 
-/** Where the store and the archived events differ. */
+/** How the store and the archived events differ. */
 export type Difference =
   /** The event is there, its entry is not. */
   | { readonly kind: "missing"; readonly entry: Entry }
   /** The entry says something else than the event. */
   | { readonly kind: "different"; readonly entry: Entry; readonly stored: Entry }
-  /** The entry is there, and no event that explains it. */
+  /** The entry is there, but no event explains it. */
   | { readonly kind: "unexplained"; readonly stored: Entry }
-  /** The sums that are kept of a user's month are not those of the events. */
+  /** The stored sums of a user's month are not those of the events. */
   | {
       readonly kind: "sum";
       readonly user: string;
@@ -31,9 +31,9 @@ export interface RebillOptions {
   readonly month: string;
   /** Only this user. */
   readonly user?: string | undefined;
-  /** Writes the entries that are missing; nothing that is there is changed. */
+  /** Writes the missing entries. Changes nothing that is there. */
   readonly write: boolean;
-  /** Where the balances are that pay for what is written. */
+  /** The balances from which prepaid entries that are written are paid. */
   readonly credit?: CreditStore | undefined;
   readonly onDifference: (difference: Difference) => void;
 }
@@ -46,14 +46,12 @@ export interface RebillResult {
 }
 
 const PAGE = 1_000;
-/**
- * How often the events are read again where sums differ: those of a user in a session may grow while they are compared.
- */
+/** How often the events are read again where sums differ: the sums of a user who is in a session may grow meanwhile. */
 const SUM_TRIES = 2;
 
 /**
- * Makes a month's entries again from the events that were kept, and compares them with those in the store. Holds the
- * ids of the month's entries and a page of events; some 100 bytes an entry.
+ * Makes a month's entries again from the events that were kept, and compares them with those in the store. Keeps in
+ * memory the ids of the month's entries, some 100 bytes each, and one page of events.
  */
 export async function rebill(billing: BillingStore, options: RebillOptions): Promise<RebillResult> {
   const run = new Run(billing, options);
@@ -66,13 +64,13 @@ export async function rebill(billing: BillingStore, options: RebillOptions): Pro
 
 class Run {
   readonly result = { events: 0, entries: 0, written: 0, differences: 0 };
-  /** Events read, also those that were read a second time. */
+  /** How many events were read, including those read a second time. */
   read = 0;
   private readonly billing: BillingStore;
   private readonly options: RebillOptions;
   private readonly explained = new Set<string>();
   private readonly users = new Map<string, Sums>();
-  /** Prepaid sessions of the events that were read last. */
+  /** Prepaid sessions in the last page of events. */
   private readonly prepaid = new Map<string, PrepaidSession>();
 
   constructor(billing: BillingStore, options: RebillOptions) {
@@ -91,7 +89,7 @@ class Run {
     } while (after !== undefined);
   }
 
-  /** Whatever is wrong with an event: the others are compared. */
+  /** Whatever is wrong with one event, the others are still compared. */
   private entries(event: ArchivedEvent): Entry[] {
     this.read++;
     try {
@@ -118,7 +116,7 @@ class Run {
     return parts.value.flatMap(({ entry }) => (entry ? this.fresh(entry) : []));
   }
 
-  /** An event that was kept twice is one event: an entry is made once, by the first. */
+  /** An event may have been kept twice: only the first makes an entry. */
   private fresh(entry: Entry): Entry[] {
     if (entry.month !== this.options.month || this.explained.has(entry.id)) return [];
     const sums = this.users.get(entry.user) ?? new Sums("user");
@@ -142,7 +140,7 @@ class Run {
     this.result.written += await this.written(missing);
   }
 
-  /** How many the store has taken, and were settled: one that it cannot take stays missing. */
+  /** Writes and settles entries; returns how many. An entry that the store cannot take stays missing. */
   private async written(missing: readonly Entry[]): Promise<number> {
     try {
       await this.billing.write({ accounts: [], entries: missing });
@@ -165,7 +163,7 @@ class Run {
 
   async fromEntries(): Promise<void> {
     for await (const _ of this.unexplained()) {
-      await this.fromEvents(); // the relay may be at work: what was billed since the events were read has its event now
+      await this.fromEvents(); // the relay may run: newer entries have their events now
       break;
     }
     for await (const stored of this.unexplained()) this.differs({ kind: "unexplained", stored });

@@ -13,10 +13,10 @@ export interface CallRecord {
   readonly app_server: string;
   readonly call: string;
   readonly session: string;
-  /** The session that it comes from: a part of the same call. */
+  /** The session before this one. */
   readonly previous: string;
   readonly start: string;
-  /** "" with `duration_ms` and `ended_by`: the session's clock never ran, and something was charged all the same. */
+  /** "", like `duration_ms` and `ended_by`: the session's clock never ran, but something was charged. */
   readonly end: string;
   readonly duration_ms: number | "";
   readonly ended_by: string;
@@ -25,11 +25,14 @@ export interface CallRecord {
   readonly items_amount: string;
   readonly corrections_amount: string;
   /**
-   * "" where nothing was charged. A session that was charged in two currencies has a record for each; the second has
-   * no time.
+   * "" where nothing was charged. A session that was charged in two currencies has a record for each; only the first
+   * has the time.
    */
   readonly currency: string;
-  /** `vat 19%`, of all that was charged in this currency; and whether it was paid from a balance: `yes`. */
+  /**
+   * `taxes`: those on all that was charged in this currency, as `vat 19%`. `prepaid`: `yes` where it was paid from a
+   * balance.
+   */
   readonly taxes: string;
   readonly prepaid: string;
 }
@@ -54,21 +57,21 @@ export const RECORD_COLUMNS: readonly (keyof CallRecord)[] = [
   "prepaid",
 ];
 
-/** A session of which no record can be made: the others have theirs. */
+/** A session of which no record can be made. */
 export interface BrokenRecord {
   readonly session: string;
   readonly reason: string;
 }
 
-/** Sessions whose entries are asked for at the same time. */
+/** How many sessions' entries are asked for at the same time. */
 const AT_ONCE = 100;
-/** How many sessions without time are remembered, so that the second of their charges makes no second record. */
+/** How many sessions are remembered, so that a second charge in one of them does not make a second record. */
 const MAX_REMEMBERED = 10_000;
 
 /**
  * The records of all sessions that started from `from` to before `to` (milliseconds since 1970) and have ended, by
- * their start. Items and corrections of a session are in its record whenever they were made. Holds a page of entries
- * at a time, and no more.
+ * their start. A session's record has its items and corrections, whenever they were made. Never has more than a page of
+ * entries in memory.
  */
 export async function* callRecords(
   billing: BillingStore,
@@ -95,7 +98,7 @@ export async function* callRecords(
   yield* recordsOf(billing, batch, onBroken);
 }
 
-/** `2026-01` and so on, of every month with a moment from `from` to before `to`. */
+/** `2026-01` and so on: every month that has a moment from `from` to before `to`. */
 function monthsBetween(from: number, to: number): string[] {
   const months: string[] = [];
   const date = new Date(from);
@@ -117,7 +120,7 @@ async function* recordsOf(
       ({ service, appServer }) => service === entry.service && appServer === entry.appServer,
     );
     const time = ofSession.find(({ kind }) => kind === "time");
-    // An item makes a record only where there is no time, and none is to come.
+    // An item makes a record only if its session has no time on a bill, and will have none.
     const makesRecord =
       entry.kind === "time" || (!time && ofSession[0]?.id === entry.id && !(await runs(billing, entry.session)));
     if (!makesRecord) continue;

@@ -6,8 +6,8 @@ import { type CsvValue, csvLine, csvRow, duration, iso, printable, timeOf } from
 import { type PrepaidLine, prepaidLine } from "./prepaid.ts";
 
 /*
- * Every entry of a user's month, however many: written while they are read, by their time, with the sums at the end.
- * No more than a page of entries is held.
+ * Every entry of a user's month, however many there are, by time, with the sums at the end. They are written while they
+ * are read, with never more than a page in memory.
  */
 
 /** Columns that bills and settlements have in common. */
@@ -15,14 +15,14 @@ export const ENTRY_COLUMNS =
   "user,month,service,session,app_server,kind,id,at,item,unit_price,quantity,duration_ms,ended_by,tariff,channel,amount,currency,call,previous,reason,corrects,rate".split(
     ",",
   );
-/** Behind them: which taxes are on an entry, and whether it is paid from a balance. */
+/** After those: the taxes on an entry, and whether it is paid from a balance. */
 export const TERMS_COLUMNS = ["taxes", "prepaid"];
-/** The columns of a bill as CSV. What is new stands behind what was there. */
+/** The columns of a bill as CSV. New columns are added at the end. */
 export const BILL_COLUMNS = [...ENTRY_COLUMNS, ...TERMS_COLUMNS];
 
 /**
- * An entry's values, in the order of `ENTRY_COLUMNS`; in an array, since a million objects with so many names take
- * twice the time.
+ * An entry's values, in the order of `ENTRY_COLUMNS`. An array, since a million objects with so many names take twice
+ * as long.
  */
 export function entryValues(entry: Entry): CsvValue[] {
   const { user, month, service, session, appServer, kind, id, at, amount, currency, call } = entry;
@@ -48,8 +48,8 @@ export const taxesText = (taxes: readonly AppliedTax[] = []): string =>
   taxes.map(({ id, rate, included }) => `${id} ${rate}%${included ? " included" : ""}`).join("; ");
 
 /**
- * RFC 4180: a row for each entry, and then one for each tax: `tax` comes on top of the entries, `tax-included` is in
- * them. The last row of a prepaid user's is `prepaid`, below zero: what sessions took out of the balance.
+ * RFC 4180: a row for each entry, and then one for each tax: `tax` is added to the entries, `tax-included` is contained
+ * in them. For a prepaid user, the last row is `prepaid`: what was taken out of the balance, below zero.
  */
 export async function* billCsv(store: BillSources, user: string, month: string): AsyncGenerator<string> {
   yield `${BILL_COLUMNS.join(",")}\r\n`;
@@ -89,7 +89,7 @@ export async function* billJson(store: BillSources, user: string, month: string)
   yield `\n],"taxes":${JSON.stringify(lines)},"totals":${JSON.stringify(totals)}${paid}}\n`;
 }
 
-/** A line for each entry; the sums are `formatBill`'s. */
+/** A line for each entry. `formatBill` writes the sums. */
 export async function* billList(store: BillSources, user: string, month: string): AsyncGenerator<string> {
   for await (const entry of entriesOfMonth(store.billing, user, month)) {
     const amount = entry.currency === "" ? "free" : `${entry.amount} ${entry.currency}`;

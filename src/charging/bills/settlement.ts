@@ -2,16 +2,13 @@ import type { BillingStore, Entry, MonthTotal } from "../billing/store.ts";
 import { add, formatAmount, type Money, money, multiply, round, zero } from "../money/money.ts";
 import { countEntries, order } from "./bill.ts";
 
-/**
- * What the operator owes an app server for one month. Amounts are exact decimal strings, those that begin with "due"
- * rounded.
- */
+/** What the operator owes an app server for one month. Amounts are exact decimal strings; only `due` is rounded. */
 export interface Settlement {
   readonly appServer: string;
   /** UTC, `2026-01`. */
   readonly month: string;
   readonly entries: number;
-  /** By service and currency; several where what is agreed changed within the month. */
+  /** By service and currency. There are several for one service where the terms changed within the month. */
   readonly services: readonly SettledService[];
   readonly totals: readonly SettledTotal[];
 }
@@ -38,16 +35,16 @@ export interface SettledTotal {
   readonly currency: string;
   readonly part: string;
   readonly percentFee: string;
-  /** Fixed fees: for so many sessions. */
+  /** Number of sessions that have a fixed fee. */
   readonly sessions: number;
   readonly sessionFee: string;
-  /** `part` less the fees, rounded half up to the minor unit, once. Negative: the app server owes it. */
+  /** `part` minus the fees, rounded half up to the minor unit, once. Negative: the app server owes the operator. */
   readonly due: string;
 }
 
 /**
- * Works out what an app server is owed for a month (M19), from sums that the store has ready, by what was agreed when
- * they were charged.
+ * Works out what an app server is owed for a month (M19): from the store's sums, by the terms at the time of each
+ * charge.
  */
 export async function makeSettlement(
   store: { readonly billing: BillingStore },
@@ -86,7 +83,7 @@ function settled(sum: MonthTotal): SettledService {
   };
 }
 
-/** Exact: a hundredth is a decimal. */
+/** Exact, since dividing by a hundred only moves the decimal point. */
 function percentOf(amount: Money, percent: string): Money {
   const { units, scale, currency } = multiply(amount, percent);
   return { units, scale: scale + 2, currency };
@@ -134,7 +131,7 @@ function totals(services: readonly SettledService[], sums: readonly MonthTotal[]
 
 const negative = ({ units, scale, currency }: Money): Money => ({ units: -units, scale, currency });
 
-/** What of one entry belongs to the app server before fees; "" where it was free. */
+/** The part of an entry that belongs to the app server, before fees; "" where the entry is free time. */
 export function partOf(entry: Entry): string {
   const { kind, currency, amount, terms } = entry;
   if (currency === "") return "";

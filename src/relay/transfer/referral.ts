@@ -103,7 +103,8 @@ function replacesFirst(core: Core, first: Session, from: Side, { headers }: Refe
   const leg = core.legs.get(receiverTag);
   const found = leg?.side === from && leg.dialog.callId === callId && leg.dialog.remoteTag === senderTag;
   const isOurs = found && leg.session.facts.user === first.facts.user;
-  if (!isOurs || (from === "server" && leg.session !== first)) return err(NO_SESSION); // RFC 3891 §5: nothing is told of others
+  // RFC 3891 §5: nothing is told of others
+  if (!isOurs || (from === "server" && leg.session !== first)) return err(NO_SESSION);
   if (leg.session !== first) return err(NO_JOINING);
   return earlyOnly ? err({ status: 486, reason: "That Session Was Answered" }) : ok(true); // RFC 3891 §3
 }
