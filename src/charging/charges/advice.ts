@@ -1,14 +1,13 @@
 import { formatAmount, type Money } from "../money/money.ts";
 
-/** Advice of charge as clients of IMS take it (ETSI TS 124 647 annex D, first in TS 183 047). */
+/** Advice of charge as IMS clients read it (ETSI TS 124 647 annex D, first in TS 183 047). */
 export const AOC_TYPE = "application/vnd.etsi.aoc+xml";
 
 const NAMESPACE = "http://uri.etsi.org/ngn/params/xml/simservs/aoc";
 
 /**
- * AOC-E: what a session that is over cost; undefined or nothing: it was free. The elements stand in the order of the
- * schema: `recorded-charges` is a choice of `recorded-currency-units` (an ISO 4217 code and a decimal) and
- * `free-charge`.
+ * AOC-E: what an ended session cost; undefined or zero: it was free. The elements stand in the order of the schema:
+ * `recorded-charges` has either `recorded-currency-units` (an ISO 4217 code and a decimal) or `free-charge`.
  */
 export function chargeAdvice(cost: Money | undefined): string {
   const charges =

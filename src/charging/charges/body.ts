@@ -21,23 +21,26 @@ export const CHARGE_XML = "application/vnd.tollgate.charge+xml";
 /** The Info Package in which charges travel (RFC 6086). */
 export const PACKAGE = "tollgate-charge";
 
-/** The header by which the relay tells an app server what a session is called, and an app server the relay (M15). */
+/**
+ * The header field with the relay's name for a session. The relay sends it to an app server, and the app server to the
+ * relay (M15).
+ */
 export const SESSION_HEADER = "Tollgate-Session";
 
 /**
- * The header by which the relay tells an app server which service an INVITE asks for, and either end the same of a
- * re-INVITE or UPDATE (M3, M20, M22).
+ * The header field with which the relay tells an app server which service an INVITE asks for, and either end which
+ * service a re-INVITE or UPDATE asks for (M3, M20, M22).
  */
 export const SERVICE_HEADER = "Tollgate-Service";
 
 /**
- * The headers by which the relay tells an app server what a rule has said of the request and of the client (M3):
+ * The header fields with which the relay tells an app server what a rule says of the request and of the client (M3):
  * `name=value;name="a value"`.
  */
 export const ATTRIBUTES_HEADER = "Tollgate-Attributes";
 export const CLIENT_HEADER = "Tollgate-Client";
 
-/** More than this is refused, in bytes and in charges. */
+/** Bounds of a body, in bytes and in charges: more is refused. */
 export const MAX_CHARGE_BODY_BYTES = 65_536;
 export const MAX_CHARGES = 100;
 
@@ -49,13 +52,13 @@ export function isChargeType(contentType: string): boolean {
 }
 
 /**
- * True where a body holds charges, or a part of it does (RFC 2046 §5.1). Charges among other parts are not taken,
- * which `parseChargeBody` says: but they are charges, and nobody may be answered as if they were none.
+ * True where a body, or one of its parts (RFC 2046 §5.1), holds charges. Charges in a multipart body are not taken;
+ * `parseChargeBody` says so. But they are charges, and must not be answered as if they were none.
  */
 export function bringsCharges(contentType: string | undefined, body: Buffer): boolean {
   if (contentType === undefined) return false;
   if (isChargeType(contentType)) return true;
-  const mayBeMultipart = (contentType.charCodeAt(0) | 0x20) === 0x6d; // m; nearly always it is not
+  const mayBeMultipart = (contentType.charCodeAt(0) | 0x20) === 0x6d; // m for multipart; nearly always another letter
   return mayBeMultipart && MULTIPART.test(contentType) && CHARGES_IN_PART.test(body.toString("latin1"));
 }
 
@@ -69,8 +72,8 @@ function formatOf(contentType: string): Format | undefined {
 }
 
 /**
- * Reads the charges in a body. All of them are good, or the error says what is wrong with the first that is not, in
- * words for the reason phrase of a 400: printable ASCII, at most about 200 characters.
+ * Reads the charges in a body. The error says what is wrong with the first bad charge. Its text suits the reason phrase
+ * of a 400: printable ASCII, at most about 200 characters.
  */
 export function parseChargeBody(contentType: string, body: Buffer): Result<Charge[], string> {
   const format = formatOf(contentType);
@@ -86,7 +89,7 @@ export function parseChargeBody(contentType: string, body: Buffer): Result<Charg
   return found.ok ? checkAll(found.value) : found;
 }
 
-/** Why the body of a direct report cannot be taken. `malformed`: it is no JSON at all. */
+/** Why the body of a direct report cannot be taken. `malformed`: it is not JSON at all. */
 export interface DirectBodyError {
   readonly malformed: boolean;
   readonly session?: string;
@@ -140,7 +143,7 @@ function checkAll(found: readonly unknown[]): Result<Charge[], string> {
 function readCharge(fields: unknown): Result<Charge, string> {
   if (typeof fields !== "object" || fields === null || Array.isArray(fields))
     return err("must be an object with id, item, unitPrice, currency");
-  // A misspelt "quantity" must not pass for one that was left out.
+  // Unknown fields are refused: a misspelt "quantity" must not count as one that was left out.
   for (const name of Object.keys(fields))
     if (!Object.hasOwn(CHARGE_FIELDS, name)) return err(`there is no field ${quote(name)}`);
   const { id, item, unitPrice, quantity = "1", currency } = fields as Record<string, unknown>;

@@ -6,12 +6,15 @@ import type { Outcome, RefusalKind } from "./book.ts";
 import type { DirectRequest } from "./direct.ts";
 
 /*
- * What a relay asks the one that has a session's book, and what that one answers. Both know the keys of the app
- * server, which has signed in at the first: each text is sealed with what is kept of these, so that nobody else can
- * charge in its name or answer for a relay. Texts are a seal in hexadecimal, a space, and JSON.
+ * What a relay asks the relay that has a session's book, and the answer. The app server has signed in at the first
+ * relay, and both relays keep hashes of its keys. Each text is sealed with these hashes, so that nobody else can charge
+ * in the app server's name, or answer for a relay. A text is a seal in hexadecimal, a space, and JSON.
  */
 
-/** What seals what is said for an app server: of its keys, whichever it has signed in with. Undefined: it has none. */
+/**
+ * The key for seals about an app server, made of all of its keys, whichever it has signed in with. Undefined: it has no
+ * keys.
+ */
 export function sealKey(keys: readonly AppServerKey[]): Buffer | undefined {
   if (keys.length === 0) return undefined;
   const hashes = keys.map(({ id, hash }) => `${id}:${hash}`).sort();
@@ -31,7 +34,7 @@ const KINDS: Readonly<Record<RefusalKind, true>> = {
   prepaid: true,
 };
 
-/** `nonce`: makes the question different from any other; its answer repeats it. */
+/** `nonce` makes the question unique; the answer repeats it. */
 export function writeQuestion(key: Buffer, nonce: string, appServer: string, request: DirectRequest): string {
   const { session, charges, channel } = request;
   return sealed(key, { nonce, appServer, channel, body: { session, charges } });
@@ -43,7 +46,7 @@ export interface Question {
   readonly request: DirectRequest;
 }
 
-/** Undefined: it was not sealed by a relay for that app server, or cannot be read. */
+/** Undefined: the question cannot be read, or no relay has sealed it for that app server. */
 export function readQuestion(text: string, keyOf: (appServer: string) => Buffer | undefined): Question | undefined {
   const said = json(text);
   if (!isObject(said)) return undefined;
@@ -61,7 +64,7 @@ export function writeAnswer(key: Buffer, nonce: string, outcome: Outcome): strin
   return sealed(key, { nonce, kind: "failed", unknown: outcome.unknown === true });
 }
 
-/** The error: it is none of a relay to this question. */
+/** An error where no relay has sealed the answer, or it is not the answer to this question. */
 export function readAnswer(key: Buffer, nonce: string, text: string): Result<Outcome, string> {
   const said = json(text);
   if (!isObject(said) || said.nonce !== nonce || !isSealed(key, text)) return err("the answer is not of a relay");

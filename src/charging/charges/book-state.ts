@@ -19,11 +19,11 @@ import type { TariffUse } from "../money/tariff.ts";
 import type { AppliedTax } from "../money/terms.ts";
 
 /*
- * The books of sessions as data, so that they outlive a process: what was charged, what earlier parts of a call were
- * charged and have used.
+ * The books of sessions as data, so that they outlive a process: what was charged, and what earlier parts of the call
+ * were charged and used.
  */
 
-/** A charge, with the taxes and the time that stand on its line of the bill. */
+/** A charge, with the taxes and the time on its line of the bill. */
 export interface ChargeState extends Charge {
   readonly at: number;
   readonly taxes?: readonly AppliedTax[];
@@ -31,9 +31,9 @@ export interface ChargeState extends Charge {
 
 export interface BookState {
   readonly made: readonly ChargeState[];
-  /** Bodies that were refused so far. */
+  /** How many bodies were refused so far. */
   readonly refusals: number;
-  /** What the same app server has charged in parts of the session before, the last one first (M20). */
+  /** What the same app server has charged in earlier parts of the call, the last part first (M20). */
   readonly before?: readonly PartBookState[];
 }
 
@@ -43,27 +43,29 @@ export interface PartBookState {
   readonly made: readonly ChargeState[];
 }
 
-/** What the session has together with others of its call (M20-M24). */
+/** What the session shares with others of its call (M20-M24). */
 export interface PartsState {
-  /** Sessions of the call that run beside it. */
+  /** Sessions of the call that run beside this one. */
   readonly beside: readonly string[];
-  /** What was charged in those that are over, for limits. */
+  /** What was charged in sessions that are over, for limits. */
   readonly ended: readonly CallSum[];
-  /** What its parts have used of each tariff. */
+  /** What the parts of the call have used of each tariff. */
   readonly tariffs: readonly UsedTariff[];
   readonly isPart: IsPart;
-  /** What its parts before cost, for advice of charge; missing: nothing, or written by an older relay. */
+  /**
+   * What earlier parts of the call cost, for advice of charge. Missing: nothing, or the state is from an older relay.
+   */
   readonly costs?: readonly PartCost[];
 }
 
-/** Prices under the same taxes together. */
+/** The sum of prices that have the same taxes. */
 export interface PartCost {
   readonly currency: string;
   readonly amount: string;
   readonly taxes?: readonly AppliedTax[];
 }
 
-/** Whether a session has begun to be a part of a call. */
+/** Whether this session has begun, and ended, as a part of its call. */
 export type IsPart = "not yet" | "running" | "over";
 
 export interface CallSum {
@@ -82,7 +84,7 @@ const NAME = textUpTo(400);
 const MOST_CHARGES = 100_000;
 const MOST_PARTS = 10_000;
 const most = count(Number.MAX_SAFE_INTEGER);
-/** Sums have more digits than what is added up in them. */
+/** Sums have more digits than their amounts. */
 const sum = decimal(24, 12);
 
 const beside = fields<Omit<ChargeState, keyof Charge>>({ at: time, taxes: optional(taxesCheck) });

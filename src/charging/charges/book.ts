@@ -31,8 +31,8 @@ export interface Refusal {
 }
 
 /**
- * What became of a body of charges: all are on disk; none was made; or the disk failed, and the same may be tried
- * again. `unknown`: not the disk, but what was charged before cannot be known now.
+ * What became of a body of charges: all are on disk; or none was made; or the disk failed, and the same may be tried
+ * again. `unknown`: the disk works, but what was charged before cannot be found out now.
  */
 export type Outcome =
   | { readonly kind: "recorded" }
@@ -45,12 +45,12 @@ export interface BookKeeping {
   readonly clock: Pick<Clock, "monotonic">;
   readonly timelines: Pick<Timelines, "current">;
   readonly log: Logger;
-  /** `chargesPutOff`: what was answered that it be tried again later. */
+  /** `chargesPutOff`: bodies whose sender was told to try again later. */
   readonly counters: { charges: number; chargesRefused: number; chargesPutOff?: number };
   readonly peerLog?: PeerLog;
   /** Bound on what an app server may charge in one session, in number. */
   readonly chargesPerSession: number;
-  /** What holds for services that have no limits; default: what holds without any setting. */
+  /** The limits for services that have none of their own; default: the built-in limits. */
   readonly portal?: PortalLimits;
   readonly days: DayLedger;
   /** The terms that hold now. */
@@ -64,8 +64,8 @@ interface Made extends Charged {
 }
 
 /**
- * A body's charges that may be made: those that are new, the sums with them, and those that came before and are not
- * on disk yet.
+ * A body that may be charged: its new charges, the sum with them, and the writes of repeated charges that are not on
+ * disk yet.
  */
 interface Checked {
   readonly fresh: readonly Charge[];
@@ -73,41 +73,41 @@ interface Checked {
   readonly underWay: readonly Promise<void>[];
 }
 
-/** Refusals of a session that are put on record: a hostile app server must not fill the journal with them. */
+/** How many refusals of a session are put on record: a hostile app server must not fill the journal with them. */
 const MAX_REFUSALS = 10;
 
 const PORTAL = new PortalLimits();
 const RECORDED: Outcome = { kind: "recorded" };
 
 /**
- * What one session has been charged, through whichever channel (M14-M17): the one place where charges are checked
- * against limits and earlier charges, and put on record before anybody is told (decision 8).
+ * What one session has been charged, through whichever channel (M14-M17). The only place where charges are checked
+ * against limits and earlier charges, and put on record before they are answered (decision 8).
  */
 export class ChargeBook {
   readonly facts: SessionFacts;
-  /** What charges are entered by: the session's own, where it runs or ran here. */
+  /** Gives the times of charges: the session's own timeline, where it runs or ran here. */
   readonly timeline: Timeline;
   private readonly keeping: BookKeeping;
   private readonly limits: ServiceLimits | undefined;
-  /** The session's currency where its tariff is not known any more. */
+  /** The session's currency, also where its tariff is no longer known. */
   private readonly currency: string | undefined;
-  /** Charges by their keys, to know a repetition and to know the same id with other terms. */
+  /** Charges by their keys, to find repetitions, and the same id with other terms. */
   private readonly made = new Map<string, Made>();
   private sum: Money | undefined;
   private refusals = 0;
   /**
-   * Of a prepaid session: makes sure that its hold covers all that is charged, as the bill will say it. Then one body
-   * is checked after the other, since each has to wait for the balance. Rejects where nobody knows the balance now.
+   * Only for a prepaid session: makes sure that its hold covers all charges, as the bill will have them. With it,
+   * bodies are checked one after the other, since each has to wait for the balance. Rejects where the balance cannot be
+   * found out now.
    */
   cover: ((charged: readonly Charged[]) => Promise<Refusal | undefined>) | undefined;
   /**
-   * Of the part of the session before, at the same app server: what was charged there and comes again is a repetition
-   * (M20).
+   * The book of the part before, at the same app server: a charge from there that comes again is a repetition (M20).
    */
   before: ChargeBook | undefined;
-  /** Of a call of several parts: what was charged in them together. */
+  /** Only in a call of several parts: what was charged in all of them. */
   private call: CallTotals | undefined;
-  /** Bodies that are neither made nor refused yet. */
+  /** Bodies that are not decided yet. */
   private readonly underWay = new Set<Promise<unknown>>();
   private turn: Promise<unknown> = Promise.resolve();
 
@@ -125,7 +125,7 @@ export class ChargeBook {
     this.currency = facts.tariff?.currency ?? currency;
   }
 
-  /** What was charged so far, also what is on its way to the disk; and `fresh` with the terms of now. */
+  /** What was charged so far, including what is on its way to the disk, and `fresh` with the present terms. */
   charged(fresh: readonly Charge[] = []): Charged[] {
     const at = this.timeline.now();
     const taxes = fresh.length === 0 ? undefined : this.factsNow().terms?.taxes;
@@ -147,12 +147,12 @@ export class ChargeBook {
     return this.made.size;
   }
 
-  /** What was charged so far, also what is on its way to the disk; undefined: nothing. */
+  /** What was charged so far, including what is on its way to the disk; undefined: nothing. */
   get total(): Money | undefined {
     return this.sum;
   }
 
-  /** Makes all of a body's charges, or none. At once where they are refused or were made before. */
+  /** Makes all of a body's charges, or none. The outcome comes at once where they are refused or were made before. */
   enter(charges: readonly Charge[], channel: ChargeMade["channel"]): Outcome | Promise<Outcome> {
     const done = this.begin(charges, channel);
     if (!(done instanceof Promise)) return done;
@@ -175,7 +175,7 @@ export class ChargeBook {
     );
   }
 
-  /** What the app server has charged this user today must be known before more is. */
+  /** Reads what the app server has charged this user today, which must be known before it charges more. */
   private loadDay(charges: readonly Charge[]): Promise<void> | undefined {
     const { clock, days, portal = PORTAL } = this.keeping;
     const { limits, facts } = this;
@@ -198,7 +198,7 @@ export class ChargeBook {
       (refusal) => (refusal ? this.refuse(refusal, charges) : this.enterNow(charges, channel)),
       (error): Outcome => ({ kind: "failed", error }),
     );
-    this.turn = covered.catch(() => {}); // then `enterNow` has begun: what it made counts for the next
+    this.turn = covered.catch(() => {}); // after this, `enterNow` has run: its charges count for the next body
     return entered;
   }
 
@@ -222,7 +222,10 @@ export class ChargeBook {
     return { kind: "refused", refusal };
   }
 
-  /** What was charged, as data: what is on disk by now. `without`: for whoever keeps the charges by themselves. */
+  /**
+   * The book as data, with those charges that are on disk by now. `without`: leaves out the charges, for a caller that
+   * keeps them separately.
+   */
   state(without?: "without charges"): BookState {
     const made = (book: ChargeBook) => (without ? [] : book.onDisk);
     const before: PartBookState[] = [];
@@ -236,7 +239,9 @@ export class ChargeBook {
     return made.map(({ charge, at, taxes }) => ({ ...charge, at, ...(taxes && { taxes }) }));
   }
 
-  /** Takes over what a book of the same session had. Those of parts before are made anew, and handed to `earlier`. */
+  /**
+   * Takes over the state of a book of the same session. Books of earlier parts are made again, and handed to `earlier`.
+   */
   restore({ made, refusals, before = [] }: BookState, earlier: (book: ChargeBook) => void): void {
     this.refusals = refusals;
     this.takeOver(made);
@@ -258,7 +263,7 @@ export class ChargeBook {
     this.addUp();
   }
 
-  /** Takes over what the bill has for this session and this app server: after a restart, or from another node. */
+  /** Takes over the charges on the bill for this session and app server: after a restart, or from another node. */
   merge(entries: readonly Entry[]): void {
     const prefix = chargeId(this.facts.id, this.facts.appServer, "");
     for (const entry of entries) {
@@ -297,14 +302,17 @@ export class ChargeBook {
     );
   }
 
-  /** As often as an app server charges while the disk is full: it does not get fuller by that. */
+  /**
+   * An app server may charge very often while the disk is full. The rate-limited log keeps it from filling the disk
+   * further.
+   */
   private sayNotOnRecord(level: "warn" | "error", text: string, what: object): void {
     const { peerLog, log } = this.keeping;
     if (peerLog) peerLog[level](text, this.facts.appServer, what);
     else log[level](what, text);
   }
 
-  /** With the terms of this moment: they are the charge's, whatever they were when the session was set up. */
+  /** The facts with the present terms: those count for the charge, whatever they were when the session was set up. */
   private factsNow(): SessionFacts {
     const { facts, keeping } = this;
     const terms = keeping.terms(facts.service, facts.appServer);
@@ -325,7 +333,7 @@ export class ChargeBook {
         made.written = undefined;
       },
       () => {
-        // May be tried again with the same id, and counts for no limit.
+        // The charge may be tried again with the same id, and does not count for limits.
         this.made.delete(chargeKey(charge.id));
         this.addUp();
         keeping.days.forget(event);
@@ -339,7 +347,7 @@ export class ChargeBook {
     for (const { amount } of this.made.values()) this.sum = this.sum === undefined ? amount : add(this.sum, amount);
   }
 
-  /** All of a body's charges, or none: says which are new, and the sum with them; or why they may not be made. */
+  /** Checks a body as a whole. Returns which charges are new, and the sum with them; or why none may be made. */
   private check(charges: readonly Charge[]): Checked | Refusal {
     const { days, chargesPerSession, portal } = this.keeping;
     const fresh: Charge[] = [];

@@ -5,8 +5,7 @@ import type { AppliedTax } from "../money/terms.ts";
 import type { CallSum } from "./book-state.ts";
 
 /**
- * What was charged in all parts of one call (M20-M24), for the limits of a service, which count over those in which
- * it was asked for.
+ * What was charged in all parts of one call (M20-M24). A service's limits count over all parts that had this service.
  */
 export interface CallTotals {
   /** What was charged in this service and currency. */
@@ -15,29 +14,29 @@ export interface CallTotals {
   count(service: string): number;
 }
 
-/** What a charge comes to, with the taxes and the time that stand on its line of the bill. */
+/** What a charge comes to, with the taxes and the time on its line of the bill. */
 export interface Charged {
   readonly amount: Money;
   readonly taxes: readonly AppliedTax[] | undefined;
   readonly at: number;
 }
 
-/** What is counted of the book of one part. */
+/** What a call's totals need of the book of one part. */
 export interface PartBook {
   readonly facts: Pick<SessionFacts, "id" | "service">;
   /** What was charged; undefined: nothing. */
   readonly total: Money | undefined;
   readonly size: number;
-  /** With the taxes on each. */
+  /** The charges, with the taxes on each. */
   charged(): readonly Charged[];
-  /** Whether more may be charged in it depends on those totals from now on. */
+  /** From now on these totals decide whether more may be charged in the book. */
   joins(call: CallTotals): void;
 }
 
-/** By the books of the parts, where the call runs or ran here. */
+/** Totals from the books of the parts, where the call runs or ran here. */
 export class CallCharges implements CallTotals {
   private readonly books: PartBook[] = [];
-  /** Of parts that were over before this process began. */
+  /** Sums of parts that were over before this process began. */
   private readonly sums: readonly CallSum[];
 
   constructor(sums: readonly CallSum[] = []) {
@@ -47,7 +46,7 @@ export class CallCharges implements CallTotals {
   /** The sessions that are parts of the call, whether anything was charged in them or not. */
   readonly sessions = new Set<string>();
 
-  /** What was charged in those parts whose books `isKept` says no of. */
+  /** What was charged in the parts for which `isKept` says no. */
   sumsWithout(isKept: (session: string) => boolean): CallSum[] {
     const sums = [...this.sums];
     for (const { facts, total, size } of this.books)
@@ -64,12 +63,12 @@ export class CallCharges implements CallTotals {
     return sums;
   }
 
-  /** By session: of those that were charged something, or could be. */
+  /** The books by session. */
   get booksBySession(): ReadonlyMap<string, PartBook> {
     return new Map(this.books.map((book) => [book.facts.id, book]));
   }
 
-  /** One book counts for each session: the last that was made for it. */
+  /** Adds a book. For each session only the last book counts. */
   add(book: PartBook): void {
     const at = this.books.findIndex(({ facts }) => facts.id === book.facts.id);
     if (at < 0) this.books.push(book);
@@ -94,7 +93,7 @@ export class CallCharges implements CallTotals {
   }
 }
 
-/** By the book of one part, and by what is on the bill of the others. */
+/** Totals from the book of one part, and from the bill for the others. */
 export class BilledCall implements CallTotals {
   private readonly book: PartBook;
   private readonly others: readonly Entry[];

@@ -23,7 +23,7 @@ interface PartOver {
   readonly durationMs: number;
 }
 
-/** Prices under the same taxes together. */
+/** Sums of prices, one for each currency and set of taxes. */
 class Prices {
   private readonly sums = new Map<string, Price>();
 
@@ -38,7 +38,7 @@ class Prices {
   }
 }
 
-/** What a part costs, rounded as the bill does: what is paid from a balance with the part, all else with the month. */
+/** What a part costs, rounded as on the bill: prepaid costs are rounded with the part, all others with the month. */
 export function costOfPart({ tariff, used, terms, hold }: SessionFacts, durationMs: number, charged: readonly Price[]) {
   const prices = [...charged];
   if (tariff) prices.push({ amount: rateDuration(tariff, durationMs, used), taxes: terms?.taxes });
@@ -49,16 +49,16 @@ export function costOfPart({ tariff, used, terms, hold }: SessionFacts, duration
 }
 
 /**
- * What the parts of one call have together (M20-M22), between which the service changed: a tariff's set-up fee and
- * free seconds, minimum and cap are there once. Limits count over them, and also over the sessions that the client
- * moved between (M23, M24). Made when a second part, or a second session, is asked for.
+ * What the parts of one call share (M20-M22): a tariff's set-up fee, free seconds, minimum and cap count once for all
+ * of them. Limits count over the parts, and also over the sessions between which the client moved (M23, M24). Made when
+ * a second part, or a second session, is asked for.
  */
 export class CallParts {
   readonly charges: CallCharges;
   private readonly tariffs = new Map<string, Used>();
   /**
-   * Parts that the client's dialog has had: what time cost, and whose charges count; those that are paid from a
-   * balance are rounded each by itself.
+   * Earlier parts of the client's dialog: what their time cost, and which parts' charges count. Prepaid parts stand
+   * separately, since each is rounded by itself.
    */
   private readonly time = new Prices();
   private readonly postpaid = new Set<string>();
@@ -66,7 +66,7 @@ export class CallParts {
 
   /**
    * `charges`: those of the session that the client moves on from. `used`: what was used of each tariff before.
-   * `costs`: what parts cost that were over before this process began.
+   * `costs`: the cost of parts that were over before this process began.
    */
   constructor(
     charges = new CallCharges(),
@@ -98,7 +98,7 @@ export class CallParts {
     this.postpaid.add(facts.id);
   }
 
-  /** What the parts cost that the client's dialog has had before, with what was charged in them until now. */
+  /** What earlier parts of the client's dialog cost, including what was charged in them until now. */
   costs(): Price[] {
     const prices = this.time.all;
     const books = this.charges.booksBySession;
@@ -119,15 +119,15 @@ export class CallParts {
     }));
   }
 
-  /** What a part finds used that begins now; undefined: nothing. */
+  /** What earlier parts have used of a tariff by now; undefined: nothing. */
   used(tariff: Tariff | undefined): TariffUse | undefined {
     const used = tariff && this.tariffs.get(keyOf(tariff));
     return used && { ...used, amount: formatAmount(used.amount) };
   }
 
   /**
-   * A part begins; returns what it finds used. Until it ends, all that is left of the free seconds is its own, so
-   * that two parts at the same time (M24) do not both have them.
+   * A part begins; returns what earlier parts have used. Until it ends, all remaining free seconds belong to it, so
+   * that two parts at the same time (M24) do not both get them.
    */
   begin(tariff: Tariff | undefined): TariffUse | undefined {
     if (!tariff) return undefined;
@@ -138,7 +138,7 @@ export class CallParts {
     return before;
   }
 
-  /** A part is over that found `before` used. */
+  /** A part is over. `before` is what `begin` returned for it. */
   end(tariff: Tariff | undefined, before: TariffUse | undefined, durationMs: number): void {
     const used = tariff && this.tariffs.get(keyOf(tariff));
     if (!used) return;

@@ -7,22 +7,22 @@ import { completed, PortalLimits } from "../money/portal-limits.ts";
 
 /** What a session allows its app server to charge. */
 export interface ChargeTerms {
-  /** Currency of the session's tariff; none: any, as long as the session keeps to one. */
+  /** Currency of the session's tariff. Undefined: any currency, but only one in a session. */
   readonly tariffCurrency?: string | undefined;
-  /** The service's. */
+  /** The service's own limits. */
   readonly limits?: ServiceLimits | undefined;
-  /** What holds where the service does not say; default: what holds without any setting. */
+  /** The limits where the service has none; default: the built-in limits. */
   readonly portal?: PortalLimits | undefined;
-  /** What the app server has charged this user in this service on this day in other currencies. */
+  /** What the app server has charged this user in this service today in other currencies. */
   readonly others?: readonly Money[] | undefined;
 }
 
 const PORTAL = new PortalLimits();
 
 /**
- * Checks a charge that was read without error against the session's terms. `alreadyCharged` is the sum of what was
- * charged in this session, and in other parts of the same call; undefined: nothing. `today`: what it has charged this
- * user in this service on this day, in the charge's currency. Returns the sum with this charge, or why it is refused.
+ * Checks a well-formed charge against the session's terms. `alreadyCharged` is the sum of what was charged in this
+ * session, and in other parts of the same call; undefined: nothing. `today` is what the app server has charged this
+ * user in this service today, in the charge's currency. Returns the sum with this charge, or why the charge is refused.
  */
 export function checkCharge(
   charge: Charge,
@@ -36,7 +36,7 @@ export function checkCharge(
     return err(`currency must be ${currency}, is ${charge.currency}`);
   const amount = chargeAmount(charge);
   const sum = alreadyCharged === undefined ? amount : add(alreadyCharged, amount);
-  // Limits in a currency other than the tariff's allow nothing: there is no rate to compare by.
+  // Limits in another currency than the charge's allow nothing: there is no exchange rate.
   if (limits !== undefined && limits.currency !== charge.currency)
     return err(`the service's limits are in ${limits.currency}, the charge is in ${charge.currency}`);
   const most = completed(limits, portal.for(charge.currency));
@@ -58,8 +58,8 @@ function overLimit(amount: Money, limit: string, own: string | undefined, of: st
 }
 
 /**
- * Who changes the currency from session to session gets round no limit for a day: of each so much of its own is used,
- * and together no more than all.
+ * Keeps an app server from getting round the limits for a day by changing the currency. In each currency it has used a
+ * share of that currency's limit. Together the shares may not be more than 1.
  */
 function overTogether(sums: readonly Money[], portal: PortalLimits): string | undefined {
   const shares = sums.map((sum) => {

@@ -7,41 +7,41 @@ import { monthOf } from "../money/months.ts";
 const DAY_MS = 86_400_000;
 const PAGE = 1_000;
 const NEVER = Number.NEGATIVE_INFINITY;
-/** Charges that are kept in mind for a day that is seldom read. */
+/** How many charges are remembered for a day before the bill is read again. */
 const MAX_OWN = 1_000;
 
 /** By currency. */
 type MoneyIn = Map<string, Money>;
 
 interface Day {
-  /** What the bill had when it was last read, and when that was: monotonic. */
+  /** What was on the bill when it was last read, and when that was (monotonic). */
   billed: MoneyIn;
   readAt: number;
   reading: Promise<void> | undefined;
-  /** Charges made here that the bill did not have yet, by the ids of their events; and what they come to. */
+  /** Charges made here that were not on the bill yet, by the ids of their events, and their sums. */
   readonly own: Map<string, Money>;
   readonly ownSums: MoneyIn;
 }
 
 export interface DayLedgerOptions {
-  /** Makes sure that the bill has what was recorded, and says whether it does; default: it does. */
+  /** Waits until the bill has what was recorded, and says whether it has; default: always. */
   readonly caughtUp?: (() => Promise<boolean>) | undefined;
-  /** How old a reading may be; default 10 s. */
+  /** After how long the bill is read again; default 10 s. */
   readonly refreshMs?: number;
   readonly maxDays?: number;
 }
 
 /**
- * What each app server has charged each user in each service on the present day of UTC. It is read from the bill,
- * together with what was charged here and is on its way to the bill; what other nodes charge counts once it is on the
- * bill and was read again, after `refreshMs`.
+ * What each app server has charged each user in each service on the present UTC day. It is the sum of what was read
+ * from the bill, and of what was charged here and is on its way to the bill. Charges at other nodes count once they are
+ * on the bill and it is read again, after `refreshMs`.
  */
 export class DayLedger {
   private readonly billing: Pick<BillingStore, "entries">;
   private readonly caughtUp: (() => Promise<boolean>) | undefined;
   private readonly refreshMs: number;
   private readonly maxDays: number;
-  /** In order of last use. */
+  /** In order of the last reading. */
   private readonly days = new Map<string, Day>();
 
   constructor(
@@ -55,8 +55,8 @@ export class DayLedger {
   }
 
   /**
-   * What must be awaited before `sum` of the day of `at` may be asked; undefined: nothing. `now`: monotonic. Rejects
-   * when the bill cannot be read.
+   * Returns what must be awaited before `sum` is asked for the day of `at`; undefined: nothing. `now` is monotonic.
+   * Rejects when the bill cannot be read.
    */
   load(facts: SessionFacts, at: number, now: number): Promise<void> | undefined {
     const key = keyOf(facts, at);
@@ -80,8 +80,8 @@ export class DayLedger {
   }
 
   /**
-   * For a limit that is there against slips and attacks, not to settle what may be sold: nobody waits for the bill,
-   * and where it cannot be read, what was charged here counts. It is read at a day's first charge, and again when a
+   * For a built-in limit, which guards against slips and attacks and need not be exact: nobody waits for the bill, and
+   * if it cannot be read, only what was charged here counts. The bill is read at a day's first charge, and again when a
    * quarter of `most` was charged here since then.
    */
   loadSeldom(facts: SessionFacts, most: Money, at: number, now: number): void {
@@ -121,14 +121,15 @@ export class DayLedger {
     grow(day.ownSums, amount);
   }
 
-  /** It did not reach the disk. */
+  /** The charge did not reach the disk. */
   forget(event: ChargeMade): void {
     const day = this.days.get(keyOf(event.session, event.at));
     if (day) leave(day, event.id);
   }
 
   private async read(day: Day, facts: SessionFacts, at: number, now: number): Promise<void> {
-    // What was charged here before this process began, or is not in mind any more; the rest is.
+    // The first reading must have what was charged here before this process began, or was forgotten since. Later
+    // charges are remembered here.
     if (day.readAt === NEVER && this.caughtUp && !(await this.caughtUp())) throw new Error("billing is behind");
     const from = at - (at % DAY_MS);
     const sums: MoneyIn = new Map();
@@ -151,7 +152,7 @@ export class DayLedger {
   }
 }
 
-/** A charge is none of those that were made here any more. */
+/** Takes a charge out of those that were made here. */
 function leave(day: Day, id: string): void {
   const amount = day.own.get(id);
   if (amount === undefined) return;

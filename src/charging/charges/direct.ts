@@ -12,7 +12,7 @@ import {
 
 export type { ChargeableSession } from "./stored-books.ts";
 
-/** A session that is being set up here: it takes charges as soon as it stands. */
+/** A session that is being set up here. It takes charges as soon as it is established. */
 export interface ComingSession {
   readonly appServer: string;
   readonly book?: undefined;
@@ -32,13 +32,13 @@ export interface DirectChargesOptions extends StoredBooksOptions {
    */
   readonly local: (session: string) => ChargeableSession | ComingSession | undefined;
   readonly directory: { service(id: string): Service | undefined; appServer(id: string): AppServer | undefined };
-  /** There is no other relay. */
+  /** True where there is no other relay. */
   readonly alone?: boolean;
   /** This relay's name in the ids of sessions. */
   readonly node?: string;
   /**
-   * Has the relay of that name answer, which has the session's book. Resolves to undefined where there is no such
-   * relay now; rejects where nobody can know.
+   * Asks the relay of that name, which has the session's book. Resolves to undefined where there is no such relay now;
+   * rejects where this cannot be found out.
    */
   readonly elsewhere?:
     | ((node: string, appServer: string, request: DirectRequest) => Promise<Outcome | undefined>)
@@ -48,13 +48,13 @@ export interface DirectChargesOptions extends StoredBooksOptions {
 const UNKNOWN: Refusal = { kind: "unknown", text: "no session of that id was with this app server" };
 
 /**
- * Charges outside of the session's own dialog, whatever carries them: an app server can charge only sessions that
- * were with it, only services that it offers, in time, and within the same limits as in the dialog (M15, M17).
+ * Charges outside of the session's own dialog, whatever carries them (M15, M17). An app server can charge only its own
+ * sessions, only for services that it offers, only in time, and within the same limits as in the dialog.
  *
- * There is one book for a session, wherever it is asked for. While the relay that has or had the session is there,
- * that one's: what ran or runs there is in its memory, and the rest in the store, as soon as billing has seen what
- * the relay has recorded. When it is gone, the store alone says what there was, and others answer by that: not before
- * the session's end is billed. What nobody can know now gets a temporary answer.
+ * There is only one book for a session, whichever relay is asked. As long as the relay that has or had the session is
+ * there, it keeps the book: from its memory, or else from the store, once billing has seen what that relay has
+ * recorded. When that relay is gone, other relays answer from the store alone, but not before the session's end is
+ * billed. What cannot be found out now gets a temporary answer.
  */
 export class DirectCharges {
   private readonly options: DirectChargesOptions;
@@ -79,7 +79,7 @@ export class DirectCharges {
     return outcome ?? this.chargeBy("gone", appServer, request);
   }
 
-  /** The same where this relay has the session's book, for whichever relay asks. */
+  /** The same where this relay has the session's book. Other relays ask this way, too. */
   chargeHere(appServer: string, request: DirectRequest): Promise<Outcome> {
     return this.chargeBy(this.keeper(request.session), appServer, request);
   }
@@ -89,7 +89,8 @@ export class DirectCharges {
     const found = await this.look(session, keeper).catch((error: unknown) => ({ error }));
     if (found === "later") return this.notNow(appServer, session, new Error("billing has not seen it yet"));
     if (typeof found === "object" && "error" in found) return this.notNow(appServer, session, found.error);
-    // Somebody else's session is answered for like none: nobody learns by trying which there are.
+    // Another app server's session gets the same answer as an unknown one, so that nobody learns by trying which
+    // sessions there are.
     if (found === "unknown" || appServerOf(found) !== appServer) return this.refuseUnknown(appServer, session);
     if (!found.book) return this.notNow(appServer, session, new Error("the session is being set up"));
     const refusal = this.refusal(found);
@@ -104,7 +105,7 @@ export class DirectCharges {
     return found !== "later" && found.book ? found.book.refuse(refusal) : { kind: "refused", refusal };
   }
 
-  /** The app server that a session is or was with; undefined: there is none. `later`: nobody can know it now. */
+  /** The app server of a session; undefined: there is no such session. `later`: this cannot be found out now. */
   async appServerOf(session: string): Promise<{ readonly appServer: string } | "later" | undefined> {
     const found = await this.look(session, this.keeper(session)).catch(() => "later" as const);
     if (found === "unknown") return undefined;
@@ -115,7 +116,7 @@ export class DirectCharges {
     return this.options.local(session) ?? this.stored.find(session, keeper);
   }
 
-  /** The name of the other relay that has or had the session; undefined: it is this one, or nobody knows. */
+  /** The name of the other relay that has or had the session; undefined: it is this relay, or the id does not say. */
   private otherNode(session: string): string | undefined {
     const { alone, node } = this.options;
     const name = alone ? undefined : readSessionId(session)?.node;
@@ -139,7 +140,7 @@ export class DirectCharges {
     }
     if (!directory.appServer(appServer)?.services.includes(service))
       return { kind: "forbidden", text: `app server ${appServer} does not offer ${service}` };
-    // What is held of the balance is settled with the session, and only the node that runs it can hold more.
+    // The hold in the balance is settled with the session's end, and only the node that runs the session can hold more.
     if (hold !== undefined && (dueAt !== null || local(id) === undefined))
       return { kind: "prepaid", text: "a prepaid session takes charges only while it runs, at the node that runs it" };
     return undefined;
@@ -152,7 +153,7 @@ export class DirectCharges {
     return { kind: "refused", refusal: UNKNOWN };
   }
 
-  /** Who asks again later with the same ids is charged once. */
+  /** The app server may try again later: with the same ids, the charges are made once. */
   private notNow(appServer: string, session: string, error: unknown): Outcome {
     const { counters, log, peerLog } = this.options.keeping;
     if (counters.chargesPutOff !== undefined) counters.chargesPutOff++;

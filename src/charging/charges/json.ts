@@ -3,11 +3,11 @@ import { err, ok, type Result } from "../../support/result.ts";
 
 export const NOT_JSON = "body is not JSON";
 const TWICE = "a name stands twice in an object of the body";
-/** No charge has parts. */
+/** More levels than any body of charges has. */
 const DEPTH = 8;
 const ROUNDED = "a number that is not whole must be in quotes: it has no exact value in JSON";
 
-/** A direct report as it stands there, not checked yet but for its form. */
+/** Reads a direct report. Only its form is checked, not yet its values. */
 export function readDirectJson(text: string): Result<{ session: unknown; charges: unknown[] }, string> {
   const read = readJson(text, DEPTH);
   if (!read.ok) return err(read.error === JSON_TWICE ? TWICE : NOT_JSON);
@@ -21,7 +21,7 @@ export function readDirectJson(text: string): Result<{ session: unknown; charges
   return roundedNumber(text) ? err(ROUNDED) : ok({ session, charges: list.value });
 }
 
-/** The charges in a JSON body as they stand there, not checked yet: a list under `charges`, a list, or a single one. */
+/** Reads the charges in a JSON body, which are not checked yet: a list under `charges`, a list, or a single charge. */
 export function readChargeJson(text: string): Result<unknown[], string> {
   const read = readJson(text, DEPTH);
   if (!read.ok) return err(read.error === JSON_TWICE ? TWICE : NOT_JSON);
@@ -42,8 +42,8 @@ function listIn(body: object): Result<unknown[], string> {
 }
 
 /**
- * `JSON.parse` has rounded 2.0000000000000000001 to 2 without a word: looks for a number that was written with a
- * fraction and came out whole. Those that did not come out whole are reported with their field's name later.
+ * `JSON.parse` rounds 2.0000000000000000001 to 2 and does not say so. This looks for numbers that were written with a
+ * fraction or exponent and became whole. Numbers that did not become whole are refused later, with their field's name.
  */
 function roundedNumber(text: string): boolean {
   const outside = text.replace(/"(?:[^"\\]|\\.)*"/g, '""');

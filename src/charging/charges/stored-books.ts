@@ -6,7 +6,7 @@ import { monthOf } from "../money/months.ts";
 import { type BookKeeping, ChargeBook } from "./book.ts";
 import { BilledCall } from "./call-charges.ts";
 
-/** A session that can be charged, or could be until now. */
+/** A session that can be charged, or could be until its time was over. */
 export interface ChargeableSession {
   readonly book: ChargeBook;
   /** When its time for late charges is over, by the book's timeline; null: it still runs. */
@@ -14,50 +14,47 @@ export interface ChargeableSession {
 }
 
 /**
- * Which relay has a session, where it is not in this one's memory. `self`: this one, so that it has ended; `gone`:
- * another one, which does not answer; `any`: its id does not say, and others may have it.
+ * Which relay has a session that is not in this relay's memory. `self`: this one, so the session has ended. `gone`:
+ * another one that no longer exists. `any`: the id does not say, and any relay may have it.
  */
 export type Keeper = "self" | "gone" | "any";
 
-/** `later`: nobody can know it now. */
+/** `later`: this cannot be found out now. */
 export type Stored = ChargeableSession | "unknown" | "later";
 
 export interface StoredBooksOptions {
   readonly keeping: BookKeeping;
   readonly billing: Pick<BillingStore, "accounts" | "entriesOf"> & Partial<Pick<BillingStore, "entries">>;
   readonly directory: { service(id: string): Service | undefined };
-  /** Makes sure that the store has what was recorded until now, and says whether it does; default: it does. */
+  /** Waits until the store has what was recorded until now, and says whether it has; default: always. */
   readonly caughtUp?: (() => Promise<boolean>) | undefined;
 }
 
 interface Remembered {
   readonly book: ChargeBook;
-  /** When it was first read that the session has ended, by the book's timeline. */
+  /** When this relay first read that the session has ended, by the book's timeline. */
   overAt: number | undefined;
 }
 
-/** Books that are remembered: what they have made may not be on the bill yet. */
+/** How many books are remembered: their charges may not be on the bill yet. */
 const MAX_REMEMBERED = 1_000;
-/**
- * Parts of one call that are looked for, back from one of them; and pages of its user's entries, from the first part
- * on.
- */
+/** How many earlier parts of a call are looked for, and how many pages of its user's entries. */
 const MAX_PARTS = 20;
 const MAX_PAGES = 20;
 const PAGE = 1_000;
-/** Older than the longest session with the longest window behind it: there is nothing left to charge. */
+/** Longer than the longest session and the longest window for late charges: after this, nothing is left to charge. */
 const MAX_AGE_MS = 70 * 86_400_000;
-/** Two machines' clocks differ, but not by so much. */
+/** More than two machines' clocks ever differ. */
 const MAX_AHEAD_MS = 86_400_000;
 
 /**
- * The books of sessions that are not in this relay's memory, made of what the store has. It is asked only when
- * billing has seen everything that was recorded: else what was charged would be charged again at another price, and a
- * session that has ended would take charges as long as nobody bills its end.
+ * The books of sessions that are not in this relay's memory, made from the store. The store is asked only when billing
+ * has seen everything that was recorded. Else a repeated charge could be charged again at another price, and an ended
+ * session would take charges until its end is billed.
  */
 export class StoredBooks {
   private readonly options: StoredBooksOptions;
-  /** In order of last reading. */
+  /** In order of the last reading. */
   private readonly books = new Map<string, Remembered>();
   private readonly readings = new Map<string, Promise<Stored>>();
 
@@ -65,7 +62,7 @@ export class StoredBooks {
     this.options = options;
   }
 
-  /** Whoever asks while it is being read gets the same. Rejects when the store cannot be read. */
+  /** Finds a session. All who ask while it is being read get the same result. Rejects when the store cannot be read. */
   find(session: string, keeper: Keeper): Promise<Stored> {
     const reading = this.readings.get(session);
     if (reading) return reading;
@@ -81,32 +78,32 @@ export class StoredBooks {
     if (!account) return keeper === "gone" && this.isPossible(session) ? "later" : "unknown";
     const { state, context } = account;
     const isOver = state === "chargeable" || state === "closed";
-    // It ran at a relay that is gone, and its end is not known yet; or it could not be put on record until now.
+    // The session ran at a relay that is gone, and its end is not known yet. Or its end could not be put on record yet.
     if (!isOver && keeper !== "any" && (state === "running" || keeper === "gone")) return "later";
     const entries = await billing.entriesOf(session);
     const known = this.remembered(account, entries);
     const { book } = known;
     book.merge(entries);
     await this.joinParts(book, account);
-    // By the time of day that was written; and no longer than the window lasts from now on, should somebody have set
-    // that back since.
+    // The window ends at the time of day that was written. But it never lasts longer than its length from now, in case
+    // the clock was set back since.
     if (isOver) known.overAt ??= book.timeline.now();
     const { windowMs } = context;
     const dueAt = Math.min(context.dueAt ?? (context.endedAt ?? 0) + windowMs, (known.overAt ?? 0) + windowMs);
-    // Whatever this machine's clock says.
+    // A closed account takes no charges, whatever this machine's clock says.
     if (state === "closed") return { book, dueAt: Math.min(dueAt, book.timeline.now()) };
     if (isOver) return { book, dueAt };
     return { book, dueAt: keeper === "self" ? NEVER_BEGAN : null };
   }
 
-  /** By its id; only that of a relay that is gone may have been made and not be known. */
+  /** Whether the id is plausible: a session of a relay that is gone may exist although billing does not know it yet. */
   private isPossible(session: string): boolean {
     const name = readSessionId(session);
     const now = this.options.keeping.timelines.current().now();
     return name !== undefined && now - name.at < MAX_AGE_MS && name.at - now < MAX_AHEAD_MS;
   }
 
-  /** The same from reading to reading. */
+  /** Keeps one book for a session from reading to reading. */
   private remembered(account: Account, entries: readonly Entry[]): Remembered {
     const { books } = this;
     const { session } = account.context;
@@ -119,7 +116,7 @@ export class StoredBooks {
 
   private forgetOne(): void {
     for (const [session, { book }] of this.books) {
-      if (book.isBusy) continue; // nobody may make another
+      if (book.isBusy) continue; // in use: nobody may make a second one
       this.books.delete(session);
       return;
     }
@@ -139,14 +136,14 @@ export class StoredBooks {
       ...(hold !== undefined && { hold }),
       ...(previous && { previous }),
     };
-    // The account has no tariff after the end; the line for its time still says in which currency it was.
+    // The account has no tariff after the session's end, but the line for its time still has the currency.
     const time = entries.find(({ kind }) => kind === "time");
     return new ChargeBook(keeping, facts, directory.service(service)?.limits, undefined, time?.currency || undefined);
   }
 
   /**
-   * What was charged in other parts of its call counts for its limits, and what was charged before at the same app
-   * server is a repetition (M20-M24).
+   * Joins the other parts of the call: their charges count for its limits, and a charge from an earlier part at the
+   * same app server that comes again is a repetition (M20-M24).
    */
   private async joinParts(book: ChargeBook, account: Account): Promise<void> {
     const { billing } = this.options;
@@ -204,7 +201,7 @@ export class StoredBooks {
   }
 }
 
-/** For a session that was charged something, and never stood. */
+/** `dueAt` of a session that was charged something, but was never established. */
 export const NEVER_BEGAN = 0;
 
 /** `2026-12`: `2027-01`. */

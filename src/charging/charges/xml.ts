@@ -4,9 +4,7 @@ import type { Charge } from "../events/charge-fields.ts";
 
 const readXml = createXmlReader({ depth: 8, lists: ["charge"], entities: "refused" });
 
-/**
- * The charges in an XML body as they stand there, not checked yet: `<charge>` elements in `<charges>`, or a single one.
- */
+/** Reads the charges in an XML body, which are not checked yet: `<charge>` elements in `<charges>`, or a single one. */
 export function readChargeXml(text: string): Result<unknown[], string> {
   const read = readXml(text);
   if (read.ok) return chargesIn(read.value as Record<string, unknown>);
@@ -38,8 +36,8 @@ function list(charges: unknown[]): Result<unknown[], string> {
 }
 
 /**
- * Declarations of namespaces are nobody's data; a field that stands twice or has parts in it is no text, and is
- * refused as such.
+ * Removes namespace declarations, which are not data. A field that stands twice or has elements in it is not text, and
+ * is refused later for that.
  */
 function withoutNamespaces(charge: unknown): unknown {
   if (typeof charge !== "object" || charge === null) return charge;

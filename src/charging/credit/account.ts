@@ -13,15 +13,16 @@ import {
 } from "./store.ts";
 
 /*
- * The steps of a prepaid account, as pure functions: each takes the account as it is and returns the account as it
- * shall be. An adapter of the store carries them out in a transaction, or writes the result only where nobody else
- * wrote in between.
+ * The steps of a prepaid account, as pure functions: each takes the account and returns it changed. An adapter of the
+ * store runs them in a transaction, or writes the result only if nobody else has written in between.
  */
 
 /** Bound on the sessions that one account pays at once. */
 export const MAX_HOLDS = 1_000;
 
-/** The account after a step and what goes into the ledger with it; undefined: there is nothing to change. */
+/**
+ * The account after a step, and the new entries in the ledger. A step that changes nothing returns undefined instead.
+ */
 export interface Step {
   readonly account: CreditAccount;
   readonly entries: readonly LedgerEntry[];
@@ -79,7 +80,7 @@ export function settleIn(account: CreditAccount, settlement: Settlement, debited
   return hold || entries.length > 0 ? { account: { ...account, available, holds }, entries } : undefined;
 }
 
-/** Moves the balance; whoever calls it has looked that the ledger has no entry of that id. */
+/** Moves the balance. The caller has checked that the ledger has no entry with that id. */
 export function postIn(account: CreditAccount, entry: LedgerEntry): Step {
   const available = account.available + entry.amount;
   if (!Number.isSafeInteger(available) || Math.abs(available) > MAX_MICROS)
@@ -91,15 +92,15 @@ export function postIn(account: CreditAccount, entry: LedgerEntry): Step {
 export const isSameEntry = (a: LedgerEntry, b: LedgerEntry): boolean =>
   a.kind === b.kind && a.amount === b.amount && a.currency === b.currency;
 
-/** Whether that `until` says that nobody may renew the hold any more; see `CreditStore.overdue`. */
+/** Whether a hold with this `until` may be that of a dead relay; see `CreditStore.overdue`. */
 export const isOverdue = (until: number, now: number): boolean => until <= now || until > now + AHEAD_MS;
 
-/** Those of an account's holds of which it does. */
+/** The account's holds that are overdue. */
 export function overdueHolds({ holds }: CreditAccount, now: number): Record<string, Hold> {
   return Object.fromEntries(Object.entries(holds).filter(([, { until }]) => until !== null && isOverdue(until, now)));
 }
 
-/** Ends holds that are as they were seen; see `CreditStore.release`. */
+/** Ends those holds that have not changed since they were seen; see `CreditStore.release`. */
 export function releaseIn(account: CreditAccount, seen: Readonly<Record<string, Hold>>): Step | undefined {
   let { available } = account;
   const holds: Record<string, Hold> = {};
@@ -119,7 +120,7 @@ export function releaseIn(account: CreditAccount, seen: Readonly<Record<string, 
   return changed ? { account: { ...account, available, holds }, entries: [] } : undefined;
 }
 
-/** When the first of the holds is over; undefined: none will be by itself. */
+/** The earliest `until` of the holds; undefined: none has one. */
 export function firstUntil({ holds }: CreditAccount): number | undefined {
   let first: number | undefined;
   for (const { until } of Object.values(holds))

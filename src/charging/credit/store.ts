@@ -2,11 +2,10 @@ import type { Result } from "../../support/result.ts";
 import { type Money, money } from "../money/money.ts";
 
 /*
- * Prepaid balances, as a port (decision 7). An adapter needs nothing but atomic writes of single
- * documents: a user's account is one document with what is free and what is held for each session, and every call may
- * be repeated at any point.
+ * Prepaid balances, as a port (decision 7). An adapter needs only atomic writes of single documents: a user's account
+ * is one document with what is available and what is held for each session. Every call may be repeated at any point.
  *
- * What holds at every moment: `available` and all that is held come to the sum of the ledger.
+ * At every moment, `available` and all holds together are the sum of the ledger.
  */
 
 /** Millionths of a currency's unit, a whole number: what an atomic increment can count without rounding. */
@@ -14,12 +13,12 @@ export type Micros = number;
 
 export const MICROS_SCALE = 6;
 const PER_UNIT = 10n ** BigInt(MICROS_SCALE);
-/** 9,000 million units: below what a number of JavaScript counts exactly. */
+/** 9,000 million units: below the bound of JavaScript's exact integers. */
 export const MAX_MICROS = 9e15;
 
 /**
- * Exact: what is held and taken is in minor units. What is finer than a millionth is left out, what is more than can
- * be counted is the most.
+ * Exact for what is held and taken, since that is in minor units. Anything finer than a millionth is cut off, and
+ * anything above `MAX_MICROS` becomes `MAX_MICROS`.
  */
 export function micros({ units, scale }: Money): Micros {
   const whole = (units * PER_UNIT) / 10n ** BigInt(scale);
@@ -30,30 +29,27 @@ export function fromMicros(value: Micros, currency: string): Money {
   return { ...money("0", currency), units: BigInt(value), scale: MICROS_SCALE };
 }
 
-/** What is taken out of a balance for one session: what it has used and what it may use. */
+/** What is set aside in a balance for one session: what it has used and what it may use. */
 export interface Hold {
   readonly amount: Micros;
   /** What the session had used for certain when the relay last said so. */
   readonly used: Micros;
-  /**
-   * Stands until then, by the wall clock of its relay, unless it is renewed; null: until the end of the session is
-   * billed.
-   */
+  /** Valid until then by the wall clock of its relay, unless it is renewed; null: until the session's end is billed. */
   readonly until: number | null;
-  /** Its relay renews it within this time as long as it lives; missing: `LEASE_MS`. */
+  /** A living relay renews the hold within this time; missing: `LEASE_MS`. */
   readonly leaseMs?: number;
 }
 
-/** How long a hold stands that does not say. */
+/** The lease of a hold that does not say its own. */
 export const LEASE_MS = 120_000;
-/** Nobody holds anything for so long without renewing it, unless by a clock that was wrong, or is now. */
+/** No hold is valid for so long without renewal. If one seems to be, a clock was wrong, or is wrong now. */
 export const AHEAD_MS = 600_000;
 
 export interface CreditAccount {
   readonly user: string;
   /** ISO 4217. */
   readonly currency: string;
-  /** What is neither spent nor held. Below zero where a session cost more than was held for it. */
+  /** What is neither spent nor held. It may be below zero, where a session cost more than was held for it. */
   readonly available: Micros;
   /** By the key of the hold (`SessionFacts.hold`). */
   readonly holds: Readonly<Record<string, Hold>>;
@@ -68,13 +64,13 @@ export interface LedgerEntry {
   readonly id: string;
   readonly at: number;
   readonly kind: "topup" | "correction" | "session";
-  /** Below zero where it makes the balance less. */
+  /** Below zero where it reduces the balance. */
   readonly amount: Micros;
   readonly currency: string;
   readonly reason?: string;
-  /** Of kind `correction`: the one on the bill that it is for. */
+  /** Only of kind `correction`: the id of the correction on the bill. */
   readonly entry?: string;
-  /** Of kind `session`: the hold and the session that it was for. */
+  /** Only of kind `session`: the hold, and its session. */
   readonly hold?: string;
   readonly session?: string;
 }
@@ -86,9 +82,9 @@ export interface ReserveRequest {
   readonly currency: string;
   /** What the caller believes is held already; 0: nothing, this is the first time. */
   readonly from: Micros;
-  /** What shall be held in all; no more than `from`: only `until` is renewed. */
+  /** What shall be held in all. If it is no more than `from`, only `until` is renewed. */
   readonly to: Micros;
-  /** Where the balance does not allow `to`: take what is left, if so much in all is held then. */
+  /** If the balance does not allow `to`, take what is left, provided that at least this much is then held in all. */
   readonly atLeast: Micros;
   readonly used: Micros;
   readonly until: number;
@@ -105,10 +101,7 @@ export interface Settlement {
   readonly user: string;
   readonly hold: string;
   readonly session: string;
-  /**
-   * What the session has cost so far, time and charges with their taxes: for each month on whose bill some of it
-   * stands.
-   */
+  /** What the session has cost so far, time and charges with taxes, for each month whose bill has some of it. */
   readonly totals: readonly MonthCost[];
 }
 
@@ -126,27 +119,27 @@ export interface CreditStore {
   /** Opens an account with nothing in it. False where the user has one already, whatever its currency. */
   open(user: string, currency: string): Promise<boolean>;
   /**
-   * Raises what is held for a session to `to`, or to what the balance allows if that is `atLeast`; in one step,
-   * whoever else does the same. Returns what is held now in all. Repeated with the same `to` it changes nothing.
+   * Raises what is held for a session to `to`, or to what the balance allows if that is at least `atLeast`. This is one
+   * atomic step. Returns what is now held in all. A repetition with the same `to` changes nothing.
    */
   reserve(request: ReserveRequest): Promise<Result<Micros, Refusal>>;
   /**
-   * Takes what a session cost out of the balance, and ends its hold. Totals of an ended session only grow: an older
-   * one that comes late changes nothing, nor does a repetition. What the ledger has for the hold and the month
-   * already is not taken again.
+   * Takes what a session cost out of the balance, and ends its hold. Totals of an ended session only grow, so an older
+   * one that comes late changes nothing, nor does a repetition. What the ledger already has for the hold and the month
+   * is not taken again.
    */
   settle(settlement: Settlement): Promise<void>;
   /**
-   * Accounts with holds whose relays may be dead, `limit` at most: `until` is not after `now`, soonest first, or so
-   * far ahead that somebody's clock must have been set (`AHEAD_MS`).
+   * At most `limit` accounts with holds whose relays may be dead: their `until` is not after `now`, or so far ahead
+   * (`AHEAD_MS`) that a clock must have been set. The earliest come first.
    */
   overdue(
     now: number,
     page: { readonly after?: string | undefined; readonly limit: number },
   ): Promise<{ readonly accounts: CreditAccount[]; readonly next?: string }>;
   /**
-   * Gives back what those of the holds keep that are still as they were seen: all but what their sessions had used
-   * for certain, which waits for the session's end to be billed. False where none was.
+   * Ends those holds that have not changed since they were seen, and gives back what they hold. What their sessions had
+   * certainly used stays held until the session's end is billed. False where every hold has changed.
    */
   release(user: string, seen: Readonly<Record<string, Hold>>): Promise<boolean>;
   /** Moves a balance, once for each id. `different`: the id was used with another amount. */
@@ -163,7 +156,7 @@ export interface CreditStore {
   ): Promise<{ readonly entries: LedgerEntry[]; readonly next?: string }>;
 }
 
-/** What a balance is: what was paid in less what was spent. What is held is not spent. */
+/** The balance: what was paid in, minus what was spent. Held money is not spent. */
 export function balanceOf(account: CreditAccount): Micros {
   let balance = account.available;
   for (const { amount } of Object.values(account.holds)) balance += amount;

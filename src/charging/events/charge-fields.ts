@@ -12,7 +12,7 @@ export interface Charge {
   readonly currency: string;
 }
 
-/** What each field of a charge may hold: of whatever way it came. In the order in which mistakes are named. */
+/** What each field of a charge may hold, whichever way it came. Mistakes are reported in this order. */
 export const CHARGE_FIELDS: Checks<Charge> = {
   id: label(128),
   item: label(200),
@@ -53,21 +53,21 @@ export function chargeAmount(charge: Charge): Money {
 }
 
 /**
- * What a charge is known by within its session: the app server's id, without the spaces around it that one format
- * keeps and another drops, and in one form where Unicode has two (NFC).
+ * The key of a charge within its session: the app server's id, without spaces around it, since only some formats keep
+ * them, and in Unicode's normal form (NFC).
  */
 export const chargeKey = (id: string): string => id.trim().normalize();
 
 /**
- * Whether two charges say the same, however it is written: numbers as numbers, text without regard to spaces and to
- * forms of Unicode.
+ * Whether two charges say the same, however they are written. Numbers are compared as numbers, text without regard to
+ * repeated spaces and to forms of Unicode.
  */
 export function isSameCharge(a: Charge, b: Charge): boolean {
   if (a.currency !== b.currency || !isSameText(a.item, b.item)) return false;
   return isSameNumber(a.unitPrice, b.unitPrice) && isSameNumber(a.quantity, b.quantity);
 }
 
-/** The same text for the same charges, as `isSameCharge` has it. */
+/** Gives the same text for charges that are the same by `isSameCharge`. */
 export const chargesAsText = (charges: readonly Charge[]): string =>
   JSON.stringify(
     charges.map(({ id, item, unitPrice, quantity, currency }) => {

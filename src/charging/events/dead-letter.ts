@@ -1,4 +1,4 @@
-/** An event that nobody can bill, with the reason: put aside, so that it holds nothing else up. */
+/** An event that cannot be billed, with the reason. It is put aside, so that it does not hold up others. */
 export interface DeadLetter {
   readonly id: string;
   readonly at: number;

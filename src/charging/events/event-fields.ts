@@ -31,17 +31,18 @@ import {
 } from "./field-checks.ts";
 
 /*
- * What the fields of sessions and of events may hold. TypeScript wants a check for each: a field that is added has one.
+ * What the fields of sessions and events may hold. The types demand a check for each field, so a new one cannot be
+ * forgotten.
  */
 
 /** Short enough that several make one key of the store. */
 const text = name(400);
 
-/** As the relay makes them: one stands as a name in a document of the store. */
+/** Keys of holds, in the form that the relay makes: they are used as names in documents of the store. */
 const holdKey: Check = (value) =>
   typeof value === "string" && /^[0-9A-Za-z]{1,64}$/.test(value) ? undefined : "must be letters and digits";
 
-/** As `tariffSchema` has them. */
+/** Prices, as in `tariffSchema`. */
 const price = optional(decimal(12, 9));
 
 const TARIFF: Checks<Tariff> = {
@@ -56,7 +57,7 @@ const TARIFF: Checks<Tariff> = {
   rounding: optional(oneOf("half-up", "half-even", "up", "down")),
 };
 
-/** More digits than a tariff's amounts: they are added up. */
+/** Sums, so they have more digits than a tariff's amounts. */
 const USE: Checks<TariffUse> = { freeMs: duration, chargedMs: duration, amount: decimal(18, 9) };
 
 const share = written(SHARE, "a percentage from 0 to 100");
@@ -95,7 +96,7 @@ const FACTS: Checks<SessionFacts> = {
   previous: optional(fields<NonNullable<SessionFacts["previous"]>>({ session: text, by: oneOf("change", "move") })),
 };
 
-/** In one process it is one object for all events of a session. */
+/** Within one process, all events of a session share one object. */
 const factsCheck = once(fields(FACTS));
 
 const EVERY = { id: name(800), at: time, session: factsCheck };
@@ -131,7 +132,7 @@ const BILLED = new Map<unknown, Check>([
 
 const dotted = (problem: string | undefined) => problem && `.${problem}`;
 
-/** What is wrong with an event, whoever made it; undefined: it can be billed, and every store can keep it. */
+/** What is wrong with an event from anybody; undefined: it can be billed, and every store can keep it. */
 export function eventProblem(event: unknown): string | undefined {
   if (typeof event !== "object" || event === null) return "it is not an object";
   const { type } = event as { readonly type?: unknown };
@@ -140,18 +141,18 @@ export function eventProblem(event: unknown): string | undefined {
   return fields(EVERY)(event)?.slice(1) ?? `there is no event ${quote(type)}`;
 }
 
-/** The same checks for what else keeps taxes, and what parts of a call have used. */
+/** The checks of taxes, and of what parts of a call have used, for other data that have these. */
 export const taxesCheck: Check = list(fields(TAX), MAX_TAXES);
 export const useCheck: Check = fields(USE);
 
 const tariffCheck = fields(TARIFF);
 
-/** What of a tariff nobody could be billed by; undefined: nothing. */
+/** Why nobody could be billed by this tariff; undefined: it is in order. */
 export function tariffProblem(tariff: Tariff): string | undefined {
   return tariffCheck(tariff)?.slice(1);
 }
 
-/** What of a session's facts could not be billed; undefined: nothing. */
+/** Why a session with these facts could not be billed; undefined: they are in order. */
 export function factsProblem(facts: SessionFacts): string | undefined {
   return factsCheck(facts)?.slice(1);
 }

@@ -3,16 +3,15 @@ import type { Terms } from "../money/terms.ts";
 import { type Charge, chargeKey } from "./charge-fields.ts";
 import { asLabel } from "./field-checks.ts";
 
-/** Of what ended a session, in characters; `asLabel` brings it to that. */
+/** Greatest length of `endedBy`, in characters; `asLabel` cuts longer texts. */
 export const MAX_ENDED_BY = 200;
 
 /**
- * What money depends on. Every event is self-contained (who, what, which terms), so that the bill comes out the same
- * when events arrive twice or out of order, and can be made again from the events alone (decisions 8 and
- * 9).
+ * What money depends on. Every event is self-contained (who, what, which terms). So the bill is the same when events
+ * arrive twice or out of order, and can be made again from the events alone (decisions 8 and 9).
  */
 interface EventBase {
-  /** Unique for what happened, the same for a repetition; made by the constructors below. */
+  /** Unique for what happened, and the same in a repetition; made by the functions below. */
   readonly id: string;
   /** When it happened, milliseconds since 1970. */
   readonly at: number;
@@ -28,27 +27,27 @@ export interface SessionFacts {
   readonly appServer: string;
   /** Correlation id of both SIP legs and of all sessions of one client request. */
   readonly call: string;
-  /** The terms at that time; undefined: time costs nothing. */
+  /** The tariff at that time; undefined: time costs nothing. */
   readonly tariff?: Tariff;
   /**
-   * Taxes and what is agreed with the app server: of a charge at the time of the charge, else when it was set up;
-   * undefined: none.
+   * Taxes, and what is agreed with the app server; undefined: none. In a charge: those at the time of the charge. In
+   * other events: those when the session was set up.
    */
   readonly terms?: Terms;
-  /** Of this tariff, what earlier parts of the same call have used; undefined: nothing. */
+  /** What earlier parts of the same call have used of this tariff; undefined: nothing. */
   readonly used?: TariffUse;
-  /** A prepaid session: the key of what is held for it in the user's balance; undefined: postpaid. */
+  /** Only for a prepaid session: the key of its hold in the user's balance; undefined: postpaid. */
   readonly hold?: string;
-  /** How long it takes charges after its end (M15); undefined: not at all. */
+  /** How long the session takes charges after its end (M15); undefined: not at all. */
   readonly lateChargesMs?: number;
   /**
-   * How far the wall clock had been set, since the relay began, when the session's times began (below zero: back);
-   * undefined: not at all. By it the session ends at the right time where the relay is killed.
+   * How far the wall clock had been set between the relay's start and the session's start (below zero: back);
+   * undefined: not at all. Needed to end the session at the right time after the relay was killed.
    */
   readonly clockStepMs?: number;
   /**
-   * What it comes from: the part of the same call before the service changed (M20-M22), or the session it was moved
-   * from (M23, M24).
+   * The session before this one: the part of the same call before the service changed (M20-M22), or the session that
+   * the client moved from (M23, M24).
    */
   readonly previous?: { readonly session: string; readonly by: "change" | "move" };
 }
@@ -70,7 +69,7 @@ export interface SessionEnded extends EventBase {
 export interface ChargeMade extends EventBase {
   readonly type: "charge.made";
   readonly charge: Charge;
-  /** How it came: INFO, body of the answer to BYE, or directly. */
+  /** How the charge came: in an INFO, with BYE or its answer, in a MESSAGE, or directly. */
   readonly channel: "info" | "bye" | "message" | "direct";
 }
 
@@ -105,7 +104,9 @@ export interface ChargeRefused extends EventBase {
   readonly reason: string;
 }
 
-/** Of a prepaid balance, so much is held for the session until `until`: its whole use so far and the next interval. */
+/**
+ * So much of a prepaid balance is held for the session until `until`: for its whole use so far and the next interval.
+ */
 export interface CreditReserved extends EventBase {
   readonly type: "credit.reserved";
   readonly currency: string;
@@ -125,8 +126,8 @@ export interface CreditExhausted extends EventBase {
 }
 
 /**
- * The operator puts something right on a user's bill. It goes into the store at once, not over the bus. `session` is
- * whose entry it corrects; its id, service and app server are "" where it corrects none.
+ * The operator corrects a user's bill. It goes into the store at once, not over the bus. `session` is that of the
+ * corrected entry; its id, service and app server are "" where no entry is corrected.
  */
 export interface CorrectionMade {
   readonly type: "correction.made";
@@ -138,15 +139,15 @@ export interface CorrectionMade {
   readonly amount: string;
   readonly reason: string;
   readonly of: "time" | "items";
-  /** Those of the entry that it puts right; where it names none, those of the time at which it is made. */
+  /** The terms of the corrected entry; where there is none, those at the time of the correction. */
   readonly terms?: Terms;
-  /** It goes into the user's balance. */
+  /** The correction goes into the user's balance. */
   readonly prepaid?: true;
-  /** Id of the entry that it puts right. */
+  /** Id of the corrected entry. */
   readonly corrects?: string;
 }
 
-/** What somebody may want to know, and no bill depends on. */
+/** What somebody may want to know, but no bill depends on. */
 export type NoticeEvent = SessionMoved | ChargeRefused | CreditReserved | CreditExhausted;
 
 /** Everything that goes through journal and bus. */
@@ -166,10 +167,10 @@ export const chargeId = (session: string, appServer: string, charge: string): st
 /** `correction:<the operator's own id>`: the same id corrects once. */
 export const correctionId = (id: string): string => `correction:${id}`;
 
-/** `<session>:changed`, by the part that begins: one begins once. */
+/** `<session>:changed`, with the id of the part that begins: a part begins once. */
 export const changedId = (session: string): string => `${session}:changed`;
 
-/** The id that an event has which puts something on a bill or an account; undefined: it does not. */
+/** The id that an event must have; undefined for an event that puts nothing on a bill or an account. */
 export function idOf(event: ChargingEvent): string | undefined {
   const { session } = event;
   switch (event.type) {
@@ -192,8 +193,8 @@ export function sessionStarted(session: SessionFacts, at: number): SessionStarte
 }
 
 /**
- * The session's clock stopped at `at` (M12), by the same timeline as `startedAt`: what is between has passed.
- * `endedBy` may be any text.
+ * The session's clock stopped at `at` (M12). That is by the same timeline as `startedAt`, so the difference is the time
+ * that has passed. `endedBy` may be any text.
  */
 export function sessionEnded(session: SessionFacts, startedAt: number, at: number, endedBy: string): SessionEnded {
   const durationMs = Math.max(0, at - startedAt);
@@ -278,6 +279,6 @@ export function accountEvents(event: ChargingEvent): (SessionStarted | SessionEn
     case "credit.exhausted":
       return [];
     default:
-      return [event]; // also what came over the bus and is none of these: who bills it says so
+      return [event]; // also an unknown type from the bus: billing reports it
   }
 }

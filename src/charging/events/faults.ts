@@ -1,19 +1,19 @@
 /**
- * Whose fault it is that a batch of events was not billed: the store's (it is away, full, busy), so that the same may
- * succeed later; that of an event, which will never succeed; or nobody knows.
+ * Why a batch of events was not billed. `store`: the store is away, full or busy, and the same may succeed later.
+ * `event`: an event is at fault, and will never succeed. `unknown`: it is not known which.
  */
 export type Fault = "store" | "event" | "unknown";
 
-/** Something is wrong with an event itself: nothing that waiting could mend. */
+/** Something is wrong with an event itself, and waiting does not help. */
 export class EventError extends Error {}
 
-/** Others write the same all the time: it may succeed later. */
+/** Others write the same record all the time. The write may succeed later. */
 export class BusyError extends Error {}
 
 /** What can be said of an error without knowing the store that it comes from. */
 export function plainFault(error: unknown): Fault {
   if (error instanceof BusyError) return "store";
-  // What can be neither read, nor written as JSON, nor calculated with: the language's own errors.
+  // JavaScript's own errors: something in an event cannot be read, written as JSON, or calculated with.
   const isEvents =
     error instanceof EventError ||
     error instanceof TypeError ||

@@ -2,9 +2,9 @@ import { isCurrency } from "../money/currency.ts";
 import { isDecimal } from "../money/money.ts";
 
 /*
- * What a field may hold, said once: at the door, where an app server is answered, and again in billing, where an
- * event may come from anybody. What passes the one passes the other, and can be written by every store (decision
- * 17).
+ * What a field may hold, in one place. It is checked at the door, where an app server is answered, and again in
+ * billing, where an event may come from anybody. What passes at the door passes in billing, and every store can write
+ * it (decision 17).
  */
 
 /** What is wrong with a value, as a predicate: "must be text, is 7"; undefined: nothing. */
@@ -13,12 +13,12 @@ export type Check = (value: unknown) => string | undefined;
 /** A check for every field of a type, also for those that may be missing. */
 export type Checks<T> = { readonly [K in keyof T]-?: Check };
 
-/** Of JavaScript's dates, milliseconds since 1970. */
+/** The latest time of JavaScript's dates, in milliseconds since 1970. */
 const MAX_TIME_MS = 8.64e15;
 
 /**
- * What names something, and stands in keys of the store: text of at most `maxBytes` bytes in UTF-8, with no NUL,
- * which ends a key, and no half characters, which would not come back the same.
+ * For names, which are parts of the store's keys: text of at most `maxBytes` bytes in UTF-8. No NUL, since it ends a
+ * key, and no half characters (lone surrogates), since UTF-8 changes them.
  */
 export function name(maxBytes: number): Check {
   return (value) => {
@@ -30,7 +30,7 @@ export function name(maxBytes: number): Check {
   };
 }
 
-/** What people read: at most `most` characters on one line. */
+/** For text that people read: at most `most` characters, on one line. */
 export function label(most: number): Check {
   return (value) => {
     if (value === undefined) return "is missing";
@@ -41,13 +41,11 @@ export function label(most: number): Check {
   };
 }
 
-/**
- * Control characters, which break reports; half characters, which are not the same after UTF-8; separators of lines.
- */
+/** Control characters, which break reports; half characters (lone surrogates), which UTF-8 changes; line separators. */
 const BREAKS = /[\p{Cc}\p{Cs}\u2028\u2029]/u;
 const ALL_BREAKS = new RegExp(BREAKS, "gu");
 
-/** The text as `label(most)` has it, whatever it was: for what the relay itself has to say. */
+/** Makes any text pass `label(most)`. For texts of the relay itself. */
 export function asLabel(text: string, most: number): string {
   if (text.length <= most && isPlain(text)) return text;
   const clean = text.slice(0, most + 1).replace(ALL_BREAKS, " ");
@@ -92,12 +90,12 @@ export function oneOf(...values: readonly string[]): Check {
   return (value) => (values.includes(value as string) ? undefined : `must be ${values.join(", ")}`);
 }
 
-/** Text of that form; `expected` says which it is. */
+/** Text of a certain form; `expected` describes the form. */
 export function written(form: RegExp, expected: string): Check {
   return (value) => (typeof value === "string" && form.test(value) ? undefined : `must be ${expected}`);
 }
 
-/** Text of any characters, of so many in all. */
+/** Text of any characters, from `least` to `most` of them. */
 export function textUpTo(most: number, least = 1): Check {
   return (value) => {
     if (typeof value !== "string") return `must be text, is ${quote(value)}`;
@@ -106,7 +104,7 @@ export function textUpTo(most: number, least = 1): Check {
   };
 }
 
-/** Names with text of at most `length` characters each. */
+/** An object of at most `most` names, each with a text of at most `length` characters. */
 export function texts(most: number, length: number): Check {
   const text = textUpTo(length, 0);
   return (value) => {
@@ -132,7 +130,7 @@ export function count(most: number): Check {
 
 export const truth: Check = (value) => (typeof value === "boolean" ? undefined : "must be true or false");
 
-/** At most `most` of what `check` allows. */
+/** A list of at most `most` values that `check` allows. */
 export function list(check: Check, most: number): Check {
   return (value) => {
     if (!Array.isArray(value)) return "must be a list";
@@ -145,15 +143,15 @@ export function list(check: Check, most: number): Check {
   };
 }
 
-/** The same, where it may be missing. */
+/** The same check for a value that may be missing. */
 export const optional =
   (check: Check): Check =>
   (value) =>
     value === undefined ? undefined : check(value);
 
-/** An object with these fields; what is wrong begins with a dot and the field's name: ".user must be text". */
+/** An object with these fields. Its messages begin with a dot and the field's name: ".user must be text". */
 export function fields<T>(checks: Checks<T>): Check {
-  // Two lists and a plain loop: it is done for every session and every event.
+  // Two lists and a plain loop, for speed: this is done for every session and every event.
   const names = Object.keys(checks);
   const all = Object.values<Check>(checks);
   return (value) => {
@@ -167,7 +165,7 @@ export function fields<T>(checks: Checks<T>): Check {
   };
 }
 
-/** The same for data that lives long: an object that has passed is not looked at again. */
+/** The same check for objects that live long: one that has passed is not checked again. */
 export function once(check: Check): Check {
   const passed = new WeakSet();
   return (value) => {
@@ -179,7 +177,7 @@ export function once(check: Check): Check {
   };
 }
 
-/** Whether there is no object: then there are no fields to look at. */
+/** Whether the value is not an object, so that there are no fields to check. */
 export const isMissing: Check = (value) =>
   typeof value === "object" && value !== null ? undefined : value === undefined ? "is missing" : "must be an object";
 
@@ -192,7 +190,7 @@ function isPlain(text: string): boolean {
   return true;
 }
 
-/** What was found, short and in printable ASCII: it goes into a reason phrase and into the log. */
+/** A value for messages, short and in printable ASCII: it goes into reason phrases and the log. */
 export function quote(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   const short = text.length > 60 ? `${text.slice(0, 57)}...` : text;

@@ -1,17 +1,20 @@
 import type { Clock, TimerHandle } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
 
-/** Between two tries. */
+/** Time between two tries. */
 const EVERY_MS = 5_000;
-/** At a time: they go with one commit; one after the other each would wait for its own. */
+/**
+ * How many are tried at a time, so that they share one commit. One after the other, each would wait for a commit of its
+ * own.
+ */
 const TOGETHER = 500;
-/** Over it the oldest are given up: they stand in the log, whole. */
+/** How many may wait. Beyond that, the oldest are given up; the log has them in full. */
 const MAX_WAITING = 10_000;
 
 /**
- * What could not be put on record when it happened and nobody will say again: the ends of sessions, a change of
- * service, charges in the answer to BYE. Tried again until the journal takes it. Without that, an account would run
- * on until the next start of the relay, and be charged until then.
+ * Events that could not be put on record when they happened, and that nobody will report again: ends of sessions,
+ * changes of service, charges in the answer to BYE. They are tried again until the journal takes them. Without this, an
+ * account would run on until the next start of the relay, and be charged until then.
  */
 export class LaterRecords {
   private readonly clock: Clock;
@@ -49,7 +52,7 @@ export class LaterRecords {
     }, EVERY_MS);
   }
 
-  /** Tries all of it now, in order: what still fails holds up nothing behind it. Never rejects. */
+  /** Tries all of them now, in order. One that still fails does not hold up those after it. Never rejects. */
   flush(): Promise<void> {
     this.trying ??= this.tryAll().finally(() => {
       this.trying = undefined;
@@ -65,7 +68,7 @@ export class LaterRecords {
       const some = all.slice(n, n + TOGETHER);
       const results = await Promise.allSettled(some.map(async (record) => record()));
       const done = new Set(some.filter((_, i) => results[i]!.status === "fulfilled"));
-      if (done.size === 0) break; // it is the disk
+      if (done.size === 0) break; // all fail: the disk is at fault
       this.waiting = this.waiting.filter((record) => !done.has(record));
       recorded += done.size;
     }

@@ -36,13 +36,13 @@ export const tariffSchema = z
     message: "a price by which a year comes to less than 1,000,000,000,000,000",
   }) satisfies z.ZodType<Tariff>;
 
-/** Amounts or a currency that are wrong by themselves are reported as such, not here. */
+/** True also where an amount or the currency is itself wrong, which is reported elsewhere. */
 function capIsEnough(currency: string, minimum: string | undefined, cap: string | undefined): boolean {
   if (minimum === undefined || cap === undefined || !isCurrency(currency)) return true;
   return compare(money(cap, currency), money(minimum, currency)) >= 0;
 }
 
-/** No session lasts that long; what is wrong by itself is reported as such, not here. */
+/** A year is longer than any session. True also where the tariff has another mistake, which is reported elsewhere. */
 function yearFits(tariff: Tariff): boolean {
   return tariffProblem(tariff) !== undefined || fitsBill(rateDuration(tariff, YEAR_MS));
 }

@@ -6,19 +6,20 @@ export interface CaughtUpOptions {
    */
   readonly handled: () => Promise<void>;
   readonly clock: Pick<Clock, "setTimeout" | "clearTimeout">;
-  /** Whoever asks is told no after that; default 2 s. */
+  /** After that, the answer is no; default 2 s. */
   readonly withinMs?: number;
 }
 
 /**
- * Who asks the store about a session asks this first: the bill says everything only when billing has seen what was
- * recorded. Those who ask at the same time share one answer, which is of a moment after each of them has asked.
+ * Says whether billing has caught up. Ask this before you ask the store about a session: the bill is complete only when
+ * billing has seen what was recorded. Callers that ask at the same time share one answer; it always comes from a check
+ * that began after each of them had asked.
  */
 export class CaughtUp {
   private readonly options: CaughtUpOptions;
   private asking: Promise<boolean> | undefined;
   private next: Promise<boolean> | undefined;
-  /** What did not come in time: as long as it has not come, nothing that was asked for later has. */
+  /** An answer that did not come in time. As long as it has not come, later answers cannot come either. */
   private late: Promise<void> | undefined;
 
   constructor(options: CaughtUpOptions) {

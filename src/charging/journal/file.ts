@@ -10,13 +10,13 @@ export interface LeftSession {
   readonly startedAt: number;
 }
 
-/** What others keep beside the events, and that changes with them: texts by name. */
+/** Changes to what others keep beside the events, in the same commit: texts by name. */
 export interface KeptChanges {
   readonly puts: readonly (readonly [name: string, text: string])[];
   readonly removals: readonly string[];
 }
 
-/** Where a group of events lies, and how large it is. */
+/** The key of a stored group of events, and its size. */
 export interface KeptGroup {
   readonly key: GroupKey;
   readonly bytes: number;
@@ -25,16 +25,15 @@ export interface KeptGroup {
 type Groups = RootDatabase<Buffer, GroupKey>;
 type Running = Database<LeftSession, string>;
 
-/** Where the number of the last opening stands, before all groups. */
+/** The key of the number of the last opening; it sorts before all groups. */
 const OPENINGS: GroupKey = [0, 0];
 const PROBE: GroupKey = [0, 1];
 
 /**
- * What the journal has on disk: groups of events that the bus has not taken and, where that is asked for, which
- * sessions run.
+ * What the journal has on disk: groups of events that the bus has not taken yet, and, if asked for, which sessions run.
  */
 export class JournalFile {
-  /** What an earlier run left running, as of the opening. */
+  /** Sessions that ran when an earlier process ended, as read at the opening. */
   readonly left: readonly LeftSession[];
   readonly disk: LmdbDisk;
   private readonly groups: Groups;
@@ -58,7 +57,7 @@ export class JournalFile {
     this.left = running ? Array.from(running.getRange({}), ({ value }) => value) : [];
   }
 
-  /** Rejects where it cannot be opened. */
+  /** Opens the journal's file. Rejects where that fails. */
   static async open(path: string, trackRunning = false, disk = new LmdbDisk(path)): Promise<JournalFile> {
     privateFolder(path);
     // Without overlappingSync a put resolves after the fsync of its commit, and rejects where commit or fsync fails.
@@ -105,9 +104,9 @@ export class JournalFile {
   }
 
   /**
-   * In one transaction: keeps a group of events, or where there are none something that tells whether it can be done,
-   * removes groups, and changes what is kept beside them. Resolves when that is on the disk itself, fsync'd; rejects
-   * when it is not.
+   * In one transaction, keeps a group of events, removes other groups, and changes what is kept beside them. Without
+   * events it writes a probe, which shows whether the disk works. Resolves when all is on the disk itself, fsync'd;
+   * rejects when it is not.
    */
   async write(
     events: readonly ChargingEvent[],
@@ -117,7 +116,7 @@ export class JournalFile {
     const key: GroupKey = events.length === 0 ? PROBE : [this.opening, ++this.lastGroup];
     const value = Buffer.from(events.length === 0 ? "probe" : JSON.stringify(events));
     const begin = () =>
-      // Each is part of the batch, which says when all are on disk.
+      // The single promises are ignored: the batch's promise says when all is on disk.
       this.groups.batch(() => {
         void this.groups.put(key, value);
         for (const old of removals) void this.groups.remove(old);

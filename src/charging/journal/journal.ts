@@ -8,23 +8,23 @@ import { JournalFile, type KeptChanges, type LeftSession } from "./file.ts";
 import { type Group, type GroupKey, Publisher } from "./publisher.ts";
 
 export interface JournalOptions {
-  /** Folder of the journal; made where there is none. */
+  /** Folder of the journal; made if it does not exist. */
   readonly path: string;
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Logger;
   /**
-   * Bytes of events that wait for the bus; default 1 GiB. At four fifths of it `full` is true, at all of it appends
-   * are refused.
+   * How many bytes of events may wait for the bus; default 1 GiB. From four fifths of this, `full` is true; above it,
+   * appends are refused.
    */
   readonly maxBytes?: number;
-  /** `full` is true as well while the disk has less than this many bytes free; default 256 MiB. */
+  /** `full` is also true while the disk has less than this many bytes free; default 256 MiB. */
   readonly minFreeDiskBytes?: number;
-  /** The one that `path` is on, unless a test has its own. */
+  /** The disk that `path` is on, unless a test brings its own. */
   readonly disk?: LmdbDisk;
   /**
-   * Least time from one commit to the next; default 50 ms, since a commit takes some 250 µs of CPU however few it
-   * holds. An append that comes after a pause does not wait.
+   * Least time from one commit to the next; default 50 ms, since a commit takes some 250 µs of CPU, however few events
+   * it has. An append that comes after a pause does not wait.
    */
   readonly commitEveryMs?: number;
   /** The same for charges: an app server waits for the answer; default 20 ms. */
@@ -32,21 +32,21 @@ export interface JournalOptions {
   /** How long events are gathered before they are published; default 100 ms. */
   readonly publishEveryMs?: number;
   /**
-   * Keeps on disk which sessions run, in the same commits, so that the next opening knows which were cut off (`left`)
-   * without asking billing, which may be elsewhere. Default false.
+   * Keeps on disk which sessions run, in the same commits. So the next opening knows which sessions were cut off
+   * (`left`), and need not ask billing, which may be elsewhere. Default false.
    */
   readonly trackRunning?: boolean;
 }
 
 export interface JournalStats {
-  /** Events since it was opened: put on disk, refused or failed, taken by the bus. */
+  /** Events since the opening: put on disk; refused or failed; taken by the bus. */
   readonly appended: number;
   readonly failed: number;
   readonly published: number;
   readonly commits: number;
-  /** Times that the bus did not take a batch. */
+  /** How often the bus did not take a batch. */
   readonly publishFailures: number;
-  /** Waiting for the bus now, also those that it refuses by themselves. */
+  /** Waiting for the bus now, including events that the bus refuses. */
   readonly pendingEvents: number;
   readonly pendingBytes: number;
   readonly maxBytes: number;
@@ -54,33 +54,37 @@ export interface JournalStats {
   readonly freeDiskBytes: number | undefined;
 }
 
-/** Whoever keeps something beside the events, in the same commits. */
+/** Keeps something beside the events, in the same commits. */
 export interface Companion {
-  /** Asked right before each commit, with the events that it will hold. Undefined: nothing changes. */
+  /** Called right before each commit, with the events of that commit. Undefined: nothing changes. */
   changes(events: readonly ChargingEvent[]): KeptChanges | undefined;
-  /** The commit failed: what it would have changed is as it was. */
+  /** The commit failed, so these changes were not made. */
   failed(changes: KeptChanges): void;
 }
 
 export interface Journal {
   /**
-   * Resolves when the event is on the disk itself, fsync'd. Rejects when it is not: then it must not be answered for.
+   * Resolves when the event is on the disk itself, fsync'd. Rejects when it is not: then nobody may be told that it
+   * happened.
    */
   append(event: ChargingEvent): Promise<void>;
-  /** True when little room is left: no new sessions, so that those under way can be put on record to their end. */
+  /**
+   * True when little room is left. New sessions are then refused, so that the present ones can be put on record to
+   * their end.
+   */
   readonly full: boolean;
   stats(): JournalStats;
-  /** What an earlier run left running, as of the opening; empty without `trackRunning`. */
+  /** Sessions that ran when an earlier process ended, as read at the opening; empty without `trackRunning`. */
   readonly left: readonly LeftSession[];
   /** What a companion has kept, as of the opening of the journal or the last commit. */
   kept(): Iterable<readonly [name: string, text: string]>;
-  /** From now on it is asked with each commit. */
+  /** From now on, `companion` is asked at each commit. */
   accompany(companion: Companion): void;
-  /** The companion has something to keep: there is a commit soon, if no event brings one along before. */
+  /** The companion has something to keep: makes a commit soon, unless an event brings one earlier. */
   keepSoon(): void;
   /** Resolves when the bus has taken everything that was appended before the call; rejects when it does not take it. */
   settled(): Promise<void>;
-  /** Resolves at the next moment when nothing is left that the bus has not taken, and would take. */
+  /** Resolves as soon as the bus has taken all events, except those that it refuses. */
   drained(): Promise<void>;
   /**
    * Commits what was appended, waits up to 5 s for a publication under way, and closes. What the bus did not take
@@ -89,7 +93,7 @@ export interface Journal {
   close(): Promise<void>;
 }
 
-/** What is appended until the next commit. All of it succeeds or fails together, so it has one promise. */
+/** The events that are appended until the next commit. They succeed or fail together, so they share one promise. */
 class Gathering {
   readonly events: ChargingEvent[] = [];
   readonly committed: Promise<void>;
@@ -105,11 +109,14 @@ class Gathering {
 }
 
 const FULL_AT = 0.8;
-/** A group that is committed holds so many events at most. */
+/** Most events in one group. */
 const GROUP_EVENTS = 4_000;
-/** What an event counts as until it is written, all of its group at once: more than nearly any takes. */
+/** What an event counts as until its group is written: more than nearly any event takes. */
 const EVENT_BYTES = 2_048;
-/** How long events that the bus has taken stay, when no further commit comes along to remove them with. */
+/**
+ * How long to wait for a commit with which to remove events that the bus has taken. After that, a commit is made for
+ * it.
+ */
 const REMOVE_WITHIN_MS = 100;
 const CHECK_EVERY_MS = 5_000;
 
@@ -128,27 +135,27 @@ export async function openJournal(options: JournalOptions): Promise<Journal> {
 class GroupJournal implements Journal {
   private readonly file: JournalFile;
   private readonly options: JournalOptions;
-  /** While the disk is full each commit fails: the log need not fill it further. */
+  /** Rate-limited: while the disk is full, each commit fails, and the log must not fill the disk further. */
   private readonly failures: PeerLog;
   private readonly publisher: Publisher;
   private readonly maxBytes: number;
-  /** Gathered and not being committed yet; a further one only where the last is as large as a group may be. */
+  /** Groups that wait for their commit. There are several only where a group was full. */
   private readonly waiting: Gathering[] = [];
   private waitingEvents = 0;
   private committing: Promise<void> | undefined;
   private companion: Companion | undefined;
-  /** The companion has had something to keep since the commit began that is under way. */
+  /** The companion has got something to keep since the present commit began. */
   private keepAgain = false;
   /**
-   * Whether a commit is decided on or under way, and who may bring one forward that is decided on: any event, one
-   * that somebody waits for, nobody.
+   * Whether a commit is planned or under way, and what may make a planned one come earlier. `lazily`: any event.
+   * `later`: an event that somebody waits for. `soon`: nothing.
    */
   private scheduled: "no" | "lazily" | "later" | "soon" = "no";
-  /** Somebody waits for what was appended. */
+  /** Somebody waits for the events that were appended. */
   private hurried = false;
   private commitAt = Number.NEGATIVE_INFINITY;
   private timer: TimerHandle | undefined;
-  /** Taken by the bus, to be removed with the next commit. */
+  /** Groups that the bus has taken, to be removed with the next commit. */
   private taken: GroupKey[] = [];
   private removeTimer: TimerHandle | undefined;
   private checkTimer: TimerHandle | undefined;
@@ -244,7 +251,10 @@ class GroupJournal implements Journal {
     this.timer = clock.setTimeout(() => this.run(), commitEveryMs);
   }
 
-  /** Group commit: one at a time and not more often than asked for; what comes in the meantime goes with the next. */
+  /**
+   * Plans a group commit: one at a time, and not more often than the settings say. What comes meanwhile goes into the
+   * next.
+   */
   private commitSoon(): void {
     const { hurried } = this;
     if (this.closing || this.scheduled === "soon" || (this.scheduled === "later" && !hurried)) return;
@@ -254,7 +264,7 @@ class GroupJournal implements Journal {
     clock.clearTimeout(this.timer);
     this.scheduled = hurried || waitMs <= 0 ? "soon" : "later";
     if (waitMs > 0) this.timer = clock.setTimeout(() => this.run(), waitMs);
-    else setImmediate(() => this.run()); // with all that this turn of the event loop appends
+    else setImmediate(() => this.run()); // takes along all that this turn of the event loop appends
   }
 
   private run(): void {
@@ -305,7 +315,7 @@ class GroupJournal implements Journal {
     }, REMOVE_WITHIN_MS);
   }
 
-  /** Looks how much room the disk has, and after a commit that failed, whether another succeeds. */
+  /** Checks how much room the disk has, and, after a failed commit, whether another succeeds. */
   check(): void {
     this.file.disk.look();
     if (this.broken) this.commitSoon();
@@ -318,7 +328,7 @@ class GroupJournal implements Journal {
     if (last) {
       this.hurried = true;
       this.commitSoon();
-      await last.committed.catch(() => {}); // then it was answered for to nobody
+      await last.committed.catch(() => {}); // if it fails, nobody was told that the events happened
     } else await this.committing;
     if (this.closing) throw new Error("the journal is closed");
     await this.publisher.settled();

@@ -5,8 +5,8 @@ import type { ChargingEvent } from "../events/events.ts";
 import { EventError } from "../events/faults.ts";
 
 /**
- * Number of the opening and number within it: two processes that share a journal by mistake overwrite nothing of each
- * other's.
+ * The number of the opening, and the group's number within it. So two processes that share a journal by mistake do not
+ * overwrite each other's groups.
  */
 export type GroupKey = [opening: number, group: number];
 
@@ -15,7 +15,7 @@ export interface Group {
   readonly key: GroupKey;
   readonly bytes: number;
   readonly count: number;
-  /** Undefined: not kept in memory, read it from the disk. */
+  /** Undefined: not kept in memory, so they are read from the disk. */
   readonly events: readonly ChargingEvent[] | undefined;
 }
 
@@ -23,7 +23,7 @@ export interface PublisherOptions {
   readonly bus: Bus;
   readonly clock: Clock;
   readonly log: Logger;
-  /** How long events are gathered before they are published; where many come, two and a half times as long. */
+  /** How long events are gathered before they are published; 2.5 times as long where many come. */
   readonly everyMs: number;
   read(key: GroupKey): readonly ChargingEvent[];
   /** The bus has taken these. */
@@ -33,13 +33,12 @@ export interface PublisherOptions {
 /** A publication holds about this many events at most, so that a long backlog goes out in pieces. */
 const BATCH_EVENTS = 1_000;
 /**
- * So many events while they are gathered are many: then fewer and larger publications are worth more than early ones,
- * since what a publication costs the bus, the billing worker and its store depends on the number of events only in
- * part.
+ * From this number on, events are gathered for longer. Then fewer and larger publications are better than early ones,
+ * since each publication has a fixed cost for the bus, the billing worker and its store.
  */
 const MANY_EVENTS = 50;
 const LONGER = 2.5;
-/** Events that are kept in memory beside the disk, for the usual case that they are published at once. */
+/** How many events are kept in memory as well, for the usual case that they are published at once. */
 const REMEMBERED_EVENTS = 20_000;
 const RETRY_LEAST_MS = 100;
 const RETRY_MOST_MS = 10_000;
@@ -47,13 +46,10 @@ const CLOSE_WITHIN_MS = 5_000;
 const NOT_TAKEN = "the bus does not take events";
 const SHOWN_IDS = 20;
 
-/**
- * What is on disk and waits for the bus: published in order, one batch at a time, again and again until the bus takes
- * it.
- */
+/** Publishes what is on disk and waits for the bus: in order, one batch at a time, and again until the bus takes it. */
 export class Publisher {
   pendingEvents = 0;
-  /** On disk as well, and not published in this run: their own fault, as the bus says. */
+  /** Events that are on disk, but not published in this run, because the bus refuses them. */
   asideEvents = 0;
   pendingBytes = 0;
   published = 0;
@@ -61,7 +57,7 @@ export class Publisher {
   private readonly options: PublisherOptions;
   private readonly pending: Group[] = [];
   private remembered = 0;
-  /** So many of the first groups go one by one, since one of them is at fault. */
+  /** How many of the first groups are published one by one, since one of them is at fault. */
   private suspects = 0;
   private publishing: Promise<void> | undefined;
   private timer: TimerHandle | undefined;
@@ -69,7 +65,7 @@ export class Publisher {
   private retryMs = RETRY_LEAST_MS;
   /** What the timer is for. */
   private waits: "gathering" | "retrying" | "leaving" = "gathering";
-  /** Groups that came, groups that are dealt with; and who waits until so many are. */
+  /** How many groups came, and how many are done; and who waits until `upTo` of them are done. */
   private added = 0;
   private left = 0;
   private waiting: { readonly upTo: number; resolve(): void; reject(error: unknown): void }[] = [];
@@ -91,7 +87,7 @@ export class Publisher {
     this.publishSoon(0);
   }
 
-  /** While it is on, nothing is gathered: somebody waits. */
+  /** While this is on, events are not gathered first, because somebody waits for them. */
   hurry(on: boolean): void {
     if (this.hurried === on) return;
     this.hurried = on;
@@ -100,7 +96,7 @@ export class Publisher {
     this.publishSoon(0);
   }
 
-  /** Resolves when the bus has taken everything that there is now; rejects when it does not take it. */
+  /** Resolves when the bus has taken everything that is here now; rejects when it does not. */
   settled(): Promise<void> {
     if (this.pending.length === 0) return Promise.resolve();
     if (this.waits === "retrying" && this.timer !== undefined) return Promise.reject(new Error(NOT_TAKEN));
@@ -111,7 +107,7 @@ export class Publisher {
     });
   }
 
-  /** Tells those who wait; with an error, all of them. */
+  /** Tells those whose groups are done; with an error, tells all who wait. */
   private tell(error?: Error): void {
     const still = [];
     for (const one of this.waiting.splice(0)) {
@@ -183,8 +179,8 @@ export class Publisher {
   }
 
   /**
-   * One event must not hold up those behind it: its group stays on disk, and is published at the next start if the
-   * bus takes it then.
+   * Leaves out a group with an event that the bus refuses, so that it does not hold up others. The group stays on disk,
+   * and is tried again at the next start.
    */
   private leaveOut(groups: readonly Group[], events: readonly ChargingEvent[], error: EventError): void {
     if (groups.length > 1) {
@@ -202,7 +198,7 @@ export class Publisher {
   }
 
   private forget(groups: readonly Group[], taken: readonly Group[]): void {
-    if (this.abandoned) return; // the journal is closed by now
+    if (this.abandoned) return; // the journal has been closed meanwhile
     this.pending.splice(0, groups.length);
     for (const { bytes, count, events } of groups) {
       this.pendingBytes -= bytes;
@@ -215,8 +211,8 @@ export class Publisher {
   }
 
   /**
-   * Publishes nothing more; resolves when a publication under way is over, however it ends. One that takes too long
-   * is given up: the events are on disk, and published again at the next start.
+   * Publishes nothing more. Resolves when a publication under way is over, however it ends. If that takes too long, it
+   * is given up: its events are on disk, and are published again at the next start.
    */
   async close(): Promise<void> {
     this.closing = true;

@@ -1,10 +1,10 @@
 import { z } from "zod";
 import { AMOUNT_DIGITS } from "./money.ts";
 
-/** Decimals of what an operator may write: prices of parts of a second have more than anybody pays. */
+/** How many decimals an operator may write: a price for a part of a second needs more decimals than money has. */
 const DECIMALS = 9;
 
-/** An amount as configuration and registry hold it: a decimal string of 0 or more. */
+/** An amount in the configuration and the registry: a decimal string of 0 or more. */
 export const amountSchema = z
   .string()
   .regex(new RegExp(`^\\d{1,${AMOUNT_DIGITS}}(\\.\\d{1,${DECIMALS}})?$`), 'a decimal amount in quotes, such as "0.25"');

@@ -1,6 +1,6 @@
 /**
- * Minor units of ISO 4217, where they are not 2. Not asked of `Intl`: ICU gives other digits for some (HUF, IDR, COP
- * and IQD have 0 there), and a Node release with other ICU data must not round a bill differently.
+ * Digits of the minor unit in ISO 4217, where they are not 2. Not taken from `Intl`: ICU has other digits for some
+ * (HUF, IDR, COP and IQD have 0 there), and a Node release with other ICU data must not round a bill differently.
  */
 const DIGITS = new Map<string, number>();
 for (const code of "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(" "))
@@ -9,9 +9,9 @@ for (const code of "BHD IQD JOD KWD LYD OMR TND".split(" ")) DIGITS.set(code, 3)
 for (const code of "CLF UYW".split(" ")) DIGITS.set(code, 4);
 
 /**
- * ISO 4217: what is money somewhere or was when this was written, and what prices are named in (such as UF, CLF). Not
- * asked of `Intl` either: it leaves some out, and a Node release that forgets one must not make old bills unreadable.
- * Nobody is billed in metals and test codes.
+ * Codes of ISO 4217: present money, former money, and units in which prices are named (such as CLF). Not taken from
+ * `Intl` either: it lacks some, and a Node release that drops one must not make old bills unreadable. Metals and test
+ * codes are left out, since nobody is billed in them.
  */
 const KNOWN = new Set(
   (

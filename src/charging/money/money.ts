@@ -9,8 +9,8 @@ export interface Money {
 }
 
 /**
- * How a sum is brought to the minor unit: halves away from zero, halves to the even neighbour, away from zero,
- * towards zero.
+ * How a sum is rounded to the minor unit. `half-up`: halves away from zero. `half-even`: halves to the even neighbour.
+ * `up`: away from zero. `down`: towards zero.
  */
 export type Rounding = "half-up" | "half-even" | "up" | "down";
 
@@ -20,7 +20,9 @@ interface Decimal {
   readonly scale: number;
 }
 
-/** Digits before the point and after it, of what is read: more than any sum or share of what `fitsBill` has. */
+/**
+ * Most digits before the point, and after it, that are read: more than any sum or share of amounts that `fitsBill` has.
+ */
 const MAX_DIGITS = 60;
 const DECIMAL = /^(-?)(\d{1,60})(?:\.(\d{1,60}))?$/;
 
@@ -40,8 +42,8 @@ function parseDecimal(text: string): Decimal | undefined {
 }
 
 /**
- * Whether a text is a decimal number without a sign, with at most so many digits before the point and behind it:
- * "12.50".
+ * Whether a text is a decimal number without a sign, such as "12.50", with at most `digits` before the point and
+ * `decimals` after it.
  */
 export function isDecimal(text: string, digits: number, decimals: number): boolean {
   const { length } = text;
@@ -57,7 +59,7 @@ export function isDecimal(text: string, digits: number, decimals: number): boole
   return point > 0 && point <= digits && point < length - 1 && length - point - 1 <= decimals;
 }
 
-/** What an amount may have that somebody writes down: an operator's correction, a price. */
+/** Digits of an amount that a person writes: an operator's correction, a price. */
 export const AMOUNT_DIGITS = 12;
 export const AMOUNT_DECIMALS = 6;
 
@@ -84,13 +86,13 @@ export function money(text: string, currency: string): Money {
   return { units: decimal.units, scale: decimal.scale, currency };
 }
 
-/** Of one line of a bill, before the point. */
+/** Digits before the point in one line of a bill. */
 export const BILL_DIGITS = 15;
 const BILL_DECIMALS = 2 * AMOUNT_DECIMALS;
 
 /**
- * Whether one line of a bill can have this amount: less than 10^15, with at most 12 decimals. Whatever is added up,
- * shared out or taxed of such lines can be written and read again.
+ * Whether one line of a bill can have this amount: less than 10^15, with at most 12 decimals. Sums, shares and taxes of
+ * such lines can always be written and read again.
  */
 export function fitsBill({ units, scale }: Money): boolean {
   return scale <= BILL_DECIMALS && (units < 0n ? -units : units) < power(BILL_DIGITS + scale);
@@ -112,7 +114,7 @@ export function zero(currency: string): Money {
   return { units: 0n, scale: 0, currency };
 }
 
-/** The exact sum. Throws where the currencies differ: whoever adds must have looked. */
+/** The exact sum. Throws where the currencies differ: the caller must have checked. */
 export function add(a: Money, b: Money): Money {
   sameCurrency(a, b);
   if (a.scale === b.scale) return { units: a.units + b.units, scale: a.scale, currency: a.currency };
@@ -142,7 +144,7 @@ export function compare(a: Money, b: Money): number {
   return left < right ? -1 : left > right ? 1 : 0;
 }
 
-/** Brings an amount to the currency's minor unit (ISO 4217); one that has fewer decimals gets zeros. */
+/** Rounds an amount to the currency's minor unit (ISO 4217). An amount with fewer decimals gets zeros. */
 export function round(a: Money, rounding: Rounding): Money {
   const scale = minorDigits(a.currency);
   if (a.scale <= scale) return { units: unitsAt(a, scale), scale, currency: a.currency };

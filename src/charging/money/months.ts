@@ -1,6 +1,6 @@
 /* Months in UTC, by which everything is billed. */
 
-/** From when and before when a month is, as `monthOf` has it; milliseconds since 1970. */
+/** When a month, in the form of `monthOf`, begins (`from`) and ends (before `to`); milliseconds since 1970. */
 export function monthSpan(month: string): { readonly from: number; readonly to: number } {
   const [year, number] = month.split("-").map(Number) as [number, number];
   return { from: Date.UTC(year, number - 1), to: Date.UTC(year, number) };

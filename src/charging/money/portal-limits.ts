@@ -13,14 +13,14 @@ export interface ServiceLimits {
 }
 
 /**
- * What holds for a service that says nothing, in euros: what nobody sells in one go, so that a slip or an attack does
- * not reach a bill.
+ * The built-in limits, in euros, for a service without limits of its own. They are more than anybody sells, and keep
+ * slips and attacks off the bill.
  */
 const IN_EUROS = { charge: 1_000, session: 5_000, day: 10_000 } as const;
 
 /**
- * Currencies whose unit is worth much less than a euro (or more: below 0), by the power of ten that makes about a
- * euro of them. It need be no more exact than that: it says what is beyond all reason, not what something costs.
+ * Currencies whose unit is worth much less than a euro, or much more: below 0. `power` is the power of ten that makes
+ * about a euro of the unit. Rough values are enough: the limits only stop what is beyond all reason.
  */
 const POWERS_OF_TEN: readonly (readonly [power: number, codes: string])[] = [
   [-2, "CLF"],
@@ -41,12 +41,10 @@ const POWER = new Map(
   POWERS_OF_TEN.flatMap(([power, codes]) => codes.split(" ").map((code) => [code, power] as const)),
 );
 
-/** Limits with nothing left open. */
+/** Limits in which every value is set. */
 export type WholeLimits = Required<ServiceLimits>;
 
-/**
- * What app servers may charge where a service does not say: the operator's own for a currency, or what holds without.
- */
+/** The limits for services without limits of their own: the operator's for a currency, or the built-in ones. */
 export class PortalLimits {
   private readonly configured: ReadonlyMap<string, ServiceLimits>;
 
@@ -63,8 +61,8 @@ export class PortalLimits {
 }
 
 /**
- * What is left open is as `others` have it, but never less than what is said: whoever allows 9,000 a session allows
- * as much a day.
+ * Fills in limits that are not set from `others`, but never with less than a limit that is set: a limit of 9,000 a
+ * session allows at least 9,000 a day.
  */
 export function completed(limits: ServiceLimits | undefined, others: WholeLimits): WholeLimits {
   if (limits === undefined) return others;

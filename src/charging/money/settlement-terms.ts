@@ -3,12 +3,12 @@ import { amountSchema } from "./amount-schema.ts";
 import { isCurrency } from "./currency.ts";
 import { type Fee, SHARE, type Terms } from "./terms.ts";
 
-/** What may be agreed with one app server, for one service, or with all. */
+/** What may be agreed with one app server, for one service, or with all app servers. */
 export interface SettlementTerms {
   readonly fee?: Fee;
   /**
-   * Percent of what time was charged that belongs to the app server; default "0": time is the operator's, items are
-   * the app server's.
+   * The app server's percentage of what time was charged. Default "0": the price of time belongs to the operator, and
+   * items belong to the app server.
    */
   readonly timeShare?: string;
 }
@@ -31,8 +31,8 @@ export const settlementTerms = {
 };
 
 /**
- * What holds of those that were agreed with the app server, for the service, and with everyone, in this order: each
- * of fee and share by itself from the first that has it. Undefined: nothing that makes a difference.
+ * The terms that count. `agreed` has those with the app server, for the service, and with everyone, in this order. Fee
+ * and share are each taken from the first that has it. Undefined: nothing that makes a difference.
  */
 export function settlementFor(
   agreed: readonly (SettlementTerms | undefined)[],

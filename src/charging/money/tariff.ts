@@ -10,15 +10,15 @@ export interface Tariff {
   readonly currency: string;
   /** Charged once in a call, when its first part with this tariff is established. Default "0". */
   readonly setupFee?: string;
-  /** Price of each begun increment. Default "0". */
+  /** Price of each increment. Default "0". */
   readonly price?: string;
-  /** Length of an increment in seconds; default 60. Each begun increment counts. */
+  /** Length of an increment in seconds; default 60. An increment counts in full as soon as it begins. */
   readonly incrementS?: number;
   /** Seconds at the start of a call that cost nothing; default 0. The set-up fee is charged all the same. */
   readonly freeS?: number;
   /**
-   * Least and greatest amount of time charges for a call by this tariff, the set-up fee included. The minimum holds
-   * for every call that lasts longer than the free seconds, and for all where there are none.
+   * The least and the greatest amount that the time of a call costs by this tariff, including the set-up fee. The
+   * minimum counts for every call that lasts longer than the free seconds, and for all calls where there are none.
    */
   readonly minimum?: string;
   readonly cap?: string;
@@ -29,13 +29,13 @@ export interface Tariff {
 const DEFAULT_INCREMENT_S = 60;
 
 /**
- * What earlier parts of a call have used of a tariff (M20-M22): its set-up fee, free seconds, minimum and cap are
- * there once for all of them. A part is what is between two changes of service.
+ * What earlier parts of a call have used of a tariff (M20-M22). Its set-up fee, free seconds, minimum and cap count
+ * once for all parts. A part lies between two changes of service.
  */
 export interface TariffUse {
   /** Of its free seconds, in milliseconds. */
   readonly freeMs: number;
-  /** What was beyond these, in milliseconds. */
+  /** Time beyond the free seconds, in milliseconds. */
   readonly chargedMs: number;
   /** What set-up fee and increments come to, exact, before minimum, cap and rounding: a decimal string. */
   readonly amount: string;
@@ -48,19 +48,19 @@ interface Use {
 }
 
 /**
- * What `durationMs` of a session cost by this tariff (M13): the set-up fee and each begun increment after the free
+ * What `durationMs` of a session cost by this tariff (M13): the set-up fee and every increment begun after the free
  * seconds, not below the minimum, not above the cap, rounded once at the end to the currency's minor unit. With
- * `before`, what this part of a call makes the whole of it dearer. A tariff that never went through `tariffSchema`
- * may throw.
+ * `before`: how much this part adds to the cost of the call. May throw for a tariff that `tariffSchema` has not
+ * checked.
  */
 export function rateDuration(tariff: Tariff, durationMs: number, before?: TariffUse): Money {
   if (before === undefined) return bounded(tariff, useOf(tariff, durationMs, undefined));
   const used = { ...before, amount: money(before.amount, tariff.currency) };
   const more = subtract(bounded(tariff, useOf(tariff, durationMs, used)), bounded(tariff, used));
-  return more.units < 0n ? zero(tariff.currency) : more; // by a tariff that has become cheaper in the meantime
+  return more.units < 0n ? zero(tariff.currency) : more; // the tariff has become cheaper meanwhile
 }
 
-/** What is used of the tariff after a part of `durationMs`. */
+/** What is used of the tariff in all, after a part of `durationMs`. */
 export function useAfter(tariff: Tariff, durationMs: number, before?: TariffUse): TariffUse {
   const used = before && { ...before, amount: money(before.amount, tariff.currency) };
   const after = useOf(tariff, durationMs, used);
@@ -73,7 +73,7 @@ export const freeMsOf = (tariff: Tariff): number => Math.round((tariff.freeS ?? 
 function useOf(tariff: Tariff, durationMs: number, before: Use | undefined): Use {
   const { currency } = tariff;
   const incrementMs = Math.max(1, Math.round((tariff.incrementS ?? DEFAULT_INCREMENT_S) * 1000));
-  const lastedMs = Math.max(0, Math.trunc(durationMs)); // a wall clock that was set back charges nothing
+  const lastedMs = Math.max(0, Math.trunc(durationMs)); // a negative duration costs nothing
   const freeMs = Math.min(lastedMs, Math.max(0, freeMsOf(tariff) - (before?.freeMs ?? 0)));
   const chargedMs = lastedMs - freeMs;
   let amount = before?.amount ?? (tariff.setupFee === undefined ? zero(currency) : money(tariff.setupFee, currency));

@@ -5,7 +5,7 @@ import { type AppliedTax, RATE } from "./terms.ts";
 
 /** A tax as the operator configures it. */
 export interface Tax extends AppliedTax {
-  /** On these services only; default: on everything. */
+  /** The tax is on these services only; default: on all. */
   readonly services?: readonly string[];
 }
 
@@ -22,7 +22,7 @@ export const taxSchema = z.strictObject({
   included: z.boolean().default(false),
 }) satisfies z.ZodType<Tax>;
 
-/** The taxes on a service, as its entries carry them; undefined: none. */
+/** The taxes on a service, in the form that entries have; undefined: none. */
 export function taxesOn(service: string, taxes: readonly Tax[]): readonly AppliedTax[] | undefined {
   const on = taxes.filter(({ services }) => services === undefined || services.includes(service));
   if (on.length === 0) return undefined;
@@ -36,7 +36,7 @@ export interface TaxLine {
   readonly rate: string;
   readonly included: boolean;
   readonly currency: string;
-  /** What it is taken of: the price without any tax, in minor units. */
+  /** The price without any tax, from which the tax is worked out; in minor units. */
   readonly net: string;
   readonly amount: string;
 }
@@ -46,15 +46,15 @@ export interface Payable {
   readonly currency: string;
   /** What was charged, exact. */
   readonly charged: Money;
-  /** Without any tax, and what comes on top of the prices; in minor units. */
+  /** `net`: the prices without any tax. `added`: the taxes that are added to the prices. Both in minor units. */
   readonly net: Money;
   readonly added: Money;
-  /** What is to be paid; `net` and all `taxes` come to it. */
+  /** What is to be paid: `net` and all `taxes` together. */
   readonly due: Money;
   readonly taxes: readonly TaxLine[];
 }
 
-/** Charges that are rounded together and that the same taxes are on. */
+/** Charges that are rounded together and have the same taxes. */
 interface Part {
   readonly currency: string;
   readonly taxes: readonly AppliedTax[];
@@ -76,10 +76,10 @@ function keyOf(taxes: readonly AppliedTax[]): string {
 }
 
 /**
- * Adds charges up, exactly, and says what they come to with taxes, as a bill has it (EN 16931): the charges that the
- * same taxes are on are rounded half up to the minor unit, once. Each tax that they contain is taken of that figure
- * and rounded; what is left is the price without tax, so that the two always come to what is paid. Each tax that
- * comes on top is taken of that price and rounded, once. A half goes away from zero.
+ * Adds up charges exactly, and works out their sum with taxes as on a bill (EN 16931). The sum of charges with the same
+ * taxes is rounded half up to the minor unit, once. Each tax that they contain is worked out from that sum and rounded;
+ * the rest is the price without tax, so that both together are always what is paid. Each tax that is added is worked
+ * out from the price without tax and rounded, once. Halves go away from zero.
  */
 export class TaxedSums {
   private readonly parts = new Map<string, Part>();
@@ -89,7 +89,7 @@ export class TaxedSums {
     if (from) for (const [key, part] of from.parts) this.parts.set(key, { ...part });
   }
 
-  /** `within`: names what is rounded together; "" is the bill as a whole. */
+  /** Adds an amount. What has the same `within` is rounded together; "" stands for the bill as a whole. */
   add(amount: Money, taxes: readonly AppliedTax[] = NO_TAXES, within = ""): this {
     const { currency } = amount;
     const key = taxes === NO_TAXES ? `${currency}\n${within}` : `${currency}\n${within}\n${keyOf(taxes)}`;
@@ -122,7 +122,7 @@ export class TaxedSums {
       });
   }
 
-  /** What each of those that are rounded together comes to in that currency. */
+  /** By `within`: what each group that is rounded together comes to in that currency. */
   dues(currency: string): Map<string, Money> {
     const groups = new Map<string, Part[]>();
     for (const part of this.parts.values()) {
@@ -150,13 +150,13 @@ export class TaxedSums {
 
 const HUNDRED = 100_000_000n;
 
-/** Percent as a number of 10^-6 percent. */
+/** A percentage as a whole number of millionths of a percent. */
 function millionths(rate: string): bigint {
   const [whole, fraction = ""] = rate.split(".");
   return BigInt(whole! + fraction.padEnd(6, "0"));
 }
 
-/** Half up: a half goes away from zero, as `round` has it. `divisor` is above zero. */
+/** Divides and rounds half up, so that halves go away from zero as in `round`. `divisor` is above zero. */
 function divided(dividend: bigint, divisor: bigint): bigint {
   const units = (2n * (dividend < 0n ? -dividend : dividend) + divisor) / (2n * divisor);
   return dividend < 0n ? -units : units;
@@ -168,7 +168,7 @@ interface Line {
   amount: bigint;
 }
 
-/** What is worked out in minor units of one currency. */
+/** The calculation in minor units of one currency. */
 class Work {
   private readonly currency: string;
   private charged: Money;

@@ -1,15 +1,14 @@
 import { createHash } from "node:crypto";
 
 /*
- * What holds for money at the time of an event, beside the tariff: taxes, and what was agreed with the app server. It
- * is fixed with the event and its entry, so that a rate of tax or a fee that changes later changes no bill and no
- * settlement of before.
+ * The terms at the time of an event, besides the tariff: taxes, and what was agreed with the app server. They are fixed
+ * in the event and its entry. So a tax rate or fee that changes later does not change earlier bills and settlements.
  *
- * The moment that counts (the tax point) is the one that stands on the bill's line: of time the start of the session
- * or of its part, of a charge when it was made.
+ * The moment that counts (the tax point) is the time on the bill's line. For time, that is the start of the session or
+ * of its part; for a charge, the moment when it was made.
  */
 
-/** A tax as it is on one service. */
+/** A tax on one service. */
 export interface AppliedTax {
   readonly id: string;
   readonly title?: string;
@@ -19,7 +18,7 @@ export interface AppliedTax {
   readonly included: boolean;
 }
 
-/** What the operator keeps of what it collected for an app server (M19). Decimal strings. */
+/** What the operator keeps of the money that it collected for an app server (M19). Decimal strings. */
 export interface Fee {
   /** Percent of the app server's part. */
   readonly percent?: string;
@@ -29,20 +28,20 @@ export interface Fee {
 }
 
 export interface Terms {
-  /** On the service, in the order in which they are configured; undefined: none. */
+  /** The taxes on the service, in the order of the configuration; undefined: none. */
   readonly taxes?: readonly AppliedTax[];
   /** Undefined: the operator keeps nothing. */
   readonly fee?: Fee;
-  /** Percent of what time is charged that belongs to the app server; undefined: nothing of it. */
+  /** The app server's percentage of what time is charged; undefined: nothing. */
   readonly timeShare?: string;
 }
 
 export const RATE = /^\d{1,3}(\.\d{1,6})?$/;
 export const SHARE = /^(100(\.0{1,6})?|\d{1,2}(\.\d{1,6})?)$/;
-/** Taxes that one configuration has, and one event may name. */
+/** Most taxes in a configuration, and in an event. */
 export const MAX_TAXES = 100;
 
-/** The terms, and nothing that somebody has put beside them; undefined where there are none. */
+/** The terms without any unknown fields; undefined where there are no terms. */
 export function plainTerms({ taxes = [], fee, timeShare }: Terms): Terms | undefined {
   if (taxes.length === 0 && fee === undefined && timeShare === undefined) return undefined;
   return {
@@ -64,7 +63,7 @@ function plainFee({ percent, perSession, currency }: Fee): Fee {
   };
 }
 
-/** Those of one object are asked for again and again. */
+/** Keys by the JSON text of the terms: the same terms are asked for again and again. */
 const keys = new Map<string, string>();
 const MAX_KEYS = 1_000;
 
