@@ -14,6 +14,7 @@ import { type Env, type HttpServer, listenerOf, startHttp } from "./http.ts";
 import { addIdentityRoutes } from "./identity-routes.ts";
 import { addMetricsRoute } from "./metrics.ts";
 import { addOwnerRoutes, type OwnerHandler } from "./owner-routes.ts";
+import { addProbeRoutes } from "./probes.ts";
 
 /** What is asked of a relay by HTTP. */
 export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics">;
@@ -51,6 +52,7 @@ export class Api {
       addOwnerRoutes(app, owner);
       addChargesApi(app, { answer: (report) => this.desk!.answer(report) });
       addIdentityRoutes(app, () => this.relay?.identity);
+      addProbeRoutes(app, () => this.relay);
       addMetricsRoute(app, { metrics: () => this.relay?.metrics() ?? NOTHING }, metrics, token || undefined);
     }, this.peerLog);
   }

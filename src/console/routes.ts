@@ -15,6 +15,8 @@ export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; 
   "/lockouts/lift": { doors: ["socket"], access: "owner" },
   "/drain": { doors: ["socket"], access: "owner" },
   "/metrics": { doors: ["socket", "tcp"], access: "monitoring" },
+  "/livez": { doors: ["socket", "tcp"], access: "anybody" },
+  "/readyz": { doors: ["socket", "tcp"], access: "anybody" },
   "/v1/charges": { doors: ["tcp"], access: "key" },
   "/v1/openapi.yaml": { doors: ["socket", "tcp"], access: "anybody" },
   "/identity/certificate.pem": { doors: ["tcp"], access: "anybody" },

@@ -1,0 +1,30 @@
+import type { Context, Hono } from "hono";
+import type { Metrics, Relay } from "../node/relay.ts";
+import type { Env } from "./http.ts";
+
+/** Whether the process works at all; and whether it takes new sessions. */
+export const LIVE_PATH = "/livez";
+export const READY_PATH = "/readyz";
+
+/**
+ * What asks whether a node is there, as Kubernetes and load balancers do. Neither answer depends on NATS or MongoDB:
+ * without them the sessions go on, and a node that is restarted for their sake ends what still works.
+ */
+export function addProbeRoutes(app: Hono<Env>, relay: () => Pick<Relay, "metrics"> | undefined): void {
+  app.get(LIVE_PATH, (c) => said(c, 200, "alive"));
+  app.get(READY_PATH, (c) => {
+    const why = whyNotReady(relay()?.metrics());
+    return why === undefined ? said(c, 200, "ready") : said(c, 503, why);
+  });
+}
+
+/** Why no new sessions are taken; undefined: they are. */
+function whyNotReady(metrics: Metrics | undefined): string | undefined {
+  if (!metrics) return "starting";
+  const { draining, journalFull } = metrics.gauges;
+  if (draining) return "draining";
+  return journalFull ? "no room on disk for the journal" : undefined;
+}
+
+const said = (c: Context<Env>, status: 200 | 503, text: string) =>
+  c.body(`${text}\n`, status, { "Content-Type": "text/plain; charset=utf-8" });
