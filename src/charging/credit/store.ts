@@ -131,7 +131,7 @@ export interface CreditStore {
   settle(settlement: Settlement): Promise<void>;
   /**
    * At most `limit` accounts with holds whose relays may be dead: their `until` is not after `now`, or so far ahead
-   * (`AHEAD_MS`) that a clock must have been set. The earliest come first.
+   * (`AHEAD_MS`) that a clock must have been set. The earliest `until` comes first.
    */
   overdue(
     now: number,

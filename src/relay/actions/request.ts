@@ -16,8 +16,8 @@ import type { ClientRequest } from "../request/request.ts";
 import { moveOf } from "../session/move.ts";
 
 /*
- * What the actions of the chart `request` do until an app server is asked: who the client is, which service it asks
- * for, who offers that, and whether the client can pay. What comes after that the request does itself
+ * What the actions of the chart `request` do until an app server is asked: find out who the client is, which service it
+ * asks for, who offers that service, and whether the client can pay. After that, the request acts itself
  * (../request/request.ts).
  */
 
@@ -44,8 +44,8 @@ function reportSignIn(request: ClientRequest): void {
 }
 
 /**
- * No user may take everything that the relay has (decision 14). A change of service in a session that stands is no
- * further call, and is not counted.
+ * Whether the user has too much under way: no user may take everything that the relay has (decision 14). A change of
+ * service within a session is not a further call, and is not counted.
  */
 function isOneTooMany(request: ClientRequest): boolean {
   if (request.change) return false;
@@ -126,7 +126,7 @@ function nobodyFor({ directory }: Core, service: string, allowed: readonly strin
 const payingCurrency = ({ core, user, change, move }: ClientRequest): string | undefined =>
   prepaidIn(core, user, (change ?? move)?.first);
 
-/** Holds what the first interval costs in a prepaid user's balance, before any app server is asked. */
+/** Holds the price of the first interval in a prepaid user's balance, before any app server is asked. */
 function reserve(request: ClientRequest, servers: readonly string[], fork: ForkMode): void {
   const { core, id, account, change } = request;
   const currency = payingCurrency(request)!;
@@ -135,7 +135,7 @@ function reserve(request: ClientRequest, servers: readonly string[], fork: ForkM
   const used = change?.first.callParts.used(tariff);
   const credits = new Credits(core, { user: account, currency, tariff, taxes, used }, id, fork);
   request.pays(credits);
-  // Where this request goes on in the place of a redirected one, what that one held comes back first.
+  // If this request replaces a redirected one, the hold of that one is given back first.
   const before = request.redirection?.from.givenBack;
   const take = () => takeCredits(request, credits, servers);
   const taken = before ? before.then(() => (core.requests.has(id) ? take() : undefined)) : take();

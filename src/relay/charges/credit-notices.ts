@@ -3,11 +3,11 @@ import { creditExhausted, creditReserved, type SessionFacts } from "../../chargi
 import { formatAmount } from "../../charging/money/money.ts";
 import type { Core } from "../model/core.ts";
 
-/** What is put on record of a prepaid session's hold. Nothing waits for these notices, and no bill depends on them. */
+/** Puts notices about a prepaid session's hold on record. Nothing waits for them, and no bill depends on them. */
 export class CreditNotices {
   private readonly core: Core;
   private readonly currency: string;
-  /** How many were made so far, for their ids. */
+  /** How many notices were made so far, for their ids. */
   count = 0;
 
   constructor(core: Core, currency: string) {
@@ -15,12 +15,12 @@ export class CreditNotices {
     this.currency = currency;
   }
 
-  /** `count` were made in another process. */
+  /** The process before has made `count` notices. */
   goOnFrom(count: number): void {
     this.count = count;
   }
 
-  /** So much is held since `at`, and for so long if nobody renews it. */
+  /** `held` is held since `at`, and until `until` if nobody renews it. */
   reserved(facts: SessionFacts, at: number, held: Micros, until: number): void {
     const { currency } = this;
     const amount = formatAmount(fromMicros(held, currency));

@@ -4,7 +4,7 @@ import type { Core } from "../model/core.ts";
 import type { CreditTerms } from "../model/ports.ts";
 import type { CreditState } from "../model/session-state.ts";
 
-/** What the store of balances answered: done, or why not; `unknown`: it has not answered. */
+/** What the store of balances has answered: done, or why not. `unknown`: it has not answered. */
 export type Outcome = { readonly ok: true } | { readonly ok: false; readonly why: Refusal["why"] | "unknown" };
 
 /** Why not, as clients and app servers are told. */
@@ -16,17 +16,17 @@ export const WHY_NOT: Readonly<Record<Refusal["why"], string>> = {
   gone: "what was held is settled",
 };
 
-/** Whoever something is held for. */
+/** For whom something is held: a prepaid session's credit. */
 interface Holder {
   /** Milliseconds since 1970, by the clock that dates the session's lines of the bill. */
   readonly date: number;
-  /** What is held is needed on: a hold that the store has given back is to be taken once more. */
+  /** The hold is still needed: if the store has given it back, it is to be taken again. */
   readonly goesOn: boolean;
 }
 
 /**
- * The hold of one session in the store of balances: it is raised, renewed and given back, one call to the store after
- * the other. A store that does not answer in time counts as unknown, and may have done what was asked all the same.
+ * The hold of one session in the store of balances: raises, renews and gives it back, one call to the store after the
+ * other. If the store does not answer in time, the outcome is unknown: it may have done what was asked all the same.
  */
 export class Hold {
   private readonly core: Core;
@@ -47,14 +47,14 @@ export class Hold {
     this.holder = holder;
   }
 
-  /** What it was in another process. */
+  /** Takes over the hold as it was in the process before. */
   restore({ held, heldUntil, unsure }: CreditState): void {
     this.held = held;
     this.until = heldUntil;
     this.unsure = unsure;
   }
 
-  /** Does `work` when all that was asked of the store before is decided. */
+  /** Does `work` when all earlier calls to the store are over. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.turn.then(work, work);
     this.turn = done.catch(() => {});
@@ -62,8 +62,8 @@ export class Hold {
   }
 
   /**
-   * Holds `to`, or what the balance allows, if that is `atLeast` so much; what is held by now is renewed, and never
-   * becomes less. `used`: what the session has cost so far, for whoever looks at the balance. Rejects never.
+   * Holds `to`, or what the balance allows if that is at least `atLeast`. What is held already is renewed, and never
+   * becomes less. `used` is what the session has cost so far; it stays held if the relay dies. Never rejects.
    */
   async raise(to: Micros, atLeast: Micros, used: Micros): Promise<Outcome> {
     const { core, held, holder } = this;
@@ -121,7 +121,7 @@ export class Hold {
     });
   }
 
-  /** Billing has taken the session's cost out of it: there is none any more. */
+  /** Billing has settled the hold, so there is none any more. */
   settled(): void {
     this.held = 0;
   }

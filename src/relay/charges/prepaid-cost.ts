@@ -12,11 +12,11 @@ export type Spare = "spare" | "none";
 export const SPARE: Spare = "spare";
 export const NONE: Spare = "none";
 
-/** What a prepaid session costs, as the bill will say it: its time by the tariff, and what app servers have charged. */
+/** What a prepaid session costs, as on the bill: its time by the tariff, and what app servers have charged. */
 export class PrepaidCost {
   private readonly core: Core;
   private readonly terms: CreditTerms;
-  /** Since when the session's clock runs; undefined: it does not yet. */
+  /** Since when the session's clock has run; undefined: it does not run yet. */
   startedAt: number | undefined;
   /** What earlier parts of the call have used of the tariff. */
   used: TariffUse | undefined;
@@ -30,7 +30,7 @@ export class PrepaidCost {
     this.charged = new SessionCost(terms.currency);
   }
 
-  /** The session's clock runs since `at`. */
+  /** The session's clock has run since `at`. */
   start(at: number | undefined): void {
     this.startedAt = at;
   }
@@ -54,15 +54,15 @@ export class PrepaidCost {
   }
 
   /**
-   * What so much time and the charges cost. `date`: now, in milliseconds since 1970. `spare`: with some money for
-   * charges to come. `charged`: with these charges in the place of those that are known.
+   * What a session of `durationMs` costs, charges included. `date`: now, in milliseconds since 1970. `spare`: adds some
+   * money for charges to come. `charged`: these charges instead of the known ones.
    */
   of(durationMs: number, date: number, spare: Spare = NONE, charged = this.charged): Micros {
     const { tariff } = this.terms;
     return this.withTime(tariff && rateDuration(tariff, durationMs, this.used), date, spare, charged);
   }
 
-  /** For how long `held` is enough, in milliseconds. */
+  /** How long `held` is enough, in milliseconds of session time. */
   coveredBy(held: Micros, date: number, spare: Spare): number {
     const { charged, used } = this;
     return coveredMs(this.terms.tariff, (time) => this.withTime(time, date, spare, charged) <= held, used);
@@ -72,7 +72,7 @@ export class PrepaidCost {
     const { taxes, currency } = this.terms;
     const cost = new SessionCost(currency, charged);
     if (time) cost.add(time, taxes, this.startedAt ?? date);
-    // Some money is held for charges to come, so that not each charge has to ask the store.
+    // Some money is held for charges to come, so that the store need not be asked for each charge.
     if (spare === SPARE) cost.add(money(this.core.config.credit.reserveCharges, currency), taxes, date);
     return cost.total;
   }

@@ -3,20 +3,20 @@ import type { SipResponse } from "../../sip/message.ts";
 import { MAX_REDIRECTS, type Redirected, type Way, wayOn } from "../leg/redirect.ts";
 import type { ChangePort, Core } from "../model/core.ts";
 
-/** A request of a client, as the one that goes on in its place sees it. */
+/** A request that was redirected, as seen by the request that replaces it. */
 interface AskedBefore extends Redirected {
   /** Correlation id of all sessions of the client's request. */
   readonly call: string;
   /** The app servers that were asked. */
   readonly tried: readonly string[];
-  /** Undefined: it is the request that the client made. */
+  /** Undefined: this is the client's own request. */
   readonly redirection: Redirection | undefined;
   readonly change: ChangePort | undefined;
-  /** Resolves when what no session used of its hold is back in the balance; undefined: nothing was held. */
+  /** Resolves when the unused part of its holds is back in the balance; undefined: nothing was held. */
   readonly givenBack: Promise<void> | undefined;
 }
 
-/** That app servers have redirected a request, and another goes on in its place (RFC 3261 §21.3). */
+/** A redirection by app servers: another request takes the place of the redirected one (RFC 3261 §21.3). */
 export class Redirection {
   /** The request that was redirected. */
   readonly from: AskedBefore;
@@ -33,7 +33,7 @@ export class Redirection {
     return 1 + (this.from.redirection?.hops ?? 0);
   }
 
-  /** Whether it leads to another service than the client has asked for. */
+  /** Whether it leads to another service than the client asked for. */
   get isToAnother(): boolean {
     return this.way.request !== undefined || (this.from.redirection?.isToAnother ?? false);
   }
@@ -44,14 +44,14 @@ export function wayAfter(core: Core, request: AskedBefore, redirections: readonl
   const { change, call, service, tried, redirection } = request;
   const isFar = redirection !== undefined && redirection.hops >= MAX_REDIRECTS;
   const way = isFar || !mayFollow(core, request) ? undefined : wayOn(core, request, redirections);
-  // A change has one service, and stays with the app server that is there, or goes to others.
+  // Within a change, the service must stay the same. And where the present app server is asked, no other may be.
   if (way && !(change && (way.request || change.keepsServer))) return way;
   const facts = { call, service, appServers: tried };
   core.peerLog.info("an app server's redirection leads nowhere that the portal offers", service, facts);
   return undefined;
 }
 
-/** Whether redirections may be followed: a client may forbid it by `no-recurse` (RFC 3841 §9.1). */
+/** Whether redirections may be followed. A client may forbid this by `no-recurse` (RFC 3841 §9.1). */
 function mayFollow({ config }: Core, { request }: AskedBefore): boolean {
   if (config.session.redirects === "off") return false;
   const wish = parseRequestDisposition(request.headers.all("request-disposition"));
