@@ -2,7 +2,7 @@ import { accountName, accountOf, formerUser, numberOf, readAccount } from "../di
 import type { Store } from "../store/types.ts";
 import { CliError, EXIT } from "./io.ts";
 
-/** How many accounts of that user's id there have been. A balance that nobody has was somebody's. */
+/** How many accounts that user's id has had. A balance without a user belonged to an earlier user. */
 export async function accountsOf(store: Store, id: string): Promise<number> {
   const [former, user] = [await store.former.get(formerUser(id)), await store.users.get(id)];
   const known = Math.max(former?.accounts ?? 0, user ? numberOf(user) : 0);
@@ -10,8 +10,8 @@ export async function accountsOf(store: Store, id: string): Promise<number> {
 }
 
 /**
- * The account that a command is about: `alice#2` is the second of that name, `alice` the account of whoever has the
- * name now, or had it last. A name that nobody has had is an account too: something may have been billed to it.
+ * The account that a command is about: `alice#2` is the second of that name, `alice` is the account of the user who
+ * has the name now, or had it last. A name without any user is an account too: something may have been billed to it.
  */
 export async function theAccount(store: Store, name: string): Promise<string> {
   const named = readAccount(name);
@@ -20,15 +20,15 @@ export async function theAccount(store: Store, name: string): Promise<string> {
   return user ? accountOf(user) : accountName(name, await accountsOf(store, name));
 }
 
-/** Whether the account is that of somebody who is registered, or was. */
+/** Whether the account belongs to a user who is registered, or was. */
 export async function isKnown(store: Store, account: string): Promise<boolean> {
   const { id, n } = readAccount(account) ?? { id: account, n: 1 };
   return n <= (await accountsOf(store, id));
 }
 
 /**
- * The account of a user who is registered now: one of their own, since whoever had the name before may have been
- * somebody else; or, where it is the same person, the one of before (`inherit`: true, or its name).
+ * The account for a user who is being registered. It is a new one, since an earlier user of that name may have been
+ * somebody else. With `inherit` (true, or the account's name) it is the same person, and the earlier account.
  */
 export async function accountForNew(store: Store, id: string, inherit: true | string | undefined): Promise<string> {
   const there = await accountsOf(store, id);
@@ -44,5 +44,5 @@ export async function accountForNew(store: Store, id: string, inherit: true | st
   return accountName(id, n);
 }
 
-/** How an account is named to people where there are several of that id. */
+/** How an account is named to people if its id has several. */
 export const shownAccount = (account: string): string => (readAccount(account) ? account : `${account}#1`);

@@ -4,11 +4,11 @@ import type { Store } from "../store/types.ts";
 import { CliError, EXIT } from "./io.ts";
 
 /*
- * An id of an app server may be given again, to another one. What is owed to the one must not be paid to the other:
- * settlements are by id and month.
+ * An id of an app server may be given again, to another app server. Settlements are by id and month, so what is owed
+ * to the first app server must not be paid to the second.
  */
 
-/** Ends the command where an id that is free is still of the one that had it before. `inherit`: it is the same one. */
+/** Ends the command if something is still owed to the app server that had the id. `inherit`: it is the same one. */
 export async function mayHaveAppServer(store: Store, id: string, { inherit }: Record<string, unknown>): Promise<void> {
   const former = await store.former.get(formerAppServer(id));
   if (inherit && !former) throw new CliError(`--inherit: there was no app server ${id} before`, EXIT.usage);
@@ -24,8 +24,8 @@ export async function mayHaveAppServer(store: Store, id: string, { inherit }: Re
 }
 
 /**
- * Remembers one that is to be removed, and removes its keys first: they are not the next one's. Returns what is to be
- * said of it.
+ * Notes that an app server is to be removed. Its keys are removed first, so that the next app server does not get
+ * them. Returns what to tell the operator.
  */
 export async function leaveAppServer(store: Store, id: string): Promise<string> {
   const keys = (await store.appServerKeys.list()).filter(({ appServer }) => appServer === id);

@@ -7,8 +7,8 @@ import { CliError, type Io, table } from "./io.ts";
 const MAX_KEYS = 20;
 
 /**
- * `tollgate appserver key add|list|remove`: what app servers sign in with to charge outside of a session's dialog
- * (M15, M17).
+ * `tollgate appserver key add|list|remove`: the keys by which app servers sign in to charge outside of a session's
+ * dialog (M15, M17).
  */
 export function addAppServerKeyCommands(appserver: Command, io: Io): void {
   const group = appserver.command("key").description("keys with which an app server charges by HTTPS or SIP MESSAGE");

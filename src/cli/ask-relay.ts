@@ -3,7 +3,7 @@ import { askControl, controlPath } from "../console/control.ts";
 import { CliError } from "./io.ts";
 
 /**
- * Asks the relay that runs on the configuration's data folder. Ends the command where none does, or it does not answer.
+ * Asks the relay that runs on the configuration's data folder. Ends the command if there is none, or no answer.
  */
 export async function askRelay(config: Config, method: string, url: string, body?: unknown): Promise<unknown> {
   const answer = await askControl(controlPath(config.data), method, url, body);

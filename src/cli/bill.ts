@@ -10,7 +10,7 @@ import { CliError, type Io, printAll } from "./io.ts";
 import { monthOption, oneOf, sayIfForgotten, theMonth } from "./month.ts";
 
 const FORMATS = ["json", "csv", "html"] as const;
-/** A program can have more than a person wants to read, as long as it fits into memory. */
+/** A program may get more than a person wants to read, as long as it fits into memory. */
 const MAX_JSON_ENTRIES = 100_000;
 
 interface BillOptions {
@@ -22,7 +22,7 @@ interface BillOptions {
 export function addBillCommand(program: Command, io: Io): void {
   monthOption(program.command("bill"))
     .description("print a user's bill for a month: time and charges of every service, taxes, totals")
-    .argument("<user>", "id of the user; alice#1 for the first one of that id, where there were several")
+    .argument("<user>", "id of the user; alice#1 is the first user of that id, if there were several")
     .option("--json", "as JSON")
     .option("--csv", "as CSV, a row for each entry and each tax")
     .option("--html", "as a page to print")
@@ -30,7 +30,8 @@ export function addBillCommand(program: Command, io: Io): void {
     .addHelpText(
       "after",
       `
-Of a month with more than 10,000 entries (JSON: 100,000) only the sums are shown, unless --all is given; CSV always has every entry.
+If a month has more than 10,000 entries (JSON: 100,000), only the sums are shown, unless --all is given. CSV always has
+every entry.
 
 Examples:
   $ tollgate bill alice
@@ -50,7 +51,7 @@ Examples:
     });
 }
 
-/** A user who was removed still has bills; one who never was is a slip of the pen. */
+/** A user who was removed still has bills. A user who never existed is a typing mistake. */
 async function knownUser(store: Store, user: string, month: string): Promise<void> {
   if (await isKnown(store, user)) return;
   if ((await store.billing.totals(user, month)).length > 0) return;

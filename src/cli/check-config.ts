@@ -13,7 +13,8 @@ export function addCheckConfigCommand(program: Command, io: Io): void {
     .addHelpText(
       "after",
       `
-A mistake is shown as file:line:column, the setting, what was expected and what was found. What is no mistake and may cost money is a warning.
+A mistake is shown as file:line:column, the setting, what was expected and what was found. A setting that is allowed but
+may cost money gets a warning.
 
 Example:
   $ tollgate check-config /etc/tollgate/tollgate.yaml`,

@@ -11,9 +11,9 @@ import { CliError, EXIT, type Io } from "./io.ts";
 
 export interface LoadedConfig {
   readonly config: Config;
-  /** Absolute; undefined: there is no file, the defaults hold. */
+  /** An absolute path; undefined: there is no file, and the defaults hold. */
   readonly path: string | undefined;
-  /** How to name it in messages. */
+  /** How messages name the configuration. */
   readonly name: string;
 }
 
@@ -45,7 +45,7 @@ function shortName(io: Io, path: string): string {
   return short.startsWith("..") ? path : short || basename(path);
 }
 
-/** What the store has to say while a command uses it. */
+/** The store's log while a command uses it. */
 const LOG = { level: "warn", pretty: true, to: process.stderr } as const;
 
 /** Opens the store of that configuration for one command. */

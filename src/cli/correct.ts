@@ -36,21 +36,19 @@ export function addCorrectCommand(program: Command, io: Io): void {
     .description("put something right on a user's bill: a new entry of this month, with a reason")
     .argument("<user>", "id of the user")
     .requiredOption("--amount <decimal>", "how much; negative: the user gets it back")
-    .requiredOption("--reason <text>", "what for: it stands on the bill")
+    .requiredOption("--reason <text>", "the reason; it stands on the bill")
     .option("--currency <code>", "of the amount (default: the entry's)")
-    .option(
-      "--entry <id>",
-      "the entry that it puts right: its service, app server and session are the correction's too",
-    )
-    .option("--service <id>", "the service, where no entry is named")
-    .option("--app-server <id>", "the app server at whose settlement it counts, where no entry is named")
-    .option("--time", "it is about time, not about items, where no entry is named")
+    .option("--entry <id>", "the entry to correct; the correction has the same service, app server and session")
+    .option("--service <id>", "the service, if no entry is named")
+    .option("--app-server <id>", "the app server whose settlement changes too, if no entry is named")
+    .option("--time", "the correction is about time, not about items; if no entry is named")
     .option("--id <id>", "an id of your own: the same id corrects once (default: a new one)")
     .addHelpText(
       "after",
       `
 What is on a bill is never changed. The ids of entries are in: tollgate bill USER --csv
-A correction has the taxes of the entry that it puts right, else those of now. Where the user pays in advance it goes into the balance, with its taxes.
+A correction has the taxes of the entry that it corrects. Without an entry it has the taxes that hold now. For a
+prepaid user it also goes into the balance, with its taxes.
 
 Example:
   $ tollgate correct alice --amount -5.00 --currency EUR --reason "bottle was broken" --id ticket-4711`,
@@ -80,7 +78,7 @@ async function correct(store: Store, config: Config, user: string, options: Corr
   return { entry: stored, isNew: before === undefined };
 }
 
-/** What it is in the user's balance: with its taxes, as the bill has it. Done twice, it is there once. */
+/** Puts the correction into the user's balance: with its taxes, as on the bill. Done twice, it counts once. */
 async function intoBalance(store: Store, entry: CorrectionEntry): Promise<Micros> {
   const amount = entry.prepaid ? -costOf(entry) : 0;
   if (amount === 0) return 0;
@@ -100,13 +98,13 @@ function costOf({ amount, currency, terms, at }: Pick<Entry, "amount" | "currenc
 }
 
 /**
- * Whether it is the balance's: what it corrects was paid from there; or, where it corrects no entry, the user pays in
- * advance.
+ * Whether the correction goes into the balance: the entry that it corrects was paid from the balance; or it corrects
+ * no entry, and the user is prepaid.
  */
 async function isPrepaid(store: Store, user: string, corrected: Entry | undefined, currency: string): Promise<boolean> {
   if (corrected && !corrected.prepaid) return false;
   const holder = await store.users.get(readAccount(user)?.id ?? user);
-  // Of somebody who was removed: who had a balance paid from it.
+  // A user who was removed, and had a balance, paid from it.
   const isPostpaid = holder !== undefined && accountOf(holder) === user && holder.prepaid === undefined;
   if (!corrected && isPostpaid) return false;
   return (await store.credit?.account(user))?.currency === currency;
@@ -155,8 +153,8 @@ async function correctionOf(
 }
 
 /**
- * What a charge of that service and app server would get now. What the configuration names wins over the same id in
- * the store.
+ * The terms that a charge of that service and app server would get now. If configuration and store have the same id,
+ * the configuration counts.
  */
 async function termsNow(store: Store, config: Config, service: string, appServer: string): Promise<Terms | undefined> {
   const ofService = config.services.find(({ id }) => id === service) ?? (await store.services.get(service));

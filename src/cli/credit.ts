@@ -46,7 +46,7 @@ export function addCreditCommands(program: Command, io: Io): void {
 
   credit
     .command("show")
-    .description("show what a user's balance is, what is held, and the last of its ledger")
+    .description("show a user's balance, what is held of it, and the last lines of its ledger")
     .argument("<user>", "id of the user")
     .option("--json", "as JSON, with the whole ledger")
     .action(async (name: string, { json }: { json?: boolean }, command: Command) => {
@@ -90,7 +90,7 @@ export function addCreditCommands(program: Command, io: Io): void {
     .description("add to a balance; the same --id again adds nothing")
     .argument("<user>", "id of the user")
     .argument("<amount>", "decimal amount in the balance's currency")
-    .requiredOption("--id <id>", "what makes it unique: the number of the payment")
+    .requiredOption("--id <id>", "an id of your own, such as the number of the payment")
     .addHelpText("after", "\nExamples:\n  $ tollgate credit topup alice 20.00 --id payment-4711")
     .action(async (user: string, amount: string, { id }: { id: string }, command: Command) => {
       if (amount.startsWith("-")) throw new CliError("a top-up adds; see: tollgate credit adjust --help", EXIT.usage);
@@ -101,10 +101,10 @@ export function addCreditCommands(program: Command, io: Io): void {
 
   credit
     .command("adjust")
-    .description("correct a balance by a further entry, with the reason; the same --id again changes nothing")
+    .description("correct a balance by a further entry with a reason; the same --id again changes nothing")
     .argument("<user>", "id of the user")
     .requiredOption("--by <amount>", "decimal amount in the balance's currency; -5.00 takes away (--by=-5.00)")
-    .requiredOption("--id <id>", "what makes it unique")
+    .requiredOption("--id <id>", "an id of your own")
     .requiredOption("--reason <text>", "why")
     .addHelpText(
       "after",
@@ -118,14 +118,14 @@ export function addCreditCommands(program: Command, io: Io): void {
     });
 }
 
-/** What is in an account's balance, holds included; undefined: nothing, or there is none. */
+/** What is in an account's balance, holds included; undefined: the balance is empty, or there is none. */
 export async function balanceText(store: Store, account: string): Promise<string | undefined> {
   const credit = await store.credit?.account(account);
   const balance = credit && balanceOf(credit);
   return balance ? formatMoney(fromMicros(balance, credit.currency)) : undefined;
 }
 
-/** "", or that no tariff is in a balance's currency: nothing is converted. */
+/** "", or a note that no tariff is in the balance's currency: nothing is converted. */
 export async function currencyNote(store: Store, config: Config, currency: string): Promise<string> {
   const tariffs = [...config.tariffs, ...(await store.tariffs.list())];
   if (tariffs.length === 0 || tariffs.some((tariff) => tariff.currency === currency)) return "";
@@ -137,7 +137,7 @@ export function checkCurrency(currency: string): void {
     throw new CliError(`expected an ISO 4217 currency code such as EUR; found "${currency}"`, EXIT.usage);
 }
 
-/** Opens a balance, or finds the one that there is; ends the command where that is in another currency. */
+/** Opens a balance, or finds the present one; ends the command if that is in another currency. */
 export async function openBalance(store: Store, user: string, currency: string): Promise<void> {
   const credit = creditOf(store);
   await credit.open(user, currency);

@@ -15,7 +15,7 @@ import type { Direction, Measured } from "./demo/scenes.ts";
 import { type Stage, setStage } from "./demo/stage.ts";
 
 const MOST_MS = 20_000;
-/** With servers that are started for it. */
+/** The limit if servers are started for the demo. */
 const CLUSTER_MOST_MS = 60_000;
 const CLOSE_MS = 3_000;
 const SETTLE_MS = 1_000;
@@ -76,9 +76,9 @@ export async function demo(options: DemoOptions = {}): Promise<number> {
 interface Play {
   readonly printer: Printer;
   readonly checks: Checks;
-  /** What is under way, for the message when it fails. */
+  /** The step that is under way, for the message when it fails. */
   step: string;
-  /** It failed or took too long: what still runs must not go on to the next step. */
+  /** The demo has failed or took too long: what still runs must not go on to the next step. */
   over: boolean;
   cluster?: Cluster;
   stage?: Stage;
@@ -100,7 +100,7 @@ async function perform(play: Play, env: NodeJS.ProcessEnv | undefined): Promise<
   }, play.cluster);
   play.stage = stage;
   if (play.over) {
-    await stage.close(); // nobody waits for it any more
+    await stage.close(); // the demo is over, and nobody else closes it
     await play.cluster?.close();
   }
   const servers = Object.entries(stage.servers);
@@ -137,7 +137,7 @@ function begin(play: Play, step: string): void {
   play.step = step;
 }
 
-/** What the store has billed; two months where the demo ran at midnight on the last of one. */
+/** What the store has billed: of two months, if the demo ran over midnight at the end of a month. */
 async function readBills(config: Config, user: string, since: number): Promise<{ entries: Entry[]; bills: Bill[] }> {
   const months = [...new Set([monthOf(since), monthOf(Date.now())])];
   return withStore(config, async (store) => {
@@ -164,7 +164,7 @@ function document({ checks, printer, bills }: Play, elapsedMs: number) {
   return { ok: failures.length === 0, elapsedMs, checks: passed, failures, scenes: printer.scenes, bills };
 }
 
-/** Rejects when `work` takes longer; `why` is asked for then. */
+/** Rejects when `work` takes longer, with the text that `why` returns. */
 async function inTime<T>(ms: number, work: Promise<T>, why: () => string): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {

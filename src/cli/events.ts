@@ -16,7 +16,9 @@ const PAGE = 200;
 
 /** `tollgate events`: what could not be billed. */
 export function addEventsCommands(program: Command, io: Io): void {
-  const group = program.command("events").description("events that could not be billed: look, repair, bill, drop");
+  const group = program
+    .command("events")
+    .description("dead letters, the events that could not be billed: look, repair, bill, drop");
   const inStore = <T>(command: Command, use: (store: Store, config: Config) => Promise<T>): Promise<T> => {
     const { config } = readConfig(io, command.optsWithGlobals().config);
     return withStore(config, (store) => use(store, config));
@@ -24,7 +26,7 @@ export function addEventsCommands(program: Command, io: Io): void {
 
   group
     .command("list")
-    .description("list them, with the reason")
+    .description("list the dead letters, with the reason of each")
     .option("--json", "as JSON lines")
     .action((options: { json?: boolean }, command: Command) =>
       inStore(command, async (store) => {
@@ -40,7 +42,7 @@ export function addEventsCommands(program: Command, io: Io): void {
 
   group
     .command("show")
-    .description("show one as it is")
+    .description("show a dead letter as it is")
     .argument("<id>", "its id, from tollgate events list")
     .action((id: string, _options: unknown, command: Command) =>
       inStore(command, async (store) => {
@@ -53,13 +55,14 @@ export function addEventsCommands(program: Command, io: Io): void {
 
   group
     .command("replay")
-    .description("bill one, or all that can be billed now; what was billed before changes nothing")
+    .description("bill a dead letter, or all that can be billed now; an event that was billed before changes nothing")
     .argument("<id>", "its id, or: all")
-    .option("--unsigned", "also what no relay has signed, where you know better; never with all")
+    .option("--unsigned", "bill it although no relay has signed it; not with all")
     .addHelpText(
       "after",
       `
-It bills straight to the store, as a billing worker does: whether a relay runs or not, with any bus. Who listens on NATS sees nothing of it.`,
+It bills straight to the store, as a billing worker does, with any bus, and whether a relay runs or not. Nothing is
+published on NATS.`,
     )
     .action((id: string, { unsigned = false }: { unsigned?: boolean }, command: Command) =>
       inStore(command, async (store, config) => {
@@ -80,7 +83,7 @@ It bills straight to the store, as a billing worker does: whether a relay runs o
 
   group
     .command("drop")
-    .description("remove one: it will never be billed")
+    .description("remove a dead letter: it will never be billed")
     .argument("<id>", "its id")
     .action((id: string, _options: unknown, command: Command) =>
       inStore(command, async (store) => {
@@ -98,11 +101,11 @@ function addRepairCommand(
   const collect = (value: string, before: string[]) => [...before, value];
   group
     .command("repair")
-    .description("change one; it keeps its id")
+    .description("change a dead letter; it keeps its id")
     .argument("<id>", "its id")
     .option(
       "--set <path=value>",
-      "one value: text, or a number where a number stands; path:=value takes JSON",
+      "one value: text, or a number if the present value is a number; path:=value takes JSON",
       collect,
       [],
     )
@@ -110,7 +113,7 @@ function addRepairCommand(
     .addHelpText(
       "after",
       `
-Without --set and --file it opens VISUAL or EDITOR.
+Without --set and --file it opens the editor that VISUAL or EDITOR names.
 
 Examples:
   $ tollgate events repair s1:charge:shop:7 --set charge.quantity=2

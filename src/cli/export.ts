@@ -18,10 +18,10 @@ interface ExportOptions {
 
 /** `tollgate export`. */
 export function addExportCommand(program: Command, io: Io): void {
-  const exporting = program.command("export").description("write what other systems take");
+  const exporting = program.command("export").description("write records for other systems");
   monthOption(exporting.command("cdr"))
-    .description("call detail records: one for each session that has ended, by its start")
-    .option("--from <time>", "sessions that started then or later, such as 2026-01-05 or 2026-01-05T10:00:00Z")
+    .description("write call detail records: one for each session that has ended, in the order of their starts")
+    .option("--from <time>", "sessions that started at this time or later, such as 2026-01-05 or 2026-01-05T10:00:00Z")
     .option("--to <time>", "and before this time (default: now)")
     .addOption(new Option("--format <format>", "how they are written").choices(["csv", "jsonl"]).default("csv"))
     .addHelpText(

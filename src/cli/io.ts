@@ -2,7 +2,7 @@ import { createInterface } from "node:readline";
 import { Writable } from "node:stream";
 import { printable } from "../charging/bills/format.ts";
 
-/** What a command has to do with its surroundings; tests put their own in place. */
+/** What a command needs of its surroundings. Tests give their own. */
 export interface Io {
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean };
   out(text: string): void;
@@ -14,8 +14,8 @@ export interface Io {
   /** Calls `fn` at each such signal; returns how to stop that. */
   onSignal(signal: "SIGTERM" | "SIGINT" | "SIGHUP", fn: () => void): () => void;
   /**
-   * Calls `fn` with the reason of each promise that is rejected and that nobody awaits, which does not end the
-   * process then; returns how to stop that.
+   * Calls `fn` with the reason of each rejected promise that nobody awaits. Such a rejection then does not end the
+   * process. Returns how to stop that.
    */
   onUnhandledRejection(fn: (error: unknown) => void): () => void;
 }
@@ -42,7 +42,7 @@ export const processIo: Io = {
 
 const PRINT_AT_ONCE = 65_536;
 
-/** Prints what comes, some 64 kB at a time. */
+/** Prints the pieces of a text, some 64 kB at a time. */
 export async function printAll(io: Io, parts: AsyncIterable<string>): Promise<void> {
   let text = "";
   for await (const part of parts) {
@@ -69,7 +69,7 @@ export class CliError extends Error {
 
 /**
  * A new user's password: a line of standard input (`fromStdin`), TOLLGATE_PASSWORD, or typed twice at the terminal
- * without being shown. Never an argument: those are seen by everybody on the machine.
+ * without being shown. It is never an argument, since everybody on the machine can see arguments.
  */
 export async function readPassword(io: Io, fromStdin: boolean): Promise<string> {
   const fromEnv = io.env.TOLLGATE_PASSWORD;
@@ -124,7 +124,7 @@ function ask(io: Io, question: string): Promise<string> {
   });
 }
 
-/** Rows under headings in columns; the last column is not padded. Whatever a cell says, it moves no cursor. */
+/** Rows under headings in columns; the last column is not padded. No text in a cell can move the cursor. */
 export function table(headings: readonly string[], cells: readonly (readonly string[])[]): string {
   const rows = cells.map((row) => row.map(printable));
   const widths = headings.map((heading, i) => Math.max(heading.length, ...rows.map((row) => (row[i] ?? "").length)));

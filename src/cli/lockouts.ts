@@ -8,7 +8,7 @@ import { CliError, EXIT, type Io, table } from "./io.ts";
 export function addLockoutsCommands(program: Command, io: Io): void {
   const lockouts = program
     .command("lockouts")
-    .description("who has to wait after failed sign-ins at the relay that runs on this data folder");
+    .description("users and addresses that have to wait after failed sign-ins at the relay on this data folder");
   lockouts
     .command("list")
     .description("list who has to wait, where, and how long")
@@ -24,13 +24,13 @@ export function addLockoutsCommands(program: Command, io: Io): void {
   lockouts
     .command("lift")
     .description("lift lock-outs, and forget the failures that led to them")
-    .option("--user <id>", "those of that user")
-    .option("--source <address>", "those from that address, or its /64 network of IPv6")
-    .option("--all", "all of them")
+    .option("--user <id>", "lock-outs of this user")
+    .option("--source <address>", "lock-outs at this address, or at its /64 network of IPv6")
+    .option("--all", "all lock-outs")
     .addHelpText(
       "after",
       `
-A running relay forgets them at once; one that is started again has none.
+The running relay forgets them at once. A relay that is started again has no lock-outs.
 
 Examples:
   $ tollgate lockouts lift --user alice

@@ -36,7 +36,7 @@ export function renderMachinesReadme(): string {
   ].join("\n");
 }
 
-/** For each state: what it is, and where to read on. */
+/** For each state: what it means, and where to read on. */
 function linksOf(chart: string): string {
   return Object.entries(chartLinks[chart] ?? {})
     .map(([state, { is, test, rfc = [], source }]) => {

@@ -19,8 +19,7 @@ export function theMonth(month = monthOf(Date.now())): string {
 type Kept = "eventsMonths" | "entriesMonths";
 
 /**
- * Why there may be less of a month than there was: its events or its lines on bills are no longer kept; undefined:
- * they are.
+ * Why a month may be incomplete: its events or its lines on bills are no longer kept. Undefined: they are all kept.
  */
 export function forgotten({ retention }: Pick<Config, "retention">, month: string, kept: Kept): string | undefined {
   const months = retention[kept];
@@ -29,13 +28,13 @@ export function forgotten({ retention }: Pick<Config, "retention">, month: strin
   return `${what} are kept for ${months} months (retention.${kept}), those of ${month} are removed`;
 }
 
-/** Says so where the lines on bills of a month are no longer kept. */
+/** Tells the operator if the lines on bills of a month are no longer kept. */
 export function sayIfForgotten(io: Io, config: Pick<Config, "retention">, month: string): void {
   const why = forgotten(config, month, "entriesMonths");
   if (why !== undefined) io.err(`note: ${why}\n`);
 }
 
-/** The one of these options that was given; undefined: none. Two are a mistake. */
+/** Which of these options was given; undefined: none. Two are a mistake. */
 export function oneOf<T extends string>(
   options: Readonly<Record<string, unknown>>,
   names: readonly T[],

@@ -14,9 +14,9 @@ export function addNodesCommand(program: Command, io: Io): void {
       "after",
       `
 STATE is up, draining (takes no new sessions), left (was stopped), dead (is not heard any more), or unheard: the node
-that was asked is cut off from NATS, and cannot know. STANDBYS are sessions of others of which it keeps a copy, LAG is
-how far the copies of its own are behind. BUSY is how much of the time its event loop works, HEARD how long ago it was
-heard. A node that is gone is listed for an hour.
+that was asked is cut off from NATS, and cannot know. STANDBYS is how many sessions of other nodes the node keeps
+copies of. LAG is how far the copies of its own sessions are behind. BUSY is how much of the time its event loop works.
+HEARD is how long ago it was heard. A node that is gone is listed for an hour.
 
 Examples:
   $ tollgate nodes

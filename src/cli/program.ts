@@ -18,8 +18,8 @@ import { addStartCommand } from "./start.ts";
 import { addUserCommands } from "./users.ts";
 
 /**
- * Runs the `tollgate` command. `argv` is what stands behind the command's name. Resolves to the exit code: 0 done, 1
- * it failed, 2 the command line or the configuration is wrong.
+ * Runs the `tollgate` command. `argv` is what follows the command's name. Resolves to the exit code: 0 done, 1 it
+ * failed, 2 the command line or the configuration is wrong.
  */
 export async function run(argv: readonly string[], io: Io = processIo): Promise<number> {
   let code: number = EXIT.ok;
@@ -72,7 +72,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
   addStartCommand(program, io, setCode);
   program
     .command("demo")
-    .description("run a relay, app servers and a client on this machine, and print ladders and bill")
+    .description("run a relay, app servers and a client on this machine, and print SIP ladders and the bill")
     .option("--json", "one JSON document at the end instead of ladders and text")
     .option("--cluster", "the same over NATS JetStream and MongoDB, with a billing worker")
     .addHelpText(
@@ -80,8 +80,8 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
       `
 It needs no configuration, uses only this machine, and takes less than 20 seconds.
 
---cluster uses the servers of NATS_URL and MONGODB_URL, in a stream and a database of its own that are removed at the end; where one of these is not
-set, it starts a nats-server or a mongod that is on the PATH.`,
+--cluster uses the servers that NATS_URL and MONGODB_URL name. It removes its stream and its database at the end.
+If one of the variables is not set, it starts the nats-server or the mongod that is on the PATH.`,
     )
     .action(async (options: { json?: boolean; cluster?: boolean }) => {
       const { demo } = await import("./demo.ts");

@@ -13,13 +13,14 @@ const MAX_SHOWN = 1_000;
 /** `tollgate rebill`. */
 export function addRebillCommand(program: Command, io: Io, setCode: (code: number) => void): void {
   monthOption(program.command("rebill"))
-    .description("make a month's entries again from the events that were kept, and compare")
+    .description("make a month's entries again from the events that are kept, and compare them with the bills")
     .option("--user <id>", "only this user's")
-    .option("--dry-run", "write nothing; without it entries that are missing are written, and nothing else")
+    .option("--dry-run", "write nothing; without --dry-run only missing entries are written")
     .addHelpText(
       "after",
       `
-Exit code 1 where there is any difference. What is on a bill is never changed: where an entry differs from its event, see: tollgate correct
+The exit code is 1 if there is any difference. What is on a bill is never changed: if an entry differs from its event,
+use tollgate correct.
 
 Example:
   $ tollgate rebill --dry-run --month 2026-01`,

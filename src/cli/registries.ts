@@ -22,13 +22,13 @@ interface Kind<T extends { readonly id: string }> {
   registry(store: Store): Registry<T>;
   /** The options of `add`. */
   options(add: Command): void;
-  /** The currencies that there are once it is added; undefined: it has nothing to do with any. */
+  /** The currencies that are in use when `thing` is added. A kind without this has no currency. */
   priced?(thing: T, others: Priced): Priced;
   /** What `add` was given, as the schema wants it; undefined fields are left out. */
   build(id: string, options: Record<string, unknown>): Record<string, unknown>;
-  /** Asked before an id is given that none of them has: ends the command where that must not be. */
+  /** Called before a new id is used. Ends the command if the id must not be used. */
   mayHave?(store: Store, id: string, options: Record<string, unknown>): Promise<void>;
-  /** Asked before one is removed. Returns what goes with it: ", and its key". */
+  /** Called before a thing is removed. Returns what is removed with it: ", and its key". */
   leave?(store: Store, id: string): Promise<string>;
   readonly headings: readonly string[];
   row(thing: T): readonly string[];
@@ -59,17 +59,23 @@ const services: Kind<Service> = {
       .option("--fork <mode>", "how several app servers are asked: sequential, first, all")
       .option(
         "--client-may-choose <modes>",
-        "ways that Request-Disposition may ask for: single,sequential,first,all",
+        "what a client's Request-Disposition may choose: single,sequential,first,all",
         collect,
       )
-      .option("--clock <moment>", "from when time counts: ack, answer")
+      .option("--clock <moment>", "when time begins to count: ack, answer")
       .option("--ring-s <seconds>", "how long an app server may ring", numeric)
       .option("--limit-charge <amount>", "largest single charge of an app server")
       .option("--limit-session <amount>", "largest sum of charges in a session")
-      .option("--limit-day <amount>", "largest sum of an app server's charges to one user in a UTC day")
+      .option(
+        "--limit-day <amount>",
+        "largest sum of an app server's charges to one user for this service in a UTC day",
+      )
       .option("--limit-currency <code>", "currency of these limits")
       .option("--late-charges-s <seconds>", "how long after its end a session takes charges", numeric)
-      .option("--change <proof>", "what a change to or from it within a session takes: answered (a 200), confirmed"),
+      .option(
+        "--change <proof>",
+        "what agrees to a change to or from this service: answered (any 200), confirmed (it names the service)",
+      ),
   build: (id, o) => {
     const given = withoutUndefined({
       charge: o.limitCharge,
@@ -102,12 +108,12 @@ const appServers: Kind<AppServer> = {
       .requiredOption("--uri <uri>", "where its SIP part listens, such as sip:10.0.0.5:5060;transport=tcp")
       .requiredOption("--service <id>", "a service that it offers; may be given again", collect)
       .option("--priority <number>", "lower is asked first (default 10)", numeric)
-      .option("--weight <number>", "share among equals (default 1)", numeric)
+      .option("--weight <number>", "share among app servers of equal priority (default 1)", numeric)
       .option("--capacity <sessions>", "sessions at once (default unbounded)", numeric)
-      .option("--inherit", "it is the one that had this id before and was removed: its settlement goes on")
+      .option("--inherit", "it is the app server that had this id before and was removed: its settlement goes on")
       .option(
         "--change <proof>",
-        "what its yes to a change of service is: answered (a 200), confirmed (names the service)",
+        "how it agrees to a change of service: answered (any 200), confirmed (the 200 names the service)",
       ),
   build: (id, o) => ({
     id,
@@ -137,12 +143,12 @@ const tariffs: Kind<Tariff> = {
   options: (add) =>
     add
       .requiredOption("--currency <code>", "ISO 4217 code, such as EUR")
-      .option("--setup-fee <amount>", "charged once for each session")
+      .option("--setup-fee <amount>", "charged once in a call")
       .option("--price <amount>", "price of each begun increment")
       .option("--increment-s <seconds>", "length of an increment (default 60)", numeric)
       .option("--free-s <seconds>", "seconds at the start that cost nothing", numeric)
-      .option("--minimum <amount>", "least amount for a session's time")
-      .option("--cap <amount>", "greatest amount for a session's time")
+      .option("--minimum <amount>", "least price of time, once in a call")
+      .option("--cap <amount>", "greatest price of time, once in a call")
       .option("--rounding <mode>", "half-up, half-even, up, down"),
   build: (id, o) => ({
     id,
@@ -182,10 +188,11 @@ export function addRegistryCommands(program: Command, io: Io): void {
 function addKind<T extends { readonly id: string }>(program: Command, io: Io, kind: Kind<T>): Command {
   const { command: name, what } = kind;
   const group = program.command(name).description(kind.description);
+  const a = /^[aeiou]/.test(what) ? "an" : "a";
   const load = (command: Command) => readConfig(io, command.optsWithGlobals().config);
 
-  const add = group.command("add").description(`register a ${what}, or replace it with --replace`);
-  add.argument("<id>", `id of the ${what}`).option("--replace", `replace a ${what} that is registered already`);
+  const add = group.command("add").description(`register ${a} ${what}, or replace it with --replace`);
+  add.argument("<id>", `id of the ${what}`).option("--replace", `replace ${a} ${what} that is registered already`);
   kind.options(add);
   add.addHelpText("after", `\nExamples:${kind.examples}`);
   add.action(async (id: string, options: Record<string, unknown>, command: Command) => {
@@ -237,7 +244,7 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
 
   group
     .command("remove")
-    .description(`remove a ${what}`)
+    .description(`remove ${a} ${what}`)
     .argument("<id>", `id of the ${what}`)
     .action(async (id: string, _options: unknown, command: Command) => {
       const loaded = load(command);
@@ -253,7 +260,7 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
   return group;
 }
 
-/** What would be wrong in a currency with the new thing among the others, and is not now; undefined: nothing. */
+/** The currency mistake that the new thing would bring; undefined: none. */
 async function clashWith(store: Store, config: Config, add: (others: Priced) => Priced): Promise<string | undefined> {
   const [services, tariffs] = [await store.services.list(), await store.tariffs.list()];
   const { rules } = config;
@@ -288,7 +295,7 @@ function checked<T extends { readonly id: string }>(
   throw new CliError(problems.join("\n"), EXIT.usage);
 }
 
-/** `incrementS` is `--increment-s` to the one who typed it; what no option is called is an argument. */
+/** A field's name as it was typed: `incrementS` is `--increment-s`. A field without an option is an argument. */
 function optionName(path: readonly (string | number)[], add: Command): string {
   const joined = path[0] === "limits" ? `limit-${String(path[1])}` : String(path[0]);
   const wanted = joined.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`).replace(/^services$/, "service");

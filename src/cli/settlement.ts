@@ -21,8 +21,8 @@ export function addSettlementCommand(program: Command, io: Io): void {
     .addHelpText(
       "after",
       `
-Items belong to the app server, time to the operator but for the share in the setting timeShare; the fee is a percentage of what belongs
-to the app server, an amount for each session, or both. Taxes play no part in it.
+The app server gets the price of all items, and the share of the price of time that the setting timeShare names. From
+that the operator keeps the fee: a percentage, an amount for each session, or both. Taxes play no part in settlement.
 
 Example:
   $ tollgate settlement winery --month 2026-01`,

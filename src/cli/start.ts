@@ -20,12 +20,14 @@ import { EXIT, type Io } from "./io.ts";
 export function addStartCommand(program: Command, io: Io, setCode: (code: number) => void): void {
   program
     .command("start")
-    .description("run the relay, or by `roles` a billing worker alone, until SIGTERM or SIGINT")
+    .description("run the relay until SIGTERM or SIGINT (with roles: [billing], a billing worker)")
     .addHelpText(
       "after",
       `
-SIGTERM, SIGINT: no new sessions; those that run may end by themselves for drainS seconds. A second one ends them now.
-SIGHUP: reads the configuration again. Services, app servers, tariffs, taxes, settlement, rules and domains change; the rest needs a new start.
+SIGTERM, SIGINT: takes no new sessions. Running sessions have drainS seconds to end by themselves. A second signal ends
+them now.
+SIGHUP: reads the configuration again. Services, app servers, tariffs, taxes, settlement, rules and domains change. Any
+other setting needs a restart.
 
 Examples:
   $ tollgate start
@@ -44,14 +46,14 @@ const launchBilling: typeof startBillingNode = async (options) =>
   (await import("../node/billing-worker.ts")).startBillingNode(options);
 
 /**
- * Runs a relay until it was told to stop; resolves to the exit code. `launch` starts it (tests put another in place).
+ * Runs a relay until it is told to stop; resolves to the exit code. `launch` starts it (tests give another one).
  */
 export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay): Promise<number> {
   const { config } = loaded;
   const log = createLogger(config.log);
   dataFolder(config.data);
   const stop = stopSignal(io);
-  // The socket is taken first: it is what keeps two relays from sharing a data folder.
+  // The socket is taken first, because it keeps two relays from sharing a data folder.
   let relay: Relay | undefined;
   const { Api } = await import("../console/api.ts");
   const http = new Api({
@@ -106,13 +108,13 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   return EXIT.ok;
 }
 
-/** What a command asks to be lifted; whatever else it says is none. */
+/** Which lock-outs a command asks to lift. Fields of another type are ignored. */
 function whichLockOuts(body: unknown): WhichLockOuts {
   const { user, source } = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
   return { ...(typeof user === "string" && { user }), ...(typeof source === "string" && { source }) };
 }
 
-/** The HTTP API, where the configuration has an address for it, and charges by NATS, where that is the bus. */
+/** The HTTP API, if the configuration has an address for it, and charges by NATS, if the bus is NATS. */
 async function startApi(config: Config, relay: Relay, log: Logger, http: Api): Promise<HttpServer | undefined> {
   const { bus } = config;
   const { listen } = config.http;
@@ -130,7 +132,7 @@ async function startApi(config: Config, relay: Relay, log: Logger, http: Api): P
   return api;
 }
 
-/** Runs a billing worker, which takes no SIP and needs no data folder of its own, until it was told to stop. */
+/** Runs a billing worker until it is told to stop. It takes no SIP and needs no data folder of its own. */
 export async function startBillingOnly(loaded: LoadedConfig, io: Io, launch = launchBilling): Promise<number> {
   const { config } = loaded;
   const log = createLogger(config.log);
@@ -150,7 +152,7 @@ export async function startBillingOnly(loaded: LoadedConfig, io: Io, launch = la
 }
 
 /**
- * A fault of which nobody knows whose it is: the rest goes on (decision 13). Where it is known,
+ * A fault of which nobody knows the session: everything else goes on (decision 13). If the session is known,
  * src/relay/model/contained.ts ends that one session.
  */
 const logRejection = (log: Logger, error: unknown): void =>

@@ -27,22 +27,20 @@ export function addUserCommands(program: Command, io: Io): void {
     .argument("<id>", "user part of the identity: alice for sip:alice@portal.example")
     .option("--password-stdin", "read the password from the first line of standard input")
     .option("--no-md5", "keep no MD5 hash: the user can then only sign in with SHA-256")
-    .option(
-      "--replace",
-      "give a user who is registered already a new password; what was paid in by --balance is not paid in again",
-    )
+    .option("--replace", "give a registered user a new password; --balance is not paid in a second time")
     .option("--prepaid <currency>", "the user pays in advance, from a balance in this currency (ISO 4217)")
     .option("--balance <amount>", "with --prepaid: what is paid in now, such as 20.00")
     .option(
       "--inherit [account]",
-      "the same person as had the id before: goes on with the bills and the balance of the last one, or of alice#1",
+      "it is the person who had this id before: go on with the bills and the balance of the last user, or of alice#1",
     )
     .addHelpText(
       "after",
       `
 The password is asked for at the terminal, or taken from --password-stdin or TOLLGATE_PASSWORD.
 
-An id that somebody had before is somebody else's now: bills and balance begin anew, as those of alice#2, unless --inherit is given.
+If somebody had the id before, this is another person: bills and balance begin anew, as those of alice#2. With --inherit
+it is the same person.
 
 Examples:
   $ tollgate user add alice
@@ -71,7 +69,7 @@ Examples:
         const account = known ? accountOf(known) : await accountForNew(store, id, options.inherit);
         const password = await readPassword(io, options.passwordStdin ?? false);
         const { realm } = config.portal;
-        // The money first: where that cannot be done the user is as before, and the same again adds nothing.
+        // The money first. If that fails, the user is as before, and the same command again adds nothing.
         if (currency !== undefined) await openBalance(store, account, currency);
         if (balance !== undefined) await payIn(io, store, id, account, balance);
         const prepaid = currency === undefined ? {} : { prepaid: { currency } };
@@ -135,7 +133,7 @@ Examples:
       await withStore(config, async (store) => {
         const known = await store.users.get(id);
         if (!known) throw new CliError(`no user ${id}; see: tollgate user list`);
-        // First what has to be remembered: whoever gets the id next is somebody else.
+        // First note the account: the next user of this id is somebody else.
         const former = afterRemoval(known, await store.former.get(formerUser(id)), Date.now());
         await store.former.put(former);
         await store.users.remove(id);
@@ -148,7 +146,7 @@ Examples:
     });
 }
 
-/** The first payment of a registration: once, whatever is replaced later. */
+/** The first payment of a registration. It is made once, even if the user is replaced later. */
 async function payIn(io: Io, store: Store, id: string, account: string, amount: string): Promise<void> {
   const removals = (await store.former.get(formerUser(id)))?.removals ?? 0;
   const payment = removals === 0 ? "with-user-add" : `with-user-add-${removals}`;
@@ -160,7 +158,7 @@ async function payIn(io: Io, store: Store, id: string, account: string, amount: 
   });
 }
 
-/** What becomes of what the one before has left, who had the `n`th account. */
+/** Says what becomes of the bills and the balance of the user before, who had the `n`th account. */
 async function leftBehind(store: Store, id: string, n: number, account: string): Promise<string> {
   const last = accountName(id, n);
   const balance = await balanceText(store, last);

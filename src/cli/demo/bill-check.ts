@@ -6,12 +6,12 @@ import type { Measured } from "./scenes.ts";
 import { LESSON_TARIFF } from "./stage.ts";
 
 /**
- * How far the relay's stopwatch may be from the client's: the two stand at different ends of a wire, on a machine
- * that may be busy.
+ * How far the relay's clock may be from the client's: the two measure at different ends of a wire, on a machine that
+ * may be busy.
  */
 const CLOCK_TOLERANCE_MS = 500;
 
-/** Holds the bill against what was bought and how long it took; sums are worked out here anew, in cents. */
+/** Compares the bill with what was bought and how long it took. The sums are worked out here again, in cents. */
 export function checkBill(entries: readonly Entry[], bills: readonly Bill[], lesson: Measured, checks: Checks): void {
   const items = entries.flatMap((entry) => (entry.kind === "item" ? [entry] : []));
   const sold = items.map(({ item, unitPrice, quantity, amount, service, channel }) => [
@@ -29,7 +29,7 @@ export function checkBill(entries: readonly Entry[], bills: readonly Bill[], les
   const paid = sessions.map(({ service, appServer, amount }) => [service, appServer, amount]);
   checks.equal("sessions on the bill", normal(paid), normal(SESSIONS));
   checks.equal("links between sessions", links(times), LINKS);
-  // At midnight on the last of a month they stand on two bills.
+  // If the demo runs over midnight at the end of a month, they stand on two bills.
   const calls = bills.flatMap(({ calls }) => calls.map(({ parts }) => parts.map(({ service }) => service)));
   if (bills.length === 1) checks.equal("calls in several parts", calls, CALLS);
 
@@ -57,7 +57,7 @@ function checkLesson(times: readonly TimeEntry[], lesson: Measured, checks: Chec
   return cents;
 }
 
-/** What each session that comes from another one comes from. */
+/** For each session that follows another one, which one that is. */
 function links(times: readonly TimeEntry[]): string[] {
   const services = new Map(times.map(({ session, service }) => [session, service]));
   return times
@@ -71,6 +71,6 @@ function links(times: readonly TimeEntry[]): string[] {
 
 const toCents = (amount: string) => Math.round(Number(amount) * 100);
 
-/** In an order of its own, and decimals without the zeros at their end. */
+/** Sorted, and decimals without the zeros at their end. */
 const normal = (rows: readonly (readonly string[])[]) =>
   rows.map((row) => row.map((cell) => (/^[\d.]+$/.test(cell) ? String(Number(cell)) : cell)).join(", ")).sort();

@@ -13,19 +13,19 @@ import { type DemoServer, mongoServer, natsServer } from "./servers.ts";
 export interface Cluster {
   /** For people: which servers. */
   readonly names: readonly string[];
-  /** Of the configuration. Stream, subjects and database are of this run alone. */
+  /** Part of the configuration. Only this run uses its stream, subjects and database. */
   readonly settings: { readonly bus: object; readonly store: string };
   /** Starts the billing worker: a consumer of its own, by the same configuration. */
   startBilling(config: Config, log: Logger): Promise<void>;
   /** Resolves when the worker has billed all that was published. */
   billed(): Promise<void>;
-  /** Removes what this run has left in the servers, and ends those that it started. */
+  /** Removes what this run has left in the servers, and ends the servers that it started. */
   close(): Promise<void>;
 }
 
 const POLL_MS = 20;
 
-/** Finds or starts the servers. Rejects with what is missing, and then none is left running. */
+/** Finds or starts the servers. If one is missing, rejects with its name and leaves none running. */
 export async function openCluster(env: NodeJS.ProcessEnv): Promise<Cluster> {
   const servers: DemoServer[] = [];
   const stopServers = () => {
@@ -89,7 +89,7 @@ function clusterOn(nats: DemoServer, mongo: DemoServer, stopServers: () => void,
   };
 }
 
-/** That URL with another database in it; whoever signs in does so where the URL said before. */
+/** That URL with another database in it. The sign-in still goes to the database that the URL named before. */
 export function withDatabase(url: string, database: string): string {
   const [, before = url, named = "", query = ""] = /^([^/]+:\/\/[^/?]+)(?:\/([^?]*))?(\?.*)?$/.exec(url) ?? [];
   if (!before.includes("@") || /[?&]authSource=/i.test(query)) return `${before}/${database}${query}`;

@@ -1,9 +1,9 @@
 /*
- * What the bill has to say at the end, by hand: what was bought, which sessions there were, and which of them come
- * from which.
+ * What the bill must say at the end, written by hand: what was bought, which sessions there were, and which session
+ * follows which.
  */
 
-/** Item, unit price, quantity, amount, the service it was sold in, and how the charge came. */
+/** Item, unit price, quantity, amount, the service that sold it, and how the charge came. */
 export const SOLD = [
   ["Rioja Crianza", "12.50", "2", "25.00", "wine", "info"],
   ["Barolo", "34.00", "1", "34.00", "wine", "info"],

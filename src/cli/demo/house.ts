@@ -8,7 +8,7 @@ export interface House {
 }
 
 /**
- * An app server with one service and a page that is open to whoever has a session: a brewery, a book shop. It charges
+ * An app server with one service and a page for clients that have a session: a brewery, a book shop. It charges
  * nothing itself.
  */
 export async function startHouse(service: string, title: string): Promise<House> {

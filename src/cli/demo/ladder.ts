@@ -6,7 +6,7 @@ export type Lane = "client" | "relay" | "server" | "second";
 /** What stands over the columns. */
 export type Names = Readonly<Record<Exclude<Lane, "second">, string>> & { readonly second?: string };
 
-/** One arrow. `direct`: past the relay, from client to app server or back. */
+/** One arrow. `direct`: not through the relay, from client to app server or back. */
 export interface Arrow {
   /** Milliseconds since the scene began. */
   readonly atMs: number;
@@ -97,12 +97,12 @@ function colourOf(label: string): number | undefined {
   return status < 200 ? 90 : status < 300 ? 32 : 33;
 }
 
-/** What came from a peer must not steer a terminal; SIP text is held as latin1. */
+/** Text from a peer must not control the terminal. SIP text is held as latin1. */
 const printable = (text: string) => text.replace(/[^\x20-\x7e]/g, "?");
 
 /**
- * Names a message in few words: `INVITE wine, signed`, `200 OK (BYE), charges`. An answer to INVITE goes without the
- * method.
+ * Names a message in a few words: `INVITE wine, signed`, `200 OK (BYE), charges`. The name of an answer to INVITE has
+ * no method.
  */
 export function labelOf(message: SipMessage): string {
   const type = message.headers.get("content-type")?.toLowerCase() ?? "";

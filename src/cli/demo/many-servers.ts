@@ -4,7 +4,7 @@ import type { Stage } from "./stage.ts";
 
 /* One client and two app servers: the service changes within a session, a session moves, and two answer one INVITE. */
 
-/** Wine becomes grappa at the same app server, where some is bought, and then beer at another (M20, M21, fig. 8). */
+/** Wine becomes grappa at the same app server, and some is bought; then beer at another one (M20, M21, fig. 8). */
 export async function changeService(stage: Stage, direction: Direction): Promise<void> {
   const { checks, note } = direction;
   const session = await stage.alice.request("wine");

@@ -52,8 +52,8 @@ export class Printer {
   }
 
   /**
-   * What went over the wire between the relay and that side in this scene, in order: `> INVITE wine` for what the
-   * side sent, `< 200 (BYE)` for what it got; without 100 Trying, which comes or not.
+   * What went over the wire between the relay and that side in this scene, in order: `> INVITE wine` for what the side
+   * sent, `< 200 (BYE)` for what it got. 100 Trying is left out, since it may or may not come.
    */
   exchanged(side: Lane): string[] {
     const arrows = this.scenes.at(-1)?.arrows ?? [];
@@ -65,7 +65,7 @@ export class Printer {
       .filter((text) => !/^[<>] 100$/.test(text));
   }
 
-  /** The same once it is that many, or after `ms`. */
+  /** The same, when there are that many messages, or after `ms`. */
   async settled(side: Lane, count: number, ms: number): Promise<string[]> {
     await this.until(() => this.exchanged(side).length >= count, ms);
     return this.exchanged(side);
@@ -75,7 +75,7 @@ export class Printer {
     this.write(ladderNote(text, this.style));
   }
 
-  /** Looks again with each arrow. */
+  /** Checks again after each arrow. */
   private async until(holds: () => boolean, ms: number): Promise<void> {
     const end = systemClock.monotonic() + ms;
     const timer = setTimeout(() => this.wake(), ms);

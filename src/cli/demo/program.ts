@@ -6,10 +6,10 @@ import type { ServerId, Stage } from "./stage.ts";
 /** A scene of the demo, with a ladder of its own. */
 export interface Scene {
   readonly title: string;
-  /** What it is called when it fails. */
+  /** The scene's name in messages, when it fails. */
   readonly step: string;
   readonly columns: Names;
-  /** The app servers of the columns; whoever else is asked is in the first of theirs. */
+  /** The app servers of the columns. Any other app server is drawn in the first of these columns. */
   readonly second?: ServerId;
   play(stage: Stage, direction: Direction): Promise<Measured> | Promise<void>;
 }

@@ -10,19 +10,19 @@ import { WINES } from "./wine-shop.ts";
 /** What a scene needs besides the stage. */
 export interface Direction {
   readonly checks: Checks;
-  /** Draws an arrow past the relay: what client and app server say to each other directly. */
+  /** Draws an arrow beside the relay: what client and app server say to each other directly. */
   direct(from: Lane, to: Lane, label: string): void;
   note(text: string): void;
-  /** Resolves when the relay has been seen to send that, so often in this scene; waits a moment for it. */
+  /** Resolves when the relay has sent such a message so often in this scene; waits a moment for it. */
   relayed(to: Lane, label: string, times?: number): Promise<void>;
   /**
-   * Everything between the relay and that side in this scene, as `script.ts` has it; waits a moment until it is that
-   * many.
+   * Everything between the relay and that side in this scene, written as in `script.ts`; waits a moment until there
+   * are so many messages.
    */
   exchanged(side: Lane, count: number): Promise<string[]>;
 }
 
-/** What the client itself has measured of a session, to hold against the bill. */
+/** What the client itself has measured of a session, to compare with the bill. */
 export interface Measured {
   readonly session: string;
   readonly elapsedMs: number;
@@ -67,7 +67,7 @@ export async function visitWineShop(stage: Stage, direction: Direction): Promise
   return { session: session.id, elapsedMs };
 }
 
-/** Holds what went over the wire in this scene against the script. */
+/** Compares what went over the wire in this scene with the script. */
 export async function compare(direction: Direction, name: keyof typeof SCRIPT): Promise<void> {
   const script: Script = SCRIPT[name];
   for (const side of ["client", "server", "second"] as const) {

@@ -4,7 +4,7 @@ import { type AppServer, type ServiceRequest, serve } from "../../sdk/index.ts";
 export const LESSON_MS = 2200;
 
 /**
- * An app server that charges nothing itself: its lesson is charged by time, and the relay holds the stopwatch (M12,
+ * An app server that charges nothing itself: its lesson is charged by time, and the relay measures the time (M12,
  * M13). It hangs up at the end.
  */
 export function startSchool(): Promise<AppServer> {

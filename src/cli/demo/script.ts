@@ -24,7 +24,7 @@ const moved = (service: string, referred: string) => [
   "< ACK",
 ];
 
-/** Of one scene. `anyOrder`: two app servers act at the same time; `without`: what may come or not. */
+/** The script of one scene. `anyOrder`: two app servers act at the same time; `without`: what may or may not come. */
 export interface Script {
   readonly client: readonly string[];
   readonly server: readonly string[];
@@ -74,7 +74,7 @@ export const SCRIPT = {
       "> INFO, charges",
       "< 200 (INFO)",
       "< BYE",
-      "> 200 (BYE), charges", // what was bought is delivered, whichever way the session goes on
+      "> 200 (BYE), charges", // the purchase is charged at the end, however the session goes on
     ],
     second: [...asked("beer"), "< BYE", "> 200 (BYE)"],
   },
@@ -95,7 +95,7 @@ export const SCRIPT = {
     server: [...asked("books"), "< BYE", "> 200 (BYE)"],
     second: [...asked("books"), "< BYE", "> 200 (BYE)"],
     anyOrder: true,
-    // The second one rings before or after the first has accepted, and then the client hears nothing of it.
+    // The second app server may ring after the first has accepted. Then the client does not hear the ringing.
     without: ["< 180"],
   },
 } as const satisfies Record<string, Script>;

@@ -15,7 +15,7 @@ export interface DemoServer {
 }
 
 const READY_WITHIN_MS = 30_000;
-/** What a program said last, for when it does not start. */
+/** The last output of a program, for the message if it does not start. */
 const MAX_OUTPUT = 4_000;
 
 /** The NATS server of NATS_URL; else a nats-server of this machine, started with a folder of its own. */
@@ -85,7 +85,7 @@ function found(program: string, env: NodeJS.ProcessEnv, ...more: string[]): stri
 }
 
 /**
- * Starts a program and waits until it says that it is ready. Returns how to end it; it ends with this process in any
+ * Starts a program and waits until it says that it is ready. Returns how to end it. It ends with this process in any
  * case.
  */
 async function started(program: string, args: readonly string[], ready: RegExp, folder: string): Promise<() => void> {

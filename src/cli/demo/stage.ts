@@ -19,7 +19,7 @@ import { startWineShop } from "./wine-shop.ts";
 
 export const DOMAIN = "portal.example";
 
-/** Half a second of every begun one counts: short enough for a lesson of two seconds to show on the bill. */
+/** Time is charged by begun half seconds: short enough for a lesson of two seconds to show on the bill. */
 export const LESSON_TARIFF = {
   id: "lesson",
   currency: "EUR",
@@ -28,7 +28,7 @@ export const LESSON_TARIFF = {
   incrementS: 0.5,
 } satisfies Tariff;
 
-/** Visits that cost something by themselves; what costs nothing is on the bill too. */
+/** Tariffs with a set-up fee only. (A visit that costs nothing is on the bill too.) */
 const VISITS = [
   { id: "spirits", currency: "EUR", setupFee: "1.00" },
   { id: "tasting", currency: "EUR", setupFee: "0.50" },
@@ -62,7 +62,7 @@ export interface Stage {
   /** A client who knows the password. */
   readonly alice: Client;
   readonly user: string;
-  /** One who guesses. */
+  /** A client who guesses passwords. */
   readonly stranger: Client;
   /** Warnings and errors that the relay has logged. */
   readonly log: readonly string[];
@@ -137,7 +137,7 @@ export async function setStage(tap: (event: Tapped) => void, cluster?: Cluster):
   }
 }
 
-/** What would otherwise stand in tollgate.yaml. `more`: where events and bills go, if not into the data folder. */
+/** What would stand in a tollgate.yaml. `more`: where events and bills go, if not into the data folder. */
 export function configOf(data: string, servers: Servers, more: object = {}): Config {
   return configSchema.parse({
     portal: { domain: DOMAIN },

@@ -25,7 +25,7 @@ interface Visit {
 
 /**
  * An app server as a web shop would be: a web page, and beside it a SIP session for as long as somebody shops. It
- * knows no passwords and keeps no accounts: who is there, and who pays, it has from the relay. Whoever has come for
+ * knows no passwords and keeps no accounts: the relay tells it who is there and who pays. A client that has come for
  * wine may go on to grappa in the same session and on the same page.
  */
 export async function startWineShop(): Promise<WineShop> {
