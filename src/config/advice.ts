@@ -11,7 +11,7 @@ export interface Registered {
   readonly tariffs?: readonly Tariff[];
 }
 
-/** What is no mistake, and may cost money all the same. */
+/** Settings that are no mistake, but may cost money. */
 export function advice(config: Config, registered: Registered): Finding[] {
   return [
     ...changesOfService(config, registered),
@@ -22,8 +22,8 @@ export function advice(config: Config, registered: Registered): Finding[] {
 }
 
 /**
- * From is what a client calls itself. With `fromMustMatch` it is the user who signs in, or nobody, which no pattern
- * for a user fits.
+ * From is what a client calls itself. With `fromMustMatch` it names the user who signs in, or is anonymous. No pattern
+ * for a user matches an anonymous From.
  */
 function rulesByFrom({ rules, authentication }: Config): Finding[] {
   return rules.flatMap(({ when, then }, i): Finding[] => {
@@ -76,7 +76,7 @@ function changeThatCostsLess(server: AppServer, services: ReadonlyMap<string, Se
   if (server.change !== undefined) return undefined;
   const open = server.services.flatMap((id) => services.get(id) ?? []).filter(({ change }) => change === undefined);
   const from = open.find(({ tariff }) => tariff !== undefined);
-  // Free ones first: there the meter stops.
+  // Free services first: there the clock stops.
   const to =
     from && (open.find(({ tariff }) => tariff === undefined) ?? open.find(({ tariff }) => tariff !== from.tariff));
   return from && to && [from, to];

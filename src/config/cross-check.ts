@@ -27,7 +27,7 @@ export function duplicates(config: Config): Finding[] {
   ];
 }
 
-/** A relay that does not bill, and a worker that only bills, meet at a bus and a store that both reach. */
+/** A relay that does not bill and a worker that only bills need a bus and a store that both can reach. */
 export function roleMistakes({ roles, bus, store }: Config): Finding[] {
   if (roles.length === 2) return [];
   const [role] = roles;
@@ -49,7 +49,7 @@ const DAY_S = 86_400;
 /** Of the shortest months in a row. */
 const MONTH_DAYS = 28;
 
-/** What comes again from the bus must find what it made: else it would be billed a second time. */
+/** An event may come again from the bus. Its entry must still be in the store, else it is billed a second time. */
 export function retentionMistakes({ bus, retention }: Config): Finding[] {
   if (bus === undefined) return [];
   const days = bus.maxAgeS / DAY_S;
@@ -111,8 +111,8 @@ export function danglingNames(config: Config, known: Known): Finding[] {
 }
 
 /**
- * Limits and tariffs that meet in a service and are in different currencies. What the file has wins over the same id
- * in the store.
+ * Limits and tariffs that meet in a service and are in different currencies. If file and store have the same id, the
+ * file counts.
  */
 export function currencyMistakes(config: Config, known: Known | undefined): Finding[] {
   const services = [...(known?.services ?? []), ...config.services];
@@ -120,7 +120,7 @@ export function currencyMistakes(config: Config, known: Known | undefined): Find
   return currencyClashes({ services, tariffs, rules: config.rules }).map((clash) => clashFinding(config, clash));
 }
 
-/** At the place in the file that can be put right; a service and a tariff of the store cannot meet but by a rule. */
+/** The place in the file to correct. A service and a tariff that are both in the store meet only by a rule. */
 function clashFinding(config: Config, { service, limits, tariff, currency, rule }: CurrencyClash): Finding {
   if (rule !== undefined)
     return {

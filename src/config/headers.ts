@@ -1,12 +1,13 @@
 import { z } from "zod";
 
 /*
- * Header fields that an operator lets cross the relay beside those that always do (src/relay/dialog/border.ts).
+ * Header fields that an operator lets cross the relay, in addition to those that always do
+ * (src/relay/dialog/border.ts).
  */
 
 /**
- * What belongs to one leg alone: its path, its dialog, its own abilities and secrets; and the relay's word on who
- * calls. No setting lets it cross. The same holds for whatever begins as the relay's own do.
+ * Header fields of one leg alone: its path, its dialog, its own abilities and secrets; and the relay's word on who
+ * calls. No setting lets them cross. The same holds for any name that begins like the relay's own.
  */
 const OWN: ReadonlySet<string> = new Set(
   `via route record-route from to call-id cseq contact max-forwards max-breadth content-length supported require proxy-require rseq rack
@@ -16,8 +17,8 @@ const OWN: ReadonlySet<string> = new Set(
 const OWN_PREFIXES = ["tollgate-", "x-tollgate"];
 
 /**
- * Whether that header field is the relay's to write in each leg, whatever an operator lets pass. `key`: the long
- * form, in lower case.
+ * Whether the relay itself writes that header field in each leg, whatever an operator lets pass. `key`: the long form,
+ * in lower case.
  */
 export const isOwnHeader = (key: string): boolean =>
   OWN.has(key) || OWN_PREFIXES.some((prefix) => key.startsWith(prefix));

@@ -9,7 +9,7 @@ export interface ListenAddress {
   readonly address: string;
   /** 0: any free port (tests). */
   readonly port: number;
-  /** What Via and Contact say instead, behind address translation. */
+  /** The address that Via and Contact name instead, behind address translation. */
   readonly advertised?: { readonly host: string; readonly port?: number };
 }
 
@@ -36,7 +36,7 @@ export function parseListen(text: string): Result<ListenAddress, string> {
   return ok({ transport, address: canonicalHost(host), port });
 }
 
-/** Reads `host`, `host:port`, `[v6]`, `[v6]:port`; the brackets go. */
+/** Reads `host`, `host:port`, `[v6]`, `[v6]:port`; the brackets are dropped. */
 export function parseHostPort(text: string): Result<HostPort, string> {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:[\]@;?/]+))(?::(\d{1,5}))?$/.exec(text);
   const host = match?.[1] ?? match?.[2];

@@ -19,8 +19,7 @@ import { type ConfigProblem, type Finding, findings, type Path } from "./problem
 import { type Config, configSchema } from "./schema.ts";
 
 /**
- * The configuration that holds where there is no file: one machine, UDP and TCP on 127.0.0.1:5060, data in ./data of
- * `folder`.
+ * The configuration if there is no file: one machine, UDP and TCP on 127.0.0.1:5060, data in ./data of `folder`.
  */
 export function defaultConfig(folder = process.cwd()): Config {
   const config = configSchema.parse({});
@@ -28,9 +27,9 @@ export function defaultConfig(folder = process.cwd()): Config {
 }
 
 /**
- * Reads and checks a configuration file. Paths in it become absolute, seen from the file's folder. The error lists
- * every mistake that could be found, in the order of the file. `known`: what the store has; then names that are in
- * neither are mistakes too.
+ * Reads and checks a configuration file. Relative paths in it count from the file's folder. The error lists every
+ * mistake that could be found, in the order of the file. `known`: what the store has. With it, a name that is neither
+ * in the file nor in the store is a mistake too.
  */
 export function loadConfig(path: string, known?: Known): Result<Config, ConfigProblem[]> {
   let text: string;
@@ -43,7 +42,7 @@ export function loadConfig(path: string, known?: Known): Result<Config, ConfigPr
   return config.ok ? ok(withPathsFrom(dirname(path), config.value)) : config;
 }
 
-/** The settings that are paths, seen from the configuration file's folder. */
+/** The settings that are paths, relative to the configuration file's folder. */
 const PATHS = [
   "data",
   "http.tls.cert",
@@ -108,7 +107,7 @@ export function parseConfig(text: string, file: string, known?: Known): Result<C
   return ok(checked.data as Config);
 }
 
-/** What a file that has no mistakes does not say and better would; `registered`: what the store has. */
+/** What a file without mistakes should better say; `registered`: what the store has. */
 export function adviceOn(path: string, config: Config, registered: Registered): ConfigProblem[] {
   const lines = new LineCounter();
   const document = parseDocument(readFileSync(path, "utf8"), { lineCounter: lines, prettyErrors: false });
@@ -124,8 +123,8 @@ export function adviceOn(path: string, config: Config, registered: Registered): 
 }
 
 /**
- * What no schema says: names that point nowhere, names used twice, currencies that do not fit, rules that do not
- * compile.
+ * Mistakes that a schema cannot see: names that point nowhere, names used twice, currencies that do not fit, rules
+ * that do not compile.
  */
 function semantic(config: Config, known: Known | undefined): Finding[] {
   const rules = compileRules(config.rules);
@@ -155,7 +154,7 @@ const AMOUNTS = new Set([
 ]);
 
 /**
- * 0.10 without quotes is the text "0.10", not a float (decision 10): amounts are taken from the source text.
+ * 0.10 without quotes is the text "0.10", not a float (decision 10): amounts are read from the source text.
  */
 function keepAmountsExact(document: Document): void {
   visit(document, {
@@ -188,7 +187,7 @@ function place(lines: LineCounter, offset: number): { line: number; column: numb
   return { line: Math.max(1, line), column: Math.max(1, col) };
 }
 
-/** Where the value (or the key) at a path stands; of what is missing, where the nearest thing around it stands. */
+/** The place of the value (or the key) at a path; if it is missing, the place of the nearest thing around it. */
 function offsetOf(document: Document, path: Path, atKey: boolean): number {
   let node = resolved(document, document.contents);
   let offset = node?.range?.[0] ?? 0;

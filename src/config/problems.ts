@@ -3,7 +3,7 @@ import { z } from "zod";
 /** One mistake in a configuration: where, what was expected, what was found. */
 export interface ConfigProblem {
   readonly file: string;
-  /** From 1; missing where the mistake has no place in a file. */
+  /** From 1; missing if the mistake has no place in a file. */
   readonly line?: number;
   readonly column?: number;
   /** `services[0].fork`; empty for the file as a whole. */
@@ -42,7 +42,7 @@ function fromIssue(issue: z.core.$ZodIssue, schema: z.ZodType, input: unknown, b
   return [{ path, message: `expected ${expectation(issue)}; found ${found}` }];
 }
 
-/** Settings whose values no message shows. */
+/** Settings whose values must not appear in messages. */
 const SECRETS = new Set(["password", "token"]);
 
 function expectation(issue: z.core.$ZodIssue): string {
@@ -103,7 +103,7 @@ function unknownKey(key: string, known: readonly string[]): string {
   return known.length === 0 ? "unknown key" : `unknown key; known here: ${known.join(", ")}`;
 }
 
-/** The candidate that differs from the word by the fewest edits, if it is near enough to be meant. */
+/** The candidate that differs from the word by the fewest edits, if these are few enough for a typing mistake. */
 export function closest(word: string, candidates: readonly string[]): string | undefined {
   let best: string | undefined;
   let least = Math.max(1, Math.floor(word.length / 3)) + 1;
@@ -149,7 +149,7 @@ function knownKeys(schema: z.ZodType, path: Path): string[] {
 function unwrap(schema: z.ZodType | undefined): z.ZodType | undefined {
   for (;;) {
     if (schema instanceof z.ZodPipe) {
-      // A preprocess has the transform first, a transform has it last: the schema is the other one.
+      // In a preprocess the transform comes first, in a transform last. The schema is the other part.
       const first = schema.def.in as z.ZodType;
       schema = first instanceof z.ZodTransform ? (schema.def.out as z.ZodType) : first;
     } else if (

@@ -17,8 +17,8 @@ import { headersSchema } from "./headers.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
 
 /*
- * What a configuration may say, and what holds where it says nothing. Every section may be left out. The messages are
- * what was expected, as a noun phrase: load.ts puts "expected" before and "found ..." after.
+ * What a configuration may say, and the defaults. Every section may be left out. A message here is a noun phrase for
+ * what was expected: load.ts puts "expected" before it and "found ..." after it.
  */
 
 /** Ids of services, app servers, tariffs: they stand in URIs, file names and reports. */
@@ -27,7 +27,7 @@ export const idSchema = z
   .string()
   .regex(ID, "an id of letters, digits and . _ ~ + - (at most 64, a letter or digit first)");
 
-/** A user id is the user part of a SIP URI, unescaped (RFC 3261 §25.1). `:` would end it in H(user:realm:password). */
+/** A user id is the user part of a SIP URI, unescaped (RFC 3261 §25.1). `:` would end the user in H(user:realm:password). */
 export const userIdSchema = z
   .string()
   .regex(
@@ -40,7 +40,7 @@ const domain = z
   .string()
   .regex(/^[A-Za-z0-9._-]+$|^\[?[0-9A-Fa-f:.]+\]?$/, "a host name or IP address such as portal.example");
 const seconds = (least: number, most: number) => z.number().min(least).max(most);
-/** A month: whoever charges later than that has lost count. */
+/** A month. Nobody needs to charge later than that. */
 const MAX_WINDOW_S = 2_678_400;
 const forkMode = z.enum(["sequential", "first", "all"]);
 const changeProof = z.enum(["answered", "confirmed"]);
@@ -87,7 +87,7 @@ export const appServerSchema = z.strictObject({
 }) satisfies z.ZodType<AppServer>;
 
 const patterns = z.record(z.string().min(1), z.string());
-/** Of the headers that tell app servers (RFC 3261 §7.3.1: names of parameters are compared without regard to case). */
+/** In the header fields for app servers (RFC 3261 §7.3.1: parameter names are compared without regard to case). */
 const attributeName = z.string().regex(/^[a-z0-9][a-z0-9_.-]{0,63}$/, "a name of lower-case letters, digits and _ . -");
 const texts = z.record(attributeName, z.string().max(1024));
 
@@ -152,7 +152,7 @@ const portalSchema = z
   .refine((portal) => portal.domain === undefined || portal.domains === undefined, "either domain or domains, not both")
   .transform(({ domain, domains, realm }) => {
     const all = (domains ?? [domain ?? "localhost"]).map((name) => name.toLowerCase());
-    // They stand in URIs; the realm stays as it is written, since passwords are hashed with it.
+    // Domains stand in URIs. The realm stays as it is written, since passwords are hashed with it.
     return { domains: all.map(formatHost), realm: realm ?? all[0]! };
   });
 
@@ -225,8 +225,8 @@ const limitsOf = z.strictObject({
 });
 
 /**
- * Load that may come from one address comes from one user: where the one has no bound, the others have none unless
- * they are named.
+ * All load from one address may come from one user. So if the address has no bound, the user and the session have none
+ * either, unless they are set.
  */
 const limitsSchema = limitsOf.transform(({ ringingPerUser, sessionsPerUser, perSessionPerSecond, ...limits }) => {
   const unbounded = limits.perSourcePerSecond === 0;
@@ -238,7 +238,7 @@ const limitsSchema = limitsOf.transform(({ ringingPerUser, sessionsPerUser, perS
   };
 });
 
-/** What app servers charge outside of the session's dialog (M15, M17), what is kept of charges, and told of them. */
+/** How app servers charge outside of the session's dialog (M15, M17), what is kept of charges, and who is told. */
 const chargingSchema = z.strictObject({
   lateChargesS: seconds(0, MAX_WINDOW_S).default(3_600),
   trustAddress: z.boolean().default(false),
@@ -298,7 +298,7 @@ const recoverySchema = z.union([
   }),
 ]);
 
-/** What the nodes that share a bus say of themselves to each other. */
+/** What a node tells the other nodes that share its bus. */
 const clusterSchema = z.strictObject({
   zone: z
     .string()
