@@ -21,7 +21,7 @@ export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics">;
 
 type ApiConfig = Pick<Config, "http" | "portal"> & Partial<Pick<Config, "trustedProxies">>;
 
-/** All that a relay offers by HTTP: one application, by the socket in its data folder and by TCP. */
+/** Everything that a relay offers by HTTP: one application, by the socket in its data folder and by TCP. */
 export class Api {
   private readonly config: ApiConfig;
   private readonly log: Logger;
@@ -33,9 +33,9 @@ export class Api {
   constructor(options: {
     readonly config: ApiConfig;
     readonly log: Logger;
-    /** What the owner of the data folder may ask: by `"GET /sessions"`. Default: nothing. */
+    /** The requests of the data folder's owner, by method and path: `"GET /sessions"`. Default: none. */
     readonly owner?: Readonly<Record<string, OwnerHandler>>;
-    /** Where secrets may be; default the process's own. */
+    /** The environment, where secrets may be; default: that of the process. */
     readonly env?: NodeJS.ProcessEnv;
   }) {
     const { config, log, owner = {}, env = process.env } = options;
@@ -57,13 +57,13 @@ export class Api {
     }, this.peerLog);
   }
 
-  /** The relay runs: from now on there is something to tell. To be called before `listen`. */
+  /** Tells the application that the relay runs. Call it before `listen`. */
   serve(relay: ApiRelay, desk = createChargeDesk(this.config, relay, this.peerLog)): void {
     this.relay = relay;
     this.desk = desk;
   }
 
-  /** For the socket: whoever can open it is the owner of the data folder. */
+  /** Answers requests by the socket. Only the owner of the data folder can open it. */
   get bySocket(): RequestListener {
     const listener = listenerOf(this.app, { door: "socket" });
     return (incoming, outgoing) => void listener(incoming, outgoing);
@@ -84,7 +84,7 @@ export class Api {
 
 const NOTHING = { counters: {}, gauges: {} };
 
-/** Takes reports of charges, whatever they come by (M17). */
+/** Takes reports of charges, by any way (M17). */
 export function createChargeDesk(
   config: Pick<Config, "http" | "portal">,
   { charging }: Pick<Relay, "charging">,
@@ -100,5 +100,5 @@ export function createChargeDesk(
   return new ChargeDesk({ direct: charging.direct, signIn, clock, perSecond: config.http.perSecond });
 }
 
-/** Throws where the file cannot be read: the relay does not start then. */
+/** Throws if the file cannot be read: then the relay does not start. */
 const firstLine = (path: string): string => readFileSync(path, "utf8").split(/\r?\n/, 1)[0]!.trim();

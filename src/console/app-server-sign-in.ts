@@ -9,13 +9,13 @@ import { SourceRates } from "../support/source-rates.ts";
 import { type Answer, problem } from "./problem.ts";
 
 const MAX_AUTHORIZATION = 1_024;
-/** Refusals in a second that are told what is wrong, for one source, and for one key. */
+/** How many refusals in a second say what is wrong, for one source and for one key. */
 const FAILURES_PER_SECOND = 10;
 const RETRY_SOON = { "Retry-After": "1" };
 
 /** Where a report comes from. */
 export interface ReportSource {
-  /** An address, or what NATS has in its place. */
+  /** An address; for NATS, the name that stands in its place. */
   readonly source: string;
   readonly port?: number | undefined;
   readonly by: "http" | "nats";
@@ -23,8 +23,8 @@ export interface ReportSource {
 
 /**
  * Signs app servers in by their keys: `Bearer <key>.<secret>` (RFC 6750) or Basic (RFC 7617) with the key as user and
- * the secret as password. A secret of 256 random bits is guessed by nobody, so whoever has the right one never has to
- * wait, whatever others try from the same address.
+ * the secret as password. Nobody guesses a secret of 256 random bits. So an app server with the right secret never has
+ * to wait, whatever others try from the same address.
  */
 export class AppServerSignIn {
   private readonly keys: { appServerKey(id: string): AppServerKey | undefined };
@@ -46,7 +46,7 @@ export class AppServerSignIn {
     this.challenge = `Bearer realm="${realm}", Basic realm="${realm}", charset="UTF-8"`;
   }
 
-  /** The app server's id, or the answer for who could not sign in. */
+  /** The app server's id, or the answer to a failed sign-in. */
   signIn(authorization: string | undefined, from: ReportSource): Result<string, Answer> {
     if (authorization === undefined) return err(this.refused(from, undefined));
     const given = credentials(authorization.slice(0, MAX_AUTHORIZATION));
@@ -55,7 +55,7 @@ export class AppServerSignIn {
     return key && known ? ok(key.appServer) : err(this.refused(from, given?.id ?? "", key?.id));
   }
 
-  /** `named`: the key as it was written; undefined: no credentials. `key`: the one that there is. */
+  /** `named`: the key's id as it was sent; undefined: no credentials. `key`: the registered key, if there is one. */
   private refused({ source, port, by }: ReportSource, named: string | undefined, key?: string): Answer {
     const now = this.clock.monotonic();
     const from = sourceKey(source);

@@ -7,8 +7,8 @@ import { problem } from "./problem.ts";
 import { isServed } from "./routes.ts";
 
 /**
- * The one application behind both doors. What is served by which, `ROUTES` says, before any route is looked at; a fault
- * is told in full to the owner of the data folder only.
+ * The one application behind both doors. `ROUTES` says what is served by which door, and is checked before any route.
+ * Only the owner of the data folder is told the details of a fault.
  */
 export function createApp(routes: (app: Hono<Env>) => void, peerLog: PeerLog): Hono<Env> {
   const app = new Hono<Env>();
@@ -36,7 +36,7 @@ export function createApp(routes: (app: Hono<Env>) => void, peerLog: PeerLog): H
 
 let document: string | undefined;
 
-/** The description of the API, from beside src/ or dist/. */
+/** The description of the API: ops/openapi.yaml, found from src/ or from dist/. */
 function openApi(): string {
   const places = ["../../ops/openapi.yaml", "../../../ops/openapi.yaml"].map((path) =>
     fileURLToPath(new URL(path, import.meta.url)),

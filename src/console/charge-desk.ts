@@ -8,12 +8,12 @@ import type { AppServerSignIn, ReportSource } from "./app-server-sign-in.ts";
 import { IdempotencyKeys, idempotencyKey } from "./idempotency.ts";
 import { type Answer, problem } from "./problem.ts";
 
-/** A report of charges by a protocol of its own (M17), whatever it came by. */
+/** A report of charges outside of SIP (M17), by HTTP or NATS. */
 export interface ChargeReport extends ReportSource {
   /** `Bearer ...` or `Basic ...`. */
   readonly authorization: string | undefined;
   readonly idempotencyKey: string | undefined;
-  /** Called when it is known who asks. Undefined: it is too large, or did not come. */
+  /** Reads the body; called when the sender has signed in. Undefined: the body is too large, or did not come. */
   body(): Promise<Buffer | undefined>;
 }
 
@@ -21,18 +21,18 @@ export interface ChargeDeskOptions {
   readonly direct: Pick<DirectCharges, "charge" | "refuse">;
   readonly signIn: AppServerSignIn;
   readonly clock: Pick<Clock, "monotonic">;
-  /** Requests of one app server; 0: no bound. */
+  /** Requests of one app server in a second; 0: no bound. */
   readonly perSecond: number;
 }
 
-/** Reports of one app server in work at once: what they wait for is the disk, and others wait for it too. */
+/** Reports of one app server that are handled at once. They wait for the disk, and so do other app servers. */
 const UNDER_WAY = 64;
 
 const RETRY_SOON = { "Retry-After": "1" };
 const RETRY_UNKNOWN = { "Retry-After": "5" };
 const RETRY_LATER = { "Retry-After": "10" };
 
-/** Answers reports of charges: who it is, whether it can be read, and what the charging management says to it. */
+/** Answers reports of charges: checks the sign-in, reads the body, and asks the charging management. */
 export class ChargeDesk {
   private readonly options: ChargeDeskOptions;
   private readonly appServers: SourceRates;
@@ -71,7 +71,7 @@ export class ChargeDesk {
     if (body === undefined) return problem("too-large");
     const read = parseDirectBody(body);
     if (key === undefined) return this.charge(appServer, read);
-    // The same charges may be written otherwise when they come again.
+    // The same charges may be written in another way when they come again.
     const said = read.ok ? `${read.value.session}\n${chargesAsText(read.value.charges)}` : body;
     const before = this.keys.use(appServer, key, said);
     if (before === "reused") return problem("key-reused");
@@ -102,7 +102,7 @@ export class ChargeDesk {
   }
 }
 
-/** The same for the same charges, however often they are reported. */
+/** A text that is the same for the same charges, however they are written. */
 function answerTo(outcome: Outcome, session: string, charges: readonly string[]): Answer {
   switch (outcome.kind) {
     case "recorded":

@@ -9,10 +9,10 @@ import { PeerLog } from "../support/peer-log.ts";
 import type { ChargeDesk } from "./charge-desk.ts";
 import { type Answer, problem } from "./problem.ts";
 
-/** One of the relays that share this name answers each request. */
+/** The NATS queue group: one of the relays in it answers each request. */
 const QUEUE = "tollgate";
 
-/** Requests in work at once; more are told to come again. */
+/** Requests that are handled at once. Further ones get a temporary answer. */
 const MAX_UNDER_WAY = 256;
 const CONNECT_AGAIN_MS = 500;
 
@@ -22,7 +22,7 @@ export const chargesSubject = ({ prefix }: Pick<NatsSettings, "prefix">): string
 const TELL_EVERY_MS = 60_000;
 
 export interface ChargesResponder {
-  /** Answers what is under way, and takes no more. */
+  /** Answers the requests under way, and takes no more. */
   close(): Promise<void>;
 }
 
@@ -31,15 +31,16 @@ export interface ChargesOnNatsOptions {
   readonly desk: ChargeDesk;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Where secrets may be; default the process's own. */
+  /** The environment, where secrets may be; default: that of the process. */
   readonly env?: NodeJS.ProcessEnv;
 }
 
 /**
  * Takes reports of charges as NATS requests (M17): the body is that of `POST /v1/charges`, and so are the headers
- * `Authorization` and `Idempotency-Key`. The reply is its answer; where it is a problem, `Nats-Service-Error-Code`
- * has its status, as NATS services have it. It has a connection of its own, goes on trying where there is none, and
- * answers nothing whose reply subject is no inbox. Resolves when it was tried once.
+ * `Authorization` and `Idempotency-Key`. The reply is the answer of that API. If it is a problem,
+ * `Nats-Service-Error-Code` has its status, as for any NATS service. A request whose reply subject is no inbox gets no
+ * answer. This has a NATS connection of its own, and tries again when the server cannot be reached. Resolves after the
+ * first try.
  */
 export async function serveChargesOnNats(options: ChargesOnNatsOptions): Promise<ChargesResponder> {
   const responder = new Responder(options);
@@ -99,7 +100,7 @@ class Responder implements ChargesResponder {
   }
 
   private received(message: Msg): void {
-    // Nobody to answer, so nobody may be charged.
+    // Nobody can be answered, so nothing may be charged.
     if (!isInbox(message.reply)) {
       if (message.reply) this.refusedReply();
       return;
@@ -151,7 +152,7 @@ class Responder implements ChargesResponder {
     try {
       message.respond(JSON.stringify(body), { headers: reply });
     } catch (error) {
-      // The connection is gone: whoever asked asks again, and is charged once.
+      // The connection is gone. The app server will ask again, and the charge counts once.
       this.peerLog.warn("charges by NATS: an answer could not be sent", "", { err: error });
     }
   }
@@ -164,5 +165,5 @@ class Responder implements ChargesResponder {
   }
 }
 
-/** What an asking connection's reply subjects have in common: `_INBOX.<its own>`. */
+/** What all reply subjects of one NATS connection begin with: `_INBOX.<name>`. */
 const sourceOf = (reply: string): string => `nats/${reply.split(".", 2).join(".").slice(0, 100)}`;

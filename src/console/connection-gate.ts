@@ -4,10 +4,10 @@ import { sourceKey } from "../support/source.ts";
 
 export interface ConnectionGateOptions {
   readonly clock: Pick<Clock, "monotonic">;
-  /** Connections in all, and of one source. */
+  /** How many connections there may be, in all and from one source. */
   readonly max: number;
   readonly perSource: number;
-  /** Whose connections are those of many others. */
+  /** The proxies: their connections carry the requests of many others. */
   readonly exempt: (address: string) => boolean;
   readonly refused: (address: string, why: string) => void;
 }
@@ -16,14 +16,14 @@ interface Held {
   readonly socket: Socket;
   readonly source: string;
   readonly since: number;
-  /** A whole request came by it. */
+  /** Whether a whole request has come by it. */
   served: boolean;
 }
 
 /** A connection that has brought no request for so long gives way when there is no room. */
 const GIVES_WAY_MS = 2_000;
 
-/** Lets connections in: no source has them all, and those that bring nothing give way to new ones. */
+/** Lets connections in. No source can take them all, and a connection that brings nothing gives way to a new one. */
 export class ConnectionGate {
   private readonly options: ConnectionGateOptions;
   /** In the order in which they came. */
@@ -38,7 +38,7 @@ export class ConnectionGate {
     return this.held.size;
   }
 
-  /** A connection came; one that is not let in is ended. */
+  /** Takes a new connection, or ends it if there is no room. */
   take(socket: Socket): void {
     const { clock, max, perSource, exempt, refused } = this.options;
     const { remoteAddress = "", remotePort = 0 } = socket;
@@ -61,7 +61,7 @@ export class ConnectionGate {
     socket.once("close", () => this.drop(key, socket));
   }
 
-  /** A whole request came by that connection. */
+  /** Notes that a whole request came by that connection. */
   served(socket: Pick<Socket, "remoteAddress" | "remotePort">): void {
     const held = this.held.get(`${socket.remoteAddress ?? ""}|${socket.remotePort ?? 0}`);
     if (held) held.served = true;

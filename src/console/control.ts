@@ -18,7 +18,7 @@ export const controlPath = (dataFolder: string): string => join(dataFolder, "con
 
 /** A Unix socket's path is at most so long (108 bytes with the closing zero on Linux, 104 on macOS). */
 const PATH_BYTES = 103;
-/** Commands at once; only the relay's own system user has any. */
+/** Connections of commands at once; only the relay's own system user can open any. */
 const CONNECTIONS = 64;
 
 /**
@@ -62,7 +62,7 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-/** Asks the relay that runs on a data folder. The error `absent` says that none does. */
+/** Asks the relay that runs on a data folder. The error `absent` says that no relay runs there. */
 export function askControl(
   path: string,
   method: string,

@@ -5,15 +5,15 @@ import { Networks } from "../support/networks.ts";
 
 /** Where a request comes from. */
 export interface HttpSource {
-  /** The address of whoever asks, as far as proxies of the operator's can be believed; else that of the last hop. */
+  /** The sender's address, if only the operator's own proxies are between; else the address of the last hop. */
   readonly address: string;
-  /** Of the last hop; undefined behind a proxy, which tells none. */
+  /** The port of the last hop; undefined behind a proxy, which tells no port. */
   readonly port: number | undefined;
-  /** Somebody on this machine asks, and certainly no proxy on it for somebody else. */
+  /** The sender is on this machine, and certainly no proxy on this machine sends for somebody else. */
   readonly isLocal: boolean;
 }
 
-/** What proxies add. Whoever has one of them was forwarded, or says so. */
+/** Header fields that proxies add. A request with one of them was forwarded, or claims to be. */
 const FORWARDED = [
   "x-forwarded-for",
   "forwarded",
@@ -29,16 +29,16 @@ const MAX_PROXIES = 8;
 const MAX_NAME = 64;
 
 /**
- * Says where HTTP requests come from: by X-Forwarded-For where a proxy of the operator's has written it, and by
- * nothing that anybody could write.
+ * Says where HTTP requests come from. It believes X-Forwarded-For if a proxy of the operator has written it, and never
+ * what a stranger could have written.
  */
 export class HttpSources {
   private readonly proxies: Networks;
   private readonly plain: boolean;
 
   /**
-   * `plain`: the operator says that a proxy stands before the relay; on this machine, if `trustedProxies` names no
-   * other.
+   * `plain`: the operator says that a proxy stands before the relay. It is on this machine, unless `trustedProxies`
+   * names another.
    */
   constructor(trustedProxies: readonly string[], plain: boolean) {
     this.plain = plain;
@@ -52,7 +52,7 @@ export class HttpSources {
   of(c: Pick<Context<{ Bindings: HttpBindings }>, "env" | "req">): HttpSource {
     const { remoteAddress = "", remotePort } = c.env.incoming.socket;
     const last = canonicalHost(remoteAddress);
-    // Many a proxy adds nothing at all: where there is one on this machine, nobody can be told from it.
+    // Some proxies add nothing. If there is one on this machine, a request from here may always be forwarded.
     const isLocal =
       isLoopback(last) && !this.isProxy(last) && FORWARDED.every((name) => c.req.header(name) === undefined);
     const noted = this.isProxy(last) ? c.req.header("x-forwarded-for")?.split(",") : undefined;
@@ -67,5 +67,5 @@ export class HttpSources {
   }
 }
 
-/** Some write `192.0.2.7:4711` and `[2001:db8::1]:4711`. */
+/** Some proxies write `192.0.2.7:4711` and `[2001:db8::1]:4711`. */
 const withoutPort = (text: string): string => /^(\[[^\]]*\]|[^:]*):\d{1,5}$/.exec(text)?.[1] ?? text;

@@ -14,7 +14,7 @@ import { type HttpSource, HttpSources } from "./http-source.ts";
 import type { Answer } from "./problem.ts";
 import type { Door } from "./routes.ts";
 
-/** What a route finds beside its request. */
+/** What a route gets besides the request. */
 export interface Env {
   Bindings: HttpBindings & { readonly door: Door; readonly sources?: HttpSources };
   Variables: { sources: HttpSources };
@@ -23,9 +23,9 @@ export interface Env {
 export interface HttpServer {
   readonly address: string;
   readonly port: number;
-  /** Reads certificate and key again. Throws where they cannot be used: then the former ones hold on. */
+  /** Reads certificate and key again. Throws if they cannot be used: then the former ones stay in use. */
   reloadTls(): void;
-  /** Takes no more requests, waits for those under way for some seconds, and closes. */
+  /** Takes no more requests, waits some seconds for those under way, and closes. */
   close(): Promise<void>;
 }
 
@@ -34,7 +34,7 @@ export interface HttpOptions {
   /** Proxies that are believed, as addresses and networks; default none. */
   readonly trustedProxies?: readonly string[];
   readonly log: Logger;
-  /** Default: one of its own. */
+  /** Default: a new one. */
   readonly peerLog?: PeerLog;
   readonly app: Hono<Env>;
 }
@@ -42,14 +42,14 @@ export interface HttpOptions {
 const HEADER_BYTES = 8_192;
 const HEADERS_MS = 10_000;
 const REQUEST_MS = 20_000;
-/** How often requests that do not come to their end are looked for. */
+/** How often to look for requests that do not arrive in full. */
 const CHECK_MS = 1_000;
 const KEEP_ALIVE_MS = 30_000;
 const REQUESTS_PER_CONNECTION = 10_000;
 const CLOSE_MS = 3_000;
 
 /**
- * Serves the HTTP API, encrypted where the configuration has a certificate. Rejects where the address is taken or the
+ * Serves the HTTP API, with TLS if the configuration has a certificate. Rejects if the address is taken or the
  * certificate is bad.
  */
 export async function startHttp(options: HttpOptions): Promise<HttpServer> {
@@ -129,7 +129,7 @@ const NO_PROXIES = new HttpSources([], false);
 /** Where a request comes from. */
 export const sourceOf = (c: Context<Env>): HttpSource => (c.get("sources") ?? NO_PROXIES).of(c);
 
-/** The body, as far as it is not longer than that; undefined: it is. */
+/** The body; undefined: it is longer than that. */
 export async function bodyOf(c: Context<Env>, maxBytes: number): Promise<Buffer | undefined> {
   if (Number(c.req.header("content-length") ?? 0) > maxBytes) return undefined;
   const chunks: Uint8Array[] = [];

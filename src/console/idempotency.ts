@@ -4,10 +4,10 @@ import type { Answer } from "./problem.ts";
 const MAX_KEYS = 10_000;
 
 /**
- * What the Idempotency-Keys of app servers were used for (draft-ietf-httpapi-idempotency-key-header). It is kept in
- * memory, the last 10,000 keys: that nothing is charged twice does not depend on it, since each charge's own id
- * within its session sees to that, on disk and on every node. What it adds is that a refusal stays the same refusal,
- * and that a key which is used for something else by mistake is found out.
+ * What the Idempotency-Keys of app servers were used for (draft-ietf-httpapi-idempotency-key-header). The last 10,000
+ * keys are kept in memory. They do not keep a charge from being made twice: each charge's own id within its session
+ * does that, on disk and on every node. With the keys a refusal stays the same refusal, and a key that is used for
+ * something else by mistake is found.
  */
 export class IdempotencyKeys {
   /** In order of first use. */
@@ -19,7 +19,7 @@ export class IdempotencyKeys {
   }
 
   /**
-   * Notes that a key is used for what a body says. `reused`: it was used for something else; an answer: it was
+   * Notes which body a key is used for. `reused`: the key was used for another body. An answer: this request was
    * answered so before.
    */
   use(appServer: string, key: string, body: Buffer | string): Answer | "reused" | undefined {
@@ -33,8 +33,8 @@ export class IdempotencyKeys {
   }
 
   /**
-   * What the key's request was answered. Only refusals need be kept: charges that were made are answered alike each
-   * time.
+   * Notes the answer to the key's request. Only refusals need to be kept: a charge that was made gets the same answer
+   * each time.
    */
   answered(appServer: string, key: string, answer: Answer): void {
     const used = this.used.get(`${appServer}\n${key}`);
@@ -43,7 +43,8 @@ export class IdempotencyKeys {
 }
 
 /**
- * A key as the header has it: a string in quotes (RFC 8941 §3.3.3), or the same without them. Undefined: it is none.
+ * A key as the header has it: a string in quotes (RFC 8941 §3.3.3), or the same without them. Undefined: it is not a
+ * key.
  */
 export function idempotencyKey(header: string): string | undefined {
   const text = /^"((?:[^"\\]|\\["\\])*)"$/.exec(header.trim())?.[1]?.replace(/\\(["\\])/g, "$1") ?? header.trim();

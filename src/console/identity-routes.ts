@@ -3,8 +3,8 @@ import { CERTIFICATE_PATH, type IdentityKey, JWKS_PATH } from "../identity/key.t
 import type { Env } from "./http.ts";
 
 /**
- * Publishes what app servers check the relay's signature with (M10, RFC 8224 §7.1): the certificate, and the key set.
- * Where nothing is signed nothing is there.
+ * Publishes the public key, with which app servers check the relay's signature (M10, RFC 8224 §7.1): as a certificate
+ * and as a key set. A relay that does not sign publishes nothing.
  */
 export function addIdentityRoutes(app: Hono<Env>, identity: () => Pick<IdentityKey, "pem" | "jwks"> | undefined): void {
   app.get(CERTIFICATE_PATH, (c) => {

@@ -5,9 +5,9 @@ import { answered, type Env, sourceOf } from "./http.ts";
 import { problem } from "./problem.ts";
 
 /**
- * `GET /metrics` in Prometheus' text format: for the owner of the data folder by its socket; by TCP for this machine
- * alone unless the operator opens it to all who can reach the address. Whoever has the token, if there is one, may read
- * it from anywhere.
+ * `GET /metrics` in Prometheus' text format: The owner of the data folder reads it by the socket. By TCP only this
+ * machine may read it, unless the operator opens it to all who can reach the address. A reader with the token, if
+ * there is one, may read it from anywhere.
  */
 export function addMetricsRoute(
   app: Hono<Env>,
@@ -23,7 +23,7 @@ export function addMetricsRoute(
   });
 }
 
-/** RFC 6750 §2.1, as Prometheus has it under `authorization`. */
+/** RFC 6750 §2.1, as Prometheus sends it with its setting `authorization`. */
 function hasToken(c: Context<Env>, token: string | undefined): boolean {
   const given = /^Bearer +(\S+)$/i.exec(c.req.header("authorization") ?? "")?.[1];
   if (token === undefined || given === undefined) return false;

@@ -2,12 +2,12 @@ import type { Hono } from "hono";
 import { answered, bodyOf, type Env } from "./http.ts";
 import { problem } from "./problem.ts";
 
-/** Answers one request; what it returns is sent as JSON. `body` is what the request's JSON body says, or undefined. */
+/** Answers one request; what it returns is sent as JSON. `body` is the request's JSON body, parsed, or undefined. */
 export type OwnerHandler = (body: unknown) => unknown | Promise<unknown>;
 
 const MAX_BODY_BYTES = 65_536;
 
-/** What the commands of a machine's operator ask: by `"GET /sessions"`, `"POST /drain"`. */
+/** The requests of the operator's commands, by method and path: `"GET /sessions"`, `"POST /drain"`. */
 export function addOwnerRoutes(app: Hono<Env>, handlers: Readonly<Record<string, OwnerHandler>>): void {
   for (const [name, handler] of Object.entries(handlers)) {
     const [method, path] = name.split(" ") as [string, string];

@@ -1,4 +1,4 @@
-/** What an API call is answered: a JSON body, its media type, and header fields. The same for HTTP and NATS. */
+/** The answer to an API call: a JSON body, its media type, and header fields. It is the same for HTTP and NATS. */
 export interface Answer {
   readonly status: number;
   readonly contentType: string;

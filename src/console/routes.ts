@@ -1,12 +1,12 @@
 /** By which of a relay's two doors a request has come: the socket in the data folder, or HTTP by TCP. */
 export type Door = "socket" | "tcp";
 
-/** Who may: the owner of the data folder; an app server with a key; monitoring (`http.metrics`); anybody. */
+/** Who may use a path: the owner of the data folder; an app server with a key; monitoring (`http.metrics`); anybody. */
 export type Access = "owner" | "key" | "monitoring" | "anybody";
 
 /**
- * Every path that is served, and by which door. What is not in this list is nowhere, also when a route was written for
- * it. The file's rights keep all but the owner of the data folder from the socket.
+ * Every path that is served, and by which door. A path that is not in this list is not served, even if there is a
+ * route for it. Only the owner of the data folder may open the socket, by the file's rights.
  */
 export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; readonly access: Access }>> = {
   "/sessions": { doors: ["socket"], access: "owner" },
