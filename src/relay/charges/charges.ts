@@ -109,7 +109,7 @@ export class SessionCharges implements ChargesPort {
     let failure: { readonly error: unknown } | undefined;
     if (this.pending)
       await this.settled().catch((error) => {
-        failure = { error }; // nobody was told of these charges, but the session has ended all the same
+        failure = { error }; // rejects below; but first the end goes on record
       });
     try {
       await recorder.append(event);

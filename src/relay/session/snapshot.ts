@@ -200,7 +200,7 @@ function legOf(
   leg.confirmed = true;
   leg.offered = offered;
   leg.stranded = byConnection ?? false;
-  // Whoever had not come back to the process before was last heard of before that.
+  // A peer that had not come back to the process before was last heard of before that process.
   leg.unheardSince = state.unheardSince ?? lastHeardAt;
   return leg;
 }
