@@ -106,7 +106,7 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       source: "src/relay/session/modification.ts",
     },
     "inviting.withdrawing": {
-      is: "The INVITE was cancelled because another app server answered 6xx; a 2xx that crosses the CANCEL still counts.",
+      is: "Cancelled because another app server answered 6xx; a 2xx that crosses the CANCEL still counts.",
       test: "is withdrawn after a 6xx elsewhere: cancelled, but a 2xx that crosses the CANCEL counts (RFC 3261 §16.7, step 5)",
       rfc: ["3261 §16.7"],
       source: INVITATION,

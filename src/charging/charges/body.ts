@@ -10,7 +10,8 @@ import { readChargeXml, writeChargeXml } from "./xml.ts";
  * the session (M15, M17). One body holds one charge or several.
  *
  * {"charges": [{"id": "7", "item": "Riesling", "unitPrice": "12.50", "quantity": "2", "currency": "EUR"}]}
- * <charges><charge><id>7</id><item>Riesling</item><unitPrice>12.50</unitPrice><quantity>2</quantity><currency>EUR</currency></charge></charges>
+ * <charges><charge><id>7</id><item>Riesling</item><unitPrice>12.50</unitPrice><quantity>2</quantity>
+ *   <currency>EUR</currency></charge></charges>
  *
  * A single charge may stand alone, without `charges` around it. `quantity` is 1 where it is left out.
  */

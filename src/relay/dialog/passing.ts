@@ -96,7 +96,8 @@ export function withoutPassword(fromLine: string): string {
   const address = parseNameAddr(fromLine);
   if (!address.ok) return NOBODY; // any part of it could be a password
   const uri = address.value.uri;
-  const hidden = uri.replace(/^(\s*[a-z][a-z0-9+.-]*:[^:@]*):.*@/is, "$1@"); // to the last @: a password may hold one unescaped
+  // Up to the last @, since a password may have an @ that is not escaped.
+  const hidden = uri.replace(/^(\s*[a-z][a-z0-9+.-]*:[^:@]*):.*@/is, "$1@");
   return hidden === uri ? fromLine : fromLine.replaceAll(uri, () => hidden); // it may stand in the display name too
 }
 
