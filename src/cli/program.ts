@@ -4,6 +4,7 @@ import { addBillCommand } from "./bill.ts";
 import { addCheckConfigCommand } from "./check-config.ts";
 import { addCorrectCommand } from "./correct.ts";
 import { addCreditCommands } from "./credit.ts";
+import { addDrainCommand } from "./drain.ts";
 import { addEventsCommands } from "./events.ts";
 import { addExportCommand } from "./export.ts";
 import { CliError, EXIT, type Io, processIo } from "./io.ts";
@@ -93,6 +94,7 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   addSessionsCommand(program, io);
   addLockoutsCommands(program, io);
   addNodesCommand(program, io);
+  addDrainCommand(program, io);
   addBillCommand(program, io);
   addCreditCommands(program, io);
   addSettlementCommand(program, io);

@@ -16,6 +16,9 @@ import { PeerLog } from "../support/peer-log.ts";
 import { type LoadedConfig, readConfig } from "./context.ts";
 import { EXIT, type Io } from "./io.ts";
 
+/** The longest that sessions may go on: as `drainS` of the configuration. */
+const MAX_DRAIN_S = 86_400;
+
 /** `tollgate start`. */
 export function addStartCommand(program: Command, io: Io, setCode: (code: number) => void): void {
   program
@@ -64,8 +67,8 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
       "GET /nodes": () => relay?.nodes() ?? [],
       "GET /lockouts": () => relay?.lockOuts() ?? [],
       "POST /lockouts/lift": (body) => ({ lifted: relay?.liftLockOuts(whichLockOuts(body)) ?? 0 }),
-      "POST /drain": () => {
-        stop.request();
+      "POST /drain": (body) => {
+        stop.request(withinMs(body));
         return { draining: true };
       },
     },
@@ -92,9 +95,9 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   }
   const offReload = io.onSignal("SIGHUP", () => void reload(loaded, relay!, api, log));
   log.info({ config: loaded.name, data: config.data }, "relay started");
-  await stop.requested;
-  log.info({ drainS: config.drainS }, "draining: no new sessions");
-  const drained = relay.close({ drainMs: config.drainS * 1000 }).then(() => "drained" as const);
+  const drainMs = (await stop.requested) ?? config.drainS * 1000;
+  log.info({ drainS: drainMs / 1000 }, "draining: no new sessions");
+  const drained = relay.close({ drainMs }).then(() => "drained" as const);
   const how = await Promise.race([drained, stop.forced]);
   if (how === "forced") {
     log.warn("second signal: ending the sessions now");
@@ -106,6 +109,14 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   await closeQuietly(control);
   log.info("relay stopped");
   return EXIT.ok;
+}
+
+/** How long a command gives the sessions that run; undefined: as long as the configuration. Throws if it is no time. */
+function withinMs(body: unknown): number | undefined {
+  const { withinS } = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
+  if (withinS === undefined) return undefined;
+  if (typeof withinS === "number" && withinS >= 0 && withinS <= MAX_DRAIN_S) return withinS * 1000;
+  throw new Error(`withinS: expected seconds from 0 to ${MAX_DRAIN_S}`);
 }
 
 /** Which lock-outs a command asks to lift. Fields of another type are ignored. */
@@ -182,31 +193,31 @@ async function reload(loaded: LoadedConfig, relay: Relay, api: HttpServer | unde
 }
 
 interface Stop {
-  /** Resolves at the first signal, or request. */
-  readonly requested: Promise<void>;
+  /** Resolves at the first signal, or request: to how long sessions may go on, if somebody has said so. */
+  readonly requested: Promise<number | undefined>;
   /** Resolves at the second signal. */
   readonly forced: Promise<"forced">;
-  request(): void;
+  request(withinMs?: number): void;
   off(): void;
 }
 
 function stopSignal(io: Io): Stop {
-  let first!: () => void;
+  let first!: (withinMs?: number) => void;
   let second!: (how: "forced") => void;
-  const requested = new Promise<void>((resolve) => {
+  const requested = new Promise<number | undefined>((resolve) => {
     first = resolve;
   });
   const forced = new Promise<"forced">((resolve) => {
     second = resolve;
   });
   let signals = 0;
-  const signal = () => (++signals === 1 ? first() : second("forced"));
-  const offs = (["SIGTERM", "SIGINT"] as const).map((name) => io.onSignal(name, signal));
+  const signal = (withinMs?: number) => (++signals === 1 ? first(withinMs) : second("forced"));
+  const offs = (["SIGTERM", "SIGINT"] as const).map((name) => io.onSignal(name, () => signal()));
   return {
     requested,
     forced,
-    request: () => {
-      if (signals === 0) signal();
+    request: (withinMs) => {
+      if (signals === 0) signal(withinMs);
     },
     off: () => {
       for (const off of offs) off();

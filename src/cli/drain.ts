@@ -1,0 +1,47 @@
+import { type Command, InvalidArgumentError } from "commander";
+import { askControl, controlPath } from "../console/control.ts";
+import { askRelay } from "./ask-relay.ts";
+import { readConfig } from "./context.ts";
+import type { Io } from "./io.ts";
+
+const LOOK_AGAIN_MS = 250;
+
+/** `tollgate drain`: stops a relay without cutting anybody off (P3). */
+export function addDrainCommand(program: Command, io: Io): void {
+  program
+    .command("drain")
+    .description("have the relay that runs on this data folder take no new sessions, and stop when it has none left")
+    .option("--within <seconds>", "how long sessions may go on; then both ends get BYE (default: drainS)", seconds)
+    .addHelpText(
+      "after",
+      `
+Says how many sessions are left, and ends when the relay has stopped: all is on record and billed then. Ctrl-C ends the
+command, not the drain. A relay that drains already goes on as it was told first.
+
+Examples:
+  $ tollgate drain
+  $ tollgate drain --within 600`,
+    )
+    .action(async ({ within }: { within?: number }, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      await askRelay(config, "POST", "/drain", within === undefined ? {} : { withinS: within });
+      let said: number | undefined;
+      for (;;) {
+        const answer = await askControl(controlPath(config.data), "GET", "/sessions");
+        if (!answer.ok && answer.error.absent) break;
+        // While it closes, the relay may end the connection before it has answered.
+        const left = answer.ok && Array.isArray(answer.value) ? answer.value.length : said;
+        if (left !== said) io.out(`draining: ${left} ${left === 1 ? "session" : "sessions"} left\n`);
+        said = left;
+        await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+      }
+      io.out("the relay has stopped\n");
+    });
+}
+
+function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === "" || !(value >= 0 && value <= 86_400))
+    throw new InvalidArgumentError("It has to be seconds from 0 to 86400.");
+  return value;
+}
