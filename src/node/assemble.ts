@@ -21,7 +21,7 @@ import { TimerQueues } from "../support/timer-queues.ts";
 import { TokenMap } from "../support/token-map.ts";
 import type { Destination } from "../transport/types.ts";
 
-/** What a core is made of; the rest begins empty. */
+/** The parts that a core is made of. Its other fields begin empty. */
 export type CoreParts = Pick<
   Core,
   | "config"
@@ -40,14 +40,14 @@ export type CoreParts = Pick<
   | "kept"
 > & {
   readonly billing: BillingStore;
-  /** Where SIP is taken; default: where the configuration says, which may be port 0. */
+  /** The addresses for SIP; default: those of the configuration, in which a port may be 0. */
   readonly listening?: () => readonly Pick<Destination, "address" | "port">[];
-  /** Default: one of its own. */
+  /** Default: a new one. */
   readonly peerLog?: PeerLog;
-  /** Default: it is alone. */
+  /** Default: the relay is alone. */
   readonly node?: string;
   /**
-   * What it is now by the first timeline of a process before this one, whose sessions go on; default: there is none.
+   * The present time on the first timeline of the earlier process whose sessions go on; default: there is none.
    */
   readonly firstNow?: number | undefined;
 } & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;

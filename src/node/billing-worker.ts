@@ -11,15 +11,15 @@ import { CLOCK_WAS_SET, Timelines } from "../support/timeline.ts";
 /** A process that bills and takes no SIP (`roles: [billing]`). */
 export interface BillingNode {
   readonly counters: Readonly<BillingCounters>;
-  /** Takes no further events; resolves when those under way are in the store. */
+  /** Takes no further events; resolves when the events under way are in the store. */
   close(): Promise<void>;
 }
 
-/** Starts one. Any number of them share bus and store with relays. Rejects where one of the two cannot be used. */
+/** Starts a billing worker. Any number of them share bus and store with relays. Rejects if bus or store fails. */
 export async function startBillingNode(options: {
   readonly config: Config;
   readonly log: Logger;
-  /** In place of the configuration's. */
+  /** Used in place of the configured one. */
   readonly store?: Store;
 }): Promise<BillingNode> {
   const { config, log } = options;

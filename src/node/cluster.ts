@@ -17,20 +17,20 @@ import { nextEpoch } from "./epoch.ts";
 
 /** This node among the others that share its bus (P3). */
 export interface Cluster {
-  /** Undefined: no copies of its sessions are kept. */
+  /** Undefined: no copies of this node's sessions are kept. */
   readonly keeper: SessionKeeper | undefined;
-  /** The same recorder; what it records of a session that is copied goes into the copy. */
+  /** Wraps the recorder, so that what it records of a session also goes into the session's copy. */
   recording(recorder: Recorder): Recorder;
-  /** From now on the others hear of it, and it of them. */
+  /** From now on this node hears the other nodes, and they hear this node. */
   start(core: Core): void;
-  /** The others know that it goes: nobody calls it dead. */
+  /** Tells the other nodes that this node leaves, so that they do not call it dead. */
   leave(): void;
   /** All nodes, as they are seen from here. */
   nodes(): MemberView[];
   gauges(): Readonly<Record<string, number>>;
 }
 
-/** Throws where the data folder cannot be written. Nothing is sent until it is started. */
+/** Throws if the data folder cannot be written. Nothing is sent before `start`. */
 export function joinCluster(options: {
   readonly bus: Pick<Bus, "tell" | "hear">;
   readonly node: string;
@@ -114,7 +114,7 @@ function busyPercent(): () => number {
   };
 }
 
-/** Whoever keeps sessions on disk, and whoever keeps copies of them elsewhere. */
+/** One keeper for both: the one that keeps sessions on disk, and the one that keeps copies on another node. */
 export function together(keepers: readonly (SessionKeeper | undefined)[]): SessionKeeper | undefined {
   const all = keepers.filter((keeper) => keeper !== undefined);
   if (all.length < 2) return all[0];
@@ -128,7 +128,7 @@ export function together(keepers: readonly (SessionKeeper | undefined)[]): Sessi
   };
 }
 
-/** A session's copy has its charges as soon as they are on record here. */
+/** Puts a charge into the session's copy as soon as the charge is on record here. */
 class CopiedRecorder implements Recorder {
   private readonly recorder: Recorder;
   private readonly copies: Copies;

@@ -4,10 +4,10 @@ import { join } from "node:path";
 const LARGEST = 2 ** 48;
 
 /**
- * Which start of this node it is. It grows with each: other nodes tell by it a node that was started anew from one
- * that was only silent. The seconds of the wall clock, or one more than at the start before: where the clock was set
- * back the data folder knows better, and where the folder comes from a backup the clock does. Throws where the folder
- * cannot be written.
+ * The number of this start of the node. It grows with each start. By it other nodes tell a node that was started again
+ * from a node that was only silent. It is the wall clock in seconds, or one more than at the start before, whichever
+ * is greater: so it grows if the clock was set back, and also if the data folder comes from a backup. Throws if the
+ * folder cannot be written.
  */
 export function nextEpoch(dataFolder: string, wallMs: number): number {
   const path = join(dataFolder, "epoch");

@@ -8,7 +8,8 @@ import type { TimerHandle } from "../support/clock.ts";
 
 /**
  * Asks each app server by OPTIONS whether it is there (RFC 3261 §11), and tells the directory, so that a request does
- * not wait for one that is not. Any answer but 408 and 503 counts: who does not know OPTIONS is up all the same.
+ * not wait for an app server that is away. Any answer except 408 and 503 counts: an app server that does not know
+ * OPTIONS is up, too.
  */
 export class HealthChecks {
   private readonly core: Core;
@@ -35,7 +36,7 @@ export class HealthChecks {
     const servers = core.directory.appServers();
     const known = new Set(servers.map((server) => server.id));
     for (const id of this.missed.keys()) if (!known.has(id)) this.missed.delete(id);
-    // RFC 3261 §21.5.4: whoever has asked to be left alone gets no other requests.
+    // RFC 3261 §21.5.4: an app server that has asked for a rest gets no other requests.
     for (const server of servers) if (core.directory.restsForMs(server.id) === 0) this.ask(server);
   }
 

@@ -10,28 +10,28 @@ import { err, type Result } from "../support/result.ts";
 import { TokenMap } from "../support/token-map.ts";
 
 /*
- * Keeps the sessions on disk, in the commits of the journal: with its start a session is there, with its end it is
- * gone. It is written out when a commit is about to be made, and only if it still stands by then: one that was
- * shorter than that costs nothing. Each charge has a record of its own, so that a session with many is not written
- * again and again.
+ * Keeps the sessions on disk, in the commits of the journal. A session comes to the disk together with its start, and
+ * is removed together with its end. It is written when a commit is about to be made, and only if it still stands then:
+ * a shorter session costs nothing. Each charge has a record of its own, so that a session with many charges is not
+ * written in full after each of them.
  */
 
-/** A charge's record is named by its session, this, and the app server's id. */
+/** The name of a charge's record is the session's id, this text, and the app server's id of the charge. */
 const BETWEEN = "\n";
-/** One list for all that have none; nobody adds to it. */
+/** One empty list, shared by all sessions without records; nobody adds to it. */
 const NONE: string[] = [];
 
 export class KeptSessions implements SessionKeeper, Companion {
   private core: Core | undefined;
   private readonly keepSoon: () => void;
-  /** What is to be written again, by id. Each call comes and goes here: see `HashTable` for why that is no `Set`. */
+  /** The sessions to write again, by id. Each call comes and goes here: `HashTable` says why this is no `Set`. */
   private readonly changedSessions = new TokenMap<Session>();
-  /** What is on disk: ids of sessions, each with the names of the records of its charges and of the parts before. */
+  /** The sessions on disk, by id: for each the names of the records of its charges and of the parts before it. */
   private readonly kept = new TokenMap<string[]>();
-  /** On disk, and over without an event that says so. */
+  /** Ids of sessions that are on disk, and have ended without an event that removes them. */
   private readonly gone: string[] = [];
 
-  /** `keepSoon`: has a commit made if none comes by itself. */
+  /** `keepSoon`: asks for a commit, in case none comes by itself. */
   constructor(keepSoon: () => void) {
     this.keepSoon = keepSoon;
   }
@@ -46,7 +46,7 @@ export class KeptSessions implements SessionKeeper, Companion {
     return this.kept.size;
   }
 
-  /** Whether a session is on disk as it is now, but for what need not be written again. */
+  /** Whether a session is on disk as it is now, except for what need not be written again. */
   has(session: Session): boolean {
     return this.kept.has(session.id) && !this.changedSessions.has(session.id);
   }
@@ -59,14 +59,14 @@ export class KeptSessions implements SessionKeeper, Companion {
   closed(session: Session): void {
     this.changedSessions.delete(session.id);
     const { startedAt, endedBy } = session.context;
-    // The end of one whose clock ran is on its way to the disk, and takes it along. That of a part went before it.
+    // If the clock ran, the end is on its way to the disk and removes the session. The end of a part went before it.
     if ((startedAt === null || endedBy === "change") && this.kept.has(session.id)) {
       this.gone.push(session.id);
       this.keepSoon();
     }
   }
 
-  /** These are on disk, from the process before. */
+  /** Notes a session that is on disk from the earlier process. */
   found({ id, records }: Pick<KeptSession, "id" | "records">): void {
     this.kept.set(id, [...records]);
   }
@@ -90,7 +90,7 @@ export class KeptSessions implements SessionKeeper, Companion {
     return { puts: [...puts], removals };
   }
 
-  /** An event that was not written is appended again by whoever needs it; what was to be removed is, next time. */
+  /** The caller appends an event again that was not written. What was to be removed is removed next time. */
   failed({ puts, removals }: KeptChanges): void {
     for (const name of removals) this.stands(name);
     this.gone.push(...removals);
@@ -102,7 +102,7 @@ export class KeptSessions implements SessionKeeper, Companion {
 
   private write(session: Session, puts: Map<string, string>): void {
     const state = snapshot(session, "without charges");
-    if (!state) return; // it stays among those that have changed, until it stands or is over
+    if (!state) return; // it stays among the changed sessions, until it stands or is over
     this.changedSessions.delete(session.id);
     puts.set(session.id, JSON.stringify(state));
     this.stands(session.id);
@@ -130,13 +130,13 @@ export class KeptSessions implements SessionKeeper, Companion {
     if (!core) return;
     const own = core.sessions.get(session.id);
     let owner = own;
-    // What a part was charged counts for the limits of the others of its call that go on, and for what they cost
-    // together. If it is over, it is known to the part after it.
+    // The charges of a part count for the limits of the parts of its call that go on, and for what all parts cost
+    // together. When a part is over, the part after it knows its charges.
     for (const id of (own ? own.charges.call : core.ended.callOf(session.id))?.sessions ?? NONE) {
       const other = core.sessions.get(id);
       if (!other || other === own) continue;
       this.changedSessions.set(other.id, other);
-      // A part that is over: the part after it knows what it was charged.
+      // This part is over: the part after it knows its charges.
       for (let book = other.charges.before; book && !owner; book = book.before)
         if (book.facts.id === session.id) owner = other;
     }
@@ -148,7 +148,7 @@ export class KeptSessions implements SessionKeeper, Companion {
     this.add(owner.id, name);
   }
 
-  /** A part of a session gives way to the next. What the same app server has charged in it stays with that. */
+  /** A part of a call gives way to the next. The charges of the same app server stay with the next part. */
   private passOn(from: string, to: string, puts: Map<string, string>, removals: string[]): void {
     const records = this.kept.get(from) ?? NONE;
     const next = this.core?.sessions.get(to);
@@ -170,17 +170,17 @@ export class KeptSessions implements SessionKeeper, Companion {
   }
 }
 
-/** What there is on disk of a session. */
+/** A session as it is on disk. */
 export interface KeptSession {
   readonly id: string;
-  /** Names of the records of its charges, and of those of parts before it. */
+  /** Names of the records of its charges, and of the charges of parts before it. */
   readonly records: readonly string[];
-  /** What it was, or why that cannot be read. */
+  /** The session's state, or why it cannot be read. */
   readonly state: Result<SessionState, string>;
 }
 
 /**
- * Reads what `KeptSessions` has written. A record that belongs to no session is one of a session by itself, which
+ * Reads what `KeptSessions` has written. A record that belongs to no session is returned as a session of its own that
  * cannot be read.
  */
 export function readKept(entries: Iterable<readonly [name: string, text: string]>): KeptSession[] {
@@ -204,7 +204,7 @@ export function readKept(entries: Iterable<readonly [name: string, text: string]
   return found;
 }
 
-/** The charges that one session, or one part of a session, has on disk. */
+/** The charges that one session, or one part of a call, has on disk. */
 interface Records {
   readonly names: string[];
   readonly made: unknown[];

@@ -4,8 +4,8 @@ import { isNodeName, newNodeName } from "../charging/events/session-ids.ts";
 import type { Random } from "../support/random.ts";
 
 /**
- * This relay's name in the ids of its sessions, by which other relays find it: made at the first start, and kept in
- * the data folder, since its sessions' books are there too. Throws where the folder cannot be written.
+ * This relay's name in the ids of its sessions, by which other relays find it. It is made at the first start, and kept
+ * in the data folder, since the books of its sessions are there too. Throws if the folder cannot be written.
  */
 export function nodeNameIn(dataFolder: string, random: Random): string {
   const path = join(dataFolder, "node");

@@ -15,9 +15,9 @@ export interface OtherRelaysOptions {
 const ANSWER_WITHIN_MS = 3_500;
 
 /**
- * Has another relay answer for a session that it has the book of. Undefined: it is not there, or there are no others
- * to be asked. Rejects when no answer comes in time, or it is not sealed by a relay, and where the app server has no
- * keys: then nobody could tell who asks.
+ * Asks the relay that has a session's book. Undefined: that relay is not there, or there are no other relays. Rejects
+ * if no answer comes in time, or if a relay has not sealed it. Also rejects if the app server has no keys: then the
+ * other relay could not know who asks.
  */
 export async function askRelay(
   { bus, random, keysOf }: OtherRelaysOptions,
@@ -36,7 +36,7 @@ export async function askRelay(
   return outcome.value;
 }
 
-/** Answers another relay's question by the book that is here; undefined: it is no relay's, and is not answered. */
+/** Answers another relay's question from the book here; undefined: no relay has sealed it, so there is no answer. */
 export async function answerRelay(
   {
     direct,

@@ -13,11 +13,11 @@ const BEAT_MS = 1_000;
 const PAGE = 500;
 const STOPPED = endedByText("killed");
 
-/** A clock that goes on from process to process until the machine starts anew. */
+/** A clock that goes on from process to process until the machine is started again. */
 export interface MachineClock {
-  /** Names this run of the machine; "": the system does not tell. */
+  /** Names this run of the machine; "": the system does not say. */
   readonly boot: string;
-  /** Milliseconds since some moment of this run. */
+  /** Milliseconds since a fixed moment of this run. */
   now(): number;
 }
 
@@ -29,7 +29,7 @@ const bootId = (): string => {
   }
 };
 
-/** Linux's CLOCK_MONOTONIC, whichever process reads it. */
+/** Linux's CLOCK_MONOTONIC: the same for every process. */
 export const machineClock = (): MachineClock => ({
   boot: bootId(),
   now: () => Number(process.hrtime.bigint() / 1_000_000n),
@@ -38,16 +38,17 @@ export const machineClock = (): MachineClock => ({
 const ANCHOR = /^([0-9a-f-]{1,64}) (-?\d{1,16})$/;
 
 /**
- * Says on disk, once a second, that the relay is alive: after a crash, the time until which the sessions it had may
- * be charged. The file's modification time is by the relay's first timeline, whatever becomes of the wall clock; in
- * it stands how far that is ahead of the machine's own clock, by which the next relay goes on.
+ * Notes on disk, once a second, that the relay is alive. After a crash the sessions are charged until the last note.
+ * The note is the file's modification time. It is by the relay's first timeline: the time of day at its start, and
+ * from then on monotonic time, even if the wall clock is set. The file's text says how far this is ahead of the
+ * machine's own clock, so that the next relay can go on by it.
  */
 export class Heartbeat {
-  /** When the relay that ran before on this data folder was last alive; undefined: none was. */
+  /** When the earlier relay on this data folder was last alive; undefined: there was none. */
   readonly lastBeatAt: number | undefined;
   /**
-   * What it is now by that relay's first timeline: by the machine's clock, or, where the machine was started anew
-   * since, by the wall clock, as that relay last saw it. Undefined: nobody can know.
+   * The present time on that relay's first timeline. It is found by the machine's clock; if the machine was started
+   * again since, by the wall clock, as that relay last saw it. Undefined: it cannot be known.
    */
   readonly firstNow: number | undefined;
   private readonly path: string;
@@ -65,13 +66,13 @@ export class Heartbeat {
     this.lastBeatAt = Math.round(stat.mtimeMs); // a file's time has fractions
     const [, boot, aheadMs] = ANCHOR.exec(readFileSync(this.path, "utf8").trim()) ?? [];
     if (boot !== undefined && boot === machine.boot) this.firstNow = machine.now() + Number(aheadMs);
-    // The system notes by the wall clock when the file's time was set.
+    // ctime: the system notes, by the wall clock, when the file's time was set.
     else this.firstNow = clock.wall() - Math.round(stat.ctimeMs - stat.mtimeMs);
   }
 
   /**
-   * How long no relay was alive on this data folder; undefined: nobody can know. Of a clock that ran back it is below
-   * zero.
+   * How long no relay was alive on this data folder; undefined: it cannot be known. It is below zero if the clock was
+   * set back.
    */
   get downMs(): number | undefined {
     const { firstNow, lastBeatAt } = this;
@@ -79,8 +80,8 @@ export class Heartbeat {
   }
 
   /**
-   * Begins, once the sessions of the relay before are on record: if this one is killed until then, the next one still
-   * knows when that one was.
+   * Begins to note. To be called when the sessions of the earlier relay are on record: if this relay is killed before
+   * that, the next relay still knows when the earlier one was alive.
    */
   start(timeline: Timeline): void {
     if (this.file === undefined) {
@@ -104,9 +105,9 @@ export class Heartbeat {
 }
 
 /**
- * When a session ended whose relay was killed. `lastBeatAt` is by that relay's first timeline, and `startedAt` by the
- * session's, which began when the wall clock had been set by so much: the difference is what really passed.
- * `heardUntil`: when an end of it was last heard of, by the session's timeline, that had not come back to that relay.
+ * When a session ended whose relay was killed. `lastBeatAt` is by that relay's first timeline, `startedAt` by the
+ * session's timeline. The two differ by `clockStepMs`: by so much the wall clock had been set when the session began.
+ * `heardUntil`: by the session's timeline, when an end was last heard of that had not come back to that relay.
  */
 export function endOf(
   { clockStepMs = 0 }: SessionFacts,
@@ -118,9 +119,9 @@ export function endOf(
 }
 
 /**
- * Ends the sessions that an earlier run left running when it was killed, but for those that go on: what is in the
- * journal is billed first, and what then still runs ended when that relay was last alive. Resolves to how many there
- * were.
+ * Ends the sessions that an earlier relay left running when it was killed, except those that go on. First billing
+ * takes what is in the journal. Sessions that then still run get the time at which that relay was last alive as their
+ * end. Resolves to how many there were.
  */
 export async function endOrphans(options: {
   readonly goingOn?: ReadonlySet<string>;
@@ -139,7 +140,7 @@ export async function endOrphans(options: {
     const running = found.filter(({ context }) => !goingOn.has(context.session));
     const accounts = running.filter(({ context }) => !done.has(context.session));
     if (accounts.length === 0) {
-      // Their ends lie with the dead letters: waiting for them would keep the relay from starting.
+      // Their ends are dead letters. To wait for them would keep the relay from starting.
       if (running.length > 0) log.error({ sessions: running.length }, "sessions of an earlier run cannot be ended");
       return ended;
     }
@@ -157,7 +158,7 @@ export async function endOrphans(options: {
   }
 }
 
-/** Those of these sessions that billing has ended, once it has seen what is in the journal. */
+/** Which of these sessions have ended in billing, after it has taken what is in the journal. */
 export async function endedOf(ids: readonly string[], journal: Journal, billing: BillingStore): Promise<Set<string>> {
   const over = new Set<string>();
   if (ids.length > 0) await journal.drained();
@@ -170,7 +171,7 @@ export async function endedOf(ids: readonly string[], journal: Journal, billing:
 const NOBODY: ReadonlySet<string> = new Set();
 const NEVER: ReadonlyMap<string, number> = new Map();
 
-/** What its account has kept of a session that runs. */
+/** The facts of a session that runs, from its account. */
 function factsOf({ session, user, service, appServer, call, ...context }: BillingContext): SessionFacts {
   const { tariff, used, terms, hold, previous, windowMs, clockStepMs } = context;
   return {
@@ -186,8 +187,8 @@ function factsOf({ session, user, service, appServer, call, ...context }: Billin
 }
 
 /**
- * The same where billing may be elsewhere, and behind: by what the journal itself has of this node's sessions. Waits
- * for nothing but the disk.
+ * The same as `endOrphans`, if billing may be in another process, and behind. It goes by what the journal itself has
+ * of this node's sessions, and waits only for the disk.
  */
 export async function endLeft(options: {
   readonly goingOn?: ReadonlySet<string>;

@@ -41,45 +41,46 @@ import { type SessionView, viewsOf } from "./session-view.ts";
 import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
 
-/** What a monitoring system asks for: everything that the relay counts, and what it holds now. */
+/** The answer to a monitoring system: everything that the relay counts, and the present values. */
 export interface Metrics {
-  /** Grow only, since the start. */
+  /** These only grow, since the start. */
   readonly counters: Readonly<Record<string, number>>;
   readonly gauges: Readonly<Record<string, number>>;
 }
 
 export interface Relay {
-  /** The addresses that it listens on, with the ports that it got. */
+  /** The addresses on which the relay listens, with the ports that it got. */
   readonly addresses: readonly { readonly transport: string; readonly address: string; readonly port: number }[];
   readonly counters: Readonly<Counters>;
-  /** Everything that is counted, and what there is now. */
+  /** Everything that is counted, and the present values. */
   metrics(): Metrics;
   sessions(): SessionView[];
-  /** The nodes of the cluster, as they are seen from here; none: it is alone. */
+  /** The nodes of the cluster, as this node sees them; none: the relay is alone. */
   nodes(): MemberView[];
   /**
-   * A promise was rejected that nobody awaited, and nobody knows whose it is: it is logged and counted among `crashed`.
+   * Logs a rejected promise that nobody awaited and that belongs to no known session, and counts it among `crashed`.
    */
   failed(error: unknown): void;
   /**
-   * Who has to wait after failed sign-ins; and lifts that, returning how many. `source` may be any address of theirs.
+   * Which users and sources have to wait after failed sign-ins. `liftLockOuts` lifts lock-outs and returns how many;
+   * `source` may be any address of the source.
    */
   lockOuts(): LockOut[];
   liftLockOuts(which: WhichLockOuts): number;
-  /** What charges outside of sessions' dialogs need (M17): who makes them, and who signs in. */
+  /** What charges outside of sessions' dialogs need (M17): the charging management, and app servers' keys. */
   readonly charging: {
     readonly direct: DirectCharges;
     appServerKey(id: string): AppServerKey | undefined;
   };
-  /** What app servers check the relay's signature with (M10); undefined: it does not sign. */
+  /** The public key, with which app servers check the relay's signature (M10); undefined: the relay does not sign. */
   readonly identity: Pick<IdentityKey, "pem" | "jwks"> | undefined;
   /**
-   * Called when no session is left and nothing is closed yet: whoever serves others on the relay's behalf ends here.
+   * Has `fn` called when no session is left and nothing is closed yet. Servers that use the relay are closed here.
    */
   onClosing(fn: () => Promise<void>): void;
   /**
-   * Reads the directory again; with a configuration, that one's services, app servers, tariffs, taxes, settlement,
-   * rules and domains hold from now on.
+   * Reads the directory again. With a configuration, its services, app servers, tariffs, taxes, settlement, rules and
+   * domains hold from now on.
    */
   reload(config?: Config): Promise<void>;
   /**
@@ -114,7 +115,7 @@ export async function startRelay(options: {
   const { keepEvents } = config.charging;
   const billing = bills
     ? await startBilling({ store, bus, clock, log, keepEvents, retention: config.retention }).catch(async (error) => {
-        // Otherwise their timers and sockets would keep the process.
+        // Otherwise their timers and sockets would keep the process from ending.
         await journal.close();
         await bus.close();
         throw error;
@@ -274,10 +275,10 @@ export async function startRelay(options: {
   };
 }
 
-/** How long the rest may take after the drain: answers to BYEs, and the journal's last publications. */
+/** How long the relay may take after the drain, for answers to BYEs and the journal's last publications. */
 const LAST_BYES_MS = 2_000;
 const DRAIN_JOURNAL_MS = 5_000;
-/** How long whoever charges a session that is not here waits for billing to see what was recorded. */
+/** How long a charge for a session that is not here waits until billing has taken what was recorded. */
 const CAUGHT_UP_MS = 2_000;
 
 function resolveWith(
@@ -292,9 +293,9 @@ function resolveWith(
 }
 
 /**
- * Resolves when no session is left: by themselves for `drainMs`, then ended with BYE, then put on record as they are.
- * What app servers charge in their answers to BYE is waited for as long as one may come (timer F), unless somebody is
- * in a hurry.
+ * Resolves when no session is left. Sessions may end by themselves for `drainMs`. The others then get BYE, and at last
+ * are put on record as they are. Charges in app servers' answers to BYE are waited for as long as an answer may come
+ * (timer F), unless the operator is in a hurry.
  */
 async function emptied(core: Core, drainMs: number): Promise<void> {
   await until(core, drainMs, () => core.sessions.size + core.requests.size === 0);
@@ -303,7 +304,7 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
   const left = core.sessions.values().map(async (session) => {
     const { startedAt, byeAt } = session.context;
     if (session.hangUp.bye) {
-      session.actor.send({ type: "bye.late", at: session.now() }); // somebody waits for an answer
+      session.actor.send({ type: "bye.late", at: session.now() }); // the end that hung up waits for an answer
       return;
     }
     session.close();
@@ -321,7 +322,7 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
   await core.ending.settled();
 }
 
-/** What waits for an answer is cancelled, what is established is ended by BYE. */
+/** Requests that wait for an answer are cancelled. Established sessions are ended by BYE. */
 function endAll(core: Core): void {
   for (const request of core.requests.values()) request.lost();
   for (const session of core.sessions.values()) session.end({ code: "stops" });
@@ -334,7 +335,7 @@ async function until({ clock, ending }: Core, withinMs: number, isOver: () => bo
   await ending.settled();
 }
 
-/** Resolves with the promise, or after `ms` without it. */
+/** Resolves when the promise does, or after `ms`. */
 async function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
   let timer: TimerHandle;
   const late = new Promise((resolve) => {

@@ -4,7 +4,7 @@ import type { SessionPort as Session } from "../relay/model/core.ts";
 /** One session for people to look at. */
 export interface SessionView {
   readonly id: string;
-  /** The correlation id that the log shows for both legs. */
+  /** The correlation id, which the log shows for both legs. */
   readonly call: string;
   readonly user: string;
   readonly service: string;
@@ -13,11 +13,11 @@ export interface SessionView {
   readonly state: string;
   /** When the clock began to run, milliseconds since 1970. */
   readonly startedAt?: number;
-  /** How long it has run since then. */
+  /** How long the clock has run since then. */
   readonly durationMs?: number;
 }
 
-/** By when they began: their ids say it. */
+/** In the order in which they began, which their ids show. */
 export function viewsOf(sessions: readonly Session[]): SessionView[] {
   return sessions.map(viewOf).sort((a, b) => (a.id < b.id ? -1 : 1));
 }

@@ -8,15 +8,15 @@ import type { Logger } from "../support/log.ts";
 import type { KeptSession, KeptSessions } from "./kept-sessions.ts";
 import { endOf, type Heartbeat } from "./recovery.ts";
 
-/** By so much a clock may seem to have run back: a file's time is a fraction of a second behind. */
+/** How far a clock may seem to have run back: a file's time is a fraction of a second behind. */
 const CLOCK_MS = 1_000;
-/** So many sessions ask their ends at once; the next ones a moment later. */
+/** How many sessions probe their ends at once; the next ones do so a moment later. */
 const SLICE = 100;
 const SLICE_EVERY_MS = 10;
 
 /**
- * The sessions of a relay that was killed, as the next one finds them: those that go on, and those that end, since
- * they were set up no further, cannot be read, or the relay was away for too long.
+ * The sessions of a relay that was killed, as the next relay finds them. Some go on. The others end, because they were
+ * not set up, cannot be read, or the relay was away for too long.
  */
 export class SessionsBefore {
   /**
@@ -62,19 +62,19 @@ export class SessionsBefore {
     if (until < Infinity) this.heardUntil.set(facts.id, until);
   }
 
-  /** Ids of those that go on. */
+  /** Ids of the sessions that go on. */
   get goingOn(): ReadonlySet<string> {
     return new Set(this.states.keys());
   }
 
-  /** What it is now by that relay's first timeline, by which they go on; undefined: none does. */
+  /** The present time on that relay's first timeline, by which the sessions go on; undefined: none goes on. */
   get firstNow(): number | undefined {
     return this.states.size > 0 ? this.heartbeat.firstNow : undefined;
   }
 
   /**
-   * These have ended: an older Tollgate was there in between, which keeps no sessions. `isOver` is asked of those
-   * whose clock runs.
+   * Leaves out sessions that have ended: an older Tollgate, which keeps no sessions, may have run in between. `isOver`
+   * is asked about the sessions whose clock runs.
    */
   async leaveOut(isOver: (ids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> {
     const run = [...this.states.values()].filter(({ chart }) => chart.context.startedAt !== null);
@@ -109,7 +109,7 @@ export class SessionsBefore {
     recorder.append(event).catch(() => laterRecords.add(() => recorder.append(event)));
   }
 
-  /** Has them go on: what is due is done, and their ends are asked whether they are still there. */
+  /** Lets the sessions go on: does what is due, and asks their ends whether they are still there. */
   goOn(core: Core): void {
     for (const { session, state } of this.restored.splice(0, SLICE)) if (!session.closed) goOn(session, state);
     if (this.restored.length > 0) core.clock.setTimeout(() => this.goOn(core), SLICE_EVERY_MS);

@@ -2,10 +2,10 @@ import type { Refusal } from "../directory/authenticator.ts";
 import { type PeerLog, shown } from "../support/peer-log.ts";
 import { sourceKey } from "../support/source.ts";
 
-/** What a refused sign-in is called in the log; fail2ban looks for it (ops/fail2ban). */
+/** The log's text for a refused sign-in; fail2ban looks for it (ops/fail2ban). */
 export const REFUSED = { user: "sign-in refused", appServer: "charges: sign-in refused" } as const;
 
-/** Refused sign-ins as whoever operates sees them: a line with who, from where and why, and counts. */
+/** Refused sign-ins for the operator: a line of the log with user, address and reason, and counts. */
 export class SignInLog {
   readonly counters = { signInsRefused: 0, signInsHeldOff: 0, lockOuts: 0 };
   private readonly peers: PeerLog;
@@ -14,7 +14,7 @@ export class SignInLog {
     this.peers = peers;
   }
 
-  /** Takes note of one that came by SIP. */
+  /** Notes a refused sign-in that came by SIP. */
   readonly user = (refusal: Refusal): void => this.tell(REFUSED.user, refusal);
   readonly appServer = (refusal: Refusal): void => this.tell(REFUSED.appServer, refusal);
 
