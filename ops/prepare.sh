@@ -11,8 +11,8 @@ node -e '
     process.exit(1);
   }'
 
-# npm writes this file when an installation is complete. Where node_modules is a link (of a second working tree) the packages are those of
-# another place, which looks after them: npm ci would empty that.
+# npm writes this file when an installation is complete. If node_modules is a link (in a second working tree), the
+# packages belong to another folder, and npm ci would empty that folder.
 installed=node_modules/.package-lock.json
 if [ -L node_modules ] && [ -e "$installed" ]; then
   :

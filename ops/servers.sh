@@ -1,5 +1,5 @@
 # Real servers for the tests, found or installed: one function for each. Sourced by ops/test.sh, in the repository's folder.
-# What cannot be had leaves its tests skipped; they say so in the last lines.
+# If a server cannot be had, its tests are skipped; the last lines of the output say so.
 
 # Debian packages, by root or a sudo that asks for no password; fails where that cannot be done.
 install_packages() {
@@ -40,7 +40,8 @@ nats_is_new_enough() {
   [ "${nats_version%%.*}" -gt 2 ] || [ "${nats_minor%%.*}" -ge 9 ]
 }
 
-# MongoDB: MONGODB_URL, else mongod on the PATH, else the stand-in of ops/mongo-stand-in, which takes Java, and Maven to fetch its libraries.
+# MongoDB: MONGODB_URL, else mongod on the PATH, else the stand-in of ops/mongo-stand-in, which needs Java, and Maven to
+# fetch its libraries.
 prepare_mongo() {
   if [ -n "${MONGODB_URL:-}" ]; then
     echo "MongoDB: the server of MONGODB_URL"
@@ -62,7 +63,8 @@ prepare_mongo() {
   fi
 }
 
-# The stand-in's libraries, in .cache; into another folder first, so that what was interrupted is not taken for complete.
+# The stand-in's libraries, in .cache. They go into another folder first, so that an interrupted download is not taken for
+# a complete one.
 mongo_libraries() {
   mongo_cache=.cache/mongo-stand-in
   [ -d "$mongo_cache/lib" ] && [ ! ops/mongo-stand-in/pom.xml -nt "$mongo_cache/lib" ] && return

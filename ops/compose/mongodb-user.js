@@ -1,5 +1,5 @@
-// Run once by MongoDB's image, as root, when there is no database yet: the user that Tollgate is. It may read and write its own database,
-// indexes included, and nothing else.
+// MongoDB's image runs this once, as root, when there is no database yet. It makes the user by which Tollgate signs in.
+// That user may read and write its own database, indexes included, and nothing else.
 const { readFileSync } = require("node:fs");
 
 const pwd = readFileSync("/run/secrets/mongodb-password", "utf8").trim();
