@@ -1,4 +1,5 @@
-# Real servers for the tests, found or installed: one function for each. Sourced by ops/test.sh, in the repository's folder.
+# Real servers for the tests, found or installed: one function for each. ops/test.sh sources this file, in the
+# repository's folder.
 # If a server cannot be had, its tests are skipped; the last lines of the output say so.
 
 # Debian packages, by root or a sudo that asks for no password; fails where that cannot be done.
@@ -63,8 +64,8 @@ prepare_mongo() {
   fi
 }
 
-# The stand-in's libraries, in .cache. They go into another folder first, so that an interrupted download is not taken for
-# a complete one.
+# The stand-in's libraries, in .cache. They go into another folder first, so that an interrupted download is not taken
+# for a complete one.
 mongo_libraries() {
   mongo_cache=.cache/mongo-stand-in
   [ -d "$mongo_cache/lib" ] && [ ! ops/mongo-stand-in/pom.xml -nt "$mongo_cache/lib" ] && return

@@ -1,6 +1,7 @@
 #!/bin/sh
 # All tests, on a machine that has Node: sets up what is missing first (npm packages, the build, and SIPp, baresip,
-# Kamailio and the servers of ops/servers.sh where they may be installed). Arguments go to vitest: `npm test -- test/sip`.
+# Kamailio and the servers of ops/servers.sh where they may be installed). Arguments go to vitest:
+# `npm test -- test/sip`.
 set -eu
 cd "$(dirname "$0")/.."
 sh ops/prepare.sh
