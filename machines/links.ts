@@ -101,7 +101,7 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
     },
     "inviting.proceeding.changing": {
       is: "An UPDATE is under way in the early dialog; another one is refused until it is done.",
-      test: "relays an UPDATE in the early dialog, and lets another wait until it is done (RFC 3311 §5.2)",
+      test: "relays an UPDATE in the early dialog, and refuses another until it is done (RFC 3311 §5.2)",
       rfc: ["3311 §5.2"],
       source: "src/relay/session/modification.ts",
     },
@@ -131,7 +131,7 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
     },
     "established.changing": {
       is: "A re-INVITE or UPDATE is under way; another one is refused until it is done.",
-      test: "relays a change, and lets another wait until it is done (RFC 3261 §14.2)",
+      test: "relays a change, and refuses another until it is done (RFC 3261 §14.2)",
       rfc: ["3261 §14.2"],
       source: "src/relay/session/modification.ts",
     },

@@ -242,7 +242,7 @@ describe("the chart session", () => {
     },
   );
 
-  it("relays a change, and lets another wait until it is done (RFC 3261 §14.2)", () => {
+  it("relays a change, and refuses another until it is done (RFC 3261 §14.2)", () => {
     const session = having(answer, ack);
     expect(session.send(change)).toEqual(["relayChange"]);
     expect(session.send({ ...change, from: "server" })).toEqual(["refuseChange"]);
@@ -314,7 +314,7 @@ describe("the chart session", () => {
     },
   );
 
-  it("relays an UPDATE in the early dialog, and lets another wait until it is done (RFC 3311 §5.2)", () => {
+  it("relays an UPDATE in the early dialog, and refuses another until it is done (RFC 3311 §5.2)", () => {
     const session = having();
     session.done();
     expect(session.send(update)).toEqual(["relayEarlyUpdate"]);
