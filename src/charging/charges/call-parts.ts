@@ -126,8 +126,8 @@ export class CallParts {
   }
 
   /**
-   * A part begins; returns what earlier parts have used. Until it ends, all remaining free seconds belong to it, so
-   * that two parts at the same time (M24) do not both get them.
+   * A part begins; returns what earlier parts have used. Until it ends, all remaining free seconds belong to it: parts
+   * that run at the same time would not share them.
    */
   begin(tariff: Tariff | undefined): TariffUse | undefined {
     if (!tariff) return undefined;

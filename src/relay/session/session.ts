@@ -21,64 +21,64 @@ import { PartOfCall } from "./part.ts";
 import { Watch } from "./watch.ts";
 
 /**
- * The SIP side of one session: its two legs and what is under way between them. What happens when is the chart's to say
- * (machines/session.ts); relay/actions/session.ts is what the chart's actions do with it.
+ * The SIP side of one session: its two legs, and what is under way between them. The chart (machines/session.ts) says
+ * what happens when; relay/actions/session.ts holds what its actions do.
  */
 export class Session implements SessionPort, Owner {
   readonly id: string;
   readonly core: Core;
   readonly appServer: AppServer;
   readonly service: Service;
-  /** What the rules said, and the Request-URI that they said it of: a change is measured by them. */
+  /** What the rules said, and of which Request-URI. A change of service is compared with both. */
   readonly identified: Identified;
   readonly asked: string;
-  /** Who signed in; `facts.user` is whose bill it is on. */
+  /** Who signed in. The session is on the bill of `facts.user`. */
   readonly user: string;
   readonly facts: SessionFacts;
   readonly charges: SessionCharges;
-  /** A prepaid session's, once an app server has answered. */
+  /** The credit of a prepaid session, once an app server has answered. */
   credit: CreditPort | undefined;
   readonly actor: ChartActor<typeof sessionMachine>;
-  /** The request that it is a branch of, until it is established or refused. */
+  /** The request of which this session is a branch, until it is established or refused. */
   request: RequestPort | undefined;
   /** The INVITE to the app server, while it is under way. */
   invitation: Asking | undefined;
-  /** Its reliable provisional answers, from the first on (RFC 3262). */
+  /** The app server's reliable provisional answers, from the first on (RFC 3262). */
   reliable: ReliablePort | undefined;
   client: Leg | undefined;
   server: Leg | undefined;
-  /** Why the INVITE is cancelled, for Reason (RFC 3326). */
+  /** Why the INVITE is cancelled, for the header field Reason (RFC 3326). */
   cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
   change: UnderWay | undefined;
-  /** The change of service that this part comes of: when it stands, the client's dialog is its own (M20-M22). */
+  /** The change of service that made this part. When the part stands, it has the client's dialog (M20-M22). */
   takesOver: Takeover | undefined;
-  /** The part of the session that it has taken over from. */
+  /** The part of the session from which this one has taken over. */
   successorOf: FormerPart | undefined;
-  /** What it is among others of the same call; undefined: there are none so far. */
+  /** Its place among the other parts of the same call; undefined: there are none so far. */
   private part: PartOfCall | undefined;
   /**
-   * What all of its times are by, from the app server's answer on. One that goes on from another session goes on by
-   * that one's.
+   * All of its times are by this timeline, from the app server's answer on. A session that goes on from another one
+   * keeps the timeline of that one.
    */
   timeline: Timeline;
-  /** When its greatest duration is over. */
+  /** When its greatest duration is over, by its timeline. */
   endsAt = 0;
-  /** A move to a second app server under way, by REFER (M23). */
+  /** The move to a second app server that is under way, by REFER (M23). */
   transfer: TransferPort | undefined;
   closed = false;
-  /** It counts among what its user has under way. */
+  /** Whether it is counted among the sessions of its user. */
   private counted = false;
-  /** Resolves when the start is on record, where the clock runs from the answer. */
+  /** Resolves when the start is on record; only where the clock runs from the answer. */
   started: Promise<void> | undefined;
   /** Looks at both ends while it stands. A branch that is refused has none. */
   private watching: Watch | undefined;
-  /** How it is hung up, as soon as anybody does. */
+  /** How it is hung up. Made when the first end hangs up. */
   private hangsUp: HangUp | undefined;
 
   /**
-   * `request`: the one that it is a branch of; undefined where both ends agree already. `from`: what it goes on from,
-   * made elsewhere.
+   * `request`: the request of which it is a branch; undefined where both ends have agreed already. `from`: the state
+   * from which it goes on, if it was begun elsewhere.
    */
   constructor(
     core: Core,
@@ -125,7 +125,7 @@ export class Session implements SessionPort, Owner {
     };
     if (tariff) facts.tariff = tariff;
     let terms = core.directory.terms(service.id, appServer.id);
-    if (credits) terms = withTaxes(terms, credits.taxes); // those that the hold counts
+    if (credits) terms = withTaxes(terms, credits.taxes); // the hold counts these taxes
     if (terms) facts.terms = terms;
     if (lateChargesS > 0) facts.lateChargesMs = Math.round(lateChargesS * 1000);
     if (previous) facts.previous = previous;
@@ -133,7 +133,7 @@ export class Session implements SessionPort, Owner {
     return facts;
   }
 
-  /** Whether all of it can be billed: else nobody may be asked. It is data of the operator's that is wrong then. */
+  /** Whether all of it can be billed. If not, the operator's data are wrong, and no app server may be asked. */
   get isBillable(): boolean {
     const problem = factsProblem(this.facts);
     if (problem === undefined) return true;
@@ -153,7 +153,7 @@ export class Session implements SessionPort, Owner {
     return this.actor.getSnapshot().context;
   }
 
-  /** BYE, whoever sends it. */
+  /** How it is hung up, whoever sends BYE. */
   get hangUp(): HangUp {
     this.hangsUp ??= new HangUp(this);
     return this.hangsUp;
@@ -168,7 +168,7 @@ export class Session implements SessionPort, Owner {
     return side === "client" ? this.client : this.server;
   }
 
-  /** This is its dialog with that end. */
+  /** From now on this is its dialog with that end. */
   take(leg: Leg): void {
     if (leg.side === "client") this.client = leg;
     else this.server = leg;
@@ -183,17 +183,17 @@ export class Session implements SessionPort, Owner {
     this.reliable = reliable;
   }
 
-  /** This is held for it in the user's balance. */
+  /** From now on this is what it holds in the user's balance. */
   pays(credit: CreditPort): void {
     this.credit = credit;
   }
 
-  /** Its start is on its way to the disk, and the client's answer waits for that. */
+  /** Its start is on its way to the disk. The answer to the client waits for that. */
   startsWith(recorded: Promise<void>): void {
     this.started = recorded;
   }
 
-  /** When it stands, it takes over from another part. */
+  /** It will take over from another part as soon as it stands. */
   comesOf(takeover: Takeover): void {
     this.takesOver = takeover;
   }
@@ -202,7 +202,7 @@ export class Session implements SessionPort, Owner {
     this.change = change;
   }
 
-  /** Nothing happens where another one is under way by now. */
+  /** The change is over. Does nothing if another one is under way by now. */
   endChange(change: UnderWay): void {
     if (this.change === change) this.change = undefined;
   }
@@ -220,7 +220,7 @@ export class Session implements SessionPort, Owner {
     return this.timeline.now();
   }
 
-  /** The app server has taken it. `payload`: its answer. */
+  /** The app server has accepted. `payload`: its answer. */
   answered(payload: SipResponse | undefined): void {
     const { facts } = this;
     if (!facts.previous) this.timeline = this.core.timelines.current();
@@ -253,7 +253,7 @@ export class Session implements SessionPort, Owner {
     request.actor.send({ type: "branch.released", branch: this.appServer.id });
   }
 
-  /** Ends the session by the relay's own decision, e.g. its greatest duration is over. */
+  /** The relay itself ends the session, for example because its greatest duration is over. */
   end(ending: Ending): void {
     this.actor.send({ type: "end", at: this.now(), ending });
   }
@@ -271,10 +271,10 @@ export class Session implements SessionPort, Owner {
     request.actor.send({ type: "branch.failed", branch: this.appServer.id, failure: meaning });
   }
 
-  /** The clock runs: from now on both ends are asked now and then whether they are still there. */
+  /** The clock runs. From now on both ends are asked now and then whether they are still there. */
   established(at: number): void {
     const { core, takesOver } = this;
-    if (!takesOver) core.counters.established++; // a part of a session that changes is no further one
+    if (!takesOver) core.counters.established++; // the next part of a session is no further session
     const move = this.request?.move;
     this.request = undefined;
     this.endsAt = at + core.config.session.maxDurationS * 1000;
@@ -289,8 +289,8 @@ export class Session implements SessionPort, Owner {
   }
 
   /**
-   * Takes over from `state` what it is beside its dialogs and its book, and stands from now on. Nothing is sent until
-   * `goOn`.
+   * Takes from `state` all but its dialogs and its book, which others restore. From now on the session stands. Nothing
+   * is sent before `goOn`.
    */
   takeUp({ endsAt, parts }: SessionState): void {
     const { core } = this;
@@ -298,14 +298,15 @@ export class Session implements SessionPort, Owner {
     core.loads.sessionBegan(this.user);
     this.counted = true;
     this.endsAt = endsAt;
-    core.kept?.changed(this); // the numbers that are skipped are not skipped twice
+    core.kept?.changed(this); // so that CSeqs that were skipped once are not skipped again
     if (parts) this.part = PartOfCall.restored(this, parts);
   }
 
-  /** Goes on with what another process began: both ends are asked at once whether they are still there. */
+  /** Goes on with what another process began. Both ends are asked at once whether they are still there. */
   goOn(): void {
     this.credit?.goOn();
-    if (this.closed || this.actor.getSnapshot().value === "answered") return; // it waits for its ACK, and is looked at from then on
+    // In `answered` it waits for its ACK, and looks at its ends after that.
+    if (this.closed || this.actor.getSnapshot().value === "answered") return;
     this.watch.goOn();
   }
 
@@ -314,12 +315,12 @@ export class Session implements SessionPort, Owner {
     return this.part?.parts;
   }
 
-  /** The same as data. */
+  /** The same, as data. */
   get partsState(): PartsState | undefined {
     return this.part?.state;
   }
 
-  /** Forgets it here without a word: it goes on elsewhere, from its `SessionState`. */
+  /** Forgets the session here and tells nobody: it goes on elsewhere, from its `SessionState`. */
   release(): void {
     const { sessions, directory, loads } = this.core;
     this.watching?.stop();
@@ -334,12 +335,12 @@ export class Session implements SessionPort, Owner {
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 
-  /** BYE is on its way, and nobody waits for its answer without end. */
+  /** BYE is on its way. A timer ends the wait for its answer. */
   awaitByeAnswer(): void {
     this.watch.awaitByeAnswer();
   }
 
-  /** What it has together with other parts of the same call, for one that is to come. */
+  /** What it has together with other parts of the same call, for a part that is to come. */
   get callParts(): CallParts {
     if (this.part) return this.part.parts;
     this.part = new PartOfCall(this, new CallParts());
@@ -347,14 +348,14 @@ export class Session implements SessionPort, Owner {
     return this.part.parts;
   }
 
-  /** What the parts cost that the client's dialog has had before. */
+  /** What the earlier parts in the client's dialog cost. */
   get costsBefore(): Price[] {
     return this.part?.parts.costs() ?? [];
   }
 
   /**
-   * At `at` it is the next part of the call in the place of `first` (M20-M22), and has the client's dialog from now on;
-   * also the app server's, where that stays.
+   * At `at` it takes the place of `first` as the next part of the call (M20-M22). From now on it has the client's
+   * dialog, and the app server's too if that stays.
    */
   succeed(first: SessionPort, at: number, keepsServer: boolean): void {
     const { facts, context, callParts, endsAt } = first;
@@ -376,7 +377,7 @@ export class Session implements SessionPort, Owner {
     this.take(leg);
   }
 
-  /** The next part of the call has this dialog from now on. */
+  /** Gives the dialog with this end to the next part of the call. */
   giveAway(side: Side): Leg | undefined {
     const leg = this.leg(side);
     if (side === "client") this.client = undefined;
@@ -385,7 +386,7 @@ export class Session implements SessionPort, Owner {
   }
 
   /**
-   * The client has moved to it from `first`: the two have limits together, and each its own set-up fee and free
+   * The client has moved here from `first`. Both sessions share their limits; each has its own set-up fee and free
    * seconds (M23, M24).
    */
   isBeside(first: SessionPort): void {
@@ -398,7 +399,7 @@ export class Session implements SessionPort, Owner {
     if (used) (this.facts as Writable<SessionFacts>).used = used;
   }
 
-  /** It is over at `at`, and another part of the call goes on. */
+  /** This part of the call ended at `at`. */
   endPart(at: number): void {
     this.part?.end(at);
   }
@@ -409,7 +410,7 @@ export class Session implements SessionPort, Owner {
   }
 
   lost(side: Side, detail: string): void {
-    if (!this.core.sessions.has(this.id)) return; // An answer to a probe that came after the end.
+    if (!this.core.sessions.has(this.id)) return; // an answer to a probe came after the end
     this.actor.send({ type: "lost", side, at: lastHeardAt(this.leg(side), this.now()), detail });
   }
 
@@ -432,7 +433,7 @@ export class Session implements SessionPort, Owner {
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 
-  /** A fault of ours ends this one session, and its end is put on record (decision 13). */
+  /** A fault of the relay ends this one session. Its end is put on record (decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
     const { call, user } = this.facts;
@@ -444,7 +445,7 @@ export class Session implements SessionPort, Owner {
 }
 
 /**
- * A part takes over when the client has agreed to it, and so does a session that the relay invites the client to (M23).
+ * A part takes over when the client has agreed to it. So does a session to which the relay invites the client (M23).
  */
 const startsAtAck = (previous: Origin["previous"], request: RequestPort | undefined): boolean =>
   previous?.by === "change" || request?.move?.clientLeg !== undefined;
