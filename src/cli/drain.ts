@@ -10,13 +10,13 @@ const LOOK_AGAIN_MS = 250;
 export function addDrainCommand(program: Command, io: Io): void {
   program
     .command("drain")
-    .description("have the relay that runs on this data folder take no new sessions, and stop when it has none left")
+    .description("stop the relay on this data folder: it takes no new sessions, and stops when none is left")
     .option("--within <seconds>", "how long sessions may go on; then both ends get BYE (default: drainS)", seconds)
     .addHelpText(
       "after",
       `
-Says how many sessions are left, and ends when the relay has stopped: all is on record and billed then. Ctrl-C ends the
-command, not the drain. A relay that drains already goes on as it was told first.
+The command says how many sessions are left, and ends when the relay has stopped. Everything is on record and billed
+then. Ctrl-C ends the command, but not the drain. If the relay drains already, --within changes nothing.
 
 Examples:
   $ tollgate drain

@@ -2,13 +2,13 @@ import type { Context, Hono } from "hono";
 import type { Metrics, Relay } from "../node/relay.ts";
 import type { Env } from "./http.ts";
 
-/** Whether the process works at all; and whether it takes new sessions. */
+/** The paths that say whether the process works, and whether it takes new sessions. */
 export const LIVE_PATH = "/livez";
 export const READY_PATH = "/readyz";
 
 /**
- * What asks whether a node is there, as Kubernetes and load balancers do. Neither answer depends on NATS or MongoDB:
- * without them the sessions go on, and a node that is restarted for their sake ends what still works.
+ * Routes by which Kubernetes and load balancers ask whether a node is there. Neither answer depends on NATS or MongoDB.
+ * Without them sessions go on, and a restart of the node would end sessions that still work.
  */
 export function addProbeRoutes(app: Hono<Env>, relay: () => Pick<Relay, "metrics"> | undefined): void {
   app.get(LIVE_PATH, (c) => said(c, 200, "alive"));
@@ -18,7 +18,7 @@ export function addProbeRoutes(app: Hono<Env>, relay: () => Pick<Relay, "metrics
   });
 }
 
-/** Why no new sessions are taken; undefined: they are. */
+/** Why the relay takes no new sessions; undefined: it takes them. */
 function whyNotReady(metrics: Metrics | undefined): string | undefined {
   if (!metrics) return "starting";
   const { draining, journalFull } = metrics.gauges;
