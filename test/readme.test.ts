@@ -338,6 +338,30 @@ describe("the settings on the pages", () => {
   });
 });
 
+describe("the defaults in the example configuration", () => {
+  const lines = read("ops/tollgate.yaml").split("\n");
+  const startOf = (section: string) => lines.findIndex((line) => new RegExp(`^(# )?${section}:`).test(line));
+  /** A section as it stands there, commented out or not, up to the next one. */
+  const block = (section: string) => {
+    const from = startOf(section);
+    const to = lines.findIndex((line, i) => i > from && /^(# )?[a-zA-Z]+:/.test(line));
+    return lines.slice(from, to < 0 ? undefined : to).join("\n");
+  };
+  const leaves = (value: unknown, path: readonly string[]): [section: string, name: string, value: string][] => {
+    if (Array.isArray(value) || value === undefined) return [];
+    if (typeof value !== "object" || value === null) return [[path[0]!, path.at(-1)!, String(value)]];
+    return Object.entries(value).flatMap(([name, one]) => leaves(one, [...path, name]));
+  };
+  // The realm's default is another setting.
+  const all = leaves(configSchema.parse({}), []).filter(([section, name]) => `${section} ${name}` !== "portal realm");
+
+  it.each(all)("%s: %s is %s", (section, name, value) => {
+    expect(startOf(section)).toBeGreaterThanOrEqual(0);
+    const shown = [...block(section).matchAll(new RegExp(`(?<!\\w)${name}: *"?([^,}\\s"]+)`, "g"))];
+    expect(shown.map((found) => found[1])).toContain(value);
+  });
+});
+
 describe("the metrics on the pages", () => {
   it("are those of a relay, every one", async () => {
     const portal = await openPortal({ config: {} });
