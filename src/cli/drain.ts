@@ -1,4 +1,5 @@
 import { type Command, InvalidArgumentError } from "commander";
+import { MAX_DRAIN_S } from "../config/schema.ts";
 import { askControl, controlPath } from "../console/control.ts";
 import { askRelay } from "./ask-relay.ts";
 import { readConfig } from "./context.ts";
@@ -41,7 +42,7 @@ Examples:
 
 function seconds(text: string): number {
   const value = Number(text);
-  if (text.trim() === "" || !(value >= 0 && value <= 86_400))
-    throw new InvalidArgumentError("It has to be seconds from 0 to 86400.");
+  if (text.trim() === "" || !(value >= 0 && value <= MAX_DRAIN_S))
+    throw new InvalidArgumentError(`It has to be seconds from 0 to ${MAX_DRAIN_S}.`);
   return value;
 }

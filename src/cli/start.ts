@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
-import type { Config } from "../config/schema.ts";
+import { type Config, MAX_DRAIN_S } from "../config/schema.ts";
 import type { Api } from "../console/api.ts";
 import { type Control, controlPath, startControl } from "../console/control.ts";
 import type { HttpServer } from "../console/http.ts";
@@ -15,9 +15,6 @@ import { createLogger } from "../support/logger.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { type LoadedConfig, readConfig } from "./context.ts";
 import { EXIT, type Io } from "./io.ts";
-
-/** The longest that sessions may go on: as `drainS` of the configuration. */
-const MAX_DRAIN_S = 86_400;
 
 /** `tollgate start`. */
 export function addStartCommand(program: Command, io: Io, setCode: (code: number) => void): void {
@@ -111,9 +108,13 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   return EXIT.ok;
 }
 
+/** The fields of what a command says; none, if it is no object. */
+const fieldsOf = (body: unknown): Record<string, unknown> =>
+  (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
+
 /** How long a command gives the sessions that run; undefined: as long as the configuration. Throws if it is no time. */
 function withinMs(body: unknown): number | undefined {
-  const { withinS } = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
+  const { withinS } = fieldsOf(body);
   if (withinS === undefined) return undefined;
   if (typeof withinS === "number" && withinS >= 0 && withinS <= MAX_DRAIN_S) return withinS * 1000;
   throw new Error(`withinS: expected seconds from 0 to ${MAX_DRAIN_S}`);
@@ -121,7 +122,7 @@ function withinMs(body: unknown): number | undefined {
 
 /** Which lock-outs a command asks to lift. Fields of another type are ignored. */
 function whichLockOuts(body: unknown): WhichLockOuts {
-  const { user, source } = (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
+  const { user, source } = fieldsOf(body);
   return { ...(typeof user === "string" && { user }), ...(typeof source === "string" && { source }) };
 }
 

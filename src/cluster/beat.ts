@@ -1,4 +1,5 @@
 import { count, fields, oneOf, written } from "../charging/events/field-checks.ts";
+import { isNodeName } from "../charging/events/session-ids.ts";
 import { readJson } from "../support/json.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
@@ -35,6 +36,9 @@ export interface Beat {
   readonly busy: number;
 }
 
+/** One run of a node: which node, and which of its starts. */
+export type NodeRun = Pick<Beat, "node" | "epoch">;
+
 /** `draining`: takes no new sessions. `leaving`: its last beat. */
 export type BeatState = "up" | "draining" | "leaving";
 
@@ -43,7 +47,7 @@ const line = written(/^[\x20-\x7e]{0,100}$/, "at most 100 characters of printabl
 
 const check = fields<Beat>({
   version: (value) => (value === BEAT_VERSION ? undefined : `must be ${BEAT_VERSION}`),
-  node: written(/^[0-9a-z]{6}$/, "a node's name"),
+  node: (value) => (typeof value === "string" && isNodeName(value) ? undefined : "must be a node's name"),
   epoch: count(LARGEST),
   number: count(LARGEST),
   host: line,

@@ -4,6 +4,7 @@ import { snapshot } from "../relay/session/snapshot.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { TokenMap } from "../support/token-map.ts";
+import type { NodeRun } from "./beat.ts";
 import { acksTopic, copiesTopic, goneLine, headOf, putLine, readAck } from "./frames.ts";
 import { type Place, standbyFor } from "./placing.ts";
 
@@ -39,7 +40,7 @@ interface Draft {
  * session whose standby is gone gets another one.
  */
 export class Copies implements SessionKeeper {
-  private readonly self: { readonly node: string; readonly epoch: number };
+  private readonly self: NodeRun;
   private readonly zone: string;
   private readonly bus: Pick<Bus, "tell" | "hear">;
   private readonly clock: Clock;
@@ -63,7 +64,7 @@ export class Copies implements SessionKeeper {
   private lastLagMs = 0;
 
   constructor(options: {
-    readonly self: { readonly node: string; readonly epoch: number };
+    readonly self: NodeRun;
     readonly zone: string;
     readonly bus: Pick<Bus, "tell" | "hear">;
     readonly clock: Clock;
@@ -158,18 +159,15 @@ export class Copies implements SessionKeeper {
     this.timer = undefined;
     const drafts = new Map<string, Draft>();
     const places = this.places();
-    let left = MOST_AT_ONCE;
-    for (const id of this.over.allKeys()) {
-      if (left-- === 0) break;
+    const over = this.over.allKeys().slice(0, MOST_AT_ONCE);
+    for (const id of over) {
       this.add(this.over.get(id)!, goneLine(id), drafts).gone.push(id);
       this.over.delete(id);
     }
-    for (const session of this.changedSessions.values()) {
-      if (left-- <= 0) break;
-      this.copy(session, places, drafts);
-    }
+    const changed = this.changedSessions.values().slice(0, MOST_AT_ONCE - over.length);
+    for (const session of changed) this.copy(session, places, drafts);
     for (const [to, draft] of drafts) this.post(to, draft);
-    if (left < 0) this.sendSoon();
+    if (this.over.size + this.changedSessions.size > 0) this.sendSoon();
   }
 
   private copy(session: Session, places: readonly Place[], drafts: Map<string, Draft>): void {

@@ -1,6 +1,6 @@
 import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
-import { BEAT_VERSION, type Beat, writeBeat } from "./beat.ts";
+import { BEAT_VERSION, type Beat, type NodeRun, writeBeat } from "./beat.ts";
 import type { Members } from "./members.ts";
 
 /** How often a node says that it is there: death is noticed within 500 ms, and one beat or two may be late. */
@@ -8,7 +8,7 @@ export const BEAT_MS = 100;
 const TOPIC = "beats";
 
 /** What a node says of itself that does not change while it runs. */
-export type Identity = Pick<Beat, "node" | "epoch" | "host" | "zone" | "release">;
+export type Identity = NodeRun & Pick<Beat, "host" | "zone" | "release">;
 /** What does. */
 export type Load = Pick<Beat, "sessions" | "requests" | "standbys" | "lagMs" | "busy" | "state">;
 

@@ -18,7 +18,7 @@ export interface Copy {
 }
 
 interface Owner {
-  epoch: number;
+  readonly epoch: number;
   readonly copies: TokenMap<Copy>;
 }
 
@@ -103,16 +103,11 @@ export class Holder {
   }
 
   private ownerOf({ node, epoch }: Frame): Owner | undefined {
-    let owner = this.owners.get(node);
-    if (owner && owner.epoch > epoch) return undefined;
-    if (owner && owner.epoch < epoch) {
-      this.forget(node);
-      owner = undefined;
-    }
-    if (!owner) {
-      owner = { epoch, copies: new TokenMap() };
-      this.owners.set(node, owner);
-    }
+    const known = this.owners.get(node);
+    if (known && known.epoch >= epoch) return known.epoch === epoch ? known : undefined;
+    this.forget(node);
+    const owner: Owner = { epoch, copies: new TokenMap() };
+    this.owners.set(node, owner);
     return owner;
   }
 

@@ -1,7 +1,7 @@
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
-import { type Beat, readBeat } from "./beat.ts";
+import { type Beat, type NodeRun, readBeat } from "./beat.ts";
 import type { Place } from "./placing.ts";
 
 /** A node that is not heard for so long is dead. Five beats: one or two may be late on a machine with much to do. */
@@ -48,18 +48,18 @@ interface Member {
  * dead, and gives all of them the whole time again once it hears itself.
  */
 export class Members {
-  private readonly self: { readonly node: string; readonly epoch: number };
+  private readonly self: NodeRun;
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly log: Logger;
   private readonly peerLog: PeerLog;
   private readonly listener: MembersListener;
   private readonly known = new Map<string, Member>();
-  /** Since when this node hears itself without a gap; undefined: it does not. */
+  /** When this node began to hear itself, at first or again after a gap; undefined: it never has. */
   private togetherSince: number | undefined;
   private warned = false;
 
   constructor(options: {
-    readonly self: { readonly node: string; readonly epoch: number };
+    readonly self: NodeRun;
     readonly clock: Pick<Clock, "monotonic">;
     readonly log: Logger;
     readonly peerLog: PeerLog;
@@ -187,7 +187,7 @@ export class Members {
   }
 
   private together(now: number): void {
-    if (this.togetherSince !== undefined && this.warned) this.log.info("cluster: this node hears itself again");
+    if (this.warned) this.log.info("cluster: this node hears itself again");
     this.togetherSince = now;
     this.warned = false;
   }

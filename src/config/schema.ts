@@ -42,6 +42,8 @@ const domain = z
 const seconds = (least: number, most: number) => z.number().min(least).max(most);
 /** A month. Nobody needs to charge later than that. */
 const MAX_WINDOW_S = 2_678_400;
+/** The longest that running sessions may have to end by themselves when the relay stops. */
+export const MAX_DRAIN_S = 86_400;
 const forkMode = z.enum(["sequential", "first", "all"]);
 const changeProof = z.enum(["answered", "confirmed"]);
 const forkChoices = z.array(z.enum(["single", "sequential", "first", "all"]));
@@ -381,7 +383,7 @@ export const configSchema = z.strictObject({
   credit: creditSchema.prefault({}),
   taxes: z.array(taxSchema).max(MAX_TAXES).default([]),
   settlement: z.strictObject(settlementTerms).prefault({}),
-  drainS: seconds(0, 86_400).default(30),
+  drainS: seconds(0, MAX_DRAIN_S).default(30),
 });
 
 /** A configuration that was checked, with every default filled in. See ops/tollgate.yaml for what each setting does. */

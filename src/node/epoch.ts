@@ -1,5 +1,6 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { readIfThere } from "../support/small-file.ts";
 
 const LARGEST = 2 ** 48;
 
@@ -11,12 +12,7 @@ const LARGEST = 2 ** 48;
  */
 export function nextEpoch(dataFolder: string, wallMs: number): number {
   const path = join(dataFolder, "epoch");
-  let before = 0;
-  try {
-    before = Number(readFileSync(path, "latin1").trim());
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-  }
+  const before = Number(readIfThere(path) ?? 0);
   const known = Number.isSafeInteger(before) && before > 0 && before < LARGEST ? before : 0;
   const epoch = Math.max(known + 1, Math.floor(wallMs / 1000));
   writeFileSync(path, `${epoch}\n`, { mode: 0o600 });

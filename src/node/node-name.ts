@@ -1,7 +1,8 @@
-import { readFileSync, writeFileSync } from "node:fs";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { isNodeName, newNodeName } from "../charging/events/session-ids.ts";
 import type { Random } from "../support/random.ts";
+import { readIfThere } from "../support/small-file.ts";
 
 /**
  * This relay's name in the ids of its sessions, by which other relays find it. It is made at the first start, and kept
@@ -9,12 +10,8 @@ import type { Random } from "../support/random.ts";
  */
 export function nodeNameIn(dataFolder: string, random: Random): string {
   const path = join(dataFolder, "node");
-  try {
-    const known = readFileSync(path, "latin1").trim();
-    if (isNodeName(known)) return known;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
-  }
+  const known = readIfThere(path);
+  if (known !== undefined && isNodeName(known)) return known;
   const name = newNodeName(random);
   writeFileSync(path, `${name}\n`, { mode: 0o600 });
   return name;

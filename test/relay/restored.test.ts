@@ -36,8 +36,19 @@ async function standing(options: LabOptions = {}) {
     goOn(session, state);
     return session;
   };
-  return { ...l, l, clock, disk, server, invite, answer, inviteAtServer, answerOfServer, id, again };
+  /** Kills the relay and starts it again `downMs` later; when it was killed. */
+  const killed = (downMs = 3_000) => {
+    const at = clock.wall();
+    clock.advance(downMs);
+    again(at);
+    return at;
+  };
+  return { ...l, l, clock, disk, server, invite, answer, inviteAtServer, answerOfServer, id, again, killed };
 }
+
+/** The same where the client is told what it is charged. */
+const advised = () =>
+  standing({ charging: { advice: true }, tariff: { price: "0.10", incrementS: 1 }, session: { probeS: 600 } });
 
 const ended = (events: readonly { type: string }[]) => events.find(({ type }) => type === "session.ended");
 
@@ -78,17 +89,13 @@ describe("a session that goes on in another process (P7)", () => {
   });
 
   it("is charged until its client was last heard of where the relay is killed again before that comes back", async () => {
-    const { clock, client, server, events, again, l } = await standing({ session: { probeS: 60 } });
+    const { clock, client, server, events, killed, l } = await standing({ session: { probeS: 60 } });
     clock.advance(5_000);
-    const killedAt = clock.wall();
-    clock.advance(3_000);
-    again(killedAt);
+    const killedAt = killed();
     server.answer(server.request("OPTIONS"), 200);
     client.request("OPTIONS"); // nobody answers
     clock.advance(4_000);
-    const killedAgainAt = clock.wall();
-    clock.advance(3_000);
-    again(killedAgainAt);
+    killed();
     server.answer(server.request("OPTIONS"), 200);
     clock.advance(60_000);
     server.answer(server.request("BYE"), 200);
@@ -98,15 +105,13 @@ describe("a session that goes on in another process (P7)", () => {
   });
 
   it("is charged until the second kill where its client came back after the first, and not after that", async () => {
-    const { clock, client, server, events, again, l } = await standing({ session: { probeS: 60 } });
+    const { clock, client, server, events, killed, l } = await standing({ session: { probeS: 60 } });
     clock.advance(5_000);
-    again(clock.wall());
+    killed(0);
     server.answer(server.request("OPTIONS"), 200);
     client.answer(client.request("OPTIONS"), 200);
     clock.advance(4_000);
-    const killedAgainAt = clock.wall();
-    clock.advance(3_000);
-    again(killedAgainAt);
+    const killedAgainAt = killed();
     server.answer(server.request("OPTIONS"), 200);
     clock.advance(60_000);
     server.answer(server.request("BYE"), 200);
@@ -116,12 +121,9 @@ describe("a session that goes on in another process (P7)", () => {
   });
 
   it("tells its client no more than it is charged, where its app server has not come back (ETSI TS 124 647)", async () => {
-    const options = { charging: { advice: true }, tariff: { price: "0.10", incrementS: 1 } };
-    const { clock, client, events, again, l } = await standing({ ...options, session: { probeS: 600 } });
+    const { clock, client, events, killed, l } = await advised();
     clock.advance(9_940);
-    const killedAt = clock.wall();
-    clock.advance(3_000);
-    again(killedAt);
+    const killedAt = killed();
     client.answer(client.request("OPTIONS"), 200); // and nothing more is heard of the app server
     clock.advance(40_000);
     const bye = client.request("BYE");
@@ -133,12 +135,9 @@ describe("a session that goes on in another process (P7)", () => {
   });
 
   it("hears the same in the answer to its BYE", async () => {
-    const options = { charging: { advice: true }, tariff: { price: "0.10", incrementS: 1 } };
-    const before = await standing({ ...options, session: { probeS: 600 } });
-    const { clock, client, events, again, l, invite, answer } = before;
+    const { clock, client, events, killed, l, invite, answer } = await advised();
     clock.advance(9_940);
-    const killedAt = clock.wall();
-    again(killedAt);
+    const killedAt = killed(0);
     client.answer(client.request("OPTIONS"), 200);
     clock.advance(20_000);
     client.inDialog("BYE", invite, answer, 2);

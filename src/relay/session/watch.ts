@@ -86,9 +86,12 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     leg.send(leg.request("OPTIONS"), {
       final: (response) => {
         if (leg.side === "server") takeRest(core, appServer, response);
-        if (!meansGone(response.status)) leg.isThere();
-        if (meansGone(response.status)) gone(`answered ${response.status} to a probe`);
-        else if (leg.moves === moves) leg.returned();
+        if (meansGone(response.status)) {
+          gone(`answered ${response.status} to a probe`);
+          return;
+        }
+        leg.isThere();
+        if (leg.moves === moves) leg.returned();
       },
       timeout: () => gone("no answer to a probe"),
       transportError: (why) => {
