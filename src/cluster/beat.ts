@@ -4,8 +4,8 @@ import { readJson } from "../support/json.ts";
 import { err, ok, type Result } from "../support/result.ts";
 
 /*
- * What each node says of itself to the others, ten times a second (P3). It goes over NATS core: nobody keeps it, and
- * a node that hears nothing of another for a while knows that it is gone.
+ * What each node tells the others of itself, ten times a second (P3). It goes over NATS core, which keeps nothing. A
+ * node that is not heard for a while is gone.
  */
 
 export const BEAT_VERSION = 1;
@@ -20,7 +20,7 @@ export interface Beat {
   readonly number: number;
   /** The machine's name, for people. */
   readonly host: string;
-  /** What fails together, such as a data centre; "": nobody has said. */
+  /** The zone, such as a data centre: nodes in it fail together. "": the configuration names none. */
   readonly zone: string;
   /** The version of Tollgate. */
   readonly release: string;
@@ -32,7 +32,7 @@ export interface Beat {
   readonly standbys: number;
   /** How many milliseconds the copies of its own sessions are behind. */
   readonly lagMs: number;
-  /** How much of the time since the last beat the event loop was busy, in percent. */
+  /** For how much of the time since the last beat the event loop was busy, in percent. */
   readonly busy: number;
 }
 
@@ -61,12 +61,12 @@ const check = fields<Beat>({
   busy: count(100),
 });
 
-/** Longer than any beat: a node of a later version may say more. */
+/** Longer than any beat of this version, since a node of a later version may say more. */
 const MAX_CHARS = 4_096;
 
 export const writeBeat = (beat: Beat): string => JSON.stringify(beat);
 
-/** Reads what may be anybody's. Fields that it does not know are left out; the error says what is wrong. */
+/** Reads a text that may come from anybody. Unknown fields are left out. The error says what is wrong. */
 export function readBeat(text: string): Result<Beat, string> {
   if (text.length > MAX_CHARS) return err("it is too long");
   const read = readJson(text, 2);

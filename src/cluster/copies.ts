@@ -8,18 +8,18 @@ import type { NodeRun } from "./beat.ts";
 import { acksTopic, copiesTopic, goneLine, headOf, putLine, readAck } from "./frames.ts";
 import { type Place, standbyFor } from "./placing.ts";
 
-/** What changes is gathered for so long, so that many sessions share a frame. */
+/** Changes are gathered for so long, so that many sessions share a frame. */
 const GATHER_MS = 5;
-/** So many sessions are written in one turn of the event loop. */
+/** How many sessions are written in one turn of the event loop. */
 const MOST_AT_ONCE = 200;
-/** A frame is sent when it is as long as this. Most sessions take 2 kB. */
+/** A frame that would become longer than this is sent first. Most sessions take 2 kB. */
 const FRAME_CHARS = 100_000;
 /** The longest state that is copied: NATS takes messages of 1 MiB. */
 const MAX_STATE_CHARS = 700_000;
-/** A frame that was not answered by then is sent again: its sessions as they are then. */
+/** A frame without an answer is sent again after so long, with its sessions as they are then. */
 const AGAIN_MS = 1_000;
 
-/** What was sent and not answered yet. */
+/** A frame that was sent and not answered yet. */
 interface Sent {
   readonly to: string;
   readonly at: number;
@@ -27,7 +27,7 @@ interface Sent {
   readonly gone: readonly string[];
 }
 
-/** A frame on its way to be one. */
+/** A frame that is being written. */
 interface Draft {
   text: string;
   readonly puts: string[];
@@ -35,9 +35,9 @@ interface Draft {
 }
 
 /**
- * Keeps a copy of each session that stands in the memory of one other node (P3), and what that has in step: changes
- * are gathered for some milliseconds, written when they are sent, and sent again when nobody has answered for them. A
- * session whose standby is gone gets another one.
+ * Keeps a copy of each standing session in the memory of one other node, its standby (P3). Changes are gathered for some
+ * milliseconds. A session is written out when its frame is sent. A frame that nobody answers is sent again. If a standby
+ * is gone, its sessions get another one.
  */
 export class Copies implements SessionKeeper {
   private readonly self: NodeRun;
@@ -54,7 +54,7 @@ export class Copies implements SessionKeeper {
   private readonly standbys = new TokenMap<string>();
   /** Sessions that are over, with the node that does not know yet. */
   private readonly over = new TokenMap<string>();
-  /** There was no node for these. */
+  /** Sessions for which there was no node. */
   private readonly alone = new TokenMap<Session>();
   private readonly sent = new Map<number, Sent>();
   private number = 0;
@@ -95,17 +95,17 @@ export class Copies implements SessionKeeper {
     this.timer = undefined;
   }
 
-  /** How many sessions have a copy that another node has answered for, or is about to. */
+  /** How many sessions have a standby, which has answered or is about to. */
   get size(): number {
     return this.standbys.size;
   }
 
-  /** How many stand and have none, since there is no node for it. */
+  /** How many sessions stand without a standby, because there is no node for them. */
   get withoutStandby(): number {
     return this.alone.size;
   }
 
-  /** How long the oldest frame waits for its answer; with none on its way, how long the last one took. */
+  /** How long the oldest frame has waited for its answer. With no frame on its way: how long the last answer took. */
   get lagMs(): number {
     const oldest = this.sent.values().next().value;
     return oldest ? this.clock.monotonic() - oldest.at : this.lastLagMs;
@@ -132,13 +132,13 @@ export class Copies implements SessionKeeper {
     this.sendSoon();
   }
 
-  /** A node is there that may be a standby. */
+  /** Another node is there, which may be a standby. */
   joined(): void {
     for (const session of this.alone.values()) this.changedSessions.set(session.id, session);
     if (this.alone.size > 0) this.sendSoon();
   }
 
-  /** A node is gone, and the copies that it had are. */
+  /** A node is gone, and so are the copies that it had. */
   gone(node: string): void {
     for (const id of this.over.allKeys()) if (this.over.get(id) === node) this.over.delete(id);
     for (const [number, { to }] of this.sent) if (to === node) this.sent.delete(number);
@@ -175,7 +175,7 @@ export class Copies implements SessionKeeper {
     this.changedSessions.delete(id);
     if (session.closed) return;
     const state = snapshot(session);
-    if (!state) return; // it does not stand; when it does, it is said to have changed
+    if (!state) return; // it does not stand yet; when it does, `changed` is called again
     const standby = this.standbys.get(id) ?? standbyFor(id, places, this.zone);
     if (standby === undefined) {
       this.alone.set(id, session);
@@ -220,7 +220,7 @@ export class Copies implements SessionKeeper {
     this.lastLagMs = this.clock.monotonic() - sent.at;
   }
 
-  /** What was lost on its way goes again. */
+  /** Sends again what was lost on its way. */
   private lookAgain(): void {
     const before = this.clock.monotonic() - AGAIN_MS;
     for (const [number, { to, at, puts, gone }] of this.sent) {

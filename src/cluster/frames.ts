@@ -1,9 +1,8 @@
 import { err, ok, type Result } from "../support/result.ts";
 
 /*
- * How copies of sessions go from one node to another: lines of text, of which the first says whose they are. A state
- * is JSON on one line, and is not looked at before it is needed: what is copied ten thousand times a second costs
- * the receiver a cut and a table's slot.
+ * How copies of sessions go from one node to another: as lines of text. The first line says whose sessions they are. A
+ * state is JSON on one line. The receiver does not read it before it is needed, so that a copy costs it little.
  *
  *   1 <node> <epoch> <number>
  *   + <session> <now by the session's timeline> <state>
@@ -49,7 +48,7 @@ export function readFrame(text: string): Result<Frame, string> {
   return ok({ node: found[1]!, epoch: Number(found[2]), number: Number(found[3]), lines });
 }
 
-/** What the receiver answers when it has a frame: which one, and who has it. */
+/** The receiver's answer: which frame it has taken, and who it is. */
 export interface Ack {
   readonly by: string;
   readonly epoch: number;
@@ -63,6 +62,6 @@ export function readAck(text: string): Ack | undefined {
   return found ? { by: found[1]!, epoch: Number(found[2]), number: Number(found[3]) } : undefined;
 }
 
-/** On what a node hears copies, and answers to its own. */
+/** The topics on which a node hears other nodes' copies, and the answers to its own frames. */
 export const copiesTopic = (node: string): string => `copies-${node}`;
 export const acksTopic = (node: string): string => `acks-${node}`;

@@ -9,10 +9,10 @@ const TOPIC = "beats";
 
 /** What a node says of itself that does not change while it runs. */
 export type Identity = NodeRun & Pick<Beat, "host" | "zone" | "release">;
-/** What does. */
+/** What a node says of itself that changes. */
 export type Load = Pick<Beat, "sessions" | "requests" | "standbys" | "lagMs" | "busy" | "state">;
 
-/** Says that this node is there, and looks who else is. */
+/** Says that this node is there, and has `Members` look who else is. */
 export class Heart {
   private readonly bus: Pick<Bus, "tell" | "hear">;
   private readonly clock: Clock;
@@ -43,7 +43,7 @@ export class Heart {
     this.beat();
   }
 
-  /** The last beat says that this node leaves: nobody waits for it. */
+  /** Ends with a beat that says that this node leaves, so that nobody calls it dead. */
   stop(): void {
     if (this.deafen === undefined) return;
     this.clock.clearTimeout(this.timer);

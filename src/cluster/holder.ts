@@ -4,14 +4,14 @@ import type { PeerLog } from "../support/peer-log.ts";
 import { TokenMap } from "../support/token-map.ts";
 import { acksTopic, copiesTopic, type Frame, readFrame, writeAck } from "./frames.ts";
 
-/** Copies of all owners together, so that no node fills another's memory. */
+/** The bounds of all copies together, so that no node fills another's memory. */
 const MAX_COPIES = 400_000;
 const MAX_CHARS = 2 ** 30;
 
-/** A session of another node, as it was when that last said so. */
+/** A session of another node, as that node last sent it. */
 export interface Copy {
   readonly session: string;
-  /** JSON of its `SessionState`, as it came: nobody has checked it. */
+  /** JSON of its `SessionState` as it came. Nobody has checked it. */
   readonly state: string;
   /** The session's timeline less this machine's monotonic clock, milliseconds. */
   readonly offsetMs: number;
@@ -22,7 +22,7 @@ interface Owner {
   readonly copies: TokenMap<Copy>;
 }
 
-/** The copies that this node keeps for others. Each frame is answered when it is here. */
+/** The copies that this node keeps for others. It answers each frame that it has taken. */
 export class Holder {
   private readonly node: string;
   private readonly bus: Pick<Bus, "tell" | "hear">;
@@ -60,7 +60,7 @@ export class Holder {
     return this.count;
   }
 
-  /** What is here of a node's sessions in that epoch, which is forgotten by this. */
+  /** Returns the copies of a node's sessions in that epoch, and forgets all that are here of this node. */
   take(node: string, epoch: number): Copy[] {
     const owner = this.owners.get(node);
     if (!owner || owner.epoch > epoch) return [];
@@ -69,7 +69,7 @@ export class Holder {
     return copies;
   }
 
-  /** It has nothing left, or what it has it will send again. */
+  /** Forgets a node's copies: the node has no sessions left, or will send them again. */
   forget(node: string): void {
     const owner = this.owners.get(node);
     if (!owner) return;

@@ -4,13 +4,13 @@ import type { PeerLog } from "../support/peer-log.ts";
 import { type Beat, type NodeRun, readBeat } from "./beat.ts";
 import type { Place } from "./placing.ts";
 
-/** A node that is not heard for so long is dead. Five beats: one or two may be late on a machine with much to do. */
+/** A node that is not heard for so long is dead. It is five beats, since one or two may be late on a busy machine. */
 export const DEAD_MS = 500;
-/** A node that does not hear itself for so long is cut off, before the others call it dead. */
+/** A node that does not hear itself for so long is cut off. It knows so before the others call it dead. */
 export const CUT_OFF_MS = 300;
 /** Dead nodes, and those that left, are shown for so long. */
 const SHOWN_MS = 3_600_000;
-/** Nodes of a cluster, with those that are still shown: whoever may publish cannot fill the memory. */
+/** How many nodes are known at most, so that nobody who may publish can fill the memory. */
 const MAX_MEMBERS = 256;
 
 /** `unheard`: the node that was asked is cut off, and cannot know. */
@@ -19,19 +19,19 @@ export type MemberState = "up" | "draining" | "left" | "dead" | "unheard";
 /** One node, as it is seen from here. */
 export interface MemberView extends Omit<Beat, "version" | "number" | "state"> {
   readonly state: MemberState;
-  /** The node that was asked. */
+  /** True for the node that was asked. */
   readonly self: boolean;
   /** Milliseconds since its last beat came. */
   readonly heardMsAgo: number;
 }
 
-/** Whoever wants to know what becomes of the other nodes. */
+/** Hears what becomes of the other nodes. */
 export interface MembersListener {
-  /** It is there, or there again. */
+  /** The node is there, or there again. */
   joined?(beat: Beat): void;
-  /** It has not been heard for `DEAD_MS`, or was started anew: what it had is nobody's. */
+  /** The node has not been heard for `DEAD_MS`, or was started anew. Nobody has the sessions that it had. */
   died?(beat: Beat): void;
-  /** It said that it goes, and has nothing left. */
+  /** The node said that it leaves. It has no sessions left. */
   left?(beat: Beat): void;
 }
 
@@ -42,10 +42,10 @@ interface Member {
 }
 
 /**
- * The nodes of the cluster, by their beats. It is told what is heard and how time goes by, and sends nothing.
+ * The nodes of the cluster, as their beats show them. It sends nothing: others tell it what was heard, and when to look.
  *
- * A node that does not hear its own beats cannot tell whether the others are gone or it is itself: it calls nobody
- * dead, and gives all of them the whole time again once it hears itself.
+ * A node that does not hear its own beats cannot tell whether the other nodes are gone or it is cut off itself. So it
+ * calls nobody dead. When it hears itself again, all others have the whole time again.
  */
 export class Members {
   private readonly self: NodeRun;
@@ -78,7 +78,7 @@ export class Members {
     return !this.hearsItself(this.clock.monotonic());
   }
 
-  /** What came over the bus. */
+  /** Takes a beat that came over the bus. */
   heard(text: string): void {
     const read = readBeat(text);
     if (!read.ok) {
@@ -94,7 +94,7 @@ export class Members {
         this.peerLog.error("cluster: another node has this one's name: a copied data folder?", "", { beat });
       return;
     }
-    if (before && !isLater(beat, before.beat)) return; // out of order, or sent again by somebody else
+    if (before && !isLater(beat, before.beat)) return; // out of order, or an old beat that somebody sent again
     if (!before && this.known.size >= MAX_MEMBERS && !this.forgetOne()) {
       this.peerLog.warn("cluster: too many nodes; one more is not looked at", "", { node: beat.node });
       return;
@@ -121,7 +121,7 @@ export class Members {
     }
   }
 
-  /** Called with each beat of this node: whoever has not been heard for too long is dead. */
+  /** Looks for nodes that have not been heard for too long. Called with each beat of this node. */
   look(): void {
     const now = this.clock.monotonic();
     if (!this.hearsItself(now)) {
@@ -139,7 +139,7 @@ export class Members {
     }
   }
 
-  /** All of them by name, as they are seen from here now. */
+  /** All nodes in the order of their names, as they are seen from here now. */
   views(): MemberView[] {
     const now = this.clock.monotonic();
     const knows = this.hearsItself(now);
@@ -167,7 +167,7 @@ export class Members {
     return places;
   }
 
-  /** How many are up or draining, with this one. */
+  /** How many nodes are up or draining, this one included. */
   get up(): number {
     let up = 0;
     for (const { state } of this.known.values()) if (state === "up") up++;
@@ -192,7 +192,7 @@ export class Members {
     this.warned = false;
   }
 
-  /** Makes room for one: the one that has been gone longest. */
+  /** Makes room for another node: forgets the one that has been gone longest. */
   private forgetOne(): boolean {
     let oldest: Member | undefined;
     for (const member of this.known.values())

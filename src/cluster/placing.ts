@@ -1,6 +1,6 @@
 /*
- * Which node keeps the copy of a session: highest random weight (rendezvous hashing). Each node works it out alone,
- * and when one is gone only what it kept moves, spread over all others.
+ * Which node keeps the copy of a session: the one with the highest weight (rendezvous hashing). Each node works it out
+ * alone. When a node is gone, only the copies that it kept move, and they spread over all others.
  */
 
 export interface Place {
