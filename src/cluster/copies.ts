@@ -35,9 +35,9 @@ interface Draft {
 }
 
 /**
- * Keeps a copy of each standing session in the memory of one other node, its standby (P3). Changes are gathered for some
- * milliseconds. A session is written out when its frame is sent. A frame that nobody answers is sent again. If a standby
- * is gone, its sessions get another one.
+ * Keeps a copy of each standing session in the memory of one other node, its standby (P3). Changes are gathered for
+ * some milliseconds. A session is written out when its frame is sent. A frame that nobody answers is sent again. If a
+ * standby is gone, its sessions get another one.
  */
 export class Copies implements SessionKeeper {
   private readonly self: NodeRun;

@@ -42,7 +42,8 @@ interface Member {
 }
 
 /**
- * The nodes of the cluster, as their beats show them. It sends nothing: others tell it what was heard, and when to look.
+ * The nodes of the cluster, as their beats show them. It sends nothing: others tell it what was heard, and when to
+ * look.
  *
  * A node that does not hear its own beats cannot tell whether the other nodes are gone or it is cut off itself. So it
  * calls nobody dead. When it hears itself again, all others have the whole time again.
