@@ -46,8 +46,8 @@ export const LAYERS = [
   // The statecharts. They see types only.
   ["machines"],
   ["src/directory/types.ts"],
-  // What is put on record.
-  ["src/charging/events"],
+  // What is put on record: for the bill, and of each request for those who ask what became of it.
+  ["src/charging/events", "src/calls"],
   ["src/charging/money"],
   // RFC 3261 §17, §18, and messages as bytes.
   ["src/transaction"],

@@ -35,6 +35,8 @@ export interface Subjects {
   readonly dead: string;
   /** The beginning of the subjects on which nodes are asked; the name of the node follows. */
   readonly nodes: string;
+  /** On which it is told what became of requests. */
+  readonly calls: string;
   readonly stream: string;
   readonly deadStream: string;
 }
@@ -44,6 +46,7 @@ export function subjectsOf({ stream, prefix }: NatsSettings): Subjects {
     events: `${prefix}.events.`,
     dead: `${prefix}.dead`,
     nodes: `${prefix}.nodes.`,
+    calls: `${prefix}.calls.ended`,
     stream,
     deadStream: `${stream}_DEAD`,
   };

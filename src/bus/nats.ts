@@ -1,12 +1,14 @@
 import { hostname } from "node:os";
 import { jetstream, jetstreamManager } from "@nats-io/jetstream";
-import { connect, type NatsConnection, type Subscription } from "@nats-io/transport-node";
+import { connect, headers, type NatsConnection, type Subscription } from "@nats-io/transport-node";
+import type { CallRecord } from "../calls/record.ts";
 import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import { EventError } from "../charging/events/faults.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
+import { callEvent } from "./call-events.ts";
 import { CONTENT_TYPE, toCloudEvent } from "./cloud-events.ts";
 import { type EventSeal, SIGNATURE, sealOf } from "./event-seal.ts";
 import { asBusError } from "./nats-errors.ts";
@@ -158,7 +160,9 @@ class NatsBus implements Bus {
         log.warn({ server: status.server }, "bus: the connection to NATS is gone");
       } else if (status.type === "error") {
         const { error } = status;
-        const isAsked = "subject" in error && String(error.subject).startsWith(this.subjects.nodes);
+        const { nodes, calls } = this.subjects;
+        const subject = "subject" in error ? String(error.subject) : "";
+        const isAsked = subject.startsWith(nodes) || subject === calls;
         if (error.name === "PermissionViolationError" && !isAsked) publisher.abandon(error);
         if (error.message !== this.told) log.error({ err: error }, "bus: NATS says");
         this.told = error.message;
@@ -272,6 +276,24 @@ class NatsBus implements Bus {
     } catch (err) {
       // The connection has just gone, or the server takes no messages as long as this one.
       this.peerLog.warn("bus: what other nodes are to know cannot be told", "", { err, topic, chars: text.length });
+      return false;
+    }
+  }
+
+  tellCalls(records: readonly CallRecord[]): boolean {
+    const { connection, seal, source, subjects } = this;
+    if (this.closed || !connection || !this.up) return false;
+    try {
+      for (const record of records) {
+        const text = callEvent(record, source);
+        const about = headers();
+        about.set(...IS_CLOUD_EVENT);
+        if (seal) about.set(SIGNATURE, seal.sign(text));
+        connection.nc.publish(subjects.calls, text, { headers: about });
+      }
+      return true;
+    } catch (err) {
+      this.peerLog.warn("bus: what became of requests cannot be told", "", { err });
       return false;
     }
   }

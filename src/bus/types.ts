@@ -1,3 +1,4 @@
+import type { CallRecord } from "../calls/record.ts";
 import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 
@@ -45,6 +46,11 @@ export interface Bus {
    * of them has signed is dropped. Returns a function that ends this. Missing on a bus that has no other nodes.
    */
   hear?(topic: string, heard: (text: string) => void): () => void;
+  /**
+   * Tells those who listen just now what became of requests. Nothing is kept, and nobody bills it. False: this node is
+   * not connected. Missing on the bus within the process, where nobody could listen.
+   */
+  tellCalls?(records: readonly CallRecord[]): boolean;
   /**
    * Publishes events that cannot be billed, for other programs that listen. Resolves when the bus has taken them.
    * Missing on the bus within the process, where nobody could listen.

@@ -1,6 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { version } from "../support/version.ts";
 import { addBillCommand } from "./bill.ts";
+import { addCallsCommands } from "./calls.ts";
 import { addCheckConfigCommand } from "./check-config.ts";
 import { addCorrectCommand } from "./correct.ts";
 import { addCreditCommands } from "./credit.ts";
@@ -92,6 +93,7 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   addUserCommands(program, io);
   addRegistryCommands(program, io);
   addSessionsCommand(program, io);
+  addCallsCommands(program, io);
   addLockoutsCommands(program, io);
   addNodesCommand(program, io);
   addDrainCommand(program, io);

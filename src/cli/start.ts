@@ -1,4 +1,5 @@
 import type { Command } from "commander";
+import type { CallQuery } from "../calls/find.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
 import { type Config, MAX_DRAIN_S } from "../config/schema.ts";
@@ -61,6 +62,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
     log,
     owner: {
       "GET /sessions": () => relay?.sessions() ?? [],
+      "POST /calls": (body) => relay?.calls(whichCalls(body)) ?? [],
       "GET /nodes": () => relay?.nodes() ?? [],
       "GET /lockouts": () => relay?.lockOuts() ?? [],
       "POST /lockouts/lift": (body) => ({ lifted: relay?.liftLockOuts(whichLockOuts(body)) ?? 0 }),
@@ -118,6 +120,22 @@ function withinMs(body: unknown): number | undefined {
   if (withinS === undefined) return undefined;
   if (typeof withinS === "number" && withinS >= 0 && withinS <= MAX_DRAIN_S) return withinS * 1000;
   throw new Error(`withinS: expected seconds from 0 to ${MAX_DRAIN_S}`);
+}
+
+/** Which records a command asks for. Throws if it says something else. */
+function whichCalls(body: unknown): CallQuery {
+  const { callId, user, any, failed, since, strangers, most } = fieldsOf(body);
+  const texts = { callId, user, any };
+  for (const [name, text] of Object.entries(texts))
+    if (text !== undefined && typeof text !== "string") throw new Error(`${name}: expected text`);
+  if (typeof most !== "number" || !(most >= 1)) throw new Error("most: expected a number");
+  return {
+    most,
+    ...(Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== undefined)) as Partial<CallQuery>),
+    ...(failed === true && { failed }),
+    ...(typeof since === "number" && { since }),
+    ...(typeof strangers === "boolean" && { strangers }),
+  };
 }
 
 /** Which lock-outs a command asks to lift. Fields of another type are ignored. */

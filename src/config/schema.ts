@@ -291,6 +291,14 @@ const retentionSchema = z.strictObject({
   accountsDays: z.int().min(40).max(36_500).exactOptional(),
 });
 
+/** Records of requests, for those who ask what became of a call. */
+const callsSchema = z.strictObject({
+  keepDays: z.number().min(0.01).max(3_650).default(14),
+  keepMost: z.int().min(1_000).max(100_000_000).default(100_000),
+  keepStrangers: z.int().min(100).max(1_000_000).default(2_000),
+  publish: z.boolean().default(true),
+});
+
 /** What becomes of sessions whose relay was killed, when it starts again. */
 const recoverySchema = z.union([
   z.literal("end"),
@@ -364,6 +372,7 @@ export const configSchema = z.strictObject({
       maxDurationS: seconds(1, 2_000_000).default(86_400), // a timer of Node takes 24 days at most
     })
     .prefault({}),
+  calls: callsSchema.prefault({}),
   recovery: recoverySchema.prefault({}),
   cluster: clusterSchema.prefault({}),
   health: z

@@ -13,6 +13,8 @@ import type { Source } from "./template.ts";
 export interface Rejection {
   readonly status: number;
   readonly reason: string;
+  /** The rule that decided, for the operator; undefined: none did. */
+  readonly rule?: string;
 }
 
 /** The SDK's clients describe what they want in a body of this type. */

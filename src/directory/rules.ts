@@ -113,8 +113,11 @@ function identifyByRules(
     const groups = holds(rule, view);
     if (view.problem !== undefined) return err(view.problem);
     if (groups === undefined) continue;
-    if (rule.outcome.reject !== undefined) return err({ status: rule.outcome.reject, reason: "Refused By Rule" });
-    return apply(rule, groups, view, lookups);
+    const { name } = rule;
+    if (rule.outcome.reject !== undefined)
+      return err({ status: rule.outcome.reject, reason: "Refused By Rule", rule: name });
+    const applied = apply(rule, groups, view, lookups);
+    return applied.ok ? applied : err({ ...applied.error, rule: name });
   }
   return err(view.isSip ? notFound : { status: 416, reason: "Unsupported URI Scheme" });
 }

@@ -1,3 +1,4 @@
+import { CallRecords, type CallRecordsOptions } from "../calls/records.ts";
 import type { BillingStore } from "../charging/billing/store.ts";
 import type { BookKeeping } from "../charging/charges/book.ts";
 import { DayLedger } from "../charging/charges/day-ledger.ts";
@@ -10,6 +11,7 @@ import { Admission } from "../relay/admission/admission.ts";
 import { ClientSources } from "../relay/admission/client-source.ts";
 import { UserLoads } from "../relay/admission/user-loads.ts";
 import { EndedSessions } from "../relay/charges/ended-sessions.ts";
+import { costOfSession } from "../relay/charges/record-cost.ts";
 import { Border } from "../relay/dialog/border.ts";
 import { Reach } from "../relay/dialog/reach.ts";
 import type { Core } from "../relay/model/core.ts";
@@ -50,6 +52,8 @@ export type CoreParts = Pick<
    * The present time on the first timeline of the earlier process whose sessions go on; default: there is none.
    */
   readonly firstNow?: number | undefined;
+  /** Where records of requests go; default: only into the log. */
+  readonly recordsTo?: Pick<CallRecordsOptions, "store" | "publish">;
 } & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;
 
 export function createCore({
@@ -59,6 +63,7 @@ export function createCore({
   elsewhere,
   firstNow,
   node = "",
+  recordsTo,
   ...parts
 }: CoreParts): Core {
   const requests: Core["requests"] = new TokenMap();
@@ -121,6 +126,15 @@ export function createCore({
     border: new Border(config),
     reach: new Reach(parts, config, listening),
     peerLog,
+    calls: new CallRecords({
+      clock,
+      timelines,
+      random: parts.random,
+      log,
+      settings: config.calls,
+      ...recordsTo,
+      costOf: costOfSession,
+    }),
     sources: new ClientSources(config.trustedProxies),
     admission: new Admission(clock, config.limits.perSourcePerSecond, config.limits.perUnprovenSourcePerSecond),
     loads: new UserLoads({ ringing: config.limits.ringingPerUser, sessions: config.limits.sessionsPerUser }),

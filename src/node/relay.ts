@@ -1,6 +1,9 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { openBus } from "../bus/open.ts";
+import type { Bus } from "../bus/types.ts";
+import type { CallQuery } from "../calls/find.ts";
+import type { CallRecord } from "../calls/record.ts";
 import { type Billing, startBilling } from "../charging/billing/billing.ts";
 import type { DirectCharges } from "../charging/charges/direct.ts";
 import { CaughtUp } from "../charging/journal/caught-up.ts";
@@ -34,6 +37,7 @@ import { createCore } from "./assemble.ts";
 import { type Cluster, joinCluster, together } from "./cluster.ts";
 import { HealthChecks } from "./health.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
+import { liveRecords } from "./live-records.ts";
 import { nodeNameIn } from "./node-name.ts";
 import { answerRelay, askRelay } from "./other-relays.ts";
 import { endedOf, endLeft, endOrphans, Heartbeat } from "./recovery.ts";
@@ -55,6 +59,8 @@ export interface Relay {
   /** Everything that is counted, and the present values. */
   metrics(): Metrics;
   sessions(): SessionView[];
+  /** Records of requests, those under way included: the newest that fit, oldest first. */
+  calls(query: CallQuery): Promise<CallRecord[]>;
   /** The nodes of the cluster, as this node sees them; none: the relay is alone. */
   nodes(): MemberView[];
   /**
@@ -194,6 +200,7 @@ export async function startRelay(options: {
     recorder: cluster?.recording(journal) ?? journal,
     kept: together([recovery === "end" ? undefined : keeper, cluster?.keeper]),
     firstNow: before.firstNow,
+    recordsTo: { store: store.calls, publish: callsTo(bus, config) },
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,
     listening: () => transport.listening,
@@ -223,6 +230,7 @@ export async function startRelay(options: {
     cluster?.leave();
     await transport.close();
     transactions.close();
+    await core.calls.close();
     peerLog.close();
     core.timers.close();
     await core.laterRecords.close();
@@ -258,6 +266,7 @@ export async function startRelay(options: {
       return lifted ?? 0;
     },
     sessions: () => viewsOf(core.sessions.values()),
+    calls: (query) => core.calls.find(query, liveRecords(core)),
     nodes: () => cluster?.nodes() ?? [],
     failed: (error) => failed(core, error),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
@@ -280,6 +289,12 @@ const LAST_BYES_MS = 2_000;
 const DRAIN_JOURNAL_MS = 5_000;
 /** How long a charge for a session that is not here waits until billing has taken what was recorded. */
 const CAUGHT_UP_MS = 2_000;
+
+/** Tells others what became of requests, where there are others and the operator wants it. */
+function callsTo(bus: Bus, { calls }: Config): ((records: readonly CallRecord[]) => void) | undefined {
+  if (!calls.publish || !bus.tellCalls) return undefined;
+  return (records) => void bus.tellCalls?.(records);
+}
 
 function resolveWith(
   resolver: Resolver,
@@ -372,7 +387,10 @@ function metricsOf(parts: {
       ...named("journal", appended),
       ...named("billing", billing?.counters ?? {}),
       ...Object.entries(signInLog.counters),
-      ["logLinesLeftOut", core.peerLog.leftOut],
+      ["logLinesLeftOut", core.peerLog.leftOut + core.calls.leftOut],
+      ["callRecordsLeftOut", core.calls.leftOut],
+      ["callRecordsStored", core.calls.stored],
+      ["callRecordsLost", core.calls.lost],
     ]),
     gauges: {
       sessions: core.sessions.size,

@@ -1,4 +1,6 @@
 import type { Side } from "../../machines/events.ts";
+import { STOPS } from "../calls/open-record.ts";
+import type { CallKind } from "../calls/record.ts";
 import { bringsCharges, CHARGE_JSON, CHARGE_XML, PACKAGE } from "../charging/charges/body.ts";
 import { type SipRequest, SipResponse } from "../sip/message.ts";
 import { reasonPhrase } from "../sip/response.ts";
@@ -15,6 +17,7 @@ import { takesContact } from "./leg/takes-contact.ts";
 import { acknowledgeUnwanted } from "./leg/unwanted.ts";
 import type { Core, LegPort as Leg } from "./model/core.ts";
 import { refusalOfNew } from "./model/new-sessions.ts";
+import { recordOf } from "./model/records.ts";
 import { maxForwards } from "./request/invitation.ts";
 import { ClientRequest } from "./request/request.ts";
 import { takeReferInside, takeReferOutside, takeSubscribe } from "./transfer/refer-requests.ts";
@@ -42,6 +45,13 @@ export class Router implements TransactionUser {
     return this.core.admission.reaches(this.core.sources.of(request, flow));
   }
 
+  refused(request: SipRequest, flow: Flow, response: SipResponse | undefined, why: string): void {
+    const { method, toTag } = request;
+    if (kindOf(method, toTag) === undefined) return;
+    const { core } = this;
+    core.calls.refused(request, core.sources.of(request, flow), response?.status ?? 0, response?.reason ?? "", why);
+  }
+
   /** The 401 for an INVITE that lacks credentials, and has no other fault (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const source = this.core.sources.of(request, flow);
@@ -62,6 +72,11 @@ export class Router implements TransactionUser {
   request(transaction: NewRequest): void {
     const { request } = transaction;
     const tag = request.toTag;
+    const kind = kindOf(request.method, tag);
+    if (kind) {
+      const { calls, sources } = this.core;
+      transaction.witness = calls.begin(kind, request, sources.of(request, transaction.flow));
+    }
     if (tag !== undefined) {
       this.inSession(transaction, tag);
       return;
@@ -138,6 +153,7 @@ export class Router implements TransactionUser {
     const { core } = this;
     const busy = refusalOfNew(core, "session");
     if (busy) {
+      recordOf(transaction)?.because(core.draining ? STOPS : "no further session may begin now");
       reply(transaction, busy.status, busy.headers);
       return;
     }
@@ -175,7 +191,9 @@ export class Router implements TransactionUser {
       this.ofNoSession(transaction, tag);
       return;
     }
+    recordOf(transaction)?.isWithin(leg.session, leg.side);
     if (!this.takesMore(leg, request)) {
+      recordOf(transaction)?.because("too many requests in this session");
       reply(transaction, 500, [["Retry-After", "1"]], "Too many requests in this session");
       return;
     }
@@ -284,8 +302,11 @@ export class Router implements TransactionUser {
   /** A re-INVITE or UPDATE concerns only the two ends, or asks for another service (M20, M22). */
   private change({ session, side: from }: Leg, transaction: ServerTransaction): void {
     const wanted = wantedService(session, transaction.request);
-    if (!wanted.ok) reply(transaction, wanted.error.status, wanted.error.headers, wanted.error.reason);
-    else if (!wanted.value) session.actor.send({ type: "change", from, payload: transaction });
+    if (!wanted.ok) {
+      const { status, headers, reason, rule } = wanted.error;
+      if (rule !== undefined) recordOf(transaction)?.isDecidedBy(rule);
+      reply(transaction, status, headers, reason);
+    } else if (!wanted.value) session.actor.send({ type: "change", from, payload: transaction });
     else session.actor.send({ type: "service.change", from, payload: transaction, wanted: wanted.value });
   }
 
@@ -335,6 +356,13 @@ export class Router implements TransactionUser {
     const { remoteTag } = leg.dialog;
     return remoteTag === "" || remoteTag === (request.fromTag ?? "") ? leg : undefined;
   }
+}
+
+/** Which requests leave a record: INVITE, REFER, and what changes a session. Undefined: this one does not. */
+function kindOf(method: string, toTag: string | undefined): CallKind | undefined {
+  if (method === "INVITE") return toTag === undefined ? "invite" : "change";
+  if (method === "REFER") return "refer";
+  return method === "UPDATE" && toTag !== undefined ? "change" : undefined;
 }
 
 const withCharges = ({ body, headers }: SipRequest): boolean =>

@@ -4,6 +4,7 @@ import type { AppServer, AppServerKey, Former, Service, User } from "../director
 import { LmdbDisk } from "../support/lmdb-disk.ts";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
+import { EmbeddedCalls } from "./embedded-calls.ts";
 import { EmbeddedCredit } from "./embedded-credit.ts";
 import { prepareSchema } from "./embedded-schema.ts";
 import type { Migrations } from "./migrations/index.ts";
@@ -53,6 +54,7 @@ export async function openEmbeddedStore(
       return meta.get(VERSION) ?? 0;
     },
     billing: new EmbeddedBilling(root, disk),
+    calls: new EmbeddedCalls(root, disk),
     credit: new EmbeddedCredit(root, disk),
     close: () => root.close(),
   };

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Migrations } from "./migrations/index.ts";
 import { MongoBilling } from "./mongo-billing.ts";
+import { MongoCalls } from "./mongo-calls.ts";
 import { connect, newClient } from "./mongo-connect.ts";
 import { MongoCredit } from "./mongo-credit.ts";
 import { DirectoryVersion } from "./mongo-directory.ts";
@@ -49,7 +50,9 @@ export async function openMongoStore(
     await version.prepare();
     await billing.prepare(building.make);
     await credit.prepare(building.make);
-    return storeOf(client, db, { sessions, billing, credit, version });
+    const calls = new MongoCalls(db, sessions, random);
+    await calls.prepare(building.make);
+    return storeOf(client, db, { sessions, billing, calls, credit, version });
   } catch (error) {
     await client.close().catch(() => {});
     throw explained(error, settings);
@@ -61,11 +64,12 @@ export async function openMongoStore(
 interface Parts {
   readonly sessions: Sessions;
   readonly billing: MongoBilling;
+  readonly calls: MongoCalls;
   readonly credit: MongoCredit;
   readonly version: DirectoryVersion;
 }
 
-function storeOf(client: MongoClient, db: Db, { sessions, billing, credit, version }: Parts): Store {
+function storeOf(client: MongoClient, db: Db, { sessions, billing, calls, credit, version }: Parts): Store {
   const registry = <T extends { readonly id: string }>(name: string): Registry<T> =>
     new MongoRegistry<T>(db.collection(name), version, sessions);
   return {
@@ -83,6 +87,7 @@ function storeOf(client: MongoClient, db: Db, { sessions, billing, credit, versi
       return (said.localTime as Date).getTime();
     },
     billing,
+    calls,
     credit,
     async close() {
       await billing.settled();

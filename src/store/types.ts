@@ -1,3 +1,4 @@
+import type { CallStore } from "../calls/store.ts";
 import type { BillingStore } from "../charging/billing/store.ts";
 import type { CreditStore } from "../charging/credit/store.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
@@ -33,6 +34,8 @@ export interface Store {
    */
   serverTime?(): Promise<number>;
   readonly billing: BillingStore;
+  /** What became of requests, and why. */
+  readonly calls: CallStore;
   /** Prepaid balances; an adapter without them serves postpaid users only. */
   readonly credit?: CreditStore;
   close(): Promise<void>;

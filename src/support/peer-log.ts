@@ -72,6 +72,11 @@ export class PeerLog {
   }
 
   private write(level: Level, kind: string, source: string, facts: object): void {
+    if (this.takes(level, kind, source)) this.options.log?.[level](facts, kind);
+  }
+
+  /** Whether one more line of that kind may be written for that source now. If so, it counts as written by the caller. */
+  takes(level: Level, kind: string, source: string): boolean {
     const now = this.options.clock.monotonic();
     let window = this.windows.get(kind);
     if (window === undefined || now >= window.endsAt) {
@@ -84,11 +89,11 @@ export class PeerLog {
       this.leftOut++;
       window.leftOut++;
       this.tellLater();
-      return;
+      return false;
     }
     window.sources.set(source, before + 1);
     window.lines++;
-    this.options.log?.[level](facts, kind);
+    return true;
   }
 
   private tellLater(): void {

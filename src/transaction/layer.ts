@@ -135,7 +135,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     if (!request || request.method === "ACK") return;
     try {
       if (!this.admitted(request, flow)) return;
-      this.answerStatelessly(request, flow, error.status, error.reason);
+      this.answerStatelessly(request, flow, error.status, error.reason, "it cannot be read");
     } catch (failure) {
       this.failed(failure, "malformed request could not be answered");
     }
@@ -226,7 +226,8 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     const limit = opens ? this.bounds.maxTransactions : this.bounds.maxTransactionsInDialogs;
     if (this.size >= limit) {
       this.stats.refused++;
-      if (opens || this.admitted(request, flow)) this.answerStatelessly(request, flow, 503);
+      if (opens || this.admitted(request, flow))
+        this.answerStatelessly(request, flow, 503, undefined, `there are ${limit} transactions`);
       return;
     }
     const challenge = opens && request.method === "INVITE" ? this.user?.challenge?.(request, flow) : undefined;
@@ -237,7 +238,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     }
     if (opens && this.merging.has(mergeKeyOf(request))) {
       this.stats.merged++;
-      this.answerStatelessly(request, flow, 482); // RFC 3261 §8.2.2.2
+      this.answerStatelessly(request, flow, 482, undefined, "it came twice, by two ways"); // RFC 3261 §8.2.2.2
       return;
     }
     const handle = new ServerHandle(this, request, flow, key);
@@ -254,7 +255,9 @@ class Layer implements Transactions, ClientContext, HandleOwner {
   private admitted(request: SipRequest, flow: Flow): boolean {
     if (this.user?.admits?.(request, flow) ?? true) return true;
     this.stats.overRate++;
-    if (flow.reliable) this.answerStatelessly(request, flow, 503);
+    const why = "too many came from this source";
+    if (flow.reliable) this.answerStatelessly(request, flow, 503, undefined, why);
+    else this.user?.refused?.(request, flow, undefined, why);
     return false;
   }
 
@@ -283,9 +286,10 @@ class Layer implements Transactions, ClientContext, HandleOwner {
   }
 
   /** Answers without a transaction (RFC 3261 §8.2.7): the same request gets the same answer. */
-  private answerStatelessly(request: SipRequest, flow: Flow, status: number, reason?: string): void {
+  private answerStatelessly(request: SipRequest, flow: Flow, status: number, reason?: string, why = ""): void {
     const response = responseTo(request, status, reason);
     if (status === 503) response.headers.add("Retry-After", String(this.bounds.retryAfterS));
+    if (why !== "") this.user?.refused?.(request, flow, response, why);
     this.sendStatelessly(response, request, flow);
   }
 

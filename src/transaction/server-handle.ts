@@ -6,7 +6,7 @@ import type { Flow } from "../transport/types.ts";
 import type { InviteServer } from "./invite-server.ts";
 import type { NonInviteServer } from "./non-invite-server.ts";
 import { fillResponse, trying } from "./responses.ts";
-import type { NewRequest } from "./types.ts";
+import type { NewRequest, Witness } from "./types.ts";
 
 export type ServerMachine = InviteServer | NonInviteServer;
 
@@ -31,6 +31,7 @@ export class ServerHandle implements NewRequest {
   /** Set once there is a transaction. */
   machine: ServerMachine | undefined;
   answered = false;
+  witness: Witness | undefined;
   onCancel?: (cancel: SipRequest) => void;
   onAck?: (ack: SipRequest | undefined) => void;
   onFlowFailed?: (reason: string) => void;
@@ -42,6 +43,7 @@ export class ServerHandle implements NewRequest {
     this.flow = flow;
     this.key = key;
     this.machine = undefined;
+    this.witness = undefined;
   }
 
   begin(repeats?: number): void {
@@ -59,6 +61,7 @@ export class ServerHandle implements NewRequest {
       // A 2xx to an INVITE makes a dialog: its client must not get a second one for the same INVITE.
       if (status >= 300 || (status >= 200 && this.request.method !== "INVITE")) {
         this.answered = true;
+        this.witness?.responded(response);
         this.owner.sendStatelessly(response, this.request, this.flow);
         return;
       }
@@ -67,6 +70,7 @@ export class ServerHandle implements NewRequest {
     const machine = this.machine!;
     if (status >= 200) this.answered = true;
     if (!machine.takes(status)) return;
+    this.witness?.responded(response);
     const tag = fillResponse(response, this.request, machine.localTag, this.owner.random);
     if (tag !== undefined && tag !== machine.localTag) machine.localTag = detach(tag);
     machine.respond(status, serialize(response));

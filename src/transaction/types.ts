@@ -10,12 +10,19 @@ export interface TimerSettings {
 
 export const defaultTimers: TimerSettings = { t1Ms: 500, t2Ms: 4000, t4Ms: 5000 };
 
+/** Sees the answers to a request before they go out, and may add header fields. */
+export interface Witness {
+  responded(response: SipResponse): void;
+}
+
 /** A request that came in, and the way to answer it (RFC 3261 §17.2). */
 export interface ServerTransaction {
   readonly request: SipRequest;
   readonly flow: Flow;
   /** True once a final response was given. */
   readonly answered: boolean;
+  /** Set by the TU. */
+  witness?: Witness | undefined;
   /**
    * Sends a response; it takes over the request's Via, From, To, Call-ID and CSeq unless they are set. A second final
    * response is dropped, except a 2xx to an INVITE: the TU repeats it by this method until the ACK comes (RFC 6026
@@ -105,6 +112,11 @@ export interface TransactionUser {
   reaches?(request: SipRequest, flow: Flow): boolean;
   /** A new request, not a retransmission, not ACK, not CANCEL of a known INVITE. */
   request(transaction: NewRequest): void;
+  /**
+   * The layer itself refuses a request, without a transaction. `response`: undefined where it gets no answer. `why` is
+   * for the operator.
+   */
+  refused?(request: SipRequest, flow: Flow, response: SipResponse | undefined, why: string): void;
   /** An ACK that belongs to no server transaction: it acknowledges a 2xx (RFC 3261 §13.2.2.4). */
   ack(ack: SipRequest, flow: Flow): void;
   /**

@@ -168,6 +168,7 @@ describe("signals", () => {
       identity: undefined,
       metrics: () => ({ counters: {}, gauges: {} }),
       sessions: () => [],
+      calls: async () => [],
       nodes: () => [],
       failed: (error) => void told.push(`failed ${error}`),
       lockOuts: () => [],

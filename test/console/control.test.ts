@@ -104,6 +104,7 @@ describe("what is asked by TCP and by the socket is one application", () => {
       for (const [, { doors }] of forOwners) expect(doors).toEqual(["socket"]);
       expect(forOwners.map(([place]) => place)).toEqual([
         "/sessions",
+        "/calls",
         "/nodes",
         "/lockouts",
         "/lockouts/lift",

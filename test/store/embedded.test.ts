@@ -9,6 +9,7 @@ import { compiled } from "../charging/built.ts";
 import { named, run } from "../charging/children.ts";
 import { freshFolder } from "../charging/folders.ts";
 import type { StoreAdapter } from "../contract/adapters.ts";
+import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
 import { item, storeContract } from "../contract/store.contract.ts";
 
@@ -21,6 +22,7 @@ const lmdb: StoreAdapter = {
 };
 storeContract(lmdb);
 creditContract(lmdb);
+callsContract(lmdb);
 
 describe("the embedded store (P4)", () => {
   it("makes its folder", async () => {

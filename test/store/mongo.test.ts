@@ -3,6 +3,7 @@ import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { openMongoStore } from "../../src/store/mongo.ts";
 import type { StoreAdapter } from "../contract/adapters.ts";
+import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
 import { storeContract } from "../contract/store.contract.ts";
 import { type MongoServer, mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
@@ -41,4 +42,5 @@ function withServer(kind: string): void {
 
   storeContract(adapter);
   creditContract(adapter);
+  callsContract(adapter);
 }

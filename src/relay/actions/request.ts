@@ -8,7 +8,7 @@ import type { ForkMode } from "../../directory/types.ts";
 import { shown } from "../../support/peer-log.ts";
 import { Credits, prepaidIn } from "../charges/credits.ts";
 import { laterStatus } from "../dialog/reply.ts";
-import { challengeHeaders } from "../leg/sign-in.ts";
+import { challengeHeaders, HELD_OFF } from "../leg/sign-in.ts";
 import { contained } from "../model/contained.ts";
 import type { Core } from "../model/core.ts";
 import { forkFor } from "../request/fork-choice.ts";
@@ -33,13 +33,21 @@ function reportSignIn(request: ClientRequest): void {
       return;
     }
     case "throttled":
-      request.refuse("user.refused", {
-        status: laterStatus(request.request),
-        headers: [["Retry-After", String(verdict.retryAfterS)]],
-      });
+      request.refuse(
+        "user.refused",
+        {
+          status: laterStatus(request.request),
+          headers: [["Retry-After", String(verdict.retryAfterS)]],
+        },
+        HELD_OFF,
+      );
       return;
     case "refused":
-      request.refuse("user.refused", { status: verdict.status, headers: challengeHeaders(verdict.challenges) });
+      request.refuse(
+        "user.refused",
+        { status: verdict.status, headers: challengeHeaders(verdict.challenges) },
+        `sign-in: ${verdict.reason}`,
+      );
   }
 }
 
@@ -57,7 +65,7 @@ function isOneTooMany(request: ClientRequest): boolean {
   }
   core.counters.overUserLimit++;
   core.peerLog.info("a user has as much under way as one may", user, { user: shown(user), why });
-  request.refuse("user.refused", { status: laterStatus(request.request), headers: [["Retry-After", "5"]] });
+  request.refuse("user.refused", { status: laterStatus(request.request), headers: [["Retry-After", "5"]] }, why);
   return true;
 }
 
@@ -80,7 +88,9 @@ function identify(request: ClientRequest): void {
   }
   const result = core.directory.identify(request.request, request.user);
   if (!result.ok) {
-    request.refuse("service.refused", result.error);
+    const { rule, ...failure } = result.error;
+    if (rule !== undefined) request.record?.isDecidedBy(rule);
+    request.refuse("service.refused", failure);
     return;
   }
   const { service, fork, clientMayChoose } = result.value;
@@ -149,6 +159,7 @@ async function takeCredits(request: ClientRequest, credits: Credits, servers: re
   if (result.ok) actor.send({ type: "credit.held", servers: result.value });
   else {
     core.counters.creditRefused++;
+    request.record?.because("the balance does not cover it");
     actor.send({ type: "credit.refused", failure: result.error });
   }
 }

@@ -108,6 +108,7 @@ export class Reinvitation implements ClientTransactionUser {
   timeout(): void {
     this.ringing.stop();
     if (this.closed) return;
+    this.second.branch?.because(`no answer to ${this.original.method}`);
     this.failed(this.original.method === "INVITE" ? 408 : 504); // RFC 4320 §4.1: no 408 to anything but INVITE
     this.first.lost("server", `no answer to ${this.original.method}`);
   }
@@ -115,6 +116,7 @@ export class Reinvitation implements ClientTransactionUser {
   transportError(reason: string): void {
     this.ringing.stop();
     if (this.closed) return;
+    this.second.branch?.because(`it was not reached: ${reason}`);
     this.failed(503);
     this.first.lost("server", reason);
   }

@@ -13,6 +13,7 @@ import { contained } from "../model/contained.ts";
 import type { ChangePort, Core, CreditPort, SessionPort } from "../model/core.ts";
 import { refusalOfNew } from "../model/new-sessions.ts";
 import type { Origin, UnderWay } from "../model/ports.ts";
+import { recordOf } from "../model/records.ts";
 import { ClientRequest } from "../request/request.ts";
 import { Modification } from "../session/modification.ts";
 import { Session } from "../session/session.ts";
@@ -31,7 +32,10 @@ const SAME = ok(undefined);
  * INVITE (M20). Undefined where the body describes no service, or the present one, as with a hold or a refresh. The
  * error is the answer to the request.
  */
-export function wantedService(session: SessionPort, request: SipRequest): Result<Identified | undefined, Failure> {
+export function wantedService(
+  session: SessionPort,
+  request: SipRequest,
+): Result<Identified | undefined, Failure & { readonly rule?: string }> {
   const contentType = request.headers.get("content-type");
   if (request.body.length === 0 || contentType === undefined) return SAME;
   const type = parseContentType(contentType);
@@ -227,6 +231,7 @@ async function changeByServer(
     previous: { session: first.id, by: "change" },
     timeline: first.timeline,
     credits: credit && { keyFor: () => credit.terms.key, taxes },
+    record: recordOf(transaction),
   };
   const second = new Session(core, origin, first.appServer, undefined);
   if (!second.isBillable) {

@@ -122,6 +122,10 @@ export class TransactionFor implements ServerTransaction {
     return this.client.flow;
   }
 
+  get witness() {
+    return this.client.witness;
+  }
+
   get answered() {
     return this.client.answered;
   }

@@ -3,11 +3,15 @@ import type { SipRequest } from "../../sip/message.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import { laterStatus, reply } from "../dialog/reply.ts";
 import type { Core } from "../model/core.ts";
+import { recordOf } from "../model/records.ts";
 
 /*
  * The sign-in of requests. A refused request is answered without a transaction, unless it has one already (RFC 3261
  * §8.2.7).
  */
+
+/** Why a request is refused whose sender has to wait after failed sign-ins. */
+export const HELD_OFF = "sign-in: too many failures before";
 
 /** What the sign-in says of a request. A user who has signed in is also noted as not having forged the address. */
 export function verdictOn(core: Core, authenticator: Authenticator, transaction: ServerTransaction): Verdict {
@@ -26,15 +30,18 @@ export function signedIn(core: Core, authenticator: Authenticator, transaction: 
   const verdict = verdictOn(core, authenticator, transaction);
   switch (verdict.verdict) {
     case "accepted":
+      recordOf(transaction)?.signedIn(verdict.user);
       transaction.begin();
       return verdict.user;
     case "throttled":
+      recordOf(transaction)?.because(HELD_OFF);
       reply(transaction, laterStatus(transaction.request), [["Retry-After", String(verdict.retryAfterS)]]);
       return undefined;
     case "challenge":
       challenge(core, transaction, verdict.challenges);
       return undefined;
     case "refused":
+      recordOf(transaction)?.because(`sign-in: ${verdict.reason}`);
       reply(transaction, verdict.status, challengeHeaders(verdict.challenges));
       return undefined;
   }
@@ -43,6 +50,7 @@ export function signedIn(core: Core, authenticator: Authenticator, transaction: 
 /** Challenges a request that brings no credentials, or none that prove who sent it. */
 export function challenge(core: Core, transaction: ServerTransaction, challenges: readonly string[]): void {
   const { request, flow } = transaction;
+  recordOf(transaction)?.forget(); // its sender comes again, with credentials
   const reaches = core.admission.reaches(core.sources.of(request, flow));
   reply(transaction, 401, challengeHeaders(reaches ? challenges : trimmed(challenges, request)));
 }

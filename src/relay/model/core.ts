@@ -2,6 +2,8 @@ import type { Ending, Failure, Side } from "../../../machines/events.ts";
 import type { requestMachine } from "../../../machines/request.ts";
 import type { SessionContext, sessionMachine } from "../../../machines/session.ts";
 import type { transferMachine } from "../../../machines/transfer.ts";
+import type { OpenBranch, OpenRecord } from "../../calls/open-record.ts";
+import type { CallRecords } from "../../calls/records.ts";
 import type { BookKeeping, Refusal } from "../../charging/charges/book.ts";
 import type { PartsState } from "../../charging/charges/book-state.ts";
 import type { CallCharges, Charged } from "../../charging/charges/call-charges.ts";
@@ -77,6 +79,8 @@ export interface Core {
   readonly log: Logger;
   /** For log lines that a peer can cause again and again. */
   readonly peerLog: PeerLog;
+  /** Records of requests: what became of them, and why. */
+  readonly calls: CallRecords;
   /** Where requests come from, also behind proxies, and how many of them are looked at. */
   readonly sources: ClientSources;
   readonly admission: Admission;
@@ -237,6 +241,8 @@ export interface SessionPort {
   /** Only of a prepaid session, once an app server has answered. */
   readonly credit: CreditPort | undefined;
   readonly actor: ChartActor<typeof sessionMachine>;
+  /** Its part of the request's record, while it is under way. */
+  readonly branch: OpenBranch | undefined;
   /** The request that it is a branch of, until it is established or refused. */
   readonly request: RequestPort | undefined;
   /** The INVITE to the app server, while it is under way. */
@@ -346,6 +352,7 @@ export interface RequestPort {
   readonly call: string;
   readonly actor: ChartActor<typeof requestMachine>;
   readonly transaction: ServerTransaction;
+  readonly record: OpenRecord | undefined;
   readonly isForAnother: boolean;
   readonly change: ChangePort | undefined;
   readonly move: Move | undefined;

@@ -1,5 +1,6 @@
 import type { SessionEventOf, Side } from "../../../machines/events.ts";
 import type { SessionContext } from "../../../machines/session.ts";
+import type { OpenRecord } from "../../calls/open-record.ts";
 import type { ChargeBook, Outcome } from "../../charging/charges/book.ts";
 import type { BookState } from "../../charging/charges/book-state.ts";
 import type { CallCharges } from "../../charging/charges/call-charges.ts";
@@ -92,6 +93,8 @@ export interface Origin {
   readonly timeline: Timeline | undefined;
   /** The hold in a prepaid balance, and the taxes that were counted for it. */
   readonly credits: HeldFor | undefined;
+  /** The record of the request that it is made for. */
+  readonly record?: OpenRecord | undefined;
 }
 
 /** The part of a session that gave way to the next. */

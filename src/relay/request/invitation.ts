@@ -158,7 +158,8 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   }
 
   private sayGivenUp(why: string): void {
-    const { id, appServer } = this.session;
+    const { id, appServer, branch } = this.session;
+    branch?.because(why);
     this.core.peerLog.warn("app server given up", appServer.id, { session: id, appServer: appServer.id, why });
   }
 
@@ -185,17 +186,20 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
  * just before.
  */
 export function invite(core: Core, session: Session, sent: (invitation: Invitation) => void): void {
-  const unreachable = (status: number) => session.actor.send({ type: "server.failure", failure: { status } });
+  const unreachable = (why: string) => {
+    session.branch?.because(why);
+    session.actor.send({ type: "server.failure", failure: { status: 503 } });
+  };
   const uri = targetOf(session.appServer);
   if (!uri || uri.scheme === "other") {
-    unreachable(503);
+    unreachable("its URI leads nowhere");
     return;
   }
   core.resolve(uri, (destinations) => {
     const destination = destinations[0];
     const original = session.request?.transaction.request;
     if (!destination || !original) {
-      unreachable(503);
+      unreachable("no address was found for its URI");
       return;
     }
     const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination));

@@ -1,5 +1,6 @@
 import type { Failure } from "../../../machines/events.ts";
 import type { requestMachine } from "../../../machines/request.ts";
+import { FAULT, type OpenRecord, STOPS } from "../../calls/open-record.ts";
 import type { SessionFacts } from "../../charging/events/events.ts";
 import { ChartActor, type Owner } from "../../chart/actor.ts";
 import type { Verdict } from "../../directory/authenticator.ts";
@@ -16,6 +17,7 @@ import { among, TransactionFor } from "../leg/redirect.ts";
 import { Refusals, refusal, withinDialog } from "../leg/refusals.ts";
 import type { ChangePort, Core, LegPort as Leg, Move, RequestPort, SessionPort } from "../model/core.ts";
 import type { Origin } from "../model/ports.ts";
+import { recordOf } from "../model/records.ts";
 import { Session } from "../session/session.ts";
 import { Redirection, wayAfter } from "./redirection.ts";
 
@@ -37,6 +39,8 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   readonly actor: ChartActor<typeof requestMachine>;
   closed = false;
   readonly core: Core;
+  /** What became of the request; requests that go on from it share its record. */
+  readonly record: OpenRecord | undefined;
   /** Who the client is, as the router found out. */
   readonly verdict: Exclude<Verdict, { verdict: "challenge" }>;
   /** The registered user, once authenticated. */
@@ -82,6 +86,10 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     this.verdict = verdict;
     this.transaction = transaction;
     this.id = core.random.token(96);
+    this.record = recordOf(transaction);
+    this.record?.hold();
+    this.record?.isNamed(this.id, this.call);
+    if (this.identified) this.record?.asksFor(this.identified.service.id, this.identified.rule);
     this.actor = new ChartActor(core.requestLogic, {
       id: this.id,
       input: { id: this.id },
@@ -127,6 +135,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
 
   /** The client's connection failed before the answer: nobody waits for it any more. */
   lost(): void {
+    this.record?.because(this.core.draining ? STOPS : "its connection is gone");
     this.actor.send({ type: "client.lost" });
   }
 
@@ -134,6 +143,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   signedIn(user: string, account: string): void {
     this.user = user;
     this.account = account;
+    this.record?.signedIn(user);
   }
 
   /** From now on, and until it is closed, the request counts among those that its user has under way. */
@@ -151,6 +161,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   asksFor(identified: Identified, single: boolean): void {
     this.identified = identified;
     this.single = single;
+    this.record?.asksFor(identified.service.id, identified.rule);
   }
 
   /** Each session that comes of the request takes what is held for it out of `credits`. */
@@ -158,8 +169,9 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     this.credits = credits;
   }
 
-  /** Nobody is to be asked: tells the chart why. */
-  refuse(type: "user.refused" | "service.refused" | "servers.none", failure: Failure): void {
+  /** Nobody is to be asked: tells the chart why. `why`: for the operator alone. */
+  refuse(type: "user.refused" | "service.refused" | "servers.none", failure: Failure, why?: string): void {
+    if (why !== undefined) this.record?.because(why);
     this.actor.send({ type, failure });
   }
 
@@ -174,6 +186,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
       }
       const session = new Session(this.core, this, server, this);
       if (!session.isBillable) {
+        this.record?.because(`a session with ${id} could not be billed`);
         this.credits?.giveBack(id);
         this.actor.send({ type: "branch.failed", branch: id, failure: { status: 500 } });
         continue;
@@ -235,6 +248,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     if (refusals && failure.status < 600 && refusals.redirections.length > 0 && this.follow(refusals.redirections))
       return;
     this.core.counters.rejected++;
+    if (failure.branch !== undefined) this.record?.passesOn();
     const heard = this.change ? withinDialog(failure) : failure;
     const response = refusals?.answer(heard) ?? refusal(heard);
     this.transaction.respond(response);
@@ -311,11 +325,13 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     }
     this.givenBack = this.credits?.close();
     this.next?.start();
+    this.record?.letGo();
   }
 
   /** A fault of ours ends this one request and nothing else (decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
+    this.record?.because(FAULT);
     this.core.peerLog.error("request failed by a fault of the relay", this.user, { call: this.id, err: error });
     if (!this.transaction.answered) this.transaction.respond(new SipResponse(500, reasonPhrase(500)));
     this.cancelBranches(false);

@@ -9,6 +9,7 @@ import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
 import { takeRest } from "../leg/rest.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 import type { UnderWay } from "../model/ports.ts";
+import { recordOf } from "../model/records.ts";
 import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import { Ringing } from "./ringing.ts";
 
@@ -180,6 +181,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
   /** The other end's answer as this end gets it: with the relay's Contact, and no charges. */
   private relayed(response: SipResponse): SipResponse {
     const { border } = this.session.core;
+    recordOf(this.transaction)?.passesOn();
     const relayed = refusalOrAnswer(border, response, this.from);
     if (relayed.status < 300) relayed.headers.add("Contact", this.source.dialog.contact);
     // The app server needs the new part's id for charges outside of the dialog (M15, M17).

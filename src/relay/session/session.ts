@@ -1,5 +1,6 @@
 import type { Ending, Failure, Side } from "../../../machines/events.ts";
 import type { SessionContext, sessionMachine } from "../../../machines/session.ts";
+import { FAULT, type OpenBranch, type OpenRecord } from "../../calls/open-record.ts";
 import type { PartsState } from "../../charging/charges/book-state.ts";
 import { CallParts, type Price } from "../../charging/charges/call-parts.ts";
 import { factsProblem } from "../../charging/events/event-fields.ts";
@@ -12,7 +13,9 @@ import type { AppServer, Identified, Service } from "../../directory/types.ts";
 import type { SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { SessionCharges } from "../charges/charges.ts";
+import type { CostsOfSession } from "../charges/record-cost.ts";
 import type { Core, CreditPort, LegPort as Leg, RequestPort, SessionPort, Takeover } from "../model/core.ts";
+import { endedByText } from "../model/endings.ts";
 import type { Asking, FormerPart, Origin, ReliablePort, TransferPort, UnderWay } from "../model/ports.ts";
 import type { SessionState } from "../model/session-state.ts";
 import { HangUp, lastHeardAt } from "./hang-up.ts";
@@ -75,6 +78,9 @@ export class Session implements SessionPort, Owner {
   private watching: Watch | undefined;
   /** How it is hung up. Made when the first end hangs up. */
   private hangsUp: HangUp | undefined;
+  /** The record of the request, and what it says of this session, while that is under way. */
+  private readonly record: OpenRecord | undefined;
+  branch: OpenBranch | undefined;
 
   /**
    * `request`: the request of which it is a branch; undefined where both ends have agreed already. `from`: the state
@@ -98,6 +104,7 @@ export class Session implements SessionPort, Owner {
     this.service = service;
     this.facts = from?.facts ?? this.factsFor(origin, tariff);
     this.timeline = origin.timeline ?? core.timelines.latest;
+    this.record = origin.record;
     this.charges = new SessionCharges(core, this);
     const { id } = this;
     const { inspectors } = core;
@@ -146,6 +153,7 @@ export class Session implements SessionPort, Owner {
   start(): void {
     this.core.sessions.set(this.id, this);
     this.core.directory.occupy(this.appServer.id);
+    this.branch = this.record?.asks(this.appServer.id, this.id);
     this.actor.start();
   }
 
@@ -177,6 +185,8 @@ export class Session implements SessionPort, Owner {
   /** The app server is being asked. */
   asks(invitation: Asking): void {
     this.invitation = invitation;
+    const leg = this.server ?? this.request?.change?.first.server; // a change is asked for within the present dialog
+    if (leg) this.branch?.sent(leg.dialog.callId);
   }
 
   answersReliably(reliable: ReliablePort): void {
@@ -228,18 +238,22 @@ export class Session implements SessionPort, Owner {
     if (stepMs !== 0) (facts as Writable<SessionFacts>).clockStepMs = stepMs;
     if (!this.counted) this.core.loads.sessionBegan(this.user);
     this.counted = true;
+    if (payload) this.branch?.said(payload);
+    this.record?.stands();
     this.actor.send({ type: "server.answer", at: this.now(), payload });
   }
 
   /** The request is decided without this branch. `reason`: for the CANCEL (RFC 3326). */
   giveUp(reason?: string): void {
     this.cancelReason ??= reason;
+    this.branch?.because("cancelled");
     this.actor.send({ type: "cancel" });
   }
 
   /** Another branch said 6xx: this one is cancelled, but its success would count (RFC 3261 §16.7, step 5). */
   withdraw(reason: string): void {
     this.cancelReason = reason;
+    this.branch?.because("withdrawn");
     this.actor.send({ type: "withdraw" });
   }
 
@@ -266,6 +280,7 @@ export class Session implements SessionPort, Owner {
     request.decided(this);
     request.credits?.giveBack(this.appServer.id);
     const said = this.invitation?.refusal;
+    if (said) this.branch?.said(said);
     const meaning = said ? request.refusedBy(this.appServer.id, said, failure) : failure;
     if (this.client) request.earlyDialogEnded(this.client, meaning.status);
     request.actor.send({ type: "branch.failed", branch: this.appServer.id, failure: meaning });
@@ -292,9 +307,14 @@ export class Session implements SessionPort, Owner {
    * Takes from `state` all but its dialogs and its book, which others restore. From now on the session stands. Nothing
    * is sent before `goOn`.
    */
-  takeUp({ endsAt, parts }: SessionState): void {
-    const { core } = this;
+  takeUp({ endsAt, parts, client, server }: SessionState): void {
+    const { core, facts } = this;
     this.start();
+    const record = core.calls.resume(client.callId);
+    record.isOf(facts.call, this.user, facts.service, this.identified.rule);
+    this.branch = record.asks(this.appServer.id, this.id);
+    this.branch.sent(server.callId);
+    record.letGo(); // the session alone holds it
     core.loads.sessionBegan(this.user);
     this.counted = true;
     this.endsAt = endsAt;
@@ -431,11 +451,26 @@ export class Session implements SessionPort, Owner {
     this.core.kept?.closed(this);
     if (this.hangsUp?.serverOwes) this.core.byesUnanswered.add(this);
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
+    this.closeRecord();
+  }
+
+  /** Notes how it ended, and what it cost. */
+  private closeRecord(): void {
+    const { branch, facts, charges } = this;
+    if (!branch) return;
+    this.branch = undefined;
+    const { startedAt, endedAt, endedBy } = this.context;
+    if (startedAt !== null) {
+      const durationMs = Math.max(0, (endedAt ?? this.now()) - startedAt);
+      branch.stopped(durationMs, { facts, durationMs, book: charges.bookIfAny } satisfies CostsOfSession);
+    }
+    branch.close(endedBy === null ? "" : endedByText(endedBy));
   }
 
   /** A fault of the relay ends this one session. Its end is put on record (decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
+    this.branch?.because(FAULT);
     const { call, user } = this.facts;
     this.core.peerLog.error("session failed by a fault of the relay", user, { call, session: this.id, err: error });
     this.hangUp.afterFault();

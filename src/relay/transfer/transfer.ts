@@ -1,5 +1,6 @@
 import type { Failure, Side, TransferEvent } from "../../../machines/events.ts";
 import { transferMachine } from "../../../machines/transfer.ts";
+import { FAULT, type OpenRecord } from "../../calls/open-record.ts";
 import { ChartActor, type Owner, ownerOf } from "../../chart/actor.ts";
 import type { Chart } from "../../chart/chart.ts";
 import { expectProvided } from "../../chart/nodes.ts";
@@ -18,6 +19,7 @@ import { reply } from "../dialog/reply.ts";
 import { Leg } from "../leg/leg.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
 import { refusalOfNew } from "../model/new-sessions.ts";
+import { recordOf } from "../model/records.ts";
 import { ClientRequest } from "../request/request.ts";
 import { ClientInvitation, dialogBeside } from "./client-invitation.ts";
 import { type Referral, readRefer } from "./referral.ts";
@@ -36,6 +38,7 @@ export class Transfer implements Owner {
   readonly side = "client" satisfies Side;
   private readonly core: Core;
   private readonly transaction: ServerTransaction;
+  private readonly record: OpenRecord | undefined;
   private readonly actor: ChartActor<typeof transferMachine>;
   /** The dialog with the sender of the REFER: that of the first session, or one that the REFER opens (RFC 4538). */
   private readonly dialog: Dialog;
@@ -55,6 +58,9 @@ export class Transfer implements Owner {
     this.from = from;
     this.transaction = transaction;
     this.id = core.random.token(96);
+    this.record = recordOf(transaction);
+    this.record?.hold();
+    this.record?.isNamed(this.id, first.facts.call);
     const { request, flow } = transaction;
     this.outside = request.toTag === undefined;
     this.dialog = this.outside
@@ -153,7 +159,7 @@ export class Transfer implements Owner {
     const { core, first } = this;
     const { invite, keep, only } = this.referral!;
     const { user } = first;
-    const transaction = new ReferredInvite(invite, this.transaction.flow, (response) => this.answered(response));
+    const transaction = new ReferredInvite(invite, this.transaction, (response) => this.answered(response));
     const move = { first, keep, ...(only && { only }), clientLeg: (second: Session) => this.clientLeg(second) };
     this.request = new ClientRequest(core, transaction, { verdict: "accepted", user }, { move });
     this.request.start();
@@ -202,10 +208,12 @@ export class Transfer implements Owner {
    */
   reportSuccess(): void {
     const { status, reason } = this.answer!;
+    this.record?.cameTo(status, reason);
     this.tell(this.from === "client" ? this.answer! : new SipResponse(status, reason), true);
   }
 
   reportFailure({ status, reason }: Failure): void {
+    this.record?.cameTo(status, reason ?? reasonPhrase(status));
     this.tell(new SipResponse(status, reason ?? reasonPhrase(status)), true);
   }
 
@@ -228,6 +236,7 @@ export class Transfer implements Owner {
     transfers.delete(this.id);
     if (this.outside) transfersByTag.delete(this.dialog.localTag);
     this.first.endMove(this);
+    this.record?.letGo();
   }
 
   /** REFER and SUBSCRIBE refresh the target of their dialog (RFC 4488 §4, RFC 6665 §3.1). */
@@ -283,6 +292,7 @@ export class Transfer implements Owner {
   /** A fault of ours ends this one move; the first session goes on (decision 13). */
   crashed(error: unknown): void {
     this.core.counters.crashed++;
+    this.record?.because(FAULT);
     const { id, facts } = this.first;
     this.core.peerLog.error("a move failed by a fault of the relay", facts.user, { session: id, err: error });
     if (!this.transaction.answered) reply(this.transaction, 500);
@@ -298,12 +308,15 @@ export class Transfer implements Owner {
 class ReferredInvite implements ServerTransaction {
   readonly request: SipRequest;
   readonly flow: Flow;
+  /** What comes of it is on the record of the REFER. */
+  readonly witness: ServerTransaction["witness"];
   answered = false;
   private readonly take: (response: SipResponse) => void;
 
-  constructor(request: SipRequest, flow: Flow, take: (response: SipResponse) => void) {
+  constructor(request: SipRequest, refer: ServerTransaction, take: (response: SipResponse) => void) {
     this.request = request;
-    this.flow = flow;
+    this.flow = refer.flow;
+    this.witness = refer.witness;
     this.take = take;
   }
 

@@ -1,0 +1,64 @@
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { CallRecord } from "../../src/calls/record.ts";
+import { openEmbeddedStore } from "../../src/store/embedded.ts";
+import { call, pageOf } from "../contract/calls.contract.ts";
+import { Terminal } from "./terminal.ts";
+
+let terminal: Terminal;
+beforeEach(() => {
+  terminal = new Terminal();
+});
+afterEach(() => terminal.remove());
+
+const tollgate = (...argv: string[]) => terminal.tollgate(argv);
+
+const failed = call(2, {
+  status: 500,
+  reason: "Server Internal Error",
+  endedBy: "server",
+  answerMs: 20,
+  asked: [
+    { appServer: "shop", session: "s2", callId: "s2@tollgate", atMs: 5, why: "it was not reached: tcp ECONNREFUSED" },
+  ],
+});
+
+async function stored(...records: CallRecord[]): Promise<void> {
+  const store = await openEmbeddedStore(join(terminal.folder, "data", "store"));
+  await store.calls.add(pageOf(records));
+  await store.close();
+}
+
+describe("tollgate calls, while no relay runs (P5)", () => {
+  it("lists what became of requests, from the store", async () => {
+    await stored(call(1, { cost: "25.20 EUR" }), failed);
+    const { code, out } = await tollgate("calls");
+    expect(code).toBe(0);
+    expect(out).toContain("25.20 EUR");
+    expect(out).toContain("shop: it was not reached: tcp ECONNREFUSED");
+    expect((await tollgate("calls", "--failed")).out.trim().split("\n")).toHaveLength(2);
+    expect((await tollgate("calls", "--since", "10m")).out).toBe("no calls\n");
+    expect(JSON.parse((await tollgate("calls", "--call-id", "s2@tollgate", "--json")).out)).toEqual([failed]);
+    expect((await tollgate("calls", "--user", "bob")).out).toBe("no calls\n");
+  });
+
+  it("shows one call: by its reference, its session or its Call-ID", async () => {
+    await stored(call(1), failed);
+    for (const id of ["record0002", "s2", "call-2@client", "s2@tollgate"]) {
+      const { code, out } = await tollgate("call", id);
+      expect(code).toBe(0);
+      expect(out).toContain("INVITE of alice");
+      expect(out).toMatch(/20 ms {2}relay -> client +500 Server Internal Error/);
+    }
+    expect(await tollgate("call", "nothing")).toMatchObject({ code: 1 });
+  });
+
+  it.each([
+    [["calls", "--since", "yesterday"], "--since: expected 30s"],
+    [["calls", "--most", "many"], "--most: expected a number"],
+  ])("refuses %j with exit code 2", async (argv, why) => {
+    const { code, err } = await tollgate(...argv);
+    expect(code).toBe(2);
+    expect(err).toContain(why);
+  });
+});
