@@ -372,6 +372,9 @@ describe("the metrics on the pages", () => {
       ...["nodes_up", "cut_off", "standbys", "copied", "without_standby", "lag_ms"].map(
         (name) => `tollgate_cluster_${name}`,
       ),
+      ...["frames", "lines", "heard", "dropped", "refused", "nonces", "nonces_stale"].map(
+        (name) => `tollgate_shared_${name}_total`,
+      ),
     ];
     const listed = [
       ...page("ops/guide/running.md")

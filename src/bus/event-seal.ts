@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from "node:crypto";
+import { createHmac, hkdfSync, timingSafeEqual } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { BusError } from "./nats-options.ts";
 import type { NatsSettings } from "./settings.ts";
@@ -14,6 +14,8 @@ const ID = "tollgate id v1\n";
  * no event.
  */
 const TOLD = "tollgate node v1\n";
+const KEY = "tollgate key v1\n";
+const KEY_BYTES = 32;
 const LEAST_CHARS = 32;
 
 /**
@@ -62,6 +64,14 @@ export class EventSeal {
       return given.length === expected.length && timingSafeEqual(given, expected);
     });
     return isOurs ? undefined : "its signature is of no relay of this cluster";
+  }
+
+  /**
+   * Keys for a purpose, one of each secret, that of the present secret first (HKDF, RFC 5869). A key says nothing about
+   * the secret, or about the key for another purpose.
+   */
+  keys(purpose: string): Buffer[] {
+    return this.accepted.map((secret) => Buffer.from(hkdfSync("sha256", secret, "", KEY + purpose, KEY_BYTES)));
   }
 
   /**

@@ -308,6 +308,10 @@ class NatsBus implements Bus {
     };
   }
 
+  keys(purpose: string): readonly Buffer[] {
+    return this.seal?.keys(purpose) ?? [];
+  }
+
   private listen(ear: Ear, nc: NatsConnection): void {
     const { seal, peerLog } = this;
     ear.subscription = hear(nc, this.subjects.nodes, ear, { seal, log: this.options.log, peerLog });

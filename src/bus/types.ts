@@ -52,6 +52,12 @@ export interface Bus {
    */
   tellCalls?(records: readonly CallRecord[]): boolean;
   /**
+   * Keys of 32 bytes for a purpose, made of the secrets that the nodes of this cluster share (RFC 5869): the first one to
+   * make things with, all of them to check things with. None: the nodes share no secret. Missing on a bus that has no
+   * other nodes.
+   */
+  keys?(purpose: string): readonly Buffer[];
+  /**
    * Publishes events that cannot be billed, for other programs that listen. Resolves when the bus has taken them.
    * Missing on the bus within the process, where nobody could listen.
    */

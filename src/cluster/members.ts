@@ -168,6 +168,25 @@ export class Members {
     return places;
   }
 
+  /** Since when this node has heard itself without a gap; undefined: it does not hear itself. */
+  get heardSince(): number | undefined {
+    return this.cutOff ? undefined : this.togetherSince;
+  }
+
+  /** The other nodes that are up or draining, each in its present run. */
+  runs(): NodeRun[] {
+    const runs: NodeRun[] = [];
+    for (const { beat, state } of this.known.values())
+      if (state === "up" && beat.node !== this.self.node) runs.push({ node: beat.node, epoch: beat.epoch });
+    return runs;
+  }
+
+  /** The present run of that other node, if the node is up or draining. */
+  runOf(node: string): NodeRun | undefined {
+    const member = this.known.get(node);
+    return member?.state === "up" && node !== this.self.node ? member.beat : undefined;
+  }
+
   /** How many nodes are up or draining, this one included. */
   get up(): number {
     let up = 0;

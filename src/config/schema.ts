@@ -315,6 +315,7 @@ const clusterSchema = z.strictObject({
     .regex(/^[A-Za-z0-9._-]{1,64}$/, "the name of a zone such as fra-1: letters, digits and . _ - (at most 64)")
     .exactOptional(),
   standbys: z.boolean().default(false),
+  shared: z.boolean().default(true),
 });
 
 /** Prepaid users only. */

@@ -2,7 +2,13 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { ha1 } from "../sip/digest.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
-import { type Authenticator, type AuthenticatorSettings, createAuthenticator, type Refusal } from "./authenticator.ts";
+import {
+  type Authenticator,
+  type AuthenticatorOptions,
+  type AuthenticatorSettings,
+  createAuthenticator,
+  type Refusal,
+} from "./authenticator.ts";
 import type { AppServerKey } from "./types.ts";
 
 /**
@@ -64,10 +70,12 @@ export function appServerAuthenticator(options: {
   };
   readonly directory: { appServerKey(id: string): AppServerKey | undefined };
   readonly clock: Pick<Clock, "monotonic">;
+  /** Of this node among others; default: there are none. */
+  readonly nonces?: Pick<AuthenticatorOptions, "secret" | "node" | "otherNonces"> | undefined;
   /** Is told of every sign-in that was refused. */
   readonly refused?: (refusal: Refusal) => void;
 }): Authenticator {
-  const { config, directory, clock, refused } = options;
+  const { config, directory, clock, nonces, refused } = options;
   return createAuthenticator({
     // Without `isPortal`, credentials for any host are accepted: SIPp as a server writes no host. This is safe, since
     // an app server answers no challenges of strangers.
@@ -82,6 +90,7 @@ export function appServerAuthenticator(options: {
     ...(refused && { refused }),
     clock,
     secret: randomBytes(32),
+    ...nonces,
     nonceSlots: NONCE_SLOTS,
   });
 }

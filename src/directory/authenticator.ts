@@ -18,7 +18,9 @@ import type {
   Authenticator,
   AuthenticatorOptions,
   AuthenticatorSettings,
+  NonceUse,
   Refusal,
+  SettledVerdict,
   SignInSource,
   Verdict,
 } from "./sign-in.ts";
@@ -44,13 +46,13 @@ class DigestAuthenticator implements Authenticator {
   private readonly nobody: User;
 
   constructor(options: AuthenticatorOptions) {
-    const { directory, settings, clock, secret, nonceSlots = NONCE_SLOTS } = options;
+    const { directory, settings, clock, secret, node, nonceSlots = NONCE_SLOTS } = options;
     this.options = options;
     this.directory = directory;
     this.settings = settings;
     this.clock = clock;
     this.offers = new Offers(settings.algorithms, settings.userAgents ?? []);
-    this.nonces = new Nonces(secret, settings.nonceLifetimeS * 1000);
+    this.nonces = new Nonces(secret, settings.nonceLifetimeS * 1000, node);
     this.counts = new NonceCounts(nonceSlots);
     this.guesses = settings.throttle && new Guesses(settings.throttle);
     const password = secret.toString("hex");
@@ -93,10 +95,11 @@ class DigestAuthenticator implements Authenticator {
     // The nonce is not ours: the client gets a new one, marked stale, so that it does not ask its user again. The
     // password is not checked: otherwise a made-up nonce would be a way to guess without ever having to wait. A forged
     // source address cannot have a nonce of ours.
-    if (nonce.kind === "foreign") return this.challenge(attempt, true);
+    const maker = nonce.kind === "foreign" ? this.options.otherNonces?.makerOf(auth.nonce, key) : undefined;
+    if (nonce.kind === "foreign" && maker === undefined) return this.challenge(attempt, true);
     // True if this user has signed in with the nonce before, even if it is out of date now. No guesser has seen that
     // nonce, so a guesser's failures must not make this user wait.
-    const proven = this.counts.isOf(nonce.sequence, auth.username);
+    const proven = nonce.kind !== "foreign" && this.counts.isOf(nonce.sequence, auth.username);
     const waitMs = proven ? 0 : (this.guesses?.waitMs(auth.username, key, now, attempt.line) ?? 0);
     if (waitMs > 0) return this.wait(attempt, waitMs);
     const algorithm = this.offers.named((auth.algorithm ?? "md5").toLowerCase()); // RFC 7616 §3.4: MD5 is the default
@@ -122,12 +125,29 @@ class DigestAuthenticator implements Authenticator {
       return this.failed(attempt, "wrong user or password", auth.response);
     }
     const count = auth.qop === undefined ? 1 : Number.parseInt(auth.nc!, 16);
+    if (nonce.kind === "foreign")
+      return this.askMaker(attempt, maker!, { nonce: auth.nonce, source: key, count }, user);
     // RFC 7616 §3.4, nc: a count that comes again is a replay.
     if (!this.counts.use(nonce.sequence, count, user.id)) return this.challenge(attempt, true);
     // RFC 7616 §3.3, stale: the digest is right, only the nonce is too old. The next nonce counts as this user's from
     // the start.
     if (nonce.kind === "expired") return this.challenge(attempt, true, user.id);
     return this.accept(attempt, user);
+  }
+
+  /**
+   * The node that made the nonce alone knows which counts were used, so a count is taken once in the whole cluster. If
+   * that node does not answer, the client gets a nonce of this one.
+   */
+  private askMaker(attempt: Attempt, maker: string, use: Omit<NonceUse, "user">, user: User): Verdict {
+    const asked = this.options.otherNonces!.use(maker, { ...use, user: user.id });
+    const settled = asked.then((isNew) => (isNew ? this.accept(attempt, user) : this.challenge(attempt, true)));
+    return { verdict: "asking", settled };
+  }
+
+  useNonce({ nonce, source, count, user }: NonceUse): boolean {
+    const state = this.nonces.check(nonce, this.clock.monotonic(), source);
+    return state.kind === "fresh" && this.counts.use(state.sequence, count, user);
   }
 
   /** M2: checks user id and password in From. */
@@ -146,7 +166,7 @@ class DigestAuthenticator implements Authenticator {
     return this.failed(attempt, "wrong user or password in From", branch === undefined ? "" : `${branch} ${given}`);
   }
 
-  private accept(attempt: Attempt, { id }: User): Verdict {
+  private accept(attempt: Attempt, { id }: User): SettledVerdict {
     const { request, key, now, line } = attempt;
     this.guesses?.succeeded(id, key, now, line);
     if (!this.settings.fromMustMatch || this.fromIs(request, id)) return { verdict: "accepted", user: id };
@@ -207,7 +227,7 @@ class DigestAuthenticator implements Authenticator {
   }
 
   /** `to`: the user who has just shown the password. The new nonce then counts as this user's. */
-  private challenge(attempt: Attempt, stale: boolean, to?: string): Verdict {
+  private challenge(attempt: Attempt, stale: boolean, to?: string): SettledVerdict {
     const challenges = this.challenges(attempt, stale);
     if (to !== undefined) this.counts.grant(this.nonces.last, to);
     return { verdict: "challenge", challenges, stale };
@@ -224,7 +244,7 @@ class DigestAuthenticator implements Authenticator {
   }
 
   /** Refuses with 403: no other credentials would help. */
-  private forbid(attempt: Attempt, reason: string): Verdict {
+  private forbid(attempt: Attempt, reason: string): SettledVerdict {
     this.report(attempt, { reason });
     return { verdict: "refused", status: 403, reason, challenges: [] };
   }

@@ -13,6 +13,8 @@ export type NonceState =
 /** A sequence number and a time take so many octets each: more than either ever needs. */
 const NUMBER_BYTES = 6;
 const BODY_DIGITS = 2 * NUMBER_BYTES * 2;
+/** In a cluster, a nonce begins with the name of the node that made it. */
+const MAKER_CHARACTERS = 6;
 const MAC_DIGITS = 32;
 
 const FOREIGN: NonceState = { kind: "foreign" };
@@ -29,10 +31,13 @@ export class Nonces {
   private readonly before: string;
   private readonly after: string;
   private readonly lifetimeMs: number;
+  private readonly maker: string;
 
-  /** `secret`: at least 32 random bytes. */
-  constructor(secret: Buffer, lifetimeMs: number) {
+  /** `secret`: at least 32 random bytes. `maker`: this node's name; "": there are no other nodes. */
+  constructor(secret: Buffer, lifetimeMs: number, maker = "") {
     if (secret.length < 32) throw new RangeError("the secret of nonces needs at least 32 bytes");
+    if (maker !== "" && maker.length !== MAKER_CHARACTERS) throw new RangeError("a node's name has six characters");
+    this.maker = maker;
     this.before = hash("sha256", Buffer.concat([secret, Buffer.from("before")]));
     this.after = hash("sha256", Buffer.concat([secret, Buffer.from("after")]));
     this.lifetimeMs = lifetimeMs;
@@ -43,21 +48,27 @@ export class Nonces {
     return this.sequence;
   }
 
-  /** A new nonce for that source; lower-case hex digits. */
+  /** A new nonce for that source: the maker's name, then lower-case hex digits. */
   issue(nowMs: number, source: string): string {
     const { octets } = this;
     octets.writeUIntBE(++this.sequence, 0, NUMBER_BYTES);
     octets.writeUIntBE(nowMs, NUMBER_BYTES, NUMBER_BYTES);
-    const body = octets.toString("hex");
+    const body = this.maker + octets.toString("hex");
     return body + this.sign(body, source);
   }
 
+  /** Whether the nonce was made with this secret, by this maker, for that source. */
+  made(nonce: string, source: string): boolean {
+    const { maker } = this;
+    const digits = maker.length + BODY_DIGITS;
+    if (nonce.length !== digits + MAC_DIGITS || !nonce.startsWith(maker)) return false;
+    return sameSecret(nonce.slice(digits), this.sign(nonce.slice(0, digits), source));
+  }
+
   check(nonce: string, nowMs: number, source: string): NonceState {
-    if (nonce.length !== BODY_DIGITS + MAC_DIGITS) return FOREIGN;
-    const body = nonce.slice(0, BODY_DIGITS);
-    if (!sameSecret(nonce.slice(BODY_DIGITS), this.sign(body, source))) return FOREIGN;
-    const { octets } = this;
-    octets.write(body, "hex");
+    if (!this.made(nonce, source)) return FOREIGN;
+    const { octets, maker } = this;
+    octets.write(nonce.slice(maker.length, maker.length + BODY_DIGITS), "hex");
     const ageMs = nowMs - octets.readUIntBE(NUMBER_BYTES, NUMBER_BYTES);
     const kind = ageMs > this.lifetimeMs || ageMs < -this.lifetimeMs ? "expired" : "fresh";
     return { kind, sequence: octets.readUIntBE(0, NUMBER_BYTES) };
@@ -71,6 +82,10 @@ export class Nonces {
     return hash("sha256", `${this.before}${body}${source}${this.after}`).slice(0, MAC_DIGITS);
   }
 }
+
+/** Which node made the nonce, as it says itself; nobody has checked that. Undefined: none of a cluster. */
+export const makerIn = (nonce: string): string | undefined =>
+  nonce.length === MAKER_CHARACTERS + BODY_DIGITS + MAC_DIGITS ? nonce.slice(0, MAKER_CHARACTERS) : undefined;
 
 /** How far back a count may lie and still be accepted, once: UDP may swap requests. */
 const WINDOW = 32;

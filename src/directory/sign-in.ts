@@ -50,7 +50,36 @@ export type Verdict =
       readonly reason: string;
       readonly challenges: readonly string[];
     }
-  | { readonly verdict: "throttled"; readonly retryAfterS: number };
+  | { readonly verdict: "throttled"; readonly retryAfterS: number }
+  /**
+   * The digest is right, and the nonce is of another node, which is being asked whether its count is new. `settled` never
+   * rejects.
+   */
+  | { readonly verdict: "asking"; readonly settled: Promise<SettledVerdict> };
+
+/** What is known at last. */
+export type SettledVerdict = Exclude<Verdict, { verdict: "asking" }>;
+
+/** Credentials with a nonce of another node: what that node needs to know, to say whether their count is new. */
+export interface NonceUse {
+  readonly nonce: string;
+  /** To whom the nonce was issued, see `sourceKey`. */
+  readonly source: string;
+  readonly count: number;
+  /** Who has shown the password. */
+  readonly user: string;
+}
+
+/** The nonces of the other nodes of the cluster. Each node alone counts the uses of those that it made. */
+export interface OtherNonces {
+  /** Which other node made this nonce for that source. Undefined: no node that is there now. */
+  makerOf(nonce: string, source: string): string | undefined;
+  /**
+   * Asks the node that made it. True: the nonce is young enough, and the count is new. False also if no answer comes in
+   * time. Never rejects.
+   */
+  use(maker: string, use: NonceUse): Promise<boolean>;
+}
 
 /** A sign-in that was not accepted, for the log. */
 export interface Refusal {
@@ -73,6 +102,8 @@ export interface Authenticator {
   authenticate(request: SipRequest, source: SignInSource): Verdict;
   /** The challenges for a request without any credentials, values of WWW-Authenticate; undefined if it brings some. */
   challengesFor(request: SipRequest, source: SignInSource): readonly string[] | undefined;
+  /** Another node asks about a nonce that was made here: takes its count, if it is new and the nonce young enough. */
+  useNonce?(use: NonceUse): boolean;
   /** Who has to wait now. */
   lockOuts?(): LockOut[];
   /** Lifts lock-outs; returns how many. */
@@ -89,6 +120,9 @@ export interface AuthenticatorOptions {
   readonly clock: Pick<Clock, "monotonic">;
   /** At least 32 random bytes; nonces of another secret are foreign. */
   readonly secret: Buffer;
+  /** This node's name, with which its nonces begin; default: there are no other nodes. */
+  readonly node?: string | undefined;
+  readonly otherNonces?: OtherNonces | undefined;
   /** How many nonces in use are remembered; default 131,072 (3 MB). */
   readonly nonceSlots?: number;
   /** Is told of every sign-in that was refused. */

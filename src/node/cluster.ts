@@ -6,6 +6,7 @@ import { Copies } from "../cluster/copies.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
 import { Holder } from "../cluster/holder.ts";
 import { Members, type MemberView } from "../cluster/members.ts";
+import { Shared } from "../cluster/shared.ts";
 import type { Config } from "../config/schema.ts";
 import type { Core, SessionKeeper } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
@@ -19,6 +20,8 @@ import { nextEpoch } from "./epoch.ts";
 export interface Cluster {
   /** Undefined: no copies of this node's sessions are kept. */
   readonly keeper: SessionKeeper | undefined;
+  /** What holds for all nodes together; undefined: each node stands for itself. */
+  readonly shared: Shared | undefined;
   /** Wraps the recorder, so that what it records of a session also goes into the session's copy. */
   recording(recorder: Recorder): Recorder;
   /** From now on this node hears the other nodes, and they hear this node. */
@@ -28,11 +31,12 @@ export interface Cluster {
   /** All nodes, as they are seen from here. */
   nodes(): MemberView[];
   gauges(): Readonly<Record<string, number>>;
+  counters(): Readonly<Record<string, number>>;
 }
 
 /** Throws if the data folder cannot be written. Nothing is sent before `start`. */
 export function joinCluster(options: {
-  readonly bus: Pick<Bus, "tell" | "hear">;
+  readonly bus: Pick<Bus, "tell" | "hear" | "keys">;
   readonly node: string;
   readonly config: Pick<Config, "data" | "cluster">;
   readonly clock: Clock;
@@ -61,6 +65,7 @@ export function joinCluster(options: {
     copies?.gone(other);
     holder.forget(other);
   };
+  const shared = config.cluster.shared ? new Shared({ self, bus, clock, peerLog, peers: members }) : undefined;
   let core: Core | undefined;
   const busy = busyPercent();
   const load = (): Load => ({
@@ -77,19 +82,23 @@ export function joinCluster(options: {
   const heart = new Heart({ bus, clock, identity: { ...self, host, zone, release: version() }, load, members });
   return {
     keeper: copies,
+    shared,
     recording: (recorder) => (copies ? new CopiedRecorder(recorder, copies) : recorder),
     start: (started) => {
       core = started;
       if (standbys) holder.start();
       copies?.start(started);
       heart.start();
+      shared?.start();
     },
     leave: () => {
+      shared?.stop();
       heart.stop();
       copies?.stop();
       holder.stop();
     },
     nodes: () => members.views(),
+    counters: () => shared?.counters() ?? {},
     gauges: () => ({
       clusterNodesUp: members.up,
       clusterCutOff: members.cutOff ? 1 : 0,

@@ -180,6 +180,8 @@ export async function startRelay(options: {
   const resolver = new Resolver({ transports: TRANSPORTS, clock, random });
 
   const cluster = shared ? joinCluster({ bus, node, config, clock, log, peerLog }) : undefined;
+  const nonces = (realm: string) => cluster?.shared?.nonces.realm(realm);
+  const [userNonces, appServerNonces] = [nonces("users"), nonces("app servers")];
   const core: Core = createCore({
     config,
     clock,
@@ -194,9 +196,16 @@ export async function startRelay(options: {
       settings: { ...config.authentication, realm: config.portal.realm },
       clock,
       secret: randomBytes(32),
+      ...userNonces,
       refused: signInLog.user,
     }),
-    appServerAuthenticator: appServerAuthenticator({ config, directory, clock, refused: signInLog.appServer }),
+    appServerAuthenticator: appServerAuthenticator({
+      config,
+      directory,
+      clock,
+      nonces: appServerNonces,
+      refused: signInLog.appServer,
+    }),
     recorder: cluster?.recording(journal) ?? journal,
     kept: together([recovery === "end" ? undefined : keeper, cluster?.keeper]),
     firstNow: before.firstNow,
@@ -210,6 +219,8 @@ export async function startRelay(options: {
     elsewhere: (...question) => askRelay({ bus, random, keysOf }, ...question),
     resolve: (uri, found) => resolveWith(resolver, uri, found, (work) => void contained(core, work)),
   });
+  userNonces?.answerBy((use) => core.authenticator.useNonce?.(use) ?? false);
+  appServerNonces?.answerBy((use) => core.appServerAuthenticator.useNonce?.(use) ?? false);
   keeper.attach(core);
   before.restore(core);
   heartbeat.start(core.timelines.first);
@@ -387,6 +398,7 @@ function metricsOf(parts: {
       ...named("journal", appended),
       ...named("billing", billing?.counters ?? {}),
       ...Object.entries(signInLog.counters),
+      ...Object.entries(cluster?.counters() ?? {}),
       ["logLinesLeftOut", core.peerLog.leftOut + core.calls.leftOut],
       ["callRecordsLeftOut", core.calls.leftOut],
       ["callRecordsStored", core.calls.stored],

@@ -164,8 +164,9 @@ export class Router implements TransactionUser {
       challenge(core, transaction, verdict.challenges);
       return;
     }
-    if (verdict.verdict === "accepted") {
-      const isSure = verdict.byFrom !== true || this.reaches(transaction.request, transaction.flow);
+    if (verdict.verdict === "accepted" || verdict.verdict === "asking") {
+      const isSure =
+        verdict.verdict === "asking" || verdict.byFrom !== true || this.reaches(transaction.request, transaction.flow);
       transaction.begin(isSure ? undefined : REPEATS_OF_ONE);
       if (!takesContact(core, transaction)) return;
     }

@@ -4,6 +4,7 @@ import { ownerOf } from "../../chart/actor.ts";
 import type { Chart } from "../../chart/chart.ts";
 import { expectProvided } from "../../chart/nodes.ts";
 import { chartFrom } from "../../chart/table.ts";
+import type { SettledVerdict } from "../../directory/authenticator.ts";
 import type { ForkMode } from "../../directory/types.ts";
 import { shown } from "../../support/peer-log.ts";
 import { Credits, prepaidIn } from "../charges/credits.ts";
@@ -24,6 +25,20 @@ import { moveOf } from "../session/move.ts";
 /** M2: tells the chart what the router found out about the user when the request came in. */
 function reportSignIn(request: ClientRequest): void {
   const { verdict, core } = request;
+  if (verdict.verdict !== "asking") {
+    report(request, verdict);
+    return;
+  }
+  const settled = verdict.settled.then((known) => {
+    if (!request.closed) report(request, known); // else cancelled in the meantime
+  });
+  void contained(core, settled, request);
+}
+
+const USED_NONCE = "sign-in: the nonce of another node is old or was used, or that node does not answer";
+
+function report(request: ClientRequest, verdict: SettledVerdict): void {
+  const { core } = request;
   switch (verdict.verdict) {
     case "accepted": {
       const { user } = verdict;
@@ -41,6 +56,9 @@ function reportSignIn(request: ClientRequest): void {
         },
         HELD_OFF,
       );
+      return;
+    case "challenge":
+      request.refuse("user.refused", { status: 401, headers: challengeHeaders(verdict.challenges) }, USED_NONCE);
       return;
     case "refused":
       request.refuse(

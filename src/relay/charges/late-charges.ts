@@ -5,7 +5,7 @@ import { parseUri, sipUriOf, unescapeUser } from "../../sip/uri.ts";
 import { sameHost } from "../../support/address.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import { reply } from "../dialog/reply.ts";
-import { signedIn } from "../leg/sign-in.ts";
+import { whenSignedIn } from "../leg/sign-in.ts";
 import { contained } from "../model/contained.ts";
 import type { Core } from "../model/core.ts";
 import { sessionOf } from "../model/session-names.ts";
@@ -37,24 +37,22 @@ export function takeMessage(core: Core, transaction: NewRequest): void {
   if (!signsIn && core.config.charging.trustAddress && session !== undefined) {
     const known = serverAt(core, session, flow.remoteAddress).then((appServer) => {
       if (appServer === LATER) reply(transaction, 503, [["Retry-After", "5"]], "The session cannot be known now");
-      else if (appServer === undefined) appServerOf(core, transaction);
+      else if (appServer === undefined) whenAppServer(core, transaction, () => {});
       else charge(core, transaction, appServer, session);
     });
     void contained(core, known, { transaction });
     return;
   }
-  const appServer = appServerOf(core, transaction);
-  if (appServer !== undefined) charge(core, transaction, appServer, session);
+  whenAppServer(core, transaction, (appServer) => charge(core, transaction, appServer, session));
 }
 
-/** The app server that signed in; undefined: the request was answered. */
-function appServerOf(core: Core, transaction: NewRequest): string | undefined {
-  const id = signedIn(core, core.appServerAuthenticator, transaction);
-  if (id === undefined) return undefined;
-  const key = core.directory.appServerKey(id);
-  if (key) return key.appServer;
-  reply(transaction, 403); // the key was removed just now
-  return undefined;
+/** Calls `then` with the app server that signed in. If none does, the request is answered. */
+function whenAppServer(core: Core, transaction: NewRequest, then: (appServer: string) => void): void {
+  whenSignedIn(core, core.appServerAuthenticator, transaction, (id) => {
+    const key = core.directory.appServerKey(id);
+    if (key) then(key.appServer);
+    else reply(transaction, 403); // the key was removed just now
+  });
 }
 
 function charge(core: Core, transaction: ServerTransaction, appServer: string, session: string | undefined): void {

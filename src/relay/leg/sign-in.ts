@@ -1,7 +1,8 @@
-import type { Authenticator, Verdict } from "../../directory/authenticator.ts";
+import type { Authenticator, SettledVerdict, Verdict } from "../../directory/authenticator.ts";
 import type { SipRequest } from "../../sip/message.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import { laterStatus, reply } from "../dialog/reply.ts";
+import { contained } from "../model/contained.ts";
 import type { Core } from "../model/core.ts";
 import { recordOf } from "../model/records.ts";
 
@@ -17,33 +18,53 @@ export const HELD_OFF = "sign-in: too many failures before";
 export function verdictOn(core: Core, authenticator: Authenticator, transaction: ServerTransaction): Verdict {
   const source = core.sources.of(transaction.request, transaction.flow);
   const verdict = authenticator.authenticate(transaction.request, source);
-  if (verdict.verdict === "accepted") {
-    if (verdict.byFrom !== true) core.admission.prove(source);
+  // `asking`: the digest is right, with a nonce that this source was given by another node.
+  if (verdict.verdict === "asking" || (verdict.verdict === "accepted" && verdict.byFrom !== true))
+    core.admission.prove(source);
+  if (verdict.verdict === "asking" || verdict.verdict === "accepted") {
     const { flow } = transaction;
     if (flow.reliable) flow.proven = true;
   }
   return verdict;
 }
 
-/** The user who signs in with this request; a transaction is then made for it. Undefined: the request was answered. */
-export function signedIn(core: Core, authenticator: Authenticator, transaction: NewRequest): string | undefined {
+/**
+ * Calls `then` with the user who signs in with this request; a transaction is then made for it. If nobody does, the
+ * request is answered. At once, unless another node made the nonce and has to be asked.
+ */
+export function whenSignedIn(
+  core: Core,
+  authenticator: Authenticator,
+  transaction: NewRequest,
+  then: (user: string) => void,
+): void {
   const verdict = verdictOn(core, authenticator, transaction);
+  if (verdict.verdict !== "asking") {
+    settle(core, transaction, verdict, then);
+    return;
+  }
+  transaction.begin(); // so that a repeated request is no replay
+  const settled = verdict.settled.then((known) => settle(core, transaction, known, then));
+  void contained(core, settled, { transaction });
+}
+
+function settle(core: Core, transaction: NewRequest, verdict: SettledVerdict, then: (user: string) => void): void {
   switch (verdict.verdict) {
     case "accepted":
       recordOf(transaction)?.signedIn(verdict.user);
       transaction.begin();
-      return verdict.user;
+      then(verdict.user);
+      return;
     case "throttled":
       recordOf(transaction)?.because(HELD_OFF);
       reply(transaction, laterStatus(transaction.request), [["Retry-After", String(verdict.retryAfterS)]]);
-      return undefined;
+      return;
     case "challenge":
       challenge(core, transaction, verdict.challenges);
-      return undefined;
+      return;
     case "refused":
       recordOf(transaction)?.because(`sign-in: ${verdict.reason}`);
       reply(transaction, verdict.status, challengeHeaders(verdict.challenges));
-      return undefined;
   }
 }
 

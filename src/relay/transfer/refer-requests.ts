@@ -1,7 +1,7 @@
 import { parseEvent, parseTargetDialog } from "../../sip/refer.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import { reply } from "../dialog/reply.ts";
-import { signedIn } from "../leg/sign-in.ts";
+import { whenSignedIn } from "../leg/sign-in.ts";
 import { takesContact } from "../leg/takes-contact.ts";
 import type { Core, LegPort as Leg } from "../model/core.ts";
 import type { TransferPort } from "../model/ports.ts";
@@ -11,8 +11,10 @@ import { findClientLeg } from "../session/move.ts";
 
 /** A REFER outside of a dialog: Target-Dialog says which session it is about (RFC 4538, RFC 7647 §4). */
 export function takeReferOutside(core: Core, transaction: NewRequest): void {
-  const user = signedIn(core, core.authenticator, transaction);
-  if (user === undefined) return;
+  whenSignedIn(core, core.authenticator, transaction, (user) => referOf(core, transaction, user));
+}
+
+function referOf(core: Core, transaction: ServerTransaction, user: string): void {
   const text = transaction.request.headers.get("target-dialog");
   if (text === undefined) {
     reply(transaction, 403, [], "A REFER outside of a session needs Target-Dialog");
@@ -32,15 +34,16 @@ export function takeReferOutside(core: Core, transaction: NewRequest): void {
 
 /** A REFER inside a session. The client is authenticated again (M23); an app server is known by its dialog. */
 export function takeReferInside(core: Core, leg: Leg, transaction: NewRequest): void {
-  if (leg.side === "client") {
-    const user = signedIn(core, core.authenticator, transaction);
-    if (user === undefined) return;
-    if (core.directory.account(user) !== leg.session.facts.user) {
-      reply(transaction, 403, [], "Not Your Session");
-      return;
-    }
+  const take = () => leg.session.actor.send({ type: "refer", from: leg.side, payload: transaction });
+  if (leg.side === "server") {
+    take();
+    return;
   }
-  leg.session.actor.send({ type: "refer", from: leg.side, payload: transaction });
+  whenSignedIn(core, core.authenticator, transaction, (user) => {
+    if (core.directory.account(user) !== leg.session.facts.user) reply(transaction, 403, [], "Not Your Session");
+    else if (leg.closed) reply(transaction, 481);
+    else take();
+  });
 }
 
 /** Takes a SUBSCRIBE. The only subscriptions are those that a REFER has made (RFC 3515 §2.4.4). */

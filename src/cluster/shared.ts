@@ -1,0 +1,100 @@
+import type { Bus } from "../bus/types.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { PeerLog } from "../support/peer-log.ts";
+import type { NodeRun } from "./beat.ts";
+import { SharedNonces } from "./shared-nonces.ts";
+import { type Peers, Talk } from "./talk.ts";
+
+/** How often it is looked which nodes have come and gone. */
+const LOOK_MS = 50;
+
+/** A part of what holds for all nodes together. */
+interface Part {
+  /** Another node wants to know what there is: it has come anew, or was cut off. */
+  greet?(run: NodeRun): void;
+  /** A node is not there any more, or not in this run. */
+  gone?(node: string): void;
+  stop?(): void;
+}
+
+/**
+ * What holds for all nodes of the cluster together: sign-in, rates, lock-outs, what users have under way. When a node
+ * comes, or hears the others again, it asks each of them for what there is.
+ */
+export class Shared {
+  readonly nonces: SharedNonces;
+  private readonly peers: Peers;
+  private readonly clock: Clock;
+  private readonly talk: Talk;
+  private readonly parts: readonly Part[];
+  /** The runs that were greeted, by their nodes. */
+  private readonly greeted = new Map<string, number>();
+  private heardSince: number | undefined;
+  private timer: TimerHandle;
+
+  constructor(options: {
+    readonly self: NodeRun;
+    readonly bus: Pick<Bus, "tell" | "hear" | "keys">;
+    readonly clock: Clock;
+    readonly peerLog: PeerLog;
+    readonly peers: Peers;
+  }) {
+    const { bus, clock, peers } = options;
+    this.peers = peers;
+    this.clock = clock;
+    this.talk = new Talk(options);
+    const { talk } = this;
+    this.nonces = new SharedNonces({ talk, peers, clock, keys: (purpose) => bus.keys?.(purpose) ?? [] });
+    this.parts = [this.nonces];
+    talk.on("hello", (_, from) => {
+      for (const part of this.parts) part.greet?.(from);
+    });
+  }
+
+  start(): void {
+    this.talk.start();
+    this.look();
+  }
+
+  stop(): void {
+    this.clock.clearTimeout(this.timer);
+    for (const part of this.parts) part.stop?.();
+    this.talk.stop();
+  }
+
+  /** What was told since the start. */
+  counters(): Readonly<Record<string, number>> {
+    const { frames, lines, heard, dropped, refused } = this.talk.stats;
+    const { asked, stale } = this.nonces.stats;
+    return {
+      sharedFrames: frames,
+      sharedLines: lines,
+      sharedHeard: heard,
+      sharedDropped: dropped,
+      sharedRefused: refused,
+      sharedNonces: asked,
+      sharedNoncesStale: stale,
+    };
+  }
+
+  private look(): void {
+    const { heardSince } = this.peers;
+    // After a gap, nobody knows what was missed.
+    if (heardSince !== undefined && heardSince !== this.heardSince) {
+      this.heardSince = heardSince;
+      this.greeted.clear();
+    }
+    const runs = this.peers.runs();
+    for (const [node, epoch] of this.greeted) {
+      if (runs.some((run) => run.node === node && run.epoch === epoch)) continue;
+      this.greeted.delete(node);
+      for (const part of this.parts) part.gone?.(node);
+    }
+    for (const { node, epoch } of runs) {
+      if (this.greeted.has(node)) continue;
+      this.greeted.set(node, epoch);
+      this.talk.tellTo(node, ["hello"]);
+    }
+    this.timer = this.clock.setTimeout(() => this.look(), LOOK_MS);
+  }
+}

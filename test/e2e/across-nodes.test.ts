@@ -1,0 +1,106 @@
+import { describe, expect, it, onTestFinished } from "vitest";
+import type { MemberView } from "../../src/cluster/members.ts";
+import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { DOMAIN, USER } from "./portal.ts";
+import { RelayChild } from "./relay-child.ts";
+import { credentials, UdpPeer } from "./udp-peer.ts";
+
+/** Relays as processes over one NATS server, and a client and an app server before all of them. */
+async function cluster(nodes: number, config: Readonly<Record<string, unknown>> = {}) {
+  const nats = await startNats();
+  const ports: number[] = [];
+  let at = 0;
+  const relayAt = () => ({ address: "127.0.0.1", port: ports[at]! });
+  const [client, server] = [await UdpPeer.open(relayAt), await UdpPeer.open(relayAt)];
+  const relays: RelayChild[] = [];
+  onTestFinished(async () => {
+    await Promise.all(relays.map((relay) => relay.remove()));
+    await Promise.all([client.close(), server.close(), nats.destroy()]);
+  });
+  for (let i = 0; i < nodes; i++) {
+    const relay = await RelayChild.create(() => ({
+      bus: nats.url,
+      drainS: 0,
+      tariffs: [{ id: "visit", currency: "EUR", setupFee: "0.50" }],
+      services: [{ id: "wine", tariff: "visit" }],
+      appServers: [{ id: "winery", uri: server.uri, services: ["wine"] }],
+      ...config,
+    }));
+    relays.push(relay);
+    ports.push(relay.port);
+    await relay.start();
+  }
+  const states = async (relay: RelayChild) => {
+    const seen = JSON.parse(await relay.command(["nodes", "--json"])) as MemberView[];
+    return seen.map(({ state }) => state);
+  };
+  const all = Array(nodes).fill("up");
+  for (const relay of relays) await expect.poll(() => states(relay), { timeout: 10_000 }).toEqual(all);
+  return {
+    nats,
+    relays,
+    client,
+    server,
+    /** From now on everything goes to that node. */
+    to: (node: number) => {
+      at = node;
+    },
+  };
+}
+
+const own = { uri: `sip:wine@${DOMAIN}`, from: `<sip:${USER}@${DOMAIN}>` };
+const SECRET = { TOLLGATE_BUS_SECRET: "00112233445566778899aabbccddeeff" };
+
+describe.each([
+  ["with a secret of the cluster", SECRET],
+  ["with no secret", {}],
+])("sign-in over three relays as processes and a NATS server, %s", (_, env) => {
+  it("answers a challenge of one node at another, and takes a count once (RFC 7616 §3.4, §5.4)", {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    Object.assign(process.env, env);
+    onTestFinished(() => {
+      for (const name of Object.keys(env)) delete process.env[name];
+    });
+    const { relays, client, server, to } = await cluster(3);
+    const first = client.invite(own);
+    const challenge = await client.nextResponse(401);
+    client.ack(first, challenge);
+    const signedIn: [string, string][] = [["Authorization", credentials(challenge, own.uri)]];
+
+    to(1);
+    const invite = client.invite({ ...own, headers: signedIn });
+    server.answer(await server.nextRequest("INVITE"), 200);
+    const answer = await client.nextResponse(200);
+    client.ack(invite, answer);
+    await server.nextRequest("ACK");
+
+    // The same header again is a replay, wherever it comes.
+    for (const node of [2, 1, 0]) {
+      to(node);
+      const replay = client.invite({ ...own, headers: signedIn });
+      const refused = await client.nextResponse(401);
+      client.ack(replay, refused);
+      expect(refused.headers.get("www-authenticate")).toContain("stale=true");
+    }
+    expect(server.inbox).toEqual([]);
+
+    // The node that made the nonce dies: one more round trip, and no question to the user.
+    to(0);
+    const last = client.invite(own);
+    const ofTheDead = await client.nextResponse(401);
+    client.ack(last, ofTheDead);
+    await relays[0]!.kill();
+    to(2);
+    await expect
+      .poll(async () => JSON.parse(await relays[2]!.command(["nodes", "--json"])) as MemberView[], { timeout: 10_000 })
+      .toContainEqual(expect.objectContaining({ state: "dead" }));
+    const moved = client.invite({ ...own, headers: [["Authorization", credentials(ofTheDead, own.uri)]] });
+    const stale = await client.nextResponse(401);
+    client.ack(moved, stale);
+    expect(stale.headers.get("www-authenticate")).toContain("stale=true");
+    client.invite({ ...own, headers: [["Authorization", credentials(stale, own.uri)]] });
+    await server.nextRequest("INVITE");
+  });
+});
