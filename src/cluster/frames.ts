@@ -1,12 +1,15 @@
 import { err, ok, type Result } from "../support/result.ts";
 
 /*
- * How copies of sessions go from one node to another: as lines of text. The first line says whose sessions they are. A
- * state is JSON on one line. The receiver does not read it before it is needed, so that a copy costs it little.
+ * How copies of sessions and of charging events go from one node to another: as lines of text. The first line says whose
+ * they are. A state or event is JSON on one line. The receiver does not read it before it is needed, so that a copy
+ * costs it little.
  *
  *   1 <node> <epoch> <number>
+ *   = <number>                                       what came in frames up to this one is billed: it may be forgotten
  *   + <session> <now by the session's timeline> <state>
  *   - <session>
+ *   ! <event>
  */
 
 export interface Frame {
@@ -15,22 +18,29 @@ export interface Frame {
   readonly epoch: number;
   /** Grows with each frame of an epoch; the answer names it. */
   readonly number: number;
+  /** The events of frames up to this number are where they are billed from. */
+  readonly done: number;
   readonly lines: readonly FrameLine[];
 }
 
 export type FrameLine =
-  | { readonly session: string; readonly now: number; readonly state: string }
-  | { readonly session: string; readonly state: undefined };
+  | { readonly kind: "put"; readonly session: string; readonly now: number; readonly state: string }
+  | { readonly kind: "gone"; readonly session: string }
+  | { readonly kind: "event"; readonly event: string };
 
 const VERSION = "1";
 const HEAD = /^1 ([0-9a-z]{6}) (\d{1,15}) (\d{1,15})$/;
+const DONE = /^= (\d{1,15})$/;
 const PUT = /^\+ ([0-9a-z-]{8,100}) (\d{1,15}) (?=\{)/;
 const GONE = /^- ([0-9a-z-]{8,100})$/;
+const EVENT = /^! (?=\{)/;
 
 export const headOf = (node: string, epoch: number, number: number): string => `${VERSION} ${node} ${epoch} ${number}`;
+export const doneLine = (number: number): string => `\n= ${number}`;
 export const putLine = (session: string, now: number, state: object): string =>
   `\n+ ${session} ${now} ${JSON.stringify(state)}`;
 export const goneLine = (session: string): string => `\n- ${session}`;
+export const eventLine = (event: object): string => `\n! ${JSON.stringify(event)}`;
 
 /** Reads what another node has sent. The error says what is wrong; a frame is taken whole, or not at all. */
 export function readFrame(text: string): Result<Frame, string> {
@@ -38,14 +48,24 @@ export function readFrame(text: string): Result<Frame, string> {
   const found = HEAD.exec(head);
   if (!found) return err("its first line is none of version 1");
   const lines: FrameLine[] = [];
-  for (const line of rest) {
-    const put = PUT.exec(line);
-    const gone = put ? undefined : GONE.exec(line);
-    if (put) lines.push({ session: put[1]!, now: Number(put[2]), state: line.slice(put[0].length) });
-    else if (gone) lines.push({ session: gone[1]!, state: undefined });
-    else return err(`line ${lines.length + 2} is none`);
+  let done = 0;
+  for (const [index, line] of rest.entries()) {
+    const read = readLine(line);
+    if (typeof read === "object") lines.push(read);
+    else if (read !== undefined && index === 0) done = read;
+    else return err(`line ${index + 2} is none`);
   }
-  return ok({ node: found[1]!, epoch: Number(found[2]), number: Number(found[3]), lines });
+  return ok({ node: found[1]!, epoch: Number(found[2]), number: Number(found[3]), done, lines });
+}
+
+function readLine(line: string): FrameLine | number | undefined {
+  const put = PUT.exec(line);
+  if (put) return { kind: "put", session: put[1]!, now: Number(put[2]), state: line.slice(put[0].length) };
+  const gone = GONE.exec(line);
+  if (gone) return { kind: "gone", session: gone[1]! };
+  if (EVENT.test(line)) return { kind: "event", event: line.slice(2) };
+  const done = DONE.exec(line);
+  return done ? Number(done[1]) : undefined;
 }
 
 /** The receiver's answer: which frame it has taken, and who it is. */

@@ -5,6 +5,8 @@ import type { Members } from "./members.ts";
 
 /** How often a node says that it is there: death is noticed within 500 ms, and one beat or two may be late. */
 export const BEAT_MS = 100;
+/** How often it looks whether the others are. */
+const LOOK_MS = BEAT_MS / 2;
 const TOPIC = "beats";
 
 /** What a node says of itself that does not change while it runs. */
@@ -38,8 +40,14 @@ export class Heart {
     this.members = members;
   }
 
+  /** Hears the other nodes from now on. */
+  listen(): void {
+    this.deafen ??= this.bus.hear?.(TOPIC, (text) => this.members.heard(text));
+  }
+
+  /** From now on the others hear this node, too. */
   start(): void {
-    this.deafen = this.bus.hear?.(TOPIC, (text) => this.members.heard(text));
+    this.listen();
     this.beat();
   }
 
@@ -55,10 +63,15 @@ export class Heart {
   private beat(): void {
     this.say(this.load());
     this.members.look();
-    this.timer = this.clock.setTimeout(() => this.beat(), BEAT_MS);
+    this.timer = this.clock.setTimeout(() => {
+      this.members.look();
+      this.timer = this.clock.setTimeout(() => this.beat(), BEAT_MS - LOOK_MS);
+    }, LOOK_MS);
   }
 
   private say(load: Load): void {
-    this.bus.tell?.(TOPIC, writeBeat({ version: BEAT_VERSION, ...this.identity, number: ++this.number, ...load }));
+    const number = ++this.number;
+    this.members.says(number);
+    this.bus.tell?.(TOPIC, writeBeat({ version: BEAT_VERSION, ...this.identity, number, ...load }));
   }
 }

@@ -2,7 +2,8 @@ import type { Bus } from "../bus/types.ts";
 import type { Clock } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { TokenMap } from "../support/token-map.ts";
-import { acksTopic, copiesTopic, type Frame, readFrame, writeAck } from "./frames.ts";
+import type { NodeRun } from "./beat.ts";
+import { acksTopic, copiesTopic, type Frame, type FrameLine, readFrame, writeAck } from "./frames.ts";
 
 /** The bounds of all copies together, so that no node fills another's memory. */
 const MAX_COPIES = 400_000;
@@ -17,10 +18,27 @@ export interface Copy {
   readonly offsetMs: number;
 }
 
+/** What is here of one run of a node. */
 interface Owner {
   readonly epoch: number;
   readonly copies: TokenMap<Copy>;
+  /** Charging events that were not on the bus when they came, in the order of their frames. */
+  events: HeldEvent[];
 }
+
+interface HeldEvent {
+  readonly frame: number;
+  readonly event: string;
+}
+
+/** What a dead node has left here. */
+export interface Legacy {
+  readonly copies: readonly Copy[];
+  /** JSON of charging events as it came. Nobody has checked it. */
+  readonly events: readonly string[];
+}
+
+const NOTHING: Legacy = { copies: [], events: [] };
 
 /** The copies that this node keeps for others. It answers each frame that it has taken. */
 export class Holder {
@@ -28,6 +46,8 @@ export class Holder {
   private readonly bus: Pick<Bus, "tell" | "hear">;
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly peerLog: PeerLog;
+  /** False: what comes now is neither kept nor answered for. */
+  private readonly takes: () => boolean;
   private readonly owners = new Map<string, Owner>();
   private count = 0;
   private chars = 0;
@@ -38,8 +58,10 @@ export class Holder {
     readonly bus: Pick<Bus, "tell" | "hear">;
     readonly clock: Pick<Clock, "monotonic">;
     readonly peerLog: PeerLog;
+    readonly takes?: () => boolean;
   }) {
-    const { node, bus, clock, peerLog } = options;
+    const { node, bus, clock, peerLog, takes = () => true } = options;
+    this.takes = takes;
     this.node = node;
     this.bus = bus;
     this.clock = clock;
@@ -60,13 +82,21 @@ export class Holder {
     return this.count;
   }
 
-  /** Returns the copies of a node's sessions in that epoch, and forgets all that are here of this node. */
-  take(node: string, epoch: number): Copy[] {
+  /** Returns what is here of a node's run, and forgets all that is here of the node. */
+  take({ node, epoch }: NodeRun): Legacy {
     const owner = this.owners.get(node);
-    if (!owner || owner.epoch > epoch) return [];
-    const copies = owner.epoch === epoch ? owner.copies.values() : [];
+    if (!owner || owner.epoch > epoch) return NOTHING;
+    const left = { copies: owner.copies.values(), events: owner.events.map(({ event }) => event) };
     this.forget(node);
-    return copies;
+    return owner.epoch === epoch ? left : NOTHING;
+  }
+
+  /** The same for all runs before that one, except these sessions. */
+  takeRest({ node, epoch }: NodeRun, except: ReadonlySet<string>): Legacy {
+    const owner = this.owners.get(node);
+    if (!owner || owner.epoch >= epoch) return NOTHING;
+    const { copies, events } = this.take({ node, epoch: owner.epoch });
+    return { copies: copies.filter(({ session }) => !except.has(session)), events };
   }
 
   /** Forgets a node's copies: the node has no sessions left, or will send them again. */
@@ -74,10 +104,12 @@ export class Holder {
     const owner = this.owners.get(node);
     if (!owner) return;
     for (const { session } of owner.copies.values()) this.remove(owner, session);
+    for (const { event } of owner.events) this.chars -= event.length;
     this.owners.delete(node);
   }
 
   private heard(text: string): void {
+    if (!this.takes()) return;
     const read = readFrame(text);
     if (!read.ok) {
       this.peerLog.warn("cluster: copies of sessions that cannot be read", "", { why: read.error });
@@ -87,17 +119,13 @@ export class Holder {
     const owner = this.ownerOf(frame);
     if (!owner) return; // of an earlier run: nobody waits for the answer
     const now = this.clock.monotonic();
+    if (frame.done > 0) this.done(owner, frame.done);
     for (const line of frame.lines) {
-      this.remove(owner, line.session);
-      if (line.state === undefined) continue;
-      if (this.count >= MAX_COPIES || this.chars + line.state.length > MAX_CHARS) {
+      if (line.kind === "gone") this.remove(owner, line.session);
+      else if (!this.keep(owner, frame.number, line, now)) {
         this.peerLog.error("cluster: no room for copies of other nodes' sessions", "", { copies: this.count });
         return; // not answered: the owner sends it again, or finds another
       }
-      const { session, state } = line;
-      owner.copies.set(session, { session, state, offsetMs: line.now - now });
-      this.count++;
-      this.chars += state.length;
     }
     this.bus.tell?.(acksTopic(frame.node), writeAck({ by: this.node, epoch: frame.epoch, number: frame.number }));
   }
@@ -106,9 +134,31 @@ export class Holder {
     const known = this.owners.get(node);
     if (known && known.epoch >= epoch) return known.epoch === epoch ? known : undefined;
     this.forget(node);
-    const owner: Owner = { epoch, copies: new TokenMap() };
+    const owner: Owner = { epoch, copies: new TokenMap(), events: [] };
     this.owners.set(node, owner);
     return owner;
+  }
+
+  private keep(owner: Owner, frame: number, line: Exclude<FrameLine, { kind: "gone" }>, now: number): boolean {
+    const size = line.kind === "put" ? line.state.length : line.event.length;
+    if (line.kind === "put") this.remove(owner, line.session);
+    if (this.count >= MAX_COPIES || this.chars + size > MAX_CHARS) return false;
+    this.chars += size;
+    if (line.kind === "event") owner.events.push({ frame, event: line.event });
+    else {
+      const { session, state } = line;
+      owner.copies.set(session, { session, state, offsetMs: line.now - now });
+      this.count++;
+    }
+    return true;
+  }
+
+  /** The events of frames up to this one are on the bus. */
+  private done(owner: Owner, frame: number): void {
+    const { events } = owner;
+    let many = 0;
+    while (many < events.length && events[many]!.frame <= frame) this.chars -= events[many++]!.event.length;
+    if (many > 0) owner.events = events.slice(many);
   }
 
   private remove(owner: Owner, session: string): void {

@@ -4,8 +4,10 @@ import type { PeerLog } from "../support/peer-log.ts";
 import { type Beat, type NodeRun, readBeat } from "./beat.ts";
 import type { Place } from "./placing.ts";
 
-/** A node that is not heard for so long is dead. It is five beats, since one or two may be late on a busy machine. */
-export const DEAD_MS = 500;
+/** A node that is not heard for so long is dead. It is four beats, since one or two may be late on a busy machine. */
+export const DEAD_MS = 450;
+/** If nobody has looked for so long, the event loop stood still: beats may have come that were not read yet. */
+const STOOD_STILL_MS = 200;
 /** A node that does not hear itself for so long is cut off. It knows so before the others call it dead. */
 export const CUT_OFF_MS = 300;
 /** Dead nodes, and those that left, are shown for so long. */
@@ -29,10 +31,14 @@ export interface MemberView extends Omit<Beat, "version" | "number" | "state"> {
 export interface MembersListener {
   /** The node is there, or there again. */
   joined?(beat: Beat): void;
-  /** The node has not been heard for `DEAD_MS`, or was started anew. Nobody has the sessions that it had. */
+  /** The node has not been heard for `DEAD_MS`. Nobody has the sessions that it had. */
   died?(beat: Beat): void;
+  /** The node was started anew. It goes on with the sessions of its run before, as far as it has them on disk. */
+  restarted?(before: Beat): void;
   /** The node said that it leaves. It has no sessions left. */
   left?(beat: Beat): void;
+  /** This node hears itself again. Others may have called it dead meanwhile. */
+  together?(): void;
 }
 
 interface Member {
@@ -57,6 +63,10 @@ export class Members {
   private readonly known = new Map<string, Member>();
   /** When this node began to hear itself, at first or again after a gap; undefined: it never has. */
   private togetherSince: number | undefined;
+  /** When this node said its last beats, by their numbers. */
+  private readonly saidAt = new Map<number, number>();
+  private lookedAt = 0;
+  private othersUp = 0;
   private warned = false;
 
   constructor(options: {
@@ -77,6 +87,21 @@ export class Members {
   /** True while this node does not hear itself: the bus is away, or this node was stopped for a while. */
   get cutOff(): boolean {
     return !this.hearsItself(this.clock.monotonic());
+  }
+
+  /**
+   * Until when no other node can call this one dead, by the monotonic clock. For ever, as long as there are no others.
+   * It counts from when a beat was said that has come back: the others cannot have heard it before.
+   */
+  get safeUntil(): number {
+    const own = this.known.get(this.self.node);
+    return own === undefined || this.othersUp === 0 ? Number.POSITIVE_INFINITY : own.heardAt + CUT_OFF_MS;
+  }
+
+  /** This node is about to say a beat. */
+  says(number: number): void {
+    this.saidAt.set(number, this.clock.monotonic());
+    this.saidAt.delete(number - SAID_KEPT);
   }
 
   /** Takes a beat that came over the bus. */
@@ -100,19 +125,32 @@ export class Members {
       this.peerLog.warn("cluster: too many nodes; one more is not looked at", "", { node: beat.node });
       return;
     }
-    if (beat.node === this.self.node && !this.hearsItself(now)) this.together(now);
-    this.take(beat, before, now);
+    if (beat.node === this.self.node) this.heardItself(beat, now);
+    else this.take(beat, before, now);
+  }
+
+  private heardItself(beat: Beat, now: number): void {
+    const saidAt = this.saidAt.get(beat.number);
+    if (saidAt === undefined) return; // said so long ago that it proves nothing
+    const isNew = this.togetherSince === undefined;
+    const wasCutOff = !this.hearsItself(now);
+    this.known.set(beat.node, { beat, heardAt: saidAt, state: "up" });
+    if (!wasCutOff) return;
+    this.together(now);
+    if (!isNew) this.listener.together?.();
   }
 
   private take(beat: Beat, before: Member | undefined, now: number): void {
     const { node, epoch, host, zone, release } = beat;
-    const isSelf = node === this.self.node;
     const isAnew = before !== undefined && before.state === "up" && before.beat.epoch !== epoch;
     const wasUp = before?.state === "up" && !isAnew;
     const state = beat.state === "leaving" ? "left" : "up";
-    if (before && isAnew) this.died(before, "it was started anew");
     this.known.set(node, { beat, heardAt: now, state });
-    if (isSelf) return;
+    if (wasUp !== (state === "up")) this.countOthers();
+    if (before && isAnew) {
+      this.log.warn({ node, epoch, host, zone }, "cluster: a node was started anew");
+      this.listener.restarted?.(before.beat);
+    }
     if (state === "up" && !wasUp) {
       this.log.info({ node, epoch, host, zone, release }, "cluster: a node is there");
       this.listener.joined?.(beat);
@@ -125,6 +163,8 @@ export class Members {
   /** Looks for nodes that have not been heard for too long. Called with each beat of this node. */
   look(): void {
     const now = this.clock.monotonic();
+    if (now - this.lookedAt > STOOD_STILL_MS && this.togetherSince !== undefined) this.togetherSince = now;
+    this.lookedAt = now;
     if (!this.hearsItself(now)) {
       if (this.togetherSince !== undefined && !this.warned) {
         this.warned = true;
@@ -136,7 +176,7 @@ export class Members {
       const { node } = member.beat;
       if (node === this.self.node || member.state !== "up") continue;
       const silentMs = now - Math.max(member.heardAt, this.togetherSince ?? now);
-      if (silentMs >= DEAD_MS) this.died(member, "it is not heard any more");
+      if (silentMs >= DEAD_MS) this.died(member);
     }
   }
 
@@ -187,6 +227,13 @@ export class Members {
     return member?.state === "up" && node !== this.self.node ? member.beat : undefined;
   }
 
+  /** The names of the other nodes that are up or draining. */
+  others(): string[] {
+    const names: string[] = [];
+    for (const [node, { state }] of this.known) if (state === "up" && node !== this.self.node) names.push(node);
+    return names;
+  }
+
   /** How many nodes are up or draining, this one included. */
   get up(): number {
     let up = 0;
@@ -194,11 +241,16 @@ export class Members {
     return up;
   }
 
-  private died(member: Member, why: string): void {
+  private died(member: Member): void {
     const { node, epoch, host, zone, sessions } = member.beat;
     member.state = "dead";
-    this.log.error({ node, epoch, host, zone, sessions, why }, "cluster: a node is dead");
+    this.countOthers();
+    this.log.error({ node, epoch, host, zone, sessions }, "cluster: a node is dead: it is not heard any more");
     this.listener.died?.(member.beat);
+  }
+
+  private countOthers(): void {
+    this.othersUp = this.up - (this.known.has(this.self.node) ? 1 : 0);
   }
 
   private hearsItself(now: number): boolean {
@@ -220,6 +272,9 @@ export class Members {
     return oldest !== undefined && this.known.delete(oldest.beat.node);
   }
 }
+
+/** Beats said longer ago than this many beats are forgotten. */
+const SAID_KEPT = 8;
 
 const isLater = (beat: Beat, than: Beat): boolean =>
   beat.epoch > than.epoch || (beat.epoch === than.epoch && beat.number > than.number);

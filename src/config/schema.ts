@@ -247,6 +247,7 @@ const chargingSchema = z.strictObject({
   byNats: z.boolean().default(true),
   keepEvents: z.boolean().default(true),
   advice: z.boolean().default(false),
+  durable: z.enum(["disk", "standby"]).default("standby"),
   limits: z.array(chargeLimits).default([]),
 });
 
@@ -314,7 +315,7 @@ const clusterSchema = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9._-]{1,64}$/, "the name of a zone such as fra-1: letters, digits and . _ - (at most 64)")
     .exactOptional(),
-  standbys: z.boolean().default(false),
+  standbys: z.boolean().default(true),
   shared: z.boolean().default(true),
 });
 

@@ -2,11 +2,15 @@ import { hostname } from "node:os";
 import { type EventLoopUtilization, performance } from "node:perf_hooks";
 import type { Bus } from "../bus/types.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
+import type { NodeRun } from "../cluster/beat.ts";
 import { Copies } from "../cluster/copies.ts";
+import { Fence } from "../cluster/fence.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
 import { Holder } from "../cluster/holder.ts";
 import { Members, type MemberView } from "../cluster/members.ts";
 import { Shared } from "../cluster/shared.ts";
+import { TakeUp } from "../cluster/take-up.ts";
+import { Whose } from "../cluster/whose.ts";
 import type { Config } from "../config/schema.ts";
 import type { Core, SessionKeeper } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
@@ -14,7 +18,15 @@ import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { version } from "../support/version.ts";
+import type { TransportUser } from "../transport/types.ts";
 import { nextEpoch } from "./epoch.ts";
+
+/** How long a node that starts listens for the others before it asks them: three beats. */
+const LISTEN_MS = 300;
+/** How long it waits for their answers. A node that is up answers within some milliseconds. */
+const ANSWERS_MS = 2_000;
+/** A node that was started anew says within this time which sessions it goes on with; else the others take them up. */
+const HAVE_WITHIN_MS = 5_000;
 
 /** This node among the others that share its bus (P3). */
 export interface Cluster {
@@ -22,10 +34,23 @@ export interface Cluster {
   readonly keeper: SessionKeeper | undefined;
   /** What holds for all nodes together; undefined: each node stands for itself. */
   readonly shared: Shared | undefined;
-  /** Wraps the recorder, so that what it records of a session also goes into the session's copy. */
+  /** For all that acts for sessions: its timers wait while others may have taken the sessions up. */
+  readonly clock: Clock;
+  /** Whether nothing may be sent now, for the same reason. */
+  mutes(): boolean;
+  /** Passes on what comes, except in that time. */
+  before(user: TransportUser): TransportUser;
+  /** Wraps the recorder, so that what it records is also at a standby. */
   recording(recorder: Recorder): Recorder;
-  /** From now on this node hears the other nodes, and they hear this node. */
-  start(core: Core): void;
+  /** The bus has taken these events. */
+  published(events: readonly ChargingEvent[]): void;
+  /** For a node that starts: which sessions of its run before have others taken up? */
+  takenBefore(): Promise<ReadonlySet<string>>;
+  /**
+   * From now on this node hears the other nodes, and they hear this node. `has`: the sessions of its run before that go
+   * on, or have ended, here. Others take up what else that run had.
+   */
+  start(core: Core, has: readonly string[]): void;
   /** Tells the other nodes that this node leaves, so that they do not call it dead. */
   leave(): void;
   /** All nodes, as they are seen from here. */
@@ -34,83 +59,226 @@ export interface Cluster {
   counters(): Readonly<Record<string, number>>;
 }
 
-/** Throws if the data folder cannot be written. Nothing is sent before `start`. */
+/** Throws if the data folder cannot be written. Nothing is sent before `takenBefore` or `start`. */
 export function joinCluster(options: {
   readonly bus: Pick<Bus, "tell" | "hear" | "keys">;
   readonly node: string;
-  readonly config: Pick<Config, "data" | "cluster">;
+  readonly config: Pick<Config, "data" | "cluster" | "charging">;
   readonly clock: Clock;
   readonly log: Logger;
   readonly peerLog: PeerLog;
+  /** A session of this node goes on at another one: nothing of it is to be left on disk. */
+  readonly goesOnElsewhere: (session: string) => void;
 }): Cluster {
-  const { bus, node, config, clock, log, peerLog } = options;
-  const epoch = nextEpoch(config.data, clock.wall());
-  const { zone = "", standbys } = config.cluster;
-  const self = { node, epoch };
-  const holder = new Holder({ node, bus, clock, peerLog });
-  const places = () => members.places();
-  const copies = standbys ? new Copies({ self, zone, bus, clock, peerLog, places }) : undefined;
-  const members: Members = new Members({
-    self,
-    clock,
-    log,
-    peerLog,
-    listener: {
-      joined: () => copies?.joined(),
-      died: (beat) => gone(beat.node),
-      left: (beat) => gone(beat.node),
-    },
-  });
-  const gone = (other: string) => {
-    copies?.gone(other);
-    holder.forget(other);
-  };
-  const shared = config.cluster.shared ? new Shared({ self, bus, clock, peerLog, peers: members }) : undefined;
-  let core: Core | undefined;
-  const busy = busyPercent();
-  const load = (): Load => ({
-    state: core?.draining ? "draining" : "up",
-    sessions: core?.sessions.size ?? 0,
-    requests: core?.requests.size ?? 0,
-    standbys: holder.size,
-    lagMs: copies?.lagMs ?? 0,
-    busy: busy(),
-  });
-  const host = hostname()
-    .replace(/[^\x20-\x7e]/g, "?")
-    .slice(0, 100);
-  const heart = new Heart({ bus, clock, identity: { ...self, host, zone, release: version() }, load, members });
-  return {
-    keeper: copies,
-    shared,
-    recording: (recorder) => (copies ? new CopiedRecorder(recorder, copies) : recorder),
-    start: (started) => {
-      core = started;
-      if (standbys) holder.start();
-      copies?.start(started);
-      heart.start();
-      shared?.start();
-    },
-    leave: () => {
-      shared?.stop();
-      heart.stop();
-      copies?.stop();
-      holder.stop();
-    },
-    nodes: () => members.views(),
-    counters: () => shared?.counters() ?? {},
-    gauges: () => ({
+  return new ClusterNode(options);
+}
+
+class ClusterNode implements Cluster {
+  readonly clock: Clock;
+  readonly mutes: () => boolean;
+  readonly keeper: Copies | undefined;
+  private readonly options: Parameters<typeof joinCluster>[0];
+  private readonly self: NodeRun;
+  private readonly members: Members;
+  private readonly heart: Heart;
+  private readonly holder: Holder;
+  private readonly fence: Fence | undefined;
+  private readonly whose: Whose;
+  readonly shared: Shared | undefined;
+  private core: Core | undefined;
+  private takeUp: TakeUp | undefined;
+  /** How often this node has called others dead, and how often others had called this one dead, as far as it knows. */
+  private readonly deaths = new Map<string, number>();
+  private readonly ownDeaths = new Map<string, number>();
+  private readonly unread = new Map<string, () => void>();
+
+  constructor(options: Parameters<typeof joinCluster>[0]) {
+    const { bus, node, config, clock, log, peerLog } = options;
+    const { zone = "", standbys } = config.cluster;
+    this.options = options;
+    this.self = { node, epoch: nextEpoch(config.data, clock.wall()) };
+    const { self } = this;
+    const takes = () => this.fence?.open ?? true;
+    this.holder = new Holder({ node, bus, clock, peerLog, takes });
+    this.members = new Members({
+      self,
+      clock,
+      log,
+      peerLog,
+      listener: {
+        joined: () => this.keeper?.joined(),
+        died: (beat) => this.died(beat),
+        restarted: (before) => this.restarted(before),
+        left: (beat) => {
+          this.keeper?.gone(beat.node);
+          this.holder.forget(beat.node);
+        },
+        together: () => void this.findOut(),
+      },
+    });
+    const { members } = this;
+    this.keeper = standbys
+      ? new Copies({ self, zone, bus, clock, peerLog, places: () => members.places() })
+      : undefined;
+    this.fence = standbys ? new Fence({ clock, log, until: () => members.safeUntil }) : undefined;
+    this.clock = this.fence?.clockBehind() ?? clock;
+    this.mutes = this.fence?.mutes ?? (() => false);
+    this.shared = config.cluster.shared ? new Shared({ self, bus, clock, peerLog, peers: members }) : undefined;
+    const host = hostname()
+      .replace(/[^\x20-\x7e]/g, "?")
+      .slice(0, 100);
+    const busy = busyPercent();
+    const load = (): Load => ({
+      state: this.core?.draining ? "draining" : "up",
+      sessions: this.core?.sessions.size ?? 0,
+      requests: this.core?.requests.size ?? 0,
+      standbys: this.holder.size,
+      lagMs: this.keeper?.lagMs ?? 0,
+      busy: busy(),
+    });
+    this.heart = new Heart({ bus, clock, identity: { ...self, host, zone, release: version() }, load, members });
+    this.whose = new Whose({
+      self,
+      bus,
+      clock,
+      log,
+      peerLog,
+      known: {
+        taken: (other) => this.takeUp?.takenFrom(other) ?? [],
+        deaths: (other) => this.deaths.get(other) ?? 0,
+        has: (run, sessions) => this.has(run, sessions),
+      },
+    });
+  }
+
+  before(user: TransportUser): TransportUser {
+    return this.fence?.before(user) ?? user;
+  }
+
+  recording(recorder: Recorder): Recorder {
+    const { keeper } = this;
+    if (!keeper) return recorder;
+    return new CopiedRecorder(recorder, keeper, this.options.config.charging.durable !== "disk");
+  }
+
+  published(events: readonly ChargingEvent[]): void {
+    this.keeper?.events.published(events);
+  }
+
+  async takenBefore(): Promise<ReadonlySet<string>> {
+    if (!this.keeper) return new Set();
+    const { clock } = this.options;
+    this.heart.listen();
+    this.whose.start();
+    await new Promise((resolve) => clock.setTimeout(() => resolve(undefined), LISTEN_MS));
+    const answers = await this.whose.ask(() => this.members.others(), ANSWERS_MS);
+    for (const { run, deaths } of answers) this.ownDeaths.set(keyOf(run), deaths);
+    return new Set(answers.flatMap(({ sessions }) => sessions));
+  }
+
+  start(core: Core, has: readonly string[]): void {
+    this.core = core;
+    if (this.keeper) {
+      this.takeUp = new TakeUp(core);
+      this.whose.start();
+      this.holder.start();
+      this.whose.have(has);
+      this.keeper.start(core);
+    }
+    this.heart.start();
+    this.shared?.start();
+  }
+
+  leave(): void {
+    this.shared?.stop();
+    this.heart.stop();
+    this.keeper?.stop();
+    this.holder.stop();
+    this.whose.stop();
+    this.takeUp?.stop();
+    for (const forget of this.unread.values()) forget();
+  }
+
+  nodes(): MemberView[] {
+    return this.members.views();
+  }
+
+  counters(): Readonly<Record<string, number>> {
+    return this.shared?.counters() ?? {};
+  }
+
+  gauges(): Readonly<Record<string, number>> {
+    const { members, holder, keeper, fence, takeUp } = this;
+    return {
       clusterNodesUp: members.up,
       clusterCutOff: members.cutOff ? 1 : 0,
       clusterStandbys: holder.size,
-      ...(copies && {
-        clusterCopied: copies.size,
-        clusterWithoutStandby: copies.withoutStandby,
-        clusterLagMs: copies.lagMs,
+      ...(keeper && {
+        clusterCopied: keeper.size,
+        clusterWithoutStandby: keeper.withoutStandby,
+        clusterLagMs: keeper.lagMs,
+        clusterCopiesLate: keeper.late,
+        clusterEventsCopied: keeper.events.size,
       }),
-    }),
-  };
+      ...(takeUp && { clusterTakenUp: takeUp.taken }),
+      ...(fence && { clusterSilent: fence.open ? 0 : 1, clusterSilences: fence.stats.shut }),
+    };
+  }
+
+  private died({ node, epoch }: NodeRun): void {
+    this.deaths.set(node, (this.deaths.get(node) ?? 0) + 1);
+    this.keeper?.gone(node);
+    this.takeUp?.take({ node, epoch }, this.holder.take({ node, epoch }));
+  }
+
+  /** The node goes on with what it has on disk. If it never says what that is, all of it is taken up here. */
+  private restarted({ node, epoch }: NodeRun): void {
+    const { clock } = this.options;
+    this.keeper?.gone(node);
+    this.unread.get(node)?.();
+    const timer = clock.setTimeout(() => {
+      this.unread.delete(node);
+      this.takeUp?.take({ node, epoch }, this.holder.take({ node, epoch }));
+    }, HAVE_WITHIN_MS);
+    this.unread.set(node, () => clock.clearTimeout(timer));
+  }
+
+  private has(run: NodeRun, sessions: ReadonlySet<string>): void {
+    this.unread.get(run.node)?.();
+    this.unread.delete(run.node);
+    this.takeUp?.take(run, this.holder.takeRest(run, sessions));
+  }
+
+  /** This node hears itself again, and others may have taken up its sessions meanwhile. */
+  private async findOut(): Promise<void> {
+    const { fence, core, keeper } = this;
+    if (!fence || !core || !keeper) return;
+    fence.close();
+    const answers = await this.whose.ask(() => this.members.others());
+    if (this.members.cutOff) return; // once more; it is asked again
+    const taken = new Set(answers.flatMap(({ sessions }) => sessions));
+    let gone = 0;
+    for (const session of core.sessions.values()) {
+      if (!taken.has(session.id)) continue;
+      gone++;
+      session.release();
+      keeper.released(session.id);
+      this.options.goesOnElsewhere(session.id);
+    }
+    for (const { run, deaths } of answers) {
+      const isNew = deaths > (this.ownDeaths.get(keyOf(run)) ?? 0);
+      this.ownDeaths.set(keyOf(run), deaths);
+      if (!isNew) continue;
+      // That node has copied its sessions elsewhere, and has no copies of ours any more.
+      this.holder.forget(run.node);
+      keeper.gone(run.node);
+    }
+    if (gone > 0) this.options.log.warn({ sessions: gone }, "cluster: other nodes have taken up sessions of this node");
+    fence.reopen();
+  }
 }
+
+const keyOf = ({ node, epoch }: NodeRun): string => `${node} ${epoch}`;
 
 /** How much of the time since the last question the event loop was busy, in percent. */
 function busyPercent(): () => number {
@@ -131,29 +299,42 @@ export function together(keepers: readonly (SessionKeeper | undefined)[]): Sessi
     changed: (session) => {
       for (const keeper of all) keeper.changed(session);
     },
+    copied: (session) => {
+      const waits = all.map((keeper) => keeper.copied?.(session)).filter((wait) => wait !== undefined);
+      return waits.length < 2 ? waits[0] : Promise.all(waits).then(() => {});
+    },
     closed: (session) => {
       for (const keeper of all) keeper.closed(session);
     },
   };
 }
 
-/** Puts a charge into the session's copy as soon as the charge is on record here. */
+/**
+ * Puts a copy of what is recorded at a standby, too. What is answered waits for both, so that a machine that is lost
+ * with its disk loses nothing that was answered.
+ */
 class CopiedRecorder implements Recorder {
   private readonly recorder: Recorder;
   private readonly copies: Copies;
+  private readonly waits: boolean;
 
-  constructor(recorder: Recorder, copies: Copies) {
+  constructor(recorder: Recorder, copies: Copies, waits: boolean) {
     this.recorder = recorder;
     this.copies = copies;
+    this.waits = waits;
   }
 
   append(event: ChargingEvent): Promise<void> {
     const recorded = this.recorder.append(event);
-    if (event.type !== "charge.made") return recorded;
-    return recorded.then(() => this.copies.charged(event.session.id));
+    const copied = this.copies.events.record(event);
+    if (event.type === "charge.made") void recorded.then(() => this.copies.charged(event.session.id), ignore);
+    return copied && this.waits ? recorded.then(() => copied) : recorded;
   }
 
   get full(): boolean {
     return this.recorder.full;
   }
 }
+
+/** Whoever appended the event hears that it failed. */
+const ignore = (): void => {};

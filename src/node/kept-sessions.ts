@@ -30,6 +30,8 @@ export class KeptSessions implements SessionKeeper, Companion {
   private readonly kept = new TokenMap<string[]>();
   /** Ids of sessions that are on disk, and have ended without an event that removes them. */
   private readonly gone: string[] = [];
+  /** Ids of sessions that go on at another node. */
+  private readonly elsewhere: string[] = [];
 
   /** `keepSoon`: asks for a commit, in case none comes by itself. */
   constructor(keepSoon: () => void) {
@@ -77,6 +79,13 @@ export class KeptSessions implements SessionKeeper, Companion {
     this.keepSoon();
   }
 
+  /** The session goes on at another node. Nothing of it is left on disk here. */
+  goesOnElsewhere(id: string): void {
+    this.changedSessions.delete(id);
+    this.elsewhere.push(id);
+    this.drop(id);
+  }
+
   changes(events: readonly ChargingEvent[]): KeptChanges | undefined {
     const puts = new Map<string, string>();
     const removals: string[] = [];
@@ -86,14 +95,16 @@ export class KeptSessions implements SessionKeeper, Companion {
       if (session.closed) this.changedSessions.delete(session.id);
       else this.write(session, puts);
     }
-    if (puts.size === 0 && removals.length === 0) return undefined;
-    return { puts: [...puts], removals };
+    const elsewhere = this.elsewhere.splice(0);
+    if (puts.size === 0 && removals.length === 0 && elsewhere.length === 0) return undefined;
+    return { puts: [...puts], removals, elsewhere };
   }
 
   /** The caller appends an event again that was not written. What was to be removed is removed next time. */
-  failed({ puts, removals }: KeptChanges): void {
+  failed({ puts, removals, elsewhere = [] }: KeptChanges): void {
     for (const name of removals) this.stands(name);
     this.gone.push(...removals);
+    this.elsewhere.push(...elsewhere);
     for (const [name] of puts) {
       const session = this.core?.sessions.get(name);
       if (session) this.changedSessions.set(session.id, session);

@@ -6,6 +6,7 @@ import type { CallQuery } from "../calls/find.ts";
 import type { CallRecord } from "../calls/record.ts";
 import { type Billing, startBilling } from "../charging/billing/billing.ts";
 import type { DirectCharges } from "../charging/charges/direct.ts";
+import type { ChargingEvent } from "../charging/events/events.ts";
 import { CaughtUp } from "../charging/journal/caught-up.ts";
 import { type Journal, openJournal } from "../charging/journal/journal.ts";
 import type { MemberView } from "../cluster/members.ts";
@@ -116,7 +117,9 @@ export async function startRelay(options: {
   const shared = config.bus !== undefined; // others may bill from it
   const bus = await openBus({ settings: config.bus, clock, log });
   const path = join(config.data, "journal");
-  const journal = await openJournal({ path, bus, clock, log, trackRunning: shared, ...config.journal });
+  let cluster: Cluster | undefined;
+  const published = (events: readonly ChargingEvent[]) => cluster?.published(events);
+  const journal = await openJournal({ path, bus, clock, log, published, trackRunning: shared, ...config.journal });
   const bills = config.roles.includes("billing");
   const { keepEvents } = config.charging;
   const billing = bills
@@ -139,23 +142,31 @@ export async function startRelay(options: {
   const { recovery } = config;
   const before = new SessionsBefore({ found: readKept(journal.kept()), keeper, recovery, heartbeat, log });
   journal.accompany(keeper);
+  const peerLog = new PeerLog({ log, clock });
+  const goesOnElsewhere = (session: string) => keeper.goesOnElsewhere(session);
+  if (shared) cluster = joinCluster({ bus, node, config, clock, log, peerLog, goesOnElsewhere });
   const left = new Set(journal.left.map(({ session }) => session.id));
   await before.leaveOut(async (ids) =>
     shared ? new Set(ids.filter((id) => !left.has(id))) : endedOf(ids, journal, store.billing),
   );
-  const { goingOn, heardUntil } = before;
+  const present = new Set([...left, ...before.goingOn]);
+  const taken = present.size > 0 ? await cluster?.takenBefore() : undefined;
+  const elsewhere = new Set([...present].filter((id) => taken?.has(id)));
+  before.elsewhere(elsewhere);
+  const goingOn = new Set([...before.goingOn, ...elsewhere]);
+  const { heardUntil } = before;
   await (shared
     ? endLeft({ journal, lastBeatAt, log, goingOn, heardUntil })
     : endOrphans({ journal, billing: store.billing, lastBeatAt, log, goingOn, heardUntil }));
   const directory = await createDirectory({ config, store, clock, log });
   const keysOf = (appServer: string) => directory.keysOf(appServer);
-  const peerLog = new PeerLog({ log, clock });
   const signInLog = new SignInLog(peerLog);
   const transport = createTransportLayer({
     listen: config.listen,
     clock,
     log,
     peerLog,
+    ...(cluster && { mutes: () => cluster.mutes() }),
     bounds: {
       messageBytes: config.limits.messageBytes,
       headers: config.limits.headers,
@@ -168,9 +179,11 @@ export async function startRelay(options: {
     },
     ...(options.tap && { tap: options.tap }),
   });
+  // What acts for sessions waits while other nodes may have taken them up.
+  const sessionClock = cluster?.clock ?? clock;
   const transactions = createTransactionLayer({
     transport,
-    clock,
+    clock: sessionClock,
     random,
     log,
     peerLog,
@@ -179,12 +192,11 @@ export async function startRelay(options: {
   });
   const resolver = new Resolver({ transports: TRANSPORTS, clock, random });
 
-  const cluster = shared ? joinCluster({ bus, node, config, clock, log, peerLog }) : undefined;
   const nonces = (realm: string) => cluster?.shared?.nonces.realm(realm);
   const [userNonces, appServerNonces] = [nonces("users"), nonces("app servers")];
   const core: Core = createCore({
     config,
-    clock,
+    clock: sessionClock,
     random,
     log,
     peerLog,
@@ -228,7 +240,7 @@ export async function startRelay(options: {
   clockWatch.watch();
   if (shared) bus.answer?.(node, (question) => answerRelay({ direct: core.direct, keysOf }, question));
   transactions.attach(new Router(core));
-  transport.attach(transactions);
+  transport.attach(cluster?.before(transactions) ?? transactions);
   const health = new HealthChecks(core);
   const onClosing: (() => Promise<void>)[] = [];
   const closeStores = async () => {
@@ -258,7 +270,8 @@ export async function startRelay(options: {
     throw error;
   }
   health.start();
-  cluster?.start(core);
+  // What was found on disk either goes on here, or has ended here.
+  cluster?.start(core, [...core.sessions.allKeys(), ...[...present].filter((id) => !elsewhere.has(id))]);
   before.goOn(core);
   let closing: Promise<void> | undefined;
   return {

@@ -85,6 +85,13 @@ export class SessionsBefore {
     }
   }
 
+  /** These sessions go on at another node, so they neither go on nor end here. */
+  elsewhere(ids: ReadonlySet<string>): void {
+    for (const id of ids) this.states.delete(id);
+    for (const id of ids) this.keeper.goesOnElsewhere(id);
+    if (ids.size > 0) this.log.warn({ sessions: ids.size }, "sessions of the relay before go on at other nodes");
+  }
+
   /** Makes the sessions, before any message comes. Nothing is sent. */
   restore(core: Core): void {
     for (const [id, state] of this.states) {
@@ -92,7 +99,7 @@ export class SessionsBefore {
       const lastHeardAt = endOf(state.facts, startedAt ?? 0, this.heartbeat.lastBeatAt);
       const endedAt = endOf(state.facts, startedAt ?? 0, this.heartbeat.lastBeatAt, this.heardUntil.get(id));
       try {
-        this.restored.push({ session: restore(core, state, lastHeardAt), state });
+        this.restored.push({ session: restore(core, state, { lastHeardAt }), state });
         core.counters.restored++;
       } catch (error) {
         this.log.error({ session: id, err: error }, "a session of the relay before could not go on: it ends");

@@ -34,7 +34,8 @@ export interface ConnectionOwner {
   /** The peer has sent a keep-alive. The connection answers it by itself. */
   keptAlive(): void;
   /** Sees everything that is sent. */
-  readonly sending?: ((bytes: Buffer, connection: Connection) => void) | undefined;
+  /** Told of each message that is about to be sent. False: it must not be sent. */
+  readonly sending?: ((bytes: Buffer, connection: Connection) => boolean) | undefined;
   /** Something was sent after the connection had ended. */
   sentTooLate(bytes: Buffer, connection: Connection): void;
   closed(connection: Connection, reason: string): void;
@@ -144,7 +145,7 @@ export class Connection implements Flow {
       socket.cork();
       process.nextTick(uncork, this);
     }
-    this.owner.sending?.(bytes, this);
+    if (this.owner.sending?.(bytes, this) === false) return;
     socket.write(bytes);
   }
 

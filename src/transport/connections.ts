@@ -46,7 +46,7 @@ export interface ConnectionsOptions {
   readonly bounds: ConnectionsBounds;
   received(bytes: Buffer, connection: Connection): void;
   unreadable(error: ParseError, connection: Connection, bytes: Buffer): void;
-  readonly sending?: ((bytes: Buffer, connection: Connection) => void) | undefined;
+  readonly sending?: ((bytes: Buffer, connection: Connection) => boolean) | undefined;
   sentTooLate(bytes: Buffer, connection: Connection): void;
   closed(flow: Flow, reason: string): void;
   serverFailed(error: Error): void;

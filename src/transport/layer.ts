@@ -271,13 +271,15 @@ class Layer implements Transports {
     this.user?.malformed(error, flow);
   }
 
-  /** Everything that goes out passes here, retransmissions too. */
-  private sending(bytes: Buffer, flow: Flow): void {
-    if (bytes.length <= 4) return; // The answer to a keep-alive.
+  /** Everything that goes out passes here, retransmissions too. False: it must not go out. */
+  private sending(bytes: Buffer, flow: Flow): boolean {
+    if (this.options.mutes?.()) return false;
+    if (bytes.length <= 4) return true; // The answer to a keep-alive.
     this.counts.messagesOut++;
-    if (!this.options.tap) return;
+    if (!this.options.tap) return true;
     const parsed = parseMessage(bytes, "stream");
     if (parsed.ok) this.tapped("out", parsed.value, flow);
+    return true;
   }
 
   private tapped(direction: "in" | "out", message: SipMessage, flow: Flow): void {

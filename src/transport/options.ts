@@ -70,6 +70,8 @@ export interface TransportLayerOptions {
    * Sees every message. It is expensive: each message that goes out is parsed again for it. Not for a relay under load.
    */
   readonly tap?: Tap;
+  /** Asked before each message goes out. True: nothing may be sent now. */
+  readonly mutes?: () => boolean;
 }
 
 /** What happened since the start, for metrics. */

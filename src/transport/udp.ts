@@ -12,7 +12,8 @@ export interface UdpOptions {
   readonly receiveBufferBytes: number;
   received(datagram: Buffer, from: RemoteInfo): void;
   /** Sees everything that is sent. */
-  readonly sending?: ((bytes: Buffer, flow: Flow) => void) | undefined;
+  /** Told of each message that is about to be sent. False: it must not be sent. */
+  readonly sending?: ((bytes: Buffer, flow: Flow) => boolean) | undefined;
   sendFailed(flow: Flow, reason: string): void;
   /** The socket itself failed, e.g. the interface went away. */
   socketFailed(error: Error): void;
@@ -96,7 +97,7 @@ export class UdpListener {
       if (flow.watched) process.nextTick(() => this.failed(flow, new Error("too much waits to be sent")));
       return;
     }
-    this.options.sending?.(bytes, flow);
+    if (this.options.sending?.(bytes, flow) === false) return;
     const { remotePort, remoteAddress } = flow;
     try {
       if (flow.watched)

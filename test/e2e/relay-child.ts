@@ -23,8 +23,14 @@ export class RelayChild {
     this.folder = folder;
   }
 
-  /** With user alice registered; not yet started. `config`: services, app servers and whatever the test is about. */
-  static async create(config: (port: number) => Readonly<Record<string, unknown>>): Promise<RelayChild> {
+  /**
+   * With user alice registered, unless its store is another relay's, too; not yet started. `config`: services, app
+   * servers and whatever the test is about.
+   */
+  static async create(
+    config: (port: number) => Readonly<Record<string, unknown>>,
+    { registers = true } = {},
+  ): Promise<RelayChild> {
     expectBuilt();
     const port = await freePort();
     const relay = new RelayChild(port, mkdtempSync(join(tmpdir(), "tollgate-e2e-")));
@@ -37,7 +43,7 @@ export class RelayChild {
       ...config(port),
     };
     writeFileSync(relay.file, JSON.stringify(settings)); // JSON is YAML
-    await relay.command(["user", "add", USER, "--password-stdin"], `${PASSWORD}\n`);
+    if (registers) await relay.command(["user", "add", USER, "--password-stdin"], `${PASSWORD}\n`);
     return relay;
   }
 

@@ -206,7 +206,7 @@ describe.each(["one", "two"] as const)("a service that is changed away and back,
     const running = l.core.sessions.values().find(({ service }) => service.id === "service1")!;
     const state = JSON.parse(JSON.stringify(snapshot(running)));
     running.release();
-    const again = restore(l.core, state, l.clock.wall()); // from here on nothing is heard of the client
+    const again = restore(l.core, state, { lastHeardAt: l.clock.wall() }); // from here on nothing is heard of the client
     goOn(again, state);
     l.server("a").answer(l.server("a").request("OPTIONS"), 200);
     l.clock.advance(15_000);

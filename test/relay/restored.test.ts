@@ -32,7 +32,7 @@ async function standing(options: LabOptions = {}) {
   const again = (lastHeardAt?: number) => {
     const state = disk.read(id)!;
     l.core.sessions.get(id)?.release();
-    const session = restore(l.core, state, lastHeardAt);
+    const session = restore(l.core, state, lastHeardAt === undefined ? {} : { lastHeardAt });
     goOn(session, state);
     return session;
   };

@@ -14,6 +14,8 @@ export interface LeftSession {
 export interface KeptChanges {
   readonly puts: readonly (readonly [name: string, text: string])[];
   readonly removals: readonly string[];
+  /** Sessions that run elsewhere from now on: their end is put on record there. */
+  readonly elsewhere?: readonly string[];
 }
 
 /** The key of a stored group of events, and its size. */
@@ -121,6 +123,7 @@ export class JournalFile {
         void this.groups.put(key, value);
         for (const old of removals) void this.groups.remove(old);
         if (this.running) for (const event of events) track(this.running, event);
+        for (const id of changes.elsewhere ?? []) void this.running?.remove(id);
         for (const [name, text] of changes.puts) void this.besides.put(name, text);
         for (const name of changes.removals) void this.besides.remove(name);
       });

@@ -36,6 +36,8 @@ export interface JournalOptions {
    * (`left`), and need not ask billing, which may be elsewhere. Default false.
    */
   readonly trackRunning?: boolean;
+  /** Called with the events that the bus has just taken. */
+  readonly published?: (events: readonly ChargingEvent[]) => void;
 }
 
 export interface JournalStats {
@@ -168,7 +170,7 @@ class GroupJournal implements Journal {
   private commits = 0;
 
   constructor(file: JournalFile, options: JournalOptions) {
-    const { bus, clock, log, publishEveryMs = 100, maxBytes = 2 ** 30 } = options;
+    const { bus, clock, log, published, publishEveryMs = 100, maxBytes = 2 ** 30 } = options;
     this.file = file;
     this.options = options;
     this.failures = new PeerLog({ log, clock });
@@ -180,6 +182,7 @@ class GroupJournal implements Journal {
       everyMs: publishEveryMs,
       read: (key) => file.read(key),
       taken: (groups) => this.removeSoon(groups),
+      published,
     });
   }
 

@@ -28,6 +28,8 @@ export interface PublisherOptions {
   read(key: GroupKey): readonly ChargingEvent[];
   /** The bus has taken these. */
   taken(groups: readonly Group[]): void;
+  /** The same, event by event. */
+  readonly published?: ((events: readonly ChargingEvent[]) => void) | undefined;
 }
 
 /** A publication holds about this many events at most, so that a long backlog goes out in pieces. */
@@ -160,6 +162,7 @@ export class Publisher {
       }
       await this.options.bus.publish(events);
       this.forget(groups, groups);
+      this.options.published?.(events);
       this.published += events.length;
       this.retryMs = RETRY_LEAST_MS;
       this.suspects = Math.max(0, this.suspects - 1);

@@ -106,7 +106,9 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
       acknowledged: (ack: SipRequest) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
       silent: () => session.actor.send({ type: "client.silent", at: session.now() }),
     };
-    if (session.started) client.answerAfter(session.started, transaction, response, told);
+    const copied = core.kept?.copied?.(session);
+    const safe = session.started && copied ? both(session.started, copied) : (session.started ?? copied);
+    if (safe) client.answerAfter(safe, transaction, response, told);
     else client.answerUntilAck(transaction, response, told);
   }
   core.counters.answered++;
@@ -116,6 +118,10 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   request.actor.send({ type: "branch.answered", branch: session.appServer.id });
   change?.told(session);
 }
+
+const both = async (one: Promise<void>, other: Promise<void>): Promise<void> => {
+  await Promise.all([one, other]);
+};
 
 function relayAck(session: Session, event: EventOf<"client.ack">, context: SessionContext): void {
   session.invitation?.ack(event.payload);

@@ -33,8 +33,8 @@ export class Leg implements LegPort {
   offered: readonly string[] = [];
   /** A 2xx of ours whose ACK is awaited: of the first INVITE, or of a re-INVITE. */
   answer: Answer | undefined;
-  /** There will be an answer once the start is on record. */
-  private answering = false;
+  /** The answer that will go out as soon as what it promises is kept. */
+  coming: Answer | undefined;
   /** True once both ends know the dialog: a 2xx was sent or received (RFC 3261 §12). */
   confirmed = false;
   /** Called instead of a BYE where the peer has not answered yet: the relay's INVITE to a client (M23). */
@@ -46,6 +46,8 @@ export class Leg implements LegPort {
    * timeline.
    */
   unheardSince: number | undefined;
+  /** The session has come from another node, and the peer has not been told our Contact yet. */
+  contactIsNew = false;
   /**
    * How often the peer has moved. A failure of what was sent to its old address says nothing about the peer any more.
    */
@@ -114,8 +116,13 @@ export class Leg implements LegPort {
     response: SipResponse,
     told: { acknowledged(ack: SipRequest): void; silent(): void },
   ): void {
+    this.answer = this.answerOf(transaction, response, told);
+    this.answer.start();
+  }
+
+  private answerOf(...[transaction, response, told]: Parameters<Leg["answerUntilAck"]>): Answer {
     const { config, clock, timers } = this.core;
-    const answer = new Answer({
+    return new Answer({
       transaction,
       response,
       durations: config.timers,
@@ -129,14 +136,13 @@ export class Leg implements LegPort {
         this.answered();
       },
     });
-    this.answer = answer;
-    answer.start();
   }
 
   /** The same once `recorded` resolves. Where it rejects the client hears 500, and has no session. */
   answerAfter(recorded: Promise<void>, ...answer: Parameters<Leg["answerUntilAck"]>): void {
     const [transaction] = answer;
-    this.answering = true;
+    const coming = this.answerOf(...answer);
+    this.coming = coming;
     const refuse = (status: number) => {
       this.over = true;
       if (!transaction.answered) reply(transaction, status);
@@ -144,13 +150,18 @@ export class Leg implements LegPort {
     };
     const told = recorded.then(
       () => {
-        this.answering = false;
-        if (this.over)
+        if (this.coming !== coming) return; // the dialog goes on elsewhere
+        this.coming = undefined;
+        if (this.over) {
           refuse(487); // the client has hung up in its early dialog (RFC 3261 §15.1.2)
-        else this.answerUntilAck(...answer);
+          return;
+        }
+        this.answer = coming;
+        coming.start();
       },
       () => {
-        this.answering = false;
+        if (this.coming !== coming) return;
+        this.coming = undefined;
         refuse(500);
       },
     );
@@ -171,7 +182,7 @@ export class Leg implements LegPort {
    * 3261 §15). The peer may have hung up itself by then.
    */
   whenAcknowledged(bye: { send(): void }): void {
-    if ((this.answer?.opens || this.answering) && !this.over) this.waiting = bye;
+    if ((this.answer?.opens || this.coming) && !this.over) this.waiting = bye;
     else bye.send();
   }
 
@@ -234,6 +245,11 @@ export class Leg implements LegPort {
     if (this.unheardSince === undefined) return;
     this.unheardSince = undefined;
     this.core.kept?.changed(this.session);
+  }
+
+  /** The peer knows our Contact, or cannot be told. */
+  contactTold(): void {
+    this.contactIsNew = false;
   }
 
   /** The peer's connection is gone. */
@@ -308,7 +324,7 @@ export class Leg implements LegPort {
     this.closed = true;
     // Not forgotten while a client's INVITE waits for its answer, or that answer for its ACK. The relay's INVITE to a
     // client (M23) does not wait.
-    if (!(this.answer || this.answering) || !this.confirmed) this.forget();
+    if (!(this.answer || this.coming) || !this.confirmed) this.forget();
     this.core.clock.clearTimeout(this.returnTimer);
     if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
   }
@@ -316,7 +332,7 @@ export class Leg implements LegPort {
   /** Forgets the dialog and sends nothing: the dialog goes on elsewhere. */
   release(): void {
     this.answer?.stop();
-    this.answer = undefined;
+    this.answer = this.coming = undefined;
     this.close();
     this.forget();
   }

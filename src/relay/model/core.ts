@@ -63,7 +63,12 @@ import type { CreditState } from "./session-state.ts";
 export interface SessionKeeper {
   /** The session's data have changed, or the session is established now. */
   changed(session: SessionPort): void;
-  /** The session is over, or goes on elsewhere. */
+  /**
+   * Called before the client hears of the session's answer. Resolves when the session would go on without this process,
+   * or when that takes too long. Undefined: nobody needs to wait.
+   */
+  copied?(session: SessionPort): Promise<void> | undefined;
+  /** The session is over. */
   closed(session: SessionPort): void;
 }
 
@@ -166,6 +171,8 @@ export interface LegPort {
   offered: readonly string[];
   /** A 2xx of ours whose ACK is awaited. */
   answer: Answer | undefined;
+  /** The answer that will go out as soon as what it promises is kept. */
+  readonly coming: Answer | undefined;
   /** Both ends know the dialog: a 2xx was sent or received (RFC 3261 §12). */
   confirmed: boolean;
   /** Called instead of a BYE where the peer has not answered yet: the relay's INVITE to a client (M23). */
@@ -174,6 +181,10 @@ export interface LegPort {
   stranded: boolean;
   /** Set after a restart, until something comes from the peer: when the peer was last heard of. */
   readonly unheardSince: number | undefined;
+  /** The session has come from another node, and the peer has not been told our Contact yet. */
+  readonly contactIsNew: boolean;
+  /** The peer knows our Contact, or cannot be told. */
+  contactTold(): void;
   /** The peer has shown that it is there, or counts as there. */
   isThere(): void;
   /** How often the peer has moved. */

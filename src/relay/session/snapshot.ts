@@ -64,7 +64,8 @@ function chartState({ actor, request, takesOver, client }: SessionPort): ChartSt
   const { value, context } = actor.getSnapshot() as { value: unknown; context: SessionContext };
   if (typeof value === "object" && value !== null && "established" in value) return { value: ESTABLISHED, context };
   // A next part, or a session that the client moves on to, counts only when the client has agreed.
-  const stands = value === "answered" && !takesOver && !request?.move && client?.answer?.opens === true;
+  const stands =
+    value === "answered" && !takesOver && !request?.move && (client?.answer ?? client?.coming)?.opens === true;
   return stands ? { value, context } : undefined;
 }
 
@@ -105,7 +106,8 @@ const placeState = ({ transport, address, port, leavesBy }: Destination): PlaceS
   leavesBy === undefined ? { transport, address, port } : { transport, address, port, leavesBy };
 
 /** Undefined also where the answer is too large for a state. */
-function answerState({ invitation }: SessionPort, { answer }: LegPort): AnswerState | undefined {
+function answerState({ invitation }: SessionPort, { answer: sent, coming }: LegPort): AnswerState | undefined {
+  const answer = sent ?? coming;
   if (!answer || !invitation) return undefined;
   const { response, flow } = answer.sent;
   const text = serialize(response).toString("latin1");
@@ -117,10 +119,9 @@ const MAX_ANSWER = 65_535;
 
 /**
  * Makes a session of its data. Its flows are found anew, and its CSeqs skip the numbers that may have been used since
- * it was written. Nothing is sent until `goOn`. `lastHeardAt`: when both ends were last heard of, by the session's
- * timeline. It is given where the process that had the session is gone.
+ * it was written. Nothing is sent until `goOn`.
  */
-export function restore(core: Core, state: SessionState, lastHeardAt?: number): SessionPort {
+export function restore(core: Core, state: SessionState, from: From = {}): SessionPort {
   const { facts, user, asked, identified, book, credit, answer } = state;
   const { directory, timelines } = core;
   const service: Service = directory.service(facts.service) ?? { id: facts.service };
@@ -141,14 +142,30 @@ export function restore(core: Core, state: SessionState, lastHeardAt?: number): 
     undefined,
     state,
   );
-  session.take(legOf(core, session, "client", state.client, lastHeardAt));
-  const server = legOf(core, session, "server", state.server, lastHeardAt);
+  session.take(legOf(core, session, "client", state.client, from));
+  const server = legOf(core, session, "server", state.server, from);
   session.take(server);
   session.takeUp(state);
   if (book) session.charges.restore(book);
   if (credit) session.pays(Credit.restored(core, session, credit, session.charges.bookIfAny?.charged() ?? []));
   if (answer) session.asks(new Acknowledgement(server, answer.serverSeq));
   return session;
+}
+
+/** Where a restored session was before. */
+export interface From {
+  /**
+   * When both ends were last heard of, by the session's timeline. Given where the process that had the session is gone.
+   */
+  readonly lastHeardAt?: number;
+  /** It was at another node, so its peers must hear that it is here now. */
+  readonly elsewhere?: boolean;
+}
+
+/** Our Contact in a dialog that another node had. The peer's place is known, unless its Contact was never resolved. */
+function contactHere({ transport }: Core, { behind, destination, cameFrom, contact }: LegState): string {
+  const place = behind ?? destination ?? cameFrom;
+  return place ? `<sip:${transport.contactTowards(place)}>` : contact;
 }
 
 /** For a session whose app server is no longer registered: the dialog has all that is needed to send requests to it. */
@@ -175,7 +192,7 @@ function legOf(
   session: SessionPort,
   side: "client" | "server",
   state: LegState,
-  lastHeardAt?: number,
+  { lastHeardAt, elsewhere }: From,
 ): Leg {
   const { byConnection, offered = [] } = state;
   // Fields in the order of `dialogAsServer`, so that V8 gives all dialogs the same shape.
@@ -189,7 +206,7 @@ function legOf(
     routes: state.routes,
     localSeq: state.localSeq + SEQ_JUMP,
     remoteSeq: state.remoteSeq,
-    contact: state.contact,
+    contact: elsewhere ? contactHere(core, state) : state.contact,
     behind: state.behind,
     flow: undefined,
     destination: state.destination,
@@ -202,6 +219,7 @@ function legOf(
   leg.stranded = byConnection ?? false;
   // A peer that had not come back to the process before was last heard of before that process.
   leg.unheardSince = state.unheardSince ?? lastHeardAt;
+  leg.contactIsNew = dialog.contact !== state.contact;
   return leg;
 }
 

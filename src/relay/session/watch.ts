@@ -7,6 +7,9 @@ import type { LegPort, SessionPort } from "../model/core.ts";
 /** How often a session is looked at that nobody probes. */
 const NO_PROBE_LOOK_MS = 600_000;
 
+/** The peer has no UPDATE. It goes on to write to the address that it knows. */
+const CANNOT_BE_TOLD = new Set([405, 501]);
+
 /**
  * Looks at an established session now and then: whether both ends are still there, and whether its greatest duration
  * is over. Once BYE is on its way, it says how long the answer is awaited.
@@ -40,7 +43,7 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     const { client, server, core } = this.session;
     for (const leg of [client, server]) {
       if (!leg) continue;
-      if (leg.stranded || core.config.session.probeS > 0) this.probe(leg);
+      if (leg.stranded || leg.contactIsNew || core.config.session.probeS > 0) this.probe(leg);
       else leg.isThere(); // it is not asked, and so counts as there
     }
   }
@@ -74,6 +77,7 @@ export class Watch implements TimerOwner<"look" | "bye"> {
 
   /**
    * Asks one end whether it is still in the session: OPTIONS inside the dialog, which changes nothing (RFC 3261 §11).
+   * Where the session has come from another node, it is UPDATE, which tells the peer our Contact (RFC 3311 §5.1).
    */
   probe(leg: LegPort): void {
     const { core, appServer } = this.session;
@@ -83,13 +87,15 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     // After a restart the relay waits longer for a client to connect again: it may notice late that its connection is
     // gone.
     const { reconnectS } = leg.unheardSince === undefined ? core.config.session : core.afterRestart;
-    leg.send(leg.request("OPTIONS"), {
+    const tells = leg.contactIsNew;
+    leg.send(leg.request(tells ? "UPDATE" : "OPTIONS"), {
       final: (response) => {
         if (leg.side === "server") takeRest(core, appServer, response);
         if (meansGone(response.status)) {
           gone(`answered ${response.status} to a probe`);
           return;
         }
+        if (tells && (response.status < 300 || CANNOT_BE_TOLD.has(response.status))) leg.contactTold();
         leg.isThere();
         if (leg.moves === moves) leg.returned();
       },

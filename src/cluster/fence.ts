@@ -1,0 +1,141 @@
+import type { SipMessage } from "../sip/message.ts";
+import type { ParseError } from "../sip/parse.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { Flow, TransportUser } from "../transport/types.ts";
+
+/** How many messages and timers wait at most while the fence is shut. Peers repeat what is dropped beyond that. */
+const MOST_HELD = 20_000;
+
+/**
+ * Keeps a node from acting for sessions that others may have taken up (P3). It is shut as soon as the others may call
+ * this node dead: the process was stopped for a while, its event loop stood still, or it is cut off. Then nothing is
+ * sent, and what comes and what is due waits. The node first finds out what was taken from it; when it has let go of
+ * that, the fence opens and what waited goes on.
+ *
+ * Each thing that may act asks the clock itself. So it does not matter what the event loop turns to first when a
+ * stopped process goes on.
+ */
+export class Fence {
+  private readonly clock: Clock;
+  private readonly log: Logger;
+  /** Until when this node may act, by the monotonic clock, if it hears nothing more. */
+  private readonly until: () => number;
+  private isShut = false;
+  private shutAt = 0;
+  private held: (() => void)[] = [];
+  /** Since the start: how often it was shut, and what was dropped meanwhile. */
+  readonly stats = { shut: 0, unsent: 0, dropped: 0 };
+
+  constructor(options: { readonly clock: Clock; readonly log: Logger; readonly until: () => number }) {
+    const { clock, log, until } = options;
+    this.clock = clock;
+    this.log = log;
+    this.until = until;
+  }
+
+  /** Whether this node may act now. */
+  get open(): boolean {
+    if (!this.isShut && this.clock.monotonic() >= this.until()) this.shut();
+    return !this.isShut;
+  }
+
+  /** Whether something that is about to be sent must not be. */
+  readonly mutes = (): boolean => {
+    if (this.open) return false;
+    this.stats.unsent++;
+    return true;
+  };
+
+  /** Shuts it at once. */
+  close(): void {
+    if (!this.isShut) this.shut();
+  }
+
+  /** Opens it: this node has nothing any more that others have. */
+  reopen(): void {
+    if (!this.isShut) return;
+    this.isShut = false;
+    const { held } = this;
+    this.held = [];
+    const { unsent } = this.stats;
+    const forMs = this.clock.monotonic() - this.shutAt;
+    this.log.warn({ forMs, waited: held.length, unsent }, "cluster: this node acts again");
+    for (const [at, act] of held.entries()) {
+      if (!this.open) {
+        this.held.push(...held.slice(at));
+        return;
+      }
+      act();
+    }
+  }
+
+  /** A clock whose timers fire only while the fence is open. */
+  clockBehind(): Clock {
+    const { clock } = this;
+    return {
+      wall: () => clock.wall(),
+      monotonic: () => clock.monotonic(),
+      setTimeout: (fn, delayMs) => new HeldTimer(this, clock, fn, delayMs),
+      clearTimeout: (handle: TimerHandle) => (handle as HeldTimer | undefined)?.clear(),
+    };
+  }
+
+  /** Passes on what comes while the fence is open. */
+  before(user: TransportUser): TransportUser {
+    return {
+      received: (message: SipMessage, flow: Flow) => {
+        if (this.open) user.received(message, flow);
+        else this.hold(() => user.received(message, flow));
+      },
+      malformed: (error: ParseError, flow: Flow) => {
+        if (this.open) user.malformed(error, flow);
+      },
+      flowFailed: (flow: Flow, reason: string) => {
+        if (this.open) user.flowFailed(flow, reason);
+        else this.hold(() => user.flowFailed(flow, reason));
+      },
+    };
+  }
+
+  hold(act: () => void): void {
+    if (this.held.length < MOST_HELD) this.held.push(act);
+    else this.stats.dropped++;
+  }
+
+  private shut(): void {
+    this.isShut = true;
+    this.shutAt = this.clock.monotonic();
+    this.stats.shut++;
+    this.log.error(
+      { lateMs: this.shutAt - this.until() },
+      "cluster: this node stood still or is cut off: it does nothing until it knows which sessions others have taken up",
+    );
+  }
+}
+
+/** A timer that waits while the fence is shut. */
+class HeldTimer {
+  private readonly clock: Clock;
+  private readonly handle: TimerHandle;
+  private fn: (() => void) | undefined;
+
+  constructor(fence: Fence, clock: Clock, fn: () => void, delayMs: number) {
+    this.clock = clock;
+    this.fn = fn;
+    const fire = () => {
+      const due = this.fn;
+      this.fn = undefined;
+      due?.();
+    };
+    this.handle = clock.setTimeout(() => {
+      if (fence.open) fire();
+      else fence.hold(fire);
+    }, delayMs);
+  }
+
+  clear(): void {
+    this.fn = undefined;
+    this.clock.clearTimeout(this.handle);
+  }
+}

@@ -1,0 +1,138 @@
+import { eventProblem } from "../charging/events/event-fields.ts";
+import { type ChargingEvent, idOf, sessionEnded, sessionStarted } from "../charging/events/events.ts";
+import { readSessionId } from "../charging/events/session-ids.ts";
+import type { Core } from "../relay/model/core.ts";
+import { endedByText } from "../relay/model/endings.ts";
+import { readSessionState, type SessionState } from "../relay/model/session-state.ts";
+import { goOn, restore } from "../relay/session/snapshot.ts";
+import { readJson } from "../support/json.ts";
+import type { Logger } from "../support/log.ts";
+import type { NodeRun } from "./beat.ts";
+import type { Copy, Legacy } from "./holder.ts";
+import { DEAD_MS } from "./members.ts";
+
+/** How many sessions are taken up in one turn of the event loop, and how long it then does other things. */
+const SLICE = 50;
+const SLICE_EVERY_MS = 1;
+/** How many sessions are remembered that were taken up. */
+const MOST_REMEMBERED = 400_000;
+/** No event is nested as deep. */
+const EVENT_DEPTH = 12;
+
+/**
+ * Goes on with the sessions of a node that is dead, from the copies that this node has of them (P3): their clocks run
+ * on, both ends are asked whether they are still there, and hear where the session is from now on. What that node may
+ * not have put on the bus is put on record here; an event that comes twice is billed once.
+ */
+export class TakeUp {
+  private readonly core: Core;
+  private readonly log: Logger;
+  private readonly queue: { readonly copy: Copy; readonly from: NodeRun }[] = [];
+  private stopped = false;
+  /** Since the start. */
+  taken = 0;
+  /** From which node each session was taken up; the oldest are forgotten. */
+  private readonly origins = new Map<string, string>();
+
+  constructor(core: Core) {
+    this.core = core;
+    this.log = core.log;
+  }
+
+  stop(): void {
+    this.stopped = true;
+  }
+
+  /** Takes up what a dead node has left here. Nothing more is heard of that run of the node. */
+  take(from: NodeRun, { copies, events }: Legacy): void {
+    if (this.stopped || copies.length + events.length === 0) return;
+    const over = this.record(from, events);
+    const idle = this.queue.length === 0;
+    for (const copy of copies) {
+      this.remember(copy.session, from.node);
+      if (!over.has(copy.session)) this.queue.push({ copy, from });
+    }
+    if (copies.length > 0)
+      this.log.warn(
+        { node: from.node, sessions: copies.length, events: events.length },
+        "cluster: sessions of a dead node are taken up",
+      );
+    if (idle) this.next();
+  }
+
+  /**
+   * The sessions of that node that are here, or were here until they ended. Also those that it began and another node had
+   * in between.
+   */
+  takenFrom(node: string): string[] {
+    const found: string[] = [];
+    for (const [session, from] of this.origins)
+      if (from === node || readSessionId(session)?.node === node) found.push(session);
+    return found;
+  }
+
+  private remember(session: string, node: string): void {
+    this.origins.delete(session);
+    if (this.origins.size >= MOST_REMEMBERED) this.origins.delete(this.origins.keys().next().value!);
+    this.origins.set(session, node);
+  }
+
+  /** Puts a dead node's events on record. Returns the ids of the sessions whose end is among them. */
+  private record(from: NodeRun, events: readonly string[]): Set<string> {
+    const over = new Set<string>();
+    for (const text of events) {
+      const read = readJson(text, EVENT_DEPTH);
+      const why = read.ok ? eventProblem(read.value) : read.error;
+      const event = why === undefined && read.ok ? (read.value as ChargingEvent) : undefined;
+      if (!event || event.id !== idOf(event)) {
+        this.core.peerLog.error("cluster: a dead node's event that cannot be billed", from.node, { why });
+        continue;
+      }
+      this.append(event);
+      if (event.type === "session.ended") over.add(event.session.id);
+      if (event.type === "session.changed") over.add(event.from.id);
+    }
+    return over;
+  }
+
+  private append(event: ChargingEvent): void {
+    const { recorder, laterRecords } = this.core;
+    recorder.append(event).catch(() => laterRecords.add(() => recorder.append(event)));
+  }
+
+  private next(): void {
+    if (this.stopped) return;
+    for (const { copy, from } of this.queue.splice(0, SLICE)) this.takeOne(copy, from);
+    if (this.queue.length > 0) this.core.clock.setTimeout(() => this.next(), SLICE_EVERY_MS);
+  }
+
+  private takeOne({ session: id, state: text, offsetMs }: Copy, { node }: NodeRun): void {
+    const { core } = this;
+    if (core.sessions.has(id)) return;
+    const read = readSessionState(text);
+    const why = !read.ok ? read.error : read.value.facts.id === id ? undefined : `it is of ${read.value.facts.id}`;
+    if (!read.ok || why !== undefined) {
+      this.log.error({ session: id, node, why }, "cluster: a session of a dead node cannot be read: it is lost");
+      return;
+    }
+    const now = core.clock.monotonic() + offsetMs;
+    const state = byOwnTimelines(read.value, now - core.timelines.first.now());
+    const { startedAt } = state.chart.context;
+    try {
+      const session = restore(core, state, { lastHeardAt: Math.max(startedAt ?? 0, now - DEAD_MS), elsewhere: true });
+      this.taken++;
+      if (startedAt !== null) this.append(sessionStarted(state.facts, startedAt));
+      goOn(session, state);
+    } catch (error) {
+      this.log.error({ session: id, node, err: error }, "cluster: a session of a dead node could not go on: it ends");
+      core.sessions.get(id)?.release();
+      if (startedAt !== null) this.append(sessionEnded(state.facts, startedAt, now, endedByText("fault")));
+    }
+  }
+}
+
+/** The session's timeline is so far ahead of this relay's first one. */
+function byOwnTimelines({ facts, ...state }: SessionState, clockStepMs: number): SessionState {
+  const { clockStepMs: _atItsOwner, ...rest } = facts;
+  return { ...state, facts: { ...rest, ...(clockStepMs !== 0 && { clockStepMs }) } };
+}

@@ -1,0 +1,220 @@
+import type { Bus } from "../bus/types.ts";
+import { isNodeName } from "../charging/events/session-ids.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { PeerLog } from "../support/peer-log.ts";
+import type { NodeRun } from "./beat.ts";
+
+/*
+ * A node that was stopped, cut off or started anew asks the others which of its sessions they have taken up. A node that
+ * was started anew then says which sessions it has itself, so that the others take up only the rest.
+ *
+ *   1 <node> <epoch> <number> ask
+ *   1 <node> <epoch> <number> have <part> <parts>        and a session on each line
+ *   1 <by> <its epoch> <number> <deaths> <part> <parts>  and a session on each line; the answer
+ */
+
+/** How many sessions one message names. */
+const MOST_NAMED = 20_000;
+/** A question is repeated after so long, for those who have not answered. */
+const AGAIN_MS = 100;
+/** It is said in the log when so many questions had no answer. */
+const WARN_AT = 20;
+/** Most parts of an answer or list. */
+const MOST_PARTS = 1_000;
+
+const QUESTION = /^1 ([0-9a-z]{6}) (\d{1,15}) (\d{1,9}) ask$/;
+const HAVE = /^1 ([0-9a-z]{6}) (\d{1,15}) (\d{1,9}) have (\d{1,4}) (\d{1,4})$/;
+const ANSWER = /^1 ([0-9a-z]{6}) (\d{1,15}) (\d{1,9}) (\d{1,9}) (\d{1,4}) (\d{1,4})$/;
+const SESSION = /^[0-9a-z-]{8,100}$/;
+const TOPIC = "whose";
+const answersTopic = (node: string): string => `whose-${node}`;
+
+/** What one node has answered. */
+export interface Answer {
+  /** The sessions of the asking node that it has taken up, also such as are over by now. */
+  readonly sessions: readonly string[];
+  /** How often it has called the asking node dead. It counts anew with each of its own runs. */
+  readonly deaths: number;
+  readonly run: NodeRun;
+}
+
+interface Question {
+  readonly number: number;
+  readonly answers: Map<string, Answer>;
+  readonly parts: Map<string, string[][]>;
+  readonly others: () => readonly string[];
+  done(): void;
+}
+
+/** Asks and answers whose sessions are whose. */
+export class Whose {
+  private readonly self: NodeRun;
+  private readonly bus: Pick<Bus, "tell" | "hear">;
+  private readonly clock: Clock;
+  private readonly log: Logger;
+  private readonly peerLog: PeerLog;
+  private readonly known: {
+    taken(node: string): readonly string[];
+    deaths(node: string): number;
+    has(run: NodeRun, sessions: ReadonlySet<string>): void;
+  };
+  private readonly lists = new Map<string, string[][]>();
+  private question: Question | undefined;
+  private number = 0;
+  private deafen: (() => void)[] = [];
+
+  constructor(options: {
+    readonly self: NodeRun;
+    readonly bus: Pick<Bus, "tell" | "hear">;
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly peerLog: PeerLog;
+    readonly known: {
+      /** The sessions that this node has taken up from that one, also such as are over by now. */
+      taken(node: string): readonly string[];
+      /** How often this node has called that one dead. */
+      deaths(node: string): number;
+      /** A node that was started anew has these sessions of its run before, and no others. */
+      has(run: NodeRun, sessions: ReadonlySet<string>): void;
+    };
+  }) {
+    const { self, bus, clock, log, peerLog, known } = options;
+    this.self = self;
+    this.bus = bus;
+    this.clock = clock;
+    this.log = log;
+    this.peerLog = peerLog;
+    this.known = known;
+  }
+
+  start(): void {
+    const { bus } = this;
+    const heard = [
+      bus.hear?.(TOPIC, (text) => this.heard(text)),
+      bus.hear?.(answersTopic(this.self.node), (text) => this.answered(text)),
+    ];
+    this.deafen = heard.filter((end) => end !== undefined);
+  }
+
+  stop(): void {
+    for (const end of this.deafen.splice(0)) end();
+    this.question?.done();
+  }
+
+  /**
+   * Asks until each of `others` has answered. They are looked up again each time, since one that is dead answers no
+   * more. Resolves to the answers; after `withinMs` to those that there are.
+   */
+  async ask(others: () => readonly string[], withinMs = Number.POSITIVE_INFINITY): Promise<Answer[]> {
+    this.question?.done();
+    const { clock, self } = this;
+    const until = clock.monotonic() + withinMs;
+    const answers = new Map<string, Answer>();
+    await new Promise<void>((resolve) => {
+      const question: Question = { number: ++this.number, answers, parts: new Map(), others, done: resolve };
+      this.question = question;
+      let asked = 0;
+      const again = () => {
+        if (this.question !== question || this.isComplete(question)) return;
+        const overdue = clock.monotonic() >= until;
+        if (overdue || ++asked === WARN_AT) {
+          const nodes = others().filter((node) => !answers.has(node));
+          this.log.warn({ nodes }, "cluster: nodes do not say which sessions they have taken up");
+        }
+        if (overdue) {
+          this.settle(question);
+          return;
+        }
+        this.bus.tell?.(TOPIC, `1 ${self.node} ${self.epoch} ${question.number} ask`);
+        clock.setTimeout(again, AGAIN_MS);
+      };
+      again();
+    });
+    return [...answers.values()];
+  }
+
+  /** Says which sessions this node goes on with. The others take up the rest of what its run before had. */
+  have(sessions: readonly string[]): void {
+    const { node, epoch } = this.self;
+    const number = ++this.number;
+    for (const part of inParts(sessions, (part, parts) => `1 ${node} ${epoch} ${number} have ${part} ${parts}`))
+      this.bus.tell?.(TOPIC, part);
+  }
+
+  private isComplete(question: Question): boolean {
+    if (!question.others().every((node) => question.answers.has(node))) return false;
+    this.settle(question);
+    return true;
+  }
+
+  private settle(question: Question): void {
+    if (this.question === question) this.question = undefined;
+    question.done();
+  }
+
+  private heard(text: string): void {
+    const lines = text.split("\n");
+    const asked = QUESTION.exec(lines[0]!);
+    if (asked) {
+      const [, node, , number] = asked;
+      if (node !== this.self.node) this.answer(node!, number!);
+      return;
+    }
+    const have = HAVE.exec(lines[0]!);
+    if (!have) {
+      this.peerLog.warn("cluster: a question that cannot be read", "", { text: lines[0]!.slice(0, 100) });
+      return;
+    }
+    const [, node, epoch, number, part, parts] = have;
+    if (node === this.self.node) return;
+    const key = `${node} ${epoch} ${number}`;
+    const list = gathered(this.lists, key, Number(part), Number(parts), lines.slice(1));
+    if (this.lists.size > 256) this.lists.clear(); // none of this version leaves as many unfinished
+    if (!list) return;
+    this.lists.delete(key);
+    this.known.has({ node: node!, epoch: Number(epoch) }, new Set(list));
+  }
+
+  private answer(node: string, number: string): void {
+    const { self, known } = this;
+    const deaths = known.deaths(node);
+    const head = (part: number, parts: number) => `1 ${self.node} ${self.epoch} ${number} ${deaths} ${part} ${parts}`;
+    for (const part of inParts(known.taken(node), head)) this.bus.tell?.(answersTopic(node), part);
+  }
+
+  private answered(text: string): void {
+    const { question } = this;
+    const lines = text.split("\n");
+    const found = ANSWER.exec(lines[0]!);
+    if (!found || !question || Number(found[3]) !== question.number) return;
+    const [, node, epoch, , deaths, part, parts] = found;
+    const sessions = gathered(question.parts, node!, Number(part), Number(parts), lines.slice(1));
+    if (!sessions || !isNodeName(node!)) return;
+    question.answers.set(node!, { sessions, deaths: Number(deaths), run: { node: node!, epoch: Number(epoch) } });
+    this.isComplete(question);
+  }
+}
+
+function inParts(sessions: readonly string[], head: (part: number, parts: number) => string): string[] {
+  const parts = Math.max(1, Math.ceil(sessions.length / MOST_NAMED));
+  return Array.from({ length: parts }, (_, part) =>
+    [head(part + 1, parts), ...sessions.slice(part * MOST_NAMED, (part + 1) * MOST_NAMED)].join("\n"),
+  );
+}
+
+/** Adds a part of a list. Returns the whole when all parts are there. Lines that name no session are left out. */
+function gathered(
+  all: Map<string, string[][]>,
+  key: string,
+  part: number,
+  parts: number,
+  lines: readonly string[],
+): string[] | undefined {
+  if (part < 1 || part > parts || parts > MOST_PARTS) return undefined;
+  const list = all.get(key) ?? [];
+  all.set(key, list);
+  list[part - 1] = lines.filter((line) => SESSION.test(line));
+  for (let i = 0; i < parts; i++) if (!list[i]) return undefined;
+  return list.flat();
+}

@@ -1,0 +1,166 @@
+import { afterEach, describe, expect, it } from "vitest";
+import type { Bill } from "../../src/charging/bills/bill.ts";
+import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
+import type { MemberView } from "../../src/cluster/members.ts";
+import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
+import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
+import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { USER } from "./portal.ts";
+import { RelayChild } from "./relay-child.ts";
+import { type Call, establish, UdpPeer } from "./udp-peer.ts";
+
+/*
+ * A node is killed, stopped or cut off, and another one goes on with its calls (P3): with the real command, several
+ * nodes on one NATS server. The second node bills.
+ */
+
+let clusters = 0;
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** Nodes, and a client and an app server that write to the first until they are told otherwise. */
+async function cluster(size = 2) {
+  const nats = await startNats();
+  closers.push(() => nats.destroy());
+  const mongo = await startMongo();
+  const store = mongo.url(`take_up_${process.pid}_${++clusters}`);
+  closers.push(() => mongo.stop());
+  let port = 0;
+  const relayAt = () => ({ address: "127.0.0.1", port });
+  const [client, server] = [await UdpPeer.open(relayAt), await UdpPeer.open(relayAt)];
+  closers.push(() => Promise.all([client.close(), server.close()]));
+  const nodes: RelayChild[] = [];
+  for (let i = 0; i < size; i++) {
+    const config = () => ({
+      bus: nats.url,
+      store,
+      roles: i === 1 ? ["relay", "billing"] : ["relay"],
+      cluster: { zone: "abc"[i] },
+      tariffs: [{ id: "t", currency: "EUR", price: "0.60" }],
+      services: [{ id: "wine", tariff: "t" }],
+      appServers: [{ id: "winery", uri: server.uri, services: ["wine"] }],
+      drainS: 1,
+    });
+    const node = await RelayChild.create(config, { registers: i === 0 });
+    nodes.push(node);
+    closers.push(() => node.remove());
+    await node.start();
+  }
+  const [one, two] = nodes as [RelayChild, RelayChild];
+  const seenBy = async (node: RelayChild) => JSON.parse(await node.command(["nodes", "--json"])) as MemberView[];
+  const states = async (node: RelayChild) => (await seenBy(node)).map(({ zone, state }) => `${zone} ${state}`).sort();
+  for (const node of nodes) await expect.poll(async () => (await states(node)).length, POLL).toBe(size);
+  port = one.port;
+  const writeTo = (node: RelayChild) => {
+    port = node.port;
+  };
+  const standbys = async () => (await seenBy(two)).find(({ self }) => self)!.standbys;
+  return { nats, client, server, nodes, one, two, states, standbys, writeTo };
+}
+
+const POLL = { timeout: 15_000, interval: 50 };
+
+const chargeOf = (id: string) => ({
+  headers: [["Info-Package", PACKAGE]] as [string, string][],
+  body: JSON.stringify({ charges: [{ id, item: id, unitPrice: "0.50", currency: "EUR" }] }),
+  type: CHARGE_JSON,
+});
+
+async function charged({ server, inviteAtServer, answerOfServer }: Call, seq: number, id: string): Promise<void> {
+  server.backInDialog("INFO", inviteAtServer, answerOfServer, seq, chargeOf(id));
+  await server.nextResponse(200);
+}
+
+/** Whoever is asked or told something by the relay says yes. Returns what came. */
+function agreeing(peer: UdpPeer): SipRequest[] {
+  const came: SipRequest[] = [];
+  peer.onMessage = (message: SipMessage) => {
+    if (!message.isRequest || (message.method !== "OPTIONS" && message.method !== "UPDATE")) return false;
+    came.push(message);
+    peer.answer(message, 200);
+    return true;
+  };
+  return came;
+}
+
+/** What is billed, once so many sessions have ended. */
+async function billed(node: RelayChild, many: number) {
+  const ended = async () => (await billOf(node)).filter(({ time }) => time !== undefined);
+  await expect.poll(async () => (await ended()).length, POLL).toBe(many);
+  return ended();
+}
+
+async function billOf(node: RelayChild): Promise<Bill["services"][number]["sessions"]> {
+  const bill = JSON.parse(await node.command(["bill", USER, "--json"])) as Bill;
+  return bill.services.flatMap(({ sessions }) => sessions);
+}
+
+describe("a node of a cluster is gone, and its calls go on (P3)", () => {
+  it("after kill -9, with clock, charges and BYE from either side, and the node that comes back leaves them alone", {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    skip(mongoKind() === undefined, NO_MONGO);
+    const { client, server, one, two, standbys, writeTo } = await cluster();
+    const [first, second] = [await establish(client, server, "wine"), await establish(client, server, "wine")];
+    const startedAt = Date.now();
+    await charged(first, 1, "before");
+    expect(await standbys()).toBe(2);
+    const [atClient, atServer] = [agreeing(client), agreeing(server)];
+    writeTo(two);
+    const killedAt = Date.now();
+    await one.kill();
+    // Both ends of both calls hear where their session is now, without having said anything.
+    await expect.poll(() => [atClient.length, atServer.length], POLL).toEqual([2, 2]);
+    const tookMs = Date.now() - killedAt;
+    expect(tookMs).toBeLessThan(3_000);
+    for (const update of [...atClient, ...atServer]) {
+      expect(update.method).toBe("UPDATE");
+      expect(update.headers.get("contact")).toContain(`127.0.0.1:${two.port}`);
+      expect(update.cseq!.number).toBeGreaterThan(1_000);
+    }
+    await charged(first, 2, "before"); // once more: it is charged once
+    await charged(first, 3, "after");
+    await one.start();
+    client.inDialog("BYE", first.invite, first.answer, 2);
+    server.answer(await server.nextRequest("BYE"), 200);
+    await client.nextResponse(200);
+    server.backInDialog("BYE", second.inviteAtServer, second.answerOfServer, 1);
+    client.answer(await client.nextRequest("BYE"), 200);
+    await server.nextResponse(200);
+    const endedAt = Date.now();
+    expect(await one.end()).toEqual({ code: 0, signal: null });
+    const sessions = await billed(two, 2);
+    for (const { time } of sessions) expect(Math.abs(time!.durationMs - (endedAt - startedAt))).toBeLessThan(1_000);
+    expect(sessions.map(({ time }) => time!.endedBy).sort()).toEqual(["client", "server"]);
+    const items = sessions.flatMap(({ items }) => items.map(({ item }) => item)).sort();
+    expect(items).toEqual(["after", "before"]);
+  });
+
+  it("while it is stopped (SIGSTOP); when it goes on it says nothing, and lets go of them", {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    skip(mongoKind() === undefined, NO_MONGO);
+    const { client, server, one, two, states, writeTo } = await cluster();
+    const call = await establish(client, server, "wine");
+    await charged(call, 1, "before");
+    const [atClient, atServer] = [agreeing(client), agreeing(server)];
+    one.signal("SIGSTOP");
+    await expect.poll(() => [atClient.length, atServer.length], POLL).toEqual([1, 1]);
+    // What comes for it waits in its sockets.
+    client.inDialog("MESSAGE", call.invite, call.answer, 2, { body: "too late", type: "text/plain" });
+    one.signal("SIGCONT");
+    await one.says(/other nodes have taken up sessions of this node/);
+    await one.says(/this node acts again/);
+    await expect.poll(() => states(two), POLL).toEqual(["a up", "b up"]);
+    writeTo(two);
+    client.inDialog("BYE", call.invite, call.answer, 3);
+    server.answer(await server.nextRequest("BYE"), 200);
+    await client.nextResponse(200);
+    expect(await one.end()).toEqual({ code: 0, signal: null });
+    expect((await billed(two, 1)).map(({ time }) => time!.endedBy)).toEqual(["client"]);
+  });
+});
