@@ -362,6 +362,8 @@ describe("the defaults in the example configuration", () => {
   });
 });
 
+const inCluster = (name: string): string => `tollgate_cluster_${name}`;
+
 describe("the metrics on the pages", () => {
   it("are those of a relay, every one", async () => {
     const portal = await openPortal({ config: {} });
@@ -369,9 +371,8 @@ describe("the metrics on the pages", () => {
     await portal.close();
     const withServers = [
       "tollgate_store_clock_difference_ms",
-      ...["nodes_up", "cut_off", "standbys", "copied", "without_standby", "lag_ms"].map(
-        (name) => `tollgate_cluster_${name}`,
-      ),
+      ...["nodes_up", "cut_off", "standbys", "copied", "without_standby", "lag_ms", "copies_late"].map(inCluster),
+      ...["events_copied", "taken_up", "silent", "silences"].map(inCluster),
       ...["frames", "lines", "heard", "dropped", "refused", "nonces", "nonces_stale"].map(
         (name) => `tollgate_shared_${name}_total`,
       ),
