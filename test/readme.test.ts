@@ -290,7 +290,7 @@ describe("the settings on the pages", () => {
       one.codes.flatMap((code) => /^([a-z]\w*): ?[[{\w]/.exec(code)?.[1] ?? []),
     );
     expect(named.length).toBeGreaterThan(10);
-    const notSettings = ["sip", "proof"]; // a scheme, an option of the SDK
+    const notSettings = ["sip", "sips", "proof"]; // schemes, an option of the SDK
     expect(named.filter((name) => !everyName.has(name) && !notSettings.includes(name))).toEqual([]);
   });
 
@@ -370,6 +370,7 @@ describe("the metrics on the pages", () => {
     const shown = [...metricsText(portal.relay.metrics()).matchAll(/^# TYPE (\w+)/gm)].map((found) => found[1]!);
     await portal.close();
     const withServers = [
+      "tollgate_certificate_days_left",
       "tollgate_store_clock_difference_ms",
       ...["nodes_up", "cut_off", "standbys", "copied", "without_standby", "lag_ms", "copies_late"].map(inCluster),
       ...["events_copied", "taken_up", "silent", "silences"].map(inCluster),

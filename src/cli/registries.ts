@@ -110,6 +110,7 @@ const appServers: Kind<AppServer> = {
       .option("--priority <number>", "lower is asked first (default 10)", numeric)
       .option("--weight <number>", "share among app servers of equal priority (default 1)", numeric)
       .option("--capacity <sessions>", "sessions at once (default unbounded)", numeric)
+      .option("--certificate <name>", "the name in its certificate, for TLS (default the host of its URI)")
       .option("--inherit", "it is the app server that had this id before and was removed: its settlement goes on")
       .option(
         "--change <proof>",
@@ -122,6 +123,7 @@ const appServers: Kind<AppServer> = {
     priority: o.priority,
     weight: o.weight,
     capacity: o.capacity,
+    certificate: o.certificate,
     change: o.change,
   }),
   mayHave: mayHaveAppServer,

@@ -1,10 +1,43 @@
 import { type CurrencyClash, currencyClashes, type Priced } from "../directory/currencies.ts";
+import { sipUriOf } from "../sip/uri.ts";
+import { readTls, TlsMistake } from "../transport/certificates.ts";
+import { KINDS, TRANSPORTS } from "../transport/kinds.ts";
+import { whyUnreachable } from "../transport/resolve.ts";
 import { closest, type Finding, type Path } from "./problems.ts";
 import type { Config } from "./schema.ts";
 
 /** What is registered in the store, beside what the file has. */
 export interface Known extends Omit<Priced, "rules"> {
   readonly appServers: readonly { readonly id: string }[];
+}
+
+/** What listens by TLS has a certificate. Whether the files can be used: `fileMistakes`. */
+export function tlsMistakes({ listen, tls, appServers }: Config): Finding[] {
+  const found: Finding[] = [];
+  for (const [i, { transport }] of listen.entries())
+    if (KINDS[transport].secure && tls.cert === undefined)
+      found.push({ path: ["listen", i], message: `expected tls.cert and tls.key, which ${transport} needs` });
+  for (const [i, { uri }] of appServers.entries()) {
+    const read = sipUriOf(uri);
+    const why = read && whyUnreachable(read, TRANSPORTS);
+    if (why !== undefined)
+      found.push({
+        path: ["appServers", i, "uri"],
+        message: `expected a URI that can be reached; found ${uri}: ${why}`,
+      });
+  }
+  return found;
+}
+
+/** Files that are missing or do not fit. The paths are those of this machine. */
+export function fileMistakes({ tls }: Config, now = Date.now()): Finding[] {
+  try {
+    readTls(tls, now);
+    return [];
+  } catch (error) {
+    if (!(error instanceof TlsMistake)) throw error;
+    return [{ path: ["tls", error.field], message: error.message }];
+  }
 }
 
 /** Ids, rule names and addresses that stand twice in one configuration. */

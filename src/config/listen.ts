@@ -1,10 +1,11 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { canonicalHost } from "../support/address.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import { isTransport, KINDS, TRANSPORTS, type TransportName } from "../transport/kinds.ts";
 
 /** One address on which the relay takes SIP messages. */
 export interface ListenAddress {
-  readonly transport: "udp" | "tcp";
+  readonly transport: TransportName;
   /** An IP address of this machine; IPv6 without brackets. `0.0.0.0` and `::` stand for all. */
   readonly address: string;
   /** 0: any free port (tests). */
@@ -18,21 +19,19 @@ export interface HostPort {
   readonly port?: number;
 }
 
-const TRANSPORTS = ["udp", "tcp"] as const;
-const LATER = ["tls", "ws", "wss"];
-export const LISTEN_EXPECTED = "an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060";
+export const LISTEN_EXPECTED = `an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060 (${TRANSPORTS.join(", ")})`;
 export const HOST_PORT_EXPECTED = "a host with or without a port, such as 203.0.113.5 or sip.portal.example:5060";
 
-/** Reads `udp:127.0.0.1:5060`, `tcp:[::1]:5060`, `udp:127.0.0.1` (port 5060). The error says what was expected. */
+/** Reads `udp:127.0.0.1:5060`, `tls:[::1]:5061`, `udp:127.0.0.1` (the default port of the transport). The error says what was expected. */
 export function parseListen(text: string): Result<ListenAddress, string> {
   const colon = text.indexOf(":");
   const transport = text.slice(0, colon < 0 ? text.length : colon).toLowerCase();
-  if (LATER.includes(transport)) return err("udp or tcp (tls, ws and wss are not there yet)");
   if (colon < 0 || !isTransport(transport)) return err(LISTEN_EXPECTED);
   const rest = parseHostPort(text.slice(colon + 1));
   if (!rest.ok) return err(LISTEN_EXPECTED);
-  const { host, port = 5060 } = rest.value; // RFC 3261 §19.1.2: 5060 is the default for udp and tcp
-  if (!isIp(host)) return err(`an IP address of this machine instead of a name, such as ${transport}:127.0.0.1:5060`);
+  const { host, port = KINDS[transport].port } = rest.value;
+  if (!isIp(host))
+    return err(`an IP address of this machine instead of a name, such as ${transport}:127.0.0.1:${port}`);
   return ok({ transport, address: canonicalHost(host), port });
 }
 
@@ -47,7 +46,3 @@ export function parseHostPort(text: string): Result<HostPort, string> {
 }
 
 export const isIp = (host: string): boolean => isIPv4(host) || isIPv6(host);
-
-function isTransport(name: string): name is (typeof TRANSPORTS)[number] {
-  return (TRANSPORTS as readonly string[]).includes(name);
-}

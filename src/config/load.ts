@@ -10,9 +10,11 @@ import {
   currencyMistakes,
   danglingNames,
   duplicates,
+  fileMistakes,
   type Known,
   retentionMistakes,
   roleMistakes,
+  tlsMistakes,
 } from "./cross-check.ts";
 
 import { type ConfigProblem, type Finding, findings, type Path } from "./problems.ts";
@@ -38,13 +40,19 @@ export function loadConfig(path: string, known?: Known): Result<Config, ConfigPr
   } catch (error) {
     return err([{ file: path, path: "", message: `cannot be read: ${(error as Error).message}` }]);
   }
-  const config = parseConfig(text, path, known);
-  return config.ok ? ok(withPathsFrom(dirname(path), config.value)) : config;
+  const read = parseConfig(text, path, known);
+  if (!read.ok) return read;
+  const config = withPathsFrom(dirname(path), read.value);
+  const found = fileMistakes(config);
+  if (found.length === 0) return ok(config);
+  const lines = new LineCounter();
+  return err(located(found, parseDocument(text, { lineCounter: lines, prettyErrors: false }), lines, path));
 }
 
 /** The settings that are paths, relative to the configuration file's folder. */
 const PATHS = [
   "data",
+  ...["cert", "key", "ca", "clientCa"].map((key) => `tls.${key}`),
   "http.tls.cert",
   "http.tls.key",
   "http.metricsTokenFile",
@@ -132,6 +140,7 @@ function semantic(config: Config, known: Known | undefined): Finding[] {
   return [
     ...duplicates(config),
     ...roleMistakes(config),
+    ...tlsMistakes(config),
     ...retentionMistakes(config),
     ...(known ? danglingNames(config, known) : []),
     ...currencyMistakes(config, known),

@@ -13,6 +13,7 @@ import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { storeSchema } from "../store/settings.ts";
 import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
 import { isNetwork } from "../support/networks.ts";
+import { KINDS, TRANSPORTS, type TransportName } from "../transport/kinds.ts";
 import { headersSchema } from "./headers.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
 
@@ -76,13 +77,14 @@ export const appServerSchema = z.strictObject({
   uri: z
     .string()
     .regex(
-      /^sip:([^\s@]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(;[^\s?]*)?$/,
+      /^sips?:([^\s@]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(;[^\s?]*)?$/,
       "a SIP URI such as sip:10.0.0.5:5060;transport=tcp",
     ),
   services: z.array(idSchema).min(1, "the ids of the services it offers, at least one"),
   priority: z.int().min(0).max(1_000_000).exactOptional(),
   weight: z.number().gt(0).max(1_000_000).exactOptional(),
   capacity: z.int().min(1).exactOptional(),
+  certificate: domain.exactOptional(),
   ...settlementTerms,
   mayReferTo: z.array(idSchema).exactOptional(),
   change: changeProof.exactOptional(),
@@ -118,16 +120,17 @@ export const ruleSchema = z.strictObject({
 
 const listenObject = z
   .strictObject({
-    transport: z.enum(["udp", "tcp"]),
+    transport: z.enum(TRANSPORTS as [TransportName, ...TransportName[]]),
     address: z.string().refine(isIp, "an IP address of this machine"),
-    port: z.int().min(0).max(65535).default(5060),
+    port: z.int().min(0).max(65535).exactOptional(),
     advertised: z
       .string()
       .refine((text) => parseHostPort(text).ok, HOST_PORT_EXPECTED)
       .exactOptional(),
   })
   .transform(({ advertised, ...written }): ListenAddress => {
-    const rest = { ...written, address: canonicalHost(written.address) };
+    const { transport, port = KINDS[transport].port } = written;
+    const rest = { transport, port, address: canonicalHost(written.address) };
     const read = advertised === undefined ? undefined : parseHostPort(advertised);
     return read?.ok ? { ...rest, advertised: read.value } : rest;
   });
@@ -277,6 +280,35 @@ const httpSchema = z
   });
 
 /**
+ * TLS for SIP, also under secure WebSocket. `ca`: whom to believe where the relay connects to others. `clientCa`: whom
+ * to believe in the certificates of those who connect to it.
+ */
+const tlsSchema = z
+  .strictObject({
+    cert: z.string().min(1).exactOptional(),
+    key: z.string().min(1).exactOptional(),
+    ca: z.string().min(1).exactOptional(),
+    clientCa: z.string().min(1).exactOptional(),
+    trustedNames: z.array(domain).default([]),
+  })
+  .refine(({ cert, key }) => (cert === undefined) === (key === undefined), "cert and key together")
+  .refine(({ trustedNames, clientCa }) => trustedNames.length === 0 || clientCa !== undefined, {
+    path: ["clientCa"],
+    message: "the authorities whose certificates prove trustedNames",
+  });
+
+const webSocketSchema = z.strictObject({
+  origins: z
+    .array(
+      z
+        .string()
+        .regex(/^https?:\/\/[^\s/?#]+$/i, "the origin of a page, such as https://shop.example")
+        .transform((origin) => origin.toLowerCase()),
+    )
+    .exactOptional(),
+});
+
+/**
  * The events on disk that the bus has not taken. From four fifths of `maxBytes` on, or below `minFreeDiskBytes`,
  * there are no new sessions.
  */
@@ -334,6 +366,8 @@ const networksSchema = z.array(z.string().refine(isNetwork, "an IP address or a 
 export const configSchema = z.strictObject({
   portal: portalSchema.prefault({}),
   listen: z.array(listenSchema).min(1, "at least one address").prefault(["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
+  tls: tlsSchema.prefault({}),
+  webSocket: webSocketSchema.prefault({}),
   data: z.string().min(1).default("./data"),
   store: storeSchema,
   bus: busSchema,

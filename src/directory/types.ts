@@ -88,6 +88,8 @@ export interface AppServer extends SettlementTerms {
   readonly weight?: number;
   /** How many sessions it takes at once; default unbounded. */
   readonly capacity?: number;
+  /** The name in its certificate (RFC 5922); default: the host of its URI. */
+  readonly certificate?: string;
   /** Ids of the app servers to which it may send its clients by REFER (M23); default none. */
   readonly mayReferTo?: readonly string[];
   /** What counts as its consent to a change of service within a session; default: what the services say. */

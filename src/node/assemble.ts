@@ -135,7 +135,7 @@ export function createCore({
       ...recordsTo,
       costOf: costOfSession,
     }),
-    sources: new ClientSources(config.trustedProxies),
+    sources: new ClientSources(config.trustedProxies, config.tls.trustedNames),
     admission: new Admission(clock, config.limits.perSourcePerSecond, config.limits.perUnprovenSourcePerSecond),
     loads: new UserLoads({ ringing: config.limits.ringingPerUser, sessions: config.limits.sessionsPerUser }),
     timelines,

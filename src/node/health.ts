@@ -5,6 +5,7 @@ import type { Core } from "../relay/model/core.ts";
 import { Headers, SipRequest } from "../sip/message.ts";
 import { parseUri } from "../sip/uri.ts";
 import type { TimerHandle } from "../support/clock.ts";
+import { provenAs } from "../transport/types.ts";
 
 /**
  * Asks each app server by OPTIONS whether it is there (RFC 3261 §11), and tells the directory, so that a request does
@@ -46,7 +47,7 @@ export class HealthChecks {
     const uri = parseUri(target);
     if (!uri.ok || uri.value.scheme === "other") return;
     core.resolve(uri.value, (destinations) => {
-      const destination = destinations[0];
+      const destination = destinations[0] && provenAs(destinations[0], server.certificate);
       if (!destination) {
         this.silent(id, "its name does not resolve");
         return;

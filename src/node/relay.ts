@@ -86,7 +86,7 @@ export interface Relay {
    */
   onClosing(fn: () => Promise<void>): void;
   /**
-   * Reads the directory again. With a configuration, its services, app servers, tariffs, taxes, settlement, rules and
+   * Reads the directory and the certificates again. With a configuration, its services, app servers, tariffs, taxes, settlement, rules and
    * domains hold from now on.
    */
   reload(config?: Config): Promise<void>;
@@ -167,6 +167,8 @@ export async function startRelay(options: {
     log,
     peerLog,
     ...(cluster && { mutes: () => cluster.mutes() }),
+    tls: config.tls,
+    ...(config.webSocket.origins && { origins: config.webSocket.origins }),
     bounds: {
       messageBytes: config.limits.messageBytes,
       headers: config.limits.headers,
@@ -295,7 +297,10 @@ export async function startRelay(options: {
     failed: (error) => failed(core, error),
     charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
     onClosing: (fn) => void onClosing.push(fn),
-    reload: (next) => directory.reload(next),
+    reload: (next) => {
+      transport.reloadCertificates();
+      return directory.reload(next);
+    },
     close: async ({ drainMs }) => {
       core.draining = true;
       if (drainMs === 0) {
@@ -434,6 +439,7 @@ function metricsOf(parts: {
       byesUnanswered: core.byesUnanswered.size,
       appServersResting: core.directory.resting,
       draining: core.draining ? 1 : 0,
+      ...(transport.certificateDaysLeft !== undefined && { certificateDaysLeft: transport.certificateDaysLeft }),
       ...cluster?.gauges(),
       ...(differenceMs !== undefined && { storeClockDifferenceMs: differenceMs }),
     },

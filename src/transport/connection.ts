@@ -1,8 +1,8 @@
-import type { Socket } from "node:net";
-import { StreamFramer } from "../sip/frame.ts";
+import type { Frame } from "../sip/frame.ts";
 import type { ParseError } from "../sip/parse.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
-import type { Flow, TransportName } from "./types.ts";
+import { KINDS, type TransportName } from "./kinds.ts";
+import type { Flow } from "./types.ts";
 import { hostPort } from "./via.ts";
 
 /** Limits of one connection (decision 14). */
@@ -16,12 +16,49 @@ export interface ConnectionBounds {
   readonly connectTimeoutMs: number;
 }
 
+/** What carries the bytes: a socket of TCP or TLS, or a WebSocket on one. As much of `net.Socket` as is used here. */
+export interface Wire {
+  /** Undefined until it is connected. */
+  readonly localAddress?: string | undefined;
+  readonly localPort?: number | undefined;
+  readonly writable: boolean;
+  /** How many bytes wait to be sent; how many were given in all. */
+  readonly writableLength: number;
+  readonly bytesWritten: number;
+  setNoDelay(on: boolean): unknown;
+  cork(): void;
+  uncork(): void;
+  write(bytes: Buffer): unknown;
+  destroy(): unknown;
+  /** Ends it when what was written has gone out. */
+  destroySoon(): void;
+  on(event: "data", listener: (chunk: Buffer) => void): unknown;
+  on(event: "error", listener: (error: NodeJS.ErrnoException) => void): unknown;
+  on(event: "close", listener: () => void): unknown;
+  once(event: string, listener: () => void): unknown;
+}
+
+/** What cuts that which comes into messages. */
+export interface Framer {
+  push(chunk: Buffer): Frame[];
+  /** How many bytes of an unfinished message are kept. */
+  readonly pendingBytes: number;
+}
+
+/** What is special in the connections of one transport. */
+export interface ConnectionKind {
+  readonly transport: TransportName;
+  /** The event by which a wire of ours says that it is connected: `connect`, or `secureConnect` for TLS. */
+  readonly readyEvent: string;
+  /** The transport itself says where a message ends. */
+  readonly framed?: true;
+  framer(wire: Wire, maxMessageBytes: number): Framer;
+  /** The names in the peer's certificate, once the wire is connected. */
+  peerNames?(wire: Wire): readonly string[] | undefined;
+}
+
 /** What a connection tells the transport that holds it. */
 export interface ConnectionOwner {
-  readonly transport: TransportName;
-  readonly secure: boolean;
-  /** The event by which a socket says that it is connected: `connect`, or `secureConnect` for TLS. */
-  readonly readyEvent: string;
   readonly clock: Clock;
   readonly bounds: ConnectionBounds;
   /** One whole message. */
@@ -47,8 +84,7 @@ export interface ConnectionOwner {
 const PONG = Buffer.from("\r\n");
 
 /**
- * One connection of a stream transport, opened by us or by the peer. It serves TCP and TLS alike, since a TLS socket is
- * a `net.Socket` too.
+ * One connection of a reliable transport, opened by us or by the peer.
  */
 export class Connection implements Flow {
   readonly id: string;
@@ -70,13 +106,16 @@ export class Connection implements Flow {
   wasCut = false;
   /** The waiting bytes of this connection that its owner has counted. */
   counted = 0;
+  /** Under which keys its owner finds it for requests to the peer. */
+  readonly peerKeys: string[] = [];
   /** When something was last read or written; monotonic. */
   usedAt: number;
   /** Since when an unfinished message has been waiting for its rest; -1: there is none. */
   partialSince = -1;
   private readonly owner: ConnectionOwner;
-  private readonly socket: Socket;
-  private readonly framer: StreamFramer;
+  private readonly kind: ConnectionKind;
+  private readonly socket: Wire;
+  private readonly framer: Framer;
   private connected: boolean;
   private connectTimer: TimerHandle | undefined;
   private corked = false;
@@ -84,28 +123,29 @@ export class Connection implements Flow {
 
   constructor(
     owner: ConnectionOwner,
-    socket: Socket,
+    kind: ConnectionKind,
+    socket: Wire,
     number: number,
     address: string,
     port: number,
     incoming: boolean,
   ) {
     this.owner = owner;
+    this.kind = kind;
     this.socket = socket;
-    this.id = `${owner.transport}/${hostPort(address, port)}#${number}`;
+    this.id = `${kind.transport}/${hostPort(address, port)}#${number}`;
     this.remoteAddress = address;
     this.remotePort = port;
     this.incoming = incoming;
     this.connected = incoming;
     this.proven = !incoming;
     this.usedAt = this.since = owner.clock.monotonic();
-    const { messageBytes } = owner.bounds;
-    this.framer = new StreamFramer({ maxHeadBytes: messageBytes, maxBodyBytes: messageBytes });
+    this.framer = kind.framer(socket, owner.bounds.messageBytes);
     this.listen();
   }
 
   get transport(): TransportName {
-    return this.owner.transport;
+    return this.kind.transport;
   }
 
   get reliable(): true {
@@ -113,7 +153,16 @@ export class Connection implements Flow {
   }
 
   get secure(): boolean {
-    return this.owner.secure;
+    return KINDS[this.kind.transport].secure;
+  }
+
+  /** Whether the transport itself says where a message ends. */
+  get framed(): boolean {
+    return this.kind.framed === true;
+  }
+
+  get peerNames(): readonly string[] | undefined {
+    return this.kind.peerNames?.(this.socket);
   }
 
   /** Our address as the peer sees it; undefined until the socket is connected. */
@@ -229,7 +278,7 @@ export class Connection implements Flow {
     });
     socket.on("close", () => this.ended());
     if (this.connected) return;
-    socket.once(owner.readyEvent, () => {
+    socket.once(this.kind.readyEvent, () => {
       this.connected = true;
       this.stopConnectTimer();
     });

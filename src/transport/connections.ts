@@ -1,12 +1,19 @@
-import type { Server, Socket } from "node:net";
+import { createServer, type Server, type Socket } from "node:net";
 import type { ParseError } from "../sip/parse.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import { sourceKey } from "../support/source.ts";
-import { Connection, type ConnectionBounds, type ConnectionOwner } from "./connection.ts";
+import {
+  Connection,
+  type ConnectionBounds,
+  type ConnectionKind,
+  type ConnectionOwner,
+  type Wire,
+} from "./connection.ts";
 import { FailedFlow } from "./failed-flow.ts";
-import type { Flow, TransportName } from "./types.ts";
+import { KINDS } from "./kinds.ts";
+import type { Destination, Flow } from "./types.ts";
 
-/** Limits of all connections of one transport (decision 14). */
+/** Limits of all connections, whatever their transport (decision 14). */
 export interface ConnectionsBounds extends ConnectionBounds {
   /**
    * Connections that peers have opened to us. Those that we have opened have their own limit, so neither takes the room
@@ -28,20 +35,26 @@ export interface ConnectionsBounds extends ConnectionBounds {
   readonly queueBytes: number;
 }
 
-/**
- * What makes one stream transport differ from another: TCP here, TLS by passing `tls.connect` and `tls.createServer`.
- */
-export interface StreamKind {
-  readonly transport: TransportName;
-  readonly secure: boolean;
-  readonly readyEvent: string;
-  connect(address: string, port: number): Socket;
-  /** A server that does not listen yet. It hands over each connection when it is ready. */
-  createServer(accepted: (socket: Socket) => void): Server;
+/** Whom a connection of ours goes to. `name`: what the peer's certificate must say, where there is one. */
+export type Peer = Pick<Destination, "address" | "port" | "name">;
+
+/** A listener's way from a TCP connection to one that carries messages. */
+export interface Door {
+  /** Shakes hands, and calls `ready`, or destroys the socket. */
+  take(socket: Socket): void;
+}
+
+/** How the connections of one transport are made (`streams.ts`). */
+export interface StreamKind extends ConnectionKind {
+  connect(peer: Peer): Wire;
+  /**
+   * Called for each listener. Undefined: a TCP connection carries messages as it is. `failed`: the peer did not shake
+   * hands as it must; the door closes the connection.
+   */
+  door?(ready: (wire: Wire, socket: Socket) => void, failed: (socket: Socket, why: string) => void): Door;
 }
 
 export interface ConnectionsOptions {
-  readonly kind: StreamKind;
   readonly clock: Clock;
   readonly bounds: ConnectionsBounds;
   received(bytes: Buffer, connection: Connection): void;
@@ -51,7 +64,7 @@ export interface ConnectionsOptions {
   closed(flow: Flow, reason: string): void;
   serverFailed(error: Error): void;
   /** A connection was not accepted. */
-  refused?(address: string, why: string): void;
+  refused?(address: string, transport: string, why: string): void;
 }
 
 /** A peer that sends keep-alives and nothing else gets this many times `firstMessageMs`. */
@@ -68,17 +81,38 @@ export interface ConnectionStats {
   /** Ended because others needed the room: connections that are not `proven`, and those with the most bytes waiting. */
   gaveWay: number;
   keepAlives: number;
+  /** Peers that came by TLS or WebSocket and did not shake hands as they must, or not in time. */
+  handshakesFailed: number;
 }
 
-/** All connections of one stream transport: accepts, opens, reuses (RFC 3261 §18.1.1), and ends those that are idle. */
+interface Shaking {
+  readonly since: number;
+  readonly address: string;
+  readonly port: number;
+}
+
+/** RFC 5922 §7.3: a connection serves the name that was proved on it, and no other name at the same address. */
+const peerKey = ({ transport }: StreamKind, { address, port, name }: Peer): string =>
+  KINDS[transport].secure ? `${transport}|${address}|${port}|${name ?? address}` : `${transport}|${address}|${port}`;
+
+/** All connections: accepts, opens, reuses (RFC 3261 §18.1.1), and ends those that are idle. */
 export class Connections implements ConnectionOwner {
   readonly clock: Clock;
   readonly bounds: ConnectionsBounds;
-  readonly stats: ConnectionStats = { accepted: 0, opened: 0, refused: 0, gaveWay: 0, keepAlives: 0 };
+  readonly stats: ConnectionStats = {
+    accepted: 0,
+    opened: 0,
+    refused: 0,
+    gaveWay: 0,
+    keepAlives: 0,
+    handshakesFailed: 0,
+  };
   private readonly options: ConnectionsOptions;
   private readonly servers: Server[] = [];
   private readonly connections = new Set<Connection>();
-  /** The connections that we have opened, by `address|port`. */
+  /** Peers that are still shaking hands, the oldest first, and since when. */
+  private readonly shaking = new Map<Socket, Shaking>();
+  /** The connections that we have opened, by `peerKey`. */
   private readonly byPeer = new Map<string, Connection>();
   /** How many connections each source has opened to us. */
   private readonly incoming = new Map<string, number>();
@@ -100,20 +134,8 @@ export class Connections implements ConnectionOwner {
     this.bounds = options.bounds;
   }
 
-  get transport(): TransportName {
-    return this.options.kind.transport;
-  }
-
-  get secure(): boolean {
-    return this.options.kind.secure;
-  }
-
   get sending(): ConnectionsOptions["sending"] {
     return this.options.sending;
-  }
-
-  get readyEvent(): string {
-    return this.options.kind.readyEvent;
   }
 
   /** How many connections are open or being opened. */
@@ -122,8 +144,12 @@ export class Connections implements ConnectionOwner {
   }
 
   /** Listens on that address. Resolves to the port; rejects if it cannot listen there. */
-  async listen(address: string, port: number): Promise<number> {
-    const server = this.options.kind.createServer((socket) => this.accept(socket));
+  async listen(kind: StreamKind, address: string, port: number): Promise<number> {
+    const door = kind.door?.(
+      (wire, socket) => this.ready(kind, wire, socket),
+      (socket, why) => this.refuse(kind, socket, why),
+    );
+    const server = createServer({ noDelay: true }, (socket) => this.accept(kind, door, socket));
     this.servers.push(server);
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
@@ -142,21 +168,43 @@ export class Connections implements ConnectionOwner {
    * The connection to that peer: the one that we have opened already, or a new one. Beyond the bounds it is a flow that
    * fails in a moment.
    */
-  to(address: string, port: number): Flow {
-    const known = this.byPeer.get(`${address}|${port}`);
+  to(kind: StreamKind, peer: Peer): Flow {
+    const known = this.byPeer.get(peerKey(kind, peer));
     if (known) return known;
     if (this.ending || this.outgoing >= this.bounds.maxOutgoing) {
       this.stats.refused++;
-      return this.failing(address, port, "too many connections");
+      return this.failing(kind, peer, "too many connections");
     }
     try {
-      const socket = this.options.kind.connect(address, port);
+      const wire = kind.connect(peer);
       this.stats.opened++;
-      return this.hold(socket, address, port, false);
+      const connection = this.hold(kind, wire, peer.address, peer.port, false);
+      // Only a connection that we opened is used for requests to its address. The peer of an incoming one need not be
+      // the server of that address and port: any program of that machine can use the port while nobody listens there.
+      this.serves(connection, peerKey(kind, peer));
+      return connection;
     } catch (error) {
       // The port number is not valid.
-      return this.failing(address, port, (error as NodeJS.ErrnoException).code ?? String(error));
+      return this.failing(kind, peer, (error as NodeJS.ErrnoException).code ?? String(error));
     }
+  }
+
+  /**
+   * RFC 5923 §5, §8: requests to a peer that has proved its name may go by the connection that it has opened, if it has
+   * asked for that by `alias`. `port` is the one of its Via. Without a proven name there is no such reuse.
+   */
+  reuse(connection: Connection, kind: StreamKind, port: number): void {
+    const { peerNames, remoteAddress: address } = connection;
+    if (!connection.incoming || connection.peerKeys.length > 0 || !peerNames) return;
+    for (const name of peerNames) {
+      const key = peerKey(kind, { address, port, name });
+      if (!this.byPeer.has(key)) this.serves(connection, key);
+    }
+  }
+
+  private serves(connection: Connection, key: string): void {
+    connection.peerKeys.push(key);
+    this.byPeer.set(key, connection);
   }
 
   /** Stops listening and closes every connection. */
@@ -164,6 +212,7 @@ export class Connections implements ConnectionOwner {
     this.ending = true;
     if (this.sweeping !== undefined) this.clock.clearTimeout(this.sweeping);
     const closed = this.servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
+    for (const socket of [...this.shaking.keys()]) socket.destroy();
     for (const connection of [...this.connections]) connection.finish("relay stops");
     // A peer that does not close its side is not waited for.
     await new Promise<void>((resolve) => setImmediate(resolve));
@@ -190,20 +239,21 @@ export class Connections implements ConnectionOwner {
   }
 
   closed(connection: Connection, reason: string): void {
-    const { remoteAddress, remotePort } = connection;
     this.connections.delete(connection);
     this.stalled.delete(connection);
     this.waiting -= connection.counted;
     connection.counted = 0;
-    const key = `${remoteAddress}|${remotePort}`;
-    if (this.byPeer.get(key) === connection) this.byPeer.delete(key);
-    if (connection.incoming) {
-      const source = sourceKey(remoteAddress);
-      const left = (this.incoming.get(source) ?? 1) - 1;
-      if (left > 0) this.incoming.set(source, left);
-      else this.incoming.delete(source);
-    } else this.outgoing--;
-    this.options.closed(connection, `${this.transport} ${reason}`);
+    for (const key of connection.peerKeys) if (this.byPeer.get(key) === connection) this.byPeer.delete(key);
+    if (connection.incoming) this.left(connection.remoteAddress);
+    else this.outgoing--;
+    this.options.closed(connection, `${connection.transport} ${reason}`);
+  }
+
+  private left(address: string): void {
+    const source = sourceKey(address);
+    const left = (this.incoming.get(source) ?? 1) - 1;
+    if (left > 0) this.incoming.set(source, left);
+    else this.incoming.delete(source);
   }
 
   queued(connection: Connection, bytes: number): void {
@@ -236,43 +286,70 @@ export class Connections implements ConnectionOwner {
     }
   }
 
-  private accept(socket: Socket): void {
+  private accept(kind: StreamKind, door: Door | undefined, socket: Socket): void {
     const { remoteAddress, remotePort } = socket;
     const source = sourceKey(remoteAddress ?? "");
     const count = this.incoming.get(source) ?? 0;
+    const held = this.connections.size + this.shaking.size - this.outgoing;
     const why =
       count >= this.bounds.maxConnectionsPerAddress
         ? "its address has as many as it may"
-        : this.connections.size - this.outgoing >= this.bounds.maxConnections && !this.makeRoom()
+        : held >= this.bounds.maxConnections && !this.makeRoom()
           ? "there are as many as there may be"
           : undefined;
     if (remoteAddress === undefined || remotePort === undefined || why !== undefined || this.ending) {
       this.stats.refused++;
-      if (why !== undefined && remoteAddress !== undefined) this.options.refused?.(remoteAddress, why);
+      if (why !== undefined && remoteAddress !== undefined) this.options.refused?.(remoteAddress, kind.transport, why);
       socket.on("error", () => undefined);
       socket.destroy();
       return;
     }
     this.stats.accepted++;
-    this.incoming.set(source, (this.incoming.get(source) ?? 0) + 1);
-    this.hold(socket, remoteAddress, remotePort, true);
+    this.incoming.set(source, count + 1);
+    if (!door) {
+      this.hold(kind, socket, remoteAddress, remotePort, true);
+      return;
+    }
+    this.shaking.set(socket, { since: this.clock.monotonic(), address: remoteAddress, port: remotePort });
+    socket.on("error", () => undefined);
+    socket.once("close", () => this.giveUp(socket));
+    this.sweepLater();
+    door.take(socket);
   }
 
-  private hold(socket: Socket, address: string, port: number, incoming: boolean): Connection {
-    const connection = new Connection(this, socket, ++this.made, address, port, incoming);
+  /** The peer has shaken hands. */
+  private ready(kind: StreamKind, wire: Wire, socket: Socket): void {
+    const peer = this.shaking.get(socket);
+    if (!peer || !this.shaking.delete(socket)) wire.destroy();
+    else this.hold(kind, wire, peer.address, peer.port, true);
+  }
+
+  private giveUp(socket: Socket): void {
+    const peer = this.shaking.get(socket);
+    if (!peer) return;
+    this.shaking.delete(socket);
+    this.left(peer.address);
+    socket.destroy();
+  }
+
+  private refuse(kind: StreamKind, socket: Socket, why: string): void {
+    const peer = this.shaking.get(socket);
+    if (!peer) return;
+    this.stats.handshakesFailed++;
+    this.options.refused?.(peer.address, kind.transport, why);
+  }
+
+  private hold(kind: StreamKind, wire: Wire, address: string, port: number, incoming: boolean): Connection {
+    const connection = new Connection(this, kind, wire, ++this.made, address, port, incoming);
     this.connections.add(connection);
     if (!incoming) this.outgoing++;
-    // Only a connection that we opened is used for requests to its address. The peer of an incoming one need not be the
-    // server of that address and port: any program of that machine can use the port while nobody listens there. RFC
-    // 5923 §5 lets requests go by such a connection only if TLS proves who the peer is.
-    if (!incoming) this.byPeer.set(`${address}|${port}`, connection);
     this.sweepLater();
     return connection;
   }
 
-  private failing(address: string, port: number, reason: string): Flow {
-    return new FailedFlow(this.transport, address, port, (flow) =>
-      this.options.closed(flow, `${this.transport} ${reason}`),
+  private failing({ transport }: StreamKind, peer: Peer, reason: string): Flow {
+    return new FailedFlow(transport, peer.address, peer.port, (flow) =>
+      this.options.closed(flow, `${transport} ${reason}`),
     );
   }
 
@@ -284,7 +361,7 @@ export class Connections implements ConnectionOwner {
     this.sweeping = this.clock.setTimeout(() => {
       this.sweeping = undefined;
       this.sweep();
-      if (this.connections.size > 0) this.sweepLater();
+      if (this.connections.size + this.shaking.size > 0) this.sweepLater();
     }, everyMs);
   }
 
@@ -298,6 +375,11 @@ export class Connections implements ConnectionOwner {
       else if (incoming && !heard && now - since >= (pinged ? PINGING : 1) * firstMessageMs)
         connection.cut("no message came");
       else if (this.isStalled(connection, now)) connection.cut("peer reads nothing");
+    }
+    for (const [socket, { since }] of this.shaking) {
+      if (now - since < firstMessageMs) break; // the oldest come first
+      this.stats.handshakesFailed++;
+      this.giveUp(socket);
     }
     this.countAgain();
   }
@@ -317,6 +399,12 @@ export class Connections implements ConnectionOwner {
   /** Ends the oldest connection that is not `proven`, if it is old enough. Returns whether there was one. */
   private makeRoom(): boolean {
     const latest = this.clock.monotonic() - GIVES_WAY_MS;
+    for (const [socket, { since }] of this.shaking) {
+      if (since > latest) break;
+      this.stats.gaveWay++;
+      this.giveUp(socket);
+      return true;
+    }
     for (const connection of this.connections) {
       if (connection.since > latest) return false;
       if (connection.proven) continue;

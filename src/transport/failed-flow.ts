@@ -1,4 +1,5 @@
-import type { Flow, TransportName } from "./types.ts";
+import { KINDS, type TransportName } from "./kinds.ts";
+import type { Flow } from "./types.ts";
 import { hostPort } from "./via.ts";
 
 /**
@@ -11,7 +12,6 @@ export class FailedFlow implements Flow {
   readonly remoteAddress: string;
   readonly remotePort: number;
   readonly reliable = true;
-  readonly secure = false;
   readonly open = false;
   readonly connectFailed = true;
 
@@ -21,6 +21,10 @@ export class FailedFlow implements Flow {
     this.remoteAddress = address;
     this.remotePort = port;
     process.nextTick(failed, this);
+  }
+
+  get secure(): boolean {
+    return KINDS[this.transport].secure;
   }
 
   send(_bytes: Buffer): void {}

@@ -4,10 +4,12 @@ import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "
 import { serialize } from "../sip/serialize.ts";
 import { isAddress, isV6, sameHost } from "../support/address.ts";
 import { sourceKey } from "../support/source.ts";
+import { Certificates } from "./certificates.ts";
 import { Connection } from "./connection.ts";
-import { Connections } from "./connections.ts";
+import { Connections, type StreamKind } from "./connections.ts";
 import { DroppedMessages } from "./dropped.ts";
 import { FailedFlow } from "./failed-flow.ts";
+import { KINDS, type TransportName } from "./kinds.ts";
 import { Listeners } from "./listeners.ts";
 import {
   defaultTransportBounds,
@@ -15,7 +17,7 @@ import {
   type TransportLayerOptions,
   type TransportStats,
 } from "./options.ts";
-import { tcp } from "./tcp.ts";
+import { streamsOf } from "./streams.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "./types.ts";
 import { UdpFlow, UdpListener } from "./udp.ts";
 import { hostPort, portOf, responseTarget, stampVia, viaFor } from "./via.ts";
@@ -28,7 +30,11 @@ export interface Transports extends TransportLayer {
   readonly stats: Readonly<TransportStats>;
   /** The addresses it listens on; for port 0, with the port that the system chose. */
   readonly listening: readonly Destination[];
+  /** Days until the relay's certificate expires; undefined: it has none. */
+  readonly certificateDaysLeft: number | undefined;
   attach(user: TransportUser): void;
+  /** Reads the certificates again; connections stay. If they cannot be used, the log says so and the former stay. */
+  reloadCertificates(): void;
   /** Binds all sockets. If one cannot be bound, it closes them all and rejects. */
   start(): Promise<void>;
   close(): Promise<void>;
@@ -49,7 +55,9 @@ class Layer implements Transports {
   private readonly listeners: Listeners;
   readonly dropped: DroppedMessages;
   private readonly udp: UdpListener[] = [];
-  private readonly tcp: Connections;
+  private readonly connections: Connections;
+  private readonly certificates: Certificates;
+  private readonly streams: Partial<Readonly<Record<TransportName, StreamKind>>>;
   private readonly noTcp = new Map<string, number>();
   private readonly counts = { messagesIn: 0, messagesOut: 0, malformed: 0, keepAlives: 0, sendFailures: 0 };
   private readonly rare = { foreignResponses: 0, oversized: 0 };
@@ -64,8 +72,13 @@ class Layer implements Transports {
     this.parseBounds = { ...defaultBounds, maxMessageBytes: messageBytes, maxHeaders: headers };
     this.listeners = new Listeners(options.listen, options.clock);
     this.dropped = new DroppedMessages(options.clock, options.peerLog);
-    this.tcp = new Connections({
-      kind: tcp,
+    this.certificates = new Certificates(options.tls ?? {}, options.clock, options.log);
+    this.streams = streamsOf({
+      certificates: this.certificates,
+      maxMessageBytes: this.bounds.messageBytes,
+      origins: options.origins,
+    });
+    this.connections = new Connections({
       clock: options.clock,
       bounds: this.bounds,
       received: (bytes, connection) => this.receivedFrame(bytes, connection),
@@ -73,14 +86,14 @@ class Layer implements Transports {
       sending: (bytes, flow) => this.sending(bytes, flow),
       sentTooLate: (bytes, connection) => this.rerouteResponse(bytes, connection),
       closed: (flow, reason) => this.connectionClosed(flow, reason),
-      serverFailed: (error) => this.options.log?.error({ err: error }, "tcp listener failed"),
-      refused: (address, why) =>
-        this.options.peerLog?.info("a connection is not taken", sourceKey(address), { address, transport: "tcp", why }),
+      serverFailed: (error) => this.options.log?.error({ err: error }, "a listener failed"),
+      refused: (address, transport, why) =>
+        this.options.peerLog?.info("a connection is not taken", sourceKey(address), { address, transport, why }),
     });
   }
 
   get stats(): TransportStats {
-    const { accepted, opened, refused, gaveWay, keepAlives } = this.tcp.stats;
+    const { accepted, opened, refused, gaveWay, keepAlives, handshakesFailed } = this.connections.stats;
     return {
       ...this.counts,
       ...this.rare,
@@ -89,7 +102,8 @@ class Layer implements Transports {
       connectionsOpened: opened,
       connectionsRefused: refused,
       connectionsGaveWay: gaveWay,
-      connections: this.tcp.size,
+      handshakesFailed,
+      connections: this.connections.size,
     };
   }
 
@@ -110,20 +124,33 @@ class Layer implements Transports {
           await socket.start();
           listener.port = socket.port;
           listener.socket = socket;
-        } else listener.port = await this.tcp.listen(listener.address, listener.port);
+        } else {
+          const kind = this.streams[listener.transport]!;
+          listener.port = await this.connections.listen(kind, listener.address, listener.port);
+        }
       }
       for (const socket of this.udp) {
         const hasSibling = this.udp.some((other) => other !== socket && isV6(other.address) === isV6(socket.address));
         socket.name = hasSibling ? hostPort(socket.address, socket.port) : undefined;
       }
+      this.certificates.watch();
     } catch (error) {
       await this.close();
       throw error;
     }
   }
 
+  get certificateDaysLeft(): number | undefined {
+    return this.certificates.daysLeft;
+  }
+
+  reloadCertificates(): void {
+    this.certificates.reload(true);
+  }
+
   async close(): Promise<void> {
-    await Promise.all([this.tcp.close(), ...this.udp.map((socket) => socket.close())]);
+    this.certificates.close();
+    await Promise.all([this.connections.close(), ...this.udp.map((socket) => socket.close())]);
   }
 
   // --- sending ---
@@ -166,14 +193,16 @@ class Layer implements Transports {
   contactTowards(destination: Destination): string {
     const { transport, address, leavesBy } = destination;
     const socket = transport === "udp" ? this.socketTo(address, leavesBy) : undefined;
-    const listener = socket ? this.listeners.of(socket) : this.listeners.towards(transport, address);
-    return contact(transport, this.listeners.sentBy(listener, address));
+    const listener = socket ? this.listeners.of(socket) : this.listeners.reachedBy(transport, address);
+    return contact(listener?.transport ?? transport, this.listeners.sentBy(listener, address));
   }
 
   /** `watched`: the sender must hear if sending fails. An ACK needs no watching: if it is lost, the 2xx comes again. */
-  private flowTo({ transport, address, port, leavesBy }: Destination, watched: boolean): Flow {
+  private flowTo(destination: Destination, watched: boolean): Flow {
+    const { transport, address, port, leavesBy } = destination;
     if (!isAddress(address)) return this.failing(transport, address, port, "no address");
-    if (transport === "tcp") return this.tcp.to(address, port);
+    const stream = this.streams[transport];
+    if (stream) return this.connections.to(stream, destination);
     const socket = transport === "udp" ? this.socketTo(address, leavesBy) : undefined;
     if (!socket) return this.failing(transport, address, port, "no such transport here");
     return watched ? new UdpFlow(socket, address, port) : socket.flowTo(address, port);
@@ -196,7 +225,7 @@ class Layer implements Transports {
       this.rare.oversized++;
       return undefined;
     }
-    return this.tcp.to(flow.remoteAddress, flow.remotePort);
+    return this.connections.to(this.streams.tcp!, { address: flow.remoteAddress, port: flow.remotePort });
   }
 
   private viaValue(flow: Flow, branch: string): string {
@@ -248,15 +277,25 @@ class Layer implements Transports {
   }
 
   private receivedFrame(bytes: Buffer, connection: Connection): void {
-    const parsed = parseMessage(bytes, "stream", this.parseBounds);
+    // A WebSocket has message boundaries, so Content-Length may be missing there (RFC 7118 §5).
+    const parsed = parseMessage(bytes, connection.framed ? "datagram" : "stream", this.parseBounds);
     if (!parsed.ok) {
       this.malformed(parsed.error, connection, bytes);
       if (!parsed.error.request && !beginsAsMessage(bytes)) connection.finish("what came is no SIP");
       return;
     }
     connection.heard = true;
-    if (parsed.value.isRequest) stampVia(parsed.value, connection.remoteAddress, connection.remotePort);
+    if (parsed.value.isRequest) {
+      if (connection.peerNames) this.lookForAlias(parsed.value, connection);
+      stampVia(parsed.value, connection.remoteAddress, connection.remotePort);
+    }
     this.deliver(parsed.value, connection);
+  }
+
+  /** RFC 5923 §5: the peer wants requests to its sent-by port to come by this connection. */
+  private lookForAlias({ via }: SipRequest, connection: Connection): void {
+    const stream = this.streams[connection.transport];
+    if (stream && via?.params.has("alias")) this.connections.reuse(connection, stream, portOf(via));
   }
 
   /** Bytes that came by a connection and are no message. */
@@ -307,7 +346,7 @@ class Layer implements Transports {
         transport: flow.transport,
         why: reason,
       });
-    if (flow.connectFailed) {
+    if (flow.connectFailed && flow.transport === "tcp") {
       if (this.noTcp.size >= MAX_NO_TCP) {
         const oldest = this.noTcp.keys().next().value;
         if (oldest !== undefined) this.noTcp.delete(oldest);
@@ -322,12 +361,14 @@ class Layer implements Transports {
    * and port.
    */
   private rerouteResponse(bytes: Buffer, connection: Connection): void {
+    const stream = this.streams[connection.transport];
     const parsed = parseMessage(bytes, "stream");
-    if (!parsed.ok || parsed.value.isRequest) return;
+    if (!stream || !KINDS[connection.transport].callsBack || !parsed.ok || parsed.value.isRequest) return;
     const target = responseTarget(parsed.value);
     // Only to the address that the request came from: otherwise a Via could make us open connections to others.
-    if (target && sameHost(target.host, connection.remoteAddress))
-      this.tcp.to(connection.remoteAddress, target.port).send(bytes);
+    if (!target || !sameHost(target.host, connection.remoteAddress)) return;
+    const { host: name = "" } = parsed.value.via ?? {};
+    this.connections.to(stream, { address: connection.remoteAddress, port: target.port, name }).send(bytes);
   }
 }
 

@@ -2,14 +2,14 @@ import type { networkInterfaces } from "node:os";
 import type { Via } from "../sip/headers.ts";
 import { canonicalAddress, canonicalHost, isLoopback, isV6, withoutZone } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
+import { KINDS, TRANSPORTS, type TransportName } from "./kinds.ts";
 import { LocalAddresses } from "./local-address.ts";
-import type { TransportName } from "./types.ts";
 import type { UdpListener } from "./udp.ts";
-import { hostPort } from "./via.ts";
+import { hostPort, portOf } from "./via.ts";
 
 /** One address to listen on. */
 export interface ListenOptions {
-  readonly transport: "udp" | "tcp";
+  readonly transport: TransportName;
   /** An IP address of this machine; `0.0.0.0` or `::` for all of that family. */
   readonly address: string;
   /** 0: any free port. */
@@ -102,6 +102,22 @@ export class Listeners {
   }
 
   /**
+   * The listener by which a peer to whom we send by `transport` can reach us. If there is none of that transport, it is
+   * the best of another, as secure if possible.
+   */
+  reachedBy(transport: TransportName, remote: string): Listener | undefined {
+    const own = this.towards(transport, remote);
+    if (own) return own;
+    let found: Listener | undefined;
+    for (const name of TRANSPORTS) {
+      const other = KINDS[name].callsBack || name === transport ? this.towards(name, remote) : undefined;
+      if (other && KINDS[name].secure === KINDS[transport].secure) return other;
+      found ??= other;
+    }
+    return found;
+  }
+
+  /**
    * Our host:port in a Via or Contact that goes to `remote`. It is the advertised address if there is one, else the
    * address that we listen on. For the wildcard address it is the address of this machine that the peer sees (`local`
    * if that is known).
@@ -123,7 +139,7 @@ export class Listeners {
     const written = canonicalHost(via.host);
     for (const { advertised, host, port } of this.all) {
       const shownPort = advertised?.port ?? port;
-      if ((via.port ?? 5060) !== shownPort) continue;
+      if (portOf(via) !== shownPort) continue;
       if (written === host || this.shown.has(written)) return true;
     }
     return false;

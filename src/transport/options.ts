@@ -2,6 +2,7 @@ import type { SipMessage } from "../sip/message.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
+import type { TlsSettings } from "./certificates.ts";
 import type { ListenOptions } from "./listeners.ts";
 import type { TransportUser } from "./types.ts";
 
@@ -62,6 +63,10 @@ export interface TransportLayerOptions {
   /** The transaction layer. It can also be given later by `attach`, since each of the two layers needs the other. */
   readonly user?: TransportUser;
   readonly clock: Clock;
+  /** Certificates, for listeners of TLS and for connections to others. */
+  readonly tls?: TlsSettings;
+  /** Which pages may connect by WebSocket, by their `Origin`; default: all. */
+  readonly origins?: readonly string[];
   readonly bounds?: Partial<TransportBounds>;
   readonly log?: Logger;
   /** Logs messages that could not be read. */
@@ -93,5 +98,7 @@ export interface TransportStats {
   connectionsRefused: number;
   /** Ended to make room for others. */
   connectionsGaveWay: number;
+  /** Peers that came by TLS or WebSocket and did not shake hands as they must, or not in time. */
+  handshakesFailed: number;
   connections: number;
 }

@@ -4,6 +4,7 @@ import { canonicalHost, isAddress } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import { isTransport, KINDS } from "./kinds.ts";
 import { orderServers, type Server } from "./srv.ts";
 import type { Destination, TransportName } from "./types.ts";
 
@@ -58,17 +59,6 @@ interface Entry {
   readonly until: number;
 }
 
-const DEFAULT_PORTS: Record<TransportName, number> = { udp: 5060, tcp: 5060, tls: 5061, ws: 80, wss: 443 };
-
-/** RFC 3263 §4.1 and RFC 7118 §7: NAPTR services and SRV names. */
-const SERVICES: Record<TransportName, { naptr: string; srv: string }> = {
-  udp: { naptr: "SIP+D2U", srv: "_sip._udp" },
-  tcp: { naptr: "SIP+D2T", srv: "_sip._tcp" },
-  tls: { naptr: "SIPS+D2T", srv: "_sips._tcp" },
-  ws: { naptr: "SIP+D2W", srv: "_sip._ws" },
-  wss: { naptr: "SIPS+D2W", srv: "_sips._ws" },
-};
-
 /** How many servers and addresses the records of one domain may make us try. */
 const MAX_SERVERS = 16;
 const MAX_DESTINATIONS = 32;
@@ -99,17 +89,19 @@ export class Resolver {
     const target = canonicalHost(targetHost(uri));
     if (isAddress(target)) {
       const transport = asked ?? (secure ? "tls" : "udp"); // RFC 3263 §4.1
-      return ok([{ transport, address: target, port: uri.port ?? DEFAULT_PORTS[transport] }]);
+      const destination = { transport, address: target, port: uri.port ?? KINDS[transport].port };
+      return ok([named(destination, uri)]);
     }
     const key = `${secure ? "sips" : "sip"}:${target}:${uri.port ?? ""};${asked ?? ""}`;
     const known = this.cache.get(key);
-    if (known && known.until > this.options.clock.monotonic()) return this.answer(target, known.servers);
-    return this.ask(key, target, uri.port, asked, secure).then((servers) => this.answer(target, servers));
+    if (known && known.until > this.options.clock.monotonic()) return this.answer(uri, target, known.servers);
+    return this.ask(key, target, uri.port, asked, secure).then((servers) => this.answer(uri, target, servers));
   }
 
-  private answer(target: string, servers: readonly Server[]): Resolved {
+  private answer(uri: SipUri, target: string, servers: readonly Server[]): Resolved {
     const found = orderServers(servers, this.options.random).slice(0, MAX_DESTINATIONS);
-    return found.length > 0 ? ok(found) : err({ reason: `no address found for ${target}` });
+    if (found.length === 0) return err({ reason: `no address found for ${target}` });
+    return ok(found.map((destination) => named(destination, uri)));
   }
 
   private ask(
@@ -168,7 +160,7 @@ export class Resolver {
     // RFC 3263 §4.2: with a port, A or AAAA records only.
     if (port !== undefined) return this.hosts(target, fallback, port);
     const services = asked
-      ? [{ transport: asked, name: `${SERVICES[asked].srv}.${target}` }]
+      ? [{ transport: asked, name: `${KINDS[asked].srv}.${target}` }]
       : await this.naptr(target, secure);
     const found = await Promise.all(
       services.map(async ({ transport, name }, rank) => {
@@ -178,7 +170,7 @@ export class Resolver {
     );
     const records = found.flat().slice(0, MAX_SERVERS);
     // RFC 3263 §4.2: no SRV records, so the name's own addresses at the default port.
-    if (records.length === 0) return this.hosts(target, fallback, DEFAULT_PORTS[fallback]);
+    if (records.length === 0) return this.hosts(target, fallback, KINDS[fallback].port);
     const servers = records
       // RFC 2782: a target of "." says that there is no such service.
       .filter((record) => record.name !== "" && record.name !== ".")
@@ -191,18 +183,18 @@ export class Resolver {
 
   /** Which SRV names to ask for, by the domain's own preference if it states one (RFC 3263 §4.1). */
   private async naptr(target: string, secure: boolean): Promise<{ transport: TransportName; name: string }[]> {
-    const wanted = this.options.transports.filter((name) => !secure || name === "tls" || name === "wss");
+    const wanted = this.options.transports.filter((name) => !secure || KINDS[name].secure);
     const records = await this.dns.resolveNaptr(target).catch(() => [] as Naptr[]);
     const usable = records
       .filter((record) => record.flags.toLowerCase() === "s")
       .sort((a, b) => a.order - b.order || a.preference - b.preference)
       .slice(0, MAX_SERVERS)
       .flatMap((record) => {
-        const transport = wanted.find((name) => SERVICES[name].naptr === record.service.toUpperCase());
+        const transport = wanted.find((name) => KINDS[name].naptr === record.service.toUpperCase());
         return transport ? [{ transport, name: record.replacement }] : [];
       });
     if (usable.length > 0) return usable;
-    return wanted.map((transport) => ({ transport, name: `${SERVICES[transport].srv}.${target}` }));
+    return wanted.map((transport) => ({ transport, name: `${KINDS[transport].srv}.${target}` }));
   }
 
   private async hosts(name: string, transport: TransportName, port: number): Promise<readonly Server[]> {
@@ -217,6 +209,10 @@ export class Resolver {
   }
 }
 
+/** RFC 5922 §7.3: the certificate must name the host of the URI, whatever the DNS says. */
+const named = (destination: Destination, uri: SipUri): Destination =>
+  KINDS[destination.transport].secure ? { ...destination, name: canonicalHost(uri.host) } : destination;
+
 /**
  * Why a URI cannot be reached by those transports, as far as that is known without a question to the DNS. Undefined: it
  * can perhaps be reached.
@@ -224,24 +220,32 @@ export class Resolver {
 export function whyUnreachable(uri: SipUri, transports: readonly TransportName[]): string | undefined {
   const secure = uri.scheme === "sips";
   const asked = transportAsked(uri, secure);
-  if (asked === "udp" && secure) return "a sips URI cannot be reached by udp"; // RFC 3261 §19.1.2
+  // RFC 3261 §19.1.2
+  if (secure && asked && isTransport(asked) && !KINDS[asked].secure) return `a sips URI cannot be reached by ${asked}`;
   const target = canonicalHost(targetHost(uri));
   const address = isAddress(target);
   if (!address && !mayBeName(target)) return `${target} is no host name`;
+  // RFC 7118 §8.1, RFC 6761 §6.4: a browser does not know its address, and writes a name that nobody has.
+  if (target.endsWith(".invalid")) return `${target} is nobody's name`;
   const transport = asked ?? (secure ? "tls" : "udp");
-  if (transports.includes(transport)) return undefined;
+  if (transports.includes(transport as TransportName)) return undefined;
   // The DNS records of the name may choose another transport (RFC 3263 §4.1).
-  const others = secure ? transports.includes("wss") : transports.length > 0;
+  const others = transports.some((name) => !secure || KINDS[name].secure);
   return asked === undefined && !address && others ? undefined : `transport ${transport} is not supported`;
 }
 
-/** The transport that the URI itself demands; a SIPS URI's `tcp` means TLS (RFC 3261 §26.2.2). */
+/**
+ * The transport that the URI itself demands. A SIPS URI's `tcp` means TLS (RFC 3261 §26.2.2), its `ws` secure WebSocket
+ * (RFC 7118 §5.5).
+ */
 function transportAsked(uri: SipUri, secure: boolean): TransportName | undefined {
-  const named = transportOf(uri);
-  if (!named) return undefined;
-  if (secure) return named === "ws" || named === "wss" ? "wss" : named === "udp" ? "udp" : "tls";
-  return named as TransportName;
+  const asked = transportOf(uri);
+  if (!asked) return undefined;
+  if (!isTransport(asked)) return asked as TransportName; // unknown here, which `whyUnreachable` says
+  return secure ? (SECURED[asked] ?? asked) : asked;
 }
+
+const SECURED: Partial<Record<TransportName, TransportName>> = { tcp: "tls", ws: "wss" };
 
 /**
  * RFC 3261 §25.1: the last label of a name begins with a letter. Other texts could be an address that only the system's

@@ -1,11 +1,15 @@
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
+import { StreamFramer } from "../sip/frame.ts";
 import type { StreamKind } from "./connections.ts";
 
-/** TCP (RFC 3261 §18). TLS is another `StreamKind`: the same connections on sockets that are made differently. */
+/** Messages are cut out of the stream by their Content-Length (RFC 3261 §18.3). */
+export const streamFramer: StreamKind["framer"] = (_wire, maxMessageBytes) =>
+  new StreamFramer({ maxHeadBytes: maxMessageBytes, maxBodyBytes: maxMessageBytes });
+
+/** TCP (RFC 3261 §18). */
 export const tcp: StreamKind = {
   transport: "tcp",
-  secure: false,
   readyEvent: "connect",
-  connect: (address, port) => connect({ host: address, port, noDelay: true }),
-  createServer: (accepted) => createServer({ noDelay: true }, accepted),
+  framer: streamFramer,
+  connect: ({ address, port }) => connect({ host: address, port, noDelay: true }),
 };

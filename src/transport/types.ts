@@ -1,11 +1,9 @@
 import type { SipMessage, SipRequest } from "../sip/message.ts";
 import type { ParseError } from "../sip/parse.ts";
 import type { DroppedMessages } from "./dropped.ts";
+import type { TransportName } from "./kinds.ts";
 
-export type TransportName = "udp" | "tcp" | "tls" | "ws" | "wss";
-
-/** The transports that this relay listens on and sends by. */
-export const TRANSPORTS: readonly TransportName[] = ["udp", "tcp"];
+export { TRANSPORTS, type TransportName } from "./kinds.ts";
 
 /** Where a request is to go: an address, not a name (names are resolved before, RFC 3263). */
 export interface Destination {
@@ -17,7 +15,16 @@ export interface Destination {
    * Else the relay chooses the socket.
    */
   readonly leavesBy?: string | undefined;
+  /**
+   * A secure transport: the host that the peer's certificate must name (RFC 5922 §7.3), which is the one of the URI and
+   * not what the DNS made of it. Default: the address.
+   */
+  readonly name?: string | undefined;
 }
+
+/** The destination, where the peer must prove that it is `name` (if the transport is one where it proves anything). */
+export const provenAs = (destination: Destination, name: string | undefined): Destination =>
+  name !== undefined && destination.name !== undefined ? { ...destination, name } : destination;
 
 /**
  * A way to one peer: a UDP socket with the peer's address, or one TCP connection (RFC 5626's term). Answers leave by
@@ -37,6 +44,8 @@ export interface Flow {
    * socket through.
    */
   readonly cameTo?: string | undefined;
+  /** The names in the peer's certificate, if it has shown one that we trust (RFC 5922 §7.1). */
+  readonly peerNames?: readonly string[] | undefined;
   /** False once the connection is gone; a UDP flow is always open. */
   readonly open: boolean;
   /**

@@ -1,16 +1,7 @@
 import type { Via } from "../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../sip/message.ts";
 import { canonicalHost, formatHost, sameHost, withoutZone } from "../support/address.ts";
-import type { TransportName } from "./types.ts";
-
-/** How a transport is written in a Via (RFC 3261 §20.42, RFC 7118 §7). */
-export const VIA_TRANSPORT: Record<TransportName, string> = {
-  udp: "UDP",
-  tcp: "TCP",
-  tls: "TLS",
-  ws: "WS",
-  wss: "WSS",
-};
+import { KINDS, type TransportName, transportOfVia } from "./kinds.ts";
 
 /** `host:port`, an IPv6 address in brackets. */
 export const hostPort = (host: string, port: number): string => `${formatHost(host)}:${port}`;
@@ -19,7 +10,7 @@ export const hostPort = (host: string, port: number): string => `${formatHost(ho
  * A Via value of ours, with rport so that the answer finds its way through NATs (RFC 3581 §3). `sentBy`: a `hostPort`.
  */
 export function viaFor(transport: TransportName, sentBy: string, branch: string): string {
-  return `SIP/2.0/${VIA_TRANSPORT[transport]} ${sentBy};rport;branch=${branch}`;
+  return `SIP/2.0/${KINDS[transport].via} ${sentBy};rport;branch=${branch}`;
 }
 
 /**
@@ -65,7 +56,7 @@ export function responseTarget(response: SipResponse): { host: string; port: num
 
 /** The port of the sent-by, or the default port if it names none (RFC 3261 §18.2.2). */
 export function portOf(via: Via): number {
-  return via.port ?? (via.transport.toUpperCase() === "TLS" ? 5061 : 5060);
+  return via.port ?? KINDS[transportOfVia(via.transport) ?? "udp"].port;
 }
 
 function isStamp(value: string, start: number, end: number): boolean {

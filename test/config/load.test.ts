@@ -5,6 +5,7 @@ import { describe, expect, it } from "vitest";
 import type { Known } from "../../src/config/cross-check.ts";
 import { defaultConfig, loadConfig, parseConfig } from "../../src/config/load.ts";
 import { formatProblem } from "../../src/config/problems.ts";
+import { authority, certificateFolder } from "../support/certificates.ts";
 
 const NONE = { services: [], appServers: [], tariffs: [] };
 
@@ -199,7 +200,9 @@ describe("a mistake in a configuration names line, column, what was expected and
     [
       "an address that is none",
       "listen:\n  - udp:127.0.0.1:99999\n",
-      ['2:5 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060; found "udp:127.0.0.1:99999"'],
+      [
+        '2:5 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060 (udp, tcp, tls, ws, wss); found "udp:127.0.0.1:99999"',
+      ],
     ],
     [
       "a name for an address",
@@ -209,14 +212,45 @@ describe("a mistake in a configuration names line, column, what was expected and
       ],
     ],
     [
-      "a transport to come",
-      "listen: [tls:0.0.0.0:5061]\n",
-      ['1:10 listen[0]: expected udp or tcp (tls, ws and wss are not there yet); found "tls:0.0.0.0:5061"'],
+      "a listener for TLS without a certificate",
+      "listen: [udp:0.0.0.0, wss:0.0.0.0]\n",
+      ["1:23 listen[1]: expected tls.cert and tls.key, which wss needs"],
+    ],
+    [
+      "a transport that nobody knows",
+      "listen: [sctp:0.0.0.0]\n",
+      [
+        '1:10 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060 (udp, tcp, tls, ws, wss); found "sctp:0.0.0.0"',
+      ],
+    ],
+    [
+      "an app server that cannot be reached",
+      "services: [{ id: a }]\nappServers: [{ id: b, uri: 'sips:10.0.0.5;transport=udp', services: [a] }]\n",
+      [
+        "2:28 appServers[0].uri: expected a URI that can be reached; found sips:10.0.0.5;transport=udp: a sips URI cannot be reached by udp",
+      ],
+    ],
+    [
+      "a certificate without a key",
+      "tls: { cert: a.pem }\n",
+      ["1:6 tls: expected cert and key together; found a section of keys and values"],
+    ],
+    [
+      "trusted names that nothing proves",
+      "tls: { trustedNames: [a.example] }\n",
+      ["1:1 tls.clientCa: expected the authorities whose certificates prove trustedNames; found nothing"],
+    ],
+    [
+      "an origin that is none",
+      "webSocket: { origins: [shop.example] }\n",
+      ['1:24 webSocket.origins[0]: expected the origin of a page, such as https://shop.example; found "shop.example"'],
     ],
     [
       "a number for an address",
       "listen: [5060]\n",
-      ["1:10 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060; found 5060"],
+      [
+        "1:10 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060 (udp, tcp, tls, ws, wss); found 5060",
+      ],
     ],
     [
       "a part of an address",
@@ -494,5 +528,57 @@ describe("files", () => {
     } finally {
       rmSync(folder, { recursive: true });
     }
+  });
+});
+
+describe("the files of TLS", () => {
+  const ca = authority();
+  const own = certificateFolder(["DNS:portal.example"], ca);
+  const other = certificateFolder();
+  const expired = certificateFolder([], ca);
+  expired.write(ca.issue({ to: new Date(Date.now() - 86_400_000) }));
+  const loaded = (tls: object) => {
+    const file = join(own.folder, "tollgate.yaml");
+    const lines = Object.entries(tls).map(
+      ([name, path]) => `  ${name}: ${path}
+`,
+    );
+    writeFileSync(
+      file,
+      `portal: { domain: a.example }
+tls:
+${lines.join("")}`,
+    );
+    const read = loadConfig(file);
+    return read.ok ? read.value.tls : read.error.map((one) => formatProblem(one).replace(file, ""));
+  };
+
+  it("count from the configuration's folder", () => {
+    expect(loaded({ cert: "cert.pem", key: "key.pem", ca: "ca.pem", clientCa: "ca.pem" })).toEqual({
+      cert: own.cert,
+      key: own.key,
+      ca: own.ca,
+      clientCa: own.ca,
+      trustedNames: [],
+    });
+  });
+
+  it.each<[what: string, tls: object, problem: RegExp]>([
+    ["that are missing", { cert: "no.pem", key: "key.pem" }, /^:3:9 tls\.cert: cannot be read: ENOENT/],
+    [
+      "of which the key does not fit",
+      { cert: "cert.pem", key: other.key },
+      /^:4:8 tls\.key: .*this key does not fit the certificate in .*cert\.pem$/,
+    ],
+    [
+      "of which the certificate has expired",
+      { cert: expired.cert, key: expired.key },
+      /^:3:9 tls\.cert: .*has expired on /,
+    ],
+    ["with no certificate in them", { cert: "key.pem", key: "key.pem" }, /^:3:9 tls\.cert: .*holds no certificate/],
+    ["with no key in them", { cert: "cert.pem", key: "cert.pem" }, /^:4:8 tls\.key: .*is no private key/],
+    ["with no authority in them", { clientCa: "key.pem" }, /^:3:13 tls\.clientCa: .*holds no certificate/],
+  ])("are refused, with the place: those %s", (_what, tls, problem) => {
+    expect(loaded(tls)).toEqual([expect.stringMatching(problem)]);
   });
 });

@@ -12,7 +12,7 @@ const UNUSABLE: [what: string, contact: string, reason: string][] = [
   ["two URIs", "<sip:alice@192.0.2.50:5062>, <sip:alice@192.0.2.51:5062>", "Contact Is Not One SIP URI"],
   ["header fields (table 1)", "<sip:alice@192.0.2.50:5062?Subject=x>", "Contact Is Not One SIP URI"],
   ["a sips URI by UDP (§26.2.2)", "<sips:alice@192.0.2.50:5062>", "A sips Contact Needs TLS"],
-  ["a transport that nobody has here", "<sip:alice@192.0.2.50:5062;transport=tls>", "Contact Cannot Be Reached"],
+  ["a transport that nobody has here", "<sip:alice@192.0.2.50:5062;transport=sctp>", "Contact Cannot Be Reached"],
   ["a number that is no name", "<sip:alice@3221225522:5062>", "Contact Cannot Be Reached"],
 ];
 
@@ -92,15 +92,18 @@ describe("an INVITE without a Contact that can be used (RFC 3261 §8.1.1.8, §12
     l.server("a").request("INVITE");
   });
 
-  it.each(["<tel:+1>", "<sips:192.0.2.60;lr>", "<sip:192.0.2.60;transport=tls;lr>", "<sip:1;lr>", "nonsense"])(
-    "gets 400 where the first proxy on the way to it is %s",
-    async (route) => {
-      const l = await lab();
-      l.client.invite({ headers: [["Record-Route", `${route}, <sip:192.0.2.61;lr>`]] });
-      expect(l.client.response(400).reason).toBe("Record-Route Cannot Be Reached");
-      nobodyWasAsked(l);
-    },
-  );
+  it.each([
+    "<tel:+1>",
+    "<sips:192.0.2.60;transport=udp;lr>",
+    "<sip:192.0.2.60;transport=sctp;lr>",
+    "<sip:1;lr>",
+    "nonsense",
+  ])("gets 400 where the first proxy on the way to it is %s", async (route) => {
+    const l = await lab();
+    l.client.invite({ headers: [["Record-Route", `${route}, <sip:192.0.2.61;lr>`]] });
+    expect(l.client.response(400).reason).toBe("Record-Route Cannot Be Reached");
+    nobodyWasAsked(l);
+  });
 
   it("is challenged like any other before that (RFC 3261 §8.2)", async () => {
     const l = await lab();

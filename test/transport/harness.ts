@@ -99,7 +99,7 @@ export interface TcpPeer {
   readonly closed: Promise<unknown>;
 }
 
-function peerOf(socket: Socket): TcpPeer {
+export function peerOf(socket: Socket): TcpPeer {
   const received = new Queue<string>();
   socket.on("data", (bytes) => received.push(bytes.toString("latin1")));
   socket.on("error", () => undefined);

@@ -142,7 +142,6 @@ describe("UDP (RFC 3261 §18)", () => {
       [to("udp", 5060, "255.255.255.255"), /^udp E(ACCES|INVAL|NETUNREACH|PERM)/], // the system refuses, in its own words
       [to("udp", 5060, "::1"), /no such transport/],
       [to("udp", 5060, "name.example.com"), /no address/],
-      [to("tls", 5061), /no such transport/],
     ] as const) {
       const { flow } = layer.sendRequest(request(), destination, "z9hG4bK1");
       const failure = await user.failures.next();

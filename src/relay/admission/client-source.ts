@@ -22,14 +22,21 @@ const MAX_HOST = 64;
  */
 export class ClientSources {
   private readonly proxies: Networks;
+  private readonly names: ReadonlySet<string>;
 
-  constructor(trustedProxies: readonly string[]) {
+  /** `trustedNames`: names in certificates of proxies. */
+  constructor(trustedProxies: readonly string[], trustedNames: readonly string[] = []) {
     this.proxies = new Networks(trustedProxies);
+    this.names = new Set(trustedNames.map(canonicalHost));
+  }
+
+  private isProxy({ remoteAddress, peerNames }: Flow): boolean {
+    return this.proxies.includes(remoteAddress) || (peerNames?.some((name) => this.names.has(name)) ?? false);
   }
 
   of(request: SipRequest, flow: Flow): Source {
     const { proxies } = this;
-    if (proxies.isEmpty || !proxies.includes(flow.remoteAddress)) return flow;
+    if ((proxies.isEmpty && this.names.size === 0) || !this.isProxy(flow)) return flow;
     let { remoteAddress, remotePort } = flow;
     let index = 0;
     for (const value of request.headers.all("via")) {

@@ -2,8 +2,9 @@ import { CHARGE_JSON, CHARGE_XML, isChargeType, parseChargeBody, SESSION_HEADER 
 import type { Outcome } from "../../charging/charges/book.ts";
 import type { SipRequest } from "../../sip/message.ts";
 import { parseUri, sipUriOf, unescapeUser } from "../../sip/uri.ts";
-import { sameHost } from "../../support/address.ts";
+import { canonicalHost, sameHost } from "../../support/address.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
+import type { Flow } from "../../transport/types.ts";
 import { reply } from "../dialog/reply.ts";
 import { whenSignedIn } from "../leg/sign-in.ts";
 import { contained } from "../model/contained.ts";
@@ -28,14 +29,15 @@ export function isForCharges(core: Core, request: SipRequest): boolean {
  * M15: takes a MESSAGE outside of any dialog (RFC 3428) with charges of an app server, sent while the session runs or
  * within the time for late charges. The session is named by Tollgate-Session, or by In-Reply-To with the Call-ID of the
  * relay's dialog (RFC 3261 §20.21). The app server signs in with a key of its own, or is known by its address where the
- * operator trusts addresses.
+ * operator trusts addresses, or by its certificate where the operator has named that.
  */
 export function takeMessage(core: Core, transaction: NewRequest): void {
   const { request, flow } = transaction;
   const session = namedSession(request);
   const signsIn = request.headers.has("authorization");
-  if (!signsIn && core.config.charging.trustAddress && session !== undefined) {
-    const known = serverAt(core, session, flow.remoteAddress).then((appServer) => {
+  const mayBeKnown = core.config.charging.trustAddress || flow.peerNames !== undefined;
+  if (!signsIn && mayBeKnown && session !== undefined) {
+    const known = serverAt(core, session, flow).then((appServer) => {
       if (appServer === LATER) reply(transaction, 503, [["Retry-After", "5"]], "The session cannot be known now");
       else if (appServer === undefined) whenAppServer(core, transaction, () => {});
       else charge(core, transaction, appServer, session);
@@ -81,18 +83,22 @@ function namedSession({ headers }: SipRequest): string | undefined {
 }
 
 /**
- * The app server of the session, if the request comes from one of its addresses. `LATER`: this cannot be found out now.
+ * The app server of the session, if the request comes from it: its certificate is the one that is registered, or its
+ * address counts and is one of its addresses. `LATER`: this cannot be found out now.
  */
-async function serverAt(core: Core, session: string, address: string): Promise<string | typeof LATER | undefined> {
+async function serverAt(core: Core, session: string, flow: Flow): Promise<string | typeof LATER | undefined> {
   const found = await core.direct.appServerOf(session);
   if (found === "later") return LATER;
   const appServer = found && core.directory.appServer(found.appServer);
+  if (appServer?.certificate !== undefined && flow.peerNames?.includes(canonicalHost(appServer.certificate)))
+    return appServer.id;
+  if (!core.config.charging.trustAddress) return undefined;
   const uri = appServer && parseUri(appServer.uri);
   if (!uri?.ok || uri.value.scheme === "other") return undefined;
   const sip = uri.value;
   return new Promise((resolve) => {
     core.resolve(sip, (destinations) =>
-      resolve(destinations.some((one) => sameHost(one.address, address)) ? appServer!.id : undefined),
+      resolve(destinations.some((one) => sameHost(one.address, flow.remoteAddress)) ? appServer!.id : undefined),
     );
   });
 }

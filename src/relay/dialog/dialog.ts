@@ -33,6 +33,8 @@ export interface Dialog {
   flow?: Flow | undefined;
   /** Where requests go, once this is resolved. */
   destination?: Destination | undefined;
+  /** The name that an app server has proved by its certificate. */
+  peerName?: string | undefined;
   /** Where the client came from last. An app server's dialog has none. */
   cameFrom?: CameFrom | undefined;
   /**
@@ -62,6 +64,7 @@ export function dialogAsServer(invite: SipRequest, localTag: string, contact: st
     behind: way.behind,
     flow: way.flow,
     destination: undefined,
+    peerName: undefined,
     cameFrom: placeOf(flow),
     cameBy: cameByOf(flow, way.flow),
   };
@@ -117,6 +120,9 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
   if (target === undefined || target === dialog.remoteTarget) return target !== undefined;
   const found =
     message.isRequest || dialog.routes.length > 0 || dialog.flow !== undefined || dialog.behind !== undefined;
+  // RFC 3261 §12.1.1, §26.2.2: no way to a sips Contact out of a dialog over a transport that is not secure.
+  if (isSips(target) && !message.isRequest && dialog.peerName === undefined && dialog.flow?.secure !== true)
+    return false;
   if (!isTarget(target, found)) return false;
   dialog.remoteTarget = detach(target);
   dialog.destination = undefined;
@@ -202,6 +208,8 @@ function routeList(headers: Headers): readonly string[] {
   if (!headers.has("record-route")) return NO_ROUTES;
   return headers.all("record-route").flatMap((line) => splitList(line).map(detach));
 }
+
+const isSips = (uri: string): boolean => /^sips:/i.test(uri);
 
 function uriOf(route: string): string {
   const address = parseNameAddr(route);

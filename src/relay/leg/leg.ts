@@ -4,7 +4,7 @@ import { sipUriOf } from "../../sip/uri.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { shownUris } from "../../support/peer-log.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
-import type { Destination, Flow } from "../../transport/types.ts";
+import { type Destination, type Flow, provenAs } from "../../transport/types.ts";
 import { Answer } from "../dialog/answer.ts";
 import { isKnown, refreshesTarget, type WayBack, wayBack } from "../dialog/contact.ts";
 import {
@@ -411,7 +411,9 @@ export function route(
   }
   const uri = sipUriOf(nextHop(dialog));
   const choose = (destinations: readonly Destination[]) => {
-    const destination = core.reach.choose(destinations, dialog.cameFrom);
+    const chosen = core.reach.choose(destinations, dialog.cameFrom);
+    // The Contact may have an address in place of the name. Then it is still that name which must be proved.
+    const destination = chosen?.name === chosen?.address ? chosen && provenAs(chosen, dialog.peerName) : chosen;
     const { cameBy } = dialog;
     if (destination) {
       dialog.destination = destination;

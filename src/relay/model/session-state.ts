@@ -27,7 +27,7 @@ import { parseNameAddr } from "../../sip/headers.ts";
 import { sipUriOf } from "../../sip/uri.ts";
 import { readJson } from "../../support/json.ts";
 import { err, ok, type Result } from "../../support/result.ts";
-import type { TransportName } from "../../transport/types.ts";
+import { TRANSPORTS, type TransportName } from "../../transport/types.ts";
 
 /*
  * A session as data: everything of it that is not a socket (decision 12). Times are milliseconds since 1970 by the
@@ -75,6 +75,7 @@ export interface PlaceState {
   readonly address: string;
   readonly port: number;
   readonly leavesBy?: string;
+  readonly name?: string;
 }
 
 /** A dialog without its connection (RFC 3261 §12). */
@@ -91,6 +92,7 @@ export interface LegState {
   readonly contact: string;
   readonly behind?: PlaceState;
   readonly destination?: PlaceState;
+  readonly peerName?: string;
   readonly cameFrom?: PlaceState;
   /** The peer is reached only by the connection that it has made itself. */
   readonly byConnection?: true;
@@ -144,10 +146,11 @@ const MESSAGE = textUpTo(65_535);
 const MOST = 1_000;
 
 const place: Check = fields<PlaceState>({
-  transport: oneOf("udp", "tcp", "tls", "ws", "wss"),
+  transport: oneOf(...TRANSPORTS),
   address: textUpTo(100),
   port: count(65_535),
   leavesBy: optional(textUpTo(100)),
+  name: optional(textUpTo(256)),
 });
 
 /** What goes into messages is checked, so that the messages can be read. */
@@ -170,6 +173,7 @@ const leg: Check = fields<LegState>({
   contact: address,
   behind: optional(place),
   destination: optional(place),
+  peerName: optional(textUpTo(256)),
   cameFrom: optional(place),
   byConnection: optional(truth),
   offered: optional(list(NAME, MOST)),

@@ -6,7 +6,7 @@ import { parseUri, type SipUri, sipUriOf, type Uri, unescapeUser } from "../../s
 import { sameHost } from "../../support/address.ts";
 import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
-import type { Destination } from "../../transport/types.ts";
+import { type Destination, provenAs } from "../../transport/types.ts";
 import { confirmDialog, type Dialog } from "../dialog/dialog.ts";
 import {
   ALLOW,
@@ -196,7 +196,7 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
     return;
   }
   core.resolve(uri, (destinations) => {
-    const destination = destinations[0];
+    const destination = destinations[0] && provenAs(destinations[0], session.appServer.certificate);
     const original = session.request?.transaction.request;
     if (!destination || !original) {
       unreachable("no address was found for its URI");
@@ -242,6 +242,7 @@ function dialogTowards(core: Core, session: Session, original: SipRequest, desti
     behind: undefined,
     flow: undefined,
     destination,
+    peerName: destination.name,
   };
 }
 

@@ -4,6 +4,7 @@ import { Headers, SipRequest, type SipResponse } from "../../sip/message.ts";
 import { parseMessage } from "../../sip/parse.ts";
 import { serialize } from "../../sip/serialize.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
+import { KINDS } from "../../transport/kinds.ts";
 import type { Destination, Flow } from "../../transport/types.ts";
 import { Credit } from "../charges/credit.ts";
 import { type Dialog, placeOf } from "../dialog/dialog.ts";
@@ -95,6 +96,7 @@ function legState({ dialog, offered, stranded, unheardSince }: LegPort): LegStat
   };
   if (behind) state.behind = placeState(behind);
   if (destination) state.destination = placeState(destination);
+  if (dialog.peerName !== undefined) state.peerName = dialog.peerName;
   if (cameFrom) state.cameFrom = placeState(cameFrom);
   if (flow || stranded) state.byConnection = true;
   if (offered.length > 0) state.offered = offered;
@@ -102,8 +104,13 @@ function legState({ dialog, offered, stranded, unheardSince }: LegPort): LegStat
   return state;
 }
 
-const placeState = ({ transport, address, port, leavesBy }: Destination): PlaceState =>
-  leavesBy === undefined ? { transport, address, port } : { transport, address, port, leavesBy };
+const placeState = ({ transport, address, port, leavesBy, name }: Destination): PlaceState => ({
+  transport,
+  address,
+  port,
+  ...(leavesBy !== undefined && { leavesBy }),
+  ...(name !== undefined && { name }),
+});
 
 /** Undefined also where the answer is too large for a state. */
 function answerState({ invitation }: SessionPort, { answer: sent, coming }: LegPort): AnswerState | undefined {
@@ -210,6 +217,7 @@ function legOf(
     behind: state.behind,
     flow: undefined,
     destination: state.destination,
+    peerName: state.peerName,
     cameFrom: state.cameFrom,
     cameBy: undefined,
   };
@@ -242,7 +250,8 @@ class AnswerAgain implements ServerTransaction {
     this.to = to;
     const { transport, address: remoteAddress, port: remotePort, leavesBy: cameTo } = to;
     const place = { transport, remoteAddress, remotePort, cameTo };
-    this.flow = { ...place, id: "", reliable: transport !== "udp", secure: false, open: false, send: () => {} };
+    const { reliable, secure } = KINDS[transport];
+    this.flow = { ...place, id: "", reliable, secure, open: false, send: () => {} };
     this.request = new SipRequest("INVITE", "", new Headers().add("CSeq", `${seq} INVITE`));
   }
 

@@ -1,0 +1,48 @@
+/** What is always so of one transport. */
+export interface Kind {
+  /** How a Via writes it (RFC 3261 §20.42, RFC 7118 §5.1). */
+  readonly via: string;
+  /** RFC 3261 §19.1.2, RFC 7118 §5.5. */
+  readonly port: number;
+  readonly reliable: boolean;
+  /** The peer cannot be overheard. */
+  readonly secure: boolean;
+  /** The relay can open a connection to a peer that came by this transport. Nobody listens in a browser (RFC 7118). */
+  readonly callsBack: boolean;
+  /** RFC 3263 §4.1, RFC 7118 §5.5: the NAPTR service, and the beginning of the SRV name. */
+  readonly naptr: string;
+  readonly srv: string;
+}
+
+/**
+ * The transports, the preferred one first. A new one takes a row here, a way to listen and to connect in `streams.ts`,
+ * and no other place.
+ */
+export const KINDS = {
+  udp: row("UDP", 5060, { reliable: false, callsBack: true, naptr: "SIP+D2U", srv: "_sip._udp" }),
+  tcp: row("TCP", 5060, { callsBack: true, naptr: "SIP+D2T", srv: "_sip._tcp" }),
+  tls: row("TLS", 5061, { secure: true, callsBack: true, naptr: "SIPS+D2T", srv: "_sips._tcp" }),
+  ws: row("WS", 80, { naptr: "SIP+D2W", srv: "_sip._ws" }),
+  wss: row("WSS", 443, { secure: true, naptr: "SIPS+D2W", srv: "_sips._ws" }),
+};
+
+function row(
+  via: string,
+  port: number,
+  { reliable = true, secure = false, callsBack = false, naptr, srv }: Partial<Kind> & Pick<Kind, "naptr" | "srv">,
+): Kind {
+  return { via, port, reliable, secure, callsBack, naptr, srv };
+}
+
+export type TransportName = keyof typeof KINDS;
+
+/** The transports that this relay listens on and sends by. */
+export const TRANSPORTS = Object.keys(KINDS) as readonly TransportName[];
+
+export const isTransport = (name: string): name is TransportName => Object.hasOwn(KINDS, name);
+
+/** The transport that a Via names; undefined: none that is known here. */
+export const transportOfVia = (written: string): TransportName | undefined => {
+  const name = written.toLowerCase();
+  return isTransport(name) ? name : undefined;
+};
