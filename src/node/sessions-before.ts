@@ -5,6 +5,7 @@ import { endedByText } from "../relay/model/endings.ts";
 import type { SessionState } from "../relay/model/session-state.ts";
 import { goOn, restore } from "../relay/session/snapshot.ts";
 import type { Logger } from "../support/log.ts";
+import { shown } from "../support/peer-log.ts";
 import type { KeptSession, KeptSessions } from "./kept-sessions.ts";
 import { endOf, type Heartbeat } from "./recovery.ts";
 
@@ -79,9 +80,10 @@ export class SessionsBefore {
   async leaveOut(isOver: (ids: readonly string[]) => Promise<ReadonlySet<string>>): Promise<void> {
     const run = [...this.states.values()].filter(({ chart }) => chart.context.startedAt !== null);
     for (const id of await isOver(run.map(({ facts }) => facts.id))) {
+      const facts = factsOf(this.states.get(id)!);
       this.states.delete(id);
       this.keeper.drop(id);
-      this.log.warn({ session: id }, "a session of a relay before has ended by now: it does not go on");
+      this.log.warn(facts, "a session of a relay before has ended by now: it does not go on");
     }
   }
 
@@ -102,7 +104,7 @@ export class SessionsBefore {
         this.restored.push({ session: restore(core, state, { lastHeardAt }), state });
         core.counters.restored++;
       } catch (error) {
-        this.log.error({ session: id, err: error }, "a session of the relay before could not go on: it ends");
+        this.log.error({ ...factsOf(state), err: error }, "a session of the relay before could not go on: it ends");
         core.sessions.get(id)?.release();
         if (startedAt === null) this.keeper.drop(id);
         else this.end(core, sessionEnded(state.facts, startedAt, endedAt, endedByText("fault")));
@@ -122,3 +124,10 @@ export class SessionsBefore {
     if (this.restored.length > 0) core.clock.setTimeout(() => this.goOn(core), SLICE_EVERY_MS);
   }
 }
+
+const factsOf = ({ facts: { id, call }, user, client }: SessionState) => ({
+  call,
+  callId: shown(client.callId, 200),
+  session: id,
+  user,
+});

@@ -16,6 +16,7 @@ import { challenge, trimmed, verdictOn } from "./leg/sign-in.ts";
 import { takesContact } from "./leg/takes-contact.ts";
 import { acknowledgeUnwanted } from "./leg/unwanted.ts";
 import type { Core, LegPort as Leg } from "./model/core.ts";
+import { ofSession } from "./model/log-facts.ts";
 import { refusalOfNew } from "./model/new-sessions.ts";
 import { recordOf } from "./model/records.ts";
 import { maxForwards } from "./request/invitation.ts";
@@ -230,8 +231,8 @@ export class Router implements TransactionUser {
     const { clock, config, counters, peerLog } = this.core;
     if (leg.takesMore(clock.monotonic(), config.limits.perSessionPerSecond)) return true;
     counters.overSessionRate++;
-    const { id, facts } = leg.session;
-    peerLog.info("too many requests in a session", id, { session: id, call: facts.call, side: leg.side, method });
+    const facts = { ...ofSession(leg.session), side: leg.side, method };
+    peerLog.info("too many requests in a session", leg.session.id, facts);
     return false;
   }
 

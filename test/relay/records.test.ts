@@ -221,6 +221,25 @@ describe("a request leaves a record that says why (P5)", () => {
   });
 });
 
+describe("every line of the log about a call", () => {
+  it("carries call, Call-ID, session and user", async () => {
+    const { l, lines } = await recorded({ limits: { perSessionPerSecond: 2 } as never });
+    const { invite, answer, server } = await establish(l, { answerHeaders: [["X-A", "b"]] });
+    const [session] = l.core.sessions.values();
+    for (let i = 2; i < 9; i++) l.client.inDialog("MESSAGE", invite, answer, i);
+    const late = l.client.invite();
+    const [, second] = l.core.sessions.values();
+    l.clock.advance(9_000);
+    session!.actor.fault(new Error("a mistake of ours"));
+    const about = { call: session!.facts.call, callId: invite.callId, session: session!.id, user: "alice" };
+    const others = { call: second!.facts.call, callId: late.callId, session: second!.id, user: "alice" };
+    expect(lines.find(({ msg }) => msg === "too many requests in a session")).toMatchObject(about);
+    expect(lines.find(({ msg }) => msg === "session failed by a fault of the relay")).toMatchObject(about);
+    expect(lines.find(({ msg }) => msg === "app server given up")).toMatchObject(others);
+    expect(server).toBeDefined();
+  });
+});
+
 describe("strangers", () => {
   it("whose sign-in is refused leave few lines and few records, apart from those of users", async () => {
     const { l, lines, store, read } = await recorded({ signIn: true });

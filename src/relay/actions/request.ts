@@ -6,12 +6,12 @@ import { expectProvided } from "../../chart/nodes.ts";
 import { chartFrom } from "../../chart/table.ts";
 import type { SettledVerdict } from "../../directory/authenticator.ts";
 import type { ForkMode } from "../../directory/types.ts";
-import { shown } from "../../support/peer-log.ts";
 import { Credits, prepaidIn } from "../charges/credits.ts";
 import { laterStatus } from "../dialog/reply.ts";
 import { challengeHeaders, HELD_OFF } from "../leg/sign-in.ts";
 import { contained } from "../model/contained.ts";
 import type { Core } from "../model/core.ts";
+import { ofRequest } from "../model/log-facts.ts";
 import { forkFor } from "../request/fork-choice.ts";
 import type { ClientRequest } from "../request/request.ts";
 import { moveOf } from "../session/move.ts";
@@ -82,7 +82,7 @@ function isOneTooMany(request: ClientRequest): boolean {
     return false;
   }
   core.counters.overUserLimit++;
-  core.peerLog.info("a user has as much under way as one may", user, { user: shown(user), why });
+  core.peerLog.info("a user has as much under way as one may", user, { ...ofRequest(request), why });
   request.refuse("user.refused", { status: laterStatus(request.request), headers: [["Retry-After", "5"]] }, why);
   return true;
 }

@@ -14,6 +14,7 @@ import type { SipMessage } from "../../sip/message.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { contained, type FaultLog } from "../model/contained.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
+import { ofSession } from "../model/log-facts.ts";
 import type { ChargesPort } from "../model/ports.ts";
 import { answerCharges } from "./charge-answers.ts";
 
@@ -174,8 +175,8 @@ export class SessionCharges implements ChargesPort {
   }
 
   private log(level: "debug" | "error", facts: object, text: string): void {
-    const { call, id, user, service, appServer } = this.session.facts;
-    this.core.log[level]({ call, session: id, user, service, appServer, ...facts }, text);
+    const { service, appServer } = this.session.facts;
+    this.core.log[level]({ ...ofSession(this.session), service, appServer, ...facts }, text);
   }
 }
 

@@ -35,7 +35,13 @@ export class CreditNotices {
 
   private record(event: ReturnType<typeof creditReserved> | ReturnType<typeof creditExhausted>): void {
     this.core.recorder.append(event).catch((error) => {
-      this.core.peerLog.warn("a notice about credit could not be put on record", "", { err: error, event });
+      this.core.peerLog.warn("a notice about credit could not be put on record", event.session.user, {
+        call: event.session.call,
+        session: event.session.id,
+        user: event.session.user,
+        err: error,
+        event,
+      });
     });
   }
 }

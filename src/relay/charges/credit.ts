@@ -10,6 +10,7 @@ import type { TimerHandle } from "../../support/clock.ts";
 import { warning } from "../dialog/reply.ts";
 import { contained } from "../model/contained.ts";
 import type { Core, CreditPort, SessionPort as Session } from "../model/core.ts";
+import { ofSession } from "../model/log-facts.ts";
 import type { CreditTerms } from "../model/ports.ts";
 import type { CreditState } from "../model/session-state.ts";
 import { CreditNotices } from "./credit-notices.ts";
@@ -79,7 +80,7 @@ export class Credit implements CreditPort {
       return paymentRequired(`the balance is in ${currency}, the service costs ${tariff.currency}`);
     const problem = tariff && tariffProblem(tariff);
     if (problem !== undefined) {
-      const what = { tariff: tariff!.id, problem };
+      const what = { ...this.about, tariff: tariff!.id, problem };
       this.core.peerLog.error("refused: nobody can be billed by this tariff", this.terms.user, what);
       return { status: 500 };
     }
@@ -91,6 +92,11 @@ export class Credit implements CreditPort {
     else this.coveredMs = this.settings.intervalS * 1000;
     this.arm();
     return undefined;
+  }
+
+  /** By what its lines of the log are found. */
+  get about(): object {
+    return this.session ? ofSession(this.session) : { user: this.terms.user, hold: this.terms.key };
   }
 
   /** From now on the hold is for this session. */

@@ -22,6 +22,8 @@ interface Holder {
   readonly date: number;
   /** The hold is still needed: if the store has given it back, it is to be taken again. */
   readonly goesOn: boolean;
+  /** By what its lines of the log are found. */
+  readonly about: object;
 }
 
 /**
@@ -98,7 +100,7 @@ export class Hold {
       return { ok: true };
     };
     const answer = reserved().catch((error: unknown): Outcome => {
-      core.peerLog.warn("the store of balances does not answer", user, { user, err: error });
+      core.peerLog.warn("the store of balances does not answer", user, { ...holder.about, err: error });
       return { ok: false, why: "unknown" };
     });
     return this.within(answer);
@@ -137,7 +139,10 @@ export class Hold {
     try {
       await core.credit?.settle({ user, hold, session, totals: charged.totals(this.holder.date) });
     } catch (error) {
-      core.peerLog.warn("a hold could not be given back now: it ends by itself", user, { user, err: error });
+      core.peerLog.warn("a hold could not be given back now: it ends by itself", user, {
+        ...this.holder.about,
+        err: error,
+      });
     }
   }
 }

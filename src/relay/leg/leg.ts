@@ -22,6 +22,7 @@ import { offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { contained } from "../model/contained.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
+import { ofSession } from "../model/log-facts.ts";
 
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
 export class Leg implements LegPort {
@@ -313,10 +314,10 @@ export class Leg implements LegPort {
    * in a session.
    */
   private noContact({ headers }: SipResponse): void {
-    const { id, appServer, facts } = this.session;
+    const { appServer, facts } = this.session;
     const source = this.side === "client" ? facts.user : appServer.id;
     const contact = shownUris(headers.get("contact") ?? "");
-    const more = { session: id, appServer: appServer.id, side: this.side, contact };
+    const more = { ...ofSession(this.session), appServer: appServer.id, side: this.side, contact };
     this.core.peerLog.warn("an answer has no Contact that can be used", source, more);
   }
 

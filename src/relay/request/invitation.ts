@@ -20,6 +20,7 @@ import { takeRest } from "../leg/rest.ts";
 import { whySilent } from "../leg/silence.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
+import { ofSession } from "../model/log-facts.ts";
 import type { Asking } from "../model/ports.ts";
 import { callIdOf } from "../model/session-names.ts";
 import { isOneTooMany, ringS } from "../session/ringing.ts";
@@ -158,9 +159,10 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   }
 
   private sayGivenUp(why: string): void {
-    const { id, appServer, branch } = this.session;
+    const { appServer, branch } = this.session;
     branch?.because(why);
-    this.core.peerLog.warn("app server given up", appServer.id, { session: id, appServer: appServer.id, why });
+    const facts = { ...ofSession(this.session), appServer: appServer.id, why };
+    this.core.peerLog.warn("app server given up", appServer.id, facts);
   }
 
   /** Takes a reliable provisional answer. False: it is to be ignored. */

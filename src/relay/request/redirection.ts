@@ -1,12 +1,15 @@
 import { parseRequestDisposition } from "../../sip/disposition.ts";
 import type { SipResponse } from "../../sip/message.ts";
+import type { ServerTransaction } from "../../transaction/types.ts";
 import { MAX_REDIRECTS, type Redirected, type Way, wayOn } from "../leg/redirect.ts";
 import type { ChangePort, Core } from "../model/core.ts";
+import { ofRequest } from "../model/log-facts.ts";
 
 /** A request that was redirected, as seen by the request that replaces it. */
 interface AskedBefore extends Redirected {
   /** Correlation id of all sessions of the client's request. */
   readonly call: string;
+  readonly transaction: ServerTransaction;
   /** The app servers that were asked. */
   readonly tried: readonly string[];
   /** Undefined: this is the client's own request. */
@@ -41,12 +44,12 @@ export class Redirection {
 
 /** Where these answers lead from `request`; undefined: nowhere that the portal offers and the client wants. */
 export function wayAfter(core: Core, request: AskedBefore, redirections: readonly SipResponse[]): Way | undefined {
-  const { change, call, service, tried, redirection } = request;
+  const { change, service, tried, redirection } = request;
   const isFar = redirection !== undefined && redirection.hops >= MAX_REDIRECTS;
   const way = isFar || !mayFollow(core, request) ? undefined : wayOn(core, request, redirections);
   // Within a change, the service must stay the same. And where the present app server is asked, no other may be.
   if (way && !(change && (way.request || change.keepsServer))) return way;
-  const facts = { call, service, appServers: tried };
+  const facts = { ...ofRequest(request), service, appServers: tried };
   core.peerLog.info("an app server's redirection leads nowhere that the portal offers", service, facts);
   return undefined;
 }

@@ -16,6 +16,7 @@ import { hasOption, withoutPassword } from "../dialog/passing.ts";
 import { among, TransactionFor } from "../leg/redirect.ts";
 import { Refusals, refusal, withinDialog } from "../leg/refusals.ts";
 import type { ChangePort, Core, LegPort as Leg, Move, RequestPort, SessionPort } from "../model/core.ts";
+import { ofRequest } from "../model/log-facts.ts";
 import type { Origin } from "../model/ports.ts";
 import { recordOf } from "../model/records.ts";
 import { Session } from "../session/session.ts";
@@ -332,7 +333,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   crashed(error: unknown): void {
     this.core.counters.crashed++;
     this.record?.because(FAULT);
-    this.core.peerLog.error("request failed by a fault of the relay", this.user, { call: this.id, err: error });
+    this.core.peerLog.error("request failed by a fault of the relay", this.user, { ...ofRequest(this), err: error });
     if (!this.transaction.answered) this.transaction.respond(new SipResponse(500, reasonPhrase(500)));
     this.cancelBranches(false);
     this.change?.refused();

@@ -3,6 +3,7 @@ import { SERVICE_HEADER } from "../../charging/charges/body.ts";
 import type { SipResponse } from "../../sip/message.ts";
 import { shown } from "../../support/peer-log.ts";
 import type { SessionPort as Session } from "../model/core.ts";
+import { ofSession } from "../model/log-facts.ts";
 
 /**
  * The answer to a change where the other end's 2xx did not name the service: that 2xx cannot be relied on (RFC 3261
@@ -19,10 +20,9 @@ export function confirms(first: Session, second: Session, by: Side, { headers }:
   if (!wantsConfirmation(first, second, by)) return true;
   const said = headers.get(SERVICE_HEADER.toLowerCase())?.trim();
   if (said === second.service.id) return true;
-  const { id, user } = first.facts;
   const appServer = first.appServer.id;
   first.core.counters.changesUnconfirmed++;
-  const facts = { session: id, user, appServer, by, wanted: second.service.id, said: shown(said ?? "") };
+  const facts = { ...ofSession(first), appServer, by, wanted: second.service.id, said: shown(said ?? "") };
   first.core.peerLog.warn("a change of service was answered and not confirmed: nothing is changed", appServer, facts);
   return false;
 }

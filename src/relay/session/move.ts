@@ -4,6 +4,7 @@ import type { SipRequest } from "../../sip/message.ts";
 import { type DialogName, parseReplaces, parseTargetDialog } from "../../sip/refer.ts";
 import { err, ok, type Result } from "../../support/result.ts";
 import type { Core, LegPort as Leg, Move, SessionPort as Session } from "../model/core.ts";
+import { ofSession } from "../model/log-facts.ts";
 
 const NO_MOVE = ok(undefined);
 const GONE = { status: 481, reason: "No Such Dialog" };
@@ -60,10 +61,12 @@ export function moved(core: Core, second: Session, { first, keep }: Move): void 
   second.isBeside(first);
   const event = sessionMoved(second.facts, first.facts, second.now(), keep);
   // No bill depends on it (src/charging/events/events.ts): both sessions have their own times and charges.
-  core.recorder
-    .append(event)
-    .catch((error) =>
-      core.peerLog.error("a move could not be put on record", second.facts.user, { err: error, event }),
-    );
+  core.recorder.append(event).catch((error) =>
+    core.peerLog.error("a move could not be put on record", second.facts.user, {
+      ...ofSession(second),
+      err: error,
+      event,
+    }),
+  );
   if (!keep && isUp(first)) first.end({ code: "moved", what: second.facts.service });
 }

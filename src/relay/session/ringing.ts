@@ -1,6 +1,7 @@
 import type { Side } from "../../../machines/events.ts";
 import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
 import type { SessionPort as Session } from "../model/core.ts";
+import { ofSession } from "../model/log-facts.ts";
 
 const DEFAULT_RING_S = 180; // timer C, RFC 3261 §16.6 step 11
 
@@ -13,11 +14,14 @@ export const ringS = (session: Session): number => session.service.ringS ?? DEFA
 /** Whether the `n`th provisional answer to an INVITE is one too many to be passed on. `side`: who sends them. */
 export function isOneTooMany(session: Session, side: Side, n: number): boolean {
   if (n <= MOST_HEARD) return false;
-  const { core, appServer, facts, id } = session;
+  const { core, appServer, facts } = session;
   core.counters.provisionalsLeftOut++;
   const source = side === "client" ? facts.user : appServer.id;
   if (n === MOST_HEARD + 1)
-    core.peerLog.warn("provisional answers without end: the rest is not passed on", source, { session: id, side });
+    core.peerLog.warn("provisional answers without end: the rest is not passed on", source, {
+      ...ofSession(session),
+      side,
+    });
   return true;
 }
 

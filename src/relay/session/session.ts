@@ -16,6 +16,7 @@ import { SessionCharges } from "../charges/charges.ts";
 import type { CostsOfSession } from "../charges/record-cost.ts";
 import type { Core, CreditPort, LegPort as Leg, RequestPort, SessionPort, Takeover } from "../model/core.ts";
 import { endedByText } from "../model/endings.ts";
+import { ofSession } from "../model/log-facts.ts";
 import type { Asking, FormerPart, Origin, ReliablePort, TransferPort, UnderWay } from "../model/ports.ts";
 import type { SessionState } from "../model/session-state.ts";
 import { HangUp, lastHeardAt } from "./hang-up.ts";
@@ -144,8 +145,8 @@ export class Session implements SessionPort, Owner {
   get isBillable(): boolean {
     const problem = factsProblem(this.facts);
     if (problem === undefined) return true;
-    const { call, user, service, appServer } = this.facts;
-    const what = { call, user, service, appServer, problem };
+    const { user, service, appServer } = this.facts;
+    const what = { ...ofSession(this), service, appServer, problem };
     this.core.peerLog.error("refused: the session could not be billed", user, what);
     return false;
   }
@@ -471,8 +472,8 @@ export class Session implements SessionPort, Owner {
   crashed(error: unknown): void {
     this.core.counters.crashed++;
     this.branch?.because(FAULT);
-    const { call, user } = this.facts;
-    this.core.peerLog.error("session failed by a fault of the relay", user, { call, session: this.id, err: error });
+    const facts = { ...ofSession(this), err: error };
+    this.core.peerLog.error("session failed by a fault of the relay", this.facts.user, facts);
     this.hangUp.afterFault();
     this.reportFailure({ status: 500 });
     this.close();

@@ -8,6 +8,7 @@ import type { ServerTransaction } from "../../transaction/types.ts";
 import { OF_BODY } from "../dialog/passing.ts";
 import { isAt } from "../leg/redirect.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
+import { ofSession } from "../model/log-facts.ts";
 
 /** What an allowed REFER asks for. */
 export interface Referral {
@@ -122,7 +123,7 @@ function keepsFirst(first: Session, { address }: ReferTo, replaced: boolean): bo
 /** Logs which header fields of the Refer-To are not taken over. */
 function sayDropped(core: Core, first: Session, names: readonly string[]): void {
   if (names.length === 0) return;
-  const facts = { session: first.id, user: first.facts.user, names: names.slice(0, 10) };
+  const facts = { ...ofSession(first), names: names.slice(0, 10) };
   core.peerLog.info("a Refer-To brings header fields that do not cross", first.facts.user, facts);
 }
 

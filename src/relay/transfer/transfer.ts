@@ -18,6 +18,7 @@ import { OF_BODY } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { Leg } from "../leg/leg.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
+import { ofSession } from "../model/log-facts.ts";
 import { refusalOfNew } from "../model/new-sessions.ts";
 import { recordOf } from "../model/records.ts";
 import { ClientRequest } from "../request/request.ts";
@@ -293,8 +294,8 @@ export class Transfer implements Owner {
   crashed(error: unknown): void {
     this.core.counters.crashed++;
     this.record?.because(FAULT);
-    const { id, facts } = this.first;
-    this.core.peerLog.error("a move failed by a fault of the relay", facts.user, { session: id, err: error });
+    const facts = { ...ofSession(this.first), err: error };
+    this.core.peerLog.error("a move failed by a fault of the relay", this.first.facts.user, facts);
     if (!this.transaction.answered) reply(this.transaction, 500);
     this.withdrawRequest();
     this.invitation?.cancel();
