@@ -218,7 +218,8 @@ export class OpenRecord {
     this.status = status;
     this.reason = response.reason;
     this.answerMs = this.since();
-    if (status >= 300 && this.user !== "" && !this.isPassedOn && !PLAIN.has(status))
+    const isForUser = this.user !== "" && !this.fromServer;
+    if (status >= 300 && isForUser && !this.isPassedOn && !PLAIN.has(status))
       response.headers.add("Warning", `399 tollgate "reference ${this.name}"`);
     const goesOn = this.holders > 1;
     if (goesOn) this.settle();

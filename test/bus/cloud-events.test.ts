@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { callEvent } from "../../src/bus/call-events.ts";
 import { CONTENT_TYPE, fromCloudEvent, toCloudEvent } from "../../src/bus/cloud-events.ts";
 import {
   type ChargingEvent,
@@ -12,6 +13,7 @@ import {
   sessionStarted,
 } from "../../src/charging/events/events.ts";
 import { aCharge, facts, JANUARY } from "../charging/samples.ts";
+import { call } from "../contract/calls.contract.ts";
 import { asyncapi, messageOf, undocumented } from "../support/asyncapi.ts";
 
 const second = facts({ id: "s2", previous: { session: "s1", by: "change" }, lateChargesMs: 5000, hold: "h1" });
@@ -73,8 +75,21 @@ describe("events as CloudEvents 1.0 (P2)", () => {
   it("describes exactly the subjects that there are", () => {
     const addresses = Object.values(asyncapi.channels).map(({ address }) => address);
     expect(addresses.sort()).toEqual(
-      ["tollgate.dead", ...Object.keys(everyKind).map((type) => `tollgate.events.${type}`)].sort(),
+      [
+        "tollgate.dead",
+        "tollgate.calls.ended",
+        ...Object.keys(everyKind).map((type) => `tollgate.events.${type}`),
+      ].sort(),
     );
+  });
+
+  it("tell what became of a request, as ops/asyncapi.yaml says (P5)", () => {
+    const { name, validate } = messageOf("tollgate.calls.ended");
+    const event = JSON.parse(
+      callEvent(call(1, { cost: "1.00 EUR", rule: "all", ringMs: 1, answerMs: 2 }), "urn:tollgate:node:a"),
+    );
+    expect(validate(event), JSON.stringify(validate.errors)).toBe(true);
+    expect(event).toMatchObject({ type: name, id: "call:record0001", source: "urn:tollgate:node:a" });
   });
 
   it("are refused with a reason where they are none, and never throw", () => {
