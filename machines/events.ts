@@ -70,6 +70,7 @@ export type EndingCode =
   | "part-over"
   | "service-gone"
   | "moved"
+  | "blocked"
   | "stops"
   | "stopped"
   | "killed"

@@ -199,6 +199,14 @@ describe("the commands on the pages", () => {
         await set("appserver", "add", "shop", "--uri", "sip:127.0.0.1:5070", "--service", "wine");
         await terminal.tollgate(["user", "add", "alice"], { env });
       }
+      if (one.path.endsWith("users.md")) {
+        terminal.write(
+          "tollgate.yaml",
+          "portal: { domains: [portal.example, second.example], ownUsers: [second.example] }\n",
+        );
+        terminal.write("subscribers.csv", "username,domain,password\nbob,c.example,secret\n");
+        await terminal.tollgate(["user", "add", "alice"], { env });
+      }
       if (one.path.endsWith("services.md")) await set("tariff", "add", "pint", "--currency", "EUR");
       for (const line of inShell(one)) {
         const command = /^(?:npx )?tollgate (.*?)(?:\s+#.*)?$/.exec(line)?.[1];
@@ -290,7 +298,8 @@ describe("the settings on the pages", () => {
       one.codes.flatMap((code) => /^([a-z]\w*): ?[[{\w]/.exec(code)?.[1] ?? []),
     );
     expect(named.length).toBeGreaterThan(10);
-    const notSettings = ["sip", "sips", "proof"]; // schemes, an option of the SDK
+    // schemes, an option of the SDK, who ended a session
+    const notSettings = ["sip", "sips", "proof", "relay"];
     expect(named.filter((name) => !everyName.has(name) && !notSettings.includes(name))).toEqual([]);
   });
 

@@ -1,12 +1,16 @@
 import type { Command } from "commander";
-import { userIdSchema } from "../config/schema.ts";
+import { type Config, userNameSchema } from "../config/schema.ts";
 import { accountName, accountOf, afterRemoval, formerUser } from "../directory/accounts.ts";
+import { partsOf } from "../directory/realms.ts";
+import type { User } from "../directory/types.ts";
 import { registerUser } from "../directory/users.ts";
 import type { Store } from "../store/types.ts";
 import { accountForNew, accountsOf, shownAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
 import { balanceText, checkCurrency, currencyNote, openBalance, post } from "./credit.ts";
 import { CliError, EXIT, type Io, readPassword, table } from "./io.ts";
+import { addUserImportCommand } from "./user-import.ts";
+import { addUserStandingCommands } from "./user-standing.ts";
 
 interface AddOptions {
   readonly passwordStdin?: boolean;
@@ -17,7 +21,7 @@ interface AddOptions {
   readonly inherit?: true | string;
 }
 
-/** `tollgate user add|list|remove`. */
+/** `tollgate user add|import|list|block|unblock|limit|remove`. */
 export function addUserCommands(program: Command, io: Io): void {
   const user = program.command("user").description("registered users: who may sign in");
 
@@ -42,11 +46,14 @@ The password is asked for at the terminal, or taken from --password-stdin or TOL
 If somebody had the id before, this is another person: bills and balance begin anew, as those of alice#2. With --inherit
 it is the same person.
 
+In a domain of portal.ownUsers, the id is the whole address.
+
 Examples:
   $ tollgate user add alice
   $ tollgate user add alice --password-stdin < password.txt
   $ tollgate user add alice --replace
   $ tollgate user add bob --prepaid EUR --balance 20.00
+  $ tollgate user add alice@second.example
   $ tollgate user remove alice && tollgate user add alice --inherit`,
     )
     .action(async (id: string, options: AddOptions, command: Command) => {
@@ -55,9 +62,7 @@ Examples:
       if (currency !== undefined) checkCurrency(currency);
       if (balance !== undefined && currency === undefined)
         throw new CliError("--balance: only with --prepaid", EXIT.usage);
-      const checked = userIdSchema.safeParse(id);
-      if (!checked.success)
-        throw new CliError(`expected ${checked.error.issues[0]?.message}; found "${id}"`, EXIT.usage);
+      const realm = realmFor(config, id);
       await withStore(config, async (store) => {
         const known = await store.users.get(id);
         if (known && !options.replace) {
@@ -68,7 +73,6 @@ Examples:
         const before = known ? 0 : await accountsOf(store, id);
         const account = known ? accountOf(known) : await accountForNew(store, id, options.inherit);
         const password = await readPassword(io, options.passwordStdin ?? false);
-        const { realm } = config.portal;
         // The money first. If that fails, the user is as before, and the same command again adds nothing.
         if (currency !== undefined) await openBalance(store, account, currency);
         if (balance !== undefined) await payIn(io, store, id, account, balance);
@@ -92,24 +96,22 @@ Examples:
     .action(async (options: { json?: boolean }, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const users = await withStore(config, (store) => store.users.list());
-      const shown = users.map(({ id, realm, ha1, disabled, prepaid, account }) => ({
+      const shown = users.map(({ id, realm, ha1, blocked, limits, prepaid, account }) => ({
         id,
         realm,
-        algorithms: ha1.md5 === undefined ? ["sha-256"] : ["sha-256", "md5"],
-        disabled: disabled ?? false,
+        algorithms: [...(ha1.sha256 === undefined ? [] : ["sha-256"]), ...(ha1.md5 === undefined ? [] : ["md5"])],
+        blocked: blocked !== undefined,
+        ...(limits && { limits }),
         ...(prepaid && { prepaid: prepaid.currency }),
         ...(account !== undefined && { account }),
       }));
       if (options.json) io.out(`${JSON.stringify(shown, null, 2)}\n`);
       else if (shown.length === 0) io.out("no users; register one with: tollgate user add ID\n");
       else {
-        const note = ({ disabled, realm, prepaid, account }: (typeof shown)[number]) =>
+        const note = ({ id, blocked, limits, realm, algorithms, prepaid, account }: (typeof shown)[number]) =>
           [
-            disabled
-              ? "disabled"
-              : realm === config.portal.realm
-                ? ""
-                : `cannot sign in: the realm is now ${config.portal.realm}`,
+            blocked ? "blocked" : whyNoSignIn(config, { id, realm, algorithms }),
+            limits?.sessions === undefined ? "" : `${limits.sessions} sessions at most`,
             prepaid === undefined ? "" : `prepaid in ${prepaid}`,
             account === undefined ? "" : `account ${account}`,
           ]
@@ -123,6 +125,9 @@ Examples:
         );
       }
     });
+
+  addUserImportCommand(user, io);
+  addUserStandingCommands(user, io);
 
   user
     .command("remove")
@@ -144,6 +149,34 @@ Examples:
           io.out(`a balance of ${balance} stays: tollgate credit show ${shownAccount(account)}\n`);
       });
     });
+}
+
+/** The realm of a new user. Ends the command if nobody can have that id. */
+function realmFor({ portal }: Config, id: string): string {
+  const { name, domain } = partsOf(id);
+  const checked = userNameSchema.safeParse(name);
+  if (!checked.success) throw new CliError(`expected ${checked.error.issues[0]?.message}; found "${id}"`, EXIT.usage);
+  if (domain === undefined) return portal.realm;
+  if (portal.ownUsers.includes(domain)) return domain;
+  const own = portal.ownUsers.length === 0 ? "no domain has any" : `only ${portal.ownUsers.join(", ")} has`;
+  throw new CliError(
+    `expected a user id without a domain, or with one that has users of its own (portal.ownUsers: ${own}); found "${id}"`,
+    EXIT.usage,
+  );
+}
+
+/** "", or why nobody can sign in as that user. */
+function whyNoSignIn(
+  { portal, authentication }: Config,
+  { id, realm, algorithms }: Pick<User, "id" | "realm"> & { readonly algorithms: readonly string[] },
+): string {
+  const { domain } = partsOf(id);
+  if (domain !== undefined && !portal.ownUsers.includes(domain))
+    return `cannot sign in: ${domain} is not among portal.ownUsers`;
+  if (domain === undefined && realm !== portal.realm) return `cannot sign in: the realm is now ${portal.realm}`;
+  if (!authentication.algorithms.some((one) => algorithms.includes(one)))
+    return `cannot sign in: ${algorithms.join()} is not among authentication.algorithms`;
+  return "";
 }
 
 /** The first payment of a registration. It is made once, even if the user is replaced later. */

@@ -28,8 +28,11 @@ export const idSchema = z
   .string()
   .regex(ID, "an id of letters, digits and . _ ~ + - (at most 64, a letter or digit first)");
 
-/** A user id is the user part of a SIP URI, unescaped (RFC 3261 §25.1). `:` would end the user in H(user:realm:password). */
-export const userIdSchema = z
+/**
+ * A user's name is the user part of a SIP URI, unescaped (RFC 3261 §25.1). `:` would end the user in
+ * H(user:realm:password). It is the user's id, unless the domain has users of its own (src/directory/realms.ts).
+ */
+export const userNameSchema = z
   .string()
   .regex(
     /^[A-Za-z0-9\-_.!~*'()&=+$,;?/]{1,64}$/,
@@ -147,6 +150,7 @@ const portalSchema = z
   .strictObject({
     domain: domain.exactOptional(),
     domains: z.array(domain).min(1).exactOptional(),
+    ownUsers: z.array(domain).default([]),
     realm: z
       .string()
       .min(1)
@@ -155,10 +159,18 @@ const portalSchema = z
       .exactOptional(),
   })
   .refine((portal) => portal.domain === undefined || portal.domains === undefined, "either domain or domains, not both")
-  .transform(({ domain, domains, realm }) => {
+  .transform(({ domain, domains, realm, ownUsers }, context) => {
     const all = (domains ?? [domain ?? "localhost"]).map((name) => name.toLowerCase());
+    const own = ownUsers.map((name) => canonicalHost(name.toLowerCase()));
+    for (const [i, name] of own.entries())
+      if (!all.some((one) => canonicalHost(one) === name) || name === (realm ?? all[0]))
+        context.addIssue({
+          code: "custom",
+          path: ["ownUsers", i],
+          message: "one of portal.domains, and not the realm of all the others",
+        });
     // Domains stand in URIs. The realm stays as it is written, since passwords are hashed with it.
-    return { domains: all.map(formatHost), realm: realm ?? all[0]! };
+    return { domains: all.map(formatHost), realm: realm ?? all[0]!, ownUsers: own };
   });
 
 const algorithms = z

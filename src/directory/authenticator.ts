@@ -14,6 +14,7 @@ import { canonicalHost, sameHost } from "../support/address.ts";
 import { Guesses, type LockOut, type WhichLockOuts } from "./guesses.ts";
 import { NonceCounts, Nonces } from "./nonces.ts";
 import { Offers } from "./offers.ts";
+import { Realms } from "./realms.ts";
 import type {
   Authenticator,
   AuthenticatorOptions,
@@ -25,7 +26,7 @@ import type {
   Verdict,
 } from "./sign-in.ts";
 import { sourceKey } from "./throttle.ts";
-import type { User } from "./types.ts";
+import type { Ha1, User } from "./types.ts";
 
 export * from "./sign-in.ts";
 
@@ -39,6 +40,7 @@ class DigestAuthenticator implements Authenticator {
   private readonly settings: AuthenticatorSettings;
   private readonly clock: AuthenticatorOptions["clock"];
   private readonly offers: Offers;
+  private readonly realms: Realms;
   private readonly nonces: Nonces;
   private readonly counts: NonceCounts;
   private readonly guesses: Guesses | undefined;
@@ -52,6 +54,7 @@ class DigestAuthenticator implements Authenticator {
     this.settings = settings;
     this.clock = clock;
     this.offers = new Offers(settings.algorithms, settings.userAgents ?? []);
+    this.realms = new Realms(settings.realm, settings.ownUsers, (host) => directory.isPortal?.(host) ?? true);
     this.nonces = new Nonces(secret, settings.nonceLifetimeS * 1000, node);
     this.counts = new NonceCounts(nonceSlots);
     this.guesses = settings.throttle && new Guesses(settings.throttle);
@@ -90,7 +93,8 @@ class DigestAuthenticator implements Authenticator {
 
   private checkDigest(attempt: Attempt, auth: Authorization): Verdict {
     const { request, source, key, now } = attempt;
-    attempt.user = auth.username;
+    const { id, withDomain } = this.realms.named(auth.username, auth.realm);
+    attempt.user = id;
     const nonce = this.nonces.check(auth.nonce, now, key);
     // The nonce is not ours: the client gets a new one, marked stale, so that it does not ask its user again. The
     // password is not checked: otherwise a made-up nonce would be a way to guess without ever having to wait. A forged
@@ -99,8 +103,8 @@ class DigestAuthenticator implements Authenticator {
     if (nonce.kind === "foreign" && maker === undefined) return this.challenge(attempt, true);
     // True if this user has signed in with the nonce before, even if it is out of date now. No guesser has seen that
     // nonce, so a guesser's failures must not make this user wait.
-    const proven = nonce.kind !== "foreign" && this.counts.isOf(nonce.sequence, auth.username);
-    const waitMs = proven ? 0 : (this.guesses?.waitMs(auth.username, key, now, attempt.line) ?? 0);
+    const proven = nonce.kind !== "foreign" && this.counts.isOf(nonce.sequence, id);
+    const waitMs = proven ? 0 : (this.guesses?.waitMs(id, key, now, attempt.line) ?? 0);
     if (waitMs > 0) return this.wait(attempt, waitMs);
     const algorithm = this.offers.named((auth.algorithm ?? "md5").toLowerCase()); // RFC 7616 §3.4: MD5 is the default
     if (algorithm === undefined) return this.refuse(attempt, "the algorithm was not offered");
@@ -108,11 +112,11 @@ class DigestAuthenticator implements Authenticator {
     if (problem !== undefined) return this.refuse(attempt, problem);
     if (!this.isForUs(auth.uri, request, source))
       return this.forbid(attempt, "the credentials are for another host: see portal.domains and trustedProxies");
-    const user = this.directory.user(auth.username);
-    const known = this.ha1Of(user, algorithm);
+    const user = this.directory.user(id);
+    const known = ha1Of(user, auth.realm, algorithm, withDomain);
     const expected = digestResponse({
       algorithm,
-      ha1: known ?? this.ha1Of(this.nobody, algorithm)!,
+      ha1: known ?? ha1Of(this.nobody, this.settings.realm, algorithm)!,
       method: request.method,
       uri: auth.uri, // RFC 3261 §22.4 item 6: as the client saw it, whatever proxies have made of the Request-URI
       nonce: auth.nonce,
@@ -151,14 +155,21 @@ class DigestAuthenticator implements Authenticator {
   }
 
   /** M2: checks user id and password in From. */
-  private checkFrom(attempt: Attempt, from: { user: string; password: string }): Verdict {
-    attempt.user = from.user;
-    const waitMs = this.guesses?.waitMs(from.user, attempt.key, attempt.now, attempt.line) ?? 0;
+  private checkFrom(attempt: Attempt, from: { user: string; host: string; password: string }): Verdict {
+    const realm = this.realms.of(from.host);
+    const { id } = this.realms.named(from.user, realm);
+    attempt.user = id;
+    const waitMs = this.guesses?.waitMs(id, attempt.key, attempt.now, attempt.line) ?? 0;
     if (waitMs > 0) return this.wait(attempt, waitMs);
-    const user = this.directory.user(from.user);
-    const given = ha1("sha-256", from.user, this.settings.realm, from.password);
-    const known = this.ha1Of(user, "sha-256");
-    if (sameSecret(given, known ?? this.nobody.ha1.sha256) && known !== undefined && user !== undefined) {
+    const user = this.directory.user(id);
+    const algorithm = user && user.ha1.sha256 === undefined ? "md5" : "sha-256";
+    const given = ha1(algorithm, from.user, realm, from.password);
+    const known = ha1Of(user, realm, algorithm);
+    if (
+      sameSecret(given, known ?? ha1Of(this.nobody, this.settings.realm, algorithm)!) &&
+      known !== undefined &&
+      user !== undefined
+    ) {
       const verdict = this.accept(attempt, user);
       return verdict.verdict === "accepted" ? { ...verdict, byFrom: true } : verdict;
     }
@@ -166,9 +177,10 @@ class DigestAuthenticator implements Authenticator {
     return this.failed(attempt, "wrong user or password in From", branch === undefined ? "" : `${branch} ${given}`);
   }
 
-  private accept(attempt: Attempt, { id }: User): SettledVerdict {
+  private accept(attempt: Attempt, { id, blocked }: User): SettledVerdict {
     const { request, key, now, line } = attempt;
     this.guesses?.succeeded(id, key, now, line);
+    if (blocked) return this.forbid(attempt, "the user is blocked");
     if (!this.settings.fromMustMatch || this.fromIs(request, id)) return { verdict: "accepted", user: id };
     return this.forbid(attempt, `From is not the user ${id} of this portal who signed in`);
   }
@@ -177,18 +189,22 @@ class DigestAuthenticator implements Authenticator {
   private fromIs(request: SipRequest, user: string): boolean {
     const uri = fromUri(request);
     if (uri === undefined) return false;
-    const named = userOf(uri);
     // The name of another user may not stand there: people who read From would take it for the caller's.
-    if (canonicalHost(uri.host) === ANONYMOUS_HOST) return named === user || ANONYMOUS.test(named);
-    return named === user && (this.directory.isPortal?.(uri.host) ?? true);
+    if (canonicalHost(uri.host) === ANONYMOUS_HOST) return userOf(uri) === user || ANONYMOUS.test(userOf(uri));
+    return this.idIn(uri) === user && (this.directory.isPortal?.(uri.host) ?? true);
   }
 
-  /** The credentials for this realm; a request may carry others, for other realms (RFC 3261 §22.3). */
+  /** The id of the user that a From names. */
+  private idIn(from: SipUri): string {
+    return this.realms.named(userOf(from), this.realms.of(from.host)).id;
+  }
+
+  /** The credentials for a realm of ours; a request may carry others, for other realms (RFC 3261 §22.3). */
   private authorizationOf(request: SipRequest): Authorization | undefined {
     for (const field of request.headers.fields) {
       if (field.key !== "authorization") continue;
       const read = parseAuthorization(field.value);
-      if (read.ok && read.value.realm === this.settings.realm) return read.value;
+      if (read.ok && this.realms.has(read.value.realm)) return read.value;
     }
     return undefined;
   }
@@ -215,11 +231,6 @@ class DigestAuthenticator implements Authenticator {
     if (directory.isPortal(uri.host)) return true;
     const asked = sipUriOf(request.uri);
     return asked !== undefined && sameHost(uri.host, asked.host);
-  }
-
-  private ha1Of(user: User | undefined, algorithm: Algorithm): string | undefined {
-    if (user === undefined || user.disabled === true || user.realm !== this.settings.realm) return undefined;
-    return algorithm === "sha-256" ? user.ha1.sha256 : user.ha1.md5;
   }
 
   private mayUseFromPassword({ secure }: SignInSource): boolean {
@@ -260,21 +271,36 @@ class DigestAuthenticator implements Authenticator {
   }
 
   private challenges({ request, key, now }: Attempt, stale: boolean): string[] {
-    const { realm } = this.settings;
+    const from = fromUri(request);
+    const realm = this.realms.of(from?.host);
     const nonce = this.nonces.issue(now, key);
     const { offers } = this;
     const special = offers.to(request.headers.get("user-agent"));
-    // MD5 alone is of no use to a user without an MD5 value, whatever the user agent is.
-    const algorithms = special.includes("sha-256") || this.mayHaveMd5(request) ? special : offers.usual;
+    // RFC 8760 §2.4: a client answers the first challenge that it can. So if the user whom From names has a value for
+    // one algorithm alone, only that one is of use, whatever the user agent is.
+    const ha1 = from && this.directory.user(this.idIn(from))?.ha1;
+    const algorithms =
+      ha1 && lacksOne(ha1) ? (ifAny(special, ha1) ?? ifAny(offers.usual, ha1) ?? offers.usual) : special;
     return algorithms.map((algorithm) => formatChallenge({ realm, nonce, algorithm, stale }));
   }
+}
 
-  /** False if From names a user without an MD5 value. */
-  private mayHaveMd5(request: SipRequest): boolean {
-    const from = fromUri(request);
-    const user = from && this.directory.user(userOf(from));
-    return user === undefined || user.ha1.md5 !== undefined;
-  }
+const lacksOne = ({ sha256, md5 }: Ha1): boolean => sha256 === undefined || md5 === undefined;
+
+/** Those of the algorithms that the values can check; undefined: none. */
+function ifAny(algorithms: readonly Algorithm[], ha1: Ha1): readonly Algorithm[] | undefined {
+  const checked = algorithms.filter((algorithm) => valueIn(ha1, algorithm) !== undefined);
+  return checked.length > 0 ? checked : undefined;
+}
+
+const valueIn = ({ sha256, md5 }: Ha1, algorithm: Algorithm): string | undefined =>
+  algorithm === "sha-256" ? sha256 : md5;
+
+/** The value that checks a sign-in of that user in that realm; `withDomain`: as `alice@portal.com`. */
+function ha1Of(user: User | undefined, realm: string, algorithm: Algorithm, withDomain = false): string | undefined {
+  if (user === undefined || user.realm !== realm) return undefined;
+  const values = withDomain ? user.ha1WithDomain : user.ha1;
+  return values && valueIn(values, algorithm);
 }
 
 /** One sign-in on its way. */
@@ -285,7 +311,7 @@ class Attempt {
   readonly now: number;
   /** The port. It tells clients behind one address apart. */
   readonly line: number;
-  /** As the peer wrote it. */
+  /** The id of the user whom the peer named, registered or not. */
   user: string | undefined = undefined;
 
   constructor(request: SipRequest, source: SignInSource, key: string, now: number) {
@@ -298,10 +324,10 @@ class Attempt {
 }
 
 /** User and password of the From URI, if it has both. */
-function fromPassword(request: SipRequest): { user: string; password: string } | undefined {
+function fromPassword(request: SipRequest): { user: string; host: string; password: string } | undefined {
   const uri = fromUri(request);
   if (uri?.user === undefined || uri.password === undefined) return undefined;
-  return { user: unescaped(uri.user), password: decodeUtf8(unescaped(uri.password)) };
+  return { user: unescaped(uri.user), host: uri.host, password: decodeUtf8(unescaped(uri.password)) };
 }
 
 function fromUri(request: SipRequest): SipUri | undefined {

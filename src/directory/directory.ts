@@ -9,6 +9,7 @@ import { canonicalHost } from "../support/address.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Result } from "../support/result.ts";
+import { accountOf } from "./accounts.ts";
 import { AppliedTerms } from "./applied-terms.ts";
 import { currencyClashes } from "./currencies.ts";
 import { ServerPool, type ServerState, type Unavailable } from "./pool.ts";
@@ -22,6 +23,10 @@ import type { AppServer, AppServerKey, Identified, Rule, Service, User } from ".
  */
 export interface Directory extends Rules, RuleLookups {
   user(id: string): User | undefined;
+  /** Has `fn` called now, and each time when something was read again. */
+  whenLoaded(fn: () => void): void;
+  /** The accounts of users whose sessions are to end since they are blocked. */
+  accountsToEnd(): readonly string[];
   /** The name of a user's account: on bills and balances, and in events. */
   account(userId: string): string;
   service(id: string): Service | undefined;
@@ -103,6 +108,8 @@ class CachedDirectory implements Directory {
   private rules: CompiledRules;
   private portalHosts: ReadonlySet<string>;
   private users = new Map<string, User>();
+  private toEnd: readonly string[] = [];
+  private readonly listeners: (() => void)[] = [];
   private services = new Map<string, Service>();
   private tariffs = new Map<string, Tariff>();
   private keys = new Map<string, AppServerKey>();
@@ -141,6 +148,15 @@ class CachedDirectory implements Directory {
 
   user(id: string): User | undefined {
     return this.users.get(id);
+  }
+
+  whenLoaded(fn: () => void): void {
+    this.listeners.push(fn);
+    fn();
+  }
+
+  accountsToEnd(): readonly string[] {
+    return this.toEnd;
   }
 
   account(userId: string): string {
@@ -267,6 +283,7 @@ class CachedDirectory implements Directory {
       store.appServerKeys.list(),
     ]);
     this.users = merged(users, []);
+    this.toEnd = users.filter(({ blocked }) => blocked?.end).map(accountOf);
     this.services = merged(services, this.config.services);
     this.tariffs = merged<Tariff>(tariffs, this.config.tariffs);
     this.keys = merged(keys, []);
@@ -292,6 +309,7 @@ class CachedDirectory implements Directory {
       );
     const counts = { users: users.length, services: this.services.size, appServers: this.pool.all().length };
     log.info({ ...counts, tariffs: this.tariffs.size }, "directory loaded");
+    for (const listener of this.listeners) listener();
   }
 }
 

@@ -11,6 +11,8 @@ import type { User } from "./types.ts";
 
 export interface AuthenticatorSettings {
   readonly realm: string;
+  /** Domains that have users of their own, and are the realms of these; default none. */
+  readonly ownUsers?: readonly string[];
   /** Offered in this order (RFC 8760 §2.4: the one that is preferred first). */
   readonly algorithms: readonly Algorithm[];
   /** Clients that are offered others, or in another order; default none. */

@@ -2,20 +2,41 @@ import type { ServiceLimits } from "../charging/money/portal-limits.ts";
 import type { SettlementTerms } from "../charging/money/settlement-terms.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 
+/** Hex of H(user:realm:password) by each algorithm that can be checked; at least one. */
+export interface Ha1 {
+  readonly sha256?: string;
+  readonly md5?: string;
+}
+
 /**
- * A registered user (M2). The password is never kept: only the HA1 values of RFC 7616 §3.4.2 for the portal's realm.
+ * A registered user (M2). The password is never kept: only the HA1 values of RFC 7616 §3.4.2 for the user's realm.
  */
 export interface User {
-  /** The user part of the identity, `alice` in sip:alice@portal.com. */
+  /**
+   * The user part of the identity, `alice` in sip:alice@portal.com. In a domain that has users of its own it is
+   * `alice@second.example` (realms.ts).
+   */
   readonly id: string;
   readonly realm: string;
-  /** Hex of H(user:realm:password); md5 is missing if the operator has switched MD5 off. */
-  readonly ha1: { readonly sha256: string; readonly md5?: string };
-  readonly disabled?: boolean;
+  /** A user who came from another system may have one value alone, and then signs in by that algorithm alone. */
+  readonly ha1: Ha1;
+  /** The same for clients that sign in as `alice@portal.com` (`ha1b` of Kamailio). */
+  readonly ha1WithDomain?: Ha1;
+  /** Signs in, and is refused with 403. */
+  readonly blocked?: Blocked;
+  /** Bounds on what this user may have under way. */
+  readonly limits?: { readonly sessions?: number };
   /** Pays in advance: sessions are paid from a balance in this currency (ISO 4217). Undefined: pays by the bill. */
   readonly prepaid?: { readonly currency: string };
   /** The name on bills and balances, if somebody had this id before; undefined: the id. See accounts.ts. */
   readonly account?: string;
+}
+
+export interface Blocked {
+  /** Milliseconds since 1970. */
+  readonly since: number;
+  /** The sessions that were under way then were to end. */
+  readonly end?: true;
 }
 
 /** What is remembered of a user or an app server that was removed: whoever gets the id next is somebody else. */

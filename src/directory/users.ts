@@ -1,11 +1,12 @@
 import { ha1 } from "../sip/digest.ts";
 import type { Store } from "../store/types.ts";
-import type { User } from "./types.ts";
+import { partsOf } from "./realms.ts";
+import type { Ha1, User } from "./types.ts";
 
 export interface NewUser {
-  /** The user part of the identity, `alice` in sip:alice@portal.example. */
+  /** `alice` for sip:alice@portal.example, or `alice@second.example` in a domain that has users of its own. */
   readonly id: string;
-  /** The portal's realm; a change of the realm makes every HA1 invalid. */
+  /** The user's realm; a change of the realm makes every HA1 invalid. */
   readonly realm: string;
   readonly password: string;
   /** Whether to keep the MD5 value as well, for clients that know no SHA-256 (RFC 8760 §2.1). */
@@ -18,22 +19,36 @@ export interface NewUser {
 
 /** What is kept of a user (RFC 7616 §3.4.2): hashes, never the password. */
 export function userRecord({ id, realm, password, md5 }: NewUser): User {
-  const sha256 = ha1("sha-256", id, realm, password);
-  return { id, realm, ha1: md5 ? { sha256, md5: ha1("md5", id, realm, password) } : { sha256 } };
+  const { name, domain } = partsOf(id);
+  const values = (user: string): Ha1 => {
+    const sha256 = ha1("sha-256", user, realm, password);
+    return md5 ? { sha256, md5: ha1("md5", user, realm, password) } : { sha256 };
+  };
+  return { id, realm, ha1: values(name), ...(domain !== undefined && { ha1WithDomain: values(id) }) };
 }
 
 /** Registers a user (M2), or gives one that is registered a new password. */
 export async function registerUser(store: Pick<Store, "users">, user: NewUser): Promise<User> {
   const known = await store.users.get(user.id);
-  // A registered user stays disabled, and stays prepaid unless something else is given.
   const { prepaid = known?.prepaid } = user;
   const account = known ? known.account : user.account;
-  const record: User = {
-    ...userRecord(user),
-    ...(known?.disabled !== undefined && { disabled: known.disabled }),
-    ...(prepaid && { prepaid }),
-    ...(account !== undefined && account !== user.id && { account }),
-  };
+  const record = withStanding(userRecord(user), known, { prepaid, account });
   await store.users.put(record);
   return record;
+}
+
+/** A user with new hashes: everything else stays as it is, unless something else is given. */
+export function withStanding(
+  hashes: Pick<User, "id" | "realm" | "ha1" | "ha1WithDomain">,
+  known: User | undefined,
+  { prepaid = known?.prepaid, account = known?.account }: { prepaid?: User["prepaid"]; account?: string | undefined },
+): User {
+  const { blocked, limits } = known ?? {};
+  return {
+    ...hashes,
+    ...(blocked && { blocked }),
+    ...(limits && { limits }),
+    ...(prepaid && { prepaid }),
+    ...(account !== undefined && account !== hashes.id && { account }),
+  };
 }

@@ -207,7 +207,7 @@ export async function startRelay(options: {
     directory,
     authenticator: createAuthenticator({
       directory,
-      settings: { ...config.authentication, realm: config.portal.realm },
+      settings: { ...config.authentication, ...config.portal },
       clock,
       secret: randomBytes(32),
       ...userNonces,
@@ -275,6 +275,7 @@ export async function startRelay(options: {
   // What was found on disk either goes on here, or has ended here.
   cluster?.start(core, [...core.sessions.allKeys(), ...[...present].filter((id) => !elsewhere.has(id))]);
   before.goOn(core);
+  directory.whenLoaded(() => endBlocked(core));
   let closing: Promise<void> | undefined;
   return {
     addresses: transport.listening,
@@ -364,6 +365,14 @@ async function emptied(core: Core, drainMs: number): Promise<void> {
       "the relay stops, and its BYE is not answered: charges in an answer would be lost",
     );
   await core.ending.settled();
+}
+
+/** Ends the sessions of users who were blocked with `--end`, at whichever node. */
+function endBlocked(core: Core): void {
+  const accounts = new Set(core.directory.accountsToEnd());
+  if (accounts.size === 0) return;
+  for (const request of core.requests.values()) if (accounts.has(request.account)) request.giveUp();
+  for (const session of core.sessions.values()) if (accounts.has(session.facts.user)) session.end({ code: "blocked" });
 }
 
 /** Requests that wait for an answer are cancelled. Established sessions are ended by BYE. */

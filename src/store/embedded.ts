@@ -88,6 +88,13 @@ class EmbeddedRegistry<T extends { readonly id: string }> implements Registry<T>
     });
   }
 
+  async putAll(things: readonly T[]): Promise<void> {
+    await this.change(() => {
+      for (const thing of things) this.db.putSync(thing.id, thing);
+      return things.length > 0;
+    });
+  }
+
   async remove(id: string): Promise<boolean> {
     return this.change(() => {
       if (!this.db.doesExist(id)) return false;

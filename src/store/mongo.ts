@@ -127,6 +127,17 @@ class MongoRegistry<T extends { readonly id: string }> implements Registry<T> {
     });
   }
 
+  async putAll(things: readonly T[]): Promise<void> {
+    if (things.length === 0) return;
+    const writes = things.map(({ id, ...rest }) => ({
+      replaceOne: { filter: { _id: id }, replacement: rest, upsert: true },
+    }));
+    await this.version.change(async (scope) => {
+      await this.things.bulkWrite(writes, { ...scope, ordered: false });
+      return true;
+    });
+  }
+
   remove(id: string): Promise<boolean> {
     return this.version.change(async (scope) => (await this.things.deleteOne({ _id: id }, scope)).deletedCount > 0);
   }

@@ -10,6 +10,8 @@ export interface Registry<T extends { readonly id: string }> {
   list(): Promise<T[]>;
   /** Adds or replaces. */
   put(thing: T): Promise<void>;
+  /** Adds or replaces many at once. If it rejects, none or some of them were written. */
+  putAll(things: readonly T[]): Promise<void>;
   /** False if there was none. */
   remove(id: string): Promise<boolean>;
 }

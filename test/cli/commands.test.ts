@@ -67,8 +67,8 @@ describe("tollgate user", () => {
     expect((await tollgate("user add bob --no-md5", { env: { TOLLGATE_PASSWORD: "battery" } })).code).toBe(0);
     const list = await tollgate("user list --json");
     expect(JSON.parse(list.out)).toEqual([
-      { id: "alice", realm: "localhost", algorithms: ["sha-256", "md5"], disabled: false },
-      { id: "bob", realm: "localhost", algorithms: ["sha-256"], disabled: false },
+      { id: "alice", realm: "localhost", algorithms: ["sha-256", "md5"], blocked: false },
+      { id: "bob", realm: "localhost", algorithms: ["sha-256"], blocked: false },
     ]);
     for (const file of readdirSync(join(terminal.folder, "data"), { recursive: true, withFileTypes: true })) {
       if (file.isFile())

@@ -29,7 +29,7 @@ describe("a configuration (P4: works without any)", () => {
       { transport: "tcp", address: "127.0.0.1", port: 5060 },
     ]);
     expect(defaults.data).toBe("/srv/here/data");
-    expect(defaults.portal).toEqual({ domains: ["localhost"], realm: "localhost" });
+    expect(defaults.portal).toEqual({ domains: ["localhost"], realm: "localhost", ownUsers: [] });
     expect(defaults.authentication.algorithms).toEqual(["sha-256", "md5"]);
     expect(defaults.authentication.fromPassword).toBe("tls");
     expect(config("")).toEqual({ ...defaults, data: "./data" });
@@ -40,11 +40,23 @@ describe("a configuration (P4: works without any)", () => {
     expect(config("portal: { domains: [Portal.Example, other.example] }").portal).toEqual({
       domains: ["portal.example", "other.example"],
       realm: "portal.example",
+      ownUsers: [],
     });
     expect(config("portal: { domain: a.example, realm: Shops }").portal).toEqual({
       domains: ["a.example"],
       realm: "Shops",
+      ownUsers: [],
     });
+  });
+
+  it("takes domains with users of their own only from its domains, and not the realm of all others", () => {
+    expect(config("portal: { domains: [a.example, B.example], ownUsers: [b.EXAMPLE] }").portal.ownUsers).toEqual([
+      "b.example",
+    ]);
+    for (const other of ["c.example", "a.example"])
+      expect(problems(`portal: { domains: [a.example, B.example], ownUsers: [${other}] }`)).toEqual([
+        expect.stringContaining("portal.ownUsers"),
+      ]);
   });
 
   it("takes listen addresses as text or with parts", () => {
@@ -70,7 +82,7 @@ listen:
   - { transport: udp, address: "2001:0DB8:0::1" }
 http: { listen: "[0:0::1]:8443" }`;
     const { portal, listen, http } = config(text);
-    expect(portal).toEqual({ domains: ["[2001:db8::1]"], realm: "2001:db8::1" }); // passwords are hashed with the realm
+    expect(portal).toEqual({ domains: ["[2001:db8::1]"], realm: "2001:db8::1", ownUsers: [] }); // passwords are hashed with the realm
     expect(listen.map(({ address }) => address)).toEqual(["::1", "2001:db8::1"]);
     expect(http.listen).toEqual({ address: "::1", port: 8443 });
   });

@@ -153,7 +153,7 @@ export function storeContract(adapter: StoreAdapter): void {
 
     describe("registries", () => {
       it("give back what was put, and the last of it", async () => {
-        await store.users.put({ ...alice, disabled: true });
+        await store.users.put({ ...alice, blocked: { since: 1 } });
         await store.users.put(alice);
         await store.services.put(wine);
         await store.appServers.put(shop);
@@ -171,6 +171,17 @@ export function storeContract(adapter: StoreAdapter): void {
         expect(await store.users.get("bob")).toBeUndefined();
         expect(await store.services.get("alice")).toBeUndefined();
         expect(await store.services.list()).toEqual([]);
+      });
+
+      it("take many at once, in the place of those that are there, as one change or more", async () => {
+        await store.users.put(alice);
+        const before = await store.directoryVersion();
+        const changed = { ...alice, limits: { sessions: 3 } };
+        await store.users.putAll([changed, { ...alice, id: "alice@b.example" }]);
+        expect(await store.users.list()).toEqual([changed, { ...alice, id: "alice@b.example" }]);
+        expect(await store.directoryVersion()).toBeGreaterThan(before);
+        await store.users.putAll([]);
+        expect((await store.users.list()).length).toBe(2);
       });
 
       it("take any id that a user may have", async () => {

@@ -18,7 +18,15 @@ import { TestClock } from "../support/test-clock.ts";
 const REALM = "portal.com";
 const alice = userRecord({ id: "alice", realm: REALM, password: "s\u00e9sam", md5: true });
 const bob = userRecord({ id: "bob", realm: REALM, password: "battery", md5: false });
-const eve: User = { ...userRecord({ id: "eve", realm: REALM, password: "evil", md5: true }), disabled: true };
+const eve: User = { ...userRecord({ id: "eve", realm: REALM, password: "evil", md5: true }), blocked: { since: 1 } };
+const aliceThere = userRecord({ id: "alice@second.com", realm: "second.com", password: "other", md5: true });
+/** As they come from another system: one value alone. */
+const imported: User = {
+  id: "mo",
+  realm: REALM,
+  ha1: { md5: ha1("md5", "mo", REALM, "five") },
+  ha1WithDomain: { md5: ha1("md5", `mo@${REALM}`, REALM, "five") },
+};
 const old = userRecord({ id: "old", realm: "former.com", password: "past", md5: true });
 
 const settings: AuthenticatorSettings = {
@@ -91,11 +99,11 @@ function request(
   return new SipRequest("INVITE", uri, headers);
 }
 
-const isOurs = (host: string) => ["portal.com", "192.0.2.1"].includes(canonicalHost(host));
+const isOurs = (host: string) => ["portal.com", "second.com", "192.0.2.1"].includes(canonicalHost(host));
 
 function setUp(changes: Partial<AuthenticatorSettings> = {}, isPortal = isOurs) {
   const clock = new TestClock();
-  const users = new Map([alice, bob, eve, old].map((user) => [user.id, user]));
+  const users = new Map([alice, bob, eve, old, imported, aliceThere].map((user) => [user.id, user]));
   const refusals: Refusal[] = [];
   const directory = { user: (id: string) => users.get(id), isPortal };
   const options = {
@@ -205,9 +213,8 @@ describe("Digest (M2, RFC 7616, RFC 8760)", () => {
     ["a wrong password", { password: "guess" }],
     ["a user who is not registered", { user: "mallory" }],
     ["what stands in for users who do not exist", { user: "", password: Buffer.alloc(32, 1).toString("hex") }],
-    ["a user who is disabled", { user: "eve", password: "evil" }],
+    ["a user who is blocked and does not know the password", { user: "eve", password: "good" }],
     ["a user of a former realm", { user: "old", password: "past" }],
-    ["MD5 of a user who has none", { user: "bob", password: "battery", algorithm: "MD5" }],
     ["an empty response", { response: "" }],
     ["another method's digest", { method: "BYE" }],
     ["an algorithm that was not offered", { algorithm: "SHA-512-256" }],
@@ -228,7 +235,7 @@ describe("Digest (M2, RFC 7616, RFC 8760)", () => {
     const hide = (verdict: Verdict) => JSON.stringify(verdict).replaceAll(nonceOf(verdict), "");
     const wrong = hide(signIn({ password: "guess" }));
     expect(hide(signIn({ user: "mallory" }))).toBe(wrong);
-    expect(hide(signIn({ user: "eve", password: "evil" }))).toBe(wrong);
+    expect(hide(signIn({ user: "eve", password: "good" }))).toBe(wrong);
   });
 
   it("refuses MD5 where the operator switched it off", () => {
@@ -418,7 +425,7 @@ describe("user id and password in From (M2)", () => {
   it.each([
     ["a wrong password", "<sip:alice:guess@portal.com>;tag=1"],
     ["a user who is not registered", "<sip:mallory:x@portal.com>;tag=1"],
-    ["a user who is disabled", "<sip:eve:evil@portal.com>;tag=1"],
+    ["a user who is blocked and has another password", "<sip:eve:good@portal.com>;tag=1"],
     ["an empty password", "<sip:alice:@portal.com>;tag=1"],
   ])("refuse %s with 401", (_what, wrong) => {
     expect(setUp().ask([], { from: wrong }, tls)).toMatchObject({ verdict: "refused", status: 401 });
@@ -627,7 +634,7 @@ describe("what a client is offered (RFC 8760 §2.4)", () => {
   it("is not MD5 alone for a user of whom no MD5 is kept", () => {
     const { ask } = setUp({ userAgents: KNOWN_USER_AGENTS });
     const more = { userAgent: "baresip v1.0.0", from: "<sip:bob@portal.com>;tag=1" };
-    expect(offered(ask([], more))).toEqual(["SHA-256", "MD5"]);
+    expect(offered(ask([], more))).toEqual(["SHA-256"]);
   });
 
   it("is remembered for a bounded number of user agents", () => {
@@ -779,5 +786,99 @@ describe("a user and a guesser behind one address (M2)", () => {
       clock.advance(60_000);
     }
     expect(looked()).toBeLessThan(5_000);
+  });
+});
+
+describe("users who came from another system (RFC 8760 §2.4)", () => {
+  const from = "<sip:mo@portal.com>;tag=1";
+  const offered = (verdict: Verdict) =>
+    "challenges" in verdict ? verdict.challenges.map((text) => /algorithm=([\w-]+)/.exec(text)?.[1]) : [];
+
+  it("are offered MD5 alone where there is no other value, whatever their user agent is", () => {
+    const { ask } = setUp({ userAgents: [{ userAgent: "New.*", algorithms: ["sha-256"] }] });
+    expect(offered(ask([], { from }))).toEqual(["MD5"]);
+    expect(offered(ask([], { from, userAgent: "New phone" }))).toEqual(["MD5"]);
+    expect(offered(ask([]))).toEqual(["SHA-256", "MD5"]);
+  });
+
+  it("sign in by MD5, and not by SHA-256", () => {
+    const credentials = { user: "mo", password: "five" };
+    expect(setUp().signIn({ ...credentials, algorithm: "MD5" }, { from })).toEqual({ verdict: "accepted", user: "mo" });
+    expect(setUp().signIn(credentials, { from })).toMatchObject({ verdict: "refused", status: 401 });
+  });
+
+  it("sign in with their domain in the user name, by the value for that (ha1b)", () => {
+    const user = "mo@portal.com";
+    const signIn = (password: string) => setUp().signIn({ user, password, algorithm: "MD5" }, { from });
+    expect(signIn("five")).toEqual({ verdict: "accepted", user: "mo" });
+    expect(signIn("four")).toMatchObject({ verdict: "refused", status: 401 });
+    expect(setUp().signIn({ user: "alice@portal.com" })).toMatchObject({ verdict: "refused", status: 401 });
+  });
+
+  it("sign in by the password in From, too", () => {
+    const tls = { secure: true, remoteAddress: ADDRESS };
+    expect(setUp().ask([], { from: "<sip:mo:five@portal.com>;tag=1" }, tls)).toMatchObject({ user: "mo" });
+    expect(setUp().ask([], { from: "<sip:mo:four@portal.com>;tag=1" }, tls)).toMatchObject({ status: 401 });
+  });
+
+  it("sign in by nothing where the operator switched MD5 off", () => {
+    const { signIn } = setUp({ algorithms: ["sha-256"] });
+    expect(signIn({ user: "mo", password: "five", algorithm: "MD5" }, { from })).toMatchObject({ status: 401 });
+  });
+});
+
+describe("a user who is blocked", () => {
+  const from = "<sip:eve@portal.com>;tag=1";
+
+  it("gets 403, with the right password only: nobody else learns of it", () => {
+    const { signIn, refusals } = setUp();
+    expect(signIn({ user: "eve", password: "evil" }, { from })).toMatchObject({ verdict: "refused", status: 403 });
+    expect(refusals.at(-1)).toMatchObject({ user: "eve", reason: "the user is blocked" });
+    expect(signIn({ user: "eve", password: "good" }, { from })).toMatchObject({ verdict: "refused", status: 401 });
+  });
+});
+
+describe("a domain with users of its own", () => {
+  const own = { ownUsers: ["second.com"] };
+  const from = "<sip:alice@Second.com>;tag=1";
+  const there: Credentials = { password: "other", realm: "second.com" };
+
+  it("has the domain for its realm", () => {
+    const challenge = (from: string) => setUp(own).ask([], { from });
+    expect(challenge(from)).toMatchObject({
+      challenges: [expect.stringContaining('realm="second.com"'), expect.anything()],
+    });
+    expect(challenge("<sip:alice@portal.com>")).toMatchObject({
+      challenges: [expect.stringContaining('realm="portal.com"'), expect.anything()],
+    });
+  });
+
+  it("has an alice of its own, who is not the alice of the other domains", () => {
+    const accepted = { verdict: "accepted", user: "alice@second.com" };
+    expect(setUp(own).signIn(there, { from })).toEqual(accepted);
+    expect(setUp(own).signIn({ ...there, user: "alice@second.com" }, { from })).toEqual(accepted);
+    expect(setUp(own).signIn({}, { from: "<sip:alice@portal.com>" })).toEqual({ verdict: "accepted", user: "alice" });
+  });
+
+  it.each<[string, Credentials, string]>([
+    ["the other alice's password", { ...there, password: "s\u00e9sam" }, from],
+    ["its password in the other realm", { ...there, realm: REALM }, from],
+    ["its own alice with the other domain in her name", { ...there, user: "alice@portal.com" }, from],
+  ])("refuses %s with 401", (_what, credentials, name) => {
+    expect(setUp(own).signIn(credentials, { from: name })).toMatchObject({ verdict: "refused", status: 401 });
+  });
+
+  it.each<[string, Credentials, string]>([
+    ["its alice in From, who signs in as the other", {}, from],
+    ["the other alice in From, who signs in as its own", there, "<sip:alice@portal.com>"],
+  ])("refuses %s with 403", (_what, credentials, name) => {
+    expect(setUp(own).signIn(credentials, { from: name })).toMatchObject({ verdict: "refused", status: 403 });
+  });
+
+  it("makes failed sign-ins wait by the user, not by the name", () => {
+    const { signIn } = setUp(own);
+    for (let i = 0; i < 3; i++) signIn({ ...there, password: `guess ${i}` }, { from });
+    expect(signIn({ ...there, user: "alice@second.com" }, { from })).toMatchObject({ verdict: "throttled" });
+    expect(signIn({}, { from: "<sip:alice@portal.com>" })).toMatchObject({ verdict: "accepted" });
   });
 });

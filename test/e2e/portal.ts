@@ -33,6 +33,8 @@ export interface Portal {
   readonly uri: string;
   /** Everything that it has logged, as JSON lines. */
   log(): string;
+  /** Changes the store beside the relay, as a command does. */
+  change(fn: (store: Store) => Promise<unknown>): Promise<unknown>;
   /** Stops the relay, so that everything is billed; resolves to alice's bill. */
   bill(): Promise<Bill>;
   close(): Promise<void>;
@@ -68,6 +70,7 @@ export async function openPortal({ config, address = "127.0.0.1", prepare }: Por
     tcp: port("tcp"),
     uri: `sip:${host}:${port("tcp")};transport=tcp`,
     log: () => log,
+    change: (fn) => withStore(settings, fn),
     async bill() {
       await stop();
       return withStore(settings, (store) => makeBill(store, USER, monthOf(startedAt)));

@@ -238,6 +238,7 @@ const emptyRegistry = {
   get: async () => undefined,
   list: async () => [],
   put: async () => {},
+  putAll: async () => {},
   remove: async () => false,
 };
 const ALICE = userRecord({ id: "alice", realm: "portal.com", password: "secret", md5: true });

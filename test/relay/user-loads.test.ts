@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import type { User } from "../../src/directory/types.ts";
 import { UserLoads } from "../../src/relay/admission/user-loads.ts";
 import type { SipResponse } from "../../src/sip/message.ts";
 import { keptLog } from "../support/lines.ts";
@@ -49,6 +50,22 @@ describe("what one user may have at once (decision 14)", () => {
     l.client.inbox.length = 0;
     l.client.invite();
     expect(server.request("INVITE")).toBeDefined();
+  });
+
+  it("is bounded for one user by a limit of that user's own, whatever holds for all others", async () => {
+    const alice: User = { id: "alice", realm: "portal.com", ha1: { sha256: "" }, limits: { sessions: 1 } };
+    const users = [alice];
+    const l = await lab({ users });
+    await establish(l);
+    l.client.inbox.length = 0;
+    l.client.invite();
+    expect(status(l)).toBe(503);
+    users[0] = { ...alice, limits: { sessions: 2 } };
+    await l.core.directory.reload();
+    l.client.inbox.length = 0;
+    l.server("a").inbox.length = 0;
+    l.client.invite();
+    expect(l.server("a").request("INVITE")).toBeDefined();
   });
 
   it("counts a session from its 200 on, whether or not the client acknowledges it", async () => {

@@ -76,7 +76,7 @@ function report(request: ClientRequest, verdict: SettledVerdict): void {
 function isOneTooMany(request: ClientRequest): boolean {
   if (request.change) return false;
   const { core, user } = request;
-  const why = request.redirection ? undefined : core.loads.whyNot(user);
+  const why = request.redirection ? undefined : core.loads.whyNot(user, core.directory.user(user)?.limits?.sessions);
   if (why === undefined) {
     request.count();
     return false;

@@ -18,13 +18,17 @@ export class UserLoads {
     this.limits = limits;
   }
 
-  /** Why that user may not ask for one more session now; undefined: the user may. */
-  whyNot(user: string): string | undefined {
+  /**
+   * Why that user may not ask for one more session now; undefined: the user may. `own`: how many sessions this user may
+   * have; undefined: as many as all others.
+   */
+  whyNot(user: string, own?: number): string | undefined {
     const { limits } = this;
+    const most = own ?? limits.sessions;
     const ringing = this.ringing.get(user) ?? 0;
     if (limits.ringing > 0 && ringing >= limits.ringing) return `${ringing} requests of this user wait for an answer`;
     const sessions = this.sessions.get(user) ?? 0;
-    if (limits.sessions > 0 && ringing + sessions >= limits.sessions)
+    if (most > 0 && ringing + sessions >= most)
       return `this user has ${sessions} sessions and asks for ${ringing} more`;
     return undefined;
   }

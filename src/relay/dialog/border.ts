@@ -2,12 +2,14 @@ import type { Side } from "../../../machines/events.ts";
 import { bringsCharges } from "../../charging/charges/body.ts";
 import { isOwnHeader } from "../../config/headers.ts";
 import type { Config } from "../../config/schema.ts";
+import { partsOf } from "../../directory/realms.ts";
 import { parseParams, quote, splitList, unquote } from "../../sip/headers.ts";
 import type { HeaderField, Headers, SipMessage, SipResponse } from "../../sip/message.ts";
 import { Role } from "../../sip/names.ts";
 import { formatParams } from "../../sip/params.ts";
 import { reasonPhrase } from "../../sip/response.ts";
 import { escapeUser } from "../../sip/uri.ts";
+import { formatHost } from "../../support/address.ts";
 import { METHODS, OF_BODY, OWN_OPTIONS, withoutBody } from "./passing.ts";
 
 /*
@@ -97,7 +99,8 @@ export class Border {
 
   /** The URI of a registered user, which is what the relay asserts (RFC 3325 §9.1), or of a service. */
   uriOf(user: string): string {
-    return `sip:${escapeUser(user)}@${this.portal}`;
+    const { name, domain } = partsOf(user);
+    return `sip:${escapeUser(name)}@${domain === undefined ? this.portal : formatHost(domain)}`;
   }
 
   /**

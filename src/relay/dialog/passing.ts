@@ -68,12 +68,18 @@ export function withoutBody({ headers }: SipMessage): void {
 }
 
 /** Passes the client's credentials for realms that are not ours: they are for the app server (RFC 3261 §22.3). */
-export function passForeignCredentials(from: SipMessage, to: SipMessage, realm: string): void {
+export function passForeignCredentials(
+  from: SipMessage,
+  to: SipMessage,
+  { realm, ownUsers }: { readonly realm: string; readonly ownUsers: readonly string[] },
+): void {
   for (const field of from.headers.fields) {
     if (field.key !== "authorization" && field.key !== "proxy-authorization") continue;
     if (field.value.includes(`realm="${realm}"`)) continue; // nearly always ours: no need to parse it
     const credentials = parseAuthParams(field.value);
-    if (credentials.ok && credentials.value.params.get("realm") !== realm) to.headers.fields.push(field);
+    if (!credentials.ok) continue;
+    const theirs = credentials.value.params.get("realm");
+    if (theirs !== realm && !ownUsers.includes(theirs ?? "")) to.headers.fields.push(field);
   }
 }
 

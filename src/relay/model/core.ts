@@ -361,6 +361,8 @@ export interface CreditPort {
 export interface RequestPort {
   /** Correlation id of all sessions of one client request. */
   readonly call: string;
+  /** The name of the account that it is charged to, once the client has signed in. */
+  readonly account: string;
   readonly actor: ChartActor<typeof requestMachine>;
   readonly transaction: ServerTransaction;
   readonly record: OpenRecord | undefined;
@@ -373,6 +375,8 @@ export interface RequestPort {
   tells(): void;
   refusedBy(branch: string, said: SipResponse, failure: Failure): Failure;
   earlyDialogEnded(client: LegPort, status: number): void;
+  /** It is cancelled, as by the client. `reason`: for the CANCELs to the app servers (RFC 3326). */
+  giveUp(reason?: string): void;
   /** The client is gone before an answer: nobody needs one. */
   lost(): void;
 }

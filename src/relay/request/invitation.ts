@@ -251,7 +251,7 @@ function dialogTowards(core: Core, session: Session, original: SipRequest, desti
 function fillInvite(core: Core, session: Session, original: SipRequest, request: SipRequest): void {
   core.border.pass(original, request, "server");
   passReliability(original, request);
-  passForeignCredentials(original, request, core.config.portal.realm);
+  passForeignCredentials(original, request, core.config.portal);
   const { headers } = request;
   headers.set("Max-Forwards", String(Math.max(0, (maxForwards(original) ?? 70) - 1)));
   if (!headers.has("allow")) headers.add("Allow", ALLOW);

@@ -1,0 +1,111 @@
+import { createReadStream } from "node:fs";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { userNameSchema } from "../config/schema.ts";
+import { importUsers, type UserImportReport } from "../directory/user-import.ts";
+import { readCsv } from "../support/csv.ts";
+import { readConfig, withStore } from "./context.ts";
+import { CliError, EXIT, type Io } from "./io.ts";
+
+interface ImportOptions {
+  readonly realm?: string;
+  readonly replace?: boolean;
+  readonly dryRun?: boolean;
+  readonly json?: boolean;
+}
+
+/** How many rows are taken between two lines of progress. */
+const PROGRESS_ROWS = 5_000;
+
+/** `tollgate user import`. */
+export function addUserImportCommand(user: Command, io: Io): void {
+  user
+    .command("import")
+    .description("register the users of a CSV file, such as the subscriber table of Kamailio or OpenSIPS")
+    .argument("<file>", "CSV with a header row, fields separated by commas, semicolons or tabs; - for standard input")
+    .option("--realm <realm>", "the hashes are for this realm, whatever the column domain says")
+    .option("--replace", "give users that are registered already the hashes of the file")
+    .option("--dry-run", "only say what would be done")
+    .option("--json", "the report as JSON")
+    .addHelpText(
+      "after",
+      `
+Columns: username, domain, ha1 (MD5), ha1b (MD5 with the domain in the user name), ha1_sha256; where there are no
+hashes, password, of which only hashes are kept. Two columns are Tollgate's own: prepaid (a currency) and sessions (how
+many at once). Other columns are not looked at.
+
+A user of whom there is an MD5 value alone signs in by MD5 alone. Give such a user a password again with
+"tollgate user add ID --replace", and SHA-256 is offered.
+
+A row with a mistake is not taken, and is reported with its line and the reason; the others are. The same file may be
+imported again. Exit code: 0 if every row was taken, else 1.
+
+Examples:
+  $ mysql -B kamailio -e "SELECT username, domain, ha1, ha1b FROM subscriber" | tollgate user import -
+  $ psql opensips -c "\\copy subscriber TO STDOUT CSV HEADER" | tollgate user import - --dry-run
+  $ tollgate user import subscribers.csv --realm portal.example`,
+    )
+    .action(async (file: string, options: ImportOptions, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      const { realm, ownUsers } = config.portal;
+      if (options.realm !== undefined && options.realm !== realm && !ownUsers.includes(options.realm))
+        throw new CliError(
+          `--realm: expected ${[realm, ...ownUsers].join(", ")} (portal.realm, portal.ownUsers); found "${options.realm}"`,
+          EXIT.usage,
+        );
+      const rows = readCsv(textOf(io, file));
+      const report = await withStore(config, (store) =>
+        importUsers(rows, {
+          store,
+          realm,
+          ownUsers,
+          hashedFor: options.realm,
+          replace: options.replace,
+          dryRun: options.dryRun,
+          nameProblem: (name) => {
+            const checked = userNameSchema.safeParse(name);
+            return checked.success ? undefined : `username: expected ${checked.error.issues[0]?.message}`;
+          },
+          progress: (count) => {
+            if (count > 0 && count % PROGRESS_ROWS === 0) io.err(`${count} rows\n`);
+          },
+        }),
+      );
+      if (options.json) io.out(`${JSON.stringify(report, null, 2)}\n`);
+      else print(io, report, options.dryRun ?? false, config.authentication.algorithms.includes("md5"));
+      if (report.notTaken.length > 0)
+        throw new CliError(`${report.notTaken.length} of ${report.rows} rows were not taken`);
+    });
+}
+
+function print(io: Io, report: UserImportReport, dryRun: boolean, allowsMd5: boolean): void {
+  const { registered, replaced, unchanged, md5Only, notTaken } = report;
+  for (const { line, user, reason } of notTaken)
+    io.err(`${line === 0 ? "" : `line ${line}: `}${user === "" ? "" : `${user}: `}${reason}\n`);
+  const counts = [
+    [registered, dryRun ? "would be registered" : "registered"],
+    [replaced, dryRun ? "would be replaced" : "replaced"],
+    [unchanged, "registered before"],
+    [notTaken.length, "not taken"],
+  ] as const;
+  const said = counts.filter(([count], i) => count > 0 || i === 0).map(([count, what]) => `${count} ${what}`);
+  io.out(`${said.join(", ")}\n`);
+  if (md5Only > 0)
+    io.out(
+      allowsMd5
+        ? `${md5Only} of them have an MD5 value alone, and sign in by MD5 alone\n`
+        : `${md5Only} of them have an MD5 value alone, and cannot sign in: authentication.algorithms has no md5\n`,
+    );
+}
+
+/** The text of the file, as it is read. */
+async function* textOf(io: Io, file: string): AsyncGenerator<string> {
+  const stream = file === "-" ? io.stdin : createReadStream(resolve(io.cwd, file));
+  const decoder = new TextDecoder();
+  try {
+    for await (const chunk of stream) yield typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true });
+    yield decoder.decode();
+  } catch (error) {
+    throw new CliError(`${file} cannot be read: ${error instanceof Error ? error.message : error}`, EXIT.usage);
+  }
+}
