@@ -88,6 +88,8 @@ export class OpenRecord {
   private source: RecordSource | undefined;
   private holders = 1;
   private isPassedOn = false;
+  /** Who else sees the answers. */
+  also: { responded(response: SipResponse): void } | undefined = undefined;
   /** Set when the request and its connection need not be kept any longer. */
   private callId = "";
   private uri = "";
@@ -210,6 +212,7 @@ export class OpenRecord {
    */
   responded(response: SipResponse): void {
     const { status } = response;
+    this.also?.responded(response);
     if (status < 200) {
       if (this.ringMs < 0 && status > 100 && status !== 199) this.ringMs = this.since();
       return;

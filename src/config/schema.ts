@@ -344,6 +344,12 @@ const callsSchema = z.strictObject({
   publish: z.boolean().default(true),
 });
 
+/** How tools find both legs of a session. */
+const correlationSchema = z.strictObject({
+  sessionId: z.boolean().default(true),
+  xCallId: z.boolean().default(true),
+});
+
 /** What becomes of sessions whose relay was killed, when it starts again. */
 const recoverySchema = z.union([
   z.literal("end"),
@@ -421,6 +427,7 @@ export const configSchema = z.strictObject({
     })
     .prefault({}),
   calls: callsSchema.prefault({}),
+  correlation: correlationSchema.prefault({}),
   recovery: recoverySchema.prefault({}),
   cluster: clusterSchema.prefault({}),
   health: z

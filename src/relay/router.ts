@@ -193,7 +193,11 @@ export class Router implements TransactionUser {
       this.ofNoSession(transaction, tag);
       return;
     }
-    recordOf(transaction)?.isWithin(leg.session, leg.side);
+    const record = recordOf(transaction);
+    if (record) {
+      record.isWithin(leg.session, leg.side);
+      record.also = leg;
+    } else transaction.witness = leg;
     if (!this.takesMore(leg, request)) {
       recordOf(transaction)?.because("too many requests in this session");
       reply(transaction, 500, [["Retry-After", "1"]], "Too many requests in this session");

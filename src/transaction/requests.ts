@@ -31,5 +31,7 @@ function sameHop(method: "ACK" | "CANCEL", invite: SipRequest, to: string | unde
   headers.add("To", to ?? "");
   headers.add("Call-ID", invite.callId);
   headers.add("CSeq", `${invite.cseq?.number ?? 1} ${method}`);
+  // RFC 7989 §7: the same as in the request that is cancelled.
+  for (const field of invite.headers.fields) if (field.key === "session-id") headers.fields.push(field);
   return new SipRequest(method, invite.uri, headers);
 }

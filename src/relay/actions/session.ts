@@ -70,6 +70,11 @@ function answerFor(session: Session, client: LegPort, from: SipResponse): SipRes
     headers.add("Record-Route", route);
   headers.add("To", client.dialog.local).add("Contact", client.dialog.contact);
   session.charges.passOn(from, response, "client");
+  const { identity, server, core } = session;
+  identity?.answered(from);
+  identity?.mark(response, "client");
+  if (core.config.correlation.xCallId && server && !headers.has("x-call-id"))
+    headers.add("X-Call-ID", server.dialog.callId);
   if (from.status >= 200) addAbilities(headers, "client");
   else if (!headers.has("allow")) headers.add("Allow", ALLOW);
   const packages = offeredPackages(from.headers);

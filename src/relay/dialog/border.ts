@@ -11,6 +11,7 @@ import { reasonPhrase } from "../../sip/response.ts";
 import { escapeUser } from "../../sip/uri.ts";
 import { formatHost } from "../../support/address.ts";
 import { METHODS, OF_BODY, OWN_OPTIONS, withoutBody } from "./passing.ts";
+import { isSessionId } from "./session-id.ts";
 
 /*
  * The relay is the border between clients, who may say anything, and app servers, which trust the relay (decision 18).
@@ -128,6 +129,7 @@ export class Border {
       // Most header fields have a role. Each with a role other than `single` belongs to one leg and never crosses, so
       // it need not be looked up.
       if (role !== Role.other && role !== Role.single) continue;
+      if (key === "session-id" && !isSessionId(field.value)) continue;
       if (gate.lets(key)) target.push(key === "retry-after" && towards === "client" ? withoutComment(field) : field);
       else if (key === "supported" || key === "require") this.passOptions(field, to);
       else if (key === "allow") passMethods(field, to);

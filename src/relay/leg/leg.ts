@@ -91,13 +91,20 @@ export class Leg implements LegPort {
    * later.
    */
   send(request: SipRequest, user: ClientTransactionUser, started?: (transaction: ClientTransaction) => void): void {
+    this.session.identity?.mark(request, this.side);
     sendWithin(this.core, this.dialog, request, user, started);
+  }
+
+  /** Adds the session's ids to the answer to a request of the peer. */
+  responded(response: SipResponse): void {
+    this.session.identity?.mark(response, this.side);
   }
 
   /** Sends the ACK of a 2xx; `seq` is the number of the INVITE (RFC 3261 §13.2.2.4). */
   sendAck(seq: number, fill?: (ack: SipRequest) => void): void {
     const ack = requestWithin(this.dialog, "ACK", seq);
     fill?.(ack);
+    this.session.identity?.mark(ack, this.side);
     route(
       this.core,
       this.dialog,
@@ -235,6 +242,7 @@ export class Leg implements LegPort {
    */
   heard({ request, flow }: Pick<ServerTransaction, "request" | "flow">): void {
     this.isThere();
+    this.session.identity?.heard(request, this.side);
     this.dialog.doubt?.heard(request, flow);
     if (this.side !== "client" || flow === this.dialog.flow) return;
     if (this.stranded) this.follow(wayBack(request, flow, this.routed));

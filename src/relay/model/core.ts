@@ -44,6 +44,7 @@ import type { Answer } from "../dialog/answer.ts";
 import type { Border } from "../dialog/border.ts";
 import type { Dialog } from "../dialog/dialog.ts";
 import type { Reach } from "../dialog/reach.ts";
+import type { SessionIdentity } from "../dialog/session-id.ts";
 import type { Counters } from "./counters.ts";
 import type {
   Asking,
@@ -221,6 +222,8 @@ export interface LegPort {
    * A request of the peer was accepted: where it came from is where the peer is now (RFC 3261 §12.2.2, RFC 5626 §5.3).
    */
   moveTo(came: Pick<ServerTransaction, "request" | "flow">): void;
+  /** Sees the answers to the peer's requests. */
+  responded(response: SipResponse): void;
   /** A request of this dialog came, whatever becomes of it. */
   heard(came: Pick<ServerTransaction, "request" | "flow">): void;
   /** The peer's connection is gone. */
@@ -252,6 +255,8 @@ export interface SessionPort {
   /** Only of a prepaid session, once an app server has answered. */
   readonly credit: CreditPort | undefined;
   readonly actor: ChartActor<typeof sessionMachine>;
+  /** The ids of both ends, which its messages show. Undefined: they show none. */
+  readonly identity: SessionIdentity | undefined;
   /** Its part of the request's record, while it is under way. */
   readonly branch: OpenBranch | undefined;
   /** The request that it is a branch of, until it is established or refused. */

@@ -264,6 +264,9 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   if (referredBy) headers.add("Referred-By", referredBy);
   const user = core.border.uriOf(session.user);
   headers.add("P-Asserted-Identity", `<${user}>`); // RFC 3325 §5: the identity that the relay has verified.
+  session.identity?.mark(request, "server");
+  const callId = original.callId || session.request?.move?.first.client?.dialog.callId;
+  if (core.config.correlation.xCallId && callId && !headers.has("x-call-id")) headers.add("X-Call-ID", callId);
   core.proof?.(request, user);
 }
 

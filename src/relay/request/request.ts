@@ -13,6 +13,7 @@ import type { Timeline } from "../../support/timeline.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import type { Credits } from "../charges/credits.ts";
 import { hasOption, withoutPassword } from "../dialog/passing.ts";
+import { markRefusal } from "../dialog/session-id.ts";
 import { among, TransactionFor } from "../leg/redirect.ts";
 import { Refusals, refusal, withinDialog } from "../leg/refusals.ts";
 import type { ChangePort, Core, LegPort as Leg, Move, RequestPort, SessionPort } from "../model/core.ts";
@@ -252,6 +253,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     if (failure.branch !== undefined) this.record?.passesOn();
     const heard = this.change ? withinDialog(failure) : failure;
     const response = refusals?.answer(heard) ?? refusal(heard);
+    if (this.core.config.correlation.sessionId) markRefusal(this.request, response);
     this.transaction.respond(response);
     this.change?.refused();
   }

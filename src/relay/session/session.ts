@@ -14,6 +14,7 @@ import type { SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { SessionCharges } from "../charges/charges.ts";
 import type { CostsOfSession } from "../charges/record-cost.ts";
+import { SessionIdentity } from "../dialog/session-id.ts";
 import type { Core, CreditPort, LegPort as Leg, RequestPort, SessionPort, Takeover } from "../model/core.ts";
 import { endedByText } from "../model/endings.ts";
 import { ofSession } from "../model/log-facts.ts";
@@ -82,6 +83,7 @@ export class Session implements SessionPort, Owner {
   /** The record of the request, and what it says of this session, while that is under way. */
   private readonly record: OpenRecord | undefined;
   branch: OpenBranch | undefined;
+  identity: SessionIdentity | undefined;
 
   /**
    * `request`: the request of which it is a branch; undefined where both ends have agreed already. `from`: the state
@@ -106,6 +108,7 @@ export class Session implements SessionPort, Owner {
     this.facts = from?.facts ?? this.factsFor(origin, tariff);
     this.timeline = origin.timeline ?? core.timelines.latest;
     this.record = origin.record;
+    this.identity = core.config.correlation.sessionId ? identityFor(request) : undefined;
     this.charges = new SessionCharges(core, this);
     const { id } = this;
     const { inspectors } = core;
@@ -382,6 +385,7 @@ export class Session implements SessionPort, Owner {
     const { facts, context, callParts, endsAt } = first;
     this.takeOver(first, "client");
     if (keepsServer) this.takeOver(first, "server");
+    if (keepsServer) this.identity = first.identity;
     const startedAt = context.startedAt ?? at;
     this.successorOf = { facts, startedAt, book: keepsServer ? first.charges.bookIfAny : undefined };
     this.endsAt = endsAt;
@@ -478,6 +482,13 @@ export class Session implements SessionPort, Owner {
     this.reportFailure({ status: 500 });
     this.close();
   }
+}
+
+/** The client keeps its id when it goes on to another app server (RFC 7989 §6). */
+function identityFor(request: RequestPort | undefined): SessionIdentity | undefined {
+  if (!request) return undefined;
+  const before = (request.change ?? request.move)?.first.identity;
+  return before?.beside() ?? SessionIdentity.of(request.transaction.request);
 }
 
 /**

@@ -133,7 +133,8 @@ function inviteFor(core: Core, first: Session, from: Side, refer: SipRequest, to
   const given = new Set(to.headers.map(([name]) => name));
   for (const field of refer.headers.fields) {
     const { key } = field;
-    if (!border.lets(key, "server") || OF_REFER.has(key) || given.has(key)) continue;
+    // RFC 7989 §6: what the client knows of the first app server's id is not for the second.
+    if (!border.lets(key, "server") || OF_REFER.has(key) || given.has(key) || key === "session-id") continue;
     // If the URI brings a body, the header fields of the REFER's own body are left out.
     if (to.body === undefined || !OF_BODY.has(key)) headers.fields.push(field);
   }
