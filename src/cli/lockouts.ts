@@ -8,7 +8,7 @@ import { CliError, EXIT, type Io, table } from "./io.ts";
 export function addLockoutsCommands(program: Command, io: Io): void {
   const lockouts = program
     .command("lockouts")
-    .description("users and addresses that have to wait after failed sign-ins at the relay on this data folder");
+    .description("users and addresses that have to wait after failed sign-ins, at all nodes of the cluster");
   lockouts
     .command("list")
     .description("list who has to wait, where, and how long")
@@ -30,7 +30,8 @@ export function addLockoutsCommands(program: Command, io: Io): void {
     .addHelpText(
       "after",
       `
-The running relay forgets them at once. A relay that is started again has no lock-outs.
+The running relay forgets them at once, and so do the other nodes of its cluster. A relay that is started again and
+has no other nodes has no lock-outs.
 
 Examples:
   $ tollgate lockouts lift --user alice

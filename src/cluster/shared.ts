@@ -1,8 +1,14 @@
 import type { Bus } from "../bus/types.ts";
+import type { Config } from "../config/schema.ts";
+import { type AdmissionElsewhere, unprovenLimit } from "../relay/admission/admission.ts";
+import type { Core } from "../relay/model/core.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { NodeRun } from "./beat.ts";
+import { SharedLockOuts } from "./shared-lock-outs.ts";
 import { SharedNonces } from "./shared-nonces.ts";
+import { SharedProofs } from "./shared-proofs.ts";
+import { SharedRates } from "./shared-rates.ts";
 import { type Peers, Talk } from "./talk.ts";
 
 /** How often it is looked which nodes have come and gone. */
@@ -14,6 +20,8 @@ interface Part {
   greet?(run: NodeRun): void;
   /** A node is not there any more, or not in this run. */
   gone?(node: string): void;
+  /** Called twenty times a second. */
+  look?(): void;
   stop?(): void;
 }
 
@@ -23,6 +31,9 @@ interface Part {
  */
 export class Shared {
   readonly nonces: SharedNonces;
+  readonly rates: SharedRates;
+  readonly lockOuts: SharedLockOuts;
+  readonly proofs: SharedProofs;
   private readonly peers: Peers;
   private readonly clock: Clock;
   private readonly talk: Talk;
@@ -45,10 +56,30 @@ export class Shared {
     this.talk = new Talk(options);
     const { talk } = this;
     this.nonces = new SharedNonces({ talk, peers, clock, keys: (purpose) => bus.keys?.(purpose) ?? [] });
-    this.parts = [this.nonces];
+    this.rates = new SharedRates({ talk, peers, clock });
+    this.lockOuts = new SharedLockOuts({ talk, clock });
+    this.proofs = new SharedProofs(talk);
+    this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs];
     talk.on("hello", (_, from) => {
       for (const part of this.parts) part.greet?.(from);
     });
+  }
+
+  /** The rates that this node keeps together with the others. */
+  admission(limits: Pick<Config["limits"], "perSourcePerSecond" | "perUnprovenSourcePerSecond">): AdmissionElsewhere {
+    const { perSourcePerSecond, perUnprovenSourcePerSecond } = limits;
+    const { rates, proofs } = this;
+    return {
+      all: rates.rate("sources", perSourcePerSecond),
+      unproven: rates.rate("unproven sources", unprovenLimit(perSourcePerSecond, perUnprovenSourcePerSecond)),
+      proved: proofs.proved,
+    };
+  }
+
+  /** Where what others tell goes. */
+  attach({ authenticator, admission }: Pick<Core, "authenticator" | "admission">): void {
+    if (authenticator.guesses) this.lockOuts.attach(authenticator.guesses);
+    this.proofs.attach(admission);
   }
 
   start(): void {
@@ -95,6 +126,7 @@ export class Shared {
       this.greeted.set(node, epoch);
       this.talk.tellTo(node, ["hello"]);
     }
+    for (const part of this.parts) part.look?.();
     this.timer = this.clock.setTimeout(() => this.look(), LOOK_MS);
   }
 }

@@ -36,6 +36,9 @@ const LINE_CHARS = 1_000;
 const MAX_FRAME_CHARS = 200_000;
 /** Lines that wait for one timer, to each node. What is told beyond that is dropped, and counted. */
 const MAX_WAITING = 20_000;
+/** Of many lines to one node, so many go in so long: half a million in two minutes. */
+const STREAM_LINES = 500;
+const STREAM_MS = 20;
 const TOPIC = "shared";
 const ALL = "";
 const HEAD = /^1 ([0-9a-z]{6}) (\d{1,15})\n(?=\[)/;
@@ -58,6 +61,7 @@ export class Talk {
   private readonly peers: Pick<Peers, "runOf">;
   private readonly handlers = new Map<string, (line: Line, from: NodeRun) => void>();
   private readonly drafts = new Map<string, Draft>();
+  private readonly streams = new Set<TimerHandle>();
   private deafen: (() => void)[] = [];
 
   constructor(options: {
@@ -86,6 +90,8 @@ export class Talk {
     this.deafen = [];
     for (const { timer } of this.drafts.values()) this.clock.clearTimeout(timer);
     this.drafts.clear();
+    for (const timer of this.streams) this.clock.clearTimeout(timer);
+    this.streams.clear();
   }
 
   /** Calls `heard` with each line of that kind. Only the line's form is checked; each field may be anything. */
@@ -93,14 +99,32 @@ export class Talk {
     this.handlers.set(kind, heard);
   }
 
-  /** Tells all other nodes that are there, in some milliseconds. */
-  tell(line: Line): void {
-    this.add(ALL, line, GATHER_MS);
+  /** Tells all other nodes that are there, in some milliseconds or at once. */
+  tell(line: Line, when: "now" | "soon" = "soon"): void {
+    this.add(ALL, line, when === "now" ? AT_ONCE_MS : GATHER_MS);
   }
 
   /** Tells one node, at once or with what all nodes are told. Lines to one node arrive in their order. */
   tellTo(node: string, line: Line, when: "now" | "soon" = "now"): void {
     this.add(node, line, when === "now" ? AT_ONCE_MS : GATHER_MS);
+  }
+
+  /**
+   * Tells one node many lines, some at a time. `lines` is asked for them as they are sent; what all nodes were to be told
+   * before has then gone out, so that what the lines say does not come a second time.
+   */
+  stream(node: string, lines: Iterator<Line>): void {
+    if (this.drafts.has(ALL)) this.send(ALL);
+    for (let i = 0; i < STREAM_LINES; i++) {
+      const next = lines.next();
+      if (next.done) return;
+      this.tellTo(node, next.value, "soon");
+    }
+    const timer = this.clock.setTimeout(() => {
+      this.streams.delete(timer);
+      this.stream(node, lines);
+    }, STREAM_MS);
+    this.streams.add(timer);
   }
 
   private add(to: string, line: Line, withinMs: number): void {
@@ -125,7 +149,8 @@ export class Talk {
   }
 
   private send(to: string): void {
-    const { lines = [] } = this.drafts.get(to) ?? {};
+    const { lines = [], timer } = this.drafts.get(to) ?? {};
+    this.clock.clearTimeout(timer);
     this.drafts.delete(to);
     for (let from = 0; from < lines.length; ) {
       let chars = 0;

@@ -97,7 +97,9 @@ export function createChargeDesk(
     clock,
     ...(peerLog && { peerLog }),
   });
-  return new ChargeDesk({ direct: charging.direct, signIn, clock, perSecond: config.http.perSecond });
+  const { perSecond } = config.http;
+  const elsewhere = charging.ratesElsewhere?.(perSecond);
+  return new ChargeDesk({ direct: charging.direct, signIn, clock, perSecond, elsewhere });
 }
 
 /** Throws if the file cannot be read: then the relay does not start. */

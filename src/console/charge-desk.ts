@@ -3,7 +3,7 @@ import type { Outcome } from "../charging/charges/book.ts";
 import type { DirectCharges } from "../charging/charges/direct.ts";
 import { chargesAsText } from "../charging/events/charge-fields.ts";
 import type { Clock } from "../support/clock.ts";
-import { SourceRates } from "../support/source-rates.ts";
+import { type RatesElsewhere, SourceRates } from "../support/source-rates.ts";
 import type { AppServerSignIn, ReportSource } from "./app-server-sign-in.ts";
 import { IdempotencyKeys, idempotencyKey } from "./idempotency.ts";
 import { type Answer, problem } from "./problem.ts";
@@ -23,6 +23,8 @@ export interface ChargeDeskOptions {
   readonly clock: Pick<Clock, "monotonic">;
   /** Requests of one app server in a second; 0: no bound. */
   readonly perSecond: number;
+  /** What other nodes take of the same app servers; default: this node counts for itself. */
+  readonly elsewhere?: RatesElsewhere | undefined;
 }
 
 /** Reports of one app server that are handled at once. They wait for the disk, and so do other app servers. */
@@ -41,7 +43,7 @@ export class ChargeDesk {
 
   constructor(options: ChargeDeskOptions) {
     this.options = options;
-    this.appServers = new SourceRates(options.perSecond);
+    this.appServers = new SourceRates(options.perSecond, options.elsewhere);
   }
 
   /** Never rejects. */

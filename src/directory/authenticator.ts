@@ -43,7 +43,7 @@ class DigestAuthenticator implements Authenticator {
   private readonly realms: Realms;
   private readonly nonces: Nonces;
   private readonly counts: NonceCounts;
-  private readonly guesses: Guesses | undefined;
+  readonly guesses: Guesses | undefined;
   /** Its HA1 stands in for users that do not exist, so that a wrong user takes as long as a wrong password. */
   private readonly nobody: User;
 
@@ -57,7 +57,7 @@ class DigestAuthenticator implements Authenticator {
     this.realms = new Realms(settings.realm, settings.ownUsers, (host) => directory.isPortal?.(host) ?? true);
     this.nonces = new Nonces(secret, settings.nonceLifetimeS * 1000, node);
     this.counts = new NonceCounts(nonceSlots);
-    this.guesses = settings.throttle && new Guesses(settings.throttle);
+    this.guesses = settings.throttle && new Guesses(settings.throttle, options.guessesElsewhere);
     const password = secret.toString("hex");
     this.nobody = {
       id: "",

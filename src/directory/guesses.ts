@@ -1,4 +1,4 @@
-import { Throttle, type ThrottleEntry, type ThrottleSettings } from "./throttle.ts";
+import { type Learnt, Throttle, type ThrottleEntry, type ThrottleSettings } from "./throttle.ts";
 
 /** Sign-ins that have to wait, for operators to look at. */
 export interface LockOut {
@@ -15,6 +15,31 @@ export interface WhichLockOuts {
   readonly user?: string | undefined;
   readonly source?: string | undefined;
 }
+
+/** Which of the sign-ins that are checked during a wait was used. */
+export type UsedUp = "spare" | "ownSpare" | "look";
+
+/** Who is told what happens here, where failures count for several nodes together. */
+export interface GuessesElsewhere {
+  /** A failure was counted. `known`: the user is known at that source, so a wait of the source alone does not hold here. */
+  failed(user: string, source: string, line: number, known: boolean): void;
+  /** A sign-in was checked during the wait of that pair; `user` undefined: of the source. */
+  used(what: UsedUp, user: string | undefined, source: string): void;
+  /** A user has signed in at a source that was not among the user's, or an hour after the last time. */
+  known(user: string, source: string, line: number): void;
+  lifted(which: WhichLockOuts): void;
+}
+
+/** What one node knows of failures, for a node that has come anew. */
+export type GuessesState =
+  | { readonly of: "pair" | "source" | "user"; readonly key: string; readonly learnt: Learnt }
+  | {
+      readonly of: "place";
+      readonly user: string;
+      readonly source: string;
+      readonly line: number;
+      readonly agoMs: number;
+    };
 
 /** The most sources at which a user is known. */
 const MAX_PLACES = 8;
@@ -73,8 +98,11 @@ export class Guesses {
   private readonly sources: Throttle;
   private readonly users: Throttle;
   private readonly known = new Map<string, Places>();
+  private readonly elsewhere: GuessesElsewhere | undefined;
 
-  constructor(settings: ThrottleSettings) {
+  /** `elsewhere`: undefined: there are no other nodes whose failures count, too. */
+  constructor(settings: ThrottleSettings, elsewhere?: GuessesElsewhere) {
+    this.elsewhere = elsewhere;
     const { failures } = settings;
     this.settings = { failuresBySource: 20 * failures, failuresByUser: 20 * failures, ...settings };
     this.pairs = new Throttle(this.settings);
@@ -100,14 +128,23 @@ export class Guesses {
       const one = ofPair === 0 ? 0 : leftBefore(this.pairs.get(key)!, line, ofPair, now);
       const all = ofSource === 0 ? 0 : leftBefore(this.sources.get(source)!, line, ofSource, now);
       if (one > 0 || all > 0) return Math.max(one, all);
-      if (ofPair > 0) looked(this.pairs.get(key)!, now);
-      if (ofSource > 0) looked(this.sources.get(source)!, now);
+      if (ofPair > 0) this.use("look", this.pairs.get(key)!, now, user, source);
+      if (ofSource > 0) this.use("look", this.sources.get(source)!, now, undefined, source);
       return 0;
     }
     if (ofPair === 0) return 0;
     const entry = this.pairs.get(key)!;
-    if (line !== 0 && this.known.get(user)!.lines[place] === line) return entry.ownSpare-- > 0 ? 0 : ofPair;
-    return (line === 0 || !entry.lines.includes(line)) && entry.spare-- > 0 ? 0 : ofPair;
+    const isOwn = line !== 0 && this.known.get(user)!.lines[place] === line;
+    if (!isOwn && line !== 0 && entry.lines.includes(line)) return ofPair;
+    const what = isOwn ? "ownSpare" : "spare";
+    if (entry[what] <= 0) return ofPair;
+    this.use(what, entry, now, user, source);
+    return 0;
+  }
+
+  private use(what: UsedUp, entry: ThrottleEntry, now: number, user: string | undefined, source: string): void {
+    useUp(what, entry, now);
+    this.elsewhere?.used(what, user === undefined ? undefined : nameOf(user), source);
   }
 
   /**
@@ -123,25 +160,57 @@ export class Guesses {
       noteLine(before, line);
       return undefined;
     }
-    this.sources.failed(source, now);
-    begin(this.sources.get(source), line, now, this.settings.delayS);
-    this.users.failed(nameOf(user), now);
-    const waitMs = this.pairs.failed(key, now, this.freeFailures(user, source, now));
+    const waitMs = this.count(user, source, now, line, false, false);
     const entry: ThrottleEntry | undefined = this.pairs.get(key);
-    begin(entry, line, now, this.settings.delayS);
     if (entry) entry.what = what;
+    this.elsewhere?.failed(nameOf(user), source, line, this.placeOf(user, source, now) >= 0);
     const failures = entry?.failures ?? 0;
     if (waitMs > 0) return { user: nameOf(user), source, failures, waitMs };
     const all = this.sources.waitMs(source, now);
     return all > 0 ? { source, failures: this.sources.get(source)?.failures ?? 0, waitMs: all } : undefined;
   }
 
+  /**
+   * A failure was counted at another node. If it happened beside one that is counted here, its wait comes after that
+   * one's: so guesses at several nodes at once win nothing. `known`: see `GuessesElsewhere`.
+   */
+  failedElsewhere(user: string, source: string, now: number, line: number, known: boolean): void {
+    this.count(user, source, now, line, true, !known);
+  }
+
+  private count(user: string, source: string, now: number, line: number, adds: boolean, addsAtSource: boolean): number {
+    const { delayS } = this.settings;
+    this.sources.failed(source, now, undefined, addsAtSource);
+    begin(this.sources.get(source), line, now, delayS);
+    this.users.failed(nameOf(user), now);
+    const key = keyOf(user, source);
+    const waitMs = this.pairs.failed(key, now, this.freeFailures(user, source, now), adds);
+    begin(this.pairs.get(key), line, now, delayS);
+    return waitMs;
+  }
+
+  /** A sign-in was checked at another node during a wait. */
+  usedElsewhere(what: UsedUp, user: string | undefined, source: string, now: number): void {
+    const entry = user === undefined ? this.sources.get(source) : this.pairs.get(keyOf(user, source));
+    if (entry) useUp(what, entry, now);
+  }
+
   /** A registered user signed in. */
   succeeded(user: string, source: string, now: number, line = 0): void {
+    if (this.knows(user, source, now, line)) this.elsewhere?.known(user, source, line);
+  }
+
+  /** A registered user signed in at another node, so long ago. */
+  knownElsewhere(user: string, source: string, now: number, line: number, agoMs = 0): void {
+    this.knows(user, source, now - agoMs, line);
+  }
+
+  /** False: only the port may be new. */
+  private knows(user: string, source: string, now: number, line: number): boolean {
     const places = this.known.get(user);
     if (places && places.sources[0] === source && now - places.at < RENEW_MS) {
       places.lines[0] = line;
-      return;
+      return false;
     }
     const sources = [source];
     const lines = [line];
@@ -151,8 +220,39 @@ export class Guesses {
       lines.push(places.lines[i]!);
     }
     this.known.delete(user); // to the end of the map: the order is that of the last sign-in
-    this.known.set(user, { sources, lines, at: now });
+    this.known.set(user, { sources, lines, at: Math.max(now, places?.at ?? now) });
     if (this.known.size > MAX_KNOWN_USERS) this.known.delete(this.known.keys().next().value!);
+    return true;
+  }
+
+  /** All that another node needs to go on from here; those that wait come first. */
+  *state(now: number): Generator<GuessesState> {
+    for (const [of, throttle] of this.throttles())
+      for (const [key, learnt] of throttle.known(now)) yield { of, key, learnt };
+    for (const [user, { sources, lines, at }] of this.known)
+      for (let i = sources.length - 1; i >= 0; i--)
+        yield { of: "place", user, source: sources[i]!, line: lines[i]!, agoMs: now - at };
+  }
+
+  /** Takes what another node knows, where that is more. */
+  learn(state: GuessesState, now: number): void {
+    if (state.of === "place") {
+      const { user, source, line, agoMs } = state;
+      // What this node has seen itself is newer.
+      if (this.placeOf(user, source, now) < 0) this.knownElsewhere(user, source, now, line, agoMs);
+      return;
+    }
+    const [, throttle] = this.throttles().find(([of]) => of === state.of)!;
+    const entry = throttle.learn(state.key, now, state.learnt);
+    begin(entry, 0, now, this.settings.delayS);
+  }
+
+  private throttles(): ["pair" | "source" | "user", Throttle][] {
+    return [
+      ["pair", this.pairs],
+      ["source", this.sources],
+      ["user", this.users],
+    ];
   }
 
   /** Everybody who has to wait now. */
@@ -171,7 +271,13 @@ export class Guesses {
   }
 
   /** Forgets failures. Returns how many lock-outs end by that. `source` is written as in `lockOuts`. */
-  lift({ user, source }: WhichLockOuts, now: number): number {
+  lift(which: WhichLockOuts, now: number): number {
+    this.elsewhere?.lifted(which);
+    return this.liftHere(which, now);
+  }
+
+  /** The same, and no other node is told. */
+  liftHere({ user, source }: WhichLockOuts, now: number): number {
     let lifted = 0;
     for (const key of this.pairs.keys()) {
       const parts = partsOf(key);
@@ -214,8 +320,10 @@ function leftBefore(entry: ThrottleEntry, line: number, waitMs: number, now: num
   return line === 0 || entry.lines.includes(line) ? waitMs : Math.max(0, Math.min(waitMs, entry.lookAt - now));
 }
 
-function looked(entry: ThrottleEntry, now: number): void {
-  entry.lookAt = now + entry.lookEveryMs;
+function useUp(what: UsedUp, entry: ThrottleEntry, now: number): void {
+  // Two looks at once, at two nodes, are one look and the next one.
+  if (what === "look") entry.lookAt = Math.max(now, entry.lookAt) + entry.lookEveryMs;
+  else entry[what]--;
 }
 
 /** Notes a failure, and sets how many sign-ins are checked in the wait that may begin with it. */

@@ -2,7 +2,7 @@ import type { Algorithm } from "../sip/digest.ts";
 import type { SipRequest } from "../sip/message.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Flow } from "../transport/types.ts";
-import type { LockOut, WhichLockOuts } from "./guesses.ts";
+import type { Guesses, GuessesElsewhere, LockOut, WhichLockOuts } from "./guesses.ts";
 import type { UserAgentOffer } from "./offers.ts";
 import type { ThrottleSettings } from "./throttle.ts";
 import type { User } from "./types.ts";
@@ -106,6 +106,8 @@ export interface Authenticator {
   challengesFor(request: SipRequest, source: SignInSource): readonly string[] | undefined;
   /** Another node asks about a nonce that was made here: takes its count, if it is new and the nonce young enough. */
   useNonce?(use: NonceUse): boolean;
+  /** Failed sign-ins, where they make somebody wait. */
+  readonly guesses?: Guesses | undefined;
   /** Who has to wait now. */
   lockOuts?(): LockOut[];
   /** Lifts lock-outs; returns how many. */
@@ -125,6 +127,8 @@ export interface AuthenticatorOptions {
   /** This node's name, with which its nonces begin; default: there are no other nodes. */
   readonly node?: string | undefined;
   readonly otherNonces?: OtherNonces | undefined;
+  /** Who is told of failed sign-ins; default: there are no other nodes. */
+  readonly guessesElsewhere?: GuessesElsewhere | undefined;
   /** How many nonces in use are remembered; default 131,072 (3 MB). */
   readonly nonceSlots?: number;
   /** Is told of every sign-in that was refused. */

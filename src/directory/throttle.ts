@@ -39,6 +39,26 @@ export interface ThrottleEntry {
   what: string;
 }
 
+/** The failures of a key, as one node tells another. Milliseconds. */
+export interface Learnt {
+  readonly failures: number;
+  /** How long ago the first of them was, or the last wait was over. */
+  readonly agoMs: number;
+  readonly waitMs: number;
+}
+
+const newEntry = (now: number): ThrottleEntry => ({
+  failures: 0,
+  since: now,
+  blockedUntil: 0,
+  spare: 0,
+  ownSpare: 0,
+  lines: [],
+  lookAt: 0,
+  lookEveryMs: 0,
+  what: "",
+});
+
 /**
  * Counts failures by key, and makes a key wait longer and longer. Its memory is bounded. Many keys with single failures
  * cannot push out those that wait: keys that do not wait are forgotten first. Times are milliseconds of a clock that
@@ -70,38 +90,59 @@ export class Throttle {
 
   /**
    * Counts one more failure. `free`: the failure of this number begins the first wait; default that of the settings.
-   * Returns the milliseconds that the key has to wait now.
+   * `adds`: the failure happened beside others that are counted already, so its wait comes after theirs. Returns the
+   * milliseconds that the key has to wait now.
    */
-  failed(key: string, now: number, free = this.settings.failures): number {
-    const { windowS, delayS, maxDelayS, sources } = this.settings;
+  failed(key: string, now: number, free = this.settings.failures, adds = false): number {
+    const { windowS, delayS, maxDelayS } = this.settings;
     let entry = this.get(key);
     if (entry === undefined || now - entry.since > windowS * 1000) {
-      entry = {
-        failures: 0,
-        since: now,
-        blockedUntil: 0,
-        spare: 0,
-        ownSpare: 0,
-        lines: [],
-        lookAt: 0,
-        lookEveryMs: 0,
-        what: "",
-      };
+      entry = newEntry(now);
     }
     entry.failures++;
     const beyond = entry.failures - free;
     if (beyond >= 0) {
-      entry.blockedUntil = now + Math.min(maxDelayS, delayS * 2 ** Math.min(beyond, 30)) * 1000;
+      entry.blockedUntil =
+        (adds ? Math.max(now, entry.blockedUntil) : now) +
+        Math.min(maxDelayS, delayS * 2 ** Math.min(beyond, 30)) * 1000;
       // The window begins anew at the end of the wait, so that the next failure waits longer still.
       entry.since = entry.blockedUntil;
     }
-    this.forget(key);
-    (beyond >= 0 ? this.waiting : this.few).set(key, entry);
-    if (this.size > sources) {
-      const from = this.few.size > 0 ? this.few : this.waiting;
-      from.delete(from.keys().next().value!);
-    }
+    this.keep(key, entry, beyond >= 0);
     return Math.max(0, entry.blockedUntil - now);
+  }
+
+  /**
+   * Takes what somebody else knows of the key, if that is more than what is known here: so many failures, since when,
+   * and how long the key still has to wait. Undefined: it was not more.
+   */
+  learn(key: string, now: number, { failures, agoMs, waitMs }: Learnt): ThrottleEntry | undefined {
+    const known = this.get(key);
+    if (known && known.failures >= failures && known.blockedUntil - now >= waitMs) return undefined;
+    const entry = known ?? newEntry(now);
+    entry.failures = Math.max(entry.failures, failures);
+    if (waitMs > 0) entry.blockedUntil = Math.max(entry.blockedUntil, now + waitMs);
+    entry.since = Math.max(known?.since ?? now - agoMs, waitMs > 0 ? entry.blockedUntil : now - agoMs);
+    this.keep(key, entry, entry.blockedUntil > now);
+    return entry;
+  }
+
+  private keep(key: string, entry: ThrottleEntry, waits: boolean): void {
+    this.forget(key);
+    (waits ? this.waiting : this.few).set(key, entry);
+    if (this.size <= this.settings.sources) return;
+    const from = this.few.size > 0 ? this.few : this.waiting;
+    from.delete(from.keys().next().value!);
+  }
+
+  /** What is known of each key whose failures still count. */
+  *known(now: number): Generator<readonly [key: string, learnt: Learnt]> {
+    for (const entries of [this.waiting, this.few])
+      for (const [key, { failures, since, blockedUntil }] of entries) {
+        const agoMs = now - since;
+        if (agoMs > this.settings.windowS * 1000) continue;
+        yield [key, { failures, agoMs: Math.max(0, agoMs), waitMs: Math.max(0, blockedUntil - now) }];
+      }
   }
 
   /** Forgets the failures of the key. True if there were any. */

@@ -7,7 +7,7 @@ import { LaterRecords } from "../charging/events/later-records.ts";
 import { PortalLimits } from "../charging/money/portal-limits.ts";
 import { requestLogic } from "../relay/actions/request.ts";
 import { sessionLogic } from "../relay/actions/session.ts";
-import { Admission } from "../relay/admission/admission.ts";
+import { Admission, type AdmissionElsewhere } from "../relay/admission/admission.ts";
 import { ClientSources } from "../relay/admission/client-source.ts";
 import { UserLoads } from "../relay/admission/user-loads.ts";
 import { EndedSessions } from "../relay/charges/ended-sessions.ts";
@@ -52,6 +52,8 @@ export type CoreParts = Pick<
    * The present time on the first timeline of the earlier process whose sessions go on; default: there is none.
    */
   readonly firstNow?: number | undefined;
+  /** Default: there are no other nodes that keep the same limits. */
+  readonly admissionElsewhere?: AdmissionElsewhere | undefined;
   /** Where records of requests go; default: only into the log. */
   readonly recordsTo?: Pick<CallRecordsOptions, "store" | "publish">;
 } & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;
@@ -62,6 +64,7 @@ export function createCore({
   caughtUp,
   elsewhere,
   firstNow,
+  admissionElsewhere,
   node = "",
   recordsTo,
   ...parts
@@ -136,7 +139,12 @@ export function createCore({
       costOf: costOfSession,
     }),
     sources: new ClientSources(config.trustedProxies, config.tls.trustedNames),
-    admission: new Admission(clock, config.limits.perSourcePerSecond, config.limits.perUnprovenSourcePerSecond),
+    admission: new Admission(
+      clock,
+      config.limits.perSourcePerSecond,
+      config.limits.perUnprovenSourcePerSecond,
+      admissionElsewhere,
+    ),
     loads: new UserLoads({ ringing: config.limits.ringingPerUser, sessions: config.limits.sessionsPerUser }),
     timelines,
     afterRestart: { reconnectS: config.recovery === "end" ? 0 : config.recovery.reconnectS },

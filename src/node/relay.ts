@@ -30,6 +30,7 @@ import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
 import { sourceKey } from "../support/source.ts";
+import type { RatesElsewhere } from "../support/source-rates.ts";
 import { createTransactionLayer, type Transactions } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap, type Transports } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
@@ -78,6 +79,8 @@ export interface Relay {
   readonly charging: {
     readonly direct: DirectCharges;
     appServerKey(id: string): AppServerKey | undefined;
+    /** What other nodes take of the same app servers' reports; undefined: there are no other nodes. */
+    ratesElsewhere?(perSecond: number): RatesElsewhere | undefined;
   };
   /** The public key, with which app servers check the relay's signature (M10); undefined: the relay does not sign. */
   readonly identity: Pick<IdentityKey, "pem" | "jwks"> | undefined;
@@ -194,7 +197,8 @@ export async function startRelay(options: {
   });
   const resolver = new Resolver({ transports: TRANSPORTS, clock, random });
 
-  const nonces = (realm: string) => cluster?.shared?.nonces.realm(realm);
+  const shares = cluster?.shared;
+  const nonces = (realm: string) => shares?.nonces.realm(realm);
   const [userNonces, appServerNonces] = [nonces("users"), nonces("app servers")];
   const core: Core = createCore({
     config,
@@ -211,6 +215,7 @@ export async function startRelay(options: {
       clock,
       secret: randomBytes(32),
       ...userNonces,
+      guessesElsewhere: shares?.lockOuts.elsewhere,
       refused: signInLog.user,
     }),
     appServerAuthenticator: appServerAuthenticator({
@@ -223,6 +228,7 @@ export async function startRelay(options: {
     recorder: cluster?.recording(journal) ?? journal,
     kept: together([recovery === "end" ? undefined : keeper, cluster?.keeper]),
     firstNow: before.firstNow,
+    admissionElsewhere: shares?.admission(config.limits),
     recordsTo: { store: store.calls, publish: callsTo(bus, config) },
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,
@@ -235,6 +241,7 @@ export async function startRelay(options: {
   });
   userNonces?.answerBy((use) => core.authenticator.useNonce?.(use) ?? false);
   appServerNonces?.answerBy((use) => core.appServerAuthenticator.useNonce?.(use) ?? false);
+  shares?.attach(core);
   keeper.attach(core);
   before.restore(core);
   heartbeat.start(core.timelines.first);
@@ -296,7 +303,11 @@ export async function startRelay(options: {
     calls: (query) => core.calls.find(query, liveRecords(core)),
     nodes: () => cluster?.nodes() ?? [],
     failed: (error) => failed(core, error),
-    charging: { direct: core.direct, appServerKey: (id) => directory.appServerKey(id) },
+    charging: {
+      direct: core.direct,
+      appServerKey: (id) => directory.appServerKey(id),
+      ratesElsewhere: (perSecond) => shares?.rates.rate("reports of charges", perSecond),
+    },
     onClosing: (fn) => void onClosing.push(fn),
     reload: (next) => {
       transport.reloadCertificates();

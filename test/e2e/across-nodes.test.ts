@@ -1,5 +1,6 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { MemberView } from "../../src/cluster/members.ts";
+import type { LockOut } from "../../src/directory/guesses.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 import { DOMAIN, USER } from "./portal.ts";
 import { RelayChild } from "./relay-child.ts";
@@ -102,5 +103,61 @@ describe.each([
     expect(stale.headers.get("www-authenticate")).toContain("stale=true");
     client.invite({ ...own, headers: [["Authorization", credentials(stale, own.uri)]] });
     await server.nextRequest("INVITE");
+  });
+});
+
+describe("limits over three relays as processes and a NATS server", () => {
+  it("lock out a guesser at all nodes, and one command lifts that at all nodes (M2)", { timeout: 60_000 }, async ({
+    skip,
+  }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    const { relays, client, server, to } = await cluster(3);
+    const lockOuts = async (node: number) =>
+      JSON.parse(await relays[node]!.command(["lockouts", "list", "--json"])) as LockOut[];
+    /** Says what comes of a sign-in with these credentials. */
+    const signIn = async (change: (right: string) => string) => {
+      const first = client.invite(own);
+      const challenge = await client.nextResponse(401);
+      client.ack(first, challenge);
+      return client.invite({ ...own, headers: [["Authorization", change(credentials(challenge, own.uri))]] });
+    };
+    const wrong = (right: string) => right.replace(/response="./, 'response="x');
+    for (let i = 0; i < 5; i++) {
+      to(i % 2);
+      const invite = await signIn(wrong);
+      client.ack(invite, await client.nextResponse(401));
+    }
+    await expect.poll(() => lockOuts(2), { timeout: 10_000 }).toMatchObject([{ user: USER, source: "127.0.0.1" }]);
+    // Where nobody has guessed, somebody who is known nowhere waits as well.
+    to(2);
+    const held = await signIn(wrong);
+    client.ack(held, await client.nextResponse(503));
+
+    expect(await relays[0]!.command(["lockouts", "lift", "--user", USER])).toBe("1 lifted\n");
+    await expect.poll(() => lockOuts(2), { timeout: 10_000 }).toEqual([]);
+    await signIn((right) => right);
+    await server.nextRequest("INVITE");
+  });
+
+  it("answer a source as often in a second as one relay does (decision 14)", { timeout: 60_000 }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    const perSecond = 60;
+    const { client, to } = await cluster(3, { limits: { perUnprovenSourcePerSecond: perSecond } });
+    let answered = 0;
+    client.onMessage = () => {
+      answered++;
+      return true;
+    };
+    const begunAt = performance.now();
+    const seconds = () => (performance.now() - begunAt) / 1_000;
+    for (let node = 0; seconds() < 4; node = (node + 1) % 3) {
+      to(node);
+      for (let i = 0; i < 5; i++) client.outside("OPTIONS", [], `sip:${DOMAIN}`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    const took = seconds();
+    expect(answered).toBeGreaterThan(0.8 * perSecond * took);
+    // At each node by itself it would be three times as many. One second more, since seconds begin at any time.
+    expect(answered).toBeLessThan(1.2 * perSecond * (took + 1));
   });
 });

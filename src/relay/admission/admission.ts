@@ -1,11 +1,19 @@
 import type { Clock } from "../../support/clock.ts";
 import { sourceKey } from "../../support/source.ts";
-import { SourceRates } from "../../support/source-rates.ts";
+import { type RatesElsewhere, SourceRates } from "../../support/source-rates.ts";
 import type { Source } from "./client-source.ts";
 
 /** How many addresses are remembered as not forged. The one that was proved longest ago is forgotten first. */
 const MAX_PROVEN = 50_000;
 const PROVEN_MS = 3_600_000;
+
+/** Where several nodes keep one limit: what others take, and who is told of an address that is not forged. */
+export interface AdmissionElsewhere {
+  readonly all: RatesElsewhere;
+  readonly unproven: RatesElsewhere;
+  /** `key`: see `sourceKey`. */
+  proved(key: string): void;
+}
 
 /**
  * Limits how many requests are looked at that anybody may send. Each address may send a number in a second. Over UDP
@@ -17,13 +25,20 @@ export class Admission {
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly all: SourceRates;
   private readonly unproven: SourceRates;
+  private readonly elsewhere: AdmissionElsewhere | undefined;
   private readonly proven = new Map<string, number>();
 
-  /** Both numbers are for one second; 0: no bound. */
-  constructor(clock: Pick<Clock, "monotonic">, perSource: number, perUnprovenSource: number) {
+  /** Both numbers are for one second; 0: no bound. `elsewhere`: undefined: this node counts for itself. */
+  constructor(
+    clock: Pick<Clock, "monotonic">,
+    perSource: number,
+    perUnprovenSource: number,
+    elsewhere?: AdmissionElsewhere,
+  ) {
     this.clock = clock;
-    this.all = new SourceRates(perSource);
-    this.unproven = new SourceRates(perSource === 0 ? 0 : Math.min(perSource, perUnprovenSource || perSource));
+    this.elsewhere = elsewhere;
+    this.all = new SourceRates(perSource, elsewhere?.all);
+    this.unproven = new SourceRates(unprovenLimit(perSource, perUnprovenSource), elsewhere?.unproven);
   }
 
   /** Counts a request; false where it is one too many. */
@@ -38,13 +53,29 @@ export class Admission {
   /** A request showed that its sender is where it seems to be. */
   prove({ transport, remoteAddress }: Source): void {
     if (transport !== "udp") return;
-    const now = this.clock.monotonic();
     const key = sourceKey(remoteAddress);
+    if (this.note(key, 0)) this.elsewhere?.proved(key);
+  }
+
+  /** It was shown to another node, so long ago. */
+  provedElsewhere(key: string, agoMs: number): void {
+    this.note(key, agoMs);
+  }
+
+  /** The addresses that are not forged, and how long ago each was proved; the latest last. */
+  *provenNow(): Generator<readonly [key: string, agoMs: number]> {
+    for (const [key, at] of this.proven) yield [key, this.clock.monotonic() - at];
+  }
+
+  /** False: that is known already. */
+  private note(key: string, agoMs: number): boolean {
+    const at = this.clock.monotonic() - agoMs;
     const before = this.proven.get(key);
-    if (before !== undefined && now - before < PROVEN_MS / 2) return;
+    if (before !== undefined && at - before < PROVEN_MS / 2) return false;
     this.proven.delete(key); // to the end of the map
-    this.proven.set(key, now);
+    this.proven.set(key, at);
     if (this.proven.size > MAX_PROVEN) this.proven.delete(this.proven.keys().next().value!);
+    return true;
   }
 
   /** Whether answers to that source are sure to reach the sender of the request. */
@@ -57,3 +88,7 @@ export class Admission {
     return at !== undefined && this.clock.monotonic() - at < PROVEN_MS;
   }
 }
+
+/** Requests in a second from a source that may be forged; 0: no bound. */
+export const unprovenLimit = (perSource: number, perUnprovenSource: number): number =>
+  perSource === 0 ? 0 : Math.min(perSource, perUnprovenSource || perSource);
