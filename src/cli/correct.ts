@@ -105,7 +105,7 @@ async function isPrepaid(store: Store, user: string, corrected: Entry | undefine
   if (corrected && !corrected.prepaid) return false;
   const holder = await store.users.get(readAccount(user)?.id ?? user);
   // A user who was removed, and had a balance, paid from it.
-  const isPostpaid = holder !== undefined && accountOf(holder) === user && holder.prepaid === undefined;
+  const isPostpaid = holder !== undefined && accountOf(holder) === user && !(holder.prepaid ?? holder.postpaid);
   if (!corrected && isPostpaid) return false;
   return (await store.credit?.account(user))?.currency === currency;
 }

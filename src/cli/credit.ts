@@ -1,6 +1,7 @@
 import type { Command } from "commander";
 import {
   balanceOf,
+  type CreditAccount,
   type CreditStore,
   fromMicros,
   type LedgerEntry,
@@ -22,7 +23,7 @@ const PAGE = 1_000;
 
 /** `tollgate credit open|show|topup|adjust`: the balances of prepaid users. */
 export function addCreditCommands(program: Command, io: Io): void {
-  const credit = program.command("credit").description("balances of prepaid users");
+  const credit = program.command("credit").description("balances of users who pay in advance, or may owe only so much");
   const load = (command: Command) => readConfig(io, command.optsWithGlobals().config).config;
 
   credit
@@ -38,7 +39,8 @@ export function addCreditCommands(program: Command, io: Io): void {
         const known = await store.users.get(user);
         if (!known) throw new CliError(`no user ${user}; see: tollgate user list`);
         await openBalance(store, accountOf(known), currency);
-        await store.users.put({ ...known, prepaid: { currency } });
+        const { postpaid: _, ...kept } = known;
+        await store.users.put({ ...kept, prepaid: { currency } });
         io.out(`user ${user} is prepaid in ${currency}\n`);
         io.err(await currencyNote(store, config, currency));
       });
@@ -64,14 +66,29 @@ export function addCreditCommands(program: Command, io: Io): void {
             ...{ hold, ...one },
             ...{ amount: amount(one.amount), used: amount(one.used) },
           }));
-          const shown = { user, currency, balance: amount(balance), available: amount(available), held, ledger: lines };
+          const { limit, perDay } = account;
+          const terms = {
+            ...(typeof limit === "number" && { creditLimit: amount(limit) }),
+            ...(perDay !== undefined && { perDay: amount(perDay) }),
+          };
+          const shown = {
+            user,
+            currency,
+            ...terms,
+            balance: amount(balance),
+            available: amount(available),
+            held,
+            ledger: lines,
+          };
           io.out(`${JSON.stringify(shown, null, 2)}\n`);
           return;
         }
         const held = Object.values(holds).length;
+        const terms = termsTexts(account);
         io.out(`${user}: ${formatMoney(fromMicros(balance, currency))}\n`);
         if (held > 0)
           io.out(`  of it free: ${amount(available)} ${currency}; the rest is held for ${held} session(s)\n`);
+        if (terms.length > 0) io.out(`  ${terms.join(", ")}\n`);
         const rows = ledger
           .slice(-20)
           .map(({ at, kind, amount: micros, reason, session, id }) => [
@@ -118,6 +135,15 @@ export function addCreditCommands(program: Command, io: Io): void {
     });
 }
 
+/** The terms of a balance, for people. */
+export function termsTexts({ currency, limit, perDay }: CreditAccount): string[] {
+  const amount = (value: Micros) => formatMoney(fromMicros(value, currency));
+  return [
+    ...(typeof limit === "number" ? [`may owe ${amount(limit)}`] : []),
+    ...(perDay === undefined ? [] : [`may spend ${amount(perDay)} a day`]),
+  ];
+}
+
 /** What is in an account's balance, holds included; undefined: the balance is empty, or there is none. */
 export async function balanceText(store: Store, account: string): Promise<string | undefined> {
   const credit = await store.credit?.account(account);
@@ -144,6 +170,9 @@ export async function openBalance(store: Store, user: string, currency: string):
   const account = await credit.account(user);
   if (account && account.currency !== currency)
     throw new CliError(`user ${user} has a balance in ${account.currency} already`);
+  const { perDay } = account ?? {};
+  // The user may have paid by the bill, with a credit limit.
+  if (account?.limit !== undefined) await credit.setTerms(user, perDay === undefined ? {} : { perDay });
 }
 
 /** Posts one entry, and says what became of it. Amounts finer than a millionth are refused. */

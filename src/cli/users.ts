@@ -96,23 +96,34 @@ Examples:
     .action(async (options: { json?: boolean }, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const users = await withStore(config, (store) => store.users.list());
-      const shown = users.map(({ id, realm, ha1, blocked, limits, prepaid, account }) => ({
+      const shown = users.map(({ id, realm, ha1, blocked, limits, prepaid, postpaid, account }) => ({
         id,
         realm,
         algorithms: [...(ha1.sha256 === undefined ? [] : ["sha-256"]), ...(ha1.md5 === undefined ? [] : ["md5"])],
         blocked: blocked !== undefined,
         ...(limits && { limits }),
         ...(prepaid && { prepaid: prepaid.currency }),
+        ...(postpaid && { limitedIn: postpaid.currency }),
         ...(account !== undefined && { account }),
       }));
       if (options.json) io.out(`${JSON.stringify(shown, null, 2)}\n`);
       else if (shown.length === 0) io.out("no users; register one with: tollgate user add ID\n");
       else {
-        const note = ({ id, blocked, limits, realm, algorithms, prepaid, account }: (typeof shown)[number]) =>
+        const note = ({
+          id,
+          blocked,
+          limits,
+          realm,
+          algorithms,
+          prepaid,
+          limitedIn,
+          account,
+        }: (typeof shown)[number]) =>
           [
             blocked ? "blocked" : whyNoSignIn(config, { id, realm, algorithms }),
             limits?.sessions === undefined ? "" : `${limits.sessions} sessions at most`,
             prepaid === undefined ? "" : `prepaid in ${prepaid}`,
+            limitedIn === undefined ? "" : `limited in ${limitedIn}`,
             account === undefined ? "" : `account ${account}`,
           ]
             .filter((text) => text !== "")

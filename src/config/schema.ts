@@ -369,7 +369,7 @@ const clusterSchema = z.strictObject({
   shared: z.boolean().default(true),
 });
 
-/** Prepaid users only. */
+/** Of users with a balance or a credit limit. */
 const creditSchema = z.strictObject({
   intervalS: seconds(1, 86_400).default(60),
   reserveCharges: amountSchema.default("0"),
@@ -377,6 +377,7 @@ const creditSchema = z.strictObject({
   graceS: seconds(1, 86_400).default(60),
   timeoutS: seconds(0.1, 60).default(3),
   whenUnknown: z.enum(["refuse", "allow"]).default("refuse"),
+  low: z.array(z.strictObject({ currency, below: amountSchema })).default([]),
 });
 
 const networksSchema = z.array(z.string().refine(isNetwork, "an IP address or a network such as 10.0.0.0/8"));

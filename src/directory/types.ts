@@ -28,6 +28,11 @@ export interface User {
   readonly limits?: { readonly sessions?: number };
   /** Pays in advance: sessions are paid from a balance in this currency (ISO 4217). Undefined: pays by the bill. */
   readonly prepaid?: { readonly currency: string };
+  /**
+   * Pays by the bill, but only so much: what sessions cost is taken out of a balance in this currency, which may go
+   * below zero as far as its terms say (CreditTerms).
+   */
+  readonly postpaid?: { readonly currency: string };
   /** The name on bills and balances, if somebody had this id before; undefined: the id. See accounts.ts. */
   readonly account?: string;
 }

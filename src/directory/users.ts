@@ -43,12 +43,12 @@ export function withStanding(
   known: User | undefined,
   { prepaid = known?.prepaid, account = known?.account }: { prepaid?: User["prepaid"]; account?: string | undefined },
 ): User {
-  const { blocked, limits } = known ?? {};
+  const { blocked, limits, postpaid } = known ?? {};
   return {
     ...hashes,
     ...(blocked && { blocked }),
     ...(limits && { limits }),
-    ...(prepaid && { prepaid }),
+    ...(prepaid ? { prepaid } : postpaid && { postpaid }),
     ...(account !== undefined && account !== hashes.id && { account }),
   };
 }

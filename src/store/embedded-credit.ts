@@ -8,11 +8,13 @@ import {
   reserveIn,
   type Step,
   settleIn,
+  withTerms,
 } from "../charging/credit/account.ts";
 import {
   AHEAD_MS,
   type CreditAccount,
   type CreditStore,
+  type CreditTerms,
   type Hold,
   type LedgerEntry,
   type Micros,
@@ -60,6 +62,14 @@ export class EmbeddedCredit implements CreditStore {
       if (this.accountsDb.doesExist(user)) return false;
       this.accountsDb.putSync(user, { user, currency, available: 0, holds: {} });
       return true;
+    });
+  }
+
+  setTerms(user: string, terms: CreditTerms): Promise<boolean> {
+    return this.transaction(() => {
+      const account = this.accountsDb.get(user);
+      if (account) this.accountsDb.putSync(user, withTerms(account, terms));
+      return account !== undefined;
     });
   }
 

@@ -8,11 +8,13 @@ import {
   reserveIn,
   type Step,
   settleIn,
+  withTerms,
 } from "../charging/credit/account.ts";
 import {
   AHEAD_MS,
   type CreditAccount,
   type CreditStore,
+  type CreditTerms,
   type Hold,
   type LedgerEntry,
   type Micros,
@@ -28,11 +30,12 @@ import { ensureIndexes, type MakeIndex } from "./mongo-indexes.ts";
 import { NO_SESSIONS, type ReadScope, type Scope, type Sessions } from "./mongo-sessions.ts";
 import { insertNew, isDuplicate, type Revised, replaceRevised } from "./mongo-writes.ts";
 
-interface StoredCredit extends Revised {
+interface StoredCredit extends Revised, CreditTerms {
   readonly currency: string;
   readonly available: Micros;
   /** A list, since MongoDB may not accept their keys as names of fields. */
   readonly holds: readonly (Hold & { readonly key: string })[];
+  readonly day?: CreditAccount["day"];
   /** When the first hold ends; missing if there is no hold. */
   readonly until?: number;
   /** Entries that `available` includes already, but that may not be in the ledger yet. */
@@ -92,6 +95,13 @@ export class MongoCredit implements CreditStore {
       if (isDuplicate(error)) return false;
       throw error;
     }
+  }
+
+  setTerms(user: string, terms: CreditTerms): Promise<boolean> {
+    return this.change<boolean>(user, (account) => {
+      if (!account) return { result: false };
+      return { result: true, step: { account: withTerms(account, terms), entries: [] } };
+    });
   }
 
   reserve(request: ReserveRequest): Promise<Result<Micros, Refusal>> {
@@ -274,12 +284,26 @@ interface Decision<T> {
 
 const ledgerKey = (user: string, id: string): string => `${user}\n${id}`;
 
-function toAccount({ _id, currency, available, holds }: StoredCredit): CreditAccount {
-  return { user: _id, currency, available, holds: Object.fromEntries(holds.map(({ key, ...hold }) => [key, hold])) };
+function toAccount({ _id, currency, available, holds, limit, perDay, day }: StoredCredit): CreditAccount {
+  return {
+    user: _id,
+    currency,
+    available,
+    holds: Object.fromEntries(holds.map(({ key, ...hold }) => [key, hold])),
+    ...termsOf({ limit, perDay, day }),
+  };
 }
 
+type TermsAndDay = { readonly [Key in keyof CreditTerms | "day"]: CreditAccount[Key] | undefined };
+
+const termsOf = ({ limit, perDay, day }: TermsAndDay): Pick<CreditAccount, keyof TermsAndDay> => ({
+  ...(limit !== undefined && { limit }),
+  ...(perDay !== undefined && { perDay }),
+  ...(day !== undefined && { day }),
+});
+
 function fromAccount({ account, entries }: Step, revision: number): StoredCredit {
-  const { user, currency, available, holds } = account;
+  const { user, currency, available, holds, limit, perDay, day } = account;
   const until = firstUntil(account);
   return {
     _id: user,
@@ -288,6 +312,7 @@ function fromAccount({ account, entries }: Step, revision: number): StoredCredit
     available,
     holds: Object.entries(holds).map(([key, hold]) => ({ key, ...hold })),
     ...(until !== undefined && { until }),
+    ...termsOf({ limit, perDay, day }),
     outbox: entries,
   };
 }

@@ -6,6 +6,7 @@ import {
   chargeMade,
   chargeRefused,
   creditExhausted,
+  creditLow,
   creditReserved,
   sessionChanged,
   sessionEnded,
@@ -26,6 +27,7 @@ const everyKind: Record<ChargingEvent["type"], ChargingEvent> = {
   "charge.made": chargeMade(facts(), JANUARY, aCharge({ id: "Fäßchen \u{1F377}" }), "info"),
   "charge.refused": chargeRefused(facts(), JANUARY, 1, "too much", "7"),
   "credit.reserved": creditReserved(second, JANUARY, 1, { currency: "EUR", amount: "0.25", until: JANUARY + 60_000 }),
+  "credit.low": creditLow(second, JANUARY, 1, { currency: "EUR", free: "1.50", below: "5.00" }),
   "credit.exhausted": creditExhausted(second, JANUARY, 1, { currency: "EUR", endsAt: JANUARY + 60_000 }),
 };
 

@@ -6,10 +6,12 @@ import {
   reserveIn,
   type Step,
   settleIn,
+  withTerms,
 } from "../../src/charging/credit/account.ts";
 import {
   type CreditAccount,
   type CreditStore,
+  type CreditTerms,
   type Hold,
   type LedgerEntry,
   micros,
@@ -37,6 +39,12 @@ export class MemoryCredit implements CreditStore {
     if (this.accounts.has(user)) return false;
     this.accounts.set(user, { user, currency, available: 0, holds: {} });
     return true;
+  }
+
+  async setTerms(user: string, terms: CreditTerms) {
+    const account = this.accounts.get(user);
+    if (account) this.accounts.set(user, withTerms(account, terms));
+    return account !== undefined;
   }
 
   async reserve(request: ReserveRequest) {

@@ -46,6 +46,41 @@ describe("tollgate credit", () => {
     expect((await tollgate("credit open bob --currency USD")).err).toContain("EUR already");
   });
 
+  it("gives who pays by the bill a limit of what may be owed and spent in a day", async () => {
+    await tollgate("user add bob");
+    expect((await tollgate("user limit bob --credit 100")).err).toContain("--currency: which one?");
+    expect((await tollgate("user limit bob --credit 100 --day 20 --sessions 1 --currency EUR")).out).toBe(
+      "user bob: 1 session at once, may owe 100.00 EUR, may spend 20.00 EUR a day\n",
+    );
+    expect((await tollgate("credit show bob")).out).toBe(
+      "bob: 0.00 EUR\n  may owe 100.00 EUR, may spend 20.00 EUR a day\n",
+    );
+    expect((await tollgate("user list")).out).toContain("limited in EUR");
+    await tollgate("user add bob --replace");
+    expect((await tollgate("user limit bob --day none")).out).toContain("may owe 100.00 EUR\n");
+    expect((await tollgate("user limit bob --credit none")).out).toBe("user bob: 1 session at once\n");
+    expect((await tollgate("user list")).out).not.toContain("limited");
+  });
+
+  it("takes the limit from who becomes prepaid, and gives none to who is", async () => {
+    await tollgate("user add bob");
+    await tollgate("user limit bob --credit 100 --currency EUR");
+    await tollgate("credit open bob --currency EUR");
+    expect((await tollgate("credit show bob")).out).toBe("bob: 0.00 EUR\n");
+    expect(await tollgate("user limit bob --credit 5")).toMatchObject({ code: 2 });
+    expect((await tollgate("user limit bob --day 5")).out).toBe("user bob: may spend 5.00 EUR a day\n");
+  });
+
+  it.each([
+    ["--credit -5 --currency EUR", "--credit"],
+    ["--day 1.2345678 --currency EUR", "--day"],
+    ["--day 5 --currency EURO", "ISO 4217"],
+    ["--currency EUR", "say --sessions"],
+  ])("refuses the limits %s", async (limits, why) => {
+    await tollgate("user add bob");
+    expect(await tollgate(`user limit bob ${limits}`)).toMatchObject({ code: 2, err: expect.stringContaining(why) });
+  });
+
   describe("and corrections on the bill of what was paid from it", () => {
     const vat = { taxes: [{ id: "vat", rate: "19", included: false }] };
     const bill = async () => JSON.parse((await tollgate("bill alice --json")).out) as Bill;

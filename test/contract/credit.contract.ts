@@ -401,5 +401,66 @@ export function creditContract(adapter: StoreAdapter): void {
       credit = await open();
       expect(await account()).toEqual(before);
     });
+
+    describe("with terms", () => {
+      const DAY = 86_400_000;
+      const lease = { until: JANUARY + 60_000, leaseMs: 60_000 };
+
+      it("let a postpaid account go below zero as far as its limit, and no further", async () => {
+        await credit.open("alice", "EUR");
+        expect(await credit.setTerms("alice", { limit: 5 * UNIT })).toBe(true);
+        expect(await credit.reserve(hold(4, lease))).toEqual({ ok: true, value: 4 * UNIT });
+        const more = hold(2, { ...lease, hold: "h2" });
+        expect(await credit.reserve(more)).toMatchObject({ ok: false, error: { why: "credit" } });
+        expect(await credit.reserve({ ...more, atLeast: 0 })).toEqual({ ok: true, value: 1 * UNIT });
+        expect(await credit.account("alice")).toMatchObject({ available: -5 * UNIT, limit: 5 * UNIT });
+        await credit.setTerms("alice", { limit: null });
+        expect(await credit.reserve({ ...more, from: UNIT, to: 900 * UNIT, atLeast: 900 * UNIT })).toMatchObject({
+          ok: true,
+        });
+        expect(await (await open()).account("alice")).toMatchObject({ limit: null });
+      });
+
+      it("take no more than what is allowed for a UTC day, holds included, and give back what a session did not use", async () => {
+        await credit.open("alice", "EUR");
+        await credit.post(topUp(100));
+        await credit.setTerms("alice", { perDay: 10 * UNIT });
+        expect(await credit.reserve(hold(8, lease))).toMatchObject({ ok: true });
+        const second = hold(4, { ...lease, hold: "h2" });
+        expect(await credit.reserve(second)).toMatchObject({ ok: false, error: { why: "day" } });
+        await credit.settle({ user: "alice", hold: "h1", session: "s1", totals: [{ amount: 5 * UNIT, at: JANUARY }] });
+        expect(await credit.reserve(second)).toMatchObject({ ok: true });
+        expect(await credit.reserve(hold(2, { ...lease, hold: "h3" }))).toMatchObject({
+          ok: false,
+          error: { why: "day" },
+        });
+        const tomorrow = { until: JANUARY + DAY + 60_000, leaseMs: 60_000 };
+        expect(await credit.reserve(hold(10, { ...tomorrow, hold: "h3" }))).toMatchObject({ ok: true });
+        expect(await credit.reserve(hold(1, { ...tomorrow, hold: "h4" }))).toMatchObject({
+          ok: false,
+          error: { why: "day" },
+        });
+        const late = { user: "alice", hold: "h2", session: "s2", totals: [{ amount: 1 * UNIT, at: JANUARY }] };
+        await credit.settle(late); // of the day before: it makes no room today
+        expect(await credit.reserve(hold(1, { ...tomorrow, hold: "h4" }))).toMatchObject({
+          ok: false,
+          error: { why: "day" },
+        });
+      });
+
+      it("keep balance, holds and ledger when they are changed, and are gone when they are taken away", async () => {
+        expect(await credit.setTerms("nobody", {})).toBe(false);
+        await credit.open("alice", "EUR");
+        await credit.post(topUp(10));
+        await credit.reserve(hold(4, lease));
+        await credit.setTerms("alice", { limit: UNIT, perDay: UNIT });
+        await credit.setTerms("alice", {});
+        const account = await credit.account("alice");
+        expect(account).toMatchObject({ available: 6 * UNIT, holds: { h1: { amount: 4 * UNIT } } });
+        expect(account).not.toHaveProperty("limit");
+        expect(account).not.toHaveProperty("perDay");
+        expect(account).not.toHaveProperty("day");
+      });
+    });
   });
 }

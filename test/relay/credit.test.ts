@@ -4,6 +4,7 @@ import { makeBill } from "../../src/charging/bills/bill.ts";
 import type { ChargingEvent, SessionEnded } from "../../src/charging/events/events.ts";
 import { monthOf } from "../../src/charging/money/months.ts";
 import { rateDuration } from "../../src/charging/money/tariff.ts";
+import type { User } from "../../src/directory/types.ts";
 import { creditForNextPart } from "../../src/relay/charges/credits.ts";
 import type { SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { deferred, silent } from "../charging/samples.ts";
@@ -104,6 +105,28 @@ describe("a prepaid user", () => {
     none.client.invite();
     await none.settle();
     none.client.response(402);
+  });
+
+  it("is told of when what is free falls below the operator's mark, once in a session", async () => {
+    const l = await prepaid("10", { credit: { low: [{ currency: "EUR", below: "9" }] } });
+    await establish(l);
+    await pass(l, 30_000);
+    expect(of(l, "credit.low")).toEqual([]);
+    await pass(l, 120_000);
+    expect(of(l, "credit.low")).toMatchObject([{ currency: "EUR", below: "9", session: { user: "alice" } }]);
+    expect(Number(of(l, "credit.low")[0]!.free)).toBeLessThan(9);
+  });
+
+  it("is held for a user who pays by the bill and may owe only so much: 402 beyond", async () => {
+    const alice: User = { id: "alice", realm: "portal.com", ha1: { sha256: "" }, postpaid: { currency: "EUR" } };
+    const l = await prepaid("0.10", { users: [alice] });
+    await l.credit.setTerms("alice", { limit: 1_000_000 });
+    await establish(l);
+    expect(l.credit.held()).toEqual([0.6]);
+    const invite = l.client.invite();
+    await l.settle();
+    const refused = l.client.response(402);
+    l.client.ack(invite, refused);
   });
 
   it("uses a service whose time is free without asking the store, until something is charged", async () => {

@@ -20,7 +20,8 @@ export async function prepaidLine(
   month: string,
 ): Promise<PrepaidLine | undefined> {
   const account = await credit?.account(user);
-  if (!credit || !account) return undefined;
+  // Who has a credit limit pays by the bill all the same.
+  if (!credit || !account || account.limit !== undefined) return undefined;
   const span = monthSpan(month);
   let paid: Micros = 0;
   let after: string | undefined;

@@ -3,13 +3,18 @@ import { monthOf } from "../money/months.ts";
 import {
   AHEAD_MS,
   type CreditAccount,
+  type CreditTerms,
+  dayOf,
+  free,
   type Hold,
+  LEASE_MS,
   type LedgerEntry,
   MAX_MICROS,
   type Micros,
   type Refusal,
   type ReserveRequest,
   type Settlement,
+  takenOn,
 } from "./store.ts";
 
 /*
@@ -37,6 +42,8 @@ export function reserveIn(
   request: ReserveRequest,
 ): Result<{ readonly account: CreditAccount; readonly held: Micros }, Refusal> {
   const { holds, available, currency } = account;
+  const now = request.until - (request.leaseMs ?? LEASE_MS);
+  const left = free(account, now);
   const refused = (why: Refusal["why"]) => err({ why, account: { currency, available } });
   if (currency !== request.currency) return refused("currency");
   const hold = holds[request.hold];
@@ -45,8 +52,8 @@ export function reserveIn(
   const before = hold?.amount ?? 0;
   const wanted = Math.max(0, request.to - before);
   const least = Math.max(0, Math.min(wanted, request.atLeast - before));
-  const taken = wanted <= Math.max(0, available) ? wanted : available;
-  if (taken < least || (taken <= 0 && wanted > 0)) return refused("credit");
+  const taken = wanted <= Math.max(0, left.free) ? wanted : left.free;
+  if (taken < least || (taken <= 0 && wanted > 0)) return refused(left.by);
   const held = before + taken;
   const { used, until, leaseMs } = request;
   const raised: Hold = {
@@ -56,9 +63,30 @@ export function reserveIn(
     ...(leaseMs !== undefined && { leaseMs }),
   };
   return ok({
-    account: { ...account, available: available - taken, holds: { ...holds, [request.hold]: raised } },
+    account: {
+      ...counted(account, dayOf(now), taken),
+      available: available - taken,
+      holds: { ...holds, [request.hold]: raised },
+    },
     held,
   });
+}
+
+/** The account after sessions took so much on that day; below zero: they gave it back. An earlier day is past. */
+function counted(account: CreditAccount, on: number, taken: Micros): CreditAccount {
+  const { perDay, day } = account;
+  if (perDay === undefined || taken === 0 || (day !== undefined && on < day.on)) return account;
+  return { ...account, day: { on, taken: Math.max(0, takenOn(account, on) + taken) } };
+}
+
+/** The account with other terms. */
+export function withTerms(account: CreditAccount, { limit, perDay }: CreditTerms): CreditAccount {
+  const { limit: _, perDay: __, day, ...rest } = account;
+  return {
+    ...rest,
+    ...(limit !== undefined && { limit }),
+    ...(perDay !== undefined && { perDay, ...(day && { day }) }),
+  };
 }
 
 /** Takes what a session cost; see `CreditStore.settle`. `debited`: what the ledger has for this hold. */
@@ -77,7 +105,10 @@ export function settleIn(account: CreditAccount, settlement: Settlement, debited
     const id = `session:${key}:${debited.length + entries.length}`;
     entries.push({ user, id, at, kind: "session", amount: -owed, currency, hold: key, session });
   }
-  return hold || entries.length > 0 ? { account: { ...account, available, holds }, entries } : undefined;
+  if (!hold && entries.length === 0) return undefined;
+  const lastAt = totals.at(-1)?.at;
+  const then = lastAt === undefined ? account : counted(account, dayOf(lastAt), account.available - available);
+  return { account: { ...then, available, holds }, entries };
 }
 
 /** Moves the balance. The caller has checked that the ledger has no entry with that id. */
@@ -117,7 +148,9 @@ export function releaseIn(account: CreditAccount, seen: Readonly<Record<string, 
     available += amount - kept;
     if (kept > 0) holds[key] = { ...rest, amount: kept, used, until: null };
   }
-  return changed ? { account: { ...account, available, holds }, entries: [] } : undefined;
+  if (!changed) return undefined;
+  const then = account.day ? counted(account, account.day.on, account.available - available) : account;
+  return { account: { ...then, available, holds }, entries: [] };
 }
 
 /** The earliest `until` of the holds; undefined: none has one. */

@@ -2,7 +2,7 @@ import type { Result } from "../../support/result.ts";
 import { type Money, money } from "../money/money.ts";
 
 /*
- * Prepaid balances, as a port (decision 7). An adapter needs only atomic writes of single documents: a user's account
+ * Balances, as a port (decision 7). An adapter needs only atomic writes of single documents: a user's account
  * is one document with what is available and what is held for each session. Every call may be repeated at any point.
  *
  * At every moment, `available` and all holds together are the sum of the ledger.
@@ -45,7 +45,18 @@ export const LEASE_MS = 120_000;
 /** No hold is valid for so long without renewal. If one seems to be, a clock was wrong, or is wrong now. */
 export const AHEAD_MS = 600_000;
 
-export interface CreditAccount {
+/** How a balance may be used, beside paying in advance. */
+export interface CreditTerms {
+  /**
+   * Postpaid: how far below zero the balance may go; null: as far as it likes. Missing: prepaid, and it stays above
+   * zero.
+   */
+  readonly limit?: Micros | null;
+  /** The most that sessions may take out of it within a UTC day; missing: no bound. */
+  readonly perDay?: Micros;
+}
+
+export interface CreditAccount extends CreditTerms {
   readonly user: string;
   /** ISO 4217. */
   readonly currency: string;
@@ -53,6 +64,11 @@ export interface CreditAccount {
   readonly available: Micros;
   /** By the key of the hold (`SessionFacts.hold`). */
   readonly holds: Readonly<Record<string, Hold>>;
+  /**
+   * Only with `perDay`: what sessions have taken, holds included, on the last day (days since 1970, UTC) on which they
+   * took anything.
+   */
+  readonly day?: { readonly on: number; readonly taken: Micros };
 }
 
 /** One movement of a balance: written once and never changed. A correction is a further one. */
@@ -92,8 +108,11 @@ export interface ReserveRequest {
 }
 
 export interface Refusal {
-  /** `gone`: the hold was given back or settled in the meantime. */
-  readonly why: "no account" | "currency" | "credit" | "too many sessions" | "gone";
+  /**
+   * `day`: the balance allows it, but not on this day (`CreditTerms.perDay`). `gone`: the hold was given back or settled
+   * in the meantime.
+   */
+  readonly why: "no account" | "currency" | "credit" | "day" | "too many sessions" | "gone";
   readonly account?: { readonly currency: string; readonly available: Micros };
 }
 
@@ -118,6 +137,8 @@ export interface CreditStore {
   account(user: string): Promise<CreditAccount | undefined>;
   /** Opens an account with nothing in it. False where the user has one already, whatever its currency. */
   open(user: string, currency: string): Promise<boolean>;
+  /** Sets the terms of an account, in the place of those that it has. False where there is no account. */
+  setTerms(user: string, terms: CreditTerms): Promise<boolean>;
   /**
    * Raises what is held for a session to `to`, or to what the balance allows if that is at least `atLeast`. This is one
    * atomic step. Returns what is now held in all. A repetition with the same `to` changes nothing.
@@ -155,6 +176,21 @@ export interface CreditStore {
     },
   ): Promise<{ readonly entries: LedgerEntry[]; readonly next?: string }>;
 }
+
+/** What new holds may take now: millionths, below zero where a session has cost more than was held. */
+export function free(account: CreditAccount, now: number): { readonly free: Micros; readonly by: "credit" | "day" } {
+  const { available, limit, perDay } = account;
+  const left = limit === null ? MAX_MICROS : available + (limit ?? 0);
+  const leftToday = perDay === undefined ? MAX_MICROS : perDay - takenOn(account, dayOf(now));
+  return leftToday < left ? { free: leftToday, by: "day" } : { free: left, by: "credit" };
+}
+
+const DAY_MS = 86_400_000;
+/** Days since 1970, UTC. */
+export const dayOf = (at: number): number => Math.floor(at / DAY_MS);
+
+/** What sessions have taken on that day, as far as is known. */
+export const takenOn = ({ day }: CreditAccount, on: number): Micros => (day?.on === on ? day.taken : 0);
 
 /** The balance: what was paid in, minus what was spent. Held money is not spent. */
 export function balanceOf(account: CreditAccount): Micros {

@@ -125,6 +125,16 @@ export interface CreditExhausted extends EventBase {
   readonly endsAt: number;
 }
 
+/** What is free of a balance, and of a credit limit, is less than the operator wants to know of. */
+export interface CreditLow extends EventBase {
+  readonly type: "credit.low";
+  readonly currency: string;
+  /** What is free now; exact decimal. */
+  readonly free: string;
+  /** The setting that it is below; exact decimal. */
+  readonly below: string;
+}
+
 /**
  * The operator corrects a user's bill. It goes into the store at once, not over the bus. `session` is that of the
  * corrected entry; its id, service and app server are "" where no entry is corrected.
@@ -148,7 +158,7 @@ export interface CorrectionMade {
 }
 
 /** What somebody may want to know, but no bill depends on. */
-export type NoticeEvent = SessionMoved | ChargeRefused | CreditReserved | CreditExhausted;
+export type NoticeEvent = SessionMoved | ChargeRefused | CreditReserved | CreditLow | CreditExhausted;
 
 /** Everything that goes through journal and bus. */
 export type ChargingEvent = SessionStarted | SessionChanged | SessionEnded | ChargeMade | NoticeEvent;
@@ -238,6 +248,16 @@ export function creditReserved(
   return { type: "credit.reserved", id: `${session.id}:reserved:${n}`, at, session, ...held };
 }
 
+/** The session's holds have brought what is free below the operator's mark. `n` counts its notices. */
+export function creditLow(
+  session: SessionFacts,
+  at: number,
+  n: number,
+  rest: Pick<CreditLow, "currency" | "free" | "below">,
+): CreditLow {
+  return { type: "credit.low", id: `${session.id}:low:${n}`, at, session, ...rest };
+}
+
 /**
  * The `n`th time that the balance could not be held for the session's next interval: its money is used up at `endsAt`.
  */
@@ -276,6 +296,7 @@ export function accountEvents(event: ChargingEvent): (SessionStarted | SessionEn
     case "session.moved":
     case "charge.refused":
     case "credit.reserved":
+    case "credit.low":
     case "credit.exhausted":
       return [];
     default:

@@ -1,5 +1,13 @@
 import { fromMicros, type Micros } from "../../charging/credit/store.ts";
-import { creditExhausted, creditReserved, type SessionFacts } from "../../charging/events/events.ts";
+import {
+  type CreditExhausted,
+  type CreditLow,
+  type CreditReserved,
+  creditExhausted,
+  creditLow,
+  creditReserved,
+  type SessionFacts,
+} from "../../charging/events/events.ts";
 import { formatAmount } from "../../charging/money/money.ts";
 import type { Core } from "../model/core.ts";
 
@@ -33,7 +41,14 @@ export class CreditNotices {
     this.record(creditExhausted(facts, at, ++this.count, { currency, endsAt }));
   }
 
-  private record(event: ReturnType<typeof creditReserved> | ReturnType<typeof creditExhausted>): void {
+  /** So much is free, which is less than `below`. */
+  low(facts: SessionFacts, at: number, free: Micros, below: string): void {
+    const { currency } = this;
+    const amount = formatAmount(fromMicros(free, currency));
+    this.record(creditLow(facts, at, ++this.count, { currency, free: amount, below }));
+  }
+
+  private record(event: CreditReserved | CreditExhausted | CreditLow): void {
     this.core.recorder.append(event).catch((error) => {
       this.core.peerLog.warn("a notice about credit could not be put on record", event.session.user, {
         call: event.session.call,

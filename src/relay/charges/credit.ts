@@ -2,10 +2,11 @@ import type { Failure } from "../../../machines/events.ts";
 import type { SessionCost } from "../../charging/billing/session-cost.ts";
 import type { Refusal as ChargeRefusal } from "../../charging/charges/book.ts";
 import type { Charged } from "../../charging/charges/call-charges.ts";
-import type { Micros } from "../../charging/credit/store.ts";
+import { free, type Micros, micros } from "../../charging/credit/store.ts";
 import { tariffProblem } from "../../charging/events/event-fields.ts";
 import type { SessionFacts } from "../../charging/events/events.ts";
 import { FOREVER_MS } from "../../charging/money/coverage.ts";
+import { money } from "../../charging/money/money.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { warning } from "../dialog/reply.ts";
 import { contained } from "../model/contained.ts";
@@ -52,6 +53,8 @@ export class Credit implements CreditPort {
   private exhausted = false;
   /** The warning that the money will soon be used up is on record. */
   private warned = false;
+  /** That little is left was put on record. */
+  private toldLow = false;
   /** The hold is not renewed any more. */
   private closed = false;
   /** The session has ended after its clock ran: the hold is settled when the session is billed. */
@@ -388,5 +391,18 @@ export class Credit implements CreditPort {
     if (!facts || this.cost.startedAt === undefined) return;
     if (!this.closed) this.session?.actor.send({ type: "credit.held", until: until ?? null });
     this.notices.reserved(facts, this.now, hold.held, hold.until);
+    const low = this.settings.low.find(({ currency }) => currency === this.terms.currency);
+    if (low && !this.toldLow) void contained(this.core, this.tellIfLow(facts, low.below));
+  }
+
+  /** Asks what is free, and puts it on record if that is less than `below`. Nothing waits for it. */
+  private async tellIfLow(facts: SessionFacts, below: string): Promise<void> {
+    const { currency, user } = this.terms;
+    const account = await this.core.credit?.account(user).catch(() => undefined); // the next hold asks again
+    if (!account || this.toldLow) return;
+    const left = free(account, this.core.clock.wall()).free;
+    if (left >= micros(money(below, currency))) return;
+    this.toldLow = true;
+    this.notices.low(facts, this.now, Math.max(0, left), below);
   }
 }

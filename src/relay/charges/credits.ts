@@ -1,5 +1,5 @@
 import type { Failure } from "../../../machines/events.ts";
-import type { ForkMode } from "../../directory/types.ts";
+import type { ForkMode, User } from "../../directory/types.ts";
 import { err, ok, type Result } from "../../support/result.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
 import type { CreditTerms } from "../model/ports.ts";
@@ -29,7 +29,10 @@ export async function creditForNextPart(
  * if the user's name has another owner by now.
  */
 export const prepaidIn = (core: Core, user: string, first: Pick<Session, "credit"> | undefined): string | undefined =>
-  first?.credit?.terms.currency ?? core.directory.user(user)?.prepaid?.currency;
+  first?.credit?.terms.currency ?? currencyOf(core.directory.user(user));
+
+/** Undefined: nothing is held for this user. */
+const currencyOf = (user: User | undefined): string | undefined => (user?.prepaid ?? user?.postpaid)?.currency;
 
 /**
  * The holds for the sessions that one prepaid request may lead to. Where one app server's answer decides (`sequential`,

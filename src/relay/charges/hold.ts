@@ -12,6 +12,7 @@ export const WHY_NOT: Readonly<Record<Refusal["why"], string>> = {
   "no account": "the user has no balance",
   currency: "the balance is in another currency",
   credit: "the balance does not cover it",
+  day: "the user may spend no more today",
   "too many sessions": "the balance pays too many sessions at once",
   gone: "what was held is settled",
 };
