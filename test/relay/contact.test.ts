@@ -242,11 +242,12 @@ describe("a sips URI where there is no TLS (RFC 3261 §26.2.2)", () => {
     expect(l.core.transfers.size).toBe(0);
   });
 
-  it("is served where the connection is secured", async () => {
+  it("passes that check where the connection is secured, and gets 480 where the next hop would not be", async () => {
     const l = await lab({ clientTransport: "tcp" });
     Object.assign(l.client.flow, { secure: true });
     l.client.contact = "<sips:alice@192.0.2.50:5062>";
     l.client.invite({ uri: "sips:service1@portal.com" });
-    l.server("a").request("INVITE");
+    expect(l.client.response(480).headers.all("warning")[0]).toBe('380 tollgate "SIPS Not Allowed"');
+    nobodyWasAsked(l);
   });
 });

@@ -23,6 +23,7 @@ import type { Logger } from "../../src/support/log.ts";
 import { PeerLog } from "../../src/support/peer-log.ts";
 import type { Random } from "../../src/support/random.ts";
 import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
+import { KINDS, type TransportName } from "../../src/transport/kinds.ts";
 import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
 import { hostPort } from "../../src/transport/via.ts";
 import { MemoryCredit } from "../charging/memory-credit.ts";
@@ -325,7 +326,7 @@ export class Peer {
   private branches = 0;
 
   /** `network.deliver` takes what this peer sends; whatever `flow.send` is given lies in `inbox`. */
-  constructor(network: Pick<Network, "deliver">, address: string, port: number, transport: "udp" | "tcp") {
+  constructor(network: Pick<Network, "deliver">, address: string, port: number, transport: TransportName) {
     this.network = network;
     this.address = address;
     this.port = port;
@@ -333,8 +334,8 @@ export class Peer {
     this.flow = {
       id: `${transport}/${address}:${port}`,
       transport,
-      reliable: transport === "tcp",
-      secure: false,
+      reliable: KINDS[transport].reliable,
+      secure: KINDS[transport].secure,
       remoteAddress: address,
       remotePort: port,
       open: true,
@@ -381,7 +382,7 @@ export class Peer {
   }
 
   /** A request outside of any dialog, with these header fields and no Contact of its own. */
-  outside(method: string, extra: [string, string][], uri = "sip:portal.com"): SipRequest {
+  outside(method: string, extra: [string, string][], uri = "sip:portal.com", body = ""): SipRequest {
     const headers = new Headers()
       .add("Via", this.via())
       .add("From", `<sip:alice@portal.com>;tag=c${++calls}`)
@@ -390,7 +391,7 @@ export class Peer {
       .add("CSeq", `1 ${method}`)
       .add("Max-Forwards", "70");
     for (const [name, value] of extra) headers.add(name, value);
-    const request = new SipRequest(method, uri, headers);
+    const request = new SipRequest(method, uri, headers, Buffer.from(body));
     this.send(request);
     return request;
   }

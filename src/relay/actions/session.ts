@@ -13,6 +13,7 @@ import { dialogAsServer } from "../dialog/dialog.ts";
 import { doubtFrom } from "../dialog/doubt.ts";
 import { ALLOW, addAbilities, offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
+import { contactUri, isSips } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
 import type { LegPort, SessionPort as Session } from "../model/core.ts";
 import { invite } from "../request/invitation.ts";
@@ -50,7 +51,7 @@ function openClientLeg(session: Session): LegPort | undefined {
   const { request, flow } = session.request.transaction;
   const isSure = flow.reliable || core.admission.reaches(core.sources.of(request, flow));
   const { doubt, told } = isSure ? SURE : doubtFrom(flow, core.random);
-  const contact = `<sip:${core.transport.contactFor(flow)}${told === undefined ? "" : `;heard=${told}`}>`;
+  const contact = contactUri(core.transport.contactFor(flow), isSips(request.uri), told);
   const dialog = dialogAsServer(request, core.random.token(64), contact, flow);
   dialog.doubt = doubt;
   const leg = new Leg(core, session, "client", dialog);

@@ -8,6 +8,7 @@ import { isTarget, refreshesTarget, type WayBack, wayBack } from "./contact.ts";
 import { type Doubt, doubtOf } from "./doubt.ts";
 import { withoutPassword } from "./passing.ts";
 import type { CameFrom } from "./reach.ts";
+import { contactUri, isSecured, isSips } from "./sips.ts";
 
 /**
  * A dialog of RFC 3261 §12 between the relay (`local`) and the client or app server (`remote`). All of it is plain
@@ -120,9 +121,8 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
   if (target === undefined || target === dialog.remoteTarget) return target !== undefined;
   const found =
     message.isRequest || dialog.routes.length > 0 || dialog.flow !== undefined || dialog.behind !== undefined;
-  // RFC 3261 §12.1.1, §26.2.2: no way to a sips Contact out of a dialog over a transport that is not secure.
-  if (isSips(target) && !message.isRequest && dialog.peerName === undefined && dialog.flow?.secure !== true)
-    return false;
+  // An answer with a sips Contact where the dialog is not secured, or the other way round, breaks RFC 3261 §12.1.1.
+  if (!message.isRequest && dialog.contact !== "" && isSips(target) !== isSecured(dialog)) return false;
   if (!isTarget(target, found)) return false;
   dialog.remoteTarget = detach(target);
   dialog.destination = undefined;
@@ -160,7 +160,7 @@ export function takeWay(
     dialog.cameBy = cameByOf(way.cameBy, way.flow);
     dialog.destination = undefined;
   }
-  const contact = `<sip:${transport.contactFor(way.cameBy)}${told === undefined ? "" : `;heard=${told}`}>`;
+  const contact = contactUri(transport.contactFor(way.cameBy), isSecured(dialog), told);
   if (told !== undefined) dialog.contact = contact;
   if (way.flow === dialog.flow && isSame(way.behind, dialog.behind) && bySameSocket) return false;
   dialog.flow = way.flow;
@@ -208,8 +208,6 @@ function routeList(headers: Headers): readonly string[] {
   if (!headers.has("record-route")) return NO_ROUTES;
   return headers.all("record-route").flatMap((line) => splitList(line).map(detach));
 }
-
-const isSips = (uri: string): boolean => /^sips:/i.test(uri);
 
 function uriOf(route: string): string {
   const address = parseNameAddr(route);

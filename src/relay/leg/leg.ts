@@ -4,7 +4,7 @@ import { sipUriOf } from "../../sip/uri.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { shownUris } from "../../support/peer-log.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
-import { type Destination, type Flow, provenAs } from "../../transport/types.ts";
+import type { Destination, Flow } from "../../transport/types.ts";
 import { Answer } from "../dialog/answer.ts";
 import { isKnown, refreshesTarget, type WayBack, wayBack } from "../dialog/contact.ts";
 import {
@@ -20,6 +20,7 @@ import {
 import { repeatsTo } from "../dialog/doubt.ts";
 import { offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
+import { isSecured, maySecure } from "../dialog/sips.ts";
 import { contained } from "../model/contained.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 import { ofSession } from "../model/log-facts.ts";
@@ -421,10 +422,11 @@ export function route(
   const uri = sipUriOf(nextHop(dialog));
   const choose = (destinations: readonly Destination[]) => {
     const chosen = core.reach.choose(destinations, dialog.cameFrom);
-    // The Contact may have an address in place of the name. Then it is still that name which must be proved.
-    const destination = chosen?.name === chosen?.address ? chosen && provenAs(chosen, dialog.peerName) : chosen;
+    const destination = chosen && towardsProven(chosen, dialog.peerName);
     const { cameBy } = dialog;
-    if (destination) {
+    if (destination && isSecured(dialog) && !maySecure(destination))
+      failed(`${nextHop(dialog)} is not secure, and the dialog is`);
+    else if (destination) {
       dialog.destination = destination;
       found(leaving(destination, dialog));
     } else if (cameBy?.open) found(placeOf(cameBy), cameBy);
@@ -438,6 +440,16 @@ export function route(
 }
 
 const NOWHERE: readonly Destination[] = [];
+
+/**
+ * Where a dialog goes on whose peer has proved its name. A Contact may have an address in place of the name, and that
+ * name must be proved all the same. And it may say `ws` for secure WebSocket, as RFC 7118 knows no `wss`.
+ */
+function towardsProven(chosen: Destination, peerName: string | undefined): Destination {
+  if (peerName === undefined) return chosen;
+  if (chosen.transport === "ws") return { ...chosen, transport: "wss", name: peerName };
+  return chosen.name === chosen.address ? { ...chosen, name: peerName } : chosen;
+}
 
 /** A NAT lets messages through only from the socket that the peer came to. */
 const leaving = (destination: Destination, { cameFrom }: Dialog): Destination =>

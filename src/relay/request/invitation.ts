@@ -2,7 +2,7 @@ import { SESSION_HEADER } from "../../charging/charges/body.ts";
 import type { AppServer } from "../../directory/types.ts";
 import { parseMaxForwards, withTag } from "../../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
-import { parseUri, type SipUri, sipUriOf, type Uri, unescapeUser } from "../../sip/uri.ts";
+import { formatUri, parseUri, type SipUri, sipUriOf, type Uri, unescapeUser } from "../../sip/uri.ts";
 import { sameHost } from "../../support/address.ts";
 import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
@@ -15,6 +15,7 @@ import {
   recvInfoWithCharges,
   withoutPassword,
 } from "../dialog/passing.ts";
+import { contactUri, isSips, SIPS_NOT_ALLOWED, sipsOf } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
 import { takeRest } from "../leg/rest.ts";
 import { whySilent } from "../leg/silence.ts";
@@ -192,11 +193,18 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
     session.branch?.because(why);
     session.actor.send({ type: "server.failure", failure: { status: 503 } });
   };
-  const uri = targetOf(session.appServer);
-  if (!uri || uri.scheme === "other") {
+  const registered = targetOf(session.appServer);
+  if (!registered || registered.scheme === "other") {
     unreachable("its URI leads nowhere");
     return;
   }
+  const uri = isSips(session.asked) ? sipsOf(registered) : registered;
+  if (!uri) {
+    session.branch?.because("a sips URI is asked for, and its URI is not secure");
+    session.actor.send({ type: "server.failure", failure: SIPS_NOT_ALLOWED });
+    return;
+  }
+  const target = uri === registered ? session.appServer.uri : formatUri(uri);
   core.resolve(uri, (destinations) => {
     const destination = destinations[0] && provenAs(destinations[0], session.appServer.certificate);
     const original = session.request?.transaction.request;
@@ -204,7 +212,7 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
       unreachable("no address was found for its URI");
       return;
     }
-    const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination));
+    const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination, target));
     session.take(leg);
     const request = leg.request("INVITE"); // also for a client that asks for another service by UPDATE
     const invitation = new Invitation(core, session, leg, leg.dialog.localSeq);
@@ -227,7 +235,14 @@ function targetOf(server: AppServer): Uri | undefined {
   return target;
 }
 
-function dialogTowards(core: Core, session: Session, original: SipRequest, destination: Destination): Dialog {
+/** `target`: the Request-URI. */
+function dialogTowards(
+  core: Core,
+  session: Session,
+  original: SipRequest,
+  destination: Destination,
+  target: string,
+): Dialog {
   const localTag = core.random.token(64);
   return {
     callId: callIdOf(session.id),
@@ -236,11 +251,11 @@ function dialogTowards(core: Core, session: Session, original: SipRequest, desti
     // From has the client's own URI, and To the service that it asked for. The dialog is the relay's.
     local: withTag(withoutPassword(original.headers.get("from") ?? ""), localTag),
     remote: toFor(core, session, original),
-    remoteTarget: session.appServer.uri,
+    remoteTarget: target,
     routes: [],
     localSeq: 0,
     remoteSeq: -1,
-    contact: `<sip:${core.transport.contactTowards(destination)}>`,
+    contact: contactUri(core.transport.contactTowards(destination), isSips(target)),
     behind: undefined,
     flow: undefined,
     destination,

@@ -8,6 +8,7 @@ import { KINDS } from "../../transport/kinds.ts";
 import type { Destination, Flow } from "../../transport/types.ts";
 import { Credit } from "../charges/credit.ts";
 import { type Dialog, placeOf } from "../dialog/dialog.ts";
+import { contactUri, isSecured } from "../dialog/sips.ts";
 import { Leg, SEQ_JUMP } from "../leg/leg.ts";
 import type { Core, LegPort, SessionPort } from "../model/core.ts";
 import type { Asking } from "../model/ports.ts";
@@ -172,7 +173,7 @@ export interface From {
 /** Our Contact in a dialog that another node had. The peer's place is known, unless its Contact was never resolved. */
 function contactHere({ transport }: Core, { behind, destination, cameFrom, contact }: LegState): string {
   const place = behind ?? destination ?? cameFrom;
-  return place ? `<sip:${transport.contactTowards(place)}>` : contact;
+  return place ? contactUri(transport.contactTowards(place), isSecured({ contact })) : contact;
 }
 
 /** For a session whose app server is no longer registered: the dialog has all that is needed to send requests to it. */

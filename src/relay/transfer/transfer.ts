@@ -16,6 +16,7 @@ import { wayBack } from "../dialog/contact.ts";
 import { type Dialog, dialogAsServer, refreshTarget, takeSeq, takeWay } from "../dialog/dialog.ts";
 import { OF_BODY } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
+import { contactUri, isSips } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
 import { ofSession } from "../model/log-facts.ts";
@@ -65,7 +66,12 @@ export class Transfer implements Owner {
     const { request, flow } = transaction;
     this.outside = request.toTag === undefined;
     this.dialog = this.outside
-      ? dialogAsServer(request, core.random.token(64), `<sip:${core.transport.contactFor(flow)}>`, flow)
+      ? dialogAsServer(
+          request,
+          core.random.token(64),
+          contactUri(core.transport.contactFor(flow), isSips(request.uri)),
+          flow,
+        )
       : first.leg(from)!.dialog;
     this.actor = new ChartActor(core.transferLogic, {
       id: this.id,
