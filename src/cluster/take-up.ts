@@ -39,6 +39,11 @@ export class TakeUp {
     this.log = core.log;
   }
 
+  /** Sessions are waiting to be taken up. */
+  get busy(): boolean {
+    return this.queue.length > 0;
+  }
+
   stop(): void {
     this.stopped = true;
   }

@@ -5,6 +5,7 @@ import type { ChargingEvent } from "../charging/events/events.ts";
 import type { NodeRun } from "../cluster/beat.ts";
 import { Copies } from "../cluster/copies.ts";
 import { Fence } from "../cluster/fence.ts";
+import { HandOver } from "../cluster/hand-over.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
 import { Holder } from "../cluster/holder.ts";
 import { Members, type MemberView } from "../cluster/members.ts";
@@ -14,6 +15,8 @@ import { Whose } from "../cluster/whose.ts";
 import type { Config } from "../config/schema.ts";
 import type { Core, SessionKeeper } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
+import type { Router } from "../relay/router.ts";
+import type { SipMessage } from "../sip/message.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
@@ -50,13 +53,20 @@ export interface Cluster {
    * From now on this node hears the other nodes, and they hear this node. `has`: the sessions of its run before that go
    * on, or have ended, here. Others take up what else that run had.
    */
-  start(core: Core, has: readonly string[]): void;
+  start(relay: Relayed, has: readonly string[]): void;
   /** Tells the other nodes that this node leaves, so that they do not call it dead. */
   leave(): void;
   /** All nodes, as they are seen from here. */
   nodes(): MemberView[];
   gauges(): Readonly<Record<string, number>>;
   counters(): Readonly<Record<string, number>>;
+}
+
+/** The parts of the relay that the cluster needs. */
+export interface Relayed {
+  readonly core: Core;
+  readonly transactions: TransportUser;
+  readonly router: Pick<Router, "knows">;
 }
 
 /** Throws if the data folder cannot be written. Nothing is sent before `takenBefore` or `start`. */
@@ -87,6 +97,7 @@ class ClusterNode implements Cluster {
   readonly shared: Shared | undefined;
   private core: Core | undefined;
   private takeUp: TakeUp | undefined;
+  private handOver: HandOver | undefined;
   /** How often this node has called others dead, and how often others had called this one dead, as far as it knows. */
   private readonly deaths = new Map<string, number>();
   private readonly ownDeaths = new Map<string, number>();
@@ -111,6 +122,7 @@ class ClusterNode implements Cluster {
         restarted: (before) => this.restarted(before),
         left: (beat) => {
           this.keeper?.gone(beat.node);
+          this.handOver?.gone(beat.node);
           this.holder.forget(beat.node);
         },
         together: () => void this.findOut(),
@@ -152,7 +164,15 @@ class ClusterNode implements Cluster {
   }
 
   before(user: TransportUser): TransportUser {
-    return this.fence?.before(user) ?? user;
+    const behind = this.fence?.before(user) ?? user;
+    return {
+      received: (message, flow) => behind.received(message, flow),
+      malformed: (error, flow) => behind.malformed(error, flow),
+      flowFailed: (flow, reason) => {
+        this.handOver?.flowFailed(flow);
+        behind.flowFailed(flow, reason);
+      },
+    };
   }
 
   recording(recorder: Recorder): Recorder {
@@ -176,9 +196,21 @@ class ClusterNode implements Cluster {
     return new Set(answers.flatMap(({ sessions }) => sessions));
   }
 
-  start(core: Core, has: readonly string[]): void {
+  start({ core, transactions, router }: Relayed, has: readonly string[]): void {
     this.core = core;
     if (this.keeper) {
+      const { self, members, mutes } = this;
+      const { bus, clock, peerLog } = this.options;
+      const knows = (message: SipMessage) => router.knows(message);
+      const busy = () => this.takeUp?.busy ?? false;
+      this.handOver = new HandOver({
+        ...{ self, bus, clock, peerLog, mutes },
+        others: () => members.others(),
+        contactFor: (flow) => core.transport.contactFor(flow),
+        here: { user: this.before(transactions), knows, busy },
+      });
+      this.handOver.start();
+      core.others = this.handOver;
       this.takeUp = new TakeUp(core);
       this.whose.start();
       this.holder.start();
@@ -195,6 +227,7 @@ class ClusterNode implements Cluster {
     this.keeper?.stop();
     this.holder.stop();
     this.whose.stop();
+    this.handOver?.stop();
     this.takeUp?.stop();
     for (const forget of this.unread.values()) forget();
   }
@@ -204,7 +237,8 @@ class ClusterNode implements Cluster {
   }
 
   counters(): Readonly<Record<string, number>> {
-    return this.shared?.counters() ?? {};
+    const { handed = 0, taken = 0, unknown = 0 } = this.handOver?.stats ?? {};
+    return { ...this.shared?.counters(), clusterHanded: handed, clusterTaken: taken, clusterUnknown: unknown };
   }
 
   gauges(): Readonly<Record<string, number>> {
@@ -228,6 +262,7 @@ class ClusterNode implements Cluster {
   private died({ node, epoch }: NodeRun): void {
     this.deaths.set(node, (this.deaths.get(node) ?? 0) + 1);
     this.keeper?.gone(node);
+    this.handOver?.gone(node);
     this.takeUp?.take({ node, epoch }, this.holder.take({ node, epoch }));
   }
 
@@ -235,6 +270,7 @@ class ClusterNode implements Cluster {
   private restarted({ node, epoch }: NodeRun): void {
     const { clock } = this.options;
     this.keeper?.gone(node);
+    this.handOver?.gone(node);
     this.unread.get(node)?.();
     const timer = clock.setTimeout(() => {
       this.unread.delete(node);

@@ -248,7 +248,8 @@ export async function startRelay(options: {
   core.timelines.watch();
   clockWatch.watch();
   if (shared) bus.answer?.(node, (question) => answerRelay({ direct: core.direct, keysOf }, question));
-  transactions.attach(new Router(core));
+  const router = new Router(core);
+  transactions.attach(router);
   transport.attach(cluster?.before(transactions) ?? transactions);
   const health = new HealthChecks(core);
   const onClosing: (() => Promise<void>)[] = [];
@@ -280,7 +281,10 @@ export async function startRelay(options: {
   }
   health.start();
   // What was found on disk either goes on here, or has ended here.
-  cluster?.start(core, [...core.sessions.allKeys(), ...[...present].filter((id) => !elsewhere.has(id))]);
+  cluster?.start({ core, transactions, router }, [
+    ...core.sessions.allKeys(),
+    ...[...present].filter((id) => !elsewhere.has(id)),
+  ]);
   before.goOn(core);
   directory.whenLoaded(() => endBlocked(core));
   let closing: Promise<void> | undefined;

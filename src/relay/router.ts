@@ -2,8 +2,9 @@ import type { Side } from "../../machines/events.ts";
 import { STOPS } from "../calls/open-record.ts";
 import type { CallKind } from "../calls/record.ts";
 import { bringsCharges, CHARGE_JSON, CHARGE_XML, PACKAGE } from "../charging/charges/body.ts";
-import { type SipRequest, SipResponse } from "../sip/message.ts";
-import { reasonPhrase } from "../sip/response.ts";
+import { type SipMessage, type SipRequest, SipResponse } from "../sip/message.ts";
+import { reasonPhrase, responseTo } from "../sip/response.ts";
+import { serialize } from "../sip/serialize.ts";
 import type { NewRequest, ServerTransaction, TransactionUser } from "../transaction/types.ts";
 import type { Flow } from "../transport/types.ts";
 import { wantedService } from "./change/service-change.ts";
@@ -119,7 +120,11 @@ export class Router implements TransactionUser {
   /** An ACK for a 2xx of ours: it belongs to the answer that waits for it. */
   ack(ack: SipRequest, flow: Flow): void {
     const leg = this.legOf(ack, ack.toTag);
-    if (!leg?.answer || leg.answer.seq !== ack.cseq?.number) return;
+    if (!leg) {
+      this.core.others?.message(ack, flow);
+      return;
+    }
+    if (!leg.answer || leg.answer.seq !== ack.cseq?.number) return;
     leg.heard({ request: ack, flow });
     leg.acknowledged(ack);
   }
@@ -132,11 +137,33 @@ export class Router implements TransactionUser {
    * A repeated 2xx whose INVITE was sent by an earlier process. Either its ACK was lost and is sent again, or it still
    * waits for the client's ACK (RFC 3261 §13.2.2.4). A 2xx of an unknown dialog is ignored.
    */
-  stray(response: SipResponse): void {
+  stray(response: SipResponse, flow: Flow): void {
     const { fromTag, toTag, callId, cseq } = response;
     const leg = fromTag === undefined ? undefined : this.core.legs.get(fromTag);
+    if (!leg) this.core.others?.message(response, flow);
     if (!leg?.confirmed || leg.closed || leg.dialog.callId !== callId || leg.dialog.remoteTag !== toTag) return;
     if (leg.session.actor.getSnapshot().value !== "answered") leg.sendAck(cseq!.number);
+  }
+
+  cancelOfNone(cancel: SipRequest, flow: Flow, nobody: () => void): boolean {
+    return this.core.others?.request(cancel, flow, nobody) ?? false;
+  }
+
+  foreign(response: SipResponse, flow: Flow): void {
+    this.core.others?.response(response, flow);
+  }
+
+  /** Whether a message that came to another node belongs to something here. */
+  knows(message: SipMessage): boolean {
+    const { core } = this;
+    if (core.transactions.knows?.(message)) return true;
+    if (!message.isRequest) {
+      const { cseq, status, fromTag = "" } = message;
+      return cseq?.method === "INVITE" && status >= 200 && status < 300 && core.legs.has(fromTag);
+    }
+    const tag = message.toTag;
+    if (tag === undefined) return false;
+    return this.legOf(message, tag)?.closed === false || core.transfersByTag.has(tag) || core.ended.knows(message);
   }
 
   /** A connection is gone: each peer that came by it is asked whether it is still there. */
@@ -257,8 +284,15 @@ export class Router implements TransactionUser {
     if (!this.admits(request, flow)) {
       core.counters.strayRequestsIgnored++;
       transaction.ignore();
-    } else if (KNOWN.has(request.method)) reply(transaction, 481);
-    else reply(transaction, 501, [["Allow", ALLOW]]);
+      return;
+    }
+    const response = KNOWN.has(request.method)
+      ? responseTo(request, 481)
+      : responseTo(request, 501, undefined, undefined, [["Allow", ALLOW]]);
+    // A session that has just ended here is at no other node.
+    const wasHere = core.legs.has(tag) || core.ended.knows(request);
+    if (!wasHere && core.others?.request(request, flow, () => flow.send(serialize(response)))) transaction.ignore();
+    else transaction.respond(response);
   }
 
   private toSession(leg: Leg, transaction: NewRequest): void {

@@ -183,7 +183,9 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     if (!machine || machine.method !== cseq.method || response.headers.count("via") > 1) {
       this.stats.strayResponses++;
       this.transport.dropped?.useless(flow, "a response that belongs to no request under way");
-      if (!machine && cseq.method === "INVITE" && response.status >= 200 && response.status < 300)
+      if (machine) return;
+      this.user?.foreign?.(response, flow);
+      if (cseq.method === "INVITE" && response.status >= 200 && response.status < 300)
         this.user?.stray?.(response, flow);
     } else machine.received(response);
   }
@@ -202,13 +204,10 @@ class Layer implements Transactions, ClientContext, HandleOwner {
 
   /** RFC 3261 §9.2. */
   private receivedCancel(cancel: SipRequest, flow: Flow, key: string): void {
-    let target: ServerMachine | undefined;
-    for (const method of CANCELLABLE) {
-      target = this.servers.get(serverKeyOf(cancel, method));
-      if (target) break;
-    }
+    const target = this.targetOf(cancel);
     if (!target) {
-      if (this.admitted(cancel, flow)) this.answerStatelessly(cancel, flow, 481);
+      const nobody = () => this.answerStatelessly(cancel, flow, 481);
+      if (this.admitted(cancel, flow) && !this.user?.cancelOfNone?.(cancel, flow, nobody)) nobody();
       return;
     }
     const handle = new ServerHandle(this, cancel, flow, key);
@@ -218,6 +217,23 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     machine.localTag = target.localTag ??= this.random.token(64);
     handle.respond(responseTo(cancel, 200));
     if (target instanceof InviteServer) target.cancelled(cancel);
+  }
+
+  private targetOf(cancel: SipRequest): ServerMachine | undefined {
+    for (const method of CANCELLABLE) {
+      const target = this.servers.get(serverKeyOf(cancel, method));
+      if (target) return target;
+    }
+    return undefined;
+  }
+
+  knows(message: SipMessage): boolean {
+    if (message.isRequest) {
+      if (this.servers.has(serverKeyOf(message, message.method))) return true;
+      return message.method === "CANCEL" && this.targetOf(message) !== undefined;
+    }
+    const branch = message.via?.params.get("branch") ?? "";
+    return message.cseq?.method === "CANCEL" ? this.cancels.has(branch) : this.clients.has(branch);
   }
 
   private begin(request: SipRequest, flow: Flow, key: string): void {

@@ -1,4 +1,4 @@
-import type { SipRequest, SipResponse } from "../sip/message.ts";
+import type { SipMessage, SipRequest, SipResponse } from "../sip/message.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 
 /** RFC 3261 §17.1.1.1, table 4; all in milliseconds. */
@@ -129,6 +129,13 @@ export interface TransactionUser {
    * A 2xx to an INVITE that has no transaction here (any more): a process before this one may have sent it, or nobody.
    */
   stray?(response: SipResponse, flow: Flow): void;
+  /**
+   * A CANCEL that matches nothing here. True: it is dealt with, and `nobody` is called if it must be answered by 481
+   * after all.
+   */
+  cancelOfNone?(cancel: SipRequest, flow: Flow, nobody: () => void): boolean;
+  /** Any other response that matches nothing here. */
+  foreign?(response: SipResponse, flow: Flow): void;
   /** A connection ended or was refused. The transactions on it were told already. */
   flowFailed(flow: Flow, reason: string): void;
 }
@@ -148,6 +155,8 @@ export interface TransactionLayer {
   ): ClientTransaction;
   /** Sends an ACK for a 2xx: no transaction (RFC 3261 §13.2.2.4); the bytes can be sent again by `flow.send`. */
   sendAck(ack: SipRequest, destination: Destination, flow?: Flow): { flow: Flow; bytes: Buffer };
+  /** Whether a message belongs to a transaction here, or is a CANCEL of one. */
+  knows?(message: SipMessage): boolean;
   /** How many transactions exist now. */
   readonly size: number;
 }

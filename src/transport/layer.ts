@@ -187,7 +187,7 @@ class Layer implements Transports {
   }
 
   contactFor(flow: Flow): string {
-    return contact(flow.transport, this.sentByOf(flow));
+    return flow.contact ?? contact(flow.transport, this.sentByOf(flow));
   }
 
   contactTowards(destination: Destination): string {
@@ -233,7 +233,8 @@ class Layer implements Transports {
   }
 
   private sentByOf(flow: Flow): string {
-    const { remoteAddress } = flow;
+    const { remoteAddress, contact: elsewhere } = flow;
+    if (elsewhere !== undefined) return elsewhere.replace(/;.*/s, "");
     const listener =
       flow instanceof UdpFlow
         ? this.listeners.of(flow.listener)

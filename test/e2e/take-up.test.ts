@@ -27,9 +27,9 @@ async function cluster(size = 2) {
   const mongo = await startMongo();
   const store = mongo.url(`take_up_${process.pid}_${++clusters}`);
   closers.push(() => mongo.stop());
-  let port = 0;
-  const relayAt = () => ({ address: "127.0.0.1", port });
-  const [client, server] = [await UdpPeer.open(relayAt), await UdpPeer.open(relayAt)];
+  const ports = { client: 0, server: 0 };
+  const from = (side: keyof typeof ports) => UdpPeer.open(() => ({ address: "127.0.0.1", port: ports[side] }));
+  const [client, server] = [await from("client"), await from("server")];
   closers.push(() => Promise.all([client.close(), server.close()]));
   const nodes: RelayChild[] = [];
   for (let i = 0; i < size; i++) {
@@ -52,10 +52,10 @@ async function cluster(size = 2) {
   const seenBy = async (node: RelayChild) => JSON.parse(await node.command(["nodes", "--json"])) as MemberView[];
   const states = async (node: RelayChild) => (await seenBy(node)).map(({ zone, state }) => `${zone} ${state}`).sort();
   for (const node of nodes) await expect.poll(async () => (await states(node)).length, POLL).toBe(size);
-  port = one.port;
-  const writeTo = (node: RelayChild) => {
-    port = node.port;
+  const writeTo = (node: RelayChild, ...sides: (keyof typeof ports)[]) => {
+    for (const side of sides) ports[side] = node.port;
   };
+  writeTo(one, "client", "server");
   const standbys = async () => (await seenBy(two)).find(({ self }) => self)!.standbys;
   return { nats, client, server, nodes, one, two, states, standbys, writeTo };
 }
@@ -109,7 +109,7 @@ describe("a node of a cluster is gone, and its calls go on (P3)", () => {
     await charged(first, 1, "before");
     expect(await standbys()).toBe(2);
     const [atClient, atServer] = [agreeing(client), agreeing(server)];
-    writeTo(two);
+    writeTo(two, "client", "server");
     const killedAt = Date.now();
     await one.kill();
     // Both ends of both calls hear where their session is now, without having said anything.
@@ -139,6 +139,42 @@ describe("a node of a cluster is gone, and its calls go on (P3)", () => {
     expect(items).toEqual(["after", "before"]);
   });
 
+  it("and any node takes any message: what belongs to another node is handed over, and its answer comes back", {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    skip(mongoKind() === undefined, NO_MONGO);
+    const { client, server, one, two, writeTo } = await cluster(3);
+    const call = await establish(client, server, "wine");
+    writeTo(two, "client");
+    client.inDialog("MESSAGE", call.invite, call.answer, 2, { body: "hello", type: "text/plain" });
+    server.answer(await server.nextRequest("MESSAGE"), 200);
+    await client.nextResponse(200);
+    writeTo(two, "server");
+    await charged(call, 1, "at another node");
+    writeTo(one, "server"); // its answers go where Via says
+    const again = client.inDialog("INVITE", call.invite, call.answer, 3, { body: "v=2" });
+    server.answer(await server.nextRequest("INVITE"), 200, { body: "v=3" });
+    client.ack(again, await client.nextResponse(200)); // the ACK is handed over, too
+    await server.nextRequest("ACK");
+    const to = call.answer.headers.get("to")!.replace(/tag=.*/, "tag=nobody-has-this");
+    client.within("BYE", call.invite.headers.get("from")!, to, "no-call", `sip:127.0.0.1:${two.port}`, 4, {});
+    expect((await client.nextResponse(481)).callId).toBe("no-call");
+    client.inDialog("BYE", call.invite, call.answer, 5);
+    server.answer(await server.nextRequest("BYE"), 200);
+    await client.nextResponse(200);
+    // A CANCEL comes to another node than its INVITE.
+    writeTo(one, "client");
+    const invite = await client.call("wine", { body: "v=0" });
+    server.answer(await server.nextRequest("INVITE"), 180);
+    await client.nextResponse(180);
+    writeTo(two, "client");
+    client.cancel(invite);
+    await client.nextResponse(200);
+    await server.nextRequest("CANCEL");
+    expect((await billed(two, 1)).flatMap(({ items }) => items.map(({ item }) => item))).toEqual(["at another node"]);
+  });
+
   it("while it is stopped (SIGSTOP); when it goes on it says nothing, and lets go of them", {
     timeout: 60_000,
   }, async ({ skip }) => {
@@ -156,7 +192,7 @@ describe("a node of a cluster is gone, and its calls go on (P3)", () => {
     await one.says(/other nodes have taken up sessions of this node/);
     await one.says(/this node acts again/);
     await expect.poll(() => states(two), POLL).toEqual(["a up", "b up"]);
-    writeTo(two);
+    writeTo(two, "client", "server");
     client.inDialog("BYE", call.invite, call.answer, 3);
     server.answer(await server.nextRequest("BYE"), 200);
     await client.nextResponse(200);

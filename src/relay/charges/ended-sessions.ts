@@ -4,6 +4,7 @@ import type { CallCharges } from "../../charging/charges/call-charges.ts";
 import type { ChargeableSession } from "../../charging/charges/direct.ts";
 import type { SessionFacts } from "../../charging/events/events.ts";
 import type { ServiceLimits } from "../../charging/money/portal-limits.ts";
+import type { SipRequest } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { TokenMap } from "../../support/token-map.ts";
 import type { NewRequest } from "../../transaction/types.ts";
@@ -125,12 +126,20 @@ export class EndedSessions implements EndedPort {
     const { method, headers, body } = transaction.request;
     const brings = method === "INFO" || method === "BYE" || method === "MESSAGE";
     if (!brings || !bringsCharges(headers.get("content-type"), body)) return false;
-    const { callId, toTag, fromTag } = transaction.request;
-    const ended = this.byId.get(sessionOf(callId) ?? "");
-    if (!ended || ended.localTag !== toTag || ended.remoteTag !== (fromTag ?? "")) return false;
+    const ended = this.endedOf(transaction.request);
+    if (!ended) return false;
     if (ended.timeline.now() >= ended.dueAt || ended.facts.hold !== undefined) return false;
     transaction.begin();
     takeCharges(this.core, this.find(ended.facts.id)!.book, transaction);
     return true;
+  }
+
+  knows(request: SipRequest): boolean {
+    return this.endedOf(request) !== undefined;
+  }
+
+  private endedOf({ callId, toTag, fromTag }: SipRequest): Ended | undefined {
+    const ended = this.byId.get(sessionOf(callId) ?? "");
+    return ended && ended.localTag === toTag && ended.remoteTag === (fromTag ?? "") ? ended : undefined;
   }
 }

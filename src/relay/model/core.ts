@@ -53,6 +53,7 @@ import type {
   FormerPart,
   HangUpPort,
   HeldFor,
+  OthersPort,
   Recorder,
   ReliablePort,
   TransferPort,
@@ -115,6 +116,8 @@ export interface Core {
   readonly keeping: BookKeeping;
   /** Charges outside of a session's own dialog (M15, M17). */
   readonly direct: DirectCharges;
+  /** Set when this node has joined a cluster. */
+  others?: OthersPort;
   /** Prepaid balances; undefined: the store has none, and prepaid users cannot call. */
   readonly credit?: CreditStore | undefined;
 
@@ -435,4 +438,6 @@ export interface EndedPort {
   callOf(session: string): CallCharges | undefined;
   find(session: string): ChargeableSession | undefined;
   takes(transaction: NewRequest): boolean;
+  /** Whether a request is of the dialog of such a session. */
+  knows(request: SipRequest): boolean;
 }

@@ -11,6 +11,7 @@ import type { Identified } from "../../directory/types.ts";
 import type { SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
+import type { Flow } from "../../transport/types.ts";
 
 /* What the parts of a session see of each other. What they see of the session itself is in core.ts. */
 
@@ -19,6 +20,19 @@ export interface Recorder {
   append(event: ChargingEvent): Promise<void>;
   /** True when no more events can be taken: new sessions are then refused. */
   readonly full: boolean;
+}
+
+/** The other nodes of the cluster: what belongs to nothing here may belong to something there. */
+export interface OthersPort {
+  /**
+   * Looks for the node that knows the request, and hands it over. False: there is none to ask. `nobody` is called when
+   * none of them knows it.
+   */
+  request(request: SipRequest, flow: Flow, nobody: () => void): boolean;
+  /** Hands over what nobody answers: an ACK, or a 2xx that comes again. */
+  message(message: SipMessage, flow: Flow): void;
+  /** A response for no request of this node: it is for those who were handed what came by the same connection. */
+  response(response: SipResponse, flow: Flow): void;
 }
 
 /** How a session is hung up, by either end or by the relay (../session/hang-up.ts). */

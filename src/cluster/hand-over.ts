@@ -1,0 +1,298 @@
+import type { Bus } from "../bus/types.ts";
+import type { OthersPort } from "../relay/model/ports.ts";
+import type { SipMessage, SipRequest, SipResponse } from "../sip/message.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { PeerLog } from "../support/peer-log.ts";
+import type { Flow, TransportUser } from "../transport/types.ts";
+import type { NodeRun } from "./beat.ts";
+import {
+  type FlowFacts,
+  HANDED_TOPIC,
+  type Handed,
+  handedTopic,
+  readHanded,
+  writeBack,
+  writeHanded,
+  writeShort,
+} from "./handed.ts";
+import { RemoteFlow } from "./remote-flow.ts";
+
+/** A question without an answer of all nodes is put again after so long: one of them may just have died. */
+const AGAIN_MS = 100;
+/** A request for which no node was found in that time is answered by nobody; its sender tries again, or gives up. */
+const WITHIN_MS = 4_000;
+/** How many questions wait for answers at most. */
+const MAX_ASKED = 5_000;
+/** How many dialogs are remembered with the node that has them. */
+const MAX_HOMES = 50_000;
+/** How many flows of datagrams are remembered, so that answers can come back. Connections are until they end. */
+const MAX_FLOWS = 50_000;
+
+/** A request whose node is looked for. */
+interface Asked {
+  readonly number: number;
+  readonly text: string;
+  readonly tag: string;
+  readonly flow: Flow;
+  readonly nobody: () => void;
+  readonly until: number;
+  /** The nodes that have said no. */
+  readonly no: Set<string>;
+  timer: TimerHandle;
+}
+
+/**
+ * Hands messages to the nodes that have their sessions, and takes what other nodes hand over (P3). The node to which a
+ * peer came keeps the socket: what the other node answers goes out by it. Nobody here knows for sure where a session is,
+ * so all nodes are asked; where a dialog was found once is where it is looked for first.
+ */
+export class HandOver implements OthersPort {
+  private readonly self: NodeRun;
+  private readonly bus: Pick<Bus, "tell" | "hear">;
+  private readonly clock: Clock;
+  private readonly peerLog: PeerLog;
+  private readonly others: () => readonly string[];
+  private readonly mutes: () => boolean;
+  private readonly contactFor: (flow: Flow) => string;
+  private readonly here: {
+    readonly user: TransportUser;
+    knows(message: SipMessage): boolean;
+    readonly busy: () => boolean;
+  };
+  private number = 0;
+  private readonly asked = new Map<number, Asked>();
+  /** By the tag in their dialog: which node has a session. */
+  private readonly homes = new Map<string, string>();
+  /** The flows of peers that other nodes know by number. */
+  private readonly flows = new Map<number, Flow>();
+  private readonly numbers = new Map<Flow, number>();
+  /** Which nodes have been handed something that came by a connection. */
+  private readonly users = new Map<Flow, Set<string>>();
+  /** Flows of other nodes, by node, epoch and number. */
+  private readonly remote = new Map<string, RemoteFlow>();
+  private deafen: (() => void)[] = [];
+  /** Since the start: messages handed over; taken from others; for which nobody was found. */
+  readonly stats = { handed: 0, taken: 0, unknown: 0 };
+
+  constructor(options: {
+    readonly self: NodeRun;
+    readonly bus: Pick<Bus, "tell" | "hear">;
+    readonly clock: Clock;
+    readonly peerLog: PeerLog;
+    /** The other nodes that are up. */
+    readonly others: () => readonly string[];
+    /** Whether nothing may be sent now. */
+    readonly mutes: () => boolean;
+    readonly contactFor: (flow: Flow) => string;
+    readonly here: {
+      /** Takes what others hand over. */
+      readonly user: TransportUser;
+      /** Whether a message belongs to something here. */
+      knows(message: SipMessage): boolean;
+      /** This node is about to take up sessions, and cannot tell yet. */
+      readonly busy: () => boolean;
+    };
+  }) {
+    const { self, bus, clock, peerLog, others, mutes, contactFor, here } = options;
+    this.self = self;
+    this.bus = bus;
+    this.clock = clock;
+    this.peerLog = peerLog;
+    this.others = others;
+    this.mutes = mutes;
+    this.contactFor = contactFor;
+    this.here = here;
+  }
+
+  start(): void {
+    for (const topic of [HANDED_TOPIC, handedTopic(this.self.node)]) {
+      const end = this.bus.hear?.(topic, (text) => this.heard(text));
+      if (end) this.deafen.push(end);
+    }
+  }
+
+  stop(): void {
+    for (const end of this.deafen.splice(0)) end();
+    for (const { timer } of this.asked.values()) this.clock.clearTimeout(timer);
+    this.asked.clear();
+  }
+
+  request(request: SipRequest, flow: Flow, nobody: () => void): boolean {
+    if (flow instanceof RemoteFlow || this.deafen.length === 0 || this.others().length === 0) return false;
+    if (this.asked.size >= MAX_ASKED) return false;
+    const number = ++this.number;
+    const text = writeHanded({ ...this.self, number }, "ask", this.factsOf(flow), request);
+    const until = this.clock.monotonic() + WITHIN_MS;
+    const tag = request.toTag ?? "";
+    const asked: Asked = { number, text, tag, flow, nobody, until, no: new Set(), timer: undefined };
+    this.asked.set(number, asked);
+    this.ask(asked, this.homes.get(tag));
+    return true;
+  }
+
+  message(message: SipMessage, flow: Flow): void {
+    if (flow instanceof RemoteFlow || this.deafen.length === 0 || this.others().length === 0) return;
+    const tag = (message.isRequest ? message.toTag : message.fromTag) ?? "";
+    const home = this.homes.get(tag);
+    const topic = home === undefined ? HANDED_TOPIC : handedTopic(home);
+    this.tell(topic, writeHanded({ ...this.self, number: 0 }, "tell", this.factsOf(flow), message));
+  }
+
+  response(response: SipResponse, flow: Flow): void {
+    for (const node of this.users.get(flow) ?? [])
+      this.tell(handedTopic(node), writeHanded({ ...this.self, number: 0 }, "tell", this.factsOf(flow), response));
+  }
+
+  /** A connection to this node is gone. */
+  flowFailed(flow: Flow): void {
+    const number = this.numbers.get(flow);
+    if (number === undefined) return;
+    this.numbers.delete(flow);
+    this.flows.delete(number);
+    for (const node of this.users.get(flow) ?? [])
+      this.tell(handedTopic(node), writeShort({ ...this.self, number }, "closed"));
+    this.users.delete(flow);
+  }
+
+  /** A node is gone, and so are its sockets. */
+  gone(node: string): void {
+    for (const [tag, home] of this.homes) if (home === node) this.homes.delete(tag);
+    for (const nodes of this.users.values()) nodes.delete(node);
+    for (const [key, flow] of this.remote) if (flow.by.node === node) this.closed(key, flow, "its node is gone");
+  }
+
+  private ask(asked: Asked, home?: string): void {
+    const { number, text, nobody, until, no } = asked;
+    if (!this.asked.has(number)) return;
+    if (home === undefined && this.others().every((node) => no.has(node))) {
+      this.asked.delete(number);
+      this.stats.unknown++;
+      nobody();
+      return;
+    }
+    if (this.clock.monotonic() >= until) {
+      this.asked.delete(number);
+      this.peerLog.warn("cluster: a request whose session cannot be found: not all nodes answer", "", {
+        tag: asked.tag,
+      });
+      return;
+    }
+    this.tell(home === undefined ? HANDED_TOPIC : handedTopic(home), text);
+    asked.timer = this.clock.setTimeout(() => {
+      no.clear();
+      this.ask(asked);
+    }, AGAIN_MS);
+  }
+
+  private heard(text: string): void {
+    const read = readHanded(text);
+    if (!read.ok) {
+      this.peerLog.warn("cluster: what another node handed over cannot be read", "", { why: read.error });
+      return;
+    }
+    const handed = read.value;
+    if (handed.node === this.self.node) return;
+    if (handed.kind === "ask" || handed.kind === "tell") this.take(handed);
+    else if (handed.kind === "back") this.back(handed.number, handed.bytes);
+    else if (handed.kind === "closed") {
+      const key = keyOf(handed, handed.number);
+      const flow = this.remote.get(key);
+      if (flow) this.closed(key, flow, "closed at the node that has its socket");
+    } else this.answered(handed.node, handed.number, handed.kind === "yes");
+  }
+
+  private take(handed: Extract<Handed, { kind: "ask" | "tell" }>): void {
+    if (this.mutes() || this.here.busy()) return; // it is asked again
+    const { node, epoch, number, kind, message, flow } = handed;
+    const knows = this.here.knows(message);
+    if (kind === "ask") this.tell(handedTopic(node), writeShort({ ...this.self, number }, knows ? "yes" : "no"));
+    if (!knows) return;
+    this.stats.taken++;
+    this.here.user.received(message, this.flowOf({ node, epoch }, flow));
+  }
+
+  private answered(node: string, number: number, knows: boolean): void {
+    const asked = this.asked.get(number);
+    if (!asked) return;
+    const { tag, flow, no, timer } = asked;
+    if (knows) {
+      this.clock.clearTimeout(timer);
+      this.asked.delete(number);
+      this.stats.handed++;
+      if (tag !== "") remember(this.homes, tag, node, MAX_HOMES);
+      if (flow.reliable) this.usedBy(flow, node);
+      return;
+    }
+    if (this.homes.get(tag) === node) this.homes.delete(tag);
+    no.add(node);
+    if (!this.others().every((other) => no.has(other))) return;
+    this.clock.clearTimeout(timer);
+    this.ask(asked);
+  }
+
+  private usedBy(flow: Flow, node: string): void {
+    flow.proven = true;
+    const nodes = this.users.get(flow);
+    if (nodes) nodes.add(node);
+    else this.users.set(flow, new Set([node]));
+  }
+
+  /** Sends what another node has for one of our flows. */
+  private back(number: number, bytes: Buffer): void {
+    if (!this.mutes()) this.flows.get(number)?.send(bytes);
+  }
+
+  private flowOf(by: NodeRun, facts: FlowFacts): RemoteFlow {
+    const key = keyOf(by, facts.number);
+    const known = this.remote.get(key);
+    if (known) return known;
+    const flow = new RemoteFlow(by, facts, (to, bytes) => {
+      if (!this.mutes() && to.open)
+        this.tell(handedTopic(to.by.node), writeBack({ ...this.self, number: to.number }, bytes));
+    });
+    remember(this.remote, key, flow, MAX_FLOWS);
+    return flow;
+  }
+
+  private closed(key: string, flow: RemoteFlow, why: string): void {
+    this.remote.delete(key);
+    flow.open = false;
+    this.here.user.flowFailed(flow, why);
+  }
+
+  private factsOf(flow: Flow): FlowFacts {
+    let number = this.numbers.get(flow);
+    if (number === undefined) {
+      number = ++this.number;
+      this.numbers.set(flow, number);
+      this.flows.set(number, flow);
+      if (!flow.reliable) this.forgetDatagrams();
+    }
+    const { transport, reliable, secure, remoteAddress, remotePort, cameTo = "" } = flow;
+    return { number, transport, reliable, secure, remoteAddress, remotePort, cameTo, contact: this.contactFor(flow) };
+  }
+
+  /** Keeps the flows of datagrams within their bound. */
+  private forgetDatagrams(): void {
+    if (this.flows.size <= MAX_FLOWS) return;
+    for (const [number, flow] of this.flows) {
+      if (flow.reliable) continue;
+      this.flows.delete(number);
+      this.numbers.delete(flow);
+      return;
+    }
+  }
+
+  private tell(topic: string, text: string): void {
+    this.bus.tell?.(topic, text);
+  }
+}
+
+const keyOf = ({ node, epoch }: NodeRun, number: number): string => `${node} ${epoch} ${number}`;
+
+/** Adds to a map; the oldest entry makes room. */
+function remember<V>(map: Map<string, V>, key: string, value: V, most: number): void {
+  map.delete(key);
+  if (map.size >= most) map.delete(map.keys().next().value!);
+  map.set(key, value);
+}
