@@ -7,6 +7,8 @@ import { parseUri } from "../sip/uri.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import { provenAs } from "../transport/types.ts";
 
+const MAX_ADDRESSES = 4;
+
 /**
  * Asks each app server by OPTIONS whether it is there (RFC 3261 §11), and tells the directory, so that a request does
  * not wait for an app server that is away. Any answer except 408 and 503 counts: an app server that does not know
@@ -41,17 +43,20 @@ export class HealthChecks {
     for (const server of servers) if (core.directory.restsForMs(server.id) === 0) this.ask(server);
   }
 
-  private ask(server: AppServer): void {
+  /** `at`: which of its addresses is asked. It is away if it answers at none (RFC 3263 §4.3). */
+  private ask(server: AppServer, at = 0): void {
     const { core } = this;
     const { id, uri: target } = server;
     const uri = parseUri(target);
     if (!uri.ok || uri.value.scheme === "other") return;
     core.resolve(uri.value, (destinations) => {
-      const destination = destinations[0] && provenAs(destinations[0], server.certificate);
+      const destination = destinations[at] && provenAs(destinations[at], server.certificate);
       if (!destination) {
         this.silent(id, "its name does not resolve");
         return;
       }
+      const isLast = at + 1 >= Math.min(destinations.length, MAX_ADDRESSES);
+      const away = (why: string) => (isLast ? this.silent(id, why) : this.ask(server, at + 1));
       const portal = `sip:${core.config.portal.domains[0]}`;
       const headers = new Headers()
         .add("From", `<${portal}>;tag=${core.random.token(64)}`)
@@ -64,12 +69,12 @@ export class HealthChecks {
       const asked = core.transactions.send(new SipRequest("OPTIONS", target, headers), destination, {
         final: (response) => {
           const { status } = response;
-          takeRest(core, server, response);
-          if (status === 408 || status === 503) this.silent(id, `answered ${status}`);
+          if (isLast || status !== 503) takeRest(core, server, response);
+          if (status === 408 || status === 503) away(`answered ${status}`);
           else this.heard(id);
         },
-        timeout: () => this.silent(id, whySilent(core, asked.flow, 64 * core.config.timers.t1Ms)),
-        transportError: (reason) => this.silent(id, reason),
+        timeout: () => away(whySilent(core, asked.flow, 64 * core.config.timers.t1Ms)),
+        transportError: away,
       });
     });
   }

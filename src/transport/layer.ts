@@ -18,6 +18,7 @@ import {
   type TransportStats,
 } from "./options.ts";
 import { streamsOf } from "./streams.ts";
+import { bindingResponse } from "./stun.ts";
 import type { Destination, Flow, TransportLayer, TransportUser } from "./types.ts";
 import { UdpFlow, UdpListener } from "./udp.ts";
 import { hostPort, portOf, responseTarget, stampVia, viaFor } from "./via.ts";
@@ -265,6 +266,8 @@ class Layer implements Transports {
     // RFC 5626 §4.4: CRLF and STUN keep a NAT binding open. No SIP message begins with the first byte of STUN (0 to 3).
     if (first === undefined || first <= 3 || ((first === 13 || first === 10) && datagram.length <= 4)) {
       this.counts.keepAlives++;
+      const answer = first === 0 ? bindingResponse(datagram, address, port) : undefined;
+      if (answer) listener.flowTo(address, port).send(answer);
       return;
     }
     const parsed = parseMessage(datagram, "datagram", this.parseBounds);
@@ -314,7 +317,7 @@ class Layer implements Transports {
   /** Everything that goes out passes here, retransmissions too. False: it must not go out. */
   private sending(bytes: Buffer, flow: Flow): boolean {
     if (this.options.mutes?.()) return false;
-    if (bytes.length <= 4) return true; // The answer to a keep-alive.
+    if (bytes.length <= 4 || bytes[0]! <= 3) return true; // The answer to a keep-alive: CRLF, STUN.
     this.counts.messagesOut++;
     if (!this.options.tap) return true;
     const parsed = parseMessage(bytes, "stream");

@@ -221,6 +221,19 @@ describe("a call through the relay", () => {
     expect(bye.uri).toBe("sip:peer@192.0.2.100:5060");
   });
 
+  it("speaks to a client where it came from if it asks for that, whatever its Contact says (ob, RFC 5626 §4.3)", async () => {
+    for (const [param, comes] of [
+      [";ob", true],
+      [";obstinate", false],
+    ] as const) {
+      const l = await lab();
+      l.client.contact = `<sip:alice@192.0.2.50:9999${param}>`;
+      const call = await establish(l);
+      call.server.backInDialog("BYE", call.inviteAtServer, call.answerOfServer, 1);
+      expect(l.client.inbox.some((message) => message.isRequest && message.method === "BYE")).toBe(comes);
+    }
+  });
+
   it("answers a client behind a NAT where it called from, not at its Contact", async () => {
     const l = await lab();
     const invite = l.client.invite({ body: "v=0" });

@@ -196,8 +196,8 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
     },
     ...(options.proof && { proof: options.proof }),
     credit,
-    ...options.core,
     resolve: (uri, found) => found([{ transport: "udp", address: canonicalHost(uri.host), port: uri.port ?? 5060 }]),
+    ...options.core,
   });
   transactions.attach(new Router(core));
   network.deliver = (message, flow) => transactions.received(message, flow);

@@ -99,6 +99,42 @@ describe("UDP (RFC 3261 §18)", () => {
     },
   );
 
+  it.each([
+    ["127.0.0.1", "0001", "7f000001"],
+    ["::1", "0002", "00000000000000000000000000000001"],
+  ])(
+    "answers a STUN binding request from %s with the address that it came from (RFC 5626 §8)",
+    async (host, family, own) => {
+      const { layer, user } = await start({ listen: [{ transport: "udp", address: host, port: 0 }] });
+      const { port } = layer.listening[0]!;
+      const peer = await udpPeer(host);
+      const transaction = "000102030405060708090a0b";
+      peer.send(Buffer.from(`000100002112a442${transaction}`, "hex"), port);
+      const answer = Buffer.from(await peer.received.next(), "latin1").toString("hex");
+      const key = Buffer.from(`2112a442${transaction}`, "hex");
+      const address = Buffer.from(own, "hex").map((byte, i) => byte ^ key[i]!);
+      const length = (8 + address.length).toString(16).padStart(4, "0");
+      const mapped = (peer.port ^ 0x2112).toString(16).padStart(4, "0");
+      expect(answer).toBe(
+        `0101${length}2112a442${transaction}0020${(4 + address.length).toString(16).padStart(4, "0")}${family}${mapped}${Buffer.from(address).toString("hex")}`,
+      );
+      expect([layer.stats.keepAlives, layer.stats.messagesOut, user.messages.size]).toEqual([1, 0, 0]);
+    },
+  );
+
+  it("answers no other STUN: what is cut, what says another length, what is no request", async () => {
+    const { user, udpPort } = await start();
+    const peer = await udpPeer();
+    const request = Buffer.from("000100002112a442000102030405060708090a0b", "hex");
+    peer.send(request.subarray(0, 19), udpPort);
+    peer.send(Buffer.concat([request, Buffer.alloc(4)]), udpPort);
+    peer.send(Buffer.concat([Buffer.from([1, 1]), request.subarray(2)]), udpPort);
+    peer.send(Buffer.from(request.toString("hex").replace("2112a442", "00000000"), "hex"), udpPort);
+    peer.send(text("SIP/2.0/UDP 127.0.0.1;rport;branch=z9hG4bK1"), udpPort);
+    await user.messages.next();
+    expect(peer.received.size).toBe(0);
+  });
+
   it("ignores CRLF, STUN and empty datagrams (RFC 5626 §4.4)", async () => {
     const { layer, user, udpPort } = await start();
     const peer = await udpPeer();

@@ -82,16 +82,22 @@ export interface WayBack {
 }
 
 /** The way back to the sender of a request. `routed`: a route set leads there. */
-export function wayBack({ headers, via }: SipRequest, flow: Flow, routed: boolean): WayBack {
+export function wayBack({ headers, via, contact }: SipRequest, flow: Flow, routed: boolean): WayBack {
   if (routed || headers.count("via") > 1) return { flow: undefined, behind: undefined, cameBy: flow };
   if (flow.reliable) return { flow, behind: undefined, cameBy: flow };
   // DEVIATION: RFC 3261 §12.2.1.1 sends to the Contact. A client that came straight here, and whose Via does not say
   // where it came from, is behind a NAT. Its Contact is of no use then. Registrars and proxies in the field do the
   // same.
-  if (via === undefined || isAt(via.host, flow.remoteAddress))
+  // RFC 5626 §4.3: with `ob` the client itself asks for that.
+  if (via === undefined || (isAt(via.host, flow.remoteAddress) && !asksForFlow(contact)))
     return { flow: undefined, behind: undefined, cameBy: flow };
   const from = { transport: flow.transport, address: flow.remoteAddress, port: flow.remotePort };
   return { flow: undefined, behind: from, cameBy: flow };
+}
+
+/** Whether a Contact says `ob`. It is rare, so the URI is read only where the text has it. */
+function asksForFlow(contact: { readonly uri: string } | undefined): boolean {
+  return contact?.uri.includes(";ob") === true && sipUriOf(contact.uri)?.params.has("ob") === true;
 }
 
 /** Whether a peer can be reached without its Contact. */

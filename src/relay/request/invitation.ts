@@ -46,6 +46,10 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   private provisionals = 0;
   /** The first provisional answer with a To tag. */
   private early: SipResponse | undefined;
+  /** Further addresses of the app server, and what makes the INVITE for one. */
+  private others: readonly Destination[] = [];
+  private makeFor: ((destination: Destination) => SipRequest) | undefined;
+  private cancelled = false;
   /** The ACK that answers a repeated 2xx; null: acknowledged with an empty one. */
   private acknowledged: SipRequest | null | undefined;
 
@@ -57,12 +61,43 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     this.timer = core.timers.start(this, "silent", core.config.session.silentS * 1000);
   }
 
+  /**
+   * Sends the INVITE to the first of the destinations. Where nothing is heard from there, and where the answer is 503,
+   * it goes to the next one (RFC 3263 §4.3).
+   */
+  sendTo([first, ...others]: readonly Destination[], makeFor: (destination: Destination) => SipRequest): void {
+    if (!first) return;
+    this.others = others.slice(0, MAX_OTHERS);
+    if (others.length > 0) this.makeFor = makeFor;
+    this.send(makeFor(first), first);
+  }
+
+  /**
+   * The next address is asked, in a transaction of its own. False: there is none, or the app server is at work already.
+   */
+  private goesOn(why: string, refused = false): boolean {
+    const [next, ...others] = this.others;
+    const isAtWork = this.provisionals > 0 || (this.ringing && !refused);
+    if (!next || !this.makeFor || this.cancelled || isAtWork) return false;
+    this.others = others;
+    const { appServer } = this.session;
+    const facts = { ...ofSession(this.session), appServer: appServer.id, why, address: next.address, port: next.port };
+    this.core.peerLog.info("an app server's next address is asked", appServer.id, facts);
+    this.transaction?.abandon();
+    this.stop();
+    this.ringing = false;
+    this.timer = this.core.timers.start(this, "silent", this.core.config.session.silentS * 1000);
+    this.send(this.makeFor(next), next);
+    return true;
+  }
+
   send(request: SipRequest, destination: Destination): void {
     this.transaction = this.core.transactions.send(request, destination, this);
   }
 
   /** RFC 3261 §9.1: sends CANCEL at once, or as soon as a provisional answer has come. */
   cancel(reason?: string): void {
+    this.cancelled = true;
     this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
   }
 
@@ -93,6 +128,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 
   timerFired(name: "silent" | "ringing"): void {
     const { session, core } = this;
+    if (name === "silent" && this.goesOn("it is silent")) return;
     if (name === "silent") this.sayGivenUp(whySilent(core, this.transaction?.flow, core.config.session.silentS * 1000));
     else if (this.early) this.sayGivenUp(`it rang for ${ringS(session)} s and nobody answered`);
     else this.sayGivenUp(`it said 100 and nothing more within ${ringS(session)} s`);
@@ -123,6 +159,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   final(response: SipResponse): void {
     this.stop();
     if (response.status >= 300) {
+      if (response.status === 503 && this.goesOn("it answered 503", true)) return;
       this.refusal = response;
       takeRest(this.core, this.session.appServer, response);
       this.session.actor.send({
@@ -148,12 +185,14 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   }
 
   timeout(): void {
+    if (this.goesOn("it is silent")) return;
     this.stop();
     this.sayGivenUp(whySilent(this.core, this.transaction?.flow, 64 * this.core.config.timers.t1Ms));
     this.failed(408);
   }
 
   transportError(reason: string): void {
+    if (this.goesOn(reason)) return;
     this.stop();
     this.sayGivenUp(`it was not reached: ${reason}`);
     this.failed(503); // RFC 3261 §8.1.3.1
@@ -205,8 +244,10 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
     return;
   }
   const target = uri === registered ? session.appServer.uri : formatUri(uri);
-  core.resolve(uri, (destinations) => {
-    const destination = destinations[0] && provenAs(destinations[0], session.appServer.certificate);
+  core.resolve(uri, (found) => {
+    const { certificate } = session.appServer;
+    const destinations = certificate === undefined ? found : found.map((one) => provenAs(one, certificate));
+    const destination = destinations[0];
     const original = session.request?.transaction.request;
     if (!destination || !original) {
       unreachable("no address was found for its URI");
@@ -214,13 +255,26 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
     }
     const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination, target));
     session.take(leg);
-    const request = leg.request("INVITE"); // also for a client that asks for another service by UPDATE
-    const invitation = new Invitation(core, session, leg, leg.dialog.localSeq);
-    fillInvite(core, session, original, request);
+    const { dialog } = leg;
+    const invitation = new Invitation(core, session, leg, dialog.localSeq + 1);
+    const makeFor = (where: Destination): SipRequest => {
+      if (where !== destination) {
+        dialog.destination = where;
+        dialog.peerName = where.name;
+        dialog.contact = contactUri(core.transport.contactTowards(where), isSips(target));
+      }
+      dialog.localSeq = invitation.seq - 1;
+      const request = leg.request("INVITE"); // also for a client that asks for another service by UPDATE
+      fillInvite(core, session, original, request);
+      return request;
+    };
     sent(invitation);
-    invitation.send(request, destination);
+    invitation.sendTo(destinations, makeFor);
   });
 }
+
+/** How many addresses of an app server are asked after the first. */
+const MAX_OTHERS = 3;
 
 const targets = new WeakMap<AppServer, Uri | undefined>();
 
