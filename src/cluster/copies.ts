@@ -1,12 +1,13 @@
 import type { Bus } from "../bus/types.ts";
 import type { Core, SessionPort as Session, SessionKeeper } from "../relay/model/core.ts";
+import { setUpState } from "../relay/request/set-up.ts";
 import { snapshot } from "../relay/session/snapshot.ts";
 import type { Clock } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { TokenMap } from "../support/token-map.ts";
 import type { NodeRun } from "./beat.ts";
 import { CopiedEvents } from "./copied-events.ts";
-import { goneLine, putLine } from "./frames.ts";
+import { goneLine, putLine, setUpLine } from "./frames.ts";
 import { Outbox } from "./outbox.ts";
 import { type Place, standbyFor } from "./placing.ts";
 
@@ -92,6 +93,10 @@ export class Copies implements SessionKeeper {
     this.outbox.soon();
   }
 
+  rings(session: Session): void {
+    this.changed(session);
+  }
+
   /** The session is about to be answered. Resolves when its copy is at its standby, or after some milliseconds. */
   copied(session: Session): Promise<void> | undefined {
     if (!this.outbox.started || this.places().length === 0) return undefined;
@@ -165,14 +170,15 @@ export class Copies implements SessionKeeper {
     const { id } = session;
     this.changedSessions.delete(id);
     const state = session.closed ? undefined : snapshot(session);
+    const setUp = state ? undefined : setUpState(session);
     const standby = this.standbys.get(id) ?? standbyFor(id, places, this.zone);
-    if (!state || standby === undefined) {
+    if (!(state ?? setUp) || standby === undefined) {
       // If it does not stand yet: when it does, `changed` is called again.
       if (state) this.alone.set(id, session);
       this.waitNoLonger(id);
       return;
     }
-    const line = putLine(id, session.now(), state);
+    const line = state ? putLine(id, session.now(), state) : setUpLine(id, setUp!);
     if (line.length > MAX_STATE_CHARS) {
       this.peerLog.error("cluster: a session is too large to be copied", "", { session: id, chars: line.length });
       this.waitNoLonger(id);

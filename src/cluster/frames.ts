@@ -8,6 +8,7 @@ import { err, ok, type Result } from "../support/result.ts";
  *   1 <node> <epoch> <number>
  *   = <number>                                       what came in frames up to this one is billed: it may be forgotten
  *   + <session> <now by the session's timeline> <state>
+ *   ~ <session> <state of its set-up>
  *   - <session>
  *   ! <event>
  */
@@ -25,6 +26,7 @@ export interface Frame {
 
 export type FrameLine =
   | { readonly kind: "put"; readonly session: string; readonly now: number; readonly state: string }
+  | { readonly kind: "set-up"; readonly session: string; readonly state: string }
   | { readonly kind: "gone"; readonly session: string }
   | { readonly kind: "event"; readonly event: string };
 
@@ -32,6 +34,7 @@ const VERSION = "1";
 const HEAD = /^1 ([0-9a-z]{6}) (\d{1,15}) (\d{1,15})$/;
 const DONE = /^= (\d{1,15})$/;
 const PUT = /^\+ ([0-9a-z-]{8,100}) (\d{1,15}) (?=\{)/;
+const SET_UP = /^~ ([0-9a-z-]{8,100}) (?=\{)/;
 const GONE = /^- ([0-9a-z-]{8,100})$/;
 const EVENT = /^! (?=\{)/;
 
@@ -39,6 +42,7 @@ export const headOf = (node: string, epoch: number, number: number): string => `
 export const doneLine = (number: number): string => `\n= ${number}`;
 export const putLine = (session: string, now: number, state: object): string =>
   `\n+ ${session} ${now} ${JSON.stringify(state)}`;
+export const setUpLine = (session: string, state: object): string => `\n~ ${session} ${JSON.stringify(state)}`;
 export const goneLine = (session: string): string => `\n- ${session}`;
 export const eventLine = (event: object): string => `\n! ${JSON.stringify(event)}`;
 
@@ -61,6 +65,8 @@ export function readFrame(text: string): Result<Frame, string> {
 function readLine(line: string): FrameLine | number | undefined {
   const put = PUT.exec(line);
   if (put) return { kind: "put", session: put[1]!, now: Number(put[2]), state: line.slice(put[0].length) };
+  const setUp = SET_UP.exec(line);
+  if (setUp) return { kind: "set-up", session: setUp[1]!, state: line.slice(setUp[0].length) };
   const gone = GONE.exec(line);
   if (gone) return { kind: "gone", session: gone[1]! };
   if (EVENT.test(line)) return { kind: "event", event: line.slice(2) };

@@ -14,6 +14,8 @@ export interface Copy {
   readonly session: string;
   /** JSON of its `SessionState` as it came. Nobody has checked it. */
   readonly state: string;
+  /** The app server rings: the state is a `SetUpState`. */
+  readonly isSetUp: boolean;
   /** The session's timeline less this machine's monotonic clock, milliseconds. */
   readonly offsetMs: number;
 }
@@ -140,14 +142,15 @@ export class Holder {
   }
 
   private keep(owner: Owner, frame: number, line: Exclude<FrameLine, { kind: "gone" }>, now: number): boolean {
-    const size = line.kind === "put" ? line.state.length : line.event.length;
-    if (line.kind === "put") this.remove(owner, line.session);
+    const size = line.kind === "event" ? line.event.length : line.state.length;
+    if (line.kind !== "event") this.remove(owner, line.session);
     if (this.count >= MAX_COPIES || this.chars + size > MAX_CHARS) return false;
     this.chars += size;
     if (line.kind === "event") owner.events.push({ frame, event: line.event });
     else {
       const { session, state } = line;
-      owner.copies.set(session, { session, state, offsetMs: line.now - now });
+      const offsetMs = line.kind === "put" ? line.now - now : 0;
+      owner.copies.set(session, { session, state, isSetUp: line.kind === "set-up", offsetMs });
       this.count++;
     }
     return true;

@@ -4,6 +4,7 @@ import { readSessionId } from "../charging/events/session-ids.ts";
 import type { Core } from "../relay/model/core.ts";
 import { endedByText } from "../relay/model/endings.ts";
 import { readSessionState, type SessionState } from "../relay/model/session-state.ts";
+import { endSetUp, readSetUpState } from "../relay/request/set-up.ts";
 import { goOn, restore } from "../relay/session/snapshot.ts";
 import { readJson } from "../support/json.ts";
 import type { Logger } from "../support/log.ts";
@@ -53,7 +54,12 @@ export class TakeUp {
     if (this.stopped || copies.length + events.length === 0) return;
     const over = this.record(from, events);
     const idle = this.queue.length === 0;
+    const refused = new Set<string>();
     for (const copy of copies) {
+      if (copy.isSetUp) {
+        this.endSetUp(copy, from, refused);
+        continue;
+      }
       this.remember(copy.session, from.node);
       if (!over.has(copy.session)) this.queue.push({ copy, from });
     }
@@ -109,6 +115,13 @@ export class TakeUp {
     if (this.stopped) return;
     for (const { copy, from } of this.queue.splice(0, SLICE)) this.takeOne(copy, from);
     if (this.queue.length > 0) this.core.clock.setTimeout(() => this.next(), SLICE_EVERY_MS);
+  }
+
+  /** A call that rang when its node died ends here. */
+  private endSetUp({ session, state: text }: Copy, { node }: NodeRun, refused: Set<string>): void {
+    const read = readSetUpState(text);
+    if (read.ok) endSetUp(this.core, read.value, refused);
+    else this.core.peerLog.error("cluster: a call in set-up cannot be read", node, { session, why: read.error });
   }
 
   private takeOne({ session: id, state: text, offsetMs }: Copy, { node }: NodeRun): void {

@@ -339,6 +339,9 @@ export function together(keepers: readonly (SessionKeeper | undefined)[]): Sessi
       const waits = all.map((keeper) => keeper.copied?.(session)).filter((wait) => wait !== undefined);
       return waits.length < 2 ? waits[0] : Promise.all(waits).then(() => {});
     },
+    rings: (session) => {
+      for (const keeper of all) keeper.rings?.(session);
+    },
     closed: (session) => {
       for (const keeper of all) keeper.closed(session);
     },

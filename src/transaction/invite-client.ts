@@ -89,6 +89,11 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     if (this.state === "proceeding") this.sendCancel();
   }
 
+  withdrawal(): ReturnType<NonNullable<ClientTransaction["withdrawal"]>> {
+    if (!this.request || this.state !== "proceeding" || this.cancelState === "sent") return undefined;
+    return { cancel: cancelFor(this.request, undefined), flow: this.flow };
+  }
+
   /**
    * Tells its user nothing more. Even if it was never cancelled, an abandoned transaction ends after 64*T1 (decision
    * 14).

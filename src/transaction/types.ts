@@ -81,6 +81,11 @@ export interface ClientTransaction {
    */
   cancel(headers?: readonly [name: string, value: string][]): void;
   /**
+   * INVITE only: the CANCEL that would go out now, and its way. Undefined: no provisional answer has come, or a final
+   * one.
+   */
+  withdrawal?(): { readonly cancel: SipRequest; readonly flow: Flow } | undefined;
+  /**
    * Its user hears nothing more, e.g. because the session was given up. The transaction still does what the protocol
    * demands. `dialog`, for an INVITE: the To tag of the dialog that it has given its user; see
    * `TransactionUser.unwanted`.

@@ -187,6 +187,10 @@ class Layer implements Transports {
     return this.socketTo(address, leavesBy)?.flowTo(address, port);
   }
 
+  flowFor(destination: Destination): Flow {
+    return this.flowTo(destination, false);
+  }
+
   contactFor(flow: Flow): string {
     return flow.contact ?? contact(flow.transport, this.sentByOf(flow));
   }

@@ -95,6 +95,8 @@ export interface TransportLayer {
    * one.
    */
   wayTo?(destination: Destination): Flow | undefined;
+  /** The flow for a message that is sent as it is, with the Via that it has. */
+  flowFor?(destination: Destination): Flow;
   /**
    * host[:port] and transport parameter for a Contact that leads back here when reached by `flow`, e.g.
    * `127.0.0.1:5060;transport=tcp`.

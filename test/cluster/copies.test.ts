@@ -223,7 +223,9 @@ describe("what a node keeps for others (P3)", () => {
     expect(wire.told.filter(({ topic }) => topic === "acks-node00")).toEqual([]);
     owner.tell("copies-node01", `1 node00 7 4\n+ ${ID} 12 {"a":1}`);
     expect(wire.told.at(-1)).toEqual({ topic: "acks-node00", text: "1 node01 7 4" });
-    expect(holder.take({ node: "node00", epoch: 7 }).copies).toEqual([{ session: ID, state: '{"a":1}', offsetMs: 12 }]);
+    expect(holder.take({ node: "node00", epoch: 7 }).copies).toEqual([
+      { session: ID, state: '{"a":1}', isSetUp: false, offsetMs: 12 },
+    ]);
   });
 
   it("counts each session once, however often it is sent, and forgets a node whole", () => {

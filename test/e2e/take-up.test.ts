@@ -175,6 +175,35 @@ describe("a node of a cluster is gone, and its calls go on (P3)", () => {
     expect((await billed(two, 1)).flatMap(({ items }) => items.map(({ item }) => item))).toEqual(["at another node"]);
   });
 
+  it("and a call that rings ends fast: the app server is cancelled, the client is told to try again, nothing is billed", {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    skip(mongoKind() === undefined, NO_MONGO);
+    const { client, server, one, two, standbys, writeTo } = await cluster();
+    const invite = await client.call("wine", { body: "v=0" });
+    const atServer = await server.nextRequest("INVITE");
+    server.answer(atServer, 180);
+    await client.nextResponse(180);
+    await expect.poll(standbys, POLL).toBe(1);
+    writeTo(two, "client", "server");
+    await one.kill();
+    const cancel = await server.nextRequest("CANCEL");
+    expect(cancel.via!.params.get("branch")).toBe(atServer.via!.params.get("branch"));
+    const refusal = await client.nextResponse(503);
+    expect([refusal.callId, refusal.cseq, refusal.headers.get("retry-after")]).toEqual([
+      invite.callId,
+      invite.cseq,
+      "1",
+    ]);
+    // It tries again, at another node.
+    const call = await establish(client, server, "wine");
+    client.inDialog("BYE", call.invite, call.answer, 2);
+    server.answer(await server.nextRequest("BYE"), 200);
+    await client.nextResponse(200);
+    expect(await billed(two, 1)).toHaveLength(1);
+  });
+
   it("while it is stopped (SIGSTOP); when it goes on it says nothing, and lets go of them", {
     timeout: 60_000,
   }, async ({ skip }) => {

@@ -91,6 +91,7 @@ function relayProgress(session: Session, event: EventOf<"server.progress">): voi
   const answer = answerFor(session, client, from);
   if (session.reliable?.isTaken(from)) session.reliable.relay(answer);
   else session.request?.transaction.respond(answer);
+  session.core.kept?.rings?.(session);
 }
 
 function relayAnswer(session: Session, event: EventOf<"server.answer">): void {

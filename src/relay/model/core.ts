@@ -70,6 +70,8 @@ export interface SessionKeeper {
    * or when that takes too long. Undefined: nobody needs to wait.
    */
   copied?(session: SessionPort): Promise<void> | undefined;
+  /** The app server rings. */
+  rings?(session: SessionPort): void;
   /** The session is over. */
   closed(session: SessionPort): void;
 }

@@ -127,6 +127,8 @@ export interface Asking {
   /** A provisional answer has made an early dialog (RFC 3261 §12.1). */
   readonly hasEarlyDialog: boolean;
   cancel(reason?: string): void;
+  /** The CANCEL that `cancel` would send now, and its way; undefined: none would be sent. */
+  withdrawal?(): { readonly cancel: SipRequest; readonly flow: Flow } | undefined;
   ack(from: SipRequest | undefined): void;
   openEarlyDialog(): void;
   close(): void;

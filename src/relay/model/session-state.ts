@@ -27,7 +27,7 @@ import { parseNameAddr } from "../../sip/headers.ts";
 import { sipUriOf } from "../../sip/uri.ts";
 import { readJson } from "../../support/json.ts";
 import { err, ok, type Result } from "../../support/result.ts";
-import { TRANSPORTS, type TransportName } from "../../transport/types.ts";
+import { type Destination, TRANSPORTS, type TransportName } from "../../transport/types.ts";
 
 /*
  * A session as data: everything of it that is not a socket (decision 12). Times are milliseconds since 1970 by the
@@ -77,6 +77,14 @@ export interface PlaceState {
   readonly leavesBy?: string;
   readonly name?: string;
 }
+
+export const placeState = ({ transport, address, port, leavesBy, name }: Destination): PlaceState => ({
+  transport,
+  address,
+  port,
+  ...(leavesBy !== undefined && { leavesBy }),
+  ...(name !== undefined && { name }),
+});
 
 /** A dialog without its connection (RFC 3261 §12). */
 export interface LegState {
@@ -145,7 +153,7 @@ const NAME = textUpTo(400);
 const MESSAGE = textUpTo(65_535);
 const MOST = 1_000;
 
-const place: Check = fields<PlaceState>({
+export const placeCheck: Check = fields<PlaceState>({
   transport: oneOf(...TRANSPORTS),
   address: textUpTo(100),
   port: count(65_535),
@@ -171,10 +179,10 @@ const leg: Check = fields<LegState>({
   localSeq: count(SEQ),
   remoteSeq: (value) => (value === -1 ? undefined : count(SEQ)(value)),
   contact: address,
-  behind: optional(place),
-  destination: optional(place),
+  behind: optional(placeCheck),
+  destination: optional(placeCheck),
   peerName: optional(textUpTo(256)),
-  cameFrom: optional(place),
+  cameFrom: optional(placeCheck),
   byConnection: optional(truth),
   offered: optional(list(NAME, MOST)),
   unheardSince: optional(time),
@@ -245,7 +253,7 @@ const state: Check = fields<SessionState>({
     }),
   ),
   parts: optional(partsCheck),
-  answer: optional(fields<AnswerState>({ response: MESSAGE, to: place, seq: count(SEQ), serverSeq: count(SEQ) })),
+  answer: optional(fields<AnswerState>({ response: MESSAGE, to: placeCheck, seq: count(SEQ), serverSeq: count(SEQ) })),
 });
 
 /**

@@ -101,6 +101,10 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
   }
 
+  withdrawal(): ReturnType<NonNullable<ClientTransaction["withdrawal"]>> {
+    return this.transaction?.withdrawal?.();
+  }
+
   get hasEarlyDialog(): boolean {
     return this.early !== undefined;
   }

@@ -5,7 +5,7 @@ import { parseMessage } from "../../sip/parse.ts";
 import { serialize } from "../../sip/serialize.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { KINDS } from "../../transport/kinds.ts";
-import type { Destination, Flow } from "../../transport/types.ts";
+import type { Flow } from "../../transport/types.ts";
 import { Credit } from "../charges/credit.ts";
 import { type Dialog, placeOf } from "../dialog/dialog.ts";
 import { contactUri, isSecured } from "../dialog/sips.ts";
@@ -18,6 +18,7 @@ import {
   type IdentifiedState,
   type LegState,
   type PlaceState,
+  placeState,
   type SessionState,
   STATE_VERSION,
 } from "../model/session-state.ts";
@@ -104,14 +105,6 @@ function legState({ dialog, offered, stranded, unheardSince }: LegPort): LegStat
   if (unheardSince !== undefined) state.unheardSince = unheardSince;
   return state;
 }
-
-const placeState = ({ transport, address, port, leavesBy, name }: Destination): PlaceState => ({
-  transport,
-  address,
-  port,
-  ...(leavesBy !== undefined && { leavesBy }),
-  ...(name !== undefined && { name }),
-});
 
 /** Undefined also where the answer is too large for a state. */
 function answerState({ invitation }: SessionPort, { answer: sent, coming }: LegPort): AnswerState | undefined {
@@ -283,6 +276,7 @@ class Acknowledgement implements Asking {
   }
 
   cancel(): void {}
+  withdrawal(): undefined {}
   openEarlyDialog(): void {}
   close(): void {}
 }
