@@ -2,6 +2,7 @@ import { createSocket, type Socket } from "node:dgram";
 import { once } from "node:events";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openPortal, type Portal } from "../e2e/portal.ts";
+import { ANSWERS } from "./answers.ts";
 import { loadTorture, type TortureMessage } from "./torture.ts";
 
 /*
@@ -10,72 +11,6 @@ import { loadTorture, type TortureMessage } from "./torture.ts";
  */
 
 const messages = loadTorture();
-
-/** What Tollgate answers; nothing to responses. */
-const ANSWERS: Readonly<Record<string, number>> = {
-  // RFC 4475 §3.1.1: valid messages
-  wsinv: 481, // its To tag names no session here
-  intmeth: 501,
-  esc01: 401,
-  escnull: 405, // Tollgate is no registrar
-  esc02: 501,
-  lwsdisp: 200,
-  longreq: 401,
-  dblreq: 405,
-  semiuri: 200,
-  transports: 200,
-  mpart01: 405, // MESSAGE, which goes from one end of a session to the other only
-  // §3.1.2: invalid messages
-  badinv01: 400,
-  clerr: 400,
-  ncl: 400,
-  scalar02: 400,
-  quotbal: 400,
-  ltgtruri: 400,
-  lwsruri: 400,
-  lwsstart: 400,
-  trws: 400,
-  escruri: 400,
-  baddate: 401,
-  regbadct: 400,
-  badaspec: 400,
-  baddn: 400,
-  "baddn-terminated": 400,
-  badvers: 505,
-  mismatch01: 400,
-  mismatch02: 501,
-  // §3.2, §3.3: what is above the parser
-  badbranch: 200, // matched as RFC 2543 had it
-  insuf: 400,
-  unkscm: 416,
-  novelsc: 416,
-  unksm2: 405,
-  bext01: 420,
-  invut: 401,
-  regaut01: 405,
-  multi01: 400,
-  mcl01: 400,
-  zeromf: 200, // OPTIONS to the relay itself
-  cparam01: 405,
-  cparam02: 405,
-  regescrt: 405,
-  sdp01: 401,
-  // §3.4
-  inv2543: 401,
-  // RFC 5118
-  "rfc5118/ipv6-good": 405,
-  "rfc5118/ipv6-bad": 400,
-  "rfc5118/port-ambiguous": 405,
-  "rfc5118/port-unambiguous": 405,
-  "rfc5118/via-received-param-with-delim": 481,
-  "rfc5118/via-received-param-no-delim": 200,
-  "rfc5118/ipv6-in-sdp": 401,
-  "rfc5118/mult-ip-in-header": 481,
-  "rfc5118/mult-ip-in-sdp": 401,
-  "rfc5118/ipv4-mapped-ipv6": 401,
-  "rfc5118/ipv6-bug-abnf-3-colons": 200,
-  "rfc5118/ipv6-correct-abnf-2-colons": 200,
-};
 
 /** What else must be in an answer (RFC 3261 §20.5, §22.1, §8.2.2.3). */
 const MUST_CARRY: Readonly<Record<number, string>> = {

@@ -1,3 +1,4 @@
+import { isUtf8 } from "node:buffer";
 import { once } from "node:events";
 import { createServer as createHttp } from "node:http";
 import { createServer as createHttps } from "node:https";
@@ -14,10 +15,40 @@ import { LivePeer } from "./live-peer.ts";
 export type Stream = Exclude<TransportName, "udp">;
 
 /** What carries a peer's messages: they go out by `send`, and come by `received`. */
-interface Line {
+export interface Line {
   send(bytes: Buffer): void;
+  /** Says that nothing more comes. */
+  end(): void;
   close(): void;
   readonly localPort: number;
+  readonly closed: Promise<unknown>;
+}
+
+/** `ca`: whom to believe; `name`: what the relay's certificate must say; `own`: a certificate to show. */
+export interface Trust {
+  readonly ca?: string;
+  readonly name?: string;
+  readonly own?: Issued;
+}
+
+/** Connects to the relay. Each whole message that comes is handed to `received`. */
+export async function dialLine(
+  transport: Stream,
+  port: number,
+  { ca = "", name = "portal.example", own }: Trust,
+  received: (bytes: Buffer) => void,
+): Promise<Line> {
+  const trust = { ca, servername: name, ...own };
+  if (transport === "tcp" || transport === "tls") {
+    const socket: Socket =
+      transport === "tcp" ? connect(port, "127.0.0.1") : connectTls({ port, host: "127.0.0.1", ...trust });
+    await once(socket, transport === "tcp" ? "connect" : "secureConnect");
+    return socketLine(socket, received);
+  }
+  const url = `${transport}://127.0.0.1:${port}/`;
+  const socket = new WebSocket(url, "sip", transport === "wss" ? (trust as object) : {});
+  await once(socket, "open");
+  return webSocketLine(socket, received);
 }
 
 /** A peer on connections, by any reliable transport: as client it has dialled the relay, as app server it listens. */
@@ -36,30 +67,9 @@ export class StreamPeer extends LivePeer {
     this.contact = `<sip:peer@${host}:${port};transport=${transport === "wss" ? "ws" : transport}>`;
   }
 
-  /** `ca`: whom to believe; `name`: what the relay's certificate must say. */
-  static async dial(
-    transport: Stream,
-    port: number,
-    { ca = "", name = "portal.example", own }: { ca?: string; name?: string; own?: Issued } = {},
-  ): Promise<StreamPeer> {
+  static async dial(transport: Stream, port: number, trust: Trust = {}): Promise<StreamPeer> {
     const peer: { received?: (bytes: Buffer) => void } = {};
-    const received = (bytes: Buffer) => peer.received?.(bytes);
-    const trust = { ca, servername: name, ...own };
-    let line: Line;
-    if (transport === "tcp" || transport === "tls") {
-      const socket: Socket =
-        transport === "tcp" ? connect(port, "127.0.0.1") : connectTls({ port, host: "127.0.0.1", ...trust });
-      await once(socket, transport === "tcp" ? "connect" : "secureConnect");
-      line = socketLine(socket, received);
-    } else {
-      const socket = new WebSocket(
-        `${transport}://127.0.0.1:${port}/`,
-        "sip",
-        transport === "wss" ? (trust as object) : {},
-      );
-      await once(socket, "open");
-      line = webSocketLine(socket, received);
-    }
+    const line = await dialLine(transport, port, trust, (bytes) => peer.received?.(bytes));
     // A browser does not know its address (RFC 7118 §5).
     const host = transport === "ws" || transport === "wss" ? "df7jal23ls0d.invalid" : "127.0.0.1";
     const made = new StreamPeer(transport, host, line.localPort);
@@ -108,11 +118,23 @@ function socketLine(socket: Socket, received: (bytes: Buffer) => void): Line {
   socket.on("data", (chunk: Buffer) => {
     for (const frame of framer.push(chunk)) if (frame.kind === "message") received(frame.bytes);
   });
-  return { send: (bytes) => socket.write(bytes), close: () => socket.destroy(), localPort: socket.localPort ?? 0 };
+  return {
+    send: (bytes) => socket.write(bytes),
+    end: () => socket.end(),
+    close: () => socket.destroy(),
+    localPort: socket.localPort ?? 0,
+    closed: new Promise((resolve) => socket.once("close", resolve)),
+  };
 }
 
 function webSocketLine(socket: WebSocket, received: (bytes: Buffer) => void): Line {
   socket.on("error", () => {});
   socket.on("message", (data: Buffer) => received(data));
-  return { send: (bytes) => socket.send(bytes.toString()), close: () => socket.terminate(), localPort: 9 };
+  return {
+    send: (bytes) => socket.send(bytes, { binary: !isUtf8(bytes) }),
+    end: () => socket.close(),
+    close: () => socket.terminate(),
+    localPort: 9,
+    closed: new Promise((resolve) => socket.once("close", resolve)),
+  };
 }
