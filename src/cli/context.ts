@@ -65,10 +65,13 @@ export const warningText = (io: Io, problems: readonly ConfigProblem[]): string 
 
 /** What the store has registered, for checking names and currencies. */
 export async function knownIn(store: Store): Promise<Known & Registered> {
-  const [services, appServers, tariffs] = await Promise.all([
+  const [services, appServers, tariffs, users] = await Promise.all([
     store.services.list(),
     store.appServers.list(),
     store.tariffs.list(),
+    store.users.list(),
   ]);
-  return { services, appServers, tariffs };
+  const realms = new Map<string, number>();
+  for (const { realm } of users) realms.set(realm, (realms.get(realm) ?? 0) + 1);
+  return { services, appServers, tariffs, realms };
 }

@@ -1,5 +1,6 @@
 import { Command, CommanderError } from "commander";
 import { version } from "../support/version.ts";
+import { addBackupCommands } from "./backup.ts";
 import { addBillCommand } from "./bill.ts";
 import { addCallsCommands } from "./calls.ts";
 import { addCheckConfigCommand } from "./check-config.ts";
@@ -104,6 +105,7 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   addEventsCommands(program, io);
   addRebillCommand(program, io, setCode);
   addExportCommand(program, io);
+  addBackupCommands(program, io);
   addMachinesCommand(program, io);
   return program;
 }

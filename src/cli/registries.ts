@@ -1,186 +1,18 @@
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { z } from "zod";
-import { tariffSchema } from "../charging/events/tariff-schema.ts";
-import type { Tariff } from "../charging/money/tariff.ts";
 import { findings } from "../config/problems.ts";
-import { appServerSchema, type Config, serviceSchema } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
 import { type CurrencyClash, currencyClashes, type Priced } from "../directory/currencies.ts";
+import { type AllRegistered, missing, usersOf } from "../directory/references.ts";
 import type { AppServer, Service } from "../directory/types.ts";
-import type { Registry, Store } from "../store/types.ts";
-import { leaveAppServer, mayHaveAppServer } from "./app-server-ids.ts";
+import type { Store } from "../store/types.ts";
 import { addAppServerKeyCommands } from "./app-server-keys.ts";
 import { type LoadedConfig, readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
+import { rowsFor } from "./registry-import.ts";
+import { appServers, type Kind, services, tariffs, withoutUndefined } from "./registry-kinds.ts";
 
-/** A kind of registered thing that a command changes: services, app servers, tariffs. */
-interface Kind<T extends { readonly id: string }> {
-  readonly command: string;
-  readonly what: string;
-  readonly description: string;
-  readonly schema: z.ZodType<T>;
-  configured(config: Config): readonly T[];
-  registry(store: Store): Registry<T>;
-  /** The options of `add`. */
-  options(add: Command): void;
-  /** The currencies that are in use when `thing` is added. A kind without this has no currency. */
-  priced?(thing: T, others: Priced): Priced;
-  /** What `add` was given, as the schema wants it; undefined fields are left out. */
-  build(id: string, options: Record<string, unknown>): Record<string, unknown>;
-  /** Called before a new id is used. Ends the command if the id must not be used. */
-  mayHave?(store: Store, id: string, options: Record<string, unknown>): Promise<void>;
-  /** Called before a thing is removed. Returns what is removed with it: ", and its key". */
-  leave?(store: Store, id: string): Promise<string>;
-  readonly headings: readonly string[];
-  row(thing: T): readonly string[];
-  readonly examples: string;
-}
-
-const numeric = (text: string): number => {
-  const value = Number(text);
-  if (text.trim() === "" || !Number.isFinite(value)) throw new InvalidArgumentError("It has to be a number.");
-  return value;
-};
-const collect = (value: string, all: string[] = []): string[] => [...all, ...value.split(",").map((id) => id.trim())];
-const withoutUndefined = (fields: Record<string, unknown>): Record<string, unknown> =>
-  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
-const dash = (value: string | number | undefined): string => (value === undefined ? "-" : String(value));
-
-const services: Kind<Service> = {
-  command: "service",
-  what: "service",
-  description: "services: what clients ask for with sip:<id>@<portal>",
-  schema: serviceSchema,
-  configured: (config) => config.services,
-  registry: (store) => store.services,
-  options: (add) =>
-    add
-      .option("--title <text>", "name for people")
-      .option("--tariff <id>", "tariff by which time is charged; without one, time is free")
-      .option("--fork <mode>", "how several app servers are asked: sequential, first, all")
-      .option(
-        "--client-may-choose <modes>",
-        "what a client's Request-Disposition may choose: single,sequential,first,all",
-        collect,
-      )
-      .option("--clock <moment>", "when time begins to count: ack, answer")
-      .option("--ring-s <seconds>", "how long an app server may ring", numeric)
-      .option("--limit-charge <amount>", "largest single charge of an app server")
-      .option("--limit-session <amount>", "largest sum of charges in a session")
-      .option(
-        "--limit-day <amount>",
-        "largest sum of an app server's charges to one user for this service in a UTC day",
-      )
-      .option("--limit-currency <code>", "currency of these limits")
-      .option("--late-charges-s <seconds>", "how long after its end a session takes charges", numeric)
-      .option(
-        "--change <proof>",
-        "what agrees to a change to or from this service: answered (any 200), confirmed (it names the service)",
-      ),
-  build: (id, o) => {
-    const given = withoutUndefined({
-      charge: o.limitCharge,
-      session: o.limitSession,
-      day: o.limitDay,
-      currency: o.limitCurrency,
-    });
-    const limits = Object.keys(given).length === 0 ? undefined : given;
-    const { title, tariff, fork, clientMayChoose, clock, ringS, lateChargesS, change } = o;
-    return { id, title, tariff, fork, clientMayChoose, clock, ringS, limits, lateChargesS, change };
-  },
-  priced: (service, others) => ({ ...others, services: [...others.services, service] }),
-  headings: ["ID", "TARIFF", "FORK", "CLOCK", "TITLE"],
-  row: (s) => [s.id, dash(s.tariff), s.fork ?? "sequential", s.clock ?? "ack", s.title ?? ""],
-  examples: `
-  $ tollgate service add wine --title "Wine shop"
-  $ tollgate service add english --tariff lesson --fork first
-  $ tollgate service add beer --limit-charge 100 --limit-session 500 --limit-currency EUR`,
-};
-
-const appServers: Kind<AppServer> = {
-  command: "appserver",
-  what: "app server",
-  description: "application servers: who offers the services",
-  schema: appServerSchema,
-  configured: (config) => config.appServers,
-  registry: (store) => store.appServers,
-  options: (add) =>
-    add
-      .requiredOption("--uri <uri>", "where its SIP part listens, such as sip:10.0.0.5:5060;transport=tcp")
-      .requiredOption("--service <id>", "a service that it offers; may be given again", collect)
-      .option("--priority <number>", "lower is asked first (default 10)", numeric)
-      .option("--weight <number>", "share among app servers of equal priority (default 1)", numeric)
-      .option("--capacity <sessions>", "sessions at once (default unbounded)", numeric)
-      .option("--certificate <name>", "the name in its certificate, for TLS (default the host of its URI)")
-      .option("--inherit", "it is the app server that had this id before and was removed: its settlement goes on")
-      .option(
-        "--change <proof>",
-        "how it agrees to a change of service: answered (any 200), confirmed (the 200 names the service)",
-      ),
-  build: (id, o) => ({
-    id,
-    uri: o.uri,
-    services: o.service,
-    priority: o.priority,
-    weight: o.weight,
-    capacity: o.capacity,
-    certificate: o.certificate,
-    change: o.change,
-  }),
-  mayHave: mayHaveAppServer,
-  leave: leaveAppServer,
-  headings: ["ID", "URI", "PRIORITY", "WEIGHT", "CAPACITY", "SERVICES"],
-  row: (a) => [a.id, a.uri, dash(a.priority ?? 10), dash(a.weight ?? 1), dash(a.capacity), a.services.join(",")],
-  examples: `
-  $ tollgate appserver add shop1 --uri "sip:10.0.0.5:5060;transport=tcp" --service wine --service beer
-  $ tollgate appserver add shop2 --uri sip:10.0.0.6 --service wine --priority 20 --capacity 100`,
-};
-
-const tariffs: Kind<Tariff> = {
-  command: "tariff",
-  what: "tariff",
-  description: "tariffs: what a session's time costs",
-  schema: tariffSchema as z.ZodType<Tariff>,
-  configured: (config) => config.tariffs as readonly Tariff[],
-  registry: (store) => store.tariffs,
-  options: (add) =>
-    add
-      .requiredOption("--currency <code>", "ISO 4217 code, such as EUR")
-      .option("--setup-fee <amount>", "charged once in a call")
-      .option("--price <amount>", "price of each begun increment")
-      .option("--increment-s <seconds>", "length of an increment (default 60)", numeric)
-      .option("--free-s <seconds>", "seconds at the start that cost nothing", numeric)
-      .option("--minimum <amount>", "least price of time, once in a call")
-      .option("--cap <amount>", "greatest price of time, once in a call")
-      .option("--rounding <mode>", "half-up, half-even, up, down"),
-  build: (id, o) => ({
-    id,
-    currency: o.currency,
-    setupFee: o.setupFee,
-    price: o.price,
-    incrementS: o.incrementS,
-    freeS: o.freeS,
-    minimum: o.minimum,
-    cap: o.cap,
-    rounding: o.rounding,
-  }),
-  priced: (tariff, others) => ({ ...others, tariffs: [...others.tariffs, tariff] }),
-  headings: ["ID", "CURRENCY", "SETUP", "PRICE", "INCREMENT", "FREE", "MINIMUM", "CAP"],
-  row: (t) => [
-    t.id,
-    t.currency,
-    t.setupFee ?? "0",
-    t.price ?? "0",
-    `${t.incrementS ?? 60}s`,
-    `${t.freeS ?? 0}s`,
-    dash(t.minimum),
-    dash(t.cap),
-  ],
-  examples: `
-  $ tollgate tariff add lesson --currency EUR --price 0.50 --increment-s 60
-  $ tollgate tariff add call --currency EUR --setup-fee 0.10 --price 0.01 --increment-s 1 --cap 5.00`,
-};
-
-/** `tollgate service|appserver|tariff add|list|remove`. */
+/** `tollgate service|appserver|tariff add|import|list|remove`. */
 export function addRegistryCommands(program: Command, io: Io): void {
   addKind(program, io, services);
   addAppServerKeyCommands(addKind(program, io, appServers), io);
@@ -194,7 +26,10 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
   const load = (command: Command) => readConfig(io, command.optsWithGlobals().config);
 
   const add = group.command("add").description(`register ${a} ${what}, or replace it with --replace`);
-  add.argument("<id>", `id of the ${what}`).option("--replace", `replace ${a} ${what} that is registered already`);
+  add
+    .argument("<id>", `id of the ${what}`)
+    .option("--replace", `replace ${a} ${what} that is registered already`)
+    .option("--force", "also if it names what is not there yet");
   kind.options(add);
   add.addHelpText("after", `\nExamples:${kind.examples}`);
   add.action(async (id: string, options: Record<string, unknown>, command: Command) => {
@@ -208,10 +43,15 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
       if (!known) await kind.mayHave?.(store, id, options);
       const clash = kind.priced && (await clashWith(store, loaded.config, (others) => kind.priced!(thing, others)));
       if (clash) throw new CliError(clash, EXIT.usage);
+      const gone = missing(thing, await allRegistered(store, loaded.config));
+      if (gone.length > 0 && !options.force)
+        throw new CliError(`there is no ${gone.join(", and no ")}; register it first, or say --force`, EXIT.usage);
       await registry.put(thing);
       io.out(`${what} ${id} ${known ? "replaced" : "registered"}\n`);
     });
   });
+
+  addImport(group, io, kind, load);
 
   group
     .command("list")
@@ -248,18 +88,99 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
     .command("remove")
     .description(`remove ${a} ${what}`)
     .argument("<id>", `id of the ${what}`)
-    .action(async (id: string, _options: unknown, command: Command) => {
+    .option("--force", "also if others name it")
+    .action(async (id: string, options: { force?: boolean }, command: Command) => {
       const loaded = load(command);
       mustNotBeConfigured(kind, loaded, id);
       await withStore(loaded.config, async (store) => {
         const registry = kind.registry(store);
         if (!(await registry.get(id))) throw new CliError(`no ${what} ${id}; see: tollgate ${name} list`);
+        const users = usersOf(what, id, await allRegistered(store, loaded.config));
+        if (users.length > 0 && !options.force)
+          throw new CliError(`${what} ${id} is in use by ${users.join(", ")}; change these first, or say --force`);
         const gone = (await kind.leave?.(store, id)) ?? "";
         await registry.remove(id);
         io.out(`${what} ${id} removed${gone}\n`);
       });
     });
   return group;
+}
+
+/** `tollgate service|appserver|tariff import`. */
+function addImport<T extends { readonly id: string }>(
+  group: Command,
+  io: Io,
+  kind: Kind<T>,
+  load: (command: Command) => LoadedConfig,
+): void {
+  const { what, command: name } = kind;
+  group
+    .command("import")
+    .description(`register every ${what} of a CSV file whose columns are the settings of ${name}s in tollgate.yaml`)
+    .argument("<file>", "CSV with a header row; - for standard input")
+    .option("--replace", "replace those that are registered already")
+    .option("--force", "also those that name what is not there")
+    .option("--dry-run", "only say what would be done")
+    .addHelpText("after", `\nExamples:\n  $ tollgate ${name} import ${name}s.csv --dry-run`)
+    .action(async (file: string, options: ImportOptions, command: Command) => {
+      const loaded = load(command);
+      await withStore(loaded.config, async (store) => {
+        const registry = kind.registry(store);
+        const known = new Map((await registry.list()).map((thing) => [thing.id, thing]));
+        const all = await allRegistered(store, loaded.config);
+        const taken: T[] = [];
+        let rows = 0;
+        const notTaken: string[] = [];
+        const whyNot = async (thing: T): Promise<string | undefined> => {
+          const { id } = thing;
+          if (kind.configured(loaded.config).some((one) => one.id === id)) return `it is defined in ${loaded.name}`;
+          if (taken.some((one) => one.id === id)) return "it stands on an earlier line already";
+          if (known.has(id) && !options.replace) return "it is registered already; --replace replaces it";
+          const gone = options.force ? [] : missing(thing, all);
+          if (gone.length > 0) return `there is no ${gone.join(", and no ")}; --force takes it all the same`;
+          const reused = known.has(id) ? undefined : await kind.mayHave?.(store, id, {}).catch(messageOf);
+          return reused || (await clashWith(store, loaded.config, (others) => kind.priced?.(thing, others) ?? others));
+        };
+        for await (const { line, id, given, problem } of rowsFor(kind.schema, io, file)) {
+          rows++;
+          const read = kind.schema.safeParse(given);
+          const why = problem ?? (read.success ? await whyNot(read.data) : mistakesIn(read.error, kind.schema, given));
+          if (why === undefined && read.success) taken.push(read.data);
+          else notTaken.push(`line ${line}: ${id === "" ? "" : `${id}: `}${why}\n`);
+        }
+        if (!options.dryRun) await registry.putAll(taken);
+        for (const text of notTaken) io.err(text);
+        io.out(`${taken.length} ${options.dryRun ? "would be registered" : "registered"}\n`);
+        if (notTaken.length > 0) throw new CliError(`${notTaken.length} of ${rows} rows were not taken`);
+      });
+    });
+}
+
+interface ImportOptions {
+  readonly replace?: boolean;
+  readonly force?: boolean;
+  readonly dryRun?: boolean;
+}
+
+const mistakesIn = (error: z.ZodError, schema: z.ZodType, given: unknown): string =>
+  findings(error, schema, given)
+    .map(({ path, message }) => `${path.join(".")}: ${message}`)
+    .join("; ");
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** What the store and the configuration have; of the same id the configuration's counts. */
+async function allRegistered(store: Store, config: Config): Promise<AllRegistered> {
+  const merged = <U extends { readonly id: string }>(stored: readonly U[], configured: readonly U[]): U[] => [
+    ...new Map([...stored, ...configured].map((thing) => [thing.id, thing])).values(),
+  ];
+  return {
+    services: merged<Service>(await store.services.list(), config.services),
+    appServers: merged<AppServer>(await store.appServers.list(), config.appServers),
+    tariffs: merged<{ readonly id: string }>(await store.tariffs.list(), config.tariffs),
+    rules: config.rules,
+    taxes: config.taxes,
+  };
 }
 
 /** The currency mistake that the new thing would bring; undefined: none. */

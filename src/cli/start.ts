@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import type { CallQuery } from "../calls/find.ts";
+import { changesOf } from "../config/changes.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
 import { type Config, MAX_DRAIN_S } from "../config/schema.ts";
@@ -28,7 +29,7 @@ export function addStartCommand(program: Command, io: Io, setCode: (code: number
 SIGTERM, SIGINT: takes no new sessions. Running sessions have drainS seconds to end by themselves. A second signal ends
 them now.
 SIGHUP: reads the configuration again. Services, app servers, tariffs, taxes, settlement, rules and domains change. Any
-other setting needs a restart.
+other setting needs a restart: the log says which have changed.
 
 Examples:
   $ tollgate start
@@ -92,7 +93,8 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
     offRejections();
     throw error;
   }
-  const offReload = io.onSignal("SIGHUP", () => void reload(loaded, relay!, api, log));
+  const held = { config };
+  const offReload = io.onSignal("SIGHUP", () => void reload(loaded, held, relay!, api, log));
   log.info({ config: loaded.name, data: config.data }, "relay started");
   const drainMs = (await stop.requested) ?? config.drainS * 1000;
   log.info({ drainS: drainMs / 1000 }, "draining: no new sessions");
@@ -188,7 +190,14 @@ export async function startBillingOnly(loaded: LoadedConfig, io: Io, launch = la
 const logRejection = (log: Logger, error: unknown): void =>
   log.error({ err: error }, "a promise was rejected that nobody awaits: a fault of Tollgate's own");
 
-async function reload(loaded: LoadedConfig, relay: Relay, api: HttpServer | undefined, log: Logger): Promise<void> {
+/** `held`: the configuration that was read last. */
+async function reload(
+  loaded: LoadedConfig,
+  held: { config: Config },
+  relay: Relay,
+  api: HttpServer | undefined,
+  log: Logger,
+): Promise<void> {
   try {
     api?.reloadTls();
   } catch (error) {
@@ -205,7 +214,10 @@ async function reload(loaded: LoadedConfig, relay: Relay, api: HttpServer | unde
       return;
     }
     await relay.reload(read.value);
-    log.info({ config: loaded.name }, "configuration reloaded");
+    const { taken, waiting } = changesOf(loaded.config, held.config, read.value);
+    held.config = read.value;
+    log.info({ config: loaded.name, changed: taken }, "configuration reloaded");
+    if (waiting.length > 0) log.warn({ waiting }, "these settings have changed, and wait for a restart");
   } catch (error) {
     log.error({ err: error }, "reload failed: the former configuration holds on");
   }

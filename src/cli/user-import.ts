@@ -1,11 +1,10 @@
-import { createReadStream } from "node:fs";
-import { resolve } from "node:path";
 import type { Command } from "commander";
 import { userNameSchema } from "../config/schema.ts";
 import { importUsers, type UserImportReport } from "../directory/user-import.ts";
 import { readCsv } from "../support/csv.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
+import { textOf } from "./registry-import.ts";
 
 interface ImportOptions {
   readonly realm?: string;
@@ -96,16 +95,4 @@ function print(io: Io, report: UserImportReport, dryRun: boolean, allowsMd5: boo
         ? `${md5Only} of them have an MD5 value alone, and sign in by MD5 alone\n`
         : `${md5Only} of them have an MD5 value alone, and cannot sign in: authentication.algorithms has no md5\n`,
     );
-}
-
-/** The text of the file, as it is read. */
-async function* textOf(io: Io, file: string): AsyncGenerator<string> {
-  const stream = file === "-" ? io.stdin : createReadStream(resolve(io.cwd, file));
-  const decoder = new TextDecoder();
-  try {
-    for await (const chunk of stream) yield typeof chunk === "string" ? chunk : decoder.decode(chunk, { stream: true });
-    yield decoder.decode();
-  } catch (error) {
-    throw new CliError(`${file} cannot be read: ${error instanceof Error ? error.message : error}`, EXIT.usage);
-  }
 }

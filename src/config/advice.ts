@@ -1,6 +1,7 @@
 import type { Tariff } from "../charging/money/tariff.ts";
 import { possibleClashes } from "../directory/currencies.ts";
 import type { AppServer, Service } from "../directory/types.ts";
+import { isLoopback } from "../support/address.ts";
 import type { Finding } from "./problems.ts";
 import type { Config } from "./schema.ts";
 
@@ -9,6 +10,8 @@ export interface Registered {
   readonly services: readonly Service[];
   readonly appServers: readonly AppServer[];
   readonly tariffs?: readonly Tariff[];
+  /** How many users there are of each realm that their hashes are for. */
+  readonly realms?: ReadonlyMap<string, number>;
 }
 
 /** Settings that are no mistake, but may cost money. */
@@ -18,6 +21,9 @@ export function advice(config: Config, registered: Registered): Finding[] {
     ...currenciesOfRules(config, registered),
     ...rulesByFrom(config),
     ...unsignedEvents(config),
+    ...usersOfOtherRealms(config, registered),
+    ...servicesOfNobody(config, registered),
+    ...noDomain(config),
   ];
 }
 
@@ -36,6 +42,34 @@ function rulesByFrom({ rules, authentication }: Config): Finding[] {
     if (how === undefined) return [];
     return [{ path: ["rules", i, "when", "from"], message: `From is ${how}: say user for who signed in` }];
   });
+}
+
+/** Hashes are made with the realm: after a change of the realm nobody can sign in. */
+function usersOfOtherRealms({ portal }: Config, { realms = new Map() }: Registered): Finding[] {
+  return [...realms].flatMap(([realm, users]): Finding[] => {
+    if (realm === portal.realm || portal.ownUsers.includes(realm)) return [];
+    const have = users === 1 ? "1 user has" : `${users} users have`;
+    const message = `${have} realm ${realm}, and cannot sign in with realm ${portal.realm}: give them their passwords again, or set realm: ${realm}`;
+    return [{ path: ["portal", "realm"], message }];
+  });
+}
+
+function servicesOfNobody(config: Config, { services, appServers }: Registered): Finding[] {
+  const inFile = new Set(config.appServers.map(({ id }) => id));
+  const servers = [...config.appServers, ...appServers.filter(({ id }) => !inFile.has(id))];
+  const offered = new Set(servers.flatMap((server) => server.services));
+  const here = config.services.map(({ id }, i) => ({ id, path: ["services", i] }));
+  const inStore = services.filter(({ id }) => !config.services.some((one) => one.id === id));
+  return [...here, ...inStore.map(({ id }) => ({ id, path: [] }))]
+    .filter(({ id }) => !offered.has(id))
+    .map(({ id, path }) => ({ path, message: `no app server offers service ${id}: whoever asks for it gets 404` }));
+}
+
+/** Others than this machine can reach the relay, and no client writes sip:wine@localhost. */
+function noDomain({ portal, listen }: Config): Finding[] {
+  if (portal.domains.join() !== "localhost" || listen.every(({ address }) => isLoopback(address))) return [];
+  const message = "no domain is set, so the portal is localhost, which other machines take for themselves: say domain";
+  return [{ path: ["listen"], message }];
 }
 
 function unsignedEvents({ bus }: Config): Finding[] {

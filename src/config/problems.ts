@@ -38,8 +38,27 @@ function fromIssue(issue: z.core.$ZodIssue, schema: z.ZodType, input: unknown, b
     return issue.keys.map((key) => ({ path: [...path, key], message: unknownKey(key, known), atKey: true }));
   }
   const secret = SECRETS.has(String(path.at(-1)));
+  const withUnit = issue.code === "invalid_type" && numberWithUnit(valueAt(input, path), String(path.at(-1)));
+  if (withUnit) return [{ path, message: withUnit }];
   const found = secret ? "something else (not shown here)" : render(valueAt(input, path));
   return [{ path, message: `expected ${expectation(issue)}; found ${found}` }];
+}
+
+/** The units in which numbers are, by the end of the setting's name. */
+const UNITS = [
+  ["Ms", "milliseconds", 1 / 1_000],
+  ["S", "seconds", 1],
+  ["Days", "days", 86_400],
+] as const;
+const SECONDS: Readonly<Record<string, number>> = { ms: 1 / 1_000, s: 1, sec: 1, m: 60, min: 60, h: 3_600, d: 86_400 };
+
+/** For a number that was written with its unit: which unit it has anyway, and what to write. */
+function numberWithUnit(value: unknown, key: string): string | undefined {
+  const read = typeof value === "string" ? /^(\d+(?:\.\d+)?)\s*(ms|s|sec|m|min|h|d)$/i.exec(value.trim()) : null;
+  const unit = UNITS.find(([end]) => key.endsWith(end));
+  if (!read || !unit) return undefined;
+  const number = (Number(read[1]) * SECONDS[read[2]!.toLowerCase()]!) / unit[2];
+  return `expected ${unit[1]}, as a number alone: write ${Number(number.toFixed(3))}; found ${render(value)}`;
 }
 
 /** Settings whose values must not appear in messages. */

@@ -13,7 +13,7 @@ import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { storeSchema } from "../store/settings.ts";
 import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
 import { isNetwork } from "../support/networks.ts";
-import { KINDS, TRANSPORTS, type TransportName } from "../transport/kinds.ts";
+import { isTransport, KINDS, TRANSPORTS, type TransportName } from "../transport/kinds.ts";
 import { headersSchema } from "./headers.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
 
@@ -82,7 +82,15 @@ export const appServerSchema = z.strictObject({
     .regex(
       /^sips?:([^\s@]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(;[^\s?]*)?$/,
       "a SIP URI such as sip:10.0.0.5:5060;transport=tcp",
-    ),
+    )
+    .superRefine((uri, context) => {
+      const port = /^sips?:(?:[^\s@]+@)?(?:[^[\]:;]+|\[[^\]]*\]):(\d+)/.exec(uri)?.[1];
+      if (port !== undefined && (Number(port) > 65_535 || Number(port) === 0))
+        context.addIssue({ code: "custom", message: "a SIP URI with a port from 1 to 65535" });
+      const transport = /;transport=([^;]*)/i.exec(uri)?.[1]?.toLowerCase();
+      if (transport !== undefined && !(isTransport(transport) && KINDS[transport].callsBack))
+        context.addIssue({ code: "custom", message: `a SIP URI with one of the transports ${CALLED.join(", ")}` });
+    }),
   services: z.array(idSchema).min(1, "the ids of the services it offers, at least one"),
   priority: z.int().min(0).max(1_000_000).exactOptional(),
   weight: z.number().gt(0).max(1_000_000).exactOptional(),
@@ -92,6 +100,9 @@ export const appServerSchema = z.strictObject({
   mayReferTo: z.array(idSchema).exactOptional(),
   change: changeProof.exactOptional(),
 }) satisfies z.ZodType<AppServer>;
+
+/** The transports by which the relay can call an app server. */
+const CALLED = TRANSPORTS.filter((name) => KINDS[name].callsBack);
 
 const patterns = z.record(z.string().min(1), z.string());
 /** In the header fields for app servers (RFC 3261 §7.3.1: parameter names are compared without regard to case). */
@@ -420,7 +431,7 @@ export const configSchema = z.strictObject({
       silentS: seconds(0.1, 180).default(8),
       furtherAnswersS: seconds(0, 180).default(30),
       byeAnswerS: seconds(0.1, 30).default(4),
-      probeS: seconds(0, 86_400).default(60),
+      probeS: seconds(0, 3_600).default(60),
       reconnectS: seconds(0, 3_600).default(5),
       redirects: z.enum(["portal", "service", "off"]).default("portal"),
       moveReportsS: seconds(1, 3_600).default(180),

@@ -5,7 +5,9 @@ import type { AddressInfo } from "node:net";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import type { Context, Hono } from "hono";
 import type { Config } from "../config/schema.ts";
+import { formatHost } from "../support/address.ts";
 import { systemClock } from "../support/clock.ts";
+import { listenError } from "../support/listen-error.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { sourceKey } from "../support/source.ts";
@@ -82,9 +84,9 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   server.on("connection", (socket) => gate.take(socket));
   server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION;
   await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
+    server.once("error", (error) => reject(listenError(`http:${formatHost(listen.address)}:${listen.port}`, error)));
     server.listen(listen.port, listen.address, () => {
-      server.off("error", reject);
+      server.removeAllListeners("error");
       server.on("error", (error) => peerLog.warn("http: a connection could not be accepted", "", { err: error }));
       resolve();
     });

@@ -71,7 +71,11 @@ export interface Directory extends Rules, RuleLookups {
 
 /** The part of the configuration that the directory uses. */
 export interface DirectoryConfig {
-  readonly portal: { readonly domains: readonly string[] };
+  readonly portal: {
+    readonly domains: readonly string[];
+    readonly realm?: string;
+    readonly ownUsers?: readonly string[];
+  };
   readonly limits: { readonly ruleBodyBytes: number };
   readonly listen: readonly { readonly address: string; readonly advertised?: { readonly host: string } | undefined }[];
   readonly services: readonly Service[];
@@ -297,6 +301,10 @@ class CachedDirectory implements Directory {
           "a service names a tariff that does not exist: requests for it are refused",
         );
     }
+    const { realm, ownUsers = [] } = this.config.portal;
+    const ofOthers = users.filter((user) => user.realm !== realm && !ownUsers.includes(user.realm)).length;
+    if (realm !== undefined && ofOthers > 0)
+      log.warn({ users: ofOthers, realm }, "users have another realm than the portal's: they cannot sign in");
     const { rules } = this.config;
     for (const clash of currencyClashes({
       services: [...this.services.values()],

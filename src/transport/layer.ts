@@ -3,6 +3,7 @@ import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
 import { isAddress, isV6, sameHost } from "../support/address.ts";
+import { listenError } from "../support/listen-error.ts";
 import { sourceKey } from "../support/source.ts";
 import { Certificates } from "./certificates.ts";
 import { Connection } from "./connection.ts";
@@ -10,7 +11,7 @@ import { Connections, type StreamKind } from "./connections.ts";
 import { DroppedMessages } from "./dropped.ts";
 import { FailedFlow } from "./failed-flow.ts";
 import { KINDS, type TransportName } from "./kinds.ts";
-import { Listeners } from "./listeners.ts";
+import { type Listener, Listeners } from "./listeners.ts";
 import {
   defaultTransportBounds,
   type TransportBounds,
@@ -119,16 +120,9 @@ class Layer implements Transports {
   async start(): Promise<void> {
     try {
       for (const listener of this.listeners.all) {
-        if (listener.transport === "udp") {
-          const socket = this.udpListener(listener.address, listener.port);
-          this.udp.push(socket);
-          await socket.start();
-          listener.port = socket.port;
-          listener.socket = socket;
-        } else {
-          const kind = this.streams[listener.transport]!;
-          listener.port = await this.connections.listen(kind, listener.address, listener.port);
-        }
+        await this.open(listener).catch((error) => {
+          throw listenError(`${listener.transport}:${hostPort(listener.address, listener.port)}`, error);
+        });
       }
       for (const socket of this.udp) {
         const hasSibling = this.udp.some((other) => other !== socket && isV6(other.address) === isV6(socket.address));
@@ -138,6 +132,19 @@ class Layer implements Transports {
     } catch (error) {
       await this.close();
       throw error;
+    }
+  }
+
+  private async open(listener: Listener): Promise<void> {
+    if (listener.transport === "udp") {
+      const socket = this.udpListener(listener.address, listener.port);
+      this.udp.push(socket);
+      await socket.start();
+      listener.port = socket.port;
+      listener.socket = socket;
+    } else {
+      const kind = this.streams[listener.transport]!;
+      listener.port = await this.connections.listen(kind, listener.address, listener.port);
     }
   }
 

@@ -13,7 +13,7 @@ const tollgate = (line: string) => terminal.tollgate(line.split(" "));
 
 describe("tollgate appserver key (M15, M17)", () => {
   it("makes keys, lists and removes them", async () => {
-    await tollgate("appserver add shop --uri sip:10.0.0.5 --service wine");
+    await tollgate("appserver add shop --uri sip:10.0.0.5 --service wine --force");
     const first = JSON.parse((await tollgate("appserver key add shop --json")).out) as Record<string, string>;
     expect(first.bearer).toBe(`${first.key}.${first.secret}`);
     expect(first.secret).toMatch(/^[0-9a-f]{64}$/);
@@ -35,7 +35,7 @@ describe("tollgate appserver key (M15, M17)", () => {
   });
 
   it("keeps no secret", async () => {
-    await tollgate("appserver add shop --uri sip:10.0.0.5 --service wine");
+    await tollgate("appserver add shop --uri sip:10.0.0.5 --service wine --force");
     const { secret } = JSON.parse((await tollgate("appserver key add shop --json")).out) as { secret: string };
     const store = join(terminal.folder, "data", "store");
     for (const file of readdirSync(store)) expect(readFileSync(join(store, file)).includes(secret)).toBe(false);

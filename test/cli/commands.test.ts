@@ -122,7 +122,11 @@ describe("tollgate service, appserver, tariff", () => {
     expect((await tollgate(english)).code).toBe(0);
     const add =
       "appserver add school --uri sip:127.0.0.1:5070;transport=tcp --service english --service maths,latin --capacity 5";
-    expect((await tollgate(add)).code).toBe(0);
+    expect(await tollgate(add)).toMatchObject({
+      code: 2,
+      err: expect.stringContaining("there is no service maths, and no service latin"),
+    });
+    expect((await tollgate(`${add} --force`)).code).toBe(0);
     expect(JSON.parse((await tollgate("tariff list --json")).out)).toEqual([
       { id: "lesson", currency: "EUR", price: "0.50", incrementS: 30, cap: "25.00", from: "store" },
     ]);
@@ -150,7 +154,7 @@ describe("tollgate service, appserver, tariff", () => {
     expect((await tollgate("appserver list")).out).toMatch(
       /^school +sip:127\.0\.0\.1:5070;transport=tcp +10 +1 +5 +english,maths,latin +store$/m,
     );
-    for (const thing of ["tariff remove lesson", "service remove english", "appserver remove school"])
+    for (const thing of ["appserver remove school", "service remove english", "tariff remove lesson"])
       expect((await tollgate(thing)).code).toBe(0);
     expect((await tollgate("service list")).out).toBe(
       "no services; register one with: tollgate service add ID (see --help)\n",
@@ -195,10 +199,13 @@ describe("tollgate service, appserver, tariff", () => {
 
 describe("tollgate check-config", () => {
   it("says that all is well, and what is there", async () => {
-    terminal.write("tollgate.yaml", "services: [{ id: wine }]\n");
+    terminal.write(
+      "tollgate.yaml",
+      "services: [{ id: wine }]\nappServers: [{ id: shop, uri: sip:127.0.0.1:5070, services: [wine] }]\n",
+    );
     expect(await tollgate("check-config")).toEqual({
       code: 0,
-      out: "tollgate.yaml: ok (1 services, 0 app servers, 0 tariffs, 0 rules, with those in the store)\n",
+      out: "tollgate.yaml: ok (1 services, 1 app servers, 0 tariffs, 0 rules, with those in the store)\n",
       err: "",
     });
     expect(existsSync(join(terminal.folder, "data"))).toBe(false);
@@ -298,7 +305,7 @@ describe("currencies that do not fit", () => {
     const file = (then: string) =>
       terminal.write(
         "tollgate.yaml",
-        `tariffs: [{ id: lesson, currency: EUR }]\nservices: [{ id: beer, limits: { currency: EUR } }]\nrules: [{ name: a, then: ${then} }]\n`,
+        `tariffs: [{ id: lesson, currency: EUR }]\nservices: [{ id: beer, limits: { currency: EUR } }]\nrules: [{ name: a, then: ${then} }]\nappServers: [{ id: shop, uri: sip:127.0.0.1:5070, services: [wine, beer] }]\n`,
       );
     file("{ tariff: lesson }");
     const { code, err } = await tollgate("check-config");
@@ -320,7 +327,7 @@ describe("currencies that do not fit", () => {
       "the limits of service wine are in USD, its tariff lesson in EUR: its app servers could charge nothing",
     );
     expect((await tollgate(`${wine} --tariff file`)).code).toBe(2);
-    expect((await tollgate(`${wine} --tariff later`)).code).toBe(0);
+    expect((await tollgate(`${wine} --tariff later --force`)).code).toBe(0);
     expect((await tollgate("tariff add later --currency EUR")).code).toBe(2);
     expect((await tollgate("tariff add later --currency USD")).code).toBe(0);
     expect((await tollgate("tariff add later --currency EUR --replace")).code).toBe(2);

@@ -17,7 +17,10 @@ export const taxSchema = z.strictObject({
     .max(100)
     .regex(/^(?=.*\S)[^\p{Cc}\p{Cs}\u2028\u2029]+$/u, "text on one line")
     .exactOptional(),
-  rate: z.string().regex(RATE, 'a percentage in quotes, such as "19" or "7.7"'),
+  rate: z
+    .string()
+    .regex(RATE, 'a percentage in quotes, such as "19" or "7.7"')
+    .refine((rate) => !RATE.test(rate) || Number(rate) <= 100, "a percentage of 100 at most"),
   services: z.array(z.string().min(1).max(64)).min(1, "the ids of services, at least one").exactOptional(),
   included: z.boolean().default(false),
 }) satisfies z.ZodType<Tax>;

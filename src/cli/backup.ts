@@ -1,0 +1,60 @@
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import { askControl, controlPath } from "../console/control.ts";
+import { backUp, restore } from "../store/backup.ts";
+import { readConfig } from "./context.ts";
+import { CliError, type Io } from "./io.ts";
+
+const failed = (error: unknown): never => {
+  throw new CliError(error instanceof Error ? error.message : String(error));
+};
+
+/** `tollgate backup`, `tollgate restore`. */
+export function addBackupCommands(program: Command, io: Io): void {
+  program
+    .command("backup")
+    .description("copy the data folder, also while the relay runs")
+    .argument("<dir>", "a folder that is made, or is empty")
+    .addHelpText(
+      "after",
+      `
+The copy has the journal and the store as of one moment each, the key of the relay's signature, and its name. It holds
+hashes of passwords: only its owner may read it. With MongoDB, bills and users are not in it.
+
+Examples:
+  $ tollgate backup /var/backups/tollgate-2026-11-28
+  $ tollgate restore /var/backups/tollgate-2026-11-28`,
+    )
+    .action(async (dir: string, _options: unknown, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      const copied = await backUp(config.data, resolve(io.cwd, dir)).catch(failed);
+      io.out(`copied to ${dir}: ${copied.join(", ")}\n`);
+      if (config.store) io.out("users and bills are in MongoDB: copy these with mongodump\n");
+    });
+
+  program
+    .command("restore")
+    .description("put a copy in the place of the data folder; the relay must not run")
+    .argument("<dir>", "what tollgate backup made")
+    .addHelpText(
+      "after",
+      `
+The present data folder is moved aside, to the same name with .before-restore. Everything since the copy was made is
+lost. Sessions in the copy are over.
+
+Examples:
+  $ tollgate restore /var/backups/tollgate-2026-11-28`,
+    )
+    .action(async (dir: string, _options: unknown, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      const asked = await askControl(controlPath(config.data), "GET", "/sessions");
+      if (asked.ok || !asked.error.absent) throw new CliError(`a relay runs on ${config.data}: stop it first`);
+      try {
+        const aside = restore(resolve(io.cwd, dir), config.data);
+        io.out(`${config.data} is as it was when ${dir} was made\n`);
+        if (aside !== undefined) io.out(`what was there is in ${aside}\n`);
+      } catch (error) {
+        failed(error);
+      }
+    });
+}
