@@ -43,6 +43,8 @@ export const LAYERS = [
   ["src/charging/billing"],
   ["src/charging/credit", "src/charging/journal"],
   ["src/bus"],
+  // What is seen of calls while they run, and captures of it.
+  ["src/trace"],
   // The statecharts. They see types only.
   ["machines"],
   ["src/directory/types.ts"],

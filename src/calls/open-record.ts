@@ -15,6 +15,8 @@ export interface RecordSource {
 export interface RecordTaker {
   /** Nothing more will happen to it. */
   ended(record: OpenRecord): void;
+  /** Its caller has signed in. */
+  known(record: OpenRecord): void;
   /** It was answered, and goes on. */
   answered(record: OpenRecord): void;
   /** A fresh id. */
@@ -161,6 +163,7 @@ export class OpenRecord {
 
   signedIn(user: string): void {
     this.user = user;
+    this.taker.known(this);
   }
 
   asksFor(service: string, rule: string | undefined): void {
@@ -349,6 +352,11 @@ export class OpenBranch {
   /** The relay's request goes out, in the dialog of that Call-ID. */
   sent(callId: string): void {
     this.callId = callId;
+  }
+
+  /** Call-ID of that dialog; "": nothing was sent. */
+  get ofCallId(): string {
+    return this.callId;
   }
 
   /** Its final answer. */

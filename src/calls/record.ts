@@ -29,6 +29,12 @@ export interface AskedServer {
   readonly cost?: string;
 }
 
+/** What was seen of a call while it ran, in short. Times are milliseconds since the request came; before it below zero. */
+export interface Kept {
+  readonly messages: readonly (readonly [atMs: number, from: string, to: string, text: string])[];
+  readonly states: readonly (readonly [atMs: number, chart: string, event: string, from: string, to: string])[];
+}
+
 /** An INVITE, a REFER or a change that ended. */
 export interface CallRecord {
   /** Named in the log, and in the answer to the client when the call failed. */
@@ -68,6 +74,8 @@ export interface CallRecord {
   readonly wholeMs: number;
   /** All sessions together. */
   readonly cost?: string;
+  /** Missing: its messages were not kept. */
+  readonly kept?: Kept;
   /** It goes on. */
   readonly running?: true;
   /** Its beginning is in an earlier record of the same id: another process had the session then. */

@@ -9,7 +9,7 @@ import { type CallQuery, findCalls, fits } from "./find.ts";
 import { lineOf } from "./line.ts";
 import { type OpenBranch, OpenRecord, type RecordSource, type RecordTaker } from "./open-record.ts";
 import { PageWriter } from "./page-writer.ts";
-import type { CallKind, CallRecord } from "./record.ts";
+import type { CallKind, CallRecord, Kept } from "./record.ts";
 import type { CallSettings } from "./settings.ts";
 import type { CallStore } from "./store.ts";
 
@@ -24,6 +24,14 @@ export interface CallRecordsOptions {
   /** Tells others of records of users that have ended; undefined: nobody listens. */
   readonly publish?: ((records: readonly CallRecord[]) => void) | undefined;
   costOf(branch: OpenBranch): string | undefined;
+}
+
+/** Sees calls while they run. */
+export interface CallWatcher {
+  known(record: OpenRecord): void;
+  /** What it has kept of a call that is over, and of one that runs. */
+  ended(open: OpenRecord, record: CallRecord): Kept | undefined;
+  soFar(open: OpenRecord, record: CallRecord): Kept | undefined;
 }
 
 /** How long records wait, so that they are logged and told of together and not on the path of a call. */
@@ -44,6 +52,8 @@ const STRANGER = "a stranger's request was refused";
 export class CallRecords implements RecordTaker {
   /** Refusals that left no record, because there were too many. */
   leftOut = 0;
+  /** Who keeps what is seen of calls; undefined: nobody. */
+  watcher: CallWatcher | undefined;
   private readonly options: CallRecordsOptions;
   private readonly refusals: PeerLog;
   private readonly strangers: PeerLog;
@@ -87,6 +97,10 @@ export class CallRecords implements RecordTaker {
     const record = this.begin(kind, request, source);
     record.wasRefused(status, reason, why);
     this.queue(record);
+  }
+
+  known(record: OpenRecord): void {
+    this.watcher?.known(record);
   }
 
   newId(): string {
@@ -141,7 +155,9 @@ export class CallRecords implements RecordTaker {
     const ended: CallRecord[] = [];
     const says = log.isLevelEnabled("info");
     for (const open of ready) {
-      const record = open.toRecord();
+      const plain = open.toRecord();
+      const kept = this.watcher?.ended(open, plain);
+      const record = kept ? { ...plain, kept } : plain;
       this.writer?.add(record);
       if (says) log.info(lineOf(record), textOf(record));
       if (record.user !== undefined) ended.push(record);
@@ -152,7 +168,11 @@ export class CallRecords implements RecordTaker {
   /** `live`: the records of what is under way now. */
   find(query: CallQuery, live: Iterable<OpenRecord>): Promise<CallRecord[]> {
     const present = new Map<string, CallRecord>();
-    for (const open of [...live, ...this.ready]) present.set(open.name, open.toRecord());
+    for (const open of [...live, ...this.ready]) {
+      const record = open.toRecord();
+      const kept = this.watcher?.soFar(open, record);
+      present.set(open.name, kept ? { ...record, kept } : record);
+    }
     for (const record of this.writer?.waiting ?? []) if (!present.has(record.id)) present.set(record.id, record);
     return findCalls(
       this.options.store,

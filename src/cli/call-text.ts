@@ -1,5 +1,5 @@
 import { saidText } from "../calls/line.ts";
-import type { CallRecord } from "../calls/record.ts";
+import type { CallRecord, Kept } from "../calls/record.ts";
 import { stepsOf } from "../calls/steps.ts";
 import type { Entry } from "../charging/billing/store.ts";
 import { printable } from "../charging/bills/format.ts";
@@ -29,7 +29,8 @@ export function formatCall(record: CallRecord, charges: readonly Entry[]): strin
     field("ended", record.running ? "it runs" : `by ${record.endedBy}, after ${record.wholeMs} ms`),
     ...(record.cost === undefined ? [] : [field("cost", `${record.cost} without taxes`)]),
     "",
-    ...ladderOf(record),
+    ...(record.kept ? keptLadder(record.kept) : ladderOf(record)),
+    ...(record.kept && record.kept.states.length > 0 ? ["", ...statesOf(record.kept)] : []),
     ...chargesText(record, charges),
   ];
   return `${lines.map(printable).join("\n")}\n`;
@@ -50,6 +51,23 @@ function ladderOf(record: CallRecord): string[] {
     ({ atMs, from, to, text }) =>
       `  ${String(atMs ?? "").padStart(8)} ms  ${`${from} -> ${to}`.padEnd(width)}  ${text}`,
   );
+}
+
+/** The messages as they were seen, the error answers marked. */
+function keptLadder({ messages }: Kept): string[] {
+  const width = Math.max(0, ...messages.map(([, from, to]) => from.length + to.length)) + 4;
+  return messages.map(([atMs, from, to, text]) => {
+    const mark = /^[3-6]\d\d /.test(text) ? "!" : " ";
+    return `  ${String(atMs).padStart(8)} ms ${mark} ${`${from} -> ${to}`.padEnd(width)}  ${text}`;
+  });
+}
+
+function statesOf({ states }: Kept): string[] {
+  const width = Math.max(...states.map(([, chart, event]) => chart.length + event.length)) + 3;
+  return states.map(([atMs, chart, event, from, to]) => {
+    const move = to === from ? from : `${from} -> ${to}`;
+    return `  ${String(atMs).padStart(8)} ms   ${`${chart}: ${event || "(always)"}`.padEnd(width)}  ${move}`;
+  });
 }
 
 function chargesText({ asked = [] }: CallRecord, charges: readonly Entry[]): string[] {

@@ -18,7 +18,9 @@ import { addRegistryCommands } from "./registries.ts";
 import { addSessionsCommand } from "./sessions.ts";
 import { addSettlementCommand } from "./settlement.ts";
 import { addStartCommand } from "./start.ts";
+import { addTraceCommands } from "./trace.ts";
 import { addUserCommands } from "./users.ts";
+import { addWatchCommand } from "./watch.ts";
 
 /**
  * Runs the `tollgate` command. `argv` is what follows the command's name. Resolves to the exit code: 0 done, 1 it
@@ -95,6 +97,8 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   addRegistryCommands(program, io);
   addSessionsCommand(program, io);
   addCallsCommands(program, io);
+  addWatchCommand(program, io);
+  addTraceCommands(program, io);
   addLockoutsCommands(program, io);
   addNodesCommand(program, io);
   addDrainCommand(program, io);

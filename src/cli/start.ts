@@ -58,11 +58,13 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   // The socket is taken first, because it keeps two relays from sharing a data folder.
   let relay: Relay | undefined;
   const { Api } = await import("../console/api.ts");
+  const { traceHandlers } = await import("../console/trace-handlers.ts");
   const http = new Api({
     config,
     log,
     owner: {
       "GET /sessions": () => relay?.sessions() ?? [],
+      ...traceHandlers(() => relay),
       "POST /calls": (body) => relay?.calls(whichCalls(body)) ?? [],
       "GET /nodes": () => relay?.nodes() ?? [],
       "GET /lockouts": () => relay?.lockOuts() ?? [],
@@ -72,6 +74,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
         return { draining: true };
       },
     },
+    watch: (viewer) => relay?.watch.watch(viewer),
   });
   const control = await startControl({ path: controlPath(config.data), listener: http.bySocket });
   const offRejections = io.onUnhandledRejection((error) => (relay ? relay.failed(error) : logRejection(log, error)));

@@ -353,6 +353,7 @@ const callsSchema = z.strictObject({
   keepMost: z.int().min(1_000).max(100_000_000).default(100_000),
   keepStrangers: z.int().min(100).max(1_000_000).default(2_000),
   publish: z.boolean().default(true),
+  messages: z.enum(["auto", "always", "never"]).default("auto"),
 });
 
 /** How tools find both legs of a session. */

@@ -6,6 +6,7 @@ import type { Relay } from "../node/relay.ts";
 import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
+import type { Viewer } from "../trace/watching.ts";
 import { createApp } from "./app.ts";
 import { AppServerSignIn } from "./app-server-sign-in.ts";
 import { ChargeDesk } from "./charge-desk.ts";
@@ -15,6 +16,7 @@ import { addIdentityRoutes } from "./identity-routes.ts";
 import { addMetricsRoute } from "./metrics.ts";
 import { addOwnerRoutes, type OwnerHandler } from "./owner-routes.ts";
 import { addProbeRoutes } from "./probes.ts";
+import { addWatchRoute } from "./watch-route.ts";
 
 /** What is asked of a relay by HTTP. */
 export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics">;
@@ -35,10 +37,12 @@ export class Api {
     readonly log: Logger;
     /** The requests of the data folder's owner, by method and path: `"GET /sessions"`. Default: none. */
     readonly owner?: Readonly<Record<string, OwnerHandler>>;
+    /** Shows calls as they happen to the owner of the data folder; default: there are none. */
+    readonly watch?: (viewer: Viewer) => (() => void) | undefined;
     /** The environment, where secrets may be; default: that of the process. */
     readonly env?: NodeJS.ProcessEnv;
   }) {
-    const { config, log, owner = {}, env = process.env } = options;
+    const { config, log, owner = {}, watch = () => undefined, env = process.env } = options;
     this.config = config;
     this.log = log;
     this.peerLog = new PeerLog({ log, clock: systemClock });
@@ -50,6 +54,7 @@ export class Api {
       );
     this.app = createApp((app) => {
       addOwnerRoutes(app, owner);
+      addWatchRoute(app, watch);
       addChargesApi(app, { answer: (report) => this.desk!.answer(report) });
       addIdentityRoutes(app, () => this.relay?.identity);
       addProbeRoutes(app, () => this.relay);

@@ -96,3 +96,54 @@ function readAnswer(status: number, text: string): Result<unknown, { absent: boo
     return err({ absent: false, message: "the relay's answer is not JSON" });
   }
 }
+
+type Ended = Result<void, { absent: boolean; message: string }>;
+
+/**
+ * Reads lines that a relay sends as things happen, until it ends them. `stops` is given a function that ends the
+ * reading, and returns what to do afterwards.
+ */
+export function watchControl(
+  path: string,
+  url: string,
+  stops: (stop: () => void) => () => void,
+): (heard: (line: string) => void) => Promise<Ended> {
+  return (heard) =>
+    new Promise((resolve) => {
+      let done = () => {};
+      let isStopped = false;
+      const end = (how: Ended) => {
+        done();
+        resolve(how);
+      };
+      const failed = (error: NodeJS.ErrnoException) => {
+        if (isStopped) return end(ok(undefined));
+        const absent = error.code === "ENOENT" || error.code === "ECONNREFUSED";
+        end(err({ absent, message: error.message }));
+      };
+      const outgoing = request({ socketPath: path, agent: false, method: "GET", path: url }, (response) => {
+        let text = "";
+        response.setEncoding("utf8");
+        response.on("data", (piece: string) => {
+          const lines = (text + piece).split("\n");
+          text = lines.pop()!;
+          if (response.statusCode === 200) for (const line of lines) if (line !== "") heard(line);
+        });
+        response.on("error", () => end(ok(undefined)));
+        response.on("end", () =>
+          end(
+            response.statusCode === 200
+              ? ok(undefined)
+              : err({ absent: false, message: `status ${response.statusCode}` }),
+          ),
+        );
+      });
+      outgoing.on("error", failed);
+      outgoing.end();
+      done = stops(() => {
+        isStopped = true;
+        outgoing.destroy();
+        end(ok(undefined));
+      });
+    });
+}

@@ -11,6 +11,11 @@ export type Access = "owner" | "key" | "monitoring" | "anybody";
 export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; readonly access: Access }>> = {
   "/sessions": { doors: ["socket"], access: "owner" },
   "/calls": { doors: ["socket"], access: "owner" },
+  "/watch": { doors: ["socket"], access: "owner" },
+  "/traces": { doors: ["socket"], access: "owner" },
+  "/traces/start": { doors: ["socket"], access: "owner" },
+  "/traces/stop": { doors: ["socket"], access: "owner" },
+  "/traces/export": { doors: ["socket"], access: "owner" },
   "/nodes": { doors: ["socket"], access: "owner" },
   "/lockouts": { doors: ["socket"], access: "owner" },
   "/lockouts/lift": { doors: ["socket"], access: "owner" },

@@ -31,6 +31,7 @@ import { PeerLog } from "../support/peer-log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
 import { sourceKey } from "../support/source.ts";
 import type { RatesElsewhere } from "../support/source-rates.ts";
+import { Traces } from "../trace/traces.ts";
 import { createTransactionLayer, type Transactions } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap, type Transports } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
@@ -46,6 +47,7 @@ import { endedOf, endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { type SessionView, viewsOf } from "./session-view.ts";
 import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
+import { RelayWatch, WatchedRecorder } from "./watch.ts";
 
 /** The answer to a monitoring system: everything that the relay counts, and the present values. */
 export interface Metrics {
@@ -61,6 +63,9 @@ export interface Relay {
   /** Everything that is counted, and the present values. */
   metrics(): Metrics;
   sessions(): SessionView[];
+  /** What happens in calls, for those who look; and recordings of it. */
+  readonly watch: Pick<RelayWatch, "watch">;
+  readonly traces: Traces;
   /** Records of requests, those under way included: the newest that fit, oldest first. */
   calls(query: CallQuery): Promise<CallRecord[]>;
   /** The nodes of the cluster, as this node sees them; none: the relay is alone. */
@@ -200,6 +205,7 @@ export async function startRelay(options: {
   const shares = cluster?.shared;
   const nonces = (realm: string) => shares?.nonces.realm(realm);
   const [userNonces, appServerNonces] = [nonces("users"), nonces("app servers")];
+  const recorder = new WatchedRecorder(cluster?.recording(journal) ?? journal);
   const core: Core = createCore({
     config,
     clock: sessionClock,
@@ -225,7 +231,7 @@ export async function startRelay(options: {
       nonces: appServerNonces,
       refused: signInLog.appServer,
     }),
-    recorder: cluster?.recording(journal) ?? journal,
+    recorder,
     kept: together([recovery === "end" ? undefined : keeper, cluster?.keeper]),
     firstNow: before.firstNow,
     admissionElsewhere: shares?.admission(config.limits),
@@ -250,6 +256,9 @@ export async function startRelay(options: {
   if (shared) bus.answer?.(node, (question) => answerRelay({ direct: core.direct, keysOf }, question));
   const router = new Router(core);
   transactions.attach(router);
+  const watch = new RelayWatch(core, transport, recorder, config.calls.messages);
+  const traces = new Traces((viewer) => watch.watch(viewer));
+  watch.start();
   transport.attach(cluster?.before(transactions) ?? transactions);
   const health = new HealthChecks(core);
   const onClosing: (() => Promise<void>)[] = [];
@@ -264,6 +273,8 @@ export async function startRelay(options: {
     await transport.close();
     transactions.close();
     await core.calls.close();
+    traces.close();
+    watch.stop();
     peerLog.close();
     core.timers.close();
     await core.laterRecords.close();
@@ -304,6 +315,8 @@ export async function startRelay(options: {
       return lifted ?? 0;
     },
     sessions: () => viewsOf(core.sessions.values()),
+    watch,
+    traces,
     calls: (query) => core.calls.find(query, liveRecords(core)),
     nodes: () => cluster?.nodes() ?? [],
     failed: (error) => failed(core, error),

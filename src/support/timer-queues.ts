@@ -41,6 +41,8 @@ interface Queue {
  * links and unlinks it, and makes no closure.
  */
 export class TimerQueues {
+  /** Sees each timer that fires; undefined: nobody looks. */
+  fired: ((owner: object, name: string) => void) | undefined;
   private readonly clock: Clock;
   private readonly failed: (error: unknown) => void;
   private readonly queues = new Map<number, Queue>();
@@ -133,6 +135,7 @@ export class TimerQueues {
 
   private readonly fire = (owner: TimerOwner, name: string): void => {
     try {
+      this.fired?.(owner, name);
       owner.timerFired(name);
     } catch (error) {
       this.failed(error);

@@ -14,6 +14,8 @@ import { KINDS, type TransportName } from "./kinds.ts";
 import { type Listener, Listeners } from "./listeners.ts";
 import {
   defaultTransportBounds,
+  type Tap,
+  type Tapped,
   type TransportBounds,
   type TransportLayerOptions,
   type TransportStats,
@@ -34,6 +36,8 @@ export interface Transports extends TransportLayer {
   readonly listening: readonly Destination[];
   /** Days until the relay's certificate expires; undefined: it has none. */
   readonly certificateDaysLeft: number | undefined;
+  /** Who sees every message; may change at any time. */
+  tap: Tap | undefined;
   attach(user: TransportUser): void;
   /** Reads the certificates again; connections stay. If they cannot be used, the log says so and the former stay. */
   reloadCertificates(): void;
@@ -64,10 +68,12 @@ class Layer implements Transports {
   private readonly counts = { messagesIn: 0, messagesOut: 0, malformed: 0, keepAlives: 0, sendFailures: 0 };
   private readonly rare = { foreignResponses: 0, oversized: 0 };
   private user: TransportUser | undefined;
+  tap: Tap | undefined;
 
   constructor(options: TransportLayerOptions) {
     this.options = options;
     this.user = options.user;
+    this.tap = options.tap;
     const { maxConnections: maxOutgoing = defaultTransportBounds.maxOutgoing } = options.bounds ?? {};
     this.bounds = { ...defaultTransportBounds, maxOutgoing, ...options.bounds };
     const { messageBytes, headers } = this.bounds;
@@ -287,7 +293,7 @@ class Layer implements Transports {
     // An ACK is never answered, so its Via needs no stamp.
     if (request && request.method !== "ACK") stampVia(request, address, port);
     const flow = listener.flowTo(address, request ? responsePort(request, port) : port);
-    if (parsed.ok) this.deliver(parsed.value, flow);
+    if (parsed.ok) this.deliver(parsed.value, flow, datagram);
     else this.countMalformed(parsed.error, flow, datagram);
   }
 
@@ -304,7 +310,7 @@ class Layer implements Transports {
       if (connection.peerNames) this.lookForAlias(parsed.value, connection);
       stampVia(parsed.value, connection.remoteAddress, connection.remotePort);
     }
-    this.deliver(parsed.value, connection);
+    this.deliver(parsed.value, connection, bytes);
   }
 
   /** RFC 5923 §5: the peer wants requests to its sent-by port to come by this connection. */
@@ -330,20 +336,29 @@ class Layer implements Transports {
     if (this.options.mutes?.()) return false;
     if (bytes.length <= 4 || bytes[0]! <= 3) return true; // The answer to a keep-alive: CRLF, STUN.
     this.counts.messagesOut++;
-    if (!this.options.tap) return true;
+    if (!this.tap) return true;
     const parsed = parseMessage(bytes, "stream");
-    if (parsed.ok) this.tapped("out", parsed.value, flow);
+    if (parsed.ok) this.tapped("out", parsed.value, flow, bytes);
     return true;
   }
 
-  private tapped(direction: "in" | "out", message: SipMessage, flow: Flow): void {
+  private tapped(direction: "in" | "out", message: SipMessage, flow: Flow, bytes: Buffer): void {
     const peer = hostPort(flow.remoteAddress, flow.remotePort);
-    this.options.tap?.({ direction, peer, message, at: this.options.clock.wall() });
+    const at = this.options.clock.wall();
+    this.tap?.({ direction, peer, message, at, bytes, local: this.localOf(flow), flow });
   }
 
-  private deliver(message: SipMessage, flow: Flow): void {
+  private localOf(flow: Flow): Tapped["local"] {
+    const { transport, remoteAddress } = flow;
+    if (flow instanceof UdpFlow) return { transport, address: flow.listener.address, port: flow.listener.port };
+    const { localAddress, localPort } = flow as Partial<Pick<Connection, "localAddress" | "localPort">>;
+    const listener = this.listeners.towards(transport, remoteAddress, localPort);
+    return { transport, address: localAddress ?? listener?.address ?? "", port: localPort ?? listener?.port ?? 0 };
+  }
+
+  private deliver(message: SipMessage, flow: Flow, bytes: Buffer): void {
     this.counts.messagesIn++;
-    if (this.options.tap) this.tapped("in", message, flow);
+    if (this.tap) this.tapped("in", message, flow, bytes);
     // RFC 3261 §18.1.2: a response to a request that we did not send.
     if (!message.isRequest && !this.listeners.isOurs(message.via)) {
       this.rare.foreignResponses++;

@@ -4,7 +4,7 @@ import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { TlsSettings } from "./certificates.ts";
 import type { ListenOptions } from "./listeners.ts";
-import type { TransportUser } from "./types.ts";
+import type { Flow, TransportName, TransportUser } from "./types.ts";
 
 /** How much the transports take on (decision 14). */
 export interface TransportBounds {
@@ -54,6 +54,11 @@ export interface Tapped {
   readonly message: SipMessage;
   /** Milliseconds of the wall clock. */
   readonly at: number;
+  /** The message as it was on the wire. */
+  readonly bytes: Buffer;
+  /** The relay's own place, as far as it is known. */
+  readonly local: { readonly transport: TransportName; readonly address: string; readonly port: number };
+  readonly flow: Flow;
 }
 
 export type Tap = (event: Tapped) => void;

@@ -169,6 +169,8 @@ describe("signals", () => {
       metrics: () => ({ counters: {}, gauges: {} }),
       sessions: () => [],
       calls: async () => [],
+      watch: { watch: () => () => {} },
+      traces: {} as Relay["traces"],
       nodes: () => [],
       failed: (error) => void told.push(`failed ${error}`),
       lockOuts: () => [],

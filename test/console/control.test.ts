@@ -105,6 +105,11 @@ describe("what is asked by TCP and by the socket is one application", () => {
       expect(forOwners.map(([place]) => place)).toEqual([
         "/sessions",
         "/calls",
+        "/watch",
+        "/traces",
+        "/traces/start",
+        "/traces/stop",
+        "/traces/export",
         "/nodes",
         "/lockouts",
         "/lockouts/lift",

@@ -81,7 +81,7 @@ export class Session implements SessionPort, Owner {
   /** How it is hung up. Made when the first end hangs up. */
   private hangsUp: HangUp | undefined;
   /** The record of the request, and what it says of this session, while that is under way. */
-  private readonly record: OpenRecord | undefined;
+  record: OpenRecord | undefined;
   branch: OpenBranch | undefined;
   identity: SessionIdentity | undefined;
 
@@ -315,6 +315,7 @@ export class Session implements SessionPort, Owner {
     const { core, facts } = this;
     this.start();
     const record = core.calls.resume(client.callId);
+    this.record = record;
     record.isOf(facts.call, this.user, facts.service, this.identified.rule);
     this.branch = record.asks(this.appServer.id, this.id);
     this.branch.sent(server.callId);

@@ -1,0 +1,126 @@
+import { writeFileSync } from "node:fs";
+import { resolve } from "node:path";
+import type { Command } from "commander";
+import type { TraceView } from "../trace/traces.ts";
+import { askRelay } from "./ask-relay.ts";
+import { readConfig } from "./context.ts";
+import { CliError, EXIT, type Io, table } from "./io.ts";
+
+interface StartOptions {
+  readonly user?: string;
+  readonly service?: string;
+  readonly callId?: string;
+  readonly sample?: string;
+  readonly most: string;
+  readonly hep?: string;
+}
+
+/** `tollgate trace`. */
+export function addTraceCommands(program: Command, io: Io): void {
+  const group = program.command("trace").description("record chosen calls of the running relay, and export them");
+  const ask = (command: Command, method: string, url: string, body?: unknown): Promise<unknown> =>
+    askRelay(readConfig(io, command.optsWithGlobals().config).config, method, url, body);
+
+  group
+    .command("start")
+    .description("record the calls that fit, from their first message on, until the trace is stopped")
+    .argument("<name>", "a name for the trace")
+    .option("--user <id>", "calls of that user")
+    .option("--service <id>", "calls for that service")
+    .option("--call-id <id>", "the call with that Call-ID")
+    .option("--sample <number>", "one call in so many")
+    .option("--most <number>", "so many calls", "100")
+    .option("--hep <host:port>", "send each message to a Homer as well, as HEP3 over UDP")
+    .addHelpText(
+      "after",
+      `
+A trace is in the relay's memory: 16 MB at most, and gone when the relay stops. Credentials, passwords and keys are
+left out of whatever is exported or sent.
+
+Examples:
+  $ tollgate trace start why --user alice
+  $ tollgate trace start some --sample 100 --hep 10.0.0.9:9060
+  $ tollgate trace export why --format pcap --to why.pcap`,
+    )
+    .action(async (name: string, options: StartOptions, command: Command) => {
+      const { user, service, callId, hep } = options;
+      const body = {
+        name,
+        ...(user !== undefined && { user }),
+        ...(service !== undefined && { service }),
+        ...(callId !== undefined && { callId }),
+        ...(options.sample !== undefined && { sample: numberOf("--sample", options.sample) }),
+        ...(hep !== undefined && { hep }),
+        most: numberOf("--most", options.most),
+      };
+      await ask(command, "POST", "/traces/start", body);
+      io.out(`trace ${name} runs; tollgate trace stop ${name} ends it\n`);
+    });
+
+  group
+    .command("stop")
+    .description("record nothing more; what was recorded can still be exported")
+    .argument("<name>", "the trace")
+    .option("--drop", "forget what was recorded")
+    .action(async (name: string, { drop = false }: { drop?: boolean }, command: Command) => {
+      await ask(command, "POST", "/traces/stop", { name, drop });
+      io.out(`trace ${name} ${drop ? "dropped" : "stopped"}\n`);
+    });
+
+  group
+    .command("list")
+    .description("list the traces")
+    .option("--json", "as JSON")
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const traces = (await ask(command, "GET", "/traces")) as TraceView[];
+      if (options.json) io.out(`${JSON.stringify(traces, null, 2)}\n`);
+      else
+        io.out(
+          traces.length === 0
+            ? "no traces\n"
+            : table(["TRACE", "OF", "SINCE", "CALLS", "MESSAGES", "STATE"], traces.map(row)),
+        );
+    });
+
+  group
+    .command("export")
+    .description("write what was recorded")
+    .argument("<name>", "the trace")
+    .option(
+      "--format <format>",
+      "text (ladder and messages), json, pcap (Wireshark, sngrep), hep (send it to a Homer)",
+      "text",
+    )
+    .option("--to <where>", "a file; for hep a host and port; default: standard output")
+    .action(async (name: string, { format, to }: { format: string; to?: string }, command: Command) => {
+      if (format === "hep" && to === undefined) throw new CliError("--to: the host and port of a Homer", EXIT.usage);
+      if (format === "pcap" && to === undefined) throw new CliError("--to: a file for the capture", EXIT.usage);
+      const body = { name, format, ...(format === "hep" && { hep: to }) };
+      const answer = (await ask(command, "POST", "/traces/export", body)) as Exported;
+      if (answer.sent !== undefined) io.out(`${answer.sent} messages sent to ${to}\n`);
+      else if (to === undefined) io.out(answer.content ?? "");
+      else {
+        const content = answer.base64 === undefined ? (answer.content ?? "") : Buffer.from(answer.base64, "base64");
+        writeFileSync(resolve(io.cwd, to), content, { mode: 0o600 });
+        io.out(`${to} written\n`);
+      }
+    });
+}
+
+interface Exported {
+  readonly content?: string;
+  readonly base64?: string;
+  readonly sent?: number;
+}
+
+function numberOf(option: string, text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number >= 1) return number;
+  throw new CliError(`${option}: expected a number; found ${text}`, EXIT.usage);
+}
+
+function row({ name, filter, since, calls, messages, running, full }: TraceView): string[] {
+  const of = Object.entries(filter).map(([key, value]) => `${key} ${value}`);
+  const state = running ? (full ? "full" : "runs") : "stopped";
+  return [name, of.join(", ") || "all calls", new Date(since).toISOString(), String(calls), String(messages), state];
+}

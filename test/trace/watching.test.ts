@@ -1,0 +1,153 @@
+import { describe, expect, it } from "vitest";
+import { OpenRecord } from "../../src/calls/open-record.ts";
+import { Headers, SipRequest } from "../../src/sip/message.ts";
+import { Timeline } from "../../src/support/timeline.ts";
+import type { Seen, SeenMessage } from "../../src/trace/seen.ts";
+import { Traces } from "../../src/trace/traces.ts";
+import { defaultBounds, Watching } from "../../src/trace/watching.ts";
+
+const timeline = new Timeline({ monotonic: () => 0 }, 0, 0);
+const taker = { ended() {}, answered() {}, known() {}, newId: () => "id", costOf: () => undefined };
+
+function request(callId: string): OpenRecord {
+  const invite = new SipRequest("INVITE", "sip:wine@portal.example", new Headers().add("Call-ID", callId));
+  const record = new OpenRecord(taker, "invite", timeline, invite, {
+    transport: "udp",
+    remoteAddress: "192.0.2.9",
+    remotePort: 1,
+  });
+  record.isNamed(`record-of-${callId}`, callId);
+  return record;
+}
+
+const message = (callId: string, text = "INVITE", bytes = 100): SeenMessage => ({
+  kind: "message",
+  at: 0,
+  direction: "in",
+  local: { transport: "udp", address: "192.0.2.1", port: 5060 },
+  peer: { transport: "udp", address: "192.0.2.9", port: 1 },
+  leg: "client",
+  callId,
+  bytes: Buffer.from(text.padEnd(bytes)),
+});
+
+const seenBy = (watching: Watching, filter: object) => {
+  const seen: string[] = [];
+  const note = (item: Seen) =>
+    void seen.push(item.kind === "message" ? `${item.callId} ${String(item.bytes).trim()}` : item.kind);
+  watching.watch({ filter, see: (_, item) => note(item), seeStranger: note });
+  return seen;
+};
+
+describe("watching (P5)", () => {
+  it("shows a call from its first message on, once it is known who calls", () => {
+    const watching = new Watching();
+    const seen = seenBy(watching, { user: "alice" });
+    const record = request("a");
+    watching.message(message("a", "INVITE"), undefined);
+    watching.message(message("a", "401"), undefined);
+    expect(seen).toEqual([]);
+    record.signedIn("alice");
+    watching.known(record);
+    expect(seen).toEqual(["a INVITE", "a 401"]);
+    watching.happened(record, { kind: "timer", at: 0, session: "s", name: "silent" });
+    expect(seen.at(-1)).toBe("timer");
+  });
+
+  it("shows only what is meant: by user, by service, by Call-ID", () => {
+    const watching = new Watching();
+    const [bySomebody, byService, byCallId] = [{ user: "bob" }, { service: "wine" }, { callId: "b" }].map((filter) =>
+      seenBy(watching, filter),
+    );
+    for (const callId of ["a", "b"]) {
+      const record = request(callId);
+      watching.message(message(callId), undefined);
+      record.signedIn("alice");
+      watching.known(record);
+      record.asksFor(callId === "a" ? "wine" : "beer", undefined);
+      watching.message(message(callId, "180"), record);
+    }
+    expect(bySomebody).toEqual([]);
+    expect(byService).toEqual(["a INVITE", "a 180"]);
+    expect(byCallId).toEqual(["b INVITE", "b INVITE", "b 180"]); // once as a stranger's
+  });
+
+  it("strangers push out nothing of a call that runs", () => {
+    const watching = new Watching();
+    const record = request("a");
+    watching.message(message("a"), undefined);
+    record.signedIn("alice");
+    watching.known(record);
+    for (let i = 0; i < 5_000; i++) watching.message(message(`flood-${i}`, "INVITE", 2_000), undefined);
+    expect(watching.storyFor(record)!.items).toHaveLength(1);
+    expect(watching.size).toBe(1);
+  });
+
+  it("keeps a bounded part of a long call: its beginning, and the newest", () => {
+    const watching = new Watching();
+    const record = request("a");
+    record.signedIn("alice");
+    watching.known(record);
+    for (let i = 0; i < 10_000; i++) watching.message(message("a", `INFO ${i}`, 500), record);
+    const { items, leftOut } = watching.storyFor(record)!;
+    expect(items.length).toBeLessThanOrEqual(200);
+    expect(String((items[0] as SeenMessage).bytes).trim()).toBe("INFO 0");
+    expect(String((items.at(-1) as SeenMessage).bytes).trim()).toBe("INFO 9999");
+    expect(leftOut + items.length).toBe(10_000);
+  });
+
+  it("forgets the oldest calls where all of them together are too much", () => {
+    const watching = new Watching({ ...defaultBounds, bytes: 10_000 });
+    const records = Array.from({ length: 100 }, (_, i) => request(`call-${i}`));
+    for (const record of records) {
+      record.signedIn("alice");
+      watching.known(record);
+      watching.message(message(record.ofCallId, "INVITE", 1_000), record);
+    }
+    expect(watching.size).toBeLessThan(10);
+    expect(watching.storyFor(records[99]!)).toBeDefined();
+  });
+});
+
+describe("traces (P5)", () => {
+  const call = (watching: Watching, callId: string, user: string) => {
+    const record = request(callId);
+    watching.message(message(callId), undefined);
+    record.signedIn(user);
+    watching.known(record);
+    return record;
+  };
+
+  it("hold the calls that fit, as many as are wanted, until they are stopped", () => {
+    const watching = new Watching();
+    const traces = new Traces((viewer) => watching.watch(viewer));
+    const sent: Buffer[] = [];
+    expect(
+      traces.start({ name: "t", filter: { user: "alice" }, most: 2, send: (packet) => void sent.push(packet) }, 0),
+    ).toBeUndefined();
+    expect(traces.start({ name: "t", filter: {}, most: 2 }, 0)).toContain("runs already");
+    for (const [callId, user] of [
+      ["a", "alice"],
+      ["b", "bob"],
+      ["c", "alice"],
+      ["d", "alice"],
+    ] as const)
+      call(watching, callId, user);
+    expect(traces.calls("t")!.map(({ id }) => id)).toEqual(["record-of-a", "record-of-c"]);
+    expect(traces.list()).toMatchObject([{ name: "t", calls: 2, running: true, full: true }]);
+    expect(sent).toHaveLength(2);
+    expect(traces.stop("t", false)).toBe(true);
+    expect(watching.isWatched).toBe(false);
+    expect(traces.calls("t")).toHaveLength(2);
+    expect(traces.stop("t", true)).toBe(true);
+    expect(traces.calls("t")).toBeUndefined();
+  });
+
+  it("of a sample hold one call in so many", () => {
+    const watching = new Watching();
+    const traces = new Traces((viewer) => watching.watch(viewer));
+    traces.start({ name: "t", filter: { sample: 10 }, most: 100 }, 0);
+    for (let i = 0; i < 100; i++) call(watching, `call-${i}`, "alice");
+    expect(traces.calls("t")).toHaveLength(10);
+  });
+});
