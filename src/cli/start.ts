@@ -16,13 +16,14 @@ import type { Logger } from "../support/log.ts";
 import { createLogger } from "../support/logger.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { type LoadedConfig, readConfig } from "./context.ts";
-import { EXIT, type Io } from "./io.ts";
+import { CliError, EXIT, type Io } from "./io.ts";
 
 /** `tollgate start`. */
 export function addStartCommand(program: Command, io: Io, setCode: (code: number) => void): void {
   program
     .command("start")
     .description("run the relay until SIGTERM or SIGINT (with roles: [billing], a billing worker)")
+    .option("--inspect [port]", "show the charts of calls to Stately's inspector, on this port of 127.0.0.1 (8383)")
     .addHelpText(
       "after",
       `
@@ -35,9 +36,11 @@ Examples:
   $ tollgate start
   $ tollgate start --config /etc/tollgate/tollgate.yaml`,
     )
-    .action(async (_options: unknown, command: Command) => {
+    .action(async (options: { inspect?: string | true }, command: Command) => {
       const loaded = readConfig(io, command.optsWithGlobals().config);
-      setCode(await (loaded.config.roles.includes("relay") ? start(loaded, io) : startBillingOnly(loaded, io)));
+      const inspectOn = inspectPort(options.inspect);
+      const relays = loaded.config.roles.includes("relay");
+      setCode(await (relays ? start(loaded, io, launchRelay, inspectOn) : startBillingOnly(loaded, io)));
     });
 }
 
@@ -49,8 +52,9 @@ const launchBilling: typeof startBillingNode = async (options) =>
 
 /**
  * Runs a relay until it is told to stop; resolves to the exit code. `launch` starts it (tests give another one).
+ * `inspectOn`: the port for inspectors of charts; undefined: there are none.
  */
-export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay): Promise<number> {
+export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, inspectOn?: number): Promise<number> {
   const { config } = loaded;
   const log = createLogger(config.log);
   dataFolder(config.data);
@@ -89,6 +93,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay):
   let api: HttpServer | undefined;
   try {
     api = await startApi(config, relay, log, http);
+    if (inspectOn !== undefined) await startInspector(relay, inspectOn, log);
   } catch (error) {
     await relay.close({ drainMs: 0 });
     await control.close();
@@ -125,6 +130,22 @@ function withinMs(body: unknown): number | undefined {
   if (withinS === undefined) return undefined;
   if (typeof withinS === "number" && withinS >= 0 && withinS <= MAX_DRAIN_S) return withinS * 1000;
   throw new Error(`withinS: expected seconds from 0 to ${MAX_DRAIN_S}`);
+}
+
+const INSPECT_PORT = 8_383;
+
+function inspectPort(option: string | true | undefined): number | undefined {
+  if (option === undefined || option === true) return option && INSPECT_PORT;
+  const port = Number(option);
+  if (Number.isInteger(port) && port >= 1 && port <= 65_535) return port;
+  throw new CliError(`--inspect: expected a port; found ${option}`, EXIT.usage);
+}
+
+async function startInspector(relay: Relay, port: number, log: Logger): Promise<void> {
+  const { serveInspector } = await import("../console/inspect.ts");
+  const server = await serveInspector(relay.inspectors, port);
+  relay.onClosing(() => server.close());
+  log.warn({ url: `ws://127.0.0.1:${port}` }, "the charts of calls are shown to inspectors on this machine");
 }
 
 /** Which records a command asks for. Throws if it says something else. */

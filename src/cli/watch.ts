@@ -1,6 +1,6 @@
 import type { Command } from "commander";
 import { controlPath, watchControl } from "../console/control.ts";
-import type { WatchLine } from "../console/watch-route.ts";
+import { WATCHING, type WatchLine } from "../console/watch-route.ts";
 import { readConfig } from "./context.ts";
 import { CliError, type Io } from "./io.ts";
 
@@ -42,7 +42,10 @@ Examples:
         const offs = (["SIGINT", "SIGTERM"] as const).map((name) => io.onSignal(name, stop));
         return () => offs.forEach((off) => void off());
       });
-      const ended = await lines((text) => io.out(print(JSON.parse(text) as WatchLine)));
+      const ended = await lines((text) => {
+        if (text === WATCHING) io.err("watching; Ctrl-C ends it\n");
+        else io.out(print(JSON.parse(text) as WatchLine));
+      });
       if (!ended.ok)
         throw new CliError(
           ended.error.absent

@@ -20,6 +20,8 @@ export interface WatchLine {
   readonly message?: string;
 }
 
+/** The first line: from now on everything is shown. */
+export const WATCHING = "{}";
 /** Lines that may wait for somebody who reads slowly. What comes then is counted and left out. */
 const MOST_WAITING = 2_000;
 
@@ -48,12 +50,13 @@ export function addWatchRoute(app: Hono<Env>, watch: (viewer: Viewer) => (() => 
             },
             seeStranger: (item) => lines.put(item, { callId: item.callId }),
           });
-          controller.enqueue(encoder.encode("\n")); // so that the reader knows that it has begun
+          controller.enqueue(encoder.encode(`${WATCHING}\n`));
         },
         cancel: () => end?.(),
       },
       { highWaterMark: MOST_WAITING },
     );
+    if (!end) throw new Error("the relay is not ready yet");
     return c.body(stream, 200, { "Content-Type": "application/x-ndjson" });
   });
 }

@@ -9,6 +9,7 @@ import type { DirectCharges } from "../charging/charges/direct.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import { CaughtUp } from "../charging/journal/caught-up.ts";
 import { type Journal, openJournal } from "../charging/journal/journal.ts";
+import type { Inspector } from "../chart/actor.ts";
 import type { MemberView } from "../cluster/members.ts";
 import type { Config } from "../config/schema.ts";
 import { appServerAuthenticator } from "../directory/app-server-keys.ts";
@@ -63,6 +64,8 @@ export interface Relay {
   /** Everything that is counted, and the present values. */
   metrics(): Metrics;
   sessions(): SessionView[];
+  /** Who inspects the charts' actors. */
+  readonly inspectors: Set<Inspector>;
   /** What happens in calls, for those who look; and recordings of it. */
   readonly watch: Pick<RelayWatch, "watch">;
   readonly traces: Traces;
@@ -315,6 +318,7 @@ export async function startRelay(options: {
       return lifted ?? 0;
     },
     sessions: () => viewsOf(core.sessions.values()),
+    inspectors: core.inspectors,
     watch,
     traces,
     calls: (query) => core.calls.find(query, liveRecords(core)),

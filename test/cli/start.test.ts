@@ -169,6 +169,7 @@ describe("signals", () => {
       metrics: () => ({ counters: {}, gauges: {} }),
       sessions: () => [],
       calls: async () => [],
+      inspectors: new Set(),
       watch: { watch: () => () => {} },
       traces: {} as Relay["traces"],
       nodes: () => [],

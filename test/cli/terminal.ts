@@ -24,6 +24,7 @@ export class Terminal {
   async tollgate(
     argv: readonly string[],
     given: { stdin?: string; env?: Record<string, string> } = {},
+    heard: (text: string) => void = () => {},
   ): Promise<Outcome> {
     let out = "";
     let err = "";
@@ -31,9 +32,11 @@ export class Terminal {
       stdin: Readable.from(given.stdin === undefined ? [] : [given.stdin]),
       out: (text) => {
         out += text;
+        heard(text);
       },
       err: (text) => {
         err += text;
+        heard(text);
       },
       env: given.env ?? {},
       cwd: this.folder,
