@@ -1,4 +1,4 @@
-import { count, fields, oneOf, written } from "../charging/events/field-checks.ts";
+import { count, fields, oneOf, optional, written } from "../charging/events/field-checks.ts";
 import { isNodeName } from "../charging/events/session-ids.ts";
 import { readJson } from "../support/json.ts";
 import { err, ok, type Result } from "../support/result.ts";
@@ -25,6 +25,8 @@ export interface Beat {
   /** The version of Tollgate. */
   readonly release: string;
   readonly state: BeatState;
+  /** Where it hears beats that do not go over NATS: host:port; "" or missing: it does not. */
+  readonly direct?: string;
   readonly sessions: number;
   /** Requests for sessions that are not answered yet. */
   readonly requests: number;
@@ -53,6 +55,7 @@ const check = fields<Beat>({
   host: line,
   zone: line,
   release: line,
+  direct: optional(written(/^([\w.-]{1,100}|\[[0-9A-Fa-f:.]{2,50}\]):\d{1,5}$|^$/, "host:port")),
   state: oneOf("up" satisfies BeatState, "draining" satisfies BeatState, "leaving" satisfies BeatState),
   sessions: count(LARGEST),
   requests: count(LARGEST),
@@ -73,7 +76,22 @@ export function readBeat(text: string): Result<Beat, string> {
   if (!read.ok) return read;
   const problem = check(read.value);
   if (problem !== undefined) return err(problem);
-  const { version, node, epoch, number, host, zone, release, state, ...load } = read.value as Beat;
+  const { version, node, epoch, number, host, zone, release, state, direct = "", ...load } = read.value as Beat;
   const { sessions, requests, standbys, lagMs, busy } = load;
-  return ok({ version, node, epoch, number, host, zone, release, state, sessions, requests, standbys, lagMs, busy });
+  return ok({
+    version,
+    node,
+    epoch,
+    number,
+    host,
+    zone,
+    release,
+    state,
+    direct,
+    sessions,
+    requests,
+    standbys,
+    lagMs,
+    busy,
+  });
 }

@@ -34,6 +34,11 @@ export class Fence {
     this.until = until;
   }
 
+  /** Whether it is shut already. */
+  get shutNow(): boolean {
+    return this.isShut;
+  }
+
   /** Whether this node may act now. */
   get open(): boolean {
     if (!this.isShut && this.clock.monotonic() >= this.until()) this.shut();

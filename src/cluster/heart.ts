@@ -1,6 +1,7 @@
 import type { Bus } from "../bus/types.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import { BEAT_VERSION, type Beat, type NodeRun, writeBeat } from "./beat.ts";
+import type { Direct } from "./direct.ts";
 import type { Members } from "./members.ts";
 
 /** How often a node says that it is there: death is noticed within 500 ms, and one beat or two may be late. */
@@ -21,6 +22,7 @@ export class Heart {
   private readonly identity: Identity;
   private readonly load: () => Load;
   private readonly members: Members;
+  private readonly direct: Pick<Direct, "say" | "address"> | undefined;
   private number = 0;
   private timer: TimerHandle;
   private deafen: (() => void) | undefined;
@@ -31,8 +33,11 @@ export class Heart {
     readonly identity: Identity;
     readonly load: () => Load;
     readonly members: Members;
+    /** The way from node to node; undefined: beats go over NATS alone. */
+    readonly direct?: Pick<Direct, "say" | "address"> | undefined;
   }) {
-    const { bus, clock, identity, load, members } = options;
+    const { bus, clock, identity, load, members, direct } = options;
+    this.direct = direct;
     this.bus = bus;
     this.clock = clock;
     this.identity = identity;
@@ -72,6 +77,9 @@ export class Heart {
   private say(load: Load): void {
     const number = ++this.number;
     this.members.says(number);
-    this.bus.tell?.(TOPIC, writeBeat({ version: BEAT_VERSION, ...this.identity, number, ...load }));
+    const direct = this.direct?.address ?? "";
+    const beat = writeBeat({ version: BEAT_VERSION, ...this.identity, number, direct, ...load });
+    this.bus.tell?.(TOPIC, beat);
+    this.direct?.say(beat);
   }
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { type Beat, type NodeRun, readBeat } from "./beat.ts";
+import type { DirectPeer, Told } from "./direct.ts";
 import type { Place } from "./placing.ts";
 
 /** A node that is not heard for so long is dead. It is four beats, since one or two may be late on a busy machine. */
@@ -19,7 +20,7 @@ const MAX_MEMBERS = 256;
 export type MemberState = "up" | "draining" | "left" | "dead" | "unheard";
 
 /** One node, as it is seen from here. */
-export interface MemberView extends Omit<Beat, "version" | "number" | "state"> {
+export interface MemberView extends Omit<Beat, "version" | "number" | "state" | "direct"> {
   readonly state: MemberState;
   /** True for the node that was asked. */
   readonly self: boolean;
@@ -37,6 +38,8 @@ export interface MembersListener {
   restarted?(before: Beat): void;
   /** The node said that it leaves. It has no sessions left. */
   left?(beat: Beat): void;
+  /** Another node has said, not over NATS, that it hears this one. */
+  confirmed?(): void;
   /** This node hears itself again. Others may have called it dead meanwhile. */
   together?(): void;
 }
@@ -45,6 +48,12 @@ interface Member {
   beat: Beat;
   heardAt: number;
   state: "up" | "left" | "dead";
+  /** When a beat of this node was said that the member has heard, as it says by a direct beat. */
+  confirmedAt: number;
+  /** How often it has called this node dead, as it says by a direct beat. */
+  deaths: number;
+  /** Nobody listens at the member's address any more: its process is gone. */
+  refused: boolean;
 }
 
 /**
@@ -67,6 +76,8 @@ export class Members {
   private readonly saidAt = new Map<number, number>();
   private lookedAt = 0;
   private othersUp = 0;
+  /** When a beat was said that all others have heard, as they say by direct beats. */
+  private confirmedAt = Number.NEGATIVE_INFINITY;
   private warned = false;
 
   constructor(options: {
@@ -95,7 +106,61 @@ export class Members {
    */
   get safeUntil(): number {
     const own = this.known.get(this.self.node);
-    return own === undefined || this.othersUp === 0 ? Number.POSITIVE_INFINITY : own.heardAt + CUT_OFF_MS;
+    if (own === undefined || this.othersUp === 0) return Number.POSITIVE_INFINITY;
+    return Math.max(own.heardAt, this.confirmedAt) + CUT_OFF_MS;
+  }
+
+  /** The other nodes that hear beats that do not go over NATS. */
+  direct(): DirectPeer[] {
+    const peers: DirectPeer[] = [];
+    for (const [node, { beat, state }] of this.known)
+      if (state === "up" && node !== this.self.node && beat.direct)
+        peers.push({ node, direct: beat.direct, heard: beat.number });
+    return peers;
+  }
+
+  /**
+   * Takes a beat that came from node to node. It counts as any other; and it says which beat of this node was heard.
+   * Nodes that were never heard over NATS are not known.
+   */
+  heardDirectly(text: string, { heard, deaths, from, isSigned }: Told): void {
+    const read = readBeat(text);
+    const member = read.ok ? this.known.get(read.value.node) : undefined;
+    if (!read.ok || !member || read.value.node === this.self.node || read.value.epoch < member.beat.epoch) return;
+    if (!isSigned && !comesFrom(member.beat, from)) {
+      this.peerLog.warn("cluster: a beat from an address that is not its node's", from, { node: read.value.node });
+      return;
+    }
+    member.confirmedAt = Math.max(member.confirmedAt, this.saidAt.get(heard) ?? member.confirmedAt);
+    member.deaths = deaths;
+    member.refused = false;
+    this.heard(text);
+    this.confirm();
+    this.listener.confirmed?.();
+  }
+
+  /** How often each of the others has called this node dead, as far as they have said so by direct beats. */
+  deaths(): { readonly run: NodeRun; readonly deaths: number }[] {
+    const all = [];
+    for (const [node, { beat, state, refused, deaths }] of this.known)
+      if (state === "up" && !refused && node !== this.self.node) all.push({ run: beat, deaths });
+    return all;
+  }
+
+  /** Nobody listens at that node's address any more. */
+  refused(node: string): void {
+    const member = this.known.get(node);
+    if (!member) return;
+    member.refused = true;
+    this.confirm();
+  }
+
+  /** Since when all others that may be there have heard this node. */
+  private confirm(): void {
+    let least = Number.POSITIVE_INFINITY;
+    for (const [node, { state, refused, confirmedAt }] of this.known)
+      if (state === "up" && !refused && node !== this.self.node) least = Math.min(least, confirmedAt);
+    this.confirmedAt = least;
   }
 
   /** This node is about to say a beat. */
@@ -134,10 +199,11 @@ export class Members {
     if (saidAt === undefined) return; // said so long ago that it proves nothing
     const isNew = this.togetherSince === undefined;
     const wasCutOff = !this.hearsItself(now);
-    this.known.set(beat.node, { beat, heardAt: saidAt, state: "up" });
+    const wasSafe = now < this.safeUntil;
+    this.known.set(beat.node, { beat, heardAt: saidAt, state: "up", confirmedAt: saidAt, deaths: 0, refused: false });
     if (!wasCutOff) return;
     this.together(now);
-    if (!isNew) this.listener.together?.();
+    if (!isNew && !wasSafe) this.listener.together?.();
   }
 
   private take(beat: Beat, before: Member | undefined, now: number): void {
@@ -145,7 +211,8 @@ export class Members {
     const isAnew = before !== undefined && before.state === "up" && before.beat.epoch !== epoch;
     const wasUp = before?.state === "up" && !isAnew;
     const state = beat.state === "leaving" ? "left" : "up";
-    this.known.set(node, { beat, heardAt: now, state });
+    const confirmedAt = isAnew || !before ? Number.NEGATIVE_INFINITY : before.confirmedAt;
+    this.known.set(node, { beat, heardAt: now, state, confirmedAt, deaths: before?.deaths ?? 0, refused: false });
     if (wasUp !== (state === "up")) this.countOthers();
     if (before && isAnew) {
       this.log.warn({ node, epoch, host, zone }, "cluster: a node was started anew");
@@ -170,6 +237,9 @@ export class Members {
         this.warned = true;
         this.log.warn("cluster: this node does not hear itself over NATS: it cannot tell who is there");
       }
+      // Whose process is gone can have no sessions.
+      for (const member of this.known.values())
+        if (member.refused && member.state === "up" && now - member.heardAt >= DEAD_MS) this.died(member);
       return;
     }
     for (const member of this.known.values()) {
@@ -192,7 +262,7 @@ export class Members {
         this.known.delete(node);
         continue;
       }
-      const { version: _version, number: _number, state: said, ...shown } = beat;
+      const { version: _version, number: _number, direct: _direct, state: said, ...shown } = beat;
       const alive = said === "draining" ? "draining" : "up";
       const seen = state !== "up" ? state : self || knows ? alive : "unheard";
       views.push({ ...shown, state: seen, self, heardMsAgo });
@@ -250,6 +320,7 @@ export class Members {
   }
 
   private countOthers(): void {
+    this.confirm();
     this.othersUp = this.up - (this.known.has(this.self.node) ? 1 : 0);
   }
 
@@ -275,6 +346,10 @@ export class Members {
 
 /** Beats said longer ago than this many beats are forgotten. */
 const SAID_KEPT = 8;
+
+/** Whether the address is the one at which the node says that it hears beats. */
+const comesFrom = ({ direct = "" }: Beat, address: string): boolean =>
+  direct.slice(0, direct.lastIndexOf(":")).replace(/^\[|\]$/g, "") === address;
 
 const isLater = (beat: Beat, than: Beat): boolean =>
   beat.epoch > than.epoch || (beat.epoch === than.epoch && beat.number > than.number);

@@ -377,6 +377,8 @@ const clusterSchema = z.strictObject({
     .string()
     .regex(/^[A-Za-z0-9._-]{1,64}$/, "the name of a zone such as fra-1: letters, digits and . _ - (at most 64)")
     .exactOptional(),
+  address: z.union([z.ipv4(), z.ipv6()]).exactOptional(),
+  newWithoutNats: z.boolean().default(true),
   standbys: z.boolean().default(true),
   shared: z.boolean().default(true),
 });

@@ -1,9 +1,10 @@
-import { hostname } from "node:os";
+import { hostname, networkInterfaces } from "node:os";
 import { type EventLoopUtilization, performance } from "node:perf_hooks";
 import type { Bus } from "../bus/types.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { NodeRun } from "../cluster/beat.ts";
 import { Copies } from "../cluster/copies.ts";
+import { Direct } from "../cluster/direct.ts";
 import { Fence } from "../cluster/fence.ts";
 import { HandOver } from "../cluster/hand-over.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
@@ -73,7 +74,7 @@ export interface Relayed {
 export function joinCluster(options: {
   readonly bus: Pick<Bus, "tell" | "hear" | "keys">;
   readonly node: string;
-  readonly config: Pick<Config, "data" | "cluster" | "charging">;
+  readonly config: Pick<Config, "data" | "cluster" | "charging" | "listen">;
   readonly clock: Clock;
   readonly log: Logger;
   readonly peerLog: PeerLog;
@@ -91,6 +92,7 @@ class ClusterNode implements Cluster {
   private readonly self: NodeRun;
   private readonly members: Members;
   private readonly heart: Heart;
+  private readonly direct: Direct;
   private readonly holder: Holder;
   private readonly fence: Fence | undefined;
   private readonly whose: Whose;
@@ -126,9 +128,20 @@ class ClusterNode implements Cluster {
           this.holder.forget(beat.node);
         },
         together: () => void this.findOut(),
+        confirmed: () => this.confirmed(),
       },
     });
     const { members } = this;
+    this.direct = new Direct({
+      host: config.cluster.address ?? hostOf(config.listen),
+      log,
+      peerLog,
+      keys: (purpose) => bus.keys?.(purpose) ?? [],
+      peers: () => members.direct(),
+      deaths: (other) => this.deaths.get(other) ?? 0,
+      heard: (beat, told) => members.heardDirectly(beat, told),
+      refused: (other) => members.refused(other),
+    });
     this.keeper = standbys
       ? new Copies({ self, zone, bus, clock, peerLog, places: () => members.places() })
       : undefined;
@@ -148,7 +161,15 @@ class ClusterNode implements Cluster {
       lagMs: this.keeper?.lagMs ?? 0,
       busy: busy(),
     });
-    this.heart = new Heart({ bus, clock, identity: { ...self, host, zone, release: version() }, load, members });
+    const { direct } = this;
+    this.heart = new Heart({
+      bus,
+      clock,
+      identity: { ...self, host, zone, release: version() },
+      load,
+      members,
+      direct,
+    });
     this.whose = new Whose({
       self,
       bus,
@@ -211,12 +232,14 @@ class ClusterNode implements Cluster {
       });
       this.handOver.start();
       core.others = this.handOver;
+      core.refusesNew = () => !this.options.config.cluster.newWithoutNats && members.cutOff;
       this.takeUp = new TakeUp(core);
       this.whose.start();
       this.holder.start();
       this.whose.have(has);
       this.keeper.start(core);
     }
+    this.direct.start();
     this.heart.start();
     this.shared?.start();
   }
@@ -224,6 +247,7 @@ class ClusterNode implements Cluster {
   leave(): void {
     this.shared?.stop();
     this.heart.stop();
+    this.direct.stop();
     this.keeper?.stop();
     this.holder.stop();
     this.whose.stop();
@@ -285,6 +309,16 @@ class ClusterNode implements Cluster {
     this.takeUp?.take(run, this.holder.takeRest(run, sessions));
   }
 
+  /**
+   * Without NATS, and after a silence: all others have said, not over NATS, that they hear this node, and that they have
+   * not called it dead since. So nobody has taken anything up.
+   */
+  private confirmed(): void {
+    const { fence, members } = this;
+    if (!fence?.shutNow || !members.cutOff || this.options.clock.monotonic() >= members.safeUntil) return;
+    if (members.deaths().every(({ run, deaths }) => deaths === (this.ownDeaths.get(keyOf(run)) ?? 0))) fence.reopen();
+  }
+
   /** This node hears itself again, and others may have taken up its sessions meanwhile. */
   private async findOut(): Promise<void> {
     const { fence, core, keeper } = this;
@@ -312,6 +346,14 @@ class ClusterNode implements Cluster {
     if (gone > 0) this.options.log.warn({ sessions: gone }, "cluster: other nodes have taken up sessions of this node");
     fence.reopen();
   }
+}
+
+/** The address by which other nodes reach this one: one that it listens on, or else one that the machine has. */
+function hostOf(listen: Config["listen"]): string {
+  const own = listen.map(({ address }) => address).find((address) => address !== "0.0.0.0" && address !== "::");
+  if (own !== undefined) return own;
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "127.0.0.1";
 }
 
 const keyOf = ({ node, epoch }: NodeRun): string => `${node} ${epoch}`;

@@ -77,6 +77,11 @@ export class RelayChild {
     return run(`tollgate ${args[0]}`, process.execPath, all, input === undefined ? {} : { input });
   }
 
+  /** What the relay has said so far. */
+  output(): string {
+    return this.peer?.output() ?? "";
+  }
+
   /** Resolves when the relay has said so. */
   async says(what: RegExp): Promise<void> {
     await this.peer!.says(what);

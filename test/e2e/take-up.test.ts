@@ -204,6 +204,47 @@ describe("a node of a cluster is gone, and its calls go on (P3)", () => {
     expect(await billed(two, 1)).toHaveLength(1);
   });
 
+  it("and without NATS each node goes on with its own calls, takes new ones, and all is billed when NATS is back", {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    skip(mongoKind() === undefined, NO_MONGO);
+    const { nats, client, server, one, two, states, writeTo } = await cluster();
+    const first = await establish(client, server, "wine");
+    writeTo(two, "client", "server");
+    const second = await establish(client, server, "wine");
+    await nats.kill();
+    for (const node of [one, two]) await node.says(/does not hear itself over NATS/);
+    for (const [call, node, id] of [
+      [first, one, "a"],
+      [second, two, "b"],
+    ] as const) {
+      writeTo(node, "client", "server");
+      client.inDialog("MESSAGE", call.invite, call.answer, 2, { body: "still there?", type: "text/plain" });
+      server.answer(await server.nextRequest("MESSAGE"), 200);
+      await client.nextResponse(200);
+      await charged(call, 1, id);
+      const another = await establish(client, server, "wine");
+      client.inDialog("BYE", another.invite, another.answer, 2);
+      server.answer(await server.nextRequest("BYE"), 200);
+      await client.nextResponse(200);
+    }
+    await nats.start();
+    for (const node of [one, two]) await expect.poll(() => states(node), POLL).toEqual(["a up", "b up"]);
+    for (const [call, node] of [
+      [first, one],
+      [second, two],
+    ] as const) {
+      writeTo(node, "client", "server");
+      client.inDialog("BYE", call.invite, call.answer, 3);
+      server.answer(await server.nextRequest("BYE"), 200);
+      await client.nextResponse(200);
+    }
+    const sessions = await billed(two, 4);
+    expect(sessions.flatMap(({ items }) => items.map(({ item }) => item)).sort()).toEqual(["a", "b"]);
+    for (const node of [one, two]) expect(node.output()).not.toMatch(/is dead|taken up|"level":"error"/);
+  });
+
   it("while it is stopped (SIGSTOP); when it goes on it says nothing, and lets go of them", {
     timeout: 60_000,
   }, async ({ skip }) => {

@@ -120,6 +120,8 @@ export interface Core {
   readonly direct: DirectCharges;
   /** Set when this node has joined a cluster. */
   others?: OthersPort;
+  /** Whether new sessions are refused now, since this node is cut off from the others. */
+  refusesNew?: () => boolean;
   /** Prepaid balances; undefined: the store has none, and prepaid users cannot call. */
   readonly credit?: CreditStore | undefined;
 

@@ -7,6 +7,7 @@ import type { Core } from "./core.ts";
  */
 export function refusalOfNew(core: Core, what: "session" | "part"): Failure | undefined {
   const { draining, recorder, sessions, requests, config } = core;
+  if (core.refusesNew?.()) return { status: 503, headers: [["Retry-After", "5"]] };
   const isFull = what === "session" && sessions.size + requests.size >= config.limits.calls;
   if (!draining && !recorder.full && !isFull) return undefined;
   return { status: 503, headers: [["Retry-After", draining ? "60" : "5"]] };
