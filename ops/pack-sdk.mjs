@@ -27,7 +27,16 @@ rmSync(out, { recursive: true, force: true });
 for (const file of files) {
   const to = join(out, "lib", relative(join(root, "dist/src"), file));
   mkdirSync(dirname(to), { recursive: true });
-  writeFileSync(to, readFileSync(file, "utf8").replace(/^\/\/# sourceMappingURL=.*\n?/m, ""));
+  const text = readFileSync(file, "utf8");
+  // "Go to definition" leads to the source, which is in the package, too.
+  writeFileSync(to, file.endsWith(".d.ts") ? text : text.replace(/^\/\/# sourceMappingURL=.*\n?/m, ""));
+  if (!file.endsWith(".d.ts")) continue;
+  const name = relative(join(root, "dist/src"), file).replace(/\.d\.ts$/, ".ts");
+  const source = join(out, "src", name);
+  mkdirSync(dirname(source), { recursive: true });
+  cpSync(join(root, "src", name), source);
+  const map = JSON.parse(readFileSync(`${file}.map`, "utf8"));
+  writeFileSync(`${to}.map`, JSON.stringify({ ...map, sources: [relative(dirname(to), source)] }));
 }
 
 const whole = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));

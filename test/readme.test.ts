@@ -247,7 +247,7 @@ describe("the commands on the pages", () => {
   });
 
   it("give node the flags that the command gives itself", () => {
-    const [unit] = page("ops/guide/running.md").blocks("ini");
+    const unit = read("ops/systemd/tollgate.service");
     expect(nodeFlags().length).toBeGreaterThan(0);
     expect(unit).toContain(`/usr/bin/node ${nodeFlags().join(" ")} `);
   });

@@ -22,6 +22,20 @@ export interface Io {
 
 const DONE = Promise.resolve();
 
+/**
+ * Whoever reads what is printed may stop reading, as `head` does. That is no error: the command ends, as if all had been
+ * read. With `goesOn`, as for a relay whose log nobody reads any more, the process goes on.
+ */
+export function endWithReader(goesOn: boolean, { stdout, stderr, exit }: PipeProcess = process): void {
+  for (const stream of [stdout, stderr])
+    stream.on("error", (error: NodeJS.ErrnoException) => {
+      if (error.code !== "EPIPE") throw error;
+      if (!goesOn && stream === stdout) exit(EXIT.ok);
+    });
+}
+
+type PipeProcess = Pick<NodeJS.Process, "stdout" | "stderr" | "exit">;
+
 export const processIo: Io = {
   stdin: process.stdin,
   out: (text) => void process.stdout.write(text),

@@ -14,4 +14,21 @@ export function textOf(description: Description | undefined): string | undefined
 
 /** Makes an error of a final answer that is not a success. */
 export const refusalOf = (answer: IncomingResponseMessage): SipError =>
-  new SipError(answer.statusCode ?? 500, answer.reasonPhrase ?? "", textOf(descriptionOf(answer)));
+  new SipError(
+    answer.statusCode ?? 500,
+    answer.reasonPhrase ?? "",
+    textOf(descriptionOf(answer)) ?? warningIn(answer.getHeader("warning")),
+    retryAfterIn(answer.getHeader("retry-after")),
+  );
+
+/** The text of a Warning (RFC 3261 §20.43): `399 tollgate "the balance does not cover it"`. */
+function warningIn(value: string | undefined): string | undefined {
+  const quoted = /^\s*\d{3}\s+\S+\s+"((?:[^"\\]|\\.)*)"/.exec(value ?? "")?.[1];
+  return quoted?.replace(/\\(.)/g, "$1");
+}
+
+/** RFC 3261 §20.33: seconds, and perhaps a comment or parameters. */
+function retryAfterIn(value: string | undefined): number | undefined {
+  const seconds = /^\s*(\d{1,9})/.exec(value ?? "")?.[1];
+  return seconds === undefined ? undefined : Number(seconds);
+}

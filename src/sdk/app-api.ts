@@ -56,7 +56,8 @@ export interface AppSession {
    * set. All charges are made, or none. Resolves with the charges' ids when the relay has them on disk. Rejects with a
    * `SipError` where none was made: 400 for what cannot be read, 403 for what may not be charged (limits, currency, an
    * id with other terms), 410 when the time for late charges is over, 481 after the end without `charging`. With 408,
-   * 500 or 503 it is not known whether they were made: the same charges with the same ids may be sent again.
+   * 500 or 503 it is not known whether they were made: the same charges with the same ids may be sent again. Rejects with
+   * a `TypeError` where a price is not a string.
    */
   charge(...charges: readonly ChargeInput[]): Promise<string[]>;
   /**
@@ -94,7 +95,8 @@ export interface AppSession {
 
 /**
  * Decides on a request by calling its `accept` or `refuse`, at once or later. After 180 s without a decision the answer
- * is 480 (for an UPDATE: 504 after 5 s). Where the handler throws or rejects before it has decided, the answer is 500.
+ * is 480 (for an UPDATE: 504 after 5 s). Where the handler throws or rejects, the error is printed, or goes to the
+ * logger; the answer is 500, or, where the session stands already, it is ended with a BYE that has 500 as its Reason.
  */
 export type ServiceHandler = (request: ServiceRequest) => unknown;
 

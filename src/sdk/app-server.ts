@@ -15,6 +15,7 @@ import type { ServiceHandler } from "./app-api.ts";
 import { Decision, RETRY_AFTER_S } from "./decision.ts";
 import { type Dialog, within } from "./dialog.ts";
 import type { ChargesTarget } from "./late-charges.ts";
+import { printLog } from "./print-log.ts";
 import { createProofCheck, type ProofCheck, type ProofOptions } from "./proof.ts";
 import { TcpServerTransport } from "./tcp-server-transport.ts";
 import { bracketed, createUserAgent, requestUriOf, type UserAgent } from "./user-agent.ts";
@@ -53,9 +54,15 @@ export interface AppServerOptions {
    */
   readonly charging?: { readonly key: string; readonly secret: string } | "by address";
   /**
-   * Gets a line for each handler that failed, and for charges that did not reach the bill. Default: nothing is logged.
+   * Gets a line for each handler that failed, and for charges that did not reach the bill. Default: they are printed on
+   * standard error; `false`: not at all.
    */
-  readonly logger?: Logger;
+  readonly logger?: Logger | false;
+  /**
+   * Seconds that a session goes on without a connection to the relay, for the relay may be back, or another in its
+   * place. Then it ends with `by: "connection"`. Default 60.
+   */
+  readonly reconnectS?: number;
 }
 
 /** An app server that listens. */
@@ -72,6 +79,7 @@ export interface AppServer {
 
 const CAPACITY = 10_000;
 const CLOSE_MS = 2000;
+const RECONNECT_S = 60;
 
 /**
  * Serves requests that come from the relay by SIP over TCP. Answers OPTIONS too, with which the relay asks whether the
@@ -128,6 +136,7 @@ class SipAppServer implements AppServer {
       ...(options.logger ? { logger: options.logger } : {}),
     });
     transport.onMessage = this.agent.receive;
+    transport.onClosed = (callIds) => this.cutOff(callIds);
     const { core } = this.agent;
     if (options.charging) this.late = { core, follow: (callId, other) => transport.follow(callId, other) };
   }
@@ -145,6 +154,19 @@ class SipAppServer implements AppServer {
     );
     await this.transport.close();
     this.agent.core.dispose();
+  }
+
+  /** The connection of these dialogs is closed: they end, unless the relay sends something in them in time. */
+  private cutOff(callIds: ReadonlySet<string>): void {
+    const { reconnectS = RECONNECT_S } = this.options;
+    for (const dialog of this.dialogs) {
+      const { callId } = dialog.session;
+      if (!callIds.has(callId)) continue;
+      const timer = setTimeout(() => {
+        if (!this.transport.reaches(callId)) dialog.lost("the relay is gone");
+      }, reconnectS * 1000);
+      void dialog.ended.then(() => clearTimeout(timer));
+    }
   }
 
   private unavailable(): ResponseOptions & { extraHeaders: string[] } {
@@ -165,7 +187,7 @@ class SipAppServer implements AppServer {
       return void invite.reject(this.unavailable());
     const decision = new Decision(invite, service, {
       services,
-      logger: this.options.logger,
+      logger: this.options.logger === false ? undefined : (this.options.logger ?? printLog),
       dialogs: this.dialogs,
       late: this.late,
     });

@@ -21,7 +21,9 @@ export interface AppSessionFacts {
   readonly late: ((body: Body, session: string | undefined) => Promise<void>) | undefined;
   readonly handlerOf: (service: string) => ServiceHandler | undefined;
   readonly logger: Logger | undefined;
-  /** Told of charges that do not reach the bill: the relay refused them, or an end callback threw or took too long. */
+  /** Told of charges that the relay refused: whoever made them is told, too. */
+  readonly refused: (why: string) => void;
+  /** Told of charges that do not reach the bill since an end callback threw or took too long: nobody else is told. */
   readonly warn: (why: string) => void;
 }
 
@@ -67,8 +69,8 @@ export function createAppSession(
     },
     user: facts.user,
     charge: (...inputs) => {
-      const ids = charge(dialog, inputs.map(complete), facts, now.tollgateSession);
-      ids.catch((error: Error) => facts.warn(`a charge was refused: ${error.message}`)); // even if nobody waits
+      const ids = (async () => charge(dialog, inputs.map(complete), facts, now.tollgateSession))();
+      ids.catch((error: Error) => facts.refused(`a charge was refused: ${error.message}`)); // even if nobody waits
       return ids;
     },
     refer: async (to, { keep } = {}) => dialog.refer(referTo(to, keep)),
@@ -157,8 +159,17 @@ async function inTime(callback: EndCallback, warn: (why: string) => void): Promi
   }
 }
 
-/** Fills in the defaults: a random id, and the quantity 1. */
+/**
+ * Fills in the defaults: a random id, and the quantity 1. Throws a `TypeError` where the price is no string: 0.1 + 0.2
+ * is no price.
+ */
 export function complete(input: ChargeInput): Charge {
   const { id = systemRandom.token(), item, unitPrice, quantity = "1", currency } = input;
+  if (typeof unitPrice !== "string")
+    throw new TypeError(
+      `unitPrice: expected a decimal as text, such as "24.50"; found ${typeof unitPrice} ${unitPrice}`,
+    );
+  if (typeof quantity === "number" && !Number.isInteger(quantity))
+    throw new TypeError(`quantity: expected a whole number, or a decimal as text, such as "0.75"; found ${quantity}`);
   return { id, item, unitPrice, quantity: String(quantity), currency };
 }

@@ -13,7 +13,7 @@ export interface ClientOptions {
   readonly password: string;
   /** Domain of the portal, in the Request-URI and in From. Default: the relay's host. */
   readonly domain?: string;
-  /** Gets lines about what SIP.js does, and about handlers that failed. Default: nothing is logged. */
+  /** Gets lines about what SIP.js does, and about handlers that failed. Default: the latter are printed. */
   readonly logger?: Logger;
   /**
    * Called with a new session when an app server has sent the client on to a partner; `from` is the session with that

@@ -5,6 +5,7 @@ import { type AskedChange, changeBody } from "./changes.ts";
 import type { ClientSession, MoveOptions, ServerChange } from "./client-api.ts";
 import { headerLine, type Link, type Standing, track, uriOf } from "./client-link.ts";
 import { Dialog, referTo } from "./dialog.ts";
+import { printLog } from "./print-log.ts";
 import {
   type Access,
   accessOf,
@@ -50,7 +51,8 @@ export function clientSession(link: Link, dialog: Dialog, service: string, acces
       now.service = asked.service;
     });
     void (async () => decide(request))().catch((error) => {
-      if (!(error instanceof SipError)) link.options.logger?.error({ err: error }, "a change handler failed");
+      if (!(error instanceof SipError))
+        (link.options.logger ?? printLog).error({ err: error }, "a change handler failed");
       asked.refuse(500);
     });
   });

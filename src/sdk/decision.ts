@@ -42,6 +42,8 @@ export class Decision {
   private readonly timer: NodeJS.Timeout;
   private settle!: () => void;
   private open = true;
+  /** The session, once the request was accepted. */
+  private dialog: Dialog | undefined;
 
   constructor(invite: IncomingInviteRequest, service: string, options: DecisionOptions) {
     this.options = options;
@@ -82,9 +84,12 @@ export class Decision {
     } catch (error) {
       // No log line where the handler accepted a request that was given up meanwhile: nothing is wrong with the
       // handler.
-      if (this.open || !(error instanceof SipError))
+      const { dialog } = this;
+      const standing = dialog && !dialog.over;
+      if (this.open || standing || !(error instanceof SipError))
         this.options.logger?.error({ err: error, service: this.service }, "a service handler failed");
       this.refuse(500);
+      if (standing) void dialog.bye({ extraHeaders: ['Reason: SIP;cause=500;text="the service failed"'] });
     }
   }
 
@@ -118,8 +123,10 @@ export class Decision {
       service: this.service,
       user: this.user,
       chargePackage: offersCharging(message),
+      refused: (why) => logger?.warn({ session: session.callId, service: this.service }, why),
       warn: (why) => logger?.error({ session: session.callId, service: this.service }, why),
     });
+    this.dialog = dialog;
     dialogs.add(dialog);
     void dialog.ended.then(() => dialogs.delete(dialog));
     if (!(await dialog.confirmed()))

@@ -23,6 +23,8 @@ export class TcpServerTransport implements Transport {
   readonly protocol = "TCP";
   /** Must be set before the first connection comes. */
   onMessage: (message: string) => void = () => {};
+  /** Is told which Call-IDs had the connection that was closed. */
+  onClosed: (callIds: ReadonlySet<string>) => void = () => {};
   private readonly server: Server;
   private readonly connections = new Set<TcpConnection>();
   /** In order of last use, the oldest first. */
@@ -30,7 +32,7 @@ export class TcpServerTransport implements Transport {
   private readonly dialling = new Map<string, Promise<TcpConnection>>();
   private readonly user = {
     received: (message: string, connection: TcpConnection) => this.received(message, connection),
-    closed: (connection: TcpConnection) => void this.connections.delete(connection),
+    closed: (connection: TcpConnection) => this.closed(connection),
   };
 
   private constructor(options: ServerTransportOptions) {
@@ -70,6 +72,18 @@ export class TcpServerTransport implements Transport {
     const closed = new Promise<void>((resolve) => this.server.close(() => resolve()));
     for (const connection of this.connections) connection.finish("closed by this server");
     await closed;
+  }
+
+  /** Whether a message with this Call-ID would go out on a connection that is open. */
+  reaches(callId: string): boolean {
+    return this.byCallId.get(callId)?.open ?? false;
+  }
+
+  private closed(connection: TcpConnection): void {
+    this.connections.delete(connection);
+    const callIds = new Set<string>();
+    for (const [callId, of] of this.byCallId) if (of === connection) callIds.add(callId);
+    this.onClosed(callIds);
   }
 
   private accept(socket: Socket, admits: ServerTransportOptions["admits"]): void {

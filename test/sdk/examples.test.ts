@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -10,7 +11,7 @@ import { ROOT } from "../support/project.ts";
 /* Each file of src/sdk/examples, as it stands, but for the ports: with a relay and with `tollgate/sdk` as it is built. */
 
 const EXAMPLES = join(ROOT, "src/sdk/examples");
-const files = readdirSync(EXAMPLES).filter((name) => name.endsWith(".mjs"));
+const files = readdirSync(EXAMPLES).filter((name) => !name.endsWith(".yaml"));
 const read = (name: string) => readFileSync(join(EXAMPLES, name), "utf8");
 const folder = mkdtempSync(join(tmpdir(), "tollgate-examples-"));
 const ports = new Map<string, number>();
@@ -21,7 +22,8 @@ beforeAll(async () => {
   mkdirSync(join(folder, "node_modules"));
   symlinkSync(ROOT, join(folder, "node_modules/tollgate"));
   writeFileSync(join(folder, "package.json"), "{}"); // else one of a folder above counts
-  for (const port of ["5070", "5071", "5072"]) ports.set(port, await freePort());
+  const all = files.flatMap((name) => read(name).match(/\b(507\d|808[1-9])\b/g) ?? []);
+  for (const port of new Set(all)) ports.set(port, await freePort());
 });
 afterEach(async () => {
   await stopAll();
@@ -40,11 +42,11 @@ async function open(): Promise<void> {
 }
 
 /** Starts one in a process of its own. */
-async function run(name: string): Promise<Peer> {
+async function run(name: string, program = process.execPath, ...more: string[]): Promise<Peer> {
   const file = join(folder, name);
   writeFileSync(file, withPorts(read(name)));
   ran.add(name);
-  return start(name, process.execPath, [file], { keepInput: true });
+  return start(name, program, [file, ...more], { keepInput: true });
 }
 
 /** What the comment at its end says that it says. */
@@ -88,6 +90,61 @@ describe("the examples of the SDK", { timeout: 30_000 }, () => {
     expect(await client.exit, client.output()).toEqual({ code: 0, signal: null });
     expect(client.output()).toBe(said(name));
     expect(houses.output()).toBe(said("houses.mjs"));
+  });
+
+  it("shop.mjs sells on a page for each visit, whose URL leads nowhere after it", async () => {
+    await open();
+    await (await run("shop.mjs")).says(/open/);
+    const customer = await run("customer.mjs");
+    expect(await customer.exit, customer.output()).toEqual({ code: 0, signal: null });
+    expect(customer.output()).toBe(said("customer.mjs"));
+    expect(lines(await portal!.bill())).toContain("1 x Riesling by info: 12.50 EUR");
+  });
+
+  it("lesson.mjs is charged by its time, and for the book at the end", async () => {
+    await open();
+    const lesson = await run("lesson.mjs");
+    await lesson.says(/open/);
+    const call = await run("call.mjs");
+    expect(await call.exit, call.output()).toEqual({ code: 0, signal: null });
+    expect(call.output()).toBe(withPorts(said("call.mjs")));
+    await lesson.says(/has left/);
+    expect(lesson.output()).toBe(said("lesson.mjs"));
+    expect(lines(await portal!.bill())).toEqual([
+      "english, ended by client: 0.50 EUR",
+      "1 x Exercise book by bye: 4.90 EUR",
+    ]);
+  });
+
+  it("assistant.mjs is charged by its minutes, and by its tokens", async () => {
+    await open();
+    const assistant = await run("assistant.mjs");
+    await assistant.says(/open/);
+    const call = await run("call.mjs", process.execPath, "assistant");
+    expect(await call.exit, call.output()).toEqual({ code: 0, signal: null });
+    expect(assistant.output()).toBe(said("assistant.mjs"));
+    expect(lines(await portal!.bill())).toEqual([
+      "assistant, ended by server: 0.06 EUR",
+      "12000 x Tokens by info: 0.24 EUR",
+      "19000 x Tokens by info: 0.38 EUR",
+    ]);
+  });
+
+  it.each([
+    ["shop.py", "python3", "python"],
+    ["shop.php", "php", "php"],
+  ])("%s sells without the SDK", async (name, program, service) => {
+    ran.add(name);
+    if (spawnSync(program, ["--version"]).error) {
+      console.warn(`${name} is not tried: there is no ${program} here`);
+      return;
+    }
+    await open();
+    await (await run(name, program)).says(/open/);
+    const customer = await run("customer.mjs", process.execPath, service);
+    expect(await customer.exit, customer.output()).toEqual({ code: 0, signal: null });
+    expect(customer.output()).toBe(said("customer.mjs"));
+    expect(lines(await portal!.bill())).toContain("1 x Riesling by info: 12.50 EUR");
   });
 
   it("are all run here, and README.md of the SDK names them", () => {
