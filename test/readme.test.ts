@@ -384,9 +384,18 @@ describe("the metrics on the pages", () => {
       ...["nodes_up", "cut_off", "standbys", "copied", "without_standby", "lag_ms", "copies_late"].map(inCluster),
       ...["events_copied", "taken_up", "silent", "silences"].map(inCluster),
       ...["handed_total", "taken_total", "unknown_total"].map(inCluster),
-      ...["frames", "lines", "heard", "dropped", "refused", "nonces", "nonces_stale"].map(
-        (name) => `tollgate_shared_${name}_total`,
-      ),
+      ...[
+        "frames",
+        "lines",
+        "heard",
+        "dropped",
+        "refused",
+        "nonces",
+        "nonces_stale",
+        "loads",
+        "loads_unknown",
+        "polls",
+      ].map((name) => `tollgate_shared_${name}_total`),
     ];
     const listed = [
       ...page("ops/guide/running.md")

@@ -26,6 +26,19 @@ export function standbyFor(session: string, places: readonly Place[], zone: stri
   return best;
 }
 
+/** The home of a key among these nodes. Undefined: there are none. */
+export function homeOf(key: string, nodes: Iterable<string>): string | undefined {
+  let best: string | undefined;
+  let most = -1;
+  for (const node of nodes) {
+    const weight = weightOf(node, key);
+    if (weight <= most) continue;
+    best = node;
+    most = weight;
+  }
+  return best;
+}
+
 /** FNV-1a over both, mixed once more so that all bits count. */
 function weightOf(node: string, session: string): number {
   let hash = 0x811c9dc5;

@@ -5,6 +5,7 @@ import type { Core } from "../relay/model/core.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { NodeRun } from "./beat.ts";
+import { SharedLoads } from "./shared-loads.ts";
 import { SharedLockOuts } from "./shared-lock-outs.ts";
 import { SharedNonces } from "./shared-nonces.ts";
 import { SharedProofs } from "./shared-proofs.ts";
@@ -34,6 +35,7 @@ export class Shared {
   readonly rates: SharedRates;
   readonly lockOuts: SharedLockOuts;
   readonly proofs: SharedProofs;
+  readonly loads: SharedLoads;
   private readonly peers: Peers;
   private readonly clock: Clock;
   private readonly talk: Talk;
@@ -59,7 +61,8 @@ export class Shared {
     this.rates = new SharedRates({ talk, peers, clock });
     this.lockOuts = new SharedLockOuts({ talk, clock });
     this.proofs = new SharedProofs(talk);
-    this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs];
+    this.loads = new SharedLoads({ talk, peers, clock });
+    this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs, this.loads];
     talk.on("hello", (_, from) => {
       for (const part of this.parts) part.greet?.(from);
     });
@@ -77,13 +80,15 @@ export class Shared {
   }
 
   /** Where what others tell goes. */
-  attach({ authenticator, admission }: Pick<Core, "authenticator" | "admission">): void {
+  attach({ authenticator, admission, loads }: Pick<Core, "authenticator" | "admission" | "loads">): void {
     if (authenticator.guesses) this.lockOuts.attach(authenticator.guesses);
     this.proofs.attach(admission);
+    this.loads.attach(loads);
   }
 
   start(): void {
     this.talk.start();
+    this.loads.start();
     this.look();
   }
 
@@ -97,6 +102,7 @@ export class Shared {
   counters(): Readonly<Record<string, number>> {
     const { frames, lines, heard, dropped, refused } = this.talk.stats;
     const { asked, stale } = this.nonces.stats;
+    const { loads } = this;
     return {
       sharedFrames: frames,
       sharedLines: lines,
@@ -105,6 +111,9 @@ export class Shared {
       sharedRefused: refused,
       sharedNonces: asked,
       sharedNoncesStale: stale,
+      sharedLoads: loads.stats.asked,
+      sharedLoadsUnknown: loads.stats.unknown,
+      sharedPolls: loads.polls,
     };
   }
 

@@ -9,7 +9,7 @@ import { requestLogic } from "../relay/actions/request.ts";
 import { sessionLogic } from "../relay/actions/session.ts";
 import { Admission, type AdmissionElsewhere } from "../relay/admission/admission.ts";
 import { ClientSources } from "../relay/admission/client-source.ts";
-import { UserLoads } from "../relay/admission/user-loads.ts";
+import { type LoadsElsewhere, type UserLimits, UserLoads } from "../relay/admission/user-loads.ts";
 import { EndedSessions } from "../relay/charges/ended-sessions.ts";
 import { costOfSession } from "../relay/charges/record-cost.ts";
 import { Border } from "../relay/dialog/border.ts";
@@ -54,9 +54,16 @@ export type CoreParts = Pick<
   readonly firstNow?: number | undefined;
   /** Default: there are no other nodes that keep the same limits. */
   readonly admissionElsewhere?: AdmissionElsewhere | undefined;
+  readonly loadsElsewhere?: LoadsElsewhere | undefined;
   /** Where records of requests go; default: only into the log. */
   readonly recordsTo?: Pick<CallRecordsOptions, "store" | "publish">;
 } & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;
+
+/** How much one user may have under way at once. */
+export const userLimits = ({ limits }: Pick<Core["config"], "limits">): UserLimits => ({
+  ringing: limits.ringingPerUser,
+  sessions: limits.sessionsPerUser,
+});
 
 export function createCore({
   billing,
@@ -65,6 +72,7 @@ export function createCore({
   elsewhere,
   firstNow,
   admissionElsewhere,
+  loadsElsewhere,
   node = "",
   recordsTo,
   ...parts
@@ -145,7 +153,7 @@ export function createCore({
       config.limits.perUnprovenSourcePerSecond,
       admissionElsewhere,
     ),
-    loads: new UserLoads({ ringing: config.limits.ringingPerUser, sessions: config.limits.sessionsPerUser }),
+    loads: new UserLoads(userLimits(config), loadsElsewhere),
     timelines,
     afterRestart: { reconnectS: config.recovery === "end" ? 0 : config.recovery.reconnectS },
     keeping,

@@ -37,7 +37,7 @@ import { createTransactionLayer, type Transactions } from "../transaction/layer.
 import { createTransportLayer, type Tap, type Transports } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
 import { type Destination, TRANSPORTS } from "../transport/types.ts";
-import { createCore } from "./assemble.ts";
+import { createCore, userLimits } from "./assemble.ts";
 import { type Cluster, joinCluster, together } from "./cluster.ts";
 import { HealthChecks } from "./health.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
@@ -238,6 +238,7 @@ export async function startRelay(options: {
     kept: together([recovery === "end" ? undefined : keeper, cluster?.keeper]),
     firstNow: before.firstNow,
     admissionElsewhere: shares?.admission(config.limits),
+    loadsElsewhere: shares?.loads.keep(userLimits(config)),
     recordsTo: { store: store.calls, publish: callsTo(bus, config) },
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,

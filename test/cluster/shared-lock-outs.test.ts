@@ -2,6 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Guesses } from "../../src/directory/guesses.ts";
 import type { ThrottleSettings } from "../../src/directory/throttle.ts";
 import { Admission } from "../../src/relay/admission/admission.ts";
+import { UserLoads } from "../../src/relay/admission/user-loads.ts";
 import { SharedNodes } from "./shared-nodes.ts";
 
 const SETTINGS: ThrottleSettings = { failures: 5, windowS: 60, delayS: 2, maxDelayS: 300, sources: 1_000 };
@@ -185,6 +186,7 @@ describe("an address that has shown that it is not forged", () => {
       shared.attach({
         authenticator: { authenticate: () => ({}) as never, challengesFor: () => undefined },
         admission,
+        loads: new UserLoads({ ringing: 0, sessions: 0 }),
       });
       shared.start();
       return admission;

@@ -1,6 +1,7 @@
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { MemberView } from "../../src/cluster/members.ts";
 import type { LockOut } from "../../src/directory/guesses.ts";
+import type { SipRequest } from "../../src/sip/message.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 import { DOMAIN, USER } from "./portal.ts";
 import { RelayChild } from "./relay-child.ts";
@@ -45,6 +46,10 @@ async function cluster(nodes: number, config: Readonly<Record<string, unknown>> 
     /** From now on everything goes to that node. */
     to: (node: number) => {
       at = node;
+    },
+    /** The same, to the node that sent this to the app server. */
+    toSenderOf: ({ via }: SipRequest) => {
+      at = ports.indexOf(via!.port ?? 0);
     },
   };
 }
@@ -111,7 +116,9 @@ describe("limits over three relays as processes and a NATS server", () => {
     skip,
   }) => {
     skip(natsProgram === undefined, NO_NATS);
-    const { relays, client, server, to } = await cluster(3);
+    const { relays, client, server, to } = await cluster(3, {
+      authentication: { throttle: { delayS: 300 } }, // longer than the test, however slow the machine is
+    });
     const lockOuts = async (node: number) =>
       JSON.parse(await relays[node]!.command(["lockouts", "list", "--json"])) as LockOut[];
     /** Says what comes of a sign-in with these credentials. */
@@ -159,5 +166,52 @@ describe("limits over three relays as processes and a NATS server", () => {
     expect(answered).toBeGreaterThan(0.8 * perSecond * took);
     // At each node by itself it would be three times as many. One second more, since seconds begin at any time.
     expect(answered).toBeLessThan(1.2 * perSecond * (took + 1));
+  });
+
+  it("count a user's sessions together, also those that begin at all nodes in the same moment (decision 14)", {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    const { relays, client, server, to, toSenderOf } = await cluster(3, {
+      limits: { sessionsPerUser: 4, ringingPerUser: 4 },
+    });
+    const challenges = [];
+    for (let i = 0; i < 12; i++) {
+      to(i % 3);
+      const first = client.invite(own);
+      const challenge = await client.nextResponse(401);
+      client.ack(first, challenge);
+      challenges.push(challenge);
+    }
+    const invites = challenges.map((challenge, i) => {
+      to(i % 3);
+      return client.invite({ ...own, headers: [["Authorization", credentials(challenge, own.uri)]] });
+    });
+    for (let i = 0; i < 8; i++) await client.nextResponse(503);
+    for (let i = 0; i < 4; i++) {
+      const asked = await server.nextRequest("INVITE");
+      toSenderOf(asked);
+      server.answer(asked, 180);
+    }
+    expect(server.inbox.filter((message) => message.isRequest)).toEqual([]);
+
+    // What its home had counted is found out again by another home.
+    for (const [i, invite] of invites.entries()) {
+      to(i % 3);
+      client.cancel(invite);
+    }
+    for (let i = 0; i < 4; i++) {
+      const cancel = await server.nextRequest("CANCEL");
+      toSenderOf(cancel);
+      server.answer(cancel, 200);
+    }
+    await relays[0]!.kill();
+    to(1);
+    await expect
+      .poll(async () => JSON.parse(await relays[1]!.command(["nodes", "--json"])) as MemberView[], { timeout: 10_000 })
+      .toContainEqual(expect.objectContaining({ state: "dead" }));
+    const again = await client.call("wine");
+    await server.nextRequest("INVITE");
+    client.cancel(again);
   });
 });

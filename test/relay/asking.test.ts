@@ -84,3 +84,50 @@ describe("a REFER with a nonce of another node (M23)", () => {
     expect(l.client.response(481).cseq!.method).toBe("REFER");
   });
 });
+
+describe("an INVITE of a user of whom other nodes know (decision 14)", () => {
+  async function counted() {
+    const answers: ((why: string | undefined) => void)[] = [];
+    const l = await lab({
+      core: {
+        loadsElsewhere: {
+          mayAlone: () => false,
+          ask: () => new Promise((resolve) => answers.push(resolve)),
+          changed: () => {},
+        },
+      },
+    });
+    /** As a home that grants it, or refuses it. */
+    const answer = async (why?: string) => {
+      if (why === undefined) l.core.loads.requestBegan("alice");
+      answers.shift()!(why);
+      await l.settle();
+    };
+    return { l, answer };
+  }
+
+  it("waits for what they say, and is counted once", async () => {
+    const { l, answer } = await counted();
+    l.client.invite();
+    expect(l.server("a").inbox).toEqual([]);
+    await answer();
+    l.server("a").request("INVITE");
+    expect(l.core.loads.of("alice")).toEqual({ ringing: 1, total: 1 });
+  });
+
+  it("is refused with 503 where that is too many", async () => {
+    const { l, answer } = await counted();
+    l.client.invite();
+    await answer("this user has 5 sessions");
+    expect(l.client.response(503).headers.get("retry-after")).toBe("5");
+    expect([l.core.counters.overUserLimit, l.core.loads.size, l.server("a").inbox.length]).toEqual([1, 0, 0]);
+  });
+
+  it("gives back what was granted if it was cancelled meanwhile", async () => {
+    const { l, answer } = await counted();
+    l.client.cancel(l.client.invite());
+    expect(l.client.inbox).toHaveLength(2);
+    await answer();
+    expect([l.core.loads.size, l.core.requests.size, l.server("a").inbox.length]).toEqual([0, 0, 0]);
+  });
+});

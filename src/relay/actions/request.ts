@@ -44,7 +44,7 @@ function report(request: ClientRequest, verdict: SettledVerdict): void {
       const { user } = verdict;
       // A change of service and a move are charged to the account that pays for the session before.
       request.signedIn(user, (request.change ?? request.move)?.first.facts.user ?? core.directory.account(user));
-      if (!isOneTooMany(request)) request.actor.send({ type: "user.accepted", user });
+      admit(request);
       return;
     }
     case "throttled":
@@ -70,21 +70,45 @@ function report(request: ClientRequest, verdict: SettledVerdict): void {
 }
 
 /**
- * Whether the user has too much under way: no user may take everything that the relay has (decision 14). A change of
- * service within a session is not a further call, and is not counted.
+ * Goes on if the user has not too much under way: no user may take everything that the relay has (decision 14). A change
+ * of service within a session is not a further call, and is not counted.
  */
-function isOneTooMany(request: ClientRequest): boolean {
-  if (request.change) return false;
+function admit(request: ClientRequest): void {
   const { core, user } = request;
-  const why = request.redirection ? undefined : core.loads.whyNot(user, core.directory.user(user)?.limits?.sessions);
+  if (request.change) {
+    admitted(request, undefined);
+    return;
+  }
+  if (request.redirection) {
+    core.loads.requestBegan(user); // in the place of the one before
+    request.counts();
+    admitted(request, undefined);
+    return;
+  }
+  const begun = core.loads.begin(user, core.directory.user(user)?.limits?.sessions);
+  if (!(begun instanceof Promise)) {
+    if (begun === undefined) request.counts();
+    admitted(request, begun);
+    return;
+  }
+  const settled = begun.then((why) => {
+    if (!request.closed) {
+      if (why === undefined) request.counts();
+      admitted(request, why);
+    } else if (why === undefined) core.loads.requestEnded(user); // cancelled in the meantime
+  });
+  void contained(core, settled, request);
+}
+
+function admitted(request: ClientRequest, why: string | undefined): void {
+  const { core, user } = request;
   if (why === undefined) {
-    request.count();
-    return false;
+    request.actor.send({ type: "user.accepted", user });
+    return;
   }
   core.counters.overUserLimit++;
   core.peerLog.info("a user has as much under way as one may", user, { ...ofRequest(request), why });
   request.refuse("user.refused", { status: laterStatus(request.request), headers: [["Retry-After", "5"]] }, why);
-  return true;
 }
 
 /** M3: finds out which service the client asks for, and whether it moves from another session. */

@@ -148,10 +148,9 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     this.record?.signedIn(user);
   }
 
-  /** From now on, and until it is closed, the request counts among those that its user has under way. */
-  count(): void {
+  /** It is counted among those that its user has under way, until it is closed. */
+  counts(): void {
     this.counted = true;
-    this.core.loads.requestBegan(this.user);
   }
 
   /** The session from which the client moves is known. */
