@@ -21,6 +21,11 @@ import { RemoteFlow } from "./remote-flow.ts";
 const AGAIN_MS = 100;
 /** A request for which no node was found in that time is answered by nobody; its sender tries again, or gives up. */
 const WITHIN_MS = 4_000;
+/**
+ * For so long after a node is gone, nobody's "no" is the last word: the other nodes notice it a moment later, and only
+ * then take its sessions up.
+ */
+const UNSETTLED_MS = 1_000;
 /** How many questions wait for answers at most. */
 const MAX_ASKED = 5_000;
 /** How many dialogs are remembered with the node that has them. */
@@ -33,6 +38,7 @@ interface Asked {
   readonly number: number;
   readonly text: string;
   readonly tag: string;
+  readonly request: SipRequest;
   readonly flow: Flow;
   readonly nobody: () => void;
   readonly until: number;
@@ -71,6 +77,8 @@ export class HandOver implements OthersPort {
   /** Flows of other nodes, by node, epoch and number. */
   private readonly remote = new Map<string, RemoteFlow>();
   private deafen: (() => void)[] = [];
+  /** Until when sessions of a node that is gone may be on their way to another. */
+  private unsettledUntil = 0;
   /** Since the start: messages handed over; taken from others; for which nobody was found. */
   readonly stats = { handed: 0, taken: 0, unknown: 0 };
 
@@ -118,13 +126,14 @@ export class HandOver implements OthersPort {
   }
 
   request(request: SipRequest, flow: Flow, nobody: () => void): boolean {
-    if (flow instanceof RemoteFlow || this.deafen.length === 0 || this.others().length === 0) return false;
+    if (flow instanceof RemoteFlow || this.deafen.length === 0) return false;
+    if (this.others().length === 0 && !this.unsettled) return false;
     if (this.asked.size >= MAX_ASKED) return false;
     const number = ++this.number;
     const text = writeHanded({ ...this.self, number }, "ask", this.factsOf(flow), request);
     const until = this.clock.monotonic() + WITHIN_MS;
     const tag = request.toTag ?? "";
-    const asked: Asked = { number, text, tag, flow, nobody, until, no: new Set(), timer: undefined };
+    const asked: Asked = { number, text, tag, request, flow, nobody, until, no: new Set(), timer: undefined };
     this.asked.set(number, asked);
     this.ask(asked, this.homes.get(tag));
     return true;
@@ -156,15 +165,28 @@ export class HandOver implements OthersPort {
 
   /** A node is gone, and so are its sockets. */
   gone(node: string): void {
+    this.unsettledUntil = this.clock.monotonic() + UNSETTLED_MS;
     for (const [tag, home] of this.homes) if (home === node) this.homes.delete(tag);
     for (const nodes of this.users.values()) nodes.delete(node);
     for (const [key, flow] of this.remote) if (flow.by.node === node) this.closed(key, flow, "its node is gone");
   }
 
+  /** Whether sessions of a node that is gone may not have been taken up yet, here or elsewhere. */
+  private get unsettled(): boolean {
+    return this.here.busy() || this.clock.monotonic() < this.unsettledUntil;
+  }
+
   private ask(asked: Asked, home?: string): void {
-    const { number, text, nobody, until, no } = asked;
+    const { number, text, request, flow, nobody, until, no } = asked;
     if (!this.asked.has(number)) return;
-    if (home === undefined && this.others().every((node) => no.has(node))) {
+    if (this.here.knows(request)) {
+      // It has been taken up here since.
+      this.asked.delete(number);
+      this.here.user.received(request, flow);
+      return;
+    }
+    const isUnknown = home === undefined && this.others().every((node) => no.has(node));
+    if (isUnknown && !this.unsettled) {
       this.asked.delete(number);
       this.stats.unknown++;
       nobody();
@@ -177,7 +199,7 @@ export class HandOver implements OthersPort {
       });
       return;
     }
-    this.tell(home === undefined ? HANDED_TOPIC : handedTopic(home), text);
+    if (!isUnknown) this.tell(home === undefined ? HANDED_TOPIC : handedTopic(home), text);
     asked.timer = this.clock.setTimeout(() => {
       no.clear();
       this.ask(asked);

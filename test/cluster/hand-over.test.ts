@@ -1,0 +1,113 @@
+import { describe, expect, it } from "vitest";
+import { HandOver } from "../../src/cluster/hand-over.ts";
+import { Headers, type SipMessage, SipRequest } from "../../src/sip/message.ts";
+import { PeerLog } from "../../src/support/peer-log.ts";
+import type { Flow } from "../../src/transport/types.ts";
+import { silent } from "../charging/samples.ts";
+import { TestClock } from "../support/test-clock.ts";
+import { Wire } from "./wire.ts";
+
+const CLIENT: Flow = {
+  id: "udp/192.0.2.1:5060",
+  transport: "udp",
+  reliable: false,
+  secure: false,
+  remoteAddress: "192.0.2.1",
+  remotePort: 5060,
+  open: true,
+  send: () => {},
+};
+
+const bye = () =>
+  new SipRequest(
+    "BYE",
+    "sip:192.0.2.9",
+    new Headers()
+      .add("Via", "SIP/2.0/UDP 192.0.2.1:5060;branch=z9hG4bK-1")
+      .add("From", "<sip:alice@portal.com>;tag=c")
+      .add("To", "<sip:wine@portal.com>;tag=r")
+      .add("Call-ID", "call")
+      .add("CSeq", "2 BYE")
+      .add("Max-Forwards", "70"),
+  );
+
+/** Nodes that hand messages over to each other. `knows` and `busy` are what each of them says of itself. */
+function nodes(...names: string[]) {
+  const clock = new TestClock();
+  const wire = new Wire();
+  const up = new Set(names);
+  const all = names.map((node) => {
+    const taken: SipMessage[] = [];
+    const state = { knows: false, busy: false };
+    const handOver = new HandOver({
+      self: { node, epoch: 1 },
+      bus: wire.of(node),
+      clock,
+      peerLog: new PeerLog({ log: silent, clock }),
+      others: () => [...up].filter((other) => other !== node),
+      mutes: () => false,
+      contactFor: () => "192.0.2.9",
+      here: {
+        user: { received: (message) => void taken.push(message), malformed: () => {}, flowFailed: () => {} },
+        knows: () => state.knows,
+        busy: () => state.busy,
+      },
+    });
+    handOver.start();
+    return { handOver, state, taken };
+  });
+  /** The node is dead, and `seenBy` has noticed. */
+  const dies = (node: string, ...seenBy: (typeof all)[number][]) => {
+    up.delete(node);
+    wire.cut.add(node);
+    for (const { handOver } of seenBy) handOver.gone(node);
+  };
+  return { clock, all, dies };
+}
+
+describe("a request that came to a node which does not have its session (P3)", () => {
+  it("is answered by 481 as soon as all other nodes have said no", () => {
+    const { all } = nodes("node01", "node02", "node03");
+    let refused = 0;
+    expect(all[0]!.handOver.request(bye(), CLIENT, () => refused++)).toBe(true);
+    expect(refused).toBe(1);
+  });
+
+  it("is not answered by 481 while the standby of a dead node has not noticed the death yet", () => {
+    const { clock, all, dies } = nodes("node01", "node02", "node03");
+    const [one, two] = all as [(typeof all)[0], (typeof all)[0]];
+    let refused = 0;
+    dies("node03", one); // node02 will notice it a moment later, and take the session up
+    one.handOver.request(bye(), CLIENT, () => refused++);
+    expect(refused).toBe(0);
+    two.state.knows = true;
+    clock.advance(100);
+    expect([two.taken.length, refused]).toEqual([1, 0]);
+    clock.advance(5_000);
+    expect([two.taken.length, refused]).toEqual([1, 0]);
+  });
+
+  it("is answered by 481 a second after the death, if nobody has taken the session up", () => {
+    const { clock, all, dies } = nodes("node01", "node02", "node03");
+    let refused = 0;
+    dies("node03", all[0]!, all[1]!);
+    all[0]!.handOver.request(bye(), CLIENT, () => refused++);
+    clock.advance(900);
+    expect(refused).toBe(0);
+    clock.advance(200);
+    expect(refused).toBe(1);
+  });
+
+  it("is taken here, if this node has taken the session up in the meantime, also where no other node is left", () => {
+    const { clock, all, dies } = nodes("node01", "node02");
+    const [one] = all as [(typeof all)[0]];
+    let refused = 0;
+    dies("node02", one);
+    one.state.busy = true;
+    expect(one.handOver.request(bye(), CLIENT, () => refused++)).toBe(true);
+    one.state.busy = false;
+    one.state.knows = true;
+    clock.advance(100);
+    expect([one.taken.length, refused]).toEqual([1, 0]);
+  });
+});
