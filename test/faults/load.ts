@@ -1,19 +1,12 @@
-import { createSocket, type Socket } from "node:dgram";
-import { once } from "node:events";
 import { CHARGE_JSON, PACKAGE, SESSION_HEADER } from "../../src/charging/charges/body.ts";
 import { Answer } from "../../src/relay/dialog/answer.ts";
 import { confirmDialog, type Dialog, dialogAsServer, requestWithin } from "../../src/relay/dialog/dialog.ts";
 import { type SipRequest, SipResponse } from "../../src/sip/message.ts";
-import { parseMessage } from "../../src/sip/parse.ts";
-import { reasonPhrase } from "../../src/sip/response.ts";
-import { serialize } from "../../src/sip/serialize.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { systemRandom } from "../../src/support/random.ts";
-import { TimerQueues } from "../../src/support/timer-queues.ts";
-import { createTransactionLayer, type Transactions } from "../../src/transaction/layer.ts";
 import { defaultTimers, type ServerTransaction, type TransactionUser } from "../../src/transaction/types.ts";
-import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
-import { stampVia, viaFor } from "../../src/transport/via.ts";
+import type { Destination } from "../../src/transport/types.ts";
+import { destinationOf, peerTimers, reply, UdpEnd } from "../support/udp-end.ts";
 
 /* A client and an app server that make many calls with charges through a relay on real sockets, and note what they were promised. */
 
@@ -32,76 +25,6 @@ export interface LoadOptions {
   /** How long a session lasts. */
   readonly holdMs: number;
   readonly chargesPerCall: number;
-}
-
-const timers = new TimerQueues(systemClock, (error) => {
-  throw error;
-});
-
-/** A UDP socket as a transport. */
-class UdpEnd implements TransportLayer {
-  readonly socket: Socket;
-  readonly port: number;
-  readonly transactions: Transactions;
-
-  private constructor(socket: Socket, user: TransactionUser) {
-    this.socket = socket;
-    this.port = socket.address().port;
-    this.transactions = createTransactionLayer({ transport: this, clock: systemClock, random: systemRandom, user });
-    socket.on("message", (bytes, { port }) => {
-      const read = parseMessage(bytes, "datagram");
-      if (!read.ok) return;
-      if (read.value.isRequest) stampVia(read.value, "127.0.0.1", port);
-      this.transactions.received(read.value, this.flowTo(port));
-    });
-    socket.on("error", () => {}); // nobody listens at the other end just now
-  }
-
-  static async open(user: TransactionUser): Promise<UdpEnd> {
-    const socket = createSocket({ type: "udp4", recvBufferSize: 4_194_304 });
-    socket.bind(0, "127.0.0.1");
-    await once(socket, "listening");
-    return new UdpEnd(socket, user);
-  }
-
-  get contact(): string {
-    return `<sip:127.0.0.1:${this.port}>`;
-  }
-
-  sendRequest(request: SipRequest, { port }: Destination, branch: string): { flow: Flow; bytes: Buffer } {
-    const flow = this.flowTo(port);
-    request.headers.prepend("Via", viaFor("udp", `127.0.0.1:${this.port}`, branch));
-    request.changed();
-    const bytes = serialize(request);
-    flow.send(bytes);
-    return { flow, bytes };
-  }
-
-  contactFor(): string {
-    return `127.0.0.1:${this.port}`;
-  }
-
-  contactTowards(): string {
-    return `127.0.0.1:${this.port}`;
-  }
-
-  close(): void {
-    this.transactions.close();
-    this.socket.close();
-  }
-
-  private flowTo(port: number): Flow {
-    return {
-      id: `udp/127.0.0.1:${port}`,
-      transport: "udp",
-      reliable: false,
-      secure: false,
-      remoteAddress: "127.0.0.1",
-      remotePort: port,
-      open: true,
-      send: (bytes) => this.socket.send(bytes, port, "127.0.0.1"),
-    };
-  }
 }
 
 /** Answers every INVITE, charges, and waits for BYE. */
@@ -138,7 +61,7 @@ export class LoadServer implements TransactionUser {
       response,
       durations: defaultTimers,
       clock: systemClock,
-      timers,
+      timers: peerTimers,
       onAck: () => {
         over();
         for (let i = 0; i < this.chargesPerCall; i++) this.charge(dialog, session);
@@ -269,13 +192,4 @@ export class LoadClient implements TransactionUser {
     const bye = requestWithin(dialog, "BYE");
     this.end.transactions.send(bye, destinationOf(dialog), { final: done, timeout: done, transportError: done });
   }
-}
-
-function destinationOf(dialog: Dialog): Destination {
-  const port = Number(/:(\d+)/.exec(dialog.remoteTarget.replace(/^sips?:/, ""))?.[1] ?? 5060);
-  return { transport: "udp", address: "127.0.0.1", port };
-}
-
-function reply(transaction: ServerTransaction, status: number): void {
-  transaction.respond(new SipResponse(status, reasonPhrase(status)));
 }

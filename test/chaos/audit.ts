@@ -1,0 +1,78 @@
+import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
+
+/** A node as the audit needs it. */
+export interface Watched {
+  readonly name: string;
+  readonly port: number;
+  /** When something was done to it last, milliseconds since 1970. */
+  readonly disturbedAt: number;
+  /** Since when it is cut off from the others; undefined: it is not. */
+  readonly cutAt: number | undefined;
+}
+
+/** A node that is cut off may send for so long: until others may call it dead, and while what it sent lies in a queue. */
+const SILENT_AFTER_MS = 1_500;
+const MOST_FAULTS = 50;
+
+interface DialogSeen {
+  highest: number;
+  /** By CSeq number: method and branch. */
+  readonly branches: Map<number, string>;
+  bye: { readonly port: number; readonly at: number } | undefined;
+}
+
+/**
+ * Looks at what the peers get from the nodes: whether two nodes act for one session. Each node that takes a session up
+ * goes on with far higher CSeq numbers. So a request with a number that was used, or with a lower one, is from a node
+ * that does not know that it lost the session.
+ */
+export class Audit {
+  readonly faults: string[] = [];
+  private readonly nodes: () => readonly Watched[];
+  private readonly dialogs = new Map<string, DialogSeen>();
+
+  constructor(nodes: () => readonly Watched[]) {
+    this.nodes = nodes;
+  }
+
+  /** A peer got this message from this port. */
+  seen(message: SipMessage, port: number): void {
+    const node = this.nodes().find((one) => one.port === port);
+    if (node?.cutAt !== undefined && Date.now() - node.cutAt > SILENT_AFTER_MS)
+      this.fault(`${node.name} is cut off and sends ${message.isRequest ? message.method : message.status}`);
+    if (message.isRequest && message.toTag !== undefined && message.method !== "ACK" && message.method !== "CANCEL")
+      this.request(message, node, port);
+  }
+
+  private request(request: SipRequest, node: Watched | undefined, port: number): void {
+    const key = `${request.callId} ${request.toTag} ${request.fromTag}`;
+    const number = request.cseq?.number ?? 0;
+    const branch = `${request.method} ${request.via?.params.get("branch")}`;
+    let dialog = this.dialogs.get(key);
+    if (!dialog) {
+      dialog = { highest: 0, branches: new Map(), bye: undefined };
+      this.dialogs.set(key, dialog);
+    }
+    const before = dialog.branches.get(number);
+    if (before === branch) return; // sent again
+    const what = `${request.method} ${number} of ${request.callId} from ${node?.name ?? port}`;
+    if (before !== undefined) this.fault(`a CSeq is used twice: ${what}, before ${before.split(" ")[0]}`);
+    else if (number < dialog.highest) this.fault(`an old CSeq: ${what} after ${dialog.highest}`);
+    dialog.branches.set(number, branch);
+    dialog.highest = Math.max(dialog.highest, number);
+    if (request.method === "BYE") this.bye(dialog, port, what);
+  }
+
+  private bye(dialog: DialogSeen, port: number, what: string): void {
+    const { bye } = dialog;
+    const owner = bye && this.nodes().find((one) => one.port === bye.port);
+    // The first one may have died before it heard the answer.
+    if (bye && bye.port !== port && (owner?.disturbedAt ?? 0) < bye.at - 5_000)
+      this.fault(`a second BYE, from another node: ${what}; the first from ${owner?.name ?? bye.port}`);
+    dialog.bye = { port, at: Date.now() };
+  }
+
+  private fault(text: string): void {
+    if (this.faults.length < MOST_FAULTS) this.faults.push(`${new Date().toISOString().slice(11, 23)} ${text}`);
+  }
+}

@@ -1,0 +1,89 @@
+/** One call, as its two ends see it. */
+export interface CallRecord {
+  readonly number: number;
+  readonly callId: string;
+  readonly user: string;
+  readonly prepaid: boolean;
+  /** The relay's name for its session, as the app server heard it. */
+  session?: string;
+  /** When the client sent its first ACK, and when it was over for the client. Milliseconds since 1970. */
+  ackedAt?: number;
+  clientOverAt?: number;
+  /** When the app server got the ACK, and when it was over there. */
+  confirmedAt?: number;
+  serverOverAt?: number;
+  /** Who has hung up by itself first. */
+  hungUp?: "client" | "server";
+  /** The other end has hung up, too, before it heard. */
+  crossed?: boolean;
+  /** Why the relay has ended it, from Reason in its BYE. */
+  ended?: string;
+  /** What should not have happened to it. */
+  lost?: string;
+}
+
+/** A charge that the app server has asked for. */
+export interface ChargeRecord {
+  readonly id: string;
+  readonly call: CallRecord;
+  /** Decimal, EUR. */
+  readonly price: string;
+  /** `answered`: with 200, so it must be on the bill. `refused`: it must not be. `open`: nobody knows. */
+  state: "open" | "answered" | "refused";
+}
+
+/** A round trip that took long, for the report. */
+export interface Wait {
+  readonly ms: number;
+  readonly what: string;
+  readonly at: number;
+}
+
+/** All that the ends of a run have seen. */
+export class Ledger {
+  readonly calls: CallRecord[] = [];
+  readonly charges: ChargeRecord[] = [];
+  /** The sessions that the app server has served, by the relay's name for them. */
+  readonly sessions = new Map<string, CallRecord>();
+  readonly waits: Wait[] = [];
+  offered = 0;
+  /** Calls that did not come to a session, by their status or what else became of them. */
+  readonly failed = new Map<string, number>();
+  /** 2xx of a second node to one INVITE, which the client ended at once. */
+  surplus = 0;
+  /** Answers to requests within a session that were neither 200 nor the session's end. */
+  readonly odd = new Map<string, number>();
+
+  call(of: Pick<CallRecord, "callId" | "user" | "prepaid">): CallRecord {
+    const record: CallRecord = { number: this.calls.length, ...of };
+    this.calls.push(record);
+    return record;
+  }
+
+  count(where: "failed" | "odd", what: string | number): void {
+    this[where].set(String(what), (this[where].get(String(what)) ?? 0) + 1);
+  }
+
+  waited(what: string, since: number): void {
+    this.waits.push({ ms: Date.now() - since, what, at: since });
+  }
+
+  /** The relay's side of a session is gone, though nobody has hung up. */
+  lose(call: CallRecord, why: string): void {
+    if (call.hungUp !== undefined || call.ended !== undefined) return;
+    call.lost ??= `${new Date().toISOString().slice(11, 23)} ${why}`;
+  }
+}
+
+/** What BYE from the relay itself says that is as it should be. */
+const RIGHT_ENDS = [/credit exhausted/, /the relay stops/];
+
+/** One end got BYE: `reason` is its Reason header, which a relay's own BYE has. */
+export function hungUpBy(ledger: Ledger, call: CallRecord, reason: string | undefined, end: string): void {
+  if (reason === undefined) {
+    if (call.hungUp === undefined && call.ended === undefined) ledger.lose(call, `${end}: BYE, and nobody hung up`);
+    return;
+  }
+  if (!RIGHT_ENDS.some((right) => right.test(reason))) ledger.lose(call, `${end}: BYE, ${reason}`);
+  call.ended ??= reason;
+}

@@ -1,0 +1,187 @@
+import { Chance } from "../simulation/chance.ts";
+import { Audit } from "./audit.ts";
+import { Callers } from "./callers.ts";
+import { Ledger } from "./calls.ts";
+import { type NodeProcess, type Platform, startPlatform } from "./nodes.ts";
+import { compare, euros, percentile, type Report } from "./report.ts";
+import { Shop } from "./shop.ts";
+import { draw, STEPS } from "./steps.ts";
+import { Ways } from "./ways.ts";
+
+export interface ChaosOptions {
+  readonly seed: number;
+  /** Calls a second, how many of them stand on average, and for how long calls are made. */
+  readonly rate: number;
+  readonly standing: number;
+  readonly seconds: number;
+  /** So long nothing is done between two steps. */
+  readonly everyS: number;
+  readonly nodes: number;
+  readonly nats: number;
+  readonly workers: number;
+  /** The names of the steps that are taken; undefined: all. */
+  readonly steps?: readonly string[] | undefined;
+  /** How often something is said and charged in a session. */
+  readonly talkMs: number;
+  /** Of what happens. */
+  readonly say: (line: string) => void;
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+const numbered = (name: string, many: number) => Array.from({ length: many }, (_, i) => `${name}${i}`);
+/** Calls that are over still answer what is sent again. */
+const LINGER_MS = 3_000;
+const BALANCE = "20.00";
+
+/** Plays a run from its seed. */
+export async function play(options: ChaosOptions): Promise<Report> {
+  const { seed, rate, standing, seconds, nodes, nats, workers, talkMs, say } = options;
+  const [forFaults, forCalls, forShop] = [new Chance(seed), new Chance(seed + 1), new Chance(seed + 2)];
+  const ledger = new Ledger();
+  const users = { postpaid: numbered("post", 20), prepaid: numbered("pre", 10), balance: BALANCE };
+  let platform: Platform | undefined;
+  const audit = new Audit(() => platform?.nodes ?? []);
+  const holdMs = (standing / rate) * 1_000;
+  const common = { audit, ledger, holdMs };
+  const shop = await Shop.open({ ...common, chance: forShop, ringMs: 500, chargeMs: talkMs, hangsUp: 30 });
+  try {
+    platform = await startPlatform({ ...users, nodes, nats, workers, appServerPort: shop.port });
+    const ports = platform.nodes.map(({ port }) => port);
+    shop.ways = new Ways(ports, forShop);
+    const callers = await Callers.open({
+      ...common,
+      ...users,
+      chance: forCalls,
+      ways: new Ways(ports, forCalls),
+      talkMs,
+    });
+    say(`${nodes} nodes, ${nats} NATS, ${workers} billing workers; seed ${seed}`);
+    const until = Date.now() + seconds * 1_000;
+    const done: string[] = [];
+    await Promise.all([
+      load(callers, rate, until),
+      disturb(platform, options, forFaults, until, (what) => {
+        done.push(what);
+        say(`${new Date().toISOString().slice(11, 23)} ${what}; ${callers.standingNow} stand`);
+      }),
+    ]);
+    callers.hangUpAll();
+    const overBy = Date.now() + 60_000;
+    while ((callers.under > 0 || shop.left > 0) && Date.now() < overBy) await pause(100);
+    const hanging = { client: callers.under, server: shop.left };
+    await pause(LINGER_MS);
+    const left = await leftAtNodes(platform.nodes);
+    await platform.drained(120_000);
+    const money = await compare(ledger, platform, users);
+    callers.close();
+    return reportOf(ledger, audit, money, { hanging, left, done, platform });
+  } finally {
+    shop.close();
+    await platform?.destroy();
+  }
+}
+
+async function load(callers: Callers, rate: number, until: number): Promise<void> {
+  const startedAt = Date.now();
+  for (let made = 0; Date.now() < until; ) {
+    const due = Math.floor(((Date.now() - startedAt) / 1_000) * rate) + 1;
+    for (; made < due; made++) callers.call();
+    await pause(10);
+  }
+}
+
+async function disturb(
+  platform: Platform,
+  { everyS, steps }: ChaosOptions,
+  chance: Chance,
+  until: number,
+  say: (what: string) => void,
+): Promise<void> {
+  const known = STEPS.filter(({ name }) => steps === undefined || steps.includes(name));
+  const waitMs = () => everyS * 1_000 * (0.5 + chance.next());
+  for (let waits = waitMs(); Date.now() + waits + 5_000 < until; waits = waitMs()) {
+    await pause(waits);
+    const drawn = draw(chance, known, platform);
+    say(drawn.map(([{ name, target }, on]) => `${name} ${target} ${on}`).join(", and "));
+    await Promise.all(drawn.map(([step, on]) => step.act(platform, on, chance)));
+  }
+}
+
+/** What the nodes say that they still have: nobody is in a session any more. */
+async function leftAtNodes(nodes: readonly NodeProcess[]): Promise<string[]> {
+  let left: string[] = [];
+  for (let tries = 0; tries < 20; tries++) {
+    left = [];
+    for (const node of nodes) {
+      const own = (await node.members()).find(({ self }) => self);
+      const { sessions = 0, requests = 0, standbys = 0 } = own ?? {};
+      if (!own) left.push(`${node.name} does not know itself`);
+      if (sessions + requests + standbys > 0)
+        left.push(`${node.name} has ${sessions} sessions, ${requests} requests, ${standbys} copies`);
+    }
+    if (left.length === 0) break;
+    await pause(500);
+  }
+  return left;
+}
+
+function reportOf(
+  ledger: Ledger,
+  audit: Audit,
+  money: Awaited<ReturnType<typeof compare>>,
+  rest: {
+    readonly hanging: { readonly client: number; readonly server: number };
+    readonly left: readonly string[];
+    readonly done: readonly string[];
+    readonly platform: Platform;
+  },
+): Report {
+  const { hanging, left, done, platform } = rest;
+  const { calls, waits } = ledger;
+  const answered = calls.filter(({ ackedAt }) => ackedAt !== undefined);
+  const ended = (by: string) => answered.filter(({ hungUp }) => hungUp === by).length;
+  const relay = new Map<string, number>();
+  for (const { ended: why, hungUp } of answered)
+    if (why !== undefined && hungUp === undefined) relay.set(why, (relay.get(why) ?? 0) + 1);
+  const lost = answered.filter(({ lost }) => lost !== undefined);
+  const half = answered.filter((call) => call.serverOverAt === undefined && call.confirmedAt !== undefined);
+  const within = waits.filter(({ what }) => what !== "INVITE").map(({ ms }) => ms);
+  const setUp = waits.filter(({ what }) => what === "INVITE").map(({ ms }) => ms);
+  const worst = waits.toSorted((a, b) => b.ms - a.ms).slice(0, 3);
+  const ms = (values: readonly number[]) =>
+    `p50 ${percentile(values, 50)} ms, p99 ${percentile(values, 99)} ms, worst ${percentile(values, 100)} ms`;
+  const table = (map: ReadonlyMap<string, number>) =>
+    [...map].map(([what, many]) => `${what}: ${many}`).join(", ") || "none";
+  const complaints = new Map<string, number>();
+  for (const line of platform.nodes.flatMap((node) => node.complaints)) {
+    const text = /"msg":"([^"]*)"/.exec(line)?.[1] ?? line.slice(0, 200);
+    complaints.set(text, (complaints.get(text) ?? 0) + 1);
+  }
+  const lines = [
+    `steps: ${done.length}`,
+    `calls offered ${ledger.offered}, answered ${answered.length}, not answered: ${table(ledger.failed)}`,
+    `ended by the client ${ended("client")}, by the app server ${ended("server")}, by the relay: ${table(relay)}`,
+    `answered by a second node, too: ${ledger.surplus}; other answers within sessions: ${table(ledger.odd)}`,
+    `established sessions lost: ${lost.length}`,
+    `charges answered ${money.answered} (${euros(money.answeredSum)} EUR), of these billed ${money.billed} (${euros(money.billedSum)} EUR)`,
+    `sessions served ${money.sessions}, with time on the bill ${money.billedSessions}`,
+    `prepaid users who spent more than they had: ${money.overspent.length}`,
+    `double owners seen at the wire: ${audit.faults.length}`,
+    `silence within sessions: ${ms(within)}; of calls: ${ms(setUp)}`,
+    `longest: ${worst.map(({ ms: long, what, at }) => `${what} ${long} ms at ${new Date(at).toISOString().slice(11, 23)}`).join("; ")}`,
+    `left at the end: ${hanging.client} calls at clients, ${hanging.server} at the app server; ${left.join("; ") || "nothing at the nodes"}`,
+    `errors in the nodes' logs: ${table(complaints)}`,
+  ];
+  const faults = [
+    ...lost.map(({ lost: why, callId, session, user }) => `lost: ${why} (${callId}, ${session}, ${user})`),
+    ...money.overspent,
+    ...money.faults,
+    ...audit.faults,
+    ...left,
+    ...(hanging.client + hanging.server > 0
+      ? [`${hanging.client} clients and ${hanging.server} app servers' sessions hang`]
+      : []),
+    ...half.map(({ callId, session }) => `half open: the app server never heard the end of ${session} (${callId})`),
+  ];
+  return { lines, faults };
+}

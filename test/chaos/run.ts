@@ -1,0 +1,67 @@
+import { parseArgs } from "node:util";
+import { mongoKind, NO_MONGO } from "../support/mongo-server.ts";
+import { NO_NATS, natsProgram } from "../support/nats-server.ts";
+import { play } from "./chaos.ts";
+import { STEPS } from "./steps.ts";
+
+/* `npm run chaos`: a cluster under load, to which something is done every few seconds. Ends with 1 where something is wrong. */
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: "string", default: String(Math.floor(Math.random() * 1_000_000)) },
+    minutes: { type: "string", default: "5" },
+    rate: { type: "string", default: "200" },
+    standing: { type: "string", default: "2000" },
+    every: { type: "string", default: "5" },
+    nodes: { type: "string", default: "3" },
+    nats: { type: "string", default: "3" },
+    workers: { type: "string", default: "2" },
+    talk: { type: "string", default: "4" },
+    only: { type: "string" },
+    help: { type: "boolean", short: "h" },
+  },
+});
+
+const HELP = `Plays calls at a cluster of real processes (relays, NATS servers, MongoDB, billing workers), and kills, stops, cuts off, drains and
+restarts one or two of them every few seconds. Then compares what was promised with what came.
+
+  npm run chaos -- --minutes 30 --seed 7
+  npm run chaos -- --rate 20 --standing 100 --only kill,stop
+
+  --seed N        the same seed does the same things at about the same times; default: a new one
+  --minutes N     how long calls are made (default 5)
+  --rate N        calls a second (default 200); --standing N: how many stand at a time (default 2000)
+  --every S       seconds between what is done (default 5)
+  --talk S        seconds between what client and app server say in each session (default 4)
+  --nodes N, --nats N, --workers N
+  --only A,B      only these: ${STEPS.map(({ name }) => name).join(", ")}`;
+
+async function main(): Promise<number> {
+  if (!natsProgram || mongoKind() === undefined) {
+    console.error(`npm run chaos: ${natsProgram ? NO_MONGO : NO_NATS}`);
+    return 1;
+  }
+  const seed = Number(values.seed);
+  const { lines, faults } = await play({
+    seed,
+    rate: Number(values.rate),
+    standing: Number(values.standing),
+    seconds: Number(values.minutes) * 60,
+    everyS: Number(values.every),
+    nodes: Number(values.nodes),
+    nats: Number(values.nats),
+    workers: Number(values.workers),
+    talkMs: Number(values.talk) * 1_000,
+    steps: values.only?.split(",").map((name) => name.trim()),
+    say: (line) => console.log(line),
+  });
+  console.log(`\n${lines.join("\n")}`);
+  if (faults.length === 0) console.log("\nNo fault.");
+  else
+    console.log(`\n${faults.length} FAULTS (npm run chaos -- --seed ${seed}):\n  ${faults.slice(0, 60).join("\n  ")}`);
+  return faults.length === 0 ? 0 : 1;
+}
+
+if (values.help) console.log(HELP);
+else process.exitCode = await main();
+process.exit();
