@@ -6,6 +6,7 @@ import { addCallsCommands } from "./calls.ts";
 import { addCheckConfigCommand } from "./check-config.ts";
 import { addCorrectCommand } from "./correct.ts";
 import { addCreditCommands } from "./credit.ts";
+import { addDevCommand } from "./dev.ts";
 import { addDrainCommand } from "./drain.ts";
 import { addEventsCommands } from "./events.ts";
 import { addExportCommand } from "./export.ts";
@@ -65,6 +66,7 @@ function buildProgram(io: Io, setCode: (code: number) => void): Command {
       `
 Examples:
   $ tollgate demo                          see a relay, app servers and a client at work
+  $ tollgate dev                           a relay with one user and one service, and a ladder of what passes
   $ tollgate tariff add lesson --currency EUR --price 0.50
   $ tollgate service add english --tariff lesson
   $ tollgate appserver add school --uri sip:127.0.0.1:5070 --service english
@@ -92,6 +94,7 @@ If one of the variables is not set, it starts the nats-server or the mongod that
       const { demo } = await import("./demo.ts");
       setCode(await demo(options));
     });
+  addDevCommand(program, io);
   addCheckConfigCommand(program, io);
   addUserCommands(program, io);
   addRegistryCommands(program, io);
