@@ -382,7 +382,7 @@ describe("the metrics on the pages", () => {
       "tollgate_certificate_days_left",
       "tollgate_store_clock_difference_ms",
       ...["nodes_up", "cut_off", "standbys", "copied", "without_standby", "lag_ms", "copies_late"].map(inCluster),
-      ...["events_copied", "taken_up", "silent", "silences"].map(inCluster),
+      ...["events_copied", "taken_up", "given_away", "silent", "silences"].map(inCluster),
       ...["handed_total", "taken_total", "unknown_total"].map(inCluster),
       ...[
         "frames",

@@ -1,5 +1,6 @@
 import { type Command, InvalidArgumentError } from "commander";
-import { MAX_DRAIN_S } from "../config/schema.ts";
+import type { MemberView } from "../cluster/members.ts";
+import { type Config, MAX_DRAIN_S } from "../config/schema.ts";
 import { askControl, controlPath } from "../console/control.ts";
 import { askRelay } from "./ask-relay.ts";
 import { readConfig } from "./context.ts";
@@ -11,20 +12,31 @@ const LOOK_AGAIN_MS = 250;
 export function addDrainCommand(program: Command, io: Io): void {
   program
     .command("drain")
-    .description("stop the relay on this data folder: it takes no new sessions, and stops when none is left")
+    .argument(
+      "[node]",
+      "another node of the cluster, as `tollgate nodes` names it; default: the relay on this data folder",
+    )
+    .description(
+      "stop a relay: it takes no new sessions, gives its sessions to other nodes, and stops when none is left",
+    )
     .option("--within <seconds>", "how long sessions may go on; then both ends get BYE (default: drainS)", seconds)
     .addHelpText(
       "after",
       `
-The command says how many sessions are left, and ends when the relay has stopped. Everything is on record and billed
-then. Ctrl-C ends the command, but not the drain. If the relay drains already, --within changes nothing.
+In a cluster the sessions go to other nodes, one by one; nobody is cut off. The command says how many sessions are left,
+and ends when the relay has stopped. Everything is on record and billed then. Ctrl-C ends the command, but not the drain. If the relay drains already, --within changes nothing.
 
 Examples:
   $ tollgate drain
-  $ tollgate drain --within 600`,
+  $ tollgate drain --within 600
+  $ tollgate drain 4f0c2a`,
     )
-    .action(async ({ within }: { within?: number }, command: Command) => {
+    .action(async (node: string | undefined, { within }: { within?: number }, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
+      if (node !== undefined && !(await isThis(config, node))) {
+        await drainAnother(config, node, within, io);
+        return;
+      }
       await askRelay(config, "POST", "/drain", within === undefined ? {} : { withinS: within });
       let said: number | undefined;
       for (;;) {
@@ -38,6 +50,26 @@ Examples:
       }
       io.out("the relay has stopped\n");
     });
+}
+
+const nodesOf = async (config: Config) => (await askRelay(config, "GET", "/nodes")) as MemberView[];
+
+const isThis = async (config: Config, name: string): Promise<boolean> =>
+  (await nodesOf(config)).some(({ node, self }) => self && node === name);
+
+/** Has another node drained, and says how it goes as that node tells the others. */
+async function drainAnother(config: Config, node: string, within: number | undefined, io: Io): Promise<void> {
+  await askRelay(config, "POST", "/drain", { node, ...(within !== undefined && { withinS: within }) });
+  let said: number | undefined;
+  for (;;) {
+    const view = (await nodesOf(config)).find((one) => one.node === node);
+    if (!view || view.state === "left" || view.state === "dead") break;
+    if (view.sessions !== said)
+      io.out(`draining: ${view.sessions} ${view.sessions === 1 ? "session" : "sessions"} left\n`);
+    said = view.sessions;
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  }
+  io.out(`node ${node} has stopped\n`);
 }
 
 function seconds(text: string): number {

@@ -74,7 +74,10 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
       "GET /lockouts": () => relay?.lockOuts() ?? [],
       "POST /lockouts/lift": (body) => ({ lifted: relay?.liftLockOuts(whichLockOuts(body)) ?? 0 }),
       "POST /drain": (body) => {
-        stop.request(withinMs(body));
+        const { node } = fieldsOf(body);
+        if (node === undefined || isSelf(relay, node)) stop.request(withinMs(body));
+        else if (typeof node === "string") relay?.drainNode(node, withinMs(body));
+        else throw new Error("node: expected a node's name");
         return { draining: true };
       },
     },
@@ -101,6 +104,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
     offRejections();
     throw error;
   }
+  relay.onDrain((ms) => stop.request(ms));
   const held = { config };
   const offReload = io.onSignal("SIGHUP", () => void reload(loaded, held, relay!, api, log));
   log.info({ config: loaded.name, data: config.data }, "relay started");
@@ -123,6 +127,9 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
 /** The fields of what a command says; none, if it is no object. */
 const fieldsOf = (body: unknown): Record<string, unknown> =>
   (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
+
+const isSelf = (relay: Relay | undefined, name: unknown): boolean =>
+  relay?.nodes().some(({ node, self }) => self && node === name) ?? false;
 
 /** How long a command gives the sessions that run; undefined: as long as the configuration. Throws if it is no time. */
 function withinMs(body: unknown): number | undefined {

@@ -1,5 +1,6 @@
 import type { Bus } from "../bus/types.ts";
 import type { Core, SessionPort as Session, SessionKeeper } from "../relay/model/core.ts";
+import type { SessionState } from "../relay/model/session-state.ts";
 import { setUpState } from "../relay/request/set-up.ts";
 import { snapshot } from "../relay/session/snapshot.ts";
 import type { Clock } from "../support/clock.ts";
@@ -7,8 +8,9 @@ import type { PeerLog } from "../support/peer-log.ts";
 import { TokenMap } from "../support/token-map.ts";
 import type { NodeRun } from "./beat.ts";
 import { CopiedEvents } from "./copied-events.ts";
-import { goneLine, putLine, setUpLine } from "./frames.ts";
-import { Outbox } from "./outbox.ts";
+import { goneLine, putLine, setUpLine, yoursLine } from "./frames.ts";
+import { type FlowFacts, writeFlow } from "./handed.ts";
+import { Outbox, type Parcel } from "./outbox.ts";
 import { type Place, standbyFor } from "./placing.ts";
 
 /** How many sessions are written in one turn of the event loop. */
@@ -124,6 +126,22 @@ export class Copies implements SessionKeeper {
     this.standbys.delete(id);
     this.over.set(id, standby);
     this.outbox.soon();
+  }
+
+  /**
+   * Gives a session to another node, as it is now. `told` hears whether that node has it. False: there is no node, and
+   * nothing was done.
+   */
+  give(id: string, now: number, state: SessionState, flow: FlowFacts | undefined, told: Parcel): boolean {
+    const places = this.places();
+    const before = this.standbys.get(id);
+    const to = places.some(({ node }) => node === before) ? before! : standbyFor(id, places, this.zone);
+    const line = putLine(id, now, state);
+    if (to === undefined || !this.outbox.started || line.length > MAX_STATE_CHARS) return false;
+    this.released(id);
+    if (before !== undefined && before !== to) this.over.set(id, before);
+    this.outbox.add(to, line + yoursLine(id, flow && writeFlow(flow)), told);
+    return true;
   }
 
   /** The session goes on at another node. */

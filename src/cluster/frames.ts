@@ -10,6 +10,7 @@ import { err, ok, type Result } from "../support/result.ts";
  *   + <session> <now by the session's timeline> <state>
  *   ~ <session> <state of its set-up>
  *   - <session>
+ *   > <session> <how its client came, or ->           the receiver has the session from now on, as it was put before
  *   ! <event>
  */
 
@@ -27,6 +28,7 @@ export interface Frame {
 export type FrameLine =
   | { readonly kind: "put"; readonly session: string; readonly now: number; readonly state: string }
   | { readonly kind: "set-up"; readonly session: string; readonly state: string }
+  | { readonly kind: "yours"; readonly session: string; readonly flow: string }
   | { readonly kind: "gone"; readonly session: string }
   | { readonly kind: "event"; readonly event: string };
 
@@ -36,6 +38,7 @@ const DONE = /^= (\d{1,15})$/;
 const PUT = /^\+ ([0-9a-z-]{8,100}) (\d{1,15}) (?=\{)/;
 const SET_UP = /^~ ([0-9a-z-]{8,100}) (?=\{)/;
 const GONE = /^- ([0-9a-z-]{8,100})$/;
+const YOURS = /^> ([0-9a-z-]{8,100}) ([!-~ ]{1,600})$/;
 const EVENT = /^! (?=\{)/;
 
 export const headOf = (node: string, epoch: number, number: number): string => `${VERSION} ${node} ${epoch} ${number}`;
@@ -44,6 +47,7 @@ export const putLine = (session: string, now: number, state: object): string =>
   `\n+ ${session} ${now} ${JSON.stringify(state)}`;
 export const setUpLine = (session: string, state: object): string => `\n~ ${session} ${JSON.stringify(state)}`;
 export const goneLine = (session: string): string => `\n- ${session}`;
+export const yoursLine = (session: string, flow = "-"): string => `\n> ${session} ${flow}`;
 export const eventLine = (event: object): string => `\n! ${JSON.stringify(event)}`;
 
 /** Reads what another node has sent. The error says what is wrong; a frame is taken whole, or not at all. */
@@ -69,6 +73,8 @@ function readLine(line: string): FrameLine | number | undefined {
   if (setUp) return { kind: "set-up", session: setUp[1]!, state: line.slice(setUp[0].length) };
   const gone = GONE.exec(line);
   if (gone) return { kind: "gone", session: gone[1]! };
+  const yours = YOURS.exec(line);
+  if (yours) return { kind: "yours", session: yours[1]!, flow: yours[2]! };
   if (EVENT.test(line)) return { kind: "event", event: line.slice(2) };
   const done = DONE.exec(line);
   return done ? Number(done[1]) : undefined;

@@ -264,7 +264,8 @@ export class HandOver implements OthersPort {
     if (!this.mutes()) this.flows.get(number)?.send(bytes);
   }
 
-  private flowOf(by: NodeRun, facts: FlowFacts): RemoteFlow {
+  /** The way to a peer whose socket another node has. */
+  flowOf(by: NodeRun, facts: FlowFacts): RemoteFlow {
     const key = keyOf(by, facts.number);
     const known = this.remote.get(key);
     if (known) return known;
@@ -282,7 +283,8 @@ export class HandOver implements OthersPort {
     this.here.user.flowFailed(flow, why);
   }
 
-  private factsOf(flow: Flow): FlowFacts {
+  /** A flow as other nodes know it. `isGiven`: other nodes use it from now on. */
+  factsOf(flow: Flow, isGiven = false): FlowFacts {
     let number = this.numbers.get(flow);
     if (number === undefined) {
       number = ++this.number;
@@ -290,6 +292,7 @@ export class HandOver implements OthersPort {
       this.flows.set(number, flow);
       if (!flow.reliable) this.forgetDatagrams();
     }
+    if (isGiven) for (const node of this.others()) this.usedBy(flow, node);
     const { transport, reliable, secure, remoteAddress, remotePort, cameTo = "" } = flow;
     return { number, transport, reliable, secure, remoteAddress, remotePort, cameTo, contact: this.contactFor(flow) };
   }

@@ -54,10 +54,12 @@ export const HANDED_TOPIC = "handed";
 const headOf = ({ node, epoch, number }: HandedHead, kind: Handed["kind"]): string =>
   `1 ${node} ${epoch} ${number} ${kind}`;
 
-export function writeHanded(head: HandedHead, kind: "ask" | "tell", flow: FlowFacts, message: SipMessage): string {
+export const writeHanded = (head: HandedHead, kind: "ask" | "tell", flow: FlowFacts, message: SipMessage): string =>
+  `${headOf(head, kind)} ${writeFlow(flow)}\n${serialize(message).toString("latin1")}`;
+
+export function writeFlow(flow: FlowFacts): string {
   const { number, transport, reliable, secure, remoteAddress, remotePort, contact, cameTo } = flow;
-  const facts = [number, transport, +reliable, +secure, remoteAddress, remotePort, contact, cameTo || NONE];
-  return `${headOf(head, kind)} ${facts.join(" ")}\n${serialize(message).toString("latin1")}`;
+  return [number, transport, +reliable, +secure, remoteAddress, remotePort, contact, cameTo || NONE].join(" ");
 }
 
 export const writeShort = (head: HandedHead, kind: "yes" | "no" | "closed"): string => headOf(head, kind);
@@ -82,7 +84,8 @@ export function readHanded(text: string): Result<Handed, string> {
     : err(`the message cannot be read: ${read.error.reason}`);
 }
 
-function readFlow(text: string): FlowFacts | undefined {
+/** Undefined: it is none. */
+export function readFlow(text: string): FlowFacts | undefined {
   const found = FLOW.exec(text);
   const transport = found?.[2] as TransportName | undefined;
   if (!found || !transport || !TRANSPORTS.includes(transport)) return undefined;

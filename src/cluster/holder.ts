@@ -50,6 +50,8 @@ export class Holder {
   private readonly peerLog: PeerLog;
   /** False: what comes now is neither kept nor answered for. */
   private readonly takes: () => boolean;
+  /** Takes a session that its node gives away. False: it cannot go on here. */
+  private readonly given: (copy: Copy, from: NodeRun, flow: string) => boolean;
   private readonly owners = new Map<string, Owner>();
   private count = 0;
   private chars = 0;
@@ -61,8 +63,10 @@ export class Holder {
     readonly clock: Pick<Clock, "monotonic">;
     readonly peerLog: PeerLog;
     readonly takes?: () => boolean;
+    readonly given?: (copy: Copy, from: NodeRun, flow: string) => boolean;
   }) {
-    const { node, bus, clock, peerLog, takes = () => true } = options;
+    const { node, bus, clock, peerLog, takes = () => true, given = () => false } = options;
+    this.given = given;
     this.takes = takes;
     this.node = node;
     this.bus = bus;
@@ -124,7 +128,11 @@ export class Holder {
     if (frame.done > 0) this.done(owner, frame.done);
     for (const line of frame.lines) {
       if (line.kind === "gone") this.remove(owner, line.session);
-      else if (!this.keep(owner, frame.number, line, now)) {
+      else if (line.kind === "yours") {
+        const copy = owner.copies.get(line.session);
+        this.remove(owner, line.session);
+        if (!copy || copy.isSetUp || !this.given(copy, frame, line.flow)) return; // not answered: it goes on there
+      } else if (!this.keep(owner, frame.number, line, now)) {
         this.peerLog.error("cluster: no room for copies of other nodes' sessions", "", { copies: this.count });
         return; // not answered: the owner sends it again, or finds another
       }
@@ -141,7 +149,12 @@ export class Holder {
     return owner;
   }
 
-  private keep(owner: Owner, frame: number, line: Exclude<FrameLine, { kind: "gone" }>, now: number): boolean {
+  private keep(
+    owner: Owner,
+    frame: number,
+    line: Exclude<FrameLine, { kind: "gone" | "yours" }>,
+    now: number,
+  ): boolean {
     const size = line.kind === "event" ? line.event.length : line.state.length;
     if (line.kind !== "event") this.remove(owner, line.session);
     if (this.count >= MAX_COPIES || this.chars + size > MAX_CHARS) return false;

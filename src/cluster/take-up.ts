@@ -8,6 +8,7 @@ import { endSetUp, readSetUpState } from "../relay/request/set-up.ts";
 import { goOn, restore } from "../relay/session/snapshot.ts";
 import { readJson } from "../support/json.ts";
 import type { Logger } from "../support/log.ts";
+import type { Flow } from "../transport/types.ts";
 import type { NodeRun } from "./beat.ts";
 import type { Copy, Legacy } from "./holder.ts";
 import { DEAD_MS } from "./members.ts";
@@ -124,27 +125,46 @@ export class TakeUp {
     else this.core.peerLog.error("cluster: a call in set-up cannot be read", node, { session, why: read.error });
   }
 
-  private takeOne({ session: id, state: text, offsetMs }: Copy, { node }: NodeRun): void {
+  /** Takes a session that its node gives away. `flow`: by which its client came. False: it cannot go on here. */
+  takeGiven(copy: Copy, from: NodeRun, flow: Flow | undefined): boolean {
+    if (this.stopped || this.core.draining) return false;
+    if (!this.takeOne(copy, from, { isAlive: true, flow })) return false;
+    this.remember(copy.session, from.node);
+    return true;
+  }
+
+  private takeOne(
+    { session: id, state: text, offsetMs }: Copy,
+    { node }: NodeRun,
+    { isAlive = false, flow }: { readonly isAlive?: boolean; readonly flow?: Flow | undefined } = {},
+  ): boolean {
     const { core } = this;
-    if (core.sessions.has(id)) return;
+    if (core.sessions.has(id)) return true;
     const read = readSessionState(text);
     const why = !read.ok ? read.error : read.value.facts.id === id ? undefined : `it is of ${read.value.facts.id}`;
     if (!read.ok || why !== undefined) {
-      this.log.error({ session: id, node, why }, "cluster: a session of a dead node cannot be read: it is lost");
-      return;
+      this.log.error({ session: id, node, why }, "cluster: a session of another node cannot be read");
+      return false;
     }
     const now = core.clock.monotonic() + offsetMs;
     const state = byOwnTimelines(read.value, now - core.timelines.first.now());
     const { startedAt } = state.chart.context;
     try {
-      const session = restore(core, state, { lastHeardAt: Math.max(startedAt ?? 0, now - DEAD_MS), elsewhere: true });
+      const lastHeardAt = Math.max(startedAt ?? 0, now - DEAD_MS);
+      const session = restore(core, state, { elsewhere: true, flow, ...(!isAlive && { lastHeardAt }) });
       this.taken++;
       if (startedAt !== null) this.append(sessionStarted(state.facts, startedAt));
       goOn(session, state);
+      return true;
     } catch (error) {
-      this.log.error({ session: id, node, err: error }, "cluster: a session of a dead node could not go on: it ends");
       core.sessions.get(id)?.release();
+      if (isAlive) {
+        this.log.error({ session: id, node, err: error }, "cluster: a session of another node could not go on here");
+        return false;
+      }
+      this.log.error({ session: id, node, err: error }, "cluster: a session of a dead node could not go on: it ends");
       if (startedAt !== null) this.append(sessionEnded(state.facts, startedAt, now, endedByText("fault")));
+      return false;
     }
   }
 }

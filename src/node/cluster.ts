@@ -6,13 +6,15 @@ import type { NodeRun } from "../cluster/beat.ts";
 import { Copies } from "../cluster/copies.ts";
 import { Direct } from "../cluster/direct.ts";
 import { Fence } from "../cluster/fence.ts";
+import { GiveAway } from "../cluster/give-away.ts";
 import { HandOver } from "../cluster/hand-over.ts";
+import { readFlow } from "../cluster/handed.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
-import { Holder } from "../cluster/holder.ts";
+import { type Copy, Holder } from "../cluster/holder.ts";
 import { Members, type MemberView } from "../cluster/members.ts";
 import { Shared } from "../cluster/shared.ts";
 import { TakeUp } from "../cluster/take-up.ts";
-import { Whose } from "../cluster/whose.ts";
+import { type Answer, Whose } from "../cluster/whose.ts";
 import type { Config } from "../config/schema.ts";
 import type { Core, SessionKeeper } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
@@ -55,6 +57,14 @@ export interface Cluster {
    * on, or have ended, here. Others take up what else that run had.
    */
   start(relay: Relayed, has: readonly string[]): void;
+  /** This node is about to stop: its sessions go to other nodes, one by one. */
+  giveAway(): void;
+  /** Whether sessions are on their way to other nodes, or were given to them since the start. */
+  readonly giving: "no" | "now" | "done";
+  /** Has another node drained. Throws where there is none of that name. */
+  drain(node: string, withinMs: number | undefined): void;
+  /** Called when another node has this one drained. */
+  onDrain(drain: (withinMs: number | undefined) => void): void;
   /** Tells the other nodes that this node leaves, so that they do not call it dead. */
   leave(): void;
   /** All nodes, as they are seen from here. */
@@ -100,6 +110,9 @@ class ClusterNode implements Cluster {
   private core: Core | undefined;
   private takeUp: TakeUp | undefined;
   private handOver: HandOver | undefined;
+  private away: GiveAway | undefined;
+  private deafen: (() => void) | undefined;
+  private asking: Promise<unknown> = Promise.resolve();
   /** How often this node has called others dead, and how often others had called this one dead, as far as it knows. */
   private readonly deaths = new Map<string, number>();
   private readonly ownDeaths = new Map<string, number>();
@@ -112,7 +125,8 @@ class ClusterNode implements Cluster {
     this.self = { node, epoch: nextEpoch(config.data, clock.wall()) };
     const { self } = this;
     const takes = () => this.fence?.open ?? true;
-    this.holder = new Holder({ node, bus, clock, peerLog, takes });
+    const given = (copy: Copy, from: NodeRun, flow: string) => this.given(copy, from, flow);
+    this.holder = new Holder({ node, bus, clock, peerLog, takes, given });
     this.members = new Members({
       self,
       clock,
@@ -232,6 +246,11 @@ class ClusterNode implements Cluster {
       });
       this.handOver.start();
       core.others = this.handOver;
+      this.away = new GiveAway({
+        ...{ core, clock: this.clock, copies: this.keeper, handOver: this.handOver },
+        given: this.options.goesOnElsewhere,
+        isTaken: async (session) => (await this.ask()).some(({ sessions }) => sessions.includes(session)),
+      });
       core.refusesNew = () => !this.options.config.cluster.newWithoutNats && members.cutOff;
       this.takeUp = new TakeUp(core);
       this.whose.start();
@@ -253,7 +272,34 @@ class ClusterNode implements Cluster {
     this.whose.stop();
     this.handOver?.stop();
     this.takeUp?.stop();
+    this.away?.stop();
+    this.deafen?.();
     for (const forget of this.unread.values()) forget();
+  }
+
+  giveAway(): void {
+    this.away?.start();
+  }
+
+  get giving(): "no" | "now" | "done" {
+    if (this.away?.busy) return "now";
+    return this.away && this.away.count > 0 ? "done" : "no";
+  }
+
+  drain(node: string, withinMs: number | undefined): void {
+    const names = this.members.others();
+    if (!names.includes(node))
+      throw new Error(`there is no other node ${node}; there are ${names.join(", ") || "none"}`);
+    this.options.bus.tell?.(drainTopic(node), `1 ${withinMs ?? "-"}`);
+  }
+
+  onDrain(drain: (withinMs: number | undefined) => void): void {
+    this.deafen = this.options.bus.hear?.(drainTopic(this.self.node), (text) => {
+      const found = /^1 (-|\d{1,9})$/.exec(text);
+      if (!found) return;
+      this.options.log.warn("cluster: an operator at another node has this one drained");
+      drain(found[1] === "-" ? undefined : Number(found[1]));
+    });
   }
 
   nodes(): MemberView[] {
@@ -278,9 +324,22 @@ class ClusterNode implements Cluster {
         clusterCopiesLate: keeper.late,
         clusterEventsCopied: keeper.events.size,
       }),
-      ...(takeUp && { clusterTakenUp: takeUp.taken }),
+      ...(takeUp && { clusterTakenUp: takeUp.taken, clusterGivenAway: this.away?.count ?? 0 }),
       ...(fence && { clusterSilent: fence.open ? 0 : 1, clusterSilences: fence.stats.shut }),
     };
+  }
+
+  /** Asks all others which sessions of this node they have, one question after the other. */
+  private ask(): Promise<Answer[]> {
+    const answers = this.asking.then(() => this.whose.ask(() => this.members.others()));
+    this.asking = answers;
+    return answers;
+  }
+
+  /** A node that drains gives a session to this one. */
+  private given(copy: Copy, from: NodeRun, flow: string): boolean {
+    const facts = readFlow(flow);
+    return this.takeUp?.takeGiven(copy, from, facts && this.handOver?.flowOf(from, facts)) ?? false;
   }
 
   private died({ node, epoch }: NodeRun): void {
@@ -324,7 +383,7 @@ class ClusterNode implements Cluster {
     const { fence, core, keeper } = this;
     if (!fence || !core || !keeper) return;
     fence.close();
-    const answers = await this.whose.ask(() => this.members.others());
+    const answers = await this.ask();
     if (this.members.cutOff) return; // once more; it is asked again
     const taken = new Set(answers.flatMap(({ sessions }) => sessions));
     let gone = 0;
@@ -355,6 +414,8 @@ function hostOf(listen: Config["listen"]): string {
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   return all.find(({ internal, family }) => !internal && family === "IPv4")?.address ?? "127.0.0.1";
 }
+
+const drainTopic = (node: string): string => `drain-${node}`;
 
 const keyOf = ({ node, epoch }: NodeRun): string => `${node} ${epoch}`;
 

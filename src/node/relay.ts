@@ -74,6 +74,12 @@ export interface Relay {
   /** The nodes of the cluster, as this node sees them; none: the relay is alone. */
   nodes(): MemberView[];
   /**
+   * Has another node of the cluster drained. Throws where there is none of that name. `onDrain`: another node has this
+   * one drained; undefined: for as long as the configuration says.
+   */
+  drainNode(node: string, withinMs: number | undefined): void;
+  onDrain(drain: (withinMs: number | undefined) => void): void;
+  /**
    * Logs a rejected promise that nobody awaited and that belongs to no known session, and counts it among `crashed`.
    */
   failed(error: unknown): void;
@@ -324,6 +330,11 @@ export async function startRelay(options: {
     traces,
     calls: (query) => core.calls.find(query, liveRecords(core)),
     nodes: () => cluster?.nodes() ?? [],
+    drainNode: (other, withinMs) => {
+      if (!cluster) throw new Error("this relay is alone: nodes of a cluster share a NATS server (bus)");
+      cluster.drain(other, withinMs);
+    },
+    onDrain: (drain) => cluster?.onDrain(drain),
     failed: (error) => failed(core, error),
     charging: {
       direct: core.direct,
@@ -341,7 +352,8 @@ export async function startRelay(options: {
         core.hurried = true;
         endAll(core);
       }
-      closing ??= emptied(core, drainMs).then(closeStores);
+      cluster?.giveAway();
+      closing ??= emptied(core, drainMs, cluster).then(closeStores);
       await closing;
     },
   };
@@ -349,6 +361,7 @@ export async function startRelay(options: {
 
 /** How long the relay may take after the drain, for answers to BYEs and the journal's last publications. */
 const LAST_BYES_MS = 2_000;
+const LAST_HANDED_MS = 500;
 const DRAIN_JOURNAL_MS = 5_000;
 /** How long a charge for a session that is not here waits until billing has taken what was recorded. */
 const CAUGHT_UP_MS = 2_000;
@@ -375,8 +388,11 @@ function resolveWith(
  * are put on record as they are. Charges in app servers' answers to BYE are waited for as long as an answer may come
  * (timer F), unless the operator is in a hurry.
  */
-async function emptied(core: Core, drainMs: number): Promise<void> {
-  await until(core, drainMs, () => core.sessions.size + core.requests.size === 0);
+async function emptied(core: Core, drainMs: number, cluster: Cluster | undefined): Promise<void> {
+  const isEmpty = () => core.sessions.size + core.requests.size === 0 && cluster?.giving !== "now";
+  await until(core, drainMs, isEmpty);
+  // What comes for sessions that were given away is still handed over.
+  if (cluster?.giving === "done" && !core.hurried) await pause(core.clock, LAST_HANDED_MS);
   endAll(core);
   await until(core, LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
   const left = core.sessions.values().map(async (session) => {

@@ -173,6 +173,8 @@ describe("signals", () => {
       watch: { watch: () => () => {} },
       traces: {} as Relay["traces"],
       nodes: () => [],
+      drainNode: () => {},
+      onDrain: () => {},
       failed: (error) => void told.push(`failed ${error}`),
       lockOuts: () => [],
       liftLockOuts: () => 0,

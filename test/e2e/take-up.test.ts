@@ -2,10 +2,11 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { Bill } from "../../src/charging/bills/bill.ts";
 import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
 import type { MemberView } from "../../src/cluster/members.ts";
+import { createClient } from "../../src/sdk/index.ts";
 import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
 import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
-import { USER } from "./portal.ts";
+import { DOMAIN, PASSWORD, USER } from "./portal.ts";
 import { RelayChild } from "./relay-child.ts";
 import { type Call, establish, UdpPeer } from "./udp-peer.ts";
 
@@ -98,7 +99,7 @@ async function billOf(node: RelayChild): Promise<Bill["services"][number]["sessi
 }
 
 describe("a node of a cluster is gone, and its calls go on (P3)", () => {
-  it("after kill -9, with clock, charges and BYE from either side, and the node that comes back leaves them alone", {
+  it("after kill -9, with clock, charges and BYE; the node that comes back leaves them alone", {
     timeout: 60_000,
   }, async ({ skip }) => {
     skip(natsProgram === undefined, NO_NATS);
@@ -139,7 +140,7 @@ describe("a node of a cluster is gone, and its calls go on (P3)", () => {
     expect(items).toEqual(["after", "before"]);
   });
 
-  it("and any node takes any message: what belongs to another node is handed over, and its answer comes back", {
+  it("and any node takes any message of theirs, and hands it over", {
     timeout: 60_000,
   }, async ({ skip }) => {
     skip(natsProgram === undefined, NO_NATS);
@@ -243,6 +244,42 @@ describe("a node of a cluster is gone, and its calls go on (P3)", () => {
     const sessions = await billed(two, 4);
     expect(sessions.flatMap(({ items }) => items.map(({ item }) => item)).sort()).toEqual(["a", "b"]);
     for (const node of [one, two]) expect(node.output()).not.toMatch(/is dead|taken up|"level":"error"/);
+  });
+
+  it("because an operator drains it by name, and nobody is cut off", {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    skip(mongoKind() === undefined, NO_MONGO);
+    const { client, server, one, two, writeTo } = await cluster();
+    const byTcp = createClient({
+      relay: `sip:127.0.0.1:${one.port};transport=tcp`,
+      domain: DOMAIN,
+      user: USER,
+      password: PASSWORD,
+    });
+    closers.push(() => byTcp.close());
+    const asked = byTcp.request("wine");
+    server.answer(await server.nextRequest("INVITE"), 200, { body: "v=1" });
+    const overTcp = await asked;
+    await server.nextRequest("ACK");
+    const call = await establish(client, server, "wine");
+    await charged(call, 1, "before");
+    const [atClient, atServer] = [agreeing(client), agreeing(server)];
+    const nodes = JSON.parse(await two.command(["nodes", "--json"])) as MemberView[];
+    const name = nodes.find(({ self }) => !self)!.node;
+    expect(await two.command(["drain", name])).toMatch(/^draining: 2 sessions left\n.*has stopped\n$/s);
+    expect([atClient.length, atServer.length]).toEqual([1, 2]);
+    expect(overTcp.ended).toBeInstanceOf(Promise);
+    writeTo(two, "client", "server");
+    await charged(call, 2, "after");
+    client.inDialog("BYE", call.invite, call.answer, 2);
+    server.answer(await server.nextRequest("BYE"), 200);
+    await client.nextResponse(200);
+    const [session] = await billed(two, 1);
+    expect(session!.items.map(({ item }) => item).sort()).toEqual(["after", "before"]);
+    expect(two.output()).not.toMatch(/"level":"error"/);
+    expect(one.output()).not.toMatch(/"level":"error"/);
   });
 
   it("while it is stopped (SIGSTOP); when it goes on it says nothing, and lets go of them", {

@@ -159,6 +159,8 @@ export interface From {
    * When both ends were last heard of, by the session's timeline. Given where the process that had the session is gone.
    */
   readonly lastHeardAt?: number;
+  /** The connection by which its client came. */
+  readonly flow?: Flow | undefined;
   /** It was at another node, so its peers must hear that it is here now. */
   readonly elsewhere?: boolean;
 }
@@ -193,7 +195,7 @@ function legOf(
   session: SessionPort,
   side: "client" | "server",
   state: LegState,
-  { lastHeardAt, elsewhere }: From,
+  { lastHeardAt, elsewhere, flow }: From,
 ): Leg {
   const { byConnection, offered = [] } = state;
   // Fields in the order of `dialogAsServer`, so that V8 gives all dialogs the same shape.
@@ -209,7 +211,7 @@ function legOf(
     remoteSeq: state.remoteSeq,
     contact: elsewhere ? contactHere(core, state) : state.contact,
     behind: state.behind,
-    flow: undefined,
+    flow: side === "client" ? flow : undefined,
     destination: state.destination,
     peerName: state.peerName,
     cameFrom: state.cameFrom,
@@ -218,7 +220,7 @@ function legOf(
   const leg = new Leg(core, session, side, dialog);
   leg.confirmed = true;
   leg.offered = offered;
-  leg.stranded = byConnection ?? false;
+  leg.stranded = byConnection === true && dialog.flow === undefined;
   // A peer that had not come back to the process before was last heard of before that process.
   leg.unheardSince = state.unheardSince ?? lastHeardAt;
   leg.contactIsNew = dialog.contact !== state.contact;

@@ -1,0 +1,125 @@
+import type { Core, SessionPort as Session } from "../relay/model/core.ts";
+import type { SessionState } from "../relay/model/session-state.ts";
+import { goOn, restore, snapshot } from "../relay/session/snapshot.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Copies } from "./copies.ts";
+import type { HandOver } from "./hand-over.ts";
+
+/** How many sessions are given away at once, and how long until the next. */
+const SLICE = 20;
+const EVERY_MS = 50;
+
+/**
+ * Gives the sessions of a node that drains to other nodes, one by one (P3). A session is let go of here before another
+ * node acts for it; if that node does not take it, it goes on here. Sessions in which something is under way wait until
+ * that is over.
+ */
+export class GiveAway {
+  private readonly core: Core;
+  private readonly clock: Clock;
+  private readonly copies: Pick<Copies, "give">;
+  private readonly handOver: Pick<HandOver, "factsOf">;
+  private readonly given: (session: string) => void;
+  private readonly isTaken: (session: string) => Promise<boolean>;
+  private timer: TimerHandle;
+  private stopped = false;
+  /** Sessions that are on their way. */
+  private under = 0;
+  /** Since the start: sessions that other nodes have taken. */
+  count = 0;
+
+  constructor(options: {
+    readonly core: Core;
+    readonly clock: Clock;
+    readonly copies: Pick<Copies, "give">;
+    readonly handOver: Pick<HandOver, "factsOf">;
+    /** Another node has the session now. */
+    readonly given: (session: string) => void;
+    /** Asks the other nodes whether one of them has the session. */
+    readonly isTaken: (session: string) => Promise<boolean>;
+  }) {
+    const { core, clock, copies, handOver, given, isTaken } = options;
+    this.isTaken = isTaken;
+    this.core = core;
+    this.clock = clock;
+    this.copies = copies;
+    this.handOver = handOver;
+    this.given = given;
+  }
+
+  /** Whether a session is on its way now. */
+  get busy(): boolean {
+    return this.under > 0;
+  }
+
+  start(): void {
+    if (this.timer === undefined && !this.stopped) this.next();
+  }
+
+  stop(): void {
+    this.stopped = true;
+    this.clock.clearTimeout(this.timer);
+  }
+
+  private next(): void {
+    let left = SLICE;
+    for (const session of this.core.sessions.values()) {
+      if (left === 0) break;
+      if (!isAtRest(session)) continue;
+      left--;
+      void this.give(session);
+    }
+    this.timer = this.clock.setTimeout(() => this.next(), EVERY_MS);
+  }
+
+  private async give(session: Session): Promise<void> {
+    try {
+      await session.charges.settled();
+    } catch {
+      return; // a charge is not on disk: the session stays here
+    }
+    const state = isAtRest(session) && !this.stopped ? snapshot(session) : undefined;
+    if (!state) return;
+    const { id } = session;
+    const flow = session.client?.dialog.flow;
+    const given = this.copies.give(
+      id,
+      session.now(),
+      state,
+      flow?.open ? this.handOver.factsOf(flow, true) : undefined,
+      {
+        arrived: () => this.arrived(id),
+        lost: () => void this.lost(state),
+      },
+    );
+    if (!given) return;
+    this.under++;
+    session.release();
+  }
+
+  private arrived(id: string): void {
+    this.under--;
+    this.count++;
+    this.given(id);
+  }
+
+  /** No answer came. If nobody has taken it, it goes on here. */
+  private async lost(state: SessionState): Promise<void> {
+    const { id } = state.facts;
+    if (await this.isTaken(id)) {
+      this.arrived(id);
+      return;
+    }
+    this.under--;
+    if (!this.stopped && !this.core.sessions.has(id)) goOn(restore(this.core, state), state);
+  }
+}
+
+/** Whether nothing is under way in a session that stands. */
+function isAtRest({ actor, closed, change, transfer, takesOver, client, server }: Session): boolean {
+  const { value } = actor.getSnapshot() as { value: unknown };
+  const steady =
+    typeof value === "object" && value !== null && (value as { established?: unknown }).established === "steady";
+  const awaits = [client, server].some((leg) => leg?.answer ?? leg?.coming);
+  return steady && !closed && !change && !transfer && !takesOver && !awaits;
+}
