@@ -30,20 +30,28 @@ export async function startBaresip(options: {
   folder: string;
   relayPort: number;
   answers?: boolean;
+  transport?: "udp" | "tcp" | "tls";
+  /** Whom to believe; a file. */
+  ca?: string;
 }): Promise<Baresip> {
   const home = join(options.folder, "baresip");
   const control = await freePort();
-  writeFiles(home, options.relayPort, control, options.answers ?? false);
+  writeFiles(home, control, options);
   const peer = await start("baresip", "baresip", ["-4", "-f", home]);
   await peer.says(/baresip is ready/);
   const socket = await connected(control);
   return { peer, ...conversation(peer, socket) };
 }
 
-function writeFiles(home: string, relayPort: number, control: number, answers: boolean): void {
+function writeFiles(
+  home: string,
+  control: number,
+  { relayPort, answers, transport = "udp", ca }: Parameters<typeof startBaresip>[0],
+): void {
   mkdirSync(home);
   const config = [
     "sip_listen 127.0.0.1:0",
+    ...(ca === undefined ? [] : [`sip_cafile ${ca}`]),
     // A loop in memory in place of microphone and loudspeaker.
     "audio_source aubridge,loop",
     "audio_player aubridge,loop",
@@ -57,7 +65,7 @@ function writeFiles(home: string, relayPort: number, control: number, answers: b
   writeFileSync(join(home, "config"), `${config.join("\n")}\n`);
   writeFileSync(
     join(home, "accounts"),
-    `<sip:alice@${PORTAL};transport=udp>;auth_user=alice;auth_pass=secret;regint=0;audio_codecs=PCMU;outbound="sip:127.0.0.1:${relayPort};transport=udp"${answers ? ";answermode=auto" : ""}\n`,
+    `<sip:alice@${PORTAL};transport=${transport}>;auth_user=alice;auth_pass=secret;regint=0;audio_codecs=PCMU;outbound="sip:127.0.0.1:${relayPort};transport=${transport}"${answers ? ";answermode=auto" : ""}\n`,
   );
   writeFileSync(join(home, "contacts"), "");
 }

@@ -12,11 +12,17 @@ export interface Linphone {
 }
 
 /** Starts linphonec for user alice, with everything sent by way of the relay; it takes calls by itself. `folder`: an existing one for its files. */
-export async function startLinphone(options: { folder: string; relayPort: number }): Promise<Linphone> {
+export async function startLinphone(options: {
+  folder: string;
+  relayPort: number;
+  transport?: "udp" | "tcp" | "tls";
+  /** Whom to believe; a file. */
+  ca?: string;
+}): Promise<Linphone> {
   const home = join(options.folder, "linphone");
   mkdirSync(join(home, ".local/share/linphone"), { recursive: true }); // It fails to make that by itself.
   const config = join(home, "linphonerc");
-  writeFileSync(config, configuration(options.relayPort, await freePort()));
+  writeFileSync(config, configuration(options, await freePort()));
   const peer = await start("linphonec", "linphonec", ["-a", "-S", "-c", config], {
     env: { HOME: home, TERM: "dumb" },
     keepInput: true,
@@ -25,11 +31,18 @@ export async function startLinphone(options: { folder: string; relayPort: number
   return { peer, command: (line) => void peer.child.stdin?.write(`${line}\n`) };
 }
 
-function configuration(relayPort: number, ownPort: number): string {
+function configuration(
+  { relayPort, transport = "udp", ca }: Parameters<typeof startLinphone>[0],
+  ownPort: number,
+): string {
+  const port = (name: string) => (name === transport ? ownPort : 0);
+  // By TLS it wants a name in the certificate.
+  const relay = `<sip:${transport === "tls" ? "localhost" : "127.0.0.1"}:${relayPort};transport=${transport}>`;
   return `[sip]
-sip_port=${ownPort}
-sip_tcp_port=0
-sip_tls_port=0
+sip_port=${port("udp")}
+sip_tcp_port=${port("tcp")}
+sip_tls_port=${port("tls")}
+${ca === undefined ? "" : `root_ca=${ca}`}
 use_ipv6=0
 default_proxy=0
 register_only_when_network_is_up=0
@@ -43,8 +56,8 @@ mtu=0
 audio_rtp_port=-1
 
 [proxy_0]
-reg_proxy=<sip:127.0.0.1:${relayPort};transport=udp>
-reg_route=<sip:127.0.0.1:${relayPort};transport=udp>
+reg_proxy=${relay}
+reg_route=${relay}
 reg_identity=sip:alice@${PORTAL}
 reg_expires=0
 reg_sendregister=0
