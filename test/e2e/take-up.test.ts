@@ -6,8 +6,10 @@ import { createClient } from "../../src/sdk/index.ts";
 import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
 import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import type { LivePeer } from "./live-peer.ts";
 import { DOMAIN, PASSWORD, USER } from "./portal.ts";
 import { RelayChild } from "./relay-child.ts";
+import { dialLine, StreamPeer } from "./stream-peer.ts";
 import { type Call, establish, UdpPeer } from "./udp-peer.ts";
 
 /*
@@ -49,7 +51,7 @@ async function cluster(size = 2) {
     closers.push(() => node.remove());
     await node.start();
   }
-  const [one, two] = nodes as [RelayChild, RelayChild];
+  const [one, two, three] = nodes as [RelayChild, RelayChild, RelayChild | undefined];
   const seenBy = async (node: RelayChild) => JSON.parse(await node.command(["nodes", "--json"])) as MemberView[];
   const states = async (node: RelayChild) => (await seenBy(node)).map(({ zone, state }) => `${zone} ${state}`).sort();
   for (const node of nodes) await expect.poll(async () => (await states(node)).length, POLL).toBe(size);
@@ -58,7 +60,7 @@ async function cluster(size = 2) {
   };
   writeTo(one, "client", "server");
   const standbys = async () => (await seenBy(two)).find(({ self }) => self)!.standbys;
-  return { nats, client, server, nodes, one, two, states, standbys, writeTo };
+  return { nats, client, server, nodes, one, two, three, seenBy, states, standbys, writeTo };
 }
 
 const POLL = { timeout: 15_000, interval: 50 };
@@ -75,7 +77,7 @@ async function charged({ server, inviteAtServer, answerOfServer }: Call, seq: nu
 }
 
 /** Whoever is asked or told something by the relay says yes. Returns what came. */
-function agreeing(peer: UdpPeer): SipRequest[] {
+function agreeing(peer: LivePeer): SipRequest[] {
   const came: SipRequest[] = [];
   peer.onMessage = (message: SipMessage) => {
     if (!message.isRequest || (message.method !== "OPTIONS" && message.method !== "UPDATE")) return false;
@@ -280,6 +282,44 @@ describe("a node of a cluster is gone, and its calls go on (P3)", () => {
     expect(session!.items.map(({ item }) => item).sort()).toEqual(["after", "before"]);
     expect(two.output()).not.toMatch(/"level":"error"/);
     expect(one.output()).not.toMatch(/"level":"error"/);
+  });
+
+  it("and a client over TCP comes back by any node, also by one that does not have its session", {
+    timeout: 60_000,
+  }, async ({ skip }) => {
+    skip(natsProgram === undefined, NO_NATS);
+    skip(mongoKind() === undefined, NO_MONGO);
+    const { server, one, two, three, seenBy, writeTo } = await cluster(3);
+    const client = await StreamPeer.dial("tcp", one.port);
+    closers.push(() => client.close());
+    const call = await establish(client, server, "wine");
+    await charged(call, 1, "before");
+    agreeing(client);
+    const atServer = agreeing(server);
+    await one.kill();
+    await expect.poll(() => atServer.length, POLL).toBe(1);
+    await expect
+      .poll(async () => (await seenBy(two)).some(({ state, sessions }) => state === "up" && sessions > 0), POLL)
+      .toBe(true);
+    const owner = (await seenBy(two)).find(({ state, sessions }) => state === "up" && sessions > 0)!;
+    const other = owner.self ? three! : two;
+    writeTo(owner.self ? two : three!, "server");
+    client.lines.push(await dialLine("tcp", other.port, {}, (bytes) => client.received(bytes)));
+    client.inDialog("MESSAGE", call.invite, call.answer, 2, { body: "here again", type: "text/plain" });
+    server.answer(await server.nextRequest("MESSAGE"), 200);
+    await client.nextResponse(200);
+    // And from the other side, by the connection that the client has at another node.
+    server.backInDialog("MESSAGE", call.inviteAtServer, call.answerOfServer, 2, { body: "hello", type: "text/plain" });
+    client.answer(await client.nextRequest("MESSAGE"), 200);
+    await server.nextResponse(200);
+    await charged(call, 3, "after");
+    server.backInDialog("BYE", call.inviteAtServer, call.answerOfServer, 4);
+    client.answer(await client.nextRequest("BYE"), 200);
+    await server.nextResponse(200);
+    expect((await billed(two, 1)).flatMap(({ items }) => items.map(({ item }) => item)).sort()).toEqual([
+      "after",
+      "before",
+    ]);
   });
 
   it("while it is stopped (SIGSTOP); when it goes on it says nothing, and lets go of them", {
