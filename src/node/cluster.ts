@@ -26,6 +26,7 @@ import type { PeerLog } from "../support/peer-log.ts";
 import { version } from "../support/version.ts";
 import type { TransportUser } from "../transport/types.ts";
 import { nextEpoch } from "./epoch.ts";
+import { CopiedRecorder } from "./keepers.ts";
 
 /** How long a node that starts listens for the others before it asks them: three beats. */
 const LISTEN_MS = 300;
@@ -429,54 +430,3 @@ function busyPercent(): () => number {
     return Math.round(utilization * 100);
   };
 }
-
-/** One keeper for both: the one that keeps sessions on disk, and the one that keeps copies on another node. */
-export function together(keepers: readonly (SessionKeeper | undefined)[]): SessionKeeper | undefined {
-  const all = keepers.filter((keeper) => keeper !== undefined);
-  if (all.length < 2) return all[0];
-  return {
-    changed: (session) => {
-      for (const keeper of all) keeper.changed(session);
-    },
-    copied: (session) => {
-      const waits = all.map((keeper) => keeper.copied?.(session)).filter((wait) => wait !== undefined);
-      return waits.length < 2 ? waits[0] : Promise.all(waits).then(() => {});
-    },
-    rings: (session) => {
-      for (const keeper of all) keeper.rings?.(session);
-    },
-    closed: (session) => {
-      for (const keeper of all) keeper.closed(session);
-    },
-  };
-}
-
-/**
- * Puts a copy of what is recorded at a standby, too. What is answered waits for both, so that a machine that is lost
- * with its disk loses nothing that was answered.
- */
-class CopiedRecorder implements Recorder {
-  private readonly recorder: Recorder;
-  private readonly copies: Copies;
-  private readonly waits: boolean;
-
-  constructor(recorder: Recorder, copies: Copies, waits: boolean) {
-    this.recorder = recorder;
-    this.copies = copies;
-    this.waits = waits;
-  }
-
-  append(event: ChargingEvent): Promise<void> {
-    const recorded = this.recorder.append(event);
-    const copied = this.copies.events.record(event);
-    if (event.type === "charge.made") void recorded.then(() => this.copies.charged(event.session.id), ignore);
-    return copied && this.waits ? recorded.then(() => copied) : recorded;
-  }
-
-  get full(): boolean {
-    return this.recorder.full;
-  }
-}
-
-/** Whoever appended the event hears that it failed. */
-const ignore = (): void => {};

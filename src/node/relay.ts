@@ -4,11 +4,11 @@ import { openBus } from "../bus/open.ts";
 import type { Bus } from "../bus/types.ts";
 import type { CallQuery } from "../calls/find.ts";
 import type { CallRecord } from "../calls/record.ts";
-import { type Billing, startBilling } from "../charging/billing/billing.ts";
+import { startBilling } from "../charging/billing/billing.ts";
 import type { DirectCharges } from "../charging/charges/direct.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import { CaughtUp } from "../charging/journal/caught-up.ts";
-import { type Journal, openJournal } from "../charging/journal/journal.ts";
+import { openJournal } from "../charging/journal/journal.ts";
 import type { Inspector } from "../chart/actor.ts";
 import type { MemberView } from "../cluster/members.ts";
 import type { Config } from "../config/schema.ts";
@@ -22,26 +22,28 @@ import { createProof } from "../identity/proof.ts";
 import { contained, failed } from "../relay/model/contained.ts";
 import type { Core } from "../relay/model/core.ts";
 import type { Counters } from "../relay/model/counters.ts";
-import { endedByText } from "../relay/model/endings.ts";
 import { Router } from "../relay/router.ts";
 import type { SipUri } from "../sip/uri.ts";
-import { type ClockWatch, openWatchedStore } from "../store/clock-watch.ts";
-import { type Clock, systemClock, type TimerHandle } from "../support/clock.ts";
+import { openWatchedStore } from "../store/clock-watch.ts";
+import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
 import { sourceKey } from "../support/source.ts";
 import type { RatesElsewhere } from "../support/source-rates.ts";
 import { Traces } from "../trace/traces.ts";
-import { createTransactionLayer, type Transactions } from "../transaction/layer.ts";
-import { createTransportLayer, type Tap, type Transports } from "../transport/layer.ts";
+import { createTransactionLayer } from "../transaction/layer.ts";
+import { createTransportLayer, type Tap } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
 import { type Destination, TRANSPORTS } from "../transport/types.ts";
 import { createCore, userLimits } from "./assemble.ts";
-import { type Cluster, joinCluster, together } from "./cluster.ts";
+import { type Cluster, joinCluster } from "./cluster.ts";
+import { emptied, endAll, endBlocked, within } from "./draining.ts";
 import { HealthChecks } from "./health.ts";
+import { together } from "./keepers.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
 import { liveRecords } from "./live-records.ts";
+import { type Metrics, metricsOf } from "./metrics.ts";
 import { nodeNameIn } from "./node-name.ts";
 import { answerRelay, askRelay } from "./other-relays.ts";
 import { endedOf, endLeft, endOrphans, Heartbeat } from "./recovery.ts";
@@ -50,12 +52,7 @@ import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
 import { RelayWatch, WatchedRecorder } from "./watch.ts";
 
-/** The answer to a monitoring system: everything that the relay counts, and the present values. */
-export interface Metrics {
-  /** These only grow, since the start. */
-  readonly counters: Readonly<Record<string, number>>;
-  readonly gauges: Readonly<Record<string, number>>;
-}
+export type { Metrics } from "./metrics.ts";
 
 export interface Relay {
   /** The addresses on which the relay listens, with the ports that it got. */
@@ -359,9 +356,6 @@ export async function startRelay(options: {
   };
 }
 
-/** How long the relay may take after the drain, for answers to BYEs and the journal's last publications. */
-const LAST_BYES_MS = 2_000;
-const LAST_HANDED_MS = 500;
 const DRAIN_JOURNAL_MS = 5_000;
 /** How long a charge for a session that is not here waits until billing has taken what was recorded. */
 const CAUGHT_UP_MS = 2_000;
@@ -381,125 +375,4 @@ function resolveWith(
   const resolved = resolver.resolve(uri);
   if (resolved instanceof Promise) contain(resolved.then((later) => found(later.ok ? later.value : [])));
   else found(resolved.ok ? resolved.value : []);
-}
-
-/**
- * Resolves when no session is left. Sessions may end by themselves for `drainMs`. The others then get BYE, and at last
- * are put on record as they are. Charges in app servers' answers to BYE are waited for as long as an answer may come
- * (timer F), unless the operator is in a hurry.
- */
-async function emptied(core: Core, drainMs: number, cluster: Cluster | undefined): Promise<void> {
-  const isEmpty = () => core.sessions.size + core.requests.size === 0 && cluster?.giving !== "now";
-  await until(core, drainMs, isEmpty);
-  // What comes for sessions that were given away is still handed over.
-  if (cluster?.giving === "done" && !core.hurried) await pause(core.clock, LAST_HANDED_MS);
-  endAll(core);
-  await until(core, LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
-  const left = core.sessions.values().map(async (session) => {
-    const { startedAt, byeAt } = session.context;
-    if (session.hangUp.bye) {
-      session.actor.send({ type: "bye.late", at: session.now() }); // the end that hung up waits for an answer
-      return;
-    }
-    session.close();
-    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? session.now(), endedByText("stopped"));
-  });
-  await Promise.allSettled(left);
-  if (core.byesUnanswered.size > 0 && !core.hurried)
-    core.log.info({ sessions: core.byesUnanswered.size }, "waiting for answers to BYE, which may bring charges");
-  await until(core, 64 * core.config.timers.t1Ms, () => core.byesUnanswered.size === 0 || core.hurried);
-  for (const { id, appServer } of core.byesUnanswered)
-    core.log.warn(
-      { session: id, appServer: appServer.id },
-      "the relay stops, and its BYE is not answered: charges in an answer would be lost",
-    );
-  await core.ending.settled();
-}
-
-/** Ends the sessions of users who were blocked with `--end`, at whichever node. */
-function endBlocked(core: Core): void {
-  const accounts = new Set(core.directory.accountsToEnd());
-  if (accounts.size === 0) return;
-  for (const request of core.requests.values()) if (accounts.has(request.account)) request.giveUp();
-  for (const session of core.sessions.values()) if (accounts.has(session.facts.user)) session.end({ code: "blocked" });
-}
-
-/** Requests that wait for an answer are cancelled. Established sessions are ended by BYE. */
-function endAll(core: Core): void {
-  for (const request of core.requests.values()) request.lost();
-  for (const session of core.sessions.values()) session.end({ code: "stops" });
-}
-
-async function until({ clock, ending }: Core, withinMs: number, isOver: () => boolean): Promise<void> {
-  const dueAt = clock.monotonic() + withinMs;
-  while (!isOver() && clock.monotonic() < dueAt) await pause(clock, POLL_MS);
-  // The answers to the last BYEs wait for the disk.
-  await ending.settled();
-}
-
-/** Resolves when the promise does, or after `ms`. */
-async function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
-  let timer: TimerHandle;
-  const late = new Promise((resolve) => {
-    timer = clock.setTimeout(() => resolve(undefined), ms);
-  });
-  await Promise.race([promise, late]);
-  clock.clearTimeout(timer);
-}
-
-const POLL_MS = 20;
-const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, ms));
-
-function metricsOf(parts: {
-  core: Core;
-  signInLog: SignInLog;
-  transport: Transports;
-  transactions: Transactions;
-  journal: Journal;
-  billing: Billing | undefined;
-  clockWatch: ClockWatch;
-  cluster: Cluster | undefined;
-}): Metrics {
-  const { core, signInLog, transport, transactions, journal, billing, cluster } = parts;
-  const { differenceMs } = parts.clockWatch;
-  const { connections, ...transported } = transport.stats;
-  const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
-  const named = (prefix: string, values: object): [string, number][] =>
-    Object.entries(values).map(([name, value]) => [prefix + name[0]!.toUpperCase() + name.slice(1), value]);
-  return {
-    counters: Object.fromEntries([
-      ...Object.entries(core.counters),
-      ...named("transport", transported),
-      ...named("transactions", transactions.stats),
-      ...named("journal", appended),
-      ...named("billing", billing?.counters ?? {}),
-      ...Object.entries(signInLog.counters),
-      ...Object.entries(cluster?.counters() ?? {}),
-      ["logLinesLeftOut", core.peerLog.leftOut + core.calls.leftOut],
-      ["callRecordsLeftOut", core.calls.leftOut],
-      ["callRecordsStored", core.calls.stored],
-      ["callRecordsLost", core.calls.lost],
-    ]),
-    gauges: {
-      sessions: core.sessions.size,
-      requestsUnderWay: core.requests.size,
-      transfersUnderWay: core.transfers.size,
-      transactions: transactions.size,
-      connections,
-      usersWithSessions: core.loads.size,
-      lockedOut: core.authenticator.lockOuts?.().length ?? 0,
-      journalPendingEvents: pendingEvents,
-      journalPendingBytes: pendingBytes,
-      journalMaxBytes: maxBytes,
-      ...(freeDiskBytes !== undefined && { journalFreeDiskBytes: freeDiskBytes }),
-      journalFull: journal.full ? 1 : 0,
-      recordsWaiting: core.laterRecords.size,
-      byesUnanswered: core.byesUnanswered.size,
-      appServersResting: core.directory.resting,
-      draining: core.draining ? 1 : 0,
-      ...(transport.certificateDaysLeft !== undefined && { certificateDaysLeft: transport.certificateDaysLeft }),
-      ...cluster?.gauges(),
-      ...(differenceMs !== undefined && { storeClockDifferenceMs: differenceMs }),
-    },
-  };
 }

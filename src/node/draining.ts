@@ -1,0 +1,77 @@
+import type { Core } from "../relay/model/core.ts";
+import { endedByText } from "../relay/model/endings.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Cluster } from "./cluster.ts";
+
+/* How a relay comes to its end: what runs ends by itself, goes to other nodes, or is ended. */
+
+/** How long the relay may take after the drain, for answers to BYEs, and for messages that are handed over. */
+const LAST_BYES_MS = 2_000;
+const LAST_HANDED_MS = 500;
+
+/**
+ * Resolves when no session is left. Sessions may end by themselves for `drainMs`. The others then get BYE, and at last
+ * are put on record as they are. Charges in app servers' answers to BYE are waited for as long as an answer may come
+ * (timer F), unless the operator is in a hurry.
+ */
+export async function emptied(core: Core, drainMs: number, cluster: Cluster | undefined): Promise<void> {
+  const isEmpty = () => core.sessions.size + core.requests.size === 0 && cluster?.giving !== "now";
+  await until(core, drainMs, isEmpty);
+  // What comes for sessions that were given away is still handed over.
+  if (cluster?.giving === "done" && !core.hurried) await pause(core.clock, LAST_HANDED_MS);
+  endAll(core);
+  await until(core, LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
+  const left = core.sessions.values().map(async (session) => {
+    const { startedAt, byeAt } = session.context;
+    if (session.hangUp.bye) {
+      session.actor.send({ type: "bye.late", at: session.now() }); // the end that hung up waits for an answer
+      return;
+    }
+    session.close();
+    if (startedAt !== null) await session.charges.ended(startedAt, byeAt ?? session.now(), endedByText("stopped"));
+  });
+  await Promise.allSettled(left);
+  if (core.byesUnanswered.size > 0 && !core.hurried)
+    core.log.info({ sessions: core.byesUnanswered.size }, "waiting for answers to BYE, which may bring charges");
+  await until(core, 64 * core.config.timers.t1Ms, () => core.byesUnanswered.size === 0 || core.hurried);
+  for (const { id, appServer } of core.byesUnanswered)
+    core.log.warn(
+      { session: id, appServer: appServer.id },
+      "the relay stops, and its BYE is not answered: charges in an answer would be lost",
+    );
+  await core.ending.settled();
+}
+
+/** Ends the sessions of users who were blocked with `--end`, at whichever node. */
+export function endBlocked(core: Core): void {
+  const accounts = new Set(core.directory.accountsToEnd());
+  if (accounts.size === 0) return;
+  for (const request of core.requests.values()) if (accounts.has(request.account)) request.giveUp();
+  for (const session of core.sessions.values()) if (accounts.has(session.facts.user)) session.end({ code: "blocked" });
+}
+
+/** Requests that wait for an answer are cancelled. Established sessions are ended by BYE. */
+export function endAll(core: Core): void {
+  for (const request of core.requests.values()) request.lost();
+  for (const session of core.sessions.values()) session.end({ code: "stops" });
+}
+
+async function until({ clock, ending }: Core, withinMs: number, isOver: () => boolean): Promise<void> {
+  const dueAt = clock.monotonic() + withinMs;
+  while (!isOver() && clock.monotonic() < dueAt) await pause(clock, POLL_MS);
+  // The answers to the last BYEs wait for the disk.
+  await ending.settled();
+}
+
+/** Resolves when the promise does, or after `ms`. */
+export async function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: TimerHandle;
+  const late = new Promise((resolve) => {
+    timer = clock.setTimeout(() => resolve(undefined), ms);
+  });
+  await Promise.race([promise, late]);
+  clock.clearTimeout(timer);
+}
+
+const POLL_MS = 20;
+const pause = (clock: Clock, ms: number): Promise<void> => new Promise((resolve) => clock.setTimeout(resolve, ms));

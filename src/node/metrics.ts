@@ -1,0 +1,70 @@
+import type { Billing } from "../charging/billing/billing.ts";
+import type { Journal } from "../charging/journal/journal.ts";
+import type { Core } from "../relay/model/core.ts";
+import type { ClockWatch } from "../store/clock-watch.ts";
+import type { Transactions } from "../transaction/layer.ts";
+import type { Transports } from "../transport/layer.ts";
+import type { Cluster } from "./cluster.ts";
+import type { SignInLog } from "./sign-in-log.ts";
+
+/** The answer to a monitoring system: everything that the relay counts, and the present values. */
+export interface Metrics {
+  /** These only grow, since the start. */
+  readonly counters: Readonly<Record<string, number>>;
+  readonly gauges: Readonly<Record<string, number>>;
+}
+
+/** Collects them from the parts of a relay. */
+export function metricsOf(parts: {
+  core: Core;
+  signInLog: SignInLog;
+  transport: Transports;
+  transactions: Transactions;
+  journal: Journal;
+  billing: Billing | undefined;
+  clockWatch: ClockWatch;
+  cluster: Cluster | undefined;
+}): Metrics {
+  const { core, signInLog, transport, transactions, journal, billing, cluster } = parts;
+  const { differenceMs } = parts.clockWatch;
+  const { connections, ...transported } = transport.stats;
+  const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
+  const named = (prefix: string, values: object): [string, number][] =>
+    Object.entries(values).map(([name, value]) => [prefix + name[0]!.toUpperCase() + name.slice(1), value]);
+  return {
+    counters: Object.fromEntries([
+      ...Object.entries(core.counters),
+      ...named("transport", transported),
+      ...named("transactions", transactions.stats),
+      ...named("journal", appended),
+      ...named("billing", billing?.counters ?? {}),
+      ...Object.entries(signInLog.counters),
+      ...Object.entries(cluster?.counters() ?? {}),
+      ["logLinesLeftOut", core.peerLog.leftOut + core.calls.leftOut],
+      ["callRecordsLeftOut", core.calls.leftOut],
+      ["callRecordsStored", core.calls.stored],
+      ["callRecordsLost", core.calls.lost],
+    ]),
+    gauges: {
+      sessions: core.sessions.size,
+      requestsUnderWay: core.requests.size,
+      transfersUnderWay: core.transfers.size,
+      transactions: transactions.size,
+      connections,
+      usersWithSessions: core.loads.size,
+      lockedOut: core.authenticator.lockOuts?.().length ?? 0,
+      journalPendingEvents: pendingEvents,
+      journalPendingBytes: pendingBytes,
+      journalMaxBytes: maxBytes,
+      ...(freeDiskBytes !== undefined && { journalFreeDiskBytes: freeDiskBytes }),
+      journalFull: journal.full ? 1 : 0,
+      recordsWaiting: core.laterRecords.size,
+      byesUnanswered: core.byesUnanswered.size,
+      appServersResting: core.directory.resting,
+      draining: core.draining ? 1 : 0,
+      ...(transport.certificateDaysLeft !== undefined && { certificateDaysLeft: transport.certificateDaysLeft }),
+      ...cluster?.gauges(),
+      ...(differenceMs !== undefined && { storeClockDifferenceMs: differenceMs }),
+    },
+  };
+}
