@@ -3,6 +3,7 @@ import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { NodeRun } from "./beat.ts";
 import { comesBefore, type Grant, type Load, type LoadLimits, LoadsHome } from "./loads-home.ts";
 import { homeOf } from "./placing.ts";
+import { Standing } from "./standing.ts";
 import type { Line, Peers, Talk } from "./talk.ts";
 
 /*
@@ -26,8 +27,6 @@ import type { Line, Peers, Talk } from "./talk.ts";
 
 /** With more nodes than that, no node has a part of its own. */
 const MAX_NODES = 64;
-/** A node that hears itself for so long has heard all others: they beat ten times a second, and die after half of one. */
-export const SETTLED_MS = 500;
 /** How long a node begins nothing without asking. Longer than homes rely on it. */
 const PROMISE_MS = 60_000;
 /** A node with more than its part has that promise renewed after so long, so that the others stay careful. */
@@ -36,8 +35,6 @@ const ASK_AGAIN_MS = 250;
 const LATER_MS = 50;
 /** How long a request waits for an answer before it is refused. */
 const ASK_MOST_MS = 2_000;
-/** A welcome that has not come is asked for again. */
-const WELCOME_MS = 500;
 /** Changes are gathered for so long before the home hears of them. */
 const GATHER_MS = 5;
 const SWEEP_MS = 1_000;
@@ -66,14 +63,6 @@ interface Asking {
   readonly waiting: { readonly since: number; settle(why: string | undefined): void }[];
 }
 
-interface Other {
-  readonly epoch: number;
-  isHome: boolean;
-  welcomed: boolean;
-  /** When it was asked for its welcome. */
-  askedAt: number | undefined;
-}
-
 export class SharedLoads implements LoadsElsewhere {
   /** Since the start: requests that another node was asked about; requests that were refused for want of an answer. */
   readonly stats = { asked: 0, unknown: 0 };
@@ -90,15 +79,9 @@ export class SharedLoads implements LoadsElsewhere {
   private readonly asking = new Map<string, Asking>();
   /** Whose loads have changed and are to be told. */
   private readonly changedUsers = new Set<string>();
-  /** The other nodes by their runs; true: it has said that it may be a home. */
-  private readonly others = new Map<string, Other>();
-  private startedAt = 0;
+  private readonly standing: Standing;
   private sweptAt = 0;
   private started = false;
-  /** Since when this node hears itself, and what follows from that. */
-  private heardSince: number | undefined;
-  private isReady = false;
-  private isHome = false;
   private number = 0;
   private timer: TimerHandle;
 
@@ -107,10 +90,8 @@ export class SharedLoads implements LoadsElsewhere {
     this.talk = talk;
     this.peers = peers;
     this.clock = clock;
-    talk.on("loads?", (_, from) => this.welcome(from));
+    this.standing = new Standing({ talk, peers, careful: () => this.carefulUsers() });
     talk.on("careful", ([, user], from) => this.beCareful(user, from));
-    talk.on("welcome", ([, isHome], from) => this.welcomed(from, isHome === 1));
-    talk.on("home", (_, from) => this.isHomeNow(from));
     talk.on("poll", ([, number, user], from) => this.polled(number, user, from));
     talk.on("outdated", ([, number, user, greatest]) => {
       if (isUser(user) && isCount(number) && isCount(greatest)) this.home?.outdated(user, number, greatest);
@@ -154,7 +135,7 @@ export class SharedLoads implements LoadsElsewhere {
 
   start(): void {
     this.started = true;
-    this.startedAt = this.clock.monotonic();
+    this.standing.start(this.clock.monotonic());
     this.look();
   }
 
@@ -167,9 +148,9 @@ export class SharedLoads implements LoadsElsewhere {
   mayAlone(user: string, ringing: number, total: number, own: number | undefined): boolean {
     const { limits } = this;
     if (limits.ringing === 0 && (own ?? limits.sessions) === 0) return true;
-    if (this.isAlone()) return true;
-    // After a gap nothing holds that was known before it.
-    if (!this.isReady || this.peers.heardSince !== this.heardSince) return false;
+    const now = this.clock.monotonic();
+    if (this.standing.isAlone(now)) return true;
+    if (!this.standing.hasPart(now)) return false;
     const mostHere = own === undefined ? this.part.total : partOf(own, this.parts);
     if (ringing >= this.part.ringing || total >= mostHere) return false;
     if (this.home?.has(user) || this.promised.size >= MAX_PROMISES) return false;
@@ -191,7 +172,7 @@ export class SharedLoads implements LoadsElsewhere {
   }
 
   changed(user: string, ringing: number, total: number): void {
-    if (this.others.size === 0) return;
+    if (this.standing.size === 0) return;
     if (this.promised.has(user) || ringing > this.part.ringing || total > this.part.total) this.tellSoon(user);
   }
 
@@ -201,7 +182,7 @@ export class SharedLoads implements LoadsElsewhere {
   }
 
   gone(node: string): void {
-    this.others.delete(node);
+    this.standing.gone(node);
     this.home?.gone(node);
     for (const [user, asking] of this.asking) if (asking.to === node) this.send(user, asking);
   }
@@ -227,53 +208,18 @@ export class SharedLoads implements LoadsElsewhere {
     }
   }
 
-  /** Called with each beat: who is there, and whether this node may have a part of its own, and be a home. */
   private lookAtPeers(now: number): void {
-    const { heardSince } = this.peers;
-    if (heardSince !== this.heardSince) {
-      this.heardSince = heardSince;
-      this.isReady = this.isHome = false;
-      for (const other of this.others.values()) {
-        other.welcomed = false;
-        other.askedAt = undefined;
-      }
-      this.home!.forget();
-    }
-    const runs = this.peers.runs();
-    for (const { node, epoch } of runs) {
-      if (this.others.get(node)?.epoch === epoch) continue;
-      this.others.set(node, { epoch, isHome: false, welcomed: false, askedAt: undefined });
-      this.home!.joined(node);
-      this.lookAtAll();
-    }
-    this.parts = runs.length < MAX_NODES ? MAX_NODES : Infinity;
+    const becameHome = this.standing.look(now, {
+      lost: () => this.home!.forget(),
+      joined: (node) => {
+        this.home!.joined(node);
+        for (const user of this.loads?.users() ?? []) if (this.hasMore(user)) this.tellSoon(user);
+      },
+    });
+    this.parts = this.standing.size < MAX_NODES ? MAX_NODES : Infinity;
     const { ringing, sessions } = this.limits;
     this.part = { ringing: partOf(ringing, this.parts), total: partOf(sessions, this.parts) };
-    for (const [node, other] of this.others) {
-      if (other.welcomed || (other.askedAt !== undefined && now - other.askedAt < WELCOME_MS)) continue;
-      other.askedAt = now;
-      this.talk.tellTo(node, ["loads?"]);
-    }
-    if (!this.isSettled(now)) return;
-    if (!this.isHome) {
-      this.isHome = true;
-      this.talk.tell(["home"], "now");
-      for (const [user, asking] of this.asking) this.send(user, asking);
-    }
-    this.isReady ||= [...this.others.values()].every(({ welcomed }) => welcomed);
-  }
-
-  private isSettled(now: number): boolean {
-    const { heardSince } = this.peers;
-    return heardSince !== undefined && now - Math.max(heardSince, this.startedAt) >= SETTLED_MS;
-  }
-
-  /** No other node counts with this one: there is none, or NATS is away. */
-  private isAlone(): boolean {
-    if (!this.started) return true;
-    const now = this.clock.monotonic();
-    if (this.peers.heardSince === undefined) return now - this.startedAt >= SETTLED_MS;
-    return this.others.size === 0 && this.isSettled(now) && this.peers.runs().length === 0;
+    if (becameHome) for (const [user, asking] of this.asking) this.send(user, asking);
   }
 
   private limitsWith(sessions: number): LoadLimits {
@@ -298,17 +244,13 @@ export class SharedLoads implements LoadsElsewhere {
   }
 
   private homeFor(user: string): string | undefined {
-    const promised = this.promised.get(user);
-    const { node } = this.talk.self;
-    // Whoever counts the user now goes on with that.
-    if (this.isHome && promised && promised.until > this.clock.monotonic() && this.others.has(promised.home))
-      return promised.home;
-    if (this.isHome && this.home!.has(user)) return node;
+    const { standing } = this;
     // A home may not have heard of this node yet, and would not ask it what it has.
-    if (!this.isHome) return undefined;
-    const homes = [node];
-    for (const [other, { isHome }] of this.others) if (isHome) homes.push(other);
-    return homeOf(user, homes);
+    if (!standing.isHome) return undefined;
+    // Whoever counts the user now goes on with that.
+    const promised = this.isPromised(user) ? this.promised.get(user) : undefined;
+    if (promised && standing.has(promised.home)) return promised.home;
+    return this.home!.has(user) ? this.talk.self.node : homeOf(user, standing.homes());
   }
 
   private send(user: string, asking: Asking): void {
@@ -321,7 +263,7 @@ export class SharedLoads implements LoadsElsewhere {
       this.settle(user, asking.id, undefined);
       return;
     }
-    if (this.isAlone()) {
+    if (this.standing.isAlone(now)) {
       this.countAlone(user, asking);
       return;
     }
@@ -355,8 +297,9 @@ export class SharedLoads implements LoadsElsewhere {
   private settle(user: string, id: number, grant: Grant | undefined, by?: string): void {
     const asking = this.asking.get(user);
     if (!asking || asking.id !== id || (by !== undefined && asking.to !== by)) return;
-    // Another home may count this node's users by now.
+    // Another home may count this node's users by now, or count without this node.
     if (by !== undefined && by !== this.talk.self.node && this.promised.get(user)?.home !== by) return;
+    if (by !== undefined && !this.standing.isTrusted(this.clock.monotonic())) return;
     const { want } = asking;
     asking.want = 0;
     asking.to = undefined;
@@ -381,7 +324,7 @@ export class SharedLoads implements LoadsElsewhere {
     this.timer = undefined;
     for (const user of this.changedUsers) {
       const promised = this.promised.get(user);
-      if (promised && this.others.has(promised.home)) {
+      if (promised && this.standing.has(promised.home)) {
         const { ringing, total } = this.own(user);
         const settled = this.settledOf(user);
         this.talk.tellTo(promised.home, ["load", 0, user, ringing, total, settled], "soon");
@@ -399,21 +342,11 @@ export class SharedLoads implements LoadsElsewhere {
     else this.talk.tellTo(home, ["over", user, load.ringing, load.total], "soon");
   }
 
-  private lookAtAll(): void {
-    for (const user of this.loads?.users() ?? []) if (this.hasMore(user)) this.tellSoon(user);
-  }
-
   /** For a node that has come, or was cut off: of which users it must begin nothing without asking. */
-  private welcome(from: NodeRun): void {
-    if (!this.home || !this.loads) return;
-    const careful = new Set(this.home.users());
-    for (const user of this.loads.users()) if (this.hasMore(user)) careful.add(user);
-    this.talk.stream(from.node, this.welcomeLines(careful));
-  }
-
-  private *welcomeLines(careful: Iterable<string>): Generator<Line> {
-    for (const user of careful) yield ["careful", user];
-    yield ["welcome", this.isHome ? 1 : 0];
+  private carefulUsers(): Set<string> {
+    const careful = new Set(this.home?.users() ?? []);
+    for (const user of this.loads?.users() ?? []) if (this.hasMore(user)) careful.add(user);
+    return careful;
   }
 
   private promise(user: string, home: string, ballot: number): void {
@@ -439,18 +372,6 @@ export class SharedLoads implements LoadsElsewhere {
     if (asking && asking.want > 0 && asking.to !== this.talk.self.node) this.send(user, asking);
   }
 
-  private welcomed({ node, epoch }: NodeRun, isHome: boolean): void {
-    const other = this.others.get(node);
-    if (other?.epoch !== epoch) return;
-    other.welcomed = true;
-    other.isHome = isHome;
-  }
-
-  private isHomeNow({ node, epoch }: NodeRun): void {
-    const other = this.others.get(node);
-    if (other?.epoch === epoch) other.isHome = true;
-  }
-
   /** Another node is the user's home from now on. */
   private polled(number: unknown, user: unknown, from: NodeRun): void {
     if (!isUser(user) || !isCount(number) || !this.home) return;
@@ -474,13 +395,14 @@ export class SharedLoads implements LoadsElsewhere {
   private asked([, id, user, ringing, total, want, most]: Line, from: NodeRun): void {
     const load = loadOf(ringing, total);
     if (!isUser(user) || !load || !isCount(id) || !isCount(want) || !isCount(most) || !this.home) return;
-    if (!this.isHome || this.peers.heardSince !== this.heardSince) this.talk.tellTo(from.node, ["later", id, user]);
+    if (!this.standing.isHome || !this.standing.isTrusted(this.clock.monotonic()))
+      this.talk.tellTo(from.node, ["later", id, user]);
     else this.home.ask(user, { node: from.node, id, want, limits: this.limitsWith(most) }, load);
   }
 
   private overElsewhere([, user, ringing, total]: Line, from: NodeRun): void {
     const load = loadOf(ringing, total);
-    if (isUser(user) && load && this.isHome) this.home?.over(user, from.node, load);
+    if (isUser(user) && load && this.standing.isHome) this.home?.over(user, from.node, load);
   }
 
   private told([, poll, user, ringing, total, settled]: Line, from: NodeRun): void {

@@ -42,7 +42,8 @@ export class Shared {
   private readonly parts: readonly Part[];
   /** The runs that were greeted, by their nodes. */
   private readonly greeted = new Map<string, number>();
-  private heardSince: number | undefined;
+  /** There was a gap: nobody knows what this node has not heard. */
+  private missed = false;
   private timer: TimerHandle;
 
   constructor(options: {
@@ -118,10 +119,10 @@ export class Shared {
   }
 
   private look(): void {
-    const { heardSince } = this.peers;
-    // After a gap, nobody knows what was missed.
-    if (heardSince !== undefined && heardSince !== this.heardSince) {
-      this.heardSince = heardSince;
+    const { heardSince, safeUntil } = this.peers;
+    if (heardSince === undefined || this.clock.monotonic() >= safeUntil) this.missed = true;
+    else if (this.missed) {
+      this.missed = false;
       this.greeted.clear();
     }
     const runs = this.peers.runs();

@@ -17,6 +17,8 @@ import type { NodeRun } from "./beat.ts";
 export interface Peers {
   /** Since when this node has heard itself without a gap; undefined: it is cut off, and cannot know of the others. */
   readonly heardSince: number | undefined;
+  /** Until when no other node can call this one dead, by the monotonic clock. */
+  readonly safeUntil: number;
   /** The nodes that are up, without this one. */
   runs(): readonly NodeRun[];
   runOf(node: string): NodeRun | undefined;

@@ -32,6 +32,25 @@ function file(text: string): string {
   return join(folder, "secret");
 }
 
+describe("keys that the nodes of a cluster share (P3)", () => {
+  const [first, second] = ["a".repeat(32), "b".repeat(32)];
+
+  it("are the same at all nodes, others for each purpose and secret, and not the secret", () => {
+    const [key] = new EventSeal(first).keys("nonces");
+    expect(new EventSeal(first).keys("nonces")).toEqual([key]);
+    expect(key).toHaveLength(32);
+    expect(key!.toString()).not.toContain("aaaa");
+    const all = [key, new EventSeal(first).keys("beats")[0], new EventSeal(second).keys("nonces")[0]];
+    expect(new Set(all.map((one) => one!.toString("hex"))).size).toBe(3);
+  });
+
+  it("are those of both secrets while one replaces the other, the present one first", () => {
+    const [old, swapped] = [new EventSeal(first, [second]), new EventSeal(second, [first])];
+    expect(old.keys("nonces")).toEqual([...swapped.keys("nonces")].reverse());
+    expect(old.keys("nonces")[0]).toEqual(new EventSeal(first).keys("nonces")[0]);
+  });
+});
+
 describe("an event's signature", () => {
   const seal = new EventSeal(ours);
   const text = toCloudEvent(sessionStarted(facts(), JANUARY), "urn:x");

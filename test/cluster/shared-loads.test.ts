@@ -127,6 +127,7 @@ class Node {
   readonly shared: Shared;
   readonly loads: UserLoads;
   heardSince: number | undefined;
+  safeUntil = Number.POSITIVE_INFINITY;
 
   constructor({ clock, wire, limits }: Nodes, run: NodeRun) {
     this.run = run;
@@ -135,6 +136,10 @@ class Node {
       heardSinceOf: () => this.heardSince,
       get heardSince(): number | undefined {
         return this.heardSinceOf();
+      },
+      safeUntilOf: () => this.safeUntil,
+      get safeUntil(): number {
+        return this.safeUntilOf();
       },
       runs: () => [...this.seen.values()],
       runOf: (node: string) => this.seen.get(node),
@@ -276,6 +281,10 @@ describe("what one user may have, at several nodes together (decision 14)", () =
       nodes.wire.cut.add(node.run.node);
       node.heardSince = undefined;
     }
+    const early = all.map((node) => node.begin("carol"));
+    expect(early.map(({ is }) => is)).toEqual(["waiting", "waiting"]); // perhaps it was only a moment
+    await nodes.pass(1_100);
+    expect(early.map(({ is }) => is)).toEqual(["begun", "begun"]);
     const away = all.flatMap((node) => Array.from({ length: 5 }, () => node.begin("alice")));
     expect(away.filter(({ is }) => is === "begun")).toHaveLength(6);
     nodes.wire.cut.clear();
@@ -288,6 +297,20 @@ describe("what one user may have, at several nodes together (decision 14)", () =
     for (const node of all) node.begin("alice");
     await nodes.pass(50);
     expect(nodes.sum("alice").total).toBe(4); // they ended two of six, and began none
+  });
+
+  it("is nothing that a node decides which stood still, before the others have told it anew", async () => {
+    const { nodes, all } = await setUp(2, { ringing: 0, sessions: 1_000 });
+    const [one, two] = [all[0]!, all[1]!];
+    expect(one.begin("alice").is).toBe("begun");
+    one.safeUntil = nodes.clock.monotonic(); // others may have called it dead
+    const requests = Array.from({ length: 3 }, () => one.begin("alice"));
+    expect(requests.map(({ is }) => is)).toEqual(["waiting", "waiting", "waiting"]);
+    await nodes.pass(100);
+    one.safeUntil = Number.POSITIVE_INFINITY;
+    await nodes.pass(1_000);
+    expect(requests.map(({ is }) => is)).toEqual(["begun", "begun", "begun"]);
+    expect([one.begin("bob").is, two.begin("bob").is]).toEqual(["begun", "begun"]);
   });
 
   it("of a relay that is alone is decided at once, half a second after its start", async () => {

@@ -29,6 +29,7 @@ export class SharedNodes {
       get heardSince() {
         return heardSince.get(node);
       },
+      safeUntil: Number.POSITIVE_INFINITY,
       runs: () => [...up.values()].filter((run) => run.node !== node),
       runOf: (other: string) => (other === node ? undefined : up.get(other)),
     };
