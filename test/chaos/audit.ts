@@ -16,6 +16,8 @@ const MOST_FAULTS = 50;
 
 interface DialogSeen {
   highest: number;
+  /** From which node that one came. */
+  from: number;
   /** By CSeq number: method and branch. */
   readonly branches: Map<number, string>;
   bye: { readonly port: number; readonly at: number } | undefined;
@@ -23,8 +25,8 @@ interface DialogSeen {
 
 /**
  * Looks at what the peers get from the nodes: whether two nodes act for one session. Each node that takes a session up
- * goes on with far higher CSeq numbers. So a request with a number that was used, or with a lower one, is from a node
- * that does not know that it lost the session.
+ * goes on with far higher CSeq numbers. So a request with a number that was used, or with a lower one from another
+ * node, is from a node that does not know that it lost the session.
  */
 export class Audit {
   readonly faults: string[] = [];
@@ -50,16 +52,20 @@ export class Audit {
     const branch = `${request.method} ${request.via?.params.get("branch")}`;
     let dialog = this.dialogs.get(key);
     if (!dialog) {
-      dialog = { highest: 0, branches: new Map(), bye: undefined };
+      dialog = { highest: 0, from: port, branches: new Map(), bye: undefined };
       this.dialogs.set(key, dialog);
     }
     const before = dialog.branches.get(number);
     if (before === branch) return; // sent again
     const what = `${request.method} ${number} of ${request.callId} from ${node?.name ?? port}`;
     if (before !== undefined) this.fault(`a CSeq is used twice: ${what}, before ${before.split(" ")[0]}`);
-    else if (number < dialog.highest) this.fault(`an old CSeq: ${what} after ${dialog.highest}`);
+    else if (number < dialog.highest && dialog.from !== port)
+      this.fault(`an old CSeq: ${what} after ${dialog.highest}`);
     dialog.branches.set(number, branch);
-    dialog.highest = Math.max(dialog.highest, number);
+    if (number > dialog.highest) {
+      dialog.highest = number;
+      dialog.from = port;
+    }
     if (request.method === "BYE") this.bye(dialog, port, what);
   }
 

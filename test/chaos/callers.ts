@@ -29,6 +29,8 @@ export interface CallersOptions {
 interface Standing {
   readonly dialog: Dialog;
   readonly call: CallRecord;
+  /** One request at a time, so that the network cannot change their order (RFC 3261 §12.2.2). */
+  asking: boolean;
 }
 
 /** Clients over UDP, scripted, on one socket. */
@@ -141,7 +143,7 @@ export class Callers implements TransactionUser {
         if (!standing && isDone) return this.decline(dialog, response);
         if (!standing) {
           confirmDialog(dialog, response);
-          standing = { dialog, call };
+          standing = { dialog, call, asking: false };
           isDone = true;
           call.ackedAt = Date.now();
           this.standing.set(localTag, standing);
@@ -171,12 +173,16 @@ export class Callers implements TransactionUser {
     systemClock.setTimeout(talk, Math.min(holdMs, talkMs) * chance.next());
   }
 
-  private talk({ dialog, call }: Standing): void {
+  private talk(standing: Standing): void {
     const { ways, ledger } = this.options;
+    const { dialog, call, asking } = standing;
+    if (asking) return;
+    standing.asking = true;
     const message = requestWithin(dialog, "MESSAGE");
     message.headers.add("Content-Type", "text/plain");
     message.body = Buffer.from("hello");
     ask(this.end, ways, ledger, message, (response) => {
+      standing.asking = false;
       if (call.clientOverAt !== undefined || response?.status === 200) return;
       if (response === undefined || response.status === 481)
         ledger.lose(call, `client: MESSAGE ${response?.status ?? "without an answer"}`);

@@ -74,8 +74,10 @@ export async function compare(
     if (!billed.has(id)) faults.push(`answered, and not on the bill: ${id} of ${call.session}`);
   for (const [session, call] of ledger.sessions) {
     const many = times.get(session) ?? 0;
-    if (many === 0 && (call.ackedAt !== undefined || session === call.session))
-      faults.push(`no time on the bill: ${session} of ${call.user}`);
+    // A BYE that comes before the ACK brings the ACK with it: nothing was served yet (M12).
+    const atOnce = (call.serverOverAt ?? Number.POSITIVE_INFINITY) - (call.confirmedAt ?? 0) < 200;
+    if (many === 0 && !atOnce && (call.ackedAt !== undefined || session === call.session))
+      faults.push(`no time on the bill: ${session} of ${JSON.stringify(call)}`);
     if (many > 1) faults.push(`time ${many} times on the bill: ${session}`);
   }
   return {

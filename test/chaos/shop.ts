@@ -29,6 +29,8 @@ interface Sitting {
   readonly call: CallRecord;
   answer?: Answer;
   over: boolean;
+  /** One request at a time, so that the network cannot change their order (RFC 3261 §12.2.2). */
+  asking: boolean;
 }
 
 /** An app server over UDP, scripted: it rings, answers, charges, and hangs up now and then. */
@@ -130,7 +132,7 @@ export class Shop implements TransactionUser {
     const { ledger } = this.options;
     const response = new SipResponse(200, "OK");
     response.headers.add("To", dialog.local).add("Contact", this.end.contact);
-    const sitting: Sitting = { dialog, call, over: false };
+    const sitting: Sitting = { dialog, call, over: false, asking: false };
     this.sittings.set(dialog.localTag, sitting);
     const answer = new Answer({
       ...{ transaction, response, clock: systemClock, timers: peerTimers, durations: defaultTimers },
@@ -165,6 +167,7 @@ export class Shop implements TransactionUser {
   }
 
   private charge(sitting: Sitting): void {
+    if (sitting.asking) return;
     const { ledger, chance } = this.options;
     const { charges } = ledger;
     const price = `0.${String(chance.between(1, 60)).padStart(2, "0")}`;
@@ -177,10 +180,12 @@ export class Shop implements TransactionUser {
   private askFor(sitting: Sitting, charge: ChargeRecord): void {
     const { ledger } = this.options;
     const { id, price, call } = charge;
+    sitting.asking = true;
     const info = requestWithin(sitting.dialog, "INFO");
     info.headers.add("Info-Package", PACKAGE).add("Content-Type", CHARGE_JSON);
     info.body = Buffer.from(JSON.stringify({ charges: [{ id, item: "thing", unitPrice: price, currency: "EUR" }] }));
     ask(this.end, this.ways, ledger, info, (response) => {
+      sitting.asking = false;
       const status = response?.status;
       if (status === 200) charge.state = "answered";
       else if (status === 400 || status === 402 || status === 403) charge.state = "refused";
@@ -188,7 +193,9 @@ export class Shop implements TransactionUser {
         if (!sitting.over && (status === 481 || status === undefined))
           ledger.lose(call, `app server: INFO ${status ?? "without an answer"}`);
         ledger.count("odd", `INFO ${status ?? "without an answer"}`);
-        if (!sitting.over) systemClock.setTimeout(() => this.askFor(sitting, charge), 500);
+        if (sitting.over) return;
+        sitting.asking = true;
+        systemClock.setTimeout(() => this.askFor(sitting, charge), 500);
       }
     });
   }
