@@ -28,16 +28,21 @@ export function fillResponse(
   localTag: string | undefined,
   random: Random,
 ): string | undefined {
-  const own = response.headers;
   // If the To is copied, the request has read its tag already.
-  const toTag = own.has("to") ? response.toTag : request.toTag;
+  const toTag = response.headers.has("to") ? response.toTag : request.toTag;
+  takeOver(response, request);
+  return toTag ?? tagResponse(response, localTag, random);
+}
+
+/** Copies those of Via, From, To, Call-ID and CSeq that the response does not have yet. */
+export function takeOver(response: SipResponse, request: SipRequest): void {
+  const own = response.headers;
   const taken: HeaderField[] = [];
   for (const field of request.headers.fields) if (copied(field.header.role) && !own.has(field.key)) taken.push(field);
   if (taken.length > 0) {
     own.insert(taken);
     response.changed();
   }
-  return toTag ?? tagResponse(response, localTag, random);
 }
 
 /** Gives a To tag to a response without one, unless it is a 100, and returns it. */

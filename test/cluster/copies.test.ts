@@ -102,6 +102,20 @@ describe("a session's copy at another node (P3)", () => {
     expect(e.client.response(200).cseq!.number).toBe(10);
   });
 
+  it("is enough to go on with where no ACK has come yet: the 2xx is sent again, as it was", async () => {
+    const e = await answered();
+    const state = JSON.parse(copyOf(e).state);
+    e.session.release();
+    goOn(restore(e.core, state), state);
+    const again = e.client.response(200);
+    expect(again.headers.get("via")).toBe(e.answer.headers.get("via"));
+    for (const name of ["from", "to", "call-id", "cseq", "contact"])
+      expect(again.headers.get(name)).toBe(e.answer.headers.get(name));
+    e.client.ack(e.invite, again);
+    e.server.request("ACK");
+    expect([e.client.inbox, e.server.inbox]).toEqual([[], []]);
+  });
+
   it("follows what changes, and takes the last state where there are many in 5 ms", async () => {
     const e = await established();
     const before = e.wire.told.length;

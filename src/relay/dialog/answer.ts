@@ -1,6 +1,7 @@
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { Clock } from "../../support/clock.ts";
 import type { Timer, TimerOwner, TimerQueues } from "../../support/timer-queues.ts";
+import { takeOver } from "../../transaction/responses.ts";
 import type { ServerTransaction, TimerSettings } from "../../transaction/types.ts";
 import type { Flow } from "../../transport/types.ts";
 
@@ -47,9 +48,10 @@ export class Answer implements TimerOwner {
     this.timer = timers.start(this, "repeat", this.intervalMs);
   }
 
-  /** What is repeated, and by which flow. */
+  /** What is repeated, and by which flow. All of it is there before it is sent for the first time. */
   get sent(): { readonly response: SipResponse; readonly flow: Flow } {
     const { response, transaction } = this.options;
+    takeOver(response, transaction.request);
     return { response, flow: transaction.flow };
   }
 
