@@ -1,4 +1,5 @@
 import type { SipMessage, SipRequest } from "../../src/sip/message.ts";
+import { timeOf } from "./calls.ts";
 
 /** A node as the audit needs it. */
 export interface Watched {
@@ -20,6 +21,8 @@ interface DialogSeen {
   from: number;
   /** By CSeq number: method and branch. */
   readonly branches: Map<number, string>;
+  /** What has come, for the message of a fault. */
+  readonly history: string[];
   bye: { readonly port: number; readonly at: number } | undefined;
 }
 
@@ -33,14 +36,18 @@ export class Audit {
   private readonly nodes: () => readonly Watched[];
   private readonly dialogs = new Map<string, DialogSeen>();
 
-  constructor(nodes: () => readonly Watched[]) {
+  private readonly silentWhenCut: boolean;
+
+  /** `silentWhenCut`: a node that is cut off from NATS cannot know that others still hear it. */
+  constructor(nodes: () => readonly Watched[], { silentWhenCut }: { readonly silentWhenCut: boolean }) {
     this.nodes = nodes;
+    this.silentWhenCut = silentWhenCut;
   }
 
   /** A peer got this message from this port. */
   seen(message: SipMessage, port: number): void {
     const node = this.nodes().find((one) => one.port === port);
-    if (node?.cutAt !== undefined && Date.now() - node.cutAt > SILENT_AFTER_MS)
+    if (this.silentWhenCut && node?.cutAt !== undefined && Date.now() - node.cutAt > SILENT_AFTER_MS)
       this.fault(`${node.name} is cut off and sends ${message.isRequest ? message.method : message.status}`);
     if (message.isRequest && message.toTag !== undefined && message.method !== "ACK" && message.method !== "CANCEL")
       this.request(message, node, port);
@@ -52,15 +59,19 @@ export class Audit {
     const branch = `${request.method} ${request.via?.params.get("branch")}`;
     let dialog = this.dialogs.get(key);
     if (!dialog) {
-      dialog = { highest: 0, from: port, branches: new Map(), bye: undefined };
+      dialog = { highest: 0, from: port, branches: new Map(), history: [], bye: undefined };
       this.dialogs.set(key, dialog);
     }
     const before = dialog.branches.get(number);
+    dialog.history.push(`${timeOf(Date.now())} ${node?.name ?? port} ${request.method} ${number}`);
     if (before === branch) return; // sent again
     const what = `${request.method} ${number} of ${request.callId} from ${node?.name ?? port}`;
-    if (before !== undefined) this.fault(`a CSeq is used twice: ${what}, before ${before.split(" ")[0]}`);
+    if (before !== undefined)
+      this.fault(
+        `a CSeq is used twice: ${what}, before ${before.split(" ")[0]}; ${dialog.history.slice(-8).join(", ")}`,
+      );
     else if (number < dialog.highest && dialog.from !== port)
-      this.fault(`an old CSeq: ${what} after ${dialog.highest}`);
+      this.fault(`an old CSeq: ${what} after ${dialog.highest}; ${dialog.history.slice(-8).join(", ")}`);
     dialog.branches.set(number, branch);
     if (number > dialog.highest) {
       dialog.highest = number;
@@ -79,6 +90,6 @@ export class Audit {
   }
 
   private fault(text: string): void {
-    if (this.faults.length < MOST_FAULTS) this.faults.push(`${new Date().toISOString().slice(11, 23)} ${text}`);
+    if (this.faults.length < MOST_FAULTS) this.faults.push(`${timeOf(Date.now())} ${text}`);
   }
 }

@@ -195,9 +195,9 @@ export class Callers implements TransactionUser {
     const { dialog, call } = standing;
     if (call.clientOverAt !== undefined) return;
     const isFirst = call.hungUp === undefined && call.ended === undefined;
-    if (!isFirst) call.crossed = true;
     ask(this.end, ways, ledger, requestWithin(dialog, "BYE"), (response) => {
-      if (isFirst && response?.status !== 200 && call.hungUp === "client" && call.ended === undefined && !call.crossed)
+      // 481: the BYE was taken by a node that died before it could say so. Bills and the other end show whether it was.
+      if (isFirst && response?.status !== 200 && response?.status !== 481)
         call.lost ??= `client: BYE ${response?.status ?? "without an answer"}`;
     });
     if (isFirst) call.hungUp = "client";

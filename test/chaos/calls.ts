@@ -6,6 +6,8 @@ export interface CallRecord {
   readonly prepaid: boolean;
   /** The relay's name for its session, as the app server heard it. */
   session?: string;
+  /** The one that the app server was asked for last. */
+  seen?: string;
   /** When the client sent its first ACK, and when it was over for the client. Milliseconds since 1970. */
   ackedAt?: number;
   clientOverAt?: number;
@@ -14,8 +16,8 @@ export interface CallRecord {
   serverOverAt?: number;
   /** Who has hung up by itself first. */
   hungUp?: "client" | "server";
-  /** The other end has hung up, too, before it heard. */
-  crossed?: boolean;
+  /** Two nodes have asked the app server for it: the client has ended one of the two at once. */
+  twice?: boolean;
   /** Why the relay has ended it, from Reason in its BYE. */
   ended?: string;
   /** What should not have happened to it. */
@@ -71,16 +73,20 @@ export class Ledger {
   /** The relay's side of a session is gone, though nobody has hung up. */
   lose(call: CallRecord, why: string): void {
     if (call.hungUp !== undefined || call.ended !== undefined) return;
-    call.lost ??= `${new Date().toISOString().slice(11, 23)} ${why}`;
+    call.lost ??= `${timeOf(Date.now())} ${why}`;
   }
 }
 
+/** The time of day, as the nodes' logs can be searched for it. */
+export const timeOf = (ms: number): string => new Date(ms).toISOString().slice(11, 23);
+
 /** What BYE from the relay itself says that is as it should be. */
-const RIGHT_ENDS = [/credit exhausted/, /the relay stops/];
+const RIGHT_ENDS = [/credit exhausted/];
 
 /** One end got BYE: `reason` is its Reason header, which a relay's own BYE has. */
 export function hungUpBy(ledger: Ledger, call: CallRecord, reason: string | undefined, end: string): void {
   if (reason === undefined) {
+    if (call.twice && end !== "client") return;
     if (call.hungUp === undefined && call.ended === undefined) ledger.lose(call, `${end}: BYE, and nobody hung up`);
     return;
   }

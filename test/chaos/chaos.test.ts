@@ -13,7 +13,18 @@ describe("a cluster to which something is done every few seconds (P3)", () => {
     skip(mongoKind() === undefined, NO_MONGO);
     const said: string[] = [];
     const { lines, faults } = await play({
-      ...{ seed: 7, rate: 8, standing: 40, seconds: 30, everyS: 2, nodes: 3, nats: 1, workers: 1, talkMs: 2_000 },
+      ...{
+        seed: 7,
+        rate: 8,
+        standing: 40,
+        seconds: 30,
+        everyS: 2,
+        nodes: 3,
+        nats: 1,
+        workers: 1,
+        direct: false,
+        talkMs: 2_000,
+      },
       steps: ["kill", "stop", "cut"],
       say: (line) => said.push(line),
     });

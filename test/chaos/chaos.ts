@@ -1,7 +1,7 @@
 import { Chance } from "../simulation/chance.ts";
 import { Audit } from "./audit.ts";
 import { Callers } from "./callers.ts";
-import { Ledger } from "./calls.ts";
+import { Ledger, timeOf } from "./calls.ts";
 import { type NodeProcess, type Platform, startPlatform } from "./nodes.ts";
 import { compare, euros, percentile, type Report } from "./report.ts";
 import { Shop } from "./shop.ts";
@@ -19,6 +19,10 @@ export interface ChaosOptions {
   readonly nodes: number;
   readonly nats: number;
   readonly workers: number;
+  /** Whether nodes hear each other without NATS, too. If not, a node without NATS is silent. */
+  readonly direct: boolean;
+  /** A folder for what the nodes say; undefined: it is not kept. */
+  readonly logs?: string | undefined;
   /** The names of the steps that are taken; undefined: all. */
   readonly steps?: readonly string[] | undefined;
   /** How often something is said and charged in a session. */
@@ -35,17 +39,25 @@ const BALANCE = "20.00";
 
 /** Plays a run from its seed. */
 export async function play(options: ChaosOptions): Promise<Report> {
-  const { seed, rate, standing, seconds, nodes, nats, workers, talkMs, say } = options;
+  const { seed, rate, standing, seconds, nodes, nats, workers, direct, talkMs, say } = options;
   const [forFaults, forCalls, forShop] = [new Chance(seed), new Chance(seed + 1), new Chance(seed + 2)];
   const ledger = new Ledger();
   const users = { postpaid: numbered("post", 20), prepaid: numbered("pre", 10), balance: BALANCE };
   let platform: Platform | undefined;
-  const audit = new Audit(() => platform?.nodes ?? []);
+  const audit = new Audit(() => platform?.nodes ?? [], { silentWhenCut: !direct });
   const holdMs = (standing / rate) * 1_000;
   const common = { audit, ledger, holdMs };
   const shop = await Shop.open({ ...common, chance: forShop, ringMs: 500, chargeMs: talkMs, hangsUp: 30 });
   try {
-    platform = await startPlatform({ ...users, nodes, nats, workers, appServerPort: shop.port });
+    platform = await startPlatform({
+      ...users,
+      nodes,
+      nats,
+      workers,
+      direct,
+      logs: options.logs,
+      appServerPort: shop.port,
+    });
     const ports = platform.nodes.map(({ port }) => port);
     shop.ways = new Ways(ports, forShop);
     const callers = await Callers.open({
@@ -55,14 +67,16 @@ export async function play(options: ChaosOptions): Promise<Report> {
       ways: new Ways(ports, forCalls),
       talkMs,
     });
-    say(`${nodes} nodes, ${nats} NATS, ${workers} billing workers; seed ${seed}`);
+    say(
+      `${nodes} nodes, ${nats} NATS, ${workers} billing workers${direct ? "" : ", no beats but by NATS"}; seed ${seed}`,
+    );
     const until = Date.now() + seconds * 1_000;
     const done: string[] = [];
     await Promise.all([
       load(callers, rate, until),
       disturb(platform, options, forFaults, until, (what) => {
         done.push(what);
-        say(`${new Date().toISOString().slice(11, 23)} ${what}; ${callers.standingNow} stand`);
+        say(`${timeOf(Date.now())} ${what}; ${callers.standingNow} stand`);
       }),
     ]);
     callers.hangUpAll();
@@ -168,7 +182,7 @@ function reportOf(
     `prepaid users who spent more than they had: ${money.overspent.length}`,
     `double owners seen at the wire: ${audit.faults.length}`,
     `silence within sessions: ${ms(within)}; of calls: ${ms(setUp)}`,
-    `longest: ${worst.map(({ ms: long, what, at }) => `${what} ${long} ms at ${new Date(at).toISOString().slice(11, 23)}`).join("; ")}`,
+    `longest: ${worst.map(({ ms: long, what, at }) => `${what} ${long} ms at ${timeOf(at)}`).join("; ")}`,
     `left at the end: ${hanging.client} calls at clients, ${hanging.server} at the app server; ${left.join("; ") || "nothing at the nodes"}`,
     `errors in the nodes' logs: ${table(complaints)}`,
   ];

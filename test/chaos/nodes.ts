@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
@@ -25,6 +25,8 @@ export class NodeProcess {
   private readonly file: string;
   private readonly ready: RegExp;
   private peer: Peer | undefined;
+  /** A file to which all is added that its processes say. */
+  log: string | undefined;
   /** What all its processes have said that an operator should read. */
   readonly complaints: string[] = [];
   /** When somebody did something to it last, and when it was well again; milliseconds since 1970. */
@@ -52,6 +54,7 @@ export class NodeProcess {
     const peer = await start(this.name, process.execPath, [...nodeFlags(), COMMAND, "start", "--config", this.file]);
     this.peer = peer;
     const listen = (chunk: string) => {
+      if (this.log !== undefined) appendFileSync(this.log, chunk);
       for (const line of chunk.split("\n"))
         if (/"level":(50|60)/.test(line) && this.complaints.length < 10_000) this.complaints.push(line);
     };
@@ -112,6 +115,10 @@ export interface PlatformOptions {
   readonly nodes: number;
   readonly nats: number;
   readonly workers: number;
+  /** Whether nodes hear each other without NATS, too. */
+  readonly direct: boolean;
+  /** A folder for what the processes say; undefined: it is not kept. */
+  readonly logs?: string | undefined;
   readonly appServerPort: number;
   readonly postpaid: readonly string[];
   readonly prepaid: readonly string[];
@@ -119,6 +126,8 @@ export interface PlatformOptions {
   readonly balance: string;
 }
 
+/** Not an address of this machine (RFC 5737): a node cannot hear beats there. */
+const NOWHERE = "192.0.2.1";
 export const PASSWORD = "secret";
 export const DOMAIN = "portal.example";
 
@@ -128,6 +137,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     for (const close of closers.splice(0).reverse()) await close();
   };
   try {
+    if (options.logs !== undefined) mkdirSync(options.logs, { recursive: true });
     const folder = mkdtempSync(join(tmpdir(), "tollgate-chaos-"));
     closers.push(() => rmSync(folder, { recursive: true, force: true }));
     const nats = await startNatsServers(options.nats);
@@ -149,13 +159,22 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       const http = { listen: `127.0.0.1:${ports.http}` };
       writeFileSync(file, JSON.stringify({ ...common, listen, http, data, roles, ...more })); // JSON is YAML
       const ready = roles.includes("relay") ? /relay started/ : /billing worker started/;
-      return new NodeProcess(name, ports, file, ready, link);
+      const made = new NodeProcess(name, ports, file, ready, link);
+      if (options.logs !== undefined) made.log = join(options.logs, `${name}.log`);
+      return made;
     };
     const nodes: NodeProcess[] = [];
     for (let i = 0; i < options.nodes; i++) {
       const link = await openLink(nats);
       closers.push(() => link.stop());
-      nodes.push(await make(`node-${i}`, ["relay"], { bus: bus(link.urls), cluster: { zone: `z${i}` } }, link));
+      nodes.push(
+        await make(
+          `node-${i}`,
+          ["relay"],
+          { bus: bus(link.urls), cluster: { zone: `z${i}`, ...(!options.direct && { address: NOWHERE }) } },
+          link,
+        ),
+      );
     }
     const workers: NodeProcess[] = [];
     const urls = nats.map(({ url }) => url);
@@ -192,7 +211,7 @@ function configOf(mongo: MongoServer, { appServerPort }: PlatformOptions): Recor
     health: { intervalS: 0 },
     limits: { perSourcePerSecond: 0, perUnprovenSourcePerSecond: 0 },
     log: { level: "info", pretty: false },
-    drainS: 0,
+    drainS: 30,
   };
 }
 

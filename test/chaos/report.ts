@@ -47,7 +47,7 @@ export async function compare(
         const call = ledger.sessions.get(entry.session);
         if (!call)
           faults.push(`a session on the bill of ${user} that no app server served: ${entry.session}, ${entry.endedBy}`);
-        else if (call.session === entry.session)
+        else if (call.session === entry.session && !call.twice)
           faults.push(...offBy(entry.durationMs, call.ackedAt, call.clientOverAt, entry));
         continue;
       }
@@ -76,7 +76,7 @@ export async function compare(
     const many = times.get(session) ?? 0;
     // A BYE that comes before the ACK brings the ACK with it: nothing was served yet (M12).
     const atOnce = (call.serverOverAt ?? Number.POSITIVE_INFINITY) - (call.confirmedAt ?? 0) < 200;
-    if (many === 0 && !atOnce && (call.ackedAt !== undefined || session === call.session))
+    if (many === 0 && !atOnce && !call.twice && (call.ackedAt !== undefined || session === call.session))
       faults.push(`no time on the bill: ${session} of ${JSON.stringify(call)}`);
     if (many > 1) faults.push(`time ${many} times on the bill: ${session}`);
   }

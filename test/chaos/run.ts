@@ -17,6 +17,8 @@ const { values } = parseArgs({
     nats: { type: "string", default: "3" },
     workers: { type: "string", default: "2" },
     talk: { type: "string", default: "4" },
+    "only-nats": { type: "boolean", default: false },
+    logs: { type: "string" },
     only: { type: "string" },
     help: { type: "boolean", short: "h" },
   },
@@ -34,6 +36,8 @@ restarts one or two of them every few seconds. Then compares what was promised w
   --every S       seconds between what is done (default 5)
   --talk S        seconds between what client and app server say in each session (default 4)
   --nodes N, --nats N, --workers N
+  --only-nats     nodes hear each other over NATS alone, so that a node that is cut off must be silent
+  --logs FOLDER   keeps what the nodes say
   --only A,B      only these: ${STEPS.map(({ name }) => name).join(", ")}`;
 
 async function main(): Promise<number> {
@@ -51,6 +55,8 @@ async function main(): Promise<number> {
     nodes: Number(values.nodes),
     nats: Number(values.nats),
     workers: Number(values.workers),
+    logs: values.logs,
+    direct: !values["only-nats"],
     talkMs: Number(values.talk) * 1_000,
     steps: values.only?.split(",").map((name) => name.trim()),
     say: (line) => console.log(line),

@@ -132,6 +132,8 @@ export class Shop implements TransactionUser {
     const { ledger } = this.options;
     const response = new SipResponse(200, "OK");
     response.headers.add("To", dialog.local).add("Contact", this.end.contact);
+    if (call.seen !== undefined && call.seen !== session) call.twice = true;
+    call.seen = session;
     const sitting: Sitting = { dialog, call, over: false, asking: false };
     this.sittings.set(dialog.localTag, sitting);
     const answer = new Answer({
@@ -203,11 +205,10 @@ export class Shop implements TransactionUser {
   private hangUp(sitting: Sitting): void {
     const { call, dialog } = sitting;
     const isFirst = call.hungUp === undefined && call.ended === undefined;
-    if (!isFirst) call.crossed = true;
     if (isFirst) call.hungUp = "server";
     this.over(sitting);
     ask(this.end, this.ways, this.options.ledger, requestWithin(dialog, "BYE"), (response) => {
-      if (isFirst && response?.status !== 200 && !call.crossed && call.ended === undefined)
+      if (isFirst && response?.status !== 200 && response?.status !== 481)
         call.lost ??= `app server: BYE ${response?.status ?? "without an answer"}`;
     });
   }
