@@ -186,7 +186,7 @@ export class Callers implements TransactionUser {
       if (call.clientOverAt !== undefined || response?.status === 200) return;
       if (response === undefined || response.status === 481)
         ledger.lose(call, `client: MESSAGE ${response?.status ?? "without an answer"}`);
-      else ledger.count("odd", `MESSAGE ${response.status}`);
+      else ledger.count("odd", `MESSAGE ${response.status}`, call);
     });
   }
 

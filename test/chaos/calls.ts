@@ -20,6 +20,8 @@ export interface CallRecord {
   twice?: boolean;
   /** Why the relay has ended it, from Reason in its BYE. */
   ended?: string;
+  /** How often something odd was answered in it. */
+  odd?: number;
   /** What should not have happened to it. */
   lost?: string;
 }
@@ -62,8 +64,9 @@ export class Ledger {
     return record;
   }
 
-  count(where: "failed" | "odd", what: string | number): void {
+  count(where: "failed" | "odd", what: string | number, call?: CallRecord): void {
     this[where].set(String(what), (this[where].get(String(what)) ?? 0) + 1);
+    if (call) call.odd = (call.odd ?? 0) + 1;
   }
 
   waited(what: string, since: number): void {

@@ -35,6 +35,8 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 const numbered = (name: string, many: number) => Array.from({ length: many }, (_, i) => `${name}${i}`);
 /** Calls that are over still answer what is sent again. */
 const LINGER_MS = 3_000;
+/** A session in which so many requests in turn are refused is of no use. */
+const MOST_ODD = 10;
 const BALANCE = "20.00";
 
 /** Plays a run from its seed. */
@@ -192,6 +194,7 @@ function reportOf(
     ...money.faults,
     ...audit.faults,
     ...left,
+    ...calls.filter(({ odd = 0 }) => odd > MOST_ODD).map((call) => `refused again and again: ${JSON.stringify(call)}`),
     ...(hanging.client + hanging.server > 0
       ? [`${hanging.client} clients and ${hanging.server} app servers' sessions hang`]
       : []),

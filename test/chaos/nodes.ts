@@ -56,7 +56,7 @@ export class NodeProcess {
     const listen = (chunk: string) => {
       if (this.log !== undefined) appendFileSync(this.log, chunk);
       for (const line of chunk.split("\n"))
-        if (/"level":(50|60)/.test(line) && this.complaints.length < 10_000) this.complaints.push(line);
+        if (/"level":"(error|fatal)"/.test(line) && this.complaints.length < 10_000) this.complaints.push(line);
     };
     peer.child.stdout!.on("data", listen);
     await peer.says(this.ready, 60_000);

@@ -194,7 +194,7 @@ export class Shop implements TransactionUser {
       else {
         if (!sitting.over && (status === 481 || status === undefined))
           ledger.lose(call, `app server: INFO ${status ?? "without an answer"}`);
-        ledger.count("odd", `INFO ${status ?? "without an answer"}`);
+        ledger.count("odd", `INFO ${status ?? "without an answer"}`, call);
         if (sitting.over) return;
         sitting.asking = true;
         systemClock.setTimeout(() => this.askFor(sitting, charge), 500);
