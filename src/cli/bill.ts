@@ -1,8 +1,13 @@
 import type { Command } from "commander";
-import { makeBill } from "../charging/bills/bill.ts";
+import { type Bill, makeBill } from "../charging/bills/bill.ts";
+import type { BillHead } from "../charging/bills/bill-head.ts";
+import { closedBill, closedSums, closeMonth } from "../charging/bills/closing.ts";
 import { formatBill } from "../charging/bills/format-bill.ts";
 import { billHtml } from "../charging/bills/html-bill.ts";
+import { lateSums } from "../charging/bills/late.ts";
 import { billCsv, billJson, billList } from "../charging/bills/rows.ts";
+import type { Config } from "../config/schema.ts";
+import { accountOf, readAccount } from "../directory/accounts.ts";
 import type { Store } from "../store/types.ts";
 import { isKnown, theAccount } from "./accounts.ts";
 import { readConfig, withStore } from "./context.ts";
@@ -46,7 +51,7 @@ Examples:
       await withStore(config, async (store) => {
         const user = await theAccount(store, name);
         await knownUser(store, user, month);
-        await printAll(io, written(store, user, month, format, options.all === true));
+        await printAll(io, written({ store, config, user, month, format, all: options.all === true }));
       });
     });
 }
@@ -58,16 +63,80 @@ async function knownUser(store: Store, user: string, month: string): Promise<voi
   throw new CliError(`no user ${user}, and nothing billed to one of that name in ${month}; see: tollgate user list`);
 }
 
-async function* written(
+interface Asked {
+  readonly store: Store;
+  readonly config: Config;
+  readonly user: string;
+  readonly month: string;
+  readonly format: "text" | (typeof FORMATS)[number];
+  readonly all: boolean;
+}
+
+/** The bill as it is now, with what stands on it besides the charges. */
+export async function openBill(
   store: Store,
+  config: Config,
   user: string,
   month: string,
-  format: "text" | (typeof FORMATS)[number],
-  all: boolean,
-): AsyncGenerator<string> {
+  more: { readonly maxEntries?: number; readonly number?: string } = {},
+): Promise<Bill> {
+  const { number, ...most } = more;
+  const { operator } = config.bills;
+  const holder = await store.users.get(readAccount(user)?.id ?? user);
+  // The account may be that of an earlier user of this id.
+  const customer = holder && accountOf(holder) === user ? holder.name : undefined;
+  const services = [...(await store.services.list()), ...config.services];
+  const titles = Object.fromEntries(
+    services.flatMap(({ id, title }): [string, string][] => (title === undefined ? [] : [[id, title]])),
+  );
+  const head: BillHead = {
+    ...(number !== undefined && { number }),
+    ...(operator && { operator }),
+    ...(customer !== undefined && { customer }),
+    ...(Object.keys(titles).length > 0 && { titles }),
+  };
+  const late = await lateSums(store.billing, closedSums(store.closedBills), user, month);
+  return makeBill(store, user, month, { ...most, head, late });
+}
+
+/** `tollgate close`. */
+export function addCloseCommand(program: Command, io: Io): void {
+  program
+    .command("close")
+    .description("close the bills of a month that is over: each gets a number, and is kept as it is")
+    .argument("<month>", "such as 2026-10, in UTC")
+    .addHelpText(
+      "after",
+      `
+What is charged for that month afterwards stands on the next bill. Wait until late charges are in (charging.lateChargesS)
+if you want few of these. Done again, it closes what was not there before. Run it at one place at a time.
+
+Examples:
+  $ tollgate close 2026-10`,
+    )
+    .action(async (month: string, _options: unknown, command: Command) => {
+      const { config } = readConfig(io, command.optsWithGlobals().config);
+      theMonth(month);
+      await withStore(config, async (store) => {
+        const make = (user: string, number: string) => openBill(store, config, user, month, { number });
+        const { numberPrefix: prefix = "" } = config.bills;
+        const done = await closeMonth(store, month, { now: Date.now(), prefix, make }).catch((error: Error) => {
+          throw new CliError(error.message);
+        });
+        const { count, first, last } = done;
+        io.out(
+          `${month}: ${count} bill${count === 1 ? "" : "s"} closed${count === 0 ? "" : `, ${first} to ${last}`}\n`,
+        );
+      });
+    });
+}
+
+async function* written({ store, config, user, month, format, all }: Asked): AsyncGenerator<string> {
   if (format === "csv") return yield* billCsv(store, user, month);
   if (format === "json" && all) return yield* billJson(store, user, month);
-  const bill = await makeBill(store, user, month, { ...(format === "json" && { maxEntries: MAX_JSON_ENTRIES }) });
+  const most = format === "json" ? { maxEntries: MAX_JSON_ENTRIES } : {};
+  const bill =
+    (await closedBill(store.closedBills, user, month))?.bill ?? (await openBill(store, config, user, month, most));
   const list = all && !bill.detailed;
   if (format === "html") return yield* billHtml(bill, list ? store : undefined);
   yield formatBill(bill, format);

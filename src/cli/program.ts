@@ -1,7 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { version } from "../support/version.ts";
 import { addBackupCommands } from "./backup.ts";
-import { addBillCommand } from "./bill.ts";
+import { addBillCommand, addCloseCommand } from "./bill.ts";
 import { addCallsCommands } from "./calls.ts";
 import { addCheckConfigCommand } from "./check-config.ts";
 import { addCorrectCommand } from "./correct.ts";
@@ -106,6 +106,7 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   addNodesCommand(program, io);
   addDrainCommand(program, io);
   addBillCommand(program, io);
+  addCloseCommand(program, io);
   addCreditCommands(program, io);
   addSettlementCommand(program, io);
   addCorrectCommand(program, io);

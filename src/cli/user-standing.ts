@@ -37,6 +37,19 @@ export function addUserStandingCommands(group: Command, io: Io): void {
     });
 
   group
+    .command("name")
+    .description("the customer's name on bills")
+    .argument("<id>", "id of the user")
+    .argument("[name]", "up to 200 characters; left out: no name")
+    .addHelpText("after", '\nExamples:\n  $ tollgate user name alice "Alice Example"')
+    .action(async (id: string, name: string | undefined, _options: unknown, command: Command) => {
+      if (name !== undefined && (name.trim() === "" || name.length > 200))
+        throw new CliError("expected a name of up to 200 characters", EXIT.usage);
+      await change(command, id, ({ name: _, ...user }) => (name === undefined ? user : { ...user, name }));
+      io.out(name === undefined ? `user ${id} has no name\n` : `user ${id} is ${name} on bills\n`);
+    });
+
+  group
     .command("limit")
     .description("bound what a user may have under way, spend in a day, and owe")
     .argument("<id>", "id of the user")

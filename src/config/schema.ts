@@ -383,6 +383,20 @@ const clusterSchema = z.strictObject({
   shared: z.boolean().default(true),
 });
 
+/** What stands on bills besides the charges. */
+const billsSchema = z.strictObject({
+  operator: z
+    .strictObject({
+      name: z.string().min(1).max(200),
+      lines: z.array(z.string().max(200)).max(20).exactOptional(),
+    })
+    .exactOptional(),
+  numberPrefix: z
+    .string()
+    .regex(/^[A-Za-z0-9._/-]{0,20}$/, "letters, digits and . _ / - (at most 20)")
+    .exactOptional(),
+});
+
 /** Of users with a balance or a credit limit. */
 const creditSchema = z.strictObject({
   intervalS: seconds(1, 86_400).default(60),
@@ -462,6 +476,7 @@ export const configSchema = z.strictObject({
   credit: creditSchema.prefault({}),
   taxes: z.array(taxSchema).max(MAX_TAXES).default([]),
   settlement: z.strictObject(settlementTerms).prefault({}),
+  bills: billsSchema.prefault({}),
   drainS: seconds(0, MAX_DRAIN_S).default(30),
 });
 

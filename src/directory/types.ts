@@ -18,6 +18,8 @@ export interface User {
    */
   readonly id: string;
   readonly realm: string;
+  /** The customer's name on bills. */
+  readonly name?: string;
   /** A user who came from another system may have one value alone, and then signs in by that algorithm alone. */
   readonly ha1: Ha1;
   /** The same for clients that sign in as `alice@portal.com` (`ha1b` of Kamailio). */

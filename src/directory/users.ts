@@ -43,9 +43,10 @@ export function withStanding(
   known: User | undefined,
   { prepaid = known?.prepaid, account = known?.account }: { prepaid?: User["prepaid"]; account?: string | undefined },
 ): User {
-  const { blocked, limits, postpaid } = known ?? {};
+  const { name, blocked, limits, postpaid } = known ?? {};
   return {
     ...hashes,
+    ...(name !== undefined && { name }),
     ...(blocked && { blocked }),
     ...(limits && { limits }),
     ...(prepaid ? { prepaid } : postpaid && { postpaid }),

@@ -1,4 +1,5 @@
 import { type Database, open, type RootDatabase } from "lmdb";
+import type { Closed } from "../charging/bills/closing.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 import { LmdbDisk } from "../support/lmdb-disk.ts";
@@ -49,6 +50,7 @@ export async function openEmbeddedStore(
     tariffs: registry<Tariff>("tariffs"),
     appServerKeys: registry<AppServerKey>("appServerKeys"),
     former: registry<Former>("former"),
+    closedBills: registry<Closed>("closedBills"),
     async directoryVersion() {
       root.resetReadTxn(); // another process may have written since this one last looked
       return meta.get(VERSION) ?? 0;

@@ -1,4 +1,5 @@
 import type { Collection, Db, Document, MongoClient } from "mongodb";
+import type { Closed } from "../charging/bills/closing.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 import { type Clock, systemClock } from "../support/clock.ts";
@@ -79,6 +80,7 @@ function storeOf(client: MongoClient, db: Db, { sessions, billing, calls, credit
     tariffs: registry<Tariff>("tariffs"),
     appServerKeys: registry<AppServerKey>("appServerKeys"),
     former: registry<Former>("former"),
+    closedBills: registry<Closed>("closedBills"),
     directoryVersion: () => version.read(),
     async serverTime() {
       const admin = db.admin();

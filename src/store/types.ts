@@ -1,5 +1,6 @@
 import type { CallStore } from "../calls/store.ts";
 import type { BillingStore } from "../charging/billing/store.ts";
+import type { Closed } from "../charging/bills/closing.ts";
 import type { CreditStore } from "../charging/credit/store.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
@@ -29,6 +30,8 @@ export interface Store {
   readonly appServerKeys: Registry<AppServerKey>;
   /** What is remembered of removed users and app servers, whose ids may be given again. */
   readonly former: Registry<Former>;
+  /** Bills that have a number (src/charging/bills/closing.ts). */
+  readonly closedBills: Registry<Closed>;
   /** Grows with every change of the registries, by whichever process: caches compare it. */
   directoryVersion(): Promise<number>;
   /**

@@ -13,13 +13,15 @@ import type { SessionFacts } from "../events/events.ts";
 import { add, formatAmount, type Money, money, zero } from "../money/money.ts";
 import { TaxedSums, type TaxLine } from "../money/tax.ts";
 import type { AppliedTax } from "../money/terms.ts";
+import type { BillHead } from "./bill-head.ts";
+import type { LateSum } from "./late.ts";
 import { type PrepaidLine, prepaidLine } from "./prepaid.ts";
 
 /**
  * One user's bill for one month (M18), with all services on it. Amounts are exact decimal strings. The order depends
  * only on the entries.
  */
-export interface Bill {
+export interface Bill extends BillHead {
   readonly user: string;
   /** UTC, `2026-01`. */
   readonly month: string;
@@ -34,6 +36,8 @@ export interface Bill {
   readonly totals: readonly BillTotal[];
   /** Only for a prepaid user. */
   readonly prepaid?: PrepaidLine;
+  /** What was charged for earlier months after their bills were closed. It is part of the totals. */
+  readonly late?: readonly LateSum[];
 }
 
 /** The stores from which a bill is made; without `credit` nobody is prepaid. */
@@ -116,7 +120,11 @@ export async function makeBill(
   store: BillSources,
   user: string,
   month: string,
-  { maxEntries = MAX_BILL_ENTRIES }: { readonly maxEntries?: number } = {},
+  {
+    maxEntries = MAX_BILL_ENTRIES,
+    head = {},
+    late = [],
+  }: { readonly maxEntries?: number; readonly head?: BillHead; readonly late?: readonly LateSum[] } = {},
 ): Promise<Bill> {
   let sums = await store.billing.totals(user, month);
   const detailed = countEntries(sums) <= maxEntries;
@@ -136,9 +144,12 @@ export async function makeBill(
     }
     sums = added.all();
   } else for (const sum of sums) if (sum.currency !== "") charged.add(sumOf(sum), sum.terms?.taxes);
+  for (const { month: of, service, amount, currency, terms, prepaid } of late)
+    charged.add(money(amount, currency), terms?.taxes, prepaid ? `late ${of} ${service}` : "");
   const made = [...sessions.values()].map((lines) => ({ service: lines.service, session: sessionBill(lines) }));
   const prepaid = await prepaidLine(store.credit, user, month);
   return {
+    ...head,
     user,
     month,
     detailed,
@@ -146,6 +157,7 @@ export async function makeBill(
     calls: linked(made),
     ...payable(charged),
     ...(prepaid && { prepaid }),
+    ...(late.length > 0 && { late }),
   };
 }
 

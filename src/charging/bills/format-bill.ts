@@ -3,7 +3,9 @@ import type { MonthTotal } from "../billing/store.ts";
 import { formatAmount } from "../money/money.ts";
 import type { TaxLine } from "../money/tax.ts";
 import type { Bill, CallBill, ServiceBill, SessionBill } from "./bill.ts";
+import { type BillHead, headLines, serviceTitle } from "./bill-head.ts";
 import { align, count, duration, type Line, printable, timeOf } from "./format.ts";
+import type { LateSum } from "./late.ts";
 import { prepaidText } from "./prepaid.ts";
 
 /** A bill for people, or for programs. Both end with a line break. */
@@ -14,24 +16,29 @@ export function formatBill(bill: Bill, format: "text" | "json" = "text"): string
 function text(bill: Bill): string {
   const lines: Line[] = [];
   for (const service of bill.services) {
-    lines.push([serviceName(service.service)]);
+    lines.push([serviceTitle(service.service, bill)]);
     for (const session of service.sessions) lines.push(...sessionLines(session));
     for (const { at, reason, amount, currency } of service.corrections)
       lines.push([`  ${timeOf(at)}  correction: ${printable(reason)}`, "", `${amount} ${currency}`]);
-    lines.push(...sumLines(service, bill.detailed), [""]);
+    lines.push(...sumLines(service, bill), [""]);
   }
-  if (bill.calls.length > 0) lines.push(["calls in several parts"], ...bill.calls.flatMap(callLines), [""]);
+  const { late = [] } = bill;
+  if (late.length > 0)
+    lines.push(["charged later for earlier months"], ...late.map((one) => lateLine(one, bill)), [""]);
+  if (bill.calls.length > 0)
+    lines.push(["calls in several parts"], ...bill.calls.flatMap((call) => callLines(call, bill)), [""]);
   lines.push(...totalLines(bill));
-  const head = `Bill for ${printable(bill.user)}, ${bill.month} (UTC)`;
+  const head = headLines(bill, bill.user, bill.month).join("\n");
   const prepaid = bill.prepaid ? `\n${prepaidText(bill.prepaid)}\n` : "";
-  if (bill.services.length === 0) return `${head}\n\nNothing to pay.\n${prepaid}`;
+  if (bill.services.length === 0 && late.length === 0) return `${head}\n\nNothing to pay.\n${prepaid}`;
   if (bill.totals.length === 0) lines.push(["Nothing to pay."]);
   const note = bill.detailed ? "" : "\nToo many entries to list here: these are the sums. --all lists every entry.\n";
   return `${head}\n${note}\n${align(lines)}${prepaid}`;
 }
 
-/** What a service is called on a bill. */
-export const serviceName = (service: string): string => (service === "" ? "no service" : printable(service));
+function lateLine({ month, number, service, amount, currency }: LateSum, head: BillHead): Line {
+  return [`  ${serviceTitle(service, head)}, ${month} (after bill ${number})`, "", `${amount} ${currency}`];
+}
 
 function sessionLines({ at, appServer, session, previous, time, items }: SessionBill): Line[] {
   const from = previous ? `, ${origin(previous)}` : "";
@@ -53,15 +60,15 @@ export function origin({ session, by }: NonNullable<SessionBill["previous"]>): s
   return by === "move" ? `moved from ${printable(session)}` : `after ${printable(session)}, changed`;
 }
 
-function callLines({ parts, totals }: CallBill): Line[] {
-  const names = parts.map(({ session, service }) => `${printable(session)} (${serviceName(service)})`);
+function callLines({ parts, totals }: CallBill, head: BillHead): Line[] {
+  const names = parts.map(({ session, service }) => `${printable(session)} (${serviceTitle(service, head)})`);
   const [first = "free", ...others] = totals.map(({ amount, currency }) => `${amount} ${currency}`);
   return [[`  ${names.join(", ")}`], ["    together", "", first], ...others.map((sum): Line => ["", "", sum])];
 }
 
-function sumLines({ service, sums }: ServiceBill, detailed: boolean): Line[] {
+function sumLines({ service, sums }: ServiceBill, bill: Bill): Line[] {
   const lines: Line[] = [];
-  if (!detailed) {
+  if (!bill.detailed) {
     for (const sum of sums) {
       if (sum.sessions > 0)
         lines.push([`  ${count(sum.sessions, "session")}`, duration(sum.durationMs), price(sum, sum.timeAmount)]);
@@ -70,7 +77,8 @@ function sumLines({ service, sums }: ServiceBill, detailed: boolean): Line[] {
     }
   }
   for (const sum of sums) {
-    if (sum.currency !== "") lines.push([`  sum of ${serviceName(service)}`, "", price(sum, formatAmount(sumOf(sum)))]);
+    if (sum.currency !== "")
+      lines.push([`  sum of ${serviceTitle(service, bill)}`, "", price(sum, formatAmount(sumOf(sum)))]);
   }
   return lines;
 }

@@ -1,7 +1,7 @@
 import type { BillingStore } from "../billing/store.ts";
 import { allPages } from "./bill.ts";
+import { serviceTitle } from "./bill-head.ts";
 import { align, count, csvLine, csvRow, duration, type Line, printable } from "./format.ts";
-import { serviceName } from "./format-bill.ts";
 import { type Cell, heading, PAGE_END, pageStart, row, TABLE_END, tableStart } from "./html.ts";
 import { ENTRY_COLUMNS, entryValues, TERMS_COLUMNS, termsValues } from "./rows.ts";
 import { partOf, type SettledService, type SettledTotal, type Settlement } from "./settlement.ts";
@@ -12,7 +12,7 @@ export function settlementText({ appServer, month, services, totals }: Settlemen
   if (services.length === 0) return `${head}Nothing was charged.\n`;
   const lines: Line[] = [];
   for (const service of services) {
-    lines.push([`${serviceName(service.service)}${service.currency === "" ? ", free" : `, ${service.currency}`}`]);
+    lines.push([`${serviceTitle(service.service, {})}${service.currency === "" ? ", free" : `, ${service.currency}`}`]);
     for (const [what, much, amount] of serviceLines(service)) lines.push([`  ${what}`, much, amount]);
   }
   lines.push([""]);
@@ -55,7 +55,7 @@ export function settlementHtml(settlement: Settlement): string {
   let html = pageStart(`Settlement for ${appServer}`, `${month}, months in UTC`);
   if (services.length === 0) html += `<p class="note">Nothing was charged.</p>\n`;
   for (const service of services) {
-    html += heading(`${serviceName(service.service)}${service.currency === "" ? "" : `, ${service.currency}`}`);
+    html += heading(`${serviceTitle(service.service, {})}${service.currency === "" ? "" : `, ${service.currency}`}`);
     html += tableStart([{ text: "What" }, number("How much"), number("Amount")]);
     for (const line of serviceLines(service)) html += lineHtml(line);
     html += TABLE_END;

@@ -2,9 +2,11 @@ import { sumOf } from "../billing/month-total.ts";
 import type { BillingStore, MonthTotal } from "../billing/store.ts";
 import { formatAmount } from "../money/money.ts";
 import { type Bill, entriesOfMonth, type ServiceBill, type SessionBill } from "./bill.ts";
+import { serviceTitle } from "./bill-head.ts";
 import { count, duration, timeOf } from "./format.ts";
-import { origin, serviceName, taxName } from "./format-bill.ts";
+import { origin, taxName } from "./format-bill.ts";
 import { type Cell, heading, note, PAGE_END, pageStart, row, TABLE_END, tableStart } from "./html.ts";
+import type { LateSum } from "./late.ts";
 import { prepaidText } from "./prepaid.ts";
 import { entryTitle } from "./rows.ts";
 
@@ -13,10 +15,14 @@ import { entryTitle } from "./rows.ts";
  * are read.
  */
 export async function* billHtml(bill: Bill, all?: { readonly billing: BillingStore }): AsyncGenerator<string> {
-  yield pageStart(`Bill for ${bill.user}`, `${bill.month}, times in UTC`);
+  const { operator, number, customer } = bill;
+  const who = customer === undefined ? bill.user : `${customer} (${bill.user})`;
+  yield pageStart(`Bill ${number === undefined ? "" : `${number} `}for ${who}`, `${bill.month}, times in UTC`);
+  if (operator) yield note([operator.name, ...(operator.lines ?? [])].join(", "));
   if (!bill.detailed && !all)
     yield note("Too many entries to list here: these are the sums. tollgate bill --all lists every entry.");
-  for (const service of bill.services) yield serviceHtml(service, bill.detailed);
+  for (const service of bill.services) yield serviceHtml(service, bill);
+  if (bill.late) yield lateHtml(bill.late, bill);
   if (bill.calls.length > 0) yield callsHtml(bill);
   if (all) yield* listHtml(all, bill);
   yield totalsHtml(bill) + PAGE_END;
@@ -26,12 +32,23 @@ const n = (text: string): Cell => ({ text, class: "n" });
 const priced = (amount: string, currency: string): Cell => n(currency === "" ? "free" : `${amount} ${currency}`);
 const HEADINGS: readonly Cell[] = [{ text: "What" }, n("How much"), n("Amount")];
 
-function serviceHtml({ service, sessions, corrections, sums }: ServiceBill, detailed: boolean): string {
-  let html = heading(serviceName(service)) + tableStart(HEADINGS);
+function lateHtml(late: readonly LateSum[], bill: Bill): string {
+  let html = heading("Charged later for earlier months") + tableStart(HEADINGS);
+  for (const { month, number, service, amount, currency } of late)
+    html += row([
+      { text: `${serviceTitle(service, bill)}, ${month} (after bill ${number})` },
+      n(""),
+      priced(amount, currency),
+    ]);
+  return html + TABLE_END;
+}
+
+function serviceHtml({ service, sessions, corrections, sums }: ServiceBill, bill: Bill): string {
+  let html = heading(serviceTitle(service, bill)) + tableStart(HEADINGS);
   for (const session of sessions) html += sessionHtml(session);
   for (const { at, reason, amount, currency } of corrections)
     html += row([{ text: `${timeOf(at)} Correction: ${reason}` }, n(""), priced(amount, currency)]);
-  if (!detailed) for (const sum of sums) html += sumHtml(sum);
+  if (!bill.detailed) for (const sum of sums) html += sumHtml(sum);
   for (const sum of sums) {
     if (sum.currency !== "")
       html += row([{ text: "Sum" }, n(""), priced(formatAmount(sumOf(sum)), sum.currency)], "sum");
@@ -61,10 +78,11 @@ function sumHtml({ sessions, durationMs, timeAmount, charges, itemAmount, correc
   return html;
 }
 
-function callsHtml({ calls }: Bill): string {
+function callsHtml(bill: Bill): string {
+  const { calls } = bill;
   let html = heading("Calls in several parts") + tableStart([{ text: "Parts" }, n("Together")]);
   for (const { parts, totals } of calls) {
-    const names = parts.map(({ session, service }) => `${session} (${serviceName(service)})`).join(", ");
+    const names = parts.map(({ session, service }) => `${session} (${serviceTitle(service, bill)})`).join(", ");
     html += row([
       { text: names },
       n(totals.map(({ amount, currency }) => `${amount} ${currency}`).join(", ") || "free"),
@@ -73,16 +91,13 @@ function callsHtml({ calls }: Bill): string {
   return html + TABLE_END;
 }
 
-async function* listHtml(
-  { billing }: { readonly billing: BillingStore },
-  { user, month }: Bill,
-): AsyncGenerator<string> {
+async function* listHtml({ billing }: { readonly billing: BillingStore }, bill: Bill): AsyncGenerator<string> {
   yield heading("Every entry") + tableStart([{ text: "Time" }, { text: "What" }, { text: "Service" }, n("Amount")]);
-  for await (const entry of entriesOfMonth(billing, user, month)) {
+  for await (const entry of entriesOfMonth(billing, bill.user, bill.month)) {
     yield row([
       { text: timeOf(entry.at), class: "w" },
       { text: entryTitle(entry) },
-      { text: serviceName(entry.service) },
+      { text: serviceTitle(entry.service, bill) },
       priced(entry.amount, entry.currency),
     ]);
   }
