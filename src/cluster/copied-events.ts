@@ -76,8 +76,12 @@ export class CopiedEvents {
     return doneLine(standby.done);
   }
 
+  /** A node is gone, and so are the copies that it had: others are sent. What was on its way to it comes by `lost`. */
   gone(node: string): void {
+    const standby = this.standbys.get(node);
+    if (!standby) return;
     this.standbys.delete(node);
+    for (const copied of this.waiting.values()) if (copied.standby === standby) this.lost(copied);
   }
 
   /** An event's copy was lost on its way: another is sent, to that node or another, if the bus has not taken it. */

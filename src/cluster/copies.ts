@@ -15,8 +15,8 @@ import { type Place, standbyFor } from "./placing.ts";
 
 /** How many sessions are written in one turn of the event loop. */
 const MOST_AT_ONCE = 200;
-/** The longest state that is copied: NATS takes messages of 1 MiB. */
-const MAX_STATE_CHARS = 700_000;
+/** The longest state that is copied: NATS takes messages of 1 MiB, and there are other lines in a frame. */
+const MAX_STATE_BYTES = 700_000;
 
 /**
  * Keeps a copy of each standing session in the memory of one other node, its standby (P3), and of the charging events
@@ -118,14 +118,23 @@ export class Copies implements SessionKeeper {
   }
 
   closed({ id }: Session): void {
-    this.changedSessions.delete(id);
-    this.alone.delete(id);
-    this.waitNoLonger(id);
+    this.released(id);
+  }
+
+  /** The session is over here, or goes on at another node. */
+  released(id: string): void {
     const standby = this.standbys.get(id);
+    this.forget(id);
     if (standby === undefined) return;
-    this.standbys.delete(id);
     this.over.set(id, standby);
     this.outbox.soon();
+  }
+
+  private forget(id: string): void {
+    this.changedSessions.delete(id);
+    this.alone.delete(id);
+    this.standbys.delete(id);
+    this.waitNoLonger(id);
   }
 
   /**
@@ -137,19 +146,11 @@ export class Copies implements SessionKeeper {
     const before = this.standbys.get(id);
     const to = places.some(({ node }) => node === before) ? before! : standbyFor(id, places, this.zone);
     const line = putLine(id, now, state);
-    if (to === undefined || !this.outbox.started || line.length > MAX_STATE_CHARS) return false;
-    this.released(id);
+    if (to === undefined || !this.outbox.started || isTooLong(line)) return false;
+    this.forget(id);
     if (before !== undefined && before !== to) this.over.set(id, before);
     this.outbox.add(to, line + yoursLine(id, flow && writeFlow(flow)), told);
     return true;
-  }
-
-  /** The session goes on at another node. */
-  released(id: string): void {
-    this.changedSessions.delete(id);
-    this.alone.delete(id);
-    this.standbys.delete(id);
-    this.waitNoLonger(id);
   }
 
   /** Another node is there, which may be a standby. */
@@ -166,8 +167,8 @@ export class Copies implements SessionKeeper {
       const session = this.core?.sessions.get(id);
       if (session) this.changedSessions.set(id, session);
     }
-    this.events.gone(node);
     this.outbox.gone(node);
+    this.events.gone(node);
     for (const id of this.over.allKeys()) if (this.over.get(id) === node) this.over.delete(id);
     this.outbox.soon();
   }
@@ -179,8 +180,14 @@ export class Copies implements SessionKeeper {
       this.outbox.add(this.over.get(id)!, goneLine(id), new Gone(this, id));
       this.over.delete(id);
     }
-    const changed = this.changedSessions.values().slice(0, MOST_AT_ONCE - over.length);
-    for (const session of changed) this.copy(session, places);
+    let most = MOST_AT_ONCE - over.length;
+    // Where somebody waits comes first.
+    if (this.waiting.size > 0 && this.changedSessions.size > most)
+      for (const id of this.waiting.allKeys()) {
+        const session = this.changedSessions.get(id);
+        if (session && most-- > 0) this.copy(session, places);
+      }
+    for (const session of this.changedSessions.values().slice(0, Math.max(0, most))) this.copy(session, places);
     if (this.over.size + this.changedSessions.size > 0) this.outbox.soon();
   }
 
@@ -197,7 +204,7 @@ export class Copies implements SessionKeeper {
       return;
     }
     const line = state ? putLine(id, session.now(), state) : setUpLine(id, setUp!);
-    if (line.length > MAX_STATE_CHARS) {
+    if (isTooLong(line)) {
       this.peerLog.error("cluster: a session is too large to be copied", "", { session: id, chars: line.length });
       this.waitNoLonger(id);
       return;
@@ -228,6 +235,10 @@ export class Copies implements SessionKeeper {
     this.outbox.soon();
   }
 }
+
+/** A character takes three bytes at most. */
+const isTooLong = (line: string): boolean =>
+  line.length > MAX_STATE_BYTES / 3 && Buffer.byteLength(line) > MAX_STATE_BYTES;
 
 class Put {
   protected readonly copies: Copies;

@@ -4,8 +4,10 @@ import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Flow, TransportUser } from "../transport/types.ts";
 
-/** How many messages and timers wait at most while the fence is shut. Peers repeat what is dropped beyond that. */
+/** How many messages wait at most while the fence is shut. Peers repeat what is dropped beyond that. */
 const MOST_HELD = 20_000;
+/** A message that has waited for so long is dropped: whoever sent it has given up (RFC 3261 §17.1: 64 times T1). */
+const OLD_MS = 32_000;
 
 /**
  * Keeps a node from acting for sessions that others may have taken up (P3). It is shut as soon as the others may call
@@ -23,7 +25,8 @@ export class Fence {
   private readonly until: () => number;
   private isShut = false;
   private shutAt = 0;
-  private held: (() => void)[] = [];
+  private held: Held[] = [];
+  private messages = 0;
   /** Since the start: how often it was shut, and what was dropped meanwhile. */
   readonly stats = { shut: 0, unsent: 0, dropped: 0 };
 
@@ -66,12 +69,21 @@ export class Fence {
     const { unsent } = this.stats;
     const forMs = this.clock.monotonic() - this.shutAt;
     this.log.warn({ forMs, waited: held.length, unsent }, "cluster: this node acts again");
-    for (const [at, act] of held.entries()) {
+    this.messages = 0;
+    for (const [index, one] of held.entries()) {
       if (!this.open) {
-        this.held.push(...held.slice(at));
+        for (const rest of held.slice(index)) this.keep(rest);
         return;
       }
-      act();
+      if (this.clock.monotonic() - one.since >= OLD_MS) {
+        this.stats.dropped++;
+        continue;
+      }
+      try {
+        one.act();
+      } catch (err) {
+        this.log.error({ err }, "cluster: what had waited failed");
+      }
     }
   }
 
@@ -91,7 +103,7 @@ export class Fence {
     return {
       received: (message: SipMessage, flow: Flow) => {
         if (this.open) user.received(message, flow);
-        else this.hold(() => user.received(message, flow));
+        else this.hold(() => user.received(message, flow), "message");
       },
       malformed: (error: ParseError, flow: Flow) => {
         if (this.open) user.malformed(error, flow);
@@ -103,9 +115,15 @@ export class Fence {
     };
   }
 
-  hold(act: () => void): void {
-    if (this.held.length < MOST_HELD) this.held.push(act);
-    else this.stats.dropped++;
+  /** Does it when the fence opens. A timer is never dropped, nor that a connection is gone. */
+  hold(act: () => void, what?: "message"): void {
+    if (what && this.messages >= MOST_HELD) this.stats.dropped++;
+    else this.keep({ act, since: what ? this.clock.monotonic() : Number.POSITIVE_INFINITY });
+  }
+
+  private keep(one: Held): void {
+    if (one.since < Number.POSITIVE_INFINITY) this.messages++;
+    this.held.push(one);
   }
 
   private shut(): void {
@@ -117,6 +135,12 @@ export class Fence {
       "cluster: this node stood still or is cut off: it does nothing until it knows which sessions others have taken up",
     );
   }
+}
+
+interface Held {
+  act(): void;
+  /** Since when it waits; infinite: however long that is. */
+  readonly since: number;
 }
 
 /** A timer that waits while the fence is shut. */

@@ -65,7 +65,7 @@ export class HandOver implements OthersPort {
     knows(message: SipMessage): boolean;
     readonly busy: () => boolean;
   };
-  private number = 0;
+  private number: number;
   private readonly asked = new Map<number, Asked>();
   /** By the tag in their dialog: which node has a session. */
   private readonly homes = new Map<string, string>();
@@ -99,10 +99,13 @@ export class HandOver implements OthersPort {
       knows(message: SipMessage): boolean;
       /** This node is about to take up sessions, and cannot tell yet. */
       readonly busy: () => boolean;
+      /** A node has just died: who has its sessions is not known everywhere yet. */
     };
   }) {
     const { self, bus, clock, peerLog, others, mutes, contactFor, here } = options;
     this.self = self;
+    // So no number is of use in the run after this one: what is late for a flow does not go out by another.
+    this.number = (self.epoch % 100_000) * 1e9;
     this.bus = bus;
     this.clock = clock;
     this.peerLog = peerLog;
@@ -177,7 +180,7 @@ export class HandOver implements OthersPort {
   }
 
   private ask(asked: Asked, home?: string): void {
-    const { number, text, request, flow, nobody, until, no } = asked;
+    const { number, text, tag, request, flow, nobody, until, no } = asked;
     if (!this.asked.has(number)) return;
     if (this.here.knows(request)) {
       // It has been taken up here since.
@@ -194,9 +197,7 @@ export class HandOver implements OthersPort {
     }
     if (this.clock.monotonic() >= until) {
       this.asked.delete(number);
-      this.peerLog.warn("cluster: a request whose session cannot be found: not all nodes answer", "", {
-        tag: asked.tag,
-      });
+      this.peerLog.warn("cluster: a request whose session cannot be found: not all nodes answer", "", { tag });
       return;
     }
     if (!isUnknown) this.tell(home === undefined ? HANDED_TOPIC : handedTopic(home), text);
@@ -245,9 +246,10 @@ export class HandOver implements OthersPort {
       if (flow.reliable) this.usedBy(flow, node);
       return;
     }
-    if (this.homes.get(tag) === node) this.homes.delete(tag);
+    const wasHome = this.homes.get(tag) === node;
+    if (wasHome) this.homes.delete(tag);
     no.add(node);
-    if (!this.others().every((other) => no.has(other))) return;
+    if (!wasHome && !this.others().every((other) => no.has(other))) return;
     this.clock.clearTimeout(timer);
     this.ask(asked);
   }
@@ -273,7 +275,8 @@ export class HandOver implements OthersPort {
       if (!this.mutes() && to.open)
         this.tell(handedTopic(to.by.node), writeBack({ ...this.self, number: to.number }, bytes));
     });
-    remember(this.remote, key, flow, MAX_FLOWS);
+    // Nobody need hear of the end of a flow of datagrams; and these are many.
+    if (flow.reliable) remember(this.remote, key, flow, MAX_FLOWS);
     return flow;
   }
 

@@ -97,12 +97,25 @@ export class Holder {
     return owner.epoch === epoch ? left : NOTHING;
   }
 
-  /** The same for all runs before that one, except these sessions. */
-  takeRest({ node, epoch }: NodeRun, except: ReadonlySet<string>): Legacy {
+  /** The run of the node of which something is here. */
+  runOf(node: string): NodeRun | undefined {
     const owner = this.owners.get(node);
-    if (!owner || owner.epoch >= epoch) return NOTHING;
-    const { copies, events } = this.take({ node, epoch: owner.epoch });
-    return { copies: copies.filter(({ session }) => !except.has(session)), events };
+    return owner && { node, epoch: owner.epoch };
+  }
+
+  has({ node, epoch }: NodeRun): boolean {
+    return this.owners.get(node)?.epoch === epoch;
+  }
+
+  /** Of which nodes something is here. */
+  nodes(): string[] {
+    return [...this.owners.keys()];
+  }
+
+  /** The sessions of that run of which copies are here. */
+  sessionsOf({ node, epoch }: NodeRun): string[] {
+    const owner = this.owners.get(node);
+    return owner?.epoch === epoch ? owner.copies.allKeys() : [];
   }
 
   /** Forgets a node's copies: the node has no sessions left, or will send them again. */

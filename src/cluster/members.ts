@@ -11,6 +11,11 @@ export const DEAD_MS = 450;
 const STOOD_STILL_MS = 200;
 /** A node that does not hear itself for so long is cut off. It knows so before the others call it dead. */
 export const CUT_OFF_MS = 300;
+/**
+ * A dead node that comes back within this time may take up sessions from the copies that it has. A node that comes back
+ * later does not.
+ */
+export const RETURNS_MS = 60_000;
 /** Dead nodes, and those that left, are shown for so long. */
 const SHOWN_MS = 3_600_000;
 /** How many nodes are known at most, so that nobody who may publish can fill the memory. */
@@ -40,8 +45,8 @@ export interface MembersListener {
   left?(beat: Beat): void;
   /** Another node has said, not over NATS, that it hears this one. */
   confirmed?(): void;
-  /** This node hears itself again. Others may have called it dead meanwhile. */
-  together?(): void;
+  /** This node hears itself again, after so long. Others may have called it dead meanwhile. */
+  together?(silentMs: number): void;
 }
 
 interface Member {
@@ -78,6 +83,8 @@ export class Members {
   private othersUp = 0;
   /** When a beat was said that all others have heard, as they say by direct beats. */
   private confirmedAt = Number.NEGATIVE_INFINITY;
+  /** Until when a dead node may come back that still has copies of use. */
+  private returnsUntil = Number.NEGATIVE_INFINITY;
   private warned = false;
 
   constructor(options: {
@@ -101,13 +108,19 @@ export class Members {
   }
 
   /**
-   * Until when no other node can call this one dead, by the monotonic clock. For ever, as long as there are no others.
+   * Until when no other node can call this one dead, by the monotonic clock. For ever, as long as there are no others,
+   * and none that is dead and may come back.
    * It counts from when a beat was said that has come back: the others cannot have heard it before.
    */
   get safeUntil(): number {
     const own = this.known.get(this.self.node);
-    if (own === undefined || this.othersUp === 0) return Number.POSITIVE_INFINITY;
-    return Math.max(own.heardAt, this.confirmedAt) + CUT_OFF_MS;
+    if (own === undefined || (this.othersUp === 0 && !this.mayReturn)) return Number.POSITIVE_INFINITY;
+    return (this.mayReturn ? own.heardAt : Math.max(own.heardAt, this.confirmedAt)) + CUT_OFF_MS;
+  }
+
+  /** Whether a dead node may come back, and call this one dead. */
+  get mayReturn(): boolean {
+    return this.clock.monotonic() < this.returnsUntil;
   }
 
   /** The other nodes that hear beats that do not go over NATS. */
@@ -158,9 +171,14 @@ export class Members {
   /** Since when all others that may be there have heard this node. */
   private confirm(): void {
     let least = Number.POSITIVE_INFINITY;
-    for (const [node, { state, refused, confirmedAt }] of this.known)
-      if (state === "up" && !refused && node !== this.self.node) least = Math.min(least, confirmedAt);
+    let lastDead = Number.NEGATIVE_INFINITY;
+    for (const [node, { state, refused, confirmedAt, heardAt }] of this.known) {
+      if (refused || node === this.self.node) continue;
+      if (state === "up") least = Math.min(least, confirmedAt);
+      else if (state === "dead") lastDead = Math.max(lastDead, heardAt);
+    }
     this.confirmedAt = least;
+    this.returnsUntil = lastDead + RETURNS_MS;
   }
 
   /** This node is about to say a beat. */
@@ -200,10 +218,11 @@ export class Members {
     const isNew = this.togetherSince === undefined;
     const wasCutOff = !this.hearsItself(now);
     const wasSafe = now < this.safeUntil;
+    const before = this.known.get(beat.node);
     this.known.set(beat.node, { beat, heardAt: saidAt, state: "up", confirmedAt: saidAt, deaths: 0, refused: false });
     if (!wasCutOff) return;
     this.together(now);
-    if (!isNew && !wasSafe) this.listener.together?.();
+    if (!isNew && !wasSafe) this.listener.together?.(before ? now - before.heardAt : 0);
   }
 
   private take(beat: Beat, before: Member | undefined, now: number): void {

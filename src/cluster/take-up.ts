@@ -73,14 +73,26 @@ export class TakeUp {
   }
 
   /**
-   * The sessions of that node that are here, or were here until they ended. Also those that it began and another node had
-   * in between.
+   * The sessions of that node that are here, or were here until they ended. Also those that it began, and those that
+   * several nodes have had: it may be one of them.
    */
   takenFrom(node: string): string[] {
     const found: string[] = [];
-    for (const [session, from] of this.origins)
-      if (from === node || readSessionId(session)?.node === node) found.push(session);
+    for (const [session, from] of this.origins) {
+      const begunAt = readSessionId(session)?.node;
+      if (from === node || begunAt === node || from !== begunAt) found.push(session);
+    }
     return found;
+  }
+
+  /** These sessions go on here from this node's disk: whoever else has them, and was silent meanwhile, lets go of them. */
+  restored(sessions: readonly string[]): void {
+    for (const session of sessions) this.remember(session, "");
+  }
+
+  /** The session goes on at another node. */
+  letGo(session: string): void {
+    this.origins.delete(session);
   }
 
   private remember(session: string, node: string): void {
@@ -143,6 +155,7 @@ export class TakeUp {
     const read = readSessionState(text);
     const why = !read.ok ? read.error : read.value.facts.id === id ? undefined : `it is of ${read.value.facts.id}`;
     if (!read.ok || why !== undefined) {
+      this.origins.delete(id); // its node may go on with it, if that comes back
       this.log.error({ session: id, node, why }, "cluster: a session of another node cannot be read");
       return false;
     }

@@ -1,15 +1,16 @@
 import type { Bus } from "../bus/types.ts";
 import { isNodeName } from "../charging/events/session-ids.ts";
-import type { Clock } from "../support/clock.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { NodeRun } from "./beat.ts";
 
 /*
  * A node that was stopped, cut off or started anew asks the others which of its sessions they have taken up. A node that
- * was started anew then says which sessions it has itself, so that the others take up only the rest.
+ * was started anew then says which sessions it has itself, so that the others take up only the rest. A node that is to
+ * take up what a dead one has left, and was silent itself, asks who else has some of it.
  *
- *   1 <node> <epoch> <number> ask
+ *   1 <node> <epoch> <number> ask <of> <its epoch>       of: itself, or a dead node
  *   1 <node> <epoch> <number> have <part> <parts>        and a session on each line
  *   1 <by> <its epoch> <number> <deaths> <part> <parts>  and a session on each line; the answer
  */
@@ -23,7 +24,7 @@ const WARN_AT = 20;
 /** Most parts of an answer or list. */
 const MOST_PARTS = 1_000;
 
-const QUESTION = /^1 ([0-9a-z]{6}) (\d{1,15}) (\d{1,9}) ask$/;
+const QUESTION = /^1 ([0-9a-z]{6}) (\d{1,15}) (\d{1,9}) ask ([0-9a-z]{6}) (\d{1,15})$/;
 const HAVE = /^1 ([0-9a-z]{6}) (\d{1,15}) (\d{1,9}) have (\d{1,4}) (\d{1,4})$/;
 const ANSWER = /^1 ([0-9a-z]{6}) (\d{1,15}) (\d{1,9}) (\d{1,9}) (\d{1,4}) (\d{1,4})$/;
 const SESSION = /^[0-9a-z-]{8,100}$/;
@@ -32,9 +33,9 @@ const answersTopic = (node: string): string => `whose-${node}`;
 
 /** What one node has answered. */
 export interface Answer {
-  /** The sessions of the asking node that it has taken up, also such as are over by now. */
+  /** The sessions that it was asked about and has, also such as are over by now. */
   readonly sessions: readonly string[];
-  /** How often it has called the asking node dead. It counts anew with each of its own runs. */
+  /** How often it has called this run of the asking node dead. It counts anew with each of its own runs. */
   readonly deaths: number;
   readonly run: NodeRun;
 }
@@ -44,7 +45,9 @@ interface Question {
   readonly answers: Map<string, Answer>;
   readonly parts: Map<string, string[][]>;
   readonly others: () => readonly string[];
-  done(): void;
+  timer: TimerHandle;
+  /** Undefined: the answers are of no use any more. */
+  done(answers?: Answer[]): void;
 }
 
 /** Asks and answers whose sessions are whose. */
@@ -56,11 +59,12 @@ export class Whose {
   private readonly peerLog: PeerLog;
   private readonly known: {
     taken(node: string): readonly string[];
-    deaths(node: string): number;
+    left(run: NodeRun): readonly string[];
+    deaths(run: NodeRun): number;
     has(run: NodeRun, sessions: ReadonlySet<string>): void;
   };
   private readonly lists = new Map<string, string[][]>();
-  private question: Question | undefined;
+  private readonly questions = new Map<number, Question>();
   private number = 0;
   private deafen: (() => void)[] = [];
 
@@ -73,8 +77,10 @@ export class Whose {
     readonly known: {
       /** The sessions that this node has taken up from that one, also such as are over by now. */
       taken(node: string): readonly string[];
-      /** How often this node has called that one dead. */
-      deaths(node: string): number;
+      /** The sessions of a dead node of which this node has copies; its own ones, if it is that node. */
+      left(run: NodeRun): readonly string[];
+      /** How often this node has called that run of a node dead. */
+      deaths(run: NodeRun): number;
       /** A node that was started anew has these sessions of its run before, and no others. */
       has(run: NodeRun, sessions: ReadonlySet<string>): void;
     };
@@ -99,39 +105,67 @@ export class Whose {
 
   stop(): void {
     for (const end of this.deafen.splice(0)) end();
-    this.question?.done();
+    for (const question of this.questions.values()) {
+      this.clock.clearTimeout(question.timer);
+      question.done();
+    }
+    this.questions.clear();
   }
 
   /**
    * Asks until each of `others` has answered. They are looked up again each time, since one that is dead answers no
-   * more. Resolves to the answers; after `withinMs` to those that there are.
+   * more. Resolves to the answers; after `withinMs` to those that there are; and to undefined if this is stopped or
+   * `isOff`, since then the answers are of no use. `of`: whose sessions are meant; default: this node's own. `afterMs`:
+   * how long to wait first.
    */
-  async ask(others: () => readonly string[], withinMs = Number.POSITIVE_INFINITY): Promise<Answer[]> {
-    this.question?.done();
-    const { clock, self } = this;
-    const until = clock.monotonic() + withinMs;
-    const answers = new Map<string, Answer>();
-    await new Promise<void>((resolve) => {
-      const question: Question = { number: ++this.number, answers, parts: new Map(), others, done: resolve };
-      this.question = question;
+  ask(
+    others: () => readonly string[],
+    options: {
+      readonly of?: NodeRun;
+      readonly withinMs?: number;
+      readonly isOff?: () => boolean;
+      readonly afterMs?: number;
+    } = {},
+  ): Promise<Answer[] | undefined> {
+    const { clock, self, questions } = this;
+    const { of = self, withinMs = Number.POSITIVE_INFINITY, isOff = () => false, afterMs = 0 } = options;
+    const until = clock.monotonic() + afterMs + withinMs;
+    const number = ++this.number;
+    const text = `1 ${self.node} ${self.epoch} ${number} ask ${of.node} ${of.epoch}`;
+    return new Promise((resolve) => {
+      const question: Question = {
+        number,
+        answers: new Map(),
+        parts: new Map(),
+        others,
+        timer: undefined,
+        done: resolve,
+      };
+      questions.set(number, question);
       let asked = 0;
       const again = () => {
-        if (this.question !== question || this.isComplete(question)) return;
+        if (questions.get(number) !== question) return;
+        if (isOff()) {
+          questions.delete(number);
+          resolve(undefined);
+          return;
+        }
+        if (this.isComplete(question)) return;
         const overdue = clock.monotonic() >= until;
         if (overdue || ++asked === WARN_AT) {
-          const nodes = others().filter((node) => !answers.has(node));
+          const nodes = others().filter((node) => !question.answers.has(node));
           this.log.warn({ nodes }, "cluster: nodes do not say which sessions they have taken up");
         }
         if (overdue) {
           this.settle(question);
           return;
         }
-        this.bus.tell?.(TOPIC, `1 ${self.node} ${self.epoch} ${question.number} ask`);
-        clock.setTimeout(again, AGAIN_MS);
+        this.bus.tell?.(TOPIC, text);
+        question.timer = clock.setTimeout(again, AGAIN_MS);
       };
-      again();
+      if (afterMs === 0) again();
+      else question.timer = clock.setTimeout(again, afterMs);
     });
-    return [...answers.values()];
   }
 
   /** Says which sessions this node goes on with. The others take up the rest of what its run before had. */
@@ -149,16 +183,19 @@ export class Whose {
   }
 
   private settle(question: Question): void {
-    if (this.question === question) this.question = undefined;
-    question.done();
+    this.clock.clearTimeout(question.timer);
+    this.questions.delete(question.number);
+    question.done([...question.answers.values()]);
   }
 
   private heard(text: string): void {
     const lines = text.split("\n");
     const asked = QUESTION.exec(lines[0]!);
     if (asked) {
-      const [, node, , number] = asked;
-      if (node !== this.self.node) this.answer(node!, number!);
+      const [, node, epoch, number, of, ofEpoch] = asked;
+      if (node === this.self.node) return;
+      const about = { node: of!, epoch: Number(ofEpoch) };
+      this.answer({ node: node!, epoch: Number(epoch) }, number!, about);
       return;
     }
     const have = HAVE.exec(lines[0]!);
@@ -176,18 +213,20 @@ export class Whose {
     this.known.has({ node: node!, epoch: Number(epoch) }, new Set(list));
   }
 
-  private answer(node: string, number: string): void {
+  private answer(asker: NodeRun, number: string, about: NodeRun): void {
     const { self, known } = this;
-    const deaths = known.deaths(node);
+    const deaths = known.deaths(asker);
     const head = (part: number, parts: number) => `1 ${self.node} ${self.epoch} ${number} ${deaths} ${part} ${parts}`;
-    for (const part of inParts(known.taken(node), head)) this.bus.tell?.(answersTopic(node), part);
+    const taken = known.taken(about.node);
+    const all = about.node === asker.node ? taken : [...taken, ...known.left(about)];
+    for (const part of inParts(all, head)) this.bus.tell?.(answersTopic(asker.node), part);
   }
 
   private answered(text: string): void {
-    const { question } = this;
     const lines = text.split("\n");
     const found = ANSWER.exec(lines[0]!);
-    if (!found || !question || Number(found[3]) !== question.number) return;
+    const question = found && this.questions.get(Number(found[3]));
+    if (!found || !question) return;
     const [, node, epoch, , deaths, part, parts] = found;
     const sessions = gathered(question.parts, node!, Number(part), Number(parts), lines.slice(1));
     if (!sessions || !isNodeName(node!)) return;

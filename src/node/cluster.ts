@@ -10,11 +10,12 @@ import { GiveAway } from "../cluster/give-away.ts";
 import { HandOver } from "../cluster/hand-over.ts";
 import { readFlow } from "../cluster/handed.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
+import { Heritage } from "../cluster/heritage.ts";
 import { type Copy, Holder } from "../cluster/holder.ts";
-import { Members, type MemberView } from "../cluster/members.ts";
+import { DEAD_MS, Members, type MemberView, RETURNS_MS } from "../cluster/members.ts";
 import { Shared } from "../cluster/shared.ts";
 import { TakeUp } from "../cluster/take-up.ts";
-import { type Answer, Whose } from "../cluster/whose.ts";
+import { Whose } from "../cluster/whose.ts";
 import type { Config } from "../config/schema.ts";
 import type { Core, SessionKeeper } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
@@ -34,6 +35,9 @@ const LISTEN_MS = 300;
 const ANSWERS_MS = 2_000;
 /** A node that was started anew says within this time which sessions it goes on with; else the others take them up. */
 const HAVE_WITHIN_MS = 5_000;
+
+/** After so long a silence, copies of nodes that are gone are too old to be of use. Less than `RETURNS_MS`. */
+const FORGOTTEN_MS = RETURNS_MS - 5_000;
 
 /** This node among the others that share its bus (P3). */
 export interface Cluster {
@@ -91,6 +95,8 @@ export function joinCluster(options: {
   readonly peerLog: PeerLog;
   /** A session of this node goes on at another one: nothing of it is to be left on disk. */
   readonly goesOnElsewhere: (session: string) => void;
+  /** False: beats go over the bus alone; default true. */
+  readonly direct?: boolean;
 }): Cluster {
   return new ClusterNode(options);
 }
@@ -103,21 +109,23 @@ class ClusterNode implements Cluster {
   private readonly self: NodeRun;
   private readonly members: Members;
   private readonly heart: Heart;
-  private readonly direct: Direct;
+  private readonly direct: Direct | undefined;
   private readonly holder: Holder;
   private readonly fence: Fence | undefined;
   private readonly whose: Whose;
+  private readonly heritage: Heritage;
   readonly shared: Shared | undefined;
   private core: Core | undefined;
   private takeUp: TakeUp | undefined;
   private handOver: HandOver | undefined;
   private away: GiveAway | undefined;
   private deafen: (() => void) | undefined;
-  private asking: Promise<unknown> = Promise.resolve();
-  /** How often this node has called others dead, and how often others had called this one dead, as far as it knows. */
+  /** How often this node has called runs of others dead, and how often they had called this run dead, as far as known. */
   private readonly deaths = new Map<string, number>();
   private readonly ownDeaths = new Map<string, number>();
   private readonly unread = new Map<string, () => void>();
+  /** How often this node began to find out what was taken from it. The last time counts. */
+  private rounds = 0;
 
   constructor(options: Parameters<typeof joinCluster>[0]) {
     const { bus, node, config, clock, log, peerLog } = options;
@@ -140,23 +148,25 @@ class ClusterNode implements Cluster {
         left: (beat) => {
           this.keeper?.gone(beat.node);
           this.handOver?.gone(beat.node);
-          this.holder.forget(beat.node);
+          this.heritage.forget(beat.node);
         },
-        together: () => void this.findOut(),
+        together: (silentMs) => void this.findOut(silentMs),
         confirmed: () => this.confirmed(),
       },
     });
     const { members } = this;
-    this.direct = new Direct({
-      host: config.cluster.address ?? hostOf(config.listen),
-      log,
-      peerLog,
-      keys: (purpose) => bus.keys?.(purpose) ?? [],
-      peers: () => members.direct(),
-      deaths: (other) => this.deaths.get(other) ?? 0,
-      heard: (beat, told) => members.heardDirectly(beat, told),
-      refused: (other) => members.refused(other),
-    });
+    const directly = (): Direct =>
+      new Direct({
+        host: config.cluster.address ?? hostOf(config.listen),
+        log,
+        peerLog,
+        keys: (purpose) => bus.keys?.(purpose) ?? [],
+        peers: () => members.direct(),
+        deaths: (other) => this.deathsOf(members.runOf(other)),
+        heard: (beat, told) => members.heardDirectly(beat, told),
+        refused: (other) => members.refused(other),
+      });
+    this.direct = options.direct === false ? undefined : directly();
     this.keeper = standbys
       ? new Copies({ self, zone, bus, clock, peerLog, places: () => members.places() })
       : undefined;
@@ -193,9 +203,17 @@ class ClusterNode implements Cluster {
       peerLog,
       known: {
         taken: (other) => this.takeUp?.takenFrom(other) ?? [],
-        deaths: (other) => this.deaths.get(other) ?? 0,
+        left: (run) => (run.node === node ? (this.core?.sessions.allKeys() ?? []) : this.holder.sessionsOf(run)),
+        deaths: (run) => this.deathsOf(run),
         has: (run, sessions) => this.has(run, sessions),
       },
+    });
+    this.heritage = new Heritage({
+      holder: this.holder,
+      whose: this.whose,
+      others: () => members.others(),
+      acts: takes,
+      take: (from, left) => this.takeUp?.take(from, left),
     });
   }
 
@@ -223,12 +241,10 @@ class ClusterNode implements Cluster {
 
   async takenBefore(): Promise<ReadonlySet<string>> {
     if (!this.keeper) return new Set();
-    const { clock } = this.options;
     this.heart.listen();
     this.whose.start();
-    await new Promise((resolve) => clock.setTimeout(() => resolve(undefined), LISTEN_MS));
-    const answers = await this.whose.ask(() => this.members.others(), ANSWERS_MS);
-    for (const { run, deaths } of answers) this.ownDeaths.set(keyOf(run), deaths);
+    const answers =
+      (await this.whose.ask(() => this.members.others(), { withinMs: ANSWERS_MS, afterMs: LISTEN_MS })) ?? [];
     return new Set(answers.flatMap(({ sessions }) => sessions));
   }
 
@@ -238,7 +254,7 @@ class ClusterNode implements Cluster {
       const { self, members, mutes } = this;
       const { bus, clock, peerLog } = this.options;
       const knows = (message: SipMessage) => router.knows(message);
-      const busy = () => this.takeUp?.busy ?? false;
+      const busy = () => (this.takeUp?.busy ?? false) || this.heritage.busy;
       this.handOver = new HandOver({
         ...{ self, bus, clock, peerLog, mutes },
         others: () => members.others(),
@@ -249,17 +265,21 @@ class ClusterNode implements Cluster {
       core.others = this.handOver;
       this.away = new GiveAway({
         ...{ core, clock: this.clock, copies: this.keeper, handOver: this.handOver },
-        given: this.options.goesOnElsewhere,
-        isTaken: async (session) => (await this.ask()).some(({ sessions }) => sessions.includes(session)),
+        given: (session) => this.letGo(session),
+        isTaken: async (session) => {
+          const answers = await this.whose.ask(() => members.others());
+          return answers?.some(({ sessions }) => sessions.includes(session)) ?? true;
+        },
       });
       core.refusesNew = () => !this.options.config.cluster.newWithoutNats && members.cutOff;
       this.takeUp = new TakeUp(core);
+      this.takeUp.restored(core.sessions.allKeys());
       this.whose.start();
       this.holder.start();
       this.whose.have(has);
       this.keeper.start(core);
     }
-    this.direct.start();
+    this.direct?.start();
     this.heart.start();
     this.shared?.start();
   }
@@ -267,7 +287,7 @@ class ClusterNode implements Cluster {
   leave(): void {
     this.shared?.stop();
     this.heart.stop();
-    this.direct.stop();
+    this.direct?.stop();
     this.keeper?.stop();
     this.holder.stop();
     this.whose.stop();
@@ -330,27 +350,31 @@ class ClusterNode implements Cluster {
     };
   }
 
-  /** Asks all others which sessions of this node they have, one question after the other. */
-  private ask(): Promise<Answer[]> {
-    const answers = this.asking.then(() => this.whose.ask(() => this.members.others()));
-    this.asking = answers;
-    return answers;
-  }
-
   /** A node that drains gives a session to this one. */
   private given(copy: Copy, from: NodeRun, flow: string): boolean {
     const facts = readFlow(flow);
     return this.takeUp?.takeGiven(copy, from, facts && this.handOver?.flowOf(from, facts)) ?? false;
   }
 
-  private died({ node, epoch }: NodeRun): void {
-    this.deaths.set(node, (this.deaths.get(node) ?? 0) + 1);
-    this.keeper?.gone(node);
-    this.handOver?.gone(node);
-    this.takeUp?.take({ node, epoch }, this.holder.take({ node, epoch }));
+  /** A session goes on at another node. */
+  private letGo(session: string): void {
+    this.takeUp?.letGo(session);
+    this.options.goesOnElsewhere(session);
   }
 
-  /** The node goes on with what it has on disk. If it never says what that is, all of it is taken up here. */
+  private deathsOf(run: NodeRun | undefined): number {
+    return (run && this.deaths.get(keyOf(run))) ?? 0;
+  }
+
+  private died({ node, epoch }: NodeRun): void {
+    const run = { node, epoch };
+    this.deaths.set(keyOf(run), this.deathsOf(run) + 1);
+    this.keeper?.gone(node);
+    this.handOver?.gone(node);
+    this.heritage.died(run);
+  }
+
+  /** The node goes on with what it has on disk. If it never says what that is, it is asked. */
   private restarted({ node, epoch }: NodeRun): void {
     const { clock } = this.options;
     this.keeper?.gone(node);
@@ -358,7 +382,7 @@ class ClusterNode implements Cluster {
     this.unread.get(node)?.();
     const timer = clock.setTimeout(() => {
       this.unread.delete(node);
-      this.takeUp?.take({ node, epoch }, this.holder.take({ node, epoch }));
+      this.heritage.whenSure({ node, epoch });
     }, HAVE_WITHIN_MS);
     this.unread.set(node, () => clock.clearTimeout(timer));
   }
@@ -366,7 +390,8 @@ class ClusterNode implements Cluster {
   private has(run: NodeRun, sessions: ReadonlySet<string>): void {
     this.unread.get(run.node)?.();
     this.unread.delete(run.node);
-    this.takeUp?.take(run, this.holder.takeRest(run, sessions));
+    const before = this.holder.runOf(run.node);
+    if (before && before.epoch < run.epoch) this.heritage.died(before, sessions);
   }
 
   /**
@@ -379,13 +404,18 @@ class ClusterNode implements Cluster {
     if (members.deaths().every(({ run, deaths }) => deaths === (this.ownDeaths.get(keyOf(run)) ?? 0))) fence.reopen();
   }
 
-  /** This node hears itself again, and others may have taken up its sessions meanwhile. */
-  private async findOut(): Promise<void> {
-    const { fence, core, keeper } = this;
+  /** This node hears itself again after so long, and others may have taken up its sessions meanwhile. */
+  private async findOut(silentMs: number): Promise<void> {
+    const { fence, core, keeper, heritage } = this;
     if (!fence || !core || !keeper) return;
     fence.close();
-    const answers = await this.ask();
-    if (this.members.cutOff) return; // once more; it is asked again
+    heritage.doubt();
+    const round = ++this.rounds;
+    // After a long silence it must hear first who is there now.
+    const afterMs = silentMs < DEAD_MS && !this.members.mayReturn ? 0 : LISTEN_MS;
+    const isOff = () => round !== this.rounds;
+    const answers = await this.whose.ask(() => this.members.others(), { isOff, afterMs });
+    if (!answers || round !== this.rounds || this.members.cutOff) return; // once more; it is asked again
     const taken = new Set(answers.flatMap(({ sessions }) => sessions));
     let gone = 0;
     for (const session of core.sessions.values()) {
@@ -393,18 +423,23 @@ class ClusterNode implements Cluster {
       gone++;
       session.release();
       keeper.released(session.id);
-      this.options.goesOnElsewhere(session.id);
+      this.letGo(session.id);
     }
     for (const { run, deaths } of answers) {
       const isNew = deaths > (this.ownDeaths.get(keyOf(run)) ?? 0);
       this.ownDeaths.set(keyOf(run), deaths);
-      if (!isNew) continue;
+      if (!isNew) {
+        heritage.isSure(run.node);
+        continue;
+      }
       // That node has copied its sessions elsewhere, and has no copies of ours any more.
-      this.holder.forget(run.node);
+      heritage.forget(run.node);
       keeper.gone(run.node);
     }
+    if (silentMs >= FORGOTTEN_MS) heritage.forgetDoubtful();
     if (gone > 0) this.options.log.warn({ sessions: gone }, "cluster: other nodes have taken up sessions of this node");
     fence.reopen();
+    heritage.ask();
   }
 }
 
