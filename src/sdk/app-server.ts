@@ -17,13 +17,15 @@ import { type Dialog, within } from "./dialog.ts";
 import type { ChargesTarget } from "./late-charges.ts";
 import { printLog } from "./print-log.ts";
 import { createProofCheck, type ProofCheck, type ProofOptions } from "./proof.ts";
-import { TcpServerTransport } from "./tcp-server-transport.ts";
+import { type ServerTls, TcpServerTransport } from "./tcp-server-transport.ts";
 import { bracketed, createUserAgent, requestUriOf, type UserAgent } from "./user-agent.ts";
 
 /** What `serve` needs to know. */
 export interface AppServerOptions {
-  /** Where to listen, by TCP. Port 0: any free one, see `AppServer.port`. */
+  /** Where to listen, by TCP, or by TLS where `tls` is given. Port 0: any free one, see `AppServer.port`. */
   readonly listen: { readonly host: string; readonly port: number };
+  /** Certificate and key, to be reached by TLS alone. The relay wants the name of its URI in the certificate. */
+  readonly tls?: ServerTls;
   /**
    * The handler for each service, by the service's id as the relay knows it. Where no relay says the service, it is the
    * user part of the Request-URI. A request for any other service gets 404.
@@ -99,6 +101,7 @@ export async function serve(options: AppServerOptions): Promise<AppServer> {
   const transport = await TcpServerTransport.listen({
     host,
     port,
+    tls: options.tls,
     ...(relays ? { admits: (address) => relays.has(address) } : {}),
   });
   return new SipAppServer(options, transport, advertised);
@@ -122,7 +125,7 @@ class SipAppServer implements AppServer {
     this.options = options;
     this.transport = transport;
     this.port = transport.port;
-    this.uri = `sip:${bracketed(host)}:${this.port};transport=tcp`;
+    this.uri = `sip:${bracketed(host)}:${this.port};transport=${transport.protocol.toLowerCase()}`;
     this.check = options.proof ? createProofCheck({ self: this.uri, ...options.proof }) : undefined;
     this.agent = createUserAgent({
       transport,

@@ -2,11 +2,17 @@ import type { Logger } from "../support/log.ts";
 import type { ChangeOptions, ServiceChange } from "./changes.ts";
 import type { Ending } from "./dialog.ts";
 import type { Description } from "./session-description.ts";
+import type { TlsTrust } from "./tcp-connection.ts";
 
 /** Who a client is, and where its relay is. */
 export interface ClientOptions {
-  /** Where the relay takes SIP over TCP: `sip:127.0.0.1:5060;transport=tcp`. Default port: 5060. */
+  /**
+   * Where the relay takes SIP over TCP or TLS: `sip:127.0.0.1:5060;transport=tcp`, `sips:portal.example`. Default port:
+   * 5060, by TLS 5061.
+   */
   readonly relay: string;
+  /** Whom to believe by TLS. Default: the authorities that Node brings. The certificate must be for the relay's host. */
+  readonly tls?: TlsTrust;
   /** Id of the user, `alice`. */
   readonly user: string;
   /** Never sent as it is: only digests of it are sent (RFC 7616). */

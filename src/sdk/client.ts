@@ -5,7 +5,7 @@ import { invited } from "./client-session.ts";
 import { type Dialog, within } from "./dialog.ts";
 import { invite } from "./invite.ts";
 import { SipError } from "./sip-error.ts";
-import { dial } from "./tcp-connection.ts";
+import { type ConnectionUser, dial } from "./tcp-connection.ts";
 import { createUserAgent, type UserAgent, unbracketed } from "./user-agent.ts";
 
 const CLOSE_MS = 2000;
@@ -14,7 +14,7 @@ const PING_MS = 100_000;
 
 /**
  * Makes a client of the relay. It connects with the first request. After a lost connection, it connects again with the
- * next request. Throws a `TypeError` where `relay` is not a `sip:` URI for TCP.
+ * next request. Throws a `TypeError` where `relay` is not a SIP URI for TCP or TLS.
  */
 export function createClient(options: ClientOptions): Client {
   return new SipClient(options);
@@ -23,6 +23,7 @@ export function createClient(options: ClientOptions): Client {
 class SipClient implements Client {
   private readonly options: ClientOptions;
   private readonly relay: { readonly host: string; readonly port: number };
+  private readonly secure: boolean;
   private readonly domain: string;
   private readonly aor: URI;
   private link: Promise<Link> | undefined;
@@ -31,10 +32,11 @@ class SipClient implements Client {
   constructor(options: ClientOptions) {
     const relay = parseUri(options.relay, "relay");
     const transport = relay.getParam("transport")?.toLowerCase() ?? "tcp";
-    if (relay.scheme !== "sip" || transport !== "tcp")
-      throw new TypeError(`relay: ${options.relay} is not a sip: URI with transport=tcp`);
+    this.secure = relay.scheme === "sips" || transport === "tls";
+    if (!/^sips?$/.test(relay.scheme) || (transport !== "tcp" && transport !== "tls"))
+      throw new TypeError(`relay: ${options.relay} is not a SIP URI with transport=tcp or tls`);
     this.options = options;
-    this.relay = { host: unbracketed(relay.host), port: relay.port ?? 5060 }; // RFC 3261 §19.1.2
+    this.relay = { host: unbracketed(relay.host), port: relay.port ?? (this.secure ? 5061 : 5060) }; // RFC 3261 §19.1.2
     this.domain = options.domain ?? relay.host;
     this.aor = parseUri(`sip:${encodeURIComponent(options.user)}@${this.domain}`, "user and domain");
   }
@@ -91,7 +93,7 @@ class SipClient implements Client {
     let agent: UserAgent | undefined;
     let link: Link | undefined;
     let pinging: NodeJS.Timeout | undefined;
-    const connection = await dial(this.relay.host, this.relay.port, {
+    const listener: ConnectionUser = {
       received: (message) => agent?.receive(message),
       closed: (_connection, reason) => {
         clearInterval(pinging);
@@ -100,12 +102,15 @@ class SipClient implements Client {
         for (const dialog of [...dialogs]) dialog.lost(reason);
         agent?.core.dispose();
       },
-    }).catch((error: Error) => {
+    };
+    const { host, port } = this.relay;
+    const tls = this.secure ? (this.options.tls ?? {}) : undefined;
+    const connection = await dial(host, port, listener, tls).catch((error: Error) => {
       throw new SipError(503, "Service Unavailable", error.message);
     });
     pinging = setInterval(() => connection.ping(), PING_MS).unref();
     agent = createUserAgent({
-      transport: { protocol: "TCP", send: (message) => connection.send(message) },
+      transport: { protocol: this.secure ? "TLS" : "TCP", send: (message) => connection.send(message) },
       aor: this.aor,
       contact: { user: encodeURIComponent(user), host: connection.localAddress, port: connection.localPort },
       credentials: { user, password },

@@ -1,4 +1,4 @@
-/** For clients and app servers: SIP over TCP on SIP.js, with a service description instead of SDP. */
+/** For clients and app servers: SIP over TCP or TLS on SIP.js, with a service description instead of SDP. */
 export type { AppSession, ChargeInput, EndCallback, ReferOptions, ServiceHandler, ServiceRequest } from "./app-api.ts";
 export {
   type AppServer,
@@ -21,3 +21,5 @@ export type { Ending } from "./dialog.ts";
 export { createProofCheck, type ProofCheck, type ProofOptions, type ProofResult, type ProvenRequest } from "./proof.ts";
 export { ACCESS_TYPE, type Acceptance, type Description, SERVICE_TYPE } from "./session-description.ts";
 export { SipError } from "./sip-error.ts";
+export type { TlsTrust } from "./tcp-connection.ts";
+export type { ServerTls } from "./tcp-server-transport.ts";

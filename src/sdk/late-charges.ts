@@ -52,5 +52,5 @@ export function reportLate(
 /** The relay's address as a route that leaves the Request-URI unchanged (RFC 3261 §19.1.1, lr). */
 function loose(contact: URI): string {
   const host = contact.port === undefined ? contact.host : `${contact.host}:${contact.port}`;
-  return `sip:${host};transport=tcp;lr`;
+  return `sip:${host};transport=${contact.getParam("transport") ?? "tcp"};lr`;
 }

@@ -1,4 +1,5 @@
-import { connect, type Socket } from "node:net";
+import { connect, isIP, type Socket } from "node:net";
+import { connect as connectTls } from "node:tls";
 import { MessageFramer } from "./framing.ts";
 
 const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
@@ -93,10 +94,27 @@ export class TcpConnection {
   }
 }
 
-/** Connects. The error says where it could not connect to, and why. */
-export function dial(host: string, port: number, user: ConnectionUser): Promise<TcpConnection> {
+/** For connections by TLS. */
+export interface TlsTrust {
+  /** The authorities whose certificates are believed, PEM. Default: those that Node brings. */
+  readonly ca?: string | Buffer | readonly (string | Buffer)[];
+}
+
+/**
+ * Connects; by TLS if `tls` is given, and the other side's certificate must then be for `host`. The error says where it
+ * could not connect to, and why.
+ */
+export function dial(host: string, port: number, user: ConnectionUser, tls?: TlsTrust): Promise<TcpConnection> {
   return new Promise((resolve, reject) => {
-    const socket = connect({ host, port, timeout: CONNECT_TIMEOUT_MS });
+    const to = { host, port, timeout: CONNECT_TIMEOUT_MS };
+    const socket = tls
+      ? connectTls({
+          ...to,
+          minVersion: "TLSv1.2",
+          ...(tls.ca !== undefined && { ca: tls.ca as string }),
+          ...(isIP(host) === 0 && { servername: host }), // RFC 6066 §3: no address stands there
+        })
+      : connect(to);
     const failed = (why: string) => {
       socket.destroy();
       reject(new Error(`cannot connect to ${host}:${port}: ${why}`));
@@ -104,7 +122,7 @@ export function dial(host: string, port: number, user: ConnectionUser): Promise<
     const onError = (error: Error) => failed(error.message);
     const onTimeout = () => failed(`no answer in ${CONNECT_TIMEOUT_MS / 1000} s`);
     socket.once("error", onError).once("timeout", onTimeout);
-    socket.once("connect", () => {
+    socket.once(tls ? "secureConnect" : "connect", () => {
       socket.off("error", onError).off("timeout", onTimeout).setTimeout(0);
       resolve(new TcpConnection(socket, user, false));
     });

@@ -1,7 +1,8 @@
 import { createServer, type Server, type Socket } from "node:net";
+import { createServer as createTlsServer } from "node:tls";
 import { Grammar, type Transport } from "sip.js/lib/core/index.js";
 import { canonicalHost } from "../support/address.ts";
-import { dial, TcpConnection } from "./tcp-connection.ts";
+import { dial, TcpConnection, type TlsTrust } from "./tcp-connection.ts";
 import { unbracketed } from "./user-agent.ts";
 
 const MAX_CONNECTIONS = 1024;
@@ -12,20 +13,30 @@ export interface ServerTransportOptions {
   readonly port: number;
   /** Returns false for an address from which no connection is taken. */
   readonly admits?: (remoteAddress: string) => boolean;
+  readonly tls?: ServerTls | undefined;
+}
+
+/** What a server by TLS shows, and whom it believes where it has to connect itself; PEM. */
+export interface ServerTls extends TlsTrust {
+  /** The certificate, with the chain behind it. */
+  readonly cert: string | Buffer;
+  /** Its private key. */
+  readonly key: string | Buffer;
 }
 
 /**
- * SIP.js' transport for a server: takes TCP connections, and serves one user agent on all of them. A message goes out
- * on the connection on which the last request with its Call-ID came. If that connection is gone, a request dials its
- * target (RFC 3261 §18.1.1).
+ * SIP.js' transport for a server: takes connections by TCP, or by TLS alone, and serves one user agent on all of them.
+ * A message goes out on the connection on which the last request with its Call-ID came. If that connection is gone, a
+ * request dials its target (RFC 3261 §18.1.1).
  */
 export class TcpServerTransport implements Transport {
-  readonly protocol = "TCP";
+  readonly protocol: "TCP" | "TLS";
   /** Must be set before the first connection comes. */
   onMessage: (message: string) => void = () => {};
   /** Is told which Call-IDs had the connection that was closed. */
   onClosed: (callIds: ReadonlySet<string>) => void = () => {};
   private readonly server: Server;
+  private readonly tls: ServerTls | undefined;
   private readonly connections = new Set<TcpConnection>();
   /** In order of last use, the oldest first. */
   private readonly byCallId = new Map<string, TcpConnection>();
@@ -36,7 +47,14 @@ export class TcpServerTransport implements Transport {
   };
 
   private constructor(options: ServerTransportOptions) {
-    this.server = createServer((socket) => this.accept(socket, options.admits));
+    const { tls } = options;
+    this.tls = tls;
+    this.protocol = tls ? "TLS" : "TCP";
+    const accept = (socket: Socket) => this.accept(socket, options.admits);
+    this.server = tls
+      ? createTlsServer({ cert: tls.cert, key: tls.key, minVersion: "TLSv1.2" }, accept)
+      : createServer(accept);
+    this.server.on("tlsClientError", (_error, socket: Socket) => void socket.destroy());
     this.server.maxConnections = MAX_CONNECTIONS;
   }
 
@@ -112,12 +130,12 @@ export class TcpServerTransport implements Transport {
   }
 
   private dialTarget(request: string): Promise<TcpConnection> {
-    const target = targetOf(request);
+    const target = targetOf(request, this.tls ? 5061 : 5060);
     if (!target) return Promise.reject(new Error("the request has no target that can be dialled"));
     const key = `${target.host}:${target.port}`;
     let dialled = this.dialling.get(key);
     if (!dialled) {
-      dialled = dial(target.host, target.port, this.user).then((connection) => {
+      dialled = dial(target.host, target.port, this.user, this.tls).then((connection) => {
         this.connections.add(connection);
         return connection;
       });
@@ -136,10 +154,10 @@ function callIdOf(message: string): string | undefined {
 }
 
 /** Host and port of the topmost Route, else of the Request-URI (RFC 3261 §8.1.2). */
-function targetOf(request: string): { host: string; port: number } | undefined {
+function targetOf(request: string, defaultPort: number): { host: string; port: number } | undefined {
   const text =
     /\r\nroute:[^<]*<([^>]+)>/i.exec(request)?.[1] ??
     request.slice(request.indexOf(" ") + 1, request.indexOf(" SIP/2.0\r\n"));
   const uri = Grammar.URIParse(text);
-  return uri ? { host: unbracketed(uri.host), port: uri.port ?? 5060 } : undefined;
+  return uri ? { host: unbracketed(uri.host), port: uri.port ?? defaultPort } : undefined;
 }

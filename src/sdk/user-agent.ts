@@ -53,7 +53,9 @@ export function createUserAgent(options: UserAgentOptions): UserAgent {
     loggerFactory.connector = (level, category, _label, content) => logger.debug({ level, category }, String(content));
 
   const host = bracketed(options.contact.host);
-  const uri = new URI("sip", options.contact.user ?? "", host, options.contact.port, { transport: "tcp" });
+  const uri = new URI("sip", options.contact.user ?? "", host, options.contact.port, {
+    transport: transport.protocol.toLowerCase(),
+  });
   const contact = `<${uri.toRaw()}>`;
   const core = new UserAgentCore(
     {

@@ -9,6 +9,7 @@ import { StreamFramer } from "../../src/sip/frame.ts";
 import type { SipMessage } from "../../src/sip/message.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 import type { TransportName } from "../../src/transport/kinds.ts";
+import { hostPort } from "../../src/transport/via.ts";
 import type { Issued } from "../support/certificates.ts";
 import { LivePeer } from "./live-peer.ts";
 
@@ -29,23 +30,24 @@ export interface Trust {
   readonly ca?: string;
   readonly name?: string;
   readonly own?: Issued;
+  /** Where the relay is; default 127.0.0.1. */
+  readonly address?: string;
 }
 
 /** Connects to the relay. Each whole message that comes is handed to `received`. */
 export async function dialLine(
   transport: Stream,
   port: number,
-  { ca = "", name = "portal.example", own }: Trust,
+  { ca = "", name = "portal.example", own, address = "127.0.0.1" }: Trust,
   received: (bytes: Buffer) => void,
 ): Promise<Line> {
   const trust = { ca, servername: name, ...own };
   if (transport === "tcp" || transport === "tls") {
-    const socket: Socket =
-      transport === "tcp" ? connect(port, "127.0.0.1") : connectTls({ port, host: "127.0.0.1", ...trust });
+    const socket: Socket = transport === "tcp" ? connect(port, address) : connectTls({ port, host: address, ...trust });
     await once(socket, transport === "tcp" ? "connect" : "secureConnect");
     return socketLine(socket, received);
   }
-  const url = `${transport}://127.0.0.1:${port}/`;
+  const url = `${transport}://${hostPort(address, port)}/`;
   const socket = new WebSocket(url, "sip", transport === "wss" ? (trust as object) : {});
   await once(socket, "open");
   return webSocketLine(socket, received);

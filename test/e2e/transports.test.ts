@@ -1,3 +1,4 @@
+import { networkInterfaces } from "node:os";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { TRANSPORTS, type TransportName } from "../../src/transport/kinds.ts";
 import { authority, certificateFolder, type Issued } from "../support/certificates.ts";
@@ -7,6 +8,8 @@ import { type Stream, StreamPeer } from "./stream-peer.ts";
 import { UdpPeer } from "./udp-peer.ts";
 
 /* A whole relay, with clients and app servers by every transport. */
+
+const hasIpv6 = Object.values(networkInterfaces()).some((all) => all?.some(({ address }) => address === "::1"));
 
 const ca = authority();
 const files = certificateFolder([`DNS:${DOMAIN}`], ca);
@@ -239,5 +242,53 @@ describe("user id and password in From (M2)", () => {
     client.ack(invite, await client.nextResponse(401));
     expect(server.inbox).toEqual([]);
     expect(portal.log()).not.toContain("wr0ng-one");
+  });
+});
+
+describe("listeners", () => {
+  it.runIf(hasIpv6)(
+    "of several addresses and families each show their own advertised address, by TLS too",
+    async () => {
+      const listen = [
+        { transport: "tls", address: "127.0.0.1", port: 0, advertised: "sip.portal.example:5061" },
+        { transport: "tls", address: "::1", port: 0 },
+        { transport: "wss", address: "::1", port: 0, advertised: "[2001:db8::5]:8443" },
+      ];
+      const { portal, server } = await open({ client: "tls", server: "tls", config: { listen } });
+      const contacts: string[] = [];
+      for (const [at, transport, address] of [
+        [0, "tls", "127.0.0.1"],
+        [1, "tls", "::1"],
+        [2, "wss", "::1"],
+      ] as const) {
+        const client = await StreamPeer.dial(transport, portal.relay.addresses[at]!.port, { ca: ca.cert, address });
+        onTestFinished(() => client.close());
+        const { answer, invite } = await establish(client, server, "wine");
+        contacts.push(answer.headers.get("contact")!);
+        client.inDialog("BYE", invite, answer, 2);
+        server.answer(await server.nextRequest("BYE"), 200);
+        await client.nextResponse(200);
+      }
+      expect(contacts).toEqual([
+        "<sip:sip.portal.example:5061;transport=tls>",
+        `<sip:[::1]:${portal.relay.addresses[1]!.port};transport=tls>`,
+        "<sip:[2001:db8::5]:8443;transport=wss>",
+      ]);
+    },
+  );
+
+  it("show a new certificate after a reload (SIGHUP), and calls go on", async () => {
+    const own = certificateFolder([`DNS:${DOMAIN}`], ca);
+    const tls = { cert: own.cert, key: own.key, ca: own.ca };
+    const { portal, client, server } = await open({ client: "tls", server: "udp", config: { tls } });
+    const { invite, answer } = await establish(client, server, "wine");
+    expect(portal.relay.metrics().gauges.certificateDaysLeft).toBeCloseTo(90, 0);
+    own.write(ca.issue({ names: ["DNS:new.example"] }));
+    await portal.relay.reload();
+    const later = await StreamPeer.dial("tls", portOf(portal, "tls"), { ca: ca.cert, name: "new.example" });
+    await later.close();
+    client.inDialog("BYE", invite, answer, 2);
+    server.answer(await server.nextRequest("BYE"), 200);
+    await client.nextResponse(200);
   });
 });

@@ -127,7 +127,7 @@ describe("asking for a service", () => {
   });
 
   it.each([
-    ["sips:127.0.0.1:5061", /transport=tcp/],
+    ["sip:127.0.0.1;transport=ws", /transport=tcp/],
     ["sip:127.0.0.1;transport=udp", /transport=tcp/],
     ["127.0.0.1", /not a SIP URI/],
   ])("refuses %s as a relay at once", (uri, message) => {
