@@ -88,8 +88,8 @@ export const appServerSchema = z.strictObject({
       if (port !== undefined && (Number(port) > 65_535 || Number(port) === 0))
         context.addIssue({ code: "custom", message: "a SIP URI with a port from 1 to 65535" });
       const transport = /;transport=([^;]*)/i.exec(uri)?.[1]?.toLowerCase();
-      if (transport !== undefined && !(isTransport(transport) && KINDS[transport].callsBack))
-        context.addIssue({ code: "custom", message: `a SIP URI with one of the transports ${CALLED.join(", ")}` });
+      if (transport !== undefined && !isTransport(transport))
+        context.addIssue({ code: "custom", message: `a SIP URI with one of the transports ${TRANSPORTS.join(", ")}` });
     }),
   services: z.array(idSchema).min(1, "the ids of the services it offers, at least one"),
   priority: z.int().min(0).max(1_000_000).exactOptional(),
@@ -100,9 +100,6 @@ export const appServerSchema = z.strictObject({
   mayReferTo: z.array(idSchema).exactOptional(),
   change: changeProof.exactOptional(),
 }) satisfies z.ZodType<AppServer>;
-
-/** The transports by which the relay can call an app server. */
-const CALLED = TRANSPORTS.filter((name) => KINDS[name].callsBack);
 
 const patterns = z.record(z.string().min(1), z.string());
 /** In the header fields for app servers (RFC 3261 §7.3.1: parameter names are compared without regard to case). */

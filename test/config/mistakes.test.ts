@@ -19,8 +19,7 @@ describe("a mistake in a setting", () => {
   it.each([
     [shop("sip:10.0.0.5:99999"), "a port from 1 to 65535"],
     [shop("sip:[::1]:0"), "a port from 1 to 65535"],
-    [shop("sip:10.0.0.5;transport=sctp"), "one of the transports udp, tcp, tls"],
-    [shop("sip:10.0.0.5;transport=ws"), "one of the transports udp, tcp, tls"],
+    [shop("sip:10.0.0.5;transport=sctp"), "one of the transports udp, tcp, tls, ws, wss"],
     ["listen: ['udp:127.0.0.1:99999']", "expected an address such as"],
     ["listen: ['sctp:127.0.0.1']", "expected an address such as"],
     ["session: { probeS: 60000 }", "at most 3600"],
