@@ -12,6 +12,7 @@ command -v sipp >/dev/null || wanted="$wanted sip-tester"
 command -v baresip >/dev/null || wanted="$wanted baresip-core"
 command -v linphonec >/dev/null || wanted="$wanted linphone-cli"
 ls /usr/lib/*/kamailio/modules/secsipid.so >/dev/null 2>&1 || wanted="$wanted kamailio kamailio-secsipid-modules"
+command -v keepalived >/dev/null || [ -x /usr/sbin/keepalived ] || wanted="$wanted keepalived iproute2 curl"
 . ops/servers.sh
 if [ -n "$wanted" ]; then
   echo "Installing$wanted"

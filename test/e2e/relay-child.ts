@@ -16,6 +16,8 @@ export class RelayChild {
   private readonly createdAt = Date.now();
   /** Modules that the relay loads first. */
   imports: readonly string[] = [];
+  /** A command that runs the relay elsewhere, such as `ip netns exec NAME`. */
+  prefix: readonly string[] = [];
   private peer: Peer | undefined;
 
   private constructor(port: number, folder: string) {
@@ -50,7 +52,8 @@ export class RelayChild {
   /** Resolves when it takes calls. */
   async start(): Promise<Peer> {
     const imports = this.imports.flatMap((module) => ["--import", module]);
-    this.peer = await start("relay", process.execPath, [...imports, COMMAND, "start", "--config", this.file]);
+    const whole = [...this.prefix, process.execPath, ...imports, COMMAND, "start", "--config", this.file];
+    this.peer = await start("relay", whole[0]!, whole.slice(1));
     await this.peer.says(/relay started/);
     return this.peer;
   }

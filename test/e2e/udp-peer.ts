@@ -15,6 +15,8 @@ export interface Target {
 /** A peer on a UDP socket. */
 export class UdpPeer extends LivePeer {
   private readonly socket: Socket;
+  /** The address from which the last message came. */
+  heardFrom = "";
 
   private constructor(socket: Socket, host: string, relay: () => Target) {
     const deliver = (message: SipMessage) => {
@@ -23,7 +25,10 @@ export class UdpPeer extends LivePeer {
     };
     super({ deliver }, host, socket.address().port, "udp");
     this.socket = socket;
-    socket.on("message", (bytes) => this.received(bytes));
+    socket.on("message", (bytes, { address }) => {
+      this.heardFrom = address;
+      this.received(bytes);
+    });
   }
 
   /** `relay` may come later: an app server is there before the relay that knows it. Port 0: any free one. */
