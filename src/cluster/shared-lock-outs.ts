@@ -71,8 +71,8 @@ export class SharedLockOuts {
   }
 
   /** The other node gets all that is known here. */
-  greet({ node }: NodeRun): void {
-    if (this.guesses) this.talk.stream(node, linesOf(this.guesses.state(this.clock.monotonic())));
+  greet({ node }: NodeRun, wantsAll: boolean): void {
+    if (wantsAll && this.guesses) this.talk.stream(node, linesOf(this.guesses.state(this.clock.monotonic())));
   }
 }
 

@@ -21,8 +21,8 @@ export class SharedProofs {
     this.admission = admission;
   }
 
-  greet({ node }: NodeRun): void {
-    if (this.admission) this.talk.stream(node, linesOf(this.admission));
+  greet({ node }: NodeRun, wantsAll: boolean): void {
+    if (wantsAll && this.admission) this.talk.stream(node, linesOf(this.admission));
   }
 }
 

@@ -15,10 +15,16 @@ import { type Peers, Talk } from "./talk.ts";
 /** How often it is looked which nodes have come and gone. */
 const LOOK_MS = 50;
 
+/** What all nodes know alike is asked for of so many: of more than one, since it may have come just now, too. */
+const TELLERS = 2;
+
 /** A part of what holds for all nodes together. */
 interface Part {
-  /** Another node wants to know what there is: it has come anew, or was cut off. */
-  greet?(run: NodeRun): void;
+  /**
+   * Another node wants to know what there is: it has come anew, or was cut off. `wantsAll`: also what all nodes know
+   * alike.
+   */
+  greet?(run: NodeRun, wantsAll: boolean): void;
   /** A node is not there any more, or not in this run. */
   gone?(node: string): void;
   /** Called twenty times a second. */
@@ -44,6 +50,8 @@ export class Shared {
   private readonly greeted = new Map<string, number>();
   /** There was a gap: nobody knows what this node has not heard. */
   private missed = false;
+  /** How many nodes were greeted since the start, or the last gap. */
+  private asked = 0;
   private timer: TimerHandle;
 
   constructor(options: {
@@ -64,8 +72,8 @@ export class Shared {
     this.proofs = new SharedProofs(talk);
     this.loads = new SharedLoads({ talk, peers, clock });
     this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs, this.loads];
-    talk.on("hello", (_, from) => {
-      for (const part of this.parts) part.greet?.(from);
+    talk.on("hello", ([, wantsAll], from) => {
+      for (const part of this.parts) part.greet?.(from, wantsAll === 1);
     });
   }
 
@@ -124,6 +132,7 @@ export class Shared {
     else if (this.missed) {
       this.missed = false;
       this.greeted.clear();
+      this.asked = 0;
     }
     const runs = this.peers.runs();
     for (const [node, epoch] of this.greeted) {
@@ -134,7 +143,7 @@ export class Shared {
     for (const { node, epoch } of runs) {
       if (this.greeted.has(node)) continue;
       this.greeted.set(node, epoch);
-      this.talk.tellTo(node, ["hello"]);
+      this.talk.tellTo(node, ["hello", this.asked++ < TELLERS ? 1 : 0]);
     }
     for (const part of this.parts) part.look?.();
     this.timer = this.clock.setTimeout(() => this.look(), LOOK_MS);

@@ -44,6 +44,8 @@ export type GuessesState =
 /** The most sources at which a user is known. */
 const MAX_PLACES = 8;
 const MAX_KNOWN_USERS = 200_000;
+/** Of so many users, those who signed in last, a node that comes anew is told where. */
+const MAX_TOLD_USERS = 20_000;
 const KNOWN_MS = 7 * 86_400_000;
 /** How often the time of the last sign-in at a place is noted again. */
 const RENEW_MS = 3_600_000;
@@ -229,9 +231,12 @@ export class Guesses {
   *state(now: number): Generator<GuessesState> {
     for (const [of, throttle] of this.throttles())
       for (const [key, learnt] of throttle.known(now)) yield { of, key, learnt };
-    for (const [user, { sources, lines, at }] of this.known)
+    let older = this.known.size - MAX_TOLD_USERS;
+    for (const [user, { sources, lines, at }] of this.known) {
+      if (older-- > 0) continue;
       for (let i = sources.length - 1; i >= 0; i--)
         yield { of: "place", user, source: sources[i]!, line: lines[i]!, agoMs: now - at };
+    }
   }
 
   /** Takes what another node knows, where that is more. */

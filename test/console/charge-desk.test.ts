@@ -9,8 +9,8 @@ const key = (appServer: string) =>
   newAppServerKey({ appServer, portalRealm: "localhost", md5: false, now: 0, random: systemRandom });
 const [busy, other] = [key("busy"), key("other")];
 
-/** A desk before a disk that answers when told. */
-function setUp() {
+/** A desk before a disk that answers when told. `elsewhere`: so many reports a second another node takes. */
+function setUp({ perSecond = 0, elsewhere = 0 } = {}) {
   const clock = new TestClock();
   const keys = new Map([busy, other].map((one) => [one.key.id, one.key]));
   const signIn = new AppServerSignIn({ keys: { appServerKey: (id) => keys.get(id) }, portalRealm: "localhost", clock });
@@ -23,7 +23,8 @@ function setUp() {
     return { kind: "recorded" as const };
   };
   const direct = { charge, refuse: charge } as never;
-  const desk = new ChargeDesk({ direct, signIn, clock, perSecond: 0 });
+  const others = { taken: (appServer: string) => (appServer === "busy" ? elsewhere : 0), took: () => {} };
+  const desk = new ChargeDesk({ direct, signIn, clock, perSecond, elsewhere: others });
   const report = ({ key: { id }, secret }: typeof busy) => {
     const charges = [{ id: "c1", item: "Book", unitPrice: "1", currency: "EUR" }];
     return desk.answer({
@@ -46,5 +47,12 @@ describe("reports of charges in work at once (decision 14)", () => {
     written();
     expect((await Promise.all([...first, others])).map(({ status }) => status)).toEqual(Array(65).fill(200));
     expect((await report(busy)).status).toBe(200);
+  });
+
+  it("are so many in a second at all nodes together", async () => {
+    const { report, written } = setUp({ perSecond: 10, elsewhere: 8 });
+    written();
+    const reports = await Promise.all([busy, busy, busy, other].map(report));
+    expect(reports.map(({ status }) => status)).toEqual([200, 200, 429, 200]);
   });
 });
