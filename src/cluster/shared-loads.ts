@@ -1,8 +1,9 @@
 import type { LoadsElsewhere, UserLimits, UserLoads } from "../relay/admission/user-loads.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { NodeRun } from "./beat.ts";
-import { comesBefore, type Grant, type Load, type LoadLimits, LoadsHome } from "./loads-home.ts";
+import { type Grant, type Load, type LoadLimits, LoadsHome } from "./loads-home.ts";
 import { homeOf } from "./placing.ts";
+import { Promises } from "./promises.ts";
 import { Standing } from "./standing.ts";
 import type { Line, Peers, Talk } from "./talk.ts";
 
@@ -27,10 +28,6 @@ import type { Line, Peers, Talk } from "./talk.ts";
 
 /** With more nodes than that, no node has a part of its own. */
 const MAX_NODES = 64;
-/** How long a node begins nothing without asking. Longer than homes rely on it. */
-const PROMISE_MS = 60_000;
-/** A node with more than its part has that promise renewed after so long, so that the others stay careful. */
-const RENEW_MS = 30_000;
 const ASK_AGAIN_MS = 250;
 const LATER_MS = 50;
 /** How long a request waits for an answer before it is refused. */
@@ -38,18 +35,8 @@ const ASK_MOST_MS = 2_000;
 /** Changes are gathered for so long before the home hears of them. */
 const GATHER_MS = 5;
 const SWEEP_MS = 1_000;
-const MAX_PROMISES = 200_000;
 const MAX_USER = 100;
 const UNKNOWN = "how much this user has under way cannot be known now";
-
-/** Another node alone may say that a user begins one more. */
-interface Promised {
-  readonly home: string;
-  /** The number of the home's poll. */
-  readonly ballot: number;
-  until: number;
-  renewAt: number;
-}
 
 /** Requests of one user that wait for the home's answer. */
 interface Asking {
@@ -75,7 +62,7 @@ export class SharedLoads implements LoadsElsewhere {
   private part: LoadLimits = { ringing: 0, total: 0 };
   private loads: UserLoads | undefined;
   private home: LoadsHome | undefined;
-  private readonly promised = new Map<string, Promised>();
+  private readonly promises: Promises;
   private readonly asking = new Map<string, Asking>();
   /** Whose loads have changed and are to be told. */
   private readonly changedUsers = new Set<string>();
@@ -90,6 +77,7 @@ export class SharedLoads implements LoadsElsewhere {
     this.talk = talk;
     this.peers = peers;
     this.clock = clock;
+    this.promises = new Promises(clock);
     this.standing = new Standing({ talk, peers, careful: () => this.carefulUsers() });
     talk.on("careful", ([, user], from) => this.beCareful(user, from));
     talk.on("poll", ([, number, user], from) => this.polled(number, user, from));
@@ -153,8 +141,7 @@ export class SharedLoads implements LoadsElsewhere {
     if (!this.standing.hasPart(now)) return false;
     const mostHere = own === undefined ? this.part.total : partOf(own, this.parts);
     if (ringing >= this.part.ringing || total >= mostHere) return false;
-    if (this.home?.has(user) || this.promised.size >= MAX_PROMISES) return false;
-    return !this.isPromised(user);
+    return !this.home?.has(user) && !this.promises.isFull && this.promises.homeOf(user) === undefined;
   }
 
   ask(user: string, own: number | undefined): Promise<string | undefined> {
@@ -173,7 +160,8 @@ export class SharedLoads implements LoadsElsewhere {
 
   changed(user: string, ringing: number, total: number): void {
     if (this.standing.size === 0) return;
-    if (this.promised.has(user) || ringing > this.part.ringing || total > this.part.total) this.tellSoon(user);
+    if (this.promises.homeOf(user) !== undefined || ringing > this.part.ringing || total > this.part.total)
+      this.tellSoon(user);
   }
 
   private tellSoon(user: string): void {
@@ -192,20 +180,14 @@ export class SharedLoads implements LoadsElsewhere {
     const now = this.clock.monotonic();
     this.lookAtPeers(now);
     for (const [user, asking] of this.asking) if (now >= asking.askAgainAt) this.send(user, asking);
-    if (now - this.sweptAt >= SWEEP_MS) this.sweep(now);
-    this.home.look();
-  }
-
-  private sweep(now: number): void {
-    this.sweptAt = now;
-    for (const [user, promised] of this.promised) {
-      if (promised.until <= now) {
-        this.promised.delete(user);
-      } else if (promised.renewAt <= now && this.hasMore(user)) {
-        promised.renewAt = now + RENEW_MS;
-        this.tellOver(user);
-      }
+    if (now - this.sweptAt >= SWEEP_MS) {
+      this.sweptAt = now;
+      this.promises.sweep(
+        (user) => this.hasMore(user),
+        (user) => this.tellOver(user),
+      );
     }
+    this.home.look();
   }
 
   private lookAtPeers(now: number): void {
@@ -248,8 +230,8 @@ export class SharedLoads implements LoadsElsewhere {
     // A home may not have heard of this node yet, and would not ask it what it has.
     if (!standing.isHome) return undefined;
     // Whoever counts the user now goes on with that.
-    const promised = this.isPromised(user) ? this.promised.get(user) : undefined;
-    if (promised && standing.has(promised.home)) return promised.home;
+    const home = this.promises.homeOf(user);
+    if (home !== undefined && standing.has(home)) return home;
     return this.home!.has(user) ? this.talk.self.node : homeOf(user, standing.homes());
   }
 
@@ -298,7 +280,7 @@ export class SharedLoads implements LoadsElsewhere {
     const asking = this.asking.get(user);
     if (!asking || asking.id !== id || (by !== undefined && asking.to !== by)) return;
     // Another home may count this node's users by now, or count without this node.
-    if (by !== undefined && by !== this.talk.self.node && this.promised.get(user)?.home !== by) return;
+    if (by !== undefined && by !== this.talk.self.node && this.promises.homeOf(user) !== by) return;
     if (by !== undefined && !this.standing.isTrusted(this.clock.monotonic())) return;
     const { want } = asking;
     asking.want = 0;
@@ -311,7 +293,7 @@ export class SharedLoads implements LoadsElsewhere {
     }
     if (asking.waiting.length > 0) this.send(user, asking);
     else if (asking.want === 0) this.asking.delete(user);
-    if (this.promised.has(user)) this.tellSoon(user);
+    if (this.promises.homeOf(user) !== undefined) this.tellSoon(user);
   }
 
   private refuse(user: string, why: string): void {
@@ -323,11 +305,11 @@ export class SharedLoads implements LoadsElsewhere {
   private tellChanges(): void {
     this.timer = undefined;
     for (const user of this.changedUsers) {
-      const promised = this.promised.get(user);
-      if (promised && this.standing.has(promised.home)) {
+      const home = this.promises.homeOf(user);
+      if (home !== undefined && this.standing.has(home)) {
         const { ringing, total } = this.own(user);
         const settled = this.settledOf(user);
-        this.talk.tellTo(promised.home, ["load", 0, user, ringing, total, settled], "soon");
+        this.talk.tellTo(home, ["load", 0, user, ringing, total, settled], "soon");
       } else if (this.hasMore(user)) this.tellOver(user);
     }
     this.changedUsers.clear();
@@ -349,25 +331,16 @@ export class SharedLoads implements LoadsElsewhere {
     return careful;
   }
 
-  private promise(user: string, home: string, ballot: number): void {
-    const now = this.clock.monotonic();
-    this.promised.set(user, { home, ballot, until: now + PROMISE_MS, renewAt: now + RENEW_MS });
-  }
-
   /** A promise that no home has asked for. */
   private beCareful(user: unknown, { node }: NodeRun): void {
-    if (!isUser(user) || this.promised.size >= MAX_PROMISES) return; // see `mayAlone`
-    if (!this.isPromised(user) && !this.home?.has(user)) this.promise(user, node, 0);
-  }
-
-  private isPromised(user: string): boolean {
-    const promised = this.promised.get(user);
-    return promised !== undefined && promised.until > this.clock.monotonic();
+    // Without room for it, this node is careful with all users.
+    if (isUser(user) && this.promises.homeOf(user) === undefined && !this.home?.has(user))
+      this.promises.make(user, node, 0);
   }
 
   /** This node is the user's home now. */
   private takes(user: string): void {
-    this.promised.delete(user);
+    this.promises.drop(user);
     const asking = this.asking.get(user);
     if (asking && asking.want > 0 && asking.to !== this.talk.self.node) this.send(user, asking);
   }
@@ -375,15 +348,12 @@ export class SharedLoads implements LoadsElsewhere {
   /** Another node is the user's home from now on. */
   private polled(number: unknown, user: unknown, from: NodeRun): void {
     if (!isUser(user) || !isCount(number) || !this.home) return;
-    if (this.promised.size >= MAX_PROMISES && !this.promised.has(user)) return;
-    const promised = this.isPromised(user) ? this.promised.get(user) : undefined;
-    const isLate = promised && comesBefore(number, from.node, promised.ballot, promised.home);
-    const greatest = isLate ? promised.ballot : this.home.yields(user, number, from.node);
+    const greatest = this.promises.greaterThan(user, number, from.node) ?? this.home.yields(user, number, from.node);
     if (greatest !== undefined) {
       this.talk.tellTo(from.node, ["outdated", number, user, greatest]);
       return;
     }
-    this.promise(user, from.node, number);
+    if (!this.promises.make(user, from.node, number)) return; // then the home gets no answer
     const { ringing, total } = this.own(user);
     const settled = this.settledOf(user);
     this.talk.tellTo(from.node, ["load", number, user, ringing, total, settled]);
