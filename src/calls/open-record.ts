@@ -19,6 +19,9 @@ export interface RecordTaker {
   known(record: OpenRecord): void;
   /** It was answered, and goes on. */
   answered(record: OpenRecord): void;
+  /** It will not end here. */
+  forgotten(record: OpenRecord): void;
+  wentElsewhere(record: OpenRecord): void;
   /** A fresh id. */
   newId(): string;
   /** What a session cost, as text; undefined: nothing. */
@@ -90,6 +93,8 @@ export class OpenRecord {
   private source: RecordSource | undefined;
   private holders = 1;
   private isPassedOn = false;
+  /** Its end is nobody's business here. */
+  private isGone = false;
   /** Who else sees the answers. */
   also: { responded(response: SipResponse): void } | undefined = undefined;
   /** Set when the request and its connection need not be kept any longer. */
@@ -150,7 +155,7 @@ export class OpenRecord {
   }
 
   letGo(): void {
-    if (--this.holders > 0) return;
+    if (this.holders === 0 || --this.holders > 0 || this.isGone) return;
     this.wholeMs = this.since();
     this.taker.ended(this);
   }
@@ -188,7 +193,16 @@ export class OpenRecord {
 
   /** It ends in nothing that counts: its sender is asked to sign in, and comes again. */
   forget(): void {
-    this.holders = Number.MAX_SAFE_INTEGER;
+    if (this.isGone) return;
+    this.isGone = true;
+    this.taker.forgotten(this);
+  }
+
+  /** Its session goes on in another process, which will know its end. */
+  goesElsewhere(): void {
+    if (this.isGone) return;
+    this.isGone = true;
+    this.taker.wentElsewhere(this);
   }
 
   /** Why it was refused, for the operator alone. */

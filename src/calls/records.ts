@@ -50,6 +50,8 @@ const STRANGER = "a stranger's request was refused";
  * and what the relay refuses a user.
  */
 export class CallRecords implements RecordTaker {
+  /** Requests, and sessions of them, that have not ended. */
+  open = 0;
   /** Refusals that left no record, because there were too many. */
   leftOut = 0;
   /** Who keeps what is seen of calls; undefined: nobody. */
@@ -82,11 +84,13 @@ export class CallRecords implements RecordTaker {
   }
 
   begin(kind: CallKind, request: SipRequest, source: RecordSource): OpenRecord {
+    this.open++;
     return new OpenRecord(this, kind, this.options.timelines.latest, request, source);
   }
 
   /** A session that an earlier process had goes on: its record is joined with the beginning when it is read. */
   resume(callId: string): OpenRecord {
+    this.open++;
     return new OpenRecord(this, "invite", this.options.timelines.latest, undefined, undefined, callId);
   }
 
@@ -96,6 +100,7 @@ export class CallRecords implements RecordTaker {
     const kind = request.method === "REFER" ? "refer" : request.toTag === undefined ? "invite" : "change";
     const record = this.begin(kind, request, source);
     record.wasRefused(status, reason, why);
+    this.open--;
     this.queue(record);
   }
 
@@ -116,7 +121,18 @@ export class CallRecords implements RecordTaker {
     this.standingTimer ??= this.options.clock.setTimeout(() => this.lookAtStanding(), STANDING_MS);
   }
 
+  forgotten(): void {
+    this.open--;
+  }
+
+  /** What is known of it is written now: another process writes the rest. */
+  wentElsewhere(record: OpenRecord): void {
+    this.open--;
+    this.writer?.add(record.toRecord());
+  }
+
   ended(record: OpenRecord): void {
+    this.open--;
     const { user } = record;
     if (user === "") {
       if (!this.mayTell(record.address)) return;

@@ -47,6 +47,7 @@ export function metricsOf(parts: {
     ]),
     gauges: {
       sessions: core.sessions.size,
+      callRecordsOpen: core.calls.open,
       requestsUnderWay: core.requests.size,
       transfersUnderWay: core.transfers.size,
       transactions: transactions.size,

@@ -283,6 +283,7 @@ export class Router implements TransactionUser {
     core.counters.strayRequests++;
     if (!this.admits(request, flow)) {
       core.counters.strayRequestsIgnored++;
+      recordOf(transaction)?.forget();
       transaction.ignore();
       return;
     }
@@ -291,8 +292,10 @@ export class Router implements TransactionUser {
       : responseTo(request, 501, undefined, undefined, [["Allow", ALLOW]]);
     // A session that has just ended here is at no other node.
     const wasHere = core.legs.has(tag) || core.ended.knows(request);
-    if (!wasHere && core.others?.request(request, flow, () => flow.send(serialize(response)))) transaction.ignore();
-    else transaction.respond(response);
+    if (!wasHere && core.others?.request(request, flow, () => flow.send(serialize(response)))) {
+      recordOf(transaction)?.forget(); // the node that has the session leaves the record
+      transaction.ignore();
+    } else transaction.respond(response);
   }
 
   private toSession(leg: Leg, transaction: NewRequest): void {

@@ -224,6 +224,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
       legs: core.legs.size,
       legsByFlow: core.legsByFlow.size,
       transactions: transactions.size,
+      ...(core.calls.open !== 0 && { records: core.calls.open }),
       // The queues of the transactions keep a timeout armed for a while after the last was stopped.
       timers: transactions.timersRunning + Math.max(0, clock.armed - timersBefore - MAX_QUEUES),
     }),

@@ -179,6 +179,33 @@ describe("a request leaves a record that says why (P5)", () => {
     });
   });
 
+  it("a change of service that the app server wants: one record, with what the new part cost", async () => {
+    const { l, lines, read } = await recorded({
+      more: [{ id: "service2" }],
+      servers: [{ services: ["service1", "service2"] }],
+    });
+    const { server, invite, answer, inviteAtServer, answerOfServer } = await establish(l);
+    const body = '<service name="service2"/>';
+    const type = "application/vnd.tollgate.service+xml";
+    server.backInDialog("UPDATE", inviteAtServer, answerOfServer, 1, { body, type });
+    await l.settle();
+    const update = l.client.request("UPDATE");
+    l.client.answer(update, 200);
+    await l.settle();
+    server.response(200);
+    expect((await read()).map(({ endedBy }) => endedBy)).toEqual(["change"]);
+    l.client.inDialog("BYE", invite, answer, 2);
+    server.answer(server.request("BYE"), 200);
+    await l.settle();
+    await read();
+    const ended = lines.filter(({ msg }) => msg === "call ended");
+    expect(ended.map(({ method, endedBy }) => [method, endedBy])).toEqual([
+      ["INVITE", "change"],
+      ["UPDATE", "client"],
+    ]);
+    expect(l.core.calls.open).toBe(0);
+  });
+
   it("a session that was restored: one record, of which another process wrote the beginning", async () => {
     const { l, store, read } = await recorded();
     const call = await establish(l);

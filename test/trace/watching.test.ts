@@ -7,7 +7,15 @@ import { Traces } from "../../src/trace/traces.ts";
 import { defaultBounds, Watching } from "../../src/trace/watching.ts";
 
 const timeline = new Timeline({ monotonic: () => 0 }, 0, 0);
-const taker = { ended() {}, answered() {}, known() {}, newId: () => "id", costOf: () => undefined };
+const taker = {
+  ended() {},
+  answered() {},
+  forgotten() {},
+  wentElsewhere() {},
+  known() {},
+  newId: () => "id",
+  costOf: () => undefined,
+};
 
 function request(callId: string): OpenRecord {
   const invite = new SipRequest("INVITE", "sip:wine@portal.example", new Headers().add("Call-ID", callId));

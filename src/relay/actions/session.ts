@@ -72,9 +72,9 @@ function answerFor(session: Session, client: LegPort, from: SipResponse): SipRes
   headers.add("To", client.dialog.local).add("Contact", client.dialog.contact);
   session.charges.passOn(from, response, "client");
   const { identity, server, core } = session;
-  identity?.answered(from);
+  identity?.answered(from, core.random);
   identity?.mark(response, "client");
-  if (core.config.correlation.xCallId && server && !headers.has("x-call-id"))
+  if (from.status >= 200 && core.config.correlation.xCallId && server && !headers.has("x-call-id"))
     headers.add("X-Call-ID", server.dialog.callId);
   if (from.status >= 200) addAbilities(headers, "client");
   else if (!headers.has("allow")) headers.add("Allow", ALLOW);
@@ -260,7 +260,7 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
         new Transfer(session.core, session, event.from, event.payload).start(),
       ),
       refuseMessage: on<"message" | "charge" | "refer" | "bye" | "prack">(refuseMessage),
-      close: on((session) => session.close()),
+      close: on((session, _, context) => session.close(context)),
     },
   });
   expectProvided(sessionMachine, machine);

@@ -202,8 +202,11 @@ async function changeByServer(
   const { core } = first;
   // Keeps other changes out while the balance is asked.
   const waiting: UnderWay = { from: "server", abort: () => reply(transaction, 487) };
+  const record = recordOf(transaction);
+  record?.hold(); // the next part begins after the answer, and is on this record
   const refuse = (status: number, reason?: string, headers?: Failure["headers"]) => {
     reply(transaction, status, headers, reason);
+    record?.letGo();
     first.endChange(waiting);
     first.actor.send({ type: "change.done" });
   };
@@ -218,6 +221,7 @@ async function changeByServer(
   const held = await creditForNextPart(core, first, { tariff, taxes, used });
   if (transaction.answered) {
     if (held.ok) void held.value?.close(false); // the session ended in the meantime
+    record?.letGo();
     return;
   }
   if (!held.ok) return refuse(held.error.status, held.error.reason, held.error.headers);
@@ -231,7 +235,7 @@ async function changeByServer(
     previous: { session: first.id, by: "change" },
     timeline: first.timeline,
     credits: credit && { keyFor: () => credit.terms.key, taxes },
-    record: recordOf(transaction),
+    record,
   };
   const second = new Session(core, origin, first.appServer, undefined);
   if (!second.isBillable) {
@@ -241,6 +245,7 @@ async function changeByServer(
   const decided = (agreed: boolean) => {
     if (agreed) switchTo(first, second, credit);
     else void credit?.close(false);
+    record?.letGo();
   };
   Modification.begin(first, "server", transaction, { second, decided });
 }

@@ -1,7 +1,7 @@
-import { createHash } from "node:crypto";
 import type { Side } from "../../../machines/events.ts";
 import { HeaderField, type SipMessage } from "../../sip/message.ts";
 import { headerNamed } from "../../sip/names.ts";
+import type { Random } from "../../support/random.ts";
 
 /*
  * Session-ID (RFC 7989): one name for both legs of a session, made of an id for each end. What an end says of itself is
@@ -12,27 +12,23 @@ import { headerNamed } from "../../sip/names.ts";
 const NAME = headerNamed("Session-ID");
 const KEY = "session-id";
 const NIL = "0".repeat(32);
-const UUID = /^[0-9a-f]{32}$/;
-/** §4.1: name space of ids that are made of Call-ID and tag. */
-const NAMESPACE = Buffer.from("a58587dac93d11e2ae90f4ea67801e29", "hex");
 
-/** A UUID of version 5 for the end that has that tag in the dialog (RFC 7989 §4.1, RFC 4122 §4.3). */
-export function uuidOf(callId: string, tag: string): string {
-  const hash = createHash("sha1")
-    .update(NAMESPACE)
-    .update(callId + tag, "latin1")
-    .digest();
-  hash[6] = (hash[6]! & 0x0f) | 0x50;
-  hash[8] = (hash[8]! & 0x3f) | 0x80;
-  return hash.toString("hex", 0, 16);
+/** A fresh UUID of version 4 (RFC 7989 §4.1, RFC 4122 §4.4). */
+export function newUuid(random: Random): string {
+  const token = random.token(128);
+  const hex = HEX.test(token) ? token : Buffer.from(token).toString("hex").padEnd(32, "0").slice(0, 32);
+  return `${hex.slice(0, 12)}4${hex.slice(13, 16)}a${hex.slice(17)}`;
 }
+
+/** What `Random` promises is less than this: a test's tokens are no hexadecimal numbers. */
+const HEX = /^[0-9a-f]{32}$/;
 
 /** What the sender calls itself: 32 hexadecimal characters. Undefined: nothing, or nothing that is valid (§7). */
 function localIn(value: string | undefined): string | undefined {
   if (value === undefined) return undefined;
   const end = value.search(/[;\s]/);
   const local = end < 0 ? value : value.slice(0, end);
-  return UUID.test(local) ? local : undefined;
+  return HEX.test(local) ? local : undefined;
 }
 
 /** Whether such a header field may be passed on (§7: what is no UUID is discarded). */
@@ -57,11 +53,9 @@ export class SessionIdentity {
   }
 
   /** For a session that comes of this INVITE. */
-  static of(invite: SipMessage): SessionIdentity {
+  static of(invite: SipMessage, random: Random): SessionIdentity {
     const own = localIn(invite.headers.get(KEY));
-    if (own !== undefined && own !== NIL) return new SessionIdentity(own);
-    const { callId, fromTag = "" } = invite;
-    return new SessionIdentity(callId === "" ? "" : uuidOf(callId, fromTag));
+    return new SessionIdentity(own !== undefined && own !== NIL ? own : newUuid(random));
   }
 
   /** The client goes on to another app server, and keeps its id (§6). */
@@ -79,11 +73,9 @@ export class SessionIdentity {
   }
 
   /** The app server's answer: from now on it has an id, its own or one that is made for it. */
-  answered(response: SipMessage): void {
+  answered(response: SipMessage, random: Random): void {
     this.heard(response, "server");
-    if (this.server !== "") return;
-    const { callId, toTag } = response;
-    if (toTag !== undefined) this.learn("server", uuidOf(callId, toTag));
+    if (this.server === "" && response.toTag !== undefined) this.learn("server", newUuid(random));
   }
 
   private learn(side: Side, id: string): void {

@@ -348,7 +348,8 @@ export interface SessionPort {
   probe(leg: LegPort): void;
   /** `detail`: how that was found out, for the record. */
   lost(side: Side, detail: string): void;
-  close(): void;
+  /** `context`: the chart's, where the chart has just ended it. */
+  close(context?: SessionContext): void;
   release(): void;
   crashed(error: unknown): void;
 }

@@ -11,6 +11,7 @@ import { ChartActor, type Owner } from "../../chart/actor.ts";
 import { withTaxes } from "../../directory/applied-terms.ts";
 import type { AppServer, Identified, Service } from "../../directory/types.ts";
 import type { SipResponse } from "../../sip/message.ts";
+import type { Random } from "../../support/random.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { SessionCharges } from "../charges/charges.ts";
 import type { CostsOfSession } from "../charges/record-cost.ts";
@@ -108,7 +109,7 @@ export class Session implements SessionPort, Owner {
     this.facts = from?.facts ?? this.factsFor(origin, tariff);
     this.timeline = origin.timeline ?? core.timelines.latest;
     this.record = origin.record;
-    this.identity = core.config.correlation.sessionId ? identityFor(request) : undefined;
+    this.identity = core.config.correlation.sessionId ? identityFor(request, core.random) : undefined;
     this.charges = new SessionCharges(core, this);
     const { id } = this;
     const { inspectors } = core;
@@ -357,6 +358,8 @@ export class Session implements SessionPort, Owner {
     this.closed = true;
     if (this.counted) loads.sessionEnded(this.user);
     this.counted = false;
+    this.branch?.record.goesElsewhere();
+    this.branch = undefined;
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
   }
 
@@ -440,7 +443,7 @@ export class Session implements SessionPort, Owner {
     this.actor.send({ type: "lost", side, at: lastHeardAt(this.leg(side), this.now()), detail });
   }
 
-  close(): void {
+  close(context = this.context): void {
     const { sessions, directory } = this.core;
     this.watching?.stop();
     this.change?.abort();
@@ -457,15 +460,14 @@ export class Session implements SessionPort, Owner {
     this.core.kept?.closed(this);
     if (this.hangsUp?.serverOwes) this.core.byesUnanswered.add(this);
     if (sessions.delete(this.id)) directory.release(this.appServer.id);
-    this.closeRecord();
+    this.closeRecord(context);
   }
 
   /** Notes how it ended, and what it cost. */
-  private closeRecord(): void {
+  private closeRecord({ startedAt, endedAt, endedBy }: SessionContext): void {
     const { branch, facts, charges } = this;
     if (!branch) return;
     this.branch = undefined;
-    const { startedAt, endedAt, endedBy } = this.context;
     if (startedAt !== null) {
       const durationMs = Math.max(0, (endedAt ?? this.now()) - startedAt);
       branch.stopped(durationMs, { facts, durationMs, book: charges.bookIfAny } satisfies CostsOfSession);
@@ -486,10 +488,10 @@ export class Session implements SessionPort, Owner {
 }
 
 /** The client keeps its id when it goes on to another app server (RFC 7989 §6). */
-function identityFor(request: RequestPort | undefined): SessionIdentity | undefined {
+function identityFor(request: RequestPort | undefined, random: Random): SessionIdentity | undefined {
   if (!request) return undefined;
   const before = (request.change ?? request.move)?.first.identity;
-  return before?.beside() ?? SessionIdentity.of(request.transaction.request);
+  return before?.beside() ?? SessionIdentity.of(request.transaction.request, random);
 }
 
 /**
