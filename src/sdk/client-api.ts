@@ -8,11 +8,16 @@ import type { TlsTrust } from "./tcp-connection.ts";
 export interface ClientOptions {
   /**
    * Where the relay takes SIP over TCP or TLS: `sip:127.0.0.1:5060;transport=tcp`, `sips:portal.example`. Default port:
-   * 5060, by TLS 5061.
+   * 5060, by TLS 5061. Several: the nodes of a cluster, which are tried one after the other.
    */
-  readonly relay: string;
+  readonly relay: string | readonly string[];
   /** Whom to believe by TLS. Default: the authorities that Node brings. The certificate must be for the relay's host. */
   readonly tls?: TlsTrust;
+  /**
+   * For how many seconds a lost connection is made again while there are sessions; they go on then. Default: 90. 0:
+   * sessions end with their connection.
+   */
+  readonly reconnectS?: number;
   /** Id of the user, `alice`. */
   readonly user: string;
   /** Never sent as it is: only digests of it are sent (RFC 7616). */

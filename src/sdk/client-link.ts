@@ -14,7 +14,10 @@ export interface Standing {
 
 /** The client's connection to the relay, and what lives on it. */
 export interface Link {
-  readonly connection: TcpConnection;
+  /** Another one after the connection was lost and made again. */
+  connection: TcpConnection;
+  /** Keeps the connection open. */
+  readonly pinging: NodeJS.Timeout;
   readonly agent: UserAgent;
   readonly dialogs: Set<Dialog>;
   /**

@@ -5,16 +5,21 @@ import { invited } from "./client-session.ts";
 import { type Dialog, within } from "./dialog.ts";
 import { invite } from "./invite.ts";
 import { SipError } from "./sip-error.ts";
-import { type ConnectionUser, dial } from "./tcp-connection.ts";
-import { createUserAgent, type UserAgent, unbracketed } from "./user-agent.ts";
+import { type ConnectionUser, dial, type TcpConnection } from "./tcp-connection.ts";
+import { createUserAgent, unbracketed } from "./user-agent.ts";
 
 const CLOSE_MS = 2000;
+/** A client may take that long to notice that its connection is gone, and to make another (RFC 5626 §4.5). */
+const RECONNECT_S = 90;
+const AGAIN_LEAST_MS = 100;
+const AGAIN_MOST_MS = 2_000;
 /** RFC 5626 §4.4.1 asks for 95 to 120 s. */
 const PING_MS = 100_000;
 
 /**
- * Makes a client of the relay. It connects with the first request. After a lost connection, it connects again with the
- * next request. Throws a `TypeError` where `relay` is not a SIP URI for TCP or TLS.
+ * Makes a client of the relay. It connects with the first request. After a lost connection, it connects again at once
+ * if there are sessions, which then go on, or else with the next request. Throws a `TypeError` where `relay` is not a
+ * SIP URI for TCP or TLS, or where only some of several are by TLS.
  */
 export function createClient(options: ClientOptions): Client {
   return new SipClient(options);
@@ -22,22 +27,31 @@ export function createClient(options: ClientOptions): Client {
 
 class SipClient implements Client {
   private readonly options: ClientOptions;
-  private readonly relay: { readonly host: string; readonly port: number };
+  private readonly relays: readonly { readonly host: string; readonly port: number }[];
   private readonly secure: boolean;
+  /** Which of them is used. */
+  private at = 0;
   private readonly domain: string;
   private readonly aor: URI;
   private link: Promise<Link> | undefined;
   private closed = false;
 
   constructor(options: ClientOptions) {
-    const relay = parseUri(options.relay, "relay");
-    const transport = relay.getParam("transport")?.toLowerCase() ?? "tcp";
-    this.secure = relay.scheme === "sips" || transport === "tls";
-    if (!/^sips?$/.test(relay.scheme) || (transport !== "tcp" && transport !== "tls"))
-      throw new TypeError(`relay: ${options.relay} is not a SIP URI with transport=tcp or tls`);
+    const uris = [options.relay].flat().map((text) => {
+      const uri = parseUri(text, "relay");
+      const transport = uri.getParam("transport")?.toLowerCase() ?? "tcp";
+      if (/^sips?$/.test(uri.scheme) && (transport === "tcp" || transport === "tls"))
+        return { uri, secure: uri.scheme === "sips" || transport === "tls" };
+      throw new TypeError(`relay: ${text} is not a SIP URI with transport=tcp or tls`);
+    });
+    const [first] = uris;
+    if (!first) throw new TypeError("relay: there is none");
     this.options = options;
-    this.relay = { host: unbracketed(relay.host), port: relay.port ?? (this.secure ? 5061 : 5060) }; // RFC 3261 §19.1.2
-    this.domain = options.domain ?? relay.host;
+    this.secure = first.secure;
+    if (uris.some(({ secure }) => secure !== first.secure)) throw new TypeError("relay: some by TLS, and some not");
+    const usual = first.secure ? 5061 : 5060; // RFC 3261 §19.1.2
+    this.relays = uris.map(({ uri: { host, port } }) => ({ host: unbracketed(host), port: port ?? usual }));
+    this.domain = options.domain ?? first.uri.host;
     this.aor = parseUri(`sip:${encodeURIComponent(options.user)}@${this.domain}`, "user and domain");
   }
 
@@ -87,37 +101,80 @@ class SipClient implements Client {
 
   private async open(): Promise<Link> {
     const { user, password, logger } = this.options;
-    const dialogs = new Set<Dialog>();
-    const pending = new Set<(reason: string) => void>();
-    const sessions = new Map<string, Standing>();
-    let agent: UserAgent | undefined;
     let link: Link | undefined;
-    let pinging: NodeJS.Timeout | undefined;
-    const listener: ConnectionUser = {
-      received: (message) => agent?.receive(message),
-      closed: (_connection, reason) => {
-        clearInterval(pinging);
-        this.link = undefined;
-        for (const giveUp of [...pending]) giveUp(`the connection to the relay was lost: ${reason}`);
-        for (const dialog of [...dialogs]) dialog.lost(reason);
-        agent?.core.dispose();
-      },
-    };
-    const { host, port } = this.relay;
-    const tls = this.secure ? (this.options.tls ?? {}) : undefined;
-    const connection = await dial(host, port, listener, tls).catch((error: Error) => {
+    const connection = await this.dial(() => link).catch((error: Error) => {
       throw new SipError(503, "Service Unavailable", error.message);
     });
-    pinging = setInterval(() => connection.ping(), PING_MS).unref();
-    agent = createUserAgent({
-      transport: { protocol: this.secure ? "TLS" : "TCP", send: (message) => connection.send(message) },
+    const agent = createUserAgent({
+      transport: {
+        protocol: this.secure ? "TLS" : "TCP",
+        send: (message) => (link?.connection ?? connection).send(message),
+      },
       aor: this.aor,
       contact: { user: encodeURIComponent(user), host: connection.localAddress, port: connection.localPort },
       credentials: { user, password },
       delegate: { onInvite: (invite) => void (link ? invited(link, invite) : invite.reject()) },
       ...(logger ? { logger } : {}),
     });
-    link = { connection, agent, dialogs, pending, sessions, options: this.options, domain: this.domain };
+    const { options, domain } = this;
+    const pinging = setInterval(() => link?.connection.ping(), PING_MS).unref();
+    const held = { dialogs: new Set<Dialog>(), pending: new Set<(reason: string) => void>() };
+    link = { connection, agent, pinging, ...held, sessions: new Map<string, Standing>(), options, domain };
     return link;
+  }
+
+  /** Tries the nodes one after the other, first the one that was used last. `link`: what lives on the connection. */
+  private async dial(link: () => Link | undefined): Promise<TcpConnection> {
+    const tls = this.secure ? (this.options.tls ?? {}) : undefined;
+    const user: ConnectionUser = {
+      received: (message) => link()?.agent.receive(message),
+      closed: (_connection, reason) => this.disconnected(link(), reason),
+    };
+    let failure: unknown;
+    for (let tried = 0; tried < this.relays.length; tried++) {
+      const { host, port } = this.relays[this.at]!;
+      try {
+        return await dial(host, port, user, tls);
+      } catch (error) {
+        failure ??= error;
+        this.at = (this.at + 1) % this.relays.length;
+      }
+    }
+    throw failure;
+  }
+
+  private disconnected(link: Link | undefined, reason: string): void {
+    if (!link) {
+      this.link = undefined;
+      return;
+    }
+    for (const giveUp of [...link.pending]) giveUp(`the connection to the relay was lost: ${reason}`);
+    const { reconnectS = RECONNECT_S } = this.options;
+    if (this.closed || link.dialogs.size === 0 || reconnectS === 0) this.lost(link, reason);
+    else void this.comeBack(link, reason, performance.now() + reconnectS * 1000);
+  }
+
+  /** Makes the connection again, and shows the relay in each session where this client is now. */
+  private async comeBack(link: Link, reason: string, until: number): Promise<void> {
+    let waitMs = AGAIN_LEAST_MS;
+    while (!this.closed && link.dialogs.size > 0) {
+      try {
+        link.connection = await this.dial(() => link);
+        for (const dialog of link.dialogs) dialog.comeBack();
+        return;
+      } catch {
+        if (performance.now() + waitMs > until) break;
+        await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
+        waitMs = Math.min(2 * waitMs, AGAIN_MOST_MS);
+      }
+    }
+    this.lost(link, reason);
+  }
+
+  private lost(link: Link, reason: string): void {
+    this.link = undefined;
+    clearInterval(link.pinging);
+    for (const dialog of [...link.dialogs]) dialog.lost(reason);
+    link.agent.core.dispose();
   }
 }

@@ -1,12 +1,16 @@
-import type {
-  Body,
-  IncomingByeRequest,
-  IncomingNotifyRequest,
-  IncomingResponse,
-  IncomingResponseMessage,
-  RequestOptions,
-  ResponseOptions,
-  Session,
+import {
+  type Body,
+  type IncomingByeRequest,
+  type IncomingNotifyRequest,
+  type IncomingResponse,
+  type IncomingResponseMessage,
+  NonInviteClientTransaction,
+  type OutgoingRequestMessage,
+  type RequestOptions,
+  type ResponseOptions,
+  type Session,
+  UserAgentClient,
+  type UserAgentCore,
 } from "sip.js/lib/core/index.js";
 import { readFragStatus } from "../sip/sipfrag.ts";
 import { finalAnswer, refusalOf, textOf } from "./answers.ts";
@@ -177,6 +181,22 @@ export class Dialog {
   /** Sets who decides when the other end asks for another service. */
   onChange(asked: (change: AskedChange) => void): void {
     this.changes.onAsked = asked;
+  }
+
+  /**
+   * Shows the relay by which connection we are reached now: OPTIONS in the dialog, which changes nothing (RFC 3261 §11).
+   * The session ends where the relay does not know it any more.
+   */
+  comeBack(): void {
+    if (this.over) return;
+    this.catchUp();
+    const { userAgentCore } = this.session as unknown as { readonly userAgentCore: UserAgentCore };
+    const dialog = this.session as unknown as { createOutgoingRequestMessage(method: string): OutgoingRequestMessage };
+    const message = dialog.createOutgoingRequestMessage("OPTIONS");
+    const done = ({ message: { statusCode } }: IncomingResponse) => {
+      if (statusCode === 481) this.lost("the relay does not know the session any more");
+    };
+    new UserAgentClient(NonInviteClientTransaction, userAgentCore, message, finalAnswer(done));
   }
 
   /** The connection is gone, and the session with it. */

@@ -261,7 +261,7 @@ describe("a SIP.js client that goes away", () => {
     const { portal } = await open({ english: handler });
     const { port, cut } = await wire(portal.tcp);
     const relay = `sip:127.0.0.1:${port};transport=tcp`;
-    const client = createClient({ relay, user: USER, password: PASSWORD, domain: DOMAIN });
+    const client = createClient({ relay, user: USER, password: PASSWORD, domain: DOMAIN, reconnectS: 0 });
     closers.push(() => client.close());
     const visit = await client.request("english");
     const lesson = await session;

@@ -235,7 +235,47 @@ describe("the end of a session", () => {
     expect(await session.ended).toEqual({ by: "remote", reason: 'SIP;cause=200;text="lesson over"' });
   });
 
-  it("ends the session when the connection is lost", async () => {
+  it("comes back when the connection is lost: the session goes on by another one (RFC 5626 §4.5)", async () => {
+    const { peer, invite, session } = await established();
+    peer.destroy();
+    const again = await relay.peer();
+    const hello = await again.next("OPTIONS");
+    expect([header(hello, "call-id"), header(hello, "to")]).toEqual([
+      header(invite, "call-id"),
+      `${header(invite, "to")};tag=relay`,
+    ]);
+    again.answer(hello, "200 OK");
+    const ending = session.end();
+    again.answer(await again.next("BYE"), "200 OK");
+    expect(await ending).toMatchObject({ by: "local", status: 200 });
+  });
+
+  it("ends the session that the relay does not know any more when the client comes back", async () => {
+    const { peer, session } = await established();
+    peer.destroy();
+    const again = await relay.peer();
+    again.answer(await again.next("OPTIONS"), "481 Call/Transaction Does Not Exist");
+    expect(await session.ended).toMatchObject({ by: "connection" });
+  });
+
+  it("comes back by the next node where the first is gone", async () => {
+    const other = await FakeRelay.listen();
+    await client.close();
+    client = createClient({ relay: [relay.uri, other.uri], user: "alice", password: "wonder", domain: "portal.com" });
+    const { session } = await established();
+    relay.close();
+    const again = await other.peer();
+    again.answer(await again.next("OPTIONS"), "200 OK");
+    const ending = session.end();
+    again.answer(await again.next("BYE"), "200 OK");
+    expect(await ending).toMatchObject({ by: "local", status: 200 });
+    await client.close();
+    other.close();
+  });
+
+  it("ends the session when the connection is lost, if it is not to come back", async () => {
+    await client.close();
+    client = createClient({ relay: relay.uri, user: "alice", password: "wonder", domain: "portal.com", reconnectS: 0 });
     const { peer, session } = await established();
     peer.destroy();
     expect(await session.ended).toMatchObject({ by: "connection" });
