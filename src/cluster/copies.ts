@@ -153,6 +153,19 @@ export class Copies implements SessionKeeper {
     return true;
   }
 
+  /**
+   * Others had called this node dead: they have taken up these sessions, and `by` have given the other copies away. A
+   * copy that was on its way meanwhile may have come to a standby after that. It must not stay there: if this node died
+   * one day, the session would come back.
+   */
+  takenElsewhere(sessions: readonly string[], by: readonly string[]): void {
+    const late = sessions.map((id) => [id, this.standbys.get(id)] as const);
+    for (const id of sessions) this.forget(id);
+    for (const node of by) this.gone(node);
+    for (const [id, standby] of late) if (standby !== undefined) this.over.set(id, standby);
+    this.outbox.soon();
+  }
+
   /** Another node is there, which may be a standby. */
   joined(): void {
     for (const session of this.alone.values()) this.changedSessions.set(session.id, session);

@@ -417,14 +417,14 @@ class ClusterNode implements Cluster {
     const answers = await this.whose.ask(() => this.members.others(), { isOff, afterMs });
     if (!answers || round !== this.rounds || this.members.cutOff) return; // once more; it is asked again
     const taken = new Set(answers.flatMap(({ sessions }) => sessions));
-    let gone = 0;
+    const elsewhere: string[] = [];
     for (const session of core.sessions.values()) {
       if (!taken.has(session.id)) continue;
-      gone++;
       session.release();
-      keeper.released(session.id);
+      elsewhere.push(session.id);
       this.letGo(session.id);
     }
+    const by: string[] = [];
     for (const { run, deaths } of answers) {
       const isNew = deaths > (this.ownDeaths.get(keyOf(run)) ?? 0);
       this.ownDeaths.set(keyOf(run), deaths);
@@ -434,9 +434,11 @@ class ClusterNode implements Cluster {
       }
       // That node has copied its sessions elsewhere, and has no copies of ours any more.
       heritage.forget(run.node);
-      keeper.gone(run.node);
+      by.push(run.node);
     }
+    keeper.takenElsewhere(elsewhere, by);
     if (silentMs >= FORGOTTEN_MS) heritage.forgetDoubtful();
+    const { length: gone } = elsewhere;
     if (gone > 0) this.options.log.warn({ sessions: gone }, "cluster: other nodes have taken up sessions of this node");
     fence.reopen();
     heritage.ask();

@@ -5,14 +5,14 @@ import { timeOf } from "./calls.ts";
 export interface Watched {
   readonly name: string;
   readonly port: number;
-  /** When something was done to it last, milliseconds since 1970. */
-  readonly disturbedAt: number;
   /** Since when it is cut off from the others; undefined: it is not. */
   readonly cutAt: number | undefined;
 }
 
 /** A node that is cut off may send for so long: until others may call it dead, and while what it sent lies in a queue. */
 const SILENT_AFTER_MS = 1_500;
+/** A node that takes a session up skips some more numbers than that. */
+const SKIPPED = 900;
 const MOST_FAULTS = 50;
 
 interface DialogSeen {
@@ -23,7 +23,7 @@ interface DialogSeen {
   readonly branches: Map<number, string>;
   /** What has come, for the message of a fault. */
   readonly history: string[];
-  bye: { readonly port: number; readonly at: number } | undefined;
+  bye: { readonly port: number; readonly number: number } | undefined;
 }
 
 /**
@@ -77,16 +77,15 @@ export class Audit {
       dialog.highest = number;
       dialog.from = port;
     }
-    if (request.method === "BYE") this.bye(dialog, port, what);
+    if (request.method === "BYE") this.bye(dialog, port, number, what);
   }
 
-  private bye(dialog: DialogSeen, port: number, what: string): void {
+  private bye(dialog: DialogSeen, port: number, number: number, what: string): void {
     const { bye } = dialog;
-    const owner = bye && this.nodes().find((one) => one.port === bye.port);
-    // The first one may have died before it heard the answer.
-    if (bye && bye.port !== port && (owner?.disturbedAt ?? 0) < bye.at - 5_000)
-      this.fault(`a second BYE, from another node: ${what}; the first from ${owner?.name ?? bye.port}`);
-    dialog.bye = { port, at: Date.now() };
+    // Its first owner may have died before it heard the answer; then the next one has skipped many numbers.
+    if (bye && bye.port !== port && number < bye.number + SKIPPED)
+      this.fault(`a second BYE, from another node: ${what}; the first from ${bye.port}`);
+    dialog.bye = { port, number };
   }
 
   private fault(text: string): void {

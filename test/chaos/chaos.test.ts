@@ -25,7 +25,7 @@ describe("a cluster to which something is done every few seconds (P3)", () => {
         direct: false,
         talkMs: 2_000,
       },
-      steps: ["kill", "stop", "cut"],
+      steps: ["kill", "stop"],
       say: (line) => said.push(line),
     });
     expect(faults, [...said, ...lines].join("\n")).toEqual([]);

@@ -29,9 +29,6 @@ export class NodeProcess {
   log: string | undefined;
   /** What all its processes have said that an operator should read. */
   readonly complaints: string[] = [];
-  /** When somebody did something to it last, and when it was well again; milliseconds since 1970. */
-  disturbedAt = 0;
-  wellAt = 0;
   /** Since when it is cut off; undefined: it is not. */
   cutAt: number | undefined;
 

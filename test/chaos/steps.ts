@@ -1,5 +1,5 @@
 import type { Chance } from "../simulation/chance.ts";
-import type { NodeProcess, Platform } from "./nodes.ts";
+import type { Platform } from "./nodes.ts";
 
 /** What can be done to a cluster. `on`: the number of the node, worker or server that it is done to. */
 export interface Step {
@@ -13,13 +13,8 @@ const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout
 /** Until copies lie where they belong again. */
 const SETTLE_MS = 1_500;
 
-async function disturb(node: NodeProcess, act: () => Promise<void>): Promise<void> {
-  node.disturbedAt = Number.POSITIVE_INFINITY;
-  try {
-    await act();
-  } finally {
-    node.disturbedAt = Date.now();
-  }
+async function settled(act: () => Promise<void>): Promise<void> {
+  await act();
   await pause(SETTLE_MS);
 }
 
@@ -28,7 +23,7 @@ export const STEPS: readonly Step[] = [
     name: "kill",
     target: "node",
     act: ({ nodes }, on, chance) =>
-      disturb(nodes[on]!, async () => {
+      settled(async () => {
         await nodes[on]!.kill();
         await pause(chance.between(0, 3_000));
         await nodes[on]!.start();
@@ -38,7 +33,7 @@ export const STEPS: readonly Step[] = [
     name: "stop",
     target: "node",
     act: ({ nodes }, on, chance) =>
-      disturb(nodes[on]!, async () => {
+      settled(async () => {
         nodes[on]!.signal("SIGSTOP");
         await pause(chance.between(200, 4_000));
         nodes[on]!.signal("SIGCONT");
@@ -48,7 +43,7 @@ export const STEPS: readonly Step[] = [
     name: "cut",
     target: "node",
     act: ({ nodes }, on, chance) =>
-      disturb(nodes[on]!, async () => {
+      settled(async () => {
         const node = nodes[on]!;
         node.link!.cut();
         node.cutAt = Date.now();
@@ -61,7 +56,7 @@ export const STEPS: readonly Step[] = [
     name: "restart",
     target: "node",
     act: ({ nodes }, on) =>
-      disturb(nodes[on]!, async () => {
+      settled(async () => {
         await nodes[on]!.end();
         await nodes[on]!.start();
       }),
@@ -70,7 +65,7 @@ export const STEPS: readonly Step[] = [
     name: "drain",
     target: "node",
     act: ({ nodes }, on) =>
-      disturb(nodes[on]!, async () => {
+      settled(async () => {
         await nodes[on]!.command("drain", "--within", "3");
         await nodes[on]!.exited();
         await nodes[on]!.start();

@@ -144,6 +144,19 @@ describe("a session's copy at another node (P3)", () => {
     expect([e.held()[first], e.all()]).toEqual([0, 1]);
   });
 
+  it("that came late does not stay when the session goes on elsewhere (rtpengine#2007: the deleted call comes back)", async () => {
+    const e = await established(["node01"]);
+    const late = e.wire.told.findLast(({ topic }) => topic === "copies-node01")!;
+    const holder = e.holders.get("node01")!;
+    expect(holder.take(SELF).copies).toHaveLength(1); // node01 has called this node dead, and taken it up
+    e.wire.of(SELF.node).tell(late.topic, late.text);
+    expect(holder.size).toBe(1);
+    e.session.release();
+    e.copies.takenElsewhere([e.session.id], ["node01"]);
+    e.clock.advance(5);
+    expect([holder.size, e.copies.size]).toEqual([0, 0]);
+  });
+
   it("is made when the first other node comes", async () => {
     const e = await established([]);
     expect([e.copies.size, e.copies.withoutStandby]).toEqual([0, 1]);
