@@ -23,7 +23,7 @@ const AGAIN_MS = 100;
 const WITHIN_MS = 4_000;
 /**
  * For so long after a node is gone, nobody's "no" is the last word: the other nodes notice it a moment later, and only
- * then take its sessions up.
+ * then take its sessions up. Nor is it for so long after this node was started, since it does not know all others yet.
  */
 const UNSETTLED_MS = 1_000;
 /** How many questions wait for answers at most. */
@@ -97,7 +97,7 @@ export class HandOver implements OthersPort {
       readonly user: TransportUser;
       /** Whether a message belongs to something here. */
       knows(message: SipMessage): boolean;
-      /** This node is about to take up sessions, and cannot tell yet. */
+      /** This node is about to take up sessions, or to give some away, and cannot tell yet. */
       readonly busy: () => boolean;
       /** A node has just died: who has its sessions is not known everywhere yet. */
     };
@@ -116,6 +116,7 @@ export class HandOver implements OthersPort {
   }
 
   start(): void {
+    this.unsettledUntil = this.clock.monotonic() + UNSETTLED_MS;
     for (const topic of [HANDED_TOPIC, handedTopic(this.self.node)]) {
       const end = this.bus.hear?.(topic, (text) => this.heard(text));
       if (end) this.deafen.push(end);
@@ -174,7 +175,7 @@ export class HandOver implements OthersPort {
     for (const [key, flow] of this.remote) if (flow.by.node === node) this.closed(key, flow, "its node is gone");
   }
 
-  /** Whether sessions of a node that is gone may not have been taken up yet, here or elsewhere. */
+  /** Whether a session may be on its way from one node to another, or at a node that this one has not heard yet. */
   private get unsettled(): boolean {
     return this.here.busy() || this.clock.monotonic() < this.unsettledUntil;
   }
@@ -225,9 +226,10 @@ export class HandOver implements OthersPort {
   }
 
   private take(handed: Extract<Handed, { kind: "ask" | "tell" }>): void {
-    if (this.mutes() || this.here.busy()) return; // it is asked again
+    if (this.mutes()) return; // it is asked again
     const { node, epoch, number, kind, message, flow } = handed;
     const knows = this.here.knows(message);
+    if (!knows && this.here.busy()) return; // the same: it may belong to something here in a moment, or elsewhere
     if (kind === "ask") this.tell(handedTopic(node), writeShort({ ...this.self, number }, knows ? "yes" : "no"));
     if (!knows) return;
     this.stats.taken++;

@@ -254,7 +254,7 @@ class ClusterNode implements Cluster {
       const { self, members, mutes } = this;
       const { bus, clock, peerLog } = this.options;
       const knows = (message: SipMessage) => router.knows(message);
-      const busy = () => (this.takeUp?.busy ?? false) || this.heritage.busy;
+      const busy = () => (this.takeUp?.busy ?? false) || this.heritage.busy || (this.away?.busy ?? false);
       this.handOver = new HandOver({
         ...{ self, bus, clock, peerLog, mutes },
         others: () => members.others(),

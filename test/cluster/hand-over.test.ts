@@ -31,8 +31,14 @@ const bye = () =>
       .add("Max-Forwards", "70"),
   );
 
-/** Nodes that hand messages over to each other. `knows` and `busy` are what each of them says of itself. */
+/** Nodes that have been there for a while, and hand messages over to each other. `knows` and `busy` are what each of them says of itself. */
 function nodes(...names: string[]) {
+  const started = justStarted(...names);
+  started.clock.advance(1_000);
+  return started;
+}
+
+function justStarted(...names: string[]) {
   const clock = new TestClock();
   const wire = new Wire();
   const up = new Set(names);
@@ -109,5 +115,35 @@ describe("a request that came to a node which does not have its session (P3)", (
     one.state.knows = true;
     clock.advance(100);
     expect([one.taken.length, refused]).toEqual([1, 0]);
+  });
+
+  it("is not answered by 481 by a node that was started just now, and may not know all others yet", () => {
+    const { clock, all } = justStarted("node01", "node02");
+    let refused = 0;
+    all[0]!.handOver.request(bye(), CLIENT, () => refused++);
+    expect(refused).toBe(0);
+    clock.advance(1_100);
+    expect(refused).toBe(1);
+  });
+
+  it("is not answered by 481 while another node gives it away: that node says nothing of what it does not know", () => {
+    const { clock, all } = nodes("node01", "node02", "node03");
+    const [one, giving, getting] = all as [(typeof all)[0], (typeof all)[0], (typeof all)[0]];
+    let refused = 0;
+    giving.state.busy = true;
+    one.handOver.request(bye(), CLIENT, () => refused++);
+    expect(refused).toBe(0);
+    getting.state.knows = true;
+    giving.state.busy = false;
+    clock.advance(100);
+    expect([getting.taken.length, refused]).toEqual([1, 0]);
+  });
+
+  it("is taken by a node that gives others away", () => {
+    const { all } = nodes("node01", "node02");
+    const [one, giving] = all as [(typeof all)[0], (typeof all)[0]];
+    giving.state.busy = giving.state.knows = true;
+    one.handOver.request(bye(), CLIENT, () => {});
+    expect(giving.taken).toHaveLength(1);
   });
 });
