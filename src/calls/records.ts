@@ -11,6 +11,7 @@ import { type OpenBranch, OpenRecord, type RecordSource, type RecordTaker } from
 import { PageWriter } from "./page-writer.ts";
 import type { CallKind, CallRecord, Kept } from "./record.ts";
 import type { CallSettings } from "./settings.ts";
+import { CallStats } from "./stats.ts";
 import type { CallStore } from "./store.ts";
 
 export interface CallRecordsOptions {
@@ -56,6 +57,7 @@ export class CallRecords implements RecordTaker {
   leftOut = 0;
   /** Who keeps what is seen of calls; undefined: nobody. */
   watcher: CallWatcher | undefined;
+  readonly stats = new CallStats();
   private readonly options: CallRecordsOptions;
   private readonly refusals: PeerLog;
   private readonly strangers: PeerLog;
@@ -174,6 +176,7 @@ export class CallRecords implements RecordTaker {
       const plain = open.toRecord();
       const kept = this.watcher?.ended(open, plain);
       const record = kept ? { ...plain, kept } : plain;
+      this.stats.add(plain);
       this.writer?.add(record);
       if (says) log.info(lineOf(record), textOf(record));
       if (record.user !== undefined) ended.push(record);

@@ -1,7 +1,10 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import type { Context, Hono } from "hono";
-import type { Metrics, Relay } from "../node/relay.ts";
+import type { Metrics } from "../node/metrics.ts";
+import type { Relay } from "../node/relay.ts";
+import { version } from "../support/version.ts";
 import { answered, type Env, sourceOf } from "./http.ts";
+import { HELP } from "./metric-help.ts";
 import { problem } from "./problem.ts";
 
 /**
@@ -31,18 +34,46 @@ function hasToken(c: Context<Env>, token: string | undefined): boolean {
   return timingSafeEqual(digest(given), digest(token));
 }
 
-/** Each as `tollgate_<name>`, in snake case; counters end with `_total`. */
-export function metricsText({ counters, gauges }: Metrics): string {
+/**
+ * Each as `tollgate_<name>`, in snake case, with its HELP; counters end with `_total`. Also the version, and the node's
+ * name, as `tollgate_build_info`.
+ */
+export function metricsText({ counters, gauges, labelled, node = "" }: Metrics): string {
   const lines: string[] = [];
-  for (const [name, value] of Object.entries(counters)) {
-    const full = `tollgate_${snake(name)}_total`;
-    lines.push(`# TYPE ${full} counter`, `${full} ${value}`);
+  const begin = (name: string, type: string) => {
+    const help = HELP[name];
+    if (help !== undefined) lines.push(`# HELP ${name} ${help}`);
+    lines.push(`# TYPE ${name} ${type}`);
+    return name;
+  };
+  for (const [name, value] of Object.entries(counters))
+    lines.push(`${begin(`tollgate_${snake(name)}_total`, "counter")} ${value}`);
+  for (const [name, value] of Object.entries(gauges))
+    lines.push(`${begin(`tollgate_${snake(name)}`, "gauge")} ${value}`);
+  for (const [name, samples] of Object.entries(labelled?.counters ?? {})) {
+    const full = begin(`tollgate_${snake(name)}_total`, "counter");
+    for (const { labels, value } of samples) lines.push(`${full}${inBraces(labels)} ${value}`);
   }
-  for (const [name, value] of Object.entries(gauges)) {
-    const full = `tollgate_${snake(name)}`;
-    lines.push(`# TYPE ${full} gauge`, `${full} ${value}`);
+  for (const [name, samples] of Object.entries(labelled?.histograms ?? {})) {
+    const full = begin(`tollgate_${snake(name)}`, "histogram");
+    for (const { labels, buckets, sum, count } of samples) {
+      for (const [le, below] of buckets)
+        lines.push(`${full}_bucket${inBraces({ ...labels, le: String(le) })} ${below}`);
+      lines.push(`${full}_bucket${inBraces({ ...labels, le: "+Inf" })} ${count}`);
+      lines.push(`${full}_sum${inBraces(labels)} ${sum}`, `${full}_count${inBraces(labels)} ${count}`);
+    }
   }
+  lines.push(`${begin("tollgate_build_info", "gauge")}${inBraces({ version: version(), node })} 1`);
   return `${lines.join("\n")}\n`;
 }
+
+function inBraces(labels: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${escaped(value)}"`);
+  return `{${pairs.join(",")}}`;
+}
+
+/** Label values come from ids, which have none of these; and from the node's name. */
+const escaped = (value: string): string =>
+  value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
 
 const snake = (name: string): string => name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);

@@ -5,6 +5,8 @@ import type { Env } from "./http.ts";
 /** The paths that say whether the process works, and whether it takes new sessions. */
 export const LIVE_PATH = "/livez";
 export const READY_PATH = "/readyz";
+/** The same as READY_PATH, for those who ask one question only. */
+export const HEALTH_PATH = "/healthz";
 
 /**
  * Routes by which Kubernetes and load balancers ask whether a node is there. Neither answer depends on NATS or MongoDB.
@@ -12,10 +14,11 @@ export const READY_PATH = "/readyz";
  */
 export function addProbeRoutes(app: Hono<Env>, relay: () => Pick<Relay, "metrics"> | undefined): void {
   app.get(LIVE_PATH, (c) => said(c, 200, "alive"));
-  app.get(READY_PATH, (c) => {
-    const why = whyNotReady(relay()?.metrics());
-    return why === undefined ? said(c, 200, "ready") : said(c, 503, why);
-  });
+  for (const path of [READY_PATH, HEALTH_PATH])
+    app.get(path, (c) => {
+      const why = whyNotReady(relay()?.metrics());
+      return why === undefined ? said(c, 200, "ready") : said(c, 503, why);
+    });
 }
 
 /** Why the relay takes no new sessions; undefined: it takes them. */

@@ -23,6 +23,7 @@ export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; 
   "/metrics": { doors: ["socket", "tcp"], access: "monitoring" },
   "/livez": { doors: ["socket", "tcp"], access: "anybody" },
   "/readyz": { doors: ["socket", "tcp"], access: "anybody" },
+  "/healthz": { doors: ["socket", "tcp"], access: "anybody" },
   "/v1/charges": { doors: ["tcp"], access: "key" },
   "/v1/openapi.yaml": { doors: ["socket", "tcp"], access: "anybody" },
   "/identity/certificate.pem": { doors: ["tcp"], access: "anybody" },

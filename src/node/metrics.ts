@@ -1,3 +1,4 @@
+import type { LabelledMetrics } from "../calls/stats.ts";
 import type { Billing } from "../charging/billing/billing.ts";
 import type { Journal } from "../charging/journal/journal.ts";
 import type { Core } from "../relay/model/core.ts";
@@ -12,6 +13,10 @@ export interface Metrics {
   /** These only grow, since the start. */
   readonly counters: Readonly<Record<string, number>>;
   readonly gauges: Readonly<Record<string, number>>;
+  /** Those of requests that have ended, by status, service, app server and node. */
+  readonly labelled?: LabelledMetrics;
+  /** The node's name; "": the relay is alone. */
+  readonly node?: string;
 }
 
 /** Collects them from the parts of a relay. */
@@ -32,6 +37,8 @@ export function metricsOf(parts: {
   const named = (prefix: string, values: object): [string, number][] =>
     Object.entries(values).map(([name, value]) => [prefix + name[0]!.toUpperCase() + name.slice(1), value]);
   return {
+    node: core.node,
+    labelled: core.calls.stats.metrics(core.node),
     counters: Object.fromEntries([
       ...Object.entries(core.counters),
       ...named("transport", transported),

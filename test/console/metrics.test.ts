@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { afterEach, describe, expect, it } from "vitest";
 import type { Env } from "../../src/console/http.ts";
 import { addMetricsRoute, metricsText } from "../../src/console/metrics.ts";
+import { version } from "../../src/support/version.ts";
 import { openPortal, type Portal } from "../e2e/portal.ts";
 
 let portal: Portal | undefined;
@@ -19,10 +20,15 @@ describe("GET /metrics", () => {
     const text = metricsText({ counters: { chargesRefused: 3 }, gauges: { journalPendingBytes: 0 } });
     expect(text).toBe(
       [
+        "# HELP tollgate_charges_refused_total charges that were refused",
         "# TYPE tollgate_charges_refused_total counter",
         "tollgate_charges_refused_total 3",
+        "# HELP tollgate_journal_pending_bytes their bytes",
         "# TYPE tollgate_journal_pending_bytes gauge",
         "tollgate_journal_pending_bytes 0",
+        "# HELP tollgate_build_info always 1",
+        "# TYPE tollgate_build_info gauge",
+        `tollgate_build_info{version="${version()}",node=""} 1`,
         "",
       ].join("\n"),
     );
