@@ -49,13 +49,15 @@ export class Copies implements SessionKeeper {
     readonly clock: Clock;
     readonly peerLog: PeerLog;
     readonly places: () => readonly Place[];
+    /** Whether nothing may be sent now. */
+    readonly mutes?: () => boolean;
   }) {
-    const { self, zone, bus, clock, peerLog, places } = options;
+    const { self, zone, bus, clock, peerLog, places, mutes } = options;
     this.zone = zone;
     this.peerLog = peerLog;
     this.places = places;
     const fill = () => this.write();
-    this.outbox = new Outbox({ self, bus, clock, fill, opening: (to) => this.events.opening(to) });
+    this.outbox = new Outbox({ self, bus, clock, fill, mutes, opening: (to) => this.events.opening(to) });
     const standbyOf = (session: string) => this.standbys.get(session) ?? standbyFor(session, this.places(), this.zone);
     this.events = new CopiedEvents({ outbox: this.outbox, standbyOf });
   }

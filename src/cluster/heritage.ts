@@ -68,6 +68,10 @@ export class Heritage {
     for (const node of this.holder.nodes()) this.doubtful.add(node);
   }
 
+  isDoubtful(node: string): boolean {
+    return this.doubtful.has(node);
+  }
+
   /** That node has not called this one dead: what is here of it is as it should be. */
   isSure(node: string): void {
     this.doubtful.delete(node);

@@ -15,6 +15,8 @@ const LOST_MS = 1_000;
  * node knows.
  */
 const WAIT_MS = 500;
+/** While nothing may be sent, it is looked at again after so long. */
+const MUTED_MS = 20;
 
 /** What a line stands for. Exactly one of these is called, unless the outbox is stopped. */
 export interface Parcel {
@@ -48,6 +50,7 @@ export class Outbox {
   private readonly fill: () => void;
   /** What each frame to that node begins with. */
   private readonly opening: (to: string) => string;
+  private readonly mutes: () => boolean;
   private readonly drafts = new Map<string, Frame>();
   private readonly sent = new Map<number, Frame>();
   private number = 0;
@@ -67,8 +70,11 @@ export class Outbox {
     readonly clock: Clock;
     readonly fill: () => void;
     readonly opening: (to: string) => string;
+    /** Whether nothing may be sent now: other nodes may have the sessions. Default: never. */
+    readonly mutes?: (() => boolean) | undefined;
   }) {
-    const { self, bus, clock, fill, opening } = options;
+    const { self, bus, clock, fill, opening, mutes = () => false } = options;
+    this.mutes = mutes;
     this.self = self;
     this.bus = bus;
     this.clock = clock;
@@ -143,6 +149,10 @@ export class Outbox {
 
   private post(): void {
     this.timer = undefined;
+    if (this.mutes()) {
+      this.timer = this.clock.setTimeout(() => this.post(), MUTED_MS);
+      return;
+    }
     this.postedAt = this.clock.monotonic();
     this.posting = true;
     this.fill();

@@ -1,6 +1,5 @@
 import { eventProblem } from "../charging/events/event-fields.ts";
 import { type ChargingEvent, idOf, sessionEnded, sessionStarted } from "../charging/events/events.ts";
-import { readSessionId } from "../charging/events/session-ids.ts";
 import type { Core } from "../relay/model/core.ts";
 import { endedByText } from "../relay/model/endings.ts";
 import { readSessionState, type SessionState } from "../relay/model/session-state.ts";
@@ -33,8 +32,8 @@ export class TakeUp {
   private stopped = false;
   /** Since the start. */
   taken = 0;
-  /** From which node each session was taken up; the oldest are forgotten. */
-  private readonly origins = new Map<string, string>();
+  /** Sessions that were taken up; the oldest are forgotten. */
+  private readonly known = new Set<string>();
 
   constructor(core: Core) {
     this.core = core;
@@ -61,7 +60,7 @@ export class TakeUp {
         this.endSetUp(copy, from, refused);
         continue;
       }
-      this.remember(copy.session, from.node);
+      this.remember(copy.session); // also one that is here already: the other node lets go of it when it comes back
       if (!over.has(copy.session)) this.queue.push({ copy, from });
     }
     if (copies.length > 0)
@@ -73,32 +72,27 @@ export class TakeUp {
   }
 
   /**
-   * The sessions of that node that are here, or were here until they ended. Also those that it began, and those that
-   * several nodes have had: it may be one of them.
+   * The sessions that are here, or were here until they ended, and that other nodes have had. Of each node: a session may
+   * have had many owners, and none of them knows them all.
    */
-  takenFrom(node: string): string[] {
-    const found: string[] = [];
-    for (const [session, from] of this.origins) {
-      const begunAt = readSessionId(session)?.node;
-      if (from === node || begunAt === node || from !== begunAt) found.push(session);
-    }
-    return found;
+  get all(): string[] {
+    return [...this.known];
   }
 
   /** These sessions go on here from this node's disk: whoever else has them, and was silent meanwhile, lets go of them. */
   restored(sessions: readonly string[]): void {
-    for (const session of sessions) this.remember(session, "");
+    for (const session of sessions) this.remember(session);
   }
 
   /** The session goes on at another node. */
   letGo(session: string): void {
-    this.origins.delete(session);
+    this.known.delete(session);
   }
 
-  private remember(session: string, node: string): void {
-    this.origins.delete(session);
-    if (this.origins.size >= MOST_REMEMBERED) this.origins.delete(this.origins.keys().next().value!);
-    this.origins.set(session, node);
+  private remember(session: string): void {
+    this.known.delete(session);
+    if (this.known.size >= MOST_REMEMBERED) this.known.delete(this.known.keys().next().value!);
+    this.known.add(session);
   }
 
   /** Puts a dead node's events on record. Returns the ids of the sessions whose end is among them. */
@@ -141,7 +135,7 @@ export class TakeUp {
   takeGiven(copy: Copy, from: NodeRun, flow: Flow | undefined): boolean {
     if (this.stopped || this.core.draining) return false;
     if (!this.takeOne(copy, from, { isAlive: true, flow })) return false;
-    this.remember(copy.session, from.node);
+    this.remember(copy.session);
     return true;
   }
 
@@ -155,7 +149,7 @@ export class TakeUp {
     const read = readSessionState(text);
     const why = !read.ok ? read.error : read.value.facts.id === id ? undefined : `it is of ${read.value.facts.id}`;
     if (!read.ok || why !== undefined) {
-      this.origins.delete(id); // its node may go on with it, if that comes back
+      this.known.delete(id); // its node may go on with it, if that comes back
       this.log.error({ session: id, node, why }, "cluster: a session of another node cannot be read");
       return false;
     }

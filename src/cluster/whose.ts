@@ -58,8 +58,8 @@ export class Whose {
   private readonly log: Logger;
   private readonly peerLog: PeerLog;
   private readonly known: {
-    taken(node: string): readonly string[];
-    left(run: NodeRun): readonly string[];
+    taken(): readonly string[];
+    left(run: NodeRun, asker: string): readonly string[];
     deaths(run: NodeRun): number;
     has(run: NodeRun, sessions: ReadonlySet<string>): void;
   };
@@ -75,10 +75,10 @@ export class Whose {
     readonly log: Logger;
     readonly peerLog: PeerLog;
     readonly known: {
-      /** The sessions that this node has taken up from that one, also such as are over by now. */
-      taken(node: string): readonly string[];
+      /** The sessions that this node has taken up from others, also such as are over by now; and those that it has. */
+      taken(): readonly string[];
       /** The sessions of a dead node of which this node has copies; its own ones, if it is that node. */
-      left(run: NodeRun): readonly string[];
+      left(run: NodeRun, asker: string): readonly string[];
       /** How often this node has called that run of a node dead. */
       deaths(run: NodeRun): number;
       /** A node that was started anew has these sessions of its run before, and no others. */
@@ -217,8 +217,8 @@ export class Whose {
     const { self, known } = this;
     const deaths = known.deaths(asker);
     const head = (part: number, parts: number) => `1 ${self.node} ${self.epoch} ${number} ${deaths} ${part} ${parts}`;
-    const taken = known.taken(about.node);
-    const all = about.node === asker.node ? taken : [...taken, ...known.left(about)];
+    const taken = known.taken();
+    const all = about.node === asker.node ? taken : [...taken, ...known.left(about, asker.node)];
     for (const part of inParts(all, head)) this.bus.tell?.(answersTopic(asker.node), part);
   }
 

@@ -36,6 +36,8 @@ const ANSWERS_MS = 2_000;
 /** A node that was started anew says within this time which sessions it goes on with; else the others take them up. */
 const HAVE_WITHIN_MS = 5_000;
 
+/** By then all nodes have noticed a death that this one has, and have taken up what they do. */
+const UNSETTLED_MS = 500;
 /** After so long a silence, copies of nodes that are gone are too old to be of use. Less than `RETURNS_MS`. */
 const FORGOTTEN_MS = RETURNS_MS - 5_000;
 
@@ -126,6 +128,7 @@ class ClusterNode implements Cluster {
   private readonly unread = new Map<string, () => void>();
   /** How often this node began to find out what was taken from it. The last time counts. */
   private rounds = 0;
+  private deathsSeen = 0;
 
   constructor(options: Parameters<typeof joinCluster>[0]) {
     const { bus, node, config, clock, log, peerLog } = options;
@@ -168,7 +171,7 @@ class ClusterNode implements Cluster {
       });
     this.direct = options.direct === false ? undefined : directly();
     this.keeper = standbys
-      ? new Copies({ self, zone, bus, clock, peerLog, places: () => members.places() })
+      ? new Copies({ self, zone, bus, clock, peerLog, places: () => members.places(), mutes: () => !takes() })
       : undefined;
     this.fence = standbys ? new Fence({ clock, log, until: () => members.safeUntil }) : undefined;
     this.clock = this.fence?.clockBehind() ?? clock;
@@ -202,8 +205,12 @@ class ClusterNode implements Cluster {
       log,
       peerLog,
       known: {
-        taken: (other) => this.takeUp?.takenFrom(other) ?? [],
-        left: (run) => (run.node === node ? (this.core?.sessions.allKeys() ?? []) : this.holder.sessionsOf(run)),
+        taken: () => [...(this.takeUp?.all ?? []), ...(takes() ? (this.core?.sessions.allKeys() ?? []) : [])],
+        left: (run, asker) => {
+          if (run.node === node) return this.core?.sessions.allKeys() ?? [];
+          // Of two that may both have old copies one must take the session up.
+          return this.heritage.isDoubtful(run.node) && asker < node ? [] : this.holder.sessionsOf(run);
+        },
         deaths: (run) => this.deathsOf(run),
         has: (run, sessions) => this.has(run, sessions),
       },
@@ -369,6 +376,7 @@ class ClusterNode implements Cluster {
   private died({ node, epoch }: NodeRun): void {
     const run = { node, epoch };
     this.deaths.set(keyOf(run), this.deathsOf(run) + 1);
+    this.deathsSeen++;
     this.keeper?.gone(node);
     this.handOver?.gone(node);
     this.heritage.died(run);
@@ -411,11 +419,17 @@ class ClusterNode implements Cluster {
     fence.close();
     heritage.doubt();
     const round = ++this.rounds;
-    // After a long silence it must hear first who is there now.
-    const afterMs = silentMs < DEAD_MS && !this.members.mayReturn ? 0 : LISTEN_MS;
     const isOff = () => round !== this.rounds;
-    const answers = await this.whose.ask(() => this.members.others(), { isOff, afterMs });
-    if (!answers || round !== this.rounds || this.members.cutOff) return; // once more; it is asked again
+    // After a long silence it must hear first who is there now.
+    let afterMs = silentMs < DEAD_MS && !this.members.mayReturn ? 0 : LISTEN_MS;
+    let answers: Awaited<ReturnType<Whose["ask"]>>;
+    let seen: number;
+    do {
+      seen = this.deathsSeen;
+      answers = await this.whose.ask(() => this.members.others(), { isOff, afterMs });
+      afterMs = UNSETTLED_MS; // whoever has answered already may take up more, if a node has died since
+    } while (answers && !isOff() && seen !== this.deathsSeen);
+    if (!answers || isOff() || this.members.cutOff) return; // once more; it is asked again
     const taken = new Set(answers.flatMap(({ sessions }) => sessions));
     const elsewhere: string[] = [];
     for (const session of core.sessions.values()) {

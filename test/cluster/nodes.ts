@@ -12,6 +12,7 @@ import { goOn, restore } from "../../src/relay/session/snapshot.ts";
 import type { SipMessage, SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 import type { Clock, TimerHandle } from "../../src/support/clock.ts";
+import type { Logger } from "../../src/support/log.ts";
 import { PeerLog } from "../../src/support/peer-log.ts";
 import type { Destination, Flow, TransportLayer } from "../../src/transport/types.ts";
 import { MemoryCredit } from "../charging/memory-credit.ts";
@@ -103,13 +104,12 @@ export class Run {
   isDead = false;
   isStopped = false;
   /** What came and was due while the process was stopped. */
-  private readonly waiting: (() => void)[] = [];
+  private readonly waiting: { readonly what: () => void; readonly isTimer: boolean }[] = [];
   private readonly nodes: Nodes;
   private readonly flows = new Map<Peer, Flow>();
   private readonly pending: ChargingEvent[] = [];
-  /** What was said in the log at `error`. */
-  readonly errors: unknown[] = [];
   ready = false;
+  private readonly log: Logger;
 
   constructor(nodes: Nodes, name: string, data: string, disk: KeptDisk) {
     this.nodes = nodes;
@@ -122,7 +122,9 @@ export class Run {
       setTimeout: (fn, ms) => this.timer(fn, ms),
       clearTimeout: (handle) => (handle as { clear(): void } | undefined)?.clear(),
     };
-    const log = Object.assign(Object.create(silent), { error: (...what: unknown[]) => void this.errors.push(what) });
+    const note = (...what: unknown[]) => void nodes.said.push(`${clock.monotonic()} ${name} ${JSON.stringify(what)}`);
+    const log = Object.assign(Object.create(silent), { info: note, warn: note, error: note });
+    this.log = log;
     this.cluster = joinCluster({
       bus: nodes.courier.of(name, (what) => this.turn(what)),
       node: name,
@@ -142,22 +144,25 @@ export class Run {
   }
 
   /** Does it now, or as soon as the process goes on; never, if the run is over. */
-  turn(what: () => void): void {
+  turn(what: () => void, isTimer = false): void {
     if (this.isDead) return;
-    if (this.isStopped) this.waiting.push(what);
+    if (this.isStopped) this.waiting.push({ what, isTimer });
     else what();
   }
 
-  continue(shuffle: <T>(all: T[]) => T[] = (all) => all): void {
+  /** The process goes on: with the timers that are due, or with what has come. */
+  continue(first: "timers" | "messages" = "timers"): void {
     this.isStopped = false;
-    const all = shuffle(this.waiting.splice(0));
-    for (const what of all) this.turn(what);
+    const all = this.waiting.splice(0);
+    const isFirst = ({ isTimer }: { isTimer: boolean }) => isTimer === (first === "timers");
+    for (const { what, isTimer } of [...all.filter(isFirst), ...all.filter((one) => !isFirst(one))])
+      this.turn(what, isTimer);
   }
 
   private timer(fn: () => void, ms: number): TimerHandle {
     const { clock } = this.nodes;
     let cleared = false;
-    const handle = clock.setTimeout(() => this.turn(() => cleared || fn()), ms);
+    const handle = clock.setTimeout(() => this.turn(() => cleared || fn(), true), ms);
     return {
       clear: () => {
         cleared = true;
@@ -184,6 +189,8 @@ export class Run {
     };
     const network = this.network();
     this.l = await lab({
+      random: nodes.random,
+      log: this.log,
       ...options,
       clock: cluster.clock as TestClock,
       network,
@@ -279,9 +286,14 @@ export class Nodes {
   /** What billing has taken, by id: an event that comes twice counts once. */
   readonly billed = new Map<string, ChargingEvent>();
   readonly log: Sent[] = [];
+  /** What the nodes said in their logs about each other. */
+  readonly said: string[] = [];
   readonly client: Peer;
   readonly server: Peer;
   readonly config: ReturnType<typeof configSchema.parse>;
+  private tokens = 0;
+  /** The same in each story of the same steps. */
+  readonly random = { token: () => `t${(++this.tokens).toString(16).padStart(8, "0")}` };
   publishMs = 100;
   busTakesEvents: (node: string) => boolean = () => true;
   /** Called with each message that a node sends to a peer, before the peer has it. */

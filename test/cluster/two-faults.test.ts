@@ -72,7 +72,7 @@ describe("a standby that was stopped", () => {
     await nodes.run(1_000);
     nodes.courier.cut.add("node00");
     nodes.courier.cut.delete("node01");
-    await nodes.run(1_000);
+    await nodes.run(1_500);
     expect(nodes.actors(id)).toEqual(["node01"]);
     nodes.courier.cut.delete("node00");
     await nodes.run(1_000);
