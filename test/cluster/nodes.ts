@@ -364,6 +364,7 @@ export class Nodes {
       {
         deliver: (message, _flow) => {
           const run = this.node(this.target);
+          if (!run.ready) return; // nobody listens there yet
           run.turn(() =>
             (run.l.core.transport as { deliver?(m: SipMessage, f: Flow): void }).deliver?.(message, run.flowTo(peer)),
           );
@@ -505,7 +506,9 @@ export function agrees(peer: Peer, methods: readonly string[] = ["OPTIONS", "UPD
     for (const message of messages) {
       if (message.isRequest && methods.includes(message.method)) {
         came.push(message);
-        peer.answer(message, status, message.method === "UPDATE" ? { headers: [["Contact", peer.contact]] } : {});
+        const headers: [string, string][] = message.method === "UPDATE" ? [["Contact", peer.contact]] : [];
+        // Not before the relay has done with sending.
+        void Promise.resolve().then(() => peer.answer(message, status, { headers }));
       } else push(message);
     }
     return inbox.length;
