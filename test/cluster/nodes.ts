@@ -116,9 +116,11 @@ export class Run {
     this.name = name;
     this.disk = disk;
     const { clock, config } = nodes;
+    // No two machines have the same time.
+    const index = Number.parseInt(name.slice(-2), 10);
     const own: Clock = {
-      wall: () => clock.wall(),
-      monotonic: () => clock.monotonic(),
+      wall: () => clock.wall() + index * 700,
+      monotonic: () => clock.monotonic() + index * 1_000_000,
       setTimeout: (fn, ms) => this.timer(fn, ms),
       clearTimeout: (handle) => (handle as { clear(): void } | undefined)?.clear(),
     };

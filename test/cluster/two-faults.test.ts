@@ -45,6 +45,19 @@ describe("a standby that was stopped", () => {
     expect(nodes.owners(id)).toEqual([other]);
   });
 
+  it("takes it up when all others were stopped, too, and have old copies, or none", async () => {
+    const { id } = await call(3);
+    nodes.stop("node01");
+    nodes.stop("node02");
+    await nodes.run(1_000);
+    nodes.node("node01").continue();
+    nodes.node("node02").continue("messages");
+    nodes.kill("node00");
+    await nodes.run(3_000);
+    expect(nodes.actors(id)).toHaveLength(1);
+    expect(nodes.owners(id)).toHaveLength(1);
+  });
+
   it("takes up the session of an owner that was dead before it could copy it elsewhere", async () => {
     const { id, standby } = await call(3);
     nodes.stop(standby);
