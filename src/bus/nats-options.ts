@@ -32,7 +32,7 @@ export function connectionOptions(settings: NatsSettings, env: NodeJS.ProcessEnv
     reconnect: false,
     noAsyncTraces: true,
     timeout: 5_000,
-    pingInterval: 10_000,
+    pingInterval: 3_000,
     maxPingOut: 2,
     ...(authenticator && { authenticator }),
     ...(tls && {
