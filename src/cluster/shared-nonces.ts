@@ -18,8 +18,8 @@ import type { Line, Peers, Talk } from "./talk.ts";
  * user is not asked for the password again.
  */
 
-/** How long a client waits for the node that made its nonce. */
-const ANSWER_MS = 300;
+/** How long a client waits for the node that made its nonce. A dead node is noticed sooner. */
+const ANSWER_MS = 1_000;
 /** Questions on their way. */
 const MAX_ASKED = 10_000;
 

@@ -128,7 +128,7 @@ describe.each([
     expect(await c.ask(authorization(nonceIn(stale)))).toEqual(ALICE_IS_IN);
   });
 
-  it("of a node that does not answer is stale after some 300 ms", async () => {
+  it("of a node that does not answer is stale after a second", async () => {
     const { a, b, clock, wire, nodes } = await setUp(keys);
     const nonce = await a.nonce();
     wire.cut.add(a.name); // and nobody has noticed
@@ -141,7 +141,7 @@ describe.each([
     void verdict.settled.then((known) => {
       settled = known;
     });
-    clock.advance(299);
+    clock.advance(999);
     await nodes.settle();
     expect(settled).toBeUndefined();
     clock.advance(1);
