@@ -194,7 +194,9 @@ function reportOf(
     ...money.faults,
     ...audit.faults,
     ...left,
-    ...answered.filter(({ odd = 0 }) => odd > MOST_ODD).map((call) => `refused again and again: ${JSON.stringify(call)}`),
+    ...answered
+      .filter(({ odd = 0 }) => odd > MOST_ODD)
+      .map((call) => `refused again and again: ${JSON.stringify(call)}`),
     ...(hanging.client + hanging.server > 0
       ? [`${hanging.client} clients and ${hanging.server} app servers' sessions hang`]
       : []),

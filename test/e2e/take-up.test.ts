@@ -245,7 +245,8 @@ describe("a node of a cluster is gone, and its calls go on (P3)", () => {
     }
     const sessions = await billed(two, 4);
     expect(sessions.flatMap(({ items }) => items.map(({ item }) => item)).sort()).toEqual(["a", "b"]);
-    for (const node of [one, two]) expect(node.output()).not.toMatch(/is dead|taken up|"level":"error"(?!.*"msg":"bus: )/);
+    for (const node of [one, two])
+      expect(node.output()).not.toMatch(/is dead|taken up|"level":"error"(?!.*"msg":"bus: )/);
   });
 
   it("because an operator drains it by name, and nobody is cut off", {
