@@ -131,8 +131,6 @@ class Copied implements Parcel {
     this.event = event;
   }
 
-  arrived(): void {}
-
   lost(): void {
     this.events.lost(this);
   }

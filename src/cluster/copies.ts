@@ -264,8 +264,6 @@ class Put {
     this.id = id;
   }
 
-  arrived(): void {}
-
   lost(to: string): void {
     this.copies.lost(this.id, to);
   }

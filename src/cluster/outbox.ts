@@ -18,10 +18,10 @@ const WAIT_MS = 500;
 /** While nothing may be sent, it is looked at again after so long. */
 const MUTED_MS = 20;
 
-/** What a line stands for. Exactly one of these is called, unless the outbox is stopped. */
+/** What a line stands for. One of these is called, unless the outbox is stopped. */
 export interface Parcel {
   /** The other node has it. */
-  arrived(): void;
+  arrived?(): void;
   /** That node has not answered, or is gone. */
   lost(to: string): void;
 }
@@ -178,7 +178,7 @@ export class Outbox {
     this.lastLagMs = this.clock.monotonic() - frame.sentAt;
     this.clock.clearTimeout(frame.timer);
     for (const goOn of frame.waiting.splice(0)) goOn();
-    for (const parcel of frame.parcels) parcel.arrived();
+    for (const parcel of frame.parcels) parcel.arrived?.();
   }
 
   private lookForLost(): void {

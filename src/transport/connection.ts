@@ -70,7 +70,6 @@ export interface ConnectionOwner {
   unreadable(error: ParseError, connection: Connection, bytes: Buffer): void;
   /** The peer has sent a keep-alive. The connection answers it by itself. */
   keptAlive(): void;
-  /** Sees everything that is sent. */
   /** Told of each message that is about to be sent. False: it must not be sent. */
   readonly sending?: ((bytes: Buffer, connection: Connection) => boolean) | undefined;
   /** Something was sent after the connection had ended. */
