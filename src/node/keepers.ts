@@ -42,8 +42,10 @@ export class CopiedRecorder implements Recorder {
   append(event: ChargingEvent): Promise<void> {
     const recorded = this.recorder.append(event);
     const copied = this.copies.events.record(event);
-    if (event.type === "charge.made") void recorded.then(() => this.copies.charged(event.session.id), ignore);
-    return copied && this.waits ? recorded.then(() => copied) : recorded;
+    const answered = copied && this.waits ? recorded.then(() => copied) : recorded;
+    // Not before: a book's state leaves out what is not recorded yet.
+    if (event.type === "charge.made") void answered.then(() => this.copies.charged(event.session.id), ignore);
+    return answered;
   }
 
   get full(): boolean {
