@@ -1,4 +1,4 @@
-import { type DestinationStream, destination, pino } from "pino";
+import { type DestinationStream, destination, type Logger as PinoLogger, pino, stdSerializers } from "pino";
 import type { Logger } from "./log.ts";
 
 export interface LoggerOptions {
@@ -9,15 +9,35 @@ export interface LoggerOptions {
   readonly to?: DestinationStream & { readonly isTTY?: boolean };
 }
 
+/** Facts that no log may show: passwords, and what can be used like one. */
+const SECRETS: ReadonlySet<string> = new Set(["password", "authorization", "Authorization", "ha1", "secret"]);
+const CENSORED = "[redacted]";
+/** How deep the facts go that are logged, and as deep secrets are looked for. */
+const DEEPEST = 2;
+
 /**
- * Facts that no log may show: passwords, and what can be used like one. They are looked for two levels deep, as deep as
- * the facts go that are logged.
+ * The facts without secrets. Pino's own `redact` does the same in 46 µs for a line of a call's record, which is a tenth
+ * of what the whole call costs.
  */
-const SECRETS = ["password", "authorization", "Authorization", "ha1", "secret"].flatMap((key) => [
-  key,
-  `*.${key}`,
-  `*.*.${key}`,
-]);
+function censored<T extends object>(facts: T, depth = DEEPEST): T {
+  if (ArrayBuffer.isView(facts)) return facts;
+  let copy: Record<string, unknown> | undefined;
+  for (const key of Object.keys(facts)) {
+    const value = (facts as Record<string, unknown>)[key];
+    let shown = value;
+    if (SECRETS.has(key)) shown = CENSORED;
+    else if (depth > 0 && typeof value === "object" && value !== null) shown = censored(value, depth - 1);
+    if (shown === value) continue;
+    copy ??= copyOf(facts);
+    copy[key] = shown;
+  }
+  return (copy as T | undefined) ?? facts;
+}
+
+function copyOf(facts: object): Record<string, unknown> {
+  const copy = facts instanceof Error ? stdSerializers.err(facts) : facts;
+  return (Array.isArray(copy) ? [...copy] : { ...copy }) as Record<string, unknown>;
+}
 
 /** A pino logger that writes JSON lines, or lines for people. */
 export function createLogger({ level, pretty, to }: LoggerOptions): Logger {
@@ -25,15 +45,27 @@ export function createLogger({ level, pretty, to }: LoggerOptions): Logger {
     level,
     base: null,
     timestamp: () => `,"time":"${new Date().toISOString()}"`,
-    formatters: { level: (label: string) => ({ level: label }) },
-    redact: { paths: SECRETS, censor: "[redacted]" },
+    formatters: {
+      level: (label: string) => ({ level: label }),
+      log: (facts: Record<string, unknown>) => censored(facts),
+    },
   };
   const terminal = to === undefined ? process.stdout.isTTY === true : to.isTTY === true;
   if (pretty === true || (pretty === "auto" && terminal)) {
     const out = to ?? process.stdout;
-    return pino(options, { write: (line) => void out.write(prettyLine(line, terminal)) });
+    return withCensoredChildren(pino(options, { write: (line) => void out.write(prettyLine(line, terminal)) }));
   }
-  return pino(options, to ?? destination({ dest: 1, sync: false }));
+  return withCensoredChildren(pino(options, to ?? destination({ dest: 1, sync: false })));
+}
+
+/** Pino's formatters see what is logged, but not the facts that a child adds to each line. */
+function withCensoredChildren(logger: PinoLogger): PinoLogger {
+  const { child } = logger;
+  // A child inherits this from its parent.
+  logger.child = function (this: PinoLogger, facts: object) {
+    return child.call(this, censored(facts));
+  } as PinoLogger["child"];
+  return logger;
 }
 
 const COLOURS: Readonly<Record<string, number>> = { trace: 90, debug: 90, info: 32, warn: 33, error: 31, fatal: 31 };

@@ -133,7 +133,22 @@ export function shown(text: string, length = 64): string {
  * The same for text that holds URIs or parts of them. What stands behind the second colon of a URI is left out, since
  * it may be a password (RFC 3261 §19.1.1).
  */
-export const shownUris = (text: string, length = 64): string =>
-  shown(text.slice(0, length).replace(MAY_BE_PASSWORD, "$1:*"), length);
+export function shownUris(text: string, length = 64): string {
+  const cut = text.slice(0, length);
+  return shown(hasTwoColons(cut) ? cut.replace(MAY_BE_PASSWORD, "$1:*") : cut, length);
+}
+
+/** Whether two colons have no @ between them. Most URIs have none, and need no look at what may be a password. */
+function hasTwoColons(text: string): boolean {
+  let colon = text.indexOf(":");
+  while (colon >= 0) {
+    const next = text.indexOf(":", colon + 1);
+    if (next < 0) return false;
+    const at = text.indexOf("@", colon);
+    if (at < 0 || at > next) return true;
+    colon = next;
+  }
+  return false;
+}
 
 const MAY_BE_PASSWORD = /([a-z][a-z0-9+.-]{0,20}:[^\s:@]*):[^\r\n]*/gi;

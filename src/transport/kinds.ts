@@ -39,10 +39,11 @@ export type TransportName = keyof typeof KINDS;
 /** The transports that this relay listens on and sends by. */
 export const TRANSPORTS = Object.keys(KINDS) as readonly TransportName[];
 
-export const isTransport = (name: string): name is TransportName => Object.hasOwn(KINDS, name);
+const NAMES: ReadonlySet<string> = new Set(TRANSPORTS);
+const BY_VIA: ReadonlyMap<string, TransportName> = new Map(TRANSPORTS.map((name) => [KINDS[name].via, name]));
+
+export const isTransport = (name: string): name is TransportName => NAMES.has(name);
 
 /** The transport that a Via names; undefined: none that is known here. */
-export const transportOfVia = (written: string): TransportName | undefined => {
-  const name = written.toLowerCase();
-  return isTransport(name) ? name : undefined;
-};
+export const transportOfVia = (written: string): TransportName | undefined =>
+  BY_VIA.get(written) ?? BY_VIA.get(written.toUpperCase());

@@ -1,6 +1,9 @@
 import type { Reporter, SerializedError, TestModule } from "vitest/node";
 
-/** The last lines of the test command: which tests were skipped and why, then how many passed, failed and were skipped. */
+/**
+ * The last lines of the test command: which tests passed only when they were tried again, which were skipped and why,
+ * then how many passed, failed and were skipped.
+ */
 export default class ClosingLines implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly SerializedError[]): void {
     const count = { passed: 0, failed: 0, skipped: 0, pending: 0 };
@@ -11,6 +14,10 @@ export default class ClosingLines implements Reporter {
       for (const test of module.children.allTests()) {
         const result = test.result();
         count[result.state]++;
+        if (test.diagnostic()?.flaky) {
+          console.log(`passed when it was tried again: ${module.relativeModuleId} > ${test.fullName}`);
+          for (const { message } of result.errors ?? []) console.log(`  ${message.split("\n", 1)[0]}`);
+        }
         if (result.state !== "skipped") continue;
         const reason = result.note ?? "marked as skipped in the code";
         reasons.set(reason, (reasons.get(reason) ?? 0) + 1);

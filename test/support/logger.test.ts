@@ -29,10 +29,28 @@ describe("the log", () => {
         "hello",
       );
       log.info({ request: { headers: { Authorization: "Digest hunter2" } } }, "hello");
+      log.info({ users: [{ id: "bob", password: "hunter2" }] }, "hello");
+      log.error({ err: Object.assign(new Error("no"), { secret: "hunter2", code: "E1" }) }, "hello");
+      log.child({ secret: "hunter2" }).info("hello");
       expect(lines.join("")).not.toMatch(/hunter2|feed|Digest/);
       expect(lines.join("")).toContain("[redacted]");
       expect(lines.join("")).toContain("alice");
+      expect(lines.join("")).toContain("bob");
     }
+  });
+
+  it("changes nothing of what it is given, and writes errors as a whole", () => {
+    const { log, lines } = capture(false);
+    const facts = { user: { password: "hunter2" } };
+    log.info(facts, "hello");
+    expect(facts).toEqual({ user: { password: "hunter2" } });
+    log.error({
+      err: Object.assign(new Error("no"), { code: "E1", cause: new Error("that") }),
+      raw: Buffer.from("ab"),
+    });
+    expect(JSON.parse(lines[1]!)).toMatchObject({
+      err: { type: "Error", message: "no: that", code: "E1", stack: expect.stringContaining("logger.test") },
+    });
   });
 
   it("is one line for people, and lets nobody steer their terminal", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { systemClock } from "../../src/support/clock.ts";
 import type { Logger } from "../../src/support/log.ts";
-import { PeerLog, shown } from "../../src/support/peer-log.ts";
+import { PeerLog, shown, shownUris } from "../../src/support/peer-log.ts";
 import { TestClock } from "./test-clock.ts";
 
 function setUp(options: { perSource?: number; perKind?: number } = {}) {
@@ -63,5 +63,20 @@ describe("the log of what peers bring about", () => {
   it("shows nothing that could be taken for the log's own", () => {
     expect(shown('al\r\nice","address":"192.0.2.1"\u2028é\\')).toBe("al??ice?,?address?:?192.0.2.1????");
     expect(shown("x".repeat(100))).toHaveLength(64);
+  });
+});
+
+describe("URIs of peers in a log", () => {
+  it.each([
+    ["sip:alice@portal.example", "sip:alice@portal.example"],
+    ["sip:alice@[2001:db8::1]", "sip:alice@[2001:db8::*"],
+    ["sip:alice@portal.example:5060;transport=tcp", "sip:alice@portal.example:5060;transport=tcp"],
+    ["sip:alice:secret@portal.example", "sip:alice:*"],
+    ["sip:a@b.example, sip:alice:secret@portal.example", "sip:a@b.example, sip:alice:*"],
+    ["sip:a@b:5060?x=sips:bob:secret@c", "sip:a@b:5060?x=sips:*"],
+    ["no URI", "no URI"],
+    ["x:", "x:"],
+  ])("have no password: %s", (text, logged) => {
+    expect(shownUris(text, 200)).toBe(logged);
   });
 });
