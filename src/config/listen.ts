@@ -12,6 +12,11 @@ export interface ListenAddress {
   readonly port: number;
   /** The address that Via and Contact name instead, behind address translation. */
   readonly advertised?: { readonly host: string; readonly port?: number };
+  /** Which networks may come, and which may not. */
+  readonly allow?: readonly string[];
+  readonly deny?: readonly string[];
+  /** Networks of load balancers that begin their connections with the PROXY protocol. */
+  readonly proxyProtocol?: readonly string[];
 }
 
 export interface HostPort {

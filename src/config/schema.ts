@@ -9,6 +9,7 @@ import { taxSchema } from "../charging/money/tax.ts";
 import { MAX_TAXES } from "../charging/money/terms.ts";
 import { KNOWN_USER_AGENTS } from "../directory/offers.ts";
 import { compilePattern } from "../directory/pattern.ts";
+import { SCANNERS } from "../directory/strangers.ts";
 import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { storeSchema } from "../store/settings.ts";
 import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
@@ -129,6 +130,8 @@ export const ruleSchema = z.strictObject({
   }),
 }) satisfies z.ZodType<Rule>;
 
+const networksSchema = z.array(z.string().refine(isNetwork, "an IP address or a network such as 10.0.0.0/8"));
+
 const listenObject = z
   .strictObject({
     transport: z.enum(TRANSPORTS as [TransportName, ...TransportName[]]),
@@ -138,10 +141,17 @@ const listenObject = z
       .string()
       .refine((text) => parseHostPort(text).ok, HOST_PORT_EXPECTED)
       .exactOptional(),
+    allow: networksSchema.min(1, "at least one network: an empty list would let nobody in").exactOptional(),
+    deny: networksSchema.exactOptional(),
+    proxyProtocol: networksSchema.exactOptional(),
+  })
+  .refine(({ transport, proxyProtocol }) => transport !== "udp" || proxyProtocol === undefined, {
+    path: ["proxyProtocol"],
+    message: "no such setting for udp, which has no connections",
   })
   .transform(({ advertised, ...written }): ListenAddress => {
     const { transport, port = KINDS[transport].port } = written;
-    const rest = { transport, port, address: canonicalHost(written.address) };
+    const rest = { ...written, port, address: canonicalHost(written.address) };
     const read = advertised === undefined ? undefined : parseHostPort(advertised);
     return read?.ok ? { ...rest, advertised: read.value } : rest;
   });
@@ -228,6 +238,21 @@ const identitySchema = z.strictObject({
   certificate: z.string().min(1).exactOptional(),
 });
 
+/** Who is not even answered. */
+const strangersSchema = z.strictObject({
+  scanners: z
+    .array(
+      z.string().superRefine((source, context) => {
+        const read = compilePattern(source);
+        if (!read.ok) context.addIssue({ code: "custom", message: read.error });
+      }),
+    )
+    .default(SCANNERS),
+  unknownUsers: z.int().min(0).default(10),
+  windowS: seconds(1, 86_400).default(600),
+  dropS: seconds(1, 86_400).default(600),
+});
+
 const limitsOf = z.strictObject({
   calls: z.int().min(1).default(50_000),
   branches: z.int().min(1).max(1_000).default(50),
@@ -235,6 +260,7 @@ const limitsOf = z.strictObject({
   connections: z.int().min(1).default(20_000),
   connectionsOut: z.int().min(1).default(20_000),
   connectionsPerSource: z.int().min(1).default(500),
+  handshakesPerSecond: z.int().min(0).default(300),
   firstMessageS: seconds(1, 3_600).default(10),
   stalledS: seconds(1, 3_600).default(10),
   queueBytes: z.int().min(1_048_576).default(134_217_728),
@@ -326,6 +352,7 @@ const webSocketSchema = z.strictObject({
         .transform((origin) => origin.toLowerCase()),
     )
     .exactOptional(),
+  pingS: seconds(0, 3_600).default(30),
 });
 
 /**
@@ -405,8 +432,6 @@ const creditSchema = z.strictObject({
   low: z.array(z.strictObject({ currency, below: amountSchema })).default([]),
 });
 
-const networksSchema = z.array(z.string().refine(isNetwork, "an IP address or a network such as 10.0.0.0/8"));
-
 export const configSchema = z.strictObject({
   portal: portalSchema.prefault({}),
   listen: z.array(listenSchema).min(1, "at least one address").prefault(["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
@@ -429,6 +454,7 @@ export const configSchema = z.strictObject({
   tariffs: z.array(tariffSchema).default([]),
   rules: z.array(ruleSchema).default([]),
   headers: headersSchema.prefault({}),
+  strangers: strangersSchema.prefault({}),
   limits: limitsSchema.prefault({}),
   charging: chargingSchema.prefault({}),
   journal: journalSchema.prefault({}),

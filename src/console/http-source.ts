@@ -1,6 +1,7 @@
 import type { HttpBindings } from "@hono/node-server";
 import type { Context } from "hono";
-import { canonicalAddress, canonicalHost, isLoopback } from "../support/address.ts";
+import { canonicalHost, isLoopback } from "../support/address.ts";
+import { forwardedFor } from "../support/forwarded.ts";
 import { Networks } from "../support/networks.ts";
 
 /** Where a request comes from. */
@@ -25,8 +26,6 @@ const FORWARDED = [
   "true-client-ip",
   "cf-connecting-ip",
 ];
-const MAX_PROXIES = 8;
-const MAX_NAME = 64;
 
 /**
  * Says where HTTP requests come from. It believes X-Forwarded-For if a proxy of the operator has written it, and never
@@ -55,17 +54,9 @@ export class HttpSources {
     // Some proxies add nothing. If there is one on this machine, a request from here may always be forwarded.
     const isLocal =
       isLoopback(last) && !this.isProxy(last) && FORWARDED.every((name) => c.req.header(name) === undefined);
-    const noted = this.isProxy(last) ? c.req.header("x-forwarded-for")?.split(",") : undefined;
+    const noted = this.isProxy(last) ? c.req.header("x-forwarded-for") : undefined;
     if (noted === undefined) return { address: last, port: remotePort, isLocal };
-    let address = last;
-    for (let i = 0; i < MAX_PROXIES && noted.length > 0 && this.isProxy(address); i++) {
-      const text = noted.pop()!.trim();
-      if (text !== "")
-        address = canonicalAddress(withoutPort(text)) ?? `name:${text.slice(0, MAX_NAME).replace(/\s/g, "")}`;
-    }
+    const address = forwardedFor(noted, last, (hop) => this.isProxy(hop));
     return { address, port: undefined, isLocal };
   }
 }
-
-/** Some proxies write `192.0.2.7:4711` and `[2001:db8::1]:4711`. */
-const withoutPort = (text: string): string => /^(\[[^\]]*\]|[^:]*):\d{1,5}$/.exec(text)?.[1] ?? text;

@@ -91,6 +91,16 @@ class DigestAuthenticator implements Authenticator {
     return this.guesses?.lift(which, this.clock.monotonic()) ?? 0;
   }
 
+  knowsThere(request: SipRequest, source: SignInSource): boolean {
+    const authorization = this.authorizationOf(request);
+    const from = authorization ? undefined : fromUri(request);
+    const id = authorization
+      ? this.realms.named(authorization.username, authorization.realm).id
+      : from && this.idIn(from);
+    const key = sourceKey(source.remoteAddress);
+    return id !== undefined && (this.guesses?.isKnownAt(id, key, this.clock.monotonic()) ?? false);
+  }
+
   private checkDigest(attempt: Attempt, auth: Authorization): Verdict {
     const { request, source, key, now } = attempt;
     const { id, withDomain } = this.realms.named(auth.username, auth.realm);
@@ -126,7 +136,7 @@ class DigestAuthenticator implements Authenticator {
     });
     if (!sameSecret(auth.response.toLowerCase(), expected) || known === undefined || user === undefined) {
       if (proven) this.counts.spoil(nonce.sequence);
-      return this.failed(attempt, "wrong user or password", auth.response);
+      return this.failed(attempt, "wrong user or password", auth.response, user === undefined);
     }
     const count = auth.qop === undefined ? 1 : Number.parseInt(auth.nc!, 16);
     if (nonce.kind === "foreign")
@@ -174,7 +184,8 @@ class DigestAuthenticator implements Authenticator {
       return verdict.verdict === "accepted" ? { ...verdict, byFrom: true } : verdict;
     }
     const branch = attempt.request.via?.params.get("branch");
-    return this.failed(attempt, "wrong user or password in From", branch === undefined ? "" : `${branch} ${given}`);
+    const what = branch === undefined ? "" : `${branch} ${given}`;
+    return this.failed(attempt, "wrong user or password in From", what, user === undefined);
   }
 
   private accept(attempt: Attempt, { id, blocked }: User): SettledVerdict {
@@ -244,13 +255,13 @@ class DigestAuthenticator implements Authenticator {
     return { verdict: "challenge", challenges, stale };
   }
 
-  private failed(attempt: Attempt, reason: string, what: string): Verdict {
+  private failed(attempt: Attempt, reason: string, what: string, isUnknown: boolean): Verdict {
     const { key, now, line, user = "" } = attempt;
-    return this.refuse(attempt, reason, this.guesses?.failed(user, key, now, what, line));
+    return this.refuse(attempt, reason, { lockOut: this.guesses?.failed(user, key, now, what, line), isUnknown });
   }
 
-  private refuse(attempt: Attempt, reason: string, lockOut?: LockOut): Verdict {
-    this.report(attempt, { reason, lockOut });
+  private refuse(attempt: Attempt, reason: string, more?: Pick<Refusal, "lockOut" | "isUnknown">): Verdict {
+    this.report(attempt, { reason, ...more });
     return { verdict: "refused", status: 401, reason, challenges: this.challenges(attempt, false) };
   }
 
@@ -266,8 +277,10 @@ class DigestAuthenticator implements Authenticator {
     return { verdict: "throttled", retryAfterS };
   }
 
-  private report({ request, source, user }: Attempt, what: Pick<Refusal, "reason" | "waitS" | "lockOut">): void {
-    this.options.refused?.({ request, source, user, ...what });
+  private report({ request, source, user }: Attempt, what: Omit<Refusal, "request" | "source" | "user">): void {
+    // A password in From proves no address, as the answer to a nonce does.
+    const mayBeForged = source.transport === "udp" && source.byProxy !== true && !request.headers.has("authorization");
+    this.options.refused?.({ request, source, user, mayBeForged, ...what });
   }
 
   private challenges({ request, key, now }: Attempt, stale: boolean): string[] {

@@ -144,6 +144,11 @@ export class Guesses {
     return 0;
   }
 
+  /** Whether a user has signed in at a source before. */
+  isKnownAt(user: string, source: string, now: number): boolean {
+    return this.placeOf(user, source, now) >= 0;
+  }
+
   private use(what: UsedUp, entry: ThrottleEntry, now: number, user: string | undefined, source: string): void {
     useUp(what, entry, now);
     this.elsewhere?.used(what, user === undefined ? undefined : nameOf(user), source);

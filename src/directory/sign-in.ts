@@ -92,6 +92,10 @@ export interface Refusal {
   readonly reason: string;
   /** The credentials were not checked, since so many seconds are left to wait. */
   readonly waitS?: number;
+  /** There is no such user. */
+  readonly isUnknown?: boolean;
+  /** Nothing shows that the sender is where it seems to be. */
+  readonly mayBeForged?: boolean;
   /** The lock-out that begins with this failure. */
   readonly lockOut?: LockOut | undefined;
 }
@@ -104,6 +108,8 @@ export interface Authenticator {
   authenticate(request: SipRequest, source: SignInSource): Verdict;
   /** The challenges for a request without any credentials, values of WWW-Authenticate; undefined if it brings some. */
   challengesFor(request: SipRequest, source: SignInSource): readonly string[] | undefined;
+  /** Whether the user that a request names, rightly or not, has signed in from there before. */
+  knowsThere?(request: SipRequest, source: SignInSource): boolean;
   /** Another node asks about a nonce that was made here: takes its count, if it is new and the nonce young enough. */
   useNonce?(use: NonceUse): boolean;
   /** Failed sign-ins, where they make somebody wait. */

@@ -5,6 +5,7 @@ import { DayLedger } from "../charging/charges/day-ledger.ts";
 import { DirectCharges, type DirectChargesOptions } from "../charging/charges/direct.ts";
 import { LaterRecords } from "../charging/events/later-records.ts";
 import { PortalLimits } from "../charging/money/portal-limits.ts";
+import { Strangers } from "../directory/strangers.ts";
 import { requestLogic } from "../relay/actions/request.ts";
 import { sessionLogic } from "../relay/actions/session.ts";
 import { Admission, type AdmissionElsewhere } from "../relay/admission/admission.ts";
@@ -46,6 +47,8 @@ export type CoreParts = Pick<
   readonly listening?: () => readonly Pick<Destination, "address" | "port">[];
   /** Default: a new one. */
   readonly peerLog?: PeerLog;
+  /** Default: new ones, who hear of no refused sign-in. */
+  readonly strangers?: Strangers;
   /** Default: the relay is alone. */
   readonly node?: string;
   /**
@@ -153,6 +156,7 @@ export function createCore({
       config.limits.perUnprovenSourcePerSecond,
       admissionElsewhere,
     ),
+    strangers: parts.strangers ?? new Strangers(config.strangers, clock, peerLog),
     loads: new UserLoads(userLimits(config), loadsElsewhere),
     timelines,
     afterRestart: { reconnectS: config.recovery === "end" ? 0 : config.recovery.reconnectS },

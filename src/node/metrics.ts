@@ -46,6 +46,7 @@ export function metricsOf(parts: {
       ...named("journal", appended),
       ...named("billing", billing?.counters ?? {}),
       ...Object.entries(signInLog.counters),
+      ...Object.entries(core.strangers.counters),
       ...Object.entries(cluster?.counters() ?? {}),
       ["logLinesLeftOut", core.peerLog.leftOut + core.calls.leftOut],
       ["callRecordsLeftOut", core.calls.leftOut],

@@ -16,6 +16,7 @@ import { appServerAuthenticator } from "../directory/app-server-keys.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
 import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
+import { Strangers } from "../directory/strangers.ts";
 import type { AppServerKey } from "../directory/types.ts";
 import { type IdentityKey, loadIdentityKey } from "../identity/key.ts";
 import { createProof } from "../identity/proof.ts";
@@ -175,6 +176,7 @@ export async function startRelay(options: {
   const directory = await createDirectory({ config, store, clock, log });
   const keysOf = (appServer: string) => directory.keysOf(appServer);
   const signInLog = new SignInLog(peerLog);
+  const strangers = new Strangers(config.strangers, clock, peerLog);
   const transport = createTransportLayer({
     listen: config.listen,
     clock,
@@ -182,6 +184,7 @@ export async function startRelay(options: {
     peerLog,
     ...(cluster && { mutes: () => cluster.mutes() }),
     tls: config.tls,
+    trustedProxies: config.trustedProxies,
     ...(config.webSocket.origins && { origins: config.webSocket.origins }),
     bounds: {
       messageBytes: config.limits.messageBytes,
@@ -189,6 +192,8 @@ export async function startRelay(options: {
       maxConnections: config.limits.connections,
       maxOutgoing: config.limits.connectionsOut,
       maxConnectionsPerAddress: config.limits.connectionsPerSource,
+      handshakesPerSecond: config.limits.handshakesPerSecond,
+      pingMs: config.webSocket.pingS * 1000,
       firstMessageMs: config.limits.firstMessageS * 1000,
       stalledMs: config.limits.stalledS * 1000,
       queueBytes: config.limits.queueBytes,
@@ -228,7 +233,10 @@ export async function startRelay(options: {
       secret: randomBytes(32),
       ...userNonces,
       guessesElsewhere: shares?.lockOuts.elsewhere,
-      refused: signInLog.user,
+      refused: (refusal) => {
+        signInLog.user(refusal);
+        strangers.refused(refusal);
+      },
     }),
     appServerAuthenticator: appServerAuthenticator({
       config,
@@ -237,6 +245,7 @@ export async function startRelay(options: {
       nonces: appServerNonces,
       refused: signInLog.appServer,
     }),
+    strangers,
     recorder,
     kept: together([recovery === "end" ? undefined : keeper, cluster?.keeper]),
     firstNow: before.firstNow,

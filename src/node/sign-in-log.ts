@@ -18,7 +18,7 @@ export class SignInLog {
   readonly user = (refusal: Refusal): void => this.tell(REFUSED.user, refusal);
   readonly appServer = (refusal: Refusal): void => this.tell(REFUSED.appServer, refusal);
 
-  private tell(what: string, { request, source, user, reason, waitS, lockOut }: Refusal): void {
+  private tell(what: string, { request, source, user, reason, waitS, lockOut, mayBeForged }: Refusal): void {
     if (waitS === undefined) this.counters.signInsRefused++;
     else this.counters.signInsHeldOff++;
     const from = sourceKey(source.remoteAddress);
@@ -27,6 +27,7 @@ export class SignInLog {
       port: source.remotePort,
       transport: source.transport,
       ...(source.byProxy && { byProxy: true }),
+      ...(mayBeForged && { mayBeForged: true }),
       user: user === undefined ? undefined : shown(user),
       method: request.method,
       callId: shown(request.callId),

@@ -43,6 +43,19 @@ export class Router implements TransactionUser {
     return this.core.admission.take(this.core.sources.of(request, flow));
   }
 
+  ignores(request: SipRequest, flow: Flow): boolean {
+    const { strangers, sources, admission, authenticator } = this.core;
+    if (!strangers.mayIgnore(request)) return false;
+    const source = sources.of(request, flow);
+    const isKnown = () =>
+      request.method === "MESSAGE" || // app servers have passwords of their own
+      (source.byProxy === true && source.remoteAddress === flow.remoteAddress) ||
+      (authenticator.knowsThere?.(request, source) ?? true);
+    if (!strangers.ignores(request, source, admission.reaches(source), isKnown)) return false;
+    if (!source.byProxy) flow.cut?.("strangers are not answered");
+    return true;
+  }
+
   reaches(request: SipRequest, flow: Flow): boolean {
     return this.core.admission.reaches(this.core.sources.of(request, flow));
   }

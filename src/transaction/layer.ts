@@ -63,6 +63,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     merged: 0,
     refused: 0,
     overRate: 0,
+    ignored: 0,
     stateless: 0,
     outOfProportion: 0,
     malformed: 0,
@@ -134,8 +135,9 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     // RFC 3261 §18.3: a bad response is dropped. An ACK is never answered (§17).
     if (!request || request.method === "ACK") return;
     try {
-      if (!this.admitted(request, flow)) return;
-      this.answerStatelessly(request, flow, error.status, error.reason, "it cannot be read");
+      if (this.user?.ignores?.(request, flow)) this.stats.ignored++;
+      else if (this.admitted(request, flow))
+        this.answerStatelessly(request, flow, error.status, error.reason, "it cannot be read");
     } catch (failure) {
       this.failed(failure, "malformed request could not be answered");
     }
@@ -238,6 +240,10 @@ class Layer implements Transactions, ClientContext, HandleOwner {
 
   private begin(request: SipRequest, flow: Flow, key: string): void {
     const opens = request.toTag === undefined;
+    if (opens && this.user?.ignores?.(request, flow)) {
+      this.stats.ignored++;
+      return;
+    }
     if (opens && !this.admitted(request, flow)) return;
     const limit = opens ? this.bounds.maxTransactions : this.bounds.maxTransactionsInDialogs;
     if (this.size >= limit) {

@@ -52,6 +52,8 @@ export interface TransactionStats {
   refused: number;
   /** Requests over the rate of their source: dropped without an answer, or answered 503 on a connection. */
   overRate: number;
+  /** Requests of strangers who get no answer. */
+  ignored: number;
   /** Final answers without a transaction (RFC 3261 §8.2.7), challenges included. */
   stateless: number;
   /**

@@ -115,6 +115,8 @@ export interface TransactionUser {
    * transaction may be only a few times as long as its request.
    */
   reaches?(request: SipRequest, flow: Flow): boolean;
+  /** Whether a request that belongs to no session comes from somebody who gets no answer at all. Default: no. */
+  ignores?(request: SipRequest, flow: Flow): boolean;
   /** A new request, not a retransmission, not ACK, not CANCEL of a known INVITE. */
   request(transaction: NewRequest): void;
   /**

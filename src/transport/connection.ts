@@ -53,6 +53,8 @@ export interface ConnectionKind {
   /** The transport itself says where a message ends. */
   readonly framed?: true;
   framer(wire: Wire, maxMessageBytes: number): Framer;
+  /** Asks the peer whether it is there, below the level of messages (RFC 6455 §5.5.2). */
+  ping?(wire: Wire): void;
   /** The names in the peer's certificate, once the wire is connected. */
   peerNames?(wire: Wire): readonly string[] | undefined;
 }
@@ -109,6 +111,9 @@ export class Connection implements Flow {
   readonly peerKeys: string[] = [];
   /** When something was last read or written; monotonic. */
   usedAt: number;
+  /** When something last came from the peer, and when it was last asked whether it is there; monotonic. */
+  heardAt: number;
+  pingedAt = 0;
   /** Since when an unfinished message has been waiting for its rest; -1: there is none. */
   partialSince = -1;
   private readonly owner: ConnectionOwner;
@@ -138,7 +143,7 @@ export class Connection implements Flow {
     this.incoming = incoming;
     this.connected = incoming;
     this.proven = !incoming;
-    this.usedAt = this.since = owner.clock.monotonic();
+    this.usedAt = this.heardAt = this.since = owner.clock.monotonic();
     this.framer = kind.framer(socket, owner.bounds.messageBytes);
     this.listen();
   }
@@ -234,8 +239,18 @@ export class Connection implements Flow {
     this.ended();
   }
 
+  /** Whether the peer can be asked whether it is there. */
+  get pings(): boolean {
+    return this.kind.ping !== undefined && this.connected;
+  }
+
+  ping(now: number): void {
+    this.pingedAt = now;
+    this.kind.ping?.(this.socket);
+  }
+
   private read(chunk: Buffer): void {
-    this.usedAt = this.owner.clock.monotonic();
+    this.usedAt = this.heardAt = this.owner.clock.monotonic();
     const frames = this.framer.push(chunk);
     for (const frame of frames) {
       if (!this.open) return;

@@ -1,7 +1,6 @@
-import { createServer, type Server, type Socket } from "node:net";
 import type { ParseError } from "../sip/parse.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
-import { sourceKey } from "../support/source.ts";
+import { type ArrivalKind, Arrivals, type ArrivalsOptions, type Entrance } from "./arrivals.ts";
 import {
   Connection,
   type ConnectionBounds,
@@ -23,6 +22,8 @@ export interface ConnectionsBounds extends ConnectionBounds {
   readonly maxOutgoing: number;
   /** Connections that one address may have opened to us. */
   readonly maxConnectionsPerAddress: number;
+  /** How many handshakes of TLS with those who come to us may begin in a second; 0: no bound. */
+  readonly handshakesPerSecond: number;
   /** A connection on which nothing was sent or received for so long is closed. */
   readonly idleMs: number;
   /** How long the rest of a message may be awaited. */
@@ -33,25 +34,16 @@ export interface ConnectionsBounds extends ConnectionBounds {
   readonly stalledMs: number;
   /** What may wait on all connections together, to be sent or for the rest of messages. */
   readonly queueBytes: number;
+  /** After so long without anything from the peer, the relay asks whether it is there, where the transport can. */
+  readonly pingMs: number;
 }
 
 /** Whom a connection of ours goes to. `name`: what the peer's certificate must say, where there is one. */
 export type Peer = Pick<Destination, "address" | "port" | "name">;
 
-/** A listener's way from a TCP connection to one that carries messages. */
-export interface Door {
-  /** Shakes hands, and calls `ready`, or destroys the socket. */
-  take(socket: Socket): void;
-}
-
 /** How the connections of one transport are made (`streams.ts`). */
-export interface StreamKind extends ConnectionKind {
+export interface StreamKind extends ConnectionKind, ArrivalKind {
   connect(peer: Peer): Wire;
-  /**
-   * Called for each listener. Undefined: a TCP connection carries messages as it is. `failed`: the peer did not shake
-   * hands as it must; the door closes the connection.
-   */
-  door?(ready: (wire: Wire, socket: Socket) => void, failed: (socket: Socket, why: string) => void): Door;
 }
 
 export interface ConnectionsOptions {
@@ -65,13 +57,15 @@ export interface ConnectionsOptions {
   serverFailed(error: Error): void;
   /** A connection was not accepted. */
   refused?(address: string, transport: string, why: string): void;
+  /** For whom an HTTP proxy asks. */
+  readonly forwardedFor?: ArrivalsOptions["forwardedFor"];
 }
+
+/** A peer that is asked so many times whether it is there, and says nothing, is gone. */
+const SILENT_PINGS = 3;
 
 /** A peer that sends keep-alives and nothing else gets this many times `firstMessageMs`. */
 const PINGING = 12;
-
-/** When there is no room, a connection that is not `proven` gives way, but not before this age. */
-const GIVES_WAY_MS = 2_000;
 
 export interface ConnectionStats {
   accepted: number;
@@ -81,14 +75,12 @@ export interface ConnectionStats {
   /** Ended because others needed the room: connections that are not `proven`, and those with the most bytes waiting. */
   gaveWay: number;
   keepAlives: number;
+  /** Not accepted because of their address: those are among `refused`, too. */
+  denied: number;
   /** Peers that came by TLS or WebSocket and did not shake hands as they must, or not in time. */
   handshakesFailed: number;
-}
-
-interface Shaking {
-  readonly since: number;
-  readonly address: string;
-  readonly port: number;
+  /** Peers whose connection was closed, since too many waited for their handshake. */
+  handshakesPutOff: number;
 }
 
 /** RFC 5922 §7.3: a connection serves the name that was proved on it, and no other name at the same address. */
@@ -105,17 +97,15 @@ export class Connections implements ConnectionOwner {
     refused: 0,
     gaveWay: 0,
     keepAlives: 0,
+    denied: 0,
     handshakesFailed: 0,
+    handshakesPutOff: 0,
   };
   private readonly options: ConnectionsOptions;
-  private readonly servers: Server[] = [];
+  private readonly arrivals: Arrivals;
   private readonly connections = new Set<Connection>();
-  /** Peers that are still shaking hands, the oldest first, and since when. */
-  private readonly shaking = new Map<Socket, Shaking>();
   /** The connections that we have opened, by `peerKey`. */
   private readonly byPeer = new Map<string, Connection>();
-  /** How many connections each source has opened to us. */
-  private readonly incoming = new Map<string, number>();
   private outgoing = 0;
   /** How many bytes wait on all connections, as far as they have reported. */
   private waiting = 0;
@@ -132,6 +122,14 @@ export class Connections implements ConnectionOwner {
     this.options = options;
     this.clock = options.clock;
     this.bounds = options.bounds;
+    const { clock, bounds, serverFailed, refused, forwardedFor } = options;
+    this.arrivals = new Arrivals({
+      ...{ clock, bounds, serverFailed, refused, forwardedFor, stats: this.stats },
+      held: () => this.connections.size - this.outgoing,
+      makeRoom: (latest) => this.makeRoom(latest),
+      ready: (kind, wire, { address, port }) => this.hold(kind as StreamKind, wire, address, port, true),
+      began: () => this.sweepLater(),
+    });
   }
 
   get sending(): ConnectionsOptions["sending"] {
@@ -144,24 +142,8 @@ export class Connections implements ConnectionOwner {
   }
 
   /** Listens on that address. Resolves to the port; rejects if it cannot listen there. */
-  async listen(kind: StreamKind, address: string, port: number): Promise<number> {
-    const door = kind.door?.(
-      (wire, socket) => this.ready(kind, wire, socket),
-      (socket, why) => this.refuse(kind, socket, why),
-    );
-    const server = createServer({ noDelay: true }, (socket) => this.accept(kind, door, socket));
-    this.servers.push(server);
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      // Two sockets for two families, as with UDP.
-      server.listen({ host: address, port, ipv6Only: true, backlog: 1024 }, () => {
-        server.off("error", reject);
-        resolve();
-      });
-    });
-    server.on("error", (error) => this.options.serverFailed(error));
-    const bound = server.address();
-    return typeof bound === "object" && bound ? bound.port : port;
+  listen(kind: StreamKind, entrance: Entrance): Promise<number> {
+    return this.arrivals.listen(kind, entrance);
   }
 
   /**
@@ -211,13 +193,12 @@ export class Connections implements ConnectionOwner {
   async close(): Promise<void> {
     this.ending = true;
     if (this.sweeping !== undefined) this.clock.clearTimeout(this.sweeping);
-    const closed = this.servers.map((server) => new Promise<void>((resolve) => server.close(() => resolve())));
-    for (const socket of [...this.shaking.keys()]) socket.destroy();
+    const closed = this.arrivals.close();
     for (const connection of [...this.connections]) connection.finish("relay stops");
     // A peer that does not close its side is not waited for.
     await new Promise<void>((resolve) => setImmediate(resolve));
     for (const connection of [...this.connections]) connection.close("relay stops");
-    await Promise.all(closed);
+    await closed;
   }
 
   // --- from the connections ---
@@ -244,16 +225,9 @@ export class Connections implements ConnectionOwner {
     this.waiting -= connection.counted;
     connection.counted = 0;
     for (const key of connection.peerKeys) if (this.byPeer.get(key) === connection) this.byPeer.delete(key);
-    if (connection.incoming) this.left(connection.remoteAddress);
+    if (connection.incoming) this.arrivals.left(connection.remoteAddress);
     else this.outgoing--;
     this.options.closed(connection, `${connection.transport} ${reason}`);
-  }
-
-  private left(address: string): void {
-    const source = sourceKey(address);
-    const left = (this.incoming.get(source) ?? 1) - 1;
-    if (left > 0) this.incoming.set(source, left);
-    else this.incoming.delete(source);
   }
 
   queued(connection: Connection, bytes: number): void {
@@ -286,59 +260,6 @@ export class Connections implements ConnectionOwner {
     }
   }
 
-  private accept(kind: StreamKind, door: Door | undefined, socket: Socket): void {
-    const { remoteAddress, remotePort } = socket;
-    const source = sourceKey(remoteAddress ?? "");
-    const count = this.incoming.get(source) ?? 0;
-    const held = this.connections.size + this.shaking.size - this.outgoing;
-    const why =
-      count >= this.bounds.maxConnectionsPerAddress
-        ? "its address has as many as it may"
-        : held >= this.bounds.maxConnections && !this.makeRoom()
-          ? "there are as many as there may be"
-          : undefined;
-    if (remoteAddress === undefined || remotePort === undefined || why !== undefined || this.ending) {
-      this.stats.refused++;
-      if (why !== undefined && remoteAddress !== undefined) this.options.refused?.(remoteAddress, kind.transport, why);
-      socket.on("error", () => undefined);
-      socket.destroy();
-      return;
-    }
-    this.stats.accepted++;
-    this.incoming.set(source, count + 1);
-    if (!door) {
-      this.hold(kind, socket, remoteAddress, remotePort, true);
-      return;
-    }
-    this.shaking.set(socket, { since: this.clock.monotonic(), address: remoteAddress, port: remotePort });
-    socket.on("error", () => undefined);
-    socket.once("close", () => this.giveUp(socket));
-    this.sweepLater();
-    door.take(socket);
-  }
-
-  /** The peer has shaken hands. */
-  private ready(kind: StreamKind, wire: Wire, socket: Socket): void {
-    const peer = this.shaking.get(socket);
-    if (!peer || !this.shaking.delete(socket)) wire.destroy();
-    else this.hold(kind, wire, peer.address, peer.port, true);
-  }
-
-  private giveUp(socket: Socket): void {
-    const peer = this.shaking.get(socket);
-    if (!peer) return;
-    this.shaking.delete(socket);
-    this.left(peer.address);
-    socket.destroy();
-  }
-
-  private refuse(kind: StreamKind, socket: Socket, why: string): void {
-    const peer = this.shaking.get(socket);
-    if (!peer) return;
-    this.stats.handshakesFailed++;
-    this.options.refused?.(peer.address, kind.transport, why);
-  }
-
   private hold(kind: StreamKind, wire: Wire, address: string, port: number, incoming: boolean): Connection {
     const connection = new Connection(this, kind, wire, ++this.made, address, port, incoming);
     this.connections.add(connection);
@@ -356,18 +277,18 @@ export class Connections implements ConnectionOwner {
   /** One timer serves all connections, so a limit may be passed by up to a quarter of its time. */
   private sweepLater(): void {
     if (this.sweeping !== undefined || this.ending) return;
-    const { idleMs, partialMs, firstMessageMs, stalledMs } = this.bounds;
-    const everyMs = Math.max(1, Math.min(idleMs, partialMs, firstMessageMs, stalledMs) / 4);
+    const { idleMs, partialMs, firstMessageMs, stalledMs, pingMs } = this.bounds;
+    const everyMs = Math.max(1, Math.min(idleMs, partialMs, firstMessageMs, stalledMs, pingMs || idleMs) / 4);
     this.sweeping = this.clock.setTimeout(() => {
       this.sweeping = undefined;
       this.sweep();
-      if (this.connections.size + this.shaking.size > 0) this.sweepLater();
+      if (this.connections.size + this.arrivals.size > 0) this.sweepLater();
     }, everyMs);
   }
 
   private sweep(): void {
     const now = this.clock.monotonic();
-    const { idleMs, partialMs, firstMessageMs } = this.bounds;
+    const { idleMs, partialMs, firstMessageMs, pingMs } = this.bounds;
     for (const connection of [...this.connections]) {
       const { usedAt, partialSince, since, incoming, heard, pinged } = connection;
       if (now - usedAt >= idleMs) connection.close("idle");
@@ -375,12 +296,12 @@ export class Connections implements ConnectionOwner {
       else if (incoming && !heard && now - since >= (pinged ? PINGING : 1) * firstMessageMs)
         connection.cut("no message came");
       else if (this.isStalled(connection, now)) connection.cut("peer reads nothing");
+      else if (pingMs > 0 && connection.pings) {
+        if (now - connection.heardAt >= SILENT_PINGS * pingMs) connection.cut("it does not answer pings");
+        else if (now - Math.max(connection.heardAt, connection.pingedAt) >= pingMs) connection.ping(now);
+      }
     }
-    for (const [socket, { since }] of this.shaking) {
-      if (now - since < firstMessageMs) break; // the oldest come first
-      this.stats.handshakesFailed++;
-      this.giveUp(socket);
-    }
+    this.arrivals.sweep(now);
     this.countAgain();
   }
 
@@ -396,15 +317,8 @@ export class Connections implements ConnectionOwner {
     return false;
   }
 
-  /** Ends the oldest connection that is not `proven`, if it is old enough. Returns whether there was one. */
-  private makeRoom(): boolean {
-    const latest = this.clock.monotonic() - GIVES_WAY_MS;
-    for (const [socket, { since }] of this.shaking) {
-      if (since > latest) break;
-      this.stats.gaveWay++;
-      this.giveUp(socket);
-      return true;
-    }
+  /** Ends the oldest connection that is not `proven`, if it came at `latest` or before. Returns whether there was one. */
+  private makeRoom(latest: number): boolean {
     for (const connection of this.connections) {
       if (connection.since > latest) return false;
       if (connection.proven) continue;

@@ -3,7 +3,9 @@ import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "../sip/parse.ts";
 import { serialize } from "../sip/serialize.ts";
 import { isAddress, isV6, sameHost } from "../support/address.ts";
+import { forwardedFor } from "../support/forwarded.ts";
 import { listenError } from "../support/listen-error.ts";
+import { Networks } from "../support/networks.ts";
 import { sourceKey } from "../support/source.ts";
 import { Certificates } from "./certificates.ts";
 import { Connection } from "./connection.ts";
@@ -66,7 +68,7 @@ class Layer implements Transports {
   private readonly streams: Partial<Readonly<Record<TransportName, StreamKind>>>;
   private readonly noTcp = new Map<string, number>();
   private readonly counts = { messagesIn: 0, messagesOut: 0, malformed: 0, keepAlives: 0, sendFailures: 0 };
-  private readonly rare = { foreignResponses: 0, oversized: 0 };
+  private readonly rare = { foreignResponses: 0, oversized: 0, denied: 0 };
   private user: TransportUser | undefined;
   tap: Tap | undefined;
 
@@ -86,7 +88,11 @@ class Layer implements Transports {
       maxMessageBytes: this.bounds.messageBytes,
       origins: options.origins,
     });
+    const proxies = new Networks(options.trustedProxies ?? []);
     this.connections = new Connections({
+      ...(!proxies.isEmpty && {
+        forwardedFor: (written, last) => forwardedFor(written, last, (address) => proxies.includes(address)),
+      }),
       clock: options.clock,
       bounds: this.bounds,
       received: (bytes, connection) => this.receivedFrame(bytes, connection),
@@ -101,7 +107,8 @@ class Layer implements Transports {
   }
 
   get stats(): TransportStats {
-    const { accepted, opened, refused, gaveWay, keepAlives, handshakesFailed } = this.connections.stats;
+    const { accepted, opened, refused, gaveWay, keepAlives, denied, handshakesFailed, handshakesPutOff } =
+      this.connections.stats;
     return {
       ...this.counts,
       ...this.rare,
@@ -110,7 +117,9 @@ class Layer implements Transports {
       connectionsOpened: opened,
       connectionsRefused: refused,
       connectionsGaveWay: gaveWay,
+      denied: this.rare.denied + denied,
       handshakesFailed,
+      handshakesPutOff,
       connections: this.connections.size,
     };
   }
@@ -143,14 +152,14 @@ class Layer implements Transports {
 
   private async open(listener: Listener): Promise<void> {
     if (listener.transport === "udp") {
-      const socket = this.udpListener(listener.address, listener.port);
+      const socket = this.udpListener(listener);
       this.udp.push(socket);
       await socket.start();
       listener.port = socket.port;
       listener.socket = socket;
     } else {
       const kind = this.streams[listener.transport]!;
-      listener.port = await this.connections.listen(kind, listener.address, listener.port);
+      listener.port = await this.connections.listen(kind, listener);
     }
   }
 
@@ -262,10 +271,12 @@ class Layer implements Transports {
 
   // --- receiving ---
 
-  private udpListener(address: string, port: number): UdpListener {
+  private udpListener({ address, port, admits }: Listener): UdpListener {
     const listener = new UdpListener({
       address,
       port,
+      admits,
+      denied: () => this.rare.denied++,
       receiveBufferBytes: this.bounds.receiveBufferBytes,
       received: (datagram, from) => this.receivedDatagram(datagram, listener, from.address, from.port),
       sending: (bytes, flow) => this.sending(bytes, flow),

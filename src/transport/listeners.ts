@@ -2,6 +2,8 @@ import type { networkInterfaces } from "node:os";
 import type { Via } from "../sip/headers.ts";
 import { canonicalAddress, canonicalHost, isLoopback, isV6, withoutZone } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
+import { Networks } from "../support/networks.ts";
+import { type Admits, admitsBy } from "./access.ts";
 import { KINDS, TRANSPORTS, type TransportName } from "./kinds.ts";
 import { LocalAddresses } from "./local-address.ts";
 import type { UdpListener } from "./udp.ts";
@@ -16,6 +18,11 @@ export interface ListenOptions {
   readonly port: number;
   /** The address that peers are told to use, if it is not this one: e.g. behind a NAT, or a name. */
   readonly advertised?: { readonly host: string; readonly port?: number };
+  /** Which networks may come, and which may not (`access.ts`); default: all may. */
+  readonly allow?: readonly string[];
+  readonly deny?: readonly string[];
+  /** Networks of load balancers whose connections begin with the PROXY protocol; default: none. */
+  readonly proxyProtocol?: readonly string[];
 }
 
 export interface Listener {
@@ -24,6 +31,8 @@ export interface Listener {
   /** The configured port; once bound, the port that was bound. */
   port: number;
   readonly advertised: ListenOptions["advertised"];
+  readonly admits: Admits | undefined;
+  readonly balancers: Networks | undefined;
   /** The host that stands in our Vias, in its canonical form. */
   readonly host: string;
   readonly ipv6: boolean;
@@ -51,13 +60,15 @@ export class Listeners {
 
   constructor(listen: readonly ListenOptions[], clock: Clock, interfaces?: typeof networkInterfaces) {
     this.local = new LocalAddresses(clock, interfaces);
-    this.all = listen.map(({ transport, address: written, port, advertised }) => {
+    this.all = listen.map(({ transport, address: written, port, advertised, allow, deny, proxyProtocol = [] }) => {
       const address = canonicalAddress(written) ?? written;
       return {
         transport,
         address,
         port,
         advertised,
+        admits: admitsBy({ allow, deny }),
+        balancers: proxyProtocol.length > 0 ? new Networks(proxyProtocol) : undefined,
         host: canonicalHost(advertised?.host ?? address),
         ipv6: isV6(address),
         loopback: isLoopback(address),

@@ -22,6 +22,8 @@ export interface TransportBounds {
   readonly maxConnections: number;
   readonly maxOutgoing: number;
   readonly maxConnectionsPerAddress: number;
+  readonly handshakesPerSecond: number;
+  readonly pingMs: number;
   readonly idleMs: number;
   readonly partialMs: number;
   readonly firstMessageMs: number;
@@ -40,6 +42,8 @@ export const defaultTransportBounds: TransportBounds = {
   maxConnections: 20_000,
   maxOutgoing: 20_000,
   maxConnectionsPerAddress: 500,
+  handshakesPerSecond: 300,
+  pingMs: 30_000,
   idleMs: 15 * 60_000,
   partialMs: 32_000,
   firstMessageMs: 60_000,
@@ -70,6 +74,8 @@ export interface TransportLayerOptions {
   readonly clock: Clock;
   /** Certificates, for listeners of TLS and for connections to others. */
   readonly tls?: TlsSettings;
+  /** Proxies whose X-Forwarded-For is believed where somebody comes by WebSocket; default: none. */
+  readonly trustedProxies?: readonly string[];
   /** Which pages may connect by WebSocket, by their `Origin`; default: all. */
   readonly origins?: readonly string[];
   readonly bounds?: Partial<TransportBounds>;
@@ -101,9 +107,13 @@ export interface TransportStats {
   connectionsAccepted: number;
   connectionsOpened: number;
   connectionsRefused: number;
+  /** Datagrams and connections from networks that may not come to the listener. */
+  denied: number;
   /** Ended to make room for others. */
   connectionsGaveWay: number;
   /** Peers that came by TLS or WebSocket and did not shake hands as they must, or not in time. */
   handshakesFailed: number;
+  /** Connections that were closed, since too many waited for their handshake of TLS. */
+  handshakesPutOff: number;
   connections: number;
 }

@@ -1,9 +1,10 @@
 import { X509Certificate } from "node:crypto";
 import { isIP, type Socket } from "node:net";
 import { connect, createServer, type TLSSocket } from "node:tls";
+import type { Door, DoorUser } from "./arrivals.ts";
 import type { Certificates } from "./certificates.ts";
 import type { Wire } from "./connection.ts";
-import type { Door, Peer, StreamKind } from "./connections.ts";
+import type { Peer, StreamKind } from "./connections.ts";
 import { isFor, peerNamesOf } from "./peer-names.ts";
 import { streamFramer } from "./tcp.ts";
 
@@ -14,7 +15,7 @@ export const tls = (certificates: Certificates): StreamKind => ({
   framer: streamFramer,
   peerNames: peerNamesOn,
   connect: (peer) => connectTls(certificates, peer),
-  door: (ready, failed) => tlsDoor(certificates, ready, failed),
+  door: ({ ready, failed }) => tlsDoor(certificates, ready, failed),
 });
 
 /** Opens a TLS connection. It fails unless the peer's certificate is valid and for `name` (RFC 5922 §7.3). */
@@ -36,7 +37,7 @@ export function connectTls(certificates: Certificates, { address, port, name = a
 export function tlsDoor(
   certificates: Certificates,
   ready: (wire: TLSSocket, socket: Socket) => void,
-  failed: (socket: Socket, why: string) => void,
+  failed: DoorUser["failed"],
 ): Door {
   /** The TCP sockets whose peers shake hands, by address and port. */
   const shaking = new Map<string, Socket>();

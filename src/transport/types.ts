@@ -65,6 +65,8 @@ export interface Flow {
    * flows that serve one transaction have this field (UDP).
    */
   waiting?: unknown;
+  /** Ends a connection because of what the peer does, at once. The log has the reason. */
+  cut?(reason: string): void;
   /** Sends whole messages. Never throws: an error reaches `TransportUser.flowFailed`. */
   send(bytes: Buffer): void;
 }

@@ -1,5 +1,6 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
+import type { Admits } from "./access.ts";
 import type { Flow } from "./types.ts";
 import { hostPort } from "./via.ts";
 
@@ -11,6 +12,10 @@ export interface UdpOptions {
   /** What the kernel may hold for us while we are busy. It gives at most its own limit (`net.core.rmem_max`). */
   readonly receiveBufferBytes: number;
   received(datagram: Buffer, from: RemoteInfo): void;
+  /** Whose datagrams are taken; undefined: everybody's. */
+  readonly admits?: Admits | undefined;
+  /** A datagram was not taken. */
+  denied?(): void;
   /** Sees everything that is sent. */
   /** Told of each message that is about to be sent. False: it must not be sent. */
   readonly sending?: ((bytes: Buffer, flow: Flow) => boolean) | undefined;
@@ -52,7 +57,13 @@ export class UdpListener {
       // We send only to addresses. Without this, node would ask the system's resolver about each of them.
       lookup: (host, _options, done) => done(null, host, family),
     });
-    this.socket.on("message", (datagram, from) => options.received(datagram, from));
+    const { admits } = options;
+    if (!admits) this.socket.on("message", (datagram, from) => options.received(datagram, from));
+    else
+      this.socket.on("message", (datagram, from) => {
+        if (admits(from.address)) options.received(datagram, from);
+        else options.denied?.();
+      });
   }
 
   /** Resolves when bound; rejects if it cannot be, e.g. because the port is taken. */

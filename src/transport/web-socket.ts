@@ -6,9 +6,10 @@ import type { Duplex } from "node:stream";
 import { WebSocket, WebSocketServer } from "ws";
 import type { Frame } from "../sip/frame.ts";
 import { formatHost } from "../support/address.ts";
+import type { Door, DoorUser } from "./arrivals.ts";
 import type { Certificates } from "./certificates.ts";
 import type { Framer, Wire } from "./connection.ts";
-import type { Door, Peer, StreamKind } from "./connections.ts";
+import type { Peer, StreamKind } from "./connections.ts";
 import { connectTls, peerNamesOn, tlsDoor } from "./tls.ts";
 
 /** What WebSocket needs (RFC 7118). */
@@ -36,7 +37,8 @@ export const ws = (options: WebSocketOptions): StreamKind => ({
   framed: true,
   framer: (wire) => wire as WebSocketWire,
   connect: (peer) => connectWs(options, "ws", peer, connect({ host: peer.address, port: peer.port, noDelay: true })),
-  door: (ready, failed) => webSocketDoor(options, ready, failed),
+  ping,
+  door: (user) => webSocketDoor(options, user),
 });
 
 /** WebSocket over TLS. */
@@ -47,17 +49,19 @@ export const wss = (options: WebSocketOptions): StreamKind => ({
   framer: (wire) => wire as WebSocketWire,
   peerNames: (wire) => peerNamesOn((wire as WebSocketWire).socket),
   connect: (peer) => connectWs(options, "wss", peer, connectTls(options.certificates, peer)),
-  door: (ready, failed) => {
-    const below = new WeakMap<Socket, Socket>();
-    const inner = webSocketDoor(
-      options,
-      (wire, socket) => ready(wire, below.get(socket) ?? socket),
-      (socket, why) => failed(below.get(socket) ?? socket, why),
-    );
+  ping,
+  door: ({ ready, failed, forwarded }) => {
+    const sockets = new WeakMap<Socket, Socket>();
+    const below = (socket: Socket) => sockets.get(socket) ?? socket;
+    const inner = webSocketDoor(options, {
+      ready: (wire, socket) => ready(wire, below(socket)),
+      failed: (socket, why) => failed(below(socket), why),
+      forwarded: (socket, written) => forwarded(below(socket), written),
+    });
     return tlsDoor(
       options.certificates,
       (socket, tcp) => {
-        below.set(socket, tcp);
+        sockets.set(socket, tcp);
         inner.take(socket);
       },
       failed,
@@ -82,11 +86,7 @@ function connectWs(
 }
 
 /** Upgrades those who come to one listener. Nothing else of HTTP is served. */
-function webSocketDoor(
-  { maxMessageBytes, origins }: WebSocketOptions,
-  ready: (wire: Wire, socket: Socket) => void,
-  failed: (socket: Socket, why: string) => void,
-): Door {
+function webSocketDoor({ maxMessageBytes, origins }: WebSocketOptions, { ready, failed, forwarded }: DoorUser): Door {
   const upgrades = new WebSocketServer({
     noServer: true,
     clientTracking: false,
@@ -108,7 +108,7 @@ function webSocketDoor(
   });
   server.on("clientError", (error: Error, socket) => refuse(socket, "400 Bad Request", error.message));
   server.on("upgrade", (request, socket, head) => {
-    const no = whyNot(request, origins);
+    const no = whyNot(request, origins) ?? whyNotFor(request, socket as Socket, forwarded);
     if (no) refuse(socket, no.status, no.why);
     else
       upgrades.handleUpgrade(request, socket, head, (webSocket) =>
@@ -130,6 +130,15 @@ function whyNot(
     return { status: "403 Forbidden", why: `its origin ${origin.slice(0, 100)} may not connect` };
   return undefined;
 }
+
+/** Whether whom a proxy asks for may come. */
+function whyNotFor({ headers }: IncomingMessage, socket: Socket, forwarded: DoorUser["forwarded"]) {
+  const written = headers["x-forwarded-for"];
+  const why = written === undefined ? undefined : forwarded(socket, String(written));
+  return why === undefined ? undefined : { status: "403 Forbidden", why };
+}
+
+const ping = (wire: Wire): void => (wire as WebSocketWire).ping();
 
 /**
  * A WebSocket as a `Connection` sees it: each message is one chunk and one frame, text or binary (RFC 7118 §5). Sent as
@@ -210,6 +219,11 @@ class WebSocketWire extends EventEmitter implements Wire, Framer {
   write(bytes: Buffer): void {
     if (this.unsent) this.unsent.push(bytes);
     else if (this.webSocket.readyState === WebSocket.OPEN) this.webSocket.send(bytes, { binary: !isUtf8(bytes) });
+  }
+
+  ping(): void {
+    if (this.webSocket.readyState === WebSocket.OPEN && this.socket.writableLength < PONG_QUEUE_BYTES)
+      this.webSocket.ping();
   }
 
   destroy(): void {

@@ -22,6 +22,11 @@ describe("a mistake in a setting", () => {
     [shop("sip:10.0.0.5;transport=sctp"), "one of the transports udp, tcp, tls, ws, wss"],
     ["listen: ['udp:127.0.0.1:99999']", "expected an address such as"],
     ["listen: ['sctp:127.0.0.1']", "expected an address such as"],
+    ["listen: [{ transport: tcp, address: 127.0.0.1, deny: [10.0.0.0/33] }]", "a network such as 10.0.0.0/8"],
+    ["listen: [{ transport: tcp, address: 127.0.0.1, allow: [shop.example] }]", "listen[0].allow[0]: expected an IP"],
+    ["listen: [{ transport: tcp, address: 127.0.0.1, allow: [] }]", "at least one network"],
+    ["listen: [{ transport: udp, address: 127.0.0.1, proxyProtocol: [10.0.0.7] }]", "listen[0].proxyProtocol"],
+    ["strangers: { scanners: ['(?=x)'] }", "strangers.scanners[0]: expected a pattern without look-ahead"],
     ["session: { probeS: 60000 }", "at most 3600"],
     ["taxes: [{ id: vat, rate: 190 }]", "a percentage of 100 at most"],
     ["session: { silentS: 8s }", 'expected seconds, as a number alone: write 8; found "8s"'],
@@ -37,6 +42,7 @@ describe("a mistake in a setting", () => {
     shop("sips:shop.example:5061"),
     shop("sip:user@[2001:db8::5]:5070"),
     "taxes: [{ id: vat, rate: 100 }]",
+    "listen: [{ transport: tls, address: 127.0.0.1, allow: ['2001:db8::/32', 10.0.0.1], proxyProtocol: [10.0.0.7] }]\ntls: { cert: c, key: k }",
   ])("is not seen in %s", (text) => {
     expect(problems(text)).toEqual([]);
   });

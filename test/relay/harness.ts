@@ -6,6 +6,7 @@ import { type Config, configSchema } from "../../src/config/schema.ts";
 import { appServerAuthenticator } from "../../src/directory/app-server-keys.ts";
 import { createAuthenticator } from "../../src/directory/authenticator.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
+import { Strangers } from "../../src/directory/strangers.ts";
 import type { AppServerKey, User } from "../../src/directory/types.ts";
 import { userRecord } from "../../src/directory/users.ts";
 import { type CoreParts, createCore } from "../../src/node/assemble.ts";
@@ -134,6 +135,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
   });
   const peerLog = new PeerLog({ log, clock });
   const signInLog = new SignInLog(peerLog);
+  const strangers = new Strangers(config.strangers, clock, peerLog);
   const scripted = new Network();
   const network = options.network ?? scripted;
   const transactions = createTransactionLayer({
@@ -177,10 +179,14 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
           settings: { ...config.authentication, realm: config.portal.realm },
           clock,
           secret: Buffer.alloc(32, 1),
-          refused: signInLog.user,
+          refused: (refusal) => {
+            signInLog.user(refusal);
+            strangers.refused(refusal);
+          },
         })
       : { authenticate: () => ({ verdict: "accepted", user: "alice" }), challengesFor: () => undefined },
     peerLog,
+    strangers,
     appServerAuthenticator: appServerAuthenticator({ config, directory, clock, refused: signInLog.appServer }),
     billing,
     recorder: {

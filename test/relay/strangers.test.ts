@@ -191,6 +191,65 @@ describe("before anybody has signed in, an answer is sent once and kept by nobod
   });
 });
 
+describe("who only looks for a way in gets no answer", () => {
+  const SCANNER: [string, string] = ["User-Agent", "friendly-scanner"];
+
+  it.each(["INVITE", "OPTIONS", "REGISTER", "SUBSCRIBE", "FOO"])("a scanner's %s", async (method) => {
+    const l = await open();
+    const { draws } = stranger(l);
+    expect(draws(method, [SCANNER])).toMatchObject({ answers: 0, status: undefined });
+    expect(l.transactions.stats).toMatchObject({ ignored: 1, stateless: 0, serverTransactions: 0 });
+    expect(l.core.strangers.counters.scannersIgnored).toBe(1);
+  });
+
+  it("what a scanner sends and cannot be read", async () => {
+    const l = await open();
+    const { peer, ask } = stranger(l);
+    const request = ask("OPTIONS", [SCANNER]);
+    l.transactions.malformed({ reason: "Bad From", status: 400, request }, peer.flow);
+    expect(peer.inbox).toHaveLength(0);
+  });
+
+  it("a scanner by TCP, whose connection is ended, but not that of a proxy which passes it on", async () => {
+    const l = await open({ config: { trustedProxies: ["203.0.113.9"] } });
+    const cut = (address: string, via: string[]) => {
+      const { peer, ask } = stranger(l, address, 5060, "tcp");
+      let reason: string | undefined;
+      peer.flow.cut = (why) => {
+        reason = why;
+      };
+      ask("OPTIONS", [SCANNER], { via });
+      expect(peer.inbox).toHaveLength(0);
+      return reason;
+    };
+    expect(cut("198.51.100.7", [])).toBe("strangers are not answered");
+    expect(cut("203.0.113.9", ["SIP/2.0/UDP 198.51.100.7;branch=z9hG4bKx"])).toBeUndefined();
+  });
+
+  it("after sign-ins as ten unknown users, everybody at that address but who has signed in from there", async () => {
+    const l = await open();
+    const address = "203.0.113.9";
+    expect(signsIn(l, stranger(l, address, 5061).peer)).toBe(1);
+    const { peer, ask, draws } = stranger(l, address, 5060);
+    for (let i = 0; i < 10; i++) {
+      ask("INVITE");
+      const challenge = peer.response(401);
+      ask("INVITE", [["Authorization", credentials(challenge, { user: `10${i}` })]]);
+      peer.inbox.length = 0;
+    }
+    expect(l.core.strangers.counters.sourcesIgnored).toBe(1);
+    ask("INVITE");
+    ask("OPTIONS");
+    expect(peer.inbox).toHaveLength(0);
+    const alice = stranger(l, address, 5062).peer;
+    alice.invite({ from: "<sip:alice@portal.com>" });
+    expect(alice.response(401).status).toBe(401);
+    const elsewhere = stranger(l, "203.0.113.10");
+    expect(elsewhere.draws("INVITE").status).toBe(401); // an hour passes
+    expect(draws("INVITE").status).toBe(401);
+  });
+});
+
 describe("over the limit of an address nothing is sent (decision 18)", () => {
   const flood = (
     l: Lab,

@@ -17,6 +17,7 @@ import type { Chart } from "../../chart/chart.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Authenticator } from "../../directory/authenticator.ts";
 import type { Directory } from "../../directory/directory.ts";
+import type { Strangers } from "../../directory/strangers.ts";
 import type { AppServer, Identified, Service } from "../../directory/types.ts";
 import type { Proof } from "../../identity/proof.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
@@ -93,6 +94,7 @@ export interface Core {
   /** Where requests come from, also behind proxies, and how many of them are looked at. */
   readonly sources: ClientSources;
   readonly admission: Admission;
+  readonly strangers: Strangers;
   /** What each user has under way. */
   readonly loads: UserLoads;
   readonly transport: TransportLayer;
