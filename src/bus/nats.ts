@@ -168,11 +168,25 @@ class NatsBus implements Bus {
         this.told = error.message;
       }
     }
+    if (this.connection === connection) this.lost(connection);
+  }
+
+  private lost({ publisher }: Connection): void {
     if (this.closed) return;
     this.up = false;
     this.connection = undefined;
     publisher.abandon(new Error("the connection to NATS is closed"));
     this.connectLater();
+  }
+
+  renew(why: string): boolean {
+    const { connection } = this;
+    if (this.closed || !connection) return false;
+    this.options.log.warn({ server: connection.nc.getServer(), why }, "bus: the connection to NATS is given up");
+    this.lost(connection);
+    // Nothing waits for this: it may take long on a connection that carries nothing.
+    void connection.nc.close().catch(() => {});
+    return true;
   }
 
   private ready(): Connection {

@@ -47,6 +47,11 @@ export interface Bus {
    */
   hear?(topic: string, heard: (text: string) => void): () => void;
   /**
+   * The connection seems to be there, and carries nothing: it is given up at once, and another one is made. False: there
+   * is none to give up. Missing on a bus that has no other nodes.
+   */
+  renew?(why: string): boolean;
+  /**
    * Tells those who listen just now what became of requests. Nothing is kept, and nobody bills it. False: this node is
    * not connected. Missing on the bus within the process, where nobody could listen.
    */

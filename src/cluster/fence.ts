@@ -8,6 +8,14 @@ import type { Flow, TransportUser } from "../transport/types.ts";
 const MOST_HELD = 20_000;
 /** A message that has waited for so long is dropped: whoever sent it has given up (RFC 3261 §17.1: 64 times T1). */
 const OLD_MS = 32_000;
+/**
+ * A new call that has waited for so long is not begun, where its client sends it again anyway (RFC 3261 §17.1.1.2: the
+ * time between two of these doubles, so the next one comes after no longer than it has waited already). Meanwhile it
+ * may have been refused or served by another node: its app server would ring for nobody.
+ */
+const OLD_CALL_MS = 500;
+/** What comes so soon after the fence shut may have lain in the socket since this node stood still. */
+const READ_MS = 200;
 
 /**
  * Keeps a node from acting for sessions that others may have taken up (P3). It is shut as soon as the others may call
@@ -25,6 +33,8 @@ export class Fence {
   private readonly until: () => number;
   private isShut = false;
   private shutAt = 0;
+  /** Since when this node may have stood still. */
+  private silentSince = 0;
   private held: Held[] = [];
   private messages = 0;
   /** Since the start: how often it was shut, and what was dropped meanwhile. */
@@ -75,7 +85,7 @@ export class Fence {
         for (const rest of held.slice(index)) this.keep(rest);
         return;
       }
-      if (this.clock.monotonic() - one.since >= OLD_MS) {
+      if (this.clock.monotonic() - one.since >= (one.repeats ? OLD_CALL_MS : OLD_MS)) {
         this.stats.dropped++;
         continue;
       }
@@ -103,7 +113,7 @@ export class Fence {
     return {
       received: (message: SipMessage, flow: Flow) => {
         if (this.open) user.received(message, flow);
-        else this.hold(() => user.received(message, flow), "message");
+        else this.hold(() => user.received(message, flow), isNewCall(message, flow) ? "call" : "message");
       },
       malformed: (error: ParseError, flow: Flow) => {
         if (this.open) user.malformed(error, flow);
@@ -116,9 +126,15 @@ export class Fence {
   }
 
   /** Does it when the fence opens. A timer is never dropped, nor that a connection is gone. */
-  hold(act: () => void, what?: "message"): void {
+  hold(act: () => void, what?: "message" | "call"): void {
     if (what && this.messages >= MOST_HELD) this.stats.dropped++;
-    else this.keep({ act, since: what ? this.clock.monotonic() : Number.POSITIVE_INFINITY });
+    else this.keep({ act, since: what ? this.cameAt() : Number.POSITIVE_INFINITY, repeats: what === "call" });
+  }
+
+  /** Since when what is read now may have waited. */
+  private cameAt(): number {
+    const now = this.clock.monotonic();
+    return now - this.shutAt < READ_MS ? Math.min(now, this.silentSince) : now;
   }
 
   private keep(one: Held): void {
@@ -129,6 +145,7 @@ export class Fence {
   private shut(): void {
     this.isShut = true;
     this.shutAt = this.clock.monotonic();
+    this.silentSince = Math.min(this.shutAt, this.until());
     this.stats.shut++;
     this.log.error(
       { lateMs: this.shutAt - this.until() },
@@ -141,7 +158,12 @@ interface Held {
   act(): void;
   /** Since when it waits; infinite: however long that is. */
   readonly since: number;
+  /** A new call whose client sends it again. */
+  readonly repeats: boolean;
 }
+
+const isNewCall = (message: SipMessage, { reliable }: Flow): boolean =>
+  !reliable && message.isRequest && message.method === "INVITE" && message.toTag === undefined;
 
 /** A timer that waits while the fence is shut. */
 class HeldTimer {

@@ -17,8 +17,12 @@ import {
 } from "./handed.ts";
 import { RemoteFlow } from "./remote-flow.ts";
 
-/** A question without an answer of all nodes is put again after so long: one of them may just have died. */
+/**
+ * A question without an answer of all nodes is put again after so long, since one of them may just have died; then after
+ * twice as long, and so on, up to the second. Nodes that answer late would else be asked ever more.
+ */
 const AGAIN_MS = 100;
+const MOST_AGAIN_MS = 1_000;
 /** A request for which no node was found in that time is answered by nobody; its sender tries again, or gives up. */
 const WITHIN_MS = 4_000;
 /**
@@ -38,12 +42,15 @@ interface Asked {
   readonly number: number;
   readonly text: string;
   readonly tag: string;
+  /** Which transaction it is; "": it does not say. */
+  readonly key: string;
   readonly request: SipRequest;
   readonly flow: Flow;
   readonly nobody: () => void;
   readonly until: number;
   /** The nodes that have said no. */
   readonly no: Set<string>;
+  againMs: number;
   timer: TimerHandle;
 }
 
@@ -67,6 +74,8 @@ export class HandOver implements OthersPort {
   };
   private number: number;
   private readonly asked = new Map<number, Asked>();
+  /** The transactions of these requests. */
+  private readonly askedKeys = new Set<string>();
   /** By the tag in their dialog: which node has a session. */
   private readonly homes = new Map<string, string>();
   /** The flows of peers that other nodes know by number. */
@@ -127,18 +136,35 @@ export class HandOver implements OthersPort {
     for (const end of this.deafen.splice(0)) end();
     for (const { timer } of this.asked.values()) this.clock.clearTimeout(timer);
     this.asked.clear();
+    this.askedKeys.clear();
   }
 
   request(request: SipRequest, flow: Flow, nobody: () => void): boolean {
     if (flow instanceof RemoteFlow || this.deafen.length === 0) return false;
     if (this.others().length === 0 && !this.unsettled) return false;
+    const key = keyOfRequest(request, flow);
+    if (this.askedKeys.has(key)) return true; // sent again: it is being looked for (RFC 3261 §17.2.3)
     if (this.asked.size >= MAX_ASKED) return false;
     const number = ++this.number;
     const text = writeHanded({ ...this.self, number }, "ask", this.factsOf(flow), request);
     const until = this.clock.monotonic() + WITHIN_MS;
     const tag = request.toTag ?? "";
-    const asked: Asked = { number, text, tag, request, flow, nobody, until, no: new Set(), timer: undefined };
+    const no = new Set<string>();
+    const asked: Asked = {
+      number,
+      text,
+      tag,
+      key,
+      request,
+      flow,
+      nobody,
+      until,
+      no,
+      againMs: AGAIN_MS,
+      timer: undefined,
+    };
     this.asked.set(number, asked);
+    if (key !== "") this.askedKeys.add(key);
     this.ask(asked, this.homes.get(tag));
     return true;
   }
@@ -185,27 +211,35 @@ export class HandOver implements OthersPort {
     if (!this.asked.has(number)) return;
     if (this.here.knows(request)) {
       // It has been taken up here since.
-      this.asked.delete(number);
+      this.forget(asked);
       this.here.user.received(request, flow);
       return;
     }
     const isUnknown = home === undefined && this.others().every((node) => no.has(node));
     if (isUnknown && !this.unsettled) {
-      this.asked.delete(number);
+      this.forget(asked);
       this.stats.unknown++;
       nobody();
       return;
     }
     if (this.clock.monotonic() >= until) {
-      this.asked.delete(number);
+      this.forget(asked);
       this.peerLog.warn("cluster: a request whose session cannot be found: not all nodes answer", "", { tag });
       return;
     }
-    if (!isUnknown) this.tell(home === undefined ? HANDED_TOPIC : handedTopic(home), text);
+    if (isUnknown)
+      asked.againMs = AGAIN_MS; // all have answered in time
+    else this.tell(home === undefined ? HANDED_TOPIC : handedTopic(home), text);
     asked.timer = this.clock.setTimeout(() => {
       no.clear();
       this.ask(asked);
-    }, AGAIN_MS);
+    }, asked.againMs);
+    asked.againMs = Math.min(MOST_AGAIN_MS, 2 * asked.againMs);
+  }
+
+  private forget({ number, key }: Asked): void {
+    this.asked.delete(number);
+    this.askedKeys.delete(key);
   }
 
   private heard(text: string): void {
@@ -242,7 +276,7 @@ export class HandOver implements OthersPort {
     const { tag, flow, no, timer } = asked;
     if (knows) {
       this.clock.clearTimeout(timer);
-      this.asked.delete(number);
+      this.forget(asked);
       this.stats.handed++;
       if (tag !== "") remember(this.homes, tag, node, MAX_HOMES);
       if (flow.reliable) this.usedBy(flow, node);
@@ -316,6 +350,13 @@ export class HandOver implements OthersPort {
   private tell(topic: string, text: string): void {
     this.bus.tell?.(topic, text);
   }
+}
+
+/** RFC 3261 §17.2.3: which server transaction a request belongs to; "": it is of RFC 2543, and none of its own. */
+function keyOfRequest({ method, via }: SipRequest, flow: Flow): string {
+  const branch = via?.params.get("branch") ?? "";
+  if (!via || !branch.startsWith("z9hG4bK")) return "";
+  return `${method} ${branch} ${via.host}:${via.port ?? ""} ${flow.transport} ${flow.remoteAddress}:${flow.remotePort}`;
 }
 
 const keyOf = ({ node, epoch }: NodeRun, number: number): string => `${node} ${epoch} ${number}`;

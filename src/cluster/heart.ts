@@ -9,6 +9,9 @@ export const BEAT_MS = 100;
 /** How often it looks whether the others are. */
 const LOOK_MS = BEAT_MS / 2;
 const TOPIC = "beats";
+/** A connection that has brought none of this node's own beats for so long is given up. The next time, after twice as long. */
+const RENEW_MS = 3_000;
+const MOST_RENEW_MS = 60_000;
 
 /** What a node says of itself that does not change while it runs. */
 export type Identity = NodeRun & Pick<Beat, "host" | "zone" | "release">;
@@ -17,18 +20,23 @@ export type Load = Pick<Beat, "sessions" | "requests" | "standbys" | "lagMs" | "
 
 /** Says that this node is there, and has `Members` look who else is. */
 export class Heart {
-  private readonly bus: Pick<Bus, "tell" | "hear">;
+  private readonly bus: Pick<Bus, "tell" | "hear" | "renew">;
   private readonly clock: Clock;
   private readonly identity: Identity;
   private readonly load: () => Load;
   private readonly members: Members;
   private readonly direct: Pick<Direct, "say" | "address"> | undefined;
   private number = 0;
+  /** Since when this node has said beats over NATS, as it seems, and has not heard them; undefined: it hears them. */
+  private deafSince: number | undefined;
+  private renewAfterMs = RENEW_MS;
+  /** How often the connection to NATS was given up, since the start. */
+  renewed = 0;
   private timer: TimerHandle;
   private deafen: (() => void) | undefined;
 
   constructor(options: {
-    readonly bus: Pick<Bus, "tell" | "hear">;
+    readonly bus: Pick<Bus, "tell" | "hear" | "renew">;
     readonly clock: Clock;
     readonly identity: Identity;
     readonly load: () => Load;
@@ -79,7 +87,25 @@ export class Heart {
     this.members.says(number);
     const direct = this.direct?.address ?? "";
     const beat = writeBeat({ version: BEAT_VERSION, ...this.identity, number, direct, ...load });
-    this.bus.tell?.(TOPIC, beat);
+    const told = this.bus.tell?.(TOPIC, beat) ?? false;
     this.direct?.say(beat);
+    this.lookAtBus(told);
+  }
+
+  /** After a cut, a connection may seem to be there, and carry nothing for minutes. */
+  private lookAtBus(told: boolean): void {
+    const now = this.clock.monotonic();
+    if (!this.members.cutOff) {
+      this.deafSince = undefined;
+      this.renewAfterMs = RENEW_MS;
+    } else if (!told)
+      this.deafSince = undefined; // the bus knows, and connects again
+    else {
+      this.deafSince ??= now;
+      if (now - this.deafSince < this.renewAfterMs) return;
+      this.deafSince = undefined;
+      this.renewAfterMs = Math.min(MOST_RENEW_MS, 2 * this.renewAfterMs);
+      if (this.bus.renew?.("it has carried none of this node's own beats for some seconds")) this.renewed++;
+    }
   }
 }

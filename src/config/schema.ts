@@ -273,6 +273,7 @@ const limitsOf = z.strictObject({
   ringingPerUser: z.int().min(0).exactOptional(),
   sessionsPerUser: z.int().min(0).exactOptional(),
   perSessionPerSecond: z.int().min(0).exactOptional(),
+  busyPercent: z.int().min(0).max(99).default(95),
 });
 
 /**

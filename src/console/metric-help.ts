@@ -24,6 +24,7 @@ export const HELP: Readonly<Record<string, string>> = {
   tollgate_crashed_total: "faults in the relay itself: each ended one session or request, or nothing",
   tollgate_over_user_limit_total: "requests of users who had as much under way as they may",
   tollgate_over_session_rate_total: "requests in sessions that were too many in a second",
+  tollgate_overloaded_total: "calls refused because the event loop was busier than limits.busyPercent",
   tollgate_stray_requests_total: "requests within a dialog that the relay does not know",
   tollgate_stray_requests_ignored_total: "of these, how many got no answer, since too many came from one address",
   tollgate_clock_steps_total: "times that the time of day was set",
@@ -113,6 +114,8 @@ export const HELP: Readonly<Record<string, string>> = {
   tollgate_cluster_taken_up: "with cluster.standbys: sessions of dead nodes that went on here",
   tollgate_cluster_given_away: "with cluster.standbys: sessions that other nodes have got from here",
   tollgate_cluster_silent: "with cluster.standbys, 1: the node does nothing, since others may have its sessions",
+  tollgate_cluster_bus_renewed_total:
+    "with NATS: connections that were given up, since they seemed to be there and carried nothing",
   tollgate_cluster_handed_total: "with cluster.standbys: requests that another node has taken over",
   tollgate_cluster_taken_total: "with cluster.standbys: messages that came to other nodes and belonged here",
   tollgate_cluster_unknown_total: "with cluster.standbys: requests that belonged to no node",

@@ -41,6 +41,7 @@ export type CoreParts = Pick<
   | "resolve"
   | "proof"
   | "kept"
+  | "overload"
 > & {
   readonly billing: BillingStore;
   /** The addresses for SIP; default: those of the configuration, in which a port may be 0. */
@@ -105,6 +106,7 @@ export function createCore({
     crashed: 0,
     overUserLimit: 0,
     overSessionRate: 0,
+    overloaded: 0,
     strayRequests: 0,
     strayRequestsIgnored: 0,
     clockSteps: 0,

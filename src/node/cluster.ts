@@ -1,5 +1,4 @@
 import { hostname, networkInterfaces } from "node:os";
-import { type EventLoopUtilization, performance } from "node:perf_hooks";
 import type { Bus } from "../bus/types.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { NodeRun } from "../cluster/beat.ts";
@@ -21,6 +20,7 @@ import type { Core, SessionKeeper } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
 import type { Router } from "../relay/router.ts";
 import type { SipMessage } from "../sip/message.ts";
+import { busySince } from "../support/busy.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
@@ -89,7 +89,7 @@ export interface Relayed {
 
 /** Throws if the data folder cannot be written. Nothing is sent before `takenBefore` or `start`. */
 export function joinCluster(options: {
-  readonly bus: Pick<Bus, "tell" | "hear" | "keys">;
+  readonly bus: Pick<Bus, "tell" | "hear" | "keys" | "renew">;
   readonly node: string;
   readonly config: Pick<Config, "data" | "cluster" | "charging" | "listen">;
   readonly clock: Clock;
@@ -180,14 +180,14 @@ class ClusterNode implements Cluster {
     const host = hostname()
       .replace(/[^\x20-\x7e]/g, "?")
       .slice(0, 100);
-    const busy = busyPercent();
+    const busy = busySince();
     const load = (): Load => ({
       state: this.core?.draining ? "draining" : "up",
       sessions: this.core?.sessions.size ?? 0,
       requests: this.core?.requests.size ?? 0,
       standbys: this.holder.size,
       lagMs: this.keeper?.lagMs ?? 0,
-      busy: busy(),
+      busy: Math.round(busy() * 100),
     });
     const { direct } = this;
     this.heart = new Heart({
@@ -336,7 +336,14 @@ class ClusterNode implements Cluster {
 
   counters(): Readonly<Record<string, number>> {
     const { handed = 0, taken = 0, unknown = 0 } = this.handOver?.stats ?? {};
-    return { ...this.shared?.counters(), clusterHanded: handed, clusterTaken: taken, clusterUnknown: unknown };
+    const { renewed: clusterBusRenewed } = this.heart;
+    return {
+      ...this.shared?.counters(),
+      clusterBusRenewed,
+      clusterHanded: handed,
+      clusterTaken: taken,
+      clusterUnknown: unknown,
+    };
   }
 
   gauges(): Readonly<Record<string, number>> {
@@ -470,14 +477,3 @@ function hostOf(listen: Config["listen"]): string {
 const drainTopic = (node: string): string => `drain-${node}`;
 
 const keyOf = ({ node, epoch }: NodeRun): string => `${node} ${epoch}`;
-
-/** How much of the time since the last question the event loop was busy, in percent. */
-function busyPercent(): () => number {
-  let before: EventLoopUtilization | undefined;
-  return () => {
-    const now = performance.eventLoopUtilization();
-    const { utilization } = performance.eventLoopUtilization(now, before);
-    before = now;
-    return Math.round(utilization * 100);
-  };
-}

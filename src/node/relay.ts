@@ -20,12 +20,14 @@ import { Strangers } from "../directory/strangers.ts";
 import type { AppServerKey } from "../directory/types.ts";
 import { type IdentityKey, loadIdentityKey } from "../identity/key.ts";
 import { createProof } from "../identity/proof.ts";
+import { Overload } from "../relay/admission/overload.ts";
 import { contained, failed } from "../relay/model/contained.ts";
 import type { Core } from "../relay/model/core.ts";
 import type { Counters } from "../relay/model/counters.ts";
 import { Router } from "../relay/router.ts";
 import type { SipUri } from "../sip/uri.ts";
 import { openWatchedStore } from "../store/clock-watch.ts";
+import { busySince } from "../support/busy.ts";
 import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
@@ -217,7 +219,15 @@ export async function startRelay(options: {
   const nonces = (realm: string) => shares?.nonces.realm(realm);
   const [userNonces, appServerNonces] = [nonces("users"), nonces("app servers")];
   const recorder = new WatchedRecorder(cluster?.recording(journal) ?? journal);
+  const overload = new Overload({
+    clock,
+    busyPercent: config.limits.busyPercent,
+    busy: busySince(),
+    underWay: () => core.requests.size,
+    salt: random.token(),
+  });
   const core: Core = createCore({
+    overload,
     config,
     clock: sessionClock,
     random,
@@ -281,6 +291,7 @@ export async function startRelay(options: {
   const closeStores = async () => {
     await Promise.allSettled(onClosing.map((fn) => fn()));
     health.stop();
+    overload.stop();
     core.timelines.close();
     clockWatch.close();
     directory.close();
@@ -307,6 +318,7 @@ export async function startRelay(options: {
     throw error;
   }
   health.start();
+  overload.start();
   // What was found on disk either goes on here, or has ended here.
   cluster?.start({ core, transactions, router }, [
     ...core.sessions.allKeys(),

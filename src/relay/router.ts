@@ -70,7 +70,7 @@ export class Router implements TransactionUser {
   /** The 401 for an INVITE that lacks credentials, and has no other fault (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const source = this.core.sources.of(request, flow);
-    const challenges = refusalOfNew(this.core, "session")
+    const challenges = refusalOfNew(this.core, "session", request)
       ? undefined
       : this.core.authenticator.challengesFor(request, source);
     if (!challenges || refusalByHeaders(this.core, request, flow)) return undefined;
@@ -192,9 +192,10 @@ export class Router implements TransactionUser {
 
   private invite(transaction: NewRequest): void {
     const { core } = this;
-    const busy = refusalOfNew(core, "session");
+    const busy = refusalOfNew(core, "session", transaction.request);
     if (busy) {
-      recordOf(transaction)?.because(core.draining ? STOPS : "no further session may begin now");
+      if (busy.why !== undefined) core.counters.overloaded++;
+      recordOf(transaction)?.because(core.draining ? STOPS : (busy.why ?? "no further session may begin now"));
       reply(transaction, busy.status, busy.headers);
       return;
     }

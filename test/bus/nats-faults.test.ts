@@ -1,4 +1,5 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, connect as connectTo, createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { jetstreamManager } from "@nats-io/jetstream";
@@ -293,6 +294,44 @@ describe("NATS away (P2)", () => {
     expect((await jsm.streams.info("TOLLGATE")).state.messages).toBe(sessions * 4); // each event once, by Nats-Msg-Id
     expect(workers.reduce((sum, { counters }) => sum + counters.events, 0)).toBeGreaterThanOrEqual(sessions * 4);
     await Promise.all(workers.map((worker) => worker.stop()));
+  });
+
+  natsTest("seemingly not, over a way that swallows all: a connection that is given up is made anew", async () => {
+    const nats = await server();
+    const ways = new Set<Socket>();
+    const way = createServer((near) => {
+      const far = connectTo(nats.port, "127.0.0.1");
+      near.pipe(far).pipe(near);
+      for (const socket of [near, far]) {
+        socket.on("error", () => {});
+        ways.add(socket);
+      }
+    });
+    await new Promise<void>((resolve) => way.listen(0, "127.0.0.1", resolve));
+    cleanups.push(() => {
+      for (const socket of ways) socket.destroy();
+      way.close();
+    });
+    const bus = await busOf(`nats://127.0.0.1:${(way.address() as AddressInfo).port}`);
+    let heard: string[] = [];
+    bus.hear!("a", (text) => void heard.push(text));
+    const untilHeard = async (text: string) => {
+      while (!heard.includes(text)) {
+        bus.tell!("a", text);
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+    };
+    await untilHeard("before");
+    for (const socket of ways) socket.unpipe().pause();
+    const published = bus.publish([started(1)]);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    heard = [];
+    expect(bus.tell!("a", "into nothing")).toBe(true);
+    expect(bus.renew!("a test")).toBe(true);
+    await expect(published).rejects.toThrow("the connection to NATS is closed");
+    expect(bus.renew!("once more")).toBe(false);
+    await untilHeard("after");
+    await untilTaken(bus, [started(1)]);
   });
 
   natsTest("what is published again, since it was not known to have arrived, lies in the stream once", async () => {

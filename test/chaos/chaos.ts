@@ -78,9 +78,10 @@ export async function play(options: ChaosOptions): Promise<Report> {
       load(callers, rate, until),
       disturb(platform, options, forFaults, until, (what) => {
         done.push(what);
-        say(`${timeOf(Date.now())} ${what}; ${callers.standingNow} stand`);
+        say(`${timeOf(Date.now())} ${what}; ${soFar(ledger, callers)}`);
       }),
     ]);
+    say(`${timeOf(Date.now())} all hang up; ${soFar(ledger, callers)}`);
     callers.hangUpAll();
     const overBy = Date.now() + 60_000;
     while ((callers.under > 0 || shop.left > 0) && Date.now() < overBy) await pause(100);
@@ -95,6 +96,16 @@ export async function play(options: ChaosOptions): Promise<Report> {
     shop.close();
     await platform?.destroy();
   }
+}
+
+/** A number that stand says little by itself: if no new calls are answered, those that stand end one after the other. */
+function soFar({ offered, calls }: Ledger, { standingNow }: Callers): string {
+  let [answered, lost] = [0, 0];
+  for (const call of calls) {
+    if (call.ackedAt !== undefined) answered++;
+    if (call.lost !== undefined) lost++;
+  }
+  return `${offered} offered, ${answered} answered, ${standingNow} stand, ${lost} lost`;
 }
 
 async function load(callers: Callers, rate: number, until: number): Promise<void> {

@@ -47,7 +47,20 @@ export class NodeProcess {
     this.link = link;
   }
 
+  /** Starts it, and again where it ends at once: a relay does not start without MongoDB, and systemd tries again. */
   async start(): Promise<void> {
+    const until = Date.now() + 60_000;
+    for (;;) {
+      try {
+        return await this.startOnce();
+      } catch (error) {
+        if (Date.now() > until) throw error;
+        await new Promise((resolve) => setTimeout(resolve, 500));
+      }
+    }
+  }
+
+  private async startOnce(): Promise<void> {
     const peer = await start(this.name, process.execPath, [...nodeFlags(), COMMAND, "start", "--config", this.file]);
     this.peer = peer;
     const listen = (chunk: string) => {

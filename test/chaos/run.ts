@@ -1,3 +1,5 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { mongoKind, NO_MONGO } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram } from "../support/nats-server.ts";
@@ -63,8 +65,20 @@ async function main(): Promise<number> {
   });
   console.log(`\n${lines.join("\n")}`);
   if (faults.length === 0) console.log("\nNo fault.");
-  else
-    console.log(`\n${faults.length} FAULTS (npm run chaos -- --seed ${seed}):\n  ${faults.slice(0, 60).join("\n  ")}`);
+  else {
+    const kinds = new Map<string, number>();
+    for (const fault of faults) {
+      const kind = fault
+        .replace(/\d\d:\d\d:[\d.]+ /g, "")
+        .split(/[:({]/, 2)
+        .join(":");
+      kinds.set(kind, (kinds.get(kind) ?? 0) + 1);
+    }
+    console.log(`\n${faults.length} FAULTS (npm run chaos -- --seed ${seed}):`);
+    for (const [kind, many] of kinds) console.log(`  ${many} x ${kind}`);
+    console.log(`  ${faults.slice(0, 60).join("\n  ")}`);
+    if (values.logs !== undefined) writeFileSync(join(values.logs, "faults.txt"), `${faults.join("\n")}\n`);
+  }
   return faults.length === 0 ? 0 : 1;
 }
 

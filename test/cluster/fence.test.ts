@@ -73,6 +73,26 @@ describe("the fence (P3)", () => {
     expect(came).toEqual(["new", "gone"]);
   });
 
+  it("begins no call that has waited, if its client sends it again (RFC 3261 §17.1.1.2); nor one read after a stop", () => {
+    const invite = (name: string) => ({ isRequest: true, method: "INVITE", toTag: undefined, name }) as never;
+    const [udp, tcp] = [{ reliable: false } as never, { reliable: true } as never];
+    clock.advance(2_000); // the process was stopped, and what came meanwhile lies in its socket
+    user.received(invite("before the stop"), udp);
+    user.received(invite("over a connection"), tcp);
+    user.received({ isRequest: true, method: "INVITE", toTag: "t" } as never, udp);
+    clock.advance(250);
+    user.received(invite("after it"), udp);
+    clock.advance(100);
+    until = Number.POSITIVE_INFINITY;
+    fence.reopen();
+    expect(came).toEqual([
+      expect.objectContaining({ name: "over a connection" }),
+      expect.objectContaining({ toTag: "t" }),
+      expect.objectContaining({ name: "after it" }),
+    ]);
+    expect(fence.stats.dropped).toBe(1);
+  });
+
   it("does not go on with what waited when it shuts again meanwhile", () => {
     fence.close();
     fence.hold(() => clock.advance(1_000));

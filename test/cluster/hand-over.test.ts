@@ -45,9 +45,10 @@ function justStarted(...names: string[]) {
   const all = names.map((node) => {
     const taken: SipMessage[] = [];
     const state = { knows: false, busy: false };
+    const bus = { ...wire.of(node) };
     const handOver = new HandOver({
       self: { node, epoch: 1 },
-      bus: wire.of(node),
+      bus,
       clock,
       peerLog: new PeerLog({ log: silent, clock }),
       others: () => [...up].filter((other) => other !== node),
@@ -60,7 +61,7 @@ function justStarted(...names: string[]) {
       },
     });
     handOver.start();
-    return { handOver, state, taken };
+    return { handOver, state, taken, bus };
   });
   /** The node is dead, and `seenBy` has noticed. */
   const dies = (node: string, ...seenBy: (typeof all)[number][]) => {
@@ -137,6 +138,29 @@ describe("a request that came to a node which does not have its session (P3)", (
     giving.state.busy = false;
     clock.advance(100);
     expect([getting.taken.length, refused]).toEqual([1, 0]);
+  });
+
+  it("is looked for once, however often it is sent again; and ever less often where no answer comes", () => {
+    const { clock, all } = nodes("node01", "node02", "node03");
+    const [one, busy] = all as [(typeof all)[0], (typeof all)[0]];
+    busy.state.busy = true; // it does not say
+    all[2]!.state.busy = true;
+    let asks = 0;
+    const { tell } = one.bus;
+    one.bus.tell = (topic, text) => {
+      asks++;
+      return tell(topic, text);
+    };
+    for (let ms = 0; ms < 3_500; ms += 500) {
+      expect(one.handOver.request(bye(), CLIENT, () => {})).toBe(true);
+      clock.advance(500);
+    }
+    expect(asks).toBeLessThan(10); // at 0, 0.1, 0.3, 0.7, 1.5, 2.5, 3.5 s
+    busy.state.knows = true;
+    clock.advance(1_000);
+    expect(busy.taken).toHaveLength(0); // given up after 4 s
+    one.handOver.request(bye(), CLIENT, () => {});
+    expect(busy.taken).toHaveLength(1);
   });
 
   it("is taken by a node that gives others away", () => {

@@ -13,7 +13,7 @@ beforeEach(() => {
   wire = new Wire();
 });
 
-function nodeOf(node: string, epoch = 1) {
+function nodeOf(node: string, epoch = 1, renew: () => boolean = () => false) {
   const log = silent;
   const members = new Members({ self: { node, epoch }, clock, log, peerLog: new PeerLog({ log, clock }) });
   const load: { -readonly [K in keyof Load]: Load[K] } = {
@@ -25,7 +25,7 @@ function nodeOf(node: string, epoch = 1) {
     busy: 0,
   };
   const identity = { node, epoch, host: "a", zone: "", release: "1.0.0" };
-  const heart = new Heart({ bus: wire.of(node), clock, identity, load: () => load, members });
+  const heart = new Heart({ bus: { ...wire.of(node), renew }, clock, identity, load: () => load, members });
   heart.start();
   return { heart, members, load, states: () => members.views().map(({ state }) => state) };
 }
@@ -55,6 +55,33 @@ describe("beats (P3)", () => {
       ["up", "up"],
       ["up", "up"],
     ]);
+  });
+
+  it("that do not come back over a connection which seems to be there have it given up, ever less often", () => {
+    const renewed: number[] = [];
+    const two = nodeOf("node02", 1, () => renewed.push(clock.monotonic()) > 0);
+    clock.advance(1_000);
+    expect(renewed).toEqual([]);
+    wire.lost.add("beats"); // told, and nothing arrives
+    const lostAt = clock.monotonic();
+    clock.advance(120_000);
+    const after = renewed.map((at, i) => Math.round((at - (renewed[i - 1] ?? lostAt)) / 1_000));
+    expect(after.slice(0, 5)).toEqual([3, 6, 12, 24, 48]);
+    expect(two.heart.renewed).toBe(renewed.length);
+    // Heard again: the next time it is as the first time.
+    wire.lost.clear();
+    clock.advance(500);
+    wire.lost.add("beats");
+    renewed.length = 0;
+    clock.advance(5_000);
+    expect(renewed).toHaveLength(1);
+    // A bus that says itself that it is not connected is left alone.
+    wire.lost.clear();
+    clock.advance(500);
+    wire.cut.add("node02");
+    renewed.length = 0;
+    clock.advance(60_000);
+    expect(renewed).toEqual([]);
   });
 
   it("end with one that says that the node leaves; no timer is left", () => {

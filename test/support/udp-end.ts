@@ -30,6 +30,7 @@ export class UdpEnd implements TransportLayer {
   readonly socket: Socket;
   readonly port: number;
   readonly transactions: Transactions;
+  private closed = false;
   private readonly options: UdpEndOptions;
 
   private constructor(socket: Socket, user: TransactionUser, options: UdpEndOptions) {
@@ -78,6 +79,7 @@ export class UdpEnd implements TransportLayer {
   }
 
   close(): void {
+    this.closed = true;
     this.transactions.close();
     this.socket.close();
   }
@@ -91,7 +93,9 @@ export class UdpEnd implements TransportLayer {
       remoteAddress: "127.0.0.1",
       remotePort: port,
       open: true,
-      send: (bytes) => this.socket.send(bytes, portNow(), "127.0.0.1"),
+      send: (bytes) => {
+        if (!this.closed) this.socket.send(bytes, portNow(), "127.0.0.1");
+      },
     };
   }
 }
