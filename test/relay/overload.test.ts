@@ -58,7 +58,7 @@ describe("a relay that cannot keep up", () => {
   });
 
   it("is not overloaded by few calls, whatever else keeps the machine busy; nor where there is no bound", () => {
-    const few = overloaded({ underWay: 99 });
+    const few = overloaded({ underWay: 29 });
     few.run(20_000, 1);
     expect(refusedOf(few.overload)).toBe(0);
     const without = overloaded({ busyPercent: 0 });

@@ -10,7 +10,7 @@ const MOST_UP = 1.1;
 /** So much is always taken, so that it shows when there is room again. */
 const LEAST = 0.02;
 /** With fewer calls in set-up than this, it is not they that keep the machine busy. */
-const FEW_UNDER_WAY = 100;
+const FEW_UNDER_WAY = 30;
 
 /**
  * Refuses new calls when the machine cannot keep up, so that those that stand are served in time. Without that, requests
