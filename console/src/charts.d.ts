@@ -1,0 +1,4 @@
+declare module "charts:all" {
+  const charts: readonly import("./charts-data.ts").ChartData[];
+  export default charts;
+}

@@ -1,0 +1,373 @@
+import charts from "charts:all";
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { get, listen, send } from "../api.ts";
+import { actorsAt, type CallDetail, type Item, inOrder, itemIn, itemsOf, lanesOf, wordsOf } from "../call-model.ts";
+import { ActorChart } from "../chart.tsx";
+import { after, dayAndTime, duration } from "../format.ts";
+import { Ladder } from "../ladder.tsx";
+import { address, route, setQuery } from "../router.ts";
+import { Act, Notice, textOf } from "../ui.tsx";
+import { BillTable } from "./bill-table.tsx";
+
+/** One call: its charts, its ladder, its charges, and a time line that moves all of it. */
+export default function Call() {
+  const { id } = route.value;
+  const { details, items, error, isLive } = useCall(id);
+  const asked = route.value.query.get("at");
+  const position = asked === null ? items.length : Math.max(0, Math.min(items.length, Number(asked) || 0));
+  const go = (to: number) => setQuery({ at: to >= items.length ? undefined : String(Math.max(0, to)) });
+  if (error) return <Missing id={id} error={error} />;
+  const [first] = details;
+  if (!first)
+    return (
+      <>
+        <h1>Call</h1>
+        <Notice>The relay is asked for this call.</Notice>
+      </>
+    );
+  const start = items[0]?.at ?? first.at;
+  const actors = actorsAt(items, position);
+  const present = items[position - 1];
+  return (
+    <>
+      <Head call={first} all={details} isLive={isLive} />
+      <TimeLine items={items} position={position} go={go} start={start} isLive={isLive} />
+      <p class="hidden" role="status" aria-live="polite">
+        {present ? wordsOf(present) : ""}
+      </p>
+      <div class="call">
+        <section class="charts" aria-label="Charts of this call">
+          <h2>Charts</h2>
+          {actors.length === 0 && <p class="empty">No chart has begun yet.</p>}
+          {actors.slice(0, MOST_ACTORS).map((one) => {
+            const chart = charts.find(({ name }) => name === one.chart);
+            if (!chart) return null;
+            const title = one.chart === "request" ? "request" : `${one.chart} ${serverOf(details, one.actor)}`;
+            return (
+              <ActorChart
+                key={`${one.chart} ${one.actor}`}
+                chart={chart}
+                state={one.state}
+                last={one.last}
+                title={title}
+                isLatest={one.isLatest}
+              />
+            );
+          })}
+          <ActorTable actors={actors} />
+        </section>
+        <Ladder items={items} lanes={lanesOf(items)} position={position} go={go} start={start} />
+        <section class="money" aria-label="Bill">
+          <h2>Bill</h2>
+          <Charges items={items.slice(0, position)} start={start} />
+          {position === items.length ? (
+            <BillTable lines={details.flatMap(({ charges = [] }) => charges)} />
+          ) : (
+            <p class="empty">The bill's lines are shown at the end of the time line.</p>
+          )}
+        </section>
+      </div>
+    </>
+  );
+}
+
+const MOST_ACTORS = 9;
+
+function serverOf(details: readonly CallDetail[], session: string): string {
+  const all = details.flatMap(({ asked = [] }) => asked);
+  return all.find((one) => one.session === session)?.appServer ?? "";
+}
+
+/** A call and all that was seen of it, live as long as it runs. */
+function useCall(id: string): {
+  readonly details: readonly CallDetail[];
+  readonly items: readonly Item[];
+  readonly error: string;
+  readonly isLive: boolean;
+} {
+  const details = useSignal<readonly CallDetail[]>([]);
+  const items = useSignal<readonly Item[]>([]);
+  const error = useSignal("");
+  const isLive = useSignal(false);
+  useEffect(() => {
+    let over = false;
+    let stop = () => {};
+    let timers: ReturnType<typeof setTimeout>[] = [];
+    details.value = [];
+    items.value = [];
+    error.value = "";
+    isLive.value = false;
+    const readDetails = async () => {
+      const { calls } = await get<{ calls: readonly CallDetail[] }>(`calls/${encodeURIComponent(id)}`);
+      if (!over) details.value = calls;
+      return calls;
+    };
+    const readStory = async (calls: readonly CallDetail[]) => {
+      const stories = await Promise.all(calls.map(storyOf));
+      if (!over) items.value = inOrder(stories.flat());
+    };
+    const follow = (calls: readonly CallDetail[]) => {
+      isLive.value = true;
+      let heard: Item[] = [];
+      let isDue = false;
+      const show = () => {
+        isDue = false;
+        items.value = inOrder(heard);
+      };
+      stop = listen(
+        "events",
+        {
+          call: calls.find(({ running }) => running)!.id,
+          callId: calls.find(({ running }) => running)!.callId,
+          full: 1,
+        },
+        ({ event, data }) => {
+          const item = itemIn(event, data);
+          if (!item) return;
+          heard.push(item);
+          if (!isDue) {
+            isDue = true;
+            requestAnimationFrame(show);
+          }
+          if (event === "end") timers.push(setTimeout(finish, 300));
+        },
+        () => {
+          heard = [];
+        },
+      );
+    };
+    /** The call is over: what is billed comes a moment later. */
+    const finish = async () => {
+      if (over) return;
+      const calls = await readDetails().catch(() => []);
+      if (calls.some(({ running }) => running)) return;
+      stop();
+      isLive.value = false;
+      await readStory(calls).catch(() => {});
+      timers = [1_000, 3_000].map((ms) => setTimeout(() => void readDetails().then(readStory, () => {}), ms));
+    };
+    const begin = async (tries: number): Promise<void> => {
+      try {
+        const calls = await readDetails();
+        if (over) return;
+        if (calls.some(({ running }) => running)) follow(calls);
+        else await readStory(calls);
+      } catch (fault) {
+        if (over) return;
+        // A call that was just placed may not be on record yet.
+        if (tries > 0) timers.push(setTimeout(() => void begin(tries - 1), 300));
+        else error.value = textOf(fault);
+      }
+    };
+    void begin(3);
+    return () => {
+      over = true;
+      stop();
+      for (const timer of timers) clearTimeout(timer);
+    };
+  }, [id]);
+  return { details: details.value, items: items.value, error: error.value, isLive: isLive.value };
+}
+
+/** All that was seen, where the relay still has it; else what the record says. */
+async function storyOf(call: CallDetail): Promise<readonly Item[]> {
+  try {
+    const { items } = await get<{ items: readonly { kind: string }[] }>(`calls/${encodeURIComponent(call.id)}/story`);
+    return items.flatMap((line) => itemIn(line.kind, line) ?? []);
+  } catch {
+    return itemsOf(call);
+  }
+}
+
+function Missing({ id, error }: { readonly id: string; readonly error: string }) {
+  return (
+    <>
+      <h1>Call</h1>
+      <Notice bad>
+        {id}: {error}
+      </Notice>
+      <p>
+        <a href={address("calls")}>All calls</a>
+      </p>
+    </>
+  );
+}
+
+function Head({
+  call,
+  all,
+  isLive,
+}: {
+  readonly call: CallDetail;
+  readonly all: readonly CallDetail[];
+  readonly isLive: boolean;
+}) {
+  const sessions = all
+    .flatMap(({ asked = [], running }) => (running ? asked : []))
+    .filter(({ endedBy }) => endedBy === undefined);
+  const cost = all
+    .map(({ cost }) => cost)
+    .filter(Boolean)
+    .join(" + ");
+  return (
+    <header class="call-head">
+      <div class="bar">
+        <h1>
+          <span class="hidden">Call </span>
+          {call.user ?? "a stranger"} → {call.service ?? call.uri}
+        </h1>
+        <span class={isLive ? "badge live" : call.failed ? "badge failed" : "badge"}>
+          {isLive ? "● running" : call.failed ? "✕ failed" : "over"}
+        </span>
+        {isLive &&
+          sessions.map(({ session, appServer }) => (
+            <Act
+              key={session}
+              right="operate"
+              sure={`End the session with ${appServer}`}
+              act={() => send("POST", `sessions/${encodeURIComponent(session)}/end`)}
+            >
+              End {appServer}
+            </Act>
+          ))}
+      </div>
+      <dl class="facts">
+        <Fact name="Began">{dayAndTime(call.at)}</Fact>
+        <Fact name="Answer">{call.status === undefined ? "none yet" : `${call.status} ${call.reason ?? ""}`}</Fact>
+        {call.answerMs !== undefined && <Fact name="After">{duration(call.answerMs)}</Fact>}
+        {!call.running && <Fact name="Lasted">{duration(call.wholeMs)}</Fact>}
+        {call.endedBy && <Fact name="Ended by">{call.endedBy}</Fact>}
+        {cost && <Fact name="Cost">{cost}</Fact>}
+        {call.why && <Fact name="Why">{call.why}</Fact>}
+        <Fact name="From">{call.source}</Fact>
+        <Fact name="Call-ID">
+          <code>{call.callId}</code>
+        </Fact>
+        <Fact name="Record">
+          <code>{call.id}</code>
+        </Fact>
+      </dl>
+    </header>
+  );
+}
+
+function Fact({ name, children }: { readonly name: string; readonly children: preact.ComponentChildren }) {
+  return (
+    <div>
+      <dt>{name}</dt>
+      <dd>{children}</dd>
+    </div>
+  );
+}
+
+/** Moves everything on the page to a moment of the call. Its steps are what happened, so idle time takes no room. */
+function TimeLine(props: {
+  readonly items: readonly Item[];
+  readonly position: number;
+  readonly go: (position: number) => void;
+  readonly start: number;
+  readonly isLive: boolean;
+}) {
+  const { items, position, go, start, isLive } = props;
+  const isAtEnd = position >= items.length;
+  const present = items[position - 1];
+  const words = present ? wordsOf(present) : "before the first message";
+  return (
+    <div class="timeline" role="group" aria-label="Time line">
+      <div class="steps">
+        <button type="button" onClick={() => go(0)} disabled={position === 0} aria-label="To the beginning">
+          ⏮
+        </button>
+        <button type="button" onClick={() => go(position - 1)} disabled={position === 0} aria-label="One step back">
+          ◀
+        </button>
+        <button type="button" onClick={() => go(position + 1)} disabled={isAtEnd} aria-label="One step on">
+          ▶
+        </button>
+        <button
+          type="button"
+          onClick={() => go(items.length)}
+          disabled={isAtEnd}
+          aria-label={isLive ? "Follow the call" : "To the end"}
+        >
+          ⏭
+        </button>
+      </div>
+      <div class="track">
+        <input
+          type="range"
+          min={0}
+          max={items.length}
+          value={position}
+          aria-label="Moment of the call"
+          aria-valuetext={words}
+          onInput={(event) => go(Number(event.currentTarget.value))}
+        />
+        <div class="ticks" aria-hidden="true">
+          {items.map((item, i) => (
+            <i key={i} class={`${item.kind}${item.kind === "message" && item.error ? " error" : ""}`} />
+          ))}
+        </div>
+      </div>
+      <output>
+        <b>{present ? `${after(present.at - start)} s` : "0"}</b> {words}
+        <span class="of">{isLive && isAtEnd ? "● live" : `${position} of ${items.length}`}</span>
+      </output>
+    </div>
+  );
+}
+
+function ActorTable({ actors }: { readonly actors: ReturnType<typeof actorsAt> }) {
+  return (
+    <details class="twin">
+      <summary>The charts as a table</summary>
+      <table>
+        <thead>
+          <tr>
+            <th scope="col">Chart</th>
+            <th scope="col">Actor</th>
+            <th scope="col">Present state</th>
+            <th scope="col">Last transition</th>
+          </tr>
+        </thead>
+        <tbody>
+          {actors.map(({ chart, actor, state, last }) => (
+            <tr key={`${chart} ${actor}`}>
+              <td>{chart}</td>
+              <td>
+                <code>{actor}</code>
+              </td>
+              <td>{state}</td>
+              <td>{last ? `${last.event || "at once"}, from ${last.from}` : ""}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </details>
+  );
+}
+
+/** What was put on record so far: starts, charges, holds, ends; and timers that fired. */
+function Charges({ items, start }: { readonly items: readonly Item[]; readonly start: number }) {
+  const told = items.filter((item) => item.kind === "charge" || item.kind === "timer");
+  if (told.length === 0) return <p class="empty">Nothing is charged yet.</p>;
+  return (
+    <ol class="charges">
+      {told.map((item, i) => (
+        <li key={i}>
+          <span class="when">{after(item.at - start)}</span>
+          {item.kind === "charge" ? (
+            <span>
+              <b>{item.type}</b> {item.text}
+            </span>
+          ) : (
+            <span>
+              <b>timer</b> {item.kind === "timer" && item.name}
+            </span>
+          )}
+        </li>
+      ))}
+    </ol>
+  );
+}

@@ -1,0 +1,218 @@
+import { useSignal } from "@preact/signals";
+import type { ComponentChildren } from "preact";
+import { useEffect, useRef } from "preact/hooks";
+import { ApiError, get, may, type Right } from "./api.ts";
+
+/** What went wrong, as text. */
+export const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+export function Notice({ children, bad = false }: { readonly children: ComponentChildren; readonly bad?: boolean }) {
+  return (
+    <p class={bad ? "notice bad" : "notice"} role={bad ? "alert" : "status"}>
+      {bad && <b>Not done: </b>}
+      {children}
+    </p>
+  );
+}
+
+/**
+ * What the relay says at `path`, asked for again every `everyMs` while the page is in front. Returns a function that
+ * asks at once, too.
+ */
+export function useAsked<T>(
+  path: string | undefined,
+  query: Readonly<Record<string, string | number | undefined>> = {},
+  everyMs = 0,
+) {
+  const data = useSignal<T | undefined>(undefined);
+  const error = useSignal("");
+  const round = useSignal(0);
+  const key = `${path} ${JSON.stringify(query)} ${round.value}`;
+  useEffect(() => {
+    if (path === undefined) return;
+    let over = false;
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const ask = async () => {
+      if (!document.hidden) {
+        try {
+          const said = await get<T>(path, query);
+          if (over) return;
+          data.value = said;
+          error.value = "";
+        } catch (fault) {
+          if (over) return;
+          error.value = textOf(fault);
+          if (fault instanceof ApiError && (fault.status === 403 || fault.status === 404)) return;
+        }
+      }
+      if (everyMs > 0 && !over) timer = setTimeout(ask, everyMs);
+    };
+    void ask();
+    return () => {
+      over = true;
+      clearTimeout(timer);
+    };
+  }, [key]);
+  return {
+    data: data.value,
+    error: error.value,
+    again: () => {
+      round.value++;
+    },
+  };
+}
+
+/** A button that changes something. `right`: what it takes; it is not there for others. `sure`: asks first. */
+export function Act(props: {
+  readonly children: ComponentChildren;
+  readonly right: Right;
+  readonly act: () => Promise<unknown>;
+  readonly done?: (said: unknown) => void;
+  readonly sure?: string;
+  readonly label?: string;
+  readonly kind?: string;
+}) {
+  const { children, right, act, done, sure, label, kind } = props;
+  const busy = useSignal(false);
+  const asks = useSignal(false);
+  const failed = useSignal("");
+  if (!may(right)) return null;
+  const go = async () => {
+    if (sure && !asks.value) {
+      asks.value = true;
+      return;
+    }
+    asks.value = false;
+    busy.value = true;
+    failed.value = "";
+    try {
+      done?.(await act());
+    } catch (error) {
+      failed.value = textOf(error);
+    }
+    busy.value = false;
+  };
+  return (
+    <span class="act">
+      <button type="button" class={asks.value ? "danger" : kind} aria-label={label} disabled={busy.value} onClick={go}>
+        {asks.value ? sure : children}
+      </button>
+      {asks.value && (
+        <button
+          type="button"
+          onClick={() => {
+            asks.value = false;
+          }}
+        >
+          No
+        </button>
+      )}
+      {failed.value && (
+        <span class="bad-text" role="alert">
+          {failed.value}
+        </span>
+      )}
+    </span>
+  );
+}
+
+export interface Column<T> {
+  readonly name: string;
+  readonly cell: (row: T) => ComponentChildren;
+  readonly number?: boolean;
+}
+
+/** A table of any number of rows, of which only those in sight are in the page. */
+export function Rows<T>(props: {
+  readonly rows: readonly T[];
+  readonly columns: readonly Column<T>[];
+  readonly idOf: (row: T) => string;
+  readonly caption: string;
+  readonly empty: string;
+  readonly tall?: boolean;
+}) {
+  const { rows, columns, idOf, caption, empty, tall = false } = props;
+  const top = useSignal(0);
+  const box = useRef<HTMLDivElement>(null);
+  if (rows.length === 0) return <p class="empty">{empty}</p>;
+  const isVirtual = rows.length > 100;
+  const first = isVirtual ? Math.max(0, Math.floor(top.value / ROW) - 10) : 0;
+  const last = isVirtual
+    ? Math.min(rows.length, first + Math.ceil((box.current?.clientHeight ?? 700) / ROW) + 20)
+    : rows.length;
+  return (
+    <div
+      class={tall ? "rows tall" : "rows"}
+      ref={box}
+      tabIndex={0}
+      role="region"
+      aria-label={caption}
+      onScroll={(event) => {
+        top.value = Math.floor(event.currentTarget.scrollTop / ROW) * ROW;
+      }}
+    >
+      <table aria-rowcount={rows.length + 1} class={isVirtual ? "virtual" : undefined}>
+        <caption class="hidden">{caption}</caption>
+        <thead>
+          <tr>
+            {columns.map(({ name, number }) => (
+              <th key={name} scope="col" class={number ? "number" : undefined}>
+                {name}
+              </th>
+            ))}
+          </tr>
+        </thead>
+        <tbody>
+          {first > 0 && (
+            <tr class="space" style={{ height: `${first * ROW}px` }}>
+              <td colSpan={columns.length} />
+            </tr>
+          )}
+          {rows.slice(first, last).map((row, i) => (
+            <tr key={idOf(row)} aria-rowindex={first + i + 2}>
+              {columns.map(({ name, cell, number }) => (
+                <td key={name} class={number ? "number" : undefined} data-name={name}>
+                  {cell(row)}
+                </td>
+              ))}
+            </tr>
+          ))}
+          {last < rows.length && (
+            <tr class="space" style={{ height: `${(rows.length - last) * ROW}px` }}>
+              <td colSpan={columns.length} />
+            </tr>
+          )}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+/** The height of a row in a table of many, as app.css has it. */
+const ROW = 33;
+
+/** A text that is sent on Enter, as part of a form. */
+export function Field(props: {
+  readonly label: string;
+  readonly value: string;
+  readonly change: (value: string) => void;
+  readonly type?: "text" | "search" | "month";
+  readonly hint?: string;
+  readonly required?: boolean;
+}) {
+  const { label, value, change, type = "text", hint, required = false } = props;
+  return (
+    <label class="field">
+      <span>{label}</span>
+      <input
+        type={type as "text"}
+        value={value}
+        placeholder={hint}
+        required={required}
+        autocomplete="off"
+        spellcheck={false}
+        onInput={(event) => change(event.currentTarget.value)}
+      />
+    </label>
+  );
+}
