@@ -10,12 +10,20 @@ import type { PeerLog } from "../support/peer-log.ts";
  *
  *   1 <signature or -> <number of the receiver's beat that was heard last> <how often the receiver was called dead>
  *   <beat>
+ *
+ * What is handed over goes this way, too, where NATS does not reach the other node (./handed.ts):
+ *
+ *   2 <signature or ->
+ *   <what is handed over>
  */
 
 /** Longer than any beat. */
 const MAX_BYTES = 6_000;
 const HEAD = /^1 ([0-9a-f]{64}|-) (\d{1,15}) (\d{1,9})\n/;
 const PURPOSE = "direct beats";
+/** What one datagram takes (RFC 768), less the head. */
+const MAX_TOLD_BYTES = 60_000;
+const TOLD = /^2 ([0-9a-f]{64}|-)\n/;
 
 /** Another node, as far as is needed to write to it. */
 export interface DirectPeer {
@@ -47,6 +55,9 @@ export class Direct {
   private readonly deaths: (node: string) => number;
   private readonly heard: (beat: string, told: Told) => void;
   private readonly refused: (node: string) => void;
+  /** Hears what other nodes hand over. */
+  told: ((text: string) => void) | undefined;
+  private readonly comesFrom: (node: string, address: string) => boolean;
   private socket: Socket | undefined;
   private port = 0;
   /** A socket for each peer: only a connected one is told that nobody listens there any more. */
@@ -65,8 +76,11 @@ export class Direct {
     readonly heard: (beat: string, told: Told) => void;
     /** Nobody listens at that node's address any more: its process is gone. */
     readonly refused: (node: string) => void;
+    /** Whether that is the address at which the node says that it hears. */
+    readonly comesFrom: (node: string, address: string) => boolean;
   }) {
-    const { host, log, peerLog, keys, peers, deaths, heard, refused } = options;
+    const { host, log, peerLog, keys, peers, deaths, heard, refused, comesFrom } = options;
+    this.comesFrom = comesFrom;
     this.deaths = deaths;
     this.host = host;
     this.log = log;
@@ -111,6 +125,16 @@ export class Direct {
     if (this.sockets.size > peers.length) this.forget(new Set(peers.map(({ node }) => node)));
   }
 
+  /** Hands something over to a node. False: there is no way to it, or it is too long. */
+  tell(node: string, text: string): boolean {
+    const peer = this.socket && this.peers().find((one) => one.node === node);
+    const socket = peer && this.socketTo(node, peer.direct);
+    if (!socket || Buffer.byteLength(text) > MAX_TOLD_BYTES) return false;
+    const [key] = this.keys;
+    socket.send(`2 ${key ? sign(key, `told\n${text}`).toString("hex") : "-"}\n${text}`, ignore);
+    return true;
+  }
+
   private write(text: string): string {
     const [key] = this.keys;
     return `1 ${key ? sign(key, text).toString("hex") : "-"} ${text}`;
@@ -147,6 +171,10 @@ export class Direct {
   }
 
   private received(bytes: Buffer, from: string): void {
+    if (bytes[0] === TWO) {
+      this.receivedTold(bytes.toString("utf8"), from);
+      return;
+    }
     const text = bytes.length > MAX_BYTES ? "" : bytes.toString("utf8");
     const found = HEAD.exec(text);
     if (!found || !this.isSigned(found[1]!, text.slice(text.indexOf(" ", 2) + 1))) {
@@ -158,6 +186,16 @@ export class Direct {
     this.heard(text.slice(head.length), { heard: Number(heard), deaths: Number(deaths), from, isSigned });
   }
 
+  private receivedTold(all: string, from: string): void {
+    const found = TOLD.exec(all);
+    const text = all.slice(found?.[0].length ?? 0);
+    // Without a secret, whoever says it must be where it says that it hears.
+    const node = this.keys.length > 0 ? "" : (/^1 ([0-9a-z]{6}) /.exec(text)?.[1] ?? "");
+    if (!found || !this.isSigned(found[1]!, `told\n${text}`) || (this.keys.length === 0 && !this.comesFrom(node, from)))
+      this.peerLog.warn("cluster: what no node has signed was handed over", from, {});
+    else this.told?.(text);
+  }
+
   private isSigned(signature: string, text: string): boolean {
     if (this.keys.length === 0) return true; // whoever is told looks at where it came from
     if (signature === "-") return false;
@@ -165,6 +203,8 @@ export class Direct {
     return this.keys.some((key) => timingSafeEqual(sign(key, text), given));
   }
 }
+
+const TWO = "2".charCodeAt(0);
 
 const sign = (key: Buffer, text: string): Buffer => createHmac("sha256", key).update(text).digest();
 

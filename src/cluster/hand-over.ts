@@ -1,6 +1,8 @@
 import type { Bus } from "../bus/types.ts";
 import type { OthersPort } from "../relay/model/ports.ts";
 import type { SipMessage, SipRequest, SipResponse } from "../sip/message.ts";
+import { responseTo } from "../sip/response.ts";
+import { serialize } from "../sip/serialize.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { Flow, TransportUser } from "../transport/types.ts";
@@ -225,6 +227,9 @@ export class HandOver implements OthersPort {
     if (this.clock.monotonic() >= until) {
       this.forget(asked);
       this.peerLog.warn("cluster: a request whose session cannot be found: not all nodes answer", "", { tag });
+      // Over UDP its sender sends it again, and then there may be an answer. Over a connection it does not (RFC 3261
+      // §17.1.2.2).
+      if (flow.reliable && !this.mutes()) flow.send(serialize(busyResponse(request)));
       return;
     }
     if (isUnknown)
@@ -358,6 +363,9 @@ function keyOfRequest({ method, via }: SipRequest, flow: Flow): string {
   if (!via || !branch.startsWith("z9hG4bK")) return "";
   return `${method} ${branch} ${via.host}:${via.port ?? ""} ${flow.transport} ${flow.remoteAddress}:${flow.remotePort}`;
 }
+
+const busyResponse = (request: SipRequest): SipResponse =>
+  responseTo(request, 503, undefined, undefined, [["Retry-After", "2"]]);
 
 const keyOf = ({ node, epoch }: NodeRun, number: number): string => `${node} ${epoch} ${number}`;
 

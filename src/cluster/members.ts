@@ -52,6 +52,8 @@ export interface MembersListener {
 interface Member {
   beat: Beat;
   heardAt: number;
+  /** When it was heard over NATS. */
+  natsAt: number;
   state: "up" | "left" | "dead";
   /** When a beat of this node was said that the member has heard, as it says by a direct beat. */
   confirmedAt: number;
@@ -147,7 +149,7 @@ export class Members {
     member.confirmedAt = Math.max(member.confirmedAt, this.saidAt.get(heard) ?? member.confirmedAt);
     member.deaths = deaths;
     member.refused = false;
-    this.heard(text);
+    this.takeBeat(text, false);
     this.confirm();
     this.listener.confirmed?.();
   }
@@ -189,6 +191,10 @@ export class Members {
 
   /** Takes a beat that came over the bus. */
   heard(text: string): void {
+    this.takeBeat(text, true);
+  }
+
+  private takeBeat(text: string, overNats: boolean): void {
     const read = readBeat(text);
     if (!read.ok) {
       this.peerLog.warn("cluster: a beat that is none was heard", "", { why: read.error });
@@ -203,13 +209,14 @@ export class Members {
         this.peerLog.error("cluster: another node has this one's name: a copied data folder?", "", { beat });
       return;
     }
+    if (overNats && before && before.beat.epoch === beat.epoch) before.natsAt = now;
     if (before && !isLater(beat, before.beat)) return; // out of order, or an old beat that somebody sent again
     if (!before && this.known.size >= MAX_MEMBERS && !this.forgetOne()) {
       this.peerLog.warn("cluster: too many nodes; one more is not looked at", "", { node: beat.node });
       return;
     }
     if (beat.node === this.self.node) this.heardItself(beat, now);
-    else this.take(beat, before, now);
+    else this.take(beat, before, now, overNats);
   }
 
   private heardItself(beat: Beat, now: number): void {
@@ -219,19 +226,22 @@ export class Members {
     const wasCutOff = !this.hearsItself(now);
     const wasSafe = now < this.safeUntil;
     const before = this.known.get(beat.node);
-    this.known.set(beat.node, { beat, heardAt: saidAt, state: "up", confirmedAt: saidAt, deaths: 0, refused: false });
+    const own = { beat, heardAt: saidAt, natsAt: saidAt, confirmedAt: saidAt, deaths: 0, refused: false };
+    this.known.set(beat.node, { ...own, state: "up" });
     if (!wasCutOff) return;
     this.together(now);
     if (!isNew && !wasSafe) this.listener.together?.(before ? now - before.heardAt : 0);
   }
 
-  private take(beat: Beat, before: Member | undefined, now: number): void {
+  private take(beat: Beat, before: Member | undefined, now: number, overNats: boolean): void {
     const { node, epoch, host, zone, release } = beat;
     const isAnew = before !== undefined && before.state === "up" && before.beat.epoch !== epoch;
     const wasUp = before?.state === "up" && !isAnew;
     const state = beat.state === "leaving" ? "left" : "up";
     const confirmedAt = isAnew || !before ? Number.NEGATIVE_INFINITY : before.confirmedAt;
-    this.known.set(node, { beat, heardAt: now, state, confirmedAt, deaths: before?.deaths ?? 0, refused: false });
+    const natsAt = overNats ? now : (before?.natsAt ?? Number.NEGATIVE_INFINITY);
+    const deaths = before?.deaths ?? 0;
+    this.known.set(node, { beat, heardAt: now, natsAt, state, confirmedAt, deaths, refused: false });
     if (wasUp !== (state === "up")) this.countOthers();
     if (before && isAnew) {
       this.log.warn({ node, epoch, host, zone }, "cluster: a node was started anew");
@@ -321,6 +331,21 @@ export class Members {
     const names: string[] = [];
     for (const [node, { state }] of this.known) if (state === "up" && node !== this.self.node) names.push(node);
     return names;
+  }
+
+  /** The other nodes that are up or draining, and are not heard over NATS now. */
+  withoutNats(): string[] {
+    const before = this.clock.monotonic() - CUT_OFF_MS;
+    const names: string[] = [];
+    for (const [node, { state, natsAt }] of this.known)
+      if (state === "up" && natsAt <= before && node !== this.self.node) names.push(node);
+    return names;
+  }
+
+  /** Whether that is the address at which the node says that it hears beats. */
+  comesFrom(node: string, address: string): boolean {
+    const member = this.known.get(node);
+    return member !== undefined && comesFrom(member.beat, address);
   }
 
   /** How many nodes are up or draining, this one included. */

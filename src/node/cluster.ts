@@ -8,6 +8,7 @@ import { Fence } from "../cluster/fence.ts";
 import { GiveAway } from "../cluster/give-away.ts";
 import { HandOver } from "../cluster/hand-over.ts";
 import { readFlow } from "../cluster/handed.ts";
+import { HandedWays } from "../cluster/handed-ways.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
 import { Heritage } from "../cluster/heritage.ts";
 import { type Copy, Holder } from "../cluster/holder.ts";
@@ -168,6 +169,7 @@ class ClusterNode implements Cluster {
         deaths: (other) => this.deathsOf(members.runOf(other)),
         heard: (beat, told) => members.heardDirectly(beat, told),
         refused: (other) => members.refused(other),
+        comesFrom: (other, address) => members.comesFrom(other, address),
       });
     this.direct = options.direct === false ? undefined : directly();
     this.keeper = standbys
@@ -263,7 +265,8 @@ class ClusterNode implements Cluster {
       const knows = (message: SipMessage) => router.knows(message);
       const busy = () => (this.takeUp?.busy ?? false) || this.heritage.busy || (this.away?.busy ?? false);
       this.handOver = new HandOver({
-        ...{ self, bus, clock, peerLog, mutes },
+        ...{ self, clock, peerLog, mutes },
+        bus: new HandedWays(bus, this.direct, members),
         others: () => members.others(),
         contactFor: (flow) => core.transport.contactFor(flow),
         here: { user: this.before(transactions), knows, busy },

@@ -104,6 +104,25 @@ describe("the nodes of a cluster (P3)", () => {
     expect([states(), seen]).toEqual([{ node00: "up", node01: "left" }, ["joined node01 1", "left node01 1"]]);
   });
 
+  it("are told apart that are heard straight, and not over NATS", () => {
+    pass(200, SELF.node, "node01", "node02");
+    const from = "192.0.2.1";
+    for (let i = 0; i < 4; i++) {
+      pass(100, SELF.node, "node02");
+      members.heardDirectly(writeBeat(beatOf("node01")), { heard: 1, deaths: 0, from, isSigned: true });
+    }
+    expect([members.withoutNats(), members.others(), seen]).toEqual([
+      ["node01"],
+      ["node01", "node02"],
+      ["joined node01 1", "joined node02 1"],
+    ]);
+    // Where both ways work, the slower one counts as well.
+    const beat = writeBeat(beatOf("node01"));
+    members.heardDirectly(beat, { heard: 1, deaths: 0, from, isSigned: true });
+    members.heard(beat);
+    expect(members.withoutNats()).toEqual([]);
+  });
+
   it("show that they drain", () => {
     pass(100, SELF.node);
     members.heard(writeBeat(beatOf("node01", { state: "draining" })));
