@@ -24,6 +24,8 @@ export const LAYERS = [
   ["src/relay/session"],
   // Its books and its prepaid balance.
   ["src/relay/charges"],
+  // REGISTER: where clients are.
+  ["src/relay/registrar"],
   // A leg of a session. Who a peer is, what of it is taken, and what a refusal becomes.
   ["src/relay/leg"],
   // What all of the above share, and what they see of a session.
@@ -49,7 +51,7 @@ export const LAYERS = [
   ["machines"],
   ["src/directory/types.ts"],
   // What is put on record: for the bill, and of each request for those who ask what became of it.
-  ["src/charging/events", "src/calls"],
+  ["src/charging/events", "src/calls", "src/registrar"],
   ["src/charging/money"],
   // RFC 3261 §17, §18, and messages as bytes.
   ["src/transaction"],

@@ -184,7 +184,8 @@ describe("the commands on the pages", () => {
   });
 
   /** These want a relay that runs, or an event that could not be billed: that they know their options is looked at. */
-  const ALONE_NO = /^(start|backup|restore|sessions|nodes|drain|lockouts|demo|events (show|repair|replay|drop))\b/;
+  const ALONE_NO =
+    /^(start|backup|restore|sessions|nodes|drain|lockouts|registrations|unregister|demo|events (show|repair|replay|drop))\b/;
 
   it("of a page do what they should, one after the other: tollgate", { timeout: 30_000 }, async () => {
     const failed: string[] = [];

@@ -15,6 +15,7 @@ import { addLockoutsCommands } from "./lockouts.ts";
 import { addMachinesCommand } from "./machines.ts";
 import { addNodesCommand } from "./nodes.ts";
 import { addRebillCommand } from "./rebill.ts";
+import { addRegistrationsCommands } from "./registrations.ts";
 import { addRegistryCommands } from "./registries.ts";
 import { addSessionsCommand } from "./sessions.ts";
 import { addSettlementCommand } from "./settlement.ts";
@@ -102,6 +103,7 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   addCallsCommands(program, io);
   addWatchCommand(program, io);
   addTraceCommands(program, io);
+  addRegistrationsCommands(program, io, setCode);
   addLockoutsCommands(program, io);
   addNodesCommand(program, io);
   addDrainCommand(program, io);

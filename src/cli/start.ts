@@ -73,6 +73,8 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
       "GET /nodes": () => relay?.nodes() ?? [],
       "GET /lockouts": () => relay?.lockOuts() ?? [],
       "POST /lockouts/lift": (body) => ({ lifted: relay?.liftLockOuts(whichLockOuts(body)) ?? 0 }),
+      "POST /registrations": (body) => relay?.registrations(userIn(body)) ?? [],
+      "POST /registrations/remove": (body) => ({ removed: relay?.unregister(userIn(body) ?? "") ?? 0 }),
       "POST /drain": (body) => {
         const { node } = fieldsOf(body);
         if (node === undefined || isSelf(relay, node)) stop.request(withinMs(body));
@@ -122,6 +124,12 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
   await closeQuietly(control);
   log.info("relay stopped");
   return EXIT.ok;
+}
+
+function userIn(body: unknown): string | undefined {
+  const { user } = fieldsOf(body);
+  if (user !== undefined && typeof user !== "string") throw new Error("user: expected a user's id");
+  return user;
 }
 
 /** The fields of what a command says; none, if it is no object. */

@@ -274,6 +274,8 @@ const limitsOf = z.strictObject({
   sessionsPerUser: z.int().min(0).exactOptional(),
   perSessionPerSecond: z.int().min(0).exactOptional(),
   busyPercent: z.int().min(0).max(99).default(95),
+  contactsPerUser: z.int().min(1).max(100).default(10),
+  contacts: z.int().min(1).max(10_000_000).default(100_000),
 });
 
 /**
@@ -433,6 +435,18 @@ const creditSchema = z.strictObject({
   low: z.array(z.strictObject({ currency, below: amountSchema })).default([]),
 });
 
+/** For how long clients may register where they are reached (RFC 3261 §10). */
+const registrarSchema = z
+  .strictObject({
+    expiresS: z.int().min(1).max(86_400).default(3_600),
+    minExpiresS: z.int().min(1).max(3_600).default(60), // RFC 3261 §10.3: an hour is never too brief
+    maxExpiresS: z.int().min(60).max(604_800).default(3_600),
+  })
+  .refine(({ minExpiresS, maxExpiresS }) => minExpiresS <= maxExpiresS, {
+    path: ["minExpiresS"],
+    message: "no more than maxExpiresS",
+  });
+
 export const configSchema = z.strictObject({
   portal: portalSchema.prefault({}),
   listen: z.array(listenSchema).min(1, "at least one address").prefault(["udp:127.0.0.1:5060", "tcp:127.0.0.1:5060"]),
@@ -481,6 +495,7 @@ export const configSchema = z.strictObject({
     .prefault({}),
   calls: callsSchema.prefault({}),
   correlation: correlationSchema.prefault({}),
+  registrar: registrarSchema.prefault({}),
   recovery: recoverySchema.prefault({}),
   cluster: clusterSchema.prefault({}),
   health: z

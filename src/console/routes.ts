@@ -19,6 +19,8 @@ export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; 
   "/nodes": { doors: ["socket"], access: "owner" },
   "/lockouts": { doors: ["socket"], access: "owner" },
   "/lockouts/lift": { doors: ["socket"], access: "owner" },
+  "/registrations": { doors: ["socket"], access: "owner" },
+  "/registrations/remove": { doors: ["socket"], access: "owner" },
   "/drain": { doors: ["socket"], access: "owner" },
   "/metrics": { doors: ["socket", "tcp"], access: "monitoring" },
   "/livez": { doors: ["socket", "tcp"], access: "anybody" },

@@ -202,6 +202,10 @@ class DigestAuthenticator implements Authenticator {
     if (uri === undefined) return false;
     // The name of another user may not stand there: people who read From would take it for the caller's.
     if (canonicalHost(uri.host) === ANONYMOUS_HOST) return userOf(uri) === user || ANONYMOUS.test(userOf(uri));
+    return this.names(uri, user);
+  }
+
+  names(uri: SipUri, user: string): boolean {
     return this.idIn(uri) === user && (this.directory.isPortal?.(uri.host) ?? true);
   }
 

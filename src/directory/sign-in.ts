@@ -1,5 +1,6 @@
 import type { Algorithm } from "../sip/digest.ts";
 import type { SipRequest } from "../sip/message.ts";
+import type { SipUri } from "../sip/uri.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Flow } from "../transport/types.ts";
 import type { Guesses, GuessesElsewhere, LockOut, WhichLockOuts } from "./guesses.ts";
@@ -110,6 +111,8 @@ export interface Authenticator {
   challengesFor(request: SipRequest, source: SignInSource): readonly string[] | undefined;
   /** Whether the user that a request names, rightly or not, has signed in from there before. */
   knowsThere?(request: SipRequest, source: SignInSource): boolean;
+  /** Whether a URI names that user of this portal: as address of record, or in From. */
+  names(uri: SipUri, user: string): boolean;
   /** Another node asks about a nonce that was made here: takes its count, if it is new and the nonce young enough. */
   useNonce?(use: NonceUse): boolean;
   /** Failed sign-ins, where they make somebody wait. */

@@ -6,6 +6,7 @@ import { DirectCharges, type DirectChargesOptions } from "../charging/charges/di
 import { LaterRecords } from "../charging/events/later-records.ts";
 import { PortalLimits } from "../charging/money/portal-limits.ts";
 import { Strangers } from "../directory/strangers.ts";
+import { Bindings } from "../registrar/bindings.ts";
 import { requestLogic } from "../relay/actions/request.ts";
 import { sessionLogic } from "../relay/actions/session.ts";
 import { Admission, type AdmissionElsewhere } from "../relay/admission/admission.ts";
@@ -109,6 +110,8 @@ export function createCore({
     overloaded: 0,
     strayRequests: 0,
     strayRequestsIgnored: 0,
+    registers: 0,
+    registersRefused: 0,
     clockSteps: 0,
   };
   const { clock, config, directory, log, recorder, peerLog = new PeerLog({ log, clock }) } = parts;
@@ -139,6 +142,7 @@ export function createCore({
   return {
     ...parts,
     node,
+    bindings: new Bindings({ perUser: config.limits.contactsPerUser, all: config.limits.contacts }),
     border: new Border(config),
     reach: new Reach(parts, config, listening),
     peerLog,

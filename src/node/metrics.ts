@@ -61,6 +61,8 @@ export function metricsOf(parts: {
       transactions: transactions.size,
       connections,
       usersWithSessions: core.loads.size,
+      contacts: core.bindings.size,
+      usersRegistered: core.bindings.users,
       lockedOut: core.authenticator.lockOuts?.().length ?? 0,
       journalPendingEvents: pendingEvents,
       journalPendingBytes: pendingBytes,

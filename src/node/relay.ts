@@ -50,6 +50,7 @@ import { type Metrics, metricsOf } from "./metrics.ts";
 import { nodeNameIn } from "./node-name.ts";
 import { answerRelay, askRelay } from "./other-relays.ts";
 import { endedOf, endLeft, endOrphans, Heartbeat } from "./recovery.ts";
+import { Registrations, type RegistrationView } from "./registrations.ts";
 import { type SessionView, viewsOf } from "./session-view.ts";
 import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
@@ -88,6 +89,9 @@ export interface Relay {
    * `source` may be any address of the source.
    */
   lockOuts(): LockOut[];
+  /** Which devices of users have registered, of one user or of all; and removes those of one, and returns how many. */
+  registrations(user?: string): RegistrationView[];
+  unregister(user: string): number;
   liftLockOuts(which: WhichLockOuts): number;
   /** What charges outside of sessions' dialogs need (M17): the charging management, and app servers' keys. */
   readonly charging: {
@@ -287,11 +291,13 @@ export async function startRelay(options: {
   watch.start();
   transport.attach(cluster?.before(transactions) ?? transactions);
   const health = new HealthChecks(core);
+  const registrations = new Registrations(core);
   const onClosing: (() => Promise<void>)[] = [];
   const closeStores = async () => {
     await Promise.allSettled(onClosing.map((fn) => fn()));
     health.stop();
     overload.stop();
+    registrations.stop();
     core.timelines.close();
     clockWatch.close();
     directory.close();
@@ -319,6 +325,7 @@ export async function startRelay(options: {
   }
   health.start();
   overload.start();
+  registrations.start();
   // What was found on disk either goes on here, or has ended here.
   cluster?.start({ core, transactions, router }, [
     ...core.sessions.allKeys(),
@@ -332,6 +339,8 @@ export async function startRelay(options: {
     counters: core.counters,
     identity,
     metrics: () => metricsOf({ core, signInLog, transport, transactions, journal, billing, clockWatch, cluster }),
+    registrations: (user) => registrations.views(user),
+    unregister: (user) => registrations.remove(user),
     lockOuts: () => core.authenticator.lockOuts?.() ?? [],
     liftLockOuts: (which) => {
       const { source } = which;

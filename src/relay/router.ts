@@ -20,6 +20,7 @@ import type { Core, LegPort as Leg } from "./model/core.ts";
 import { ofSession } from "./model/log-facts.ts";
 import { refusalOfNew } from "./model/new-sessions.ts";
 import { recordOf } from "./model/records.ts";
+import { REGISTRAR_OPTIONS, takeRegister } from "./registrar/register.ts";
 import { maxForwards } from "./request/invitation.ts";
 import { ClientRequest } from "./request/request.ts";
 import { takeReferInside, takeReferOutside, takeSubscribe } from "./transfer/refer-requests.ts";
@@ -96,7 +97,8 @@ export class Router implements TransactionUser {
       this.inSession(transaction, tag);
       return;
     }
-    if (!SERVED.has(request.method)) {
+    const registers = request.method === "REGISTER";
+    if (!registers && !SERVED.has(request.method)) {
       if (KNOWN.has(request.method)) reply(transaction, 405, [["Allow", ALLOW]]);
       else reply(transaction, 501, [["Allow", ALLOW]]);
       return;
@@ -112,6 +114,9 @@ export class Router implements TransactionUser {
         return;
       case "OPTIONS":
         this.options(transaction);
+        return;
+      case "REGISTER":
+        takeRegister(this.core, transaction);
         return;
       case "MESSAGE":
         // RFC 3428: outside of a session, a MESSAGE may bring an app server's charges (M15), and nothing else (RFC 3261
@@ -181,6 +186,7 @@ export class Router implements TransactionUser {
 
   /** A connection is gone: each peer that came by it is asked whether it is still there. */
   flowFailed(flow: Flow): void {
+    this.core.bindings.flowFailed(flow);
     const legs = this.core.legsByFlow.get(flow);
     if (!legs) return;
     this.core.legsByFlow.delete(flow);
@@ -221,9 +227,9 @@ export class Router implements TransactionUser {
       return;
     }
     reply(transaction, 200, [
-      ["Allow", ALLOW],
+      ["Allow", `${ALLOW}, REGISTER`],
       ["Accept", "*/*"],
-      ["Supported", ["timer", "100rel", ...OWN_OPTIONS].join(", ")],
+      ["Supported", ["timer", "100rel", ...OWN_OPTIONS, ...REGISTRAR_OPTIONS].join(", ")],
     ]);
   }
 
@@ -445,7 +451,9 @@ function refusalByHeaders({ border }: Core, request: SipRequest, flow: Flow): Re
   // RFC 3261 §26.2.2: every hop to a sips URI is to be secured.
   if (uri.scheme === "other" || (uri.scheme === "sips" && !flow.secure)) return { status: 416 };
   if (maxForwards(request) === 0 && request.method !== "OPTIONS") return { status: 483 };
-  const unsupported = border.unsupportedOptions(request.headers, request.method === "INVITE");
+  let unsupported = border.unsupportedOptions(request.headers, request.method === "INVITE");
+  if (request.method === "REGISTER")
+    unsupported = unsupported.filter((option) => !REGISTRAR_OPTIONS.includes(option.toLowerCase()));
   if (unsupported.length > 0) return { status: 420, headers: [["Unsupported", unsupported.join(", ")]] };
   const encoding = request.headers.get("content-encoding");
   // The rules could not read an encoded body (RFC 3261 §8.2.3).

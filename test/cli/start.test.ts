@@ -168,6 +168,8 @@ describe("signals", () => {
       identity: undefined,
       metrics: () => ({ counters: {}, gauges: {} }),
       sessions: () => [],
+      registrations: () => [],
+      unregister: () => 0,
       calls: async () => [],
       inspectors: new Set(),
       watch: { watch: () => () => {} },

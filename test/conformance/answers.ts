@@ -4,11 +4,11 @@ export const ANSWERS: Readonly<Record<string, number>> = {
   wsinv: 481, // its To tag names no session here
   intmeth: 501,
   esc01: 401,
-  escnull: 405, // Tollgate is no registrar
+  escnull: 404, // the portal is the registrar of its own domains
   esc02: 501,
   lwsdisp: 200,
   longreq: 401,
-  dblreq: 405,
+  dblreq: 404,
   semiuri: 200,
   transports: 200,
   mpart01: 405, // MESSAGE, which goes from one end of a session to the other only
@@ -36,24 +36,24 @@ export const ANSWERS: Readonly<Record<string, number>> = {
   insuf: 400,
   unkscm: 416,
   novelsc: 416,
-  unksm2: 405,
+  unksm2: 404,
   bext01: 420,
   invut: 401,
-  regaut01: 405,
+  regaut01: 404,
   multi01: 400,
   mcl01: 400,
   zeromf: 200, // OPTIONS to the relay itself
-  cparam01: 405,
-  cparam02: 405,
-  regescrt: 405,
+  cparam01: 404,
+  cparam02: 404,
+  regescrt: 404,
   sdp01: 401,
   // §3.4
   inv2543: 401,
   // RFC 5118
-  "rfc5118/ipv6-good": 405,
+  "rfc5118/ipv6-good": 404,
   "rfc5118/ipv6-bad": 400,
-  "rfc5118/port-ambiguous": 405,
-  "rfc5118/port-unambiguous": 405,
+  "rfc5118/port-ambiguous": 404,
+  "rfc5118/port-unambiguous": 404,
   "rfc5118/via-received-param-with-delim": 481,
   "rfc5118/via-received-param-no-delim": 200,
   "rfc5118/ipv6-in-sdp": 401,

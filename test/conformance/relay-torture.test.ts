@@ -21,7 +21,7 @@ const MUST_CARRY: Readonly<Record<number, string>> = {
 };
 
 /**
- * Whether the index allows that answer from what Tollgate is: a user agent server, no registrar, that signs in whoever invites. The
+ * Whether the index allows that answer from what Tollgate is: a user agent server and registrar that signs in whoever invites or registers. The
  * notes on `responses` say so: 401 may come before any later check, a To tag without a dialog earns 481, and where no status is named it is not a 400.
  */
 function isAllowed({ expected, method, toTag }: TortureMessage, status: number): boolean {
@@ -29,8 +29,8 @@ function isAllowed({ expected, method, toTag }: TortureMessage, status: number):
   if (expected.parser !== "accept" && any?.includes(status)) return true;
   if (expected.parser === "reject") return false;
   if (toTag) return status === 481;
-  // RFC 4475 §3.3.7, regaut01: who is no registrar answers 405.
-  if (method === "REGISTER") return status === 405;
+  // The registrar signs in whoever registers, and is none for other domains than the portal's (RFC 3261 §10.3).
+  if (method === "REGISTER") return status === 401 || status === 404;
   if (method === "INVITE" && status === 401) return true;
   const named = [...(any ?? []), ...(endpoint ?? [])];
   if (named.includes(status)) return true;

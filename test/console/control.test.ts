@@ -113,6 +113,8 @@ describe("what is asked by TCP and by the socket is one application", () => {
         "/nodes",
         "/lockouts",
         "/lockouts/lift",
+        "/registrations",
+        "/registrations/remove",
         "/drain",
       ]);
       for (const [place] of [...forOwners, ["/unlisted"] as const])

@@ -117,7 +117,6 @@ describe.each(["ws", "wss"])("over %s, signed in by MD5", (transport) => {
       sockets: [new JsSIP.WebSocketInterface(urlOf(portal, transport))],
       uri: `sip:${USER}@${DOMAIN}`,
       password: PASSWORD,
-      register: false,
     });
     const failed = new Promise<never>((_resolve, reject) => {
       ua.on(
@@ -126,10 +125,12 @@ describe.each(["ws", "wss"])("over %s, signed in by MD5", (transport) => {
           session.on("failed", ({ cause }) => reject(new Error(`JsSIP: ${cause}`))),
       );
     });
-    await new Promise<void>((resolve) => {
-      ua.on("connected", () => resolve());
+    await new Promise<void>((resolve, reject) => {
+      ua.on("registered", () => resolve());
+      ua.on("registrationFailed", ({ cause }: { cause?: string }) => reject(new Error(`JsSIP: ${cause}`)));
       ua.start();
     });
+    expect(portal.relay.registrations()).toMatchObject([{ user: USER, connected: true, regId: 1 }]);
     let answered!: (body: string) => void;
     const answer = new Promise<string>((resolve) => {
       answered = resolve;
@@ -152,7 +153,7 @@ describe.each(["ws", "wss"])("over %s, signed in by MD5", (transport) => {
 
   it("SIP.js calls, is charged and hangs up (M9)", async () => {
     const { portal, charged, ended } = await open();
-    const { Inviter, SessionState, UserAgent } = await import("sip.js");
+    const { Inviter, Registerer, RegistererState, SessionState, UserAgent } = await import("sip.js");
     const ua = new UserAgent({
       uri: UserAgent.makeURI(`sip:${USER}@${DOMAIN}`)!,
       transportOptions: { server: urlOf(portal, transport) },
@@ -161,6 +162,16 @@ describe.each(["ws", "wss"])("over %s, signed in by MD5", (transport) => {
       logBuiltinEnabled: false,
     });
     await ua.start();
+    const registerer = new Registerer(ua);
+    const registered = new Promise<void>((resolve, reject) => {
+      registerer.stateChange.addListener((state) => {
+        if (state === RegistererState.Registered) resolve();
+        else reject(new Error(`SIP.js: ${state}`));
+      });
+    });
+    await registerer.register();
+    await registered;
+    expect(portal.relay.registrations()).toMatchObject([{ user: USER, connected: true }]);
     const inviter = new Inviter(ua, UserAgent.makeURI(`sip:wine@${DOMAIN}`)!, {
       sessionDescriptionHandlerOptions: { constraints: { audio: false, video: false } },
     });

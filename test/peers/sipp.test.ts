@@ -25,6 +25,15 @@ describe.each(["udp", "tcp"] as const)("SIPp at both ends over %s", (transport) 
     },
   );
 
+  peerTest("registers before it calls (M9, RFC 3261 §10)", SIPP, 20_000, async () => {
+    const bill = await play({
+      transport,
+      client: { scenario: "client-registers" },
+      servers: [{ scenario: "server-call" }],
+    });
+    expect(lines(bill)).toEqual(["wine by winery1, ended by client: 0.50 EUR"]);
+  });
+
   peerTest("is hung up on by the app server (M11)", SIPP, 20_000, async () => {
     const bill = await play({
       transport,

@@ -32,7 +32,8 @@ const KINDS: [what: string, status: number, parts: Parts][] = [
   ["REFER", 401, { method: "REFER", more: "r:<sip:b>\r\n" }],
   ["REFER without Refer-To", 401, { method: "REFER" }],
   ["MESSAGE with charges", 401, { method: "MESSAGE", uri: "sip:charges@portal.com" }],
-  ["REGISTER", 405, { method: "REGISTER" }],
+  ["REGISTER", 401, { method: "REGISTER" }],
+  ["REGISTER at another domain", 404, { method: "REGISTER", uri: "sip:b" }],
   ["PUBLISH", 405, { method: "PUBLISH" }],
   ["MESSAGE", 405, { method: "MESSAGE" }],
   ["a coding", 415, { method: "OPTIONS", more: "e:gzip\r\nl:1\r\n\r\nx" }],
@@ -97,7 +98,8 @@ describe("what one datagram draws from an address that may be forged (RFC 4732 Â
     for (const [method, name] of [
       ["INVITE", "WWW-Authenticate"],
       ["OPTIONS", "Supported"],
-      ["REGISTER", "Allow"],
+      ["REGISTER", "WWW-Authenticate"],
+      ["PUBLISH", "Allow"],
     ] as const) {
       const { text, times } = await asked(bare({ method, via, more, to, uri: "sip:wine@portal.com" }));
       expect(text).toContain(`\r\n${name}: `);

@@ -11,7 +11,7 @@ async function asking() {
     asked.push(answer);
     return { verdict: "asking", settled: answer.promise };
   };
-  const l = await lab({ core: { authenticator: { authenticate, challengesFor: () => undefined } } });
+  const l = await lab({ core: { authenticator: { authenticate, challengesFor: () => undefined, names: () => true } } });
   return { l, asked };
 }
 

@@ -184,7 +184,11 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
             strangers.refused(refusal);
           },
         })
-      : { authenticate: () => ({ verdict: "accepted", user: "alice" }), challengesFor: () => undefined },
+      : {
+          authenticate: () => ({ verdict: "accepted", user: "alice" }),
+          challengesFor: () => undefined,
+          names: (uri, user) => uri.user === user && uri.host === "portal.com",
+        },
     peerLog,
     strangers,
     appServerAuthenticator: appServerAuthenticator({ config, directory, clock, refused: signInLog.appServer }),

@@ -31,6 +31,8 @@ export async function startBaresip(options: {
   relayPort: number;
   answers?: boolean;
   transport?: "udp" | "tcp" | "tls";
+  /** False: it does not register before it calls. */
+  registers?: boolean;
   /** Whom to believe; a file. */
   ca?: string;
 }): Promise<Baresip> {
@@ -40,7 +42,10 @@ export async function startBaresip(options: {
   const peer = await start("baresip", "baresip", ["-4", "-f", home]);
   await peer.says(/baresip is ready/);
   const socket = await connected(control);
-  return { peer, ...conversation(peer, socket) };
+  const baresip = { peer, ...conversation(peer, socket) };
+  if (options.registers === false) return baresip;
+  await peer.says(/200 OK/);
+  return baresip;
 }
 
 function writeFiles(
@@ -65,7 +70,7 @@ function writeFiles(
   writeFileSync(join(home, "config"), `${config.join("\n")}\n`);
   writeFileSync(
     join(home, "accounts"),
-    `<sip:alice@${PORTAL};transport=${transport}>;auth_user=alice;auth_pass=secret;regint=0;audio_codecs=PCMU;outbound="sip:127.0.0.1:${relayPort};transport=${transport}"${answers ? ";answermode=auto" : ""}\n`,
+    `<sip:alice@${PORTAL};transport=${transport}>;auth_user=alice;auth_pass=secret;regint=3600;audio_codecs=PCMU;outbound="sip:127.0.0.1:${relayPort};transport=${transport}"${answers ? ";answermode=auto" : ""}\n`,
   );
   writeFileSync(join(home, "contacts"), "");
 }

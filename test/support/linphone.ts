@@ -28,7 +28,11 @@ export async function startLinphone(options: {
     keepInput: true,
   });
   await peer.says(/linphonec>|Ready/);
-  return { peer, command: (line) => void peer.child.stdin?.write(`${line}\n`) };
+  const command = (line: string) => void peer.child.stdin?.write(`${line}\n`);
+  // It registers by itself, says nothing of it, and answers when it is asked.
+  const asking = setInterval(() => command("status register"), 100);
+  await peer.says(/registered, identity=/).finally(() => clearInterval(asking));
+  return { peer, command };
 }
 
 function configuration(
@@ -59,8 +63,8 @@ audio_rtp_port=-1
 reg_proxy=${relay}
 reg_route=${relay}
 reg_identity=sip:alice@${PORTAL}
-reg_expires=0
-reg_sendregister=0
+reg_expires=3600
+reg_sendregister=1
 publish=0
 
 [auth_info_0]

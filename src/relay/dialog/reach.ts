@@ -117,8 +117,9 @@ export class Reach {
     return undefined;
   }
 
-  private namesAppServer(text: string | undefined): boolean {
-    const uri = text === undefined ? undefined : sipUriOf(text);
+  /** Whether a URI leads to an app server. */
+  namesAppServer(named: string | SipUri | undefined): boolean {
+    const uri = typeof named === "string" ? sipUriOf(named) : named;
     if (!uri) return false;
     const port = effectivePort(uri);
     return this.isAppServerAt(uri.host, port) || (uri.params.has("maddr") && this.isAppServerAt(targetHost(uri), port));

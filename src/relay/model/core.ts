@@ -20,6 +20,7 @@ import type { Directory } from "../../directory/directory.ts";
 import type { Strangers } from "../../directory/strangers.ts";
 import type { AppServer, Identified, Service } from "../../directory/types.ts";
 import type { Proof } from "../../identity/proof.ts";
+import type { Bindings } from "../../registrar/bindings.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { SipUri } from "../../sip/uri.ts";
 import type { Clock } from "../../support/clock.ts";
@@ -104,6 +105,8 @@ export interface Core {
   readonly authenticator: Authenticator;
   /** For app servers, which sign in with keys of their own (M15). */
   readonly appServerAuthenticator: Authenticator;
+  /** Where users are reached who have registered (RFC 3261 §10). */
+  readonly bindings: Bindings;
   /** Where the requests of a client's dialog may go. */
   readonly reach: Reach;
   /** Which header fields cross from one leg to the other. */

@@ -39,6 +39,9 @@ export interface Counters {
    */
   strayRequests: number;
   strayRequestsIgnored: number;
+  /** REGISTERs that were taken, and that were refused to somebody who had signed in, or for another domain. */
+  registers: number;
+  registersRefused: number;
   /** Times that the wall clock was set. */
   clockSteps: number;
 }
