@@ -68,7 +68,7 @@ export interface Relay {
   /** Who inspects the charts' actors. */
   readonly inspectors: Set<Inspector>;
   /** What happens in calls, for those who look; and recordings of it. */
-  readonly watch: Pick<RelayWatch, "watch">;
+  readonly watch: Pick<RelayWatch, "watch" | "storyOf">;
   readonly traces: Traces;
   /** Records of requests, those under way included: the newest that fit, oldest first. */
   calls(query: CallQuery): Promise<CallRecord[]>;
@@ -143,13 +143,17 @@ export async function startRelay(options: {
   const journal = await openJournal({ path, bus, clock, log, published, trackRunning: shared, ...config.journal });
   const bills = config.roles.includes("billing");
   const { keepEvents } = config.charging;
+  let watch: RelayWatch | undefined;
+  const moved = () => watch?.sawAccount;
   const billing = bills
-    ? await startBilling({ store, bus, clock, log, keepEvents, retention: config.retention }).catch(async (error) => {
-        // Otherwise their timers and sockets would keep the process from ending.
-        await journal.close();
-        await bus.close();
-        throw error;
-      })
+    ? await startBilling({ store, bus, clock, log, keepEvents, retention: config.retention, moved }).catch(
+        async (error) => {
+          // Otherwise their timers and sockets would keep the process from ending.
+          await journal.close();
+          await bus.close();
+          throw error;
+        },
+      )
     : undefined;
   const node = shared ? nodeNameIn(config.data, random) : "";
   const handled = async () => {
@@ -286,9 +290,10 @@ export async function startRelay(options: {
   if (shared) bus.answer?.(node, (question) => answerRelay({ direct: core.direct, keysOf }, question));
   const router = new Router(core);
   transactions.attach(router);
-  const watch = new RelayWatch(core, transport, recorder, config.calls.messages);
-  const traces = new Traces((viewer) => watch.watch(viewer));
-  watch.start();
+  const watching = new RelayWatch(core, transport, recorder, config.calls.messages);
+  watch = watching;
+  const traces = new Traces((viewer) => watching.watch(viewer));
+  watching.start();
   transport.attach(cluster?.before(transactions) ?? transactions);
   const health = new HealthChecks(core);
   const registrations = new Registrations(core);
@@ -307,7 +312,7 @@ export async function startRelay(options: {
     transactions.close();
     await core.calls.close();
     traces.close();
-    watch.stop();
+    watching.stop();
     peerLog.close();
     core.timers.close();
     await core.laterRecords.close();

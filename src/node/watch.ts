@@ -1,8 +1,10 @@
 import type { AnyStateMachine } from "xstate";
 import type { OpenRecord } from "../calls/open-record.ts";
 import type { CallRecord, Kept } from "../calls/record.ts";
+import type { AccountMove } from "../charging/billing/account.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { ChartActor, Inspector, Taken } from "../chart/actor.ts";
+import { stateText } from "../chart/state-text.ts";
 import type { Core } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
 import { sessionOf } from "../relay/model/session-names.ts";
@@ -11,6 +13,7 @@ import { detach } from "../sip/text.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import { shown } from "../support/peer-log.ts";
 import { keptOf } from "../trace/kept.ts";
+import type { Story } from "../trace/story.ts";
 import type { Viewer } from "../trace/watching.ts";
 import { UNKNOWN_LEG, Watching } from "../trace/watching.ts";
 import type { Tap, Tapped, Transports } from "../transport/layer.ts";
@@ -109,6 +112,21 @@ export class RelayWatch {
     return story && keptOf(story.items, record.at);
   }
 
+  /** What was seen of that call, messages included: of one that runs, or has ended lately. `id`: of its record. */
+  storyOf(id: string): Story | undefined {
+    return this.watching.storyNamed(id);
+  }
+
+  /** For billing, where it is in the same process: who sees how accounts move; undefined: nobody. */
+  get sawAccount(): ((move: AccountMove) => void) | undefined {
+    return this.connected ? this.accountMoved : undefined;
+  }
+
+  private readonly accountMoved = ({ session, ...move }: AccountMove): void => {
+    const at = this.core.timelines.latest.now();
+    this.watching.happenedTo(session, { kind: "state", at, chart: "billing", actor: session, ...move });
+  };
+
   // --- what is seen ---
 
   private readonly sawMessage = (tapped: Tapped): void => {
@@ -162,8 +180,16 @@ export class RelayWatch {
     const { record } = actor.owner as { readonly record?: OpenRecord };
     if (!record) return;
     const at = this.core.timelines.latest.now();
-    for (const { from, event, to = from } of transitions)
-      this.watching.happened(record, { kind: "state", at, chart: actor.logic.id, actor: actor.id, event, from, to });
+    const about = { kind: "state", at, chart: actor.logic.id, actor: actor.id } as const;
+    if (inspected.event.type === "xstate.init")
+      this.watching.happened(record, {
+        ...about,
+        event: "xstate.init",
+        from: "",
+        to: stateText(actor.getSnapshot().value),
+      });
+    for (const { id: arrow, from, event, to = from } of transitions)
+      this.watching.happened(record, { ...about, event, from, to, arrow });
   };
 
   private readonly sawTimer = (owner: object, name: string): void => {

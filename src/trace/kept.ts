@@ -14,7 +14,7 @@ export function keptOf(items: readonly Seen[], beganAt: number): Kept {
     if (item.kind === "message" && messages.length < MOST) {
       const [from, to] = item.direction === "in" ? [item.leg, "relay"] : ["relay", item.leg];
       messages.push([atMs, from, to, labelOf(item)]);
-    } else if (item.kind === "state" && states.length < MOST)
+    } else if (item.kind === "state" && item.from !== "" && states.length < MOST)
       states.push([atMs, item.chart, item.event, item.from, item.to]);
   }
   return { messages, states };

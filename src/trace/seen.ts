@@ -25,12 +25,15 @@ export interface SeenMessage {
 export interface SeenState {
   readonly kind: "state";
   readonly at: number;
-  /** `request`, `session` or `transfer`. */
+  /** `request`, `session`, `transfer` or `billing`. */
   readonly chart: string;
   readonly actor: string;
+  /** `xstate.init`: the actor begins, or goes on from what was kept of it; then `from` is "". */
   readonly event: string;
   readonly from: string;
   readonly to: string;
+  /** The name of the transition in src/chart; missing: the actor begins. */
+  readonly arrow?: string;
 }
 
 /** A charging event: start, end, charge, hold. */

@@ -17,6 +17,8 @@ export class Story {
   readonly record: OpenRecord;
   readonly items: Seen[] = [];
   bytes = 0;
+  /** Those of its sessions that have put something on record. */
+  readonly sessions: string[] = [];
   /** Things that gave way. */
   leftOut = 0;
   private readonly bounds: StoryBounds;

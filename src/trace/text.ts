@@ -30,6 +30,7 @@ export function textOf(item: Seen): string {
     case "message":
       return `${arrowOf(item).padEnd(20)}  ${labelOf(item)}`;
     case "state":
+      if (item.event === "xstate.init") return `${`[${item.chart}]`.padEnd(20)}  begins: ${item.to}`;
       return `${`[${item.chart}]`.padEnd(20)}  ${item.event || "(always)"}: ${item.from}${item.to === item.from ? "" : ` -> ${item.to}`}`;
     case "charge":
       return `${"[charges]".padEnd(20)}  ${item.type} ${item.text}`.trimEnd();

@@ -21,6 +21,8 @@ export interface WatchingBounds {
   /** Calls of which something is kept, and bytes of all of them. The oldest give way. */
   readonly stories: number;
   readonly bytes: number;
+  /** The same of calls that have ended: they are kept for a while, for those who look at a call that is over. */
+  readonly ended: { readonly stories: number; readonly bytes: number };
   /** Bytes that messages of unknown callers may take. */
   readonly strangers: number;
 }
@@ -29,6 +31,7 @@ export const defaultBounds: WatchingBounds = {
   story: { items: 200, bytes: 131_072 },
   stories: 2_000,
   bytes: 33_554_432,
+  ended: { stories: 500, bytes: 16_777_216 },
   strangers: 1_048_576,
 };
 
@@ -51,6 +54,11 @@ export class Watching {
   private readonly byCallId = new Map<string, Story>();
   private readonly strangers: WaitingRoom;
   private readonly viewers = new Map<Viewer, WeakMap<Story, boolean>>();
+  /** Of calls that have ended, by the record's id, the oldest first. */
+  /** By the sessions that have put something on record. */
+  private readonly bySession = new Map<string, Story>();
+  private readonly endedStories = new Map<string, Story>();
+  private endedBytes = 0;
   private begun = 0;
   private bytes = 0;
 
@@ -71,6 +79,14 @@ export class Watching {
   watch(viewer: Viewer): () => void {
     this.viewers.set(viewer, new WeakMap());
     return () => void this.viewers.delete(viewer);
+  }
+
+  /** What was seen of a call that runs, or has ended lately. `id`: of its record. */
+  storyNamed(id: string): Story | undefined {
+    const ended = this.endedStories.get(id);
+    if (ended) return ended;
+    for (const [record, story] of this.stories) if (record.id === id) return story;
+    return undefined;
   }
 
   /** What was kept of a call that runs. */
@@ -105,16 +121,48 @@ export class Watching {
     if (record.user !== "") this.tell(this.of(record), item);
   }
 
+  /** Something that happens to a session, also when its call is over already. */
+  happenedTo(session: string, item: Seen): void {
+    const story = this.bySession.get(session);
+    if (!story) return;
+    const bytesBefore = story.bytes;
+    if (this.stories.get(story.record) === story) this.tell(story, item);
+    else {
+      story.add(item);
+      this.endedBytes += story.bytes - bytesBefore;
+    }
+  }
+
   /** The call is over. Returns what was kept of it, which is forgotten here. */
   ended(open: OpenRecord, record: CallRecord): Story | undefined {
     const story = this.stories.get(open);
     if (!story) return undefined;
     this.tell(story, { kind: "end", at: record.at + record.wholeMs, record });
     this.forget(story);
+    this.keepEnded(record.id, story);
     return story;
   }
 
+  private keepEnded(id: string, story: Story): void {
+    const { stories, bytes } = this.bounds.ended;
+    this.endedStories.set(id, story);
+    this.endedBytes += story.bytes;
+    for (const [oldest, gone] of this.endedStories) {
+      if (this.endedStories.size <= stories && this.endedBytes <= bytes) return;
+      this.endedStories.delete(oldest);
+      this.endedBytes -= gone.bytes;
+      this.forgetSessions(gone);
+    }
+  }
+
+  private forgetSessions(story: Story): void {
+    for (const session of story.sessions) if (this.bySession.get(session) === story) this.bySession.delete(session);
+  }
+
   clear(): void {
+    this.endedStories.clear();
+    this.endedBytes = 0;
+    this.bySession.clear();
     this.stories.clear();
     this.bytes = 0;
     this.byCallId.clear();
@@ -129,11 +177,16 @@ export class Watching {
     this.begun++;
     if (this.stories.size > this.bounds.stories) {
       const [oldest] = this.stories.values();
-      if (oldest) this.forget(oldest);
+      if (oldest) this.giveWay(oldest);
     }
     for (const [viewer, decided] of this.viewers)
       if (viewer.filter.sample !== undefined && this.begun % viewer.filter.sample !== 0) decided.set(story, false);
     return story;
+  }
+
+  private giveWay(story: Story): void {
+    this.forget(story);
+    this.forgetSessions(story);
   }
 
   private forget(story: Story): void {
@@ -146,11 +199,15 @@ export class Watching {
   private tell(story: Story, item: Seen): void {
     const bytesBefore = story.bytes;
     story.add(item);
+    if (item.kind === "charge" && this.bySession.get(item.session) !== story) {
+      this.bySession.set(item.session, story);
+      story.sessions.push(item.session);
+    }
     if (this.stories.get(story.record) === story) this.bytes += story.bytes - bytesBefore;
     while (this.bytes > this.bounds.bytes && this.stories.size > 1) {
       const [oldest] = this.stories.values();
       if (!oldest || oldest === story) break;
-      this.forget(oldest);
+      this.giveWay(oldest);
     }
     for (const [viewer, decided] of this.viewers) {
       const before = decided.get(story);

@@ -172,7 +172,7 @@ describe("signals", () => {
       unregister: () => 0,
       calls: async () => [],
       inspectors: new Set(),
-      watch: { watch: () => () => {} },
+      watch: { watch: () => () => {}, storyOf: () => undefined },
       traces: {} as Relay["traces"],
       nodes: () => [],
       drainNode: () => {},

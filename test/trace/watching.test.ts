@@ -1,8 +1,9 @@
 import { describe, expect, it } from "vitest";
 import { OpenRecord } from "../../src/calls/open-record.ts";
+import type { CallRecord } from "../../src/calls/record.ts";
 import { Headers, SipRequest } from "../../src/sip/message.ts";
 import { Timeline } from "../../src/support/timeline.ts";
-import type { Seen, SeenMessage } from "../../src/trace/seen.ts";
+import type { Seen, SeenMessage, SeenState } from "../../src/trace/seen.ts";
 import { Traces } from "../../src/trace/traces.ts";
 import { defaultBounds, Watching } from "../../src/trace/watching.ts";
 
@@ -157,5 +158,59 @@ describe("traces (P5)", () => {
     traces.start({ name: "t", filter: { sample: 10 }, most: 100 }, 0);
     for (let i = 0; i < 100; i++) call(watching, `call-${i}`, "alice");
     expect(traces.calls("t")).toHaveLength(10);
+  });
+
+  describe("of calls that are over (P5)", () => {
+    const ended = (watching: Watching, callId: string) => {
+      const record = request(callId);
+      record.signedIn("alice");
+      watching.known(record);
+      watching.message(message(callId, "INVITE"), record);
+      watching.happened(record, { kind: "charge", at: 1, session: `s-${callId}`, type: "session.started", text: "" });
+      watching.ended(record, { id: record.id, at: 0, wholeMs: 5 } as CallRecord);
+    };
+    const moved = (session: string): SeenState => {
+      return {
+        kind: "state",
+        at: 9,
+        chart: "billing",
+        actor: session,
+        event: "session.ended",
+        from: "running",
+        to: "closed",
+      };
+    };
+
+    it("still has the messages, and what billing does after the end", () => {
+      const watching = new Watching();
+      ended(watching, "a");
+      watching.happenedTo("s-a", moved("s-a"));
+      watching.happenedTo("s-unknown", moved("s-unknown"));
+      const { items = [] } = watching.storyNamed("record-of-a") ?? {};
+      expect(items.map(({ kind }) => kind)).toEqual(["message", "charge", "end", "state"]);
+      expect(watching.size).toBe(0);
+    });
+
+    it("has so many of them and so many bytes, and the oldest give way", () => {
+      const by = (bounds: { stories: number; bytes: number }) => {
+        const watching = new Watching({ ...defaultBounds, ended: bounds });
+        for (const callId of ["a", "b", "c"]) ended(watching, callId);
+        return ["a", "b", "c"].filter((callId) => watching.storyNamed(`record-of-${callId}`) !== undefined);
+      };
+      expect(by({ stories: 2, bytes: 1_000_000 })).toEqual(["b", "c"]);
+      expect(by({ stories: 9, bytes: 800 })).toEqual(["c"]);
+      expect(by({ stories: 9, bytes: 1_000_000 })).toEqual(["a", "b", "c"]);
+    });
+
+    it("shows a viewer of a call that runs what billing does of it", () => {
+      const watching = new Watching();
+      const seen: string[] = [];
+      watching.watch({ filter: {}, see: (_, item) => void seen.push(item.kind) });
+      const record = request("a");
+      record.signedIn("alice");
+      watching.happened(record, { kind: "charge", at: 1, session: "s", type: "session.started", text: "" });
+      watching.happenedTo("s", moved("s"));
+      expect(seen).toEqual(["charge", "state"]);
+    });
   });
 });

@@ -1,6 +1,14 @@
 import type { ChargingEvent } from "../events/events.ts";
 import { EventError } from "../events/faults.ts";
-import { isChanged, newAccount, type OpenAccount, restoreAccount, step, storedForm } from "./account.ts";
+import {
+  type AccountMove,
+  isChanged,
+  newAccount,
+  type OpenAccount,
+  restoreAccount,
+  step,
+  storedForm,
+} from "./account.ts";
 import type { Part } from "./readied.ts";
 import { mismatch } from "./session-match.ts";
 import type { Account, ArchivedEvent, BillingBatch, Entry, EventGroup } from "./store.ts";
@@ -56,12 +64,18 @@ export class AccountBatch implements BillingBatch {
   readonly entries: Entry[] = [];
   readonly archive: (EventGroup & { readonly events: ArchivedEvent[] })[] = [];
   readonly contradicted: Contradicted[] = [];
+  /** How the accounts' charts moved; undefined: nobody wants to know. */
+  readonly moves: AccountMove[] | undefined;
   private readonly archived = new Set<string>();
   private readonly broken = new Map<Whole, string>();
   /** Ends of sessions that had ended before. */
   private readonly repeated: Readied[] = [];
   /** Ids of entries that were there before; undefined: none was. */
   private known: Set<string> | undefined;
+
+  constructor(isWatched = false) {
+    this.moves = isWatched ? [] : undefined;
+  }
 
   get isEmpty(): boolean {
     return this.accounts.length === 0 && this.entries.length === 0;
@@ -102,6 +116,10 @@ export class AccountBatch implements BillingBatch {
   private take(stored: Account | undefined, events: readonly Readied[]): void {
     const before = this.begin(stored, events);
     let account = before;
+    if (this.moves && !stored) {
+      const { session, value } = { session: events[0]!.event.session.id, value: before.snapshot.value as string };
+      this.moves.push({ session, event: "xstate.init", from: "", to: value });
+    }
     for (const readied of events) {
       const { event, entry } = readied;
       const contradiction = mismatch(account.snapshot.context, event);
@@ -109,7 +127,11 @@ export class AccountBatch implements BillingBatch {
         this.broken.set(readied.whole, contradiction);
         continue;
       }
-      const { account: after, actions } = step(account, event);
+      const { account: after, actions, transition } = step(account, event);
+      if (this.moves && transition) {
+        const { id: arrow, from, to = from } = transition;
+        this.moves.push({ session: event.session.id, event: event.type, from, to, arrow });
+      }
       // The chart asks for `enterTime` or `enterCharge`; which line that is follows from the event.
       if (actions.length > 0 && entry) {
         this.entries.push(entry);

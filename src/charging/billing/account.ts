@@ -1,5 +1,5 @@
 import { type BillingEvent, billingMachine } from "../../../machines/billing.ts";
-import type { ChartSnapshot } from "../../chart/chart.ts";
+import type { ChartSnapshot, Transition } from "../../chart/chart.ts";
 import { chartFrom } from "../../chart/table.ts";
 import type { SessionFacts } from "../events/events.ts";
 import type { Account, AccountState } from "./store.ts";
@@ -27,13 +27,23 @@ export function storedForm({ revision, snapshot }: OpenAccount): Account {
   return { revision, state: snapshot.value as AccountState, context: snapshot.context };
 }
 
+/** An account's chart has moved. `event`: `xstate.init` where it begins; then `from` is "". */
+export interface AccountMove {
+  readonly session: string;
+  readonly event: string;
+  readonly from: string;
+  readonly to: string;
+  /** The name of the transition in src/chart. */
+  readonly arrow?: string;
+}
+
 /** What an event does to an account: the account after it, and the names of the chart's actions that it asks for. */
 export function step(
   account: OpenAccount,
   event: BillingEvent,
-): { readonly account: OpenAccount; readonly actions: readonly string[] } {
-  const { snapshot, actions } = chart.step(account.snapshot, event);
-  return { account: { revision: account.revision, snapshot }, actions: actions.map(({ type }) => type) };
+): { readonly account: OpenAccount; readonly actions: readonly string[]; readonly transition: Transition | undefined } {
+  const { snapshot, actions, transition } = chart.step(account.snapshot, event);
+  return { account: { revision: account.revision, snapshot }, actions: actions.map(({ type }) => type), transition };
 }
 
 export function isChanged(before: OpenAccount, after: OpenAccount): boolean {

@@ -6,7 +6,7 @@ import type { CreditStore } from "../credit/store.ts";
 import type { DeadLetter } from "../events/dead-letter.ts";
 import type { ChargingEvent } from "../events/events.ts";
 import { BusyError, type Fault, plainFault } from "../events/faults.ts";
-import { restoreAccount, step, storedForm } from "./account.ts";
+import { type AccountMove, restoreAccount, step, storedForm } from "./account.ts";
 import { AccountBatch, BrokenEvents, bySession, type Readied, type Whole } from "./account-batch.ts";
 import { HoldWatch } from "./hold-watch.ts";
 import { Isolation } from "./isolation.ts";
@@ -23,6 +23,8 @@ export interface BillingOptions extends BillOptions {
   readonly retention?: RetentionSettings;
   /** How often to look for accounts whose time for late charges (M15) is over; default 10 s. */
   readonly sweepEveryMs?: number;
+  /** Sees how accounts' charts move, once the accounts are in the store. Undefined now: nobody wants to know. */
+  readonly moved?: () => ((move: AccountMove) => void) | undefined;
 }
 
 export interface BillOptions {
@@ -212,7 +214,8 @@ class BillingWorker {
     otherwise: Map<Whole, string>,
   ): Promise<string[]> {
     const stored = await this.store.accounts([...sessions.keys()]);
-    const batch = new AccountBatch();
+    const moved = this.options.moved?.();
+    const batch = new AccountBatch(moved !== undefined);
     let i = 0;
     for (const events of sessions.values()) batch.add(stored[i++], events);
     batch.check();
@@ -223,6 +226,7 @@ class BillingWorker {
       );
     this.counters.entries += batch.entries.length;
     const refused = batch.isEmpty ? [] : await this.store.write(batch);
+    if (moved) for (const move of batch.moves ?? []) if (!refused.includes(move.session)) moved(move);
     const repeated = batch.repeatedAmong(sessions.values());
     if (repeated.length > 0) await this.compare(repeated, otherwise);
     return refused;
