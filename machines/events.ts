@@ -103,6 +103,8 @@ export type SessionEvent =
   | { readonly type: "service.change"; readonly from: Side; readonly payload: Request; readonly wanted: Identified }
   | { readonly type: "change.taken"; readonly at: number; readonly keepsServer: boolean }
   | { readonly type: "update"; readonly from: Side; readonly payload: Request }
+  | { readonly type: "refresh"; readonly from: Side; readonly payload: Request }
+  | { readonly type: "refresh.due"; readonly side: Side }
   | { readonly type: "prack"; readonly payload: Request }
   | { readonly type: "message"; readonly from: Side; readonly payload: Request }
   | { readonly type: "charge"; readonly payload: Request }

@@ -135,6 +135,12 @@ export const chartLinks: Readonly<Record<string, Readonly<Record<string, StateLi
       rfc: ["3261 §14.2"],
       source: "src/relay/session/modification.ts",
     },
+    "established.refreshing": {
+      is: "The relay refreshes the session with one end; a change is refused until that is done.",
+      test: "refreshes with one end, and refuses a change until that is done (RFC 4028 §10)",
+      rfc: ["4028 §10"],
+      source: "src/relay/session/refresh.ts",
+    },
     "established.asking": {
       is: "Another service is asked for while this one goes on.",
       test: "asks for another service beside the present one, which goes on when that is refused (M20, M21; RFC 6141)",

@@ -102,6 +102,10 @@ export const sessionMachine = setup({
     relayEarlyUpdate: providedAtStart,
     /** Passes the client's PRACK on; 481 where it acknowledges nothing (RFC 3262 §3). */
     relayPrack: providedAtStart,
+    /** Answers a request that only refreshes the session with one end (RFC 4028 §9). */
+    answerRefresh: providedAtStart,
+    /** Refreshes the session with one end, where that is the relay's to do (RFC 4028 §10). */
+    sendRefresh: providedAtStart,
     /** Asks for another service at an app server that offers it, while the present service goes on (M20-M22). */
     askService: providedAtStart,
     /** Refuses a change that comes while another is under way: 491 or 500 (RFC 3261 §14.2, RFC 3311 §5.2). */
@@ -192,6 +196,7 @@ export const sessionMachine = setup({
     change: { actions: "refuseChange" },
     update: { actions: "refuseChange" },
     "service.change": { actions: "refuseChange" },
+    refresh: { actions: "refuseChange" },
     prack: { actions: "refuseMessage" },
     message: { actions: "refuseMessage" },
     charge: { actions: "refuseMessage" },
@@ -264,6 +269,7 @@ export const sessionMachine = setup({
           { target: "established", actions: ["startClock", "begin"] },
         ],
         prack: { actions: "relayPrack" },
+        refresh: { actions: "answerRefresh" },
         charge: [{ guard: "clockStartsAtAnswer", actions: "recordCharge" }, { actions: "refuseMessage" }],
         // The ACK is lost: the relay sends BYE to both ends (RFC 3261 §13.3.1.4). A clock that starts with the ACK
         // never ran, and the time costs nothing.
@@ -284,6 +290,8 @@ export const sessionMachine = setup({
         message: { actions: "relayMessage" },
         charge: { actions: "recordCharge" },
         prack: { actions: "relayPrack" },
+        // It has no description: it may cross any change (RFC 3311 §5.2).
+        refresh: { actions: "answerRefresh" },
         refer: { actions: "startTransfer" },
         bye: { target: "terminating", actions: "noteBye" },
         lost: { target: "leaving", actions: "noteLoss" },
@@ -298,10 +306,13 @@ export const sessionMachine = setup({
           on: {
             change: { target: "changing", actions: "relayChange" },
             "service.change": { target: "asking", actions: "askService" },
+            "refresh.due": { target: "refreshing", actions: "sendRefresh" },
           },
         },
         /** A re-INVITE or UPDATE is under way; another one is refused until it is done (RFC 3261 §14.2). */
         changing: { on: { "change.done": "steady" } },
+        /** The relay refreshes the session with one end (RFC 4028 §10); a change is refused until that is done. */
+        refreshing: { on: { "change.done": "steady" } },
         /**
          * Another service is asked for while this one goes on. If an app server accepts, this session gives way to the
          * new part. If none does, nothing changes.

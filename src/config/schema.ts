@@ -389,6 +389,17 @@ const correlationSchema = z.strictObject({
   xCallId: z.boolean().default(true),
 });
 
+/** RFC 4028 §5: no interval is shorter than 90 s. */
+const timerSchema = z.union([
+  z.literal("off"),
+  z
+    .strictObject({
+      expiresS: z.int().min(90).max(2_000_000).default(1_800),
+      minS: z.int().min(90).max(2_000_000).default(90),
+    })
+    .refine(({ expiresS, minS }) => minS <= expiresS, { path: ["minS"], message: "at most expiresS" }),
+]);
+
 /** What becomes of sessions whose relay was killed, when it starts again. */
 const recoverySchema = z.union([
   z.literal("end"),
@@ -491,6 +502,7 @@ export const configSchema = z.strictObject({
       redirects: z.enum(["portal", "service", "off"]).default("portal"),
       moveReportsS: seconds(1, 3_600).default(180),
       maxDurationS: seconds(1, 2_000_000).default(86_400), // a timer of Node takes 24 days at most
+      timer: timerSchema.prefault({}),
     })
     .prefault({}),
   calls: callsSchema.prefault({}),

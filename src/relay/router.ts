@@ -13,6 +13,7 @@ import { refreshesTarget } from "./dialog/contact.ts";
 import { REPEATS_OF_ONE, repeatsTo } from "./dialog/doubt.ts";
 import { ALLOW, METHODS, OWN_OPTIONS } from "./dialog/passing.ts";
 import { reply } from "./dialog/reply.ts";
+import { tooShort } from "./leg/session-timer.ts";
 import { challenge, trimmed, verdictOn } from "./leg/sign-in.ts";
 import { takesContact } from "./leg/takes-contact.ts";
 import { acknowledgeUnwanted } from "./leg/unwanted.ts";
@@ -269,6 +270,12 @@ export class Router implements TransactionUser {
       return;
     }
     if (refreshesTarget(request.method) && !takesContact(this.core, transaction, leg)) return;
+    const least = isRefresh(request.method) ? tooShort(this.core.config.session.timer, request) : undefined;
+    if (least) {
+      leg.heard(transaction);
+      reply(transaction, 422, [least]);
+      return;
+    }
     leg.heard(transaction);
     this.toSession(leg, transaction);
   }
@@ -330,7 +337,12 @@ export class Router implements TransactionUser {
         actor.send({ type: "bye", from, at: leg.session.now(), payload: transaction });
         return;
       case "UPDATE":
-        if (leg.confirmed) this.change(leg, transaction);
+        if (
+          leg.confirmed &&
+          this.core.border.onlyRefreshes(transaction.request, from === "client" ? "server" : "client")
+        )
+          actor.send({ type: "refresh", from, payload: transaction });
+        else if (leg.confirmed) this.change(leg, transaction);
         else actor.send({ type: "update", from, payload: transaction });
         return;
       case "INVITE":
@@ -431,6 +443,9 @@ function kindOf(method: string, toTag: string | undefined): CallKind | undefined
 const withCharges = ({ body, headers }: SipRequest): boolean =>
   body.length > 0 && bringsCharges(headers.get("content-type"), body);
 
+/** RFC 4028 §3: the requests that refresh a session. */
+const isRefresh = (method: string): boolean => method === "UPDATE" || method === "INVITE";
+
 const OLD = "CSeq is older than one received before";
 const MISPLACED = "Replaces Is For INVITE";
 
@@ -445,7 +460,7 @@ interface Refusal {
 }
 
 /** RFC 3261 §8.2.2 and §16.3: what is wrong with a request, as far as this can be said without knowing its sender. */
-function refusalByHeaders({ border }: Core, request: SipRequest, flow: Flow): Refusal | undefined {
+function refusalByHeaders({ border, config }: Core, request: SipRequest, flow: Flow): Refusal | undefined {
   const uri = request.target;
   if (!uri) return { status: 400, reason: "Request-URI cannot be read" };
   // RFC 3261 §26.2.2: every hop to a sips URI is to be secured.
@@ -455,6 +470,8 @@ function refusalByHeaders({ border }: Core, request: SipRequest, flow: Flow): Re
   if (request.method === "REGISTER")
     unsupported = unsupported.filter((option) => !REGISTRAR_OPTIONS.includes(option.toLowerCase()));
   if (unsupported.length > 0) return { status: 420, headers: [["Unsupported", unsupported.join(", ")]] };
+  const least = request.method === "INVITE" ? tooShort(config.session.timer, request) : undefined;
+  if (least) return { status: 422, headers: [least] };
   const encoding = request.headers.get("content-encoding");
   // The rules could not read an encoded body (RFC 3261 §8.2.3).
   if (encoding !== undefined && encoding.toLowerCase() !== "identity" && request.body.length > 0)

@@ -50,6 +50,8 @@ const session: SessionEvent[] = [
   { type: "change.taken", at: 5, keepsServer: true },
   { type: "change.taken", at: 5, keepsServer: false },
   { type: "update", from: "client", payload: UNREAD },
+  { type: "refresh", from: "client", payload: UNREAD },
+  { type: "refresh.due", side: "client" },
   { type: "prack", payload: UNREAD },
   { type: "message", from: "client", payload: UNREAD },
   { type: "charge", payload: UNREAD },

@@ -15,6 +15,8 @@ const change: SessionEvent = { type: "change", from: "client", payload: UNREAD }
 const another: SessionEvent = { type: "service.change", from: "client", payload: UNREAD, wanted: UNREAD };
 const end: SessionEvent = { type: "end", at: 8000, ending: { code: "stops" } };
 const update: SessionEvent = { type: "update", from: "client", payload: UNREAD };
+const refreshDue: SessionEvent = { type: "refresh.due", side: "client" };
+const refresh: SessionEvent = { type: "refresh", from: "client", payload: UNREAD };
 const prack: SessionEvent = { type: "prack", payload: UNREAD };
 const silence: SessionEvent = { type: "client.silent", at: 33000 };
 const message: SessionEvent = { type: "message", from: "client", payload: UNREAD };
@@ -287,6 +289,7 @@ describe("the chart session", () => {
       expect(session.send(charge)).toEqual(["refuseMessage"]);
     if (state === "cancelling" || state === "leaving") expect(session.send(bye("client"))).toEqual(["answerBye"]);
     if (state !== "inviting.proceeding") expect(session.send(update)).toEqual(["refuseChange"]);
+    expect(session.send(refresh)).toEqual([state === "answered" ? "answerRefresh" : "refuseChange"]);
     if (["cancelling", "terminating", "leaving"].includes(state))
       expect(session.send(prack)).toEqual(["refuseMessage"]);
     expect(stateOf(session)).toBe(state);
@@ -403,6 +406,37 @@ describe("the chart session", () => {
     expect(asking().send(prack)).toEqual(["relayPrack"]);
     expect(asking().send(refer)).toEqual(["refuseChange"]);
     expect(asking().send(update)).toEqual(["refuseChange"]);
+  });
+
+  it("answers whoever refreshes the session, whatever is under way (RFC 4028 §9)", () => {
+    for (const events of [[answer], [answer, ack], [answer, ack, change], [answer, ack, another]])
+      expect(having(...events).send(refresh)).toEqual(["answerRefresh"]);
+    expect(having(answer, ack, refreshDue).send(refresh)).toEqual(["answerRefresh"]);
+    expect(having(update).send(refresh)).toEqual(["refuseChange"]);
+  });
+
+  it("refreshes with one end, and refuses a change until that is done (RFC 4028 §10)", () => {
+    const session = having(answer, ack);
+    expect(session.send(refreshDue)).toEqual(["sendRefresh"]);
+    expect(session.state).toEqual({ established: "refreshing" });
+    expect(session.send(change, another, update)).toEqual(["refuseChange", "refuseChange", "refuseChange"]);
+    expect(session.send(message, charge, prack, refer)).toEqual([
+      "relayMessage",
+      "recordCharge",
+      "relayPrack",
+      "startTransfer",
+    ]);
+    expect(session.send({ type: "credit.held", until: 5 })).toEqual([]);
+    session.send({ type: "change.done" });
+    expect(session.state).toEqual({ established: "steady" });
+  });
+
+  it("ends in the middle of a refresh as at any other time", () => {
+    const refreshing = () => having(answer, ack, refreshDue);
+    expect(refreshing().send(bye("client"))).toEqual(["relayBye"]);
+    expect(refreshing().send({ type: "lost", side: "client", at: 1, detail: "gone" })).toEqual(["sendByes"]);
+    expect(refreshing().send(end)).toEqual(["sendByes"]);
+    expect(refreshing().send({ type: "credit.exhausted", at: 1, code: "credit-exhausted" })).toEqual(["sendByes"]);
   });
 
   it("keeps a context that is small JSON (decision 12)", () => {

@@ -202,6 +202,23 @@ describe("SIPp's app server", () => {
 });
 
 describe("what changes no service passes from end to end", () => {
+  peerTest(
+    "but not the refreshes of a client's session timer: the relay has one with each end (RFC 4028)",
+    SIPP,
+    30_000,
+    async () => {
+      const { bill, got } = await perform({
+        transport: "udp",
+        config,
+        client: { scenario: "client-timed", holdMs: 50 },
+        servers: [{ scenario: "server-call" }],
+      });
+      expect(lines(bill)).toEqual(["wine by winery1, ended by client: 0.50 EUR"]);
+      expect(requests(got("winery1"))).toEqual(["INVITE", "ACK", "BYE"]);
+      expect(got("winery1")[0]).toContain("Session-Expires: 1800");
+    },
+  );
+
   peerTest("hold, resume and refresh of the client (M20; RFC 3264 §8.4, RFC 3311)", SIPP, 30_000, async () => {
     const { bill } = await perform({
       transport: "udp",

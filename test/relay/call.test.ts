@@ -131,13 +131,13 @@ describe("a call through the relay", () => {
       const request = l.client.inDialog(method, invite, answer, seq);
       server.answer(server.request(method), 200);
       const changed = l.client.response(200);
-      expect(said(changed, "supported")).toBe("replaces, tdialog, norefersub");
+      expect(said(changed, "supported")).toBe("timer, replaces, tdialog, norefersub");
       expect(said(changed, "allow")).toContain("REFER");
       if (method === "INVITE") l.client.ack(request, changed);
       server.inbox.length = 0;
       server.backInDialog(method, inviteAtServer, answerOfServer, seq);
       l.client.answer(l.client.request(method), 200);
-      expect(said(server.response(200), "supported")).toBe("norefersub");
+      expect(said(server.response(200), "supported")).toBe("timer, norefersub");
     }
   });
 

@@ -7,17 +7,21 @@ import { expectProvided } from "../../chart/nodes.ts";
 import { chartFrom } from "../../chart/table.ts";
 import type { SipRequest } from "../../sip/message.ts";
 import { SipResponse } from "../../sip/message.ts";
+import { reasonPhrase } from "../../sip/response.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import { changeService } from "../change/service-change.ts";
 import { dialogAsServer } from "../dialog/dialog.ts";
 import { doubtFrom } from "../dialog/doubt.ts";
-import { ALLOW, addAbilities, offeredPackages } from "../dialog/passing.ts";
+import { ALLOW, offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { contactUri, isSips } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
+import { answerTimer } from "../leg/session-timer.ts";
 import type { LegPort, SessionPort as Session } from "../model/core.ts";
+import { recordOf } from "../model/records.ts";
 import { invite } from "../request/invitation.ts";
 import { Modification } from "../session/modification.ts";
+import { Refresh } from "../session/refresh.ts";
 import { relayMessage } from "../session/relayed.ts";
 import { Transfer } from "../transfer/transfer.ts";
 
@@ -76,7 +80,10 @@ function answerFor(session: Session, client: LegPort, from: SipResponse): SipRes
   identity?.mark(response, "client");
   if (from.status >= 200 && core.config.correlation.xCallId && server && !headers.has("x-call-id"))
     headers.add("X-Call-ID", server.dialog.callId);
-  if (from.status >= 200) addAbilities(headers, "client");
+  if (from.status >= 200) border.addAbilities(headers, "client");
+  // Where the relay has invited the client (M23), it is the client that answers.
+  const asked = session.request?.move?.clientLeg ? undefined : session.request?.transaction.request;
+  if (from.status >= 200 && asked) answerTimer(client, asked, response);
   else if (!headers.has("allow")) headers.add("Allow", ALLOW);
   const packages = offeredPackages(from.headers);
   if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));
@@ -179,13 +186,32 @@ function relayEarlyUpdate(session: Session, event: EventOf<"update">): void {
   }
 }
 
+/** The other end hears nothing of it: it has a timer of its own, or none (RFC 4028 §9). */
+function answerRefresh(session: Session, { from, payload: transaction }: EventOf<"refresh">): void {
+  const leg = session.leg(from);
+  if (!leg) {
+    reply(transaction, 481);
+    return;
+  }
+  recordOf(transaction)?.forget(); // it changes nothing, and comes as often as the peer likes
+  leg.moveTo(transaction);
+  const response = new SipResponse(200, reasonPhrase(200));
+  response.headers.add("Contact", leg.dialog.contact);
+  session.core.border.addAbilities(response.headers, from);
+  answerTimer(leg, transaction.request, response);
+  transaction.respond(response);
+}
+
 function relayPrack(session: Session, event: EventOf<"prack">): void {
   const prack = event.payload;
   if (session.reliable) session.reliable.prack(prack);
   else reply(prack, 481); // RFC 3262 §3
 }
 
-function refuseChange(session: Session, event: EventOf<"change" | "update" | "service.change" | "refer">): void {
+function refuseChange(
+  session: Session,
+  event: EventOf<"change" | "update" | "service.change" | "refresh" | "refer">,
+): void {
   const transaction = event.payload;
   // Without a change, the INVITE that opens the session is under way, and that is the client's.
   const pendingOf = session.change?.from ?? (session.request && "client");
@@ -248,12 +274,14 @@ export function sessionLogic(): Chart<typeof sessionMachine> {
       relayChange: on<"change">((session, event) => {
         Modification.begin(session, event.from, event.payload);
       }),
+      answerRefresh: on<"refresh">(answerRefresh),
+      sendRefresh: on<"refresh.due">((session, event) => Refresh.begin(session, event.side)),
       relayEarlyUpdate: on<"update">(relayEarlyUpdate),
       relayPrack: on<"prack">(relayPrack),
       askService: on<"service.change">((session, event) =>
         changeService(session, event.from, event.payload, event.wanted),
       ),
-      refuseChange: on<"change" | "update" | "service.change" | "refer">(refuseChange),
+      refuseChange: on<"change" | "update" | "service.change" | "refresh" | "refer">(refuseChange),
       relayMessage: on<"message">((session, event) => relayMessage(session, event.from, event.payload)),
       recordCharge: on<"charge">((session, event) => session.charges.take(event.payload)),
       startTransfer: on<"refer">((session, event) =>

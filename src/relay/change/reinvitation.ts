@@ -4,6 +4,7 @@ import type { ClientTransaction, ClientTransactionUser } from "../../transaction
 import { meansGone } from "../dialog/outcomes.ts";
 import { ALLOW } from "../dialog/passing.ts";
 import { takeRest } from "../leg/rest.ts";
+import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 import { addServiceHeaders } from "../request/service-headers.ts";
 import { confirms, UNCONFIRMED } from "../session/confirmation.ts";
@@ -26,6 +27,7 @@ export class Reinvitation implements ClientTransactionUser {
   private readonly ringing: Ringing;
   private answered = false;
   private closed = false;
+  private tries = 1;
   /** The ACK that answers a repeated 2xx. */
   private acknowledged: { readonly from: SipRequest | undefined } | undefined;
 
@@ -44,6 +46,7 @@ export class Reinvitation implements ClientTransactionUser {
     this.seq = this.leg.dialog.localSeq;
     second.core.border.pass(original, request, "server");
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
+    askForTimer(this.leg, request);
     request.headers.add(SESSION_HEADER, second.id);
     addServiceHeaders(request.headers, second.identified);
     this.leg.send(request, this, (started) => {
@@ -85,13 +88,20 @@ export class Reinvitation implements ClientTransactionUser {
       if (this.acknowledged) this.ack(this.acknowledged.from); // RFC 3261 §13.2.2.4
       return;
     }
+    if (response.status === 422 && !this.closed && this.tries < MOST_TRIES && takeMinimum(leg, response)) {
+      this.tries++;
+      this.start(); // RFC 4028 §7.3
+      return;
+    }
     this.answered = true;
+    if (!meansGone(response.status)) leg.isThere();
     if (this.closed) {
       if (response.status < 300) this.ack(undefined);
       return;
     }
     if (response.status < 300) {
       leg.refresh(response);
+      takeTimer(leg, response, this.original);
       if (confirms(first, second, "server", response)) second.answered(response);
       else {
         this.ack(undefined);
@@ -125,5 +135,8 @@ export class Reinvitation implements ClientTransactionUser {
     this.second.actor.send({ type: "server.failure", failure: { status, ...(branch !== undefined && { branch }) } });
   }
 }
+
+/** How often it is sent if its session interval is too small (RFC 4028 §7.3). */
+const MOST_TRIES = 3;
 
 const RANG = 'SIP;cause=408;text="Rang too long"';

@@ -4,13 +4,13 @@ import { isOwnHeader } from "../../config/headers.ts";
 import type { Config } from "../../config/schema.ts";
 import { partsOf } from "../../directory/realms.ts";
 import { parseParams, quote, splitList, unquote } from "../../sip/headers.ts";
-import type { HeaderField, Headers, SipMessage, SipResponse } from "../../sip/message.ts";
+import type { HeaderField, Headers, SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
 import { Role } from "../../sip/names.ts";
 import { formatParams } from "../../sip/params.ts";
 import { reasonPhrase } from "../../sip/response.ts";
 import { escapeUser } from "../../sip/uri.ts";
 import { formatHost } from "../../support/address.ts";
-import { METHODS, OF_BODY, OWN_OPTIONS, withoutBody } from "./passing.ts";
+import { ALLOW, METHODS, OF_BODY, OWN_OPTIONS, withoutBody } from "./passing.ts";
 import { isSessionId } from "./session-id.ts";
 
 /*
@@ -21,7 +21,7 @@ import { isSessionId } from "./session-id.ts";
 /** Header fields that cross in both directions. */
 const BOTH =
   `accept accept-encoding accept-language allow-events authentication-info date event expires in-reply-to info-package
- min-expires min-se priority privacy proxy-authenticate retry-after session-expires session-id subject subscription-state timestamp
+ min-expires priority privacy proxy-authenticate retry-after session-id subject subscription-state timestamp
  unsupported user-to-user www-authenticate`.split(/\s+/);
 
 /**
@@ -37,7 +37,15 @@ const TO_CLIENTS = "alert-info call-info geolocation-error organization".split("
 /**
  * Option tags that mean something between the two ends and nothing to the relay: they may cross it (RFC 3261 §19.2).
  */
-const CROSSING_OPTIONS = ["timer", "from-change"];
+const CROSSING_OPTIONS = ["from-change"];
+/** Session timers (RFC 4028), where the relay has none of its own. */
+const TIMER_OPTION = "timer";
+const TIMER_HEADERS = ["min-se", "session-expires"];
+/** What a request that only refreshes a session may have: nobody needs to hear it at the other end. */
+const OF_NO_CHANGE = new Set(
+  `accept accept-encoding accept-language allow allow-events date expires min-se priority require server session-expires session-id
+ supported timestamp user-agent`.split(/\s+/),
+);
 /** Option tags that mean something only together with a header field. */
 const OPTION_OF: readonly (readonly [key: string, option: string])[] = [
   ["history-info", "histinfo"],
@@ -77,15 +85,34 @@ export class Border {
   private readonly toServers: Gate;
   private readonly toClients: Gate;
   private readonly crossing: ReadonlySet<string>;
+  /** Each leg has a session timer of its own. */
+  private readonly hasTimers: boolean;
+  private readonly supported: Readonly<Record<Side, string>>;
   /** The host that stands in URIs for everything inside. */
   private readonly portal: string;
 
-  constructor({ headers, portal }: Pick<Config, "headers" | "portal">) {
-    this.toServers = new Gate(FROM_CLIENTS, headers.fromClients);
-    this.toClients = new Gate(TO_CLIENTS, headers.toClients);
+  constructor({ headers, portal, session }: Pick<Config, "headers" | "portal" | "session">) {
+    this.hasTimers = session.timer !== "off";
+    const timers = this.hasTimers ? [] : TIMER_HEADERS;
+    this.toServers = new Gate([...FROM_CLIENTS, ...timers], headers.fromClients);
+    this.toClients = new Gate([...TO_CLIENTS, ...timers], headers.toClients);
     const more = OPTION_OF.filter(([key]) => this.toServers.lets(key)).map(([, option]) => option);
-    this.crossing = new Set([...CROSSING_OPTIONS, ...more]);
+    this.crossing = new Set([...CROSSING_OPTIONS, ...(this.hasTimers ? [] : [TIMER_OPTION]), ...more]);
     this.portal = portal.domains[0]!;
+    const own = this.hasTimers ? [TIMER_OPTION] : [];
+    this.supported = {
+      client: [...own, ...OWN_OPTIONS].join(", "),
+      server: [...own, "norefersub"].join(", "), // the others mean nothing in a dialog with an app server
+    };
+  }
+
+  /**
+   * Says in a 2xx to INVITE, UPDATE or OPTIONS what the relay supports, besides what crosses it (RFC 3261 §11.2,
+   * §13.3.1.4).
+   */
+  addAbilities(headers: Headers, towards: Side): void {
+    if (!headers.has("allow")) headers.add("Allow", ALLOW);
+    headers.add("Supported", this.supported[towards]);
   }
 
   /** Whether that header field crosses. `key`: as in `Headers`. */
@@ -116,6 +143,19 @@ export class Border {
       return false;
     }
     to.body = from.body;
+    return true;
+  }
+
+  /**
+   * Whether a request within a session is for the relay alone: it refreshes the session (RFC 4028), and brings nothing
+   * that the other end should hear.
+   */
+  onlyRefreshes({ headers, body }: SipRequest, towards: Side): boolean {
+    if (!this.hasTimers || body.length > 0 || !headers.has("session-expires")) return false;
+    for (const { header } of headers.fields) {
+      if (header.role !== Role.other && header.role !== Role.single) continue;
+      if (!OF_NO_CHANGE.has(header.key) && this.lets(header.key, towards)) return false;
+    }
     return true;
   }
 
@@ -168,7 +208,7 @@ export class Border {
     if (!headers.has("require")) return NOTHING;
     return splitList(headers.all("require").join(",")).filter((tag) => {
       const option = tag.toLowerCase();
-      const served = this.crossing.has(option) || OWN_OPTIONS.includes(option as never);
+      const served = this.crossing.has(option) || OWN_OPTIONS.includes(option as never) || option === TIMER_OPTION;
       return !served && !(first && option === "100rel");
     });
   }

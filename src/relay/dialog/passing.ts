@@ -1,4 +1,3 @@
-import type { Side } from "../../../machines/events.ts";
 import { PACKAGE } from "../../charging/charges/body.ts";
 import { parseAuthParams, parseNameAddr, splitList } from "../../sip/headers.ts";
 import type { Headers, SipMessage } from "../../sip/message.ts";
@@ -37,15 +36,6 @@ export const ALLOW = METHODS.join(", ");
 
 /** Option tags of what the relay does itself: RFC 3891, RFC 4538, RFC 4488. */
 export const OWN_OPTIONS = ["replaces", "tdialog", "norefersub"] as const;
-
-/** Those of them that mean something in a dialog with the client, or with the app server. */
-const SUPPORTED: Readonly<Record<Side, string>> = { client: OWN_OPTIONS.join(", "), server: "norefersub" };
-
-/** Says in a 2xx to INVITE or OPTIONS what the relay supports, besides what crosses it (RFC 3261 §11.2, §13.3.1.4). */
-export function addAbilities(headers: Headers, towards: Side): void {
-  if (!headers.has("allow")) headers.add("Allow", ALLOW);
-  headers.add("Supported", SUPPORTED[towards]);
-}
 
 /** Whether one of the lines of Supported or Require names an option, in lower case. */
 export function hasOption(headers: Headers, key: "supported" | "require", option: string): boolean {

@@ -24,6 +24,7 @@ import { isSecured, maySecure } from "../dialog/sips.ts";
 import { contained } from "../model/contained.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 import { ofSession } from "../model/log-facts.ts";
+import type { SessionTimerPort } from "../model/ports.ts";
 
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
 export class Leg implements LegPort {
@@ -48,6 +49,10 @@ export class Leg implements LegPort {
    * timeline.
    */
   unheardSince: number | undefined;
+  /** When the peer last showed that it is there, by the session's timeline; 0: not yet in this process. */
+  heardAt = 0;
+  /** Its session timer (RFC 4028); undefined: there never was one. */
+  timer: SessionTimerPort | undefined;
   /** The session has come from another node, and the peer has not been told our Contact yet. */
   contactIsNew = false;
   /**
@@ -105,6 +110,7 @@ export class Leg implements LegPort {
   sendAck(seq: number, fill?: (ack: SipRequest) => void): void {
     const ack = requestWithin(this.dialog, "ACK", seq);
     fill?.(ack);
+    this.timer?.told(ack);
     this.session.identity?.mark(ack, this.side);
     route(
       this.core,
@@ -204,6 +210,7 @@ export class Leg implements LegPort {
   /** The peer's first 2xx: from now on the dialog is confirmed (RFC 3261 §12.1.2). */
   confirm(response: SipResponse): void {
     this.confirmed = true;
+    this.isThere();
     // The answer is from another end than that of the early dialog, and its CSeq numbers are independent.
     if (this.dialog.remoteTag !== "" && this.dialog.remoteTag !== response.toTag) this.dialog.remoteSeq = -1;
     if (!confirmDialog(this.dialog, response)) this.noContact(response);
@@ -252,6 +259,7 @@ export class Leg implements LegPort {
 
   /** The peer has shown that it is there, or counts as there. */
   isThere(): void {
+    this.heardAt = this.session.now();
     if (this.unheardSince === undefined) return;
     this.unheardSince = undefined;
     this.core.kept?.changed(this.session);

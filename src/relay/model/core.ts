@@ -59,6 +59,7 @@ import type {
   OthersPort,
   Recorder,
   ReliablePort,
+  SessionTimerPort,
   TransferPort,
   UnderWay,
 } from "./ports.ts";
@@ -197,6 +198,10 @@ export interface LegPort {
   stranded: boolean;
   /** Set after a restart, until something comes from the peer: when the peer was last heard of. */
   readonly unheardSince: number | undefined;
+  /** When the peer last showed that it is there, by the session's timeline; 0: not yet in this process. */
+  readonly heardAt: number;
+  /** Its session timer (RFC 4028); undefined: there never was one. */
+  timer: SessionTimerPort | undefined;
   /** The session has come from another node, and the peer has not been told our Contact yet. */
   readonly contactIsNew: boolean;
   /** The peer knows our Contact, or cannot be told. */
@@ -354,6 +359,8 @@ export interface SessionPort {
   awaitByeAnswer(): void;
   /** Asks one end whether it is still in the session. */
   probe(leg: LegPort): void;
+  /** The session timer of a leg was set, or stopped. */
+  timerChanged(): void;
   /** `detail`: how that was found out, for the record. */
   lost(side: Side, detail: string): void;
   /** `context`: the chart's, where the chart has just ended it. */

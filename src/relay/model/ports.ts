@@ -12,6 +12,7 @@ import type { SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import type { Flow } from "../../transport/types.ts";
+import type { TimerState } from "./session-state.ts";
 
 /* What the parts of a session see of each other. What they see of the session itself is in core.ts. */
 
@@ -146,9 +147,32 @@ export interface ReliablePort {
   stop(): void;
 }
 
+/** The session timer of a leg (../leg/session-timer.ts, RFC 4028). */
+export interface SessionTimerPort {
+  readonly runs: boolean;
+  readonly intervalS: number;
+  /** Who refreshes the session. */
+  readonly refresher: TimerState["refresher"];
+  /** The largest Min-SE that was heard, seconds. */
+  readonly minS: number;
+  /** The peer has no UPDATE. */
+  byInvite: boolean;
+  readonly description: TimerState["description"];
+  /** When something is to be done, and when BYE is; by the session's timeline. */
+  readonly dueAt: number;
+  readonly endsAt: number;
+  readonly state: TimerState | undefined;
+  run(intervalS: number, refresher: TimerState["refresher"], now: number): void;
+  off(): void;
+  again(now: number, afterMs?: number): void;
+  heardMin(seconds: number): boolean;
+  told(message: SipMessage): void;
+}
+
 /** A change that is under way in a session: another one is refused meanwhile. */
 export interface UnderWay {
-  readonly from: Side;
+  /** Who wants it; `relay`: it refreshes the session. */
+  readonly from: Side | "relay";
   /** The session ends (RFC 3261 §15.1.2). */
   abort(): void;
 }

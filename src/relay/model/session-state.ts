@@ -108,6 +108,21 @@ export interface LegState {
   readonly offered?: readonly string[];
   /** The process that had the session was killed, and the peer has not been heard of since this time. */
   readonly unheardSince?: number;
+  /** Missing: the session does not expire, as far as this peer is concerned. */
+  readonly timer?: TimerState;
+}
+
+/** The session timer of a leg (RFC 4028). */
+export interface TimerState {
+  readonly intervalS: number;
+  readonly refresher: "relay" | "peer";
+  readonly expiresAt: number;
+  /** The largest Min-SE that was heard in the dialog, seconds. */
+  readonly minS?: number;
+  /** The peer has no UPDATE. */
+  readonly byInvite?: boolean;
+  /** What a re-INVITE repeats; each byte is one character. */
+  readonly description?: { readonly type: string; readonly text: string };
 }
 
 /**
@@ -186,6 +201,16 @@ const leg: Check = fields<LegState>({
   byConnection: optional(truth),
   offered: optional(list(NAME, MOST)),
   unheardSince: optional(time),
+  timer: optional(
+    fields<TimerState>({
+      intervalS: count(SEQ),
+      refresher: oneOf("relay", "peer"),
+      expiresAt: time,
+      minS: optional(count(SEQ)),
+      byInvite: optional(truth),
+      description: optional(fields<NonNullable<TimerState["description"]>>({ type: LINE, text: MESSAGE })),
+    }),
+  ),
 });
 
 const orNull =

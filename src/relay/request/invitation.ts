@@ -18,6 +18,7 @@ import {
 import { contactUri, isSips, SIPS_NOT_ALLOWED, sipsOf } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
 import { takeRest } from "../leg/rest.ts";
+import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import { whySilent } from "../leg/silence.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
@@ -33,7 +34,8 @@ import { addServiceHeaders } from "./service-headers.ts";
  * ACK, since a repeated 2xx must be acknowledged again (RFC 3261 §13.2.2.4).
  */
 export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"silent" | "ringing"> {
-  readonly seq: number;
+  /** CSeq number of the INVITE that was sent last. */
+  seq: number;
   /** The answer with which the app server refused; the client's answer is made of it. */
   refusal: SipResponse | undefined;
   private readonly core: Core;
@@ -49,6 +51,9 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   /** Further addresses of the app server, and what makes the INVITE for one. */
   private others: readonly Destination[] = [];
   private makeFor: ((destination: Destination) => SipRequest) | undefined;
+  /** Where it was sent, and how often because its session interval was too small. */
+  private destination: Destination | undefined;
+  private tries = 1;
   private cancelled = false;
   /** The ACK that answers a repeated 2xx; null: acknowledged with an empty one. */
   private acknowledged: SipRequest | null | undefined;
@@ -68,7 +73,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   sendTo([first, ...others]: readonly Destination[], makeFor: (destination: Destination) => SipRequest): void {
     if (!first) return;
     this.others = others.slice(0, MAX_OTHERS);
-    if (others.length > 0) this.makeFor = makeFor;
+    this.makeFor = makeFor;
     this.send(makeFor(first), first);
   }
 
@@ -91,7 +96,23 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     return true;
   }
 
+  /** The app server wants a longer session interval: it is asked again, if nothing has come of this INVITE but that. */
+  private asksForLonger(response: SipResponse): boolean {
+    const { session, leg, makeFor, destination } = this;
+    const mayAsk = makeFor && destination && !this.cancelled && !session.reliable && leg.dialog.remoteTag === "";
+    if (!mayAsk || this.tries >= MOST_TRIES || !takeMinimum(leg, response)) return false;
+    this.tries++;
+    this.seq++; // RFC 4028 §7.3: the same dialog's next INVITE
+    this.transaction?.abandon();
+    this.ringing = false;
+    this.early = undefined;
+    this.timer = this.core.timers.start(this, "silent", this.core.config.session.silentS * 1000);
+    this.send(makeFor(destination), destination);
+    return true;
+  }
+
   send(request: SipRequest, destination: Destination): void {
+    this.destination = destination;
     this.transaction = this.core.transactions.send(request, destination, this);
   }
 
@@ -161,9 +182,17 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   }
 
   final(response: SipResponse): void {
+    const { session } = this;
     this.stop();
     if (response.status >= 300) {
       if (response.status === 503 && this.goesOn("it answered 503", true)) return;
+      if (response.status === 422 && this.core.config.session.timer !== "off") {
+        if (this.asksForLonger(response)) return;
+        // The interval was the relay's, and the client cannot mend it.
+        session.branch?.because("it wants another session interval (RFC 4028), and the relay could not agree with it");
+        this.failed(500);
+        return;
+      }
       this.refusal = response;
       takeRest(this.core, this.session.appServer, response);
       this.session.actor.send({
@@ -184,6 +213,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
       return;
     }
     this.leg.confirm(response);
+    takeTimer(this.leg, response, session.request?.transaction.request);
     this.early = undefined;
     this.session.answered(response);
   }
@@ -280,6 +310,9 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
 /** How many addresses of an app server are asked after the first. */
 const MAX_OTHERS = 3;
 
+/** How often an app server is asked that wants a longer session interval each time (RFC 4028 §7.3). */
+const MOST_TRIES = 3;
+
 const targets = new WeakMap<AppServer, Uri | undefined>();
 
 /** An app server's URI, read once. */
@@ -328,6 +361,7 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   const { headers } = request;
   headers.set("Max-Forwards", String(Math.max(0, (maxForwards(original) ?? 70) - 1)));
   if (!headers.has("allow")) headers.add("Allow", ALLOW);
+  if (session.server) askForTimer(session.server, request);
   headers.add("Recv-Info", recvInfoWithCharges(original.headers));
   headers.add(SESSION_HEADER, session.id);
   addServiceHeaders(headers, session.identified);

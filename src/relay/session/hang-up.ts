@@ -258,6 +258,10 @@ function latestEnd(session: Session, { endedAt, byeAt, endedBy }: SessionContext
  * started again, an end that has not come back may have been gone since the kill: the user pays for no time since then,
  * whatever ends the session meanwhile.
  */
-export const lastHeardAt = (leg: Leg | undefined, at: number): number => Math.min(at, leg?.unheardSince ?? at);
+const lastHeardAt = (leg: Leg | undefined, at: number): number => Math.min(at, leg?.unheardSince ?? at);
+
+/** When this end of a session last showed that it was there, but not after `at`. */
+export const lastSignOf = (leg: Leg | undefined, at: number): number =>
+  Math.min(lastHeardAt(leg, at), leg?.heardAt || at);
 
 const DONE = Promise.resolve();

@@ -3,15 +3,19 @@ import { SERVICE_HEADER, SESSION_HEADER } from "../../charging/charges/body.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
 import { meansGone } from "../dialog/outcomes.ts";
-import { ALLOW, addAbilities } from "../dialog/passing.ts";
+import { ALLOW } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
 import { takeRest } from "../leg/rest.ts";
+import { answerTimer, askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 import type { UnderWay } from "../model/ports.ts";
 import { recordOf } from "../model/records.ts";
 import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import { Ringing } from "./ringing.ts";
+
+/** How often a request is sent whose session interval is too small (RFC 4028 §7.3). */
+const MOST_TRIES = 3;
 
 /** A change to another service that the app server asks for and the client is to agree on. */
 export interface ServiceDecision {
@@ -40,6 +44,8 @@ export class Modification implements ClientTransactionUser, UnderWay {
   /** The other end has answered an INVITE with a 2xx. */
   private accepted = false;
   private answered = false;
+  /** How often it was sent, since the interval of its session timer was too small. */
+  private tries = 1;
   /** The session is over. Nobody waits for the answer any more, but it still has to be acknowledged. */
   private aborted = false;
   /** The ACK that answers a repeated 2xx; null: one without a body. */
@@ -69,6 +75,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
     this.seq = this.target.dialog.localSeq;
     session.charges.passOn(transaction.request, request, this.target.side);
     if (!request.headers.has("allow")) request.headers.add("Allow", ALLOW);
+    askForTimer(this.target, request);
     if (wanted) request.headers.add(SERVICE_HEADER, wanted.second.service.id);
     transaction.onCancel = () => this.towards?.cancel();
     this.target.send(request, this, (started) => {
@@ -92,7 +99,13 @@ export class Modification implements ClientTransactionUser, UnderWay {
       if (success && this.acknowledged !== undefined) this.ack(this.acknowledged);
       return;
     }
+    if (response.status === 422 && !this.aborted && this.tries < MOST_TRIES && takeMinimum(this.target, response)) {
+      this.tries++;
+      this.start(); // RFC 4028 §7.3: the interval is the relay's, and so is the other try
+      return;
+    }
     this.answered = true;
+    if (!meansGone(response.status)) this.target.isThere();
     if (this.target.side === "server") takeRest(this.session.core, this.session.appServer, response);
     const { wanted, session } = this;
     if (success && wanted && !confirms(session, wanted.second, this.target.side, response)) {
@@ -103,6 +116,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
     if (success) {
       this.source.moveTo(this.transaction);
       this.target.refresh(response);
+      takeTimer(this.target, response, this.transaction.request);
     }
     if (success && this.transaction.request.method === "INVITE") {
       this.source.answerUntilAck(this.transaction, this.relayed(response), {
@@ -122,6 +136,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
   /** The other end has said 2xx without naming the service. The 2xx is acknowledged, and nothing changes. */
   private unconfirmed(response: SipResponse): void {
     this.target.refresh(response);
+    takeTimer(this.target, response, undefined);
     if (this.transaction.request.method === "INVITE") this.ack(null);
     reply(this.transaction, UNCONFIRMED.status, [], UNCONFIRMED.reason);
     this.done();
@@ -189,7 +204,10 @@ export class Modification implements ClientTransactionUser, UnderWay {
     if (second) relayed.headers.add(SERVICE_HEADER, second.service.id).add(SESSION_HEADER, second.id);
     this.session.charges.passOn(response, relayed, this.from);
     withoutRest(response, relayed);
-    if (relayed.status >= 200 && relayed.status < 300) addAbilities(relayed.headers, this.from);
+    if (relayed.status >= 200 && relayed.status < 300) {
+      border.addAbilities(relayed.headers, this.from);
+      answerTimer(this.source, this.transaction.request, relayed);
+    }
     return relayed;
   }
 }

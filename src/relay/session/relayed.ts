@@ -3,7 +3,6 @@ import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
 import type { ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
 import { meansGone } from "../dialog/outcomes.ts";
-import { addAbilities } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
 import { takeRest } from "../leg/rest.ts";
@@ -64,13 +63,14 @@ class Relayed implements ClientTransactionUser, TimerOwner<"late"> {
   final(response: SipResponse): void {
     const { session, from, transaction, target } = this;
     const { method } = transaction.request;
+    if (!meansGone(response.status)) target.isThere();
     const inTime = !transaction.answered;
     this.stop();
     const relayed = refusalOrAnswer(session.core.border, response, from);
     session.charges.passOn(response, relayed, from);
     withoutRest(response, relayed);
     if (target.side === "server") takeRest(session.core, session.appServer, response);
-    if (method === "OPTIONS" && response.status < 300) addAbilities(relayed.headers, from);
+    if (method === "OPTIONS" && response.status < 300) session.core.border.addAbilities(relayed.headers, from);
     if (inTime) transaction.respond(relayed);
     if (response.status < 300) this.source?.moveTo(transaction);
     if (meansGone(response.status) && target.moves === this.moves)

@@ -21,7 +21,7 @@ import { endedByText } from "../model/endings.ts";
 import { ofSession } from "../model/log-facts.ts";
 import type { Asking, FormerPart, Origin, ReliablePort, TransferPort, UnderWay } from "../model/ports.ts";
 import type { SessionState } from "../model/session-state.ts";
-import { HangUp, lastHeardAt } from "./hang-up.ts";
+import { HangUp, lastSignOf } from "./hang-up.ts";
 import { moved } from "./move.ts";
 import { PartOfCall } from "./part.ts";
 import { Watch } from "./watch.ts";
@@ -438,9 +438,19 @@ export class Session implements SessionPort, Owner {
     this.watch.probe(leg);
   }
 
+  timerChanged(): void {
+    if (!this.watching) return; // it is not established: all of it is looked at when it is
+    this.watching.timerChanged();
+    this.core.kept?.changed(this);
+  }
+
+  /** The user pays for no time after the last sign of life of an end that has vanished. */
   lost(side: Side, detail: string): void {
     if (!this.core.sessions.has(this.id)) return; // an answer to a probe came after the end
-    this.actor.send({ type: "lost", side, at: lastHeardAt(this.leg(side), this.now()), detail });
+    const now = this.now();
+    const { startedAt } = this.context;
+    const at = Math.max(lastSignOf(this.leg(side), now), startedAt ?? now);
+    this.actor.send({ type: "lost", side, at: Math.min(at, now), detail });
   }
 
   close(context = this.context): void {

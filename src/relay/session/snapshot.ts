@@ -10,6 +10,7 @@ import { Credit } from "../charges/credit.ts";
 import { type Dialog, placeOf } from "../dialog/dialog.ts";
 import { contactUri, isSecured } from "../dialog/sips.ts";
 import { Leg, SEQ_JUMP } from "../leg/leg.ts";
+import { SessionTimer } from "../leg/session-timer.ts";
 import type { Core, LegPort, SessionPort } from "../model/core.ts";
 import type { Asking } from "../model/ports.ts";
 import {
@@ -82,7 +83,7 @@ function identifiedState({ attributes, client, fork, rule, appServers, clientMay
   return state;
 }
 
-function legState({ dialog, offered, stranded, unheardSince }: LegPort): LegState {
+function legState({ dialog, offered, stranded, unheardSince, timer: ofLeg }: LegPort): LegState {
   const { flow, behind, destination, cameFrom } = dialog;
   const state: Writable<LegState> = {
     callId: dialog.callId,
@@ -103,6 +104,8 @@ function legState({ dialog, offered, stranded, unheardSince }: LegPort): LegStat
   if (flow || stranded) state.byConnection = true;
   if (offered.length > 0) state.offered = offered;
   if (unheardSince !== undefined) state.unheardSince = unheardSince;
+  const timer = ofLeg?.state;
+  if (timer) state.timer = timer;
   return state;
 }
 
@@ -224,6 +227,7 @@ function legOf(
   // A peer that had not come back to the process before was last heard of before that process.
   leg.unheardSince = state.unheardSince ?? lastHeardAt;
   leg.contactIsNew = dialog.contact !== state.contact;
+  if (state.timer) leg.timer = SessionTimer.of(state.timer, session.now());
   return leg;
 }
 

@@ -2,10 +2,13 @@ import type { TimerHandle } from "../../support/clock.ts";
 import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
 import { meansGone } from "../dialog/outcomes.ts";
 import { takeRest } from "../leg/rest.ts";
+import { askForTimer, takeTimer } from "../leg/session-timer.ts";
 import type { LegPort, SessionPort } from "../model/core.ts";
 
 /** How often a session is looked at that nobody probes. */
 const NO_PROBE_LOOK_MS = 600_000;
+
+const NEVER = Number.POSITIVE_INFINITY;
 
 /** The peer has no UPDATE. It goes on to write to the address that it knows. */
 const CANNOT_BE_TOLD = new Set([405, 501]);
@@ -18,6 +21,9 @@ export class Watch implements TimerOwner<"look" | "bye"> {
   private readonly session: SessionPort;
   private timer: Timer | undefined;
   private endTimer: TimerHandle;
+  /** For the session timers of both ends (RFC 4028), where one is due before the next look. */
+  private dueTimer: TimerHandle;
+  private nextLookAt = 0;
 
   constructor(session: SessionPort) {
     this.session = session;
@@ -30,11 +36,43 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     const { probeS } = config.session;
     const lookMs = probeS > 0 ? probeS * 1000 : NO_PROBE_LOOK_MS;
     this.timer = timers.start(this, "look", lookMs);
+    this.nextLookAt = session.now() + lookMs;
+    this.timerChanged();
     const leftMs = session.endsAt - session.now();
     if (leftMs > lookMs) return;
     // The greatest duration gets a timer only now, since few sessions last that long.
     clock.clearTimeout(this.endTimer);
     this.endTimer = clock.setTimeout(() => session.end({ code: "max-duration" }), Math.max(0, leftMs));
+  }
+
+  /** Session timers, too, get a timer of the clock only shortly before they are due: few calls last that long. */
+  timerChanged(): void {
+    const { client, server, core } = this.session;
+    const dueAt = Math.min(client?.timer?.dueAt ?? NEVER, server?.timer?.dueAt ?? NEVER);
+    if (dueAt === NEVER && this.dueTimer === undefined) return;
+    core.clock.clearTimeout(this.dueTimer);
+    this.dueTimer = undefined;
+    if (dueAt > this.nextLookAt || this.session.closed) return;
+    const inMs = Math.max(0, dueAt - this.session.now());
+    this.dueTimer = core.clock.setTimeout(() => this.due(), inMs);
+  }
+
+  /** RFC 4028 §10: the session is refreshed where that is for the relay to do, and ended where nobody has done so. */
+  private due(): void {
+    const { session } = this;
+    const { actor, client, server } = session;
+    this.dueTimer = undefined;
+    for (const leg of [client, server]) {
+      const now = session.now();
+      if (!leg?.timer || leg.timer.dueAt > now) continue;
+      if (leg.timer.endsAt <= now) {
+        session.lost(leg.side, "its session timer ran out");
+        return;
+      }
+      leg.timer.again(now); // if something else is under way
+      actor.send({ type: "refresh.due", side: leg.side });
+    }
+    this.timerChanged();
   }
 
   /** The session was begun by another process and goes on here: both ends are asked at once whether they are there. */
@@ -55,8 +93,10 @@ export class Watch implements TimerOwner<"look" | "bye"> {
    * because of its lower CSeq (RFC 3261 §12.2.2).
    */
   awaitByeAnswer(): void {
-    const { timers, config } = this.session.core;
+    const { timers, config, clock } = this.session.core;
     timers.stop(this.timer);
+    clock.clearTimeout(this.dueTimer);
+    this.nextLookAt = 0; // no more refreshes
     this.timer = timers.start(this, "bye", config.session.byeAnswerS * 1000);
   }
 
@@ -88,13 +128,16 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     // gone.
     const { reconnectS } = leg.unheardSince === undefined ? core.config.session : core.afterRestart;
     const tells = leg.contactIsNew;
-    leg.send(leg.request(tells ? "UPDATE" : "OPTIONS"), {
+    const request = leg.request(tells ? "UPDATE" : "OPTIONS");
+    if (tells) askForTimer(leg, request);
+    leg.send(request, {
       final: (response) => {
         if (leg.side === "server") takeRest(core, appServer, response);
         if (meansGone(response.status)) {
           gone(`answered ${response.status} to a probe`);
           return;
         }
+        if (tells && response.status < 300) takeTimer(leg, response, undefined);
         if (tells && (response.status < 300 || CANNOT_BE_TOLD.has(response.status))) leg.contactTold();
         leg.isThere();
         if (leg.moves === moves) leg.returned();
@@ -113,5 +156,6 @@ export class Watch implements TimerOwner<"look" | "bye"> {
     const { clock, timers } = this.session.core;
     timers.stop(this.timer);
     clock.clearTimeout(this.endTimer);
+    clock.clearTimeout(this.dueTimer);
   }
 }

@@ -6,6 +6,7 @@ import type { TimerHandle } from "../../support/clock.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
 import type { Dialog } from "../dialog/dialog.ts";
 import { ALLOW, offeredPackages } from "../dialog/passing.ts";
+import { askForTimer, takeTimer } from "../leg/session-timer.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 import { isUp } from "../session/move.ts";
@@ -53,6 +54,7 @@ export class ClientInvitation implements ClientTransactionUser {
     const request = leg.request("INVITE");
     this.seq = leg.dialog.localSeq;
     fill(core, request, content);
+    askForTimer(leg, request);
     // The app server repeats its 200 for 64*T1 and then gives up: the client has to answer before that (RFC 3261
     // §13.3.1.4).
     this.timer = core.clock.setTimeout(() => this.giveUp(), 56 * core.config.timers.t1Ms);
@@ -74,7 +76,7 @@ export class ClientInvitation implements ClientTransactionUser {
       this.decide(() => this.invited.refused(response));
       return;
     }
-    const { leg } = this;
+    const { leg, content } = this;
     if (leg.confirmed && response.toTag === leg.dialog.remoteTag) {
       leg.sendAck(this.seq); // A repeated 2xx: its ACK was lost (RFC 3261 §13.2.2.4).
       return;
@@ -89,6 +91,7 @@ export class ClientInvitation implements ClientTransactionUser {
     const asked = leg.dialog.remote;
     leg.confirm(response);
     leg.dialog.remote = withTag(asked, response.toTag);
+    takeTimer(leg, response, content.answer);
     leg.sendAck(this.seq);
     this.decide(() => this.invited.accepted(response));
   }
