@@ -5,7 +5,7 @@ import type { Destination, Flow } from "../transport/types.ts";
 import { type ClientContext, UNBOUNDED } from "./machine.ts";
 import { ackFor, cancelFor } from "./requests.ts";
 import type { TimerName } from "./timers.ts";
-import type { ClientTransaction, ClientTransactionUser } from "./types.ts";
+import type { ClientTransaction, ClientTransactionUser, Released } from "./types.ts";
 
 export type InviteClientState = "calling" | "proceeding" | "completed" | "accepted" | "terminated";
 
@@ -28,6 +28,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
   private bytes: Buffer | undefined;
   private intervalMs = 0;
   private repeatsLeft: number;
+  private readonly within: Released | undefined;
   private retransmitTimer: Timer | undefined;
   private endTimer: Timer | undefined;
   private cancelHeaders: readonly [name: string, value: string][] | undefined;
@@ -41,8 +42,10 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     sent: { flow: Flow; bytes: Buffer },
     user: ClientTransactionUser,
     repeats = UNBOUNDED,
+    within?: Released,
   ) {
     this.context = context;
+    this.within = within;
     this.repeatsLeft = repeats;
     this.request = request;
     this.destination = destination;
@@ -119,6 +122,7 @@ export class InviteClient implements ClientTransaction, TimerOwner<TimerName> {
     switch (name) {
       case "A":
         if (this.state !== "calling" || !this.bytes || this.repeatsLeft-- <= 0) return;
+        if (this.within?.released) return;
         this.intervalMs *= 2; // RFC 3261 §17.1.1.2: doubles without a cap.
         this.retransmitTimer = this.context.timers.start(this, "A", this.intervalMs);
         this.flow.send(this.bytes);

@@ -30,6 +30,7 @@ import {
   type ClientTransaction,
   type ClientTransactionUser,
   defaultTimers,
+  type Released,
   type TransactionLayer,
   type TransactionUser,
 } from "./types.ts";
@@ -335,6 +336,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     user: ClientTransactionUser,
     flow?: Flow,
     repeats?: number,
+    within?: Released,
   ): ClientTransaction {
     if (request.method === "ACK" || request.method === "CANCEL")
       throw new TypeError(`${request.method} has no transaction of its own: use sendAck or cancel`);
@@ -342,8 +344,8 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     const sent = this.transport.sendRequest(request, destination, branch, flow);
     const machine =
       request.method === "INVITE"
-        ? new InviteClient(this, request, destination, branch, sent, user, repeats)
-        : new NonInviteClient(this, request, destination, branch, sent, user, repeats);
+        ? new InviteClient(this, request, destination, branch, sent, user, repeats, within)
+        : new NonInviteClient(this, request, destination, branch, sent, user, repeats, within);
     this.stats.clientTransactions++;
     this.clients.set(branch, machine);
     this.flows.add(sent.flow, machine);

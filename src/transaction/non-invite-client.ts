@@ -3,7 +3,7 @@ import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Destination, Flow } from "../transport/types.ts";
 import { type ClientContext, UNBOUNDED } from "./machine.ts";
 import type { TimerName } from "./timers.ts";
-import type { ClientTransaction, ClientTransactionUser } from "./types.ts";
+import type { ClientTransaction, ClientTransactionUser, Released } from "./types.ts";
 
 export type NonInviteClientState = "trying" | "proceeding" | "completed" | "terminated";
 
@@ -22,6 +22,7 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
   private bytes: Buffer | undefined;
   private intervalMs = 0;
   private repeatsLeft: number;
+  private readonly within: Released | undefined;
   private retransmitTimer: Timer | undefined;
   private endTimer: Timer | undefined;
 
@@ -34,8 +35,10 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
     sent: { flow: Flow; bytes: Buffer },
     user: ClientTransactionUser | undefined,
     repeats = UNBOUNDED,
+    within?: Released,
   ) {
     this.context = context;
+    this.within = within;
     this.repeatsLeft = repeats;
     this.method = request.method;
     this.request = request;
@@ -93,6 +96,7 @@ export class NonInviteClient implements ClientTransaction, TimerOwner<TimerName>
     switch (name) {
       case "E":
         if ((this.state !== "trying" && this.state !== "proceeding") || !this.bytes || this.repeatsLeft-- <= 0) return;
+        if (this.within?.released) return;
         // RFC 3261 §17.1.2.2: the interval doubles up to T2; after a provisional response it is T2 at once.
         this.intervalMs = this.state === "proceeding" ? durations.t2Ms : Math.min(2 * this.intervalMs, durations.t2Ms);
         this.retransmitTimer = timers.start(this, "E", this.intervalMs);

@@ -71,6 +71,11 @@ export interface ClientTransactionUser {
   transportError(reason: string): void;
 }
 
+/** A dialog that may go on elsewhere: then another process sends what is to be sent in it. */
+export interface Released {
+  readonly released?: boolean | undefined;
+}
+
 /** A request on its way. It can be kept without keeping messages in memory: after the final response it drops them. */
 export interface ClientTransaction {
   readonly branch: string;
@@ -152,6 +157,7 @@ export interface TransactionLayer {
   /**
    * Sends a request in a new client transaction. `flow`: an open connection to prefer over a new one (RFC 5923).
    * `repeats`: how many times it is repeated at most over UDP (RFC 3261 §17.1.1.2, §17.1.2.2); its CANCEL, too.
+   * `within`: its dialog; once that is released, nothing of it is repeated.
    */
   send(
     request: SipRequest,
@@ -159,6 +165,7 @@ export interface TransactionLayer {
     user: ClientTransactionUser,
     flow?: Flow,
     repeats?: number,
+    within?: Released,
   ): ClientTransaction;
   /** Sends an ACK for a 2xx: no transaction (RFC 3261 §13.2.2.4); the bytes can be sent again by `flow.send`. */
   sendAck(ack: SipRequest, destination: Destination, flow?: Flow): { flow: Flow; bytes: Buffer };

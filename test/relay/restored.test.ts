@@ -4,7 +4,7 @@ import { goOn, restore, snapshot } from "../../src/relay/session/snapshot.ts";
 import { Chance } from "../simulation/chance.ts";
 import { KeptDisk } from "../simulation/kept-disk.ts";
 import { TestClock } from "../support/test-clock.ts";
-import { type LabOptions, lab } from "./harness.ts";
+import { establish, type LabOptions, lab } from "./harness.ts";
 
 /** A session that stands; `kill` throws it away and `again` makes it of what is on disk, as after a new start of the relay. */
 async function standing(options: LabOptions = {}) {
@@ -236,6 +236,22 @@ describe("a session that goes on in another process (P7)", () => {
     expect(server.request("ACK").cseq).toMatchObject({ number: 1, method: "ACK" });
     server.answer(inviteAtServer, 200, { tag: "another" });
     expect(server.inbox).toEqual([]);
+  });
+
+  it("repeats nothing here of what was under way, once it was let go of: the other process sends it (P3)", async () => {
+    const l = await lab();
+    const { invite, answer } = await establish(l);
+    l.client.inDialog("MESSAGE", invite, answer, 2, { body: "hello" });
+    l.client.inDialog("INVITE", invite, answer, 3, { body: "v=0" });
+    const server = l.server("a");
+    const sent = server.inbox.length;
+    expect(sent).toBeGreaterThan(0);
+    l.clock.advance(600);
+    const again = server.inbox.length;
+    expect(again).toBeGreaterThan(sent); // Timers E and A (RFC 3261 §17.1)
+    for (const session of l.core.sessions.values()) session.release();
+    l.clock.advance(31_000);
+    expect(server.inbox.length).toBe(again);
   });
 
   it("is never written so late that numbers could be taken twice", async () => {

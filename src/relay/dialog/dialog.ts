@@ -45,6 +45,8 @@ export interface Dialog {
   cameBy?: Flow | undefined;
   /** For a client that has been at more than one address: whether it really is where it seems to be. */
   doubt?: Doubt | undefined;
+  /** It goes on at another node, or from another copy of it: nothing that was sent is repeated here. */
+  released?: true;
 }
 
 /** The dialog that an INVITE from the client opens with our answer (RFC 3261 §12.1.1). */

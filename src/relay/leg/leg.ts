@@ -349,6 +349,7 @@ export class Leg implements LegPort {
 
   /** Forgets the dialog and sends nothing: the dialog goes on elsewhere. */
   release(): void {
+    this.dialog.released = true;
     this.answer?.stop();
     this.answer = this.coming = undefined;
     this.close();
@@ -404,7 +405,7 @@ export function sendWithin(
       const doubt = flow === undefined && dialog.doubt?.isAbout(destination.address) ? dialog.doubt : undefined;
       const listens = doubt ? doubt.listening(user) : user;
       const repeats = doubt?.repeatsTo(destination.address);
-      const transaction = core.transactions.send(request, destination, listens, flow, repeats);
+      const transaction = core.transactions.send(request, destination, listens, flow, repeats, dialog);
       started?.(transaction);
     },
     (reason) => user.transportError(reason),
