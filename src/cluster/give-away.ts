@@ -24,7 +24,7 @@ export class GiveAway {
   private timer: TimerHandle;
   private stopped = false;
   /** Sessions that are on their way. */
-  private under = 0;
+  private readonly under = new Set<string>();
   /** Since the start: sessions that other nodes have taken. */
   count = 0;
 
@@ -49,7 +49,15 @@ export class GiveAway {
 
   /** Whether a session is on its way now. */
   get busy(): boolean {
-    return this.under > 0;
+    return this.under.size > 0;
+  }
+
+  /**
+   * Whether that session is on its way to another node. This one says then that it does not have it: the other node may
+   * ask, and would let go of what it has just got.
+   */
+  gives(session: string): boolean {
+    return this.under.has(session);
   }
 
   start(): void {
@@ -93,12 +101,12 @@ export class GiveAway {
       },
     );
     if (!given) return;
-    this.under++;
+    this.under.add(id);
     session.release();
   }
 
   private arrived(id: string): void {
-    this.under--;
+    this.under.delete(id);
     this.count++;
     this.given(id);
   }
@@ -110,7 +118,7 @@ export class GiveAway {
       this.arrived(id);
       return;
     }
-    this.under--;
+    this.under.delete(id);
     if (!this.stopped && !this.core.sessions.has(id)) goOn(restore(this.core, state), state);
   }
 }

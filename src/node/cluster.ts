@@ -207,7 +207,10 @@ class ClusterNode implements Cluster {
       log,
       peerLog,
       known: {
-        taken: () => [...(this.takeUp?.all ?? []), ...(takes() ? (this.core?.sessions.allKeys() ?? []) : [])],
+        taken: () => [
+          ...(this.takeUp?.all.filter((session) => !this.away?.gives(session)) ?? []),
+          ...(takes() ? (this.core?.sessions.allKeys() ?? []) : []),
+        ],
         left: (run, asker) => {
           if (run.node === node) return this.core?.sessions.allKeys() ?? [];
           // Of two that may both have old copies one must take the session up.

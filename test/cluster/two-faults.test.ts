@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
+import { acksTopic } from "../../src/cluster/frames.ts";
 import { agrees, Nodes, statuses } from "./nodes.ts";
 
 /*
@@ -246,5 +247,36 @@ describe("a request that comes to another node while its own is dead", () => {
     await nodes.run(300);
     expect(statuses(nodes.client)).toEqual([]);
     expect(statuses(nodes.server)).toEqual(["BYE"]);
+  });
+});
+
+/** When it hears what the third node has: at some of these moments the draining node was about to let go. */
+const OFFSETS = [0, 40, 80, 120, 160, 200, 240];
+
+describe("a session that was taken up, and is given away when its node drains", () => {
+  it.each(OFFSETS)("is not lost if the next node is cut off before its answer comes (%i ms)", async (offset) => {
+    const { id, standby } = await call(4);
+    nodes.kill("node00");
+    await nodes.run(1_000);
+    expect(nodes.actors(id)).toEqual([standby]);
+    nodes.courier.loses = (topic) => topic === acksTopic(standby);
+    nodes.node(standby).l.core.draining = true;
+    nodes.node(standby).cluster.giveAway();
+    await nodes.run(50);
+    const [next = ""] = nodes.actors(id);
+    const [third = ""] = nodes.all.map(({ name }) => name).filter((name) => !["node00", standby, next].includes(name));
+    nodes.courier.cut.add(next);
+    await nodes.run(350);
+    nodes.courier.cut.delete(next);
+    // It hears at once what the draining node has, and only later what the third one has.
+    nodes.courier.loses = (topic, text) =>
+      topic === acksTopic(standby) || (topic === `whose-${next}` && text.startsWith(`1 ${third} `));
+    nodes.courier.delayMs = (to) => (to === next ? 60 : 0);
+    await nodes.run(550 + offset);
+    nodes.courier.loses = (topic) => topic === acksTopic(standby);
+    await nodes.run(500);
+    nodes.courier.loses = () => false;
+    await nodes.run(3_000);
+    expect(nodes.actors(id)).toHaveLength(1);
   });
 });
