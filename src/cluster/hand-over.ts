@@ -83,8 +83,8 @@ export class HandOver implements OthersPort {
   /** The flows of peers that other nodes know by number. */
   private readonly flows = new Map<number, Flow>();
   private readonly numbers = new Map<Flow, number>();
-  /** Which nodes have been handed something that came by a connection. */
-  private readonly users = new Map<Flow, Set<string>>();
+  /** Which nodes have been handed something that came by a connection, or send by a flow of datagrams. */
+  private readonly users = new Map<Flow | string, Set<string>>();
   /** Flows of other nodes, by node, epoch and number. */
   private readonly remote = new Map<string, RemoteFlow>();
   private deafen: (() => void)[] = [];
@@ -180,7 +180,7 @@ export class HandOver implements OthersPort {
   }
 
   response(response: SipResponse, flow: Flow): void {
-    for (const node of this.users.get(flow) ?? [])
+    for (const node of this.users.get(placeOf(flow)) ?? [])
       this.tell(handedTopic(node), writeHanded({ ...this.self, number: 0 }, "tell", this.factsOf(flow), response));
   }
 
@@ -297,9 +297,11 @@ export class HandOver implements OthersPort {
 
   private usedBy(flow: Flow, node: string): void {
     flow.proven = true;
-    const nodes = this.users.get(flow);
+    const place = placeOf(flow);
+    const nodes = this.users.get(place);
     if (nodes) nodes.add(node);
-    else this.users.set(flow, new Set([node]));
+    else if (flow.reliable) this.users.set(flow, new Set([node]));
+    else remember(this.users, place, new Set([node]), MAX_FLOWS);
   }
 
   /** Sends what another node has for one of our flows. */
@@ -367,10 +369,13 @@ function keyOfRequest({ method, via }: SipRequest, flow: Flow): string {
 const busyResponse = (request: SipRequest): SipResponse =>
   responseTo(request, 503, undefined, undefined, [["Retry-After", "2"]]);
 
+/** A flow of datagrams is made anew for each that comes, and is the same all the time. */
+const placeOf = (flow: Flow): Flow | string => (flow.reliable ? flow : flow.id);
+
 const keyOf = ({ node, epoch }: NodeRun, number: number): string => `${node} ${epoch} ${number}`;
 
 /** Adds to a map; the oldest entry makes room. */
-function remember<V>(map: Map<string, V>, key: string, value: V, most: number): void {
+function remember<K, V>(map: Map<K, V>, key: K, value: V, most: number): void {
   map.delete(key);
   if (map.size >= most) map.delete(map.keys().next().value!);
   map.set(key, value);

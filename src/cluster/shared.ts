@@ -5,6 +5,7 @@ import type { Core } from "../relay/model/core.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { NodeRun } from "./beat.ts";
+import { SharedContacts } from "./shared-contacts.ts";
 import { SharedLoads } from "./shared-loads.ts";
 import { SharedLockOuts } from "./shared-lock-outs.ts";
 import { SharedNonces } from "./shared-nonces.ts";
@@ -42,6 +43,7 @@ export class Shared {
   readonly lockOuts: SharedLockOuts;
   readonly proofs: SharedProofs;
   readonly loads: SharedLoads;
+  readonly contacts: SharedContacts;
   private readonly peers: Peers;
   private readonly clock: Clock;
   private readonly talk: Talk;
@@ -71,7 +73,8 @@ export class Shared {
     this.lockOuts = new SharedLockOuts({ talk, clock });
     this.proofs = new SharedProofs(talk);
     this.loads = new SharedLoads({ talk, peers, clock });
-    this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs, this.loads];
+    this.contacts = new SharedContacts({ talk, clock });
+    this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs, this.loads, this.contacts];
     talk.on("hello", ([, wantsAll], from) => {
       for (const part of this.parts) part.greet?.(from, wantsAll === 1);
     });
@@ -89,7 +92,13 @@ export class Shared {
   }
 
   /** Where what others tell goes. */
-  attach({ authenticator, admission, loads }: Pick<Core, "authenticator" | "admission" | "loads">): void {
+  attach({
+    authenticator,
+    admission,
+    loads,
+    bindings,
+  }: Pick<Core, "authenticator" | "admission" | "loads" | "bindings">): void {
+    this.contacts.attach(bindings);
     if (authenticator.guesses) this.lockOuts.attach(authenticator.guesses);
     this.proofs.attach(admission);
     this.loads.attach(loads);

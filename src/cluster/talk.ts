@@ -33,8 +33,8 @@ const GATHER_MS = 10;
 const AT_ONCE_MS = 0;
 /** A frame that would become longer than this is sent first. */
 const FRAME_CHARS = 60_000;
-/** What one part says in one line at most. */
-const LINE_CHARS = 1_000;
+/** What one part says in one line at most: what a client has registered, with Path. */
+const LINE_CHARS = 12_000;
 const MAX_FRAME_CHARS = 200_000;
 /** Lines that wait for one timer, to each node. What is told beyond that is dropped, and counted. */
 const MAX_WAITING = 20_000;

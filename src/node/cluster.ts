@@ -276,6 +276,7 @@ class ClusterNode implements Cluster {
       });
       this.handOver.start();
       core.others = this.handOver;
+      this.shared?.contacts.uses(this.handOver);
       this.away = new GiveAway({
         ...{ core, clock: this.clock, copies: this.keeper, handOver: this.handOver },
         given: (session) => this.letGo(session),

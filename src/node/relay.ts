@@ -44,6 +44,7 @@ import { type Cluster, joinCluster } from "./cluster.ts";
 import { emptied, endAll, endBlocked, within } from "./draining.ts";
 import { HealthChecks } from "./health.ts";
 import { together } from "./keepers.ts";
+import { KeptContacts } from "./kept-contacts.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
 import { liveRecords } from "./live-records.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
@@ -297,12 +298,14 @@ export async function startRelay(options: {
   transport.attach(cluster?.before(transactions) ?? transactions);
   const health = new HealthChecks(core);
   const registrations = new Registrations(core);
+  const contacts = new KeptContacts({ store: store.bindings, clock, peerLog });
   const onClosing: (() => Promise<void>)[] = [];
   const closeStores = async () => {
     await Promise.allSettled(onClosing.map((fn) => fn()));
     health.stop();
     overload.stop();
     registrations.stop();
+    await contacts.close();
     core.timelines.close();
     clockWatch.close();
     directory.close();
@@ -323,6 +326,7 @@ export async function startRelay(options: {
     await store.close();
   };
   try {
+    await contacts.restore(core.bindings);
     await transport.start();
   } catch (error) {
     await closeStores();

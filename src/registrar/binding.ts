@@ -32,10 +32,15 @@ export interface Binding {
   readonly cameFrom: Destination;
   /** Where to send instead of the Contact: the client is behind a NAT. */
   readonly behind?: Destination | undefined;
-  /** The connection of the client. The binding is gone with it (RFC 5626 §5.3), unless `survives` is set. */
+  /**
+   * By which the client came: its connection, or the way through its NAT. With a connection the binding is gone, too (RFC
+   * 5626 §5.3), unless `survives` is set.
+   */
   readonly flow?: Flow | undefined;
-  /** The Contact is where the request came from, so a new connection leads there, too. */
+  /** It is reached without that connection: by UDP, by a new connection to its Contact, or through proxies. */
   readonly survives: boolean;
+  /** The other node that has the socket; undefined: this one. */
+  readonly home?: string | undefined;
   /** When it was made or refreshed, and when it ends, by the monotonic clock. */
   readonly since: number;
   readonly until: number;

@@ -97,7 +97,7 @@ export class Bindings {
       if (binding) this.put(binding);
       else this.remove(held?.get(key), "removed");
     }
-    this.displace(user, now);
+    this.displace(user);
     return "done";
   }
 
@@ -121,6 +121,14 @@ export class Bindings {
       else this.byFlow.set(flow, new Set([binding]));
     }
     if (told) for (const listener of this.listeners) listener.put(binding);
+  }
+
+  /** Takes what another node or the disk has. It does not displace what is newer, and nobody is told. */
+  learn(binding: Binding): void {
+    const before = this.find(binding.user, binding.key);
+    if (before ? before.since > binding.since : this.count >= this.limits.all) return;
+    this.put(binding, false);
+    this.displace(binding.user, false);
   }
 
   /** Removes a binding, if it is the one that is held. */
@@ -152,8 +160,8 @@ export class Bindings {
     if (!lost) return;
     this.byFlow.delete(flow);
     for (const binding of lost) {
-      if (binding.survives) this.put({ ...binding, flow: undefined });
-      else this.remove(binding, "connection");
+      if (binding.survives) this.put({ ...binding, flow: undefined }, binding.home === undefined);
+      else this.remove(binding, "connection", binding.home === undefined);
     }
   }
 
@@ -162,16 +170,16 @@ export class Bindings {
     for (const [user, held] of this.byUser) {
       const known = isKnown(user);
       for (const binding of held.values())
-        if (binding.until <= now) this.remove(binding, "expired");
+        if (binding.until <= now) this.remove(binding, "expired", binding.home === undefined);
         else if (!known) this.remove(binding, "removed");
     }
   }
 
-  private displace(user: string, now: number): void {
+  private displace(user: string, told = true): void {
     const held = this.byUser.get(user);
     for (const binding of held?.values() ?? []) {
       if (held!.size <= this.limits.perUser) return;
-      this.remove(binding, binding.until <= now ? "expired" : "displaced");
+      this.remove(binding, "displaced", told);
     }
   }
 

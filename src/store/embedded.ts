@@ -5,6 +5,7 @@ import type { AppServer, AppServerKey, Former, Service, User } from "../director
 import { LmdbDisk } from "../support/lmdb-disk.ts";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
+import { EmbeddedBindings } from "./embedded-bindings.ts";
 import { EmbeddedCalls } from "./embedded-calls.ts";
 import { EmbeddedCredit } from "./embedded-credit.ts";
 import { prepareSchema } from "./embedded-schema.ts";
@@ -57,6 +58,7 @@ export async function openEmbeddedStore(
     },
     billing: new EmbeddedBilling(root, disk),
     calls: new EmbeddedCalls(root, disk),
+    bindings: new EmbeddedBindings(root, disk),
     credit: new EmbeddedCredit(root, disk),
     close: () => root.close(),
   };

@@ -6,6 +6,7 @@ import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Migrations } from "./migrations/index.ts";
 import { MongoBilling } from "./mongo-billing.ts";
+import { MongoBindings } from "./mongo-bindings.ts";
 import { MongoCalls } from "./mongo-calls.ts";
 import { connect, newClient } from "./mongo-connect.ts";
 import { MongoCredit } from "./mongo-credit.ts";
@@ -90,6 +91,7 @@ function storeOf(client: MongoClient, db: Db, { sessions, billing, calls, credit
     },
     billing,
     calls,
+    bindings: new MongoBindings(db, sessions),
     credit,
     async close() {
       await billing.settled();

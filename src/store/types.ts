@@ -4,6 +4,7 @@ import type { Closed } from "../charging/bills/closing.ts";
 import type { CreditStore } from "../charging/credit/store.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
+import type { BindingStore } from "../registrar/store.ts";
 
 /** A set of registered things, each under its id. */
 export interface Registry<T extends { readonly id: string }> {
@@ -41,6 +42,8 @@ export interface Store {
   readonly billing: BillingStore;
   /** What became of requests, and why. */
   readonly calls: CallStore;
+  /** Where users' devices are. */
+  readonly bindings: BindingStore;
   /** Prepaid balances; an adapter without them serves postpaid users only. */
   readonly credit?: CreditStore;
   close(): Promise<void>;

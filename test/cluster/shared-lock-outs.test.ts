@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { Guesses } from "../../src/directory/guesses.ts";
 import type { ThrottleSettings } from "../../src/directory/throttle.ts";
+import { Bindings } from "../../src/registrar/bindings.ts";
 import { Admission } from "../../src/relay/admission/admission.ts";
 import { UserLoads } from "../../src/relay/admission/user-loads.ts";
 import { SharedNodes } from "./shared-nodes.ts";
@@ -187,6 +188,7 @@ describe("an address that has shown that it is not forged", () => {
         authenticator: { authenticate: () => ({}) as never, challengesFor: () => undefined, names: () => true },
         admission,
         loads: new UserLoads({ ringing: 0, sessions: 0 }),
+        bindings: new Bindings({ perUser: 10, all: 10 }),
       });
       shared.start();
       return admission;

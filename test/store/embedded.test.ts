@@ -9,6 +9,7 @@ import { compiled } from "../charging/built.ts";
 import { named, run } from "../charging/children.ts";
 import { freshFolder } from "../charging/folders.ts";
 import type { StoreAdapter } from "../contract/adapters.ts";
+import { bindingsContract } from "../contract/bindings.contract.ts";
 import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
 import { item, storeContract } from "../contract/store.contract.ts";
@@ -23,6 +24,7 @@ const lmdb: StoreAdapter = {
 storeContract(lmdb);
 creditContract(lmdb);
 callsContract(lmdb);
+bindingsContract(lmdb);
 
 describe("the embedded store (P4)", () => {
   it("makes its folder", async () => {

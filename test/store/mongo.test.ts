@@ -3,6 +3,7 @@ import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { openMongoStore } from "../../src/store/mongo.ts";
 import type { StoreAdapter } from "../contract/adapters.ts";
+import { bindingsContract } from "../contract/bindings.contract.ts";
 import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
 import { storeContract } from "../contract/store.contract.ts";
@@ -43,4 +44,5 @@ function withServer(kind: string): void {
   storeContract(adapter);
   creditContract(adapter);
   callsContract(adapter);
+  bindingsContract(adapter);
 }

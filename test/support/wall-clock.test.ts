@@ -8,6 +8,8 @@ import { ROOT } from "./project.ts";
  * not among them and reads it measures something by it, or has a reason that belongs here.
  */
 const READERS: Readonly<Record<string, string>> = {
+  "src/node/kept-contacts.ts": "what is kept on disk outlives the process",
+  "src/relay/registrar/register.ts": "Date in an answer",
   "src/node/cluster.ts": "which start of the node it is, where the data folder is from a backup",
   "src/node/recovery.ts": "how long no relay was there, where the machine itself was started anew: nothing else tells",
   "src/bus/nats-worker.ts": "when a dead letter was put aside",

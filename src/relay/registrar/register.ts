@@ -155,8 +155,8 @@ function deviceOf(
       cameFrom: placeOf(flow),
       ...(way.behind && { behind: way.behind }),
       // A proxy's connection is used where nothing else leads to the client.
-      ...(flow.reliable && { flow }),
-      survives: isByProxy || (regId === undefined && listensThere(uri, flow)),
+      ...((flow.reliable || way.behind) && { flow }),
+      survives: !flow.reliable || isByProxy || (regId === undefined && listensThere(uri, flow)),
       since: now,
       until: now + expiresS * 1000,
     };
