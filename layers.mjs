@@ -9,6 +9,8 @@ export const LAYERS = [
   ["src/console", "src/sdk"],
   // One node: puts the parts together, starts and stops them, goes on after a crash.
   ["src/node"],
+  // The SIP part of app servers that speak HTTP.
+  ["src/app-servers"],
   // Which nodes there are.
   ["src/cluster"],
   // The one switch: which message goes where.

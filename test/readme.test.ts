@@ -11,6 +11,7 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
+import { parse } from "yaml";
 import { z } from "zod";
 import { parseChargeBody } from "../src/charging/charges/body.ts";
 import { parseConfig } from "../src/config/load.ts";
@@ -278,8 +279,12 @@ describe("the settings on the pages", () => {
       return [...(own ? [own] : []), ...(inside.length > 0 ? below(inside, name) : [])];
     });
 
+  /** What app servers that speak HTTP are told of: the section of that name has nothing to do with it. */
+  const events = Object.keys(parse(readFileSync(join(ROOT, "ops/openapi.yaml"), "utf8")).webhooks);
+
   const dotted = forOperators.flatMap((one) =>
     one.codes
+      .filter((code) => !events.includes(code))
       .filter((code) => /^[a-z]\w*(\.[a-z]\w*)+$/.test(code) && schema.properties?.[code.split(".")[0]!] !== undefined)
       .map((code) => [one.path, code] as const),
   );

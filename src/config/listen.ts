@@ -1,7 +1,7 @@
 import { isIPv4, isIPv6 } from "node:net";
 import { canonicalHost } from "../support/address.ts";
 import { err, ok, type Result } from "../support/result.ts";
-import { isTransport, KINDS, TRANSPORTS, type TransportName } from "../transport/kinds.ts";
+import { isOpenTransport, KINDS, OPEN_TRANSPORTS, type TransportName } from "../transport/kinds.ts";
 
 /** One address on which the relay takes SIP messages. */
 export interface ListenAddress {
@@ -24,14 +24,14 @@ export interface HostPort {
   readonly port?: number;
 }
 
-export const LISTEN_EXPECTED = `an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060 (${TRANSPORTS.join(", ")})`;
+export const LISTEN_EXPECTED = `an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060 (${OPEN_TRANSPORTS.join(", ")})`;
 export const HOST_PORT_EXPECTED = "a host with or without a port, such as 203.0.113.5 or sip.portal.example:5060";
 
 /** Reads `udp:127.0.0.1:5060`, `tls:[::1]:5061`, `udp:127.0.0.1` (the default port of the transport). The error says what was expected. */
 export function parseListen(text: string): Result<ListenAddress, string> {
   const colon = text.indexOf(":");
   const transport = text.slice(0, colon < 0 ? text.length : colon).toLowerCase();
-  if (colon < 0 || !isTransport(transport)) return err(LISTEN_EXPECTED);
+  if (colon < 0 || !isOpenTransport(transport)) return err(LISTEN_EXPECTED);
   const rest = parseHostPort(text.slice(colon + 1));
   if (!rest.ok) return err(LISTEN_EXPECTED);
   const { host, port = KINDS[transport].port } = rest.value;

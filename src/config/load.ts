@@ -17,6 +17,7 @@ import {
   tlsMistakes,
 } from "./cross-check.ts";
 
+import { httpAppServerMistakes } from "./http-app-servers.ts";
 import { type ConfigProblem, type Finding, findings, type Path } from "./problems.ts";
 import { type Config, configSchema } from "./schema.ts";
 
@@ -141,6 +142,7 @@ function semantic(config: Config, known: Known | undefined): Finding[] {
     ...duplicates(config),
     ...roleMistakes(config),
     ...tlsMistakes(config),
+    ...httpAppServerMistakes(config),
     ...retentionMistakes(config),
     ...(known ? danglingNames(config, known) : []),
     ...currencyMistakes(config, known),

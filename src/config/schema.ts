@@ -7,6 +7,7 @@ import { isCurrency } from "../charging/money/currency.ts";
 import { settlementTerms } from "../charging/money/settlement-terms.ts";
 import { taxSchema } from "../charging/money/tax.ts";
 import { MAX_TAXES } from "../charging/money/terms.ts";
+import { httpUrlProblem, isHttpUrl } from "../directory/http-address.ts";
 import { KNOWN_USER_AGENTS } from "../directory/offers.ts";
 import { compilePattern } from "../directory/pattern.ts";
 import { SCANNERS } from "../directory/strangers.ts";
@@ -14,8 +15,9 @@ import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { storeSchema } from "../store/settings.ts";
 import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
 import { isNetwork } from "../support/networks.ts";
-import { isTransport, KINDS, TRANSPORTS, type TransportName } from "../transport/kinds.ts";
+import { isOpenTransport, KINDS, OPEN_TRANSPORTS, type TransportName } from "../transport/kinds.ts";
 import { headersSchema } from "./headers.ts";
+import { httpAppServersSchema } from "./http-app-servers.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
 
 /*
@@ -81,16 +83,22 @@ export const appServerSchema = z.strictObject({
   uri: z
     .string()
     .regex(
-      /^sips?:([^\s@]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(;[^\s?]*)?$/,
-      "a SIP URI such as sip:10.0.0.5:5060;transport=tcp",
+      /^(sips?:([^\s@]+@)?([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:\d{1,5})?(;[^\s?]*)?|[Hh][Tt][Tt][Pp][Ss]?:.*)$/,
+      "a SIP URI such as sip:10.0.0.5:5060;transport=tcp, or a URL such as https://shop.example/tollgate",
     )
     .superRefine((uri, context) => {
+      const problem = isHttpUrl(uri) ? httpUrlProblem(uri, true) : undefined;
+      if (problem !== undefined) context.addIssue({ code: "custom", message: problem });
+      if (isHttpUrl(uri)) return;
       const port = /^sips?:(?:[^\s@]+@)?(?:[^[\]:;]+|\[[^\]]*\]):(\d+)/.exec(uri)?.[1];
       if (port !== undefined && (Number(port) > 65_535 || Number(port) === 0))
         context.addIssue({ code: "custom", message: "a SIP URI with a port from 1 to 65535" });
       const transport = /;transport=([^;]*)/i.exec(uri)?.[1]?.toLowerCase();
-      if (transport !== undefined && !isTransport(transport))
-        context.addIssue({ code: "custom", message: `a SIP URI with one of the transports ${TRANSPORTS.join(", ")}` });
+      if (transport !== undefined && !isOpenTransport(transport))
+        context.addIssue({
+          code: "custom",
+          message: `a SIP URI with one of the transports ${OPEN_TRANSPORTS.join(", ")}`,
+        });
     }),
   services: z.array(idSchema).min(1, "the ids of the services it offers, at least one"),
   priority: z.int().min(0).max(1_000_000).exactOptional(),
@@ -134,7 +142,7 @@ const networksSchema = z.array(z.string().refine(isNetwork, "an IP address or a 
 
 const listenObject = z
   .strictObject({
-    transport: z.enum(TRANSPORTS as [TransportName, ...TransportName[]]),
+    transport: z.enum(OPEN_TRANSPORTS as [TransportName, ...TransportName[]]),
     address: z.string().refine(isIp, "an IP address of this machine"),
     port: z.int().min(0).max(65535).exactOptional(),
     advertised: z
@@ -477,6 +485,7 @@ export const configSchema = z.strictObject({
   identity: identitySchema.exactOptional(),
   services: z.array(serviceSchema).default([]),
   appServers: z.array(appServerSchema).default([]),
+  httpAppServers: httpAppServersSchema.prefault({}),
   tariffs: z.array(tariffSchema).default([]),
   rules: z.array(ruleSchema).default([]),
   headers: headersSchema.prefault({}),

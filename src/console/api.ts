@@ -17,10 +17,11 @@ import { addMetricsRoute } from "./metrics.ts";
 import { addOwnerRoutes, type OwnerHandler } from "./owner-routes.ts";
 import { addPageRoutes } from "./page-routes.ts";
 import { addProbeRoutes } from "./probes.ts";
+import { addSessionActs, SessionActs } from "./session-acts.ts";
 import { addWatchRoute } from "./watch-route.ts";
 
 /** What is asked of a relay by HTTP. */
-export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics">;
+export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics"> & Partial<Pick<Relay, "act">>;
 
 type ApiConfig = Pick<Config, "http" | "portal"> & Partial<Pick<Config, "trustedProxies">>;
 
@@ -32,6 +33,7 @@ export class Api {
   private readonly app: Hono<Env>;
   private relay: ApiRelay | undefined;
   private desk: ChargeDesk | undefined;
+  private acts: SessionActs | undefined;
 
   constructor(options: {
     readonly config: ApiConfig;
@@ -57,6 +59,7 @@ export class Api {
       addOwnerRoutes(app, owner);
       addWatchRoute(app, watch);
       addChargesApi(app, { answer: (report) => this.desk!.answer(report) });
+      addSessionActs(app, () => this.acts);
       addIdentityRoutes(app, () => this.relay?.identity);
       addProbeRoutes(app, () => this.relay);
       addPageRoutes(app);
@@ -68,6 +71,10 @@ export class Api {
   serve(relay: ApiRelay, desk = createChargeDesk(this.config, relay, this.peerLog)): void {
     this.relay = relay;
     this.desk = desk;
+    const { act } = relay;
+    if (!act) return;
+    const { config, peerLog } = this;
+    this.acts = new SessionActs({ act, ...config, keys: relay.charging, clock: systemClock, peerLog });
   }
 
   /** Answers requests by the socket. Only the owner of the data folder can open it. */

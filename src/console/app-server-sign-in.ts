@@ -70,7 +70,8 @@ export class AppServerSignIn {
   }
 }
 
-function credentials(authorization: string): { id: string; secret: string } | undefined {
+/** The key that is named, and the secret; undefined: it is neither Bearer nor Basic, or not of that form. */
+export function credentials(authorization: string): { id: string; secret: string } | undefined {
   const [scheme = "", value = ""] = authorization.trim().split(/ +/, 2);
   const isBasic = scheme.toLowerCase() === "basic";
   if (!isBasic && scheme.toLowerCase() !== "bearer") return undefined;

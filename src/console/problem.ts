@@ -26,6 +26,9 @@ export const PROBLEMS = {
   "key-reused": { status: 422, title: "The Idempotency-Key was used with another body" },
   "too-many": { status: 429, title: "Too many requests" },
   fault: { status: 500, title: "The relay failed" },
+  "session-refused": { status: 409, title: "The other end, or the relay, refuses it" },
+  "speaks-sip": { status: 409, title: "The app server speaks SIP: it does this in its dialog" },
+  "session-failed": { status: 503, title: "It could not be done now" },
   unavailable: { status: 503, title: "The charges could not be put on record" },
 } as const;
 
@@ -35,10 +38,21 @@ export type ProblemKind = keyof typeof PROBLEMS;
 export function problem(
   kind: ProblemKind,
   detail?: string,
-  more: { readonly headers?: Readonly<Record<string, string>>; readonly charge?: string | undefined } = {},
+  more: {
+    readonly headers?: Readonly<Record<string, string>>;
+    readonly charge?: string | undefined;
+    readonly sip?: { readonly status: number; readonly reason: string };
+  } = {},
 ): Answer {
   const { status, title } = PROBLEMS[kind];
   const type = `urn:tollgate:problem:${kind}`;
-  const body = { type, title, status, ...(detail && { detail }), ...(more.charge && { charge: more.charge }) };
+  const body = {
+    type,
+    title,
+    status,
+    ...(detail && { detail }),
+    ...(more.charge && { charge: more.charge }),
+    ...(more.sip && { sip: more.sip }),
+  };
   return { status, contentType: PROBLEM_JSON, headers: more.headers ?? {}, body };
 }

@@ -28,12 +28,22 @@ export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; 
   "/healthz": { doors: ["socket", "tcp"], access: "anybody" },
   "/v1/charges": { doors: ["tcp"], access: "key" },
   "/console": { doors: ["tcp"], access: "anybody" },
+  "/v1/sessions/:id/end": { doors: ["tcp"], access: "key" },
+  "/v1/sessions/:id/change": { doors: ["tcp"], access: "key" },
+  "/v1/sessions/:id/move": { doors: ["tcp"], access: "key" },
   "/v1/openapi.yaml": { doors: ["socket", "tcp"], access: "anybody" },
   "/identity/certificate.pem": { doors: ["tcp"], access: "anybody" },
   "/.well-known/jwks.json": { doors: ["tcp"], access: "anybody" },
 };
 
 /** Whether something is served at that path by that door. */
-export const isServed = (path: string, door: Door): boolean =>
-  (door === "tcp" && path.startsWith("/console/")) ||
-  (Object.hasOwn(ROUTES, path) && ROUTES[path]!.doors.includes(door));
+export const isServed = (path: string, door: Door): boolean => {
+  if (door === "tcp" && path.startsWith("/console/")) return true;
+  const route = Object.hasOwn(ROUTES, path) ? ROUTES[path] : PATTERNS.find(([pattern]) => pattern.test(path))?.[1];
+  return route?.doors.includes(door) ?? false;
+};
+
+/** Paths with an id in them. */
+const PATTERNS = Object.entries(ROUTES)
+  .filter(([path]) => path.includes(":"))
+  .map(([path, route]) => [new RegExp(`^${path.replaceAll(/:\w+/g, "[^/]+")}$`), route] as const);

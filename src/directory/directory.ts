@@ -12,6 +12,7 @@ import type { Result } from "../support/result.ts";
 import { accountOf } from "./accounts.ts";
 import { AppliedTerms } from "./applied-terms.ts";
 import { currencyClashes } from "./currencies.ts";
+import { withSipPart } from "./http-address.ts";
 import { ServerPool, type ServerState, type Unavailable } from "./pool.ts";
 import { type CompiledRules, compileRules, type Rejection, type RuleLookups, type Rules } from "./rules.ts";
 import type { AppServer, AppServerKey, Identified, Rule, Service, User } from "./types.ts";
@@ -291,7 +292,7 @@ class CachedDirectory implements Directory {
     this.services = merged(services, this.config.services);
     this.tariffs = merged<Tariff>(tariffs, this.config.tariffs);
     this.keys = merged(keys, []);
-    this.pool.replace([...merged(appServers, this.config.appServers).values()]);
+    this.pool.replace([...merged(appServers, this.config.appServers).values()].map(withSipPart));
     this.applied = this.appliedTerms();
     this.version = version;
     for (const service of this.services.values()) {

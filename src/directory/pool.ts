@@ -50,7 +50,7 @@ export class ServerPool {
       const known = this.entries.get(server.id);
       if (known) {
         // Another address is another machine: nothing is known of its health yet.
-        if (known.server.uri !== server.uri) {
+        if (known.server.uri !== server.uri || known.server.url !== server.url) {
           known.up = true;
           known.restsUntil = 0;
         }

@@ -106,8 +106,13 @@ export type ChangeProof = "answered" | "confirmed";
 
 export interface AppServer extends SettlementTerms {
   readonly id: string;
-  /** Where its SIP client part listens: `sip:10.0.0.5:5060;transport=tcp`. */
+  /**
+   * Where its SIP client part listens: `sip:10.0.0.5:5060;transport=tcp`. Registered may be a URL instead:
+   * `https://shop.example/tollgate`.
+   */
   readonly uri: string;
+  /** Of one that speaks HTTP: where it takes requests. It is registered with this as its `uri` (http-address.ts). */
+  readonly url?: string;
   /** Ids of the services it offers (M4). */
   readonly services: readonly string[];
   /** App servers with a lower number are asked first; default 10. */

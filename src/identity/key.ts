@@ -1,11 +1,22 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, type KeyObject, X509Certificate } from "node:crypto";
+import {
+  createHash,
+  createPrivateKey,
+  createPublicKey,
+  generateKeyPairSync,
+  type KeyObject,
+  X509Certificate,
+} from "node:crypto";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type Clock, systemClock } from "../support/clock.ts";
 
-/** The relay's key for RFC 8224, and its public part, which app servers may see. */
+/** The relay's key for RFC 8224 and for requests by HTTP, and its public part, which app servers may see. */
 export interface IdentityKey {
   readonly key: KeyObject;
+  /** The key's name in the JWK Set: its thumbprint (RFC 7638). */
+  readonly kid: string;
+  /** `url` of the settings, without a slash at its end. */
+  readonly issuer: string;
   /** Where the certificate is published: `info` of the Identity header. */
   readonly x5u: string;
   /** The certificate, or the bare public key if there is no certificate; PEM. */
@@ -47,8 +58,16 @@ export function loadIdentityKey(
     if (Date.parse(certificate.validTo) < clock.wall())
       throw new Error(`${settings.certificate}: expired on ${certificate.validTo}`);
   }
-  const jwk = { ...publicKey.export({ format: "jwk" }), alg: "ES256", use: "sig" };
-  return { key, x5u: settings.url.replace(/\/$/, "") + CERTIFICATE_PATH, pem, jwks: { keys: [jwk] } };
+  const jwk = publicKey.export({ format: "jwk" });
+  const kid = thumbprint(jwk);
+  const issuer = settings.url.replace(/\/$/, "");
+  const jwks = { keys: [{ ...jwk, alg: "ES256", use: "sig", kid }] };
+  return { key, kid, issuer, x5u: issuer + CERTIFICATE_PATH, pem, jwks };
+}
+
+/** RFC 7638 §3: the members that an EC key must have, in lexicographic order. */
+function thumbprint({ crv, kty, x, y }: ReturnType<KeyObject["export"]> & Record<string, unknown>): string {
+  return createHash("sha256").update(JSON.stringify({ crv, kty, x, y })).digest("base64url");
 }
 
 function makeKey(file: string): void {

@@ -1,3 +1,4 @@
+import type { HttpAppServers } from "../app-servers/app-servers.ts";
 import type { LabelledMetrics } from "../calls/stats.ts";
 import type { Billing } from "../charging/billing/billing.ts";
 import type { Journal } from "../charging/journal/journal.ts";
@@ -29,8 +30,9 @@ export function metricsOf(parts: {
   billing: Billing | undefined;
   clockWatch: ClockWatch;
   cluster: Cluster | undefined;
+  httpAppServers: Pick<HttpAppServers, "counters" | "waiting">;
 }): Metrics {
-  const { core, signInLog, transport, transactions, journal, billing, cluster } = parts;
+  const { core, httpAppServers, signInLog, transport, transactions, journal, billing, cluster } = parts;
   const { differenceMs } = parts.clockWatch;
   const { connections, ...transported } = transport.stats;
   const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
@@ -48,6 +50,7 @@ export function metricsOf(parts: {
       ...Object.entries(signInLog.counters),
       ...Object.entries(core.strangers.counters),
       ...Object.entries(cluster?.counters() ?? {}),
+      ...Object.entries(httpAppServers.counters),
       ["logLinesLeftOut", core.peerLog.leftOut + core.calls.leftOut],
       ["callRecordsLeftOut", core.calls.leftOut],
       ["callRecordsStored", core.calls.stored],
@@ -72,6 +75,7 @@ export function metricsOf(parts: {
       recordsWaiting: core.laterRecords.size,
       byesUnanswered: core.byesUnanswered.size,
       appServersResting: core.directory.resting,
+      appServerEventsWaiting: httpAppServers.waiting,
       draining: core.draining ? 1 : 0,
       ...(transport.certificateDaysLeft !== undefined && { certificateDaysLeft: transport.certificateDaysLeft }),
       ...cluster?.gauges(),

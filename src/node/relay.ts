@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { type Acted, type Action, HttpAppServers } from "../app-servers/app-servers.ts";
 import { openBus } from "../bus/open.ts";
 import type { Bus } from "../bus/types.ts";
 import type { CallQuery } from "../calls/find.ts";
@@ -39,6 +40,7 @@ import { createTransactionLayer } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
 import { type Destination, TRANSPORTS } from "../transport/types.ts";
+import { ActsElsewhere, answerAction, othersOf } from "./acts.ts";
 import { createCore, userLimits } from "./assemble.ts";
 import { type Cluster, joinCluster } from "./cluster.ts";
 import { emptied, endAll, endBlocked, within } from "./draining.ts";
@@ -101,6 +103,8 @@ export interface Relay {
     /** What other nodes take of the same app servers' reports; undefined: there are no other nodes. */
     ratesElsewhere?(perSecond: number): RatesElsewhere | undefined;
   };
+  /** Does what an app server that speaks HTTP asks for in one of its sessions, at whichever node that is. Never rejects. */
+  act(appServer: string, session: string, action: Action): Promise<Acted>;
   /** The public key, with which app servers check the relay's signature (M10); undefined: the relay does not sign. */
   readonly identity: Pick<IdentityKey, "pem" | "jwks"> | undefined;
   /**
@@ -188,6 +192,7 @@ export async function startRelay(options: {
   const keysOf = (appServer: string) => directory.keysOf(appServer);
   const signInLog = new SignInLog(peerLog);
   const strangers = new Strangers(config.strangers, clock, peerLog);
+  const httpAppServers = new HttpAppServers({ config, log, identity });
   const transport = createTransportLayer({
     listen: config.listen,
     clock,
@@ -197,6 +202,7 @@ export async function startRelay(options: {
     tls: config.tls,
     trustedProxies: config.trustedProxies,
     ...(config.webSocket.origins && { origins: config.webSocket.origins }),
+    inside: httpAppServers,
     bounds: {
       messageBytes: config.limits.messageBytes,
       headers: config.limits.headers,
@@ -283,12 +289,21 @@ export async function startRelay(options: {
   userNonces?.answerBy((use) => core.authenticator.useNonce?.(use) ?? false);
   appServerNonces?.answerBy((use) => core.appServerAuthenticator.useNonce?.(use) ?? false);
   shares?.attach(core);
+  httpAppServers.attach(core);
   keeper.attach(core);
   before.restore(core);
   heartbeat.start(core.timelines.first);
   core.timelines.watch();
   clockWatch.watch();
-  if (shared) bus.answer?.(node, (question) => answerRelay({ direct: core.direct, keysOf }, question));
+  const act = (...asked: Parameters<HttpAppServers["act"]>) => httpAppServers.act(...asked);
+  if (shared)
+    bus.answer?.(
+      node,
+      async (question) =>
+        (await answerAction({ act, keysOf, clock }, question)) ??
+        answerRelay({ direct: core.direct, keysOf }, question),
+    );
+  const acts = new ActsElsewhere({ act, bus, clock, random, keysOf, others: () => othersOf(node, cluster) });
   const router = new Router(core);
   transactions.attach(router);
   const watching = new RelayWatch(core, transport, recorder, config.calls.messages);
@@ -302,6 +317,7 @@ export async function startRelay(options: {
   const onClosing: (() => Promise<void>)[] = [];
   const closeStores = async () => {
     await Promise.allSettled(onClosing.map((fn) => fn()));
+    await httpAppServers.close();
     health.stop();
     overload.stop();
     registrations.stop();
@@ -341,15 +357,27 @@ export async function startRelay(options: {
     ...[...present].filter((id) => !elsewhere.has(id)),
   ]);
   before.goOn(core);
+  httpAppServers.goOn();
   directory.whenLoaded(() => endBlocked(core));
   let closing: Promise<void> | undefined;
   return {
     addresses: transport.listening,
     counters: core.counters,
     identity,
-    metrics: () => metricsOf({ core, signInLog, transport, transactions, journal, billing, clockWatch, cluster }),
     registrations: (user) => registrations.views(user),
     unregister: (user) => registrations.remove(user),
+    metrics: () =>
+      metricsOf({
+        core,
+        signInLog,
+        transport,
+        transactions,
+        journal,
+        billing,
+        clockWatch,
+        cluster,
+        httpAppServers,
+      }),
     lockOuts: () => core.authenticator.lockOuts?.() ?? [],
     liftLockOuts: (which) => {
       const { source } = which;
@@ -377,9 +405,11 @@ export async function startRelay(options: {
       appServerKey: (id) => directory.appServerKey(id),
       ratesElsewhere: (perSecond) => shares?.rates.rate("reports of charges", perSecond),
     },
+    act: (...asked) => acts.act(...asked),
     onClosing: (fn) => void onClosing.push(fn),
     reload: (next) => {
       transport.reloadCertificates();
+      httpAppServers.reload();
       return directory.reload(next);
     },
     close: async ({ drainMs }) => {

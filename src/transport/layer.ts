@@ -87,6 +87,7 @@ class Layer implements Transports {
       certificates: this.certificates,
       maxMessageBytes: this.bounds.messageBytes,
       origins: options.origins,
+      inside: options.inside,
     });
     const proxies = new Networks(options.trustedProxies ?? []);
     this.connections = new Connections({

@@ -3,6 +3,7 @@ import type { Clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { TlsSettings } from "./certificates.ts";
+import type { InsidePeers } from "./inside.ts";
 import type { ListenOptions } from "./listeners.ts";
 import type { Flow, TransportName, TransportUser } from "./types.ts";
 
@@ -78,6 +79,8 @@ export interface TransportLayerOptions {
   readonly trustedProxies?: readonly string[];
   /** Which pages may connect by WebSocket, by their `Origin`; default: all. */
   readonly origins?: readonly string[];
+  /** Peers within this process, reached by `transport=http`; default: there are none. */
+  readonly inside?: InsidePeers;
   readonly bounds?: Partial<TransportBounds>;
   readonly log?: Logger;
   /** Logs messages that could not be read. */

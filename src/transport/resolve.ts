@@ -4,6 +4,7 @@ import { canonicalHost, isAddress } from "../support/address.ts";
 import type { Clock } from "../support/clock.ts";
 import type { Random } from "../support/random.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import { isInside } from "./inside.ts";
 import { isTransport, KINDS } from "./kinds.ts";
 import { orderServers, type Server } from "./srv.ts";
 import type { Destination, TransportName } from "./types.ts";
@@ -183,7 +184,7 @@ export class Resolver {
 
   /** Which SRV names to ask for, by the domain's own preference if it states one (RFC 3263 §4.1). */
   private async naptr(target: string, secure: boolean): Promise<{ transport: TransportName; name: string }[]> {
-    const wanted = this.options.transports.filter((name) => !secure || KINDS[name].secure);
+    const wanted = this.options.transports.filter((name) => !KINDS[name].inside && (!secure || KINDS[name].secure));
     const records = await this.dns.resolveNaptr(target).catch(() => [] as Naptr[]);
     const usable = records
       .filter((record) => record.flags.toLowerCase() === "s")
@@ -228,7 +229,9 @@ export function whyUnreachable(uri: SipUri, transports: readonly TransportName[]
   // RFC 7118 §8.1, RFC 6761 §6.4: a browser does not know its address, and writes a name that nobody has.
   if (target.endsWith(".invalid")) return `${target} is nobody's name`;
   const transport = asked ?? (secure ? "tls" : "udp");
-  if (transports.includes(transport as TransportName)) return undefined;
+  // What is within this process is reached by no other transport, and nothing else by that one.
+  const fits = (isTransport(transport) && KINDS[transport].inside) === (address && isInside(target));
+  if (fits && transports.includes(transport as TransportName)) return undefined;
   // The DNS records of the name may choose another transport (RFC 3263 §4.1).
   const others = transports.some((name) => !secure || KINDS[name].secure);
   return asked === undefined && !address && others ? undefined : `transport ${transport} is not supported`;

@@ -175,7 +175,7 @@ describe("tollgate service, appserver, tariff", () => {
     ["service add ?", "id: expected an id of letters"],
     [
       "appserver add a --uri 10.0.0.1 --service s",
-      '--uri: expected a SIP URI such as sip:10.0.0.5:5060;transport=tcp; found "10.0.0.1"',
+      '--uri: expected a SIP URI such as sip:10.0.0.5:5060;transport=tcp, or a URL such as https://shop.example/tollgate; found "10.0.0.1"',
     ],
   ])("%s is refused by the same schema as the configuration", async (line, why) => {
     const { code, err, out } = await tollgate(line);

@@ -177,6 +177,7 @@ describe("signals", () => {
       nodes: () => [],
       drainNode: () => {},
       onDrain: () => {},
+      act: async () => ({ kind: "unknown" }),
       failed: (error) => void told.push(`failed ${error}`),
       lockOuts: () => [],
       liftLockOuts: () => 0,

@@ -386,7 +386,9 @@ describe("a mistake in a configuration names line, column, what was expected and
     [
       "a URI that is none",
       "appServers:\n  - { id: a, uri: 10.0.0.1, services: [x] }\n",
-      ['2:19 appServers[0].uri: expected a SIP URI such as sip:10.0.0.5:5060;transport=tcp; found "10.0.0.1"'],
+      [
+        '2:19 appServers[0].uri: expected a SIP URI such as sip:10.0.0.5:5060;transport=tcp, or a URL such as https://shop.example/tollgate; found "10.0.0.1"',
+      ],
     ],
     [
       "an id twice",

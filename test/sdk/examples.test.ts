@@ -2,14 +2,20 @@ import { spawnSync } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { pino } from "pino";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import { configSchema } from "../../src/config/schema.ts";
+import { Api } from "../../src/console/api.ts";
+import type { HttpServer } from "../../src/console/http.ts";
 import { lines, openPortal, type Portal } from "../e2e/portal.ts";
 import { freePort, type Peer, start, stopAll } from "../support/peers.ts";
 import { ROOT } from "../support/project.ts";
 
 /* Each file of src/sdk/examples, as it stands, but for the ports: with a relay and with `tollgate/sdk` as it is built. */
 
+/** Debian's own has the packages of Debian. */
+const PYTHONS = ["python3", "/usr/bin/python3"];
 const EXAMPLES = join(ROOT, "src/sdk/examples");
 const files = readdirSync(EXAMPLES).filter((name) => !name.endsWith(".yaml"));
 const read = (name: string) => readFileSync(join(EXAMPLES, name), "utf8");
@@ -17,6 +23,7 @@ const folder = mkdtempSync(join(tmpdir(), "tollgate-examples-"));
 const ports = new Map<string, number>();
 const ran = new Set<string>();
 let portal: Portal | undefined;
+let server: HttpServer | undefined;
 
 beforeAll(async () => {
   mkdirSync(join(folder, "node_modules"));
@@ -28,7 +35,8 @@ beforeAll(async () => {
 afterEach(async () => {
   await stopAll();
   await portal?.close();
-  portal = undefined;
+  await server?.close();
+  portal = server = undefined;
 });
 afterAll(() => rmSync(folder, { recursive: true, force: true }));
 
@@ -37,8 +45,13 @@ const withPorts = (text: string) =>
 
 async function open(): Promise<void> {
   const { listen: _, ...config } = parse(withPorts(read("tollgate.yaml")));
-  portal = await openPortal({ config: { portal: { domain: "localhost" }, ...config } });
+  const settings = { portal: { domain: "localhost" }, ...config };
+  portal = await openPortal({ config: settings });
   ports.set("5060", portal.tcp);
+  const { http } = configSchema.parse(settings);
+  const api = new Api({ config: configSchema.parse(settings), log: pino({ level: "silent" }) });
+  api.serve(portal.relay);
+  server = await api.listen(http.listen!);
 }
 
 /** Starts one in a process of its own. */
@@ -145,6 +158,29 @@ describe("the examples of the SDK", { timeout: 30_000 }, () => {
     expect(await customer.exit, customer.output()).toEqual({ code: 0, signal: null });
     expect(customer.output()).toBe(said("customer.mjs"));
     expect(lines(await portal!.bill())).toContain("1 x Riesling by info: 12.50 EUR");
+  });
+
+  it.each([
+    ["http-shop.py", PYTHONS, ["-c", "import jwt, cryptography"], []],
+    ["http-shop.php", ["php"], ["-r", "openssl_verify(...);"], ["-S", "127.0.0.1:8086"]],
+  ])("%s sells without SIP, and has 40 lines at most", async (name, programs, probe, more) => {
+    ran.add(name);
+    expect(read(name).trimEnd().split("\n").length).toBeLessThanOrEqual(40);
+    const program = programs.find((one) => spawnSync(one, probe).status === 0);
+    if (!program) {
+      console.warn(`${name} is not tried: there is no ${programs.join(" or ")} with what it needs here`);
+      return;
+    }
+    await open();
+    const file = join(folder, name);
+    writeFileSync(file, withPorts(read(name)));
+    const shop = await start(name, program, [...more.map(withPorts), file], { keepInput: true });
+    await shop.says(/open|started/);
+    const service = name.replace(/shop\./, "").replace("py", "python");
+    const customer = await run("customer.mjs", process.execPath, service);
+    expect(await customer.exit, customer.output()).toEqual({ code: 0, signal: null });
+    expect(customer.output()).toBe(said("customer.mjs"));
+    expect(lines(await portal!.bill())).toContain("1 x Riesling by direct: 12.50 EUR");
   });
 
   it("are all run here, and README.md of the SDK names them", () => {

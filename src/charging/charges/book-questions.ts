@@ -88,7 +88,8 @@ export function readAnswer(key: Buffer, nonce: string, text: string): Result<Out
   });
 }
 
-function sealed(key: Buffer, what: object): string {
+/** The text of something, sealed. */
+export function sealed(key: Buffer, what: object): string {
   const text = JSON.stringify(what);
   return `${sealOf(key, text)} ${text}`;
 }
@@ -101,6 +102,16 @@ function isSealed(key: Buffer, text: string): boolean {
   const given = Buffer.from(text.slice(0, SEAL_CHARACTERS));
   const right = Buffer.from(sealOf(key, text.slice(SEAL_CHARACTERS + 1)));
   return given.length === right.length && timingSafeEqual(given, right);
+}
+
+/** What was sealed with that key; `keyFor` says with which. Undefined: it is nothing that was sealed with it. */
+export function unsealed(
+  text: string,
+  keyFor: (said: Record<string, unknown>) => Buffer | undefined,
+): Record<string, unknown> | undefined {
+  const said = json(text);
+  const key = isObject(said) ? keyFor(said) : undefined;
+  return key && isObject(said) && isSealed(key, text) ? said : undefined;
 }
 
 function json(text: string): unknown {

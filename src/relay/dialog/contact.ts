@@ -2,6 +2,7 @@ import { parseNameAddr, parseOneNameAddr, splitList } from "../../sip/headers.ts
 import type { Headers, SipRequest } from "../../sip/message.ts";
 import { type SipUri, sipUriOf } from "../../sip/uri.ts";
 import { sameHost } from "../../support/address.ts";
+import { KINDS, OPEN_TRANSPORTS } from "../../transport/kinds.ts";
 import { whyUnreachable } from "../../transport/resolve.ts";
 import { type Destination, type Flow, TRANSPORTS } from "../../transport/types.ts";
 
@@ -35,8 +36,11 @@ export function contactProblem(request: SipRequest, flow: Flow, opens: boolean, 
   if (uri.scheme === "sips" && !flow.secure && !routed) return "A sips Contact Needs TLS"; // RFC 3261 §26.2.2
   if (routed) return opens && !flow.reliable ? routeProblem(headers) : undefined;
   if (isKnown(wayBack(request, flow, false))) return undefined;
-  return whyUnreachable(uri, TRANSPORTS) && "Contact Cannot Be Reached";
+  return whyUnreachable(uri, transportsFor(flow)) && "Contact Cannot Be Reached";
 }
+
+/** Only a peer within this process may be reached there. */
+const transportsFor = ({ transport }: Flow) => (KINDS[transport].inside ? TRANSPORTS : OPEN_TRANSPORTS);
 
 /**
  * Why the first proxy of the future route set cannot be reached; undefined: it can. Only asked where the request came
@@ -46,7 +50,7 @@ function routeProblem(headers: Headers): string | undefined {
   const first = splitList(headers.get("record-route") ?? "")[0];
   const address = first === undefined ? undefined : parseNameAddr(first);
   const uri = address?.ok ? sipUriOf(address.value.uri) : undefined;
-  return uri && whyUnreachable(uri, TRANSPORTS) === undefined ? undefined : "Record-Route Cannot Be Reached";
+  return uri && whyUnreachable(uri, OPEN_TRANSPORTS) === undefined ? undefined : "Record-Route Cannot Be Reached";
 }
 
 /**

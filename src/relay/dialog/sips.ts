@@ -26,6 +26,7 @@ export function contactUri(place: string, secured: boolean, told?: string): stri
 export function sipsOf(uri: SipUri): SipUri | undefined {
   if (uri.scheme === "sips") return uri;
   const transport = transportOf(uri);
+  if (transport === "http") return { ...uri, scheme: "sips" }; // the SIP part looks at what lies behind it
   if (transport !== "tls" && transport !== "wss") return undefined;
   const others = [...uri.params].filter(([name]) => name !== "transport");
   return {

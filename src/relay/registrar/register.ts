@@ -11,8 +11,8 @@ import { effectivePort, formatUri, type SipUri, sipUriOf, transportOf } from "..
 import { sameHost } from "../../support/address.ts";
 import { shown, shownUris } from "../../support/peer-log.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
+import { OPEN_TRANSPORTS } from "../../transport/kinds.ts";
 import { whyUnreachable } from "../../transport/resolve.ts";
-import { TRANSPORTS } from "../../transport/types.ts";
 import { isKnown, wayBack } from "../dialog/contact.ts";
 import { placeOf } from "../dialog/dialog.ts";
 import { hasOption } from "../dialog/passing.ts";
@@ -118,11 +118,11 @@ function whyNot(
     // RFC 3261 §26.2.2
     if (uri.scheme === "sips" && !flow.secure && path.length === 0)
       return { status: 400, reason: "A sips Contact Needs TLS" };
-    if (!isKnownWay && path.length === 0 && whyUnreachable(uri, TRANSPORTS))
+    if (!isKnownWay && path.length === 0 && whyUnreachable(uri, OPEN_TRANSPORTS))
       return { status: 400, reason: "Contact Cannot Be Reached" };
   }
   const first = proxies[0];
-  return first && !flow.reliable && whyUnreachable(first, TRANSPORTS)
+  return first && !flow.reliable && whyUnreachable(first, OPEN_TRANSPORTS)
     ? { status: 400, reason: "Path Cannot Be Reached" }
     : undefined;
 }

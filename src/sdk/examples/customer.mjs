@@ -1,4 +1,4 @@
-// customer.mjs: buys in shop.mjs, in a shop without the SDK (shop.py, shop.php), and comes back when it is over
+// customer.mjs: buys in shop.mjs, in a shop without the SDK (shop.py, http-shop.php), and comes back when it is over
 import { createClient } from "tollgate/sdk";
 
 const account = { domain: "localhost", user: "alice", password: "correct horse" };
