@@ -15,6 +15,8 @@ const WAIT_S = 5;
 /** What may begin at once, after a time in which less began. */
 const BURST_S = 0.05;
 const TICK_MS = 10;
+/** The process is busy if a turn comes so late: then a quarter begins, since calls come first. */
+const LATE_MS = 50;
 
 /**
  * Spreads the handshakes of TLS over time, since each costs half a millisecond of the one thread that carries all
@@ -86,7 +88,9 @@ export class Handshakes<T> {
 
   private tick(): void {
     this.timer = undefined;
-    for (; this.waiting > 0 && this.hasToken(); this.tokens--) {
+    const isLate = this.options.clock.monotonic() - this.filledAt > TICK_MS + LATE_MS;
+    const least = isLate && this.hasToken() ? 0.75 * this.tokens : 0;
+    for (; this.waiting > 0 && this.hasToken() && this.tokens > least; this.tokens--) {
       const [source, own] = this.sources.entries().next().value!;
       const [one] = own;
       this.gone(source, one!);
@@ -96,6 +100,7 @@ export class Handshakes<T> {
       }
       this.options.begin(one!);
     }
+    if (isLate) this.tokens = Math.min(this.tokens, 1);
     if (this.waiting > 0) this.timer ??= this.options.clock.setTimeout(() => this.tick(), TICK_MS);
   }
 
