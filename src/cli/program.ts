@@ -10,6 +10,7 @@ import { addDevCommand } from "./dev.ts";
 import { addDrainCommand } from "./drain.ts";
 import { addEventsCommands } from "./events.ts";
 import { addExportCommand } from "./export.ts";
+import { addInitCommand } from "./init.ts";
 import { CliError, EXIT, type Io, processIo } from "./io.ts";
 import { addLockoutsCommands } from "./lockouts.ts";
 import { addMachinesCommand } from "./machines.ts";
@@ -77,6 +78,7 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`,
     );
+  addInitCommand(program, io);
   addStartCommand(program, io, setCode);
   program
     .command("demo")
