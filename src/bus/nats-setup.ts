@@ -167,6 +167,14 @@ export async function ensureConsumer(jsm: JetStreamManager, stream: string, name
   );
 }
 
+/** Whether JetStream answers. Changes nothing. Throws as `ensureStreams` does. */
+export async function lookForStream(jsm: JetStreamManager, settings: NatsSettings): Promise<void> {
+  const { stream } = subjectsOf(settings);
+  await told(`read stream ${stream}`, `$JS.API.STREAM.INFO.${stream}`, () =>
+    jsm.streams.info(stream).catch(unlessMissing),
+  );
+}
+
 /** Takes a 404 as the answer that there is none. */
 function unlessMissing(error: unknown): undefined {
   if (apiError(error)?.code === 404) return undefined;

@@ -7,6 +7,7 @@ import { addCheckConfigCommand } from "./check-config.ts";
 import { addCorrectCommand } from "./correct.ts";
 import { addCreditCommands } from "./credit.ts";
 import { addDevCommand } from "./dev.ts";
+import { addDoctorCommand } from "./doctor.ts";
 import { addDrainCommand } from "./drain.ts";
 import { addEventsCommands } from "./events.ts";
 import { addExportCommand } from "./export.ts";
@@ -99,6 +100,7 @@ If one of the variables is not set, it starts the nats-server or the mongod that
     });
   addDevCommand(program, io);
   addCheckConfigCommand(program, io);
+  addDoctorCommand(program, io, setCode);
   addUserCommands(program, io);
   addRegistryCommands(program, io);
   addSessionsCommand(program, io);
