@@ -45,8 +45,7 @@ export const HELP: Readonly<Record<string, string>> = {
   tollgate_transport_connections_refused_total: "connections that were refused, since there were too many",
   tollgate_transport_connections_gave_way_total: "connections that were closed to make room",
   tollgate_transport_denied_total: "datagrams and connections from networks that may not come to the listener",
-  tollgate_transport_handshakes_put_off_total:
-    "connections that were closed, since too many waited for TLS",
+  tollgate_transport_handshakes_put_off_total: "connections that were closed, since too many waited for TLS",
   tollgate_transport_handshakes_failed_total: "peers that came by TLS or WebSocket and did not shake hands",
   tollgate_transactions_server_transactions_total: "transactions of requests received",
   tollgate_transactions_client_transactions_total: "transactions of requests sent",
