@@ -45,7 +45,8 @@ export const LAYERS = [
   // What one session was charged.                                       Bills and settlements.
   ["src/charging/charges", "src/charging/bills"],
   ["src/charging/billing"],
-  ["src/charging/credit", "src/charging/journal"],
+  //                                                                     Usage, by HTTP, to those who meter and bill.
+  ["src/charging/credit", "src/charging/journal", "src/usage"],
   ["src/bus"],
   // What is seen of calls while they run, and captures of it.
   ["src/trace"],

@@ -8,6 +8,11 @@ export interface InProcessBusOptions {
   readonly log: Logger;
   /** How many events may wait for consumers. A publication beyond that is refused. Default 100,000. */
   readonly maxWaiting?: number;
+  /**
+   * The consumers that will come: nothing is done before each of them has handled it. Default: the first one that comes
+   * gets what was published before.
+   */
+  readonly expects?: readonly string[];
 }
 
 type Handle = (events: readonly ChargingEvent[]) => Promise<void>;
@@ -39,23 +44,24 @@ class InProcessBus implements Bus {
   /** Publications from before there was a consumer. */
   private early: Publication[] = [];
   private readonly open = new Set<Publication>();
-  private waiting = 0;
+  private waitingEvents = 0;
   private closed = false;
 
   constructor(options: InProcessBusOptions) {
     this.options = options;
     this.maxWaiting = options.maxWaiting ?? 100_000;
+    for (const name of options.expects ?? []) this.consumers.set(name, new Consumer(name, options));
   }
 
   publish(events: readonly ChargingEvent[]): Promise<void> {
     if (this.closed) return Promise.reject(new Error("the bus is closed"));
     if (events.length === 0) return Promise.resolve();
-    if (this.waiting > 0 && this.waiting + events.length > this.maxWaiting)
+    if (this.waitingEvents > 0 && this.waitingEvents + events.length > this.maxWaiting)
       return Promise.reject(new Error("the bus has too much waiting"));
     return new Promise((resolve, reject) => {
-      this.waiting += events.length;
+      this.waitingEvents += events.length;
       const done = (settle: () => void) => {
-        this.waiting -= events.length;
+        this.waitingEvents -= events.length;
         this.open.delete(publication);
         settle();
       };

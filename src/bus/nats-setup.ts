@@ -91,13 +91,19 @@ export async function ensureStreams(jsm: JetStreamManager, settings: NatsSetting
   });
 }
 
-async function ensureStream(jsm: JetStreamManager, name: string, wanted: Partial<StreamConfig>): Promise<void> {
+/** Makes a stream, or changes the one that is there to what is wanted. Throws `BusError` if it cannot be changed so. */
+export async function ensureStream(
+  jsm: JetStreamManager,
+  name: string,
+  wanted: Partial<StreamConfig>,
+  storage: StorageType = StorageType.File,
+): Promise<void> {
   const found = await told(`look at the stream ${name}`, `$JS.API.STREAM.INFO.${name}`, () =>
     jsm.streams.info(name).catch(unlessMissing),
   );
   if (!found) {
     await told(`make the stream ${name}`, `$JS.API.STREAM.CREATE.${name}`, () =>
-      jsm.streams.add({ name, retention: RetentionPolicy.Limits, storage: StorageType.File, ...wanted }),
+      jsm.streams.add({ name, retention: RetentionPolicy.Limits, storage, ...wanted }),
     );
     return;
   }
@@ -106,13 +112,14 @@ async function ensureStream(jsm: JetStreamManager, name: string, wanted: Partial
     new BusError(
       `the stream ${name} has ${setting} ${String(is)}, Tollgate needs ${needed}: name another with bus.stream, or remove that one (nats stream rm ${name})`,
     );
-  if (config.storage !== StorageType.File) throw has("storage", config.storage, "file");
+  if (config.storage !== storage) throw has("storage", config.storage, storage);
   if (config.retention !== RetentionPolicy.Limits) throw has("retention", config.retention, "limits");
   if (config.no_ack) throw has("no_ack", true, "acknowledgements");
   if (config.sealed) throw has("sealed", true, "one that takes messages");
   if (config.mirror) throw has("mirror", config.mirror.name, "one of its own");
   if (config.max_msgs > 0) throw has("max_msgs", config.max_msgs, "none");
-  if (config.max_msgs_per_subject > 0) throw has("max_msgs_per_subject", config.max_msgs_per_subject, "none");
+  if (config.max_msgs_per_subject > 0 && wanted.max_msgs_per_subject === undefined)
+    throw has("max_msgs_per_subject", config.max_msgs_per_subject, "none");
   // A stream without our subjects belongs to somebody else. Further subjects beside ours do no harm.
   const subjects = wanted.subjects ?? [];
   if (!subjects.every((subject) => config.subjects?.includes(subject)))
@@ -125,23 +132,36 @@ async function ensureStream(jsm: JetStreamManager, name: string, wanted: Partial
   );
 }
 
+export interface ConsumerWishes {
+  /** Where a new consumer begins; default: with the oldest event. */
+  readonly from?: DeliverPolicy;
+  readonly ackWaitMs?: number;
+  /** How many events may be handed out and not acknowledged. */
+  readonly most?: number;
+}
+
 /**
  * Makes the durable consumer, or changes the one that is there to what is wanted. Throws `BusError` if that cannot be
  * done.
  */
-export async function ensureConsumer(jsm: JetStreamManager, stream: string, name: string): Promise<void> {
+export async function ensureConsumer(
+  jsm: JetStreamManager,
+  stream: string,
+  name: string,
+  { from = DeliverPolicy.All, ackWaitMs = ACK_WAIT_MS, most = MAX_ACK_PENDING }: ConsumerWishes = {},
+): Promise<void> {
   const wanted: Partial<ConsumerConfig> = {
     ack_policy: AckPolicy.Explicit,
-    ack_wait: nanos(ACK_WAIT_MS),
+    ack_wait: nanos(ackWaitMs),
     max_deliver: -1,
-    max_ack_pending: MAX_ACK_PENDING,
+    max_ack_pending: most,
   };
   const found = await told(`look at the consumer ${name}`, `$JS.API.CONSUMER.INFO.${stream}.${name}`, () =>
     jsm.consumers.info(stream, name).catch(unlessMissing),
   );
   if (!found) {
     await told(`make the consumer ${name}`, `$JS.API.CONSUMER.CREATE.${stream}.${name}`, () =>
-      jsm.consumers.add(stream, { durable_name: name, deliver_policy: DeliverPolicy.All, ...wanted }),
+      jsm.consumers.add(stream, { durable_name: name, deliver_policy: from, ...wanted }),
     );
     return;
   }

@@ -16,6 +16,16 @@ export interface Live {
   readonly jsm: JetStreamManager;
 }
 
+/** What the bus asks of its workers. */
+export interface BusWorker {
+  /** Begins to take events over this connection. Rejects with `BusError` if the server does not allow it. */
+  attach(live: Live): Promise<void>;
+  attachLater(): void;
+  /** Stops taking events over the connection. Those that were taken and not handled come again from JetStream. */
+  release(): void;
+  stop(): Promise<void>;
+}
+
 export interface WorkerOptions {
   readonly name: string;
   readonly stream: string;
@@ -41,7 +51,7 @@ const REMAKE_MS = 2_000;
  * One caller of `consume`. It takes events from the durable consumer, one batch at a time, and acknowledges those that
  * were handled.
  */
-export class NatsWorker {
+export class NatsWorker implements BusWorker {
   private readonly options: WorkerOptions;
   private live: Live | undefined;
   private messages: ConsumerMessages | undefined;
@@ -205,7 +215,7 @@ export class NatsWorker {
  * Whether the stream has sent a message. A message that a stranger sent to this inbox is no event. It must not be
  * acknowledged either: the acknowledgement would go to a reply subject of the stranger's choice.
  */
-function isOf(stream: string, message: JsMsg): boolean {
+export function isOf(stream: string, message: JsMsg): boolean {
   try {
     return message.info.stream === stream;
   } catch {
@@ -224,7 +234,7 @@ function batchSize(messages: readonly JsMsg[]): number {
 }
 
 /** Ignores the error of a closed connection: JetStream hands those events out again. */
-function quietly(say: () => void): void {
+export function quietly(say: () => void): void {
   try {
     say();
   } catch {}

@@ -15,11 +15,12 @@ import { asBusError } from "./nats-errors.ts";
 import { deadMessage, messageId } from "./nats-messages.ts";
 import { ask, hear, listenTo, tell } from "./nats-nodes.ts";
 import { connectionOptions, serversOf } from "./nats-options.ts";
+import { NatsOrderedWorker } from "./nats-ordered.ts";
 import { NatsPublisher, NO_STREAM, type Outgoing } from "./nats-publisher.ts";
 import { checkServer, ensureStreams, type Subjects, subjectsOf } from "./nats-setup.ts";
-import { isFatal, type Live, NatsWorker } from "./nats-worker.ts";
+import { type BusWorker, isFatal, type Live, NatsWorker } from "./nats-worker.ts";
 import type { NatsSettings } from "./settings.ts";
-import type { Bus, HandleEvents } from "./types.ts";
+import type { Bus, HandleEvents, HandleInOrder } from "./types.ts";
 
 export interface NatsBusOptions {
   readonly settings: NatsSettings;
@@ -33,6 +34,8 @@ export interface NatsBusOptions {
   readonly handleMostMs?: number;
   /** How long to wait before a server that could not be reached is tried again; default 0.5 s. */
   readonly connectAgainMs?: number;
+  /** How long a node that is gone keeps others from taking events in order; default 10 s, and as long again. */
+  readonly leaseMs?: number;
 }
 
 interface Connection extends Live {
@@ -71,7 +74,7 @@ class NatsBus implements Bus {
   private readonly source: string;
   /** Undefined: events are not signed. */
   private readonly seal: EventSeal | undefined;
-  private readonly workers = new Set<NatsWorker>();
+  private readonly workers = new Set<BusWorker>();
   private readonly bySubject = new Map<string, string>();
   private readonly answers = new Map<string, (question: string) => Promise<string | undefined>>();
   /** The topics on which this node hears others, each with the function to call. */
@@ -261,7 +264,21 @@ class NatsBus implements Bus {
     const { clock, log, retryLeastMs = 100, handleMostMs = 120_000 } = this.options;
     const { stream } = this.subjects;
     const { seal } = this;
-    const worker = new NatsWorker({ name, stream, handle, clock, log, retryLeastMs, handleMostMs, seal });
+    return this.work(new NatsWorker({ name, stream, handle, clock, log, retryLeastMs, handleMostMs, seal }));
+  }
+
+  async consumeInOrder(name: string, handle: HandleInOrder): Promise<() => Promise<void>> {
+    if (this.closed) throw new Error("the bus is closed");
+    const { clock, log, settings, leaseMs } = this.options;
+    return this.work(new NatsOrderedWorker({ name, settings, handle, clock, log, seal: this.seal, leaseMs }));
+  }
+
+  async waiting(name: string): Promise<number> {
+    const { num_pending, num_ack_pending } = await this.ready().jsm.consumers.info(this.subjects.stream, name);
+    return num_pending + num_ack_pending;
+  }
+
+  private async work(worker: BusWorker): Promise<() => Promise<void>> {
     this.workers.add(worker);
     if (this.connection) await worker.attach(this.connection).catch((error) => this.refused(worker, error));
     return async () => {
@@ -346,7 +363,7 @@ class NatsBus implements Bus {
     }
   }
 
-  private refused(worker: NatsWorker, error: Error): void {
+  private refused(worker: BusWorker, error: Error): void {
     if (isFatal(error)) {
       this.workers.delete(worker);
       throw error;
@@ -363,6 +380,7 @@ class NatsBus implements Bus {
     if (this.closed) return;
     this.closed = true;
     this.options.clock.clearTimeout(this.timer);
+    for (const worker of this.workers) worker.release();
     await Promise.all([...this.workers].map((worker) => worker.stop()));
     this.workers.clear();
     for (const { subscription } of this.ears) subscription?.unsubscribe();

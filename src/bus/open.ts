@@ -15,9 +15,11 @@ export async function openBus(options: {
   readonly settings: NatsSettings | undefined;
   readonly clock: Clock;
   readonly log: Logger;
+  /** The names of all consumers that this process will have; only the bus within the process needs them. */
+  readonly expects?: readonly string[];
 }): Promise<Bus> {
-  const { settings, clock, log } = options;
-  if (settings === undefined) return createInProcessBus({ clock, log });
+  const { settings, clock, log, expects = [] } = options;
+  if (settings === undefined) return createInProcessBus({ clock, log, expects });
   // Loaded only when it is needed, since that takes a tenth of a second.
   const { openNatsBus } = await import("./nats.ts");
   if (settings.secretFile === undefined && !process.env.TOLLGATE_BUS_SECRET)

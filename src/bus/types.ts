@@ -8,6 +8,17 @@ import type { ChargingEvent } from "../charging/events/events.ts";
  */
 export type HandleEvents = (events: readonly ChargingEvent[], broken?: readonly DeadLetter[]) => Promise<void>;
 
+/** How events are handed to a consumer for whom their order matters, and who may take hours for them. */
+export interface OrderedBatch {
+  /** This event of the batch is done, before the others are. */
+  done(event: ChargingEvent): void;
+  /** Aborted: another node takes over. What is not done comes to that node. */
+  readonly signal: AbortSignal;
+}
+
+/** Handles a batch as `HandleEvents` does, in its own time. */
+export type HandleInOrder = (events: readonly ChargingEvent[], batch: OrderedBatch) => Promise<void>;
+
 /** The bus port (decision 7): in the same process, or NATS JetStream. At least once, in any order. */
 export interface Bus {
   /**
@@ -20,6 +31,14 @@ export interface Bus {
    * events come again later. Returns a function that stops consuming and resolves when the batch under way is finished.
    */
   consume(name: string, handle: HandleEvents): Promise<() => Promise<void>>;
+  /**
+   * The same for a consumer who takes as long as it takes, and gets the events of the bus in their order. Only one node
+   * at a time is given any; when that one is gone, another one goes on, after some 20 s. A new consumer begins with what
+   * is published from now on. Missing on the bus within the process, which keeps nothing: `consume`, and keep them.
+   */
+  consumeInOrder?(name: string, handle: HandleInOrder): Promise<() => Promise<void>>;
+  /** How many events this consumer has not handled yet, at all nodes. Rejects if that cannot be known. */
+  waiting?(name: string): Promise<number>;
   /**
    * Resolves when this consumer, in whichever process it runs, has handled everything that is on the bus at the time of
    * the call. Rejects if that takes longer than `withinMs`, or cannot be known. Missing on a bus whose `publish` itself

@@ -23,6 +23,7 @@ import { addSessionsCommand } from "./sessions.ts";
 import { addSettlementCommand } from "./settlement.ts";
 import { addStartCommand } from "./start.ts";
 import { addTraceCommands } from "./trace.ts";
+import { addUsageCommands } from "./usage.ts";
 import { addUserCommands } from "./users.ts";
 import { addWatchCommand } from "./watch.ts";
 
@@ -117,6 +118,7 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   addSettlementCommand(program, io);
   addCorrectCommand(program, io);
   addEventsCommands(program, io);
+  addUsageCommands(program, io);
   addRebillCommand(program, io, setCode);
   addExportCommand(program, io);
   addBackupCommands(program, io);

@@ -3,6 +3,7 @@ import { sipUriOf } from "../sip/uri.ts";
 import { readTls, TlsMistake } from "../transport/certificates.ts";
 import { KINDS, TRANSPORTS } from "../transport/kinds.ts";
 import { whyUnreachable } from "../transport/resolve.ts";
+import { Endpoint, UsageMistake } from "../usage/endpoint.ts";
 import { closest, type Finding, type Path } from "./problems.ts";
 import type { Config } from "./schema.ts";
 
@@ -30,7 +31,21 @@ export function tlsMistakes({ listen, tls, appServers }: Config): Finding[] {
 }
 
 /** Files that are missing or do not fit. The paths are those of this machine. */
-export function fileMistakes({ tls }: Config, now = Date.now()): Finding[] {
+export function fileMistakes({ tls, usage }: Config, now = Date.now()): Finding[] {
+  const inUsage = usage.flatMap((sink, i): Finding[] => {
+    try {
+      new Endpoint(sink, process.env, { wall: () => now });
+      return [];
+    } catch (error) {
+      if (!(error instanceof UsageMistake)) throw error;
+      // A secret that is missing may be in the environment of the relay alone, which says so at its start.
+      return error.isMissing ? [] : [{ path: ["usage", i, error.field], message: error.message }];
+    }
+  });
+  return [...tlsFileMistakes(tls, now), ...inUsage];
+}
+
+function tlsFileMistakes(tls: Config["tls"], now: number): Finding[] {
   try {
     readTls(tls, now);
     return [];
@@ -129,6 +144,9 @@ export function danglingNames(config: Config, known: Known): Finding[] {
     for (const [j, id] of (server.mayReferTo ?? []).entries())
       refer(["appServers", i, "mayReferTo", j], id, appServers, "an app server");
   }
+  for (const [i, sink] of config.usage.entries())
+    for (const [j, id] of (sink.services ?? []).entries())
+      refer(["usage", i, "services", j], id, services, "a service");
   for (const [i, tax] of config.taxes.entries()) {
     for (const [j, id] of (tax.services ?? []).entries()) refer(["taxes", i, "services", j], id, services, "a service");
   }

@@ -76,6 +76,9 @@ const PATHS = [
   "store.tls.key",
 ];
 
+/** The same in each entry of `usage`. */
+const USAGE_PATHS = ["keyFile", "secretFile", "formerSecretFile", "customersFile"];
+
 function withPathsFrom(folder: string, config: Config): Config {
   const copy = structuredClone(config);
   for (const path of PATHS) {
@@ -85,6 +88,8 @@ function withPathsFrom(folder: string, config: Config): Config {
     for (const name of names) section = section?.[name] as Record<string, unknown> | undefined;
     if (typeof section?.[last] === "string") section[last] = resolve(folder, section[last]);
   }
+  for (const sink of copy.usage as Record<string, unknown>[])
+    for (const name of USAGE_PATHS) if (typeof sink[name] === "string") sink[name] = resolve(folder, sink[name]);
   return copy;
 }
 

@@ -16,6 +16,7 @@ import { storeSchema } from "../store/settings.ts";
 import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
 import { isNetwork } from "../support/networks.ts";
 import { isOpenTransport, KINDS, OPEN_TRANSPORTS, type TransportName } from "../transport/kinds.ts";
+import { usageSchema } from "../usage/settings.ts";
 import { headersSchema } from "./headers.ts";
 import { httpAppServersSchema } from "./http-app-servers.ts";
 import { HOST_PORT_EXPECTED, isIp, LISTEN_EXPECTED, type ListenAddress, parseHostPort, parseListen } from "./listen.ts";
@@ -537,6 +538,7 @@ export const configSchema = z.strictObject({
   taxes: z.array(taxSchema).max(MAX_TAXES).default([]),
   settlement: z.strictObject(settlementTerms).prefault({}),
   bills: billsSchema.prefault({}),
+  usage: usageSchema.default([]),
   drainS: seconds(0, MAX_DRAIN_S).default(30),
 });
 

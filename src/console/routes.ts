@@ -17,6 +17,7 @@ export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; 
   "/traces/stop": { doors: ["socket"], access: "owner" },
   "/traces/export": { doors: ["socket"], access: "owner" },
   "/nodes": { doors: ["socket"], access: "owner" },
+  "/usage": { doors: ["socket"], access: "owner" },
   "/lockouts": { doors: ["socket"], access: "owner" },
   "/lockouts/lift": { doors: ["socket"], access: "owner" },
   "/registrations": { doors: ["socket"], access: "owner" },

@@ -7,6 +7,7 @@ import type { Store } from "../store/types.ts";
 import { systemClock as clock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { CLOCK_WAS_SET, Timelines } from "../support/timeline.ts";
+import { startUsageOf } from "./usage.ts";
 
 /** A process that bills and takes no SIP (`roles: [billing]`). */
 export interface BillingNode {
@@ -33,6 +34,7 @@ export async function startBillingNode(options: {
     const { keepEvents } = config.charging;
     const billing = await startBilling({ bus, store, clock, log, keepEvents, retention: config.retention });
     const timelines = new Timelines(clock, (byMs) => log.warn({ byMs }, CLOCK_WAS_SET));
+    const usage = await startUsageOf(config, { bus, store, clock, log });
     timelines.watch();
     opened?.clockWatch.watch();
     return {
@@ -41,6 +43,7 @@ export async function startBillingNode(options: {
         timelines.close();
         opened?.clockWatch.close();
         await billing.stop();
+        await usage?.stop();
         await bus.close();
         await store.close();
       },

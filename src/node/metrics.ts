@@ -6,6 +6,7 @@ import type { Core } from "../relay/model/core.ts";
 import type { ClockWatch } from "../store/clock-watch.ts";
 import type { Transactions } from "../transaction/layer.ts";
 import type { Transports } from "../transport/layer.ts";
+import type { Usage } from "../usage/usage.ts";
 import type { Cluster } from "./cluster.ts";
 import type { SignInLog } from "./sign-in-log.ts";
 
@@ -31,6 +32,7 @@ export function metricsOf(parts: {
   clockWatch: ClockWatch;
   cluster: Cluster | undefined;
   httpAppServers: Pick<HttpAppServers, "counters" | "waiting">;
+  usage: Usage | undefined;
 }): Metrics {
   const { core, httpAppServers, signInLog, transport, transactions, journal, billing, cluster } = parts;
   const { differenceMs } = parts.clockWatch;
@@ -51,6 +53,7 @@ export function metricsOf(parts: {
       ...Object.entries(core.strangers.counters),
       ...Object.entries(cluster?.counters() ?? {}),
       ...Object.entries(httpAppServers.counters),
+      ...Object.entries(parts.usage?.counters() ?? {}),
       ["logLinesLeftOut", core.peerLog.leftOut + core.calls.leftOut],
       ["callRecordsLeftOut", core.calls.leftOut],
       ["callRecordsStored", core.calls.stored],
@@ -79,6 +82,7 @@ export function metricsOf(parts: {
       draining: core.draining ? 1 : 0,
       ...(transport.certificateDaysLeft !== undefined && { certificateDaysLeft: transport.certificateDaysLeft }),
       ...cluster?.gauges(),
+      ...parts.usage?.gauges(),
       ...(differenceMs !== undefined && { storeClockDifferenceMs: differenceMs }),
     },
   };

@@ -40,6 +40,7 @@ import { createTransactionLayer } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
 import { type Destination, TRANSPORTS } from "../transport/types.ts";
+import type { SinkStatus } from "../usage/usage.ts";
 import { ActsElsewhere, answerAction, othersOf } from "./acts.ts";
 import { createCore, userLimits } from "./assemble.ts";
 import { type Cluster, joinCluster } from "./cluster.ts";
@@ -57,6 +58,7 @@ import { Registrations, type RegistrationView } from "./registrations.ts";
 import { type SessionView, viewsOf } from "./session-view.ts";
 import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
+import { startUsageOf, USAGE } from "./usage.ts";
 import { RelayWatch, WatchedRecorder } from "./watch.ts";
 
 export type { Metrics } from "./metrics.ts";
@@ -75,6 +77,8 @@ export interface Relay {
   readonly traces: Traces;
   /** Records of requests, those under way included: the newest that fit, oldest first. */
   calls(query: CallQuery): Promise<CallRecord[]>;
+  /** How the sinks of usage are doing; none: usage is not sent, or not from here. */
+  usage(): Promise<SinkStatus[]>;
   /** The nodes of the cluster, as this node sees them; none: the relay is alone. */
   nodes(): MemberView[];
   /**
@@ -141,22 +145,29 @@ export async function startRelay(options: {
     );
   const { store, clockWatch } = await openWatchedStore(config, { clock, log });
   const shared = config.bus !== undefined; // others may bill from it
-  const bus = await openBus({ settings: config.bus, clock, log });
+  const bills = config.roles.includes("billing");
+  const sendsUsage = bills && config.usage.length > 0;
+  const expects = sendsUsage ? ["billing", USAGE] : [];
+  const bus = await openBus({ settings: config.bus, clock, log, expects });
   const path = join(config.data, "journal");
   let cluster: Cluster | undefined;
   const published = (events: readonly ChargingEvent[]) => cluster?.published(events);
   const journal = await openJournal({ path, bus, clock, log, published, trackRunning: shared, ...config.journal });
-  const bills = config.roles.includes("billing");
   const { keepEvents } = config.charging;
   let watch: RelayWatch | undefined;
   const moved = () => watch?.sawAccount;
+  const closed = async (error: unknown) => {
+    // Otherwise their timers and sockets would keep the process from ending.
+    await journal.close();
+    await bus.close();
+    throw error;
+  };
+  const usage = sendsUsage ? await startUsageOf(config, { bus, store, clock, log }).catch(closed) : undefined;
   const billing = bills
     ? await startBilling({ store, bus, clock, log, keepEvents, retention: config.retention, moved }).catch(
         async (error) => {
-          // Otherwise their timers and sockets would keep the process from ending.
-          await journal.close();
-          await bus.close();
-          throw error;
+          await usage?.stop();
+          return closed(error);
         },
       )
     : undefined;
@@ -337,6 +348,7 @@ export async function startRelay(options: {
     await core.laterRecords.close();
     await within(clock, DRAIN_JOURNAL_MS, journal.drained());
     await billing?.stop();
+    await usage?.stop();
     await journal.close();
     await bus.close();
     await store.close();
@@ -377,6 +389,7 @@ export async function startRelay(options: {
         clockWatch,
         cluster,
         httpAppServers,
+        usage,
       }),
     lockOuts: () => core.authenticator.lockOuts?.() ?? [],
     liftLockOuts: (which) => {
@@ -394,6 +407,7 @@ export async function startRelay(options: {
     traces,
     calls: (query) => core.calls.find(query, liveRecords(core)),
     nodes: () => cluster?.nodes() ?? [],
+    usage: async () => usage?.status() ?? [],
     drainNode: (other, withinMs) => {
       if (!cluster) throw new Error("this relay is alone: nodes of a cluster share a NATS server (bus)");
       cluster.drain(other, withinMs);

@@ -14,11 +14,11 @@ import { open } from "lmdb";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 
 /*
- * Copies of a data folder. The journal is copied before the store: an event that leaves the journal in between is in
+ * Copies of a data folder. The journal is copied before the outbox of usage and the store: an event that leaves the journal in between is in
  * both copies, and its id keeps it from being billed twice. The other way round it would be in none of them.
  */
 
-const DATABASES = ["journal", "store"] as const;
+const DATABASES = ["journal", "usage", "store"] as const;
 
 /**
  * Copies the data folder of a relay, which may run, into a folder that is made, or is empty. Each database is copied as

@@ -9,6 +9,7 @@ import { EmbeddedBindings } from "./embedded-bindings.ts";
 import { EmbeddedCalls } from "./embedded-calls.ts";
 import { EmbeddedCredit } from "./embedded-credit.ts";
 import { prepareSchema } from "./embedded-schema.ts";
+import { EmbeddedUsageLetters } from "./embedded-usage.ts";
 import type { Migrations } from "./migrations/index.ts";
 import type { Registry, Store } from "./types.ts";
 
@@ -59,6 +60,7 @@ export async function openEmbeddedStore(
     billing: new EmbeddedBilling(root, disk),
     calls: new EmbeddedCalls(root, disk),
     bindings: new EmbeddedBindings(root, disk),
+    usage: new EmbeddedUsageLetters(root, disk),
     credit: new EmbeddedCredit(root, disk),
     close: () => root.close(),
   };

@@ -15,6 +15,7 @@ import { explained } from "./mongo-errors.ts";
 import { indexBuilding } from "./mongo-index-building.ts";
 import { prepareSchema } from "./mongo-schema.ts";
 import { MongoSessions, type ReadScope, type Sessions } from "./mongo-sessions.ts";
+import { MongoUsageLetters } from "./mongo-usage.ts";
 import type { MongoSettings } from "./settings.ts";
 import type { Registry, Store } from "./types.ts";
 
@@ -92,6 +93,7 @@ function storeOf(client: MongoClient, db: Db, { sessions, billing, calls, credit
     billing,
     calls,
     bindings: new MongoBindings(db, sessions),
+    usage: new MongoUsageLetters(db, sessions),
     credit,
     async close() {
       await billing.settled();

@@ -5,6 +5,7 @@ import type { CreditStore } from "../charging/credit/store.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
 import type { BindingStore } from "../registrar/store.ts";
+import type { UsageLetters } from "../usage/letters.ts";
 
 /** A set of registered things, each under its id. */
 export interface Registry<T extends { readonly id: string }> {
@@ -44,6 +45,8 @@ export interface Store {
   readonly calls: CallStore;
   /** Where users' devices are. */
   readonly bindings: BindingStore;
+  /** Events that an endpoint for usage does not take. */
+  readonly usage: UsageLetters;
   /** Prepaid balances; an adapter without them serves postpaid users only. */
   readonly credit?: CreditStore;
   close(): Promise<void>;

@@ -24,6 +24,23 @@ const events = (count: number): ChargingEvent[] =>
 const turn = () => new Promise(setImmediate);
 
 describe("the bus within one process (P4)", () => {
+  it("has nothing done before all consumers that will come have handled it", async () => {
+    const bus = createInProcessBus({ clock: hasty, log: silent, expects: ["billing", "usage"] });
+    const handled: string[] = [];
+    let published = false;
+    const publishing = bus.publish(events(3)).then(() => {
+      published = true;
+    });
+    await bus.consume("usage", async ({ length }) => void handled.push(`usage ${length}`));
+    await turn();
+    await turn();
+    expect([handled, published]).toEqual([["usage 3"], false]);
+    await bus.consume("billing", async ({ length }) => void handled.push(`billing ${length}`));
+    await publishing;
+    expect(handled).toEqual(["usage 3", "billing 3"]);
+    await bus.close();
+  });
+
   it("takes responsibility only when every consumer has handled the events: it has no disk", async () => {
     const bus = createInProcessBus({ clock: hasty, log: silent });
     const release = deferred();

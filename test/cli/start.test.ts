@@ -167,6 +167,7 @@ describe("signals", () => {
       counters: {} as Relay["counters"],
       identity: undefined,
       metrics: () => ({ counters: {}, gauges: {} }),
+      usage: async () => [],
       sessions: () => [],
       registrations: () => [],
       unregister: () => 0,

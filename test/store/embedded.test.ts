@@ -13,6 +13,7 @@ import { bindingsContract } from "../contract/bindings.contract.ts";
 import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
 import { item, storeContract } from "../contract/store.contract.ts";
+import { usageContract } from "../contract/usage.contract.ts";
 
 const lmdb: StoreAdapter = {
   name: "LMDB",
@@ -25,6 +26,7 @@ storeContract(lmdb);
 creditContract(lmdb);
 callsContract(lmdb);
 bindingsContract(lmdb);
+usageContract(lmdb);
 
 describe("the embedded store (P4)", () => {
   it("makes its folder", async () => {

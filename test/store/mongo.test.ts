@@ -7,6 +7,7 @@ import { bindingsContract } from "../contract/bindings.contract.ts";
 import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
 import { storeContract } from "../contract/store.contract.ts";
+import { usageContract } from "../contract/usage.contract.ts";
 import { type MongoServer, mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 
 const kind = mongoKind();
@@ -45,4 +46,5 @@ function withServer(kind: string): void {
   creditContract(adapter);
   callsContract(adapter);
   bindingsContract(adapter);
+  usageContract(adapter);
 }

@@ -1,0 +1,160 @@
+import { readFileSync, statSync } from "node:fs";
+import type { ChargingEvent } from "../charging/events/events.ts";
+import type { Clock } from "../support/clock.ts";
+import { err, ok, type Result } from "../support/result.ts";
+import { prepare } from "./presets.ts";
+import type { UsageSink } from "./settings.ts";
+import { messageId, secretOctets, signed } from "./signature.ts";
+
+/** One HTTP request to an endpoint. */
+export interface Outgoing {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+/** What an endpoint answered; of a body the beginning. */
+export interface Answered {
+  readonly status: number;
+  readonly retryAfter?: string;
+  readonly text: string;
+}
+
+/** Sends a request; rejects where there is no answer. */
+export type Send = (request: Outgoing, signal: AbortSignal) => Promise<Answered>;
+
+/** So much of an answer is read. */
+const ANSWER_BYTES = 4_096;
+/** The version whose answers this program knows. An account's own version does not matter then. */
+const STRIPE_VERSION = "2025-04-30.basil";
+
+/** By the fetch of Node. A redirection is an answer like others: secrets go nowhere else. */
+export const sendByFetch: Send = async ({ url, headers, body }, signal) => {
+  const response = await fetch(url, { method: "POST", headers, body, redirect: "manual", signal });
+  const retryAfter = response.headers.get("retry-after");
+  return {
+    status: response.status,
+    text: await beginningOf(response),
+    ...(retryAfter !== null && { retryAfter }),
+  };
+};
+
+async function beginningOf({ body }: Response): Promise<string> {
+  if (!body) return "";
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  for await (const chunk of body) {
+    chunks.push(chunk);
+    bytes += chunk.length;
+    if (bytes >= ANSWER_BYTES) break; // which cancels the rest
+  }
+  return Buffer.concat(chunks).subarray(0, ANSWER_BYTES).toString("utf8");
+}
+
+/** What cannot be used in a sink's files. */
+export class UsageMistake extends Error {
+  readonly field: "keyFile" | "secretFile" | "formerSecretFile" | "customersFile";
+  /** Nothing is wrong with a file: there is none, and the environment has no secret either. */
+  readonly isMissing: boolean;
+
+  constructor(field: UsageMistake["field"], message: string, isMissing = false) {
+    super(message);
+    this.field = field;
+    this.isMissing = isMissing;
+  }
+}
+
+/** A sink with its secrets, which stand nowhere else and are never logged. Throws `UsageMistake`. */
+export class Endpoint {
+  readonly sink: UsageSink;
+  private readonly clock: Pick<Clock, "wall">;
+  private readonly key: string | undefined;
+  private readonly secrets: readonly Buffer[];
+  private customers: ReadonlyMap<string, string> | undefined;
+  private customersOf = 0;
+
+  constructor(sink: UsageSink, env: Readonly<Record<string, string | undefined>>, clock: Pick<Clock, "wall">) {
+    this.sink = sink;
+    this.clock = clock;
+    const name = `TOLLGATE_USAGE_${sink.id.toUpperCase().replace(/-/g, "_")}`;
+    this.key = secretIn("keyFile", sink.keyFile, env[`${name}_KEY`]);
+    if (this.key === undefined && sink.preset !== "cloudevents" && sink.url.startsWith("https:"))
+      throw new UsageMistake("keyFile", `expected a file with the API key, or ${name}_KEY in the environment`, true);
+    const secrets = [
+      ["secretFile", sink.secretFile, env[`${name}_SECRET`]],
+      ["formerSecretFile", sink.formerSecretFile, env[`${name}_FORMER_SECRET`]],
+    ] as const;
+    this.secrets = secrets.flatMap(([field, file, inEnv]) => {
+      const text = secretIn(field, file, inEnv);
+      if (text === undefined) return [];
+      const octets = secretOctets(text);
+      if (typeof octets === "string") throw new UsageMistake(field, `it is no secret of Standard Webhooks: ${octets}`);
+      return [octets];
+    });
+    if (sink.customersFile !== undefined) this.readCustomers(sink.customersFile);
+  }
+
+  /** The request for a part of an event; or why there cannot be one. */
+  request(event: ChargingEvent): Result<Outgoing, string> {
+    const customer = this.customerOf(event.session.user);
+    if (customer === undefined) return err(`usage[].customersFile has no line for the user ${event.session.user}`);
+    const made = prepare(event, this.sink, customer);
+    if (!made.ok) return made;
+    const { path, type, body } = made.value;
+    const at = Math.floor(this.clock.wall() / 1000);
+    const headers = {
+      "content-type": type,
+      "user-agent": "Tollgate",
+      ...(this.key !== undefined && { authorization: `Bearer ${this.key}` }),
+      ...(this.sink.preset === "stripe" && { "stripe-version": STRIPE_VERSION }),
+      ...(this.secrets.length > 0 && signed(messageId(event.id), at, body, this.secrets)),
+    };
+    return ok({ url: this.sink.url.replace(/\/+$/, "") + path, headers, body });
+  }
+
+  /** Whose usage it is there. The file is read again when it has changed, and a user is not in it. */
+  private customerOf(user: string): string | undefined {
+    const { customersFile } = this.sink;
+    if (customersFile === undefined) return user;
+    const known = this.customers?.get(user);
+    if (known !== undefined || changedAt(customersFile) === this.customersOf) return known;
+    try {
+      this.readCustomers(customersFile);
+    } catch {
+      return undefined; // it is being written: the letter says which user was missing
+    }
+    return this.customers?.get(user);
+  }
+
+  private readCustomers(path: string): void {
+    this.customersOf = changedAt(path);
+    const customers = new Map<string, string>();
+    for (const [i, line] of readText("customersFile", path).split(/\r?\n/).entries()) {
+      if (/^\s*(#|$)/.test(line)) continue;
+      const [user, customer, ...more] = line.trim().split(/\s+/);
+      if (user === undefined || customer === undefined || more.length > 0)
+        throw new UsageMistake("customersFile", `${path}, line ${i + 1}: expected a user, a blank, and the customer`);
+      customers.set(user, customer);
+    }
+    this.customers = customers;
+  }
+}
+
+function changedAt(path: string): number {
+  return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+}
+
+function secretIn(field: UsageMistake["field"], file: string | undefined, inEnv: string | undefined) {
+  const text = (file === undefined ? inEnv : readText(field, file))?.trim();
+  if (file !== undefined && !text) throw new UsageMistake(field, `${file} is empty`);
+  if (text && /[^\x21-\x7e]/.test(text)) throw new UsageMistake(field, "the secret is not one word of plain ASCII");
+  return text || undefined;
+}
+
+function readText(field: UsageMistake["field"], path: string): string {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    throw new UsageMistake(field, (error as Error).message);
+  }
+}
