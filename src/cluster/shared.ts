@@ -6,6 +6,7 @@ import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { NodeRun } from "./beat.ts";
 import { SharedContacts } from "./shared-contacts.ts";
+import { SharedKeys } from "./shared-keys.ts";
 import { SharedLoads } from "./shared-loads.ts";
 import { SharedLockOuts } from "./shared-lock-outs.ts";
 import { SharedNonces } from "./shared-nonces.ts";
@@ -44,6 +45,7 @@ export class Shared {
   readonly proofs: SharedProofs;
   readonly loads: SharedLoads;
   readonly contacts: SharedContacts;
+  readonly keys: SharedKeys;
   private readonly peers: Peers;
   private readonly clock: Clock;
   private readonly talk: Talk;
@@ -72,6 +74,7 @@ export class Shared {
     this.rates = new SharedRates({ talk, peers, clock });
     this.lockOuts = new SharedLockOuts({ talk, clock });
     this.proofs = new SharedProofs(talk);
+    this.keys = new SharedKeys(talk);
     this.loads = new SharedLoads({ talk, peers, clock });
     this.contacts = new SharedContacts({ talk, clock });
     this.parts = [this.nonces, this.rates, this.lockOuts, this.proofs, this.loads, this.contacts];

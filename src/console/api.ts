@@ -113,7 +113,7 @@ export function createChargeDesk(
   });
   const { perSecond } = config.http;
   const elsewhere = charging.ratesElsewhere?.(perSecond);
-  return new ChargeDesk({ direct: charging.direct, signIn, clock, perSecond, elsewhere });
+  return new ChargeDesk({ direct: charging.direct, signIn, clock, perSecond, elsewhere, keys: charging.keysElsewhere });
 }
 
 /** Throws if the file cannot be read: then the relay does not start. */

@@ -2,6 +2,7 @@ import { parseDirectBody } from "../charging/charges/body.ts";
 import type { Outcome } from "../charging/charges/book.ts";
 import type { DirectCharges } from "../charging/charges/direct.ts";
 import { chargesAsText } from "../charging/events/charge-fields.ts";
+import type { SharedKeys } from "../cluster/shared-keys.ts";
 import type { Clock } from "../support/clock.ts";
 import { type RatesElsewhere, SourceRates } from "../support/source-rates.ts";
 import type { AppServerSignIn, ReportSource } from "./app-server-sign-in.ts";
@@ -25,6 +26,8 @@ export interface ChargeDeskOptions {
   readonly perSecond: number;
   /** What other nodes take of the same app servers; default: this node counts for itself. */
   readonly elsewhere?: RatesElsewhere | undefined;
+  /** Where other nodes hear of Idempotency-Keys; default: there are no other nodes. */
+  readonly keys?: Pick<SharedKeys, "used" | "heard"> | undefined;
 }
 
 /** Reports of one app server that are handled at once. They wait for the disk, and so do other app servers. */
@@ -39,11 +42,12 @@ export class ChargeDesk {
   private readonly options: ChargeDeskOptions;
   private readonly appServers: SourceRates;
   private readonly underWay = new Map<string, number>();
-  private readonly keys = new IdempotencyKeys();
+  private readonly keys: IdempotencyKeys;
 
   constructor(options: ChargeDeskOptions) {
     this.options = options;
     this.appServers = new SourceRates(options.perSecond, options.elsewhere);
+    this.keys = new IdempotencyKeys(options.keys);
   }
 
   /** Never rejects. */

@@ -12,6 +12,7 @@ import { CaughtUp } from "../charging/journal/caught-up.ts";
 import { openJournal } from "../charging/journal/journal.ts";
 import type { Inspector } from "../chart/actor.ts";
 import type { MemberView } from "../cluster/members.ts";
+import type { SharedKeys } from "../cluster/shared-keys.ts";
 import type { Config } from "../config/schema.ts";
 import { appServerAuthenticator } from "../directory/app-server-keys.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
@@ -106,6 +107,8 @@ export interface Relay {
     appServerKey(id: string): AppServerKey | undefined;
     /** What other nodes take of the same app servers' reports; undefined: there are no other nodes. */
     ratesElsewhere?(perSecond: number): RatesElsewhere | undefined;
+    /** Where other nodes hear of the app servers' Idempotency-Keys. */
+    readonly keysElsewhere?: SharedKeys | undefined;
   };
   /** Does what an app server that speaks HTTP asks for in one of its sessions, at whichever node that is. Never rejects. */
   act(appServer: string, session: string, action: Action): Promise<Acted>;
@@ -418,6 +421,7 @@ export async function startRelay(options: {
       direct: core.direct,
       appServerKey: (id) => directory.appServerKey(id),
       ratesElsewhere: (perSecond) => shares?.rates.rate("reports of charges", perSecond),
+      keysElsewhere: shares?.keys,
     },
     act: (...asked) => acts.act(...asked),
     onClosing: (fn) => void onClosing.push(fn),
