@@ -12,8 +12,9 @@ import type { NodeRun } from "./beat.ts";
 import type { Copy, Legacy } from "./holder.ts";
 import { DEAD_MS } from "./members.ts";
 
-/** How many sessions are taken up in one turn of the event loop, and how long it then does other things. */
+/** How many sessions are taken up in one turn of the event loop, and for how long; then it does other things. */
 const SLICE = 50;
+const SLICE_MS = 5;
 const SLICE_EVERY_MS = 1;
 /** How many sessions are remembered that were taken up. */
 const MOST_REMEMBERED = 400_000;
@@ -28,7 +29,9 @@ const EVENT_DEPTH = 12;
 export class TakeUp {
   private readonly core: Core;
   private readonly log: Logger;
-  private readonly queue: { readonly copy: Copy; readonly from: NodeRun }[] = [];
+  private queue: { readonly copy: Copy; readonly from: NodeRun; readonly refused: Set<string> }[] = [];
+  /** How many of them are done. */
+  private done = 0;
   private stopped = false;
   /** Since the start. */
   taken = 0;
@@ -57,11 +60,11 @@ export class TakeUp {
     const refused = new Set<string>();
     for (const copy of copies) {
       if (copy.isSetUp) {
-        this.endSetUp(copy, from, refused);
+        this.queue.push({ copy, from, refused });
         continue;
       }
       this.remember(copy.session); // also one that is here already: the other node lets go of it when it comes back
-      if (!over.has(copy.session)) this.queue.push({ copy, from });
+      if (!over.has(copy.session)) this.queue.push({ copy, from, refused });
     }
     if (copies.length > 0)
       this.log.warn(
@@ -120,8 +123,19 @@ export class TakeUp {
 
   private next(): void {
     if (this.stopped) return;
-    for (const { copy, from } of this.queue.splice(0, SLICE)) this.takeOne(copy, from);
-    if (this.queue.length > 0) this.core.clock.setTimeout(() => this.next(), SLICE_EVERY_MS);
+    const { clock } = this.core;
+    const until = clock.monotonic() + SLICE_MS;
+    const most = Math.min(this.queue.length, this.done + SLICE);
+    while (this.done < most && clock.monotonic() < until) {
+      const { copy, from, refused } = this.queue[this.done++]!;
+      if (copy.isSetUp) this.endSetUp(copy, from, refused);
+      else this.takeOne(copy, from);
+    }
+    if (this.done < this.queue.length) clock.setTimeout(() => this.next(), SLICE_EVERY_MS);
+    else {
+      this.queue = [];
+      this.done = 0;
+    }
   }
 
   /** A call that rang when its node died ends here. */
