@@ -33,7 +33,7 @@ export class Courier {
   loses: (topic: string, text: string, to: string) => boolean = () => false;
   /** Milliseconds to that node; what comes to one node keeps its order. */
   delayMs: (to: string) => number = () => 0;
-  readonly told: { readonly topic: string; readonly text: string }[] = [];
+  readonly told: { readonly topic: string; readonly text: string; readonly by: string; readonly at: number }[] = [];
   private readonly clock: TestClock;
   private readonly ears = new Map<string, Map<string, (text: string) => void>>();
   private readonly lastAt = new Map<string, number>();
@@ -48,7 +48,7 @@ export class Courier {
     return {
       tell: (topic, text) => {
         if (this.cut.has(node)) return false;
-        this.told.push({ topic, text });
+        this.told.push({ topic, text, by: node, at: this.clock.monotonic() });
         for (const [to, heard] of this.ears.get(topic) ?? [])
           this.bring({ topic, text, to, heard, turn: this.turns.get(to) ?? turn });
         return true;
