@@ -86,14 +86,20 @@ export interface Ending {
 /** What happens to one session (the chart `session`). `at` is milliseconds since 1970. */
 export type SessionEvent =
   | { readonly type: "server.progress"; readonly payload: Answer }
-  | { readonly type: "server.answer"; readonly at: number; readonly payload: Answer | undefined }
+  /** `invited`: the end that was asked; default the app server. */
+  | {
+      readonly type: "server.answer";
+      readonly at: number;
+      readonly payload: Answer | undefined;
+      readonly invited?: Side;
+    }
   | { readonly type: "server.failure"; readonly failure: Failure }
   | { readonly type: "server.silent"; readonly failure: Failure }
   | { readonly type: "cancel" }
   | { readonly type: "withdraw" }
   | { readonly type: "client.ack"; readonly at: number; readonly payload: SipRequest | undefined }
   | { readonly type: "client.silent"; readonly at: number }
-  | { readonly type: "client.refused"; readonly at: number }
+  | { readonly type: "client.refused"; readonly at: number; readonly invited?: Side }
   | { readonly type: "bye"; readonly from: Side; readonly at: number; readonly payload: Request }
   | { readonly type: "bye.answered"; readonly by: Side; readonly at: number; readonly payload: Answer }
   | { readonly type: "bye.failed"; readonly by: Side; readonly at: number }

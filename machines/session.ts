@@ -140,7 +140,7 @@ export const sessionMachine = setup({
     noteRefusal: assign({
       startedAt: null,
       endedBy: { code: "not-taken" } as const,
-      leaving: ["server"] as const,
+      leaving: ({ event }) => [event.type === "client.refused" ? (event.invited ?? "server") : "server"] as const,
     }),
     noteEnd: assign(({ event }) =>
       event.type === "end" ? { byeAt: event.at, endedBy: event.ending, leaving: BOTH } : {},
@@ -160,7 +160,10 @@ export const sessionMachine = setup({
           }
         : {},
     ),
-    noteUnwanted: assign({ endedBy: { code: "too-late" } as const, leaving: ["server"] as const }),
+    noteUnwanted: assign({
+      endedBy: { code: "too-late" } as const,
+      leaving: ({ event }) => [event.type === "server.answer" ? (event.invited ?? "server") : "server"] as const,
+    }),
     noteGone: assign(({ context, event }) =>
       event.type === "bye.answered" || event.type === "bye.failed"
         ? { leaving: context.leaving.filter((side) => side !== event.by) }

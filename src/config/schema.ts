@@ -77,6 +77,7 @@ export const serviceSchema = z.strictObject({
   ...settlementTerms,
   onMove: z.enum(["end", "keep"]).exactOptional(),
   change: changeProof.exactOptional(),
+  callsClients: z.boolean().exactOptional(),
 }) satisfies z.ZodType<Service>;
 
 export const appServerSchema = z.strictObject({

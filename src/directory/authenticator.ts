@@ -209,8 +209,7 @@ class DigestAuthenticator implements Authenticator {
     return this.idIn(uri) === user && (this.directory.isPortal?.(uri.host) ?? true);
   }
 
-  /** The id of the user that a From names. */
-  private idIn(from: SipUri): string {
+  idIn(from: SipUri): string {
     return this.realms.named(userOf(from), this.realms.of(from.host)).id;
   }
 

@@ -113,6 +113,8 @@ export interface Authenticator {
   knowsThere?(request: SipRequest, source: SignInSource): boolean;
   /** Whether a URI names that user of this portal: as address of record, or in From. */
   names(uri: SipUri, user: string): boolean;
+  /** The id of the user that a URI of this portal names, registered or not. */
+  idIn(uri: SipUri): string;
   /** Another node asks about a nonce that was made here: takes its count, if it is new and the nonce young enough. */
   useNonce?(use: NonceUse): boolean;
   /** Failed sign-ins, where they make somebody wait. */

@@ -97,6 +97,10 @@ export interface Service extends SettlementTerms {
    * names the new service in Tollgate-Service.
    */
   readonly change?: ChangeProof;
+  /**
+   * Its app servers may call users who have registered a device, and these pay when they answer; default false.
+   */
+  readonly callsClients?: boolean;
 }
 
 /**

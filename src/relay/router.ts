@@ -24,6 +24,7 @@ import { recordOf } from "./model/records.ts";
 import { REGISTRAR_OPTIONS, takeRegister } from "./registrar/register.ts";
 import { maxForwards } from "./request/invitation.ts";
 import { ClientRequest } from "./request/request.ts";
+import { isCallToClient, takeCall } from "./request/take-call.ts";
 import { takeReferInside, takeReferOutside, takeSubscribe } from "./transfer/refer-requests.ts";
 
 /** Methods of RFCs that the relay knows, and does not serve: 405. Any other is 501 (RFC 3261 §8.2.1, §21.5.2). */
@@ -72,9 +73,9 @@ export class Router implements TransactionUser {
   /** The 401 for an INVITE that lacks credentials, and has no other fault (M2). */
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const source = this.core.sources.of(request, flow);
-    const challenges = refusalOfNew(this.core, "session", request)
-      ? undefined
-      : this.core.authenticator.challengesFor(request, source);
+    const { authenticator, appServerAuthenticator } = this.core;
+    const signsIn = isCallToClient(request) ? appServerAuthenticator : authenticator;
+    const challenges = refusalOfNew(this.core, "session", request) ? undefined : signsIn.challengesFor(request, source);
     if (!challenges || refusalByHeaders(this.core, request, flow)) return undefined;
     const response = new SipResponse(401, reasonPhrase(401));
     const offered = this.core.admission.reaches(source) ? challenges : trimmed(challenges, request);
@@ -204,6 +205,10 @@ export class Router implements TransactionUser {
       if (busy.why !== undefined) core.counters.overloaded++;
       recordOf(transaction)?.because(core.draining ? STOPS : (busy.why ?? "no further session may begin now"));
       reply(transaction, busy.status, busy.headers);
+      return;
+    }
+    if (isCallToClient(transaction.request)) {
+      takeCall(core, transaction);
       return;
     }
     const verdict = verdictOn(core, core.authenticator, transaction);

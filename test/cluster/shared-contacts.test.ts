@@ -25,7 +25,12 @@ function setUp(limits = { perUser: 3, all: 100 }) {
   const node = (name: string) => {
     const shared = nodes.make(name);
     const bindings = new Bindings(limits);
-    const authenticator = { authenticate: () => ({}) as never, challengesFor: () => undefined, names: () => true };
+    const authenticator = {
+      authenticate: () => ({}) as never,
+      challengesFor: () => undefined,
+      names: () => true,
+      idIn: ({ user = "" }) => user,
+    };
     const loads = new UserLoads({ ringing: 0, sessions: 0 });
     shared.attach({ authenticator, admission: new Admission(clock, 0, 0), loads, bindings });
     const flows = new Map<string, RemoteFlow>();

@@ -185,7 +185,12 @@ describe("an address that has shown that it is not forged", () => {
       const limits = { perSourcePerSecond: 1_000, perUnprovenSourcePerSecond: 200 };
       const admission = new Admission(clock, 1_000, 200, shared.admission(limits));
       shared.attach({
-        authenticator: { authenticate: () => ({}) as never, challengesFor: () => undefined, names: () => true },
+        authenticator: {
+          authenticate: () => ({}) as never,
+          challengesFor: () => undefined,
+          names: () => true,
+          idIn: ({ user = "" }) => user,
+        },
         admission,
         loads: new UserLoads({ ringing: 0, sessions: 0 }),
         bindings: new Bindings({ perUser: 10, all: 10 }),

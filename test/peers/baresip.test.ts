@@ -3,7 +3,7 @@ import { startBaresip } from "../support/baresip.ts";
 import { peerTest } from "../support/peer-test.ts";
 import { freePort } from "../support/peers.ts";
 import { startRelayProcess } from "../support/relay-process.ts";
-import { PORTAL, sippEnds, sippServer } from "../support/sipp.ts";
+import { PORTAL, sippEnds, sippServer, startSipp } from "../support/sipp.ts";
 import { directions, links, received, requests } from "./play.ts";
 
 describe("baresip as client over UDP with MD5", () => {
@@ -33,6 +33,42 @@ describe("baresip as client over UDP with MD5", () => {
       const bill = await relay.billAfterStop("alice");
       expect(bill.services).toMatchObject([
         { service: "english", sessions: [{ appServer: "school", time: { endedBy: "client", amount: "0.50" } }] },
+      ]);
+    } catch (error) {
+      throw new Error(`${(error as Error).message}\n--- the relay's log ---\n${relay.peer.output().slice(-6_000)}`);
+    } finally {
+      await relay.remove();
+    }
+  });
+
+  peerTest("is called by an app server, answers, and pays (RFC 3261 §10)", ["sipp", "baresip"], 60_000, async () => {
+    const port = await freePort();
+    const relay = await startRelayProcess({
+      appServers: [{ id: "school", port, services: ["english"] }],
+      config: { services: [{ id: "english", tariff: "call", callsClients: true }] },
+    });
+    try {
+      const baresip = await startBaresip({ folder: relay.folder, relayPort: relay.port, answers: true });
+      const made = JSON.parse(await relay.command(["appserver", "key", "add", "school", "--json"]));
+      await relay.peer.says(/directory loaded[\s\S]*directory loaded/); // with the key
+      const registered = JSON.parse(await relay.command(["registrations", "--json"]));
+      expect(registered).toMatchObject([{ user: "alice", userAgent: expect.stringContaining("baresip") }]);
+      const keys = ["-key", "user", "alice", "-au", made.key, "-ap", made.secret];
+      const options = {
+        scenario: "server-calls-client",
+        folder: relay.folder,
+        port,
+        holdMs: 500,
+        more: [`127.0.0.1:${relay.port}`, "-s", "english", ...keys],
+      };
+      await sippEnds(await startSipp(options), options);
+      await baresip.event("CALL_CLOSED");
+      await baresip.command("quit");
+      await baresip.peer.exit;
+      expect(JSON.parse(await relay.command(["registrations", "--json"]))).toEqual([]); // it says so when it ends
+      const bill = await relay.billAfterStop("alice");
+      expect(bill.services).toMatchObject([
+        { service: "english", sessions: [{ appServer: "school", time: { endedBy: "server", amount: "0.50" } }] },
       ]);
     } catch (error) {
       throw new Error(`${(error as Error).message}\n--- the relay's log ---\n${relay.peer.output().slice(-6_000)}`);

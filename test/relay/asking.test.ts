@@ -11,7 +11,11 @@ async function asking() {
     asked.push(answer);
     return { verdict: "asking", settled: answer.promise };
   };
-  const l = await lab({ core: { authenticator: { authenticate, challengesFor: () => undefined, names: () => true } } });
+  const l = await lab({
+    core: {
+      authenticator: { authenticate, challengesFor: () => undefined, names: () => true, idIn: ({ user = "" }) => user },
+    },
+  });
   return { l, asked };
 }
 

@@ -188,6 +188,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
           authenticate: () => ({ verdict: "accepted", user: "alice" }),
           challengesFor: () => undefined,
           names: (uri, user) => uri.user === user && uri.host === "portal.com",
+          idIn: ({ user = "" }) => user,
         },
     peerLog,
     strangers,

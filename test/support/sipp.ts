@@ -54,7 +54,7 @@ export function sippClient(options: SippClientOptions): Promise<Peer> {
   ]);
 }
 
-function startSipp(options: SippOptions, args: readonly string[]): Promise<Peer> {
+export function startSipp(options: SippOptions, args: readonly string[] = []): Promise<Peer> {
   const { scenario, folder, transport = "udp", calls = 1, holdMs = 0, timeoutS = 30 } = options;
   const file = (kind: string) => join(folder, `${scenario}-${options.port}.${kind}`);
   return start(

@@ -120,6 +120,11 @@ function identify(request: ClientRequest): void {
     actor.send({ type: "service.identified", service: service.id, fork: fork === "all" ? "first" : fork });
     return;
   }
+  const { calls } = request;
+  if (calls) {
+    actor.send({ type: "service.identified", service: calls.identified.service.id, fork: "sequential" });
+    return;
+  }
   if (!request.move) {
     const move = moveOf(core, request.request, request.account);
     if (!move.ok) {
@@ -149,6 +154,10 @@ function search(request: ClientRequest): void {
   const prepaid = payingCurrency(request) !== undefined;
   if (change?.keepsServer) {
     actor.send({ type: "servers.found", servers: [change.first.appServer.id], prepaid });
+    return;
+  }
+  if (request.calls) {
+    actor.send({ type: "servers.found", servers: [request.calls.appServer.id], prepaid });
     return;
   }
   const allowed = request.redirection?.way.only ?? request.allowed;

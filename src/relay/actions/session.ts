@@ -1,6 +1,6 @@
 import type { SessionEventOf as EventOf, SessionEvent, Side } from "../../../machines/events.ts";
 import { copySession, type SessionContext, sessionMachine } from "../../../machines/session.ts";
-import { SERVICE_HEADER } from "../../charging/charges/body.ts";
+import { SERVICE_HEADER, SESSION_HEADER } from "../../charging/charges/body.ts";
 import { ownerOf } from "../../chart/actor.ts";
 import type { Chart } from "../../chart/chart.ts";
 import { expectProvided } from "../../chart/nodes.ts";
@@ -12,13 +12,14 @@ import type { ServerTransaction } from "../../transaction/types.ts";
 import { changeService } from "../change/service-change.ts";
 import { dialogAsServer } from "../dialog/dialog.ts";
 import { doubtFrom } from "../dialog/doubt.ts";
-import { ALLOW, offeredPackages } from "../dialog/passing.ts";
+import { ALLOW, offeredPackages, recvInfoWithCharges } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { contactUri, isSips } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
 import { answerTimer } from "../leg/session-timer.ts";
 import type { LegPort, SessionPort as Session } from "../model/core.ts";
 import { recordOf } from "../model/records.ts";
+import { ClientCall } from "../request/client-call.ts";
 import { invite } from "../request/invitation.ts";
 import { Modification } from "../session/modification.ts";
 import { Refresh } from "../session/refresh.ts";
@@ -34,10 +35,32 @@ function sendInvite(session: Session): void {
   const { request } = session;
   if (!request) return; // both ends agree already
   if (request.change?.keepsServer) request.change.askWithin(session);
-  else invite(session.core, session, (invitation) => session.asks(invitation));
+  else if (request.calls) {
+    const call = new ClientCall(session.core, session, request.transaction.request);
+    session.asks(call);
+    call.start(request.calls.targets);
+  } else invite(session.core, session, (invitation) => session.asks(invitation));
 }
 
 const SURE = { doubt: undefined, told: undefined };
+
+/** The leg of an app server that calls a client, made when there is something to tell the app server. */
+function openServerLeg(session: Session): LegPort | undefined {
+  if (session.server || !session.request) return session.server;
+  const { core } = session;
+  const { request, flow } = session.request.transaction;
+  const contact = contactUri(core.transport.contactFor(flow), isSips(request.uri));
+  const dialog = dialogAsServer(request, core.random.token(64), contact, flow);
+  dialog.cameFrom = dialog.cameBy = undefined; // an app server is where its Contact says
+  const leg = new Leg(core, session, "server", dialog);
+  leg.offered = offeredPackages(request.headers);
+  session.take(leg);
+  return leg;
+}
+
+/** The leg of the end that has called. */
+const openCallersLeg = (session: Session): LegPort | undefined =>
+  session.caller === "client" ? openClientLeg(session) : openServerLeg(session);
 
 /**
  * The client's leg, made when there is something to tell the client: each branch that answers is a dialog of its own.
@@ -62,6 +85,25 @@ function openClientLeg(session: Session): LegPort | undefined {
   leg.offered = offeredPackages(request.headers);
   session.take(leg);
   return leg;
+}
+
+/** The client's answer to an app server's call, as the app server gets it. */
+function answerForServer(session: Session, server: LegPort, from: SipResponse): SipResponse {
+  const { border } = session.core;
+  const response = new SipResponse(from.status, border.phrase(from, "server"));
+  const { headers } = response;
+  const asked = session.request?.transaction.request;
+  for (const route of asked?.headers.all("record-route") ?? []) headers.add("Record-Route", route);
+  headers.add("To", server.dialog.local).add("Contact", server.dialog.contact);
+  border.pass(from, response, "server");
+  if (from.status >= 200) {
+    border.addAbilities(headers, "server");
+    if (asked) answerTimer(server, asked, response);
+  } else if (!headers.has("allow")) headers.add("Allow", ALLOW);
+  headers.add("Recv-Info", recvInfoWithCharges(from.headers));
+  headers.add(SESSION_HEADER, session.id); // its charges name the session
+  headers.add(SERVICE_HEADER, session.service.id);
+  return response;
 }
 
 /**
@@ -91,9 +133,13 @@ function answerFor(session: Session, client: LegPort, from: SipResponse): SipRes
 }
 
 function relayProgress(session: Session, event: EventOf<"server.progress">): void {
-  const client = openClientLeg(session);
+  const client = openCallersLeg(session);
   if (!client) return;
   const from = event.payload;
+  if (client.side === "server") {
+    session.request?.transaction.respond(answerForServer(session, client, from));
+    return;
+  }
   if (session.request?.change && session.request.transaction.request.method !== "INVITE") return; // RFC 4320 §4.1
   const answer = answerFor(session, client, from);
   if (session.reliable?.isTaken(from)) session.reliable.relay(answer);
@@ -102,7 +148,7 @@ function relayProgress(session: Session, event: EventOf<"server.progress">): voi
 }
 
 function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
-  const client = openClientLeg(session);
+  const client = openCallersLeg(session);
   const { request } = session;
   const { payload: from } = event;
   if (!client || !request || !from) return; // both ends agree already
@@ -111,7 +157,7 @@ function relayAnswer(session: Session, event: EventOf<"server.answer">): void {
   session.reliable?.answered();
   const { transaction, change } = request;
   if (change) client.moveTo(transaction);
-  const response = answerFor(session, client, from);
+  const response = client.side === "client" ? answerFor(session, client, from) : answerForServer(session, client, from);
   if (change || request.isForAnother) response.headers.add(SERVICE_HEADER, session.service.id);
   if (transaction.request.method === "UPDATE") transaction.respond(response);
   else {
@@ -165,7 +211,8 @@ function recordStart(session: Session, event: SessionEvent, context: SessionCont
     : session.charges.started(context.startedAt!);
   if (event.type === "server.answer") {
     session.startsWith(recorded);
-    recorded.catch(() => session.actor.send({ type: "client.refused", at: session.now() }));
+    const invited = session.caller === "client" ? "server" : "client";
+    recorded.catch(() => session.actor.send({ type: "client.refused", at: session.now(), invited }));
   } else recorded.catch(() => session.end({ code: "not-recorded" }));
 }
 

@@ -6,7 +6,7 @@ import { canonicalHost, sameHost } from "../../support/address.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import type { Flow } from "../../transport/types.ts";
 import { reply } from "../dialog/reply.ts";
-import { whenSignedIn } from "../leg/sign-in.ts";
+import { whenAppServer } from "../leg/sign-in.ts";
 import { contained } from "../model/contained.ts";
 import type { Core } from "../model/core.ts";
 import { sessionOf } from "../model/session-names.ts";
@@ -46,15 +46,6 @@ export function takeMessage(core: Core, transaction: NewRequest): void {
     return;
   }
   whenAppServer(core, transaction, (appServer) => charge(core, transaction, appServer, session));
-}
-
-/** Calls `then` with the app server that signed in. If none does, the request is answered. */
-function whenAppServer(core: Core, transaction: NewRequest, then: (appServer: string) => void): void {
-  whenSignedIn(core, core.appServerAuthenticator, transaction, (id) => {
-    const key = core.directory.appServerKey(id);
-    if (key) then(key.appServer);
-    else reply(transaction, 403); // the key was removed just now
-  });
 }
 
 function charge(core: Core, transaction: ServerTransaction, appServer: string, session: string | undefined): void {

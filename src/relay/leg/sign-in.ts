@@ -48,6 +48,15 @@ export function whenSignedIn(
   void contained(core, settled, { transaction });
 }
 
+/** Calls `then` with the app server that signs in with its key. If none does, the request is answered. */
+export function whenAppServer(core: Core, transaction: NewRequest, then: (appServer: string) => void): void {
+  whenSignedIn(core, core.appServerAuthenticator, transaction, (id) => {
+    const key = core.directory.appServerKey(id);
+    if (key) then(key.appServer);
+    else reply(transaction, 403); // the key was removed just now
+  });
+}
+
 function settle(core: Core, transaction: NewRequest, verdict: SettledVerdict, then: (user: string) => void): void {
   switch (verdict.verdict) {
     case "accepted":

@@ -51,6 +51,7 @@ import type { SessionIdentity } from "../dialog/session-id.ts";
 import type { Counters } from "./counters.ts";
 import type {
   Asking,
+  CallToClient,
   ChargesPort,
   CreditTerms,
   FormerPart,
@@ -270,6 +271,8 @@ export interface SessionPort {
   readonly asked: string;
   /** Who signed in; `facts.user` is whose bill it is on. */
   readonly user: string;
+  /** Which end has called: the client, but for a call of an app server to a client. */
+  readonly caller: Side;
   readonly facts: SessionFacts;
   readonly charges: ChargesPort;
   /** Only of a prepaid session, once an app server has answered. */
@@ -397,6 +400,8 @@ export interface RequestPort {
   readonly isForAnother: boolean;
   readonly change: ChangePort | undefined;
   readonly move: Move | undefined;
+  /** An app server calls a client; undefined: it is the client that calls. */
+  readonly calls: CallToClient | undefined;
   readonly credits: CreditsPort | undefined;
   decided(branch: SessionPort): void;
   /** An app server's 2xx is on its way to the client. */

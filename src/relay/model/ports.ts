@@ -7,7 +7,8 @@ import type { CallCharges } from "../../charging/charges/call-charges.ts";
 import type { ChargingEvent, SessionFacts } from "../../charging/events/events.ts";
 import type { Tariff, TariffUse } from "../../charging/money/tariff.ts";
 import type { AppliedTax } from "../../charging/money/terms.ts";
-import type { Identified } from "../../directory/types.ts";
+import type { AppServer, Identified } from "../../directory/types.ts";
+import type { Binding } from "../../registrar/binding.ts";
 import type { SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
@@ -110,6 +111,14 @@ export interface Origin {
   readonly credits: HeldFor | undefined;
   /** The record of the request that it is made for. */
   readonly record?: OpenRecord | undefined;
+}
+
+/** What an app server's call to a client is: the app server and the devices that it calls. */
+export interface CallToClient {
+  readonly appServer: AppServer;
+  readonly identified: Identified;
+  /** What the client had registered when the call came. */
+  readonly targets: readonly Binding[];
 }
 
 /** The part of a session that gave way to the next. */

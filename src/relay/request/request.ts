@@ -18,7 +18,7 @@ import { among, TransactionFor } from "../leg/redirect.ts";
 import { Refusals, refusal, withinDialog } from "../leg/refusals.ts";
 import type { ChangePort, Core, LegPort as Leg, Move, RequestPort, SessionPort } from "../model/core.ts";
 import { ofRequest } from "../model/log-facts.ts";
-import type { Origin } from "../model/ports.ts";
+import type { CallToClient, Origin } from "../model/ports.ts";
 import { recordOf } from "../model/records.ts";
 import { Session } from "../session/session.ts";
 import { Redirection, wayAfter } from "./redirection.ts";
@@ -28,6 +28,7 @@ export interface RequestOf {
   readonly change?: ChangePort | undefined;
   readonly move?: Move | undefined;
   readonly redirection?: Redirection | undefined;
+  readonly calls?: CallToClient | undefined;
 }
 
 /**
@@ -64,6 +65,8 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   private next: ClientRequest | undefined;
   /** The change of service that the client asks for in a session that stands (M20, M21). */
   readonly change: ChangePort | undefined;
+  /** The call of an app server to a client that it is. */
+  readonly calls: CallToClient | undefined;
   /** What is held in a prepaid user's balance for the sessions to come. */
   credits: Credits | undefined;
   /** Resolves when the part of `credits` that no session used is back in the balance. */
@@ -84,7 +87,8 @@ export class ClientRequest implements Origin, Owner, RequestPort {
     this.change = from?.change;
     this.move = from?.move;
     this.redirection = from?.redirection;
-    this.identified = from?.change?.identified;
+    this.calls = from?.calls;
+    this.identified = from?.change?.identified ?? from?.calls?.identified;
     this.verdict = verdict;
     this.transaction = transaction;
     this.id = core.random.token(96);
@@ -105,6 +109,7 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   }
 
   get asked(): string {
+    if (this.calls) return this.core.border.uriOf(this.calls.identified.service.id); // as if the client had asked for it
     return this.change?.first.asked ?? detach(withoutPassword(this.transaction.request.uri));
   }
 
@@ -246,7 +251,13 @@ export class ClientRequest implements Origin, Owner, RequestPort {
   /** Answers the client: with an app server's own answer, as it came, or with one of the relay's. */
   reject(failure: Failure): void {
     const { refusals } = this;
-    if (refusals && failure.status < 600 && refusals.redirections.length > 0 && this.follow(refusals.redirections))
+    if (
+      refusals &&
+      !this.calls &&
+      failure.status < 600 &&
+      refusals.redirections.length > 0 &&
+      this.follow(refusals.redirections)
+    )
       return;
     this.core.counters.rejected++;
     if (failure.branch !== undefined) this.record?.passesOn();

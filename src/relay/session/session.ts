@@ -40,6 +40,7 @@ export class Session implements SessionPort, Owner {
   readonly asked: string;
   /** Who signed in. The session is on the bill of `facts.user`. */
   readonly user: string;
+  readonly caller: Side;
   readonly facts: SessionFacts;
   readonly charges: SessionCharges;
   /** The credit of a prepaid session, once an app server has answered. */
@@ -104,6 +105,7 @@ export class Session implements SessionPort, Owner {
     this.identified = origin.identified!;
     this.asked = origin.asked;
     this.user = origin.user;
+    this.caller = request?.calls ? "server" : "client";
     const { service, tariff } = this.identified;
     this.service = service;
     this.facts = from?.facts ?? this.factsFor(origin, tariff);
@@ -245,7 +247,8 @@ export class Session implements SessionPort, Owner {
     this.counted = true;
     if (payload) this.branch?.said(payload);
     this.record?.stands();
-    this.actor.send({ type: "server.answer", at: this.now(), payload });
+    if (this.caller === "client") this.actor.send({ type: "server.answer", at: this.now(), payload });
+    else this.actor.send({ type: "server.answer", at: this.now(), payload, invited: "client" });
   }
 
   /** The request is decided without this branch. `reason`: for the CANCEL (RFC 3326). */
@@ -499,7 +502,7 @@ export class Session implements SessionPort, Owner {
 
 /** The client keeps its id when it goes on to another app server (RFC 7989 §6). */
 function identityFor(request: RequestPort | undefined, random: Random): SessionIdentity | undefined {
-  if (!request) return undefined;
+  if (!request || request.calls) return undefined;
   const before = (request.change ?? request.move)?.first.identity;
   return before?.beside() ?? SessionIdentity.of(request.transaction.request, random);
 }

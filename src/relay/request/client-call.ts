@@ -1,0 +1,282 @@
+import type { Binding } from "../../registrar/binding.ts";
+import { quote } from "../../sip/headers.ts";
+import type { SipRequest, SipResponse } from "../../sip/message.ts";
+import { encodeUtf8 } from "../../sip/text.ts";
+import type { Timer, TimerOwner } from "../../support/timer-queues.ts";
+import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
+import type { Dialog } from "../dialog/dialog.ts";
+import { ALLOW, offeredPackages } from "../dialog/passing.ts";
+import { contactUri, isSips } from "../dialog/sips.ts";
+import { Leg } from "../leg/leg.ts";
+import { acknowledgeUnwanted } from "../leg/unwanted.ts";
+import type { Core, SessionPort as Session } from "../model/core.ts";
+import type { Asking } from "../model/ports.ts";
+import { callIdOf } from "../model/session-names.ts";
+import { isOneTooMany, ringS } from "../session/ringing.ts";
+import { maxForwards } from "./invitation.ts";
+
+/**
+ * The INVITEs with which the relay passes an app server's call on to a client, one to each device that the client has
+ * registered (RFC 3261 §16.7). A device's further flows are tried where one fails (RFC 5626 §6). It has the part that an
+ * `Invitation` has in other sessions: the end that is invited is the client.
+ */
+export class ClientCall implements Asking, TimerOwner<"ringing"> {
+  refusal: SipResponse | undefined;
+  readonly hasEarlyDialog = false;
+  private readonly core: Core;
+  private readonly session: Session;
+  private readonly original: SipRequest;
+  private timer: Timer | undefined;
+  private open: Ring[] = [];
+  private readonly all: Ring[] = [];
+  /** The device that has answered. */
+  private winner: Ring | undefined;
+  /** The device whose provisional answers are passed on. */
+  private ringing: Ring | undefined;
+  private provisionals = 0;
+  private cancelled = false;
+  private best = 0;
+  private acknowledged: SipRequest | undefined;
+
+  constructor(core: Core, session: Session, original: SipRequest) {
+    this.core = core;
+    this.session = session;
+    this.original = original;
+  }
+
+  start(targets: readonly Binding[]): void {
+    this.timer = this.core.timers.start(this, "ringing", ringS(this.session) * 1000);
+    const devices = byDevice(targets);
+    this.session.branch?.sent(callIdOf(this.session.id));
+    for (const flows of devices) {
+      const ring = new Ring(this.core, this.session, this, flows);
+      this.all.push(ring);
+      this.open.push(ring);
+    }
+    for (const ring of this.all) if (this.winner === undefined && !this.cancelled) ring.begin();
+  }
+
+  get seq(): number {
+    return this.winner?.seq ?? 1;
+  }
+
+  fill(request: SipRequest): void {
+    const { core, original } = this;
+    core.border.pass(original, request, "client");
+    const { headers } = request;
+    headers.set("Max-Forwards", String(Math.max(0, (maxForwards(original) ?? 70) - 1)));
+    headers.set("Allow", ALLOW);
+    const packages = offeredPackages(original.headers);
+    if (packages.length > 0) headers.add("Recv-Info", packages.join(", "));
+  }
+
+  cancel(reason?: string): void {
+    this.cancelled = true;
+    for (const ring of [...this.open]) ring.cancel(reason);
+  }
+
+  ack(from: SipRequest | undefined): void {
+    this.acknowledged = from;
+    this.winner?.leg?.sendAck(this.seq, from && ((ack) => this.core.border.pass(from, ack, "client")));
+  }
+
+  openEarlyDialog(): void {}
+
+  close(): void {
+    this.core.timers.stop(this.timer);
+    for (const ring of this.all) ring.close(ring === this.winner);
+  }
+
+  timerFired(): void {
+    if (this.winner || this.cancelled) return;
+    this.session.branch?.because(`it rang for ${ringS(this.session)} s and nobody answered`);
+    this.session.actor.send({ type: "server.silent", failure: { status: 408 } });
+  }
+
+  provisional(ring: Ring, response: SipResponse): void {
+    if (this.winner || this.cancelled || response.headers.has("rseq")) return;
+    this.ringing ??= ring;
+    if (this.ringing !== ring || isOneTooMany(this.session, "client", ++this.provisionals)) return;
+    this.session.actor.send({ type: "server.progress", payload: response });
+  }
+
+  /** A device has answered; false: another one has before. */
+  answered(ring: Ring, response: SipResponse): boolean {
+    if (this.winner) return false;
+    this.winner = ring;
+    this.core.timers.stop(this.timer);
+    this.open = this.open.filter((other) => other !== ring);
+    for (const other of [...this.open]) other.cancel(ELSEWHERE);
+    this.session.take(ring.leg!);
+    this.session.answered(response);
+    return true;
+  }
+
+  /** A 2xx that came again: its ACK was lost. */
+  answeredAgain(): void {
+    const { acknowledged, winner } = this;
+    const { value } = this.session.actor.getSnapshot();
+    if (value === "answered") return; // the app server's ACK is still awaited
+    winner?.leg?.sendAck(this.seq, acknowledged && ((ack) => this.core.border.pass(acknowledged, ack, "client")));
+  }
+
+  /** A device has refused, or cannot be reached. `said`: its answer. */
+  refused(ring: Ring, status: number, said: SipResponse | undefined): void {
+    this.open = this.open.filter((other) => other !== ring);
+    if (this.winner) return;
+    if (this.best === 0 || rank(status) < rank(this.best)) {
+      this.best = status;
+      this.refusal = said;
+    }
+    // RFC 3261 §16.7, step 5: a 6xx speaks for the user.
+    if (status >= 600) for (const other of [...this.open]) other.cancel();
+    if (this.open.length > 0) return;
+    this.core.timers.stop(this.timer);
+    const { appServer } = this.session;
+    // A 503 would be taken for the relay's own, and a redirection leads where the relay does not go.
+    const failure = this.best === 503 || this.best < 400 ? 480 : this.best;
+    if (failure !== this.best) this.refusal = undefined;
+    this.session.actor.send({
+      type: "server.failure",
+      failure: { status: failure, ...(this.refusal && { branch: appServer.id }) },
+    });
+  }
+}
+
+const ELSEWHERE = 'SIP;cause=200;text="Call completed elsewhere"';
+
+/** RFC 3261 §16.7, step 6: 6xx, then what somebody has said, then the silence of a device. */
+const rank = (status: number): number =>
+  status >= 600 ? 0 : status === 408 || status === 480 || status === 503 ? 2 : 1;
+
+/** The bindings of each device, the newest flow first. A binding without a device is one of its own. */
+function byDevice(targets: readonly Binding[]): Binding[][] {
+  const devices = new Map<string, Binding[]>();
+  for (const binding of [...targets].sort((a, b) => b.q - a.q || b.since - a.since)) {
+    const device = binding.instance ?? binding.key;
+    devices.set(device, [...(devices.get(device) ?? []), binding]);
+  }
+  return [...devices.values()];
+}
+
+/** One device that is called. */
+class Ring implements ClientTransactionUser {
+  leg: Leg | undefined;
+  seq = 1;
+  private readonly core: Core;
+  private readonly session: Session;
+  private readonly call: ClientCall;
+  private flows: readonly Binding[];
+  private transaction: ClientTransaction | undefined;
+  private cancelReason: string | undefined;
+  private cancelled = false;
+
+  constructor(core: Core, session: Session, call: ClientCall, flows: readonly Binding[]) {
+    this.core = core;
+    this.session = session;
+    this.call = call;
+    this.flows = flows;
+  }
+
+  /** Calls the device by its next flow. */
+  begin(): void {
+    const [binding, ...others] = this.flows;
+    if (!binding) return;
+    this.flows = others;
+    this.leg?.close();
+    const leg = new Leg(this.core, this.session, "client", dialogTo(this.core, this.session, binding));
+    this.leg = leg;
+    const request = leg.request("INVITE");
+    this.seq = leg.dialog.localSeq;
+    this.call.fill(request);
+    leg.send(request, this, (transaction) => {
+      this.transaction = transaction;
+      if (this.cancelled) this.cancel(this.cancelReason);
+    });
+  }
+
+  cancel(reason?: string): void {
+    this.cancelled = true;
+    this.cancelReason = reason;
+    this.transaction?.cancel(reason === undefined ? undefined : [["Reason", reason]]);
+  }
+
+  close(isAnswered: boolean): void {
+    this.transaction?.abandon(isAnswered ? this.leg?.dialog.remoteTag : undefined);
+    if (!isAnswered) this.leg?.close();
+  }
+
+  provisional(response: SipResponse): void {
+    if (response.status > 100) this.call.provisional(this, response);
+  }
+
+  final(response: SipResponse): void {
+    const { leg } = this;
+    if (response.status >= 300) {
+      // RFC 5626 §5.3.1: the flow is gone; the device may have another.
+      if (response.status === 430 && this.goesOn()) return;
+      this.leg?.close();
+      this.call.refused(this, response.status, response);
+      return;
+    }
+    if (leg?.confirmed) {
+      if (response.toTag === leg.dialog.remoteTag) this.call.answeredAgain();
+      else acknowledgeUnwanted(this.core, response, this.transaction!.flow, true);
+      return;
+    }
+    leg?.confirm(response);
+    if (leg && this.call.answered(this, response)) return;
+    acknowledgeUnwanted(this.core, response, this.transaction!.flow, true);
+    leg?.close();
+  }
+
+  timeout(): void {
+    if (!this.goesOn()) this.unreached(408);
+  }
+
+  transportError(): void {
+    if (!this.goesOn()) this.unreached(480);
+  }
+
+  private goesOn(): boolean {
+    if (this.cancelled || this.flows.length === 0) return false;
+    this.begin();
+    return true;
+  }
+
+  private unreached(status: number): void {
+    this.leg?.close();
+    this.call.refused(this, status, undefined);
+  }
+}
+
+/** The dialog that the INVITE to a device opens. From names the service, in whose name the app server calls. */
+function dialogTo(core: Core, session: Session, binding: Binding): Dialog {
+  const localTag = core.random.token(64);
+  const { contact, aor, path, cameFrom, behind, flow, home } = binding;
+  const { service } = session;
+  const title = service.title === undefined ? "" : `${quote(encodeUtf8(service.title))} `;
+  const isRouted = path.length > 0;
+  // What came by UDP to this node leaves by the same socket without a flow; to another node, by that node.
+  const usable = flow?.open && (flow.reliable || home !== undefined) ? flow : undefined;
+  const direct = isRouted ? undefined : usable;
+  const place = usable ? core.transport.contactFor(usable) : core.transport.contactTowards(behind ?? cameFrom);
+  return {
+    callId: callIdOf(session.id),
+    localTag,
+    remoteTag: "",
+    local: `${title}<${core.border.uriOf(service.id)}>;tag=${localTag}`,
+    remote: `<${aor}>`,
+    remoteTarget: contact,
+    routes: path,
+    localSeq: 0,
+    remoteSeq: -1,
+    contact: contactUri(place, isSips(contact)),
+    behind,
+    flow: direct,
+    destination: undefined,
+    peerName: undefined,
+    cameFrom,
+    cameBy: isRouted ? usable : undefined,
+  };
+}

@@ -1,0 +1,284 @@
+import { describe, expect, it } from "vitest";
+import { newAppServerKey } from "../../src/directory/app-server-keys.ts";
+import type { User } from "../../src/directory/types.ts";
+import { digestResponse, ha1 } from "../../src/sip/digest.ts";
+import { Headers, SipRequest, type SipResponse } from "../../src/sip/message.ts";
+import { systemRandom } from "../../src/support/random.ts";
+import { type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
+
+/* An app server calls a client that has registered (RFC 3261 §10, §16.7): the roles of a call are turned, and the client pays. */
+
+const { key, secret } = newAppServerKey({
+  appServer: "a",
+  portalRealm: "portal.com",
+  md5: false,
+  now: 0,
+  random: systemRandom,
+});
+const alice: User = { id: "alice", realm: "portal.com", ha1: { sha256: "" } };
+
+const opened = (options: LabOptions = {}) =>
+  lab({ service: { callsClients: true, title: "Wine shop" }, keys: [key], users: [alice], ...options });
+
+let registers = 0;
+function register(peer: Peer, contact = `<sip:alice@${peer.address}:${peer.port}>`): void {
+  const via = `SIP/2.0/${peer.flow.transport.toUpperCase()} ${peer.address}:${peer.port};branch=z9hG4bKreg${++registers}`;
+  const fields = new Headers()
+    .add("Via", via)
+    .add("From", "<sip:alice@portal.com>;tag=r")
+    .add("To", "<sip:alice@portal.com>")
+    .add("Call-ID", `r${registers}`)
+    .add("CSeq", "1 REGISTER")
+    .add("Contact", contact);
+  peer.send(new SipRequest("REGISTER", "sip:portal.com", fields));
+  peer.response(200);
+}
+
+const authorization = (challenge: SipResponse, uri: string): [string, string] => {
+  const nonce = /nonce="([^"]+)"/.exec(challenge.headers.get("www-authenticate")!)![1]!;
+  const realm = "charges.portal.com";
+  const digest = {
+    algorithm: "sha-256",
+    method: "INVITE",
+    uri,
+    nonce,
+    qop: "auth",
+    nc: "00000001",
+    cnonce: "c",
+  } as const;
+  const response = digestResponse({ ...digest, ha1: ha1("sha-256", key.id, realm, secret) });
+  return [
+    "Authorization",
+    `Digest username="${key.id}", realm="${realm}", nonce="${nonce}", uri="${uri}", response="${response}", ` +
+      `algorithm=SHA-256, qop=auth, nc=00000001, cnonce="c"`,
+  ];
+};
+
+interface Call {
+  readonly uri?: string;
+  readonly service?: string;
+  readonly headers?: [string, string][];
+}
+
+/** The app server's INVITE, with its credentials. */
+function call(l: Lab, { uri = "sip:alice@portal.com", service = "service1", headers = [] }: Call = {}): SipRequest {
+  const server = l.server("a");
+  const named: [string, string] = ["Tollgate-Service", service];
+  const from = "<sip:service1@portal.com>";
+  const first = server.invite({ uri, from, headers: [named], body: "v=0" });
+  const challenge = server.response(401);
+  server.ack(first, challenge);
+  return server.invite({ uri, from, headers: [named, authorization(challenge, uri), ...headers], body: "v=0" });
+}
+
+describe("a call of an app server to a client", () => {
+  it("rings at the client, is answered, measured, charged to the client, and ends when the client hangs up", async () => {
+    const l = await opened();
+    register(l.client);
+    const server = l.server("a");
+    const invite = call(l);
+    await l.settle();
+    const atClient = l.client.request("INVITE");
+    expect(atClient.uri).toBe("sip:alice@192.0.2.50:5062");
+    expect(atClient.headers.get("from")).toMatch(/^"Wine shop" <sip:service1@portal\.com>;tag=/);
+    expect(atClient.headers.get("to")).toBe("<sip:alice@portal.com>");
+    expect(String(atClient.body)).toBe("v=0");
+    for (const inside of ["authorization", "tollgate-service", "tollgate-session", "x-call-id"])
+      expect(atClient.headers.has(inside)).toBe(false);
+    l.client.answer(atClient, 180);
+    server.response(180);
+    const answered = l.client.answer(atClient, 200, { body: "v=1" });
+    const answer = server.response(200);
+    expect(String(answer.body)).toBe("v=1");
+    const session = answer.headers.get("tollgate-session")!;
+    l.clock.advance(5_000);
+    server.inbox.length = 0; // the 200 came again
+    l.client.inbox.length = 0;
+    server.ack(invite, answer);
+    l.client.request("ACK");
+    await l.settle();
+    l.clock.advance(60_000);
+    l.client.inbox.length = server.inbox.length = 0;
+    const bye = l.client.backInDialog("BYE", atClient, answered, 1);
+    const atServer = server.request("BYE");
+    server.answer(atServer, 200);
+    await l.settle();
+    l.client.response(200);
+    expect(bye.method).toBe("BYE");
+    expect(l.events.map(({ type }) => type)).toEqual(["session.started", "session.ended"]);
+    expect(l.events[0]).toMatchObject({
+      session: { id: session, user: "alice", service: "service1", appServer: "a", tariff: { id: "t" } },
+    });
+    expect(l.events[1]).toMatchObject({ durationMs: 60_000, endedBy: "client" });
+    l.clock.advance(64_000);
+    expect(l.leftovers()).toMatchObject({ sessions: 0, requests: 0, legs: 0, transactions: 0 });
+  });
+
+  it("brings charges by INFO, and is hung up by the app server (M14, M11)", async () => {
+    const l = await opened();
+    register(l.client);
+    const server = l.server("a");
+    const invite = call(l);
+    await l.settle();
+    const atClient = l.client.request("INVITE");
+    l.client.answer(atClient, 200);
+    const answer = server.response(200);
+    server.ack(invite, answer);
+    l.client.request("ACK");
+    await l.settle();
+    const body = JSON.stringify({ charges: [{ id: "c1", item: "Riesling", unitPrice: "1.00", currency: "EUR" }] });
+    const type = "application/vnd.tollgate.charge+json";
+    server.inDialog("INFO", invite, answer, 3, { headers: [["Info-Package", "tollgate-charge"]], body, type });
+    await l.settle();
+    server.response(200);
+    server.inDialog("BYE", invite, answer, 4);
+    l.client.answer(l.client.request("BYE"), 200);
+    await l.settle();
+    server.response(200);
+    expect(l.events.map(({ type: what }) => what)).toEqual(["session.started", "charge.made", "session.ended"]);
+  });
+
+  it.each<[what: string, options: LabOptions, said: Call, status: number]>([
+    ["whose service may not call clients, which is the default", { service: {} }, {}, 403],
+    ["in the name of a service that it does not offer", { more: [{ id: "beer" }] }, { service: "beer" }, 403],
+    ["in the name of no service", {}, { service: "nothing" }, 403],
+    ["to nobody", {}, { uri: "sip:bob@portal.com" }, 404],
+    ["to another domain", {}, { uri: "sip:alice@elsewhere.example" }, 404],
+    ["to a user who is blocked", { users: [{ ...alice, blocked: { since: 1 } }] }, {}, 404],
+    ["to a device that is not there (RFC 5627)", {}, { uri: "sip:alice@portal.com;gr=urn:uuid:1" }, 480],
+  ])("%s is refused", async (_what, options, said, status) => {
+    const l = await opened(options);
+    register(l.client);
+    call(l, said);
+    await l.settle();
+    expect(l.server("a").response(status).status).toBe(status);
+    expect(l.client.inbox).toEqual([]);
+    expect(l.core.sessions.size).toBe(0);
+  });
+
+  it("to a client that has registered nothing is refused by 480 (§16.5)", async () => {
+    const l = await opened();
+    call(l);
+    await l.settle();
+    l.server("a").response(480);
+  });
+
+  it("without a key of an app server gets a challenge for app servers alone, whoever is called", async () => {
+    const l = await opened();
+    for (const uri of ["sip:alice@portal.com", "sip:nobody@portal.com"]) {
+      l.client.invite({ uri, headers: [["Tollgate-Service", "service1"]] });
+      expect(l.client.response(401).headers.all("www-authenticate").join()).toContain('realm="charges.portal.com"');
+    }
+  });
+
+  it("rings at all devices, the first wins, and the others hear so (§16.7)", async () => {
+    const l = await opened();
+    const [one, two] = [l.client, l.peer("192.0.2.51", 5062)];
+    register(one);
+    register(two);
+    const server = l.server("a");
+    const invite = call(l);
+    await l.settle();
+    const [atOne, atTwo] = [one.request("INVITE"), two.request("INVITE")];
+    one.answer(atOne, 180, { tag: "one" });
+    two.answer(atTwo, 180, { tag: "two" });
+    server.response(180);
+    expect(server.inbox).toEqual([]); // one device alone is heard ringing
+    two.answer(atTwo, 200, { tag: "two" });
+    const answer = server.response(200);
+    server.ack(invite, answer);
+    two.request("ACK");
+    const cancel = one.request("CANCEL");
+    expect(cancel.headers.get("reason")).toContain("Call completed elsewhere");
+    one.answer(cancel, 200);
+    one.answer(atOne, 487, { tag: "one" });
+    one.request("ACK");
+    await l.settle();
+    expect(l.core.counters.established).toBe(1);
+  });
+
+  it("whose 200 crosses another one ends that one", async () => {
+    const l = await opened();
+    const [one, two] = [l.client, l.peer("192.0.2.51", 5062)];
+    register(one);
+    register(two);
+    call(l);
+    await l.settle();
+    const [atOne, atTwo] = [one.request("INVITE"), two.request("INVITE")];
+    two.answer(atTwo, 200, { tag: "two" });
+    one.answer(atOne, 200, { tag: "one" });
+    one.request("ACK");
+    one.answer(one.request("BYE"), 200);
+    expect(l.core.counters.answered).toBe(1);
+  });
+
+  it("is refused when every device has refused; a 603 speaks for all", async () => {
+    const l = await opened();
+    const [one, two] = [l.client, l.peer("192.0.2.51", 5062)];
+    register(one);
+    register(two);
+    const server = l.server("a");
+    call(l);
+    await l.settle();
+    const [atOne, atTwo] = [one.request("INVITE"), two.request("INVITE")];
+    two.answer(atTwo, 180);
+    server.response(180);
+    one.answer(atOne, 603);
+    one.request("ACK");
+    two.answer(two.request("CANCEL"), 200);
+    two.answer(atTwo, 487);
+    two.request("ACK");
+    await l.settle();
+    server.response(603);
+    expect(l.events).toEqual([]);
+    l.clock.advance(64_000);
+    expect(l.leftovers()).toMatchObject({ sessions: 0, requests: 0, legs: 0, transactions: 0 });
+  });
+
+  it("goes by the next flow of a device where one is gone (RFC 5626 §5.3)", async () => {
+    const l = await opened();
+    const flows = [l.peer("192.0.2.50", 40_001, "tcp"), l.peer("192.0.2.50", 40_002, "tcp")];
+    for (const [i, peer] of flows.entries())
+      register(peer, `<sip:alice@x.invalid;transport=ws>;reg-id=${i + 1};+sip.instance="<urn:uuid:1>"`);
+    call(l);
+    await l.settle();
+    const by = flows.findIndex(({ inbox }) => inbox.length > 0);
+    expect(flows[1 - by]!.inbox).toEqual([]); // one flow at a time
+    flows[by]!.answer(flows[by]!.request("INVITE"), 430);
+    flows[by]!.request("ACK");
+    flows[1 - by]!.request("INVITE");
+  });
+
+  it("is cancelled at the client when the app server gives it up, and a 200 that crosses that is ended", async () => {
+    const l = await opened();
+    register(l.client);
+    const server = l.server("a");
+    const invite = call(l);
+    await l.settle();
+    const atClient = l.client.request("INVITE");
+    l.client.answer(atClient, 180);
+    server.response(180);
+    const fields = new Headers(invite.headers.fields.filter(({ key: name }) => /^(via|from|to|call-id)$/.test(name)));
+    fields.add("CSeq", `${invite.cseq!.number} CANCEL`);
+    server.send(new SipRequest("CANCEL", invite.uri, fields));
+    server.response(200);
+    server.response(487);
+    const cancel = l.client.request("CANCEL");
+    l.client.answer(cancel, 200);
+    l.client.answer(atClient, 200);
+    l.client.request("ACK");
+    l.client.answer(l.client.request("BYE"), 200);
+    await l.settle();
+    expect(l.events).toEqual([]);
+    expect(l.core.sessions.size).toBe(0);
+  });
+
+  it("is refused for want of credit, before the client rings", async () => {
+    const l = await opened({ balance: "0", users: [{ ...alice, prepaid: { currency: "EUR" } }] });
+    register(l.client);
+    call(l);
+    await l.settle();
+    l.server("a").response(402);
+    expect(l.client.inbox).toEqual([]);
+  });
+});
