@@ -40,6 +40,7 @@ export type Acted =
   /** There is no such session of this app server here. `speaks SIP`: it has a dialog of its own for that. */
   | { readonly kind: "unknown" | "speaks SIP" };
 
+const CANNOT = "an app server that speaks HTTP cannot be asked";
 const CLOSE_MS = 2_000;
 
 /** The app servers of this relay that speak HTTP: their SIP parts, and what they are still to be told. */
@@ -50,6 +51,8 @@ export class HttpAppServers implements InsidePeers {
   private readonly path: string;
   private file: EventFile | undefined;
   private readonly signer: Omit<Signer, "clock" | "random"> | undefined;
+  /** What was said of app servers that cannot be asked. */
+  private readonly warned = new Map<string, string>();
   private core: Core | undefined;
   private deliveries: Deliveries | undefined;
 
@@ -73,6 +76,25 @@ export class HttpAppServers implements InsidePeers {
       most: events,
       tell: (event) => this.tell(event),
     });
+    core.directory.whenLoaded(() => this.warn(core));
+  }
+
+  /** Says which app servers cannot be asked as things stand. */
+  private warn({ directory, log }: Core): void {
+    for (const { id, url } of directory.appServers()) {
+      const problem = url === undefined ? undefined : this.whyNot(url);
+      const said = `${url}: ${problem}`;
+      if (problem !== undefined && this.warned.get(id) !== said) log.warn({ appServer: id, why: problem }, CANNOT);
+      if (problem === undefined) this.warned.delete(id);
+      else this.warned.set(id, said);
+    }
+  }
+
+  /** Why nobody can be asked at that URL; undefined: it is fit to be asked. */
+  private whyNot(url: string): string | undefined {
+    const problem = httpUrlProblem(url, this.options.config.httpAppServers.plain);
+    if (problem !== undefined) return `its URL must be ${problem}`;
+    return this.signer ? undefined : "identity.url is not set, so requests to it cannot be signed";
   }
 
   /** Tells what an earlier process could not. */
@@ -168,7 +190,7 @@ export class HttpAppServers implements InsidePeers {
     const { core, signer } = this;
     const client = this.clientOf(server);
     if (typeof client === "string") return { failed: client };
-    if (!core || !signer) return { failed: "identity is not set: requests to it could not be signed" };
+    if (!core || !signer) return { failed: "requests to it cannot be signed" };
     const body = Buffer.from(text);
     const token = signedToken({ ...signer, clock: core.clock, random: core.random }, new URL(server.url!), body);
     const headers = {
@@ -187,9 +209,9 @@ export class HttpAppServers implements InsidePeers {
       return known.client;
     known?.client.close();
     const { config } = this.options;
-    const { plain, connectS, answerBytes, connections, waiting } = config.httpAppServers;
-    const problem = httpUrlProblem(server.url ?? "", plain);
-    if (problem !== undefined) return `its URL must be ${problem}`;
+    const { connectS, answerBytes, connections, waiting } = config.httpAppServers;
+    const problem = this.whyNot(server.url ?? "");
+    if (problem !== undefined) return problem;
     const bounds = { connectMs: connectS * 1000, answerBytes, connections, waiting };
     const ca = config.tls.ca === undefined ? undefined : readFileSync(config.tls.ca);
     const client = new HttpClient(new URL(server.url!), bounds, this.core!.clock, { ca, name: server.certificate });

@@ -282,4 +282,52 @@ describe.each(PROTOCOLS)("an app server that speaks %s", { timeout: 30_000 }, (p
     await shops[0]!.visits[0]!.ended;
     expect(portal.relay.counters.creditExhausted).toBe(1);
   });
+
+  it("charges a user who pays in advance while the session lasts and at its end, and no more than there is", async () => {
+    const atEnd = () => [{ id: "end", item: "Corkage", unitPrice: "4.00", currency: "EUR" }];
+    const { alice, shops, portal } = await openLab(
+      protocol,
+      [{ services: ["wine"], atEnd }],
+      { credit: { reserveCharges: "5" } },
+      { prepare: (store) => prepaid(store, "20.00") },
+    );
+    const session = await alice.request("wine");
+    await until(() => shops[0]!.visits.length === 1);
+    await shops[0]!.visits[0]!.charge(BOTTLE);
+    await expect(shops[0]!.visits[0]!.charge(BOTTLE)).rejects.toThrow(/40[23]/);
+    await session.end();
+    await shops[0]!.visits[0]!.ended;
+    expect(paid(await portal.bill()).sort()).toEqual([
+      "1 x Corkage: 4.00 EUR",
+      "1 x Riesling: 12.50 EUR",
+      "wine, ended by client: 0.10 EUR",
+    ]);
+  });
+
+  it("accepts although the client has given up: it hears of the end, and nobody pays (M8)", async () => {
+    let decide = () => {};
+    let asked = () => {};
+    const isAsked = new Promise<void>((resolve) => {
+      asked = resolve;
+    });
+    const decided = new Promise<void>((resolve) => {
+      decide = resolve;
+    });
+    const shop = {
+      services: ["wine"],
+      decide: async () => {
+        asked();
+        await decided;
+        return accepting();
+      },
+    };
+    const { alice, portal } = await openLab(protocol, [shop]);
+    const abort = new AbortController();
+    const request = alice.request("wine", { signal: abort.signal });
+    await isAsked;
+    abort.abort();
+    await expect(request).rejects.toMatchObject({ status: 487 });
+    decide();
+    expect(paid(await portal.bill())).toEqual([]);
+  });
 });

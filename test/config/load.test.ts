@@ -391,6 +391,29 @@ describe("a mistake in a configuration names line, column, what was expected and
       ],
     ],
     [
+      "a transport that ends within the relay",
+      "listen: [http:127.0.0.1:5060]\nappServers:\n  - { id: a, uri: sip:10.0.0.1;transport=http, services: [x] }\n",
+      [
+        '1:10 listen[0]: expected an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060 (udp, tcp, tls, ws, wss); found "http:127.0.0.1:5060"',
+        '3:19 appServers[0].uri: expected a SIP URI with one of the transports udp, tcp, tls, ws, wss; found "sip:10.0.0.1;transport=http"',
+      ],
+    ],
+    [
+      "a URL with a password",
+      "appServers:\n  - { id: a, uri: 'https://me:secret@shop.example/', services: [x] }\n",
+      [
+        '2:19 appServers[0].uri: expected a URL such as https://shop.example/tollgate, without user, password and fragment; found "https://***@shop.example/"',
+      ],
+    ],
+    [
+      "a URL that anybody on the way can read, and no key to sign with",
+      "services: [{ id: x }]\nappServers:\n  - { id: a, uri: 'http://shop.example/', services: [x] }\n",
+      [
+        '3:19 appServers[0].uri: expected https, since others could read and change what goes over the net; found "http://shop.example/"',
+        "3:19 appServers[0].uri: expected identity.url, since requests to http://shop.example/ are signed with the portal's key",
+      ],
+    ],
+    [
       "an id twice",
       "services:\n  - id: wine\n  - id: wine\n",
       ['3:9 services[1].id: expected an id of its own; found "wine" a second time'],

@@ -13,6 +13,7 @@ const UNUSABLE: [what: string, contact: string, reason: string][] = [
   ["header fields (table 1)", "<sip:alice@192.0.2.50:5062?Subject=x>", "Contact Is Not One SIP URI"],
   ["a sips URI by UDP (§26.2.2)", "<sips:alice@192.0.2.50:5062>", "A sips Contact Needs TLS"],
   ["a transport that nobody has here", "<sip:alice@192.0.2.50:5062;transport=sctp>", "Contact Cannot Be Reached"],
+  ["a peer within the relay", "<sip:shop@[100::1:2:3:4];transport=http>", "Contact Cannot Be Reached"],
   ["a number that is no name", "<sip:alice@3221225522:5062>", "Contact Cannot Be Reached"],
 ];
 

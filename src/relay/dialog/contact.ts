@@ -2,6 +2,7 @@ import { parseNameAddr, parseOneNameAddr, splitList } from "../../sip/headers.ts
 import type { Headers, SipRequest } from "../../sip/message.ts";
 import { type SipUri, sipUriOf } from "../../sip/uri.ts";
 import { sameHost } from "../../support/address.ts";
+import { isInside } from "../../transport/inside.ts";
 import { KINDS, OPEN_TRANSPORTS } from "../../transport/kinds.ts";
 import { whyUnreachable } from "../../transport/resolve.ts";
 import { type Destination, type Flow, TRANSPORTS } from "../../transport/types.ts";
@@ -55,11 +56,14 @@ function routeProblem(headers: Headers): string | undefined {
 
 /**
  * Whether a Contact can be a dialog's target. `found`: there is another way to the peer, so the Contact need not be
- * reachable.
+ * reachable. `before`: the target so far.
  */
-export function isTarget(written: string, found: boolean): boolean {
+export function isTarget(written: string, found: boolean, before: string): boolean {
   const uri = targetIn(written);
-  return uri !== undefined && (found || whyUnreachable(uri, TRANSPORTS) === undefined);
+  if (uri === undefined) return false;
+  if (found || whyUnreachable(uri, OPEN_TRANSPORTS) === undefined) return true;
+  // Only a peer within this process may name itself.
+  return isInside(sipUriOf(before)?.host ?? "") && whyUnreachable(uri, TRANSPORTS) === undefined;
 }
 
 /**

@@ -125,7 +125,7 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
     message.isRequest || dialog.routes.length > 0 || dialog.flow !== undefined || dialog.behind !== undefined;
   // An answer with a sips Contact where the dialog is not secured, or the other way round, breaks RFC 3261 §12.1.1.
   if (!message.isRequest && dialog.contact !== "" && isSips(target) !== isSecured(dialog)) return false;
-  if (!isTarget(target, found)) return false;
+  if (!isTarget(target, found, dialog.remoteTarget)) return false;
   dialog.remoteTarget = detach(target);
   dialog.destination = undefined;
   return true;
