@@ -7,6 +7,8 @@ export const LAYERS = [
   ["src/cli"],
   // HTTP: for app servers, operators and monitoring.                     What app servers and clients are written with.
   ["src/console", "src/sdk"],
+  // What operators do and look at: the same by command and by HTTP.
+  ["src/operations"],
   // One node: puts the parts together, starts and stops them, goes on after a crash.
   ["src/node"],
   // The SIP part of app servers that speak HTTP.

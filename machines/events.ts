@@ -71,6 +71,7 @@ export type EndingCode =
   | "service-gone"
   | "moved"
   | "blocked"
+  | "operator"
   | "stops"
   | "stopped"
   | "killed"

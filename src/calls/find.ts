@@ -13,6 +13,8 @@ export interface CallQuery {
   readonly any?: string;
   /** The requests of strangers, in place of those of users. */
   readonly strangers?: boolean;
+  /** Those that come after this one when the newest stand first. */
+  readonly before?: { readonly endedAt: number; readonly id: string };
   /** The newest so many. */
   readonly most: number;
 }
@@ -61,7 +63,7 @@ export async function findCalls(
   };
   for (const record of [...present].sort((a, b) => endOf(b) - endOf(a))) take(record);
   if (store) await search(store, query, take, () => found.size >= query.most && ends.size === 0);
-  const newest = [...found.values()].sort((a, b) => endOf(b) - endOf(a)).slice(0, query.most);
+  const newest = [...found.values()].sort(byEnd).slice(0, query.most);
   return newest.sort((a, b) => a.at - b.at);
 }
 
@@ -106,9 +108,16 @@ function readRecord(line: string): CallRecord | undefined {
   }
 }
 
-const endOf = ({ at, wholeMs, running }: CallRecord): number => (running ? Number.MAX_SAFE_INTEGER : at + wholeMs);
+/** The newest first. */
+export const byEnd = (a: CallRecord, b: CallRecord): number => endOf(b) - endOf(a) || (a.id < b.id ? 1 : -1);
 
-export function fits(record: CallRecord, { callId, user, failed, since, any, strangers }: CallQuery): boolean {
+/** When it ended, milliseconds since 1970; what runs counts as ending after all others. */
+export const endOf = ({ at, wholeMs, running }: CallRecord): number =>
+  running ? Number.MAX_SAFE_INTEGER : at + wholeMs;
+
+export function fits(record: CallRecord, query: CallQuery): boolean {
+  const { callId, user, failed, since, any, strangers, before } = query;
+  if (before && !isAfter(record, before)) return false;
   if (strangers !== undefined && strangers !== (record.user === undefined)) return false;
   if (user !== undefined && record.user !== user) return false;
   if (failed && !isFailure(record)) return false;
@@ -116,6 +125,9 @@ export function fits(record: CallRecord, { callId, user, failed, since, any, str
   if (callId !== undefined && !hasCallId(record, callId)) return false;
   return any === undefined || isNamed(record, any);
 }
+
+const isAfter = (record: CallRecord, { endedAt, id }: NonNullable<CallQuery["before"]>): boolean =>
+  endOf(record) < endedAt || (endOf(record) === endedAt && record.id < id);
 
 const hasCallId = ({ callId, within, asked = [] }: CallRecord, wanted: string): boolean =>
   callId === wanted || within?.callId === wanted || asked.some((one) => one.callId === wanted);

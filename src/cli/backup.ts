@@ -47,7 +47,7 @@ Examples:
     )
     .action(async (dir: string, _options: unknown, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
-      const asked = await askControl(controlPath(config.data), "GET", "/sessions");
+      const asked = await askControl(controlPath(config.data), "GET", "/v1/me");
       if (asked.ok || !asked.error.absent) throw new CliError(`a relay runs on ${config.data}: stop it first`);
       try {
         const aside = restore(resolve(io.cwd, dir), config.data);

@@ -1,13 +1,9 @@
 import type { Command } from "commander";
-import type { CallQuery } from "../calls/find.ts";
-import { findCalls } from "../calls/find.ts";
-import type { CallRecord } from "../calls/record.ts";
-import type { Entry } from "../charging/billing/store.ts";
-import type { Config } from "../config/schema.ts";
-import { askControl, controlPath } from "../console/control.ts";
+import { type ListedCall, listCalls, showCall } from "../operations/calls.ts";
+import { ask } from "./ask.ts";
 import { formatCall } from "./call-text.ts";
-import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
+import { remotely } from "./remote.ts";
 
 interface CallsOptions {
   readonly callId?: string;
@@ -23,8 +19,7 @@ const MOST = 100_000;
 
 /** `tollgate calls` and `tollgate call`. */
 export function addCallsCommands(program: Command, io: Io): void {
-  program
-    .command("calls")
+  remotely(program.command("calls"))
     .description("list what became of requests: who asked for what, what was answered, who ended it")
     .option("--call-id <id>", "the call with that Call-ID, on whichever side")
     .option("--user <id>", "calls of that user")
@@ -32,7 +27,7 @@ export function addCallsCommands(program: Command, io: Io): void {
     .option("--since <time>", "those that ended, or run, since then: 30s, 10m, 2h, 3d, or 2026-01-31T12:00:00Z")
     .option("--strangers", "requests that were refused before anybody had signed in, in place of calls of users")
     .option("--most <number>", "the newest so many", "50")
-    .option("--json", "as JSON, with everything that is known")
+    .option("--json", "as JSON")
     .addHelpText(
       "after",
       `
@@ -46,16 +41,14 @@ Examples:
   $ tollgate call 4f1c2a`,
     )
     .action(async (options: CallsOptions, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const query = queryOf(options);
-      const calls = await callsOf(config, query);
+      const { callId, user, failed, since, strangers, most } = options;
+      const calls = await callsOf(io, command, { callId, user, failed, since, strangers }, mostOf(most));
       if (options.json) io.out(`${JSON.stringify(calls, null, 2)}\n`);
       else if (calls.length === 0) io.out(noneText(options));
       else io.out(table(COLUMNS, calls.map(row)));
     });
 
-  program
-    .command("call")
+  remotely(program.command("call"))
     .description("show one call: why it went as it did, its messages, its chart, its charges")
     .argument("<id>", "the reference in the answer to the client, a session's id, or a Call-ID")
     .option("--json", "as JSON")
@@ -70,65 +63,31 @@ Examples:
   $ tollgate call 3848276298220188511@client.example`,
     )
     .action(async (id: string, options: { json?: boolean }, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const query = { any: id, most: 20 };
-      let calls = await callsOf(config, { ...query, strangers: false });
-      if (calls.length === 0) calls = await callsOf(config, { ...query, strangers: true });
-      if (calls.length === 0)
-        throw new CliError(`no call has the id ${id}, or its record is no longer kept; see: tollgate calls`);
-      const charges = await chargesOf(config, calls);
-      if (options.json) io.out(`${JSON.stringify({ calls, charges }, null, 2)}\n`);
-      else io.out(calls.map((call) => formatCall(call, charges)).join("\n"));
+      const { calls } = await ask(io, command, showCall, { id });
+      if (options.json) io.out(`${JSON.stringify({ calls }, null, 2)}\n`);
+      else io.out(calls.map(formatCall).join("\n"));
     });
 }
 
-/** Asks the relay that runs on the data folder, which knows more; without one, the store. */
-async function callsOf(config: Config, query: CallQuery): Promise<CallRecord[]> {
-  const answer = await askControl(controlPath(config.data), "POST", "/calls", query);
-  if (answer.ok) return answer.value as CallRecord[];
-  if (!answer.error.absent) throw new CliError(`the relay on ${config.data} does not answer: ${answer.error.message}`);
-  return withStore(config, (store) => findCalls(store.calls, [], query));
+/** So many are asked for at once. */
+const PAGE = 500;
+
+/** The newest so many, the oldest of them first. */
+async function callsOf(io: Io, command: Command, query: object, most: number): Promise<ListedCall[]> {
+  const calls: ListedCall[] = [];
+  for (let cursor: string | undefined; ; ) {
+    const page = await ask(io, command, listCalls, { ...query, most: Math.min(PAGE, most - calls.length), cursor });
+    calls.push(...page.calls);
+    cursor = page.next;
+    if (cursor === undefined || calls.length >= most) break;
+  }
+  return calls.sort((a, b) => a.at - b.at);
 }
 
-/** What the store has on bills for the sessions of these calls. */
-async function chargesOf(config: Config, calls: readonly CallRecord[]): Promise<Entry[]> {
-  const sessions = calls.flatMap(({ asked = [] }) =>
-    asked.flatMap((one) => (one.clockMs === undefined ? [] : one.session)),
-  );
-  if (sessions.length === 0) return [];
-  return withStore(config, async (store) => {
-    const entries: Entry[] = [];
-    for (const session of new Set(sessions)) entries.push(...(await store.billing.entriesOf(session)));
-    return entries.sort((a, b) => a.at - b.at);
-  });
-}
-
-function queryOf({ callId, user, failed, since, strangers, most }: CallsOptions): CallQuery {
-  const number = Number(most);
-  if (!Number.isInteger(number) || number < 1 || number > MOST)
-    throw new CliError(`--most: expected a number from 1 to ${MOST}; found ${most}`, EXIT.usage);
-  return {
-    most: number,
-    strangers: strangers === true,
-    ...(callId !== undefined && { callId }),
-    ...(user !== undefined && { user }),
-    ...(failed && { failed }),
-    ...(since !== undefined && { since: sinceOf(since) }),
-  };
-}
-
-const UNITS: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-/** A duration back from now, or a time of day. */
-function sinceOf(text: string): number {
-  const [, number, unit] = /^(\d{1,9})([smhd])$/.exec(text) ?? [];
-  const at = number === undefined ? Date.parse(text) : Date.now() - Number(number) * UNITS[unit!]!;
-  if (Number.isNaN(at))
-    throw new CliError(
-      `--since: expected 30s, 10m, 2h, 3d or a time such as 2026-01-31T12:00:00Z; found ${text}`,
-      EXIT.usage,
-    );
-  return Math.max(0, at);
+function mostOf(text: string): number {
+  const number = Number(text);
+  if (Number.isInteger(number) && number >= 1 && number <= MOST) return number;
+  throw new CliError(`--most: expected a number from 1 to ${MOST}; found ${text}`, EXIT.usage);
 }
 
 const noneText = ({ strangers, failed }: CallsOptions): string =>
@@ -136,7 +95,7 @@ const noneText = ({ strangers, failed }: CallsOptions): string =>
 
 const COLUMNS = ["SINCE", "RECORD", "WHAT", "USER", "SERVICE", "ANSWER", "ENDED BY", "WHOLE", "COST", "WHY"];
 
-function row(record: CallRecord): string[] {
+function row(record: ListedCall): string[] {
   const { id, kind, method, user, at, service, status, reason, endedBy, wholeMs, cost, running } = record;
   return [
     new Date(at).toISOString().replace("T", " ").slice(0, 23),
@@ -153,7 +112,7 @@ function row(record: CallRecord): string[] {
 }
 
 /** In one line why a call failed; "" where it did not. */
-function whyOf({ status = 0, why, rule, asked = [], uri }: CallRecord): string {
+function whyOf({ status = 0, why, rule, asked = [], uri }: ListedCall): string {
   if (status < 300) return "";
   if (why !== undefined) return why;
   const said = asked.map((one) => `${one.appServer}: ${one.why ?? `${one.status ?? "-"} ${one.reason ?? ""}`}`);

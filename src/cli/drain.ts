@@ -1,17 +1,18 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { MemberView } from "../cluster/members.ts";
-import { type Config, MAX_DRAIN_S } from "../config/schema.ts";
+import { MAX_DRAIN_S } from "../config/schema.ts";
 import { askControl, controlPath } from "../console/control.ts";
-import { askRelay } from "./ask-relay.ts";
+import { drainNode, listNodes, listSessions } from "../operations/running.ts";
+import { ask } from "./ask.ts";
 import { readConfig } from "./context.ts";
-import type { Io } from "./io.ts";
+import { CliError, EXIT, type Io } from "./io.ts";
+import { remotely, remoteOf } from "./remote.ts";
 
 const LOOK_AGAIN_MS = 250;
 
 /** `tollgate drain`: stops a relay without cutting anybody off (P3). */
 export function addDrainCommand(program: Command, io: Io): void {
-  program
-    .command("drain")
+  remotely(program.command("drain"))
     .argument(
       "[node]",
       "another node of the cluster, as `tollgate nodes` names it; default: the relay on this data folder",
@@ -32,18 +33,24 @@ Examples:
   $ tollgate drain 4f0c2a`,
     )
     .action(async (node: string | undefined, { within }: { within?: number }, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      if (node !== undefined && !(await isThis(config, node))) {
-        await drainAnother(config, node, within, io);
+      if (node !== undefined && !(await isThis(io, command, node))) {
+        await drainAnother(io, command, node, within);
         return;
       }
-      await askRelay(config, "POST", "/drain", within === undefined ? {} : { withinS: within });
+      if (remoteOf(io, command)) {
+        if (node === undefined) throw new CliError("with --remote: which node? see: tollgate nodes", EXIT.usage);
+        await ask(io, command, drainNode, { node, withinS: within });
+        io.out(`node ${node} drains\n`); // it cannot be asked any more when it has stopped
+        return;
+      }
+      await ask(io, command, drainNode, { node: "self", withinS: within });
+      const { config } = readConfig(io, command.optsWithGlobals().config);
       let said: number | undefined;
       for (;;) {
-        const answer = await askControl(controlPath(config.data), "GET", "/sessions");
+        const answer = await askControl(controlPath(config.data), listSessions.method, listSessions.path);
         if (!answer.ok && answer.error.absent) break;
         // While it closes, the relay may end the connection before it has answered.
-        const left = answer.ok && Array.isArray(answer.value) ? answer.value.length : said;
+        const left = answer.ok ? (answer.value as { sessions: unknown[] }).sessions.length : said;
         if (left !== said) io.out(`draining: ${left} ${left === 1 ? "session" : "sessions"} left\n`);
         said = left;
         await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
@@ -52,17 +59,18 @@ Examples:
     });
 }
 
-const nodesOf = async (config: Config) => (await askRelay(config, "GET", "/nodes")) as MemberView[];
+const nodesOf = async (io: Io, command: Command): Promise<MemberView[]> =>
+  (await ask(io, command, listNodes, {})).nodes;
 
-const isThis = async (config: Config, name: string): Promise<boolean> =>
-  (await nodesOf(config)).some(({ node, self }) => self && node === name);
+const isThis = async (io: Io, command: Command, name: string): Promise<boolean> =>
+  name === "self" || (await nodesOf(io, command)).some(({ node, self }) => self && node === name);
 
 /** Has another node drained, and says how it goes as that node tells the others. */
-async function drainAnother(config: Config, node: string, within: number | undefined, io: Io): Promise<void> {
-  await askRelay(config, "POST", "/drain", { node, ...(within !== undefined && { withinS: within }) });
+async function drainAnother(io: Io, command: Command, node: string, within: number | undefined): Promise<void> {
+  await ask(io, command, drainNode, { node, withinS: within });
   let said: number | undefined;
   for (;;) {
-    const view = (await nodesOf(config)).find((one) => one.node === node);
+    const view = (await nodesOf(io, command)).find((one) => one.node === node);
     if (!view || view.state === "left" || view.state === "dead") break;
     if (view.sessions !== said)
       io.out(`draining: ${view.sessions} ${view.sessions === 1 ? "session" : "sessions"} left\n`);

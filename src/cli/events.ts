@@ -3,14 +3,18 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import type { Command } from "commander";
-import { REPAIRED, repaired, replay, withValue } from "../charging/billing/dead-letters.ts";
+import { withValue } from "../charging/billing/dead-letters.ts";
 import type { DeadLetter } from "../charging/events/dead-letter.ts";
-import type { Config } from "../config/schema.ts";
-import type { Store } from "../store/types.ts";
-import { systemClock } from "../support/clock.ts";
-import { createLogger } from "../support/logger.ts";
-import { readConfig, withStore } from "./context.ts";
+import {
+  dropDeadLetter,
+  listDeadLetters,
+  repairDeadLetter,
+  replayDeadLetter,
+  showDeadLetter,
+} from "../operations/dead-letters.ts";
+import { ask } from "./ask.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
+import { remotely } from "./remote.ts";
 
 const PAGE = 200;
 
@@ -19,42 +23,30 @@ export function addEventsCommands(program: Command, io: Io): void {
   const group = program
     .command("events")
     .description("dead letters, the events that could not be billed: look, repair, bill, drop");
-  const inStore = <T>(command: Command, use: (store: Store, config: Config) => Promise<T>): Promise<T> => {
-    const { config } = readConfig(io, command.optsWithGlobals().config);
-    return withStore(config, (store) => use(store, config));
-  };
-
-  group
-    .command("list")
+  remotely(group.command("list"))
     .description("list the dead letters, with the reason of each")
     .option("--json", "as JSON lines")
-    .action((options: { json?: boolean }, command: Command) =>
-      inStore(command, async (store) => {
-        const rows: string[][] = [];
-        for await (const letter of allLetters(store)) {
-          if (options.json) io.out(`${JSON.stringify(letter)}\n`);
-          else rows.push([letter.id, new Date(letter.at).toISOString(), letter.reason]);
-        }
-        if (options.json) return;
-        io.out(rows.length === 0 ? "every event was billed\n" : table(["ID", "SINCE", "REASON"], rows));
-      }),
-    );
+    .action(async (options: { json?: boolean }, command: Command) => {
+      const rows: string[][] = [];
+      for await (const letter of allLetters(io, command)) {
+        if (options.json) io.out(`${JSON.stringify(letter)}\n`);
+        else rows.push([letter.id, new Date(letter.at).toISOString(), letter.reason]);
+      }
+      if (options.json) return;
+      io.out(rows.length === 0 ? "every event was billed\n" : table(["ID", "SINCE", "REASON"], rows));
+    });
 
-  group
-    .command("show")
+  remotely(group.command("show"))
     .description("show a dead letter as it is")
     .argument("<id>", "its id, from tollgate events list")
-    .action((id: string, _options: unknown, command: Command) =>
-      inStore(command, async (store) => {
-        const letter = await letterOf(store, id);
-        io.out(`${letter.id}  ${new Date(letter.at).toISOString()}\n${letter.reason}\n\n${indented(letter.event)}\n`);
-      }),
-    );
+    .action(async (id: string, _options: unknown, command: Command) => {
+      const letter = await ask(io, command, showDeadLetter, { id });
+      io.out(`${letter.id}  ${new Date(letter.at).toISOString()}\n${letter.reason}\n\n${indented(letter.event)}\n`);
+    });
 
-  addRepairCommand(group, io, inStore);
+  addRepairCommand(group, io);
 
-  group
-    .command("replay")
+  remotely(group.command("replay"))
     .description("bill a dead letter, or all that can be billed now; an event that was billed before changes nothing")
     .argument("<id>", "its id, or: all")
     .option("--unsigned", "bill it although no relay has signed it; not with all")
@@ -64,43 +56,36 @@ export function addEventsCommands(program: Command, io: Io): void {
 It bills straight to the store, as a billing worker does, with any bus, and whether a relay runs or not. Nothing is
 published on NATS.`,
     )
-    .action((id: string, { unsigned = false }: { unsigned?: boolean }, command: Command) =>
-      inStore(command, async (store, config) => {
-        if (unsigned && id === "all") throw new CliError("--unsigned: with the id of one event", EXIT.usage);
-        const { keepEvents } = config.charging;
-        const how = { store, clock: systemClock, log: createLogger({ level: "silent", pretty: false }), keepEvents };
-        const left: string[] = [];
-        let billed = 0;
-        for await (const letter of id === "all" ? allLetters(store) : [await letterOf(store, id)]) {
-          const event = await replay(how, letter, { untrusted: unsigned });
-          if (event.ok) billed++;
-          else left.push(`${letter.id}: ${event.error}`);
+    .action(async (id: string, { unsigned = false }: { unsigned?: boolean }, command: Command) => {
+      if (unsigned && id === "all") throw new CliError("--unsigned: with the id of one event", EXIT.usage);
+      const left: string[] = [];
+      let billed = 0;
+      for await (const letter of id === "all"
+        ? allLetters(io, command)
+        : [await ask(io, command, showDeadLetter, { id })])
+        try {
+          await ask(io, command, replayDeadLetter, { id: letter.id, unsigned });
+          billed++;
+        } catch (error) {
+          if (!(error instanceof CliError)) throw error;
+          left.push(`${letter.id}: ${error.message}`);
         }
-        io.out(`${billed} billed\n`);
-        if (left.length > 0) throw new CliError(`${left.length} cannot be billed as they are\n${left.join("\n")}`);
-      }),
-    );
+      io.out(`${billed} billed\n`);
+      if (left.length > 0) throw new CliError(`${left.length} cannot be billed as they are\n${left.join("\n")}`);
+    });
 
-  group
-    .command("drop")
+  remotely(group.command("drop"))
     .description("remove a dead letter: it will never be billed")
     .argument("<id>", "its id")
-    .action((id: string, _options: unknown, command: Command) =>
-      inStore(command, async (store) => {
-        if (!(await store.billing.removeDeadLetter(id))) throw notThere(id);
-        io.out(`${id} dropped\n`);
-      }),
-    );
+    .action(async (id: string, _options: unknown, command: Command) => {
+      await ask(io, command, dropDeadLetter, { id });
+      io.out(`${id} dropped\n`);
+    });
 }
 
-function addRepairCommand(
-  group: Command,
-  io: Io,
-  inStore: (command: Command, use: (store: Store) => Promise<void>) => Promise<void>,
-): void {
+function addRepairCommand(group: Command, io: Io): void {
   const collect = (value: string, before: string[]) => [...before, value];
-  group
-    .command("repair")
+  remotely(group.command("repair"))
     .description("change a dead letter; it keeps its id")
     .argument("<id>", "its id")
     .option(
@@ -121,20 +106,11 @@ Examples:
   $ tollgate events repair s1:charge:shop:7 --file event.json
   $ tollgate events replay s1:charge:shop:7`,
     )
-    .action((id: string, options: { set: string[]; file?: string }, command: Command) =>
-      inStore(command, async (store) => {
-        const letter = await letterOf(store, id);
-        const changed = repaired(letter, newText(io, letter, options));
-        if (!changed.ok) throw new CliError(changed.error);
-        await store.billing.putDeadLetter(changed.value);
-        const { reason } = changed.value;
-        io.out(
-          reason === REPAIRED
-            ? `${id} can be billed: tollgate events replay ${id}\n`
-            : `${id} changed; still: ${reason}\n`,
-        );
-      }),
-    );
+    .action(async (id: string, options: { set: string[]; file?: string }, command: Command) => {
+      const letter = await ask(io, command, showDeadLetter, { id });
+      const { ready, reason } = await ask(io, command, repairDeadLetter, { id, event: newText(io, letter, options) });
+      io.out(ready ? `${id} can be billed: tollgate events replay ${id}\n` : `${id} changed; still: ${reason}\n`);
+    });
 }
 
 function newText(io: Io, letter: DeadLetter, { set, file }: { set: string[]; file?: string }): string {
@@ -173,24 +149,14 @@ function edited(io: Io, text: string): string {
   }
 }
 
-async function* allLetters(store: Store): AsyncGenerator<DeadLetter> {
-  let after: string | undefined;
-  for (;;) {
-    const page = await store.billing.deadLetters(PAGE, after);
-    yield* page;
-    if (page.length < PAGE) return;
-    after = page.at(-1)!.id;
+async function* allLetters(io: Io, command: Command): AsyncGenerator<DeadLetter> {
+  for (let after: string | undefined; ; ) {
+    const page = await ask(io, command, listDeadLetters, { after, most: PAGE });
+    yield* page.deadLetters;
+    after = page.next;
+    if (after === undefined) return;
   }
 }
-
-async function letterOf(store: Store, id: string): Promise<DeadLetter> {
-  const letter = await store.billing.getDeadLetter(id);
-  if (!letter) throw notThere(id);
-  return letter;
-}
-
-const notThere = (id: string) =>
-  new CliError(`no event ${id} among those that could not be billed; see: tollgate events list`);
 
 function indented(text: string): string {
   try {

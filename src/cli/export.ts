@@ -2,9 +2,10 @@ import { type Command, Option } from "commander";
 import { printable } from "../charging/bills/format.ts";
 import { type BrokenRecord, callRecords, writeRecords } from "../charging/bills/records.ts";
 import { monthOf } from "../charging/money/months.ts";
+import { theMonth } from "../operations/months.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io, printAll } from "./io.ts";
-import { monthOption, sayIfForgotten, theMonth } from "./month.ts";
+import { monthOption, sayIfForgotten } from "./month.ts";
 
 /** More sessions without a record than this are counted, not shown. */
 const MAX_SHOWN = 100;
@@ -50,7 +51,7 @@ function period({ month, from, to }: ExportOptions): { from: number; to: number 
     throw new CliError("--month, or --from and --to", EXIT.usage);
   if (from === undefined) {
     if (to !== undefined) throw new CliError("--to: from when?", EXIT.usage);
-    const [year, number] = theMonth(month).split("-").map(Number);
+    const [year, number] = theMonth(month, Date.now()).split("-").map(Number);
     return { from: Date.UTC(year!, number! - 1), to: Date.UTC(year!, number!) };
   }
   const times = { from: time("--from", from), to: to === undefined ? Date.now() : time("--to", to) };

@@ -1,28 +1,26 @@
 import type { Command } from "commander";
 import type { LockOut } from "../directory/guesses.ts";
-import { askRelay } from "./ask-relay.ts";
-import { readConfig } from "./context.ts";
+import { liftLockOuts, listLockOuts } from "../operations/running.ts";
+import { ask } from "./ask.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
+import { remotely } from "./remote.ts";
 
 /** `tollgate lockouts`: who has to wait after failed sign-ins (M2). */
 export function addLockoutsCommands(program: Command, io: Io): void {
   const lockouts = program
     .command("lockouts")
     .description("users and addresses that have to wait after failed sign-ins, at all nodes of the cluster");
-  lockouts
-    .command("list")
+  remotely(lockouts.command("list"))
     .description("list who has to wait, where, and how long")
     .option("--json", "as JSON")
     .addHelpText("after", "\nExample:\n  $ tollgate lockouts list")
     .action(async (options: { json?: boolean }, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const found = (await askRelay(config, "GET", "/lockouts")) as LockOut[];
+      const { lockouts: found } = await ask(io, command, listLockOuts, {});
       if (options.json) io.out(`${JSON.stringify(found, null, 2)}\n`);
       else if (found.length === 0) io.out("no lock-outs\n");
       else io.out(table(["USER", "SOURCE", "FAILURES", "WAITS"], found.map(row)));
     });
-  lockouts
-    .command("lift")
+  remotely(lockouts.command("lift"))
     .description("lift lock-outs, and forget the failures that led to them")
     .option("--user <id>", "lock-outs of this user")
     .option("--source <address>", "lock-outs at this address, or at its /64 network of IPv6")
@@ -43,8 +41,7 @@ Examples:
       const named = user !== undefined || source !== undefined;
       if (named === (all === true))
         throw new CliError("say which: --user, --source or both of them, or --all", EXIT.usage);
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const { lifted } = (await askRelay(config, "POST", "/lockouts/lift", { user, source })) as { lifted: number };
+      const { lifted } = await ask(io, command, liftLockOuts, { user, source, all });
       io.out(`${lifted} lifted\n`);
     });
 }

@@ -1,17 +1,6 @@
 import type { AnyStateMachine, AnyStateNode } from "xstate";
-import { billingMachine } from "../../machines/billing.ts";
 import { chartLinks } from "../../machines/links.ts";
-import { requestMachine } from "../../machines/request.ts";
-import { sessionMachine } from "../../machines/session.ts";
-import { transferMachine } from "../../machines/transfer.ts";
-
-/** Every chart, in the order in which a call meets them (P1). */
-export const charts: Readonly<Record<string, AnyStateMachine>> = {
-  request: requestMachine,
-  session: sessionMachine,
-  transfer: transferMachine,
-  billing: billingMachine,
-};
+import { charts, nameOf } from "../operations/machines.ts";
 
 /** Each chart as a Mermaid state diagram. */
 export function renderMachines(): { readonly name: string; readonly mermaid: string }[] {
@@ -107,9 +96,3 @@ const entries = (node: AnyStateNode): string =>
   node.entry.length > 0 ? ` / ${node.entry.map(nameOf).join(", ")}` : "";
 
 const idOf = (node: AnyStateNode): string => node.path.join("_");
-
-function nameOf(thing: unknown): string {
-  if (typeof thing === "string") return thing;
-  if (typeof thing === "object" && thing !== null && "type" in thing) return String(thing.type);
-  return "?";
-}

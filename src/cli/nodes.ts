@@ -1,13 +1,14 @@
 import type { Command } from "commander";
 import type { MemberView } from "../cluster/members.ts";
-import { askRelay } from "./ask-relay.ts";
+import { listNodes } from "../operations/running.ts";
+import { ask } from "./ask.ts";
 import { readConfig } from "./context.ts";
 import { type Io, table } from "./io.ts";
+import { remotely, remoteOf } from "./remote.ts";
 
 /** `tollgate nodes`: who is in the cluster (P3). */
 export function addNodesCommand(program: Command, io: Io): void {
-  program
-    .command("nodes")
+  remotely(program.command("nodes"))
     .description("list the nodes of the cluster, as the relay that runs on this data folder sees them")
     .option("--json", "as JSON")
     .addHelpText(
@@ -23,11 +24,11 @@ Examples:
   $ tollgate nodes --json`,
     )
     .action(async (options: { json?: boolean }, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const nodes = (await askRelay(config, "GET", "/nodes")) as MemberView[];
+      const { nodes } = await ask(io, command, listNodes, {});
       if (options.json) io.out(`${JSON.stringify(nodes, null, 2)}\n`);
       else if (nodes.length > 0) io.out(table(COLUMNS, nodes.map(row)));
-      else if (config.bus === undefined) io.out("this relay is alone: nodes of a cluster share a NATS server (bus)\n");
+      else if (remoteOf(io, command) || readConfig(io, command.optsWithGlobals().config).config.bus === undefined)
+        io.out("this relay is alone: nodes of a cluster share a NATS server (bus)\n");
       else io.out("no node is heard: NATS cannot be reached\n");
     });
 }

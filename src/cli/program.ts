@@ -1,5 +1,8 @@
 import { Command, CommanderError } from "commander";
+import { OperationError } from "../operations/mistake.ts";
 import { version } from "../support/version.ts";
+import { asCliError } from "./ask.ts";
+import { addAuditCommand } from "./audit.ts";
 import { addBackupCommands } from "./backup.ts";
 import { addBillCommand, addCloseCommand } from "./bill.ts";
 import { addCallsCommands } from "./calls.ts";
@@ -19,9 +22,11 @@ import { addNodesCommand } from "./nodes.ts";
 import { addRebillCommand } from "./rebill.ts";
 import { addRegistrationsCommands } from "./registrations.ts";
 import { addRegistryCommands } from "./registries.ts";
+import { addRemoteOptions } from "./remote.ts";
 import { addSessionsCommand } from "./sessions.ts";
 import { addSettlementCommand } from "./settlement.ts";
 import { addStartCommand } from "./start.ts";
+import { addTokenCommands } from "./tokens.ts";
 import { addTraceCommands } from "./trace.ts";
 import { addUsageCommands } from "./usage.ts";
 import { addUserCommands } from "./users.ts";
@@ -39,8 +44,10 @@ export async function run(argv: readonly string[], io: Io = processIo): Promise<
   try {
     await program.parseAsync(argv, { from: "user" });
     return code;
-  } catch (error) {
+  } catch (thrown) {
+    let error = thrown;
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.ok : EXIT.usage; // commander has said why
+    if (error instanceof OperationError) error = asCliError(error);
     if (error instanceof CliError) {
       io.err(`tollgate: ${error.message}\n`);
       return error.exitCode;
@@ -81,6 +88,7 @@ Examples:
 Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`,
     );
   addInitCommand(program, io);
+  addRemoteOptions(program);
   addStartCommand(program, io, setCode);
   program
     .command("demo")
@@ -121,6 +129,8 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   addUsageCommands(program, io);
   addRebillCommand(program, io, setCode);
   addExportCommand(program, io);
+  addTokenCommands(program, io);
+  addAuditCommand(program, io);
   addBackupCommands(program, io);
   addMachinesCommand(program, io);
   return program;

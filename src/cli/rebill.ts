@@ -2,10 +2,11 @@ import type { Command } from "commander";
 import type { Entry } from "../charging/billing/store.ts";
 import { printable } from "../charging/bills/format.ts";
 import { type Difference, rebill } from "../charging/bills/rebill.ts";
-import { theAccount } from "./accounts.ts";
+import { theAccount } from "../operations/accounts.ts";
+import { forgotten, theMonth } from "../operations/months.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
-import { forgotten, monthOption, theMonth } from "./month.ts";
+import { monthOption } from "./month.ts";
 
 /** More differences than this are counted, not shown. */
 const MAX_SHOWN = 1_000;
@@ -27,8 +28,9 @@ Example:
     )
     .action(async (options: { month?: string; user?: string; dryRun?: boolean }, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
-      const month = theMonth(options.month);
-      const why = forgotten(config, month, "entriesMonths") ?? forgotten(config, month, "eventsMonths");
+      const month = theMonth(options.month, Date.now());
+      const why =
+        forgotten(config, month, "entriesMonths", Date.now()) ?? forgotten(config, month, "eventsMonths", Date.now());
       if (why !== undefined) throw new CliError(why);
       const { user, dryRun } = options;
       let shown = 0;

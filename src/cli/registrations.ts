@@ -1,26 +1,24 @@
 import type { Command } from "commander";
 import type { RegistrationView } from "../node/registrations.ts";
-import { askRelay } from "./ask-relay.ts";
-import { readConfig } from "./context.ts";
+import { listRegistrations, removeRegistrations } from "../operations/running.ts";
+import { ask } from "./ask.ts";
 import { EXIT, type Io, table } from "./io.ts";
+import { remotely } from "./remote.ts";
 
 /** `tollgate registrations` and `tollgate unregister`: where users' devices are (RFC 3261 §10). */
 export function addRegistrationsCommands(program: Command, io: Io, setCode: (code: number) => void): void {
-  program
-    .command("registrations")
+  remotely(program.command("registrations"))
     .description("list which devices have registered, and where they are reached")
     .option("--user <id>", "of this user alone")
     .option("--json", "as JSON, with the URI that names each device (RFC 5627)")
     .addHelpText("after", "\nExamples:\n  $ tollgate registrations\n  $ tollgate registrations --user alice --json")
     .action(async (options: { user?: string; json?: boolean }, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const found = (await askRelay(config, "POST", "/registrations", { user: options.user })) as RegistrationView[];
+      const { registrations: found } = await ask(io, command, listRegistrations, { user: options.user });
       if (options.json) io.out(`${JSON.stringify(found, null, 2)}\n`);
       else if (found.length === 0) io.out("nobody has registered\n");
       else io.out(table(["USER", "CONTACT", "CAME FROM", "LEFT", "USER AGENT"], found.map(row)));
     });
-  program
-    .command("unregister <user>")
+  remotely(program.command("unregister <user>"))
     .description("forget the devices that a user has registered")
     .addHelpText(
       "after",
@@ -31,8 +29,7 @@ Example:
   $ tollgate unregister alice`,
     )
     .action(async (user: string, _options: unknown, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const { removed } = (await askRelay(config, "POST", "/registrations/remove", { user })) as { removed: number };
+      const { removed } = await ask(io, command, removeRegistrations, { user });
       io.out(removed === 0 ? `${user} has registered nothing\n` : `${removed} removed\n`);
       setCode(removed === 0 ? EXIT.failure : EXIT.ok);
     });

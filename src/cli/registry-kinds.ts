@@ -1,32 +1,19 @@
 import { type Command, InvalidArgumentError } from "commander";
-import type { z } from "zod";
-import { tariffSchema } from "../charging/events/tariff-schema.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
-import { appServerSchema, type Config, serviceSchema } from "../config/schema.ts";
-import type { Priced } from "../directory/currencies.ts";
-import type { RegisteredKind } from "../directory/references.ts";
 import type { AppServer, Service } from "../directory/types.ts";
-import type { Registry, Store } from "../store/types.ts";
-import { leaveAppServer, mayHaveAppServer } from "./app-server-ids.ts";
+import * as kinds from "../operations/registries.ts";
+import { type Kind, type Listed, listAppServers, listServices, listTariffs } from "../operations/registries.ts";
+import { ask } from "./ask.ts";
+import type { Io } from "./io.ts";
 
-/** A kind of registered thing that a command changes: services, app servers, tariffs. */
-export interface Kind<T extends { readonly id: string }> {
-  readonly command: string;
-  readonly what: RegisteredKind;
+/** A kind of registered thing, at the command line. */
+export interface CommandKind<T extends { readonly id: string }> extends Kind<T> {
   readonly description: string;
-  readonly schema: z.ZodType<T>;
-  configured(config: Config): readonly T[];
-  registry(store: Store): Registry<T>;
   /** The options of `add`. */
   options(add: Command): void;
-  /** The currencies that are in use when `thing` is added. A kind without this has no currency. */
-  priced?(thing: T, others: Priced): Priced;
   /** What `add` was given, as the schema wants it; undefined fields are left out. */
   build(id: string, options: Record<string, unknown>): Record<string, unknown>;
-  /** Called before a new id is used. Ends the command if the id must not be used. */
-  mayHave?(store: Store, id: string, options: Record<string, unknown>): Promise<void>;
-  /** Called before a thing is removed. Returns what is removed with it: ", and its key". */
-  leave?(store: Store, id: string): Promise<string>;
+  list(io: Io, command: Command): Promise<readonly Listed<T>[]>;
   readonly headings: readonly string[];
   row(thing: T): readonly string[];
   readonly examples: string;
@@ -42,13 +29,10 @@ export const withoutUndefined = (fields: Record<string, unknown>): Record<string
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 const dash = (value: string | number | undefined): string => (value === undefined ? "-" : String(value));
 
-export const services: Kind<Service> = {
-  command: "service",
-  what: "service",
+export const services: CommandKind<Service> = {
+  ...kinds.services,
   description: "services: what clients ask for with sip:<id>@<portal>",
-  schema: serviceSchema,
-  configured: (config) => config.services,
-  registry: (store) => store.services,
+  list: async (io, command) => (await ask(io, command, listServices, {})).services,
   options: (add) =>
     add
       .option("--title <text>", "name for people")
@@ -84,7 +68,6 @@ export const services: Kind<Service> = {
     const { title, tariff, fork, clientMayChoose, clock, ringS, lateChargesS, change } = o;
     return { id, title, tariff, fork, clientMayChoose, clock, ringS, limits, lateChargesS, change };
   },
-  priced: (service, others) => ({ ...others, services: [...others.services, service] }),
   headings: ["ID", "TARIFF", "FORK", "CLOCK", "TITLE"],
   row: (s) => [s.id, dash(s.tariff), s.fork ?? "sequential", s.clock ?? "ack", s.title ?? ""],
   examples: `
@@ -93,13 +76,10 @@ export const services: Kind<Service> = {
   $ tollgate service add beer --limit-charge 100 --limit-session 500 --limit-currency EUR`,
 };
 
-export const appServers: Kind<AppServer> = {
-  command: "appserver",
-  what: "app server",
+export const appServers: CommandKind<AppServer> = {
+  ...kinds.appServers,
   description: "application servers: who offers the services",
-  schema: appServerSchema,
-  configured: (config) => config.appServers,
-  registry: (store) => store.appServers,
+  list: async (io, command) => (await ask(io, command, listAppServers, {})).appServers,
   options: (add) =>
     add
       .requiredOption("--uri <uri>", "where its SIP part listens, such as sip:10.0.0.5:5060;transport=tcp")
@@ -123,8 +103,6 @@ export const appServers: Kind<AppServer> = {
     certificate: o.certificate,
     change: o.change,
   }),
-  mayHave: mayHaveAppServer,
-  leave: leaveAppServer,
   headings: ["ID", "URI", "PRIORITY", "WEIGHT", "CAPACITY", "SERVICES"],
   row: (a) => [a.id, a.uri, dash(a.priority ?? 10), dash(a.weight ?? 1), dash(a.capacity), a.services.join(",")],
   examples: `
@@ -132,13 +110,10 @@ export const appServers: Kind<AppServer> = {
   $ tollgate appserver add shop2 --uri sip:10.0.0.6 --service wine --priority 20 --capacity 100`,
 };
 
-export const tariffs: Kind<Tariff> = {
-  command: "tariff",
-  what: "tariff",
+export const tariffs: CommandKind<Tariff> = {
+  ...kinds.tariffs,
   description: "tariffs: what a session's time costs",
-  schema: tariffSchema as z.ZodType<Tariff>,
-  configured: (config) => config.tariffs as readonly Tariff[],
-  registry: (store) => store.tariffs,
+  list: async (io, command) => (await ask(io, command, listTariffs, {})).tariffs,
   options: (add) =>
     add
       .requiredOption("--currency <code>", "ISO 4217 code, such as EUR")
@@ -160,7 +135,6 @@ export const tariffs: Kind<Tariff> = {
     cap: o.cap,
     rounding: o.rounding,
   }),
-  priced: (tariff, others) => ({ ...others, tariffs: [...others.tariffs, tariff] }),
   headings: ["ID", "CURRENCY", "SETUP", "PRICE", "INCREMENT", "FREE", "MINIMUM", "CAP"],
   row: (t) => [
     t.id,

@@ -1,22 +1,37 @@
 import type { Command } from "commander";
 import type { SessionView } from "../node/session-view.ts";
-import { askRelay } from "./ask-relay.ts";
-import { readConfig } from "./context.ts";
+import { listSessions, removeSession } from "../operations/running.ts";
+import { ask } from "./ask.ts";
 import { type Io, table } from "./io.ts";
+import { remotely } from "./remote.ts";
 
-/** `tollgate sessions`. */
+/** `tollgate sessions` and `tollgate end`. */
 export function addSessionsCommand(program: Command, io: Io): void {
-  program
-    .command("sessions")
+  remotely(program.command("sessions"))
     .description("list the sessions of the relay that runs on this data folder")
     .option("--json", "as JSON")
     .addHelpText("after", "\nExample:\n  $ tollgate sessions --config /etc/tollgate/tollgate.yaml")
     .action(async (options: { json?: boolean }, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const sessions = (await askRelay(config, "GET", "/sessions")) as SessionView[];
+      const { sessions } = await ask(io, command, listSessions, {});
       if (options.json) io.out(`${JSON.stringify(sessions, null, 2)}\n`);
       else if (sessions.length === 0) io.out("no sessions\n");
       else io.out(table(["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK"], sessions.map(row)));
+    });
+
+  remotely(program.command("end"))
+    .description("end a session: both ends get BYE, and what rings is cancelled")
+    .argument("<session>", "its id, from tollgate sessions")
+    .addHelpText(
+      "after",
+      `
+What was charged stays on the bill. In a cluster, ask the node that has the session.
+
+Examples:
+  $ tollgate end 0mx043jxg2128f86d22623ceac3f1`,
+    )
+    .action(async (id: string, _options: unknown, command: Command) => {
+      await ask(io, command, removeSession, { id });
+      io.out(`session ${id} ended\n`);
     });
 }
 

@@ -1,13 +1,11 @@
 import type { Command } from "commander";
-import type { CallQuery } from "../calls/find.ts";
 import { changesOf } from "../config/changes.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
-import { type Config, MAX_DRAIN_S } from "../config/schema.ts";
+import type { Config } from "../config/schema.ts";
 import type { Api } from "../console/api.ts";
 import { type Control, controlPath, startControl } from "../console/control.ts";
 import type { HttpServer } from "../console/http.ts";
-import type { WhichLockOuts } from "../directory/guesses.ts";
 import type { startBillingNode } from "../node/billing-worker.ts";
 import type { Relay, startRelay } from "../node/relay.ts";
 import { dataFolder } from "../store/data-folder.ts";
@@ -61,29 +59,18 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
   const stop = stopSignal(io);
   // The socket is taken first, because it keeps two relays from sharing a data folder.
   let relay: Relay | undefined;
+  const held = { config };
+  const drain = (node: string | undefined, withinMs: number | undefined) =>
+    node === undefined ? stop.request(withinMs) : relay?.drainNode(node, withinMs);
+  const operated = (relay: Relay, config: Config) => ({
+    ...{ config, configName: loaded.name, store: relay.store, now: () => Date.now() },
+    relay: { ...relay, drain },
+  });
   const { Api } = await import("../console/api.ts");
-  const { traceHandlers } = await import("../console/trace-handlers.ts");
   const http = new Api({
     config,
     log,
-    owner: {
-      "GET /sessions": () => relay?.sessions() ?? [],
-      ...traceHandlers(() => relay),
-      "POST /calls": (body) => relay?.calls(whichCalls(body)) ?? [],
-      "GET /nodes": () => relay?.nodes() ?? [],
-      "GET /usage": () => relay?.usage() ?? [],
-      "GET /lockouts": () => relay?.lockOuts() ?? [],
-      "POST /lockouts/lift": (body) => ({ lifted: relay?.liftLockOuts(whichLockOuts(body)) ?? 0 }),
-      "POST /registrations": (body) => relay?.registrations(userIn(body)) ?? [],
-      "POST /registrations/remove": (body) => ({ removed: relay?.unregister(userIn(body) ?? "") ?? 0 }),
-      "POST /drain": (body) => {
-        const { node } = fieldsOf(body);
-        if (node === undefined || isSelf(relay, node)) stop.request(withinMs(body));
-        else if (typeof node === "string") relay?.drainNode(node, withinMs(body));
-        else throw new Error("node: expected a node's name");
-        return { draining: true };
-      },
-    },
+    context: (caller) => relay && { ...operated(relay, held.config), caller },
     watch: (viewer) => relay?.watch.watch(viewer),
   });
   const control = await startControl({ path: controlPath(config.data), listener: http.bySocket });
@@ -108,7 +95,6 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
     throw error;
   }
   relay.onDrain((ms) => stop.request(ms));
-  const held = { config };
   const offReload = io.onSignal("SIGHUP", () => void reload(loaded, held, relay!, api, log));
   log.info({ config: loaded.name, data: config.data }, "relay started");
   const drainMs = (await stop.requested) ?? config.drainS * 1000;
@@ -127,27 +113,6 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
   return EXIT.ok;
 }
 
-function userIn(body: unknown): string | undefined {
-  const { user } = fieldsOf(body);
-  if (user !== undefined && typeof user !== "string") throw new Error("user: expected a user's id");
-  return user;
-}
-
-/** The fields of what a command says; none, if it is no object. */
-const fieldsOf = (body: unknown): Record<string, unknown> =>
-  (typeof body === "object" && body !== null ? body : {}) as Record<string, unknown>;
-
-const isSelf = (relay: Relay | undefined, name: unknown): boolean =>
-  relay?.nodes().some(({ node, self }) => self && node === name) ?? false;
-
-/** How long a command gives the sessions that run; undefined: as long as the configuration. Throws if it is no time. */
-function withinMs(body: unknown): number | undefined {
-  const { withinS } = fieldsOf(body);
-  if (withinS === undefined) return undefined;
-  if (typeof withinS === "number" && withinS >= 0 && withinS <= MAX_DRAIN_S) return withinS * 1000;
-  throw new Error(`withinS: expected seconds from 0 to ${MAX_DRAIN_S}`);
-}
-
 const INSPECT_PORT = 8_383;
 
 function inspectPort(option: string | true | undefined): number | undefined {
@@ -164,28 +129,6 @@ async function startInspector(relay: Relay, port: number, log: Logger): Promise<
   log.warn({ url: `ws://127.0.0.1:${port}` }, "the charts of calls are shown to inspectors on this machine");
 }
 
-/** Which records a command asks for. Throws if it says something else. */
-function whichCalls(body: unknown): CallQuery {
-  const { callId, user, any, failed, since, strangers, most } = fieldsOf(body);
-  const texts = { callId, user, any };
-  for (const [name, text] of Object.entries(texts))
-    if (text !== undefined && typeof text !== "string") throw new Error(`${name}: expected text`);
-  if (typeof most !== "number" || !(most >= 1)) throw new Error("most: expected a number");
-  return {
-    most,
-    ...(Object.fromEntries(Object.entries(texts).filter(([, text]) => text !== undefined)) as Partial<CallQuery>),
-    ...(failed === true && { failed }),
-    ...(typeof since === "number" && { since }),
-    ...(typeof strangers === "boolean" && { strangers }),
-  };
-}
-
-/** Which lock-outs a command asks to lift. Fields of another type are ignored. */
-function whichLockOuts(body: unknown): WhichLockOuts {
-  const { user, source } = fieldsOf(body);
-  return { ...(typeof user === "string" && { user }), ...(typeof source === "string" && { source }) };
-}
-
 /** The HTTP API, if the configuration has an address for it, and charges by NATS, if the bus is NATS. */
 async function startApi(config: Config, relay: Relay, log: Logger, http: Api): Promise<HttpServer | undefined> {
   const { bus } = config;
@@ -194,6 +137,7 @@ async function startApi(config: Config, relay: Relay, log: Logger, http: Api): P
   const { createChargeDesk } = await import("../console/api.ts");
   const desk = createChargeDesk(config, relay, new PeerLog({ log, clock: systemClock }));
   http.serve(relay, desk);
+  relay.onClosing(async () => http.close());
   const api = listen && (await http.listen(listen));
   if (api) relay.onClosing(() => api.close());
   if (byNats) {

@@ -1,10 +1,11 @@
 import { writeFileSync } from "node:fs";
 import { resolve } from "node:path";
 import type { Command } from "commander";
+import { dropTrace, exportTrace, listTraces, sendTrace, startTrace, stopTrace } from "../operations/traces.ts";
 import type { TraceView } from "../trace/traces.ts";
-import { askRelay } from "./ask-relay.ts";
-import { readConfig } from "./context.ts";
+import { ask } from "./ask.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
+import { remotely } from "./remote.ts";
 
 interface StartOptions {
   readonly user?: string;
@@ -18,11 +19,7 @@ interface StartOptions {
 /** `tollgate trace`. */
 export function addTraceCommands(program: Command, io: Io): void {
   const group = program.command("trace").description("record chosen calls of the running relay, and export them");
-  const ask = (command: Command, method: string, url: string, body?: unknown): Promise<unknown> =>
-    askRelay(readConfig(io, command.optsWithGlobals().config).config, method, url, body);
-
-  group
-    .command("start")
+  remotely(group.command("start"))
     .description("record the calls that fit, from their first message on, until the trace is stopped")
     .argument("<name>", "a name for the trace")
     .option("--user <id>", "calls of that user")
@@ -53,26 +50,24 @@ Examples:
         ...(hep !== undefined && { hep }),
         most: numberOf("--most", options.most),
       };
-      await ask(command, "POST", "/traces/start", body);
+      await ask(io, command, startTrace, body);
       io.out(`trace ${name} runs; tollgate trace stop ${name} ends it\n`);
     });
 
-  group
-    .command("stop")
+  remotely(group.command("stop"))
     .description("record nothing more; what was recorded can still be exported")
     .argument("<name>", "the trace")
     .option("--drop", "forget what was recorded")
     .action(async (name: string, { drop = false }: { drop?: boolean }, command: Command) => {
-      await ask(command, "POST", "/traces/stop", { name, drop });
+      await ask(io, command, drop ? dropTrace : stopTrace, { name });
       io.out(`trace ${name} ${drop ? "dropped" : "stopped"}\n`);
     });
 
-  group
-    .command("list")
+  remotely(group.command("list"))
     .description("list the traces")
     .option("--json", "as JSON")
     .action(async (options: { json?: boolean }, command: Command) => {
-      const traces = (await ask(command, "GET", "/traces")) as TraceView[];
+      const { traces } = await ask(io, command, listTraces, {});
       if (options.json) io.out(`${JSON.stringify(traces, null, 2)}\n`);
       else
         io.out(
@@ -82,8 +77,7 @@ Examples:
         );
     });
 
-  group
-    .command("export")
+  remotely(group.command("export"))
     .description("write what was recorded")
     .argument("<name>", "the trace")
     .option(
@@ -95,22 +89,18 @@ Examples:
     .action(async (name: string, { format, to }: { format: string; to?: string }, command: Command) => {
       if (format === "hep" && to === undefined) throw new CliError("--to: the host and port of a Homer", EXIT.usage);
       if (format === "pcap" && to === undefined) throw new CliError("--to: a file for the capture", EXIT.usage);
-      const body = { name, format, ...(format === "hep" && { hep: to }) };
-      const answer = (await ask(command, "POST", "/traces/export", body)) as Exported;
-      if (answer.sent !== undefined) io.out(`${answer.sent} messages sent to ${to}\n`);
-      else if (to === undefined) io.out(answer.content ?? "");
+      if (format === "hep") {
+        const { sent } = await ask(io, command, sendTrace, { name, to });
+        io.out(`${sent} messages sent to ${to}\n`);
+        return;
+      }
+      const content = (await ask(io, command, exportTrace, { name, format })) as unknown as Buffer;
+      if (to === undefined) io.out(content.toString("utf8"));
       else {
-        const content = answer.base64 === undefined ? (answer.content ?? "") : Buffer.from(answer.base64, "base64");
         writeFileSync(resolve(io.cwd, to), content, { mode: 0o600 });
         io.out(`${to} written\n`);
       }
     });
-}
-
-interface Exported {
-  readonly content?: string;
-  readonly base64?: string;
-  readonly sent?: number;
 }
 
 function numberOf(option: string, text: string): number {

@@ -1,13 +1,15 @@
 import type { Command } from "commander";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { Config } from "../config/schema.ts";
+import { showUsage } from "../operations/running.ts";
 import type { Store } from "../store/types.ts";
 import { systemClock } from "../support/clock.ts";
 import type { UsageLetter } from "../usage/letters.ts";
 import type { SinkStatus } from "../usage/usage.ts";
-import { askRelay } from "./ask-relay.ts";
+import { ask } from "./ask.ts";
 import { readConfig, withStore } from "./context.ts";
 import { CliError, type Io, table } from "./io.ts";
+import { remotely } from "./remote.ts";
 
 const PAGE = 200;
 
@@ -21,8 +23,7 @@ export function addUsageCommands(program: Command, io: Io): void {
     return withStore(config, (store) => use(store, config));
   };
 
-  group
-    .command("status")
+  remotely(group.command("status"))
     .description("how each endpoint is doing, as the relay that runs on this data folder sees it")
     .option("--json", "as JSON")
     .addHelpText(
@@ -36,8 +37,7 @@ Example:
   $ tollgate usage status`,
     )
     .action(async (options: { json?: boolean }, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const sinks = (await askRelay(config, "GET", "/usage")) as SinkStatus[];
+      const { sinks } = await ask(io, command, showUsage, {});
       if (options.json) io.out(`${JSON.stringify(sinks, null, 2)}\n`);
       else if (sinks.length > 0) io.out(table(COLUMNS, sinks.map(row)));
       else io.out("usage is not sent from here: the setting usage says where to, and roles has to have billing\n");

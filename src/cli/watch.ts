@@ -1,8 +1,11 @@
 import type { Command } from "commander";
-import { controlPath, watchControl } from "../console/control.ts";
-import { WATCHING, type WatchLine } from "../console/watch-route.ts";
+import { controlPath, openControl, type Unanswered } from "../console/control.ts";
+import { watchCalls } from "../console/events-route.ts";
+import { notAnswered } from "./ask.ts";
 import { readConfig } from "./context.ts";
-import { CliError, type Io } from "./io.ts";
+import type { Io } from "./io.ts";
+import { remotely, remoteOf } from "./remote.ts";
+import { requestFor } from "./request.ts";
 
 interface WatchOptions {
   readonly user?: string;
@@ -14,8 +17,7 @@ interface WatchOptions {
 
 /** `tollgate watch`. */
 export function addWatchCommand(program: Command, io: Io): void {
-  program
-    .command("watch")
+  remotely(program.command("watch"))
     .description("print what happens in calls as it happens: messages, transitions of the charts, charges, timers")
     .option("--user <id>", "calls of that user")
     .option("--service <id>", "calls for that service")
@@ -33,29 +35,93 @@ Examples:
   $ tollgate watch --user alice --full`,
     )
     .action(async (options: WatchOptions, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const query = new URLSearchParams();
-      for (const name of ["user", "service", "callId"] as const) if (options[name]) query.set(name, options[name]);
-      if (options.full) query.set("full", "1");
+      const { user, service, callId, full } = options;
+      const given = { user, service, callId, ...(full && { full: "1" }) };
       const print = options.json ? (line: WatchLine) => `${JSON.stringify(line)}\n` : lineText;
-      const lines = watchControl(controlPath(config.data), `/watch?${query}`, (stop) => {
-        const offs = (["SIGINT", "SIGTERM"] as const).map((name) => io.onSignal(name, stop));
-        return () => offs.forEach((off) => void off());
+      await follow(io, command, requestFor(watchCalls, given).url, (line) => {
+        if (line.kind === "ready") io.err("watching; Ctrl-C ends it\n");
+        else io.out(print(line));
       });
-      const ended = await lines((text) => {
-        if (text === WATCHING) io.err("watching; Ctrl-C ends it\n");
-        else io.out(print(JSON.parse(text) as WatchLine));
-      });
-      if (!ended.ok)
-        throw new CliError(
-          ended.error.absent
-            ? `no relay runs on ${config.data}: start one with tollgate start, or name its configuration with --config`
-            : `the relay on ${config.data} does not answer: ${ended.error.message}`,
-        );
     });
 }
 
-function lineText({ at, call, user, service, text, message }: WatchLine): string {
+/** One line of what is watched. */
+interface WatchLine {
+  readonly kind: string;
+  readonly at?: number;
+  readonly call?: string;
+  readonly user?: string;
+  readonly service?: string;
+  readonly text?: string;
+  readonly missed?: number;
+  readonly message?: string;
+}
+
+/**
+ * Reads events until Ctrl-C, or until the relay ends them. If it has dropped this reader, who was too slow, the stream
+ * is taken up again.
+ */
+async function follow(io: Io, command: Command, url: string, heard: (line: WatchLine) => void): Promise<void> {
+  let stop = () => {};
+  let isStopped = false;
+  const offs = (["SIGINT", "SIGTERM"] as const).map((name) =>
+    io.onSignal(name, () => {
+      isStopped = true;
+      stop();
+    }),
+  );
+  const remote = remoteOf(io, command);
+  const { config } = remote ? {} : readConfig(io, command.optsWithGlobals().config);
+  try {
+    let last: string | undefined;
+    for (let again = true; again; ) {
+      again = false;
+      const headers = { accept: "text/event-stream", ...(last !== undefined && { "last-event-id": last }) };
+      const stops = (end: () => void) => {
+        stop = end;
+      };
+      const response = remote
+        ? await remote.open(url, headers, stops)
+        : await openControl(controlPath(config!.data), url, headers, stops).catch((error) => {
+            throw notAnswered(config!, error as Unanswered);
+          });
+      const isFirst = last === undefined;
+      for await (const { id, data } of eventsIn(response)) {
+        last = id ?? last;
+        const line = JSON.parse(data) as WatchLine;
+        if (line.kind === "dropped") again = true;
+        else if (line.kind !== "ready" || isFirst) heard(line);
+      }
+    }
+  } catch (error) {
+    if (!isStopped) throw error;
+  } finally {
+    for (const off of offs) off();
+  }
+}
+
+/** The events of a stream (HTML §9.2.6), until it ends. */
+async function* eventsIn(response: AsyncIterable<Buffer>): AsyncGenerator<{ id: string | undefined; data: string }> {
+  let text = "";
+  const decoder = new TextDecoder();
+  try {
+    for await (const piece of response) {
+      text += decoder.decode(piece, { stream: true });
+      const events = text.split("\n\n");
+      text = events.pop()!;
+      for (const event of events) {
+        const data = /^data: (.*)$/m.exec(event)?.[1];
+        if (data !== undefined) yield { id: /^id: (.*)$/m.exec(event)?.[1], data };
+      }
+    }
+  } catch (error) {
+    if (!["ECONNRESET", "ERR_STREAM_PREMATURE_CLOSE"].includes((error as NodeJS.ErrnoException).code ?? ""))
+      throw error;
+  }
+}
+
+function lineText({ kind, at, call, user, service, text, missed, message }: WatchLine): string {
+  if (at === undefined) return kind === "gap" ? `${missed ?? "some"} lines are missing here\n` : "";
   const time = new Date(at).toISOString().slice(11, 23);
   const who = `${call === undefined ? "-" : call.slice(0, 8)} ${user || "-"} ${service || "-"}`;
   const line = `${time}  ${who.padEnd(28)}  ${text}\n`;

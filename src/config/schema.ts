@@ -330,6 +330,7 @@ const httpSchema = z
     connections: z.int().min(1).max(100_000).default(512),
     connectionsPerSource: z.int().min(1).max(100_000).default(64),
     perSecond: z.int().min(0).default(200),
+    loopbackReads: z.boolean().default(true),
     metrics: z.enum(["off", "loopback", "all"]).default("loopback"),
     metricsTokenFile: z.string().min(1).exactOptional(),
   })

@@ -3,27 +3,32 @@ import type { RequestListener } from "node:http";
 import type { Hono } from "hono";
 import type { Config } from "../config/schema.ts";
 import type { Relay } from "../node/relay.ts";
+import type { Caller, OperationContext } from "../operations/context.ts";
+import { Audit } from "../operations/perform.ts";
 import { systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
+import { systemRandom } from "../support/random.ts";
 import type { Viewer } from "../trace/watching.ts";
+import { ApiSignIn } from "./api-sign-in.ts";
 import { createApp } from "./app.ts";
 import { AppServerSignIn } from "./app-server-sign-in.ts";
 import { ChargeDesk } from "./charge-desk.ts";
 import { addChargesApi } from "./charges-api.ts";
+import { EventStreams } from "./event-stream.ts";
+import { addEventsRoute } from "./events-route.ts";
 import { type Env, type HttpServer, listenerOf, startHttp } from "./http.ts";
 import { addIdentityRoutes } from "./identity-routes.ts";
 import { addMetricsRoute } from "./metrics.ts";
-import { addOwnerRoutes, type OwnerHandler } from "./owner-routes.ts";
+import { addOperationRoutes, OperationDesk } from "./operation-routes.ts";
 import { addPageRoutes } from "./page-routes.ts";
 import { addProbeRoutes } from "./probes.ts";
 import { addSessionActs, SessionActs } from "./session-acts.ts";
-import { addWatchRoute } from "./watch-route.ts";
 
 /** What is asked of a relay by HTTP. */
-export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics"> & Partial<Pick<Relay, "act">>;
+export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics"> & Partial<Pick<Relay, "act" | "token">>;
 
-type ApiConfig = Pick<Config, "http" | "portal"> & Partial<Pick<Config, "trustedProxies">>;
+type ApiConfig = Pick<Config, "http" | "portal"> & Partial<Pick<Config, "trustedProxies" | "store" | "bus">>;
 
 /** Everything that a relay offers by HTTP: one application, by the socket in its data folder and by TCP. */
 export class Api {
@@ -31,6 +36,7 @@ export class Api {
   private readonly log: Logger;
   private readonly peerLog: PeerLog;
   private readonly app: Hono<Env>;
+  private readonly streams: EventStreams;
   private relay: ApiRelay | undefined;
   private desk: ChargeDesk | undefined;
   private acts: SessionActs | undefined;
@@ -38,32 +44,43 @@ export class Api {
   constructor(options: {
     readonly config: ApiConfig;
     readonly log: Logger;
-    /** The requests of the data folder's owner, by method and path: `"GET /sessions"`. Default: none. */
-    readonly owner?: Readonly<Record<string, OwnerHandler>>;
-    /** Shows calls as they happen to the owner of the data folder; default: there are none. */
+    /** What the operators' operations work on; undefined: the relay is not ready yet. Default: it never is. */
+    readonly context?: (caller: Caller) => OperationContext | undefined;
+    /** Shows calls as they happen; default: there are none. */
     readonly watch?: (viewer: Viewer) => (() => void) | undefined;
     /** The environment, where secrets may be; default: that of the process. */
     readonly env?: NodeJS.ProcessEnv;
   }) {
-    const { config, log, owner = {}, watch = () => undefined, env = process.env } = options;
+    const { config, log, context = () => undefined, watch = () => undefined, env = process.env } = options;
     this.config = config;
     this.log = log;
     this.peerLog = new PeerLog({ log, clock: systemClock });
     const { metrics, metricsTokenFile } = config.http;
-    const token = metricsTokenFile === undefined ? env.TOLLGATE_METRICS_TOKEN : firstLine(metricsTokenFile);
-    if (config.http.listen && metrics === "loopback" && config.http.plain && !token)
+    const metricsToken = metricsTokenFile === undefined ? env.TOLLGATE_METRICS_TOKEN : firstLine(metricsTokenFile);
+    if (config.http.listen && metrics === "loopback" && config.http.plain && !metricsToken)
       log.warn(
         "http: nobody can read /metrics, since http.plain says that a proxy asks for others: set http.metricsTokenFile, or http.metrics: all",
       );
+    const clock = systemClock;
+    const token = (name: string) => this.relay?.token?.(name);
+    // Where one machine is all there is, whoever works on it may look.
+    const loopbackReads = config.http.loopbackReads && config.store === undefined && config.bus === undefined;
+    const signIn = new ApiSignIn({ token, loopbackReads, clock, peerLog: this.peerLog });
+    const audit = new Audit(
+      () => clock.monotonic(),
+      (error) => this.peerLog.error("the audit log cannot be written", "", { err: error }),
+    );
+    const desk = new OperationDesk({ signIn, audit, clock, perSecond: config.http.perSecond, context });
+    this.streams = new EventStreams({ watch, clock, newId: () => systemRandom.token(64) });
     this.app = createApp((app) => {
-      addOwnerRoutes(app, owner);
-      addWatchRoute(app, watch);
+      addEventsRoute(app, desk, this.streams, audit);
+      addOperationRoutes(app, desk);
       addChargesApi(app, { answer: (report) => this.desk!.answer(report) });
       addSessionActs(app, () => this.acts);
       addIdentityRoutes(app, () => this.relay?.identity);
       addProbeRoutes(app, () => this.relay);
       addPageRoutes(app);
-      addMetricsRoute(app, { metrics: () => this.relay?.metrics() ?? NOTHING }, metrics, token || undefined);
+      addMetricsRoute(app, { metrics: () => this.relay?.metrics() ?? NOTHING }, metrics, metricsToken || undefined);
     }, this.peerLog);
   }
 
@@ -75,6 +92,11 @@ export class Api {
     if (!act) return;
     const { config, peerLog } = this;
     this.acts = new SessionActs({ act, ...config, keys: relay.charging, clock: systemClock, peerLog });
+  }
+
+  /** Ends what does not end by itself. */
+  close(): void {
+    this.streams.close();
   }
 
   /** Answers requests by the socket. Only the owner of the data folder can open it. */

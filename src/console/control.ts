@@ -1,5 +1,5 @@
 import { chmodSync, rmSync } from "node:fs";
-import { createServer, type RequestListener, request } from "node:http";
+import { createServer, type IncomingMessage, type RequestListener, request } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { err, ok, type Result } from "../support/result.ts";
@@ -62,13 +62,22 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-/** Asks the relay that runs on a data folder. The error `absent` says that no relay runs there. */
+/** Why there is no answer, or what the relay has against the request. */
+export interface Unanswered {
+  /** No relay runs there. */
+  readonly absent: boolean;
+  readonly message: string;
+  readonly status?: number;
+}
+
+/** Asks the relay that runs on a data folder. `asBytes`: the answer is a file, and no JSON. */
 export function askControl(
   path: string,
   method: string,
   url: string,
   body?: unknown,
-): Promise<Result<unknown, { absent: boolean; message: string }>> {
+  asBytes = false,
+): Promise<Result<unknown, Unanswered>> {
   return new Promise((resolve) => {
     const failed = (error: NodeJS.ErrnoException) =>
       resolve(err({ absent: error.code === "ENOENT" || error.code === "ECONNREFUSED", message: error.message }));
@@ -78,7 +87,7 @@ export function askControl(
         const chunks: Buffer[] = [];
         response.on("data", (chunk: Buffer) => chunks.push(chunk));
         response.on("error", failed);
-        response.on("end", () => resolve(readAnswer(response.statusCode ?? 0, Buffer.concat(chunks).toString("utf8"))));
+        response.on("end", () => resolve(readAnswer(response.statusCode ?? 0, Buffer.concat(chunks), asBytes)));
       },
     );
     outgoing.on("error", failed);
@@ -86,64 +95,38 @@ export function askControl(
   });
 }
 
-function readAnswer(status: number, text: string): Result<unknown, { absent: boolean; message: string }> {
+function readAnswer(status: number, bytes: Buffer, asBytes: boolean): Result<unknown, Unanswered> {
+  if (asBytes && status === 200) return ok(bytes);
   try {
-    const value = JSON.parse(text) as { detail?: string; title?: string } | null;
+    const value = JSON.parse(bytes.toString("utf8")) as { detail?: string; title?: string } | null;
     return status === 200
       ? ok(value)
-      : err({ absent: false, message: value?.detail ?? value?.title ?? `status ${status}` });
+      : err({ absent: false, message: value?.detail ?? value?.title ?? `status ${status}`, status });
   } catch {
     return err({ absent: false, message: "the relay's answer is not JSON" });
   }
 }
 
-type Ended = Result<void, { absent: boolean; message: string }>;
-
 /**
- * Reads lines that a relay sends as things happen, until it ends them. `stops` is given a function that ends the
- * reading, and returns what to do afterwards.
+ * Opens an answer that does not end. `stop` is given how to end it. Rejects with an `Unanswered` where there is none.
  */
-export function watchControl(
+export function openControl(
   path: string,
   url: string,
-  stops: (stop: () => void) => () => void,
-): (heard: (line: string) => void) => Promise<Ended> {
-  return (heard) =>
-    new Promise((resolve) => {
-      let done = () => {};
-      let isStopped = false;
-      const end = (how: Ended) => {
-        done();
-        resolve(how);
-      };
-      const failed = (error: NodeJS.ErrnoException) => {
-        if (isStopped) return end(ok(undefined));
-        const absent = error.code === "ENOENT" || error.code === "ECONNREFUSED";
-        end(err({ absent, message: error.message }));
-      };
-      const outgoing = request({ socketPath: path, agent: false, method: "GET", path: url }, (response) => {
-        let text = "";
-        response.setEncoding("utf8");
-        response.on("data", (piece: string) => {
-          const lines = (text + piece).split("\n");
-          text = lines.pop()!;
-          if (response.statusCode === 200) for (const line of lines) if (line !== "") heard(line);
-        });
-        response.on("error", () => end(ok(undefined)));
-        response.on("end", () =>
-          end(
-            response.statusCode === 200
-              ? ok(undefined)
-              : err({ absent: false, message: `status ${response.statusCode}` }),
-          ),
-        );
-      });
-      outgoing.on("error", failed);
-      outgoing.end();
-      done = stops(() => {
-        isStopped = true;
-        outgoing.destroy();
-        end(ok(undefined));
-      });
+  headers: Readonly<Record<string, string>>,
+  stop: (end: () => void) => void,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const outgoing = request({ socketPath: path, agent: false, method: "GET", path: url, headers }, (response) => {
+      if (response.statusCode === 200) return resolve(response);
+      response.resume();
+      reject({ absent: false, message: `status ${response.statusCode}` } satisfies Unanswered);
     });
+    outgoing.on("error", (error: NodeJS.ErrnoException) => {
+      const absent = error.code === "ENOENT" || error.code === "ECONNREFUSED";
+      reject({ absent, message: error.message } satisfies Unanswered);
+    });
+    stop(() => outgoing.destroy());
+    outgoing.end();
+  });
 }

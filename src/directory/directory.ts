@@ -15,7 +15,7 @@ import { currencyClashes } from "./currencies.ts";
 import { withSipPart } from "./http-address.ts";
 import { ServerPool, type ServerState, type Unavailable } from "./pool.ts";
 import { type CompiledRules, compileRules, type Rejection, type RuleLookups, type Rules } from "./rules.ts";
-import type { AppServer, AppServerKey, Identified, Rule, Service, User } from "./types.ts";
+import type { ApiToken, AppServer, AppServerKey, Identified, Rule, Service, User } from "./types.ts";
 
 /**
  * Everything that is registered: users, services, app servers, tariffs, rules. It is held in memory, so that every
@@ -42,6 +42,8 @@ export interface Directory extends Rules, RuleLookups {
   terms(serviceId: string, appServerId: string): Terms | undefined;
   /** A key that an app server signs in with. */
   appServerKey(id: string): AppServerKey | undefined;
+  /** A token of the API, by its name. */
+  token(name: string): ApiToken | undefined;
   /** All keys that one app server may sign in with. */
   keysOf(appServer: string): readonly AppServerKey[];
   /** How many app servers offer the service (M4), whether or not they can take a session now. `only`: of these. */
@@ -89,7 +91,8 @@ export interface DirectoryConfig {
 
 export interface DirectoryOptions {
   readonly config: DirectoryConfig;
-  readonly store: Pick<Store, "users" | "services" | "appServers" | "tariffs" | "appServerKeys" | "directoryVersion">;
+  readonly store: Pick<Store, "users" | "services" | "appServers" | "tariffs" | "appServerKeys" | "directoryVersion"> &
+    Partial<Pick<Store, "tokens" | "outOfService">>;
   readonly clock: Clock;
   readonly log: Logger;
   /** A number from 0 up to but not including 1; default Math.random. */
@@ -118,6 +121,7 @@ class CachedDirectory implements Directory {
   private services = new Map<string, Service>();
   private tariffs = new Map<string, Tariff>();
   private keys = new Map<string, AppServerKey>();
+  private tokens = new Map<string, ApiToken>();
   private applied: AppliedTerms;
   private version = -1;
   private loading: Promise<void> = Promise.resolve();
@@ -204,6 +208,10 @@ class CachedDirectory implements Directory {
     return this.keys.get(id);
   }
 
+  token(name: string): ApiToken | undefined {
+    return this.tokens.get(name);
+  }
+
   offering(serviceId: string, only?: readonly string[]): number {
     return this.pool.offering(serviceId, only);
   }
@@ -280,19 +288,23 @@ class CachedDirectory implements Directory {
     const { store, log } = this.options;
     // The version is read before the lists. A change in between is then noticed at the next poll.
     const version = await store.directoryVersion();
-    const [users, services, appServers, tariffs, keys] = await Promise.all([
+    const [users, services, appServers, tariffs, keys, tokens = [], out = []] = await Promise.all([
       store.users.list(),
       store.services.list(),
       store.appServers.list(),
       store.tariffs.list(),
       store.appServerKeys.list(),
+      store.tokens?.list(),
+      store.outOfService?.list(),
     ]);
     this.users = merged(users, []);
     this.toEnd = users.filter(({ blocked }) => blocked?.end).map(accountOf);
     this.services = merged(services, this.config.services);
     this.tariffs = merged<Tariff>(tariffs, this.config.tariffs);
     this.keys = merged(keys, []);
-    this.pool.replace([...merged(appServers, this.config.appServers).values()].map(withSipPart));
+    this.tokens = merged(tokens, []);
+    const drained = new Set(out.map(({ id }) => id));
+    this.pool.replace([...merged(appServers, this.config.appServers).values()].map(withSipPart), drained);
     this.applied = this.appliedTerms();
     this.version = version;
     for (const service of this.services.values()) {

@@ -6,11 +6,16 @@ export interface ServerState {
   readonly server: AppServer;
   readonly up: boolean;
   readonly sessions: number;
+  /** The operator has taken it out of service. */
+  readonly drained: boolean;
+  /** How long no session begins there, since it asked for that; 0: it does not rest. */
+  readonly restsForMs: number;
 }
 
 interface Entry {
   server: AppServer;
   up: boolean;
+  drained: boolean;
   sessions: number;
   /** Until when it rests (no session begins there), in monotonic milliseconds; 0: it does not rest. */
   restsUntil: number;
@@ -43,8 +48,11 @@ export class ServerPool {
     this.clock = clock;
   }
 
-  /** Replaces the list. App servers that were in it before keep their health and sessions. */
-  replace(servers: readonly AppServer[]): void {
+  /**
+   * Replaces the list. App servers that were in it before keep their health and sessions. `drained`: those that take no
+   * sessions for now.
+   */
+  replace(servers: readonly AppServer[], drained: ReadonlySet<string> = new Set()): void {
     const entries = new Map<string, Entry>();
     for (const server of servers) {
       const known = this.entries.get(server.id);
@@ -56,13 +64,14 @@ export class ServerPool {
         }
         known.server = server;
       }
-      entries.set(server.id, known ?? { server, up: true, sessions: 0, restsUntil: 0 });
+      entries.set(server.id, known ?? { server, up: true, drained: false, sessions: 0, restsUntil: 0 });
     }
     // The sessions of an app server that leaves the list are kept, so that they count when it comes back.
     for (const [id, entry] of this.entries) {
       if (!entries.has(id) && entry.sessions > 0) this.retired.set(id, entry);
     }
     for (const [id, entry] of entries) {
+      entry.drained = drained.has(id);
       const back = this.retired.get(id);
       if (back) entry.sessions = back.sessions;
       this.retired.delete(id);
@@ -88,7 +97,10 @@ export class ServerPool {
   }
 
   states(): ServerState[] {
-    return [...this.entries.values()].map(({ server, up, sessions }) => ({ server, up, sessions }));
+    return Array.from(this.entries.values(), (entry) => {
+      const { server, up, drained, sessions } = entry;
+      return { server, up, drained, sessions, restsForMs: this.leftMs(entry) };
+    });
   }
 
   offering(service: string, only?: readonly string[]): number {
@@ -128,7 +140,7 @@ export class ServerPool {
     let full = false;
     let restsForMs: number | undefined;
     for (const entry of this.byService.get(service) ?? []) {
-      if (!entry.up || (only && !only.includes(entry.server.id))) continue;
+      if (!entry.up || entry.drained || (only && !only.includes(entry.server.id))) continue;
       const leftMs = this.leftMs(entry);
       if (leftMs === 0) full = true;
       else restsForMs = Math.min(leftMs, restsForMs ?? leftMs);
@@ -144,7 +156,8 @@ export class ServerPool {
     if (list === undefined) return [];
     const free: Entry[] = [];
     for (const entry of list) {
-      if (!entry.up || entry.sessions >= (entry.server.capacity ?? Infinity) || this.leftMs(entry) > 0) continue;
+      if (!entry.up || entry.drained || entry.sessions >= (entry.server.capacity ?? Infinity) || this.leftMs(entry) > 0)
+        continue;
       if (only === undefined || only.includes(entry.server.id)) free.push(entry);
     }
     for (let start = 0; start < free.length; ) {

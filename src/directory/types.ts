@@ -151,6 +151,28 @@ export interface AppServerKey {
   readonly createdAt: number;
 }
 
+/** What an operator, a program of his or an app server signs in with by HTTP. The secret is never kept: its hash is. */
+export interface ApiToken {
+  /** Its name. */
+  readonly id: string;
+  readonly role: "viewer" | "operator" | "biller" | "app-server";
+  /** Hex of SHA-256 over the secret, which has 256 random bits. */
+  readonly hash: string;
+  /** Milliseconds since 1970. */
+  readonly createdAt: number;
+  readonly expiresAt?: number;
+  /** For whom an app server's token charges. */
+  readonly appServer?: string;
+}
+
+/** An app server that the operator has taken out of service: no session begins there, and those that run go on. */
+export interface OutOfService {
+  /** Of the app server, in the configuration or in the store. */
+  readonly id: string;
+  /** Milliseconds since 1970. */
+  readonly since: number;
+}
+
 /**
  * A rule (M3): the first whose every condition holds decides. Patterns are regular expressions of RE2, anchored at
  * both ends.

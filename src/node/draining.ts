@@ -50,6 +50,15 @@ export function endBlocked(core: Core): void {
   for (const session of core.sessions.values()) if (accounts.has(session.facts.user)) session.end({ code: "blocked" });
 }
 
+/** Ends one session; what rings is cancelled. False: there is none of that id here. */
+export function endOne(core: Core, id: string): boolean {
+  const session = core.sessions.get(id);
+  if (!session) return false;
+  session.request?.giveUp();
+  session.end({ code: "operator" });
+  return true;
+}
+
 /** Requests that wait for an answer are cancelled. Established sessions are ended by BYE. */
 export function endAll(core: Core): void {
   for (const request of core.requests.values()) request.lost();

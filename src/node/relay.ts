@@ -18,8 +18,9 @@ import { appServerAuthenticator } from "../directory/app-server-keys.ts";
 import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
 import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
+import type { ServerState } from "../directory/pool.ts";
 import { Strangers } from "../directory/strangers.ts";
-import type { AppServerKey } from "../directory/types.ts";
+import type { ApiToken, AppServerKey } from "../directory/types.ts";
 import { type IdentityKey, loadIdentityKey } from "../identity/key.ts";
 import { createProof } from "../identity/proof.ts";
 import { Overload } from "../relay/admission/overload.ts";
@@ -29,6 +30,7 @@ import type { Counters } from "../relay/model/counters.ts";
 import { Router } from "../relay/router.ts";
 import type { SipUri } from "../sip/uri.ts";
 import { openWatchedStore } from "../store/clock-watch.ts";
+import type { Store } from "../store/types.ts";
 import { busySince } from "../support/busy.ts";
 import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
@@ -45,7 +47,7 @@ import type { SinkStatus } from "../usage/usage.ts";
 import { ActsElsewhere, answerAction, othersOf } from "./acts.ts";
 import { createCore, userLimits } from "./assemble.ts";
 import { type Cluster, joinCluster } from "./cluster.ts";
-import { emptied, endAll, endBlocked, within } from "./draining.ts";
+import { emptied, endAll, endBlocked, endOne, within } from "./draining.ts";
 import { HealthChecks } from "./health.ts";
 import { together } from "./keepers.ts";
 import { KeptContacts } from "./kept-contacts.ts";
@@ -71,6 +73,11 @@ export interface Relay {
   /** Everything that is counted, and the present values. */
   metrics(): Metrics;
   sessions(): SessionView[];
+  /** Ends a session by BYE, or cancels it where it rings; false: there is none of that id here. */
+  endSession(id: string): boolean;
+  /** Every app server with its health and its sessions, as this node sees them. */
+  appServers(): readonly ServerState[];
+  readonly store: Store;
   /** Who inspects the charts' actors. */
   readonly inspectors: Set<Inspector>;
   /** What happens in calls, for those who look; and recordings of it. */
@@ -112,6 +119,8 @@ export interface Relay {
   };
   /** Does what an app server that speaks HTTP asks for in one of its sessions, at whichever node that is. Never rejects. */
   act(appServer: string, session: string, action: Action): Promise<Acted>;
+  /** A token of the API; undefined: there is none of that name. */
+  token(name: string): ApiToken | undefined;
   /** The public key, with which app servers check the relay's signature (M10); undefined: the relay does not sign. */
   readonly identity: Pick<IdentityKey, "pem" | "jwks"> | undefined;
   /**
@@ -405,6 +414,10 @@ export async function startRelay(options: {
       return lifted ?? 0;
     },
     sessions: () => viewsOf(core.sessions.values()),
+    endSession: (id) => endOne(core, id),
+    appServers: () => directory.serverStates(),
+    token: (name) => directory.token(name),
+    store,
     inspectors: core.inspectors,
     watch,
     traces,

@@ -3,7 +3,11 @@ import { type PeerLog, shown } from "../support/peer-log.ts";
 import { sourceKey } from "../support/source.ts";
 
 /** The log's text for a refused sign-in; fail2ban looks for it (ops/fail2ban). */
-export const REFUSED = { user: "sign-in refused", appServer: "charges: sign-in refused" } as const;
+export const REFUSED = {
+  user: "sign-in refused",
+  appServer: "charges: sign-in refused",
+  token: "api: sign-in refused",
+} as const;
 
 /** Refused sign-ins for the operator: a line of the log with user, address and reason, and counts. */
 export class SignInLog {

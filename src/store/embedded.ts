@@ -1,9 +1,10 @@
 import { type Database, open, type RootDatabase } from "lmdb";
 import type { Closed } from "../charging/bills/closing.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
-import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
+import type { ApiToken, AppServer, AppServerKey, Former, OutOfService, Service, User } from "../directory/types.ts";
 import { LmdbDisk } from "../support/lmdb-disk.ts";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
+import { EmbeddedAudit } from "./embedded-audit.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
 import { EmbeddedBindings } from "./embedded-bindings.ts";
 import { EmbeddedCalls } from "./embedded-calls.ts";
@@ -51,6 +52,8 @@ export async function openEmbeddedStore(
     appServers: registry<AppServer>("appServers"),
     tariffs: registry<Tariff>("tariffs"),
     appServerKeys: registry<AppServerKey>("appServerKeys"),
+    tokens: registry<ApiToken>("tokens"),
+    outOfService: registry<OutOfService>("outOfService"),
     former: registry<Former>("former"),
     closedBills: registry<Closed>("closedBills"),
     async directoryVersion() {
@@ -58,6 +61,7 @@ export async function openEmbeddedStore(
       return meta.get(VERSION) ?? 0;
     },
     billing: new EmbeddedBilling(root, disk),
+    audit: new EmbeddedAudit(root, disk),
     calls: new EmbeddedCalls(root, disk),
     bindings: new EmbeddedBindings(root, disk),
     usage: new EmbeddedUsageLetters(root, disk),

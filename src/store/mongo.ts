@@ -1,10 +1,11 @@
 import type { Collection, Db, Document, MongoClient } from "mongodb";
 import type { Closed } from "../charging/bills/closing.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
-import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
+import type { ApiToken, AppServer, AppServerKey, Former, OutOfService, Service, User } from "../directory/types.ts";
 import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Migrations } from "./migrations/index.ts";
+import { MongoAudit } from "./mongo-audit.ts";
 import { MongoBilling } from "./mongo-billing.ts";
 import { MongoBindings } from "./mongo-bindings.ts";
 import { MongoCalls } from "./mongo-calls.ts";
@@ -81,6 +82,8 @@ function storeOf(client: MongoClient, db: Db, { sessions, billing, calls, credit
     appServers: registry<AppServer>("appServers"),
     tariffs: registry<Tariff>("tariffs"),
     appServerKeys: registry<AppServerKey>("appServerKeys"),
+    tokens: registry<ApiToken>("tokens"),
+    outOfService: registry<OutOfService>("outOfService"),
     former: registry<Former>("former"),
     closedBills: registry<Closed>("closedBills"),
     directoryVersion: () => version.read(),
@@ -91,6 +94,7 @@ function storeOf(client: MongoClient, db: Db, { sessions, billing, calls, credit
       return (said.localTime as Date).getTime();
     },
     billing,
+    audit: new MongoAudit(db, sessions),
     calls,
     bindings: new MongoBindings(db, sessions),
     usage: new MongoUsageLetters(db, sessions),

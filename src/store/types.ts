@@ -1,9 +1,10 @@
+import type { AuditStore } from "../calls/audit.ts";
 import type { CallStore } from "../calls/store.ts";
 import type { BillingStore } from "../charging/billing/store.ts";
 import type { Closed } from "../charging/bills/closing.ts";
 import type { CreditStore } from "../charging/credit/store.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
-import type { AppServer, AppServerKey, Former, Service, User } from "../directory/types.ts";
+import type { ApiToken, AppServer, AppServerKey, Former, OutOfService, Service, User } from "../directory/types.ts";
 import type { BindingStore } from "../registrar/store.ts";
 import type { UsageLetters } from "../usage/letters.ts";
 
@@ -30,6 +31,10 @@ export interface Store {
   readonly tariffs: Registry<Tariff>;
   /** What app servers sign in with (M15, M17). */
   readonly appServerKeys: Registry<AppServerKey>;
+  /** What signs in by HTTP. */
+  readonly tokens: Registry<ApiToken>;
+  /** App servers that take no sessions for now. */
+  readonly outOfService: Registry<OutOfService>;
   /** What is remembered of removed users and app servers, whose ids may be given again. */
   readonly former: Registry<Former>;
   /** Bills that have a number (src/charging/bills/closing.ts). */
@@ -41,6 +46,8 @@ export interface Store {
    */
   serverTime?(): Promise<number>;
   readonly billing: BillingStore;
+  /** Who changed what, and who read what of people. */
+  readonly audit: AuditStore;
   /** What became of requests, and why. */
   readonly calls: CallStore;
   /** Where users' devices are. */

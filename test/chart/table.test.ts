@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { type AnyEventObject, type AnyStateMachine, assign, createActor, setup } from "xstate";
 import { ChartActor } from "../../src/chart/actor.ts";
 import { chartFrom } from "../../src/chart/table.ts";
-import { charts } from "../../src/cli/machines-diagram.ts";
+import { charts } from "../../src/operations/machines.ts";
 import { chartEvents, chartInputs } from "../machines/chart-events.ts";
 
 /** Small, seeded, the same every run. */

@@ -173,7 +173,7 @@ describe("an id that an app server had which was removed", () => {
     const refused = await tollgate(add);
     expect(refused.code).toBe(1);
     expect(refused.err).toContain(
-      `what was charged for it in ${monthOf(Date.now())} is settled under that id: --inherit`,
+      `what was charged for it in ${monthOf(Date.now())} is settled under that id; --inherit`,
     );
     expect(await out("settlement teacher-1")).toContain("25.00 EUR");
     expect((await tollgate("appserver add new --uri sip:127.0.0.1 --service english --inherit")).code).toBe(2);

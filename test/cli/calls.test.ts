@@ -38,7 +38,9 @@ describe("tollgate calls, while no relay runs (P5)", () => {
     expect(out).toContain("shop: it was not reached: tcp ECONNREFUSED");
     expect((await tollgate("calls", "--failed")).out.trim().split("\n")).toHaveLength(2);
     expect((await tollgate("calls", "--since", "10m")).out).toBe("no calls\n");
-    expect(JSON.parse((await tollgate("calls", "--call-id", "s2@tollgate", "--json")).out)).toEqual([failed]);
+    expect(JSON.parse((await tollgate("calls", "--call-id", "s2@tollgate", "--json")).out)).toEqual([
+      { ...failed, failed: true },
+    ]);
     expect((await tollgate("calls", "--user", "bob")).out).toBe("no calls\n");
   });
 
@@ -48,7 +50,7 @@ describe("tollgate calls, while no relay runs (P5)", () => {
       const { code, out } = await tollgate("call", id);
       expect(code).toBe(0);
       expect(out).toContain("INVITE of alice");
-      expect(out).toMatch(/20 ms {2}relay -> client +500 Server Internal Error/);
+      expect(out).toMatch(/20 ms ! relay -> client +500 Server Internal Error/);
     }
     expect(await tollgate("call", "nothing")).toMatchObject({ code: 1 });
   });

@@ -28,7 +28,7 @@ async function until(condition: () => Promise<boolean>): Promise<void> {
   while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-const running = async () => (await askControl(socketPath(), "GET", "/sessions")).ok;
+const running = async () => (await askControl(socketPath(), "GET", "/v1/me")).ok;
 
 describe("tollgate start", () => {
   it("runs until SIGTERM, and answers `tollgate sessions` meanwhile", async () => {
@@ -57,7 +57,10 @@ describe("tollgate start", () => {
   it("drains when it is told to by the control socket", async () => {
     const relay = terminal.tollgate(["start"]);
     await until(running);
-    expect(await askControl(socketPath(), "POST", "/drain")).toEqual({ ok: true, value: { draining: true } });
+    expect(await askControl(socketPath(), "POST", "/v1/nodes/self/drain")).toEqual({
+      ok: true,
+      value: { draining: true },
+    });
     expect((await relay).code).toBe(0);
   });
 
@@ -171,6 +174,10 @@ describe("signals", () => {
       sessions: () => [],
       registrations: () => [],
       unregister: () => 0,
+      endSession: () => false,
+      appServers: () => [],
+      token: () => undefined,
+      store: { audit: { add: async () => {}, forget: async () => 0 } } as never,
       calls: async () => [],
       inspectors: new Set(),
       watch: { watch: () => () => {}, storyOf: () => undefined },

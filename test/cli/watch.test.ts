@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { CallRecord } from "../../src/calls/record.ts";
 import { askControl, controlPath } from "../../src/console/control.ts";
-import type { WatchLine } from "../../src/console/watch-route.ts";
 import { type AppServer, type Client, createClient, serve } from "../../src/sdk/index.ts";
 import { freePort } from "../support/peers.ts";
 import { Terminal } from "./terminal.ts";
@@ -38,7 +37,7 @@ appServers: [{ id: shop, uri: "sip:127.0.0.1:${shop};transport=tcp", services: [
   );
   await terminal.tollgate(["user", "add", "alice", "--password-stdin"], { stdin: "correct horse\n" });
   relay = tollgate("start");
-  await until(async () => (await askControl(socketPath(), "GET", "/traces")).ok);
+  await until(async () => (await askControl(socketPath(), "GET", "/v1/traces")).ok);
   server = await serve({
     listen: { host: "127.0.0.1", port: shop },
     services: {
@@ -92,7 +91,7 @@ describe("a call on a running relay (P5)", () => {
         .trim()
         .split("\n")
         .filter((line) => line.startsWith("{"))
-        .map((line) => JSON.parse(line) as WatchLine);
+        .map((line) => JSON.parse(line) as { kind: string; text: string });
     await until(() => text.includes("watching"));
     await visit();
     await until(() => lines().some(({ kind }) => kind === "end"));

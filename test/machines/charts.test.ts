@@ -5,7 +5,8 @@ import { getShortestPaths } from "xstate/graph";
 import * as exported from "../../machines/index.ts";
 import { chartLinks } from "../../machines/links.ts";
 import { expectProvided } from "../../src/chart/nodes.ts";
-import { charts, renderMachinesReadme } from "../../src/cli/machines-diagram.ts";
+import { renderMachinesReadme } from "../../src/cli/machines-diagram.ts";
+import { charts } from "../../src/operations/machines.ts";
 import { chartEvents, chartInputs } from "./chart-events.ts";
 
 /** Ids of every state in which a chart can rest: the leaves, less those that it passes through at once. */

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { charts } from "../../src/cli/machines-diagram.ts";
+import { charts } from "../../src/operations/machines.ts";
 import { ignored } from "./ignored.ts";
 import { pairsOf } from "./pairs.ts";
 

@@ -34,7 +34,7 @@ const READERS: Readonly<Record<string, string>> = {
   "src/cluster/fence.ts": "a clock that is handed on; what waits behind the fence is measured",
   "src/config/cross-check.ts": "whether a certificate is still valid",
   "src/console/inspect.ts": "what an inspector shows as the time",
-  "src/console/trace-handlers.ts": "when a trace was started, for people",
+  "src/console/api-sign-in.ts": "whether a token is over",
   "src/transport/certificates.ts": "whether a certificate is still valid, and for how many days",
   "src/support/clock.ts": "the clock itself",
   "src/support/logger.ts": "when a line was written",

@@ -22,6 +22,7 @@ const ENDINGS: Readonly<Record<EndingCode, EndingText>> = {
   "part-over": { text: "the session ended" },
   "service-gone": { text: "the service that it was changed to is gone" },
   blocked: { text: "the user is blocked", cause: 403 },
+  operator: { text: "the operator ended it" },
   moved: { text: "moved to" },
   stops: { text: "the relay stops" },
   stopped: { text: "stopped" },

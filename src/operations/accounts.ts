@@ -1,6 +1,6 @@
 import { accountName, accountOf, formerUser, numberOf, readAccount } from "../directory/accounts.ts";
 import type { Store } from "../store/types.ts";
-import { CliError, EXIT } from "./io.ts";
+import { OperationError } from "./mistake.ts";
 
 /** How many accounts that user's id has had. A balance without a user belonged to an earlier user. */
 export async function accountsOf(store: Store, id: string): Promise<number> {
@@ -10,7 +10,7 @@ export async function accountsOf(store: Store, id: string): Promise<number> {
 }
 
 /**
- * The account that a command is about: `alice#2` is the second of that name, `alice` is the account of the user who
+ * The account that is meant: `alice#2` is the second of that name, `alice` is the account of the user who
  * has the name now, or had it last. A name without any user is an account too: something may have been billed to it.
  */
 export async function theAccount(store: Store, name: string): Promise<string> {
@@ -33,14 +33,13 @@ export async function isKnown(store: Store, account: string): Promise<boolean> {
 export async function accountForNew(store: Store, id: string, inherit: true | string | undefined): Promise<string> {
   const there = await accountsOf(store, id);
   if (inherit === undefined) return accountName(id, there + 1);
-  if (there === 0) throw new CliError(`--inherit: there was no user ${id} before`, EXIT.usage);
+  if (there === 0) throw new OperationError("usage", `there was no user ${id} before`, { field: "inherit" });
   if (inherit === true) return accountName(id, there);
   const { id: of, n } = readAccount(inherit) ?? { id: inherit, n: 1 };
   if (of !== id || n > there)
-    throw new CliError(
-      `--inherit: expected ${id}#1${there > 1 ? ` to ${id}#${there}` : ""}; found "${inherit}"`,
-      EXIT.usage,
-    );
+    throw new OperationError("usage", `expected ${id}#1${there > 1 ? ` to ${id}#${there}` : ""}; found "${inherit}"`, {
+      field: "inherit",
+    });
   return accountName(id, n);
 }
 

@@ -1,0 +1,102 @@
+import { userInfo } from "node:os";
+import type { Command } from "commander";
+import type { Config } from "../config/schema.ts";
+import { askControl, controlPath, type Unanswered } from "../console/control.ts";
+import type { OperationContext } from "../operations/context.ts";
+import { OperationError } from "../operations/mistake.ts";
+import type { AnyOperation, Operation } from "../operations/operation.ts";
+import { Audit, perform } from "../operations/perform.ts";
+import { systemClock } from "../support/clock.ts";
+import { readConfig, withStore } from "./context.ts";
+import { CliError, EXIT, type Io } from "./io.ts";
+import { remoteOf } from "./remote.ts";
+import { requestFor } from "./request.ts";
+
+/**
+ * Does an operation for a command: on this machine, or by HTTP at the relay that `--remote` names. Ends the command
+ * with what is wrong.
+ */
+export async function ask<In, Out>(
+  io: Io,
+  command: Command,
+  operation: Operation<In, Out>,
+  input: object,
+): Promise<Out> {
+  const remote = remoteOf(io, command);
+  if (remote) return (await remote.ask(operation, input)) as Out;
+  const { config } = readConfig(io, command.optsWithGlobals().config);
+  if (operation.live) {
+    const { method, url, body } = requestFor(operation, input);
+    const answer = await askControl(controlPath(config.data), method, url, body, operation.file);
+    if (answer.ok) return answer.value as Out;
+    if (!answer.error.absent || operation.live !== "if-there") throw notAnswered(config, answer.error);
+  }
+  return onStore(io, command, async (context) => (await perform(operation, context, input, auditOf(io))) as Out);
+}
+
+/**
+ * Works on this machine's store, and ends the command with what is wrong. `use` does the operation in a way of its own,
+ * such as piece by piece; the audit log has it all the same.
+ */
+export async function locally<T>(
+  io: Io,
+  command: Command,
+  operation: AnyOperation,
+  input: object,
+  use: (context: OperationContext) => Promise<T>,
+): Promise<T> {
+  return onStore(io, command, async (context) => {
+    const done = await use(context);
+    await auditOf(io).note(operation, context, input, "done");
+    return done;
+  });
+}
+
+async function onStore<T>(io: Io, command: Command, use: (context: OperationContext) => Promise<T>): Promise<T> {
+  const { config, name: configName } = readConfig(io, command.optsWithGlobals().config);
+  const caller = { name: userName(), role: "owner", from: "command" } as const;
+  return withStore(config, async (store) => {
+    const context = { config, configName, store, relay: undefined, caller, now: () => Date.now() };
+    try {
+      return await use(context);
+    } catch (error) {
+      throw error instanceof OperationError ? asCliError(error) : error;
+    }
+  });
+}
+
+const auditOf = (io: Io): Audit =>
+  new Audit(
+    () => systemClock.monotonic(),
+    (error) => io.err(`the audit log cannot be written: ${(error as Error).message}\n`),
+  );
+
+function userName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return "owner"; // a user without a name
+  }
+}
+
+/** A mistake as it is said at the command line: with the option's name, and with what to do. */
+export function asCliError(error: OperationError): CliError {
+  const { field, message, hint } = error;
+  const option = field === undefined ? "" : `--${optionName(field)}: `;
+  const text = `${option}${message}${hint === undefined ? "" : `; ${hint}`}`;
+  return new CliError(text, error.mistake === "usage" ? EXIT.usage : EXIT.failure);
+}
+
+/** `expiresDays` is `--expires-days`. */
+export const optionName = (field: string): string => field.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+
+/** Why the relay on this machine has not answered. */
+export function notAnswered({ data }: Config, { absent, message, status }: Unanswered): CliError {
+  if (absent)
+    return new CliError(
+      `no relay runs on ${data}: start one with tollgate start, or name its configuration with --config`,
+    );
+  if (status === 404 || status === 409) return new CliError(message);
+  if (status === 422) return new CliError(message, EXIT.usage);
+  return new CliError(`the relay on ${data} does not answer: ${message}`);
+}

@@ -1,0 +1,234 @@
+import { isFailure } from "../calls/record.ts";
+import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { CallFilter } from "../trace/filter.ts";
+import { masked } from "../trace/mask.ts";
+import type { Seen, SeenMessage } from "../trace/seen.ts";
+import { labelOf, textOf } from "../trace/text.ts";
+import type { Viewer } from "../trace/watching.ts";
+
+/** Lines that are kept of a stream, for a reader who comes back. */
+const RING = 2_000;
+/** Lines that may wait for somebody who reads slowly, besides those of the ring that are repeated. */
+const MOST_WAITING = 1_000;
+/** How long a stream without a reader goes on, so that it can be taken up again. */
+const LINGER_MS = 30_000;
+const COMMENT_MS = 15_000;
+const MOST_STREAMS = 16;
+
+type Watch = (viewer: Viewer) => (() => void) | undefined;
+type Timers = Pick<Clock, "setTimeout" | "clearTimeout">;
+
+/** What is watched: which calls, and whether with whole messages. */
+export interface EventQuery {
+  readonly filter: CallFilter;
+  readonly full: boolean;
+}
+
+interface Line {
+  readonly number: number;
+  readonly text: string;
+}
+
+/** The streams of events that are open, or may be taken up again. */
+export class EventStreams {
+  private readonly watch: Watch;
+  private readonly clock: Timers;
+  private readonly streams = new Map<string, EventStream>();
+  private readonly newId: () => string;
+
+  constructor(options: { readonly watch: Watch; readonly clock: Timers; readonly newId: () => string }) {
+    this.watch = options.watch;
+    this.clock = options.clock;
+    this.newId = options.newId;
+  }
+
+  /**
+   * Opens a stream, or takes one up again after the line `last`. Undefined: there are too many. `whose`: nobody takes up
+   * the stream of somebody else.
+   */
+  open(query: EventQuery, whose: string, last: string | undefined): ReadableStream<Uint8Array> | undefined {
+    const [, id = "", number] = /^([0-9a-z]+)-(\d{1,15})$/.exec(last ?? "") ?? [];
+    const name = JSON.stringify([whose, query]);
+    const before = this.streams.get(id);
+    if (before?.name === name) return before.read(Number(number));
+    if (this.streams.size >= MOST_STREAMS && !this.makeRoom()) return undefined;
+    const stream = new EventStream({
+      id: this.newId(),
+      name,
+      clock: this.clock,
+      full: query.full,
+      over: () => this.streams.delete(stream.id),
+    });
+    if (!stream.begin(this.watch, query.filter)) throw new Error("the relay is not ready yet");
+    this.streams.set(stream.id, stream);
+    return stream.read(last === undefined ? 0 : undefined);
+  }
+
+  close(): void {
+    for (const stream of this.streams.values()) stream.end();
+  }
+
+  /** One that nobody reads gives way. */
+  private makeRoom(): boolean {
+    for (const stream of this.streams.values())
+      if (!stream.isRead) {
+        stream.end();
+        return true;
+      }
+    return false;
+  }
+}
+
+class EventStream {
+  readonly id: string;
+  readonly name: string;
+  private readonly clock: Timers;
+  private readonly full: boolean;
+  private readonly over: () => void;
+  private readonly ring: Line[] = [];
+  private number = 0;
+  private reader: ReadableStreamDefaultController<Uint8Array> | undefined;
+  private stop: (() => void) | undefined;
+  private lingers: TimerHandle | undefined;
+  private comments: TimerHandle | undefined;
+
+  constructor(options: {
+    readonly id: string;
+    readonly name: string;
+    readonly clock: Timers;
+    readonly full: boolean;
+    readonly over: () => void;
+  }) {
+    this.id = options.id;
+    this.name = options.name;
+    this.clock = options.clock;
+    this.full = options.full;
+    this.over = options.over;
+  }
+
+  get isRead(): boolean {
+    return this.reader !== undefined;
+  }
+
+  /** False: there is nothing to watch yet. */
+  begin(watch: Watch, filter: CallFilter): boolean {
+    this.stop = watch({
+      filter,
+      see: ({ record }, item) => {
+        const { user, service, call, ofCallId } = record;
+        this.put(item, { call: record.name, ...(call && { callId: ofCallId }), user, service });
+      },
+      seeStranger: (item) => this.put(item, { callId: item.callId }),
+    });
+    return this.stop !== undefined;
+  }
+
+  /** `after`: the last line that was read; undefined: the stream that had it is gone. */
+  read(after: number | undefined): ReadableStream<Uint8Array> {
+    this.leave("another reader has taken it up");
+    this.clock.clearTimeout(this.lingers);
+    return new ReadableStream<Uint8Array>(
+      {
+        start: (controller) => {
+          this.reader = controller;
+          this.say("retry: 2000\n\n");
+          this.tell("ready", {}, this.number);
+          if (after === undefined) this.tell("gap", {}, this.number);
+          else this.repeat(after);
+          this.comment();
+        },
+        cancel: () => this.left(),
+      },
+      { highWaterMark: RING + MOST_WAITING },
+    );
+  }
+
+  private repeat(after: number): void {
+    const [first] = this.ring;
+    const missed = first && first.number > after + 1 ? first.number - after - 1 : 0;
+    if (missed > 0) this.tell("gap", { missed }, first!.number - 1);
+    for (const { number, text } of this.ring) if (number > after) this.say(text);
+  }
+
+  private put(item: Seen | SeenMessage, about: object): void {
+    const line = { kind: item.kind, at: item.at, ...about, ...this.factsOf(item), text: textOf(item) };
+    const number = ++this.number;
+    const text = `id: ${this.id}-${number}\nevent: ${item.kind}\ndata: ${JSON.stringify(line)}\n\n`;
+    this.ring.push({ number, text });
+    if (this.ring.length > RING) this.ring.shift();
+    if (this.hasRoom) this.say(text);
+    else this.leave("you read too slowly: take it up again with Last-Event-ID");
+  }
+
+  private get hasRoom(): boolean {
+    return !this.reader || (this.reader.desiredSize ?? 0) > 0;
+  }
+
+  private factsOf(item: Seen | SeenMessage): object {
+    switch (item.kind) {
+      case "message": {
+        const [from, to] = item.direction === "in" ? [item.leg, "relay"] : ["relay", item.leg];
+        const label = labelOf(item);
+        const whole = this.full ? { message: masked(item.bytes) } : {};
+        const { direction, callId } = item;
+        return { direction, from, to, callId, label, error: /^[3-6]\d\d /.test(label), ...whole };
+      }
+      case "state":
+        return item;
+      case "charge":
+        return { session: item.session, type: item.type };
+      case "timer":
+        return { session: item.session, name: item.name };
+      case "end": {
+        const { kept: _, ...record } = item.record;
+        return { record: { ...record, failed: isFailure(record) } };
+      }
+    }
+  }
+
+  /** A line that stands outside of the count. */
+  private tell(kind: string, about: object, number: number): void {
+    this.say(`id: ${this.id}-${number}\nevent: ${kind}\ndata: ${JSON.stringify({ kind, ...about })}\n\n`);
+  }
+
+  private say(text: string): void {
+    this.reader?.enqueue(encoder.encode(text));
+  }
+
+  private comment(): void {
+    this.clock.clearTimeout(this.comments);
+    this.comments = this.clock.setTimeout(() => {
+      if (this.hasRoom) this.say(": \n\n");
+      this.comment();
+    }, COMMENT_MS);
+    unref(this.comments);
+  }
+
+  /** Ends the reading, and says why. */
+  private leave(why: string): void {
+    if (!this.reader) return;
+    const last = `event: dropped\ndata: ${JSON.stringify({ kind: "dropped", text: why })}\n\n`;
+    this.say(last);
+    this.reader.close();
+    this.left();
+  }
+
+  private left(): void {
+    this.reader = undefined;
+    this.clock.clearTimeout(this.comments);
+    this.lingers = this.clock.setTimeout(() => this.end(), LINGER_MS);
+    unref(this.lingers);
+  }
+
+  end(): void {
+    this.clock.clearTimeout(this.lingers);
+    this.clock.clearTimeout(this.comments);
+    this.stop?.();
+    this.reader?.close();
+    this.reader = undefined;
+    this.over();
+  }
+}
+
+const encoder = new TextEncoder();
+const unref = (timer: TimerHandle): void => (timer as { unref?: () => void } | undefined)?.unref?.();

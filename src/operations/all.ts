@@ -1,0 +1,33 @@
+import { keyOperations } from "./app-server-keys.ts";
+import { listAudit } from "./audit.ts";
+import { billOperations } from "./bills.ts";
+import { listCalls, showCall } from "./calls.ts";
+import { correctBill } from "./correct.ts";
+import { creditOperations } from "./credit.ts";
+import { deadLetterOperations } from "./dead-letters.ts";
+import { listMachines } from "./machines.ts";
+import type { AnyOperation } from "./operation.ts";
+import { registryOperations } from "./registries.ts";
+import { running } from "./running.ts";
+import { listTokens, revokeToken } from "./tokens.ts";
+import { traceOperations } from "./traces.ts";
+import { userOperations } from "./users.ts";
+
+/** Every operation that is there by HTTP, in the order of the API's document. */
+export const OPERATIONS: readonly AnyOperation[] = [
+  ...running,
+  listCalls,
+  showCall,
+  ...traceOperations,
+  listMachines,
+  ...userOperations,
+  ...registryOperations,
+  ...keyOperations,
+  ...billOperations,
+  correctBill,
+  ...creditOperations,
+  ...deadLetterOperations,
+  listTokens,
+  revokeToken,
+  listAudit,
+];
