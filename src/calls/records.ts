@@ -7,6 +7,7 @@ import { sourceKey } from "../support/source.ts";
 import type { Timelines } from "../support/timeline.ts";
 import { type CallQuery, findCalls, fits } from "./find.ts";
 import { lineOf } from "./line.ts";
+import { endedWithNode, type RunningRecord } from "./of-dead.ts";
 import { type OpenBranch, OpenRecord, type RecordSource, type RecordTaker } from "./open-record.ts";
 import { PageWriter } from "./page-writer.ts";
 import type { CallKind, CallRecord, Kept } from "./record.ts";
@@ -145,6 +146,13 @@ export class CallRecords implements RecordTaker {
     this.queue(record);
   }
 
+  /** Puts on record how a request ended whose node is dead; see `endedWithNode`. */
+  endedWithNode(running: RunningRecord, status?: number, reason?: string): void {
+    const record = endedWithNode(running, this.options.timelines.latest.now(), status, reason);
+    this.tellOf(record);
+    if (record.user !== undefined) this.options.publish?.([record]);
+  }
+
   /** Writes those that go on, so that their beginning is known if this process does not see their end. */
   private lookAtStanding(): void {
     this.standingTimer = undefined;
@@ -167,21 +175,25 @@ export class CallRecords implements RecordTaker {
   /** Logs what has ended, tells others, and hands it on to the store. */
   private flush(): void {
     this.timer = undefined;
-    const { log, publish } = this.options;
+    const { publish } = this.options;
     const ready = this.ready;
     this.ready = [];
     const ended: CallRecord[] = [];
-    const says = log.isLevelEnabled("info");
     for (const open of ready) {
       const plain = open.toRecord();
       const kept = this.watcher?.ended(open, plain);
       const record = kept ? { ...plain, kept } : plain;
-      this.stats.add(plain);
-      this.writer?.add(record);
-      if (says) log.info(lineOf(record), textOf(record));
+      this.tellOf(record, plain);
       if (record.user !== undefined) ended.push(record);
     }
     if (ended.length > 0) publish?.(ended);
+  }
+
+  private tellOf(record: CallRecord, plain = record): void {
+    const { log } = this.options;
+    this.stats.add(plain);
+    this.writer?.add(record);
+    if (log.isLevelEnabled("info")) log.info(lineOf(record), textOf(record));
   }
 
   /** `live`: the records of what is under way now. */

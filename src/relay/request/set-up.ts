@@ -1,4 +1,5 @@
-import { type Check, fields, optional, textUpTo } from "../../charging/events/field-checks.ts";
+import { type RunningRecord, runningOf } from "../../calls/of-dead.ts";
+import { type Check, count, fields, list, oneOf, optional, textUpTo } from "../../charging/events/field-checks.ts";
 import { parseMessage } from "../../sip/parse.ts";
 import { responseTo } from "../../sip/response.ts";
 import { serialize } from "../../sip/serialize.ts";
@@ -8,6 +9,7 @@ import type { Flow } from "../../transport/types.ts";
 import { placeOf } from "../dialog/dialog.ts";
 import { laterStatus } from "../dialog/reply.ts";
 import type { Core, SessionPort } from "../model/core.ts";
+import { recordOf } from "../model/records.ts";
 import { type PlaceState, placeCheck, placeState } from "../model/session-state.ts";
 
 /*
@@ -22,6 +24,8 @@ export interface SetUpState {
   readonly cancel?: SentState;
   /** Missing: the client came by a connection, which is gone with the process. */
   readonly refusal?: SentState;
+  /** What is on record of the client's request so far. Missing: an older relay has written it. */
+  readonly record?: RunningRecord;
 }
 
 interface SentState {
@@ -30,13 +34,41 @@ interface SentState {
   readonly to: PlaceState;
 }
 
+const text = textUpTo(500, 0);
+
+const runningCheck: Check = fields<RunningRecord>({
+  id: textUpTo(100),
+  method: oneOf("INVITE"),
+  at: count(Number.MAX_SAFE_INTEGER),
+  call: optional(text),
+  callId: text,
+  source: text,
+  user: optional(text),
+  uri: text,
+  rule: optional(text),
+  service: optional(text),
+  ringMs: optional(count(Number.MAX_SAFE_INTEGER)),
+  asked: optional(
+    list(
+      fields<NonNullable<RunningRecord["asked"]>[number]>({
+        appServer: text,
+        session: text,
+        callId: optional(text),
+        atMs: count(Number.MAX_SAFE_INTEGER),
+      }),
+      50,
+    ),
+  ),
+});
+
 const sent: Check = fields<SentState>({ text: textUpTo(65_535), to: placeCheck });
 const check: Check = fields<SetUpState>({
   call: textUpTo(400),
   cancel: optional(sent),
   refusal: optional(sent),
+  record: optional(runningCheck),
 });
-const DEPTH = 4;
+const DEPTH = 5;
 
 /** A branch that rings, as data; undefined: there is nothing to cancel, or it is a change inside a session. */
 export function setUpState({ request, invitation, client, closed }: SessionPort): SetUpState | undefined {
@@ -45,11 +77,14 @@ export function setUpState({ request, invitation, client, closed }: SessionPort)
   const cancelling = invitation?.withdrawal?.();
   if (!cancelling) return undefined;
   const cancel = sentState(serialize(cancelling.cancel), cancelling.flow);
-  if (transaction.flow.reliable) return { call: request.call, cancel };
+  const soFar = recordOf(transaction)?.toRecord();
+  const running = soFar && runningOf(soFar);
+  const record = running && { record: running };
+  if (transaction.flow.reliable) return { call: request.call, cancel, ...record };
   const status = laterStatus(transaction.request);
   const tag = client?.dialog.localTag;
   const refusal = responseTo(transaction.request, status, undefined, tag, [["Retry-After", "1"]]);
-  return { call: request.call, cancel, refusal: sentState(serialize(refusal), transaction.flow) };
+  return { call: request.call, cancel, refusal: sentState(serialize(refusal), transaction.flow), ...record };
 }
 
 const sentState = (bytes: Buffer, flow: Flow): SentState => ({
@@ -72,11 +107,15 @@ const REPEATS = [0, 1, 3];
  * Ends a branch whose process is gone: cancels the app server (RFC 3261 §9.1), and unless `refused` has its call
  * already, refuses the client, so that it tries again.
  */
-export function endSetUp(core: Core, { call, cancel, refusal }: SetUpState, refused: Set<string>): void {
+export function endSetUp(core: Core, { call, cancel, refusal, record }: SetUpState, refused: Set<string>): void {
   if (cancel) repeat(core, cancel, (text) => isRequest(text, "CANCEL"));
-  if (!refusal || refused.has(call)) return;
+  if (refused.has(call)) return;
   refused.add(call);
-  repeat(core, refusal, (text) => isRequest(text, undefined));
+  if (refusal) repeat(core, refusal, (text) => isRequest(text, undefined));
+  if (!record) return;
+  const answer = refusal && parseMessage(Buffer.from(refusal.text, "latin1"), "datagram");
+  const { status, reason } = answer?.ok && !answer.value.isRequest ? answer.value : {};
+  core.calls.endedWithNode(record, status, reason);
 }
 
 function repeat({ transport, clock, config }: Core, { text, to }: SentState, is: (bytes: Buffer) => boolean): void {
