@@ -22,7 +22,7 @@ export class SharedKeys {
 
   constructor(talk: Talk) {
     this.talk = talk;
-    talk.on("key", ([, name, fingerprint, refusal]) => {
+    talk.on("idempotency", ([, name, fingerprint, refusal]) => {
       if (typeof name !== "string" || typeof fingerprint !== "string" || typeof refusal !== "string") return;
       if (HASH.test(name) && HASH.test(fingerprint) && refusal.length <= MAX_REFUSAL)
         this.heard?.({ name, fingerprint, refusal });
@@ -31,6 +31,6 @@ export class SharedKeys {
 
   /** A key was used here, or its request was refused. */
   used({ name, fingerprint, refusal }: KeyUse): void {
-    this.talk.tell(["key", name, fingerprint, refusal.length <= MAX_REFUSAL ? refusal : ""], "now");
+    this.talk.tell(["idempotency", name, fingerprint, refusal.length <= MAX_REFUSAL ? refusal : ""], "now");
   }
 }

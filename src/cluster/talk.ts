@@ -98,6 +98,7 @@ export class Talk {
 
   /** Calls `heard` with each line of that kind. Only the line's form is checked; each field may be anything. */
   on(kind: string, heard: (line: Line, from: NodeRun) => void): void {
+    if (this.handlers.has(kind)) throw new Error(`two parts hear lines of the kind ${kind}`);
     this.handlers.set(kind, heard);
   }
 

@@ -5,6 +5,7 @@ import type { NodeRun } from "../cluster/beat.ts";
 import { Copies } from "../cluster/copies.ts";
 import { Direct } from "../cluster/direct.ts";
 import { Fence } from "../cluster/fence.ts";
+import { FindingOut, LISTEN_MS } from "../cluster/finding-out.ts";
 import { GiveAway } from "../cluster/give-away.ts";
 import { HandOver } from "../cluster/hand-over.ts";
 import { readFlow } from "../cluster/handed.ts";
@@ -12,7 +13,7 @@ import { HandedWays } from "../cluster/handed-ways.ts";
 import { Heart, type Load } from "../cluster/heart.ts";
 import { Heritage } from "../cluster/heritage.ts";
 import { type Copy, Holder } from "../cluster/holder.ts";
-import { DEAD_MS, Members, type MemberView, RETURNS_MS } from "../cluster/members.ts";
+import { Members, type MemberView } from "../cluster/members.ts";
 import { Shared } from "../cluster/shared.ts";
 import { TakeUp } from "../cluster/take-up.ts";
 import { Whose } from "../cluster/whose.ts";
@@ -30,17 +31,10 @@ import type { TransportUser } from "../transport/types.ts";
 import { nextEpoch } from "./epoch.ts";
 import { CopiedRecorder } from "./keepers.ts";
 
-/** How long a node that starts listens for the others before it asks them: three beats. */
-const LISTEN_MS = 300;
-/** How long it waits for their answers. A node that is up answers within some milliseconds. */
+/** How long a node that starts waits for the others' answers. A node that is up answers within some milliseconds. */
 const ANSWERS_MS = 2_000;
 /** A node that was started anew says within this time which sessions it goes on with; else the others take them up. */
 const HAVE_WITHIN_MS = 5_000;
-
-/** By then all nodes have noticed a death that this one has, and have taken up what they do. */
-const UNSETTLED_MS = 500;
-/** After so long a silence, copies of nodes that are gone are too old to be of use. Less than `RETURNS_MS`. */
-const FORGOTTEN_MS = RETURNS_MS - 5_000;
 
 /** This node among the others that share its bus (P3). */
 export interface Cluster {
@@ -117,19 +111,14 @@ class ClusterNode implements Cluster {
   private readonly fence: Fence | undefined;
   private readonly whose: Whose;
   private readonly heritage: Heritage;
+  private readonly finding: FindingOut;
   readonly shared: Shared | undefined;
   private core: Core | undefined;
   private takeUp: TakeUp | undefined;
   private handOver: HandOver | undefined;
   private away: GiveAway | undefined;
   private deafen: (() => void) | undefined;
-  /** How often this node has called runs of others dead, and how often they had called this run dead, as far as known. */
-  private readonly deaths = new Map<string, number>();
-  private readonly ownDeaths = new Map<string, number>();
   private readonly unread = new Map<string, () => void>();
-  /** How often this node began to find out what was taken from it. The last time counts. */
-  private rounds = 0;
-  private deathsSeen = 0;
 
   constructor(options: Parameters<typeof joinCluster>[0]) {
     const { bus, node, config, clock, log, peerLog } = options;
@@ -154,8 +143,8 @@ class ClusterNode implements Cluster {
           this.handOver?.gone(beat.node);
           this.heritage.forget(beat.node);
         },
-        together: (silentMs) => void this.findOut(silentMs),
-        confirmed: () => this.confirmed(),
+        together: (silentMs) => void this.finding.begin(silentMs),
+        confirmed: () => this.finding.confirmed(),
       },
     });
     const { members } = this;
@@ -166,7 +155,7 @@ class ClusterNode implements Cluster {
         peerLog,
         keys: (purpose) => bus.keys?.(purpose) ?? [],
         peers: () => members.direct(),
-        deaths: (other) => this.deathsOf(members.runOf(other)),
+        deaths: (other) => this.finding.deathsOf(members.runOf(other)),
         heard: (beat, told) => members.heardDirectly(beat, told),
         refused: (other) => members.refused(other),
         comesFrom: (other, address) => members.comesFrom(other, address),
@@ -216,7 +205,7 @@ class ClusterNode implements Cluster {
           // Of two that may both have old copies one must take the session up.
           return this.heritage.isDoubtful(run.node) && asker < node ? [] : this.holder.sessionsOf(run);
         },
-        deaths: (run) => this.deathsOf(run),
+        deaths: (run) => this.finding.deathsOf(run),
         has: (run, sessions) => this.has(run, sessions),
       },
     });
@@ -226,6 +215,12 @@ class ClusterNode implements Cluster {
       others: () => members.others(),
       acts: takes,
       take: (from, left) => this.takeUp?.take(from, left),
+    });
+    const { whose, fence, heritage, keeper } = this;
+    this.finding = new FindingOut({
+      ...{ members, whose, fence, heritage, keeper, clock, log },
+      core: () => this.core,
+      letGo: (session) => this.letGo(session),
     });
   }
 
@@ -383,14 +378,9 @@ class ClusterNode implements Cluster {
     this.options.goesOnElsewhere(session);
   }
 
-  private deathsOf(run: NodeRun | undefined): number {
-    return (run && this.deaths.get(keyOf(run))) ?? 0;
-  }
-
   private died({ node, epoch }: NodeRun): void {
     const run = { node, epoch };
-    this.deaths.set(keyOf(run), this.deathsOf(run) + 1);
-    this.deathsSeen++;
+    this.finding.died(run);
     this.keeper?.gone(node);
     this.handOver?.gone(node);
     this.heritage.died(run);
@@ -415,62 +405,6 @@ class ClusterNode implements Cluster {
     const before = this.holder.runOf(run.node);
     if (before && before.epoch < run.epoch) this.heritage.died(before, sessions);
   }
-
-  /**
-   * Without NATS, and after a silence: all others have said, not over NATS, that they hear this node, and that they have
-   * not called it dead since. So nobody has taken anything up.
-   */
-  private confirmed(): void {
-    const { fence, members } = this;
-    if (!fence?.shutNow || !members.cutOff || this.options.clock.monotonic() >= members.safeUntil) return;
-    if (members.deaths().every(({ run, deaths }) => deaths === (this.ownDeaths.get(keyOf(run)) ?? 0))) fence.reopen();
-  }
-
-  /** This node hears itself again after so long, and others may have taken up its sessions meanwhile. */
-  private async findOut(silentMs: number): Promise<void> {
-    const { fence, core, keeper, heritage } = this;
-    if (!fence || !core || !keeper) return;
-    fence.close();
-    heritage.doubt();
-    const round = ++this.rounds;
-    const isOff = () => round !== this.rounds;
-    // After a long silence it must hear first who is there now.
-    let afterMs = silentMs < DEAD_MS && !this.members.mayReturn ? 0 : LISTEN_MS;
-    let answers: Awaited<ReturnType<Whose["ask"]>>;
-    let seen: number;
-    do {
-      seen = this.deathsSeen;
-      answers = await this.whose.ask(() => this.members.others(), { isOff, afterMs });
-      afterMs = UNSETTLED_MS; // whoever has answered already may take up more, if a node has died since
-    } while (answers && !isOff() && seen !== this.deathsSeen);
-    if (!answers || isOff() || this.members.cutOff) return; // once more; it is asked again
-    const taken = new Set(answers.flatMap(({ sessions }) => sessions));
-    const elsewhere: string[] = [];
-    for (const session of core.sessions.values()) {
-      if (!taken.has(session.id)) continue;
-      session.release();
-      elsewhere.push(session.id);
-      this.letGo(session.id);
-    }
-    const by: string[] = [];
-    for (const { run, deaths } of answers) {
-      const isNew = deaths > (this.ownDeaths.get(keyOf(run)) ?? 0);
-      this.ownDeaths.set(keyOf(run), deaths);
-      if (!isNew) {
-        heritage.isSure(run.node);
-        continue;
-      }
-      // That node has copied its sessions elsewhere, and has no copies of ours any more.
-      heritage.forget(run.node);
-      by.push(run.node);
-    }
-    keeper.takenElsewhere(elsewhere, by);
-    if (silentMs >= FORGOTTEN_MS) heritage.forgetDoubtful();
-    const { length: gone } = elsewhere;
-    if (gone > 0) this.options.log.warn({ sessions: gone }, "cluster: other nodes have taken up sessions of this node");
-    fence.reopen();
-    heritage.ask();
-  }
 }
 
 /** The address by which other nodes reach this one: one that it listens on, or else one that the machine has. */
@@ -482,5 +416,3 @@ function hostOf(listen: Config["listen"]): string {
 }
 
 const drainTopic = (node: string): string => `drain-${node}`;
-
-const keyOf = ({ node, epoch }: NodeRun): string => `${node} ${epoch}`;

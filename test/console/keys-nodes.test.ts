@@ -75,11 +75,11 @@ describe("an Idempotency-Key that was used at one node (P3, M17)", () => {
     const { report, nodes } = twoDesks();
     const wire = nodes.wire.of("node02");
     const lines = [
-      ["key", "short", "x", ""],
-      ["key", 1, 2, 3],
-      ["key", `${"A".repeat(43)}=`, `${"A".repeat(43)}=`, "{"],
-      ["key", `${"A".repeat(43)}=`, `${"A".repeat(43)}=`, '{"type":"urn:tollgate:problem:constructor"}'],
-      ["key", `${"A".repeat(43)}=`, `${"A".repeat(43)}=`, "x".repeat(900)],
+      ["idempotency", "short", "x", ""],
+      ["idempotency", 1, 2, 3],
+      ["idempotency", `${"A".repeat(43)}=`, `${"A".repeat(43)}=`, "{"],
+      ["idempotency", `${"A".repeat(43)}=`, `${"A".repeat(43)}=`, '{"type":"urn:tollgate:problem:constructor"}'],
+      ["idempotency", `${"A".repeat(43)}=`, `${"A".repeat(43)}=`, "x".repeat(900)],
     ];
     wire.tell("shared", `1 node02 1\n${JSON.stringify(lines)}`);
     expect((await report(0, "c1")).status).toBe(200);

@@ -1,0 +1,134 @@
+import type { Core } from "../relay/model/core.ts";
+import type { Clock } from "../support/clock.ts";
+import type { Logger } from "../support/log.ts";
+import type { NodeRun } from "./beat.ts";
+import type { Copies } from "./copies.ts";
+import type { Fence } from "./fence.ts";
+import type { Heritage } from "./heritage.ts";
+import { DEAD_MS, type Members, RETURNS_MS } from "./members.ts";
+import type { Whose } from "./whose.ts";
+
+/** How long a node that comes back listens for the others before it asks them: three beats. */
+export const LISTEN_MS = 300;
+/** By then all nodes have noticed a death that this one has, and have taken up what they do. */
+const UNSETTLED_MS = 500;
+/** After so long a silence, copies of nodes that are gone are too old to be of use. Less than `RETURNS_MS`. */
+const FORGOTTEN_MS = RETURNS_MS - 5_000;
+
+/**
+ * Which node has called which one dead, and what follows: a node that was silent finds out which of its sessions others
+ * have taken up, lets go of these, and only then acts again.
+ */
+export class FindingOut {
+  private readonly members: Pick<Members, "others" | "deaths" | "cutOff" | "mayReturn" | "safeUntil">;
+  private readonly whose: Pick<Whose, "ask">;
+  private readonly fence: Fence | undefined;
+  private readonly heritage: Heritage;
+  private readonly keeper: Pick<Copies, "takenElsewhere"> | undefined;
+  private readonly core: () => Pick<Core, "sessions"> | undefined;
+  private readonly letGo: (session: string) => void;
+  private readonly clock: Pick<Clock, "monotonic">;
+  private readonly log: Logger;
+  /** How often this node has called runs of others dead, and how often they had called this run dead, as far as known. */
+  private readonly deaths = new Map<string, number>();
+  private readonly ownDeaths = new Map<string, number>();
+  /** How often this node began to find out what was taken from it. The last time counts. */
+  private rounds = 0;
+  private deathsSeen = 0;
+
+  constructor(options: {
+    readonly members: Pick<Members, "others" | "deaths" | "cutOff" | "mayReturn" | "safeUntil">;
+    readonly whose: Pick<Whose, "ask">;
+    /** Undefined: no copies are kept, and nobody takes anything up. */
+    readonly fence: Fence | undefined;
+    readonly heritage: Heritage;
+    readonly keeper: Pick<Copies, "takenElsewhere"> | undefined;
+    /** Undefined: the relay has not started yet. */
+    readonly core: () => Pick<Core, "sessions"> | undefined;
+    /** A session goes on at another node. */
+    readonly letGo: (session: string) => void;
+    readonly clock: Pick<Clock, "monotonic">;
+    readonly log: Logger;
+  }) {
+    const { members, whose, fence, heritage, keeper, core, letGo, clock, log } = options;
+    this.members = members;
+    this.whose = whose;
+    this.fence = fence;
+    this.heritage = heritage;
+    this.keeper = keeper;
+    this.core = core;
+    this.letGo = letGo;
+    this.clock = clock;
+    this.log = log;
+  }
+
+  /** This node calls that run dead. */
+  died(run: NodeRun): void {
+    this.deaths.set(keyOf(run), this.deathsOf(run) + 1);
+    this.deathsSeen++;
+  }
+
+  /** How often this node has called that run dead. */
+  deathsOf(run: NodeRun | undefined): number {
+    return (run && this.deaths.get(keyOf(run))) ?? 0;
+  }
+
+  /**
+   * Without NATS, and after a silence: all others have said, not over NATS, that they hear this node, and that they have
+   * not called it dead since. So nobody has taken anything up.
+   */
+  confirmed(): void {
+    const { fence, members } = this;
+    if (!fence?.shutNow || !members.cutOff || this.clock.monotonic() >= members.safeUntil) return;
+    if (members.deaths().every(({ run, deaths }) => deaths === (this.ownDeaths.get(keyOf(run)) ?? 0))) fence.reopen();
+  }
+
+  /** This node hears itself again after so long, and others may have taken up its sessions meanwhile. */
+  async begin(silentMs: number): Promise<void> {
+    const { fence, keeper, heritage, members } = this;
+    const core = this.core();
+    if (!fence || !core || !keeper) return;
+    fence.close();
+    heritage.doubt();
+    const round = ++this.rounds;
+    const isOff = () => round !== this.rounds;
+    // After a long silence it must hear first who is there now.
+    let afterMs = silentMs < DEAD_MS && !members.mayReturn ? 0 : LISTEN_MS;
+    let answers: Awaited<ReturnType<Whose["ask"]>>;
+    let seen: number;
+    do {
+      seen = this.deathsSeen;
+      answers = await this.whose.ask(() => members.others(), { isOff, afterMs });
+      afterMs = UNSETTLED_MS; // whoever has answered already may take up more, if a node has died since
+    } while (answers && !isOff() && seen !== this.deathsSeen);
+    if (!answers || isOff() || members.cutOff) return; // once more; it is asked again
+    const taken = new Set(answers.flatMap(({ sessions }) => sessions));
+    const elsewhere: string[] = [];
+    for (const session of core.sessions.values()) {
+      if (!taken.has(session.id)) continue;
+      session.release();
+      elsewhere.push(session.id);
+      this.letGo(session.id);
+    }
+    const by: string[] = [];
+    for (const { run, deaths } of answers) {
+      const isNew = deaths > (this.ownDeaths.get(keyOf(run)) ?? 0);
+      this.ownDeaths.set(keyOf(run), deaths);
+      if (!isNew) {
+        heritage.isSure(run.node);
+        continue;
+      }
+      // That node has copied its sessions elsewhere, and has no copies of ours any more.
+      heritage.forget(run.node);
+      by.push(run.node);
+    }
+    keeper.takenElsewhere(elsewhere, by);
+    if (silentMs >= FORGOTTEN_MS) heritage.forgetDoubtful();
+    const { length: gone } = elsewhere;
+    if (gone > 0) this.log.warn({ sessions: gone }, "cluster: other nodes have taken up sessions of this node");
+    fence.reopen();
+    heritage.ask();
+  }
+}
+
+const keyOf = ({ node, epoch }: NodeRun): string => `${node} ${epoch}`;
