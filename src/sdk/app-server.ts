@@ -6,7 +6,7 @@ import {
   type ResponseOptions,
   type URI,
 } from "sip.js/lib/core/index.js";
-import { SERVICE_HEADER } from "../charging/charges/body.ts";
+import { SERVICE_HEADER } from "../charging/charges/header-names.ts";
 import { passportName } from "../sip/passport.ts";
 import { sipUriOf } from "../sip/uri.ts";
 import { canonicalHost, isLoopback } from "../support/address.ts";
@@ -15,6 +15,7 @@ import type { ServiceHandler } from "./app-api.ts";
 import { Decision, RETRY_AFTER_S } from "./decision.ts";
 import { type Dialog, within } from "./dialog.ts";
 import type { ChargesTarget } from "./late-charges.ts";
+import { nodeHashes } from "./node-hashes.ts";
 import { printLog } from "./print-log.ts";
 import { createProofCheck, type ProofCheck, type ProofOptions } from "./proof.ts";
 import { type ServerTls, TcpServerTransport } from "./tcp-server-transport.ts";
@@ -131,6 +132,7 @@ class SipAppServer implements AppServer {
       transport,
       aor: Grammar.URIParse(this.uri) as URI,
       contact: { host, port: this.port },
+      hashes: nodeHashes,
       delegate: { onInvite: (request) => this.invited(request) },
       ...(typeof options.charging === "object" && {
         credentials: { user: options.charging.key, password: options.charging.secret },

@@ -1,13 +1,15 @@
 import type { Body, Session } from "sip.js/lib/core/index.js";
-import { formatChargeBody, PACKAGE, SERVICE_HEADER, SESSION_HEADER } from "../charging/charges/body.ts";
+import { formatChargeBody, PACKAGE } from "../charging/charges/body.ts";
+import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charges/header-names.ts";
 import type { Charge } from "../charging/events/charge-fields.ts";
 import type { Logger } from "../support/log.ts";
-import { systemRandom } from "../support/random.ts";
 import type { AppSession, ChargeInput, EndCallback, ServiceHandler, ServiceRequest } from "./app-api.ts";
+import { attributesOf } from "./attributes.ts";
 import { type AskedChange, changeBody } from "./changes.ts";
 import { Dialog, referTo } from "./dialog.ts";
-import { acceptanceBody, attributesOf, descriptionOf } from "./session-description.ts";
+import { acceptanceBody, descriptionOf } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
+import { token } from "./token.ts";
 
 const END_CALLBACK_MS = 5000;
 
@@ -164,7 +166,7 @@ async function inTime(callback: EndCallback, warn: (why: string) => void): Promi
  * is no price.
  */
 export function complete(input: ChargeInput): Charge {
-  const { id = systemRandom.token(), item, unitPrice, quantity = "1", currency } = input;
+  const { id = token(), item, unitPrice, quantity = "1", currency } = input;
   if (typeof unitPrice !== "string")
     throw new TypeError(
       `unitPrice: expected a decimal as text, such as "24.50"; found ${typeof unitPrice} ${unitPrice}`,

@@ -10,7 +10,7 @@ import {
   type SessionDialog,
   UserAgentClient,
 } from "sip.js/lib/core/index.js";
-import { SERVICE_HEADER } from "../charging/charges/body.ts";
+import { SERVICE_HEADER } from "../charging/charges/header-names.ts";
 import { finalAnswer, refusalOf } from "./answers.ts";
 import { SERVICE_TYPE, SESSION_DISPOSITION, toBody } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";

@@ -5,7 +5,7 @@ import type { Description } from "./session-description.ts";
 import type { TlsTrust } from "./tcp-connection.ts";
 
 /** Who a client is, and where its relay is. */
-export interface ClientOptions {
+export interface ClientOptions extends SipClientOptions {
   /**
    * Where the relay takes SIP over TCP or TLS: `sip:127.0.0.1:5060;transport=tcp`, `sips:portal.example`. Default port:
    * 5060, by TLS 5061. Several: the nodes of a cluster, which are tried one after the other.
@@ -13,6 +13,19 @@ export interface ClientOptions {
   readonly relay: string | readonly string[];
   /** Whom to believe by TLS. Default: the authorities that Node brings. The certificate must be for the relay's host. */
   readonly tls?: TlsTrust;
+}
+
+/** Who a client in a browser is, and where its relay is. */
+export interface BrowserClientOptions extends SipClientOptions {
+  /**
+   * Where the relay takes SIP over WebSocket: `wss://portal.example:8443`. Several: the nodes of a cluster, which are
+   * tried one after the other.
+   */
+  readonly relay: string | readonly string[];
+}
+
+/** Who a client is. */
+export interface SipClientOptions {
   /**
    * For how many seconds a lost connection is made again while there are sessions; they go on then. Default: 90. 0:
    * sessions end with their connection.

@@ -1,7 +1,7 @@
 import { type Body, Grammar, type URI } from "sip.js/lib/core/index.js";
-import type { ClientOptions, ClientSession } from "./client-api.ts";
+import type { ClientSession, SipClientOptions } from "./client-api.ts";
+import type { Connection } from "./connection.ts";
 import type { Dialog } from "./dialog.ts";
-import type { TcpConnection } from "./tcp-connection.ts";
 import type { UserAgent } from "./user-agent.ts";
 
 /** A session, and the call of `move` that waits for the session to come. */
@@ -15,9 +15,9 @@ export interface Standing {
 /** The client's connection to the relay, and what lives on it. */
 export interface Link {
   /** Another one after the connection was lost and made again. */
-  connection: TcpConnection;
+  connection: Connection;
   /** Keeps the connection open. */
-  readonly pinging: NodeJS.Timeout;
+  readonly pinging: ReturnType<typeof setInterval>;
   readonly agent: UserAgent;
   readonly dialogs: Set<Dialog>;
   /**
@@ -26,7 +26,7 @@ export interface Link {
   readonly pending: Set<(reason: string) => void>;
   /** Sessions by the name of their dialog, as the relay writes it into Target-Dialog. */
   readonly sessions: Map<string, Standing>;
-  readonly options: ClientOptions;
+  readonly options: SipClientOptions;
   readonly domain: string;
 }
 

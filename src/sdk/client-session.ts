@@ -1,6 +1,5 @@
 import type { IncomingInviteRequest } from "sip.js/lib/core/index.js";
-import { SERVICE_HEADER } from "../charging/charges/body.ts";
-import { parseTargetDialog } from "../sip/refer.ts";
+import { SERVICE_HEADER } from "../charging/charges/header-names.ts";
 import { type AskedChange, changeBody } from "./changes.ts";
 import type { ClientSession, MoveOptions, ServerChange } from "./client-api.ts";
 import { headerLine, type Link, type Standing, track, uriOf } from "./client-link.ts";
@@ -15,6 +14,7 @@ import {
   toBody,
 } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
+import { readTargetDialog } from "./target-dialog.ts";
 import { ALLOW } from "./user-agent.ts";
 
 export function clientSession(link: Link, dialog: Dialog, service: string, access: Access | undefined): ClientSession {
@@ -115,9 +115,8 @@ async function move(
 /** Takes an INVITE of the relay: one of our sessions is moved to a new one. Target-Dialog says which (RFC 4538). */
 export function invited(link: Link, invite: IncomingInviteRequest): void {
   const { message } = invite;
-  const target = parseTargetDialog(message.getHeader("target-dialog") ?? "");
-  const { callId, senderTag, receiverTag } = target.ok ? target.value : { callId: "", senderTag: "", receiverTag: "" };
-  const standing = link.sessions.get(dialogName(callId, senderTag, receiverTag));
+  const target = readTargetDialog(message.getHeader("target-dialog") ?? "");
+  const standing = target && link.sessions.get(dialogName(target.callId, target.localTag, target.remoteTag));
   const { onSession } = link.options;
   if (!standing || (!standing.moving && !onSession)) return void invite.reject({ statusCode: 603 });
   const { service, body, done } = standing.moving ?? {

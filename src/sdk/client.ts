@@ -1,12 +1,20 @@
 import type { URI } from "sip.js/lib/core/index.js";
-import type { Client, ClientOptions, ClientSession, RequestAllOptions, ServiceRequestOptions } from "./client-api.ts";
+import type {
+  Client,
+  ClientSession,
+  RequestAllOptions,
+  ServiceRequestOptions,
+  SipClientOptions,
+} from "./client-api.ts";
 import { type Link, parseUri, type Standing, uriOf } from "./client-link.ts";
 import { invited } from "./client-session.ts";
+import type { Connection, ConnectionUser, Relays } from "./connection.ts";
 import { type Dialog, within } from "./dialog.ts";
+import type { Hashes } from "./digest.ts";
 import { invite } from "./invite.ts";
 import { SipError } from "./sip-error.ts";
-import { type ConnectionUser, dial, type TcpConnection } from "./tcp-connection.ts";
-import { createUserAgent, unbracketed } from "./user-agent.ts";
+import { token } from "./token.ts";
+import { createUserAgent } from "./user-agent.ts";
 
 const CLOSE_MS = 2000;
 /** A client may take that long to notice that its connection is gone, and to make another (RFC 5626 §4.5). */
@@ -16,19 +24,11 @@ const AGAIN_MOST_MS = 2_000;
 /** RFC 5626 §4.4.1 asks for 95 to 120 s. */
 const PING_MS = 100_000;
 
-/**
- * Makes a client of the relay. It connects with the first request. After a lost connection, it connects again at once
- * if there are sessions, which then go on, or else with the next request. Throws a `TypeError` where `relay` is not a
- * SIP URI for TCP or TLS, or where only some of several are by TLS.
- */
-export function createClient(options: ClientOptions): Client {
-  return new SipClient(options);
-}
-
-class SipClient implements Client {
-  private readonly options: ClientOptions;
-  private readonly relays: readonly { readonly host: string; readonly port: number }[];
-  private readonly secure: boolean;
+/** A client on any platform: `relays` says how the relay is reached, and `hashes` which digests can be made. */
+export class SipClient implements Client {
+  private readonly options: SipClientOptions;
+  private readonly relays: Relays;
+  private readonly hashes: Hashes;
   /** Which of them is used. */
   private at = 0;
   private readonly domain: string;
@@ -36,22 +36,11 @@ class SipClient implements Client {
   private link: Promise<Link> | undefined;
   private closed = false;
 
-  constructor(options: ClientOptions) {
-    const uris = [options.relay].flat().map((text) => {
-      const uri = parseUri(text, "relay");
-      const transport = uri.getParam("transport")?.toLowerCase() ?? "tcp";
-      if (/^sips?$/.test(uri.scheme) && (transport === "tcp" || transport === "tls"))
-        return { uri, secure: uri.scheme === "sips" || transport === "tls" };
-      throw new TypeError(`relay: ${text} is not a SIP URI with transport=tcp or tls`);
-    });
-    const [first] = uris;
-    if (!first) throw new TypeError("relay: there is none");
+  constructor(options: SipClientOptions, relays: Relays, hashes: Hashes) {
     this.options = options;
-    this.secure = first.secure;
-    if (uris.some(({ secure }) => secure !== first.secure)) throw new TypeError("relay: some by TLS, and some not");
-    const usual = first.secure ? 5061 : 5060; // RFC 3261 §19.1.2
-    this.relays = uris.map(({ uri: { host, port } }) => ({ host: unbracketed(host), port: port ?? usual }));
-    this.domain = options.domain ?? first.uri.host;
+    this.relays = relays;
+    this.hashes = hashes;
+    this.domain = options.domain ?? relays.host;
     this.aor = parseUri(`sip:${encodeURIComponent(options.user)}@${this.domain}`, "user and domain");
   }
 
@@ -107,37 +96,38 @@ class SipClient implements Client {
     });
     const agent = createUserAgent({
       transport: {
-        protocol: this.secure ? "TLS" : "TCP",
+        protocol: this.relays.protocol,
         send: (message) => (link?.connection ?? connection).send(message),
       },
       aor: this.aor,
-      contact: { user: encodeURIComponent(user), host: connection.localAddress, port: connection.localPort },
+      contact: { user: encodeURIComponent(user), ...placeOf(connection) },
       credentials: { user, password },
+      hashes: this.hashes,
       delegate: { onInvite: (invite) => void (link ? invited(link, invite) : invite.reject()) },
       ...(logger ? { logger } : {}),
     });
     const { options, domain } = this;
-    const pinging = setInterval(() => link?.connection.ping(), PING_MS).unref();
+    const pinging = setInterval(() => link?.connection.ping(), PING_MS);
+    letEnd(pinging);
     const held = { dialogs: new Set<Dialog>(), pending: new Set<(reason: string) => void>() };
     link = { connection, agent, pinging, ...held, sessions: new Map<string, Standing>(), options, domain };
     return link;
   }
 
   /** Tries the nodes one after the other, first the one that was used last. `link`: what lives on the connection. */
-  private async dial(link: () => Link | undefined): Promise<TcpConnection> {
-    const tls = this.secure ? (this.options.tls ?? {}) : undefined;
+  private async dial(link: () => Link | undefined): Promise<Connection> {
+    const { addresses } = this.relays;
     const user: ConnectionUser = {
       received: (message) => link()?.agent.receive(message),
       closed: (_connection, reason) => this.disconnected(link(), reason),
     };
     let failure: unknown;
-    for (let tried = 0; tried < this.relays.length; tried++) {
-      const { host, port } = this.relays[this.at]!;
+    for (let tried = 0; tried < addresses.length; tried++) {
       try {
-        return await dial(host, port, user, tls);
+        return await addresses[this.at]!.connect(user);
       } catch (error) {
         failure ??= error;
-        this.at = (this.at + 1) % this.relays.length;
+        this.at = (this.at + 1) % addresses.length;
       }
     }
     throw failure;
@@ -164,7 +154,7 @@ class SipClient implements Client {
         return;
       } catch {
         if (performance.now() + waitMs > until) break;
-        await new Promise((resolve) => setTimeout(resolve, waitMs).unref());
+        await new Promise((resolve) => letEnd(setTimeout(resolve, waitMs)));
         waitMs = Math.min(2 * waitMs, AGAIN_MOST_MS);
       }
     }
@@ -178,3 +168,12 @@ class SipClient implements Client {
     link.agent.core.dispose();
   }
 }
+
+/** RFC 7118 §5: who cannot be connected to gives a host that is no host. */
+const placeOf = ({ localAddress, localPort }: Connection): { readonly host: string; readonly port?: number } =>
+  localAddress === undefined || localPort === undefined
+    ? { host: `${token(48)}.invalid` }
+    : { host: localAddress, port: localPort };
+
+/** In Node, a timer does not keep a process alive that has nothing else to do. */
+const letEnd = (timer: unknown): void => (timer as { unref?: () => void }).unref?.();

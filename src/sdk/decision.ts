@@ -4,19 +4,15 @@ import {
   type IncomingRequestMessage,
   type ResponseOptions,
 } from "sip.js/lib/core/index.js";
-import { PACKAGE, SESSION_HEADER } from "../charging/charges/body.ts";
+import { PACKAGE } from "../charging/charges/body.ts";
+import { SESSION_HEADER } from "../charging/charges/header-names.ts";
 import type { Logger } from "../support/log.ts";
 import type { AppSession, ServiceHandler } from "./app-api.ts";
 import { createAppSession } from "./app-session.ts";
+import { attributesOf } from "./attributes.ts";
 import type { Dialog } from "./dialog.ts";
 import { type ChargesTarget, reportLate } from "./late-charges.ts";
-import {
-  type Acceptance,
-  acceptanceBody,
-  attributesOf,
-  descriptionOf,
-  SESSION_DISPOSITION,
-} from "./session-description.ts";
+import { type Acceptance, acceptanceBody, descriptionOf, SESSION_DISPOSITION } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
 
 const DECISION_MS = 180_000;

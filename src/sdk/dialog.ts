@@ -12,7 +12,7 @@ import {
   UserAgentClient,
   type UserAgentCore,
 } from "sip.js/lib/core/index.js";
-import { readFragStatus } from "../sip/sipfrag.ts";
+import { readFragStatus } from "../sip/frag-status.ts";
 import { finalAnswer, refusalOf, textOf } from "./answers.ts";
 import { type AskedChange, type ChangeOptions, Changes } from "./changes.ts";
 import { type Description, descriptionOf } from "./session-description.ts";

@@ -1,8 +1,11 @@
-import { createHash, randomBytes } from "node:crypto";
 import { DigestAuthentication, LoggerFactory, type OutgoingRequestMessage } from "sip.js/lib/core/index.js";
+import { token } from "./token.ts";
 
-/** The algorithms' names in RFC 8760 §2.1, and in node:crypto. */
-const HASHES: Readonly<Record<string, string>> = { "SHA-256": "sha256", "SHA-512-256": "sha512-256", MD5: "md5" };
+/** Hashes a text in UTF-8, and writes the hash in hexadecimal digits. */
+export type Hash = (text: string) => string;
+
+/** The algorithms that a platform has, by their names in RFC 8760 §2.1. */
+export type Hashes = Readonly<Record<string, Hash>>;
 
 /** A challenge as SIP.js reads it from WWW-Authenticate or Proxy-Authenticate. */
 interface Challenge {
@@ -17,29 +20,30 @@ interface Challenge {
 export class DigestCredentials extends DigestAuthentication {
   readonly #user: string;
   readonly #password: string;
+  readonly #hashes: Hashes;
   #nonce = "";
   #count = 0;
   #header = "";
 
-  constructor(user: string, password: string) {
+  constructor(user: string, password: string, hashes: Hashes) {
     super(new LoggerFactory(), undefined, user, undefined);
     this.#user = user;
     this.#password = password;
+    this.#hashes = hashes;
   }
 
   /** Returns false where it cannot answer the challenge. The 401 or 407 is then the final answer to the request. */
   override authenticate(request: OutgoingRequestMessage, challenge: Challenge): boolean {
     const algorithm = challenge.algorithm?.toUpperCase() ?? "MD5";
-    const hash = HASHES[algorithm];
+    const h = this.#hashes[algorithm];
     const { realm, nonce } = challenge;
-    if (hash === undefined || realm === undefined || nonce === undefined) return false;
+    if (h === undefined || realm === undefined || nonce === undefined) return false;
     if (challenge.qop && !challenge.qop.includes("auth")) return false;
-    const h = (text: string) => createHash(hash).update(text).digest("hex");
 
     this.#count = nonce === this.#nonce ? this.#count + 1 : 1; // RFC 7616 §3.4: nc counts the uses of one nonce
     this.#nonce = nonce;
     const nc = this.#count.toString(16).padStart(8, "0");
-    const cnonce = randomBytes(16).toString("hex");
+    const cnonce = token(128);
     const uri = request.ruri.toRaw();
     const ha1 = h(`${this.#user}:${realm}:${this.#password}`);
     const ha2 = h(`${request.method}:${uri}`);
@@ -73,13 +77,13 @@ const ALGORITHM = /\balgorithm\s*=\s*"?([A-Za-z0-9-]+)/i;
  * Leaves in a 401 or 407 only the challenge that is to be answered. RFC 8760 §2.4 asks for the topmost one that the
  * client supports, but SIP.js sees only the last one. Any other message is returned unchanged.
  */
-export function selectChallenge(message: string): string {
+export function selectChallenge(message: string, hashes: Hashes): string {
   if (!message.startsWith("SIP/2.0 401") && !message.startsWith("SIP/2.0 407")) return message;
   const head = message.slice(0, message.indexOf("\r\n\r\n") + 2);
   let chosen = false;
   const kept = head.replace(CHALLENGE_LINE, (line, value: string) => {
     const algorithm = ALGORITHM.exec(value)?.[1]?.toUpperCase() ?? "MD5";
-    if (chosen || HASHES[algorithm] === undefined) return "";
+    if (chosen || hashes[algorithm] === undefined) return "";
     chosen = true;
     return line;
   });

@@ -7,7 +7,6 @@ export {
 } from "./app-server.ts";
 export type { ChangeOptions, ServiceChange } from "./changes.ts";
 export { type ChargeClient, type ChargeClientOptions, ChargeError, createChargeClient } from "./charge-client.ts";
-export { createClient } from "./client.ts";
 export type {
   Client,
   ClientOptions,
@@ -18,6 +17,7 @@ export type {
   ServiceRequestOptions,
 } from "./client-api.ts";
 export type { Ending } from "./dialog.ts";
+export { createClient } from "./node-client.ts";
 export { createProofCheck, type ProofCheck, type ProofOptions, type ProofResult, type ProvenRequest } from "./proof.ts";
 export { ACCESS_TYPE, type Acceptance, type Description, SERVICE_TYPE } from "./session-description.ts";
 export { SipError } from "./sip-error.ts";

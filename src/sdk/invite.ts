@@ -4,7 +4,6 @@ import type {
   OutgoingInviteRequest,
   URI,
 } from "sip.js/lib/core/index.js";
-import { systemRandom } from "../support/random.ts";
 import { finalAnswer, refusalOf } from "./answers.ts";
 import type { ClientSession, RequestAllOptions, ServiceRequestOptions } from "./client-api.ts";
 import { headerLine, type Link, track } from "./client-link.ts";
@@ -12,6 +11,7 @@ import { clientSession } from "./client-session.ts";
 import { Dialog } from "./dialog.ts";
 import { accessOf, descriptionOf, SERVICE_TYPE, SESSION_DISPOSITION, toBody } from "./session-description.ts";
 import { SipError } from "./sip-error.ts";
+import { token } from "./token.ts";
 import { ALLOW } from "./user-agent.ts";
 
 const CANCEL_WAIT_MS = 32_000;
@@ -107,7 +107,7 @@ function inviteMessage(link: Link, { aor, target, options }: Wanted) {
   const extraHeaders = [`Contact: ${link.agent.contact}`, ALLOW, "Accept: */*"];
   for (const [name, value] of Object.entries(headers)) extraHeaders.push(headerLine(name, value));
   if (description !== undefined) extraHeaders.push(SESSION_DISPOSITION);
-  const identifiers = { callId: systemRandom.token(), fromTag: systemRandom.token(64) };
+  const identifiers = { callId: token(), fromTag: token(64) };
   const body = description === undefined ? undefined : toBody({ contentType, content: description });
   return link.agent.core.makeOutgoingRequestMessage("INVITE", target, aor, target, identifiers, extraHeaders, body);
 }

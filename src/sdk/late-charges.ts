@@ -1,7 +1,7 @@
 import { type Body, Grammar, type IncomingRequestMessage, URI, type UserAgentCore } from "sip.js/lib/core/index.js";
-import { SESSION_HEADER } from "../charging/charges/body.ts";
-import { systemRandom } from "../support/random.ts";
+import { SESSION_HEADER } from "../charging/charges/header-names.ts";
 import { finalAnswer, refusalOf } from "./answers.ts";
+import { token } from "./token.ts";
 
 /** How charges are sent when the dialog is over. */
 export interface ChargesTarget {
@@ -25,7 +25,7 @@ export function reportLate(
   const portal = (asserted && Grammar.nameAddrHeaderParse(asserted)?.uri.host) || invite.to.uri.host;
   const target = new URI("sip", "charges", portal);
   const contact = invite.parseHeader("contact") as { uri?: URI } | undefined;
-  const callId = `late-${systemRandom.token()}`;
+  const callId = `late-${token()}`;
   const route = contact?.uri ? [`<${loose(contact.uri)}>`] : [];
   const message = core.makeOutgoingRequestMessage(
     "MESSAGE",

@@ -1,6 +1,4 @@
 import type { Body, IncomingRequestMessage, IncomingResponseMessage } from "sip.js/lib/core/index.js";
-import { ATTRIBUTES_HEADER, CLIENT_HEADER } from "../charging/charges/body.ts";
-import { parseParams } from "../sip/params.ts";
 
 /** Media type of the body that asks for a service, `<service name="wine"/>`, unless the client names another. */
 export const SERVICE_TYPE = "application/vnd.tollgate.service+xml";
@@ -38,15 +36,6 @@ export const SESSION_DISPOSITION = "Content-Disposition: session";
 export function descriptionOf(message: IncomingRequestMessage | IncomingResponseMessage): Description | undefined {
   if (!message.body) return undefined;
   return { contentType: message.getHeader("content-type") ?? "application/octet-stream", content: message.body };
-}
-
-/** What a rule of the relay says of the request, and of the client. */
-export function attributesOf(message: IncomingRequestMessage) {
-  const named = (header: string): Readonly<Record<string, string>> => {
-    const params = parseParams(message.getHeader(header) ?? "");
-    return params.ok ? Object.fromEntries(params.value) : {};
-  };
-  return { attributes: named(ATTRIBUTES_HEADER), client: named(CLIENT_HEADER) };
 }
 
 /** What a success may carry: the URL under which the service is reached, or a body of your own with its media type. */

@@ -1,25 +1,21 @@
 import { connect, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
+import type { Connection, ConnectionUser } from "./connection.ts";
 import { MessageFramer } from "./framing.ts";
 
 const MAX_UNSENT_BYTES = 4 * 1024 * 1024;
 const CONNECT_TIMEOUT_MS = 10_000;
 
-export interface ConnectionUser {
-  /** One whole SIP message. */
-  received(message: string, connection: TcpConnection): void;
-  /** Called once, whoever closed it. */
-  closed(connection: TcpConnection, reason: string): void;
-}
+export type TcpConnectionUser = ConnectionUser<TcpConnection>;
 
 /** One TCP connection that carries SIP messages in both directions. */
-export class TcpConnection {
+export class TcpConnection implements Connection {
   readonly localAddress: string;
   readonly localPort: number;
   readonly remoteAddress: string;
   readonly remotePort: number;
   private readonly socket: Socket;
-  private readonly user: ConnectionUser;
+  private readonly user: TcpConnectionUser;
   private readonly accepted: boolean;
   private readonly framer = new MessageFramer();
   private reason = "closed by the peer";
@@ -28,7 +24,7 @@ export class TcpConnection {
    * `socket` is connected. `accepted`: the other side has opened the connection, so it sends the pings and we answer
    * them.
    */
-  constructor(socket: Socket, user: ConnectionUser, accepted: boolean) {
+  constructor(socket: Socket, user: TcpConnectionUser, accepted: boolean) {
     this.accepted = accepted;
     this.socket = socket;
     this.user = user;
@@ -104,7 +100,7 @@ export interface TlsTrust {
  * Connects; by TLS if `tls` is given, and the other side's certificate must then be for `host`. The error says where it
  * could not connect to, and why.
  */
-export function dial(host: string, port: number, user: ConnectionUser, tls?: TlsTrust): Promise<TcpConnection> {
+export function dial(host: string, port: number, user: TcpConnectionUser, tls?: TlsTrust): Promise<TcpConnection> {
   return new Promise((resolve, reject) => {
     const to = { host, port, timeout: CONNECT_TIMEOUT_MS };
     const socket = tls

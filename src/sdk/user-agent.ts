@@ -11,8 +11,8 @@ import {
   type UserAgentCoreDelegate,
 } from "sip.js/lib/core/index.js";
 import type { Logger } from "../support/log.ts";
-import { systemRandom } from "../support/random.ts";
-import { DigestCredentials, selectChallenge } from "./digest.ts";
+import { DigestCredentials, type Hashes, selectChallenge } from "./digest.ts";
+import { token } from "./token.ts";
 import { receiveUpdate, tellOfCancel } from "./update.ts";
 
 export const USER_AGENT = "tollgate-sdk";
@@ -37,8 +37,9 @@ export interface UserAgentOptions {
   /** Address of record: the From of requests outside of a dialog. */
   readonly aor: URI;
   /** Where the other side is to send requests within a dialog; also the host in Via. */
-  readonly contact: { readonly user?: string; readonly host: string; readonly port: number };
+  readonly contact: { readonly user?: string; readonly host: string; readonly port?: number };
   readonly credentials?: { readonly user: string; readonly password: string };
+  readonly hashes: Hashes;
   readonly delegate?: UserAgentCoreDelegate;
   /** The answer to OPTIONS (RFC 3261 §11), with which health checks ask. Default: status 200. */
   readonly options?: () => { statusCode: number; extraHeaders?: string[] };
@@ -46,16 +47,15 @@ export interface UserAgentOptions {
 }
 
 export function createUserAgent(options: UserAgentOptions): UserAgent {
-  const { transport, credentials, logger } = options;
+  const { transport, credentials, hashes, logger } = options;
   const loggerFactory = new LoggerFactory();
   loggerFactory.builtinEnabled = false;
   if (logger)
     loggerFactory.connector = (level, category, _label, content) => logger.debug({ level, category }, String(content));
 
   const host = bracketed(options.contact.host);
-  const uri = new URI("sip", options.contact.user ?? "", host, options.contact.port, {
-    transport: transport.protocol.toLowerCase(),
-  });
+  const { user = "", port } = options.contact;
+  const uri = new URI("sip", user, host, port, { transport: transportIn(transport.protocol) });
   const contact = `<${uri.toRaw()}>`;
   const core = new UserAgentCore(
     {
@@ -65,14 +65,14 @@ export function createUserAgent(options: UserAgentOptions): UserAgent {
       loggerFactory,
       hackViaTcp: false,
       routeSet: [],
-      sipjsId: systemRandom.token(32),
+      sipjsId: token(32),
       supportedOptionTags: [],
       supportedOptionTagsResponse: [],
       userAgentHeaderFieldValue: USER_AGENT,
       viaForceRport: false,
-      viaHost: `${host}:${options.contact.port}`,
+      viaHost: port === undefined ? host : `${host}:${port}`,
       authenticationFactory: () =>
-        credentials ? new DigestCredentials(credentials.user, credentials.password) : undefined,
+        credentials ? new DigestCredentials(credentials.user, credentials.password, hashes) : undefined,
       transportAccessor: () => transport,
     },
     options.delegate,
@@ -80,7 +80,7 @@ export function createUserAgent(options: UserAgentOptions): UserAgent {
 
   const receive = (text: string) => {
     try {
-      const message = Parser.parseMessage(selectChallenge(text), loggerFactory.getLogger("sip.parser"));
+      const message = Parser.parseMessage(selectChallenge(text, hashes), loggerFactory.getLogger("sip.parser"));
       if (message instanceof RequestMessage) receiveRequest(core, message, options.options);
       else if (message instanceof ResponseMessage) core.receiveIncomingResponseFromTransport(message);
       else logger?.warn("a message that cannot be read was dropped");
@@ -91,6 +91,9 @@ export function createUserAgent(options: UserAgentOptions): UserAgent {
   };
   return { core, contact, receive };
 }
+
+/** In a URI, `ws` stands for WebSocket with and without TLS (RFC 7118 §5.4). */
+const transportIn = (protocol: string): string => (protocol === "WSS" ? "ws" : protocol.toLowerCase());
 
 function receiveRequest(
   core: UserAgentCore,

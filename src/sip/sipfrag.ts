@@ -1,4 +1,3 @@
-import { err, ok, type Result } from "../support/result.ts";
 import type { HeaderField, SipResponse } from "./message.ts";
 import { oneLine } from "./text.ts";
 
@@ -17,10 +16,4 @@ export function sipfrag(
   // RFC 3420 §2: a body comes behind an empty line; Content-Length may be there.
   head += `Content-Length: ${response.body.length}\r\n\r\n`;
   return Buffer.concat([Buffer.from(head, "latin1"), response.body]);
-}
-
-/** The status line with which a fragment begins. */
-export function readFragStatus(body: string): Result<{ readonly status: number; readonly reason: string }, string> {
-  const read = /^\s*SIP\/2\.0[ \t]+([1-6]\d\d)(?:[ \t]+([^\r\n]*))?\r?(\n|$)/i.exec(body);
-  return read ? ok({ status: Number(read[1]), reason: (read[2] ?? "").trim() }) : err("Bad Fragment");
 }

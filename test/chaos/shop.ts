@@ -1,4 +1,5 @@
-import { CHARGE_JSON, PACKAGE, SESSION_HEADER } from "../../src/charging/charges/body.ts";
+import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
+import { SESSION_HEADER } from "../../src/charging/charges/header-names.ts";
 import { Answer } from "../../src/relay/dialog/answer.ts";
 import { type Dialog, dialogAsServer, refreshTarget, requestWithin } from "../../src/relay/dialog/dialog.ts";
 import { type SipRequest, SipResponse } from "../../src/sip/message.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { ServiceHandler } from "../../src/sdk/app-api.ts";
-import { createClient } from "../../src/sdk/client.ts";
+import { createClient } from "../../src/sdk/node-client.ts";
 import { connect, established, inDialog, inviteLines, open, start, wine } from "./app-peer.ts";
 import { bodyOf, FakeRelay, header } from "./peer.ts";
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createClient } from "../../src/sdk/client.ts";
+import { createClient } from "../../src/sdk/node-client.ts";
 import type { Client } from "../../src/sdk/client-api.ts";
 import { bodyOf, FakeRelay, header, type Peer } from "./peer.ts";
 

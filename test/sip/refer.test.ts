@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { readFragStatus } from "../../src/sip/frag-status.ts";
 import { Headers, SipResponse } from "../../src/sip/message.ts";
 import {
   formatReplaces,
@@ -10,7 +11,7 @@ import {
   parseTargetDialog,
   wantsSubscription,
 } from "../../src/sip/refer.ts";
-import { readFragStatus, sipfrag } from "../../src/sip/sipfrag.ts";
+import { sipfrag } from "../../src/sip/sipfrag.ts";
 
 describe("Refer-To (RFC 3515 §2.1)", () => {
   it("is a URI with the header fields and the body that it carries", () => {

@@ -1,6 +1,6 @@
 import type { SessionEventOf as EventOf, SessionEvent, Side } from "../../../machines/events.ts";
 import { copySession, type SessionContext, sessionMachine } from "../../../machines/session.ts";
-import { SERVICE_HEADER, SESSION_HEADER } from "../../charging/charges/body.ts";
+import { SERVICE_HEADER, SESSION_HEADER } from "../../charging/charges/header-names.ts";
 import { ownerOf } from "../../chart/actor.ts";
 import type { Chart } from "../../chart/chart.ts";
 import { expectProvided } from "../../chart/nodes.ts";

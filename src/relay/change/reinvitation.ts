@@ -1,4 +1,4 @@
-import { SESSION_HEADER } from "../../charging/charges/body.ts";
+import { SESSION_HEADER } from "../../charging/charges/header-names.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
 import { meansGone } from "../dialog/outcomes.ts";

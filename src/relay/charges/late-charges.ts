@@ -1,5 +1,6 @@
-import { CHARGE_JSON, CHARGE_XML, isChargeType, parseChargeBody, SESSION_HEADER } from "../../charging/charges/body.ts";
+import { CHARGE_JSON, CHARGE_XML, isChargeType, parseChargeBody } from "../../charging/charges/body.ts";
 import type { Outcome } from "../../charging/charges/book.ts";
+import { SESSION_HEADER } from "../../charging/charges/header-names.ts";
 import type { SipRequest } from "../../sip/message.ts";
 import { parseUri, sipUriOf, unescapeUser } from "../../sip/uri.ts";
 import { canonicalHost, sameHost } from "../../support/address.ts";

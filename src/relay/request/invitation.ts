@@ -1,4 +1,4 @@
-import { SESSION_HEADER } from "../../charging/charges/body.ts";
+import { SESSION_HEADER } from "../../charging/charges/header-names.ts";
 import type { AppServer } from "../../directory/types.ts";
 import { parseMaxForwards, withTag } from "../../sip/headers.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";

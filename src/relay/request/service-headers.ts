@@ -1,4 +1,4 @@
-import { ATTRIBUTES_HEADER, CLIENT_HEADER, SERVICE_HEADER } from "../../charging/charges/body.ts";
+import { ATTRIBUTES_HEADER, CLIENT_HEADER, SERVICE_HEADER } from "../../charging/charges/header-names.ts";
 import type { Identified } from "../../directory/types.ts";
 import type { Headers } from "../../sip/message.ts";
 import { formatParams } from "../../sip/params.ts";

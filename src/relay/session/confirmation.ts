@@ -1,5 +1,5 @@
 import type { Side } from "../../../machines/events.ts";
-import { SERVICE_HEADER } from "../../charging/charges/body.ts";
+import { SERVICE_HEADER } from "../../charging/charges/header-names.ts";
 import type { SipResponse } from "../../sip/message.ts";
 import { shown } from "../../support/peer-log.ts";
 import type { SessionPort as Session } from "../model/core.ts";

@@ -1,5 +1,5 @@
 import { otherSide, type Side } from "../../../machines/events.ts";
-import { SERVICE_HEADER, SESSION_HEADER } from "../../charging/charges/body.ts";
+import { SERVICE_HEADER, SESSION_HEADER } from "../../charging/charges/header-names.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
 import { meansGone } from "../dialog/outcomes.ts";
