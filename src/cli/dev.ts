@@ -6,9 +6,8 @@ import type { Command } from "commander";
 import { formatBill } from "../charging/bills/format-bill.ts";
 import { monthOf } from "../charging/money/months.ts";
 import type { Config } from "../config/schema.ts";
-import type { Tapped } from "../transport/layer.ts";
 import { withStore } from "./context.ts";
-import { labelOf } from "./demo/ladder.ts";
+import { LiveLadder } from "./demo/live-ladder.ts";
 import { Printer } from "./demo/printer.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
 
@@ -102,7 +101,8 @@ export async function startDev(options: DevOptions, write: (line: string) => voi
     );
     const printer = new Printer(write, fancy);
     const log = createLogger({ level: "warn", pretty: true, to: { write: (line) => write(line.trimEnd()) } });
-    const ladder = new Ladder(printer, uri);
+    const [, host, at = "5060"] = /^sips?:(?:[^@]*@)?([^:;]+|\[[^\]]*\])(?::(\d+))?/.exec(uri) ?? [];
+    const ladder = new LiveLadder(printer, "client", (peer) => peer === `${host}:${at}`);
     const relay = await startRelay({ config, log, tap: (event) => ladder.saw(event) });
     const taken = relay.addresses.find(({ transport }) => transport === "tcp")?.port ?? port;
     write(`relay       sip:127.0.0.1:${taken}, by UDP and TCP; domain localhost`);
@@ -122,31 +122,5 @@ export async function startDev(options: DevOptions, write: (line: string) => voi
   } catch (error) {
     await clean();
     throw error;
-  }
-}
-
-/** Draws what passes: a new ladder with each INVITE that begins a call. */
-class Ladder {
-  private readonly printer: Printer;
-  private readonly server: string;
-  private calls = 0;
-
-  constructor(printer: Printer, uri: string) {
-    this.printer = printer;
-    const [, host, port = "5060"] = /^sips?:(?:[^@]*@)?([^:;]+|\[[^\]]*\])(?::(\d+))?/.exec(uri) ?? [];
-    this.server = `${host}:${port}`;
-  }
-
-  saw({ direction, peer, message, at }: Pick<Tapped, "direction" | "peer" | "message" | "at">): void {
-    const side = peer === this.server ? "server" : "client";
-    const begins = direction === "in" && side === "client" && message.isRequest && message.toTag === undefined;
-    if (begins && message.method === "INVITE" && !message.headers.has("authorization"))
-      this.printer.scene(`Call ${++this.calls}: ${message.callId ?? ""}`, {
-        client: "client",
-        relay: "relay",
-        server: "app server",
-      });
-    if (direction === "in") this.printer.arrow(at, side, "relay", labelOf(message));
-    else this.printer.arrow(at, "relay", side, labelOf(message));
   }
 }

@@ -95,6 +95,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
     .description("run a relay, app servers and a client on this machine, and print SIP ladders and the bill")
     .option("--json", "one JSON document at the end instead of ladders and text")
     .option("--cluster", "the same over NATS JetStream and MongoDB, with a billing worker")
+    .option("--browser", "leave the relay and its app servers running, with a page at which you open services")
     .addHelpText(
       "after",
       `
@@ -103,7 +104,12 @@ It needs no configuration, uses only this machine, and takes less than 20 second
 --cluster uses the servers that NATS_URL and MONGODB_URL name. It removes its stream and its database at the end.
 If one of the variables is not set, it starts the nats-server or the mongod that is on the PATH.`,
     )
-    .action(async (options: { json?: boolean; cluster?: boolean }) => {
+    .action(async (options: { json?: boolean; cluster?: boolean; browser?: boolean }) => {
+      if (options.browser) {
+        if (options.json || options.cluster)
+          throw new CliError("--browser: goes with neither --json nor --cluster", EXIT.usage);
+        return await showCounter(io);
+      }
       const { demo } = await import("./demo.ts");
       setCode(await demo(options));
     });
@@ -134,4 +140,15 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   addBackupCommands(program, io);
   addMachinesCommand(program, io);
   return program;
+}
+
+async function showCounter(io: Io): Promise<void> {
+  const stopped = new Promise<void>((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) io.onSignal(signal, resolve);
+  });
+  const { openCounter } = await import("./demo/counter.ts");
+  const counter = await openCounter((line) => io.out(`${line}\n`), process.stdout.isTTY === true);
+  io.out(`Open ${counter.url} in a browser on this machine. Ctrl-C ends it.\n`);
+  await stopped;
+  io.out(`\n${await counter.close()}\n`);
 }

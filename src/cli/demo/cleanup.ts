@@ -26,6 +26,7 @@ function watch(): void {
     ["SIGTERM", 143],
   ] as const) {
     process.once(signal, () => {
+      if (process.listenerCount(signal) > 0) return; // somebody else ends the process, and more gently
       cleanAll();
       process.exit(code);
     });

@@ -58,10 +58,14 @@ export interface Tapped {
 /** Everything that takes part, running, on sockets of this machine. */
 export interface Stage {
   readonly relay: string;
+  /** Where a page reaches it; undefined: nowhere. */
+  readonly webSocket: string | undefined;
   readonly servers: Servers;
   /** A client who knows the password. */
   readonly alice: Client;
   readonly user: string;
+  readonly password: string;
+  readonly config: Config;
   /** A client who guesses passwords. */
   readonly stranger: Client;
   /** Warnings and errors that the relay has logged. */
@@ -75,8 +79,13 @@ export interface Stage {
 /**
  * Starts a relay, its app servers and two clients. With a cluster the relay only publishes, and a billing worker
  * bills; whoever opened the cluster closes it after the stage. When one of them cannot start, none is left running.
+ * `forPages`: the relay takes SIP from pages, too.
  */
-export async function setStage(tap: (event: Tapped) => void, cluster?: Cluster): Promise<Stage> {
+export async function setStage(
+  tap: (event: Tapped) => void,
+  cluster?: Cluster,
+  forPages: "for pages" | undefined = undefined,
+): Promise<Stage> {
   const closers: (() => Promise<unknown>)[] = [];
   const close = async () => {
     for (const closer of closers.splice(0).reverse()) await closer();
@@ -97,7 +106,11 @@ export async function setStage(tap: (event: Tapped) => void, cluster?: Cluster):
       "south-books": keep(await startHouse("books", "South book shop")).sip,
     };
 
-    const config = configOf(data, servers, cluster && { ...cluster.settings, roles: ["relay"] });
+    const tcp = { transport: "tcp", address: "127.0.0.1", port: 0 };
+    const config = configOf(data, servers, {
+      ...(forPages && { listen: [tcp, { ...tcp, transport: "ws" }] }),
+      ...(cluster && { ...cluster.settings, roles: ["relay"] }),
+    });
     const user = "alice";
     const password = systemRandom.token();
     await withStore(config, (store) =>
@@ -118,9 +131,10 @@ export async function setStage(tap: (event: Tapped) => void, cluster?: Cluster):
     };
     closers.push(stop);
 
-    const address = running.addresses.find(({ transport }) => transport === "tcp");
-    if (!address) throw new Error("the relay does not listen on TCP");
-    const relay = `sip:127.0.0.1:${address.port};transport=tcp`;
+    const portOf = (transport: string) => running.addresses.find((one) => one.transport === transport)?.port;
+    const address = portOf("tcp");
+    if (address === undefined) throw new Error("the relay does not listen on TCP");
+    const relay = `sip:127.0.0.1:${address};transport=tcp`;
     const alice = keep(createClient({ relay, user, password, domain: DOMAIN }));
     const stranger = keep(createClient({ relay, user, password: systemRandom.token(), domain: DOMAIN }));
 
@@ -130,7 +144,8 @@ export async function setStage(tap: (event: Tapped) => void, cluster?: Cluster):
       await cluster?.billed();
       return config;
     };
-    return { relay, servers, alice, user, stranger, log, finish, close };
+    const webSocket = forPages && `ws://127.0.0.1:${portOf("ws")}`;
+    return { relay, webSocket, servers, alice, user, password, config, stranger, log, finish, close };
   } catch (error) {
     await close();
     throw error;
