@@ -1,4 +1,4 @@
-import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charges/body.ts";
+import { SERVICE_HEADER, SESSION_HEADER } from "../charging/charges/header-names.ts";
 import { sessionOf } from "../relay/model/session-names.ts";
 import type { SipRequest } from "../sip/message.ts";
 import type { SessionSeen } from "./events.ts";

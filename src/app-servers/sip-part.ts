@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { SERVICE_HEADER } from "../charging/charges/body.ts";
+import { SERVICE_HEADER } from "../charging/charges/header-names.ts";
 import { isHttpUrl, staysHere } from "../directory/http-address.ts";
 import type { AppServer } from "../directory/types.ts";
 import { isSips } from "../relay/dialog/sips.ts";

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createClient } from "../../src/sdk/node-client.ts";
 import type { Client } from "../../src/sdk/client-api.ts";
+import { createClient } from "../../src/sdk/node-client.ts";
 import { bodyOf, FakeRelay, header, type Peer } from "./peer.ts";
 
 let relay: FakeRelay;
