@@ -1,4 +1,4 @@
-import { SERVICE_HEADER } from "../../charging/charges/body.ts";
+import { SERVICE_HEADER } from "../../charging/charges/header-names.ts";
 import type { AppServer, Identified, User } from "../../directory/types.ts";
 import type { Binding } from "../../registrar/binding.ts";
 import { readGruu } from "../../registrar/gruu.ts";
