@@ -395,7 +395,7 @@ describe("the metrics on the pages", () => {
       "tollgate_usage_oldest_seconds",
       ...["nodes_up", "cut_off", "standbys", "copied", "without_standby", "lag_ms", "copies_late"].map(inCluster),
       ...["events_copied", "taken_up", "given_away", "silent", "silences"].map(inCluster),
-      ...["handed_total", "taken_total", "unknown_total"].map(inCluster),
+      ...["bus_renewed_total", "handed_total", "taken_total", "unknown_total"].map(inCluster),
       ...[
         "frames",
         "lines",

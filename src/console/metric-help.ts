@@ -125,8 +125,7 @@ export const HELP: Readonly<Record<string, string>> = {
   tollgate_cluster_taken_up: "with cluster.standbys: sessions of dead nodes that went on here",
   tollgate_cluster_given_away: "with cluster.standbys: sessions that other nodes have got from here",
   tollgate_cluster_silent: "with cluster.standbys, 1: the node does nothing, since others may have its sessions",
-  tollgate_cluster_bus_renewed_total:
-    "with NATS: connections that were given up, since they seemed to be there and carried nothing",
+  tollgate_cluster_bus_renewed_total: "with NATS: connections that were given up, since they carried nothing",
   tollgate_cluster_handed_total: "with cluster.standbys: requests that another node has taken over",
   tollgate_cluster_taken_total: "with cluster.standbys: messages that came to other nodes and belonged here",
   tollgate_cluster_unknown_total: "with cluster.standbys: requests that belonged to no node",
