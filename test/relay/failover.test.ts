@@ -100,3 +100,72 @@ describe("an app server with several addresses (RFC 3263 §4.3)", () => {
     health.stop();
   });
 });
+
+describe("a request within a dialog whose peer has several addresses (RFC 3263 §4.3)", () => {
+  /** The app server's Contact is its name; the INVITE went to the first address. */
+  async function established(options: LabOptions = {}) {
+    const { l, first, second, third } = await several(options);
+    const invite = l.client.invite();
+    first.contact = "<sip:shop.example>";
+    first.answer(first.request("INVITE"), 200);
+    const answer = l.client.response(200);
+    l.client.ack(invite, answer);
+    first.request("ACK");
+    await l.settle();
+    for (const peer of [first, second, third, l.client]) peer.inbox.length = 0;
+    const send = (method: string, seq: number) => l.client.send(l.client.inDialog(method, invite, answer, seq));
+    return { l, first, second, third, send };
+  }
+
+  it("goes to the next one where the first answers 503, and what follows goes there, too", async () => {
+    const { l, first, second, send } = await established();
+    send("INFO", 2);
+    const one = first.request("INFO");
+    first.answer(one, 503);
+    const two = second.request("INFO");
+    expect(two.via?.params.get("branch")).not.toBe(one.via?.params.get("branch"));
+    expect(two.headers.count("via")).toBe(1);
+    for (const name of ["call-id", "from", "to", "cseq"]) expect(two.headers.get(name)).toBe(one.headers.get(name));
+    second.answer(two, 200);
+    expect(l.client.response(200).cseq?.method).toBe("INFO");
+    send("BYE", 3);
+    second.answer(second.request("BYE"), 200);
+    await l.settle();
+    l.client.response(200);
+    expect(first.inbox).toEqual([]);
+    expect(l.core.sessions.size).toBe(0);
+  });
+
+  it("goes to the next one where the first is silent", async () => {
+    const { l, first, second, send } = await established({ config: { session: { probeS: 0 } } });
+    send("BYE", 2);
+    first.request("BYE");
+    l.clock.advance(32_000);
+    second.answer(second.request("BYE"), 200);
+    await l.settle();
+    expect(l.core.sessions.size).toBe(0);
+  });
+
+  it("is tried once at each, and then is what the last one said; the next request begins anew", async () => {
+    const { l, first, second, third, send } = await established();
+    send("INFO", 2);
+    for (const peer of [first, second, third]) peer.answer(peer.request("INFO"), 503);
+    l.client.response(500); // 503 is the relay's own word
+    send("INFO", 3);
+    first.answer(first.request("INFO"), 200);
+    l.client.response(200);
+    expect([second, third].flatMap(({ inbox }) => inbox)).toEqual([]);
+  });
+
+  it("goes to no other one after any other answer, or once somebody has answered for a while", async () => {
+    const { l, first, second, send } = await established();
+    send("INFO", 2);
+    first.answer(first.request("INFO"), 486);
+    l.client.response(486);
+    send("INVITE", 3);
+    const again = first.request("INVITE");
+    first.answer(again, 180);
+    first.answer(again, 503);
+    expect(second.inbox).toEqual([]);
+  });
+});

@@ -34,6 +34,8 @@ export interface Dialog {
   flow?: Flow | undefined;
   /** Where requests go, once this is resolved. */
   destination?: Destination | undefined;
+  /** The other addresses of the same name, for requests that find nobody at `destination` (RFC 3263 §4.3). */
+  others?: Destination[] | undefined;
   /** The name that an app server has proved by its certificate. */
   peerName?: string | undefined;
   /** Where the client came from last. An app server's dialog has none. */
@@ -127,7 +129,7 @@ export function refreshTarget(dialog: Dialog, message: SipRequest | SipResponse)
   if (!message.isRequest && dialog.contact !== "" && isSips(target) !== isSecured(dialog)) return false;
   if (!isTarget(target, found, dialog.remoteTarget)) return false;
   dialog.remoteTarget = detach(target);
-  dialog.destination = undefined;
+  dialog.destination = dialog.others = undefined;
   return true;
 }
 
@@ -160,14 +162,14 @@ export function takeWay(
   if (!isSame(cameFrom, dialog.cameFrom)) {
     dialog.cameFrom = cameFrom;
     dialog.cameBy = cameByOf(way.cameBy, way.flow);
-    dialog.destination = undefined;
+    dialog.destination = dialog.others = undefined;
   }
   const contact = contactUri(transport.contactFor(way.cameBy), isSecured(dialog), told);
   if (told !== undefined) dialog.contact = contact;
   if (way.flow === dialog.flow && isSame(way.behind, dialog.behind) && bySameSocket) return false;
   dialog.flow = way.flow;
   dialog.behind = way.behind;
-  dialog.destination = undefined;
+  dialog.destination = dialog.others = undefined;
   dialog.contact = contact;
   return true;
 }

@@ -1,30 +1,20 @@
 import type { Side } from "../../../machines/events.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
-import { sipUriOf } from "../../sip/uri.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import { shownUris } from "../../support/peer-log.ts";
 import type { ClientTransaction, ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
-import type { Destination, Flow } from "../../transport/types.ts";
+import type { Flow } from "../../transport/types.ts";
 import { Answer } from "../dialog/answer.ts";
 import { isKnown, refreshesTarget, type WayBack, wayBack } from "../dialog/contact.ts";
-import {
-  confirmDialog,
-  type Dialog,
-  nextHop,
-  placeOf,
-  refreshTarget,
-  requestWithin,
-  takeSeq,
-  takeWay,
-} from "../dialog/dialog.ts";
+import { confirmDialog, type Dialog, refreshTarget, requestWithin, takeSeq, takeWay } from "../dialog/dialog.ts";
 import { repeatsTo } from "../dialog/doubt.ts";
 import { offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
-import { isSecured, maySecure } from "../dialog/sips.ts";
 import { contained } from "../model/contained.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 import { ofSession } from "../model/log-facts.ts";
 import type { SessionTimerPort } from "../model/ports.ts";
+import { route, sendWithin } from "./route.ts";
 
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
 export class Leg implements LegPort {
@@ -389,77 +379,3 @@ export class Leg implements LegPort {
  * since the dialog was written to disk (RFC 3261 §12.2.2 allows gaps).
  */
 export const SEQ_JUMP = 1_000;
-
-/** Sends a request of the dialog to the peer, in a transaction of its own. */
-export function sendWithin(
-  core: Pick<Core, "resolve" | "reach" | "transactions">,
-  dialog: Dialog,
-  request: SipRequest,
-  user: ClientTransactionUser,
-  started?: (transaction: ClientTransaction) => void,
-): void {
-  route(
-    core,
-    dialog,
-    (destination, flow) => {
-      const doubt = flow === undefined && dialog.doubt?.isAbout(destination.address) ? dialog.doubt : undefined;
-      const listens = doubt ? doubt.listening(user) : user;
-      const repeats = doubt?.repeatsTo(destination.address);
-      const transaction = core.transactions.send(request, destination, listens, flow, repeats, dialog);
-      started?.(transaction);
-    },
-    (reason) => user.transportError(reason),
-  );
-}
-
-/**
- * Finds out where the dialog's next request goes, and over which connection; at once where that is known, as for an IP
- * address. reach.ts says where requests must not go.
- */
-export function route(
-  core: Pick<Core, "resolve" | "reach">,
-  dialog: Dialog,
-  found: (destination: Destination, flow?: Flow) => void,
-  failed: (reason: string) => void,
-): void {
-  const flow = dialog.flow?.open ? dialog.flow : undefined;
-  const known = flow ? placeOf(flow) : (dialog.behind ?? dialog.destination);
-  if (known) {
-    found(leaving(known, dialog), flow);
-    return;
-  }
-  const uri = sipUriOf(nextHop(dialog));
-  const choose = (destinations: readonly Destination[]) => {
-    const chosen = core.reach.choose(destinations, dialog.cameFrom);
-    const destination = chosen && towardsProven(chosen, dialog.peerName);
-    const { cameBy } = dialog;
-    if (destination && isSecured(dialog) && !maySecure(destination))
-      failed(`${nextHop(dialog)} is not secure, and the dialog is`);
-    else if (destination) {
-      dialog.destination = destination;
-      found(leaving(destination, dialog));
-    } else if (cameBy?.open) found(placeOf(cameBy), cameBy);
-    else
-      failed(
-        destinations.length > 0 ? `${nextHop(dialog)} is not where the peer is` : `${nextHop(dialog)} does not resolve`,
-      );
-  };
-  if (uri) core.resolve(uri, choose);
-  else choose(NOWHERE);
-}
-
-const NOWHERE: readonly Destination[] = [];
-
-/**
- * Where a dialog goes on whose peer has proved its name. A Contact may have an address in place of the name, and that
- * name must be proved all the same. And it may say `ws` for secure WebSocket, as RFC 7118 knows no `wss`.
- */
-function towardsProven(chosen: Destination, peerName: string | undefined): Destination {
-  if (peerName === undefined) return chosen;
-  if (chosen.transport === "ws") return { ...chosen, transport: "wss", name: peerName };
-  return chosen.name === chosen.address ? { ...chosen, name: peerName } : chosen;
-}
-
-/** A NAT lets messages through only from the socket that the peer came to. */
-const leaving = (destination: Destination, { cameFrom }: Dialog): Destination =>
-  cameFrom?.leavesBy === undefined ? destination : { ...destination, leavesBy: cameFrom.leavesBy };

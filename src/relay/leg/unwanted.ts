@@ -6,7 +6,7 @@ import type { Flow } from "../../transport/types.ts";
 import { hostPort } from "../../transport/via.ts";
 import { dialogOf, placeOf, requestWithin } from "../dialog/dialog.ts";
 import type { Core } from "../model/core.ts";
-import { route } from "./leg.ts";
+import { route } from "./route.ts";
 
 /**
  * Acknowledges a 2xx to an INVITE of the relay that nobody wants: without an ACK it is repeated for 64*T1. All that is

@@ -297,6 +297,8 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
         dialog.peerName = where.name;
         dialog.contact = contactUri(core.transport.contactTowards(where), isSips(target));
       }
+      // If its Contact is that name, the other addresses serve the dialog as well.
+      dialog.others = destinations.length > 1 ? destinations.filter((one) => one !== where) : undefined;
       dialog.localSeq = invitation.seq - 1;
       const request = leg.request("INVITE"); // also for a client that asks for another service by UPDATE
       fillInvite(core, session, original, request);

@@ -3,7 +3,7 @@ import { SIPFRAG } from "../../sip/sipfrag.ts";
 import type { TimerHandle } from "../../support/clock.ts";
 import type { Timeline } from "../../support/timeline.ts";
 import { type Dialog, requestWithin } from "../dialog/dialog.ts";
-import { sendWithin } from "../leg/leg.ts";
+import { sendWithin } from "../leg/route.ts";
 import type { Core } from "../model/core.ts";
 
 /** One NOTIFY: its body, and, for the last one, the reason why it is the last (RFC 6665 §4.1.3). */
