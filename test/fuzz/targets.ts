@@ -20,7 +20,6 @@ import { bodyParts } from "../../src/sip/parts.ts";
 import { parseIdentity } from "../../src/sip/passport.ts";
 import { parseEvent, parseReferTo, parseReplaces, parseTargetDialog } from "../../src/sip/refer.ts";
 import { serialize } from "../../src/sip/serialize.ts";
-import { readFragStatus } from "../../src/sip/sipfrag.ts";
 import { formatUri, parseUri, sipUriOf, telephoneNumber, uriHeaders } from "../../src/sip/uri.ts";
 import { readProxyHeader } from "../../src/transport/proxy-protocol.ts";
 import { bindingResponse } from "../../src/transport/stun.ts";
@@ -124,8 +123,7 @@ function headers(bytes: Buffer): void {
   }
   for (const one of splitList(text)) withTag(one, "t");
   for (const parse of [parseAuthParams, parseAuthorization, parseChallenge, parseContentType, parseCSeq]) parse(text);
-  for (const parse of [parseReferTo, parseReplaces, parseTargetDialog, parseEvent, parseIdentity, readFragStatus])
-    parse(text);
+  for (const parse of [parseReferTo, parseReplaces, parseTargetDialog, parseEvent, parseIdentity]) parse(text);
   parseRequestDisposition([text]);
 }
 
