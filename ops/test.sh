@@ -13,6 +13,9 @@ command -v baresip >/dev/null || wanted="$wanted baresip-core"
 command -v linphonec >/dev/null || wanted="$wanted linphone-cli"
 ls /usr/lib/*/kamailio/modules/secsipid.so >/dev/null 2>&1 || wanted="$wanted kamailio kamailio-secsipid-modules"
 command -v keepalived >/dev/null || [ -x /usr/sbin/keepalived ] || wanted="$wanted keepalived iproute2 curl"
+command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || wanted="$wanted haproxy"
+ls /usr/lib/nginx/modules/ngx_stream_module.so >/dev/null 2>&1 || wanted="$wanted nginx-light libnginx-mod-stream"
+command -v fail2ban-regex >/dev/null || wanted="$wanted fail2ban"
 . ops/servers.sh
 if [ -n "$wanted" ]; then
   echo "Installing$wanted"

@@ -6,6 +6,7 @@ const DEBIAN: Readonly<Record<string, string>> = {
   sipp: "sip-tester",
   baresip: "baresip-core",
   linphonec: "linphone-cli",
+  nginx: "nginx-light libnginx-mod-stream",
   "kamailio:secsipid": "kamailio kamailio-secsipid-modules",
 };
 
