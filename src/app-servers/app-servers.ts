@@ -8,11 +8,13 @@ import { httpUrlProblem } from "../directory/http-address.ts";
 import type { AppServer } from "../directory/types.ts";
 import type { IdentityKey } from "../identity/key.ts";
 import type { Core, LegPort } from "../relay/model/core.ts";
+import type { TimerHandle } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { type InsidePeer, type InsidePeers, insideAddress } from "../transport/inside.ts";
 import { json } from "./answers.ts";
 import { type Attempt, Deliveries } from "./deliveries.ts";
 import { SERVICE_KEY, SESSION_KEY } from "./dialogs.ts";
+import { EventCopies } from "./event-copies.ts";
 import { EventFile, type KeptEvent } from "./event-file.ts";
 import { seenOf } from "./events.ts";
 import { HttpClient, type HttpQuestion, type Outcome } from "./http-client.ts";
@@ -25,7 +27,22 @@ export interface HttpAppServersOptions {
   readonly log: Logger;
   /** The portal's key; undefined: nothing can be signed, so nobody is asked. */
   readonly identity: IdentityKey | undefined;
+  /** The cluster; undefined: the relay is alone. */
+  readonly cluster?: NodesAround | undefined;
 }
+
+/** What is needed of the other nodes. */
+export interface NodesAround {
+  readonly node: string;
+  /** Tells all nodes, and hears what they tell. */
+  tell(topic: string, text: string): void;
+  hear(topic: string, heard: (text: string) => void): () => void;
+  nodes(): readonly { readonly node: string; readonly state: string }[];
+}
+
+const COPIES = "app-server-events";
+/** How often a node looks for others that are gone. */
+const LOOK_MS = 2_000;
 
 /** What an app server asks for in one of its sessions. */
 export type Action =
@@ -53,13 +70,21 @@ export class HttpAppServers implements InsidePeers {
   private readonly signer: Omit<Signer, "clock" | "random"> | undefined;
   /** What was said of app servers that cannot be asked. */
   private readonly warned = new Map<string, string>();
+  private readonly copies: EventCopies | undefined;
+  private deafen: (() => void) | undefined;
+  private looking: TimerHandle;
   private core: Core | undefined;
   private deliveries: Deliveries | undefined;
 
   constructor(options: HttpAppServersOptions) {
     this.options = options;
     this.path = join(options.config.data, "app-server-events");
-    const { identity } = options;
+    const { identity, cluster, config } = options;
+    if (cluster) {
+      const { node } = cluster;
+      const tell = (text: string) => cluster.tell(COPIES, text);
+      this.copies = new EventCopies({ node, tell, most: config.httpAppServers.events });
+    }
     this.signer = identity && { key: identity.key, kid: identity.kid, issuer: identity.issuer };
   }
 
@@ -74,6 +99,7 @@ export class HttpAppServers implements InsidePeers {
       peerLog: core.peerLog,
       retry,
       most: events,
+      copies: this.copies,
       tell: (event) => this.tell(event),
     });
     core.directory.whenLoaded(() => this.warn(core));
@@ -100,6 +126,42 @@ export class HttpAppServers implements InsidePeers {
   /** Tells what an earlier process could not. */
   goOn(): void {
     if (existsSync(this.path)) this.deliveries?.goOn();
+    const { copies } = this;
+    const { cluster } = this.options;
+    if (!copies || !cluster) return;
+    this.deafen = cluster.hear(COPIES, (text) => {
+      copies.heard(text);
+      this.lookLater();
+    });
+  }
+
+  /** Looks for nodes that are gone, as long as there are copies of what they had to tell. */
+  private lookLater(): void {
+    const { copies, core } = this;
+    if (!core || !copies || this.looking !== undefined || copies.nodes.length === 0) return;
+    this.looking = core.clock.setTimeout(() => {
+      this.looking = undefined;
+      this.takeOver(copies);
+      this.lookLater();
+    }, LOOK_MS);
+  }
+
+  /** One of those that are left tells what the nodes that are gone could not. */
+  private takeOver(copies: EventCopies): void {
+    const { node, nodes } = this.options.cluster!;
+    const all = nodes();
+    const first = all
+      .filter(({ state }) => state === "up" || state === "draining")
+      .map((one) => one.node)
+      .sort()[0];
+    for (const { node: other, state } of all) {
+      if (first !== node || (state !== "dead" && state !== "left")) continue;
+      const events = copies.take(other);
+      if (events.length === 0) continue;
+      const facts = { node: other, events: events.length };
+      this.options.log.info(facts, "app servers are told what a node that is gone could not tell them");
+      for (const event of events) void this.deliveries?.push(event);
+    }
   }
 
   get counters(): Readonly<Record<string, number>> {
@@ -144,6 +206,8 @@ export class HttpAppServers implements InsidePeers {
   }
 
   async close(): Promise<void> {
+    this.deafen?.();
+    this.core?.clock.clearTimeout(this.looking);
     await this.deliveries?.close(CLOSE_MS);
     this.reload();
     await this.file?.close();

@@ -15,6 +15,8 @@ export interface DeliveriesOptions {
   readonly retry: { readonly firstS: number; readonly mostS: number; readonly giveUpS: number };
   /** How many events may wait in all. */
   readonly most: number;
+  /** Keeps a copy of what waits at other nodes. */
+  readonly copies?: { kept(event: KeptEvent): void; gone(event: KeptEvent): void } | undefined;
   /** Tells the app server once. Never rejects. */
   tell(event: KeptEvent): Promise<Attempt>;
 }
@@ -108,6 +110,7 @@ export class Deliveries {
   private add(waiting: Waiting): void {
     const { id, chain: name } = waiting.event;
     this.ids.add(id);
+    this.options.copies?.kept(waiting.event);
     const chain = this.chains.get(name);
     if (chain) chain.events.push(waiting);
     else this.chains.set(name, { events: [waiting], failures: -1, timer: undefined });
@@ -144,6 +147,7 @@ export class Deliveries {
         this.options.log.warn({ err: error, event: event.id }, "an event that an app server has taken stays on disk");
       });
     this.ids.delete(event.id);
+    this.options.copies?.gone(event);
     chain.events.shift();
     chain.failures = -1;
     if (chain.events.length === 0) this.chains.delete(name);

@@ -1,4 +1,4 @@
-import type { Acted, Action, HttpAppServers } from "../app-servers/app-servers.ts";
+import type { Acted, Action, HttpAppServers, NodesAround } from "../app-servers/app-servers.ts";
 import type { Bus } from "../bus/types.ts";
 import { CHARGE_JSON, parseChargeBody } from "../charging/charges/body.ts";
 import { sealed, sealKey, unsealed } from "../charging/charges/book-questions.ts";
@@ -30,6 +30,21 @@ const FRESH_MS = 60_000;
 
 export const othersOf = (node: string, cluster: Pick<Cluster, "nodes"> | undefined): string[] =>
   (cluster?.nodes() ?? []).map((other) => other.node).filter((name) => name !== node);
+
+/** What app servers that speak HTTP need of a cluster; undefined: the relay is alone. */
+export function nodesAround(
+  node: string,
+  bus: Pick<Bus, "tell" | "hear">,
+  cluster: Pick<Cluster, "nodes"> | undefined,
+): NodesAround | undefined {
+  if (!cluster) return undefined;
+  return {
+    node,
+    tell: (topic, text) => void bus.tell?.(topic, text),
+    hear: (topic, heard) => bus.hear?.(topic, heard) ?? (() => {}),
+    nodes: () => cluster.nodes(),
+  };
+}
 
 /** Has done what an app server asks for, by the node that has the session. */
 export class ActsElsewhere {

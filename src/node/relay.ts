@@ -44,7 +44,7 @@ import { createTransportLayer, type Tap } from "../transport/layer.ts";
 import { Resolver } from "../transport/resolve.ts";
 import { type Destination, TRANSPORTS } from "../transport/types.ts";
 import type { SinkStatus } from "../usage/usage.ts";
-import { ActsElsewhere, answerAction, othersOf } from "./acts.ts";
+import { ActsElsewhere, answerAction, nodesAround, othersOf } from "./acts.ts";
 import { createCore, userLimits } from "./assemble.ts";
 import { type Cluster, joinCluster } from "./cluster.ts";
 import { emptied, endAll, endBlocked, endOne, within } from "./draining.ts";
@@ -215,7 +215,7 @@ export async function startRelay(options: {
   const keysOf = (appServer: string) => directory.keysOf(appServer);
   const signInLog = new SignInLog(peerLog);
   const strangers = new Strangers(config.strangers, clock, peerLog);
-  const httpAppServers = new HttpAppServers({ config, log, identity });
+  const httpAppServers = new HttpAppServers({ config, log, identity, cluster: nodesAround(node, bus, cluster) });
   const transport = createTransportLayer({
     listen: config.listen,
     clock,

@@ -109,6 +109,32 @@ async function charged(relay: RelayChild): Promise<void> {
   while (!/"item": ?"end"/.test(await bill())) await new Promise(setImmediate);
 }
 
+/** Two nodes, of which the second one bills; the client writes to the first until it is told otherwise. */
+async function cluster(protocol: Protocol) {
+  const folder = mkdtempSync(join(tmpdir(), "tg-key-"));
+  closers.push(() => rmSync(folder, { recursive: true, force: true }));
+  const key = join(folder, "identity-key.pem");
+  const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  writeFileSync(key, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
+  const [doors, ports] = [new Doors(), [await freePort(), await freePort()] as const];
+  doors.port = ports[1];
+  const shop = await openShop(protocol, { services: ["wine"], atEnd: () => [thing("end")] }, () => doors);
+  closers.push(() => shop.close());
+  const config = (node: number) => ({
+    ...settings(shop, ports[node]!, ports[1], key),
+    httpAppServers: { retry: { firstS: 0.1, mostS: 0.2 } },
+  });
+  const [one, two] = (await startNodes({ size: 2, config }, closers)) as [RelayChild, RelayChild];
+  await doors.learn(two);
+  await doors.fetchKeys();
+  let at = one;
+  const client = await openClient(() => at.port);
+  const writeTo = (node: RelayChild) => {
+    at = node;
+  };
+  return { one, two, shop, client, writeTo };
+}
+
 describe.each(PROTOCOLS)(
   "a relay that is killed, with an app server that speaks %s",
   { timeout: 60_000 },
@@ -132,32 +158,19 @@ describe.each(PROTOCOLS)(
       const { relay, shop, client } = await lab(protocol, { atEnd: () => [thing("end")] });
       const { hangUp } = await call(client);
       await until(() => shop.visits.length === 1);
+      await shop.visits[0]!.charge(thing("before")); // when that is on disk, so is the session
       await relay.kill();
       await relay.start();
       hangUp(3);
       await client.nextResponse(200);
       await shop.visits[0]!.ended;
-      expect(await itemsOf(relay)).toEqual(["by client", "end"]);
+      expect(await itemsOf(relay)).toEqual(["by client", "before", "end"]);
     });
 
     it("leaves the session to another node of the cluster (P3)", { timeout: 90_000 }, async ({ skip }) => {
       const why = withoutCluster();
       skip(why !== undefined, why);
-      const folder = mkdtempSync(join(tmpdir(), "tg-key-"));
-      closers.push(() => rmSync(folder, { recursive: true, force: true }));
-      const key = join(folder, "identity-key.pem");
-      const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-      writeFileSync(key, privateKey.export({ type: "pkcs8", format: "pem" }), { mode: 0o600 });
-      const [doors, ports] = [new Doors(), [await freePort(), await freePort()] as const];
-      doors.port = ports[1];
-      const shop = await openShop(protocol, { services: ["wine"], atEnd: () => [thing("end")] }, () => doors);
-      closers.push(() => shop.close());
-      const config = (node: number) => settings(shop, ports[node]!, ports[1], key);
-      const [one, two] = (await startNodes({ size: 2, config }, closers)) as [RelayChild, RelayChild];
-      await doors.learn(two);
-      await doors.fetchKeys();
-      let at = one;
-      const client = await openClient(() => at.port);
+      const { one, two, shop, client, writeTo } = await cluster(protocol);
       const { hangUp } = await call(client);
       await until(() => shop.visits.length === 1);
       const { hangUp: another } = await call(client);
@@ -191,7 +204,7 @@ describe.each(PROTOCOLS)(
         )
         .toContainEqual(expect.objectContaining({ self: true, standbys: 1 }));
       await one.kill();
-      at = two;
+      writeTo(two);
       await two.says(/taken up|takes? up/);
       hangUp(4);
       await client.nextResponse(200);
@@ -220,6 +233,29 @@ describe("what an app server that speaks HTTP is to be told", { timeout: 60_000 
     expect(await itemsOf(relay)).toEqual(["by client", "end"]);
   });
 
+  it("is told by another node where the one that was to tell it does not come back (P3, M16)", {
+    timeout: 90_000,
+  }, async ({ skip }) => {
+    const why = withoutCluster();
+    skip(why !== undefined, why);
+    const { one, two, shop, client } = await cluster("http");
+    const http = shop as HttpShop;
+    const { hangUp } = await call(client);
+    await until(() => http.visits.length === 1);
+    http.failsWith = 503;
+    hangUp(3);
+    await client.nextResponse(200);
+    const ends = () => http.told.filter(({ type }) => type === "session.ended");
+    await until(() => ends().length > 1);
+    await one.kill();
+    http.failsWith = undefined;
+    await two.says(/what a node that is gone could not tell/);
+    await charged(two);
+    expect(new Set(ends().map(({ id }) => id)).size).toBe(1);
+    const [session] = await billed(two, 1);
+    expect(session!.items.map(({ item }) => item)).toEqual(["end"]);
+  });
+
   it("is charged once if the relay dies just when it has the answer (M16)", async () => {
     let dies = () => {};
     const told = new Promise<void>((resolve) => {
@@ -232,6 +268,7 @@ describe("what an app server that speaks HTTP is to be told", { timeout: 60_000 
     const { relay, shop, client } = await lab("http", { atEnd });
     const { hangUp } = await call(client);
     await until(() => shop.visits.length === 1);
+    await shop.visits[0]!.charge(thing("before"));
     hangUp(3);
     await told;
     await relay.kill();
