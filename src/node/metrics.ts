@@ -66,6 +66,7 @@ export function metricsOf(parts: {
       transfersUnderWay: core.transfers.size,
       transactions: transactions.size,
       connections,
+      delayMs: transport.takeDelayMs(),
       usersWithSessions: core.loads.size,
       contacts: core.bindings.size,
       usersRegistered: core.bindings.users,

@@ -83,6 +83,8 @@ class Layer implements Transactions, ClientContext, HandleOwner {
   private readonly cancels = new TokenMap<NonInviteClient>();
   private readonly merging = new WireMap<ServerMachine>();
   private readonly flows = new FlowIndex();
+  /** How many were told to come later: not all at the same time. */
+  private refused = 0;
   /** The To tag of all answers given without a transaction (RFC 3261 §8.2.7). */
   private readonly statelessTag: string;
 
@@ -156,6 +158,24 @@ class Layer implements Transactions, ClientContext, HandleOwner {
       this.user?.flowFailed(flow, reason);
     } catch (error) {
       this.failed(error, "flow failure failed");
+    }
+  }
+
+  /** RFC 3261 §21.5.4, without a transaction. What is under way goes on: only what would begin is refused. */
+  refuse(request: SipRequest, flow: Flow): void {
+    try {
+      if (request.method === "ACK" || this.servers.has(serverKeyOf(request, request.method))) {
+        this.receivedRequest(request, flow);
+        return;
+      }
+      if (!this.admitted(request, flow)) return;
+      const response = responseTo(request, 503);
+      // Who speaks for many would keep all of them away for so long (RFC 7339 §5.10.2).
+      if (request.headers.count("via") === 1)
+        response.headers.add("Retry-After", String(1 + (this.refused++ % (2 * this.bounds.retryAfterS))));
+      this.sendStatelessly(response, request, flow);
+    } catch (error) {
+      this.failed(error, "message failed");
     }
   }
 

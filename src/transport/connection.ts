@@ -29,6 +29,8 @@ export interface Wire {
   cork(): void;
   uncork(): void;
   write(bytes: Buffer): unknown;
+  pause(): unknown;
+  resume(): unknown;
   destroy(): unknown;
   /** Ends it when what was written has gone out. */
   destroySoon(): void;
@@ -247,6 +249,13 @@ export class Connection implements Flow {
   ping(now: number): void {
     this.pingedAt = now;
     this.kind.ping?.(this.socket);
+  }
+
+  /** Reads no further (`on`), so that the peer has to wait; or goes on. */
+  hold(on: boolean): void {
+    if (!this.open) return;
+    if (on) this.socket.pause();
+    else this.socket.resume();
   }
 
   private read(chunk: Buffer): void {

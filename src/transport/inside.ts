@@ -73,6 +73,11 @@ class InsideWire extends EventEmitter implements Wire {
     process.nextTick(() => this.open && this.peer.received(bytes));
   }
 
+  /** It sends few new requests: there is nothing to hold back. */
+  pause(): void {}
+
+  resume(): void {}
+
   setNoDelay(): void {}
 
   cork(): void {}

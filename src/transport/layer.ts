@@ -12,6 +12,8 @@ import { Connection } from "./connection.ts";
 import { Connections, type StreamKind } from "./connections.ts";
 import { DroppedMessages } from "./dropped.ts";
 import { FailedFlow } from "./failed-flow.ts";
+import { OverloadFeedback } from "./feedback.ts";
+import { Intake } from "./intake.ts";
 import { KINDS, type TransportName } from "./kinds.ts";
 import { type Listener, Listeners } from "./listeners.ts";
 import {
@@ -36,6 +38,8 @@ export interface Transports extends TransportLayer {
   readonly stats: Readonly<TransportStats>;
   /** The addresses it listens on; for port 0, with the port that the system chose. */
   readonly listening: readonly Destination[];
+  /** How long messages have waited at most since this was asked last, or the event loop stood still, milliseconds. */
+  takeDelayMs(): number;
   /** Days until the relay's certificate expires; undefined: it has none. */
   readonly certificateDaysLeft: number | undefined;
   /** Who sees every message; may change at any time. */
@@ -63,6 +67,11 @@ class Layer implements Transports {
   private readonly listeners: Listeners;
   readonly dropped: DroppedMessages;
   private readonly udp: UdpListener[] = [];
+  /** All messages come through it. */
+  private readonly intake: Intake<UdpListener | Connection>;
+  private readonly feedback: OverloadFeedback;
+  /** The message at hand has waited too long, and begins something. */
+  private isLate = false;
   private readonly connections: Connections;
   private readonly certificates: Certificates;
   private readonly streams: Partial<Readonly<Record<TransportName, StreamKind>>>;
@@ -82,6 +91,32 @@ class Layer implements Transports {
     this.parseBounds = { ...defaultBounds, maxMessageBytes: messageBytes, maxHeaders: headers };
     this.listeners = new Listeners(options.listen, options.clock);
     this.dropped = new DroppedMessages(options.clock, options.peerLog);
+    this.intake = new Intake(
+      {
+        handle: (bytes, origin, address, port) => this.handle(bytes, origin, address, port),
+        refuse: (bytes, origin, address, port) => {
+          this.isLate = true;
+          this.handle(bytes, origin, address, port);
+          this.isLate = false;
+        },
+        hold: (origin, on) => {
+          if (origin instanceof Connection) origin.hold(on);
+        },
+        fellBehind: () =>
+          this.options.peerLog?.warn(
+            "more comes than can be handled: sessions go first, new requests may get 503",
+            "",
+            {
+              refused: this.intake.stats.refused,
+            },
+          ),
+      },
+      options.clock,
+    );
+    this.feedback = new OverloadFeedback(options.clock, () => ({
+      handled: this.counts.messagesIn - this.intake.stats.refused,
+      refused: this.intake.stats.refused,
+    }));
     this.certificates = new Certificates(options.tls ?? {}, options.clock, options.log);
     this.streams = streamsOf({
       certificates: this.certificates,
@@ -96,7 +131,7 @@ class Layer implements Transports {
       }),
       clock: options.clock,
       bounds: this.bounds,
-      received: (bytes, connection) => this.receivedFrame(bytes, connection),
+      received: (bytes, connection) => this.intake.take(bytes, connection, connection.remoteAddress, 0),
       unreadable: (error, connection, bytes) => this.malformed(error, connection, bytes),
       sending: (bytes, flow) => this.sending(bytes, flow),
       sentTooLate: (bytes, connection) => this.rerouteResponse(bytes, connection),
@@ -113,6 +148,9 @@ class Layer implements Transports {
     return {
       ...this.counts,
       ...this.rare,
+      overloads: this.intake.stats.overloads,
+      refusedInOverload: this.intake.stats.refused,
+      lostInOverload: this.intake.stats.lost,
       keepAlives: this.counts.keepAlives + keepAlives,
       connectionsAccepted: accepted,
       connectionsOpened: opened,
@@ -145,6 +183,7 @@ class Layer implements Transports {
         socket.name = hasSibling ? hostPort(socket.address, socket.port) : undefined;
       }
       this.certificates.watch();
+      this.intake.start();
     } catch (error) {
       await this.close();
       throw error;
@@ -164,6 +203,10 @@ class Layer implements Transports {
     }
   }
 
+  takeDelayMs(): number {
+    return this.intake.takeDelayMs();
+  }
+
   get certificateDaysLeft(): number | undefined {
     return this.certificates.daysLeft;
   }
@@ -174,6 +217,7 @@ class Layer implements Transports {
 
   async close(): Promise<void> {
     this.certificates.close();
+    this.intake.close();
     await Promise.all([this.connections.close(), ...this.udp.map((socket) => socket.close())]);
   }
 
@@ -299,11 +343,20 @@ class Layer implements Transports {
       if (answer) listener.flowTo(address, port).send(answer);
       return;
     }
+    this.intake.take(datagram, listener, address, port);
+  }
+
+  private handle(bytes: Buffer, origin: UdpListener | Connection, address: string, port: number): void {
+    if (origin instanceof UdpListener) this.handleDatagram(bytes, origin, address, port);
+    else this.receivedFrame(bytes, origin);
+  }
+
+  private handleDatagram(datagram: Buffer, listener: UdpListener, address: string, port: number): void {
     const parsed = parseMessage(datagram, "datagram", this.parseBounds);
     const message = parsed.ok ? parsed.value : parsed.error.request;
     const request = message?.isRequest ? message : undefined;
     // An ACK is never answered, so its Via needs no stamp.
-    if (request && request.method !== "ACK") stampVia(request, address, port);
+    if (request && request.method !== "ACK") stampVia(request, address, port, this.feedback);
     const flow = listener.flowTo(address, request ? responsePort(request, port) : port);
     if (parsed.ok) this.deliver(parsed.value, flow, datagram);
     else this.countMalformed(parsed.error, flow, datagram);
@@ -320,7 +373,7 @@ class Layer implements Transports {
     connection.heard = true;
     if (parsed.value.isRequest) {
       if (connection.peerNames) this.lookForAlias(parsed.value, connection);
-      stampVia(parsed.value, connection.remoteAddress, connection.remotePort);
+      stampVia(parsed.value, connection.remoteAddress, connection.remotePort, this.feedback);
     }
     this.deliver(parsed.value, connection, bytes);
   }
@@ -375,7 +428,8 @@ class Layer implements Transports {
     if (!message.isRequest && !this.listeners.isOurs(message.via)) {
       this.rare.foreignResponses++;
       this.dropped.useless(flow, "its Via says that the response is for another");
-    } else this.user?.received(message, flow);
+    } else if (this.isLate && message.isRequest && this.user?.refuse) this.user.refuse(message, flow);
+    else this.user?.received(message, flow);
   }
 
   // --- connections that end ---

@@ -119,4 +119,10 @@ export interface TransportStats {
   /** Connections that were closed, since too many waited for their handshake of TLS. */
   handshakesPutOff: number;
   connections: number;
+  /** How often more came than could be handled at once. */
+  overloads: number;
+  /** Requests that would have begun something, and were refused for that. */
+  refusedInOverload: number;
+  /** Messages of sessions for which there was no room. */
+  lostInOverload: number;
 }

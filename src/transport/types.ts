@@ -75,6 +75,8 @@ export interface Flow {
 export interface TransportUser {
   /** A message was read. Its topmost Via already carries received and rport (RFC 3261 §18.2.1, RFC 3581 §4). */
   received(message: SipMessage, flow: Flow): void;
+  /** Instead of `received`: more comes than can be handled, and this request begins something new. */
+  refuse?(request: SipRequest, flow: Flow): void;
   /** Bytes that are no SIP message. `error.request` is there when enough could be read to answer. */
   malformed(error: ParseError, flow: Flow): void;
   /** A connection ended, or a datagram could not be sent (ICMP): nothing more will come by that flow. */

@@ -18,25 +18,32 @@ export function viaFor(transport: TransportName, sentBy: string, branch: string)
  * both `received` and `rport` if the client asked for `rport` (RFC 3261 §18.2.1, RFC 3581 §4). Values that the peer
  * itself wrote there are dropped, since responses are routed by them. Returns false if the Via cannot be read.
  */
-export function stampVia(request: SipRequest, address: string, port: number): boolean {
+export function stampVia(
+  request: SipRequest,
+  address: string,
+  port: number,
+  feedback?: { for(via: Via, address: string): string | undefined },
+): boolean {
   const via = request.via;
   const { fields } = request.headers;
   const at = request.headers.indexOf("via");
   const field = fields[at];
   if (!via || !field) return false;
   const wantsPort = via.params.has("rport");
-  if (!wantsPort && !via.params.has("received") && sameHost(via.host, address)) return true;
+  // Written as the request comes in, since each answer has the Via of its request.
+  const load = feedback?.for(via, address);
+  if (!wantsPort && load === undefined && !via.params.has("received") && sameHost(via.host, address)) return true;
   const value = field.value.trimEnd();
   const end = endOfFirst(value);
   let stamped = "";
   for (let start = 0; start < end; ) {
     let next = value.indexOf(";", start + 1);
     if (next < 0 || next > end) next = end;
-    if (start === 0 || !isStamp(value, start + 1, next)) stamped += value.slice(start, next);
+    if (start === 0 || !isStamp(value, start + 1, next, load !== undefined)) stamped += value.slice(start, next);
     start = next;
   }
   const received = withoutZone(address);
-  stamped = `${stamped.trimEnd()};received=${received}${wantsPort ? `;rport=${port}` : ""}`;
+  stamped = `${stamped.trimEnd()};received=${received}${wantsPort ? `;rport=${port}` : ""}${load ?? ""}`;
   fields[at] = field.with(end < value.length ? stamped + value.slice(end) : stamped);
   // The parsed Via is changed too, so that it need not be read again.
   via.params.set("received", received);
@@ -59,13 +66,13 @@ export function portOf(via: Via): number {
   return via.port ?? KINDS[transportOfVia(via.transport) ?? "udp"].port;
 }
 
-function isStamp(value: string, start: number, end: number): boolean {
+function isStamp(value: string, start: number, end: number, withLoad: boolean): boolean {
   const equals = value.indexOf("=", start);
   const name = value
     .slice(start, equals < 0 || equals > end ? end : equals)
     .trim()
     .toLowerCase();
-  return name === "received" || name === "rport";
+  return name === "received" || name === "rport" || (withLoad && (name === "oc" || name.startsWith("oc-")));
 }
 
 /** Where the first of several Via values on one line ends: at a comma that is not in quotes. */

@@ -221,6 +221,14 @@ class WebSocketWire extends EventEmitter implements Wire, Framer {
     else if (this.webSocket.readyState === WebSocket.OPEN) this.webSocket.send(bytes, { binary: !isUtf8(bytes) });
   }
 
+  pause(): void {
+    this.webSocket.pause();
+  }
+
+  resume(): void {
+    this.webSocket.resume();
+  }
+
   ping(): void {
     if (this.webSocket.readyState === WebSocket.OPEN && this.socket.writableLength < PONG_QUEUE_BYTES)
       this.webSocket.ping();

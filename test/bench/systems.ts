@@ -31,6 +31,8 @@ export interface SystemOptions {
   readonly appServerPort: number;
   /** Tollgate, for measuring memory: collects garbage when asked, and has this T1, so that transactions go sooner. */
   readonly memoryT1Ms?: number;
+  /** Kamailio: refuses new calls when it cannot keep up (ratelimit). */
+  readonly overload?: boolean;
   /** Tollgate: writes a CPU profile into this folder. */
   readonly profileInto?: string;
 }
@@ -138,9 +140,10 @@ interface KamailioOptions {
   readonly folder: string;
   /** It keeps its dialogs there, and takes calls over TCP too. */
   readonly kept?: string;
+  readonly overload?: boolean | undefined;
 }
 
-async function startKamailio({ appServerPort, port, folder, kept }: KamailioOptions): Promise<Peer> {
+async function startKamailio({ appServerPort, port, folder, kept, overload }: KamailioOptions): Promise<Peer> {
   const args = "-x fm -X fm -DD -E -m 1024 -M 16 -n 1 -b 4194304".split(" ");
   // It writes a line for each session: into a file, as the relay writes its journal.
   const command = `exec ${KAMAILIO} "$@" 2>>calls.log`;
@@ -153,6 +156,7 @@ async function startKamailio({ appServerPort, port, folder, kept }: KamailioOpti
     folder,
     ...["-l", `udp:127.0.0.1:${port}`],
     ...(kept === undefined ? [] : ["-l", `tcp:127.0.0.1:${port}`, "-A", `KEPT="sqlite:///${kept}"`]),
+    ...(overload ? ["-A", "OVERLOAD=yes"] : []),
     ...["-A", `APP_SERVER="127.0.0.1:${appServerPort}"`],
   ];
   const peer = await start("kamailio", "sh", ["-c", command, "kamailio", ...args, ...own], {
@@ -163,10 +167,10 @@ async function startKamailio({ appServerPort, port, folder, kept }: KamailioOpti
   return peer;
 }
 
-async function kamailio({ appServerPort }: SystemOptions): Promise<RunningSystem> {
+async function kamailio({ appServerPort, overload }: SystemOptions): Promise<RunningSystem> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "tollgate-kamailio-"));
-  const peer = await startKamailio({ appServerPort, port, folder });
+  const peer = await startKamailio({ appServerPort, port, folder, overload });
   return {
     name: "kamailio",
     port,

@@ -231,6 +231,41 @@ describe("bounds (decision 14)", () => {
     expect(layer.stats.refused).toBe(1);
   });
 
+  it("answers 503 without a transaction when the transport asks for it, with one To tag, and drops the ACK (RFC 3261 §8.2.7)", () => {
+    const { layer, user, flow } = setUp("udp", { bounds: { retryAfterS: 5 } });
+    const invite = requestFrom("INVITE", { branch: "z9hG4bK2", callId: "c2" });
+    const tags = new Set<string>();
+    const after = new Set<number>();
+    for (let n = 0; n < 20; n++) {
+      layer.refuse?.(invite, flow);
+      tags.add(flow.last.toTag!);
+      after.add(Number(flow.last.headers.get("retry-after")));
+    }
+    expect(tags.size).toBe(1);
+    expect([...after].sort((a, b) => a - b)).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 9, 10]); // not all come back at once
+    layer.received(requestFrom("ACK", { branch: "z9hG4bK2", callId: "c2", toTag: flow.last.toTag }), flow);
+    expect(layer.size).toBe(0);
+    expect(user.story).toEqual([]);
+  });
+
+  it("tells a proxy no time, which would keep all of its clients away (RFC 7339 §5.10.2)", () => {
+    const { layer, flow } = setUp("udp");
+    const invite = requestFrom("INVITE");
+    invite.headers.fields.splice(1, 0, invite.headers.fields[0]!.with("SIP/2.0/UDP 192.0.2.9;branch=z9hG4bK0"));
+    layer.refuse?.(invite, flow);
+    expect(flow.last.headers.has("retry-after")).toBe(false);
+  });
+
+  it("refuses nothing that is under way: what comes again is a repetition", () => {
+    const { layer, receive, user, flow } = setUp("udp");
+    const invite = requestFrom("INVITE");
+    receive(invite);
+    layer.refuse?.(invite, flow);
+    expect(flow.story.filter((sent) => sent.startsWith("503"))).toEqual([]);
+    expect(layer.stats.retransmissions).toBe(1);
+    expect(user.story).toEqual(["INVITE"]);
+  });
+
   it("still lets requests within dialogs in, up to a bound of their own", () => {
     const { receive, user, flow } = setUp("udp", { bounds: { maxTransactions: 1, maxTransactionsInDialogs: 2 } });
     receive(requestFrom("OPTIONS"));

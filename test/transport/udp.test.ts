@@ -1,5 +1,6 @@
 import { networkInterfaces } from "node:os";
 import { afterEach, describe, expect, it } from "vitest";
+import type { SipRequest } from "../../src/sip/message.ts";
 import { parseMessage } from "../../src/sip/parse.ts";
 import { closeAll, ok, request, start, text, to, udpPeer, viaOf } from "./harness.ts";
 
@@ -20,6 +21,19 @@ describe("UDP (RFC 3261 §18)", () => {
     expect([flow.reliable, flow.secure, flow.open]).toEqual([false, false, true]);
     flow.send(ok(message));
     expect(await peer.received.next()).toMatch(/^SIP\/2.0 200 OK/);
+  });
+
+  it("hands up what belongs to sessions before what begins, when more has come than it reads in one turn", async () => {
+    const { user, udpPort } = await start();
+    const peer = await udpPeer();
+    const invite = (n: number) =>
+      text(`SIP/2.0/UDP 127.0.0.1:${peer.port};rport;branch=z9hG4bK${n}`, { method: "INVITE" });
+    for (let n = 0; n < 200; n++) peer.send(invite(n), udpPort);
+    peer.send(text(`SIP/2.0/UDP 127.0.0.1:${peer.port};rport;branch=z9hG4bKbye`, { method: "BYE" }), udpPort);
+    const order: string[] = [];
+    while (order.length < 201) order.push(((await user.messages.next()).message as SipRequest).method);
+    expect(order.indexOf("BYE")).toBeLessThan(150);
+    expect(order.filter((method) => method === "INVITE")).toHaveLength(200);
   });
 
   it("answers to the sent-by port where the client does not ask for rport (RFC 3261 §18.2.2)", async () => {

@@ -1,0 +1,336 @@
+import type { Clock } from "../support/clock.ts";
+import { KNOWN, NEW, URGENT, type Urgency, urgencyOf } from "./urgency.ts";
+
+/*
+ * What comes in while more comes than can be handled. Requests inside sessions go before new ones, and new ones that
+ * have waited too long are refused.
+ *
+ * As long as the relay keeps up, each message is handled as soon as it is read, and nothing here costs more than a
+ * counter. If a turn of the event loop brings many, the rest waits in the kernel, where all are equal. Then the relay
+ * reads ahead: it takes all that the kernel has into queues of its own, and handles the urgent ones first.
+ */
+
+/** Who reads and handles the messages. `Origin`: by which socket they came. */
+export interface IntakeUser<Origin> {
+  handle(bytes: Buffer, origin: Origin, address: string, port: number): void;
+  /** It begins something, and has waited too long. */
+  refuse(bytes: Buffer, origin: Origin, address: string, port: number): void;
+  /** Nothing more is to be read there (`on`) until what came is handled. A socket that serves everybody goes on. */
+  hold(origin: Origin, on: boolean): void;
+  /** Now more comes than can be handled at once. */
+  fellBehind(): void;
+}
+
+/** libuv reads so many datagrams from a socket in one turn. If there were as many, there may be more. */
+const FULL_TURN = 32;
+/** Every so many messages, the rest of the turn is counted. */
+const LOOK_EVERY = 8;
+/** So many in the rest of the turn mean that the kernel has more. */
+const HEAVY = 20;
+/** How many messages are handled in one turn while the kernel may have more: the reading must be faster than what comes. */
+const WHILE_FULL = 8;
+const MOST_IN_TURN = 64;
+const MOST_IN_TURN_MS = 2;
+const MOST_REFUSED_IN_TURN = 32;
+/** So many turns in which nothing waits, and the relay has caught up. */
+const CALM_TURNS = 4;
+
+/**
+ * How long what begins something may wait, in milliseconds. Who has been let in once may wait longer. Both are well
+ * below the 500 ms after which a client sends its request again (RFC 3261 §17.1.1.2).
+ *
+ * Nobody is refused for a wait alone: the process may have stood still for a moment, and what waits is soon done. There
+ * must also be more work than for so long, by what a message has cost of late.
+ */
+export const MAY_WAIT_MS: Readonly<Record<typeof KNOWN | typeof NEW, number>> = { [KNOWN]: 80, [NEW]: 50 };
+
+const MOST_WORK_MS = 40;
+/** A message also costs its reading, and what it leaves for later. */
+const WHOLE_COST = 1.5;
+/** The cost is that of so many messages. */
+const COST_OF = 512;
+
+const MOST_WAITING = { [URGENT]: 16_384, [KNOWN]: 4_096, [NEW]: 4_096 } as const;
+/** With so many requests of one connection waiting that begin something, it is read no further; with so few, it is again. */
+const HOLD_AT = 256;
+const LET_GO_AT = 64;
+const MOST_BYTES = 32 * 1024 * 1024;
+/** How often the loop is looked at when nothing else does. */
+const LOOK_MS = 20;
+
+/** What was seen so far, for metrics. */
+export interface IntakeStats {
+  /** How often more came than could be handled at once. */
+  overloads: number;
+  /** Requests that begin something and were refused for that. */
+  refused: number;
+  /** Urgent messages for which there was no room. */
+  lost: number;
+}
+
+export class Intake<Origin> {
+  readonly stats: IntakeStats = { overloads: 0, refused: 0, lost: 0 };
+  private readonly user: IntakeUser<Origin>;
+  private readonly clock: Clock;
+  private readonly defer: (then: () => void) => void;
+  private readonly waiting = [
+    new Ring<Origin>(MOST_WAITING[URGENT]),
+    new Ring<Origin>(MOST_WAITING[KNOWN]),
+    new Ring<Origin>(MOST_WAITING[NEW]),
+  ] as const;
+  /** How many requests that begin something wait, by connection. */
+  private readonly of = new Map<Origin, number>();
+  private bytes = 0;
+  private busyMs = 0;
+  private busyWith = 0;
+  private queues = false;
+  private looks = false;
+  private inTurn = 0;
+  private turnBegan = 0;
+  private calmTurns = 0;
+  /**
+   * When the kernel had nothing for us that we know of: what is read now came after that. Its age is not known better,
+   * since the time for which it lay in the kernel counts.
+   */
+  private emptyAt = 0;
+  /** The loop stood still from then until then. */
+  private stoodFrom = 0;
+  private stoodUntil = Number.NEGATIVE_INFINITY;
+  private expectedAt = 0;
+  private timer: unknown;
+  private worstMs = 0;
+  private closed = false;
+
+  /** `defer`: calls back when this turn of the event loop has read what there was. */
+  constructor(user: IntakeUser<Origin>, clock: Clock, defer: (then: () => void) => void = setImmediate) {
+    this.user = user;
+    this.clock = clock;
+    this.defer = defer;
+  }
+
+  /** More has come than can be handled at once. */
+  get isBehind(): boolean {
+    return this.queues;
+  }
+
+  /** How long messages wait now at most before they are handled, and how long the loop stood still lately: milliseconds. */
+  takeDelayMs(): number {
+    const worst = this.worstMs;
+    this.worstMs = 0;
+    return worst;
+  }
+
+  start(): void {
+    this.expectedAt = this.clock.monotonic() + LOOK_MS;
+    this.arm();
+  }
+
+  private arm(): void {
+    this.timer = this.clock.setTimeout(() => {
+      const now = this.clock.monotonic();
+      const lateMs = now - this.expectedAt;
+      if (lateMs > LOOK_MS) {
+        this.stoodFrom = this.expectedAt;
+        this.stoodUntil = now;
+      }
+      if (lateMs > this.worstMs) this.worstMs = lateMs;
+      this.expectedAt = now + LOOK_MS;
+      if (!this.closed) this.arm();
+    }, LOOK_MS);
+  }
+
+  close(): void {
+    this.closed = true;
+    this.clock.clearTimeout(this.timer);
+    for (const ring of this.waiting) while (ring.size > 0) ring.drop();
+  }
+
+  /** A message was read: it is handled now, or waits for more urgent ones. */
+  take(bytes: Buffer, origin: Origin, address: string, port: number): void {
+    this.inTurn++;
+    if (this.queues) this.put(bytes, origin, address, port);
+    else {
+      if (this.inTurn >= LOOK_EVERY && !this.looks) this.lookAtTurn();
+      this.user.handle(bytes, origin, address, port);
+    }
+  }
+
+  private lookAtTurn(): void {
+    this.looks = true;
+    this.inTurn = 0;
+    this.turnBegan = this.clock.monotonic();
+    this.defer(this.look);
+  }
+
+  private readonly look = (): void => {
+    this.looks = false;
+    const { inTurn } = this;
+    this.inTurn = 0;
+    if (inTurn < HEAVY || this.closed) return;
+    this.stats.overloads++;
+    this.user.fellBehind();
+    this.queues = true;
+    this.calmTurns = 0;
+    const stoodJustNow = this.turnBegan - this.stoodUntil < LOOK_MS;
+    this.emptyAt = stoodJustNow ? this.stoodFrom : this.turnBegan;
+    this.defer(this.turn);
+  };
+
+  private put(bytes: Buffer, origin: Origin, address: string, port: number): void {
+    const urgency: Urgency = urgencyOf(bytes);
+    const ring = this.waiting[urgency];
+    if (ring.isFull || this.bytes + bytes.length > MOST_BYTES) {
+      if (urgency === URGENT) this.stats.lost++;
+      else this.refuse(bytes, origin, address, port);
+      return;
+    }
+    this.bytes += bytes.length;
+    if (urgency !== URGENT) {
+      const waits = (this.of.get(origin) ?? 0) + 1;
+      this.of.set(origin, waits);
+      if (waits === HOLD_AT) this.user.hold(origin, true);
+    }
+    ring.put(bytes, origin, address, port, this.emptyAt);
+  }
+
+  /** All that this turn has read is in the queues. */
+  private readonly turn = (): void => {
+    if (this.closed) return;
+    const isFull = this.inTurn >= FULL_TURN;
+    this.inTurn = 0;
+    const [urgent, known, fresh] = this.waiting;
+    let now = this.clock.monotonic();
+    if (!isFull) this.emptyAt = now;
+    const began = now;
+    const most = isFull ? WHILE_FULL : MOST_IN_TURN;
+    let n = 0;
+    for (; n < most && now <= began + MOST_IN_TURN_MS; n++) {
+      const ring = urgent.size > 0 ? urgent : known.size > 0 ? known : fresh;
+      if (ring.size === 0) break;
+      const waitedMs = now - ring.since;
+      if (waitedMs > this.worstMs) this.worstMs = waitedMs;
+      if (ring !== urgent && waitedMs > MAY_WAIT_MS[ring === known ? KNOWN : NEW] && this.hasTooMuch) break;
+      this.handleFirst(ring);
+      now = this.clock.monotonic();
+    }
+    this.cost(now - began, n);
+    this.refuseLate(known, MAY_WAIT_MS[KNOWN], now);
+    this.refuseLate(fresh, MAY_WAIT_MS[NEW], now);
+    const waits = urgent.size > 0 || known.size > 0 || fresh.size > 0;
+    this.calmTurns = waits || isFull ? 0 : this.calmTurns + 1;
+    if (this.calmTurns < CALM_TURNS) this.defer(this.turn);
+    else this.queues = false;
+  };
+
+  /** So many messages were handled in that time. */
+  private cost(ms: number, messages: number): void {
+    this.busyMs += ms;
+    this.busyWith += messages;
+    if (this.busyWith < COST_OF) return;
+    this.busyMs /= 2;
+    this.busyWith /= 2;
+  }
+
+  private get hasTooMuch(): boolean {
+    const [urgent, known, fresh] = this.waiting;
+    const waits = urgent.size + known.size + fresh.size;
+    return waits * (this.busyMs / Math.max(1, this.busyWith)) * WHOLE_COST > MOST_WORK_MS;
+  }
+
+  private handleFirst(ring: Ring<Origin>): void {
+    const { bytes, origin, address, port } = ring;
+    this.leave(ring);
+    this.user.handle(bytes, origin, address, port);
+  }
+
+  /** The first one waits no longer. */
+  private leave(ring: Ring<Origin>): void {
+    const { bytes, origin } = ring;
+    this.bytes -= bytes.length;
+    ring.drop();
+    if (ring === this.waiting[URGENT]) return;
+    const waits = (this.of.get(origin) ?? 1) - 1;
+    if (waits > 0) this.of.set(origin, waits);
+    else this.of.delete(origin);
+    if (waits === LET_GO_AT) this.user.hold(origin, false);
+  }
+
+  private refuseLate(ring: Ring<Origin>, mayWaitMs: number, now: number): void {
+    for (let n = 0; n < MOST_REFUSED_IN_TURN && ring.size > 0 && now - ring.since > mayWaitMs; n++) {
+      if (!this.hasTooMuch) return;
+      const { bytes, origin, address, port } = ring;
+      this.leave(ring);
+      this.refuse(bytes, origin, address, port);
+    }
+  }
+
+  private refuse(bytes: Buffer, origin: Origin, address: string, port: number): void {
+    this.stats.refused++;
+    this.user.refuse(bytes, origin, address, port);
+  }
+}
+
+/** Messages that wait, oldest first. Nothing is made for a message. */
+class Ring<Origin> {
+  size = 0;
+  private readonly places: number;
+  private readonly allBytes: (Buffer | undefined)[];
+  private readonly origins: (Origin | undefined)[];
+  private readonly addresses: string[];
+  private readonly ports: Uint16Array;
+  private readonly times: Float64Array;
+  private head = 0;
+
+  constructor(places: number) {
+    this.places = places;
+    this.allBytes = new Array(places).fill(undefined);
+    this.origins = new Array(places).fill(undefined);
+    this.addresses = new Array(places).fill("");
+    this.ports = new Uint16Array(places);
+    this.times = new Float64Array(places);
+  }
+
+  get isFull(): boolean {
+    return this.size === this.places;
+  }
+
+  put(bytes: Buffer, origin: Origin, address: string, port: number, at: number): void {
+    const place = (this.head + this.size) % this.places;
+    this.allBytes[place] = bytes;
+    this.origins[place] = origin;
+    this.addresses[place] = address;
+    this.ports[place] = port;
+    this.times[place] = at;
+    this.size++;
+  }
+
+  /* Of the first one: */
+
+  get bytes(): Buffer {
+    return this.allBytes[this.head]!;
+  }
+
+  get origin(): Origin {
+    return this.origins[this.head]!;
+  }
+
+  get address(): string {
+    return this.addresses[this.head]!;
+  }
+
+  get port(): number {
+    return this.ports[this.head]!;
+  }
+
+  /** It came after that. */
+  get since(): number {
+    return this.times[this.head]!;
+  }
+
+  drop(): void {
+    this.allBytes[this.head] = undefined;
+    this.origins[this.head] = undefined;
+    this.head = (this.head + 1) % this.places;
+    this.size--;
+  }
+}

@@ -1,0 +1,191 @@
+import { describe, expect, it } from "vitest";
+import { Intake, MAY_WAIT_MS } from "../../src/transport/intake.ts";
+import { KNOWN, NEW, URGENT, urgencyOf } from "../../src/transport/urgency.ts";
+import { TestClock } from "../support/test-clock.ts";
+
+/* More comes than can be handled: who goes first, and who is refused. */
+
+const message = (start: string, ...lines: string[]) =>
+  Buffer.from([start, "Via: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK1", ...lines, "", ""].join("\r\n"));
+const request = (method: string, ...lines: string[]) => message(`${method} sip:wine@portal.com SIP/2.0`, ...lines);
+const WITHIN = "To: <sip:wine@portal.com>;tag=1";
+const OUTSIDE = 'To: "tag=1" <sip:wine@portal.com>';
+
+describe("how urgent a message is, by its bytes", () => {
+  it.each<[string, Buffer, number]>([
+    ["a response", message("SIP/2.0 200 OK"), URGENT],
+    ["ACK", request("ACK", OUTSIDE), URGENT],
+    ["BYE", request("BYE", OUTSIDE), URGENT],
+    ["CANCEL", request("CANCEL", OUTSIDE), URGENT],
+    ["PRACK", request("PRACK", OUTSIDE), URGENT],
+    ["a re-INVITE", request("INVITE", WITHIN), URGENT],
+    ["a re-INVITE, in compact form", request("INVITE", "t : <sip:wine@portal.com> ;\tTAG=1"), URGENT],
+    ["a re-INVITE whose credentials stand first", request("INVITE", "Authorization: Digest x", WITHIN), URGENT],
+    ["INFO", request("INFO", WITHIN), URGENT],
+    ["UPDATE", request("UPDATE", "From: <sip:a@b>;tag=9", WITHIN), URGENT],
+    ["SUBSCRIBE in a dialog", request("SUBSCRIBE", WITHIN), URGENT],
+    ["an INVITE", request("INVITE", "From: <sip:a@b>;tag=9", OUTSIDE), NEW],
+    ["an INVITE, in compact form", request("INVITE", "f: <sip:a@b>;tag=9", "t: <sip:wine@portal.com>"), NEW],
+    ["an INVITE with credentials", request("INVITE", OUTSIDE, "Authorization: Digest username=alice"), KNOWN],
+    ["the same for a proxy", request("INVITE", OUTSIDE, "Proxy-Authorization: Digest username=alice"), KNOWN],
+    ["an INVITE whose body has all of that", request("INVITE", OUTSIDE, "", WITHIN, "Authorization: x"), NEW],
+    ["a MESSAGE, which may bring charges", request("MESSAGE", OUTSIDE), KNOWN],
+    ["REGISTER", request("REGISTER", OUTSIDE), NEW],
+    ["OPTIONS", request("OPTIONS", "Timestamp: 1", "Allow: INVITE", OUTSIDE), NEW],
+    ["PUBLISH", request("PUBLISH", OUTSIDE), NEW],
+    ["SUBSCRIBE", request("SUBSCRIBE", OUTSIDE), NEW],
+    ["nothing that can be read", Buffer.from("hello"), NEW],
+    ["a line without end", Buffer.from("INVITE sip:a SIP/2.0\r\nTo: <sip:a>;tag=1"), URGENT],
+  ])("%s", (_, bytes, urgency) => {
+    expect(urgencyOf(bytes)).toBe(urgency);
+  });
+});
+
+const INVITE = request("INVITE", OUTSIDE);
+const KNOWN_INVITE = request("INVITE", OUTSIDE, "Authorization: Digest x");
+const BYE = request("BYE", WITHIN);
+const nameOf = (bytes: Buffer) => (bytes === BYE ? "bye" : bytes === INVITE ? "new" : "known");
+
+/** An intake whose turns end when told. Handling a message takes `costMs`. */
+function intake(costMs = 0) {
+  const clock = new TestClock();
+  const handled: string[] = [];
+  const refused: string[] = [];
+  const held: string[] = [];
+  const deferred: (() => void)[] = [];
+  const queue = new Intake<string>(
+    {
+      handle(bytes) {
+        handled.push(nameOf(bytes));
+        clock.advance(costMs);
+      },
+      refuse: (bytes) => refused.push(nameOf(bytes)),
+      hold: (origin, on) => held.push(`${origin} ${on}`),
+      fellBehind: () => {},
+    },
+    clock,
+    (then) => deferred.push(then),
+  );
+  return {
+    clock,
+    queue,
+    handled,
+    refused,
+    held,
+    /** What one turn of the event loop reads. */
+    turn(...read: readonly Buffer[]) {
+      for (const bytes of read) queue.take(bytes, "socket", "192.0.2.1", 5060);
+      for (const then of deferred.splice(0)) then();
+    },
+  };
+}
+
+const times = (n: number, bytes: Buffer) => Array.from({ length: n }, () => bytes);
+
+describe("as long as the relay keeps up", () => {
+  it("each message is handled as soon as it is read, also in bursts", () => {
+    const { queue, handled, turn } = intake();
+    for (let n = 0; n < 100; n++) turn(...times(n % 20, INVITE));
+    expect(handled.length).toBe(950);
+    expect(queue.isBehind).toBe(false);
+    expect(queue.stats).toEqual({ overloads: 0, refused: 0, lost: 0 });
+  });
+});
+
+describe("when a turn has brought more than is read in one", () => {
+  function behind(costMs = 0) {
+    const it = intake(costMs);
+    it.turn(...times(32, INVITE));
+    expect(it.queue.isBehind).toBe(true);
+    it.handled.length = 0;
+    return it;
+  }
+
+  it("what belongs to sessions goes before what begins, in the order in which it came", () => {
+    const { turn, handled } = behind();
+    turn(INVITE, KNOWN_INVITE, BYE, INVITE, KNOWN_INVITE, BYE);
+    expect(handled).toEqual(["bye", "bye", "known", "known", "new", "new"]);
+  });
+
+  it("reads all that the kernel has before it handles much", () => {
+    const { turn, handled } = behind();
+    turn(...times(32, INVITE));
+    turn(...times(31, INVITE), BYE);
+    expect(handled.length).toBeLessThanOrEqual(16);
+    expect(handled).toContain("bye");
+  });
+
+  it("refuses what begins something once it has waited too long, before 100 ms; nothing of sessions", () => {
+    const { turn, handled, refused, clock, queue } = behind(1);
+    turn(...times(32, INVITE), ...times(32, KNOWN_INVITE), ...times(64, BYE));
+    clock.advance(MAY_WAIT_MS[NEW] - 20); // beside the 24 ms of the turn in which they came
+    turn();
+    expect(new Set(refused)).toEqual(new Set(["new"]));
+    clock.advance(MAY_WAIT_MS[KNOWN]);
+    while (queue.isBehind) turn();
+    expect(refused.filter((name) => name === "new").length).toBe(32);
+    expect(refused).toContain("known");
+    expect(handled.filter((name) => name === "bye").length).toBe(64);
+    expect(refused).not.toContain("bye");
+    expect(MAY_WAIT_MS[NEW]).toBeLessThan(MAY_WAIT_MS[KNOWN]);
+    expect(MAY_WAIT_MS[KNOWN]).toBeLessThan(100);
+  });
+
+  it("counts the time for which messages lay in the kernel", () => {
+    const { turn, refused, clock, queue } = intake(1);
+    queue.start();
+    clock.advance(1_000);
+    (clock as unknown as { time: number }).time += 200; // the loop stands still
+    clock.advance(0);
+    turn(...times(32, INVITE)); // they came meanwhile
+    turn(...times(31, INVITE), ...times(31, INVITE));
+    turn();
+    expect(refused.length).toBeGreaterThan(20);
+    expect(queue.takeDelayMs()).toBeGreaterThanOrEqual(180);
+    expect(queue.takeDelayMs()).toBe(0);
+    queue.close();
+    expect(clock.armed).toBe(0);
+  });
+
+  it("refuses nobody where only the process stood still, and what waits is soon done", () => {
+    const { turn, refused, handled, clock } = behind();
+    turn(...times(31, INVITE));
+    clock.advance(300);
+    turn(...times(31, INVITE));
+    turn();
+    expect(refused).toEqual([]);
+    expect(handled.length).toBe(62);
+  });
+
+  it("works on in small steps, so that the reading goes on", () => {
+    const { turn, handled } = behind(1);
+    turn(...times(31, BYE));
+    expect(handled.length).toBeLessThan(5);
+  });
+
+  it("is as before when nothing waits any more", () => {
+    const { turn, queue, handled } = behind();
+    for (let n = 0; n < 6; n++) turn();
+    expect(queue.isBehind).toBe(false);
+    turn(INVITE);
+    expect(handled).toEqual(["new"]);
+  });
+
+  it("reads no further where many requests of one connection wait that begin something", () => {
+    const { queue, turn, held } = behind();
+    for (let n = 0; n < 300; n++) queue.take(INVITE, "tcp", "192.0.2.1", 5060);
+    for (let n = 0; n < 300; n++) queue.take(BYE, "another", "192.0.2.1", 5060);
+    expect(held).toEqual(["tcp true"]);
+    while (queue.isBehind) turn();
+    expect(held).toEqual(["tcp true", "tcp false"]);
+  });
+
+  it("refuses what begins something for which there is no room, and counts what is lost of sessions (decision 14)", () => {
+    const { queue, refused } = behind();
+    for (let n = 0; n < 5_000; n++) queue.take(INVITE, "socket", "192.0.2.1", 5060);
+    expect(refused.length).toBe(5_000 - 4_096);
+    const large = Buffer.concat([BYE, Buffer.alloc(60_000)]);
+    for (let n = 0; n < 1_000; n++) queue.take(large, "socket", "192.0.2.1", 5060);
+    expect(queue.stats.lost).toBeGreaterThan(400);
+  });
+});
