@@ -6,6 +6,7 @@ import { type SipMessage, type SipRequest, SipResponse } from "../sip/message.ts
 import { reasonPhrase, responseTo } from "../sip/response.ts";
 import { serialize } from "../sip/serialize.ts";
 import type { NewRequest, ServerTransaction, TransactionUser } from "../transaction/types.ts";
+import { isPeersDoing } from "../transport/connection.ts";
 import type { Flow } from "../transport/types.ts";
 import { wantedService } from "./change/service-change.ts";
 import { isForCharges, takeMessage } from "./charges/late-charges.ts";
@@ -187,12 +188,13 @@ export class Router implements TransactionUser {
   }
 
   /** A connection is gone: each peer that came by it is asked whether it is still there. */
-  flowFailed(flow: Flow): void {
+  flowFailed(flow: Flow, reason: string): void {
     this.core.bindings.flowFailed(flow);
     const legs = this.core.legsByFlow.get(flow);
     if (!legs) return;
     this.core.legsByFlow.delete(flow);
     for (const leg of legs) {
+      if (isPeersDoing(reason)) leg.isThere(); // until now: the user pays until then, should it not come back
       leg.strand();
       if (leg.dialog.remoteTag !== "") leg.session.probe(leg);
     }

@@ -516,6 +516,22 @@ describe("the charge of a session whose end has vanished stops at its last sign 
   });
 });
 
+describe("the charge of a session whose client's connection is gone, and who does not come back", () => {
+  it.each([
+    ["stops when the client closed it", "tcp closed by peer", 10_000],
+    ["stops at the client's last message, where nobody knows since when it led nowhere", "tcp ETIMEDOUT", 0],
+  ])("%s (M12)", async (_, reason, paidMs) => {
+    const l = await lab({ clientTransport: "tcp" });
+    const { server } = await establish(l);
+    l.clock.advance(10_000);
+    l.client.flow.open = false;
+    l.client.deaf = true;
+    l.transactions.flowFailed(l.client.flow, reason);
+    l.clock.advance(32_500);
+    await ends(l, server, "relay: client is gone: no answer to a probe", paidMs);
+  });
+});
+
 describe("session timers and what else happens", () => {
   it("stay with the client's dialog when the service changes, to another app server (M20, M21)", async () => {
     const l = await lab({
