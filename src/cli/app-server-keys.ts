@@ -15,13 +15,19 @@ export function addAppServerKeyCommands(appserver: Command, io: Io): void {
     .description("make a key and show its secret, once; only hashes are kept")
     .argument("<id>", "id of the app server")
     .option("--no-md5", "keep no MD5 hash: SIP Digest then works with SHA-256 only")
+    .option(
+      "--serves <ids>",
+      "services that whoever has it may serve by REGISTER; the app server need not be configured",
+      (ids) => ids.split(","),
+    )
     .option("--json", "as JSON")
     .addHelpText(
       "after",
-      "\nExamples:\n  $ tollgate appserver key add shop\n  $ tollgate appserver key add shop --json",
+      "\nExamples:\n  $ tollgate appserver key add shop\n  $ tollgate appserver key add shop --serves wine,beer --json",
     )
-    .action(async (id: string, options: { md5: boolean; json?: boolean }, command: Command) => {
-      const shown = await ask(io, command, addAppServerKey, { id, md5: options.md5 });
+    .action(async (id: string, options: { md5: boolean; json?: boolean; serves?: string[] }, command: Command) => {
+      const { md5, serves } = options;
+      const shown = await ask(io, command, addAppServerKey, { id, md5, ...(serves && { serves }) });
       if (options.json) io.out(`${JSON.stringify(shown)}\n`);
       else
         io.out(

@@ -26,17 +26,27 @@ export function newAppServerKey(options: {
   readonly portalRealm: string;
   /** Whether to keep the MD5 value as well, for SIP stacks that know no SHA-256 (RFC 8760 §2.1). */
   readonly md5: boolean;
+  /** The services that it allows to register for; default none. */
+  readonly serves?: readonly string[];
   readonly now: number;
   readonly random: Random;
 }): { readonly key: AppServerKey; readonly secret: string } {
-  const { appServer, portalRealm, md5, now, random } = options;
+  const { appServer, portalRealm, md5, serves = [], now, random } = options;
   const id = random.token(ID_BITS);
   const secret = random.token(SECRET_BITS);
   const realm = chargesRealm(portalRealm);
   const sha256 = ha1("sha-256", id, realm, secret);
   const values = md5 ? { sha256, md5: ha1("md5", id, realm, secret) } : { sha256 };
   return {
-    key: { id, appServer, realm, hash: digest(secret).toString("hex"), ha1: values, createdAt: now },
+    key: {
+      id,
+      appServer,
+      realm,
+      hash: digest(secret).toString("hex"),
+      ha1: values,
+      createdAt: now,
+      ...(serves.length > 0 && { serves }),
+    },
     secret,
   };
 }

@@ -67,6 +67,10 @@ export interface Directory extends Rules, RuleLookups {
   unavailable(serviceId: string, only?: readonly string[]): Unavailable;
   /** Every app server with its health and its sessions, for people. */
   serverStates(): ServerState[];
+  /** The app servers that have registered where they are. Those that are configured win. */
+  registered(appServers: readonly AppServer[]): void;
+  /** Whether an app server is there by its own registration alone. */
+  isRegistered(id: string): boolean;
   /** Reads the store again. A configuration that is given holds from now on. Rejects when the store cannot be read. */
   reload(config?: DirectoryConfig): Promise<void>;
   close(): void;
@@ -123,6 +127,10 @@ class CachedDirectory implements Directory {
   private keys = new Map<string, AppServerKey>();
   private tokens = new Map<string, ApiToken>();
   private applied: AppliedTerms;
+  /** App servers that have registered, and the others. */
+  private byThemselves: readonly AppServer[] = [];
+  private configured: readonly AppServer[] = [];
+  private drained: ReadonlySet<string> = new Set();
   private version = -1;
   private loading: Promise<void> = Promise.resolve();
   private timer: TimerHandle | undefined;
@@ -284,6 +292,20 @@ class CachedDirectory implements Directory {
     this.options.clock.clearTimeout(this.timer);
   }
 
+  registered(appServers: readonly AppServer[]): void {
+    this.byThemselves = appServers;
+    this.replaceServers();
+    this.applied = this.appliedTerms();
+  }
+
+  isRegistered(id: string): boolean {
+    return this.byThemselves.some((one) => one.id === id) && !this.configured.some((one) => one.id === id);
+  }
+
+  private replaceServers(): void {
+    this.pool.replace([...merged(this.byThemselves, this.configured).values()], this.drained);
+  }
+
   private async load(): Promise<void> {
     const { store, log } = this.options;
     // The version is read before the lists. A change in between is then noticed at the next poll.
@@ -303,8 +325,9 @@ class CachedDirectory implements Directory {
     this.tariffs = merged<Tariff>(tariffs, this.config.tariffs);
     this.keys = merged(keys, []);
     this.tokens = merged(tokens, []);
-    const drained = new Set(out.map(({ id }) => id));
-    this.pool.replace([...merged(appServers, this.config.appServers).values()].map(withSipPart), drained);
+    this.drained = new Set(out.map(({ id }) => id));
+    this.configured = [...merged(appServers, this.config.appServers).values()].map(withSipPart);
+    this.replaceServers();
     this.applied = this.appliedTerms();
     this.version = version;
     for (const service of this.services.values()) {

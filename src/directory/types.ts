@@ -147,6 +147,8 @@ export interface AppServerKey {
   /** Hex of SHA-256 over the secret. */
   readonly hash: string;
   readonly ha1: { readonly sha256: string; readonly md5?: string };
+  /** The services that whoever has the key may serve without being configured, by REGISTER; default none. */
+  readonly serves?: readonly string[];
   /** Milliseconds since 1970. */
   readonly createdAt: number;
 }

@@ -1,3 +1,4 @@
+import { appServerIn, appServerOf, PLACE, type RegisteredAppServer } from "../registrar/app-servers.ts";
 import type { Binding } from "../registrar/binding.ts";
 import { SWEEP_MS } from "../registrar/bindings.ts";
 import { publicGruu } from "../registrar/gruu.ts";
@@ -28,10 +29,27 @@ export interface RegistrationView {
 /** Looks after the addresses of users while the relay runs. */
 export class Registrations {
   private readonly core: Core;
+  private readonly appServers = new Map<string, RegisteredAppServer>();
   private timer: TimerHandle;
 
   constructor(core: Core) {
     this.core = core;
+    core.bindings.watch((user) => {
+      const id = appServerIn(user);
+      if (id !== undefined) this.tellDirectory(id, user);
+    });
+  }
+
+  /** What an app server has registered is in the directory at once. */
+  private tellDirectory(id: string, user: string): void {
+    const { appServers } = this;
+    const binding = this.core.bindings.find(user, PLACE);
+    const now = binding && appServerOf(binding);
+    const before = appServers.get(id);
+    if (now?.uri === before?.uri && now?.services.join() === before?.services.join()) return; // a refresh
+    if (now) appServers.set(id, now);
+    else appServers.delete(id);
+    this.core.directory.registered([...appServers.values()]);
   }
 
   start(): void {
@@ -67,6 +85,8 @@ export class Registrations {
   private sweep(): void {
     const { bindings, clock, directory } = this.core;
     bindings.sweep(clock.monotonic(), (user) => {
+      const appServer = appServerIn(user);
+      if (appServer !== undefined) return directory.keysOf(appServer).some(({ serves }) => serves !== undefined);
       const found = directory.user(user);
       return found !== undefined && found.blocked === undefined;
     });

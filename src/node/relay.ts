@@ -314,6 +314,9 @@ export async function startRelay(options: {
   shares?.attach(core);
   httpAppServers.attach(core);
   keeper.attach(core);
+  const registrations = new Registrations(core);
+  const contacts = new KeptContacts({ store: store.bindings, clock, peerLog });
+  await contacts.restore(core.bindings); // before the sessions, whose app servers may be among them
   before.restore(core);
   heartbeat.start(core.timelines.first);
   core.timelines.watch();
@@ -335,8 +338,6 @@ export async function startRelay(options: {
   watching.start();
   transport.attach(cluster?.before(transactions) ?? transactions);
   const health = new HealthChecks(core);
-  const registrations = new Registrations(core);
-  const contacts = new KeptContacts({ store: store.bindings, clock, peerLog });
   const onClosing: (() => Promise<void>)[] = [];
   const closeStores = async () => {
     await Promise.allSettled(onClosing.map((fn) => fn()));
@@ -366,7 +367,6 @@ export async function startRelay(options: {
     await store.close();
   };
   try {
-    await contacts.restore(core.bindings);
     await transport.start();
   } catch (error) {
     await closeStores();

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { idSchema } from "../config/schema.ts";
 import { bearerToken, chargesRealm, newAppServerKey } from "../directory/app-server-keys.ts";
 import { systemRandom } from "../support/random.ts";
 import { OperationError } from "./mistake.ts";
@@ -35,18 +36,31 @@ export const addAppServerKey = operation({
   input: z.strictObject({
     id: idField,
     md5: z.boolean().default(true).describe("Keep a hash for SIP stacks that know no SHA-256."),
+    serves: z.array(idSchema).min(1).optional().describe("Services that it allows to register for, by SIP REGISTER."),
   }),
   output: z.object({ key: z.string(), secret: z.string(), bearer: z.string(), realm: z.string() }),
-  async run({ store, config, now }, { id, md5 }) {
+  async run({ store, config, now }, { id, md5, serves }) {
+    for (const service of serves ?? [])
+      if (!config.services.some((one) => one.id === service) && !(await store.services.get(service)))
+        throw new OperationError("unknown", `no service ${service}`, { hint: "see: tollgate service list" });
+    if (serves && !idSchema.safeParse(id).success) throw new OperationError("refused", `${id}: no id of an app server`);
     const known = config.appServers.some((one) => one.id === id) || (await store.appServers.get(id)) !== undefined;
-    if (!known) throw new OperationError("unknown", `no app server ${id}`, { hint: "see: tollgate appserver list" });
+    if (!known && !serves)
+      throw new OperationError("unknown", `no app server ${id}`, { hint: "see: tollgate appserver list" });
     const others = (await store.appServerKeys.list()).filter(({ appServer }) => appServer === id);
     if (others.length >= MAX_KEYS)
       throw new OperationError("refused", `app server ${id} has ${others.length} keys`, {
         hint: "remove one: tollgate appserver key remove KEY",
       });
     const portalRealm = config.portal.realm;
-    const { key, secret } = newAppServerKey({ appServer: id, portalRealm, md5, now: now(), random: systemRandom });
+    const { key, secret } = newAppServerKey({
+      appServer: id,
+      portalRealm,
+      md5,
+      ...(serves && { serves }),
+      now: now(),
+      random: systemRandom,
+    });
     await store.appServerKeys.put(key);
     return { key: key.id, secret, bearer: bearerToken(key.id, secret), realm: key.realm };
   },

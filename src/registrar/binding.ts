@@ -41,6 +41,8 @@ export interface Binding {
   readonly survives: boolean;
   /** The other node that has the socket; undefined: this one. */
   readonly home?: string | undefined;
+  /** Of an app server (app-servers.ts): what it serves. */
+  readonly services?: readonly string[] | undefined;
   /** When it was made or refreshed, and when it ends, by the monotonic clock. */
   readonly since: number;
   readonly until: number;

@@ -37,6 +37,7 @@ export class Bindings {
   private readonly byFlow = new Map<Flow, Set<Binding>>();
   private readonly byToken = new Map<string, Binding>();
   private readonly listeners: BindingListener[] = [];
+  private readonly watchers: ((user: string) => void)[] = [];
   private count = 0;
 
   constructor(limits: BindingLimits) {
@@ -54,6 +55,11 @@ export class Bindings {
 
   listen(listener: BindingListener): void {
     this.listeners.push(listener);
+  }
+
+  /** Calls `changed` with each user whose bindings have changed, whoever changed them. */
+  watch(changed: (user: string) => void): void {
+    this.watchers.push(changed);
   }
 
   /** The bindings of a user at that time, the newest last. */
@@ -121,6 +127,7 @@ export class Bindings {
       else this.byFlow.set(flow, new Set([binding]));
     }
     if (told) for (const listener of this.listeners) listener.put(binding);
+    for (const changed of this.watchers) changed(binding.user);
   }
 
   /** Takes what another node or the disk has. It does not displace what is newer, and nobody is told. */
@@ -140,6 +147,7 @@ export class Bindings {
     this.count--;
     this.unlink(binding);
     if (told) for (const listener of this.listeners) listener.gone(binding, why);
+    for (const changed of this.watchers) changed(binding.user);
     return true;
   }
 

@@ -32,17 +32,19 @@ export function bindingIn(value: unknown, zero: number): Binding | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const data = value as Partial<Record<keyof BindingData, unknown>>;
   const { user, key, aor, contact, params, q, instance, regId, path, callId, cseq, userAgent, temps } = data;
-  const { cameFrom, behind, survives, since, until } = data;
+  const { cameFrom, behind, survives, services, since, until } = data;
   const texts = [user, key, aor, contact, params, callId, userAgent];
   if (!texts.every(isText) || !isTexts(path, 8) || !isTexts(temps, 8)) return undefined;
   if (![q, cseq, since, until].every(Number.isFinite) || typeof survives !== "boolean") return undefined;
   if ((instance ?? undefined) !== undefined && !isText(instance)) return undefined;
+  if ((services ?? undefined) !== undefined && !isTexts(services, 1_000)) return undefined;
   if ((regId ?? undefined) !== undefined && !Number.isInteger(regId)) return undefined;
   if (!isPlace(cameFrom) || ((behind ?? undefined) !== undefined && !isPlace(behind))) return undefined;
   return {
     ...(data as BindingData),
     instance: (instance as string | null) ?? undefined,
     regId: (regId as number | null) ?? undefined,
+    services: (services as readonly string[] | null) ?? undefined,
     behind: (behind as Destination | null) ?? undefined,
     since: zero + (since as number),
     until: zero + (until as number),

@@ -117,6 +117,11 @@ export class Reach {
     return undefined;
   }
 
+  /** Whether a URI leads to the relay itself. */
+  isOwn(uri: SipUri): boolean {
+    return this.current().own.has(this.host(canonicalHost(targetHost(uri))), effectivePort(uri));
+  }
+
   /** Whether a URI leads to an app server. */
   namesAppServer(named: string | SipUri | undefined): boolean {
     const uri = typeof named === "string" ? sipUriOf(named) : named;

@@ -1,4 +1,5 @@
 import type { Authenticator, SettledVerdict, Verdict } from "../../directory/authenticator.ts";
+import type { AppServerKey } from "../../directory/types.ts";
 import type { SipRequest } from "../../sip/message.ts";
 import type { NewRequest, ServerTransaction } from "../../transaction/types.ts";
 import { laterStatus, reply } from "../dialog/reply.ts";
@@ -49,10 +50,14 @@ export function whenSignedIn(
 }
 
 /** Calls `then` with the app server that signs in with its key. If none does, the request is answered. */
-export function whenAppServer(core: Core, transaction: NewRequest, then: (appServer: string) => void): void {
+export function whenAppServer(
+  core: Core,
+  transaction: NewRequest,
+  then: (appServer: string, key: AppServerKey) => void,
+): void {
   whenSignedIn(core, core.appServerAuthenticator, transaction, (id) => {
     const key = core.directory.appServerKey(id);
-    if (key) then(key.appServer);
+    if (key) then(key.appServer, key);
     else reply(transaction, 403); // the key was removed just now
   });
 }

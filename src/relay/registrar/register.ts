@@ -19,6 +19,7 @@ import { hasOption } from "../dialog/passing.ts";
 import { laterStatus, reply } from "../dialog/reply.ts";
 import { whenSignedIn } from "../leg/sign-in.ts";
 import type { Core } from "../model/core.ts";
+import { isOfAppServer, takeAppServer } from "./register-app-server.ts";
 
 /*
  * The registrar (RFC 3261 §10.3): which addresses a user's devices have. A device that comes by a connection is reached
@@ -41,6 +42,10 @@ export function takeRegister(core: Core, transaction: NewRequest): void {
   // RFC 3261 §10.3, step 1: the relay is no proxy to other domains.
   if (!target || target.scheme === "other" || !core.directory.isPortal(target.host)) {
     refuse(core, transaction, { status: 404, reason: "Domain Is Not This Portal's" });
+    return;
+  }
+  if (isOfAppServer(request)) {
+    takeAppServer(core, transaction, (why, appServer) => refuse(core, transaction, why, appServer));
     return;
   }
   whenSignedIn(core, core.authenticator, transaction, (user) => register(core, transaction, user));
