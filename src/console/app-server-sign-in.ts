@@ -1,6 +1,7 @@
 import { chargesRealm, isSecretOf } from "../directory/app-server-keys.ts";
-import type { AppServerKey } from "../directory/types.ts";
+import type { ApiToken, AppServerKey } from "../directory/types.ts";
 import { REFUSED } from "../node/sign-in-log.ts";
+import { isGood } from "../operations/tokens.ts";
 import type { Clock } from "../support/clock.ts";
 import { type PeerLog, shown } from "../support/peer-log.ts";
 import { err, ok, type Result } from "../support/result.ts";
@@ -21,22 +22,28 @@ export interface ReportSource {
   readonly by: "http" | "nats";
 }
 
+/** Where app servers' keys are, and tokens with the role `app-server`. */
+export interface SecretsOfAppServers {
+  appServerKey(id: string): AppServerKey | undefined;
+  token?(name: string): ApiToken | undefined;
+}
+
 /**
  * Signs app servers in by their keys: `Bearer <key>.<secret>` (RFC 6750) or Basic (RFC 7617) with the key as user and
  * the secret as password. Nobody guesses a secret of 256 random bits. So an app server with the right secret never has
  * to wait, whatever others try from the same address.
  */
 export class AppServerSignIn {
-  private readonly keys: { appServerKey(id: string): AppServerKey | undefined };
-  private readonly clock: Pick<Clock, "monotonic">;
+  private readonly keys: SecretsOfAppServers;
+  private readonly clock: Pick<Clock, "monotonic"> & Partial<Pick<Clock, "wall">>;
   private readonly peerLog: PeerLog | undefined;
   private readonly challenge: string;
   private readonly failures = new SourceRates(FAILURES_PER_SECOND);
 
   constructor(options: {
-    readonly keys: { appServerKey(id: string): AppServerKey | undefined };
+    readonly keys: SecretsOfAppServers;
     readonly portalRealm: string;
-    readonly clock: Pick<Clock, "monotonic">;
+    readonly clock: Pick<Clock, "monotonic"> & Partial<Pick<Clock, "wall">>;
     readonly peerLog?: PeerLog;
   }) {
     this.keys = options.keys;
@@ -50,6 +57,9 @@ export class AppServerSignIn {
   signIn(authorization: string | undefined, from: ReportSource): Result<string, Answer> {
     if (authorization === undefined) return err(this.refused(from, undefined));
     const given = credentials(authorization.slice(0, MAX_AUTHORIZATION));
+    const token = given && this.keys.token?.(given.id);
+    if (given && token?.appServer !== undefined && isGood(token, given.secret, this.clock.wall?.() ?? 0))
+      return ok(token.appServer);
     const key = given && this.keys.appServerKey(given.id);
     const known = isSecretOf(key, given?.secret ?? "");
     return key && known ? ok(key.appServer) : err(this.refused(from, given?.id ?? "", key?.id));

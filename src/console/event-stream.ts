@@ -1,9 +1,7 @@
-import { isFailure } from "../calls/record.ts";
+import { eventLine } from "../operations/event-lines.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import type { CallFilter } from "../trace/filter.ts";
-import { masked } from "../trace/mask.ts";
 import type { Seen, SeenMessage } from "../trace/seen.ts";
-import { labelOf, textOf } from "../trace/text.ts";
 import type { Viewer } from "../trace/watching.ts";
 
 /** Lines that are kept of a stream, for a reader who comes back. */
@@ -22,6 +20,8 @@ type Timers = Pick<Clock, "setTimeout" | "clearTimeout">;
 export interface EventQuery {
   readonly filter: CallFilter;
   readonly full: boolean;
+  /** The id of a record: of that call alone. */
+  readonly call?: string | undefined;
 }
 
 interface Line {
@@ -59,7 +59,7 @@ export class EventStreams {
       full: query.full,
       over: () => this.streams.delete(stream.id),
     });
-    if (!stream.begin(this.watch, query.filter)) throw new Error("the relay is not ready yet");
+    if (!stream.begin(this.watch, query)) throw new Error("the relay is not ready yet");
     this.streams.set(stream.id, stream);
     return stream.read(last === undefined ? 0 : undefined);
   }
@@ -111,10 +111,11 @@ class EventStream {
   }
 
   /** False: there is nothing to watch yet. */
-  begin(watch: Watch, filter: CallFilter): boolean {
+  begin(watch: Watch, { filter, call: only }: EventQuery): boolean {
     this.stop = watch({
       filter,
       see: ({ record }, item) => {
+        if (only !== undefined && record.name !== only) return;
         const { user, service, call, ofCallId } = record;
         this.put(item, { call: record.name, ...(call && { callId: ofCallId }), user, service });
       },
@@ -151,7 +152,7 @@ class EventStream {
   }
 
   private put(item: Seen | SeenMessage, about: object): void {
-    const line = { kind: item.kind, at: item.at, ...about, ...this.factsOf(item), text: textOf(item) };
+    const line = eventLine(item, about, this.full);
     const number = ++this.number;
     const text = `id: ${this.id}-${number}\nevent: ${item.kind}\ndata: ${JSON.stringify(line)}\n\n`;
     this.ring.push({ number, text });
@@ -162,28 +163,6 @@ class EventStream {
 
   private get hasRoom(): boolean {
     return !this.reader || (this.reader.desiredSize ?? 0) > 0;
-  }
-
-  private factsOf(item: Seen | SeenMessage): object {
-    switch (item.kind) {
-      case "message": {
-        const [from, to] = item.direction === "in" ? [item.leg, "relay"] : ["relay", item.leg];
-        const label = labelOf(item);
-        const whole = this.full ? { message: masked(item.bytes) } : {};
-        const { direction, callId } = item;
-        return { direction, from, to, callId, label, error: /^[3-6]\d\d /.test(label), ...whole };
-      }
-      case "state":
-        return item;
-      case "charge":
-        return { session: item.session, type: item.type };
-      case "timer":
-        return { session: item.session, name: item.name };
-      case "end": {
-        const { kept: _, ...record } = item.record;
-        return { record: { ...record, failed: isFailure(record) } };
-      }
-    }
   }
 
   /** A line that stands outside of the count. */

@@ -21,6 +21,7 @@ export const watchCalls = operation({
     user: idField.optional(),
     service: idField.optional(),
     callId: z.string().min(1).max(512).optional().describe("Of either side, also of a stranger."),
+    call: z.string().min(1).max(128).optional().describe("The id of a record: of that call alone."),
     full: z.enum(["1", "true"]).optional().describe("Whole messages, without what is secret in them."),
   }),
   output: z.string(),
@@ -32,11 +33,11 @@ export function addEventsRoute(app: Hono<Env>, desk: OperationDesk, streams: Eve
   app.get(watchCalls.path, (c: Context<Env>) =>
     desk.admit(c, watchCalls.right, async (context) => {
       try {
-        const { full, ...given } = checkedInput(watchCalls, c.req.query());
+        const { full, call, ...given } = checkedInput(watchCalls, c.req.query());
         const filter = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
         const whose = `${context.caller.role} ${context.caller.name}`;
         const last = c.req.header("last-event-id")?.slice(0, 100);
-        const stream = streams.open({ filter, full: full !== undefined }, whose, last);
+        const stream = streams.open({ filter, full: full !== undefined, call }, whose, last);
         if (!stream) return answered(c, problem("too-many", "there are as many streams as there may be", RETRY));
         await audit.note(watchCalls, context, given, "done");
         return c.body(stream, 200, { "Content-Type": "text/event-stream", "X-Accel-Buffering": "no" });

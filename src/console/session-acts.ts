@@ -2,20 +2,19 @@ import type { Context, Hono } from "hono";
 import type { Acted, Action } from "../app-servers/app-servers.ts";
 import { CHARGE_JSON, parseChargeBody } from "../charging/charges/body.ts";
 import { type Config, idSchema } from "../config/schema.ts";
-import type { AppServerKey } from "../directory/types.ts";
 import type { Relay } from "../node/relay.ts";
 import { sipUriOf } from "../sip/uri.ts";
 import type { Clock } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { SourceRates } from "../support/source-rates.ts";
-import { AppServerSignIn, credentials } from "./app-server-sign-in.ts";
+import { AppServerSignIn, credentials, type SecretsOfAppServers } from "./app-server-sign-in.ts";
 import { answered, bodyOf, type Env, sourceOf } from "./http.ts";
 import { type Answer, problem } from "./problem.ts";
 
 export interface SessionActsOptions extends Pick<Config, "http" | "portal"> {
   readonly act: Relay["act"];
-  readonly keys: { appServerKey(id: string): AppServerKey | undefined };
+  readonly keys: SecretsOfAppServers;
   readonly clock: Pick<Clock, "monotonic">;
   readonly peerLog: PeerLog;
 }
@@ -42,7 +41,9 @@ export class SessionActs {
   /** Whether somebody signs in with an app server's key. */
   isWithKey(authorization: string | undefined): boolean {
     const given = credentials(authorization ?? "");
-    return given !== undefined && this.options.keys.appServerKey(given.id) !== undefined;
+    if (given === undefined) return false;
+    const { keys } = this.options;
+    return keys.appServerKey(given.id) !== undefined || keys.token?.(given.id)?.appServer !== undefined;
   }
 
   /** Never rejects. `body`: undefined where it is too large. */

@@ -112,6 +112,8 @@ export interface Relay {
   readonly charging: {
     readonly direct: DirectCharges;
     appServerKey(id: string): AppServerKey | undefined;
+    /** A token of the API, with which an app server may sign in. */
+    token?(name: string): ApiToken | undefined;
     /** What other nodes take of the same app servers' reports; undefined: there are no other nodes. */
     ratesElsewhere?(perSecond: number): RatesElsewhere | undefined;
     /** Where other nodes hear of the app servers' Idempotency-Keys. */
@@ -433,6 +435,7 @@ export async function startRelay(options: {
     charging: {
       direct: core.direct,
       appServerKey: (id) => directory.appServerKey(id),
+      token: (name) => directory.token(name),
       ratesElsewhere: (perSecond) => shares?.rates.rate("reports of charges", perSecond),
       keysElsewhere: shares?.keys,
     },

@@ -1,7 +1,7 @@
 import { keyOperations } from "./app-server-keys.ts";
 import { listAudit } from "./audit.ts";
 import { billOperations } from "./bills.ts";
-import { listCalls, showCall } from "./calls.ts";
+import { listCalls, showCall, showStory } from "./calls.ts";
 import { correctBill } from "./correct.ts";
 import { creditOperations } from "./credit.ts";
 import { deadLetterOperations } from "./dead-letters.ts";
@@ -18,6 +18,7 @@ export const OPERATIONS: readonly AnyOperation[] = [
   ...running,
   listCalls,
   showCall,
+  showStory,
   ...traceOperations,
   listMachines,
   ...userOperations,

@@ -39,6 +39,11 @@ export const showBill = operation({
     user: z.string(),
     month: z.string(),
     number: z.string().optional(),
+    operator: z.object({}).optional(),
+    customer: z.string().optional(),
+    titles: z.record(z.string(), z.string()).optional().describe("Of services, by their ids."),
+    prepaid: z.object({}).optional().describe("Of a prepaid user: what was paid from the balance, and what is in it."),
+    late: z.array(z.object({})).optional().describe("Charged for earlier months after their bills were closed."),
     detailed: z.boolean().describe("False: there are too many entries, so only the sums are here."),
     services: z.array(
       z.object({

@@ -4,7 +4,8 @@ import { type CallRecord, isFailure } from "../calls/record.ts";
 import { stepsOf } from "../calls/steps.ts";
 import type { Entry } from "../charging/billing/store.ts";
 import type { Store } from "../store/types.ts";
-import type { OperationContext } from "./context.ts";
+import { type OperationContext, relayOf } from "./context.ts";
+import { eventLine } from "./event-lines.ts";
 import { OperationError } from "./mistake.ts";
 import { idField, operation } from "./operation.ts";
 import { sinceOf } from "./times.ts";
@@ -164,6 +165,27 @@ export const showCall = operation({
     const records = await callsNamed(context, id);
     const charges = await chargesOf(context.store, records);
     return { calls: records.map((record) => detailOf(record, charges)) };
+  },
+});
+
+export const showStory = operation({
+  id: "showStory",
+  method: "GET",
+  path: "/v1/calls/{id}/story",
+  summary: "Everything that was seen of a call that runs or has ended lately, with its messages, as in /v1/events",
+  right: "see",
+  personal: true,
+  live: true,
+  input: z.strictObject({ id: z.string().min(1).max(128).describe("The whole id of its record.") }),
+  output: z.object({
+    items: z.array(z.object({ kind: z.enum(["message", "state", "charge", "timer", "end"]), at: z.number(), text })),
+    leftOut: z.int().describe("Things in the middle that gave way."),
+  }),
+  run(context, { id }) {
+    const story = relayOf(context).watch.storyOf(id);
+    if (!story) throw new OperationError("unknown", `nothing is kept of what was seen of call ${id}`);
+    const { name: call, user, service } = story.record;
+    return { items: story.items.map((item) => eventLine(item, { call, user, service }, true)), leftOut: story.leftOut };
   },
 });
 

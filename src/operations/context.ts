@@ -32,6 +32,7 @@ export interface OperationContext {
 export interface OperatedRelay
   extends Pick<
     Relay,
+    | "watch"
     | "sessions"
     | "endSession"
     | "usage"

@@ -21,6 +21,7 @@ export function idleRelay(over: Partial<OperatedRelay> = {}): OperatedRelay {
     registrations: () => [],
     unregister: () => 0,
     usage: async () => [],
+    watch: { watch: () => () => {}, storyOf: () => undefined },
     calls: async () => [],
     nodes: () => [],
     lockOuts: () => [],

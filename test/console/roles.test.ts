@@ -25,6 +25,7 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
   liftLockOuts: OPERATE,
   listCalls: SEE,
   showCall: SEE,
+  showStory: SEE,
   watchCalls: SEE,
   listTraces: SEE,
   startTrace: OPERATE,

@@ -1,0 +1,97 @@
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { ApiLab } from "../console/api-lab.ts";
+import { selfSigned, temporaryFolder } from "../console/http-lab.ts";
+import { Terminal } from "./terminal.ts";
+
+let terminal: Terminal;
+let lab: ApiLab;
+let url: string;
+beforeEach(async () => {
+  terminal = new Terminal();
+  lab = await ApiLab.create();
+  url = `http://127.0.0.1:${lab.port}`;
+});
+afterEach(async () => {
+  await lab.close();
+  terminal.remove();
+});
+
+const remote = (line: string, token?: string, stdin = "") =>
+  terminal.tollgate(["--remote", url, ...line.split(" ")], {
+    stdin,
+    ...(token !== undefined && { env: { TOLLGATE_TOKEN: token } }),
+  });
+
+describe("tollgate --remote", () => {
+  it("does by HTTP what the command does on the machine, and prints the same", async () => {
+    const token = await lab.token("operator");
+    expect((await remote("user add alice --password-stdin --prepaid EUR", token, "secret\n")).out).toBe(
+      "user alice registered (realm localhost)\n",
+    );
+    expect((await remote("tariff add lesson --currency EUR --price 0.50", token)).out).toBe(
+      "tariff lesson registered\n",
+    );
+    expect((await remote("service add wine --tariff lesson", token)).out).toBe("service wine registered\n");
+    expect((await remote("service list", token)).out).toContain("wine");
+    expect((await remote("credit topup alice 20 --id p-1", token)).out).toBe("balance of alice: 20.00 EUR\n");
+    expect((await remote("bill alice", token)).out).toContain("Bill for alice");
+    expect((await remote("user block alice", token)).out).toBe("user alice blocked\n");
+    expect(JSON.parse((await remote("user list --json", token)).out)).toMatchObject([{ id: "alice", blocked: true }]);
+    expect((await remote("end s1", token)).out).toBe("session s1 ended\n");
+    expect((await remote("audit", token)).out).toMatch(/a-operator +operator +127\.0\.0\.1 +blockUser +id alice +done/);
+  });
+
+  it("says what is wrong, with the exit code of the command on the machine", async () => {
+    const token = await lab.token("operator");
+    expect(await remote("user block nobody", token)).toMatchObject({ code: 1, err: "tollgate: no user nobody\n" });
+    const usage = await remote("credit topup alice -- -5 --id x", token);
+    expect(usage.code).toBe(2);
+  });
+
+  it("says that a token is missing, refused, or may not", async () => {
+    const missing = await remote("user block alice");
+    expect(missing).toMatchObject({ code: 1, err: expect.stringContaining("wants a token: --token-file") });
+    const refused = await remote("sessions", "nobody.00");
+    expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("refuses the token") });
+    const mayNot = await remote("user block alice", await lab.token("viewer"));
+    expect(mayNot).toMatchObject({ code: 1, err: expect.stringContaining("may not do this: the role is viewer") });
+  });
+
+  it("takes the token from a file", async () => {
+    terminal.write("ann.token", `${await lab.token("operator")}\n`);
+    expect((await remote("token list --token-file ann.token")).out).toContain("a-operator");
+    expect(await remote("token list --token-file nothing.token")).toMatchObject({ code: 2 });
+  });
+
+  it.each(["start", "check-config", "backup there", "token create ann --role viewer", "rebill", "export cdr"])(
+    "says that tollgate %s needs the machine itself",
+    async (line) => {
+      const { code, err } = await remote(line, "a.b");
+      expect(code).toBe(2);
+      expect(err).toContain("needs the machine itself");
+    },
+  );
+
+  it("sends no token where others could read it", async () => {
+    url = "http://portal.example:8080";
+    expect(await remote("sessions", "a.b")).toMatchObject({ code: 2, err: expect.stringContaining("expected https") });
+    url = "portal.example";
+    expect(await remote("sessions", "a.b")).toMatchObject({ code: 2, err: expect.stringContaining("expected a URL") });
+  });
+
+  it("checks the relay's certificate", async () => {
+    const folder = temporaryFolder();
+    const { cert, key, pem } = selfSigned(folder.path);
+    const other = await ApiLab.create({ http: { listen: "127.0.0.1:0", tls: { cert, key } } });
+    const token = await other.token("operator");
+    url = `https://127.0.0.1:${other.port}`;
+    expect(await remote("sessions", token)).toMatchObject({
+      code: 1,
+      err: expect.stringContaining("its certificate is not believed"),
+    });
+    terminal.write("ca.pem", pem.toString());
+    expect(await remote("sessions --ca ca.pem", token)).toMatchObject({ code: 0, out: "no sessions\n" });
+    await other.close();
+    folder.remove();
+  });
+});
