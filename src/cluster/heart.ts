@@ -9,7 +9,7 @@ export const BEAT_MS = 100;
 /** How often it looks whether the others are. */
 const LOOK_MS = BEAT_MS / 2;
 const TOPIC = "beats";
-/** A connection that has brought none of this node's own beats for so long is given up. The next time, after twice as long. */
+/** A connection that has brought no beats for so long is given up. The next time, after twice as long. */
 const RENEW_MS = 3_000;
 const MOST_RENEW_MS = 60_000;
 
@@ -102,10 +102,11 @@ export class Heart {
       this.deafSince = undefined; // the bus knows, and connects again
     else {
       this.deafSince ??= now;
-      if (now - this.deafSince < this.renewAfterMs) return;
+      // Where others are heard, however late, it is the machine that is slow, and not the connection.
+      if (now - Math.max(this.deafSince, this.members.natsHeardAt) < this.renewAfterMs) return;
       this.deafSince = undefined;
       this.renewAfterMs = Math.min(MOST_RENEW_MS, 2 * this.renewAfterMs);
-      if (this.bus.renew?.("it has carried none of this node's own beats for some seconds")) this.renewed++;
+      if (this.bus.renew?.("it has carried no beats for some seconds")) this.renewed++;
     }
   }
 }

@@ -82,6 +82,8 @@ export class Members {
   /** When this node said its last beats, by their numbers. */
   private readonly saidAt = new Map<number, number>();
   private lookedAt = 0;
+  /** When a beat, of whichever node, came over NATS last. */
+  natsHeardAt = Number.NEGATIVE_INFINITY;
   private othersUp = 0;
   /** When a beat was said that all others have heard, as they say by direct beats. */
   private confirmedAt = Number.NEGATIVE_INFINITY;
@@ -209,6 +211,7 @@ export class Members {
         this.peerLog.error("cluster: another node has this one's name: a copied data folder?", "", { beat });
       return;
     }
+    if (overNats) this.natsHeardAt = now;
     if (overNats && before && before.beat.epoch === beat.epoch) before.natsAt = now;
     if (before && !isLater(beat, before.beat)) return; // out of order, or an old beat that somebody sent again
     if (!before && this.known.size >= MAX_MEMBERS && !this.forgetOne()) {

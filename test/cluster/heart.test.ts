@@ -84,6 +84,25 @@ describe("beats (P3)", () => {
     expect(renewed).toEqual([]);
   });
 
+  it("that come late, as on a machine that is too slow, are no reason to give the connection up", () => {
+    const one = nodeOf("node01");
+    let renewed = 0;
+    nodeOf("node02", 1, () => ++renewed > 0);
+    clock.advance(1_000);
+    const { tell } = wire.of("node01");
+    wire.lost.add("beats");
+    for (let i = 0; i < 10; i++) {
+      clock.advance(2_000);
+      // A beat of another node that has waited for seconds.
+      wire.lost.clear();
+      tell("beats", wire.told.filter(({ text }) => text.includes("node01")).at(-1)!.text);
+      wire.lost.add("beats");
+    }
+    expect([renewed, one.heart.renewed]).toEqual([0, 0]);
+    clock.advance(10_000);
+    expect(renewed).toBeGreaterThan(0);
+  });
+
   it("end with one that says that the node leaves; no timer is left", () => {
     const [one, two] = [nodeOf("node01"), nodeOf("node02")];
     clock.advance(100);
