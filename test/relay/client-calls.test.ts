@@ -4,6 +4,7 @@ import type { User } from "../../src/directory/types.ts";
 import { digestResponse, ha1 } from "../../src/sip/digest.ts";
 import { Headers, SipRequest, type SipResponse } from "../../src/sip/message.ts";
 import { systemRandom } from "../../src/support/random.ts";
+import { binding } from "../registrar/samples.ts";
 import { type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
 /* An app server calls a client that has registered (RFC 3261 §10, §16.7): the roles of a call are turned, and the client pays. */
@@ -247,6 +248,22 @@ describe("a call of an app server to a client", () => {
     flows[by]!.answer(flows[by]!.request("INVITE"), 430);
     flows[by]!.request("ACK");
     flows[1 - by]!.request("INVITE");
+  });
+
+  it("goes by the node to which the client came, also over UDP (P3)", async () => {
+    const l = await opened();
+    const sent: string[] = [];
+    const flow = {
+      ...l.client.flow,
+      id: "udp/192.0.2.50:5062@node01#7",
+      contact: "192.0.2.2:5060",
+      send: (bytes: Buffer) => void sent.push(bytes.toString("latin1")),
+    };
+    l.core.bindings.learn(binding({ home: "node01", flow, since: 0, until: l.clock.monotonic() + 60_000 }));
+    call(l);
+    await l.settle();
+    expect(sent[0]).toMatch(/^INVITE sip:alice@192\.0\.2\.50:5062 /);
+    expect(l.client.inbox).toEqual([]); // nothing by a socket of this node
   });
 
   it("is cancelled at the client when the app server gives it up, and a 200 that crosses that is ended", async () => {
