@@ -3,14 +3,15 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "no
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
-import { afterEach, describe, expect } from "vitest";
+import { afterAll, describe, expect } from "vitest";
 import { WebSocket } from "ws";
 import { authority, certificateFolder } from "../support/certificates.ts";
 import { peerTest } from "../support/peer-test.ts";
 import { freePort, listens, start as startProgram } from "../support/peers.ts";
 import { closeAll, ok, start, text } from "../transport/harness.ts";
 
-afterEach(closeAll);
+// Not after each: the tests run beside each other.
+afterAll(closeAll);
 
 const ca = authority();
 const { cert, key } = certificateFolder(["DNS:portal.example"], ca);
