@@ -50,8 +50,8 @@ export const LAYERS = [
   //                                                                     Usage, by HTTP, to those who meter and bill.
   ["src/charging/credit", "src/charging/journal", "src/usage"],
   ["src/bus"],
-  // What is seen of calls while they run, and captures of it.
-  ["src/trace"],
+  // What is seen of calls while they run, and captures of it.            Traces for OpenTelemetry, of what has ended.
+  ["src/trace", "src/telemetry"],
   // The statecharts. They see types only.
   ["machines"],
   ["src/directory/types.ts"],

@@ -261,6 +261,7 @@ export class HttpAppServers implements InsidePeers {
       Authorization: `Bearer ${token}`,
       Accept: "application/json",
       "User-Agent": "Tollgate",
+      ...(question.traceparent !== undefined && { traceparent: question.traceparent }),
       ...(body.length > 0 && { "Content-Type": "application/json" }),
     };
     return client.ask({ ...question, headers, ...(body.length > 0 && { body }) });

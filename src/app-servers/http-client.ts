@@ -25,6 +25,8 @@ export interface HttpQuestion {
   /** The app server has said 102: it is at work, and may take `workingMs` from now. */
   readonly working?: () => void;
   readonly workingMs?: number;
+  /** The span that it belongs to (W3C Trace Context), where there are traces. */
+  readonly traceparent?: string;
 }
 
 export interface HttpAnswer {

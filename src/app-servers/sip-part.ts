@@ -8,6 +8,7 @@ import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, parseMessage } from "../sip/parse.ts";
 import { responseTo } from "../sip/response.ts";
 import { serialize } from "../sip/serialize.ts";
+import { spanIdOf, traceparent } from "../support/trace-ids.ts";
 import type { InsidePeer } from "../transport/inside.ts";
 import { healthAnswer, type SipAnswer, sipAnswer } from "./answers.ts";
 import type { Deliveries } from "./deliveries.ts";
@@ -150,6 +151,12 @@ export class SipPart implements InsidePeer {
     }
   }
 
+  /** The span of its being asked, if there are traces. */
+  private traceOf({ facts }: SessionPort): { readonly traceparent?: string } {
+    const { otlp, sample } = this.around.core.config.telemetry;
+    return otlp === undefined ? {} : { traceparent: traceparent(facts.call, spanIdOf("asked", facts.id), sample) };
+  }
+
   private refusalOf(request: SipRequest, session: SessionPort): SipAnswer | undefined {
     const url = this.server?.url;
     if (url === undefined || !isHttpUrl(url)) return { status: 480 };
@@ -203,6 +210,7 @@ export class SipPart implements InsidePeer {
         withinMs: isUpdate ? UPDATE_MS : core.config.session.silentS * 1000 + GRACE_MS,
         signal: abort.signal,
         ...(!isUpdate && { working, workingMs: ringMs }),
+        ...this.traceOf(session),
       })
       .then((outcome) => {
         if ("failed" in outcome && outcome.late) giveUp(408, "no answer in time");

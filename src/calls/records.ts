@@ -25,6 +25,8 @@ export interface CallRecordsOptions {
   readonly store?: CallStore | undefined;
   /** Tells others of records of users that have ended; undefined: nobody listens. */
   readonly publish?: ((records: readonly CallRecord[]) => void) | undefined;
+  /** Given each record that has ended, also of strangers; undefined: there are no traces. */
+  readonly traced?: ((record: CallRecord) => void) | undefined;
   costOf(branch: OpenBranch): string | undefined;
 }
 
@@ -192,6 +194,7 @@ export class CallRecords implements RecordTaker {
   private tellOf(record: CallRecord, plain = record): void {
     const { log } = this.options;
     this.stats.add(plain);
+    this.options.traced?.(plain);
     this.writer?.add(record);
     if (log.isLevelEnabled("info")) log.info(lineOf(record), textOf(record));
   }

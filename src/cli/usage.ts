@@ -128,7 +128,8 @@ async function resend(
   letters: AsyncIterable<UsageLetter> | Iterable<UsageLetter>,
   env: Io["env"],
 ): Promise<{ sent: number; left: string[] }> {
-  const { Endpoint, sendByFetch } = await import("../usage/endpoint.ts");
+  const { Endpoint } = await import("../usage/endpoint.ts");
+  const { sendByFetch } = await import("../support/http-send.ts");
   const { attempt } = await import("../usage/attempt.ts");
   const endpoints = new Map(config.usage.map((sink) => [sink.id, new Endpoint(sink, env, systemClock)]));
   const left: string[] = [];

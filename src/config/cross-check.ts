@@ -1,5 +1,6 @@
 import { type CurrencyClash, currencyClashes, type Priced } from "../directory/currencies.ts";
 import { sipUriOf } from "../sip/uri.ts";
+import { headersIn } from "../telemetry/headers-file.ts";
 import { readTls, TlsMistake } from "../transport/certificates.ts";
 import { KINDS, TRANSPORTS } from "../transport/kinds.ts";
 import { whyUnreachable } from "../transport/resolve.ts";
@@ -31,7 +32,7 @@ export function tlsMistakes({ listen, tls, appServers }: Config): Finding[] {
 }
 
 /** Files that are missing or do not fit. The paths are those of this machine. */
-export function fileMistakes({ tls, usage }: Config, now = Date.now()): Finding[] {
+export function fileMistakes({ tls, usage, telemetry }: Config, now = Date.now()): Finding[] {
   const inUsage = usage.flatMap((sink, i): Finding[] => {
     try {
       new Endpoint(sink, process.env, { wall: () => now });
@@ -42,7 +43,16 @@ export function fileMistakes({ tls, usage }: Config, now = Date.now()): Finding[
       return error.isMissing ? [] : [{ path: ["usage", i, error.field], message: error.message }];
     }
   });
-  return [...tlsFileMistakes(tls, now), ...inUsage];
+  return [...tlsFileMistakes(tls, now), ...inUsage, ...headersFileMistakes(telemetry)];
+}
+
+function headersFileMistakes({ headersFile }: Config["telemetry"]): Finding[] {
+  try {
+    if (headersFile !== undefined) headersIn(headersFile);
+    return [];
+  } catch (error) {
+    return [{ path: ["telemetry", "headersFile"], message: (error as Error).message }];
+  }
 }
 
 function tlsFileMistakes(tls: Config["tls"], now: number): Finding[] {

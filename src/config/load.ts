@@ -57,6 +57,7 @@ const PATHS = [
   "http.tls.cert",
   "http.tls.key",
   "http.metricsTokenFile",
+  "telemetry.headersFile",
   "identity.key",
   "identity.certificate",
   ...[

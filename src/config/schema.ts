@@ -15,6 +15,7 @@ import type { AppServer, Rule, Service } from "../directory/types.ts";
 import { storeSchema } from "../store/settings.ts";
 import { canonicalHost, formatHost, isLoopback } from "../support/address.ts";
 import { isNetwork } from "../support/networks.ts";
+import { telemetrySchema } from "../telemetry/settings.ts";
 import { isOpenTransport, KINDS, OPEN_TRANSPORTS, type TransportName } from "../transport/kinds.ts";
 import { usageSchema } from "../usage/settings.ts";
 import { headersSchema } from "./headers.ts";
@@ -541,6 +542,7 @@ export const configSchema = z.strictObject({
   settlement: z.strictObject(settlementTerms).prefault({}),
   bills: billsSchema.prefault({}),
   usage: usageSchema.default([]),
+  telemetry: telemetrySchema.prefault({}),
   drainS: seconds(0, MAX_DRAIN_S).default(30),
 });
 

@@ -61,7 +61,7 @@ export type CoreParts = Pick<
   readonly admissionElsewhere?: AdmissionElsewhere | undefined;
   readonly loadsElsewhere?: LoadsElsewhere | undefined;
   /** Where records of requests go; default: only into the log. */
-  readonly recordsTo?: Pick<CallRecordsOptions, "store" | "publish">;
+  readonly recordsTo?: Pick<CallRecordsOptions, "store" | "publish" | "traced">;
 } & Pick<DirectChargesOptions, "caughtUp" | "elsewhere">;
 
 /** How much one user may have under way at once. */

@@ -9,6 +9,7 @@ import type { Transports } from "../transport/layer.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Cluster } from "./cluster.ts";
 import type { SignInLog } from "./sign-in-log.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 /** The answer to a monitoring system: everything that the relay counts, and the present values. */
 export interface Metrics {
@@ -33,9 +34,11 @@ export function metricsOf(parts: {
   cluster: Cluster | undefined;
   httpAppServers: Pick<HttpAppServers, "counters" | "waiting">;
   usage: Usage | undefined;
+  telemetry: Telemetry | undefined;
 }): Metrics {
   const { core, httpAppServers, signInLog, transport, transactions, journal, billing, cluster } = parts;
   const { differenceMs } = parts.clockWatch;
+  const exporter = parts.telemetry?.exporter;
   const { connections, ...transported } = transport.stats;
   const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
   const named = (prefix: string, values: object): [string, number][] =>
@@ -54,6 +57,7 @@ export function metricsOf(parts: {
       ...Object.entries(cluster?.counters() ?? {}),
       ...Object.entries(httpAppServers.counters),
       ...Object.entries(parts.usage?.counters() ?? {}),
+      ...(exporter ? [["spansSent", exporter.sent] as const, ["spansDropped", exporter.dropped] as const] : []),
       ["logLinesLeftOut", core.peerLog.leftOut + core.calls.leftOut],
       ["callRecordsLeftOut", core.calls.leftOut],
       ["callRecordsStored", core.calls.stored],
@@ -84,6 +88,7 @@ export function metricsOf(parts: {
       ...(transport.certificateDaysLeft !== undefined && { certificateDaysLeft: transport.certificateDaysLeft }),
       ...cluster?.gauges(),
       ...parts.usage?.gauges(),
+      ...(exporter && { spansWaiting: exporter.waiting }),
       ...(differenceMs !== undefined && { storeClockDifferenceMs: differenceMs }),
     },
   };

@@ -61,6 +61,7 @@ import { Registrations, type RegistrationView } from "./registrations.ts";
 import { type SessionView, viewsOf } from "./session-view.ts";
 import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
+import { startTelemetry } from "./telemetry.ts";
 import { startUsageOf, USAGE } from "./usage.ts";
 import { RelayWatch, WatchedRecorder } from "./watch.ts";
 
@@ -186,6 +187,11 @@ export async function startRelay(options: {
       )
     : undefined;
   const node = shared ? nodeNameIn(config.data, random) : "";
+  const telemetry = await startTelemetry(config, { node, clock, log }).catch(async (error) => {
+    await billing?.stop();
+    await usage?.stop();
+    return closed(error);
+  });
   const handled = async () => {
     await journal.settled();
     await bus.handled?.("billing", CAUGHT_UP_MS);
@@ -301,7 +307,7 @@ export async function startRelay(options: {
     firstNow: before.firstNow,
     admissionElsewhere: shares?.admission(config.limits),
     loadsElsewhere: shares?.loads.keep(userLimits(config)),
-    recordsTo: { store: store.calls, publish: callsTo(bus, config) },
+    recordsTo: { store: store.calls, publish: callsTo(bus, config), traced: telemetry?.traced },
     ...(identity && { proof: createProof({ ...identity, clock, random }) }),
     billing: store.billing,
     listening: () => transport.listening,
@@ -356,6 +362,7 @@ export async function startRelay(options: {
     await transport.close();
     transactions.close();
     await core.calls.close();
+    await telemetry?.exporter.close();
     traces.close();
     watching.stop();
     peerLog.close();
@@ -404,6 +411,7 @@ export async function startRelay(options: {
         cluster,
         httpAppServers,
         usage,
+        telemetry,
       }),
     lockOuts: () => core.authenticator.lockOuts?.() ?? [],
     liftLockOuts: (which) => {

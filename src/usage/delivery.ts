@@ -1,9 +1,10 @@
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Send } from "../support/http-send.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { attempt, type Outcome } from "./attempt.ts";
-import type { Endpoint, Send } from "./endpoint.ts";
+import type { Endpoint } from "./endpoint.ts";
 import type { UsageLetters } from "./letters.ts";
 import { laneOf } from "./presets.ts";
 

@@ -1,55 +1,15 @@
 import { readFileSync, statSync } from "node:fs";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { Clock } from "../support/clock.ts";
+import type { Outgoing } from "../support/http-send.ts";
 import { err, ok, type Result } from "../support/result.ts";
+import { spanIdOf, traceparent } from "../support/trace-ids.ts";
 import { prepare } from "./presets.ts";
 import type { UsageSink } from "./settings.ts";
 import { messageId, secretOctets, signed } from "./signature.ts";
 
-/** One HTTP request to an endpoint. */
-export interface Outgoing {
-  readonly url: string;
-  readonly headers: Readonly<Record<string, string>>;
-  readonly body: string;
-}
-
-/** What an endpoint answered; of a body the beginning. */
-export interface Answered {
-  readonly status: number;
-  readonly retryAfter?: string;
-  readonly text: string;
-}
-
-/** Sends a request; rejects where there is no answer. */
-export type Send = (request: Outgoing, signal: AbortSignal) => Promise<Answered>;
-
-/** So much of an answer is read. */
-const ANSWER_BYTES = 4_096;
 /** The version whose answers this program knows. An account's own version does not matter then. */
 const STRIPE_VERSION = "2025-04-30.basil";
-
-/** By the fetch of Node. A redirection is an answer like others: secrets go nowhere else. */
-export const sendByFetch: Send = async ({ url, headers, body }, signal) => {
-  const response = await fetch(url, { method: "POST", headers, body, redirect: "manual", signal });
-  const retryAfter = response.headers.get("retry-after");
-  return {
-    status: response.status,
-    text: await beginningOf(response),
-    ...(retryAfter !== null && { retryAfter }),
-  };
-};
-
-async function beginningOf({ body }: Response): Promise<string> {
-  if (!body) return "";
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of body) {
-    chunks.push(chunk);
-    bytes += chunk.length;
-    if (bytes >= ANSWER_BYTES) break; // which cancels the rest
-  }
-  return Buffer.concat(chunks).subarray(0, ANSWER_BYTES).toString("utf8");
-}
 
 /** What cannot be used in a sink's files. */
 export class UsageMistake extends Error {
@@ -70,10 +30,18 @@ export class Endpoint {
   private readonly clock: Pick<Clock, "wall">;
   private readonly key: string | undefined;
   private readonly secrets: readonly Buffer[];
+  /** The share of calls of which there are traces; undefined: there are none. */
+  private readonly traced: number | undefined;
   private customers: ReadonlyMap<string, string> | undefined;
   private customersOf = 0;
 
-  constructor(sink: UsageSink, env: Readonly<Record<string, string | undefined>>, clock: Pick<Clock, "wall">) {
+  constructor(
+    sink: UsageSink,
+    env: Readonly<Record<string, string | undefined>>,
+    clock: Pick<Clock, "wall">,
+    traced?: number,
+  ) {
+    this.traced = traced;
     this.sink = sink;
     this.clock = clock;
     const name = `TOLLGATE_USAGE_${sink.id.toUpperCase().replace(/-/g, "_")}`;
@@ -107,6 +75,7 @@ export class Endpoint {
       "user-agent": "Tollgate",
       ...(this.key !== undefined && { authorization: `Bearer ${this.key}` }),
       ...(this.sink.preset === "stripe" && { "stripe-version": STRIPE_VERSION }),
+      ...(this.traced !== undefined && { traceparent: parentOf(event, this.traced) }),
       ...(this.secrets.length > 0 && signed(messageId(event.id), at, body, this.secrets)),
     };
     return ok({ url: this.sink.url.replace(/\/+$/, "") + path, headers, body });
@@ -139,6 +108,10 @@ export class Endpoint {
     this.customers = customers;
   }
 }
+
+/** The span of the event's session (W3C Trace Context §3.2). */
+const parentOf = ({ session }: ChargingEvent, share: number): string =>
+  traceparent(session.call, spanIdOf("session", session.id), share);
 
 function changedAt(path: string): number {
   return statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0;

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isLoopback } from "../support/address.ts";
+import { isHttpUrl, isOpen } from "../support/http-send.ts";
 
 /*
  * `usage:` of the configuration: where usage is sent by HTTP. What each preset sends: src/usage/presets.ts.
@@ -72,7 +72,7 @@ const sinkSchema = z
   .superRefine(({ preset, url, plain, events, secretFile, formerSecretFile }, context) => {
     const wrong = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
     if (preset === "cloudevents" && url === undefined) wrong("url", "the URL to which events are posted");
-    if (url?.startsWith("http:") && !plain && !isHere(new URL(url).hostname))
+    if (url !== undefined && !plain && isOpen(url))
       wrong("url", "an https URL, since keys and usage go there (plain: true where something else keeps them secret)");
     if (preset !== "cloudevents" && events?.some((type) => !isMetered(type)))
       wrong("events", `of ${METERED.join(" and ")}, which meters count`);
@@ -103,11 +103,3 @@ export const usageSchema = z
 export type UsageSink = z.output<typeof sinkSchema>;
 
 const isMetered = (type: string): boolean => (METERED as readonly string[]).includes(type);
-
-const isHere = (host: string): boolean => host === "localhost" || isLoopback(host.replace(/^\[|\]$/g, ""));
-
-function isHttpUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, username, password, search, hash } = new URL(text);
-  return /^https?:$/.test(protocol) && username + password + search + hash === "";
-}

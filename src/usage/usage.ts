@@ -3,10 +3,11 @@ import type { Bus } from "../bus/types.ts";
 import { eventProblem } from "../charging/events/event-fields.ts";
 import type { ChargingEvent } from "../charging/events/events.ts";
 import type { Clock } from "../support/clock.ts";
+import { type Send, sendByFetch } from "../support/http-send.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { Delivery } from "./delivery.ts";
-import { Endpoint, type Send, sendByFetch, UsageMistake } from "./endpoint.ts";
+import { Endpoint, UsageMistake } from "./endpoint.ts";
 import { OutboxFeed } from "./feed.ts";
 import type { UsageLetters } from "./letters.ts";
 import { UsageOutbox } from "./outbox.ts";
@@ -25,6 +26,8 @@ export interface UsageOptions {
   readonly env?: NodeJS.ProcessEnv;
   /** The name as a consumer of the bus; on NATS the sink's id follows. */
   readonly consumer: string;
+  /** The share of calls of which there are traces, of which endpoints are then told; undefined: there are none. */
+  readonly traced?: number | undefined;
   readonly send?: Send;
   readonly random?: () => number;
 }
@@ -70,7 +73,7 @@ interface Sink {
 export async function startUsage(options: UsageOptions): Promise<Usage> {
   const { bus, sinks, data, clock, log, letters, env = process.env, send = sendByFetch } = options;
   const { random = Math.random } = options;
-  const endpoints = sinks.map((sink) => endpointOf(sink, env, clock));
+  const endpoints = sinks.map((sink) => endpointOf(sink, env, clock, options.traced));
   const outbox = bus.consumeInOrder ? undefined : UsageOutbox.open(join(data, "usage"));
   const running = endpoints.map((endpoint): Sink => {
     const { sink } = endpoint;
@@ -99,9 +102,9 @@ export async function startUsage(options: UsageOptions): Promise<Usage> {
   });
 }
 
-function endpointOf(sink: UsageSink, env: NodeJS.ProcessEnv, clock: Clock): Endpoint {
+function endpointOf(sink: UsageSink, env: NodeJS.ProcessEnv, clock: Clock, traced: number | undefined): Endpoint {
   try {
-    return new Endpoint(sink, env, clock);
+    return new Endpoint(sink, env, clock, traced);
   } catch (error) {
     if (!(error instanceof UsageMistake)) throw error;
     throw new Error(`usage: ${sink.id}: ${error.field}: ${error.message}`);

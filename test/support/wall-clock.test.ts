@@ -27,6 +27,7 @@ const READERS: Readonly<Record<string, string>> = {
   "src/store/clock-watch.ts": "what the store's server is compared with",
   "src/store/mongo-archive.ts": "archived events lie in the order of time, and nothing depends on it",
   "src/usage/delivery.ts": "when an event was put aside, and whether it is so old that it is given up, over restarts",
+  "src/telemetry/exporter.ts": "how long it is until the date in a receiver's Retry-After",
   "src/usage/attempt.ts": "how long it is until the date in an endpoint's Retry-After",
   "src/usage/endpoint.ts": "`webhook-timestamp` of a request",
   "src/usage/usage.ts": "how old the oldest event is, for people",

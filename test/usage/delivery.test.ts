@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { type ChargingEvent, sessionEnded, sessionStarted } from "../../src/charging/events/events.ts";
+import type { Answered, Send } from "../../src/support/http-send.ts";
 import { Delivery } from "../../src/usage/delivery.ts";
-import { type Answered, Endpoint, type Send } from "../../src/usage/endpoint.ts";
+import { Endpoint } from "../../src/usage/endpoint.ts";
 import { facts, JANUARY, silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { MemoryLetters, sinkOf } from "./lab.ts";

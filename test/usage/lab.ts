@@ -1,6 +1,6 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type Send, sendByFetch } from "../../src/usage/endpoint.ts";
+import { type Send, sendByFetch } from "../../src/support/http-send.ts";
 import type { UsageLetter, UsageLetters } from "../../src/usage/letters.ts";
 import { type UsageSink, usageSchema } from "../../src/usage/settings.ts";
 import { freshFolder } from "../charging/folders.ts";

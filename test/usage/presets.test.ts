@@ -1,7 +1,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { type ChargingEvent, chargeMade, sessionChanged, sessionEnded } from "../../src/charging/events/events.ts";
+import { sendByFetch } from "../../src/support/http-send.ts";
 import { attempt, type Outcome } from "../../src/usage/attempt.ts";
-import { Endpoint, sendByFetch } from "../../src/usage/endpoint.ts";
+import { Endpoint } from "../../src/usage/endpoint.ts";
 import { partsFor } from "../../src/usage/presets.ts";
 import { aCharge, facts, JANUARY, wholeSession } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
