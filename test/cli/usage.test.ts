@@ -78,7 +78,7 @@ describe("tollgate usage", () => {
     };
     const control = await startControl({
       path: controlPath(join(terminal.folder, "data")),
-      listener: (_, response) => response.end(JSON.stringify([status])),
+      listener: (_, response) => response.end(JSON.stringify({ sinks: [status] })),
     });
     expect((await usage("status")).out).toMatch(/lago +lago +7 +12 s +3 +2 +1 +0 +status 503/);
     expect(JSON.parse((await usage("status", "--json")).out)).toEqual([status]);
