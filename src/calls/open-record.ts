@@ -109,12 +109,13 @@ export class OpenRecord {
     request: SipRequest | undefined,
     source: RecordSource | undefined,
     callId = "",
+    at = timeline.now(),
   ) {
     this.taker = taker;
     this.kind = kind;
     this.method = request?.method ?? "INVITE";
     this.timeline = timeline;
-    this.at = timeline.now();
+    this.at = at;
     this.request = request;
     this.source = source;
     this.resumed = request === undefined;

@@ -5,6 +5,7 @@ import { PeerLog } from "../support/peer-log.ts";
 import type { Random } from "../support/random.ts";
 import { sourceKey } from "../support/source.ts";
 import type { Timelines } from "../support/timeline.ts";
+import { Challenged, type ChallengedInvite } from "./challenged.ts";
 import { type CallQuery, findCalls, fits } from "./find.ts";
 import { lineOf } from "./line.ts";
 import { endedWithNode, type RunningRecord } from "./of-dead.ts";
@@ -47,6 +48,7 @@ const REFUSALS_PER_USER = 300;
 const REFUSALS = 6_000;
 const REFUSED = "a request was refused";
 const STRANGER = "a stranger's request was refused";
+const NOT_AGAIN = "it was challenged, and did not come again with credentials";
 
 /**
  * The records of requests (P5): one line in the log for each that has ended, and a record in the store. What peers can
@@ -65,6 +67,7 @@ export class CallRecords implements RecordTaker {
   private readonly refusals: PeerLog;
   private readonly strangers: PeerLog;
   private readonly writer: PageWriter | undefined;
+  private readonly challenged = new Challenged((invite) => this.notAgain(invite));
   private ready: OpenRecord[] = [];
   private timer: TimerHandle | undefined;
   /** Answered, and not written yet: most end before they need to be. */
@@ -106,6 +109,24 @@ export class CallRecords implements RecordTaker {
     const record = this.begin(kind, request, source);
     record.wasRefused(status, reason, why);
     this.open--;
+    this.queue(record);
+  }
+
+  /** An INVITE got a challenge, and nothing is kept of it unless its sender does not come again. */
+  wasChallenged(request: SipRequest, source: RecordSource): void {
+    const { clock, timelines } = this.options;
+    this.challenged.note(request, source, timelines.latest, clock.monotonic());
+  }
+
+  /** An INVITE of that Call-ID came with credentials. */
+  cameAgain(callId: string): void {
+    this.challenged.cameAgain(callId);
+  }
+
+  private notAgain({ request, source, timeline, at }: ChallengedInvite): void {
+    if (!this.mayTell(source.remoteAddress)) return;
+    const record = new OpenRecord(this, "invite", timeline, request, source, "", at);
+    record.wasRefused(401, "Unauthorized", NOT_AGAIN);
     this.queue(record);
   }
 
@@ -201,6 +222,7 @@ export class CallRecords implements RecordTaker {
 
   /** `live`: the records of what is under way now. */
   find(query: CallQuery, live: Iterable<OpenRecord>): Promise<CallRecord[]> {
+    this.challenged.look(this.options.clock.monotonic());
     const present = new Map<string, CallRecord>();
     for (const open of [...live, ...this.ready]) {
       const record = open.toRecord();
@@ -217,6 +239,7 @@ export class CallRecords implements RecordTaker {
 
   /** Writes what waits. Resolves when it is in the store, or cannot be. */
   async close(): Promise<void> {
+    this.challenged.close();
     this.options.clock.clearTimeout(this.timer);
     this.options.clock.clearTimeout(this.standingTimer);
     this.flush();

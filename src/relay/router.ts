@@ -81,6 +81,8 @@ export class Router implements TransactionUser {
     const response = new SipResponse(401, reasonPhrase(401));
     const offered = this.core.admission.reaches(source) ? challenges : trimmed(challenges, request);
     for (const challenge of offered) response.headers.add("WWW-Authenticate", challenge);
+    // In a cluster the client may come again to another node.
+    if (!this.core.others) this.core.calls.wasChallenged(request, source);
     return response;
   }
 
@@ -94,6 +96,7 @@ export class Router implements TransactionUser {
     const kind = kindOf(request.method, tag);
     if (kind) {
       const { calls, sources } = this.core;
+      if (kind === "invite") calls.cameAgain(request.callId);
       transaction.witness = calls.begin(kind, request, sources.of(request, transaction.flow));
     }
     if (tag !== undefined) {

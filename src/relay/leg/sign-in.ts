@@ -85,8 +85,11 @@ function settle(core: Core, transaction: NewRequest, verdict: SettledVerdict, th
 /** Challenges a request that brings no credentials, or none that prove who sent it. */
 export function challenge(core: Core, transaction: ServerTransaction, challenges: readonly string[]): void {
   const { request, flow } = transaction;
+  const source = core.sources.of(request, flow);
   recordOf(transaction)?.forget(); // its sender comes again, with credentials
-  const reaches = core.admission.reaches(core.sources.of(request, flow));
+  if (request.method === "INVITE" && request.toTag === undefined && !core.others)
+    core.calls.wasChallenged(request, source);
+  const reaches = core.admission.reaches(source);
   reply(transaction, 401, challengeHeaders(reaches ? challenges : trimmed(challenges, request)));
 }
 
