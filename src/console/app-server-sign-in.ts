@@ -80,8 +80,7 @@ export class AppServerSignIn {
   }
 }
 
-/** The key that is named, and the secret; undefined: it is neither Bearer nor Basic, or not of that form. */
-export function credentials(authorization: string): { id: string; secret: string } | undefined {
+function credentials(authorization: string): { id: string; secret: string } | undefined {
   const [scheme = "", value = ""] = authorization.trim().split(/ +/, 2);
   const isBasic = scheme.toLowerCase() === "basic";
   if (!isBasic && scheme.toLowerCase() !== "bearer") return undefined;

@@ -8,7 +8,7 @@ import type { Clock } from "../support/clock.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { err, ok, type Result } from "../support/result.ts";
 import { SourceRates } from "../support/source-rates.ts";
-import { AppServerSignIn, credentials, type SecretsOfAppServers } from "./app-server-sign-in.ts";
+import { AppServerSignIn, type SecretsOfAppServers } from "./app-server-sign-in.ts";
 import { answered, bodyOf, type Env, sourceOf } from "./http.ts";
 import { type Answer, problem } from "./problem.ts";
 
@@ -36,14 +36,6 @@ export class SessionActs {
     const { keys, portal, clock, peerLog, http } = options;
     this.signIn = new AppServerSignIn({ keys, portalRealm: portal.realm, clock, peerLog });
     this.rates = new SourceRates(http.perSecond);
-  }
-
-  /** Whether somebody signs in with an app server's key. */
-  isWithKey(authorization: string | undefined): boolean {
-    const given = credentials(authorization ?? "");
-    if (given === undefined) return false;
-    const { keys } = this.options;
-    return keys.appServerKey(given.id) !== undefined || keys.token?.(given.id)?.appServer !== undefined;
   }
 
   /** Never rejects. `body`: undefined where it is too large. */
@@ -158,16 +150,13 @@ const KINDS: readonly Action["kind"][] = ["end", "change", "move"];
 export function addSessionActs(app: Hono<Env>, acts: () => SessionActs | undefined): void {
   for (const kind of KINDS) {
     const path = `/v1/sessions/:id/${kind}`;
-    app.post(path, async (c: Context<Env>, next) => {
+    app.post(path, async (c: Context<Env>) => {
       const desk = acts();
-      const authorization = c.req.header("authorization");
-      // Others than app servers may have the same path.
-      if (!desk || (kind === "end" && authorization !== undefined && !desk.isWithKey(authorization))) {
-        await next();
-        return;
-      }
+      if (!desk) return answered(c, problem("unavailable", "the relay is not ready yet", { headers: RETRY_SOON }));
       const body = () => bodyOf(c, MAX_BODY_BYTES);
+      const authorization = c.req.header("authorization");
       return answered(c, await desk.answer(kind, c.req.param("id") ?? "", authorization, sourceOf(c), body));
     });
+    app.all(path, (c) => answered(c, problem("method-not-allowed", undefined, { headers: { Allow: "POST" } })));
   }
 }

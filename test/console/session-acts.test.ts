@@ -108,7 +108,7 @@ describe("an app server that speaks HTTP", () => {
   });
 
   it("needs its key, and there are no other paths", async () => {
-    for (const auth of [undefined, `Bearer ${key.key.id}.wrong`])
+    for (const auth of [undefined, `Bearer ${key.key.id}.wrong`, "Bearer nobody.knows"])
       for (const kind of ["change", "move", "end"]) {
         const headers = auth === undefined ? {} : { Authorization: auth };
         const answer = await ask({ port: api.port }, "POST", `/v1/sessions/s1/${kind}`, headers, "{}");
@@ -117,6 +117,7 @@ describe("an app server that speaks HTTP", () => {
       }
     expect((await post("/v1/sessions/s1/other", {})).status).toBe(404);
     expect((await post("/v1/sessions/s1/end/more", {})).status).toBe(404);
+    expect((await ask({ port: api.port }, "GET", "/v1/sessions/s1/end")).status).toBe(405);
     expect(acts).toEqual([]);
   });
 });
