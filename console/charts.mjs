@@ -25,17 +25,19 @@ const OPTIONS = {
   "elk.spacing.edgeLabel": "4",
   "elk.edgeLabels.inline": "false",
   "elk.layered.nodePlacement.strategy": "NETWORK_SIMPLEX",
+  "elk.layered.cycleBreaking.strategy": "MODEL_ORDER",
   "elk.layered.considerModelOrder.strategy": "NODES_AND_EDGES",
 };
 /** Where there is less room: no names of events. */
 const SMALL = {
   ...OPTIONS,
-  "elk.layered.spacing.nodeNodeBetweenLayers": "26",
-  "elk.layered.spacing.edgeNodeBetweenLayers": "10",
+  "elk.layered.spacing.nodeNodeBetweenLayers": "20",
+  "elk.layered.spacing.edgeNodeBetweenLayers": "8",
   "elk.spacing.nodeNode": "18",
   "elk.spacing.edgeNode": "10",
   "elk.spacing.edgeEdge": "7",
 };
+const TIGHT = { "elk.padding": "[top=28,left=10,bottom=10,right=10]" };
 const FIRST = { "elk.layered.layering.layerConstraint": "FIRST" };
 const INNER = { "elk.padding": "[top=32,left=16,bottom=16,right=16]" };
 
@@ -150,6 +152,7 @@ async function laidOut(machine, arrows, withLabels) {
     lines.set(key, [...(lines.get(key) ?? []), i]);
   }
   const starts = [];
+  const height = withLabels ? 34 : 28;
   const nodeOf = (node) => {
     const children = Object.values(node.states);
     const first = node.initial?.target?.[0];
@@ -160,11 +163,11 @@ async function laidOut(machine, arrows, withLabels) {
       ...children.map(nodeOf),
     ];
     return children.length === 0
-      ? { id: pathOf(node), width: Math.max(64, node.key.length * 7.6 + 28), height: 34 }
+      ? { id: pathOf(node), width: Math.max(64, node.key.length * 7.6 + 28), height }
       : {
           id: pathOf(node) || ROOT,
           children: inner,
-          layoutOptions: pathOf(node) ? INNER : withLabels ? OPTIONS : SMALL,
+          layoutOptions: pathOf(node) ? (withLabels ? INNER : TIGHT) : withLabels ? OPTIONS : SMALL,
         };
   };
   const graph = nodeOf(machine.root);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # All tests, on a machine that has Node: sets up what is missing first (npm packages, the build, and SIPp, baresip,
-# Kamailio and the servers of ops/servers.sh where they may be installed). Arguments go to vitest:
+# Kamailio, a browser and the servers of ops/servers.sh where they may be installed). Arguments go to vitest:
 # `npm test -- test/sip`.
 set -eu
 cd "$(dirname "$0")/.."
@@ -16,6 +16,7 @@ command -v keepalived >/dev/null || [ -x /usr/sbin/keepalived ] || wanted="$want
 command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || wanted="$wanted haproxy"
 ls /usr/lib/nginx/modules/ngx_stream_module.so >/dev/null 2>&1 || wanted="$wanted nginx-light libnginx-mod-stream"
 command -v fail2ban-regex >/dev/null || wanted="$wanted fail2ban"
+command -v chromium >/dev/null || wanted="$wanted chromium"
 . ops/servers.sh
 if [ -n "$wanted" ]; then
   echo "Installing$wanted"

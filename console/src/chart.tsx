@@ -121,10 +121,11 @@ function StateBox(props: {
   const kinds = ["state", state.kind, lit && "lit", found && "found", chosen === state.path && "chosen"].filter(
     Boolean,
   );
-  const name = `${state.path}${lit ? ", present state" : ""}${inside === undefined ? "" : `, ${inside} here`}`;
+  const shown = `${lit && !isCompound ? "● " : ""}${state.name}${inside === undefined ? "" : ` ${inside}`}`;
+  const name = `${shown}: ${state.path}${lit ? ", present state" : ""}${inside === undefined ? "" : `, ${inside} here`}`;
   const act = choose && {
     role: "button" as const,
-    tabIndex: 0,
+    tabindex: 0, // in SVG, names of attributes are as they are written
     "aria-pressed": chosen === state.path,
     onClick: () => choose(state.path),
     onKeyDown: (event: KeyboardEvent) => {
@@ -144,9 +145,7 @@ function StateBox(props: {
         y={isCompound ? y + 19 : y + height / 2 + 4}
         text-anchor={isCompound ? "start" : "middle"}
       >
-        {lit && !isCompound ? "● " : ""}
-        {state.name}
-        {inside === undefined ? "" : ` ${inside}`}
+        {shown}
       </text>
     </g>
   );

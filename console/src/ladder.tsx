@@ -1,11 +1,13 @@
 import { useSignal } from "@preact/signals";
-import { useRef } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import type { Item } from "./call-model.ts";
 import { wordsOf } from "./call-model.ts";
 import { after, duration } from "./format.ts";
 
 /** So long nothing happened: the ladder says how long, and leaves no room for it. */
 const IDLE_MS = 1_500;
+/** The height of the names of the lanes. */
+const HEAD_PX = 30;
 const SHOWN = ["message", "state", "charge", "timer"] as const;
 const NAMES: Readonly<Record<string, string>> = {
   message: "messages",
@@ -29,6 +31,7 @@ export function Ladder(props: {
   const shown = useSignal<readonly string[]>(SHOWN);
   const open = useSignal<ReadonlySet<number>>(new Set());
   const list = useRef<HTMLOListElement>(null);
+  const box = useRef<HTMLDivElement>(null);
   const rows = items
     .map((item, i) => ({ item, i }))
     .filter(({ item }) => item.kind === "end" || shown.value.includes(item.kind));
@@ -45,6 +48,15 @@ export function Ladder(props: {
     event.preventDefault();
     all[Math.max(0, Math.min(all.length - 1, at + step))]?.focus();
   };
+  // Whatever moves the time line, the step is in sight.
+  useEffect(() => {
+    const row = list.current?.querySelector("button.at");
+    const scroller = box.current;
+    if (!row || !scroller) return;
+    const [inner, outer] = [row.getBoundingClientRect(), scroller.getBoundingClientRect()];
+    if (inner.bottom > outer.bottom) scroller.scrollTop += inner.bottom - outer.bottom;
+    else if (inner.top < outer.top + HEAD_PX) scroller.scrollTop -= outer.top + HEAD_PX - inner.top;
+  }, [position, items.length]);
   const columns = { gridTemplateColumns: `5.5rem repeat(${lanes.length}, minmax(5.5rem, 1fr))` };
   let before = rows[0]?.item.at ?? start;
   return (
@@ -69,7 +81,7 @@ export function Ladder(props: {
           ))}
         </fieldset>
       </div>
-      <div class="scroll">
+      <div class="scroll" ref={box}>
         <div class="lanes" style={columns} aria-hidden="true">
           <span />
           {lanes.map((lane) => (
@@ -131,20 +143,39 @@ export function Ladder(props: {
   );
 }
 
+/** `INVITE sip:wine@portal.example (signed) (SDP)`: what it is, more of it, and what it carries. */
+export function partsOf(label: string): {
+  readonly what: string;
+  readonly more: string;
+  readonly carries: readonly string[];
+} {
+  const carries: string[] = [];
+  const rest = label.replace(/ \(([^()]*)\)/g, (_, inside: string) => {
+    carries.push(...inside.split(", ").map((one) => one.replace(/^application\/(?:vnd\.tollgate\.)?/, "")));
+    return "";
+  });
+  const [first = "", ...others] = rest.split(" ");
+  if (/^\d{3}$/.test(first)) return { what: rest, more: "", carries };
+  return { what: first, more: others.join(" "), carries };
+}
+
 function MessageArrow({ from, to, label }: { readonly from: number; readonly to: number; readonly label: string }) {
   const first = Math.min(from, to);
   const span = Math.abs(to - from) + 1;
-  const [text, sdp] = /^(.*?)\s*\((?:(.*), )?SDP\)$/.exec(label)
-    ? [label.replace(/(?:, SDP\)|\s*\(SDP\))$/, (end) => (end.startsWith(",") ? ")" : "")), true]
-    : [label, false];
+  const { what, more, carries } = partsOf(label);
   return (
     <span
       class={to > from ? "arrow right" : "arrow left"}
       style={{ gridColumn: `${first + 2} / span ${span}`, "--span": span }}
     >
       <span class="label">
-        {text}
-        {sdp && <span class="sdp">SDP</span>}
+        {what}
+        {carries.map((one) => (
+          <span key={one} class="carries">
+            {one}
+          </span>
+        ))}
+        {more && <span class="more">{more}</span>}
       </span>
       <span class="shaft" />
     </span>

@@ -64,19 +64,21 @@ export function useAsked<T>(
 
 /** A button that changes something. `right`: what it takes; it is not there for others. `sure`: asks first. */
 export function Act(props: {
-  readonly children: ComponentChildren;
+  readonly children: string;
   readonly right: Right;
   readonly act: () => Promise<unknown>;
   readonly done?: (said: unknown) => void;
   readonly sure?: string;
-  readonly label?: string;
+  /** Of what, for those who hear the button alone. */
+  readonly about?: string;
   readonly kind?: string;
 }) {
-  const { children, right, act, done, sure, label, kind } = props;
+  const { children, right, act, done, sure, about, kind } = props;
   const busy = useSignal(false);
   const asks = useSignal(false);
   const failed = useSignal("");
   if (!may(right)) return null;
+  const text = asks.value && sure ? sure : children;
   const go = async () => {
     if (sure && !asks.value) {
       asks.value = true;
@@ -95,7 +97,7 @@ export function Act(props: {
   return (
     <span class="act">
       <button type="button" class={asks.value ? "danger" : kind} aria-label={label} disabled={busy.value} onClick={go}>
-        {asks.value ? sure : children}
+        {text}
       </button>
       {asks.value && (
         <button
@@ -146,7 +148,7 @@ export function Rows<T>(props: {
       ref={box}
       tabIndex={0}
       role="region"
-      aria-label={caption}
+      aria-label={`${caption}, the table`}
       onScroll={(event) => {
         top.value = Math.floor(event.currentTarget.scrollTop / ROW) * ROW;
       }}

@@ -1,6 +1,6 @@
 import charts from "charts:all";
 import { useSignal } from "@preact/signals";
-import { useEffect } from "preact/hooks";
+import { useEffect, useRef } from "preact/hooks";
 import { get, listen, send } from "../api.ts";
 import { actorsAt, type CallDetail, type Item, inOrder, itemIn, itemsOf, lanesOf, wordsOf } from "../call-model.ts";
 import { ActorChart } from "../chart.tsx";
@@ -29,6 +29,7 @@ export default function Call() {
   const start = items[0]?.at ?? first.at;
   const actors = actorsAt(items, position);
   const present = items[position - 1];
+  const latest = actors.find(({ isLatest }) => isLatest)?.actor;
   return (
     <>
       <Head call={first} all={details} isLive={isLive} />
@@ -37,7 +38,7 @@ export default function Call() {
         {present ? wordsOf(present) : ""}
       </p>
       <div class="call">
-        <section class="charts" aria-label="Charts of this call">
+        <Following class="charts" label="Charts of this call" follows={`${latest} ${position}`}>
           <h2>Charts</h2>
           {actors.length === 0 && <p class="empty">No chart has begun yet.</p>}
           {actors.slice(0, MOST_ACTORS).map((one) => {
@@ -56,7 +57,7 @@ export default function Call() {
             );
           })}
           <ActorTable actors={actors} />
-        </section>
+        </Following>
         <Ladder items={items} lanes={lanesOf(items)} position={position} go={go} start={start} />
         <section class="money" aria-label="Bill">
           <h2>Bill</h2>
@@ -73,6 +74,28 @@ export default function Call() {
 }
 
 const MOST_ACTORS = 9;
+
+/** A part of the page with a scroll bar of its own, in which the chart that has just moved is in sight. */
+function Following(props: {
+  readonly class: string;
+  readonly label: string;
+  readonly follows: string;
+  readonly children: preact.ComponentChildren;
+}) {
+  const box = useRef<HTMLElement>(null);
+  useEffect(() => {
+    const scroller = box.current;
+    const moved = scroller?.querySelector("figure:has(.latest)");
+    if (!scroller || !moved) return;
+    const [inner, outer] = [moved.getBoundingClientRect(), scroller.getBoundingClientRect()];
+    if (inner.bottom > outer.bottom || inner.top < outer.top) scroller.scrollTop += inner.top - outer.top;
+  }, [props.follows]);
+  return (
+    <section ref={box} class={props.class} aria-label={props.label} tabIndex={0}>
+      {props.children}
+    </section>
+  );
+}
 
 function serverOf(details: readonly CallDetail[], session: string): string {
   const all = details.flatMap(({ asked = [] }) => asked);
@@ -277,7 +300,7 @@ function TimeLine(props: {
     <div class="timeline" role="group" aria-label="Time line">
       <div class="steps">
         <button type="button" onClick={() => go(0)} disabled={position === 0} aria-label="To the beginning">
-          ⏮
+          |◀
         </button>
         <button type="button" onClick={() => go(position - 1)} disabled={position === 0} aria-label="One step back">
           ◀
@@ -291,7 +314,7 @@ function TimeLine(props: {
           disabled={isAtEnd}
           aria-label={isLive ? "Follow the call" : "To the end"}
         >
-          ⏭
+          ▶|
         </button>
       </div>
       <div class="track">

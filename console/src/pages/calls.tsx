@@ -192,7 +192,7 @@ function Standing() {
         <Act
           right="operate"
           sure="End it"
-          label={`End the session of ${row.user} with ${row.appServer}`}
+          about={`${row.user} with ${row.appServer}`}
           act={() => send("POST", `sessions/${encodeURIComponent(row.id)}/end`)}
           done={again}
         >

@@ -313,7 +313,7 @@ function Letters() {
               <>
                 <Act
                   right="bill"
-                  label={`Bill ${id} again`}
+                  about={id}
                   act={() => send("POST", `dead-letters/${encodeURIComponent(id)}/replay`)}
                   done={again}
                 >
@@ -322,7 +322,7 @@ function Letters() {
                 <Act
                   right="bill"
                   sure="Drop it for good"
-                  label={`Drop ${id}`}
+                  about={id}
                   act={() => send("DELETE", `dead-letters/${encodeURIComponent(id)}`)}
                   done={again}
                 >

@@ -248,8 +248,8 @@ function Nodes() {
       cell: (row) => (
         <Act
           right="operate"
-          sure={`Drain ${row.node}`}
-          label={`Drain the node ${row.node}`}
+          sure="Drain it"
+          about={row.node}
           act={() => send("POST", `nodes/${encodeURIComponent(row.node)}/drain`)}
           done={again}
         >
@@ -320,7 +320,7 @@ function AppServers({ stats }: { readonly stats: readonly Sample[] }) {
         row.state === "drained" ? (
           <Act
             right="operate"
-            label={`Set ${row.id} in service`}
+            about={row.id}
             act={() => send("POST", `app-servers/${encodeURIComponent(row.id)}/resume`)}
             done={again}
           >
@@ -330,7 +330,7 @@ function AppServers({ stats }: { readonly stats: readonly Sample[] }) {
           <Act
             right="operate"
             sure="Take it out"
-            label={`Take ${row.id} out of service`}
+            about={row.id}
             act={() => send("POST", `app-servers/${encodeURIComponent(row.id)}/drain`)}
             done={again}
           >

@@ -73,14 +73,14 @@ const limitsText = (limits: UserRow["limits"]): string =>
 function BlockButton({ user, done }: { readonly user: UserRow; readonly done: () => void }) {
   const path = `users/${encodeURIComponent(user.id)}`;
   return user.blocked ? (
-    <Act right="operate" label={`Unblock ${user.id}`} act={() => send("POST", `${path}/unblock`)} done={done}>
+    <Act right="operate" about={user.id} act={() => send("POST", `${path}/unblock`)} done={done}>
       Unblock
     </Act>
   ) : (
     <Act
       right="operate"
       sure="Block, and end their sessions"
-      label={`Block ${user.id}`}
+      about={user.id}
       act={() => send("POST", `${path}/block`, { end: true })}
       done={done}
     >
@@ -107,7 +107,7 @@ function LockOuts() {
             cell: ({ user, source }) => (
               <Act
                 right="operate"
-                label={`Lift the lock-out of ${user ?? source}`}
+                about={user ?? source}
                 act={() => send("POST", "lockouts/lift", { ...(user !== undefined && { user }), source })}
                 done={again}
               >

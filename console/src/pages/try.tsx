@@ -30,12 +30,12 @@ export default function Try() {
     busy.value = true;
     failed.value = "";
     try {
-      const { callId } = await send<{ callId: string }>("POST", "test-calls", {
+      const { call } = await send<{ call: string }>("POST", "test-calls", {
         scene: scene.value,
         item: item.value,
         unitPrice: price.value,
       });
-      location.hash = address("call", callId).slice(1);
+      location.hash = address("call", call).slice(1);
     } catch (error) {
       failed.value = textOf(error);
     }
