@@ -78,3 +78,14 @@ mongo_libraries() {
   mv "$mongo_cache/new" "$mongo_cache/lib"
   touch "$mongo_cache/lib"
 }
+
+# A browser for the tests of the console's page: Debian's chromium-headless-shell, which has no window and is smaller
+# than chromium, or chromium.
+prepare_browser() {
+  browser_there || install_packages chromium-headless-shell || install_packages chromium || true
+  browser_there || echo "Chromium: none, and apt-get could not install it: the tests of the console in a browser will be skipped."
+}
+
+browser_there() {
+  command -v chromium-headless-shell >/dev/null || command -v chromium >/dev/null
+}

@@ -25,6 +25,7 @@ if [ -n "$wanted" ]; then
 fi
 prepare_nats
 prepare_mongo
+prepare_browser
 
 checked=0
 CLOSING_NOTE=""

@@ -144,7 +144,9 @@ export function listen(path: string, query: Query, heard: (event: ServerEvent) =
   void (async () => {
     while (!stop.signal.aborted) {
       await once().catch((error: unknown) => {
-        if (error instanceof ApiError && error.status > 0) lastId = "";
+        if (!(error instanceof ApiError && error.status > 0)) return;
+        lastId = "";
+        trouble.value = `Nothing is heard live: ${error.message}`;
       });
       if (!stop.signal.aborted) await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     }

@@ -96,7 +96,13 @@ export function Act(props: {
   };
   return (
     <span class="act">
-      <button type="button" class={asks.value ? "danger" : kind} aria-label={label} disabled={busy.value} onClick={go}>
+      <button
+        type="button"
+        class={asks.value ? "danger" : kind}
+        aria-label={about && `${text}: ${about}`}
+        disabled={busy.value}
+        onClick={go}
+      >
         {text}
       </button>
       {asks.value && (

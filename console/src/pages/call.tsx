@@ -126,25 +126,23 @@ function useCall(id: string): {
       if (!over) details.value = calls;
       return calls;
     };
-    const readStory = async (calls: readonly CallDetail[]) => {
+    const readStory = async (calls: readonly CallDetail[], isWanted = () => true) => {
       const stories = await Promise.all(calls.map(storyOf));
-      if (!over) items.value = inOrder(stories.flat());
+      if (!over && isWanted()) items.value = inOrder(stories.flat());
     };
     const follow = (calls: readonly CallDetail[]) => {
       isLive.value = true;
       let heard: Item[] = [];
       let isDue = false;
+      // With the next thing that happens, all that came before it comes again.
+      void readStory(calls, () => heard.length === 0);
       const show = () => {
         isDue = false;
         items.value = inOrder(heard);
       };
       stop = listen(
         "events",
-        {
-          call: calls.find(({ running }) => running)!.id,
-          callId: calls.find(({ running }) => running)!.callId,
-          full: 1,
-        },
+        { callId: calls.find(({ running }) => running)!.callId, full: 1 },
         ({ event, data }) => {
           const item = itemIn(event, data);
           if (!item) return;
@@ -251,7 +249,7 @@ function Head({
               sure={`End the session with ${appServer}`}
               act={() => send("POST", `sessions/${encodeURIComponent(session)}/end`)}
             >
-              End {appServer}
+              {`End ${appServer}`}
             </Act>
           ))}
       </div>
