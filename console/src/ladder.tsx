@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import type { Item } from "./call-model.ts";
-import { wordsOf } from "./call-model.ts";
+
 import { after, duration } from "./format.ts";
 
 /** So long nothing happened: the ladder says how long, and leaves no room for it. */
@@ -118,7 +118,6 @@ export function Ladder(props: {
                   }
                   aria-expanded={item.kind === "message" ? isOpen : undefined}
                   aria-current={i === position - 1 ? "step" : undefined}
-                  aria-label={`${after(item.at - start)} s, ${item.kind === "message" && item.error ? "error, " : ""}${wordsOf(item)}`}
                   onClick={() => {
                     go(i + 1);
                     if (item.kind === "message") toggle(i);
@@ -126,7 +125,13 @@ export function Ladder(props: {
                 >
                   <span class="when">{after(item.at - start)}</span>
                   {item.kind === "message" ? (
-                    <MessageArrow from={lanes.indexOf(item.from)} to={lanes.indexOf(item.to)} label={item.label} />
+                    <MessageArrow
+                      error={item.error === true}
+                      parties={`${item.from} to ${item.to}`}
+                      from={lanes.indexOf(item.from)}
+                      to={lanes.indexOf(item.to)}
+                      label={item.label}
+                    />
                   ) : (
                     <span class="note" style={{ gridColumn: `2 / span ${lanes.length}` }}>
                       <NoteText item={item} />
@@ -159,7 +164,15 @@ export function partsOf(label: string): {
   return { what: first, more: others.join(" "), carries };
 }
 
-function MessageArrow({ from, to, label }: { readonly from: number; readonly to: number; readonly label: string }) {
+function MessageArrow(props: {
+  readonly from: number;
+  readonly to: number;
+  readonly label: string;
+  /** In words, for those who do not see the arrow. */
+  readonly parties: string;
+  readonly error: boolean;
+}) {
+  const { from, to, label, parties, error } = props;
   const first = Math.min(from, to);
   const span = Math.abs(to - from) + 1;
   const { what, more, carries } = partsOf(label);
@@ -169,6 +182,10 @@ function MessageArrow({ from, to, label }: { readonly from: number; readonly to:
       style={{ gridColumn: `${first + 2} / span ${span}`, "--span": span }}
     >
       <span class="label">
+        <span class="hidden">
+          {error && "error, "}
+          {`${parties}: `}
+        </span>
         {what}
         {carries.map((one) => (
           <span key={one} class="carries">

@@ -30,6 +30,11 @@ export interface DemoOptions {
    * servers.
    */
   readonly cluster?: boolean;
+  /**
+   * Leaves everything running at the end, prints the address of the console, and ends when this resolves; then the bill
+   * comes. Undefined: no console.
+   */
+  readonly console?: Promise<void>;
   /** Where NATS_URL, MONGODB_URL and PATH are looked for; default the process's. */
   readonly env?: NodeJS.ProcessEnv;
 }
@@ -46,13 +51,15 @@ export async function demo(options: DemoOptions = {}): Promise<number> {
   const printer = new Printer(json ? () => {} : (line) => void out.write(`${line}\n`), !json && out.isTTY === true);
   const checks = new Checks();
   const play: Play = { printer, checks, step: "starting", over: false, bills: [] };
-  const started = systemClock.monotonic();
+  let started = systemClock.monotonic();
   try {
-    await inTime(
-      mostMs,
-      perform(play, cluster ? env : undefined),
-      () => `it took too long: the demo has ${mostMs / 1000} s`,
-    );
+    const late = () => `it took too long: the demo has ${mostMs / 1000} s`;
+    const bill = await inTime(mostMs, perform(play, cluster ? env : undefined), late);
+    if (options.console) {
+      await showConsole(play, options.console);
+      started = systemClock.monotonic(); // what people looked at took as long as they liked
+    }
+    await inTime(mostMs, bill(), late);
   } catch (error) {
     play.over = true;
     checks.that(false, `${play.step}: ${error instanceof Error ? error.message : String(error)}`);
@@ -85,7 +92,8 @@ interface Play {
   bills: readonly Bill[];
 }
 
-async function perform(play: Play, env: NodeJS.ProcessEnv | undefined): Promise<void> {
+/** Plays all scenes. Resolves to what stops the relay then, prints the bill and checks it. */
+async function perform(play: Play, env: NodeJS.ProcessEnv | undefined): Promise<() => Promise<void>> {
   const { printer, checks } = play;
   if (env) {
     play.cluster = await (await import("./demo/cluster.ts")).openCluster(env);
@@ -124,12 +132,28 @@ async function perform(play: Play, env: NodeJS.ProcessEnv | undefined): Promise<
   }
   printer.say();
 
-  begin(play, "the bill");
-  const config = await stage.finish();
-  const { entries, bills } = await readBills(config, stage.user, startedAt);
-  play.bills = bills;
-  for (const bill of bills) for (const line of formatBill(bill).split("\n")) printer.say(line);
-  checkBill(entries, bills, measured.get("the English lesson")!, checks);
+  return async () => {
+    begin(play, "the bill");
+    const config = await stage.finish();
+    const { entries, bills } = await readBills(config, stage.user, startedAt);
+    play.bills = bills;
+    for (const bill of bills) for (const line of formatBill(bill).split("\n")) printer.say(line);
+    checkBill(entries, bills, measured.get("the English lesson")!, checks);
+  };
+}
+
+/** Leaves everything running, with the console, until `until` resolves. */
+async function showConsole(play: Play, until: Promise<void>): Promise<void> {
+  begin(play, "the console");
+  const { openConsole } = await import("./open-console.ts");
+  const { config, running, logger } = play.stage!;
+  const opened = await openConsole(config, running, logger);
+  play.printer.say("The relay goes on, with these calls on record. See them go through their charts, and place one:");
+  play.printer.say(`  ${opened.url}`);
+  play.printer.say("Ctrl-C ends it, and prints the bill.");
+  await until;
+  await opened.close();
+  play.printer.say();
 }
 
 function begin(play: Play, step: string): void {

@@ -96,6 +96,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
     .option("--json", "one JSON document at the end instead of ladders and text")
     .option("--cluster", "the same over NATS JetStream and MongoDB, with a billing worker")
     .option("--browser", "leave the relay and its app servers running, with a page at which you open services")
+    .option("--console", "leave it running at the end, and print the address of the console in the browser")
     .addHelpText(
       "after",
       `
@@ -110,8 +111,12 @@ If one of the variables is not set, it starts the nats-server or the mongod that
           throw new CliError("--browser: goes with neither --json nor --cluster", EXIT.usage);
         return await showCounter(io);
       }
+    .action(async ({ console, ...options }: { json?: boolean; cluster?: boolean; console?: boolean }) => {
       const { demo } = await import("./demo.ts");
-      setCode(await demo(options));
+      const stopped = new Promise<void>((resolve) => {
+        if (console) for (const signal of ["SIGINT", "SIGTERM"] as const) io.onSignal(signal, resolve);
+      });
+      setCode(await demo({ ...options, ...(console && { console: stopped }) }));
     });
   addDevCommand(program, io);
   addCheckConfigCommand(program, io);

@@ -15,6 +15,7 @@ import { createLogger } from "../support/logger.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { type LoadedConfig, readConfig } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
+import type { TestCall, TestCalls } from "./test-calls.ts";
 
 /** `tollgate start`. */
 export function addStartCommand(program: Command, io: Io, setCode: (code: number) => void): void {
@@ -60,11 +61,17 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
   // The socket is taken first, because it keeps two relays from sharing a data folder.
   let relay: Relay | undefined;
   const held = { config };
+  let testCalls: TestCalls | undefined;
+  const placeTestCall = async (relay: Relay, what: TestCall) => {
+    const { TestCalls } = await import("./test-calls.ts");
+    testCalls ??= new TestCalls(config, relay, (error) => log.warn({ err: error }, "a test call failed"));
+    return testCalls.place(what);
+  };
   const drain = (node: string | undefined, withinMs: number | undefined) =>
     node === undefined ? stop.request(withinMs) : relay?.drainNode(node, withinMs);
   const operated = (relay: Relay, config: Config) => ({
     ...{ config, configName: loaded.name, store: relay.store, now: () => Date.now() },
-    relay: { ...relay, drain },
+    relay: { ...relay, drain, testCall: (what: TestCall) => placeTestCall(relay, what) },
   });
   const { Api } = await import("../console/api.ts");
   const http = new Api({
@@ -95,6 +102,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
     throw error;
   }
   relay.onDrain((ms) => stop.request(ms));
+  relay.onClosing(async () => testCalls?.close());
   const offReload = io.onSignal("SIGHUP", () => void reload(loaded, held, relay!, api, log));
   log.info({ config: loaded.name, data: config.data }, "relay started");
   const drainMs = (await stop.requested) ?? config.drainS * 1000;

@@ -46,6 +46,7 @@ import { type Destination, TRANSPORTS } from "../transport/types.ts";
 import type { SinkStatus } from "../usage/usage.ts";
 import { ActsElsewhere, answerAction, nodesAround, othersOf } from "./acts.ts";
 import { createCore, userLimits } from "./assemble.ts";
+import { ChartCounts, type ChartCountsView } from "./chart-counts.ts";
 import { type Cluster, joinCluster } from "./cluster.ts";
 import { emptied, endAll, endBlocked, endOne, within } from "./draining.ts";
 import { HealthChecks } from "./health.ts";
@@ -84,6 +85,8 @@ export interface Relay {
   /** What happens in calls, for those who look; and recordings of it. */
   readonly watch: Pick<RelayWatch, "watch" | "storyOf">;
   readonly traces: Traces;
+  /** How many actors are in each state, and how often each arrow was taken. */
+  chartCounts(): ChartCountsView;
   /** Records of requests, those under way included: the newest that fit, oldest first. */
   calls(query: CallQuery): Promise<CallRecord[]>;
   /** How the sinks of usage are doing; none: usage is not sent, or not from here. */
@@ -344,6 +347,7 @@ export async function startRelay(options: {
   watch = watching;
   const traces = new Traces((viewer) => watching.watch(viewer));
   watching.start();
+  const chartCounts = new ChartCounts(core, clock);
   transport.attach(cluster?.before(transactions) ?? transactions);
   const health = new HealthChecks(core);
   const onClosing: (() => Promise<void>)[] = [];
@@ -365,6 +369,7 @@ export async function startRelay(options: {
     await telemetry?.exporter.close();
     traces.close();
     watching.stop();
+    chartCounts.stop();
     peerLog.close();
     core.timers.close();
     await core.laterRecords.close();
@@ -429,6 +434,7 @@ export async function startRelay(options: {
     token: (name) => directory.token(name),
     store,
     inspectors: core.inspectors,
+    chartCounts: () => chartCounts.view(),
     watch,
     traces,
     calls: (query) => core.calls.find(query, liveRecords(core)),

@@ -2,6 +2,8 @@ import { keyOperations } from "./app-server-keys.ts";
 import { listAudit } from "./audit.ts";
 import { billOperations } from "./bills.ts";
 import { listCalls, showCall, showStory } from "./calls.ts";
+import { listCalls, showCall } from "./calls.ts";
+import { consoleOperations } from "./console.ts";
 import { correctBill } from "./correct.ts";
 import { creditOperations } from "./credit.ts";
 import { deadLetterOperations } from "./dead-letters.ts";
@@ -21,6 +23,7 @@ export const OPERATIONS: readonly AnyOperation[] = [
   showStory,
   ...traceOperations,
   listMachines,
+  ...consoleOperations,
   ...userOperations,
   ...registryOperations,
   ...keyOperations,

@@ -45,7 +45,15 @@ export interface OperatedRelay
     | "traces"
     | "appServers"
     | "metrics"
+    | "watch"
+    | "chartCounts"
   > {
+  /** Places a test call, and resolves to the id of its record; missing: this relay places none. */
+  testCall?(what: {
+    readonly scene: "charged" | "timed" | "busy" | "cancelled";
+    readonly item: string;
+    readonly unitPrice: string;
+  }): Promise<string>;
   /** Takes no new sessions and stops; `node` names another node of the cluster. */
   drain(node: string | undefined, withinMs: number | undefined): void;
 }

@@ -181,6 +181,7 @@ describe("signals", () => {
       calls: async () => [],
       inspectors: new Set(),
       watch: { watch: () => () => {}, storyOf: () => undefined },
+      chartCounts: () => ({ since: 0, charts: {} }),
       traces: {} as Relay["traces"],
       nodes: () => [],
       drainNode: () => {},

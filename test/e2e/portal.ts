@@ -5,10 +5,11 @@ import { pino } from "pino";
 import { type Bill, makeBill } from "../../src/charging/bills/bill.ts";
 import { monthOf } from "../../src/charging/money/months.ts";
 import { withStore } from "../../src/cli/context.ts";
-import { configSchema } from "../../src/config/schema.ts";
+import { type Config, configSchema } from "../../src/config/schema.ts";
 import { registerUser } from "../../src/directory/users.ts";
 import { type Relay, startRelay } from "../../src/node/relay.ts";
 import type { Store } from "../../src/store/types.ts";
+import type { Logger } from "../../src/support/log.ts";
 
 export const DOMAIN = "portal.example";
 export const USER = "alice";
@@ -26,6 +27,8 @@ export interface PortalOptions {
 /** A whole relay on real sockets and a data folder of its own, in this process, with user alice registered. */
 export interface Portal {
   readonly relay: Relay;
+  readonly config: Config;
+  readonly logger: Logger;
   /** Ports that it listens on. */
   readonly udp: number;
   readonly tcp: number;
@@ -66,6 +69,8 @@ export async function openPortal({ config, address = "127.0.0.1", prepare }: Por
   const stop = () => relay.close({ drainMs: 0 });
   return {
     relay,
+    config: settings,
+    logger,
     udp: port("udp"),
     tcp: port("tcp"),
     uri: `sip:${host}:${port("tcp")};transport=tcp`,

@@ -247,7 +247,7 @@ function Head({
               key={session}
               right="operate"
               sure={`End the session with ${appServer}`}
-              act={() => send("POST", `sessions/${encodeURIComponent(session)}/end`)}
+              act={() => send("DELETE", `sessions/${encodeURIComponent(session)}`)}
             >
               {`End ${appServer}`}
             </Act>

@@ -193,7 +193,7 @@ function Standing() {
           right="operate"
           sure="End it"
           about={`${row.user} with ${row.appServer}`}
-          act={() => send("POST", `sessions/${encodeURIComponent(row.id)}/end`)}
+          act={() => send("DELETE", `sessions/${encodeURIComponent(row.id)}`)}
           done={again}
         >
           End

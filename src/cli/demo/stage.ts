@@ -5,9 +5,10 @@ import { join } from "node:path";
 import type { Tariff } from "../../charging/money/tariff.ts";
 import { type Config, configSchema } from "../../config/schema.ts";
 import { registerUser } from "../../directory/users.ts";
-import { startRelay } from "../../node/relay.ts";
+import { type Relay, startRelay } from "../../node/relay.ts";
 import { type AppServer, type Client, createClient } from "../../sdk/index.ts";
 import type { SipMessage } from "../../sip/message.ts";
+import type { Logger } from "../../support/log.ts";
 import { createLogger } from "../../support/logger.ts";
 import { systemRandom } from "../../support/random.ts";
 import { withStore } from "../context.ts";
@@ -70,6 +71,9 @@ export interface Stage {
   readonly stranger: Client;
   /** Warnings and errors that the relay has logged. */
   readonly log: readonly string[];
+  readonly running: Relay;
+  readonly config: Config;
+  readonly logger: Logger;
   /** Stops the relay, so that everything is billed, and hands over its configuration; the rest goes on. */
   finish(): Promise<Config>;
   /** Stops whatever still runs and removes the data. */
@@ -146,6 +150,7 @@ export async function setStage(
     };
     const webSocket = forPages && `ws://127.0.0.1:${portOf("ws")}`;
     return { relay, webSocket, servers, alice, user, password, config, stranger, log, finish, close };
+    return { relay, running, config, logger, servers, alice, user, stranger, log, finish, close };
   } catch (error) {
     await close();
     throw error;

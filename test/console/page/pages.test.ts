@@ -1,0 +1,202 @@
+import AxeBuilder from "@axe-core/playwright";
+import { afterAll, beforeAll, describe, expect } from "vitest";
+import { browserTest, visit } from "./browser.ts";
+import { type Lab, openLab } from "./console-lab.ts";
+
+let lab: Lab;
+beforeAll(async () => {
+  lab = await openLab();
+}, 30_000);
+afterAll(() => lab.close());
+
+const PAGES = [
+  "calls",
+  "calls?view=standing",
+  "charts/session?state=established.steady",
+  "network",
+  "people",
+  "people/alice",
+  "money?user=alice",
+  "money?view=settlement&appServer=shop",
+  "money?view=letters",
+  "try",
+];
+
+describe("the console's pages", () => {
+  for (const dark of [false, true])
+    browserTest(
+      `are such that axe finds nothing, ${dark ? "dark" : "light"}`,
+      async () => {
+        const session = await lab.client.request("wine");
+        const call = `call/${await lab.newest()}`;
+        // The colours are the same on all of them.
+        const paths = dark ? [call, "network", "charts/session"] : [...PAGES, call, `${call}?at=9`];
+        for (const path of paths) {
+          const { page, complaints } = await visit(lab.at(path, lab.operator), { dark });
+          await page.getByRole("heading", { level: 1 }).waitFor();
+          await page.waitForTimeout(150);
+          for (const summary of await page.locator("summary").all()) await summary.click();
+          const { violations } = await new AxeBuilder({ page }).analyze();
+          expect(
+            violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`),
+            path,
+          ).toEqual([]);
+          expect(complaints, path).toEqual([]);
+        }
+        await session.end();
+      },
+      120_000,
+    );
+
+  browserTest("fit a telephone: nothing but tables and pictures is wider than it", async () => {
+    await (await lab.client.request("wine")).end();
+    for (const path of [...PAGES, `call/${await lab.newest()}`]) {
+      const { page } = await visit(lab.at(path, lab.operator), { width: 360, height: 740 });
+      await page.getByRole("heading", { level: 1 }).waitFor();
+      await page.waitForTimeout(150);
+      expect(await page.evaluate("document.documentElement.scrollWidth"), path).toBeLessThanOrEqual(360);
+    }
+  });
+
+  browserTest("list 10,000 calls that stand, and filter them, without freezing", async () => {
+    const sessions = Array.from({ length: 10_000 }, (_, i) => ({
+      ...{ id: `s${i}`, call: `c${i}`, user: `user${i}`, service: i % 2 ? "wine" : "beer", appServer: `shop${i % 7}` },
+      ...{ state: "established.steady", startedAt: 1_000_000 + i, durationMs: 5_000 + i },
+    }));
+    const { page } = await visit(lab.at("try", lab.operator));
+    await page.route("**/v1/sessions", (route) => route.fulfill({ json: { sessions } }));
+    await page.evaluate('location.hash = "#/calls?view=standing"');
+    await page.getByText("10,000 of 10,000 standing").waitFor();
+    expect(await page.locator("tbody tr").count()).toBeLessThan(120);
+    // The longest that the page does not answer while somebody types.
+    const longest = await page.evaluate(`(async () => {
+      let last = performance.now();
+      let most = 0;
+      const tick = () => {
+        most = Math.max(most, performance.now() - last);
+        last = performance.now();
+        requestAnimationFrame(tick);
+      };
+      tick();
+      const field = document.querySelector("form input");
+      for (const text of ["u", "us", "user77", "user777"]) {
+        field.value = text;
+        field.dispatchEvent(new Event("input", { bubbles: true }));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+      return most;
+    })()`);
+    expect(longest).toBeLessThan(2_000);
+    await page.getByText("11 of 10,000 standing").waitFor();
+    expect(page.url()).toContain("user=user777");
+    await page.getByLabel("Service", { exact: true }).fill("wine");
+    await page.getByText("6 of 10,000 standing").waitFor();
+    await page.reload(); // the filter is in the address
+    await page.getByText("6 of 10,000 standing").waitFor();
+    await page.getByLabel("User", { exact: true }).fill("");
+    await page.getByLabel("Service", { exact: true }).fill("");
+    await page.locator(".rows").evaluate((box) => box.scrollTo(0, box.scrollHeight));
+    await page.getByRole("link", { name: "user9999" }).waitFor();
+  });
+
+  browserTest("let nobody see or do what the token's role does not allow", async () => {
+    const session = await lab.client.request("wine");
+    const call = `call/${await lab.newest()}`;
+    const end = "End shop";
+    // Without a token, on this machine: it is seen, and nothing can be done.
+    const local = await visit(lab.at(call));
+    await local.page.getByText("this machine, reading").waitFor();
+    await local.page.locator("figure.actor").first().waitFor();
+    expect(await local.page.getByRole("button", { name: end }).count()).toBe(0);
+    // A token that nobody has.
+    const wrong = await visit(lab.at(call, `demo.${"0".repeat(64)}`));
+    await wrong.page.getByRole("heading", { name: "Sign in" }).waitFor();
+    expect(await wrong.page.locator("figure.actor").count()).toBe(0);
+    await wrong.page.getByLabel("Token").fill("demo.guess");
+    await wrong.page.getByRole("button", { name: "Sign in" }).click();
+    await wrong.page.getByRole("alert").getByText("does not know this token").waitFor();
+    await wrong.page.getByLabel("Token").fill(lab.operator);
+    await wrong.page.getByRole("button", { name: "Sign in" }).click();
+    await wrong.page.getByRole("button", { name: end }).waitFor();
+    // A viewer sees calls and no money; a biller sees money and ends no call.
+    const viewer = await lab.token("viewer");
+    const looks = await visit(lab.at(call, viewer));
+    await looks.page.locator("figure.actor").first().waitFor();
+    expect(await looks.page.getByRole("button", { name: end }).count()).toBe(0);
+    const money = await visit(lab.at("money?user=alice", viewer));
+    await money.page.getByText("takes a token of a biller or an operator").waitFor();
+    const bills = await visit(lab.at("money?user=alice", await lab.token("biller")));
+    await bills.page.getByRole("heading", { name: /^Bill of alice/ }).waitFor();
+    const tries = await visit(lab.at("try", viewer));
+    expect(await tries.page.getByRole("button", { name: "Place the call" }).isDisabled()).toBe(true);
+    // The token is in the window alone: not in the address, not in what another window has.
+    expect(looks.page.url()).not.toContain(viewer);
+    // What the page does not offer, the relay refuses.
+    const status = await looks.page.evaluate(`(async () => {
+      const id = document.querySelector("code").textContent;
+      const init = { method: "DELETE", headers: { Authorization: "Bearer ${viewer}" } };
+      return (await fetch("../v1/sessions/" + id, init)).status;
+    })()`);
+    expect(status).toBe(403);
+    await session.end();
+  });
+
+  browserTest("place a test call, and show it from its first state to its bill", async () => {
+    const { page, complaints } = await visit(lab.at("try", lab.operator));
+    await page.getByLabel("Item", { exact: true }).fill("<b>Barolo</b>");
+    await page.getByRole("button", { name: "Place the call" }).click();
+    await page.locator('figure[data-chart=session][data-state="terminated"]').waitFor({ timeout: 15_000 });
+    await page.locator("[data-bill]").getByText("25.00 EUR").waitFor();
+    await page.locator("[data-bill]").getByText("<b>Barolo</b>").first().waitFor();
+    const busy = await visit(lab.at("try", lab.operator));
+    await busy.page.getByLabel(/^Busy/).check();
+    await busy.page.getByRole("button", { name: "Place the call" }).click();
+    await busy.page.locator('figure[data-chart=request][data-state="rejected"]').waitFor();
+    await busy.page
+      .getByRole("button", { name: /error, .*486 Busy Here/ })
+      .first()
+      .waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  browserTest("find a state by what is said of it, and show its source", async () => {
+    const { page } = await visit(lab.at("charts/session", lab.operator));
+    await page.getByLabel(/^Find a state/).fill("hung up");
+    await page.getByRole("link", { name: "session · terminating" }).click();
+    await page.getByRole("heading", { name: "terminating" }).waitFor();
+    expect(await page.locator(".source").textContent()).toMatch(/^terminating: \{\n {2}entry: "relayBye"/);
+    // By the keyboard.
+    await page.locator('[data-state="established.steady"]').focus();
+    await page.keyboard.press("Enter");
+    await page.getByRole("heading", { name: "established.steady" }).waitFor();
+  });
+
+  browserTest(
+    "count how many calls are in a state, and how often an arrow was taken, while somebody looks",
+    async () => {
+      const { page } = await visit(lab.at("charts/session", lab.operator));
+      await page.getByText("so many calls are in it now").waitFor();
+      const session = await lab.client.request("wine");
+      await page.locator('[data-state="established.steady"].lit', { hasText: "steady 1" }).waitFor();
+      await session.end();
+      await page.locator(".chart .times").first().waitFor();
+    },
+  );
+
+  browserTest("block a user, and let them call again", async () => {
+    const { page } = await visit(lab.at("people", lab.operator));
+    await page.getByRole("button", { name: "Block: alice" }).click();
+    await page.getByRole("button", { name: "Block, and end their sessions: alice" }).click();
+    await page.getByText("✕ blocked").waitFor();
+    await page.getByRole("button", { name: "Unblock: alice" }).click();
+    await page.getByText("may call").waitFor();
+  });
+
+  browserTest("take an app server out of service, and set it in again", async () => {
+    const { page } = await visit(lab.at("network", lab.operator));
+    await page.getByRole("button", { name: "Take out: shop" }).click();
+    await page.getByRole("button", { name: "Take it out: shop" }).click();
+    await page.getByRole("button", { name: "Set in service: shop" }).click();
+    await page.getByRole("button", { name: "Take out: shop" }).waitFor();
+  });
+});
