@@ -103,7 +103,10 @@ export async function send<T>(
   body?: object,
   query?: Query,
 ): Promise<T> {
-  const init = { method, headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body ?? {}) };
+  const init =
+    method === "DELETE"
+      ? { method, headers: headers() }
+      : { method, headers: headers({ "Content-Type": "application/json" }), body: JSON.stringify(body ?? {}) };
   const text = await (await ask(path, init, query)).text();
   return (text === "" ? undefined : JSON.parse(text)) as T;
 }

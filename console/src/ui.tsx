@@ -88,7 +88,8 @@ export function Act(props: {
     busy.value = true;
     failed.value = "";
     try {
-      done?.(await act());
+      const said = await act(); // by itself: without `done`, its arguments would not be worked out
+      done?.(said);
     } catch (error) {
       failed.value = textOf(error);
     }
