@@ -16,7 +16,6 @@ command -v keepalived >/dev/null || [ -x /usr/sbin/keepalived ] || wanted="$want
 command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || wanted="$wanted haproxy"
 ls /usr/lib/nginx/modules/ngx_stream_module.so >/dev/null 2>&1 || wanted="$wanted nginx-light libnginx-mod-stream"
 command -v fail2ban-regex >/dev/null || wanted="$wanted fail2ban"
-command -v chromium >/dev/null || wanted="$wanted chromium"
 . ops/servers.sh
 if [ -n "$wanted" ]; then
   echo "Installing$wanted"

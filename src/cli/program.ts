@@ -32,6 +32,13 @@ import { addUsageCommands } from "./usage.ts";
 import { addUserCommands } from "./users.ts";
 import { addWatchCommand } from "./watch.ts";
 
+interface DemoFlags {
+  readonly json?: boolean;
+  readonly cluster?: boolean;
+  readonly browser?: boolean;
+  readonly console?: boolean;
+}
+
 /**
  * Runs the `tollgate` command. `argv` is what follows the command's name. Resolves to the exit code: 0 done, 1 it
  * failed, 2 the command line or the configuration is wrong.
@@ -105,13 +112,12 @@ It needs no configuration, uses only this machine, and takes less than 20 second
 --cluster uses the servers that NATS_URL and MONGODB_URL name. It removes its stream and its database at the end.
 If one of the variables is not set, it starts the nats-server or the mongod that is on the PATH.`,
     )
-    .action(async (options: { json?: boolean; cluster?: boolean; browser?: boolean }) => {
+    .action(async ({ console, ...options }: DemoFlags) => {
       if (options.browser) {
         if (options.json || options.cluster)
           throw new CliError("--browser: goes with neither --json nor --cluster", EXIT.usage);
         return await showCounter(io);
       }
-    .action(async ({ console, ...options }: { json?: boolean; cluster?: boolean; console?: boolean }) => {
       const { demo } = await import("./demo.ts");
       const stopped = new Promise<void>((resolve) => {
         if (console) for (const signal of ["SIGINT", "SIGTERM"] as const) io.onSignal(signal, resolve);

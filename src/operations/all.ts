@@ -2,7 +2,6 @@ import { keyOperations } from "./app-server-keys.ts";
 import { listAudit } from "./audit.ts";
 import { billOperations } from "./bills.ts";
 import { listCalls, showCall, showStory } from "./calls.ts";
-import { listCalls, showCall } from "./calls.ts";
 import { consoleOperations } from "./console.ts";
 import { correctBill } from "./correct.ts";
 import { creditOperations } from "./credit.ts";

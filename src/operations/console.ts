@@ -1,57 +1,11 @@
 import { z } from "zod";
-import { masked } from "../trace/mask.ts";
-import type { Seen } from "../trace/seen.ts";
-import { labelOf } from "../trace/text.ts";
 import { relayOf } from "./context.ts";
 import { OperationError } from "./mistake.ts";
-import { idField, nothing, operation } from "./operation.ts";
+import { nothing, operation } from "./operation.ts";
 
 /* What the console's page asks for, besides what all others do. */
 
 const text = z.string();
-
-export const showStory = operation({
-  id: "showStory",
-  method: "GET",
-  path: "/v1/calls/{id}/story",
-  summary: "All that was seen of a call that runs or has ended lately: whole messages, charts, charges, timers",
-  right: "see",
-  personal: true,
-  live: true,
-  input: z.strictObject({ id: idField.describe("The id of its record.") }),
-  output: z.object({
-    items: z.array(z.looseObject({ kind: z.enum(["message", "state", "charge", "timer", "end"]), at: z.int() })),
-    leftOut: z.int().describe("Things that gave way to later ones."),
-  }),
-  run(context, { id }) {
-    const story = relayOf(context).watch.storyOf(id);
-    if (!story)
-      throw new OperationError("unknown", `nothing is kept any more of the messages of ${id}`, {
-        hint: "its record still says what happened, in short",
-      });
-    return { items: story.items.map(itemOf), leftOut: story.leftOut };
-  },
-});
-
-function itemOf(item: Seen) {
-  switch (item.kind) {
-    case "message": {
-      const { kind, at, direction, leg, callId } = item;
-      const [from, to] = direction === "in" ? [leg, "relay"] : ["relay", leg];
-      const label = labelOf(item);
-      return { kind, at, direction, from, to, callId, label, error: isError(label), message: masked(item.bytes) };
-    }
-    case "end": {
-      const { kept: _, ...record } = item.record;
-      return { kind: item.kind, at: item.at, record };
-    }
-    default:
-      return item;
-  }
-}
-
-/** Whether an answer says that something did not work. A challenge is none. */
-const isError = (label: string): boolean => /^[3-6]\d\d /.test(label) && !/^40[17] /.test(label);
 
 const counts = z.record(text, z.int());
 
@@ -103,4 +57,4 @@ export const placeTestCall = operation({
   },
 });
 
-export const consoleOperations = [showStory, showChartCounts, placeTestCall];
+export const consoleOperations = [showChartCounts, placeTestCall];

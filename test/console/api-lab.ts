@@ -29,7 +29,6 @@ export function idleRelay(over: Partial<OperatedRelay> = {}): OperatedRelay {
     traces: new Traces(() => () => {}),
     appServers: () => [],
     metrics: () => ({ counters: { requests: 1 }, gauges: { sessions: 0, draining: 0 } }),
-    watch: { watch: () => () => {}, storyOf: () => undefined },
     chartCounts: () => ({ since: 0, charts: {} }),
     drain: () => {},
     ...over,

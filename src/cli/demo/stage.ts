@@ -72,7 +72,6 @@ export interface Stage {
   /** Warnings and errors that the relay has logged. */
   readonly log: readonly string[];
   readonly running: Relay;
-  readonly config: Config;
   readonly logger: Logger;
   /** Stops the relay, so that everything is billed, and hands over its configuration; the rest goes on. */
   finish(): Promise<Config>;
@@ -149,8 +148,8 @@ export async function setStage(
       return config;
     };
     const webSocket = forPages && `ws://127.0.0.1:${portOf("ws")}`;
-    return { relay, webSocket, servers, alice, user, password, config, stranger, log, finish, close };
-    return { relay, running, config, logger, servers, alice, user, stranger, log, finish, close };
+    const shown = { running, config, logger };
+    return { relay, webSocket, servers, alice, user, password, stranger, log, finish, close, ...shown };
   } catch (error) {
     await close();
     throw error;
