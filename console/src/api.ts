@@ -37,7 +37,6 @@ export class ApiError extends Error {
 export async function signIn(given: string): Promise<void> {
   token = given.trim();
   sessionStorage.setItem(KEY, token);
-  me.value = undefined;
   await askWho();
 }
 
