@@ -74,6 +74,7 @@ export default function Call() {
 }
 
 const MOST_ACTORS = 9;
+const AFTER_END_MS = [300, 1_000, 3_000, 8_000, 20_000];
 
 /** A part of the page with a scroll bar of its own, in which the chart that has just moved is in sight. */
 function Following(props: {
@@ -116,7 +117,7 @@ function useCall(id: string): {
   useEffect(() => {
     let over = false;
     let stop = () => {};
-    let timers: ReturnType<typeof setTimeout>[] = [];
+    const timers: ReturnType<typeof setTimeout>[] = [];
     details.value = [];
     items.value = [];
     error.value = "";
@@ -151,22 +152,21 @@ function useCall(id: string): {
             isDue = true;
             requestAnimationFrame(show);
           }
-          if (event === "end") timers.push(setTimeout(finish, 300));
+          if (event === "end") timers.push(...AFTER_END_MS.map((ms) => setTimeout(finish, ms)));
         },
         () => {
           heard = [];
         },
       );
     };
-    /** The call is over: what is billed comes a moment later. */
+    /** A call is over: its record and what is billed come a moment later, or more, where there is much to do. */
     const finish = async () => {
       if (over) return;
-      const calls = await readDetails().catch(() => []);
-      if (calls.some(({ running }) => running)) return;
+      const calls = await readDetails().catch(() => undefined);
+      if (over || !calls || calls.some(({ running }) => running)) return;
       stop();
       isLive.value = false;
       await readStory(calls).catch(() => {});
-      timers = [1_000, 3_000].map((ms) => setTimeout(() => void readDetails().then(readStory, () => {}), ms));
     };
     const begin = async (tries: number): Promise<void> => {
       try {
