@@ -60,7 +60,7 @@ const written = (actor: Runs): Persisted =>
   JSON.parse(JSON.stringify(actor.getPersistedSnapshot ? actor.getPersistedSnapshot() : actor.getSnapshot()));
 
 describe.each(Object.entries(charts))("the table of the chart %s", (name, chart) => {
-  it("does what XState does, for any events in any order, also restored in between (P1)", () => {
+  it("does what XState does, for any events in any order, also restored in between (P1)", { timeout: 60_000 }, () => {
     const events = chartEvents[name]!;
     let steps = 0;
     let restored = 0;
