@@ -46,6 +46,7 @@ const READERS: Readonly<Record<string, string>> = {
   "src/support/clock.ts": "the clock itself",
   "src/support/logger.ts": "when a line was written",
   "src/support/timeline.ts": "where a timeline begins, and whether the wall clock was set",
+  "src/transport/feedback.ts": "`oc-seq` rises over restarts (RFC 7339 §4.4)",
   "src/transport/layer.ts": "when a message came, for whoever looks on",
 };
 
