@@ -8,6 +8,7 @@ import { ROOT } from "./project.ts";
  * not among them and reads it measures something by it, or has a reason that belongs here.
  */
 const READERS: Readonly<Record<string, string>> = {
+  "src/node/chart-counts.ts": "since when arrows are counted, for people who look",
   "src/node/kept-contacts.ts": "what is kept on disk outlives the process",
   "src/relay/registrar/register.ts": "Date in an answer",
   "src/node/cluster.ts": "which start of the node it is, where the data folder is from a backup",

@@ -21,7 +21,7 @@ const machines: Readonly<Record<string, AnyStateMachine>> = {
 describe.each(Object.entries(machines))("the picture of the chart %s (P1)", (name, machine) => {
   const made: Promise<ChartData> = chartOf(machine, chartLinks[name] ?? {}, `machines/${name}.ts`, root);
 
-  it("has an arrow for each transition that the relay may report, from where it leaves and to where it leads", async () => {
+  it("has an arrow for each transition that the relay may report, with its ends", async () => {
     const chart = await made;
     const { transitions } = chartFrom(machine);
     expect(transitions.length).toBeGreaterThan(5);
