@@ -81,6 +81,22 @@ describe("the app servers of a service (M4)", () => {
     expect(ids(pool.available("wine"))).toEqual(["a", "b"]);
   });
 
+  it("take no sessions while the operator has them out of service, and keep those that run", () => {
+    const pool = new ServerPool(() => 0);
+    pool.replace([server("a"), server("b")], new Set(["a"]));
+    expect(ids(pool.available("wine"))).toEqual(["b"]);
+    pool.occupy("a");
+    expect(pool.states()).toMatchObject([
+      { server: server("a"), drained: true, sessions: 1 },
+      { server: server("b"), drained: false, sessions: 0 },
+    ]);
+    pool.replace([server("a")], new Set(["a"]));
+    expect(pool.available("wine")).toEqual([]);
+    expect(pool.unavailable("wine")).toEqual({ full: false, restsForMs: undefined });
+    pool.replace([server("a"), server("b")]);
+    expect(ids(pool.available("wine")).sort()).toEqual(["a", "b"]);
+  });
+
   it("keep sessions and health over a reload, also when one goes away and comes back", () => {
     const pool = poolOf([server("a", { capacity: 2 }), server("b")]);
     pool.occupy("a");

@@ -9,6 +9,7 @@ import { compiled } from "../charging/built.ts";
 import { named, run } from "../charging/children.ts";
 import { freshFolder } from "../charging/folders.ts";
 import type { StoreAdapter } from "../contract/adapters.ts";
+import { auditContract } from "../contract/audit.contract.ts";
 import { bindingsContract } from "../contract/bindings.contract.ts";
 import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
@@ -25,6 +26,7 @@ const lmdb: StoreAdapter = {
 storeContract(lmdb);
 creditContract(lmdb);
 callsContract(lmdb);
+auditContract(lmdb);
 bindingsContract(lmdb);
 usageContract(lmdb);
 

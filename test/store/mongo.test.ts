@@ -3,6 +3,7 @@ import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { openMongoStore } from "../../src/store/mongo.ts";
 import type { StoreAdapter } from "../contract/adapters.ts";
+import { auditContract } from "../contract/audit.contract.ts";
 import { bindingsContract } from "../contract/bindings.contract.ts";
 import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
@@ -45,6 +46,7 @@ function withServer(kind: string): void {
   storeContract(adapter);
   creditContract(adapter);
   callsContract(adapter);
+  auditContract(adapter);
   bindingsContract(adapter);
   usageContract(adapter);
 }

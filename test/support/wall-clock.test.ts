@@ -37,6 +37,7 @@ const READERS: Readonly<Record<string, string>> = {
   "src/config/cross-check.ts": "whether a certificate is still valid",
   "src/console/inspect.ts": "what an inspector shows as the time",
   "src/console/api-sign-in.ts": "whether a token is over",
+  "src/console/app-server-sign-in.ts": "whether a token is over",
   "src/transport/certificates.ts": "whether a certificate is still valid, and for how many days",
   "src/app-servers/deliveries.ts": "how old an event is that is kept on disk, over restarts",
   "src/app-servers/sip-part.ts": "when something happened, for app servers; how long it is until a date in Retry-After",
