@@ -26,7 +26,7 @@ export function thisMachine(config: Config, dnsServers: readonly string[] | unde
     dns,
     now: () => Date.now(),
     listens,
-    relayRuns: async () => (await askControl(controlPath(config.data), "GET", "/sessions")).ok,
+    relayRuns: async () => (await askControl(controlPath(config.data), "GET", "/v1/me")).ok,
     run: async (program, args) =>
       promisify(execFile)(program, [...args], { timeout: PROGRAM_TIMEOUT_MS }).then(
         ({ stdout }) => stdout,
