@@ -8,7 +8,7 @@ import { WebSocket } from "ws";
 import { responseTo } from "../../src/sip/response.ts";
 import { serialize } from "../../src/sip/serialize.ts";
 import { systemClock } from "../../src/support/clock.ts";
-import { isTransport, TRANSPORTS, type TransportName } from "../../src/transport/kinds.ts";
+import { isOpenTransport, OPEN_TRANSPORTS, type TransportName } from "../../src/transport/kinds.ts";
 import { createTransportLayer } from "../../src/transport/layer.ts";
 import { certificateFolder } from "../support/certificates.ts";
 
@@ -127,5 +127,5 @@ async function measure(transport: TransportName): Promise<string> {
 }
 
 const [of] = process.argv.slice(2);
-if (of !== undefined && isTransport(of)) await serve(of);
-else for (const transport of TRANSPORTS) console.log(await measure(transport));
+if (of !== undefined && isOpenTransport(of)) await serve(of);
+else for (const transport of OPEN_TRANSPORTS) console.log(await measure(transport));

@@ -1,6 +1,6 @@
 import { networkInterfaces } from "node:os";
 import { describe, expect, it, onTestFinished } from "vitest";
-import { TRANSPORTS, type TransportName } from "../../src/transport/kinds.ts";
+import { OPEN_TRANSPORTS, type TransportName } from "../../src/transport/kinds.ts";
 import { authority, certificateFolder, type Issued } from "../support/certificates.ts";
 import { establish, type LivePeer } from "./live-peer.ts";
 import { DOMAIN, lines, openPortal, PASSWORD, type Portal, USER } from "./portal.ts";
@@ -32,7 +32,7 @@ async function open({ client: by, server: to, issued = atAddress, appServer = {}
   const server = to === "udp" ? await UdpPeer.open(relay) : await StreamPeer.listen(to, issued);
   portal = await openPortal({
     config: {
-      listen: TRANSPORTS.map((transport) => ({ transport, address: "127.0.0.1", port: 0 })),
+      listen: OPEN_TRANSPORTS.map((transport) => ({ transport, address: "127.0.0.1", port: 0 })),
       tls: { cert: files.cert, key: files.key, ca: files.ca, clientCa: files.ca },
       services: [{ id: "wine", limits: { charge: "100", currency: "EUR" } }],
       appServers: [{ id: "winery", uri: sips ? sipsOf(server.uri) : server.uri, services: ["wine"], ...appServer }],
@@ -55,7 +55,7 @@ const portOf = ({ relay }: Portal, transport: TransportName): number =>
   relay.addresses.find((one) => one.transport === transport)!.port;
 
 describe("a call by every transport (M1, M7, M11, M14)", () => {
-  it.each(TRANSPORTS)("goes by %s on both sides, is charged, and is hung up by the client", async (transport) => {
+  it.each(OPEN_TRANSPORTS)("goes by %s on both sides, is charged, and is hung up by the client", async (transport) => {
     const { portal, client, server } = await open({ client: transport, server: transport });
     const { invite, answer, inviteAtServer, answerOfServer } = await establish(client, server, "wine");
     const contact =
