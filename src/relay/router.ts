@@ -75,7 +75,7 @@ export class Router implements TransactionUser {
   challenge(request: SipRequest, flow: Flow): SipResponse | undefined {
     const source = this.core.sources.of(request, flow);
     const { authenticator, appServerAuthenticator } = this.core;
-    const signsIn = isCallToClient(request) ? appServerAuthenticator : authenticator;
+    const signsIn = isCallToClient(this.core, request) ? appServerAuthenticator : authenticator;
     const challenges = refusalOfNew(this.core, "session", request) ? undefined : signsIn.challengesFor(request, source);
     if (!challenges || refusalByHeaders(this.core, request, flow)) return undefined;
     const response = new SipResponse(401, reasonPhrase(401));
@@ -212,7 +212,7 @@ export class Router implements TransactionUser {
       reply(transaction, busy.status, busy.headers);
       return;
     }
-    if (isCallToClient(transaction.request)) {
+    if (isCallToClient(core, transaction.request)) {
       takeCall(core, transaction);
       return;
     }

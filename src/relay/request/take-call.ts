@@ -19,8 +19,16 @@ import { ClientRequest } from "./request.ts";
 
 const HEADER = SERVICE_HEADER.toLowerCase();
 
-/** Whether an INVITE outside of dialogs is an app server's. Who sends it, and to whom, does not matter for that. */
-export const isCallToClient = (request: SipRequest): boolean => request.headers.has(HEADER);
+/**
+ * Whether an INVITE outside of dialogs is an app server's. Whom it calls does not matter for that, or the challenge would
+ * tell who is a user. A client may write the header, too: what asks for a service is a client's request all the same,
+ * unless the service that it names may call clients.
+ */
+export function isCallToClient({ directory }: Core, request: SipRequest): boolean {
+  const named = request.headers.get(HEADER);
+  if (named === undefined) return false;
+  return directory.service(named.trim())?.callsClients === true || !directory.identify(request).ok;
+}
 
 /** Takes such an INVITE. */
 export function takeCall(core: Core, transaction: NewRequest): void {
