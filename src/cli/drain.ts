@@ -65,18 +65,23 @@ const nodesOf = async (io: Io, command: Command): Promise<MemberView[]> =>
 const isThis = async (io: Io, command: Command, name: string): Promise<boolean> =>
   name === "self" || (await nodesOf(io, command)).some(({ node, self }) => self && node === name);
 
-/** Has another node drained, and says how it goes as that node tells the others. */
+/** Has another node drained, and says how it goes as that node tells the others: first, what it has now. */
 async function drainAnother(io: Io, command: Command, node: string, within: number | undefined): Promise<void> {
-  await ask(io, command, drainNode, { node, withinS: within });
   let said: number | undefined;
-  for (;;) {
-    const view = (await nodesOf(io, command)).find((one) => one.node === node);
-    if (!view || view.state === "left" || view.state === "dead") break;
-    if (view.sessions !== said)
-      io.out(`draining: ${view.sessions} ${view.sessions === 1 ? "session" : "sessions"} left\n`);
-    said = view.sessions;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
-  }
+  const say = (left: number) => {
+    if (left !== said) io.out(`draining: ${left} ${left === 1 ? "session" : "sessions"} left\n`);
+    said = left;
+  };
+  const view = async (): Promise<MemberView | undefined> => {
+    const seen = (await nodesOf(io, command)).find((one) => one.node === node);
+    if (!seen || seen.state === "left" || seen.state === "dead") return undefined;
+    say(seen.sessions);
+    return seen;
+  };
+  const before = (await nodesOf(io, command)).find((one) => one.node === node);
+  await ask(io, command, drainNode, { node, withinS: within });
+  if (before?.state === "up") say(before.sessions);
+  while (await view()) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
   io.out(`node ${node} has stopped\n`);
 }
 
