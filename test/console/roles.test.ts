@@ -27,6 +27,8 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
   showCall: SEE,
   showStory: SEE,
   watchCalls: SEE,
+  showChartCounts: SEE,
+  placeTestCall: OPERATE,
   listTraces: SEE,
   startTrace: OPERATE,
   stopTrace: OPERATE,

@@ -6,7 +6,7 @@ import { FAULTS, play } from "./scenarios.ts";
 
 /* Some seconds of what `npm run faults` does for minutes: real nats-server, MongoDB or its stand-in, relay and billing worker as processes. */
 
-const LOAD = { rate: 30, seconds: 6, downMs: 1_500, holdMs: 1_000, chargesPerCall: 1 };
+const LOAD = { rate: 30, seconds: 4, downMs: 1_000, holdMs: 500, chargesPerCall: 1 };
 
 describe("in the middle of a load, with relay, billing worker, NATS and MongoDB as processes of their own (P2)", () => {
   for (const fault of FAULTS.filter(({ name }) => name !== "none"))
