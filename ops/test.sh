@@ -35,5 +35,10 @@ npm run --silent check || {
 export CLOSING_NOTE
 tested=0
 # A test with real processes may fail on a machine that stands still for seconds. It is tried once more, and named.
+# What takes minutes because it kills processes under load has a command of its own: npm run test:slow.
+if [ $# -eq 0 ]; then
+  set -- --exclude "test/chaos/**" --exclude "test/faults/**" --exclude test/app-servers/kill.test.ts \
+    --exclude test/peers/bad-network.test.ts
+fi
 npx --no-install vitest run --retry=1 --reporter=default --reporter=./test/support/closing-lines.ts "$@" </dev/null || tested=$?
 [ "$checked" = 0 ] && [ "$tested" = 0 ]
