@@ -35,10 +35,14 @@ npm run --silent check || {
 export CLOSING_NOTE
 tested=0
 # A test with real processes may fail on a machine that stands still for seconds. It is tried once more, and named.
-# What takes minutes because it kills processes under load has a command of its own: npm run test:slow.
-if [ $# -eq 0 ]; then
-  set -- --exclude "test/chaos/**" --exclude "test/faults/**" --exclude test/app-servers/kill.test.ts \
-    --exclude test/peers/bad-network.test.ts
+# What takes minutes because it kills processes under load is left out, unless it is asked for (npm run test:slow).
+slow="test/chaos test/faults test/app-servers/kill.test.ts test/peers/bad-network.test.ts"
+if [ "${1:-}" = --slow ]; then
+  shift
+  # shellcheck disable=SC2086
+  set -- $slow "$@"
+elif [ $# -eq 0 ]; then
+  for path in $slow; do set -- "$@" --exclude "$path" --exclude "$path/**"; done
 fi
 npx --no-install vitest run --retry=1 --reporter=default --reporter=./test/support/closing-lines.ts "$@" </dev/null || tested=$?
 [ "$checked" = 0 ] && [ "$tested" = 0 ]

@@ -1,3 +1,5 @@
+import type { CallRecord } from "../../src/calls/record.ts";
+
 /*
  * What the page shows of a call, worked out of what was seen of it: which state each chart is in at a moment, which
  * arrow was just taken, what was charged. All of it is a function of the items and of how many of them have happened.
@@ -52,39 +54,8 @@ export interface Ended {
 
 export type Item = Message | Moved | Charged | Fired | Ended;
 
-export interface Asked {
-  readonly appServer: string;
-  readonly session: string;
-  readonly status?: number;
-  readonly reason?: string;
-  readonly why?: string;
-  readonly clockMs?: number;
-  readonly endedBy?: string;
-  readonly cost?: string;
-}
-
-export interface CallRow {
-  readonly id: string;
-  readonly kind: string;
-  readonly method: string;
-  readonly at: number;
-  readonly call?: string;
-  readonly callId: string;
-  readonly source: string;
-  readonly user?: string;
-  readonly uri: string;
-  readonly rule?: string;
-  readonly service?: string;
-  readonly asked?: readonly Asked[];
-  readonly status?: number;
-  readonly reason?: string;
-  readonly why?: string;
-  readonly endedBy?: string;
-  readonly ringMs?: number;
-  readonly answerMs?: number;
-  readonly wholeMs: number;
-  readonly cost?: string;
-  readonly running?: boolean;
+/** A call as lists have it. */
+export interface CallRow extends Omit<CallRecord, "kept"> {
   readonly failed?: boolean;
 }
 

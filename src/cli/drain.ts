@@ -45,14 +45,12 @@ Examples:
       }
       await ask(io, command, drainNode, { node: "self", withinS: within });
       const { config } = readConfig(io, command.optsWithGlobals().config);
-      let said: number | undefined;
+      const say = leftTeller(io);
       for (;;) {
         const answer = await askControl(controlPath(config.data), listSessions.method, listSessions.path);
         if (!answer.ok && answer.error.absent) break;
         // While it closes, the relay may end the connection before it has answered.
-        const left = answer.ok ? (answer.value as { sessions: unknown[] }).sessions.length : said;
-        if (left !== said) io.out(`draining: ${left} ${left === 1 ? "session" : "sessions"} left\n`);
-        said = left;
+        if (answer.ok) say((answer.value as { sessions: unknown[] }).sessions.length);
         await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
       }
       io.out("the relay has stopped\n");
@@ -67,22 +65,27 @@ const isThis = async (io: Io, command: Command, name: string): Promise<boolean> 
 
 /** Has another node drained, and says how it goes as that node tells the others: first, what it has now. */
 async function drainAnother(io: Io, command: Command, node: string, within: number | undefined): Promise<void> {
+  const say = leftTeller(io);
+  const seen = async () => (await nodesOf(io, command)).find((one) => one.node === node);
+  const before = await seen();
+  await ask(io, command, drainNode, { node, withinS: within });
+  if (before?.state === "up") say(before.sessions);
+  for (;;) {
+    const view = await seen();
+    if (!view || view.state === "left" || view.state === "dead") break;
+    say(view.sessions);
+    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
+  }
+  io.out(`node ${node} has stopped\n`);
+}
+
+/** Says how many sessions are left, each time when that has changed. */
+function leftTeller(io: Io): (left: number) => void {
   let said: number | undefined;
-  const say = (left: number) => {
+  return (left) => {
     if (left !== said) io.out(`draining: ${left} ${left === 1 ? "session" : "sessions"} left\n`);
     said = left;
   };
-  const view = async (): Promise<MemberView | undefined> => {
-    const seen = (await nodesOf(io, command)).find((one) => one.node === node);
-    if (!seen || seen.state === "left" || seen.state === "dead") return undefined;
-    say(seen.sessions);
-    return seen;
-  };
-  const before = (await nodesOf(io, command)).find((one) => one.node === node);
-  await ask(io, command, drainNode, { node, withinS: within });
-  if (before?.state === "up") say(before.sessions);
-  while (await view()) await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
-  io.out(`node ${node} has stopped\n`);
 }
 
 function seconds(text: string): number {

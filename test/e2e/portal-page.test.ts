@@ -5,7 +5,7 @@ import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "playwright-core";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { openCounter } from "../../src/cli/demo/counter.ts";
-import { chromiumProgram, NO_CHROMIUM, openBrowser } from "../support/chromium.ts";
+import { chromiumProgram, launchChromium, NO_CHROMIUM } from "../support/chromium.ts";
 import { COMMAND, expectBuilt } from "../support/project.ts";
 
 async function open() {
@@ -21,7 +21,8 @@ async function open() {
 }
 
 async function openPage(url: string): Promise<{ page: Page; faults: string[] }> {
-  const browser = await openBrowser();
+  const browser = await launchChromium();
+  onTestFinished(() => browser.close());
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 } });
   const page = await context.newPage();
   const faults: string[] = [];

@@ -1,16 +1,15 @@
 import { existsSync } from "node:fs";
 import { type Browser, chromium } from "playwright-core";
-import { onTestFinished } from "vitest";
 
-const PATHS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+/** Where Debian and others put it; CHROMIUM names another one. */
+const PLACES = [
+  process.env.CHROMIUM ?? "",
+  ...["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"].map((name) => `/usr/bin/${name}`),
+];
 
-/** Debian's Chromium; undefined where it is not installed. */
-export const chromiumProgram: string | undefined = PATHS.find((path) => existsSync(path));
-export const NO_CHROMIUM = "Chromium is not installed: apt-get install chromium";
+/** Undefined: there is none. */
+export const chromiumProgram = PLACES.find((path) => path !== "" && existsSync(path));
+export const NO_CHROMIUM = "chromium is not installed (Debian: apt-get install chromium)";
 
-/** A browser that closes with the test. */
-export async function openBrowser(): Promise<Browser> {
-  const browser = await chromium.launch({ executablePath: chromiumProgram!, args: ["--no-sandbox"] });
-  onTestFinished(() => browser.close());
-  return browser;
-}
+export const launchChromium = (): Promise<Browser> =>
+  chromium.launch({ executablePath: chromiumProgram!, args: ["--no-sandbox", "--disable-gpu"] });

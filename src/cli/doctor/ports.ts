@@ -1,7 +1,7 @@
 import { formatHost } from "../../support/address.ts";
 import { type Finding, ok, problem, type Surroundings, warning } from "./types.ts";
 
-const TODO: Readonly<Record<string, (port: number) => string>> = {
+const WHAT_TO_DO: Readonly<Record<string, (port: number) => string>> = {
   EADDRINUSE: (port) =>
     `another program has it: ss -lnptu 'sport = :${port}' says which; stop it, or take another port in listen`,
   EADDRNOTAVAIL: () =>
@@ -24,7 +24,7 @@ export async function ports(world: Surroundings): Promise<Finding[]> {
     const code = await world.listens(transport === "udp" ? "udp" : "tcp", address, port);
     if (code === undefined) found.push(runs ? notTaken(name) : ok(`${name} is free`));
     else if (code === "EADDRINUSE" && runs) found.push(ok(`${name} is taken, and the relay runs`));
-    else found.push(problem(`${name}: ${code}`, TODO[code]?.(port) ?? "listen on another address or port"));
+    else found.push(problem(`${name}: ${code}`, WHAT_TO_DO[code]?.(port) ?? "listen on another address or port"));
   }
   return found;
 }

@@ -1,13 +1,6 @@
-import { existsSync } from "node:fs";
-import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import type { Browser, BrowserContext, Page } from "playwright-core";
 import { afterAll, it } from "vitest";
-
-/** Where Debian and others put it; CHROMIUM names another one. */
-const PLACES = [
-  process.env.CHROMIUM ?? "",
-  ...["chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"].map((name) => `/usr/bin/${name}`),
-];
-const program = PLACES.find((path) => path !== "" && existsSync(path));
+import { chromiumProgram, launchChromium, NO_CHROMIUM } from "../../support/chromium.ts";
 
 let running: Promise<Browser> | undefined;
 const open = new Set<BrowserContext>();
@@ -15,7 +8,7 @@ const open = new Set<BrowserContext>();
 /** A test in a real browser; where there is none it is skipped, with the reason. */
 export function browserTest(title: string, act: () => Promise<void>, timeoutMs = 120_000): void {
   it(title, { timeout: timeoutMs }, async ({ skip }) => {
-    skip(program === undefined, "chromium is not installed (Debian: apt-get install chromium)");
+    skip(chromiumProgram === undefined, NO_CHROMIUM);
     try {
       await act();
     } finally {
@@ -41,7 +34,7 @@ export interface Seen {
 
 /** Opens an address of the console. `url`: with `#/...`. */
 export async function visit(url: string, { width = 1440, height = 900, dark = false }: Look = {}): Promise<Seen> {
-  running ??= chromium.launch({ executablePath: program!, args: ["--no-sandbox", "--disable-gpu"] });
+  running ??= launchChromium();
   const context = await (await running).newContext({
     viewport: { width, height },
     colorScheme: dark ? "dark" : "light",
