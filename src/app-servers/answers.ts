@@ -1,5 +1,6 @@
 import { reasonPhrase } from "../sip/response.ts";
 import { oneLine } from "../sip/text.ts";
+import { retryAfterMs } from "../support/http-send.ts";
 import type { HttpAnswer, Outcome } from "./http-client.ts";
 
 /** Media type of the body that says where a service is (WIRE.md). */
@@ -64,21 +65,18 @@ export function sipAnswer(outcome: Outcome, now: number): SipAnswer {
   if (status < 400) return { status: 502, why: `it answered ${status}, and redirects are not followed` };
   const mapped = STATUS[status] ?? status;
   const own = mapped === status ? oneLine(phrase).slice(0, MAX_PHRASE) : "";
-  const rest = mapped === 503 ? restOf(outcome, now) : undefined;
   return {
     status: mapped,
     reason: own || reasonPhrase(mapped),
-    ...(rest !== undefined && { headers: [["Retry-After", String(rest)]] }),
+    ...(mapped === 503 && restIn(outcome, now)),
     ...(mapped !== status && { why: `it answered ${status}` }),
   };
 }
 
-/** Seconds of a Retry-After, which may also be a date (RFC 9110 §10.2.3). */
-function restOf({ retryAfter }: HttpAnswer, now: number): number | undefined {
-  const text = retryAfter?.trim() ?? "";
-  if (/^\d{1,9}$/.test(text)) return Number(text);
-  const date = Date.parse(text);
-  return Number.isNaN(date) ? undefined : Math.max(0, Math.ceil((date - now) / 1000));
+/** How long it wants to be left alone, as the header field of the SIP answer. */
+function restIn(answer: HttpAnswer, now: number): Pick<SipAnswer, "headers"> {
+  const restMs = retryAfterMs(answer, now);
+  return restMs === undefined ? {} : { headers: [["Retry-After", String(Math.ceil(restMs / 1000))]] };
 }
 
 function acceptance({ status, contentType, body }: HttpAnswer): SipAnswer {
@@ -115,6 +113,5 @@ export function json(body: Buffer): Record<string, unknown> | undefined {
 export function healthAnswer(outcome: Outcome, now: number): SipAnswer {
   if ("failed" in outcome) return { status: 503, why: outcome.failed };
   if (![502, 503, 504].includes(outcome.status)) return { status: 200 };
-  const rest = outcome.status === 503 ? restOf(outcome, now) : undefined;
-  return { status: 503, ...(rest !== undefined && { headers: [["Retry-After", String(rest)]] }) };
+  return { status: 503, ...(outcome.status === 503 && restIn(outcome, now)) };
 }

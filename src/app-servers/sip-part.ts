@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { SERVICE_HEADER } from "../charging/charges/header-names.ts";
-import { isHttpUrl, staysHere } from "../directory/http-address.ts";
+import { isHttpUrl } from "../directory/http-address.ts";
 import type { AppServer } from "../directory/types.ts";
 import { isSips } from "../relay/dialog/sips.ts";
 import type { Core, SessionPort } from "../relay/model/core.ts";
@@ -8,6 +8,7 @@ import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, parseMessage } from "../sip/parse.ts";
 import { responseTo } from "../sip/response.ts";
 import { serialize } from "../sip/serialize.ts";
+import { staysHere } from "../support/http-urls.ts";
 import { spanIdOf, traceparent } from "../support/trace-ids.ts";
 import type { InsidePeer } from "../transport/inside.ts";
 import { healthAnswer, type SipAnswer, sipAnswer } from "./answers.ts";

@@ -1,4 +1,4 @@
-import { isLoopback } from "../support/address.ts";
+import { staysHere } from "../support/http-urls.ts";
 import { insideAddress } from "../transport/inside.ts";
 import type { AppServer } from "./types.ts";
 
@@ -21,10 +21,6 @@ export function httpUrlProblem(text: string, plain: boolean): string | undefined
   if (!isRight || text.length > MAX_URL || /[\s\\]/.test(text)) return HTTP_URL_EXPECTED;
   return plain || url.protocol === "https:" || staysHere(url) ? undefined : HTTPS_EXPECTED;
 }
-
-/** Whether requests to that URL stay on this machine. */
-export const staysHere = ({ hostname }: URL): boolean =>
-  hostname === "localhost" || isLoopback(hostname.replace(/^\[|\]$/g, ""));
 
 /** An app server as the relay asks it: one that is registered with a URL has the URI of its SIP part, and `url`. */
 export function withSipPart(server: AppServer): AppServer {

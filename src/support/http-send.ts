@@ -1,5 +1,3 @@
-import { isLoopback } from "./address.ts";
-
 /** One HTTP request that is posted. */
 export interface Outgoing {
   readonly url: string;
@@ -44,12 +42,18 @@ async function beginningOf({ body }: Response): Promise<string> {
   return Buffer.concat(chunks).subarray(0, ANSWER_BYTES).toString("utf8");
 }
 
-/** RFC 9110 §10.2.3: seconds, or a date; in milliseconds from `now`, by the wall clock. 0: nothing was said. */
-export function retryAfterMs({ retryAfter }: Pick<Answered, "retryAfter">, now: number): number {
-  if (retryAfter === undefined) return 0;
+/**
+ * Retry-After (RFC 9110 §10.2.3): seconds, or a date; in milliseconds from `now`, by the wall clock. Undefined: nothing
+ * that can be read was said.
+ */
+export function retryAfterMs(
+  { retryAfter }: { readonly retryAfter?: string | undefined },
+  now: number,
+): number | undefined {
+  if (retryAfter === undefined) return undefined;
   if (/^\d{1,9}$/.test(retryAfter.trim())) return Number(retryAfter) * 1000;
   const at = Date.parse(retryAfter);
-  return Number.isNaN(at) ? 0 : Math.max(0, at - now);
+  return Number.isNaN(at) ? undefined : Math.max(0, at - now);
 }
 
 /** Why there was no answer. fetch says "fetch failed", and why in the cause. */
@@ -64,17 +68,3 @@ export const printed = (text: string): string =>
     .replace(/[\p{C}\s]+/gu, " ")
     .trim()
     .slice(0, CAUSE_CHARS);
-
-/** Whether something may be posted there; secrets and questions do not belong into the URL. */
-export function isHttpUrl(text: string): boolean {
-  if (!URL.canParse(text)) return false;
-  const { protocol, username, password, search, hash } = new URL(text);
-  return /^https?:$/.test(protocol) && username + password + search + hash === "";
-}
-
-/** Whether others could read what is sent there. */
-export function isOpen(url: string): boolean {
-  if (!url.startsWith("http:")) return false;
-  const { hostname } = new URL(url);
-  return hostname !== "localhost" && !isLoopback(hostname.replace(/^\[|\]$/g, ""));
-}

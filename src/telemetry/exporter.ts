@@ -128,7 +128,7 @@ export class SpanExporter {
       const why = `status ${answer.status} ${printed(answer.text)}`.trim();
       if (answer.status >= 200 && answer.status <= 299)
         return { taken: rejectedIn(answer.text), why, again: false, afterMs: 0 };
-      return { why, again: RETRYABLE.has(answer.status), afterMs: retryAfterMs(answer, clock.wall()) };
+      return { why, again: RETRYABLE.has(answer.status), afterMs: retryAfterMs(answer, clock.wall()) ?? 0 };
     } catch (error) {
       const why = broken.signal.aborted ? `no answer within ${settings.timeoutS} s` : causeOf(error);
       return { why, again: true, afterMs: 0 };

@@ -1,12 +1,12 @@
 import { z } from "zod";
-import { isHttpUrl, isOpen } from "../support/http-send.ts";
+import { isOpen, isPostUrl } from "../support/http-urls.ts";
 
 /** `telemetry:` of the configuration: where traces of requests are sent. Without `otlp` there are none. */
 export const telemetrySchema = z
   .strictObject({
     otlp: z
       .string()
-      .refine(isHttpUrl, "the URL of an OTLP/HTTP receiver such as http://127.0.0.1:4318, without a user and a query")
+      .refine(isPostUrl, "the URL of an OTLP/HTTP receiver such as http://127.0.0.1:4318, without a user and a query")
       .exactOptional(),
     plain: z.boolean().default(false),
     headersFile: z.string().min(1).exactOptional(),

@@ -32,7 +32,7 @@ export async function attempt(
     const answer = await send(request.value, broken.signal);
     const verdict = verdictOn(answer.status, answer.text, sink);
     const failed = answer.status >= 500 && answer.status !== 503;
-    return { verdict, why: whyOf(answer), afterMs: retryAfterMs(answer, clock.wall()), failed };
+    return { verdict, why: whyOf(answer), afterMs: retryAfterMs(answer, clock.wall()) ?? 0, failed };
   } catch (error) {
     return { verdict: "again", why: broken.signal.aborted ? `no answer within ${sink.timeoutS} s` : causeOf(error) };
   } finally {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isHttpUrl, isOpen } from "../support/http-send.ts";
+import { isOpen, isPostUrl } from "../support/http-urls.ts";
 
 /*
  * `usage:` of the configuration: where usage is sent by HTTP. What each preset sends: src/usage/presets.ts.
@@ -45,7 +45,7 @@ const sinkSchema = z
       .exactOptional(),
     url: z
       .string()
-      .refine(isHttpUrl, "a URL such as https://billing.example/usage, without a user, a query and a fragment")
+      .refine(isPostUrl, "a URL such as https://billing.example/usage, without a user, a query and a fragment")
       .exactOptional(),
     plain: z.boolean().default(false),
     keyFile: file.exactOptional(),

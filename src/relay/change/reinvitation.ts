@@ -88,7 +88,7 @@ export class Reinvitation implements ClientTransactionUser {
       if (this.acknowledged) this.ack(this.acknowledged.from); // RFC 3261 §13.2.2.4
       return;
     }
-    if (response.status === 422 && !this.closed && this.tries < MOST_TRIES && takeMinimum(leg, response)) {
+    if (response.status === 422 && !this.closed && takeMinimum(leg, response, this.tries)) {
       this.tries++;
       this.start(); // RFC 4028 §7.3
       return;
@@ -135,8 +135,5 @@ export class Reinvitation implements ClientTransactionUser {
     this.second.actor.send({ type: "server.failure", failure: { status, ...(branch !== undefined && { branch }) } });
   }
 }
-
-/** How often it is sent if its session interval is too small (RFC 4028 §7.3). */
-const MOST_TRIES = 3;
 
 const RANG = 'SIP;cause=408;text="Rang too long"';

@@ -160,8 +160,15 @@ export function takeTimer(leg: LegPort, response: SipResponse, sent: SipMessage 
   leg.session.timerChanged();
 }
 
-/** The interval in a request of ours is too small for the peer (422). True: it is worth another try (RFC 4028 §7.3). */
-export function takeMinimum(leg: LegPort, { headers }: SipResponse): boolean {
+/** How often a request is sent whose interval is too small. */
+const MOST_TRIES = 3;
+
+/**
+ * The interval in a request of ours is too small for the peer (422). True: it is worth another try (RFC 4028 §7.3), after
+ * `tries` of them.
+ */
+export function takeMinimum(leg: LegPort, { headers }: SipResponse, tries = 1): boolean {
+  if (tries >= MOST_TRIES) return false;
   const settings = settingsOf(leg);
   if (settings === "off") return false;
   leg.timer ??= new SessionTimer();

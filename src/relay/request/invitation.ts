@@ -100,7 +100,7 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
   private asksForLonger(response: SipResponse): boolean {
     const { session, leg, makeFor, destination } = this;
     const mayAsk = makeFor && destination && !this.cancelled && !session.reliable && leg.dialog.remoteTag === "";
-    if (!mayAsk || this.tries >= MOST_TRIES || !takeMinimum(leg, response)) return false;
+    if (!mayAsk || !takeMinimum(leg, response, this.tries)) return false;
     this.tries++;
     this.seq++; // RFC 4028 §7.3: the same dialog's next INVITE
     this.transaction?.abandon();
@@ -311,9 +311,6 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
 
 /** How many addresses of an app server are asked after the first. */
 const MAX_OTHERS = 3;
-
-/** How often an app server is asked that wants a longer session interval each time (RFC 4028 §7.3). */
-const MOST_TRIES = 3;
 
 const targets = new WeakMap<AppServer, Uri | undefined>();
 

@@ -14,9 +14,6 @@ import { recordOf } from "../model/records.ts";
 import { confirms, UNCONFIRMED } from "./confirmation.ts";
 import { Ringing } from "./ringing.ts";
 
-/** How often a request is sent whose session interval is too small (RFC 4028 §7.3). */
-const MOST_TRIES = 3;
-
 /** A change to another service that the app server asks for and the client is to agree on. */
 export interface ServiceDecision {
   /** The part that then begins. */
@@ -99,7 +96,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
       if (success && this.acknowledged !== undefined) this.ack(this.acknowledged);
       return;
     }
-    if (response.status === 422 && !this.aborted && this.tries < MOST_TRIES && takeMinimum(this.target, response)) {
+    if (response.status === 422 && !this.aborted && takeMinimum(this.target, response, this.tries)) {
       this.tries++;
       this.start(); // RFC 4028 §7.3: the interval is the relay's, and so is the other try
       return;

@@ -1,4 +1,5 @@
 import type { Side } from "../../../machines/events.ts";
+import { parseRetryAfter } from "../../sip/headers.ts";
 import type { SipResponse } from "../../sip/message.ts";
 import type { ClientTransaction, ClientTransactionUser } from "../../transaction/types.ts";
 import { meansGone } from "../dialog/outcomes.ts";
@@ -111,7 +112,7 @@ export class Refresh implements ClientTransactionUser, UnderWay {
       const chance = Number.parseInt(session.core.random.token(8), 16) % 191 || 0;
       return leg.side === "server" ? 2_100 + chance * 10 : chance * 10;
     }
-    const afterS = Number.parseInt(headers.get("retry-after") ?? "", 10);
+    const afterS = parseRetryAfter(headers.get("retry-after")) ?? 0;
     return afterS > 0 ? Math.min(afterS, MOST_LATER_S) * 1000 : LATER_MS;
   }
 
