@@ -9,7 +9,7 @@ import type { Config } from "../config/schema.ts";
 import { withStore } from "./context.ts";
 import { LiveLadder } from "./demo/live-ladder.ts";
 import { Printer } from "./demo/printer.ts";
-import { CliError, EXIT, type Io } from "./io.ts";
+import { CliError, EXIT, type Io, stopAsked } from "./io.ts";
 
 interface DevOptions {
   readonly service: string;
@@ -43,9 +43,7 @@ Examples:
   $ tollgate dev --app-server "sip:127.0.0.1:5070;transport=tcp" --service wine`,
     )
     .action(async (options: DevOptions) => {
-      const stopped = new Promise<void>((resolve) => {
-        for (const signal of ["SIGINT", "SIGTERM"] as const) io.onSignal(signal, resolve);
-      });
+      const stopped = stopAsked(io);
       const dev = await startDev(options, (line) => io.out(`${line}\n`), process.stdout.isTTY === true);
       await stopped;
       io.out(`\n${await dev.stop()}`);

@@ -20,6 +20,12 @@ export interface Io {
   onUnhandledRejection(fn: (error: unknown) => void): () => void;
 }
 
+/** Resolves with Ctrl-C, or when the process is asked to end. */
+export const stopAsked = (io: Pick<Io, "onSignal">): Promise<void> =>
+  new Promise((resolve) => {
+    for (const signal of ["SIGINT", "SIGTERM"] as const) io.onSignal(signal, resolve);
+  });
+
 const DONE = Promise.resolve();
 
 /**

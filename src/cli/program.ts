@@ -15,7 +15,7 @@ import { addDrainCommand } from "./drain.ts";
 import { addEventsCommands } from "./events.ts";
 import { addExportCommand } from "./export.ts";
 import { addInitCommand } from "./init.ts";
-import { CliError, EXIT, type Io, processIo } from "./io.ts";
+import { CliError, EXIT, type Io, processIo, stopAsked } from "./io.ts";
 import { addLockoutsCommands } from "./lockouts.ts";
 import { addMachinesCommand } from "./machines.ts";
 import { addNodesCommand } from "./nodes.ts";
@@ -114,15 +114,12 @@ If one of the variables is not set, it starts the nats-server or the mongod that
     )
     .action(async ({ console, ...options }: DemoFlags) => {
       if (options.browser) {
-        if (options.json || options.cluster)
-          throw new CliError("--browser: goes with neither --json nor --cluster", EXIT.usage);
+        if (options.json || options.cluster || console)
+          throw new CliError("--browser: goes with none of --json, --cluster and --console", EXIT.usage);
         return await showCounter(io);
       }
       const { demo } = await import("./demo.ts");
-      const stopped = new Promise<void>((resolve) => {
-        if (console) for (const signal of ["SIGINT", "SIGTERM"] as const) io.onSignal(signal, resolve);
-      });
-      setCode(await demo({ ...options, ...(console && { console: stopped }) }));
+      setCode(await demo({ ...options, ...(console && { console: stopAsked(io) }) }));
     });
   addDevCommand(program, io);
   addCheckConfigCommand(program, io);
@@ -154,9 +151,7 @@ If one of the variables is not set, it starts the nats-server or the mongod that
 }
 
 async function showCounter(io: Io): Promise<void> {
-  const stopped = new Promise<void>((resolve) => {
-    for (const signal of ["SIGINT", "SIGTERM"] as const) io.onSignal(signal, resolve);
-  });
+  const stopped = stopAsked(io);
   const { openCounter } = await import("./demo/counter.ts");
   const counter = await openCounter((line) => io.out(`${line}\n`), process.stdout.isTTY === true);
   io.out(`Open ${counter.url} in a browser on this machine. Ctrl-C ends it.\n`);
