@@ -1,5 +1,6 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
+import type { SecureContext } from "node:tls";
 import { CHARGE_JSON, parseChargeBody } from "../charging/charges/body.ts";
 import type { DirectCharges } from "../charging/charges/direct.ts";
 import type { Charge } from "../charging/events/charge-fields.ts";
@@ -74,6 +75,7 @@ export class HttpAppServers implements InsidePeers {
   private deafen: (() => void) | undefined;
   private looking: TimerHandle;
   private core: Core | undefined;
+  private secure: (() => SecureContext) | undefined;
   private deliveries: Deliveries | undefined;
 
   constructor(options: HttpAppServersOptions) {
@@ -88,10 +90,12 @@ export class HttpAppServers implements InsidePeers {
     this.signer = identity && { key: identity.key, kid: identity.kid, issuer: identity.issuer };
   }
 
-  attach(core: Core): void {
+  /** `secure`: whom to believe, and the relay's own certificate, as they are at the time. */
+  attach(core: Core, secure: () => SecureContext): void {
     const { config, log } = this.options;
     const { retry, events } = config.httpAppServers;
     this.core = core;
+    this.secure = secure;
     this.deliveries = new Deliveries({
       file: () => (this.file ??= EventFile.open(this.path)),
       clock: core.clock,
@@ -199,17 +203,12 @@ export class HttpAppServers implements InsidePeers {
     }
   }
 
-  /** Certificates and the like are read anew with the next request. */
-  reload(): void {
-    for (const { client } of this.clients.values()) client.close();
-    this.clients.clear();
-  }
-
   async close(): Promise<void> {
     this.deafen?.();
     this.core?.clock.clearTimeout(this.looking);
     await this.deliveries?.close(CLOSE_MS);
-    this.reload();
+    for (const { client } of this.clients.values()) client.close();
+    this.clients.clear();
     await this.file?.close();
   }
 
@@ -278,8 +277,8 @@ export class HttpAppServers implements InsidePeers {
     const problem = this.whyNot(server.url ?? "");
     if (problem !== undefined) return problem;
     const bounds = { connectMs: connectS * 1000, answerBytes, connections, waiting };
-    const ca = config.tls.ca === undefined ? undefined : readFileSync(config.tls.ca);
-    const client = new HttpClient(new URL(server.url!), bounds, this.core!.clock, { ca, name: server.certificate });
+    const tls = { secure: this.secure, name: server.certificate };
+    const client = new HttpClient(new URL(server.url!), bounds, this.core!.clock, tls);
     this.clients.set(server.id, { server, client });
     return client;
   }

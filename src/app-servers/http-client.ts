@@ -1,6 +1,7 @@
 import { Agent, type ClientRequest, type IncomingMessage, request } from "node:http";
 import { Agent as TlsAgent, request as tlsRequest } from "node:https";
 import type { Socket } from "node:net";
+import type { SecureContext } from "node:tls";
 import type { Clock } from "../support/clock.ts";
 
 /** Bounds of what goes to one app server, and of what comes back. */
@@ -52,25 +53,24 @@ export class HttpClient {
   private readonly bounds: HttpBounds;
   private readonly clock: Pick<Clock, "setTimeout" | "clearTimeout">;
   private readonly agent: Agent;
-  private readonly tls: { readonly servername?: string };
+  private readonly secure: (() => SecureContext) | undefined;
+  private readonly servername: string | undefined;
   private underWay = 0;
 
-  /** `ca`: whom to believe, instead of the system's authorities. `name`: what its certificate must name. */
+  /** `secure`: whom to believe, asked for each new connection. `name`: what its certificate must name. */
   constructor(
     url: URL,
     bounds: HttpBounds,
     clock: Pick<Clock, "setTimeout" | "clearTimeout">,
-    { ca, name }: { readonly ca?: Buffer | undefined; readonly name?: string | undefined } = {},
+    { secure, name }: { readonly secure?: (() => SecureContext) | undefined; readonly name?: string | undefined } = {},
   ) {
     this.url = url;
     this.bounds = bounds;
     this.clock = clock;
     const options = { keepAlive: true, maxSockets: bounds.connections, maxFreeSockets: FREE_CONNECTIONS };
-    this.agent =
-      url.protocol === "https:"
-        ? new TlsAgent({ ...options, minVersion: "TLSv1.2", ...(ca && { ca }) })
-        : new Agent(options);
-    this.tls = name === undefined ? {} : { servername: name };
+    this.agent = url.protocol === "https:" ? new TlsAgent({ ...options, minVersion: "TLSv1.2" }) : new Agent(options);
+    this.secure = secure;
+    this.servername = name;
   }
 
   /** Never rejects. */
@@ -102,7 +102,8 @@ export class HttpClient {
         agent: this.agent,
         headers: { ...headers, "Content-Length": String(body?.length ?? 0) },
         maxHeaderSize: MAX_HEADER_BYTES,
-        ...this.tls,
+        ...(this.secure && { secureContext: this.secure() }),
+        ...(this.servername !== undefined && { servername: this.servername }),
       });
       const finish = (outcome: Outcome | "stale") => {
         clock.clearTimeout(timer);

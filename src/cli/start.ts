@@ -190,11 +190,7 @@ async function reload(
   api: HttpServer | undefined,
   log: Logger,
 ): Promise<void> {
-  try {
-    api?.reloadTls();
-  } catch (error) {
-    log.error({ err: error }, "the new certificate cannot be used: the former one holds on");
-  }
+  api?.reloadTls();
   try {
     if (loaded.path === undefined) return await relay.reload();
     const read = loadConfig(loaded.path);

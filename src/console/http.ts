@@ -1,4 +1,3 @@
-import { readFileSync } from "node:fs";
 import { createServer as createPlainServer, type Server } from "node:http";
 import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -11,6 +10,7 @@ import { listenError } from "../support/listen-error.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { sourceKey } from "../support/source.ts";
+import { Certificates } from "../transport/certificates.ts";
 import { ConnectionGate } from "./connection-gate.ts";
 import { type HttpSource, HttpSources } from "./http-source.ts";
 import type { Answer } from "./problem.ts";
@@ -78,9 +78,13 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     incoming.once("end", () => gate.served(incoming.socket));
     void listener(incoming, outgoing);
   };
-  const server: Server | TlsServer = tls
-    ? createTlsServer({ ...bounds, ...readTls(tls), minVersion: "TLSv1.2", handshakeTimeout: HEADERS_MS }, handle)
-    : createPlainServer(bounds, handle);
+  const certificates = tls && new Certificates(tls, systemClock, log);
+  let server: Server | TlsServer;
+  if (certificates) {
+    const secure = createTlsServer({ ...bounds, minVersion: "TLSv1.2", handshakeTimeout: HEADERS_MS }, handle);
+    certificates.serve((options) => secure.setSecureContext(options));
+    server = secure;
+  } else server = createPlainServer(bounds, handle);
   server.on("connection", (socket) => gate.take(socket));
   server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION;
   await new Promise<void>((resolve, reject) => {
@@ -92,15 +96,15 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
     });
   });
   const { address, port } = server.address() as AddressInfo;
+  certificates?.watch();
   log.info({ address, port, tls: tls !== undefined }, "http: listening");
   return {
     address,
     port,
-    reloadTls: () => {
-      if (tls && "setSecureContext" in server) server.setSecureContext({ ...readTls(tls), minVersion: "TLSv1.2" });
-    },
+    reloadTls: () => certificates?.reload(true),
     close: () =>
       new Promise((resolve) => {
+        certificates?.close();
         const late = setTimeout(() => server.closeAllConnections(), CLOSE_MS);
         server.close(() => {
           clearTimeout(late);
@@ -115,10 +119,6 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
 export function listenerOf(app: Hono<Env>, by: Omit<Env["Bindings"], keyof HttpBindings>) {
   const fetch = (request: Request, env: unknown) => app.fetch(request, { ...(env as HttpBindings), ...by });
   return getRequestListener(fetch, { overrideGlobalObjects: false });
-}
-
-function readTls({ cert, key }: { readonly cert: string; readonly key: string }): { cert: Buffer; key: Buffer } {
-  return { cert: readFileSync(cert), key: readFileSync(key) };
 }
 
 /** Sends an answer. */

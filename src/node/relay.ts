@@ -323,7 +323,7 @@ export async function startRelay(options: {
   userNonces?.answerBy((use) => core.authenticator.useNonce?.(use) ?? false);
   appServerNonces?.answerBy((use) => core.appServerAuthenticator.useNonce?.(use) ?? false);
   shares?.attach(core);
-  httpAppServers.attach(core);
+  httpAppServers.attach(core, () => transport.secureClient);
   keeper.attach(core);
   const registrations = new Registrations(core);
   const contacts = new KeptContacts({ store: store.bindings, clock, peerLog });
@@ -457,7 +457,6 @@ export async function startRelay(options: {
     onClosing: (fn) => void onClosing.push(fn),
     reload: (next) => {
       transport.reloadCertificates();
-      httpAppServers.reload();
       return directory.reload(next);
     },
     close: async ({ drainMs }) => {

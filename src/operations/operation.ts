@@ -48,9 +48,9 @@ export const namesIn = (path: string): string[] => Array.from(path.matchAll(/\{(
 /** Whether the rest of the input is in the query; else it is the body. */
 export const isInQuery = (method: Method): boolean => method === "GET" || method === "DELETE";
 
-/** The fields of an operation's input. */
+/** The fields of an operation's input: these names, and nothing that every object has. */
 export const fieldsOf = ({ input }: Pick<AnyOperation, "input">): Readonly<Record<string, z.ZodType>> =>
-  (input as unknown as z.ZodObject).shape as unknown as Readonly<Record<string, z.ZodType>>;
+  Object.assign(Object.create(null), (input as unknown as z.ZodObject).shape);
 
 /** A value of a path or a query as the field's type wants it; what cannot be read stays text, and is refused later. */
 export function fromText(field: z.ZodType | undefined, text: string): unknown {

@@ -1,3 +1,4 @@
+import type { SecureContext } from "node:tls";
 import { beginsAsMessage } from "../sip/frame.ts";
 import type { SipMessage, SipRequest } from "../sip/message.ts";
 import { defaultBounds, type ParseBounds, type ParseError, parseMessage } from "../sip/parse.ts";
@@ -40,6 +41,8 @@ export interface Transports extends TransportLayer {
   readonly listening: readonly Destination[];
   /** How long messages have waited at most since this was asked last, or the event loop stood still, milliseconds. */
   takeDelayMs(): number;
+  /** TLS for connections that the relay opens, as its files say now. */
+  readonly secureClient: SecureContext;
   /** Days until the relay's certificate expires; undefined: it has none. */
   readonly certificateDaysLeft: number | undefined;
   /** Who sees every message; may change at any time. */
@@ -205,6 +208,10 @@ class Layer implements Transports {
 
   takeDelayMs(): number {
     return this.intake.takeDelayMs();
+  }
+
+  get secureClient(): SecureContext {
+    return this.certificates.client;
   }
 
   get certificateDaysLeft(): number | undefined {

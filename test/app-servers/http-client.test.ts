@@ -1,10 +1,15 @@
 import { once } from "node:events";
+import { readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
+import { createServer as createTlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
+import type { SecureContext } from "node:tls";
 import { afterEach, describe, expect, it } from "vitest";
 import { healthAnswer, sipAnswer } from "../../src/app-servers/answers.ts";
 import { HttpClient, type HttpQuestion } from "../../src/app-servers/http-client.ts";
 import { HTTP_URL_EXPECTED, HTTPS_EXPECTED, httpUrlProblem, withSipPart } from "../../src/directory/http-address.ts";
+import { Certificates } from "../../src/transport/certificates.ts";
+import { authority, certificateFolder } from "../support/certificates.ts";
 import { TestClock } from "../support/test-clock.ts";
 
 /* What the relay takes from app servers that speak HTTP: each of them is a stranger in what it answers. */
@@ -29,6 +34,26 @@ async function client(answer: (request: IncomingMessage, response: ServerRespons
     server.close();
   });
   return { one, clock, server };
+}
+
+async function secureClient(
+  files: { readonly cert: string; readonly key: string },
+  secure: () => SecureContext,
+  clock: TestClock,
+) {
+  const tls = { cert: readFileSync(files.cert), key: readFileSync(files.key) };
+  const server = createTlsServer(tls, (_, response) => response.writeHead(204).end());
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const url = new URL(`https://127.0.0.1:${port}/tollgate`);
+  const one = new HttpClient(url, BOUNDS, clock, { secure, name: "shop.example" });
+  closers.push(() => {
+    one.close();
+    server.closeAllConnections();
+    server.close();
+  });
+  return { one, server };
 }
 
 describe("a request to an app server by HTTP", () => {
@@ -98,6 +123,26 @@ describe("a request to an app server by HTTP", () => {
     const { one } = await client(() => {});
     for (let i = 0; i < BOUNDS.waiting; i++) void one.ask(POST);
     expect(await one.ask(POST)).toEqual({ failed: "too many requests wait for it" });
+  });
+
+  it("believes the authorities that stand in tls.ca at that time, without a restart (M5)", async () => {
+    const files = certificateFolder(["DNS:shop.example", "IP:127.0.0.1"]);
+    const clock = new TestClock();
+    const certificates = new Certificates({ ca: files.ca }, clock);
+    certificates.watch();
+    closers.push(() => certificates.close());
+    const { one, server } = await secureClient(files, () => certificates.client, clock);
+    expect(await one.ask(POST)).toMatchObject({ status: 204 });
+    const next = authority();
+    const { cert, key } = next.issue({ names: ["DNS:shop.example"] });
+    server.setSecureContext({ cert, key });
+    server.closeAllConnections();
+    rmSync(files.ca); // whoever renews it takes it away for a moment
+    clock.advance(10_000);
+    expect(await one.ask(POST)).toMatchObject({ failed: expect.stringContaining("CERT_SIGNATURE") });
+    writeFileSync(files.ca, next.cert);
+    clock.advance(10_000);
+    expect(await one.ask(POST)).toMatchObject({ status: 204 });
   });
 
   it("fails where nobody listens", async () => {

@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -320,6 +320,13 @@ describe("the HTTP server", () => {
     await expect(ask({ port: api.port }, "GET", "/v1/openapi.yaml")).rejects.toThrow();
     const second = selfSigned(folder.path); // the same files
     await expect(ask({ port: api.port, ca: second.pem }, "GET", "/v1/openapi.yaml")).rejects.toThrow("certificate");
+    const key = readFileSync(second.key);
+    writeFileSync(second.key, "half a key");
+    api.reloadTls(); // the former one stays, and the log says why
+    await expect(ask({ port: api.port, ca: second.pem }, "GET", "/v1/openapi.yaml")).rejects.toThrow("certificate");
+    expect((await ask({ port: api.port, ca: first.pem }, "GET", "/v1/openapi.yaml")).status).toBe(200);
+    expect(kept.of("tls: the new certificate cannot be used: the former one stays")).toHaveLength(1);
+    writeFileSync(second.key, key);
     api.reloadTls();
     expect((await ask({ port: api.port, ca: second.pem }, "GET", "/v1/openapi.yaml")).status).toBe(200);
     folder.remove();

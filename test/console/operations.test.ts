@@ -59,6 +59,11 @@ describe("what an operator does by HTTP", () => {
     ]);
   });
 
+  it.each(["constructor", "toString", "__proto__"])("is told that there is no field %s", async (name) => {
+    const answers = [await asked("GET", `/v1/users?${name}=1`), await asked("GET", `/v1/calls?${name}=1`)];
+    expect(answers.map(({ status }) => status)).toEqual([422, 422]);
+  });
+
   it("takes an app server out of service, and puts it into service again", async () => {
     await lab.store.appServers.put({ id: "shop", uri: "sip:127.0.0.1:5070", services: [] });
     expect((await asked("POST", "/v1/app-servers/shop/drain")).json).toEqual({ id: "shop", state: "drained" });
