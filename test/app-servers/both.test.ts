@@ -5,7 +5,8 @@ import { money } from "../../src/charging/money/money.ts";
 import { registerUser } from "../../src/directory/users.ts";
 import type { Store } from "../../src/store/types.ts";
 import { DOMAIN, lines, PASSWORD, USER } from "../e2e/portal.ts";
-import { openLab, until } from "./lab.ts";
+import { until } from "../support/until.ts";
+import { openLab } from "./lab.ts";
 import { type Decision, PROTOCOLS } from "./shops.ts";
 
 /* What an app server can do, and what becomes of it, whether it speaks SIP or HTTP. */

@@ -11,6 +11,7 @@ import { HTTP_URL_EXPECTED, HTTPS_EXPECTED, httpUrlProblem, withSipPart } from "
 import { Certificates } from "../../src/transport/certificates.ts";
 import { authority, certificateFolder } from "../support/certificates.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { until } from "../support/until.ts";
 
 /* What the relay takes from app servers that speak HTTP: each of them is a stranger in what it answers. */
 
@@ -95,7 +96,7 @@ describe("a request to an app server by HTTP", () => {
     });
     const late = { failed: "no answer in time", late: true };
     const first = one.ask(POST);
-    while (asked < 1) await new Promise(setImmediate);
+    await until(() => asked > 0);
     clock.advance(5_000);
     expect(await first).toEqual(late);
     let working = () => {};

@@ -8,6 +8,7 @@ import { billed, startNodes, withoutCluster } from "../e2e/cluster-nodes.ts";
 import { RelayChild } from "../e2e/relay-child.ts";
 import { UdpPeer } from "../e2e/udp-peer.ts";
 import { freePort } from "../support/peers.ts";
+import { until } from "../support/until.ts";
 import {
   type HttpShop,
   openShop,
@@ -27,10 +28,6 @@ const closers: (() => unknown)[] = [];
 afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
-
-const until = async (holds: () => boolean): Promise<void> => {
-  while (!holds()) await new Promise(setImmediate);
-};
 
 /** A client that answers whoever asks whether it is still there. */
 async function openClient(relayAt: () => number): Promise<UdpPeer> {
@@ -106,7 +103,7 @@ async function itemsOf(relay: RelayChild): Promise<string[]> {
 /** Resolves when the charge at the end is on the bill. */
 async function charged(relay: RelayChild): Promise<void> {
   const bill = () => relay.command(["bill", "alice", "--json"]);
-  while (!/"item": ?"end"/.test(await bill())) await new Promise(setImmediate);
+  await until(async () => /"item": ?"end"/.test(await bill()));
 }
 
 /** Two nodes, of which the second one bills; the client writes to the first until it is told otherwise. */

@@ -77,7 +77,3 @@ export async function openLab(
   });
   return { portal, alice, shops: opened, http };
 }
-
-export const until = async (holds: () => boolean): Promise<void> => {
-  while (!holds()) await new Promise(setImmediate);
-};

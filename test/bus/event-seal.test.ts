@@ -17,6 +17,7 @@ import { createLogger } from "../../src/support/logger.ts";
 import { MemoryBilling } from "../charging/memory-store.ts";
 import { aCharge, facts, JANUARY, silent, wholeSession } from "../charging/samples.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { until } from "../support/until.ts";
 
 const [ours, next, theirs] = [1, 2, 3].map(() => randomBytes(32).toString("hex")) as [string, string, string];
 
@@ -113,10 +114,7 @@ describe.skipIf(!natsProgram)("events over NATS that are signed (P2)", () => {
       if (id !== undefined) head.set("Nats-Msg-Id", id);
       nc.publish("tollgate.events.charge.made", data, { headers: head });
     };
-    const until = async (done: () => boolean) => {
-      while (!done()) await new Promise(setImmediate);
-    };
-    return { bus, store, publish, until, lines, open, nc };
+    return { bus, store, publish, lines, open, nc };
   }
   const bobs = chargeMade(facts({ user: "bob" }), JANUARY, aCharge(), "info");
   const text = toCloudEvent(bobs, "urn:x");
@@ -125,7 +123,7 @@ describe.skipIf(!natsProgram)("events over NATS that are signed (P2)", () => {
     skip,
   }) => {
     skip(!natsProgram, NO_NATS);
-    const { bus, store, publish, until, lines } = await start(ours);
+    const { bus, store, publish, lines } = await start(ours);
     const signature = new EventSeal(ours).sign(text);
     publish(text);
     publish(text.replace('"bob"', '"bub"'), signature);
@@ -155,7 +153,7 @@ describe.skipIf(!natsProgram)("events over NATS that are signed (P2)", () => {
   });
 
   it("are taken by either of two secrets, whichever node has which first", async () => {
-    const { store, until, open } = await start(ours, { TOLLGATE_BUS_ACCEPT_SECRET: next });
+    const { store, open } = await start(ours, { TOLLGATE_BUS_ACCEPT_SECRET: next });
     const other = await open({ TOLLGATE_BUS_SECRET: next, TOLLGATE_BUS_ACCEPT_SECRET: ours });
     await other.publish(wholeSession(facts(), 61_000));
     await until(() => store.lines.size === 1);
@@ -163,7 +161,7 @@ describe.skipIf(!natsProgram)("events over NATS that are signed (P2)", () => {
   });
 
   it("cannot be kept from billing by sending something else under their ids before (JetStream drops repetitions)", async () => {
-    const { bus, store, publish, until } = await start(ours);
+    const { bus, store, publish } = await start(ours);
     const [started, ended] = wholeSession(facts(), 61_000);
     publish("instead", undefined, ended!.id);
     await until(() => store.letters.size === 1);
@@ -173,7 +171,7 @@ describe.skipIf(!natsProgram)("events over NATS that are signed (P2)", () => {
   });
 
   it("are everybody's without a secret, which a line at the start says", async () => {
-    const { store, publish, until, lines, nc } = await start(undefined);
+    const { store, publish, lines, nc } = await start(undefined);
     publish(text);
     await until(() => store.lines.size === 1);
     const [log, url] = [

@@ -20,6 +20,7 @@ import { aCharge, deferred, facts, JANUARY, silent, wholeSession } from "../char
 import { makeCertificates, type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 import { freePort } from "../support/peers.ts";
 import { ROOT } from "../support/project.ts";
+import { until } from "../support/until.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -59,14 +60,12 @@ async function client(nats: NatsServer): Promise<NatsConnection> {
 
 /** Publishes until it is taken, as the journal does. */
 async function untilTaken(bus: Bus, events: readonly ChargingEvent[]): Promise<void> {
-  for (;;) {
-    const taken = await bus.publish(events).then(
+  await until(() =>
+    bus.publish(events).then(
       () => true,
       () => false,
-    );
-    if (taken) return;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+    ),
+  );
 }
 
 /** A test with a nats-server of its own. */
@@ -182,7 +181,7 @@ describe("what NATS must have (P2)", () => {
     const billing = await startBilling({ store, bus, clock: systemClock, log: silent });
     const unbillable = chargeMade(facts(), JANUARY, aCharge({ quantity: "two" }), "info");
     await bus.publish([unbillable, ...wholeSession(facts(), 60_000)]);
-    while (store.billing.lines.size < 1 || store.billing.letters.size < 1) await new Promise(setImmediate);
+    await until(() => store.billing.lines.size >= 1 && store.billing.letters.size >= 1);
     await billing.stop();
     const nc = await connect({ servers: `127.0.0.1:${nats.port}`, user: "a", pass: "b" });
     cleanups.push(() => nc.close());
@@ -286,8 +285,7 @@ describe("NATS away (P2)", () => {
     await journal.drained();
     const billed = () =>
       [...store.billing.stored.values()].filter(({ state }) => state === "closed" || state === "chargeable").length;
-    while (billed() < sessions || store.billing.lines.size < sessions * 3)
-      await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => billed() >= sessions && store.billing.lines.size >= sessions * 3);
     expect(store.billing.lines.size).toBe(sessions * 3);
     expect([...store.billing.lines.values()].filter(({ kind }) => kind === "item")).toHaveLength(sessions * 2);
     const jsm = await jetstreamManager(await client(nats));
@@ -315,12 +313,11 @@ describe("NATS away (P2)", () => {
     const bus = await busOf(`nats://127.0.0.1:${(way.address() as AddressInfo).port}`);
     let heard: string[] = [];
     bus.hear!("a", (text) => void heard.push(text));
-    const untilHeard = async (text: string) => {
-      while (!heard.includes(text)) {
+    const untilHeard = (text: string) =>
+      until(() => {
         bus.tell!("a", text);
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-    };
+        return heard.includes(text);
+      });
     await untilHeard("before");
     for (const socket of ways) socket.unpipe().pause();
     const published = bus.publish([started(1)]);
@@ -410,7 +407,7 @@ describe("broken messages on NATS (P2)", () => {
     expect(await dead.promise).toEqual({ reason: "it is not JSON", id: "TOLLGATE:1", text: "no event" });
     const unbillable = chargeMade(facts(), JANUARY, aCharge({ quantity: "two" }), "info");
     await bus.publish([unbillable, ...wholeSession(facts(), 60_000, [aCharge({ id: "2" })])]);
-    while (store.billing.lines.size < 2 || store.billing.letters.size < 2) await new Promise(setImmediate);
+    await until(() => store.billing.lines.size >= 2 && store.billing.letters.size >= 2);
     expect([...store.billing.letters.keys()].sort()).toEqual(["TOLLGATE:1", unbillable.id]);
     await billing.stop();
   });
@@ -443,8 +440,8 @@ describe("broken messages on NATS (P2)", () => {
     await nc.flush();
     const billing = await startBilling({ store, bus, clock: systemClock, log: silent });
     await bus.publish(wholeSession(facts({ id: "good" }), 60_000));
-    while (!store.billing.lines.has("good:ended")) await new Promise(setImmediate);
-    while (store.billing.letters.size < broken.length + 20) await new Promise(setImmediate);
+    await until(() => store.billing.lines.has("good:ended"));
+    await until(() => store.billing.letters.size >= broken.length + 20);
     expect([...store.billing.lines.keys()]).toEqual(["good:ended"]);
     await billing.stop();
   });

@@ -18,6 +18,7 @@ import { MemoryBilling } from "../charging/memory-store.ts";
 import { aCharge, facts, silent, wholeSession } from "../charging/samples.ts";
 import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 import { ROOT } from "../support/project.ts";
+import { until } from "../support/until.ts";
 
 /** The users of the file, with passwords in place of the environment's. */
 function users(): string {
@@ -111,11 +112,11 @@ describe("ops/compose/nats.conf", () => {
           ...wholeSession(facts(), 61_000, [aCharge()]),
           { ...wholeSession(facts({ id: "s2" }), 1)[0]!, at: -1 } as never,
         ]);
-        while (store.lines.size < 2 || store.letters.size < 1) await new Promise(setImmediate);
+        await until(() => store.lines.size >= 2 && store.letters.size >= 1);
         await relay.handled!("billing", 5_000);
         const second = await busOf(nats, "relay");
         relay.answer!("n1", async (question) => `${question}!`);
-        while ((await second.ask!("n1", "ping", 1_000)) === undefined) await new Promise(setImmediate);
+        await until(async () => (await second.ask!("n1", "ping", 1_000)) !== undefined);
         expect(await second.ask!("n1", "ping", 1_000)).toBe("ping!");
         expect(errors).toEqual([]);
       }
@@ -157,7 +158,7 @@ describe("ops/compose/nats.conf", () => {
     for (const subject of ["tollgate.>", "tollgate.charges", "tollgate.events.>", "_INBOX.>", "_INBOX_other.>", ">"])
       shop.subscribe(subject, { callback: (error, message) => void (error ?? heard.push(message.subject)) });
     await shop.flush();
-    while (refused.length < subjects.length + 6) await new Promise(setImmediate);
+    await until(() => refused.length >= subjects.length + 6);
     relay.publish("tollgate.events.session.started", "x");
     await relay.flush();
     await shop.flush();

@@ -5,6 +5,7 @@ import { monthBefore, Retention, type RetentionSettings } from "../../src/chargi
 import type { Forgetting } from "../../src/charging/billing/store.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { until } from "../support/until.ts";
 import { freshFolder } from "./folders.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { aCharge, facts, silent, wholeSession } from "./samples.ts";
@@ -83,7 +84,7 @@ describe("what is kept, and how long", () => {
     await bus.publish([...old, ...recent]);
     expect((await store.billing.archived("2025-11", { limit: 9 })).events).toHaveLength(2);
     clock.advance(10_000);
-    while ((await store.billing.entriesOf("old")).length > 0) await new Promise(setImmediate);
+    await until(async () => (await store.billing.entriesOf("old")).length === 0);
     expect((await store.billing.archived("2025-11", { limit: 9 })).events).toEqual([]);
     expect(await store.billing.accounts(["old"])).toEqual([undefined]);
     expect(await store.billing.entriesOf("new")).toHaveLength(2);

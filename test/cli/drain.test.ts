@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createClient, serve } from "../../src/sdk/index.ts";
 import { freePort } from "../support/peers.ts";
+import { until } from "../support/until.ts";
 import { Terminal } from "./terminal.ts";
 
 let terminal: Terminal;
@@ -26,7 +27,7 @@ async function relayWith(appServer: string) {
   );
   await terminal.tollgate(["user", "add", "alice"], { env: { TOLLGATE_PASSWORD: "secret" } });
   const relay = terminal.tollgate(["start"]);
-  while (!(await listening())) await new Promise((resolve) => setTimeout(resolve, 5));
+  await until(listening);
   return { relay };
 }
 

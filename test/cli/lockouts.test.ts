@@ -2,6 +2,7 @@ import { connect } from "node:net";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createClient } from "../../src/sdk/index.ts";
 import { freePort } from "../support/peers.ts";
+import { until } from "../support/until.ts";
 import { Terminal } from "./terminal.ts";
 
 let terminal: Terminal;
@@ -43,7 +44,7 @@ describe("tollgate lockouts (M2)", () => {
     expect((await terminal.tollgate(["lockouts", "list"])).err).toMatch(/^tollgate: no relay runs on /);
     await terminal.tollgate(["user", "add", "alice"], { env: { TOLLGATE_PASSWORD: "secret" } });
     const relay = terminal.tollgate(["start"]);
-    while (!(await listening())) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until(listening);
     expect((await terminal.tollgate(["lockouts", "list"])).out).toBe("no lock-outs\n");
 
     for (let i = 0; i < 9; i++) await answerTo(`guess ${i}`);

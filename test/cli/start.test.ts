@@ -10,6 +10,7 @@ import { askControl, controlPath } from "../../src/console/control.ts";
 import type { Relay } from "../../src/node/relay.ts";
 import { ask } from "../console/http-lab.ts";
 import { freePort } from "../support/peers.ts";
+import { until } from "../support/until.ts";
 import { Terminal } from "./terminal.ts";
 
 let terminal: Terminal;
@@ -23,10 +24,6 @@ beforeEach(async () => {
 afterEach(() => terminal.remove());
 
 const socketPath = () => controlPath(join(terminal.folder, "data"));
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
-}
 
 const running = async () => (await askControl(socketPath(), "GET", "/v1/me")).ok;
 

@@ -8,6 +8,7 @@ import type { CallRecord } from "../../src/calls/record.ts";
 import { askControl, controlPath } from "../../src/console/control.ts";
 import { type AppServer, type Client, createClient, serve } from "../../src/sdk/index.ts";
 import { freePort } from "../support/peers.ts";
+import { until } from "../support/until.ts";
 import { Terminal } from "./terminal.ts";
 
 let terminal: Terminal;
@@ -17,10 +18,6 @@ let relay: Promise<unknown>;
 
 const tollgate = (...argv: string[]) => terminal.tollgate(argv);
 const socketPath = () => controlPath(join(terminal.folder, "data"));
-
-async function until(condition: () => Promise<boolean> | boolean): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 10));
-}
 
 beforeEach(async () => {
   terminal = new Terminal();

@@ -11,6 +11,7 @@ import { systemClock } from "../../src/support/clock.ts";
 import { systemRandom } from "../../src/support/random.ts";
 import { silent } from "../charging/samples.ts";
 import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
+import { until } from "../support/until.ts";
 
 const available = process.env.NATS_URL !== undefined || natsProgram !== undefined;
 
@@ -108,7 +109,7 @@ describe.skipIf(!available)("charges by NATS request (M17)", () => {
       release = resolve;
     });
     const reply = ask(body("c1"), signedIn);
-    while (charged.length === 0) await new Promise(setImmediate);
+    await until(() => charged.length > 0);
     const closed = responders[charged[0]!.by - 1]!.close();
     release();
     expect((await reply).json()).toEqual({ session: "s1", charges: ["c1"] });

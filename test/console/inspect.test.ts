@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { WebSocket } from "ws";
 import { type InspectServer, serveInspector } from "../../src/console/inspect.ts";
 import { establish, lab } from "../relay/harness.ts";
+import { until } from "../support/until.ts";
 
 let server: InspectServer | undefined;
 afterEach(async () => {
@@ -28,7 +29,7 @@ describe("Stately's inspector protocol (P5)", () => {
     const texts: string[] = [];
     socket.on("message", (data) => texts.push(String(data)));
     await once(socket, "open");
-    while (l.core.inspectors.size === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until(() => l.core.inspectors.size > 0);
     await establish(l);
     while (!texts.some((text) => text.includes("client.ack"))) await once(socket, "message");
     const told = texts.map((text) => JSON.parse(text) as Told);
@@ -42,7 +43,7 @@ describe("Stately's inspector protocol (P5)", () => {
     expect(texts.join()).not.toContain("sip:");
     socket.close();
     await once(socket, "close");
-    while (l.core.inspectors.size > 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    await until(() => l.core.inspectors.size === 0);
   });
 
   it("lets no page of others look on (RFC 6455 §10.2)", async () => {

@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
 import { isInstalled, run, start } from "../support/peers.ts";
 import { ROOT } from "../support/project.ts";
-import { billed, chargeOf, knowsNoUpdate, startNodes, until, withoutCluster } from "./cluster-nodes.ts";
+import { until } from "../support/until.ts";
+import { billed, chargeOf, knowsNoUpdate, startNodes, withoutCluster } from "./cluster-nodes.ts";
 import { establish } from "./live-peer.ts";
 import { UdpPeer } from "./udp-peer.ts";
 

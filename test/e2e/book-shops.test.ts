@@ -3,7 +3,8 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { describe, expect, it, onTestFinished } from "vitest";
 import type { AppSession, ClientSession, ServiceHandler } from "../../src/sdk/index.ts";
-import { accepts, billed, openHouses, until } from "./houses.ts";
+import { until } from "../support/until.ts";
+import { accepts, billed, openHouses } from "./houses.ts";
 
 /* Two book shops answer one INVITE, client and app servers on SIP.js (M25, fig. 10). */
 

@@ -7,6 +7,7 @@ import type { SipMessage } from "../../src/sip/message.ts";
 import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 import { isInstalled } from "../support/peers.ts";
+import { until } from "../support/until.ts";
 import { USER } from "./portal.ts";
 import { RelayChild } from "./relay-child.ts";
 import type { UdpPeer } from "./udp-peer.ts";
@@ -84,12 +85,6 @@ export async function startNodes(
 
 export const membersOf = async (node: RelayChild) =>
   JSON.parse(await node.command(["nodes", "--json"])) as MemberView[];
-
-/** Waits for what comes from outside of the process: there is nothing else to wait for. */
-export async function until(what: () => Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + POLL.timeout; !(await what()); )
-    if (Date.now() > deadline) throw new Error(`not so after ${POLL.timeout} ms: ${what}`);
-}
 
 /** An end that does not know UPDATE, and is there. */
 export function knowsNoUpdate(peer: UdpPeer): void {

@@ -35,10 +35,6 @@ export const accepts = (url: string, sessions: AppSession[] = []): ServiceHandle
   return async (request) => void sessions.push(await request.accept({ url }));
 };
 
-export const until = async (holds: () => boolean): Promise<void> => {
-  while (!holds()) await new Promise(setImmediate);
-};
-
 /** What the bill says of each session: its service, app server and price, and what was sold in it. Stops the relay. */
 export async function billed(portal: Portal): Promise<{ sessions: string[]; calls: string[] }> {
   const bill = await portal.bill();

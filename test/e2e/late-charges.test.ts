@@ -18,6 +18,7 @@ import { freePort, start } from "../support/peers.ts";
 import { COMMAND, nodeFlags } from "../support/project.ts";
 import { startRelayProcess } from "../support/relay-process.ts";
 import { PORTAL } from "../support/sipp.ts";
+import { until } from "../support/until.ts";
 import { DOMAIN, lines, PASSWORD, USER } from "./portal.ts";
 
 /* Charges after a session's end, with a relay that is started again in between, on real sockets and a real store. */
@@ -93,7 +94,7 @@ async function world(over: object = {}, signed = true): Promise<World> {
       });
       const count = sessions.length;
       const mine = await alice.request("wine");
-      while (sessions.length === count) await new Promise(setImmediate);
+      await until(() => sessions.length > count);
       await mine.end();
       await alice.close();
       const session = sessions.at(-1)!;
@@ -175,7 +176,7 @@ describe("an app server that charges after the session has ended", () => {
     const endedAt = Date.now();
     await relay.close({ drainMs: 0 });
     await w.start();
-    while (Date.now() <= endedAt + 200) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => Date.now() > endedAt + 200);
     await expect(session.charge(bottle("b1"))).rejects.toMatchObject({ status: 410 });
   });
 
@@ -199,7 +200,7 @@ describe("an app server that charges after the session has ended", () => {
     const uri = `sip:127.0.0.1:${relay.port};transport=tcp`;
     const alice = createClient({ relay: uri, user: "alice", password: "secret", domain: PORTAL });
     const mine = await alice.request("wine");
-    while (sessions.length === 0) await new Promise(setImmediate);
+    await until(() => sessions.length > 0);
     await mine.end();
     await alice.close();
     relay.peer.child.kill("SIGKILL"); // before anything is billed: that takes a tenth of a second

@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { type AppSession, type ClientSession, createClient, type ServiceHandler, serve } from "../../src/sdk/index.ts";
+import { until } from "../support/until.ts";
 import { DOMAIN, openPortal, PASSWORD, USER } from "./portal.ts";
 
 /* Fig. 9 on SIP.js: a client of a wine shop moves on to a beer shop at another server, by REFER (M23, M24). */
@@ -96,11 +97,11 @@ describe("a client on SIP.js", () => {
     const sessions: AppSession[] = [];
     const { alice, brought } = await open(accepts("http://beer/"), accepts("http://wine/", sessions));
     const wine = await alice.request("wine");
-    while (sessions.length === 0) await new Promise(setImmediate);
+    await until(() => sessions.length > 0);
     await expect(sessions[0]!.refer("sip:nothing@portal.example")).rejects.toMatchObject({ status: 404 });
     await sessions[0]!.refer(`sip:beer@${DOMAIN}`);
     await wine.ended;
-    while (brought.length === 0) await new Promise(setImmediate);
+    await until(() => brought.length > 0);
     expect([brought[0]!.service, brought[0]!.access]).toEqual(["beer", "http://beer/"]);
     expect(await brought[0]!.end()).toMatchObject({ by: "local", status: 200 });
   });

@@ -16,6 +16,7 @@ import { temporaryFolder } from "../console/http-lab.ts";
 import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 import { freePort } from "../support/peers.ts";
+import { until } from "../support/until.ts";
 import { DOMAIN, lines, PASSWORD, USER } from "./portal.ts";
 
 /* Two relays and a billing worker on NATS and MongoDB: a session's charges are asked for at the one that has it, at the other, and when one of them is gone. */
@@ -104,7 +105,7 @@ async function cluster() {
       });
       const count = sessions.length;
       const mine = await alice.request(service);
-      while (sessions.length === count) await new Promise(setImmediate);
+      await until(() => sessions.length > count);
       const at = sessions.at(-1)!;
       const end = async () => {
         await mine.end();

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { AppSession, ServiceHandler } from "../../src/sdk/index.ts";
-import { accepts, billed, openHouses, until } from "./houses.ts";
+import { until } from "../support/until.ts";
+import { accepts, billed, openHouses } from "./houses.ts";
 import { DOMAIN, USER } from "./portal.ts";
 
 /* Fig. 8 on SIP.js: wine becomes beer within a session, asked for by the client or the app server, at the same app server or another (M20-M22). */

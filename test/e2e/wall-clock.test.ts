@@ -2,6 +2,7 @@ import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, it, onTestFinished } from "vitest";
 import { CHARGE_JSON, PACKAGE } from "../../src/charging/charges/body.ts";
+import { until } from "../support/until.ts";
 import { lines } from "./portal.ts";
 import { RelayChild } from "./relay-child.ts";
 import { establish, UdpPeer } from "./udp-peer.ts";
@@ -82,7 +83,7 @@ it.each([-2 * MOST_MS, 2 * MOST_MS])(
     await establish(client, server, "wine");
     const alive = join(relay.folder, "data/alive");
     const beat = statSync(alive).mtimeMs;
-    while (statSync(alive).mtimeMs === beat) await new Promise((resolve) => setTimeout(resolve, 20));
+    await until(() => statSync(alive).mtimeMs !== beat);
     process.child.kill("SIGKILL");
     await process.exit;
     relay.imports = [];

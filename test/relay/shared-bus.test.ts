@@ -15,6 +15,7 @@ import { systemClock } from "../../src/support/clock.ts";
 import { aCharge, facts, silent, wholeSession } from "../charging/samples.ts";
 import { type NatsServer, NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 import { freePort } from "../support/peers.ts";
+import { until } from "../support/until.ts";
 
 const cleanups: (() => unknown)[] = [];
 afterEach(async () => {
@@ -29,10 +30,6 @@ function folder(): string {
 
 const configOf = (data: string, bus: string, roles: string[]): Config =>
   configSchema.parse({ listen: ["udp:127.0.0.1:0"], data, bus, roles, health: { intervalS: 0 } });
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 10));
-}
 
 function natsTest(title: string, act: (nats: NatsServer) => Promise<void>): void {
   it(title, { timeout: 30_000 }, async ({ skip }) => {

@@ -23,6 +23,7 @@ import {
   startMongo,
 } from "../support/mongo-server.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { until } from "../support/until.ts";
 
 const kind = mongoKind();
 if (kind === undefined) it("the store on MongoDB under faults", ({ skip }) => skip(NO_MONGO));
@@ -304,10 +305,3 @@ else
       }, 240_000);
     });
   });
-
-async function until(condition: () => boolean): Promise<void> {
-  for (const end = performance.now() + 90_000; !condition(); ) {
-    if (performance.now() > end) throw new Error("waited 90 s in vain");
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}

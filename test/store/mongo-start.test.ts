@@ -9,6 +9,7 @@ import { deferred, silent } from "../charging/samples.ts";
 import { item } from "../contract/store.contract.ts";
 import { type Asked, MongoProxy } from "../support/mongo-proxy.ts";
 import { hasStandIn, type MongoServer, NO_STAND_IN, startMongo } from "../support/mongo-server.ts";
+import { until } from "../support/until.ts";
 
 if (!hasStandIn()) it("the start on MongoDB", ({ skip }) => skip(NO_STAND_IN));
 else
@@ -63,7 +64,7 @@ else
         };
         lines.length = 0;
         const opening = openMongoStore({ url: proxy.url(name), timeoutS: 0.5 }, { log, clock: hasty });
-        while (!lines.includes("MongoDB still makes the index")) await new Promise(setImmediate);
+        await until(() => lines.includes("MongoDB still makes the index"));
         expect(lines[0]).toBe("MongoDB makes an index that was missing: the start waits for it");
         expect(asked).toBe(2); // once with the time-out of everything, then without
         built.resolve();
