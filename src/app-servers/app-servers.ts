@@ -27,7 +27,8 @@ export interface HttpAppServersOptions {
   readonly config: Config;
   readonly log: Logger;
   /** The portal's key; undefined: nothing can be signed, so nobody is asked. */
-  readonly identity: IdentityKey | undefined;
+  /** The key that holds now; undefined: the relay does not sign. */
+  readonly identity: (() => IdentityKey) | undefined;
   /** The cluster; undefined: the relay is alone. */
   readonly cluster?: NodesAround | undefined;
 }
@@ -68,7 +69,7 @@ export class HttpAppServers implements InsidePeers {
   private readonly clients = new Map<string, { readonly server: AppServer; readonly client: HttpClient }>();
   private readonly path: string;
   private file: EventFile | undefined;
-  private readonly signer: Omit<Signer, "clock" | "random"> | undefined;
+  private readonly signer: (() => Omit<Signer, "clock" | "random">) | undefined;
   /** What was said of app servers that cannot be asked. */
   private readonly warned = new Map<string, string>();
   private readonly copies: EventCopies | undefined;
@@ -87,7 +88,7 @@ export class HttpAppServers implements InsidePeers {
       const tell = (text: string) => cluster.tell(COPIES, text);
       this.copies = new EventCopies({ node, tell, most: config.httpAppServers.events });
     }
-    this.signer = identity && { key: identity.key, kid: identity.kid, issuer: identity.issuer };
+    this.signer = identity;
   }
 
   /** `secure`: whom to believe, and the relay's own certificate, as they are at the time. */
@@ -255,7 +256,7 @@ export class HttpAppServers implements InsidePeers {
     if (typeof client === "string") return { failed: client };
     if (!core || !signer) return { failed: "requests to it cannot be signed" };
     const body = Buffer.from(text);
-    const token = signedToken({ ...signer, clock: core.clock, random: core.random }, new URL(server.url!), body);
+    const token = signedToken({ ...signer(), clock: core.clock, random: core.random }, new URL(server.url!), body);
     const headers = {
       Authorization: `Bearer ${token}`,
       Accept: "application/json",

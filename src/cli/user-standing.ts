@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import { blockUser, limitUser, nameUser, unblockUser } from "../operations/users.ts";
+import { blockUser, limitUser, nameUser, numberUser, unblockUser } from "../operations/users.ts";
 import { ask } from "./ask.ts";
 import type { Io } from "./io.ts";
 import { remotely } from "./remote.ts";
@@ -32,6 +32,16 @@ export function addUserStandingCommands(group: Command, io: Io): void {
     .action(async (id: string, name: string | undefined, _options: unknown, command: Command) => {
       await ask(io, command, nameUser, { id, name });
       io.out(name === undefined ? `user ${id} has no name\n` : `user ${id} is ${name} on bills\n`);
+    });
+
+  remotely(group.command("numbers"))
+    .description("the telephone numbers from which a user may call (identity.shaken)")
+    .argument("<id>", "id of the user")
+    .argument("[numbers...]", "such as +4930123456, the one that is shown by default first; left out: none")
+    .addHelpText("after", "\nExamples:\n  $ tollgate user numbers alice +4930123456")
+    .action(async (id: string, numbers: string[], _options: unknown, command: Command) => {
+      await ask(io, command, numberUser, { id, numbers });
+      io.out(numbers.length === 0 ? `user ${id} has no numbers\n` : `user ${id} may call from ${numbers.join(", ")}\n`);
     });
 
   remotely(group.command("limit"))

@@ -1,4 +1,5 @@
 import { type CurrencyClash, currencyClashes, type Priced } from "../directory/currencies.ts";
+import { loadShakenKey } from "../identity/shaken.ts";
 import { sipUriOf } from "../sip/uri.ts";
 import { headersIn } from "../telemetry/headers-file.ts";
 import { readTls, TlsMistake } from "../transport/certificates.ts";
@@ -32,7 +33,7 @@ export function tlsMistakes({ listen, tls, appServers }: Config): Finding[] {
 }
 
 /** Files that are missing or do not fit. The paths are those of this machine. */
-export function fileMistakes({ tls, usage, telemetry }: Config, now = Date.now()): Finding[] {
+export function fileMistakes({ tls, usage, telemetry, identity }: Config, now = Date.now()): Finding[] {
   const inUsage = usage.flatMap((sink, i): Finding[] => {
     try {
       new Endpoint(sink, process.env, { wall: () => now });
@@ -43,7 +44,25 @@ export function fileMistakes({ tls, usage, telemetry }: Config, now = Date.now()
       return error.isMissing ? [] : [{ path: ["usage", i, error.field], message: error.message }];
     }
   });
-  return [...tlsFileMistakes(tls, now), ...inUsage, ...headersFileMistakes(telemetry)];
+  return [
+    ...tlsFileMistakes(tls, now),
+    ...inUsage,
+    ...headersFileMistakes(telemetry),
+    ...shakenMistakes(identity, now),
+  ];
+}
+
+function shakenMistakes(identity: Config["identity"], now: number): Finding[] {
+  const { shaken } = identity ?? {};
+  if (!identity || !shaken) return [];
+  try {
+    loadShakenKey(shaken, identity, now);
+    return [];
+  } catch (error) {
+    const { message } = error as Error;
+    const field = message.startsWith(`${shaken.key}:`) ? "key" : "certificate";
+    return [{ path: ["identity", "shaken", field], message }];
+  }
 }
 
 function headersFileMistakes({ headersFile }: Config["telemetry"]): Finding[] {
@@ -154,6 +173,8 @@ export function danglingNames(config: Config, known: Known): Finding[] {
     for (const [j, id] of (server.mayReferTo ?? []).entries())
       refer(["appServers", i, "mayReferTo", j], id, appServers, "an app server");
   }
+  for (const [i, id] of (config.identity?.shaken?.appServers ?? []).entries())
+    refer(["identity", "shaken", "appServers", i], id, appServers, "an app server");
   for (const [i, sink] of config.usage.entries())
     for (const [j, id] of (sink.services ?? []).entries())
       refer(["usage", i, "services", j], id, services, "a service");

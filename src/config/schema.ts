@@ -237,6 +237,18 @@ const authenticationSchema = z.strictObject({
     .prefault({}),
 });
 
+/** RFC 8588: the operator answers for who calls, with a certificate for telephone numbers (RFC 8226). */
+const shakenSchema = z.strictObject({
+  certificate: z.string().min(1),
+  key: z.string().min(1),
+  url: z
+    .string()
+    .regex(/^https:\/\/[^\s<>"]+$/, "an https URL at which verifiers get the certificate")
+    .exactOptional(),
+  origid: z.guid("a UUID such as 123e4567-e89b-42d3-a456-426655440000").exactOptional(),
+  appServers: z.array(idSchema).exactOptional(),
+});
+
 /** RFC 8224: the relay signs what it sends to app servers (M10). */
 const identitySchema = z.strictObject({
   url: z
@@ -247,6 +259,7 @@ const identitySchema = z.strictObject({
     ),
   key: z.string().min(1).exactOptional(),
   certificate: z.string().min(1).exactOptional(),
+  shaken: shakenSchema.exactOptional(),
 });
 
 /** Who is not even answered. */

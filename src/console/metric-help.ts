@@ -120,6 +120,7 @@ export const HELP: Readonly<Record<string, string>> = {
   tollgate_app_servers_resting: "app servers that asked for a rest",
   tollgate_draining: "1: the relay is being stopped",
   tollgate_certificate_days_left: "with tls.cert: days until the certificate expires",
+  tollgate_shaken_certificate_days_left: "with identity.shaken: days until its certificate expires",
   tollgate_cluster_nodes_up: "with NATS: nodes of the cluster that are up",
   tollgate_cluster_cut_off: "with NATS, 1: the node does not hear itself, and cannot know about the others",
   tollgate_cluster_standbys: "with NATS: copies of other nodes' sessions that this node keeps",

@@ -43,10 +43,11 @@ export function withStanding(
   known: User | undefined,
   { prepaid = known?.prepaid, account = known?.account }: { prepaid?: User["prepaid"]; account?: string | undefined },
 ): User {
-  const { name, blocked, limits, postpaid } = known ?? {};
+  const { name, numbers, blocked, limits, postpaid } = known ?? {};
   return {
     ...hashes,
     ...(name !== undefined && { name }),
+    ...(numbers && { numbers }),
     ...(blocked && { blocked }),
     ...(limits && { limits }),
     ...(prepaid ? { prepaid } : postpaid && { postpaid }),

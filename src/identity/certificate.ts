@@ -20,6 +20,8 @@ export interface Wanted {
   /** Alternative names (RFC 5280 §4.2.1.6) such as `DNS:a.example`, `URI:sip:a.example`, `IP:127.0.0.1`; none: no such extension. */
   readonly names?: readonly string[];
   readonly commonName?: string;
+  /** Of a provider of telephone numbers: its code (TNAuthList, RFC 8226 §9). */
+  readonly spc?: string;
   readonly from?: Date;
   readonly to?: Date;
 }
@@ -44,12 +46,13 @@ export function authority(name = "Test Authority"): Authority {
 const pem = (key: KeyObject): string => key.export({ type: "pkcs8", format: "pem" }).toString();
 
 function certificate(wanted: Wanted, issuer: string, key: KeyObject, signer: KeyObject, isCa: boolean): string {
-  const { names = [], commonName = "test", from = new Date(Date.now() - DAY_MS), to } = wanted;
+  const { names = [], commonName = "test", spc, from = new Date(Date.now() - DAY_MS), to } = wanted;
   const until = to ?? new Date(Date.now() + 90 * DAY_MS);
   const spki = key.export({ type: "spki", format: "der" });
   const extensions = [
     ...(isCa ? [extension("2.5.29.19", sequence(Buffer.from([1, 1, 0xff])), true)] : []),
     extension("2.5.29.14", der(0x04, createHash("sha1").update(spki).digest())),
+    ...(spc === undefined ? [] : [extension("1.3.6.1.5.5.7.1.26", sequence(der(0xa0, der(0x16, Buffer.from(spc)))))]),
     ...(names.length > 0 ? [extension("2.5.29.17", sequence(...names.map(alternative)))] : []),
   ];
   const signed = sequence(

@@ -49,15 +49,10 @@ export function loadIdentityKey(
   if (settings.key === undefined && !existsSync(file)) makeKey(file);
   const key = readKey(file);
   const publicKey = createPublicKey(key);
-  let pem = publicKey.export({ type: "spki", format: "pem" }).toString();
-  if (settings.certificate !== undefined) {
-    pem = readPem(settings.certificate);
-    const certificate = readCertificate(pem, settings.certificate);
-    if (!certificate.checkPrivateKey(key))
-      throw new Error(`${settings.certificate}: this certificate is not for the key in ${file}`);
-    if (Date.parse(certificate.validTo) < clock.wall())
-      throw new Error(`${settings.certificate}: expired on ${certificate.validTo}`);
-  }
+  const pem =
+    settings.certificate === undefined
+      ? publicKey.export({ type: "spki", format: "pem" }).toString()
+      : readFitting(settings.certificate, key, file, clock.wall()).pem;
   const jwk = publicKey.export({ format: "jwk" });
   const kid = thumbprint(jwk);
   const issuer = settings.url.replace(/\/$/, "");
@@ -83,7 +78,22 @@ function readPem(file: string): string {
   }
 }
 
-function readKey(file: string): KeyObject {
+/** A certificate for that key of `keyFile` that has not expired, and the whole file. Throws with the reason. */
+export function readFitting(
+  file: string,
+  key: KeyObject,
+  keyFile: string,
+  now: number,
+): { readonly certificate: X509Certificate; readonly pem: string } {
+  const pem = readPem(file);
+  const certificate = readCertificate(pem, file);
+  if (!certificate.checkPrivateKey(key)) throw new Error(`${file}: this certificate is not for the key in ${keyFile}`);
+  if (Date.parse(certificate.validTo) < now) throw new Error(`${file}: expired on ${certificate.validTo}`);
+  return { certificate, pem };
+}
+
+/** A key for ES256. Throws with the reason. */
+export function readKey(file: string): KeyObject {
   let key: KeyObject;
   try {
     key = createPrivateKey(readFileSync(file));

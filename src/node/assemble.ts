@@ -41,6 +41,7 @@ export type CoreParts = Pick<
   | "credit"
   | "resolve"
   | "proof"
+  | "attest"
   | "kept"
   | "overload"
 > & {

@@ -8,6 +8,7 @@ import type { Transactions } from "../transaction/layer.ts";
 import type { Transports } from "../transport/layer.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Cluster } from "./cluster.ts";
+import type { Signing } from "./identity.ts";
 import type { SignInLog } from "./sign-in-log.ts";
 import type { Telemetry } from "./telemetry.ts";
 
@@ -35,6 +36,7 @@ export function metricsOf(parts: {
   httpAppServers: Pick<HttpAppServers, "counters" | "waiting">;
   usage: Usage | undefined;
   telemetry: Telemetry | undefined;
+  signing: Signing | undefined;
 }): Metrics {
   const { core, httpAppServers, signInLog, transport, transactions, journal, billing, cluster } = parts;
   const { differenceMs } = parts.clockWatch;
@@ -86,6 +88,7 @@ export function metricsOf(parts: {
       appServerEventsWaiting: httpAppServers.waiting,
       draining: core.draining ? 1 : 0,
       ...(transport.certificateDaysLeft !== undefined && { certificateDaysLeft: transport.certificateDaysLeft }),
+      ...(parts.signing?.daysLeft !== undefined && { shakenCertificateDaysLeft: parts.signing.daysLeft }),
       ...cluster?.gauges(),
       ...parts.usage?.gauges(),
       ...(exporter && { spansWaiting: exporter.waiting }),

@@ -21,8 +21,6 @@ import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
 import type { ServerState } from "../directory/pool.ts";
 import { Strangers } from "../directory/strangers.ts";
 import type { ApiToken, AppServerKey } from "../directory/types.ts";
-import { type IdentityKey, loadIdentityKey } from "../identity/key.ts";
-import { createProof } from "../identity/proof.ts";
 import { Overload } from "../relay/admission/overload.ts";
 import { contained, failed } from "../relay/model/contained.ts";
 import type { Core } from "../relay/model/core.ts";
@@ -50,6 +48,7 @@ import { ChartCounts, type ChartCountsView } from "./chart-counts.ts";
 import { type Cluster, joinCluster } from "./cluster.ts";
 import { emptied, endAll, endBlocked, endOne, within } from "./draining.ts";
 import { HealthChecks } from "./health.ts";
+import { type Published, Signing } from "./identity.ts";
 import { together } from "./keepers.ts";
 import { KeptContacts } from "./kept-contacts.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
@@ -128,7 +127,7 @@ export interface Relay {
   /** A token of the API; undefined: there is none of that name. */
   token(name: string): ApiToken | undefined;
   /** The public key, with which app servers check the relay's signature (M10); undefined: the relay does not sign. */
-  readonly identity: Pick<IdentityKey, "pem" | "jwks"> | undefined;
+  readonly identity: Published | undefined;
   /**
    * Has `fn` called when no session is left and nothing is closed yet. Servers that use the relay are closed here.
    */
@@ -155,10 +154,10 @@ export async function startRelay(options: {
   readonly tap?: Tap;
 }): Promise<Relay> {
   const { config, log, clock = systemClock, random = systemRandom } = options;
-  const identity = config.identity && loadIdentityKey(config.identity, config.data, clock);
-  if (identity && !config.http.listen)
+  const signing = Signing.of(config, clock, log);
+  if (signing && !config.http.listen)
     log.warn(
-      { url: identity.x5u },
+      { url: signing.key.x5u },
       "identity: http.listen is not set; the public key must be published there by others",
     );
   const { store, clockWatch } = await openWatchedStore(config, { clock, log });
@@ -226,7 +225,12 @@ export async function startRelay(options: {
   const keysOf = (appServer: string) => directory.keysOf(appServer);
   const signInLog = new SignInLog(peerLog);
   const strangers = new Strangers(config.strangers, clock, peerLog);
-  const httpAppServers = new HttpAppServers({ config, log, identity, cluster: nodesAround(node, bus, cluster) });
+  const httpAppServers = new HttpAppServers({
+    config,
+    log,
+    identity: signing && (() => signing.key),
+    cluster: nodesAround(node, bus, cluster),
+  });
   const transport = createTransportLayer({
     listen: config.listen,
     clock,
@@ -311,7 +315,7 @@ export async function startRelay(options: {
     admissionElsewhere: shares?.admission(config.limits),
     loadsElsewhere: shares?.loads.keep(userLimits(config)),
     recordsTo: { store: store.calls, publish: callsTo(bus, config), traced: telemetry?.traced },
-    ...(identity && { proof: createProof({ ...identity, clock, random }) }),
+    ...signing?.signers(random),
     billing: store.billing,
     listening: () => transport.listening,
     credit: store.credit,
@@ -355,6 +359,7 @@ export async function startRelay(options: {
     await Promise.allSettled(onClosing.map((fn) => fn()));
     await httpAppServers.close();
     health.stop();
+    signing?.close();
     overload.stop();
     registrations.stop();
     await contacts.close();
@@ -387,6 +392,7 @@ export async function startRelay(options: {
     throw error;
   }
   health.start();
+  signing?.watch();
   overload.start();
   registrations.start();
   // What was found on disk either goes on here, or has ended here.
@@ -401,7 +407,9 @@ export async function startRelay(options: {
   return {
     addresses: transport.listening,
     counters: core.counters,
-    identity,
+    get identity() {
+      return signing?.published;
+    },
     registrations: (user) => registrations.views(user),
     unregister: (user) => registrations.remove(user),
     metrics: () =>
@@ -417,6 +425,7 @@ export async function startRelay(options: {
         httpAppServers,
         usage,
         telemetry,
+        signing,
       }),
     lockOuts: () => core.authenticator.lockOuts?.() ?? [],
     liftLockOuts: (which) => {
@@ -457,6 +466,7 @@ export async function startRelay(options: {
     onClosing: (fn) => void onClosing.push(fn),
     reload: (next) => {
       transport.reloadCertificates();
+      signing?.reload();
       return directory.reload(next);
     },
     close: async ({ drainMs }) => {

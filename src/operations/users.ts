@@ -19,6 +19,7 @@ export interface UserView {
   readonly id: string;
   readonly realm: string;
   readonly name?: string;
+  readonly numbers?: readonly string[];
   readonly algorithms: readonly string[];
   readonly blocked: boolean;
   readonly limits?: User["limits"];
@@ -35,6 +36,7 @@ const userView = z.object({
   id: z.string(),
   realm: z.string(),
   name: z.string().optional(),
+  numbers: z.array(z.string()).optional().describe("Telephone numbers from which the user may call."),
   algorithms: z.array(z.enum(["sha-256", "md5"])),
   blocked: z.boolean(),
   limits: z.object({ sessions: z.int().optional() }).optional(),
@@ -45,7 +47,7 @@ const userView = z.object({
 });
 
 function viewOf(config: Config, user: User): UserView {
-  const { id, realm, name, ha1, blocked, limits, prepaid, postpaid, account } = user;
+  const { id, realm, name, numbers, ha1, blocked, limits, prepaid, postpaid, account } = user;
   const algorithms: ("sha-256" | "md5")[] = [
     ...(ha1.sha256 === undefined ? [] : ["sha-256" as const]),
     ...(ha1.md5 === undefined ? [] : ["md5" as const]),
@@ -54,6 +56,7 @@ function viewOf(config: Config, user: User): UserView {
   return {
     ...{ id, realm },
     ...(name !== undefined && { name }),
+    ...(numbers && { numbers }),
     algorithms,
     blocked: blocked !== undefined,
     ...(limits && { limits }),
@@ -202,6 +205,27 @@ export const nameUser = operation({
   },
 });
 
+const MOST_NUMBERS = 100;
+
+export const numberUser = operation({
+  id: "numberUser",
+  method: "PUT",
+  path: "/v1/users/{id}/numbers",
+  summary: "The telephone numbers from which a user may call: full attestation is given for these (RFC 8588)",
+  right: "operate",
+  input: z.strictObject({
+    id: idField,
+    numbers: z.array(z.string()).max(MOST_NUMBERS).describe("+4930123456; the first is shown by default. Empty: none."),
+  }),
+  output: changed,
+  run({ store, config }, { id, numbers }) {
+    const wrong = numbers.find((number) => !/^\+[1-9][0-9]{1,14}$/.test(number));
+    if (wrong !== undefined)
+      throw new OperationError("usage", `expected numbers such as +4930123456 (E.164); found "${wrong}"`);
+    return change(store, config, id, ({ numbers: _, ...user }) => (numbers.length > 0 ? { ...user, numbers } : user));
+  },
+});
+
 export const limitUser = operation({
   id: "limitUser",
   method: "PUT",
@@ -234,6 +258,7 @@ export const userOperations: readonly AnyOperation[] = [
   blockUser,
   unblockUser,
   nameUser,
+  numberUser,
   limitUser,
 ];
 

@@ -5,7 +5,7 @@ import { escapeUser, telephoneNumber, type Uri, unescapeUser } from "./uri.ts";
 
 /**
  * PASSporT (RFC 8225) and the Identity header (RFC 8224): the token that says who calls whom, signed with ES256. Only
- * the full form is made and read, and no extension (`ppt`).
+ * the full form is made and read; of the extensions (`ppt`), `shaken` is made (RFC 8588), and none is read.
  */
 
 /** Whom a token is about (RFC 8225 §5.2.1): one telephone number, or URIs. */
@@ -16,6 +16,14 @@ export interface Passport {
   readonly iat: number;
   /** Unique for each token (RFC 7519 §4.1.7), so that a replay is noticed. */
   readonly jti: string;
+}
+
+/** What `shaken` adds (RFC 8588): how well the caller is known, and where the call began. */
+export interface Attestation {
+  /** `A`: the caller may use this number. `B`: the caller is known. `C`: neither (RFC 8588 §4). */
+  readonly attest: "A" | "B" | "C";
+  /** A UUID (RFC 8588 §5). */
+  readonly origid: string;
 }
 
 /** Credentials for signing: an EC key on P-256, and the URL where its certificate is. */
@@ -40,11 +48,26 @@ export function passportName(uri: Uri): { readonly uri: string } | { readonly tn
 /**
  * Makes the value of an Identity header (RFC 8224 §4). Members in lexicographic order, no white space (RFC 8225 §9).
  */
-export function identityHeader({ orig, dest, iat, jti }: Passport, { key, x5u }: PassportSigner): string {
-  const destination = { ...(dest.tn && { tn: dest.tn }), ...(dest.uri && { uri: dest.uri }) };
-  const signed = `${encode({ alg: "ES256", typ: "passport", x5u })}.${encode({ dest: destination, iat, jti, orig })}`;
+export function identityHeader({ orig, dest, iat, jti }: Passport, signer: PassportSigner): string {
+  const { key, x5u } = signer;
+  return `${token({ alg: "ES256", typ: "passport", x5u }, { dest: inOrder(dest), iat, jti, orig }, key)};info=<${x5u}>;alg=ES256`;
+}
+
+/** The same with the extension `shaken` (RFC 8588): its claims stand in it, and its name in token and header. */
+export function shakenHeader(
+  { orig, dest, iat, attest, origid }: Omit<Passport, "jti"> & Attestation,
+  { key, x5u }: PassportSigner,
+): string {
+  const header = { alg: "ES256", ppt: "shaken", typ: "passport", x5u };
+  return `${token(header, { attest, dest: inOrder(dest), iat, orig, origid }, key)};info=<${x5u}>;alg=ES256;ppt=shaken`;
+}
+
+const inOrder = ({ tn, uri }: Passport["dest"]) => ({ ...(tn && { tn }), ...(uri && { uri }) });
+
+function token(header: object, claims: object, key: KeyObject): string {
+  const signed = `${encode(header)}.${encode(claims)}`;
   const signature = sign("sha256", Buffer.from(signed, "latin1"), { key, dsaEncoding: "ieee-p1363" }); // RFC 7518 §3.4
-  return `${signed}.${signature.toString("base64url")};info=<${x5u}>;alg=ES256`;
+  return `${signed}.${signature.toString("base64url")}`;
 }
 
 const encode = (value: object): string => Buffer.from(JSON.stringify(value), "utf8").toString("base64url");

@@ -1,7 +1,8 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
-import { readFileSync, statSync } from "node:fs";
+import { readFileSync } from "node:fs";
 import { createSecureContext, type SecureContext, type SecureContextOptions } from "node:tls";
 import type { Clock, TimerHandle } from "../support/clock.ts";
+import { stamps as stampsOf } from "../support/file-stamps.ts";
 import type { Logger } from "../support/log.ts";
 
 /** Files of the relay's certificates and of those that it trusts; PEM. */
@@ -197,15 +198,4 @@ const serverOptions = ({ own, clientCa }: Read): SecureContextOptions => ({
 });
 
 /** Changes whenever one of the files does. */
-function stamps({ cert, key, ca, clientCa }: TlsSettings): string {
-  return [cert, key, ca, clientCa].map((path) => (path === undefined ? "" : stamp(path))).join(" ");
-}
-
-function stamp(path: string): string {
-  try {
-    const { mtimeMs, size, ino } = statSync(path);
-    return `${mtimeMs}/${size}/${ino}`;
-  } catch {
-    return "none";
-  }
-}
+const stamps = ({ cert, key, ca, clientCa }: TlsSettings): string => stampsOf([cert, key, ca, clientCa]);

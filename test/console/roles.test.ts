@@ -43,6 +43,7 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
   blockUser: OPERATE,
   unblockUser: OPERATE,
   nameUser: OPERATE,
+  numberUser: OPERATE,
   limitUser: OPERATE,
   listServices: SEE,
   putService: OPERATE,

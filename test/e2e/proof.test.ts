@@ -32,7 +32,10 @@ describe("what the relay publishes for those who check its signature (RFC 8224 Â
     expect(await (await fetch(at("/identity/certificate.pem"))).text()).toBe(identity.pem);
     const request = new SipRequest("INVITE", "sip:192.0.2.7");
     request.headers.add("To", "<sip:wine@portal.example>");
-    createProof({ ...identity, clock: systemClock, random: systemRandom })(request, "sip:alice@portal.example");
+    createProof({ signer: () => identity, clock: systemClock, random: systemRandom })(
+      request,
+      "sip:alice@portal.example",
+    );
     const check = createProofCheck({ keys: at("/.well-known/jwks.json"), self: "sip:192.0.2.7" });
     const proven = { to: "sip:wine@portal.example", identities: request.headers.all("identity") };
     expect(await check(proven)).toEqual({ ok: true, user: "sip:alice@portal.example" });

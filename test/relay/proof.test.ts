@@ -19,7 +19,7 @@ describe("the relay's signature on an INVITE to an app server (M10, RFC 8224)", 
   it("says who calls whom and when, and the app server's check takes it", async () => {
     const identity = loadIdentityKey({ url }, folder);
     const clock = new TestClock(Date.UTC(2026, 0, 2, 3, 4, 5, 678));
-    const sign = createProof({ ...identity, clock, random: { token: () => "one" } });
+    const sign = createProof({ signer: () => identity, clock, random: { token: () => "one" } });
     const request = new SipRequest("INVITE", "sip:192.0.2.7:5070");
     request.headers.add("To", "<sip:wine@portal.example>").add("Date", "Mon, 01 Jan 1990 00:00:00 GMT");
     sign(request, "sip:Alice@portal.example");

@@ -1,6 +1,7 @@
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { rootCertificates } from "node:tls";
 import { isIp } from "../../config/listen.ts";
+import { tnAuthListOf } from "../../identity/tn-auth-list.ts";
 import { isFor } from "../../transport/peer-names.ts";
 import { type Finding, ok, problem, type Surroundings, warning } from "./types.ts";
 
@@ -10,13 +11,14 @@ const LOCAL = new Set(["localhost", "127.0.0.1", "::1"]);
 
 /** Certificates and keys: whether they are there, fit, are in time, have the names, and come with their chain. */
 export function certificates(world: Surroundings): Finding[] {
-  const { tls, http, listen, portal } = world.config;
+  const { tls, http, listen, portal, identity } = world.config;
   const found: Finding[] = [];
   if (tls.cert !== undefined && tls.key !== undefined) {
     const hosts = listen.flatMap(({ advertised }) => (advertised && !isIp(advertised.host) ? [advertised.host] : []));
     found.push(...ofPair(world, "tls", tls.cert, tls.key, [...new Set([...portal.domains, ...hosts])]));
   }
   if (http.tls) found.push(...ofPair(world, "http.tls", http.tls.cert, http.tls.key, []));
+  if (identity?.shaken) found.push(...ofShaken(world, identity.shaken));
   for (const [setting, path] of [
     ["tls.ca", tls.ca],
     ["tls.clientCa", tls.clientCa],
@@ -43,6 +45,30 @@ function ofPair(world: Surroundings, setting: string, cert: string, key: string,
       ),
     ];
   return [inTime(world, cert, own), keyFits(world, cert, key, own), ...namesIn(cert, own, names), chainOf(cert, chain)];
+}
+
+/** The certificate for telephone numbers: its chain ends at an authority that is not one of the web's. */
+function ofShaken(world: Surroundings, { certificate, key }: { certificate: string; key: string }): Finding[] {
+  const [own] = certificatesIn(world.read(certificate));
+  if (!own)
+    return [
+      problem(
+        `identity.shaken.certificate ${certificate} cannot be read, or holds no certificate`,
+        "name a file in PEM that the user of the relay may read",
+      ),
+    ];
+  const list = tnAuthListOf(own);
+  const good = [...(list?.spc ?? []).map((code) => `provider ${code}`), ...(list?.numbers ?? [])].join(", ");
+  return [
+    inTime(world, certificate, own),
+    keyFits(world, certificate, key, own),
+    list
+      ? ok(`${certificate} is for ${good}`)
+      : warning(
+          `${certificate} does not say for which numbers it is (no TNAuthList, RFC 8226)`,
+          "verifiers in a SHAKEN network will refuse it: get one from an authority of that network",
+        ),
+  ];
 }
 
 function keyFits(world: Surroundings, cert: string, key: string, own: X509Certificate): Finding {

@@ -30,7 +30,8 @@ export class ClientSources {
     this.names = new Set(trustedNames.map(canonicalHost));
   }
 
-  private isProxy({ remoteAddress, peerNames }: Flow): boolean {
+  /** Whether it comes from one of the operator's proxies. */
+  isProxy({ remoteAddress, peerNames }: Flow): boolean {
     return this.proxies.includes(remoteAddress) || (peerNames?.some((name) => this.names.has(name)) ?? false);
   }
 

@@ -97,6 +97,9 @@ export function withoutPassword(fromLine: string): string {
   return hidden === uri ? fromLine : fromLine.replaceAll(uri, () => hidden); // it may stand in the display name too
 }
 
+/** Whether a From has a password (M2). */
+export const hasPassword = (fromLine: string): boolean => withoutPassword(fromLine) !== fromLine;
+
 /** RFC 3323 §4.1.1.3 */
 const NOBODY = "<sip:anonymous@anonymous.invalid>";
 

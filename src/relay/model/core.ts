@@ -20,6 +20,7 @@ import type { Directory } from "../../directory/directory.ts";
 import type { Strangers } from "../../directory/strangers.ts";
 import type { AppServer, Identified, Service } from "../../directory/types.ts";
 import type { Proof } from "../../identity/proof.ts";
+import type { Attest } from "../../identity/shaken.ts";
 import type { Bindings } from "../../registrar/bindings.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
 import type { SipUri } from "../../sip/uri.ts";
@@ -122,6 +123,8 @@ export interface Core {
   readonly laterRecords: LaterRecords;
   /** Undefined: INVITEs are not signed. */
   readonly proof?: Proof;
+  /** The operator's own word on who calls (RFC 8588); undefined: it is not given. */
+  readonly attest?: Attest;
   /** What the books of charges share. */
   readonly keeping: BookKeeping;
   /** Charges outside of a session's own dialog (M15, M17). */

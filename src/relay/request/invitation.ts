@@ -28,6 +28,7 @@ import { callIdOf } from "../model/session-names.ts";
 import { isOneTooMany, ringS } from "../session/ringing.ts";
 import { Reliable } from "./reliable.ts";
 import { addServiceHeaders } from "./service-headers.ts";
+import { sign } from "./signing.ts";
 
 /**
  * The INVITE to one app server (M5). Turns the answers of its transaction into events of the session. It outlives the
@@ -373,7 +374,7 @@ function fillInvite(core: Core, session: Session, original: SipRequest, request:
   session.identity?.mark(request, "server");
   const callId = original.callId || session.request?.move?.first.client?.dialog.callId;
   if (core.config.correlation.xCallId && callId && !headers.has("x-call-id")) headers.add("X-Call-ID", callId);
-  core.proof?.(request, user);
+  sign(core, session, original, request);
 }
 
 /**

@@ -93,6 +93,18 @@ describe("certificates", () => {
     expect(lines(of(cert + ca.cert, key)).at(-1)).toContain("an authority of your own");
   });
 
+  it("for telephone numbers say for which they are (RFC 8226), or a SHAKEN network refuses them", () => {
+    const text = "identity: { url: 'https://portal.example', shaken: { certificate: /c.pem, key: /k.pem } }";
+    const numbers = ca.issue({ spc: "709J" });
+    const found = of(numbers.cert, numbers.key, text);
+    expect(grades(found)).toEqual(["ok", "ok", "ok"]);
+    expect(lines(found).at(-1)).toBe("ok: /c.pem is for provider 709J");
+    const { cert, key } = issued();
+    expect(lines(of(cert, key, text)).at(-1)).toContain("warning: /c.pem does not say for which numbers");
+    expect(grades(of(undefined, key, text))).toEqual(["problem"]);
+    expect(grades(of(cert, numbers.key, text))).toEqual(["ok", "problem", "warning"]);
+  });
+
   it.each<[string, string, Finding["grade"], () => [string | undefined, string | undefined]]>([
     ["no file", "cannot be read", "problem", () => [undefined, undefined]],
     ["no certificate", "holds no certificate", "problem", () => ["x", "x"]],
