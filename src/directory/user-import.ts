@@ -160,7 +160,9 @@ class Import {
     this.batch = [];
     const { store, dryRun } = options;
     const users = await Promise.all(
-      batch.map(async ({ record, prepaid, known }): Promise<User> => {
+      batch.map(async ({ record, prepaid, known: before }): Promise<User> => {
+        // Read again: a long import must not undo what an operator does meanwhile, such as a block.
+        const known = before && ((await store.users.get(record.id)) ?? before);
         const account = known ? known.account : await this.accountFor(record.id);
         const user = {
           ...withStanding(record, known, { prepaid, account }),

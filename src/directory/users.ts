@@ -29,12 +29,15 @@ export function userRecord({ id, realm, password, md5 }: NewUser): User {
 
 /** Registers a user (M2), or gives one that is registered a new password. */
 export async function registerUser(store: Pick<Store, "users">, user: NewUser): Promise<User> {
-  const known = await store.users.get(user.id);
-  const { prepaid = known?.prepaid } = user;
-  const account = known ? known.account : user.account;
-  const record = withStanding(userRecord(user), known, { prepaid, account });
-  await store.users.put(record);
-  return record;
+  const hashes = userRecord(user);
+  for (;;) {
+    const { account, prepaid } = user;
+    const fresh = withStanding(hashes, undefined, { prepaid, account });
+    if (await store.users.add(fresh)) return fresh;
+    const given = prepaid ? { prepaid } : {};
+    const changed = await store.users.change(user.id, (known) => withStanding(hashes, known, given));
+    if (changed) return changed; // else it was removed just now
+  }
 }
 
 /** A user with new hashes: everything else stays as it is, unless something else is given. */

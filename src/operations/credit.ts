@@ -55,8 +55,7 @@ export const openCredit = operation({
     const known = await store.users.get(user);
     if (!known) throw new OperationError("unknown", `no user ${user}`, { hint: "see: tollgate user list" });
     await openBalance(store, accountOf(known), currency);
-    const { postpaid: _, ...kept } = known;
-    await store.users.put({ ...kept, prepaid: { currency } });
+    await store.users.change(user, ({ postpaid: _, ...kept }) => ({ ...kept, prepaid: { currency } }));
     const note = await currencyNote(store, config, currency);
     return { user, currency, ...(note !== "" && { note }) };
   },

@@ -198,7 +198,9 @@ async function putThing<T extends { readonly id: string }>(
     throw new OperationError("usage", `there is no ${gone.join(", and no ")}`, {
       hint: "register it first, or say --force",
     });
-  await registry.put(thing);
+  if (replaced) await registry.put(thing);
+  else if (!(await registry.add(thing)))
+    throw new OperationError("refused", `${what} ${id} was registered just now by somebody else`);
   return { id, replaced };
 }
 
@@ -290,7 +292,7 @@ export const drainAppServer = operation({
   output: outOfService,
   async run(context, { id }) {
     await mustKnowServer(context, id);
-    if (!(await context.store.outOfService.get(id))) await context.store.outOfService.put({ id, since: context.now() });
+    await context.store.outOfService.add({ id, since: context.now() });
     return { id, state: "drained" };
   },
 });

@@ -46,8 +46,6 @@ export const createToken = operation({
   }),
   output: z.object({ token: z.string(), name: z.string() }),
   async run({ store, config, now }, { name, role, expiresDays, appServer }) {
-    if (await store.tokens.get(name))
-      throw new OperationError("refused", `there is a token ${name} already`, { hint: "see: tollgate token list" });
     if ((await store.tokens.list()).length >= MOST_TOKENS)
       throw new OperationError("refused", `there are ${MOST_TOKENS} tokens; revoke one first`);
     if ((role === "app-server") !== (appServer !== undefined))
@@ -62,7 +60,7 @@ export const createToken = operation({
     const secret = systemRandom.token(SECRET_BITS);
     const createdAt = now();
     const expiresAt = expiresDays === undefined ? undefined : createdAt + Math.round(expiresDays * 86_400_000);
-    await store.tokens.put({
+    const isNew = await store.tokens.add({
       id: name,
       role,
       hash: digest(secret).toString("hex"),
@@ -70,6 +68,8 @@ export const createToken = operation({
       ...(expiresAt !== undefined && { expiresAt }),
       ...(appServer !== undefined && { appServer }),
     });
+    if (!isNew)
+      throw new OperationError("refused", `there is a token ${name} already`, { hint: "see: tollgate token list" });
     return { name, token: `${name}.${secret}` };
   },
 });

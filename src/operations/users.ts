@@ -175,8 +175,10 @@ export const blockUser = operation({
   right: "operate",
   input: z.strictObject({ id: idField, end: z.boolean().optional().describe("End the user's sessions too.") }),
   output: changed,
-  run: ({ store, config, now }, { id, end }) =>
-    change(store, config, id, (user) => ({ ...user, blocked: { since: now(), ...(end && { end }) } })),
+  async run({ store, config, now }, { id, end }) {
+    const blocked = { since: now(), ...(end && { end }) };
+    return { user: viewOf(config, await change(store, id, (user) => ({ ...user, blocked }))) };
+  },
 });
 
 export const unblockUser = operation({
@@ -187,7 +189,9 @@ export const unblockUser = operation({
   right: "operate",
   input: z.strictObject({ id: idField }),
   output: changed,
-  run: ({ store, config }, { id }) => change(store, config, id, ({ blocked: _, ...user }) => user),
+  run: async ({ store, config }, { id }) => ({
+    user: viewOf(config, await change(store, id, ({ blocked: _, ...user }) => user)),
+  }),
 });
 
 export const nameUser = operation({
@@ -198,10 +202,11 @@ export const nameUser = operation({
   right: "operate",
   input: z.strictObject({ id: idField, name: z.string().optional().describe("Left out: none.") }),
   output: changed,
-  run({ store, config }, { id, name }) {
+  async run({ store, config }, { id, name }) {
     if (name !== undefined && (name.trim() === "" || name.length > 200))
       throw new OperationError("usage", "expected a name of up to 200 characters");
-    return change(store, config, id, ({ name: _, ...user }) => (name === undefined ? user : { ...user, name }));
+    const named = await change(store, id, ({ name: _, ...user }) => (name === undefined ? user : { ...user, name }));
+    return { user: viewOf(config, named) };
   },
 });
 
@@ -243,10 +248,13 @@ export const limitUser = operation({
   async run({ store, config }, { id, ...limits }) {
     const { sessions, day, credit } = limits;
     if (!sessions && !day && !credit) throw new OperationError("usage", "say --sessions, --day or --credit");
-    let user = await mustKnow(store, id);
-    if (sessions !== undefined) user = withSessions(user, sessions);
-    if (day !== undefined || credit !== undefined) user = await withSpending(store, user, limits);
-    await store.users.put(user);
+    const known = await mustKnow(store, id);
+    if (sessions !== undefined) withSessions(known, sessions); // a mistake is told before anything is changed
+    const pays = day === undefined && credit === undefined ? undefined : await withSpending(store, known, limits);
+    const user = await change(store, id, (now) => {
+      const counted = sessions === undefined ? now : withSessions(now, sessions);
+      return pays ? pays(counted) : counted;
+    });
     return { user: viewOf(config, user), limits: await limitsText(store, user) };
   },
 });
@@ -262,19 +270,13 @@ export const userOperations: readonly AnyOperation[] = [
   limitUser,
 ];
 
-async function change(
-  store: Store,
-  config: Config,
-  id: string,
-  to: (user: User) => User,
-): Promise<{ readonly user: UserView }> {
-  const user = to(await mustKnow(store, id));
-  await store.users.put(user);
-  return { user: viewOf(config, user) };
+async function change(store: Store, id: string, to: (user: User) => User): Promise<User> {
+  return mustBeThere(id, await store.users.change(id, to));
 }
 
-async function mustKnow(store: Store, id: string): Promise<User> {
-  const user = await store.users.get(id);
+const mustKnow = async (store: Store, id: string): Promise<User> => mustBeThere(id, await store.users.get(id));
+
+function mustBeThere(id: string, user: User | undefined): User {
   if (!user) throw new OperationError("unknown", `no user ${id}`, { hint: "see: tollgate user list" });
   return user;
 }
@@ -345,8 +347,12 @@ interface Spending {
   readonly currency?: string | undefined;
 }
 
-/** Sets the terms of the user's balance, which is opened where there is none. */
-async function withSpending(store: Store, user: User, { day, credit, currency }: Spending): Promise<User> {
+/** Sets the terms of the user's balance, which is opened where there is none; returns how the user changes by that. */
+async function withSpending(
+  store: Store,
+  user: User,
+  { day, credit, currency }: Spending,
+): Promise<((user: User) => User) | undefined> {
   const { credit: balances } = store;
   if (!balances) throw new OperationError("refused", "this store has no balances");
   if (user.prepaid && credit !== undefined)
@@ -364,9 +370,9 @@ async function withSpending(store: Store, user: User, { day, credit, currency }:
   const limit = credit === undefined ? now : (amountOf("credit", credit, used) ?? null);
   const terms = { ...(perDay !== undefined && { perDay }), ...(!user.prepaid && { limit }) };
   await balances.setTerms(name, terms);
-  if (user.prepaid) return user;
-  const { postpaid: _, ...rest } = user;
-  return limit === null && perDay === undefined ? rest : { ...rest, postpaid: { currency: used } };
+  if (user.prepaid) return undefined;
+  return ({ postpaid: _, ...rest }) =>
+    (limit === null && perDay === undefined) || rest.prepaid ? rest : { ...rest, postpaid: { currency: used } };
 }
 
 /** Undefined: none. */

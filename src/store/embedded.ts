@@ -92,21 +92,40 @@ class EmbeddedRegistry<T extends { readonly id: string }> implements Registry<T>
   }
 
   async put(thing: T): Promise<void> {
-    await this.change(() => {
+    await this.write(() => {
       this.db.putSync(thing.id, thing);
       return true;
     });
   }
 
+  async add(thing: T): Promise<boolean> {
+    return this.write(() => {
+      if (this.db.doesExist(thing.id)) return false;
+      this.db.putSync(thing.id, thing);
+      return true;
+    });
+  }
+
+  async change(id: string, to: (thing: T) => T): Promise<T | undefined> {
+    let changed: T | undefined;
+    await this.write(() => {
+      const before = this.db.get(id);
+      changed = before && to(before);
+      if (changed) this.db.putSync(id, changed);
+      return changed !== undefined;
+    });
+    return changed;
+  }
+
   async putAll(things: readonly T[]): Promise<void> {
-    await this.change(() => {
+    await this.write(() => {
       for (const thing of things) this.db.putSync(thing.id, thing);
       return things.length > 0;
     });
   }
 
   async remove(id: string): Promise<boolean> {
-    return this.change(() => {
+    return this.write(() => {
       if (!this.db.doesExist(id)) return false;
       this.db.removeSync(id);
       return true;
@@ -114,7 +133,7 @@ class EmbeddedRegistry<T extends { readonly id: string }> implements Registry<T>
   }
 
   /** Makes a change in one transaction, which also raises the version if anything changed. */
-  private change(make: () => boolean): Promise<boolean> {
+  private write(make: () => boolean): Promise<boolean> {
     const work = () => {
       const changed = make();
       if (changed) this.meta.putSync(VERSION, (this.meta.get(VERSION) ?? 0) + 1);

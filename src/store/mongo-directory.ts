@@ -1,7 +1,7 @@
 import { randomUUID } from "node:crypto";
 import type { Collection, Db } from "mongodb";
 import type { Clock } from "../support/clock.ts";
-import type { Scope, Sessions } from "./mongo-sessions.ts";
+import type { ReadScope, Scope, Sessions } from "./mongo-sessions.ts";
 import { isDuplicate } from "./mongo-writes.ts";
 
 /** If a change is seen under way for so long, the process that began it is taken to be dead. */
@@ -66,11 +66,11 @@ export class DirectoryVersion {
    * `make` returns whether anything changed. If it rejects, nobody knows whether it did: the change is then counted
    * after a minute.
    */
-  change(make: (scope: Scope) => Promise<boolean>): Promise<boolean> {
-    return this.sessions.run(async (_, scope) => {
+  change(make: (scope: Scope, read: ReadScope) => Promise<boolean>): Promise<boolean> {
+    return this.sessions.run(async (read, scope) => {
       const id = randomUUID();
       await this.meta.updateOne({ _id: "directory" }, { $push: { changing: { id } } }, scope);
-      const changed = await make(scope);
+      const changed = await make(scope, read);
       // It is counted even if another process has counted it already: that was before it was made.
       const count = { $pull: { changing: { id } }, ...(changed && { $inc: { version: 1 } }) };
       await this.meta.updateOne({ _id: "directory" }, count, scope);

@@ -1,4 +1,5 @@
-import type { Collection, Db, Document, MongoClient } from "mongodb";
+import { randomUUID } from "node:crypto";
+import type { Collection, Db, Document, Filter, MongoClient } from "mongodb";
 import type { Closed } from "../charging/bills/closing.ts";
 import type { Tariff } from "../charging/money/tariff.ts";
 import type { ApiToken, AppServer, AppServerKey, Former, OutOfService, Service, User } from "../directory/types.ts";
@@ -12,11 +13,12 @@ import { MongoCalls } from "./mongo-calls.ts";
 import { connect, newClient } from "./mongo-connect.ts";
 import { MongoCredit } from "./mongo-credit.ts";
 import { DirectoryVersion } from "./mongo-directory.ts";
-import { explained } from "./mongo-errors.ts";
+import { explained, StoreError } from "./mongo-errors.ts";
 import { indexBuilding } from "./mongo-index-building.ts";
 import { prepareSchema } from "./mongo-schema.ts";
 import { MongoSessions, type ReadScope, type Sessions } from "./mongo-sessions.ts";
 import { MongoUsageLetters } from "./mongo-usage.ts";
+import { isDuplicate } from "./mongo-writes.ts";
 import type { MongoSettings } from "./settings.ts";
 import type { Registry, Store } from "./types.ts";
 
@@ -106,7 +108,10 @@ function storeOf(client: MongoClient, db: Db, { sessions, billing, calls, credit
   };
 }
 
-type StoredThing = Document & { readonly _id: string };
+/** `rev`: another one after each write, so that a change knows whether it is still of what it has read. */
+type StoredThing = Document & { readonly _id: string; readonly rev?: string };
+
+const CHANGE_TRIES = 50;
 
 class MongoRegistry<T extends { readonly id: string }> implements Registry<T> {
   private readonly things: Collection<StoredThing>;
@@ -130,17 +135,46 @@ class MongoRegistry<T extends { readonly id: string }> implements Registry<T> {
     return (await this.sessions.run(find)).map(toThing<T>);
   }
 
-  async put({ id, ...rest }: T): Promise<void> {
+  async put(thing: T): Promise<void> {
     await this.version.change(async (scope) => {
-      await this.things.replaceOne({ _id: id }, rest, { ...scope, upsert: true });
+      await this.things.replaceOne({ _id: thing.id }, contentOf(thing), { ...scope, upsert: true });
       return true;
     });
   }
 
+  add(thing: T): Promise<boolean> {
+    return this.version.change(async (scope) => {
+      try {
+        await this.things.insertOne({ _id: thing.id, ...contentOf(thing) }, scope);
+        return true;
+      } catch (error) {
+        if (isDuplicate(error)) return false;
+        throw error;
+      }
+    });
+  }
+
+  async change(id: string, to: (thing: T) => T): Promise<T | undefined> {
+    let changed: T | undefined;
+    await this.version.change(async (scope, read) => {
+      for (let i = 0; i < CHANGE_TRIES; i++) {
+        const before = await this.things.findOne({ _id: id }, read);
+        if (!before) return false;
+        changed = to(toThing<T>(before));
+        const same = { _id: id, rev: before.rev ?? { $exists: false } } as Filter<StoredThing>;
+        const { matchedCount } = await this.things.replaceOne(same, contentOf(changed), scope);
+        if (matchedCount > 0) return true;
+      }
+      throw new StoreError(`${id} is changed by others all the time`);
+    });
+    return changed;
+  }
+
   async putAll(things: readonly T[]): Promise<void> {
     if (things.length === 0) return;
-    const writes = things.map(({ id, ...rest }) => ({
-      replaceOne: { filter: { _id: id }, replacement: rest, upsert: true },
+    const inOrder = things.toSorted((a, b) => (a.id < b.id ? -1 : 1)); // as in mongo-writes.ts
+    const writes = inOrder.map((thing) => ({
+      replaceOne: { filter: { _id: thing.id }, replacement: contentOf(thing), upsert: true },
     }));
     await this.version.change(async (scope) => {
       await this.things.bulkWrite(writes, { ...scope, ordered: false });
@@ -153,4 +187,8 @@ class MongoRegistry<T extends { readonly id: string }> implements Registry<T> {
   }
 }
 
-const toThing = <T>({ _id, ...rest }: StoredThing): T => ({ id: _id, ...rest }) as T;
+const toThing = <T>({ _id, rev: _, ...rest }: StoredThing): T => ({ id: _id, ...rest }) as T;
+
+function contentOf<T extends { readonly id: string }>({ id: _, ...rest }: T) {
+  return { ...rest, rev: randomUUID() };
+}

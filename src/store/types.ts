@@ -12,8 +12,15 @@ import type { UsageLetters } from "../usage/letters.ts";
 export interface Registry<T extends { readonly id: string }> {
   get(id: string): Promise<T | undefined>;
   list(): Promise<T[]>;
-  /** Adds or replaces. */
+  /** Adds or replaces. What others have changed since the thing was read is lost: see `change`. */
   put(thing: T): Promise<void>;
+  /** Adds what is new. False: there is one with this id, which stays as it is. */
+  add(thing: T): Promise<boolean>;
+  /**
+   * Changes what is there, in one step with the reading of it: of two changes at once none is lost. `to` may be called
+   * several times, and decides by what it is given. Resolves with the thing as it is now; undefined: there is none.
+   */
+  change(id: string, to: (thing: T) => T): Promise<T | undefined>;
   /** Adds or replaces many at once. If it rejects, none or some of them were written. */
   putAll(things: readonly T[]): Promise<void>;
   /** False if there was none. */

@@ -93,6 +93,18 @@ describe("tollgate close", () => {
     expect((await tollgate("close 2026-01")).out).toContain("TG-2026-01-0002 to TG-2026-01-0002");
   });
 
+  it("bills a late charge once, though a month is closed after a later one", async () => {
+    await sold("alice", "2026-01-05", "10.00");
+    await tollgate("close 2026-01");
+    await tollgate("close 2026-02"); // nothing for alice
+    await sold("alice", "2026-01-31", "5.00");
+    await sold("alice", "2026-03-03", "1.00");
+    await tollgate("close 2026-03");
+    expect((await bill("alice", "2026-03")).late).toMatchObject([{ amount: "5.00" }]);
+    expect((await tollgate("close 2026-02")).out).toBe("2026-02: 0 bills closed\n");
+    expect((await bill("alice", "2026-02")).late).toBeUndefined();
+  });
+
   it("refuses a month that is not over, and what is none", async () => {
     expect(await tollgate(`close ${monthOf(Date.now())}`)).toMatchObject({
       code: 1,

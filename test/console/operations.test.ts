@@ -40,6 +40,22 @@ describe("what an operator does by HTTP", () => {
     expect((await asked("DELETE", "/v1/users/alice")).status).toBe(404);
   });
 
+  it("blocks a user for whom others set limits and a name at the same time, and nothing of that is lost", async () => {
+    await asked("POST", "/v1/users", { id: "alice", password: "x" });
+    const changes = [
+      asked("PUT", "/v1/users/alice/limits", { sessions: "2" }),
+      asked("POST", "/v1/users/alice/block", {}),
+      asked("PUT", "/v1/users/alice/name", { name: "Alice Example" }),
+      asked("POST", "/v1/users", { id: "alice", password: "y", replace: true }),
+    ];
+    for (const { status } of await Promise.all(changes)) expect(status).toBe(200);
+    expect(await lab.store.users.get("alice")).toMatchObject({
+      blocked: { since: lab.now },
+      limits: { sessions: 2 },
+      name: "Alice Example",
+    });
+  });
+
   it("registers services and what they need, and is told of what is not there or in use", async () => {
     expect((await asked("PUT", "/v1/services/wine", { tariff: "lesson" })).json.detail).toContain("no tariff lesson");
     expect((await asked("PUT", "/v1/tariffs/lesson", { currency: "EUR", price: "0.50" })).status).toBe(200);

@@ -184,6 +184,37 @@ export function storeContract(adapter: StoreAdapter): void {
         expect((await store.users.list()).length).toBe(2);
       });
 
+      it("add what is new, once, whoever comes first", async () => {
+        const other = await open();
+        const version = await store.directoryVersion();
+        const named = (name: string) => ({ ...alice, name });
+        const took = await Promise.all([store.users.add(named("A")), other.users.add(named("B"))]);
+        expect(took.sort()).toEqual([false, true]);
+        const first = await store.users.get("alice");
+        expect(await store.users.add(named("C"))).toBe(false);
+        expect(await store.users.get("alice")).toEqual(first);
+        expect(await store.directoryVersion()).toBeGreaterThan(version);
+      });
+
+      it("change in one step: of changes at once, also of two processes, none is lost", async () => {
+        expect(await store.users.change("alice", (user) => ({ ...user, name: "nobody" }))).toBeUndefined();
+        expect(await store.users.get("alice")).toBeUndefined();
+        await store.users.put({ ...alice, limits: { sessions: 1 } });
+        const other = await open();
+        const more = (user: User): User => ({ ...user, limits: { sessions: user.limits!.sessions! + 1 } });
+        const version = await store.directoryVersion();
+        const both = [store, other, store, other, store, other];
+        await Promise.all(both.map((one) => one.users.change("alice", more)));
+        expect(await store.users.get("alice")).toEqual({ ...alice, limits: { sessions: 7 } });
+        await store.users.put(alice);
+        expect(await other.users.change("alice", ({ name: _, ...user }) => ({ ...user, name: "Al" }))).toMatchObject({
+          id: "alice",
+          name: "Al",
+        });
+        expect(await store.users.get("alice")).toEqual({ ...alice, name: "Al" });
+        expect(await store.directoryVersion()).toBeGreaterThan(version);
+      });
+
       it("take any id that a user may have", async () => {
         const ids = ["a", "a.b", "$set", "x'y", "*", "a;b?c/d&e=f+g", "~(bob)!"];
         for (const id of ids) await store.users.put({ ...alice, id });

@@ -251,6 +251,8 @@ const emptyRegistry = {
   get: async () => undefined,
   list: async () => [],
   put: async () => {},
+  add: async () => true,
+  change: async () => undefined,
   putAll: async () => {},
   remove: async () => false,
 };

@@ -1,4 +1,5 @@
-import type { BillingStore } from "../billing/store.ts";
+import { isDeepStrictEqual } from "node:util";
+import type { BillingStore, MonthTotal } from "../billing/store.ts";
 import { monthOf } from "../money/months.ts";
 import { allPages, type Bill } from "./bill.ts";
 import { type ClosedSum, type ClosedSums, lateSums } from "./late.ts";
@@ -27,15 +28,26 @@ export interface ClosedMonth {
   readonly closedAt: number;
 }
 
-export type Closed = ClosedBill | ClosedMonth;
+/** Says whose a number is, before there is a bill with it: whatever happens in between, nobody else gets it. */
+export interface BillNumber {
+  /** `number 2026-10-0007`. */
+  readonly id: string;
+  readonly number: string;
+  readonly for: string;
+  readonly month: string;
+}
+
+export type Closed = ClosedBill | ClosedMonth | BillNumber;
 
 /** Where they are kept. */
 export interface ClosedRegistry {
   get(id: string): Promise<Closed | undefined>;
   list(): Promise<Closed[]>;
-  putAll(closed: readonly Closed[]): Promise<void>;
+  /** False: it is there already, and stays as it is. */
+  add(closed: Closed): Promise<boolean>;
 }
 
+const isNumber = (closed: Closed): closed is BillNumber => "for" in closed;
 const isBill = (closed: Closed | undefined): closed is ClosedBill => closed !== undefined && "bill" in closed;
 
 /** The closed bill of a user's month; undefined: it is not closed. */
@@ -53,12 +65,10 @@ export const closedSums = (registry: Pick<ClosedRegistry, "get">): ClosedSums =>
   isClosed: async (month) => (await registry.get(month)) !== undefined,
 });
 
-const BATCH = 100;
-
 /**
  * Closes the bills of a month that are not closed. `make` makes a user's bill, with its number. Returns how many were
- * closed now, and the first and last of their numbers. Done again, it closes those that were not there yet. Rejects if
- * the month is not over.
+ * closed now, and the first and last of their numbers. Done again, it closes those that were not there yet. Done by two
+ * at once, each bill is closed by one of them, and no number is given twice. Rejects if the month is not over.
  */
 export async function closeMonth(
   store: { readonly billing: BillingStore; readonly closedBills: ClosedRegistry },
@@ -74,27 +84,58 @@ export async function closeMonth(
   },
 ): Promise<{ readonly count: number; readonly first?: string; readonly last?: string }> {
   if (month >= monthOf(now)) throw new Error(`${month} is not over (UTC)`);
-  const there = (await store.closedBills.list()).filter(isBill);
+  const all = await store.closedBills.list();
+  const there = all.filter(isBill);
   const users = new Set<string>();
   for await (const { user } of allPages((page) => store.billing.entriesFor(undefined, month, page))) users.add(user);
   const sums = closedSums(store.closedBills);
   for (const user of new Set(there.map((one) => one.user)))
     if ((await lateSums(store.billing, sums, user, month)).length > 0) users.add(user);
   const known = new Set(there.filter((one) => one.month === month).map((one) => one.user));
-  let next = known.size;
-  let closed: Closed[] = [];
+  const given = new Map(all.filter(isNumber).map((one) => [one.number, one]));
+  const numberOf = new Map(
+    [...given.values()].filter((one) => one.month === month).map((one) => [one.for, one.number]),
+  );
+  const used = new Set(there.map(({ number }) => number));
+  let last = 0;
+  const newNumber = async (user: string): Promise<string> => {
+    for (;;) {
+      const number = `${prefix}${month}-${String(++last).padStart(4, "0")}`;
+      if (used.has(number) || given.has(number)) continue;
+      if (await store.closedBills.add({ id: `number ${number}`, number, for: user, month })) return number;
+    }
+  };
   const numbers: string[] = [];
   for (const user of [...users].filter((one) => !known.has(one)).sort()) {
-    const number = `${prefix}${month}-${String(++next).padStart(4, "0")}`;
-    const totals = await store.billing.totals(user, month);
-    const bill = await make(user, number);
-    closed.push({ id: `${month} ${user}`, number, user, month, closedAt: now, bill, sums: totals });
-    numbers.push(number);
-    if (closed.length < BATCH) continue;
-    await store.closedBills.putAll(closed);
-    closed = [];
+    const number = numberOf.get(user) ?? (await newNumber(user));
+    const made = await atOneMoment(store.billing, user, month, () => make(user, number));
+    const closed = { id: `${month} ${user}`, number, user, month, closedAt: now, ...made };
+    if (await store.closedBills.add(closed)) numbers.push(number);
   }
-  await store.closedBills.putAll([...closed, { id: month, month, closedAt: now }]);
-  const [first, last] = [numbers[0], numbers.at(-1)];
-  return { count: numbers.length, ...(first !== undefined && { first }), ...(last !== undefined && { last }) };
+  await store.closedBills.add({ id: month, month, closedAt: now });
+  numbers.sort((a, b) => a.length - b.length || (a < b ? -1 : 1));
+  const [first, final] = [numbers[0], numbers.at(-1)];
+  return { count: numbers.length, ...(first !== undefined && { first }), ...(final !== undefined && { last: final }) };
+}
+
+const TRIES = 20;
+
+/**
+ * The bill, and the sums that are on it. What was charged between the two would be charged again as late, or never. So
+ * the bill is made anew where the sums have changed meanwhile.
+ */
+async function atOneMoment(
+  billing: BillingStore,
+  user: string,
+  month: string,
+  make: () => Promise<Bill>,
+): Promise<{ readonly bill: Bill; readonly sums: readonly MonthTotal[] }> {
+  let sums = await billing.totals(user, month);
+  for (let i = 0; i < TRIES; i++) {
+    const bill = await make();
+    const after = await billing.totals(user, month);
+    if (isDeepStrictEqual(after, sums)) return { bill, sums };
+    sums = after;
+  }
+  throw new Error(`${user} is charged for ${month} all the time: close it when what was late has come`);
 }

@@ -44,12 +44,12 @@ export async function lateSums(
   month: string,
 ): Promise<LateSum[]> {
   const late: LateSum[] = [];
-  const since: string[] = [];
-  for (let earlier = previous(month); since.length < MONTHS_BACK; earlier = previous(earlier)) {
+  let earlier = month;
+  for (let i = 0; i < MONTHS_BACK; i++) {
+    earlier = previous(earlier);
     const bill = await closed.bill(user, earlier);
-    if (bill) late.push(...(await lateOf(billing, closed, user, earlier, bill, since)));
+    if (bill) late.push(...(await lateOf(billing, closed, user, earlier, bill)));
     else if (!(await closed.isClosed(earlier))) break; // late charges stand on that month's bill
-    since.push(earlier);
   }
   return late;
 }
@@ -60,7 +60,6 @@ async function lateOf(
   user: string,
   month: string,
   { number, sums }: ClosedSum,
-  later: readonly string[],
 ): Promise<LateSum[]> {
   const had = new Map<string, Money>();
   const note = (sum: Parameters<typeof sumKey>[0], amount: Money) => {
@@ -68,8 +67,9 @@ async function lateOf(
     had.set(key, add(had.get(key) ?? zero(amount.currency), amount));
   };
   for (const sum of sums) if (sum.currency !== "") note(sum, sumOf(sum));
-  for (const one of later)
-    for (const sum of (await closed.bill(user, one))?.bill.late ?? [])
+  // Also on bills after the one that is asked for: months may be closed in any order, and again.
+  for (let i = 0, later = following(month); i < MONTHS_BACK; i++, later = following(later))
+    for (const sum of (await closed.bill(user, later))?.bill.late ?? [])
       if (sum.month === month) note(sum, money(sum.amount, sum.currency));
   return (await billing.totals(user, month)).flatMap((sum): LateSum[] => {
     const { service, currency, terms, prepaid } = sum;
