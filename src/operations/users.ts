@@ -223,11 +223,14 @@ export const numberUser = operation({
     numbers: z.array(z.string()).max(MOST_NUMBERS).describe("+4930123456; the first is shown by default. Empty: none."),
   }),
   output: changed,
-  run({ store, config }, { id, numbers }) {
+  async run({ store, config }, { id, numbers }) {
     const wrong = numbers.find((number) => !/^\+[1-9][0-9]{1,14}$/.test(number));
     if (wrong !== undefined)
       throw new OperationError("usage", `expected numbers such as +4930123456 (E.164); found "${wrong}"`);
-    return change(store, config, id, ({ numbers: _, ...user }) => (numbers.length > 0 ? { ...user, numbers } : user));
+    const changed = await change(store, id, ({ numbers: _, ...user }) =>
+      numbers.length > 0 ? { ...user, numbers } : user,
+    );
+    return { user: viewOf(config, changed) };
   },
 });
 
