@@ -39,6 +39,9 @@ export interface Subjects {
   readonly calls: string;
   readonly stream: string;
   readonly deadStream: string;
+  /** The beginning of the subjects with the nodes' records; the name of the node follows. */
+  readonly witness: string;
+  readonly witnessStream: string;
 }
 
 export function subjectsOf({ stream, prefix }: NatsSettings): Subjects {
@@ -49,6 +52,8 @@ export function subjectsOf({ stream, prefix }: NatsSettings): Subjects {
     calls: `${prefix}.calls.ended`,
     stream,
     deadStream: `${stream}_DEAD`,
+    witness: `${prefix}.witness.`,
+    witnessStream: `${stream}_WITNESS`,
   };
 }
 
@@ -205,7 +210,7 @@ function unlessMissing(error: unknown): undefined {
  * What the server said, from an error of JetStream's API. The method is looked for, since not every package exports the
  * error class as a value.
  */
-const apiError = (error: unknown): { code: number; description: string; err_code: number } | undefined =>
+export const apiError = (error: unknown): { code: number; description: string; err_code: number } | undefined =>
   typeof (error as { apiError?: unknown })?.apiError === "function"
     ? (error as { apiError(): { code: number; description: string; err_code: number } }).apiError()
     : undefined;

@@ -18,6 +18,7 @@ import { connectionOptions, serversOf } from "./nats-options.ts";
 import { NatsOrderedWorker } from "./nats-ordered.ts";
 import { NatsPublisher, NO_STREAM, type Outgoing } from "./nats-publisher.ts";
 import { checkServer, ensureStreams, type Subjects, subjectsOf } from "./nats-setup.ts";
+import { NatsWitness } from "./nats-witness.ts";
 import { type BusWorker, isFatal, type Live, NatsWorker } from "./nats-worker.ts";
 import type { NatsSettings } from "./settings.ts";
 import type { Bus, HandleEvents, HandleInOrder } from "./types.ts";
@@ -80,6 +81,7 @@ class NatsBus implements Bus {
   /** The topics on which this node hears others, each with the function to call. */
   private readonly ears = new Set<Ear>();
   private readonly peerLog: PeerLog;
+  readonly records: NatsWitness;
   private connection: Connection | undefined;
   /** The subscriptions on which other nodes ask this one. */
   private listening: Subscription[] = [];
@@ -94,6 +96,7 @@ class NatsBus implements Bus {
     this.subjects = subjectsOf(options.settings);
     this.seal = sealOf(options.settings, options.env ?? process.env);
     this.peerLog = new PeerLog(options);
+    this.records = new NatsWitness(options.settings, this.seal, () => this.ready());
     this.source = options.settings.source ?? `urn:tollgate:node:${encodeURIComponent(hostname())}`;
   }
 
@@ -163,9 +166,13 @@ class NatsBus implements Bus {
         log.warn({ server: status.server }, "bus: the connection to NATS is gone");
       } else if (status.type === "error") {
         const { error } = status;
-        const { nodes, calls } = this.subjects;
+        const { nodes, calls, witness, witnessStream } = this.subjects;
         const subject = "subject" in error ? String(error.subject) : "";
-        const isAsked = subject.startsWith(nodes) || subject === calls;
+        const isAsked =
+          subject.startsWith(nodes) ||
+          subject === calls ||
+          subject.startsWith(witness) ||
+          subject.endsWith(`.${witnessStream}`);
         if (error.name === "PermissionViolationError" && !isAsked) publisher.abandon(error);
         if (error.message !== this.told) log.error({ err: error }, "bus: NATS says");
         this.told = error.message;

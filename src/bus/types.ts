@@ -19,6 +19,17 @@ export interface OrderedBatch {
 /** Handles a batch as `HandleEvents` does, in its own time. */
 export type HandleInOrder = (events: readonly ChargingEvent[], batch: OrderedBatch) => Promise<void>;
 
+/** One record for each node, on which most of the servers agree. Whoever replaces it must know its number. */
+export interface NodeRecords {
+  /** Undefined: there is none. Rejects if that cannot be known. */
+  read(node: string): Promise<{ readonly text: string; readonly sequence: number } | undefined>;
+  /**
+   * Replaces the record with that number (0: there is none). Resolves to the new number; to undefined if it is not the
+   * last one any more. Rejects if nobody knows whether it was replaced.
+   */
+  write(node: string, text: string, sequence: number): Promise<number | undefined>;
+}
+
 /** The bus port (decision 7): in the same process, or NATS JetStream. At least once, in any order. */
 export interface Bus {
   /**
@@ -65,6 +76,8 @@ export interface Bus {
    * of them has signed is dropped. Returns a function that ends this. Missing on a bus that has no other nodes.
    */
   hear?(topic: string, heard: (text: string) => void): () => void;
+  /** What the nodes agree on. Missing on a bus that has no other nodes. */
+  readonly records?: NodeRecords;
   /**
    * The connection seems to be there, and carries nothing: it is given up at once, and another one is made. False: there
    * is none to give up. Missing on a bus that has no other nodes.

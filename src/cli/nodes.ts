@@ -14,8 +14,9 @@ export function addNodesCommand(program: Command, io: Io): void {
     .addHelpText(
       "after",
       `
-STATE is up, draining (takes no new sessions), left (was stopped), dead (is not heard any more), or unheard: the node
-that was asked is cut off from NATS, and cannot know. STANDBYS is how many sessions of other nodes the node keeps
+STATE is up, draining (takes no new sessions), left (was stopped), dead (is not heard any more), or unheard: nobody can
+know, since the node that was asked is cut off from NATS, or JetStream does not say that the other one is dead. PATIENCE
+is how long the others wait for the node before they call it dead: more than 450 ms if its machine is too slow. STANDBYS is how many sessions of other nodes the node keeps
 copies of. LAG is how far the copies of its own sessions are behind. BUSY is how much of the time its event loop works.
 HEARD is how long ago it was heard. A node that is gone is listed for an hour.
 
@@ -45,6 +46,7 @@ const COLUMNS = [
   "LAG",
   "BUSY",
   "HEARD",
+  "PATIENCE",
 ];
 
 const row = ({ node, host, zone, release, state, self, heardMsAgo, ...load }: MemberView): string[] => [
@@ -59,4 +61,5 @@ const row = ({ node, host, zone, release, state, self, heardMsAgo, ...load }: Me
   `${load.lagMs} ms`,
   `${load.busy} %`,
   heardMsAgo < 10_000 ? `${heardMsAgo} ms ago` : `${Math.round(heardMsAgo / 1000)} s ago`,
+  `${load.patienceMs ?? 450} ms`,
 ];

@@ -36,6 +36,52 @@ export interface Beat {
   readonly lagMs: number;
   /** For how much of the time since the last beat the event loop was busy, in percent. */
   readonly busy: number;
+  /** How long the others are to wait for this node before they call it dead. Missing: `DEAD_MS`. */
+  readonly patienceMs?: number;
+  /** Nobody calls a node dead without the witness, as far as this node has a say. */
+  readonly witness?: boolean;
+  /** What it has heard of each of the others (`Heard`). Missing: it does not say, or there are too many. */
+  readonly heard?: string;
+}
+
+/** What a node has heard of another one. */
+export interface Heard extends NodeRun {
+  /** The number of the last beat. */
+  readonly number: number;
+  /** The number of the record by which it wants to call that run dead, or wanted to; 0: it never did. */
+  readonly voted: number;
+  /** How often it has called that run dead. */
+  readonly deaths: number;
+}
+
+/** More are not said, so that a node of an earlier version can read the beat. */
+const MOST_HEARD_CHARS = 3_000;
+const HEARD = /^[0-9a-z:,]{0,3000}$/;
+const RADIX = 36;
+
+/** Undefined: it would be too long. */
+export function writeHeard(all: readonly Heard[]): string | undefined {
+  const text = all
+    .map(({ node, epoch, number, voted, deaths }) =>
+      [node, ...[epoch, number, voted, deaths].map((value) => value.toString(RADIX))].join(":"),
+    )
+    .join(",");
+  return text.length <= MOST_HEARD_CHARS ? text : undefined;
+}
+
+/** What it says of that node's run; undefined: nothing. */
+export function heardOf(heard: string | undefined, { node, epoch }: NodeRun): Heard | undefined {
+  if (heard === undefined) return undefined;
+  const head = `${node}:${epoch.toString(RADIX)}:`;
+  const at = heard.startsWith(head) ? 0 : heard.indexOf(`,${head}`) + 1;
+  if (at === 0 && !heard.startsWith(head)) return undefined;
+  const end = heard.indexOf(",", at);
+  const [number, voted, deaths] = heard
+    .slice(at + head.length, end < 0 ? undefined : end)
+    .split(":")
+    .map((value) => Number.parseInt(value, RADIX));
+  if (!Number.isSafeInteger(number) || !Number.isSafeInteger(voted) || !Number.isSafeInteger(deaths)) return undefined;
+  return { node, epoch, number: number!, voted: voted!, deaths: deaths! };
 }
 
 /** One run of a node: which node, and which of its starts. */
@@ -62,6 +108,9 @@ const check = fields<Beat>({
   standbys: count(LARGEST),
   lagMs: count(LARGEST),
   busy: count(100),
+  patienceMs: optional(count(LARGEST)),
+  witness: optional((value) => (typeof value === "boolean" ? undefined : "must be true or false")),
+  heard: optional(written(HEARD, "what was heard of each node")),
 });
 
 /** Longer than any beat of this version, since a node of a later version may say more. */
@@ -77,7 +126,7 @@ export function readBeat(text: string): Result<Beat, string> {
   const problem = check(read.value);
   if (problem !== undefined) return err(problem);
   const { version, node, epoch, number, host, zone, release, state, direct = "", ...load } = read.value as Beat;
-  const { sessions, requests, standbys, lagMs, busy } = load;
+  const { sessions, requests, standbys, lagMs, busy, patienceMs, witness, heard } = load;
   return ok({
     version,
     node,
@@ -93,5 +142,8 @@ export function readBeat(text: string): Result<Beat, string> {
     standbys,
     lagMs,
     busy,
+    ...(patienceMs !== undefined && { patienceMs }),
+    ...(witness !== undefined && { witness }),
+    ...(heard !== undefined && { heard }),
   });
 }

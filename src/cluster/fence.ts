@@ -31,6 +31,7 @@ export class Fence {
   private readonly log: Logger;
   /** Until when this node may act, by the monotonic clock, if it hears nothing more. */
   private readonly until: () => number;
+  private readonly about: () => object;
   private isShut = false;
   private shutAt = 0;
   /** Since when this node may have stood still. */
@@ -40,8 +41,15 @@ export class Fence {
   /** Since the start: how often it was shut, and what was dropped meanwhile. */
   readonly stats = { shut: 0, unsent: 0, dropped: 0 };
 
-  constructor(options: { readonly clock: Clock; readonly log: Logger; readonly until: () => number }) {
-    const { clock, log, until } = options;
+  constructor(options: {
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly until: () => number;
+    /** What the log is to say beside why it shuts. */
+    readonly about?: () => object;
+  }) {
+    const { clock, log, until, about = () => ({}) } = options;
+    this.about = about;
     this.clock = clock;
     this.log = log;
     this.until = until;
@@ -50,6 +58,11 @@ export class Fence {
   /** Whether it is shut already. */
   get shutNow(): boolean {
     return this.isShut;
+  }
+
+  /** For how long it has been shut. */
+  get shutForMs(): number {
+    return this.isShut ? this.clock.monotonic() - this.shutAt : 0;
   }
 
   /** Whether this node may act now. */
@@ -148,7 +161,7 @@ export class Fence {
     this.silentSince = Math.min(this.shutAt, this.until());
     this.stats.shut++;
     this.log.error(
-      { lateMs: this.shutAt - this.until() },
+      { lateMs: Math.max(0, this.shutAt - this.until()), ...this.about() },
       "cluster: this node stood still or is cut off: it does nothing until it knows which sessions others have taken up",
     );
   }

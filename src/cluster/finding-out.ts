@@ -7,6 +7,7 @@ import type { Fence } from "./fence.ts";
 import type { Heritage } from "./heritage.ts";
 import { DEAD_MS, type Members, RETURNS_MS } from "./members.ts";
 import type { Whose } from "./whose.ts";
+import type { Witness } from "./witness.ts";
 
 /** How long a node that comes back listens for the others before it asks them: three beats. */
 export const LISTEN_MS = 300;
@@ -20,7 +21,8 @@ const FORGOTTEN_MS = RETURNS_MS - 5_000;
  * have taken up, lets go of these, and only then acts again.
  */
 export class FindingOut {
-  private readonly members: Pick<Members, "others" | "deaths" | "cutOff" | "mayReturn" | "safeUntil">;
+  private readonly members: Pick<Members, "others" | "deaths" | "cutOff" | "mayReturn" | "safeUntil" | "witnessed">;
+  private readonly witness: Pick<Witness, "renewed" | "unbroken"> | undefined;
   private readonly whose: Pick<Whose, "ask">;
   private readonly fence: Fence | undefined;
   private readonly heritage: Heritage;
@@ -35,9 +37,12 @@ export class FindingOut {
   /** How often this node began to find out what was taken from it. The last time counts. */
   private rounds = 0;
   private deathsSeen = 0;
+  /** The round that is under way; 0: none. */
+  private under = 0;
 
   constructor(options: {
-    readonly members: Pick<Members, "others" | "deaths" | "cutOff" | "mayReturn" | "safeUntil">;
+    readonly members: Pick<Members, "others" | "deaths" | "cutOff" | "mayReturn" | "safeUntil" | "witnessed">;
+    readonly witness: Pick<Witness, "renewed" | "unbroken"> | undefined;
     readonly whose: Pick<Whose, "ask">;
     /** Undefined: no copies are kept, and nobody takes anything up. */
     readonly fence: Fence | undefined;
@@ -50,7 +55,8 @@ export class FindingOut {
     readonly clock: Pick<Clock, "monotonic">;
     readonly log: Logger;
   }) {
-    const { members, whose, fence, heritage, keeper, core, letGo, clock, log } = options;
+    const { members, witness, whose, fence, heritage, keeper, core, letGo, clock, log } = options;
+    this.witness = witness;
     this.members = members;
     this.whose = whose;
     this.fence = fence;
@@ -80,18 +86,55 @@ export class FindingOut {
   confirmed(): void {
     const { fence, members } = this;
     if (!fence?.shutNow || !members.cutOff || this.clock.monotonic() >= members.safeUntil) return;
-    if (members.deaths().every(({ run, deaths }) => deaths === (this.ownDeaths.get(keyOf(run)) ?? 0))) fence.reopen();
+    if (this.isNewToNobody) fence.reopen();
+  }
+
+  /** No other node has called this one dead since this one found out the last time. */
+  private get isNewToNobody(): boolean {
+    return this.members.deaths().every(({ run, deaths }) => deaths === (this.ownDeaths.get(keyOf(run)) ?? 0));
+  }
+
+  /** Another node says that it has called this one dead so often. */
+  calledDead(by: NodeRun, deaths: number): void {
+    if (this.under === 0 && deaths > (this.ownDeaths.get(keyOf(by)) ?? 0)) void this.begin(0);
+  }
+
+  /** Others cannot call this node dead now. If it has been silent, it looks whether they had. */
+  safe(): void {
+    const { fence, members } = this;
+    if (fence?.shutNow && this.under === 0 && members.witnessed && !members.cutOff) void this.begin(fence.shutForMs);
   }
 
   /** This node hears itself again after so long, and others may have taken up its sessions meanwhile. */
   async begin(silentMs: number): Promise<void> {
-    const { fence, keeper, heritage, members } = this;
+    const { fence, keeper } = this;
     const core = this.core();
     if (!fence || !core || !keeper) return;
     fence.close();
-    heritage.doubt();
     const round = ++this.rounds;
-    const isOff = () => round !== this.rounds;
+    this.under = round;
+    await this.find(silentMs, () => round !== this.rounds, { fence, keeper, core });
+    if (this.under === round) this.under = 0;
+  }
+
+  private async find(
+    silentMs: number,
+    isOff: () => boolean,
+    { fence, keeper, core }: { fence: Fence; keeper: Pick<Copies, "takenElsewhere">; core: Pick<Core, "sessions"> },
+  ): Promise<void> {
+    const { heritage, members, witness } = this;
+    if (witness && members.witnessed) {
+      await witness.renewed();
+      if (isOff()) return;
+      if (witness.unbroken && this.isNewToNobody) {
+        // Its record was never replaced by another node: nobody has called it dead, and nothing was taken up.
+        fence.reopen();
+        return;
+      }
+      // From now on nobody calls it dead by an earlier record.
+      witness.unbroken = true;
+    }
+    heritage.doubt();
     // After a long silence it must hear first who is there now.
     let afterMs = silentMs < DEAD_MS && !members.mayReturn ? 0 : LISTEN_MS;
     let answers: Awaited<ReturnType<Whose["ask"]>>;
@@ -101,7 +144,10 @@ export class FindingOut {
       answers = await this.whose.ask(() => members.others(), { isOff, afterMs });
       afterMs = UNSETTLED_MS; // whoever has answered already may take up more, if a node has died since
     } while (answers && !isOff() && seen !== this.deathsSeen);
-    if (!answers || isOff() || members.cutOff) return; // once more; it is asked again
+    if (!answers || isOff() || members.cutOff || (witness && members.witnessed && !witness.unbroken)) {
+      if (witness) witness.unbroken = false;
+      return; // once more; it is asked again
+    }
     const taken = new Set(answers.flatMap(({ sessions }) => sessions));
     const elsewhere: string[] = [];
     for (const session of core.sessions.values()) {

@@ -62,6 +62,7 @@ export class Whose {
     left(run: NodeRun, asker: string): readonly string[];
     deaths(run: NodeRun): number;
     has(run: NodeRun, sessions: ReadonlySet<string>): void;
+    cannotSay?(node: string): boolean;
   };
   private readonly lists = new Map<string, string[][]>();
   private readonly questions = new Map<number, Question>();
@@ -83,6 +84,8 @@ export class Whose {
       deaths(run: NodeRun): number;
       /** A node that was started anew has these sessions of its run before, and no others. */
       has(run: NodeRun, sessions: ReadonlySet<string>): void;
+      /** It is not known yet whether this node will take up that one's sessions: it is not answered, and asks again. */
+      cannotSay?(node: string): boolean;
     };
   }) {
     const { self, bus, clock, log, peerLog, known } = options;
@@ -215,6 +218,7 @@ export class Whose {
 
   private answer(asker: NodeRun, number: string, about: NodeRun): void {
     const { self, known } = this;
+    if (known.cannotSay?.(asker.node)) return;
     const deaths = known.deaths(asker);
     const head = (part: number, parts: number) => `1 ${self.node} ${self.epoch} ${number} ${deaths} ${part} ${parts}`;
     const taken = known.taken();

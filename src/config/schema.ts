@@ -444,6 +444,8 @@ const clusterSchema = z.strictObject({
   newWithoutNats: z.boolean().default(true),
   standbys: z.boolean().default(true),
   shared: z.boolean().default(true),
+  witness: z.boolean().default(true),
+  patienceMs: z.int().min(450).max(10_000).default(2_000),
 });
 
 /** What stands on bills besides the charges. */

@@ -17,6 +17,7 @@ import { Members, type MemberView } from "../cluster/members.ts";
 import { Shared } from "../cluster/shared.ts";
 import { TakeUp } from "../cluster/take-up.ts";
 import { Whose } from "../cluster/whose.ts";
+import { Witness } from "../cluster/witness.ts";
 import type { Config } from "../config/schema.ts";
 import type { Core, SessionKeeper } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
@@ -33,6 +34,8 @@ import { CopiedRecorder } from "./keepers.ts";
 
 /** How long a node that starts waits for the others' answers. A node that is up answers within some milliseconds. */
 const ANSWERS_MS = 2_000;
+/** How often it looks for those that have called it dead. */
+const CLAIMERS_MS = 200;
 /** A node that was started anew says within this time which sessions it goes on with; else the others take them up. */
 const HAVE_WITHIN_MS = 5_000;
 
@@ -84,7 +87,7 @@ export interface Relayed {
 
 /** Throws if the data folder cannot be written. Nothing is sent before `takenBefore` or `start`. */
 export function joinCluster(options: {
-  readonly bus: Pick<Bus, "tell" | "hear" | "keys" | "renew">;
+  readonly bus: Pick<Bus, "tell" | "hear" | "keys" | "renew" | "records">;
   readonly node: string;
   readonly config: Pick<Config, "data" | "cluster" | "charging" | "listen">;
   readonly clock: Clock;
@@ -105,6 +108,7 @@ class ClusterNode implements Cluster {
   private readonly options: Parameters<typeof joinCluster>[0];
   private readonly self: NodeRun;
   private readonly members: Members;
+  private readonly witness: Witness | undefined;
   private readonly heart: Heart;
   private readonly direct: Direct | undefined;
   private readonly holder: Holder;
@@ -129,12 +133,28 @@ class ClusterNode implements Cluster {
     const takes = () => this.fence?.open ?? true;
     const given = (copy: Copy, from: NodeRun, flow: string) => this.given(copy, from, flow);
     this.holder = new Holder({ node, bus, clock, peerLog, takes, given });
+    this.witness =
+      standbys && config.cluster.witness && bus.records
+        ? new Witness({
+            ...{ self, log, records: bus.records, now: () => clock.monotonic() },
+            listener: {
+              dead: (run) => this.members.dead(run),
+              taken: () => {
+                if (!this.fence?.shutNow) log.warn("cluster: other nodes have called this one dead");
+                this.fence?.close();
+              },
+              wrote: () => this.members.reckon(),
+            },
+          })
+        : undefined;
     this.members = new Members({
-      self,
-      clock,
-      log,
-      peerLog,
+      ...{ self, clock, log, peerLog, witness: this.witness },
+      mostPatienceMs: config.cluster.patienceMs,
+      deathsOf: (run) => this.finding.deathsOf(run),
       listener: {
+        calledDead: (by, deaths) => this.finding.calledDead(by, deaths),
+        misses: () => this.heart.sayNow(),
+        safe: () => this.finding.safe(),
         joined: () => this.keeper?.joined(),
         died: (beat) => this.died(beat),
         restarted: (before) => this.restarted(before),
@@ -164,7 +184,7 @@ class ClusterNode implements Cluster {
     this.keeper = standbys
       ? new Copies({ self, zone, bus, clock, peerLog, places: () => members.places(), mutes: () => !takes() })
       : undefined;
-    this.fence = standbys ? new Fence({ clock, log, until: () => members.safeUntil }) : undefined;
+    this.fence = standbys ? new Fence({ clock, log, until: () => members.safeUntil, about: () => members.why() }) : undefined;
     this.clock = this.fence?.clockBehind() ?? clock;
     this.mutes = this.fence?.mutes ?? (() => false);
     this.shared = config.cluster.shared ? new Shared({ self, bus, clock, peerLog, peers: members }) : undefined;
@@ -206,6 +226,7 @@ class ClusterNode implements Cluster {
           return this.heritage.isDoubtful(run.node) && asker < node ? [] : this.holder.sessionsOf(run);
         },
         deaths: (run) => this.finding.deathsOf(run),
+        cannotSay: (other) => this.witness?.isClaiming(other) ?? false,
         has: (run, sessions) => this.has(run, sessions),
       },
     });
@@ -216,9 +237,9 @@ class ClusterNode implements Cluster {
       acts: takes,
       take: (from, left) => this.takeUp?.take(from, left),
     });
-    const { whose, fence, heritage, keeper } = this;
+    const { whose, fence, heritage, keeper, witness } = this;
     this.finding = new FindingOut({
-      ...{ members, whose, fence, heritage, keeper, clock, log },
+      ...{ members, witness, whose, fence, heritage, keeper, clock, log },
       core: () => this.core,
       letGo: (session) => this.letGo(session),
     });
@@ -250,9 +271,31 @@ class ClusterNode implements Cluster {
     if (!this.keeper) return new Set();
     this.heart.listen();
     this.whose.start();
+    await this.claimersAreThere();
     const answers =
       (await this.whose.ask(() => this.members.others(), { withinMs: ANSWERS_MS, afterMs: LISTEN_MS })) ?? [];
     return new Set(answers.flatMap(({ sessions }) => sessions));
+  }
+
+  /** Others have called the run before dead, and may act for its sessions: each of them is heard, or dead itself. */
+  private async claimersAreThere(): Promise<void> {
+    const { witness, members } = this;
+    const { clock, log } = this.options;
+    const seen = new Set([this.self.node, ...((await witness?.claimers()) ?? [])]);
+    let missed = [...seen];
+    for (let tries = 0; witness; tries++) {
+      const left: string[] = [];
+      for (const node of missed) {
+        if (node === this.self.node || members.others().includes(node)) continue;
+        const heirs = await witness.heirsOf(node);
+        left.push(...(heirs?.filter((heir) => !seen.has(heir)) ?? [node]));
+        for (const heir of heirs ?? []) seen.add(heir);
+      }
+      missed = left;
+      if (missed.length === 0) return;
+      if (tries === 1) log.warn({ nodes: missed }, "cluster: nodes that may have this one's sessions are not heard");
+      await new Promise<void>((resolve) => clock.setTimeout(resolve, CLAIMERS_MS));
+    }
   }
 
   start({ core, transactions, router }: Relayed, has: readonly string[]): void {
@@ -342,6 +385,7 @@ class ClusterNode implements Cluster {
     return {
       ...this.shared?.counters(),
       clusterBusRenewed,
+      ...(this.witness && { clusterWitnessFailures: this.witness.failures }),
       clusterHanded: handed,
       clusterTaken: taken,
       clusterUnknown: unknown,
@@ -353,6 +397,8 @@ class ClusterNode implements Cluster {
     return {
       clusterNodesUp: members.up,
       clusterCutOff: members.cutOff ? 1 : 0,
+      clusterPatienceMs: members.patienceMs,
+      clusterMissed: members.missed,
       clusterStandbys: holder.size,
       ...(keeper && {
         clusterCopied: keeper.size,

@@ -20,6 +20,7 @@ import { silent } from "../charging/samples.ts";
 import { type Lab, type LabOptions, lab, Peer } from "../relay/harness.ts";
 import { KeptDisk } from "../simulation/kept-disk.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { Records } from "./records.ts";
 
 /*
  * Whole nodes in one process: each a relay as in ../relay/harness.ts, joined to the others by an in-memory bus, on one
@@ -31,6 +32,8 @@ export class Courier {
   readonly cut = new Set<string>();
   /** Nothing that this says yes to arrives. */
   loses: (topic: string, text: string, to: string) => boolean = () => false;
+  /** Between these two nothing passes. */
+  apart: (one: string, other: string) => boolean = () => false;
   /** Milliseconds to that node; what comes to one node keeps its order. */
   delayMs: (to: string) => number = () => 0;
   readonly told: { readonly topic: string; readonly text: string; readonly by: string; readonly at: number }[] = [];
@@ -50,7 +53,7 @@ export class Courier {
         if (this.cut.has(node)) return false;
         this.told.push({ topic, text, by: node, at: this.clock.monotonic() });
         for (const [to, heard] of this.ears.get(topic) ?? [])
-          this.bring({ topic, text, to, heard, turn: this.turns.get(to) ?? turn });
+          if (!this.apart(node, to)) this.bring({ topic, text, to, heard, turn: this.turns.get(to) ?? turn });
         return true;
       },
       hear: (topic, heard) => {
@@ -93,7 +96,10 @@ export interface Sent {
   readonly text: string;
 }
 
-type Options = Omit<LabOptions, "clock" | "network" | "core">;
+type Options = Omit<LabOptions, "clock" | "network" | "core"> & {
+  /** False: there is no JetStream that could say who is dead. */
+  readonly witness?: boolean;
+};
 
 /** One run of a node. */
 export class Run {
@@ -128,7 +134,10 @@ export class Run {
     const log = Object.assign(Object.create(silent), { info: note, warn: note, error: note });
     this.log = log;
     this.cluster = joinCluster({
-      bus: nodes.courier.of(name, (what) => this.turn(what)),
+      bus: {
+        ...nodes.courier.of(name, (what) => this.turn(what)),
+        ...(nodes.options.witness !== false && { records: nodes.records.of(name, (what) => this.turn(what)) }),
+      },
       node: name,
       config: { ...config, data },
       clock: own,
@@ -283,6 +292,7 @@ const CLIENT = { address: "192.0.2.50", port: 5062 };
 export class Nodes {
   readonly clock = new TestClock();
   readonly courier = new Courier(this.clock);
+  readonly records = new Records(this.clock);
   readonly credit = new MemoryCredit();
   readonly runs = new Map<string, Run>();
   /** What billing has taken, by id: an event that comes twice counts once. */
@@ -306,10 +316,11 @@ export class Nodes {
   private readonly disks = new Map<string, KeptDisk>();
   private readonly journals = new Map<string, ChargingEvent[]>();
   private readonly folders: string[] = [];
-  private readonly options: Options;
+  readonly options: Options;
 
   constructor(options: Options = {}) {
     this.options = options;
+    this.records.isAway = (node) => this.courier.cut.has(node);
     this.config = configSchema.parse({
       portal: { domain: "portal.com" },
       listen: ["udp:192.0.2.1:5060"],
@@ -342,7 +353,7 @@ export class Nodes {
     void ready.then(() => {
       isReady = true;
     });
-    for (let i = 0; !isReady && i < 5_000; i++) await this.run(1);
+    for (let i = 0; !isReady && i < 20_000; i++) await this.run(1);
     return ready;
   }
 

@@ -80,16 +80,20 @@ describe("a standby that was stopped", () => {
     expect(nodes.actors(id)).toEqual(["node00"]);
   });
 
-  it("takes up the session of an owner that was cut off as it came back: that owner was silent by then", async () => {
+  it("takes up the session of an owner that was cut off as it came back, when that one is silent: it counts on itself", async () => {
     const { id } = await call(2);
     nodes.courier.cut.add("node01");
     await nodes.run(1_000);
     nodes.courier.cut.add("node00");
     nodes.courier.cut.delete("node01");
+    await nodes.run(8_000);
+    expect(nodes.actors(id)).toEqual(["node00"]);
+    await nodes.run(1_600);
+    expect(nodes.actors(id)).toEqual([]);
     await nodes.run(1_500);
     expect(nodes.actors(id)).toEqual(["node01"]);
     nodes.courier.cut.delete("node00");
-    await nodes.run(1_000);
+    await nodes.run(3_000);
     expect(nodes.owners(id)).toEqual(["node01"]);
   });
 
@@ -146,6 +150,8 @@ describe("an owner that was stopped", () => {
     expect(nodes.actors(id)).toEqual([third]);
     nodes.node(standby).continue();
     await nodes.run(1_000);
+    expect(nodes.actors(id)).toEqual([third]);
+    await nodes.run(1_000);
     expect(nodes.owners(id)).toEqual([third]);
   });
 });
@@ -190,12 +196,26 @@ describe("a node that is started anew", () => {
     await nodes.run(1_000);
     expect(nodes.actors(id)).toEqual(["node01"]);
     nodes.stop("node01");
+    const stoppedAt = nodes.clock.monotonic();
     await nodes.again("node00");
     await nodes.run(1_000);
+    // That one may act on its own for ten seconds, as long as nobody knows better.
+    expect(nodes.clock.monotonic() - stoppedAt).toBeGreaterThan(10_000);
     expect(nodes.actors(id)).toEqual(["node00"]);
     nodes.node("node01").continue();
     await nodes.run(1_000);
     expect(nodes.owners(id)).toEqual(["node00"]);
+  });
+
+  it("waits for the node that has taken them up, if that one is only stopped for a while", async () => {
+    const { id } = await call(2);
+    nodes.kill("node00");
+    await nodes.run(1_000);
+    nodes.stop("node01");
+    nodes.clock.setTimeout(() => nodes.node("node01").continue(), 3_000);
+    await nodes.again("node00");
+    await nodes.run(1_000);
+    expect(nodes.owners(id)).toEqual(["node01"]);
   });
 });
 
