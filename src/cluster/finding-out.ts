@@ -99,10 +99,21 @@ export class FindingOut {
     if (this.under === 0 && deaths > (this.ownDeaths.get(keyOf(by)) ?? 0)) void this.begin(0);
   }
 
-  /** Others cannot call this node dead now. If it has been silent, it looks whether they had. */
+  /**
+   * With a witness: others cannot call this node dead now, and so they have not since its last record: that would have
+   * taken votes of nodes that say that they have not voted, or another record in its place. If none of them has called it
+   * dead before, either, it goes on.
+   */
   safe(): void {
-    const { fence, members } = this;
-    if (fence?.shutNow && this.under === 0 && members.witnessed && !members.cutOff) void this.begin(fence.shutForMs);
+    const { fence, members, witness } = this;
+    if (!fence?.shutNow || this.under !== 0 || !members.witnessed) return;
+    if (witness?.unbroken && this.isNewToNobody) fence.reopen();
+    else if (!members.cutOff) void this.begin(fence.shutForMs);
+  }
+
+  /** This node hears itself again after so long. With a witness, that says nothing: see `safe`. */
+  together(silentMs: number): void {
+    if (!this.members.witnessed) void this.begin(silentMs);
   }
 
   /** This node hears itself again after so long, and others may have taken up its sessions meanwhile. */
@@ -126,11 +137,6 @@ export class FindingOut {
     if (witness && members.witnessed) {
       await witness.renewed();
       if (isOff()) return;
-      if (witness.unbroken && this.isNewToNobody) {
-        // Its record was never replaced by another node: nobody has called it dead, and nothing was taken up.
-        fence.reopen();
-        return;
-      }
       // From now on nobody calls it dead by an earlier record.
       witness.unbroken = true;
     }

@@ -171,15 +171,14 @@ export class Members {
     return (this.mayReturn ? own.heardAt : Math.max(own.heardAt, this.confirmedAt)) + CUT_OFF_MS;
   }
 
-  /** For the log: by what this node may act, and for how many milliseconds more. */
+  /** For the log: until when this node may act by what, in milliseconds from now. */
   why(): object {
     const now = this.clock.monotonic();
-    const { patienceMs, isWitnessed: witnessed, witness, known } = this;
+    const { patienceMs, isWitnessed: witnessed, witness } = this;
     const left = (until: number) => (Number.isFinite(until) ? Math.round(until - now) : undefined);
     return {
       ...{ patienceMs, witnessed, allMs: left(this.allUntil), mostMs: left(this.mostUntil) },
       ...{ alone: witness && left(witness.aloneUntil), written: witness && left(witness.longUntil) },
-      trips: [...known.values()].map(({ trip }) => Math.round(trip.most)),
     };
   }
 
@@ -378,6 +377,7 @@ export class Members {
     if (this.witness) this.confirmedIn(member, wasUp ? now : undefined);
     if (wasUp !== (state === "up")) this.countOthers();
     else if (this.witness) this.reckon();
+    if (this.isWitnessed && now < this.safeUntil) this.listener.safe?.();
     if (before && isAnew) {
       this.log.warn({ node, epoch, host, zone }, "cluster: a node was started anew");
       this.listener.restarted?.(before.beat);

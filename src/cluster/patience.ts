@@ -9,7 +9,7 @@ export const DEAD_MS = 450;
 /** A node is silent so long before others may call it dead. */
 export const MARGIN_MS = 150;
 /** No node is believed that asks for more. */
-export const MOST_PATIENCE_MS = 10_000;
+export const MOST_PATIENCE_MS = 8_000;
 /** Beside what is usual: the margin, the time between two beats, and what a confirmation may be late. */
 const SPARE_MS = 330;
 /** Beats said before this many beats are forgotten: they prove nothing any more. */

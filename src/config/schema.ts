@@ -445,7 +445,7 @@ const clusterSchema = z.strictObject({
   standbys: z.boolean().default(true),
   shared: z.boolean().default(true),
   witness: z.boolean().default(true),
-  patienceMs: z.int().min(450).max(10_000).default(2_000),
+  patienceMs: z.int().min(450).max(8_000).default(5_000),
 });
 
 /** What stands on bills besides the charges. */

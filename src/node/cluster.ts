@@ -163,7 +163,7 @@ class ClusterNode implements Cluster {
           this.handOver?.gone(beat.node);
           this.heritage.forget(beat.node);
         },
-        together: (silentMs) => void this.finding.begin(silentMs),
+        together: (silentMs) => this.finding.together(silentMs),
         confirmed: () => this.finding.confirmed(),
       },
     });
@@ -184,7 +184,9 @@ class ClusterNode implements Cluster {
     this.keeper = standbys
       ? new Copies({ self, zone, bus, clock, peerLog, places: () => members.places(), mutes: () => !takes() })
       : undefined;
-    this.fence = standbys ? new Fence({ clock, log, until: () => members.safeUntil, about: () => members.why() }) : undefined;
+    this.fence = standbys
+      ? new Fence({ clock, log, until: () => members.safeUntil, about: () => members.why() })
+      : undefined;
     this.clock = this.fence?.clockBehind() ?? clock;
     this.mutes = this.fence?.mutes ?? (() => false);
     this.shared = config.cluster.shared ? new Shared({ self, bus, clock, peerLog, peers: members }) : undefined;

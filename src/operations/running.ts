@@ -122,6 +122,7 @@ export const listNodes = operation({
         state: z.enum(["up", "draining", "left", "dead", "unheard"]),
         self: z.boolean(),
         heardMsAgo: z.number(),
+        patienceMs: z.int().optional(),
         sessions: z.int(),
         requests: z.int(),
         standbys: z.int(),

@@ -108,6 +108,8 @@ describe("ops/compose/nats.conf", () => {
         const store = new MemoryBilling();
         const worker = await startBilling({ bus: billing, store: { billing: store }, clock: systemClock, log });
         cleanups.push(() => worker.stop());
+        const record = await relay.records!.write("node00", "a record", 0);
+        expect(await relay.records!.read("node00")).toEqual({ text: "a record", sequence: record });
         await relay.publish([
           ...wholeSession(facts(), 61_000, [aCharge()]),
           { ...wholeSession(facts({ id: "s2" }), 1)[0]!, at: -1 } as never,

@@ -32,7 +32,7 @@ describe("tollgate nodes, with relays as processes and a NATS server (P3)", () =
     for (const relay of [one, two, three])
       await expect.poll(() => statesSeenBy(relay), { timeout: 10_000 }).toEqual(["a up", "b up", "c up"]);
     expect(await one.command(["nodes"])).toMatch(
-      /^NODE +HOST +ZONE +VERSION +STATE +SESSIONS +REQUESTS +STANDBYS +LAG +BUSY +HEARD\n/,
+      /^NODE +HOST +ZONE +VERSION +STATE +SESSIONS +REQUESTS +STANDBYS +LAG +BUSY +HEARD +PATIENCE\n/,
     );
     expect((await nodesSeenBy(two)).filter(({ self }) => self).map(({ zone }) => zone)).toEqual(["b"]);
 
