@@ -8,6 +8,7 @@ import type { DeadLetter } from "../charging/events/dead-letter.ts";
 import {
   dropDeadLetter,
   listDeadLetters,
+  listRefusedCharges,
   repairDeadLetter,
   replayDeadLetter,
   showDeadLetter,
@@ -34,6 +35,22 @@ export function addEventsCommands(program: Command, io: Io): void {
       }
       if (options.json) return;
       io.out(rows.length === 0 ? "every event was billed\n" : table(["ID", "SINCE", "REASON"], rows));
+    });
+
+  remotely(group.command("refused"))
+    .description("list the charges that app servers asked for and did not get, with the reason of each")
+    .option("--since <when>", "since then: 30s, 10m, 2h, 3d, or a time such as 2026-01-31T08:00:00Z")
+    .option("--most <n>", "at most so many, the newest", "50")
+    .option("--json", "as JSON lines")
+    .action(async ({ since, most, json }: { since?: string; most: string; json?: boolean }, command: Command) => {
+      const { refused } = await ask(io, command, listRefusedCharges, { since, most: Number(most) });
+      if (json) for (const one of refused) io.out(`${JSON.stringify(one)}\n`);
+      if (json) return;
+      const rows = refused.map(({ at, user, service, appServer, call, reason }) => {
+        return [new Date(at).toISOString(), user, service, appServer, call, reason];
+      });
+      const heads = ["AT", "USER", "SERVICE", "APP SERVER", "CALL", "REASON"];
+      io.out(rows.length === 0 ? "no charge was refused\n" : table(heads, rows));
     });
 
   remotely(group.command("show"))

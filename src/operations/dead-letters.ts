@@ -6,6 +6,7 @@ import { systemClock } from "../support/clock.ts";
 import { createLogger } from "../support/logger.ts";
 import { OperationError } from "./mistake.ts";
 import { type AnyOperation, operation } from "./operation.ts";
+import { sinceOf } from "./times.ts";
 
 const MOST = 1_000;
 const letterId = z.string().min(1).max(1_024);
@@ -97,7 +98,46 @@ export const dropDeadLetter = operation({
   },
 });
 
+export const listRefusedCharges = operation({
+  id: "listRefusedCharges",
+  method: "GET",
+  path: "/v1/refused-charges",
+  summary: "Charges that app servers asked for and did not get, with the reason of each, the newest first",
+  right: "see-money",
+  personal: true,
+  input: z.strictObject({
+    since: z.string().max(64).optional().describe("30s, 10m, 2h, 3d, a time, or milliseconds since 1970."),
+    most: z.int().min(1).max(MOST).default(200),
+    cursor: z.string().max(1_024).optional().describe("`next` of the page before."),
+  }),
+  output: z.object({
+    refused: z.array(
+      z.object({
+        id: z.string(),
+        at: z.int(),
+        call: z.string(),
+        session: z.string(),
+        user: z.string(),
+        service: z.string(),
+        appServer: z.string(),
+        charge: z.string().optional().describe("The charge's own id, where it could be read."),
+        reason: z.string(),
+      }),
+    ),
+    next: z.string().optional(),
+  }),
+  async run({ store, now }, { since, most, cursor }) {
+    const { entries: refused, next } = await store.refusedCharges.page({
+      most,
+      ...(since !== undefined && { since: sinceOf(since, now()) }),
+      ...(cursor !== undefined && { before: cursor }),
+    });
+    return { refused, ...(next !== undefined && { next }) };
+  },
+});
+
 export const deadLetterOperations: readonly AnyOperation[] = [
+  listRefusedCharges,
   listDeadLetters,
   showDeadLetter,
   repairDeadLetter,

@@ -4,12 +4,12 @@ import type { Tariff } from "../charging/money/tariff.ts";
 import type { ApiToken, AppServer, AppServerKey, Former, OutOfService, Service, User } from "../directory/types.ts";
 import { LmdbDisk } from "../support/lmdb-disk.ts";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
-import { EmbeddedAudit } from "./embedded-audit.ts";
 import { EmbeddedBilling } from "./embedded-billing.ts";
 import { EmbeddedBindings } from "./embedded-bindings.ts";
 import { EmbeddedCalls } from "./embedded-calls.ts";
 import { EmbeddedCredit } from "./embedded-credit.ts";
 import { prepareSchema } from "./embedded-schema.ts";
+import { EmbeddedTimeLog } from "./embedded-time-log.ts";
 import { EmbeddedUsageLetters } from "./embedded-usage.ts";
 import type { Migrations } from "./migrations/index.ts";
 import type { Registry, Store } from "./types.ts";
@@ -61,7 +61,8 @@ export async function openEmbeddedStore(
       return meta.get(VERSION) ?? 0;
     },
     billing: new EmbeddedBilling(root, disk),
-    audit: new EmbeddedAudit(root, disk),
+    audit: new EmbeddedTimeLog(root, disk, "audit"),
+    refusedCharges: new EmbeddedTimeLog(root, disk, "refusedCharges"),
     calls: new EmbeddedCalls(root, disk),
     bindings: new EmbeddedBindings(root, disk),
     usage: new EmbeddedUsageLetters(root, disk),

@@ -6,7 +6,6 @@ import type { ApiToken, AppServer, AppServerKey, Former, OutOfService, Service, 
 import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { Migrations } from "./migrations/index.ts";
-import { MongoAudit } from "./mongo-audit.ts";
 import { MongoBilling } from "./mongo-billing.ts";
 import { MongoBindings } from "./mongo-bindings.ts";
 import { MongoCalls } from "./mongo-calls.ts";
@@ -17,6 +16,7 @@ import { explained, StoreError } from "./mongo-errors.ts";
 import { indexBuilding } from "./mongo-index-building.ts";
 import { prepareSchema } from "./mongo-schema.ts";
 import { MongoSessions, type ReadScope, type Sessions } from "./mongo-sessions.ts";
+import { MongoTimeLog } from "./mongo-time-log.ts";
 import { MongoUsageLetters } from "./mongo-usage.ts";
 import { isDuplicate } from "./mongo-writes.ts";
 import type { MongoSettings } from "./settings.ts";
@@ -96,7 +96,8 @@ function storeOf(client: MongoClient, db: Db, { sessions, billing, calls, credit
       return (said.localTime as Date).getTime();
     },
     billing,
-    audit: new MongoAudit(db, sessions),
+    audit: new MongoTimeLog(db, sessions, "audit"),
+    refusedCharges: new MongoTimeLog(db, sessions, "refusedCharges"),
     calls,
     bindings: new MongoBindings(db, sessions),
     usage: new MongoUsageLetters(db, sessions),

@@ -1,5 +1,7 @@
-import type { AuditStore } from "../calls/audit.ts";
+import type { AuditEntry } from "../calls/audit.ts";
 import type { CallStore } from "../calls/store.ts";
+import type { TimeLog } from "../calls/time-log.ts";
+import type { RefusedCharge } from "../charging/billing/refused-charges.ts";
 import type { BillingStore } from "../charging/billing/store.ts";
 import type { Closed } from "../charging/bills/closing.ts";
 import type { CreditStore } from "../charging/credit/store.ts";
@@ -54,7 +56,9 @@ export interface Store {
   serverTime?(): Promise<number>;
   readonly billing: BillingStore;
   /** Who changed what, and who read what of people. */
-  readonly audit: AuditStore;
+  readonly audit: TimeLog<AuditEntry>;
+  /** What app servers asked for and did not get. */
+  readonly refusedCharges: TimeLog<RefusedCharge>;
   /** What became of requests, and why. */
   readonly calls: CallStore;
   /** Where users' devices are. */

@@ -1,12 +1,15 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, onTestFinished } from "vitest";
 import { createInProcessBus } from "../../src/bus/in-process.ts";
 import { startBilling } from "../../src/charging/billing/billing.ts";
 import { replay } from "../../src/charging/billing/dead-letters.ts";
 import { readied } from "../../src/charging/billing/readied.ts";
 import type { BillingBatch } from "../../src/charging/billing/store.ts";
-import { type ChargingEvent, chargeMade, sessionEnded } from "../../src/charging/events/events.ts";
+import { type ChargingEvent, chargeMade, chargeRefused, sessionEnded } from "../../src/charging/events/events.ts";
 import { type Fault, plainFault } from "../../src/charging/events/faults.ts";
+import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { TestClock } from "../support/test-clock.ts";
+import { until } from "../support/until.ts";
+import { freshFolder } from "./folders.ts";
 import { MemoryBilling } from "./memory-store.ts";
 import { aCharge, facts, JANUARY, numbers, silent, wholeSession } from "./samples.ts";
 
@@ -225,5 +228,29 @@ describe("a dead letter", () => {
     store.beforeWrite = () => {};
     expect(await replay(options, letter)).toMatchObject({ ok: true });
     expect([store.letters.size, store.lines.size]).toEqual([0, 1]);
+  });
+});
+
+describe("a charge that a relay has refused", () => {
+  it("is kept once for people to look at, in the order of time, and is on no bill (M14)", async () => {
+    const store = await openEmbeddedStore(freshFolder());
+    onTestFinished(() => store.close());
+    const clock = new TestClock(JANUARY);
+    const bus = createInProcessBus({ clock, log: silent });
+    const worker = await startBilling({ bus, store, clock, log: silent });
+    const one = chargeRefused(facts({ user: "alice" }), JANUARY, 1, "the currency is not the session's", "b1");
+    const other = chargeRefused(facts({ user: "bob" }), JANUARY + 1, 1, "x".repeat(1_000));
+    await bus.publish([one, other]);
+    await until(() => worker.counters.events === 2);
+    await bus.publish([one]); // as after a restart
+    await until(() => worker.counters.events === 3);
+    const { entries } = await store.refusedCharges.page({ most: 10 });
+    expect(entries).toMatchObject([
+      { at: JANUARY + 1, user: "bob", reason: "x".repeat(300) },
+      { at: JANUARY, user: "alice", session: one.session.id, charge: "b1", reason: one.reason },
+    ]);
+    expect(await store.billing.entriesOf(one.session.id)).toEqual([]);
+    await worker.stop();
+    await bus.close();
   });
 });

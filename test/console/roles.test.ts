@@ -70,6 +70,7 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
   topUpCredit: BILL,
   adjustCredit: BILL,
   listDeadLetters: SEE_MONEY,
+  listRefusedCharges: SEE_MONEY,
   showDeadLetter: SEE_MONEY,
   repairDeadLetter: BILL,
   replayDeadLetter: BILL,

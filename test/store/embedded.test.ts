@@ -9,11 +9,11 @@ import { compiled } from "../charging/built.ts";
 import { named, run } from "../charging/children.ts";
 import { freshFolder } from "../charging/folders.ts";
 import type { StoreAdapter } from "../contract/adapters.ts";
-import { auditContract } from "../contract/audit.contract.ts";
 import { bindingsContract } from "../contract/bindings.contract.ts";
 import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
 import { item, storeContract } from "../contract/store.contract.ts";
+import { timeLogContract } from "../contract/time-log.contract.ts";
 import { usageContract } from "../contract/usage.contract.ts";
 
 const lmdb: StoreAdapter = {
@@ -26,7 +26,7 @@ const lmdb: StoreAdapter = {
 storeContract(lmdb);
 creditContract(lmdb);
 callsContract(lmdb);
-auditContract(lmdb);
+timeLogContract(lmdb);
 bindingsContract(lmdb);
 usageContract(lmdb);
 

@@ -3,11 +3,11 @@ import { MongoClient } from "mongodb";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { openMongoStore } from "../../src/store/mongo.ts";
 import type { StoreAdapter } from "../contract/adapters.ts";
-import { auditContract } from "../contract/audit.contract.ts";
 import { bindingsContract } from "../contract/bindings.contract.ts";
 import { callsContract } from "../contract/calls.contract.ts";
 import { creditContract } from "../contract/credit.contract.ts";
 import { storeContract } from "../contract/store.contract.ts";
+import { timeLogContract } from "../contract/time-log.contract.ts";
 import { usageContract } from "../contract/usage.contract.ts";
 import { type MongoServer, mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
 
@@ -46,7 +46,7 @@ function withServer(kind: string): void {
   storeContract(adapter);
   creditContract(adapter);
   callsContract(adapter);
-  auditContract(adapter);
+  timeLogContract(adapter);
   bindingsContract(adapter);
   usageContract(adapter);
 }

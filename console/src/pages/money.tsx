@@ -90,6 +90,7 @@ export default function Money() {
       </div>
       {view === "bill" && <Bills />}
       {view === "settlement" && <Settlements />}
+      {view === "letters" && <RefusedCharges />}
       {view === "letters" && <Letters />}
     </>
   );
@@ -272,6 +273,48 @@ interface Letter {
   readonly id: string;
   readonly at: number;
   readonly reason: string;
+  /** JSON text. */
+  readonly event: string;
+  readonly untrusted?: true;
+}
+
+interface Refused {
+  readonly id: string;
+  readonly at: number;
+  readonly session: string;
+  readonly user: string;
+  readonly service: string;
+  readonly appServer: string;
+  readonly charge?: string;
+  readonly reason: string;
+}
+
+function RefusedCharges() {
+  const { data, error } = useAsked<{ refused: readonly Refused[] }>("refused-charges", { most: 200 }, 5_000);
+  return (
+    <section aria-label="Refused">
+      <h2>Refused charges</h2>
+      <p class="about">
+        App servers asked for these and did not get them: they heard why, and nothing of it is on a bill. What was right
+        after all can be put on the bill as a correction (tollgate correct).
+      </p>
+      {error && <Notice bad>{error}</Notice>}
+      <Rows
+        rows={data?.refused ?? []}
+        columns={[
+          { name: "At", cell: ({ at, session }) => <a href={address("call", session)}>{dayAndTime(at)}</a> },
+          { name: "User", cell: ({ user }) => <a href={address("calls", "", { user })}>{user}</a> },
+          { name: "Service", cell: ({ service }) => service },
+          { name: "App server", cell: ({ appServer }) => appServer },
+          { name: "Charge", cell: ({ charge }) => charge ?? "" },
+          { name: "Why", cell: ({ reason }) => reason },
+        ]}
+        idOf={({ id }) => id}
+        caption="Refused charges, the newest first"
+        empty="No charge was refused."
+      />
+    </section>
+  );
 }
 
 function Letters() {
@@ -280,7 +323,8 @@ function Letters() {
   const failed = useSignal("");
   const show = async (id: string) => {
     try {
-      open.value = { id, text: JSON.stringify(await get(`dead-letters/${encodeURIComponent(id)}`), undefined, 2) };
+      const { event } = await get<Letter>(`dead-letters/${encodeURIComponent(id)}`);
+      open.value = { id, text: indented(event) };
       failed.value = "";
     } catch (fault) {
       failed.value = textOf(fault);
@@ -291,7 +335,7 @@ function Letters() {
       <h2>Could not be billed</h2>
       <p class="about">
         Charging events that billing could not take. They wait here until somebody mends them, has them billed again, or
-        drops them. Charges that the relay refused are in the ladder of their call, and are answered to the app server.
+        drops them.
       </p>
       {(error || failed.value) && <Notice bad>{error || failed.value}</Notice>}
       <Rows
@@ -309,12 +353,19 @@ function Letters() {
           { name: "Why", cell: ({ reason }) => reason },
           {
             name: "Repair",
-            cell: ({ id }) => (
+            cell: ({ id, untrusted }) => (
               <>
                 <Act
                   right="bill"
+                  {...(untrusted && { sure: "Bill it, though no relay has signed it" })}
                   about={id}
-                  act={() => send("POST", `dead-letters/${encodeURIComponent(id)}/replay`)}
+                  act={() =>
+                    send(
+                      "POST",
+                      `dead-letters/${encodeURIComponent(id)}/replay`,
+                      untrusted ? { unsigned: true } : undefined,
+                    )
+                  }
                   done={again}
                 >
                   Bill again
@@ -351,9 +402,11 @@ function Letters() {
           </label>
           <Act
             right="bill"
-            act={() =>
-              send("PUT", `dead-letters/${encodeURIComponent(open.value!.id)}`, JSON.parse(open.value!.text) as object)
-            }
+            act={async () => {
+              const { id, text } = open.value!;
+              await send("PUT", `dead-letters/${encodeURIComponent(id)}`, { event: text });
+              open.value = undefined;
+            }}
             done={again}
           >
             Keep the mended event
@@ -362,4 +415,13 @@ function Letters() {
       )}
     </section>
   );
+}
+
+/** JSON text for people to change; other text as it is. */
+function indented(text: string): string {
+  try {
+    return JSON.stringify(JSON.parse(text), undefined, 2);
+  } catch {
+    return text;
+  }
 }

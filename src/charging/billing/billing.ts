@@ -1,4 +1,5 @@
 import type { Bus } from "../../bus/types.ts";
+import type { TimeLog } from "../../calls/time-log.ts";
 import type { Clock, TimerHandle } from "../../support/clock.ts";
 import type { Logger } from "../../support/log.ts";
 import { type Timeline, Timelines } from "../../support/timeline.ts";
@@ -12,6 +13,7 @@ import { HoldWatch } from "./hold-watch.ts";
 import { Isolation } from "./isolation.ts";
 import { LetterLog } from "./letter-log.ts";
 import { besides, bounded, letterFor, readied } from "./readied.ts";
+import { type RefusedCharge, RefusedCharges } from "./refused-charges.ts";
 import { Retention, type RetentionSettings } from "./retention.ts";
 import { differenceOf } from "./same-entry.ts";
 import { type PrepaidSession, settleEnded } from "./settle-credit.ts";
@@ -29,7 +31,11 @@ export interface BillingOptions extends BillOptions {
 
 export interface BillOptions {
   /** Without `credit` no prepaid balance is settled. */
-  readonly store: { readonly billing: BillingStore; readonly credit?: CreditStore };
+  readonly store: {
+    readonly billing: BillingStore;
+    readonly credit?: CreditStore;
+    readonly refusedCharges?: TimeLog<RefusedCharge>;
+  };
   readonly clock: Clock;
   readonly log: Logger;
   /** Whether the events that make entries are kept in the store beside them, for `tollgate rebill`; default true. */
@@ -117,6 +123,7 @@ class BillingWorker {
   private readonly holds: HoldWatch | undefined;
   private readonly retention: Retention;
   private readonly letters: LetterLog;
+  private readonly refused: RefusedCharges;
   private timer: TimerHandle | undefined;
   private sweeping: Promise<void> | undefined;
   private stopped = false;
@@ -144,6 +151,7 @@ class BillingWorker {
     this.holds = credit && new HoldWatch({ credit, clock, log });
     this.beganBy = new Timelines(clock).first;
     this.letters = new LetterLog(clock, log);
+    this.refused = new RefusedCharges(options.store.refusedCharges, () => clock.wall());
     this.retention = new Retention(store, options.retention ?? {}, { clock, log });
   }
 
@@ -158,6 +166,7 @@ class BillingWorker {
     }
     if (dead.length > 0) await this.putAside(dead);
     await this.isolation.handle(wholes);
+    await this.refused.keep(events);
     this.counters.events += events.length;
   }
 

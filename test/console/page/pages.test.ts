@@ -1,5 +1,8 @@
 import AxeBuilder from "@axe-core/playwright";
 import { afterAll, beforeAll, describe, expect } from "vitest";
+import { chargeMade } from "../../../src/charging/events/events.ts";
+import { aCharge, facts, JANUARY } from "../../charging/samples.ts";
+import { until } from "../../support/until.ts";
 import { browserTest, visit } from "./browser.ts";
 import { type Lab, openLab } from "./console-lab.ts";
 
@@ -182,6 +185,36 @@ describe("the console's pages", () => {
       await page.locator(".chart .times").first().waitFor();
     },
   );
+
+  browserTest("show a charge that was refused, and have one billed that was set aside, once it is mended", async () => {
+    const before = lab.session();
+    const session = await lab.client.request("wine");
+    await until(() => lab.session() !== before);
+    await expect(lab.session().charge({ item: "Rum", unitPrice: "3.00", currency: "USD" })).rejects.toThrow();
+    const { store } = lab.portal.relay;
+    const made = chargeMade(facts({ user: "alice", service: "wine", appServer: "shop" }), JANUARY, aCharge(), "info");
+    const broken = { ...made, charge: { ...made.charge, unitPrice: "a lot" } };
+    await store.billing.putDeadLetter({ id: made.id, at: JANUARY, reason: "no price", event: JSON.stringify(broken) });
+    const { page, complaints } = await visit(lab.at("money?view=letters", lab.operator));
+    const refused = page.getByRole("region", { name: "Refused" });
+    await refused.getByText(/currency/).waitFor();
+    const letters = page.getByRole("region", { name: "Set aside" });
+    await letters.getByRole("button", { name: `Bill again: ${made.id}` }).click();
+    await letters
+      .getByText(/unitPrice/)
+      .first()
+      .waitFor(); // why it cannot be billed
+    await letters.getByRole("button", { name: made.id, exact: true }).click();
+    const text = letters.getByRole("textbox");
+    await text.fill((await text.inputValue()).replace("a lot", "12.50"));
+    await letters.getByRole("button", { name: "Keep the mended event" }).click();
+    await letters.getByText("repaired").waitFor();
+    await letters.getByRole("button", { name: `Bill again: ${made.id}` }).click();
+    await letters.getByText("Everything is billed.").waitFor();
+    expect(await store.billing.entriesOf(made.session.id)).toMatchObject([{ amount: "25.00" }]);
+    expect(complaints).toEqual([]);
+    await session.end();
+  });
 
   browserTest("block a user, and let them call again", async () => {
     const { page } = await visit(lab.at("people", lab.operator));

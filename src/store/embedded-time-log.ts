@@ -1,29 +1,29 @@
 import type { Database, RootDatabase } from "lmdb";
-import type { AuditEntry, AuditPage, AuditStore } from "../calls/audit.ts";
+import type { Timed, TimeLog, TimeLogPage } from "../calls/time-log.ts";
 import type { LmdbDisk } from "../support/lmdb-disk.ts";
 import { timePrefix } from "../support/random.ts";
 
-/** The audit log in LMDB: an entry in one value, by its id, which lies in the order of time. */
-export class EmbeddedAudit implements AuditStore {
+/** A log in LMDB: an entry in one value, by its id, which lies in the order of time. */
+export class EmbeddedTimeLog<T extends Timed> implements TimeLog<T> {
   private readonly root: RootDatabase;
   private readonly disk: LmdbDisk;
-  private readonly db: Database<AuditEntry, string>;
+  private readonly db: Database<T, string>;
 
-  constructor(root: RootDatabase, disk: LmdbDisk) {
+  constructor(root: RootDatabase, disk: LmdbDisk, name: string) {
     this.root = root;
     this.disk = disk;
-    this.db = root.openDB({ name: "audit", encoding: "json" });
+    this.db = root.openDB({ name, encoding: "json" });
   }
 
-  async add(entry: AuditEntry): Promise<void> {
+  async add(entry: T): Promise<void> {
     await this.disk.write(() => this.db.put(entry.id, entry));
   }
 
-  async page({ since = 0, before, most }: { since?: number; before?: string; most: number }): Promise<AuditPage> {
+  async page({ since = 0, before, most }: { since?: number; before?: string; most: number }): Promise<TimeLogPage<T>> {
     this.root.resetReadTxn();
     const end = timePrefix(since);
     const range = { reverse: true, limit: most + 1, ...(before === undefined ? {} : { start: before }) } as const;
-    const found: AuditEntry[] = [];
+    const found: T[] = [];
     for (const { key, value } of this.db.getRange({ ...range, exclusiveStart: before !== undefined })) {
       if (key < end) break;
       found.push(value);

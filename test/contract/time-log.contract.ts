@@ -11,9 +11,9 @@ const entry = (n: number): AuditEntry => ({
   ...{ what: "blockUser", kind: "change", of: { id: `user${n}`, end: true }, outcome: "done" },
 });
 
-/** What every store of the audit log has to do. */
-export function auditContract(adapter: StoreAdapter): void {
-  describe(`${adapter.name}: the audit log`, () => {
+/** What every log in the order of time has to do, such as the audit log. */
+export function timeLogContract(adapter: StoreAdapter): void {
+  describe(`${adapter.name}: a log in the order of time`, () => {
     let place: StoreUnderTest;
     let store: Store;
     beforeEach(async () => {
@@ -24,6 +24,11 @@ export function auditContract(adapter: StoreAdapter): void {
     afterEach(async () => {
       await store.close();
       await place.destroy();
+    });
+
+    it("has an entry that is added again once", async () => {
+      await store.audit.add(entry(5));
+      expect((await store.audit.page({ most: 2 })).entries).toEqual([5, 4].map(entry));
     });
 
     it("gives back the newest first, page by page, all of an entry", async () => {

@@ -1,29 +1,29 @@
-import type { Collection, Db } from "mongodb";
-import type { AuditEntry, AuditPage, AuditStore } from "../calls/audit.ts";
+import type { Collection, Db, Document } from "mongodb";
+import type { Timed, TimeLog, TimeLogPage } from "../calls/time-log.ts";
 import { timePrefix } from "../support/random.ts";
 import type { Sessions } from "./mongo-sessions.ts";
 
-type Stored = Omit<AuditEntry, "id"> & { readonly _id: string };
+type Stored = Document & { readonly _id: string };
 
-/** The audit log of all nodes: an entry in one document, by its id, which lies in the order of time. */
-export class MongoAudit implements AuditStore {
+/** A log of all nodes: an entry in one document, by its id, which lies in the order of time. */
+export class MongoTimeLog<T extends Timed> implements TimeLog<T> {
   private readonly db: Collection<Stored>;
   private readonly sessions: Sessions;
 
-  constructor(db: Db, sessions: Sessions) {
-    this.db = db.collection("audit");
+  constructor(db: Db, sessions: Sessions, name: string) {
+    this.db = db.collection(name);
     this.sessions = sessions;
   }
 
-  async add({ id, ...entry }: AuditEntry): Promise<void> {
-    await this.sessions.run((_, write) => this.db.insertOne({ _id: id, ...entry }, write));
+  async add({ id, ...entry }: T): Promise<void> {
+    await this.sessions.run((_, write) => this.db.replaceOne({ _id: id }, entry, { ...write, upsert: true }));
   }
 
-  async page({ since = 0, before, most }: { since?: number; before?: string; most: number }): Promise<AuditPage> {
+  async page({ since = 0, before, most }: { since?: number; before?: string; most: number }): Promise<TimeLogPage<T>> {
     const which = { _id: { $gte: timePrefix(since), ...(before !== undefined && { $lt: before }) } };
     const options = { sort: { _id: -1 }, limit: most + 1 } as const;
     const found = await this.sessions.run((read) => this.db.find(which, { ...read, ...options }).toArray());
-    const entries = found.slice(0, most).map(({ _id, ...entry }) => ({ id: _id, ...entry }));
+    const entries = found.slice(0, most).map(({ _id, ...entry }) => ({ id: _id, ...entry }) as unknown as T);
     return found.length > most ? { entries, next: entries.at(-1)!.id } : { entries };
   }
 
