@@ -193,6 +193,17 @@ const ADD: Readonly<Record<string, string>> = {
   "": "at once",
 };
 
+/** What is held of a prepaid balance for each session: the last amount, until the session has ended. */
+export function heldAt(items: readonly Item[]): readonly { readonly session: string; readonly amount: string }[] {
+  const held = new Map<string, string>();
+  for (const item of items) {
+    if (item.kind !== "charge") continue;
+    if (item.type === "credit.reserved") held.set(item.session, item.text);
+    else if (item.type === "session.ended") held.delete(item.session);
+  }
+  return Array.from(held, ([session, amount]) => ({ session, amount }));
+}
+
 /** An item in words, for the time line and for those who listen to the page. */
 export function wordsOf(item: Item): string {
   switch (item.kind) {

@@ -36,6 +36,7 @@ import { PeerLog } from "../support/peer-log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
 import { sourceKey } from "../support/source.ts";
 import type { RatesElsewhere } from "../support/source-rates.ts";
+import type { Story } from "../trace/story.ts";
 import { Traces } from "../trace/traces.ts";
 import { createTransactionLayer } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap } from "../transport/layer.ts";
@@ -82,7 +83,9 @@ export interface Relay {
   /** Who inspects the charts' actors. */
   readonly inspectors: Set<Inspector>;
   /** What happens in calls, for those who look; and recordings of it. */
-  readonly watch: Pick<RelayWatch, "watch" | "storyOf">;
+  readonly watch: Pick<RelayWatch, "watch">;
+  /** What was seen of a call that runs, has ended lately, or was recorded by a trace. `id`: of its record. */
+  storyOf(id: string): Pick<Story, "record" | "items" | "leftOut"> | undefined;
   readonly traces: Traces;
   /** How many actors are in each state, and how often each arrow was taken. */
   chartCounts(): ChartCountsView;
@@ -446,6 +449,7 @@ export async function startRelay(options: {
     chartCounts: () => chartCounts.view(),
     watch,
     traces,
+    storyOf: (id) => traces.storyOf(id) ?? watching.storyOf(id),
     calls: (query) => core.calls.find(query, liveRecords(core)),
     nodes: () => cluster?.nodes() ?? [],
     usage: async () => usage?.status() ?? [],

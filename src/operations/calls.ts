@@ -172,7 +172,8 @@ export const showStory = operation({
   id: "showStory",
   method: "GET",
   path: "/v1/calls/{id}/story",
-  summary: "Everything that was seen of a call that runs or has ended lately, with its messages, as in /v1/events",
+  summary:
+    "Everything that was seen of a call that runs, has ended lately, or was recorded by a trace, as in /v1/events",
   right: "see",
   personal: true,
   live: true,
@@ -182,8 +183,11 @@ export const showStory = operation({
     leftOut: z.int().describe("Things in the middle that gave way."),
   }),
   run(context, { id }) {
-    const story = relayOf(context).watch.storyOf(id);
-    if (!story) throw new OperationError("unknown", `nothing is kept of what was seen of call ${id}`);
+    const story = relayOf(context).storyOf(id);
+    if (!story)
+      throw new OperationError("unknown", `nothing is kept of what was seen of call ${id}`, {
+        hint: "calls that a trace records are kept: tollgate trace start",
+      });
     const { name: call, user, service } = story.record;
     return { items: story.items.map((item) => eventLine(item, { call, user, service }, true)), leftOut: story.leftOut };
   },

@@ -33,6 +33,7 @@ export interface OperatedRelay
   extends Pick<
     Relay,
     | "watch"
+    | "storyOf"
     | "sessions"
     | "endSession"
     | "usage"

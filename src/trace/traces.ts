@@ -69,6 +69,15 @@ export class Traces {
     return this.traces.get(name)?.traced;
   }
 
+  /** What was recorded of one call, whichever trace has it. `id`: of its record. */
+  storyOf(id: string): Pick<Story, "record" | "items" | "leftOut"> | undefined {
+    for (const trace of this.traces.values()) {
+      const found = trace.storyOf(id);
+      if (found) return found;
+    }
+    return undefined;
+  }
+
   close(): void {
     for (const trace of this.traces.values()) trace.stop();
   }
@@ -111,6 +120,11 @@ class Trace implements Viewer {
     this.running = false;
     this.end?.();
     this.options.ended?.();
+  }
+
+  storyOf(id: string): Pick<Story, "record" | "items" | "leftOut"> | undefined {
+    for (const [{ record }, items] of this.calls) if (record.id === id) return { record, items, leftOut: 0 };
+    return undefined;
   }
 
   get traced(): TracedCall[] {

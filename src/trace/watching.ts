@@ -54,9 +54,9 @@ export class Watching {
   private readonly byCallId = new Map<string, Story>();
   private readonly strangers: WaitingRoom;
   private readonly viewers = new Map<Viewer, WeakMap<Story, boolean>>();
-  /** Of calls that have ended, by the record's id, the oldest first. */
   /** By the sessions that have put something on record. */
   private readonly bySession = new Map<string, Story>();
+  /** Of calls that have ended, by the record's id, the oldest first. */
   private readonly endedStories = new Map<string, Story>();
   private endedBytes = 0;
   private begun = 0;

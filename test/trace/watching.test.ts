@@ -48,6 +48,30 @@ const seenBy = (watching: Watching, filter: object) => {
   return seen;
 };
 
+describe("a call that a trace has recorded (P5)", () => {
+  it("is whole there, also after others have taken its place among those that have ended", () => {
+    const bounds = { ...defaultBounds, ended: { stories: 1, bytes: 1_000_000 } };
+    const watching = new Watching(bounds);
+    const traces = new Traces((viewer) => watching.watch(viewer));
+    expect(traces.start({ name: "t", filter: { callId: "a" }, most: 10 }, 0)).toBeUndefined();
+    for (const callId of ["a", "b"]) {
+      const record = request(callId);
+      record.signedIn("alice");
+      watching.known(record);
+      for (const text of ["INVITE", "200", "BYE"]) watching.message(message(callId, text), record);
+      watching.ended(record, { id: record.name, at: 0, wholeMs: 9 } as CallRecord);
+    }
+    expect(watching.storyNamed("record-of-a")).toBeUndefined();
+    const texts = traces
+      .storyOf("record-of-a")
+      ?.items.map((item) => (item.kind === "message" ? String(item.bytes).trim() : item.kind));
+    expect(texts).toEqual(["INVITE", "200", "BYE", "end"]);
+    expect(traces.storyOf("record-of-b")).toBeUndefined();
+    traces.stop("t", false);
+    expect(traces.storyOf("record-of-a")?.items).toHaveLength(4);
+  });
+});
+
 describe("watching (P5)", () => {
   it("shows a call from its first message on, once it is known who calls", () => {
     const watching = new Watching();

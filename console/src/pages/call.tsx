@@ -2,7 +2,17 @@ import charts from "charts:all";
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { get, listen, send } from "../api.ts";
-import { actorsAt, type CallDetail, type Item, inOrder, itemIn, itemsOf, lanesOf, wordsOf } from "../call-model.ts";
+import {
+  actorsAt,
+  type CallDetail,
+  heldAt,
+  type Item,
+  inOrder,
+  itemIn,
+  itemsOf,
+  lanesOf,
+  wordsOf,
+} from "../call-model.ts";
 import { ActorChart } from "../chart.tsx";
 import { after, dayAndTime, duration } from "../format.ts";
 import { Ladder } from "../ladder.tsx";
@@ -13,7 +23,7 @@ import { BillTable } from "./bill-table.tsx";
 /** One call: its charts, its ladder, its charges, and a time line that moves all of it. */
 export default function Call() {
   const { id } = route.value;
-  const { details, items, error, isLive } = useCall(id);
+  const { details, items, error, isLive, lack } = useCall(id);
   const asked = route.value.query.get("at");
   const position = asked === null ? items.length : Math.max(0, Math.min(items.length, Number(asked) || 0));
   const go = (to: number) => setQuery({ at: to >= items.length ? undefined : String(Math.max(0, to)) });
@@ -33,6 +43,7 @@ export default function Call() {
   return (
     <>
       <Head call={first} all={details} isLive={isLive} />
+      {lack && <Notice>{lack}</Notice>}
       <TimeLine items={items} position={position} go={go} start={start} isLive={isLive} />
       <p class="hidden" role="status" aria-live="polite">
         {present ? wordsOf(present) : ""}
@@ -109,7 +120,10 @@ function useCall(id: string): {
   readonly items: readonly Item[];
   readonly error: string;
   readonly isLive: boolean;
+  /** What is not there any more; "": nothing. */
+  readonly lack: string;
 } {
+  const lack = useSignal("");
   const details = useSignal<readonly CallDetail[]>([]);
   const items = useSignal<readonly Item[]>([]);
   const error = useSignal("");
@@ -122,6 +136,7 @@ function useCall(id: string): {
     items.value = [];
     error.value = "";
     isLive.value = false;
+    lack.value = "";
     const readDetails = async () => {
       const { calls } = await get<{ calls: readonly CallDetail[] }>(`calls/${encodeURIComponent(id)}`);
       if (!over) details.value = calls;
@@ -129,7 +144,9 @@ function useCall(id: string): {
     };
     const readStory = async (calls: readonly CallDetail[], isWanted = () => true) => {
       const stories = await Promise.all(calls.map(storyOf));
-      if (!over && isWanted()) items.value = inOrder(stories.flat());
+      if (over || !isWanted()) return;
+      items.value = inOrder(stories.flatMap((one) => one.items));
+      lack.value = stories.find((one) => one.lack !== "")?.lack ?? "";
     };
     const follow = (calls: readonly CallDetail[]) => {
       isLive.value = true;
@@ -188,16 +205,25 @@ function useCall(id: string): {
       for (const timer of timers) clearTimeout(timer);
     };
   }, [id]);
-  return { details: details.value, items: items.value, error: error.value, isLive: isLive.value };
+  return { details: details.value, items: items.value, error: error.value, isLive: isLive.value, lack: lack.value };
+}
+
+interface Told {
+  readonly items: readonly Item[];
+  readonly lack: string;
 }
 
 /** All that was seen, where the relay still has it; else what the record says. */
-async function storyOf(call: CallDetail): Promise<readonly Item[]> {
+async function storyOf(call: CallDetail): Promise<Told> {
   try {
-    const { items } = await get<{ items: readonly { kind: string }[] }>(`calls/${encodeURIComponent(call.id)}/story`);
-    return items.flatMap((line) => itemIn(line.kind, line) ?? []);
+    const path = `calls/${encodeURIComponent(call.id)}/story`;
+    const { items, leftOut } = await get<{ items: readonly { kind: string }[]; leftOut: number }>(path);
+    const lack = leftOut > 0 ? `${leftOut} things in the middle of this call are not kept: it was a long one.` : "";
+    return { items: items.flatMap((line) => itemIn(line.kind, line) ?? []), lack };
   } catch {
-    return itemsOf(call);
+    const lack =
+      "Whole messages of this call are not kept any more: this is what its record says. Calls that a trace records are kept whole (tollgate trace start).";
+    return { items: itemsOf(call), lack };
   }
 }
 
@@ -373,6 +399,31 @@ function ActorTable({ actors }: { readonly actors: ReturnType<typeof actorsAt> }
 function Charges({ items, start }: { readonly items: readonly Item[]; readonly start: number }) {
   const told = items.filter((item) => item.kind === "charge" || item.kind === "timer");
   if (told.length === 0) return <p class="empty">Nothing is charged yet.</p>;
+  return (
+    <>
+      <Holds items={items} />
+      <Told told={told} start={start} />
+    </>
+  );
+}
+
+/** What is held of a prepaid balance at this moment, for each session that runs. */
+function Holds({ items }: { readonly items: readonly Item[] }) {
+  const holds = heldAt(items);
+  if (holds.length === 0) return null;
+  return (
+    <dl class="figures" aria-label="Held of the balance">
+      {holds.map(({ session, amount }) => (
+        <div key={session}>
+          <dt>held</dt>
+          <dd>{amount}</dd>
+        </div>
+      ))}
+    </dl>
+  );
+}
+
+function Told({ told, start }: { readonly told: readonly Item[]; readonly start: number }) {
   return (
     <ol class="charges">
       {told.map((item, i) => (
