@@ -30,6 +30,8 @@ export const LAYERS = [
   ["src/relay/charges"],
   // REGISTER: where clients are.
   ["src/relay/registrar"],
+  // Descriptions of media, on their way through a media relay.
+  ["src/relay/media"],
   // A leg of a session. Who a peer is, what of it is taken, and what a refusal becomes.
   ["src/relay/leg"],
   // What all of the above share, and what they see of a session.
@@ -60,7 +62,8 @@ export const LAYERS = [
   ["src/charging/money"],
   // RFC 3261 §17, §18, and messages as bytes.
   ["src/transaction"],
-  ["src/transport"],
+  //                                                                     Commands to media relays.
+  ["src/transport", "src/media"],
   ["src/sip", "src/chart"],
   ["src/support"],
 ];

@@ -27,6 +27,8 @@ export interface Failure {
   readonly headers?: readonly (readonly [name: string, value: string])[];
   /** The branch whose app server gave this answer. Its leg still holds the answer, which the client gets. */
   readonly branch?: string;
+  /** It is the relay itself that cannot serve, and no app server: a 503 stays a 503. */
+  readonly own?: true;
 }
 
 /** What happens to a client's request (the chart `request`). */
@@ -69,6 +71,7 @@ export type EndingCode =
   | "not-recorded"
   | "part-over"
   | "service-gone"
+  | "no-media"
   | "moved"
   | "blocked"
   | "operator"

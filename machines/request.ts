@@ -258,7 +258,8 @@ export const requestMachine = setup({
  * What the client hears of an app server's failure. A 503 becomes 500: the client would take a 503 for the relay's own,
  * and ask the relay for no service at all for a while (RFC 3261 §16.7, step 6; §21.5.4).
  */
-const ofTheRelay = (failure: Failure): Failure => (failure.status === 503 ? { ...failure, status: 500 } : failure);
+const ofTheRelay = (failure: Failure): Failure =>
+  failure.status === 503 && !failure.own ? { ...failure, status: 500 } : failure;
 
 /**
  * Which of two failures a client should hear of (RFC 3261 §16.7, step 6). A 6xx comes before all others, then the

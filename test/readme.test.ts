@@ -390,6 +390,9 @@ describe("the metrics on the pages", () => {
     await portal.close();
     const withServers = [
       "tollgate_certificate_days_left",
+      "tollgate_shaken_certificate_days_left",
+      "tollgate_rtpengines_down",
+      ...["commands", "refused", "unanswered"].map((name) => `tollgate_media_${name}_total`),
       "tollgate_store_clock_difference_ms",
       ...["delivered_total", "failures_total", "dead_letters_total", "lost_total", "sinks_failing", "waiting"].map(
         (name) => `tollgate_usage_${name}`,

@@ -84,6 +84,18 @@ function tlsFileMistakes(tls: Config["tls"], now: number): Finding[] {
   }
 }
 
+/** Whoever wants rtpengine says where it is. */
+export function mediaMistakes({ media, services, appServers }: Config): Finding[] {
+  if (media.rtpengines.length > 0) return [];
+  const wants = (section: string, all: readonly { readonly media?: string }[]) =>
+    all.flatMap((one, i) =>
+      one.media === "rtpengine"
+        ? [{ path: [section, i, "media"], message: "expected media.rtpengines to say where one takes commands" }]
+        : [],
+    );
+  return [...wants("services", services), ...wants("appServers", appServers)];
+}
+
 /** Ids, rule names and addresses that stand twice in one configuration. */
 export function duplicates(config: Config): Finding[] {
   const rules = config.rules.map((rule) => rule.name);

@@ -55,6 +55,7 @@ const MAX_WINDOW_S = 2_678_400;
 export const MAX_DRAIN_S = 86_400;
 const forkMode = z.enum(["sequential", "first", "all"]);
 const changeProof = z.enum(["answered", "confirmed"]);
+const mediaWay = z.enum(["rtpengine", "off"]);
 const forkChoices = z.array(z.enum(["single", "sequential", "first", "all"]));
 
 const chargeLimits = z.strictObject({
@@ -79,6 +80,7 @@ export const serviceSchema = z.strictObject({
   onMove: z.enum(["end", "keep"]).exactOptional(),
   change: changeProof.exactOptional(),
   callsClients: z.boolean().exactOptional(),
+  media: mediaWay.exactOptional(),
 }) satisfies z.ZodType<Service>;
 
 export const appServerSchema = z.strictObject({
@@ -111,6 +113,7 @@ export const appServerSchema = z.strictObject({
   ...settlementTerms,
   mayReferTo: z.array(idSchema).exactOptional(),
   change: changeProof.exactOptional(),
+  media: mediaWay.exactOptional(),
 }) satisfies z.ZodType<AppServer>;
 
 const patterns = z.record(z.string().min(1), z.string());
@@ -473,6 +476,28 @@ const creditSchema = z.strictObject({
   low: z.array(z.strictObject({ currency, below: amountSchema })).default([]),
 });
 
+/** rtpengine, for app servers and services with `media: rtpengine`. */
+const mediaSchema = z.strictObject({
+  rtpengines: z
+    .array(
+      z.string().transform((text, context) => {
+        const read = parseHostPort(text);
+        if (read.ok && read.value.port !== undefined) return { host: read.value.host, port: read.value.port };
+        context.addIssue({
+          code: "custom",
+          message: "where an rtpengine takes commands (listen-ng), such as 10.0.0.9:2223",
+        });
+        return z.NEVER;
+      }),
+    )
+    .max(64)
+    .default([]),
+  timeoutMs: z.int().min(100).max(10_000).default(1_500),
+  retryS: seconds(1, 3_600).default(5),
+  whenUnavailable: z.enum(["refuse", "pass"]).default("refuse"),
+  interfaces: z.strictObject({ client: z.string().min(1), server: z.string().min(1) }).exactOptional(),
+});
+
 /** For how long clients may register where they are reached (RFC 3261 §10). */
 const registrarSchema = z
   .strictObject({
@@ -536,6 +561,7 @@ export const configSchema = z.strictObject({
   calls: callsSchema.prefault({}),
   correlation: correlationSchema.prefault({}),
   registrar: registrarSchema.prefault({}),
+  media: mediaSchema.prefault({}),
   recovery: recoverySchema.prefault({}),
   cluster: clusterSchema.prefault({}),
   health: z

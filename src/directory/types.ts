@@ -99,6 +99,8 @@ export interface Service extends SettlementTerms {
    * names the new service in Tollgate-Service.
    */
   readonly change?: ChangeProof;
+  /** Whether a media relay is in the path of its sessions' media; default `off`. An app server's own setting wins. */
+  readonly media?: MediaWay;
   /**
    * Its app servers may call users who have registered a device, and these pay when they answer; default false.
    */
@@ -109,6 +111,8 @@ export interface Service extends SettlementTerms {
  * What counts as consent to a change of service: any 2xx, or only one that names the new service in Tollgate-Service.
  */
 export type ChangeProof = "answered" | "confirmed";
+
+export type MediaWay = "rtpengine" | "off";
 
 export interface AppServer extends SettlementTerms {
   readonly id: string;
@@ -133,6 +137,8 @@ export interface AppServer extends SettlementTerms {
   readonly mayReferTo?: readonly string[];
   /** What counts as its consent to a change of service within a session; default: what the services say. */
   readonly change?: ChangeProof;
+  /** Whether a media relay is in the path of its media; default: what the service says. */
+  readonly media?: MediaWay;
 }
 
 /**

@@ -42,6 +42,7 @@ export type CoreParts = Pick<
   | "resolve"
   | "proof"
   | "attest"
+  | "media"
   | "kept"
   | "overload"
 > & {

@@ -9,6 +9,7 @@ import type { Transports } from "../transport/layer.ts";
 import type { Usage } from "../usage/usage.ts";
 import type { Cluster } from "./cluster.ts";
 import type { Signing } from "./identity.ts";
+import type { Media } from "./media.ts";
 import type { SignInLog } from "./sign-in-log.ts";
 import type { Telemetry } from "./telemetry.ts";
 
@@ -37,6 +38,7 @@ export function metricsOf(parts: {
   usage: Usage | undefined;
   telemetry: Telemetry | undefined;
   signing: Signing | undefined;
+  media: Media | undefined;
 }): Metrics {
   const { core, httpAppServers, signInLog, transport, transactions, journal, billing, cluster } = parts;
   const { differenceMs } = parts.clockWatch;
@@ -58,6 +60,7 @@ export function metricsOf(parts: {
       ...Object.entries(core.strangers.counters),
       ...Object.entries(cluster?.counters() ?? {}),
       ...Object.entries(httpAppServers.counters),
+      ...Object.entries(parts.media?.engines.counters ?? {}),
       ...Object.entries(parts.usage?.counters() ?? {}),
       ...(exporter ? [["spansSent", exporter.sent] as const, ["spansDropped", exporter.dropped] as const] : []),
       ["logLinesLeftOut", core.peerLog.leftOut + core.calls.leftOut],
@@ -89,6 +92,7 @@ export function metricsOf(parts: {
       draining: core.draining ? 1 : 0,
       ...(transport.certificateDaysLeft !== undefined && { certificateDaysLeft: transport.certificateDaysLeft }),
       ...(parts.signing?.daysLeft !== undefined && { shakenCertificateDaysLeft: parts.signing.daysLeft }),
+      ...(parts.media && { rtpenginesDown: parts.media.engines.down }),
       ...cluster?.gauges(),
       ...parts.usage?.gauges(),
       ...(exporter && { spansWaiting: exporter.waiting }),

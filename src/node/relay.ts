@@ -54,6 +54,7 @@ import { together } from "./keepers.ts";
 import { KeptContacts } from "./kept-contacts.ts";
 import { KeptSessions, readKept } from "./kept-sessions.ts";
 import { liveRecords } from "./live-records.ts";
+import { openMedia } from "./media.ts";
 import { type Metrics, metricsOf } from "./metrics.ts";
 import { nodeNameIn } from "./node-name.ts";
 import { answerRelay, askRelay } from "./other-relays.ts";
@@ -269,6 +270,7 @@ export async function startRelay(options: {
     timers: config.timers,
     bounds: { maxTransactions: config.limits.transactions },
   });
+  const media = openMedia(config, { clock: sessionClock, random, log, peerLog });
   const resolver = new Resolver({ transports: TRANSPORTS, clock, random });
 
   const shares = cluster?.shared;
@@ -319,6 +321,7 @@ export async function startRelay(options: {
     loadsElsewhere: shares?.loads.keep(userLimits(config)),
     recordsTo: { store: store.calls, publish: callsTo(bus, config), traced: telemetry?.traced },
     ...signing?.signers(random),
+    media: media?.relay,
     billing: store.billing,
     listening: () => transport.listening,
     credit: store.credit,
@@ -373,6 +376,7 @@ export async function startRelay(options: {
     cluster?.leave();
     await transport.close();
     transactions.close();
+    media?.close();
     await core.calls.close();
     await telemetry?.exporter.close();
     traces.close();
@@ -429,6 +433,7 @@ export async function startRelay(options: {
         usage,
         telemetry,
         signing,
+        media,
       }),
     lockOuts: () => core.authenticator.lockOuts?.() ?? [],
     liftLockOuts: (which) => {

@@ -18,6 +18,7 @@ import { tooShort } from "./leg/session-timer.ts";
 import { challenge, trimmed, verdictOn } from "./leg/sign-in.ts";
 import { takesContact } from "./leg/takes-contact.ts";
 import { acknowledgeUnwanted } from "./leg/unwanted.ts";
+import { afterMedia, afterMediaOfAck } from "./media/media.ts";
 import type { Core, LegPort as Leg } from "./model/core.ts";
 import { ofSession } from "./model/log-facts.ts";
 import { refusalOfNew } from "./model/new-sessions.ts";
@@ -150,7 +151,7 @@ export class Router implements TransactionUser {
     }
     if (!leg.answer || leg.answer.seq !== ack.cseq?.number) return;
     leg.heard({ request: ack, flow });
-    leg.acknowledged(ack);
+    afterMediaOfAck(leg, ack, () => leg.acknowledged(ack));
   }
 
   unwanted(response: SipResponse, flow: Flow, isNew: boolean): void {
@@ -287,7 +288,8 @@ export class Router implements TransactionUser {
       return;
     }
     leg.heard(transaction);
-    this.toSession(leg, transaction);
+    if (leg.session.media) afterMedia(leg, transaction, () => this.toSession(leg, transaction));
+    else this.toSession(leg, transaction);
   }
 
   /**

@@ -7,6 +7,7 @@ const DEBIAN: Readonly<Record<string, string>> = {
   baresip: "baresip-core",
   linphonec: "linphone-cli",
   nginx: "nginx-light libnginx-mod-stream",
+  rtpengine: "rtpengine-daemon",
   "kamailio:secsipid": "kamailio kamailio-secsipid-modules",
 };
 

@@ -2,7 +2,7 @@ import { certificates } from "./certificates.ts";
 import { dns } from "./dns.ts";
 import { bus, files, limits, storeAndClock } from "./machine.ts";
 import { ports } from "./ports.ts";
-import { appServers, reach } from "./reach.ts";
+import { appServers, reach, rtpengines } from "./reach.ts";
 import { type Check, type Finding, problem, type Surroundings } from "./types.ts";
 
 /** All that the doctor looks at. A new check takes a row here. */
@@ -16,6 +16,7 @@ export const CHECKS: readonly Check[] = [
   { id: "bus", title: "bus", look: bus },
   { id: "store", title: "store and clock", look: storeAndClock },
   { id: "appServers", title: "app servers", look: appServers },
+  { id: "media", title: "media relays", look: rtpengines },
 ];
 
 export interface Diagnosis {

@@ -91,6 +91,18 @@ export async function appServers(world: Surroundings): Promise<Finding[]> {
   return found.length > 0 ? found : [ok("none stands in the file; tollgate appserver list has those of the store")];
 }
 
+/** Media relays: whether each answers. */
+export async function rtpengines({ config, pings }: Surroundings): Promise<Finding[]> {
+  const asked = config.media.rtpengines.map(async (place) => {
+    const name = `rtpengine ${formatHost(place.host)}:${place.port}`;
+    const why = await pings(place);
+    return why === undefined
+      ? ok(`${name} answers`)
+      : problem(`${name}: ${why}`, "see whether it runs, and whether its listen-ng lets this machine in");
+  });
+  return asked.length > 0 ? Promise.all(asked) : [ok("none is in use")];
+}
+
 async function behindSrv(world: Surroundings, host: string): Promise<readonly string[]> {
   for (const prefix of ["_sip._udp.", "_sip._tcp.", "_sips._tcp."]) {
     const [first] = await world.dns.resolveSrv(prefix + host).catch(() => []);

@@ -9,7 +9,11 @@ import { promisify } from "node:util";
 import { getHeapStatistics } from "node:v8";
 import type { Config } from "../../config/schema.ts";
 import { askControl, controlPath } from "../../console/control.ts";
+import { Rtpengines } from "../../media/ng.ts";
 import { isV6 } from "../../support/address.ts";
+import { systemClock } from "../../support/clock.ts";
+import { createLogger } from "../../support/logger.ts";
+import { systemRandom } from "../../support/random.ts";
 import { withStore } from "../context.ts";
 import type { Surroundings } from "./types.ts";
 
@@ -48,6 +52,17 @@ export function thisMachine(config: Config, dnsServers: readonly string[] | unde
       return bavail * bsize;
     },
     heapBytes: getHeapStatistics().heap_size_limit,
+    pings: (place) =>
+      new Promise((resolve) => {
+        const { retryS, timeoutMs } = config.media;
+        const log = createLogger({ level: "silent", pretty: false });
+        const parts = { clock: systemClock, random: systemRandom, log };
+        const asked = new Rtpengines({ ...parts, engines: [place], timeoutMs, retryMs: retryS * 1000 });
+        asked.all[0]!.ask("ping", {}, (answer) => {
+          asked.close();
+          resolve(answer.ok ? undefined : answer.why);
+        });
+      }),
     openBus: async () => {
       if (config.bus) await (await import("../../bus/probe.ts")).probeNats(config.bus, SERVER_TIMEOUT_MS);
     },

@@ -33,6 +33,8 @@ export interface Surroundings {
   freeBytes(path: string): number | undefined;
   /** Most bytes of the JavaScript heap. */
   readonly heapBytes: number;
+  /** Asks an rtpengine whether it is there; resolves to what is wrong, or to undefined. */
+  pings(place: { readonly host: string; readonly port: number }): Promise<string | undefined>;
   /** Opens and closes the bus, and the store. Rejects with what is wrong. */
   openBus(): Promise<void>;
   openStore(): Promise<{ readonly differenceMs: number | undefined }>;

@@ -17,6 +17,7 @@ import { reply } from "../dialog/reply.ts";
 import { contactUri, isSips } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
 import { answerTimer } from "../leg/session-timer.ts";
+import { withMedia } from "../media/media.ts";
 import type { LegPort, SessionPort as Session } from "../model/core.ts";
 import { recordOf } from "../model/records.ts";
 import { ClientCall } from "../request/client-call.ts";
@@ -34,11 +35,14 @@ import { Transfer } from "../transfer/transfer.ts";
 function sendInvite(session: Session): void {
   const { request } = session;
   if (!request) return; // both ends agree already
-  if (request.change?.keepsServer) request.change.askWithin(session);
-  else if (request.calls) {
-    const call = new ClientCall(session.core, session, request.transaction.request);
+  const { change, calls } = request;
+  if (change?.keepsServer)
+    withMedia(session, "client", request.transaction.request, (asked) => change.askWithin(session, asked));
+  else if (calls) {
+    // A CANCEL that comes meanwhile finds no call to end: it is begun, and ended at once.
+    const call = new ClientCall(session.core, session);
     session.asks(call);
-    call.start(request.calls.targets);
+    withMedia(session, "server", request.transaction.request, (asked) => call.start(asked, calls.targets));
   } else invite(session.core, session, (invitation) => session.asks(invitation));
 }
 

@@ -5,6 +5,7 @@ import { meansGone } from "../dialog/outcomes.ts";
 import { ALLOW } from "../dialog/passing.ts";
 import { takeRest } from "../leg/rest.ts";
 import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
+import { hearing } from "../media/gate.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 import { addServiceHeaders } from "../request/service-headers.ts";
 import { confirms, UNCONFIRMED } from "../session/confirmation.ts";
@@ -49,7 +50,7 @@ export class Reinvitation implements ClientTransactionUser {
     askForTimer(this.leg, request);
     request.headers.add(SESSION_HEADER, second.id);
     addServiceHeaders(request.headers, second.identified);
-    this.leg.send(request, this, (started) => {
+    this.leg.send(request, hearing(second, "server", request, this), (started) => {
       this.transaction = started;
     });
   }

@@ -141,8 +141,8 @@ export class ClientServiceChange implements ChangePort {
   }
 
   /** Asks the present app server, in its dialog. */
-  askWithin(second: SessionPort): void {
-    const asking = new Reinvitation(second, this.first, this.transaction.request);
+  askWithin(second: SessionPort, asked: SipRequest): void {
+    const asking = new Reinvitation(second, this.first, asked);
     second.asks(asking);
     asking.start();
   }

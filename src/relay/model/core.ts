@@ -58,6 +58,8 @@ import type {
   FormerPart,
   HangUpPort,
   HeldFor,
+  MediaPort,
+  MediaRelay,
   OthersPort,
   Recorder,
   ReliablePort,
@@ -125,6 +127,8 @@ export interface Core {
   readonly proof?: Proof;
   /** The operator's own word on who calls (RFC 8588); undefined: it is not given. */
   readonly attest?: Attest;
+  /** What changes descriptions of media; undefined: no media relay is in any path. */
+  readonly media?: MediaRelay | undefined;
   /** What the books of charges share. */
   readonly keeping: BookKeeping;
   /** Charges outside of a session's own dialog (M15, M17). */
@@ -293,6 +297,8 @@ export interface SessionPort {
   readonly reliable: ReliablePort | undefined;
   readonly client: LegPort | undefined;
   readonly server: LegPort | undefined;
+  /** Its media, where a media relay is in their path. */
+  readonly media: MediaPort | undefined;
   /** Why the INVITE is cancelled, for Reason (RFC 3326). */
   readonly cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
@@ -329,6 +335,8 @@ export interface SessionPort {
   /** The app server is being asked. */
   asks(invitation: Asking): void;
   answersReliably(reliable: ReliablePort): void;
+  /** A media relay is in the path of its media from now on. */
+  takesMedia(media: MediaPort): void;
   /** Takes what is held for the session in the user's balance. */
   pays(credit: CreditPort): void;
   /** The session's start is on its way to the disk, and the client's answer waits for that. */
@@ -432,7 +440,7 @@ export interface ChangePort extends Takeover {
   /** What the client hears where the change is given up. */
   readonly cancelStatus: number;
   /** Asks the present app server within its dialog. This is the `invitation` of `second` from then on. */
-  askWithin(second: SessionPort): void;
+  askWithin(second: SessionPort, asked: SipRequest): void;
   /** The part that is asked for, once there is one. */
   second: SessionPort | undefined;
   told(second: SessionPort): void;

@@ -21,6 +21,7 @@ const ENDINGS: Readonly<Record<EndingCode, EndingText>> = {
   "not-recorded": { text: "its start could not be put on record" },
   "part-over": { text: "the session ended" },
   "service-gone": { text: "the service that it was changed to is gone" },
+  "no-media": { text: "the media relay did not answer", cause: 503 },
   blocked: { text: "the user is blocked", cause: 403 },
   operator: { text: "the operator ended it" },
   moved: { text: "moved to" },

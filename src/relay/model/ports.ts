@@ -11,9 +11,9 @@ import type { AppServer, Identified } from "../../directory/types.ts";
 import type { Binding } from "../../registrar/binding.ts";
 import type { SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
 import type { Timeline } from "../../support/timeline.ts";
-import type { ServerTransaction } from "../../transaction/types.ts";
+import type { ClientTransactionUser, ServerTransaction } from "../../transaction/types.ts";
 import type { Flow } from "../../transport/types.ts";
-import type { TimerState } from "./session-state.ts";
+import type { MediaState, TimerState } from "./session-state.ts";
 
 /* What the parts of a session see of each other. What they see of the session itself is in core.ts. */
 
@@ -176,6 +176,45 @@ export interface SessionTimerPort {
   again(now: number, afterMs?: number): void;
   heardMin(seconds: number): boolean;
   told(message: SipMessage): void;
+}
+
+/** Why a description could not be changed, and what the end that sent it hears. */
+export interface WithoutMedia {
+  readonly why: string;
+  readonly status: number;
+}
+
+/** Called once the message has its new description; at once where there is nothing to change. */
+export type MediaDone = (failed: WithoutMedia | undefined) => void;
+
+/** The media of a session, where a media relay is in their path (../media/path.ts). */
+export interface MediaPort {
+  /** Undefined: no media relay knows of it. */
+  readonly state: MediaState | undefined;
+  /** Whether a message has a description that is to be changed. */
+  hasMedia(message: SipMessage): boolean;
+  /** Changes the description in a request that came from that end. */
+  request(from: Side, message: SipRequest, done: MediaDone): void;
+  /** The same in an answer of that end. `toOffer`: the request has brought an offer. */
+  response(from: Side, message: SipResponse, toOffer: boolean, done: MediaDone): void;
+  /** For one more part of the call. */
+  share(): MediaPort;
+  /** The session is over: with the last part, the media relay is told to forget the call. */
+  close(): void;
+  /** The session goes on elsewhere. */
+  release(): void;
+}
+
+/** Puts a media relay into the path of sessions' media. */
+export interface MediaRelay {
+  /** `from`: how the client sends media as long as no description says it; or what another process knew of the call. */
+  open(id: string, from: "web" | "plain" | MediaState): MediaPort;
+}
+
+/** Hears answers whose descriptions a media relay changes. */
+export interface MediaUser extends ClientTransactionUser {
+  /** In the place of `final`, for a 2xx whose description could not be changed. Default: the session ends. */
+  withoutMedia?(response: SipResponse, failed: WithoutMedia): void;
 }
 
 /** A change that is under way in a session: another one is refused meanwhile. */

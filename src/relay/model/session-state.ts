@@ -23,6 +23,7 @@ import {
 import type { TariffUse } from "../../charging/money/tariff.ts";
 import type { AppliedTax } from "../../charging/money/terms.ts";
 import type { Identified } from "../../directory/types.ts";
+import type { Manner } from "../../media/sdp.ts";
 import { parseNameAddr } from "../../sip/headers.ts";
 import { sipUriOf } from "../../sip/uri.ts";
 import { readJson } from "../../support/json.ts";
@@ -58,6 +59,21 @@ export interface SessionState {
   readonly parts?: PartsState;
   /** The 2xx that the client has not acknowledged. */
   readonly answer?: AnswerState;
+  /** Missing: no media relay is in the path. */
+  readonly media?: MediaState;
+}
+
+/** What a media relay has of a call. */
+export interface MediaState {
+  /** The call's name there. */
+  readonly id: string;
+  /** Which one, as `host:port`. */
+  readonly engine: string;
+  /** How each end sends media, as far as it is known. */
+  readonly client?: Manner;
+  readonly server?: Manner;
+  /** Who waits for the answer to an offer. */
+  readonly owed?: Side;
 }
 
 /** What the rules found. Service and tariff are left out, since they stand in the facts. */
@@ -165,6 +181,7 @@ export interface AnswerState {
  */
 const LINE = textUpTo(8_192);
 const NAME = textUpTo(400);
+const manner = fields<Manner>({ protocol: textUpTo(40), ice: truth, mux: truth });
 const MESSAGE = textUpTo(65_535);
 const MOST = 1_000;
 
@@ -278,6 +295,15 @@ const state: Check = fields<SessionState>({
     }),
   ),
   parts: optional(partsCheck),
+  media: optional(
+    fields<MediaState>({
+      id: NAME,
+      engine: NAME,
+      client: optional(manner),
+      server: optional(manner),
+      owed: optional(oneOf("client" satisfies Side, "server" satisfies Side)),
+    }),
+  ),
   answer: optional(fields<AnswerState>({ response: MESSAGE, to: placeCheck, seq: count(SEQ), serverSeq: count(SEQ) })),
 });
 

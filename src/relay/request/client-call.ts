@@ -9,6 +9,7 @@ import { ALLOW, offeredPackages } from "../dialog/passing.ts";
 import { contactUri, isSips } from "../dialog/sips.ts";
 import { Leg } from "../leg/leg.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
+import { hearing } from "../media/gate.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
 import type { Asking } from "../model/ports.ts";
 import { callIdOf } from "../model/session-names.ts";
@@ -25,7 +26,7 @@ export class ClientCall implements Asking, TimerOwner<"ringing"> {
   readonly hasEarlyDialog = false;
   private readonly core: Core;
   private readonly session: Session;
-  private readonly original: SipRequest;
+  private original: SipRequest | undefined;
   private timer: Timer | undefined;
   private open: Ring[] = [];
   private readonly all: Ring[] = [];
@@ -38,13 +39,18 @@ export class ClientCall implements Asking, TimerOwner<"ringing"> {
   private best = 0;
   private acknowledged: SipRequest | undefined;
 
-  constructor(core: Core, session: Session, original: SipRequest) {
+  constructor(core: Core, session: Session) {
     this.core = core;
     this.session = session;
-    this.original = original;
   }
 
-  start(targets: readonly Binding[]): void {
+  /** Calls the devices, with what `original` says. */
+  start(original: SipRequest, targets: readonly Binding[]): void {
+    this.original = original;
+    if (this.cancelled) {
+      this.session.actor.send({ type: "server.failure", failure: { status: 487 } });
+      return;
+    }
     this.timer = this.core.timers.start(this, "ringing", ringS(this.session) * 1000);
     const devices = byDevice(targets);
     this.session.branch?.sent(callIdOf(this.session.id));
@@ -62,6 +68,7 @@ export class ClientCall implements Asking, TimerOwner<"ringing"> {
 
   fill(request: SipRequest): void {
     const { core, original } = this;
+    if (!original) return;
     core.border.pass(original, request, "client");
     const { headers } = request;
     headers.set("Max-Forwards", String(Math.max(0, (maxForwards(original) ?? 70) - 1)));
@@ -189,7 +196,7 @@ class Ring implements ClientTransactionUser {
     const request = leg.request("INVITE");
     this.seq = leg.dialog.localSeq;
     this.call.fill(request);
-    leg.send(request, this, (transaction) => {
+    leg.send(request, hearing(this.session, "client", request, this), (transaction) => {
       this.transaction = transaction;
       if (this.cancelled) this.cancel(this.cancelReason);
     });

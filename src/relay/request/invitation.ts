@@ -21,9 +21,11 @@ import { takeRest } from "../leg/rest.ts";
 import { askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
 import { whySilent } from "../leg/silence.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
+import { hearing } from "../media/gate.ts";
+import { failureFor, withMedia } from "../media/media.ts";
 import type { Core, SessionPort as Session } from "../model/core.ts";
 import { ofSession } from "../model/log-facts.ts";
-import type { Asking } from "../model/ports.ts";
+import type { Asking, WithoutMedia } from "../model/ports.ts";
 import { callIdOf } from "../model/session-names.ts";
 import { isOneTooMany, ringS } from "../session/ringing.ts";
 import { Reliable } from "./reliable.ts";
@@ -114,7 +116,11 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
 
   send(request: SipRequest, destination: Destination): void {
     this.destination = destination;
-    this.transaction = this.core.transactions.send(request, destination, this);
+    this.transaction = this.core.transactions.send(
+      request,
+      destination,
+      hearing(this.session, "server", request, this),
+    );
   }
 
   /** RFC 3261 §9.1: sends CANCEL at once, or as soon as a provisional answer has come. */
@@ -219,6 +225,15 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
     this.session.answered(response);
   }
 
+  /** It has accepted, but what it has said of media is of no use to the client: its session is ended. */
+  withoutMedia(response: SipResponse, { why, status }: WithoutMedia): void {
+    if (this.leg.confirmed) return; // a 2xx that came again
+    this.stop();
+    this.session.branch?.because(`media: ${why}`);
+    acknowledgeUnwanted(this.core, response, this.transaction!.flow, true);
+    this.session.actor.send({ type: "server.failure", failure: failureFor(status) });
+  }
+
   timeout(): void {
     if (this.goesOn("it is silent")) return;
     this.stop();
@@ -262,8 +277,44 @@ export class Invitation implements ClientTransactionUser, Asking, TimerOwner<"si
  * Builds the INVITE to a session's app server from the client's INVITE, and sends it. Calls `sent` with the invitation
  * just before.
  */
-export function invite(core: Core, session: Session, sent: (invitation: Invitation) => void): void {
+export function invite(core: Core, session: Session, sent: (invitation: Asking) => void): void {
+  const waiting = new NotAskedYet(session);
+  find(core, session, waiting, (invitation) => {
+    waiting.over = true;
+    sent(invitation);
+  });
+  // A name is resolved, or a media relay asked.
+  if (!waiting.over && !session.closed) sent(waiting);
+}
+
+/** Stands for an INVITE that will be sent. A CANCEL ends it at once: nobody has heard of it. */
+class NotAskedYet implements Asking {
+  over = false;
+  readonly seq = 0;
+  readonly refusal = undefined;
+  readonly hasEarlyDialog = false;
+  private readonly session: Session;
+
+  constructor(session: Session) {
+    this.session = session;
+  }
+
+  cancel(): void {
+    this.close();
+    this.session.actor.send({ type: "server.failure", failure: { status: 487 } });
+  }
+
+  close(): void {
+    this.over = true;
+  }
+
+  ack(): void {}
+  openEarlyDialog(): void {}
+}
+
+function find(core: Core, session: Session, waiting: NotAskedYet, sent: (invitation: Invitation) => void): void {
   const unreachable = (why: string) => {
+    waiting.over = true;
     session.branch?.because(why);
     session.actor.send({ type: "server.failure", failure: { status: 503 } });
   };
@@ -282,32 +333,49 @@ export function invite(core: Core, session: Session, sent: (invitation: Invitati
   core.resolve(uri, (found) => {
     const { certificate } = session.appServer;
     const destinations = certificate === undefined ? found : found.map((one) => provenAs(one, certificate));
+    if (waiting.over) return;
     const destination = destinations[0];
-    const original = session.request?.transaction.request;
-    if (!destination || !original) {
+    const asked = session.request?.transaction.request;
+    if (!destination || !asked) {
       unreachable("no address was found for its URI");
       return;
     }
-    const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination, target));
-    session.take(leg);
-    const { dialog } = leg;
-    const invitation = new Invitation(core, session, leg, dialog.localSeq + 1);
-    const makeFor = (where: Destination): SipRequest => {
-      if (where !== destination) {
-        dialog.destination = where;
-        dialog.peerName = where.name;
-        dialog.contact = contactUri(core.transport.contactTowards(where), isSips(target));
-      }
-      // If its Contact is that name, the other addresses serve the dialog as well.
-      dialog.others = destinations.length > 1 ? destinations.filter((one) => one !== where) : undefined;
-      dialog.localSeq = invitation.seq - 1;
-      const request = leg.request("INVITE"); // also for a client that asks for another service by UPDATE
-      fillInvite(core, session, original, request);
-      return request;
-    };
-    sent(invitation);
-    invitation.sendTo(destinations, makeFor);
+    if (!core.media) inviteAt(core, session, destinations, asked, target, sent);
+    else
+      withMedia(session, "client", asked, (original) => {
+        if (!waiting.over) inviteAt(core, session, destinations, original, target, sent);
+      });
   });
+}
+
+function inviteAt(
+  core: Core,
+  session: Session,
+  destinations: readonly Destination[],
+  original: SipRequest,
+  target: string,
+  sent: (invitation: Invitation) => void,
+): void {
+  const destination = destinations[0]!;
+  const leg = new Leg(core, session, "server", dialogTowards(core, session, original, destination, target));
+  session.take(leg);
+  const { dialog } = leg;
+  const invitation = new Invitation(core, session, leg, dialog.localSeq + 1);
+  const makeFor = (where: Destination): SipRequest => {
+    if (where !== destination) {
+      dialog.destination = where;
+      dialog.peerName = where.name;
+      dialog.contact = contactUri(core.transport.contactTowards(where), isSips(target));
+    }
+    // If its Contact is that name, the other addresses serve the dialog as well.
+    dialog.others = destinations.length > 1 ? destinations.filter((one) => one !== where) : undefined;
+    dialog.localSeq = invitation.seq - 1;
+    const request = leg.request("INVITE"); // also for a client that asks for another service by UPDATE
+    fillInvite(core, session, original, request);
+    return request;
+  };
+  sent(invitation);
+  invitation.sendTo(destinations, makeFor);
 }
 
 /** How many addresses of an app server are asked after the first. */

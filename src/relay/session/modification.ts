@@ -8,6 +8,7 @@ import { reply } from "../dialog/reply.ts";
 import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
 import { takeRest } from "../leg/rest.ts";
 import { answerTimer, askForTimer, takeMinimum, takeTimer } from "../leg/session-timer.ts";
+import { hearing } from "../media/gate.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 import type { UnderWay } from "../model/ports.ts";
 import { recordOf } from "../model/records.ts";
@@ -75,7 +76,7 @@ export class Modification implements ClientTransactionUser, UnderWay {
     askForTimer(this.target, request);
     if (wanted) request.headers.add(SERVICE_HEADER, wanted.second.service.id);
     transaction.onCancel = () => this.towards?.cancel();
-    this.target.send(request, this, (started) => {
+    this.target.send(request, hearing(session, this.target.side, request, this), (started) => {
       this.towards = started;
       if (this.aborted) started.cancel();
     });

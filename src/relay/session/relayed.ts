@@ -6,6 +6,7 @@ import { meansGone } from "../dialog/outcomes.ts";
 import { reply } from "../dialog/reply.ts";
 import { refusalOrAnswer, withoutRest } from "../leg/refusals.ts";
 import { takeRest } from "../leg/rest.ts";
+import { hearing } from "../media/gate.ts";
 import type { LegPort as Leg, SessionPort as Session } from "../model/core.ts";
 
 /**
@@ -52,7 +53,7 @@ class Relayed implements ClientTransactionUser, TimerOwner<"late"> {
     const request = target.request(transaction.request.method);
     session.charges.passOn(transaction.request, request, target.side);
     fill?.(request);
-    target.send(request, this);
+    target.send(request, hearing(session, target.side, request, this));
   }
 
   /** A still later answer is not passed on (RFC 4320 §4.2). */

@@ -19,7 +19,7 @@ import { SessionIdentity } from "../dialog/session-id.ts";
 import type { Core, CreditPort, LegPort as Leg, RequestPort, SessionPort, Takeover } from "../model/core.ts";
 import { endedByText } from "../model/endings.ts";
 import { ofSession } from "../model/log-facts.ts";
-import type { Asking, FormerPart, Origin, ReliablePort, TransferPort, UnderWay } from "../model/ports.ts";
+import type { Asking, FormerPart, MediaPort, Origin, ReliablePort, TransferPort, UnderWay } from "../model/ports.ts";
 import type { SessionState } from "../model/session-state.ts";
 import { HangUp, lastSignOf } from "./hang-up.ts";
 import { moved } from "./move.ts";
@@ -54,6 +54,8 @@ export class Session implements SessionPort, Owner {
   reliable: ReliablePort | undefined;
   client: Leg | undefined;
   server: Leg | undefined;
+  /** Its media, where a media relay is in their path. */
+  media: MediaPort | undefined;
   /** Why the INVITE is cancelled, for the header field Reason (RFC 3326). */
   cancelReason: string | undefined;
   /** The re-INVITE or UPDATE under way. */
@@ -198,6 +200,10 @@ export class Session implements SessionPort, Owner {
 
   answersReliably(reliable: ReliablePort): void {
     this.reliable = reliable;
+  }
+
+  takesMedia(media: MediaPort): void {
+    this.media = media;
   }
 
   /** From now on this is what it holds in the user's balance. */
@@ -357,6 +363,7 @@ export class Session implements SessionPort, Owner {
     this.invitation?.close();
     this.client?.release();
     this.server?.release();
+    this.media?.release();
     this.credit?.release();
     this.closed = true;
     if (this.counted) loads.sessionEnded(this.user);
@@ -393,6 +400,7 @@ export class Session implements SessionPort, Owner {
     this.takeOver(first, "client");
     if (keepsServer) this.takeOver(first, "server");
     if (keepsServer) this.identity = first.identity;
+    if (first.media) this.media ??= first.media.share();
     const startedAt = context.startedAt ?? at;
     this.successorOf = { facts, startedAt, book: keepsServer ? first.charges.bookIfAny : undefined };
     this.endsAt = endsAt;
@@ -465,6 +473,7 @@ export class Session implements SessionPort, Owner {
     this.invitation?.close();
     this.client?.close();
     this.server?.close();
+    this.media?.close();
     void this.credit?.close(this.context.startedAt !== null);
     this.closed = true;
     if (this.counted) this.core.loads.sessionEnded(this.user);

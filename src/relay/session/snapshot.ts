@@ -59,6 +59,8 @@ export function snapshot(session: SessionPort, without?: "without charges"): Ses
   const parts = session.partsState;
   if (parts) state.parts = parts;
   if (answer) state.answer = answer;
+  const media = session.media?.state;
+  if (media) state.media = media;
   return state;
 }
 
@@ -126,7 +128,7 @@ const MAX_ANSWER = 65_535;
  * it was written. Nothing is sent until `goOn`.
  */
 export function restore(core: Core, state: SessionState, from: From = {}): SessionPort {
-  const { facts, user, asked, identified, book, credit, answer } = state;
+  const { facts, user, asked, identified, book, credit, answer, media } = state;
   const { directory, timelines } = core;
   const service: Service = directory.service(facts.service) ?? { id: facts.service };
   const appServer = directory.appServer(facts.appServer) ?? { ...NOBODY, id: facts.appServer };
@@ -150,6 +152,7 @@ export function restore(core: Core, state: SessionState, from: From = {}): Sessi
   const server = legOf(core, session, "server", state.server, from);
   session.take(server);
   session.takeUp(state);
+  if (media && core.media) session.takesMedia(core.media.open(media.id, media));
   if (book) session.charges.restore(book);
   if (credit) session.pays(Credit.restored(core, session, credit, session.charges.bookIfAny?.charged() ?? []));
   if (answer) session.asks(new Acknowledgement(server, answer.serverSeq));

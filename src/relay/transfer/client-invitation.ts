@@ -8,6 +8,7 @@ import type { Dialog } from "../dialog/dialog.ts";
 import { ALLOW, offeredPackages } from "../dialog/passing.ts";
 import { askForTimer, takeTimer } from "../leg/session-timer.ts";
 import { acknowledgeUnwanted } from "../leg/unwanted.ts";
+import { hearing } from "../media/gate.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 import { isUp } from "../session/move.ts";
 
@@ -58,7 +59,7 @@ export class ClientInvitation implements ClientTransactionUser {
     // The app server repeats its 200 for 64*T1 and then gives up: the client has to answer before that (RFC 3261
     // §13.3.1.4).
     this.timer = core.clock.setTimeout(() => this.giveUp(), 56 * core.config.timers.t1Ms);
-    leg.send(request, this, (transaction) => {
+    leg.send(request, hearing(leg.session, "client", request, this), (transaction) => {
       this.transaction = transaction;
       if (this.cancelled) transaction.cancel();
     });

@@ -4,7 +4,7 @@ import { CHECKS, diagnose } from "../../../src/cli/doctor/checks.ts";
 import { dns } from "../../../src/cli/doctor/dns.ts";
 import { bus, files, limits, storeAndClock } from "../../../src/cli/doctor/machine.ts";
 import { ports } from "../../../src/cli/doctor/ports.ts";
-import { appServers, reach } from "../../../src/cli/doctor/reach.ts";
+import { appServers, reach, rtpengines } from "../../../src/cli/doctor/reach.ts";
 import { type Finding, ok } from "../../../src/cli/doctor/types.ts";
 import { authority } from "../../support/certificates.ts";
 import { grades, lines, world, type Zone } from "./world.ts";
@@ -72,6 +72,19 @@ describe("what clients are told", () => {
     ],
   ])("is %s: %s", async (grade, text, given) => {
     expect(grades(sound(await reach(world(text, given))))).toEqual([grade]);
+  });
+});
+
+describe("media relays", () => {
+  it("are well where they answer, a problem where they do not, and nothing where there are none", async () => {
+    const two = "media: { rtpengines: ['10.0.0.9:2223', '[::1]:2223'] }";
+    const pings = async ({ port, host }: { port: number; host: string }) =>
+      host === "10.0.0.9" ? undefined : `${port}`;
+    expect(lines(sound(await rtpengines(world(two, { pings }))))).toEqual([
+      "ok: rtpengine 10.0.0.9:2223 answers",
+      "problem: rtpengine [::1]:2223: 2223",
+    ]);
+    expect(grades(await rtpengines(world("{}")))).toEqual(["ok"]);
   });
 });
 

@@ -40,6 +40,7 @@ export function world(
     addresses: () => ["127.0.0.1", "203.0.113.5"],
     freeBytes: () => 1e12,
     heapBytes: 4e9,
+    pings: async () => undefined,
     openBus: async () => {},
     openStore: async () => ({ differenceMs: undefined }),
     ...rest,
