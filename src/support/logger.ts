@@ -1,4 +1,4 @@
-import { type DestinationStream, destination, type Logger as PinoLogger, pino, stdSerializers } from "pino";
+import { type DestinationStream, destination, type Logger as PinoLogger, pino, stdSerializers, symbols } from "pino";
 import type { Logger } from "./log.ts";
 
 export interface LoggerOptions {
@@ -44,7 +44,7 @@ export function createLogger({ level, pretty, to }: LoggerOptions): Logger {
   const options = {
     level,
     base: null,
-    timestamp: () => `,"time":"${new Date().toISOString()}"`,
+    timestamp,
     formatters: {
       level: (label: string) => ({ level: label }),
       log: (facts: Record<string, unknown>) => censored(facts),
@@ -55,7 +55,83 @@ export function createLogger({ level, pretty, to }: LoggerOptions): Logger {
     const out = to ?? process.stdout;
     return withCensoredChildren(pino(options, { write: (line) => void out.write(prettyLine(line, terminal)) }));
   }
-  return withCensoredChildren(pino(options, to ?? destination({ dest: 1, sync: false })));
+  return withCensoredChildren(withFlatLines(pino(options, to ?? new Lines())));
+}
+
+let lastMs = -1;
+let lastText = "";
+
+function timestamp(): string {
+  const now = Date.now();
+  if (now !== lastMs) {
+    lastMs = now;
+    lastText = `,"time":"${new Date(now).toISOString()}"`;
+  }
+  return lastText;
+}
+
+/**
+ * Standard output, written once in a turn of the event loop: the records of calls come by the hundred, and to write
+ * each line by itself takes longer than to make it.
+ */
+class Lines {
+  private readonly out = destination({ dest: 1, sync: false });
+  private waiting: string[] = [];
+
+  constructor() {
+    // Behind pino's own listener, which writes what `out` has.
+    process.on("exit", () => {
+      if (this.waiting.length === 0) return;
+      this.hand();
+      this.out.flushSync();
+    });
+  }
+
+  write(line: string): void {
+    if (this.waiting.push(line) === 1) setImmediate(this.hand);
+  }
+
+  private readonly hand = (): void => {
+    const { waiting } = this;
+    this.waiting = [];
+    if (waiting.length > 0) this.out.write(waiting.length === 1 ? waiting[0]! : waiting.join(""));
+  };
+}
+
+const { asJsonSym, lsCacheSym, chindingsSym } = symbols as Record<string, symbol>;
+
+/** What pino keeps in a logger, as far as a line is made of it. */
+interface Inside {
+  [name: symbol]: unknown;
+}
+
+/**
+ * A line of plain facts, texts and numbers and no more, is made by JSON.stringify. It is the same line as pino's, in a
+ * third of the time. All others are left to pino.
+ */
+function withFlatLines(logger: PinoLogger): PinoLogger {
+  const inside = logger as unknown as Inside;
+  const byPino = inside[asJsonSym!] as (facts: object, text: unknown, level: number, time: string) => string;
+  // A child inherits this from its parent.
+  inside[asJsonSym!] = function (this: Inside, facts: object, text: unknown, level: number, time: string): string {
+    if (!isFlat(facts) || (text !== undefined && typeof text !== "string"))
+      return byPino.call(this, facts, text, level, time);
+    const begin = (this[lsCacheSym!] as Record<number, string>)[level]! + time + (this[chindingsSym!] as string);
+    const json = JSON.stringify(facts);
+    const message = text === undefined ? "" : `,"msg":${JSON.stringify(text)}`;
+    return `${begin}${json.length > 2 ? `,${json.slice(1, -1)}` : ""}${message}}\n`;
+  };
+  return logger;
+}
+
+function isFlat(facts: object): boolean {
+  if (facts instanceof Error) return false;
+  for (const key in facts) {
+    const type = typeof (facts as Record<string, unknown>)[key];
+    if (type !== "string" && type !== "number" && type !== "boolean" && type !== "undefined") return false;
+    if (SECRETS.has(key)) return false;
+  }
+  return true;
 }
 
 /** Pino's formatters see what is logged, but not the facts that a child adds to each line. */

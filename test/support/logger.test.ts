@@ -1,3 +1,4 @@
+import { pino } from "pino";
 import { describe, expect, it } from "vitest";
 import { createLogger } from "../../src/support/logger.ts";
 
@@ -51,6 +52,28 @@ describe("the log", () => {
     expect(JSON.parse(lines[1]!)).toMatchObject({
       err: { type: "Error", message: "no: that", code: "E1", stack: expect.stringContaining("logger.test") },
     });
+  });
+
+  it("makes of plain facts the line that pino makes", () => {
+    const { log, lines } = capture(false);
+    const own: string[] = [];
+    const pinos = pino(
+      { base: null, timestamp: () => ',"time":"T"', formatters: { level: (label) => ({ level: label }) } },
+      { write: (line) => void own.push(line) },
+    );
+    for (const logger of [log, log.child({ node: "a" })]) {
+      logger.info({ call: 'c"1\n\u0007\ud800', n: 3, broken: Number.NaN, is: true, none: undefined }, 'it "ended"');
+      logger.info({});
+      logger.info({ only: undefined }, "x");
+      logger.info("alone");
+    }
+    for (const logger of [pinos, pinos.child({ node: "a" })]) {
+      logger.info({ call: 'c"1\n\u0007\ud800', n: 3, broken: Number.NaN, is: true, none: undefined }, 'it "ended"');
+      logger.info({});
+      logger.info({ only: undefined }, "x");
+      logger.info("alone");
+    }
+    expect(lines.map((line) => line.replace(/"time":"[^"]*"/, '"time":"T"'))).toEqual(own);
   });
 
   it("is one line for people, and lets nobody steer their terminal", () => {
