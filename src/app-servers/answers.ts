@@ -1,4 +1,4 @@
-import { reasonPhrase } from "../sip/response.ts";
+import { asReasonPhrase, reasonPhrase } from "../sip/response.ts";
 import { oneLine } from "../sip/text.ts";
 import { retryAfterMs } from "../support/http-send.ts";
 import type { HttpAnswer, Outcome } from "./http-client.ts";
@@ -64,7 +64,7 @@ export function sipAnswer(outcome: Outcome, now: number): SipAnswer {
   if (status >= 200 && status < 300) return acceptance(outcome);
   if (status < 400) return { status: 502, why: `it answered ${status}, and redirects are not followed` };
   const mapped = STATUS[status] ?? status;
-  const own = mapped === status ? oneLine(phrase).slice(0, MAX_PHRASE) : "";
+  const own = mapped === status ? asReasonPhrase(oneLine(phrase).slice(0, MAX_PHRASE)) : "";
   return {
     status: mapped,
     reason: own || reasonPhrase(mapped),

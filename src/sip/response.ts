@@ -71,6 +71,17 @@ const CLASSES = ["", "Trying", "OK", "Redirection", "Request Failure", "Server F
 export const reasonPhrase = (status: number): string =>
   PHRASES[status] ?? CLASSES[Math.floor(status / 100)] ?? "Unknown";
 
+/**
+ * Text of whoever it may be as a Reason-Phrase (RFC 3261 §25.1). Quotation marks and angle brackets, for instance, are
+ * not allowed there, and SIP.js drops a response that has them: its user would wait for ever.
+ */
+export const asReasonPhrase = (text: string): string =>
+  NOT_IN_A_PHRASE.test(text) ? text.replaceAll('"', "'").replace(ALL_NOT_IN_A_PHRASE, "?") : text;
+
+/** Octets of UTF-8 are allowed, and so is `%` with two digits. */
+const NOT_IN_A_PHRASE = /%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9 \t\-_.!~*'();/?:@&=+$,%\x80-\xff]/;
+const ALL_NOT_IN_A_PHRASE = new RegExp(NOT_IN_A_PHRASE, "g");
+
 /** What each response takes over from its request (RFC 3261 §8.2.6.2). */
 function isCopied(key: string): boolean {
   return key === "via" || key === "from" || key === "to" || key === "call-id" || key === "cseq";

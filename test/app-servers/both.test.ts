@@ -68,6 +68,12 @@ describe.each(PROTOCOLS)("an app server that speaks %s", { timeout: 30_000 }, (p
     await expect(alice.request("wine")).rejects.toMatchObject({ status: 500 });
   });
 
+  it("refuses with words that no SIP message may have there, and the client hears it all the same (RFC 3261 §25.1)", async () => {
+    const { alice } = await openLab(protocol, [{ services: ["wine"], decide: refusing(486, '<b>Not</b> "today"') }]);
+    const refused = { status: 486, reason: "?b?Not?/b? 'today'" };
+    await expect(alice.request("wine")).rejects.toMatchObject(refused);
+  });
+
   it("refuses, and the next one is asked (M4)", async () => {
     const shops = [
       { services: ["wine"], decide: refusing(486) },

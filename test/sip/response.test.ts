@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { reasonPhrase, responseTo } from "../../src/sip/response.ts";
+import { asReasonPhrase, reasonPhrase, responseTo } from "../../src/sip/response.ts";
 import { inviteWith, readRequest } from "./messages.ts";
 
 const invite = (changes: Readonly<Record<string, string | undefined>> = {}) =>
@@ -10,6 +10,20 @@ const invite = (changes: Readonly<Record<string, string | undefined>> = {}) =>
       ...changes,
     }),
   );
+
+describe("a Reason-Phrase (RFC 3261 §25.1)", () => {
+  it.each([
+    ["Not Today", "Not Today"],
+    ["<img src=x onerror=alert(1)>", "?img src=x onerror=alert(1)?"],
+    ['say "no"', "say 'no'"],
+    ["100 % sold out", "100 ? sold out"],
+    ["sold%20out", "sold%20out"],
+    ["{a}|[b]\\^`#", "?a???b?????"],
+    ["d\xc3\xa9j\xc3\xa0 vu", "d\xc3\xa9j\xc3\xa0 vu"],
+    ["a\u0000b", "a?b"],
+    ["", ""],
+  ])("of the text %j", (text, phrase) => expect(asReasonPhrase(text)).toBe(phrase));
+});
 
 describe("responseTo (RFC 3261 §8.2.6)", () => {
   it("takes over every Via in order, From, To, Call-ID and CSeq, and nothing else", () => {

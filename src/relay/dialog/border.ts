@@ -7,7 +7,7 @@ import { parseParams, quote, splitList, unquote } from "../../sip/headers.ts";
 import type { HeaderField, Headers, SipMessage, SipRequest, SipResponse } from "../../sip/message.ts";
 import { Role } from "../../sip/names.ts";
 import { formatParams } from "../../sip/params.ts";
-import { reasonPhrase } from "../../sip/response.ts";
+import { asReasonPhrase, reasonPhrase } from "../../sip/response.ts";
 import { escapeUser } from "../../sip/uri.ts";
 import { formatHost } from "../../support/address.ts";
 import { ALLOW, METHODS, OF_BODY, OWN_OPTIONS, withoutBody } from "./passing.ts";
@@ -194,9 +194,9 @@ export class Border {
 
   /** The reason phrase as the other end gets it. */
   phrase({ status, reason }: Pick<SipResponse, "status" | "reason">, towards: Side): string {
-    if (towards === "server") return reason;
     const usual = reasonPhrase(status);
-    return reason !== usual && showsAddress(reason) ? usual : reason;
+    if (reason === usual) return reason;
+    return towards === "client" && showsAddress(reason) ? usual : asReasonPhrase(reason);
   }
 
   /**

@@ -1,6 +1,6 @@
 import { quote } from "../../sip/headers.ts";
 import { type SipRequest, SipResponse } from "../../sip/message.ts";
-import { reasonPhrase } from "../../sip/response.ts";
+import { asReasonPhrase, reasonPhrase } from "../../sip/response.ts";
 import { encodeUtf8 } from "../../sip/text.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 
@@ -31,13 +31,3 @@ export const laterStatus = (request: SipRequest): 480 | 503 => (request.headers.
  */
 export const warning = (text: string) =>
   ["Warning", `399 tollgate ${quote(encodeUtf8(text.replace(/\p{Cc}+/gu, " ")))}`] as const;
-
-/**
- * RFC 3261 §25.1, Reason-Phrase: quotation marks and angle brackets, for instance, are not allowed. SIP.js drops a
- * response that has them.
- */
-const asReasonPhrase = (text: string): string =>
-  NOT_IN_A_PHRASE.test(text) ? text.replaceAll('"', "'").replace(ALL_NOT_IN_A_PHRASE, "?") : text;
-
-const NOT_IN_A_PHRASE = /[^A-Za-z0-9 \-_.!~*'();/?:@&=+$,]/;
-const ALL_NOT_IN_A_PHRASE = new RegExp(NOT_IN_A_PHRASE, "g");

@@ -1,6 +1,6 @@
 import type { Failure, Side } from "../../../machines/events.ts";
 import { SipResponse } from "../../sip/message.ts";
-import { reasonPhrase } from "../../sip/response.ts";
+import { asReasonPhrase, reasonPhrase } from "../../sip/response.ts";
 import type { Border } from "../dialog/border.ts";
 import { meansGone } from "../dialog/outcomes.ts";
 import { ALLOW } from "../dialog/passing.ts";
@@ -94,7 +94,7 @@ export function withoutRest(said: SipResponse, passed: SipResponse): void {
 
 /** The relay's own answer to a request that failed. `fill` adds what comes before its own header fields. */
 export function refusal({ status, reason, headers }: Failure, fill?: (response: SipResponse) => void): SipResponse {
-  const response = new SipResponse(status, reason ?? reasonPhrase(status));
+  const response = new SipResponse(status, reason === undefined ? reasonPhrase(status) : asReasonPhrase(reason));
   fill?.(response);
   for (const [name, value] of headers ?? []) response.headers.add(name, value);
   if (status === 405) response.headers.add("Allow", ALLOW);

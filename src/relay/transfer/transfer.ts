@@ -8,7 +8,7 @@ import { chartFrom } from "../../chart/table.ts";
 import { withTag } from "../../sip/headers.ts";
 import { Headers, SipRequest, SipResponse } from "../../sip/message.ts";
 import { parseExpires, wantsSubscription } from "../../sip/refer.ts";
-import { reasonPhrase } from "../../sip/response.ts";
+import { asReasonPhrase, reasonPhrase } from "../../sip/response.ts";
 import { sipfrag } from "../../sip/sipfrag.ts";
 import type { ServerTransaction } from "../../transaction/types.ts";
 import type { Flow } from "../../transport/types.ts";
@@ -206,7 +206,7 @@ export class Transfer implements Owner {
   }
 
   reportProgress(response: SipResponse): void {
-    this.tell(new SipResponse(response.status, response.reason));
+    this.tell(new SipResponse(response.status, asReasonPhrase(response.reason)));
   }
 
   /**
@@ -216,12 +216,12 @@ export class Transfer implements Owner {
   reportSuccess(): void {
     const { status, reason } = this.answer!;
     this.record?.cameTo(status, reason);
-    this.tell(this.from === "client" ? this.answer! : new SipResponse(status, reason), true);
+    this.tell(this.from === "client" ? this.answer! : new SipResponse(status, asReasonPhrase(reason)), true);
   }
 
   reportFailure({ status, reason }: Failure): void {
     this.record?.cameTo(status, reason ?? reasonPhrase(status));
-    this.tell(new SipResponse(status, reason ?? reasonPhrase(status)), true);
+    this.tell(new SipResponse(status, asReasonPhrase(reason ?? reasonPhrase(status))), true);
   }
 
   answerSubscribe(until: number, transaction: ServerTransaction): void {
