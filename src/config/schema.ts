@@ -300,7 +300,7 @@ const limitsOf = z.strictObject({
   ringingPerUser: z.int().min(0).exactOptional(),
   sessionsPerUser: z.int().min(0).exactOptional(),
   perSessionPerSecond: z.int().min(0).exactOptional(),
-  busyPercent: z.int().min(0).max(99).default(95),
+  mayWaitMs: z.int().min(0).max(400).default(50),
   contactsPerUser: z.int().min(1).max(100).default(10),
   contacts: z.int().min(1).max(10_000_000).default(100_000),
 });

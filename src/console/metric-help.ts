@@ -27,7 +27,7 @@ export const HELP: Readonly<Record<string, string>> = {
   tollgate_crashed_total: "faults in the relay itself: each ended one session or request, or nothing",
   tollgate_over_user_limit_total: "requests of users who had as much under way as they may",
   tollgate_over_session_rate_total: "requests in sessions that were too many in a second",
-  tollgate_overloaded_total: "calls refused because the event loop was busier than limits.busyPercent",
+  tollgate_overloaded_total: "calls refused because they waited longer than limits.mayWaitMs",
   tollgate_stray_requests_total: "requests within a dialog that the relay does not know",
   tollgate_stray_requests_ignored_total: "of these, how many got no answer, since too many came from one address",
   tollgate_registers_total: "REGISTERs that were taken, refreshes too",

@@ -44,7 +44,6 @@ export type CoreParts = Pick<
   | "attest"
   | "media"
   | "kept"
-  | "overload"
 > & {
   readonly billing: BillingStore;
   /** The addresses for SIP; default: those of the configuration, in which a port may be 0. */
@@ -109,7 +108,6 @@ export function createCore({
     crashed: 0,
     overUserLimit: 0,
     overSessionRate: 0,
-    overloaded: 0,
     strayRequests: 0,
     strayRequestsIgnored: 0,
     registers: 0,

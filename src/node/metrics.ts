@@ -43,7 +43,7 @@ export function metricsOf(parts: {
   const { core, httpAppServers, signInLog, transport, transactions, journal, billing, cluster } = parts;
   const { differenceMs } = parts.clockWatch;
   const exporter = parts.telemetry?.exporter;
-  const { connections, ...transported } = transport.stats;
+  const { connections, callsRefusedInOverload: overloaded, ...transported } = transport.stats;
   const { pendingEvents, pendingBytes, maxBytes, freeDiskBytes, ...appended } = journal.stats();
   const named = (prefix: string, values: object): [string, number][] =>
     Object.entries(values).map(([name, value]) => [prefix + name[0]!.toUpperCase() + name.slice(1), value]);
@@ -52,6 +52,7 @@ export function metricsOf(parts: {
     labelled: core.calls.stats.metrics(core.node),
     counters: Object.fromEntries([
       ...Object.entries(core.counters),
+      ["overloaded", overloaded],
       ...named("transport", transported),
       ...named("transactions", transactions.stats),
       ...named("journal", appended),

@@ -21,7 +21,6 @@ import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
 import type { ServerState } from "../directory/pool.ts";
 import { Strangers } from "../directory/strangers.ts";
 import type { ApiToken, AppServerKey } from "../directory/types.ts";
-import { Overload } from "../relay/admission/overload.ts";
 import { contained, failed } from "../relay/model/contained.ts";
 import type { Core } from "../relay/model/core.ts";
 import type { Counters } from "../relay/model/counters.ts";
@@ -29,7 +28,6 @@ import { Router } from "../relay/router.ts";
 import type { SipUri } from "../sip/uri.ts";
 import { openWatchedStore } from "../store/clock-watch.ts";
 import type { Store } from "../store/types.ts";
-import { busySince } from "../support/busy.ts";
 import { type Clock, systemClock } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
@@ -252,6 +250,7 @@ export async function startRelay(options: {
       maxOutgoing: config.limits.connectionsOut,
       maxConnectionsPerAddress: config.limits.connectionsPerSource,
       handshakesPerSecond: config.limits.handshakesPerSecond,
+      mayWaitMs: config.limits.mayWaitMs,
       pingMs: config.webSocket.pingS * 1000,
       firstMessageMs: config.limits.firstMessageS * 1000,
       stalledMs: config.limits.stalledS * 1000,
@@ -277,15 +276,7 @@ export async function startRelay(options: {
   const nonces = (realm: string) => shares?.nonces.realm(realm);
   const [userNonces, appServerNonces] = [nonces("users"), nonces("app servers")];
   const recorder = new WatchedRecorder(cluster?.recording(journal) ?? journal);
-  const overload = new Overload({
-    clock,
-    busyPercent: config.limits.busyPercent,
-    busy: busySince(),
-    underWay: () => core.requests.size,
-    salt: random.token(),
-  });
   const core: Core = createCore({
-    overload,
     config,
     clock: sessionClock,
     random,
@@ -366,7 +357,6 @@ export async function startRelay(options: {
     await httpAppServers.close();
     health.stop();
     signing?.close();
-    overload.stop();
     registrations.stop();
     await contacts.close();
     core.timelines.close();
@@ -400,7 +390,6 @@ export async function startRelay(options: {
   }
   health.start();
   signing?.watch();
-  overload.start();
   registrations.start();
   // What was found on disk either goes on here, or has ended here.
   cluster?.start({ core, transactions, router }, [

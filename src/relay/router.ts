@@ -77,7 +77,7 @@ export class Router implements TransactionUser {
     const source = this.core.sources.of(request, flow);
     const { authenticator, appServerAuthenticator } = this.core;
     const signsIn = isCallToClient(this.core, request) ? appServerAuthenticator : authenticator;
-    const challenges = refusalOfNew(this.core, "session", request) ? undefined : signsIn.challengesFor(request, source);
+    const challenges = refusalOfNew(this.core, "session") ? undefined : signsIn.challengesFor(request, source);
     if (!challenges || refusalByHeaders(this.core, request, flow)) return undefined;
     const response = new SipResponse(401, reasonPhrase(401));
     const offered = this.core.admission.reaches(source) ? challenges : trimmed(challenges, request);
@@ -206,10 +206,9 @@ export class Router implements TransactionUser {
 
   private invite(transaction: NewRequest): void {
     const { core } = this;
-    const busy = refusalOfNew(core, "session", transaction.request);
+    const busy = refusalOfNew(core, "session");
     if (busy) {
-      if (busy.why !== undefined) core.counters.overloaded++;
-      recordOf(transaction)?.because(core.draining ? STOPS : (busy.why ?? "no further session may begin now"));
+      recordOf(transaction)?.because(core.draining ? STOPS : "no further session may begin now");
       reply(transaction, busy.status, busy.headers);
       return;
     }

@@ -1,5 +1,7 @@
+import { randomInt } from "node:crypto";
 import type { Clock } from "../support/clock.ts";
-import { KNOWN, NEW, URGENT, type Urgency, urgencyOf } from "./urgency.ts";
+import { callIdKey, isInvite, isMessage, KNOWN, NEW, URGENT, urgencyOf } from "./urgency.ts";
+import { ADMITTED, REFUSED, Verdicts } from "./verdicts.ts";
 
 /*
  * What comes in while more comes than can be handled. Requests inside sessions go before new ones, and new ones that
@@ -35,18 +37,22 @@ const MOST_REFUSED_IN_TURN = 32;
 /** So many turns in which nothing waits, and the relay has caught up. */
 const CALM_TURNS = 4;
 
+/** How long a request that begins something may wait, in milliseconds: well below the 100 ms that nobody should notice. */
+export const MAY_WAIT_MS = 50;
 /**
- * How long what begins something may wait, in milliseconds. Who has been let in once may wait longer. Both are well
- * below the 500 ms after which a client sends its request again (RFC 3261 §17.1.1.2).
- *
- * Nobody is refused for a wait alone: the process may have stood still for a moment, and what waits is soon done. There
- * must also be more work than for so long, by what a message has cost of late.
+ * Who has been let in once may wait so many times as long, and goes before those who come. Beyond that not even that
+ * can be served.
  */
-export const MAY_WAIT_MS: Readonly<Record<typeof KNOWN | typeof NEW, number>> = { [KNOWN]: 80, [NEW]: 50 };
-
-const MOST_WORK_MS = 40;
-/** A message also costs its reading, and what it leaves for later. */
-const WHOLE_COST = 1.5;
+const KNOWN_MAY_WAIT = 4;
+/**
+ * Nobody is refused for a wait alone: the process may have stood still for a moment, and what waits is soon done. There
+ * must also be more work than for this part of that time.
+ */
+const MOST_WORK = 0.8;
+/** Credentials that come so soon after the relay fell behind answer a challenge of before. */
+const GRACE_MS = 1_000;
+/** What a turn of the event loop takes longer, is a moment in which the process stood still, and says nothing of a message. */
+const LONG_TURN_MS = 20;
 /** The cost is that of so many messages. */
 const COST_OF = 512;
 
@@ -64,12 +70,14 @@ export interface IntakeStats {
   overloads: number;
   /** Requests that begin something and were refused for that. */
   refused: number;
+  /** Those among them that were INVITEs. */
+  calls: number;
   /** Urgent messages for which there was no room. */
   lost: number;
 }
 
 export class Intake<Origin> {
-  readonly stats: IntakeStats = { overloads: 0, refused: 0, lost: 0 };
+  readonly stats: IntakeStats = { overloads: 0, refused: 0, calls: 0, lost: 0 };
   private readonly user: IntakeUser<Origin>;
   private readonly clock: Clock;
   private readonly defer: (then: () => void) => void;
@@ -80,6 +88,11 @@ export class Intake<Origin> {
   ] as const;
   /** How many requests that begin something wait, by connection. */
   private readonly of = new Map<Origin, number>();
+  private readonly mayWaitMs: number;
+  private readonly verdicts = new Verdicts();
+  private readonly salt = randomInt(2 ** 32);
+  private behindSince = 0;
+  private lastTurnAt = 0;
   private bytes = 0;
   private busyMs = 0;
   private busyWith = 0;
@@ -101,10 +114,19 @@ export class Intake<Origin> {
   private worstMs = 0;
   private closed = false;
 
-  /** `defer`: calls back when this turn of the event loop has read what there was. */
-  constructor(user: IntakeUser<Origin>, clock: Clock, defer: (then: () => void) => void = setImmediate) {
+  /**
+   * `mayWaitMs`: how long a request that begins something may wait before it is refused; 0: as long as there is room.
+   * `defer`: calls back when this turn of the event loop has read what there was.
+   */
+  constructor(
+    user: IntakeUser<Origin>,
+    clock: Clock,
+    mayWaitMs: number = MAY_WAIT_MS,
+    defer: (then: () => void) => void = setImmediate,
+  ) {
     this.user = user;
     this.clock = clock;
+    this.mayWaitMs = mayWaitMs === 0 ? Number.POSITIVE_INFINITY : mayWaitMs;
     this.defer = defer;
   }
 
@@ -173,15 +195,32 @@ export class Intake<Origin> {
     this.calmTurns = 0;
     const stoodJustNow = this.turnBegan - this.stoodUntil < LOOK_MS;
     this.emptyAt = stoodJustNow ? this.stoodFrom : this.turnBegan;
+    this.behindSince = this.turnBegan;
+    this.lastTurnAt = this.clock.monotonic();
     this.defer(this.turn);
   };
 
   private put(bytes: Buffer, origin: Origin, address: string, port: number): void {
-    const urgency: Urgency = urgencyOf(bytes);
+    let urgency = urgencyOf(bytes);
+    let key = 0;
+    if (urgency !== URGENT) {
+      key = callIdKey(bytes, this.salt);
+      const verdict = this.verdicts.of(key, this.lastTurnAt);
+      if (verdict === REFUSED) {
+        this.refuse(bytes, origin, address, port);
+        return;
+      }
+      // Whoever has not been let in gains nothing by credentials: they may be anything.
+      if (verdict === ADMITTED) urgency = KNOWN;
+      else if (this.lastTurnAt - this.behindSince > GRACE_MS && !isMessage(bytes)) urgency = NEW;
+    }
     const ring = this.waiting[urgency];
     if (ring.isFull || this.bytes + bytes.length > MOST_BYTES) {
       if (urgency === URGENT) this.stats.lost++;
-      else this.refuse(bytes, origin, address, port);
+      else {
+        this.verdicts.set(key, REFUSED, this.lastTurnAt);
+        this.refuse(bytes, origin, address, port);
+      }
       return;
     }
     this.bytes += bytes.length;
@@ -190,7 +229,7 @@ export class Intake<Origin> {
       this.of.set(origin, waits);
       if (waits === HOLD_AT) this.user.hold(origin, true);
     }
-    ring.put(bytes, origin, address, port, this.emptyAt);
+    ring.put(bytes, origin, address, port, this.emptyAt, key);
   }
 
   /** All that this turn has read is in the queues. */
@@ -209,22 +248,30 @@ export class Intake<Origin> {
       if (ring.size === 0) break;
       const waitedMs = now - ring.since;
       if (waitedMs > this.worstMs) this.worstMs = waitedMs;
-      if (ring !== urgent && waitedMs > MAY_WAIT_MS[ring === known ? KNOWN : NEW] && this.hasTooMuch) break;
+      if (ring !== urgent && waitedMs > this.mayWaitOf(ring) && this.hasTooMuch) break;
       this.handleFirst(ring);
       now = this.clock.monotonic();
     }
-    this.cost(now - began, n);
-    this.refuseLate(known, MAY_WAIT_MS[KNOWN], now);
-    this.refuseLate(fresh, MAY_WAIT_MS[NEW], now);
     const waits = urgent.size > 0 || known.size > 0 || fresh.size > 0;
+    if (n > 0 || waits) this.cost(now - this.lastTurnAt, n);
+    this.lastTurnAt = now;
+    this.refuseLate(known, now);
+    this.refuseLate(fresh, now);
     this.calmTurns = waits || isFull ? 0 : this.calmTurns + 1;
     if (this.calmTurns < CALM_TURNS) this.defer(this.turn);
     else this.queues = false;
   };
 
-  /** So many messages were handled in that time. */
+  private mayWaitOf(ring: Ring<Origin>): number {
+    return ring === this.waiting[NEW] ? this.mayWaitMs : KNOWN_MAY_WAIT * this.mayWaitMs;
+  }
+
+  /**
+   * So many messages were handled in a turn of the event loop that took so long. All that the turn had to do counts:
+   * reading, timers, refusals, other connections. It is what a message must wait for as well.
+   */
   private cost(ms: number, messages: number): void {
-    this.busyMs += ms;
+    this.busyMs += Math.min(ms, LONG_TURN_MS);
     this.busyWith += messages;
     if (this.busyWith < COST_OF) return;
     this.busyMs /= 2;
@@ -234,11 +281,12 @@ export class Intake<Origin> {
   private get hasTooMuch(): boolean {
     const [urgent, known, fresh] = this.waiting;
     const waits = urgent.size + known.size + fresh.size;
-    return waits * (this.busyMs / Math.max(1, this.busyWith)) * WHOLE_COST > MOST_WORK_MS;
+    return waits * (this.busyMs / Math.max(1, this.busyWith)) > MOST_WORK * this.mayWaitMs;
   }
 
   private handleFirst(ring: Ring<Origin>): void {
-    const { bytes, origin, address, port } = ring;
+    const { bytes, origin, address, port, key } = ring;
+    if (ring === this.waiting[NEW]) this.verdicts.set(key, ADMITTED, this.lastTurnAt);
     this.leave(ring);
     this.user.handle(bytes, origin, address, port);
   }
@@ -255,17 +303,20 @@ export class Intake<Origin> {
     if (waits === LET_GO_AT) this.user.hold(origin, false);
   }
 
-  private refuseLate(ring: Ring<Origin>, mayWaitMs: number, now: number): void {
+  private refuseLate(ring: Ring<Origin>, now: number): void {
+    const mayWaitMs = this.mayWaitOf(ring);
     for (let n = 0; n < MOST_REFUSED_IN_TURN && ring.size > 0 && now - ring.since > mayWaitMs; n++) {
       if (!this.hasTooMuch) return;
-      const { bytes, origin, address, port } = ring;
+      const { bytes, origin, address, port, key } = ring;
       this.leave(ring);
+      this.verdicts.set(key, REFUSED, now);
       this.refuse(bytes, origin, address, port);
     }
   }
 
   private refuse(bytes: Buffer, origin: Origin, address: string, port: number): void {
     this.stats.refused++;
+    if (isInvite(bytes)) this.stats.calls++;
     this.user.refuse(bytes, origin, address, port);
   }
 }
@@ -279,6 +330,7 @@ class Ring<Origin> {
   private readonly addresses: string[];
   private readonly ports: Uint16Array;
   private readonly times: Float64Array;
+  private readonly keys: Uint32Array;
   private head = 0;
 
   constructor(places: number) {
@@ -288,19 +340,21 @@ class Ring<Origin> {
     this.addresses = new Array(places).fill("");
     this.ports = new Uint16Array(places);
     this.times = new Float64Array(places);
+    this.keys = new Uint32Array(places);
   }
 
   get isFull(): boolean {
     return this.size === this.places;
   }
 
-  put(bytes: Buffer, origin: Origin, address: string, port: number, at: number): void {
+  put(bytes: Buffer, origin: Origin, address: string, port: number, at: number, key: number): void {
     const place = (this.head + this.size) % this.places;
     this.allBytes[place] = bytes;
     this.origins[place] = origin;
     this.addresses[place] = address;
     this.ports[place] = port;
     this.times[place] = at;
+    this.keys[place] = key;
     this.size++;
   }
 
@@ -325,6 +379,11 @@ class Ring<Origin> {
   /** It came after that. */
   get since(): number {
     return this.times[this.head]!;
+  }
+
+  /** What its Call-ID became. */
+  get key(): number {
+    return this.keys[this.head]!;
   }
 
   drop(): void {

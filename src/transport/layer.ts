@@ -115,6 +115,7 @@ class Layer implements Transports {
           ),
       },
       options.clock,
+      this.bounds.mayWaitMs,
     );
     this.feedback = new OverloadFeedback(options.clock, () => ({
       handled: this.counts.messagesIn - this.intake.stats.refused,
@@ -153,6 +154,7 @@ class Layer implements Transports {
       ...this.rare,
       overloads: this.intake.stats.overloads,
       refusedInOverload: this.intake.stats.refused,
+      callsRefusedInOverload: this.intake.stats.calls,
       lostInOverload: this.intake.stats.lost,
       keepAlives: this.counts.keepAlives + keepAlives,
       connectionsAccepted: accepted,

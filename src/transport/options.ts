@@ -4,6 +4,7 @@ import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import type { TlsSettings } from "./certificates.ts";
 import type { InsidePeers } from "./inside.ts";
+import { MAY_WAIT_MS } from "./intake.ts";
 import type { ListenOptions } from "./listeners.ts";
 import type { Flow, TransportName, TransportUser } from "./types.ts";
 
@@ -24,6 +25,8 @@ export interface TransportBounds {
   readonly maxOutgoing: number;
   readonly maxConnectionsPerAddress: number;
   readonly handshakesPerSecond: number;
+  /** How long a request that begins something may wait before it gets 503; 0: no bound. */
+  readonly mayWaitMs: number;
   readonly pingMs: number;
   readonly idleMs: number;
   readonly partialMs: number;
@@ -44,6 +47,7 @@ export const defaultTransportBounds: TransportBounds = {
   maxOutgoing: 20_000,
   maxConnectionsPerAddress: 500,
   handshakesPerSecond: 300,
+  mayWaitMs: MAY_WAIT_MS,
   pingMs: 30_000,
   idleMs: 15 * 60_000,
   partialMs: 32_000,
@@ -123,6 +127,8 @@ export interface TransportStats {
   overloads: number;
   /** Requests that would have begun something, and were refused for that. */
   refusedInOverload: number;
+  /** The INVITEs among them. */
+  callsRefusedInOverload: number;
   /** Messages of sessions for which there was no room. */
   lostInOverload: number;
 }

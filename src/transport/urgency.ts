@@ -14,8 +14,12 @@ export type Urgency = typeof URGENT | typeof KNOWN | typeof NEW;
 const LF = 10;
 const CR = 13;
 const lower = (octet: number | undefined): number => (octet ?? 0) | 0x20;
-const [A, B, C, E, G, I, M, O, P, R, S, T, U] = [..."abcegimoprstu"].map((letter) => letter.charCodeAt(0));
-const [SPACE, TAB, COLON, SEMICOLON, EQUALS] = [..." \t:;="].map((sign) => sign.charCodeAt(0));
+const [A, B, C, D, E, G, I, M, O, P, R, S, T, U, V] = [..."abcdegimoprstuv"].map((letter) => letter.charCodeAt(0));
+const [SPACE, TAB, COLON, SEMICOLON, EQUALS, DASH] = [..." \t:;=-"].map((sign) => sign.charCodeAt(0));
+
+/** RFC 3428. */
+export const isMessage = (bytes: Buffer): boolean => lower(bytes[0]) === M;
+export const isInvite = (bytes: Buffer): boolean => lower(bytes[0]) === I && lower(bytes[2]) === V;
 
 /** `bytes`: one message, not keep-alives. */
 export function urgencyOf(bytes: Buffer): Urgency {
@@ -45,6 +49,34 @@ export function urgencyOf(bytes: Buffer): Urgency {
     line = next;
   }
   return urgency;
+}
+
+/**
+ * The number that the message's Call-ID becomes; 0: it has none. `salt`: unknown to those who send, so that nobody can choose
+ * a Call-ID that falls together with another's.
+ */
+export function callIdKey(bytes: Buffer, salt: number): number {
+  let line = bytes.indexOf(LF) + 1;
+  while (line > 0 && line < bytes.length && bytes[line] !== LF && bytes[line] !== CR) {
+    const c = lower(bytes[line]);
+    const end = bytes.indexOf(LF, line);
+    // `Call-ID:`, or `i:` (RFC 3261 §20.8); there may be a space before the colon.
+    const isLong = c === C && bytes[line + 4] === DASH && lower(bytes[line + 5]) === I && lower(bytes[line + 6]) === D;
+    let colon = isLong ? line + 7 : c === I ? line + 1 : 0;
+    while (colon > 0 && (bytes[colon] === SPACE || bytes[colon] === TAB)) colon++;
+    if (colon > 0 && bytes[colon] === COLON) return hashOf(bytes, colon + 1, end < 0 ? bytes.length : end, salt);
+    if (end < 0) break;
+    line = end + 1;
+  }
+  return 0;
+}
+
+/** FNV-1a without the white space, with its high bits mixed into the low ones. Never 0. */
+function hashOf(bytes: Buffer, from: number, to: number, salt: number): number {
+  let h = (0x811c9dc5 ^ salt) | 0;
+  for (let i = from; i < to; i++) if (bytes[i]! > SPACE!) h = Math.imul(h ^ bytes[i]!, 0x01000193);
+  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
+  return (h ^ (h >>> 13)) >>> 0 || 1;
 }
 
 /** Whether a line has `tag=` as the name of a parameter. */

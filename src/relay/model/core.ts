@@ -42,7 +42,6 @@ import type {
 import type { Destination, Flow, TransportLayer } from "../../transport/types.ts";
 import type { Admission } from "../admission/admission.ts";
 import type { ClientSources } from "../admission/client-source.ts";
-import type { Overload } from "../admission/overload.ts";
 import type { UserLoads } from "../admission/user-loads.ts";
 import type { Answer } from "../dialog/answer.ts";
 import type { Border } from "../dialog/border.ts";
@@ -137,8 +136,6 @@ export interface Core {
   others?: OthersPort;
   /** Whether new sessions are refused now, since this node is cut off from the others. */
   refusesNew?: () => boolean;
-  /** Refuses new calls that the machine cannot keep up with. Default: none is. */
-  readonly overload?: Overload | undefined;
   /** Prepaid balances; undefined: the store has none, and prepaid users cannot call. */
   readonly credit?: CreditStore | undefined;
 

@@ -31,8 +31,6 @@ export interface Counters {
   /** Requests refused because the user had too much under way, and because too many came in one session. */
   overUserLimit: number;
   overSessionRate: number;
-  /** Calls that were refused because the machine cannot keep up. */
-  overloaded: number;
   /**
    * Requests with a To tag that no session knows. The second: those left without an answer, because too many came from
    * the same source.
