@@ -17,6 +17,7 @@ import { costOfSession } from "../relay/charges/record-cost.ts";
 import { Border } from "../relay/dialog/border.ts";
 import { Reach } from "../relay/dialog/reach.ts";
 import type { Core } from "../relay/model/core.ts";
+import { OtherFlows } from "../relay/registrar/other-flows.ts";
 import { transferLogic } from "../relay/transfer/transfer.ts";
 import { Outstanding } from "../support/outstanding.ts";
 import { PeerLog } from "../support/peer-log.ts";
@@ -139,10 +140,12 @@ export function createCore({
     if (session.context.startedAt === null) return { appServer: session.facts.appServer };
     return { book: session.charges.book, dueAt: null };
   };
+  const bindings = new Bindings({ perUser: config.limits.contactsPerUser, all: config.limits.contacts });
   return {
     ...parts,
     node,
-    bindings: new Bindings({ perUser: config.limits.contactsPerUser, all: config.limits.contacts }),
+    bindings,
+    otherFlows: new OtherFlows(bindings, clock),
     border: new Border(config),
     reach: new Reach(parts, config, listening),
     peerLog,

@@ -80,6 +80,13 @@ export class Bindings {
     return binding && binding.until > now ? binding : undefined;
   }
 
+  /** The device (RFC 5626 §4.1) with which that user came by that connection; undefined: none has registered there. */
+  instanceAt(flow: Flow, user: string): string | undefined {
+    for (const binding of this.byFlow.get(flow) ?? [])
+      if (binding.user === user && binding.instance !== undefined) return binding.instance;
+    return undefined;
+  }
+
   /** Makes all of the changes that one REGISTER asks for, or none. `all`: what is not named goes away, too. */
   change(
     user: string,

@@ -23,6 +23,7 @@ import type { Core, LegPort as Leg } from "./model/core.ts";
 import { ofSession } from "./model/log-facts.ts";
 import { refusalOfNew } from "./model/new-sessions.ts";
 import { recordOf } from "./model/records.ts";
+import { deviceAt } from "./registrar/device.ts";
 import { REGISTRAR_OPTIONS, takeRegister } from "./registrar/register.ts";
 import { maxForwards } from "./request/invitation.ts";
 import { ClientRequest } from "./request/request.ts";
@@ -193,10 +194,12 @@ export class Router implements TransactionUser {
 
   /** A connection is gone: each peer that came by it is asked whether it is still there. */
   flowFailed(flow: Flow, reason: string): void {
-    this.core.bindings.flowFailed(flow);
-    const legs = this.core.legsByFlow.get(flow);
+    const { bindings, legsByFlow } = this.core;
+    const legs = legsByFlow.get(flow);
+    for (const leg of legs ?? []) leg.device = deviceAt(this.core, leg);
+    bindings.flowFailed(flow);
     if (!legs) return;
-    this.core.legsByFlow.delete(flow);
+    legsByFlow.delete(flow);
     for (const leg of legs) {
       if (isPeersDoing(reason)) leg.isThere(); // until now: the user pays until then, should it not come back
       leg.strand();

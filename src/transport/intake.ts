@@ -51,10 +51,12 @@ const KNOWN_MAY_WAIT = 4;
 const MOST_WORK = 0.8;
 /** Credentials that come so soon after the relay fell behind answer a challenge of before. */
 const GRACE_MS = 1_000;
-/** What a turn of the event loop takes longer, is a moment in which the process stood still, and says nothing of a message. */
-const LONG_TURN_MS = 20;
+/** A message also costs its reading, and what it leaves for later. */
+const WHOLE_COST = 1.5;
 /** The cost is that of so many messages. */
 const COST_OF = 512;
+/** With fewer, it is not known: the first messages meet code that is not compiled yet. */
+const KNOWN_FROM = 64;
 
 const MOST_WAITING = { [URGENT]: 16_384, [KNOWN]: 4_096, [NEW]: 4_096 } as const;
 /** With so many requests of one connection waiting that begin something, it is read no further; with so few, it is again. */
@@ -81,6 +83,7 @@ export class Intake<Origin> {
   private readonly user: IntakeUser<Origin>;
   private readonly clock: Clock;
   private readonly defer: (then: () => void) => void;
+  private readonly cpuMs: () => number;
   private readonly waiting = [
     new Ring<Origin>(MOST_WAITING[URGENT]),
     new Ring<Origin>(MOST_WAITING[KNOWN]),
@@ -116,18 +119,21 @@ export class Intake<Origin> {
 
   /**
    * `mayWaitMs`: how long a request that begins something may wait before it is refused; 0: as long as there is room.
-   * `defer`: calls back when this turn of the event loop has read what there was.
+   * `defer`: calls back when this turn of the event loop has read what there was. `cpuMs`: the processor time that was
+   * used so far.
    */
   constructor(
     user: IntakeUser<Origin>,
     clock: Clock,
     mayWaitMs: number = MAY_WAIT_MS,
     defer: (then: () => void) => void = setImmediate,
+    cpuMs: () => number = usedCpuMs,
   ) {
     this.user = user;
     this.clock = clock;
     this.mayWaitMs = mayWaitMs === 0 ? Number.POSITIVE_INFINITY : mayWaitMs;
     this.defer = defer;
+    this.cpuMs = cpuMs;
   }
 
   /** More has come than can be handled at once. */
@@ -241,6 +247,7 @@ export class Intake<Origin> {
     let now = this.clock.monotonic();
     if (!isFull) this.emptyAt = now;
     const began = now;
+    const cpuMs = this.cpuMs();
     const most = isFull ? WHILE_FULL : MOST_IN_TURN;
     let n = 0;
     for (; n < most && now <= began + MOST_IN_TURN_MS; n++) {
@@ -252,8 +259,8 @@ export class Intake<Origin> {
       this.handleFirst(ring);
       now = this.clock.monotonic();
     }
+    if (n > 0) this.cost(this.cpuMs() - cpuMs, n);
     const waits = urgent.size > 0 || known.size > 0 || fresh.size > 0;
-    if (n > 0 || waits) this.cost(now - this.lastTurnAt, n);
     this.lastTurnAt = now;
     this.refuseLate(known, now);
     this.refuseLate(fresh, now);
@@ -267,11 +274,11 @@ export class Intake<Origin> {
   }
 
   /**
-   * So many messages were handled in a turn of the event loop that took so long. All that the turn had to do counts:
-   * reading, timers, refusals, other connections. It is what a message must wait for as well.
+   * So much processor time went into so many messages. The time in which other programs had the processor does not count,
+   * nor does what gives way to messages, such as the handshakes of those who connect.
    */
   private cost(ms: number, messages: number): void {
-    this.busyMs += Math.min(ms, LONG_TURN_MS);
+    this.busyMs += ms;
     this.busyWith += messages;
     if (this.busyWith < COST_OF) return;
     this.busyMs /= 2;
@@ -281,7 +288,8 @@ export class Intake<Origin> {
   private get hasTooMuch(): boolean {
     const [urgent, known, fresh] = this.waiting;
     const waits = urgent.size + known.size + fresh.size;
-    return waits * (this.busyMs / Math.max(1, this.busyWith)) > MOST_WORK * this.mayWaitMs;
+    if (this.busyWith < KNOWN_FROM) return false;
+    return waits * (this.busyMs / this.busyWith) * WHOLE_COST > MOST_WORK * this.mayWaitMs;
   }
 
   private handleFirst(ring: Ring<Origin>): void {
@@ -319,6 +327,13 @@ export class Intake<Origin> {
     if (isInvite(bytes)) this.stats.calls++;
     this.user.refuse(bytes, origin, address, port);
   }
+}
+
+/** Of this thread, where Node knows that (from 23.9 on), else of the process with all of its threads. */
+function usedCpuMs(): number {
+  const { threadCpuUsage } = process as { threadCpuUsage?: () => NodeJS.CpuUsage };
+  const { user, system } = threadCpuUsage ? threadCpuUsage.call(process) : process.cpuUsage();
+  return (user + system) / 1000;
 }
 
 /** Messages that wait, oldest first. Nothing is made for a message. */

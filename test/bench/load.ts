@@ -39,6 +39,8 @@ export interface Called extends Counters {
   /** From the INVITE with credentials to its answer, milliseconds, one for each call; empty unless asked for. */
   readonly ringingMs: readonly number[];
   readonly answerMs: readonly number[];
+  /** How many calls failed for which reason, where that is known. */
+  readonly reasons?: Readonly<Record<string, number>>;
 }
 
 export interface Load {

@@ -130,11 +130,12 @@ class Caller {
   private readonly socket: Socket;
   private readonly options: CallingOptions;
   private readonly calls = new Map<string, Call>();
-  private readonly repeats = new Repeats((key) => this.end(key, false));
+  private readonly repeats = new Repeats((key) => this.end(key, false, "no answer"));
   private readonly ringingMs: number[] = [];
   private readonly answerMs: number[] = [];
   private readonly startedAt = performance.now();
   private readonly port: number;
+  private readonly reasons: Record<string, number> = {};
   private begun = 0;
   private ended = 0;
 
@@ -176,7 +177,7 @@ class Caller {
     if (!state || !message.first.startsWith("SIP/2.0 ") || status === 100) return;
     if (cseq === "1 INVITE") this.signIn(message, state, status);
     else if (cseq === "2 INVITE") this.progress(message, state, status);
-    else if (cseq === "3 BYE") this.end(id, status === 200);
+    else if (cseq === "3 BYE") this.end(id, status === 200, `BYE ${status}`);
   }
 
   private signIn(message: Message, state: Call, status: number): void {
@@ -185,7 +186,7 @@ class Caller {
     this.socket.send(this.request("ACK", uri, id, "1 ACK", tagOf(message)), this.options.port, "127.0.0.1");
     if (state.askedAt !== 0) return; // again
     if (status !== 401) {
-      this.end(id, false);
+      this.end(id, false, `INVITE ${status}`);
       return;
     }
     state.askedAt = performance.now();
@@ -215,7 +216,7 @@ class Caller {
         this.options.port,
         "127.0.0.1",
       );
-      this.end(state.id, false);
+      this.end(state.id, false, `INVITE with credentials ${status}`);
       return;
     }
     if (this.options.latencies) this.answerMs.push(passed);
@@ -232,17 +233,21 @@ class Caller {
     );
   }
 
-  private end(id: string, well: boolean): void {
+  private end(id: string, well: boolean, why: string): void {
     const state = this.calls.get(id);
     if (!state || state.over) return;
     state.over = true;
     this.repeats.stop(id);
     counters.current--;
     if (well) counters.successful++;
-    else counters.failed++;
+    else {
+      counters.failed++;
+      this.reasons[why] = (this.reasons[why] ?? 0) + 1;
+    }
     if (++this.ended < this.options.calls) return;
     const seconds = (performance.now() - this.startedAt) / 1000;
-    const done: Called = { ...counters, seconds, ringingMs: this.ringingMs, answerMs: this.answerMs };
+    const { ringingMs, answerMs, reasons } = this;
+    const done: Called = { ...counters, seconds, ringingMs, answerMs, reasons };
     process.send!({ done } satisfies Said, () => process.exit(0));
   }
 

@@ -130,10 +130,11 @@ async function main(): Promise<number> {
   }
 }
 
-function shown({ successful, failed, retransmissions, answerMs }: Called): string {
+function shown({ successful, failed, retransmissions, answerMs, reasons = {} }: Called): string {
+  const why = Object.entries(reasons).map(([reason, times]) => `${times} ${reason}`);
   const sorted = [...answerMs].sort((a, b) => a - b);
   const at = (part: number) => (sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0).toFixed(1);
-  return `${successful} well, ${failed} failed, ${retransmissions} retransmissions; 200 after ${at(0.5)} ms (p99 ${at(0.99)}, longest ${at(1)})`;
+  return `${successful} well, ${failed} failed${why.length > 0 ? ` (${why.join(", ")})` : ""}, ${retransmissions} retransmissions; 200 after ${at(0.5)} ms (p99 ${at(0.99)}, longest ${at(1)})`;
 }
 
 const [, , what, ...args] = process.argv;

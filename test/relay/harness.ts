@@ -236,6 +236,7 @@ export async function lab(options: LabOptions = {}): Promise<Lab> {
       legsByFlow: core.legsByFlow.size,
       transactions: transactions.size,
       ...(core.calls.open !== 0 && { records: core.calls.open }),
+      ...(core.otherFlows.size !== 0 && { waitingForFlows: core.otherFlows.size }),
       // The queues of the transactions keep a timeout armed for a while after the last was stopped.
       timers: transactions.timersRunning + Math.max(0, clock.armed - timersBefore - MAX_QUEUES),
     }),

@@ -14,6 +14,7 @@ import { contained } from "../model/contained.ts";
 import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
 import { ofSession } from "../model/log-facts.ts";
 import type { SessionTimerPort } from "../model/ports.ts";
+import type { Device } from "../registrar/other-flows.ts";
 import { route, sendWithin } from "./route.ts";
 
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */
@@ -34,6 +35,8 @@ export class Leg implements LegPort {
   unwanted: (() => void) | undefined;
   /** The connection on which the peer came is gone, and nothing has come from the peer since. */
   stranded = false;
+  /** With what the client has registered whose connection is gone: its other flow leads there, too. */
+  device: Device | undefined;
   /**
    * Set after a restart, until something comes from the peer: when the peer was last heard of, by the session's
    * timeline.
@@ -266,6 +269,13 @@ export class Leg implements LegPort {
     this.stranded = true;
     this.dialog.flow = undefined;
     if (elsewhere && isKnown(elsewhere) && elsewhere.cameBy.open) this.follow(elsewhere);
+    else this.core.otherFlows.look(this);
+  }
+
+  goBy(flow: Flow): boolean {
+    if (this.closed || this.side !== "client") return false;
+    this.follow({ flow, behind: undefined, cameBy: flow });
+    return this.dialog.flow === flow;
   }
 
   /**
@@ -279,6 +289,8 @@ export class Leg implements LegPort {
   /** The peer is there after all. */
   returned(): void {
     this.stranded = false;
+    if (this.device) this.core.otherFlows.forget(this);
+    this.device = undefined;
     this.core.clock.clearTimeout(this.returnTimer);
     this.returnTimer = undefined;
   }
@@ -334,6 +346,7 @@ export class Leg implements LegPort {
     // client (M23) does not wait.
     if (!(this.answer || this.coming) || !this.confirmed) this.forget();
     this.core.clock.clearTimeout(this.returnTimer);
+    if (this.device) this.core.otherFlows.forget(this);
     if (this.dialog.flow) this.leaveFlow(this.dialog.flow);
   }
 

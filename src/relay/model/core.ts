@@ -48,6 +48,7 @@ import type { Border } from "../dialog/border.ts";
 import type { Dialog } from "../dialog/dialog.ts";
 import type { Reach } from "../dialog/reach.ts";
 import type { SessionIdentity } from "../dialog/session-id.ts";
+import type { Device, OtherFlows } from "../registrar/other-flows.ts";
 import type { Counters } from "./counters.ts";
 import type {
   Asking,
@@ -111,6 +112,7 @@ export interface Core {
   readonly appServerAuthenticator: Authenticator;
   /** Where users are reached who have registered (RFC 3261 §10). */
   readonly bindings: Bindings;
+  readonly otherFlows: OtherFlows;
   /** Where the requests of a client's dialog may go. */
   readonly reach: Reach;
   /** Which header fields cross from one leg to the other. */
@@ -251,6 +253,10 @@ export interface LegPort {
   responded(response: SipResponse): void;
   /** A request of this dialog came, whatever becomes of it. */
   heard(came: Pick<ServerTransaction, "request" | "flow">): void;
+  /** With what the client has registered whose connection is gone; undefined: with nothing. */
+  device: Device | undefined;
+  /** Takes this connection in place of the one that is gone; false: it may not. */
+  goBy(flow: Flow): boolean;
   /** The peer's connection is gone. */
   strand(): void;
   awaitReturn(forMs: number, gone: () => void): void;

@@ -120,6 +120,8 @@ export interface LegState {
   readonly cameFrom?: PlaceState;
   /** The peer is reached only by the connection that it has made itself. */
   readonly byConnection?: true;
+  /** With what it has registered by that connection (RFC 5626 §4.1): another flow of that device leads there, too. */
+  readonly instance?: string;
   /** Info Packages that the peer takes (RFC 6086 §5.2). */
   readonly offered?: readonly string[];
   /** The process that had the session was killed, and the peer has not been heard of since this time. */
@@ -216,6 +218,7 @@ const leg: Check = fields<LegState>({
   peerName: optional(textUpTo(256)),
   cameFrom: optional(placeCheck),
   byConnection: optional(truth),
+  instance: optional(NAME),
   offered: optional(list(NAME, MOST)),
   unheardSince: optional(time),
   timer: optional(

@@ -23,6 +23,7 @@ import {
   type SessionState,
   STATE_VERSION,
 } from "../model/session-state.ts";
+import { deviceAt } from "../registrar/device.ts";
 import { Session } from "./session.ts";
 
 /*
@@ -36,7 +37,7 @@ import { Session } from "./session.ts";
  * leaves out the charges, for a caller that keeps them separately.
  */
 export function snapshot(session: SessionPort, without?: "without charges"): SessionState | undefined {
-  const { facts, user, asked, identified, endsAt, client, server, credit, closed } = session;
+  const { core, facts, user, asked, identified, endsAt, client, server, credit, closed } = session;
   const chart = chartState(session);
   if (!chart || !client || !server || closed) return undefined;
   const answer = chart.value === "answered" ? answerState(session, client) : undefined;
@@ -50,8 +51,8 @@ export function snapshot(session: SessionPort, without?: "without charges"): Ses
     identified: identifiedState(identified),
     chart,
     endsAt,
-    client: legState(client),
-    server: legState(server),
+    client: legState(core, client),
+    server: legState(core, server),
   };
   const book = session.charges.state(without);
   if (book) state.book = book;
@@ -85,7 +86,8 @@ function identifiedState({ attributes, client, fork, rule, appServers, clientMay
   return state;
 }
 
-function legState({ dialog, offered, stranded, unheardSince, timer: ofLeg }: LegPort): LegState {
+function legState(core: Core, leg: LegPort): LegState {
+  const { dialog, offered, stranded, unheardSince, timer: ofLeg } = leg;
   const { flow, behind, destination, cameFrom } = dialog;
   const state: Writable<LegState> = {
     callId: dialog.callId,
@@ -103,7 +105,11 @@ function legState({ dialog, offered, stranded, unheardSince, timer: ofLeg }: Leg
   if (destination) state.destination = placeState(destination);
   if (dialog.peerName !== undefined) state.peerName = dialog.peerName;
   if (cameFrom) state.cameFrom = placeState(cameFrom);
-  if (flow || stranded) state.byConnection = true;
+  if (flow || stranded) {
+    state.byConnection = true;
+    const { instance } = deviceAt(core, leg) ?? {};
+    if (instance !== undefined) state.instance = instance;
+  }
   if (offered.length > 0) state.offered = offered;
   if (unheardSince !== undefined) state.unheardSince = unheardSince;
   const timer = ofLeg?.state;
@@ -227,6 +233,7 @@ function legOf(
   leg.confirmed = true;
   leg.offered = offered;
   leg.stranded = byConnection === true && dialog.flow === undefined;
+  if (leg.stranded && state.instance !== undefined) leg.device = { user: session.user, instance: state.instance };
   // A peer that had not come back to the process before was last heard of before that process.
   leg.unheardSince = state.unheardSince ?? lastHeardAt;
   leg.contactIsNew = dialog.contact !== state.contact;
