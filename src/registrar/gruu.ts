@@ -30,3 +30,15 @@ export function readGruu(uri: SipUri): { readonly token: string } | { readonly i
   const user = uri.user ?? "";
   return user.startsWith(TEMPORARY) ? { token: user.slice(TEMPORARY.length) } : undefined;
 }
+
+/**
+ * A binding as the 200 to a REGISTER lists it (RFC 3261 §10.3, step 8), with its GRUUs where the client knows them (RFC
+ * 5627 §3.3).
+ */
+export function contactOf(binding: Binding, leftS: number, gruus: boolean): string {
+  const { contact, params, instance } = binding;
+  const temporary = gruus ? temporaryGruu(binding) : undefined;
+  const named = gruus && instance !== undefined ? `;pub-gruu="${publicGruu(binding)}"` : "";
+  const unnamed = temporary === undefined ? "" : `;temp-gruu="${temporary}"`;
+  return `<${contact}>${params};expires=${leftS}${named}${unnamed}`;
+}

@@ -63,6 +63,8 @@ export interface ArrivalsOptions {
     handshakesFailed: number;
     handshakesPutOff: number;
   };
+  /** Messages wait, and go before those who arrive. */
+  readonly isBusy?: (() => boolean) | undefined;
   /** Says for whom an HTTP proxy asks: the address behind the last hop (X-Forwarded-For). */
   readonly forwardedFor?: ((written: string, last: string) => string) | undefined;
   /** How many connections that others have opened are held beside those that arrive. */
@@ -108,6 +110,7 @@ export class Arrivals {
     this.handshakes = new Handshakes<Socket>({
       clock: options.clock,
       perSecond: options.bounds.handshakesPerSecond,
+      isBusy: options.isBusy,
       begin: (socket) => this.shake(socket, this.queued.get(socket)!),
       giveUp: (socket) => this.putOff(socket),
     });

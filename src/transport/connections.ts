@@ -57,6 +57,7 @@ export interface ConnectionsOptions {
   serverFailed(error: Error): void;
   /** A connection was not accepted. */
   refused?(address: string, transport: string, why: string): void;
+  readonly isBusy?: ArrivalsOptions["isBusy"];
   /** For whom an HTTP proxy asks. */
   readonly forwardedFor?: ArrivalsOptions["forwardedFor"];
 }
@@ -124,7 +125,7 @@ export class Connections implements ConnectionOwner {
     this.bounds = options.bounds;
     const { clock, bounds, serverFailed, refused, forwardedFor } = options;
     this.arrivals = new Arrivals({
-      ...{ clock, bounds, serverFailed, refused, forwardedFor, stats: this.stats },
+      ...{ clock, bounds, serverFailed, refused, forwardedFor, stats: this.stats, isBusy: options.isBusy },
       held: () => this.connections.size - this.outgoing,
       makeRoom: (latest) => this.makeRoom(latest),
       ready: (kind, wire, { address, port }) => this.hold(kind as StreamKind, wire, address, port, true),

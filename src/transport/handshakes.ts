@@ -4,6 +4,8 @@ export interface HandshakesOptions<T> {
   readonly clock: Pick<Clock, "monotonic" | "setTimeout" | "clearTimeout">;
   /** How many may begin in a second; 0: no bound. */
   readonly perSecond: number;
+  /** Messages wait: a quarter begins, since calls come first. */
+  readonly isBusy?: (() => boolean) | undefined;
   /** The turn of one that had to wait has come. */
   begin(waiting: T): void;
   /** One that waits has to give way to another source. */
@@ -15,7 +17,7 @@ const WAIT_S = 5;
 /** What may begin at once, after a time in which less began. */
 const BURST_S = 0.05;
 const TICK_MS = 10;
-/** The process is busy if a turn comes so late: then a quarter begins, since calls come first. */
+/** The process is busy, too, if a turn comes so late. */
 const LATE_MS = 50;
 
 /**
@@ -88,7 +90,8 @@ export class Handshakes<T> {
 
   private tick(): void {
     this.timer = undefined;
-    const isLate = this.options.clock.monotonic() - this.filledAt > TICK_MS + LATE_MS;
+    const isLate =
+      this.options.isBusy?.() === true || this.options.clock.monotonic() - this.filledAt > TICK_MS + LATE_MS;
     const least = isLate && this.hasToken() ? 0.75 * this.tokens : 0;
     for (; this.waiting > 0 && this.hasToken() && this.tokens > least; this.tokens--) {
       const [source, own] = this.sources.entries().next().value!;

@@ -29,10 +29,15 @@ const FULL_TURN = 32;
 const LOOK_EVERY = 8;
 /** So many in the rest of the turn mean that the kernel has more. */
 const HEAVY = 20;
-/** How many messages are handled in one turn while the kernel may have more: the reading must be faster than what comes. */
+/** So many messages are handled in a turn at least while the kernel may have more: reading must be faster than what comes. */
 const WHILE_FULL = 8;
-const MOST_IN_TURN = 64;
-const MOST_IN_TURN_MS = 2;
+/**
+ * Otherwise, and if the rest of the turn took as long, messages have so much of it: half of the time is theirs, whatever
+ * else there is to do, such as the handshakes of thousands who connect.
+ */
+const LEAST_IN_TURN_MS = 2;
+const MOST_IN_TURN_MS = 20;
+const MOST_IN_TURN = 256;
 const MOST_REFUSED_IN_TURN = 32;
 /** So many turns in which nothing waits, and the relay has caught up. */
 const CALM_TURNS = 4;
@@ -46,9 +51,11 @@ export const MAY_WAIT_MS = 50;
 const KNOWN_MAY_WAIT = 4;
 /**
  * Nobody is refused for a wait alone: the process may have stood still for a moment, and what waits is soon done. There
- * must also be more work than for this part of that time.
+ * must also be more work than for this part of that time, and the relay must have worked for so many times that time
+ * without having come to the end of what waits.
  */
 const MOST_WORK = 0.8;
+const STANDS_FROM = 2;
 /** Credentials that come so soon after the relay fell behind answer a challenge of before. */
 const GRACE_MS = 1_000;
 /** A message also costs its reading, and what it leaves for later. */
@@ -99,6 +106,8 @@ export class Intake<Origin> {
   private bytes = 0;
   private busyMs = 0;
   private busyWith = 0;
+  /** For how long it has handled messages since nothing waited. */
+  private sinceEmptyMs = 0;
   private queues = false;
   private looks = false;
   private inTurn = 0;
@@ -248,9 +257,10 @@ export class Intake<Origin> {
     if (!isFull) this.emptyAt = now;
     const began = now;
     const cpuMs = this.cpuMs();
-    const most = isFull ? WHILE_FULL : MOST_IN_TURN;
+    const until = began + Math.min(MOST_IN_TURN_MS, Math.max(isFull ? 0 : LEAST_IN_TURN_MS, began - this.lastTurnAt));
+    const least = isFull ? WHILE_FULL : 1;
     let n = 0;
-    for (; n < most && now <= began + MOST_IN_TURN_MS; n++) {
+    for (; n < MOST_IN_TURN && (n < least || now < until); n++) {
       const ring = urgent.size > 0 ? urgent : known.size > 0 ? known : fresh;
       if (ring.size === 0) break;
       const waitedMs = now - ring.since;
@@ -261,9 +271,10 @@ export class Intake<Origin> {
     }
     if (n > 0) this.cost(this.cpuMs() - cpuMs, n);
     const waits = urgent.size > 0 || known.size > 0 || fresh.size > 0;
-    this.lastTurnAt = now;
     this.refuseLate(known, now);
     this.refuseLate(fresh, now);
+    this.lastTurnAt = this.clock.monotonic();
+    if (!waits) this.sinceEmptyMs = 0;
     this.calmTurns = waits || isFull ? 0 : this.calmTurns + 1;
     if (this.calmTurns < CALM_TURNS) this.defer(this.turn);
     else this.queues = false;
@@ -279,6 +290,7 @@ export class Intake<Origin> {
    */
   private cost(ms: number, messages: number): void {
     this.busyMs += ms;
+    this.sinceEmptyMs += ms;
     this.busyWith += messages;
     if (this.busyWith < COST_OF) return;
     this.busyMs /= 2;
@@ -288,7 +300,7 @@ export class Intake<Origin> {
   private get hasTooMuch(): boolean {
     const [urgent, known, fresh] = this.waiting;
     const waits = urgent.size + known.size + fresh.size;
-    if (this.busyWith < KNOWN_FROM) return false;
+    if (this.busyWith < KNOWN_FROM || this.sinceEmptyMs * WHOLE_COST < STANDS_FROM * this.mayWaitMs) return false;
     return waits * (this.busyMs / this.busyWith) * WHOLE_COST > MOST_WORK * this.mayWaitMs;
   }
 

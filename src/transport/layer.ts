@@ -135,6 +135,7 @@ class Layer implements Transports {
       }),
       clock: options.clock,
       bounds: this.bounds,
+      isBusy: () => this.intake.isBehind,
       received: (bytes, connection) => this.intake.take(bytes, connection, connection.remoteAddress, 0),
       unreadable: (error, connection, bytes) => this.malformed(error, connection, bytes),
       sending: (bytes, flow) => this.sending(bytes, flow),

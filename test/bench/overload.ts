@@ -17,7 +17,7 @@ import { kamailioVersion, type RunningSystem, type SystemName, startSystem, with
 const USAGE = `npm run bench:overload -- [options]
 
   --seconds N        how long each load is kept up (10)
-  --from N           the first rate in the search for the capacity, calls a second (500); each next one is a fifth more
+  --from N           the first rate in the search for the capacity, calls a second (400); each next one is a fifth more
   --capacity N       this capacity in place of a search
   --systems NAMES    which: tollgate,kamailio
   --json             figures as JSON on standard output`;
@@ -25,7 +25,7 @@ const USAGE = `npm run bench:overload -- [options]
 const { values } = parseArgs({
   options: {
     seconds: { type: "string", default: "10" },
-    from: { type: "string", default: "500" },
+    from: { type: "string", default: "400" },
     capacity: { type: "string" },
     systems: { type: "string", default: "tollgate,kamailio" },
     json: { type: "boolean", default: false },
@@ -35,6 +35,7 @@ const { values } = parseArgs({
 
 const HOLD_MS = 1_000;
 const STEP = 1.2;
+const STEP_S = 5;
 const MOST = 20_000;
 const BUFFER_BYTES = "4194304";
 
@@ -84,9 +85,16 @@ async function bench(): Promise<number> {
       if (missing === undefined) all.push(await measure(name, folder));
       else say(missing);
     }
-    if (values.json) console.log(JSON.stringify(all, null, 2));
+    if (values.json)
+      console.log(
+        JSON.stringify(
+          all.map((one) => ({ ...one, verdicts: verdicts(one) })),
+          null,
+          2,
+        ),
+      );
     else await print(all);
-    return 0;
+    return all.every((one) => one.system !== "tollgate" || verdicts(one).every(({ holds }) => holds)) ? 0 : 1;
   } finally {
     await stopAll();
     rmSync(folder, { recursive: true, force: true });
@@ -130,19 +138,63 @@ async function measure(name: SystemName, folder: string): Promise<SystemFigures>
   }
 }
 
-/** The highest rate at which nothing is refused and nothing fails. */
+/**
+ * What the system completes in a second at most. The rate grows until that has not for two steps, since one bad step may be
+ * the machine's; then it is the mean of the three best steps around the best, each of which is a run of its own.
+ */
 async function capacityOf(system: RunningSystem, folder: string): Promise<number> {
-  let held = 0;
+  const steps: Figures[] = [];
+  const best = () =>
+    steps.reduce((most, one, i) => (one.completedPerSecond > steps[most]!.completedPerSecond ? i : most), 0);
   for (let rate = Number(values.from); rate < MOST; rate = Math.round(rate * STEP)) {
-    const figures = await load(system, folder, rate, 5);
+    const figures = await load(system, folder, rate, STEP_S);
     say(line(`  ${rate}/s`, figures));
-    if (figures.completed < 0.99 * figures.offered || figures.offeredPerSecond < 0.95 * rate) break;
-    held = rate;
-    await pause(500);
+    steps.push(figures);
+    if (figures.offeredPerSecond < 0.9 * rate || steps.length - 1 - best() >= 2) break;
+    await pause(2_000);
   }
-  if (held === 0) throw new Error(`${system.name} does not hold ${values.from} calls a second: try --from`);
-  return held;
+  const most = steps
+    .map(({ completedPerSecond }) => completedPerSecond)
+    .sort((a, b) => b - a)
+    .slice(0, 3);
+  return Math.round(most.reduce((sum, one) => sum + one, 0) / most.length);
 }
+
+interface Verdict {
+  readonly what: string;
+  readonly is: string;
+  readonly holds: boolean;
+}
+
+const MOST_BYE_MS = 1_000;
+
+/** What is asked of a system that is offered twice what it can do. */
+function verdicts({ at, twice, after }: SystemFigures): Verdict[] {
+  const share = twice.completedPerSecond / at.completedPerSecond;
+  const back = after.completed / after.offered;
+  return [
+    {
+      what: "completes at twice at least 90 % of what it completes at capacity",
+      is: percent(share),
+      holds: share >= 0.9,
+    },
+    { what: "no session that stands loses a request", is: `${twice.lost} lost`, holds: twice.lost === 0 },
+    { what: "every call is completed or refused", is: `${twice.failed} neither`, holds: twice.failed === 0 },
+    {
+      what: "BYE is answered within 1 s (p99)",
+      is: `${twice.byeP99Ms.toFixed(0)} ms`,
+      holds: twice.byeP99Ms <= MOST_BYE_MS,
+    },
+    {
+      what: "whoever was let in stays in: 503 after the sign-in",
+      is: `${twice.refusedSecond} of ${twice.refusedFirst + twice.refusedSecond}`,
+      holds: twice.refusedSecond <= 0.01 * twice.offered,
+    },
+    { what: "2 s later all is as before", is: `${percent(back)} of half the capacity`, holds: back >= 0.99 },
+  ];
+}
+
+const percent = (share: number): string => `${(100 * share).toFixed(0)} %`;
 
 async function load(
   { port, pids }: RunningSystem,
@@ -261,6 +313,10 @@ async function print(all: readonly SystemFigures[]): Promise<void> {
       ];
       console.log(`| ${cells.join(" | ")} |`);
     }
+  for (const one of all) {
+    console.log(`\n${one.system}, ${one.capacity} calls a second:`);
+    for (const { what, is, holds } of verdicts(one)) console.log(`${holds ? "yes" : "NO "}  ${what}: ${is}`);
+  }
 }
 
 if (values.help) console.log(USAGE);

@@ -1,7 +1,10 @@
 import { fork } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { once } from "node:events";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { connect, type Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { connect as connectTls } from "node:tls";
 import { fileURLToPath } from "node:url";
 import { WebSocket } from "ws";
@@ -11,11 +14,15 @@ import { systemClock } from "../../src/support/clock.ts";
 import { isOpenTransport, OPEN_TRANSPORTS, type TransportName } from "../../src/transport/kinds.ts";
 import { createTransportLayer } from "../../src/transport/layer.ts";
 import { certificateFolder } from "../support/certificates.ts";
+import { freePort, listens, start } from "../support/peers.ts";
+import { ROOT } from "../support/project.ts";
+import { cpuUs, family, memoryBytes } from "./proc.ts";
+import { withoutKamailio } from "./systems.ts";
 
 /*
- * What each transport costs: microseconds of one core for an exchange (a request of 600 bytes and its answer), for a new connection, and the memory
- * of one that stands. `npm run bench:transports`. The side that is measured is a process of its own,
- * which has the transport layer alone.
+ * What each transport costs: microseconds of one core for an exchange (a request of 600 bytes and its answer) and for a new
+ * connection, and the memory of one that stands. `npm run bench:transports`. The side that is measured is a process of its
+ * own, which has the transport layer alone. Beside it stands Kamailio, which answers by a stateless reply.
  */
 
 const EXCHANGES = 20_000;
@@ -24,7 +31,15 @@ const BODY = "x".repeat(300);
 
 interface Figures {
   readonly cpuUs: number;
-  readonly rss: number;
+  readonly memory: number;
+}
+
+/** Whose exchanges are measured. */
+interface Server {
+  readonly name: string;
+  readonly port: number;
+  now(): Promise<Figures>;
+  stop(): Promise<void>;
 }
 
 async function serve(transport: TransportName): Promise<void> {
@@ -46,7 +61,7 @@ async function serve(transport: TransportName): Promise<void> {
   process.on("message", () => {
     gc?.();
     const { user, system } = process.cpuUsage();
-    process.send?.({ cpuUs: user + system, rss: process.memoryUsage().rss });
+    process.send?.({ cpuUs: user + system, memory: memoryBytes([process.pid]) });
   });
   process.send?.(layer.listening[0]!.port);
 }
@@ -94,13 +109,69 @@ const request = (transport: TransportName, i: number): Buffer =>
     ].join("\r\n"),
   );
 
-async function measure(transport: TransportName): Promise<string> {
+async function tollgate(transport: TransportName): Promise<Server> {
   const child = fork(fileURLToPath(import.meta.url), [transport], { execArgv: ["--expose-gc"] });
   const [port] = (await once(child, "message")) as [number];
-  const now = async (): Promise<Figures> => {
-    child.send("now");
-    return (await once(child, "message"))[0] as Figures;
+  return {
+    name: "tollgate",
+    port,
+    async now() {
+      child.send("now");
+      return (await once(child, "message"))[0] as Figures;
+    },
+    async stop() {
+      const gone = once(child, "exit");
+      child.kill();
+      await gone;
+    },
   };
+}
+
+const MODULES = ["tls", "websocket", "xhttp"];
+
+/** Why Kamailio cannot be measured here; undefined: it can. */
+function withoutModules(): string | undefined {
+  const folders = existsSync("/usr/lib")
+    ? readdirSync("/usr/lib").map((name) => `/usr/lib/${name}/kamailio/modules`)
+    : [];
+  const has = (name: string) => folders.some((folder) => existsSync(join(folder, `${name}.so`)));
+  const missing =
+    withoutKamailio() ??
+    (MODULES.every(has) ? undefined : "kamailio-tls-modules or kamailio-websocket-modules is not installed");
+  return missing;
+}
+
+async function kamailio(transport: TransportName): Promise<Server> {
+  const folder = mkdtempSync(join(tmpdir(), "tollgate-kamailio-"));
+  const files = certificateFolder(["DNS:localhost"]);
+  const port = await freePort();
+  const scheme = { udp: "udp", tcp: "tcp", ws: "tcp", tls: "tls", wss: "tls" }[transport as "udp"];
+  const peer = await start(
+    "kamailio",
+    "kamailio",
+    [
+      ...["-f", join(ROOT, "ops/bench/kamailio-transports.cfg"), ..."-x fm -X fm -DD -E -m 512 -M 16 -n 1".split(" ")],
+      ...["-Y", folder, "-w", folder, "-l", `${scheme}:127.0.0.1:${port}`],
+      ...["-A", `CERT="${files.cert}"`, "-A", `KEY="${files.key}"`],
+    ],
+    { cwd: folder, env: { PATH: `${process.env.PATH}:/usr/sbin` } },
+  );
+  await listens(peer, scheme === "udp" ? "udp" : "tcp", port);
+  const pids = family(peer.pid);
+  return {
+    name: "kamailio",
+    port,
+    now: async () => ({ cpuUs: cpuUs(pids), memory: memoryBytes(pids) }),
+    async stop() {
+      await peer.stop();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+async function measure(server: Server, transport: TransportName): Promise<string> {
+  const { port } = server;
+  const now = () => server.now();
   let came = () => {};
   const line = await dial(transport, port, () => came());
   const exchange = (i: number) =>
@@ -116,16 +187,24 @@ async function measure(transport: TransportName): Promise<string> {
   for (let i = 0; i < CONNECTIONS && transport !== "udp"; i++) lines.push(await dial(transport, port, () => {}));
   const held = await now();
   for (const one of [line, ...lines]) one.close();
-  child.kill();
+  await server.stop();
   const exchangeUs = (after.cpuUs - before.cpuUs) / EXCHANGES;
   const perConnection = (of: (figures: Figures) => number) => (of(held) - of(after)) / CONNECTIONS;
-  const connection =
-    transport === "udp"
-      ? ""
-      : `, ${perConnection(({ cpuUs }) => cpuUs).toFixed(0)} µs a new connection, ${(perConnection(({ rss }) => rss) / 1_000).toFixed(1)} kB each`;
-  return `${transport.padEnd(4)} ${exchangeUs.toFixed(1).padStart(6)} µs an exchange${connection}`;
+  const perNew = perConnection(({ cpuUs: us }) => us).toFixed(0);
+  const each = (perConnection(({ memory }) => memory) / 1_000).toFixed(1);
+  const connection = transport === "udp" ? ["", ""] : [perNew, each];
+  return `| ${[server.name, transport, exchangeUs.toFixed(1), ...connection].join(" | ")} |`;
+}
+
+async function all(): Promise<void> {
+  const missing = withoutModules();
+  if (missing !== undefined) console.error(missing);
+  console.log("| system | transport | µs an exchange | µs a new connection | kB a connection |\n|---|---|---|---|---|");
+  for (const transport of OPEN_TRANSPORTS)
+    for (const begin of missing === undefined ? [tollgate, kamailio] : [tollgate])
+      console.log(await measure(await begin(transport), transport));
 }
 
 const [of] = process.argv.slice(2);
 if (of !== undefined && isOpenTransport(of)) await serve(of);
-else for (const transport of OPEN_TRANSPORTS) console.log(await measure(transport));
+else await all();

@@ -1,6 +1,9 @@
 import { Duplex } from "node:stream";
 import { formatChargeBody, parseChargeBody, parseDirectBody } from "../../src/charging/charges/body.ts";
 import { readFields } from "../../src/directory/body.ts";
+import { contactOf, publicGruu, readGruu } from "../../src/registrar/gruu.ts";
+import type { WantedContact } from "../../src/registrar/read-register.ts";
+import { readRegister } from "../../src/registrar/read-register.ts";
 import { parseAuthorization, parseChallenge } from "../../src/sip/digest.ts";
 import { parseRequestDisposition } from "../../src/sip/disposition.ts";
 import { type Frame, StreamFramer } from "../../src/sip/frame.ts";
@@ -15,6 +18,7 @@ import {
   splitList,
   withTag,
 } from "../../src/sip/headers.ts";
+import { Headers } from "../../src/sip/message.ts";
 import { parseMessage } from "../../src/sip/parse.ts";
 import { bodyParts } from "../../src/sip/parts.ts";
 import { parseIdentity } from "../../src/sip/passport.ts";
@@ -24,6 +28,7 @@ import { formatUri, parseUri, sipUriOf, telephoneNumber, uriHeaders } from "../.
 import { readProxyHeader } from "../../src/transport/proxy-protocol.ts";
 import { bindingResponse } from "../../src/transport/stun.ts";
 import { ws } from "../../src/transport/web-socket.ts";
+import { binding } from "../registrar/samples.ts";
 import { essence } from "../sip/messages.ts";
 
 /** One entrance for bytes from strangers. */
@@ -144,6 +149,45 @@ function xml(bytes: Buffer): void {
   parseChargeBody("application/vnd.tollgate.charge+xml", bytes);
 }
 
+const REGISTRAR = { expiresS: 3_600, minExpiresS: 60, maxExpiresS: 3_600 };
+const MOST_CONTACTS = 10;
+
+/** Contacts of a REGISTER, with what RFC 5626, 5627 and 8599 put there; a line each. */
+function register(bytes: Buffer): void {
+  const headers = new Headers();
+  for (const line of bytes.toString("latin1").split(/\r?\n/)) {
+    const [name = "", ...value] = line.split(":");
+    headers.add(/^(expires|path)$/i.test(name) ? name : "Contact", value.join(":"));
+  }
+  for (const path of headers.all("path").flatMap(splitList)) {
+    const address = parseNameAddr(path);
+    if (address.ok) sipUriOf(address.value.uri);
+  }
+  const read = readRegister(headers, REGISTRAR, MOST_CONTACTS);
+  if (!read.ok) return;
+  const { contacts } = read.value;
+  if (contacts.length > MOST_CONTACTS) throw new Error("too many contacts");
+  for (const contact of contacts) {
+    const { written, params, q, instance, regId, expiresS } = contact;
+    if (expiresS > REGISTRAR.maxExpiresS) throw new Error("a contact that lasts too long");
+    const made = binding({ contact: written, params, q, instance, regId, temps: ["t1"] });
+    // As the 200 lists it, a client may send it again: it is the same binding then.
+    for (const gruus of [false, true]) {
+      const echo = contactOf(made, 60, gruus);
+      if (/[\r\n]/.test(echo)) throw new Error(`a line break in ${JSON.stringify(echo)}`);
+      const again = readRegister(new Headers().add("Contact", echo), REGISTRAR, MOST_CONTACTS);
+      const [one] = again.ok ? again.value.contacts : [];
+      const of = ({ key, params: more, q: preferred, instance: device, regId: flow }: WantedContact) =>
+        JSON.stringify([key, more, preferred, device, flow]);
+      same("a contact", of(contact), one ? of(one) : "nothing");
+    }
+    if (instance === undefined) continue;
+    const uri = sipUriOf(publicGruu(made));
+    const named = uri && readGruu(uri);
+    same("a GRUU", instance, named && "instance" in named ? named.instance : "nothing");
+  }
+}
+
 /** As much of a socket as the server needs. */
 class Ends extends Duplex {
   readonly remoteAddress = "192.0.2.1";
@@ -252,6 +296,30 @@ export const TARGETS: readonly Target[] = [
     ],
     words: SIP_WORDS,
     run: headers,
+  },
+  {
+    name: "register",
+    seeds: [
+      'Contact: "A" <sip:alice@192.0.2.1:5062;transport=tcp>;q=0.5;expires=120;+sip.instance="<urn:uuid:1>";reg-id=1',
+      'm: <sip:a@x.invalid;transport=ws;ob>;+sip.ice;reg-id=2;+sip.instance="<urn:uuid:2>"\nExpires: 60\nPath: <sip:p;lr>',
+      "Contact: <sip:a@b;pn-provider=fcm;pn-param=p;pn-prid=r%3a1>, sip:c@d;expires=0",
+      "Contact: *\nExpires: 0",
+    ],
+    words: [
+      ...SIP_WORDS,
+      "\n",
+      ";reg-id=",
+      ";+sip.instance=",
+      '"<urn:uuid:',
+      ";q=0.",
+      ";expires=",
+      ";gr",
+      ";pub-gruu=",
+      ";ob",
+      "%22",
+      "%3E",
+    ],
+    run: register,
   },
   {
     name: "bodies",

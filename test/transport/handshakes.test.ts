@@ -36,6 +36,22 @@ describe("handshakes of TLS", () => {
     expect(handshakes.size).toBe(0);
   });
 
+  it("are fewer while messages wait, since calls come first", () => {
+    let busy = true;
+    const clock = new TestClock();
+    const begun: string[] = [];
+    const begin = (one: string) => begun.push(one);
+    const handshakes = new Handshakes<string>({ clock, perSecond: 400, isBusy: () => busy, begin, giveUp() {} });
+    for (let i = 0; i < 2_000; i++) handshakes.take("a", `${i}`);
+    clock.advance(1_000);
+    expect(begun.length).toBeGreaterThan(50);
+    expect(begun.length).toBeLessThan(220);
+    busy = false;
+    begun.length = 0;
+    clock.advance(1_000);
+    expect(begun.length).toBeGreaterThan(390);
+  });
+
   it("do not begin together after a pause of the process", () => {
     let now = 0;
     let tick = () => {};

@@ -141,6 +141,8 @@ describe("when a turn has brought more than is read in one", () => {
     known(it);
     it.turn(...times(32, INVITE));
     expect(it.queue.isBehind).toBe(true);
+    // It has been so for a while, if messages cost anything: some of these still wait.
+    if (costMs >= 1) for (let n = 0; n < 24; n++) it.turn(...times(n === 0 ? 100 : 0, BYE));
     it.handled.length = 0;
     return it;
   }
@@ -162,14 +164,14 @@ describe("when a turn has brought more than is read in one", () => {
   it("refuses what begins something once it has waited too long, before 100 ms; nothing of sessions", () => {
     const { turn, handled, refused, clock, queue } = behind(1);
     turn(...times(32, INVITE), ...times(32, KNOWN_INVITE), ...times(64, BYE));
-    clock.advance(MAY_WAIT_MS - 20); // beside the 24 ms of the turn in which they came
+    clock.advance(MAY_WAIT_MS);
     turn();
     expect(new Set(refused)).toEqual(new Set(["new"]));
     clock.advance(4 * MAY_WAIT_MS);
     while (queue.isBehind) turn();
     expect(refused.filter((name) => name === "new").length).toBe(32);
     expect(refused).toContain("known");
-    expect(handled.filter((name) => name === "bye").length).toBe(64);
+    expect(handled.filter((name) => name === "bye").length).toBeGreaterThanOrEqual(64);
     expect(refused).not.toContain("bye");
     expect(MAY_WAIT_MS).toBeLessThan(100);
     expect(queue.stats).toMatchObject({ refused: refused.length, calls: refused.length });
@@ -182,8 +184,8 @@ describe("when a turn has brought more than is read in one", () => {
     turn();
     turn(...ids.map((id) => call(id)));
     for (let n = 0; n < 200 && refused.length < 20; n++) turn();
-    const [letIn, turnedAway] = [[...handled], [...refused]];
-    expect(letIn.length).toBeGreaterThan(10);
+    const [letIn, turnedAway] = [handled.filter((name) => name !== "bye"), [...refused]];
+    expect(letIn.length).toBeGreaterThan(2);
     handled.length = 0;
     refused.length = 0;
     turn(...times(20, BYE));
@@ -255,9 +257,9 @@ describe("when a turn has brought more than is read in one", () => {
     (clock as unknown as { time: number }).time += 200; // the loop stands still
     clock.advance(0);
     turn(...times(32, INVITE)); // they came meanwhile
-    turn(...times(31, INVITE), ...times(31, INVITE));
-    turn();
-    expect(refused.length).toBeGreaterThan(10);
+    turn(...times(200, INVITE));
+    for (let n = 0; n < 40; n++) turn();
+    expect(refused.length).toBeGreaterThan(60);
     expect(queue.takeDelayMs()).toBeGreaterThanOrEqual(180);
     expect(queue.takeDelayMs()).toBe(0);
     queue.close();
@@ -274,6 +276,16 @@ describe("when a turn has brought more than is read in one", () => {
     expect(handled.length).toBe(62);
   });
 
+  it("refuses nobody where it has stood still for long, and does at once what came meanwhile", () => {
+    const { turn, refused, clock, queue } = intake(0.2);
+    known({ turn, queue, handled: [] });
+    turn(...times(32, INVITE));
+    clock.advance(800);
+    turn(...times(280, INVITE));
+    while (queue.isBehind) turn();
+    expect(refused).toEqual([]);
+  });
+
   it("refuses nobody before it knows what a message costs", () => {
     const { turn, refused, clock } = intake(1);
     turn(...times(32, INVITE));
@@ -287,6 +299,15 @@ describe("when a turn has brought more than is read in one", () => {
     const { turn, handled } = behind(1);
     turn(...times(31, BYE));
     expect(handled.length).toBeLessThan(5);
+  });
+
+  it("gives messages half of the time, whatever else there is to do in a turn", () => {
+    const { turn, handled, work } = behind(0.5);
+    for (let n = 0; n < 10; n++) {
+      turn(...times(31, BYE));
+      work(20); // thousands who connect
+    }
+    expect(handled.length).toBeGreaterThan(300);
   });
 
   it("is as before when nothing waits any more", () => {

@@ -1,6 +1,6 @@
 import type { Binding } from "../../registrar/binding.ts";
 import type { Change } from "../../registrar/bindings.ts";
-import { publicGruu, temporaryGruu } from "../../registrar/gruu.ts";
+import { contactOf } from "../../registrar/gruu.ts";
 import { type RegisterRefusal, readRegister, type WantedContact } from "../../registrar/read-register.ts";
 import { parseNameAddr, splitList } from "../../sip/headers.ts";
 import { type SipRequest, SipResponse } from "../../sip/message.ts";
@@ -181,12 +181,8 @@ function answer(core: Core, request: SipRequest, all: readonly Binding[], now: n
   const gruus = hasOption(request.headers, "supported", "gruu") || hasOption(request.headers, "require", "gruu");
   let isFlow = false;
   for (const binding of all) {
-    const { contact, params, instance, regId, until } = binding;
-    const leftS = Math.max(1, Math.round((until - now) / 1000));
-    const temporary = gruus ? temporaryGruu(binding) : undefined;
-    const named = gruus && instance !== undefined ? `;pub-gruu="${publicGruu(binding)}"` : "";
-    const unnamed = temporary === undefined ? "" : `;temp-gruu="${temporary}"`;
-    headers.add("Contact", `<${contact}>${params};expires=${leftS}${named}${unnamed}`);
+    const { regId, until } = binding;
+    headers.add("Contact", contactOf(binding, Math.max(1, Math.round((until - now) / 1000)), gruus));
     if (regId !== undefined && binding.callId === request.callId) isFlow = true;
   }
   // RFC 5626 §6: so the client knows that its flow counts, and watches it.
