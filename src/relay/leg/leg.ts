@@ -11,10 +11,9 @@ import { repeatsTo } from "../dialog/doubt.ts";
 import { offeredPackages } from "../dialog/passing.ts";
 import { reply } from "../dialog/reply.ts";
 import { contained } from "../model/contained.ts";
-import type { Core, LegPort, SessionPort as Session } from "../model/core.ts";
+import type { Core, Device, LegPort, SessionPort as Session } from "../model/core.ts";
 import { ofSession } from "../model/log-facts.ts";
 import type { SessionTimerPort } from "../model/ports.ts";
-import type { Device } from "../registrar/other-flows.ts";
 import { route, sendWithin } from "./route.ts";
 
 /** One half of a session: a dialog with the client or with the app server, and the way to speak in it. */

@@ -48,7 +48,6 @@ import type { Border } from "../dialog/border.ts";
 import type { Dialog } from "../dialog/dialog.ts";
 import type { Reach } from "../dialog/reach.ts";
 import type { SessionIdentity } from "../dialog/session-id.ts";
-import type { Device, OtherFlows } from "../registrar/other-flows.ts";
 import type { Counters } from "./counters.ts";
 import type {
   Asking,
@@ -112,7 +111,7 @@ export interface Core {
   readonly appServerAuthenticator: Authenticator;
   /** Where users are reached who have registered (RFC 3261 §10). */
   readonly bindings: Bindings;
-  readonly otherFlows: OtherFlows;
+  readonly otherFlows: OtherFlowsPort;
   /** Where the requests of a client's dialog may go. */
   readonly reach: Reach;
   /** Which header fields cross from one leg to the other. */
@@ -183,6 +182,22 @@ export interface Core {
    * address.
    */
   resolve(uri: SipUri, found: (destinations: readonly Destination[]) => void): void;
+}
+
+/** The device of a client, by whose other flow it is reached where one is gone (RFC 5626 §4.1). */
+export interface Device {
+  readonly user: string;
+  readonly instance: string;
+}
+
+/** Dialogs whose connection is gone (../leg/other-flows.ts). */
+export interface OtherFlowsPort {
+  /** How many dialogs wait for a device. */
+  readonly size: number;
+  /** The peer is reached no more. It goes on at once by another flow of its device, or waits for one. */
+  look(leg: LegPort): void;
+  /** The dialog is over, or its peer has been heard of. */
+  forget(leg: LegPort): void;
 }
 
 /** What the rest of the relay sees of a leg: half a session, one dialog (../leg/leg.ts). */

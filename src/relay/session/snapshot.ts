@@ -9,6 +9,7 @@ import type { Flow } from "../../transport/types.ts";
 import { Credit } from "../charges/credit.ts";
 import { type Dialog, placeOf } from "../dialog/dialog.ts";
 import { contactUri, isSecured } from "../dialog/sips.ts";
+import { deviceAt } from "../leg/device.ts";
 import { Leg, SEQ_JUMP } from "../leg/leg.ts";
 import { SessionTimer } from "../leg/session-timer.ts";
 import type { Core, LegPort, SessionPort } from "../model/core.ts";
@@ -23,7 +24,6 @@ import {
   type SessionState,
   STATE_VERSION,
 } from "../model/session-state.ts";
-import { deviceAt } from "../registrar/device.ts";
 import { Session } from "./session.ts";
 
 /*

@@ -1,19 +1,13 @@
 import type { Bindings } from "../../registrar/bindings.ts";
 import type { Clock } from "../../support/clock.ts";
 import type { Flow } from "../../transport/types.ts";
-import type { LegPort } from "../model/core.ts";
-
-/** The device of a client, by whose other flow it is reached where one is gone. */
-export interface Device {
-  readonly user: string;
-  readonly instance: string;
-}
+import type { LegPort, OtherFlowsPort } from "../model/core.ts";
 
 /**
  * Dialogs whose connection is gone go on by another flow of the same device (RFC 5626 §5.3, §6): one that it has
  * registered already, or the one by which it registers next. Only who has signed in as that user registers there.
  */
-export class OtherFlows {
+export class OtherFlows implements OtherFlowsPort {
   private readonly bindings: Bindings;
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly waiting = new Map<string, Set<LegPort>>();

@@ -1,5 +1,4 @@
-import type { Core, LegPort } from "../model/core.ts";
-import type { Device } from "./other-flows.ts";
+import type { Core, Device, LegPort } from "../model/core.ts";
 
 /** With what the client has registered by whose connection this dialog is reached; undefined: with nothing. */
 export function deviceAt({ bindings }: Pick<Core, "bindings">, leg: LegPort): Device | undefined {
