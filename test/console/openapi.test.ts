@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { Validator } from "@seriousme/openapi-schema-validator";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -10,6 +11,7 @@ import { ApiLab, idleRelay } from "./api-lab.ts";
 const text = readFileSync("ops/openapi.yaml", "utf8");
 
 interface Operation {
+  parameters?: readonly object[];
   readonly responses: Readonly<Record<string, { readonly content?: Readonly<Record<string, { schema: object }>> }>>;
 }
 const document = parse(text) as {
@@ -53,6 +55,18 @@ afterAll(() => lab.close());
 describe("the document of the API", () => {
   it("has the operations as they are: `npm run api` writes them", () => {
     expect(openApiText(text)).toBe(text);
+  });
+
+  it("is a document as OpenAPI 3.1 has it, by a checker of others", async () => {
+    const validator = new Validator();
+    const { valid, errors } = await validator.validate(parse(text));
+    expect(errors ?? []).toEqual([]);
+    expect(valid).toBe(true);
+    expect(validator.version).toBe("3.1");
+    // The checker checks: parameters are a list.
+    const broken = structuredClone(parse(text)) as typeof document;
+    broken.paths["/v1/me"]!.get!.parameters = "none" as never;
+    expect((await new Validator().validate(broken)).valid).toBe(false);
   });
 
   it("names each operation once, and each name in a path", () => {
