@@ -220,8 +220,15 @@ export class CallRecords implements RecordTaker {
     if (log.isLevelEnabled("info")) log.info(lineOf(record), textOf(record));
   }
 
-  /** `live`: the records of what is under way now. */
-  find(query: CallQuery, live: Iterable<OpenRecord>): Promise<CallRecord[]> {
+  /** `live`: the records of what is under way now. `elsewhere`: what other nodes have that is not in the store yet. */
+  find(query: CallQuery, live: Iterable<OpenRecord>, elsewhere: readonly CallRecord[] = []): Promise<CallRecord[]> {
+    const own = this.present(query, live);
+    const ids = new Set(own.map(({ id }) => id));
+    return findCalls(this.options.store, [...own, ...elsewhere.filter(({ id }) => !ids.has(id))], query);
+  }
+
+  /** Those of them that fit and that are not in the store yet, or may not be. */
+  present(query: CallQuery, live: Iterable<OpenRecord>): CallRecord[] {
     this.challenged.look(this.options.clock.monotonic());
     const present = new Map<string, CallRecord>();
     for (const open of [...live, ...this.ready]) {
@@ -230,11 +237,7 @@ export class CallRecords implements RecordTaker {
       present.set(open.name, kept ? { ...record, kept } : record);
     }
     for (const record of this.writer?.waiting ?? []) if (!present.has(record.id)) present.set(record.id, record);
-    return findCalls(
-      this.options.store,
-      [...present.values()].filter((record) => record.resumed || fits(record, query)),
-      query,
-    );
+    return [...present.values()].filter((record) => record.resumed || fits(record, query));
   }
 
   /** Writes what waits. Resolves when it is in the store, or cannot be. */

@@ -3,6 +3,7 @@ import { type ListedCall, listCalls, showCall } from "../operations/calls.ts";
 import { ask } from "./ask.ts";
 import { formatCall } from "./call-text.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
+import { sayMissing } from "./missing.ts";
 import { remotely } from "./remote.ts";
 
 interface CallsOptions {
@@ -63,12 +64,14 @@ Examples:
   $ tollgate call 3848276298220188511@client.example`,
     )
     .action(async (id: string, options: { json?: boolean }, command: Command) => {
-      const { calls } = await ask(io, command, showCall, { id });
+      const { calls, missing } = await ask(io, command, showCall, { id });
+      sayMissing(io, missing, RUNNING_MISSING);
       if (options.json) io.out(`${JSON.stringify({ calls }, null, 2)}\n`);
       else io.out(calls.map(formatCall).join("\n"));
     });
 }
 
+const RUNNING_MISSING = "calls that run there are not listed";
 /** So many are asked for at once. */
 const PAGE = 500;
 
@@ -77,6 +80,7 @@ async function callsOf(io: Io, command: Command, query: object, most: number): P
   const calls: ListedCall[] = [];
   for (let cursor: string | undefined; ; ) {
     const page = await ask(io, command, listCalls, { ...query, most: Math.min(PAGE, most - calls.length), cursor });
+    if (cursor === undefined) sayMissing(io, page.missing, RUNNING_MISSING);
     calls.push(...page.calls);
     cursor = page.next;
     if (cursor === undefined || calls.length >= most) break;

@@ -3,19 +3,21 @@ import type { SessionView } from "../node/session-view.ts";
 import { listSessions, removeSession } from "../operations/running.ts";
 import { ask } from "./ask.ts";
 import { type Io, table } from "./io.ts";
+import { sayMissing } from "./missing.ts";
 import { remotely } from "./remote.ts";
 
 /** `tollgate sessions` and `tollgate end`. */
 export function addSessionsCommand(program: Command, io: Io): void {
   remotely(program.command("sessions"))
-    .description("list the sessions of the relay that runs on this data folder")
+    .description("list the sessions that run; in a cluster, those of all nodes")
     .option("--json", "as JSON")
     .addHelpText("after", "\nExample:\n  $ tollgate sessions --config /etc/tollgate/tollgate.yaml")
     .action(async (options: { json?: boolean }, command: Command) => {
-      const { sessions } = await ask(io, command, listSessions, {});
+      const { sessions, missing } = await ask(io, command, listSessions, {});
+      sayMissing(io, missing, "its sessions are not listed");
       if (options.json) io.out(`${JSON.stringify(sessions, null, 2)}\n`);
       else if (sessions.length === 0) io.out("no sessions\n");
-      else io.out(table(["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK"], sessions.map(row)));
+      else io.out(tableOf(sessions));
     });
 
   remotely(program.command("end"))
@@ -24,7 +26,7 @@ export function addSessionsCommand(program: Command, io: Io): void {
     .addHelpText(
       "after",
       `
-What was charged stays on the bill. In a cluster, ask the node that has the session.
+What was charged stays on the bill. In a cluster, any node will do: it asks the one that has the session.
 
 Examples:
   $ tollgate end 0mx043jxg2128f86d22623ceac3f1`,
@@ -33,6 +35,15 @@ Examples:
       await ask(io, command, removeSession, { id });
       io.out(`session ${id} ended\n`);
     });
+}
+
+function tableOf(sessions: readonly SessionView[]): string {
+  const columns = ["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK"];
+  if (!sessions.some(({ node }) => node)) return table(columns, sessions.map(row));
+  return table(
+    [...columns, "NODE"],
+    sessions.map((view) => [...row(view), view.node ?? "-"]),
+  );
 }
 
 const row = (s: SessionView): string[] => [

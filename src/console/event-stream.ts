@@ -1,5 +1,5 @@
-import { eventLine } from "../operations/event-lines.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
+import { eventLine } from "../trace/event-lines.ts";
 import type { CallFilter } from "../trace/filter.ts";
 import type { Seen, SeenMessage } from "../trace/seen.ts";
 import type { Viewer } from "../trace/watching.ts";

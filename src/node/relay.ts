@@ -34,7 +34,6 @@ import { PeerLog } from "../support/peer-log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
 import { sourceKey } from "../support/source.ts";
 import type { RatesElsewhere } from "../support/source-rates.ts";
-import type { Story } from "../trace/story.ts";
 import { Traces } from "../trace/traces.ts";
 import { createTransactionLayer } from "../transaction/layer.ts";
 import { createTransportLayer, type Tap } from "../transport/layer.ts";
@@ -46,6 +45,7 @@ import { createCore, userLimits } from "./assemble.ts";
 import { ChartCounts, type ChartCountsView } from "./chart-counts.ts";
 import { type Cluster, joinCluster } from "./cluster.ts";
 import { emptied, endAll, endBlocked, endOne, within } from "./draining.ts";
+import { Everywhere, livingOthers } from "./everywhere.ts";
 import { HealthChecks } from "./health.ts";
 import { type Published, Signing } from "./identity.ts";
 import { together } from "./keepers.ts";
@@ -58,12 +58,12 @@ import { nodeNameIn } from "./node-name.ts";
 import { answerRelay, askRelay } from "./other-relays.ts";
 import { endedOf, endLeft, endOrphans, Heartbeat } from "./recovery.ts";
 import { Registrations, type RegistrationView } from "./registrations.ts";
-import { type SessionView, viewsOf } from "./session-view.ts";
+import { type SessionView, viewsAfter, viewsOf } from "./session-view.ts";
 import { SessionsBefore } from "./sessions-before.ts";
 import { SignInLog } from "./sign-in-log.ts";
 import { startTelemetry } from "./telemetry.ts";
 import { startUsageOf, USAGE } from "./usage.ts";
-import { RelayWatch, WatchedRecorder } from "./watch.ts";
+import { linesOf, RelayWatch, WatchedRecorder } from "./watch.ts";
 
 export type { Metrics } from "./metrics.ts";
 
@@ -76,6 +76,8 @@ export interface Relay {
   sessions(): SessionView[];
   /** Ends a session by BYE, or cancels it where it rings; false: there is none of that id here. */
   endSession(id: string): boolean;
+  /** Sessions and calls of all nodes of the cluster. */
+  readonly everywhere: Pick<Everywhere, "sessions" | "endSession" | "calls" | "story">;
   /** Every app server with its health and its sessions, as this node sees them. */
   appServers(): readonly ServerState[];
   readonly store: Store;
@@ -83,8 +85,6 @@ export interface Relay {
   readonly inspectors: Set<Inspector>;
   /** What happens in calls, for those who look; and recordings of it. */
   readonly watch: Pick<RelayWatch, "watch">;
-  /** What was seen of a call that runs, has ended lately, or was recorded by a trace. `id`: of its record. */
-  storyOf(id: string): Pick<Story, "record" | "items" | "leftOut"> | undefined;
   readonly traces: Traces;
   /** How many actors are in each state, and how often each arrow was taken. */
   chartCounts(): ChartCountsView;
@@ -334,10 +334,25 @@ export async function startRelay(options: {
   core.timelines.watch();
   clockWatch.watch();
   const act = (...asked: Parameters<HttpAppServers["act"]>) => httpAppServers.act(...asked);
+  const everywhere = new Everywhere({
+    ...{ node, bus, clock, random, peerLog },
+    others: () => livingOthers(cluster?.nodes() ?? []),
+    here: {
+      sessions: (after, most) => viewsAfter(core.sessions.values(), after, most),
+      endSession: (id) => endOne(core, id),
+      present: (query) => core.calls.present(query, liveRecords(core)),
+      calls: (query, elsewhere) => core.calls.find(query, liveRecords(core), elsewhere),
+      story: (call) => {
+        const story = traces.storyOf(call) ?? watching.storyOf(call);
+        return story && linesOf(story);
+      },
+    },
+  });
   if (shared)
     bus.answer?.(
       node,
       async (question) =>
+        everywhere.answer(question) ??
         (await answerAction({ act, keysOf, clock }, question)) ??
         answerRelay({ direct: core.direct, keysOf }, question),
     );
@@ -436,6 +451,7 @@ export async function startRelay(options: {
     },
     sessions: () => viewsOf(core.sessions.values()),
     endSession: (id) => endOne(core, id),
+    everywhere,
     appServers: () => directory.serverStates(),
     token: (name) => directory.token(name),
     store,
@@ -443,7 +459,6 @@ export async function startRelay(options: {
     chartCounts: () => chartCounts.view(),
     watch,
     traces,
-    storyOf: (id) => traces.storyOf(id) ?? watching.storyOf(id),
     calls: (query) => core.calls.find(query, liveRecords(core)),
     nodes: () => cluster?.nodes() ?? [],
     usage: async () => usage?.status() ?? [],

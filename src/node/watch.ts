@@ -12,11 +12,13 @@ import type { SipMessage } from "../sip/message.ts";
 import { detach } from "../sip/text.ts";
 import type { TimerHandle } from "../support/clock.ts";
 import { shown } from "../support/peer-log.ts";
+import { eventLine } from "../trace/event-lines.ts";
 import { keptOf } from "../trace/kept.ts";
 import type { Story } from "../trace/story.ts";
 import type { Viewer } from "../trace/watching.ts";
 import { UNKNOWN_LEG, Watching } from "../trace/watching.ts";
 import type { Tap, Tapped, Transports } from "../transport/layer.ts";
+import type { StoryLines } from "./looks.ts";
 
 /** `auto`: messages are kept of each call as long as there are few of them. */
 export type KeepMessages = "auto" | "always" | "never";
@@ -205,6 +207,12 @@ export class RelayWatch {
     if (!running?.record) return;
     this.watching.happened(running.record, { kind: "charge", at, session: session.id, type, text: factsOf(event) });
   };
+}
+
+/** A story as lines of `/v1/events`, secrets masked. */
+export function linesOf({ record, items, leftOut }: Pick<Story, "record" | "items" | "leftOut">): StoryLines {
+  const { name: call, user, service } = record;
+  return { items: items.map((item) => eventLine(item, { call, user, service }, true)), leftOut };
 }
 
 /** What an event says besides session and time. */

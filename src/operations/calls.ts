@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { byEnd, type CallQuery, endOf, findCalls } from "../calls/find.ts";
 import { type CallRecord, isFailure } from "../calls/record.ts";
+import { plainRecord } from "../calls/record-schema.ts";
 import { stepsOf } from "../calls/steps.ts";
 import type { Entry } from "../charging/billing/store.ts";
 import type { Store } from "../store/types.ts";
 import { type OperationContext, relayOf } from "./context.ts";
-import { eventLine } from "./event-lines.ts";
+import { missingNodes, missingOf, silentText } from "./missing.ts";
 import { OperationError } from "./mistake.ts";
 import { idField, operation } from "./operation.ts";
 import { sinceOf } from "./times.ts";
@@ -43,46 +44,7 @@ export interface CallDetail extends ListedCall {
 
 const text = z.string();
 const ms = z.int();
-const askedServer = z.object({
-  appServer: text,
-  session: text,
-  callId: text.optional(),
-  atMs: ms,
-  status: z.int().optional(),
-  reason: text.optional(),
-  why: text.optional(),
-  answerMs: ms.optional(),
-  clockMs: ms.optional(),
-  endedBy: text.optional(),
-  cost: text.optional(),
-});
-export const listedCall = z.object({
-  id: text,
-  kind: z.enum(["invite", "refer", "change"]),
-  method: text,
-  at: ms,
-  call: text.optional(),
-  callId: text,
-  fromServer: z.literal(true).optional(),
-  source: text,
-  user: text.optional(),
-  uri: text,
-  rule: text.optional(),
-  service: text.optional(),
-  asked: z.array(askedServer).optional(),
-  within: z.object({ session: text, appServer: text, callId: text.optional() }).optional(),
-  status: z.int().optional(),
-  reason: text.optional(),
-  why: text.optional(),
-  endedBy: text.optional(),
-  ringMs: ms.optional(),
-  answerMs: ms.optional(),
-  wholeMs: ms,
-  cost: text.optional(),
-  running: z.literal(true).optional(),
-  resumed: z.literal(true).optional(),
-  failed: z.boolean(),
-});
+export const listedCall = plainRecord.extend({ failed: z.boolean() });
 const arrow = z.object({ atMs: ms.optional(), from: text, to: text, text, error: z.boolean() });
 const move = z.object({ atMs: ms, chart: text, event: text, from: text, to: text });
 /** A line on a bill; what it has besides depends on its kind. */
@@ -106,7 +68,7 @@ export const listCalls = operation({
   id: "listCalls",
   method: "GET",
   path: "/v1/calls",
-  summary: "What became of requests, the newest first; those that run stand before all others",
+  summary: "What became of requests, the newest first; those that run, at any node, stand before all others",
   right: "see",
   personal: true,
   live: "if-there",
@@ -129,7 +91,7 @@ export const listCalls = operation({
     most: z.int().min(1).max(MOST).default(50),
     cursor: z.string().max(256).optional().describe("`next` of the page before."),
   }),
-  output: z.object({ calls: z.array(listedCall), next: text.optional() }),
+  output: z.object({ calls: z.array(listedCall), next: text.optional(), missing: missingNodes }),
   async run(context, { since, cursor, most, ...rest }) {
     const query: CallQuery = {
       ...withoutUndefined(rest),
@@ -138,10 +100,15 @@ export const listCalls = operation({
       ...(since !== undefined && { since: sinceOf(since, context.now()) }),
       ...(cursor !== undefined && { before: readCursor(cursor) }),
     };
-    const found = (await callsOf(context, query)).sort(byEnd);
+    const { calls: all, missing } = await callsOf(context, query);
+    const found = all.sort(byEnd);
     const calls = found.slice(0, most);
     const last = calls.at(-1);
-    return { calls: calls.map(listed), ...(found.length > most && last && { next: `${endOf(last)}.${last.id}` }) };
+    return {
+      calls: calls.map(listed),
+      ...(found.length > most && last && { next: `${endOf(last)}.${last.id}` }),
+      ...missingOf(missing),
+    };
   },
 });
 
@@ -160,11 +127,11 @@ export const showCall = operation({
       .max(512)
       .describe("Of a record (or its first 6 characters), a call, a session; or a Call-ID."),
   }),
-  output: z.object({ calls: z.array(callDetail) }),
-  async run(context, { id }): Promise<{ calls: CallDetail[] }> {
-    const records = await callsNamed(context, id);
-    const charges = await chargesOf(context.store, records);
-    return { calls: records.map((record) => detailOf(record, charges)) };
+  output: z.object({ calls: z.array(callDetail), missing: missingNodes }),
+  async run(context, { id }): Promise<{ calls: CallDetail[]; missing?: readonly string[] }> {
+    const { calls, missing } = await callsNamed(context, id);
+    const charges = await chargesOf(context.store, calls);
+    return { calls: calls.map((record) => detailOf(record, charges)), ...missingOf(missing) };
   },
 });
 
@@ -182,31 +149,37 @@ export const showStory = operation({
     items: z.array(z.object({ kind: z.enum(["message", "state", "charge", "timer", "end"]), at: z.number(), text })),
     leftOut: z.int().describe("Things in the middle that gave way."),
   }),
-  run(context, { id }) {
-    const story = relayOf(context).storyOf(id);
-    if (!story)
-      throw new OperationError("unknown", `nothing is kept of what was seen of call ${id}`, {
-        hint: "calls that a trace records are kept: tollgate trace start",
-      });
-    const { name: call, user, service } = story.record;
-    return { items: story.items.map((item) => eventLine(item, { call, user, service }, true)), leftOut: story.leftOut };
+  async run(context, { id }) {
+    const { story, missing } = await relayOf(context).everywhere.story(id);
+    if (story) return story;
+    throw new OperationError("unknown", `nothing is kept of what was seen of call ${id}${alsoSilent(missing)}`, {
+      hint: "calls that a trace records are kept: tollgate trace start",
+    });
   },
 });
 
 /** The records of that id; throws if there is none. */
-export async function callsNamed(context: OperationContext, id: string): Promise<CallRecord[]> {
+async function callsNamed(context: OperationContext, id: string): Promise<FoundCalls> {
+  let silent: readonly string[] = [];
   for (const strangers of [false, true]) {
     const found = await callsOf(context, { any: id, most: 20, strangers });
-    if (found.length > 0) return found;
+    if (found.calls.length > 0) return found;
+    silent = found.missing;
   }
-  throw new OperationError("unknown", `no call has the id ${id}, or its record is no longer kept`, {
-    hint: "see: tollgate calls",
-  });
+  const what = `no call has the id ${id}, or its record is no longer kept`;
+  throw new OperationError("unknown", `${what}${alsoSilent(silent)}`, { hint: "see: tollgate calls" });
 }
 
-/** A relay that runs knows more than the store. */
-const callsOf = ({ relay, store }: OperationContext, query: CallQuery): Promise<CallRecord[]> =>
-  relay ? relay.calls(query) : findCalls(store.calls, [], query);
+const alsoSilent = (missing: readonly string[]): string => (missing.length > 0 ? `; ${silentText(missing)}` : "");
+
+interface FoundCalls {
+  readonly calls: CallRecord[];
+  readonly missing: readonly string[];
+}
+
+/** A relay that runs knows more than the store, and asks the other nodes. */
+const callsOf = async ({ relay, store }: OperationContext, query: CallQuery): Promise<FoundCalls> =>
+  relay ? relay.everywhere.calls(query) : { calls: await findCalls(store.calls, [], query), missing: [] };
 
 /** What the store has on bills for the sessions of these calls. */
 async function chargesOf(store: Store, calls: readonly CallRecord[]): Promise<Entry[]> {

@@ -33,20 +33,16 @@ export interface OperatedRelay
   extends Pick<
     Relay,
     | "watch"
-    | "storyOf"
-    | "sessions"
-    | "endSession"
+    | "everywhere"
     | "usage"
     | "registrations"
     | "unregister"
-    | "calls"
     | "nodes"
     | "lockOuts"
     | "liftLockOuts"
     | "traces"
     | "appServers"
     | "metrics"
-    | "watch"
     | "chartCounts"
   > {
   /** Places a test call, and resolves to the id of its record; missing: this relay places none. */

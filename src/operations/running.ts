@@ -1,7 +1,9 @@
 import { z } from "zod";
 import { MAX_DRAIN_S } from "../config/schema.ts";
+import { type SessionView, sessionView } from "../node/session-view.ts";
 import { version } from "../support/version.ts";
 import { relayOf } from "./context.ts";
+import { missingNodes, missingOf, silentText } from "./missing.ts";
 import { OperationError } from "./mistake.ts";
 import { type AnyOperation, idField, nothing, operation } from "./operation.ts";
 import { RIGHTS } from "./rights.ts";
@@ -67,40 +69,36 @@ export const listSessions = operation({
   id: "listSessions",
   method: "GET",
   path: "/v1/sessions",
-  summary: "The sessions of this node",
+  summary: "The sessions of all nodes of the cluster, in the order in which they began",
   right: "see",
   personal: true,
   live: true,
   input: nothing,
   output: z.object({
-    sessions: z.array(
-      z.object({
-        id: z.string(),
-        call: z.string(),
-        user: z.string(),
-        service: z.string(),
-        appServer: z.string(),
-        state: z.string().describe("The state of the chart `session`: inviting.proceeding.steady."),
-        startedAt: z.int().optional(),
-        durationMs: z.int().optional(),
-      }),
-    ),
+    sessions: z.array(sessionView),
+    missing: missingNodes,
   }),
-  run: (context) => ({ sessions: relayOf(context).sessions() }),
+  async run(context): Promise<{ sessions: SessionView[]; missing?: readonly string[] }> {
+    const { sessions, missing } = await relayOf(context).everywhere.sessions();
+    return { sessions, ...missingOf(missing) };
+  },
 });
 
 export const removeSession = operation({
   id: "removeSession",
   method: "DELETE",
   path: "/v1/sessions/{id}",
-  summary: "End a session of this node: both ends get BYE, and what rings is cancelled",
+  summary: "End a session, at whichever node it is: both ends get BYE, and what rings is cancelled",
   right: "operate",
   live: true,
   input: z.strictObject({ id: idField }),
   output: z.object({ id: z.string(), ended: z.literal(true) }),
-  run(context, { id }) {
-    if (relayOf(context).endSession(id)) return { id, ended: true };
-    throw new OperationError("unknown", `this node has no session ${id}`, { hint: "see: tollgate sessions" });
+  async run(context, { id }) {
+    const { ended, missing } = await relayOf(context).everywhere.endSession(id);
+    if (ended) return { id, ended };
+    if (missing.length > 0)
+      throw new OperationError("refused", `no node that answers has session ${id}; ${silentText(missing)}`);
+    throw new OperationError("unknown", `there is no session ${id}`, { hint: "see: tollgate sessions" });
   },
 });
 

@@ -4,26 +4,26 @@ import { configSchema } from "../../src/config/schema.ts";
 import { Api } from "../../src/console/api.ts";
 import type { HttpServer } from "../../src/console/http.ts";
 import type { ApiToken } from "../../src/directory/types.ts";
+import { Everywhere, type EverywhereOptions, type Here } from "../../src/node/everywhere.ts";
 import type { OperatedRelay, OperationContext } from "../../src/operations/context.ts";
 import type { TokenRole } from "../../src/operations/rights.ts";
 import { createToken } from "../../src/operations/tokens.ts";
 import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import type { Store } from "../../src/store/types.ts";
+import { systemClock } from "../../src/support/clock.ts";
+import { systemRandom } from "../../src/support/random.ts";
 import { Traces } from "../../src/trace/traces.ts";
 import type { Viewer } from "../../src/trace/watching.ts";
 import { type Answered, ask, temporaryFolder } from "./http-lab.ts";
 
-/** A relay that has nothing to do but to be asked. */
-export function idleRelay(over: Partial<OperatedRelay> = {}): OperatedRelay {
+/** A relay that is alone, or what a test says, and has nothing to do but to be asked. */
+export function idleRelay({ here, ...over }: Partial<OperatedRelay> & { here?: Partial<Here> } = {}): OperatedRelay {
   return {
-    sessions: () => [],
-    endSession: (id) => id === "s1",
+    everywhere: everywhereOf(here),
     registrations: () => [],
     unregister: () => 0,
     usage: async () => [],
     watch: { watch: () => () => {} },
-    storyOf: () => undefined,
-    calls: async () => [],
     nodes: () => [],
     lockOuts: () => [],
     liftLockOuts: () => 0,
@@ -34,6 +34,22 @@ export function idleRelay(over: Partial<OperatedRelay> = {}): OperatedRelay {
     drain: () => {},
     ...over,
   };
+}
+
+/** What a node has, and asks others for. */
+export function everywhereOf(here: Partial<Here> = {}, more: Partial<EverywhereOptions> = {}): Everywhere {
+  return new Everywhere({
+    ...{ node: "", bus: {}, clock: systemClock, random: systemRandom, peerLog: { warn: () => {} }, others: () => [] },
+    here: {
+      sessions: () => [],
+      endSession: (id) => id === "s1",
+      present: () => [],
+      calls: async () => [],
+      story: () => undefined,
+      ...here,
+    },
+    ...more,
+  });
 }
 
 /** The HTTP API on a store of its own, with a relay that does nothing. */

@@ -8,7 +8,7 @@ import { configSchema } from "../../src/config/schema.ts";
 import { Api } from "../../src/console/api.ts";
 import { askControl, controlPath, startControl } from "../../src/console/control.ts";
 import type { OperatedRelay } from "../../src/operations/context.ts";
-import { idleRelay } from "./api-lab.ts";
+import { everywhereOf, idleRelay } from "./api-lab.ts";
 import { ask } from "./http-lab.ts";
 
 const config = configSchema.parse({ http: { listen: "127.0.0.1:0", plain: true, metrics: "off" } });
@@ -37,7 +37,7 @@ describe("the control socket", () => {
     const control = await startControl({
       path,
       listener: listenerFor({
-        sessions: () => [session],
+        everywhere: everywhereOf({ sessions: () => [session] }),
         lockOuts: () => {
           throw new Error("out of order");
         },
@@ -88,7 +88,7 @@ describe("the control socket", () => {
 describe("what is asked by TCP and by the socket is one application", () => {
   it("and the socket alone needs no token", async () => {
     let asked = 0;
-    const api = apiFor({ sessions: () => [{ ...session, id: `s${++asked}` }] });
+    const api = apiFor({ everywhere: everywhereOf({ sessions: () => [{ ...session, id: `s${++asked}` }] }) });
     api.serve({
       charging: {},
       identity: undefined,

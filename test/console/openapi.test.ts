@@ -32,18 +32,21 @@ let lab: ApiLab;
 let token: string;
 beforeAll(async () => {
   const relay = idleRelay({
-    sessions: () => [{ ...session, startedAt: 1_000, durationMs: 5 }],
     lockOuts: () => [{ user: "alice", source: "198.51.100.7", failures: 5, waitMs: 1_000.5 }],
-    calls: async () => [
-      call(1, {
-        cost: "1.00 EUR",
-        asked: [{ appServer: "shop", session: "s1", callId: "s1@tollgate", atMs: 5, status: 200, reason: "OK" }],
-        kept: {
-          messages: [[0, "client", "relay", "INVITE sip:wine@portal.example (SDP)"]],
-          states: [[1, "request", "", "authenticating", "identifying"]],
-        },
-      }),
-    ],
+    here: {
+      sessions: () => [{ ...session, startedAt: 1_000, durationMs: 5 }],
+      story: () => ({ items: [{ kind: "timer", at: 1, session: "s1", name: "rings", text: "rings" }], leftOut: 0 }),
+      calls: async () => [
+        call(1, {
+          cost: "1.00 EUR",
+          asked: [{ appServer: "shop", session: "s1", callId: "s1@tollgate", atMs: 5, status: 200, reason: "OK" }],
+          kept: {
+            messages: [[0, "client", "relay", "INVITE sip:wine@portal.example (SDP)"]],
+            states: [[1, "request", "", "authenticating", "identifying"]],
+          },
+        }),
+      ],
+    },
   });
   lab = await ApiLab.create({}, relay);
   token = await lab.token("operator");
@@ -108,6 +111,7 @@ describe("the document of the API", () => {
     ["GET", "/v1/lockouts", "/v1/lockouts"],
     ["GET", "/v1/calls", "/v1/calls"],
     ["GET", "/v1/calls/{id}", "/v1/calls/record0001"],
+    ["GET", "/v1/calls/{id}/story", "/v1/calls/record0001/story"],
     ["GET", "/v1/machines", "/v1/machines"],
     ["POST", "/v1/traces", "/v1/traces", { name: "why" }],
     ["GET", "/v1/traces", "/v1/traces"],

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { call, pageOf } from "../contract/calls.contract.ts";
-import { ApiLab } from "./api-lab.ts";
+import { ApiLab, everywhereOf } from "./api-lab.ts";
 
 let lab: ApiLab;
 let operator: string;
@@ -142,7 +142,7 @@ describe("the audit log", () => {
         id: expect.any(String),
         what: "removeSession",
         of: { id: "s2" },
-        outcome: "this node has no session s2",
+        outcome: "there is no session s2",
       },
     ]);
   });
@@ -177,8 +177,8 @@ describe("calls by HTTP", () => {
   it("come page by page, the newest first, and every one once", async () => {
     for (let n = 0; n < 10; n++) await lab.store.calls.add(pageOf([call(2 * n), call(2 * n + 1)]));
     const { findCalls } = await import("../../src/calls/find.ts");
-    (lab.context.relay as { calls: unknown }).calls = (query: Parameters<typeof findCalls>[2]) =>
-      findCalls(lab.store.calls, [], query);
+    const everywhere = everywhereOf({ calls: (query) => findCalls(lab.store.calls, [], query) });
+    (lab.context.relay as { everywhere: unknown }).everywhere = everywhere;
     const ids: string[] = [];
     for (let cursor = ""; ; ) {
       const { json } = await asked("GET", `/v1/calls?most=7${cursor}`);

@@ -54,6 +54,7 @@ export default function Calls() {
           <>
             <Field label="App server" value={filter("appServer")} change={(appServer) => setQuery({ appServer })} />
             <Field label="State" value={filter("state")} change={(state) => setQuery({ state })} />
+            <Field label="Node" value={filter("node")} change={(node) => setQuery({ node })} />
           </>
         )}
       </form>
@@ -90,7 +91,7 @@ function OnRecord() {
   const asked = Object.fromEntries(
     ["user", "callId", "since", "failed", "strangers"].map((name) => [name, query.get(name) ?? ""]),
   );
-  const { data, error } = useAsked<{ calls: readonly CallRow[]; next?: string }>(
+  const { data, error } = useAsked<{ calls: readonly CallRow[]; next?: string; missing?: readonly string[] }>(
     "calls",
     { ...asked, most: 200 },
     EVERY_MS,
@@ -127,6 +128,7 @@ function OnRecord() {
   return (
     <>
       {(error || failed.value) && <Notice bad>{error || failed.value}</Notice>}
+      <Missing nodes={data?.missing} what="Calls that run there are not listed." />
       <p class="sum" role="status">
         {data
           ? `${count(all.length)} ${all.length === 1 ? "call" : "calls"}${next ? ", and older ones" : ""}`
@@ -151,6 +153,16 @@ function OnRecord() {
   );
 }
 
+/** Nodes of the cluster that did not answer. */
+function Missing({ nodes = [], what }: { readonly nodes?: readonly string[] | undefined; readonly what: string }) {
+  if (nodes.length === 0) return null;
+  return (
+    <Notice>
+      {nodes.length === 1 ? "Node" : "Nodes"} {nodes.join(", ")} did not answer. {what}
+    </Notice>
+  );
+}
+
 interface SessionRow {
   readonly id: string;
   readonly call: string;
@@ -165,8 +177,12 @@ interface SessionRow {
 
 function Standing() {
   const { query } = route.value;
-  const { data, error, again } = useAsked<{ sessions: readonly SessionRow[] }>("sessions", {}, EVERY_MS);
-  const wanted = ["user", "service", "appServer", "state"]
+  const { data, error, again } = useAsked<{ sessions: readonly SessionRow[]; missing?: readonly string[] }>(
+    "sessions",
+    {},
+    EVERY_MS,
+  );
+  const wanted = ["user", "service", "appServer", "state", "node"]
     .map((name) => [name, (query.get(name) ?? "").toLowerCase()] as const)
     .filter(([, text]) => text !== "");
   const rows = (data?.sessions ?? []).filter((row) =>
@@ -203,6 +219,7 @@ function Standing() {
   return (
     <>
       {error && <Notice bad>{error}</Notice>}
+      <Missing nodes={data?.missing} what="The sessions there are not listed." />
       <p class="sum" role="status">
         {data ? `${count(rows.length)} of ${count(data.sessions.length)} standing` : "The relay is asked."}
       </p>

@@ -1,7 +1,7 @@
 import { isFailure } from "../calls/record.ts";
-import { masked } from "../trace/mask.ts";
-import type { Seen } from "../trace/seen.ts";
-import { labelOf, textOf } from "../trace/text.ts";
+import { masked } from "./mask.ts";
+import type { Seen } from "./seen.ts";
+import { labelOf, textOf } from "./text.ts";
 
 /** One thing that was seen in a call, as JSON. `full`: with whole messages, in which secrets are masked. */
 export function eventLine(item: Seen, about: object, full: boolean): object {
