@@ -52,8 +52,9 @@ class Histogram {
   add(seconds: number): void {
     this.sum += seconds;
     this.count++;
-    const at = this.bounds.findIndex((bound) => seconds <= bound);
-    if (at >= 0) this.counts[at]!++;
+    let at = 0;
+    while (at < this.bounds.length && !(seconds <= this.bounds[at]!)) at++;
+    if (at < this.bounds.length) this.counts[at]!++;
   }
 
   sample(labels: Readonly<Record<string, string>>): HistogramSample {
@@ -77,10 +78,11 @@ class Table<T> {
     this.make = make;
   }
 
-  at(...values: readonly string[]): T {
-    const key = values.join("\n");
+  at(first: string, second = "", third = ""): T {
+    const key = `${first}\n${second}\n${third}`;
     let row = this.rows.get(key);
     if (!row) {
+      const values = [first, second, third];
       row = { labels: Object.fromEntries(this.names.map((name, i) => [name, values[i]!])), value: this.make() };
       this.rows.set(key, row);
     }

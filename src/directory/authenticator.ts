@@ -9,7 +9,7 @@ import {
 } from "../sip/digest.ts";
 import type { SipRequest } from "../sip/message.ts";
 import { decodeUtf8 } from "../sip/text.ts";
-import { parseUri, type SipUri, sipUriOf, unescape as unescaped } from "../sip/uri.ts";
+import { type SipUri, sipUriOf, unescape as unescaped } from "../sip/uri.ts";
 import { canonicalHost, sameHost } from "../support/address.ts";
 import { Guesses, type LockOut, type WhichLockOuts } from "./guesses.ts";
 import { NonceCounts, Nonces } from "./nonces.ts";
@@ -347,8 +347,7 @@ function fromPassword(request: SipRequest): { user: string; host: string; passwo
 }
 
 function fromUri(request: SipRequest): SipUri | undefined {
-  const uri = parseUri(request.from?.uri ?? "");
-  return uri.ok && uri.value.scheme !== "other" ? uri.value : undefined;
+  return sipUriOf(request.from?.uri ?? "");
 }
 
 /** RFC 3323 §4.1.1.3: a From of this host names nobody, on purpose. */

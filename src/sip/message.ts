@@ -1,6 +1,6 @@
 import { type CSeq, type NameAddr, parseCSeq, parseNameAddr, parseVia, tagIn, type Via } from "./headers.ts";
 import { type HeaderName, headerNamed } from "./names.ts";
-import { parseUri, type Uri } from "./uri.ts";
+import { type Uri, uriOf } from "./uri.ts";
 
 /**
  * SIP messages in memory (RFC 3261 §7).
@@ -221,8 +221,6 @@ export class SipRequest extends Message {
   method: string;
   /** The Request-URI as written; `target` is the same, read. */
   uri: string;
-  private targetText: string | undefined;
-  private targetRead: Uri | undefined;
 
   constructor(method: string, uri: string, headers: Headers = new Headers(), body?: Buffer) {
     super(headers, body);
@@ -232,11 +230,7 @@ export class SipRequest extends Message {
 
   /** The Request-URI, read; undefined if it cannot be read (never so in a parsed request). */
   get target(): Uri | undefined {
-    if (this.targetText !== this.uri) {
-      this.targetRead = readOr(parseUri, this.uri);
-      this.targetText = this.uri;
-    }
-    return this.targetRead;
+    return uriOf(this.uri);
   }
 }
 

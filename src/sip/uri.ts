@@ -307,16 +307,27 @@ export function effectivePort(uri: SipUri): number {
 
 /** The text as SIP or SIPS URI, or undefined if it is none. */
 export function sipUriOf(text: string): SipUri | undefined {
-  if (text === lastText) return lastUri;
-  const uri = parseUri(text);
-  lastUri = uri.ok && uri.value.scheme !== "other" ? uri.value : undefined;
-  lastText = text;
-  return lastUri;
+  const uri = uriOf(text);
+  return uri?.scheme === "other" ? undefined : uri;
 }
 
-/** Several checks in a row ask about the same URI, so the last result is kept. */
-let lastText = "";
-let lastUri: SipUri | undefined;
+/** The text as URI, or undefined if it is none. */
+export function uriOf(text: string): Uri | undefined {
+  const place = text.length & (LATEST - 1);
+  if (latestTexts[place] === text) return latestUris[place];
+  const uri = parseUri(text);
+  latestTexts[place] = text;
+  latestUris[place] = uri.ok ? uri.value : undefined;
+  return latestUris[place];
+}
+
+/**
+ * Several checks in a row ask about the same few URIs of a message, so the last results are kept, each at the place of
+ * its text's length. Nobody changes what was read.
+ */
+const LATEST = 16;
+const latestTexts: string[] = new Array(LATEST).fill("");
+const latestUris: (Uri | undefined)[] = new Array(LATEST).fill(undefined);
 
 /**
  * The number of a tel URI (RFC 3966), or of a SIP URI with `user=phone`, without visual separators; undefined for any

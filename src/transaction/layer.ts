@@ -279,12 +279,13 @@ class Layer implements Transactions, ClientContext, HandleOwner {
       this.sendStatelessly(challenge, request, flow);
       return;
     }
-    if (opens && this.merging.has(mergeKeyOf(request))) {
+    const mergeKey = opens ? mergeKeyOf(request) : undefined;
+    if (mergeKey !== undefined && this.merging.has(mergeKey)) {
       this.stats.merged++;
       this.answerStatelessly(request, flow, 482, undefined, "it came twice, by two ways"); // RFC 3261 §8.2.2.2
       return;
     }
-    const handle = new ServerHandle(this, request, flow, key);
+    const handle = new ServerHandle(this, request, flow, key, mergeKey);
     try {
       this.user?.request(handle);
       handle.begin();
@@ -312,7 +313,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     handle.machine = machine;
     this.stats.serverTransactions++;
     this.servers.set(key, machine);
-    if (request.toTag === undefined && method !== "CANCEL") this.remember(request, machine);
+    if (handle.mergeKey !== undefined) this.remember(handle.mergeKey, machine);
     // A UDP flow does not end, and only an INVITE lasts long enough to need this.
     if (flow.reliable && machine instanceof InviteServer) this.flows.add(flow, machine);
     machine.start(handle);
@@ -322,8 +323,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
    * Remembers the request by From tag, Call-ID and CSeq as long as its transaction lives. So another copy of it is
    * found to be merged (RFC 3261 §8.2.2.2).
    */
-  private remember(request: SipRequest, machine: ServerMachine): void {
-    const key = mergeKeyOf(request);
+  private remember(key: string, machine: ServerMachine): void {
     machine.mergeKey = key;
     this.merging.set(key, machine);
   }

@@ -28,6 +28,8 @@ export class ServerHandle implements NewRequest {
   readonly flow: Flow;
   /** The key by which the transaction is found. */
   readonly key: string;
+  /** By what other copies of the request are found; undefined for a request within a dialog, and for CANCEL. */
+  readonly mergeKey: string | undefined;
   /** Set once there is a transaction. */
   machine: ServerMachine | undefined;
   answered = false;
@@ -37,11 +39,12 @@ export class ServerHandle implements NewRequest {
   onFlowFailed?: (reason: string) => void;
   private readonly owner: HandleOwner;
 
-  constructor(owner: HandleOwner, request: SipRequest, flow: Flow, key: string) {
+  constructor(owner: HandleOwner, request: SipRequest, flow: Flow, key: string, mergeKey?: string) {
     this.owner = owner;
     this.request = request;
     this.flow = flow;
     this.key = key;
+    this.mergeKey = mergeKey;
     this.machine = undefined;
     this.witness = undefined;
   }

@@ -30,6 +30,19 @@ describe("stateless nonces (RFC 7616 §5.4)", () => {
     expect(new Nonces(Buffer.alloc(32, 2), 60_000).check(nonce, 1_000_000, "a")).toEqual({ kind: "foreign" });
   });
 
+  it("are known after any number of others, and no better while they are remembered", () => {
+    const nonces = new Nonces(secret, 60_000, "node-a");
+    const first = nonces.issue(1_000_000, "a");
+    for (let i = 0; i < 5_000; i++) nonces.issue(1_000_000, "a");
+    const last = nonces.issue(1_000_000, "a");
+    for (const nonce of [first, last]) {
+      expect(nonces.check(nonce, 1_000_000, "a")).toMatchObject({ kind: "fresh" });
+      expect(nonces.check(nonce, 1_000_000, "b")).toEqual({ kind: "foreign" });
+      expect(nonces.check(nonce.slice(0, -1) + (nonce.endsWith("0") ? "1" : "0"), 1_000_000, "a").kind).toBe("foreign");
+    }
+    expect(new Nonces(secret, 60_000, "node-a").check(last, 1_000_000, "a")).toMatchObject({ kind: "fresh" });
+  });
+
   it("want a secret worth the name", () => {
     expect(() => new Nonces(Buffer.alloc(8), 1000)).toThrow(RangeError);
   });

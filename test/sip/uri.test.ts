@@ -14,6 +14,7 @@ import {
   type Uri,
   unescapeUser,
   uriHeaders,
+  uriOf,
 } from "../../src/sip/uri.ts";
 
 function uri(text: string): Uri {
@@ -23,6 +24,17 @@ function uri(text: string): Uri {
 }
 
 const sip = (text: string): SipUri => sipUriOf(text)!;
+
+describe("URIs that are read again and again", () => {
+  it("are what their own text says, though others of the same length are read between", () => {
+    const texts = ["sip:alice@a.example", "sip:carol@b.example", "tel:+4930123456789", "sip:@", "sip:bobby@c.example"];
+    const read = () => texts.map((text) => ({ sip: sipUriOf(text)?.user, uri: uriOf(text)?.scheme }));
+    const first = read();
+    expect(first.map(({ sip: user }) => user)).toEqual(["alice", "carol", undefined, undefined, "bobby"]);
+    expect(first.map(({ uri }) => uri)).toEqual(["sip", "sip", "other", undefined, "sip"]);
+    expect(read()).toEqual(first);
+  });
+});
 
 describe("parseUri (RFC 3261 §19.1.1)", () => {
   it.each([
