@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { blockUser, limitUser, nameUser, numberUser, unblockUser } from "../operations/users.ts";
+import { renderUnicodeCompact } from "uqr";
+import { blockUser, limitUser, nameUser, numberUser, qrUser, unblockUser } from "../operations/users.ts";
 import { ask } from "./ask.ts";
 import type { Io } from "./io.ts";
 import { remotely } from "./remote.ts";
@@ -42,6 +43,26 @@ export function addUserStandingCommands(group: Command, io: Io): void {
     .action(async (id: string, numbers: string[], _options: unknown, command: Command) => {
       await ask(io, command, numberUser, { id, numbers });
       io.out(numbers.length === 0 ? `user ${id} has no numbers\n` : `user ${id} may call from ${numbers.join(", ")}\n`);
+    });
+
+  remotely(group.command("qr"))
+    .description("a QR code by which a softphone (Linphone) gets a user's settings (provisioning)")
+    .argument("<id>", "id of the user")
+    .option("--svg", "as an image, for a page or a letter")
+    .addHelpText(
+      "after",
+      `
+Whoever scans the code can sign in as the user: show it to nobody else. It is good for provisioning.minutes, and until
+the user gets a new password. The password is not in it.
+
+Examples:
+  $ tollgate user qr alice
+  $ tollgate user qr alice --svg > alice.svg`,
+    )
+    .action(async (id: string, { svg: asSvg }: { svg?: true }, command: Command) => {
+      const { url, svg, until } = await ask(io, command, qrUser, { id });
+      if (asSvg) io.out(`${svg}\n`);
+      else io.out(`${renderUnicodeCompact(url, { border: 2 })}\n${url}\ngood until ${new Date(until).toISOString()}\n`);
     });
 
   remotely(group.command("limit"))

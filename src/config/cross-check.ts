@@ -96,6 +96,12 @@ export function mediaMistakes({ media, services, appServers }: Config): Finding[
   return [...wants("services", services), ...wants("appServers", appServers)];
 }
 
+/** Where phones get their settings is served by the relay itself. */
+export const provisioningMistakes = ({ provisioning, http }: Config): Finding[] =>
+  provisioning && !http.listen
+    ? [{ path: ["provisioning"], message: "expected http.listen to say where the relay serves what phones get" }]
+    : [];
+
 /** Ids, rule names and addresses that stand twice in one configuration. */
 export function duplicates(config: Config): Finding[] {
   const rules = config.rules.map((rule) => rule.name);

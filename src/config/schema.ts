@@ -498,6 +498,21 @@ const mediaSchema = z.strictObject({
   interfaces: z.strictObject({ client: z.string().min(1), server: z.string().min(1) }).exactOptional(),
 });
 
+const hostOf = (url: string): string => (URL.canParse(url) ? new URL(url).hostname : "");
+
+/** Softphones that get their settings by a QR code. */
+const provisioningSchema = z.strictObject({
+  url: z
+    .string()
+    .regex(/^https?:\/\/[^\s<>"?#]+$/, "the URL at which phones reach the relay's HTTP: https://portal.example:8443")
+    .refine(
+      (url) => url.startsWith("https:") || isLoopback(hostOf(url)),
+      "an https URL, since what a phone gets there signs it in",
+    ),
+  sip: z.string().regex(/^sips?:[^\s<>@]+$/, "where phones send SIP, such as sip:portal.example;transport=tls"),
+  minutes: z.number().min(1).max(10_080).default(15),
+});
+
 /** For how long clients may register where they are reached (RFC 3261 §10). */
 const registrarSchema = z
   .strictObject({
@@ -562,6 +577,7 @@ export const configSchema = z.strictObject({
   correlation: correlationSchema.prefault({}),
   registrar: registrarSchema.prefault({}),
   media: mediaSchema.prefault({}),
+  provisioning: provisioningSchema.exactOptional(),
   recovery: recoverySchema.prefault({}),
   cluster: clusterSchema.prefault({}),
   health: z

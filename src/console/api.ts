@@ -23,10 +23,12 @@ import { addMetricsRoute } from "./metrics.ts";
 import { addOperationRoutes, OperationDesk } from "./operation-routes.ts";
 import { addPageRoutes } from "./page-routes.ts";
 import { addProbeRoutes } from "./probes.ts";
+import { addProvisioningRoute } from "./provisioning-routes.ts";
 import { addSessionActs, SessionActs } from "./session-acts.ts";
 
 /** What is asked of a relay by HTTP. */
-export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics"> & Partial<Pick<Relay, "act" | "token">>;
+export type ApiRelay = Pick<Relay, "charging" | "identity" | "metrics"> &
+  Partial<Pick<Relay, "act" | "provision" | "token">>;
 
 type ApiConfig = Pick<Config, "http" | "portal"> & Partial<Pick<Config, "trustedProxies" | "store" | "bus">>;
 
@@ -77,6 +79,7 @@ export class Api {
       addOperationRoutes(app, desk);
       addChargesApi(app, { answer: (report) => this.desk!.answer(report) });
       addSessionActs(app, () => this.acts);
+      addProvisioningRoute(app, (token) => this.relay?.provision?.(token));
       addIdentityRoutes(app, () => this.relay?.identity);
       addProbeRoutes(app, () => this.relay);
       addPageRoutes(app);

@@ -25,6 +25,7 @@ export const ROUTES: Readonly<Record<string, { readonly doors: readonly Door[]; 
   "/v1/events": { doors: ["socket", "tcp"], access: "token" },
   "/v1/openapi.yaml": { doors: ["socket", "tcp"], access: "anybody" },
   "/identity/certificate.pem": { doors: ["tcp"], access: "anybody" },
+  "/provisioning/:token": { doors: ["tcp"], access: "anybody" },
   "/identity/shaken.pem": { doors: ["tcp"], access: "anybody" },
   "/.well-known/jwks.json": { doors: ["tcp"], access: "anybody" },
 };

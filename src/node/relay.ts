@@ -19,6 +19,7 @@ import { createAuthenticator } from "../directory/authenticator.ts";
 import { createDirectory } from "../directory/directory.ts";
 import type { LockOut, WhichLockOuts } from "../directory/guesses.ts";
 import type { ServerState } from "../directory/pool.ts";
+import { linphoneSettings, provisionedUser } from "../directory/provisioning.ts";
 import { Strangers } from "../directory/strangers.ts";
 import type { ApiToken, AppServerKey } from "../directory/types.ts";
 import { contained, failed } from "../relay/model/contained.ts";
@@ -126,6 +127,8 @@ export interface Relay {
   };
   /** Does what an app server that speaks HTTP asks for in one of its sessions, at whichever node that is. Never rejects. */
   act(appServer: string, session: string, action: Action): Promise<Acted>;
+  /** The settings of a softphone, by the token of its QR code; undefined: it is no token, or too old. */
+  provision(token: string): string | undefined;
   /** A token of the API; undefined: there is none of that name. */
   token(name: string): ApiToken | undefined;
   /** The public key, with which app servers check the relay's signature (M10); undefined: the relay does not sign. */
@@ -454,6 +457,10 @@ export async function startRelay(options: {
     everywhere,
     appServers: () => directory.serverStates(),
     token: (name) => directory.token(name),
+    provision: (token) => {
+      const user = config.provisioning && provisionedUser(token, (id) => directory.user(id), clock.wall());
+      return user && linphoneSettings(user, config.portal.domains[0]!, config.provisioning!);
+    },
     store,
     inspectors: core.inspectors,
     chartCounts: () => chartCounts.view(),

@@ -1,8 +1,10 @@
+import { renderSVG } from "uqr";
 import { z } from "zod";
 import { type Micros, micros } from "../charging/credit/store.ts";
 import { parseMoney } from "../charging/money/money.ts";
 import { type Config, userNameSchema } from "../config/schema.ts";
 import { accountName, accountOf, afterRemoval, formerUser } from "../directory/accounts.ts";
+import { PROVISIONING_PATH, provisioningToken } from "../directory/provisioning.ts";
 import { partsOf } from "../directory/realms.ts";
 import type { User } from "../directory/types.ts";
 import { registerUser } from "../directory/users.ts";
@@ -234,6 +236,32 @@ export const numberUser = operation({
   },
 });
 
+export const qrUser = operation({
+  id: "qrUser",
+  method: "POST",
+  path: "/v1/users/{id}/qr",
+  summary: "A QR code by which a softphone (Linphone) gets the user's settings, good for a while",
+  right: "operate",
+  input: z.strictObject({ id: idField }),
+  output: z.object({
+    id: z.string(),
+    url: z.string().describe("What is in the code. Whoever opens it can sign in as the user."),
+    until: z.number().describe("Milliseconds since 1970."),
+    svg: z.string().describe("The code as an image."),
+  }),
+  async run({ store, config, now }, { id }) {
+    const { provisioning } = config;
+    if (!provisioning)
+      throw new OperationError("refused", "provisioning is not set up", {
+        hint: "set provisioning.url and provisioning.sip in the configuration",
+      });
+    const user = await mustKnow(store, id);
+    const until = Math.ceil(now() / 1000) + Math.round(provisioning.minutes * 60);
+    const url = `${provisioning.url.replace(/\/$/, "")}${PROVISIONING_PATH}${provisioningToken(user, until)}`;
+    return { id, url, until: until * 1000, svg: renderSVG(url, { border: 4 }) };
+  },
+});
+
 export const limitUser = operation({
   id: "limitUser",
   method: "PUT",
@@ -270,6 +298,7 @@ export const userOperations: readonly AnyOperation[] = [
   unblockUser,
   nameUser,
   numberUser,
+  qrUser,
   limitUser,
 ];
 

@@ -166,6 +166,7 @@ describe("signals", () => {
       addresses: [],
       counters: {} as Relay["counters"],
       identity: undefined,
+      provision: () => undefined,
       metrics: () => ({ counters: {}, gauges: {} }),
       usage: async () => [],
       sessions: () => [],

@@ -27,6 +27,11 @@ describe("a mistake in a setting", () => {
     ["listen: [{ transport: tcp, address: 127.0.0.1, allow: [] }]", "at least one network"],
     ["listen: [{ transport: udp, address: 127.0.0.1, proxyProtocol: [10.0.0.7] }]", "listen[0].proxyProtocol"],
     ["strangers: { scanners: ['(?=x)'] }", "strangers.scanners[0]: expected a pattern without look-ahead"],
+    [
+      "provisioning: { url: 'http://portal.example', sip: 'sip:portal.example' }\nhttp: { listen: '127.0.0.1:1' }",
+      "an https",
+    ],
+    ["provisioning: { url: 'https://portal.example', sip: 'sip:portal.example' }", "http.listen"],
     ["session: { probeS: 60000 }", "at most 3600"],
     ["taxes: [{ id: vat, rate: 190 }]", "a percentage of 100 at most"],
     ["session: { silentS: 8s }", 'expected seconds, as a number alone: write 8; found "8s"'],

@@ -44,6 +44,7 @@ const TABLE: Readonly<Record<string, readonly string[]>> = {
   unblockUser: OPERATE,
   nameUser: OPERATE,
   numberUser: OPERATE,
+  qrUser: OPERATE,
   limitUser: OPERATE,
   listServices: SEE,
   putService: OPERATE,
