@@ -105,9 +105,10 @@ function secondsIn(text: string | undefined): number | undefined {
   return digits !== undefined && /^\d{1,12}$/.test(digits) ? Number(digits) : undefined;
 }
 
+/** RFC 5626 §4.1: a URN in angle brackets, which some leave out. What has other characters could not be echoed as it is. */
 function readInstance(value: string | undefined): string | undefined {
-  const bare = value?.replace(/^<(.*)>$/, "$1");
-  return bare === undefined || bare === "" || bare.length > MAX_INSTANCE ? undefined : bare;
+  const bare = value?.replace(/^<([^<>]*)>$/, "$1");
+  return bare !== undefined && bare.length <= MAX_INSTANCE && /^[!-;=?-~]+$/.test(bare) ? bare : undefined;
 }
 
 /** RFC 5626 §11.2: from 1 to 2**31 - 1. Null: it is none. */
