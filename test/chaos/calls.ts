@@ -93,6 +93,12 @@ export function hungUpBy(ledger: Ledger, call: CallRecord, reason: string | unde
     if (call.hungUp === undefined && call.ended === undefined) ledger.lose(call, `${end}: BYE, and nobody hung up`);
     return;
   }
+  // A second node was asked with the same INVITE, and its answer came after the first one's: that is no session of the
+  // client, whose own end says what becomes of the other one.
+  if (end !== "client" && /answer came too late/.test(reason)) {
+    ledger.surplus++;
+    return;
+  }
   if (!RIGHT_ENDS.some((right) => right.test(reason))) ledger.lose(call, `${end}: BYE, ${reason}`);
   call.ended ??= reason;
 }

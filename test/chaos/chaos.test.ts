@@ -23,6 +23,7 @@ describe("a cluster to which something is done every few seconds (P3)", () => {
         nats: 1,
         workers: 1,
         direct: false,
+        tcp: 10,
         talkMs: 2_000,
       },
       steps: ["kill", "stop"],

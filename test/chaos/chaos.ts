@@ -4,6 +4,7 @@ import { Callers } from "./callers.ts";
 import { Ledger, timeOf } from "./calls.ts";
 import { type NodeProcess, type Platform, startPlatform } from "./nodes.ts";
 import { compare, euros, percentile, type Report } from "./report.ts";
+import { SDK_OVER_MS, SdkCallers } from "./sdk-callers.ts";
 import { Shop } from "./shop.ts";
 import { draw, STEPS } from "./steps.ts";
 import { Ways } from "./ways.ts";
@@ -25,6 +26,8 @@ export interface ChaosOptions {
   readonly logs?: string | undefined;
   /** The names of the steps that are taken; undefined: all. */
   readonly steps?: readonly string[] | undefined;
+  /** Of a hundred calls, how many come over TCP, from clients made with the SDK. */
+  readonly tcp: number;
   /** How often something is said and charged in a session. */
   readonly talkMs: number;
   /** Of what happens. */
@@ -41,8 +44,9 @@ const BALANCE = "20.00";
 
 /** Plays a run from its seed. */
 export async function play(options: ChaosOptions): Promise<Report> {
-  const { seed, rate, standing, seconds, nodes, nats, workers, direct, talkMs, say } = options;
+  const { seed, rate, standing, seconds, nodes, nats, workers, direct, talkMs, tcp, say } = options;
   const [forFaults, forCalls, forShop] = [new Chance(seed), new Chance(seed + 1), new Chance(seed + 2)];
+  const forTcp = new Chance(seed + 3);
   const ledger = new Ledger();
   const users = { postpaid: numbered("post", 20), prepaid: numbered("pre", 10), balance: BALANCE };
   let platform: Platform | undefined;
@@ -69,29 +73,33 @@ export async function play(options: ChaosOptions): Promise<Report> {
       ways: new Ways(ports, forCalls),
       talkMs,
     });
+    const sdk = new SdkCallers({ ...users, ports, ledger, chance: forTcp, holdMs });
     say(
       `${nodes} nodes, ${nats} NATS, ${workers} billing workers${direct ? "" : ", no beats but by NATS"}; seed ${seed}`,
     );
     const until = Date.now() + seconds * 1_000;
     const done: string[] = [];
     await Promise.all([
-      load(callers, rate, until),
+      load(() => (forTcp.percent(tcp) ? sdk : callers).call(), rate, until),
       disturb(platform, options, forFaults, until, (what) => {
         done.push(what);
-        say(`${timeOf(Date.now())} ${what}; ${soFar(ledger, callers)}`);
+        say(`${timeOf(Date.now())} ${what}; ${soFar(ledger, callers.standingNow + sdk.standingNow)}`);
       }),
     ]);
-    say(`${timeOf(Date.now())} all hang up; ${soFar(ledger, callers)}`);
+    say(`${timeOf(Date.now())} all hang up; ${soFar(ledger, callers.standingNow + sdk.standingNow)}`);
     callers.hangUpAll();
-    const overBy = Date.now() + 60_000;
-    while ((callers.under > 0 || shop.left > 0) && Date.now() < overBy) await pause(100);
-    const hanging = { client: callers.under, server: shop.left };
+    sdk.hangUpAll();
+    const overBy = Date.now() + SDK_OVER_MS;
+    while ((callers.under + sdk.under > 0 || shop.left > 0) && Date.now() < overBy) await pause(100);
+    const hanging = { client: callers.under + sdk.under, server: shop.left };
     await pause(LINGER_MS);
     const left = await leftAtNodes(platform.nodes);
     await platform.drained(120_000);
     const money = await compare(ledger, platform, users);
     callers.close();
-    return reportOf(ledger, audit, money, { hanging, left, done, platform });
+    const { offered, answered } = sdk;
+    await sdk.close();
+    return reportOf(ledger, audit, money, { hanging, left, done, platform, tcp: { offered, answered } });
   } finally {
     shop.close();
     await platform?.destroy();
@@ -99,7 +107,7 @@ export async function play(options: ChaosOptions): Promise<Report> {
 }
 
 /** A number that stand says little by itself: if no new calls are answered, those that stand end one after the other. */
-function soFar({ offered, calls }: Ledger, { standingNow }: Callers): string {
+function soFar({ offered, calls }: Ledger, standingNow: number): string {
   let [answered, lost] = [0, 0];
   for (const call of calls) {
     if (call.ackedAt !== undefined) answered++;
@@ -108,11 +116,11 @@ function soFar({ offered, calls }: Ledger, { standingNow }: Callers): string {
   return `${offered} offered, ${answered} answered, ${standingNow} stand, ${lost} lost`;
 }
 
-async function load(callers: Callers, rate: number, until: number): Promise<void> {
+async function load(call: () => void, rate: number, until: number): Promise<void> {
   const startedAt = Date.now();
   for (let made = 0; Date.now() < until; ) {
     const due = Math.floor(((Date.now() - startedAt) / 1_000) * rate) + 1;
-    for (; made < due; made++) callers.call();
+    for (; made < due; made++) call();
     await pause(10);
   }
 }
@@ -161,9 +169,10 @@ function reportOf(
     readonly left: readonly string[];
     readonly done: readonly string[];
     readonly platform: Platform;
+    readonly tcp: { readonly offered: number; readonly answered: number };
   },
 ): Report {
-  const { hanging, left, done, platform } = rest;
+  const { hanging, left, done, platform, tcp } = rest;
   const { calls, waits } = ledger;
   const answered = calls.filter(({ ackedAt }) => ackedAt !== undefined);
   const ended = (by: string) => answered.filter(({ hungUp }) => hungUp === by).length;
@@ -187,6 +196,7 @@ function reportOf(
   const lines = [
     `steps: ${done.length}`,
     `calls offered ${ledger.offered}, answered ${answered.length}, not answered: ${table(ledger.failed)}`,
+    `of these over TCP (SDK, Digest): ${tcp.offered} offered, ${tcp.answered} answered`,
     `ended by the client ${ended("client")}, by the app server ${ended("server")}, by the relay: ${table(relay)}`,
     `answered by a second node, too: ${ledger.surplus}; other answers within sessions: ${table(ledger.odd)}`,
     `established sessions lost: ${lost.length}`,

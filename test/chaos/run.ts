@@ -1,9 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import { withoutKamailio } from "../bench/systems.ts";
 import { mongoKind, NO_MONGO } from "../support/mongo-server.ts";
 import { NO_NATS, natsProgram } from "../support/nats-server.ts";
+import { isInstalled } from "../support/peers.ts";
 import { play } from "./chaos.ts";
+import { killKamailio } from "./kamailio.ts";
 import { STEPS } from "./steps.ts";
 
 /* `npm run chaos`: a cluster under load, to which something is done every few seconds. Ends with 1 where something is wrong. */
@@ -19,9 +22,11 @@ const { values } = parseArgs({
     nats: { type: "string", default: "3" },
     workers: { type: "string", default: "2" },
     talk: { type: "string", default: "4" },
+    tcp: { type: "string", default: "10" },
     "only-nats": { type: "boolean", default: false },
     logs: { type: "string" },
     only: { type: "string" },
+    kamailio: { type: "boolean", default: false },
     help: { type: "boolean", short: "h" },
   },
 });
@@ -37,12 +42,30 @@ restarts one or two of them every few seconds. Then compares what was promised w
   --rate N        calls a second (default 200); --standing N: how many stand at a time (default 2000)
   --every S       seconds between what is done (default 5)
   --talk S        seconds between what client and app server say in each session (default 4)
+  --tcp N         of a hundred calls, how many come over TCP from clients made with the SDK (default 10); others: UDP
   --nodes N, --nats N, --workers N
   --only-nats     nodes hear each other over NATS alone, so that a node that is cut off must be silent
   --logs FOLDER   keeps what the nodes say
+  --kamailio      instead: the same kill at two Kamailios that tell each other of their dialogs (DMQ), under a minute
   --only A,B      only these: ${STEPS.map(({ name }) => name).join(", ")}`;
 
+async function beside(): Promise<number> {
+  const missing = withoutKamailio() ?? (isInstalled("sipp") ? undefined : "sipp is not installed");
+  if (missing !== undefined) {
+    console.error(`npm run chaos -- --kamailio: ${missing}`);
+    return 1;
+  }
+  const { calls, ...figures } = await killKamailio(100, (line) => console.log(line));
+  console.log(`
+calls that hung up by themselves after the kill, and were answered: ${figures.hungUp} of ${calls}
+calls that the timer was to end, and did at their client: ${figures.ended} of ${calls}
+dialogs at the second Kamailio: ${figures.copied} before the kill, ${figures.left} when all was over
+calls on record with their end: ${figures.recorded} of ${2 * calls}, to the second ${figures.toTheSecond}`);
+  return 0;
+}
+
 async function main(): Promise<number> {
+  if (values.kamailio) return beside();
   if (!natsProgram || mongoKind() === undefined) {
     console.error(`npm run chaos: ${natsProgram ? NO_MONGO : NO_NATS}`);
     return 1;
@@ -60,6 +83,7 @@ async function main(): Promise<number> {
     logs: values.logs,
     direct: !values["only-nats"],
     talkMs: Number(values.talk) * 1_000,
+    tcp: Number(values.tcp),
     steps: values.only?.split(",").map((name) => name.trim()),
     say: (line) => console.log(line),
   });
