@@ -15,24 +15,23 @@ const SPARE_MS = 330;
 /** Beats said before this many beats are forgotten: they prove nothing any more. */
 const SAID_KEPT = 120;
 
-/** How long it takes until a beat is known to be heard, at most: as RFC 6298 §2 reckons with round trips. */
+/** What a confirmation takes at most where there is time to spare: the next beat is a tenth of a second away. */
+const USUAL_MS = 120;
+
+/**
+ * How long it takes until a beat is known to be heard, at most. It grows at once, and falls within some twenty seconds: on a
+ * machine that is too slow, what was late comes in bursts.
+ */
 export class RoundTrip {
-  private mean: number | undefined;
-  private off = 0;
+  private peak = 0;
 
   took(ms: number): void {
-    if (this.mean === undefined) {
-      this.mean = ms;
-      this.off = ms / 4;
-      return;
-    }
-    this.off += (Math.abs(ms - this.mean) - this.off) / 4;
-    this.mean += (ms - this.mean) / 8;
+    this.peak += (ms - this.peak) / (ms > this.peak ? 2 : 64);
   }
 
   /** Milliseconds; 0: not known yet. */
   get most(): number {
-    return this.mean === undefined ? 0 : this.mean + 4 * this.off;
+    return this.peak + Math.max(0, this.peak - USUAL_MS) / 2;
   }
 }
 
