@@ -1,7 +1,7 @@
 import { userInfo } from "node:os";
 import type { Command } from "commander";
 import type { Config } from "../config/schema.ts";
-import { askControl, controlPath, type Unanswered } from "../console/control.ts";
+import { askControl, controlPaths, type Unanswered } from "../console/control.ts";
 import type { OperationContext } from "../operations/context.ts";
 import { OperationError } from "../operations/mistake.ts";
 import type { AnyOperation, Operation } from "../operations/operation.ts";
@@ -27,11 +27,42 @@ export async function ask<In, Out>(
   const { config } = readConfig(io, command.optsWithGlobals().config);
   if (operation.live) {
     const { method, url, body } = requestFor(operation, input);
-    const answer = await askControl(controlPath(config.data), method, url, body, operation.file);
+    const answer = await askFirst(config.data, method, url, body, operation.file);
     if (answer.ok) return answer.value as Out;
     if (!answer.error.absent || operation.live !== "if-there") throw notAnswered(config, answer.error);
   }
   return onStore(io, command, async (context) => (await perform(operation, context, input, auditOf(io))) as Out);
+}
+
+/** Asks the first process on a data folder that is up: each answers for all of the cluster. */
+async function askFirst(data: string, ...what: Asking): ReturnType<typeof askControl> {
+  const [first, ...others] = controlPaths(data);
+  let answer = await askControl(first, ...what);
+  for (const path of others) {
+    if (answer.ok || !answer.error.absent) break;
+    answer = await askControl(path, ...what);
+  }
+  return answer;
+}
+
+type Asking = Parameters<typeof askControl> extends [string, ...infer Rest] ? Rest : never;
+
+/** What each relay answers that runs on this machine's data folder, or the one that `--remote` names. */
+export async function askEach<In, Out>(
+  io: Io,
+  command: Command,
+  operation: Operation<In, Out>,
+  input: object,
+): Promise<Out[]> {
+  const remote = remoteOf(io, command);
+  if (remote) return [(await remote.ask(operation, input)) as Out];
+  const { config } = readConfig(io, command.optsWithGlobals().config);
+  const { method, url, body } = requestFor(operation, input);
+  const answers = await Promise.all(controlPaths(config.data).map((path) => askControl(path, method, url, body)));
+  const failed = answers.flatMap((answer) => (answer.ok ? [] : [answer.error]));
+  const fault = failed.find(({ absent }) => !absent) ?? (failed.length === answers.length ? failed[0] : undefined);
+  if (fault) throw notAnswered(config, fault);
+  return answers.flatMap((answer) => (answer.ok ? [answer.value as Out] : []));
 }
 
 /**

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
-import { askControl, controlPath } from "../console/control.ts";
+import { askControl, controlPaths } from "../console/control.ts";
 import { backUp, restore } from "../store/backup.ts";
 import { readConfig } from "./context.ts";
 import { CliError, type Io } from "./io.ts";
@@ -47,8 +47,9 @@ Examples:
     )
     .action(async (dir: string, _options: unknown, command: Command) => {
       const { config } = readConfig(io, command.optsWithGlobals().config);
-      const asked = await askControl(controlPath(config.data), "GET", "/v1/me");
-      if (asked.ok || !asked.error.absent) throw new CliError(`a relay runs on ${config.data}: stop it first`);
+      const asked = await Promise.all(controlPaths(config.data).map((path) => askControl(path, "GET", "/v1/me")));
+      if (asked.some((answer) => answer.ok || !answer.error.absent))
+        throw new CliError(`a relay runs on ${config.data}: stop it first`);
       try {
         const aside = restore(resolve(io.cwd, dir), config.data);
         io.out(`${config.data} is as it was when ${dir} was made\n`);

@@ -15,6 +15,8 @@ export interface LoadedConfig {
   readonly path: string | undefined;
   /** How messages name the configuration. */
   readonly name: string;
+  /** What this process changes in what the file says, each time that it is read. */
+  readonly adapt?: (config: Config) => Config;
 }
 
 /** The file that a command uses: `--config`, else TOLLGATE_CONFIG, else tollgate.yaml here if there is one. */

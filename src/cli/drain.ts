@@ -1,9 +1,9 @@
 import { type Command, InvalidArgumentError } from "commander";
 import type { MemberView } from "../cluster/members.ts";
 import { MAX_DRAIN_S } from "../config/schema.ts";
-import { askControl, controlPath } from "../console/control.ts";
-import { drainNode, listNodes, listSessions } from "../operations/running.ts";
-import { ask } from "./ask.ts";
+import { askControl, controlPaths } from "../console/control.ts";
+import { drainNode, listNodes, showStatus } from "../operations/running.ts";
+import { ask, askEach } from "./ask.ts";
 import { readConfig } from "./context.ts";
 import { CliError, EXIT, type Io } from "./io.ts";
 import { remotely, remoteOf } from "./remote.ts";
@@ -43,14 +43,18 @@ Examples:
         io.out(`node ${node} drains\n`); // it cannot be asked any more when it has stopped
         return;
       }
-      await ask(io, command, drainNode, { node: "self", withinS: within });
+      await askEach(io, command, drainNode, { node: "self", withinS: within });
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const say = leftTeller(io);
       for (;;) {
-        const answer = await askControl(controlPath(config.data), listSessions.method, listSessions.path);
-        if (!answer.ok && answer.error.absent) break;
-        // While it closes, the relay may end the connection before it has answered.
-        if (answer.ok) say((answer.value as { sessions: unknown[] }).sessions.length);
+        const asked = controlPaths(config.data).map((path) => askControl(path, showStatus.method, showStatus.path));
+        const there = (await Promise.all(asked)).filter((answer) => answer.ok || !answer.error.absent);
+        if (there.length === 0) break;
+        const left = there.map((answer) =>
+          answer.ok ? (answer.value as { gauges: Record<string, number> }).gauges.sessions : undefined,
+        );
+        // While it closes, a relay may end the connection before it has answered.
+        if (!left.includes(undefined)) say(left.reduce((sum: number, one) => sum + (one ?? 0), 0));
         await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS));
       }
       io.out("the relay has stopped\n");

@@ -11,6 +11,8 @@ export interface Io {
   readonly flushed?: () => Promise<void>;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
+  /** Told when the relay takes calls. */
+  readonly started?: () => void;
   /** Calls `fn` at each such signal; returns how to stop that. */
   onSignal(signal: "SIGTERM" | "SIGINT" | "SIGHUP", fn: () => void): () => void;
   /**

@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError } from "commander";
 import { changesOf } from "../config/changes.ts";
 import { loadConfig } from "../config/load.ts";
 import { formatProblem } from "../config/problems.ts";
@@ -23,6 +23,7 @@ export function addStartCommand(program: Command, io: Io, setCode: (code: number
     .command("start")
     .description("run the relay until SIGTERM or SIGINT (with roles: [billing], a billing worker)")
     .option("--inspect [port]", "show the charts of calls to Stately's inspector, on this port of 127.0.0.1 (8383)")
+    .option("--processes <n>", "run so many nodes on this machine, which share its listening addresses", processCount)
     .addHelpText(
       "after",
       `
@@ -31,13 +32,25 @@ them now.
 SIGHUP: reads the configuration again. Services, app servers, tariffs, taxes, settlement, rules and domains change. Any
 other setting needs a restart: the log says which have changed.
 
+--processes N uses more of the machine's processors. Each process is a node of a cluster, so it needs bus and store. The
+first one has the data folder and the address http.listen, each further one data/process-2 and the next port, and so on.
+One that dies is started again; signals to the command go to all. N is at most ${MOST_PROCESSES}; 1 is the same as without.
+
 Examples:
   $ tollgate start
+  $ tollgate start --processes 4
   $ tollgate start --config /etc/tollgate/tollgate.yaml`,
     )
-    .action(async (options: { inspect?: string | true }, command: Command) => {
+    .action(async (options: { inspect?: string | true; processes?: number }, command: Command) => {
       const loaded = readConfig(io, command.optsWithGlobals().config);
       const inspectOn = inspectPort(options.inspect);
+      const { processes = 1 } = options;
+      if (processes > 1) {
+        if (inspectOn !== undefined) throw new CliError("--inspect: goes with one process only", EXIT.usage);
+        const { runProcesses } = await import("./processes.ts");
+        setCode(await runProcesses(loaded, io, processes, (own, ownIo) => start(own, ownIo)));
+        return;
+      }
       const relays = loaded.config.roles.includes("relay");
       setCode(await (relays ? start(loaded, io, launchRelay, inspectOn) : startBillingOnly(loaded, io)));
     });
@@ -105,6 +118,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
   relay.onClosing(async () => testCalls?.close());
   const offReload = io.onSignal("SIGHUP", () => void reload(loaded, held, relay!, api, log));
   log.info({ config: loaded.name, data: config.data }, "relay started");
+  io.started?.();
   const drainMs = (await stop.requested) ?? config.drainS * 1000;
   log.info({ drainS: drainMs / 1000 }, "draining: no new sessions");
   const drained = relay.close({ drainMs }).then(() => "drained" as const);
@@ -119,6 +133,14 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
   await closeQuietly(control);
   log.info("relay stopped");
   return EXIT.ok;
+}
+
+const MOST_PROCESSES = 64;
+
+function processCount(text: string): number {
+  const count = Number(text);
+  if (Number.isInteger(count) && count >= 1 && count <= MOST_PROCESSES) return count;
+  throw new InvalidArgumentError(`It has to be a number from 1 to ${MOST_PROCESSES}.`);
 }
 
 const INSPECT_PORT = 8_383;
@@ -201,9 +223,10 @@ async function reload(
       );
       return;
     }
-    await relay.reload(read.value);
-    const { taken, waiting } = changesOf(loaded.config, held.config, read.value);
-    held.config = read.value;
+    const next = loaded.adapt?.(read.value) ?? read.value;
+    await relay.reload(next);
+    const { taken, waiting } = changesOf(loaded.config, held.config, next);
+    held.config = next;
     log.info({ config: loaded.name, changed: taken }, "configuration reloaded");
     if (waiting.length > 0) log.warn({ waiting }, "these settings have changed, and wait for a restart");
   } catch (error) {

@@ -103,7 +103,7 @@ export class Direct {
     this.socket = socket;
     socket.on("error", (err) => this.log.warn({ err, host: this.host }, "cluster: no beats but by NATS"));
     socket.on("message", (bytes, { address }) => this.received(bytes, address));
-    socket.bind(0, this.host, () => {
+    socket.bind({ port: 0, address: this.host, exclusive: true }, () => {
       this.port = socket.address().port;
     });
   }

@@ -1,4 +1,4 @@
-import { chmodSync, rmSync } from "node:fs";
+import { chmodSync, readdirSync, rmSync } from "node:fs";
 import { createServer, type IncomingMessage, type RequestListener, request } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
@@ -15,6 +15,24 @@ export interface Control {
 
 /** The socket's place for a data folder. */
 export const controlPath = (dataFolder: string): string => join(dataFolder, "control.sock");
+
+/** The folder of a further process on a data folder (`tollgate start --processes`); the first one has the data folder. */
+export const processFolder = (dataFolder: string, number: number): string =>
+  number === 1 ? dataFolder : join(dataFolder, `${PROCESS}${number}`);
+
+const PROCESS = "process-";
+
+/** The sockets of all processes on a data folder, the first one's first. */
+export function controlPaths(dataFolder: string): readonly [string, ...string[]] {
+  let names: string[] = [];
+  try {
+    names = readdirSync(dataFolder).filter((name) => name.startsWith(PROCESS));
+  } catch {
+    // No relay has run there yet.
+  }
+  const numbers = names.map((name) => Number(name.slice(PROCESS.length))).sort((a, b) => a - b);
+  return [controlPath(dataFolder), ...numbers.map((number) => controlPath(processFolder(dataFolder, number)))];
+}
 
 /** A Unix socket's path is at most so long (108 bytes with the closing zero on Linux, 104 on macOS). */
 const PATH_BYTES = 103;
@@ -39,7 +57,7 @@ export async function startControl(options: {
   server.maxConnections = CONNECTIONS;
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
-    server.listen(path, () => resolve());
+    server.listen({ path, exclusive: true }, () => resolve());
   });
   chmodSync(path, 0o600);
   return {

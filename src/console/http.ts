@@ -89,7 +89,7 @@ export async function startHttp(options: HttpOptions): Promise<HttpServer> {
   server.maxRequestsPerSocket = REQUESTS_PER_CONNECTION;
   await new Promise<void>((resolve, reject) => {
     server.once("error", (error) => reject(listenError(`http:${formatHost(listen.address)}:${listen.port}`, error)));
-    server.listen(listen.port, listen.address, () => {
+    server.listen({ port: listen.port, host: listen.address, exclusive: true }, () => {
       server.removeAllListeners("error");
       server.on("error", (error) => peerLog.warn("http: a connection could not be accepted", "", { err: error }));
       resolve();

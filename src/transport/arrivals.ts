@@ -7,6 +7,7 @@ import type { Wire } from "./connection.ts";
 import { Handshakes } from "./handshakes.ts";
 import { KINDS, type TransportName } from "./kinds.ts";
 import { type Announced, takeProxyHeader } from "./proxy-protocol.ts";
+import { SHARED_PORT } from "./shared-ports.ts";
 
 /** Where a peer is. */
 export interface Place {
@@ -133,7 +134,8 @@ export class Arrivals {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       // Two sockets for two families, as with UDP.
-      server.listen({ host: entrance.address, port: entrance.port, ipv6Only: true, backlog: 1024 }, () => {
+      const where = { host: entrance.address, port: entrance.port, ipv6Only: true };
+      server.listen({ ...where, backlog: 1024, ...SHARED_PORT }, () => {
         server.off("error", reject);
         resolve();
       });

@@ -1,6 +1,7 @@
 import { createSocket, type RemoteInfo, type Socket } from "node:dgram";
 import { isIPv6 } from "node:net";
 import type { Admits } from "./access.ts";
+import { SHARED_PORT } from "./shared-ports.ts";
 import type { Flow } from "./types.ts";
 import { hostPort } from "./via.ts";
 
@@ -54,6 +55,7 @@ export class UdpListener {
       type: isIPv6(options.address) ? "udp6" : "udp4",
       // Two sockets for two families: an IPv4 peer never shows up as ::ffff:192.0.2.1.
       ipv6Only: isIPv6(options.address),
+      ...SHARED_PORT,
       // We send only to addresses. Without this, node would ask the system's resolver about each of them.
       lookup: (host, _options, done) => done(null, host, family),
     });

@@ -18,6 +18,8 @@ export class RelayChild {
   imports: readonly string[] = [];
   /** A command that runs the relay elsewhere, such as `ip netns exec NAME`. */
   prefix: readonly string[] = [];
+  /** Further arguments of `tollgate start`. */
+  startWith: readonly string[] = [];
   private peer: Peer | undefined;
 
   private constructor(port: number, folder: string) {
@@ -52,7 +54,16 @@ export class RelayChild {
   /** Resolves when it takes calls. */
   async start(): Promise<Peer> {
     const imports = this.imports.flatMap((module) => ["--import", module]);
-    const whole = [...this.prefix, process.execPath, ...imports, COMMAND, "start", "--config", this.file];
+    const whole = [
+      ...this.prefix,
+      process.execPath,
+      ...imports,
+      COMMAND,
+      "start",
+      ...this.startWith,
+      "--config",
+      this.file,
+    ];
     this.peer = await start("relay", whole[0]!, whole.slice(1));
     await this.peer.says(/relay started/);
     return this.peer;
