@@ -35,6 +35,15 @@ const sessions = signal<readonly Standing[]>([]);
 const busy = signal("");
 const fault = signal("");
 const bill = signal("");
+/** What sessions have cost so far: their time and what was sold in them. */
+const running = signal<readonly Running[]>([]);
+
+interface Running {
+  readonly id: string;
+  readonly service: string;
+  readonly durationMs: number;
+  readonly cost: string;
+}
 const now = signal(performance.now());
 let last = 0;
 
@@ -89,8 +98,9 @@ function seen(session: ClientSession): void {
 }
 
 async function askForBill(): Promise<void> {
-  const answer = await fetch("bill").catch(() => undefined);
-  if (answer?.ok) bill.value = await answer.text();
+  const [billed, cost] = await Promise.all(["bill", "running"].map((path) => fetch(path).catch(() => undefined)));
+  if (billed?.ok) bill.value = await billed.text();
+  if (cost?.ok) running.value = (await cost.json()) as Running[];
 }
 
 function SignIn({ relay, domain, user, password }: Settings) {
@@ -224,6 +234,18 @@ function App() {
           <div>
             <Services {...said} />
             <section class="panel" aria-label="Bill">
+              {running.value.length > 0 && (
+                <>
+                  <h2>Running now</h2>
+                  <ul class="running">
+                    {running.value.map(({ id, service, durationMs, cost }) => (
+                      <li key={id}>
+                        {titleOf(service)}, {seconds(durationMs)}: <b>{cost}</b>
+                      </li>
+                    ))}
+                  </ul>
+                </>
+              )}
               <h2>Your bill so far</h2>
               <pre tabIndex={0}>{bill.value || "nothing yet"}</pre>
             </section>

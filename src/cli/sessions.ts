@@ -38,7 +38,7 @@ Examples:
 }
 
 function tableOf(sessions: readonly SessionView[]): string {
-  const columns = ["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK"];
+  const columns = ["SESSION", "USER", "SERVICE", "APP SERVER", "STATE", "CLOCK", "COST"];
   if (!sessions.some(({ node }) => node)) return table(columns, sessions.map(row));
   return table(
     [...columns, "NODE"],
@@ -53,6 +53,7 @@ const row = (s: SessionView): string[] => [
   s.appServer,
   s.state,
   s.durationMs === undefined ? "-" : clock(s.durationMs),
+  s.cost ?? "-",
 ];
 
 /** `1:02:03` for an hour, two minutes and three seconds. */

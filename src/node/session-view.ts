@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { plainText } from "../calls/record-schema.ts";
 import { stateText } from "../chart/state-text.ts";
+import { costOfSession } from "../relay/charges/record-cost.ts";
 import type { SessionPort as Session } from "../relay/model/core.ts";
 
 /** One session for people to look at, as JSON. */
@@ -13,6 +14,7 @@ export const sessionView = z.object({
   state: plainText.describe("The state of the chart `session`: inviting.proceeding.steady."),
   startedAt: z.int().optional().describe("When the clock began to run, milliseconds since 1970."),
   durationMs: z.int().optional().describe("How long the clock has run since then."),
+  cost: plainText.optional().describe("What it has cost so far, without taxes: 25.20 EUR; missing: nothing."),
   node: plainText.optional().describe("The node that has it; missing: the relay is alone."),
 });
 
@@ -36,6 +38,10 @@ export function viewsAfter(sessions: readonly Session[], after: string, most: nu
 function viewOf(session: Session): SessionView {
   const { id, call, user, service, appServer } = session.facts;
   const { value, context } = session.actor.getSnapshot();
+  const durationMs = context.startedAt === null ? undefined : session.now() - context.startedAt;
+  const book = session.charges.bookIfAny;
+  const cost =
+    durationMs === undefined ? undefined : costOfSession({ costs: { facts: session.facts, durationMs, book } });
   return {
     id,
     call,
@@ -43,9 +49,7 @@ function viewOf(session: Session): SessionView {
     service,
     appServer,
     state: stateText(value),
-    ...(context.startedAt !== null && {
-      startedAt: context.startedAt,
-      durationMs: session.now() - context.startedAt,
-    }),
+    ...(context.startedAt !== null && { startedAt: context.startedAt, durationMs: durationMs! }),
+    ...(cost !== undefined && { cost }),
   };
 }

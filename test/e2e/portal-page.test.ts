@@ -55,6 +55,10 @@ describe("tollgate demo --browser: a page for clients, in Chromium (M2, M9)", ()
     await wine.locator("iframe").contentFrame().getByText("it is on your bill").waitFor();
     const bill = page.getByRole("region", { name: "Bill" });
     await bill.getByText("Rioja Crianza").waitFor();
+    await bill
+      .getByRole("listitem")
+      .filter({ hasText: /^Wine shop, .*: 1\d\.\d\d EUR$/ })
+      .waitFor(); // what it costs so far
     expect(await barriers(page)).toEqual([]);
 
     await wine.getByRole("combobox").selectOption({ label: "Brewery" });

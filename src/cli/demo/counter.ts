@@ -76,6 +76,7 @@ async function answer(
     if (request.method !== "GET") return reply(405, "text/plain", "Only GET.\n");
     const name = (request.url ?? "/").slice(1).split("?", 1)[0] || "index.html";
     if (name === "bill") return reply(200, "text/plain; charset=utf-8", await bill());
+    if (name === "running") return reply(200, "application/json", JSON.stringify(runningOf(stage)));
     if (name === "settings") return reply(200, "application/json", JSON.stringify(settingsOf(stage)));
     const file = files.get(name);
     if (file) return reply(200, FILES[name as keyof typeof FILES], file);
@@ -90,6 +91,13 @@ const HEADERS = { "Cache-Control": "no-store", "Referrer-Policy": "no-referrer",
 /** The page speaks with the relay and shows the app servers' pages, and nothing else. */
 const policyFor = ({ webSocket }: Stage): string =>
   `default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' ${webSocket}; frame-src http://127.0.0.1:*; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+
+/** What the user's sessions have cost so far. */
+const runningOf = ({ running, user }: Stage) =>
+  running
+    .sessions()
+    .filter((session) => session.user === user)
+    .map(({ id, service, durationMs = 0, cost = "nothing" }) => ({ id, service, durationMs, cost }));
 
 const settingsOf = ({ webSocket, user, password, config }: Stage) => ({
   relay: [webSocket],
