@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { HealthChecks } from "../../src/node/health.ts";
+import type { Core } from "../../src/relay/model/core.ts";
 import type { Destination } from "../../src/transport/types.ts";
 import { type LabOptions, lab, type Peer } from "./harness.ts";
 
@@ -167,5 +168,23 @@ describe("a request within a dialog whose peer has several addresses (RFC 3263 Â
     first.answer(again, 180);
     first.answer(again, 503);
     expect(second.inbox).toEqual([]);
+  });
+});
+
+describe("an app server whose name is still being resolved", () => {
+  it("hears nothing of a call that the client cancels meanwhile", async () => {
+    let found: () => void = () => {};
+    const resolve: Core["resolve"] = (_uri, tell) => {
+      found = () => tell([{ transport: "udp", address: "192.0.2.100", port: 5060 }]);
+    };
+    const l = await lab({ core: { resolve } });
+    const invite = l.client.invite();
+    l.client.cancel(invite);
+    expect(l.client.inbox.map((one) => (one.isRequest ? one.method : one.status)).sort()).toEqual([200, 487]);
+    found();
+    expect(l.server("a").inbox).toEqual([]);
+    l.client.ack(invite, l.client.inbox.at(-1) as never);
+    l.clock.advance(70_000);
+    expect(l.core.sessions.size).toBe(0);
   });
 });
