@@ -2,10 +2,12 @@ import { type Command, Option } from "commander";
 import { printable } from "../charging/bills/format.ts";
 import { type BrokenRecord, callRecords, writeRecords } from "../charging/bills/records.ts";
 import { monthOf } from "../charging/money/months.ts";
-import { theMonth } from "../operations/months.ts";
-import { readConfig, withStore } from "./context.ts";
-import { CliError, EXIT, type Io, printAll } from "./io.ts";
+import { exportRecords, periodOf } from "../operations/records.ts";
+import { ask, locally } from "./ask.ts";
+import { readConfig } from "./context.ts";
+import { CliError, type Io, printAll } from "./io.ts";
 import { monthOption, sayIfForgotten } from "./month.ts";
+import { remotely, remoteOf } from "./remote.ts";
 
 /** More sessions without a record than this are counted, not shown. */
 const MAX_SHOWN = 100;
@@ -20,7 +22,7 @@ interface ExportOptions {
 /** `tollgate export`. */
 export function addExportCommand(program: Command, io: Io): void {
   const exporting = program.command("export").description("write records for other systems");
-  monthOption(exporting.command("cdr"))
+  monthOption(remotely(exporting.command("cdr")))
     .description("write call detail records: one for each session that has ended, in the order of their starts")
     .option("--from <time>", "sessions that started at this time or later, such as 2026-01-05 or 2026-01-05T10:00:00Z")
     .option("--to <time>", "and before this time (default: now)")
@@ -31,39 +33,22 @@ export function addExportCommand(program: Command, io: Io): void {
 Example:
   $ tollgate export cdr --month 2026-01 --format jsonl > 2026-01.jsonl`,
     )
-    .action(async (options: ExportOptions, command: Command) => {
+    .action(async ({ month, from, to, format }: ExportOptions, command: Command) => {
+      const input = { month, from, to, format };
+      if (remoteOf(io, command)) {
+        io.out(`${(await ask(io, command, exportRecords, input)) as unknown as Buffer}`);
+        return;
+      }
       const { config } = readConfig(io, command.optsWithGlobals().config);
-      const { from, to } = period(options);
-      sayIfForgotten(io, config, monthOf(from));
+      const period = periodOf(input, Date.now());
+      sayIfForgotten(io, config, monthOf(period.from));
       let broken = 0;
       const onBroken = ({ session, reason }: BrokenRecord) => {
         if (broken++ < MAX_SHOWN) io.err(`left out: session ${printable(session)}: ${printable(reason)}\n`);
       };
-      await withStore(config, ({ billing }) =>
-        printAll(io, writeRecords(callRecords(billing, from, to, onBroken), options.format)),
+      await locally(io, command, exportRecords, input, ({ store }) =>
+        printAll(io, writeRecords(callRecords(store.billing, period.from, period.to, onBroken), format)),
       );
       if (broken > 0) throw new CliError(`${broken} sessions are left out, since no record can be made of them`);
     });
-}
-
-function period({ month, from, to }: ExportOptions): { from: number; to: number } {
-  if (month !== undefined && (from !== undefined || to !== undefined))
-    throw new CliError("--month, or --from and --to", EXIT.usage);
-  if (from === undefined) {
-    if (to !== undefined) throw new CliError("--to: from when?", EXIT.usage);
-    const [year, number] = theMonth(month, Date.now()).split("-").map(Number);
-    return { from: Date.UTC(year!, number! - 1), to: Date.UTC(year!, number!) };
-  }
-  const times = { from: time("--from", from), to: to === undefined ? Date.now() : time("--to", to) };
-  if (times.from >= times.to) throw new CliError("--from: expected a time before --to", EXIT.usage);
-  return times;
-}
-
-/** Dates and times without a zone are UTC, as months are. */
-function time(option: string, text: string): number {
-  const read = /^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2}(:\d{2}(\.\d{1,3})?)?(Z|[+-]\d{2}:\d{2})?)?$/.exec(text);
-  const at = read ? Date.parse(read[1] !== undefined && read[4] === undefined ? `${text}Z` : text) : Number.NaN;
-  if (Number.isNaN(at))
-    throw new CliError(`${option}: expected a time such as 2026-01-05; found "${text}"`, EXIT.usage);
-  return at;
 }

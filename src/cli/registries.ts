@@ -1,20 +1,11 @@
 import type { Command } from "commander";
-import type { z } from "zod";
 import { findings } from "../config/problems.ts";
-import { missing } from "../directory/references.ts";
-import {
-  allRegistered,
-  clashWith,
-  drainAppServer,
-  putOf,
-  removeOf,
-  resumeAppServer,
-} from "../operations/registries.ts";
+import { importAppServers, importServices, importTariffs } from "../operations/imports.ts";
+import { drainAppServer, putOf, removeOf, resumeAppServer } from "../operations/registries.ts";
 import { addAppServerKeyCommands } from "./app-server-keys.ts";
 import { ask } from "./ask.ts";
-import { type LoadedConfig, readConfig, withStore } from "./context.ts";
+import { importedText, sayNotTaken } from "./import-file.ts";
 import { CliError, EXIT, type Io, table } from "./io.ts";
-import { rowsFor } from "./registry-import.ts";
 import { appServers, type CommandKind, services, tariffs, withoutUndefined } from "./registry-kinds.ts";
 import { remotely } from "./remote.ts";
 
@@ -50,7 +41,6 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
   const { command: name, what } = kind;
   const group = program.command(name).description(kind.description);
   const a = /^[aeiou]/.test(what) ? "an" : "a";
-  const load = (command: Command) => readConfig(io, command.optsWithGlobals().config);
 
   const add = remotely(group.command("add")).description(`register ${a} ${what}, or replace it with --replace`);
   add
@@ -67,7 +57,7 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
     io.out(`${what} ${id} ${replaced ? "replaced" : "registered"}\n`);
   });
 
-  addImport(group, io, kind, load);
+  addImport(group, io, kind);
 
   remotely(group.command("list"))
     .description(`list every ${what} of the configuration and the store`)
@@ -98,69 +88,31 @@ function addKind<T extends { readonly id: string }>(program: Command, io: Io, ki
 }
 
 /** `tollgate service|appserver|tariff import`. */
-function addImport<T extends { readonly id: string }>(
-  group: Command,
-  io: Io,
-  kind: CommandKind<T>,
-  load: (command: Command) => LoadedConfig,
-): void {
+function addImport<T extends { readonly id: string }>(group: Command, io: Io, kind: CommandKind<T>): void {
   const { what, command: name } = kind;
-  group
-    .command("import")
+  remotely(group.command("import"))
     .description(`register every ${what} of a CSV file whose columns are the settings of ${name}s in tollgate.yaml`)
     .argument("<file>", "CSV with a header row; - for standard input")
     .option("--replace", "replace those that are registered already")
     .option("--force", "also those that name what is not there")
     .option("--dry-run", "only say what would be done")
     .addHelpText("after", `\nExamples:\n  $ tollgate ${name} import ${name}s.csv --dry-run`)
-    .action(async (file: string, options: ImportOptions, command: Command) => {
-      const loaded = load(command);
-      await withStore(loaded.config, async (store) => {
-        const registry = kind.registry(store);
-        const known = new Map((await registry.list()).map((thing) => [thing.id, thing]));
-        const all = await allRegistered(store, loaded.config);
-        const taken: T[] = [];
-        let rows = 0;
-        const notTaken: string[] = [];
-        const whyNot = async (thing: T): Promise<string | undefined> => {
-          const { id } = thing;
-          if (kind.configured(loaded.config).some((one) => one.id === id)) return `it is defined in ${loaded.name}`;
-          if (taken.some((one) => one.id === id)) return "it stands on an earlier line already";
-          if (known.has(id) && !options.replace) return "it is registered already; --replace replaces it";
-          const gone = options.force ? [] : missing(thing, all);
-          if (gone.length > 0) return `there is no ${gone.join(", and no ")}; --force takes it all the same`;
-          const reused = known.has(id)
-            ? undefined
-            : await kind.mayHave?.(store, id, Date.now(), false).catch(messageOf);
-          return reused || (await clashWith(store, loaded.config, (others) => kind.priced?.(thing, others) ?? others));
-        };
-        for await (const { line, id, given, problem } of rowsFor(kind.schema, io, file)) {
-          rows++;
-          const read = kind.schema.safeParse(given);
-          const why = problem ?? (read.success ? await whyNot(read.data) : mistakesIn(read.error, kind.schema, given));
-          if (why === undefined && read.success) taken.push(read.data);
-          else notTaken.push(`line ${line}: ${id === "" ? "" : `${id}: `}${why}\n`);
-        }
-        if (!options.dryRun) await registry.putAll(taken);
-        for (const text of notTaken) io.err(text);
-        io.out(`${taken.length} ${options.dryRun ? "would be registered" : "registered"}\n`);
-        if (notTaken.length > 0) throw new CliError(`${notTaken.length} of ${rows} rows were not taken`);
-      });
+    .action(async (file: string, { replace, force, dryRun }: ImportOptions, command: Command) => {
+      const input = { csv: await importedText(io, file), replace, force, dryRun };
+      const { rows, registered, refused, notTaken } = await ask(io, command, IMPORTS[kind.what], input);
+      sayNotTaken(io, notTaken);
+      io.out(`${registered} ${dryRun ? "would be registered" : "registered"}\n`);
+      if (refused > 0) throw new CliError(`${refused} of ${rows} rows were not taken`);
     });
 }
+
+const IMPORTS = { service: importServices, "app server": importAppServers, tariff: importTariffs };
 
 interface ImportOptions {
   readonly replace?: boolean;
   readonly force?: boolean;
   readonly dryRun?: boolean;
 }
-
-const mistakesIn = (error: z.ZodError, schema: z.ZodType, given: unknown): string =>
-  findings(error, schema, given)
-    .map(({ path, message }) => `${path.join(".")}: ${message}`)
-    .join("; ");
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
 function checked<T extends { readonly id: string }>(
   kind: CommandKind<T>,

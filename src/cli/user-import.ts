@@ -1,10 +1,9 @@
 import type { Command } from "commander";
-import { userNameSchema } from "../config/schema.ts";
-import { importUsers, type UserImportReport } from "../directory/user-import.ts";
-import { readCsv } from "../support/csv.ts";
-import { readConfig, withStore } from "./context.ts";
-import { CliError, EXIT, type Io } from "./io.ts";
-import { textOf } from "./registry-import.ts";
+import { importedUsers, importUsers } from "../operations/imports.ts";
+import { ask, locally } from "./ask.ts";
+import { importedText, sayNotTaken } from "./import-file.ts";
+import { CliError, type Io } from "./io.ts";
+import { remotely, remoteOf } from "./remote.ts";
 
 interface ImportOptions {
   readonly realm?: string;
@@ -13,13 +12,14 @@ interface ImportOptions {
   readonly json?: boolean;
 }
 
+type Report = Omit<Awaited<ReturnType<typeof importUsers.run>>, "allowsMd5">;
+
 /** How many rows are taken between two lines of progress. */
 const PROGRESS_ROWS = 5_000;
 
 /** `tollgate user import`. */
 export function addUserImportCommand(user: Command, io: Io): void {
-  user
-    .command("import")
+  remotely(user.command("import"))
     .description("register the users of a CSV file, such as the subscriber table of Kamailio or OpenSIPS")
     .argument("<file>", "CSV with a header row, fields separated by commas, semicolons or tabs; - for standard input")
     .option("--realm <realm>", "the hashes are for this realm, whatever the column domain says")
@@ -45,47 +45,29 @@ Examples:
   $ tollgate user import subscribers.csv --realm portal.example`,
     )
     .action(async (file: string, options: ImportOptions, command: Command) => {
-      const { config } = readConfig(io, command.optsWithGlobals().config);
-      const { realm, ownUsers } = config.portal;
-      if (options.realm !== undefined && options.realm !== realm && !ownUsers.includes(options.realm))
-        throw new CliError(
-          `--realm: expected ${[realm, ...ownUsers].join(", ")} (portal.realm, portal.ownUsers); found "${options.realm}"`,
-          EXIT.usage,
-        );
-      const rows = readCsv(textOf(io, file));
-      const report = await withStore(config, (store) =>
-        importUsers(rows, {
-          store,
-          realm,
-          ownUsers,
-          hashedFor: options.realm,
-          replace: options.replace,
-          dryRun: options.dryRun,
-          nameProblem: (name) => {
-            const checked = userNameSchema.safeParse(name);
-            return checked.success ? undefined : `username: expected ${checked.error.issues[0]?.message}`;
-          },
-          progress: (count) => {
-            if (count > 0 && count % PROGRESS_ROWS === 0) io.err(`${count} rows\n`);
-          },
-        }),
-      );
+      const { realm, replace, dryRun } = options;
+      const csv = await importedText(io, file);
+      const input = { csv, realm, replace, dryRun };
+      const progress = (rows: number) => {
+        if (rows > 0 && rows % PROGRESS_ROWS === 0) io.err(`${rows} rows\n`);
+      };
+      const { allowsMd5, ...report } = await (remoteOf(io, command)
+        ? ask(io, command, importUsers, input)
+        : locally(io, command, importUsers, input, (context) => importedUsers(context, input, progress)));
       if (options.json) io.out(`${JSON.stringify(report, null, 2)}\n`);
-      else print(io, report, options.dryRun ?? false, config.authentication.algorithms.includes("md5"));
-      if (report.notTaken.length > 0)
-        throw new CliError(`${report.notTaken.length} of ${report.rows} rows were not taken`);
+      else print(io, report, dryRun ?? false, allowsMd5);
+      if (report.refused > 0) throw new CliError(`${report.refused} of ${report.rows} rows were not taken`);
     });
 }
 
-function print(io: Io, report: UserImportReport, dryRun: boolean, allowsMd5: boolean): void {
-  const { registered, replaced, unchanged, md5Only, notTaken } = report;
-  for (const { line, user, reason } of notTaken)
-    io.err(`${line === 0 ? "" : `line ${line}: `}${user === "" ? "" : `${user}: `}${reason}\n`);
+function print(io: Io, report: Report, dryRun: boolean, allowsMd5: boolean): void {
+  const { registered, replaced, unchanged, md5Only, refused, notTaken } = report;
+  sayNotTaken(io, notTaken);
   const counts = [
     [registered, dryRun ? "would be registered" : "registered"],
     [replaced, dryRun ? "would be replaced" : "replaced"],
     [unchanged, "registered before"],
-    [notTaken.length, "not taken"],
+    [refused, "not taken"],
   ] as const;
   const said = counts.filter(([count], i) => count > 0 || i === 0).map(([count, what]) => `${count} ${what}`);
   io.out(`${said.join(", ")}\n`);

@@ -131,18 +131,18 @@ async function inputOf(c: Context<Env>, operation: AnyOperation): Promise<unknow
   const inPath = names.map((name) => [name, fromText(fields[name], c.req.param(name) ?? "")]);
   const given = isInQuery(operation.method)
     ? Object.entries(c.req.query()).map(([name, text]) => [name, fromText(fields[name], text)])
-    : Object.entries(await jsonOf(c));
+    : Object.entries(await jsonOf(c, operation.bodyBytes ?? MAX_BODY_BYTES));
   for (const [name] of given)
     if (names.includes(name as string))
       throw new OperationError("usage", "it stands in the path", { field: `${name}` });
   return Object.fromEntries([...given, ...inPath]);
 }
 
-async function jsonOf(c: Context<Env>): Promise<object> {
+async function jsonOf(c: Context<Env>, maxBytes: number): Promise<object> {
   const type = (c.req.header("content-type") ?? "application/json").replace(/;.*/s, "").trim().toLowerCase();
   // Other types are those that a form of another site could send without being asked for leave.
   if (type !== "application/json") throw new NotReadable(problem("media-type", "the body must be application/json"));
-  const body = await bodyOf(c, MAX_BODY_BYTES);
+  const body = await bodyOf(c, maxBytes);
   if (body === undefined) throw new NotReadable(problem("too-large"));
   if (body.length === 0) return {};
   let said: unknown;

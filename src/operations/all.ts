@@ -6,12 +6,16 @@ import { consoleOperations } from "./console.ts";
 import { correctBill } from "./correct.ts";
 import { creditOperations } from "./credit.ts";
 import { deadLetterOperations } from "./dead-letters.ts";
+import { importOperations } from "./imports.ts";
 import { listMachines } from "./machines.ts";
 import type { AnyOperation } from "./operation.ts";
+import { rebillMonth } from "./rebill.ts";
+import { exportRecords } from "./records.ts";
 import { registryOperations } from "./registries.ts";
 import { running } from "./running.ts";
 import { listTokens, revokeToken } from "./tokens.ts";
 import { traceOperations } from "./traces.ts";
+import { usageLetterOperations } from "./usage-letters.ts";
 import { userOperations } from "./users.ts";
 
 /** Every operation that is there by HTTP, in the order of the API's document. */
@@ -29,6 +33,10 @@ export const OPERATIONS: readonly AnyOperation[] = [
   ...billOperations,
   correctBill,
   ...creditOperations,
+  rebillMonth,
+  exportRecords,
+  ...usageLetterOperations,
+  ...importOperations,
   ...deadLetterOperations,
   listTokens,
   revokeToken,

@@ -70,9 +70,12 @@ const isOptional = (field: z.ZodType): boolean => field.safeParse(undefined).suc
 function answerOf({ id, file, output, input }: AnyOperation): Json {
   if (id === "watchCalls") return { "text/event-stream": { schema: { type: "string" } } };
   if (!file) return { "application/json": { schema: schemaOf(output) } };
-  const formats = JSON.stringify(schemaOf(input)).includes("pcap")
+  const asked = JSON.stringify(schemaOf(input));
+  const formats = asked.includes("pcap")
     ? ["text/plain", "application/json", "application/vnd.tcpdump.pcap"]
-    : ["text/plain", "text/csv", "text/html"];
+    : asked.includes("jsonl")
+      ? ["text/csv", "application/x-ndjson"]
+      : ["text/plain", "text/csv", "text/html"];
   return Object.fromEntries(formats.map((type) => [type, { schema: { type: "string" } }]));
 }
 

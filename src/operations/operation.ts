@@ -29,6 +29,8 @@ export interface Operation<In, Out> {
   readonly live?: true | "if-there";
   /** Its answer is a file of this media type, as text or bytes, and no JSON. */
   readonly file?: true;
+  /** How long its body may be, where that is more than other bodies. */
+  readonly bodyBytes?: number;
   readonly input: z.ZodType<In>;
   readonly output: z.ZodType;
   /** Throws an OperationError that says what is wrong. */

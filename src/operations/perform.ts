@@ -14,7 +14,21 @@ const MOST_TEXT = 200;
 /** Fields that stand in the audit log besides those of the path. What is not named here is left out, secrets above all. */
 const NOTED = new Set([
   ...["id", "user", "callId", "service", "appServer", "amount", "currency", "month", "since", "role", "reason"],
-  ...["end", "force", "replace", "sessions", "day", "credit", "prepaid", "source", "all", "withinS", "any", "name"],
+  ...[
+    "end",
+    "force",
+    "replace",
+    "sessions",
+    "day",
+    "credit",
+    "prepaid",
+    "source",
+    "all",
+    "withinS",
+    "any",
+    "name",
+    "dryRun",
+  ],
 ]);
 
 /** Whether doing it is noted in the audit log. */

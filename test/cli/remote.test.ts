@@ -41,6 +41,30 @@ describe("tollgate --remote", () => {
     expect((await remote("audit", token)).out).toMatch(/a-operator +operator +127\.0\.0\.1 +blockUser +id alice +done/);
   });
 
+  it("imports, makes a month's entries again, writes records, and repairs usage", async () => {
+    const token = await lab.token("operator");
+    const users = Array.from({ length: 2_000 }, (_, i) => `user${i},${String(i).padStart(32, "0")}\n`).join("");
+    expect(await remote("user import -", token, `username,ha1\n${users}`)).toMatchObject({
+      code: 0,
+      out: expect.stringContaining("2000 registered\n"),
+    });
+    const tariffs = await remote("tariff import -", token, "id,currency,price\nlesson,EUR,0.50\nother,EURO,1\n");
+    expect(tariffs).toMatchObject({ code: 1, out: "1 registered\n", err: expect.stringContaining("line 3: other: ") });
+    expect((await remote("service import -", token, "id,tariff\nwine,lesson\n")).out).toBe("1 registered\n");
+    expect(await lab.store.services.get("wine")).toEqual({ id: "wine", tariff: "lesson" });
+    expect((await remote("rebill --month 2026-01", token)).out).toContain("2026-01: 0 events kept");
+    expect((await remote("export cdr --month 2026-01", token)).out).toMatch(/^user,service,app_server,/);
+    const letter = { sink: "lago", at: 1, reason: "400", event: "{}" };
+    for (const id of ["lago:1", "lago:2"]) await lab.store.usage.put({ id, ...letter });
+    expect((await remote("usage list", token)).out).toMatch(/lago:1 .*400\nlago:2 /);
+    expect((await remote("usage drop lago:2", token)).out).toBe("lago:2 dropped\n");
+    expect((await remote("usage resend all", token)).err).toContain("there is no sink lago in the configuration");
+    const audit = (await remote("audit", token)).out;
+    for (const what of ["importUsers", "importTariffs", "rebillMonth", "exportRecords", "dropUsageLetter"])
+      expect(audit).toContain(what);
+    expect(audit).not.toContain("00000000000000000000000000000007");
+  });
+
   it("says what is wrong, with the exit code of the command on the machine", async () => {
     const token = await lab.token("operator");
     expect(await remote("user block nobody", token)).toMatchObject({ code: 1, err: "tollgate: no user nobody\n" });
@@ -63,7 +87,7 @@ describe("tollgate --remote", () => {
     expect(await remote("token list --token-file nothing.token")).toMatchObject({ code: 2 });
   });
 
-  it.each(["start", "check-config", "backup there", "token create ann --role viewer", "rebill", "export cdr"])(
+  it.each(["start", "check-config", "backup there", "token create ann --role viewer", "restore there", "dev"])(
     "says that tollgate %s needs the machine itself",
     async (line) => {
       const { code, err } = await remote(line, "a.b");
