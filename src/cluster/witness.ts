@@ -175,7 +175,7 @@ export class Witness {
       const sequence = await this.records.write(node, text, this.sequence);
       if (sequence === undefined) await this.readOwn(own);
       else this.counts(own, sequence);
-      if (this.warned) this.log.info("cluster: JetStream answers again: who is dead can be told");
+      if (this.warned) this.log.info("cluster: JetStream answers again");
       this.warned = false;
     } catch (err) {
       if (!this.unsure.some((one) => one.kind === kind && isSame(one.set, set)) || this.unsure.at(-1)?.kind !== kind)
