@@ -36,7 +36,7 @@ export CLOSING_NOTE
 tested=0
 # A test with real processes may fail on a machine that stands still for seconds. It is tried once more, and named.
 # What takes minutes because it kills processes under load is left out, unless it is asked for (npm run test:slow).
-slow="test/chaos test/faults test/app-servers/kill.test.ts test/peers/bad-network.test.ts"
+slow="test/chaos test/faults test/soak test/app-servers/kill.test.ts test/peers/bad-network.test.ts"
 if [ "${1:-}" = --slow ]; then
   shift
   # shellcheck disable=SC2086

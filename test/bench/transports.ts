@@ -157,11 +157,11 @@ async function kamailio(transport: TransportName): Promise<Server> {
     { cwd: folder, env: { PATH: `${process.env.PATH}:/usr/sbin` } },
   );
   await listens(peer, scheme === "udp" ? "udp" : "tcp", port);
-  const pids = family(peer.pid);
+  const pids = () => family(peer.pid); // it has its workers only some time after it listens
   return {
     name: "kamailio",
     port,
-    now: async () => ({ cpuUs: cpuUs(pids), memory: memoryBytes(pids) }),
+    now: async () => ({ cpuUs: cpuUs(pids()), memory: memoryBytes(pids()) }),
     async stop() {
       await peer.stop();
       rmSync(folder, { recursive: true, force: true });
