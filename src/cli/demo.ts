@@ -10,8 +10,9 @@ import { Checks } from "./demo/checks.ts";
 import type { Cluster } from "./demo/cluster.ts";
 import { type Lane, labelOf } from "./demo/ladder.ts";
 import { Printer } from "./demo/printer.ts";
-import { PROGRAM } from "./demo/program.ts";
+import { NODE_KILLED, PROGRAM } from "./demo/program.ts";
 import type { Direction, Measured } from "./demo/scenes.ts";
+import type { Passed } from "./demo/second-node.ts";
 import { type Stage, setStage } from "./demo/stage.ts";
 
 const MOST_MS = 20_000;
@@ -42,7 +43,7 @@ export interface DemoOptions {
 /**
  * Runs a relay, app servers and a client on this machine, on real sockets and a data folder of their own: a visit to
  * a wine shop, an English lesson, two requests that are refused; another service within a session, moves to another
- * one, two book shops at once; and the bill. Resolves to the exit code: 0 where all was as expected, else 1 with what
+ * one, two book shops at once; in a cluster a lesson whose node is killed; and the bill. Resolves to the exit code: 0 where all was as expected, else 1 with what
  * was not.
  */
 export async function demo(options: DemoOptions = {}): Promise<number> {
@@ -101,11 +102,15 @@ async function perform(play: Play, env: NodeJS.ProcessEnv | undefined): Promise<
   }
   const startedAt = Date.now();
   const lanes = new Map<string, Lane>();
-  const stage = await setStage(({ direction, peer, message, at }) => {
+  const passed = ({ direction, peer, label, at }: Passed) => {
     const side = lanes.get(peer) ?? "client";
-    if (direction === "in") printer.arrow(at, side, "relay", labelOf(message));
-    else printer.arrow(at, "relay", side, labelOf(message));
-  }, play.cluster);
+    if (direction === "in") printer.arrow(at, side, "relay", label);
+    else printer.arrow(at, "relay", side, label);
+  };
+  const stage = await setStage(
+    ({ message, ...rest }) => passed({ kind: "passed", label: labelOf(message), ...rest }),
+    play.cluster,
+  );
   play.stage = stage;
   if (play.over) {
     await stage.close(); // the demo is over, and nobody else closes it
@@ -118,12 +123,14 @@ async function perform(play: Play, env: NodeJS.ProcessEnv | undefined): Promise<
   const direction: Direction = {
     checks,
     direct: (from, to, label) => printer.arrow(Date.now(), from, to, label),
+    passed,
     note: (text) => printer.note(text),
     relayed: (to, label, times = 1) => printer.drawn("relay", to, label, times, SETTLE_MS),
+    hasRelayed: (to, label) => printer.hasDrawn("relay", to, label),
     exchanged: (side, count) => printer.settled(side, count, SETTLE_MS),
   };
   const measured = new Map<string, Measured>();
-  for (const scene of PROGRAM) {
+  for (const scene of env ? [...PROGRAM, NODE_KILLED] : PROGRAM) {
     begin(play, scene.step);
     for (const [id, { port }] of servers) lanes.set(`127.0.0.1:${port}`, id === scene.second ? "second" : "server");
     printer.scene(scene.title, scene.columns);
@@ -138,7 +145,8 @@ async function perform(play: Play, env: NodeJS.ProcessEnv | undefined): Promise<
     const { entries, bills } = await readBills(config, stage.user, startedAt);
     play.bills = bills;
     for (const bill of bills) for (const line of formatBill(bill).split("\n")) printer.say(line);
-    checkBill(entries, bills, measured.get("the English lesson")!, checks);
+    const lessons = { lesson: measured.get("the English lesson")!, killed: measured.get(NODE_KILLED.step) };
+    checkBill(entries, bills, lessons, checks);
   };
 }
 

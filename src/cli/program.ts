@@ -101,7 +101,7 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
     .command("demo")
     .description("run a relay, app servers and a client on this machine, and print SIP ladders and the bill")
     .option("--json", "one JSON document at the end instead of ladders and text")
-    .option("--cluster", "the same over NATS JetStream and MongoDB, with a billing worker")
+    .option("--cluster", "the same over NATS JetStream and MongoDB, and a lesson that goes on when its node is killed")
     .option("--browser", "leave the relay and its app servers running, with a page at which you open services")
     .option("--console", "leave it running at the end, and print the address of the console in the browser")
     .addHelpText(

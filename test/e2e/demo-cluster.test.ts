@@ -24,6 +24,12 @@ it("the demo over NATS and MongoDB bills the same by a worker, and leaves nothin
   expect(text()).toContain(`NATS: ${nats.url}`);
   expect(text()).toContain("a billing worker");
   expect(text()).toMatch(/All as expected: \d+ checks/);
+  // The lesson whose node is killed (P3).
+  const [, scene = ""] = text().split("8. Alice takes a Spanish lesson");
+  expect(scene).toMatch(
+    /INVITE spanish[\s\S]*is killed: SIGKILL[\s\S]*its clock says \d\.\d s[\s\S]*on the bill so far: Workbook 3\.00[\s\S]*INFO[\s\S]*BYE/,
+  );
+  expect(scene).toContain("Exam");
 
   const connection = await connect({ servers: nats.url });
   onTestFinished(() => connection.close());

@@ -60,7 +60,7 @@ function clusterOn(nats: DemoServer, mongo: DemoServer, stopServers: () => void,
   };
   const removeStreams = () =>
     manage(async ({ streams }) => {
-      for (const name of [stream, `${stream}_DEAD`]) await streams.delete(name).catch(() => false);
+      for (const name of [stream, `${stream}_DEAD`, `${stream}_WITNESS`]) await streams.delete(name).catch(() => false);
     });
   return {
     names: [nats.name, mongo.name],

@@ -51,6 +51,13 @@ export class Printer {
     );
   }
 
+  /** Whether there is such an arrow in this scene. */
+  hasDrawn(from: Lane, to: Lane, label: string): boolean {
+    return (this.scenes.at(-1)?.arrows ?? []).some(
+      (arrow) => arrow.from === from && arrow.to === to && arrow.label === label,
+    );
+  }
+
   /**
    * What went over the wire between the relay and that side in this scene, in order: `> INVITE wine` for what the side
    * sent, `< 200 (BYE)` for what it got. 100 Trying is left out, since it may or may not come.

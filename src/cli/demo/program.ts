@@ -1,5 +1,6 @@
 import type { Names } from "./ladder.ts";
 import { changeService, moveAndKeep, moveOn, openTwoShops } from "./many-servers.ts";
+import { takeLessonAtNodeThatDies } from "./node-killed.ts";
 import { type Direction, type Measured, takeLesson, turnAway, visitWineShop } from "./scenes.ts";
 import type { ServerId, Stage } from "./stage.ts";
 
@@ -13,6 +14,14 @@ export interface Scene {
   readonly second?: ServerId;
   play(stage: Stage, direction: Direction): Promise<Measured> | Promise<void>;
 }
+
+/** The last scene of `tollgate demo --cluster`. */
+export const NODE_KILLED: Scene = {
+  title: "8. Alice takes a Spanish lesson, and the node that has it is killed in the middle",
+  step: "the lesson whose node is killed",
+  columns: { client: "alice", relay: "two nodes", server: "school" },
+  play: takeLessonAtNodeThatDies,
+};
 
 const ALICE = { client: "alice", relay: "relay" };
 

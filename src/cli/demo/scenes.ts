@@ -4,6 +4,7 @@ import type { Checks } from "./checks.ts";
 import type { Lane } from "./ladder.ts";
 import { LESSON_MS } from "./school.ts";
 import { SCRIPT, type Script } from "./script.ts";
+import type { Passed } from "./second-node.ts";
 import { DOMAIN, type Stage } from "./stage.ts";
 import { WINES } from "./wine-shop.ts";
 
@@ -12,9 +13,13 @@ export interface Direction {
   readonly checks: Checks;
   /** Draws an arrow beside the relay: what client and app server say to each other directly. */
   direct(from: Lane, to: Lane, label: string): void;
+  /** Draws what has passed at a node in a process of its own. */
+  passed(what: Passed): void;
   note(text: string): void;
   /** Resolves when the relay has sent such a message so often in this scene; waits a moment for it. */
   relayed(to: Lane, label: string, times?: number): Promise<void>;
+  /** Whether it has. */
+  hasRelayed(to: Lane, label: string): boolean;
   /**
    * Everything between the relay and that side in this scene, written as in `script.ts`; waits a moment until there
    * are so many messages.

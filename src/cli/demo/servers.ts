@@ -73,7 +73,7 @@ function external(what: string, url: string): DemoServer {
 }
 
 /** The package's own folder, built or not. */
-function packageRoot(): string {
+export function packageRoot(): string {
   for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
     if (existsSync(join(folder, "package.json")) || dirname(folder) === folder) return folder;
   }

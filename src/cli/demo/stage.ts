@@ -39,7 +39,7 @@ const VISITS = [
 /** Who serves, by the id that the directory has. */
 export const SERVES = {
   "wine-shop": ["wine", "grappa"],
-  school: ["english"],
+  school: ["english", "spanish"],
   brewery: ["beer"],
   "north-books": ["books"],
   "south-books": ["books"],
@@ -71,6 +71,8 @@ export interface Stage {
   readonly stranger: Client;
   /** Warnings and errors that the relay has logged. */
   readonly log: readonly string[];
+  /** Ends the Spanish lesson, which is there in a cluster. */
+  ringBell(): void;
   readonly running: Relay;
   readonly logger: Logger;
   /** Stops the relay, so that everything is billed, and hands over its configuration; the rest goes on. */
@@ -101,9 +103,10 @@ export async function setStage(
       closers.push(() => started.close());
       return started;
     };
+    const school = await startSchool();
     const servers: Servers = {
       "wine-shop": keep(await startWineShop()).sip,
-      school: keep(await startSchool()),
+      school: keep(school.sip),
       brewery: keep(await startHouse("beer", "Brewery")).sip,
       "north-books": keep(await startHouse("books", "North book shop")).sip,
       "south-books": keep(await startHouse("books", "South book shop")).sip,
@@ -112,7 +115,7 @@ export async function setStage(
     const tcp = { transport: "tcp", address: "127.0.0.1", port: 0 };
     const config = configOf(data, servers, {
       ...(forPages && { listen: [tcp, { ...tcp, transport: "ws" }] }),
-      ...(cluster && { ...cluster.settings, roles: ["relay"] }),
+      ...(cluster && { ...cluster.settings, roles: ["relay"], drainS: 0 }),
     });
     const user = "alice";
     const password = systemRandom.token();
@@ -149,7 +152,20 @@ export async function setStage(
     };
     const webSocket = forPages && `ws://127.0.0.1:${portOf("ws")}`;
     const shown = { running, config, logger };
-    return { relay, webSocket, servers, alice, user, password, stranger, log, finish, close, ...shown };
+    return {
+      relay,
+      webSocket,
+      servers,
+      alice,
+      user,
+      password,
+      stranger,
+      log,
+      ringBell: school.ringBell,
+      finish,
+      close,
+      ...shown,
+    };
   } catch (error) {
     await close();
     throw error;
@@ -167,6 +183,7 @@ export function configOf(data: string, servers: Servers, more: object = {}): Con
       { id: "wine", title: "Wine shop", limits: { session: "500", currency: "EUR" } },
       { id: "grappa", tariff: "spirits" },
       { id: "english", title: "English lesson", tariff: LESSON_TARIFF.id },
+      { id: "spanish", title: "Spanish lesson", tariff: LESSON_TARIFF.id },
       { id: "beer", tariff: "tasting" },
       { id: "books", tariff: "browsing", fork: "all" },
     ],
