@@ -47,7 +47,10 @@ async function askFirst(data: string, ...what: Asking): ReturnType<typeof askCon
 
 type Asking = Parameters<typeof askControl> extends [string, ...infer Rest] ? Rest : never;
 
-/** What each relay answers that runs on this machine's data folder, or the one that `--remote` names. */
+/**
+ * What each relay answers that runs on this machine's data folder, or the one that `--remote` names. One that was asked
+ * to stop may be gone before it has answered: that is no fault.
+ */
 export async function askEach<In, Out>(
   io: Io,
   command: Command,
@@ -60,7 +63,8 @@ export async function askEach<In, Out>(
   const { method, url, body } = requestFor(operation, input);
   const answers = await Promise.all(controlPaths(config.data).map((path) => askControl(path, method, url, body)));
   const failed = answers.flatMap((answer) => (answer.ok ? [] : [answer.error]));
-  const fault = failed.find(({ absent }) => !absent) ?? (failed.length === answers.length ? failed[0] : undefined);
+  const isNobody = failed.length === answers.length && failed.every(({ absent }) => absent);
+  const fault = isNobody ? failed[0] : failed.find(({ status }) => status !== undefined);
   if (fault) throw notAnswered(config, fault);
   return answers.flatMap((answer) => (answer.ok ? [answer.value as Out] : []));
 }
