@@ -1,6 +1,6 @@
-// Loaded into the relay by `node --import` for `npm run bench:core`: both ends of calls, within the relay's own process and without a
-// socket. What the relay sends to its UDP socket is answered here by prepared text, and what it costs here is measured and taken out.
-// So the figures are of the relay's own work, whatever else runs on the machine, and of any state of the code: nothing here imports it.
+// Loaded into the relay by `node --import` for `npm run bench:core`: both ends of calls, within the relay's own process
+// and without a socket. What the relay sends to its UDP socket is answered here by prepared text, and what that costs
+// is measured and taken out. Nothing here imports the project, so any state of the code can be measured.
 import { createHash } from "node:crypto";
 import dgram from "node:dgram";
 import { EventEmitter } from "node:events";

@@ -6,9 +6,9 @@ import { parseArgs } from "node:util";
 import { ROOT } from "../support/project.ts";
 
 /*
- * `npm run bench:core`: what the relay's own code costs a call, without sockets: both ends are played within its process
- * (core-ends.mjs). With another state of the code beside it, the two take turns, and the ratio of each pair is what counts: it hardly
- * moves where other programs have the machine.
+ * `npm run bench:core`: what the relay's own code costs a call, without sockets: both ends are played within its
+ * process (core-ends.mjs). With another state of the code beside it, the two take turns, and the ratio of each pair is
+ * what counts.
  */
 
 const USAGE = `npm run bench:core -- [options]
@@ -123,8 +123,8 @@ const median = (all: readonly number[]): number => {
 const least = (all: readonly number[]): number => Math.min(...all);
 
 /**
- * Of one start: the relay's part of its main thread. The ends are timed by the clock, which goes on where another program has the core;
- * so the least counts there, too.
+ * Of one start: the relay's part of its main thread. The ends are timed by the clock, which goes on where another
+ * program has the core; so the least counts there, too.
  */
 const own = ({ rounds }: Start) =>
   least(rounds.map(({ mainUs }) => mainUs)) - least(rounds.map(({ endsUs }) => endsUs));
