@@ -400,8 +400,8 @@ describe("the metrics on the pages", () => {
       "tollgate_usage_oldest_seconds",
       ...["sent_total", "dropped_total", "waiting"].map((name) => `tollgate_spans_${name}`),
       ...["nodes_up", "cut_off", "standbys", "copied", "without_standby", "lag_ms", "copies_late"].map(inCluster),
-      ...["events_copied", "taken_up", "given_away", "silent", "silences"].map(inCluster),
-      ...["bus_renewed_total", "handed_total", "taken_total", "unknown_total"].map(inCluster),
+      ...["events_copied", "taken_up", "given_away", "silent", "silences", "missed", "patience_ms"].map(inCluster),
+      ...["bus_renewed_total", "witness_failures_total", "handed_total", "taken_total", "unknown_total"].map(inCluster),
       ...[
         "frames",
         "lines",
