@@ -1,6 +1,7 @@
 /*
- * The layers, from the top down. A room may import from itself and from what stands below it, also types, and from nothing else: `npm run check`
- * says so. What stands on one line does not know the other. A file that stands for itself is a room of its own.
+ * The layers, from the top down. A room may import from itself and from what stands below it, also types, and from
+ * nothing else: `npm run check` says so. What stands on one line does not know the other. A file that stands for itself
+ * is a room of its own.
  */
 export const LAYERS = [
   // Who starts it all.

@@ -114,8 +114,8 @@ const requirementsIn = (text) => {
 };
 
 /**
- * For the name that src/chart/table.ts gives a transition, the arrow that it is. The names go from each innermost state;
- * an arrow may leave an outer one.
+ * For the name that src/chart/table.ts gives a transition, the arrow that it is. The names go from each innermost
+ * state; an arrow may leave an outer one.
  */
 function idsOf(machine, arrowOf) {
   const ids = {};

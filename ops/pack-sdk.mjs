@@ -1,6 +1,6 @@
 /*
- * Makes of `tollgate/sdk` a package of its own, in dist-sdk: what src/sdk/index imports, and nothing else; with the dependencies that these files
- * name, in the versions of the whole. Run by `npm run pack:sdk`, which builds first.
+ * Makes of `tollgate/sdk` a package of its own, in dist-sdk: what src/sdk/index imports, and nothing else; with the
+ * dependencies that these files name, in the versions of the whole. Run by `npm run pack:sdk`, which builds first.
  */
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";

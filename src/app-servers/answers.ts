@@ -109,7 +109,9 @@ export function json(body: Buffer): Record<string, unknown> | undefined {
   }
 }
 
-/** The answer to OPTIONS, by which the relay knows whether an app server is there: a gateway's word says that it is not. */
+/**
+ * The answer to OPTIONS, by which the relay knows whether an app server is there: a gateway's word says that it is not.
+ */
 export function healthAnswer(outcome: Outcome, now: number): SipAnswer {
   if ("failed" in outcome) return { status: 503, why: outcome.failed };
   if (![502, 503, 504].includes(outcome.status)) return { status: 200 };

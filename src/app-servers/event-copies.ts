@@ -10,8 +10,9 @@ export interface EventCopiesOptions {
 }
 
 /**
- * Copies of the events that other nodes still have to tell app servers. When a node dies or leaves, another one tells them. The
- * node may come back and tell them too: an event has the same id then, and each charge in an answer is made once.
+ * Copies of the events that other nodes still have to tell app servers. When a node dies or leaves, another one tells
+ * them. The node may come back and tell them too: an event has the same id then, and each charge in an answer is made
+ * once.
  */
 export class EventCopies {
   private readonly options: EventCopiesOptions;

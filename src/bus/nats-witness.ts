@@ -25,12 +25,12 @@ interface Live {
 }
 
 /**
- * The nodes' records in a stream of their own, in the memory of as many servers as keep the events. A record counts when
- * most of these servers have it. So on the two sides of a split only one can write.
+ * The nodes' records in a stream of their own, in the memory of as many servers as keep the events. A record counts
+ * when most of these servers have it. So on the two sides of a split only one can write.
  *
  * A cluster of servers of version 2.9 takes two messages that come at once and are both to follow the same one. So each
- * message says which one it follows, and it counts only if nothing is between the two. Whoever writes looks whether that
- * is so, unless the numbers say it; whoever reads does the same.
+ * message says which one it follows, and it counts only if nothing is between the two. Whoever writes looks whether
+ * that is so, unless the numbers say it; whoever reads does the same.
  */
 export class NatsWitness implements NodeRecords {
   private readonly settings: NatsSettings;

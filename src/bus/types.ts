@@ -44,8 +44,9 @@ export interface Bus {
   consume(name: string, handle: HandleEvents): Promise<() => Promise<void>>;
   /**
    * The same for a consumer who takes as long as it takes, and gets the events of the bus in their order. Only one node
-   * at a time is given any; when that one is gone, another one goes on, after some 20 s. A new consumer begins with what
-   * is published from now on. Missing on the bus within the process, which keeps nothing: `consume`, and keep them.
+   * at a time is given any; when that one is gone, another one goes on, after some 20 s. A new consumer begins with
+   * what is published from now on. Missing on the bus within the process, which keeps nothing: `consume`, and keep
+   * them.
    */
   consumeInOrder?(name: string, handle: HandleInOrder): Promise<() => Promise<void>>;
   /** How many events this consumer has not handled yet, at all nodes. Rejects if that cannot be known. */
@@ -79,8 +80,8 @@ export interface Bus {
   /** What the nodes agree on. Missing on a bus that has no other nodes. */
   readonly records?: NodeRecords;
   /**
-   * The connection seems to be there, and carries nothing: it is given up at once, and another one is made. False: there
-   * is none to give up. Missing on a bus that has no other nodes.
+   * The connection seems to be there, and carries nothing: it is given up at once, and another one is made. False:
+   * there is none to give up. Missing on a bus that has no other nodes.
    */
   renew?(why: string): boolean;
   /**
@@ -89,9 +90,9 @@ export interface Bus {
    */
   tellCalls?(records: readonly CallRecord[]): boolean;
   /**
-   * Keys of 32 bytes for a purpose, made of the secrets that the nodes of this cluster share (RFC 5869): the first one to
-   * make things with, all of them to check things with. None: the nodes share no secret. Missing on a bus that has no
-   * other nodes.
+   * Keys of 32 bytes for a purpose, made of the secrets that the nodes of this cluster share (RFC 5869): the first one
+   * to make things with, all of them to check things with. None: the nodes share no secret. Missing on a bus that has
+   * no other nodes.
    */
   keys?(purpose: string): readonly Buffer[];
   /**

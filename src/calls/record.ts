@@ -25,11 +25,15 @@ export interface AskedServer {
   readonly clockMs?: number;
   /** Who ended the session: `client`, `server`, `change`, `relay: <why>`; missing: there was none. */
   readonly endedBy?: string;
-  /** What it cost by the session's book, without taxes: `25.20 EUR`; missing: nothing. Later charges are on the bill. */
+  /**
+   * What it cost by the session's book, without taxes: `25.20 EUR`; missing: nothing. Later charges are on the bill.
+   */
   readonly cost?: string;
 }
 
-/** What was seen of a call while it ran, in short. Times are milliseconds since the request came; before it below zero. */
+/**
+ * What was seen of a call while it ran, in short. Times are milliseconds since the request came; before it below zero.
+ */
 export interface Kept {
   readonly messages: readonly (readonly [atMs: number, from: string, to: string, text: string])[];
   readonly states: readonly (readonly [atMs: number, chart: string, event: string, from: string, to: string])[];

@@ -41,10 +41,10 @@ export interface DemoOptions {
 }
 
 /**
- * Runs a relay, app servers and a client on this machine, on real sockets and a data folder of their own: a visit to
- * a wine shop, an English lesson, two requests that are refused; another service within a session, moves to another
- * one, two book shops at once; in a cluster a lesson whose node is killed; and the bill. Resolves to the exit code: 0 where all was as expected, else 1 with what
- * was not.
+ * Runs a relay, app servers and a client on this machine, on real sockets and a data folder of their own: a visit to a
+ * wine shop, an English lesson, two requests that are refused; another service within a session, moves to another one,
+ * two book shops at once; in a cluster a lesson whose node is killed; and the bill. Resolves to the exit code: 0 where
+ * all was as expected, else 1 with what was not.
  */
 export async function demo(options: DemoOptions = {}): Promise<number> {
   const { out = process.stdout, json = false, cluster = false, env = process.env } = options;

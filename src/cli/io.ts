@@ -31,8 +31,8 @@ export const stopAsked = (io: Pick<Io, "onSignal">): Promise<void> =>
 const DONE = Promise.resolve();
 
 /**
- * Whoever reads what is printed may stop reading, as `head` does. That is no error: the command ends, as if all had been
- * read. With `goesOn`, as for a relay whose log nobody reads any more, the process goes on.
+ * Whoever reads what is printed may stop reading, as `head` does. That is no error: the command ends, as if all had
+ * been read. With `goesOn`, as for a relay whose log nobody reads any more, the process goes on.
  */
 export function endWithReader(goesOn: boolean, { stdout, stderr, exit }: PipeProcess = process): void {
   for (const stream of [stdout, stderr])

@@ -28,8 +28,8 @@ interface Players {
 }
 
 /**
- * Calls that the relay places by itself, with a client and an app server of its own, over SIP on this machine. What they
- * need is registered with the first of them, and all but the user is removed when none was placed for a minute.
+ * Calls that the relay places by itself, with a client and an app server of its own, over SIP on this machine. What
+ * they need is registered with the first of them, and all but the user is removed when none was placed for a minute.
  */
 export class TestCalls {
   private readonly config: Config;

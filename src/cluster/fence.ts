@@ -34,6 +34,8 @@ export class Fence {
   private readonly about: () => object;
   private isShut = false;
   private shutAt = 0;
+  /** When it was seen open last: until then this node has not stood still. */
+  private openAt: number;
   /** Since when this node may have stood still. */
   private silentSince = 0;
   private held: Held[] = [];
@@ -53,6 +55,7 @@ export class Fence {
     this.clock = clock;
     this.log = log;
     this.until = until;
+    this.openAt = clock.monotonic();
   }
 
   /** Whether it is shut already. */
@@ -67,7 +70,10 @@ export class Fence {
 
   /** Whether this node may act now. */
   get open(): boolean {
-    if (!this.isShut && this.clock.monotonic() >= this.until()) this.shut();
+    if (this.isShut) return false;
+    const now = this.clock.monotonic();
+    if (now >= this.until()) this.shut();
+    else this.openAt = now;
     return !this.isShut;
   }
 
@@ -158,12 +164,16 @@ export class Fence {
   private shut(): void {
     this.isShut = true;
     this.shutAt = this.clock.monotonic();
-    this.silentSince = Math.min(this.shutAt, this.until());
     this.stats.shut++;
-    this.log.error(
-      { lateMs: Math.max(0, this.shutAt - this.until()), ...this.about() },
-      "cluster: this node stood still or is cut off: it does nothing until it knows which sessions others have taken up",
-    );
+    const until = this.until();
+    this.silentSince = Math.max(this.openAt, Math.min(this.shutAt, until));
+    if (until === Number.NEGATIVE_INFINITY)
+      this.log.info(this.about(), "cluster: this node waits until one that it did not know has heard it");
+    else
+      this.log.error(
+        { lateMs: Math.max(0, this.shutAt - until), ...this.about() },
+        "cluster: this node stood still or is cut off: it does nothing until it knows which sessions others have taken up",
+      );
   }
 }
 

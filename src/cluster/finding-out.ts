@@ -31,7 +31,9 @@ export class FindingOut {
   private readonly letGo: (session: string) => void;
   private readonly clock: Pick<Clock, "monotonic">;
   private readonly log: Logger;
-  /** How often this node has called runs of others dead, and how often they had called this run dead, as far as known. */
+  /**
+   * How often this node has called runs of others dead, and how often they had called this run dead, as far as known.
+   */
   private readonly deaths = new Map<string, number>();
   private readonly ownDeaths = new Map<string, number>();
   /** How often this node began to find out what was taken from it. The last time counts. */
@@ -80,8 +82,8 @@ export class FindingOut {
   }
 
   /**
-   * Without NATS, and after a silence: all others have said, not over NATS, that they hear this node, and that they have
-   * not called it dead since. So nobody has taken anything up.
+   * Without NATS, and after a silence: all others have said, not over NATS, that they hear this node, and that they
+   * have not called it dead since. So nobody has taken anything up.
    */
   confirmed(): void {
     const { fence, members } = this;
@@ -101,8 +103,8 @@ export class FindingOut {
 
   /**
    * With a witness: others cannot call this node dead now, and so they have not since its last record: that would have
-   * taken votes of nodes that say that they have not voted, or another record in its place. If none of them has called it
-   * dead before, either, it goes on.
+   * taken votes of nodes that say that they have not voted, or another record in its place. If none of them has called
+   * it dead before, either, it goes on.
    */
   safe(): void {
     const { fence, members, witness } = this;

@@ -1,9 +1,9 @@
 import { err, ok, type Result } from "../support/result.ts";
 
 /*
- * How copies of sessions and of charging events go from one node to another: as lines of text. The first line says whose
- * they are. A state or event is JSON on one line. The receiver does not read it before it is needed, so that a copy
- * costs it little.
+ * How copies of sessions and of charging events go from one node to another: as lines of text. The first line says
+ * whose they are. A state or event is JSON on one line. The receiver does not read it before it is needed, so that a
+ * copy costs it little.
  *
  *   1 <node> <epoch> <number>
  *   = <number>                                       what came in frames up to this one is billed: it may be forgotten

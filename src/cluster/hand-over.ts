@@ -20,8 +20,8 @@ import {
 import { RemoteFlow } from "./remote-flow.ts";
 
 /**
- * A question without an answer of all nodes is put again after so long, since one of them may just have died; then after
- * twice as long, and so on, up to the second. Nodes that answer late would else be asked ever more.
+ * A question without an answer of all nodes is put again after so long, since one of them may just have died; then
+ * after twice as long, and so on, up to the second. Nodes that answer late would else be asked ever more.
  */
 const AGAIN_MS = 100;
 const MOST_AGAIN_MS = 1_000;
@@ -58,8 +58,8 @@ interface Asked {
 
 /**
  * Hands messages to the nodes that have their sessions, and takes what other nodes hand over (P3). The node to which a
- * peer came keeps the socket: what the other node answers goes out by it. Nobody here knows for sure where a session is,
- * so all nodes are asked; where a dialog was found once is where it is looked for first.
+ * peer came keeps the socket: what the other node answers goes out by it. Nobody here knows for sure where a session
+ * is, so all nodes are asked; where a dialog was found once is where it is looked for first.
  */
 export class HandOver implements OthersPort {
   private readonly self: NodeRun;

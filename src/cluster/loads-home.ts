@@ -69,8 +69,8 @@ const MAX_ASKS = 1_000;
 
 /**
  * The home of some users: it alone says who of them may begin one more request, so that a limit is never exceeded in
- * sum. Before it says so, it has asked each node what the user has there, and each node has promised to begin nothing of
- * that user without asking it (see SharedLoads). It keeps count by what the nodes tell it then.
+ * sum. Before it says so, it has asked each node what the user has there, and each node has promised to begin nothing
+ * of that user without asking it (see SharedLoads). It keeps count by what the nodes tell it then.
  */
 export class LoadsHome {
   /** Since the start: how often all nodes were asked about a user. */
@@ -87,7 +87,10 @@ export class LoadsHome {
   private sweptAt = 0;
   private number = 0;
 
-  /** `own`: what the user has at this node. `takes`: from now on this node is the user's home. `granted`: answers what this node has asked. */
+  /**
+   * `own`: what the user has at this node. `takes`: from now on this node is the user's home. `granted`: answers what
+   * this node has asked.
+   */
   constructor(options: {
     readonly talk: Talk;
     readonly peers: Pick<Peers, "runs">;
@@ -137,7 +140,9 @@ export class LoadsHome {
     if (!entry.poll && !this.isValid(entry, RENEW_MS)) this.poll(user, entry, []);
   }
 
-  /** What a node has now. `poll`: it answers that one; 0: it has changed. `settled`: its last question with an answer. */
+  /**
+   * What a node has now. `poll`: it answers that one; 0: it has changed. `settled`: its last question with an answer.
+   */
   told(user: string, node: string, load: Load, settled: number, poll: number): void {
     const entry = this.entries.get(user);
     if (!entry) return;

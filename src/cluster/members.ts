@@ -295,7 +295,9 @@ export class Members {
     return against > 0 && against >= this.witness!.written;
   }
 
-  /** This node is about to say a beat. What it says with it of the other nodes, and how long they are to wait for it. */
+  /**
+   * This node is about to say a beat. What it says with it of the other nodes, and how long they are to wait for it.
+   */
   says(number: number): Pick<Beat, "patienceMs" | "witness" | "heard"> {
     const now = this.clock.monotonic();
     let tripMs = 0;
@@ -408,7 +410,9 @@ export class Members {
     if (heard.deaths > 0) this.listener.calledDead?.(beat, heard.deaths);
   }
 
-  /** Looks for nodes that have not been heard for too long, and what this node may do. Called some times for each beat. */
+  /**
+   * Looks for nodes that have not been heard for too long, and what this node may do. Called some times for each beat.
+   */
   look(): void {
     this.lookAtOthers();
     const { witness } = this;

@@ -10,9 +10,9 @@ const FRAME_CHARS = 100_000;
 /** A frame without an answer counts as lost after so long. */
 const LOST_MS = 1_000;
 /**
- * Whoever waits for a line's arrival waits at most so long. Then the call goes on without. Until then a standby that has
- * died is known to be dead, and a node that is cut off knows that, too: it tells no client of a session that no other
- * node knows.
+ * Whoever waits for a line's arrival waits at most so long. Then the call goes on without. Until then a standby that
+ * has died is known to be dead, and a node that is cut off knows that, too: it tells no client of a session that no
+ * other node knows.
  */
 const WAIT_MS = 500;
 /** While nothing may be sent, it is looked at again after so long. */

@@ -19,8 +19,8 @@ const SAID_KEPT = 120;
 const USUAL_MS = 120;
 
 /**
- * How long it takes until a beat is known to be heard, at most. It grows at once, and falls within some twenty seconds: on a
- * machine that is too slow, what was late comes in bursts.
+ * How long it takes until a beat is known to be heard, at most. It grows at once, and falls within some twenty seconds:
+ * on a machine that is too slow, what was late comes in bursts.
  */
 export class RoundTrip {
   private peak = 0;
@@ -53,8 +53,9 @@ export class Patience {
   }
 
   /**
-   * A beat is about to be said, and a confirmation takes `tripMs` at most, as far as is known. Returns the patience that
-   * the beat asks for. It falls no faster than time passes: what an earlier beat asks for, a later one does not take back.
+   * A beat is about to be said, and a confirmation takes `tripMs` at most, as far as is known. Returns the patience
+   * that the beat asks for. It falls no faster than time passes: what an earlier beat asks for, a later one does not
+   * take back.
    */
   says(number: number, now: number, tripMs: number): number {
     const asked = this.last.until + MARGIN_MS - now;

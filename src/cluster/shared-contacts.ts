@@ -9,8 +9,8 @@ import type { Line, Talk } from "./talk.ts";
 
 /*
  * What clients have registered, at every node. The node to which a client came tells the others, and what they send to
- * that client goes out by its socket there. When that node dies, its connections are gone, and so is what lives by them.
- * A client of UDP is then reached directly.
+ * that client goes out by its socket there. When that node dies, its connections are gone, and so is what lives by
+ * them. A client of UDP is then reached directly.
  *
  *   contact <binding as JSON> [<flow>]      made or refreshed; its times are told from now on
  *   no-contact <user> <key> <node>          gone, if it is a client of that node

@@ -12,18 +12,19 @@ import type { Line, Peers, Talk } from "./talk.ts";
  * requests come at two nodes in the same moment.
  *
  * Each node may have a small part of each limit without a word: a 64th, so that 64 nodes cannot exceed it. That is one
- * request that rings and 15 sessions by default, and enough for most users. Before a user gets more at a node, that node
- * asks the user's home, which is one of the nodes, by rendezvous hashing: `LoadsHome`. The home asks all nodes what the
- * user has there. With its answer a node promises that for a minute it begins nothing of this user without asking that
- * home, and tells it what begins and ends. So the home knows the sum, and answers at once from then on.
+ * request that rings and 15 sessions by default, and enough for most users. Before a user gets more at a node, that
+ * node asks the user's home, which is one of the nodes, by rendezvous hashing: `LoadsHome`. The home asks all nodes
+ * what the user has there. With its answer a node promises that for a minute it begins nothing of this user without
+ * asking that home, and tells it what begins and ends. So the home knows the sum, and answers at once from then on.
  *
- * Homes come and go, and for a while two nodes may take themselves for a user's home. What one has granted the other one
- * counts, since it asks all nodes first, and whoever has answered it takes no grant of the former home any more. Polls
- * have numbers that grow, and nobody answers a smaller one than before. A node that has just started, or was cut off, has no part of its
- * own until all others have told it for which users nobody has; and it is no home before it has heard of all nodes.
+ * Homes come and go, and for a while two nodes may take themselves for a user's home. What one has granted the other
+ * one counts, since it asks all nodes first, and whoever has answered it takes no grant of the former home any more.
+ * Polls have numbers that grow, and nobody answers a smaller one than before. A node that has just started, or was cut
+ * off, has no part of its own until all others have told it for which users nobody has; and it is no home before it has
+ * heard of all nodes.
  *
- * While NATS is away, each node counts what it has itself: then the limit holds at each node, and not for their sum. The
- * same is true of parts of the cluster whose NATS servers do not hear each other.
+ * While NATS is away, each node counts what it has itself: then the limit holds at each node, and not for their sum.
+ * The same is true of parts of the cluster whose NATS servers do not hear each other.
  */
 
 /** With more nodes than that, no node has a part of its own. */

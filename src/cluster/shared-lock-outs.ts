@@ -4,9 +4,9 @@ import type { NodeRun } from "./beat.ts";
 import type { Line, Talk } from "./talk.ts";
 
 /*
- * Failed sign-ins count for all nodes together. Each node tells the others each failure that it counts, and each sign-in
- * that it checked during a wait. So all nodes come to the same lock-outs, some 10 ms later. A node that has come anew
- * asks the others for theirs.
+ * Failed sign-ins count for all nodes together. Each node tells the others each failure that it counts, and each
+ * sign-in that it checked during a wait. So all nodes come to the same lock-outs, some 10 ms later. A node that has
+ * come anew asks the others for theirs.
  *
  * A guesser may send guesses to several nodes within these 10 ms, and each node checks one. But their waits come one
  * after the other: after three guesses at once, all three waits have to pass. So over time there are no more guesses

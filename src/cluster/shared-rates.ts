@@ -19,7 +19,9 @@ const UNTOLD_PART = 20;
 /** The last second, in parts. */
 const PARTS = 10;
 const PART_MS = 100;
-/** How many sources of other nodes are known of each limit. The one that was heard of longest ago is forgotten first. */
+/**
+ * How many sources of other nodes are known of each limit. The one that was heard of longest ago is forgotten first.
+ */
 const MAX_SOURCES = 50_000;
 const MAX_KEY = 200;
 

@@ -75,14 +75,16 @@ export class TakeUp {
   }
 
   /**
-   * The sessions that are here, or were here until they ended, and that other nodes have had. Of each node: a session may
-   * have had many owners, and none of them knows them all.
+   * The sessions that are here, or were here until they ended, and that other nodes have had. Of each node: a session
+   * may have had many owners, and none of them knows them all.
    */
   get all(): string[] {
     return [...this.known];
   }
 
-  /** These sessions go on here from this node's disk: whoever else has them, and was silent meanwhile, lets go of them. */
+  /**
+   * These sessions go on here from this node's disk: whoever else has them, and was silent meanwhile, lets go of them.
+   */
   restored(sessions: readonly string[]): void {
     for (const session of sessions) this.remember(session);
   }

@@ -113,8 +113,8 @@ export class Talk {
   }
 
   /**
-   * Tells one node many lines, some at a time. `lines` is asked for them as they are sent; what all nodes were to be told
-   * before has then gone out, so that what the lines say does not come a second time.
+   * Tells one node many lines, some at a time. `lines` is asked for them as they are sent; what all nodes were to be
+   * told before has then gone out, so that what the lines say does not come a second time.
    */
   stream(node: string, lines: Iterator<Line>): void {
     if (this.drafts.has(ALL)) this.send(ALL);

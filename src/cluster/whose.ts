@@ -6,9 +6,9 @@ import type { PeerLog } from "../support/peer-log.ts";
 import type { NodeRun } from "./beat.ts";
 
 /*
- * A node that was stopped, cut off or started anew asks the others which of its sessions they have taken up. A node that
- * was started anew then says which sessions it has itself, so that the others take up only the rest. A node that is to
- * take up what a dead one has left, and was silent itself, asks who else has some of it.
+ * A node that was stopped, cut off or started anew asks the others which of its sessions they have taken up. A node
+ * that was started anew then says which sessions it has itself, so that the others take up only the rest. A node that
+ * is to take up what a dead one has left, and was silent itself, asks who else has some of it.
  *
  *   1 <node> <epoch> <number> ask <of> <its epoch>       of: itself, or a dead node
  *   1 <node> <epoch> <number> have <part> <parts>        and a session on each line

@@ -283,8 +283,8 @@ export class Witness {
   }
 
   /**
-   * Calls a run dead, if it may. `votes`: whether that node, too, has not heard the run since that record. `isGone`: its
-   * process is gone for sure.
+   * Calls a run dead, if it may. `votes`: whether that node, too, has not heard the run since that record. `isGone`:
+   * its process is gone for sure.
    */
   claim(run: NodeRun, votes: (node: string, record: number) => boolean, isGone: boolean): void {
     const known = this.known.get(run.node);

@@ -27,7 +27,10 @@ export interface HostPort {
 export const LISTEN_EXPECTED = `an address such as udp:127.0.0.1:5060 or tcp:[::1]:5060 (${OPEN_TRANSPORTS.join(", ")})`;
 export const HOST_PORT_EXPECTED = "a host with or without a port, such as 203.0.113.5 or sip.portal.example:5060";
 
-/** Reads `udp:127.0.0.1:5060`, `tls:[::1]:5061`, `udp:127.0.0.1` (the default port of the transport). The error says what was expected. */
+/**
+ * Reads `udp:127.0.0.1:5060`, `tls:[::1]:5061`, `udp:127.0.0.1` (the default port of the transport). The error says
+ * what was expected.
+ */
 export function parseListen(text: string): Result<ListenAddress, string> {
   const colon = text.indexOf(":");
   const transport = text.slice(0, colon < 0 ? text.length : colon).toLowerCase();

@@ -16,7 +16,9 @@ export interface Control {
 /** The socket's place for a data folder. */
 export const controlPath = (dataFolder: string): string => join(dataFolder, "control.sock");
 
-/** The folder of a further process on a data folder (`tollgate start --processes`); the first one has the data folder. */
+/**
+ * The folder of a further process on a data folder (`tollgate start --processes`); the first one has the data folder.
+ */
 export const processFolder = (dataFolder: string, number: number): string =>
   number === 1 ? dataFolder : join(dataFolder, `${PROCESS}${number}`);
 

@@ -43,8 +43,8 @@ export class EventStreams {
   }
 
   /**
-   * Opens a stream, or takes one up again after the line `last`. Undefined: there are too many. `whose`: nobody takes up
-   * the stream of somebody else.
+   * Opens a stream, or takes one up again after the line `last`. Undefined: there are too many. `whose`: nobody takes
+   * up the stream of somebody else.
    */
   open(query: EventQuery, whose: string, last: string | undefined): ReadableStream<Uint8Array> | undefined {
     const [, id = "", number] = /^([0-9a-z]+)-(\d{1,15})$/.exec(last ?? "") ?? [];

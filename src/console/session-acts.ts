@@ -24,7 +24,9 @@ const MAX_BODY_BYTES = 65_536;
 const UNDER_WAY = 256;
 const RETRY_SOON = { "Retry-After": "1" };
 
-/** What an app server that speaks HTTP asks for in its sessions, where a SIP app server sends BYE, re-INVITE or REFER. */
+/**
+ * What an app server that speaks HTTP asks for in its sessions, where a SIP app server sends BYE, re-INVITE or REFER.
+ */
 export class SessionActs {
   private readonly options: SessionActsOptions;
   private readonly signIn: AppServerSignIn;

@@ -21,7 +21,9 @@ export type UsedUp = "spare" | "ownSpare" | "look";
 
 /** Who is told what happens here, where failures count for several nodes together. */
 export interface GuessesElsewhere {
-  /** A failure was counted. `known`: the user is known at that source, so a wait of the source alone does not hold here. */
+  /**
+   * A failure was counted. `known`: the user is known at that source, so a wait of the source alone does not hold here.
+   */
   failed(user: string, source: string, line: number, known: boolean): void;
   /** A sign-in was checked during the wait of that pair; `user` undefined: of the source. */
   used(what: UsedUp, user: string | undefined, source: string): void;

@@ -55,8 +55,8 @@ export type Verdict =
     }
   | { readonly verdict: "throttled"; readonly retryAfterS: number }
   /**
-   * The digest is right, and the nonce is of another node, which is being asked whether its count is new. `settled` never
-   * rejects.
+   * The digest is right, and the nonce is of another node, which is being asked whether its count is new. `settled`
+   * never rejects.
    */
   | { readonly verdict: "asking"; readonly settled: Promise<SettledVerdict> };
 

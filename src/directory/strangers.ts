@@ -75,8 +75,8 @@ export class Strangers {
   }
 
   /**
-   * Whether a request that belongs to no session gets no answer. `isSure`: its address is not forged. `isKnown`: whether
-   * the user that it names has signed in from there before; it is asked only where it matters.
+   * Whether a request that belongs to no session gets no answer. `isSure`: its address is not forged. `isKnown`:
+   * whether the user that it names has signed in from there before; it is asked only where it matters.
    */
   ignores(request: SipRequest, source: SignInSource, isSure: boolean, isKnown: () => boolean): boolean {
     if (this.isScanner(request)) {

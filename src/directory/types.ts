@@ -24,7 +24,9 @@ export interface User {
   readonly ha1: Ha1;
   /** The same for clients that sign in as `alice@portal.com` (`ha1b` of Kamailio). */
   readonly ha1WithDomain?: Ha1;
-  /** Telephone numbers from which the user may call, as the operator has verified: `+4930123456`; the first by default. */
+  /**
+   * Telephone numbers from which the user may call, as the operator has verified: `+4930123456`; the first by default.
+   */
   readonly numbers?: readonly string[];
   /** Signs in, and is refused with 403. */
   readonly blocked?: Blocked;

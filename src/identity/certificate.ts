@@ -17,7 +17,10 @@ export interface Authority extends Issued {
 }
 
 export interface Wanted {
-  /** Alternative names (RFC 5280 §4.2.1.6) such as `DNS:a.example`, `URI:sip:a.example`, `IP:127.0.0.1`; none: no such extension. */
+  /**
+   * Alternative names (RFC 5280 §4.2.1.6) such as `DNS:a.example`, `URI:sip:a.example`, `IP:127.0.0.1`; none: no such
+   * extension.
+   */
   readonly names?: readonly string[];
   readonly commonName?: string;
   /** Of a provider of telephone numbers: its code (TNAuthList, RFC 8226 §9). */

@@ -70,7 +70,9 @@ export interface Caller {
   readonly appServer: string;
 }
 
-/** Signs an INVITE to an app server: adds an Identity header, and to P-Asserted-Identity the number that it is about. */
+/**
+ * Signs an INVITE to an app server: adds an Identity header, and to P-Asserted-Identity the number that it is about.
+ */
 export type Attest = (request: SipRequest, caller: Caller) => void;
 
 export interface ShakenOptions {

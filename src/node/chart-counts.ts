@@ -4,7 +4,9 @@ import { stateText } from "../chart/state-text.ts";
 import type { Core } from "../relay/model/core.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 
-/** Of one state: how many actors are in it now; how many have left it since, and how long they had stayed, on average. */
+/**
+ * Of one state: how many actors are in it now; how many have left it since, and how long they had stayed, on average.
+ */
 export interface StateCount {
   readonly now: number;
   readonly left: number;

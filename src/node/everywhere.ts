@@ -171,7 +171,9 @@ export class Everywhere {
     }
   }
 
-  /** Asks all other nodes at once, and resolves to the names of those of which `work` says that something is missing. */
+  /**
+   * Asks all other nodes at once, and resolves to the names of those of which `work` says that something is missing.
+   */
   private async eachOther(work: (node: string) => Promise<boolean>): Promise<string[]> {
     const others = this.options.others();
     const whole = await Promise.all(others.slice(0, MOST_NODES).map(work));

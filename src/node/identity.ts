@@ -9,7 +9,9 @@ import type { Random } from "../support/random.ts";
 
 /** What everybody may read of the relay's keys. */
 export interface Published extends Pick<IdentityKey, "pem" | "jwks"> {
-  /** The operator's certificate for telephone numbers with its chain; undefined: there is none, or others publish it. */
+  /**
+   * The operator's certificate for telephone numbers with its chain; undefined: there is none, or others publish it.
+   */
   readonly shaken?: string;
 }
 

@@ -125,7 +125,9 @@ export interface Relay {
     /** Where other nodes hear of the app servers' Idempotency-Keys. */
     readonly keysElsewhere?: SharedKeys | undefined;
   };
-  /** Does what an app server that speaks HTTP asks for in one of its sessions, at whichever node that is. Never rejects. */
+  /**
+   * Does what an app server that speaks HTTP asks for in one of its sessions, at whichever node that is. Never rejects.
+   */
   act(appServer: string, session: string, action: Action): Promise<Acted>;
   /** The settings of a softphone, by the token of its QR code; undefined: it is no token, or too old. */
   provision(token: string): string | undefined;
@@ -138,8 +140,8 @@ export interface Relay {
    */
   onClosing(fn: () => Promise<void>): void;
   /**
-   * Reads the directory and the certificates again. With a configuration, its services, app servers, tariffs, taxes, settlement, rules and
-   * domains hold from now on.
+   * Reads the directory and the certificates again. With a configuration, its services, app servers, tariffs, taxes,
+   * settlement, rules and domains hold from now on.
    */
   reload(config?: Config): Promise<void>;
   /**

@@ -166,7 +166,10 @@ async function gathered(parts: AsyncIterable<string>): Promise<string> {
   return text;
 }
 
-/** The account and the month that are meant. A user who never existed is a typing mistake; one who was removed has bills. */
+/**
+ * The account and the month that are meant. A user who never existed is a typing mistake; one who was removed has
+ * bills.
+ */
 export async function whoseBill(
   { store, now }: Pick<OperationContext, "store" | "now">,
   name: string,

@@ -11,7 +11,9 @@ const KEEP_MS = 400 * 86_400_000;
 const KEEP_MOST = 100_000;
 const FORGET_EVERY = 200;
 const MOST_TEXT = 200;
-/** Fields that stand in the audit log besides those of the path. What is not named here is left out, secrets above all. */
+/**
+ * Fields that stand in the audit log besides those of the path. What is not named here is left out, secrets above all.
+ */
 const NOTED = new Set([
   ...["id", "user", "callId", "service", "appServer", "amount", "currency", "month", "since", "role", "reason"],
   ...[
@@ -35,8 +37,8 @@ const NOTED = new Set([
 export const isAudited = ({ method, personal }: AnyOperation): boolean => method !== "GET" || personal === true;
 
 /**
- * Does an operation, by whichever way it was asked for, and notes it in the audit log: each change, done or refused, and
- * each reading of what is said about people. Throws an OperationError that says what is wrong.
+ * Does an operation, by whichever way it was asked for, and notes it in the audit log: each change, done or refused,
+ * and each reading of what is said about people. Throws an OperationError that says what is wrong.
  */
 export async function perform(
   operation: AnyOperation,

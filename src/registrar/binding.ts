@@ -33,8 +33,8 @@ export interface Binding {
   /** Where to send instead of the Contact: the client is behind a NAT. */
   readonly behind?: Destination | undefined;
   /**
-   * By which the client came: its connection, or the way through its NAT. With a connection the binding is gone, too (RFC
-   * 5626 §5.3), unless `survives` is set.
+   * By which the client came: its connection, or the way through its NAT. With a connection the binding is gone, too
+   * (RFC 5626 §5.3), unless `survives` is set.
    */
   readonly flow?: Flow | undefined;
   /** It is reached without that connection: by UDP, by a new connection to its Contact, or through proxies. */

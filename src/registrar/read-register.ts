@@ -78,7 +78,8 @@ function readContact(
   if (text.length > MAX_CONTACT) return bad("Contact Is Too Long");
   const address = parseOneNameAddr(text);
   const uri = address.ok ? sipUriOf(address.value.uri) : undefined;
-  // RFC 3261 §19.1.1, table 1: a Contact in REGISTER may have header fields in its URI. Nothing could be done with them.
+  // RFC 3261 §19.1.1, table 1: a Contact in REGISTER may have header fields in its URI. Nothing could be done with
+  // them.
   if (!address.ok || !uri || uri.headers !== undefined) return bad("Contact Is Not A SIP URI");
   const { params } = address.value;
   const instance = readInstance(params.get("+sip.instance"));
@@ -105,7 +106,9 @@ function secondsIn(text: string | undefined): number | undefined {
   return digits !== undefined && /^\d{1,12}$/.test(digits) ? Number(digits) : undefined;
 }
 
-/** RFC 5626 §4.1: a URN in angle brackets, which some leave out. What has other characters could not be echoed as it is. */
+/**
+ * RFC 5626 §4.1: a URN in angle brackets, which some leave out. What has other characters could not be echoed as it is.
+ */
 function readInstance(value: string | undefined): string | undefined {
   const bare = value?.replace(/^<([^<>]*)>$/, "$1");
   return bare !== undefined && bare.length <= MAX_INSTANCE && /^[!-;=?-~]+$/.test(bare) ? bare : undefined;

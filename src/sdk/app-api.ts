@@ -56,8 +56,8 @@ export interface AppSession {
    * set. All charges are made, or none. Resolves with the charges' ids when the relay has them on disk. Rejects with a
    * `SipError` where none was made: 400 for what cannot be read, 403 for what may not be charged (limits, currency, an
    * id with other terms), 410 when the time for late charges is over, 481 after the end without `charging`. With 408,
-   * 500 or 503 it is not known whether they were made: the same charges with the same ids may be sent again. Rejects with
-   * a `TypeError` where a price is not a string.
+   * 500 or 503 it is not known whether they were made: the same charges with the same ids may be sent again. Rejects
+   * with a `TypeError` where a price is not a string.
    */
   charge(...charges: readonly ChargeInput[]): Promise<string[]>;
   /**

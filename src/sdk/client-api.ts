@@ -11,7 +11,9 @@ export interface ClientOptions extends SipClientOptions {
    * 5060, by TLS 5061. Several: the nodes of a cluster, which are tried one after the other.
    */
   readonly relay: string | readonly string[];
-  /** Whom to believe by TLS. Default: the authorities that Node brings. The certificate must be for the relay's host. */
+  /**
+   * Whom to believe by TLS. Default: the authorities that Node brings. The certificate must be for the relay's host.
+   */
   readonly tls?: TlsTrust;
 }
 

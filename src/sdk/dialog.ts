@@ -184,8 +184,8 @@ export class Dialog {
   }
 
   /**
-   * Shows the relay by which connection we are reached now: OPTIONS in the dialog, which changes nothing (RFC 3261 §11).
-   * The session ends where the relay does not know it any more.
+   * Shows the relay by which connection we are reached now: OPTIONS in the dialog, which changes nothing (RFC 3261
+   * §11). The session ends where the relay does not know it any more.
    */
   comeBack(): void {
     if (this.over) return;

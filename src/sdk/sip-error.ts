@@ -6,7 +6,9 @@ export class SipError extends Error {
   override readonly name = "SipError";
   readonly status: number;
   readonly reason: string;
-  /** What the answer says beside its reason: its body, where that is plain text, else the text of its Warning header. */
+  /**
+   * What the answer says beside its reason: its body, where that is plain text, else the text of its Warning header.
+   */
   readonly detail: string | undefined;
   /** Seconds after which the same request may be tried again (Retry-After, RFC 3261 §20.33); undefined: not said. */
   readonly retryAfterS: number | undefined;

@@ -14,8 +14,9 @@ import { open } from "lmdb";
 import { privateFiles, privateFolder } from "../support/private-folder.ts";
 
 /*
- * Copies of a data folder. The journal is copied before the outbox of usage and the store: an event that leaves the journal in between is in
- * both copies, and its id keeps it from being billed twice. The other way round it would be in none of them.
+ * Copies of a data folder. The journal is copied before the outbox of usage and the store: an event that leaves the
+ * journal in between is in both copies, and its id keeps it from being billed twice. The other way round it would be in
+ * none of them.
  */
 
 const DATABASES = ["journal", "usage", "store"] as const;

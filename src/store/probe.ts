@@ -2,8 +2,8 @@ import { connect } from "./mongo-connect.ts";
 import type { MongoSettings } from "./settings.ts";
 
 /**
- * Looks whether MongoDB can be used, and changes nothing there. Resolves to how far this machine's clock is ahead of the
- * server's, in milliseconds. Rejects with what is wrong.
+ * Looks whether MongoDB can be used, and changes nothing there. Resolves to how far this machine's clock is ahead of
+ * the server's, in milliseconds. Rejects with what is wrong.
  */
 export async function probeMongo(settings: MongoSettings, withinS: number): Promise<number | undefined> {
   const timeoutS = Math.min(settings.timeoutS, withinS);

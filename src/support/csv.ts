@@ -11,9 +11,9 @@ export interface CsvRow {
 const MAX_RECORD = 65_536;
 
 /**
- * Reads CSV (RFC 4180) as it comes. The header row says whether commas, semicolons or tabs stand between the fields. Its
- * names are read in lower case, with `-` and blanks as `_`. Blank lines are left out. Yields an error, and ends, where
- * a record does not end within 64 kB, or the text ends within quotes.
+ * Reads CSV (RFC 4180) as it comes. The header row says whether commas, semicolons or tabs stand between the fields.
+ * Its names are read in lower case, with `-` and blanks as `_`. Blank lines are left out. Yields an error, and ends,
+ * where a record does not end within 64 kB, or the text ends within quotes.
  */
 export async function* readCsv(chunks: AsyncIterable<string>): AsyncGenerator<Result<CsvRow, string>> {
   const splitter = new Splitter();

@@ -75,7 +75,9 @@ export class PeerLog {
     if (this.takes(level, kind, source)) this.options.log?.[level](facts, kind);
   }
 
-  /** Whether one more line of that kind may be written for that source now. If so, it counts as written by the caller. */
+  /**
+   * Whether one more line of that kind may be written for that source now. If so, it counts as written by the caller.
+   */
   takes(level: Level, kind: string, source: string): boolean {
     const now = this.options.clock.monotonic();
     let window = this.windows.get(kind);

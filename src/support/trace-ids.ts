@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 
 /*
- * Ids of traces and spans (W3C Trace Context §3.2.2). They are made of what a call is called anyway, so that every part,
- * and every node, names the same trace without being told.
+ * Ids of traces and spans (W3C Trace Context §3.2.2). They are made of what a call is called anyway, so that every
+ * part, and every node, names the same trace without being told.
  */
 
 const octets = (what: string, name: string): Buffer =>

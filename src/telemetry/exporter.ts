@@ -31,8 +31,8 @@ const RETRYABLE = new Set([429, 502, 503, 504]);
 const CLOSE_WITHIN_MS = 2_000;
 
 /**
- * Sends the spans of requests that have ended to an OTLP/HTTP receiver, in JSON, many at once. What does not fit into the
- * queue, or is not taken after some tries, is dropped and counted: traces never hold up anything.
+ * Sends the spans of requests that have ended to an OTLP/HTTP receiver, in JSON, many at once. What does not fit into
+ * the queue, or is not taken after some tries, is dropped and counted: traces never hold up anything.
  *
  * The records have all that a span says, so OpenTelemetry's SDK would add its eight packages and nothing else.
  */

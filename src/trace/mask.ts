@@ -1,6 +1,6 @@
 /*
- * Takes secrets out of a SIP message before anybody sees it in a ladder, a trace or a capture: credentials, passwords in
- * URIs, keys in URLs and bodies. In a body, what is hidden keeps its length, so that Content-Length stays true.
+ * Takes secrets out of a SIP message before anybody sees it in a ladder, a trace or a capture: credentials, passwords
+ * in URIs, keys in URLs and bodies. In a body, what is hidden keeps its length, so that Content-Length stays true.
  */
 
 /** A message as it may be shown. `bytes`: one message, as it came or went. */

@@ -86,7 +86,9 @@ export interface ConnectionOwner {
 /** The peer, or its machine, has ended the connection: it was there until then. */
 const PEERS_DOING = ["closed by peer", "ECONNRESET", "EPIPE"];
 
-/** Whether a connection was ended by the peer itself. `reason`: as `TransportUser.flowFailed` has it: `tcp ECONNRESET`. */
+/**
+ * Whether a connection was ended by the peer itself. `reason`: as `TransportUser.flowFailed` has it: `tcp ECONNRESET`.
+ */
 export const isPeersDoing = (reason: string): boolean => PEERS_DOING.some((one) => reason.endsWith(one));
 
 /** A single CRLF: the answer to a keep-alive (RFC 5626 §4.4.1). */

@@ -318,7 +318,9 @@ export class Connections implements ConnectionOwner {
     return false;
   }
 
-  /** Ends the oldest connection that is not `proven`, if it came at `latest` or before. Returns whether there was one. */
+  /**
+   * Ends the oldest connection that is not `proven`, if it came at `latest` or before. Returns whether there was one.
+   */
   private makeRoom(latest: number): boolean {
     for (const connection of this.connections) {
       if (connection.since > latest) return false;

@@ -2,8 +2,8 @@ import type { Via } from "../sip/headers.ts";
 import type { Clock } from "../support/clock.ts";
 
 /*
- * Overload control by feedback (RFC 7339, RFC 7415): a peer that says `oc` in its Via is told in the answer how much less
- * it should send, or how much it may.
+ * Overload control by feedback (RFC 7339, RFC 7415): a peer that says `oc` in its Via is told in the answer how much
+ * less it should send, or how much it may.
  */
 
 /** How long a word of ours holds, milliseconds (RFC 7339 §5.2). */

@@ -29,11 +29,14 @@ const FULL_TURN = 32;
 const LOOK_EVERY = 8;
 /** So many in the rest of the turn mean that the kernel has more. */
 const HEAVY = 20;
-/** So many messages are handled in a turn at least while the kernel may have more: reading must be faster than what comes. */
+/**
+ * So many messages are handled in a turn at least while the kernel may have more: reading must be faster than what
+ * comes.
+ */
 const WHILE_FULL = 8;
 /**
- * Otherwise, and if the rest of the turn took as long, messages have so much of it: half of the time is theirs, whatever
- * else there is to do, such as the handshakes of thousands who connect.
+ * Otherwise, and if the rest of the turn took as long, messages have so much of it: half of the time is theirs,
+ * whatever else there is to do, such as the handshakes of thousands who connect.
  */
 const LEAST_IN_TURN_MS = 2;
 const MOST_IN_TURN_MS = 20;
@@ -42,7 +45,9 @@ const MOST_REFUSED_IN_TURN = 32;
 /** So many turns in which nothing waits, and the relay has caught up. */
 const CALM_TURNS = 4;
 
-/** How long a request that begins something may wait, in milliseconds: well below the 100 ms that nobody should notice. */
+/**
+ * How long a request that begins something may wait, in milliseconds: well below the 100 ms that nobody should notice.
+ */
 export const MAY_WAIT_MS = 50;
 /**
  * Who has been let in once may wait so many times as long, and goes before those who come. Beyond that not even that
@@ -66,7 +71,10 @@ const COST_OF = 512;
 const KNOWN_FROM = 64;
 
 const MOST_WAITING = { [URGENT]: 16_384, [KNOWN]: 4_096, [NEW]: 4_096 } as const;
-/** With so many requests of one connection waiting that begin something, it is read no further; with so few, it is again. */
+/**
+ * With so many requests of one connection waiting that begin something, it is read no further; with so few, it is
+ * again.
+ */
 const HOLD_AT = 256;
 const LET_GO_AT = 64;
 const MOST_BYTES = 32 * 1024 * 1024;
@@ -150,7 +158,9 @@ export class Intake<Origin> {
     return this.queues;
   }
 
-  /** How long messages wait now at most before they are handled, and how long the loop stood still lately: milliseconds. */
+  /**
+   * How long messages wait now at most before they are handled, and how long the loop stood still lately: milliseconds.
+   */
   takeDelayMs(): number {
     const worst = this.worstMs;
     this.worstMs = 0;
@@ -285,8 +295,8 @@ export class Intake<Origin> {
   }
 
   /**
-   * So much processor time went into so many messages. The time in which other programs had the processor does not count,
-   * nor does what gives way to messages, such as the handshakes of those who connect.
+   * So much processor time went into so many messages. The time in which other programs had the processor does not
+   * count, nor does what gives way to messages, such as the handshakes of those who connect.
    */
   private cost(ms: number, messages: number): void {
     this.busyMs += ms;

@@ -35,7 +35,9 @@ export function peerNamesOf({ subjectAltName, subject }: Certificate): readonly 
 export const isFor = (certificate: Certificate, host: string): boolean =>
   peerNamesOf(certificate).includes(canonicalHost(host));
 
-/** Pairs of type and value out of node's text: `DNS:a.example, URI:"sip:b, c"`; quoted are values with odd characters. */
+/**
+ * Pairs of type and value out of node's text: `DNS:a.example, URI:"sip:b, c"`; quoted are values with odd characters.
+ */
 function* alternatives(text: string): Iterable<[type: string, value: string]> {
   for (const [, type, quoted, plain] of text.matchAll(
     /(?:^|, )([A-Za-z ]+):(?:("(?:[^"\\]|\\.)*")|([^,"]*))(?=, |$)/g,

@@ -2,8 +2,8 @@ import type { Socket } from "node:net";
 import { canonicalAddress } from "../support/address.ts";
 
 /*
- * The PROXY protocol, versions 1 and 2 (https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt): a load balancer of
- * TCP or TLS says before everything else for whom it has opened a connection.
+ * The PROXY protocol, versions 1 and 2 (https://www.haproxy.org/download/2.9/doc/proxy-protocol.txt): a load balancer
+ * of TCP or TLS says before everything else for whom it has opened a connection.
  */
 
 /** For whom a connection was opened; `own`: for the load balancer itself, e.g. to see whether we are there. */

@@ -12,8 +12,8 @@ function canReusePort(): boolean {
 
 /**
  * How SIP's sockets are opened. The processes of `tollgate start --processes` share the listening addresses: by
- * SO_REUSEPORT, else node:cluster gives all of them the same UDP socket, and hands TCP connections out in turn. Whatever
- * else listens must say `exclusive`, or it would be shared too.
+ * SO_REUSEPORT, else node:cluster gives all of them the same UDP socket, and hands TCP connections out in turn.
+ * Whatever else listens must say `exclusive`, or it would be shared too.
  */
 export const SHARED_PORT: { readonly reusePort?: true } = cluster.isWorker && canReusePort() ? { reusePort: true } : {};
 

@@ -47,8 +47,8 @@ export interface Flow {
   /** The names in the peer's certificate, if it has shown one that we trust (RFC 5922 §7.1). */
   readonly peerNames?: readonly string[] | undefined;
   /**
-   * Another node has the socket: host[:port] and transport parameter by which the peer reaches that node. Responses come
-   * to it, and it hands them over.
+   * Another node has the socket: host[:port] and transport parameter by which the peer reaches that node. Responses
+   * come to it, and it hands them over.
    */
   readonly contact?: string;
   /** False once the connection is gone; a UDP flow is always open. */

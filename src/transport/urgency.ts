@@ -1,6 +1,7 @@
 /*
  * How urgent a message is, by a look at its bytes. It is asked of each message while more comes than can be handled, so
- * nothing is parsed and nothing is made for it. A wrong guess does no harm: the message only waits longer, or less long.
+ * nothing is parsed and nothing is made for it. A wrong guess does no harm: the message only waits longer, or less
+ * long.
  */
 
 /** Belongs to something under way: a response, or a request within a session. */
@@ -52,8 +53,8 @@ export function urgencyOf(bytes: Buffer): Urgency {
 }
 
 /**
- * The number that the message's Call-ID becomes; 0: it has none. `salt`: unknown to those who send, so that nobody can choose
- * a Call-ID that falls together with another's.
+ * The number that the message's Call-ID becomes; 0: it has none. `salt`: unknown to those who send, so that nobody can
+ * choose a Call-ID that falls together with another's.
  */
 export function callIdKey(bytes: Buffer, salt: number): number {
   let line = bytes.indexOf(LF) + 1;

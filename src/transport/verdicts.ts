@@ -1,7 +1,7 @@
 /*
- * What was said lately to requests that begin something, by their Call-ID: an INVITE that is sent again, and the one with
- * credentials that follows a challenge, hear the same as the first. Otherwise half of the calls would be refused after
- * they were let in, and what that cost would be wasted.
+ * What was said lately to requests that begin something, by their Call-ID: an INVITE that is sent again, and the one
+ * with credentials that follows a challenge, hear the same as the first. Otherwise half of the calls would be refused
+ * after they were let in, and what that cost would be wasted.
  */
 
 export const ADMITTED = 1;

@@ -36,8 +36,8 @@ const STOP_WITHIN_MS = 2_000;
 
 /**
  * Brings events to one endpoint: those of a session in order, several sessions at once. Whatever fails is tried again,
- * with pauses that grow; all wait together, since it is mostly the endpoint that is away. Events that it will never take
- * are put aside, and hold up nobody.
+ * with pauses that grow; all wait together, since it is mostly the endpoint that is away. Events that it will never
+ * take are put aside, and hold up nobody.
  */
 export class Delivery {
   readonly counters: DeliveryCounters = { delivered: 0, failures: 0, deadLetters: 0 };

@@ -42,8 +42,8 @@ const PRESETS: Readonly<Record<Name, Preset>> = {
     prepare: (event, { source }) => ok({ path: "", type: CLOUD_EVENT, body: toCloudEvent(event, source) }),
   },
   /**
-   * OpenMeter takes CloudEvents, and knows an event by `id` and `source`. Its `subject` is whose usage it is. Meters read
-   * numbers from `data`: `$.seconds`, `$.amount`, `$.quantity`.
+   * OpenMeter takes CloudEvents, and knows an event by `id` and `source`. Its `subject` is whose usage it is. Meters
+   * read numbers from `data`: `$.seconds`, `$.amount`, `$.quantity`.
    */
   openmeter: {
     parts: metered,

@@ -67,8 +67,9 @@ interface Sink {
 }
 
 /**
- * Sends usage to the sinks of a configuration. On NATS each sink is a durable consumer of its own, which the nodes share.
- * Otherwise events go from the bus into an outbox on this machine's disk. Rejects if a sink's files cannot be used.
+ * Sends usage to the sinks of a configuration. On NATS each sink is a durable consumer of its own, which the nodes
+ * share. Otherwise events go from the bus into an outbox on this machine's disk. Rejects if a sink's files cannot be
+ * used.
  */
 export async function startUsage(options: UsageOptions): Promise<Usage> {
   const { bus, sinks, data, clock, log, letters, env = process.env, send = sendByFetch } = options;

@@ -20,8 +20,8 @@ import {
 } from "./shops.ts";
 
 /*
- * Relays that are killed while an app server has sessions and is to be told something, by the real command. `until` waits
- * for what comes from outside of this process; the test's own time is the bound.
+ * Relays that are killed while an app server has sessions and is to be told something, by the real command. `until`
+ * waits for what comes from outside of this process; the test's own time is the bound.
  */
 
 const closers: (() => unknown)[] = [];

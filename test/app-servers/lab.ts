@@ -22,8 +22,8 @@ export const keyFor = (appServer: string) =>
   newAppServerKey({ appServer, portalRealm: DOMAIN, md5: true, now: 0, random: systemRandom });
 
 /**
- * App servers `shop0`, `shop1`, ... that speak that protocol, a relay with its HTTP, and alice's client; closed when the
- * test is over. A session costs 0.10 of setup fee.
+ * App servers `shop0`, `shop1`, ... that speak that protocol, a relay with its HTTP, and alice's client; closed when
+ * the test is over. A session costs 0.10 of setup fee.
  */
 export async function openLab(
   protocol: Protocol,

@@ -13,9 +13,9 @@ import { COMMAND, nodeFlags } from "../support/project.ts";
 import { clock, cpuMicros, FULL, facts, fillMonth, inFolder, log, timeBill } from "./charging-load.ts";
 
 /*
- * A billing worker on the embedded store and on MongoDB: its CPU for a session with two charges, in microseconds, all threads and the
- * kernel's part included (MongoDB's own is another process's); and the bill of a month with very many charges on one account.
- * Run it compiled: `npm run bench:billing`.
+ * A billing worker on the embedded store and on MongoDB: its CPU for a session with two charges, in microseconds, all
+ * threads and the kernel's part included (MongoDB's own is another process's); and the bill of a month with very many
+ * charges on one account. Run it compiled: `npm run bench:billing`.
  */
 
 const { values } = parseArgs({
@@ -38,7 +38,10 @@ const batch = Number(values.batch);
 const allCharges = Number(values.charges);
 
 const CHARGE = { item: "Riesling", unitPrice: "12.50", quantity: "2", currency: "EUR" };
-/** Batches between a session's start and its charges, and from those to its end: its account is read and written three times. */
+/**
+ * Batches between a session's start and its charges, and from those to its end: its account is read and written three
+ * times.
+ */
 const LAG = 5;
 
 /** The events of one batch: sessions that start, others that charge, others that end. */

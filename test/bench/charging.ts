@@ -9,8 +9,8 @@ import { openEmbeddedStore } from "../../src/store/embedded.ts";
 import { clock, cpuMicros, facts, fillMonth, inFolder, log, timeBill } from "./charging-load.ts";
 
 /*
- * What charging takes of the process's CPU, in microseconds, all threads and the kernel's part included. Run it under plain node, compiled:
- * under vitest XState loads its development build.
+ * What charging takes of the process's CPU, in microseconds, all threads and the kernel's part included. Run it under
+ * plain node, compiled: under vitest XState loads its development build.
  */
 
 const TICK_MS = 5;

@@ -43,7 +43,9 @@ const threads = () => readdirSync("/proc/self/task");
 let socket;
 let port = 0;
 let ownMs = 0;
-/** What goes to the relay: each message in a turn of its own of the event loop, since many in one turn are an overload. */
+/**
+ * What goes to the relay: each message in a turn of its own of the event loop, since many in one turn are an overload.
+ */
 const waiting = [];
 let pumps = false;
 function pump() {

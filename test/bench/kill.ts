@@ -10,8 +10,9 @@ import { SERVICE } from "./load.ts";
 import { type Killable, kamailioThatKeeps } from "./systems.ts";
 
 /*
- * kill -9 while sessions stand, and start again: how many of them are still there, hang up by themselves, and are on record to the second. With SIPp
- * at both ends; its clients over TCP share a connection, which is lost, and make another.
+ * kill -9 while sessions stand, and start again: how many of them are still there, hang up by themselves, and are on
+ * record to the second. With SIPp at both ends; its clients over TCP share a connection, which is lost, and make
+ * another.
  */
 
 export interface KillOptions {
@@ -109,7 +110,10 @@ export async function measureKill(options: KillOptions): Promise<KillFigures> {
 /** Of what is asked in the dialogs it answers OPTIONS by itself. */
 const common = (folder: string) => ({ folder, trace: false, more: ["-aa", "-buff_size", "4194304"] });
 
-/** SIPp makes the connection again when it has something to send. It fails the call whose message finds it gone: that is one more, and does not count. */
+/**
+ * SIPp makes the connection again when it has something to send. It fails the call whose message finds it gone: that is
+ * one more, and does not count.
+ */
 const ONE_MORE = 1;
 const AGAIN = ["-max_reconnect", "1000", "-reconnect_close", "false", "-reconnect_sleep", "10"];
 

@@ -4,8 +4,8 @@ import { type Called, type CallingOptions, COUNTERS_EVERY_MS, type Counters, PAS
 import type { Said } from "./node-load.ts";
 
 /*
- * One end of the load, as a process of its own: the calls of ops/sipp/client-call.xml and server-call.xml over UDP. It knows
- * as much SIP as that takes, and shares no code with the relay.
+ * One end of the load, as a process of its own: the calls of ops/sipp/client-call.xml and server-call.xml over UDP. It
+ * knows as much SIP as that takes, and shares no code with the relay.
  */
 
 const DOMAIN = "portal.example";
@@ -260,7 +260,8 @@ class Caller {
     extra: readonly string[] = [],
     body = "",
   ): string {
-    // The ACK of a refusal has the branch of its INVITE (RFC 3261 §17.1.1.3); it differs from call to call and from CSeq to CSeq.
+    // The ACK of a refusal has the branch of its INVITE (RFC 3261 §17.1.1.3); it differs from call to call and from
+    // CSeq to CSeq.
     const branch = `z9hG4bK${id.slice(0, id.indexOf("@"))}-${cseq[0]}${method === "BYE" ? "b" : ""}`;
     return [
       `${method} ${uri} SIP/2.0`,

@@ -9,9 +9,9 @@ import { cpuUs } from "./proc.ts";
 import { kamailioVersion, type RunningSystem, type SystemName, startSystem, withoutKamailio } from "./systems.ts";
 
 /*
- * `npm run bench:overload`: what becomes of calls when twice as many come as can be handled, beside Kamailio with its own
- * module for that (ratelimit). First the capacity of each system is looked for; then that is offered, and twice that; two
- * seconds later half of it. Load and systems share this machine.
+ * `npm run bench:overload`: what becomes of calls when twice as many come as can be handled, beside Kamailio with its
+ * own module for that (ratelimit). First the capacity of each system is looked for; then that is offered, and twice
+ * that; two seconds later half of it. Load and systems share this machine.
  */
 
 const USAGE = `npm run bench:overload -- [options]
@@ -139,8 +139,8 @@ async function measure(name: SystemName, folder: string): Promise<SystemFigures>
 }
 
 /**
- * What the system completes in a second at most. The rate grows until that has not for two steps, since one bad step may be
- * the machine's; then it is the mean of the three best steps around the best, each of which is a run of its own.
+ * What the system completes in a second at most. The rate grows until that has not for two steps, since one bad step
+ * may be the machine's; then it is the mean of the three best steps around the best, each of which is a run of its own.
  */
 async function capacityOf(system: RunningSystem, folder: string): Promise<number> {
   const steps: Figures[] = [];

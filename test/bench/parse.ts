@@ -6,8 +6,9 @@ import { serialize } from "../../src/sip/serialize.ts";
 import { parseUri } from "../../src/sip/uri.ts";
 
 /*
- * What reading and writing one message costs: microseconds of one core, the best of several rounds. Under plain Node, for vitest's
- * own loading would be measured, too: `npx tsc -p tsconfig.bench.json --outDir dist-bench && node dist-bench/test/bench/parse.js`.
+ * What reading and writing one message costs: microseconds of one core, the best of several rounds. Under plain Node,
+ * for vitest's own loading would be measured, too: `npx tsc -p tsconfig.bench.json --outDir dist-bench && node
+ * dist-bench/test/bench/parse.js`.
  */
 
 const ROUNDS = 7;

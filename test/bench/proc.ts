@@ -19,8 +19,8 @@ export function cpuUs(pids: readonly number[]): number {
 }
 
 /**
- * Memory of these processes in bytes; pages that several share count once (proportional set size). Without what is only a
- * file's contents, such as program code and LMDB's pages: the system takes that back whenever it likes.
+ * Memory of these processes in bytes; pages that several share count once (proportional set size). Without what is only
+ * a file's contents, such as program code and LMDB's pages: the system takes that back whenever it likes.
  */
 export function memoryBytes(pids: readonly number[]): number {
   let kB = 0;

@@ -39,7 +39,10 @@ export interface RatesOptions {
 const STEP = 500;
 const MOST = 10_000;
 const HOLD_MS = 50;
-/** A relay runs for months; what its first seconds cost, when the JIT compiler has not seen all of the code yet, is not asked here. */
+/**
+ * A relay runs for months; what its first seconds cost, when the JIT compiler has not seen all of the code yet, is not
+ * asked here.
+ */
 const WARM_UP = { rate: 500, calls: 8_000 };
 const QUICK_WARM_UP = { rate: 300, calls: 1_500 };
 
@@ -136,7 +139,8 @@ async function measureRate(
   const called = await (await load.calling({ port: system.port, rate, calls, holdMs: HOLD_MS })).done;
   const after = { own: cpuUs(system.pids), answering: cpuUs([answering.pid]) };
   await settle();
-  // The worker may be behind: what it still does is for these calls, and would take the cores from the next to be measured.
+  // The worker may be behind: what it still does is for these calls, and would take the cores from the next to be
+  // measured.
   if (system.workerPids) await idle(system.workerPids);
   const workerUsPerCall = system.workerPids && (cpuUs(system.workerPids) - before.worker) / calls;
   const retransmissions = called.retransmissions + answering.counters().retransmissions - before.again;

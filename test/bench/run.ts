@@ -14,8 +14,8 @@ import { sippLoad } from "./sipp-load.ts";
 import { kamailioVersion, type SystemName, withoutKamailio, withoutKeeping, withoutServers } from "./systems.ts";
 
 /*
- * `npm run bench`: what the relay costs, beside Kamailio where that is installed. Everything runs on this machine and shares
- * its cores; what other programs do here shows in the figures, and the ratios are there to take that out.
+ * `npm run bench`: what the relay costs, beside Kamailio where that is installed. Everything runs on this machine and
+ * shares its cores; what other programs do here shows in the figures, and the ratios are there to take that out.
  */
 
 const USAGE = `npm run bench -- [options]

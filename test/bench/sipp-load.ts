@@ -106,7 +106,10 @@ function counters(file: string): Counters {
   };
 }
 
-/** Out of SIPp's short message trace: date; time; seconds since 1970 with microseconds; S or R; Call-ID; CSeq; first line; with tabs between. */
+/**
+ * Out of SIPp's short message trace: date; time; seconds since 1970 with microseconds; S or R; Call-ID; CSeq; first
+ * line; with tabs between.
+ */
 export function latencies(trace: string): Pick<Called, "ringingMs" | "answerMs"> {
   const asked = new Map<string, number>();
   const ringing = new Map<string, number>();

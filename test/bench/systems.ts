@@ -203,7 +203,9 @@ export function withoutKeeping(): string | undefined {
   return missing ?? (existsSync(TABLES) ? undefined : "kamailio-sqlite-modules is not installed");
 }
 
-/** Kamailio with its dialogs in a database; what it has on record are the lines that it writes for sessions that ended. */
+/**
+ * Kamailio with its dialogs in a database; what it has on record are the lines that it writes for sessions that ended.
+ */
 export async function kamailioThatKeeps(appServerPort: number): Promise<Killable> {
   const port = await freePort();
   const folder = mkdtempSync(join(tmpdir(), "tollgate-kamailio-"));

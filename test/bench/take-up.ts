@@ -11,7 +11,8 @@ import { TestClock } from "../support/test-clock.ts";
 /*
  * How long a node takes to take up the sessions of a dead one, from their copies to the UPDATEs to both ends and their
  * answers, and how long a turn of its event loop is meanwhile. Without sockets, disk, and the copies to the next
- * standby. Beside the time by the clock stands that of the processor, which other programs on the machine do not change.
+ * standby. Beside the time by the clock stands that of the processor, which other programs on the machine do not
+ * change.
  *
  *   npm run bench:take-up            10,000 sessions
  *   npm run bench:take-up -- 2000

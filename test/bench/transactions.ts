@@ -9,8 +9,9 @@ import { createTransactionLayer } from "../../src/transaction/layer.ts";
 import type { Flow, TransportLayer } from "../../src/transport/types.ts";
 
 /*
- * What the transactions of one relayed INVITE cost: a server transaction towards the client and a client transaction towards the app
- * server, from the bytes of the INVITE to those of the 200, over UDP, without sockets. Run with plain node, `--expose-gc` for the bytes.
+ * What the transactions of one relayed INVITE cost: a server transaction towards the client and a client transaction
+ * towards the app server, from the bytes of the INVITE to those of the 200, over UDP, without sockets. Run with plain
+ * node, `--expose-gc` for the bytes.
  */
 
 const PAIRS = 40_000;

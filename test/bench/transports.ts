@@ -20,9 +20,9 @@ import { cpuUs, family, memoryBytes } from "./proc.ts";
 import { withoutKamailio } from "./systems.ts";
 
 /*
- * What each transport costs: microseconds of one core for an exchange (a request of 600 bytes and its answer) and for a new
- * connection, and the memory of one that stands. `npm run bench:transports`. The side that is measured is a process of its
- * own, which has the transport layer alone. Beside it stands Kamailio, which answers by a stateless reply.
+ * What each transport costs: microseconds of one core for an exchange (a request of 600 bytes and its answer) and for a
+ * new connection, and the memory of one that stands. `npm run bench:transports`. The side that is measured is a process
+ * of its own, which has the transport layer alone. Beside it stands Kamailio, which answers by a stateless reply.
  */
 
 const EXCHANGES = 20_000;

@@ -9,7 +9,9 @@ export interface Watched {
   readonly cutAt: number | undefined;
 }
 
-/** A node that is cut off may send for so long: until others may call it dead, and while what it sent lies in a queue. */
+/**
+ * A node that is cut off may send for so long: until others may call it dead, and while what it sent lies in a queue.
+ */
 const SILENT_AFTER_MS = 1_500;
 /** A node that takes a session up skips some more numbers than that. */
 const SKIPPED = 900;

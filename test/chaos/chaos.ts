@@ -106,7 +106,9 @@ export async function play(options: ChaosOptions): Promise<Report> {
   }
 }
 
-/** A number that stand says little by itself: if no new calls are answered, those that stand end one after the other. */
+/**
+ * A number that stand says little by itself: if no new calls are answered, those that stand end one after the other.
+ */
 function soFar({ offered, calls }: Ledger, standingNow: number): string {
   let [answered, lost] = [0, 0];
   for (const call of calls) {

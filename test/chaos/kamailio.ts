@@ -9,8 +9,8 @@ import { ROOT } from "../support/project.ts";
 import { sippClient, sippServer } from "../support/sipp.ts";
 
 /*
- * The same kill at Kamailio: two of them that tell each other of their dialogs by DMQ, with one address before both, as keepalived moves it. One is
- * killed while calls stand, which hang up by themselves later.
+ * The same kill at Kamailio: two of them that tell each other of their dialogs by DMQ, with one address before both, as
+ * keepalived moves it. One is killed while calls stand, which hang up by themselves later.
  */
 
 export interface KamailioFigures {
@@ -153,8 +153,8 @@ class Address {
   }
 
   /**
-   * The port by which the servers reach a peer that answers whoever asked it first (SIPp does): it sees one and the same
-   * address, and what it sends goes to the server that has it.
+   * The port by which the servers reach a peer that answers whoever asked it first (SIPp does): it sees one and the
+   * same address, and what it sends goes to the server that has it.
    */
   async before(peer: number): Promise<number> {
     const [near, far] = [createSocket("udp4"), createSocket({ type: "udp4", recvBufferSize: 4_194_304 })];

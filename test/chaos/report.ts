@@ -25,7 +25,9 @@ const micros = (decimal: string): number => Math.round(Number(decimal) * MICROS)
 export const euros = (amount: number): string => (amount / MICROS).toFixed(2);
 /** Twice `credit.intervalS` and `graceS`, and some. */
 const HOLDS_END_MS = 40_000;
-/** A session's time on the bill may differ so much from what its ends saw: a request may have been sent several times. */
+/**
+ * A session's time on the bill may differ so much from what its ends saw: a request may have been sent several times.
+ */
 const MOST_OFF_MS = 35_000;
 
 /** Compares what was promised with what is on the bills. */

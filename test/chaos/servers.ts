@@ -6,7 +6,10 @@ import { ROOT } from "../support/project.ts";
 
 /* What the nodes stand on: NATS servers in one cluster, and a way to them for each node that can be cut. */
 
-/** NATS servers with JetStream, as one cluster. They tell clients nothing of each other, so that a node uses its own ways. */
+/**
+ * NATS servers with JetStream, as one cluster. They tell clients nothing of each other, so that a node uses its own
+ * ways.
+ */
 export async function startNatsServers(many: number): Promise<NatsServer[]> {
   const routes: number[] = [];
   for (let i = 0; i < many; i++) routes.push(await freePort());

@@ -39,7 +39,9 @@ export class Ways {
   }
 }
 
-/** Sends a request within a dialog to any node, and to the next where no answer comes. `undefined`: no answer at all. */
+/**
+ * Sends a request within a dialog to any node, and to the next where no answer comes. `undefined`: no answer at all.
+ */
 export function ask(
   end: UdpEnd,
   ways: Ways,

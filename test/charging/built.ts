@@ -12,8 +12,8 @@ afterAll(() => {
 });
 
 /**
- * Compiles one source file and what it imports, as it is now, for a process that a test may kill. Returns the folder that stands for
- * the project's; it lies where packages are found from.
+ * Compiles one source file and what it imports, as it is now, for a process that a test may kill. Returns the folder
+ * that stands for the project's; it lies where packages are found from.
  */
 export function compiled(file: string): string {
   const cache = join(ROOT, "node_modules/.cache");

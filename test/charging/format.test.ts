@@ -30,7 +30,10 @@ function cells(text: string, separator: string): string[] {
   return [...found, cell];
 }
 
-/** A cell that is a number is one, whatever its sign; every other one that begins like this may be run, blanks before it or not. */
+/**
+ * A cell that is a number is one, whatever its sign; every other one that begins like this may be run, blanks before it
+ * or not.
+ */
 const isRun = (cell: string): boolean =>
   /^["\s\p{Cf}\p{Cc}]*[=+\-@＝＋－＠﹦﹢﹣﹫−]/u.test(cell) && !/^-?\d+(\.\d+)?$/.test(cell.trim());
 

@@ -1,5 +1,5 @@
-// node journal-child.mjs FOLDER-OF-THE-BUILD FOLDER-OF-THE-JOURNAL away|takes [EVENTS]
-// Appends without end, or so many events; says on each line what became of one: "acknowledged ID", "refused ID REASON", "published ID".
+// node journal-child.mjs FOLDER-OF-THE-BUILD FOLDER-OF-THE-JOURNAL away|takes [EVENTS] Appends without end, or so many
+// events; says on each line what became of one: "acknowledged ID", "refused ID REASON", "published ID".
 import { writeSync } from "node:fs";
 import { pathToFileURL } from "node:url";
 

@@ -164,7 +164,10 @@ class Story {
   }
 }
 
-/** Two workers on one store, each with all of the events in an order of its own, some twice; one of them is stopped and started in between. */
+/**
+ * Two workers on one store, each with all of the events in an order of its own, some twice; one of them is stopped and
+ * started in between.
+ */
 async function bill(store: Store, story: Story): Promise<void> {
   const { random } = story;
   const clock = new TestClock(EVE);

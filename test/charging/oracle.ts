@@ -3,8 +3,9 @@ import type { Tariff } from "../../src/charging/money/tariff.ts";
 import type { Terms } from "../../src/charging/money/terms.ts";
 
 /*
- * What the README says of tariffs, taxes, prepaid users and settlements, worked out a second time: with fractions, from the story and not from the
- * events, and with none of the code that bills. Whoever changes the one must change the other, and say so in the README.
+ * What the README says of tariffs, taxes, prepaid users and settlements, worked out a second time: with fractions, from
+ * the story and not from the events, and with none of the code that bills. Whoever changes the one must change the
+ * other, and say so in the README.
  */
 
 /** n / d, d above zero. */
@@ -79,7 +80,10 @@ export interface Part {
 
 const monthAt = (at: number): string => new Date(at).toISOString().slice(0, 7);
 
-/** The lines of one call: a tariff's set-up fee, free seconds, minimum, cap and rounding are there once in it, its increments in each part. */
+/**
+ * The lines of one call: a tariff's set-up fee, free seconds, minimum, cap and rounding are there once in it, its
+ * increments in each part.
+ */
 export function linesOf(parts: readonly Part[]): Line[] {
   const lines: Line[] = [];
   const used = new Map<string, { freeMs: bigint; increments: bigint; chargedMs: bigint }>();

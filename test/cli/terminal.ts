@@ -69,7 +69,9 @@ export class Terminal {
     return [...this.listeners.values()].reduce((count, set) => count + set.size, 0);
   }
 
-  /** What Node does where nobody awaits a promise that is rejected. False: nobody heard it, and the process would end. */
+  /**
+   * What Node does where nobody awaits a promise that is rejected. False: nobody heard it, and the process would end.
+   */
   rejection(error: unknown): boolean {
     for (const fn of this.rejections) fn(error);
     return this.rejections.size > 0;

@@ -93,6 +93,22 @@ describe("the fence (P3)", () => {
     expect(fence.stats.dropped).toBe(1);
   });
 
+  it("drops nothing that comes while another node joins, which has not heard this one yet", () => {
+    const invite = (name: string) => ({ isRequest: true, method: "INVITE", toTag: undefined, name }) as never;
+    clock.advance(200);
+    expect(fence.open).toBe(true);
+    clock.advance(50);
+    until = Number.NEGATIVE_INFINITY;
+    user.received(invite("by a connection"), { reliable: true } as never);
+    user.received(invite("by UDP"), { reliable: false } as never);
+    user.received("a response" as never, {} as never);
+    clock.advance(40);
+    until = Number.POSITIVE_INFINITY;
+    fence.reopen();
+    expect(came).toHaveLength(3);
+    expect(fence.stats.dropped).toBe(0);
+  });
+
   it("does not go on with what waited when it shuts again meanwhile", () => {
     fence.close();
     fence.hold(() => clock.advance(1_000));

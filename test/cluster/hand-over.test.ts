@@ -31,7 +31,10 @@ const bye = () =>
       .add("Max-Forwards", "70"),
   );
 
-/** Nodes that have been there for a while, and hand messages over to each other. `knows` and `busy` are what each of them says of itself. */
+/**
+ * Nodes that have been there for a while, and hand messages over to each other. `knows` and `busy` are what each of
+ * them says of itself.
+ */
 function nodes(...names: string[]) {
   const started = justStarted(...names);
   started.clock.advance(1_000);

@@ -5,7 +5,10 @@ import { silent } from "../charging/samples.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { Wire } from "./wire.ts";
 
-/** Nodes that share what holds for all, over an in-memory bus, on one turned clock. Each sees who is there as it is told. */
+/**
+ * Nodes that share what holds for all, over an in-memory bus, on one turned clock. Each sees who is there as it is
+ * told.
+ */
 export class SharedNodes {
   readonly clock = new TestClock();
   readonly wire = new Wire();

@@ -11,8 +11,8 @@ import { agrees, Nodes, statuses } from "./nodes.ts";
 
 /*
  * Two versions side by side (P3): what a node of an earlier version has told the others until it died was recorded, and
- * nodes of this version hear it. Each file in ../fixtures/cluster is of one version. When what nodes tell has changed in
- * a release, add one of it:
+ * nodes of this version hear it. Each file in ../fixtures/cluster is of one version. When what nodes tell has changed
+ * in a release, add one of it:
  *
  *   RECORD=1.2.0 npx vitest run test/cluster/version-before.test.ts
  */

@@ -116,7 +116,8 @@ describe("ops/compose.yaml (P2)", () => {
 });
 
 describe("an image", () => {
-  // The patterns of .dockerignore, as far as this file uses them: the last that fits decides; a folder that is out is out with all in it.
+  // The patterns of .dockerignore, as far as this file uses them: the last that fits decides; a folder that is out is
+  // out with all in it.
   const rules = text(".dockerignore")
     .split("\n")
     .filter((line) => line !== "" && !line.startsWith("#"));

@@ -4,8 +4,9 @@ import { fileURLToPath } from "node:url";
 import { filesOf } from "./tar.ts";
 
 /*
- * PROTOS c07-sip-r2 (University of Oulu, 2003): 4,527 INVITEs made to break parsers. They are under the GPL and so no part of this
- * repository: put c07-sip-r2-cases.tar.gz into a folder, and name it by PROTOS_DIR (default: ../shared/protos beside the repository).
+ * PROTOS c07-sip-r2 (University of Oulu, 2003): 4,527 INVITEs made to break parsers. They are under the GPL and so no
+ * part of this repository: put c07-sip-r2-cases.tar.gz into a folder, and name it by PROTOS_DIR (default:
+ * ../shared/protos beside the repository).
  */
 
 const folder = process.env.PROTOS_DIR ?? fileURLToPath(new URL("../../../shared/protos", import.meta.url));

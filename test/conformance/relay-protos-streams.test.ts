@@ -10,8 +10,8 @@ import { authority, certificateFolder } from "../support/certificates.ts";
 import { missing, protosCases } from "./protos.ts";
 
 /*
- * The PROTOS messages over every transport with connections. What can be read goes on to an app server, which is busy. Above TLS the bytes go the
- * same way as above TCP, so there it is a part of them.
+ * The PROTOS messages over every transport with connections. What can be read goes on to an app server, which is busy.
+ * Above TLS the bytes go the same way as above TCP, so there it is a part of them.
  */
 
 const ca = authority();

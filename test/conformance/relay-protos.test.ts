@@ -11,8 +11,8 @@ import { DOMAIN, openPortal, USER } from "../e2e/portal.ts";
 import { CASES, missing, type ProtosCase, protosCases } from "./protos.ts";
 
 /*
- * The PROTOS messages against a running relay, over UDP. The sender signs in by From (M2), so that whatever can be read goes on to an app
- * server: it rings and is cancelled, is refused, or becomes a session.
+ * The PROTOS messages against a running relay, over UDP. The sender signs in by From (M2), so that whatever can be read
+ * goes on to an app server: it rings and is cancelled, is refused, or becomes a session.
  */
 
 /** As much as a datagram over IPv4 holds. */
@@ -114,7 +114,10 @@ class Sender {
     else if (status >= 200 && /^CSeq: 7 INVITE$/m.test(text)) this.answered(status, bytes.toString("latin1"));
   }
 
-  /** Acknowledges a final answer, and hangs up where it is a success. Made of the answer's text: the case it belongs to may be broken anywhere. */
+  /**
+   * Acknowledges a final answer, and hangs up where it is a success. Made of the answer's text: the case it belongs to
+   * may be broken anywhere.
+   */
   private answered(status: number, text: string): void {
     const line = (name: string) => new RegExp(`^${name}: .*\r\n`, "m").exec(text)?.[0] ?? "";
     const contact = /^Contact: <(.*)>/m.exec(text)?.[1] ?? `sip:wine@${DOMAIN}`;

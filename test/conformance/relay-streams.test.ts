@@ -6,8 +6,8 @@ import { ANSWERS } from "./answers.ts";
 import { loadTorture } from "./torture.ts";
 
 /*
- * The torture messages against a running relay, over every transport with connections. A WebSocket says where a message ends; on TCP and TLS
- * that is what Content-Length says.
+ * The torture messages against a running relay, over every transport with connections. A WebSocket says where a message
+ * ends; on TCP and TLS that is what Content-Length says.
  */
 
 const STREAMS: readonly Stream[] = ["tcp", "tls", "ws", "wss"];

@@ -6,8 +6,8 @@ import { ANSWERS } from "./answers.ts";
 import { loadTorture, type TortureMessage } from "./torture.ts";
 
 /*
- * The torture messages against a running relay, over UDP. RFC 3261 §18.2.2 sends an answer to the port that the Via names, and that is
- * 5060 mostly: the tester has a loopback address of its own, so that no port of it can be taken.
+ * The torture messages against a running relay, over UDP. RFC 3261 §18.2.2 sends an answer to the port that the Via
+ * names, and that is 5060 mostly: the tester has a loopback address of its own, so that no port of it can be taken.
  */
 
 const messages = loadTorture();
@@ -21,8 +21,9 @@ const MUST_CARRY: Readonly<Record<number, string>> = {
 };
 
 /**
- * Whether the index allows that answer from what Tollgate is: a user agent server and registrar that signs in whoever invites or registers. The
- * notes on `responses` say so: 401 may come before any later check, a To tag without a dialog earns 481, and where no status is named it is not a 400.
+ * Whether the index allows that answer from what Tollgate is: a user agent server and registrar that signs in whoever
+ * invites or registers. The notes on `responses` say so: 401 may come before any later check, a To tag without a dialog
+ * earns 481, and where no status is named it is not a 400.
  */
 function isAllowed({ expected, method, toTag }: TortureMessage, status: number): boolean {
   const { any, endpoint } = expected.responses;
@@ -104,8 +105,8 @@ class Tester {
   }
 
   /**
-   * Sends a message and, behind it, an OPTIONS whose answer comes back to the same port; resolves to what was answered before that. Rejects when the
-   * OPTIONS is not answered: the relay is dead.
+   * Sends a message and, behind it, an OPTIONS whose answer comes back to the same port; resolves to what was answered
+   * before that. Rejects when the OPTIONS is not answered: the relay is dead.
    */
   async answersTo(bytes: Buffer, relayPort: number, via: { rport: boolean; responsePort: number }): Promise<Answer[]> {
     const branch = `z9hG4bKbarrier${++this.barriers}`;

@@ -13,7 +13,9 @@ export interface TortureMessage {
   readonly terminated: boolean;
   readonly expected: {
     readonly parser: "accept" | "reject" | "either";
-    /** By role: status codes, or what else is done (`forward`, `process`, `discard`). Empty where the RFC names none. */
+    /**
+     * By role: status codes, or what else is done (`forward`, `process`, `discard`). Empty where the RFC names none.
+     */
     readonly responses: Readonly<Record<string, readonly (number | string)[]>>;
   };
   readonly topVia: {

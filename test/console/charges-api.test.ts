@@ -21,7 +21,8 @@ import { type Answered, ask, selfSigned, temporaryFolder } from "./http-lab.ts";
 import { serveApi } from "./serve-api.ts";
 
 /*
- * The API over real sockets. Every request that is meant to be right, and every answer, is held against ops/openapi.yaml.
+ * The API over real sockets. Every request that is meant to be right, and every answer, is held against
+ * ops/openapi.yaml.
  */
 
 const key = (appServer: string) =>

@@ -19,7 +19,9 @@ afterEach(async () => {
   for (const close of closers.splice(0).reverse()) await close();
 });
 
-/** An end that sends within a dialog by the Record-Routes that it has got (RFC 3261 §12). `is`: who asks for the dialog. */
+/**
+ * An end that sends within a dialog by the Record-Routes that it has got (RFC 3261 §12). `is`: who asks for the dialog.
+ */
 function followsRoutes(peer: UdpPeer, is: "caller" | "called"): void {
   let routes: string[] = [];
   const [send, received] = [peer.send.bind(peer), peer.received.bind(peer)];

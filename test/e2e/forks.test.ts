@@ -3,8 +3,8 @@ import { openPortal, type Portal } from "./portal.ts";
 import { UdpPeer } from "./udp-peer.ts";
 
 /*
- * Two shops answer one INVITE, on real sockets (E 7, fig. 10). The client is a peer of our own: SIPp has one dialog to a call, and
- * SIP.js hangs up all but the first.
+ * Two shops answer one INVITE, on real sockets (E 7, fig. 10). The client is a peer of our own: SIPp has one dialog to
+ * a call, and SIP.js hangs up all but the first.
  */
 
 it("makes a session of each of two answers, each with its own dialog, BYE and line on the bill (M25)", async () => {

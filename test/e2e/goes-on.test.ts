@@ -317,7 +317,8 @@ describe.skipIf(!natsProgram)("over NATS", () => {
       server.answer(await server.nextRequest("BYE"), 200);
       await client.nextResponse(200);
     }
-    // The billing worker takes its time, and what the one that was killed had in hand comes again; the test's own time is the bound.
+    // The billing worker takes its time, and what the one that was killed had in hand comes again; the test's own time
+    // is the bound.
     let sessions: BillSession[] = [];
     const lines = () => sessions.flatMap(({ time, items }) => [...(time ? [time] : []), ...items]);
     while (lines().length < 4) {

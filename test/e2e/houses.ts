@@ -6,8 +6,8 @@ import { DOMAIN, openPortal, PASSWORD, type Portal, USER } from "./portal.ts";
 export type Services = Readonly<Record<string, ServiceHandler>>;
 
 /**
- * App servers on SIP.js (`server0`, `server1`, ...), a relay, and a client on SIP.js, all over TCP; closed when the test is over. A session costs 0.10,
- * of beer 0.20; books are asked for at all that have them.
+ * App servers on SIP.js (`server0`, `server1`, ...), a relay, and a client on SIP.js, all over TCP; closed when the
+ * test is over. A session costs 0.10, of beer 0.20; books are asked for at all that have them.
  */
 export async function openHouses(...servers: readonly Services[]): Promise<{ portal: Portal; alice: Client }> {
   const started = await Promise.all(

@@ -6,8 +6,8 @@ import { RelayChild } from "./relay-child.ts";
 import { type Call, establish, UdpPeer } from "./udp-peer.ts";
 
 /*
- * The relay is killed again and again while an app server charges in sessions that go on (P7): whatever was on its way is sent again, and what was
- * answered for is on the bill, once.
+ * The relay is killed again and again while an app server charges in sessions that go on (P7): whatever was on its way
+ * is sent again, and what was answered for is on the bill, once.
  */
 
 const SEED = Number(process.env.KILL_SEED ?? Math.floor(Math.random() * 2 ** 31));

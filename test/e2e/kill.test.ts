@@ -5,8 +5,8 @@ import { RelayChild } from "./relay-child.ts";
 import { type Call, establish, UdpPeer } from "./udp-peer.ts";
 
 /*
- * The relay is killed while app servers charge by INFO and sessions end, again and again on the same data folder. What it answered
- * for must be on the bill, once (decision 8); what it did not answer for may be, once.
+ * The relay is killed while app servers charge by INFO and sessions end, again and again on the same data folder. What
+ * it answered for must be on the bill, once (decision 8); what it did not answer for may be, once.
  */
 
 const SEED = Number(process.env.KILL_SEED ?? Math.floor(Math.random() * 2 ** 31));
@@ -76,7 +76,9 @@ class Charging {
     return true;
   }
 
-  /** Keeps charges on their way: mostly one of a new id, now and then several at once, or one that was answered before. */
+  /**
+   * Keeps charges on their way: mostly one of a new id, now and then several at once, or one that was answered before.
+   */
   go(): void {
     while (!this.stopped && this.underWay.size < WINDOW && this.charges < MOST_CHARGES) {
       const dice = this.random();

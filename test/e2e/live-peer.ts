@@ -5,7 +5,10 @@ import { DOMAIN, PASSWORD, USER } from "./portal.ts";
 
 const PATIENCE_MS = 5_000;
 
-/** A client or an app server on a real socket, moved by hand. What comes again is dropped: on loopback it says nothing but that a test is slow. */
+/**
+ * A client or an app server on a real socket, moved by hand. What comes again is dropped: on loopback it says nothing
+ * but that a test is slow.
+ */
 export class LivePeer extends Peer {
   /** Sees each message first; true: it is dealt with. */
   onMessage: (message: SipMessage) => boolean = () => false;

@@ -8,7 +8,10 @@ import { freePort, type Peer, run, start } from "../support/peers.ts";
 import { COMMAND, expectBuilt } from "../support/project.ts";
 import { DOMAIN, PASSWORD, USER } from "./portal.ts";
 
-/** The relay as a process of its own, from dist (which must be built), that can be killed and started again on the same data. */
+/**
+ * The relay as a process of its own, from dist (which must be built), that can be killed and started again on the same
+ * data.
+ */
 export class RelayChild {
   /** UDP and TCP of 127.0.0.1, the same at each start. */
   readonly port: number;

@@ -8,7 +8,8 @@ const SECRET = `whsec_${Buffer.alloc(32, 5).toString("base64")}`;
 const WAIT = { timeout: 20_000, interval: 50 };
 
 /*
- * With real processes: usage is sent while calls run, the endpoint is away, the relay is killed meanwhile, and is started again.
+ * With real processes: usage is sent while calls run, the endpoint is away, the relay is killed meanwhile, and is
+ * started again.
  */
 it("brings each start and end of a session to the endpoint, though that was away and the relay was killed", async () => {
   const endpoint: TestEndpoint = await webhook(SECRET, Date.now).start();

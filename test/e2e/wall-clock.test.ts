@@ -8,8 +8,8 @@ import { RelayChild } from "./relay-child.ts";
 import { establish, UdpPeer } from "./udp-peer.ts";
 
 /*
- * The whole relay, while somebody sets the wall clock of its machine (decision 16). A minute of real time is more than any of these
- * takes; the clock is set by more.
+ * The whole relay, while somebody sets the wall clock of its machine (decision 16). A minute of real time is more than
+ * any of these takes; the clock is set by more.
  */
 
 const HOUR_MS = 3_600_000;

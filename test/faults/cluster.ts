@@ -143,7 +143,10 @@ function commonConfig(mongo: MongoServer, sip: number, appServerPort: number) {
   };
 }
 
-/** Polls what the relay could not put on record yet, its journal, then the stream's consumer: all are to have nothing left. */
+/**
+ * Polls what the relay could not put on record yet, its journal, then the stream's consumer: all are to have nothing
+ * left.
+ */
 async function drained(natsUrl: string, http: number, withinMs: number): Promise<void> {
   const until = Date.now() + withinMs;
   let last = "";

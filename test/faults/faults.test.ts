@@ -6,7 +6,10 @@ import { FAULTS, play } from "./scenarios.ts";
 
 /* Some seconds of what `npm run faults` does for minutes: real nats-server, MongoDB or its stand-in, relay and billing worker as processes. */
 
-/** NATS and MongoDB alone have tests of their own (test/bus/nats-faults, test/store/mongo-faults); `npm run faults` has all. */
+/**
+ * NATS and MongoDB alone have tests of their own (test/bus/nats-faults, test/store/mongo-faults); `npm run faults` has
+ * all.
+ */
 const LEFT_OUT = ["none", "NATS killed and started again", "MongoDB killed and started again"];
 const LOAD = { rate: 30, seconds: 4, downMs: 1_000, holdMs: 500, chargesPerCall: 1 };
 

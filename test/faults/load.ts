@@ -16,7 +16,10 @@ export interface Asked {
   readonly id: string;
   readonly session: string;
   readonly unitPrice: string;
-  /** `answered`: with 200, so it must be on the bill. `refused`: it must not be. `open`: nobody knows; it is asked for again. */
+  /**
+   * `answered`: with 200, so it must be on the bill. `refused`: it must not be. `open`: nobody knows; it is asked for
+   * again.
+   */
   state: "open" | "answered" | "refused";
 }
 

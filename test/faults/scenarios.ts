@@ -116,8 +116,8 @@ function smallDisk(): { data: string; remove(): void } | string {
 }
 
 /**
- * Plays a fault in the middle of a load and reports. What the app server was not answered, it asks for again with the same id, by HTTP, until it
- * is answered or refused. Returns text where the fault cannot be had on this machine.
+ * Plays a fault in the middle of a load and reports. What the app server was not answered, it asks for again with the
+ * same id, by HTTP, until it is answered or refused. Returns text where the fault cannot be had on this machine.
  */
 export async function play(fault: Fault, load: LoadOptions & { readonly downMs: number }): Promise<Report | string> {
   if (fault.killsMongo && !isOurs()) return NOT_OURS;

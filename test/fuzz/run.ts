@@ -8,8 +8,8 @@ import { mutate } from "./mutate.ts";
 import { TARGETS, type Target } from "./targets.ts";
 
 /*
- * Fuzzing that is guided by coverage: what makes code run that has not run before is kept, and changed further. `npm run
- * fuzz [-- --minutes N] [TARGET...]`. The corpus stands in test/fuzz/corpus; the tests replay it.
+ * Fuzzing that is guided by coverage: what makes code run that has not run before is kept, and changed further. `npm
+ * run fuzz [-- --minutes N] [TARGET...]`. The corpus stands in test/fuzz/corpus; the tests replay it.
  */
 
 const USAGE = `npm run fuzz -- [--minutes N] [--seed N] [--keep] [TARGET...]

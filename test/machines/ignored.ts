@@ -1,6 +1,7 @@
 /*
- * The pairs of a state and an event that mean nothing, and why. Together with the transitions of a chart these are all pairs there are:
- * complete.test.ts says which pair is missing here, and which entry no longer holds. A state stands for the states inside it.
+ * The pairs of a state and an event that mean nothing, and why. Together with the transitions of a chart these are all
+ * pairs there are: complete.test.ts says which pair is missing here, and which entry no longer holds. A state stands
+ * for the states inside it.
  */
 
 export interface Ignored {

@@ -3,13 +3,16 @@ import type { AnyEventObject, AnyMachineSnapshot, AnyStateMachine, AnyStateNode 
 import { ignored } from "./ignored.ts";
 
 /*
- * Every pair of a state and an event is a transition that a test takes, or is listed as ignored with a reason (P1). A chart's test
- * plays it by `run` of harness.ts, which notes each transition taken here, and ends with `itTakesEveryTransition`.
+ * Every pair of a state and an event is a transition that a test takes, or is listed as ignored with a reason (P1). A
+ * chart's test plays it by `run` of harness.ts, which notes each transition taken here, and ends with
+ * `itTakesEveryTransition`.
  */
 
 const taken = new Map<string, Set<string>>();
 
-/** Ids of every state in which a chart can rest and not be done: the leaves, less those that it passes through at once. */
+/**
+ * Ids of every state in which a chart can rest and not be done: the leaves, less those that it passes through at once.
+ */
 function restingLeaves(chart: AnyStateMachine): AnyStateNode[] {
   const under = (node: AnyStateNode): AnyStateNode[] => {
     const children = Object.values(node.states);
@@ -21,8 +24,9 @@ function restingLeaves(chart: AnyStateMachine): AnyStateNode[] {
 const nameOf = (node: AnyStateNode): string => node.path.join(".");
 
 /**
- * Names of the transitions that an event can take from a leaf, as XState looks for them: in the leaf, then in the states around it, each
- * list up to the first without a guard. `answered client.ack`, with a number where guards choose: `answered client.ack #2`.
+ * Names of the transitions that an event can take from a leaf, as XState looks for them: in the leaf, then in the
+ * states around it, each list up to the first without a guard. `answered client.ack`, with a number where guards
+ * choose: `answered client.ack #2`.
  */
 function arrowsFrom(leaf: AnyStateNode, event: string): string[] {
   const all = candidates(leaf, event);
@@ -59,7 +63,10 @@ export function itTakesEveryTransition(chart: AnyStateMachine): void {
   });
 }
 
-/** Pairs of a chart by what becomes of them; `stale` are entries of the list of what is ignored that name no pair, or one that is a transition. */
+/**
+ * Pairs of a chart by what becomes of them; `stale` are entries of the list of what is ignored that name no pair, or
+ * one that is a transition.
+ */
 export function pairsOf(name: string, chart: AnyStateMachine): { unsaid: string[]; stale: string[] } {
   const said = new Set<string>();
   const stale: string[] = [];

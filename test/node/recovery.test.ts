@@ -158,7 +158,8 @@ describe("after kill -9", () => {
     expect(timelines.current().stepMs).toBe(3_600_000);
     expect(timelines.by(3_600_000)).toBe(timelines.latest);
     expect(steps).toEqual([3_600_000]);
-    // Another run of the machine, of which nothing but the wall clock is known: the test's has nothing to do with the file system's.
+    // Another run of the machine, of which nothing but the wall clock is known: the test's has nothing to do with the
+    // file system's.
     const other = new Heartbeat(folder, { ...clock, wall: () => Date.now() } as unknown as TestClock, {
       ...machine,
       boot: "other",

@@ -77,7 +77,8 @@ describe("baresip as client over UDP with MD5", () => {
     }
   });
 
-  // It knows REFER as the blind transfer of a telephone: what it is told to transfer it hangs up when the NOTIFY says 200.
+  // It knows REFER as the blind transfer of a telephone: what it is told to transfer it hangs up when the NOTIFY says
+  // 200.
   peerTest("moves to a second app server by REFER (M23, RFC 3515)", ["sipp", "baresip"], 30_000, async () => {
     const [school, library] = [await freePort(), await freePort()];
     const relay = await startRelayProcess({

@@ -5,8 +5,8 @@ import { DOMAIN, lines, openPortal, PASSWORD, type Portal, USER } from "../e2e/p
 import { certificateFolder } from "../support/certificates.ts";
 
 /*
- * What web pages call with: JsSIP and SIP.js, each as it is by default, over WebSocket and secure WebSocket. Node has neither WebSocket nor WebRTC:
- * ws stands for the one, and for the other something that describes no media.
+ * What web pages call with: JsSIP and SIP.js, each as it is by default, over WebSocket and secure WebSocket. Node has
+ * neither WebSocket nor WebRTC: ws stands for the one, and for the other something that describes no media.
  */
 
 const files = certificateFolder([`DNS:${DOMAIN}`, "IP:127.0.0.1"]);

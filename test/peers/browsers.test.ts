@@ -10,8 +10,8 @@ import { certificateFolder } from "../support/certificates.ts";
 import { chromiumProgram, launchChromium, NO_CHROMIUM } from "../support/chromium.ts";
 
 /*
- * JsSIP and SIP.js as pages use them: in Chromium, by its own secure WebSocket and its own WebRTC, each as it is by default.
- * The app server answers with what a second peer connection of the page says, so that the media do come about.
+ * JsSIP and SIP.js as pages use them: in Chromium, by its own secure WebSocket and its own WebRTC, each as it is by
+ * default. The app server answers with what a second peer connection of the page says, so that the media do come about.
  */
 
 const files = certificateFolder([`DNS:${DOMAIN}`, "IP:127.0.0.1"]);

@@ -44,7 +44,8 @@ async function moves(scenario: string, transport: "udp" | "tcp"): Promise<string
 }
 
 describe("SIPp at all three ends", () => {
-  // By UDP only: SIPp 3.6 gives the call up when the last NOTIFY and the BYE behind it come in one piece, as they do by TCP.
+  // By UDP only: SIPp 3.6 gives the call up when the last NOTIFY and the BYE behind it come in one piece, as they do by
+  // TCP.
   peerTest("moves to a second app server by REFER; the first session ends (M23)", ["sipp"], 40_000, async () => {
     expect(await moves("client-moves", "udp")).toEqual([
       "beer by brewer, ended by server: 0.50 EUR",

@@ -12,7 +12,10 @@ export interface Play {
   readonly client: Omit<SippClientOptions, "folder" | "port" | "remotePort" | "transport" | "service"> & {
     readonly service?: string;
   };
-  /** App servers, the first to be asked first; where it does not say otherwise they are winery1, winery2, ... and have the service "wine". */
+  /**
+   * App servers, the first to be asked first; where it does not say otherwise they are winery1, winery2, ... and have
+   * the service "wine".
+   */
   readonly servers?: readonly (Omit<SippOptions, "folder" | "port" | "transport"> &
     Partial<Omit<OfferedBy, "port" | "transport">>)[];
   /** Make a key for each app server, with which it signs in to charge. */

@@ -5,7 +5,10 @@ import { establish, type Lab, lab, type Peer } from "./harness.ts";
 
 /* What of a message crosses the relay (decision 18), in every message that can carry it. */
 
-/** What networks tell each other of who calls, by which way, and who pays: RFC 3325, 3455, 5502, 5806, 6050, 7044, 7315, 3GPP TS 24.229. */
+/**
+ * What networks tell each other of who calls, by which way, and who pays: RFC 3325, 3455, 5502, 5806, 6050, 7044, 7315,
+ * 3GPP TS 24.229.
+ */
 const CLAIMS =
   `Additional-Identity Attestation-Info Authorization-Info Cellular-Network-Info DC-Info Diversion Feature-Caps Geolocation-Routing
  History-Info Identity Identity-Info Origination-Id P-Access-Network-Info P-Answer-State P-Asserted-Identity P-Asserted-Service

@@ -3,8 +3,8 @@ import { contained } from "../../src/relay/model/contained.ts";
 import { establish, lab } from "./harness.ts";
 
 /*
- * Decision 13: a fault in one session ends that session and nothing else, also where it comes out of a promise that nobody awaits. Vitest itself goes
- * red at one that nobody has caught.
+ * Decision 13: a fault in one session ends that session and nothing else, also where it comes out of a promise that
+ * nobody awaits. Vitest itself goes red at one that nobody has caught.
  */
 
 const CHARGE = "application/vnd.tollgate.charge+json";

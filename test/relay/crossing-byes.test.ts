@@ -21,7 +21,10 @@ const statuses = (peer: Peer) => peer.inbox.flatMap((message) => (message.isRequ
 const byeOf = ({ server, inviteAtServer, answerOfServer }: Call, filling = charge("x"), seq = 1) =>
   server.backInDialog("BYE", inviteAtServer, answerOfServer, seq, filling);
 
-/** Nothing is said before the disk has it; then 200, and both the charge and the end of the session are on record, in this order. */
+/**
+ * Nothing is said before the disk has it; then 200, and both the charge and the end of the session are on record, in
+ * this order.
+ */
 async function isTaken(l: Lab, server: Peer) {
   expect(statuses(server)).toEqual([]);
   await l.settle();

@@ -2,7 +2,9 @@ import { describe, expect, it } from "vitest";
 import { type SipRequest, SipResponse } from "../../src/sip/message.ts";
 import { establish, type Lab, lab, type Peer } from "./harness.ts";
 
-/** A victim's address, which a subscriber writes as the source of datagrams, or one to which a client has really moved. */
+/**
+ * A victim's address, which a subscriber writes as the source of datagrams, or one to which a client has really moved.
+ */
 const THERE = ["198.51.100.7", 5062, "udp"] as const;
 const OLD_CONTACT = "sip:192.0.2.1";
 

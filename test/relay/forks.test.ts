@@ -403,7 +403,10 @@ describe("how many are asked", () => {
 });
 
 describe("Request-Disposition (RFC 3841 §9.1)", () => {
-  /** How the app servers a and b are asked: how many at once, whether the next after a failure, whether a second success counts. */
+  /**
+   * How the app servers a and b are asked: how many at once, whether the next after a failure, whether a second success
+   * counts.
+   */
   async function wayOf(service: NonNullable<LabOptions["service"]>, wish?: string) {
     const l = await lab({ servers: servers("a", "b"), service });
     l.client.invite({ headers: wish === undefined ? [] : [["Request-Disposition", wish]] });

@@ -33,13 +33,14 @@ import { undocumented } from "../support/asyncapi.ts";
 import { TestClock } from "../support/test-clock.ts";
 
 /*
- * A relay without sockets, disk or time of its own: messages go over an in-memory network as bytes, time moves when told. The peers
- * are scripted here message by message, so that every race can be played.
+ * A relay without sockets, disk or time of its own: messages go over an in-memory network as bytes, time moves when
+ * told. The peers are scripted here message by message, so that every race can be played.
  */
 
 /** What ops/asyncapi.yaml has against recorded events. */
 export const misfits: string[] = [];
-// In every test that uses a lab, every event of the relay is as the document says. The simulation's own command looks for itself.
+// In every test that uses a lab, every event of the relay is as the document says. The simulation's own command looks
+// for itself.
 if (process.env.VITEST) {
   const { afterEach, expect } = await import("vitest");
   afterEach(() => expect(misfits.splice(0)).toEqual([]));

@@ -10,7 +10,10 @@ const BEER = "sip:beer@portal.com";
 
 type Call = Awaited<ReturnType<typeof establish>>;
 
-/** The first dialog as the client names it: Replaces has the tags of the receiver's To and From, Target-Dialog those of both ends. */
+/**
+ * The first dialog as the client names it: Replaces has the tags of the receiver's To and From, Target-Dialog those of
+ * both ends.
+ */
 const names = ({ invite, answer }: Call) => ({
   replaces: `${invite.callId};to-tag=${answer.toTag};from-tag=${invite.fromTag}`,
   target: `${invite.callId};local-tag=${invite.fromTag};remote-tag=${answer.toTag}`,

@@ -4,7 +4,10 @@ import { establish, type Lab, type LabOptions, lab, type Peer } from "./harness.
 
 type Call = Awaited<ReturnType<typeof establish>>;
 
-/** A client with an established session, and the place to which it moves: another connection, another port, another address. */
+/**
+ * A client with an established session, and the place to which it moves: another connection, another port, another
+ * address.
+ */
 async function moving(
   from: "udp" | "tcp",
   to: [address: string, port: number, transport: "udp" | "tcp"],

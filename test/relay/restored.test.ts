@@ -6,7 +6,10 @@ import { KeptDisk } from "../simulation/kept-disk.ts";
 import { TestClock } from "../support/test-clock.ts";
 import { establish, type LabOptions, lab } from "./harness.ts";
 
-/** A session that stands; `kill` throws it away and `again` makes it of what is on disk, as after a new start of the relay. */
+/**
+ * A session that stands; `kill` throws it away and `again` makes it of what is on disk, as after a new start of the
+ * relay.
+ */
 async function standing(options: LabOptions = {}) {
   const clock = new TestClock();
   const disk = new KeptDisk(clock);

@@ -2,7 +2,10 @@ import { once } from "node:events";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import { MessageFramer } from "../../src/sdk/framing.ts";
 
-/** The other end of a connection, by hand: messages as text, in order, so that a test decides what the relay says and when. */
+/**
+ * The other end of a connection, by hand: messages as text, in order, so that a test decides what the relay says and
+ * when.
+ */
 export class Peer {
   private readonly socket: Socket;
   private readonly framer = new MessageFramer();

@@ -4,8 +4,9 @@ import { MessageFramer } from "../../src/sdk/framing.ts";
 import { digestResponse, ha1 } from "../../src/sip/digest.ts";
 
 /*
- * Plays a page of SIP messages with a relay: what the page says a peer sends is sent, and what it says a peer gets is compared. What is
- * made up for one call (tags, branches, Call-IDs, nonces, ids of sessions) stands on the page under names that are learnt when it first comes.
+ * Plays a page of SIP messages with a relay: what the page says a peer sends is sent, and what it says a peer gets is
+ * compared. What is made up for one call (tags, branches, Call-IDs, nonces, ids of sessions) stands on the page under
+ * names that are learnt when it first comes.
  */
 
 /** A message on the page: who sends or gets it, and its text with CRLF. */

@@ -46,8 +46,8 @@ export interface Half {
 }
 
 /**
- * A SIP user agent that keeps to the protocol, on transactions of its own, and knows no stories: clients and app servers of the simulation are
- * made of it.
+ * A SIP user agent that keeps to the protocol, on transactions of its own, and knows no stories: clients and app
+ * servers of the simulation are made of it.
  */
 export abstract class Agent implements TransactionUser {
   readonly host: Host;
@@ -67,8 +67,8 @@ export abstract class Agent implements TransactionUser {
   }
 
   /**
-   * What is not over yet. Not its transactions: an INVITE that the other end has given up while every word of that was lost stays open for
-   * ever, by the protocol (RFC 3261 §17.1.1.2, §9.1).
+   * What is not over yet. Not its transactions: an INVITE that the other end has given up while every word of that was
+   * lost stays open for ever, by the protocol (RFC 3261 §17.1.1.2, §9.1).
    */
   get leftovers(): Record<string, number> {
     return { dialogs: this.halves.size };
@@ -227,7 +227,10 @@ export abstract class Agent implements TransactionUser {
     return half;
   }
 
-  /** Sends an INVITE out of the blue. `answered` is told of each success once, with the half that it makes; `failed` once, if there is none. */
+  /**
+   * Sends an INVITE out of the blue. `answered` is told of each success once, with the half that it makes; `failed`
+   * once, if there is none.
+   */
   protected invite(
     target: string,
     filling: Filling,
@@ -311,7 +314,10 @@ export abstract class Agent implements TransactionUser {
     this.transactions.sendAck(ack, dialog.destination!);
   }
 
-  /** Sends a request inside the dialog; `done` is told the final status, 408 where none came. A success to re-INVITE is acknowledged. */
+  /**
+   * Sends a request inside the dialog; `done` is told the final status, 408 where none came. A success to re-INVITE is
+   * acknowledged.
+   */
   protected within(
     half: Half,
     method: string,

@@ -13,7 +13,10 @@ const USER = "alice";
 /** In which somebody may have set the wall clock. */
 const MONTHS = ["2025-11", "2025-12", "2026-01", "2026-02"];
 
-/** Bills what the relay records, a moment later, as a billing worker does; and looks at the end whether a prepaid balance says the same. */
+/**
+ * Bills what the relay records, a moment later, as a billing worker does; and looks at the end whether a prepaid
+ * balance says the same.
+ */
 export class Biller {
   private readonly lab: Lab;
   private billed = 0;
@@ -53,7 +56,10 @@ export class Biller {
     this.over = true;
   }
 
-  /** What is wrong with the lines for time: a tariff's set-up fee, free seconds, minimum and cap are there once in a call, whatever the relay says of it. */
+  /**
+   * What is wrong with the lines for time: a tariff's set-up fee, free seconds, minimum and cap are there once in a
+   * call, whatever the relay says of it.
+   */
   mispriced(): string[] {
     const parts = new Map<string, Part>();
     for (const event of this.lab.events.flatMap(accountEvents)) {
@@ -79,7 +85,9 @@ export class Biller {
     return faults;
   }
 
-  /** What is wrong with the balance, which began with `paidIn`; a session may overrun it by `interval`, both in units. */
+  /**
+   * What is wrong with the balance, which began with `paidIn`; a session may overrun it by `interval`, both in units.
+   */
   async misbalanced(paidIn: string, interval: string): Promise<string[]> {
     const { credit, billing } = this.lab;
     const { available, holds } = credit.accounts.get(USER)!;

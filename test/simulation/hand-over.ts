@@ -48,8 +48,8 @@ function written(session: Session): SessionState {
 }
 
 /**
- * Reads what was written of a session, throws the session away, and goes on with what was read. Says what it was; nothing: it was not stable. `disk`: by
- * what stands there, which may be some requests behind.
+ * Reads what was written of a session, throws the session away, and goes on with what was read. Says what it was;
+ * nothing: it was not stable. `disk`: by what stands there, which may be some requests behind.
  */
 function handOver(lab: Lab, session: Session, disk: KeptDisk | undefined): (keyof HandedOver)[] {
   if (!isStable(lab, session) || !snapshot(session)) return [];
@@ -79,8 +79,9 @@ function differences(wanted: unknown, found: unknown, at = ""): string {
 }
 
 /**
- * The state as it should be after `again` was made of it: its CSeqs skip what may have been sent, and no number is taken twice. Where requests go is
- * found out anew, a hold is renewed at once, refusals are counted for the log, and what came since it was written is taken once more if it comes again.
+ * The state as it should be after `again` was made of it: its CSeqs skip what may have been sent, and no number is
+ * taken twice. Where requests go is found out anew, a hold is renewed at once, refusals are counted for the log, and
+ * what came since it was written is taken once more if it comes again.
  */
 function skipping(state: SessionState, again: SessionState | null): SessionState {
   if (!again) return state;

@@ -5,7 +5,10 @@ import type { TestClock } from "../support/test-clock.ts";
 
 const COMMIT_MS = 50;
 
-/** What the journal has on disk of sessions, without a disk: each event is a commit, and there is one soon where something is to be kept. */
+/**
+ * What the journal has on disk of sessions, without a disk: each event is a commit, and there is one soon where
+ * something is to be kept.
+ */
 export class KeptDisk {
   readonly sessions: KeptSessions;
   /** Writes fail. */

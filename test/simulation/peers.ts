@@ -5,7 +5,10 @@ import { Agent, type Filling, type Half } from "./agent.ts";
 
 /** From then on nobody begins anything, and the network is good. */
 export const CALM_MS = 180_000;
-/** When clients hang up who have not yet. App servers never do: whoever stands alone then has been forgotten by the relay. */
+/**
+ * When clients hang up who have not yet. App servers never do: whoever stands alone then has been forgotten by the
+ * relay.
+ */
 export const HOME_MS = CALM_MS + 150_000;
 
 const description = (service: string): Filling => ({
@@ -157,7 +160,10 @@ export interface Asked {
   lastWord?: boolean;
 }
 
-/** Offers services: answers soon, late or never, charges by INFO, with its BYE and its 200 to BYE, hangs up, changes, vanishes. */
+/**
+ * Offers services: answers soon, late or never, charges by INFO, with its BYE and its 200 to BYE, hangs up, changes,
+ * vanishes.
+ */
 export class ServerAgent extends Agent {
   readonly asked: Asked[] = [];
   private charges = 0;
@@ -188,7 +194,8 @@ export class ServerAgent extends Agent {
         else this.reply(transaction, 180, { headers: [["Contact", this.contact]] }, tag);
       });
     if (mood < 14) {
-      // Rings and rings. Where every word of it was lost, nobody ever tells it that the INVITE was given up (RFC 3261 §17.1.1.2).
+      // Rings and rings. Where every word of it was lost, nobody ever tells it that the INVITE was given up (RFC 3261
+      // §17.1.1.2).
       this.later(HOME_MS, HOME_MS, () => over || refuse(480));
       return;
     }

@@ -24,7 +24,10 @@ export interface Outcome {
   /** Prepaid: sessions that the balance was used up in, and requests that it did not cover. */
   readonly exhausted: number;
   readonly events: number;
-  /** What of the events somebody pays for, in their order, without the time of day: it is the same however the wall clock was set. */
+  /**
+   * What of the events somebody pays for, in their order, without the time of day: it is the same however the wall
+   * clock was set.
+   */
   readonly charged: readonly string[];
   /** Times that the wall clock was set. */
   readonly steps: number;
@@ -41,9 +44,10 @@ const MINUTE_MS = 60_000;
 const MOST_WAIT_MS = 4_000 + 2 * 2_000;
 
 /**
- * Plays one seed: a client, a relay and up to five app servers over a network that loses, doubles, delays and reorders, some of them
- * crash, somebody sets the wall clock, the billing worker's shows another time, and in the end everybody goes home. Then nothing may be left, and
- * what was charged must be what was promised. `steps: false`: nobody sets the wall clock, and the billing worker's shows the same. `handOvers: false`: no session is written and restored.
+ * Plays one seed: a client, a relay and up to five app servers over a network that loses, doubles, delays and reorders,
+ * some of them crash, somebody sets the wall clock, the billing worker's shows another time, and in the end everybody
+ * goes home. Then nothing may be left, and what was charged must be what was promised. `steps: false`: nobody sets the
+ * wall clock, and the billing worker's shows the same. `handOvers: false`: no session is written and restored.
  */
 export async function play(
   seed: number,
@@ -222,7 +226,10 @@ function plotCrashes(
   }
 }
 
-/** Sets the wall clock now and then, by a second or by days, forward and back; by a chance of its own, so that the story is the same without. */
+/**
+ * Sets the wall clock now and then, by a second or by days, forward and back; by a chance of its own, so that the story
+ * is the same without.
+ */
 function plotSteps(clock: TestClock, chance: Chance): number {
   const steps = chance.between(0, 6);
   for (let i = 0; i < steps; i++) {
@@ -253,7 +260,10 @@ const leftIn = (who: string, leftovers: Record<string, number>): string[] =>
     .filter(([, count]) => count > 0)
     .map(([what, count]) => `${who} has ${count} ${what} left`);
 
-/** Each session that started ended once; each charge that was answered with 200 is on record once, and no other that nobody asked for. */
+/**
+ * Each session that started ended once; each charge that was answered with 200 is on record once, and no other that
+ * nobody asked for.
+ */
 function misbilled(
   { events }: Lab,
   servers: readonly ServerAgent[],

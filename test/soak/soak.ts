@@ -12,8 +12,8 @@ import { startRelayProcess } from "../support/relay-process.ts";
 import { type Charged, clients, httpShop, keepGoing, sipShop } from "./flows.ts";
 
 /*
- * The soak: mixed flows over all transports for a long time, with many sessions standing. It looks for what is left: memory,
- * descriptors, timers, actors, copies, charges without a bill.
+ * The soak: mixed flows over all transports for a long time, with many sessions standing. It looks for what is left:
+ * memory, descriptors, timers, actors, copies, charges without a bill.
  */
 
 export type CertificateFiles = ReturnType<typeof certificateFolder>;
@@ -43,7 +43,10 @@ interface Sample {
 
 const PASSWORD = "secret";
 const STANDING_PER_SECOND = 100;
-/** The last transaction ends some 32 s after its last message (RFC 3261 §17.1.1.1, timer B), and ended sessions are kept a while. */
+/**
+ * The last transaction ends some 32 s after its last message (RFC 3261 §17.1.1.1, timer B), and ended sessions are kept
+ * a while.
+ */
 const SETTLES_MS = 120_000;
 const MAY_GROW = 1.1;
 /** Gauges that say how much was done, or how the machine is, and not what is held. */

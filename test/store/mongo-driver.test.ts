@@ -104,7 +104,10 @@ function opReply(to: number, document: Document): Buffer {
   return message;
 }
 
-/** https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/: a header of 16 octets, `gap` octets of zero, a document. */
+/**
+ * https://www.mongodb.com/docs/manual/reference/mongodb-wire-protocol/: a header of 16 octets, `gap` octets of zero, a
+ * document.
+ */
 function answer(to: number, code: number, gap: number, document: Document): Buffer {
   const message = Buffer.concat([Buffer.alloc(16 + gap), BSON.serialize(document)]);
   message.writeInt32LE(message.length, 0);

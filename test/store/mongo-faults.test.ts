@@ -261,7 +261,8 @@ else
           stage = "reading";
           const found = await store!.billing.findEntries(ids);
           expect(found.filter((entry) => entry === undefined)).toHaveLength(0);
-          // A write that was given up, since the server was slow, may come to its end only now: what is compared is of one moment.
+          // A write that was given up, since the server was slow, may come to its end only now: what is compared is of
+          // one moment.
           const count = async () =>
             (await store!.billing.entries("alice", "2026-01", { limit: 1_000_000 })).entries.length;
           for (let before = await count(); ; ) {

@@ -40,7 +40,10 @@ else
       opened.push(store, proxy);
       proxy.asked.length = 0;
     }
-    /** Answers that are as old as the beginning for whoever does not ask for newer ones, as a new primary's may be (SERVER-53813). */
+    /**
+     * Answers that are as old as the beginning for whoever does not ask for newer ones, as a new primary's may be
+     * (SERVER-53813).
+     */
     const beStale = (...collections: readonly string[]) => {
       proxy.meddle = (asked) => {
         const { name, collection, after, at } = asked;

@@ -49,7 +49,10 @@ export function messageOf(address: string): Message & { readonly validate: Valid
 
 const messages = new Map<string, ReturnType<typeof messageOf>>();
 
-/** What the document has against an event as the bus would carry it, fields that it does not name among them; "": nothing. */
+/**
+ * What the document has against an event as the bus would carry it, fields that it does not name among them; "":
+ * nothing.
+ */
 export function undocumented(event: ChargingEvent): string {
   const address = `tollgate.events.${event.type}`;
   const message = messages.get(address) ?? messageOf(address);

@@ -10,7 +10,10 @@ export interface Baresip {
   readonly peer: Peer;
   /** Sends a command such as `dial`; rejects when baresip refuses it. */
   command(name: string, params?: string): Promise<void>;
-  /** Resolves at the first event of that type after the one that was waited for last; rejects after 10 s, or when the call closes. */
+  /**
+   * Resolves at the first event of that type after the one that was waited for last; rejects after 10 s, or when the
+   * call closes.
+   */
   event(type: string): Promise<BaresipEvent>;
 }
 
@@ -25,7 +28,10 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** Starts baresip for user alice, with everything sent by way of the relay. `folder`: an existing one for its files. `answers`: it takes calls by itself. */
+/**
+ * Starts baresip for user alice, with everything sent by way of the relay. `folder`: an existing one for its files.
+ * `answers`: it takes calls by itself.
+ */
 export async function startBaresip(options: {
   folder: string;
   relayPort: number;

@@ -11,7 +11,10 @@ export interface Linphone {
   command(line: string): void;
 }
 
-/** Starts linphonec for user alice, with everything sent by way of the relay; it takes calls by itself. `folder`: an existing one for its files. */
+/**
+ * Starts linphonec for user alice, with everything sent by way of the relay; it takes calls by itself. `folder`: an
+ * existing one for its files.
+ */
 export async function startLinphone(options: {
   folder: string;
   relayPort: number;

@@ -2,8 +2,8 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 import { Binary, BSON, type Document, Long, Timestamp } from "mongodb";
 
 /*
- * A proxy in front of a MongoDB server, for what a single server never does: it has sessions and a cluster's time, as a replica set has, keeps
- * what was asked, and answers in the server's place where a test wants it.
+ * A proxy in front of a MongoDB server, for what a single server never does: it has sessions and a cluster's time, as a
+ * replica set has, keeps what was asked, and answers in the server's place where a test wants it.
  */
 
 /** A command as it was sent. */
@@ -148,7 +148,10 @@ export class MongoProxy {
   }
 }
 
-/** A section of OP_MSG that has a list of documents: puts it into the command, and returns where the next section begins. */
+/**
+ * A section of OP_MSG that has a list of documents: puts it into the command, and returns where the next section
+ * begins.
+ */
 function sequence(message: Buffer, at: number, command: Document): number {
   const end = at + 1 + message.readInt32LE(at + 1);
   const nameEnd = message.indexOf(0, at + 5);

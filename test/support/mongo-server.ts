@@ -5,8 +5,8 @@ import { freePort, isInstalled, type Peer, start } from "./peers.ts";
 import { ROOT } from "./project.ts";
 
 /*
- * A real server for tests of the store on MongoDB: the one that MONGODB_URL names, else a mongod on the PATH, else the stand-in of
- * ops/mongo-stand-in, which speaks its protocol.
+ * A real server for tests of the store on MongoDB: the one that MONGODB_URL names, else a mongod on the PATH, else the
+ * stand-in of ops/mongo-stand-in, which speaks its protocol.
  */
 
 const LIBRARIES = join(ROOT, ".cache/mongo-stand-in/lib");

@@ -99,7 +99,10 @@ function answers(port: number): Promise<boolean> {
   });
 }
 
-/** Makes a CA and a server's certificate of `address` in `folder`: ca.pem, cert.pem, key.pem. False where there is no openssl. */
+/**
+ * Makes a CA and a server's certificate of `address` in `folder`: ca.pem, cert.pem, key.pem. False where there is no
+ * openssl.
+ */
 export function makeCertificates(folder: string, address = "127.0.0.1"): boolean {
   const run = (...args: string[]) => execFileSync("openssl", args, { cwd: folder, stdio: "ignore" });
   const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];

@@ -5,8 +5,8 @@ import { createServer } from "node:net";
 import { delimiter, join } from "node:path";
 
 /*
- * Other programs as peers: found, started, waited for, stopped, and what they said kept for the message of a failed test.
- * Nothing here knows vitest: the benchmark uses it too.
+ * Other programs as peers: found, started, waited for, stopped, and what they said kept for the message of a failed
+ * test. Nothing here knows vitest: the benchmark uses it too.
  */
 
 export interface Exit {
@@ -147,7 +147,10 @@ export async function stopAll(): Promise<void> {
   await Promise.all([...running].map((peer) => peer.stop()));
 }
 
-/** True where a program of that name is on the PATH; of Kamailio's modules that are packages of their own, `kamailio:secsipid`. */
+/**
+ * True where a program of that name is on the PATH; of Kamailio's modules that are packages of their own,
+ * `kamailio:secsipid`.
+ */
 export function isInstalled(name: string): boolean {
   const [program = "", module] = name.split(":");
   if (module !== undefined && !hasKamailioModule(module)) return false;
@@ -202,8 +205,8 @@ const canBindTcp = (port: number) =>
   });
 
 /**
- * Resolves when a program listens on that port of 127.0.0.1. Looks at the system's table (Linux): a probe would be a message
- * that SIPp counts as unexpected.
+ * Resolves when a program listens on that port of 127.0.0.1. Looks at the system's table (Linux): a probe would be a
+ * message that SIPp counts as unexpected.
  */
 export async function listens(peer: Peer, transport: "udp" | "tcp", port: number, timeoutMs = 10_000): Promise<void> {
   const address = `:${port.toString(16).toUpperCase().padStart(4, "0")} 00000000:0000 ${transport === "tcp" ? "0A" : "07"}`;

@@ -21,7 +21,10 @@ export function expectBuilt(): void {
   }
 }
 
-/** What its first line wants of node, such as `--max-semi-space-size=64`: so the relay runs here as where it is installed. */
+/**
+ * What its first line wants of node, such as `--max-semi-space-size=64`: so the relay runs here as where it is
+ * installed.
+ */
 export const nodeFlags = (): string[] =>
   /^#!.*\bnode +(.*)/.exec(readFileSync(COMMAND, "utf8").split("\n", 1)[0]!)?.[1]?.split(" ") ?? [];
 

@@ -38,12 +38,17 @@ export interface RelayProcess {
   command(args: readonly string[], input?: string): Promise<string>;
   /** Ends it by SIGKILL, and starts it again `afterMs` later on the same data. Resolves when it takes calls. */
   again(afterMs: number): Promise<void>;
-  /** `tollgate bill USER --json`, once the relay was stopped by SIGTERM. Rejects when it does not end with exit code 0. */
+  /**
+   * `tollgate bill USER --json`, once the relay was stopped by SIGTERM. Rejects when it does not end with exit code 0.
+   */
   billAfterStop(user: string): Promise<Bill>;
   remove(): Promise<void>;
 }
 
-/** The relay as a process of its own from dist, with user alice, password "secret", registered. Resolves when it takes calls. */
+/**
+ * The relay as a process of its own from dist, with user alice, password "secret", registered. Resolves when it takes
+ * calls.
+ */
 export async function startRelayProcess(options: RelayOptions): Promise<RelayProcess> {
   expectBuilt();
   const folder = mkdtempSync(join(tmpdir(), "tollgate-peers-"));

@@ -19,7 +19,10 @@ export interface SippOptions {
   readonly calls?: number;
   /** Calls begun each second. */
   readonly rate?: number;
-  /** Length of the scenario's pause: of the session at the side that hangs up, of the wait for a repeated BYE at the other. */
+  /**
+   * Length of the scenario's pause: of the session at the side that hangs up, of the wait for a repeated BYE at the
+   * other.
+   */
   readonly holdMs?: number;
   /** What `[charges]` stands for in the scenario. */
   readonly charges?: string;

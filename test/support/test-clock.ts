@@ -7,8 +7,8 @@ interface Timer {
 }
 
 /**
- * A clock that moves only when told, timer by timer, in the order in which they are due. Its two readings have nothing in common but that
- * both go on: what is compared with a reading of the other kind shows.
+ * A clock that moves only when told, timer by timer, in the order in which they are due. Its two readings have nothing
+ * in common but that both go on: what is compared with a reading of the other kind shows.
  */
 export class TestClock implements Clock {
   private timers = new Map<number, Timer>();

@@ -4,8 +4,8 @@ import { expect, it } from "vitest";
 import { ROOT } from "./project.ts";
 
 /*
- * decision 16: whoever needs to know how much time has passed asks the monotonic clock. These read the wall clock, and why; a file that is
- * not among them and reads it measures something by it, or has a reason that belongs here.
+ * decision 16: whoever needs to know how much time has passed asks the monotonic clock. These read the wall clock, and
+ * why; a file that is not among them and reads it measures something by it, or has a reason that belongs here.
  */
 const READERS: Readonly<Record<string, string>> = {
   "src/node/chart-counts.ts": "since when arrows are counted, for people who look",

@@ -13,7 +13,9 @@ const slotsOf = (map: Open<unknown>, texts: readonly string[], slots: number) =>
 
 const COUNT = 1_024;
 const numbers = Array.from({ length: COUNT }, (_, i) => i);
-/** Of so many texts thrown at random into twice as many slots, about four fifths have one; far fewer would be a pattern. */
+/**
+ * Of so many texts thrown at random into twice as many slots, about four fifths have one; far fewer would be a pattern.
+ */
 const SPREAD = COUNT * 0.7;
 
 describe("a map from texts that others choose", () => {

@@ -1,8 +1,8 @@
 import { TestEndpoint } from "../usage/endpoints.ts";
 
 /*
- * An OTLP/HTTP receiver that checks JSON as opentelemetry-proto has it (OTLP 1.x, "JSON Protobuf Encoding"): lowerCamelCase names,
- * ids in hexadecimal, 64 bit numbers as text.
+ * An OTLP/HTTP receiver that checks JSON as opentelemetry-proto has it (OTLP 1.x, "JSON Protobuf Encoding"):
+ * lowerCamelCase names, ids in hexadecimal, 64 bit numbers as text.
  */
 
 export interface ReceivedSpan {

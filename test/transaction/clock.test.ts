@@ -86,7 +86,10 @@ const STORIES: readonly [name: string, begin: (all: All) => () => readonly strin
   ],
 ];
 
-/** What was sent when, what the user heard, and when nothing was left. `byMs`: the wall clock is set by so much, again and again. */
+/**
+ * What was sent when, what the user heard, and when nothing was left. `byMs`: the wall clock is set by so much, again
+ * and again.
+ */
 function play(begin: (all: All) => () => readonly string[], byMs: number) {
   const all = setUp();
   const heard = begin(all);

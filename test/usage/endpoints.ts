@@ -4,7 +4,8 @@ import type { AddressInfo } from "node:net";
 
 /*
  * Endpoints that check what those whom they stand for document: OpenMeter (openmeter.io/docs/metering/events), Lago
- * (getlago.com/docs/api-reference/events/usage), Stripe (docs.stripe.com/api/billing/meter-event/create) and Standard Webhooks 1.0.0.
+ * (getlago.com/docs/api-reference/events/usage), Stripe (docs.stripe.com/api/billing/meter-event/create) and Standard
+ * Webhooks 1.0.0.
  */
 
 interface Given {
@@ -106,7 +107,10 @@ function cloudEventProblem({ headers, body }: Given): string | undefined {
   return undefined;
 }
 
-/** POST /api/v1/events: 204; a repetition (id and source) is taken and ignored. Meters sum `$.seconds` and `$.amount` by subject. */
+/**
+ * POST /api/v1/events: 204; a repetition (id and source) is taken and ignored. Meters sum `$.seconds` and `$.amount` by
+ * subject.
+ */
 export const openMeter = (): TestEndpoint =>
   new TestEndpoint((given, endpoint) => {
     if (given.path !== "/api/v1/events") return { status: 404 };

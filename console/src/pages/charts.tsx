@@ -13,7 +13,9 @@ interface Counts {
     Record<
       string,
       {
-        /** By the state's path: how many are in it now, how often it was left since, and how long it lasted on average. */
+        /**
+         * By the state's path: how many are in it now, how often it was left since, and how long it lasted on average.
+         */
         readonly states: Readonly<
           Record<string, { readonly now: number; readonly left: number; readonly meanMs?: number }>
         >;

@@ -109,8 +109,8 @@ export interface ReserveRequest {
 
 export interface Refusal {
   /**
-   * `day`: the balance allows it, but not on this day (`CreditTerms.perDay`). `gone`: the hold was given back or settled
-   * in the meantime.
+   * `day`: the balance allows it, but not on this day (`CreditTerms.perDay`). `gone`: the hold was given back or
+   * settled in the meantime.
    */
   readonly why: "no account" | "currency" | "credit" | "day" | "too many sessions" | "gone";
   readonly account?: { readonly currency: string; readonly available: Micros };

@@ -70,8 +70,8 @@ function report(request: ClientRequest, verdict: SettledVerdict): void {
 }
 
 /**
- * Goes on if the user has not too much under way: no user may take everything that the relay has (decision 14). A change
- * of service within a session is not a further call, and is not counted.
+ * Goes on if the user has not too much under way: no user may take everything that the relay has (decision 14). A
+ * change of service within a session is not a further call, and is not counted.
  */
 function admit(request: ClientRequest): void {
   const { core, user } = request;

@@ -38,8 +38,8 @@ const fieldOf = (local: string, remote: string): HeaderField =>
   new HeaderField(NAME, `${local};remote=${remote === "" ? NIL : remote}`);
 
 /**
- * The ids of both ends of one session, as far as they are known. DEVIATION (§7): they are not kept on disk. In a session
- * that goes on after a restart, ids pass on that the ends write, and the relay adds none.
+ * The ids of both ends of one session, as far as they are known. DEVIATION (§7): they are not kept on disk. In a
+ * session that goes on after a restart, ids pass on that the ends write, and the relay adds none.
  */
 export class SessionIdentity {
   private client: string;

@@ -164,8 +164,8 @@ export function takeTimer(leg: LegPort, response: SipResponse, sent: SipMessage 
 const MOST_TRIES = 3;
 
 /**
- * The interval in a request of ours is too small for the peer (422). True: it is worth another try (RFC 4028 §7.3), after
- * `tries` of them.
+ * The interval in a request of ours is too small for the peer (422). True: it is worth another try (RFC 4028 §7.3),
+ * after `tries` of them.
  */
 export function takeMinimum(leg: LegPort, { headers }: SipResponse, tries = 1): boolean {
   if (tries >= MOST_TRIES) return false;
@@ -177,7 +177,9 @@ export function takeMinimum(leg: LegPort, { headers }: SipResponse, tries = 1): 
   return minS > asked && leg.timer.heardMin(minS);
 }
 
-/** Why the peer's INVITE or UPDATE gets 422: the header field to send with it (RFC 4028 §9). Undefined: it gets none. */
+/**
+ * Why the peer's INVITE or UPDATE gets 422: the header field to send with it (RFC 4028 §9). Undefined: it gets none.
+ */
 export function tooShort(
   settings: ReturnType<typeof settingsOf>,
   { headers }: SipRequest,
@@ -223,8 +225,8 @@ export function answerTimer(leg: LegPort, request: SipRequest, response: SipResp
 }
 
 /**
- * The request's own wish counts. Without one, the relay refreshes where it can do so by UPDATE, since that depends least
- * on the peer's timers.
+ * The request's own wish counts. Without one, the relay refreshes where it can do so by UPDATE, since that depends
+ * least on the peer's timers.
  */
 function refresherFor({ byInvite, refresher, runs }: SessionTimerPort, asked: SessionExpires | undefined) {
   if (asked?.refresher) return asked.refresher === "uac" ? "peer" : "relay";

@@ -9,8 +9,8 @@ import type { MediaPort, MediaUser, WithoutMedia } from "../model/ports.ts";
 const MAX_WAITING = 100;
 
 /**
- * Hears the answers to a request in the place of its user, who gets them in their order when rtpengine has changed their
- * descriptions.
+ * Hears the answers to a request in the place of its user, who gets them in their order when rtpengine has changed
+ * their descriptions.
  */
 export class MediaGate implements ClientTransactionUser {
   private readonly session: SessionPort;

@@ -25,8 +25,9 @@ function openFor({ id, core, appServer, service, request }: SessionPort): MediaP
 
 /**
  * Changes the offer in a request with which a session begins, for that session alone: `then` gets the request to send.
- * At once where no media relay is in the path. If none takes it, the branch is refused. While it is asked, the chart is in `inviting`, as while a name is
- * resolved: no end has been asked yet, and a CANCEL only keeps the request from being sent.
+ * At once where no media relay is in the path. If none takes it, the branch is refused. While it is asked, the chart is
+ * in `inviting`, as while a name is resolved: no end has been asked yet, and a CANCEL only keeps the request from being
+ * sent.
  */
 export function withMedia(
   session: SessionPort,
@@ -66,7 +67,9 @@ export const failureFor = (status: number): Failure =>
 /** Methods whose requests may bring a description. */
 const DESCRIBES: ReadonlySet<string> = new Set(["INVITE", "UPDATE", "PRACK"]);
 
-/** Changes the description in a request within a session, and then calls `then`; at once where there is nothing to do. */
+/**
+ * Changes the description in a request within a session, and then calls `then`; at once where there is nothing to do.
+ */
 export function afterMedia(leg: LegPort, transaction: ServerTransaction, then: () => void): void {
   const { media } = leg.session;
   const { request } = transaction;

@@ -18,8 +18,8 @@ import { maxForwards } from "./invitation.ts";
 
 /**
  * The INVITEs with which the relay passes an app server's call on to a client, one to each device that the client has
- * registered (RFC 3261 §16.7). A device's further flows are tried where one fails (RFC 5626 §6). It has the part that an
- * `Invitation` has in other sessions: the end that is invited is the client.
+ * registered (RFC 3261 §16.7). A device's further flows are tried where one fails (RFC 5626 §6). It has the part that
+ * an `Invitation` has in other sessions: the end that is invited is the client.
  */
 export class ClientCall implements Asking, TimerOwner<"ringing"> {
   refusal: SipResponse | undefined;

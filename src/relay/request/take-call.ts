@@ -20,9 +20,9 @@ import { ClientRequest } from "./request.ts";
 const HEADER = SERVICE_HEADER.toLowerCase();
 
 /**
- * Whether an INVITE outside of dialogs is an app server's. Whom it calls does not matter for that, or the challenge would
- * tell who is a user. A client may write the header, too: what asks for a service is a client's request all the same,
- * unless the service that it names may call clients.
+ * Whether an INVITE outside of dialogs is an app server's. Whom it calls does not matter for that, or the challenge
+ * would tell who is a user. A client may write the header, too: what asks for a service is a client's request all the
+ * same, unless the service that it names may call clients.
  */
 export function isCallToClient({ directory }: Core, request: SipRequest): boolean {
   const named = request.headers.get(HEADER);
