@@ -65,7 +65,8 @@ export async function run(argv: readonly string[], io: Io = processIo): Promise<
   }
 }
 
-function buildProgram(io: Io, setCode: (code: number) => void): Command {
+/** The whole command. `setCode` is called with the exit code where it is not 0. */
+export function buildProgram(io: Io, setCode: (code: number) => void): Command {
   const program = new Command("tollgate")
     .description("A SIP session relay that lends its sign-in, session clock and billing to any application server.")
     .version(version(), "-V, --version", "print the version")

@@ -2,13 +2,20 @@ import { readFileSync } from "node:fs";
 import { Validator } from "@seriousme/openapi-schema-validator";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import formats from "ajv-formats";
+import type { Command } from "commander";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parse } from "yaml";
+import type { Io } from "../../src/cli/io.ts";
+import { buildProgram } from "../../src/cli/program.ts";
 import { openApiText } from "../../src/console/describe.ts";
+import { OPERATIONS } from "../../src/operations/all.ts";
 import { call, pageOf } from "../contract/calls.contract.ts";
 import { ApiLab, idleRelay } from "./api-lab.ts";
 
 const text = readFileSync("ops/openapi.yaml", "utf8");
+
+/** What only the machine itself can do. */
+const REMOTELY_NOT = ["init", "start", "demo", "dev", "check-config", "doctor", "token create", "backup", "restore"];
 
 interface Operation {
   parameters?: readonly object[];
@@ -70,6 +77,25 @@ describe("the document of the API", () => {
     const broken = structuredClone(parse(text)) as typeof document;
     broken.paths["/v1/me"]!.get!.parameters = "none" as never;
     expect((await new Validator().validate(broken)).valid).toBe(false);
+  });
+
+  it("stands beside every command in a table of the guide: what asks for it, or that it is about the machine itself", () => {
+    const program = buildProgram({} as Io, () => {});
+    const leaves = (command: Command, names: readonly string[]): string[] =>
+      command.commands.length === 0
+        ? [names.join(" ")]
+        : command.commands.flatMap((one) => leaves(one, [...names, one.name()]));
+    const guide = readFileSync("ops/guide/api.md", "utf8")
+      .replace(/^[^]*\n## Every command\n/, "")
+      .replace(/\n## [^]*/, "");
+    const rows = [...guide.matchAll(/^\| `tollgate ([a-z -]+)` \| (.+) \|$/gm)];
+    expect(rows.map(([, name]) => name)).toEqual(leaves(program, []));
+    const ids = OPERATIONS.map(({ id }) => id);
+    const named = new Set(Array.from(guide.matchAll(/`([a-z]+[A-Z]\w*)`/g), ([, id]) => id!));
+    expect([...named].filter((id) => id !== "operationId").sort()).toEqual(ids.sort());
+    for (const [, name, way] of rows)
+      if (way!.startsWith("not")) expect(REMOTELY_NOT).toContain(name);
+      else expect(way).toMatch(/^`\w/);
   });
 
   it("names each operation once, and each name in a path", () => {
