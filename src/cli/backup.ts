@@ -1,13 +1,23 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { askControl, controlPaths } from "../console/control.ts";
+import type { AnyOperation } from "../operations/operation.ts";
 import { backUp, restore } from "../store/backup.ts";
+import { locally } from "./ask.ts";
 import { readConfig } from "./context.ts";
 import { CliError, type Io } from "./io.ts";
 
 const failed = (error: unknown): never => {
   throw new CliError(error instanceof Error ? error.message : String(error));
 };
+
+/** Notes in the audit log that all was copied, or put back. The copy itself does not depend on that. */
+async function note(io: Io, command: Command, id: "backup" | "restore"): Promise<void> {
+  const what = { id, method: "POST", path: "/" } as AnyOperation;
+  await locally(io, command, what, {}, async () => {}).catch((error: Error) =>
+    io.err(`the audit log has no entry of it: ${error.message}\n`),
+  );
+}
 
 /** `tollgate backup`, `tollgate restore`. */
 export function addBackupCommands(program: Command, io: Io): void {
@@ -29,6 +39,7 @@ Examples:
       const { config } = readConfig(io, command.optsWithGlobals().config);
       const copied = await backUp(config.data, resolve(io.cwd, dir)).catch(failed);
       io.out(`copied to ${dir}: ${copied.join(", ")}\n`);
+      await note(io, command, "backup");
       if (config.store) io.out("users and bills are in MongoDB: copy these with mongodump\n");
     });
 
@@ -57,5 +68,6 @@ Examples:
       } catch (error) {
         failed(error);
       }
+      await note(io, command, "restore");
     });
 }

@@ -42,12 +42,14 @@ it("a copy made while the relay works has every bill, and goes back in the place
   for (let i = 0; i < 20; i++) await call();
   expect(await made).toContain("journal, store");
   expect(statSync(join(copy, "store", "data.mdb")).mode & 0o077).toBe(0);
+  expect(await relay.command(["audit"])).toMatch(/backup.*done/);
   await expect(relay.command(["backup", copy])).rejects.toThrow("not empty");
   await expect(relay.command(["restore", copy])).rejects.toThrow("stop it first");
   const all = lines(await relay.billAfterStop("alice"));
   expect(all.length).toBe(42);
 
   expect(await relay.command(["restore", copy])).toContain("before-restore");
+  expect(await relay.command(["audit"])).toMatch(/restore.*done/);
   const restored = await bill();
   expect(restored.length).toBeGreaterThanOrEqual(2);
   expect(all).toEqual(expect.arrayContaining(restored));
