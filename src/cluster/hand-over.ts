@@ -110,7 +110,6 @@ export class HandOver implements OthersPort {
       knows(message: SipMessage): boolean;
       /** This node is about to take up sessions, or to give some away, and cannot tell yet. */
       readonly busy: () => boolean;
-      /** A node has just died: who has its sessions is not known everywhere yet. */
     };
   }) {
     const { self, bus, clock, peerLog, others, mutes, contactFor, here } = options;
@@ -201,6 +200,21 @@ export class HandOver implements OthersPort {
     for (const [tag, home] of this.homes) if (home === node) this.homes.delete(tag);
     for (const nodes of this.users.values()) nodes.delete(node);
     for (const [key, flow] of this.remote) if (flow.by.node === node) this.closed(key, flow, "its node is gone");
+    // Its sessions will be elsewhere in a moment: what looks for them need not wait as long as before.
+    for (const asked of this.asked.values()) {
+      this.clock.clearTimeout(asked.timer);
+      asked.againMs = AGAIN_MS;
+      this.askLater(asked);
+    }
+  }
+
+  /** Sessions have been taken up here: what has come for them goes on at once. */
+  tookUp(): void {
+    for (const asked of [...this.asked.values()]) {
+      if (!this.here.knows(asked.request)) continue;
+      this.clock.clearTimeout(asked.timer);
+      this.ask(asked);
+    }
   }
 
   /** Whether a session may be on its way from one node to another, or at a node that this one has not heard yet. */
@@ -235,8 +249,12 @@ export class HandOver implements OthersPort {
     if (isUnknown)
       asked.againMs = AGAIN_MS; // all have answered in time
     else this.tell(home === undefined ? HANDED_TOPIC : handedTopic(home), text);
+    this.askLater(asked);
+  }
+
+  private askLater(asked: Asked): void {
     asked.timer = this.clock.setTimeout(() => {
-      no.clear();
+      asked.no.clear();
       this.ask(asked);
     }, asked.againMs);
     asked.againMs = Math.min(MOST_AGAIN_MS, 2 * asked.againMs);

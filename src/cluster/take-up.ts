@@ -29,6 +29,7 @@ const EVENT_DEPTH = 12;
 export class TakeUp {
   private readonly core: Core;
   private readonly log: Logger;
+  private readonly tookUp: () => void;
   private queue: { readonly copy: Copy; readonly from: NodeRun; readonly refused: Set<string> }[] = [];
   /** How many of them are done. */
   private done = 0;
@@ -38,7 +39,9 @@ export class TakeUp {
   /** Sessions that were taken up; the oldest are forgotten. */
   private readonly known = new Set<string>();
 
-  constructor(core: Core) {
+  /** `tookUp` is called when some are here now. */
+  constructor(core: Core, tookUp: () => void = () => {}) {
+    this.tookUp = tookUp;
     this.core = core;
     this.log = core.log;
   }
@@ -133,6 +136,7 @@ export class TakeUp {
       if (copy.isSetUp) this.endSetUp(copy, from, refused);
       else this.takeOne(copy, from);
     }
+    this.tookUp();
     if (this.done < this.queue.length) clock.setTimeout(() => this.next(), SLICE_EVERY_MS);
     else {
       this.queue = [];
@@ -152,6 +156,7 @@ export class TakeUp {
     if (this.stopped || this.core.draining) return false;
     if (!this.takeOne(copy, from, { isAlive: true, flow })) return false;
     this.remember(copy.session);
+    this.tookUp();
     return true;
   }
 

@@ -326,7 +326,7 @@ class ClusterNode implements Cluster {
         },
       });
       core.refusesNew = () => !this.options.config.cluster.newWithoutNats && members.cutOff;
-      this.takeUp = new TakeUp(core);
+      this.takeUp = new TakeUp(core, () => this.handOver?.tookUp());
       this.takeUp.restored(core.sessions.allKeys());
       this.whose.start();
       this.holder.start();

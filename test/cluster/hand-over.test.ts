@@ -121,6 +121,29 @@ describe("a request that came to a node which does not have its session (P3)", (
     expect([one.taken.length, refused]).toEqual([1, 0]);
   });
 
+  it("goes on as soon as this node has taken the session up, however long it has been looked for", () => {
+    const { clock, all } = nodes("node01", "node02");
+    const [one, other] = all as [(typeof all)[0], (typeof all)[0]];
+    other.state.busy = true; // it does not say
+    one.handOver.request(bye(), CLIENT, () => {});
+    clock.advance(1_600); // the next question would be put after another second
+    one.state.knows = true;
+    one.handOver.tookUp();
+    expect(one.taken).toHaveLength(1);
+  });
+
+  it("is looked for again soon after a node is gone, however long it has been looked for", () => {
+    const { clock, all, dies } = nodes("node01", "node02", "node03");
+    const [one, getting] = all as [(typeof all)[0], (typeof all)[0]];
+    getting.state.busy = all[2]!.state.busy = true;
+    one.handOver.request(bye(), CLIENT, () => {});
+    clock.advance(1_600);
+    dies("node03", one);
+    getting.state.knows = true;
+    clock.advance(100);
+    expect(getting.taken).toHaveLength(1);
+  });
+
   it("is not answered by 481 by a node that was started just now, and may not know all others yet", () => {
     const { clock, all } = justStarted("node01", "node02");
     let refused = 0;
