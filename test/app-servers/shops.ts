@@ -126,6 +126,8 @@ export interface HttpShop extends Shop {
   /** Answers events with this status, while it is set. */
   failsWith: number | undefined;
   readonly authorizations: string[];
+  /** The header field of each request; undefined: it had none. */
+  readonly traceparents: (string | undefined)[];
 }
 
 export async function openHttpShop(
@@ -137,7 +139,14 @@ export async function openHttpShop(
   const byId = new Map<string, HttpVisit>();
   const told: Told[] = [];
   const server = createServer((request, response) => void answer(request, response));
-  const shop = { asked, visits, told, authorizations: [] as string[], failsWith: undefined as number | undefined };
+  const shop = {
+    asked,
+    visits,
+    told,
+    authorizations: [] as string[],
+    traceparents: [] as (string | undefined)[],
+    failsWith: undefined as number | undefined,
+  };
 
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.method === "OPTIONS") return void response.writeHead(204).end();
@@ -145,6 +154,7 @@ export async function openHttpShop(
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
     shop.authorizations.push(request.headers.authorization ?? "");
+    shop.traceparents.push(request.headers.traceparent as string | undefined);
     if (!(await isSigned(request.headers.authorization, body, portal(), request.headers.host ?? "")))
       return void response.writeHead(401).end();
     const event = JSON.parse(body.toString()) as Told & Asked & { description?: { content: string } };
