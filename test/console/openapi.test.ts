@@ -86,8 +86,8 @@ describe("the document of the API", () => {
         ? [names.join(" ")]
         : command.commands.flatMap((one) => leaves(one, [...names, one.name()]));
     const guide = readFileSync("ops/guide/api.md", "utf8")
-      .replace(/^[^]*\n## Every command\n/, "")
-      .replace(/\n## [^]*/, "");
+      .replace(/^[\s\S]*\n## Every command\n/, "")
+      .replace(/\n## [\s\S]*/, "");
     const rows = [...guide.matchAll(/^\| `tollgate ([a-z -]+)` \| (.+) \|$/gm)];
     expect(rows.map(([, name]) => name)).toEqual(leaves(program, []));
     const ids = OPERATIONS.map(({ id }) => id);
