@@ -1,7 +1,7 @@
 import type { Acted, Action, HttpAppServers, NodesAround } from "../app-servers/app-servers.ts";
 import type { Bus } from "../bus/types.ts";
 import { CHARGE_JSON, parseChargeBody } from "../charging/charges/body.ts";
-import { sealed, sealKey, unsealed } from "../charging/charges/book-questions.ts";
+import { isFresh, sealed, sealKey, unsealed } from "../charging/charges/book-questions.ts";
 import { readSessionId } from "../charging/events/session-ids.ts";
 import type { AppServerKey } from "../directory/types.ts";
 import type { Clock } from "../support/clock.ts";
@@ -25,8 +25,6 @@ export interface ActsOptions {
 
 /** A change or a move may ring at the other end. */
 const ANSWER_WITHIN_MS = 240_000;
-/** An older question is not answered: somebody may have kept it. */
-const FRESH_MS = 60_000;
 
 export const othersOf = (node: string, cluster: Pick<Cluster, "nodes"> | undefined): string[] =>
   (cluster?.nodes() ?? []).map((other) => other.node).filter((name) => name !== node);
@@ -98,7 +96,7 @@ export async function answerAction(
   if (!said) return undefined;
   const { nonce, at, appServer, session } = said;
   if (typeof nonce !== "string" || typeof appServer !== "string" || typeof session !== "string") return undefined;
-  if (typeof at !== "number" || Math.abs(clock.wall() - at) > FRESH_MS) return undefined;
+  if (!isFresh(at, clock)) return undefined;
   const action = readAction(said.action);
   if (!action) return undefined;
   return sealed(sealKey(keysOf(appServer))!, { nonce, acted: await act(appServer, session, action) });

@@ -13,7 +13,7 @@ import { Admission, type AdmissionElsewhere } from "../relay/admission/admission
 import { ClientSources } from "../relay/admission/client-source.ts";
 import { type LoadsElsewhere, type UserLimits, UserLoads } from "../relay/admission/user-loads.ts";
 import { EndedSessions } from "../relay/charges/ended-sessions.ts";
-import { costOfSession } from "../relay/charges/record-cost.ts";
+import { type CostsOfSession, costOfSession } from "../relay/charges/record-cost.ts";
 import { Border } from "../relay/dialog/border.ts";
 import { Reach } from "../relay/dialog/reach.ts";
 import { OtherFlows } from "../relay/leg/other-flows.ts";
@@ -156,7 +156,7 @@ export function createCore({
       log,
       settings: config.calls,
       ...recordsTo,
-      costOf: costOfSession,
+      costOf: ({ costs }) => costOfSession(costs as CostsOfSession),
     }),
     sources: new ClientSources(config.trustedProxies, config.tls.trustedNames),
     admission: new Admission(

@@ -3,7 +3,7 @@ import type { Bus } from "../bus/types.ts";
 import type { CallQuery } from "../calls/find.ts";
 import type { CallRecord } from "../calls/record.ts";
 import { plainText, wholeRecord } from "../calls/record-schema.ts";
-import { sealed, unsealed } from "../charging/charges/book-questions.ts";
+import { isFresh, sealed, unsealed } from "../charging/charges/book-questions.ts";
 import type { Clock } from "../support/clock.ts";
 import { isDeeper } from "../support/json.ts";
 import { type SessionView, sessionView } from "./session-view.ts";
@@ -21,8 +21,6 @@ export const SESSIONS_PER_ANSWER = 2_000;
 export const MOST_CALLS = 1_001;
 const MAX_TEXT_BYTES = 2 ** 20;
 const MAX_DEPTH = 10;
-/** An older question is not answered: somebody may have kept it. */
-const FRESH_MS = 60_000;
 const PURPOSE = "looks";
 
 const name = z.string().max(512);
@@ -93,8 +91,7 @@ export function readLook(
   const said = opened(bus, text);
   if (said?.asks !== PURPOSE || said.to !== node) return undefined;
   const { nonce, from, at } = said;
-  if (typeof nonce !== "string" || typeof from !== "string" || typeof at !== "number") return undefined;
-  if (Math.abs(clock.wall() - at) > FRESH_MS) return undefined;
+  if (typeof nonce !== "string" || typeof from !== "string" || !isFresh(at, clock)) return undefined;
   const read = question.safeParse(said.look);
   return read.success ? { nonce, from, look: read.data } : undefined;
 }

@@ -40,8 +40,7 @@ function viewOf(session: Session): SessionView {
   const { value, context } = session.actor.getSnapshot();
   const durationMs = context.startedAt === null ? undefined : session.now() - context.startedAt;
   const book = session.charges.bookIfAny;
-  const cost =
-    durationMs === undefined ? undefined : costOfSession({ costs: { facts: session.facts, durationMs, book } });
+  const cost = durationMs === undefined ? undefined : costOfSession({ facts: session.facts, durationMs, book });
   return {
     id,
     call,

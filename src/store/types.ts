@@ -1,7 +1,7 @@
 import type { AuditEntry } from "../calls/audit.ts";
 import type { CallStore } from "../calls/store.ts";
 import type { TimeLog } from "../calls/time-log.ts";
-import type { RefusedCharge } from "../charging/billing/refused-charges.ts";
+import type { RefusedCharge } from "../charging/billing/refused-charge.ts";
 import type { BillingStore } from "../charging/billing/store.ts";
 import type { Closed } from "../charging/bills/closing.ts";
 import type { CreditStore } from "../charging/credit/store.ts";

@@ -10,6 +10,7 @@ import { PeerLog } from "../../src/support/peer-log.ts";
 import { silent } from "../charging/samples.ts";
 import { type NatsCluster, startNatsCluster } from "../support/nats-cluster.ts";
 import { NO_NATS, natsProgram } from "../support/nats-server.ts";
+import { until } from "../support/until.ts";
 
 /* Three real nats-servers, and a node at each. The servers lose each other; the nodes hear each other over NATS alone. */
 
@@ -18,14 +19,6 @@ const buses: Bus[] = [];
 const cleanups: (() => unknown)[] = [];
 const NODES = ["nodea0", "nodeb0", "nodec0"];
 
-async function until(what: string, is: () => boolean | Promise<boolean>, withinMs = 30_000): Promise<void> {
-  const end = Date.now() + withinMs;
-  while (!(await is())) {
-    if (Date.now() > end) throw new Error(`not within ${withinMs} ms: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  }
-}
-
 describe("the witness on three NATS servers (P3)", { timeout: 120_000 }, () => {
   beforeAll(async () => {
     if (natsProgram === undefined) return;
@@ -33,7 +26,7 @@ describe("the witness on three NATS servers (P3)", { timeout: 120_000 }, () => {
     cleanups.push(() => nats.destroy());
     for (const { url } of nats.servers) {
       const settings = busSchema.parse({ servers: [url], replicas: 3 })!;
-      await until("JetStream has a leader", async () => {
+      await until(async () => {
         const bus = await openNatsBus({ settings, clock: systemClock, log: silent, connectAgainMs: 100 });
         const found = await bus.records!.read("nobody").then(
           () => true,
@@ -101,21 +94,21 @@ describe("the witness on three NATS servers (P3)", { timeout: 120_000 }, () => {
     const isWhole = () => [...all.values()].every((members) => members.up === 3 && members.witnessed);
     const mayAct = (node: string) => systemClock.monotonic() < all.get(node)!.safeUntil;
     for (const alone of [0, 1, 2]) {
-      await until("all hear each other", () => isWhole() && NODES.every(mayAct));
+      await until(() => isWhole() && NODES.every(mayAct));
       await new Promise((resolve) => setTimeout(resolve, 1_500));
       const before = deaths.length;
       nats.split([alone]);
-      await until("the one that is alone is silent", () => !mayAct(NODES[alone]!));
+      await until(() => !mayAct(NODES[alone]!));
       const others = NODES.filter((_, i) => i !== alone);
       // At once, or after the servers have chosen another leader.
-      await until("both others have called it dead", () =>
+      await until(() =>
         others.every((by) => deaths.slice(before).some((one) => one.by === by && one.node === NODES[alone])),
       );
       expect(others.filter(mayAct)).toEqual(others);
       expect(deaths.slice(before).filter(({ by }) => by === NODES[alone])).toEqual([]);
       nats.heal();
     }
-    await until("all hear each other", isWhole);
+    await until(isWhole);
     expect(faults).toEqual([]);
   });
 });

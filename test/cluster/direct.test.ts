@@ -6,6 +6,7 @@ import { HandedWays } from "../../src/cluster/handed-ways.ts";
 import { systemClock } from "../../src/support/clock.ts";
 import { PeerLog } from "../../src/support/peer-log.ts";
 import { silent } from "../charging/samples.ts";
+import { until } from "../support/until.ts";
 
 const opened: Direct[] = [];
 afterEach(() => {
@@ -32,7 +33,7 @@ async function directOf(options: { key?: Buffer | undefined; at?: string } = {})
   opened.push(direct);
   direct.told = (text) => void told.push(text);
   direct.start();
-  while (direct.address === "") await pause(1);
+  await until(() => direct.address !== "");
   return { direct, peers, heard, told };
 }
 
@@ -41,19 +42,19 @@ const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 /** Says beats until one has come, so that the way is there. */
 async function connected(one: Awaited<ReturnType<typeof directOf>>, other: Awaited<ReturnType<typeof directOf>>) {
   one.peers.push({ node: "node02", direct: other.direct.address, heard: 0 });
-  while (other.heard.length === 0) {
+  await until(() => {
     one.direct.say("beat");
-    await pause(1);
-  }
+    return other.heard.length > 0;
+  });
 }
 
 /** Says a beat and waits for it: what was said before has come by then. */
 async function afterNextBeat(one: Awaited<ReturnType<typeof directOf>>, other: Awaited<ReturnType<typeof directOf>>) {
   const before = other.heard.length;
-  while (other.heard.length === before) {
+  await until(() => {
     one.direct.say("beat");
-    await pause(1);
-  }
+    return other.heard.length > before;
+  });
 }
 
 const ASK = "1 node01 5 7 no";
@@ -67,7 +68,7 @@ describe("what goes from node to node without NATS (P3)", () => {
     ];
     await connected(one, two);
     expect(one.direct.tell("node02", ASK)).toBe(true);
-    while (two.told.length === 0) await pause(1);
+    await until(() => two.told.length > 0);
     expect(two.told).toEqual([ASK]);
     stranger.peers.push({ node: "node02", direct: two.direct.address, heard: 0 });
     stranger.direct.say("beat");

@@ -129,11 +129,12 @@ async function ask({ charging }: Relay, session: string, id: string, unitPrice?:
 
 /** Until billing has caught up. */
 async function settled(relay: Relay, session: string, id: string, unitPrice?: string): Promise<string> {
-  for (;;) {
-    const said = await ask(relay, session, id, unitPrice);
-    if (said !== "later") return said;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
+  let said = "later";
+  await until(async () => {
+    said = await ask(relay, session, id, unitPrice);
+    return said !== "later";
+  });
+  return said;
 }
 
 describe("one book for a session in a cluster (M15, M17, P3)", () => {

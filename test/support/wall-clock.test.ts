@@ -46,10 +46,11 @@ const READERS: Readonly<Record<string, string>> = {
   "src/identity/shaken.ts": "`iat` of a PASSporT (RFC 8225 §5.1.1)",
   "src/node/identity.ts": "whether the certificate for telephone numbers is still valid, and for how many days",
   "src/node/everywhere.ts": "when a question to other nodes was written",
-  "src/node/looks.ts": "whether another node's question is a new one, or an old one that somebody repeats",
+  "src/charging/charges/book-questions.ts":
+    "whether another node's question is a new one, or an old one that somebody repeats",
   "src/node/relay.ts": "whether a code for a telephone is still valid, which outlives the process",
   "src/charging/billing/refused-charges.ts": "how old what is kept for people may be",
-  "src/node/acts.ts": "whether another node's question is a new one, or an old one that somebody repeats",
+  "src/node/acts.ts": "when a question to other nodes was written",
   "src/store/probe.ts": "what the store's server is compared with",
   "src/support/clock.ts": "the clock itself",
   "src/support/logger.ts": "when a line was written",

@@ -1,4 +1,5 @@
 import { useSignal } from "@preact/signals";
+import type { RefusedCharge } from "../../../src/charging/billing/refused-charge.ts";
 import { get, may, send } from "../api.ts";
 import { dayAndTime, duration } from "../format.ts";
 import { address, route, setQuery } from "../router.ts";
@@ -278,19 +279,8 @@ interface Letter {
   readonly untrusted?: true;
 }
 
-interface Refused {
-  readonly id: string;
-  readonly at: number;
-  readonly session: string;
-  readonly user: string;
-  readonly service: string;
-  readonly appServer: string;
-  readonly charge?: string;
-  readonly reason: string;
-}
-
 function RefusedCharges() {
-  const { data, error } = useAsked<{ refused: readonly Refused[] }>("refused-charges", { most: 200 }, 5_000);
+  const { data, error } = useAsked<{ refused: readonly RefusedCharge[] }>("refused-charges", { most: 200 }, 5_000);
   return (
     <section aria-label="Refused">
       <h2>Refused charges</h2>

@@ -1,18 +1,7 @@
-import type { Timed, TimeLog } from "../../calls/time-log.ts";
+import type { TimeLog } from "../../calls/time-log.ts";
 import { timePrefix } from "../../support/random.ts";
 import type { ChargeRefused, ChargingEvent } from "../events/events.ts";
-
-/** A charge that an app server asked for and did not get. It is on no bill; it is kept for people to look at. */
-export interface RefusedCharge extends Timed {
-  readonly call: string;
-  readonly session: string;
-  readonly user: string;
-  readonly service: string;
-  readonly appServer: string;
-  /** The charge's own id, where it could be read. */
-  readonly charge?: string;
-  readonly reason: string;
-}
+import type { RefusedCharge } from "./refused-charge.ts";
 
 const KEEP_MS = 90 * 86_400_000;
 const KEEP_MOST = 10_000;

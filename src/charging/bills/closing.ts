@@ -92,16 +92,14 @@ export async function closeMonth(
   for (const user of new Set(there.map((one) => one.user)))
     if ((await lateSums(store.billing, sums, user, month)).length > 0) users.add(user);
   const known = new Set(there.filter((one) => one.month === month).map((one) => one.user));
-  const given = new Map(all.filter(isNumber).map((one) => [one.number, one]));
-  const numberOf = new Map(
-    [...given.values()].filter((one) => one.month === month).map((one) => [one.for, one.number]),
-  );
-  const used = new Set(there.map(({ number }) => number));
+  const reserved = all.filter(isNumber);
+  const numberOf = new Map(reserved.filter((one) => one.month === month).map((one) => [one.for, one.number]));
+  const taken = new Set([...reserved, ...there].map(({ number }) => number));
   let last = 0;
   const newNumber = async (user: string): Promise<string> => {
     for (;;) {
       const number = `${prefix}${month}-${String(++last).padStart(4, "0")}`;
-      if (used.has(number) || given.has(number)) continue;
+      if (taken.has(number)) continue;
       if (await store.closedBills.add({ id: `number ${number}`, number, for: user, month })) return number;
     }
   };

@@ -1,5 +1,6 @@
 import { createHash, createHmac, timingSafeEqual } from "node:crypto";
 import type { AppServerKey } from "../../directory/types.ts";
+import type { Clock } from "../../support/clock.ts";
 import { err, ok, type Result } from "../../support/result.ts";
 import { parseDirectBody } from "./body.ts";
 import type { Outcome, RefusalKind } from "./book.ts";
@@ -87,6 +88,12 @@ export function readAnswer(key: Buffer, nonce: string, text: string): Result<Out
     },
   });
 }
+
+const FRESH_MS = 60_000;
+
+/** Whether a question says that it was written lately. An older one is not answered: somebody may have kept it. */
+export const isFresh = (at: unknown, clock: Pick<Clock, "wall">): boolean =>
+  typeof at === "number" && Math.abs(clock.wall() - at) <= FRESH_MS;
 
 /** The text of something, sealed. */
 export function sealed(key: Buffer, what: object): string {

@@ -1,10 +1,9 @@
-import type { OpenBranch } from "../../calls/open-record.ts";
 import type { ChargeBook } from "../../charging/charges/book.ts";
 import { costOfPart } from "../../charging/charges/call-parts.ts";
 import type { SessionFacts } from "../../charging/events/events.ts";
 import { add, formatAmount, type Money } from "../../charging/money/money.ts";
 
-/** What a session's record needs to say what the session cost. */
+/** What is needed to say what a session cost, or has cost so far. */
 export interface CostsOfSession {
   readonly facts: SessionFacts;
   readonly durationMs: number;
@@ -16,8 +15,7 @@ export interface CostsOfSession {
  * What a session cost by its book, without taxes, one sum for each currency: `25.20 EUR`. Undefined: nothing. What the
  * app server charges later (M15) is not in it.
  */
-export function costOfSession({ costs }: Pick<OpenBranch, "costs">): string | undefined {
-  const { facts, durationMs, book } = costs as CostsOfSession;
+export function costOfSession({ facts, durationMs, book }: CostsOfSession): string | undefined {
   const sums = new Map<string, Money>();
   for (const { amount } of costOfPart(facts, durationMs, book?.charged() ?? [])) {
     const before = sums.get(amount.currency);

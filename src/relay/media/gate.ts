@@ -1,5 +1,6 @@
 import type { Side } from "../../../machines/events.ts";
 import type { SipRequest, SipResponse } from "../../sip/message.ts";
+import { InTurn } from "../../support/in-turn.ts";
 import type { ClientTransactionUser } from "../../transaction/types.ts";
 import { withoutBody } from "../dialog/passing.ts";
 import type { SessionPort } from "../model/core.ts";
@@ -17,8 +18,7 @@ export class MediaGate implements ClientTransactionUser {
   private readonly media: MediaPort;
   private readonly from: Side;
   private readonly user: MediaUser;
-  /** What waits for the answer before. Undefined: none is under way. */
-  private waiting: (() => void)[] | undefined;
+  private readonly answers = new InTurn(MAX_WAITING);
   /** Whether the request, or an answer before, has brought the offer. */
   private readonly isOffered: boolean;
   /** The description that came last, and what has become of it: 183 and 200 bring the same. */
@@ -35,7 +35,7 @@ export class MediaGate implements ClientTransactionUser {
 
   provisional(response: SipResponse): void {
     if (!this.user.provisional) return;
-    this.inTurn((over) =>
+    this.answers.run((over) =>
       this.through(response, (failed) => {
         if (failed) {
           withoutBody(response); // the description may still come with the 2xx
@@ -48,7 +48,7 @@ export class MediaGate implements ClientTransactionUser {
   }
 
   final(response: SipResponse): void {
-    this.inTurn((over) => {
+    this.answers.run((over) => {
       if (response.status >= 300) {
         this.user.final(response);
         over();
@@ -63,14 +63,14 @@ export class MediaGate implements ClientTransactionUser {
   }
 
   timeout(): void {
-    this.inTurn((over) => {
+    this.answers.run((over) => {
       this.user.timeout();
       over();
     });
   }
 
   transportError(reason: string): void {
-    this.inTurn((over) => {
+    this.answers.run((over) => {
       this.user.transportError(reason);
       over();
     });
@@ -96,19 +96,6 @@ export class MediaGate implements ClientTransactionUser {
       if (!failed && response.body !== came) this.last = { came, body: response.body };
       done(failed);
     });
-  }
-
-  private inTurn(run: (over: () => void) => void): void {
-    const over = () => {
-      const next = this.waiting?.shift();
-      if (next) next();
-      else this.waiting = undefined;
-    };
-    const begin = () => run(over);
-    if (!this.waiting) {
-      this.waiting = [];
-      begin();
-    } else if (this.waiting.length < MAX_WAITING) this.waiting.push(begin);
   }
 }
 

@@ -3,6 +3,7 @@ import type { Encodable } from "../../media/bencode.ts";
 import type { NgAnswer, Rtpengine, Rtpengines } from "../../media/ng.ts";
 import { type Manner, mannerOf, PLAIN, sdpOf, WEB } from "../../media/sdp.ts";
 import type { SipMessage } from "../../sip/message.ts";
+import { InTurn } from "../../support/in-turn.ts";
 import type { PeerLog } from "../../support/peer-log.ts";
 import type { MediaDone, MediaPort } from "../model/ports.ts";
 import type { MediaState } from "../model/session-state.ts";
@@ -31,8 +32,7 @@ export class MediaPath implements MediaPort {
   /** Who has sent an offer in an answer, to which ACK or PRACK brings the answer (RFC 3264, RFC 6337 §2.2). */
   private owed: Side | undefined;
   private holders = 1;
-  /** Commands that wait for the one before. Undefined: none is under way. */
-  private queue: (() => void)[] | undefined;
+  private readonly commands = new InTurn();
 
   /** `from`: as in `MediaRelay`. */
   constructor(id: string, options: MediaOptions, from: "web" | "plain" | MediaState) {
@@ -88,7 +88,7 @@ export class MediaPath implements MediaPort {
       done(undefined);
       return;
     }
-    this.inTurn((over) => {
+    this.commands.run((over) => {
       this.manners[from] = manner;
       if (kind === "answer") this.owed = undefined;
       const settled = (answer: NgAnswer) => {
@@ -131,25 +131,10 @@ export class MediaPath implements MediaPort {
     withEngine(isOffer && !engine?.answers ? (engines.choose() ?? undefined) : engine);
   }
 
-  /** Calls `run` when all before it is over; it calls `over`, and only then what waits for it goes on. */
-  private inTurn(run: (over: () => void) => void): void {
-    const over = () => {
-      const next = this.queue?.shift();
-      if (next) next();
-      else this.queue = undefined;
-    };
-    const begin = () => run(over);
-    if (this.queue) this.queue.push(begin);
-    else {
-      this.queue = [];
-      begin();
-    }
-  }
-
   close(): void {
     if (--this.holders > 0) return;
     // What is under way may still make a call at rtpengine.
-    this.inTurn((over) => {
+    this.commands.run((over) => {
       this.engine?.ask("delete", { "call-id": this.id, "from-tag": "client", "delete-delay": 0 }, over);
       if (!this.engine) over();
     });
