@@ -1,4 +1,4 @@
-import AxeBuilder from "@axe-core/playwright";
+import { AxeBuilder } from "@axe-core/playwright";
 import { afterAll, beforeAll, describe, expect } from "vitest";
 import { chargeMade } from "../../../src/charging/events/events.ts";
 import { aCharge, facts, JANUARY } from "../../charging/samples.ts";
