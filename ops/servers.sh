@@ -2,14 +2,21 @@
 # repository's folder.
 # If a server cannot be had, its tests are skipped; the last lines of the output say so.
 
-# Debian packages, by root or a sudo that asks for no password; fails where that cannot be done.
+# Debian packages, by root or a sudo that asks for no password; fails where that cannot be done. Other distributions
+# lack some: what apt does not know is left out.
 install_packages() {
   command -v apt-get >/dev/null || return 1
   as_root=""
   [ "$(id -u)" = 0 ] || as_root="sudo -n"
   [ -z "$as_root" ] || $as_root true 2>/dev/null || return 1
-  { $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
-    $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@"; } \
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get update -qq </dev/null >apt.log 2>&1 || { tail -n 5 apt.log; return 1; }
+  known_packages=""
+  for package in "$@"; do
+    if apt-cache show "$package" >/dev/null 2>&1; then known_packages="$known_packages $package"; else echo "apt has no $package"; fi
+  done
+  [ -n "$known_packages" ] || return 1
+  # shellcheck disable=SC2086
+  $as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends $known_packages \
     </dev/null >apt.log 2>&1 || { tail -n 5 apt.log; return 1; }
 }
 

@@ -8,14 +8,38 @@ sh ops/prepare.sh
 
 # Real SIP peers and servers. Where they cannot be had, their tests are skipped, and the last lines say so.
 wanted=""
-command -v sipp >/dev/null || wanted="$wanted sip-tester"
-command -v baresip >/dev/null || wanted="$wanted baresip-core"
-command -v linphonec >/dev/null || wanted="$wanted linphone-cli"
-ls /usr/lib/*/kamailio/modules/secsipid.so >/dev/null 2>&1 || wanted="$wanted kamailio kamailio-secsipid-modules"
-command -v keepalived >/dev/null || [ -x /usr/sbin/keepalived ] || wanted="$wanted keepalived iproute2 curl"
-command -v haproxy >/dev/null || [ -x /usr/sbin/haproxy ] || wanted="$wanted haproxy"
-ls /usr/lib/nginx/modules/ngx_stream_module.so >/dev/null 2>&1 || wanted="$wanted nginx-light libnginx-mod-stream"
-command -v fail2ban-regex >/dev/null || wanted="$wanted fail2ban"
+# A program, then the packages that bring it where it is missing; Kamailio's modules and nginx's stream by their files.
+while read -r program packages; do
+  case $program in
+    kamailio:*) ls /usr/lib/*/kamailio/modules/"${program#kamailio:}.so" >/dev/null 2>&1 && continue ;;
+    nginx:*) ls /usr/lib/nginx/modules/"${program#nginx:}.so" >/dev/null 2>&1 && continue ;;
+    *) { command -v "$program" >/dev/null || [ -x "/usr/sbin/$program" ]; } && continue ;;
+  esac
+  wanted="$wanted $packages"
+done <<END
+sipp sip-tester
+baresip baresip-core
+linphonec linphone-cli
+kamailio:secsipid kamailio kamailio-secsipid-modules
+kamailio:tls kamailio-tls-modules
+kamailio:websocket kamailio-websocket-modules
+keepalived keepalived
+ip iproute2
+curl curl
+haproxy haproxy
+nginx:ngx_stream_module nginx-light libnginx-mod-stream
+fail2ban-regex fail2ban
+openssl openssl
+rtpengine rtpengine-daemon
+pebble pebble
+certbot certbot
+lego lego
+caddy caddy
+tshark tshark
+promtool prometheus
+python3 python3
+php php-cli
+END
 . ops/servers.sh
 if [ -n "$wanted" ]; then
   echo "Installing$wanted"

@@ -62,6 +62,11 @@ export class Certificates {
     return this.read.clientCa !== undefined;
   }
 
+  /** The relay has a certificate to show. */
+  get hasOwn(): boolean {
+    return this.read.own !== undefined;
+  }
+
   /** For connections that we open. */
   get client(): SecureContext {
     return this.context;

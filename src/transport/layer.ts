@@ -311,7 +311,18 @@ class Layer implements Transports {
   }
 
   private viaValue(flow: Flow, branch: string): string {
-    return viaFor(flow.transport, this.sentByOf(flow), branch);
+    const via = viaFor(flow.transport, this.sentByOf(flow), branch);
+    return this.offersReuse(flow) ? `${via};alias` : via;
+  }
+
+  /**
+   * RFC 5923 §8.1: the peer may send requests back by this connection. Only by one that we opened and where both sides
+   * can prove their names (§9), and only with a sent-by that is a listener of that transport: it is what the peer would
+   * connect to.
+   */
+  private offersReuse(flow: Flow): boolean {
+    if (!(flow instanceof Connection) || flow.incoming || flow.transport !== "tls") return false;
+    return this.certificates.hasOwn && this.listeners.towards("tls", flow.remoteAddress) !== undefined;
   }
 
   private sentByOf(flow: Flow): string {

@@ -15,6 +15,7 @@ afterEach(closeAll);
 const ca = authority();
 const files = certificateFolder(["DNS:portal.example", "IP:127.0.0.1"], ca);
 const tls = { cert: files.cert, key: files.key, ca: files.ca };
+const asking = { ...tls, clientCa: files.ca };
 const VIA = "SIP/2.0/TLS pc.example.com;rport;branch=z9hG4bK1";
 
 const open = async (options: Partial<TransportLayerOptions> = {}) => {
@@ -87,10 +88,51 @@ describe("TLS (RFC 3261 §26.2.1)", () => {
     const { layer } = await open();
     const far = await server(ca.issue({ names: ["DNS:shop.example"] }));
     layer.sendRequest(request(), to(far.port, "shop.example"), "z9hG4bK1");
-    expect(viaOf(await far.received.next())).toMatch(/^SIP\/2\.0\/TLS 127\.0\.0\.1:\d+;rport;branch=z9hG4bK1$/);
+    expect(viaOf(await far.received.next())).toMatch(/^SIP\/2\.0\/TLS 127\.0\.0\.1:\d+;rport;branch=z9hG4bK1;alias$/);
     layer.sendRequest(request(), to(far.port, "shop.example"), "z9hG4bK2");
     expect(viaOf(await far.received.next())).toContain("z9hG4bK2");
     expect(layer.stats.connectionsOpened).toBe(1);
+  });
+
+  it("asks for requests to come back by a connection that it opened, and takes them there (RFC 5923 §8.1)", async () => {
+    const { layer, user, port } = await open();
+    const far = await server(ca.issue({ names: ["DNS:shop.example"] }));
+    layer.sendRequest(request(), to(far.port, "shop.example"), "z9hG4bK1");
+    // What the peer would connect to otherwise is a listener of ours.
+    expect(viaOf(await far.received.next())).toBe(`SIP/2.0/TLS 127.0.0.1:${port};rport;branch=z9hG4bK1;alias`);
+    (await far.connections.next()).write(text("SIP/2.0/TLS shop.example;branch=z9hG4bK2;alias"));
+    const { message, flow } = await user.messages.next();
+    expect([flow.peerNames, flow.remotePort]).toEqual([["shop.example"], far.port]);
+    flow.send(ok(message));
+    expect(await far.received.next()).toMatch(/^SIP\/2.0 200 OK/);
+  });
+
+  it("does not ask for that by a connection that it reuses itself, nor without a listener or a certificate (RFC 5923 §9)", async () => {
+    const { layer, user, port } = await open({ tls: asking });
+    const client = await peer(port, ca.issue({ names: ["DNS:shop.example"] }));
+    client.socket.write(text("SIP/2.0/TLS shop.example:5099;alias;branch=z9hG4bK1"));
+    await user.messages.next();
+    layer.sendRequest(request(), to(5099, "shop.example"), "z9hG4bK2");
+    expect(viaOf(await client.received.next())).not.toContain("alias");
+    const far = await server(ca.issue({ names: ["DNS:shop.example"] }));
+    for (const own of [tls, { ca: files.ca }]) {
+      const deaf = await start({ tls: own });
+      deaf.layer.sendRequest(request(), to(far.port, "shop.example"), "z9hG4bK3");
+      expect(viaOf(await far.received.next())).not.toContain("alias");
+    }
+  });
+
+  it("sends nothing for another name by a connection whose peer has proved one (RFC 5923 §8.1; RFC 5922 §7.3)", async () => {
+    const { layer, user } = await open();
+    const far = await server(ca.issue({ names: ["DNS:shop.example"] }));
+    const { flow } = layer.sendRequest(request(), to(far.port, "shop.example"), "z9hG4bK1");
+    await far.received.next();
+    const other = layer.sendRequest(request(), to(far.port, "bank.example"), "z9hG4bK2").flow;
+    expect(other).not.toBe(flow);
+    const failed = await user.failures.next();
+    expect([failed.flow, failed.reason]).toEqual([other, expect.stringContaining("not for bank.example")]);
+    expect(far.received.size).toBe(0);
+    expect(layer.sendRequest(request(), to(far.port, "shop.example"), "z9hG4bK3").flow).toBe(flow);
   });
 
   it("takes the answer to such a request", async () => {
@@ -168,8 +210,6 @@ describe("TLS (RFC 3261 §26.2.1)", () => {
 });
 
 describe("client certificates (RFC 5922 §7.4)", () => {
-  const asking = { ...tls, clientCa: files.ca };
-
   it("tell who the peer is", async () => {
     const { user, port } = await open({ tls: asking });
     const client = await peer(port, ca.issue({ names: ["URI:sip:shop.example", "DNS:host.example"] }));
