@@ -50,10 +50,14 @@ const CALM_TURNS = 4;
  */
 export const MAY_WAIT_MS = 50;
 /**
- * Who has been let in once may wait so many times as long, and goes before those who come. Beyond that not even that
- * can be served.
+ * Who has been let in once may wait so many times as long, and goes before those who come. That is still less than T1,
+ * after which the same would come again (RFC 3261 §17.1.1.2). Beyond that not even that can be served.
  */
-const KNOWN_MAY_WAIT = 4;
+const KNOWN_MAY_WAIT = 8;
+/** An INVITE whose challenge is answered brings so many more messages soon: itself again, answers, ACKs. */
+const FOLLOW = 5;
+/** Calls may be let in ahead of the work that they bring: so much of it, in milliseconds. */
+const AHEAD_MS = 50;
 /**
  * Nobody is refused for a wait alone: the process may have stood still for a moment, and what waits is soon done. There
  * must also be more work than for this part of that time, and the relay must have worked for so many times that time
@@ -61,8 +65,12 @@ const KNOWN_MAY_WAIT = 4;
  */
 const MOST_WORK = 0.8;
 const STANDS_FROM = 2;
-/** Credentials that come so soon after the relay fell behind answer a challenge of before. */
-const GRACE_MS = 1_000;
+/**
+ * If the process stood still, what came meanwhile takes as long again to be done at half the load. Nobody is refused
+ * for that: it must have worked for that time more, up to this bound, if it stood still so lately (milliseconds).
+ */
+const MOST_STOOD_MS = 500;
+const STOOD_LATELY_MS = 500;
 /** A message also costs its reading, and what it leaves for later. */
 const WHOLE_COST = 1.5;
 /** The cost is that of so many messages. */
@@ -109,7 +117,12 @@ export class Intake<Origin> {
   private readonly mayWaitMs: number;
   private readonly verdicts = new Verdicts();
   private readonly salt = randomInt(2 ** 32);
-  private behindSince = 0;
+  /** How many calls were let in and how many of them have answered their challenge, lately. */
+  private letIn = 0;
+  private cameBack = 0;
+  /** For so much more work calls may be let in now, in milliseconds; below 0: later. */
+  private aheadMs = AHEAD_MS;
+  private aheadAt = 0;
   private lastTurnAt = 0;
   private bytes = 0;
   private busyMs = 0;
@@ -129,6 +142,8 @@ export class Intake<Origin> {
   /** The loop stood still from then until then. */
   private stoodFrom = 0;
   private stoodUntil = Number.NEGATIVE_INFINITY;
+  /** The longest time for which it stood still since nothing waited. */
+  private stoodMs = 0;
   private expectedAt = 0;
   private timer: unknown;
   private worstMs = 0;
@@ -179,6 +194,7 @@ export class Intake<Origin> {
       if (lateMs > LOOK_MS) {
         this.stoodFrom = this.expectedAt;
         this.stoodUntil = now;
+        this.stoodMs = Math.min(MOST_STOOD_MS, Math.max(this.stoodMs, lateMs));
       }
       if (lateMs > this.worstMs) this.worstMs = lateMs;
       this.expectedAt = now + LOOK_MS;
@@ -197,6 +213,8 @@ export class Intake<Origin> {
     this.inTurn++;
     if (this.queues) this.put(bytes, origin, address, port);
     else {
+      // If the relay falls behind before the challenge is answered, who was let in now stays in.
+      if (isInvite(bytes)) this.verdicts.set(callIdKey(bytes, this.salt), ADMITTED, this.clock.monotonic());
       if (this.inTurn >= LOOK_EVERY && !this.looks) this.lookAtTurn();
       this.user.handle(bytes, origin, address, port);
     }
@@ -220,8 +238,10 @@ export class Intake<Origin> {
     this.calmTurns = 0;
     const stoodJustNow = this.turnBegan - this.stoodUntil < LOOK_MS;
     this.emptyAt = stoodJustNow ? this.stoodFrom : this.turnBegan;
-    this.behindSince = this.turnBegan;
+    if (this.turnBegan - this.stoodUntil > STOOD_LATELY_MS) this.stoodMs = 0;
     this.lastTurnAt = this.clock.monotonic();
+    this.aheadMs = AHEAD_MS;
+    this.aheadAt = this.lastTurnAt;
     this.defer(this.turn);
   };
 
@@ -236,8 +256,10 @@ export class Intake<Origin> {
         return;
       }
       // Whoever has not been let in gains nothing by credentials: they may be anything.
-      if (verdict === ADMITTED) urgency = KNOWN;
-      else if (this.lastTurnAt - this.behindSince > GRACE_MS && !isMessage(bytes)) urgency = NEW;
+      if (verdict === ADMITTED) {
+        if (urgency === KNOWN && this.cameBack < this.letIn) this.cameBack++;
+        urgency = KNOWN;
+      } else if (!isMessage(bytes)) urgency = NEW;
     }
     const ring = this.waiting[urgency];
     if (ring.isFull || this.bytes + bytes.length > MOST_BYTES) {
@@ -276,6 +298,7 @@ export class Intake<Origin> {
       const waitedMs = now - ring.since;
       if (waitedMs > this.worstMs) this.worstMs = waitedMs;
       if (ring !== urgent && waitedMs > this.mayWaitOf(ring) && this.hasTooMuch) break;
+      if (ring === fresh && !this.mayLetIn(now)) break;
       this.handleFirst(ring);
       now = this.clock.monotonic();
     }
@@ -284,7 +307,10 @@ export class Intake<Origin> {
     this.refuseLate(known, now);
     this.refuseLate(fresh, now);
     this.lastTurnAt = this.clock.monotonic();
-    if (!waits) this.sinceEmptyMs = 0;
+    if (!waits) {
+      this.sinceEmptyMs = 0;
+      if (now - this.stoodUntil > STOOD_LATELY_MS) this.stoodMs = 0;
+    }
     this.calmTurns = waits || isFull ? 0 : this.calmTurns + 1;
     if (this.calmTurns < CALM_TURNS) this.defer(this.turn);
     else this.queues = false;
@@ -309,14 +335,49 @@ export class Intake<Origin> {
 
   private get hasTooMuch(): boolean {
     const [urgent, known, fresh] = this.waiting;
-    const waits = urgent.size + known.size + fresh.size;
-    if (this.busyWith < KNOWN_FROM || this.sinceEmptyMs * WHOLE_COST < STANDS_FROM * this.mayWaitMs) return false;
-    return waits * (this.busyMs / this.busyWith) * WHOLE_COST > MOST_WORK * this.mayWaitMs;
+    if (this.busyWith < KNOWN_FROM) return false;
+    if (this.sinceEmptyMs * WHOLE_COST < STANDS_FROM * this.mayWaitMs + this.stoodMs) return false;
+    const waits = urgent.size + known.size + fresh.size * this.messagesOfNew;
+    return waits * this.messageMs > MOST_WORK * this.mayWaitMs;
+  }
+
+  private get messageMs(): number {
+    return (this.busyMs / this.busyWith) * WHOLE_COST;
+  }
+
+  /**
+   * How many messages one brings that begins something. A challenge costs little, and what follows costs much: who is
+   * let in must be served when the answer comes. Those who never answer bring nothing, so they keep nobody out.
+   */
+  private get messagesOfNew(): number {
+    return this.letIn < KNOWN_FROM ? 1 : 1 + FOLLOW * (this.cameBack / this.letIn);
+  }
+
+  /**
+   * Not more calls are let in than there is time for what they bring, whenever that comes. Otherwise a pause in which
+   * others think brings a crowd of challenges, and then their answers all at once.
+   */
+  private mayLetIn(now: number): boolean {
+    if (this.busyWith < KNOWN_FROM) return true;
+    this.aheadMs = Math.min(AHEAD_MS, this.aheadMs + now - this.aheadAt);
+    this.aheadAt = now;
+    return this.aheadMs >= 0 || this.mayWaitMs === Number.POSITIVE_INFINITY;
+  }
+
+  private noteLetIn(): void {
+    if (this.busyWith >= KNOWN_FROM) this.aheadMs -= this.messagesOfNew * this.messageMs;
+    this.letIn++;
+    if (this.letIn < COST_OF) return;
+    this.letIn /= 2;
+    this.cameBack /= 2;
   }
 
   private handleFirst(ring: Ring<Origin>): void {
     const { bytes, origin, address, port, key } = ring;
-    if (ring === this.waiting[NEW]) this.verdicts.set(key, ADMITTED, this.lastTurnAt);
+    if (ring === this.waiting[NEW]) {
+      this.verdicts.set(key, ADMITTED, this.lastTurnAt);
+      if (isInvite(bytes)) this.noteLetIn();
+    }
     this.leave(ring);
     this.user.handle(bytes, origin, address, port);
   }

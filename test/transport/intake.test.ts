@@ -72,8 +72,8 @@ const nameOf = (bytes: Buffer) => {
   return /Call-ID: (.*)\r/.exec(bytes.toString())?.[1] ?? "?";
 };
 
-/** An intake whose turns end when told. Handling a message takes `costMs`. */
-function intake(costMs = 0, mayWaitMs = MAY_WAIT_MS) {
+/** An intake whose turns end when told. Handling a message takes `costMs`, with credentials `knownMs`. */
+function intake(costMs = 0, mayWaitMs = MAY_WAIT_MS, knownMs = costMs) {
   const clock = new TestClock();
   const handled: string[] = [];
   const refused: string[] = [];
@@ -89,7 +89,7 @@ function intake(costMs = 0, mayWaitMs = MAY_WAIT_MS) {
     {
       handle(bytes) {
         handled.push(nameOf(bytes));
-        work(costMs);
+        work(bytes.includes(CREDENTIALS) ? knownMs : costMs);
       },
       refuse: (bytes) => refused.push(nameOf(bytes)),
       hold: (origin, on) => held.push(`${origin} ${on}`),
@@ -136,9 +136,11 @@ describe("as long as the relay keeps up", () => {
 });
 
 describe("when a turn has brought more than is read in one", () => {
-  function behind(costMs = 0, mayWaitMs = MAY_WAIT_MS) {
-    const it = intake(costMs, mayWaitMs);
+  /** `before`: a Call-ID that is let in while the relay still keeps up. */
+  function behind(costMs = 0, mayWaitMs = MAY_WAIT_MS, before?: string, knownMs = costMs) {
+    const it = intake(costMs, mayWaitMs, knownMs);
     known(it);
+    if (before !== undefined) it.turn(call(before));
     it.turn(...times(32, INVITE));
     expect(it.queue.isBehind).toBe(true);
     // It has been so for a while, if messages cost anything: some of these still wait.
@@ -149,7 +151,10 @@ describe("when a turn has brought more than is read in one", () => {
 
   it("what belongs to sessions goes before what begins, in the order in which it came", () => {
     const { turn, handled } = behind();
-    turn(INVITE, KNOWN_INVITE, BYE, INVITE, KNOWN_INVITE, BYE);
+    const known = call("known", CREDENTIALS);
+    turn(call("known"));
+    handled.length = 0;
+    turn(INVITE, known, BYE, INVITE, known, BYE);
     expect(handled).toEqual(["bye", "bye", "known", "known", "new", "new"]);
   });
 
@@ -162,12 +167,12 @@ describe("when a turn has brought more than is read in one", () => {
   });
 
   it("refuses what begins something once it has waited too long, before 100 ms; nothing of sessions", () => {
-    const { turn, handled, refused, clock, queue } = behind(1);
-    turn(...times(32, INVITE), ...times(32, KNOWN_INVITE), ...times(64, BYE));
+    const { turn, handled, refused, clock, queue } = behind(1, MAY_WAIT_MS, "known");
+    turn(...times(32, INVITE), ...times(12, call("known", CREDENTIALS)), ...times(84, BYE));
     clock.advance(MAY_WAIT_MS);
     turn();
     expect(new Set(refused)).toEqual(new Set(["new"]));
-    clock.advance(4 * MAY_WAIT_MS);
+    clock.advance(8 * MAY_WAIT_MS);
     while (queue.isBehind) turn();
     expect(refused.filter((name) => name === "new").length).toBe(32);
     expect(refused).toContain("known");
@@ -205,7 +210,57 @@ describe("when a turn has brought more than is read in one", () => {
     clock.advance(1_100);
     turn();
     turn(INVITE, call("late", CREDENTIALS), INVITE);
-    expect(handled).toEqual(["early", "new", "new", "late", "new"]);
+    expect(handled).toEqual(["new", "early", "new", "late", "new"]);
+  });
+
+  it("lets who answers a challenge of before it fell behind go first, for ten seconds", () => {
+    const { turn, handled, clock } = behind(0, MAY_WAIT_MS, "before");
+    turn(INVITE, call("before", CREDENTIALS), INVITE);
+    clock.advance(10_100);
+    turn();
+    turn(INVITE, call("before", CREDENTIALS));
+    expect(handled).toEqual(["before", "new", "new", "new", "before"]);
+  });
+
+  /**
+   * Each millisecond `perMs` calls begin. Their challenge costs 0.1 ms, and `thinkMs` later, all at once every
+   * `thinkMs`, they come with credentials, which costs 0.5 ms.
+   */
+  function flood(perMs: number, forMs: number, thinkMs: number, answers: boolean) {
+    const { turn, handled, refused, clock } = behind(0.1, MAY_WAIT_MS, undefined, 0.5);
+    const [first, second, refusedThen] = [new Set<string>(), new Set<string>(), new Set<string>()];
+    const began = clock.monotonic();
+    const think: Buffer[] = [];
+    for (let n = 0, thought = began; clock.monotonic() < began + forMs; ) {
+      const read: Buffer[] = [];
+      while (n < (clock.monotonic() - began) * perMs) read.push(call(`c${n++}`));
+      if (clock.monotonic() >= thought + thinkMs) {
+        read.push(...think.splice(0));
+        thought = clock.monotonic();
+      }
+      turn(...read);
+      clock.advance(0.1);
+      for (const id of handled.splice(0)) {
+        if (!id.startsWith("c")) continue;
+        if (!first.has(id)) {
+          first.add(id);
+          if (answers) think.push(call(id, CREDENTIALS));
+        } else second.add(id);
+      }
+      for (const id of refused.splice(0)) if (first.has(id)) refusedThen.add(id);
+    }
+    return { first: first.size, second: second.size, refusedThen: refusedThen.size };
+  }
+
+  it("lets no more in than it can serve when they come back, in whatever crowds they do", () => {
+    const { first, second, refusedThen } = flood(4, 8_000, 150, true);
+    expect(refusedThen).toBe(0);
+    expect(second).toBeGreaterThan(0.9 * first);
+    expect(second).toBeGreaterThan(0.9 * (8_000 / 0.7)); // 0.6 ms each, and the loop's own time
+  });
+
+  it("keeps nobody out for those who never answer a challenge", () => {
+    expect(flood(4, 2_000, 50, false).first).toBeGreaterThan(0.95 * 4 * 2_000);
   });
 
   it("does not let in without end what comes under one Call-ID", () => {
@@ -257,8 +312,11 @@ describe("when a turn has brought more than is read in one", () => {
     (clock as unknown as { time: number }).time += 200; // the loop stands still
     clock.advance(0);
     turn(...times(32, INVITE)); // they came meanwhile
-    turn(...times(200, INVITE));
-    for (let n = 0; n < 40; n++) turn();
+    turn(...times(600, INVITE));
+    for (let n = 0; n < 120; n++) {
+      turn();
+      clock.advance(1);
+    }
     expect(refused.length).toBeGreaterThan(60);
     expect(queue.takeDelayMs()).toBeGreaterThanOrEqual(180);
     expect(queue.takeDelayMs()).toBe(0);
@@ -283,6 +341,30 @@ describe("when a turn has brought more than is read in one", () => {
     clock.advance(800);
     turn(...times(280, INVITE));
     while (queue.isBehind) turn();
+    expect(refused).toEqual([]);
+  });
+
+  it.each([
+    ["once", 400],
+    ["again and again", 100],
+  ])("refuses nobody at half of what it can do, though the process stands still %s", (_, stoodMs) => {
+    const lab = intake(0.25);
+    known(lab);
+    const { turn, refused, clock, queue } = lab;
+    queue.start();
+    const began = clock.monotonic();
+    let [n, stoodAt] = [0, began];
+    while (clock.monotonic() < began + 2_000) {
+      const read: Buffer[] = [];
+      for (; n < (clock.monotonic() - began) * 2; n++) read.push(INVITE);
+      turn(...read);
+      clock.advance(0.1);
+      if (clock.monotonic() < stoodAt + 3 * stoodMs) continue;
+      (clock as unknown as { time: number }).time += stoodMs;
+      clock.advance(0);
+      stoodAt = clock.monotonic();
+    }
+    queue.close();
     expect(refused).toEqual([]);
   });
 
