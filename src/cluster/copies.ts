@@ -168,6 +168,19 @@ export class Copies implements SessionKeeper {
     this.outbox.soon();
   }
 
+  /** Copies that lie at nodes which are about to stop go to others. */
+  avoidLeaving(): void {
+    const staying = new Set(this.places().map(({ node }) => node));
+    for (const id of this.standbys.allKeys()) {
+      const before = this.standbys.get(id)!;
+      const session = this.core?.sessions.get(id);
+      if (staying.has(before) || !session) continue;
+      this.standbys.delete(id);
+      this.over.set(id, before);
+      this.changed(session);
+    }
+  }
+
   /** Another node is there, which may be a standby. */
   joined(): void {
     for (const session of this.alone.values()) this.changedSessions.set(session.id, session);

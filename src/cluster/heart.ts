@@ -69,11 +69,16 @@ export class Heart {
 
   /** Ends with a beat that says that this node leaves, so that nobody calls it dead. */
   stop(): void {
-    if (this.deafen === undefined) return;
+    if (this.fallSilent()) this.say({ ...this.load(), state: "leaving" });
+  }
+
+  /** Ends without a word: the others call this node dead. False: it had ended already. */
+  fallSilent(): boolean {
+    if (this.deafen === undefined) return false;
     this.clock.clearTimeout(this.timer);
     this.deafen();
     this.deafen = undefined;
-    this.say({ ...this.load(), state: "leaving" });
+    return true;
   }
 
   private beat(): void {

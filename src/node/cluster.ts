@@ -19,12 +19,12 @@ import { TakeUp } from "../cluster/take-up.ts";
 import { Whose } from "../cluster/whose.ts";
 import { Witness } from "../cluster/witness.ts";
 import type { Config } from "../config/schema.ts";
-import type { Core, SessionKeeper } from "../relay/model/core.ts";
+import type { Core, SessionPort as Session, SessionKeeper } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
 import type { Router } from "../relay/router.ts";
 import type { SipMessage } from "../sip/message.ts";
 import { busySince } from "../support/busy.ts";
-import type { Clock } from "../support/clock.ts";
+import { type Clock, within } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import type { PeerLog } from "../support/peer-log.ts";
 import { version } from "../support/version.ts";
@@ -36,6 +36,9 @@ import { CopiedRecorder } from "./keepers.ts";
 const ANSWERS_MS = 2_000;
 /** How often it looks for those that have called it dead. */
 const CLAIMERS_MS = 200;
+/** How long a node that stops waits for its last copies to lie at their standbys. */
+const LAST_COPIES_MS = 2_000;
+const POLL_MS = 10;
 /** A node that was started anew says within this time which sessions it goes on with; else the others take them up. */
 const HAVE_WITHIN_MS = 5_000;
 
@@ -66,6 +69,13 @@ export interface Cluster {
   giveAway(): void;
   /** Whether sessions are on their way to other nodes, or were given to them since the start. */
   readonly giving: "no" | "now" | "done";
+  /** Whether other nodes would go on with the sessions of this one. */
+  readonly hasHeirs: boolean;
+  /**
+   * What is left here goes on at the other nodes, which take it up as if this node had died; nothing is sent from here
+   * any more. False: there is no node that has copies, and nothing was done.
+   */
+  leaveSessions(): Promise<boolean>;
   /** Has another node drained. Throws where there is none of that name. */
   drain(node: string, withinMs: number | undefined): void;
   /** Called when another node has this one drained. */
@@ -354,6 +364,39 @@ class ClusterNode implements Cluster {
 
   giveAway(): void {
     this.away?.start();
+  }
+
+  get hasHeirs(): boolean {
+    return this.keeper !== undefined && this.members.places().length > 0;
+  }
+
+  async leaveSessions(): Promise<boolean> {
+    const { core, fence, away } = this;
+    const { clock, log } = this.options;
+    if (!core || !fence) return false;
+    // A node that must be silent has lost its sessions already, or finds out when it starts again.
+    if (fence.open) {
+      if (!this.hasHeirs) return false;
+      away?.pause();
+      const lateAt = clock.monotonic() + LAST_COPIES_MS;
+      while (away?.busy && clock.monotonic() < lateAt)
+        await new Promise<void>((resolve) => clock.setTimeout(resolve, POLL_MS));
+      this.keeper?.avoidLeaving();
+      const copied = Promise.allSettled(core.sessions.values().map((session) => this.copied(session)));
+      await within(clock, lateAt - clock.monotonic(), copied);
+      if (fence.open && !this.hasHeirs) return false;
+    }
+    log.warn({ sessions: core.sessions.size }, "cluster: this node stops, and leaves its sessions to the other nodes");
+    fence.close();
+    this.heart.fallSilent();
+    this.direct?.stop();
+    return true;
+  }
+
+  /** Resolves when the session's standby has it as it is now. */
+  private async copied(session: Session): Promise<void> {
+    await session.charges.settled();
+    await this.keeper!.copied(session);
   }
 
   get giving(): "no" | "now" | "done" {

@@ -1,6 +1,6 @@
 import type { Core } from "../relay/model/core.ts";
 import { endedByText } from "../relay/model/endings.ts";
-import type { Clock, TimerHandle } from "../support/clock.ts";
+import type { Clock } from "../support/clock.ts";
 import type { Cluster } from "./cluster.ts";
 
 /* How a relay comes to its end: what runs ends by itself, goes to other nodes, or is ended. */
@@ -10,17 +10,31 @@ const LAST_BYES_MS = 2_000;
 const LAST_HANDED_MS = 500;
 
 /**
- * Resolves when no session is left. Sessions may end by themselves for `drainMs`. The others then get BYE, and at last
- * are put on record as they are. Charges in app servers' answers to BYE are waited for as long as an answer may come
- * (timer F), unless the operator is in a hurry.
+ * Resolves when no session is left. Sessions may end by themselves for `drainMs`. What is left then goes on at other
+ * nodes. If there are none, it gets BYE, and at last is put on record as it is. Charges in app servers' answers to BYE
+ * are waited for as long as an answer may come (timer F), unless the operator is in a hurry.
  */
-export async function emptied(core: Core, drainMs: number, cluster: Cluster | undefined): Promise<void> {
+export async function emptied(options: {
+  readonly core: Core;
+  /** One that goes on while this node must be silent. */
+  readonly clock: Clock;
+  readonly drainMs: number;
+  readonly cluster: Cluster | undefined;
+}): Promise<void> {
+  const { core, clock, drainMs, cluster } = options;
+  const until = (withinMs: number, isOver: () => boolean) => untilOver(core, clock, withinMs, isOver);
   const isEmpty = () => core.sessions.size + core.requests.size === 0 && cluster?.giving !== "now";
-  await until(core, drainMs, isEmpty);
+  await until(drainMs, () => isEmpty() || (core.hurried && cluster !== undefined));
   // What comes for sessions that were given away is still handed over.
-  if (cluster?.giving === "done" && !core.hurried) await pause(core.clock, LAST_HANDED_MS);
+  if (cluster?.giving === "done" && !core.hurried) await pause(clock, LAST_HANDED_MS);
+  if (cluster && (core.sessions.size > 0 || cluster.giving === "now")) {
+    // What rings is cancelled; what stands goes on at other nodes.
+    giveUpRequests(core);
+    await until(LAST_BYES_MS, () => core.requests.size + core.byesUnanswered.size === 0);
+    if (await cluster.leaveSessions()) return core.ending.settled();
+  }
   endAll(core);
-  await until(core, LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
+  await until(LAST_BYES_MS, () => core.sessions.size + core.requests.size === 0);
   const left = core.sessions.values().map(async (session) => {
     const { startedAt, byeAt } = session.context;
     if (session.hangUp.bye) {
@@ -33,7 +47,7 @@ export async function emptied(core: Core, drainMs: number, cluster: Cluster | un
   await Promise.allSettled(left);
   if (core.byesUnanswered.size > 0 && !core.hurried)
     core.log.info({ sessions: core.byesUnanswered.size }, "waiting for answers to BYE, which may bring charges");
-  await until(core, 64 * core.config.timers.t1Ms, () => core.byesUnanswered.size === 0 || core.hurried);
+  await until(64 * core.config.timers.t1Ms, () => core.byesUnanswered.size === 0 || core.hurried);
   for (const { id, appServer } of core.byesUnanswered)
     core.log.warn(
       { session: id, appServer: appServer.id },
@@ -61,25 +75,19 @@ export function endOne(core: Core, id: string): boolean {
 
 /** Requests that wait for an answer are cancelled. Established sessions are ended by BYE. */
 export function endAll(core: Core): void {
-  for (const request of core.requests.values()) request.lost();
+  giveUpRequests(core);
   for (const session of core.sessions.values()) session.end({ code: "stops" });
 }
 
-async function until({ clock, ending }: Core, withinMs: number, isOver: () => boolean): Promise<void> {
+function giveUpRequests(core: Core): void {
+  for (const request of core.requests.values()) request.lost();
+}
+
+async function untilOver({ ending }: Core, clock: Clock, withinMs: number, isOver: () => boolean): Promise<void> {
   const dueAt = clock.monotonic() + withinMs;
   while (!isOver() && clock.monotonic() < dueAt) await pause(clock, POLL_MS);
   // The answers to the last BYEs wait for the disk.
   await ending.settled();
-}
-
-/** Resolves when the promise does, or after `ms`. */
-export async function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
-  let timer: TimerHandle;
-  const late = new Promise((resolve) => {
-    timer = clock.setTimeout(() => resolve(undefined), ms);
-  });
-  await Promise.race([promise, late]);
-  clock.clearTimeout(timer);
 }
 
 const POLL_MS = 20;

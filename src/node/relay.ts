@@ -29,7 +29,7 @@ import { Router } from "../relay/router.ts";
 import type { SipUri } from "../sip/uri.ts";
 import { openWatchedStore } from "../store/clock-watch.ts";
 import type { Store } from "../store/types.ts";
-import { type Clock, systemClock } from "../support/clock.ts";
+import { type Clock, systemClock, within } from "../support/clock.ts";
 import type { Logger } from "../support/log.ts";
 import { PeerLog } from "../support/peer-log.ts";
 import { type Random, systemRandom } from "../support/random.ts";
@@ -45,7 +45,7 @@ import { ActsElsewhere, answerAction, nodesAround, othersOf } from "./acts.ts";
 import { createCore, userLimits } from "./assemble.ts";
 import { ChartCounts, type ChartCountsView } from "./chart-counts.ts";
 import { type Cluster, joinCluster } from "./cluster.ts";
-import { emptied, endAll, endBlocked, endOne, within } from "./draining.ts";
+import { emptied, endAll, endBlocked, endOne } from "./draining.ts";
 import { Everywhere, livingOthers } from "./everywhere.ts";
 import { HealthChecks } from "./health.ts";
 import { type Published, Signing } from "./identity.ts";
@@ -495,10 +495,11 @@ export async function startRelay(options: {
       core.draining = true;
       if (drainMs === 0) {
         core.hurried = true;
-        endAll(core);
+        // In a cluster the other nodes go on with what is left.
+        if (!cluster?.hasHeirs) endAll(core);
       }
       cluster?.giveAway();
-      closing ??= emptied(core, drainMs, cluster).then(closeStores);
+      closing ??= emptied({ core, clock, drainMs, cluster }).then(closeStores);
       await closing;
     },
   };

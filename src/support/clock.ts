@@ -29,3 +29,13 @@ export const systemClock: Clock = {
   setTimeout: (fn, delayMs) => setTimeout(fn, delayMs),
   clearTimeout: (handle) => clearTimeout(handle as NodeJS.Timeout),
 };
+
+/** Resolves when the promise does, or after `ms`. */
+export async function within(clock: Clock, ms: number, promise: Promise<unknown>): Promise<void> {
+  let timer: TimerHandle;
+  const late = new Promise((resolve) => {
+    timer = clock.setTimeout(() => resolve(undefined), ms);
+  });
+  await Promise.race([promise, late]);
+  clock.clearTimeout(timer);
+}
