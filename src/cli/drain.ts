@@ -20,12 +20,12 @@ export function addDrainCommand(program: Command, io: Io): void {
     .description(
       "stop a relay: it takes no new sessions, gives its sessions to other nodes, and stops when none is left",
     )
-    .option("--within <seconds>", "how long sessions may go on; then both ends get BYE (default: drainS)", seconds)
+    .option("--within <seconds>", "how long sessions may go on here (default: drainS)", seconds)
     .addHelpText(
       "after",
       `
-In a cluster the sessions go to other nodes, one by one; nobody is cut off. The command says how many sessions are left,
-and ends when the relay has stopped. Everything is on record and billed then. Ctrl-C ends the command, but not the drain. If the relay drains already, --within changes nothing.
+In a cluster the sessions go to other nodes, one by one; nobody is cut off. Where there is no other node, both ends get
+BYE when the time is over. The command says how many sessions are left, and ends when the relay has stopped. Everything is on record and billed then. Ctrl-C ends the command, but not the drain. If the relay drains already, --within changes nothing.
 
 Examples:
   $ tollgate drain

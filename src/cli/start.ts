@@ -28,7 +28,7 @@ export function addStartCommand(program: Command, io: Io, setCode: (code: number
       "after",
       `
 SIGTERM, SIGINT: takes no new sessions. Running sessions have drainS seconds to end by themselves. A second signal ends
-them now.
+them now. In a cluster other nodes go on with them.
 SIGHUP: reads the configuration again. Services, app servers, tariffs, taxes, settlement, rules and domains change. Any
 other setting needs a restart: the log says which have changed.
 
