@@ -25,7 +25,7 @@ export default defineConfig({
         test: {
           name: "processes",
           include: [`test/@(${WITH_PROCESSES})/**/*.test.ts`],
-          maxWorkers: 1,
+          maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
       },
