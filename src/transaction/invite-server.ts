@@ -1,7 +1,7 @@
 import type { SipRequest } from "../sip/message.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Flow } from "../transport/types.ts";
-import { type MachineContext, UNBOUNDED } from "./machine.ts";
+import { type MachineContext, UNBOUNDED, wayOnRepeat } from "./machine.ts";
 import type { TimerName } from "./timers.ts";
 import type { ServerTransaction } from "./types.ts";
 
@@ -22,6 +22,8 @@ export class InviteServer implements TimerOwner<TimerName> {
   readonly method = "INVITE";
   readonly key: string;
   readonly flow: Flow;
+  /** By which responses go out. */
+  private way: Flow;
   /**
    * The key by which later copies of this request are found to be merged (RFC 3261 §8.2.2.2); undefined inside a
    * dialog.
@@ -45,7 +47,7 @@ export class InviteServer implements TimerOwner<TimerName> {
     this.context = context;
     this.repeatsLeft = repeats;
     this.key = key;
-    this.flow = flow;
+    this.flow = this.way = flow;
   }
 
   /** Enters `proceeding`. */
@@ -71,16 +73,17 @@ export class InviteServer implements TimerOwner<TimerName> {
       else if (status < 300) this.accept();
       else this.complete(bytes);
     }
-    this.flow.send(bytes);
+    this.way.send(bytes);
   }
 
   /** The INVITE came again. */
-  retransmitted(): void {
+  retransmitted(flow: Flow): void {
+    this.way = wayOnRepeat(this.way, flow);
     switch (this.state) {
       case "proceeding":
       case "completed":
         // RFC 3261 §17.2.1: the most recent provisional, or the final response.
-        if (this.lastResponse) this.flow.send(this.lastResponse);
+        if (this.lastResponse) this.way.send(this.lastResponse);
         return;
       default: // RFC 6026 §7.1: absorbed in `accepted`. In `confirmed` the ACK has come already.
     }
@@ -155,7 +158,7 @@ export class InviteServer implements TimerOwner<TimerName> {
     const { timers, durations } = this.context;
     this.intervalMs = Math.min(2 * this.intervalMs, durations.t2Ms);
     this.retransmitTimer = timers.start(this, "G", this.intervalMs);
-    this.flow.send(this.lastResponse);
+    this.way.send(this.lastResponse);
   }
 
   private confirm(): void {

@@ -188,7 +188,7 @@ class Layer implements Transactions, ClientContext, HandleOwner {
     const known = this.servers.get(key);
     if (known) {
       this.stats.retransmissions++;
-      known.retransmitted();
+      known.retransmitted(flow);
     } else if (request.method === "CANCEL") this.receivedCancel(request, flow, key);
     else this.begin(request, flow, key);
   }

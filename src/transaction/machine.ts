@@ -63,3 +63,13 @@ export interface ClientContext extends MachineContext {
    */
   sendCancel(cancel: SipRequest, branch: string, flow: Flow, repeats: number): void;
 }
+
+/**
+ * By which way a datagram's client is answered when its request comes again. If it comes from the same place to another
+ * of our sockets, or to another node's, the first one may be gone: a node may have died. A request with the same branch
+ * from another place may be forged, and changes nothing.
+ */
+export function wayOnRepeat(way: Flow, flow: Flow): Flow {
+  if (way.reliable || flow.reliable || way.id === flow.id) return way;
+  return way.remoteAddress === flow.remoteAddress && way.remotePort === flow.remotePort ? flow : way;
+}

@@ -1,7 +1,7 @@
 import { Slab } from "../support/slab.ts";
 import type { Timer, TimerOwner } from "../support/timer-queues.ts";
 import type { Flow } from "../transport/types.ts";
-import type { MachineContext } from "./machine.ts";
+import { type MachineContext, wayOnRepeat } from "./machine.ts";
 import type { TimerName } from "./timers.ts";
 
 /** A slab for last responses alone: each is kept for 64*T1, and would keep everything else in its slab as long. */
@@ -22,6 +22,8 @@ export class NonInviteServer implements TimerOwner<TimerName> {
   readonly method: string;
   readonly key: string;
   readonly flow: Flow;
+  /** By which responses go out. */
+  private way: Flow;
   mergeKey: string | undefined;
   localTag: string | undefined;
   state: NonInviteServerState = "trying";
@@ -35,7 +37,7 @@ export class NonInviteServer implements TimerOwner<TimerName> {
     this.context = context;
     this.method = method;
     this.key = key;
-    this.flow = flow;
+    this.flow = this.way = flow;
     this.mayTry = flow.reliable;
   }
 
@@ -60,20 +62,21 @@ export class NonInviteServer implements TimerOwner<TimerName> {
     if (status < 200) {
       this.state = "proceeding";
       this.lastResponse = bytes;
-      this.flow.send(bytes);
+      this.way.send(bytes);
       return;
     }
     // RFC 4320 §4.2: a 408 would come too late to be of use, so it is never sent. Repeated requests are still absorbed.
     const sent = status !== 408;
     this.complete(sent ? bytes : undefined);
-    if (sent) this.flow.send(bytes);
+    if (sent) this.way.send(bytes);
   }
 
   /** The request came again. */
-  retransmitted(): void {
+  retransmitted(flow: Flow): void {
+    this.way = wayOnRepeat(this.way, flow);
     // RFC 3261 §17.2.2: a repeated request is dropped in `trying`. In `proceeding` and `completed` it gets the last
     // response again.
-    if (this.lastResponse) this.flow.send(this.lastResponse);
+    if (this.lastResponse) this.way.send(this.lastResponse);
   }
 
   /**

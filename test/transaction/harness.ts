@@ -24,7 +24,7 @@ export class FakeFlow implements Flow {
   readonly id: string;
   readonly transport: TransportName;
   readonly secure = false;
-  readonly remoteAddress = "192.0.2.1";
+  readonly remoteAddress: string;
   readonly remotePort = 5060;
   open = true;
   connectFailed = false;
@@ -32,11 +32,13 @@ export class FakeFlow implements Flow {
   private readonly clock: TestClock;
   private readonly start: number;
 
-  constructor(clock: TestClock, transport: TransportName) {
+  /** `socket`: by which of our sockets, where there is more than one. */
+  constructor(clock: TestClock, transport: TransportName, { socket = "", remoteAddress = "192.0.2.1" } = {}) {
+    this.remoteAddress = remoteAddress;
     this.clock = clock;
     this.start = clock.monotonic();
     this.transport = transport;
-    this.id = `${transport}/192.0.2.1:5060`;
+    this.id = `${transport}/${remoteAddress}:5060${socket}`;
   }
 
   get reliable(): boolean {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SipResponse } from "../../src/sip/message.ts";
-import { requestFrom, setUp } from "./harness.ts";
+import { FakeFlow, requestFrom, setUp } from "./harness.ts";
 
 function proceeding(transport: "udp" | "tcp" = "udp") {
   const all = setUp(transport);
@@ -29,6 +29,19 @@ describe("INVITE server transaction (RFC 3261 §17.2.1, RFC 6026 §7.1)", () => 
     expect(layer.stats.retransmissions).toBe(2);
     clock.advance(199);
     expect(flow.story).toEqual([]);
+  });
+
+  it("answers by the socket to which the request came last, since the node that had the first may be dead (P3)", () => {
+    const { clock, flow, receive, invite, respond } = proceeding();
+    const [next, forged] = [{ socket: "@b" }, { socket: "@b", remoteAddress: "203.0.113.9" }].map(
+      (of) => new FakeFlow(clock, "udp", of),
+    );
+    receive(invite, forged); // from another place: nothing is sent there
+    receive(invite, next);
+    respond(486);
+    receive(invite, flow);
+    receive(invite, forged);
+    expect([next, flow, forged].map((by) => by!.sent.length)).toEqual([1, 2, 0]);
   });
 
   it("sends 100 by itself after 200 ms, without a To tag and with the Timestamp of the INVITE", () => {

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { SipResponse } from "../../src/sip/message.ts";
-import { requestFrom, setUp } from "./harness.ts";
+import { FakeFlow, requestFrom, setUp } from "./harness.ts";
 
 function trying(transport: "udp" | "tcp" = "udp") {
   const all = setUp(transport);
@@ -10,6 +10,7 @@ function trying(transport: "udp" | "tcp" = "udp") {
   return {
     ...all,
     transaction,
+    request,
     respond: (status: number) => transaction.respond(new SipResponse(status, "Whatever")),
     again: () => all.receive(request),
   };
@@ -21,6 +22,19 @@ describe("non-INVITE server transaction (RFC 3261 §17.2.2)", () => {
     again();
     expect(user.story).toEqual(["INFO"]);
     expect(flow.story).toEqual([]);
+  });
+
+  it("answers by the socket to which the request came last, since the node that had the first may be dead (P3)", () => {
+    const { clock, flow, receive, request, respond } = trying();
+    const [next, forged] = [{ socket: "@b" }, { socket: "@b", remoteAddress: "203.0.113.9" }].map(
+      (of) => new FakeFlow(clock, "udp", of),
+    );
+    receive(request, forged); // from another place: nothing is sent there
+    receive(request, next);
+    respond(200);
+    receive(request, flow);
+    receive(request, forged);
+    expect([next, flow, forged].map((by) => by!.sent.length)).toEqual([1, 2, 0]);
   });
 
   it("answers a repeated request with the final response for 64*T1, then ends (Timer J)", () => {
