@@ -83,6 +83,11 @@ export class Copies implements SessionKeeper {
     return this.alone.size;
   }
 
+  /** Whether all that is to lie at standbys lies there. */
+  get idle(): boolean {
+    return this.changedSessions.size + this.over.size === 0 && this.outbox.idle;
+  }
+
   get lagMs(): number {
     return this.outbox.lagMs;
   }
@@ -151,7 +156,12 @@ export class Copies implements SessionKeeper {
     if (to === undefined || !this.outbox.started || isTooLong(line)) return false;
     this.forget(id);
     if (before !== undefined && before !== to) this.over.set(id, before);
-    this.outbox.add(to, line + yoursLine(id, flow && writeFlow(flow)), told);
+    const lost = (node: string) => {
+      // The copy from before may still be there. When the session ends here, it has to go.
+      if (!this.standbys.get(id) && this.places().some((place) => place.node === to)) this.standbys.set(id, to);
+      told.lost(node);
+    };
+    this.outbox.add(to, line + yoursLine(id, flow && writeFlow(flow)), { arrived: () => told.arrived?.(), lost });
     return true;
   }
 

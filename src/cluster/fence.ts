@@ -33,6 +33,8 @@ export class Fence {
   private readonly until: () => number;
   private readonly about: () => object;
   private isShut = false;
+  /** Nothing is begun any more, but what is under way is brought to its end. */
+  private isEnding = false;
   private shutAt = 0;
   /** When it was seen open last: until then this node has not stood still. */
   private openAt: number;
@@ -77,6 +79,22 @@ export class Fence {
     return !this.isShut;
   }
 
+  /** Whether what comes and what is due may act now. */
+  get passes(): boolean {
+    return this.open && !this.isEnding;
+  }
+
+  /** From now on what comes and what is due waits for ever: this node is about to stop. It may still send. */
+  end(): void {
+    this.isEnding = true;
+  }
+
+  /** This node does not stop after all: what waited goes on. */
+  resume(): void {
+    this.isEnding = false;
+    if (!this.isShut) this.release();
+  }
+
   /** Whether something that is about to be sent must not be. */
   readonly mutes = (): boolean => {
     if (this.open) return false;
@@ -93,14 +111,18 @@ export class Fence {
   reopen(): void {
     if (!this.isShut) return;
     this.isShut = false;
-    const { held } = this;
-    this.held = [];
     const { unsent } = this.stats;
     const forMs = this.clock.monotonic() - this.shutAt;
-    this.log.warn({ forMs, waited: held.length, unsent }, "cluster: this node acts again");
+    this.log.warn({ forMs, waited: this.held.length, unsent }, "cluster: this node acts again");
+    this.release();
+  }
+
+  private release(): void {
+    const { held } = this;
+    this.held = [];
     this.messages = 0;
     for (const [index, one] of held.entries()) {
-      if (!this.open) {
+      if (!this.passes) {
         for (const rest of held.slice(index)) this.keep(rest);
         return;
       }
@@ -131,14 +153,14 @@ export class Fence {
   before(user: TransportUser): TransportUser {
     return {
       received: (message: SipMessage, flow: Flow) => {
-        if (this.open) user.received(message, flow);
+        if (this.passes) user.received(message, flow);
         else this.hold(() => user.received(message, flow), isNewCall(message, flow) ? "call" : "message");
       },
       malformed: (error: ParseError, flow: Flow) => {
-        if (this.open) user.malformed(error, flow);
+        if (this.passes) user.malformed(error, flow);
       },
       flowFailed: (flow: Flow, reason: string) => {
-        if (this.open) user.flowFailed(flow, reason);
+        if (this.passes) user.flowFailed(flow, reason);
         else this.hold(() => user.flowFailed(flow, reason));
       },
     };
@@ -203,7 +225,7 @@ class HeldTimer {
       due?.();
     };
     this.handle = clock.setTimeout(() => {
-      if (fence.open) fire();
+      if (fence.passes) fire();
       else fence.hold(fire);
     }, delayMs);
   }

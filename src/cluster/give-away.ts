@@ -19,7 +19,7 @@ const MOST_UNDER = 200;
 export class GiveAway {
   private readonly core: Core;
   private readonly clock: Clock;
-  private readonly copies: Pick<Copies, "give">;
+  private readonly copies: Pick<Copies, "give" | "released">;
   private readonly handOver: Pick<HandOver, "factsOf">;
   private readonly given: (session: string) => void;
   private readonly isTaken: (session: string) => Promise<boolean>;
@@ -35,7 +35,7 @@ export class GiveAway {
   constructor(options: {
     readonly core: Core;
     readonly clock: Clock;
-    readonly copies: Pick<Copies, "give">;
+    readonly copies: Pick<Copies, "give" | "released">;
     readonly handOver: Pick<HandOver, "factsOf">;
     /** Another node has the session now. */
     readonly given: (session: string) => void;
@@ -127,6 +127,7 @@ export class GiveAway {
   private async lost(state: SessionState): Promise<void> {
     const { id } = state.facts;
     if (await this.isTaken(id)) {
+      this.copies.released(id);
       this.arrived(id);
       return;
     }

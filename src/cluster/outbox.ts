@@ -86,6 +86,11 @@ export class Outbox {
     return this.deafen !== undefined;
   }
 
+  /** Whether nothing is to be sent, and nothing on its way. */
+  get idle(): boolean {
+    return this.drafts.size + this.sent.size === 0;
+  }
+
   start(): void {
     this.deafen = this.bus.hear?.(acksTopic(this.self.node), (text) => this.answered(text));
     this.lookForLost();

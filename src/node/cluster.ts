@@ -19,7 +19,7 @@ import { TakeUp } from "../cluster/take-up.ts";
 import { Whose } from "../cluster/whose.ts";
 import { Witness } from "../cluster/witness.ts";
 import type { Config } from "../config/schema.ts";
-import type { Core, SessionPort as Session, SessionKeeper } from "../relay/model/core.ts";
+import type { Core, SessionKeeper } from "../relay/model/core.ts";
 import type { Recorder } from "../relay/model/ports.ts";
 import type { Router } from "../relay/router.ts";
 import type { SipMessage } from "../sip/message.ts";
@@ -371,20 +371,17 @@ class ClusterNode implements Cluster {
   }
 
   async leaveSessions(): Promise<boolean> {
-    const { core, fence, away } = this;
-    const { clock, log } = this.options;
+    const { core, fence } = this;
+    const { log } = this.options;
     if (!core || !fence) return false;
     // A node that must be silent has lost its sessions already, or finds out when it starts again.
     if (fence.open) {
       if (!this.hasHeirs) return false;
-      away?.pause();
-      const lateAt = clock.monotonic() + LAST_COPIES_MS;
-      while (away?.busy && clock.monotonic() < lateAt)
-        await new Promise<void>((resolve) => clock.setTimeout(resolve, POLL_MS));
-      this.keeper?.avoidLeaving();
-      const copied = Promise.allSettled(core.sessions.values().map((session) => this.copied(session)));
-      await within(clock, lateAt - clock.monotonic(), copied);
-      if (fence.open && !this.hasHeirs) return false;
+      await this.lastCopies(core, fence);
+      if (fence.open && !this.hasHeirs) {
+        fence.resume();
+        return false;
+      }
     }
     log.warn({ sessions: core.sessions.size }, "cluster: this node stops, and leaves its sessions to the other nodes");
     fence.close();
@@ -393,10 +390,27 @@ class ClusterNode implements Cluster {
     return true;
   }
 
-  /** Resolves when the session's standby has it as it is now. */
-  private async copied(session: Session): Promise<void> {
-    await session.charges.settled();
-    await this.keeper!.copied(session);
+  /** What is on its way to other nodes arrives. Then nothing is begun any more, and they get all as it is. */
+  private async lastCopies(core: Core, fence: Fence): Promise<void> {
+    const { keeper, away } = this;
+    const { clock } = this.options;
+    const lateAt = clock.monotonic() + LAST_COPIES_MS;
+    const until = async (isSo: () => boolean) => {
+      while (!isSo() && clock.monotonic() < lateAt)
+        await new Promise<void>((resolve) => clock.setTimeout(resolve, POLL_MS));
+    };
+    away?.pause();
+    await until(() => !away?.busy);
+    fence.end();
+    const { sessions, ending } = core;
+    const settled = Promise.allSettled([
+      ...sessions.values().map(({ charges }) => charges.settled()),
+      ending.settled(),
+    ]);
+    await within(clock, lateAt - clock.monotonic(), settled);
+    keeper?.avoidLeaving();
+    for (const session of sessions.values()) keeper?.changed(session);
+    await until(() => keeper?.idle ?? true);
   }
 
   get giving(): "no" | "now" | "done" {

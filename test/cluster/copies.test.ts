@@ -265,3 +265,21 @@ describe("what a node keeps for others (P3)", () => {
     expect(holder.size).toBe(0);
   });
 });
+
+describe("a session that is given to another node", () => {
+  it("has its copy from before taken away where it ends, if it did not arrive there", async () => {
+    const { clock, wire, copies, session, standby, all, l } = await established();
+    const to = standby()!;
+    wire.cut.add(to);
+    let lost = 0;
+    expect(copies.give(session.id, session.now(), snapshot(session)!, undefined, { lost: () => lost++ })).toBe(true);
+    clock.advance(1_500);
+    await l.settle();
+    expect(lost).toBe(1);
+    wire.cut.delete(to);
+    copies.closed(session);
+    clock.advance(10);
+    await l.settle();
+    expect(all()).toBe(0);
+  });
+});

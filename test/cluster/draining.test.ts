@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from "vitest";
-import { acksTopic } from "../../src/cluster/frames.ts";
+import { acksTopic, copiesTopic } from "../../src/cluster/frames.ts";
 import { emptied } from "../../src/node/draining.ts";
 import { agrees, Nodes } from "./nodes.ts";
 
@@ -89,6 +89,30 @@ describe("a node that stops (P3)", () => {
     await nodes.run(12_000); // a node alone waits for the witness
     expect(byes()).toEqual([]);
     expect(nodes.actors(id)).toHaveLength(1);
+  });
+
+  it("lets no copy stay of a session that did not arrive and ended here", async () => {
+    const { id, invite, answer } = await call(3);
+    const [standby = ""] = Object.entries(nodes.copies()).find(([, copies]) => copies === 1) ?? [];
+    nodes.courier.loses = (topic) => topic === copiesTopic(standby);
+    const { core } = nodes.node("node00").l;
+    core.draining = true;
+    nodes.node("node00").cluster.giveAway();
+    await nodes.run(500);
+    expect(nodes.actors(id)).toEqual([]);
+    for (let ms = 0; ms < 1_000 && nodes.actors(id).length === 0; ms++) await nodes.run(1);
+    expect(nodes.actors(id)).toEqual(["node00"]); // it has come back
+    agrees(nodes.server, ["BYE"]);
+    nodes.client.inDialog("BYE", invite, answer, 2);
+    await nodes.run(20);
+    nodes.courier.loses = () => false;
+    expect(nodes.owners(id)).toEqual([]);
+    await nodes.run(2_000);
+    nodes.log.length = 0;
+    nodes.kill("node00");
+    await nodes.run(3_000);
+    expect(nodes.owners(id)).toEqual([]);
+    expect(nodes.log).toEqual([]);
   });
 
   it("ends its sessions by BYE if there is no other node, and when that is over it has stopped", async () => {
