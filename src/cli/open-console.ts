@@ -28,7 +28,11 @@ export async function openConsole(config: Config, relay: Relay, log: Logger, por
   const context = (caller: Caller) => ({
     ...{ config, configName: "the demo", store: relay.store, relay: operated, caller, now: () => Date.now() },
   });
-  const api = new Api({ config, log, context, watch: (viewer) => relay.watch.watch(viewer) });
+  const api = new Api({
+    ...{ config, log, context },
+    watch: (viewer) => relay.watch.watch(viewer),
+    watchAround: (...asked) => relay.watch.around(...asked),
+  });
   api.serve(relay);
   const owner: Caller = { name: "demo", role: "owner", from: "this process" };
   const { token } = await createToken.run(context(owner), { name: "demo", role: "operator", expiresDays: 1 });

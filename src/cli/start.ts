@@ -92,6 +92,7 @@ export async function start(loaded: LoadedConfig, io: Io, launch = launchRelay, 
     log,
     context: (caller) => relay && { ...operated(relay, held.config), caller },
     watch: (viewer) => relay?.watch.watch(viewer),
+    watchAround: (...asked) => relay?.watch.around(...asked),
   });
   const control = await startControl({ path: controlPath(config.data), listener: http.bySocket });
   const offRejections = io.onUnhandledRejection((error) => (relay ? relay.failed(error) : logRejection(log, error)));

@@ -15,7 +15,7 @@ import { createApp } from "./app.ts";
 import { AppServerSignIn } from "./app-server-sign-in.ts";
 import { ChargeDesk } from "./charge-desk.ts";
 import { addChargesApi } from "./charges-api.ts";
-import { EventStreams } from "./event-stream.ts";
+import { EventStreams, type WatchElsewhere } from "./event-stream.ts";
 import { addEventsRoute } from "./events-route.ts";
 import { type Env, type HttpServer, listenerOf, startHttp } from "./http.ts";
 import { addIdentityRoutes } from "./identity-routes.ts";
@@ -50,6 +50,8 @@ export class Api {
     readonly context?: (caller: Caller) => OperationContext | undefined;
     /** Shows calls as they happen; default: there are none. */
     readonly watch?: (viewer: Viewer) => (() => void) | undefined;
+    /** The same at the other nodes of a cluster; default: there are none. */
+    readonly watchAround?: WatchElsewhere;
     /** The environment, where secrets may be; default: that of the process. */
     readonly env?: NodeJS.ProcessEnv;
   }) {
@@ -73,7 +75,7 @@ export class Api {
       (error) => this.peerLog.error("the audit log cannot be written", "", { err: error }),
     );
     const desk = new OperationDesk({ signIn, audit, clock, perSecond: config.http.perSecond, context });
-    this.streams = new EventStreams({ watch, clock, newId: () => systemRandom.token(64) });
+    this.streams = new EventStreams({ watch, around: options.watchAround, clock, newId: () => systemRandom.token(64) });
     this.app = createApp((app) => {
       addEventsRoute(app, desk, this.streams, audit);
       addOperationRoutes(app, desk);

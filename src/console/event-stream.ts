@@ -1,6 +1,7 @@
+import type { Spectator } from "../node/watch-around.ts";
 import type { Clock, TimerHandle } from "../support/clock.ts";
 import { eventLine } from "../trace/event-lines.ts";
-import type { CallFilter } from "../trace/filter.ts";
+import type { WatchQuery } from "../trace/filter.ts";
 import type { Seen, SeenMessage } from "../trace/seen.ts";
 import type { Viewer } from "../trace/watching.ts";
 
@@ -14,15 +15,9 @@ const COMMENT_MS = 15_000;
 const MOST_STREAMS = 16;
 
 type Watch = (viewer: Viewer) => (() => void) | undefined;
+/** The same at the other nodes of a cluster: lines as they come from there. */
+export type WatchElsewhere = (query: WatchQuery, spectator: Spectator) => (() => void) | undefined;
 type Timers = Pick<Clock, "setTimeout" | "clearTimeout">;
-
-/** What is watched: which calls, and whether with whole messages. */
-export interface EventQuery {
-  readonly filter: CallFilter;
-  readonly full: boolean;
-  /** The id of a record: of that call alone. */
-  readonly call?: string | undefined;
-}
 
 interface Line {
   readonly number: number;
@@ -32,12 +27,19 @@ interface Line {
 /** The streams of events that are open, or may be taken up again. */
 export class EventStreams {
   private readonly watch: Watch;
+  private readonly around: WatchElsewhere;
   private readonly clock: Timers;
   private readonly streams = new Map<string, EventStream>();
   private readonly newId: () => string;
 
-  constructor(options: { readonly watch: Watch; readonly clock: Timers; readonly newId: () => string }) {
+  constructor(options: {
+    readonly watch: Watch;
+    readonly around?: WatchElsewhere | undefined;
+    readonly clock: Timers;
+    readonly newId: () => string;
+  }) {
     this.watch = options.watch;
+    this.around = options.around ?? (() => undefined);
     this.clock = options.clock;
     this.newId = options.newId;
   }
@@ -46,7 +48,7 @@ export class EventStreams {
    * Opens a stream, or takes one up again after the line `last`. Undefined: there are too many. `whose`: nobody takes
    * up the stream of somebody else.
    */
-  open(query: EventQuery, whose: string, last: string | undefined): ReadableStream<Uint8Array> | undefined {
+  open(query: WatchQuery, whose: string, last: string | undefined): ReadableStream<Uint8Array> | undefined {
     const [, id = "", number] = /^([0-9a-z]+)-(\d{1,15})$/.exec(last ?? "") ?? [];
     const name = JSON.stringify([whose, query]);
     const before = this.streams.get(id);
@@ -59,7 +61,7 @@ export class EventStreams {
       full: query.full,
       over: () => this.streams.delete(stream.id),
     });
-    if (!stream.begin(this.watch, query)) throw new Error("the relay is not ready yet");
+    if (!stream.begin(this.watch, this.around, query)) throw new Error("the relay is not ready yet");
     this.streams.set(stream.id, stream);
     return stream.read(last === undefined ? 0 : undefined);
   }
@@ -111,8 +113,9 @@ class EventStream {
   }
 
   /** False: there is nothing to watch yet. */
-  begin(watch: Watch, { filter, call: only }: EventQuery): boolean {
-    this.stop = watch({
+  begin(watch: Watch, around: WatchElsewhere, query: WatchQuery): boolean {
+    const { filter, call: only } = query;
+    const stopHere = watch({
       filter,
       see: ({ record }, item) => {
         if (only !== undefined && record.name !== only) return;
@@ -121,7 +124,16 @@ class EventStream {
       },
       seeStranger: (item) => this.put(item, { callId: item.callId }),
     });
-    return this.stop !== undefined;
+    if (!stopHere) return false;
+    const stopAround = around(query, {
+      line: (line) => this.putLine(line),
+      missed: (missed) => this.tell("gap", { missed }, this.number),
+    });
+    this.stop = () => {
+      stopHere();
+      stopAround?.();
+    };
+    return true;
   }
 
   /** `after`: the last line that was read; undefined: the stream that had it is gone. */
@@ -152,9 +164,12 @@ class EventStream {
   }
 
   private put(item: Seen | SeenMessage, about: object): void {
-    const line = eventLine(item, about, this.full);
+    this.putLine(eventLine(item, about, this.full) as { readonly kind: string });
+  }
+
+  private putLine(line: { readonly kind: string }): void {
     const number = ++this.number;
-    const text = `id: ${this.id}-${number}\nevent: ${item.kind}\ndata: ${JSON.stringify(line)}\n\n`;
+    const text = `id: ${this.id}-${number}\nevent: ${line.kind}\ndata: ${JSON.stringify(line)}\n\n`;
     this.ring.push({ number, text });
     if (this.ring.length > RING) this.ring.shift();
     if (this.hasRoom) this.say(text);

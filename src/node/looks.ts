@@ -48,7 +48,8 @@ export interface StoryLines {
   readonly leftOut: number;
 }
 
-const line = z.looseObject({
+/** One line of `/v1/events`. */
+export const seenLine = z.looseObject({
   kind: z.enum(["message", "state", "charge", "timer", "end"]),
   at: z.number(),
   text: plainText,
@@ -57,7 +58,7 @@ const answers = {
   sessions: z.object({ sessions: z.array(sessionView).max(SESSIONS_PER_ANSWER), more: z.boolean() }),
   end: z.object({ ended: z.boolean() }),
   calls: z.object({ calls: z.array(wholeRecord).max(MOST_CALLS), more: z.boolean() }),
-  story: z.object({ story: z.object({ items: z.array(line).max(10_000), leftOut: z.int() }).nullable() }),
+  story: z.object({ story: z.object({ items: z.array(seenLine).max(10_000), leftOut: z.int() }).nullable() }),
 };
 export interface Looked {
   readonly sessions: { readonly sessions: readonly SessionView[]; readonly more: boolean };

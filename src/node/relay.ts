@@ -65,6 +65,7 @@ import { SignInLog } from "./sign-in-log.ts";
 import { startTelemetry } from "./telemetry.ts";
 import { startUsageOf, USAGE } from "./usage.ts";
 import { linesOf, RelayWatch, WatchedRecorder } from "./watch.ts";
+import { WatchAround } from "./watch-around.ts";
 
 export type { Metrics } from "./metrics.ts";
 
@@ -85,7 +86,11 @@ export interface Relay {
   /** Who inspects the charts' actors. */
   readonly inspectors: Set<Inspector>;
   /** What happens in calls, for those who look; and recordings of it. */
-  readonly watch: Pick<RelayWatch, "watch">;
+  readonly watch: {
+    watch: RelayWatch["watch"];
+    /** The same at the other nodes of the cluster; undefined: the relay is alone. */
+    around(...asked: Parameters<WatchAround["watch"]>): (() => void) | undefined;
+  };
   readonly traces: Traces;
   /** How many actors are in each state, and how often each arrow was taken. */
   chartCounts(): ChartCountsView;
@@ -366,6 +371,12 @@ export async function startRelay(options: {
   transactions.attach(router);
   const watching = new RelayWatch(core, transport, recorder, config.calls.messages);
   watch = watching;
+  const around = shared
+    ? new WatchAround({
+        ...{ node, bus, clock, peerLog, newId: () => random.token() },
+        watch: (viewer) => watching.watch(viewer),
+      })
+    : undefined;
   const traces = new Traces((viewer) => watching.watch(viewer));
   watching.start();
   const chartCounts = new ChartCounts(core, clock);
@@ -390,6 +401,7 @@ export async function startRelay(options: {
     await core.calls.close();
     await telemetry?.exporter.close();
     traces.close();
+    around?.stop();
     watching.stop();
     chartCounts.stop();
     peerLog.close();
@@ -416,6 +428,7 @@ export async function startRelay(options: {
     ...core.sessions.allKeys(),
     ...[...present].filter((id) => !elsewhere.has(id)),
   ]);
+  around?.start();
   before.goOn(core);
   httpAppServers.goOn();
   directory.whenLoaded(() => endBlocked(core));
@@ -466,7 +479,7 @@ export async function startRelay(options: {
     store,
     inspectors: core.inspectors,
     chartCounts: () => chartCounts.view(),
-    watch,
+    watch: { watch: (viewer) => watching.watch(viewer), around: (...asked) => around?.watch(...asked) },
     traces,
     calls: (query) => core.calls.find(query, liveRecords(core)),
     nodes: () => cluster?.nodes() ?? [],

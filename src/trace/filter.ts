@@ -10,6 +10,14 @@ export interface CallFilter {
   readonly sample?: number;
 }
 
+/** What is watched: which calls, and whether with whole messages. */
+export interface WatchQuery {
+  readonly filter: CallFilter;
+  readonly full: boolean;
+  /** The id of a record: of that call alone. */
+  readonly call?: string | undefined;
+}
+
 /** Whether a call is meant, as far as is known by now; `undefined`: not known yet. */
 export function matches({ user, service, callId }: CallFilter, record: OpenRecord): boolean | undefined {
   if (callId !== undefined && !hasCallId(record, callId)) return record.hasEnded ? false : undefined;

@@ -75,9 +75,15 @@ export class Watching {
     return this.stories.size;
   }
 
-  /** Returns how to stop it. Calls that run are shown from what was kept of them. */
+  /**
+   * Returns how to stop it. Calls that run are shown from what was kept of them: with the next thing that happens in
+   * them, or at once, where one call is meant.
+   */
   watch(viewer: Viewer): () => void {
-    this.viewers.set(viewer, new WeakMap());
+    const decided = new WeakMap<Story, boolean>();
+    this.viewers.set(viewer, decided);
+    if (viewer.filter.callId !== undefined)
+      for (const story of this.stories.values()) this.decide(viewer, decided, story);
     return () => void this.viewers.delete(viewer);
   }
 
@@ -216,11 +222,15 @@ export class Watching {
         viewer.see(story, item);
         continue;
       }
-      const meant = matches(viewer.filter, story.record);
-      if (meant === undefined) continue;
-      const takes = meant && (viewer.takesMore?.() ?? true);
-      decided.set(story, takes);
-      if (takes) for (const one of [...story.items]) viewer.see(story, one);
+      this.decide(viewer, decided, story);
     }
+  }
+
+  private decide(viewer: Viewer, decided: WeakMap<Story, boolean>, story: Story): void {
+    const meant = matches(viewer.filter, story.record);
+    if (meant === undefined) return;
+    const takes = meant && (viewer.takesMore?.() ?? true);
+    decided.set(story, takes);
+    if (takes) for (const one of [...story.items]) viewer.see(story, one);
   }
 }

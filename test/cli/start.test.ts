@@ -179,7 +179,7 @@ describe("signals", () => {
       store: { audit: { add: async () => {}, forget: async () => 0 } } as never,
       calls: async () => [],
       inspectors: new Set(),
-      watch: { watch: () => () => {} },
+      watch: { watch: () => () => {}, around: () => undefined },
       chartCounts: () => ({ since: 0, charts: {} }),
       traces: {} as Relay["traces"],
       nodes: () => [],

@@ -23,7 +23,7 @@ export function idleRelay({ here, ...over }: Partial<OperatedRelay> & { here?: P
     registrations: () => [],
     unregister: () => 0,
     usage: async () => [],
-    watch: { watch: () => () => {} },
+    watch: { watch: () => () => {}, around: () => undefined },
     nodes: () => [],
     lockOuts: () => [],
     liftLockOuts: () => 0,

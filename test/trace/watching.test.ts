@@ -87,6 +87,18 @@ describe("watching (P5)", () => {
     expect(seen.at(-1)).toBe("timer");
   });
 
+  it("shows at once what there is of the one call that is meant, and of others when something happens in them", () => {
+    const watching = new Watching();
+    for (const callId of ["a", "b"]) {
+      const record = request(callId);
+      record.signedIn("alice");
+      watching.known(record);
+      watching.message(message(callId), record);
+    }
+    expect(seenBy(watching, { callId: "a" })).toEqual(["a INVITE"]);
+    expect(seenBy(watching, { user: "alice" })).toEqual([]);
+  });
+
   it("shows only what is meant: by user, by service, by Call-ID", () => {
     const watching = new Watching();
     const [bySomebody, byService, byCallId] = [{ user: "bob" }, { service: "wine" }, { callId: "b" }].map((filter) =>

@@ -169,7 +169,8 @@ function useCall(id: string): {
             isDue = true;
             requestAnimationFrame(show);
           }
-          if (event === "end") timers.push(...AFTER_END_MS.map((ms) => setTimeout(finish, ms)));
+          if (event === "end")
+            timers.push(...AFTER_END_MS.map((ms, i) => setTimeout(finish, ms, i === AFTER_END_MS.length - 1)));
         },
         () => {
           heard = [];
@@ -177,13 +178,15 @@ function useCall(id: string): {
       );
     };
     /** A call is over: its record and what is billed come a moment later, or more, where there is much to do. */
-    const finish = async () => {
+    const finish = async (isLast: boolean) => {
       if (over) return;
       const calls = await readDetails().catch(() => undefined);
-      if (over || !calls || calls.some(({ running }) => running)) return;
+      const isKnown = calls?.every(({ running }) => !running) === true;
+      if (over || !(isKnown || isLast)) return;
       stop();
       isLive.value = false;
-      await readStory(calls).catch(() => {});
+      // Where its record is not to be had, what was seen of it stays.
+      if (calls && isKnown) await readStory(calls).catch(() => {});
     };
     const begin = async (tries: number): Promise<void> => {
       try {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createClient, serve } from "../../../src/sdk/index.ts";
+import { type AppSession, createClient, serve } from "../../../src/sdk/index.ts";
 import { DOMAIN, openPortal, PASSWORD, USER } from "../../e2e/portal.ts";
 import { NO_NATS, natsProgram, startNats } from "../../support/nats-server.ts";
 import { until } from "../../support/until.ts";
@@ -16,9 +16,10 @@ async function twoNodes() {
   closers.push(() => nats.destroy());
   const lab = await openLab({ bus: nats.url });
   closers.push(() => lab.close());
+  const sold: AppSession[] = [];
   const shop = await serve({
     listen: { host: "127.0.0.1", port: 0 },
-    services: { beer: async (request) => void (await request.accept({ url: "http://127.0.0.1/bar" })) },
+    services: { beer: async (request) => void sold.push(await request.accept({ url: "http://127.0.0.1/bar" })) },
   });
   closers.push(() => shop.close());
   const second = await openPortal({
@@ -35,7 +36,7 @@ async function twoNodes() {
   const first = lab.portal.relay;
   const names = () => first.nodes().filter(({ self, state }) => !self && state === "up");
   await until(() => names().length === 1);
-  return { lab, first, second, client, other: names()[0]!.node };
+  return { lab, first, second, client, sold, other: names()[0]!.node };
 }
 
 beforeAll(async () => {
@@ -87,6 +88,21 @@ describe("the whole cluster at one address (P4)", () => {
     await page.route("**/v1/calls?*", (route) => route.fulfill({ json: { calls: [], missing: ["n2", "n3"] } }));
     await page.getByRole("link", { name: "on record" }).click();
     await page.getByText("Nodes n2, n3 did not answer. Calls that run there are not listed.").waitFor();
+    expect(complaints).toEqual([]);
+  });
+
+  browserTest("shows a call that runs at the other node as it goes on, from its chart to its end", async () => {
+    if (!nodes) return;
+    const { lab, first, client, sold } = nodes;
+    const session = await client.request("beer");
+    const { calls } = await first.everywhere.calls({ most: 1, user: USER });
+    const { page, complaints } = await visit(lab.at(`call/${calls[0]!.id}`, lab.operator));
+    const reaches = (state: string) => page.locator(`figure[data-chart=session][data-state="${state}"]`).waitFor();
+    await reaches("established.steady");
+    await sold.at(-1)!.charge({ item: "Stout", unitPrice: "4.50", quantity: 2, currency: "EUR" });
+    await page.locator(".charges").getByText("2 x Stout at 4.50").waitFor();
+    await session.end();
+    await reaches("terminated");
     expect(complaints).toEqual([]);
   });
 });
