@@ -49,6 +49,8 @@ export class Dialog {
   readonly ended: Promise<Ending>;
   private settle!: (ending: Ending) => void;
   private state: "confirmed" | "ack-wait" | "ending" | "ended";
+  /** What our BYE was sent with, as long as it has no answer. */
+  private hangsUp: RequestOptions | undefined;
   /** Called with the reports about the REFER that is under way. */
   private report: ((status: number, reason: string) => void) | undefined;
   /** The REFER or UPDATE sent last. */
@@ -106,6 +108,7 @@ export class Dialog {
     this.state = "ending";
     const send = () => {
       this.catchUp();
+      this.hangsUp = options ?? {};
       try {
         this.session.bye(
           finalAnswer((response) => this.end(endingOf(response))),
@@ -185,16 +188,22 @@ export class Dialog {
 
   /**
    * Shows the relay by which connection we are reached now: OPTIONS in the dialog, which changes nothing (RFC 3261
-   * §11). The session ends where the relay does not know it any more.
+   * §11). The session ends where the relay does not know it any more. Where our BYE had no answer yet, it is sent again
+   * by the new connection: its answer can come by no other.
    */
   comeBack(): void {
-    if (this.over) return;
+    if (this.over && !this.hangsUp) return;
     this.catchUp();
     const { userAgentCore } = this.session as unknown as { readonly userAgentCore: UserAgentCore };
-    const dialog = this.session as unknown as { createOutgoingRequestMessage(method: string): OutgoingRequestMessage };
-    const message = dialog.createOutgoingRequestMessage("OPTIONS");
-    const done = ({ message: { statusCode } }: IncomingResponse) => {
-      if (statusCode === 481) this.lost("the relay does not know the session any more");
+    const dialog = this.session as unknown as {
+      createOutgoingRequestMessage(method: string, options?: RequestOptions): OutgoingRequestMessage;
+    };
+    const message = this.hangsUp
+      ? dialog.createOutgoingRequestMessage("BYE", this.hangsUp)
+      : dialog.createOutgoingRequestMessage("OPTIONS");
+    const done = (response: IncomingResponse) => {
+      if (this.hangsUp) this.end(endingOf(response));
+      else if (response.message.statusCode === 481) this.lost("the relay does not know the session any more");
     };
     new UserAgentClient(NonInviteClientTransaction, userAgentCore, message, finalAnswer(done));
   }
@@ -240,6 +249,7 @@ export class Dialog {
 
   private end(ending: Ending): void {
     this.state = "ended";
+    this.hangsUp = undefined;
     this.changes.end();
     this.settle(ending);
     this.settleAcked(false);

@@ -250,6 +250,19 @@ describe("the end of a session", () => {
     expect(await ending).toMatchObject({ by: "local", status: 200 });
   });
 
+  it("hangs up again by another connection where the first one was lost before the answer came", async () => {
+    const { peer, session } = await established();
+    const ending = session.end();
+    const first = await peer.next("BYE");
+    peer.destroy();
+    const again = await relay.peer();
+    const second = await again.next("BYE");
+    expect(header(second, "call-id")).toBe(header(first, "call-id"));
+    expect(Number.parseInt(header(second, "cseq")!, 10)).toBeGreaterThan(Number.parseInt(header(first, "cseq")!, 10));
+    again.answer(second, "200 OK");
+    expect(await ending).toMatchObject({ by: "local", status: 200 });
+  });
+
   it("ends the session that the relay does not know any more when the client comes back", async () => {
     const { peer, session } = await established();
     peer.destroy();
