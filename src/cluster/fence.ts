@@ -16,6 +16,8 @@ const OLD_MS = 32_000;
 const OLD_CALL_MS = 500;
 /** What comes so soon after the fence shut may have lain in the socket since this node stood still. */
 const READ_MS = 200;
+/** Bytes that wait to go out by connections while the fence is shut. */
+const MOST_UNSENT_BYTES = 16_777_216;
 
 /**
  * Keeps a node from acting for sessions that others may have taken up (P3). It is shut as soon as the others may call
@@ -42,6 +44,8 @@ export class Fence {
   private silentSince = 0;
   private held: Held[] = [];
   private messages = 0;
+  private unsent: (() => void)[] = [];
+  private unsentBytes = 0;
   /** Since the start: how often it was shut, and what was dropped meanwhile. */
   readonly stats = { shut: 0, unsent: 0, dropped: 0 };
 
@@ -107,9 +111,20 @@ export class Fence {
     if (!this.isShut) this.shut();
   }
 
-  /** Opens it: this node has nothing any more that others have. */
-  reopen(): void {
+  /**
+   * Does it when the fence opens, if nobody has taken anything up meanwhile. For what was to go out by a connection:
+   * unlike a datagram, nobody asks for it again (RFC 3261 §17.1.2.2).
+   */
+  sendLater(bytes: number, send: () => void): void {
+    if (this.unsentBytes + bytes > MOST_UNSENT_BYTES) return;
+    this.unsentBytes += bytes;
+    this.unsent.push(send);
+  }
+
+  /** Opens it: this node has nothing any more that others have. `hasLost`: others have taken something up. */
+  reopen(hasLost = false): void {
     if (!this.isShut) return;
+    if (hasLost) this.unsent = [];
     this.isShut = false;
     const { unsent } = this.stats;
     const forMs = this.clock.monotonic() - this.shutAt;
@@ -118,7 +133,10 @@ export class Fence {
   }
 
   private release(): void {
-    const { held } = this;
+    const { held, unsent } = this;
+    this.unsent = [];
+    this.unsentBytes = 0;
+    for (const send of unsent) this.contained(send);
     this.held = [];
     this.messages = 0;
     for (const [index, one] of held.entries()) {
@@ -130,11 +148,15 @@ export class Fence {
         this.stats.dropped++;
         continue;
       }
-      try {
-        one.act();
-      } catch (err) {
-        this.log.error({ err }, "cluster: what had waited failed");
-      }
+      this.contained(() => one.act());
+    }
+  }
+
+  private contained(act: () => void): void {
+    try {
+      act();
+    } catch (err) {
+      this.log.error({ err }, "cluster: what had waited failed");
     }
   }
 

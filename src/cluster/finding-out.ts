@@ -180,7 +180,7 @@ export class FindingOut {
     if (silentMs >= FORGOTTEN_MS) heritage.forgetDoubtful();
     const { length: gone } = elsewhere;
     if (gone > 0) this.log.warn({ sessions: gone }, "cluster: other nodes have taken up sessions of this node");
-    fence.reopen();
+    fence.reopen(gone + by.length > 0);
     heritage.ask();
   }
 }

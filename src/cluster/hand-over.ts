@@ -68,6 +68,7 @@ export class HandOver implements OthersPort {
   private readonly peerLog: PeerLog;
   private readonly others: () => readonly string[];
   private readonly mutes: () => boolean;
+  private readonly sendLater: (bytes: number, send: () => void) => void;
   private readonly contactFor: (flow: Flow) => string;
   private readonly here: {
     readonly user: TransportUser;
@@ -102,6 +103,8 @@ export class HandOver implements OthersPort {
     readonly others: () => readonly string[];
     /** Whether nothing may be sent now. */
     readonly mutes: () => boolean;
+    /** Sends it when that is over, if nobody has taken anything up. */
+    readonly sendLater?: (bytes: number, send: () => void) => void;
     readonly contactFor: (flow: Flow) => string;
     readonly here: {
       /** Takes what others hand over. */
@@ -113,6 +116,7 @@ export class HandOver implements OthersPort {
     };
   }) {
     const { self, bus, clock, peerLog, others, mutes, contactFor, here } = options;
+    this.sendLater = options.sendLater ?? (() => {});
     this.self = self;
     // So no number is of use in the run after this one: what is late for a flow does not go out by another.
     this.number = (self.epoch % 100_000) * 1e9;
@@ -324,7 +328,7 @@ export class HandOver implements OthersPort {
 
   /** Sends what another node has for one of our flows. */
   private back(number: number, bytes: Buffer): void {
-    if (!this.mutes()) this.flows.get(number)?.send(bytes);
+    this.flows.get(number)?.send(bytes); // the transport knows whether it may be sent now
   }
 
   /** The way to a peer whose socket another node has. */
@@ -333,8 +337,11 @@ export class HandOver implements OthersPort {
     const known = this.remote.get(key);
     if (known) return known;
     const flow = new RemoteFlow(by, facts, (to, bytes) => {
-      if (!this.mutes() && to.open)
-        this.tell(handedTopic(to.by.node), writeBack({ ...this.self, number: to.number }, bytes));
+      const send = () => {
+        if (to.open) this.tell(handedTopic(to.by.node), writeBack({ ...this.self, number: to.number }, bytes));
+      };
+      if (!this.mutes()) send();
+      else if (to.reliable) this.sendLater(bytes.length, send);
     });
     // Nobody need hear of the end of a flow of datagrams; and these are many.
     if (flow.reliable) remember(this.remote, key, flow, MAX_FLOWS);

@@ -102,6 +102,7 @@ export const HELP: Readonly<Record<string, string>> = {
   tollgate_requests_under_way: "requests that are not decided yet",
   tollgate_transfers_under_way: "moves by REFER that are under way",
   tollgate_transactions: "transactions in memory",
+  tollgate_timers: "timers of transactions and sessions that run",
   tollgate_connections: "connections that are open",
   tollgate_delay_ms: "longest wait of a message since the metrics were read last",
   tollgate_users_with_sessions: "users who have a session or a request",

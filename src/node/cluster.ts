@@ -52,6 +52,8 @@ export interface Cluster {
   readonly clock: Clock;
   /** Whether nothing may be sent now, for the same reason. */
   mutes(): boolean;
+  /** Sends it when that is over, unless others have taken something up. */
+  sendLater(bytes: number, send: () => void): void;
   /** Passes on what comes, except in that time. */
   before(user: TransportUser): TransportUser;
   /** Wraps the recorder, so that what it records is also at a standby. */
@@ -269,6 +271,10 @@ class ClusterNode implements Cluster {
     };
   }
 
+  sendLater(bytes: number, send: () => void): void {
+    this.fence?.sendLater(bytes, send);
+  }
+
   recording(recorder: Recorder): Recorder {
     const { keeper } = this;
     if (!keeper) return recorder;
@@ -319,6 +325,7 @@ class ClusterNode implements Cluster {
       const busy = () => (this.takeUp?.busy ?? false) || this.heritage.busy || (this.away?.busy ?? false);
       this.handOver = new HandOver({
         ...{ self, clock, peerLog, mutes },
+        sendLater: (bytes, send) => this.sendLater(bytes, send),
         bus: new HandedWays(bus, this.direct, members),
         others: () => members.others(),
         contactFor: (flow) => core.transport.contactFor(flow),

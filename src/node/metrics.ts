@@ -75,6 +75,7 @@ export function metricsOf(parts: {
       requestsUnderWay: core.requests.size,
       transfersUnderWay: core.transfers.size,
       transactions: transactions.size,
+      timers: transactions.timersRunning + core.timers.size,
       connections,
       delayMs: transport.takeDelayMs(),
       usersWithSessions: core.loads.size,

@@ -248,7 +248,7 @@ export async function startRelay(options: {
     clock,
     log,
     peerLog,
-    ...(cluster && { mutes: () => cluster.mutes() }),
+    ...(cluster && { mutes: () => cluster.mutes(), muted: (bytes, send) => cluster.sendLater(bytes, send) }),
     tls: config.tls,
     trustedProxies: config.trustedProxies,
     ...(config.webSocket.origins && { origins: config.webSocket.origins }),

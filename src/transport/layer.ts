@@ -419,7 +419,10 @@ class Layer implements Transports {
 
   /** Everything that goes out passes here, retransmissions too. False: it must not go out. */
   private sending(bytes: Buffer, flow: Flow): boolean {
-    if (this.options.mutes?.()) return false;
+    if (this.options.mutes?.()) {
+      if (flow.reliable) this.options.muted?.(bytes.length, () => flow.open && flow.send(bytes));
+      return false;
+    }
     if (bytes.length <= 4 || bytes[0]! <= 3) return true; // The answer to a keep-alive: CRLF, STUN.
     this.counts.messagesOut++;
     if (!this.tap) return true;

@@ -95,6 +95,8 @@ export interface TransportLayerOptions {
   readonly tap?: Tap;
   /** Asked before each message goes out. True: nothing may be sent now. */
   readonly mutes?: () => boolean;
+  /** What must not go out now by a connection; it may be sent when nothing is muted any more. */
+  readonly muted?: (bytes: number, send: () => void) => void;
 }
 
 /** What happened since the start, for metrics. */

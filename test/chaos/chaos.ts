@@ -2,6 +2,7 @@ import { Chance } from "../simulation/chance.ts";
 import { Audit } from "./audit.ts";
 import { Callers } from "./callers.ts";
 import { Ledger, timeOf } from "./calls.ts";
+import { Machine } from "./machine.ts";
 import { type NodeProcess, type Platform, startPlatform } from "./nodes.ts";
 import { compare, euros, percentile, type Report } from "./report.ts";
 import { SDK_OVER_MS, SdkCallers } from "./sdk-callers.ts";
@@ -77,6 +78,7 @@ export async function play(options: ChaosOptions): Promise<Report> {
     say(
       `${nodes} nodes, ${nats} NATS, ${workers} billing workers${direct ? "" : ", no beats but by NATS"}; seed ${seed}`,
     );
+    const machine = new Machine();
     const until = Date.now() + seconds * 1_000;
     const done: string[] = [];
     await Promise.all([
@@ -86,6 +88,7 @@ export async function play(options: ChaosOptions): Promise<Report> {
         say(`${timeOf(Date.now())} ${what}; ${soFar(ledger, callers.standingNow + sdk.standingNow)}`);
       }),
     ]);
+    const used = machine.end();
     say(`${timeOf(Date.now())} all hang up; ${soFar(ledger, callers.standingNow + sdk.standingNow)}`);
     callers.hangUpAll();
     sdk.hangUpAll();
@@ -99,7 +102,7 @@ export async function play(options: ChaosOptions): Promise<Report> {
     callers.close();
     const { offered, answered } = sdk;
     await sdk.close();
-    return reportOf(ledger, audit, money, { hanging, left, done, platform, tcp: { offered, answered } });
+    return reportOf(ledger, audit, money, { hanging, left, done, used, platform, tcp: { offered, answered } });
   } finally {
     shop.close();
     await platform?.destroy();
@@ -144,20 +147,26 @@ async function disturb(
   }
 }
 
+/** What a node must not have any more when nobody is in a session: actors, copies, timers, events, promises. */
+const HELD = [
+  ...["sessions", "requests_under_way", "transfers_under_way", "transactions", "timers", "call_records_open"],
+  ...["cluster_standbys", "cluster_copied", "cluster_events_copied", "byes_unanswered", "records_waiting"],
+  ...["journal_pending_events", "users_with_sessions"],
+] as const;
+/** Transactions absorb what comes again for 64*T1. */
+const FORGOTTEN_WITHIN_MS = 45_000;
+
 /** What the nodes say that they still have: nobody is in a session any more. */
 async function leftAtNodes(nodes: readonly NodeProcess[]): Promise<string[]> {
   let left: string[] = [];
-  for (let tries = 0; tries < 20; tries++) {
+  for (const until = Date.now() + FORGOTTEN_WITHIN_MS; Date.now() < until; await pause(1_000)) {
     left = [];
-    for (const node of nodes) {
-      const own = (await node.members()).find(({ self }) => self);
-      const { sessions = 0, requests = 0, standbys = 0 } = own ?? {};
-      if (!own) left.push(`${node.name} does not know itself`);
-      if (sessions + requests + standbys > 0)
-        left.push(`${node.name} has ${sessions} sessions, ${requests} requests, ${standbys} copies`);
-    }
+    for (const node of nodes)
+      for (const name of HELD) {
+        const many = await node.metric(name);
+        if (many !== 0) left.push(`${node.name} has ${many} ${name.replaceAll("_", " ")}`);
+      }
     if (left.length === 0) break;
-    await pause(500);
   }
   return left;
 }
@@ -170,11 +179,12 @@ function reportOf(
     readonly hanging: { readonly client: number; readonly server: number };
     readonly left: readonly string[];
     readonly done: readonly string[];
+    readonly used: string;
     readonly platform: Platform;
     readonly tcp: { readonly offered: number; readonly answered: number };
   },
 ): Report {
-  const { hanging, left, done, platform, tcp } = rest;
+  const { hanging, left, done, used, platform, tcp } = rest;
   const { calls, waits } = ledger;
   const answered = calls.filter(({ ackedAt }) => ackedAt !== undefined);
   const ended = (by: string) => answered.filter(({ hungUp }) => hungUp === by).length;
@@ -196,6 +206,7 @@ function reportOf(
     complaints.set(text, (complaints.get(text) ?? 0) + 1);
   }
   const lines = [
+    used,
     `steps: ${done.length}`,
     `calls offered ${ledger.offered}, answered ${answered.length}, not answered: ${table(ledger.failed)}`,
     `of these over TCP (SDK, Digest): ${tcp.offered} offered, ${tcp.answered} answered`,

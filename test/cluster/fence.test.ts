@@ -38,6 +38,22 @@ describe("the fence (P3)", () => {
     expect(came).toEqual(["message", "timer", "gone"]);
   });
 
+  it.each([
+    { hasLost: false, sent: ["response", "message"] },
+    { hasLost: true, sent: ["message"] },
+  ])("sends what was to go by a connection when it opens, unless others have taken something up: $hasLost", (story) => {
+    fence.close();
+    fence.sendLater(10, () => came.push("response"));
+    fence.sendLater(20_000_000, () => came.push("too long"));
+    user.received("message" as never, {} as never);
+    expect(came).toEqual([]);
+    fence.reopen(story.hasLost);
+    expect(came).toEqual(story.sent);
+    fence.close();
+    fence.reopen();
+    expect(came).toEqual(story.sent);
+  });
+
   it("goes on with the rest when one of those that waited fails", () => {
     fence.close();
     fence.hold(() => {

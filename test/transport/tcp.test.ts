@@ -27,6 +27,27 @@ describe("TCP (RFC 3261 §18)", () => {
     expect(layer.contactFor(flow)).toBe(`127.0.0.1:${tcpPort};transport=tcp`);
   });
 
+  it("offers what must not go out now by a connection for later, since nobody asks for it again (P3)", async () => {
+    let isMute = true;
+    const later: [number, () => void][] = [];
+    const { user, tcpPort, udpPort } = await start({
+      mutes: () => isMute,
+      muted: (bytes, send) => later.push([bytes, send]),
+    });
+    const [peer, datagrams] = [await tcpPeer(tcpPort), await udpPeer()];
+    datagrams.send(text(`SIP/2.0/UDP 127.0.0.1:${datagrams.port};rport;branch=z9hG4bK1`), udpPort);
+    const asked = await user.messages.next();
+    asked.flow.send(ok(asked.message));
+    expect(later).toEqual([]); // its sender sends it again
+    peer.socket.write(text(VIA));
+    const { message, flow } = await user.messages.next();
+    flow.send(ok(message));
+    isMute = false;
+    expect(later.map(([bytes]) => bytes)).toEqual([ok(message).length]);
+    later[0]![1]();
+    expect(await peer.received.next()).toMatch(/^SIP\/2.0 200 OK/);
+  });
+
   it("cuts the stream into messages, however it is sent (§18.3)", async () => {
     const { user, tcpPort } = await start();
     const peer = await tcpPeer(tcpPort);
