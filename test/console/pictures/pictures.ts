@@ -1,0 +1,96 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
+import type { Page } from "playwright-core";
+import { it } from "vitest";
+import { createClient } from "../../../src/sdk/index.ts";
+import { DOMAIN, PASSWORD, USER } from "../../e2e/portal.ts";
+import { ROOT } from "../../support/project.ts";
+import { type Look, visit } from "../page/browser.ts";
+import { openLab } from "../page/console-lab.ts";
+
+/* `npm run pictures`: takes ops/console/*.webp anew, from pages that show calls that were really made. */
+
+const SIZE: Look = { width: 1280, height: 800 };
+const TELEPHONE: Look = { width: 390, height: 800 };
+/** Of WebP; texts are still sharp. */
+const QUALITY = 0.6;
+
+it("takes a picture of each page of the console", async () => {
+  const lab = await openLab();
+  try {
+    const buy = async (item: string, unitPrice: string, quantity = 1) =>
+      lab.session().charge({ item, unitPrice, quantity, currency: "EUR" });
+    // Some that are over, one that was refused, one that nobody offers, one with a wrong password, one that stands.
+    for (const [item, price] of [
+      ["Riesling", "12.50"],
+      ["Spätburgunder", "18.00"],
+      ["Silvaner", "9.90"],
+    ] as const) {
+      const session = await lab.client.request("wine");
+      await buy(item, price, 2);
+      await session.end();
+    }
+    lab.shop.refuse = [603, "Closed on Sundays"];
+    await lab.client.request("wine").catch(() => {});
+    delete lab.shop.refuse;
+    await lab.client.request("beer").catch(() => {});
+    const wrong = createClient({ relay: lab.portal.uri, user: USER, password: `${PASSWORD}?`, domain: DOMAIN });
+    await wrong.request("wine").catch(() => {});
+    await wrong.close();
+    const session = await lab.client.request("wine");
+    await buy("Riesling", "12.50");
+    await buy("Corkscrew", "4.90");
+    const running = `call/${await lab.newest()}`;
+    const shots: readonly (readonly [
+      name: string,
+      path: string,
+      look: Look,
+      ready?: (page: Page) => Promise<unknown>,
+    ])[] = [
+      ["call", running, SIZE, (page) => page.getByText("1 x Corkscrew at 4.90").first().waitFor()],
+      ["call-dark", running, { ...SIZE, dark: true }, (page) => page.getByText("Corkscrew").first().waitFor()],
+      ["call-telephone", running, TELEPHONE, (page) => page.getByText("Corkscrew").first().waitFor()],
+      ["calls", "calls", SIZE],
+      ["calls-telephone", "calls", TELEPHONE],
+      ["charts", "charts/session?state=established.steady", SIZE],
+      ["network", "network", SIZE],
+      ["people", "people/alice", SIZE],
+      ["money", "money?user=alice", SIZE],
+      ["try", "try", SIZE],
+    ];
+    for (const [name, path, look, ready] of shots) {
+      const { page } = await visit(lab.at(path, lab.operator), look);
+      await page.getByRole("heading", { level: 1 }).waitFor();
+      await page.waitForLoadState("networkidle").catch(() => {});
+      await ready?.(page);
+      const file = join(ROOT, "ops", "console", `${name}.webp`);
+      const bytes = await asWebP(page, await page.screenshot());
+      writeFileSync(file, bytes);
+      console.log(`${file}: ${Math.round(bytes.length / 1_024)} kB`);
+    }
+    await session.end();
+  } finally {
+    await lab.close();
+  }
+});
+
+/** The browser itself makes the picture small. */
+async function asWebP(from: Page, png: Buffer): Promise<Buffer> {
+  const page = await from.context().newPage();
+  const url = `data:image/png;base64,${png.toString("base64")}`;
+  const made = await page.evaluate(
+    `new Promise((resolve, reject) => {
+      const image = new Image();
+      image.onerror = reject;
+      image.onload = () => {
+        const canvas = document.createElement("canvas");
+        [canvas.width, canvas.height] = [image.width, image.height];
+        canvas.getContext("2d").drawImage(image, 0, 0);
+        resolve(canvas.toDataURL("image/webp", ${QUALITY}));
+      };
+      image.src = ${JSON.stringify(url)};
+    })`,
+  );
+  await page.close();
+  return Buffer.from(String(made).split(",")[1]!, "base64");
+}
