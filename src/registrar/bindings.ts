@@ -190,10 +190,16 @@ export class Bindings {
     }
   }
 
+  /** What has expired goes first, also if no sweep has come by since. It takes nobody's place. */
   private displace(user: string, told = true): void {
     const held = this.byUser.get(user);
-    for (const binding of held?.values() ?? []) {
-      if (held!.size <= this.limits.perUser) return;
+    if (!held || held.size <= this.limits.perUser) return;
+    let now = 0;
+    for (const { since } of held.values()) now = Math.max(now, since); // the newest came just now
+    for (const binding of held.values())
+      if (binding.until <= now) this.remove(binding, "expired", told && binding.home === undefined);
+    for (const binding of held.values()) {
+      if (held.size <= this.limits.perUser) return;
       this.remove(binding, "displaced", told);
     }
   }

@@ -1,10 +1,13 @@
 import { describe, expect, it } from "vitest";
 import { newAppServerKey } from "../../src/directory/app-server-keys.ts";
 import type { User } from "../../src/directory/types.ts";
+import { goOn, restore } from "../../src/relay/session/snapshot.ts";
 import { digestResponse, ha1 } from "../../src/sip/digest.ts";
 import { Headers, SipRequest, type SipResponse } from "../../src/sip/message.ts";
 import { systemRandom } from "../../src/support/random.ts";
 import { binding } from "../registrar/samples.ts";
+import { KeptDisk } from "../simulation/kept-disk.ts";
+import { TestClock } from "../support/test-clock.ts";
 import { type Lab, type LabOptions, lab, type Peer } from "./harness.ts";
 
 /* An app server calls a client that has registered (RFC 3261 §10, §16.7): the roles of a call are turned, and the client pays. */
@@ -288,6 +291,56 @@ describe("a call of an app server to a client", () => {
     await l.settle();
     expect(l.events).toEqual([]);
     expect(l.core.sessions.size).toBe(0);
+  });
+
+  /** The client has answered, the app server has heard that, and the process dies before the ACK. */
+  async function diesBeforeAck() {
+    const clock = new TestClock();
+    const disk = new KeptDisk(clock);
+    const l = await opened({ clock, recorded: (event) => disk.commit([event]), core: { kept: disk.sessions } });
+    disk.sessions.attach(l.core);
+    register(l.client);
+    const server = l.server("a");
+    const invite = call(l);
+    await l.settle();
+    const atClient = l.client.request("INVITE");
+    const answered = l.client.answer(atClient, 200, { body: "v=1" });
+    const answer = server.response(200);
+    clock.advance(60);
+    const { id } = l.core.sessions.values()[0]!;
+    const state = disk.read(id);
+    expect(state?.chart.value).toBe("answered");
+    l.core.sessions.get(id)!.release();
+    server.inbox.length = l.client.inbox.length = 0;
+    goOn(restore(l.core, state!), state!);
+    return { l, clock, server, invite, answer, atClient, answered };
+  }
+
+  it("goes on where the process dies between the client's 200 and the ACK (RFC 3261 §13.3.1.4, P7)", async () => {
+    const { l, clock, server, invite, answer, atClient, answered } = await diesBeforeAck();
+    expect(server.response(200).headers.get("tollgate-session")).toBe(answer.headers.get("tollgate-session"));
+    server.ack(invite, answer, "v=2");
+    const ack = l.client.request("ACK");
+    expect([ack.cseq!.number, String(ack.body)]).toEqual([atClient.cseq!.number, "v=2"]);
+    await l.settle();
+    clock.advance(5_000);
+    l.client.inbox.length = server.inbox.length = 0;
+    l.client.backInDialog("BYE", atClient, answered, 1);
+    server.answer(server.request("BYE"), 200);
+    await l.settle();
+    l.client.response(200);
+    expect(l.events.map(({ type }) => type)).toEqual(["session.started", "session.ended"]);
+    expect(l.events[1]).toMatchObject({ durationMs: 5_000 });
+  });
+
+  it("ends at both ends where no ACK comes to the process after that either, and costs nothing", async () => {
+    const { l, clock, server } = await diesBeforeAck();
+    clock.advance(64 * 500 + 100);
+    await l.settle();
+    const last = (peer: Peer) => peer.inbox.flatMap((message) => (message.isRequest ? [message.method] : []));
+    expect(last(l.client)).toEqual(expect.arrayContaining(["ACK", "BYE"]));
+    expect(last(server)).toContain("BYE");
+    expect(l.events).toEqual([]);
   });
 
   it("is refused for want of credit, before the client rings", async () => {

@@ -181,6 +181,16 @@ describe("a REGISTER (RFC 3261 §10.3)", () => {
     expect(taken(l)).toHaveLength(0);
   });
 
+  it("that has expired takes nobody's place, also before it is swept", async () => {
+    const l = await opened({ limits: { contactsPerUser: 2 } as never });
+    const [one, two, three] = [5062, 5070, 5072].map((port) => `<sip:alice@192.0.2.50:${port}>`);
+    register(l.client, { contacts: [one!] });
+    register(l.client, { contacts: [`${two};expires=60`] });
+    l.clock.advance(60_000);
+    const answer = register(l.client, { contacts: [three!] });
+    expect(urisOf(answer)).toEqual(["sip:alice@192.0.2.50:5062", "sip:alice@192.0.2.50:5072"]);
+  });
+
   it("over the user's bound takes the place of the one that was refreshed the longest ago", async () => {
     const l = await opened({ limits: { contactsPerUser: 2 } as never });
     for (const port of [6001, 6002, 6001, 6003]) register(l.client, { contacts: [`<sip:alice@192.0.2.50:${port}>`] });

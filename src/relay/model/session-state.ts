@@ -175,6 +175,8 @@ export interface AnswerState {
    */
   readonly seq: number;
   readonly serverSeq: number;
+  /** It is the app server that has called: it got the response, and `serverSeq` is of the INVITE to the client. */
+  readonly caller?: "server";
 }
 
 /**
@@ -307,7 +309,15 @@ const state: Check = fields<SessionState>({
       owed: optional(oneOf("client" satisfies Side, "server" satisfies Side)),
     }),
   ),
-  answer: optional(fields<AnswerState>({ response: MESSAGE, to: placeCheck, seq: count(SEQ), serverSeq: count(SEQ) })),
+  answer: optional(
+    fields<AnswerState>({
+      response: MESSAGE,
+      to: placeCheck,
+      seq: count(SEQ),
+      serverSeq: count(SEQ),
+      caller: optional(oneOf("server")),
+    }),
+  ),
 });
 
 /**

@@ -98,7 +98,7 @@ export class Session implements SessionPort, Owner {
     origin: Origin,
     appServer: AppServer,
     request: RequestPort | undefined,
-    from?: Pick<SessionState, "facts" | "chart">,
+    from?: Pick<SessionState, "facts" | "chart" | "answer">,
   ) {
     this.core = core;
     this.request = request;
@@ -107,7 +107,7 @@ export class Session implements SessionPort, Owner {
     this.identified = origin.identified!;
     this.asked = origin.asked;
     this.user = origin.user;
-    this.caller = request?.calls ? "server" : "client";
+    this.caller = request?.calls ? "server" : (from?.answer?.caller ?? "client");
     const { service, tariff } = this.identified;
     this.service = service;
     this.facts = from?.facts ?? this.factsFor(origin, tariff);

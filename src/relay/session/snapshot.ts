@@ -38,9 +38,10 @@ import { Session } from "./session.ts";
  */
 export function snapshot(session: SessionPort, without?: "without charges"): SessionState | undefined {
   const { core, facts, user, asked, identified, endsAt, client, server, credit, closed } = session;
-  const chart = chartState(session);
+  const caller = session.caller === "client" ? client : server;
+  const chart = chartState(session, caller);
   if (!chart || !client || !server || closed) return undefined;
-  const answer = chart.value === "answered" ? answerState(session, client) : undefined;
+  const answer = chart.value === "answered" ? answerState(session, caller!) : undefined;
   if (chart.value === "answered" && !answer) return undefined;
   // Field by field, since this is done for nearly every session, and a spread takes several times as long.
   const state: Writable<SessionState> = {
@@ -67,12 +68,12 @@ export function snapshot(session: SessionPort, without?: "without charges"): Ses
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-function chartState({ actor, request, takesOver, client }: SessionPort): ChartState | undefined {
+function chartState({ actor, request, takesOver }: SessionPort, caller: LegPort | undefined): ChartState | undefined {
   const { value, context } = actor.getSnapshot() as { value: unknown; context: SessionContext };
   if (typeof value === "object" && value !== null && "established" in value) return { value: ESTABLISHED, context };
   // A next part, or a session that the client moves on to, counts only when the client has agreed.
   const stands =
-    value === "answered" && !takesOver && !request?.move && (client?.answer ?? client?.coming)?.opens === true;
+    value === "answered" && !takesOver && !request?.move && (caller?.answer ?? caller?.coming)?.opens === true;
   return stands ? { value, context } : undefined;
 }
 
@@ -118,13 +119,14 @@ function legState(core: Core, leg: LegPort): LegState {
 }
 
 /** Undefined also where the answer is too large for a state. */
-function answerState({ invitation }: SessionPort, { answer: sent, coming }: LegPort): AnswerState | undefined {
+function answerState({ invitation, caller }: SessionPort, { answer: sent, coming }: LegPort): AnswerState | undefined {
   const answer = sent ?? coming;
   if (!answer || !invitation) return undefined;
   const { response, flow } = answer.sent;
   const text = serialize(response).toString("latin1");
   if (text.length > MAX_ANSWER) return undefined;
-  return { response: text, to: placeState(placeOf(flow)), seq: answer.seq, serverSeq: invitation.seq };
+  const state = { response: text, to: placeState(placeOf(flow)), seq: answer.seq, serverSeq: invitation.seq };
+  return caller === "client" ? state : { ...state, caller };
 }
 
 const MAX_ANSWER = 65_535;
@@ -154,14 +156,15 @@ export function restore(core: Core, state: SessionState, from: From = {}): Sessi
     undefined,
     state,
   );
-  session.take(legOf(core, session, "client", state.client, from));
+  const client = legOf(core, session, "client", state.client, from);
+  session.take(client);
   const server = legOf(core, session, "server", state.server, from);
   session.take(server);
   session.takeUp(state);
   if (media && core.media) session.takesMedia(core.media.open(media.id, media));
   if (book) session.charges.restore(book);
   if (credit) session.pays(Credit.restored(core, session, credit, session.charges.bookIfAny?.charged() ?? []));
-  if (answer) session.asks(new Acknowledgement(server, answer.serverSeq));
+  if (answer) session.asks(new Acknowledgement(answer.caller ? client : server, answer.serverSeq));
   return session;
 }
 
@@ -188,15 +191,16 @@ const NOBODY: Omit<AppServer, "id"> = { uri: "sip:nobody.invalid", services: [] 
 
 /** Lets a restored session go on: does what is due, and asks both ends whether they are still there. */
 export function goOn(session: SessionPort, { answer }: SessionState): void {
-  const { core, client } = session;
+  const { core } = session;
+  const caller = session.caller === "client" ? session.client : session.server;
   session.goOn();
-  if (!answer || !client || session.closed) return;
+  if (!answer || !caller || session.closed) return;
   const read = parseMessage(Buffer.from(answer.response, "latin1"), "datagram");
   if (!read.ok || read.value.isRequest) {
     session.actor.send({ type: "client.silent", at: session.now() });
     return;
   }
-  client.answerUntilAck(new AnswerAgain(core, client, answer), read.value, {
+  caller.answerUntilAck(new AnswerAgain(core, caller, answer), read.value, {
     acknowledged: (ack) => session.actor.send({ type: "client.ack", at: session.now(), payload: ack }),
     silent: () => session.actor.send({ type: "client.silent", at: session.now() }),
   });
@@ -242,7 +246,7 @@ function legOf(
 }
 
 /**
- * Stands for the client's INVITE after a restart: only the 2xx is left, which waits for its ACK. The 2xx goes where it
+ * Stands for the caller's INVITE after a restart: only the 2xx is left, which waits for its ACK. The 2xx goes where it
  * went before, or by the client's new connection.
  */
 class AnswerAgain implements ServerTransaction {
@@ -272,8 +276,8 @@ class AnswerAgain implements ServerTransaction {
 }
 
 /**
- * Stands for the relay's INVITE to the app server after a restart: only its 2xx is left, which waits for the client's
- * ACK.
+ * Stands for the relay's INVITE to the end that was called, after a restart: only its 2xx is left, which waits for the
+ * caller's ACK.
  */
 class Acknowledgement implements Asking {
   readonly seq: number;
@@ -287,8 +291,9 @@ class Acknowledgement implements Asking {
   }
 
   ack(from: SipRequest | undefined): void {
-    const { border } = this.leg.session.core;
-    this.leg.sendAck(this.seq, from && ((ack) => border.pass(from, ack, "server")));
+    const { leg } = this;
+    const { border } = leg.session.core;
+    leg.sendAck(this.seq, from && ((ack) => border.pass(from, ack, leg.side)));
   }
 
   cancel(): void {}
