@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -72,6 +73,27 @@ function lego(folder: string, { url, http, ca }: Acme): Client {
   };
 }
 
+/** Caddy keeps certificates by itself for as long as it runs: it runs until it has one, and anew without one. */
+function caddy(folder: string, { url, http, ca }: Acme): Client {
+  const place = join(folder, "certificates", `${new URL(url).host.replace(":", "-")}-dir`, NAME);
+  const [cert, key] = [join(place, `${NAME}.crt`), join(place, `${NAME}.key`)];
+  const options = [
+    ...[`storage file_system ${folder}`, `acme_ca ${url}`, `acme_ca_root ${ca}`, "admin off", "skip_install_trust"],
+    ...[`http_port ${http}`, `https_port ${http + 1}`, "auto_https disable_redirects"],
+  ];
+  const config = join(folder, "Caddyfile");
+  writeFileSync(config, `{\n${options.join("\n")}\n}\n${NAME} {\n  respond ok\n}\n`);
+  const keep = `caddy run --config ${config} --adapter caddyfile & until [ -s ${cert} ] && [ -s ${key} ]; do sleep 0.05; done; kill $!; wait`;
+  return {
+    program: "sh",
+    env: { HOME: folder },
+    cert,
+    key,
+    first: ["-c", keep],
+    renew: ["-c", `rm -r ${place}; ${keep}`],
+  };
+}
+
 /** A connection by TLS, and what it shows. */
 async function open(port: number) {
   const socket: TLSSocket = connect({ host: "127.0.0.1", port, servername: NAME, rejectUnauthorized: false });
@@ -99,6 +121,7 @@ describe("a certificate from an authority that speaks ACME", () => {
   for (const [name, client] of [
     ["certbot", certbot],
     ["lego", lego],
+    ["caddy", caddy],
   ] as const)
     peerTest(
       `by ${name} is used as it lies there; its renewal is seen, and connections stay`,
