@@ -27,6 +27,8 @@ const AGAIN_MS = 100;
 const MOST_AGAIN_MS = 1_000;
 /** A request for which no node was found in that time is answered by nobody; its sender tries again, or gives up. */
 const WITHIN_MS = 4_000;
+/** Over a connection its sender sends it only once, so it is looked for longer; its timer F is 32 s. */
+const WITHIN_BY_CONNECTION_MS = 20_000;
 /**
  * For so long after a node is gone, nobody's "no" is the last word: the other nodes notice it a moment later, and only
  * then take its sessions up. Nor is it for so long after this node was started, since it does not know all others yet.
@@ -152,7 +154,7 @@ export class HandOver implements OthersPort {
     if (this.asked.size >= MAX_ASKED) return false;
     const number = ++this.number;
     const text = writeHanded({ ...this.self, number }, "ask", this.factsOf(flow), request);
-    const until = this.clock.monotonic() + WITHIN_MS;
+    const until = this.clock.monotonic() + (flow.reliable ? WITHIN_BY_CONNECTION_MS : WITHIN_MS);
     const tag = request.toTag ?? "";
     const no = new Set<string>();
     const asked: Asked = {

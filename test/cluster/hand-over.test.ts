@@ -189,6 +189,19 @@ describe("a request that came to a node which does not have its session (P3)", (
     expect(busy.taken).toHaveLength(1);
   });
 
+  it("is looked for longer where it came by a connection, which brings it only once; then it gets 503", () => {
+    const sent: string[] = [];
+    const flow = { ...CLIENT, reliable: true, send: (bytes: Buffer) => void sent.push(bytes.toString()) } as Flow;
+    const { clock, all } = nodes("node01", "node02");
+    const [one, two] = all as [(typeof all)[0], (typeof all)[0]];
+    two.state.busy = true; // it says nothing
+    one.handOver.request(bye(), flow, () => {});
+    clock.advance(19_000);
+    expect(sent).toEqual([]);
+    clock.advance(2_000);
+    expect(sent.map((text) => text.split("\r\n", 1)[0])).toEqual(["SIP/2.0 503 Service Unavailable"]);
+  });
+
   it("is taken by a node that gives others away", () => {
     const { all } = nodes("node01", "node02");
     const [one, giving] = all as [(typeof all)[0], (typeof all)[0]];

@@ -348,6 +348,29 @@ describe("a client whose connection is gone", () => {
     there.request("BYE");
   });
 
+  it.each([
+    ["a probe", undefined, undefined],
+    ["INFO", "INFO", 500],
+    ["UPDATE", "UPDATE", 500],
+    ["a re-INVITE", "INVITE", 500],
+  ])("has the same time to come back where %s was on its way to it", async (_, method, status) => {
+    const { l, call, there } = await moving("tcp", ["192.0.2.50", 41002, "tcp"]);
+    const { server, inviteAtServer, answerOfServer } = call;
+    if (method) server.backInDialog(method, inviteAtServer, answerOfServer, 101);
+    else for (const session of l.core.sessions.values()) session.probe(session.client!);
+    l.client.request(method ?? "OPTIONS");
+    Object.assign(l.core, { resolve: (_: unknown, found: (none: never[]) => void) => found([]) });
+    l.client.flow.open = false;
+    l.transactions.flowFailed(l.client.flow, "closed");
+    if (status) server.response(status);
+    l.clock.advance(4_000);
+    expect(server.inbox.filter((message) => message.isRequest && message.method === "BYE")).toEqual([]);
+    server.inbox.length = 0; // it has not acknowledged the 500
+    sends("OPTIONS", there, call, 2);
+    l.clock.advance(10_000);
+    expect(l.core.sessions.size).toBe(1);
+  });
+
   it("is gone when it has not been heard of for session.reconnectS (5 s)", async () => {
     const { l, server } = await disconnected();
     l.clock.advance(4_999);

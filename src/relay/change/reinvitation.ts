@@ -129,7 +129,7 @@ export class Reinvitation implements ClientTransactionUser {
     if (this.closed) return;
     this.second.branch?.because(`it was not reached: ${reason}`);
     this.failed(503);
-    this.first.lost("server", reason);
+    if (this.first.server) this.first.probe(this.first.server); // it may come back by another connection
   }
 
   private failed(status: number, branch?: string): void {

@@ -146,10 +146,11 @@ export class Modification implements ClientTransactionUser, UnderWay {
     this.lost(`no answer to ${this.transaction.request.method}`);
   }
 
-  transportError(reason: string): void {
+  transportError(): void {
     this.ringing.stop();
     this.fail(500); // RFC 3261 §16.9, §16.7 step 6: it is not the relay that cannot be reached
-    this.lost(reason);
+    // Whether it comes back by another connection is found out as ever.
+    if (this.target.moves === this.moves) this.session.probe(this.target);
   }
 
   /** Not if the peer has moved since: a failure at its old address says nothing about it. */

@@ -145,6 +145,8 @@ export class Watch implements TimerOwner<"look" | "bye"> {
       },
       timeout: () => gone("no answer to a probe"),
       transportError: (why) => {
+        // Its connection is being lost, and whoever hears of that asks anew.
+        if (!leg.stranded && leg.dialog.flow?.open === false) return;
         // Clients that move close one connection and open another (RFC 5626 §4.5).
         if (leg.stranded && reconnectS > 0 && !leg.session.closed) leg.awaitReturn(reconnectS * 1000, () => gone(why));
         else gone(why);
