@@ -103,7 +103,10 @@ Exit codes: 0 done, 1 failed, 2 the command line or the configuration is wrong.`
     .description("run a relay, app servers and a client on this machine, and print SIP ladders and the bill")
     .option("--json", "one JSON document at the end instead of ladders and text")
     .option("--cluster", "the same over NATS JetStream and MongoDB, and a lesson that goes on when its node is killed")
-    .option("--browser", "leave the relay and its app servers running, with a page at which you open services")
+    .option(
+      "--browser",
+      "leave the relay and its app servers running, with a page at which you open services; with --cluster, Enter kills its node",
+    )
     .option("--console", "leave it running at the end, and print the address of the console in the browser")
     .addHelpText(
       "after",
@@ -115,9 +118,9 @@ If one of the variables is not set, it starts the nats-server or the mongod that
     )
     .action(async ({ console, ...options }: DemoFlags) => {
       if (options.browser) {
-        if (options.json || options.cluster || console)
-          throw new CliError("--browser: goes with none of --json, --cluster and --console", EXIT.usage);
-        return await showCounter(io);
+        if (options.json || console)
+          throw new CliError("--browser: goes with neither --json nor --console", EXIT.usage);
+        return await showCounter(io, options.cluster === true);
       }
       const { demo } = await import("./demo.ts");
       setCode(await demo({ ...options, ...(console && { console: stopAsked(io) }) }));
@@ -151,11 +154,24 @@ If one of the variables is not set, it starts the nats-server or the mongod that
   return program;
 }
 
-async function showCounter(io: Io): Promise<void> {
+async function showCounter(io: Io, cluster: boolean): Promise<void> {
   const stopped = stopAsked(io);
   const { openCounter } = await import("./demo/counter.ts");
-  const counter = await openCounter((line) => io.out(`${line}\n`), process.stdout.isTTY === true);
+  const counter = await openCounter(
+    (line) => io.out(`${line}\n`),
+    process.stdout.isTTY === true,
+    cluster ? io.env : undefined,
+  );
   io.out(`Open ${counter.url} in a browser on this machine. Ctrl-C ends it.\n`);
+  const { killNode } = counter;
+  if (killNode) {
+    io.out("Enter kills the node by which the page comes; the other one goes on with its sessions.\n");
+    io.stdin.once("data", () => {
+      io.out("the node is killed\n");
+      void killNode();
+    });
+  }
   await stopped;
+  if (killNode) io.stdin.pause();
   io.out(`\n${await counter.close()}\n`);
 }

@@ -6,18 +6,20 @@ import type { Page } from "playwright-core";
 import { describe, expect, it, onTestFinished } from "vitest";
 import { openCounter } from "../../src/cli/demo/counter.ts";
 import { chromiumProgram, launchChromium, NO_CHROMIUM } from "../support/chromium.ts";
+import { mongoKind, NO_MONGO, startMongo } from "../support/mongo-server.ts";
+import { NO_NATS, natsProgram, startNats } from "../support/nats-server.ts";
 import { COMMAND, expectBuilt } from "../support/project.ts";
 
-async function open() {
+async function open(env?: NodeJS.ProcessEnv) {
   const ladder: string[] = [];
-  const counter = await openCounter((line) => ladder.push(line), false);
+  const counter = await openCounter((line) => ladder.push(line), false, env);
   let bill: Promise<string> | undefined;
   const close = () => {
     bill ??= counter.close();
     return bill;
   };
   onTestFinished(async () => void (await close()));
-  return { url: counter.url, ladder, close };
+  return { url: counter.url, ladder, close, killNode: counter.killNode };
 }
 
 async function openPage(url: string): Promise<{ page: Page; faults: string[] }> {
@@ -81,6 +83,40 @@ describe("tollgate demo --browser: a page for clients, in Chromium (M2, M9)", ()
       expect(text).toMatch(line);
     expect(text.match(/^ {2}\S.*(north|south)-books/gm)).toHaveLength(2);
     expect(ladder.join("\n")).toMatch(/INVITE wine, signed/);
+  });
+
+  it("goes on when the node is killed by which it came: its session, what it costs, and the bill (P3)", {
+    timeout: 90_000,
+  }, async ({ skip }) => {
+    skip(chromiumProgram === undefined, NO_CHROMIUM);
+    skip(!natsProgram, NO_NATS);
+    skip(mongoKind() === undefined, NO_MONGO);
+    expectBuilt();
+    const nats = await startNats();
+    onTestFinished(() => nats.destroy());
+    const mongo = await startMongo();
+    onTestFinished(() => mongo.stop());
+    const { url, close, killNode } = await open({ NATS_URL: nats.url, MONGODB_URL: mongo.url("mine") });
+    const { page } = await openPage(url);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Open Wine shop" }).click();
+    const wine = session(page, "Wine shop");
+    const shop = wine.locator("iframe").contentFrame();
+    await shop.getByRole("button", { name: "Buy" }).first().click();
+    const bill = page.getByRole("region", { name: "Bill" });
+    await bill.getByText("Rioja Crianza").waitFor();
+
+    await killNode!();
+    await shop.getByRole("link", { name: "Buy more" }).click();
+    await shop.getByRole("button", { name: "Buy" }).first().click();
+    await bill
+      .getByRole("listitem")
+      .filter({ hasText: /^Wine shop, .*: 2\d\.\d\d EUR$/ })
+      .waitFor(); // what it costs so far, now at the other node
+    await wine.getByRole("button", { name: "End" }).click();
+    await wine.getByText("ended by you").waitFor();
+    await bill.getByText("Delivery").waitFor();
+    expect((await close()).match(/Rioja Crianza +1 x 12\.50 +12\.50 EUR/g)).toHaveLength(2);
   });
 
   it("says what went wrong, also on a telephone's screen", { timeout: 60_000 }, async ({ skip }) => {

@@ -1,12 +1,15 @@
 import { existsSync, readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
 import { makeBill } from "../../charging/bills/bill.ts";
 import { formatBill } from "../../charging/bills/format-bill.ts";
 import { monthOf } from "../../charging/money/months.ts";
+import { systemClock } from "../../support/clock.ts";
 import { withStore } from "../context.ts";
 import { LiveLadder } from "./live-ladder.ts";
 import { Printer } from "./printer.ts";
+import { type SecondNode, startSecondNode } from "./second-node.ts";
 import { DOMAIN, type Stage, setStage } from "./stage.ts";
 import { openWeb } from "./web.ts";
 
@@ -18,55 +21,96 @@ const FILES = {
   "licences.txt": "text/plain; charset=utf-8",
 } as const;
 
+const WITHIN_MS = 15_000;
+const LOOK_MS = 20;
+
 /** What is shown in the page, by its service. */
 const TITLES: Readonly<Record<string, string>> = { grappa: "Grappa", beer: "Brewery", books: "Two book shops at once" };
 
 export interface Counter {
   readonly url: string;
+  /** In a cluster: kills the node by which the page came. Another one goes on with its sessions. */
+  readonly killNode: (() => Promise<void>) | undefined;
   /** Stops everything. Resolves to the bill. */
   close(): Promise<string>;
 }
 
 /**
  * The demo's relay and app servers, and a page at which one signs in and opens services: `tollgate demo --browser`. It
- * is for this machine alone, for it shows the password to whoever opens it. `write` takes lines of the ladder.
+ * is for this machine alone, for it shows the password to whoever opens it. `write` takes lines of the ladder. With
+ * `env` there are two nodes, and NATS and MongoDB as `openCluster` finds them there.
  */
-export async function openCounter(write: (line: string) => void, fancy: boolean): Promise<Counter> {
+export async function openCounter(
+  write: (line: string) => void,
+  fancy: boolean,
+  env?: NodeJS.ProcessEnv,
+): Promise<Counter> {
   const files = readPage();
   const startedAt = Date.now();
   let servers: ReadonlySet<string> = new Set();
   const ladder = new LiveLadder(new Printer(write, fancy), "page", (peer) => servers.has(peer));
-  const stage = await setStage((event) => ladder.saw(event), undefined, "for pages");
+  const cluster = env && (await (await import("./cluster.ts")).openCluster(env));
+  const stage = await setStage((event) => ladder.saw(event), cluster, "for pages").catch(async (error) => {
+    await cluster?.close();
+    throw error;
+  });
+  let node: SecondNode | undefined;
+  const closeAll = async () => {
+    await node?.kill();
+    await stage.close();
+    await cluster?.close();
+  };
   servers = new Set(Object.values(stage.servers).map(({ port }) => `127.0.0.1:${port}`));
   const bill = () =>
     withStore(stage.config, async (store) => formatBill(await makeBill(store, stage.user, monthOf(startedAt))));
+  const up = () => stage.running.nodes().filter(({ state }) => state === "up").length;
+  const killNode = async () => {
+    await node?.kill();
+    await until(() => up() <= 1);
+  };
   try {
-    const web = await openWeb((request, response) => void answer(stage, files, bill, request, response));
+    if (cluster) {
+      node = await startSecondNode(stage.config, () => {});
+      await until(() => up() === 2);
+    }
+    // The first one is tried first.
+    const relays = [node?.webSocket, stage.webSocket].filter((one) => one !== undefined);
+    const page = { stage, relays, files, bill };
+    const web = await openWeb((request, response) => void answer(page, request, response));
     return {
       url: `${web.url}/`,
+      killNode: node && killNode,
       async close() {
         await web.close();
+        await killNode();
         await stage.finish();
         const text = await bill();
-        await stage.close();
+        await closeAll();
         return text;
       },
     };
   } catch (error) {
-    await stage.close();
+    await closeAll();
     throw error;
   }
 }
 
+/** What the page is served from. */
+interface Served {
+  readonly stage: Stage;
+  /** Where it reaches the nodes. */
+  readonly relays: readonly string[];
+  readonly files: ReadonlyMap<string, Buffer>;
+  readonly bill: () => Promise<string>;
+}
+
 async function answer(
-  stage: Stage,
-  files: ReadonlyMap<string, Buffer>,
-  bill: () => Promise<string>,
+  { stage, relays, files, bill }: Served,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   const reply = (status: number, type: string, body: string | Buffer) => {
-    response.writeHead(status, { ...HEADERS, "Content-Type": type, "Content-Security-Policy": policyFor(stage) });
+    response.writeHead(status, { ...HEADERS, "Content-Type": type, "Content-Security-Policy": policyFor(relays) });
     response.end(body);
   };
   try {
@@ -76,8 +120,8 @@ async function answer(
     if (request.method !== "GET") return reply(405, "text/plain", "Only GET.\n");
     const name = (request.url ?? "/").slice(1).split("?", 1)[0] || "index.html";
     if (name === "bill") return reply(200, "text/plain; charset=utf-8", await bill());
-    if (name === "running") return reply(200, "application/json", JSON.stringify(runningOf(stage)));
-    if (name === "settings") return reply(200, "application/json", JSON.stringify(settingsOf(stage)));
+    if (name === "running") return reply(200, "application/json", JSON.stringify(await runningOf(stage)));
+    if (name === "settings") return reply(200, "application/json", JSON.stringify(settingsOf(stage, relays)));
     const file = files.get(name);
     if (file) return reply(200, FILES[name as keyof typeof FILES], file);
     reply(404, "text/plain", "There is no such page.\n");
@@ -89,23 +133,27 @@ async function answer(
 const HEADERS = { "Cache-Control": "no-store", "Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff" };
 
 /** The page speaks with the relay and shows the app servers' pages, and nothing else. */
-const policyFor = ({ webSocket }: Stage): string =>
-  `default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' ${webSocket}; frame-src http://127.0.0.1:*; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
+const policyFor = (relays: readonly string[]): string =>
+  `default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self' ${relays.join(" ")}; frame-src http://127.0.0.1:*; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
 
-/** What the user's sessions have cost so far. */
-const runningOf = ({ running, user }: Stage) =>
-  running
-    .sessions()
+/** What the user's sessions have cost so far, at whichever node they are. */
+const runningOf = async ({ running, user }: Stage) =>
+  (await running.everywhere.sessions()).sessions
     .filter((session) => session.user === user)
     .map(({ id, service, durationMs = 0, cost = "nothing" }) => ({ id, service, durationMs, cost }));
 
-const settingsOf = ({ webSocket, user, password, config }: Stage) => ({
-  relay: [webSocket],
+const settingsOf = ({ user, password, config }: Stage, relays: readonly string[]) => ({
+  relay: relays,
   domain: DOMAIN,
   user,
   password,
   services: config.services.map(({ id, title }) => ({ id, title: title ?? TITLES[id] ?? id })),
 });
+
+async function until(holds: () => boolean): Promise<void> {
+  for (const end = systemClock.monotonic() + WITHIN_MS; !holds(); await pause(LOOK_MS))
+    if (systemClock.monotonic() > end) throw new Error(`the nodes do not find each other within ${WITHIN_MS / 1000} s`);
+}
 
 function readPage(): ReadonlyMap<string, Buffer> {
   const folder = ["../../../portal/", "../../../dist/portal/"]

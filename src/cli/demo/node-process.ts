@@ -17,6 +17,7 @@ process.once("message", async (config: Config) => {
     log,
     tap: ({ direction, peer, message, at }) => say({ kind: "passed", direction, peer, label: labelOf(message), at }),
   });
-  say({ kind: "started", port: relay.addresses[0]!.port });
+  const portOf = (transport: string) => relay.addresses.find((one) => one.transport === transport)?.port;
+  say({ kind: "started", port: portOf("tcp")!, webSocketPort: portOf("ws") });
 });
 process.once("disconnect", () => process.exit());

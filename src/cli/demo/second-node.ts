@@ -9,7 +9,7 @@ import { packageRoot } from "./servers.ts";
 
 /** What a node in a process of its own says to the demo. */
 export type FromNode =
-  | { readonly kind: "started"; readonly port: number }
+  | { readonly kind: "started"; readonly port: number; readonly webSocketPort: number | undefined }
   | {
       readonly kind: "passed";
       readonly direction: "in" | "out";
@@ -24,6 +24,8 @@ export interface SecondNode {
   readonly pid: number;
   /** Where it takes SIP. */
   readonly uri: string;
+  /** Where a page reaches it; undefined: nowhere. */
+  readonly webSocket: string | undefined;
   /** SIGKILL. Resolves when the process is gone. */
   kill(): Promise<void>;
 }
@@ -52,8 +54,8 @@ export async function startSecondNode(config: Config, passed: (what: Passed) => 
     await gone;
     clean();
   };
-  const port = await new Promise<number>((resolve, reject) => {
-    child.on("message", (what: FromNode) => (what.kind === "started" ? resolve(what.port) : passed(what)));
+  const { port, webSocketPort } = await new Promise<Extract<FromNode, { kind: "started" }>>((resolve, reject) => {
+    child.on("message", (what: FromNode) => (what.kind === "started" ? resolve(what) : passed(what)));
     child.once("error", reject);
     child.once("exit", () => reject(new Error(`the second node has not started: ${said.trim()}`)));
     child.send({ ...config, data });
@@ -61,5 +63,6 @@ export async function startSecondNode(config: Config, passed: (what: Passed) => 
     clean();
     throw error;
   });
-  return { pid: child.pid!, uri: `sip:127.0.0.1:${port};transport=tcp`, kill };
+  const webSocket = webSocketPort === undefined ? undefined : `ws://127.0.0.1:${webSocketPort}`;
+  return { pid: child.pid!, uri: `sip:127.0.0.1:${port};transport=tcp`, webSocket, kill };
 }

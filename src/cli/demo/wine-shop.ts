@@ -74,7 +74,7 @@ async function page(
       return reply(response, 400, "<p>There is no such wine, or not that many.</p>");
     await session.charge({ item: wine.name, unitPrice: wine.price, quantity, currency: CURRENCY });
     visit.bought = true;
-    reply(response, 200, `<p>${quantity} × ${wine.name}: it is on your bill.</p>`);
+    reply(response, 200, `<p>${quantity} × ${wine.name}: it is on your bill.</p><p><a href="">Buy more</a></p>`);
   } catch (error) {
     const why = error instanceof SipError ? `The relay refused the charge: ${error.message}` : "Something went wrong.";
     reply(response, 502, `<p>${escaped(why)}</p>`);
