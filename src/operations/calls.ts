@@ -183,8 +183,9 @@ const callsOf = async ({ relay, store }: OperationContext, query: CallQuery): Pr
 
 /** What the store has on bills for the sessions of these calls. */
 async function chargesOf(store: Store, calls: readonly CallRecord[]): Promise<Entry[]> {
-  const sessions = calls.flatMap(({ asked = [] }) =>
-    asked.flatMap((one) => (one.clockMs === undefined && !one.cost ? [] : one.session)),
+  // Whoever refused has charged nothing. A call that runs has no sum yet, but it may have lines.
+  const sessions = calls.flatMap(({ asked = [], running }) =>
+    asked.flatMap((one) => (one.clockMs === undefined && !one.cost && !running ? [] : one.session)),
   );
   const entries: Entry[] = [];
   for (const session of new Set(sessions)) entries.push(...(await store.billing.entriesOf(session)));

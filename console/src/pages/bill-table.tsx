@@ -3,7 +3,7 @@ import { duration } from "../format.ts";
 
 /** Lines of a bill, as billing has entered them. */
 export function BillTable({ lines }: { readonly lines: readonly BillLine[] }) {
-  if (lines.length === 0) return <p class="empty">Nothing is on the bill.</p>;
+  if (lines.length === 0) return <p class="empty">Nothing is on the bill so far.</p>;
   return (
     <table class="bill" data-bill>
       <caption>On the bill</caption>

@@ -85,6 +85,8 @@ export default function Call() {
 }
 
 const MOST_ACTORS = 9;
+/** After so long, what was charged is on the bill, as a rule. */
+const BILLED_MS = 1_000;
 const AFTER_END_MS = [300, 1_000, 3_000, 8_000, 20_000];
 
 /** A part of the page with a scroll bar of its own, in which the chart that has just moved is in sight. */
@@ -148,6 +150,17 @@ function useCall(id: string): {
       items.value = inOrder(stories.flatMap((one) => one.items));
       lack.value = stories.find((one) => one.lack !== "")?.lack ?? "";
     };
+    let isBillDue = false;
+    /** Billing takes a moment; and many charges need not be asked for one by one. */
+    const billSoon = () => {
+      if (isBillDue) return;
+      isBillDue = true;
+      const read = () => {
+        isBillDue = false;
+        if (!over) void readDetails().catch(() => {});
+      };
+      timers.push(setTimeout(read, BILLED_MS));
+    };
     const follow = (calls: readonly CallDetail[]) => {
       isLive.value = true;
       let heard: Item[] = [];
@@ -169,6 +182,7 @@ function useCall(id: string): {
             isDue = true;
             requestAnimationFrame(show);
           }
+          if (event === "charge" || (item.kind === "state" && item.chart === "billing")) billSoon();
           if (event === "end")
             timers.push(...AFTER_END_MS.map((ms, i) => setTimeout(finish, ms, i === AFTER_END_MS.length - 1)));
         },

@@ -48,12 +48,13 @@ describe("the page of a call (P1)", () => {
     expect(await page.locator("figure[data-chart=session] .last").textContent()).toBe("charge: stays");
     expect(await page.locator("figure[data-chart=session] .way.on").count()).toBe(0); // it leaves nothing
 
+    const bill = page.locator("[data-bill]");
+    await bill.getByText("25.00 EUR").waitFor(); // while it runs
+
     await session.end();
     await reaches(page, "session", "terminated");
     await page.locator("figure[data-chart=session] .way.on").waitFor();
     await reaches(page, "billing", "chargeable");
-    const bill = page.locator("[data-bill]");
-    await bill.getByText("25.00 EUR").waitFor();
     await bill.getByText("0.20 EUR").waitFor();
 
     // The same, step by step, now that it is over.

@@ -5,6 +5,7 @@ import { it } from "vitest";
 import { createClient } from "../../../src/sdk/index.ts";
 import { DOMAIN, PASSWORD, USER } from "../../e2e/portal.ts";
 import { ROOT } from "../../support/project.ts";
+import { until } from "../../support/until.ts";
 import { type Look, visit } from "../page/browser.ts";
 import { openLab } from "../page/console-lab.ts";
 
@@ -14,11 +15,20 @@ const SIZE: Look = { width: 1280, height: 800 };
 const TELEPHONE: Look = { width: 390, height: 800 };
 /** Of WebP; texts are still sharp. */
 const QUALITY = 0.6;
+/** Until there is something in the graph. */
+const GRAPH_MS = 12_000;
 
 it("takes a picture of each page of the console", async () => {
   const lab = await openLab();
   try {
-    const buy = async (item: string, unitPrice: string, quantity = 1) =>
+    let last: unknown;
+    const open = async () => {
+      const session = await lab.client.request("wine");
+      await until(() => lab.session() !== last); // the shop has it, too
+      last = lab.session();
+      return session;
+    };
+    const buy = (item: string, unitPrice: string, quantity = 1) =>
       lab.session().charge({ item, unitPrice, quantity, currency: "EUR" });
     // Some that are over, one that was refused, one that nobody offers, one with a wrong password, one that stands.
     for (const [item, price] of [
@@ -26,7 +36,7 @@ it("takes a picture of each page of the console", async () => {
       ["Spätburgunder", "18.00"],
       ["Silvaner", "9.90"],
     ] as const) {
-      const session = await lab.client.request("wine");
+      const session = await open();
       await buy(item, price, 2);
       await session.end();
     }
@@ -37,7 +47,7 @@ it("takes a picture of each page of the console", async () => {
     const wrong = createClient({ relay: lab.portal.uri, user: USER, password: `${PASSWORD}?`, domain: DOMAIN });
     await wrong.request("wine").catch(() => {});
     await wrong.close();
-    const session = await lab.client.request("wine");
+    const session = await open();
     await buy("Riesling", "12.50");
     await buy("Corkscrew", "4.90");
     const running = `call/${await lab.newest()}`;
@@ -47,14 +57,14 @@ it("takes a picture of each page of the console", async () => {
       look: Look,
       ready?: (page: Page) => Promise<unknown>,
     ])[] = [
-      ["call", running, SIZE, (page) => page.getByText("1 x Corkscrew at 4.90").first().waitFor()],
+      ["call", running, SIZE, (page) => page.locator("[data-bill]").getByText("Corkscrew").waitFor()],
       ["call-dark", running, { ...SIZE, dark: true }, (page) => page.getByText("Corkscrew").first().waitFor()],
       ["call-telephone", running, TELEPHONE, (page) => page.getByText("Corkscrew").first().waitFor()],
       ["calls", "calls", SIZE],
       ["calls-telephone", "calls", TELEPHONE],
       ["charts", "charts/session?state=established.steady", SIZE],
-      ["network", "network", SIZE],
-      ["people", "people/alice", SIZE],
+      ["network", "network", SIZE, (page) => page.waitForTimeout(GRAPH_MS)],
+      ["people", "people", SIZE],
       ["money", "money?user=alice", SIZE],
       ["try", "try", SIZE],
     ];
