@@ -633,6 +633,23 @@ describe("a prepaid user", () => {
     });
   });
 
+  it("has all that it owes kept back when its session has ended and billing is far behind", async () => {
+    const l = await prepaid("10", { credit: { reserveCharges: "1" } });
+    const { server, invite, answer, inviteAtServer, answerOfServer } = await establish(l);
+    server.backInDialog("INFO", inviteAtServer, answerOfServer, 1, { body: charge("1", "0.30"), type: CHARGE });
+    await pass(l, 5_000);
+    server.response(200);
+    l.client.inDialog("BYE", invite, answer, 2);
+    server.answer(server.request("BYE"), 200);
+    await pass(l, 3_000);
+    const holds = l.credit.accounts.get("alice")!.holds;
+    expect(Object.values(holds)).toMatchObject([{ used: 400_000 }]);
+    // Nobody renews it; the worker takes its relay for dead.
+    await l.credit.release("alice", holds);
+    expect(Object.values(l.credit.accounts.get("alice")!.holds)).toMatchObject([{ amount: 400_000, until: null }]);
+    expect(l.credit.accounts.get("alice")!.available).toBe(9_600_000);
+  });
+
   it("pays for no time after the money was used up, also while BYE waits for its answer", async () => {
     const l = await prepaid("0.60");
     const { invite, answer } = await establish(l);

@@ -31,6 +31,8 @@ const CREDIT_UNKNOWN = "the balance is not known";
 const NOTHING_TO_HOLD: Promise<Outcome> = Promise.resolve({ ok: true });
 
 const RETRY_MS = 1_000;
+/** A session's end is billed within that time, as a rule. */
+const BILLED_MS = 2_000;
 const LEAST_LEAD_MS = 2_000;
 
 /**
@@ -203,13 +205,33 @@ export class Credit implements CreditPort {
     if (this.closed) return undefined;
     this.closed = true;
     this.core.clock.clearTimeout(this.timer);
-    if (started) return undefined; // billing settles the hold with the session's end, whichever reaches the store first
+    if (started) {
+      this.markUsed();
+      return undefined; // billing settles the hold with the session's end, whichever reaches the store first
+    }
     this.cameToNothing = true;
     const giveBack = () => this.hold.inTurn(() => this.giveBack());
     const book = this.session?.charges.bookIfAny;
     const givenBack = contained(this.core, book ? book.settled().then(giveBack) : giveBack());
     this.core.ending.add(givenBack);
     return givenBack;
+  }
+
+  /**
+   * Billing may be so far behind that nobody has settled the hold when its lease is over. So the store is told what all
+   * of it came to: that much does not come back to the balance. As a rule billing is quicker, and nothing is written.
+   */
+  private markUsed(): void {
+    const { core, hold } = this;
+    const used = this.costOf(this.elapsedMs);
+    const mark = () =>
+      void contained(
+        core,
+        hold.inTurn(async () => void (await hold.raise(hold.held, hold.held, used))),
+      );
+    if (hold.held === 0) return;
+    if (core.draining) mark();
+    else core.clock.setTimeout(mark, BILLED_MS);
   }
 
   private giveBack(): Promise<void> {
