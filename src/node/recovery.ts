@@ -35,6 +35,7 @@ export const machineClock = (): MachineClock => ({
   now: () => Number(process.hrtime.bigint() / 1_000_000n),
 });
 
+const MOST_TRIES = 20;
 const ANCHOR = /^([0-9a-f-]{1,64}) (-?\d{1,16})$/;
 
 /**
@@ -46,11 +47,10 @@ const ANCHOR = /^([0-9a-f-]{1,64}) (-?\d{1,16})$/;
 export class Heartbeat {
   /** When the earlier relay on this data folder was last alive; undefined: there was none. */
   readonly lastBeatAt: number | undefined;
-  /**
-   * The present time on that relay's first timeline. It is found by the machine's clock; if the machine was started
-   * again since, by the wall clock, as that relay last saw it. Undefined: it cannot be known.
-   */
-  readonly firstNow: number | undefined;
+  /** How long no relay was alive on this data folder; undefined: not known. Below zero: the clock was set back. */
+  readonly downMs: number | undefined;
+  /** By so much that relay's first timeline is ahead of this process's monotonic clock; undefined: it cannot be known. */
+  private readonly firstAheadMs: number | undefined;
   private readonly path: string;
   private readonly clock: Clock;
   private readonly machine: MachineClock;
@@ -65,18 +65,22 @@ export class Heartbeat {
     if (stat === undefined) return;
     this.lastBeatAt = Math.round(stat.mtimeMs); // a file's time has fractions
     const [, boot, aheadMs] = ANCHOR.exec(readFileSync(this.path, "utf8").trim()) ?? [];
-    if (boot !== undefined && boot === machine.boot) this.firstNow = machine.now() + Number(aheadMs);
     // ctime: the system notes, by the wall clock, when the file's time was set.
-    else this.firstNow = clock.wall() - Math.round(stat.ctimeMs - stat.mtimeMs);
+    const firstNow =
+      boot !== undefined && boot === machine.boot
+        ? () => machine.now() + Number(aheadMs)
+        : () => clock.wall() - Math.round(stat.ctimeMs - stat.mtimeMs);
+    this.firstAheadMs = aheadOf(firstNow, () => clock.monotonic());
+    this.downMs = this.firstNow! - this.lastBeatAt;
   }
 
   /**
-   * How long no relay was alive on this data folder; undefined: it cannot be known. It is below zero if the clock was
-   * set back.
+   * The present time on that relay's first timeline, whenever it is asked for: a start takes seconds, which count. It
+   * is found by the machine's clock; if the machine was started again since, by the wall clock, as that relay last saw
+   * it. Undefined: it cannot be known.
    */
-  get downMs(): number | undefined {
-    const { firstNow, lastBeatAt } = this;
-    return firstNow === undefined || lastBeatAt === undefined ? undefined : firstNow - lastBeatAt;
+  get firstNow(): number | undefined {
+    return this.firstAheadMs === undefined ? undefined : this.clock.monotonic() + this.firstAheadMs;
   }
 
   /**
@@ -86,7 +90,11 @@ export class Heartbeat {
   start(timeline: Timeline): void {
     if (this.file === undefined) {
       this.file = openSync(this.path, "w", 0o600);
-      writeSync(this.file, `${this.machine.boot} ${timeline.now() - this.machine.now()}\n`);
+      const aheadMs = aheadOf(
+        () => timeline.now(),
+        () => this.machine.now(),
+      );
+      writeSync(this.file, `${this.machine.boot} ${aheadMs}\n`);
     }
     this.beat(timeline);
   }
@@ -101,6 +109,15 @@ export class Heartbeat {
     this.clock.clearTimeout(this.timer);
     if (this.file !== undefined) closeSync(this.file);
     this.file = undefined;
+  }
+}
+
+/** By how much one clock is ahead of the other. They are read again if the process was interrupted in between. */
+function aheadOf(one: () => number, other: () => number): number {
+  for (let tries = 0; ; tries++) {
+    const before = other();
+    const aheadMs = one() - before;
+    if (other() - before <= 1 || tries === MOST_TRIES) return aheadMs;
   }
 }
 
