@@ -94,9 +94,15 @@ describe("the whole cluster at one address (P4)", () => {
   browserTest("shows a call that runs at the other node as it goes on, from its chart to its end", async () => {
     if (!nodes) return;
     const { lab, first, client, sold } = nodes;
+    const before = sold.length;
     const session = await client.request("beer");
-    const { calls } = await first.everywhere.calls({ most: 1, user: USER });
-    const { page, complaints } = await visit(lab.at(`call/${calls[0]!.id}`, lab.operator));
+    await until(() => sold.length > before);
+    const running = async () =>
+      (await first.everywhere.calls({ most: 10, user: USER })).calls.find(
+        (call) => call.running && call.service === "beer",
+      );
+    await until(async () => (await running()) !== undefined); // the other node may take its time to answer
+    const { page, complaints } = await visit(lab.at(`call/${(await running())!.id}`, lab.operator));
     const reaches = (state: string) => page.locator(`figure[data-chart=session][data-state="${state}"]`).waitFor();
     await reaches("established.steady");
     await sold.at(-1)!.charge({ item: "Stout", unitPrice: "4.50", quantity: 2, currency: "EUR" });
